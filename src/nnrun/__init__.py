@@ -1,0 +1,24 @@
+"""One command from YAML to a trained, proven, deployable network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__version__ = "0.1.0"
+
+
+def load(path: str | Path, trust: Sequence[str] = ()) -> nn.Module:
+    """Return the trained network of a run directory or a checkpoint file, in eval mode.
+
+    The network has two attributes besides its own: `class_names`, a tuple of texts, and `preprocessing`, which turns
+    raw samples, uint8 `(N, C, H, W)` for images, into the float input of the network. `trust` names modules of your
+    own that the checkpoint may take its class from. Raises ArtifactError where the checkpoint is damaged or refused.
+    """
+    from nnrun.loading import load_network  # noqa: PLC0415 - importing nnrun must not import torch
+
+    return load_network(Path(path), trust)

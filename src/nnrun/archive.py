@@ -1,0 +1,150 @@
+"""Read the plain values inside a checkpoint without torch.
+
+A checkpoint is a stranger's. Its pickle is read by an unpickler that can build nothing but plain values, and tensors
+only as descriptions of themselves.
+"""
+
+from __future__ import annotations
+
+import collections
+import io
+import math
+import pickle
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nnrun.errors import ArtifactError
+from nnrun.manifest import SCHEMA
+
+# Without the tensors, which are entries of their own in the file, a checkpoint's values fill some kilobytes.
+MAX_PICKLE_BYTES = 64 * 2**20
+MAX_DEPTH = 32
+MAX_VALUES = 1_000_000
+_CODE_MARKS = {"constants.pkl": "TorchScript", "models/": "a .pt2 program", "MAR-INF/": "a TorchServe archive"}
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """A tensor as the file describes it: nothing of it is read."""
+
+    num_elements: int
+    bytes: int
+
+
+def peek(path: Path) -> dict[str, Any]:
+    """Return the plain values of a verified checkpoint, tensors as StoredTensor; nothing of it is run.
+
+    Raises ArtifactError where the file is no checkpoint of nnrun's, where a tensor claims more than the file holds, or
+    where a value is nested too deep, too large, or holds `${`, which a resolver would act on.
+    """
+    payload = read_pickle(path)
+    if not isinstance(payload, dict) or not isinstance(payload.get("schema"), int):
+        raise ArtifactError(f"{path} is not a checkpoint of nnrun; name model= and use init_from= for plain weights")
+    if payload["schema"] > SCHEMA:
+        raise ArtifactError(f"{path} was written by a newer nnrun (schema {payload['schema']}); upgrade nnrun")
+    for key in ("config", "class_names", "preprocessing"):
+        check_plain(payload.get(key), f"{path}: {key}")
+    if not isinstance(payload["config"], dict):
+        raise ArtifactError(f"{path} carries no config")
+    return payload
+
+
+def read_pickle(path: Path) -> Any:
+    """Return what the pickle inside a torch zip file describes; raise ArtifactError where it is anything else."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            for mark, kind in _CODE_MARKS.items():
+                if any(mark in name for name in names):
+                    raise ArtifactError(f"{path} is {kind}: that is code, and nnrun does not run a stranger's code")
+            name = next((name for name in names if name.endswith("data.pkl")), None)
+            if name is None or archive.getinfo(name).file_size > MAX_PICKLE_BYTES:
+                raise ArtifactError(f"{path} is not a checkpoint of nnrun")
+            root = name.removesuffix("data.pkl")
+            sizes = {info.filename.removeprefix(root + "data/"): info.file_size for info in archive.infolist()}
+            return _PlainUnpickler(io.BytesIO(archive.read(name)), sizes).load()
+    except ArtifactError:
+        raise
+    except (zipfile.BadZipFile, OSError) as error:
+        raise ArtifactError(f"{path} is not a checkpoint of nnrun, or it is damaged: {error}") from error
+    except Exception as error:
+        # An unpickler fed with a stranger's bytes can raise anything.
+        raise ArtifactError(f"{path} is refused: {error}") from error
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Read plain values; describe tensors by their storage; refuse every other class by its name."""
+
+    def __init__(self, file: io.BytesIO, storage_bytes: Mapping[str, int]) -> None:
+        super().__init__(file)
+        self._storage_bytes = storage_bytes
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("collections", "OrderedDict"):
+            return collections.OrderedDict
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return _describe_tensor
+        if module in ("torch", "torch.storage") and (name.endswith("Storage") or name in _DTYPE_BYTES):
+            return name
+        raise pickle.UnpicklingError(f"it holds {module}.{name}, and a checkpoint holds only tensors and plain values")
+
+    def persistent_load(self, pid: Any) -> tuple[int, int]:
+        kind, storage, key, _, num_elements = pid
+        element_bytes = _DTYPE_BYTES.get(storage)
+        if kind != "storage" or element_bytes is None:
+            raise pickle.UnpicklingError(f"it holds a tensor of the unknown type {storage!r}")
+        if num_elements * element_bytes > self._storage_bytes.get(str(key), 0):
+            raise pickle.UnpicklingError("a tensor claims more bytes than the file holds")
+        return num_elements, element_bytes
+
+
+_DTYPE_BYTES = {
+    "DoubleStorage": 8,
+    "FloatStorage": 4,
+    "HalfStorage": 2,
+    "BFloat16Storage": 2,
+    "LongStorage": 8,
+    "IntStorage": 4,
+    "ShortStorage": 2,
+    "CharStorage": 1,
+    "ByteStorage": 1,
+    "BoolStorage": 1,
+}
+
+
+def _describe_tensor(
+    storage: tuple[int, int], offset: int, size: tuple[int, ...], stride: Any, *_: Any
+) -> StoredTensor:
+    """Take the place of torch's function of that name: check that the view lies inside its storage."""
+    num_elements, element_bytes = storage
+    reach = sum((length - 1) * step for length, step in zip(size, stride, strict=True)) + 1 if math.prod(size) else 0
+    if offset < 0 or min((*size, *stride), default=0) < 0 or offset + reach > num_elements:
+        raise pickle.UnpicklingError("a tensor reaches beyond its storage")
+    if math.prod(size) > num_elements:
+        raise pickle.UnpicklingError(f"a tensor of {math.prod(size):,} elements claims to lie in {num_elements:,}")
+    return StoredTensor(math.prod(size), math.prod(size) * element_bytes)
+
+
+def check_plain(value: Any, where: str) -> None:
+    """Raise ArtifactError unless `value` is a small tree of plain values in which nothing can act."""
+    num_values = 0
+    pending = [(value, 0)]
+    while pending:
+        node, depth = pending.pop()
+        num_values += 1
+        if depth > MAX_DEPTH or num_values > MAX_VALUES:
+            raise ArtifactError(f"{where} is refused: it is nested too deep or too large")
+        if isinstance(node, dict):
+            pending += [(key, depth + 1) for key in node] + [(item, depth + 1) for item in node.values()]
+        elif isinstance(node, list | tuple):
+            pending += [(item, depth + 1) for item in node]
+        elif isinstance(node, str):
+            if "${" in node:
+                raise ArtifactError(
+                    f"{where} is refused: the text {node[:60]!r} holds '${{', which could act when read"
+                )
+        elif node is not None and type(node) not in (bool, int, float):
+            raise ArtifactError(f"{where} is refused: it holds a {type(node).__name__}")

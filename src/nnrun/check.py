@@ -1,0 +1,239 @@
+"""Check a whole config: names, types, the rules of rules.py, and settings that exclude each other. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from nnrun.errors import describe, did_you_mean
+from nnrun.rules import RULES, is_number, is_whole
+from nnrun.settings import (
+    NAMED_SECTIONS,
+    OPTIONAL_SECTIONS,
+    TARGET_SECTIONS,
+    DataSettings,
+    EarlyStoppingSettings,
+    RunSettings,
+    TrainerSettings,
+)
+
+
+def check(tree: Mapping[str, Any], references: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return what is wrong with a resolved config, a line each; empty where nothing is.
+
+    `references` gives, for each section with a `_target_`, what its option file lists: the parameters there are all
+    that the target takes, and their values show the types. A section whose target is another has no reference.
+    """
+    problems = list(_check_fields(RunSettings, tree, "", _known_keys(tree)))
+    for name in TARGET_SECTIONS:
+        problems += _check_target_section(name, _at(tree, name), references.get(name))
+    for group in NAMED_SECTIONS:
+        for name, section in (tree.get(group) or {}).items():
+            problems += _check_target_section(f"{group}.{name}", section, references.get(f"{group}.{name}"))
+    named = {problem.split(" ", 1)[0] for problem in problems}
+    for key, rule in RULES.items():
+        value = _at(tree, key, default=rule)
+        if value is not rule and key not in named and not rule.holds(value):
+            problems.append(describe(key, value, rule.allowed))
+    wrong = {problem.split(" ", 1)[0] for problem in problems}
+    for clash in CLASHES:
+        values = [_at(tree, key) for key in clash.keys]
+        if wrong.isdisjoint(clash.keys) and clash.holds(*values):
+            problems.append(clash.message.format(*values))
+    return problems
+
+
+def _at(tree: Mapping[str, Any], key: str, default: Any = None) -> Any:
+    """Return the value at a dotted key, or `default` where there is none."""
+    node: Any = tree
+    for part in key.split("."):
+        if not isinstance(node, Mapping) or part not in node:
+            return default
+        node = node[part]
+    return node
+
+
+def _known_keys(tree: Mapping[str, Any]) -> list[str]:
+    """Return every full key that a user may set here: our own, and those of the chosen options."""
+    known = [field.name for field in fields(RunSettings)]
+    for name, cls in (("data", DataSettings), ("trainer", TrainerSettings), ("early_stopping", EarlyStoppingSettings)):
+        known += [f"{name}.{field.name}" for field in fields(cls)]
+    for name in TARGET_SECTIONS:
+        section = _at(tree, name)
+        known += [f"{name}.{key}" for key in section] if isinstance(section, Mapping) else []
+    return known
+
+
+def _check_fields(cls: type, values: Mapping[str, Any], prefix: str, known: Sequence[str]) -> Iterator[str]:
+    """Compare a mapping with the dataclass that types it: unknown, missing, wrong type; sections below too."""
+    hints = get_type_hints(cls)
+    for key in values:
+        if key not in hints:
+            others = [name for name in known if name != prefix + str(key)]
+            yield unknown_key(f"{prefix}{key}", others, [prefix + name for name in hints])
+    for key, hint in hints.items():
+        full = prefix + key
+        if key not in values:
+            yield f"{full} is missing" + (f"; {key}=none turns it off" if full in OPTIONAL_SECTIONS else "")
+            continue
+        value = values[key]
+        section = next((c for c in _SECTIONS if c is hint or c in get_args(hint)), None)
+        if section and isinstance(value, Mapping):
+            yield from _check_fields(section, value, full + ".", known)
+        elif not _has_type(value, hint):
+            yield describe(full, value, RULES[full].allowed if full in RULES else _words(hint))
+
+
+_SECTIONS = (DataSettings, TrainerSettings, EarlyStoppingSettings)
+
+
+def unknown_key(key: str, known: Sequence[str], here: Sequence[str]) -> str:
+    """Return the message for a key that nothing reads: the nearest known ones, or those of its section."""
+    hint = did_you_mean(key, known)
+    return f"{key} is not a setting; {hint or 'there are ' + ', '.join(sorted(here))}"
+
+
+def _has_type(value: Any, hint: Any) -> bool:
+    """Return whether a plain value is of the type that a settings dataclass states."""
+    origin, args = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return any(_has_type(value, option) for option in args)
+    if origin is Literal:
+        return any(value == option and type(value) is type(option) for option in args)
+    if origin is list:
+        return isinstance(value, list) and all(_has_type(item, args[0]) for item in value)
+    if hint is int:
+        return is_whole(value)
+    return is_number(value) if hint is float else isinstance(value, origin or hint)
+
+
+def _words(hint: Any) -> str:
+    """Return a type in a user's words."""
+    origin, args = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return " or ".join(_words(option) for option in args)
+    if origin is Literal:
+        return ", ".join(str(option) for option in args)
+    if origin is list:
+        return (
+            f"a list of {_words(args[0])}".replace("of a ", "of ").replace("number", "numbers").replace("text", "texts")
+        )
+    return {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "null"}.get(
+        hint, "a section with a _target_" if origin is dict or hint is dict else "a section"
+    )
+
+
+def _check_target_section(name: str, section: Any, reference: Mapping[str, Any] | None) -> Iterator[str]:
+    """Compare the parameters of a `_target_` with those that its option file lists."""
+    if not isinstance(section, Mapping):
+        if section is not None:
+            yield describe(name, section, "a section with a _target_", "choose an option of the group instead")
+        return
+    if not isinstance(section.get("_target_"), str):
+        chosen = name.partition(".")[0]
+        yield f"{name} has no _target_: name an option first, {chosen}=..."
+        return
+    if reference is None or section["_target_"] != reference.get("_target_"):
+        return
+    for key, value in section.items():
+        if key not in reference:
+            others = [f"{name}.{other}" for other in reference if other != "_target_"]
+            yield unknown_key(f"{name}.{key}", others, others)
+        elif not _like(value, reference[key]):
+            full = f"{name}.{key}"
+            yield describe(full, value, RULES[full].allowed if full in RULES else _words(type(reference[key])))
+
+
+def _like(value: Any, default: Any) -> bool:
+    """Return whether a value has the type that the default in the option file shows; null and `${...}` show none."""
+    if default is None or isinstance(default, dict | list) or (isinstance(default, str) and "${" in default):
+        return not isinstance(default, list) or isinstance(value, list) or is_whole(value)
+    if isinstance(default, bool | str):
+        return isinstance(value, type(default))
+    return is_number(value) if isinstance(default, float) else is_whole(value)
+
+
+def monitored(tree: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the metric that decides which weights are the best, by default the loss, and `min` or `max`."""
+    section = tree.get("early_stopping")
+    monitor = section["monitor"] if section else "valid/loss"
+    mode = section["mode"] if section else "auto"
+    return monitor, natural_mode(monitor) if mode == "auto" else mode
+
+
+def natural_mode(metric: str) -> Literal["min", "max"]:
+    """Return whether a smaller or a larger value of a metric is better."""
+    return "min" if metric.endswith("loss") else "max"
+
+
+@dataclass(frozen=True)
+class Clash:
+    """Settings that are each right and wrong together: their keys, the test on their values, what to say."""
+
+    keys: tuple[str, ...]
+    holds: Callable[..., bool]
+    message: str
+
+
+CLASHES = (
+    Clash(("ckpt", "resume"), lambda a, b: a and b, "ckpt and resume exclude each other; name one of them"),
+    Clash(("ckpt", "init_from"), lambda a, b: a and b, "ckpt and init_from exclude each other; name one of them"),
+    Clash(("resume", "init_from"), lambda a, b: a and b, "resume and init_from exclude each other; name one of them"),
+    Clash(
+        ("task", "ckpt"),
+        lambda task, ckpt: task == "evaluate" and not ckpt,
+        "task=evaluate needs ckpt=: a run directory or a checkpoint file",
+    ),
+    Clash(
+        ("task", "ckpt"),
+        lambda task, ckpt: task == "train" and ckpt,
+        "task=train and ckpt exclude each other; init_from= starts a new run from a checkpoint's weights",
+    ),
+    Clash(
+        ("trainer.device", "trainer.precision"),
+        lambda device, precision: device == "cpu" and precision == "fp16",
+        "trainer.precision=fp16 and trainer.device=cpu exclude each other; a CPU takes fp32 or bf16",
+    ),
+    Clash(
+        ("trainer.device", "trainer.cuda_graph"),
+        lambda device, graph: device in ("cpu", "mps") and graph is True,
+        "trainer.cuda_graph=true and trainer.device={} exclude each other",
+    ),
+    Clash(
+        ("data.num_workers", "data.residency"),
+        lambda workers, residency: workers and residency != "stream",
+        "data.num_workers={} has an effect only with data.residency=stream",
+    ),
+    Clash(
+        ("data.val_fraction", "early_stopping"),
+        lambda fraction, section: fraction == 0 and section,
+        "data.val_fraction=0 leaves early stopping nothing to watch; add early_stopping=none",
+    ),
+    Clash(
+        ("data.val_fraction", "scheduler._target_"),
+        lambda fraction, target: fraction == 0 and str(target).endswith("ReduceLROnPlateau"),
+        "data.val_fraction=0 leaves scheduler=plateau nothing to watch; choose another scheduler",
+    ),
+    Clash(
+        ("early_stopping.mode", "early_stopping.monitor"),
+        lambda mode, monitor: mode in ("min", "max") and mode != natural_mode(monitor),
+        "early_stopping.mode={} would choose the worst weights by {}; leave it at auto",
+    ),
+    Clash(
+        ("optimizer.nesterov", "optimizer.momentum"),
+        lambda nesterov, momentum: nesterov and momentum == 0,
+        "optimizer.nesterov=true needs a momentum above 0; add optimizer.nesterov=false",
+    ),
+    Clash(
+        ("optimizer.nesterov", "optimizer.dampening"),
+        lambda nesterov, dampening: nesterov and dampening,
+        "optimizer.nesterov=true needs optimizer.dampening=0",
+    ),
+    Clash(
+        ("optimizer.fused", "optimizer.foreach"),
+        lambda fused, foreach: fused and foreach,
+        "optimizer.fused=true and optimizer.foreach=true exclude each other",
+    ),
+)

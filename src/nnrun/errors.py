@@ -1,0 +1,95 @@
+"""The errors that a user can meet, one class for each exit code."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+class NnrunError(Exception):
+    """Carry one or more messages for the user, and the exit code of the process."""
+
+    exit_code = 70
+
+    def __init__(self, *messages: str) -> None:
+        super().__init__("\n".join(messages))
+        self.messages = messages
+
+
+class SweepFailed(NnrunError):
+    """Some jobs of a sweep failed."""
+
+    exit_code = 1
+
+
+class ConfigError(NnrunError):
+    """The config is wrong: raised before data is read or a device is touched, where that can be known."""
+
+    exit_code = 2
+
+    @classmethod
+    def of(cls, key: str, got: object, allowed: str, hint: str = "") -> ConfigError:
+        """Name the key, the value it has, what is allowed and, where known, what to do next."""
+        return cls(describe(key, got, allowed, hint))
+
+
+class DataError(NnrunError):
+    """The data is missing, damaged, or does not fit the config."""
+
+    exit_code = 3
+
+
+class ArtifactError(NnrunError):
+    """A checkpoint or an exported file is wrong."""
+
+    exit_code = 4
+
+
+class ResourceError(NnrunError):
+    """The environment lacks something: disk, permission, device, memory, a package."""
+
+    exit_code = 5
+
+
+class DivergedError(NnrunError):
+    """The loss became NaN or infinite."""
+
+    exit_code = 6
+
+
+class InterruptedRun(NnrunError):
+    """The run was stopped by SIGINT (130) or SIGTERM (143)."""
+
+    def __init__(self, signal_number: int, *messages: str) -> None:
+        super().__init__(*messages)
+        self.exit_code = 128 + signal_number
+
+
+def describe(key: str, got: object, allowed: str, hint: str = "") -> str:
+    """Return `key is got; allowed: ...; hint`, the one form in which a wrong value is reported."""
+    shown = "null" if got is None else repr(got)
+    return f"{key} is {shown}; allowed: {allowed}" + (f"; {hint}" if hint else "")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return `did you mean 'x'?` for the nearest known names, or an empty string.
+
+    A bare leaf is answered with its full key: `lr` finds `optimizer.lr`. Of a full key, the section is believed first.
+    """
+    candidates = sorted(set(known))
+    section, _, leaf = name.rpartition(".")
+    groups = (
+        [key for key in candidates if key.rpartition(".")[2] == leaf],
+        _near(leaf, [key for key in candidates if section and key.rpartition(".")[0] == section]),
+        difflib.get_close_matches(name, candidates, n=2, cutoff=0.7),
+        _near(leaf, candidates),
+    )
+    near = next((group for group in groups if group), [])
+    return f"did you mean {' or '.join(repr(key) for key in near[:3])}?" if near else ""
+
+
+def _near(leaf: str, candidates: Sequence[str]) -> list[str]:
+    """Return the keys whose last word is nearest to `leaf`."""
+    leaves = {key.rpartition(".")[2] for key in candidates}
+    near = difflib.get_close_matches(leaf, sorted(leaves), n=1, cutoff=0.7)
+    return [key for key in candidates if near and key.rpartition(".")[2] == near[0]]

@@ -1,0 +1,168 @@
+"""Writing files whole or not at all, the lock on a folder, hashes. Standard library only."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from nnrun.errors import ResourceError
+
+TEMPORARY_SUFFIX = ".tmp"
+LOCK_NAME = ".lock"
+
+
+class DurableFile:
+    """Write a file that appears in its folder whole and synced, or not at all.
+
+        with DurableFile(folder) as file:
+            torch.save(payload, file)
+            path = file.commit(f"weights-{file.sha256[:8]}.pt")
+
+    The order is write beside, fsync, rename, fsync the folder. What passes is hashed, so that a file can be named by
+    its own hash. Without a commit nothing is left behind.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._sha256 = hashlib.sha256()
+        self.num_bytes = 0
+
+    def __enter__(self) -> DurableFile:
+        descriptor, name = tempfile.mkstemp(dir=self._folder, prefix=".", suffix=TEMPORARY_SUFFIX)
+        self._temporary: Path | None = Path(name)
+        self._file: IO[bytes] = os.fdopen(descriptor, "wb")
+        os.fchmod(descriptor, 0o666 & ~_umask())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        if self._temporary is not None:
+            self._temporary.unlink(missing_ok=True)
+
+    def write(self, data: Any) -> int:
+        """Write and hash all of `data`; return its length in bytes."""
+        self._sha256.update(data)
+        self.num_bytes += memoryview(data).nbytes
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        """Flush to the operating system (torch.save asks for it)."""
+        self._file.flush()
+
+    @property
+    def sha256(self) -> str:
+        """The sha256 of all that was written, in hexadecimal."""
+        return self._sha256.hexdigest()
+
+    def commit(self, name: str) -> Path:
+        """Sync the bytes, give them their name, sync the folder; return the path."""
+        assert self._temporary is not None, "a file is committed once"
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        path = self._folder / name
+        self._temporary.replace(path)
+        self._temporary = None
+        sync_folder(self._folder)
+        return path
+
+
+def _umask() -> int:
+    """Return the process's umask; it can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames and removals in `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a small text file whole or not at all."""
+    with saving(path), DurableFile(path.parent) as file:
+        file.write(text.encode())
+        file.commit(path.name)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace a JSON file whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sweep_temporaries(folder: Path) -> None:
+    """Remove what an interrupted write left behind. Only under the folder's lock."""
+    for leftover in folder.glob(f".*{TEMPORARY_SUFFIX}"):
+        leftover.unlink(missing_ok=True)
+
+
+@contextmanager
+def saving(path: Path) -> Iterator[None]:
+    """Turn what a disk can do to a write into a ResourceError that names the path and the way out."""
+    try:
+        yield
+    except OSError as error:
+        raise ResourceError(f"cannot write {path}: {explain(error)}") from error
+
+
+def explain(error: OSError) -> str:
+    """Return what an OSError means for a user, and what to do."""
+    reasons = {
+        errno.ENOSPC: "the disk is full; free some space, then go on with resume=",
+        errno.EDQUOT: "the disk quota is used up; free some space, then go on with resume=",
+        errno.EROFS: "the file system is read-only; choose another folder with hydra.run.dir=",
+        errno.EACCES: "permission denied; choose another folder with hydra.run.dir=",
+        errno.EPERM: "permission denied; choose another folder with hydra.run.dir=",
+        errno.EMFILE: "too many open files; raise the limit with ulimit -n",
+        errno.EIO: "the disk reports an input/output error",
+    }
+    return reasons.get(error.errno or 0, error.strerror or str(error))
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[str | None]:
+    """Hold the lock of a run directory; yield what is known of a dead holder whose lock was taken over, or None.
+
+    The kernel's lock on the file decides, so that a killed process never blocks; the text inside is for people.
+    Raises ResourceError naming the pid and the host of a living holder.
+    """
+    path = folder / LOCK_NAME
+    with saving(path):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        holder = os.read(descriptor, 4096).decode(errors="replace").strip()
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ResourceError(
+                f"{folder} is in use by {holder or 'another process'}; wait for it, or stop it first"
+            ) from error
+        owner = f"pid {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}"
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, owner.encode(), 0)
+        try:
+            yield holder or None
+        finally:
+            os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)

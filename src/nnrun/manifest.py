@@ -1,0 +1,161 @@
+"""Which checkpoint files a run has, which is meant, and whether it is whole: by size and sha256, before it is read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nnrun.errors import ArtifactError, did_you_mean
+from nnrun.files import sha256_of
+
+SCHEMA = 1
+FOLDER_NAME = "checkpoints"
+MANIFEST_NAME = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A checkpoint file as the manifest lists it."""
+
+    name: str
+    sha256: str
+    bytes: int
+    step: int
+    schema: int = SCHEMA
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The files of a `checkpoints` folder, oldest first, and which of them are the best and the last."""
+
+    files: tuple[Entry, ...] = ()
+    best: str | None = None
+    last: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the manifest as it is written to disk."""
+        return {
+            "schema": SCHEMA,
+            "best": self.best,
+            "last": self.last,
+            "files": [vars(entry) for entry in self.files],
+        }
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Return the manifest of a `checkpoints` folder; raise ArtifactError if it is missing or unreadable."""
+    path = folder / MANIFEST_NAME
+    try:
+        value = json.loads(path.read_text())
+        files = tuple(
+            Entry(str(row["name"]), str(row["sha256"]), int(row["bytes"]), int(row["step"]), int(row["schema"]))
+            for row in value["files"]
+        )
+        manifest = Manifest(files, value["best"], value["last"])
+    except FileNotFoundError as error:
+        raise ArtifactError(
+            f"{folder.parent} has no checkpoint yet ({path} is missing); start the run again"
+        ) from error
+    except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
+        raise ArtifactError(f"{path} cannot be read: {error}") from error
+    for name in [entry.name for entry in files] + [name for name in (manifest.best, manifest.last) if name]:
+        if Path(name).name != name:
+            raise ArtifactError(f"{path} names a file outside its folder: {name!r}")
+    return manifest
+
+
+@dataclass(frozen=True)
+class Located:
+    """A checkpoint file that proved to be whole, the run directory it is in, if any, and what was said on the way."""
+
+    path: Path
+    run: Path | None
+    notes: tuple[str, ...] = ()
+
+
+def locate(path: Path, want: str) -> Located:
+    """Return the verified checkpoint file that `path`, a run directory or a file, stands for.
+
+    `want` is `best` (for `ckpt=` and `init_from=`: a damaged one is an error that names the others, since another
+    checkpoint is another model) or `last` (for `resume=`: a damaged one falls back to the one before it).
+    """
+    if path.is_file():
+        verify(path)
+        return Located(path, path.parent.parent if path.parent.name == FOLDER_NAME else None)
+    if not path.is_dir():
+        raise ArtifactError(f"{path} does not exist; {_nearest(path)}")
+    folder = path / FOLDER_NAME
+    if not folder.is_dir():
+        raise ArtifactError(f"{path} is not a run directory: it has no folder {FOLDER_NAME!r}")
+    manifest = read_manifest(folder)
+    if want == "best":
+        return Located(_whole_best(folder, manifest), path)
+    return _newest_whole(folder, manifest)
+
+
+def _whole_best(folder: Path, manifest: Manifest) -> Path:
+    """Return the best checkpoint's path, verified."""
+    entries = {entry.name: entry for entry in manifest.files}
+    name = manifest.best or manifest.last
+    if name is None or name not in entries:
+        raise ArtifactError(f"{folder} has no checkpoint yet; go on with resume={folder.parent}")
+    try:
+        verify(folder / name, entries[name])
+    except ArtifactError as error:
+        others = [f"ckpt={folder / entry.name}" for entry in manifest.files if entry.name != name]
+        hint = "another checkpoint is another model; there are: " + ", ".join(others) if others else "there is no other"
+        raise ArtifactError(f"{error}; {hint}") from error
+    return folder / name
+
+
+def _newest_whole(folder: Path, manifest: Manifest) -> Located:
+    """Return the newest checkpoint that is whole; say which damaged ones were passed over."""
+    newest = manifest.files[-1].step if manifest.files else 0
+    notes: list[str] = []
+    for entry in reversed(manifest.files):
+        try:
+            verify(folder / entry.name, entry)
+        except ArtifactError as error:
+            notes.append(str(error))
+            continue
+        if notes:
+            notes.append(f"falling back to {entry.name}: {newest - entry.step} steps are lost and trained again")
+        return Located(folder / entry.name, folder.parent, tuple(notes))
+    raise ArtifactError(*notes, f"{folder} holds no checkpoint that is whole; start the run again")
+
+
+def verify(path: Path, entry: Entry | None = None) -> None:
+    """Raise ArtifactError unless the file has the size and the sha256 that the manifest, or its own name, states."""
+    if entry is None and path.parent.name == FOLDER_NAME and (path.parent / MANIFEST_NAME).is_file():
+        entry = next((row for row in read_manifest(path.parent).files if row.name == path.name), None)
+    try:
+        size = path.stat().st_size
+        if size == 0:
+            raise ArtifactError(f"{path} is empty")
+        if entry is not None and entry.schema > SCHEMA:
+            raise ArtifactError(f"{path} was written by a newer nnrun (schema {entry.schema}); upgrade nnrun")
+        if entry is not None and size != entry.bytes:
+            raise ArtifactError(f"{path} is damaged: {size:,} bytes, and the manifest says {entry.bytes:,}")
+        stated = entry.sha256 if entry else _digits_in_name(path)
+        if stated and not sha256_of(path).startswith(stated):
+            raise ArtifactError(f"{path} is damaged: its sha256 is not the one it was saved with")
+    except FileNotFoundError as error:
+        raise ArtifactError(f"{path} is missing") from error
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _digits_in_name(path: Path) -> str:
+    """Return the first digits of the sha256 that a name like `x-1a2b3c4d.ckpt` states, or an empty string."""
+    digits = path.stem.rpartition("-")[2]
+    return digits if len(digits) == 8 and set(digits) <= set("0123456789abcdef") and "-" in path.stem else ""
+
+
+def _nearest(path: Path) -> str:
+    """Return a hint at the entry of the deepest existing parent whose name is near."""
+    parent = next((folder for folder in path.parents if folder.is_dir()), Path())
+    missing = path.relative_to(parent).parts[0] if path != parent else path.name
+    names = [entry.name for entry in parent.iterdir()] if parent.is_dir() else []
+    return did_you_mean(missing, names) or f"{parent} holds {', '.join(sorted(names)[:5]) or 'nothing'}"

@@ -1,0 +1,55 @@
+"""Turn a composed config into plain values, and say of each value that cannot be why not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+# Stand in for what is known once the data is opened, so that everything else can be resolved and checked before.
+PLACEHOLDERS = {"in_shape": [1, 1, 1], "num_classes": 2}
+
+
+def resolve(config: DictConfig, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the config as plain values, with `data.in_shape` and `data.num_classes` filled in where they are null."""
+    filled = config.copy()
+    for key, value in data.items():
+        if OmegaConf.select(filled, f"data.{key}") is None:
+            OmegaConf.update(filled, f"data.{key}", value, force_add=True)
+    tree = OmegaConf.to_container(filled, resolve=True)
+    assert isinstance(tree, dict)
+    return tree  # type: ignore[return-value]
+
+
+def explain_unresolvable(config: DictConfig) -> dict[str, str]:
+    """Return, by key, a message for each value that is missing or whose interpolation fails; null takes its place."""
+    problems: dict[str, str] = {}
+
+    def visit(node: Any, prefix: str) -> None:
+        for key in list(node) if isinstance(node, DictConfig) else range(len(node)):
+            full = f"{prefix}{key}"
+            if OmegaConf.is_missing(node, key):
+                problems[full] = f"{full} must be given: it is ??? in its file"
+            else:
+                try:
+                    value = node[key]
+                    if OmegaConf.is_config(value) and not OmegaConf.is_interpolation(node, key):
+                        visit(value, f"{full}.")
+                    continue
+                except RecursionError:
+                    problems[full] = f"{full} refers to itself in a circle"
+                except OmegaConfBaseException as error:
+                    problems[full] = f"{full} cannot be resolved: {str(error).splitlines()[0]}"
+            node[key] = None
+
+    # The data's shape is not known yet: what refers to it can be resolved all the same.
+    filled = config.copy()
+    for key, value in PLACEHOLDERS.items():
+        if OmegaConf.select(filled, f"data.{key}") is None:
+            OmegaConf.update(filled, f"data.{key}", value, force_add=True)
+    visit(filled, "")
+    for key in problems:
+        OmegaConf.update(config, key, None)
+    return problems

@@ -1,0 +1,138 @@
+"""What each value may be: the rules, by full key, and how they are written. Needs no torch."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+DEVICE = re.compile(r"auto|cpu|cuda|cuda:\d+|mps")
+VALID_METRICS = ("valid/loss", "valid/accuracy", "valid/top5_accuracy", "valid/precision", "valid/recall", "valid/f1")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a value may be, as a test and in words."""
+
+    holds: Callable[[Any], bool]
+    allowed: str
+
+
+def is_whole(value: Any) -> bool:
+    """Return whether a value is an integer; true and false are not."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value is an integer or a float, finite or not; true and false are not."""
+    return is_whole(value) or isinstance(value, float)
+
+
+def whole(low: int, high: int | None = None, *, null: bool = False) -> Rule:
+    """Allow integers from low to high, both included."""
+    words = f"a whole number from {low} {'up' if high is None else f'to {high}'}" + (" or null" if null else "")
+    return Rule(lambda v: (null and v is None) or (is_whole(v) and v >= low and (high is None or v <= high)), words)
+
+
+def number(low: float, high: float = math.inf, *, above: bool = False, below: bool = False, null: bool = False) -> Rule:
+    """Allow finite numbers from low to high; `above` and `below` leave the bounds themselves out."""
+
+    def holds(value: Any) -> bool:
+        if value is None:
+            return null
+        if not is_number(value) or not math.isfinite(value):
+            return False
+        return (value > low if above else value >= low) and (value < high if below else value <= high)
+
+    words = f"a finite number {'above' if above else 'from'} {low:g}"
+    words += "" if high == math.inf else f" {'and below' if below else 'to'} {high:g}"
+    return Rule(holds, words + ("" if above or high < math.inf else " up") + (" or null" if null else ""))
+
+
+def several(rule: Rule, length: int | None = None) -> Rule:
+    """Allow a list of values that each keep a rule."""
+    return Rule(
+        lambda v: isinstance(v, list) and (length is None or len(v) == length) and all(rule.holds(item) for item in v),
+        f"a list of {length or 'numbers'}{' numbers' if length else ''}, each {rule.allowed}",
+    )
+
+
+def one_of(*options: str) -> Rule:
+    """Allow the words named."""
+    return Rule(lambda v: v in options, ", ".join(options))
+
+
+FRACTION = number(0, 1)
+POSITIVE = number(0, above=True)
+NOT_NEGATIVE = number(0)
+BETAS = several(number(0, 1, below=True), 2)
+
+RULES: dict[str, Rule] = {
+    "seed": whole(0, 2**63 - 1),
+    "data.root": Rule(lambda v: isinstance(v, str) and v != "", "the path of a folder"),
+    "data.batch_size": whole(1),
+    "data.eval_batch_size": whole(1),
+    "data.val_fraction": number(0, 1, below=True),
+    "data.split_seed": whole(0, 2**63 - 1),
+    "data.limit": whole(1, null=True),
+    "data.num_workers": whole(0, 256),
+    "data.num_classes": whole(2, null=True),
+    "trainer.device": Rule(
+        lambda v: isinstance(v, str) and DEVICE.fullmatch(v) is not None, "auto, cpu, cuda, cuda:1 (a number), mps"
+    ),
+    "trainer.epochs": whole(0),
+    "trainer.max_steps": whole(1, null=True),
+    "trainer.accumulate": whole(1),
+    "trainer.grad_clip_norm": number(0, above=True, null=True),
+    "trainer.ema_decay": number(0, 1, above=True, below=True, null=True),
+    "trainer.checkpoint_every_steps": whole(1, null=True),
+    "trainer.keep_last": whole(2),
+    "trainer.log_every_steps": whole(1),
+    "early_stopping.monitor": one_of(*VALID_METRICS),
+    "early_stopping.patience": whole(1),
+    "early_stopping.min_delta": NOT_NEGATIVE,
+    "model.dropout": FRACTION,
+    "model.hidden": Rule(
+        lambda v: (is_whole(v) and v >= 1) or several(whole(1)).holds(v), "a whole number from 1 up, or a list of them"
+    ),
+    "model.channels": several(whole(1)),
+    "loss.label_smoothing": number(0, 1, below=True),
+    "optimizer.lr": POSITIVE,
+    "optimizer.adamw_lr": POSITIVE,
+    "optimizer.betas": BETAS,
+    "optimizer.adamw_betas": BETAS,
+    "optimizer.eps": NOT_NEGATIVE,
+    "optimizer.adamw_eps": NOT_NEGATIVE,
+    "optimizer.weight_decay": NOT_NEGATIVE,
+    "optimizer.adamw_weight_decay": NOT_NEGATIVE,
+    "optimizer.momentum": number(0, 1, below=True),
+    "optimizer.alpha": number(0, 1, below=True),
+    "optimizer.dampening": FRACTION,
+    "optimizer.lr_decay": NOT_NEGATIVE,
+    "optimizer.momentum_decay": NOT_NEGATIVE,
+    "optimizer.ns_steps": whole(1, 99),
+    "scheduler.step_size": whole(1),
+    "scheduler.total_steps": whole(1, null=True),
+    "scheduler.gamma": number(0, above=True),
+    "scheduler.factor": number(0, 1, above=True, below=True),
+    "scheduler.patience": whole(0),
+    "scheduler.warmup_fraction": number(0, 1, below=True),
+    "scheduler.threshold": NOT_NEGATIVE,
+    "scheduler.cooldown": whole(0),
+    "scheduler.eps": NOT_NEGATIVE,
+    "scheduler.div_factor": number(1),
+    "scheduler.final_div_factor": number(1),
+    "scheduler.base_momentum": number(0, 1, below=True),
+    "scheduler.max_momentum": number(0, 1, below=True),
+    "scheduler.min_lr": NOT_NEGATIVE,
+    "scheduler.max_lr": POSITIVE,
+    "scheduler.pct_start": FRACTION,
+    "scheduler.anneal_strategy": one_of("cos", "linear"),
+    "scheduler.threshold_mode": one_of("rel", "abs"),
+    "scheduler.milestones": several(number(0, 1, above=True, below=True)),
+    "export.onnx.opset": whole(18, 25, null=True),
+    "export.onnx.tolerance": POSITIVE,
+    "export.onnx.min_agreement": FRACTION,
+}

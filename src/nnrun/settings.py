@@ -1,0 +1,112 @@
+"""The sections of the config that nnrun owns, as types. The values are in conf/: nothing has a second default here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, TypeVar, get_type_hints
+
+Task = Literal["auto", "train", "evaluate"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Residency = Literal["auto", "device", "memory", "stream"]
+# A value that a machine may decide: it is saved as what it became.
+Switch = Literal["auto"] | bool
+
+# Sections that are built from their `_target_`; `export` and `logger` hold several, by name.
+TARGET_SECTIONS = ("model", "loss", "optimizer", "scheduler", "data.dataset")
+NAMED_SECTIONS = ("export", "logger")
+OPTIONAL_SECTIONS = ("scheduler", "early_stopping", *NAMED_SECTIONS)
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """What is learned from, and how it is split and batched."""
+
+    name: str
+    root: str
+    batch_size: int
+    eval_batch_size: int
+    val_fraction: float
+    split_seed: int
+    limit: int | None
+    num_workers: int
+    residency: Residency
+    download: bool
+    in_shape: list[int] | None
+    num_classes: int | None
+    dataset: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TrainerSettings:
+    """How the training goes: device, precision, length, saving, logging."""
+
+    device: str
+    precision: Precision
+    epochs: int
+    max_steps: int | None
+    accumulate: int
+    grad_clip_norm: float | None
+    ema_decay: float | None
+    compile: Switch
+    cuda_graph: Switch
+    channels_last: Switch
+    deterministic: bool
+    checkpoint_every_steps: int | None
+    keep_last: int
+    log_every_steps: int
+    progress: Switch
+
+
+@dataclass(frozen=True)
+class EarlyStoppingSettings:
+    """Which validation metric decides, and how long it may fail to improve, in epochs."""
+
+    monitor: str
+    mode: Literal["auto", "min", "max"]
+    patience: int
+    min_delta: float
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """The whole config of a run. Sections with a `_target_` stay mappings: their parameters belong to that target."""
+
+    seed: int
+    task: Task
+    ckpt: str | None
+    resume: str | None
+    init_from: str | None
+    input: str | None
+    trust: list[str]
+    data: DataSettings
+    trainer: TrainerSettings
+    early_stopping: EarlyStoppingSettings | None
+    model: dict[str, Any]
+    loss: dict[str, Any]
+    optimizer: dict[str, Any]
+    scheduler: dict[str, Any] | None
+    export: dict[str, Any]
+    logger: dict[str, Any]
+
+
+Section = TypeVar("Section")
+
+
+def from_mapping(cls: type[Section], values: Mapping[str, Any]) -> Section:
+    """Return the dataclass `cls` filled from a checked mapping, nested sections included."""
+    hints = get_type_hints(cls)
+    filled = {}
+    for field in fields(cls):  # type: ignore[arg-type]
+        section = _section_type(hints[field.name])
+        value = values[field.name]
+        filled[field.name] = from_mapping(section, value) if section and value is not None else value
+    return cls(**filled)
+
+
+def _section_type(hint: Any) -> type | None:
+    """Return the settings class that a type hint names, if it names one."""
+    for candidate in (DataSettings, TrainerSettings, EarlyStoppingSettings):
+        if hint is candidate or candidate in getattr(hint, "__args__", ()):
+            return candidate
+    return None
