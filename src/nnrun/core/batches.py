@@ -1,0 +1,134 @@
+"""The batches of a split, a pure function of (seed, epoch, index); their order is the same wherever the samples lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from nnrun.core.randomness import generator, permutation
+from nnrun.core.seams import Batch, Batches, Preprocessing, Split, Tree
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How batches come to the device: from where, in which memory layout, by how many processes."""
+
+    device: torch.device
+    channels_last: bool = False
+    residency: str = "device"
+    num_workers: int = 0
+
+
+class ResidentBatches:
+    """Take batches out of tensors that lie on the device, or in the host's memory: no workers, no work per sample.
+
+    `shuffle_seed` None keeps the samples' own order, for evaluation. A last batch that is short is filled up with the
+    first samples of the order, so that BatchNorm sees real ones, and their weight is 0.
+    """
+
+    def __init__(
+        self, split: Split, preprocessing: Preprocessing, batch_size: int, shuffle_seed: int | None, layout: Layout
+    ) -> None:
+        self.num_samples = len(split)
+        self.batch_size = min(batch_size, self.num_samples)
+        self.num_batches = -(-self.num_samples // self.batch_size)
+        self._preprocessing = preprocessing
+        self._shuffle_seed = shuffle_seed
+        self._layout = layout
+        home = layout.device if layout.residency == "device" else torch.device("cpu")
+        self._split = Split(tree_map(lambda tensor: tensor.to(home), split.inputs), split.targets.to(home))
+        self._home = home
+        self._ones = torch.ones(self.batch_size, device=layout.device)
+
+    def order(self, epoch: int) -> Tensor:
+        """Return the sample indices of each batch of an epoch, `(num_batches, batch_size)`, where the samples lie."""
+        if self._shuffle_seed is None:
+            order = torch.arange(self.num_samples)
+        else:
+            order = permutation(self.num_samples, self._shuffle_seed, epoch)
+        padding = self.num_batches * self.batch_size - self.num_samples
+        return torch.cat([order, order[:padding]]).view(self.num_batches, self.batch_size).to(self._home)
+
+    def take(self, indices: Tensor) -> tuple[Tree, Tensor]:
+        """Return the network's inputs and the targets of the samples at `indices`, on the device."""
+        inputs = tree_map(lambda tensor: tensor.index_select(0, indices), self._split.inputs)
+        return self.prepare(inputs, self._split.targets.index_select(0, indices))
+
+    def prepare(self, raw: Tree, targets: Tensor) -> tuple[Tree, Tensor]:
+        """Bring raw samples to the device and preprocess them there."""
+        device = self._layout.device
+        inputs = self._preprocessing(tree_map(lambda tensor: tensor.to(device, non_blocking=True), raw))
+        if self._layout.channels_last:
+            inputs = tree_map(_channels_last, inputs)
+        return inputs, targets.to(device, non_blocking=True)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch from batch `start` on."""
+        for index, row in enumerate(self.order(epoch)[start:], start):
+            yield Batch(*self.take(row), *self.weight(index))
+
+    def weight(self, index: int) -> tuple[Tensor, int]:
+        """Return the weight of each sample of a batch, `(B,)`, and how many samples are no padding."""
+        num_samples = min(self.batch_size, self.num_samples - index * self.batch_size)
+        if num_samples == self.batch_size:
+            return self._ones, num_samples
+        weight = torch.zeros_like(self._ones)
+        weight[:num_samples] = 1
+        return weight, num_samples
+
+
+class StreamedBatches(ResidentBatches):
+    """Have processes bring the same batches in the same order, for data that does not fit in memory."""
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch from batch `start` on; the processes start there too."""
+        loader: DataLoader[tuple[Tree, Tensor]] = DataLoader(
+            _Rows(self._split),
+            batch_size=None,
+            sampler=self.order(epoch)[start:],  # type: ignore[arg-type]
+            num_workers=self._layout.num_workers,
+            pin_memory=self._layout.device.type == "cuda",
+            # Its own generator: the loader must not draw from the one that dropout draws from.
+            generator=generator(epoch),
+        )
+        for index, (raw, targets) in enumerate(loader, start):
+            yield Batch(*self.prepare(raw, targets), *self.weight(index))
+
+
+class _Rows(TorchDataset[tuple[Tree, Tensor]]):
+    """A split as a data set whose items are whole batches."""
+
+    def __init__(self, split: Split) -> None:
+        self._split = split
+
+    def __getitem__(self, row: Tensor) -> tuple[Tree, Tensor]:
+        part = self._split.subset(row)
+        return part.inputs, part.targets
+
+
+def make_batches(
+    split: Split, preprocessing: Preprocessing, batch_size: int, shuffle_seed: int | None, layout: Layout
+) -> Batches:
+    """Return the batches of a split for a residency that `choose_residency` returned."""
+    kind = StreamedBatches if layout.residency == "stream" else ResidentBatches
+    return kind(split, preprocessing, batch_size, shuffle_seed, layout)
+
+
+def choose_residency(wanted: str, num_bytes: int, device: torch.device) -> str:
+    """Return where the samples lie: on the device if they fill at most half of what is free there, else in memory."""
+    if wanted != "auto":
+        return wanted
+    if device.type == "cuda" and num_bytes > torch.cuda.mem_get_info(device)[0] // 2:
+        return "memory"
+    return "device"
+
+
+def _channels_last(tensor: Tensor) -> Tensor:
+    """Return images, `(N, C, H, W)`, with their channels last in memory; other tensors as they are."""
+    return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor

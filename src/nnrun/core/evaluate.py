@@ -1,0 +1,36 @@
+"""Measure a network on a split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from nnrun.core.seams import Batches, Problem, Sums
+
+
+@torch.inference_mode()
+def evaluate(
+    network: nn.Module,
+    problem: Problem,
+    batches: Batches,
+    device: torch.device,
+    poll: Callable[[], None] = lambda: None,
+) -> Sums:
+    """Return the sums of the problem's metric over a split, in fp32 and in eval mode; the mode is put back.
+
+    fp32 whatever the training's precision: what is measured is the weights, as they are exported. `poll` is
+    called between batches and may raise to stop.
+    """
+    was_training = network.training
+    network.eval()
+    sums = problem.eval_metric.init(device)
+    try:
+        for batch in batches.epoch(0):
+            poll()
+            outputs = network(batch.inputs)
+            problem.eval_metric.update(sums, outputs, problem.losses(outputs, batch.targets), batch)
+    finally:
+        network.train(was_training)
+    return sums

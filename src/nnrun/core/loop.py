@@ -1,0 +1,138 @@
+"""The training loop: fit, one epoch, one step. Nothing in a step waits for the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from nnrun.core.evaluate import evaluate
+from nnrun.core.randomness import seed_step
+from nnrun.core.seams import Batch, Batches, Problem
+from nnrun.core.state import TrainState
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long a training goes, and how an update is made."""
+
+    epochs: int
+    total_steps: int
+    accumulate: int = 1
+    grad_clip_norm: float | None = None
+    log_every_steps: int = 50
+    monitor: str = "valid/loss"
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is learned from; `poll` is asked between steps, at points that can be saved, and may raise to stop."""
+
+    problem: Problem
+    train: Batches
+    valid: Batches | None
+    poll: Callable[[], None] = lambda: None
+
+
+def fit(state: TrainState, work: Work, plan: Plan) -> None:
+    """Train from where `state` stands until the plan is done or a callback sets a reason to stop."""
+    for callback in state.callbacks:
+        callback.on_fit_start(state)
+    while not finished(state, plan):
+        train_epoch(state, work, plan)
+        finish_epoch(state, work, plan)
+    for callback in state.callbacks:
+        callback.on_fit_end(state)
+
+
+def finished(state: TrainState, plan: Plan) -> bool:
+    """Return whether nothing is left to do; an epoch that is trained and not validated is left."""
+    at = state.progress
+    if at.stop_reason or at.epoch >= plan.epochs:
+        return True
+    return at.step >= plan.total_steps and at.batch == 0
+
+
+def train_epoch(state: TrainState, work: Work, plan: Plan) -> None:
+    """Train the rest of the epoch under way."""
+    at, train = state.progress, work.train
+    state.network.train()
+    batches = iter(train.epoch(at.epoch, at.batch))
+    with state.clock.running():
+        while at.batch < train.num_batches and at.step < plan.total_steps:
+            first, last = at.batch, min(at.batch + plan.accumulate, train.num_batches)
+            num_samples = min(last * train.batch_size, train.num_samples) - first * train.batch_size
+            losses = []
+            for index in range(first, last):
+                seed_step(state.device, state.seed, at.epoch, index)
+                losses.append(backward(state, work.problem, next(batches), num_samples))
+            state.watch.see(losses[0] if len(losses) == 1 else torch.stack(losses).sum())
+            update(state, plan)
+            at.batch = last
+            state.clock.num_samples += num_samples
+            if at.step % plan.log_every_steps == 0:
+                state.watch.check(at.step, at.epoch + 1)
+            for callback in state.callbacks:
+                callback.on_step_end(state)
+            work.poll()
+        if state.device.type == "cuda":
+            torch.cuda.synchronize(state.device)
+    state.watch.check(at.step, at.epoch + 1)
+
+
+def backward(state: TrainState, problem: Problem, batch: Batch, num_samples: int) -> Tensor:
+    """Add the gradients of one batch; `num_samples` is the update's, over all the batches that it accumulates."""
+    with state.precision.autocast(state.device):
+        outputs = state.network(batch.inputs)
+    outputs = outputs.float()
+    losses = problem.losses(outputs, batch.targets)
+    loss = (losses * batch.weight).sum() / num_samples
+    (state.scaler.scale(loss) if state.scaler else loss).backward()
+    problem.train_metric.update(state.sums, outputs.detach(), losses.detach(), batch)
+    return loss.detach()
+
+
+def update(state: TrainState, plan: Plan) -> None:
+    """Make one optimizer update from the gradients, and forget them."""
+    if plan.grad_clip_norm is not None:
+        if state.scaler:
+            state.scaler.unscale_(state.optimizer)
+        nn.utils.clip_grad_norm_(state.network.parameters(), plan.grad_clip_norm)
+    for callback in state.callbacks:
+        callback.on_gradients_ready(state)
+    if state.scaler:
+        state.scaler.step(state.optimizer)
+        state.scaler.update()
+    else:
+        state.optimizer.step()
+    state.optimizer.zero_grad(set_to_none=True)
+    if state.ema:
+        state.ema.update(state.network)
+    if state.scheduler and getattr(state.scheduler, "interval", "epoch") == "step":
+        state.scheduler.step()
+    state.progress.step += 1
+
+
+def finish_epoch(state: TrainState, work: Work, plan: Plan) -> None:
+    """Validate, and close the epoch. One that the plan's last step cut short stays under way, and is validated too."""
+    metrics: dict[str, float] = {}
+    if work.valid is not None:
+        sums = evaluate(state.evaluated, work.problem, work.valid, state.device, work.poll)
+        metrics = {f"valid/{name}": value for name, value in work.problem.eval_metric.compute(sums).items()}
+    at = state.progress
+    at.epoch, at.batch = at.epoch + 1, 0
+    if state.scheduler and getattr(state.scheduler, "interval", "epoch") == "epoch":
+        step_by_epoch(state, metrics.get(plan.monitor))
+    for callback in state.callbacks:
+        callback.on_epoch_end(state, metrics)
+
+
+def step_by_epoch(state: TrainState, monitored: float | None) -> None:
+    """Step a schedule that goes by epochs; one that watches a metric is given it."""
+    if isinstance(state.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+        assert monitored is not None, "check() refuses a plateau without a validation part"
+        state.scheduler.step(monitored)
+    elif state.scheduler:
+        state.scheduler.step()

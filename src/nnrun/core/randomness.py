@@ -1,0 +1,51 @@
+"""Every random draw as a pure function of (seed, purpose, epoch, index), so that a run can go on from anywhere."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+# Purposes, so that no two streams of one seed meet.
+INIT, ORDER, STEP, SPLIT = range(4)
+_MASK = 2**64 - 1
+
+
+def mix(*numbers: int) -> int:
+    """Return a seed in [0, 2**63) from whole numbers, by SplitMix64's finaliser (Steele et al. 2014)."""
+    state = 0
+    for number in numbers:
+        state = (state + number + 0x9E3779B97F4A7C15) & _MASK
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK
+        state ^= state >> 31
+    return state >> 1
+
+
+def generator(*numbers: int) -> torch.Generator:
+    """Return a generator on the host, seeded by `mix`."""
+    return torch.Generator().manual_seed(mix(*numbers))
+
+
+def permutation(length: int, seed: int, epoch: int) -> Tensor:
+    """Return the order of an epoch's samples, `(length,)`, on the host: the same on every device."""
+    return torch.randperm(length, generator=generator(ORDER, seed, epoch))
+
+
+def seed_weights(seed: int) -> None:
+    """Seed the draws that build a network."""
+    torch.manual_seed(mix(INIT, seed))
+
+
+def seed_step(device: torch.device, seed: int, epoch: int, batch: int) -> None:
+    """Seed the draws of one batch (dropout, stochastic layers).
+
+    The device's own generator alone: `torch.manual_seed` visits every backend and costs 150 times as much.
+    """
+    number = mix(STEP, seed, epoch, batch)
+    if device.type == "cuda":
+        index = device.index if device.index is not None else torch.cuda.current_device()
+        torch.cuda.default_generators[index].manual_seed(number)
+    elif device.type == "mps":
+        torch.mps.manual_seed(number)
+    else:
+        torch.default_generator.manual_seed(number)

@@ -1,0 +1,228 @@
+"""The seams: what the core asks of data, problems, schedulers, callbacks, loggers and exporters, and nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from nnrun.core.state import TrainState
+
+# Any tree of tensors: a tensor, or a tuple, list or dict of trees. The first dimension of each tensor is the sample.
+Tree = Any
+Sums = dict[str, Tensor]
+
+
+class Preprocessing(Protocol):
+    """Turn raw samples, as they are stored and as a deployed network receives them, into the network's input."""
+
+    def __call__(self, raw: Tree) -> Tree:
+        """Return the network's input for a batch of raw samples, on the same device."""
+        ...
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return its `_target_` and parameters, plain values from which it can be built again."""
+        ...
+
+
+@dataclass(frozen=True)
+class Split:
+    """Samples and their targets, on the host: `inputs` raw, each tensor `(N, ...)`; `targets` `(N,)`."""
+
+    inputs: Tree
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def subset(self, indices: Tensor) -> Split:
+        """Return the samples at `indices`, in that order."""
+        return Split(torch.utils._pytree.tree_map(lambda t: t[indices], self.inputs), self.targets[indices])
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a data source gives: a training and a test split, and what a network and a report need to know of them."""
+
+    train: Split
+    test: Split
+    class_names: tuple[str, ...]
+    preprocessing: Preprocessing
+    problem: str = "classification"
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        """The shape of one sample, `(C, H, W)` for images."""
+        return tuple(torch.utils._pytree.tree_leaves(self.train.inputs)[0].shape[1:])
+
+
+class DataSource(Protocol):
+    """A data set that can be opened: what `data.dataset._target_` names."""
+
+    def load(self) -> Dataset:
+        """Read the data, fetching what is missing; raise DataError where it is wrong."""
+        ...
+
+
+class Batch(NamedTuple):
+    """Samples on the device, always as many as the batch size: a short last batch is padded with weight 0.
+
+    `weight` is `(B,)`, 1 for a sample and 0 for padding; `num_samples` counts the samples on the host.
+    """
+
+    inputs: Tree
+    targets: Tensor
+    weight: Tensor
+    num_samples: int
+
+
+class Batches(Protocol):
+    """The batches of a split: a pure function of (seed, epoch, index)."""
+
+    num_samples: int
+    batch_size: int
+    num_batches: int
+
+    def order(self, epoch: int) -> Tensor:
+        """Return the sample indices of each batch of an epoch, `(num_batches, batch_size)`, on the device."""
+        ...
+
+    def take(self, indices: Tensor) -> tuple[Tree, Tensor]:
+        """Return the network's inputs and the targets of the samples at `indices`."""
+        ...
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterable[Batch]:
+        """Yield the batches of an epoch from batch `start` on."""
+        ...
+
+
+class Metric(Protocol):
+    """Sums that live on the device, add up over batches and over ranks, and are read once."""
+
+    def init(self, device: torch.device) -> Sums:
+        """Return the sums of no samples."""
+        ...
+
+    def update(self, sums: Sums, outputs: Tensor, losses: Tensor, batch: Batch) -> None:
+        """Add a batch to the sums, in place, without waiting for the device."""
+        ...
+
+    def compute(self, sums: Sums) -> dict[str, float]:
+        """Return the metrics by name. Waits for the device."""
+        ...
+
+
+class Problem(Protocol):
+    """What kind of learning a run is: its loss, its metrics, its predictions; `headline` is the metric to quote."""
+
+    headline: str
+    train_metric: Metric
+    eval_metric: Metric
+
+    def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of each sample, `(N,)`."""
+        ...
+
+    def report(self, sums: Sums) -> dict[str, Any]:
+        """Return what the summary says of a test beyond the metrics, as plain values."""
+        ...
+
+    def score(self, outputs: Tensor, targets: Tensor) -> float:
+        """Return the headline metric of one network's outputs on a whole split."""
+        ...
+
+    def agreement(self, ours: Tensor, theirs: Tensor) -> Tensor:
+        """Return for each sample whether two networks' outputs mean the same prediction, `(N,)` of bool."""
+        ...
+
+
+class Scheduler(Protocol):
+    """A learning rate schedule. A class of another library that has no `interval` steps by epoch."""
+
+    interval: ClassVar[Literal["step", "epoch"]]
+
+    def step(self) -> None:
+        """Set the learning rate for the next step or epoch."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up a saved state."""
+        ...
+
+
+class Callback:
+    """Hooks beside the steps; each does nothing by default. A state is saved with the checkpoint and taken up again."""
+
+    def on_fit_start(self, state: TrainState) -> None:
+        """Before the first step of this process."""
+
+    def on_gradients_ready(self, state: TrainState) -> None:
+        """After the backward pass and the clipping, before the update."""
+
+    def on_step_end(self, state: TrainState) -> None:
+        """After each update."""
+
+    def on_epoch_end(self, state: TrainState, metrics: Mapping[str, float]) -> None:
+        """After each validation, with its metrics by full name, `valid/loss`."""
+
+    def on_fit_end(self, state: TrainState) -> None:
+        """After the last epoch."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what must survive, as plain values."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what `state_dict` returned."""
+
+
+class Logger(Protocol):
+    """Where metrics go besides metrics.jsonl."""
+
+    def start(self, run: Path, config: Mapping[str, Any]) -> None:
+        """Begin with the run directory and the redacted config."""
+        ...
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Take metrics by full name."""
+        ...
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Take the summary and close."""
+        ...
+
+
+@dataclass(frozen=True)
+class ExportContext:
+    """What an exporter may need besides the network."""
+
+    example: Tensor
+    class_names: Sequence[str]
+    preprocessing: Preprocessing
+    run_id: str
+    accuracy: float
+
+
+class Exporter(Protocol):
+    """One format. The verifier, written once for all, calls `load` and compares with the network."""
+
+    tolerance: float
+    min_agreement: float
+    preprocess: bool
+
+    def export(self, model: nn.Module, context: ExportContext, folder: Path) -> Path:
+        """Write the artifact of a network in eval mode, on the CPU, in fp32; return its path."""
+        ...
+
+    def load(self, path: Path) -> Callable[[Tensor], Tensor]:
+        """Return the artifact as a function from a batch, raw or normalised by `preprocess`, to scores."""
+        ...
