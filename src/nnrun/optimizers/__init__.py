@@ -1,0 +1,1 @@
+"""Optimizers that torch has not: one file each."""

@@ -1,0 +1,100 @@
+"""Muon for matrices, AdamW for everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import AdamW, Muon, Optimizer
+
+FUSED_DEVICES = ("cpu", "cuda", "mps", "xpu")
+
+
+class MuonWithAdamW(Optimizer):
+    """Update 2-D parameters by Muon (kellerjordan.github.io/posts/muon) and all others by AdamW.
+
+    Two optimizers of torch's do the work; this one owns their parameter groups and their state, so that schedulers,
+    gradient scalers and checkpoints see a single optimizer. The group of Muon comes first; a network without matrices,
+    or with nothing else, has one group.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is a setting of its own in the YAML
+        self,
+        params: Iterable[Tensor],
+        *,
+        lr: float = 0.02,
+        momentum: float = 0.95,
+        nesterov: bool = True,
+        weight_decay: float = 0.0,
+        ns_steps: int = 5,
+        adamw_lr: float = 0.001,
+        adamw_betas: tuple[float, float] = (0.9, 0.999),
+        adamw_eps: float = 1e-8,
+        adamw_weight_decay: float = 0.0,
+    ) -> None:
+        params = list(params)
+        matrices = [param for param in params if param.ndim == 2]
+        others = [param for param in params if param.ndim != 2]
+        self._parts: list[Optimizer] = []
+        if matrices:
+            self._parts.append(
+                Muon(
+                    matrices,
+                    lr=lr,
+                    momentum=momentum,
+                    nesterov=nesterov,
+                    weight_decay=weight_decay,
+                    ns_steps=ns_steps,
+                )
+            )
+        if others:
+            self._parts.append(
+                AdamW(
+                    others,
+                    lr=adamw_lr,
+                    betas=adamw_betas,
+                    eps=adamw_eps,
+                    weight_decay=adamw_weight_decay,
+                    # torch refuses true where there is no such kernel; null lets it choose among the others
+                    fused=True if has_fused_kernel(others) else None,
+                )
+            )
+        super().__init__([group for part in self._parts for group in part.param_groups], {})
+        self._share()
+
+    def _share(self) -> None:
+        """Make the two optimizers work on this one's groups and state: the same dictionaries, not copies."""
+        for part, group in zip(self._parts, self.param_groups, strict=True):
+            # Through __setstate__, which also fills in what a state of an older torch lacks.
+            part.__setstate__({"state": self.state, "param_groups": [group]})
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Take the groups made by the constructor; neither optimizer would train another."""
+        assert len(self.param_groups) < len(self._parts), "MuonWithAdamW takes no further parameter groups"
+        super().add_param_group(param_group)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Update all parameters; return what `closure`, which recomputes loss and gradients, returns."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for part in self._parts:
+            part.step()
+        return loss
+
+    def __getstate__(self) -> dict[str, Any]:
+        return super().__getstate__() | {"_parts": self._parts}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Optimizer.load_state_dict ends here, with new groups and new state.
+        super().__setstate__(state)
+        self._share()
+
+
+def has_fused_kernel(params: Iterable[Tensor]) -> bool:
+    """Return whether AdamW has one kernel for all of these: floating point, on a device that torch wrote it for."""
+    return all(param.is_floating_point() and param.device.type in FUSED_DEVICES for param in params)

@@ -1,0 +1,1 @@
+"""What kind of learning a run is: one file each."""
