@@ -1,0 +1,62 @@
+"""Export a trained network in each format asked for, and prove each artifact before it is called good."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nnrun.build import build
+from nnrun.core.seams import ExportContext, Exporter
+from nnrun.core.verify import Standard, Verification, verify
+from nnrun.errors import NnrunError
+from nnrun.files import saving, write_json
+from nnrun.report.console import Console
+
+REJECTED_SUFFIX = ".rejected"
+
+
+def export_all(
+    sections: Mapping[str, Mapping[str, Any]], standard: Standard, context: ExportContext, run: Path, console: Console
+) -> dict[str, dict[str, Any]]:
+    """Return, by format, where each artifact is and what its proof found. One that fails is renamed to `*.rejected`."""
+    rows: dict[str, dict[str, Any]] = {}
+    for name, section in sections.items():
+        exporter = build(section, f"export.{name}", Exporter)  # type: ignore[type-abstract]
+        folder = run / "exports" / name
+        console.say(f"exporting {name}, and proving it on {len(standard.test):,} test samples")
+        with saving(folder):
+            # A resumed run may have been stopped here before.
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+        start = time.perf_counter()
+        path, proof = _export_one(exporter, standard, context, folder)
+        seconds = time.perf_counter() - start
+        write_json(folder / "verification.json", proof.to_json())
+        rows[name] = {"path": str(path.relative_to(run)), "seconds": round(seconds, 3), **proof.to_json()}
+    return rows
+
+
+def _export_one(
+    exporter: Exporter, standard: Standard, context: ExportContext, folder: Path
+) -> tuple[Path, Verification]:
+    """Return an artifact's path, by which one can see whether it is good, and its proof."""
+    try:
+        path = exporter.export(standard.network, context, folder)
+    except NnrunError:
+        raise
+    except Exception as error:
+        # An exporter fails on networks that it cannot express, in as many ways as there are networks.
+        reason = f"it cannot be exported: {type(error).__name__}: {_first(error)}"
+        return folder, Verification.unusable(exporter, 0, reason)
+    proof = verify(path, exporter, standard)
+    if not proof.ok:
+        path = path.rename(path.with_name(path.name + REJECTED_SUFFIX))
+    return path, proof
+
+
+def _first(error: Exception) -> str:
+    """Return the first lines of an exporter's error; the rest are pages."""
+    return " ".join(str(error).split("\n")[:3])[:300]

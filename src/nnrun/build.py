@@ -1,0 +1,197 @@
+"""The only caller of instantiate: it knows what may be named, checks the parameters, and checks what came out."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import torch
+from hydra.utils import get_object, instantiate
+from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
+
+from nnrun.core.seams import DataSource, Exporter, Logger, Preprocessing
+from nnrun.errors import ArtifactError, ConfigError, NnrunError, did_you_mean
+from nnrun.settings import NAMED_SECTIONS
+
+Built = TypeVar("Built")
+
+# What each section builds. Protocols are compared by the methods that they ask for.
+KINDS: dict[str, type] = {
+    "model": nn.Module,
+    "loss": nn.Module,
+    "optimizer": torch.optim.Optimizer,
+    "scheduler": LRScheduler,
+    "data.dataset": DataSource,
+    "export": Exporter,
+    "logger": Logger,
+    "preprocessing": Preprocessing,
+}
+# How many positional arguments the builder gives: parameters that no YAML names.
+_GIVEN = {"optimizer": 1, "scheduler": 1}
+# Whose classes a checkpoint may name. The resolved object is compared, not the text: texts can lie.
+_SHIPPED = ("nnrun.", "torch.nn.modules.", "torch.optim.")
+
+
+def target_sections(tree: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return every section of a resolved config that has a `_target_`, by its full name."""
+    named = {
+        f"{group}.{name}": section for group in NAMED_SECTIONS for name, section in (tree.get(group) or {}).items()
+    }
+    sections = {name: tree[name] for name in ("model", "loss", "optimizer", "scheduler") if tree.get(name)}
+    return sections | {"data.dataset": tree["data"]["dataset"]} | named
+
+
+def check_targets(tree: Mapping[str, Any], own: Sequence[str], trust: Sequence[str]) -> None:
+    """Raise ConfigError with all that is wrong with the `_target_`s of a config; ArtifactError for one not trusted.
+
+    `own` names the sections that the user's own YAML or command line gave. The others came out of a checkpoint: they
+    may name only what nnrun ships, and modules in `trust`.
+    """
+    problems: list[str] = []
+    for name, section in target_sections(tree).items():
+        if name not in own:
+            check_trust(name, section, trust)
+        try:
+            _check_target(name, section)
+        except ConfigError as error:
+            problems += error.messages
+    if problems:
+        raise ConfigError(*problems)
+
+
+def build(section: Mapping[str, Any], name: str, kind: type[Built], *given: Any, **late: Any) -> Built:
+    """Return what a checked section builds; `late` replaces parameters that only the run knows.
+
+    Raises ConfigError where the class refuses its parameters, or where what came out is no `kind`.
+    """
+    try:
+        built = instantiate({**section, **late}, *given, _convert_="all")
+    except Exception as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None and not isinstance(cause, NnrunError):
+            cause = cause.__cause__
+        if isinstance(cause, NnrunError):
+            raise cause from None
+        raise ConfigError(
+            f"{name}: {section['_target_']} cannot be built: {type(cause).__name__}: {cause}{_place(cause)}"
+        ) from error
+    if not is_kind(built, kind):
+        raise ConfigError(f"{name}: {section['_target_']} gives a {type(built).__name__}, not a {kind.__name__}")
+    return built
+
+
+def is_kind(value: object, kind: type) -> bool:
+    """Return whether an object, or the instances of a class, do what `kind` asks for."""
+    if getattr(kind, "_is_protocol", False):
+        return all(callable(getattr(value, method, None)) for method in _methods(kind))
+    return issubclass(value, kind) if isinstance(value, type) else isinstance(value, kind)
+
+
+def _methods(protocol: type) -> list[str]:
+    """Return the public methods of a protocol."""
+    return [name for name, member in vars(protocol).items() if callable(member) and not name.startswith("_")]
+
+
+def _targets_in(node: Any) -> list[str]:
+    """Return every `_target_` in a section, nested ones too."""
+    if isinstance(node, Mapping):
+        own = [node["_target_"]] if isinstance(node.get("_target_"), str) else []
+        return own + [target for value in node.values() for target in _targets_in(value)]
+    if isinstance(node, list):
+        return [target for value in node for target in _targets_in(value)]
+    return []
+
+
+def check_trust(name: str, section: Mapping[str, Any], trust: Sequence[str]) -> None:
+    """Raise ArtifactError unless a checkpoint may name every `_target_` in this section.
+
+    Nothing of a stranger's is imported to find out.
+    """
+    for target in _targets_in(section):
+        module = target.rpartition(".")[0]
+        if any(module == trusted or module.startswith(trusted + ".") for trusted in trust):
+            continue
+        if not _is_shipped(target, _kind_of(name)):
+            raise ArtifactError(
+                f"the checkpoint's {name}._target_ is {target!r}, which nnrun does not ship; "
+                f"if you trust it, add trust=[{module or target}], or name your own {name.partition('.')[0]}="
+            )
+
+
+def _is_shipped(target: str, kind: type) -> bool:
+    """Return whether a target is a class of nnrun's or torch's own, and of the kind that its section builds."""
+    if not target.startswith(("nnrun.", "torch.nn.", "torch.optim.")):
+        return False
+    try:
+        found = get_object(target)
+    except Exception:
+        return False
+    true_name = f"{getattr(found, '__module__', '')}.{getattr(found, '__qualname__', '')}"
+    return isinstance(found, type) and true_name.startswith(_SHIPPED) and is_kind(found, kind)
+
+
+def _kind_of(name: str) -> type:
+    """Return what a section builds, by its full name."""
+    return KINDS[name if name in KINDS else name.partition(".")[0]]
+
+
+def _check_target(name: str, section: Mapping[str, Any]) -> None:
+    """Raise ConfigError unless a target can be imported, is of its section's kind, and takes the parameters given."""
+    target = section["_target_"]
+    kind = _kind_of(name)
+    found = _import(name, target)
+    if isinstance(found, type):
+        if not is_kind(found, kind):
+            raise ConfigError(f"{name}._target_={target} is not allowed: it is not a {kind.__name__}")
+    elif not callable(found) or getattr(found, "__module__", "").partition(".")[0] in sys.stdlib_module_names:
+        raise ConfigError(
+            f"{name}._target_={target} is not allowed: name a {kind.__name__}, or a function that makes one"
+        )
+    problems = list(_check_parameters(name, section, found))
+    if problems:
+        raise ConfigError(*problems)
+
+
+def _import(name: str, target: str) -> Any:
+    """Return the object at a dotted path; raise ConfigError saying which part of it is not there."""
+    try:
+        return get_object(target)
+    except Exception as error:
+        cause = error.__cause__ or error
+        if isinstance(cause, ImportError | AttributeError | ValueError):
+            reason = str(error).splitlines()[0]
+        else:
+            reason = f"its module fails with {type(cause).__name__}: {cause}{_place(cause)}"
+        raise ConfigError(f"{name}._target_={target} cannot be imported: {reason}") from error
+
+
+def _check_parameters(name: str, section: Mapping[str, Any], found: Callable[..., Any]) -> list[str]:
+    """Return a message for each parameter that a target does not take, or lacks."""
+    try:
+        parameters = dict(inspect.signature(found).parameters)
+    except (TypeError, ValueError):
+        return []
+    for given in list(parameters)[: _GIVEN.get(name, 0)]:
+        del parameters[given]
+    takes_all = any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters.values())
+    names = [key for key, p in parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+    problems = []
+    for key in section:
+        if key not in names and not takes_all and not (key.startswith("_") and key.endswith("_")):
+            hint = did_you_mean(key, names) or f"it takes {', '.join(names) or 'none'}"
+            problems.append(f"{name}.{key} is not a parameter of {section['_target_']}; {hint}")
+    for key in names:
+        if parameters[key].default is inspect.Parameter.empty and key not in section and "_args_" not in section:
+            problems.append(f"{name}.{key} must be given: {section['_target_']} needs it")
+    return problems
+
+
+def _place(error: BaseException) -> str:
+    """Return the file and line in which an error was raised, for code that is not ours."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f" ({trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno})" if trace else ""

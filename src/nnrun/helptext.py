@@ -1,0 +1,92 @@
+"""What `nnrun --help` prints: the commands, and every group with its options, read from the YAML files themselves."""
+
+from __future__ import annotations
+
+import sys
+
+from nnrun.confdir import GROUPS, conf_dir, description, option_file, options, own_folders
+from nnrun.errors import NnrunError
+
+_COMMANDS = """\
+nnrun: from YAML to a trained, proven, deployable network
+
+  nnrun                                      train on the default data, evaluate, export, report
+  nnrun model=mlp optimizer.lr=3e-3          choose options of groups, set single values
+  nnrun -m optimizer.lr=1e-3,3e-3 seed=0,1   a sweep: one job for each combination
+  nnrun ckpt=outputs/latest                  evaluate a finished run
+  nnrun export=onnx ckpt=outputs/latest      evaluate and export it
+  nnrun resume=RUN_DIR                       continue an interrupted run, bit for bit
+  nnrun init_from=PATH                       a new run that starts from those weights
+
+Flags: -m/--multirun, --config-dir DIR (your own groups; ./conf is found by itself), --cfg job (print the config),
+-sc install=bash (completion), --hydra-help, --version. NNRUN_DEBUG=1 shows tracebacks.
+hydra.run.dir=DIR and hydra.sweep.dir=DIR choose where results go. Paths need no quoting.
+
+Groups and their options (the default is marked with *):
+"""
+_DESCRIPTION_WIDTH = 96
+
+
+def print_help() -> None:
+    """Print the help; options of the user's own folder are in it too."""
+    try:
+        own = own_folders(_config_dir())
+    except NnrunError as error:
+        sys.stdout.write(f"({error})\n\n")
+        own = []
+    defaults = _defaults()
+    lines = [_COMMANDS.rstrip("\n")]
+    for group in GROUPS:
+        lines.append(f"\n{group}")
+        names = options(group, own)
+        width = max(map(len, names), default=0)
+        for name in names:
+            path = option_file(group, name, own)
+            text = description(path) if path else ""
+            if len(text) > _DESCRIPTION_WIDTH:
+                text = text[: _DESCRIPTION_WIDTH - 3].rstrip() + "..."
+            lines.append(f"  {'*' if defaults.get(group) == name else ' '} {name:<{width}}  {text}")
+    lines.append("\nSettings (each with its default):")
+    for path in (
+        conf_dir() / "config.yaml",
+        conf_dir() / "data" / "_base.yaml",
+        conf_dir() / "trainer" / "default.yaml",
+    ):
+        prefix = "" if path.stem == "config" else f"{path.parent.name}."
+        lines += [f"  {prefix}{key}={value or 'null'}" for key, value in _top_level(path.read_text(encoding="utf-8"))]
+    try:
+        sys.stdout.write("\n".join(lines) + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        sys.stderr.close()
+
+
+def _config_dir() -> str | None:
+    """Return the folder that --config-dir names, in any of its spellings."""
+    words = sys.argv[1:]
+    for index, word in enumerate(words):
+        if word in ("--config-dir", "-cd") and index + 1 < len(words):
+            return words[index + 1]
+        if word.startswith("--config-dir="):
+            return word.partition("=")[2]
+    return None
+
+
+def _defaults() -> dict[str, str]:
+    """Return the default option of each group, from the defaults list of config.yaml."""
+    found = {}
+    for line in (conf_dir() / "config.yaml").read_text(encoding="utf-8").splitlines():
+        group, colon, option = line.strip().removeprefix("- ").partition(": ")
+        if line.startswith("  - ") and colon:
+            found[group] = option
+    return found
+
+
+def _top_level(text: str) -> list[tuple[str, str]]:
+    """Return the plain settings at the top level of a YAML file: keys with a value on their line."""
+    pairs = []
+    for line in text.splitlines():
+        key, colon, value = line.partition(":")
+        if colon and value.strip() and key[:1].isalpha():
+            pairs.append((key, value.strip()))
+    return pairs

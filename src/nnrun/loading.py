@@ -1,0 +1,106 @@
+"""A network out of a checkpoint: for ckpt=, for the best weights of a training, and for nnrun.load; and its metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from nnrun.archive import peek
+from nnrun.build import build, check_trust
+from nnrun.core.batches import Layout, choose_residency, make_batches
+from nnrun.core.checkpoint import load_payload, load_weights
+from nnrun.core.evaluate import evaluate
+from nnrun.core.precision import choose_channels_last
+from nnrun.core.seams import Preprocessing, Problem
+from nnrun.errors import DataError
+from nnrun.manifest import locate
+from nnrun.opened import Opened
+from nnrun.prepare import Job
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network on the CPU, the checkpoint that it came from, and how raw samples become its input."""
+
+    network: nn.Module
+    payload: dict[str, Any]
+    preprocessing: Preprocessing
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The metrics of the validation and the test part by full name, and what else is said of the test."""
+
+    metrics: dict[str, float]
+    test: dict[str, Any]
+
+
+def load_trained(job: Job, data: Opened, run: Path) -> Trained:
+    """Return the network that `ckpt=` names, or the best of the run that was just trained in `run`."""
+    if job.trains:
+        path, preprocessing = locate(run, "best").path, data.preprocessing
+        payload = load_payload(path)
+    else:
+        assert job.composed.checkpoint is not None
+        path = job.composed.checkpoint.path
+        payload = load_payload(path)
+        preprocessing = _preprocessing(payload["preprocessing"], job.settings.trust)
+    names = tuple(payload["class_names"])
+    if names != data.class_names:
+        raise DataError(
+            f"the checkpoint was trained on {len(names)} classes ({_few(names)}), and data={job.settings.data.name} "
+            f"has {len(data.class_names)} ({_few(data.class_names)}); name data with the same classes"
+        )
+    network = build(job.tree(data.in_shape, len(names))["model"], "model", nn.Module)
+    load_weights(network, payload["model"], path)
+    return Trained(network.eval(), payload, preprocessing)
+
+
+def load_network(path: Path, trust: Sequence[str]) -> nn.Module:
+    """Return the trained network of a run directory or a checkpoint file; see nnrun.load."""
+    located = locate(path.expanduser(), "best").path
+    peek(located)
+    payload = load_payload(located)
+    section = payload["config"]["model"]
+    check_trust("model", section, trust)
+    network = build(section, "model", nn.Module)
+    load_weights(network, payload["model"], located)
+    # Plain attributes: a module among them would add keys to the state dict.
+    network.class_names = tuple(payload["class_names"])  # type: ignore[assignment]
+    network.preprocessing = _preprocessing(payload["preprocessing"], trust)  # type: ignore[assignment]
+    return network.eval()
+
+
+def measure(job: Job, trained: Trained, data: Opened, problem: Problem, poll: Callable[[], None]) -> Measured:
+    """Return how a trained network does on the validation and the test part."""
+    network = trained.network.to(job.device)
+    channels_last = choose_channels_last(job.settings.trainer.channels_last, network, job.device, job.precision)
+    if channels_last:
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    residency = choose_residency(job.settings.data.residency, data.num_bytes, job.device)
+    layout = Layout(job.device, channels_last, residency, job.settings.data.num_workers)
+    metrics: dict[str, float] = {}
+    details: dict[str, Any] = {}
+    for name, split in (("valid", data.valid), ("test", data.test)):
+        if split is not None:
+            batches = make_batches(split, trained.preprocessing, job.settings.data.eval_batch_size, None, layout)
+            sums = evaluate(network, problem, batches, job.device, poll)
+            metrics |= {f"{name}/{key}": value for key, value in problem.eval_metric.compute(sums).items()}
+            details = problem.report(sums)
+    return Measured(metrics, details)
+
+
+def _preprocessing(plain: Mapping[str, Any], trust: Sequence[str]) -> Preprocessing:
+    """Return the preprocessing that a checkpoint describes."""
+    check_trust("preprocessing", plain, trust)
+    return build(plain, "preprocessing", Preprocessing)  # type: ignore[type-abstract]
+
+
+def _few(names: Sequence[str]) -> str:
+    """Return the first names, for a message."""
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

@@ -1,0 +1,100 @@
+"""The data of a run, opened: read, checked, its validation part held out, its fingerprint known."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch.utils._pytree import tree_leaves
+
+from nnrun.build import build
+from nnrun.core.randomness import SPLIT, generator
+from nnrun.core.seams import DataSource, Preprocessing, Split
+from nnrun.data.splits import stratified_indices
+from nnrun.errors import DataError
+from nnrun.settings import DataSettings
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The three parts of a data set, on the host, and what a network needs to know of it."""
+
+    train: Split
+    valid: Split | None
+    test: Split
+    class_names: tuple[str, ...]
+    preprocessing: Preprocessing
+    in_shape: tuple[int, ...]
+    problem: str
+
+    @property
+    def num_bytes(self) -> int:
+        """How much memory the samples of all parts take."""
+        splits = [split for split in (self.train, self.valid, self.test) if split is not None]
+        return sum(leaf.nbytes for split in splits for leaf in tree_leaves(split.inputs))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of every sample and target in their order: the same for the same data, wherever it lies."""
+        sha256 = hashlib.sha256()
+        for split in (self.train, self.valid, self.test):
+            if split is not None:
+                for leaf in (*tree_leaves(split.inputs), split.targets):
+                    sha256.update(leaf.contiguous().numpy())
+        return sha256.hexdigest()
+
+
+def open_data(settings: DataSettings) -> Opened:
+    """Read the data that a config names; raise DataError where it is wrong or does not fit the config."""
+    source = build(settings.dataset, "data.dataset", DataSource)  # type: ignore[type-abstract]
+    dataset = source.load()
+    train, test = dataset.train, dataset.test
+    for name, split in (("training", train), ("test", test)):
+        _check_targets(name, split, len(dataset.class_names), settings.name)
+    if settings.limit is not None:
+        train, test = (_limited(split, settings.limit, settings.split_seed) for split in (train, test))
+    in_shape, num_classes = dataset.in_shape, len(dataset.class_names)
+    if settings.in_shape is not None and tuple(settings.in_shape) != in_shape:
+        raise DataError(f"data.in_shape is {settings.in_shape}, and {settings.name} has {list(in_shape)}")
+    if settings.num_classes is not None and settings.num_classes != num_classes:
+        raise DataError(f"data.num_classes is {settings.num_classes}, and {settings.name} has {num_classes}")
+    opened = Opened(train, None, test, dataset.class_names, dataset.preprocessing, in_shape, dataset.problem)
+    num_held_out = round(len(train) * settings.val_fraction)
+    if num_held_out:
+        kept, held_out = stratified_indices(train.targets, num_held_out, generator(SPLIT, settings.split_seed))
+        opened = replace(opened, train=train.subset(kept), valid=train.subset(held_out))
+    elif settings.val_fraction > 0:
+        raise DataError(
+            f"data.val_fraction={settings.val_fraction:g} of {len(train)} samples leaves none for validation; raise it"
+        )
+    if settings.batch_size > len(opened.train):
+        raise DataError(
+            f"data.batch_size={settings.batch_size} is larger than the training part, which has {len(opened.train):,} "
+            f"samples; use data.batch_size={len(opened.train)} or less"
+        )
+    return opened
+
+
+def _check_targets(name: str, split: Split, num_classes: int, data: str) -> None:
+    """Find a label outside the classes on the host: on a device it would be an unreadable error, or none."""
+    if len(split) == 0:
+        raise DataError(f"data={data}: the {name} split is empty")
+    low, high = int(split.targets.min()), int(split.targets.max())
+    if low < 0 or high >= num_classes:
+        wrong = low if low < 0 else high
+        raise DataError(f"data={data}: the {name} split has the label {wrong}; there are {num_classes} classes, from 0")
+
+
+def _limited(split: Split, limit: int, seed: int) -> Split:
+    """Return at most `limit` samples, each class with its share."""
+    if limit >= len(split):
+        return split
+    _, chosen = stratified_indices(split.targets, limit, generator(SPLIT, seed, limit))
+    return split.subset(chosen)
+
+
+def head(split: Split, count: int = 4) -> torch.Tensor:
+    """Return the first raw inputs of a split, as an example batch."""
+    return tree_leaves(split.inputs)[0][:count]

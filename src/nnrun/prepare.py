@@ -1,0 +1,97 @@
+"""The second tier of checks, which needs torch, and what `auto` becomes: all before data is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from nnrun.build import build, check_targets
+from nnrun.check import monitored
+from nnrun.compose import Composed
+from nnrun.core.precision import Precision, choose_device, choose_precision, make_deterministic
+from nnrun.errors import ConfigError
+from nnrun.rundir import environment
+from nnrun.settings import RunSettings, from_mapping
+
+
+@dataclass(frozen=True)
+class Job:
+    """An invocation whose config is right on this machine."""
+
+    composed: Composed
+    settings: RunSettings
+    task: str
+    device: torch.device
+    precision: Precision
+    monitor: str
+    mode: str
+    notes: tuple[str, ...]
+
+    @property
+    def trains(self) -> bool:
+        """Whether this invocation trains."""
+        return self.task == "train"
+
+    @property
+    def name(self) -> str:
+        """The network and the data, for the run directory: `cnn_digits`."""
+        model = str(self.settings.model["_target_"]).rpartition(".")[2].lower()
+        return f"{model}_{self.settings.data.name}"
+
+    @property
+    def resume(self) -> Path | None:
+        """The run directory that this invocation goes on in."""
+        checkpoint = self.composed.checkpoint
+        return checkpoint.run if checkpoint and self.settings.resume else None
+
+    def loss(self) -> nn.Module:
+        """Return the loss, built."""
+        return build(self.settings.loss, "loss", nn.Module)
+
+    def environment(self) -> dict[str, Any]:
+        """Return what environment.json holds."""
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
+        return environment(torch.get_num_threads(), name)
+
+    def tree(self, in_shape: tuple[int, ...], num_classes: int, **trainer: Any) -> dict[str, Any]:
+        """Return the config with everything filled in: the data's shape, and what each `auto` became."""
+        tree = self.composed.resolved(in_shape, num_classes)
+        tree["trainer"] |= {"device": str(self.device), "precision": self.precision.name, **trainer}
+        return tree
+
+
+def prepare(composed: Composed) -> Job:
+    """Check what needs torch: targets, the device, the precision.
+
+    Raises ConfigError, ArtifactError or ResourceError.
+    """
+    tree = composed.resolved()
+    settings = from_mapping(RunSettings, tree)
+    check_targets(tree, sorted(composed.own_targets), settings.trust)
+    notes: list[str] = list(composed.checkpoint.notes) if composed.checkpoint else []
+    trainer = settings.trainer
+    device_name, precision_name = trainer.device, trainer.precision
+    if composed.checkpoint and not composed.named("trainer.device") and not _is_here(device_name):
+        notes.append(f"the run was on {device_name}, which is not here; trainer.device=auto")
+        device_name, precision_name = "auto", "auto" if precision_name == "fp16" else precision_name
+    device = choose_device(device_name)
+    precision = choose_precision(precision_name, device)
+    if trainer.cuda_graph is True:
+        raise ConfigError("trainer.cuda_graph=true is not in this version; leave it at auto")
+    if trainer.deterministic:
+        make_deterministic()
+    task = "train" if settings.ckpt is None else "export" if settings.export else "evaluate"
+    monitor, mode = monitored(tree)
+    return Job(composed, settings, task, device, precision, monitor, mode, tuple(notes))
+
+
+def _is_here(device: str) -> bool:
+    """Return whether this machine has the device that a checkpoint was trained on."""
+    kind, _, index = device.partition(":")
+    if kind == "cuda":
+        return torch.cuda.is_available() and int(index or 0) < torch.cuda.device_count()
+    return kind != "mps" or torch.backends.mps.is_available()

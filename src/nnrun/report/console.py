@@ -1,0 +1,63 @@
+"""What a run says: to the terminal, with a progress bar where there is one, and the same lines to run.log."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import IO
+
+from rich.console import Console as RichConsole
+from rich.table import Table
+
+from nnrun.errors import ResourceError
+
+PLAIN_WIDTH = 120
+
+
+class Console:
+    """Print lines and tables to standard output; from `log_to` on, to the run's log as well, without colours."""
+
+    def __init__(self) -> None:
+        self.rich = RichConsole(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+        self._log: IO[str] | None = None
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a person watches: a terminal can redraw a line."""
+        return self.rich.is_terminal and not self.rich.is_dumb_terminal
+
+    def log_to(self, path: Path) -> None:
+        """Copy to `path` what is said from now on."""
+        self._log = path.open("a", encoding="utf-8")
+
+    def close(self) -> None:
+        """End the copy."""
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+    def say(self, text: str, style: str | None = None) -> None:
+        """Print a line, as it is: brackets in it mean nothing."""
+        try:
+            self.rich.print(text, style=style, markup=False, emoji=False, soft_wrap=True)
+            sys.stdout.flush()
+        except BrokenPipeError as error:
+            raise ResourceError("standard output was closed while the run was going") from error
+        finally:
+            if self._log is not None:
+                self._log.write(text + "\n")
+                self._log.flush()
+
+    def note(self, text: str) -> None:
+        """Print a line that should not be overlooked."""
+        self.say(f"note: {text}", style="yellow")
+
+    def table(self, table: Table) -> None:
+        """Print a table."""
+        try:
+            self.rich.print(table)
+        except BrokenPipeError as error:
+            raise ResourceError("standard output was closed while the run was going") from error
+        if self._log is not None:
+            RichConsole(file=self._log, width=PLAIN_WIDTH, color_system=None, force_terminal=False).print(table)
+            self._log.flush()

@@ -1,0 +1,95 @@
+"""What a run reached: summary.json, and the table at its end."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from rich.table import Table
+
+from nnrun.report.console import Console
+
+# How many of the weakest classes are named on the terminal; all of them are in summary.json.
+_WEAKEST = 3
+
+
+@dataclass
+class Summary:
+    """What summary.json holds. Accuracies are fractions; `metrics` holds no timings."""
+
+    task: str
+    state: str
+    run: str
+    metrics: dict[str, float]
+    monitor: str
+    mode: str
+    best: dict[str, Any] | None
+    train: dict[str, Any]
+    test: dict[str, Any]
+    wall_seconds: float
+    artifacts: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the summary as plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Summary:
+        """Return a summary that was written before."""
+        return cls(**value)
+
+    @property
+    def monitored(self) -> float | None:
+        """The validation metric by which jobs of a sweep are ranked."""
+        return self.metrics.get(self.monitor)
+
+
+def show(summary: Summary, console: Console) -> None:
+    """Print the table of what was reached, where things are, and what to do next."""
+    console.say(f"{summary.task} {summary.state} after {summary.wall_seconds:.1f} s", style="bold")
+    table = Table(show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for split in ("test", "valid"):
+        names = ("accuracy", "top5_accuracy", "loss", "f1")
+        values = [
+            f"{name} {summary.metrics[key]:.4f}" for name in names if (key := f"{split}/{name}") in summary.metrics
+        ]
+        if values:
+            table.add_row(split, "  ".join(values))
+    if weakest := _weakest(summary.test.get("per_class", [])):
+        table.add_row("weakest", weakest)
+    if summary.best:
+        table.add_row("best", f"epoch {summary.best['epoch']}, step {summary.best['step']:,}, by {summary.monitor}")
+    if summary.train.get("samples_per_second"):
+        train = summary.train
+        table.add_row(
+            "training",
+            f"{train['steps']:,} steps, {train['epochs']} epochs, {train['seconds']:.1f} s, "
+            f"{train['samples_per_second']:,.0f} samples/s",
+        )
+    for name, artifact in summary.artifacts.items():
+        table.add_row(name, _proof(artifact))
+    table.add_row("directory", summary.run)
+    console.table(table)
+    if summary.task == "train":
+        console.say(f"next: nnrun ckpt={shlex.quote(summary.run)} evaluates it, export=onnx ckpt=... exports it")
+
+
+def _weakest(rows: list[dict[str, Any]]) -> str:
+    """Return the classes that are recognised worst."""
+    worst = sorted((row for row in rows if row["samples"]), key=lambda row: row["f1"])[:_WEAKEST]
+    return "  ".join(f"{row['class']} (F1 {row['f1']:.3f})" for row in worst if row["f1"] < 1)
+
+
+def _proof(artifact: Mapping[str, Any]) -> str:
+    """Return an artifact's proof in a line or two."""
+    if not artifact["ok"]:
+        return f"REJECTED: {artifact['reason']}"
+    return (
+        f"{artifact['path']}, {artifact['size_bytes'] / 1e6:.2f} MB: {artifact['agreement']:.2%} of "
+        f"{artifact['num_samples']:,} agree, largest difference {artifact['max_abs_diff']:.1e}, "
+        f"{artifact['metric']} {artifact['metric_artifact']:.4f}, {artifact['latency_ms_batch_1']:.2f} ms a sample"
+    )

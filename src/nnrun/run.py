@@ -1,0 +1,92 @@
+"""The screen: a run from its config to its report."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+
+from nnrun.artifacts import export_all
+from nnrun.compose import Composed
+from nnrun.core.seams import ExportContext
+from nnrun.core.verify import Standard
+from nnrun.errors import ArtifactError
+from nnrun.files import write_json
+from nnrun.loading import Measured, Trained, load_trained, measure
+from nnrun.opened import head, open_data
+from nnrun.prepare import Job, prepare
+from nnrun.problems.classification import Classification
+from nnrun.report.console import Console
+from nnrun.report.summary import Summary, show
+from nnrun.resuming import check_resume, finished_summary
+from nnrun.session import Session, open_session
+from nnrun.training import Training, train
+
+
+def run(composed: Composed, words: Sequence[str], directory: Path | None = None) -> Summary:
+    """Do what a config asks for, in a directory of its own or in the one that it resumes; return the summary.
+
+    `words` are the command line's, `directory` the one that a sweep has made for the job. Raises a NnrunError where
+    something is wrong, with the directory's status saying what.
+    """
+    job = prepare(composed)
+    console = Console()
+    if job.resume and (done := finished_summary(job, console)):
+        return done
+    with open_session(job, words, directory, console) as session:
+        data = open_data(job.settings.data)
+        problem = Classification(job.loss(), data.class_names)
+        check_resume(job, data, console)
+        training = train(job, data, problem, session) if job.trains else None
+        trained = load_trained(job, data, session.out.path)
+        measured = measure(job, trained, data, problem, session.stop.poll)
+        summary = summarize(job, session, trained, measured, training)
+        # On the CPU, in fp32 and in the plain layout: an artifact is proven against what anyone can run.
+        network = copy.deepcopy(trained.network).cpu().float().eval()
+        standard = Standard(network, trained.preprocessing, problem, data.test)
+        accuracy = measured.metrics[f"test/{problem.headline}"]
+        context = ExportContext(head(data.test), data.class_names, trained.preprocessing, session.run_id, accuracy)
+        summary.artifacts = export_all(job.settings.export, standard, context, session.out.path, console)
+        report(summary, session)
+    return summary
+
+
+def summarize(job: Job, session: Session, trained: Trained, measured: Measured, training: Training | None) -> Summary:
+    """Return what the run reached; for a training, the test's row of metrics is added to metrics.jsonl too."""
+    at = trained.payload["training"]["progress"]
+    train = {"steps": at["step"], "epochs": at["epoch"], "samples_per_second": None, "seconds": None}
+    if training is not None:
+        progress, clock = training.state.progress, training.state.clock
+        speed = clock.num_samples / clock.seconds if clock.seconds else None
+        train = {
+            "steps": progress.step,
+            "epochs": progress.epoch,
+            "samples_per_second": speed,
+            "seconds": clock.seconds,
+            "stop_reason": progress.stop_reason,
+        }
+        values = {name.removeprefix("test/"): v for name, v in measured.metrics.items() if name.startswith("test/")}
+        session.out.add_row({"step": at["step"], "epoch": at["epoch"], "split": "test", **values})
+    return Summary(
+        task=job.task,
+        state="finished",
+        run=str(session.out.path),
+        metrics=measured.metrics,
+        monitor=job.monitor,
+        mode=job.mode,
+        best={key: at["best"][key] for key in ("epoch", "step")} if at["best"] else None,
+        train=train,
+        test=measured.test,
+        wall_seconds=0.0,
+    )
+
+
+def report(summary: Summary, session: Session) -> None:
+    """Say and write what was reached; raise ArtifactError where an artifact failed its proof."""
+    refused = {name: artifact["reason"] for name, artifact in summary.artifacts.items() if not artifact["ok"]}
+    summary.state = "failed" if refused else "finished"
+    summary.wall_seconds = session.out.seconds()
+    show(summary, session.console)
+    write_json(session.out.path / "summary.json", summary.to_json())
+    if refused:
+        raise ArtifactError(*(f"export.{name} failed its proof: {reason}" for name, reason in refused.items()))

@@ -1,0 +1,200 @@
+"""The run directory: its name, its status, its rows of metrics, its summary. Needs no torch."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nnrun.errors import ConfigError
+from nnrun.files import LOCK_NAME, saving, write_json, write_text
+from nnrun.secrets import redact, redact_word
+
+VERSIONED = ("nnrun", "torch", "torchvision", "hydra-core", "omegaconf", "numpy", "onnx", "onnxruntime", "onnxscript")
+
+
+def create(wanted: Path | None, name: str, base: Path = Path("outputs")) -> Path:
+    """Create and return the directory of a new run: the one wanted, if it is new or empty, or one named by the time.
+
+    No two runs get the same one, however close their starts: the operating system's mkdir decides.
+    """
+    if wanted is not None:
+        with saving(wanted):
+            wanted.mkdir(parents=True, exist_ok=True)
+            if any(entry.name != LOCK_NAME for entry in wanted.iterdir()):
+                raise ConfigError(
+                    f"hydra.run.dir={wanted} is in use: it is not empty; choose another, or go on with resume={wanted}"
+                )
+        return wanted
+    now = datetime.now()
+    folder = base / now.strftime("%Y-%m-%d")
+    return create_numbered(folder, f"{now.strftime('%H-%M-%S')}_{plain_name(name)}")
+
+
+def create_numbered(folder: Path, name: str) -> Path:
+    """Create and return `folder/name`, or `name-2`, `name-3` and so on where that exists."""
+    with saving(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in range(1, 10_000):
+            path = folder / (name if number == 1 else f"{name}-{number}")
+            with contextlib.suppress(FileExistsError):
+                path.mkdir()
+                return path
+    raise AssertionError("ten thousand runs in one second")
+
+
+def plain_name(text: str) -> str:
+    """Return a text as a file name: letters, digits, `_`, `-`, `.` and `,`; no space and no `=`."""
+    return re.sub(r"[^\w.,+-]+", "-", text).strip("-.")[:80] or "run"
+
+
+def point_latest(run: Path, base: Path = Path("outputs")) -> None:
+    """Make `outputs/latest` a link to a run, in one step, so that nobody ever finds it missing."""
+    with saving(base / "latest"):
+        base.mkdir(parents=True, exist_ok=True)
+        temporary = base / f".latest-{os.getpid()}.tmp"
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(os.path.relpath(run, base))
+        try:
+            temporary.replace(base / "latest")
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+class RunDir:
+    """One run's directory, while the run goes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._status: dict[str, Any] = {}
+        self._rows = path / "metrics.jsonl"
+        self._opened = time.perf_counter()
+
+    def seconds(self) -> float:
+        """Return how long the run has been under way in this process, to the millisecond."""
+        return round(time.perf_counter() - self._opened, 3)
+
+    def describe(self, config: Mapping[str, Any], words: Sequence[str]) -> None:
+        """Write what people read about the run: its config and what was typed, secrets left out, and the machine."""
+        shown = redact(config)
+        write_text(self.path / "config.yaml", yaml.safe_dump(shown, sort_keys=False, allow_unicode=True))
+        typed = [redact_word(word) for word in words]
+        write_text(self.path / "overrides.yaml", yaml.safe_dump(typed, allow_unicode=True))
+
+    def set_status(self, **values: Any) -> None:
+        """Replace status.json with the status so far and `values`."""
+        self._status |= values
+        write_json(self.path / "status.json", self._status)
+
+    def remember(self, **values: Any) -> None:
+        """Add to the status without writing it: the next change takes it along."""
+        self._status |= values
+
+    def start(self, task: str) -> None:
+        """Say that the run is under way."""
+        self._status = self.earlier_status()
+        self.set_status(
+            task=task,
+            state="running",
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            started=self._status.get("started") or now(),
+            resumed=now() if self._status else None,
+            ended=None,
+            exit_code=None,
+            reason=None,
+        )
+
+    def end(self, state: str, exit_code: int, reason: str | None) -> None:
+        """Say how the run ended."""
+        self.set_status(state=state, ended=now(), exit_code=exit_code, reason=reason)
+
+    def earlier_status(self) -> dict[str, Any]:
+        """Return what an earlier process wrote to status.json, or nothing."""
+        try:
+            value = json.loads((self.path / "status.json").read_text())
+        except (OSError, ValueError):
+            return {}
+        return value if isinstance(value, dict) else {}
+
+    def add_row(self, row: Mapping[str, Any]) -> None:
+        """Append a row to metrics.jsonl."""
+        with saving(self._rows), self._rows.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def cut_rows(self, num_rows: int) -> None:
+        """Drop the rows that were written after the checkpoint that a run goes on from."""
+        lines = self._rows.read_text(encoding="utf-8").splitlines(keepends=True) if self._rows.is_file() else []
+        write_text(self._rows, "".join(lines[:num_rows]))
+
+
+def now() -> str:
+    """Return the local time with its zone, to the second."""
+    return datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def environment(threads: int, device: str) -> dict[str, Any]:
+    """Return versions, hardware and the state of the code, as environment.json holds them."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": {name: _version(name) for name in VERSIONED},
+        "cpu": _cpu_model(),
+        "cpu_count": os.cpu_count(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "device": device,
+        "threads": threads,
+        "git_commit": _git("rev-parse", "HEAD"),
+        "git_dirty": None if (changes := _git("status", "--porcelain")) is None else changes != "",
+        "command": [Path(sys.argv[0]).name, *(redact_word(word) for word in sys.argv[1:])],
+    }
+
+
+def _version(name: str) -> str | None:
+    """Return the installed version of a package."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _cpu_model() -> str:
+    """Return the processor's name."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _git(*arguments: str) -> str | None:
+    """Return what git says of the folder that the user stands in, or None where there is no repository."""
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def process_age_seconds() -> float | None:
+    """Return how long ago this process was created, where the operating system tells."""
+    try:
+        ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+        uptime = float(Path("/proc/uptime").read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return None
+    return uptime - ticks / os.sysconf("SC_CLK_TCK")

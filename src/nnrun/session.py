@@ -1,0 +1,70 @@
+"""A run under way: its directory, its console, and the signals that may stop it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnrun import rundir
+from nnrun.errors import DivergedError, InterruptedRun
+from nnrun.files import locked, write_json
+from nnrun.prepare import Job
+from nnrun.report.console import Console
+from nnrun.rundir import RunDir
+from nnrun.signals import StopRequest, stop_request
+
+
+@dataclass(frozen=True)
+class Session:
+    """What a run under way writes to, talks to and listens to."""
+
+    out: RunDir
+    console: Console
+    stop: StopRequest
+
+    @property
+    def run_id(self) -> str:
+        """The name of the run: its directory's."""
+        return self.out.path.resolve().name
+
+
+@contextmanager
+def open_session(job: Job, words: Sequence[str], directory: Path | None, console: Console) -> Iterator[Session]:
+    """Yield the session of a job; its directory is locked, described and logged to, and its status says how it ended.
+
+    The directory is the one resumed, the one that a sweep made, or a new one. `words` are what was typed.
+    """
+    path = job.resume or directory or rundir.create(job.composed.run_dir, job.name)
+    with stop_request() as stop, locked(path) as stale:
+        out = RunDir(path)
+        out.start(job.task)
+        console.log_to(path / "run.log")
+        try:
+            if stale:
+                console.note(f"took over {path} from {stale}, which is gone")
+            if job.trains:
+                rundir.point_latest(path)
+            out.describe(job.composed.shown(), words)
+            write_json(path / "environment.json", job.environment())
+            precision = f" in {job.precision.name} ({job.precision.reason})" if job.trains else ""
+            console.say(f"{job.task} {job.name} on {job.device}{precision}")
+            console.say(f"run directory {path}")
+            for note in job.notes:
+                console.note(note)
+            yield Session(out, console, stop)
+        except BaseException as error:
+            out.end(_state_of(error), getattr(error, "exit_code", 70), str(error) or type(error).__name__)
+            raise
+        else:
+            out.end("finished", 0, None)
+        finally:
+            console.close()
+
+
+def _state_of(error: BaseException) -> str:
+    """Return the state that status.json gives to a run that an error ended."""
+    if isinstance(error, InterruptedRun | KeyboardInterrupt):
+        return "interrupted"
+    return "diverged" if isinstance(error, DivergedError) else "failed"

@@ -1,0 +1,56 @@
+"""SIGINT and SIGTERM: finish the step, save, say how to go on. A second SIGINT ends the process at once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from nnrun.errors import InterruptedRun
+
+
+class StopRequest:
+    """What a signal leaves behind: raised at once, or, inside `deferred`, at the next `poll`."""
+
+    def __init__(self) -> None:
+        self._number: int | None = None
+        self._is_deferred = False
+
+    def poll(self) -> None:
+        """Raise InterruptedRun if a signal came."""
+        if self._number is not None:
+            raise InterruptedRun(self._number)
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Let signals wait for `poll` in the block, where the training must not be torn in a step."""
+        self._is_deferred = True
+        try:
+            yield
+        finally:
+            self._is_deferred = False
+
+    def receive(self, number: int, _frame: FrameType | None) -> None:
+        """Take a signal. The last checkpoint is whole whenever the second one comes: files appear by rename."""
+        is_second = self._number is not None and number == signal.SIGINT
+        self._number = number
+        if is_second or not self._is_deferred:
+            raise InterruptedRun(number)
+
+
+@contextmanager
+def stop_request() -> Iterator[StopRequest]:
+    """Listen to SIGINT and SIGTERM in the block. Outside the main thread, where none arrive, nothing is changed."""
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    earlier = {number: signal.signal(number, request.receive) for number in numbers}
+    try:
+        yield request
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)

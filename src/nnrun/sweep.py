@@ -1,0 +1,187 @@
+"""A sweep: one job for each combination of values, each in a directory of its own, ranked at the end."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from rich.table import Table
+
+from nnrun.cli import BUG, complain
+from nnrun.compose import compose
+from nnrun.errors import ConfigError, InterruptedRun, NnrunError, SweepFailed
+from nnrun.files import saving, write_json, write_text
+from nnrun.overrides import NOT_SWEPT, Typed, jobs_of, parse_all
+from nnrun.report.console import Console
+from nnrun.rundir import create_numbered, plain_name
+from nnrun.secrets import redact_word
+
+
+@dataclass
+class JobResult:
+    """What became of one job."""
+
+    number: int
+    overrides: dict[str, str]
+    directory: str
+    exit_code: int
+    state: str
+    monitor: str | None = None
+    monitored: float | None = None
+    mode: str | None = None
+    seconds: float = 0.0
+    metrics: dict[str, float] = field(default_factory=dict)
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What the jobs of a sweep share."""
+
+    folder: Path
+    swept: tuple[str, ...]
+    num_jobs: int
+    own: Sequence[Path]
+    console: Console
+
+
+def sweep(words: Sequence[str], own: Sequence[Path]) -> int:
+    """Run every job; return 0, or raise SweepFailed where some failed. A job that fails leaves the others alone."""
+    typed, problems = parse_all(words)
+    problems += refuse(typed)
+    if problems:
+        raise ConfigError(*problems)
+    jobs = list(jobs_of(typed))
+    swept = tuple(item.key for item in typed if item.is_sweep)
+    shared = Sweep(sweep_folder(typed), swept, len(jobs), own, Console())
+    folder = shared.folder
+    shared.console.say(f"a sweep of {len(jobs)} jobs in {folder}")
+    results: list[JobResult] = []
+    try:
+        for number, job in enumerate(jobs):
+            results.append(run_job(shared, number, job))
+    except (KeyboardInterrupt, InterruptedRun) as error:
+        finish(results, shared)
+        raise InterruptedRun(
+            getattr(error, "exit_code", 130) - 128,
+            *getattr(error, "messages", ()),
+            f"the sweep was stopped after {len(results)} of {len(jobs)} jobs; what they reached is in {folder}",
+        ) from None
+    finish(results, shared)
+    failed = [result for result in results if result.exit_code]
+    if failed:
+        raise SweepFailed(f"{len(failed)} of {len(results)} jobs failed; why is in {folder / 'sweep.csv'}")
+    return 0
+
+
+def refuse(typed: Sequence[Typed]) -> list[str]:
+    """Return what cannot be swept over, or has no meaning in a sweep."""
+    problems = []
+    for item in typed:
+        looks_swept = item.value is not None and "," in str(item.value) and not Path(str(item.value)).exists()
+        if item.key in NOT_SWEPT and (looks_swept or str(item.value).startswith("choice(")):
+            problems.append(f"{item.word!r}: a sweep over {item.key} is refused; run each checkpoint by itself")
+        if item.key == "hydra.run.dir":
+            problems.append("hydra.run.dir has no effect in a sweep; use hydra.sweep.dir=, the folder of all its jobs")
+        if item.key == "resume" and item.value is not None:
+            problems.append("resume= continues one run and cannot be part of a sweep")
+    return problems
+
+
+def sweep_folder(typed: Sequence[Typed]) -> Path:
+    """Create and return the folder of the sweep: the one that hydra.sweep.dir names, or one named by the time."""
+    wanted = next((item.value for item in reversed(typed) if item.key == "hydra.sweep.dir"), None)
+    if wanted is None:
+        now = datetime.now()
+        return create_numbered(Path("outputs/multirun") / now.strftime("%Y-%m-%d"), now.strftime("%H-%M-%S"))
+    folder = Path(str(wanted)).expanduser()
+    with saving(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise ConfigError(f"hydra.sweep.dir={wanted} is in use: it is not empty; choose another")
+    return folder
+
+
+def run_job(sweep: Sweep, number: int, words: list[str]) -> JobResult:
+    """Run one job in this process and return what became of it; whatever it raises but an interrupt stays its own."""
+    console = sweep.console
+    pairs = (redact_word(word).partition("=") for word in words)
+    chosen = {key: value for key, _, value in pairs if key in sweep.swept}
+    name = "_".join(f"{key}-{value}" for key, value in chosen.items())
+    console.say("")
+    console.say(f"job {number + 1} of {sweep.num_jobs}: {' '.join(f'{key}={value}' for key, value in chosen.items())}")
+    directory = create_numbered(sweep.folder, f"{number}_{plain_name(name)}")
+    result = JobResult(number, chosen, str(directory), 0, "finished")
+    start = time.perf_counter()
+    try:
+        composed = compose(words, sweep.own)
+        if str(Path.cwd()) not in sys.path:
+            sys.path.append(str(Path.cwd()))
+        from nnrun.run import run  # noqa: PLC0415 - imports torch: not before a config is right
+
+        summary = run(composed, words, directory)
+        result.monitor, result.monitored, result.mode = summary.monitor, summary.monitored, summary.mode
+        result.metrics = summary.metrics
+    except (KeyboardInterrupt, InterruptedRun):
+        raise
+    except NnrunError as error:
+        complain([f"job {number}: {message}" for message in error.messages])
+        result.exit_code, result.state, result.reason = error.exit_code, "failed", str(error)
+    except (Exception, SystemExit) as error:
+        if os.environ.get("NNRUN_DEBUG") == "1" or not isinstance(error, SystemExit):
+            traceback.print_exc()
+        complain([f"job {number}: {type(error).__name__}: {error}"])
+        result.exit_code, result.state, result.reason = BUG, "failed", f"{type(error).__name__}: {error}"
+    result.seconds = round(time.perf_counter() - start, 3)
+    if result.exit_code and not any(directory.iterdir()):
+        write_json(
+            directory / "status.json", {"state": "failed", "exit_code": result.exit_code, "reason": result.reason}
+        )
+    return result
+
+
+def ranked(results: Sequence[JobResult]) -> list[JobResult]:
+    """Return the jobs best first by the monitored validation metric, those without one last."""
+
+    def key(result: JobResult) -> tuple[bool, float, int]:
+        value = result.monitored
+        if value is None or result.exit_code or value != value:  # noqa: PLR0124 - NaN
+            return True, 0.0, result.number
+        return False, value if result.mode == "min" else -value, result.number
+
+    return sorted(results, key=key)
+
+
+def finish(results: Sequence[JobResult], sweep: Sweep) -> None:
+    """Print the table of jobs, best first, and write it as sweep.csv and sweep.json."""
+    swept, folder, console = sweep.swept, sweep.folder, sweep.console
+    rows = ranked(results)
+    metrics = sorted({name for result in rows for name in result.metrics})
+    shown = [name for name in ("valid/loss", "valid/accuracy", "test/accuracy") if name in metrics]
+    table = Table(pad_edge=False)
+    for title in ("job", *swept, *shown, "seconds", "exit"):
+        table.add_column(title, overflow="fold")
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["job", *swept, "state", "exit_code", *metrics, "seconds", "directory", "reason"])
+    for result in rows:
+        values = [result.overrides.get(key, "") for key in swept]
+        figures = [f"{result.metrics[name]:.4f}" if name in result.metrics else "-" for name in shown]
+        table.add_row(str(result.number), *values, *figures, f"{result.seconds:.1f}", str(result.exit_code))
+        exact = [result.metrics.get(name, "") for name in metrics]
+        end = [result.seconds, result.directory, result.reason or ""]
+        writer.writerow([result.number, *values, result.state, result.exit_code, *exact, *end])
+    write_text(folder / "sweep.csv", text.getvalue())
+    write_json(folder / "sweep.json", [asdict(result) for result in rows])
+    console.say("")
+    console.say(f"{len(rows)} jobs, best first", style="bold")
+    console.table(table)
+    console.say(f"the table is in {folder / 'sweep.csv'}")

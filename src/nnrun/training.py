@@ -1,0 +1,222 @@
+"""Put a training together from its config: the state, the plan, the callbacks, what a checkpoint holds."""
+
+from __future__ import annotations
+
+import inspect
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import get_object
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from nnrun.archive import peek
+from nnrun.build import build
+from nnrun.callbacks.checkpointing import Checkpointing
+from nnrun.callbacks.early_stopping import EarlyStopping
+from nnrun.callbacks.first_step import FirstStep
+from nnrun.callbacks.metrics import MetricRows
+from nnrun.callbacks.progress import TrainingProgress
+from nnrun.compose import INVOCATION_KEYS
+from nnrun.core.batches import Layout, choose_residency, make_batches
+from nnrun.core.checkpoint import CheckpointFolder, load_payload, load_weights
+from nnrun.core.loop import Plan, Work, fit
+from nnrun.core.precision import Precision, choose_channels_last
+from nnrun.core.randomness import seed_weights
+from nnrun.core.seams import Batches, Logger, Problem
+from nnrun.core.state import Ema, TrainState
+from nnrun.errors import InterruptedRun, ResourceError
+from nnrun.manifest import locate
+from nnrun.opened import Opened
+from nnrun.prepare import Job
+from nnrun.report.console import Console
+from nnrun.secrets import redact
+from nnrun.session import Session
+from nnrun.settings import TrainerSettings
+
+
+@dataclass(frozen=True)
+class Training:
+    """All that fit() takes, and the config with everything filled in."""
+
+    state: TrainState
+    plan: Plan
+    train: Batches
+    valid: Batches | None
+    tree: dict[str, Any]
+
+
+def make_training(job: Job, data: Opened, problem: Problem) -> Training:
+    """Build the network and what trains it, on the device."""
+    settings, trainer = job.settings, job.settings.trainer
+    tree = job.tree(data.in_shape, len(data.class_names))
+    seed_weights(settings.seed)
+    network = build(tree["model"], "model", nn.Module).to(job.device)
+    channels_last = choose_channels_last(trainer.channels_last, network, job.device, job.precision)
+    if channels_last:
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    residency = choose_residency(settings.data.residency, data.num_bytes, job.device)
+    layout = Layout(job.device, channels_last, residency, settings.data.num_workers)
+    batch_size, eval_batch_size = settings.data.batch_size, settings.data.eval_batch_size
+    train = make_batches(data.train, data.preprocessing, batch_size, settings.seed, layout)
+    valid = make_batches(data.valid, data.preprocessing, eval_batch_size, None, layout) if data.valid else None
+    plan = make_plan(trainer, train.num_batches, job.monitor)
+    ema = Ema(network, trainer.ema_decay) if trainer.ema_decay is not None else None
+    # In place, and after the average was copied: the state dict keeps its names.
+    compiled = trainer.compile is True
+    if compiled:
+        network.compile()
+    optimizer = make_optimizer(tree["optimizer"], network)
+    tree["trainer"] |= {"compile": compiled, "cuda_graph": False, "channels_last": channels_last}
+    tree["data"]["residency"] = residency
+    state = TrainState(
+        network=network,
+        optimizer=optimizer,
+        scheduler=make_scheduler(tree["scheduler"], optimizer, plan.total_steps, job.mode),
+        scaler=make_scaler(job.precision, job.device),
+        ema=ema,
+        device=job.device,
+        precision=job.precision,
+        seed=settings.seed,
+        sums=problem.train_metric.init(job.device),
+    )
+    return Training(state, plan, train, valid, tree)
+
+
+def make_plan(trainer: TrainerSettings, num_batches: int, monitor: str) -> Plan:
+    """Return how long the training goes: all its epochs, or fewer steps where max_steps says so."""
+    steps_per_epoch = -(-num_batches // trainer.accumulate)
+    total_steps = trainer.epochs * steps_per_epoch
+    if trainer.max_steps is not None:
+        total_steps = min(total_steps, trainer.max_steps)
+    return Plan(
+        epochs=trainer.epochs,
+        total_steps=total_steps,
+        accumulate=trainer.accumulate,
+        grad_clip_norm=trainer.grad_clip_norm,
+        log_every_steps=trainer.log_every_steps,
+        monitor=monitor,
+    )
+
+
+def make_optimizer(section: Mapping[str, Any], network: nn.Module) -> Optimizer:
+    """Return the optimizer, with the fused kernel where the class has one and the config leaves the choice."""
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    late: dict[str, Any] = {}
+    has_choice = (
+        section.get("fused", False) is None and not section.get("foreach") and not section.get("differentiable")
+    )
+    if has_choice and all(p.is_floating_point() and p.device.type in ("cpu", "cuda", "mps") for p in parameters):
+        late["fused"] = True
+    return build(section, "optimizer", Optimizer, parameters, **late)
+
+
+def make_scheduler(
+    section: Mapping[str, Any] | None, optimizer: Optimizer, total_steps: int, mode: str
+) -> LRScheduler | None:
+    """Return the schedule; the run's length and the monitored metric's mode flow into what its config leaves null."""
+    if section is None:
+        return None
+    known = {"total_steps": max(total_steps, 1), "mode": mode}
+    parameters = inspect.signature(get_object(section["_target_"])).parameters
+    late = {name: value for name, value in known.items() if name in parameters and section.get(name) is None}
+    return build(section, "scheduler", LRScheduler, optimizer, **late)
+
+
+def make_scaler(precision: Precision, device: torch.device) -> torch.amp.GradScaler | None:
+    """Return what scales the loss where small gradients would vanish."""
+    return torch.amp.GradScaler(device.type) if precision.scales_gradients else None
+
+
+def train(job: Job, data: Opened, problem: Problem, session: Session) -> Training:
+    """Train until the plan is done, saving as it goes; on a signal finish the step, save, and say how to go on."""
+    trainer, stopping = job.settings.trainer, job.settings.early_stopping
+    out, console, stop = session.out, session.console, session.stop
+    training = make_training(job, data, problem)
+    state, plan = training.state, training.plan
+    constant = {
+        "config": saved_config(training.tree),
+        "class_names": list(data.class_names),
+        "preprocessing": data.preprocessing.to_plain(),
+        "data_fingerprint": data.fingerprint,
+        "threads": torch.get_num_threads(),
+    }
+
+    def payload(state: TrainState) -> dict[str, Any]:
+        return {"model": state.evaluated.state_dict(), "training": state.state_dict(), **constant}
+
+    loggers = [
+        build(section, f"logger.{name}", Logger)  # type: ignore[type-abstract]
+        for name, section in job.settings.logger.items()
+    ]
+    rows = MetricRows(out, problem.train_metric, trainer.log_every_steps, loggers)
+    progress = TrainingProgress(console, plan, _samples_per_step(job), rows, bar=_wants_bar(trainer, console))
+    patience = (stopping.patience, stopping.min_delta) if stopping else (None, 0.0)
+    saving = Checkpointing(CheckpointFolder(out.path, trainer.keep_last), trainer.checkpoint_every_steps, payload)
+    state.callbacks = [rows, EarlyStopping(job.monitor, job.mode, *patience), progress, FirstStep(out), saving]
+    start_from(job, state)
+    for logger in loggers:
+        logger.start(out.path, redact(training.tree))
+    with stop.deferred():
+        try:
+            fit(state, Work(problem, training.train, training.valid, stop.poll), plan)
+        except InterruptedRun as interruption:
+            saving.save(state, is_best=False)
+            at = state.progress
+            place = f"step {at.step:,}, in epoch {at.epoch + 1}"
+            raise InterruptedRun(
+                interruption.exit_code - 128,
+                f"stopped at {place}; all is saved; go on with: nnrun resume={shlex.quote(str(out.path))}",
+            ) from None
+        except torch.OutOfMemoryError as error:
+            raise ResourceError(out_of_memory(job)) from error
+        finally:
+            progress.close()
+    if state.progress.stop_reason:
+        console.say(f"stopped early: {state.progress.stop_reason}")
+    return training
+
+
+def start_from(job: Job, state: TrainState) -> None:
+    """Take up the checkpoint that is resumed, or the weights that the run starts from."""
+    if job.resume is not None:
+        assert job.composed.checkpoint is not None
+        payload = load_payload(job.composed.checkpoint.path)
+        state.load_state_dict(payload["model"], payload["training"])
+    elif job.settings.init_from is not None:
+        path = locate(Path(job.settings.init_from).expanduser(), "best").path
+        peek(path)
+        weights = load_payload(path)["model"]
+        load_weights(state.network, weights, path)
+        if state.ema:
+            load_weights(state.ema.network, weights, path)
+
+
+def saved_config(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the config as a checkpoint carries it: without the invocation's own words, secrets left out."""
+    return redact({key: value for key, value in tree.items() if key not in INVOCATION_KEYS})
+
+
+def out_of_memory(job: Job) -> str:
+    """Return what to do when the device's memory did not suffice."""
+    batch_size, accumulate = job.settings.data.batch_size, job.settings.trainer.accumulate
+    return (
+        f"out of memory on {job.device} with data.batch_size={batch_size}; "
+        f"try data.batch_size={max(batch_size // 2, 1)} trainer.accumulate={accumulate * 2}, which makes the same update"
+        "; the last checkpoint is whole"
+    )
+
+
+def _samples_per_step(job: Job) -> int:
+    """Return how many samples an update takes."""
+    return job.settings.data.batch_size * job.settings.trainer.accumulate
+
+
+def _wants_bar(trainer: TrainerSettings, console: Console) -> bool:
+    """Return whether the training is shown as a bar."""
+    return console.is_terminal if trainer.progress == "auto" else bool(trainer.progress)
