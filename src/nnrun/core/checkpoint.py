@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ class CheckpointFolder:
         """Write a checkpoint and commit it; raise ResourceError where the disk refuses, with the old ones untouched."""
         with saving(self.path / f"step-{step:08d}"):
             with DurableFile(self.path) as file:
-                torch.save({"schema": SCHEMA, **payload}, file)  # type: ignore[arg-type]
+                torch.save(canonical({"schema": SCHEMA, **payload}), file)  # type: ignore[arg-type]
                 entry = Entry(f"step-{step:08d}-{file.sha256[:8]}.ckpt", file.sha256, file.num_bytes, step)
                 file.commit(entry.name)
             self._commit(entry, is_best=is_best)
@@ -57,6 +58,19 @@ class CheckpointFolder:
             if row.name not in kept:
                 (self.path / row.name).unlink(missing_ok=True)
         sync_folder(self.path)
+
+
+def canonical(value: Any) -> Any:
+    """Return equal values as equal bytes when pickled.
+
+    A pickle also tells which texts and lists are one object: a resumed run would differ in that from one that was
+    never stopped, and its checkpoints in their names.
+    """
+    if isinstance(value, dict):
+        return {canonical(key): canonical(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(canonical(item) for item in value)
+    return sys.intern(value) if isinstance(value, str) else value
 
 
 def load_payload(path: Path) -> dict[str, Any]:
@@ -81,7 +95,7 @@ def load_weights(network: nn.Module, weights: dict[str, Tensor], path: Path) -> 
     if problems:
         more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
         raise ArtifactError(
-            f"{path} does not fit the network ({len(problems)} of {len(wanted)} entries differ): "
+            f"{path} does not fit the network ({len(problems)} mismatches): "
             f"{'; '.join(problems[:5])}{more}; name the model that it was trained as"
         )
     damaged = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]

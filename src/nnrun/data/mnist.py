@@ -1,0 +1,162 @@
+"""MNIST and the data sets that share its format, read from torchvision's layout without torchvision.
+
+The idx format (http://yann.lecun.com/exdb/mnist): two zero bytes, the type of a value (8: uint8), the number of
+dimensions, each dimension as four bytes, big-endian, then the values.
+"""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, ClassVar, cast
+
+import torch
+from torch import Tensor
+
+from nnrun.core.seams import Dataset, Split
+from nnrun.data.download import RemoteFile, obtain
+from nnrun.data.normalize import Normalize
+from nnrun.data.stored import damaged, data_root, is_file, unreadable
+from nnrun.errors import DataError
+from nnrun.files import DurableFile
+
+NUM_CLASSES = 10
+UINT8_MARK = 8
+# Deflate cannot do better, so that a header which claims more is known to lie before memory is asked for.
+MAX_GZIP_RATIO = 1032
+FILES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+
+
+@dataclass(frozen=True)
+class MNIST:
+    """Open MNIST: 60,000 and 10,000 handwritten digits (LeCun, Cortes & Burges), in `root/MNIST/raw`."""
+
+    root: str
+    download: bool
+
+    class_names: ClassVar[tuple[str, ...]] = tuple("0123456789")
+    mean: ClassVar[float] = 0.1307
+    std: ClassVar[float] = 0.3081
+
+    def load(self) -> Dataset:
+        """Read the four files, each plain or as `.gz`; raise DataError where one is missing or damaged."""
+        name = type(self).__name__
+        folder = data_root(self.root) / name / "raw"
+        missing = [file for pair in FILES.values() for file in pair if find_idx(folder, file) is None]
+        if missing:
+            obtain(name, self.root, folder, _published(name, missing), self.download)
+        train, test = (read_split(folder, *FILES[split]) for split in ("train", "test"))
+        if train.inputs.shape[1:] != test.inputs.shape[1:]:
+            shapes = [tuple(split.inputs.shape[2:]) for split in (train, test)]
+            raise DataError(f"{folder}: the training images are {shapes[0]}, the test images {shapes[1]}")
+        return Dataset(train, test, self.class_names, Normalize((self.mean,), (self.std,)))
+
+
+class FashionMNIST(MNIST):
+    """Open Fashion-MNIST: pieces of clothing (Xiao et al. 2017, arXiv 1708.07747), in `root/FashionMNIST/raw`."""
+
+    class_names = (
+        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    )
+    mean = 0.2860
+    std = 0.3530
+
+
+class KMNIST(MNIST):
+    """Open Kuzushiji-MNIST: Japanese characters (Clanuwat et al. 2018, arXiv 1812.01718), in `root/KMNIST/raw`."""
+
+    class_names = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
+    mean = 0.1918
+    std = 0.3483
+
+
+def find_idx(folder: Path, name: str) -> Path | None:
+    """Return the path of a file, plain or else as `.gz`, or None."""
+    return next((path for path in (folder / name, folder / f"{name}.gz") if is_file(path)), None)
+
+
+def _published(name: str, missing: list[str]) -> list[RemoteFile]:
+    """Return where torchvision says that the missing files are."""
+    import torchvision.datasets  # noqa: PLC0415 - it takes seconds, and only missing files need it
+
+    source = getattr(torchvision.datasets, name)
+    return [
+        RemoteFile(file, tuple(source.mirrors), md5) for file, md5 in source.resources if Path(file).stem in missing
+    ]
+
+
+def read_split(folder: Path, images_name: str, labels_name: str) -> Split:
+    """Return the images as uint8 `(N, 1, H, W)` and their labels as int64; raise DataError where they do not agree."""
+    images, labels = read_idx(folder, images_name, num_dims=3), read_idx(folder, labels_name, num_dims=1)
+    if len(images) != len(labels):
+        raise DataError(
+            f"{folder}: {images_name} has {len(images)} images and {labels_name} has {len(labels)} labels; "
+            "delete the wrong one, and run again with data.download=true"
+        )
+    wrong = (labels >= NUM_CLASSES).nonzero()
+    if len(wrong):
+        index = int(wrong[0])
+        raise DataError(
+            f"{folder / labels_name}: sample {index} has the label {int(labels[index])}; allowed: 0..{NUM_CLASSES - 1}"
+        )
+    return Split(images[:, None], labels.to(torch.int64))
+
+
+def read_idx(folder: Path, name: str, num_dims: int) -> Tensor:
+    """Return the values of an idx file of uint8; what comes as `.gz` is unpacked beside for the next time."""
+    path = find_idx(folder, name)
+    if path is None:
+        raise DataError(f"{folder / name} is missing")
+    packed = path.suffix == ".gz"
+    try:
+        with cast(IO[bytes], gzip.open(path)) if packed else path.open("rb") as file:
+            header, values, shape = _read_values(file, path, num_dims)
+    except (OSError, EOFError, zlib.error) as error:
+        raise unreadable(path, error) from error
+    if packed:
+        _store_unpacked(folder, name, header, values)
+    return torch.frombuffer(values, dtype=torch.uint8).view(shape)
+
+
+def _read_values(file: IO[bytes], path: Path, num_dims: int) -> tuple[bytes, bytearray, tuple[int, ...]]:
+    """Return the header, the values and the shape of an idx file; raise DataError where they do not fit together."""
+    header = file.read(4 + 4 * num_dims)
+    magic = bytes((0, 0, UINT8_MARK, num_dims))
+    if header[:4] != magic:
+        raise damaged(path, f"it starts with {header[:4].hex() or 'nothing'}, and such a file with {magic.hex()}")
+    if len(header) < 4 + 4 * num_dims:
+        raise damaged(path, "it ends within its header")
+    shape = struct.unpack(f">{num_dims}I", header[4:])
+    num_values = 1
+    for size in shape:
+        num_values *= size
+    if num_values == 0:
+        raise damaged(path, f"it holds no samples (its header says {shape})")
+    size_bytes = path.stat().st_size
+    most = size_bytes * MAX_GZIP_RATIO if path.suffix == ".gz" else size_bytes
+    values = bytearray(num_values if num_values <= most else 0)
+    num_read = cast(Any, file).readinto(values)
+    if num_read < num_values:
+        raise damaged(path, f"its header promises {num_values:,} values, and it ends before them")
+    if file.read(1):
+        raise damaged(path, f"its header promises {num_values:,} values, and there are more")
+    return header, values, shape
+
+
+def _store_unpacked(folder: Path, name: str, header: bytes, values: bytearray) -> None:
+    """Write the plain file beside its `.gz`."""
+    try:
+        with DurableFile(folder) as file:
+            file.write(header)
+            file.write(values)
+            file.commit(name)
+    except OSError:
+        # It would only save time the next time; a folder that cannot be written to is no reason to stop.
+        return

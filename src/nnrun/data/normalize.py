@@ -1,0 +1,61 @@
+"""The preprocessing of images: uint8 pixels to normalised floats."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Normalize:
+    """Subtract the mean and divide by the standard deviation of each channel, both of pixels scaled to 0..1."""
+
+    mean: Sequence[float]
+    std: Sequence[float]
+
+    def __post_init__(self) -> None:
+        # A checkpoint holds lists; only tuples can be kept in a cache.
+        object.__setattr__(self, "mean", tuple(self.mean))
+        object.__setattr__(self, "std", tuple(self.std))
+
+    def __call__(self, raw: Tensor) -> Tensor:
+        """Return `(raw / 255 - mean) / std` in float32, for uint8 `(N, C, H, W)`, in the same memory format."""
+        scale, shift = self._scale_and_shift(raw)
+        # One multiply-add, in place on the copy: half the memory traffic of the formula as it is written.
+        return raw.to(torch.float32, copy=True).mul_(scale).add_(shift)
+
+    def _scale_and_shift(self, raw: Tensor) -> tuple[float, float] | tuple[Tensor, Tensor]:
+        """Return the factor and the summand of each channel, where `raw` is."""
+        if len(self.mean) == 1:
+            return _scale_and_shift(self.mean[0], self.std[0])
+        # What a trace makes belongs to that trace (its tensors may be fake): it must not stay for later calls.
+        tracing = torch.compiler.is_compiling() or type(raw) is not Tensor
+        make = _channel_tensors if tracing else _kept_channel_tensors
+        return make(tuple(self.mean), tuple(self.std), raw.device)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the `_target_` and the parameters from which the same preprocessing is built again."""
+        return {"_target_": "nnrun.data.normalize.Normalize", "mean": list(self.mean), "std": list(self.std)}
+
+
+def _scale_and_shift(mean: float, std: float) -> tuple[float, float]:
+    """Return a and b of `a * raw + b`, which is `(raw / 255 - mean) / std`."""
+    return 1 / (255 * std), -mean / std
+
+
+def _channel_tensors(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the factors and the summands of all channels, each `(C, 1, 1)`."""
+    # Kept tensors must serve a backward pass to the pixels too, even when an evaluation in inference mode came first.
+    with torch.inference_mode(False):
+        pairs = torch.tensor([_scale_and_shift(*channel) for channel in zip(mean, std, strict=True)], device=device)
+        scale, shift = pairs.to(torch.float32).t().reshape(2, -1, 1, 1).unbind()
+        return scale, shift
+
+
+# Once for each device: a copy from the host in each step would make it wait, and cannot be captured in a CUDA graph.
+_kept_channel_tensors = functools.cache(_channel_tensors)
