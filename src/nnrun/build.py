@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
-from hydra.utils import get_object, instantiate
+from hydra.utils import instantiate
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -126,8 +127,8 @@ def _is_shipped(target: str, kind: type) -> bool:
     if not target.startswith(("nnrun.", "torch.nn.", "torch.optim.")):
         return False
     try:
-        found = get_object(target)
-    except Exception:
+        found = _import("", target)
+    except ConfigError:
         return False
     true_name = f"{getattr(found, '__module__', '')}.{getattr(found, '__qualname__', '')}"
     return isinstance(found, type) and true_name.startswith(_SHIPPED) and is_kind(found, kind)
@@ -156,16 +157,23 @@ def _check_target(name: str, section: Mapping[str, Any]) -> None:
 
 
 def _import(name: str, target: str) -> Any:
-    """Return the object at a dotted path; raise ConfigError saying which part of it is not there."""
+    """Return what `module.attribute` names; raise ConfigError saying which part of it is not there."""
+    module_name, _, attribute = target.rpartition(".")
     try:
-        return get_object(target)
+        module = importlib.import_module(module_name) if module_name else None
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"{name}._target_={target} cannot be imported: {error.msg}") from error
     except Exception as error:
-        cause = error.__cause__ or error
-        if isinstance(cause, ImportError | AttributeError | ValueError):
-            reason = str(error).splitlines()[0]
-        else:
-            reason = f"its module fails with {type(cause).__name__}: {cause}{_place(cause)}"
+        reason = f"{module_name} fails with {type(error).__name__}: {error}{_place(error)}"
         raise ConfigError(f"{name}._target_={target} cannot be imported: {reason}") from error
+    if module is None:
+        raise ConfigError(f"{name}._target_={target} names no module; write module.{target}")
+    if not hasattr(module, attribute):
+        hint = did_you_mean(attribute, [key for key in vars(module) if not key.startswith("_")])
+        raise ConfigError(
+            f"{name}._target_={target} cannot be imported: {module_name} has no {attribute!r}{hint and '; ' + hint}"
+        )
+    return getattr(module, attribute)
 
 
 def _check_parameters(name: str, section: Mapping[str, Any], found: Callable[..., Any]) -> list[str]:
@@ -187,6 +195,11 @@ def _check_parameters(name: str, section: Mapping[str, Any], found: Callable[...
         if parameters[key].default is inspect.Parameter.empty and key not in section and "_args_" not in section:
             problems.append(f"{name}.{key} must be given: {section['_target_']} needs it")
     return problems
+
+
+def parameters_of(target: str) -> list[str]:
+    """Return the names of the parameters that a target takes."""
+    return list(inspect.signature(_import("target", target)).parameters)
 
 
 def _place(error: BaseException) -> str:

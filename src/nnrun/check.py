@@ -20,11 +20,22 @@ from nnrun.settings import (
 )
 
 
-def check(tree: Mapping[str, Any], references: Mapping[str, Mapping[str, Any]]) -> list[str]:
+@dataclass(frozen=True)
+class Reference:
+    """What the option file of a section with a `_target_` lists: parameters, whose values show their types.
+
+    Of ours, `complete`, the parameters listed are all that the target takes. One of the user's own may leave some out,
+    and then only a text where a number stands, or the other way round, is known to be wrong.
+    """
+
+    values: Mapping[str, Any]
+    complete: bool
+
+
+def check(tree: Mapping[str, Any], references: Mapping[str, Reference]) -> list[str]:
     """Return what is wrong with a resolved config, a line each; empty where nothing is.
 
-    `references` gives, for each section with a `_target_`, what its option file lists: the parameters there are all
-    that the target takes, and their values show the types. A section whose target is another has no reference.
+    `references` gives what each section with a `_target_` is compared with.
     """
     problems = list(_check_fields(RunSettings, tree, "", _known_keys(tree)))
     for name in TARGET_SECTIONS:
@@ -35,7 +46,7 @@ def check(tree: Mapping[str, Any], references: Mapping[str, Mapping[str, Any]]) 
     named = {problem.split(" ", 1)[0] for problem in problems}
     for key, rule in RULES.items():
         value = _at(tree, key, default=rule)
-        if value is not rule and key not in named and not rule.holds(value):
+        if value is not rule and key not in named and _is_ruled(key, tree, references) and not rule.holds(value):
             problems.append(describe(key, value, rule.allowed))
     wrong = {problem.split(" ", 1)[0] for problem in problems}
     for clash in CLASHES:
@@ -43,6 +54,19 @@ def check(tree: Mapping[str, Any], references: Mapping[str, Mapping[str, Any]]) 
         if wrong.isdisjoint(clash.keys) and clash.holds(*values):
             problems.append(clash.message.format(*values))
     return problems
+
+
+def _is_ruled(key: str, tree: Mapping[str, Any], references: Mapping[str, Reference]) -> bool:
+    """Return whether a rule is meant for a key: a parameter of a class that is not ours may mean anything."""
+    section = key.rpartition(".")[0]
+    if section.partition(".")[0] in ("data", "trainer", "early_stopping", ""):
+        return True
+    reference = references.get(section)
+    return (
+        reference is not None
+        and reference.complete
+        and _at(tree, section + "._target_") == reference.values["_target_"]
+    )
 
 
 def _at(tree: Mapping[str, Any], key: str, default: Any = None) -> Any:
@@ -125,7 +149,7 @@ def _words(hint: Any) -> str:
     )
 
 
-def _check_target_section(name: str, section: Any, reference: Mapping[str, Any] | None) -> Iterator[str]:
+def _check_target_section(name: str, section: Any, reference: Reference | None) -> Iterator[str]:
     """Compare the parameters of a `_target_` with those that its option file lists."""
     if not isinstance(section, Mapping):
         if section is not None:
@@ -135,15 +159,17 @@ def _check_target_section(name: str, section: Any, reference: Mapping[str, Any] 
         chosen = name.partition(".")[0]
         yield f"{name} has no _target_: name an option first, {chosen}=..."
         return
-    if reference is None or section["_target_"] != reference.get("_target_"):
+    if reference is None or section["_target_"] != reference.values.get("_target_"):
         return
+    listed = reference.values
     for key, value in section.items():
-        if key not in reference:
-            others = [f"{name}.{other}" for other in reference if other != "_target_"]
-            yield unknown_key(f"{name}.{key}", others, others)
-        elif not _like(value, reference[key]):
-            full = f"{name}.{key}"
-            yield describe(full, value, RULES[full].allowed if full in RULES else _words(type(reference[key])))
+        full = f"{name}.{key}"
+        if key not in listed:
+            others = [f"{name}.{other}" for other in listed if other != "_target_"]
+            if reference.complete:
+                yield unknown_key(full, others, others)
+        elif not (_like if reference.complete else _alike)(value, listed[key]):
+            yield describe(full, value, RULES[full].allowed if full in RULES else _words(type(listed[key])))
 
 
 def _like(value: Any, default: Any) -> bool:
@@ -153,6 +179,15 @@ def _like(value: Any, default: Any) -> bool:
     if isinstance(default, bool | str):
         return isinstance(value, type(default))
     return is_number(value) if isinstance(default, float) else is_whole(value)
+
+
+def _alike(value: Any, default: Any) -> bool:
+    """Return whether a value may stand where a user's own file has `default`: not a text for a number, say."""
+    return (
+        _like(value, default)
+        or isinstance(value, dict | list | type(None))
+        or (is_number(value) and is_number(default))
+    )
 
 
 def monitored(tree: Mapping[str, Any]) -> tuple[str, str]:

@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nnrun.archive import peek
-from nnrun.check import check
+from nnrun.check import Reference, check
 from nnrun.confdir import GROUPS, conf_dir, option_file, options
 from nnrun.errors import ConfigError, did_you_mean
 from nnrun.manifest import Located, locate
@@ -29,6 +29,7 @@ from nnrun.resolve import PLACEHOLDERS, explain_unresolvable, resolve
 from nnrun.settings import NAMED_SECTIONS, TARGET_SECTIONS, RunSettings
 
 # What belongs to an invocation, and not to the run that a checkpoint was saved in.
+SOURCE_KEYS = ("ckpt", "resume", "init_from")
 INVOCATION_KEYS = ("task", "ckpt", "resume", "init_from", "input", "trust")
 
 
@@ -76,15 +77,14 @@ def compose(words: Sequence[str], own: Sequence[Path] = ()) -> Composed:
     problems += _unknown_options(groups, own)
     known = [item for item in groups if not _unknown_options([item], own)]
     fresh, choices = _compose_groups(known, own)
-    references = _references(choices)
-    source = next((item for item in values if item.key in ("ckpt", "resume") and item.value is not None), None)
-    checkpoint = None
-    if source is None:
-        config = fresh
-    else:
+    references = _references(choices, own)
+    source = next((item for item in values if item.key in SOURCE_KEYS and item.value is not None), None)
+    checkpoint, config = None, fresh
+    if source is not None:
         path = Path(str(source.value)).expanduser()
-        checkpoint = locate(path, "best" if source.key == "ckpt" else "last")
+        checkpoint = locate(path, "last" if source.key == "resume" else "best")
         saved = peek(checkpoint.path)["config"]
+    if source is not None and source.key != "init_from":
         problems += [f"{item.key}= and {source.key}= exclude each other" for item in groups if item.key == "experiment"]
         config = _from_checkpoint(saved, fresh, {item.key for item in known}, keep_export=source.key == "resume")
         references = _saved_references(saved) | {
@@ -104,7 +104,7 @@ def compose(words: Sequence[str], own: Sequence[Path] = ()) -> Composed:
         config,
         tuple(typed),
         checkpoint,
-        frozenset(_own_targets(tree, checkpoint is not None, {item.key for item in groups}, values)),
+        frozenset(_own_targets(tree, config is not fresh, {item.key for item in groups}, values)),
         _hydra_dir(typed, "hydra.run.dir"),
         _hydra_dir(typed, "hydra.sweep.dir"),
     )
@@ -182,22 +182,22 @@ def _hydra_message(error: Exception) -> str:
     return " ".join(lines[: max(cut, 1)][:4])
 
 
-def _references(choices: Mapping[str, list[str]]) -> dict[str, Mapping[str, Any]]:
-    """Return, for each section with a `_target_`, what the chosen option files of ours list."""
-    found: dict[str, Mapping[str, Any]] = {}
+def _references(choices: Mapping[str, list[str]], own: Sequence[Path]) -> dict[str, Reference]:
+    """Return, for each section with a `_target_`, what the chosen option's file lists."""
+    found: dict[str, Reference] = {}
     for group, names in choices.items():
         for name in names:
-            path = conf_dir() / group / f"{name}.yaml"
-            if path.is_file():
+            path = option_file(group, name, own)
+            if path is not None:
                 content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-                section = f"{group}.{name}" if group in NAMED_SECTIONS else group
-                found[section] = content
+                is_ours = path.parents[1] == conf_dir()
+                found[f"{group}.{name}" if group in NAMED_SECTIONS else group] = Reference(content, is_ours)
                 if isinstance(content.get("dataset"), dict):
-                    found["data.dataset"] = content["dataset"]
-    return {name: content for name, content in found.items() if "_target_" in content}
+                    found["data.dataset"] = Reference(content["dataset"], is_ours)
+    return {name: reference for name, reference in found.items() if "_target_" in reference.values}
 
 
-def _saved_references(saved: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+def _saved_references(saved: Mapping[str, Any]) -> dict[str, Reference]:
     """Return the sections of a checkpoint's config as references: they list all that their targets take."""
     found = {}
     for name in TARGET_SECTIONS:
@@ -205,9 +205,10 @@ def _saved_references(saved: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
         for part in name.split("."):
             node = node.get(part) if isinstance(node, Mapping) else None
         if isinstance(node, Mapping):
-            found[name] = node
+            found[name] = Reference(node, complete=True)
     for group in NAMED_SECTIONS:
-        found |= {f"{group}.{name}": section for name, section in (saved.get(group) or {}).items()}
+        sections = (saved.get(group) or {}).items()
+        found |= {f"{group}.{name}": Reference(section, complete=True) for name, section in sections}
     return found
 
 

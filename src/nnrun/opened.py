@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 from nnrun.build import build
 from nnrun.core.randomness import SPLIT, generator
 from nnrun.core.seams import DataSource, Preprocessing, Split
-from nnrun.data.splits import stratified_indices
+from nnrun.core.splits import stratified_indices
 from nnrun.errors import DataError
 from nnrun.settings import DataSettings
 

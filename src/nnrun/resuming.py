@@ -58,26 +58,30 @@ def finished_summary(job: Job, console: Console) -> Summary | None:
     return summary
 
 
-def check_resume(job: Job, data: Opened, console: Console) -> None:
-    """Raise ConfigError with a diff where the config would change the past, DataError where the data is another.
-
-    Takes up the number of threads of the run: other numbers give other bits.
-    """
-    if job.resume is None:
-        return
-    saved = _saved(job)
-    changes = differences(saved["config"], job.tree(data.in_shape, len(data.class_names)))
-    epochs = saved["config"]["trainer"]["epochs"]
+def check_config(job: Job) -> None:
+    """Raise ConfigError with a diff where a resumed run's config would have changed its past."""
+    assert job.resume is not None
+    saved = _saved(job)["config"]
+    changes = differences(saved, job.tree(saved["data"]["in_shape"], saved["data"]["num_classes"]))
+    epochs = saved["trainer"]["epochs"]
     if job.settings.trainer.epochs != epochs and _LENGTH_PARAMETER in (job.settings.scheduler or {}):
-        changes.append(
-            f"trainer.epochs: {epochs} -> {job.settings.trainer.epochs}, under a schedule over the whole run"
-        )
+        wanted = job.settings.trainer.epochs
+        changes.append(f"trainer.epochs: {epochs} -> {wanted}, under a schedule over the whole run")
     if changes:
         raise ConfigError(
             f"{job.resume} cannot go on with a config that would have changed its past; "
-            "start a new run with init_from= instead:",
+            f"leave it as it was, or start a new run with init_from={job.resume}:",
             *changes,
         )
+
+
+def take_up(job: Job, data: Opened, console: Console) -> None:
+    """Make a resumed run's surroundings what they were: the same data, and the same number of threads.
+
+    Raises DataError where the data is another, ResourceError where the threads cannot be had: other numbers of threads
+    give other bits.
+    """
+    saved = _saved(job)
     if data.fingerprint != saved["data_fingerprint"]:
         raise DataError(
             f"the data is not the same as when {job.resume} was interrupted (its fingerprint differs); "

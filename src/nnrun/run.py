@@ -18,7 +18,7 @@ from nnrun.prepare import Job, prepare
 from nnrun.problems.classification import Classification
 from nnrun.report.console import Console
 from nnrun.report.summary import Summary, show
-from nnrun.resuming import check_resume, finished_summary
+from nnrun.resuming import check_config, finished_summary, take_up
 from nnrun.session import Session, open_session
 from nnrun.training import Training, train
 
@@ -31,12 +31,15 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
     """
     job = prepare(composed)
     console = Console()
-    if job.resume and (done := finished_summary(job, console)):
-        return done
+    if job.resume:
+        if done := finished_summary(job, console):
+            return done
+        check_config(job)
     with open_session(job, words, directory, console) as session:
         data = open_data(job.settings.data)
         problem = Classification(job.loss(), data.class_names)
-        check_resume(job, data, console)
+        if job.resume:
+            take_up(job, data, console)
         training = train(job, data, problem, session) if job.trains else None
         trained = load_trained(job, data, session.out.path)
         measured = measure(job, trained, data, problem, session.stop.poll)

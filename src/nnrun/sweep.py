@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from rich import box
 from rich.table import Table
 
 from nnrun.cli import BUG, complain
@@ -166,7 +167,7 @@ def finish(results: Sequence[JobResult], sweep: Sweep) -> None:
     rows = ranked(results)
     metrics = sorted({name for result in rows for name in result.metrics})
     shown = [name for name in ("valid/loss", "valid/accuracy", "test/accuracy") if name in metrics]
-    table = Table(pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for title in ("job", *swept, *shown, "seconds", "exit"):
         table.add_column(title, overflow="fold")
     text = io.StringIO()

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import get_object
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from nnrun.archive import peek
-from nnrun.build import build
+from nnrun.build import build, parameters_of
 from nnrun.callbacks.checkpointing import Checkpointing
 from nnrun.callbacks.early_stopping import EarlyStopping
 from nnrun.callbacks.first_step import FirstStep
@@ -31,7 +27,6 @@ from nnrun.core.randomness import seed_weights
 from nnrun.core.seams import Batches, Logger, Problem
 from nnrun.core.state import Ema, TrainState
 from nnrun.errors import InterruptedRun, ResourceError
-from nnrun.manifest import locate
 from nnrun.opened import Opened
 from nnrun.prepare import Job
 from nnrun.report.console import Console
@@ -123,7 +118,7 @@ def make_scheduler(
     if section is None:
         return None
     known = {"total_steps": max(total_steps, 1), "mode": mode}
-    parameters = inspect.signature(get_object(section["_target_"])).parameters
+    parameters = parameters_of(section["_target_"])
     late = {name: value for name, value in known.items() if name in parameters and section.get(name) is None}
     return build(section, "scheduler", LRScheduler, optimizer, **late)
 
@@ -189,8 +184,8 @@ def start_from(job: Job, state: TrainState) -> None:
         payload = load_payload(job.composed.checkpoint.path)
         state.load_state_dict(payload["model"], payload["training"])
     elif job.settings.init_from is not None:
-        path = locate(Path(job.settings.init_from).expanduser(), "best").path
-        peek(path)
+        assert job.composed.checkpoint is not None
+        path = job.composed.checkpoint.path
         weights = load_payload(path)["model"]
         load_weights(state.network, weights, path)
         if state.ema:
@@ -207,7 +202,7 @@ def out_of_memory(job: Job) -> str:
     batch_size, accumulate = job.settings.data.batch_size, job.settings.trainer.accumulate
     return (
         f"out of memory on {job.device} with data.batch_size={batch_size}; "
-        f"try data.batch_size={max(batch_size // 2, 1)} trainer.accumulate={accumulate * 2}, which makes the same update"
+        f"try data.batch_size={max(batch_size // 2, 1)} trainer.accumulate={accumulate * 2}, with the same update"
         "; the last checkpoint is whole"
     )
 

@@ -49,8 +49,8 @@ class Summary:
 def show(summary: Summary, console: Console) -> None:
     """Print the table of what was reached, where things are, and what to do next."""
     console.say(f"{summary.task} {summary.state} after {summary.wall_seconds:.1f} s", style="bold")
-    table = Table(show_header=False, pad_edge=False)
-    table.add_column(no_wrap=True)
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True, style="cyan")
     table.add_column(overflow="fold")
     for split in ("test", "valid"):
         names = ("accuracy", "top5_accuracy", "loss", "f1")
@@ -71,11 +71,13 @@ def show(summary: Summary, console: Console) -> None:
             f"{train['samples_per_second']:,.0f} samples/s",
         )
     for name, artifact in summary.artifacts.items():
-        table.add_row(name, _proof(artifact))
+        table.add_row(name, f"{artifact['path']}, {artifact['size_bytes'] / 1e6:.2f} MB")
+        table.add_row("  proof", _proof(artifact), style=None if artifact["ok"] else "red")
     table.add_row("directory", summary.run)
     console.table(table)
     if summary.task == "train":
-        console.say(f"next: nnrun ckpt={shlex.quote(summary.run)} evaluates it, export=onnx ckpt=... exports it")
+        run = shlex.quote(f"ckpt={summary.run}")
+        console.say(f"next: nnrun {run}" if summary.artifacts else f"next: nnrun export=onnx {run}")
 
 
 def _weakest(rows: list[dict[str, Any]]) -> str:
@@ -85,11 +87,11 @@ def _weakest(rows: list[dict[str, Any]]) -> str:
 
 
 def _proof(artifact: Mapping[str, Any]) -> str:
-    """Return an artifact's proof in a line or two."""
+    """Return an artifact's proof in a line."""
     if not artifact["ok"]:
         return f"REJECTED: {artifact['reason']}"
     return (
-        f"{artifact['path']}, {artifact['size_bytes'] / 1e6:.2f} MB: {artifact['agreement']:.2%} of "
-        f"{artifact['num_samples']:,} agree, largest difference {artifact['max_abs_diff']:.1e}, "
-        f"{artifact['metric']} {artifact['metric_artifact']:.4f}, {artifact['latency_ms_batch_1']:.2f} ms a sample"
+        f"{artifact['agreement']:.2%} of {artifact['num_samples']:,} samples agree, "
+        f"largest difference {artifact['max_abs_diff']:.1e}, {artifact['metric']} {artifact['metric_artifact']:.4f}, "
+        f"{artifact['latency_ms_batch_1']:.2f} ms a sample"
     )
