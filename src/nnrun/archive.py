@@ -20,9 +20,10 @@ from nnrun.errors import ArtifactError
 from nnrun.manifest import SCHEMA
 
 # Without the tensors, which are entries of their own in the file, a checkpoint's values fill some kilobytes.
-MAX_PICKLE_BYTES = 64 * 2**20
+MAX_PICKLE_BYTES = 16 * 2**20
 MAX_DEPTH = 32
 MAX_VALUES = 1_000_000
+_PARTS = {"config": dict, "class_names": list, "preprocessing": dict, "model": dict, "training": dict}
 _CODE_MARKS = {"constants.pkl": "TorchScript", "models/": "a .pt2 program", "MAR-INF/": "a TorchServe archive"}
 
 
@@ -45,10 +46,11 @@ def peek(path: Path) -> dict[str, Any]:
         raise ArtifactError(f"{path} is not a checkpoint of nnrun; name model= and use init_from= for plain weights")
     if payload["schema"] > SCHEMA:
         raise ArtifactError(f"{path} was written by a newer nnrun (schema {payload['schema']}); upgrade nnrun")
+    for key, kind in _PARTS.items():
+        if not isinstance(payload.get(key), kind):
+            raise ArtifactError(f"{path} is not a checkpoint of nnrun: it carries no {key}")
     for key in ("config", "class_names", "preprocessing"):
-        check_plain(payload.get(key), f"{path}: {key}")
-    if not isinstance(payload["config"], dict):
-        raise ArtifactError(f"{path} carries no config")
+        check_plain(payload[key], f"{path}: {key}")
     return payload
 
 
@@ -60,9 +62,11 @@ def read_pickle(path: Path) -> Any:
             for mark, kind in _CODE_MARKS.items():
                 if any(mark in name for name in names):
                     raise ArtifactError(f"{path} is {kind}: that is code, and nnrun does not run a stranger's code")
-            name = next((name for name in names if name.endswith("data.pkl")), None)
-            if name is None or archive.getinfo(name).file_size > MAX_PICKLE_BYTES:
+            pickles = [name for name in names if name.endswith("data.pkl")]
+            if len(pickles) != 1 or archive.getinfo(pickles[0]).file_size > MAX_PICKLE_BYTES:
                 raise ArtifactError(f"{path} is not a checkpoint of nnrun")
+            _check_entries(archive, path)
+            name = pickles[0]
             root = name.removesuffix("data.pkl")
             sizes = {info.filename.removeprefix(root + "data/"): info.file_size for info in archive.infolist()}
             return _PlainUnpickler(io.BytesIO(archive.read(name)), sizes).load()
@@ -73,6 +77,18 @@ def read_pickle(path: Path) -> Any:
     except Exception as error:
         # An unpickler fed with a stranger's bytes can raise anything.
         raise ArtifactError(f"{path} is refused: {error}") from error
+
+
+def _check_entries(archive: zipfile.ZipFile, path: Path) -> None:
+    """Raise ArtifactError unless the entries can be what torch.save wrote: each once, uncompressed, all in the file.
+
+    Compressed ones would grow when read, and of two with one name torch may read the other than we.
+    """
+    entries = archive.infolist()
+    is_plain = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
+    is_unique = len({entry.filename for entry in entries}) == len(entries)
+    if not is_plain or not is_unique or sum(entry.file_size for entry in entries) > path.stat().st_size:
+        raise ArtifactError(f"{path} is refused: torch.save packs its entries otherwise")
 
 
 class _PlainUnpickler(pickle.Unpickler):
@@ -130,11 +146,13 @@ def _describe_tensor(
 
 def check_plain(value: Any, where: str) -> None:
     """Raise ArtifactError unless `value` is a small tree of plain values in which nothing can act."""
-    num_values = 0
+    num_values = 1
     pending = [(value, 0)]
     while pending:
         node, depth = pending.pop()
-        num_values += 1
+        # Counted before it is listed: a list that holds itself a million times is small only in its file.
+        if isinstance(node, dict | list | tuple):
+            num_values += len(node) * (2 if isinstance(node, dict) else 1)
         if depth > MAX_DEPTH or num_values > MAX_VALUES:
             raise ArtifactError(f"{where} is refused: it is nested too deep or too large")
         if isinstance(node, dict):

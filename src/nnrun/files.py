@@ -149,20 +149,40 @@ def locked(folder: Path) -> Iterator[str | None]:
     path = folder / LOCK_NAME
     with saving(path):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    _HELD.add(descriptor)
     try:
-        holder = os.read(descriptor, 4096).decode(errors="replace").strip()
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise ResourceError(
-                f"{folder} is in use by {holder or 'another process'}; wait for it, or stop it first"
+                f"{folder} is in use by {_holder(descriptor) or 'another process'}; wait for it, or stop it first"
             ) from error
+        stale = _holder(descriptor)
         owner = f"pid {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}"
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, owner.encode(), 0)
         try:
-            yield holder or None
+            yield stale or None
         finally:
             os.ftruncate(descriptor, 0)
     finally:
+        _HELD.discard(descriptor)
         os.close(descriptor)
+
+
+def _holder(descriptor: int) -> str:
+    """Return what a lock file says of who holds it; nothing, if he ended well."""
+    return os.pread(descriptor, 4096, 0).decode(errors="replace").strip()
+
+
+# A data worker outlives a killed run by some seconds: it must not keep the lock that it was forked with.
+_HELD: set[int] = set()
+
+
+def _let_go() -> None:
+    """Close the locks of the parent process, in a forked child."""
+    while _HELD:
+        os.close(_HELD.pop())
+
+
+os.register_at_fork(after_in_child=_let_go)

@@ -49,7 +49,7 @@ def load_trained(job: Job, data: Opened, run: Path) -> Trained:
         assert job.composed.checkpoint is not None
         path = job.composed.checkpoint.path
         payload = load_payload(path)
-        preprocessing = _preprocessing(payload["preprocessing"], job.settings.trust)
+        preprocessing = _preprocessing(peek(path)["preprocessing"], job.settings.trust)
     names = tuple(payload["class_names"])
     if names != data.class_names:
         raise DataError(
@@ -64,15 +64,13 @@ def load_trained(job: Job, data: Opened, run: Path) -> Trained:
 def load_network(path: Path, trust: Sequence[str]) -> nn.Module:
     """Return the trained network of a run directory or a checkpoint file; see nnrun.load."""
     located = locate(path.expanduser(), "best").path
-    peek(located)
-    payload = load_payload(located)
-    section = payload["config"]["model"]
-    check_trust("model", section, trust)
-    network = build(section, "model", nn.Module)
-    load_weights(network, payload["model"], located)
+    saved = peek(located)
+    check_trust("model", saved["config"]["model"], trust)
+    network = build(saved["config"]["model"], "model", nn.Module)
+    load_weights(network, load_payload(located)["model"], located)
     # Plain attributes: a module among them would add keys to the state dict.
-    network.class_names = tuple(payload["class_names"])  # type: ignore[assignment]
-    network.preprocessing = _preprocessing(payload["preprocessing"], trust)  # type: ignore[assignment]
+    network.class_names = tuple(saved["class_names"])  # type: ignore[assignment]
+    network.preprocessing = _preprocessing(saved["preprocessing"], trust)  # type: ignore[assignment]
     return network.eval()
 
 

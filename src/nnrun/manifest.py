@@ -53,7 +53,8 @@ def read_manifest(folder: Path) -> Manifest:
             Entry(str(row["name"]), str(row["sha256"]), int(row["bytes"]), int(row["step"]), int(row["schema"]))
             for row in value["files"]
         )
-        manifest = Manifest(files, value["best"], value["last"])
+        best, last = (None if value[key] is None else str(value[key]) for key in ("best", "last"))
+        manifest = Manifest(files, best, last)
     except FileNotFoundError as error:
         raise ArtifactError(
             f"{folder.parent} has no checkpoint yet ({path} is missing); start the run again"
@@ -145,6 +146,15 @@ def verify(path: Path, entry: Entry | None = None) -> None:
         raise ArtifactError(f"{path} is missing") from error
     except OSError as error:
         raise ArtifactError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def is_whole(folder: Path, entry: Entry) -> bool:
+    """Return whether a file that the manifest lists is there as it was saved."""
+    try:
+        verify(folder / entry.name, entry)
+    except ArtifactError:
+        return False
+    return True
 
 
 def _digits_in_name(path: Path) -> str:

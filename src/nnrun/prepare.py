@@ -12,6 +12,7 @@ from torch import nn
 from nnrun.build import build, check_targets
 from nnrun.check import monitored
 from nnrun.compose import Composed
+from nnrun.core.memory import keep_freed_memory
 from nnrun.core.precision import Precision, choose_device, choose_precision, make_deterministic
 from nnrun.errors import ConfigError
 from nnrun.rundir import environment
@@ -82,6 +83,8 @@ def prepare(composed: Composed) -> Job:
     precision = choose_precision(precision_name, device)
     if trainer.cuda_graph is True:
         raise ConfigError("trainer.cuda_graph=true is not in this version; leave it at auto")
+    if device.type == "cpu":
+        keep_freed_memory()
     if trainer.deterministic:
         make_deterministic()
     task = "train" if settings.ckpt is None else "export" if settings.export else "evaluate"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
 from nnrun.callbacks.metrics import MetricRows
 from nnrun.core.loop import Plan
@@ -14,6 +14,8 @@ from nnrun.core.state import TrainState
 from nnrun.report.console import Console
 
 _REDRAW_SECONDS = 0.1
+# A narrower terminal is shown fewer figures, and no bar, rather than the beginnings of all.
+_WIDE = 100
 
 
 class TrainingProgress(Callback):
@@ -27,21 +29,26 @@ class TrainingProgress(Callback):
         self._plan = plan
         self._samples_per_step = samples_per_step
         self._rows = rows
+        self._is_wide = console.rich.width >= _WIDE
         self._bar = self._make_bar() if bar else None
         self._drawn = 0.0
         self._start = (0.0, 0)
 
     def _make_bar(self) -> Progress:
         """Return a bar that is drawn when it is told to: a thread of its own would cost the training time."""
-        return Progress(
+        columns: list[ProgressColumn] = [
             TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            TextColumn("{task.completed:,}/{task.total:,} steps  {task.fields[figures]}"),
+            TextColumn("{task.completed:,}/{task.total:,}  {task.fields[figures]}"),
             TimeRemainingColumn(compact=True),
+        ]
+        if self._is_wide:
+            columns.insert(1, BarColumn(bar_width=None))
+        return Progress(
+            *columns,
             console=self._console.rich,
             transient=True,
             auto_refresh=False,
-            expand=True,
+            expand=self._is_wide,
         )
 
     def on_fit_start(self, state: TrainState) -> None:
@@ -83,7 +90,6 @@ class TrainingProgress(Callback):
         newest = self._rows.newest
         seconds = time.perf_counter() - self._start[0]
         speed = (state.progress.step - self._start[1]) * self._samples_per_step / max(seconds, 1e-9)
-        figures = [
-            f"{name} {newest[f'train/{name}']:.3f}" for name in ("loss", "accuracy") if f"train/{name}" in newest
-        ]
+        names = ("loss", "accuracy") if self._is_wide else ("loss",)
+        figures = [f"{name} {newest[f'train/{name}']:.3f}" for name in names if f"train/{name}" in newest]
         return "  ".join([*figures, f"{speed:,.0f} samples/s"])

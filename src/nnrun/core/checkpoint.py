@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from nnrun.errors import ArtifactError
 from nnrun.files import DurableFile, saving, sweep_temporaries, sync_folder
-from nnrun.manifest import FOLDER_NAME, MANIFEST_NAME, SCHEMA, Entry, Manifest, read_manifest
+from nnrun.manifest import FOLDER_NAME, MANIFEST_NAME, SCHEMA, Entry, Manifest, is_whole, read_manifest
 
 
 class CheckpointFolder:
@@ -30,7 +30,10 @@ class CheckpointFolder:
             sweep_temporaries(self.path)
         self._keep_last = keep_last
         has_manifest = (self.path / MANIFEST_NAME).is_file()
-        self.manifest = read_manifest(self.path) if has_manifest else Manifest()
+        manifest = read_manifest(self.path) if has_manifest else Manifest()
+        # A damaged file that a resume fell back from must not count as one of the newest, and push out a whole one.
+        whole = tuple(row for row in manifest.files if row.name == manifest.best or is_whole(self.path, row))
+        self.manifest = replace(manifest, files=whole)
 
     def save(self, payload: dict[str, Any], step: int, *, is_best: bool) -> Path:
         """Write a checkpoint and commit it; raise ResourceError where the disk refuses, with the old ones untouched."""
