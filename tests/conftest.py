@@ -1,0 +1,46 @@
+"""What every test stands on: a quiet environment, and GPU tests that are seen not to run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+_WHY_NO_GPU = pytest.StashKey[str]()
+_NUM_LEFT_OUT = pytest.StashKey[int]()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the GPU tests out where there is no GPU."""
+    wanting = [item for item in items if item.get_closest_marker("gpu")]
+    if not wanting:
+        return
+    import torch
+
+    if torch.cuda.is_available():
+        return
+    built = "this PyTorch is built without CUDA" if torch.version.cuda is None else "PyTorch finds no CUDA device here"
+    config.stash[_WHY_NO_GPU] = built
+    config.stash[_NUM_LEFT_OUT] = len(wanting)
+    config.hook.pytest_deselected(items=wanting)
+    items[:] = [item for item in items if item not in wanting]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say how many GPU tests did not run, and why: a green line must not hide them."""
+    if _WHY_NO_GPU in config.stash:
+        number = config.stash[_NUM_LEFT_OUT]
+        terminalreporter.write_line(f"{number} gpu tests did not run: {config.stash[_WHY_NO_GPU]}", yellow=True)
+
+
+@pytest.fixture(autouse=True)
+def _own_surroundings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Keep what a run changes in its process, the module path and the folder, from the next test."""
+    for name in [name for name in os.environ if name.startswith("NNRUN_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    folder = os.getcwd()  # noqa: PTH109 - as it is
+    yield
+    os.chdir(folder)

@@ -1,0 +1,75 @@
+"""An evaluation is the plain computation, in eval mode and fp32, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from nnrun.core.batches import Layout, make_batches
+from nnrun.core.evaluate import evaluate
+from nnrun.losses.cross_entropy import CrossEntropy
+from nnrun.problems.classification import Classification
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def problem():
+    return Classification(CrossEntropy(), ["a", "b", "c"])
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 16), nn.BatchNorm1d(16), nn.Dropout(0.9), nn.Linear(16, 3))
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 10, 64])
+def test_equals_the_plain_computation(make_split, plain, network, problem, batch_size):
+    """Negative control: in training mode, with dropout and the batch's own statistics, the loss is another."""
+    split = make_split(23)
+    batches = make_batches(split, plain, batch_size, None, Layout(CPU))
+    metrics = problem.eval_metric.compute(evaluate(network, problem, batches, CPU))
+    network.eval()
+    outputs = network(split.inputs)
+    assert metrics["loss"] == pytest.approx(functional.cross_entropy(outputs, split.targets).item(), rel=1e-6)
+    assert metrics["accuracy"] == pytest.approx((outputs.argmax(1) == split.targets).double().mean().item())
+    network.train()
+    other = functional.cross_entropy(network(split.inputs), split.targets).item()
+    assert other != pytest.approx(metrics["loss"], rel=1e-3)
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_the_mode_is_put_back_and_statistics_and_generator_are_untouched(make_split, plain, network, problem, mode):
+    network.train(mode)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    draws = torch.get_rng_state()
+    evaluate(network, problem, make_batches(make_split(23), plain, 8, None, Layout(CPU)), CPU)
+    assert network.training is mode
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), draws)
+
+
+def test_the_mode_is_put_back_after_a_stop_and_polls_come_between_batches(make_split, plain, network, problem):
+    polls = 0
+
+    def poll() -> None:
+        nonlocal polls
+        polls += 1
+        if polls == 3:
+            raise InterruptedError
+
+    batches = make_batches(make_split(23), plain, 8, None, Layout(CPU))
+    with pytest.raises(InterruptedError):
+        evaluate(network, problem, batches, CPU, poll)
+    assert network.training
+
+
+def test_training_goes_on_after_an_evaluation(make_split, plain, network, problem):
+    """The sums and cached tensors of inference mode must not reach a backward pass."""
+    split = make_split(23)
+    evaluate(network, problem, make_batches(split, plain, 8, None, Layout(CPU)), CPU)
+    functional.cross_entropy(network(split.inputs), split.targets).backward()
+    assert all(weight.grad is not None for weight in network.parameters())

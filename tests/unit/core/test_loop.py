@@ -1,0 +1,263 @@
+"""Steps, epochs and fits, against what they are by definition."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from nnrun.core.loop import finish_epoch, finished, fit, train_epoch
+from nnrun.core.seams import Callback
+
+
+def weights_of(training) -> torch.Tensor:
+    return torch.cat([weight.detach().flatten() for weight in training.network.parameters()])
+
+
+def trained(training) -> torch.Tensor:
+    fit(training.state, training.work, training.plan)
+    return weights_of(training)
+
+
+def test_accumulated_batches_are_one_large_batch_the_short_last_one_included(small):
+    """20 samples: updates of 8, 8 and 4. Negative control: without accumulation the weights are others."""
+    whole = trained(small(batch_size=8, epochs=3, lr=0.5, num_samples=20))
+    parts = trained(small(batch_size=4, epochs=3, lr=0.5, num_samples=20, accumulate=2))
+    torch.testing.assert_close(parts, whole, rtol=0, atol=2e-6)
+    assert not torch.allclose(trained(small(batch_size=4, epochs=3, lr=0.5)), whole, atol=1e-3)
+
+
+def test_an_update_of_a_full_and_a_short_batch_weighs_by_samples(small, make_network):
+    """Negative control: the mean of the two batches' means gives other weights."""
+    training = small(num_samples=11, batch_size=8, accumulate=2, lr=1.0)
+    after = trained(training)
+    reference, split = make_network(), training.split
+    mean = functional.cross_entropy(reference(split.inputs), split.targets)
+    first, second = training.work.train.order(0)
+    short = second[:3]
+    mean_of_means = (
+        sum(functional.cross_entropy(reference(split.inputs[rows]), split.targets[rows]) for rows in (first, short)) / 2
+    )
+    right, wrong = (stepped(reference, loss, 1.0) for loss in (mean, mean_of_means))
+    torch.testing.assert_close(after, right, rtol=0, atol=1e-6)
+    assert not torch.allclose(after, wrong, atol=1e-3)
+
+
+def stepped(network: nn.Module, loss: torch.Tensor, lr: float) -> torch.Tensor:
+    """One step of plain gradient descent, by hand."""
+    weights = list(network.parameters())
+    gradients = torch.autograd.grad(loss, weights)
+    return torch.cat(
+        [(weight - lr * gradient).detach().flatten() for weight, gradient in zip(weights, gradients, strict=True)]
+    )
+
+
+def test_padding_changes_nothing(small, make_network):
+    """Negative control: a mean over the 8 rows of the padded batch, and the padding's own loss, give other numbers."""
+    training = small(num_samples=11, batch_size=8, lr=1e-30)
+    fit(training.state, training.work, training.plan)
+    sums, split = training.state.sums, training.split
+    outputs = make_network()(split.inputs)
+    expected = functional.cross_entropy(outputs, split.targets).item()
+    metrics = training.problem.train_metric.compute(sums)
+    assert sums["weight"] == 11
+    assert metrics["loss"] == pytest.approx(expected, rel=1e-6)
+    assert metrics["accuracy"] == pytest.approx((outputs.argmax(1) == split.targets).double().mean().item())
+    order = training.work.train.order(0).flatten()
+    padded = functional.cross_entropy(outputs[order], split.targets[order]).item()
+    assert padded != pytest.approx(expected, rel=1e-4)
+
+
+def test_the_short_last_batchs_update_is_its_own_mean(small, make_network):
+    training = small(num_samples=11, batch_size=8, lr=0.7)
+    after = trained(training)
+    reference, split = make_network(), training.split
+    for rows in (training.work.train.order(0)[0], training.work.train.order(0)[1][:3]):
+        vector = stepped(reference, functional.cross_entropy(reference(split.inputs[rows]), split.targets[rows]), 0.7)
+        nn.utils.vector_to_parameters(vector, reference.parameters())
+    torch.testing.assert_close(after, nn.utils.parameters_to_vector(reference.parameters()).detach(), rtol=0, atol=1e-6)
+
+
+class GradientNorms(Callback):
+    def __init__(self) -> None:
+        self.norms: list[float] = []
+
+    def on_gradients_ready(self, state) -> None:
+        gradients = [weight.grad.flatten() for weight in state.network.parameters()]
+        self.norms.append(torch.cat(gradients).norm().item())
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_clipping_bounds_the_norm_of_each_update(small, accumulate):
+    """Negative control: unclipped, norms are above the bound, and a bound above them changes nothing."""
+    norms, weights = {}, {}
+    for bound in (None, 0.1, 1e6):
+        watch = GradientNorms()
+        training = small(epochs=2, grad_clip_norm=bound, callbacks=[watch], accumulate=accumulate, batch_size=4)
+        weights[bound], norms[bound] = trained(training), watch.norms
+    assert min(norms[None]) > 0.1
+    assert max(norms[0.1]) <= 0.1 * (1 + 1e-5)
+    assert min(norms[0.1]) > 0.099
+    assert torch.equal(weights[1e6], weights[None])
+
+
+class Events(Callback):
+    def __init__(self) -> None:
+        self.seen: list[tuple] = []
+
+    def on_fit_start(self, state) -> None:
+        self.seen.append(("start",))
+
+    def on_step_end(self, state) -> None:
+        self.seen.append(("step", state.progress.step, state.progress.batch))
+
+    def on_epoch_end(self, state, metrics) -> None:
+        self.seen.append(("epoch", state.progress.epoch, sorted(metrics)[:1]))
+
+    def on_fit_end(self, state) -> None:
+        self.seen.append(("end",))
+
+
+def test_hooks_come_in_their_order(small, make_split):
+    events = Events()
+    training = small(
+        num_samples=20, batch_size=8, epochs=2, accumulate=2, callbacks=[events], valid=make_split(9, seed=1)
+    )
+    fit(training.state, training.work, training.plan)
+    epoch = ["valid/accuracy"]
+    assert events.seen == [
+        ("start",),
+        ("step", 1, 2),
+        ("step", 2, 3),
+        ("epoch", 1, epoch),
+        ("step", 3, 2),
+        ("step", 4, 3),
+        ("epoch", 2, epoch),
+        ("end",),
+    ]
+
+
+@pytest.mark.parametrize(("max_steps", "steps", "epochs"), [(1, 1, 1), (3, 3, 1), (4, 4, 2), (99, 6, 2)])
+def test_max_steps_ends_a_training_and_what_is_trained_is_validated(small, make_split, max_steps, steps, epochs):
+    events = Events()
+    training = small(epochs=2, max_steps=max_steps, callbacks=[events], valid=make_split(9, seed=1))
+    fit(training.state, training.work, training.plan)
+    assert training.state.progress.step == steps
+    assert [event[:2] for event in events.seen if event[0] == "epoch"] == [("epoch", n + 1) for n in range(epochs)]
+    assert events.seen[-2] == ("epoch", epochs, ["valid/accuracy"])
+    assert training.state.clock.num_samples == {1: 8, 3: 20, 4: 28, 6: 40}[steps]
+
+
+def test_no_epochs_leave_the_network_as_it_was(small, make_network):
+    events = Events()
+    training = small(epochs=0, callbacks=[events])
+    assert torch.equal(trained(training), nn.utils.parameters_to_vector(make_network().parameters()).detach())
+    assert events.seen == [("start",), ("end",)]
+    assert training.state.clock.seconds == 0
+
+
+def test_a_reason_to_stop_ends_the_training_after_its_epoch(small):
+    class Stop(Callback):
+        def on_epoch_end(self, state, metrics) -> None:
+            if state.progress.epoch == 2:
+                state.progress.stop_reason = "enough"
+
+    training = small(epochs=9, callbacks=[Stop()])
+    fit(training.state, training.work, training.plan)
+    assert (training.state.progress.epoch, training.state.progress.step) == (2, 6)
+
+
+@pytest.mark.parametrize("polls", range(12))
+def test_a_training_stopped_at_any_poll_and_continued_in_memory_gives_the_same_bits(small, make_split, polls):
+    """Three steps and two validation batches an epoch: polls 3, 4, 8 and 9 stop in a validation."""
+
+    def network():
+        with torch.random.fork_rng():
+            torch.manual_seed(1)
+            return nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 3))
+
+    valid = make_split(9, seed=1)
+    whole = small(network=network(), epochs=3, valid=valid, ema_decay=0.9)
+    expected = trained(whole)
+    left = polls
+
+    def poll() -> None:
+        nonlocal left
+        if left == 0:
+            left = -1
+            raise InterruptedError
+        left -= 1
+
+    first = small(network=network(), epochs=3, valid=valid, ema_decay=0.9, poll=poll)
+    with pytest.raises(InterruptedError):
+        fit(first.state, first.work, first.plan)
+    rest = small(network=network(), epochs=3, valid=valid, ema_decay=0.9)
+    rest.state.load_state_dict(first.state.evaluated.state_dict(), first.state.state_dict())
+    assert rest.state.progress.batch == min(polls % 5 + 1, 3)
+    assert torch.equal(trained(rest), expected)
+    for one, other in zip(rest.state.evaluated.parameters(), whole.state.evaluated.parameters(), strict=True):
+        assert torch.equal(one, other)
+    # Negative control: the weights alone are not enough to say where to go on.
+    rest = small(network=first.network, epochs=3, valid=valid, ema_decay=0.9)
+    assert not torch.equal(trained(rest), expected)
+
+
+def test_an_epoch_trained_and_not_validated_is_not_finished(small, make_split):
+    training = small(epochs=1, valid=make_split(9, seed=1))
+    train_epoch(training.state, training.work, training.plan)
+    assert not finished(training.state, training.plan)
+    finish_epoch(training.state, training.work, training.plan)
+    assert finished(training.state, training.plan)
+
+
+READS = ("item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__", "__index__", "nonzero")
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"accumulate": 2, "grad_clip_norm": 0.1, "ema_decay": 0.9}, {"precision": "bf16"}]
+)
+def test_no_step_between_two_logs_reads_a_tensor_on_the_host(small, monkeypatch, options):
+    """Negative control: at a log, and at the end of the epoch, the watch does read."""
+    training = small(num_samples=80, log_every_steps=6 if not options.get("accumulate") else 3, **options)
+    training.state.optimizer = torch.optim.Adam(training.network.parameters(), fused=True)
+    reads: list[tuple[int, str]] = []
+    for name in READS:
+        original = getattr(torch.Tensor, name)
+
+        def spy(tensor, *args, _name=name, _original=original, **kwargs):
+            reads.append((training.state.progress.step, _name))
+            return _original(tensor, *args, **kwargs)
+
+        monkeypatch.setattr(torch.Tensor, name, spy)
+    train_epoch(training.state, training.work, training.plan)
+    monkeypatch.undo()
+    steps = training.state.progress.step
+    assert steps == 10 // options.get("accumulate", 1)
+    logged = training.plan.log_every_steps
+    assert {step for step, _ in reads} == {logged, steps}
+
+
+def test_scheduler_steps_by_step_or_by_epoch_as_its_class_says(small):
+    class ByStep(torch.optim.lr_scheduler.ExponentialLR):
+        interval = "step"
+
+    rates = {}
+    for cls in (ByStep, torch.optim.lr_scheduler.ExponentialLR):
+        training = small(epochs=2, lr=1.0)
+        training.state.scheduler = cls(training.state.optimizer, gamma=0.5)
+        fit(training.state, training.work, training.plan)
+        rates[cls] = training.state.optimizer.param_groups[0]["lr"]
+    assert rates == {ByStep: 0.5**6, torch.optim.lr_scheduler.ExponentialLR: 0.5**2}
+
+
+def test_a_plateau_is_given_the_monitored_metric(small, make_split):
+    training = small(epochs=4, lr=1e-30, valid=make_split(9, seed=1))
+    training.state.scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(training.state.optimizer, patience=0)
+    fit(training.state, training.work, training.plan)
+    # Nothing gets better at this rate: reduced after each epoch but the first, down to where eps ends it.
+    assert training.state.scheduler.num_bad_epochs in (0, 3)
+    assert training.state.scheduler.last_epoch == 4
+    assert training.state.scheduler.best == pytest.approx(
+        training.problem.losses(training.network(training.valid.inputs), training.valid.targets).mean().item()
+    )

@@ -1,0 +1,94 @@
+"""What auto becomes, what is refused, and what stays fp32."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from nnrun.core import precision
+from nnrun.core.loop import fit
+from nnrun.core.precision import Precision, choose_channels_last, choose_device, choose_precision
+from nnrun.errors import ConfigError, ResourceError
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
+FP32, BF16 = Precision("fp32", ""), Precision("bf16", "")
+
+
+def test_fp16_on_a_cpu_is_refused():
+    with pytest.raises(ConfigError, match=r"trainer.precision=fp16 needs a GPU.*fp32 or bf16"):
+        choose_precision("fp16", CPU)
+    assert choose_precision("bf16", CPU).name == "bf16"
+
+
+@pytest.mark.parametrize("has_bf16", [True, False])
+def test_auto_is_fp32_on_a_cpu_and_says_where_bf16_is_faster(monkeypatch, has_bf16):
+    monkeypatch.setattr(precision, "cpu_has_bf16", lambda: has_bf16)
+    chosen = choose_precision("auto", CPU)
+    assert chosen.name == "fp32"
+    assert ("bf16" in chosen.reason) is has_bf16
+
+
+@pytest.mark.parametrize(("capability", "name"), [((7, 5), "fp16"), ((8, 0), "bf16"), ((9, 0), "bf16")])
+def test_auto_on_a_gpu_follows_what_it_computes_in(monkeypatch, capability, name):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    chosen = choose_precision("auto", CUDA)
+    assert chosen.name == name
+    assert chosen.scales_gradients is (name == "fp16")
+
+
+@pytest.mark.parametrize("wanted", ["cuda:7", "cuda"])
+def test_a_device_that_is_not_here_is_named(monkeypatch, wanted):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ResourceError, match=f"trainer.device={wanted}: this machine has no CUDA device; use .*auto"):
+        choose_device(wanted)
+
+
+def test_bf16_trains_in_bf16_with_weights_and_gradients_in_fp32(small):
+    seen = []
+
+    class Spy(nn.Module):
+        def forward(self, inputs):
+            seen.append(inputs.dtype)
+            return inputs
+
+    network = nn.Sequential(nn.Linear(4, 8), Spy(), nn.Linear(8, 3))
+    training = small(network=network, precision="bf16", epochs=3, num_samples=24)
+    before = {name: weight.clone() for name, weight in network.state_dict().items()}
+    fit(training.state, training.work, training.plan)
+    assert set(seen) == {torch.bfloat16}
+    for name, weight in network.state_dict().items():
+        assert weight.dtype == torch.float32
+        assert not torch.equal(weight, before[name])
+        # Negative control: weights kept in bf16 would be equal to themselves rounded to bf16.
+        assert not torch.equal(weight, weight.bfloat16().float())
+
+
+def test_bf16_learns_what_fp32_learns_to_rounding_and_not_exactly(small, make_network):
+    losses = {}
+    for name in ("fp32", "bf16"):
+        training = small(network=make_network(), precision=name, epochs=5, num_samples=24)
+        fit(training.state, training.work, training.plan)
+        losses[name] = training.problem.train_metric.compute(training.state.sums)["loss"]
+    assert losses["bf16"] != losses["fp32"]
+    assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.02)
+
+
+CONV, LINEAR = nn.Sequential(nn.Conv2d(1, 1, 3)), nn.Linear(2, 2)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "network", "device", "kind", "expected"),
+    [
+        ("auto", CONV, CPU, FP32, True),
+        ("auto", LINEAR, CPU, FP32, False),
+        ("auto", CONV, CUDA, FP32, False),
+        ("auto", CONV, CUDA, BF16, True),
+        ("auto", LINEAR, CUDA, BF16, False),
+        ("auto", CONV, torch.device("mps"), FP32, False),
+        (True, LINEAR, CPU, FP32, True),
+        (False, CONV, CPU, FP32, False),
+    ],
+)
+def test_channels_last_is_for_convolutions_where_it_pays(wanted, network, device, kind, expected):
+    assert choose_channels_last(wanted, network, device, kind) is expected

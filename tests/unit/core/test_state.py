@@ -1,0 +1,146 @@
+"""The average of the weights, the watch over the loss, the clock, and the state's own form."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import nnrun.core.state
+from nnrun.core.loop import fit
+from nnrun.core.state import Clock, Ema, FiniteWatch
+from nnrun.errors import DivergedError
+
+CPU = torch.device("cpu")
+
+
+def test_the_average_equals_a_plain_reference():
+    """Negative control: without the warm-up of the decay the first average would be another."""
+    network = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(network.weight, 2.0)
+    ema = Ema(network, decay=0.9)
+    average, weights = 2.0, [5.0, -1.0, 3.0, 0.5] + [float(number) for number in range(100)]
+    for updates, weight in enumerate(weights, 1):
+        nn.init.constant_(network.weight, weight)
+        ema.update(network)
+        decay = min(0.9, (1 + updates) / (10 + updates))
+        average = decay * average + (1 - decay) * weight
+        assert ema.network.weight.item() == pytest.approx(average, rel=1e-5)
+        if updates == 1:
+            assert ema.network.weight.item() != pytest.approx(0.9 * 2 + 0.1 * 5, rel=1e-3)
+    assert decay == 0.9
+
+
+def test_the_average_copies_buffers_and_wants_no_gradients():
+    network = nn.BatchNorm1d(2)
+    ema = Ema(network, decay=0.5)
+    network(torch.randn(16, 2) + 7)
+    ema.update(network)
+    assert torch.equal(ema.network.running_mean, network.running_mean)
+    assert ema.network.num_batches_tracked == 1
+    assert not any(parameter.requires_grad for parameter in ema.network.parameters())
+    assert all(parameter.requires_grad for parameter in network.parameters())
+
+
+@pytest.mark.parametrize(("bad", "checked_at", "named"), [(3, 5, 3), (5, 5, 5), (1, 5, 1)])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_the_watch_names_the_first_bad_step(bad, checked_at, named, value):
+    watch = FiniteWatch(CPU)
+    for step in range(1, 6):
+        watch.see(torch.tensor(value if step >= bad else 1.0))
+    with pytest.raises(DivergedError, match=f"at step {named}, in epoch 2;"):
+        watch.check(checked_at, epoch=2)
+
+
+def test_the_watch_counts_on_after_a_check_that_found_nothing():
+    watch = FiniteWatch(CPU)
+    for _ in range(4):
+        watch.see(torch.tensor(1.0))
+    watch.check(4, epoch=1)
+    for loss in (1.0, float("nan"), 1.0):
+        watch.see(torch.tensor(loss))
+    with pytest.raises(DivergedError, match="at step 6,"):
+        watch.check(7, epoch=1)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_training_names_the_update_whose_loss_was_not_finite(small, accumulate):
+    """Updates are counted, not batches: of the third epoch's first update, 5 batches an epoch, the number differs."""
+    training = small(num_samples=40, epochs=3, accumulate=accumulate)
+    updates_an_epoch = 5 if accumulate == 1 else 3
+    calls = 0
+    plain_losses = training.problem.loss
+
+    def losses(outputs, targets):
+        nonlocal calls
+        calls += 1
+        return plain_losses(outputs, targets) * (float("nan") if calls == 11 else 1.0)
+
+    training.problem.loss = losses
+    with pytest.raises(DivergedError, match=f"at step {2 * updates_an_epoch + 1}, in epoch 3;"):
+        fit(training.state, training.work, training.plan)
+
+
+class FakeTime:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+def test_the_clock_leaves_pauses_out(monkeypatch):
+    time = FakeTime()
+    monkeypatch.setattr(nnrun.core.state, "time", time)
+    clock = Clock()
+    with clock.running():
+        time.now += 2
+        with clock.paused():
+            time.now += 50
+        time.now += 1
+    time.now += 1000
+    with clock.paused():
+        time.now += 5
+    with clock.running():
+        time.now += 4
+    assert clock.seconds == 7
+
+
+def test_the_clock_counts_what_ran_before_an_error(monkeypatch):
+    time = FakeTime()
+    monkeypatch.setattr(nnrun.core.state, "time", time)
+    clock = Clock()
+    with pytest.raises(KeyError), clock.running():
+        time.now += 3
+        with clock.paused():
+            time.now += 10
+            raise KeyError
+    assert clock.seconds == 3
+
+
+def plain_leaves(value):
+    if isinstance(value, dict):
+        return [leaf for item in (*value, *value.values()) for leaf in plain_leaves(item)]
+    if isinstance(value, list | tuple):
+        return [leaf for item in value for leaf in plain_leaves(item)]
+    return [value]
+
+
+def test_the_state_is_tensors_and_plain_values_and_survives_a_round_trip(small):
+    training = small(epochs=2, ema_decay=0.9)
+    training.state.optimizer = torch.optim.Adam(training.network.parameters())
+    fit(training.state, training.work, training.plan)
+    saved = training.state.state_dict()
+    types = {type(leaf) for leaf in plain_leaves(saved)}
+    assert types <= {torch.Tensor, str, int, float, bool, type(None)}
+    other = small(epochs=2, ema_decay=0.9, network=nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3)))
+    other.state.optimizer = torch.optim.Adam(other.network.parameters())
+    other.state.load_state_dict(training.state.evaluated.state_dict(), saved)
+    again = other.state.state_dict()
+    ours, theirs = plain_leaves(saved), plain_leaves(again)
+    assert len(ours) == len(theirs)
+    for one, two in zip(ours, theirs, strict=True):
+        assert torch.equal(one, two) if isinstance(one, torch.Tensor) else one == two
+    for name, weight in training.state.network.state_dict().items():
+        assert torch.equal(other.state.network.state_dict()[name], weight)
+        assert not torch.equal(other.state.evaluated.state_dict()[name], weight)

@@ -1,0 +1,320 @@
+"""A checkpoint is a stranger's: what is in it is described, and never run."""
+
+from __future__ import annotations
+
+import builtins
+import io
+import os
+import pickle
+import tracemalloc
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+
+import pytest
+import torch
+
+from nnrun import archive
+from nnrun.archive import MAX_DEPTH, MAX_PICKLE_BYTES, StoredTensor, check_plain, peek, read_pickle
+from nnrun.errors import ArtifactError
+
+GOOD = {
+    "schema": 1,
+    "model": {"weight": torch.zeros(2, 3)},
+    "training": {"progress": {"step": 0}},
+    "config": {"seed": 0, "model": {"_target_": "nnrun.models.mlp.MLP", "hidden": [8], "rate": 0.5, "bias": True}},
+    "class_names": ["a", "é"],
+    "preprocessing": {"mean": [0.5], "std": [1.0]},
+}
+
+
+def saved(path: Path, **changes) -> Path:
+    torch.save({**GOOD, **changes}, path)
+    return path
+
+
+def packed(path: Path, data: bytes, *, compression: int = zipfile.ZIP_STORED, **entries: bytes) -> Path:
+    """A torch zip file around any pickle."""
+    with zipfile.ZipFile(path, "w", compression) as file:
+        file.writestr("archive/data.pkl", data)
+        file.writestr("archive/version", "3")
+        for name, content in entries.items():
+            file.writestr(f"archive/data/{name.removeprefix('_')}", content)
+    return path
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "x.ckpt"
+
+
+def test_plain_values_come_out_as_they_went_in_and_tensors_as_descriptions(path):
+    tensors = {
+        "model": OrderedDict(weight=torch.zeros(2, 3), half=torch.zeros(4, dtype=torch.float16)),
+        "training": {"step": torch.tensor(3), "view": torch.zeros(10)[2:6], "flags": torch.zeros(5, dtype=torch.bool)},
+    }
+    peeked = peek(saved(path, **tensors))
+    for key in ("config", "class_names", "preprocessing"):
+        assert peeked[key] == GOOD[key]
+    assert peeked["model"] == {"weight": StoredTensor(6, 24), "half": StoredTensor(4, 8)}
+    assert peeked["training"]["step"] == StoredTensor(1, 8)
+    assert peeked["training"]["view"] == StoredTensor(4, 16)
+    assert peeked["training"]["flags"] == StoredTensor(5, 5)
+
+
+class Reduced:
+    """An object that pickles as a call."""
+
+    def __init__(self, function, *arguments) -> None:
+        self.call = (function, arguments)
+
+    def __reduce__(self):
+        return self.call
+
+
+CANARY = "touch canary"
+
+
+@pytest.mark.parametrize(
+    ("evil", "named"),
+    [
+        (Reduced(os.system, CANARY), "posix.system"),
+        (Reduced(builtins.eval, "open('canary', 'w')"), r"\w+\.eval"),
+        (Reduced(builtins.exec, "open('canary', 'w')"), r"\w+\.exec"),
+        (Reduced(builtins.open, "canary", "w"), "io.open"),
+        (Reduced(os.mkdir, "canary"), "posix.mkdir"),
+        (Reduced(torch.load, "other.ckpt"), "torch.serialization.load"),
+        (torch.nn.Linear, "torch.nn.modules.linear.Linear"),
+        (Path("canary"), "pathlib"),
+    ],
+    ids=["os.system", "eval", "exec", "open", "mkdir", "torch.load", "class", "path"],
+)
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_hostile_pickle_is_refused_by_name_and_nothing_runs(tmp_path, monkeypatch, evil, named, nested):
+    """Negative control: Python's own unpickler runs the first of them, and the canary is there."""
+    monkeypatch.chdir(tmp_path)
+    value = {**GOOD, "model": {}, "config": {"model": [{"deep": (evil,)}]}} if nested else evil
+    path = packed(tmp_path / "x.ckpt", pickle.dumps(value, 2))
+    with pytest.raises(ArtifactError, match=f"is refused: it holds {named}.*only tensors and plain values"):
+        peek(path)
+    assert not Path("canary").exists()
+    if isinstance(evil, Reduced) and evil.call[1] == (CANARY,):
+        pickle.loads(pickle.dumps(value, 2))
+        assert Path("canary").exists()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"cposix\nsystem\n(S'touch canary'\ntR.",
+        b"(S'touch canary'\niposix\nsystem\n.",
+        b"\x80\x04\x8c\x05posix\x8c\x06system\x93\x8c\x0ctouch canary\x85R.",
+        b"\x80\x02ctorch\nload\n.",
+        b"\x80\x02ctorch.storage\n_load_from_bytes\nU\x01x\x85R.",
+        b"\x80\x02\x82\x01.",
+    ],
+    ids=["GLOBAL", "INST", "STACK_GLOBAL", "torch.load", "load_from_bytes", "EXT1"],
+)
+def test_no_opcode_finds_a_class_by_another_way(tmp_path, monkeypatch, data):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ArtifactError, match="is refused"):
+        read_pickle(packed(tmp_path / "x.ckpt", data))
+    assert not Path("canary").exists()
+
+
+def tensor_pickle(num_elements: int, size: tuple, stride: tuple, offset: int = 0, kind: str = "FloatStorage") -> bytes:
+    """What torch.save writes for one tensor, with any claims."""
+
+    class Storage:
+        pass
+
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, value):
+            if isinstance(value, Storage):
+                return ("storage", getattr(torch, kind), "0", "cpu", num_elements)
+            return None
+
+    file = io.BytesIO()
+    rebuild = Reduced(torch._utils._rebuild_tensor_v2, Storage(), offset, size, stride, False, OrderedDict())
+    Pickler(file, 2).dump({**GOOD, "model": {"weight": rebuild}})
+    return file.getvalue()
+
+
+def test_the_hand_made_tensor_is_one_that_is_read(path):
+    assert peek(packed(path, tensor_pickle(6, (2, 3), (3, 1)), _0=bytes(24)))["model"]["weight"] == StoredTensor(6, 24)
+
+
+@pytest.mark.parametrize(
+    ("claims", "words"),
+    [
+        ((2**40, (2**40,), (1,)), "claims more bytes than the file holds"),
+        ((6, (2**40,), (0,)), "a tensor of 1,099,511,627,776 elements claims to lie in 6"),
+        ((6, (2**20, 2**20), (0, 0)), "claims to lie in 6"),
+        ((6, (2, 3), (3, 2)), "reaches beyond its storage"),
+        ((6, (2, 3), (3, 1), 1), "reaches beyond its storage"),
+        ((6, (2, 3), (3, 1), -1), "reaches beyond its storage"),
+        ((6, (3,), (-1,)), "reaches beyond its storage"),
+        ((7, (2, 3), (3, 1)), "claims more bytes than the file holds"),
+    ],
+)
+def test_a_tensor_that_claims_more_than_the_file_holds_is_refused(path, claims, words):
+    with pytest.raises(ArtifactError, match=words):
+        peek(packed(path, tensor_pickle(*claims), _0=bytes(24)))
+
+
+def test_an_entry_that_grows_when_it_is_read_is_refused(path):
+    """A deflate bomb: 64 MB of zeros in 64 kB."""
+    data = tensor_pickle(2**24, (2**24,), (1,))
+    packed(path, data, compression=zipfile.ZIP_DEFLATED, _0=bytes(2**26))
+    assert path.stat().st_size < 2**20
+    with pytest.raises(ArtifactError, match="packs its entries otherwise"):
+        peek(path)
+
+
+def test_two_entries_of_one_name_are_refused(path):
+    """Which of the two would torch read?"""
+    with pytest.warns(UserWarning, match="Duplicate name"), zipfile.ZipFile(path, "w") as file:
+        file.writestr("archive/data.pkl", tensor_pickle(6, (2, 3), (3, 1)))
+        file.writestr("archive/data/0", bytes(24))
+        file.writestr("archive/data/0", bytes(24))
+    with pytest.raises(ArtifactError, match="packs its entries otherwise"):
+        peek(path)
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("a/data.pkl", pickle.dumps({**GOOD, "model": {}}))
+        file.writestr("b/data.pkl", pickle.dumps({**GOOD, "model": {}}))
+    with pytest.raises(ArtifactError, match="is not a checkpoint of nnrun"):
+        peek(path)
+
+
+def test_a_pickle_of_many_megabytes_is_not_read(path):
+    with pytest.raises(ArtifactError, match="is not a checkpoint of nnrun"):
+        read_pickle(packed(path, bytes(MAX_PICKLE_BYTES + 1)))
+
+
+def alias_bomb(width: int, levels: int) -> list:
+    bomb: list = ["x"] * width
+    for _ in range(levels):
+        bomb = [bomb] * width
+    return bomb
+
+
+def self_holding(width: int) -> list:
+    bomb: list = []
+    bomb.extend([bomb] * width)
+    return bomb
+
+
+def deep(levels: int) -> list:
+    bomb: list = []
+    for _ in range(levels):
+        bomb = [bomb]
+    return bomb
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [alias_bomb(10, 20), alias_bomb(1000, 30), self_holding(9000), self_holding(10**6), deep(MAX_DEPTH + 1), deep(500)],
+    ids=["aliases", "wide aliases", "holds itself", "holds itself more often", "deep", "deeper"],
+)
+def test_a_bomb_is_refused_before_it_goes_off(bomb, monkeypatch):
+    """Written out, the second one is of 10^93 values; listed to the depth allowed, the fourth takes gigabytes."""
+    monkeypatch.setattr(archive, "MAX_VALUES", 10_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ArtifactError, match="config is refused: it is nested too deep or too large"):
+            check_plain(bomb, "config")
+        assert tracemalloc.get_traced_memory()[1] < 2**22
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_bomb_in_a_file_is_refused(path):
+    with pytest.raises(ArtifactError, match=r"x.ckpt: config is refused: it is nested too deep or too large"):
+        peek(saved(path, config={"a": alias_bomb(10, 20)}))
+    with pytest.raises(ArtifactError, match="class_names is refused: it is nested too deep"):
+        peek(saved(path, class_names=deep(40)))
+
+
+def test_what_is_large_and_plain_passes():
+    check_plain({"names": ["class"] * 100_000, "deep": deep(MAX_DEPTH - 2)}, "config")
+
+
+@pytest.mark.parametrize("key", ["config", "class_names", "preprocessing"])
+@pytest.mark.parametrize("text", ["${oc.env:HOME}", "a ${b} c", "\\${x}"])
+def test_a_text_that_a_resolver_would_act_on_is_refused(path, key, text):
+    value = [text] if key == "class_names" else {"model": {"root": text}}
+    with pytest.raises(ArtifactError, match=f"{key} is refused: the text .* could act when read"):
+        peek(saved(path, **{key: value}))
+    as_key = [{text: 1}] if key == "class_names" else {"model": {text: 1}}
+    with pytest.raises(ArtifactError, match=f"{key} is refused: the text .* could act when read"):
+        peek(saved(path, **{key: as_key}))
+
+
+@pytest.mark.parametrize(
+    ("value", "named"), [(torch.zeros(2), "StoredTensor"), (b"x", "bytes|refused"), ({1}, "set"), (1j, "complex")]
+)
+def test_a_config_of_anything_but_plain_values_is_refused(path, value, named):
+    with pytest.raises(ArtifactError, match=named):
+        peek(saved(path, config={"a": value}))
+
+
+def test_a_newer_schema_says_upgrade(path):
+    with pytest.raises(ArtifactError, match=r"written by a newer nnrun \(schema 2\); upgrade nnrun"):
+        peek(saved(path, schema=2))
+
+
+@pytest.mark.parametrize("key", ["config", "class_names", "preprocessing", "model", "training"])
+@pytest.mark.parametrize("value", [None, "text", 3])
+def test_a_part_that_is_missing_or_something_else_is_named(path, key, value):
+    with pytest.raises(ArtifactError, match=f"is not a checkpoint of nnrun: it carries no {key}"):
+        peek(saved(path, **{key: value}))
+
+
+@pytest.mark.parametrize("value", [{"weight": torch.zeros(2)}, [1, 2], {"schema": "1"}])
+def test_plain_weights_are_no_checkpoint(path, value):
+    torch.save(value, path)
+    with pytest.raises(ArtifactError, match="is not a checkpoint of nnrun"):
+        peek(path)
+
+
+def torchscript(path: Path) -> None:
+    torch.jit.save(torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)), str(path))
+
+
+def pt2(path: Path) -> None:
+    torch.export.save(torch.export.export(torch.nn.Linear(2, 2), (torch.zeros(1, 2),)), str(path))
+
+
+def mar(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("MAR-INF/MANIFEST.json", "{}")
+        file.writestr("handler.py", "import os")
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*")
+@pytest.mark.parametrize(
+    ("write", "suffix", "kind"),
+    [(torchscript, ".pt", "TorchScript"), (pt2, ".pt2", "a .pt2 program"), (mar, ".mar", "a TorchServe archive")],
+)
+def test_somebodys_code_is_refused_by_its_kind(tmp_path, write, suffix, kind):
+    path = tmp_path / f"theirs{suffix}"
+    write(path)
+    with pytest.raises(ArtifactError, match=f"theirs{suffix} is {kind}: that is code"):
+        peek(path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"not a zip", pickle.dumps(GOOD["config"]), b"PK\x05\x06" + bytes(18), bytes(1000)]
+)
+def test_what_is_no_torch_file_is_refused(path, content):
+    path.write_bytes(content)
+    with pytest.raises(ArtifactError, match=r"x.ckpt is not a checkpoint of nnrun"):
+        peek(path)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\x80\x02", b".", b"garbage", b"\x80\x02}q\x00(X\x01\x00\x00\x00au", b"\x80\xff."]
+)
+def test_a_broken_pickle_is_refused(path, data):
+    with pytest.raises(ArtifactError, match=r"x.ckpt is refused"):
+        read_pickle(packed(path, data))
