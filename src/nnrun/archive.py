@@ -43,7 +43,7 @@ def peek(path: Path) -> dict[str, Any]:
     """
     payload = read_pickle(path)
     if not isinstance(payload, dict) or not isinstance(payload.get("schema"), int):
-        raise ArtifactError(f"{path} is not a checkpoint of nnrun; name model= and use init_from= for plain weights")
+        raise ArtifactError(f"{path} is not a checkpoint of nnrun")
     if payload["schema"] > SCHEMA:
         raise ArtifactError(f"{path} was written by a newer nnrun (schema {payload['schema']}); upgrade nnrun")
     for key, kind in _PARTS.items():

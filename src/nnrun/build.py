@@ -6,6 +6,7 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -15,6 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from nnrun.core.seams import DataSource, Exporter, Logger, Preprocessing
 from nnrun.errors import ArtifactError, ConfigError, NnrunError, did_you_mean
+from nnrun.secrets import hide
 from nnrun.settings import NAMED_SECTIONS
 
 Built = TypeVar("Built")
@@ -76,11 +78,10 @@ def build(section: Mapping[str, Any], name: str, kind: type[Built], *given: Any,
             cause = cause.__cause__
         if isinstance(cause, NnrunError):
             raise cause from None
-        raise ConfigError(
-            f"{name}: {section['_target_']} cannot be built: {type(cause).__name__}: {cause}{_place(cause)}"
-        ) from error
+        reason = f"{type(cause).__name__}: {hide(str(cause), dict(section))}{_place(cause)}"
+        raise ConfigError(f"{name}: {section['_target_']} cannot be built: {reason}") from error
     if not is_kind(built, kind):
-        raise ConfigError(f"{name}: {section['_target_']} gives a {type(built).__name__}, not a {kind.__name__}")
+        raise ConfigError(f"{name}: {section['_target_']} gives {_a(type(built))}, not {_a(kind)}")
     return built
 
 
@@ -89,6 +90,11 @@ def is_kind(value: object, kind: type) -> bool:
     if getattr(kind, "_is_protocol", False):
         return all(callable(getattr(value, method, None)) for method in _methods(kind))
     return issubclass(value, kind) if isinstance(value, type) else isinstance(value, kind)
+
+
+def _a(kind: type) -> str:
+    """Return the name of a class with its article."""
+    return f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__}"
 
 
 def _methods(protocol: type) -> list[str]:
@@ -146,11 +152,9 @@ def _check_target(name: str, section: Mapping[str, Any]) -> None:
     found = _import(name, target)
     if isinstance(found, type):
         if not is_kind(found, kind):
-            raise ConfigError(f"{name}._target_={target} is not allowed: it is not a {kind.__name__}")
+            raise ConfigError(f"{name}._target_={target} is not allowed: it is not {_a(kind)}")
     elif not callable(found) or getattr(found, "__module__", "").partition(".")[0] in sys.stdlib_module_names:
-        raise ConfigError(
-            f"{name}._target_={target} is not allowed: name a {kind.__name__}, or a function that makes one"
-        )
+        raise ConfigError(f"{name}._target_={target} is not allowed: name {_a(kind)}, or a function that makes one")
     problems = list(_check_parameters(name, section, found))
     if problems:
         raise ConfigError(*problems)
@@ -162,7 +166,9 @@ def _import(name: str, target: str) -> Any:
     try:
         module = importlib.import_module(module_name) if module_name else None
     except ModuleNotFoundError as error:
-        raise ConfigError(f"{name}._target_={target} cannot be imported: {error.msg}") from error
+        is_target = error.name is not None and (module_name + ".").startswith(error.name + ".")
+        where = f"a module of your own belongs in {Path.cwd()}" if is_target else f"{module_name} imports it"
+        raise ConfigError(f"{name}._target_={target} cannot be imported: {error.msg}; {where}") from error
     except Exception as error:
         reason = f"{module_name} fails with {type(error).__name__}: {error}{_place(error)}"
         raise ConfigError(f"{name}._target_={target} cannot be imported: {reason}") from error
@@ -204,6 +210,8 @@ def parameters_of(target: str) -> list[str]:
 
 def _place(error: BaseException) -> str:
     """Return the file and line in which an error was raised, for code that is not ours."""
+    if isinstance(error, SyntaxError):  # it says itself where
+        return ""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

@@ -38,8 +38,10 @@ def check(tree: Mapping[str, Any], references: Mapping[str, Reference]) -> list[
     `references` gives what each section with a `_target_` is compared with.
     """
     problems = list(_check_fields(RunSettings, tree, "", _known_keys(tree)))
+    wrong = {problem.split(" ", 1)[0] for problem in problems}
     for name in TARGET_SECTIONS:
-        problems += _check_target_section(name, _at(tree, name), references.get(name))
+        if name not in wrong:
+            problems += _check_target_section(name, _at(tree, name), references.get(name))
     for group in NAMED_SECTIONS:
         for name, section in (tree.get(group) or {}).items():
             problems += _check_target_section(f"{group}.{name}", section, references.get(f"{group}.{name}"))
@@ -61,11 +63,12 @@ def _is_ruled(key: str, tree: Mapping[str, Any], references: Mapping[str, Refere
     section = key.rpartition(".")[0]
     if section.partition(".")[0] in ("data", "trainer", "early_stopping", ""):
         return True
-    reference = references.get(section)
+    reference, target = references.get(section), str(_at(tree, section + "._target_"))
     return (
         reference is not None
         and reference.complete
-        and _at(tree, section + "._target_") == reference.values["_target_"]
+        and target == reference.values["_target_"]
+        and target.startswith(("nnrun.", "torch."))
     )
 
 
@@ -157,7 +160,7 @@ def _check_target_section(name: str, section: Any, reference: Reference | None) 
         return
     if not isinstance(section.get("_target_"), str):
         chosen = name.partition(".")[0]
-        yield f"{name} has no _target_: name an option first, {chosen}=..."
+        yield f"{name} has no _target_: choose an option with {chosen}=..., or add the line to your own one's file"
         return
     if reference is None or section["_target_"] != reference.values.get("_target_"):
         return
@@ -169,7 +172,8 @@ def _check_target_section(name: str, section: Any, reference: Reference | None) 
             if reference.complete:
                 yield unknown_key(full, others, others)
         elif not (_like if reference.complete else _alike)(value, listed[key]):
-            yield describe(full, value, RULES[full].allowed if full in RULES else _words(type(listed[key])))
+            is_ruled = full in RULES and reference.complete
+            yield describe(full, value, RULES[full].allowed if is_ruled else _words(type(listed[key])))
 
 
 def _like(value: Any, default: Any) -> bool:
@@ -226,6 +230,7 @@ CLASHES = (
         lambda task, ckpt: task == "train" and ckpt,
         "task=train and ckpt exclude each other; init_from= starts a new run from a checkpoint's weights",
     ),
+    Clash(("input",), bool, "input={} has no effect: this version has no task=predict"),
     Clash(
         ("trainer.device", "trainer.precision"),
         lambda device, precision: device == "cpu" and precision == "fp16",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import traceback
@@ -9,13 +10,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import yaml
+
 from nnrun.compose import compose
 from nnrun.confdir import conf_dir, own_folders
-from nnrun.errors import ConfigError, NnrunError, ResourceError, did_you_mean
+from nnrun.errors import BUG, ConfigError, NnrunError, ResourceError, complain, did_you_mean
+from nnrun.secrets import redact
 
-BUG = 70
 # Hydra's own verbs, which print and run nothing, and how many words each takes.
 _HYDRA_VERBS = {"--cfg": 1, "-c": 1, "--info": 1, "-i": 1, "--shell-completion": 0, "-sc": 0, "--hydra-help": 0}
+_HYDRA_CHOICES = {
+    "--cfg": ("job", "hydra", "all"),
+    "-c": ("job", "hydra", "all"),
+    "--info": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
+    "-i": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
+}
 _HYDRA_MODIFIERS = {"--resolve": 0, "--package": 1, "-p": 1}
 _FLAGS = ("--multirun", "--config-dir", "--help", "--version", "--run", *_HYDRA_VERBS, *_HYDRA_MODIFIERS)
 
@@ -33,6 +42,10 @@ class CommandLine:
 
 def main(words: Sequence[str]) -> int:
     """Do what the words of a command line ask for; return the exit code."""
+    notices = logging.getLogger("nnrun")
+    if not notices.handlers:
+        notices.addHandler(logging.StreamHandler())
+        notices.setLevel(logging.INFO)
     return exit_code_of(lambda: dispatch(words))
 
 
@@ -56,13 +69,6 @@ def exit_code_of(action: Callable[[], int]) -> int:
         traceback.print_exc()
         complain((f"this is a bug in nnrun, or in code of yours that it runs: {type(error).__name__}: {error}",))
         return BUG
-
-
-def complain(messages: Sequence[str]) -> None:
-    """Write messages to stderr, each as `nnrun: ...`."""
-    for message in messages:
-        sys.stderr.write(f"nnrun: {message}\n")
-    sys.stderr.flush()
 
 
 def dispatch(words: Sequence[str]) -> int:
@@ -104,11 +110,7 @@ def sort_words(words: Sequence[str]) -> CommandLine:
             else:
                 line.config_dir = value if equals else rest.pop(0)
         elif flag in _HYDRA_VERBS or flag in _HYDRA_MODIFIERS:
-            takes = (_HYDRA_VERBS | _HYDRA_MODIFIERS)[flag]
-            line.is_hydra_verb = line.is_hydra_verb or flag in _HYDRA_VERBS
-            line.hydra.append(word)
-            if takes and not equals and rest:
-                line.hydra.append(rest.pop(0))
+            problems += _take_hydra(line, word, rest)
         else:
             hint = did_you_mean(flag, _FLAGS) or f"flags are {', '.join(_FLAGS)}"
             problems.append(f"{word} is not a flag; {hint}")
@@ -119,11 +121,25 @@ def sort_words(words: Sequence[str]) -> CommandLine:
     return line
 
 
+def _take_hydra(line: CommandLine, word: str, rest: list[str]) -> list[str]:
+    """Add a flag of Hydra's and the word that it takes, the first of `rest`; return what is wrong with them."""
+    flag, equals, value = word.partition("=")
+    line.is_hydra_verb = line.is_hydra_verb or flag in _HYDRA_VERBS
+    line.hydra.append(word)
+    if (_HYDRA_VERBS | _HYDRA_MODIFIERS)[flag] and not equals:
+        value = rest.pop(0) if rest else ""
+        line.hydra.append(value)
+    choices = _HYDRA_CHOICES.get(flag, (value,))
+    return [] if value in choices else [f"{flag} takes {', '.join(choices)}"]
+
+
 def hydra_verb(line: CommandLine, own: Sequence[Path]) -> int:
-    """Hand over to Hydra for what only prints: the config, completion, its own help."""
+    """Print the config that would run; hand over to Hydra for completion, its own help and its own config."""
     is_completion = any(word.startswith(("-sc", "--shell-completion")) for word in line.hydra)
-    if not is_completion:
-        compose(line.overrides, own)
+    composed = None if is_completion else compose(line.overrides, own)
+    if composed and line.hydra in (["--cfg", "job"], ["-c", "job"], ["--cfg=job"]):
+        sys.stdout.write(yaml.safe_dump(redact(composed.shown()), sort_keys=False, allow_unicode=True))
+        return 0
     import hydra  # noqa: PLC0415 - two words of the command line in a thousand
 
     search = [f"hydra.searchpath=[{','.join(f'file://{folder}' for folder in own)}]"] if own else []

@@ -6,6 +6,7 @@ mistake at once and not only Hydra's first.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -78,7 +79,7 @@ def compose(words: Sequence[str], own: Sequence[Path] = ()) -> Composed:
     known = [item for item in groups if not _unknown_options([item], own)]
     fresh, choices = _compose_groups(known, own)
     references = _references(choices, own)
-    source = next((item for item in values if item.key in SOURCE_KEYS and item.value is not None), None)
+    source = _source(values)
     checkpoint, config = None, fresh
     if source is not None:
         path = Path(str(source.value)).expanduser()
@@ -110,6 +111,17 @@ def compose(words: Sequence[str], own: Sequence[Path] = ()) -> Composed:
     )
 
 
+def _source(values: Sequence[Typed]) -> Typed | None:
+    """Return the word that names the checkpoint to start from; None too where the words exclude each other.
+
+    What they exclude is reported by the check of the whole config, with all else that is wrong in it.
+    """
+    last = {item.key: item for item in values}
+    named = [last[key] for key in SOURCE_KEYS if key in last and last[key].value is not None]
+    trains_anew = "task" in last and last["task"].value == "train" and "ckpt" in last
+    return named[0] if len(named) == 1 and not (trains_anew and named[0].key == "ckpt") else None
+
+
 def _split(typed: Sequence[Typed]) -> tuple[list[Typed], list[Typed]]:
     """Return the words that choose options, and those that set values; Hydra's own and sweeps are neither."""
     plain = [item for item in typed if not item.is_sweep and item.key not in HYDRA_KEYS]
@@ -132,9 +144,9 @@ def _unknown_options(groups: Sequence[Typed], own: Sequence[Path]) -> list[str]:
             problems.append(f"{item.key} takes one option; there are {', '.join(known)}")
             continue
         if len(names) > 1 and "none" in names:
-            problems.append(f"{item.key}={item.value} names none beside another option; leave one of them out")
+            problems.append(f"{item.word} names none beside another option; leave one of them out")
         for name in names:
-            if option_file(item.key, str(name), own) is None:
+            if str(name) not in known:
                 hint = did_you_mean(str(name), known)
                 there = f"there are {', '.join(known)}"
                 problems.append(f"{item.key}={name} is not an option; {hint + ' ' if hint else ''}{there}")
@@ -153,8 +165,17 @@ def _compose_groups(groups: Sequence[Typed], own: Sequence[Path]) -> tuple[DictC
         mark = error.problem_mark
         where = f"{mark.name}, line {mark.line + 1}" if mark else "a YAML file"
         raise ConfigError(f"{where}: {error.problem or error}") from error
+    except RecursionError as error:
+        raise ConfigError("the defaults of a YAML file lead back to itself; look at the options chosen") from error
+    except UnicodeDecodeError as error:
+        for path in (path for folder in own for path in sorted(folder.rglob("*.yaml"))):
+            _read_option(path)  # raises for the one that is meant
+        raise ConfigError(f"a YAML file is not text in UTF-8: {error}") from error
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise ConfigError(_hydra_message(error)) from error
+    if "experiment" in whole:
+        name = whole.hydra.runtime.choices.experiment
+        raise ConfigError(f"experiment={name}: its file must begin with the line '# @package _global_'")
     HydraConfig.instance().set_config(whole)
     chosen = {group: whole.hydra.runtime.choices.get(group) for group in GROUPS}
     choices = {group: [name] if isinstance(name, str) else [] for group, name in chosen.items()}
@@ -175,7 +196,11 @@ def _quoted(value: Any) -> str:
 
 def _hydra_message(error: Exception) -> str:
     """Return the lines of an error of Hydra's that say what is wrong, without its pages of search path."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = str(error)
+    if missing := re.match(r"(?:In '(.*?)': )?Could not (?:find|load) '(.*?)'", text):
+        place = "an option chosen" if missing[1] in (None, "config") else f"{missing[1]}.yaml"
+        return f"{place} names {missing[2]} in its defaults, and there is no such option"
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     cut = next(
         (i for i, line in enumerate(lines) if line.startswith(("Config search path", "full_key", "provider"))), 4
     )
@@ -189,12 +214,26 @@ def _references(choices: Mapping[str, list[str]], own: Sequence[Path]) -> dict[s
         for name in names:
             path = option_file(group, name, own)
             if path is not None:
-                content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+                content = _read_option(path)
                 is_ours = path.parents[1] == conf_dir()
                 found[f"{group}.{name}" if group in NAMED_SECTIONS else group] = Reference(content, is_ours)
                 if isinstance(content.get("dataset"), dict):
                     found["data.dataset"] = Reference(content["dataset"], is_ours)
     return {name: reference for name, reference in found.items() if "_target_" in reference.values}
+
+
+def _read_option(path: Path) -> dict[str, Any]:
+    """Return what an option file holds; raise ConfigError unless that is settings."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not text in UTF-8: {error.reason} at byte {error.start}") from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    if not isinstance(content, dict):
+        kind = "a list" if isinstance(content, list) else "a single value"
+        raise ConfigError(f"{path} holds {kind}, and must hold settings: lines of key: value")
+    return content
 
 
 def _saved_references(saved: Mapping[str, Any]) -> dict[str, Reference]:

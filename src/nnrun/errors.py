@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable, Sequence
+
+from nnrun.secrets import redact
+
+BUG = 70
 
 
 class NnrunError(Exception):
     """Carry one or more messages for the user, and the exit code of the process."""
 
-    exit_code = 70
+    exit_code = BUG
 
     def __init__(self, *messages: str) -> None:
         super().__init__("\n".join(messages))
@@ -65,10 +70,25 @@ class InterruptedRun(NnrunError):
         self.exit_code = 128 + signal_number
 
 
+def complain(messages: Sequence[str]) -> None:
+    """Write messages to stderr, each as `nnrun: ...`."""
+    for message in messages:
+        sys.stderr.write(f"nnrun: {message}\n")
+    sys.stderr.flush()
+
+
 def describe(key: str, got: object, allowed: str, hint: str = "") -> str:
     """Return `key is got; allowed: ...; hint`, the one form in which a wrong value is reported."""
-    shown = "null" if got is None else repr(got)
-    return f"{key} is {shown}; allowed: {allowed}" + (f"; {hint}" if hint else "")
+    return f"{key} is {_shown(redact(got, key))}; allowed: {allowed}" + (f"; {hint}" if hint else "")
+
+
+def _shown(value: object) -> str:
+    """Return a value as YAML writes it, texts in quotes."""
+    return (
+        {None: "null", True: "true", False: "false"}[value]
+        if value is None or value is True or value is False
+        else repr(value)
+    )
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -78,10 +98,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """
     candidates = sorted(set(known))
     section, _, leaf = name.rpartition(".")
+    beside = [key for key in candidates if key.rpartition(".")[0] == section]
     groups = (
         [key for key in candidates if key.rpartition(".")[2] == leaf],
-        _near(leaf, [key for key in candidates if section and key.rpartition(".")[0] == section]),
-        difflib.get_close_matches(name, candidates, n=2, cutoff=0.7),
+        _near(leaf, beside),
+        # Of two keys of one section the section is what is alike: only a section that is not there may be misspelt.
+        [] if section and beside else difflib.get_close_matches(name, candidates, n=2, cutoff=0.7),
         _near(leaf, candidates),
     )
     near = next((group for group in groups if group), [])

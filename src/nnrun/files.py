@@ -139,6 +139,10 @@ def explain(error: OSError) -> str:
     return reasons.get(error.errno or 0, error.strerror or str(error))
 
 
+# A data worker outlives a killed run by some seconds: it must not keep the lock that it was forked with.
+_HELD: set[int] = set()
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[str | None]:
     """Hold the lock of a run directory; yield what is known of a dead holder whose lock was taken over, or None.
@@ -173,10 +177,6 @@ def locked(folder: Path) -> Iterator[str | None]:
 def _holder(descriptor: int) -> str:
     """Return what a lock file says of who holds it; nothing, if he ended well."""
     return os.pread(descriptor, 4096, 0).decode(errors="replace").strip()
-
-
-# A data worker outlives a killed run by some seconds: it must not keep the lock that it was forked with.
-_HELD: set[int] = set()
 
 
 def _let_go() -> None:

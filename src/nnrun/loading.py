@@ -34,10 +34,10 @@ class Trained:
 
 @dataclass(frozen=True)
 class Measured:
-    """The metrics of the validation and the test part by full name, and what else is said of the test."""
+    """The metrics of the validation and the test part by full name, and by part what else the problem reports of it."""
 
     metrics: dict[str, float]
-    test: dict[str, Any]
+    details: dict[str, dict[str, Any]]
 
 
 def load_trained(job: Job, data: Opened, run: Path) -> Trained:
@@ -83,13 +83,13 @@ def measure(job: Job, trained: Trained, data: Opened, problem: Problem, poll: Ca
     residency = choose_residency(job.settings.data.residency, data.num_bytes, job.device)
     layout = Layout(job.device, channels_last, residency, job.settings.data.num_workers)
     metrics: dict[str, float] = {}
-    details: dict[str, Any] = {}
+    details: dict[str, dict[str, Any]] = {}
     for name, split in (("valid", data.valid), ("test", data.test)):
         if split is not None:
             batches = make_batches(split, trained.preprocessing, job.settings.data.eval_batch_size, None, layout)
             sums = evaluate(network, problem, batches, job.device, poll)
             metrics |= {f"{name}/{key}": value for key, value in problem.eval_metric.compute(sums).items()}
-            details = problem.report(sums)
+            details[name] = problem.report(sums)
     return Measured(metrics, details)
 
 

@@ -121,8 +121,11 @@ def _newest_whole(folder: Path, manifest: Manifest) -> Located:
         except ArtifactError as error:
             notes.append(str(error))
             continue
-        if notes:
+        if notes and entry.step < newest:
             notes.append(f"falling back to {entry.name}: {newest - entry.step} steps are lost and trained again")
+        best = next((row for row in manifest.files if row.name == manifest.best), None)
+        if best is not None and not is_whole(folder, best):
+            notes.append(f"the best checkpoint {best.name} is damaged; the best of what follows takes its place")
         return Located(folder / entry.name, folder.parent, tuple(notes))
     raise ArtifactError(*notes, f"{folder} holds no checkpoint that is whole; start the run again")
 
@@ -168,4 +171,4 @@ def _nearest(path: Path) -> str:
     parent = next((folder for folder in path.parents if folder.is_dir()), Path())
     missing = path.relative_to(parent).parts[0] if path != parent else path.name
     names = [entry.name for entry in parent.iterdir()] if parent.is_dir() else []
-    return did_you_mean(missing, names) or f"{parent} holds {', '.join(sorted(names)[:5]) or 'nothing'}"
+    return did_you_mean(missing, names) or f"{parent.absolute()} holds {', '.join(sorted(names)[:5]) or 'nothing'}"

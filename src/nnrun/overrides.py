@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from nnrun.confdir import GROUPS
 from nnrun.errors import did_you_mean
+from nnrun.secrets import redact_word
 
 # Values of these keys are paths: no character of theirs has a meaning in Hydra's grammar.
 PATH_KEYS = ("ckpt", "resume", "init_from", "input", "data.root", "hydra.run.dir", "hydra.sweep.dir")
@@ -43,18 +44,21 @@ def parse_all(words: Sequence[str]) -> tuple[list[Typed], list[str]]:
     parser = OverridesParser.create()
     for word in words:
         key, equals, value = word.partition("=")
-        if not equals:
+        if word.startswith("~"):
+            bare = key[1:]
+            problems.append(f"{word!r} would delete a setting; write {bare}=null, or {bare}=none for a group")
+        elif not equals or not key.strip("+"):
             problems.append(_not_an_override(word))
         elif value == "":
-            problems.append(f"{key} has no value; write {key}=null for none")
+            problems.append(f"{key} has no value; write one after the =, or {key}=null where it may be left out")
         elif key in PATH_KEYS:
             typed.append(_path(key, value, word))
         else:
             try:
                 typed.append(_from_hydra(parser.parse_override(word), word))
-            except HydraException as error:
-                reason = str(error).partition("\n")[0]
-                problems.append(f"{word!r} cannot be read ({reason}); put quotes around the value: {key}='\"...\"'")
+            except HydraException:
+                shown = repr(redact_word(word))
+                problems.append(f"{shown} cannot be read; put two pairs of quotes around the value: {key}='\"...\"'")
             except ValueError as error:
                 problems.append(str(error))
     return typed, problems
@@ -70,8 +74,6 @@ def _path(key: str, value: str, word: str) -> Typed:
 def _from_hydra(override: Override, word: str) -> Typed:
     """Return a parsed override; raise ValueError for the forms of Hydra's grammar that have no meaning here."""
     key = override.key_or_group
-    if override.type == OverrideType.DEL:
-        raise ValueError(f"{word!r} would delete a setting; write {key}=null, or {key}=none for a group")
     if override.package is not None:
         raise ValueError(f"{word!r} moves a section to another place, where nothing reads it; write {key}=...")
     if key.startswith(("hydra.", "hydra/")):
@@ -94,7 +96,8 @@ def _not_an_override(word: str) -> str:
 def ambiguous(typed: Sequence[Typed]) -> list[str]:
     """Return a message for each word that names several values outside a sweep."""
     return [
-        f"{item.word!r} names several values; sweep over them with nnrun -m, or write a list: '{item.key}=[...]'"
+        f"{redact_word(item.word)!r} names several values; sweep over them with nnrun -m, "
+        f"or write a list: '{item.key}=[...]'"
         for item in typed
         if item.is_sweep
     ]

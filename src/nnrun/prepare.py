@@ -13,8 +13,8 @@ from nnrun.build import build, check_targets
 from nnrun.check import monitored
 from nnrun.compose import Composed
 from nnrun.core.memory import keep_freed_memory
-from nnrun.core.precision import Precision, choose_device, choose_precision, make_deterministic
-from nnrun.errors import ConfigError
+from nnrun.core.precision import Precision, choose_device, choose_precision, set_deterministic
+from nnrun.errors import ConfigError, NnrunError
 from nnrun.rundir import environment
 from nnrun.settings import RunSettings, from_mapping
 
@@ -72,22 +72,34 @@ def prepare(composed: Composed) -> Job:
     """
     tree = composed.resolved()
     settings = from_mapping(RunSettings, tree)
-    check_targets(tree, sorted(composed.own_targets), settings.trust)
+    problems: list[str] = []
+    try:
+        check_targets(tree, sorted(composed.own_targets), settings.trust)
+    except ConfigError as error:
+        problems += error.messages
     notes: list[str] = list(composed.checkpoint.notes) if composed.checkpoint else []
     trainer = settings.trainer
     device_name, precision_name = trainer.device, trainer.precision
     if composed.checkpoint and not composed.named("trainer.device") and not _is_here(device_name):
         notes.append(f"the run was on {device_name}, which is not here; trainer.device=auto")
         device_name, precision_name = "auto", "auto" if precision_name == "fp16" else precision_name
-    device = choose_device(device_name)
-    precision = choose_precision(precision_name, device)
     if trainer.cuda_graph is True:
-        raise ConfigError("trainer.cuda_graph=true is not in this version; leave it at auto")
+        problems.append("trainer.cuda_graph=true is not in this version; leave it at auto")
+    try:
+        device = choose_device(device_name)
+        precision = choose_precision(precision_name, device)
+    except NnrunError as error:
+        if problems:
+            raise ConfigError(*problems, *error.messages) from error
+        raise
+    if problems:
+        raise ConfigError(*problems)
     if device.type == "cpu":
         keep_freed_memory()
-    if trainer.deterministic:
-        make_deterministic()
+    set_deterministic(trainer.deterministic)
     task = "train" if settings.ckpt is None else "export" if settings.export else "evaluate"
+    if task == "train" and trainer.epochs == 0:
+        notes.append("trainer.epochs=0: nothing is trained; the network is evaluated as it is")
     monitor, mode = monitored(tree)
     return Job(composed, settings, task, device, precision, monitor, mode, tuple(notes))
 

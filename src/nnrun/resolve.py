@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,17 @@ def resolve(config: DictConfig, data: Mapping[str, Any]) -> dict[str, Any]:
     return tree  # type: ignore[return-value]
 
 
+def _unresolved(key: str, reason: str) -> str:
+    """Return why the reference that stands at a key leads nowhere, from OmegaConf's words for it."""
+    if variable := re.search(r"Environment variable '([^']+)' not found", reason):
+        return f"{key} needs the environment variable {variable[1]}, which is not set"
+    if reason.startswith("Recursive"):
+        return f"{key} refers to itself in a circle"
+    if other := re.match(r"Interpolation key '([^']+)' not found", reason):
+        return f"{key} refers to {other[1]}, which does not exist"
+    return f"{key} cannot be resolved: {reason}"
+
+
 def explain_unresolvable(config: DictConfig) -> dict[str, str]:
     """Return, by key, a message for each value that is missing or whose interpolation fails; null takes its place."""
     problems: dict[str, str] = {}
@@ -31,7 +43,7 @@ def explain_unresolvable(config: DictConfig) -> dict[str, str]:
         for key in list(node) if isinstance(node, DictConfig) else range(len(node)):
             full = f"{prefix}{key}"
             if OmegaConf.is_missing(node, key):
-                problems[full] = f"{full} must be given: it is ??? in its file"
+                problems[full] = f"{full} must be given: it is ???; write {full}=..."
             else:
                 try:
                     value = node[key]
@@ -39,9 +51,9 @@ def explain_unresolvable(config: DictConfig) -> dict[str, str]:
                         visit(value, f"{full}.")
                     continue
                 except RecursionError:
-                    problems[full] = f"{full} refers to itself in a circle"
+                    problems[full] = _unresolved(full, "Recursive interpolation detected")
                 except OmegaConfBaseException as error:
-                    problems[full] = f"{full} cannot be resolved: {str(error).splitlines()[0]}"
+                    problems[full] = _unresolved(full, str(error).splitlines()[0])
             node[key] = None
 
     # The data's shape is not known yet: what refers to it can be resolved all the same.

@@ -14,6 +14,7 @@ from nnrun.opened import Opened
 from nnrun.prepare import Job
 from nnrun.report.console import Console
 from nnrun.report.summary import Summary
+from nnrun.secrets import redact
 
 # Settings that change only what comes after the checkpoint, or nothing at all.
 FREE = (
@@ -62,7 +63,8 @@ def check_config(job: Job) -> None:
     """Raise ConfigError with a diff where a resumed run's config would have changed its past."""
     assert job.resume is not None
     saved = _saved(job)["config"]
-    changes = differences(saved, job.tree(saved["data"]["in_shape"], saved["data"]["num_classes"]))
+    # A secret is not in the checkpoint: it may be, and may have to be, typed again.
+    changes = differences(saved, redact(job.tree(saved["data"]["in_shape"], saved["data"]["num_classes"])))
     epochs = saved["trainer"]["epochs"]
     if job.settings.trainer.epochs != epochs and _LENGTH_PARAMETER in (job.settings.scheduler or {}):
         wanted = job.settings.trainer.epochs

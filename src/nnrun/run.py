@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nnrun.artifacts import export_all
 from nnrun.compose import Composed
-from nnrun.core.seams import ExportContext
+from nnrun.core.seams import ExportContext, Logger
 from nnrun.core.verify import Standard
 from nnrun.errors import ArtifactError
 from nnrun.files import write_json
@@ -50,7 +50,7 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
         accuracy = measured.metrics[f"test/{problem.headline}"]
         context = ExportContext(head(data.test), data.class_names, trained.preprocessing, session.run_id, accuracy)
         summary.artifacts = export_all(job.settings.export, standard, context, session.out.path, console)
-        report(summary, session)
+        report(summary, session, training.loggers if training else [])
     return summary
 
 
@@ -79,17 +79,19 @@ def summarize(job: Job, session: Session, trained: Trained, measured: Measured, 
         mode=job.mode,
         best={key: at["best"][key] for key in ("epoch", "step")} if at["best"] else None,
         train=train,
-        test=measured.test,
+        details=measured.details,
         wall_seconds=0.0,
     )
 
 
-def report(summary: Summary, session: Session) -> None:
-    """Say and write what was reached; raise ArtifactError where an artifact failed its proof."""
+def report(summary: Summary, session: Session, loggers: Sequence[Logger]) -> None:
+    """Say, write and log what was reached; raise ArtifactError where an artifact failed its proof."""
     refused = {name: artifact["reason"] for name, artifact in summary.artifacts.items() if not artifact["ok"]}
     summary.state = "failed" if refused else "finished"
     summary.wall_seconds = session.out.seconds()
     show(summary, session.console)
     write_json(session.out.path / "summary.json", summary.to_json())
+    for logger in loggers:
+        logger.finish(summary.to_json())
     if refused:
         raise ArtifactError(*(f"export.{name} failed its proof: {reason}" for name, reason in refused.items()))

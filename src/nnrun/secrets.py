@@ -28,6 +28,22 @@ def redact(value: Any, key: str = "") -> Any:
     return SHOWN if isinstance(value, str) and value and is_secret(key) else value
 
 
+def hide(text: str, values: Any) -> str:
+    """Return a text, such as the message of an error, without the secrets of the tree of values that it is about."""
+    for secret in sorted(_secrets_in(values), key=len, reverse=True):
+        text = text.replace(secret, SHOWN)
+    return text
+
+
+def _secrets_in(value: Any, key: str = "") -> set[str]:
+    """Return every secret text in a tree of plain values."""
+    if isinstance(value, dict):
+        return {secret for name, item in value.items() for secret in _secrets_in(item, str(name))}
+    if isinstance(value, list):
+        return {secret for item in value for secret in _secrets_in(item, key)}
+    return {value} if isinstance(value, str) and value and is_secret(key) else set()
+
+
 def redact_word(word: str) -> str:
     """Return a word of the command line, `key=value`, with a secret value replaced."""
     key, equals, value = word.partition("=")

@@ -16,9 +16,8 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
-from nnrun.cli import BUG, complain
 from nnrun.compose import compose
-from nnrun.errors import ConfigError, InterruptedRun, NnrunError, SweepFailed
+from nnrun.errors import BUG, ConfigError, InterruptedRun, NnrunError, SweepFailed, complain
 from nnrun.files import saving, write_json, write_text
 from nnrun.overrides import NOT_SWEPT, Typed, jobs_of, parse_all
 from nnrun.report.console import Console

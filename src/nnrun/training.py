@@ -37,13 +37,14 @@ from nnrun.settings import TrainerSettings
 
 @dataclass(frozen=True)
 class Training:
-    """All that fit() takes, and the config with everything filled in."""
+    """All that fit() takes, the config with everything filled in, and who else is told of metrics."""
 
     state: TrainState
     plan: Plan
     train: Batches
     valid: Batches | None
     tree: dict[str, Any]
+    loggers: list[Logger]
 
 
 def make_training(job: Job, data: Opened, problem: Problem) -> Training:
@@ -80,7 +81,11 @@ def make_training(job: Job, data: Opened, problem: Problem) -> Training:
         seed=settings.seed,
         sums=problem.train_metric.init(job.device),
     )
-    return Training(state, plan, train, valid, tree)
+    loggers = [
+        build(section, f"logger.{name}", Logger)  # type: ignore[type-abstract]
+        for name, section in settings.logger.items()
+    ]
+    return Training(state, plan, train, valid, tree, loggers)
 
 
 def make_plan(trainer: TrainerSettings, num_batches: int, monitor: str) -> Plan:
@@ -145,17 +150,17 @@ def train(job: Job, data: Opened, problem: Problem, session: Session) -> Trainin
     def payload(state: TrainState) -> dict[str, Any]:
         return {"model": state.evaluated.state_dict(), "training": state.state_dict(), **constant}
 
-    loggers = [
-        build(section, f"logger.{name}", Logger)  # type: ignore[type-abstract]
-        for name, section in job.settings.logger.items()
-    ]
-    rows = MetricRows(out, problem.train_metric, trainer.log_every_steps, loggers)
+    rows = MetricRows(out, problem.train_metric, trainer.log_every_steps, training.loggers)
     progress = TrainingProgress(console, plan, _samples_per_step(job), rows, bar=_wants_bar(trainer, console))
     patience = (stopping.patience, stopping.min_delta) if stopping else (None, 0.0)
-    saving = Checkpointing(CheckpointFolder(out.path, trainer.keep_last), trainer.checkpoint_every_steps, payload)
+    folder = CheckpointFolder(out.path, trainer.keep_last)
+    saving = Checkpointing(folder, trainer.checkpoint_every_steps, payload)
     state.callbacks = [rows, EarlyStopping(job.monitor, job.mode, *patience), progress, FirstStep(out), saving]
     start_from(job, state)
-    for logger in loggers:
+    if folder.manifest.best is None:
+        # The best weights so far were damaged: there is nothing that a later epoch would have to be better than.
+        state.progress.best = None
+    for logger in training.loggers:
         logger.start(out.path, redact(training.tree))
     with stop.deferred():
         try:

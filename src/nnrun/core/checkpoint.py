@@ -32,8 +32,9 @@ class CheckpointFolder:
         has_manifest = (self.path / MANIFEST_NAME).is_file()
         manifest = read_manifest(self.path) if has_manifest else Manifest()
         # A damaged file that a resume fell back from must not count as one of the newest, and push out a whole one.
-        whole = tuple(row for row in manifest.files if row.name == manifest.best or is_whole(self.path, row))
-        self.manifest = replace(manifest, files=whole)
+        whole = tuple(row for row in manifest.files if is_whole(self.path, row))
+        names = {row.name for row in whole}
+        self.manifest = Manifest(whole, *(name if name in names else None for name in (manifest.best, manifest.last)))
 
     def save(self, payload: dict[str, Any], step: int, *, is_best: bool) -> Path:
         """Write a checkpoint and commit it; raise ResourceError where the disk refuses, with the old ones untouched."""

@@ -116,7 +116,7 @@ def update(state: TrainState, plan: Plan) -> None:
 
 
 def finish_epoch(state: TrainState, work: Work, plan: Plan) -> None:
-    """Validate, and close the epoch. One that the plan's last step cut short stays under way, and is validated too."""
+    """Validate, and close the epoch, also one that the plan's last step cut short."""
     metrics: dict[str, float] = {}
     if work.valid is not None:
         sums = evaluate(state.evaluated, work.problem, work.valid, state.device, work.poll)

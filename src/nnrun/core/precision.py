@@ -25,7 +25,6 @@ class Precision:
     def autocast(self, device: torch.device) -> AbstractContextManager[object]:
         """Return the context of a forward pass."""
         dtype = _DTYPES[self.name]
-        # The cache of cast weights would outlive the weights in a captured or accumulated step.
         return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
 
     @property
@@ -90,8 +89,9 @@ def choose_channels_last(wanted: str | bool, network: nn.Module, device: torch.d
     return has_convolution and (device.type == "cpu" or (device.type == "cuda" and precision.name != "fp32"))
 
 
-def make_deterministic() -> None:
-    """Refuse kernels that may give other bits each time. Before the device is first used."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True)
+def set_deterministic(wanted: bool) -> None:
+    """Refuse, or again allow, kernels that may give other bits each time. Before the device is first used."""
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(wanted)
     torch.backends.cudnn.benchmark = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import IO
@@ -14,11 +15,24 @@ from nnrun.errors import ResourceError
 PLAIN_WIDTH = 120
 
 
+def _nobody_reads() -> ResourceError:
+    """Return the error for a closed standard output, and let what is left in its buffer go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return ResourceError("standard output was closed while the run was going; what is saved is whole: see resume=")
+
+
+class _RichConsole(RichConsole):
+    """Rich's console; a closed standard output is an error of ours, where rich would end the process with code 1."""
+
+    def on_broken_pipe(self) -> None:
+        raise _nobody_reads()
+
+
 class Console:
     """Print lines and tables to standard output; from `log_to` on, to the run's log as well, without colours."""
 
     def __init__(self) -> None:
-        self.rich = RichConsole(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+        self.rich = _RichConsole(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
         self._log: IO[str] | None = None
 
     @property
@@ -42,7 +56,7 @@ class Console:
             self.rich.print(text, style=style, markup=False, emoji=False, soft_wrap=True)
             sys.stdout.flush()
         except BrokenPipeError as error:
-            raise ResourceError("standard output was closed while the run was going") from error
+            raise _nobody_reads() from error
         finally:
             if self._log is not None:
                 self._log.write(text + "\n")
@@ -57,7 +71,7 @@ class Console:
         try:
             self.rich.print(table)
         except BrokenPipeError as error:
-            raise ResourceError("standard output was closed while the run was going") from error
+            raise _nobody_reads() from error
         if self._log is not None:
             RichConsole(file=self._log, width=PLAIN_WIDTH, color_system=None, force_terminal=False).print(table)
             self._log.flush()

@@ -27,7 +27,7 @@ class Summary:
     mode: str
     best: dict[str, Any] | None
     train: dict[str, Any]
-    test: dict[str, Any]
+    details: dict[str, dict[str, Any]]
     wall_seconds: float
     artifacts: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -59,7 +59,7 @@ def show(summary: Summary, console: Console) -> None:
         ]
         if values:
             table.add_row(split, "  ".join(values))
-    if weakest := _weakest(summary.test.get("per_class", [])):
+    if weakest := _weakest(summary.details["test"].get("per_class", [])):
         table.add_row("weakest", weakest)
     if summary.best:
         table.add_row("best", f"epoch {summary.best['epoch']}, step {summary.best['step']:,}, by {summary.monitor}")
