@@ -81,7 +81,7 @@ CANARY = "touch canary"
         (Reduced(os.system, CANARY), "posix.system"),
         (Reduced(builtins.eval, "open('canary', 'w')"), r"\w+\.eval"),
         (Reduced(builtins.exec, "open('canary', 'w')"), r"\w+\.exec"),
-        (Reduced(builtins.open, "canary", "w"), "io.open"),
+        (Reduced(builtins.open, "canary", "w"), r"_?io\.open"),
         (Reduced(os.mkdir, "canary"), "posix.mkdir"),
         (Reduced(torch.load, "other.ckpt"), "torch.serialization.load"),
         (torch.nn.Linear, "torch.nn.modules.linear.Linear"),
