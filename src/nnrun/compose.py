@@ -27,6 +27,7 @@ from nnrun.errors import ConfigError, did_you_mean
 from nnrun.manifest import Located, locate
 from nnrun.overrides import HYDRA_KEYS, Typed, ambiguous, parse_all
 from nnrun.resolve import PLACEHOLDERS, explain_unresolvable, resolve
+from nnrun.secrets import left_out
 from nnrun.settings import NAMED_SECTIONS, TARGET_SECTIONS, RunSettings
 
 # What belongs to an invocation, and not to the run that a checkpoint was saved in.
@@ -98,6 +99,8 @@ def compose(words: Sequence[str], own: Sequence[Path] = ()) -> Composed:
     unresolvable = explain_unresolvable(config)
     tree = resolve(config, PLACEHOLDERS)
     problems += unresolvable.values()
+    if config is not fresh:
+        problems += [f"{key} is a secret, which no checkpoint holds; give it again" for key in left_out(tree)]
     problems += [problem for problem in check(tree, references) if problem.split(" ", 1)[0] not in unresolvable]
     if problems:
         raise ConfigError(*dict.fromkeys(problems))

@@ -28,6 +28,15 @@ def redact(value: Any, key: str = "") -> Any:
     return SHOWN if isinstance(value, str) and value and is_secret(key) else value
 
 
+def left_out(value: Any, key: str = "") -> list[str]:
+    """Return the full keys of the secrets that a tree of plain values, read out of a file, no longer holds."""
+    if isinstance(value, dict):
+        return [name for k, item in value.items() for name in left_out(item, f"{key}.{k}" if key else str(k))]
+    if isinstance(value, list):
+        return [name for item in value for name in left_out(item, key)]
+    return [key] if value == SHOWN and is_secret(key) else []
+
+
 def hide(text: str, values: Any) -> str:
     """Return a text, such as the message of an error, without the secrets of the tree of values that it is about."""
     for secret in sorted(_secrets_in(values), key=len, reverse=True):
