@@ -8,6 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
+# Before torch is imported, here and in the processes that tests start: small networks, several processes on two cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 _WHY_NO_GPU = pytest.StashKey[str]()
 _NUM_LEFT_OUT = pytest.StashKey[int]()
 

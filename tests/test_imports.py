@@ -34,7 +34,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
 OUTSIDE: dict[str, tuple[str, ...]] = {
     "torch": (
         *("core.*", "models.*", "data.*", "losses.*", "optimizers.*", "schedulers.*", "problems.*", "exporters.*"),
-        *("build", "prepare", "opened", "loading", "resuming", "training"),
+        *("build", "prepare", "opened", "loading", "training"),
     ),
     "hydra": ("compose", "overrides", "build", "cli"),
     "omegaconf": ("compose", "resolve"),

@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from nnrun.archive import peek
 from nnrun.build import build, check_targets
 from nnrun.check import monitored
 from nnrun.compose import Composed
 from nnrun.core.memory import keep_freed_memory
 from nnrun.core.precision import Precision, choose_device, choose_precision, set_deterministic
-from nnrun.errors import ConfigError, NnrunError
+from nnrun.errors import ConfigError, NnrunError, ResourceError
 from nnrun.rundir import environment
 from nnrun.settings import RunSettings, from_mapping
 
@@ -96,12 +97,30 @@ def prepare(composed: Composed) -> Job:
         raise ConfigError(*problems)
     if device.type == "cpu":
         keep_freed_memory()
+        notes += (
+            take_up_threads(peek(composed.checkpoint.path)["threads"])
+            if settings.resume and composed.checkpoint
+            else []
+        )
     set_deterministic(trainer.deterministic)
     task = "train" if settings.ckpt is None else "export" if settings.export else "evaluate"
     if task == "train" and trainer.epochs == 0:
         notes.append("trainer.epochs=0: nothing is trained; the network is evaluated as it is")
     monitor, mode = monitored(tree)
     return Job(composed, settings, task, device, precision, monitor, mode, tuple(notes))
+
+
+def take_up_threads(threads: int) -> list[str]:
+    """Use as many threads as the run that is resumed did: another number gives other bits. Return what is said of it.
+
+    Raises ResourceError where that many cannot be had.
+    """
+    if threads == torch.get_num_threads():
+        return []
+    torch.set_num_threads(threads)
+    if torch.get_num_threads() != threads:
+        raise ResourceError(f"the run used {threads} threads, which this machine does not give")
+    return [f"using {threads} threads, as the run did: another number would give other bits"]
 
 
 def _is_here(device: str) -> bool:

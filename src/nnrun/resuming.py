@@ -6,10 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-
 from nnrun.archive import peek
-from nnrun.errors import ConfigError, DataError, ResourceError
+from nnrun.errors import ConfigError, DataError
 from nnrun.opened import Opened
 from nnrun.prepare import Job
 from nnrun.report.console import Console
@@ -77,24 +75,14 @@ def check_config(job: Job) -> None:
         )
 
 
-def take_up(job: Job, data: Opened, console: Console) -> None:
-    """Make a resumed run's surroundings what they were: the same data, and the same number of threads.
-
-    Raises DataError where the data is another, ResourceError where the threads cannot be had: other numbers of threads
-    give other bits.
-    """
+def check_data(job: Job, data: Opened, console: Console) -> None:
+    """Raise DataError where the data is another than that of the run that is resumed; say where the run goes on."""
     saved = _saved(job)
     if data.fingerprint != saved["data_fingerprint"]:
         raise DataError(
             f"the data is not the same as when {job.resume} was interrupted (its fingerprint differs); "
             "name the folder that holds it with data.root="
         )
-    threads = saved["threads"]
-    if job.device.type == "cpu" and threads != torch.get_num_threads():
-        torch.set_num_threads(threads)
-        if torch.get_num_threads() != threads:
-            raise ResourceError(f"the run used {threads} threads, which this machine does not give")
-        console.note(f"using {threads} threads, as the run did: another number would give other bits")
     at = saved["training"]["progress"]
     console.say(f"going on from step {at['step']:,}, in epoch {at['epoch'] + 1}")
 

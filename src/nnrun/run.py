@@ -18,7 +18,7 @@ from nnrun.prepare import Job, prepare
 from nnrun.problems.classification import Classification
 from nnrun.report.console import Console
 from nnrun.report.summary import Summary, show
-from nnrun.resuming import check_config, finished_summary, take_up
+from nnrun.resuming import check_config, check_data, finished_summary
 from nnrun.session import Session, open_session
 from nnrun.training import Training, train
 
@@ -39,7 +39,7 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
         data = open_data(job.settings.data)
         problem = Classification(job.loss(), data.class_names)
         if job.resume:
-            take_up(job, data, console)
+            check_data(job, data, console)
         training = train(job, data, problem, session) if job.trains else None
         trained = load_trained(job, data, session.out.path)
         measured = measure(job, trained, data, problem, session.stop.poll)
