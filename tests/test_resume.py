@@ -454,3 +454,45 @@ def test_runs_killed_at_random_moments_resume_to_the_same_bits(nursery, tmp_path
         assert same, f"killed after {num_rows} rows"
         if not streamed:
             assert_same_bits(run, whole)
+
+
+def test_the_latest_run_resumes_by_its_link(whole, tmp_path, capsys):
+    """`outputs/latest` is set anew when a run starts: it must not come to point at itself."""
+    assert main([*WORDS, "trainer.max_steps=4"]) == 0
+    latest = Path("outputs/latest")
+    first = latest.resolve()
+    assert main(["resume=outputs/latest"]) == 0  # finished: says so
+    with stop_at(POLLS + 3):
+        assert main(list(WORDS)) == 128 + signal.SIGTERM
+    stopped = latest.resolve()
+    assert stopped != first
+    assert main(["resume=outputs/latest"]) == 0
+    assert latest.resolve() == stopped
+    assert_same_bits(stopped, whole)
+    assert main(["init_from=outputs/latest", *WORDS]) == 0
+    assert latest.resolve() not in (first, stopped)
+    shutil.rmtree(latest.resolve())
+    assert main(["ckpt=outputs/latest"]) == 4
+    assert "is a link to" in capsys.readouterr().err
+
+
+def test_naming_the_saved_class_changes_nothing_that_was_saved(tmp_path):
+    """An option's file holds defaults, and those never win over what was saved; what is typed does."""
+    assert main([*WORDS, "model.hidden=[24]", "hydra.run.dir=narrow"]) == 0
+    assert main(["ckpt=narrow", "model=mlp", "hydra.run.dir=same"]) == 0
+    assert summary(Path("same"))["metrics"] == summary(Path("narrow"))["metrics"]
+    assert main(["ckpt=narrow", "model=mlp", "model.hidden=[25]", "hydra.run.dir=typed"]) == 4
+    assert main(["ckpt=narrow", "model=cnn", "hydra.run.dir=other"]) == 4
+
+
+def test_a_damaged_best_checkpoint_is_said_and_the_best_of_what_follows_takes_its_place(tmp_path, capsys):
+    run = tmp_path / "run"
+    assert train(run, stop=2 * POLLS + 3) == 128 + signal.SIGTERM
+    best = manifest(run)["best"]
+    assert best != manifest(run)["last"]
+    flip(run / "checkpoints" / best)
+    capsys.readouterr()
+    assert resume(run) == 0
+    assert f"the best checkpoint {best} is damaged" in capsys.readouterr().out
+    assert summary(run)["best"]["epoch"] == 3
+    assert manifest(run)["best"] != best

@@ -257,16 +257,25 @@ def _saved_references(saved: Mapping[str, Any]) -> dict[str, Reference]:
 def _from_checkpoint(
     saved: Mapping[str, Any], fresh: DictConfig, named_groups: set[str], *, keep_export: bool
 ) -> DictConfig:
-    """Return the saved config; sections whose group is named, and what belongs to the invocation, come from `fresh`."""
+    """Return the saved config; what belongs to the invocation, and sections whose group is named, come from `fresh`.
+
+    A group that names the class which was saved changes nothing: the values of its file are defaults, and defaults
+    never win over what was saved.
+    """
     config = OmegaConf.create(dict(saved))
     assert isinstance(config, DictConfig)
     for key in fresh:
-        invocation = key in INVOCATION_KEYS or (key in NAMED_SECTIONS and not keep_export and key not in named_groups)
-        if key in named_groups or key not in config or (key in INVOCATION_KEYS):
+        is_named = key in named_groups and (key in NAMED_SECTIONS or _target(fresh, key) != _target(config, key))
+        if is_named or key not in config or key in INVOCATION_KEYS:
             config[key] = fresh._get_node(key)
-        elif invocation:
+        elif key in NAMED_SECTIONS and not keep_export and key not in named_groups:
             config[key] = {}
     return config
+
+
+def _target(config: DictConfig, group: str) -> object:
+    """Return the class that a group's section names; for one that names none, something equal to nothing else."""
+    return OmegaConf.select(config, "data.dataset._target_" if group == "data" else f"{group}._target_") or object()
 
 
 def _lay(config: DictConfig, item: Typed) -> list[str]:

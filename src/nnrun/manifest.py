@@ -82,6 +82,11 @@ def locate(path: Path, want: str) -> Located:
     `want` is `best` (for `ckpt=` and `init_from=`: a damaged one is an error that names the others, since another
     checkpoint is another model) or `last` (for `resume=`: a damaged one falls back to the one before it).
     """
+    # `outputs/latest` may point elsewhere before this run ends: what it stands for now is meant.
+    while path.is_symlink() and path.exists():
+        path = path.parent / path.readlink()
+    if path.is_symlink():
+        raise ArtifactError(f"{path} is a link to {path.readlink()}, which does not exist")
     if path.is_file():
         verify(path)
         return Located(path, path.parent.parent if path.parent.name == FOLDER_NAME else None)
