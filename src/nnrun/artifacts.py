@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections.abc import Mapping
@@ -58,5 +59,5 @@ def _export_one(
 
 
 def _first(error: Exception) -> str:
-    """Return the first lines of an exporter's error; the rest are pages."""
-    return " ".join(str(error).split("\n")[:3])[:300]
+    """Return the first lines of an exporter's error, without colours; the rest are pages."""
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split("\n")[:3])[:300]

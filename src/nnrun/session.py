@@ -44,8 +44,8 @@ def open_session(job: Job, words: Sequence[str], directory: Path | None, console
         try:
             if stale:
                 console.note(f"took over {path} from {stale}, which is gone")
-            if job.trains:
-                rundir.point_latest(path)
+            if job.trains and not rundir.point_latest(path):
+                console.note("outputs/latest is not a link, and is left as it is")
             out.describe(job.composed.shown(), words)
             write_json(path / "environment.json", job.environment())
             precision = f" in {job.precision.name} ({job.precision.reason})" if job.trains else ""

@@ -71,7 +71,8 @@ def show(summary: Summary, console: Console) -> None:
             f"{train['samples_per_second']:,.0f} samples/s",
         )
     for name, artifact in summary.artifacts.items():
-        table.add_row(name, f"{artifact['path']}, {artifact['size_bytes'] / 1e6:.2f} MB")
+        size = artifact["size_bytes"]
+        table.add_row(name, f"{artifact['path']}, {size / 1e6:.2f} MB" if size else "not exported")
         table.add_row("  proof", _proof(artifact), style=None if artifact["ok"] else "red")
     table.add_row("directory", summary.run)
     console.table(table)
