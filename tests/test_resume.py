@@ -456,8 +456,9 @@ def test_runs_killed_at_random_moments_resume_to_the_same_bits(nursery, tmp_path
             assert_same_bits(run, whole)
 
 
-def test_the_latest_run_resumes_by_its_link(whole, tmp_path, capsys):
+def test_the_latest_run_resumes_by_its_link(whole, tmp_path, monkeypatch, capsys):
     """`outputs/latest` is set anew when a run starts: it must not come to point at itself."""
+    monkeypatch.chdir(tmp_path)
     assert main([*WORDS, "trainer.max_steps=4"]) == 0
     latest = Path("outputs/latest")
     first = latest.resolve()
@@ -476,8 +477,9 @@ def test_the_latest_run_resumes_by_its_link(whole, tmp_path, capsys):
     assert "is a link to" in capsys.readouterr().err
 
 
-def test_naming_the_saved_class_changes_nothing_that_was_saved(tmp_path):
+def test_naming_the_saved_class_changes_nothing_that_was_saved(tmp_path, monkeypatch):
     """An option's file holds defaults, and those never win over what was saved; what is typed does."""
+    monkeypatch.chdir(tmp_path)
     assert main([*WORDS, "model.hidden=[24]", "hydra.run.dir=narrow"]) == 0
     assert main(["ckpt=narrow", "model=mlp", "hydra.run.dir=same"]) == 0
     assert summary(Path("same"))["metrics"] == summary(Path("narrow"))["metrics"]
