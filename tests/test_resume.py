@@ -498,3 +498,16 @@ def test_a_damaged_best_checkpoint_is_said_and_the_best_of_what_follows_takes_it
     assert f"the best checkpoint {best} is damaged" in capsys.readouterr().out
     assert summary(run)["best"]["epoch"] == 3
     assert manifest(run)["best"] != best
+
+
+def test_resuming_a_lone_file_is_refused_and_never_starts_afresh(whole, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    file = shutil.copy(whole / "checkpoints" / manifest(whole)["last"], tmp_path)
+    assert main([f"resume={file}"]) == 2
+    assert "is a file; name its run directory" in capsys.readouterr().err
+    assert not Path("outputs").exists()
+
+
+def test_a_setting_that_would_have_no_effect_on_a_finished_run_is_said(whole, capsys):
+    assert resume(whole, "trainer.keep_last=5") == 2
+    assert "trainer.keep_last would have no effect" in capsys.readouterr().err

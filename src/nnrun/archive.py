@@ -51,6 +51,14 @@ def peek(path: Path) -> dict[str, Any]:
             raise ArtifactError(f"{path} is not a checkpoint of nnrun: it carries no {key}")
     for key in ("config", "class_names", "preprocessing"):
         check_plain(payload[key], f"{path}: {key}")
+    progress = payload["training"].get("progress")
+    if (
+        not all(isinstance(name, str) for name in payload["class_names"])
+        or not all(isinstance(payload["config"].get(key), dict) for key in ("model", "data", "loss", "trainer"))
+        or not isinstance(progress, dict)
+        or not {"epoch", "step", "best", "stop_reason"} <= set(progress)
+    ):
+        raise ArtifactError(f"{path} is not a checkpoint of nnrun: what it says of its run is not whole")
     return payload
 
 

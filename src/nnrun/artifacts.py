@@ -52,6 +52,8 @@ def _export_one(
         # An exporter fails on networks that it cannot express, in as many ways as there are networks.
         reason = f"it cannot be exported: {type(error).__name__}: {_first(error)}"
         return folder, Verification.unusable(exporter, 0, reason)
+    if not isinstance(path, Path) or not path.exists():
+        return folder, Verification.unusable(exporter, 0, f"its exporter names {path!r}, and there is no such file")
     proof = verify(path, exporter, standard)
     if not proof.ok:
         path = path.rename(path.with_name(path.name + REJECTED_SUFFIX))

@@ -35,6 +35,7 @@ KINDS: dict[str, type] = {
 # How many positional arguments the builder gives: parameters that no YAML names.
 _GIVEN = {"optimizer": 1, "scheduler": 1}
 # Whose classes a checkpoint may name. The resolved object is compared, not the text: texts can lie.
+SHIPPED_ROOTS = ("nnrun.", "torch.nn.", "torch.optim.")
 _SHIPPED = ("nnrun.", "torch.nn.modules.", "torch.optim.")
 
 
@@ -130,7 +131,7 @@ def check_trust(name: str, section: Mapping[str, Any], trust: Sequence[str]) -> 
 
 def _is_shipped(target: str, kind: type) -> bool:
     """Return whether a target is a class of nnrun's or torch's own, and of the kind that its section builds."""
-    if not target.startswith(("nnrun.", "torch.nn.", "torch.optim.")):
+    if not target.startswith(SHIPPED_ROOTS):
         return False
     try:
         found = _import("", target)

@@ -13,8 +13,8 @@ from pathlib import Path
 import yaml
 
 from nnrun.compose import compose
-from nnrun.confdir import conf_dir, own_folders
-from nnrun.errors import BUG, ConfigError, NnrunError, ResourceError, complain, did_you_mean
+from nnrun.confdir import conf_dir, find_modules_beside, own_folders
+from nnrun.errors import BUG, ConfigError, InterruptedRun, NnrunError, ResourceError, complain, did_you_mean
 from nnrun.secrets import redact
 
 # Hydra's own verbs, which print and run nothing, and how many words each takes.
@@ -58,6 +58,9 @@ def exit_code_of(action: Callable[[], int]) -> int:
             traceback.print_exc()
         complain(error.messages or (type(error).__name__,))
         return error.exit_code
+    except InterruptedRun as interruption:
+        complain(interruption.messages or ("interrupted",))
+        return interruption.exit_code
     except KeyboardInterrupt:
         complain(("interrupted",))
         return 130
@@ -82,8 +85,7 @@ def dispatch(words: Sequence[str]) -> int:
 
         return sweep(line.overrides, own)
     composed = compose(line.overrides, own)
-    # The user's own modules are beside their conf/. Last, so that they hide nothing.
-    sys.path.append(str(Path.cwd()))
+    find_modules_beside(own)
     from nnrun.run import run  # noqa: PLC0415 - imports torch: not before the config is right
 
     run(composed, line.overrides)

@@ -84,6 +84,8 @@ def compose(words: Sequence[str], own: Sequence[Path] = ()) -> Composed:
     checkpoint, config = None, fresh
     if source is not None:
         path = Path(str(source.value)).expanduser()
+        if source.key == "resume" and path.is_file():
+            raise ConfigError(f"resume={path} is a file; name its run directory, or start a new run with init_from=")
         checkpoint = locate(path, "last" if source.key == "resume" else "best")
         saved = peek(checkpoint.path)["config"]
     if source is not None and source.key != "init_from":

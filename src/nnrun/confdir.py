@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,16 +30,16 @@ def conf_dir() -> Path:
 
 
 def own_folders(named: str | None) -> list[Path]:
-    """Return the user's own folders: the one named by --config-dir, then ./conf, where they hold a group of ours.
+    """Return the user's own folder, if any: the one named by --config-dir, else ./conf where it holds a group of ours.
 
-    Raises ConfigError where the named one does not exist, or where one of their options has the name of one of ours.
+    Raises ConfigError where the named one is none, or where one of its options has the name of one of ours.
     """
-    if named is not None and not Path(named).is_dir():
-        raise ConfigError(f"--config-dir {named} is not a folder")
-    folders: list[Path] = []
-    for folder in [Path(named)] if named is not None else [Path("conf")]:
-        if folder.is_dir() and folder.resolve() != conf_dir() and any((folder / group).is_dir() for group in GROUPS):
-            folders.append(folder.resolve())
+    folder = Path(named if named is not None else "conf")
+    holds_groups = any((folder / group).is_dir() for group in GROUPS)
+    if named is not None and not holds_groups:
+        what = "holds no folder of a group, such as model/" if folder.is_dir() else "is not a folder"
+        raise ConfigError(f"--config-dir {named} {what}")
+    folders = [folder.resolve()] if holds_groups and folder.resolve() != conf_dir() else []
     clashes = [
         f"{folder / group / option}.yaml has the name of an option of nnrun's own; give it another name"
         for folder in folders
@@ -49,6 +50,16 @@ def own_folders(named: str | None) -> list[Path]:
     if clashes:
         raise ConfigError(*clashes)
     return folders
+
+
+def find_modules_beside(folders: Sequence[Path]) -> None:
+    """Let the user's own modules be imported: those where they stand, and those beside their folder of options.
+
+    They come last, so that they hide nothing.
+    """
+    for place in (Path.cwd(), *(folder.parent for folder in folders)):
+        if str(place) not in sys.path:
+            sys.path.append(str(place))
 
 
 def options_in(folder: Path, group: str) -> list[str]:

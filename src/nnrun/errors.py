@@ -62,11 +62,15 @@ class DivergedError(NnrunError):
     exit_code = 6
 
 
-class InterruptedRun(NnrunError):
-    """The run was stopped by SIGINT (130) or SIGTERM (143)."""
+class InterruptedRun(KeyboardInterrupt):
+    """The run was stopped by SIGINT (130) or SIGTERM (143).
+
+    No Exception: a library that catches those, as exporters do, must not swallow it.
+    """
 
     def __init__(self, signal_number: int, *messages: str) -> None:
-        super().__init__(*messages)
+        super().__init__("\n".join(messages))
+        self.messages = messages
         self.exit_code = 128 + signal_number
 
 

@@ -133,6 +133,8 @@ def explain(error: OSError) -> str:
         errno.EROFS: "the file system is read-only; choose another folder with hydra.run.dir=",
         errno.EACCES: "permission denied; choose another folder with hydra.run.dir=",
         errno.EPERM: "permission denied; choose another folder with hydra.run.dir=",
+        errno.ENOTDIR: "a file is in the way of a folder; choose another folder with hydra.run.dir=",
+        errno.EEXIST: "a file is in the way of a folder; choose another folder with hydra.run.dir=",
         errno.EMFILE: "too many open files; raise the limit with ulimit -n",
         errno.EIO: "the disk reports an input/output error",
     }

@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 from nnrun.build import build
 from nnrun.core.randomness import SPLIT, generator
-from nnrun.core.seams import DataSource, Preprocessing, Split
+from nnrun.core.seams import Dataset, DataSource, Preprocessing, Split
 from nnrun.core.splits import stratified_indices
 from nnrun.errors import DataError
 from nnrun.settings import DataSettings
@@ -46,10 +46,17 @@ class Opened:
         return sha256.hexdigest()
 
 
-def open_data(settings: DataSettings) -> Opened:
+def open_data(settings: DataSettings, *, trains: bool) -> Opened:
     """Read the data that a config names; raise DataError where it is wrong or does not fit the config."""
     source = build(settings.dataset, "data.dataset", DataSource)  # type: ignore[type-abstract]
-    dataset = source.load()
+    try:
+        dataset = source.load()
+    except (OSError, ValueError) as error:
+        raise DataError(f"data={settings.name} cannot be loaded: {type(error).__name__}: {error}") from error
+    if not isinstance(dataset, Dataset):
+        raise DataError(
+            f"data={settings.name}: load() gives a {type(dataset).__name__}, not a nnrun.core.seams.Dataset"
+        )
     train, test = dataset.train, dataset.test
     for name, split in (("training", train), ("test", test)):
         _check_targets(name, split, len(dataset.class_names), settings.name)
@@ -69,7 +76,9 @@ def open_data(settings: DataSettings) -> Opened:
         raise DataError(
             f"data.val_fraction={settings.val_fraction:g} of {len(train)} samples leaves none for validation; raise it"
         )
-    if settings.batch_size > len(opened.train):
+    if len(opened.train) == 0:
+        raise DataError(f"data.val_fraction={settings.val_fraction:g} leaves no sample to train on; lower it")
+    if trains and settings.batch_size > len(opened.train):
         raise DataError(
             f"data.batch_size={settings.batch_size} is larger than the training part, which has {len(opened.train):,} "
             f"samples; use data.batch_size={len(opened.train)} or less"
@@ -81,6 +90,11 @@ def _check_targets(name: str, split: Split, num_classes: int, data: str) -> None
     """Find a label outside the classes on the host: on a device it would be an unreadable error, or none."""
     if len(split) == 0:
         raise DataError(f"data={data}: the {name} split is empty")
+    if split.targets.dtype != torch.int64:
+        raise DataError(f"data={data}: the {name} split's targets are {split.targets.dtype}, and must be torch.int64")
+    for leaf in tree_leaves(split.inputs):
+        if len(leaf) != len(split):
+            raise DataError(f"data={data}: the {name} split has {len(leaf):,} inputs and {len(split):,} targets")
     low, high = int(split.targets.min()), int(split.targets.max())
     if low < 0 or high >= num_classes:
         wrong = low if low < 0 else high

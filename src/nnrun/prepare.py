@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 from nnrun.archive import peek
-from nnrun.build import build, check_targets
+from nnrun.build import SHIPPED_ROOTS, build, check_targets, target_sections
 from nnrun.check import monitored
 from nnrun.compose import Composed
 from nnrun.core.memory import keep_freed_memory
@@ -18,6 +19,12 @@ from nnrun.core.precision import Precision, choose_device, choose_precision, set
 from nnrun.errors import ConfigError, NnrunError, ResourceError
 from nnrun.rundir import environment
 from nnrun.settings import RunSettings, from_mapping
+
+_ONLY_FOR_TRAINING = (
+    *("optimizer", "scheduler", "early_stopping", "logger", "seed", "trainer.epochs", "trainer.max_steps"),
+    *("trainer.accumulate", "trainer.grad_clip_norm", "trainer.ema_decay", "trainer.checkpoint_every_steps"),
+    *("trainer.keep_last", "trainer.log_every_steps", "data.batch_size"),
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,13 @@ class Job:
         """The network and the data, for the run directory: `cnn_digits`."""
         model = str(self.settings.model["_target_"]).rpartition(".")[2].lower()
         return f"{model}_{self.settings.data.name}"
+
+    @property
+    def trust(self) -> str:
+        """What a command that reads this run's checkpoints must add: ` trust=[mynet]` for classes of the user's own."""
+        targets = [str(section["_target_"]) for section in target_sections(self.composed.resolved()).values()]
+        modules = {target.rpartition(".")[0] for target in targets if not target.startswith(SHIPPED_ROOTS)}
+        return " " + shlex.quote(f"trust=[{','.join(sorted(modules))}]") if modules else ""
 
     @property
     def resume(self) -> Path | None:
@@ -106,6 +120,9 @@ def prepare(composed: Composed) -> Job:
     task = "train" if settings.ckpt is None else "export" if settings.export else "evaluate"
     if task == "train" and trainer.epochs == 0:
         notes.append("trainer.epochs=0: nothing is trained; the network is evaluated as it is")
+    if task != "train":
+        idle = [item.key for item in composed.typed if item.key.startswith(_ONLY_FOR_TRAINING)]
+        notes += [f"{key} has no effect with ckpt=: nothing is trained" for key in idle]
     monitor, mode = monitored(tree)
     return Job(composed, settings, task, device, precision, monitor, mode, tuple(notes))
 

@@ -52,6 +52,13 @@ def finished_summary(job: Job, console: Console) -> Summary | None:
         return None
     if status.get("state") != "finished":
         return None
+    idle = [item.key for item in job.composed.typed if item.key not in ("resume", "trust", "task")]
+    if idle:
+        raise ConfigError(
+            f"{', '.join(idle)} would have no effect: {job.resume} is finished after {at['epoch']} epochs"
+            + (f", because {at['stop_reason']}" if at["stop_reason"] else "")
+            + f"; nnrun ckpt={job.resume} evaluates or exports it, init_from={job.resume} starts a new run"
+        )
     why = f" ({at['stop_reason']})" if at["stop_reason"] else "; a larger trainer.epochs would go on"
     console.say(f"{job.resume} is finished after {at['epoch']} epochs{why}: nothing to do")
     return summary

@@ -32,11 +32,11 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
     job = prepare(composed)
     console = Console()
     if job.resume:
+        check_config(job)
         if done := finished_summary(job, console):
             return done
-        check_config(job)
     with open_session(job, words, directory, console) as session:
-        data = open_data(job.settings.data)
+        data = open_data(job.settings.data, trains=job.trains)
         problem = Classification(job.loss(), data.class_names)
         if job.resume:
             check_data(job, data, console)
@@ -50,6 +50,9 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
         accuracy = measured.metrics[f"test/{problem.headline}"]
         context = ExportContext(head(data.test), data.class_names, trained.preprocessing, session.run_id, accuracy)
         summary.artifacts = export_all(job.settings.export, standard, context, session.out.path, console)
+        good = all(artifact["ok"] for artifact in summary.artifacts.values())
+        summary.state, summary.wall_seconds = "finished" if good else "failed", session.out.seconds()
+        show(summary, console, job.trust)
         report(summary, session, training.loggers if training else [])
     return summary
 
@@ -85,11 +88,8 @@ def summarize(job: Job, session: Session, trained: Trained, measured: Measured, 
 
 
 def report(summary: Summary, session: Session, loggers: Sequence[Logger]) -> None:
-    """Say, write and log what was reached; raise ArtifactError where an artifact failed its proof."""
+    """Write and log what was reached; raise ArtifactError where an artifact failed its proof."""
     refused = {name: artifact["reason"] for name, artifact in summary.artifacts.items() if not artifact["ok"]}
-    summary.state = "failed" if refused else "finished"
-    summary.wall_seconds = session.out.seconds()
-    show(summary, session.console)
     write_json(session.out.path / "summary.json", summary.to_json())
     for logger in loggers:
         logger.finish(summary.to_json())

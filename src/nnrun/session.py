@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 from nnrun import rundir
 from nnrun.errors import DivergedError, InterruptedRun
 from nnrun.files import locked, write_json
+from nnrun.manifest import FOLDER_NAME, MANIFEST_NAME
 from nnrun.prepare import Job
 from nnrun.report.console import Console
 from nnrun.rundir import RunDir
@@ -55,12 +57,21 @@ def open_session(job: Job, words: Sequence[str], directory: Path | None, console
                 console.note(note)
             yield Session(out, console, stop)
         except BaseException as error:
+            if isinstance(error, InterruptedRun) and not error.messages:
+                error = InterruptedRun(error.exit_code - 128, _how_to_go_on(job, path))
             out.end(_state_of(error), getattr(error, "exit_code", 70), str(error) or type(error).__name__)
-            raise
+            raise error
         else:
             out.end("finished", 0, None)
         finally:
             console.close()
+
+
+def _how_to_go_on(job: Job, path: Path) -> str:
+    """Return what to do after an interrupt that came outside the training."""
+    if job.trains and (path / FOLDER_NAME / MANIFEST_NAME).exists():
+        return f"stopped; all that was trained is saved; go on with: nnrun {shlex.quote(f'resume={path}')}{job.trust}"
+    return "stopped; there was nothing to save: start it again"
 
 
 def _state_of(error: BaseException) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import os
-import sys
 import time
 import traceback
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from rich import box
 from rich.table import Table
 
 from nnrun.compose import compose
+from nnrun.confdir import find_modules_beside
 from nnrun.errors import BUG, ConfigError, InterruptedRun, NnrunError, SweepFailed, complain
 from nnrun.files import saving, write_json, write_text
 from nnrun.overrides import NOT_SWEPT, Typed, jobs_of, parse_all
@@ -123,8 +123,7 @@ def run_job(sweep: Sweep, number: int, words: list[str]) -> JobResult:
     start = time.perf_counter()
     try:
         composed = compose(words, sweep.own)
-        if str(Path.cwd()) not in sys.path:
-            sys.path.append(str(Path.cwd()))
+        find_modules_beside(sweep.own)
         from nnrun.run import run  # noqa: PLC0415 - imports torch: not before a config is right
 
         summary = run(composed, words, directory)

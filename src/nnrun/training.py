@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -171,7 +172,7 @@ def train(job: Job, data: Opened, problem: Problem, session: Session) -> Trainin
             place = f"step {at.step:,}, in epoch {at.epoch + 1}"
             raise InterruptedRun(
                 interruption.exit_code - 128,
-                f"stopped at {place}; all is saved; go on with: nnrun resume={shlex.quote(str(out.path))}",
+                f"stopped at {place}; all is saved; go on with: nnrun {shlex.quote(f'resume={out.path}')}{job.trust}",
             ) from None
         except torch.OutOfMemoryError as error:
             raise ResourceError(out_of_memory(job)) from error
@@ -198,8 +199,15 @@ def start_from(job: Job, state: TrainState) -> None:
 
 
 def saved_config(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the config as a checkpoint carries it: without the invocation's own words, secrets left out."""
-    return redact({key: value for key, value in tree.items() if key not in INVOCATION_KEYS})
+    """Return the config as a checkpoint carries it: without the invocation's own words, secrets left out.
+
+    The folder of the data is absolute, so that the checkpoint finds it from wherever it is used.
+    """
+    data, dataset = dict(tree["data"]), dict(tree["data"]["dataset"])
+    if dataset.get("root") == data["root"]:
+        data["root"] = dataset["root"] = str(Path(data["root"]).expanduser().absolute())
+    saved = {**tree, "data": {**data, "dataset": dataset}}
+    return redact({key: value for key, value in saved.items() if key not in INVOCATION_KEYS})
 
 
 def out_of_memory(job: Job) -> str:

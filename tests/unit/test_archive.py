@@ -21,8 +21,14 @@ from nnrun.errors import ArtifactError
 GOOD = {
     "schema": 1,
     "model": {"weight": torch.zeros(2, 3)},
-    "training": {"progress": {"step": 0}},
-    "config": {"seed": 0, "model": {"_target_": "nnrun.models.mlp.MLP", "hidden": [8], "rate": 0.5, "bias": True}},
+    "training": {"progress": {"epoch": 0, "step": 0, "best": None, "stop_reason": None}},
+    "config": {
+        "seed": 0,
+        "model": {"_target_": "nnrun.models.mlp.MLP", "hidden": [8], "rate": 0.5, "bias": True},
+        "data": {"name": "digits"},
+        "loss": {"_target_": "nnrun.losses.cross_entropy.CrossEntropy"},
+        "trainer": {"device": "cpu"},
+    },
     "class_names": ["a", "é"],
     "preprocessing": {"mean": [0.5], "std": [1.0]},
 }
@@ -51,7 +57,8 @@ def path(tmp_path):
 def test_plain_values_come_out_as_they_went_in_and_tensors_as_descriptions(path):
     tensors = {
         "model": OrderedDict(weight=torch.zeros(2, 3), half=torch.zeros(4, dtype=torch.float16)),
-        "training": {"step": torch.tensor(3), "view": torch.zeros(10)[2:6], "flags": torch.zeros(5, dtype=torch.bool)},
+        "training": GOOD["training"]
+        | {"step": torch.tensor(3), "view": torch.zeros(10)[2:6], "flags": torch.zeros(5, dtype=torch.bool)},
     }
     peeked = peek(saved(path, **tensors))
     for key in ("config", "class_names", "preprocessing"):
@@ -318,3 +325,18 @@ def test_what_is_no_torch_file_is_refused(path, content):
 def test_a_broken_pickle_is_refused(path, data):
     with pytest.raises(ArtifactError, match=r"x.ckpt is refused"):
         read_pickle(packed(path, data))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"training": {}},
+        {"training": {"progress": {"step": 0}}},
+        {"class_names": [1, 2]},
+        {"config": {}},
+        {"config": GOOD["config"] | {"model": None}},
+    ],
+)
+def test_a_checkpoint_that_does_not_say_all_of_its_run_is_refused(path, changes):
+    with pytest.raises(ArtifactError, match="what it says of its run is not whole"):
+        peek(saved(path, **changes))

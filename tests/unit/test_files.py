@@ -87,7 +87,8 @@ def test_only_our_temporaries_are_swept(tmp_path):
         (errno.EACCES, "permission denied"),
         (errno.EMFILE, "ulimit -n"),
         (errno.EIO, "input/output error"),
-        (errno.ENOTDIR, "Not a directory"),
+        (errno.ENOTDIR, "a file is in the way of a folder"),
+        (errno.ELOOP, "Too many levels"),
     ],
 )
 def test_what_a_disk_can_do_is_said_with_the_path_and_the_way_out(tmp_path, number, words):

@@ -78,7 +78,7 @@ def train_epoch(state: TrainState, work: Work, plan: Plan) -> None:
                 callback.on_step_end(state)
             work.poll()
         if state.device.type == "cuda":
-            torch.cuda.synchronize(state.device)
+            torch.cuda.synchronize(state.device)  # waits for the device: the clock must not stop before it
     state.watch.check(at.step, at.epoch + 1)
 
 
@@ -86,7 +86,8 @@ def backward(state: TrainState, problem: Problem, batch: Batch, num_samples: int
     """Add the gradients of one batch; `num_samples` is the update's, over all the batches that it accumulates."""
     with state.precision.autocast(state.device):
         outputs = state.network(batch.inputs)
-    outputs = outputs.float()
+    if isinstance(outputs, Tensor):
+        outputs = outputs.float()
     losses = problem.losses(outputs, batch.targets)
     loss = (losses * batch.weight).sum() / num_samples
     (state.scaler.scale(loss) if state.scaler else loss).backward()

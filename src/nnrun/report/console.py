@@ -55,7 +55,7 @@ class Console:
         try:
             self.rich.print(text, style=style, markup=False, emoji=False, soft_wrap=True)
             sys.stdout.flush()
-        except BrokenPipeError as error:
+        except OSError as error:
             raise _nobody_reads() from error
         finally:
             if self._log is not None:
@@ -70,7 +70,7 @@ class Console:
         """Print a table."""
         try:
             self.rich.print(table)
-        except BrokenPipeError as error:
+        except OSError as error:
             raise _nobody_reads() from error
         if self._log is not None:
             RichConsole(file=self._log, width=PLAIN_WIDTH, color_system=None, force_terminal=False).print(table)

@@ -46,8 +46,8 @@ class Summary:
         return self.metrics.get(self.monitor)
 
 
-def show(summary: Summary, console: Console) -> None:
-    """Print the table of what was reached, where things are, and what to do next."""
+def show(summary: Summary, console: Console, trust: str) -> None:
+    """Print the table of what was reached, where things are, and what to do next; `trust` is what commands then add."""
     console.say(f"{summary.task} {summary.state} after {summary.wall_seconds:.1f} s", style="bold")
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True, style="cyan")
@@ -61,8 +61,9 @@ def show(summary: Summary, console: Console) -> None:
             table.add_row(split, "  ".join(values))
     if weakest := _weakest(summary.details["test"].get("per_class", [])):
         table.add_row("weakest", weakest)
+    how = f"by {summary.monitor}" if summary.monitored is not None else "the last: nothing was held out to choose by"
     if summary.best:
-        table.add_row("best", f"epoch {summary.best['epoch']}, step {summary.best['step']:,}, by {summary.monitor}")
+        table.add_row("best", f"epoch {summary.best['epoch']}, step {summary.best['step']:,}, {how}")
     if summary.train.get("samples_per_second"):
         train = summary.train
         table.add_row(
@@ -78,7 +79,7 @@ def show(summary: Summary, console: Console) -> None:
     console.table(table)
     if summary.task == "train":
         run = shlex.quote(f"ckpt={summary.run}")
-        console.say(f"next: nnrun {run}" if summary.artifacts else f"next: nnrun export=onnx {run}")
+        console.say(f"next: nnrun {run}{trust}" if summary.artifacts else f"next: nnrun export=onnx {run}{trust}")
 
 
 def _weakest(rows: list[dict[str, Any]]) -> str:

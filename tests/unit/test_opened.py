@@ -1,0 +1,66 @@
+"""Data that does not fit together is found on the host, before a device sees it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from nnrun.core.seams import Split
+from nnrun.data.digits import Digits
+from nnrun.errors import DataError
+from nnrun.opened import open_data
+from nnrun.settings import DataSettings
+
+SETTINGS = DataSettings(
+    **{"name": "mine", "root": "data", "batch_size": 32, "eval_batch_size": 100, "val_fraction": 0.1, "split_seed": 0},
+    **{"limit": None, "num_workers": 0, "residency": "auto", "download": False, "in_shape": None, "num_classes": None},
+    dataset={"_target_": "nnrun.data.digits.Digits"},
+)
+GOOD = Digits().load()
+
+
+def opened(monkeypatch, train: Split, **changes):
+    monkeypatch.setattr(Digits, "load", lambda _: dataclasses.replace(GOOD, train=train))
+    return open_data(dataclasses.replace(SETTINGS, **changes), trains=True)
+
+
+@pytest.mark.parametrize(
+    ("train", "words"),
+    [
+        (Split(GOOD.train.inputs[:-5], GOOD.train.targets), "1,432 inputs and 1,437 targets"),
+        (Split(GOOD.train.inputs, GOOD.train.targets.float()), "torch.float32, and must be torch.int64"),
+        (Split(GOOD.train.inputs, GOOD.train.targets - 1), "has the label -1"),
+        (Split(GOOD.train.inputs, GOOD.train.targets + 1), "has the label 10"),
+        (Split(GOOD.train.inputs[:0], GOOD.train.targets[:0]), "is empty"),
+    ],
+)
+def test_a_split_that_does_not_fit_together_is_refused(monkeypatch, train, words):
+    with pytest.raises(DataError, match=words):
+        opened(monkeypatch, train)
+
+
+def test_the_right_data_are_taken_and_held_out_by_the_fraction(monkeypatch):
+    data = opened(monkeypatch, GOOD.train)
+    assert (len(data.train), len(data.valid), len(data.test)) == (1293, 144, 360)
+
+
+def test_nothing_left_to_train_on_and_a_batch_larger_than_the_data_are_refused(monkeypatch):
+    with pytest.raises(DataError, match="leaves no sample to train on"):
+        opened(monkeypatch, GOOD.train, val_fraction=0.9999)
+    with pytest.raises(DataError, match="batch_size=2000 is larger than the training part, which has 1,293"):
+        opened(monkeypatch, GOOD.train, batch_size=2000)
+    assert open_data(dataclasses.replace(SETTINGS, batch_size=2000), trains=False), "an evaluation has no such batch"
+
+
+def test_what_a_source_of_the_users_own_raises_is_named(monkeypatch):
+    def broken(_):
+        raise FileNotFoundError("no such file: x.npy")
+
+    monkeypatch.setattr(Digits, "load", broken)
+    with pytest.raises(DataError, match=r"data=mine cannot be loaded: FileNotFoundError: no such file: x\.npy"):
+        open_data(SETTINGS, trains=True)
+    monkeypatch.setattr(Digits, "load", lambda _: torch.zeros(3))
+    with pytest.raises(DataError, match="gives a Tensor, not a nnrun.core.seams.Dataset"):
+        open_data(SETTINGS, trains=True)
