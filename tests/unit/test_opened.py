@@ -14,8 +14,18 @@ from nnrun.opened import open_data
 from nnrun.settings import DataSettings
 
 SETTINGS = DataSettings(
-    **{"name": "mine", "root": "data", "batch_size": 32, "eval_batch_size": 100, "val_fraction": 0.1, "split_seed": 0},
-    **{"limit": None, "num_workers": 0, "residency": "auto", "download": False, "in_shape": None, "num_classes": None},
+    name="mine",
+    root="data",
+    batch_size=32,
+    eval_batch_size=100,
+    val_fraction=0.1,
+    split_seed=0,
+    limit=None,
+    num_workers=0,
+    residency="auto",
+    download=False,
+    in_shape=None,
+    num_classes=None,
     dataset={"_target_": "nnrun.data.digits.Digits"},
 )
 GOOD = Digits().load()
@@ -62,5 +72,5 @@ def test_what_a_source_of_the_users_own_raises_is_named(monkeypatch):
     with pytest.raises(DataError, match=r"data=mine cannot be loaded: FileNotFoundError: no such file: x\.npy"):
         open_data(SETTINGS, trains=True)
     monkeypatch.setattr(Digits, "load", lambda _: torch.zeros(3))
-    with pytest.raises(DataError, match="gives a Tensor, not a nnrun.core.seams.Dataset"):
+    with pytest.raises(DataError, match=r"gives a Tensor, not a nnrun\.core\.seams\.Dataset"):
         open_data(SETTINGS, trains=True)
