@@ -271,7 +271,6 @@ OTHERS: dict[str, Row] = {
     "own": Row([*SHORT, "model.mood=${oc.env:HOME}"], 0, [], OWN),
     "trained": Row([*SHORT, "hydra.run.dir=../run"], 0, [], SPATIAL),
     "loaded": Row(["ckpt=../run", "trust=[mynet]"], 0, [], SPATIAL),
-    "bug": Row([*SHORT, "model.mood=raises"], 70, [], OWN),
 }
 
 
@@ -337,10 +336,3 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "Traceback (most recent call last)" in done.stderr
     assert "nnrun: optimizer.lr is -1" in done.stderr
-
-
-def test_a_bug_is_70_and_shows_its_traceback(tier_two: dict[str, Outcome]) -> None:
-    assert tier_two["bug"].code == 70
-    err = tier_two["bug"].err
-    assert "Traceback" in err
-    assert "nnrun: this is a bug in nnrun, or in code of yours that it runs: RuntimeError: in the first step" in err

@@ -15,7 +15,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from nnrun.core.seams import DataSource, Exporter, Logger, Preprocessing
-from nnrun.errors import ArtifactError, ConfigError, NnrunError, did_you_mean
+from nnrun.errors import ArtifactError, ConfigError, NnrunError, did_you_mean, place_of
 from nnrun.secrets import hide
 from nnrun.settings import NAMED_SECTIONS
 
@@ -79,7 +79,7 @@ def build(section: Mapping[str, Any], name: str, kind: type[Built], *given: Any,
             cause = cause.__cause__
         if isinstance(cause, NnrunError):
             raise cause from None
-        reason = f"{type(cause).__name__}: {hide(str(cause), dict(section))}{_place(cause)}"
+        reason = f"{type(cause).__name__}: {hide(str(cause), dict(section))}{place_of(cause)}"
         raise ConfigError(f"{name}: {section['_target_']} cannot be built: {reason}") from error
     if not is_kind(built, kind):
         raise ConfigError(f"{name}: {section['_target_']} gives {_a(type(built))}, not {_a(kind)}")
@@ -156,6 +156,12 @@ def _check_target(name: str, section: Mapping[str, Any]) -> None:
             raise ConfigError(f"{name}._target_={target} is not allowed: it is not {_a(kind)}")
     elif not callable(found) or getattr(found, "__module__", "").partition(".")[0] in sys.stdlib_module_names:
         raise ConfigError(f"{name}._target_={target} is not allowed: name {_a(kind)}, or a function that makes one")
+    step = inspect.signature(found.step).parameters if name == "optimizer" and isinstance(found, type) else {}
+    if "closure" in step and step["closure"].default is inspect.Parameter.empty:
+        raise ConfigError(
+            f"{name}._target_={target} is not allowed: its step evaluates the loss several times, and the training "
+            "loop takes one gradient an update"
+        )
     problems = list(_check_parameters(name, section, found))
     if problems:
         raise ConfigError(*problems)
@@ -171,7 +177,7 @@ def _import(name: str, target: str) -> Any:
         where = f"a module of your own belongs in {Path.cwd()}" if is_target else f"{module_name} imports it"
         raise ConfigError(f"{name}._target_={target} cannot be imported: {error.msg}; {where}") from error
     except Exception as error:
-        reason = f"{module_name} fails with {type(error).__name__}: {error}{_place(error)}"
+        reason = f"{module_name} fails with {type(error).__name__}: {error}{place_of(error)}"
         raise ConfigError(f"{name}._target_={target} cannot be imported: {reason}") from error
     if module is None:
         raise ConfigError(f"{name}._target_={target} names no module; write module.{target}")
@@ -207,13 +213,3 @@ def _check_parameters(name: str, section: Mapping[str, Any], found: Callable[...
 def parameters_of(target: str) -> list[str]:
     """Return the names of the parameters that a target takes."""
     return list(inspect.signature(_import("target", target)).parameters)
-
-
-def _place(error: BaseException) -> str:
-    """Return the file and line in which an error was raised, for code that is not ours."""
-    if isinstance(error, SyntaxError):  # it says itself where
-        return ""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return f" ({trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno})" if trace else ""

@@ -70,7 +70,7 @@ def exit_code_of(action: Callable[[], int]) -> int:
         return ResourceError.exit_code
     except Exception as error:
         traceback.print_exc()
-        complain((f"this is a bug in nnrun, or in code of yours that it runs: {type(error).__name__}: {error}",))
+        complain((f"this is a bug in nnrun: {type(error).__name__}: {error}",))
         return BUG
 
 

@@ -13,7 +13,7 @@ from nnrun.build import build
 from nnrun.core.randomness import SPLIT, generator
 from nnrun.core.seams import Dataset, DataSource, Preprocessing, Split
 from nnrun.core.splits import stratified_indices
-from nnrun.errors import DataError
+from nnrun.errors import DataError, NnrunError, lacks_memory, place_of
 from nnrun.settings import DataSettings
 
 
@@ -51,8 +51,13 @@ def open_data(settings: DataSettings, *, trains: bool) -> Opened:
     source = build(settings.dataset, "data.dataset", DataSource)  # type: ignore[type-abstract]
     try:
         dataset = source.load()
-    except (OSError, ValueError) as error:
-        raise DataError(f"data={settings.name} cannot be loaded: {type(error).__name__}: {error}") from error
+    except NnrunError:
+        raise
+    except Exception as error:
+        if lacks_memory(error):
+            raise
+        reason = f"{type(error).__name__}: {error}{place_of(error)}"
+        raise DataError(f"data={settings.name} cannot be loaded: {reason}") from error
     if not isinstance(dataset, Dataset):
         raise DataError(
             f"data={settings.name}: load() gives a {type(dataset).__name__}, not a nnrun.core.seams.Dataset"

@@ -10,7 +10,7 @@ from nnrun.artifacts import export_all
 from nnrun.compose import Composed
 from nnrun.core.seams import ExportContext, Logger
 from nnrun.core.verify import Standard
-from nnrun.errors import ArtifactError
+from nnrun.errors import ArtifactError, calling
 from nnrun.files import write_json
 from nnrun.loading import Measured, Trained, load_trained, measure
 from nnrun.opened import head, open_data
@@ -91,7 +91,8 @@ def report(summary: Summary, session: Session, loggers: Sequence[Logger]) -> Non
     """Write and log what was reached; raise ArtifactError where an artifact failed its proof."""
     refused = {name: artifact["reason"] for name, artifact in summary.artifacts.items() if not artifact["ok"]}
     write_json(session.out.path / "summary.json", summary.to_json())
-    for logger in loggers:
-        logger.finish(summary.to_json())
+    with calling("logger"):
+        for logger in loggers:
+            logger.finish(summary.to_json())
     if refused:
         raise ArtifactError(*(f"export.{name} failed its proof: {reason}" for name, reason in refused.items()))

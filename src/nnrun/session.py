@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnrun import rundir
-from nnrun.errors import DivergedError, InterruptedRun
+from nnrun.errors import BUG, DivergedError, InterruptedRun
 from nnrun.files import locked, write_json
 from nnrun.manifest import FOLDER_NAME, MANIFEST_NAME
 from nnrun.prepare import Job
 from nnrun.report.console import Console
 from nnrun.rundir import RunDir
+from nnrun.secrets import hide
 from nnrun.signals import StopRequest, stop_request
 
 
@@ -59,7 +60,8 @@ def open_session(job: Job, words: Sequence[str], directory: Path | None, console
         except BaseException as error:
             if isinstance(error, InterruptedRun) and not error.messages:
                 error = InterruptedRun(error.exit_code - 128, _how_to_go_on(job, path))
-            out.end(_state_of(error), getattr(error, "exit_code", 70), str(error) or type(error).__name__)
+            reason = hide(str(error) or type(error).__name__, job.composed.resolved())
+            out.end(_state_of(error), getattr(error, "exit_code", BUG), reason)
             raise error
         else:
             out.end("finished", 0, None)

@@ -27,7 +27,7 @@ from nnrun.core.precision import Precision, choose_channels_last
 from nnrun.core.randomness import seed_weights
 from nnrun.core.seams import Batches, Logger, Problem
 from nnrun.core.state import Ema, TrainState
-from nnrun.errors import InterruptedRun, ResourceError
+from nnrun.errors import InterruptedRun, ResourceError, calling
 from nnrun.opened import Opened
 from nnrun.prepare import Job
 from nnrun.report.console import Console
@@ -161,8 +161,9 @@ def train(job: Job, data: Opened, problem: Problem, session: Session) -> Trainin
     if folder.manifest.best is None:
         # The best weights so far were damaged: there is nothing that a later epoch would have to be better than.
         state.progress.best = None
-    for logger in training.loggers:
-        logger.start(out.path, redact(training.tree))
+    with calling("logger"):
+        for logger in training.loggers:
+            logger.start(out.path, redact(training.tree))
     with stop.deferred():
         try:
             fit(state, Work(problem, training.train, training.valid, stop.poll), plan)

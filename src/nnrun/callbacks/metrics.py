@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from nnrun.core.seams import Callback, Logger, Metric
 from nnrun.core.state import TrainState
+from nnrun.errors import calling
 
 
 class RowFile(Protocol):
@@ -67,5 +68,6 @@ class MetricRows(Callback):
         state.progress.num_rows += 1
         named = {f"{split}/{name}": value for name, value in values.items()}
         self.newest |= named
-        for logger in self._loggers:
-            logger.log(state.progress.step, named)
+        with calling("logger"):
+            for logger in self._loggers:
+                logger.log(state.progress.step, named)

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from nnrun.core.randomness import generator, permutation
 from nnrun.core.seams import Batch, Batches, Preprocessing, Split, Tree
+from nnrun.errors import calling
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,9 @@ class ResidentBatches:
     def prepare(self, raw: Tree, targets: Tensor) -> tuple[Tree, Tensor]:
         """Bring raw samples to the device and preprocess them there."""
         device = self._layout.device
-        inputs = self._preprocessing(tree_map(lambda tensor: tensor.to(device, non_blocking=True), raw))
+        there = tree_map(lambda tensor: tensor.to(device, non_blocking=True), raw)
+        with calling("the preprocessing of data"):
+            inputs = self._preprocessing(there)
         if self._layout.channels_last:
             inputs = tree_map(_channels_last, inputs)
         return inputs, targets.to(device, non_blocking=True)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from nnrun.core.seams import Batches, Problem, Sums
+from nnrun.errors import calling
 
 
 @torch.inference_mode()
@@ -29,7 +30,8 @@ def evaluate(
     try:
         for batch in batches.epoch(0):
             poll()
-            outputs = network(batch.inputs)
+            with calling("model"):
+                outputs = network(batch.inputs)
             problem.eval_metric.update(sums, outputs, problem.losses(outputs, batch.targets), batch)
     finally:
         network.train(was_training)

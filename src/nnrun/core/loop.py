@@ -12,6 +12,7 @@ from nnrun.core.evaluate import evaluate
 from nnrun.core.randomness import seed_step
 from nnrun.core.seams import Batch, Batches, Problem
 from nnrun.core.state import TrainState
+from nnrun.errors import calling
 
 
 @dataclass(frozen=True)
@@ -84,13 +85,14 @@ def train_epoch(state: TrainState, work: Work, plan: Plan) -> None:
 
 def backward(state: TrainState, problem: Problem, batch: Batch, num_samples: int) -> Tensor:
     """Add the gradients of one batch; `num_samples` is the update's, over all the batches that it accumulates."""
-    with state.precision.autocast(state.device):
+    with calling("model"), state.precision.autocast(state.device):
         outputs = state.network(batch.inputs)
     if isinstance(outputs, Tensor):
         outputs = outputs.float()
     losses = problem.losses(outputs, batch.targets)
     loss = (losses * batch.weight).sum() / num_samples
-    (state.scaler.scale(loss) if state.scaler else loss).backward()
+    with calling("model"):
+        (state.scaler.scale(loss) if state.scaler else loss).backward()
     problem.train_metric.update(state.sums, outputs.detach(), losses.detach(), batch)
     return loss.detach()
 
@@ -103,16 +105,18 @@ def update(state: TrainState, plan: Plan) -> None:
         nn.utils.clip_grad_norm_(state.network.parameters(), plan.grad_clip_norm)
     for callback in state.callbacks:
         callback.on_gradients_ready(state)
-    if state.scaler:
-        state.scaler.step(state.optimizer)
-        state.scaler.update()
-    else:
-        state.optimizer.step()
+    with calling("optimizer"):
+        if state.scaler:
+            state.scaler.step(state.optimizer)
+            state.scaler.update()
+        else:
+            state.optimizer.step()
     state.optimizer.zero_grad(set_to_none=True)
     if state.ema:
         state.ema.update(state.network)
     if state.scheduler and getattr(state.scheduler, "interval", "epoch") == "step":
-        state.scheduler.step()
+        with calling("scheduler"):
+            state.scheduler.step()
     state.progress.step += 1
 
 
@@ -136,4 +140,5 @@ def step_by_epoch(state: TrainState, monitored: float | None) -> None:
         assert monitored is not None, "check() refuses a plateau without a validation part"
         state.scheduler.step(monitored)
     elif state.scheduler:
-        state.scheduler.step()
+        with calling("scheduler"):
+            state.scheduler.step()

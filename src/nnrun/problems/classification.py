@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nnrun.core.seams import Batch, Metric, Sums
-from nnrun.errors import ConfigError
+from nnrun.errors import ConfigError, calling
 
 
 class Classification:
@@ -37,7 +37,8 @@ class Classification:
                 f"allowed: a score for each of the {expected[1]} classes, {expected}; "
                 "give the model the number of classes, ${data.num_classes}"
             )
-        losses = self.loss(outputs, targets)
+        with calling("loss"):
+            losses = self.loss(outputs, targets)
         if _shape(losses) != expected[:1]:
             raise ConfigError(
                 f"loss gives {_shape(losses)} for a batch of {expected[0]} samples; "
