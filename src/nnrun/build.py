@@ -156,8 +156,7 @@ def _check_target(name: str, section: Mapping[str, Any]) -> None:
             raise ConfigError(f"{name}._target_={target} is not allowed: it is not {_a(kind)}")
     elif not callable(found) or getattr(found, "__module__", "").partition(".")[0] in sys.stdlib_module_names:
         raise ConfigError(f"{name}._target_={target} is not allowed: name {_a(kind)}, or a function that makes one")
-    step = inspect.signature(found.step).parameters if name == "optimizer" and isinstance(found, type) else {}
-    if "closure" in step and step["closure"].default is inspect.Parameter.empty:
+    if name == "optimizer" and _needs_closure(found):
         raise ConfigError(
             f"{name}._target_={target} is not allowed: its step evaluates the loss several times, and the training "
             "loop takes one gradient an update"
@@ -165,6 +164,13 @@ def _check_target(name: str, section: Mapping[str, Any]) -> None:
     problems = list(_check_parameters(name, section, found))
     if problems:
         raise ConfigError(*problems)
+
+
+def _needs_closure(optimizer: Any) -> bool:
+    """Return whether an optimizer's step must be given a function that computes the loss anew."""
+    step = getattr(optimizer, "step", None)
+    closure = inspect.signature(step).parameters.get("closure") if step else None
+    return closure is not None and closure.default is inspect.Parameter.empty
 
 
 def _import(name: str, target: str) -> Any:

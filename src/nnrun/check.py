@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from nnrun.clashes import CLASHES, natural_mode
 from nnrun.errors import describe, did_you_mean
 from nnrun.rules import RULES, is_number, is_whole
 from nnrun.settings import (
@@ -43,6 +44,9 @@ def check(tree: Mapping[str, Any], references: Mapping[str, Reference]) -> list[
         if name not in wrong:
             problems += _check_target_section(name, _at(tree, name), references.get(name))
     for group in NAMED_SECTIONS:
+        if "_target_" in (tree.get(group) or {}):
+            problems.append(f"{group} has a _target_: begin your own option's file with '# @package {group}.NAME'")
+            continue
         for name, section in (tree.get(group) or {}).items():
             problems += _check_target_section(f"{group}.{name}", section, references.get(f"{group}.{name}"))
     named = {problem.split(" ", 1)[0] for problem in problems}
@@ -100,12 +104,18 @@ def _check_fields(cls: type, values: Mapping[str, Any], prefix: str, known: Sequ
         if key not in hints:
             others = [name for name in known if name != prefix + str(key)]
             yield unknown_key(f"{prefix}{key}", others, [prefix + name for name in hints])
+    missing = [key for key in hints if key not in values]
+    if prefix and missing:
+        base = "_base" if cls is DataSettings else "default"
+        name = prefix.removesuffix(".")
+        yield f"{name} lacks {', '.join(missing)}; begin your own option's file with the line: defaults: [{base}]"
+    elif missing:
+        for key in missing:
+            yield f"{key} is missing" + (f"; {key}=none turns it off" if key in OPTIONAL_SECTIONS else "")
     for key, hint in hints.items():
-        full = prefix + key
-        if key not in values:
-            yield f"{full} is missing" + (f"; {key}=none turns it off" if full in OPTIONAL_SECTIONS else "")
+        if key in missing:
             continue
-        value = values[key]
+        full, value = prefix + key, values[key]
         section = next((c for c in _SECTIONS if c is hint or c in get_args(hint)), None)
         if section and isinstance(value, Mapping):
             yield from _check_fields(section, value, full + ".", known)
@@ -172,7 +182,7 @@ def _check_target_section(name: str, section: Any, reference: Reference | None) 
             if reference.complete:
                 yield unknown_key(full, others, others)
         elif not (_like if reference.complete else _alike)(value, listed[key]):
-            is_ruled = full in RULES and reference.complete
+            is_ruled = reference.complete and full in RULES and not RULES[full].holds(value)
             yield describe(full, value, RULES[full].allowed if is_ruled else _words(type(listed[key])))
 
 
@@ -200,80 +210,3 @@ def monitored(tree: Mapping[str, Any]) -> tuple[str, str]:
     monitor = section["monitor"] if section else "valid/loss"
     mode = section["mode"] if section else "auto"
     return monitor, natural_mode(monitor) if mode == "auto" else mode
-
-
-def natural_mode(metric: str) -> Literal["min", "max"]:
-    """Return whether a smaller or a larger value of a metric is better."""
-    return "min" if metric.endswith("loss") else "max"
-
-
-@dataclass(frozen=True)
-class Clash:
-    """Settings that are each right and wrong together: their keys, the test on their values, what to say."""
-
-    keys: tuple[str, ...]
-    holds: Callable[..., bool]
-    message: str
-
-
-CLASHES = (
-    Clash(("ckpt", "resume"), lambda a, b: a and b, "ckpt and resume exclude each other; name one of them"),
-    Clash(("ckpt", "init_from"), lambda a, b: a and b, "ckpt and init_from exclude each other; name one of them"),
-    Clash(("resume", "init_from"), lambda a, b: a and b, "resume and init_from exclude each other; name one of them"),
-    Clash(
-        ("task", "ckpt"),
-        lambda task, ckpt: task == "evaluate" and not ckpt,
-        "task=evaluate needs ckpt=: a run directory or a checkpoint file",
-    ),
-    Clash(
-        ("task", "ckpt"),
-        lambda task, ckpt: task == "train" and ckpt,
-        "task=train and ckpt exclude each other; init_from= starts a new run from a checkpoint's weights",
-    ),
-    Clash(("input",), bool, "input={} has no effect: this version has no task=predict"),
-    Clash(
-        ("trainer.device", "trainer.precision"),
-        lambda device, precision: device == "cpu" and precision == "fp16",
-        "trainer.precision=fp16 and trainer.device=cpu exclude each other; a CPU takes fp32 or bf16",
-    ),
-    Clash(
-        ("trainer.device", "trainer.cuda_graph"),
-        lambda device, graph: device in ("cpu", "mps") and graph is True,
-        "trainer.cuda_graph=true and trainer.device={} exclude each other",
-    ),
-    Clash(
-        ("data.num_workers", "data.residency"),
-        lambda workers, residency: workers and residency != "stream",
-        "data.num_workers={} has an effect only with data.residency=stream",
-    ),
-    Clash(
-        ("data.val_fraction", "early_stopping"),
-        lambda fraction, section: fraction == 0 and section,
-        "data.val_fraction=0 leaves early stopping nothing to watch; add early_stopping=none",
-    ),
-    Clash(
-        ("data.val_fraction", "scheduler._target_"),
-        lambda fraction, target: fraction == 0 and str(target).endswith("ReduceLROnPlateau"),
-        "data.val_fraction=0 leaves scheduler=plateau nothing to watch; choose another scheduler",
-    ),
-    Clash(
-        ("early_stopping.mode", "early_stopping.monitor"),
-        lambda mode, monitor: mode in ("min", "max") and mode != natural_mode(monitor),
-        "early_stopping.mode={} would choose the worst weights by {}; leave it at auto",
-    ),
-    Clash(
-        ("optimizer.nesterov", "optimizer.momentum"),
-        lambda nesterov, momentum: nesterov and momentum == 0,
-        "optimizer.nesterov=true needs a momentum above 0; add optimizer.nesterov=false",
-    ),
-    Clash(
-        ("optimizer.nesterov", "optimizer.dampening"),
-        lambda nesterov, dampening: nesterov and dampening,
-        "optimizer.nesterov=true needs optimizer.dampening=0",
-    ),
-    Clash(
-        ("optimizer.fused", "optimizer.foreach"),
-        lambda fused, foreach: fused and foreach,
-        "optimizer.fused=true and optimizer.foreach=true exclude each other",
-    ),
-)

@@ -27,15 +27,15 @@ Groups and their options (the default is marked with *):
 _DESCRIPTION_WIDTH = 96
 
 
-def print_help() -> None:
-    """Print the help; options of the user's own folder are in it too."""
+def help_text() -> str:
+    """Return the help; options of the user's own folder are in it too."""
+    lines = [_COMMANDS.rstrip("\n")]
     try:
         own = own_folders(_config_dir())
     except NnrunError as error:
-        sys.stdout.write(f"({error})\n\n")
+        lines.insert(0, f"({error})\n")
         own = []
     defaults = _defaults()
-    lines = [_COMMANDS.rstrip("\n")]
     for group in GROUPS:
         lines.append(f"\n{group}")
         names = options(group, own)
@@ -54,11 +54,7 @@ def print_help() -> None:
     ):
         prefix = "" if path.stem == "config" else f"{path.parent.name}."
         lines += [f"  {prefix}{key}={value or 'null'}" for key, value in _top_level(path.read_text(encoding="utf-8"))]
-    try:
-        sys.stdout.write("\n".join(lines) + "\n")
-        sys.stdout.flush()
-    except BrokenPipeError:
-        sys.stderr.close()
+    return "\n".join(lines) + "\n"
 
 
 def _config_dir() -> str | None:

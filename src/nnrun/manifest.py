@@ -97,12 +97,12 @@ def locate(path: Path, want: str) -> Located:
         raise ArtifactError(f"{path} is not a run directory: it has no folder {FOLDER_NAME!r}")
     manifest = read_manifest(folder)
     if want == "best":
-        return Located(_whole_best(folder, manifest), path)
+        return _whole_best(folder, manifest)
     return _newest_whole(folder, manifest)
 
 
-def _whole_best(folder: Path, manifest: Manifest) -> Path:
-    """Return the best checkpoint's path, verified."""
+def _whole_best(folder: Path, manifest: Manifest) -> Located:
+    """Return the best checkpoint, verified; of a run that was stopped before it had one, the last, and say so."""
     entries = {entry.name: entry for entry in manifest.files}
     name = manifest.best or manifest.last
     if name is None or name not in entries:
@@ -113,7 +113,8 @@ def _whole_best(folder: Path, manifest: Manifest) -> Path:
         others = [f"ckpt={folder / entry.name}" for entry in manifest.files if entry.name != name]
         hint = "another checkpoint is another model; there are: " + ", ".join(others) if others else "there is no other"
         raise ArtifactError(f"{error}; {hint}") from error
-    return folder / name
+    notes = () if manifest.best else (f"{folder.parent} has no best weights yet: these are its last, {name}",)
+    return Located(folder / name, folder.parent, notes)
 
 
 def _newest_whole(folder: Path, manifest: Manifest) -> Located:

@@ -15,13 +15,18 @@ PLACEHOLDERS = {"in_shape": [1, 1, 1], "num_classes": 2}
 
 def resolve(config: DictConfig, data: Mapping[str, Any]) -> dict[str, Any]:
     """Return the config as plain values, with `data.in_shape` and `data.num_classes` filled in where they are null."""
+    tree = OmegaConf.to_container(_filled(config, data), resolve=True)
+    assert isinstance(tree, dict)
+    return tree  # type: ignore[return-value]
+
+
+def _filled(config: DictConfig, data: Mapping[str, Any]) -> DictConfig:
+    """Return a copy of the config with settings of its data section filled in where they are null."""
     filled = config.copy()
     for key, value in data.items():
         if OmegaConf.select(filled, f"data.{key}") is None:
             OmegaConf.update(filled, f"data.{key}", value, force_add=True)
-    tree = OmegaConf.to_container(filled, resolve=True)
-    assert isinstance(tree, dict)
-    return tree  # type: ignore[return-value]
+    return filled
 
 
 def _unresolved(key: str, reason: str) -> str:
@@ -57,11 +62,7 @@ def explain_unresolvable(config: DictConfig) -> dict[str, str]:
             node[key] = None
 
     # The data's shape is not known yet: what refers to it can be resolved all the same.
-    filled = config.copy()
-    for key, value in PLACEHOLDERS.items():
-        if OmegaConf.select(filled, f"data.{key}") is None:
-            OmegaConf.update(filled, f"data.{key}", value, force_add=True)
-    visit(filled, "")
+    visit(_filled(config, PLACEHOLDERS), "")
     for key in problems:
         OmegaConf.update(config, key, None)
     return problems

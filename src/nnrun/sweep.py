@@ -160,27 +160,39 @@ def ranked(results: Sequence[JobResult]) -> list[JobResult]:
 
 
 def finish(results: Sequence[JobResult], sweep: Sweep) -> None:
-    """Print the table of jobs, best first, and write it as sweep.csv and sweep.json."""
-    swept, folder, console = sweep.swept, sweep.folder, sweep.console
+    """Write the jobs, best first, as sweep.csv and sweep.json, and print their table."""
     rows = ranked(results)
     metrics = sorted({name for result in rows for name in result.metrics})
+    table = sweep.folder / "sweep.csv"
+    write_text(table, as_csv(rows, sweep.swept, metrics))
+    write_json(sweep.folder / "sweep.json", [asdict(result) for result in rows])
+    sweep.console.say("")
+    sweep.console.say(f"{len(rows)} jobs, best first", style="bold")
+    sweep.console.table(as_table(rows, sweep.swept, metrics))
+    sweep.console.say(f"the table is in {table}")
+
+
+def as_csv(rows: Sequence[JobResult], swept: Sequence[str], metrics: Sequence[str]) -> str:
+    """Return the jobs as text: a line each, the values that were swept over, every metric in full."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["job", *swept, "state", "exit_code", *metrics, "seconds", "directory", "reason"])
+    for row in rows:
+        values = [row.overrides.get(key, "") for key in swept]
+        exact = [row.metrics.get(name, "") for name in metrics]
+        end = [row.seconds, row.directory, row.reason or ""]
+        writer.writerow([row.number, *values, row.state, row.exit_code, *exact, *end])
+    return text.getvalue()
+
+
+def as_table(rows: Sequence[JobResult], swept: Sequence[str], metrics: Sequence[str]) -> Table:
+    """Return the jobs as a table for the terminal, with the metrics that matter most."""
     shown = [name for name in ("valid/loss", "valid/accuracy", "test/accuracy") if name in metrics]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for title in ("job", *swept, *shown, "seconds", "exit"):
         table.add_column(title, overflow="fold")
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(["job", *swept, "state", "exit_code", *metrics, "seconds", "directory", "reason"])
-    for result in rows:
-        values = [result.overrides.get(key, "") for key in swept]
-        figures = [f"{result.metrics[name]:.4f}" if name in result.metrics else "-" for name in shown]
-        table.add_row(str(result.number), *values, *figures, f"{result.seconds:.1f}", str(result.exit_code))
-        exact = [result.metrics.get(name, "") for name in metrics]
-        end = [result.seconds, result.directory, result.reason or ""]
-        writer.writerow([result.number, *values, result.state, result.exit_code, *exact, *end])
-    write_text(folder / "sweep.csv", text.getvalue())
-    write_json(folder / "sweep.json", [asdict(result) for result in rows])
-    console.say("")
-    console.say(f"{len(rows)} jobs, best first", style="bold")
-    console.table(table)
-    console.say(f"the table is in {folder / 'sweep.csv'}")
+    for row in rows:
+        values = [row.overrides.get(key, "") for key in swept]
+        figures = [f"{row.metrics[name]:.4f}" if name in row.metrics else "-" for name in shown]
+        table.add_row(str(row.number), *values, *figures, f"{row.seconds:.1f}", str(row.exit_code))
+    return table

@@ -19,11 +19,10 @@ from nnrun.callbacks.early_stopping import EarlyStopping
 from nnrun.callbacks.first_step import FirstStep
 from nnrun.callbacks.metrics import MetricRows
 from nnrun.callbacks.progress import TrainingProgress
-from nnrun.compose import INVOCATION_KEYS
 from nnrun.core.batches import Layout, choose_residency, make_batches
 from nnrun.core.checkpoint import CheckpointFolder, load_payload, load_weights
 from nnrun.core.loop import Plan, Work, fit
-from nnrun.core.precision import Precision, choose_channels_last
+from nnrun.core.precision import Precision, choose_channels_last, has_fused_kernel
 from nnrun.core.randomness import seed_weights
 from nnrun.core.seams import Batches, Logger, Problem
 from nnrun.core.state import Ema, TrainState
@@ -31,6 +30,7 @@ from nnrun.errors import InterruptedRun, ResourceError, calling
 from nnrun.opened import Opened
 from nnrun.prepare import Job
 from nnrun.report.console import Console
+from nnrun.saved import INVOCATION_KEYS
 from nnrun.secrets import redact
 from nnrun.session import Session
 from nnrun.settings import TrainerSettings
@@ -112,7 +112,7 @@ def make_optimizer(section: Mapping[str, Any], network: nn.Module) -> Optimizer:
     has_choice = (
         section.get("fused", False) is None and not section.get("foreach") and not section.get("differentiable")
     )
-    if has_choice and all(p.is_floating_point() and p.device.type in ("cpu", "cuda", "mps") for p in parameters):
+    if has_choice and has_fused_kernel(parameters):
         late["fused"] = True
     return build(section, "optimizer", Optimizer, parameters, **late)
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nnrun.errors import ConfigError, ResourceError
 
+_FUSED_DEVICES = ("cpu", "cuda", "mps", "xpu")
 _DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -95,3 +97,8 @@ def set_deterministic(wanted: bool) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(wanted)
     torch.backends.cudnn.benchmark = False
+
+
+def has_fused_kernel(parameters: Iterable[Tensor]) -> bool:
+    """Return whether torch's optimizers have one kernel for all of these: floating point, where it wrote them."""
+    return all(p.is_floating_point() and p.device.type in _FUSED_DEVICES for p in parameters)

@@ -85,7 +85,7 @@ def verify(artifact: Path, exporter: Exporter, standard: Standard) -> Verificati
         latency, eager_latency = _latency_ms(call, test.inputs), _latency_ms(standard, test.inputs)
     except Exception as error:
         return Verification.unusable(
-            exporter, artifact.stat().st_size, f"it cannot be run: {type(error).__name__}: {str(error)[:300]}"
+            exporter, size_of(artifact), f"it cannot be run: {type(error).__name__}: {str(error)[:300]}"
         )
     agreement = problem.agreement(ours, theirs).double().mean().item()
     difference = (ours - theirs).abs().max().item()
@@ -105,13 +105,19 @@ def verify(artifact: Path, exporter: Exporter, standard: Standard) -> Verificati
         metric=problem.headline,
         metric_eager=problem.score(ours, test.targets),
         metric_artifact=problem.score(theirs, test.targets),
-        size_bytes=artifact.stat().st_size,
+        size_bytes=size_of(artifact),
         latency_ms_batch_1=latency,
         latency_ms_batch_1_eager=eager_latency,
         samples_per_second=len(test) / their_seconds,
         samples_per_second_eager=len(test) / our_seconds,
         batch_sizes=(*BATCH_SIZES, LARGEST_BATCH),
     )
+
+
+def size_of(artifact: Path) -> int:
+    """Return the bytes of an artifact, a file or a folder of files."""
+    files = artifact.rglob("*") if artifact.is_dir() else [artifact]
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _slices(length: int) -> Iterator[slice]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import AdamW, Muon, Optimizer
 
-FUSED_DEVICES = ("cpu", "cuda", "mps", "xpu")
+from nnrun.core.precision import has_fused_kernel
 
 
 class MuonWithAdamW(Optimizer):
@@ -93,8 +93,3 @@ class MuonWithAdamW(Optimizer):
         # Optimizer.load_state_dict ends here, with new groups and new state.
         super().__setstate__(state)
         self._share()
-
-
-def has_fused_kernel(params: Iterable[Tensor]) -> bool:
-    """Return whether AdamW has one kernel for all of these: floating point, on a device that torch wrote it for."""
-    return all(param.is_floating_point() and param.device.type in FUSED_DEVICES for param in params)

@@ -8,7 +8,7 @@ from torch import nn
 
 from nnrun.core import precision
 from nnrun.core.loop import fit
-from nnrun.core.precision import Precision, choose_channels_last, choose_device, choose_precision
+from nnrun.core.precision import Precision, choose_channels_last, choose_device, choose_precision, has_fused_kernel
 from nnrun.errors import ConfigError, ResourceError
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
@@ -92,3 +92,16 @@ CONV, LINEAR = nn.Sequential(nn.Conv2d(1, 1, 3)), nn.Linear(2, 2)
 )
 def test_channels_last_is_for_convolutions_where_it_pays(wanted, network, device, kind, expected):
     assert choose_channels_last(wanted, network, device, kind) is expected
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        ([torch.zeros(2)], True),
+        ([torch.zeros(2), torch.zeros(2, dtype=torch.bfloat16)], True),
+        ([torch.zeros(2), torch.zeros(2, dtype=torch.complex64)], False),
+        ([torch.zeros(2), torch.zeros(2, device="meta")], False),
+    ],
+)
+def test_optimizers_are_fused_where_torch_wrote_a_kernel(params, expected):
+    assert has_fused_kernel(params) == expected

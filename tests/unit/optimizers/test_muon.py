@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim import AdamW, Muon
 from torch.optim.lr_scheduler import StepLR
 
-from nnrun.optimizers.muon import MuonWithAdamW, has_fused_kernel
+from nnrun.optimizers.muon import MuonWithAdamW
 
 ONLY_MATRICES = [(4, 3), (3, 5)]
 NO_MATRIX = [(4,), (2, 1, 3, 3)]
@@ -186,16 +186,3 @@ def test_a_deep_copy_trains_on_by_itself():
         set_gradients(copies, 2)
         one.step()
     assert same_bits(params, twins)
-
-
-@pytest.mark.parametrize(
-    ("params", "expected"),
-    [
-        ([torch.zeros(2)], True),
-        ([torch.zeros(2), torch.zeros(2, dtype=torch.bfloat16)], True),
-        ([torch.zeros(2), torch.zeros(2, dtype=torch.complex64)], False),
-        ([torch.zeros(2), torch.zeros(2, device="meta")], False),
-    ],
-)
-def test_has_fused_kernel(params, expected):
-    assert has_fused_kernel(params) == expected

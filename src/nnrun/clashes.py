@@ -1,0 +1,84 @@
+"""Settings that are each right and wrong together, and what is said of them. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+
+def natural_mode(metric: str) -> Literal["min", "max"]:
+    """Return whether a smaller or a larger value of a metric is better."""
+    return "min" if metric.endswith("loss") else "max"
+
+
+@dataclass(frozen=True)
+class Clash:
+    """Settings that are each right and wrong together: their keys, the test on their values, what to say."""
+
+    keys: tuple[str, ...]
+    holds: Callable[..., bool]
+    message: str
+
+
+CLASHES = (
+    Clash(("ckpt", "resume"), lambda a, b: a and b, "ckpt and resume exclude each other; name one of them"),
+    Clash(("ckpt", "init_from"), lambda a, b: a and b, "ckpt and init_from exclude each other; name one of them"),
+    Clash(("resume", "init_from"), lambda a, b: a and b, "resume and init_from exclude each other; name one of them"),
+    Clash(
+        ("task", "ckpt"),
+        lambda task, ckpt: task == "evaluate" and not ckpt,
+        "task=evaluate needs ckpt=: a run directory or a checkpoint file",
+    ),
+    Clash(
+        ("task", "ckpt"),
+        lambda task, ckpt: task == "train" and ckpt,
+        "task=train and ckpt exclude each other; init_from= starts a new run from a checkpoint's weights",
+    ),
+    Clash(("input",), bool, "input={} has no effect: this version has no task=predict"),
+    Clash(
+        ("trainer.device", "trainer.precision"),
+        lambda device, precision: device == "cpu" and precision == "fp16",
+        "trainer.precision=fp16 and trainer.device=cpu exclude each other; a CPU takes fp32 or bf16",
+    ),
+    Clash(
+        ("trainer.device", "trainer.cuda_graph"),
+        lambda device, graph: device in ("cpu", "mps") and graph is True,
+        "trainer.cuda_graph=true and trainer.device={} exclude each other",
+    ),
+    Clash(
+        ("data.num_workers", "data.residency"),
+        lambda workers, residency: workers and residency != "stream",
+        "data.num_workers={} has an effect only with data.residency=stream",
+    ),
+    Clash(
+        ("data.val_fraction", "early_stopping"),
+        lambda fraction, section: fraction == 0 and section,
+        "data.val_fraction=0 leaves early stopping nothing to watch; add early_stopping=none",
+    ),
+    Clash(
+        ("data.val_fraction", "scheduler._target_"),
+        lambda fraction, target: fraction == 0 and str(target).endswith("ReduceLROnPlateau"),
+        "data.val_fraction=0 leaves scheduler=plateau nothing to watch; choose another scheduler",
+    ),
+    Clash(
+        ("early_stopping.mode", "early_stopping.monitor"),
+        lambda mode, monitor: mode in ("min", "max") and mode != natural_mode(monitor),
+        "early_stopping.mode={} would choose the worst weights by {}; leave it at auto",
+    ),
+    Clash(
+        ("optimizer.nesterov", "optimizer.momentum"),
+        lambda nesterov, momentum: nesterov and momentum == 0,
+        "optimizer.nesterov=true needs a momentum above 0; add optimizer.nesterov=false",
+    ),
+    Clash(
+        ("optimizer.nesterov", "optimizer.dampening"),
+        lambda nesterov, dampening: nesterov and dampening,
+        "optimizer.nesterov=true needs optimizer.dampening=0",
+    ),
+    Clash(
+        ("optimizer.fused", "optimizer.foreach"),
+        lambda fused, foreach: fused and foreach,
+        "optimizer.fused=true and optimizer.foreach=true exclude each other",
+    ),
+)

@@ -1,0 +1,124 @@
+"""The options of groups: which there are, what their files list, and what Hydra composes of those chosen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from nnrun.check import Reference
+from nnrun.confdir import GROUPS, conf_dir, option_file, options
+from nnrun.errors import ConfigError, did_you_mean
+from nnrun.overrides import Typed
+from nnrun.settings import NAMED_SECTIONS
+
+
+def unknown_options(groups: Sequence[Typed], own: Sequence[Path]) -> list[str]:
+    """Return a message for each option that no folder has."""
+    problems: list[str] = []
+    for item in groups:
+        known = options(item.key, own)
+        names = item.value if isinstance(item.value, list) else [item.value]
+        if isinstance(item.value, list) and item.key not in NAMED_SECTIONS:
+            problems.append(f"{item.key} takes one option; there are {', '.join(known)}")
+            continue
+        if len(names) > 1 and "none" in names:
+            problems.append(f"{item.word} names none beside another option; leave one of them out")
+        for name in names:
+            if str(name) not in known:
+                hint = did_you_mean(str(name), known)
+                there = f"there are {', '.join(known)}"
+                problems.append(f"{item.key}={name} is not an option; {hint + ' ' if hint else ''}{there}")
+    return problems
+
+
+def compose_groups(groups: Sequence[Typed], own: Sequence[Path]) -> tuple[DictConfig, dict[str, list[str]]]:
+    """Return Hydra's composition of the chosen options, and which options were chosen for each group."""
+    words = [f"{item.key}={_quoted(item.value)}" for item in groups]
+    if own:
+        words.append("hydra.searchpath=[" + ",".join(_quoted(f"file://{folder}") for folder in own) + "]")
+    try:
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            whole = hydra_compose("config", words, return_hydra_config=True)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"{mark.name}, line {mark.line + 1}" if mark else "a YAML file"
+        raise ConfigError(f"{where}: {error.problem or error}") from error
+    except RecursionError as error:
+        raise ConfigError("the defaults of a YAML file lead back to itself; look at the options chosen") from error
+    except UnicodeDecodeError as error:
+        for path in (path for folder in own for path in sorted(folder.rglob("*.yaml"))):
+            _read_option(path)  # raises for the one that is meant
+        raise ConfigError(f"a YAML file is not text in UTF-8: {error}") from error
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise ConfigError(_hydra_message(error)) from error
+    if "experiment" in whole:
+        name = whole.hydra.runtime.choices.experiment
+        raise ConfigError(f"experiment={name}: its file must begin with the line '# @package _global_'")
+    HydraConfig.instance().set_config(whole)
+    chosen = {group: whole.hydra.runtime.choices.get(group) for group in GROUPS}
+    choices = {group: [name] if isinstance(name, str) else [] for group, name in chosen.items()}
+    for item in groups:
+        if isinstance(item.value, list):
+            choices[item.key] = [str(name) for name in item.value]
+    OmegaConf.set_struct(whole, False)
+    del whole["hydra"]
+    return whole, choices
+
+
+def _quoted(value: Any) -> str:
+    """Return an option, a list of them, or a path in Hydra's grammar."""
+    if isinstance(value, list):
+        return "[" + ",".join(_quoted(item) for item in value) + "]"
+    return "'" + str(value).replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _hydra_message(error: Exception) -> str:
+    """Return the lines of an error of Hydra's that say what is wrong, without its pages of search path."""
+    text = str(error)
+    if missing := re.match(r"(?:In '(.*?)': )?Could not (?:find|load) '(.*?)'", text):
+        place = "an option chosen" if missing[1] in (None, "config") else f"{missing[1]}.yaml"
+        return f"{place} names {missing[2]} in its defaults, and there is no such option"
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    cut = next(
+        (i for i, line in enumerate(lines) if line.startswith(("Config search path", "full_key", "provider"))), 4
+    )
+    return " ".join(lines[: max(cut, 1)][:4])
+
+
+def option_references(choices: Mapping[str, list[str]], own: Sequence[Path]) -> dict[str, Reference]:
+    """Return, for each section with a `_target_`, what the chosen option's file lists."""
+    found: dict[str, Reference] = {}
+    for group, names in choices.items():
+        for name in names:
+            path = option_file(group, name, own)
+            if path is not None:
+                content = _read_option(path)
+                is_ours = path.parents[1] == conf_dir()
+                found[f"{group}.{name}" if group in NAMED_SECTIONS else group] = Reference(content, is_ours)
+                if isinstance(content.get("dataset"), dict):
+                    found["data.dataset"] = Reference(content["dataset"], is_ours)
+    return {name: reference for name, reference in found.items() if "_target_" in reference.values}
+
+
+def _read_option(path: Path) -> dict[str, Any]:
+    """Return what an option file holds; raise ConfigError unless that is settings."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not text in UTF-8: {error.reason} at byte {error.start}") from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    if not isinstance(content, dict):
+        kind = "a list" if isinstance(content, list) else "a single value"
+        raise ConfigError(f"{path} holds {kind}, and must hold settings: lines of key: value")
+    return content

@@ -1,0 +1,65 @@
+"""The config that a checkpoint carries: how it meets the command line's, and whose classes it may name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from nnrun.check import Reference
+from nnrun.overrides import Typed
+from nnrun.settings import NAMED_SECTIONS, TARGET_SECTIONS
+
+# What belongs to an invocation, and not to the run that a checkpoint was saved in.
+INVOCATION_KEYS = ("task", "ckpt", "resume", "init_from", "input", "trust")
+
+
+def merge_saved(
+    saved: Mapping[str, Any], fresh: DictConfig, named_groups: set[str], *, keep_export: bool
+) -> DictConfig:
+    """Return the saved config; what belongs to the invocation, and sections whose group is named, come from `fresh`.
+
+    A group that names the class which was saved changes nothing: the values of its file are defaults, and defaults
+    never win over what was saved.
+    """
+    config = OmegaConf.create(dict(saved))
+    assert isinstance(config, DictConfig)
+    for key in fresh:
+        is_named = key in named_groups and (key in NAMED_SECTIONS or _target(fresh, key) != _target(config, key))
+        if is_named or key not in config or key in INVOCATION_KEYS:
+            config[key] = fresh._get_node(key)
+        elif key in NAMED_SECTIONS and not keep_export and key not in named_groups:
+            config[key] = {}
+    return config
+
+
+def _target(config: DictConfig, group: str) -> object:
+    """Return the class that a group's section names; for one that names none, something equal to nothing else."""
+    return OmegaConf.select(config, "data.dataset._target_" if group == "data" else f"{group}._target_") or object()
+
+
+def saved_references(saved: Mapping[str, Any]) -> dict[str, Reference]:
+    """Return the sections of a checkpoint's config as references: they list all that their targets take."""
+    found = {}
+    for name in TARGET_SECTIONS:
+        node: Any = saved
+        for part in name.split("."):
+            node = node.get(part) if isinstance(node, Mapping) else None
+        if isinstance(node, Mapping):
+            found[name] = Reference(node, complete=True)
+    for group in NAMED_SECTIONS:
+        sections = (saved.get(group) or {}).items()
+        found |= {f"{group}.{name}": Reference(section, complete=True) for name, section in sections}
+    return found
+
+
+def own_targets(
+    tree: Mapping[str, Any], from_checkpoint: bool, named_groups: set[str], values: Sequence[Typed]
+) -> list[str]:
+    """Return the sections whose `_target_` the user's own YAML or command line names: their own code, to be trusted."""
+    names = [*TARGET_SECTIONS, *(f"{group}.{name}" for group in NAMED_SECTIONS for name in tree.get(group) or {})]
+    typed_targets = {item.key.removesuffix("._target_") for item in values if item.key.endswith("._target_")}
+    return [
+        name for name in names if not from_checkpoint or name.partition(".")[0] in named_groups or name in typed_targets
+    ]
