@@ -24,6 +24,9 @@ MAX_PICKLE_BYTES = 16 * 2**20
 MAX_DEPTH = 32
 MAX_VALUES = 1_000_000
 _PARTS = {"config": dict, "class_names": list, "preprocessing": dict, "model": dict, "training": dict}
+SAFETENSORS_SUFFIX = ".safetensors"
+# Where trainers other than nnrun keep the state dict in what they save.
+_WEIGHT_KEYS = ("model", "state_dict", "model_state_dict", "net")
 _CODE_MARKS = {"constants.pkl": "TorchScript", "models/": "a .pt2 program", "MAR-INF/": "a TorchServe archive"}
 
 
@@ -43,7 +46,8 @@ def peek(path: Path) -> dict[str, Any]:
     """
     payload = read_pickle(path)
     if not isinstance(payload, dict) or not isinstance(payload.get("schema"), int):
-        raise ArtifactError(f"{path} is not a checkpoint of nnrun")
+        alone = " but weights alone; name their network with model=" if weights_in(payload) is not None else ""
+        raise ArtifactError(f"{path} is not a checkpoint of nnrun{alone}")
     if payload["schema"] > SCHEMA:
         raise ArtifactError(f"{path} was written by a newer nnrun (schema {payload['schema']}); upgrade nnrun")
     for key, kind in _PARTS.items():
@@ -62,9 +66,39 @@ def peek(path: Path) -> dict[str, Any]:
     return payload
 
 
+def holds_weights_alone(path: Path) -> bool:
+    """Return whether a file is a state dict from elsewhere, and no checkpoint of nnrun's."""
+    if path.suffix == SAFETENSORS_SUFFIX:
+        return True
+    payload = read_pickle(path)
+    return not (isinstance(payload, dict) and "schema" in payload) and weights_in(payload) is not None
+
+
+def weights_in(payload: Any) -> str | None:
+    """Return where a state dict stands in what another trainer saved: a key, `""` for the whole, None for nowhere."""
+    if not isinstance(payload, dict):
+        return None
+    return next((key for key in ("", *_WEIGHT_KEYS) if _is_state_dict(payload.get(key) if key else payload)), None)
+
+
+def _is_state_dict(value: Any) -> bool:
+    """Return whether a value is tensors by name."""
+    return (
+        isinstance(value, dict)
+        and bool(value)
+        and all(isinstance(name, str) and isinstance(tensor, StoredTensor) for name, tensor in value.items())
+    )
+
+
 def read_pickle(path: Path) -> Any:
     """Return what the pickle inside a torch zip file describes; raise ArtifactError where it is anything else."""
     try:
+        with path.open("rb") as file:
+            if file.read(1) == b"\x80":
+                raise ArtifactError(
+                    f"{path} is a bare pickle, as torch before 1.6 wrote it: reading it could run a stranger's code; "
+                    "if you trust it, load it with torch and save it again with torch.save"
+                )
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
             for mark, kind in _CODE_MARKS.items():
@@ -111,6 +145,8 @@ class _PlainUnpickler(pickle.Unpickler):
             return collections.OrderedDict
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
             return _describe_tensor
+        if (module, name) == ("torch._utils", "_rebuild_parameter"):
+            return _describe_parameter
         if module in ("torch", "torch.storage") and (name.endswith("Storage") or name in _DTYPE_BYTES):
             return name
         raise pickle.UnpicklingError(f"it holds {module}.{name}, and a checkpoint holds only tensors and plain values")
@@ -150,6 +186,13 @@ def _describe_tensor(
     if math.prod(size) > num_elements:
         raise pickle.UnpicklingError(f"a tensor of {math.prod(size):,} elements claims to lie in {num_elements:,}")
     return StoredTensor(math.prod(size), math.prod(size) * element_bytes)
+
+
+def _describe_parameter(data: StoredTensor, *_: Any) -> StoredTensor:
+    """Take the place of torch's function of that name: a parameter is its tensor."""
+    if not isinstance(data, StoredTensor):
+        raise pickle.UnpicklingError("a parameter that is no tensor")
+    return data
 
 
 def check_plain(value: Any, where: str) -> None:

@@ -15,7 +15,8 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from nnrun.core.seams import DataSource, Exporter, Logger, Preprocessing
-from nnrun.errors import ArtifactError, ConfigError, NnrunError, did_you_mean, place_of
+from nnrun.errors import ArtifactError, ConfigError, NnrunError, did_you_mean
+from nnrun.faults import place_of
 from nnrun.secrets import hide
 from nnrun.settings import NAMED_SECTIONS
 

@@ -15,6 +15,7 @@ import yaml
 from nnrun.compose import compose
 from nnrun.confdir import conf_dir, find_modules_beside, own_folders
 from nnrun.errors import BUG, ConfigError, InterruptedRun, NnrunError, ResourceError, complain, did_you_mean
+from nnrun.faults import of_the_machine
 from nnrun.secrets import redact
 
 # Hydra's own verbs, which print and run nothing, and how many words each takes.
@@ -69,9 +70,11 @@ def exit_code_of(action: Callable[[], int]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ResourceError.exit_code
     except Exception as error:
-        traceback.print_exc()
-        complain((f"this is a bug in nnrun: {type(error).__name__}: {error}",))
-        return BUG
+        machine = of_the_machine(error)
+        if machine is None or os.environ.get("NNRUN_DEBUG") == "1":
+            traceback.print_exc()
+        complain(machine.messages if machine else (f"this is a bug in nnrun: {type(error).__name__}: {error}",))
+        return machine.exit_code if machine else BUG
 
 
 def dispatch(words: Sequence[str]) -> int:

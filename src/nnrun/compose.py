@@ -14,7 +14,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from nnrun.archive import peek
+from nnrun.archive import holds_weights_alone, peek
 from nnrun.check import check
 from nnrun.errors import ConfigError
 from nnrun.groups import compose_groups, option_references, unknown_options
@@ -30,11 +30,16 @@ SOURCE_KEYS = ("ckpt", "resume", "init_from")
 
 @dataclass(frozen=True)
 class Composed:
-    """A config that passed the first tier of checks."""
+    """A config that passed the first tier of checks.
+
+    `checkpoint` is the file that `ckpt=`, `resume=` or `init_from=` stands for, whole; with `weights_alone` it is a
+    state dict from elsewhere, which carries no config.
+    """
 
     config: DictConfig
     typed: tuple[Typed, ...]
     checkpoint: Located | None
+    weights_alone: bool
     own_targets: frozenset[str]
     run_dir: Path | None
 
@@ -73,14 +78,20 @@ def compose(words: Sequence[str], own: Sequence[Path] = ()) -> Composed:
     fresh, choices = compose_groups(known, own)
     references = option_references(choices, own)
     source = _source(values)
-    checkpoint, config = None, fresh
+    checkpoint, config, weights_alone, saved = None, fresh, False, None
     if source is not None:
         path = Path(str(source.value)).expanduser()
         if source.key == "resume" and path.is_file():
             raise ConfigError(f"resume={path} is a file; name its run directory, or start a new run with init_from=")
         checkpoint = locate(path, "last" if source.key == "resume" else "best")
-        saved = peek(checkpoint.path)["config"]
-    if source is not None and source.key != "init_from":
+        weights_alone = holds_weights_alone(checkpoint.path)
+        saved = None if weights_alone else peek(checkpoint.path)["config"]
+    if source is not None and source.key == "ckpt" and weights_alone:
+        if "model" not in {item.key for item in known}:
+            problems.append(f"{source.value} holds weights alone: name their network with model=, and data= besides")
+        if "export" not in {item.key for item in known}:
+            config.export = {}
+    if source is not None and source.key != "init_from" and saved is not None:
         problems += [f"{item.key}= and {source.key}= exclude each other" for item in groups if item.key == "experiment"]
         config = merge_saved(saved, fresh, {item.key for item in known}, keep_export=source.key == "resume")
         references = saved_references(saved) | {
@@ -102,6 +113,7 @@ def compose(words: Sequence[str], own: Sequence[Path] = ()) -> Composed:
         config,
         tuple(typed),
         checkpoint,
+        weights_alone,
         frozenset(own_targets(tree, config is not fresh, {item.key for item in groups}, values)),
         _hydra_dir(typed, "hydra.run.dir"),
     )

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from types import TracebackType
+from collections.abc import Iterable, Sequence
 
 from nnrun.secrets import redact
 
 BUG = 70
-# nnrun's own folder, and Python's.
-_LIBRARIES = tuple(str(Path(file).parent) + os.sep for file in (__file__, os.__file__))
 
 
 class NnrunError(Exception):
@@ -78,52 +72,6 @@ class InterruptedRun(KeyboardInterrupt):
         super().__init__("\n".join(messages))
         self.messages = messages
         self.exit_code = 128 + signal_number
-
-
-@contextmanager
-def calling(what: str) -> Iterator[None]:
-    """Report what a plug-in, perhaps the user's own code, raises in the block as a ConfigError that says where.
-
-    `what` is its section of the config. Errors of ours and those for want of memory pass: they have words of their own.
-    """
-    try:
-        yield
-    except NnrunError:
-        raise
-    except Exception as error:
-        if lacks_memory(error):
-            raise
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()][:2]
-        reason = ": ".join([type(error).__name__, *([" ".join(lines)] if lines else [])])
-        raise ConfigError(f"{what} fails with {reason[:500]}{place_of(error)}") from error
-
-
-def lacks_memory(error: BaseException) -> bool:
-    """Return whether an error of Python's or torch's says that memory did not suffice, the host's or the device's."""
-    # Torch's class for it is known by its name: this module needs no torch. On the host it is a bare RuntimeError.
-    is_named = any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__)
-    return is_named or isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)
-
-
-def place_of(error: BaseException) -> str:
-    """Return ` (file, line n)` of the innermost code that is neither torch's nor ours, else of the innermost at all."""
-    if isinstance(error, SyntaxError):  # it says itself where
-        return ""
-    frames = list(_frames(error.__traceback__))
-    own = [frame for frame in frames if not _is_library(frame[0])]
-    return " ({}, line {})".format(*(own or frames)[-1]) if frames else ""
-
-
-def _frames(trace: TracebackType | None) -> Iterator[tuple[str, int]]:
-    """Yield the file and the line of each call, the outermost first."""
-    while trace is not None:
-        yield trace.tb_frame.f_code.co_filename, trace.tb_lineno
-        trace = trace.tb_next
-
-
-def _is_library(file: str) -> bool:
-    """Return whether a file is nnrun's, an installed package's such as torch, or Python's own."""
-    return file.startswith((*_LIBRARIES, "<")) or f"{os.sep}site-packages{os.sep}" in file
 
 
 def complain(messages: Sequence[str]) -> None:

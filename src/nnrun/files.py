@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import socket
 import tempfile
 import time
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from nnrun.errors import ResourceError
+from nnrun.faults import explain
 
 TEMPORARY_SUFFIX = ".tmp"
 LOCK_NAME = ".lock"
@@ -117,28 +119,30 @@ def sweep_temporaries(folder: Path) -> None:
 
 
 @contextmanager
-def saving(path: Path) -> Iterator[None]:
-    """Turn what a disk can do to a write into a ResourceError that names the path and the way out."""
+def saving(path: Path, num_bytes: int = 0) -> Iterator[None]:
+    """Turn what a disk can do to a write into a ResourceError that names the path, the cause and the way out.
+
+    `num_bytes` is what is to be written, where that is known.
+    """
     try:
         yield
     except OSError as error:
-        raise ResourceError(f"cannot write {path}: {explain(error)}") from error
+        needs = f" ({num_bytes:,} bytes)" if num_bytes else ""
+        raise ResourceError(f"cannot write {path}{needs}: {explain(error)}{_room(error, path)}") from error
 
 
-def explain(error: OSError) -> str:
-    """Return what an OSError means for a user, and what to do."""
-    reasons = {
-        errno.ENOSPC: "the disk is full; free some space, then go on with resume=",
-        errno.EDQUOT: "the disk quota is used up; free some space, then go on with resume=",
-        errno.EROFS: "the file system is read-only; choose another folder with hydra.run.dir=",
-        errno.EACCES: "permission denied; choose another folder with hydra.run.dir=",
-        errno.EPERM: "permission denied; choose another folder with hydra.run.dir=",
-        errno.ENOTDIR: "a file is in the way of a folder; choose another folder with hydra.run.dir=",
-        errno.EEXIST: "a file is in the way of a folder; choose another folder with hydra.run.dir=",
-        errno.EMFILE: "too many open files; raise the limit with ulimit -n",
-        errno.EIO: "the disk reports an input/output error",
-    }
-    return reasons.get(error.errno or 0, error.strerror or str(error))
+def free_bytes(path: Path) -> int | None:
+    """Return how much room there is where a path lies or would lie, or None where that cannot be known."""
+    try:
+        return shutil.disk_usage(next(folder for folder in (path, *path.absolute().parents) if folder.exists())).free
+    except OSError:
+        return None
+
+
+def _room(error: OSError, path: Path) -> str:
+    """Return how much room is left, for an error that says there is too little."""
+    free = free_bytes(path) if error.errno in (errno.ENOSPC, errno.EDQUOT) else None
+    return "" if free is None else f" ({free:,} bytes are free)"
 
 
 # A data worker outlives a killed run by some seconds: it must not keep the lock that it was forked with.

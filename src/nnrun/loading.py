@@ -21,15 +21,17 @@ from nnrun.errors import DataError
 from nnrun.manifest import locate
 from nnrun.opened import Opened
 from nnrun.prepare import Job
+from nnrun.weights import match, read_weights
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained network on the CPU, the checkpoint that it came from, and how raw samples become its input."""
+    """A trained network on the CPU, where its training stood, if known, and how raw samples become its input."""
 
     network: nn.Module
-    payload: dict[str, Any]
+    progress: dict[str, Any] | None
     preprocessing: Preprocessing
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Measured:
 
 def load_trained(job: Job, data: Opened, run: Path) -> Trained:
     """Return the network that `ckpt=` names, or the best of the run that was just trained in `run`."""
+    if not job.trains and job.composed.weights_alone:
+        return _load_alone(job, data)
     if job.trains:
         path, preprocessing = locate(run, "best").path, data.preprocessing
         payload = load_payload(path)
@@ -58,7 +62,17 @@ def load_trained(job: Job, data: Opened, run: Path) -> Trained:
         )
     network = build(job.tree(data.in_shape, len(names))["model"], "model", nn.Module)
     load_weights(network, payload["model"], path)
-    return Trained(network.eval(), payload, preprocessing)
+    return Trained(network.eval(), payload["training"]["progress"], preprocessing)
+
+
+def _load_alone(job: Job, data: Opened) -> Trained:
+    """Return the network that the config names with weights from elsewhere; the data says how samples are prepared."""
+    assert job.composed.checkpoint is not None
+    path = job.composed.checkpoint.path
+    network = build(job.tree(data.in_shape, len(data.class_names))["model"], "model", nn.Module)
+    weights, notes = match(read_weights(path), network, path)
+    load_weights(network, weights, path)
+    return Trained(network.eval(), None, data.preprocessing, tuple(notes))
 
 
 def load_network(path: Path, trust: Sequence[str]) -> nn.Module:

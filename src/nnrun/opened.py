@@ -13,7 +13,8 @@ from nnrun.build import build
 from nnrun.core.randomness import SPLIT, generator
 from nnrun.core.seams import Dataset, DataSource, Preprocessing, Split
 from nnrun.core.splits import stratified_indices
-from nnrun.errors import DataError, NnrunError, lacks_memory, place_of
+from nnrun.errors import DataError, NnrunError
+from nnrun.faults import of_the_machine, place_of
 from nnrun.settings import DataSettings
 
 
@@ -54,7 +55,7 @@ def open_data(settings: DataSettings, *, trains: bool) -> Opened:
     except NnrunError:
         raise
     except Exception as error:
-        if lacks_memory(error):
+        if of_the_machine(error):
             raise
         reason = f"{type(error).__name__}: {error}{place_of(error)}"
         raise DataError(f"data={settings.name} cannot be loaded: {reason}") from error

@@ -13,6 +13,7 @@ from nnrun.prepare import Job
 from nnrun.report.console import Console
 from nnrun.report.summary import Summary
 from nnrun.secrets import redact
+from nnrun.session import Session
 
 # Settings that change only what comes after the checkpoint, or nothing at all.
 FREE = (
@@ -21,6 +22,8 @@ FREE = (
     "trainer.progress",
     "trainer.keep_last",
     "trainer.checkpoint_every_steps",
+    "trainer.nonfinite",
+    "trainer.max_nonfinite",
     "early_stopping.patience",
     "data.root",
     "data.download",
@@ -67,13 +70,7 @@ def finished_summary(job: Job, console: Console) -> Summary | None:
 def check_config(job: Job) -> None:
     """Raise ConfigError with a diff where a resumed run's config would have changed its past."""
     assert job.resume is not None
-    saved = _saved(job)["config"]
-    # A secret is not in the checkpoint: it may be, and may have to be, typed again.
-    changes = differences(saved, redact(job.tree(saved["data"]["in_shape"], saved["data"]["num_classes"])))
-    epochs = saved["trainer"]["epochs"]
-    if job.settings.trainer.epochs != epochs and _LENGTH_PARAMETER in (job.settings.scheduler or {}):
-        wanted = job.settings.trainer.epochs
-        changes.append(f"trainer.epochs: {epochs} -> {wanted}, under a schedule over the whole run")
+    changes = [line for key, line in _changes(job) if key not in FREE] + _changes_of_the_past(job)
     if changes:
         raise ConfigError(
             f"{job.resume} cannot go on with a config that would have changed its past; "
@@ -82,7 +79,35 @@ def check_config(job: Job) -> None:
         )
 
 
-def check_data(job: Job, data: Opened, console: Console) -> None:
+def _changes_of_the_past(job: Job) -> list[str]:
+    """Return the changes of settings that are free only one way, or only under some conditions."""
+    payload = _saved(job)
+    saved, at, trainer = payload["config"], payload["training"]["progress"], job.settings.trainer
+    epochs, stopping = saved["trainer"]["epochs"], job.settings.early_stopping
+    found = []
+    if trainer.epochs != epochs and _LENGTH_PARAMETER in (job.settings.scheduler or {}):
+        found.append(f"trainer.epochs: {epochs} -> {trainer.epochs}, under a schedule over the whole run")
+    elif trainer.epochs < at["epoch"] + (at["batch"] > 0):
+        found.append(f"trainer.epochs: {epochs} -> {trainer.epochs}, and {at['epoch']} epochs are done")
+    if stopping and saved["early_stopping"] and stopping.patience < saved["early_stopping"]["patience"]:
+        patience = saved["early_stopping"]["patience"]
+        found.append(f"early_stopping.patience: {patience} -> {stopping.patience}, with which it may have stopped")
+    skipped = payload["training"]["watch"].get("skipped", 0)
+    if trainer.nonfinite == "stop" and skipped:
+        found.append(f"trainer.nonfinite: 'skip' -> 'stop', and {skipped} updates were left out")
+    return found
+
+
+def going_on(job: Job) -> dict[str, Any] | None:
+    """Return from where a resumed run goes on, and every setting that it changes, as status.json records them."""
+    if not job.resume:
+        return None
+    ignored = ("resume", "trust", "task")
+    lines = [line for key, line in _changes(job) if key.partition(".")[0] not in ignored]
+    return {"step": _saved(job)["training"]["progress"]["step"], "changes": lines}
+
+
+def check_data(job: Job, data: Opened, session: Session) -> None:
     """Raise DataError where the data is another than that of the run that is resumed; say where the run goes on."""
     saved = _saved(job)
     if data.fingerprint != saved["data_fingerprint"]:
@@ -91,23 +116,31 @@ def check_data(job: Job, data: Opened, console: Console) -> None:
             "name the folder that holds it with data.root="
         )
     at = saved["training"]["progress"]
-    console.say(f"going on from step {at['step']:,}, in epoch {at['epoch'] + 1}")
+    session.console.say(f"going on from step {at['step']:,}, in epoch {at['epoch'] + 1}")
+    missing = at["num_rows"] - session.out.count_rows()
+    if missing > 0:
+        session.console.note(f"{missing} of {at['num_rows']} rows are missing from metrics.jsonl, and stay so")
 
 
-def differences(saved: Any, wanted: Any, key: str = "") -> list[str]:
-    """Return `key: old -> new` for each setting that differs and is not free to."""
-    if key in FREE:
-        return []
-    if isinstance(saved, Mapping) and isinstance(wanted, Mapping):
+def _changes(job: Job) -> list[tuple[str, str]]:
+    """Return the settings in which a resumed run differs from its checkpoint, each with `key: old -> new`."""
+    saved = _saved(job)["config"]
+    # A secret is not in the checkpoint: it may be, and may have to be, typed again.
+    return differences(saved, redact(job.tree(saved["data"]["in_shape"], saved["data"]["num_classes"])))
+
+
+def differences(saved: Any, wanted: Any, key: str = "") -> list[tuple[str, str]]:
+    """Return the key of each setting that differs, with `key: old -> new`; whole sections of FREE are one setting."""
+    if isinstance(saved, Mapping) and isinstance(wanted, Mapping) and key not in FREE:
         names = dict.fromkeys([*saved, *wanted])
         return [
-            line
+            change
             for name in names
-            for line in differences(saved.get(name), wanted.get(name), f"{key}.{name}" if key else str(name))
+            for change in differences(saved.get(name), wanted.get(name), f"{key}.{name}" if key else str(name))
         ]
     if wanted in (saved, "auto"):
         return []
-    return [f"{key}: {saved!r} -> {wanted!r}"]
+    return [(key, f"{key}: {saved!r} -> {wanted!r}")]
 
 
 def _saved(job: Job) -> dict[str, Any]:

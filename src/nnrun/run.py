@@ -10,7 +10,8 @@ from nnrun.artifacts import export_all
 from nnrun.compose import Composed
 from nnrun.core.seams import ExportContext, Logger
 from nnrun.core.verify import Standard
-from nnrun.errors import ArtifactError, calling
+from nnrun.errors import ArtifactError
+from nnrun.faults import calling
 from nnrun.files import write_json
 from nnrun.loading import Measured, Trained, load_trained, measure
 from nnrun.opened import head, open_data
@@ -18,7 +19,7 @@ from nnrun.prepare import Job, prepare
 from nnrun.problems.classification import Classification
 from nnrun.report.console import Console
 from nnrun.report.summary import Summary, show
-from nnrun.resuming import check_config, check_data, finished_summary
+from nnrun.resuming import check_config, check_data, finished_summary, going_on
 from nnrun.session import Session, open_session
 from nnrun.training import Training, train
 
@@ -35,13 +36,15 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
         check_config(job)
         if done := finished_summary(job, console):
             return done
-    with open_session(job, words, directory, console) as session:
+    with open_session(job, words, directory, console, going_on(job)) as session:
         data = open_data(job.settings.data, trains=job.trains)
         problem = Classification(job.loss(), data.class_names)
         if job.resume:
-            check_data(job, data, console)
+            check_data(job, data, session)
         training = train(job, data, problem, session) if job.trains else None
         trained = load_trained(job, data, session.out.path)
+        for note in trained.notes:
+            console.note(note)
         measured = measure(job, trained, data, problem, session.stop.poll)
         summary = summarize(job, session, trained, measured, training)
         # On the CPU, in fp32 and in the plain layout: an artifact is proven against what anyone can run.
@@ -59,7 +62,7 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
 
 def summarize(job: Job, session: Session, trained: Trained, measured: Measured, training: Training | None) -> Summary:
     """Return what the run reached; for a training, the test's row of metrics is added to metrics.jsonl too."""
-    at = trained.payload["training"]["progress"]
+    at = trained.progress or {"step": None, "epoch": None, "best": None}
     train = {"steps": at["step"], "epochs": at["epoch"], "samples_per_second": None, "seconds": None}
     if training is not None:
         progress, clock = training.state.progress, training.state.clock
@@ -69,6 +72,9 @@ def summarize(job: Job, session: Session, trained: Trained, measured: Measured, 
             "epochs": progress.epoch,
             "samples_per_second": speed,
             "seconds": clock.seconds,
+            "checkpoint_seconds": clock.saving_seconds,
+            "checkpoint_fraction": clock.saving_seconds / clock.fit_seconds if clock.fit_seconds else None,
+            "skipped_updates": training.state.watch.num_skipped,
             "stop_reason": progress.stop_reason,
         }
         values = {name.removeprefix("test/"): v for name, v in measured.metrics.items() if name.startswith("test/")}

@@ -111,16 +111,17 @@ class RunDir:
         """Add to the status without writing it: the next change takes it along."""
         self._status |= values
 
-    def start(self, task: str) -> None:
-        """Say that the run is under way."""
+    def start(self, task: str, resumed: Mapping[str, Any] | None = None) -> None:
+        """Say that the run is under way; `resumed` is from where, and with which changes, it goes on."""
         self._status = self.earlier_status()
+        earlier = self._status.get("resumed") or []
         self.set_status(
             task=task,
             state="running",
             pid=os.getpid(),
             host=socket.gethostname(),
             started=self._status.get("started") or now(),
-            resumed=now() if self._status else None,
+            resumed=[*earlier, {"at": now(), **resumed}] if resumed else earlier,
             ended=None,
             exit_code=None,
             reason=None,
@@ -142,6 +143,16 @@ class RunDir:
         """Append a row to metrics.jsonl."""
         with saving(self._rows), self._rows.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
+
+    def sync_rows(self) -> None:
+        """Bring the rows to the disk, before a checkpoint that counts them."""
+        if self._rows.is_file():
+            with saving(self._rows), self._rows.open("rb") as file:
+                os.fsync(file.fileno())
+
+    def count_rows(self) -> int:
+        """Return how many whole rows metrics.jsonl has."""
+        return self._rows.read_bytes().count(b"\n") if self._rows.is_file() else 0
 
     def cut_rows(self, num_rows: int) -> None:
         """Drop the rows that were written after the checkpoint that a run goes on from."""

@@ -25,6 +25,10 @@ def merge_saved(
     """
     config = OmegaConf.create(dict(saved))
     assert isinstance(config, DictConfig)
+    root = OmegaConf.select(config, "data.root")
+    if root is not None and OmegaConf.select(config, "data.dataset.root") == root:
+        # Saved as a value; on another machine data.root= says where the data lies.
+        config.data.dataset.root = "${data.root}"
     for key in fresh:
         is_named = key in named_groups and (key in NAMED_SECTIONS or _target(fresh, key) != _target(config, key))
         if is_named or key not in config or key in INVOCATION_KEYS:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nnrun import rundir
-from nnrun.errors import BUG, DivergedError, InterruptedRun
+from nnrun.errors import BUG, DivergedError, InterruptedRun, NnrunError
+from nnrun.faults import of_the_machine
 from nnrun.files import locked, write_json
 from nnrun.manifest import FOLDER_NAME, MANIFEST_NAME
 from nnrun.prepare import Job
@@ -34,15 +36,18 @@ class Session:
 
 
 @contextmanager
-def open_session(job: Job, words: Sequence[str], directory: Path | None, console: Console) -> Iterator[Session]:
+def open_session(
+    job: Job, words: Sequence[str], directory: Path | None, console: Console, resumed: Mapping[str, Any] | None = None
+) -> Iterator[Session]:
     """Yield the session of a job; its directory is locked, described and logged to, and its status says how it ended.
 
-    The directory is the one resumed, the one that a sweep made, or a new one. `words` are what was typed.
+    The directory is the one resumed, the one that a sweep made, or a new one. `words` are what was typed, `resumed`
+    from where, and with which changes, a run goes on.
     """
     path = job.resume or directory or rundir.create(job.composed.run_dir, job.name)
     with stop_request() as stop, locked(path) as stale:
         out = RunDir(path)
-        out.start(job.task)
+        out.start(job.task, resumed)
         console.log_to(path / "run.log")
         try:
             if stale:
@@ -58,11 +63,14 @@ def open_session(job: Job, words: Sequence[str], directory: Path | None, console
                 console.note(note)
             yield Session(out, console, stop)
         except BaseException as error:
+            cause = error
             if isinstance(error, InterruptedRun) and not error.messages:
                 error = InterruptedRun(error.exit_code - 128, _how_to_go_on(job, path))
+            elif not isinstance(error, NnrunError | InterruptedRun):
+                error = of_the_machine(error) or error
             reason = hide(str(error) or type(error).__name__, job.composed.resolved())
             out.end(_state_of(error), getattr(error, "exit_code", BUG), reason)
-            raise error
+            raise error from (cause if cause is not error else cause.__cause__)
         else:
             out.end("finished", 0, None)
         finally:

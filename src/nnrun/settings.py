@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar, get_type_hints
 
 Task = Literal["auto", "train", "evaluate"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Nonfinite = Literal["stop", "skip"]
 Residency = Literal["auto", "device", "memory", "stream"]
 # A value that a machine may decide: it is saved as what it became.
 Switch = Literal["auto"] | bool
@@ -48,6 +49,8 @@ class TrainerSettings:
     accumulate: int
     grad_clip_norm: float | None
     ema_decay: float | None
+    nonfinite: Nonfinite
+    max_nonfinite: int
     compile: Switch
     cuda_graph: Switch
     channels_last: Switch

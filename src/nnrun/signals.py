@@ -1,4 +1,7 @@
-"""SIGINT and SIGTERM: finish the step, save, say how to go on. A second SIGINT ends the process at once."""
+"""Signals that stop a run: finish the step, save, say how to go on. A second SIGINT ends the process at once.
+
+SIGTERM, a closed terminal, and the signals by which SLURM warns a job (`sbatch --signal=USR1@120`) are taken alike.
+"""
 
 from __future__ import annotations
 
@@ -35,20 +38,26 @@ class StopRequest:
     def receive(self, number: int, _frame: FrameType | None) -> None:
         """Take a signal. The last checkpoint is whole whenever the second one comes: files appear by rename."""
         is_second = self._number is not None and number == signal.SIGINT
-        self._number = number
+        self._number = signal.SIGINT if number == signal.SIGINT else signal.SIGTERM
         if is_second or not self._is_deferred:
-            raise InterruptedRun(number)
+            raise InterruptedRun(self._number)
+
+
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 @contextmanager
 def stop_request() -> Iterator[StopRequest]:
-    """Listen to SIGINT and SIGTERM in the block. Outside the main thread, where none arrive, nothing is changed."""
+    """Listen to the signals in the block; one that is ignored, as under nohup, stays so.
+
+    Outside the main thread, where none arrive, nothing is changed.
+    """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    earlier = {number: signal.signal(number, request.receive) for number in numbers}
+    heard = [number for number in STOPPING if signal.getsignal(number) != signal.SIG_IGN]
+    earlier = {number: signal.signal(number, request.receive) for number in heard}
     try:
         yield request
     finally:

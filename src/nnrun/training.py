@@ -21,19 +21,22 @@ from nnrun.callbacks.metrics import MetricRows
 from nnrun.callbacks.progress import TrainingProgress
 from nnrun.core.batches import Layout, choose_residency, make_batches
 from nnrun.core.checkpoint import CheckpointFolder, load_payload, load_weights
+from nnrun.core.finite import SkippingWatch
 from nnrun.core.loop import Plan, Work, fit
 from nnrun.core.precision import Precision, choose_channels_last, has_fused_kernel
 from nnrun.core.randomness import seed_weights
 from nnrun.core.seams import Batches, Logger, Problem
 from nnrun.core.state import Ema, TrainState
-from nnrun.errors import InterruptedRun, ResourceError, calling
+from nnrun.errors import ArtifactError, DivergedError, InterruptedRun, ResourceError
+from nnrun.faults import calling, lacks_memory
 from nnrun.opened import Opened
 from nnrun.prepare import Job
 from nnrun.report.console import Console
 from nnrun.saved import INVOCATION_KEYS
 from nnrun.secrets import redact
 from nnrun.session import Session
-from nnrun.settings import TrainerSettings
+from nnrun.settings import RunSettings, TrainerSettings
+from nnrun.weights import match, read_weights
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,8 @@ def make_training(job: Job, data: Opened, problem: Problem) -> Training:
         seed=settings.seed,
         sums=problem.train_metric.init(job.device),
     )
+    if trainer.nonfinite == "skip":
+        state.watch = SkippingWatch(job.device, trainer.max_nonfinite)
     loggers = [
         build(section, f"logger.{name}", Logger)  # type: ignore[type-abstract]
         for name, section in settings.logger.items()
@@ -155,9 +160,9 @@ def train(job: Job, data: Opened, problem: Problem, session: Session) -> Trainin
     progress = TrainingProgress(console, plan, _samples_per_step(job), rows, bar=_wants_bar(trainer, console))
     patience = (stopping.patience, stopping.min_delta) if stopping else (None, 0.0)
     folder = CheckpointFolder(out.path, trainer.keep_last)
-    saving = Checkpointing(folder, trainer.checkpoint_every_steps, payload)
+    saving = Checkpointing(folder, trainer.checkpoint_every_steps, payload, out.sync_rows)
     state.callbacks = [rows, EarlyStopping(job.monitor, job.mode, *patience), progress, FirstStep(out), saving]
-    start_from(job, state)
+    start_from(job, state, console)
     if folder.manifest.best is None:
         # The best weights so far were damaged: there is nothing that a later epoch would have to be better than.
         state.progress.best = None
@@ -166,7 +171,8 @@ def train(job: Job, data: Opened, problem: Problem, session: Session) -> Trainin
             logger.start(out.path, redact(training.tree))
     with stop.deferred():
         try:
-            fit(state, Work(problem, training.train, training.valid, stop.poll), plan)
+            with state.clock.fitting():
+                fit(state, Work(problem, training.train, training.valid, stop.poll), plan)
         except InterruptedRun as interruption:
             saving.save(state, is_best=False)
             at = state.progress
@@ -175,8 +181,12 @@ def train(job: Job, data: Opened, problem: Problem, session: Session) -> Trainin
                 interruption.exit_code - 128,
                 f"stopped at {place}; all is saved; go on with: nnrun {shlex.quote(f'resume={out.path}')}{job.trust}",
             ) from None
-        except torch.OutOfMemoryError as error:
-            raise ResourceError(out_of_memory(job)) from error
+        except DivergedError as error:
+            raise DivergedError(*error.messages, f"the last good checkpoint is {folder.last}") from error
+        except Exception as error:
+            if lacks_memory(error):
+                raise ResourceError(out_of_memory(job.settings, str(job.device))) from error
+            raise
         finally:
             progress.close()
     if state.progress.stop_reason:
@@ -184,16 +194,26 @@ def train(job: Job, data: Opened, problem: Problem, session: Session) -> Trainin
     return training
 
 
-def start_from(job: Job, state: TrainState) -> None:
+def start_from(job: Job, state: TrainState, console: Console) -> None:
     """Take up the checkpoint that is resumed, or the weights that the run starts from."""
     if job.resume is not None:
         assert job.composed.checkpoint is not None
-        payload = load_payload(job.composed.checkpoint.path)
-        state.load_state_dict(payload["model"], payload["training"])
+        path = job.composed.checkpoint.path
+        payload = load_payload(path)
+        try:
+            state.load_state_dict(payload["model"], payload["training"])
+        except Exception as error:
+            # Of the right hash and of the wrong content: not written by a run of this config.
+            raise ArtifactError(f"{path} does not fit this run: {type(error).__name__}: {error}") from error
     elif job.settings.init_from is not None:
         assert job.composed.checkpoint is not None
         path = job.composed.checkpoint.path
-        weights = load_payload(path)["model"]
+        if job.composed.weights_alone:
+            weights, notes = match(read_weights(path), state.network, path)
+            for note in notes:
+                console.note(note)
+        else:
+            weights = load_payload(path)["model"]
         load_weights(state.network, weights, path)
         if state.ema:
             load_weights(state.ema.network, weights, path)
@@ -211,13 +231,17 @@ def saved_config(tree: Mapping[str, Any]) -> dict[str, Any]:
     return redact({key: value for key, value in saved.items() if key not in INVOCATION_KEYS})
 
 
-def out_of_memory(job: Job) -> str:
-    """Return what to do when the device's memory did not suffice."""
-    batch_size, accumulate = job.settings.data.batch_size, job.settings.trainer.accumulate
+def out_of_memory(settings: RunSettings, device: str) -> str:
+    """Return what to do when the device's memory did not suffice: the largest smaller batch that divides this one."""
+    batch_size, accumulate = settings.data.batch_size, settings.trainer.accumulate
+    what = f"out of memory on {device} with data.batch_size={batch_size}; the last checkpoint is whole"
+    if batch_size == 1:
+        return f"{what}; the network itself is too large for this device: choose a smaller one"
+    parts = next(parts for parts in range(2, batch_size + 1) if batch_size % parts == 0)
+    smaller = f"data.batch_size={batch_size // parts}"
     return (
-        f"out of memory on {job.device} with data.batch_size={batch_size}; "
-        f"try data.batch_size={max(batch_size // 2, 1)} trainer.accumulate={accumulate * 2}, with the same update"
-        "; the last checkpoint is whole"
+        f"{what}; try {smaller} trainer.accumulate={accumulate * parts}, which makes the same update (for a network "
+        f"without dropout and BatchNorm), or {smaller} alone"
     )
 
 

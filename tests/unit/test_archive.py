@@ -310,8 +310,15 @@ def test_somebodys_code_is_refused_by_its_kind(tmp_path, write, suffix, kind):
         peek(path)
 
 
+@pytest.mark.parametrize("protocol", [2, 5])
+def test_a_bare_pickle_is_refused_as_what_it_is(path, protocol):
+    path.write_bytes(pickle.dumps(GOOD["config"], protocol=protocol))
+    with pytest.raises(ArtifactError, match=r"x.ckpt is a bare pickle.*could run a stranger's code"):
+        peek(path)
+
+
 @pytest.mark.parametrize(
-    "content", [b"", b"not a zip", pickle.dumps(GOOD["config"]), b"PK\x05\x06" + bytes(18), bytes(1000)]
+    "content", [b"", b"not a zip", b"PK\x05\x06" + bytes(18), bytes(1000), pickle.dumps(GOOD["config"], protocol=0)]
 )
 def test_what_is_no_torch_file_is_refused(path, content):
     path.write_bytes(content)

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from nnrun.core.seams import Callback, Logger, Metric
 from nnrun.core.state import TrainState
-from nnrun.errors import calling
+from nnrun.faults import calling
 
 
 class RowFile(Protocol):

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from nnrun.core.randomness import generator, permutation
 from nnrun.core.seams import Batch, Batches, Preprocessing, Split, Tree
-from nnrun.errors import calling
+from nnrun.faults import calling
 
 
 @dataclass(frozen=True)

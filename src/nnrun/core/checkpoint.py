@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -10,35 +11,80 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
-from nnrun.errors import ArtifactError
-from nnrun.files import DurableFile, saving, sweep_temporaries, sync_folder
+from nnrun.errors import ArtifactError, ResourceError
+from nnrun.files import DurableFile, free_bytes, saving, sweep_temporaries, sync_folder
 from nnrun.manifest import FOLDER_NAME, MANIFEST_NAME, SCHEMA, Entry, Manifest, is_whole, read_manifest
+
+DAMAGED_SUFFIX = ".damaged"
+_NAME = re.compile(r"step-\d{8,}-[0-9a-f]{8}\.ckpt")
 
 
 class CheckpointFolder:
     """The `checkpoints` folder of one run, whose lock this process holds. The manifest is the commit point.
 
     A checkpoint appears under a name that states its step and its sha256; then the manifest names it; only then are
-    old ones removed, and never the best or the `keep_last` newest.
+    old ones removed, and never the best or the `keep_last` newest. What an earlier process left behind is removed when
+    the folder is opened: temporary files, and checkpoints that no manifest came to name. Damaged ones are set aside.
     """
 
     def __init__(self, run: Path, keep_last: int) -> None:
         self.path = run / FOLDER_NAME
         with saving(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            sweep_temporaries(self.path)
         self._keep_last = keep_last
         has_manifest = (self.path / MANIFEST_NAME).is_file()
         manifest = read_manifest(self.path) if has_manifest else Manifest()
-        # A damaged file that a resume fell back from must not count as one of the newest, and push out a whole one.
-        whole = tuple(row for row in manifest.files if is_whole(self.path, row))
+        with saving(self.path):
+            self._sweep({row.name for row in manifest.files} if has_manifest else None)
+            # A damaged file that a resume fell back from must not count as one of the newest, and push out a whole one.
+            whole = tuple(row for row in manifest.files if self._is_whole(row))
         names = {row.name for row in whole}
         self.manifest = Manifest(whole, *(name if name in names else None for name in (manifest.best, manifest.last)))
 
+    def _sweep(self, named: set[str] | None) -> None:
+        """Remove what an interrupted save left behind. Without a manifest, a checkpoint may be all that there is."""
+        sweep_temporaries(self.path)
+        if named is None:
+            return
+        for path in self.path.glob("step-*.ckpt"):
+            if path.name not in named and _NAME.fullmatch(path.name):
+                path.unlink(missing_ok=True)
+
+    def _is_whole(self, row: Entry) -> bool:
+        """Return whether a file is as it was saved; one that is not gets another name, for people to look at."""
+        path = self.path / row.name
+        if is_whole(self.path, row):
+            return True
+        if path.is_file():
+            path.rename(path.with_name(path.name + DAMAGED_SUFFIX))
+        return False
+
+    def check_room(self) -> None:
+        """Raise ResourceError where the disk has no room for as many checkpoints as are kept, each as large as one.
+
+        That is the least: an optimizer's state comes to the weights with its first step.
+        """
+        num_bytes = self.manifest.files[-1].bytes
+        missing = self._keep_last + 2 - len(self.manifest.files)
+        free = free_bytes(self.path)
+        if free is not None and free < missing * num_bytes:
+            raise ResourceError(
+                f"{self.path} has room for {free:,} bytes, and the run needs at least {missing * num_bytes:,} more: "
+                f"{missing} checkpoints of {num_bytes:,}; free some space, then go on with resume=, or choose another "
+                "folder with hydra.run.dir="
+            )
+
+    @property
+    def last(self) -> Path | None:
+        """The newest checkpoint's path."""
+        return self.path / self.manifest.last if self.manifest.last else None
+
     def save(self, payload: dict[str, Any], step: int, *, is_best: bool) -> Path:
         """Write a checkpoint and commit it; raise ResourceError where the disk refuses, with the old ones untouched."""
-        with saving(self.path / f"step-{step:08d}"):
+        num_bytes = sum(leaf.nbytes for leaf in tree_leaves(payload) if isinstance(leaf, Tensor))
+        with saving(self.path / f"step-{step:08d}", num_bytes):
             with DurableFile(self.path) as file:
                 torch.save(canonical({"schema": SCHEMA, **payload}), file)  # type: ignore[arg-type]
                 entry = Entry(f"step-{step:08d}-{file.sha256[:8]}.ckpt", file.sha256, file.num_bytes, step)
@@ -89,7 +135,10 @@ def load_payload(path: Path) -> dict[str, Any]:
 def load_weights(network: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
     """Load weights strictly; raise ArtifactError naming the first mismatches, or a weight that is not a number."""
     wanted = network.state_dict()
-    problems = [f"{name} is missing" for name in wanted if name not in weights]
+    problems = []
+    if wanted and weights.keys().isdisjoint(wanted):
+        problems.append(f"not one of its names is the network's: it has {', '.join(list(weights)[:3])}")
+    problems += [f"{name} is missing" for name in wanted if name not in weights]
     problems += [f"{name} is not in this network" for name in weights if name not in wanted]
     problems += [
         f"{name} is {tuple(weights[name].shape)}, and the network wants {tuple(tensor.shape)}"

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from nnrun.core.seams import Batches, Problem, Sums
-from nnrun.errors import calling
+from nnrun.errors import ResourceError
+from nnrun.faults import calling, lacks_memory
 
 
 @torch.inference_mode()
@@ -33,6 +34,13 @@ def evaluate(
             with calling("model"):
                 outputs = network(batch.inputs)
             problem.eval_metric.update(sums, outputs, problem.losses(outputs, batch.targets), batch)
+    except Exception as error:
+        if lacks_memory(error):
+            raise ResourceError(
+                f"out of memory on {device} with data.eval_batch_size={batches.batch_size}; what was saved is whole: "
+                f"try data.eval_batch_size={max(batches.batch_size // 2, 1)}"
+            ) from error
+        raise
     finally:
         network.train(was_training)
     return sums

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from nnrun.core.evaluate import evaluate
+from nnrun.core.finite import Place, step_if
 from nnrun.core.randomness import seed_step
 from nnrun.core.seams import Batch, Batches, Problem
 from nnrun.core.state import TrainState
-from nnrun.errors import calling
+from nnrun.faults import calling
 
 
 @dataclass(frozen=True)
@@ -69,22 +70,22 @@ def train_epoch(state: TrainState, work: Work, plan: Plan) -> None:
             for index in range(first, last):
                 seed_step(state.device, state.seed, at.epoch, index)
                 losses.append(backward(state, work.problem, next(batches), num_samples))
-            state.watch.see(losses[0] if len(losses) == 1 else torch.stack(losses).sum())
-            update(state, plan)
+            update(state, plan, losses[0] if len(losses) == 1 else torch.stack(losses).sum())
             at.batch = last
             state.clock.num_samples += num_samples
             if at.step % plan.log_every_steps == 0:
-                state.watch.check(at.step, at.epoch + 1)
+                state.watch.check()
             for callback in state.callbacks:
                 callback.on_step_end(state)
             work.poll()
         if state.device.type == "cuda":
             torch.cuda.synchronize(state.device)  # waits for the device: the clock must not stop before it
-    state.watch.check(at.step, at.epoch + 1)
+    state.watch.check()
 
 
 def backward(state: TrainState, problem: Problem, batch: Batch, num_samples: int) -> Tensor:
     """Add the gradients of one batch; `num_samples` is the update's, over all the batches that it accumulates."""
+    kept = state.watch.keep(state.network)
     with calling("model"), state.precision.autocast(state.device):
         outputs = state.network(batch.inputs)
     if isinstance(outputs, Tensor):
@@ -93,31 +94,38 @@ def backward(state: TrainState, problem: Problem, batch: Batch, num_samples: int
     loss = (losses * batch.weight).sum() / num_samples
     with calling("model"):
         (state.scaler.scale(loss) if state.scaler else loss).backward()
+    batch = state.watch.settle(state.network, kept, loss.detach(), batch)
     problem.train_metric.update(state.sums, outputs.detach(), losses.detach(), batch)
     return loss.detach()
 
 
-def update(state: TrainState, plan: Plan) -> None:
-    """Make one optimizer update from the gradients, and forget them."""
+def update(state: TrainState, plan: Plan, loss: Tensor) -> None:
+    """Make one optimizer update from the gradients, and forget them; a bad one may be left out (finite.py)."""
     if plan.grad_clip_norm is not None:
         if state.scaler:
             state.scaler.unscale_(state.optimizer)
         nn.utils.clip_grad_norm_(state.network.parameters(), plan.grad_clip_norm)
     for callback in state.callbacks:
         callback.on_gradients_ready(state)
+    # The scaler judges the gradients itself: in fp16 they overflow as a matter of course.
+    at = state.progress
+    place = Place(at.step + 1, at.epoch + 1, at.batch + 1)
+    state.watch.see(loss, None if state.scaler else state.optimizer, place)
     with calling("optimizer"):
         if state.scaler:
             state.scaler.step(state.optimizer)
             state.scaler.update()
+        elif state.watch.good is not None:
+            step_if(state.watch.good, state.optimizer)
         else:
             state.optimizer.step()
     state.optimizer.zero_grad(set_to_none=True)
     if state.ema:
-        state.ema.update(state.network)
+        state.ema.update(state.network, state.watch.good)
     if state.scheduler and getattr(state.scheduler, "interval", "epoch") == "step":
         with calling("scheduler"):
             state.scheduler.step()
-    state.progress.step += 1
+    at.step += 1
 
 
 def finish_epoch(state: TrainState, work: Work, plan: Plan) -> None:

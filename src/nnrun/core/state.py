@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
+from nnrun.core.finite import FiniteWatch
 from nnrun.core.precision import Precision
 from nnrun.core.seams import Callback, Scheduler, Sums
-from nnrun.errors import DivergedError
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,8 @@ class TrainState:
     callbacks: Sequence[Callback] = ()
 
     def __post_init__(self) -> None:
-        self.watch = FiniteWatch(self.device)
+        # Another one where bad updates are left out.
+        self.watch: FiniteWatch = FiniteWatch(self.device)
         self.clock = Clock()
 
     @property
@@ -81,6 +82,7 @@ class TrainState:
             "scheduler": self.scheduler.state_dict() if self.scheduler else None,
             "scaler": self.scaler.state_dict() if self.scaler else None,
             "ema_updates": self.ema.num_updates if self.ema else None,
+            "watch": self.watch.state_dict(),
             "sums": self.sums,
             "callbacks": {type(callback).__name__: callback.state_dict() for callback in self.callbacks},
         }
@@ -96,6 +98,7 @@ class TrainState:
             self.scheduler.load_state_dict(training["scheduler"])
         if self.scaler:
             self.scaler.load_state_dict(training["scaler"])
+        self.watch.load_state_dict(training["watch"])
         for name, total in self.sums.items():
             total.copy_(training["sums"][name])
         best = training["progress"]["best"]
@@ -118,56 +121,35 @@ class Ema:
         self._averages: list[Tensor] = list(self.network.parameters())
 
     @torch.no_grad()
-    def update(self, network: nn.Module) -> None:
-        """Move the average towards the weights of `network`."""
+    def update(self, network: nn.Module, good: Tensor | None = None) -> None:
+        """Move the average towards the weights of `network`; not, where `good` is a false bool on the device."""
         self.num_updates += 1
-        decay = min(self._decay, (1 + self.num_updates) / (10 + self.num_updates))
+        share = 1 - min(self._decay, (1 + self.num_updates) / (10 + self.num_updates))
         weights: list[Tensor] = list(network.parameters())
-        torch._foreach_lerp_(self._averages, weights, 1 - decay)
+        if good is None:
+            torch._foreach_lerp_(self._averages, weights, share)
+        else:
+            torch._foreach_lerp_(self._averages, weights, [share * good] * len(weights))
         for average, buffer in zip(self.network.buffers(), network.buffers(), strict=True):
             average.copy_(buffer)
 
 
-class FiniteWatch:
-    """Notice a loss that is NaN or infinite without waiting for the device each step."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._alive = torch.ones((), dtype=torch.bool, device=device)
-        self._good_steps = torch.zeros((), dtype=torch.int64, device=device)
-        self._num_seen = 0
-
-    def see(self, loss: Tensor) -> None:
-        """Take the loss of one step, a scalar on the device."""
-        self._alive.logical_and_(torch.isfinite(loss))
-        self._good_steps.add_(self._alive)
-        self._num_seen += 1
-
-    def check(self, step: int, epoch: int) -> None:
-        """Raise DivergedError naming the first bad step up to `step`. Waits for the device."""
-        if not self._alive.item():
-            first = step - self._num_seen + int(self._good_steps.item()) + 1
-            raise DivergedError(
-                f"the loss became NaN or infinite at step {first:,}, in epoch {epoch}; "
-                "try a lower optimizer.lr, trainer.grad_clip_norm=1.0, or trainer.precision=fp32"
-            )
-        self._good_steps.zero_()
-        self._num_seen = 0
-
-
 class Clock:
-    """The seconds that training steps took in this process, and the samples that they took in.
+    """The seconds that training took in this process: its steps, its saving, and all of it; and the samples trained on.
 
-    It runs during epochs, and is paused while something else is done in them.
+    `seconds` are those of the steps alone: saving in the midst of an epoch is left out.
     """
 
     def __init__(self) -> None:
         self.seconds = 0.0
+        self.saving_seconds = 0.0
+        self.fit_seconds = 0.0
         self.num_samples = 0
         self._since: float | None = None
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Count the time of the block."""
+        """Count the time of the block as that of steps."""
         self._since = time.perf_counter()
         try:
             yield
@@ -176,11 +158,22 @@ class Clock:
             self._since = None
 
     @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Leave the time of the block out."""
+    def saving(self) -> Iterator[None]:
+        """Count the time of the block as that of saving, and not as that of steps."""
         start = time.perf_counter()
         try:
             yield
         finally:
+            spent = time.perf_counter() - start
+            self.saving_seconds += spent
             if self._since is not None:
-                self._since += time.perf_counter() - start
+                self._since += spent
+
+    @contextmanager
+    def fitting(self) -> Iterator[None]:
+        """Count the time of the block as that of the whole training, validation and saving included."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.fit_seconds += time.perf_counter() - start

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from nnrun.core.seams import Batch, Metric, Sums
-from nnrun.errors import ConfigError, calling
+from nnrun.errors import ConfigError
+from nnrun.faults import calling
 
 
 class Classification:

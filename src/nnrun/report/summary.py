@@ -71,6 +71,10 @@ def show(summary: Summary, console: Console, trust: str) -> None:
             f"{train['steps']:,} steps, {train['epochs']} epochs, {train['seconds']:.1f} s, "
             f"{train['samples_per_second']:,.0f} samples/s",
         )
+        share = train["checkpoint_fraction"]
+        table.add_row("checkpoints", f"{train['checkpoint_seconds']:.1f} s, {share:.1%} of the training")
+    if skipped := summary.train.get("skipped_updates"):
+        table.add_row("left out", f"{skipped:,} updates whose loss or gradients were NaN or infinite", style="red")
     for name, artifact in summary.artifacts.items():
         size = artifact["size_bytes"]
         table.add_row(name, f"{artifact['path']}, {size / 1e6:.2f} MB" if size else "not exported")

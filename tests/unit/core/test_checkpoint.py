@@ -154,7 +154,7 @@ def test_a_full_disk_leaves_the_old_checkpoints_and_no_temporary(folder, monkeyp
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(nnrun.files.os, "fsync", full)
-    with pytest.raises(ResourceError, match=r"step-00000002: the disk is full; free some space, .* resume="):
+    with pytest.raises(ResourceError, match=r"step-00000002 \(32 bytes\): the disk is full; .* resume= \([\d,]+ bytes are free\)"):
         folder.save(payload(2), 2, is_best=True)
     monkeypatch.undo()
     assert names(folder) == {old.name, "manifest.json"}

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from nnrun.core.finite import SkippingWatch
 from nnrun.core.loop import finish_epoch, finished, fit, train_epoch
 from nnrun.core.seams import Callback
 
@@ -217,10 +218,16 @@ READS = ("item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__", "
 @pytest.mark.parametrize(
     "options", [{}, {"accumulate": 2, "grad_clip_norm": 0.1, "ema_decay": 0.9}, {"precision": "bf16"}]
 )
-def test_no_step_between_two_logs_reads_a_tensor_on_the_host(small, monkeypatch, options):
+@pytest.mark.parametrize("skips", [False, True])
+def test_no_step_between_two_logs_reads_a_tensor_on_the_host(small, monkeypatch, options, skips):
     """Negative control: at a log, and at the end of the epoch, the watch does read."""
     training = small(num_samples=80, log_every_steps=6 if not options.get("accumulate") else 3, **options)
     training.state.optimizer = torch.optim.Adam(training.network.parameters(), fused=True)
+    if skips:  # from its second step on: before that a fused optimizer has no state to leave alone
+        training.state.watch = SkippingWatch(training.state.device, 3)
+        for parameter in training.network.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        training.state.optimizer.step()
     reads: list[tuple[int, str]] = []
     for name in READS:
         original = getattr(torch.Tensor, name)

@@ -8,8 +8,7 @@ from torch import nn
 
 import nnrun.core.state
 from nnrun.core.loop import fit
-from nnrun.core.state import Clock, Ema, FiniteWatch
-from nnrun.errors import DivergedError
+from nnrun.core.state import Clock, Ema
 
 CPU = torch.device("cpu")
 
@@ -42,45 +41,6 @@ def test_the_average_copies_buffers_and_wants_no_gradients():
     assert all(parameter.requires_grad for parameter in network.parameters())
 
 
-@pytest.mark.parametrize(("bad", "checked_at", "named"), [(3, 5, 3), (5, 5, 5), (1, 5, 1)])
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_the_watch_names_the_first_bad_step(bad, checked_at, named, value):
-    watch = FiniteWatch(CPU)
-    for step in range(1, 6):
-        watch.see(torch.tensor(value if step >= bad else 1.0))
-    with pytest.raises(DivergedError, match=f"at step {named}, in epoch 2;"):
-        watch.check(checked_at, epoch=2)
-
-
-def test_the_watch_counts_on_after_a_check_that_found_nothing():
-    watch = FiniteWatch(CPU)
-    for _ in range(4):
-        watch.see(torch.tensor(1.0))
-    watch.check(4, epoch=1)
-    for loss in (1.0, float("nan"), 1.0):
-        watch.see(torch.tensor(loss))
-    with pytest.raises(DivergedError, match="at step 6,"):
-        watch.check(7, epoch=1)
-
-
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_training_names_the_update_whose_loss_was_not_finite(small, accumulate):
-    """Updates are counted, not batches: of the third epoch's first update, 5 batches an epoch, the number differs."""
-    training = small(num_samples=40, epochs=3, accumulate=accumulate)
-    updates_an_epoch = 5 if accumulate == 1 else 3
-    calls = 0
-    plain_losses = training.problem.loss
-
-    def losses(outputs, targets):
-        nonlocal calls
-        calls += 1
-        return plain_losses(outputs, targets) * (float("nan") if calls == 11 else 1.0)
-
-    training.problem.loss = losses
-    with pytest.raises(DivergedError, match=f"at step {2 * updates_an_epoch + 1}, in epoch 3;"):
-        fit(training.state, training.work, training.plan)
-
-
 class FakeTime:
     def __init__(self) -> None:
         self.now = 100.0
@@ -89,21 +49,21 @@ class FakeTime:
         return self.now
 
 
-def test_the_clock_leaves_pauses_out(monkeypatch):
+def test_the_clock_leaves_saving_out_and_counts_it(monkeypatch):
     time = FakeTime()
     monkeypatch.setattr(nnrun.core.state, "time", time)
     clock = Clock()
     with clock.running():
         time.now += 2
-        with clock.paused():
+        with clock.saving():
             time.now += 50
         time.now += 1
     time.now += 1000
-    with clock.paused():
+    with clock.saving():
         time.now += 5
     with clock.running():
         time.now += 4
-    assert clock.seconds == 7
+    assert (clock.seconds, clock.saving_seconds) == (7, 55)
 
 
 def test_the_clock_counts_what_ran_before_an_error(monkeypatch):
@@ -112,7 +72,7 @@ def test_the_clock_counts_what_ran_before_an_error(monkeypatch):
     clock = Clock()
     with pytest.raises(KeyError), clock.running():
         time.now += 3
-        with clock.paused():
+        with clock.saving():
             time.now += 10
             raise KeyError
     assert clock.seconds == 3

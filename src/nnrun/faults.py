@@ -1,0 +1,99 @@
+"""What an exception that is none of ours means to a user: the machine's fault, or that of a plug-in. Needs no torch."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from nnrun.errors import ConfigError, NnrunError, ResourceError
+
+# nnrun's own folder, and Python's.
+_LIBRARIES = tuple(str(Path(file).parent) + os.sep for file in (__file__, os.__file__))
+
+# What the operating system's error numbers mean, and what to do.
+_REASONS = {
+    errno.ENOSPC: "the disk is full; free some space, then go on with resume=",
+    errno.EDQUOT: "the disk quota is used up; free some space, then go on with resume=",
+    errno.EFBIG: "the limit on the size of a file is reached; raise it with ulimit -f, then go on with resume=",
+    errno.EROFS: "the file system is read-only; choose another folder with hydra.run.dir=",
+    errno.EACCES: "permission denied; choose another folder with hydra.run.dir=",
+    errno.EPERM: "permission denied; choose another folder with hydra.run.dir=",
+    errno.ENOTDIR: "a file is in the way of a folder; choose another folder with hydra.run.dir=",
+    errno.EEXIST: "a file is in the way of a folder; choose another folder with hydra.run.dir=",
+    errno.EMFILE: "too many open files; raise the limit with ulimit -n",
+    errno.ENFILE: "the system has too many open files; close some programs",
+    errno.EIO: "the disk reports an input/output error; what was saved before is untouched",
+}
+# Those that say something of the machine, wherever they come up.
+_OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.EIO)
+
+
+def explain(error: OSError) -> str:
+    """Return what an error of the operating system means for a user, and what to do."""
+    return _REASONS.get(error.errno or 0, error.strerror or str(error))
+
+
+def of_the_machine(error: BaseException) -> ResourceError | None:
+    """Return what an exception says of the machine, as an error of ours; None where it says nothing of it."""
+    if lacks_memory(error):
+        return ResourceError("out of memory; what was saved is whole: try a smaller data.batch_size, or close programs")
+    if "DataLoader worker" in str(error):
+        return ResourceError(
+            "a process that reads data ahead was killed, perhaps for want of memory; what was saved is whole: "
+            "try fewer data.num_workers, or data.residency=memory"
+        )
+    if "Too many open files" in str(error):
+        return ResourceError(_REASONS[errno.EMFILE])
+    if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
+        return ResourceError(f"{error.filename or 'a file'}: {explain(error)}")
+    return None
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Return whether an error of Python's or torch's says that memory did not suffice, the host's or the device's."""
+    # Torch's class for it is known by its name: this module needs no torch. On the host it is a bare RuntimeError.
+    is_named = any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__)
+    return is_named or isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+@contextmanager
+def calling(what: str) -> Iterator[None]:
+    """Report what a plug-in, perhaps the user's own code, raises in the block as a ConfigError that says where.
+
+    `what` is its section of the config. Errors of ours and those of the machine pass: they have words of their own.
+    """
+    try:
+        yield
+    except NnrunError:
+        raise
+    except Exception as error:
+        if of_the_machine(error):
+            raise
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()][:2]
+        reason = ": ".join([type(error).__name__, *([" ".join(lines)] if lines else [])])
+        raise ConfigError(f"{what} fails with {reason[:500]}{place_of(error)}") from error
+
+
+def place_of(error: BaseException) -> str:
+    """Return ` (file, line n)` of the innermost code that is neither torch's nor ours, else of the innermost at all."""
+    if isinstance(error, SyntaxError):  # it says itself where
+        return ""
+    frames = list(_frames(error.__traceback__))
+    own = [frame for frame in frames if not _is_library(frame[0])]
+    return " ({}, line {})".format(*(own or frames)[-1]) if frames else ""
+
+
+def _frames(trace: TracebackType | None) -> Iterator[tuple[str, int]]:
+    """Yield the file and the line of each call, the outermost first."""
+    while trace is not None:
+        yield trace.tb_frame.f_code.co_filename, trace.tb_lineno
+        trace = trace.tb_next
+
+
+def _is_library(file: str) -> bool:
+    """Return whether a file is nnrun's, an installed package's such as torch, or Python's own."""
+    return file.startswith((*_LIBRARIES, "<")) or f"{os.sep}site-packages{os.sep}" in file
