@@ -13,6 +13,7 @@ from nnrun.build import build
 from nnrun.core.seams import ExportContext, Exporter
 from nnrun.core.verify import Standard, Verification, verify
 from nnrun.errors import NnrunError
+from nnrun.faults import lacks_package
 from nnrun.files import saving, write_json
 from nnrun.report.console import Console
 
@@ -33,7 +34,10 @@ def export_all(
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
         start = time.perf_counter()
-        path, proof = _export_one(exporter, standard, context, folder)
+        try:
+            path, proof = _export_one(exporter, standard, context, folder)
+        except ModuleNotFoundError as error:
+            raise lacks_package(f"export.{name}", error) from error
         seconds = time.perf_counter() - start
         write_json(folder / "verification.json", proof.to_json())
         rows[name] = {"path": str(path.relative_to(run)), "seconds": round(seconds, 3), **proof.to_json()}
@@ -46,7 +50,7 @@ def _export_one(
     """Return an artifact's path, by which one can see whether it is good, and its proof."""
     try:
         path = exporter.export(standard.network, context, folder)
-    except NnrunError:
+    except (NnrunError, ModuleNotFoundError):
         raise
     except Exception as error:
         # An exporter fails on networks that it cannot express, in as many ways as there are networks.

@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from nnrun.core.seams import DataSource, Exporter, Logger, Preprocessing
 from nnrun.errors import ArtifactError, ConfigError, NnrunError, did_you_mean
-from nnrun.faults import place_of
+from nnrun.faults import lacks_package, place_of
 from nnrun.secrets import hide
 from nnrun.settings import NAMED_SECTIONS
 
@@ -181,6 +181,8 @@ def _import(name: str, target: str) -> Any:
         module = importlib.import_module(module_name) if module_name else None
     except ModuleNotFoundError as error:
         is_target = error.name is not None and (module_name + ".").startswith(error.name + ".")
+        if not is_target and module_name.startswith("nnrun."):
+            raise lacks_package(name, error) from error
         where = f"a module of your own belongs in {Path.cwd()}" if is_target else f"{module_name} imports it"
         raise ConfigError(f"{name}._target_={target} cannot be imported: {error.msg}; {where}") from error
     except Exception as error:

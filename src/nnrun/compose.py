@@ -21,7 +21,7 @@ from nnrun.groups import compose_groups, option_references, unknown_options
 from nnrun.manifest import Located, locate
 from nnrun.overrides import HYDRA_KEYS, Typed, ambiguous, parse_all
 from nnrun.resolve import PLACEHOLDERS, explain_unresolvable, resolve
-from nnrun.saved import merge_saved, own_targets, saved_references
+from nnrun.saved import fault, merge_saved, own_targets, saved_references
 from nnrun.secrets import left_out
 from nnrun.settings import OPTIONAL_SECTIONS
 
@@ -42,6 +42,8 @@ class Composed:
     weights_alone: bool
     own_targets: frozenset[str]
     run_dir: Path | None
+    # The checkpoint that the config came out of, if it did.
+    saved_in: Path | None
 
     def resolved(self, in_shape: Sequence[int] | None = None, num_classes: int | None = None) -> dict[str, Any]:
         """Return the config as plain values, with what the data turned out to be filled in.
@@ -78,7 +80,7 @@ def compose(words: Sequence[str], own: Sequence[Path] = ()) -> Composed:
     fresh, choices = compose_groups(known, own)
     references = option_references(choices, own)
     source = _source(values)
-    checkpoint, config, weights_alone, saved = None, fresh, False, None
+    checkpoint, config, weights_alone, saved, saved_in = None, fresh, False, None, None
     if source is not None:
         path = Path(str(source.value)).expanduser()
         if source.key == "resume" and path.is_file():
@@ -91,7 +93,8 @@ def compose(words: Sequence[str], own: Sequence[Path] = ()) -> Composed:
             problems.append(f"{source.value} holds weights alone: name their network with model=, and data= besides")
         if "export" not in {item.key for item in known}:
             config.export = {}
-    if source is not None and source.key != "init_from" and saved is not None:
+    if checkpoint is not None and source is not None and source.key != "init_from" and saved is not None:
+        saved_in = checkpoint.path
         problems += [f"{item.key}= and {source.key}= exclude each other" for item in groups if item.key == "experiment"]
         config = merge_saved(saved, fresh, {item.key for item in known}, keep_export=source.key == "resume")
         references = saved_references(saved) | {
@@ -106,9 +109,11 @@ def compose(words: Sequence[str], own: Sequence[Path] = ()) -> Composed:
     problems += unresolvable.values()
     if config is not fresh:
         problems += [f"{key} is a secret, which no checkpoint holds; give it again" for key in left_out(tree)]
-    problems += [problem for problem in check(tree, references) if problem.split(" ", 1)[0] not in unresolvable]
+    wrong = [problem for problem in check(tree, references) if problem.split(" ", 1)[0] not in unresolvable]
     if problems:
-        raise ConfigError(*dict.fromkeys(problems))
+        raise ConfigError(*dict.fromkeys([*problems, *wrong]))
+    if wrong:
+        raise fault(list(dict.fromkeys(wrong)), saved_in, typed)
     return Composed(
         config,
         tuple(typed),
@@ -116,6 +121,7 @@ def compose(words: Sequence[str], own: Sequence[Path] = ()) -> Composed:
         weights_alone,
         frozenset(own_targets(tree, config is not fresh, {item.key for item in groups}, values)),
         _hydra_dir(typed, "hydra.run.dir"),
+        saved_in,
     )
 
 

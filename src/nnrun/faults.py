@@ -28,6 +28,8 @@ _REASONS = {
     errno.ENFILE: "the system has too many open files; close some programs",
     errno.EIO: "the disk reports an input/output error; what was saved before is untouched",
 }
+# Packages whose modules have another name.
+_DISTRIBUTIONS = {"sklearn": "scikit-learn", "PIL": "pillow", "yaml": "pyyaml"}
 # Those that say something of the machine, wherever they come up.
 _OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.EIO)
 
@@ -35,6 +37,12 @@ _OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.E
 def explain(error: OSError) -> str:
     """Return what an error of the operating system means for a user, and what to do."""
     return _REASONS.get(error.errno or 0, error.strerror or str(error))
+
+
+def lacks_package(what: str, error: ModuleNotFoundError) -> ResourceError:
+    """Return the error for a part of nnrun's whose package is not installed."""
+    package = _DISTRIBUTIONS.get(str(error.name), str(error.name))
+    return ResourceError(f"{what} needs the package {package}, which is not installed: pip install {package}")
 
 
 def of_the_machine(error: BaseException) -> ResourceError | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import hashlib
@@ -37,6 +38,7 @@ class DurableFile:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._sha256 = hashlib.sha256()
+        self._failure: OSError | None = None
         self.num_bytes = 0
 
     def __enter__(self) -> DurableFile:
@@ -46,16 +48,27 @@ class DurableFile:
         os.fchmod(descriptor, 0o666 & ~_umask())
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-        if self._temporary is not None:
-            self._temporary.unlink(missing_ok=True)
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            # What is left in the buffer of a full disk's file cannot be written here either.
+            with contextlib.suppress(OSError):
+                self._file.close()
+        finally:
+            if self._temporary is not None:
+                self._temporary.unlink(missing_ok=True)
+        if self._failure is not None and error is not None and not isinstance(error, OSError):
+            raise self._failure from error
 
     def write(self, data: Any) -> int:
         """Write and hash all of `data`; return its length in bytes."""
         self._sha256.update(data)
         self.num_bytes += memoryview(data).nbytes
-        return self._file.write(data)
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            # torch.save ends with an error of its own about it, which tells nobody anything.
+            self._failure = error
+            raise
 
     def flush(self) -> None:
         """Flush to the operating system (torch.save asks for it)."""

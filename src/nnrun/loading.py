@@ -17,10 +17,11 @@ from nnrun.core.checkpoint import load_payload, load_weights
 from nnrun.core.evaluate import evaluate
 from nnrun.core.precision import choose_channels_last
 from nnrun.core.seams import Preprocessing, Problem
-from nnrun.errors import DataError
+from nnrun.errors import ConfigError, DataError
 from nnrun.manifest import locate
 from nnrun.opened import Opened
 from nnrun.prepare import Job
+from nnrun.saved import fault
 from nnrun.weights import match, read_weights
 
 
@@ -60,7 +61,10 @@ def load_trained(job: Job, data: Opened, run: Path) -> Trained:
             f"the checkpoint was trained on {len(names)} classes ({_few(names)}), and data={job.settings.data.name} "
             f"has {len(data.class_names)} ({_few(data.class_names)}); name data with the same classes"
         )
-    network = build(job.tree(data.in_shape, len(names))["model"], "model", nn.Module)
+    try:
+        network = build(job.tree(data.in_shape, len(names))["model"], "model", nn.Module)
+    except ConfigError as error:
+        raise fault(error.messages, job.composed.saved_in, job.composed.typed) from error
     load_weights(network, payload["model"], path)
     return Trained(network.eval(), payload["training"]["progress"], preprocessing)
 

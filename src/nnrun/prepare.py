@@ -18,6 +18,7 @@ from nnrun.core.memory import keep_freed_memory
 from nnrun.core.precision import Precision, choose_device, choose_precision, set_deterministic
 from nnrun.errors import ConfigError, NnrunError, ResourceError
 from nnrun.rundir import environment
+from nnrun.saved import fault
 from nnrun.settings import RunSettings, from_mapping
 
 _ONLY_FOR_TRAINING = (
@@ -108,7 +109,7 @@ def prepare(composed: Composed) -> Job:
             raise ConfigError(*problems, *error.messages) from error
         raise
     if problems:
-        raise ConfigError(*problems)
+        raise fault(problems, composed.saved_in, composed.typed)
     if device.type == "cpu":
         keep_freed_memory()
         notes += (

@@ -170,8 +170,8 @@ def environment(threads: int, device: str) -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "versions": {name: _version(name) for name in VERSIONED},
-        "cpu": _cpu_model(),
+        "versions": {name: version_of(name) for name in VERSIONED},
+        "cpu": cpu_model(),
         "cpu_count": os.cpu_count(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "device": device,
@@ -182,7 +182,7 @@ def environment(threads: int, device: str) -> dict[str, Any]:
     }
 
 
-def _version(name: str) -> str | None:
+def version_of(name: str) -> str | None:
     """Return the installed version of a package."""
     try:
         return metadata.version(name)
@@ -190,7 +190,7 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _cpu_model() -> str:
+def cpu_model() -> str:
     """Return the processor's name."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():

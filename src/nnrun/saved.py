@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from nnrun.check import Reference
+from nnrun.errors import ArtifactError, ConfigError, NnrunError
 from nnrun.overrides import Typed
 from nnrun.settings import NAMED_SECTIONS, TARGET_SECTIONS
 
@@ -56,6 +58,21 @@ def saved_references(saved: Mapping[str, Any]) -> dict[str, Reference]:
         sections = (saved.get(group) or {}).items()
         found |= {f"{group}.{name}": Reference(section, complete=True) for name, section in sections}
     return found
+
+
+def fault(problems: Sequence[str], checkpoint: Path | None, typed: Sequence[Typed]) -> NnrunError:
+    """Return problems, each beginning with its key, as an error: the user's, unless the config came out of a checkpoint
+    and no word of the command line names what is wrong. Then it is the checkpoint's.
+    """
+    keys = [problem.split(" ", 1)[0].rstrip(":") for problem in problems]
+    is_typed = any(
+        key == item.key or key.startswith(item.key + ".") or item.key.startswith(key + ".")
+        for key in keys
+        for item in typed
+    )
+    if checkpoint is None or is_typed:
+        return ConfigError(*problems)
+    return ArtifactError(*(f"{checkpoint}: its config is not right: {problem}" for problem in problems))
 
 
 def own_targets(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nnrun import rundir
-from nnrun.errors import BUG, DivergedError, InterruptedRun, NnrunError
+from nnrun.errors import BUG, DivergedError, InterruptedRun, NnrunError, ResourceError
 from nnrun.faults import of_the_machine
 from nnrun.files import locked, write_json
 from nnrun.manifest import FOLDER_NAME, MANIFEST_NAME
@@ -69,7 +69,9 @@ def open_session(
             elif not isinstance(error, NnrunError | InterruptedRun):
                 error = of_the_machine(error) or error
             reason = hide(str(error) or type(error).__name__, job.composed.resolved())
-            out.end(_state_of(error), getattr(error, "exit_code", BUG), reason)
+            # On a disk that is full this fails too: what is said is the first cause.
+            with suppress(ResourceError):
+                out.end(_state_of(error), getattr(error, "exit_code", BUG), reason)
             raise error from (cause if cause is not error else cause.__cause__)
         else:
             out.end("finished", 0, None)

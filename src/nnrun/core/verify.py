@@ -83,6 +83,8 @@ def verify(artifact: Path, exporter: Exporter, standard: Standard) -> Verificati
         ours, our_seconds = _run(standard, test.inputs)
         theirs, their_seconds = _run(call, test.inputs)
         latency, eager_latency = _latency_ms(call, test.inputs), _latency_ms(standard, test.inputs)
+    except ModuleNotFoundError:
+        raise
     except Exception as error:
         return Verification.unusable(
             exporter, size_of(artifact), f"it cannot be run: {type(error).__name__}: {str(error)[:300]}"
