@@ -65,13 +65,15 @@ class DivergedError(NnrunError):
 class InterruptedRun(KeyboardInterrupt):
     """The run was stopped by SIGINT (130) or SIGTERM (143).
 
-    No Exception: a library that catches those, as exporters do, must not swallow it.
+    No Exception: a library that catches those, as exporters do, must not swallow it. `at_once`: it came in the midst
+    of something, whose state must not be saved.
     """
 
-    def __init__(self, signal_number: int, *messages: str) -> None:
+    def __init__(self, signal_number: int, *messages: str, at_once: bool = False) -> None:
         super().__init__("\n".join(messages))
         self.messages = messages
         self.exit_code = 128 + signal_number
+        self.at_once = at_once
 
 
 def complain(messages: Sequence[str]) -> None:

@@ -65,7 +65,7 @@ def open_session(
         except BaseException as error:
             cause = error
             if isinstance(error, InterruptedRun) and not error.messages:
-                error = InterruptedRun(error.exit_code - 128, _how_to_go_on(job, path))
+                error = InterruptedRun(error.exit_code - 128, _how_to_go_on(job, path, error))
             elif not isinstance(error, NnrunError | InterruptedRun):
                 error = of_the_machine(error) or error
             reason = hide(str(error) or type(error).__name__, job.composed.resolved())
@@ -79,10 +79,11 @@ def open_session(
             console.close()
 
 
-def _how_to_go_on(job: Job, path: Path) -> str:
-    """Return what to do after an interrupt that came outside the training."""
+def _how_to_go_on(job: Job, path: Path, interruption: InterruptedRun) -> str:
+    """Return what to do after an interrupt that came outside the training, or in the midst of one of its steps."""
     if job.trains and (path / FOLDER_NAME / MANIFEST_NAME).exists():
-        return f"stopped; all that was trained is saved; go on with: nnrun {shlex.quote(f'resume={path}')}{job.trust}"
+        saved = "the last checkpoint is whole" if interruption.at_once else "all that was trained is saved"
+        return f"stopped; {saved}; go on with: nnrun {shlex.quote(f'resume={path}')}{job.trust}"
     return "stopped; there was nothing to save: start it again"
 
 

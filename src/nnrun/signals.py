@@ -40,7 +40,7 @@ class StopRequest:
         is_second = self._number is not None and number == signal.SIGINT
         self._number = signal.SIGINT if number == signal.SIGINT else signal.SIGTERM
         if is_second or not self._is_deferred:
-            raise InterruptedRun(self._number)
+            raise InterruptedRun(self._number, at_once=is_second)
 
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)

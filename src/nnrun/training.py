@@ -174,6 +174,8 @@ def train(job: Job, data: Opened, problem: Problem, session: Session) -> Trainin
             with state.clock.fitting():
                 fit(state, Work(problem, training.train, training.valid, stop.poll), plan)
         except InterruptedRun as interruption:
+            if interruption.at_once:
+                raise
             saving.save(state, is_best=False)
             at = state.progress
             place = f"step {at.step:,}, in epoch {at.epoch + 1}"
