@@ -24,8 +24,8 @@ CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 143, "SIGUSR1": 143, "SIGUSR2"
 # Where a signal may come: what is called there, and at which call of it.
 MOMENTS: dict[str, tuple[object, str, int]] = {
     "a step": (nnrun.core.loop, "backward", 8),
-    "a save": (DurableFile, "commit", 14),
-    "a save, after the file and before the manifest": (CheckpointFolder, "_commit", 2),
+    "a save": (DurableFile, "commit", 8),
+    "a save, before its manifest": (CheckpointFolder, "_commit", 2),
     "the first save": (CheckpointFolder, "save", 1),
     "a validation": (nnrun.core.loop, "evaluate", 2),
     "an export": (OnnxExporter, "export", 1),
