@@ -45,6 +45,10 @@ class MyNet(nn.Sequential):
             raise RuntimeError("in the first step")
         return super().forward(inputs)
 """
+OWN = {"conf/model/mynet.yaml": OWN_YAML, "mynet.py": OWN_MODULE}
+
+# A run that trains for a moment, and exports nothing.
+SHORT = ("trainer=debug", "data.limit=200", "data.val_fraction=0.2", "export=none", "trainer.progress=false")
 
 # Reads rows from stdin, runs each in a folder of its own, and writes what came of them, all in one process.
 _RUN_ROWS = """
@@ -107,8 +111,8 @@ class Outcome:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The environment of a child: one thread, no GPU, none of nnrun's own variables, no bytecode beside the files."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("NNRUN_")}
+    """The environment of a child: one thread, no GPU, no bytecode, the usual buffer, none of nnrun's own variables."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("NNRUN_", "PYTHONUNBUFFERED"))}
     fixed = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONDONTWRITEBYTECODE": "1"}
     return kept | fixed | more
 
@@ -128,6 +132,14 @@ def run_rows(rows: Mapping[str, Row], folder: Path, **more: str) -> dict[str, Ou
     )
     assert done.returncode == 0, done.stderr
     return {name: Outcome(**result) for name, result in json.loads(done.stdout).items()}
+
+
+def assert_ended_as(row: Row, outcome: Outcome) -> None:
+    """The exit code and the words on stderr, where a run that goes well says nothing."""
+    assert outcome.code == row.code, outcome.err
+    for text in row.says:
+        assert text in outcome.err
+    assert bool(outcome.err) == (outcome.code != 0), outcome.err
 
 
 def run_here(words: Sequence[str], folder: Path) -> Outcome:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 # Before torch is imported, here and in the processes that tests start: small networks, several processes on two cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# What they compare is shown where it differs, as in a test.
+pytest.register_assert_rewrite("cli_fixtures", "run_fixtures")
 
 _WHY_NO_GPU = pytest.StashKey[str]()
 _NUM_LEFT_OUT = pytest.StashKey[int]()
@@ -47,3 +52,28 @@ def _own_surroundings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     folder = os.getcwd()  # noqa: PTH109 - as it is
     yield
     os.chdir(folder)
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was never stopped; tests leave it as it is."""
+    from run_fixtures import train
+
+    run = tmp_path_factory.mktemp("whole") / "run"
+    assert train(run) == 0
+    return run
+
+
+@pytest.fixture(scope="session")
+def _stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from run_fixtures import STOPS, train
+
+    run = tmp_path_factory.mktemp("stopped") / "run"
+    assert train(run, stop=STOPS["mid-epoch"]) == 143
+    return run
+
+
+@pytest.fixture
+def stopped(_stopped: Path, tmp_path: Path) -> Path:
+    """A run stopped in the middle of its second epoch, the test's own copy."""
+    return Path(shutil.copytree(_stopped, tmp_path / "run"))

@@ -18,15 +18,16 @@ import nnrun
 LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "base",
-        ("secrets", "errors", "settings", "files", "manifest", "archive", "confdir", "clashes", "rules", "signals", "rundir"),
+        ("secrets", "errors", "faults", "settings", "files", "manifest", "archive", "confdir", "clashes", "rules", "signals", "rundir"),
     ),
     ("core", ("core", "core.*")),
     ("plug-ins", ("models*", "data*", "losses*", "optimizers*", "schedulers*", "problems*", "exporters*", "loggers*")),
     ("watchers", ("report*", "callbacks*")),
     ("config", ("check", "overrides", "resolve")),
     ("building", ("groups", "saved", "compose", "build")),
-    ("parts", ("prepare", "opened", "loading", "artifacts", "session", "resuming", "training")),
+    ("parts", ("weights", "prepare", "opened", "loading", "artifacts", "session", "resuming", "training")),
     ("run", ("run",)),
+    ("doctor", ("doctor", "doctor.*")),
     ("commands", ("sweep", "helptext", "cli")),
     ("entry", ("", "__main__")),
 )
@@ -34,13 +35,14 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
 OUTSIDE: dict[str, tuple[str, ...]] = {
     "torch": (
         *("core.*", "models.*", "data.*", "losses.*", "optimizers.*", "schedulers.*", "problems.*", "exporters.*"),
-        *("build", "prepare", "opened", "loading", "training"),
+        *("build", "prepare", "opened", "loading", "training", "weights", "doctor.*"),
     ),
     "hydra": ("groups", "overrides", "build", "cli"),
     "omegaconf": ("compose", "groups", "resolve", "saved"),
     "yaml": ("rundir", "groups", "cli"),
-    "rich": ("report.*", "callbacks.progress", "data.download", "sweep"),
+    "rich": ("report.*", "callbacks.progress", "data.download", "sweep", "doctor.examine"),
     "torchvision": ("data.*",),
+    "safetensors": ("weights",),
     "onnx": ("exporters.onnx",),
     "onnxruntime": ("exporters.onnx",),
 }

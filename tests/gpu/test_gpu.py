@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 from pathlib import Path
 
 import pytest
@@ -19,11 +18,10 @@ from nnrun.core.precision import Precision, choose_precision
 from nnrun.core.seams import Batch, Batches, Callback
 from nnrun.core.state import Ema, TrainState
 from nnrun.data.digits import Digits
-from nnrun.errors import InterruptedRun
 from nnrun.losses.cross_entropy import CrossEntropy
 from nnrun.models.cnn import CNN
 from nnrun.problems.classification import Classification
-from nnrun.signals import StopRequest
+from run_fixtures import stop_at
 
 pytestmark = pytest.mark.gpu
 
@@ -102,24 +100,6 @@ def test_kernels_lie_as_asked(tmp_path, channels_last):
     kernels = [weight for weight in saved["model"].values() if weight.dim() == 4 and weight.shape[1] > 1]
     assert kernels
     assert all(kernel.is_contiguous(memory_format=torch.channels_last) is channels_last for kernel in kernels)
-
-
-@contextlib.contextmanager
-def stop_at(poll: int):
-    original, left = StopRequest.poll, poll
-
-    def counted(request: StopRequest) -> None:
-        nonlocal left
-        left -= 1
-        if left == 0:
-            raise InterruptedRun(signal.SIGTERM)
-        original(request)
-
-    StopRequest.poll = counted
-    try:
-        yield
-    finally:
-        StopRequest.poll = original
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])

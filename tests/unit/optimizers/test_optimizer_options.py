@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 import copy
-import importlib
 import inspect
-import io
 from typing import Any
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from nnrun.confdir import conf_dir
+from option_fixtures import option_sections, target_and_parameters, through_a_file
 
-OPTIONS = {
-    path.stem: OmegaConf.to_container(OmegaConf.load(path)) for path in (conf_dir() / "optimizer").glob("*.yaml")
-}
+OPTIONS = option_sections("optimizer")
 every_option = pytest.mark.parametrize("option", sorted(OPTIONS))
 
 
-def target_and_parameters(option: str) -> tuple[type[Optimizer], dict[str, Any]]:
-    parameters = dict(OPTIONS[option])
-    module, _, name = parameters.pop("_target_").rpartition(".")
-    return getattr(importlib.import_module(module), name), parameters
-
-
 def build(option: str, params: Any) -> Optimizer:
-    target, parameters = target_and_parameters(option)
+    target, parameters = target_and_parameters(OPTIONS[option])
     return target(params, **copy.deepcopy(parameters))
 
 
@@ -49,27 +38,20 @@ def train(model: nn.Module, optimizer: Optimizer, first: int, last: int) -> None
         optimizer.step()
 
 
-def through_a_file(state: dict[str, Any]) -> dict[str, Any]:
-    file = io.BytesIO()
-    torch.save(state, file)
-    file.seek(0)
-    return torch.load(file, weights_only=True)
-
-
 def test_the_table_is_not_empty():
     assert {"adam", "adamw", "muon", "sgd"} <= OPTIONS.keys()
 
 
 @every_option
 def test_lists_every_parameter_of_its_class_and_no_other(option):
-    target, parameters = target_and_parameters(option)
+    target, parameters = target_and_parameters(OPTIONS[option])
     assert set(parameters) == set(inspect.signature(target).parameters) - {"params"}
 
 
 @every_option
 def test_keeps_the_values_of_the_file(option):
     """Negative control: a parameter that the class ignores would leave its default in the group."""
-    _, parameters = target_and_parameters(option)
+    _, parameters = target_and_parameters(OPTIONS[option])
     groups = build(option, small_model().parameters()).param_groups
     assert groups[0]["lr"] == parameters["lr"]
     assert groups[0]["weight_decay"] == parameters["weight_decay"]

@@ -3,42 +3,29 @@
 from __future__ import annotations
 
 import copy
-import importlib
 import inspect
-import io
 from typing import Any
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 from torch import nn
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from nnrun.confdir import conf_dir
+from option_fixtures import option_sections, target_and_parameters, through_a_file
 
 TOTAL_STEPS = 20
 BASE_LR = 0.1
 # What the program fills in where a file says null or refers to another section.
 FILLED = {"total_steps": TOTAL_STEPS, "mode": "min", "max_lr": BASE_LR}
 
-OPTIONS = {
-    path.stem: OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    for path in (conf_dir() / "scheduler").glob("*.yaml")
-    if path.stem != "none"
-}
+OPTIONS = option_sections("scheduler")
 every_option = pytest.mark.parametrize("option", sorted(OPTIONS))
-
-
-def target_and_parameters(option: str) -> tuple[type[LRScheduler], dict[str, Any]]:
-    parameters = dict(OPTIONS[option])
-    module, _, name = parameters.pop("_target_").rpartition(".")
-    return getattr(importlib.import_module(module), name), parameters
 
 
 def build(option: str) -> tuple[Optimizer, LRScheduler]:
     """Return the scheduler on an optimizer of two groups, the second with half the learning rate."""
-    target, parameters = target_and_parameters(option)
+    target, parameters = target_and_parameters(OPTIONS[option])
     groups = [{"params": [nn.Parameter(torch.ones(2))]}, {"params": [nn.Parameter(torch.ones(2))], "lr": BASE_LR / 2}]
     optimizer = SGD(groups, lr=BASE_LR, momentum=0.9)
     filled = {key: FILLED.get(key, value) for key, value in parameters.items()}
@@ -60,33 +47,26 @@ def run(optimizer: Optimizer, scheduler: LRScheduler, num_steps: int) -> list[li
     return history
 
 
-def through_a_file(state: dict[str, Any]) -> dict[str, Any]:
-    file = io.BytesIO()
-    torch.save(state, file)
-    file.seek(0)
-    return torch.load(file, weights_only=True)
-
-
 def test_the_table_is_not_empty():
     assert {"cosine", "multistep", "onecycle", "plateau", "warmup_cosine"} <= OPTIONS.keys()
 
 
 @every_option
 def test_lists_every_parameter_of_its_class_and_no_other(option):
-    target, parameters = target_and_parameters(option)
+    target, parameters = target_and_parameters(OPTIONS[option])
     assert set(parameters) == set(inspect.signature(target).parameters) - {"optimizer", "last_epoch"}
 
 
 @every_option
 def test_null_and_references_are_those_that_the_program_fills_in(option):
-    _, parameters = target_and_parameters(option)
+    _, parameters = target_and_parameters(OPTIONS[option])
     open_values = {key for key, value in parameters.items() if value is None or "${" in str(value)}
     assert open_values == parameters.keys() & FILLED.keys()
 
 
 @every_option
 def test_ours_step_by_step_and_torchs_say_nothing(option):
-    target, _ = target_and_parameters(option)
+    target, _ = target_and_parameters(OPTIONS[option])
     ours = target.__module__.startswith("nnrun.")
     assert getattr(target, "interval", None) == ("step" if ours else None)
     assert isinstance(build(option)[1], LRScheduler)

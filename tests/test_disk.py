@@ -1,0 +1,127 @@
+"""Disks that are full, read-only or failing: the campaigns find nothing here, and find a program that lies."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+
+import pytest
+import torch
+
+from nnrun import cli
+from nnrun.core.checkpoint import CheckpointFolder
+from nnrun.doctor.campaign import Arena
+from nnrun.doctor.disk import disk_full, failing_fsync, kill_at_each_call, read_only, save_again
+from nnrun.doctor.nursery import Nursery
+from nnrun.manifest import Entry
+
+
+@pytest.fixture(scope="module")
+def nursery() -> Iterator[Nursery]:
+    with Nursery() as nursery:
+        yield nursery
+
+
+@pytest.fixture
+def arena(nursery, tmp_path) -> Arena:
+    return Arena(tmp_path, cli.main, seed=0, nursery=nursery)
+
+
+def test_a_full_disk_is_said_and_the_run_goes_on_to_the_same_bits(arena):
+    """A limit on the size of files and a small disk, each from the start and from a random moment on."""
+    result = disk_full(arena, 4)
+    assert result.tried == 4
+    assert result.ok, result.line()
+
+
+def test_a_folder_that_cannot_be_written_to_is_said_and_the_run_goes_on_to_the_same_bits(arena):
+    result = read_only(arena, 2)
+    assert result.ok, result.line()
+    assert result.tried == 2 or result.notes
+
+
+def test_a_failing_fsync_is_said_and_the_run_goes_on_to_the_same_bits(arena):
+    result = failing_fsync(arena, 2)
+    assert result.tried == 2
+    assert result.ok, result.line()
+
+
+def test_a_save_killed_at_each_call_leaves_the_old_checkpoints_or_the_new(arena):
+    result = kill_at_each_call(arena, 0)
+    assert result.tried > 10
+    assert result.ok, result.line()
+
+
+def test_without_strace_the_same_is_tried_by_wrapping(arena, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    result = kill_at_each_call(arena, 3)
+    assert result.tried == 3
+    assert result.ok, result.line()
+    assert "by wrapping Python's calls" in result.notes[0]
+
+
+def main_that_never_complains(words: Sequence[str]) -> int:
+    code = cli.main(words)
+    return 0 if code == 5 else code
+
+
+def main_that_ignores_fsync(words: Sequence[str]) -> int:
+    original = os.fsync
+
+    def fsync(descriptor):
+        with contextlib.suppress(OSError):
+            original(descriptor)
+
+    os.fsync = fsync
+    return cli.main(words)
+
+
+@pytest.mark.parametrize(
+    ("campaign", "main", "found"),
+    [
+        (disk_full, main_that_never_complains, "results cannot be read"),
+        (failing_fsync, main_that_ignores_fsync, "it failed, and the run ended well"),
+    ],
+)
+def test_negative_control_a_program_that_hides_what_the_disk_did_is_found(arena, campaign, main, found):
+    result = campaign(Arena(arena.folder, main, arena.seed, arena.nursery), 1)
+    assert not result.ok
+    assert found in " ".join(result.notes)
+
+
+def save_in_place(words: Sequence[str]) -> int:
+    """The manifest before the data, and the data under its last name from the first byte on."""
+
+    def save(folder, payload, step, *, is_best):
+        content = io.BytesIO()
+        torch.save({"schema": 1, **payload}, content)
+        sha256 = hashlib.sha256(content.getvalue()).hexdigest()
+        entry = Entry(f"step-{step:08d}-{sha256[:8]}.ckpt", sha256, len(content.getvalue()), step)
+        folder._commit(entry, is_best=is_best)
+        (folder.path / entry.name).write_bytes(content.getvalue())
+
+    CheckpointFolder.save = save
+    return save_again(words)
+
+
+def save_and_leave(words: Sequence[str]) -> int:
+    """What an earlier process left is not removed."""
+    CheckpointFolder._sweep = lambda *_: None
+    return save_again(words)
+
+
+@pytest.mark.parametrize(
+    ("save", "kind", "found"),
+    [
+        (save_in_place, "lost", "the manifest names step-"),
+        (save_and_leave, "unexplained", "left behind: .tmp"),
+    ],
+)
+def test_negative_control_a_careless_save_is_found(arena, save, kind, found):
+    result = kill_at_each_call(arena, 0, save)
+    assert getattr(result, kind) > 0
+    assert found in " ".join(result.notes)

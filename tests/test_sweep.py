@@ -1,0 +1,112 @@
+"""Sweeps: every job that can runs, and the best by the monitored validation metric comes first."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from cli_fixtures import OWN, SHORT, Outcome, Row, assert_ended_as, run_rows
+from nnrun.sweep import JobResult, ranked
+
+
+def test_jobs_are_ranked_by_the_monitored_metric() -> None:
+    def order(mode: str, values: list[float | None]) -> list[int]:
+        jobs = [JobResult(n, {}, "", 0 if v is not None else 2, "", "m", v, mode) for n, v in enumerate(values)]
+        return [job.number for job in ranked(jobs)]
+
+    values = [0.5, None, 0.25, float("nan"), 0.75]
+    assert order("min", values) == [2, 0, 4, 1, 3]
+    assert order("max", values) == [4, 0, 2, 1, 3]
+
+
+ROWS: dict[str, Row] = {
+    "sweep": Row(["-m", *SHORT, "model=mlp,nosuch", "optimizer.lr=1e-9,1e-3,-1"], 1, ["jobs failed"], folder="sweep"),
+    "sweep of moods": Row(
+        ["-m", *SHORT, "model=mynet", "model.mood=exits,raises,breaks,well"],
+        1,
+        ["3 of 4 jobs failed"],
+        OWN,
+        folder="moods",
+    ),
+    "sweep that works": Row(
+        [
+            "-m",
+            *SHORT,
+            "model=mlp",
+            "optimizer.lr=1e-9,1e-3",
+            "early_stopping.monitor=valid/accuracy",
+            "hydra.sweep.dir=a b=c",
+        ],
+        0,
+        [],
+        folder="works",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Outcome]]:
+    """The folder of all rows, and what came of each."""
+    folder = tmp_path_factory.mktemp("rows")
+    return folder, run_rows(ROWS, folder)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_exit_code(name: str, rows: tuple[Path, dict[str, Outcome]]) -> None:
+    assert_ended_as(ROWS[name], rows[1][name])
+
+
+def sweep_folder(folder: Path) -> Path:
+    (path,) = folder.glob("outputs/multirun/*/*")
+    return path
+
+
+def read_sweep(folder: Path) -> list[dict[str, str]]:
+    with (folder / "sweep.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_sweep_runs_what_it_can_and_ranks_it(rows: tuple[Path, dict[str, Outcome]]) -> None:
+    """Six jobs: four are wrong (a network that there is not, a negative rate), and the better rate comes first."""
+    folder = sweep_folder(rows[0] / "sweep")
+    table = read_sweep(folder)
+    assert [row["job"] for row in table] == ["1", "0", "2", "3", "4", "5"]
+    assert [row["exit_code"] for row in table] == ["0", "0", "2", "2", "2", "2"]
+    assert [row["state"] for row in table] == ["finished"] * 2 + ["failed"] * 4
+    assert [(row["model"], row["optimizer.lr"]) for row in table[:3]] == [
+        ("mlp", "0.001"),
+        ("mlp", "1e-09"),
+        ("mlp", "-1"),
+    ]
+    losses = [float(row["valid/loss"]) for row in table[:2]]
+    assert losses == sorted(losses)
+    assert losses[0] < losses[1]
+    assert "optimizer.lr is -1" in table[2]["reason"]
+    assert "model=nosuch is not an option" in table[3]["reason"]
+    plain = json.loads((folder / "sweep.json").read_text())
+    assert [str(job["number"]) for job in plain] == [row["job"] for row in table]
+    assert plain[0]["metrics"]["valid/loss"] == losses[0]
+    jobs = sorted(path for path in folder.iterdir() if path.is_dir())
+    assert [int(path.name.partition("_")[0]) for path in jobs] == list(range(6))
+    assert not [path for path in jobs if "=" in path.name or " " in path.name]
+    assert {json.loads((path / "status.json").read_text())["state"] for path in jobs} == {"finished", "failed"}
+    assert "nnrun: job 2: optimizer.lr is -1" in rows[1]["sweep"].err
+
+
+def test_a_job_that_raises_or_exits_stops_no_other(rows: tuple[Path, dict[str, Outcome]]) -> None:
+    table = read_sweep(sweep_folder(rows[0] / "moods"))
+    codes = {row["model.mood"]: row["exit_code"] for row in table}
+    assert codes == {"well": "0", "exits": "70", "raises": "2", "breaks": "2"}
+    assert table[0]["model.mood"] == "well"
+    reasons = {row["model.mood"]: row["reason"] for row in table}
+    assert "RuntimeError: in the first step" in reasons["raises"]
+
+
+def test_a_sweep_ranks_by_what_early_stopping_watches(rows: tuple[Path, dict[str, Outcome]]) -> None:
+    table = read_sweep(rows[0] / "works" / "a b=c")
+    accuracies = [float(row["valid/accuracy"]) for row in table]
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert table[0]["optimizer.lr"] == "0.001"
