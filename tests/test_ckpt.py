@@ -6,11 +6,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from cli_fixtures import mnist_files, run_here, write_files
 from nnrun.archive import peek
 from nnrun.cli import main
+from nnrun.core.checkpoint import CheckpointFolder
 from nnrun.manifest import locate
 from run_fixtures import WORDS, stop_at, summary
 
@@ -69,7 +71,6 @@ def test_settings_that_only_training_reads_are_said_to_have_no_effect_and_have_n
     assert metrics["run"] == metrics["plain"] == metrics["idle"] != metrics["anew"]
 
 
-@pytest.mark.xfail(reason="a setting of the trainer is silently without effect", strict=True)
 @pytest.mark.parametrize(
     "word", ["trainer=debug", "trainer.precision=bf16", "trainer.compile=true", "trainer.nonfinite=skip"]
 )
@@ -135,3 +136,18 @@ def test_naming_the_saved_class_changes_nothing_that_was_saved(tmp_path, monkeyp
     assert summary(Path("same"))["metrics"] == summary(Path("narrow"))["metrics"]
     assert main(["ckpt=narrow", "model=mlp", "model.hidden=[25]", "hydra.run.dir=typed"]) == 4
     assert main(["ckpt=narrow", "model=cnn", "hydra.run.dir=other"]) == 4
+
+
+def test_a_checkpoint_that_is_older_than_a_setting_has_its_default(tmp_path: Path) -> None:
+    """As if it had been saved before `trainer.nonfinite` was thought of."""
+    assert run_here([*WORDS, "hydra.run.dir=run"], tmp_path).code == 0
+    folder = CheckpointFolder(tmp_path / "run", 2)
+    payload = torch.load(folder.last, weights_only=True)
+    del payload["config"]["trainer"]["nonfinite"], payload["config"]["trainer"]["max_nonfinite"]
+    del payload["training"]["watch"], payload["schema"]
+    folder.save(payload, payload["training"]["progress"]["step"], is_best=True)
+    done = run_here(["ckpt=run", "hydra.run.dir=out"], tmp_path)
+    assert (done.code, done.err) == (0, "")
+    assert summary(tmp_path / "out")["metrics"] == summary(tmp_path / "run")["metrics"]
+    done = run_here(["resume=run", "trainer.epochs=4"], tmp_path)
+    assert (done.code, done.err) == (0, "")

@@ -64,12 +64,10 @@ def export(exporter: type[OnnxExporter], trained: Path, folder: Path) -> Outcome
         pytest.param(
             NamesAFileElsewhere,
             "elsewhere.onnx",
-            marks=pytest.mark.xfail(reason="a path outside the run ends as a bug of ours, 70", strict=True),
         ),
         pytest.param(
             NamesItsFolder,
-            "it cannot be run",
-            marks=pytest.mark.xfail(reason="the folder is renamed before the proof is written: 5", strict=True),
+            "which is no file or folder in",
         ),
     ],
 )

@@ -88,19 +88,16 @@ class Scale:
             ["model=stack"],
             {"conf/model/stack.yaml": NESTED_YAML, "mynet.py": OWN_MODULE},
             id="a class of one's own inside one of ours",
-            marks=pytest.mark.xfail(reason="trust looks at the outermost _target_ alone", strict=True),
         ),
         pytest.param(
             ["data=mine", "model=mlp"],
             {"conf/data/mine.yaml": DATA_YAML, "mydata.py": DATA_MODULE, "myscale.py": SCALE_MODULE},
             id="a preprocessing in a module of its own",
-            marks=pytest.mark.xfail(reason="trust does not know the preprocessing's module", strict=True),
         ),
         pytest.param(
             ["--config-dir", "there/mine", "model=mynet"],
             {"there/mine/model/mynet.yaml": OWN_YAML, "there/mynet.py": OWN_MODULE},
             id="a module beside the folder named",
-            marks=pytest.mark.xfail(reason="the folder named is not in the command", strict=True),
         ),
     ],
 )

@@ -48,6 +48,13 @@ ROWS: dict[str, Row] = {
     "left out: named, not given": Row(
         ["ckpt=outputs/latest", "model=mynet"], 2, ["model.api_key is a secret"], folder="left out"
     ),
+    "left out: named, given in the file": Row(
+        ["ckpt=outputs/latest", "model=mynet"],
+        0,
+        [],
+        {"conf/model/mynet.yaml": OWN_YAML + "api_key: ${oc.env:MY_KEY}\nmood: FINCH\n"},
+        folder="left out",
+    ),
     "left out: resumed, not given": Row(
         ["resume=outputs/latest", "trust=[mynet]"], 2, ["model.api_key is a secret"], folder="left out"
     ),
@@ -70,7 +77,7 @@ ROWS: dict[str, Row] = {
 def rows(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Outcome]]:
     """The folder of all rows, and what came of each."""
     folder = tmp_path_factory.mktemp("rows")
-    return folder, run_rows(ROWS, folder)
+    return folder, run_rows(ROWS, folder, MY_KEY=f"{CANARY}-file")
 
 
 @pytest.mark.parametrize("name", ROWS)

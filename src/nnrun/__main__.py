@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from nnrun.errors import complain
+
 
 def main() -> None:
     """Run the command line and exit with its code."""
@@ -22,21 +24,32 @@ def main() -> None:
         sys.exit(say(f"nnrun {__version__}\n"))
     from nnrun.cli import main as cli_main  # noqa: PLC0415
 
-    sys.exit(cli_main(words))
+    code = cli_main(words)
+    said = say("")
+    sys.exit(code or said)
 
 
 def say(text: str) -> int:
     """Write a text to standard output; return 0, or 5 where it cannot be written. A reader who has left is no error."""
+    code = 0
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
     except OSError as error:
-        # What is left in the buffer must not raise again when the process ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
-            sys.stderr.write(f"nnrun: standard output cannot be written: {error.strerror}\n")
-            return 5
-    return 0
+            complain([f"standard output cannot be written: {error.strerror}"])
+            code = 5
+    forsake_if_broken()
+    return code
+
+
+def forsake_if_broken() -> None:
+    """Let what cannot be written go nowhere, so that nothing is said of it when the process ends."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 if __name__ == "__main__":

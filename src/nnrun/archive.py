@@ -6,7 +6,6 @@ only as descriptions of themselves.
 
 from __future__ import annotations
 
-import collections
 import io
 import math
 import pickle
@@ -133,6 +132,15 @@ def _check_entries(archive: zipfile.ZipFile, path: Path) -> None:
         raise ArtifactError(f"{path} is refused: torch.save packs its entries otherwise")
 
 
+class _Ordered(dict[Any, Any]):
+    """Take the place of OrderedDict, without what a pickle may set on it: attributes that stand in for its methods."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: object) -> None:
+        """Ignore it."""
+
+
 class _PlainUnpickler(pickle.Unpickler):
     """Read plain values; describe tensors by their storage; refuse every other class by its name."""
 
@@ -142,7 +150,7 @@ class _PlainUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
-            return collections.OrderedDict
+            return _Ordered
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
             return _describe_tensor
         if (module, name) == ("torch._utils", "_rebuild_parameter"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import time
@@ -40,7 +41,7 @@ def export_all(
             raise lacks_package(f"export.{name}", error) from error
         seconds = time.perf_counter() - start
         write_json(folder / "verification.json", proof.to_json())
-        rows[name] = {"path": str(path.relative_to(run)), "seconds": round(seconds, 3), **proof.to_json()}
+        rows[name] = {"path": os.path.relpath(path, run), "seconds": round(seconds, 3), **proof.to_json()}
     return rows
 
 
@@ -56,9 +57,12 @@ def _export_one(
         # An exporter fails on networks that it cannot express, in as many ways as there are networks.
         reason = f"it cannot be exported: {type(error).__name__}: {_first(error)}"
         return folder, Verification.unusable(exporter, 0, reason)
-    if not isinstance(path, Path) or not path.exists():
-        return folder, Verification.unusable(exporter, 0, f"its exporter names {path!r}, and there is no such file")
+    if not isinstance(path, Path) or not path.exists() or folder.resolve() not in path.resolve().parents:
+        shown = f"{path}, which is no file or folder in {folder}" if isinstance(path, Path) else f"{path!r}, no path"
+        return folder, Verification.unusable(exporter, 0, f"its exporter names {shown}")
     proof = verify(path, exporter, standard)
+    if not path.exists():
+        return folder, Verification.unusable(exporter, 0, f"{path} was gone when it was loaded")
     if not proof.ok:
         path = path.rename(path.with_name(path.name + REJECTED_SUFFIX))
     return path, proof

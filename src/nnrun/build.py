@@ -83,14 +83,19 @@ def build(section: Mapping[str, Any], name: str, kind: type[Built], *given: Any,
         reason = f"{type(cause).__name__}: {hide(str(cause), dict(section))}{place_of(cause)}"
         raise ConfigError(f"{name}: {section['_target_']} cannot be built: {reason}") from error
     if not is_kind(built, kind):
-        raise ConfigError(f"{name}: {section['_target_']} gives {_a(type(built))}, not {_a(kind)}")
+        lacks = [key for key in (*_methods(kind), *kind.__annotations__) if not hasattr(built, key)]
+        why = f": it lacks {', '.join(lacks)}" if getattr(kind, "_is_protocol", False) and lacks else ""
+        raise ConfigError(f"{name}: {section['_target_']} gives {_a(type(built))}, not {_a(kind)}{why}")
     return built
 
 
 def is_kind(value: object, kind: type) -> bool:
     """Return whether an object, or the instances of a class, do what `kind` asks for."""
     if getattr(kind, "_is_protocol", False):
-        return all(callable(getattr(value, method, None)) for method in _methods(kind))
+        # Attributes are an instance's: a class may set them when it is built.
+        attributes = [] if isinstance(value, type) else list(kind.__annotations__)
+        methods = all(callable(getattr(value, method, None)) for method in _methods(kind))
+        return methods and all(hasattr(value, name) for name in attributes)
     return issubclass(value, kind) if isinstance(value, type) else isinstance(value, kind)
 
 
@@ -104,13 +109,13 @@ def _methods(protocol: type) -> list[str]:
     return [name for name, member in vars(protocol).items() if callable(member) and not name.startswith("_")]
 
 
-def _targets_in(node: Any) -> list[str]:
+def targets_in(node: Any) -> list[str]:
     """Return every `_target_` in a section, nested ones too."""
     if isinstance(node, Mapping):
         own = [node["_target_"]] if isinstance(node.get("_target_"), str) else []
-        return own + [target for value in node.values() for target in _targets_in(value)]
+        return own + [target for value in node.values() for target in targets_in(value)]
     if isinstance(node, list):
-        return [target for value in node for target in _targets_in(value)]
+        return [target for value in node for target in targets_in(value)]
     return []
 
 
@@ -119,7 +124,7 @@ def check_trust(name: str, section: Mapping[str, Any], trust: Sequence[str]) -> 
 
     Nothing of a stranger's is imported to find out.
     """
-    for target in _targets_in(section):
+    for target in targets_in(section):
         module = target.rpartition(".")[0]
         if any(module == trusted or module.startswith(trusted + ".") for trusted in trust):
             continue

@@ -42,8 +42,9 @@ class Composed:
     weights_alone: bool
     own_targets: frozenset[str]
     run_dir: Path | None
-    # The checkpoint that the config came out of, if it did.
+    # The checkpoint that the config came out of, if it did; the user's own folders of options.
     saved_in: Path | None
+    own: tuple[Path, ...]
 
     def resolved(self, in_shape: Sequence[int] | None = None, num_classes: int | None = None) -> dict[str, Any]:
         """Return the config as plain values, with what the data turned out to be filled in.
@@ -122,6 +123,7 @@ def compose(words: Sequence[str], own: Sequence[Path] = ()) -> Composed:
         frozenset(own_targets(tree, config is not fresh, {item.key for item in groups}, values)),
         _hydra_dir(typed, "hydra.run.dir"),
         saved_in,
+        tuple(own),
     )
 
 

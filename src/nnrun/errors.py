@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from nnrun.secrets import redact
 
@@ -78,9 +79,10 @@ class InterruptedRun(KeyboardInterrupt):
 
 def complain(messages: Sequence[str]) -> None:
     """Write messages to stderr, each as `nnrun: ...`."""
-    for message in messages:
-        sys.stderr.write(f"nnrun: {message}\n")
-    sys.stderr.flush()
+    with suppress(OSError):  # nobody can be told then
+        for message in messages:
+            sys.stderr.write(f"nnrun: {message}\n")
+        sys.stderr.flush()
 
 
 def describe(key: str, got: object, allowed: str, hint: str = "") -> str:

@@ -22,6 +22,7 @@ from nnrun.manifest import locate
 from nnrun.opened import Opened
 from nnrun.prepare import Job
 from nnrun.saved import fault
+from nnrun.secrets import left_out
 from nnrun.weights import match, read_weights
 
 
@@ -84,6 +85,11 @@ def load_network(path: Path, trust: Sequence[str]) -> nn.Module:
     located = locate(path.expanduser(), "best").path
     saved = peek(located)
     check_trust("model", saved["config"]["model"], trust)
+    if secrets := left_out(saved["config"]["model"], "model"):
+        raise ConfigError(
+            f"{', '.join(secrets)}: a secret, which no checkpoint holds; build the network yourself, and load "
+            "torch.load(path, weights_only=True)['model'] into it"
+        )
     network = build(saved["config"]["model"], "model", nn.Module)
     load_weights(network, load_payload(located)["model"], located)
     # Plain attributes: a module among them would add keys to the state dict.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,13 +37,19 @@ class Manifest:
     last: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the manifest as it is written to disk."""
-        return {
+        """Return the manifest as it is written to disk; its own hash is in it, for it decides what is removed."""
+        content = {
             "schema": SCHEMA,
             "best": self.best,
             "last": self.last,
             "files": [vars(entry) for entry in self.files],
         }
+        return content | {"sha256": _hash_of(content)}
+
+
+def _hash_of(content: Mapping[str, Any]) -> str:
+    """Return the hash that a manifest states of the rest of itself."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -49,6 +57,9 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST_NAME
     try:
         value = json.loads(path.read_text())
+        stated = value.pop("sha256", None)
+        if set(value) != {"schema", "best", "last", "files"} or stated not in (None, _hash_of(value)):
+            raise ValueError(f"it is damaged; its checkpoints may be whole: name one of {folder}/*.ckpt")
         files = tuple(
             Entry(str(row["name"]), str(row["sha256"]), int(row["bytes"]), int(row["step"]), int(row["schema"]))
             for row in value["files"]
@@ -59,7 +70,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise ArtifactError(
             f"{folder.parent} has no checkpoint yet ({path} is missing); start the run again"
         ) from error
-    except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
         raise ArtifactError(f"{path} cannot be read: {error}") from error
     for name in [entry.name for entry in files] + [name for name in (manifest.best, manifest.last) if name]:
         if Path(name).name != name:

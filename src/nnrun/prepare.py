@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 from nnrun.archive import peek
-from nnrun.build import SHIPPED_ROOTS, build, check_targets, target_sections
+from nnrun.build import SHIPPED_ROOTS, build, check_targets, target_sections, targets_in
 from nnrun.check import monitored
 from nnrun.compose import Composed
 from nnrun.core.memory import keep_freed_memory
@@ -21,11 +22,9 @@ from nnrun.rundir import environment
 from nnrun.saved import fault
 from nnrun.settings import RunSettings, from_mapping
 
-_ONLY_FOR_TRAINING = (
-    *("optimizer", "scheduler", "early_stopping", "logger", "seed", "trainer.epochs", "trainer.max_steps"),
-    *("trainer.accumulate", "trainer.grad_clip_norm", "trainer.ema_decay", "trainer.checkpoint_every_steps"),
-    *("trainer.keep_last", "trainer.log_every_steps", "data.batch_size"),
-)
+# Sections, and settings, that an evaluation does not read.
+_ONLY_FOR_TRAINING = ("optimizer", "scheduler", "early_stopping", "logger", "seed", "data.batch_size", "trainer")
+_FOR_EVALUATION_TOO = ("trainer.device", "trainer.channels_last", "trainer.deterministic", "trainer.progress")
 
 
 @dataclass(frozen=True)
@@ -52,12 +51,17 @@ class Job:
         model = str(self.settings.model["_target_"]).rpartition(".")[2].lower()
         return f"{model}_{self.settings.data.name}"
 
-    @property
-    def trust(self) -> str:
-        """What a command that reads this run's checkpoints must add: ` trust=[mynet]` for classes of the user's own."""
-        targets = [str(section["_target_"]) for section in target_sections(self.composed.resolved()).values()]
+    def reading(self, preprocessing: Mapping[str, Any] | None = None) -> str:
+        """Return what a command that reads this run's checkpoints must add, with a space before each word.
+
+        That is ` trust=[mynet]` for classes of the user's own, and the folder of options that was named.
+        """
+        sections = [*target_sections(self.composed.resolved()).values(), preprocessing]
+        targets = [target for section in sections for target in targets_in(section)]
         modules = {target.rpartition(".")[0] for target in targets if not target.startswith(SHIPPED_ROOTS)}
-        return " " + shlex.quote(f"trust=[{','.join(sorted(modules))}]") if modules else ""
+        words = [f"--config-dir={folder}" for folder in self.composed.own if folder != Path("conf").resolve()]
+        words += [f"trust=[{','.join(sorted(modules))}]"] if modules else []
+        return "".join(f" {shlex.quote(word)}" for word in words)
 
     @property
     def resume(self) -> Path | None:
@@ -122,10 +126,16 @@ def prepare(composed: Composed) -> Job:
     if task == "train" and trainer.epochs == 0:
         notes.append("trainer.epochs=0: nothing is trained; the network is evaluated as it is")
     if task != "train":
-        idle = [item.key for item in composed.typed if item.key.startswith(_ONLY_FOR_TRAINING)]
+        idle = [item.key for item in composed.typed if _is_idle(item.key)]
         notes += [f"{key} has no effect with ckpt=: nothing is trained" for key in idle]
-    monitor, mode = monitored(tree)
+    monitor, mode = monitored(peek(composed.saved_in)["config"] if composed.saved_in and task != "train" else tree)
     return Job(composed, settings, task, device, precision, monitor, mode, tuple(notes))
+
+
+def _is_idle(key: str) -> bool:
+    """Return whether a setting is of no use where nothing is trained."""
+    is_read = key in _FOR_EVALUATION_TOO
+    return not is_read and any(key == name or key.startswith(name + ".") for name in _ONLY_FOR_TRAINING)
 
 
 def take_up_threads(threads: int) -> list[str]:

@@ -55,6 +55,9 @@ def finished_summary(job: Job, console: Console) -> Summary | None:
         return None
     if status.get("state") != "finished":
         return None
+    assert job.composed.checkpoint is not None
+    for note in job.composed.checkpoint.notes:
+        console.note(note)
     idle = [item.key for item in job.composed.typed if item.key not in ("resume", "trust", "task")]
     if idle:
         raise ConfigError(
@@ -92,7 +95,7 @@ def _changes_of_the_past(job: Job) -> list[str]:
     if stopping and saved["early_stopping"] and stopping.patience < saved["early_stopping"]["patience"]:
         patience = saved["early_stopping"]["patience"]
         found.append(f"early_stopping.patience: {patience} -> {stopping.patience}, with which it may have stopped")
-    skipped = payload["training"]["watch"].get("skipped", 0)
+    skipped = payload["training"].get("watch", {}).get("skipped", 0)
     if trainer.nonfinite == "stop" and skipped:
         found.append(f"trainer.nonfinite: 'skip' -> 'stop', and {skipped} updates were left out")
     return found

@@ -55,7 +55,7 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
         summary.artifacts = export_all(job.settings.export, standard, context, session.out.path, console)
         good = all(artifact["ok"] for artifact in summary.artifacts.values())
         summary.state, summary.wall_seconds = "finished" if good else "failed", session.out.seconds()
-        show(summary, console, job.trust)
+        show(summary, console, job.reading(trained.preprocessing.to_plain()))
         report(summary, session, training.loggers if training else [])
     return summary
 

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from nnrun.check import Reference
 from nnrun.errors import ArtifactError, ConfigError, NnrunError
 from nnrun.overrides import Typed
+from nnrun.secrets import SHOWN
 from nnrun.settings import NAMED_SECTIONS, TARGET_SECTIONS
 
 # What belongs to an invocation, and not to the run that a checkpoint was saved in.
@@ -31,13 +32,29 @@ def merge_saved(
     if root is not None and OmegaConf.select(config, "data.dataset.root") == root:
         # Saved as a value; on another machine data.root= says where the data lies.
         config.data.dataset.root = "${data.root}"
+    for section in ("data", "trainer", "early_stopping"):
+        # A setting that did not exist when the checkpoint was saved has its default.
+        for key in fresh.get(section) or {}:
+            if config.get(section) is not None and key not in config[section]:
+                config[section][key] = fresh[section]._get_node(key)
     for key in fresh:
         is_named = key in named_groups and (key in NAMED_SECTIONS or _target(fresh, key) != _target(config, key))
         if is_named or key not in config or key in INVOCATION_KEYS:
             config[key] = fresh._get_node(key)
         elif key in NAMED_SECTIONS and not keep_export and key not in named_groups:
             config[key] = {}
+        elif key in named_groups:
+            _fill_secrets(config[key], OmegaConf.to_container(fresh[key], resolve=False))
     return config
+
+
+def _fill_secrets(saved: DictConfig, given: Any) -> None:
+    """Put the secrets that an option's file gives, as plain values, where a checkpoint has them left out."""
+    for key in saved if isinstance(given, dict) else ():
+        if OmegaConf.is_dict(saved._get_node(key)):
+            _fill_secrets(saved[key], given.get(key))
+        elif saved[key] == SHOWN and given.get(key):
+            saved[key] = given[key]
 
 
 def _target(config: DictConfig, group: str) -> object:

@@ -181,7 +181,8 @@ def train(job: Job, data: Opened, problem: Problem, session: Session) -> Trainin
             place = f"step {at.step:,}, in epoch {at.epoch + 1}"
             raise InterruptedRun(
                 interruption.exit_code - 128,
-                f"stopped at {place}; all is saved; go on with: nnrun {shlex.quote(f'resume={out.path}')}{job.trust}",
+                f"stopped at {place}; all is saved; go on with: nnrun {shlex.quote(f'resume={out.path}')}"
+                + job.reading(data.preprocessing.to_plain()),
             ) from None
         except DivergedError as error:
             raise DivergedError(*error.messages, f"the last good checkpoint is {folder.last}") from error

@@ -37,14 +37,18 @@ class CheckpointFolder:
         has_manifest = (self.path / MANIFEST_NAME).is_file()
         manifest = read_manifest(self.path) if has_manifest else Manifest()
         with saving(self.path):
-            self._sweep({row.name for row in manifest.files} if has_manifest else None)
             # A damaged file that a resume fell back from must not count as one of the newest, and push out a whole one.
             whole = tuple(row for row in manifest.files if self._is_whole(row))
+            self._sweep({row.name for row in whole} if has_manifest and len(whole) == len(manifest.files) else None)
         names = {row.name for row in whole}
         self.manifest = Manifest(whole, *(name if name in names else None for name in (manifest.best, manifest.last)))
 
     def _sweep(self, named: set[str] | None) -> None:
-        """Remove what an interrupted save left behind. Without a manifest, a checkpoint may be all that there is."""
+        """Remove what an interrupted save left behind: temporary files, and checkpoints that are not `named`.
+
+        Where the manifest is missing, or names files that are not whole, no checkpoint is removed (`named` is None): it
+        may be all that there is.
+        """
         sweep_temporaries(self.path)
         if named is None:
             return
@@ -126,10 +130,17 @@ def canonical(value: Any) -> Any:
 def load_payload(path: Path) -> dict[str, Any]:
     """Return what a verified checkpoint holds, on the host; raise ArtifactError where torch cannot read it."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return _plain(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:
         # Damage shows as OSError, EOFError, KeyError, UnpicklingError and others, most without a text.
         raise ArtifactError(f"{path} cannot be read as a checkpoint: {type(error).__name__}: {error}") from error
+
+
+def _plain(value: Any) -> Any:
+    """Return dictionaries as plain ones: a stranger's may carry attributes that stand in for their methods."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in dict.items(value)}
+    return [_plain(item) for item in value] if type(value) is list else value
 
 
 def load_weights(network: nn.Module, weights: dict[str, Tensor], path: Path) -> None:

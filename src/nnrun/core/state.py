@@ -98,7 +98,7 @@ class TrainState:
             self.scheduler.load_state_dict(training["scheduler"])
         if self.scaler:
             self.scaler.load_state_dict(training["scaler"])
-        self.watch.load_state_dict(training["watch"])
+        self.watch.load_state_dict(training.get("watch", {}))
         for name, total in self.sums.items():
             total.copy_(training["sums"][name])
         best = training["progress"]["best"]

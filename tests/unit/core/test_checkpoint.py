@@ -42,6 +42,7 @@ def test_the_name_states_the_step_and_the_digits_of_the_files_sha256(folder):
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     assert path.name == f"step-00000938-{digest[:8]}.ckpt"
     written = json.loads((folder.path / "manifest.json").read_text())
+    assert len(written.pop("sha256")) == 64
     assert written == {
         "schema": 1,
         "best": path.name,
@@ -154,7 +155,9 @@ def test_a_full_disk_leaves_the_old_checkpoints_and_no_temporary(folder, monkeyp
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(nnrun.files.os, "fsync", full)
-    with pytest.raises(ResourceError, match=r"step-00000002 \(32 bytes\): the disk is full; .* resume= \([\d,]+ bytes are free\)"):
+    with pytest.raises(
+        ResourceError, match=r"step-00000002 \(32 bytes\): the disk is full; .* resume= \([\d,]+ bytes are free\)"
+    ):
         folder.save(payload(2), 2, is_best=True)
     monkeypatch.undo()
     assert names(folder) == {old.name, "manifest.json"}
