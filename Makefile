@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 ARGS ?=
 
-.PHONY: run test lint bench clean
+.PHONY: run test lint bench torture clean
 
 run: $(STAMP)
 	$(BIN)/nnrun $(ARGS)
@@ -19,6 +19,9 @@ lint: $(STAMP)
 
 bench: $(STAMP) .venv/.bench
 	$(BIN)/python benchmarks/bench.py $(ARGS)
+
+torture: $(STAMP)
+	$(BIN)/python tests/torture.py $(ARGS)
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

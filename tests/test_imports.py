@@ -18,7 +18,20 @@ import nnrun
 LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "base",
-        ("secrets", "errors", "faults", "settings", "files", "manifest", "archive", "confdir", "clashes", "rules", "signals", "rundir"),
+        (
+            "secrets",
+            "errors",
+            "faults",
+            "settings",
+            "files",
+            "manifest",
+            "archive",
+            "confdir",
+            "clashes",
+            "rules",
+            "signals",
+            "rundir",
+        ),
     ),
     ("core", ("core", "core.*")),
     ("plug-ins", ("models*", "data*", "losses*", "optimizers*", "schedulers*", "problems*", "exporters*", "loggers*")),

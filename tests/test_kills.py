@@ -6,79 +6,43 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from nnrun import cli
-from nnrun.doctor.campaign import Arena, Main
-from nnrun.doctor.kills import VARIANTS, random_kills, signals
+from nnrun.core.checkpoint import CheckpointFolder
+from nnrun.core.state import TrainState
+from nnrun.doctor.campaign import Arena
+from nnrun.doctor.kills import random_kills, signals
 from nnrun.doctor.nursery import Command, Nursery
+from nnrun.signals import StopRequest
 
 
 @pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
+def nursery(tmp_path_factory) -> Iterator[Nursery]:
     with Nursery() as nursery:
         yield nursery
+        child = nursery.start(Command(main_that_says_much, tmp_path_factory.mktemp("nursery"), ["wait"]))
+    # It leaves no child behind. That it was reaped is for whoever has inherited it.
+    stat = Path(f"/proc/{child.pid}/stat")
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        while stat.read_text().rpartition(")")[2].split()[0] != "Z":
+            time.sleep(0.01)
 
 
 @pytest.fixture
 def arena(nursery, tmp_path) -> Arena:
-    return Arena(tmp_path, cli.main, seed=0, nursery=nursery)
-
-
-def with_main(arena: Arena, main: Main) -> Arena:
-    return Arena(arena.folder, main, arena.seed, arena.nursery)
+    """With a seed whose first moment is at two thirds of a run."""
+    return Arena(tmp_path, cli.main, seed=38, nursery=nursery)
 
 
 def test_runs_killed_at_random_moments_go_on_to_the_same_bits(arena):
     result = random_kills(arena, 2)
     assert result.tried == 2
     assert result.ok, result.line()
-    assert list(VARIANTS)[:2] == ["plain", "stream"], "the second one has data workers, which outlive it"
-
-
-def main_that_forgets(words: Sequence[str]) -> int:
-    from nnrun.core.state import TrainState
-
-    original = TrainState.load_state_dict
-
-    def forgetful(state, *saved):
-        original(state, *saved)
-        state.optimizer.state.clear()
-
-    TrainState.load_state_dict = forgetful
-    return cli.main(words)
-
-
-def test_negative_control_a_lost_optimizer_state_is_found(arena):
-    result = random_kills(with_main(arena, main_that_forgets), 2)
-    assert result.different > 0
-    assert "ended with other metrics.jsonl, best and last" in result.notes[0]
-
-
-def main_that_tears_its_manifest(words: Sequence[str]) -> int:
-    """The manifest is whole at the end alone; a save takes a while, as on a slow disk."""
-    from nnrun.core.checkpoint import CheckpointFolder
-
-    original = CheckpointFolder.save
-
-    def careless(folder, payload, step, *, is_best):
-        path = original(folder, payload, step, is_best=is_best)
-        if step < 18:
-            (folder.path / "manifest.json").write_text("{")
-            time.sleep(0.02)
-        return path
-
-    CheckpointFolder.save = careless
-    return cli.main(words)
-
-
-def test_negative_control_a_checkpoint_that_is_lost_is_found(arena):
-    result = random_kills(with_main(arena, main_that_tears_its_manifest), 2)
-    assert result.lost > 0
-    assert "manifest.json cannot be read" in result.notes[0]
 
 
 def test_runs_stopped_by_signals_go_on_to_the_same_bits(arena):
@@ -87,17 +51,60 @@ def test_runs_stopped_by_signals_go_on_to_the_same_bits(arena):
     assert result.ok, result.line()
 
 
-def main_that_does_not_listen(words: Sequence[str]) -> int:
-    from nnrun.signals import StopRequest
+def take_longer(after_save: Callable[[CheckpointFolder, int], None] = lambda *_: None) -> None:
+    """Make training the most of a run, so that a moment is surely in it."""
+    original = CheckpointFolder.save
 
-    StopRequest.receive = lambda *_: None
+    def save(folder, payload, step, *, is_best):
+        path = original(folder, payload, step, is_best=is_best)
+        after_save(folder, step)
+        time.sleep(0.01)
+        return path
+
+    CheckpointFolder.save = save
+
+
+def main_that_forgets(words: Sequence[str]) -> int:
+    original = TrainState.load_state_dict
+
+    def forgetful(state, *saved):
+        original(state, *saved)
+        state.optimizer.state.clear()
+
+    TrainState.load_state_dict = forgetful
+    take_longer()
     return cli.main(words)
 
 
-def test_negative_control_a_signal_that_is_not_heard_is_found(arena):
-    result = signals(with_main(arena, main_that_does_not_listen), 2)
-    assert result.unexplained > 0
-    assert "was not heard" in result.notes[0]
+def main_that_tears_its_manifest(words: Sequence[str]) -> int:
+    """It is whole after the last step alone."""
+
+    def tear(folder, step):
+        if step < 36:
+            (folder.path / "manifest.json").write_text("{")
+
+    take_longer(tear)
+    return cli.main(words)
+
+
+def main_that_does_not_listen(words: Sequence[str]) -> int:
+    StopRequest.receive = lambda *_: None
+    take_longer()
+    return cli.main(words)
+
+
+@pytest.mark.parametrize(
+    ("campaign", "main", "kind", "found"),
+    [
+        (random_kills, main_that_forgets, "different", "ended with other metrics.jsonl, best and last"),
+        (random_kills, main_that_tears_its_manifest, "lost", "manifest.json cannot be read"),
+        (signals, main_that_does_not_listen, "unexplained", "SIGTERM was not heard"),
+    ],
+)
+def test_negative_control_a_program_that_breaks_its_promise_is_found(arena, campaign, main, kind, found):
+    result = campaign(replace(arena, main=main), 1)
+    assert getattr(result, kind) == 1
+    assert found in result.notes[0]
 
 
 def main_that_says_much(words: Sequence[str]) -> int:
@@ -125,18 +132,6 @@ def test_a_nursery_gives_codes_stderr_limits_and_environment(nursery, tmp_path):
     assert child.wait() == -signal.SIGKILL
 
 
-def test_a_nursery_leaves_no_child_and_says_why_it_did_not_come_up(tmp_path):
+def test_a_nursery_that_does_not_come_up_says_why():
     with pytest.raises(ChildProcessError, match="not today"), Nursery(["sh", "-c", "echo not today >&2"]):
         pass
-    with Nursery() as nursery:
-        child = nursery.start(Command(main_that_says_much, tmp_path, ["wait"]))
-        assert child.is_alive()
-    for _ in range(1000):
-        with contextlib.suppress(FileNotFoundError):
-            # An orphan is its new parent's to reap.
-            if Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
-                time.sleep(0.01)
-                continue
-        break
-    else:
-        pytest.fail("the child lives on")

@@ -9,6 +9,8 @@ from __future__ import annotations
 import io
 import math
 import pickle
+import pickletools
+import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,11 +23,19 @@ from nnrun.manifest import SCHEMA
 # Without the tensors, which are entries of their own in the file, a checkpoint's values fill some kilobytes.
 MAX_PICKLE_BYTES = 16 * 2**20
 MAX_DEPTH = 32
-MAX_VALUES = 1_000_000
+MAX_VALUES = 100_000
+MAX_CHARACTERS = 10_000
+MAX_DIMENSIONS = 64
+MAX_NUMBER = 2**63 - 1
+MAX_THREADS = 4096
+# Characters of an error that is not ours, in a message.
+MAX_SHOWN = 300
 _PARTS = {"config": dict, "class_names": list, "preprocessing": dict, "model": dict, "training": dict}
 SAFETENSORS_SUFFIX = ".safetensors"
 # Where trainers other than nnrun keep the state dict in what they save.
 _WEIGHT_KEYS = ("model", "state_dict", "model_state_dict", "net")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_MEMO = ("PUT", "BINPUT", "LONG_BINPUT")
 _CODE_MARKS = {"constants.pkl": "TorchScript", "models/": "a .pt2 program", "MAR-INF/": "a TorchServe archive"}
 
 
@@ -44,7 +54,7 @@ def peek(path: Path) -> dict[str, Any]:
     where a value is nested too deep, too large, or holds `${`, which a resolver would act on.
     """
     payload = read_pickle(path)
-    if not isinstance(payload, dict) or not isinstance(payload.get("schema"), int):
+    if not isinstance(payload, dict) or not _is_count(payload.get("schema"), 1):
         alone = " but weights alone; name their network with model=" if weights_in(payload) is not None else ""
         raise ArtifactError(f"{path} is not a checkpoint of nnrun{alone}")
     if payload["schema"] > SCHEMA:
@@ -52,17 +62,49 @@ def peek(path: Path) -> dict[str, Any]:
     for key, kind in _PARTS.items():
         if not isinstance(payload.get(key), kind):
             raise ArtifactError(f"{path} is not a checkpoint of nnrun: it carries no {key}")
-    for key in ("config", "class_names", "preprocessing"):
-        check_plain(payload[key], f"{path}: {key}")
+    if unknown := set(payload) - {*_PARTS, "schema", "threads", "data_fingerprint"}:
+        raise ArtifactError(
+            f"{path} is not a checkpoint of nnrun: {len(unknown)} of its parts are none that nnrun saves"
+        )
     progress = payload["training"].get("progress")
+    plain = {key: payload[key] for key in ("config", "class_names", "preprocessing")}
+    plain |= {"progress": progress, "watch": payload["training"].get("watch", {})}
+    for key, value in plain.items():
+        check_plain(value, f"{path}: {key}")
     if (
         not all(isinstance(name, str) for name in payload["class_names"])
         or not all(isinstance(payload["config"].get(key), dict) for key in ("model", "data", "loss", "trainer"))
-        or not isinstance(progress, dict)
-        or not {"epoch", "step", "best", "stop_reason"} <= set(progress)
+        or not isinstance(payload["preprocessing"].get("_target_"), str)
+        or not _is_state_dict(payload["model"])
+        or not _is_count(payload.get("threads"), 1, MAX_THREADS)
+        or not isinstance(payload.get("data_fingerprint"), str)
+        or not isinstance(plain["watch"], dict)
+        or not all(_is_count(count) for count in plain["watch"].values())
+        or not _is_progress(progress)
     ):
         raise ArtifactError(f"{path} is not a checkpoint of nnrun: what it says of its run is not whole")
     return payload
+
+
+def _is_progress(value: Any) -> bool:
+    """Return whether a value says where a training stands."""
+    counts = ("epoch", "batch", "step", "num_rows", "logged_step")
+    if not isinstance(value, dict) or set(value) != {*counts, "best", "stop_reason"}:
+        return False
+    best, reason = value["best"], value["stop_reason"]
+    has_best = best is None or (
+        isinstance(best, dict)
+        and set(best) == {"value", "epoch", "step"}
+        and isinstance(best["value"], float | int)
+        and _is_count(best["epoch"])
+        and _is_count(best["step"])
+    )
+    return all(_is_count(value[key]) for key in counts) and has_best and isinstance(reason, str | None)
+
+
+def _is_count(value: Any, low: int = 0, high: int = MAX_NUMBER) -> bool:
+    """Return whether a value is a whole number in a range."""
+    return type(value) is int and low <= value <= high
 
 
 def holds_weights_alone(path: Path) -> bool:
@@ -110,14 +152,19 @@ def read_pickle(path: Path) -> Any:
             name = pickles[0]
             root = name.removesuffix("data.pkl")
             sizes = {info.filename.removeprefix(root + "data/"): info.file_size for info in archive.infolist()}
-            return _PlainUnpickler(io.BytesIO(archive.read(name)), sizes).load()
+            content = archive.read(name)
+            # Raises for what claims more bytes than there are, before room is made for it.
+            for opcode, argument, _ in pickletools.genops(content):
+                if opcode.name in _MEMO and int(argument or 0) > len(content):
+                    raise pickle.UnpicklingError("it remembers more than it holds")
+            return _PlainUnpickler(io.BytesIO(content), sizes).load()
     except ArtifactError:
         raise
     except (zipfile.BadZipFile, OSError) as error:
         raise ArtifactError(f"{path} is not a checkpoint of nnrun, or it is damaged: {error}") from error
     except Exception as error:
         # An unpickler fed with a stranger's bytes can raise anything.
-        raise ArtifactError(f"{path} is refused: {error}") from error
+        raise ArtifactError(f"{path} is refused: {str(error)[:MAX_SHOWN]}") from error
 
 
 def _check_entries(archive: zipfile.ZipFile, path: Path) -> None:
@@ -188,6 +235,8 @@ def _describe_tensor(
 ) -> StoredTensor:
     """Take the place of torch's function of that name: check that the view lies inside its storage."""
     num_elements, element_bytes = storage
+    if len(size) > MAX_DIMENSIONS:
+        raise pickle.UnpicklingError(f"a tensor of {len(size):,} dimensions")
     reach = sum((length - 1) * step for length, step in zip(size, stride, strict=True)) + 1 if math.prod(size) else 0
     if offset < 0 or min((*size, *stride), default=0) < 0 or offset + reach > num_elements:
         raise pickle.UnpicklingError("a tensor reaches beyond its storage")
@@ -214,14 +263,29 @@ def check_plain(value: Any, where: str) -> None:
             num_values += len(node) * (2 if isinstance(node, dict) else 1)
         if depth > MAX_DEPTH or num_values > MAX_VALUES:
             raise ArtifactError(f"{where} is refused: it is nested too deep or too large")
-        if isinstance(node, dict):
+        if type(node) is dict:
+            if not all(isinstance(key, str) for key in node):
+                raise ArtifactError(f"{where} is refused: a key in it is no text")
             pending += [(key, depth + 1) for key in node] + [(item, depth + 1) for item in node.values()]
-        elif isinstance(node, list | tuple):
+        elif type(node) is list:
             pending += [(item, depth + 1) for item in node]
         elif isinstance(node, str):
+            if len(node) > MAX_CHARACTERS or not _is_writable(node):
+                raise ArtifactError(f"{where} is refused: it holds a text of {len(node):,} characters, or an odd one")
             if "${" in node:
                 raise ArtifactError(
                     f"{where} is refused: the text {node[:60]!r} holds '${{', which could act when read"
                 )
+        elif type(node) is int and not -MAX_NUMBER <= node <= MAX_NUMBER:
+            raise ArtifactError(f"{where} is refused: it holds a number that is too large")
         elif node is not None and type(node) not in (bool, int, float):
             raise ArtifactError(f"{where} is refused: it holds a {type(node).__name__}")
+
+
+def _is_writable(text: str) -> bool:
+    """Return whether a text can be written to a file, and to a terminal without commanding it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return _CONTROL.search(text) is None

@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from nnrun.core.seams import DataSource, Exporter, Logger, Preprocessing
 from nnrun.errors import ArtifactError, ConfigError, NnrunError, did_you_mean
-from nnrun.faults import lacks_package, place_of
+from nnrun.faults import lacks_memory, lacks_package, place_of
 from nnrun.secrets import hide
 from nnrun.settings import NAMED_SECTIONS
 
@@ -72,6 +72,8 @@ def build(section: Mapping[str, Any], name: str, kind: type[Built], *given: Any,
 
     Raises ConfigError where the class refuses its parameters, or where what came out is no `kind`.
     """
+    if not isinstance(section.get("_target_"), str):
+        raise ConfigError(f"{name} has no _target_")
     try:
         built = instantiate({**section, **late}, *given, _convert_="all")
     except Exception as error:
@@ -80,6 +82,8 @@ def build(section: Mapping[str, Any], name: str, kind: type[Built], *given: Any,
             cause = cause.__cause__
         if isinstance(cause, NnrunError):
             raise cause from None
+        if lacks_memory(cause):
+            raise ConfigError(f"{name}: {section['_target_']} asks for more memory than there is") from error
         reason = f"{type(cause).__name__}: {hide(str(cause), dict(section))}{place_of(cause)}"
         raise ConfigError(f"{name}: {section['_target_']} cannot be built: {reason}") from error
     if not is_kind(built, kind):

@@ -89,6 +89,10 @@ def dispatch(words: Sequence[str]) -> int:
         return sweep(line.overrides, own)
     composed = compose(line.overrides, own)
     find_modules_beside(own)
+    if composed.config.task == "doctor":
+        from nnrun.doctor.examine import examine  # noqa: PLC0415 - a run does not need it
+
+        return examine(composed.typed, main)
     from nnrun.run import run  # noqa: PLC0415 - imports torch: not before the config is right
 
     run(composed, line.overrides)

@@ -55,11 +55,12 @@ def _hash_of(content: Mapping[str, Any]) -> str:
 def read_manifest(folder: Path) -> Manifest:
     """Return the manifest of a `checkpoints` folder; raise ArtifactError if it is missing or unreadable."""
     path = folder / MANIFEST_NAME
+    if path.exists() and not path.is_file():
+        raise ArtifactError(f"{path} is not a file")
     try:
         value = json.loads(path.read_text())
         stated = value.pop("sha256", None)
-        if set(value) != {"schema", "best", "last", "files"} or stated not in (None, _hash_of(value)):
-            raise ValueError(f"it is damaged; its checkpoints may be whole: name one of {folder}/*.ckpt")
+        is_whole = set(value) <= {"schema", "best", "last", "files"} and stated in (None, _hash_of(value))
         files = tuple(
             Entry(str(row["name"]), str(row["sha256"]), int(row["bytes"]), int(row["step"]), int(row["schema"]))
             for row in value["files"]
@@ -75,7 +76,17 @@ def read_manifest(folder: Path) -> Manifest:
     for name in [entry.name for entry in files] + [name for name in (manifest.best, manifest.last) if name]:
         if Path(name).name != name:
             raise ArtifactError(f"{path} names a file outside its folder: {name!r}")
+    for entry in files:
+        _check_schema(folder / entry.name, entry)
+    if not is_whole:
+        raise ArtifactError(f"{path} is damaged; its checkpoints may be whole: name one of {folder}/*.ckpt")
     return manifest
+
+
+def _check_schema(path: Path, entry: Entry) -> None:
+    """Raise ArtifactError where a file was written by a later version of this program."""
+    if entry.schema > SCHEMA:
+        raise ArtifactError(f"{path} was written by a newer nnrun (schema {entry.schema}); upgrade nnrun")
 
 
 @dataclass(frozen=True)
@@ -155,8 +166,6 @@ def verify(path: Path, entry: Entry | None = None) -> None:
         size = path.stat().st_size
         if size == 0:
             raise ArtifactError(f"{path} is empty")
-        if entry is not None and entry.schema > SCHEMA:
-            raise ArtifactError(f"{path} was written by a newer nnrun (schema {entry.schema}); upgrade nnrun")
         if entry is not None and size != entry.bytes:
             raise ArtifactError(f"{path} is damaged: {size:,} bytes, and the manifest says {entry.bytes:,}")
         stated = entry.sha256 if entry else _digits_in_name(path)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeVar, get_type_hints
 
-Task = Literal["auto", "train", "evaluate"]
+Task = Literal["auto", "train", "evaluate", "doctor"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Nonfinite = Literal["stop", "skip"]
 Residency = Literal["auto", "device", "memory", "stream"]

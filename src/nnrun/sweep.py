@@ -91,6 +91,8 @@ def refuse(typed: Sequence[Typed]) -> list[str]:
             problems.append(f"{item.word!r}: a sweep over {item.key} is refused; run each checkpoint by itself")
         if item.key == "hydra.run.dir":
             problems.append("hydra.run.dir has no effect in a sweep; use hydra.sweep.dir=, the folder of all its jobs")
+        if item.key == "task" and "doctor" in (item.value, *item.choices):
+            problems.append("task=doctor looks at the machine, and is no job of a sweep; run it by itself")
         if item.key == "resume" and item.value is not None:
             problems.append("resume= continues one run and cannot be part of a sweep")
     return problems

@@ -21,7 +21,7 @@ from nnrun.callbacks.metrics import MetricRows
 from nnrun.callbacks.progress import TrainingProgress
 from nnrun.core.batches import Layout, choose_residency, make_batches
 from nnrun.core.checkpoint import CheckpointFolder, load_payload, load_weights
-from nnrun.core.finite import SkippingWatch
+from nnrun.core.finite import SkippingWatch, are_finite
 from nnrun.core.loop import Plan, Work, fit
 from nnrun.core.precision import Precision, choose_channels_last, has_fused_kernel
 from nnrun.core.randomness import seed_weights
@@ -207,7 +207,10 @@ def start_from(job: Job, state: TrainState, console: Console) -> None:
             state.load_state_dict(payload["model"], payload["training"])
         except Exception as error:
             # Of the right hash and of the wrong content: not written by a run of this config.
-            raise ArtifactError(f"{path} does not fit this run: {type(error).__name__}: {error}") from error
+            reason = f"{type(error).__name__}: {str(error)[:300]}"
+            raise ArtifactError(f"{path} does not fit this run: {reason}") from error
+        if not are_finite(state.network.state_dict().values()):
+            raise ArtifactError(f"{path} holds NaN or infinite weights")
     elif job.settings.init_from is not None:
         assert job.composed.checkpoint is not None
         path = job.composed.checkpoint.path

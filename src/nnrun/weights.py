@@ -27,7 +27,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             raise ArtifactError(f"{path} cannot be read as safetensors: {error}") from error
     key = weights_in(read_pickle(path))
     assert key is not None, "the config was composed for a file that holds weights"
-    payload = load_payload(path)
+    payload = load_payload(path, parts=())
     return dict(payload[key] if key else payload)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -127,10 +128,18 @@ def canonical(value: Any) -> Any:
     return sys.intern(value) if isinstance(value, str) else value
 
 
-def load_payload(path: Path) -> dict[str, Any]:
-    """Return what a verified checkpoint holds, on the host; raise ArtifactError where torch cannot read it."""
+def load_payload(path: Path, parts: Sequence[str] = ("model", "training", "class_names")) -> dict[str, Any]:
+    """Return what a verified checkpoint holds, on the host.
+
+    Raises ArtifactError where torch cannot read it, or where one of its `parts` is missing: torch may see another file
+    in an archive than archive.py did.
+    """
     try:
-        return _plain(torch.load(path, map_location="cpu", weights_only=True))
+        payload = _plain(torch.load(path, map_location="cpu", weights_only=True))
+        lacking = [part for part in parts if part not in payload]
+        if lacking:
+            raise ValueError(f"it carries no {', '.join(lacking)}")
+        return payload
     except Exception as error:
         # Damage shows as OSError, EOFError, KeyError, UnpicklingError and others, most without a text.
         raise ArtifactError(f"{path} cannot be read as a checkpoint: {type(error).__name__}: {error}") from error

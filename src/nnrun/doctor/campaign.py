@@ -1,0 +1,63 @@
+"""What a campaign is given, and what it found."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nnrun.doctor.nursery import Nursery
+
+# The command line as a function: the words of a command to its exit code.
+Main = Callable[[Sequence[str]], int]
+
+
+@dataclass(frozen=True)
+class Arena:
+    """Where a campaign takes place: an empty folder of its own, the program, and the seed of what it draws."""
+
+    folder: Path
+    main: Main
+    seed: int = 0
+    # Shared by the campaigns that start processes; without it each of them brings up its own, which takes seconds.
+    nursery: Nursery | None = None
+
+    @property
+    def draw(self) -> random.Random:
+        """A fresh source of random numbers: two campaigns with one seed try the same."""
+        return random.Random(self.seed)
+
+
+@dataclass
+class Result:
+    """How often something was tried, and how often a promise was broken: each of these must be 0.
+
+    `lost`: what was saved could not be had again. `different`: other bits, without a word. `ran`: a stranger's code
+    ran. `unexplained`: it ended otherwise than promised, by another exit code or a traceback.
+    """
+
+    name: str
+    tried: int = 0
+    lost: int = 0
+    different: int = 0
+    ran: int = 0
+    unexplained: int = 0
+    # What was found, for people: the first failures; or why nothing could be tried here.
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every promise was kept."""
+        return not (self.lost or self.different or self.ran or self.unexplained)
+
+    def line(self) -> str:
+        """Return the campaign in one line."""
+        if not self.tried:
+            return f"{self.name}: not tried; {'; '.join(self.notes)}"
+        counts = (
+            f"{self.lost} lost, {self.different} silently different, {self.ran} run, {self.unexplained} unexplained"
+        )
+        return f"{self.name}: {self.tried} tried; {counts}" + "".join(f"; {note}" for note in self.notes[:3])

@@ -1,0 +1,64 @@
+"""The table of campaigns, and how they are run one after the other."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from nnrun.doctor import damage, disk, hostile, kills
+from nnrun.doctor.campaign import Arena, Main, Result
+from nnrun.doctor.nursery import Nursery
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """What is tried, what must come of it, and how often: in `task=doctor`, and in full (`make torture`)."""
+
+    run: Callable[[Arena, int], Result]
+    promise: str
+    short: int
+    full: int
+
+
+# A new campaign joins with a line here, a new feature with a line in kills.VARIANTS, a hostile file in hostile.FILES.
+CAMPAIGNS = (
+    Campaign(kills.random_kills, "a killed run goes on to the same bits", 3, 200),
+    Campaign(kills.signals, "a stopped run saves, and goes on to the same bits", 2, 40),
+    Campaign(disk.kill_at_each_call, "a save that is killed leaves the old checkpoint or the new one", 4, 0),
+    Campaign(disk.disk_full, "a full disk leaves what was saved", 2, 40),
+    Campaign(disk.failing_fsync, "a disk that fails leaves what was saved", 2, 40),
+    Campaign(disk.read_only, "a folder that may not be written leaves what was saved", 1, 10),
+    Campaign(damage.flipped_bits, "a checkpoint with one bit flipped is refused", 100, 800),
+    Campaign(damage.truncations, "a checkpoint cut short is refused", 50, 300),
+    Campaign(damage.zeroed_tails, "a checkpoint with a tail of zeros is refused", 25, 200),
+    Campaign(damage.zeroed_pages, "a checkpoint with a page of zeros is refused", 25, 200),
+    Campaign(damage.damaged_manifests, "a damaged manifest is refused, or means what it meant", 25, 200),
+    Campaign(hostile.hostile_files, "a hostile file is refused, and nothing of it runs", 40, 10_000),
+)
+
+
+class Done(NamedTuple):
+    """A campaign, what it found, and how long it took."""
+
+    campaign: Campaign
+    result: Result
+    seconds: float
+
+
+def run_campaigns(main: Main, folder: Path, *, full: bool, seed: int = 0, names: Sequence[str] = ()) -> Iterator[Done]:
+    """Run each campaign in a folder of its own below `folder`, or only those whose functions are named."""
+    with Nursery() as nursery:
+        for campaign in CAMPAIGNS:
+            name = campaign.run.__name__
+            if names and name not in names:
+                continue
+            arena = Arena(folder / name, main, seed, nursery)
+            arena.folder.mkdir(parents=True)
+            start = time.perf_counter()
+            result = campaign.run(arena, campaign.full if full else campaign.short)
+            yield Done(campaign, result, time.perf_counter() - start)
+            shutil.rmtree(arena.folder, ignore_errors=True)

@@ -1,0 +1,127 @@
+"""Every hostile file once, and programs that believe them: the campaign must see what then happens."""
+
+from __future__ import annotations
+
+import functools
+import random
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from nnrun import archive, loading
+from nnrun.cli import main
+from nnrun.doctor import hostile
+from nnrun.doctor.campaign import Arena
+from nnrun.doctor.hostile import CKPT, EVERYWHERE, FILES, LOAD, tries
+
+
+def test_every_hostile_file_is_refused_and_nothing_runs(tmp_path):
+    result = hostile.hostile_files(Arena(tmp_path, main), len(FILES))
+    assert result.tried == len(FILES) >= 200
+    assert result.ok, "\n".join(result.notes)
+
+
+def test_each_file_comes_once_before_any_comes_twice():
+    order = list(tries(random.Random(0)))
+    assert {name for name, _ in order[: len(FILES)]} == set(FILES)
+    assert set(order) == {(name, place) for name, file in FILES.items() for place in file.places}
+    assert len(order) == len(set(order))
+    assert {place for _, place in order[: len(FILES)]} == set(EVERYWHERE)
+    assert order != list(tries(random.Random(1)))
+
+
+def only(monkeypatch, *names, place=None):
+    """Leave only some files in the table, perhaps in one place."""
+    files = {name: FILES[name] for name in names}
+    if place:
+        files = {name: hostile.Hostile(file.write, (place,), file.codes, file.forge) for name, file in files.items()}
+    monkeypatch.setattr(hostile, "FILES", files)
+
+
+def test_pickles_that_are_believed_run(tmp_path, monkeypatch):
+    """Negative control: Python's own unpickler in the place of ours."""
+    names = ["os.system", "eval", "open", "torch.load", "getattr", "INST", "OBJ", "a name with dots", "__setstate__"]
+    names += ["a function out of the memo", "a pickle of protocol 0", "torch before 1.6"]
+    only(monkeypatch, *names)
+    believing = functools.partial(torch.load, weights_only=False)
+    monkeypatch.setattr(archive, "read_pickle", believing)
+    for module in (loading, hostile):
+        monkeypatch.setattr(module, "load_payload", believing)
+    result = hostile.hostile_files(Arena(tmp_path, main), len(names))
+    assert result.ran == len(names), result.notes
+
+
+@pytest.mark.parametrize("name", ["a made argument in a list", "a network that is 'nnrun_canary.Canary'"])
+def test_classes_that_are_believed_run(tmp_path, monkeypatch, name):
+    """Negative control: nobody asks whose class it is."""
+    only(monkeypatch, name, place=LOAD)
+    monkeypatch.setattr(loading, "check_trust", lambda *_: None)
+    result = hostile.hostile_files(Arena(tmp_path, main), 1)
+    assert result.ran == 1, result.notes
+
+
+def test_an_interpolation_that_is_resolved_is_counted(tmp_path, monkeypatch):
+    """Negative control: nobody looks at the texts, and one reads the environment."""
+    only(monkeypatch, f"the text {'${oc.env:NNRUN_CANARY}'!r}", place=CKPT)
+    monkeypatch.setattr(archive, "check_plain", lambda *_: None)
+    result = hostile.hostile_files(Arena(tmp_path, main), 1)
+    assert result.ran == 1, result.notes
+    assert "it read the environment" in result.notes[0]
+
+
+def stray(words):
+    """A program that takes everything for good."""
+    return 0 if words[0].startswith("ckpt=") else main(words)
+
+
+def torn(words):
+    """A program that writes into what it refuses."""
+    code = main(words)
+    if words[0].startswith("ckpt="):
+        with Path(words[0].removeprefix("ckpt=")).open("ab") as file:
+            file.write(b"read")
+    return code
+
+
+def loud(words):
+    """A program that prints all that it meets."""
+    sys.stderr.write("x" * 50_000)
+    return main(words)
+
+
+def slow(words):
+    """A program that waits for ever."""
+    if words[0].startswith("ckpt="):
+        time.sleep(60)
+    return main(words)
+
+
+@pytest.mark.parametrize(
+    ("program", "kind", "what"),
+    [
+        (stray, "unexplained", "4 was promised; it ends with 0"),
+        (torn, "lost", "the file was changed"),
+        (loud, "unexplained", "a message of 50,"),
+        (slow, "unexplained", "nothing within 0.2 s"),
+    ],
+)
+def test_a_program_that_breaks_a_promise_is_counted(tmp_path, monkeypatch, program, kind, what):
+    monkeypatch.setattr(hostile, "MAX_SECONDS", 0.2)
+    only(monkeypatch, "a text", place=CKPT)
+    result = hostile.hostile_files(Arena(tmp_path, program), 1)
+    assert getattr(result, kind) == 1, result.notes
+    assert what in result.notes[0]
+
+
+def test_a_file_that_is_whole_is_read(tmp_path, monkeypatch):
+    """Negative control of the table: the checkpoint that hostile files are made from is a good one everywhere."""
+    monkeypatch.setattr(hostile, "FILES", {"good": hostile.Hostile(hostile.Bench.save, codes=(0,))})
+    result = hostile.hostile_files(Arena(tmp_path, main), 100)
+    assert (result.tried, result.ok) == (len(EVERYWHERE), True), result.notes
+    made = hostile.Hostile(lambda bench: hostile.pack(bench.path, hostile.torch_entries(bench.good)), codes=(0,))
+    monkeypatch.setattr(hostile, "FILES", {"good, by hand": made})
+    result = hostile.hostile_files(Arena(tmp_path, main), 2)
+    assert (result.tried, result.ok) == (2, True), result.notes
