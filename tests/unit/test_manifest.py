@@ -133,8 +133,23 @@ def test_size_is_checked_before_the_hash(run, content):
 
 
 def edit(run: Path, **changes) -> None:
+    """Write a manifest by hand, without the hash of itself."""
     path = run / "checkpoints" / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    value = json.loads(path.read_text()) | changes
+    del value["sha256"]
+    path.write_text(json.dumps(value))
+
+
+def test_a_manifest_that_is_not_what_its_hash_says_is_refused(run):
+    """Negative control: the same without the hash is read."""
+    write(run, [1, 2], best=1)
+    path = run / "checkpoints" / "manifest.json"
+    damaged = path.read_text().replace('"step": 2', '"step": 3')
+    path.write_text(damaged)
+    with pytest.raises(ArtifactError, match="manifest.json is damaged; its checkpoints may be whole"):
+        read_manifest(run / "checkpoints")
+    edit(run)
+    assert read_manifest(run / "checkpoints").files[1].step == 3
 
 
 def test_a_newer_schema_says_upgrade(run):
