@@ -71,7 +71,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise ArtifactError(
             f"{folder.parent} has no checkpoint yet ({path} is missing); start the run again"
         ) from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError, OSError) as error:
         raise ArtifactError(f"{path} cannot be read: {error}") from error
     for name in [entry.name for entry in files] + [name for name in (manifest.best, manifest.last) if name]:
         if Path(name).name != name:

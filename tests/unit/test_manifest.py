@@ -146,7 +146,7 @@ def test_a_manifest_that_is_not_what_its_hash_says_is_refused(run):
     path = run / "checkpoints" / "manifest.json"
     damaged = path.read_text().replace('"step": 2', '"step": 3')
     path.write_text(damaged)
-    with pytest.raises(ArtifactError, match="manifest.json is damaged; its checkpoints may be whole"):
+    with pytest.raises(ArtifactError, match=r"manifest\.json is damaged; its checkpoints may be whole"):
         read_manifest(run / "checkpoints")
     edit(run)
     assert read_manifest(run / "checkpoints").files[1].step == 3
