@@ -11,6 +11,7 @@ import math
 import pickle
 import pickletools
 import re
+import struct
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ _PARTS = {"config": dict, "class_names": list, "preprocessing": dict, "model": d
 SAFETENSORS_SUFFIX = ".safetensors"
 # Where trainers other than nnrun keep the state dict in what they save.
 _WEIGHT_KEYS = ("model", "state_dict", "model_state_dict", "net")
+# The record at a zip file's end, and what stands before it in the 64-bit form.
+_END_BYTES, _END64_BYTES = 22, 56 + 20
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _MEMO = ("PUT", "BINPUT", "LONG_BINPUT")
 _CODE_MARKS = {"constants.pkl": "TorchScript", "models/": "a .pt2 program", "MAR-INF/": "a TorchServe archive"}
@@ -128,6 +131,7 @@ def _is_state_dict(value: Any) -> bool:
         isinstance(value, dict)
         and bool(value)
         and all(isinstance(name, str) and isinstance(tensor, StoredTensor) for name, tensor in value.items())
+        and all(len(name) <= MAX_CHARACTERS and _is_writable(name) for name in value)
     )
 
 
@@ -164,7 +168,7 @@ def read_pickle(path: Path) -> Any:
         raise ArtifactError(f"{path} is not a checkpoint of nnrun, or it is damaged: {error}") from error
     except Exception as error:
         # An unpickler fed with a stranger's bytes can raise anything.
-        raise ArtifactError(f"{path} is refused: {str(error)[:MAX_SHOWN]}") from error
+        raise ArtifactError(f"{path} is refused: {_CONTROL.sub('?', str(error))[:MAX_SHOWN]}") from error
 
 
 def _check_entries(archive: zipfile.ZipFile, path: Path) -> None:
@@ -175,8 +179,26 @@ def _check_entries(archive: zipfile.ZipFile, path: Path) -> None:
     entries = archive.infolist()
     is_plain = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
     is_unique = len({entry.filename for entry in entries}) == len(entries)
-    if not is_plain or not is_unique or sum(entry.file_size for entry in entries) > path.stat().st_size:
+    if (
+        not is_plain
+        or not is_unique
+        or not _ends_plainly(path)
+        or sum(entry.file_size for entry in entries) > path.stat().st_size
+    ):
         raise ArtifactError(f"{path} is refused: torch.save packs its entries otherwise")
+
+
+def _ends_plainly(path: Path) -> bool:
+    """Return whether the list of an archive's entries lies where it says, at the file's very end.
+
+    Of other files, with something before or behind, torch may read another list than Python's zipfile does.
+    """
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(size - _END_BYTES, 0))
+        signature, *_, list_bytes, list_start, comment_bytes = struct.unpack("<4s4H2LH", file.read(_END_BYTES))
+    gap = size - _END_BYTES - list_start - list_bytes
+    return signature == b"PK\x05\x06" and comment_bytes == 0 and (gap in (0, _END64_BYTES) or list_start == 2**32 - 1)
 
 
 class _Ordered(dict[Any, Any]):

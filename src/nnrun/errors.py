@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -10,6 +11,7 @@ from contextlib import suppress
 from nnrun.secrets import redact
 
 BUG = 70
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class NnrunError(Exception):
@@ -81,7 +83,8 @@ def complain(messages: Sequence[str]) -> None:
     """Write messages to stderr, each as `nnrun: ...`."""
     with suppress(OSError):  # nobody can be told then
         for message in messages:
-            sys.stderr.write(f"nnrun: {message}\n")
+            # A name out of a stranger's file must not command the terminal.
+            sys.stderr.write(f"nnrun: {_CONTROL.sub('?', message)}\n")
         sys.stderr.flush()
 
 

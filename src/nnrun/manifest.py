@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from nnrun.files import sha256_of
 SCHEMA = 1
 FOLDER_NAME = "checkpoints"
 MANIFEST_NAME = "manifest.json"
+_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}")
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,8 @@ def read_manifest(folder: Path) -> Manifest:
     except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError, OSError) as error:
         raise ArtifactError(f"{path} cannot be read: {error}") from error
     for name in [entry.name for entry in files] + [name for name in (manifest.best, manifest.last) if name]:
-        if Path(name).name != name:
-            raise ArtifactError(f"{path} names a file outside its folder: {name!r}")
+        if not _FILE_NAME.fullmatch(name):
+            raise ArtifactError(f"{path} names a file outside its folder, or none at all: {ascii(name)[:80]}")
     for entry in files:
         _check_schema(folder / entry.name, entry)
     if not is_whole:
@@ -117,6 +119,10 @@ def locate(path: Path, want: str) -> Located:
     folder = path / FOLDER_NAME
     if not folder.is_dir():
         raise ArtifactError(f"{path} is not a run directory: it has no folder {FOLDER_NAME!r}")
+    for entry in path.iterdir():
+        # A pipe would be waited for, and what is written to a link lands elsewhere. (A folder may lie on another disk.)
+        if not entry.is_dir() and (entry.is_symlink() or not entry.is_file()):
+            raise ArtifactError(f"{entry} is neither a file nor a folder; a run directory holds nothing else")
     manifest = read_manifest(folder)
     if want == "best":
         return _whole_best(folder, manifest)

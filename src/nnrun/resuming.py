@@ -51,7 +51,7 @@ def finished_summary(job: Job, console: Console) -> Summary | None:
     try:
         status = json.loads((job.resume / "status.json").read_text())
         summary = Summary.from_json(json.loads((job.resume / "summary.json").read_text()))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return None
     if status.get("state") != "finished":
         return None

@@ -135,7 +135,7 @@ class RunDir:
         """Return what an earlier process wrote to status.json, or nothing."""
         try:
             value = json.loads((self.path / "status.json").read_text())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return value if isinstance(value, dict) else {}
 
@@ -156,7 +156,11 @@ class RunDir:
 
     def cut_rows(self, num_rows: int) -> None:
         """Drop the rows that were written after the checkpoint that a run goes on from."""
-        lines = self._rows.read_text(encoding="utf-8").splitlines(keepends=True) if self._rows.is_file() else []
+        lines = (
+            self._rows.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+            if self._rows.is_file()
+            else []
+        )
         write_text(self._rows, "".join(lines[:num_rows]))
 
 
