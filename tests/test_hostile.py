@@ -92,6 +92,12 @@ def loud(words):
     return main(words)
 
 
+def commanding(words):
+    """A program that prints a stranger's text as it is."""
+    sys.stderr.write(hostile.TITLE)
+    return main(words)
+
+
 def slow(words):
     """A program that waits for ever."""
     if words[0].startswith("ckpt="):
@@ -105,6 +111,7 @@ def slow(words):
         (stray, "unexplained", "4 was promised; it ends with 0"),
         (torn, "lost", "the file was changed"),
         (loud, "unexplained", "a message of 50,"),
+        (commanding, "unexplained", "a message that commands the terminal"),
         (slow, "unexplained", "nothing within 0.2 s"),
     ],
 )

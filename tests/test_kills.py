@@ -98,7 +98,7 @@ def main_that_does_not_listen(words: Sequence[str]) -> int:
     [
         (random_kills, main_that_forgets, "different", "ended with other metrics.jsonl, best and last"),
         (random_kills, main_that_tears_its_manifest, "lost", "manifest.json cannot be read"),
-        (signals, main_that_does_not_listen, "unexplained", "SIGTERM was not heard"),
+        (signals, main_that_does_not_listen, "unexplained", " was not heard: "),
     ],
 )
 def test_negative_control_a_program_that_breaks_its_promise_is_found(arena, campaign, main, kind, found):

@@ -161,6 +161,8 @@ def read_pickle(path: Path) -> Any:
             for opcode, argument, _ in pickletools.genops(content):
                 if opcode.name in _MEMO and int(argument or 0) > len(content):
                     raise pickle.UnpicklingError("it remembers more than it holds")
+                if isinstance(argument, int) and abs(argument) > 2**64:
+                    raise pickle.UnpicklingError("it holds a number of more than 64 bits")
             return _PlainUnpickler(io.BytesIO(content), sizes).load()
     except ArtifactError:
         raise
@@ -205,6 +207,9 @@ class _Ordered(dict[Any, Any]):
     """Take the place of OrderedDict, without what a pickle may set on it: attributes that stand in for its methods."""
 
     __slots__ = ()
+
+    def __init__(self) -> None:
+        """Begin empty, as torch.save writes it: an argument would be copied each time that it is named."""
 
     def __setstate__(self, state: object) -> None:
         """Ignore it."""

@@ -12,7 +12,7 @@ from typing import Any
 from nnrun import rundir
 from nnrun.errors import BUG, DivergedError, InterruptedRun, NnrunError, ResourceError
 from nnrun.faults import of_the_machine
-from nnrun.files import locked, write_json
+from nnrun.files import locked, sweep_temporaries, write_json
 from nnrun.manifest import FOLDER_NAME, MANIFEST_NAME
 from nnrun.prepare import Job
 from nnrun.report.console import Console
@@ -47,9 +47,10 @@ def open_session(
     path = job.resume or directory or rundir.create(job.composed.run_dir, job.name)
     with stop_request() as stop, locked(path) as stale:
         out = RunDir(path)
-        out.start(job.task, resumed)
-        console.log_to(path / "run.log")
+        sweep_temporaries(path)
         try:
+            out.start(job.task, resumed)
+            console.log_to(path / "run.log")
             if stale:
                 console.note(f"took over {path} from {stale}, which is gone")
             if job.trains and not rundir.point_latest(path):
@@ -74,7 +75,9 @@ def open_session(
                 out.end(_state_of(error), getattr(error, "exit_code", BUG), reason)
             raise error from (cause if cause is not error else cause.__cause__)
         else:
-            out.end("finished", 0, None)
+            # What came to its end is finished, whatever signal comes now.
+            with stop.deferred():
+                out.end("finished", 0, None)
         finally:
             console.close()
 

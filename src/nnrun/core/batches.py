@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +16,8 @@ from torch.utils.data import Dataset as TorchDataset
 from nnrun.core.randomness import generator, permutation
 from nnrun.core.seams import Batch, Batches, Preprocessing, Split, Tree
 from nnrun.faults import calling
+
+_HELD_BACK = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 @dataclass(frozen=True)
@@ -100,8 +104,20 @@ class StreamedBatches(ResidentBatches):
             # Its own generator: the loader must not draw from the one that dropout draws from.
             generator=generator(epoch),
         )
-        for index, (raw, targets) in enumerate(loader, start):
+        for index, (raw, targets) in enumerate(_started(loader), start):
             yield Batch(*self.prepare(raw, targets), *self.weight(index))
+
+
+def _started(loader: DataLoader[Any]) -> Iterator[Any]:
+    """Start a loader's processes with signals that stop a run held back in them: one to the whole group, as schedulers
+    send it, is the main process's to answer, and its workers end when it does.
+    """
+    # Only signals that Python handles here matter; torch gives its workers a handler of SIGTERM that ends them.
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
+    try:
+        return iter(loader)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
 
 class _Rows(TorchDataset[tuple[Tree, Tensor]]):

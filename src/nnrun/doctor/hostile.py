@@ -89,13 +89,14 @@ class Bench:
 class Hostile:
     """How a hostile file is written, where it would be read, and the exit codes that may refuse it.
 
-    `forge` changes the manifest of the run directory around it.
+    `forge` changes the run directory around it, given the path of its manifest; `name` is the file's, where it matters.
     """
 
     write: Callable[[Bench], object]
     places: Sequence[str] = EVERYWHERE
     codes: tuple[int, ...] = (4,)
     forge: Callable[[Path], object] = lambda _: None
+    name: str = "stranger.ckpt"
 
 
 def hostile_files(arena: Arena, count: int) -> Result:
@@ -104,7 +105,7 @@ def hostile_files(arena: Arena, count: int) -> Result:
     for number, (name, place) in enumerate(itertools.islice(tries(arena.draw), count)):
         folder = arena.folder.resolve() / f"stranger{number}"
         with trial(result, f"{name}, {place}"):
-            _try(arena, FILES[name], place, Bench(folder / "stranger.ckpt", folder / "canary", good()))
+            _try(arena, FILES[name], place, Bench(folder / FILES[name].name, folder / "canary", good()))
     return result
 
 
@@ -116,7 +117,7 @@ def tries(draw: random.Random) -> Iterator[tuple[str, str]]:
     orders: list[tuple[str, list[str]]] = []
     for name in draw.sample([*FILES], len(FILES)):
         places = draw.sample(FILES[name].places, len(FILES[name].places))
-        orders.append((name, sorted(places, key=lambda place: place != LOAD) if len(orders) % 4 else places))
+        orders.append((name, sorted(places, key=lambda place: place != LOAD) if len(orders) % 8 else places))
     for turn in range(len(EVERYWHERE)):
         yield from ((name, places[turn]) for name, places in orders if turn < len(places))
 
@@ -133,7 +134,7 @@ def _try(arena: Arena, hostile: Hostile, place: str, bench: Bench) -> None:
         code, said = hear(folder, lambda: _read(arena, place, file))
     what = f"it ends with {code}, and says: {said.strip()[-600:] or 'nothing'}"
     if bench.canary.exists():
-        raise Broken("ran", f"its code ran; {what}")
+        raise Broken("ran", f"it made the canary; {what}")
     if SECRET in said or any(SECRET.encode() in _content(path) for path in folder.rglob("*")):
         raise Broken("ran", f"it read the environment; {what}")
     if code not in hostile.codes or "Traceback" in said:
@@ -568,6 +569,18 @@ def save_two(bench: Bench, hidden: bytes) -> None:
     bench.path.write_bytes(two_archives(*archives))
 
 
+def save_copies(bench: Bench) -> None:
+    """Make a checkpoint that has a dictionary copied."""
+    entries = dict.fromkeys(range(10_000))
+    bench.save(training=bench.good["training"] | {"more": [Call(OrderedDict, entries) for _ in range(30)]})
+
+
+def save_alike(bench: Bench) -> None:
+    """Make a checkpoint with numbers for keys that all have the same hash."""
+    keys = [number * sys.hash_info.modulus for number in range(1, 4001)]
+    bench.save(training=bench.good["training"] | {"more": dict.fromkeys(keys)})
+
+
 def save_deep(bench: Bench) -> None:
     """Make a checkpoint in whose config a hundred thousand lists are in each other: no pickler writes that."""
     data = pickle.dumps(bench.good | {"model": {}, "training": {}, "config": "here"}, 2)
@@ -575,9 +588,29 @@ def save_deep(bench: Bench) -> None:
     pack(bench.path, {"data.pkl": data.replace(b"X\4\0\0\0here", lists), "version": b"3\n"})
 
 
-def safetensors(header: bytes) -> bytes:
-    """Return a file of safetensors."""
-    return struct.pack("<Q", len(header)) + header
+def safetensors(header: bytes, num_bytes: int | None = None) -> bytes:
+    """Return a file of safetensors; `num_bytes` is what it says of the length of its header."""
+    return struct.pack("<Q", len(header) if num_bytes is None else num_bytes) + header
+
+
+def safe(header: bytes, num_bytes: int | None = None) -> Hostile:
+    """Make a file of safetensors, which hold weights alone."""
+    content = safetensors(header, num_bytes)
+    return Hostile(lambda bench: bench.path.write_bytes(content), (INIT_FROM,), name="stranger.safetensors")
+
+
+def safe_header(shape: list[int], offsets: list[int]) -> bytes:
+    """Return what safetensors say of their only tensor."""
+    return json.dumps({"weight": {"dtype": "F32", "shape": shape, "data_offsets": offsets}}).encode()
+
+
+def alone(change: Callable[[dict[str, Any]], Any], codes: Sequence[int] = (4,)) -> Hostile:
+    """Make a file of weights alone, as other trainers save them."""
+    return Hostile(
+        lambda bench: torch.save({"state_dict": change(dict(bench.good["model"]))}, bench.path),
+        (INIT_FROM,),
+        tuple(codes),
+    )
 
 
 def called(bench: Bench) -> dict[str, bytes]:
@@ -632,12 +665,27 @@ def forge_json(**changes: Any) -> Hostile:
 
     def change(text: str) -> str:
         value = json.loads(text)
+        # It vouches for itself only where it says so.
+        del value["sha256"]
         value["files"][0] |= changes
         if "name" in changes:
             value["best"] = value["last"] = changes["name"]
         return json.dumps(value)
 
     return manifest(change)
+
+
+def beside(name: str, write: Callable[[Path], object]) -> Hostile:
+    """Make a run directory of a whole checkpoint and another file that `resume=` reads or writes.
+
+    The training may go on, or be refused: by the machine's word where the file is none.
+    """
+    return Hostile(Bench.save, (RESUME,), (0, 4, 5), forge=lambda path: write(path.parent.parent / name))
+
+
+def link_to_canary(path: Path) -> None:
+    """Make a link to the canary, which is not there yet: whoever writes through it creates it."""
+    path.symlink_to(path.parent.parent / "canary")
 
 
 def quoted(shell: bytes) -> bytes:
@@ -690,8 +738,11 @@ PICKLES = {
     "a storage from bytes": opcodes(lambda shell: b"ctorch.storage\n_load_from_bytes\n(S%stR." % quoted(shell)),
     "a storage type that is called": opcodes(lambda _: b"ctorch\nFloatStorage\n(I1099511627776\ntR."),
     # Six bytes for each copy: a file of 16 MB could ask for terabytes.
-    "30 copies of 10,000 entries": part(
-        extra=lambda _: [Call(OrderedDict, entries) for entries in [dict.fromkeys(range(10_000))] for _ in range(30)]
+    "30 copies of 10,000 entries": Hostile(save_copies),
+    # Each key is compared with all before it: a file of 16 MB would take hours.
+    "4,000 keys of one hash": Hostile(save_alike),
+    "a class that commands the terminal": opcodes(
+        lambda _: b"\x80\x04\x8c\x02os\x8c" + bytes([len(TITLE)]) + TITLE.encode() + b"\x93."
     ),
     # To leave such a method out is as good as to refuse it.
     "a checkpoint with another get": Hostile(
@@ -722,9 +773,26 @@ FORMATS = {
     "TorchScript": Hostile(save_script),
     "a .pt2 program": packed(lambda bench: {"archive_format": b"pt2", "models/model.json": b"{}", **called(bench)}),
     "a .mar archive": packed(lambda bench: {"/MAR-INF/MANIFEST.json": b"{}", "handler.py": b"", **called(bench)}),
-    "safetensors": raw(lambda _: safetensors(b"{}")),
-    "safetensors of 2^63 bytes": raw(lambda _: struct.pack("<Q", 2**63 - 1) + b"{}"),
-    "safetensors, deep": raw(lambda _: safetensors(b"[" * 100_000)),
+    "safetensors by another name": raw(lambda _: safetensors(b"{}")),
+    "safetensors of nothing": safe(b"{}"),
+    "safetensors of 2^63 bytes": safe(b"{}", num_bytes=2**63 - 1),
+    "safetensors of half a header": safe(b'{"x"', num_bytes=100),
+    "safetensors, deep": safe(b'{"x":' + b"[" * 100_000),
+    "safetensors with 2^40 values": safe(safe_header([2**40], [0, 2**42])),
+    "safetensors with a negative size": safe(safe_header([-1], [0, 4])),
+    "safetensors with a part before the start": safe(safe_header([1], [-4, 0])),
+    "safetensors with a part behind the end": safe(safe_header([1], [2**40, 2**40 + 4])),
+    "safetensors that command the terminal": safe(json.dumps({TITLE: {}}).encode()),
+    "a pickle that says it is safetensors": Hostile(
+        lambda bench: bench.path.write_bytes(calling(bench)), (INIT_FROM,), name="stranger.safetensors"
+    ),
+    "NaN, of another trainer's": alone(set_weight(float("nan"))),
+    "weights that command the terminal, of another trainer's": alone(
+        lambda model: {TITLE + name: weight for name, weight in model.items()}, (0, 4)
+    ),
+    "weights with names of 1 MB, of another trainer's": alone(
+        lambda model: {name * 10**5: weight for name, weight in model.items()}, (0, 4)
+    ),
     "a link to an endless file": Hostile(lambda bench: bench.path.symlink_to("/dev/zero")),
     "a pipe": Hostile(lambda bench: make_pipe(bench.path), (CKPT, INIT_FROM, LOAD)),
 }
@@ -755,6 +823,9 @@ ZIPS = {
     "something behind": zipped(lambda content: content + b"\n#", (0, 4)),
     "5,000 entries": packed(lambda bench: {f"data/{number}": b"" for number in range(5_000)} | called(bench)),
     "two archives, one without parts": Hostile(lambda bench: save_two(bench, pickle.dumps({}, 2))),
+    "two archives, one without progress": Hostile(
+        lambda bench: save_two(bench, torch_entries(bench.good | {"training": {}})["data.pkl"])
+    ),
     "two archives, one that calls": Hostile(lambda bench: save_two(bench, calling(bench))),
     "a version of tomorrow": packed(lambda bench: torch_entries(bench.good) | {"version": b"999999999999"}),
 }
@@ -767,6 +838,11 @@ TENSORS = {
     "a storage that is a list": tensor(("storage", torch.FloatStorage, [], "cpu", 1)),
     "a storage of another kind": tensor(("module", nn.Linear, "0", "cpu", 1)),
     "a storage without a type": tensor(("storage", None, "0", "cpu", 1)),
+    "a storage that is a tuple": weights(
+        lambda model: dict.fromkeys(
+            model, Call(torch._utils._rebuild_tensor_v2, (2**40, 4), 0, (2**40,), (1,), False, {})
+        )
+    ),
     "a persistent id that is a text": tensor("storage"),
     "a persistent id too short": tensor(("storage",)),
     "2^40 elements": tensor(size=(2**20, 2**20), stride=(0, 0)),
@@ -785,6 +861,8 @@ TENSORS = {
     "weights that are lists": weights(lambda model: {name: weight.tolist() for name, weight in model.items()}),
     "weights without names": weights(lambda model: dict(enumerate(model.values()))),
     "weights of another shape": weights(lambda model: {name: weight[..., :1] for name, weight in model.items()}),
+    "weights that command the terminal": weights(lambda model: {TITLE + name: model[name] for name in model}),
+    "weights with names of 1 MB": weights(lambda model: {name * 10**5: model[name] for name in model}),
     "no weights": weights(lambda _: {}),
     "weights that hold themselves": weights(lambda model: model | {next(iter(model)): holding_itself(1)}),
 }
@@ -931,7 +1009,20 @@ MANIFESTS = {
     "a name of no letters": forge_json(name="\ud800"),
     "a name that is the folder": forge_json(name=".."),
     "a name of a million letters": forge_json(name="x" * 10**6),
+    "a name that commands the terminal": forge_json(name=TITLE),
     "an sha256 that is another's": forge_json(sha256="0" * 64),
     "a schema of tomorrow": forge_json(schema=10**9),
+    # What would be written goes through the link, to a file of the user's.
+    "a lock that is a link": beside(".lock", link_to_canary),
+    "a log that is a link": beside("run.log", link_to_canary),
+    "rows that are a link": beside("metrics.jsonl", link_to_canary),
+    "a status that is a link": beside("status.json", link_to_canary),
+    "a lock that is a pipe": beside(".lock", make_pipe),
+    "a log that is a pipe": beside("run.log", make_pipe),
+    "rows that are a pipe": beside("metrics.jsonl", make_pipe),
+    "a status that is a pipe": beside("status.json", make_pipe),
+    "a status that is a list": beside("status.json", lambda path: path.write_text("[]")),
+    "a status of much": beside("status.json", lambda path: path.write_text("[" * 100_000)),
+    "rows that are no text": beside("metrics.jsonl", lambda path: path.write_bytes(b"\xff\xfe\n" * 100)),
 }
 FILES: dict[str, Hostile] = {**PICKLES, **FORMATS, **ZIPS, **TENSORS, **CONFIGS, **STATES, **MANIFESTS}

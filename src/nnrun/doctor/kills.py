@@ -227,9 +227,9 @@ def signals(arena: Arena, count: int) -> Result:
     return disturb_each(arena, count, Result("stopped by signals"), _stop)
 
 
-def _stop(subject: Subject, run: Path, draw: random.Random, number: int) -> None:
+def _stop(subject: Subject, run: Path, draw: random.Random, _number: int) -> None:
     """Stop a run by a signal, and finish it."""
-    sent = (signal.SIGTERM, signal.SIGINT)[number % 2]
+    sent = draw.choice([signal.SIGTERM, signal.SIGINT])
     child = subject.start(run)
     wait_until_running(child, run)
     time.sleep(draw.uniform(0, subject.running_seconds))
