@@ -10,7 +10,6 @@ import io
 import math
 import pickle
 import pickletools
-import re
 import struct
 import zipfile
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnrun.errors import ArtifactError
+from nnrun.errors import CONTROL, ArtifactError
 from nnrun.manifest import SCHEMA
 
 # Without the tensors, which are entries of their own in the file, a checkpoint's values fill some kilobytes.
@@ -37,7 +36,6 @@ SAFETENSORS_SUFFIX = ".safetensors"
 _WEIGHT_KEYS = ("model", "state_dict", "model_state_dict", "net")
 # The record at a zip file's end, and what stands before it in the 64-bit form.
 _END_BYTES, _END64_BYTES = 22, 56 + 20
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _MEMO = ("PUT", "BINPUT", "LONG_BINPUT")
 _CODE_MARKS = {"constants.pkl": "TorchScript", "models/": "a .pt2 program", "MAR-INF/": "a TorchServe archive"}
 
@@ -170,7 +168,7 @@ def read_pickle(path: Path) -> Any:
         raise ArtifactError(f"{path} is not a checkpoint of nnrun, or it is damaged: {error}") from error
     except Exception as error:
         # An unpickler fed with a stranger's bytes can raise anything.
-        raise ArtifactError(f"{path} is refused: {_CONTROL.sub('?', str(error))[:MAX_SHOWN]}") from error
+        raise ArtifactError(f"{path} is refused: {CONTROL.sub('?', str(error))[:MAX_SHOWN]}") from error
 
 
 def _check_entries(archive: zipfile.ZipFile, path: Path) -> None:
@@ -315,4 +313,4 @@ def _is_writable(text: str) -> bool:
         text.encode()
     except UnicodeEncodeError:
         return False
-    return _CONTROL.search(text) is None
+    return CONTROL.search(text) is None

@@ -11,7 +11,8 @@ from contextlib import suppress
 from nnrun.secrets import redact
 
 BUG = 70
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# What a terminal takes for a command; a line's end and a tab are not among them.
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class NnrunError(Exception):
@@ -84,7 +85,7 @@ def complain(messages: Sequence[str]) -> None:
     with suppress(OSError):  # nobody can be told then
         for message in messages:
             # A name out of a stranger's file must not command the terminal.
-            sys.stderr.write(f"nnrun: {_CONTROL.sub('?', message)}\n")
+            sys.stderr.write(f"nnrun: {CONTROL.sub('?', message)}\n")
         sys.stderr.flush()
 
 

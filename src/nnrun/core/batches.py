@@ -16,8 +16,7 @@ from torch.utils.data import Dataset as TorchDataset
 from nnrun.core.randomness import generator, permutation
 from nnrun.core.seams import Batch, Batches, Preprocessing, Split, Tree
 from nnrun.faults import calling
-
-_HELD_BACK = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+from nnrun.signals import STOPPING
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ def _started(loader: DataLoader[Any]) -> Iterator[Any]:
     send it, is the main process's to answer, and its workers end when it does.
     """
     # Only signals that Python handles here matter; torch gives its workers a handler of SIGTERM that ends them.
-    held = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     try:
         return iter(loader)
     finally:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,3 +62,22 @@ class Result:
             f"{self.lost} lost, {self.different} silently different, {self.ran} run, {self.unexplained} unexplained"
         )
         return f"{self.name}: {self.tried} tried; {counts}" + "".join(f"; {note}" for note in self.notes[:3])
+
+
+class Broken(Exception):
+    """A promise was broken; `kind` is the count of a Result that it belongs to."""
+
+    def __init__(self, kind: str, what: str) -> None:
+        super().__init__(what)
+        self.kind = kind
+
+
+@contextlib.contextmanager
+def counting(result: Result, name: str, tries: int = 1) -> Iterator[None]:
+    """Count what is tried in the block, and the promise that breaks there."""
+    result.tried += tries
+    try:
+        yield
+    except Broken as broken:
+        setattr(result, broken.kind, getattr(result, broken.kind) + 1)
+        result.notes.append(f"{name}: {broken}")

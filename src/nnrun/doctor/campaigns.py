@@ -29,6 +29,7 @@ CAMPAIGNS = (
     Campaign(kills.random_kills, "a killed run goes on to the same bits", 3, 200),
     Campaign(kills.signals, "a stopped run saves, and goes on to the same bits", 2, 40),
     Campaign(disk.kill_at_each_call, "a save that is killed leaves the old checkpoint or the new one", 4, 0),
+    Campaign(disk.kill_run_at_each_call, "a run that is killed at a call to the disk goes on to the same bits", 2, 0),
     Campaign(disk.disk_full, "a full disk leaves what was saved", 2, 40),
     Campaign(disk.failing_fsync, "a disk that fails leaves what was saved", 2, 40),
     Campaign(disk.read_only, "a folder that may not be written leaves what was saved", 1, 10),

@@ -7,7 +7,7 @@ import io
 import random
 import shutil
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from nnrun.archive import peek
 from nnrun.core.checkpoint import DAMAGED_SUFFIX, load_payload
-from nnrun.doctor.campaign import Arena, Result
+from nnrun.doctor.campaign import Arena, Broken, Result, counting
 from nnrun.errors import ArtifactError
 from nnrun.files import write_json
 from nnrun.manifest import FOLDER_NAME, MANIFEST_NAME, Manifest, locate, read_manifest
@@ -47,25 +47,6 @@ COMMAND_EVERY, RESUME_EVERY = 50, 100
 
 # What happens to the bytes of a file; it may leave them as they were.
 Damage = Callable[[random.Random, bytes], bytes]
-
-
-class Broken(Exception):
-    """A promise was broken; `kind` is the count of a Result that it belongs to."""
-
-    def __init__(self, kind: str, what: str) -> None:
-        super().__init__(what)
-        self.kind = kind
-
-
-@contextlib.contextmanager
-def trial(result: Result, name: str) -> Iterator[None]:
-    """Count what is tried in the block, and the promise that breaks there."""
-    result.tried += 1
-    try:
-        yield
-    except Broken as broken:
-        setattr(result, broken.kind, getattr(result, broken.kind) + 1)
-        result.notes.append(f"{name}: {broken}")
 
 
 class Answer(NamedTuple):
@@ -199,7 +180,7 @@ def _damaged_checkpoints(arena: Arena, count: int, result: Result, damage: Damag
     draw, subject = arena.draw, cache(lambda: prepare(arena))
     reading, alone = arena.folder.resolve() / "reading", arena.folder.resolve() / "alone"
     for number in range(count):
-        with trial(result, f"{result.name}, {number}"):
+        with counting(result, f"{result.name}, {number}"):
             if number == 0:
                 shutil.copytree(subject().killed, reading, dirs_exist_ok=True)
                 alone.mkdir(exist_ok=True)
@@ -308,7 +289,7 @@ def damaged_manifests(arena: Arena, count: int) -> Result:
     """Flip a bit of a manifest, or cut it short: it is refused, or means the checkpoints that it meant before."""
     result, draw, subject = Result("damaged manifests"), arena.draw, cache(lambda: prepare(arena))
     for number in range(count):
-        with trial(result, f"{result.name}, {number}"):
+        with counting(result, f"{result.name}, {number}"):
             whole = (subject().killed / FOLDER_NAME / MANIFEST_NAME).read_bytes()
             damaged = _draw((_flip, _truncate)[number % 2], draw, whole)
             run = Path(shutil.copytree(subject().killed, arena.folder.resolve() / f"run{number}"))

@@ -24,14 +24,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from nnrun.doctor.campaign import Arena, Main, Result
+from nnrun.doctor.campaign import Arena, Broken, Main, Result, counting
 from nnrun.doctor.kills import (
-    Broken,
     Disturbance,
     Subject,
     check_files,
     compare,
-    counting,
     disturb_each,
     expect,
     is_committed,

@@ -41,8 +41,8 @@ from torch import Tensor, nn
 import nnrun
 from nnrun.archive import MAX_PICKLE_BYTES
 from nnrun.core.checkpoint import load_payload
-from nnrun.doctor.campaign import Arena, Result
-from nnrun.doctor.damage import WORDS, Broken, hear, prepare, trial
+from nnrun.doctor.campaign import Arena, Broken, Result, counting
+from nnrun.doctor.damage import WORDS, hear, prepare
 from nnrun.errors import BUG, NnrunError
 from nnrun.files import write_json
 from nnrun.manifest import FOLDER_NAME, MANIFEST_NAME, Entry, Manifest
@@ -104,7 +104,7 @@ def hostile_files(arena: Arena, count: int) -> Result:
     result, good = Result("hostile files"), functools.cache(lambda: load_payload(prepare(arena).best))
     for number, (name, place) in enumerate(itertools.islice(tries(arena.draw), count)):
         folder = arena.folder.resolve() / f"stranger{number}"
-        with trial(result, f"{name}, {place}"):
+        with counting(result, f"{name}, {place}"):
             _try(arena, FILES[name], place, Bench(folder / FILES[name].name, folder / "canary", good()))
     return result
 

@@ -12,12 +12,12 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnrun.doctor.campaign import Arena, Main, Result
+from nnrun.doctor.campaign import Arena, Broken, Main, Result, counting
 from nnrun.doctor.nursery import Child, Command, Nursery, nursery_of
 from nnrun.errors import ArtifactError
 from nnrun.files import TEMPORARY_SUFFIX
@@ -66,25 +66,6 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "step": ("scheduler=step", "scheduler.step_size=1"),
     "warmup_cosine": ("scheduler=warmup_cosine", "scheduler.warmup_fraction=0.5"),
 }
-
-
-class Broken(Exception):
-    """A promise was broken; `kind` is the count of a Result that it belongs to."""
-
-    def __init__(self, kind: str, what: str) -> None:
-        super().__init__(what)
-        self.kind = kind
-
-
-@contextlib.contextmanager
-def counting(result: Result, name: str, tries: int = 1) -> Iterator[None]:
-    """Count what is tried in the block, and the promise that breaks there."""
-    result.tried += tries
-    try:
-        yield
-    except Broken as broken:
-        setattr(result, broken.kind, getattr(result, broken.kind) + 1)
-        result.notes.append(f"{name}: {broken}")
 
 
 def expect(child: Child, *codes: int) -> int:
