@@ -17,7 +17,7 @@ nnrun: from YAML to a trained, proven, deployable network
   nnrun export=onnx ckpt=outputs/latest      evaluate and export it
   nnrun resume=RUN_DIR                       continue an interrupted run, bit for bit
   nnrun init_from=PATH                       a new run that starts from those weights
-  nnrun task=doctor                          what works on this machine, and a self-test of a minute
+  nnrun task=doctor                          what works on this machine, and a self-test
 
 Flags: -m/--multirun, --config-dir DIR (your own groups; ./conf is found by itself), --cfg job (print the config),
 -sc install=bash (completion), --hydra-help, --version. NNRUN_DEBUG=1 shows tracebacks.
