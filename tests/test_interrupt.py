@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import nnrun.core.loop
+import nnrun.run
 from cli_fixtures import run_here
 from nnrun.core.checkpoint import CheckpointFolder
 from nnrun.errors import InterruptedRun
@@ -99,6 +100,27 @@ def test_a_second_ctrl_c_ends_the_run_at_once(whole: dict[str, Path], tmp_path: 
     assert (done.code, "Traceback" in done.err) == (130, False)
     assert_whole(tmp_path / "run")
     assert manifest(tmp_path / "run")["files"][-1]["step"] in (0, 6), "the step under way is lost"
+    assert run_here(["resume=run"], tmp_path).code == 0
+    assert_same_bits(tmp_path / "run", whole["export=none"])
+
+
+def test_an_interrupt_that_a_library_turns_into_its_own_error_is_still_one(
+    whole: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As OmegaConf does, whose cleaning up fails when it is torn. Negative control: without the signal it is a bug."""
+
+    def torn(*_: object) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except InterruptedRun:
+            raise AttributeError("cleaning up") from None
+
+    monkeypatch.setattr(nnrun.run, "measure", torn)
+    assert run_here(words("a step"), tmp_path).code == 130
+    assert status(tmp_path / "run")["state"] == "interrupted"
+    monkeypatch.setattr(nnrun.run, "measure", lambda *_: {}["a bug"])
+    assert run_here(["resume=run"], tmp_path).code == 70
+    monkeypatch.undo()
     assert run_here(["resume=run"], tmp_path).code == 0
     assert_same_bits(tmp_path / "run", whole["export=none"])
 

@@ -117,6 +117,8 @@ def locate(path: Path, want: str) -> Located:
     if not path.is_dir():
         raise ArtifactError(f"{path} does not exist; {_nearest(path)}")
     folder = path / FOLDER_NAME
+    if not folder.is_dir() and (path / "status.json").is_file():
+        raise ArtifactError(f"{path} was lost before its first checkpoint: remove it, and start the run again")
     if not folder.is_dir():
         raise ArtifactError(f"{path} is not a run directory: it has no folder {FOLDER_NAME!r}")
     for entry in path.iterdir():

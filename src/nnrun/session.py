@@ -65,6 +65,9 @@ def open_session(
             yield Session(out, console, stop)
         except BaseException as error:
             cause = error
+            if stop.heard and not isinstance(error, NnrunError | InterruptedRun):
+                # A library's own cleaning up may fail when it is interrupted, and hide what interrupted it.
+                error = InterruptedRun(stop.heard)
             if isinstance(error, InterruptedRun) and not error.messages:
                 error = InterruptedRun(error.exit_code - 128, _how_to_go_on(job, path, error))
             elif not isinstance(error, NnrunError | InterruptedRun):

@@ -21,6 +21,11 @@ class StopRequest:
         self._number: int | None = None
         self._is_deferred = False
 
+    @property
+    def heard(self) -> int | None:
+        """The signal that came, if one did."""
+        return self._number
+
     def poll(self) -> None:
         """Raise InterruptedRun if a signal came."""
         if self._number is not None:
