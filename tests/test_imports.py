@@ -38,7 +38,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("watchers", ("report*", "callbacks*")),
     ("config", ("check", "overrides", "resolve")),
     ("building", ("groups", "saved", "compose", "build")),
-    ("parts", ("weights", "prepare", "opened", "loading", "artifacts", "session", "resuming", "training")),
+    ("parts", ("weights", "prepare", "opened", "loading", "artifacts", "session", "resuming", "starting", "training")),
     ("run", ("run",)),
     ("doctor", ("doctor", "doctor.*")),
     ("commands", ("sweep", "helptext", "cli")),

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 from nnrun.errors import ConfigError, NnrunError, ResourceError
+from nnrun.settings import RunSettings
 
 # nnrun's own folder, and Python's.
 _LIBRARIES = tuple(str(Path(file).parent) + os.sep for file in (__file__, os.__file__))
@@ -66,6 +67,20 @@ def lacks_memory(error: BaseException) -> bool:
     # Torch's class for it is known by its name: this module needs no torch. On the host it is a bare RuntimeError.
     is_named = any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__)
     return is_named or isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def out_of_memory(settings: RunSettings, device: str) -> str:
+    """Return what to do when the device's memory did not suffice: the largest smaller batch that divides this one."""
+    batch_size, accumulate = settings.data.batch_size, settings.trainer.accumulate
+    what = f"out of memory on {device} with data.batch_size={batch_size}; the last checkpoint is whole"
+    if batch_size == 1:
+        return f"{what}; the network itself is too large for this device: choose a smaller one"
+    parts = next(parts for parts in range(2, batch_size + 1) if batch_size % parts == 0)
+    smaller = f"data.batch_size={batch_size // parts}"
+    return (
+        f"{what}; try {smaller} trainer.accumulate={accumulate * parts}, which makes the same update (for a network "
+        f"without dropout and BatchNorm), or {smaller} alone"
+    )
 
 
 @contextmanager

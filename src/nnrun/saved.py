@@ -11,11 +11,23 @@ from omegaconf import DictConfig, OmegaConf
 from nnrun.check import Reference
 from nnrun.errors import ArtifactError, ConfigError, NnrunError
 from nnrun.overrides import Typed
-from nnrun.secrets import SHOWN
+from nnrun.secrets import SHOWN, redact
 from nnrun.settings import NAMED_SECTIONS, TARGET_SECTIONS
 
 # What belongs to an invocation, and not to the run that a checkpoint was saved in.
 INVOCATION_KEYS = ("task", "ckpt", "resume", "init_from", "input", "trust")
+
+
+def saved_config(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the config as a checkpoint carries it: without the invocation's own words, secrets left out.
+
+    The folder of the data is absolute, so that the checkpoint finds it from wherever it is used.
+    """
+    data, dataset = dict(tree["data"]), dict(tree["data"]["dataset"])
+    if dataset.get("root") == data["root"]:
+        data["root"] = dataset["root"] = str(Path(data["root"]).expanduser().absolute())
+    saved = {**tree, "data": {**data, "dataset": dataset}}
+    return redact({key: value for key, value in saved.items() if key not in INVOCATION_KEYS})
 
 
 def merge_saved(

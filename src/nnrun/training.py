@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,23 +19,23 @@ from nnrun.callbacks.first_step import FirstStep
 from nnrun.callbacks.metrics import MetricRows
 from nnrun.callbacks.progress import TrainingProgress
 from nnrun.core.batches import Layout, choose_residency, make_batches
-from nnrun.core.checkpoint import CheckpointFolder, load_payload, load_weights
-from nnrun.core.finite import SkippingWatch, are_finite
+from nnrun.core.checkpoint import CheckpointFolder
+from nnrun.core.finite import SkippingWatch
 from nnrun.core.loop import Plan, Work, fit
 from nnrun.core.precision import Precision, choose_channels_last, has_fused_kernel
 from nnrun.core.randomness import seed_weights
 from nnrun.core.seams import Batches, Logger, Problem
 from nnrun.core.state import Ema, TrainState
-from nnrun.errors import ArtifactError, DivergedError, InterruptedRun, ResourceError
-from nnrun.faults import calling, lacks_memory
+from nnrun.errors import DivergedError, InterruptedRun, ResourceError
+from nnrun.faults import calling, lacks_memory, out_of_memory
 from nnrun.opened import Opened
 from nnrun.prepare import Job
 from nnrun.report.console import Console
-from nnrun.saved import INVOCATION_KEYS
+from nnrun.saved import saved_config
 from nnrun.secrets import redact
 from nnrun.session import Session
-from nnrun.settings import RunSettings, TrainerSettings
-from nnrun.weights import match, read_weights
+from nnrun.settings import TrainerSettings
+from nnrun.starting import start_from
 
 
 @dataclass(frozen=True)
@@ -195,60 +194,6 @@ def train(job: Job, data: Opened, problem: Problem, session: Session) -> Trainin
     if state.progress.stop_reason:
         console.say(f"stopped early: {state.progress.stop_reason}")
     return training
-
-
-def start_from(job: Job, state: TrainState, console: Console) -> None:
-    """Take up the checkpoint that is resumed, or the weights that the run starts from."""
-    if job.resume is not None:
-        assert job.composed.checkpoint is not None
-        path = job.composed.checkpoint.path
-        payload = load_payload(path)
-        try:
-            state.load_state_dict(payload["model"], payload["training"])
-        except Exception as error:
-            # Of the right hash and of the wrong content: not written by a run of this config.
-            reason = f"{type(error).__name__}: {str(error)[:300]}"
-            raise ArtifactError(f"{path} does not fit this run: {reason}") from error
-        if not are_finite(state.network.state_dict().values()):
-            raise ArtifactError(f"{path} holds NaN or infinite weights")
-    elif job.settings.init_from is not None:
-        assert job.composed.checkpoint is not None
-        path = job.composed.checkpoint.path
-        if job.composed.weights_alone:
-            weights, notes = match(read_weights(path), state.network, path)
-            for note in notes:
-                console.note(note)
-        else:
-            weights = load_payload(path)["model"]
-        load_weights(state.network, weights, path)
-        if state.ema:
-            load_weights(state.ema.network, weights, path)
-
-
-def saved_config(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the config as a checkpoint carries it: without the invocation's own words, secrets left out.
-
-    The folder of the data is absolute, so that the checkpoint finds it from wherever it is used.
-    """
-    data, dataset = dict(tree["data"]), dict(tree["data"]["dataset"])
-    if dataset.get("root") == data["root"]:
-        data["root"] = dataset["root"] = str(Path(data["root"]).expanduser().absolute())
-    saved = {**tree, "data": {**data, "dataset": dataset}}
-    return redact({key: value for key, value in saved.items() if key not in INVOCATION_KEYS})
-
-
-def out_of_memory(settings: RunSettings, device: str) -> str:
-    """Return what to do when the device's memory did not suffice: the largest smaller batch that divides this one."""
-    batch_size, accumulate = settings.data.batch_size, settings.trainer.accumulate
-    what = f"out of memory on {device} with data.batch_size={batch_size}; the last checkpoint is whole"
-    if batch_size == 1:
-        return f"{what}; the network itself is too large for this device: choose a smaller one"
-    parts = next(parts for parts in range(2, batch_size + 1) if batch_size % parts == 0)
-    smaller = f"data.batch_size={batch_size // parts}"
-    return (
-        f"{what}; try {smaller} trainer.accumulate={accumulate * parts}, which makes the same update (for a network "
-        f"without dropout and BatchNorm), or {smaller} alone"
-    )
 
 
 def _samples_per_step(job: Job) -> int:

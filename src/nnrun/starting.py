@@ -1,0 +1,39 @@
+"""Where a training begins: at the checkpoint that is resumed, or with weights from elsewhere."""
+
+from __future__ import annotations
+
+from nnrun.core.checkpoint import load_payload, load_weights
+from nnrun.core.finite import are_finite
+from nnrun.core.state import TrainState
+from nnrun.errors import ArtifactError
+from nnrun.prepare import Job
+from nnrun.report.console import Console
+from nnrun.weights import match, read_weights
+
+
+def start_from(job: Job, state: TrainState, console: Console) -> None:
+    """Take up the checkpoint that is resumed, or the weights that the run starts from."""
+    if job.resume is not None:
+        assert job.composed.checkpoint is not None
+        path = job.composed.checkpoint.path
+        payload = load_payload(path)
+        try:
+            state.load_state_dict(payload["model"], payload["training"])
+        except Exception as error:
+            # Of the right hash and of the wrong content: not written by a run of this config.
+            reason = f"{type(error).__name__}: {str(error)[:300]}"
+            raise ArtifactError(f"{path} does not fit this run: {reason}") from error
+        if not are_finite(state.network.state_dict().values()):
+            raise ArtifactError(f"{path} holds NaN or infinite weights")
+    elif job.settings.init_from is not None:
+        assert job.composed.checkpoint is not None
+        path = job.composed.checkpoint.path
+        if job.composed.weights_alone:
+            weights, notes = match(read_weights(path), state.network, path)
+            for note in notes:
+                console.note(note)
+        else:
+            weights = load_payload(path)["model"]
+        load_weights(state.network, weights, path)
+        if state.ema:
+            load_weights(state.ema.network, weights, path)
