@@ -151,3 +151,19 @@ def test_a_checkpoint_that_is_older_than_a_setting_has_its_default(tmp_path: Pat
     assert summary(tmp_path / "out")["metrics"] == summary(tmp_path / "run")["metrics"]
     done = run_here(["resume=run", "trainer.epochs=4"], tmp_path)
     assert (done.code, done.err) == (0, "")
+
+
+def test_a_checkpoint_from_before_a_setting_of_the_network_existed_is_the_same_network(tmp_path: Path) -> None:
+    assert run_here([*WORDS, "model=cnn", "trainer.epochs=1", "hydra.run.dir=run"], tmp_path).code == 0
+    path = locate(tmp_path / "run", "best").path
+    payload = torch.load(path, weights_only=True)
+    for name in ("batchnorm", "width"):
+        del payload["config"]["model"][name]
+    old = tmp_path / "old.ckpt"
+    torch.save(payload, old)
+    for words in ([], ["model=cnn"]):
+        done = run_here([f"ckpt={old}", *words, "hydra.run.dir=again"], tmp_path)
+        assert (done.code, done.err) == (0, "")
+        assert summary(tmp_path / "again")["metrics"] == summary(tmp_path / "run")["metrics"]
+        shutil.rmtree(tmp_path / "again")
+    assert run_here([f"ckpt={old}", "model.hidden=7"], tmp_path).code == 4, "the negative control: another network"

@@ -99,6 +99,7 @@ RULES: dict[str, Rule] = {
         lambda v: (is_whole(v) and v >= 1) or several(whole(1)).holds(v), "a whole number from 1 up, or a list of them"
     ),
     "model.channels": several(whole(1)),
+    "model.width": POSITIVE,
     "loss.label_smoothing": number(0, 1, below=True),
     "optimizer.lr": POSITIVE,
     "optimizer.adamw_lr": POSITIVE,

@@ -14,25 +14,30 @@ from nnrun.errors import ConfigError
 class CNN(nn.Module):
     """Convolve 3x3, halve by MaxPool and apply ReLU for each channel width, then Linear, ReLU, Dropout and Linear.
 
-    Takes `(N, C, H, W)` and returns scores `(N, num_classes)`. Raises ConfigError where `in_shape` is not `(C, H, W)`
-    or where the image is used up before the last convolution.
+    Takes `(N, C, H, W)` and returns scores `(N, num_classes)`. `batchnorm` normalises before each ReLU (Ioffe & Szegedy
+    2015, arXiv 1502.03167), `width` is a factor on `channels` and `hidden`. Raises ConfigError where `in_shape` is not
+    `(C, H, W)` or where the image is used up before the last convolution.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a setting of its own in the YAML
         self,
         in_shape: Sequence[int],
         num_classes: int,
         channels: Sequence[int] = (32, 64),
         hidden: int = 128,
         dropout: float = 0.0,
+        *,
+        batchnorm: bool = False,
+        width: float = 1.0,
     ) -> None:
         super().__init__()
+        channels, hidden = [_scaled(number, width) for number in channels], _scaled(hidden, width)
         if len(in_shape) != 3:
             hint = "model=mlp takes samples of any shape"
             raise ConfigError.of("data.in_shape", list(in_shape), "channels, height and width for this network", hint)
         in_channels, *image = in_shape
-        height, width = (size_after(size, len(channels)) for size in image)
-        if min(height, width) < 1:
+        height, breadth = (size_after(size, len(channels)) for size in image)
+        if min(height, breadth) < 1:
             least = smallest_size(len(channels))
             raise ConfigError.of(
                 "data.in_shape",
@@ -41,13 +46,15 @@ class CNN(nn.Module):
                 "name fewer channels, or choose model=mlp",
             )
         widths = [in_channels, *channels]
-        self.features = nn.Sequential(*(_convolution(inputs, outputs) for inputs, outputs in pairwise(widths)))
-        self.flatten = nn.Flatten()
-        self.hidden = nn.Sequential(
-            OrderedDict[str, nn.Module](
-                linear=nn.Linear(widths[-1] * height * width, hidden), relu=nn.ReLU(), dropout=nn.Dropout(dropout)
-            )
+        self.features = nn.Sequential(
+            *(_convolution(inputs, outputs, batchnorm) for inputs, outputs in pairwise(widths))
         )
+        self.flatten = nn.Flatten()
+        layers = OrderedDict[str, nn.Module](linear=nn.Linear(widths[-1] * height * breadth, hidden, not batchnorm))
+        if batchnorm:
+            layers["norm"] = nn.BatchNorm1d(hidden)
+        layers |= {"relu": nn.ReLU(), "dropout": nn.Dropout(dropout)}
+        self.hidden = nn.Sequential(layers)
         self.head = nn.Linear(hidden, num_classes)
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -69,9 +76,17 @@ def smallest_size(num_convolutions: int) -> int:
     return size
 
 
-def _convolution(inputs: int, outputs: int) -> nn.Sequential:
+def _scaled(number: int, width: float) -> int:
+    """Return a number of channels or of hidden units times a factor, at least 1."""
+    return max(1, round(number * width))
+
+
+def _convolution(inputs: int, outputs: int, batchnorm: bool) -> nn.Sequential:
     """Return one convolution with names, so that the state dict says `features.0.conv.weight`."""
-    return nn.Sequential(
-        # The pool goes first: the result is the same, and the ReLU has a quarter of the work.
-        OrderedDict[str, nn.Module](conv=nn.Conv2d(inputs, outputs, 3), pool=nn.MaxPool2d(2), relu=nn.ReLU())
-    )
+    # The pool goes first: with the ReLU the result is the same, and what follows has a quarter of the work. BatchNorm
+    # takes the mean off, so that a bias before it would do nothing.
+    layers = OrderedDict[str, nn.Module](conv=nn.Conv2d(inputs, outputs, 3, bias=not batchnorm), pool=nn.MaxPool2d(2))
+    if batchnorm:
+        layers["norm"] = nn.BatchNorm2d(outputs)
+    layers["relu"] = nn.ReLU()
+    return nn.Sequential(layers)

@@ -87,3 +87,32 @@ def test_smallest_size_works_and_one_pixel_less_does_not(num_convolutions, expec
 def test_other_than_images_are_refused(in_shape):
     with pytest.raises(ConfigError, match=r"data\.in_shape is .* channels, height and width"):
         CNN(in_shape, 10)
+
+
+def test_batchnorm_normalises_before_each_relu_and_takes_the_biases():
+    torch.manual_seed(0)
+    model = CNN((2, 12, 11), 5, [3, 4], 6, batchnorm=True)
+    assert [name for name in model.state_dict() if name.endswith("bias")] == [
+        *("features.0.norm.bias", "features.1.norm.bias", "hidden.norm.bias", "head.bias")
+    ]
+    inputs, weights = torch.randn(8, 2, 12, 11), dict(model.named_parameters())
+    expected = inputs
+    for index in range(2):
+        expected = functional.max_pool2d(functional.conv2d(expected, weights[f"features.{index}.conv.weight"]), 2)
+        expected = functional.batch_norm(expected, None, None, training=True).relu()
+    expected = functional.linear(expected.flatten(1), weights["hidden.linear.weight"])
+    expected = functional.batch_norm(expected, None, None, training=True).relu()
+    expected = functional.linear(expected, weights["head.weight"], weights["head.bias"])
+    torch.testing.assert_close(model(inputs), expected)
+    plain = CNN((2, 12, 11), 5, [3, 4], 6)
+    plain.load_state_dict(weights, strict=False)
+    assert not torch.allclose(plain(inputs), expected), "the negative control: the norms do something"
+
+
+@pytest.mark.parametrize(
+    ("width", "channels", "hidden"), [(0.5, (16, 32), 64), (1.5, (48, 96), 192), (1e-3, (1, 1), 1)]
+)
+def test_width_is_a_factor_on_channels_and_hidden_units(width, channels, hidden):
+    scaled, named = CNN((1, 28, 28), 10, width=width), CNN((1, 28, 28), 10, channels, hidden)
+    shapes = [{name: value.shape for name, value in model.state_dict().items()} for model in (scaled, named)]
+    assert shapes[0] == shapes[1]
