@@ -55,6 +55,7 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
     "yaml": ("rundir", "groups", "cli"),
     "rich": ("report.*", "callbacks.progress", "data.download", "sweep", "doctor.examine"),
     "torchvision": ("data.*",),
+    "PIL": ("data.images",),
     "safetensors": ("weights",),
     "onnx": ("exporters.onnx",),
     "onnxruntime": ("exporters.onnx",),
