@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nnrun import archive, loading
+from nnrun import archive, contents, loading
 from nnrun.cli import main
 from nnrun.doctor import hostile
 from nnrun.doctor.campaign import Arena
@@ -66,7 +66,7 @@ def test_classes_that_are_believed_run(tmp_path, monkeypatch, name):
 def test_an_interpolation_that_is_resolved_is_counted(tmp_path, monkeypatch):
     """Negative control: nobody looks at the texts, and one reads the environment."""
     only(monkeypatch, f"the text {'${oc.env:NNRUN_CANARY}'!r}", place=CKPT)
-    monkeypatch.setattr(archive, "check_plain", lambda *_: None)
+    monkeypatch.setattr(contents, "check_plain", lambda *_: None)
     result = hostile.hostile_files(Arena(tmp_path, main), 1)
     assert result.ran == 1, result.notes
     assert "it read the environment" in result.notes[0]

@@ -25,6 +25,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "settings",
             "files",
             "manifest",
+            "contents",
             "archive",
             "confdir",
             "clashes",

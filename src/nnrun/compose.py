@@ -6,7 +6,7 @@ mistake at once and not only Hydra's first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,22 +29,54 @@ SOURCE_KEYS = ("ckpt", "resume", "init_from")
 
 
 @dataclass(frozen=True)
-class Composed:
-    """A config that passed the first tier of checks.
+class Source:
+    """What one of SOURCE_KEYS names: the file that it stands for, and the config in it, if it is nnrun's own."""
 
-    `checkpoint` is the file that `ckpt=`, `resume=` or `init_from=` stands for, whole; with `weights_alone` it is a
-    state dict from elsewhere, which carries no config.
-    """
+    key: str
+    checkpoint: Located
+    config: Mapping[str, Any] | None
+
+    @property
+    def weights_alone(self) -> bool:
+        """Whether it is a state dict from elsewhere."""
+        return self.config is None
+
+    @property
+    def saved(self) -> Mapping[str, Any] | None:
+        """The config that this invocation goes on from: a new run takes no more than weights."""
+        return None if self.key == "init_from" else self.config
+
+    @property
+    def saved_in(self) -> Path | None:
+        """The checkpoint that this invocation's config came out of, if it did."""
+        return None if self.saved is None else self.checkpoint.path
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A config that passed the first tier of checks; `own` are the user's own folders of options."""
 
     config: DictConfig
     typed: tuple[Typed, ...]
-    checkpoint: Located | None
-    weights_alone: bool
+    source: Source | None
     own_targets: frozenset[str]
     run_dir: Path | None
-    # The checkpoint that the config came out of, if it did; the user's own folders of options.
-    saved_in: Path | None
     own: tuple[Path, ...]
+
+    @property
+    def checkpoint(self) -> Located | None:
+        """The file that `ckpt=`, `resume=` or `init_from=` stands for, whole."""
+        return self.source.checkpoint if self.source else None
+
+    @property
+    def weights_alone(self) -> bool:
+        """Whether that file is a state dict from elsewhere, which carries no config."""
+        return self.source is not None and self.source.weights_alone
+
+    @property
+    def saved_in(self) -> Path | None:
+        """The checkpoint that the config came out of, if it did."""
+        return self.source.saved_in if self.source else None
 
     def resolved(self, in_shape: Sequence[int] | None = None, num_classes: int | None = None) -> dict[str, Any]:
         """Return the config as plain values, with what the data turned out to be filled in.
@@ -78,31 +110,22 @@ def compose(words: Sequence[str], own: Sequence[Path] = ()) -> Composed:
     groups, values = _split(typed)
     problems += unknown_options(groups, own)
     known = [item for item in groups if not unknown_options([item], own)]
+    chosen = {item.key for item in known}
     fresh, choices = compose_groups(known, own)
-    references = option_references(choices, own)
-    source = _source(values)
-    checkpoint, config, weights_alone, saved, saved_in = None, fresh, False, None, None
-    if source is not None:
-        path = Path(str(source.value)).expanduser()
-        if source.key == "resume" and path.is_file():
-            raise ConfigError(f"resume={path} is a file; name its run directory, or start a new run with init_from=")
-        checkpoint = locate(path, "last" if source.key == "resume" else "best")
-        weights_alone = holds_weights_alone(checkpoint.path)
-        saved = None if weights_alone else peek(checkpoint.path)["config"]
-    if source is not None and source.key == "ckpt" and weights_alone:
-        if "model" not in {item.key for item in known}:
-            problems.append(f"{source.value} holds weights alone: name their network with model=, and data= besides")
-        if "export" not in {item.key for item in known}:
+    config, references = fresh, option_references(choices, own)
+    named = _source_word(values)
+    source = _read_source(named) if named is not None else None
+    if source is not None and source.key == "ckpt" and source.weights_alone:
+        if "model" not in chosen:
+            what = source.checkpoint.path
+            problems.append(f"{what} holds weights alone: name their network with model=, and data= besides")
+        if "export" not in chosen:
             config.export = {}
-    if checkpoint is not None and source is not None and source.key != "init_from" and saved is not None:
-        saved_in = checkpoint.path
+    if source is not None and source.saved is not None:
         problems += [f"{item.key}= and {source.key}= exclude each other" for item in groups if item.key == "experiment"]
-        config = merge_saved(saved, fresh, {item.key for item in known}, keep_export=source.key == "resume")
-        references = saved_references(saved) | {
-            name: reference
-            for name, reference in references.items()
-            if name.partition(".")[0] in {g.key for g in known}
-        }
+        config = merge_saved(source.saved, fresh, chosen, keep_export=source.key == "resume")
+        named_here = {name: found for name, found in references.items() if name.partition(".")[0] in chosen}
+        references = saved_references(source.saved) | named_here
     for item in values:
         problems += _lay(config, item)
     unresolvable = explain_unresolvable(config)
@@ -114,20 +137,13 @@ def compose(words: Sequence[str], own: Sequence[Path] = ()) -> Composed:
     if problems:
         raise ConfigError(*dict.fromkeys([*problems, *wrong]))
     if wrong:
-        raise fault(list(dict.fromkeys(wrong)), saved_in, typed)
-    return Composed(
-        config,
-        tuple(typed),
-        checkpoint,
-        weights_alone,
-        frozenset(own_targets(tree, config is not fresh, {item.key for item in groups}, values)),
-        _hydra_dir(typed, "hydra.run.dir"),
-        saved_in,
-        tuple(own),
-    )
+        raise fault(list(dict.fromkeys(wrong)), source.saved_in if source else None, typed)
+    own_sections = own_targets(tree, config is not fresh, {item.key for item in groups}, values)
+    run_dir = _hydra_dir(typed, "hydra.run.dir")
+    return Composed(config, tuple(typed), source, frozenset(own_sections), run_dir, tuple(own))
 
 
-def _source(values: Sequence[Typed]) -> Typed | None:
+def _source_word(values: Sequence[Typed]) -> Typed | None:
     """Return the word that names the checkpoint to start from; None too where the words exclude each other.
 
     What they exclude is reported by the check of the whole config, with all else that is wrong in it.
@@ -136,6 +152,16 @@ def _source(values: Sequence[Typed]) -> Typed | None:
     named = [last[key] for key in SOURCE_KEYS if key in last and last[key].value is not None]
     trains_anew = "task" in last and last["task"].value == "train" and "ckpt" in last
     return named[0] if len(named) == 1 and not (trains_anew and named[0].key == "ckpt") else None
+
+
+def _read_source(named: Typed) -> Source:
+    """Find the file that a word stands for, and read the config in it."""
+    path = Path(str(named.value)).expanduser()
+    if named.key == "resume" and path.is_file():
+        raise ConfigError(f"resume={path} is a file; name its run directory, or start a new run with init_from=")
+    checkpoint = locate(path, "last" if named.key == "resume" else "best")
+    weights_alone = holds_weights_alone(checkpoint.path)
+    return Source(named.key, checkpoint, None if weights_alone else peek(checkpoint.path)["config"])
 
 
 def _split(typed: Sequence[Typed]) -> tuple[list[Typed], list[Typed]]:

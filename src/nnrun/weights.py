@@ -9,7 +9,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from nnrun.archive import SAFETENSORS_SUFFIX, read_pickle, weights_in
+from nnrun.archive import SAFETENSORS_SUFFIX, read_pickle
+from nnrun.contents import weights_in
 from nnrun.core.checkpoint import load_payload
 from nnrun.errors import ArtifactError
 

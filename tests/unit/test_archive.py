@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from nnrun import archive
-from nnrun.archive import MAX_DEPTH, MAX_PICKLE_BYTES, StoredTensor, check_plain, peek, read_pickle
+from nnrun import contents
+from nnrun.archive import MAX_PICKLE_BYTES, peek, read_pickle
+from nnrun.contents import MAX_DEPTH, StoredTensor, check_plain
 from nnrun.errors import ArtifactError
 
 GOOD = {
@@ -230,7 +231,7 @@ def deep(levels: int) -> list:
 )
 def test_a_bomb_is_refused_before_it_goes_off(bomb, monkeypatch):
     """Written out, the second one is of 10^93 values; listed to the depth allowed, the fourth takes gigabytes."""
-    monkeypatch.setattr(archive, "MAX_VALUES", 10_000)
+    monkeypatch.setattr(contents, "MAX_VALUES", 10_000)
     tracemalloc.start()
     try:
         with pytest.raises(ArtifactError, match="config is refused: it is nested too deep or too large"):

@@ -1,0 +1,137 @@
+"""What a checkpoint may hold: plain values, few, small and unable to act, each where nnrun saves it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nnrun.errors import CONTROL, ArtifactError
+from nnrun.manifest import SCHEMA
+
+MAX_DEPTH = 32
+MAX_VALUES = 100_000
+MAX_CHARACTERS = 10_000
+MAX_NUMBER = 2**63 - 1
+MAX_THREADS = 4096
+_PARTS = {"config": dict, "class_names": list, "preprocessing": dict, "model": dict, "training": dict}
+# Where trainers other than nnrun keep the state dict in what they save.
+_WEIGHT_KEYS = ("model", "state_dict", "model_state_dict", "net")
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """A tensor as the file describes it: nothing of it is read."""
+
+    num_elements: int
+    bytes: int
+
+
+def check_contents(payload: Any, path: Path) -> None:
+    """Raise ArtifactError unless what the file holds, tensors as StoredTensor, is what nnrun saves of a training."""
+    if not isinstance(payload, dict) or not _is_count(payload.get("schema"), 1):
+        alone = " but weights alone; name their network with model=" if weights_in(payload) is not None else ""
+        raise ArtifactError(f"{path} is not a checkpoint of nnrun{alone}")
+    if payload["schema"] > SCHEMA:
+        raise ArtifactError(f"{path} was written by a newer nnrun (schema {payload['schema']}); upgrade nnrun")
+    for key, kind in _PARTS.items():
+        if not isinstance(payload.get(key), kind):
+            raise ArtifactError(f"{path} is not a checkpoint of nnrun: it carries no {key}")
+    if unknown := set(payload) - {*_PARTS, "schema", "threads", "data_fingerprint"}:
+        raise ArtifactError(
+            f"{path} is not a checkpoint of nnrun: {len(unknown)} of its parts are none that nnrun saves"
+        )
+    progress = payload["training"].get("progress")
+    plain = {key: payload[key] for key in ("config", "class_names", "preprocessing")}
+    plain |= {"progress": progress, "watch": payload["training"].get("watch", {})}
+    for key, value in plain.items():
+        check_plain(value, f"{path}: {key}")
+    if (
+        not all(isinstance(name, str) for name in payload["class_names"])
+        or not all(isinstance(payload["config"].get(key), dict) for key in ("model", "data", "loss", "trainer"))
+        or not isinstance(payload["preprocessing"].get("_target_"), str)
+        or not _is_state_dict(payload["model"])
+        or not _is_count(payload.get("threads"), 1, MAX_THREADS)
+        or not isinstance(payload.get("data_fingerprint"), str)
+        or not isinstance(plain["watch"], dict)
+        or not all(_is_count(count) for count in plain["watch"].values())
+        or not _is_progress(progress)
+    ):
+        raise ArtifactError(f"{path} is not a checkpoint of nnrun: what it says of its run is not whole")
+
+
+def _is_progress(value: Any) -> bool:
+    """Return whether a value says where a training stands."""
+    counts = ("epoch", "batch", "step", "num_rows", "logged_step")
+    if not isinstance(value, dict) or set(value) != {*counts, "best", "stop_reason"}:
+        return False
+    best, reason = value["best"], value["stop_reason"]
+    has_best = best is None or (
+        isinstance(best, dict)
+        and set(best) == {"value", "epoch", "step"}
+        and isinstance(best["value"], float | int)
+        and _is_count(best["epoch"])
+        and _is_count(best["step"])
+    )
+    return all(_is_count(value[key]) for key in counts) and has_best and isinstance(reason, str | None)
+
+
+def _is_count(value: Any, low: int = 0, high: int = MAX_NUMBER) -> bool:
+    """Return whether a value is a whole number in a range."""
+    return type(value) is int and low <= value <= high
+
+
+def weights_in(payload: Any) -> str | None:
+    """Return where a state dict stands in what another trainer saved: a key, `""` for the whole, None for nowhere."""
+    if not isinstance(payload, dict):
+        return None
+    return next((key for key in ("", *_WEIGHT_KEYS) if _is_state_dict(payload.get(key) if key else payload)), None)
+
+
+def _is_state_dict(value: Any) -> bool:
+    """Return whether a value is tensors by name."""
+    return (
+        isinstance(value, dict)
+        and bool(value)
+        and all(isinstance(name, str) and isinstance(tensor, StoredTensor) for name, tensor in value.items())
+        and all(len(name) <= MAX_CHARACTERS and _is_writable(name) for name in value)
+    )
+
+
+def check_plain(value: Any, where: str) -> None:
+    """Raise ArtifactError unless `value` is a small tree of plain values in which nothing can act."""
+    num_values = 1
+    pending = [(value, 0)]
+    while pending:
+        node, depth = pending.pop()
+        # Counted before it is listed: a list that holds itself a million times is small only in its file.
+        if isinstance(node, dict | list | tuple):
+            num_values += len(node) * (2 if isinstance(node, dict) else 1)
+        if depth > MAX_DEPTH or num_values > MAX_VALUES:
+            raise ArtifactError(f"{where} is refused: it is nested too deep or too large")
+        if type(node) is dict:
+            if not all(isinstance(key, str) for key in node):
+                raise ArtifactError(f"{where} is refused: a key in it is no text")
+            pending += [(key, depth + 1) for key in node] + [(item, depth + 1) for item in node.values()]
+        elif type(node) is list:
+            pending += [(item, depth + 1) for item in node]
+        elif isinstance(node, str):
+            if len(node) > MAX_CHARACTERS or not _is_writable(node):
+                raise ArtifactError(f"{where} is refused: it holds a text of {len(node):,} characters, or an odd one")
+            if "${" in node:
+                raise ArtifactError(
+                    f"{where} is refused: the text {node[:60]!r} holds '${{', which could act when read"
+                )
+        elif type(node) is int and not -MAX_NUMBER <= node <= MAX_NUMBER:
+            raise ArtifactError(f"{where} is refused: it holds a number that is too large")
+        elif node is not None and type(node) not in (bool, int, float):
+            raise ArtifactError(f"{where} is refused: it holds a {type(node).__name__}")
+
+
+def _is_writable(text: str) -> bool:
+    """Return whether a text can be written to a file, and to a terminal without commanding it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return CONTROL.search(text) is None
