@@ -41,20 +41,21 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("building", ("groups", "saved", "compose", "build")),
     ("parts", ("weights", "prepare", "opened", "loading", "artifacts", "session", "resuming", "starting", "training")),
     ("run", ("run",)),
+    ("inspection", ("inspection", "inspection.*")),
     ("doctor", ("doctor", "doctor.*")),
-    ("commands", ("sweep", "helptext", "cli")),
+    ("commands", ("tasks", "sweep", "helptext", "cli")),
     ("entry", ("", "__main__")),
 )
 # What each may import from outside the standard library and nnrun; what is not named may import nothing.
 OUTSIDE: dict[str, tuple[str, ...]] = {
     "torch": (
         *("core.*", "models.*", "data.*", "losses.*", "optimizers.*", "schedulers.*", "problems.*", "exporters.*"),
-        *("build", "prepare", "opened", "loading", "training", "weights", "doctor.*"),
+        *("build", "prepare", "opened", "loading", "training", "weights", "inspection.*", "doctor.*"),
     ),
     "hydra": ("groups", "overrides", "build", "cli"),
     "omegaconf": ("compose", "groups", "resolve", "saved"),
     "yaml": ("rundir", "groups", "cli"),
-    "rich": ("report.*", "callbacks.progress", "data.download", "sweep", "doctor.examine"),
+    "rich": ("report.*", "callbacks.progress", "data.download", "sweep", "inspection.*", "doctor.examine"),
     "torchvision": ("data.*",),
     "PIL": ("data.images",),
     "safetensors": ("weights",),

@@ -13,11 +13,10 @@ from nnrun.rules import RULES, is_number, is_whole
 from nnrun.settings import (
     NAMED_SECTIONS,
     OPTIONAL_SECTIONS,
+    SECTIONS,
     TARGET_SECTIONS,
     DataSettings,
-    EarlyStoppingSettings,
     RunSettings,
-    TrainerSettings,
 )
 
 
@@ -65,7 +64,7 @@ def check(tree: Mapping[str, Any], references: Mapping[str, Reference]) -> list[
 def _is_ruled(key: str, tree: Mapping[str, Any], references: Mapping[str, Reference]) -> bool:
     """Return whether a rule is meant for a key: a parameter of a class that is not ours may mean anything."""
     section = key.rpartition(".")[0]
-    if section.partition(".")[0] in ("data", "trainer", "early_stopping", ""):
+    if section.partition(".")[0] in (*SECTIONS, ""):
         return True
     reference, target = references.get(section), str(_at(tree, section + "._target_"))
     return (
@@ -89,7 +88,7 @@ def _at(tree: Mapping[str, Any], key: str, default: Any = None) -> Any:
 def _known_keys(tree: Mapping[str, Any]) -> list[str]:
     """Return every full key that a user may set here: our own, and those of the chosen options."""
     known = [field.name for field in fields(RunSettings)]
-    for name, cls in (("data", DataSettings), ("trainer", TrainerSettings), ("early_stopping", EarlyStoppingSettings)):
+    for name, cls in SECTIONS.items():
         known += [f"{name}.{field.name}" for field in fields(cls)]
     for name in TARGET_SECTIONS:
         section = _at(tree, name)
@@ -116,14 +115,11 @@ def _check_fields(cls: type, values: Mapping[str, Any], prefix: str, known: Sequ
         if key in missing:
             continue
         full, value = prefix + key, values[key]
-        section = next((c for c in _SECTIONS if c is hint or c in get_args(hint)), None)
+        section = next((c for c in SECTIONS.values() if c is hint or c in get_args(hint)), None)
         if section and isinstance(value, Mapping):
             yield from _check_fields(section, value, full + ".", known)
         elif not _has_type(value, hint):
             yield describe(full, value, RULES[full].allowed if full in RULES else _words(hint))
-
-
-_SECTIONS = (DataSettings, TrainerSettings, EarlyStoppingSettings)
 
 
 def unknown_key(key: str, known: Sequence[str], here: Sequence[str]) -> str:

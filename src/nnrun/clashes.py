@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 
 def natural_mode(metric: str) -> Literal["min", "max"]:
@@ -34,6 +34,11 @@ CLASHES = (
         ("task", "ckpt"),
         lambda task, ckpt: task == "train" and ckpt,
         "task=train and ckpt exclude each other; init_from= starts a new run from a checkpoint's weights",
+    ),
+    Clash(
+        ("task", "resume"),
+        lambda task, resume: task == "inspect" and resume,
+        "task=inspect and resume exclude each other; ckpt= inspects the network of a run",
     ),
     Clash(("input",), bool, "input={} has no effect: this version has no task=predict"),
     Clash(
@@ -82,3 +87,18 @@ CLASHES = (
         "optimizer.fused=true and optimizer.foreach=true exclude each other",
     ),
 )
+
+# Sections that only one task reads.
+TASK_SECTIONS = {"inspect": "inspect"}
+
+
+def idle_words(keys: Iterable[str], tree: Mapping[str, Any]) -> list[str]:
+    """Return a message for each key of the command line that the task chosen does not read."""
+    problems = []
+    for key in keys:
+        task = TASK_SECTIONS.get(key.partition(".")[0])
+        if task is not None and tree.get("task") != task:
+            problems.append(f"{key} has no effect without task={task}")
+        elif key == "inspect.steps" and not (tree.get("inspect") or {}).get("overfit"):
+            problems.append(f"{key} has an effect only with inspect.overfit=true")
+    return problems

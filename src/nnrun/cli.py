@@ -17,6 +17,7 @@ from nnrun.confdir import conf_dir, find_modules_beside, own_folders
 from nnrun.errors import BUG, ConfigError, InterruptedRun, NnrunError, ResourceError, complain, did_you_mean
 from nnrun.faults import of_the_machine
 from nnrun.secrets import redact
+from nnrun.tasks import perform
 
 # Hydra's own verbs, which print and run nothing, and how many words each takes.
 _HYDRA_VERBS = {"--cfg": 1, "-c": 1, "--info": 1, "-i": 1, "--shell-completion": 0, "-sc": 0, "--hydra-help": 0}
@@ -93,9 +94,7 @@ def dispatch(words: Sequence[str]) -> int:
         from nnrun.doctor.examine import examine  # noqa: PLC0415 - a run does not need it
 
         return examine(composed.typed, main)
-    from nnrun.run import run  # noqa: PLC0415 - imports torch: not before the config is right
-
-    run(composed, line.overrides)
+    perform(composed, line.overrides)
     return 0
 
 

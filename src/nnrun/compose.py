@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nnrun.archive import holds_weights_alone, peek
 from nnrun.check import check
+from nnrun.clashes import idle_words
 from nnrun.errors import ConfigError
 from nnrun.groups import compose_groups, option_references, unknown_options
 from nnrun.manifest import Located, locate
@@ -133,6 +134,7 @@ def compose(words: Sequence[str], own: Sequence[Path] = ()) -> Composed:
     problems += unresolvable.values()
     if config is not fresh:
         problems += [f"{key} is a secret, which no checkpoint holds; give it again" for key in left_out(tree)]
+    problems += idle_words((item.key for item in values), tree)
     wrong = [problem for problem in check(tree, references) if problem.split(" ", 1)[0] not in unresolvable]
     if problems:
         raise ConfigError(*dict.fromkeys([*problems, *wrong]))

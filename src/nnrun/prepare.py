@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from torch import nn
 from nnrun.archive import peek
 from nnrun.build import SHIPPED_ROOTS, build, check_targets, target_sections, targets_in
 from nnrun.check import monitored
+from nnrun.clashes import TASK_SECTIONS
 from nnrun.compose import Composed
 from nnrun.core.memory import keep_freed_memory
 from nnrun.core.precision import Precision, choose_device, choose_precision, set_deterministic
@@ -25,6 +26,12 @@ from nnrun.settings import RunSettings, from_mapping
 # Sections, and settings, that an evaluation does not read.
 _ONLY_FOR_TRAINING = ("optimizer", "scheduler", "early_stopping", "logger", "seed", "data.batch_size", "trainer")
 _FOR_EVALUATION_TOO = ("trainer.device", "trainer.channels_last", "trainer.deterministic", "trainer.progress")
+
+# Likewise for an inspection.
+_ONLY_FOR_RUNS = ("scheduler", "early_stopping", "export", "logger", "data.eval_batch_size", "trainer")
+_FOR_INSPECTION_TOO = tuple(
+    f"trainer.{key}" for key in ("device", "precision", "channels_last", "deterministic", "ema_decay", "grad_clip_norm")
+)
 
 
 @dataclass(frozen=True)
@@ -122,20 +129,29 @@ def prepare(composed: Composed) -> Job:
             else []
         )
     set_deterministic(trainer.deterministic)
-    task = "train" if settings.ckpt is None else "export" if settings.export else "evaluate"
+    task = _task_of(settings)
     if task == "train" and trainer.epochs == 0:
         notes.append("trainer.epochs=0: nothing is trained; the network is evaluated as it is")
-    if task != "train":
-        idle = [item.key for item in composed.typed if _is_idle(item.key)]
+    if task == "inspect":
+        idle = [item.key for item in composed.typed if _is_idle(item.key, _ONLY_FOR_RUNS, _FOR_INSPECTION_TOO)]
+        notes += [f"{key} has no effect with task=inspect: nothing is trained" for key in idle]
+    elif task != "train":
+        idle = [item.key for item in composed.typed if _is_idle(item.key, _ONLY_FOR_TRAINING, _FOR_EVALUATION_TOO)]
         notes += [f"{key} has no effect with ckpt=: nothing is trained" for key in idle]
     monitor, mode = monitored(peek(composed.saved_in)["config"] if composed.saved_in and task != "train" else tree)
     return Job(composed, settings, task, device, precision, monitor, mode, tuple(notes))
 
 
-def _is_idle(key: str) -> bool:
-    """Return whether a setting is of no use where nothing is trained."""
-    is_read = key in _FOR_EVALUATION_TOO
-    return not is_read and any(key == name or key.startswith(name + ".") for name in _ONLY_FOR_TRAINING)
+def _task_of(settings: RunSettings) -> str:
+    """Return what an invocation does; an evaluation that exports is called an export."""
+    if settings.task in TASK_SECTIONS.values():
+        return settings.task
+    return "train" if settings.ckpt is None else "export" if settings.export else "evaluate"
+
+
+def _is_idle(key: str, unread: Sequence[str], read: Sequence[str]) -> bool:
+    """Return whether a setting is among those that are not read, in sections of which some may be."""
+    return key not in read and any(key == name or key.startswith(name + ".") for name in unread)
 
 
 def take_up_threads(threads: int) -> list[str]:

@@ -12,6 +12,7 @@ from nnrun.opened import Opened
 from nnrun.prepare import Job
 from nnrun.report.console import Console
 from nnrun.report.summary import Summary
+from nnrun.saved import INVOCATION_KEYS
 from nnrun.secrets import redact
 from nnrun.session import Session
 
@@ -33,9 +34,6 @@ FREE = (
     "data.num_workers",
     "export",
     "logger",
-    "trust",
-    "task",
-    "resume",
 )
 # Schedules whose every step depends on the run's length: with another length, the past would have been another.
 _LENGTH_PARAMETER = "total_steps"
@@ -105,9 +103,7 @@ def going_on(job: Job) -> dict[str, Any] | None:
     """Return from where a resumed run goes on, and every setting that it changes, as status.json records them."""
     if not job.resume:
         return None
-    ignored = ("resume", "trust", "task")
-    lines = [line for key, line in _changes(job) if key.partition(".")[0] not in ignored]
-    return {"step": _saved(job)["training"]["progress"]["step"], "changes": lines}
+    return {"step": _saved(job)["training"]["progress"]["step"], "changes": [line for _, line in _changes(job)]}
 
 
 def check_data(job: Job, data: Opened, session: Session) -> None:
@@ -128,8 +124,10 @@ def check_data(job: Job, data: Opened, session: Session) -> None:
 def _changes(job: Job) -> list[tuple[str, str]]:
     """Return the settings in which a resumed run differs from its checkpoint, each with `key: old -> new`."""
     saved = _saved(job)["config"]
+    tree = job.tree(saved["data"]["in_shape"], saved["data"]["num_classes"])
+    wanted = {key: value for key, value in tree.items() if key not in INVOCATION_KEYS}
     # A secret is not in the checkpoint: it may be, and may have to be, typed again.
-    return differences(saved, redact(job.tree(saved["data"]["in_shape"], saved["data"]["num_classes"])))
+    return differences(saved, redact(wanted))
 
 
 def differences(saved: Any, wanted: Any, key: str = "") -> list[tuple[str, str]]:

@@ -91,6 +91,8 @@ RULES: dict[str, Rule] = {
     "trainer.checkpoint_every_steps": whole(1, null=True),
     "trainer.keep_last": whole(2),
     "trainer.log_every_steps": whole(1),
+    "inspect.steps": whole(1),
+    "inspect.depth": whole(1, null=True),
     "early_stopping.monitor": one_of(*VALID_METRICS),
     "early_stopping.patience": whole(1),
     "early_stopping.min_delta": NOT_NEGATIVE,

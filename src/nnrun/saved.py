@@ -15,7 +15,7 @@ from nnrun.secrets import SHOWN, redact
 from nnrun.settings import NAMED_SECTIONS, TARGET_SECTIONS
 
 # What belongs to an invocation, and not to the run that a checkpoint was saved in.
-INVOCATION_KEYS = ("task", "ckpt", "resume", "init_from", "input", "trust")
+INVOCATION_KEYS = ("task", "ckpt", "resume", "init_from", "input", "trust", "inspect")
 
 
 def saved_config(tree: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeVar, get_type_hints
 
-Task = Literal["auto", "train", "evaluate", "doctor"]
+Task = Literal["auto", "train", "evaluate", "inspect", "doctor"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Nonfinite = Literal["stop", "skip"]
 Residency = Literal["auto", "device", "memory", "stream"]
@@ -72,6 +72,24 @@ class EarlyStoppingSettings:
 
 
 @dataclass(frozen=True)
+class InspectSettings:
+    """What task=inspect does and shows besides what it always does."""
+
+    overfit: bool
+    steps: int
+    depth: int | None
+
+
+# The sections that a dataclass types, by name.
+SECTIONS: dict[str, type] = {
+    "data": DataSettings,
+    "trainer": TrainerSettings,
+    "early_stopping": EarlyStoppingSettings,
+    "inspect": InspectSettings,
+}
+
+
+@dataclass(frozen=True)
 class RunSettings:
     """The whole config of a run. Sections with a `_target_` stay mappings: their parameters belong to that target."""
 
@@ -82,6 +100,7 @@ class RunSettings:
     init_from: str | None
     input: str | None
     trust: list[str]
+    inspect: InspectSettings
     data: DataSettings
     trainer: TrainerSettings
     early_stopping: EarlyStoppingSettings | None
@@ -109,7 +128,7 @@ def from_mapping(cls: type[Section], values: Mapping[str, Any]) -> Section:
 
 def _section_type(hint: Any) -> type | None:
     """Return the settings class that a type hint names, if it names one."""
-    for candidate in (DataSettings, TrainerSettings, EarlyStoppingSettings):
+    for candidate in SECTIONS.values():
         if hint is candidate or candidate in getattr(hint, "__args__", ()):
             return candidate
     return None

@@ -23,6 +23,7 @@ from nnrun.overrides import NOT_SWEPT, Typed, jobs_of, parse_all
 from nnrun.report.console import Console
 from nnrun.rundir import create_numbered, plain_name
 from nnrun.secrets import redact_word
+from nnrun.tasks import perform
 
 
 @dataclass
@@ -126,9 +127,7 @@ def run_job(sweep: Sweep, number: int, words: list[str]) -> JobResult:
     try:
         composed = compose(words, sweep.own)
         find_modules_beside(sweep.own)
-        from nnrun.run import run  # noqa: PLC0415 - imports torch: not before a config is right
-
-        summary = run(composed, words, directory)
+        summary = perform(composed, words, directory)
         result.monitor, result.monitored, result.mode = summary.monitor, summary.monitored, summary.mode
         result.metrics = summary.metrics
     except (KeyboardInterrupt, InterruptedRun):

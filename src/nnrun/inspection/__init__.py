@@ -1,0 +1,1 @@
+"""task=inspect: what a network costs and whether it can learn, and what the data holds."""

@@ -1,0 +1,176 @@
+"""Measure a network in one step of its training: layers, shapes, parameters, FLOPs, memory. Prints nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+
+@dataclass
+class Layer:
+    """A module, what it gave in one forward pass, and the modules in it.
+
+    `parameters` and `flops` are those of all modules in it too. FLOPs are the batch's, a multiplication with its
+    addition being two; products, convolutions and attention are counted, all else is not. `output_shape` has the batch
+    first; it is None where the module was never called, or gave no tensor.
+    """
+
+    name: str
+    kind: str
+    parameters: int
+    trainable: int
+    output_shape: list[int] | None = None
+    flops: int = 0
+    calls: int = 0
+    children: list[Layer] = field(default_factory=list)
+
+    @property
+    def leaf_name(self) -> str:
+        """The last part of its name; the network itself has none."""
+        return self.name.rpartition(".")[2]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The bytes that a training step keeps at a time, without what kernels need in passing.
+
+    `activations` are the tensors that the forward pass keeps for the backward pass, the batch itself not counted.
+    """
+
+    weights: int
+    gradients: int
+    optimizer: int
+    average: int
+    activations: int
+    batch: int
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return sum((self.weights, self.gradients, self.optimizer, self.average, self.activations, self.batch))
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one step took: the tree of layers, the FLOPs of the batch, and the bytes kept for the backward pass."""
+
+    root: Layer
+    forward_flops: int
+    backward_flops: int
+    activation_bytes: int
+
+
+def layer_tree(network: nn.Module) -> Layer:
+    """Return the modules of a network as a tree; a module that is in several places is shown in each."""
+
+    def visit(module: nn.Module, name: str) -> Layer:
+        parameters = list(module.parameters())
+        layer = Layer(
+            name,
+            type(module).__name__,
+            sum(parameter.numel() for parameter in parameters),
+            sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
+        )
+        # Not named_children, which leaves out a module that it has named before.
+        children = [(key, child) for key, child in module._modules.items() if child is not None]
+        layer.children = [visit(child, f"{name}.{key}" if name else key) for key, child in children]
+        return layer
+
+    return visit(network, "")
+
+
+def measure_step(network: nn.Module, step: Callable[[], object], inputs: Any) -> Cost:
+    """Do one forward and backward pass, and return what it took. `inputs` is the batch that `step` gives the network.
+
+    Gradients are left where `step` puts them.
+    """
+    root = layer_tree(network)
+    # The batch and the weights are there anyway: what is kept of them costs nothing more.
+    free = {_address(tensor) for tensor in (*network.parameters(), *network.buffers(), *tree_leaves(inputs))}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        address = _address(tensor)
+        if address is not None and address not in free:
+            kept[address] = tensor.untyped_storage().nbytes()
+        return tensor.detach()
+
+    counter = FlopCounterMode(display=False)
+    hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
+    with counter, _watched(network, root, counter), hooks:
+        step()
+    return Cost(root, root.flops, counter.get_total_flops() - root.flops, sum(kept.values()))
+
+
+@contextmanager
+def _watched(network: nn.Module, root: Layer, counter: FlopCounterMode) -> Iterator[None]:
+    """Have each layer's calls, FLOPs and output shape written down while the network runs."""
+    layers: dict[nn.Module, list[Layer]] = {}
+
+    def pair(module: nn.Module, layer: Layer) -> None:
+        layers.setdefault(module, []).append(layer)
+        for child in layer.children:
+            pair(module._modules[child.leaf_name], child)  # type: ignore[arg-type]
+
+    pair(network, root)
+    started: list[int] = []
+
+    def enter(_module: nn.Module, _inputs: object) -> None:
+        started.append(counter.get_total_flops())
+
+    def leave(module: nn.Module, _inputs: object, outputs: object) -> None:
+        flops = counter.get_total_flops() - started.pop()
+        shape = next((list(leaf.shape) for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor)), None)
+        for layer in layers[module]:
+            layer.calls += 1
+            layer.flops += flops
+            layer.output_shape = layer.output_shape or shape
+
+    handles = [module.register_forward_pre_hook(enter, prepend=True) for module in layers]
+    handles += [module.register_forward_hook(leave) for module in layers]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _address(tensor: object) -> int | None:
+    """Return where a tensor's numbers lie, the same for all views of them; None for one that has no such place."""
+    try:
+        return tensor.untyped_storage().data_ptr()  # type: ignore[attr-defined]
+    except (NotImplementedError, RuntimeError, AttributeError):
+        return None
+
+
+def memory_of(
+    network: nn.Module, optimizer: Optimizer, average: nn.Module | None, inputs: Any, activation_bytes: int
+) -> Memory:
+    """Return the memory of a training whose optimizer has made a step, so that its state exists."""
+    gradients = num_bytes(parameter for parameter in network.parameters() if parameter.requires_grad)
+    return Memory(
+        weights=_module_bytes(network),
+        gradients=gradients,
+        optimizer=num_bytes(tree_leaves(optimizer.state_dict()["state"])),
+        average=_module_bytes(average) if average is not None else 0,
+        activations=activation_bytes,
+        batch=num_bytes(tree_leaves(inputs)),
+    )
+
+
+def _module_bytes(module: nn.Module) -> int:
+    """Return how many bytes a module's parameters and buffers take, each counted once."""
+    return num_bytes((*module.parameters(), *module.buffers()))
+
+
+def num_bytes(tensors: Iterable[object]) -> int:
+    """Return how many bytes the tensors among these take."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors if isinstance(tensor, Tensor))

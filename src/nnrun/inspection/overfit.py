@@ -1,0 +1,57 @@
+"""Find out whether a network can learn a single batch by heart: one that cannot will not learn a data set."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from nnrun.core.loop import Plan, backward, update
+from nnrun.core.randomness import seed_step
+from nnrun.core.seams import Batch, Problem
+from nnrun.core.state import TrainState
+
+# So many steps in a row must get every sample right: with dropout, one may by luck.
+_STEPS_IN_A_ROW = 5
+
+
+@dataclass(frozen=True)
+class Overfit:
+    """What came of it: `steps` updates were needed, or made in vain; the losses are of the first and the last step."""
+
+    reached: bool
+    steps: int
+    first_loss: float
+    last_loss: float
+    score: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain values; a loss that is no number is null."""
+        return {key: value if math.isfinite(value) else None for key, value in asdict(self).items()}
+
+
+def overfit(state: TrainState, problem: Problem, batch: Batch, plan: Plan, poll: Callable[[], None]) -> Overfit:
+    """Train on one batch until the problem's headline metric is 1 for some steps in a row, or the plan is done.
+
+    `poll` is called before each step, and may raise to stop. Waits for the device in every step.
+    """
+    losses: list[float] = []
+    in_a_row, score = 0, 0.0
+    state.network.train()
+    for step in range(plan.total_steps):
+        poll()
+        for total in state.sums.values():
+            total.zero_()
+        seed_step(state.device, state.seed, 0, step)
+        loss = backward(state, problem, batch, batch.num_samples)
+        figures = problem.train_metric.compute(state.sums)
+        losses.append(loss.item())
+        score = figures[problem.headline]
+        if not math.isfinite(losses[-1]):
+            break
+        in_a_row = in_a_row + 1 if score == 1 else 0
+        if in_a_row == _STEPS_IN_A_ROW:
+            return Overfit(True, step + 1 - _STEPS_IN_A_ROW, losses[0], losses[-1], score)
+        update(state, plan, loss)
+    return Overfit(False, len(losses), losses[0], losses[-1], score)
