@@ -11,9 +11,9 @@ import pytest
 
 from nnrun import manifest
 from nnrun.cli import main
-from nnrun.doctor import damage
+from nnrun.doctor import damage, damaged_manifests, harms
 from nnrun.doctor.campaign import Arena
-from nnrun.doctor.damage import WORDS
+from nnrun.doctor.specimen import WORDS
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def arena(tmp_path_factory):
         (damage.truncations, 20),
         (damage.zeroed_tails, 20),
         (damage.zeroed_pages, 20),
-        (damage.damaged_manifests, 12),
+        (damaged_manifests.damaged_manifests, 12),
     ],
 )
 def test_damage_is_found(arena, campaign, count):
@@ -104,15 +104,15 @@ def test_a_manifest_for_which_another_is_taken_is_counted(arena, monkeypatch):
         except manifest.ArtifactError:
             return manifest.Located(min((path / "checkpoints").glob("*.ckpt")), path)
 
-    monkeypatch.setattr(damage, "locate", guess)
-    result = damage.damaged_manifests(Arena(arena.folder, main, seed=1), 6)
+    monkeypatch.setattr(damaged_manifests, "locate", guess)
+    result = damaged_manifests.damaged_manifests(Arena(arena.folder, main, seed=1), 6)
     assert result.different > 0
     assert "checkpoint became step-00000000" in result.notes[0]
 
 
 def test_the_same_seed_draws_the_same_damage(arena):
     content = bytes(range(256)) * 40
-    for harm in (damage._flip, damage._truncate, damage._zero_tail, damage._zero_page):
-        one, other = (damage._draw(harm, arena.draw, content) for _ in range(2))
+    for harm in (harms.flip, harms.truncate, harms.zero_tail, harms.zero_page):
+        one, other = (harms.drawn(harm, arena.draw, content) for _ in range(2))
         assert one == other != content
-    assert damage._draw(damage._zero_tail, arena.draw, b"x" + bytes(20)) == bytes(21)
+    assert harms.drawn(harms.zero_tail, arena.draw, b"x" + bytes(20)) == bytes(21)

@@ -15,8 +15,9 @@ import torch
 
 from nnrun import cli
 from nnrun.core.checkpoint import CheckpointFolder
+from nnrun.doctor.calls import failing_fsync, kill_at_each_call, kill_run_at_each_call, save_again
 from nnrun.doctor.campaign import Arena
-from nnrun.doctor.disk import disk_full, failing_fsync, kill_at_each_call, kill_run_at_each_call, read_only, save_again
+from nnrun.doctor.disk import disk_full, read_only
 from nnrun.doctor.nursery import Nursery
 from nnrun.manifest import Entry
 

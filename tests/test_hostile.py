@@ -15,7 +15,9 @@ from nnrun import archive, contents, loading
 from nnrun.cli import main
 from nnrun.doctor import hostile
 from nnrun.doctor.campaign import Arena
-from nnrun.doctor.hostile import CKPT, EVERYWHERE, FILES, LOAD, tries
+from nnrun.doctor.hostile import FILES, tries
+from nnrun.doctor.strangers.kind import CKPT, EVERYWHERE, LOAD, TITLE, Bench, Hostile
+from nnrun.doctor.strangers.torch_zip import pack, torch_entries
 
 
 def test_every_hostile_file_is_refused_and_nothing_runs(tmp_path):
@@ -37,7 +39,7 @@ def only(monkeypatch, *names, place=None):
     """Leave only some files in the table, perhaps in one place."""
     files = {name: FILES[name] for name in names}
     if place:
-        files = {name: hostile.Hostile(file.write, (place,), file.codes, file.forge) for name, file in files.items()}
+        files = {name: Hostile(file.write, (place,), file.codes, file.forge) for name, file in files.items()}
     monkeypatch.setattr(hostile, "FILES", files)
 
 
@@ -94,7 +96,7 @@ def loud(words):
 
 def commanding(words):
     """A program that prints a stranger's text as it is."""
-    sys.stderr.write(hostile.TITLE)
+    sys.stderr.write(TITLE)
     return main(words)
 
 
@@ -125,10 +127,10 @@ def test_a_program_that_breaks_a_promise_is_counted(tmp_path, monkeypatch, progr
 
 def test_a_file_that_is_whole_is_read(tmp_path, monkeypatch):
     """Negative control of the table: the checkpoint that hostile files are made from is a good one everywhere."""
-    monkeypatch.setattr(hostile, "FILES", {"good": hostile.Hostile(hostile.Bench.save, codes=(0,))})
+    monkeypatch.setattr(hostile, "FILES", {"good": Hostile(Bench.save, codes=(0,))})
     result = hostile.hostile_files(Arena(tmp_path, main), 100)
     assert (result.tried, result.ok) == (len(EVERYWHERE), True), result.notes
-    made = hostile.Hostile(lambda bench: hostile.pack(bench.path, hostile.torch_entries(bench.good)), codes=(0,))
+    made = Hostile(lambda bench: pack(bench.path, torch_entries(bench.good)), codes=(0,))
     monkeypatch.setattr(hostile, "FILES", {"good, by hand": made})
     result = hostile.hostile_files(Arena(tmp_path, main), 2)
     assert (result.tried, result.ok) == (2, True), result.notes

@@ -16,8 +16,9 @@ from nnrun import cli
 from nnrun.core.checkpoint import CheckpointFolder
 from nnrun.core.state import TrainState
 from nnrun.doctor.campaign import Arena
+from nnrun.doctor.command import Command
 from nnrun.doctor.kills import random_kills, signals
-from nnrun.doctor.nursery import Command, Nursery
+from nnrun.doctor.nursery import Nursery
 from nnrun.signals import StopRequest
 
 

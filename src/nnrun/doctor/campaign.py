@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from nnrun.doctor.nursery import Nursery
-
-# The command line as a function: the words of a command to its exit code.
-Main = Callable[[Sequence[str]], int]
+from nnrun.doctor.command import Main
+from nnrun.doctor.nursery import Nursery
 
 
 @dataclass(frozen=True)
@@ -81,3 +77,13 @@ def counting(result: Result, name: str, tries: int = 1) -> Iterator[None]:
     except Broken as broken:
         setattr(result, broken.kind, getattr(result, broken.kind) + 1)
         result.notes.append(f"{name}: {broken}")
+
+
+@contextlib.contextmanager
+def nursery_of(arena: Arena) -> Iterator[Nursery]:
+    """Yield the arena's nursery, or one that lives as long as the block."""
+    if arena.nursery is not None:
+        yield arena.nursery
+    else:
+        with Nursery() as nursery:
+            yield nursery

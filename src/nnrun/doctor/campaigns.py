@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from nnrun.doctor import damage, disk, hostile, kills
-from nnrun.doctor.campaign import Arena, Main, Result
+from nnrun.doctor import calls, damage, damaged_manifests, disk, hostile, kills
+from nnrun.doctor.campaign import Arena, Result
+from nnrun.doctor.command import Main
 from nnrun.doctor.nursery import Nursery
 
 
@@ -24,20 +25,21 @@ class Campaign:
     full: int
 
 
-# A new campaign joins with a line here, a new feature with a line in kills.VARIANTS, a hostile file in hostile.FILES.
+# A new campaign joins with a line here, a new feature with a line in variants.VARIANTS, a hostile file with one in
+# strangers/.
 CAMPAIGNS = (
     Campaign(kills.random_kills, "a killed run goes on to the same bits", 3, 200),
     Campaign(kills.signals, "a stopped run saves, and goes on to the same bits", 2, 40),
-    Campaign(disk.kill_at_each_call, "a save that is killed leaves the old checkpoint or the new one", 4, 0),
-    Campaign(disk.kill_run_at_each_call, "a run that is killed at a call to the disk goes on to the same bits", 2, 0),
+    Campaign(calls.kill_at_each_call, "a save that is killed leaves the old checkpoint or the new one", 4, 0),
+    Campaign(calls.kill_run_at_each_call, "a run that is killed at a call to the disk goes on to the same bits", 2, 0),
     Campaign(disk.disk_full, "a full disk leaves what was saved", 2, 40),
-    Campaign(disk.failing_fsync, "a disk that fails leaves what was saved", 2, 40),
+    Campaign(calls.failing_fsync, "a disk that fails leaves what was saved", 2, 40),
     Campaign(disk.read_only, "a folder that may not be written leaves what was saved", 1, 10),
     Campaign(damage.flipped_bits, "a checkpoint with one bit flipped is refused", 100, 800),
     Campaign(damage.truncations, "a checkpoint cut short is refused", 50, 300),
     Campaign(damage.zeroed_tails, "a checkpoint with a tail of zeros is refused", 25, 200),
     Campaign(damage.zeroed_pages, "a checkpoint with a page of zeros is refused", 25, 200),
-    Campaign(damage.damaged_manifests, "a damaged manifest is refused, or means what it meant", 25, 200),
+    Campaign(damaged_manifests.damaged_manifests, "a damaged manifest is refused, or means what it meant", 25, 200),
     Campaign(hostile.hostile_files, "a hostile file is refused, and nothing of it runs", 40, 10_000),
 )
 

@@ -1,52 +1,43 @@
 """Campaigns against the promise that, whatever a disk does, a run says so, and what was saved is whole.
 
-A disk that is full, one that must not be written to, one that fails to sync, and a process that is killed at each of
-the calls that a save makes to the disk.
+A disk that is full, and one that must not be written to.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import itertools
 import os
 import random
-import re
 import resource
-import shutil
-import signal
-import subprocess
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
 
-from nnrun.doctor.campaign import Arena, Broken, Main, Result, counting
-from nnrun.doctor.kills import (
+from nnrun.doctor.campaign import Arena, Result, nursery_of
+from nnrun.doctor.command import Command
+from nnrun.doctor.nursery import Nursery
+from nnrun.doctor.subject import (
     Disturbance,
     Subject,
-    check_files,
-    compare,
     disturb_each,
     expect,
+    expect_refusal,
     is_committed,
-    undisturbed,
     wait_until_running,
 )
-from nnrun.doctor.nursery import Child, Command, Nursery, find_main, name_of, nursery_of
-from nnrun.errors import ArtifactError, ResourceError
+from nnrun.errors import ArtifactError
 from nnrun.faults import explain
-from nnrun.files import TEMPORARY_SUFFIX, DurableFile
-from nnrun.manifest import FOLDER_NAME, MANIFEST_NAME, read_manifest
+from nnrun.manifest import FOLDER_NAME, read_manifest
 
 # What must be said of each cause; of a full disk there is more than one message.
 FULL = "free some space"
 TOO_LARGE = explain(OSError(errno.EFBIG, ""))
 SEALED = explain(OSError(errno.EACCES, ""))
-UNSYNCED = explain(OSError(errno.EIO, ""))
+# How a run is disturbed and finished in a directory.
+Way = Callable[[Subject, Path, random.Random], None]
 
 
 def disk_full(arena: Arena, count: int) -> Result:
@@ -67,26 +58,9 @@ def disk_full(arena: Arena, count: int) -> Result:
         return disturb_each(arena, count, result, _by_turns(ways), ("plain",))
 
 
-# How a run is disturbed and finished in a directory.
-Way = Callable[[Subject, Path, random.Random], None]
-
-
 def _by_turns(ways: Sequence[Way]) -> Disturbance:
     """Return a disturbance that goes one way after the other."""
     return lambda subject, run, draw, number: ways[number % len(ways)](subject, run, draw)
-
-
-def _refused(subject: Subject, run: Path, child: Child, cause: str) -> int:
-    """Wait for a run that the disk refuses something; return its exit code, 0 where it had all it needed before.
-
-    Raises Broken where it does not name the cause, or says that it ended well and did not.
-    """
-    code = expect(child, 0, ResourceError.exit_code)
-    if code and cause not in child.stderr:
-        raise Broken("unexplained", f"stderr does not say {cause!r}: {child.stderr.strip()}")
-    if not code:
-        compare(subject.nursery.seen(run), subject.whole)
-    return code
 
 
 def _checkpoint_bytes(subject: Subject) -> int:
@@ -97,7 +71,7 @@ def _checkpoint_bytes(subject: Subject) -> int:
 def _limit_files(subject: Subject, run: Path, draw: random.Random) -> None:
     """Allow no file larger than some bytes, from the start."""
     limit = draw.randrange(_checkpoint_bytes(subject) * 6 // 5)
-    _refused(subject, run, subject.start(run, max_file_bytes=limit), TOO_LARGE)
+    expect_refusal(subject, run, subject.start(run, max_file_bytes=limit), TOO_LARGE)
     subject.finish(run)
 
 
@@ -109,7 +83,7 @@ def _limit_files_later(subject: Subject, run: Path, draw: random.Random) -> None
     with contextlib.suppress(ProcessLookupError):
         hard = resource.prlimit(child.pid, resource.RLIMIT_FSIZE)[1]
         resource.prlimit(child.pid, resource.RLIMIT_FSIZE, (limit, hard))
-    _refused(subject, run, child, TOO_LARGE)
+    expect_refusal(subject, run, child, TOO_LARGE)
     subject.finish(run)
 
 
@@ -151,7 +125,7 @@ def _fill_disk(small: SmallDisk, subject: Subject, run: Path, draw: random.Rando
     """Leave room for at most five checkpoints, from the start."""
     subject, run = small.take(subject, run)
     small.fill(leaving=draw.randrange(5 * _checkpoint_bytes(subject)))
-    _refused(subject, run, subject.start(run), FULL)
+    expect_refusal(subject, run, subject.start(run), FULL)
     small.make_room()
     subject.finish(run)
 
@@ -164,7 +138,7 @@ def _fill_disk_later(small: SmallDisk, subject: Subject, run: Path, draw: random
     while child.is_alive():
         small.fill()
         time.sleep(0.001)
-    _refused(subject, run, child, FULL)
+    expect_refusal(subject, run, child, FULL)
     small.make_room()
     subject.finish(run)
 
@@ -208,7 +182,7 @@ def _seal_early(subject: Subject, run: Path, _draw: random.Random) -> None:
     folder.mkdir()
     run = folder / run.name
     with _sealed(folder):
-        _refused(subject, run, subject.start(run, is_bound=True), SEALED)
+        expect_refusal(subject, run, subject.start(run, is_bound=True), SEALED)
     subject.finish(run)
 
 
@@ -219,242 +193,7 @@ def _seal_later(subject: Subject, run: Path, draw: random.Random) -> None:
     time.sleep(draw.uniform(0, subject.running_seconds))
     folder = draw.choice([run, run / FOLDER_NAME])
     with _sealed(folder if folder.exists() else run):
-        code = _refused(subject, run, child, SEALED)
+        code = expect_refusal(subject, run, child, SEALED)
         # A run whose last write was made before ends well, and says so again.
         expect(subject.resume(run, is_bound=True), code if is_committed(run) else ArtifactError.exit_code)
     subject.finish(run)
-
-
-def failing_fsync(arena: Arena, count: int) -> Result:
-    """Let one fsync of a run fail, each of them by turns or `count` of them (0: each); then go on with the run."""
-    return _at_each_call(arena, count, Result("failing fsync"), ("fsync",), FAILS)
-
-
-def kill_run_at_each_call(arena: Arena, count: int) -> Result:
-    """Kill a run at each call that it makes to the disk, or at `count` of them (0: each); then go on with the run."""
-    return _at_each_call(arena, count, Result("killed at each call of a run"), TO_DISK, KILLS)
-
-
-def _at_each_call(arena: Arena, count: int, result: Result, names: Sequence[str], effect: str) -> Result:
-    """Let one call of a short run have an effect, by turns, and finish the run."""
-    draw, run = arena.draw, arena.folder / "run"
-    with nursery_of(arena) as nursery, counting(result, "undisturbed", tries=0):
-        subject = undisturbed(arena, nursery, "plain", "trainer.max_steps=3")
-        command = Command(subject.main, arena.folder, (*subject.words, f"hydra.run.dir={run}"))
-        tracer = tracer_of(nursery, arena.folder, result)
-        calls = tracer.calls(command, names)
-        for call in spread(calls, count, draw):
-            shutil.rmtree(run, ignore_errors=True)
-            with counting(result, f"{call.name} {call.nth}"):
-                child = tracer.start(command, call, effect)
-                if effect == KILLS:
-                    expect(child, -signal.SIGKILL)
-                elif _refused(subject, run, child, UNSYNCED) == 0:
-                    raise Broken("unexplained", "it failed, and the run ended well")
-                subject.finish(run)
-    return result
-
-
-def kill_at_each_call(arena: Arena, count: int, save: Main | None = None) -> Result:
-    """Kill a process at each call that one save makes to the disk, or at `count` of them (0: each); then save again.
-
-    The manifest must be that before the save or that after it, all that it names whole, and the second save must leave
-    the folder as if the first had never been. `save` is what `save_again` is.
-    """
-    result, draw = Result("killed at each call of a save"), arena.draw
-    with nursery_of(arena) as nursery, counting(result, "undisturbed", tries=0):
-        whole = undisturbed(arena, nursery, "plain", "trainer.max_steps=3").whole
-        source = whole / FOLDER_NAME / str(read_manifest(whole / FOLDER_NAME).last)
-
-        def saving(name: str) -> tuple[Path, Command]:
-            run = arena.folder / name
-            shutil.copytree(whole / FOLDER_NAME, run / FOLDER_NAME)
-            # What an earlier kill has left, so that its removal is among what is broken off.
-            (run / FOLDER_NAME / f".left{TEMPORARY_SUFFIX}").touch()
-            (run / FOLDER_NAME / "step-00000001-00000000.ckpt").touch()
-            return run, Command(save or save_again, arena.folder, (str(run), str(source)))
-
-        after, command = saving("after")
-        expect(nursery.start(command), 0)
-        manifests = [(run / FOLDER_NAME / MANIFEST_NAME).read_bytes() for run in (whole, after)]
-        tracer = tracer_of(nursery, arena.folder, result)
-        calls = tracer.calls(saving("counted")[1], TO_DISK)
-        for call in spread(calls, count, draw):
-            with counting(result, f"{call.name} {call.nth}"):
-                run, command = saving(f"{call.name}-{call.nth}")
-                expect(tracer.start(command, call, KILLS), -signal.SIGKILL)
-                check_files(run)
-                if (run / FOLDER_NAME / MANIFEST_NAME).read_bytes() not in manifests:
-                    raise Broken("lost", "the manifest is neither the one before the save nor the one after it")
-                expect(nursery.start(command), 0)
-                _check_same_files(run / FOLDER_NAME, after / FOLDER_NAME)
-                shutil.rmtree(run)
-    return result
-
-
-def save_again(words: Sequence[str]) -> int:
-    """Save a checkpoint, the second word, as that of the next step into a run, the first. (A child's main.)"""
-    from nnrun.core.checkpoint import CheckpointFolder, load_payload  # noqa: PLC0415 - imports torch
-
-    run, source = map(Path, words)
-    payload = load_payload(source)
-    del payload["schema"]
-    CheckpointFolder(run, keep_last=2).save(payload, payload["training"]["progress"]["step"] + 1, is_best=False)
-    return 0
-
-
-def _check_same_files(folder: Path, wanted: Path) -> None:
-    """Raise Broken unless two folders hold the same files."""
-    ours, theirs = ({path.name: path.read_bytes() for path in side.iterdir()} for side in (folder, wanted))
-    if leftovers := sorted(ours.keys() - theirs.keys()):
-        raise Broken("unexplained", f"left behind: {', '.join(leftovers)}")
-    if ours != theirs:
-        raise Broken("different", f"other files than without the kill: {', '.join(sorted(theirs))}")
-
-
-# What is done to a call, in strace's words.
-FAILS, KILLS = "error=EIO", "signal=KILL"
-# The system calls that change what is on a disk; not every machine has each.
-TO_DISK = (
-    *("openat", "creat", "write", "pwrite64", "writev", "fsync", "fdatasync", "fchmod", "chmod", "ftruncate"),
-    *("rename", "renameat", "renameat2", "unlink", "unlinkat", "mkdir", "mkdirat", "link", "linkat"),
-)
-# Where each can be got hold of in Python, for want of strace.
-_IN_PYTHON: dict[str, tuple[object, str]] = {
-    "openat": (os, "open"),
-    "write": (DurableFile, "write"),
-    "fsync": (os, "fsync"),
-    "fchmod": (os, "fchmod"),
-    "ftruncate": (os, "ftruncate"),
-    "rename": (os, "rename"),
-    "renameat": (os, "replace"),
-    "unlink": (os, "unlink"),
-    "mkdir": (os, "mkdir"),
-}
-
-
-@dataclass(frozen=True)
-class Call:
-    """The nth call, from 1, of a name."""
-
-    name: str
-    nth: int
-
-
-def spread(calls: Sequence[Call], count: int, draw: random.Random) -> list[Call]:
-    """Return `count` of the calls, one out of each of as many equal parts; 0: all."""
-    if count == 0 or count >= len(calls):
-        return list(calls)
-    bounds = [number * len(calls) // count for number in range(count + 1)]
-    return [calls[draw.randrange(*part)] for part in itertools.pairwise(bounds)]
-
-
-class Tracer(Protocol):
-    """Count the calls of a command, and let something happen to one of them."""
-
-    def calls(self, command: Command, names: Sequence[str]) -> list[Call]:
-        """Return the calls of these names that a command makes; raise Broken unless it ends well."""
-        ...
-
-    def start(self, command: Command, call: Call, effect: str) -> Child:
-        """Run a command, to its end, with an effect on one call."""
-        ...
-
-
-def tracer_of(nursery: Nursery, folder: Path, result: Result) -> Tracer:
-    """Return the best tracer that can be had here, and note which."""
-    strace = Strace(nursery, folder / "trace")
-    try:
-        strace.start(Command(is_writable, folder, ()), Call("fsync", 1), FAILS)
-    except (FileNotFoundError, PermissionError) as error:
-        result.notes.append(f"by wrapping Python's calls, since strace cannot be used: {error}")
-        return Wrapping(nursery, folder / "trace")
-    result.notes.append("by strace")
-    return strace
-
-
-@dataclass(frozen=True)
-class Strace:
-    """Linux's strace, attached to a child before its main is called. It sees every call as the kernel does."""
-
-    nursery: Nursery
-    trace: Path
-
-    def calls(self, command: Command, names: Sequence[str]) -> list[Call]:
-        child = self._follow(command, "-e", "trace=" + ",".join(f"?{name}" for name in names))
-        expect(child, 0)
-        calls, counts = [], Counter[str]()
-        for line in self.trace.read_text(errors="replace").splitlines():
-            if called := re.match(r"(\w+)\(", line):
-                name = called[1]
-                counts[name] += 1
-                if name != "openat" or "O_CREAT" in line:
-                    calls.append(Call(name, counts[name]))
-        return calls
-
-    def start(self, command: Command, call: Call, effect: str) -> Child:
-        inject = f"inject={call.name}:{effect}:when={call.nth}"
-        return self._follow(command, "-e", f"trace={call.name}", "-e", inject)
-
-    def _follow(self, command: Command, *options: str) -> Child:
-        """Run a command under strace; raise FileNotFoundError or PermissionError where that cannot be done."""
-        if shutil.which("strace") is None:
-            raise FileNotFoundError("it is not installed")
-        child = self.nursery.start(replace(command, is_held=True))
-        child.wait_until_held()
-        words = ["strace", "-p", str(child.pid), "-o", str(self.trace), *options]
-        with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as strace:
-            assert strace.stderr is not None
-            said = strace.stderr.readline()
-            child.send(signal.SIGCONT)
-            child.wait()
-            strace.stderr.read()
-        if "attached" not in said:
-            raise PermissionError(said.strip())
-        return child
-
-
-@dataclass(frozen=True)
-class Wrapping:
-    """Python's own functions, wrapped in the child: what libraries in other languages call is not seen."""
-
-    nursery: Nursery
-    trace: Path
-
-    def calls(self, command: Command, names: Sequence[str]) -> list[Call]:
-        expect(self.start(command, Call("", 0), FAILS), 0)
-        calls, counts = [], Counter[str]()
-        for name in self.trace.read_text().split():
-            counts[name] += 1
-            if name in names:
-                calls.append(Call(name, counts[name]))
-        return calls
-
-    def start(self, command: Command, call: Call, effect: str) -> Child:
-        words = (str(self.trace), call.name, str(call.nth), effect, name_of(command.main), *command.words)
-        child = self.nursery.start(replace(command, main=wrapped, words=words))
-        child.wait()
-        return child
-
-
-def wrapped(words: Sequence[str]) -> int:
-    """Call a main with Python's calls to the disk wrapped, and write down which there were. (A child's main.)"""
-    trace, name, nth, effect, main, *rest = words
-    made: list[str] = []
-
-    def wrap(called: str, original: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            made.append(called)
-            if called == name and made.count(name) == int(nth):
-                if effect == KILLS:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                raise OSError(errno.EIO, os.strerror(errno.EIO))
-            return original(*args, **kwargs)
-
-        return call
-
-    for called, (owner, attribute) in _IN_PYTHON.items():
-        setattr(owner, attribute, wrap(called, getattr(owner, attribute)))
-    code = find_main(main)(rest)
-    Path(trace).write_text("\n".join(made))
-    return code

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from rich.table import Table
 
-from nnrun.doctor.campaign import Main
 from nnrun.doctor.campaigns import Done, run_campaigns
-from nnrun.doctor.damage import hear
+from nnrun.doctor.command import Main
 from nnrun.doctor.machine import ABSENT, FAILS, WORKS, Finding, look_at_machine
+from nnrun.doctor.specimen import hear
 from nnrun.errors import ConfigError, ResourceError
 from nnrun.files import saving
 from nnrun.overrides import Typed
