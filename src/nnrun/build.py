@@ -174,6 +174,10 @@ def _check_target(name: str, section: Mapping[str, Any]) -> None:
     problems = list(_check_parameters(name, section, found))
     if problems:
         raise ConfigError(*problems)
+    # A class of ours may know more of its parameters than their names.
+    check_parameters = getattr(found, "check_parameters", None)
+    if check_parameters is not None and target.startswith("nnrun."):
+        check_parameters(section)
 
 
 def _needs_closure(optimizer: Any) -> bool:

@@ -31,6 +31,8 @@ _REASONS = {
 }
 # Packages whose modules have another name.
 _DISTRIBUTIONS = {"sklearn": "scikit-learn", "PIL": "pillow", "yaml": "pyyaml"}
+# Those that only one part of nnrun needs, by the extra that brings it.
+_EXTRAS = {"timm": "timm"}
 # Those that say something of the machine, wherever they come up.
 _OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.EIO)
 
@@ -43,7 +45,8 @@ def explain(error: OSError) -> str:
 def lacks_package(what: str, error: ModuleNotFoundError) -> ResourceError:
     """Return the error for a part of nnrun's whose package is not installed."""
     package = _DISTRIBUTIONS.get(str(error.name), str(error.name))
-    return ResourceError(f"{what} needs the package {package}, which is not installed: pip install {package}")
+    wanted = f"'nnrun[{_EXTRAS[package]}]'" if package in _EXTRAS else package
+    return ResourceError(f"{what} needs the package {package}, which is not installed: pip install {wanted}")
 
 
 def of_the_machine(error: BaseException) -> ResourceError | None:

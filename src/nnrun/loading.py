@@ -90,7 +90,10 @@ def load_network(path: Path, trust: Sequence[str]) -> nn.Module:
             f"{', '.join(secrets)}: a secret, which no checkpoint holds; build the network yourself, and load "
             "torch.load(path, weights_only=True)['model'] into it"
         )
-    network = build(saved["config"]["model"], "model", nn.Module)
+    try:
+        network = build(saved["config"]["model"], "model", nn.Module)
+    except ConfigError as error:
+        raise fault(error.messages, located, ()) from error
     load_weights(network, load_payload(located)["model"], located)
     # Plain attributes: a module among them would add keys to the state dict.
     network.class_names = tuple(saved["class_names"])  # type: ignore[assignment]

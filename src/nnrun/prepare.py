@@ -55,7 +55,10 @@ class Job:
     @property
     def name(self) -> str:
         """The network and the data, for the run directory: `cnn_digits`."""
-        model = str(self.settings.model["_target_"]).rpartition(".")[2].lower()
+        section = self.settings.model
+        target = str(section["_target_"])
+        is_named = target.startswith("nnrun.") and isinstance(section.get("name"), str)
+        model = section["name"] if is_named else target.rpartition(".")[2].lower()
         return f"{model}_{self.settings.data.name}"
 
     def reading(self, preprocessing: Mapping[str, Any] | None = None) -> str:

@@ -102,6 +102,7 @@ RULES: dict[str, Rule] = {
     ),
     "model.channels": several(whole(1)),
     "model.width": POSITIVE,
+    "model.stem": one_of("auto", "imagenet", "small"),
     "loss.label_smoothing": number(0, 1, below=True),
     "optimizer.lr": POSITIVE,
     "optimizer.adamw_lr": POSITIVE,

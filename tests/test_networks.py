@@ -1,0 +1,42 @@
+"""Networks of torchvision's out of a checkpoint: the same again, under their names alone, and never a stranger's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from cli_fixtures import run_here
+from nnrun import load
+from nnrun.errors import ArtifactError
+from nnrun.manifest import locate
+
+WORDS = [
+    *("model=torchvision", "model.name=shufflenet_v2_x0_5", "trainer=debug", "data.limit=100"),
+    *("export=none", "trainer.progress=false", "hydra.run.dir=run"),
+]
+
+
+def test_a_network_by_name_is_evaluated_again_and_a_strangers_name_is_the_checkpoints_fault(tmp_path: Path) -> None:
+    trained = run_here(WORDS, tmp_path)
+    again = run_here(["ckpt=run", "hydra.run.dir=again"], tmp_path)
+    assert (trained.code, again.code) == (0, 0), trained.err + again.err
+    metrics = [json.loads((tmp_path / name / "summary.json").read_text())["metrics"] for name in ("run", "again")]
+    assert metrics[0] == metrics[1]
+    assert "train shufflenet_v2_x0_5_digits" in trained.out
+    path = locate(tmp_path / "run", "best").path
+    assert type(load(path)).__module__ == "torchvision.models.shufflenetv2"
+    payload = torch.load(path, weights_only=True)
+    for name in ("../../x", "resnet"):
+        payload["config"]["model"]["name"] = name
+        stranger = tmp_path / "stranger.ckpt"
+        torch.save(payload, stranger)
+        outcome = run_here([f"ckpt={stranger}"], tmp_path)
+        assert outcome.code == 4
+        with pytest.raises(ArtifactError, match=r"model\.name is "):
+            load(stranger)
+        assert f"stranger.ckpt: its config is not right: model.name is '{name}'; allowed: one of" in outcome.err
+    typed = run_here(["ckpt=run", "model.name=../../x"], tmp_path)
+    assert typed.code == 2, "the negative control: a name that was typed is the user's"
