@@ -72,6 +72,13 @@ CLASHES = (
         "early_stopping.mode={} would choose the worst weights by {}; leave it at auto",
     ),
     Clash(
+        ("loss.class_counts", "loss.weight", "loss.alpha", "loss._target_"),
+        lambda counts, weight, alpha, target: (
+            counts and "balanced" not in (weight, alpha) and str(target).startswith("nnrun.")
+        ),
+        "loss.class_counts has an effect only with loss.weight=balanced or, of the focal loss, loss.alpha=balanced",
+    ),
+    Clash(
         ("optimizer.nesterov", "optimizer.momentum"),
         lambda nesterov, momentum: nesterov and momentum == 0,
         "optimizer.nesterov=true needs a momentum above 0; add optimizer.nesterov=false",

@@ -30,6 +30,11 @@ class Opened:
     in_shape: tuple[int, ...]
     problem: str
 
+    @cached_property
+    def class_counts(self) -> list[int]:
+        """How many training samples each class has."""
+        return torch.bincount(self.train.targets, minlength=len(self.class_names)).tolist()
+
     @property
     def num_bytes(self) -> int:
         """How much memory the samples of all parts take."""

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from nnrun.archive import peek
-from nnrun.build import SHIPPED_ROOTS, build, check_targets, target_sections, targets_in
+from nnrun.build import SHIPPED_ROOTS, build, check_targets, parameters_of, target_sections, targets_in
 from nnrun.check import monitored
 from nnrun.clashes import TASK_SECTIONS
 from nnrun.compose import Composed
@@ -79,9 +79,15 @@ class Job:
         checkpoint = self.composed.checkpoint
         return checkpoint.run if checkpoint and self.settings.resume else None
 
-    def loss(self) -> nn.Module:
-        """Return the loss, built."""
-        return build(self.settings.loss, "loss", nn.Module)
+    def loss(self, class_counts: Sequence[int]) -> nn.Module:
+        """Return the loss, built; `class_counts` are the training samples of each class."""
+        return build(self.settings.loss, "loss", nn.Module, **self.counts_for_loss(class_counts))
+
+    def counts_for_loss(self, class_counts: Sequence[int]) -> dict[str, Any]:
+        """Return the class counts as a parameter, if the loss has one that its config leaves null."""
+        section = self.settings.loss
+        is_open = section.get("class_counts") is None and "class_counts" in parameters_of(section["_target_"])
+        return {"class_counts": list(class_counts)} if is_open else {}
 
     def environment(self) -> dict[str, Any]:
         """Return what environment.json holds."""

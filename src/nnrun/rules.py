@@ -68,6 +68,10 @@ FRACTION = number(0, 1)
 POSITIVE = number(0, above=True)
 NOT_NEGATIVE = number(0)
 BETAS = several(number(0, 1, below=True), 2)
+CLASS_WEIGHTS = Rule(
+    lambda v: v is None or v == "balanced" or (several(NOT_NEGATIVE).holds(v) and any(v)),
+    "null, balanced, or a list of a finite number from 0 up for each class, not all 0",
+)
 
 RULES: dict[str, Rule] = {
     "seed": whole(0, 2**63 - 1),
@@ -103,6 +107,12 @@ RULES: dict[str, Rule] = {
     "model.channels": several(whole(1)),
     "model.width": POSITIVE,
     "model.stem": one_of("auto", "imagenet", "small"),
+    "loss.weight": CLASS_WEIGHTS,
+    "loss.alpha": CLASS_WEIGHTS,
+    "loss.class_counts": Rule(
+        lambda v: v is None or (several(whole(0)).holds(v) and len(v) > 1), "null or a list of whole numbers from 0 up"
+    ),
+    "loss.gamma": NOT_NEGATIVE,
     "loss.label_smoothing": number(0, 1, below=True),
     "optimizer.lr": POSITIVE,
     "optimizer.adamw_lr": POSITIVE,

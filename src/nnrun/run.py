@@ -38,7 +38,7 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
             return done
     with open_session(job, words, directory, console, going_on(job)) as session:
         data = open_data(job.settings.data, trains=job.trains)
-        problem = Classification(job.loss(), data.class_names)
+        problem = Classification(job.loss(data.class_counts), data.class_names)
         if job.resume:
             check_data(job, data, session)
         training = train(job, data, problem, session) if job.trains else None

@@ -98,7 +98,7 @@ def without_the_rest(composed: Composed) -> Composed:
 
 def examine(job: Job, data: Opened, session: Session) -> Findings:
     """Build what a run would train, and measure its first step."""
-    problem = Classification(job.loss(), data.class_names)
+    problem = Classification(job.loss(data.class_counts), data.class_names)
     weights = None
     if job.settings.ckpt is not None:
         trained = load_trained(job, data, session.out.path)
