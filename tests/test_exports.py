@@ -315,6 +315,6 @@ def test_load_takes_a_text_or_a_checkpoint_file_and_gives_the_measured_accuracy(
 
 def read_limited_test(split):
     """The 300 test samples that data.limit=300 leaves."""
-    from nnrun.opened import _limited
+    from nnrun.opened import limited
 
-    return _limited(split, 300, 0)
+    return limited(split, 300, 0)

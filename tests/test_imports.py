@@ -50,7 +50,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
 OUTSIDE: dict[str, tuple[str, ...]] = {
     "torch": (
         *("core.*", "models.*", "data.*", "losses.*", "optimizers.*", "schedulers.*", "problems.*", "exporters.*"),
-        *("build", "prepare", "opened", "loading", "training", "weights", "inspection.*", "doctor.*"),
+        *("build", "prepare", "opened", "loading", "training", "weights", "artifacts", "inspection.*", "doctor.*"),
     ),
     "hydra": ("groups", "overrides", "build", "cli"),
     "omegaconf": ("compose", "groups", "resolve", "saved"),
@@ -59,9 +59,10 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
     "torchvision": ("data.*", "models.resnet18", "models.torchvision"),
     "timm": ("models.timm",),
     "PIL": ("data.images",),
-    "safetensors": ("weights",),
-    "onnx": ("exporters.onnx",),
-    "onnxruntime": ("exporters.onnx",),
+    "safetensors": ("weights", "exporters.safetensors"),
+    "onnx": ("exporters.onnx", "exporters.onnx_int8"),
+    "onnxruntime": ("exporters.onnx_int8", "exporters.runner"),
+    "numpy": ("exporters.runner",),
 }
 # These arrive through a `_target_`: nobody imports them by name, except from within the same folder.
 BY_TARGET = ("models", "data", "losses", "optimizers", "schedulers", "exporters", "loggers")

@@ -10,15 +10,32 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
 from nnrun.build import build
-from nnrun.core.seams import ExportContext, Exporter
+from nnrun.core.seams import CannotExport, ExportContext, Exporter, Preprocessing
 from nnrun.core.verify import Standard, Verification, verify
 from nnrun.errors import NnrunError
 from nnrun.faults import lacks_package
 from nnrun.files import saving, write_json
+from nnrun.opened import Opened, head, limited
+from nnrun.prepare import Job
 from nnrun.report.console import Console
+from nnrun.training import saved_config
 
 REJECTED_SUFFIX = ".rejected"
+
+
+def export_context(job: Job, data: Opened, preprocessing: Preprocessing, run_id: str, accuracy: float) -> ExportContext:
+    """Return what exporters may need to know of a run."""
+    split_seed = job.settings.data.split_seed
+
+    def calibration(num_samples: int) -> Tensor:
+        return tree_leaves(limited(data.train, num_samples, split_seed).inputs)[0]
+
+    config = saved_config(job.tree(data.in_shape, len(data.class_names)))
+    return ExportContext(head(data.test), data.class_names, preprocessing, run_id, accuracy, calibration, config)
 
 
 def export_all(
@@ -53,6 +70,8 @@ def _export_one(
         path = exporter.export(standard.network, context, folder)
     except (NnrunError, ModuleNotFoundError):
         raise
+    except CannotExport as error:
+        return folder, Verification.unusable(exporter, 0, f"it cannot be exported: {error}")
     except Exception as error:
         # An exporter fails on networks that it cannot express, in as many ways as there are networks.
         reason = f"it cannot be exported: {type(error).__name__}: {_first(error)}"

@@ -72,7 +72,7 @@ def open_data(settings: DataSettings, *, trains: bool) -> Opened:
     for name, split in (("training", train), ("test", test)):
         _check_targets(name, split, len(dataset.class_names), settings.name)
     if settings.limit is not None:
-        train, test = (_limited(split, settings.limit, settings.split_seed) for split in (train, test))
+        train, test = (limited(split, settings.limit, settings.split_seed) for split in (train, test))
     in_shape, num_classes = dataset.in_shape, len(dataset.class_names)
     if settings.in_shape is not None and tuple(settings.in_shape) != in_shape:
         raise DataError(f"data.in_shape is {settings.in_shape}, and {settings.name} has {list(in_shape)}")
@@ -112,7 +112,7 @@ def _check_targets(name: str, split: Split, num_classes: int, data: str) -> None
         raise DataError(f"data={data}: the {name} split has the label {wrong}; there are {num_classes} classes, from 0")
 
 
-def _limited(split: Split, limit: int, seed: int) -> Split:
+def limited(split: Split, limit: int, seed: int) -> Split:
     """Return at most `limit` samples, each class with its share."""
     if limit >= len(split):
         return split

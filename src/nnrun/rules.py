@@ -73,6 +73,13 @@ CLASS_WEIGHTS = Rule(
     "null, balanced, or a list of a finite number from 0 up for each class, not all 0",
 )
 
+
+def _exports(*formats: str) -> dict[str, Rule]:
+    """Return the rules for what all formats have."""
+    rules = {"output": one_of("scores", "probabilities"), "tolerance": POSITIVE, "min_agreement": FRACTION}
+    return {f"export.{name}.{key}": rule for name in formats for key, rule in rules.items()}
+
+
 RULES: dict[str, Rule] = {
     "seed": whole(0, 2**63 - 1),
     "data.root": Rule(lambda v: isinstance(v, str) and v != "", "the path of a folder"),
@@ -148,6 +155,7 @@ RULES: dict[str, Rule] = {
     "scheduler.threshold_mode": one_of("rel", "abs"),
     "scheduler.milestones": several(number(0, 1, above=True, below=True)),
     "export.onnx.opset": whole(18, 25, null=True),
-    "export.onnx.tolerance": POSITIVE,
-    "export.onnx.min_agreement": FRACTION,
+    "export.onnx_int8.calibration_samples": whole(1),
+    "export.onnx_int8.max_accuracy_drop": FRACTION,
+    **_exports("onnx", "onnx_int8", "torchscript", "pt2", "safetensors"),
 }

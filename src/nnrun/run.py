@@ -6,15 +6,15 @@ import copy
 from collections.abc import Sequence
 from pathlib import Path
 
-from nnrun.artifacts import export_all
+from nnrun.artifacts import export_all, export_context
 from nnrun.compose import Composed
-from nnrun.core.seams import ExportContext, Logger
+from nnrun.core.seams import Logger
 from nnrun.core.verify import Standard
 from nnrun.errors import ArtifactError
 from nnrun.faults import calling
 from nnrun.files import write_json
 from nnrun.loading import Measured, Trained, load_trained, measure
-from nnrun.opened import head, open_data
+from nnrun.opened import open_data
 from nnrun.prepare import Job, prepare
 from nnrun.problems.classification import Classification
 from nnrun.report.console import Console
@@ -49,9 +49,9 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
         summary = summarize(job, session, trained, measured, training)
         # On the CPU, in fp32 and in the plain layout: an artifact is proven against what anyone can run.
         network = copy.deepcopy(trained.network).cpu().float().eval()
-        standard = Standard(network, trained.preprocessing, problem, data.test)
+        standard = Standard(network, trained.preprocessing, problem, data.test, data.class_names)
         accuracy = measured.metrics[f"test/{problem.headline}"]
-        context = ExportContext(head(data.test), data.class_names, trained.preprocessing, session.run_id, accuracy)
+        context = export_context(job, data, trained.preprocessing, session.run_id, accuracy)
         summary.artifacts = export_all(job.settings.export, standard, context, session.out.path, console)
         good = all(artifact["ok"] for artifact in summary.artifacts.values())
         summary.state, summary.wall_seconds = "finished" if good else "failed", session.out.seconds()

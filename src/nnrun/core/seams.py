@@ -140,6 +140,14 @@ class Problem(Protocol):
         """Return for each sample whether two networks' outputs mean the same prediction, `(N,)` of bool."""
         ...
 
+    def probabilities(self, outputs: Tensor) -> Tensor:
+        """Return outputs as probabilities, of the same shape."""
+        ...
+
+    def compare(self, ours: Tensor, theirs: Tensor, target: Tensor) -> dict[str, Any]:
+        """Return what two networks say of one sample, as plain values."""
+        ...
+
 
 class Scheduler(Protocol):
     """A learning rate schedule. A class of another library that has no `interval` steps by epoch."""
@@ -203,26 +211,46 @@ class Logger(Protocol):
 
 @dataclass(frozen=True)
 class ExportContext:
-    """What an exporter may need besides the network."""
+    """What an exporter may need besides the network.
+
+    `calibration` draws raw training samples, at most so many, and reads none before it is called. `config` is that of
+    the run, as plain values, without secrets.
+    """
 
     example: Tensor
     class_names: Sequence[str]
     preprocessing: Preprocessing
     run_id: str
     accuracy: float
+    calibration: Callable[[int], Tensor]
+    config: Mapping[str, Any]
+
+
+class CannotExport(Exception):
+    """A format cannot express a network; the message is the reason, and names a format that can."""
 
 
 class Exporter(Protocol):
-    """One format. The verifier, written once for all, calls `load` and compares with the network."""
+    """One format. The verifier, written once for all, calls `load` and compares with the network.
+
+    An exporter may say more of its artifact: that its `output` is "probabilities", where the network's are scores; by
+    how much the metric may be worse, `max_accuracy_drop`; and `notes` on how it was made, for people.
+    """
 
     tolerance: float
     min_agreement: float
     preprocess: bool
 
     def export(self, model: nn.Module, context: ExportContext, folder: Path) -> Path:
-        """Write the artifact of a network in eval mode, on the CPU, in fp32; return its path."""
+        """Write the artifact of a network in eval mode, on the CPU, in fp32; return its path.
+
+        Raises CannotExport where the format cannot express the network.
+        """
         ...
 
     def load(self, path: Path) -> Callable[[Tensor], Tensor]:
-        """Return the artifact as a function from a batch, raw or normalised by `preprocess`, to scores."""
+        """Return the artifact as a function from a batch, raw or normalised by `preprocess`, to scores.
+
+        Where it can be run without the model's class, that is an `nnrun.core.isolated.Isolated`.
+        """
         ...

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,24 +13,34 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nnrun.core.isolated import Isolated
 from nnrun.core.seams import Exporter, Preprocessing, Problem, Split
 
 # A prime number and 1: an artifact whose batch is frozen at the example's size fails here.
 BATCH_SIZES = (1, 2, 97)
 LARGEST_BATCH = 500
 _TIMED_CALLS = 30
+_NUM_WORST = 5
+PROBABILITIES = "probabilities"
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What the proof found; `ok` is the verdict, `reason` why not."""
+    """What the proof found; `ok` is the verdict, `reason` why not.
+
+    `worst` are the samples that differ most, where it is not ok. `packages` is what was imported in the process that
+    the artifact ran in, None where that was this one.
+    """
 
     ok: bool
     reason: str | None
     num_samples: int
     agreement: float
     max_abs_diff: float | None
-    tolerance: float
+    tolerance: float | None
+    min_agreement: float
+    max_accuracy_drop: float | None
+    output: str
     metric: str
     metric_eager: float | None
     metric_artifact: float | None
@@ -38,18 +50,48 @@ class Verification:
     samples_per_second: float
     samples_per_second_eager: float
     batch_sizes: tuple[int, ...]
+    packages: list[str] | None
+    notes: list[str]
+    worst: list[dict[str, Any]]
 
     @classmethod
     def unusable(cls, exporter: Exporter, size_bytes: int, reason: str) -> Verification:
         """Return the proof of an artifact that could not be made or run: not one sample is proven."""
-        sizes = (*BATCH_SIZES, LARGEST_BATCH)
         return cls(
-            False, reason, 0, 0.0, None, exporter.tolerance, "", None, None, size_bytes, None, None, 0.0, 0.0, sizes
+            ok=False,
+            reason=reason,
+            num_samples=0,
+            agreement=0.0,
+            max_abs_diff=None,
+            metric="",
+            metric_eager=None,
+            metric_artifact=None,
+            size_bytes=size_bytes,
+            latency_ms_batch_1=None,
+            latency_ms_batch_1_eager=None,
+            samples_per_second=0.0,
+            samples_per_second_eager=0.0,
+            packages=None,
+            worst=[],
+            **_asked(exporter),
         )
 
     def to_json(self) -> dict[str, Any]:
         """Return the proof as verification.json holds it."""
         return asdict(self)
+
+
+def _asked(exporter: Exporter) -> dict[str, Any]:
+    """Return what the proof asks of an artifact, and what its exporter says of it."""
+    return {
+        # JSON has no infinity; int8 weights are judged by the metric, and not by their scores.
+        "tolerance": exporter.tolerance if math.isfinite(exporter.tolerance) else None,
+        "min_agreement": exporter.min_agreement,
+        "max_accuracy_drop": getattr(exporter, "max_accuracy_drop", None),
+        "output": getattr(exporter, "output", "scores"),
+        "batch_sizes": (*BATCH_SIZES, LARGEST_BATCH),
+        "notes": list(getattr(exporter, "notes", ())),
+    }
 
 
 @dataclass(frozen=True)
@@ -60,10 +102,25 @@ class Standard:
     preprocessing: Preprocessing
     problem: Problem
     test: Split
+    class_names: Sequence[str]
 
     def __call__(self, raw: Tensor) -> Tensor:
         """Return the network's scores of raw samples."""
         return self.network(self.preprocessing(raw))
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The outputs of both for the whole split, what they mean, and how long they took."""
+
+    ours: Tensor
+    theirs: Tensor
+    our_seconds: float
+    their_seconds: float
+    our_latency_ms: float
+    their_latency_ms: float
+    packages: list[str] | None
+    fault: str | None
 
 
 @torch.inference_mode()
@@ -73,47 +130,99 @@ def verify(artifact: Path, exporter: Exporter, standard: Standard) -> Verificati
     Small batches of each size come first, then the rest in large ones. Scores may differ by `tolerance` times the
     largest score. An artifact that cannot be loaded or run is not ok, and the reason says why.
     """
-    test, problem = standard.test, standard.problem
+    problem, targets = standard.problem, standard.test.targets
     try:
-        loaded = exporter.load(artifact)
-
-        def call(raw: Tensor) -> Tensor:
-            return loaded(raw if exporter.preprocess else standard.preprocessing(raw))
-
-        ours, our_seconds = _run(standard, test.inputs)
-        theirs, their_seconds = _run(call, test.inputs)
-        latency, eager_latency = _latency_ms(call, test.inputs), _latency_ms(standard, test.inputs)
+        found = _find(artifact, exporter, standard)
     except ModuleNotFoundError:
         raise
     except Exception as error:
-        return Verification.unusable(
-            exporter, size_of(artifact), f"it cannot be run: {type(error).__name__}: {str(error)[:300]}"
-        )
-    agreement = problem.agreement(ours, theirs).double().mean().item()
+        why = f"it cannot be run: {type(error).__name__}: {str(error)[:300]}"
+        return Verification.unusable(exporter, size_of(artifact), why)
+    ours, theirs = found.ours, found.theirs
+    agrees = problem.agreement(ours, theirs)
+    score, their_score = problem.score(ours, targets), problem.score(theirs, targets)
     difference = (ours - theirs).abs().max().item()
+    agreement = agrees.double().mean().item()
     scale = max(1.0, ours.abs().max().item())
-    reason = None
-    if not difference <= exporter.tolerance * scale:
+    max_drop = getattr(exporter, "max_accuracy_drop", None)
+    reason = found.fault
+    if reason is not None:
+        pass
+    elif not difference <= exporter.tolerance * scale:
         reason = f"scores differ by {difference:.3g}, more than {exporter.tolerance:g} of the largest score {scale:.3g}"
     elif agreement < exporter.min_agreement:
         reason = f"{agreement:.2%} of the classes agree, fewer than {exporter.min_agreement:.2%}"
+    elif max_drop is not None and not score - their_score <= max_drop:
+        reason = f"{problem.headline} falls from {score:.4f} to {their_score:.4f}, by more than {max_drop:g}"
+    worst = []
+    if reason is not None:
+        # Those whose prediction is another one first, then by their difference; NaN is the largest.
+        distance = (ours - theirs).abs().flatten(1).amax(1).nan_to_num(nan=math.inf, posinf=math.inf)
+        order = torch.where(agrees, distance, math.inf).argsort(descending=True, stable=True)
+        worst = [
+            {"index": index, **problem.compare(ours[index], theirs[index], targets[index])}
+            for index in order[:_NUM_WORST].tolist()
+        ]
     return Verification(
         ok=reason is None,
         reason=reason,
-        num_samples=len(test),
+        num_samples=len(targets),
         agreement=agreement,
         max_abs_diff=difference,
-        tolerance=exporter.tolerance,
         metric=problem.headline,
-        metric_eager=problem.score(ours, test.targets),
-        metric_artifact=problem.score(theirs, test.targets),
+        metric_eager=score,
+        metric_artifact=their_score,
         size_bytes=size_of(artifact),
-        latency_ms_batch_1=latency,
-        latency_ms_batch_1_eager=eager_latency,
-        samples_per_second=len(test) / their_seconds,
-        samples_per_second_eager=len(test) / our_seconds,
-        batch_sizes=(*BATCH_SIZES, LARGEST_BATCH),
+        latency_ms_batch_1=found.their_latency_ms,
+        latency_ms_batch_1_eager=found.our_latency_ms,
+        samples_per_second=len(targets) / found.their_seconds,
+        samples_per_second_eager=len(targets) / found.our_seconds,
+        packages=found.packages,
+        worst=worst,
+        **_asked(exporter),
     )
+
+
+def _find(artifact: Path, exporter: Exporter, standard: Standard) -> _Found:
+    """Run both on the whole split. What the artifact says of itself decides what its outputs are compared with."""
+    inputs = standard.test.inputs
+
+    def prepare(raw: Tensor) -> Tensor:
+        return raw if exporter.preprocess else standard.preprocessing(raw)
+
+    eager = standard if exporter.preprocess else standard.network
+    loaded = exporter.load(artifact)
+    try:
+        metadata = loaded.metadata if isinstance(loaded, Isolated) else {}
+        is_probable = metadata.get("output_kind", getattr(exporter, "output", "scores")) == PROBABILITIES
+        theirs, their_seconds = _run(loaded, prepare, inputs)
+        their_latency = _latency_ms(loaded, prepare, inputs)
+        packages = loaded.packages() if isinstance(loaded, Isolated) else None
+    finally:
+        if isinstance(loaded, Isolated):
+            loaded.close()
+    ours, our_seconds = _run(eager, prepare, inputs)
+    our_latency = _latency_ms(eager, prepare, inputs)
+    return _Found(
+        standard.problem.probabilities(ours) if is_probable else ours,
+        theirs,
+        our_seconds,
+        their_seconds,
+        our_latency,
+        their_latency,
+        packages,
+        _fault(metadata, standard, packages),
+    )
+
+
+def _fault(metadata: Mapping[str, str], standard: Standard, packages: Sequence[str] | None) -> str | None:
+    """Return what is wrong with what an artifact says of itself, or with the process that it ran in."""
+    names = list(standard.class_names)
+    if "class_names" in metadata and json.loads(metadata["class_names"]) != names:
+        return f"it names the classes {metadata['class_names'][:100]}, and they are {json.dumps(names)[:100]}"
+    if packages is not None and "nnrun" in packages:
+        return "it ran in a process that had imported nnrun, which proves nothing of a process without it"
+    return None
 
 
 def size_of(artifact: Path) -> int:
@@ -132,20 +241,27 @@ def _slices(length: int) -> Iterator[slice]:
         yield slice(first, first + LARGEST_BATCH)
 
 
-def _run(call: Callable[[Tensor], Tensor], inputs: Tensor) -> tuple[Tensor, float]:
-    """Return the scores of all samples in fp32, and the seconds that it took."""
-    call(inputs[:LARGEST_BATCH])
-    start = time.perf_counter()
-    scores = [call(inputs[part]).float() for part in _slices(len(inputs)) if len(inputs[part])]
-    return torch.cat(scores), time.perf_counter() - start
+def _run(call: Callable[[Tensor], Tensor], prepare: Callable[[Tensor], Tensor], inputs: Tensor) -> tuple[Tensor, float]:
+    """Return the outputs of all samples in fp32, and the seconds that the calls took."""
+    call(prepare(inputs[:LARGEST_BATCH]))
+    outputs, seconds = [], 0.0
+    for part in _slices(len(inputs)):
+        if len(inputs[part]):
+            output, took = _timed(call, prepare(inputs[part]))
+            outputs.append(output.float())
+            seconds += took
+    return torch.cat(outputs), seconds
 
 
-def _latency_ms(call: Callable[[Tensor], Tensor], inputs: Tensor) -> float:
+def _latency_ms(call: Callable[[Tensor], Tensor], prepare: Callable[[Tensor], Tensor], inputs: Tensor) -> float:
     """Return the median time of a call with one sample, in milliseconds."""
-    times = []
-    for index in range(_TIMED_CALLS):
-        sample = inputs[index % len(inputs)][None]
-        start = time.perf_counter()
-        call(sample)
-        times.append(time.perf_counter() - start)
+    samples = (prepare(inputs[index % len(inputs)][None]) for index in range(_TIMED_CALLS))
+    times = [_timed(call, sample)[1] for sample in samples]
     return sorted(times)[len(times) // 2] * 1000
+
+
+def _timed(call: Callable[[Tensor], Tensor], batch: Tensor) -> tuple[Tensor, float]:
+    """Return the output of a call and its seconds: those in the process where it happened."""
+    start = time.perf_counter()
+    output = call(batch)
+    return output, call.seconds if isinstance(call, Isolated) else time.perf_counter() - start

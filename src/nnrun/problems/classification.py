@@ -68,6 +68,22 @@ class Classification:
         """Return for each sample whether both scores name the same class, `(N,)` of bool."""
         return ours.argmax(1) == theirs.argmax(1)
 
+    def probabilities(self, outputs: Tensor) -> Tensor:
+        """Return the softmax of scores `(N, C)`."""
+        return outputs.softmax(1)
+
+    def compare(self, ours: Tensor, theirs: Tensor, target: Tensor) -> dict[str, Any]:
+        """Return the true class of a sample, the class that each network names, and the scores of those two, `(C,)`."""
+        our_class, their_class = int(ours.argmax()), int(theirs.argmax())
+        shown = dict.fromkeys((our_class, their_class))
+        return {
+            "target": self.class_names[int(target)],
+            "eager": self.class_names[our_class],
+            "artifact": self.class_names[their_class],
+            "scores_eager": {self.class_names[index]: ours[index].item() for index in shown},
+            "scores_artifact": {self.class_names[index]: theirs[index].item() for index in shown},
+        }
+
 
 class RunningAccuracy:
     """Mean loss and accuracy, cheap enough for every training step."""

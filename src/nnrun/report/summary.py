@@ -79,6 +79,8 @@ def show(summary: Summary, console: Console, trust: str) -> None:
         size = artifact["size_bytes"]
         table.add_row(name, f"{artifact['path']}, {size / 1e6:.2f} MB" if size else "not exported")
         table.add_row("  proof", _proof(artifact), style=None if artifact["ok"] else "red")
+        for index, text in enumerate((*artifact["notes"], *_worst(artifact))):
+            table.add_row("" if index else "  note", text)
     table.add_row("directory", summary.run)
     console.table(table)
     if summary.task == "train":
@@ -93,11 +95,29 @@ def _weakest(rows: list[dict[str, Any]]) -> str:
 
 
 def _proof(artifact: Mapping[str, Any]) -> str:
-    """Return an artifact's proof in a line."""
+    """Return an artifact's proof in a line, its speed beside PyTorch's."""
     if not artifact["ok"]:
         return f"REJECTED: {artifact['reason']}"
+    latency, speed = (
+        f"{artifact[key]:{form}} (PyTorch {artifact[key + '_eager']:{form}})"
+        for key, form in (("latency_ms_batch_1", ".2f"), ("samples_per_second", ",.0f"))
+    )
     return (
         f"{artifact['agreement']:.2%} of {artifact['num_samples']:,} samples agree, "
         f"largest difference {artifact['max_abs_diff']:.1e}, {artifact['metric']} {artifact['metric_artifact']:.4f}, "
-        f"{artifact['latency_ms_batch_1']:.2f} ms a sample"
+        f"{latency} ms a sample, {speed} samples/s"
     )
+
+
+def _worst(artifact: Mapping[str, Any]) -> list[str]:
+    """Return the samples by which an artifact was rejected, a line each."""
+    return [
+        f"test sample {sample['index']} is {sample['target']}: PyTorch says {sample['eager']} "
+        f"{_scores(sample['scores_eager'])}, the artifact {sample['artifact']} {_scores(sample['scores_artifact'])}"
+        for sample in artifact["worst"]
+    ]
+
+
+def _scores(scores: Mapping[str, float]) -> str:
+    """Return the scores of some classes."""
+    return "(" + ", ".join(f"{name}: {score:.4g}" for name, score in scores.items()) + ")"

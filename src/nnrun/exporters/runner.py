@@ -1,0 +1,135 @@
+"""Run an artifact alone: a script for a process in which neither nnrun nor the model's class is.
+
+Called as `python -I runner.py FORMAT PATH THREADS`; `nnrun.core.isolated` is the other side. Each format imports what
+its users have to install for it, and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+
+class Answer(NamedTuple):
+    """The scores of a batch, fp32, and how long the artifact took for them."""
+
+    content: bytes
+    shape: list[int]
+    seconds: float
+
+
+# Takes the type, the shape and the bytes of a batch.
+Call = Callable[[str, list[int], bytes], Answer]
+Opened = tuple[dict[str, str], Call]
+
+
+def open_onnx(path: str, threads: int) -> Opened:
+    """Use ONNX Runtime and numpy alone."""
+    import numpy  # noqa: PLC0415 - each format has packages of its own
+    import onnxruntime  # noqa: PLC0415
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+
+    def call(dtype: str, shape: list[int], content: bytes) -> Answer:
+        batch = numpy.frombuffer(content, dtype).reshape(shape)
+        start = time.perf_counter()
+        scores = session.run(None, {name: batch})[0]
+        seconds = time.perf_counter() - start
+        scores = numpy.ascontiguousarray(scores, numpy.float32)
+        return Answer(scores.tobytes(), list(scores.shape), seconds)
+
+    metadata = session.get_modelmeta().custom_metadata_map
+    return {key.removeprefix("nnrun."): value for key, value in metadata.items()}, call
+
+
+def open_torchscript(path: str, threads: int) -> Opened:
+    """Use torch alone."""
+    import torch  # noqa: PLC0415
+
+    files = {"nnrun.json": b""}
+    network = torch.jit.load(path, map_location="cpu", _extra_files=files)
+    return json.loads(files["nnrun.json"]), _call_of_torch(network, threads)
+
+
+def open_pt2(path: str, threads: int) -> Opened:
+    """Use torch alone."""
+    import torch  # noqa: PLC0415
+
+    files = {"nnrun.json": ""}
+    program = torch.export.load(path, extra_files=files)
+    return json.loads(files["nnrun.json"]), _call_of_torch(program.module(), threads)
+
+
+def _call_of_torch(network: Any, threads: int) -> Call:
+    """Return what runs a network of torch's."""
+    import torch  # noqa: PLC0415
+
+    torch.set_num_threads(threads)
+
+    def call(dtype: str, shape: list[int], content: bytes) -> Answer:
+        batch = torch.frombuffer(bytearray(content), dtype=getattr(torch, dtype)).reshape(shape)
+        with torch.inference_mode():
+            start = time.perf_counter()
+            scores = network(batch)
+            seconds = time.perf_counter() - start
+        scores = scores.float().contiguous()
+        return Answer(scores.numpy().tobytes(), list(scores.shape), seconds)
+
+    return call
+
+
+OPENERS: dict[str, Callable[[str, int], Opened]] = {
+    "onnx": open_onnx,
+    "torchscript": open_torchscript,
+    "pt2": open_pt2,
+}
+
+
+def packages() -> list[str]:
+    """Return the packages imported so far that are not of the standard library."""
+    tops = {name.partition(".")[0] for name, module in sys.modules.items() if getattr(module, "__spec__", None)}
+    return sorted(name for name in tops - sys.stdlib_module_names if not name.startswith("_"))
+
+
+def main(format_name: str, path: str, threads: str) -> None:
+    """Answer requests, a line of JSON and then bytes, until the input ends."""
+    requests = sys.stdin.buffer
+    answers = os.fdopen(os.dup(1), "wb")
+    # What a library prints is no answer.
+    os.dup2(2, 1)
+
+    def answer(header: dict[str, Any], content: bytes = b"") -> None:
+        answers.write(json.dumps(header).encode() + b"\n" + content)
+        answers.flush()
+
+    try:
+        metadata, call = OPENERS[format_name](path, int(threads))
+    except Exception as error:
+        answer({"error": f"{type(error).__name__}: {str(error)[:300]}"})
+        return
+    answer({"metadata": metadata})
+    while line := requests.readline():
+        request = json.loads(line)
+        if "packages" in request:
+            answer({"packages": packages()})
+            continue
+        content = requests.read(request["num_bytes"])
+        try:
+            scores = call(request["dtype"], request["shape"], content)
+        except Exception as error:
+            answer({"error": f"{type(error).__name__}: {str(error)[:300]}"})
+            continue
+        sizes = {"shape": scores.shape, "num_bytes": len(scores.content), "seconds": scores.seconds}
+        answer(sizes, scores.content)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
