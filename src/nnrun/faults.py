@@ -33,6 +33,8 @@ _REASONS = {
 _DISTRIBUTIONS = {"sklearn": "scikit-learn", "PIL": "pillow", "yaml": "pyyaml"}
 # Those that only one part of nnrun needs, by the extra that brings it.
 _EXTRAS = {"timm": "timm"}
+# What torch.compile says where there is nothing to compile with.
+_COMPILERS = {"No working C++ compiler": "a C++ compiler", "working triton installation": "the package triton"}
 # Those that say something of the machine, wherever they come up.
 _OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.EIO)
 
@@ -58,6 +60,12 @@ def of_the_machine(error: BaseException) -> ResourceError | None:
             "a process that reads data ahead was killed, perhaps for want of memory; what was saved is whole: "
             "try fewer data.num_workers, or data.residency=memory"
         )
+    for what, lacks in _COMPILERS.items():
+        if what in str(error):
+            return ResourceError(
+                f"trainer.compile=true needs {lacks}, which torch does not find here; install it, or "
+                "use trainer.compile=false"
+            )
     if "Too many open files" in str(error):
         return ResourceError(_REASONS[errno.EMFILE])
     if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:

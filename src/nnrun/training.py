@@ -12,6 +12,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from nnrun.archive import peek
 from nnrun.build import build, parameters_of
 from nnrun.callbacks.checkpointing import Checkpointing
 from nnrun.callbacks.early_stopping import EarlyStopping
@@ -20,6 +21,7 @@ from nnrun.callbacks.metrics import MetricRows
 from nnrun.callbacks.progress import TrainingProgress
 from nnrun.core.batches import Layout, choose_residency, make_batches
 from nnrun.core.checkpoint import CheckpointFolder
+from nnrun.core.compiling import Compilation, choose_compile, compile_network
 from nnrun.core.finite import SkippingWatch
 from nnrun.core.loop import Plan, Work, fit
 from nnrun.core.precision import Precision, choose_channels_last, has_fused_kernel
@@ -48,6 +50,7 @@ class Training:
     valid: Batches | None
     tree: dict[str, Any]
     loggers: list[Logger]
+    compilation: Compilation
 
 
 def make_training(job: Job, data: Opened, problem: Problem) -> Training:
@@ -69,12 +72,9 @@ def make_training(job: Job, data: Opened, problem: Problem) -> Training:
     valid = make_batches(data.valid, data.preprocessing, eval_batch_size, None, layout) if data.valid else None
     plan = make_plan(trainer, train.num_batches, job.monitor)
     ema = Ema(network, trainer.ema_decay) if trainer.ema_decay is not None else None
-    # In place, and after the average was copied: the state dict keeps its names.
-    compiled = trainer.compile is True
-    if compiled:
-        network.compile()
+    compilation = choose_compile(_compile_wanted(job), job.device, plan.total_steps)
     optimizer = make_optimizer(tree["optimizer"], network)
-    tree["trainer"] |= {"compile": compiled, "cuda_graph": False, "channels_last": channels_last}
+    tree["trainer"] |= {"compile": compilation.enabled, "cuda_graph": False, "channels_last": channels_last}
     tree["data"]["residency"] = residency
     state = TrainState(
         network=network,
@@ -93,7 +93,16 @@ def make_training(job: Job, data: Opened, problem: Problem) -> Training:
         build(section, f"logger.{name}", Logger)  # type: ignore[type-abstract]
         for name, section in settings.logger.items()
     ]
-    return Training(state, plan, train, valid, tree, loggers)
+    return Training(state, plan, train, valid, tree, loggers, compilation)
+
+
+def _compile_wanted(job: Job) -> str | bool:
+    """Return the setting; of a run that goes on, `auto` is what it became at its start, since its bits depend on it."""
+    wanted = job.settings.trainer.compile
+    if job.resume and wanted == "auto":
+        assert job.composed.checkpoint is not None
+        return bool(peek(job.composed.checkpoint.path)["config"]["trainer"]["compile"])
+    return wanted
 
 
 def make_plan(trainer: TrainerSettings, num_batches: int, monitor: str) -> Plan:
@@ -165,6 +174,8 @@ def train(job: Job, data: Opened, problem: Problem, session: Session) -> Trainin
     saving = Checkpointing(folder, trainer.checkpoint_every_steps, payload, out.sync_rows)
     state.callbacks = [rows, EarlyStopping(job.monitor, job.mode, *patience), progress, FirstStep(out), saving]
     start_from(job, state, console)
+    if trainer.compile is not False and plan.total_steps > 0:
+        say_and_compile(training, console)
     if folder.manifest.best is None:
         # The best weights so far were damaged: there is nothing that a later epoch would have to be better than.
         state.progress.best = None
@@ -197,6 +208,16 @@ def train(job: Job, data: Opened, problem: Problem, session: Session) -> Trainin
     if state.progress.stop_reason:
         console.say(f"stopped early: {state.progress.stop_reason}")
     return training
+
+
+def say_and_compile(training: Training, console: Console) -> None:
+    """Compile the network where that was chosen; say what was chosen and why."""
+    if not training.compilation.enabled:
+        console.say(f"not compiled ({training.compilation.reason})")
+        return
+    inputs, _ = training.train.take(training.train.order(0)[0])
+    seconds = compile_network(training.state, inputs)
+    console.say(f"compiled in {seconds:.1f} s ({training.compilation.reason})")
 
 
 def _samples_per_step(job: Job) -> int:

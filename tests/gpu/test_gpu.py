@@ -102,12 +102,21 @@ def test_kernels_lie_as_asked(tmp_path, channels_last):
     assert all(kernel.is_contiguous(memory_format=torch.channels_last) is channels_last for kernel in kernels)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_a_resumed_run_has_the_bits_of_one_that_was_never_stopped(tmp_path, precision):
+@pytest.mark.parametrize(
+    ("precision", "more"),
+    [
+        ("fp32", []),
+        ("bf16", []),
+        ("fp16", []),
+        ("fp32", ["trainer.compile=true"]),
+        ("fp16", ["trainer.compile=true", "trainer.ema_decay=0.9"]),
+    ],
+)
+def test_a_resumed_run_has_the_bits_of_one_that_was_never_stopped(tmp_path, precision, more):
     """Negative control: another seed has other bits."""
     if precision == "bf16" and not has_bf16():
         pytest.skip("this GPU does not compute in bf16")
-    words = [*SMALL, "trainer.deterministic=true", f"trainer.precision={precision}", "trainer.log_every_steps=2"]
+    words = [*SMALL, "trainer.deterministic=true", f"trainer.precision={precision}", "trainer.log_every_steps=2", *more]
     assert train(tmp_path / "whole", *words) == 0
     with stop_at(10):
         assert train(tmp_path / "run", *words) == 143
