@@ -7,8 +7,13 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from nnrun.doctor.campaign import Arena
+    from nnrun.doctor.nursery import Nursery
 
 # Before torch is imported, here and in the processes that tests start: small networks, several processes on two cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -52,6 +57,30 @@ def _own_surroundings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     folder = os.getcwd()  # noqa: PTH109 - as it is
     yield
     os.chdir(folder)
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """A process that forks runs, each of which can be killed."""
+    from nnrun.doctor.nursery import Nursery
+
+    with Nursery() as nursery:
+        yield nursery
+
+
+@pytest.fixture(scope="session")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where campaigns find the runs that others have trained."""
+    return tmp_path_factory.mktemp("shelf")
+
+
+@pytest.fixture
+def arena(nursery: Nursery, shelf: Path, tmp_path: Path) -> Arena:
+    """Where a campaign of processes takes place."""
+    from nnrun.cli import main
+    from nnrun.doctor.campaign import Arena
+
+    return Arena(tmp_path, main, nursery=nursery, shelf=shelf)
 
 
 @pytest.fixture(scope="session")

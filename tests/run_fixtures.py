@@ -5,12 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
-import random
 import signal
-import subprocess
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -134,34 +130,3 @@ def tamper(run: Path, change: Callable[[dict[str, Any]], object]) -> None:
     folder = CheckpointFolder(run, keep_last=2)
     folder.save(payload, payload["training"]["progress"]["step"], is_best=False)
     assert folder.manifest.last != path.name
-
-
-# Importing torch takes seconds: one process imports it, and each run is a fork of that.
-NURSERY = """
-import json, os, sys
-import nnrun.run
-from nnrun.cli import main
-for line in sys.stdin:
-    folder, words = json.loads(line)
-    pid = os.fork()
-    if pid == 0:
-        os.chdir(folder)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        os._exit(main(words))
-    print(pid, flush=True)
-    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
-"""
-
-
-def kill(nursery: subprocess.Popen[str], run: Path, words: Sequence[str], num_rows: int) -> int:
-    """Start a run in a process of its own, and kill it as soon as it has written so many rows; return its exit code."""
-    assert nursery.stdin is not None
-    assert nursery.stdout is not None
-    nursery.stdin.write(json.dumps([str(run.parent), [*WORDS, *words, f"hydra.run.dir={run}"]]) + "\n")
-    pid = int(nursery.stdout.readline())
-    rows = run / "metrics.jsonl"
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not (rows.is_file() and len(rows.read_bytes().splitlines()) >= num_rows):
-        time.sleep(random.random() / 1000)
-    os.kill(pid, signal.SIGKILL)
-    return int(nursery.stdout.readline())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,8 @@ from nnrun.doctor.specimen import WORDS
 
 
 @pytest.fixture(scope="module")
-def arena(tmp_path_factory):
-    """One trained run is enough for all campaigns."""
-    return Arena(tmp_path_factory.mktemp("damage"), main)
+def arena(tmp_path_factory, shelf):
+    return Arena(tmp_path_factory.mktemp("damage"), main, shelf=shelf)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def silent(words):
     ("program", "kind"), [(deaf, "unexplained"), (tidy, "lost"), (forgetful, "different"), (silent, "unexplained")]
 )
 def test_a_program_that_breaks_a_promise_is_counted(arena, program, kind):
-    result = damage.flipped_bits(Arena(arena.folder, program), 1)
+    result = damage.flipped_bits(replace(arena, main=program), 1)
     assert getattr(result, kind) == 1, result.notes
 
 
@@ -105,7 +105,7 @@ def test_a_manifest_for_which_another_is_taken_is_counted(arena, monkeypatch):
             return manifest.Located(min((path / "checkpoints").glob("*.ckpt")), path)
 
     monkeypatch.setattr(damaged_manifests, "locate", guess)
-    result = damaged_manifests.damaged_manifests(Arena(arena.folder, main, seed=1), 6)
+    result = damaged_manifests.damaged_manifests(replace(arena, seed=1), 6)
     assert result.different > 0
     assert "checkpoint became step-00000000" in result.notes[0]
 

@@ -7,7 +7,7 @@ import hashlib
 import io
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -16,21 +16,8 @@ import torch
 from nnrun import cli
 from nnrun.core.checkpoint import CheckpointFolder
 from nnrun.doctor.calls import failing_fsync, kill_at_each_call, kill_run_at_each_call, save_again
-from nnrun.doctor.campaign import Arena
 from nnrun.doctor.disk import disk_full, read_only
-from nnrun.doctor.nursery import Nursery
 from nnrun.manifest import Entry
-
-
-@pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
-    with Nursery() as nursery:
-        yield nursery
-
-
-@pytest.fixture
-def arena(nursery, tmp_path) -> Arena:
-    return Arena(tmp_path, cli.main, seed=0, nursery=nursery)
 
 
 def test_a_full_disk_is_said_and_the_run_goes_on_to_the_same_bits(arena):

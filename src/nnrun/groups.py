@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -47,8 +49,7 @@ def compose_groups(groups: Sequence[Typed], own: Sequence[Path]) -> tuple[DictCo
     if own:
         words.append("hydra.searchpath=[" + ",".join(_quoted(f"file://{folder}") for folder in own) + "]")
     try:
-        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            whole = hydra_compose("config", words, return_hydra_config=True)
+        whole = _compose(tuple(words), _files_of([conf_dir(), *own]))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"{mark.name}, line {mark.line + 1}" if mark else "a YAML file"
@@ -70,9 +71,24 @@ def compose_groups(groups: Sequence[Typed], own: Sequence[Path]) -> tuple[DictCo
     for item in groups:
         if isinstance(item.value, list):
             choices[item.key] = [str(name) for name in item.value]
-    OmegaConf.set_struct(whole, False)
-    del whole["hydra"]
-    return whole, choices
+    config = OmegaConf.masked_copy(whole, [str(key) for key in whole if key != "hydra"])
+    return config, choices
+
+
+# Hydra takes most of the time before a run: the jobs of a sweep that choose the same options share what it made.
+@functools.lru_cache(maxsize=64)
+def _compose(words: tuple[str, ...], _files: tuple[tuple[str, int, int], ...]) -> DictConfig:
+    """Return what Hydra composes of the files; nobody may change it."""
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return hydra_compose("config", list(words), return_hydra_config=True)
+
+
+def _files_of(folders: Sequence[Path]) -> tuple[tuple[str, int, int], ...]:
+    """Return every YAML file below some folders with what changes when it does: its time and its size."""
+    paths = [Path(at, name) for folder in folders for at, _, names in os.walk(folder) for name in names]
+    # A link that leads nowhere is for Hydra to complain about.
+    found = [(path, path.stat()) for path in paths if path.suffix == ".yaml" and path.exists()]
+    return tuple((str(path), stat.st_mtime_ns, stat.st_size) for path, stat in found)
 
 
 def _quoted(value: Any) -> str:

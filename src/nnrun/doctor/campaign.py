@@ -21,11 +21,17 @@ class Arena:
     seed: int = 0
     # Shared by the campaigns that start processes; without it each of them brings up its own, which takes seconds.
     nursery: Nursery | None = None
+    # Where campaigns keep runs that they only look at, for one another; without it, each in its own folder.
+    shelf: Path | None = None
 
     @property
     def draw(self) -> random.Random:
         """A fresh source of random numbers: two campaigns with one seed try the same."""
         return random.Random(self.seed)
+
+    def shelved(self, name: str) -> Path:
+        """Return where a run that is only looked at is kept; who finds nothing there puts it there."""
+        return (self.shelf or self.folder).resolve() / name
 
 
 @dataclass

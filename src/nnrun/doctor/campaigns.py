@@ -54,12 +54,13 @@ class Done(NamedTuple):
 
 def run_campaigns(main: Main, folder: Path, *, full: bool, seed: int = 0, names: Sequence[str] = ()) -> Iterator[Done]:
     """Run each campaign in a folder of its own below `folder`, or only those whose functions are named."""
+    (folder / "shelf").mkdir()
     with Nursery() as nursery:
         for campaign in CAMPAIGNS:
             name = campaign.run.__name__
             if names and name not in names:
                 continue
-            arena = Arena(folder / name, main, seed, nursery)
+            arena = Arena(folder / name, main, seed, nursery, folder / "shelf")
             arena.folder.mkdir(parents=True)
             start = time.perf_counter()
             result = campaign.run(arena, campaign.full if full else campaign.short)

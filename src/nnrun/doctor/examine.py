@@ -39,7 +39,7 @@ def examine(typed: Sequence[Typed], main: Main) -> int:
         temporary = tempfile.TemporaryDirectory(prefix=".doctor-", dir=home, ignore_cleanup_errors=True)
     with temporary as name:
         folder = Path(name)
-        console.say(f"looking at this machine, and trying in {home} what nnrun promises; this takes a minute or two")
+        console.say(f"looking at this machine, and trying in {home} what nnrun promises; this takes up to a minute")
         findings = [*look_at_machine(folder), _export(folder / "export", main)]
         for done in run_campaigns(main, folder, full=False):
             findings.append(as_finding(done))

@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 
 from nnrun.compose import compose
 from nnrun.doctor.command import Main, find_main
+from nnrun.doctor.variants import WORDS
 
 # What takes a run long to import: the second is what every optimizer imports. Neither starts a thread, which no child
 # would have.
@@ -35,8 +36,9 @@ def serve() -> None:
     """Be the process: fork a child for each line of stdin, until its end."""
     for module in _IMPORTED:
         importlib.import_module(module)
-    # What Hydra's parsers learn when they are first used is most of a tiny run's start.
-    compose(("model=mlp",), ())
+    # What Hydra takes is most of a tiny run's start: children have what it learns, and what it makes of their words.
+    for words in (WORDS, ()):
+        compose(words, ())
     _say("ready")
     for line in sys.stdin:
         command = json.loads(line)

@@ -61,7 +61,7 @@ def command(arena: Arena, words: Sequence[str]) -> Answer:
 
 def train(arena: Arena) -> Path:
     """Return a tiny run, trained once in an arena; raise Broken where that fails."""
-    run = arena.folder.resolve() / "trained"
+    run = arena.shelved("trained")
     if not run.is_dir():
         code, said = command(arena, [*WORDS, f"hydra.run.dir={run}"])
         if code:
@@ -87,7 +87,7 @@ class Specimen:
 
 def prepare(arena: Arena) -> Specimen:
     """Return the specimen of an arena, made once."""
-    trained, killed = train(arena), arena.folder.resolve() / "killed"
+    trained, killed = train(arena), arena.shelved("killed")
     if not killed.is_dir():
         shutil.copytree(trained, killed)
         folder = killed / FOLDER_NAME

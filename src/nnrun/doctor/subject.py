@@ -10,25 +10,30 @@ import itertools
 import json
 import random
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from nnrun.doctor.campaign import Arena, Broken, Result, counting, nursery_of
-from nnrun.doctor.command import Command, Main
+from nnrun.doctor.command import Command, Main, name_of
 from nnrun.doctor.nursery import Child, Nursery
 from nnrun.doctor.variants import VARIANTS, WORDS
 from nnrun.errors import ArtifactError, ResourceError
 from nnrun.files import TEMPORARY_SUFFIX
 from nnrun.manifest import FOLDER_NAME, MANIFEST_NAME, is_whole, read_manifest
+from nnrun.rundir import plain_name
 
 
 def expect(child: Child, *codes: int) -> int:
-    """Wait for a child and return its exit code; raise Broken unless it is one of `codes`, without a traceback."""
+    """Wait for a child and return its exit code; raise Broken unless it is one of `codes`, without a traceback.
+
+    Of one that was killed, processes that read data ahead may say that it is gone.
+    """
     code = child.wait()
-    if code not in codes or "Traceback" in child.stderr:
+    if code not in codes or (code != -signal.SIGKILL and "Traceback" in child.stderr):
         said = child.stderr.strip()[-600:] or "nothing"
         raise Broken("unexplained", f"exit code {code} where {codes} can be; stderr: {said}")
     return code
@@ -75,15 +80,19 @@ class Subject:
 
 def undisturbed(arena: Arena, nursery: Nursery, name: str = "plain", *words: str) -> Subject:
     """Return the subject of a variant, its training done once from the start to the end."""
-    run = arena.folder / f"{name.replace(' ', '_')}-whole"
+    run = arena.shelved(plain_name(name_of(arena.main))) / plain_name("-".join([name, *words]))
     subject = Subject(arena.main, nursery, (*WORDS, *VARIANTS[name], *words), run)
-    begun = time.monotonic()
-    child = subject.start(run)
-    wait_until_running(child, run)
-    running = time.monotonic()
-    expect(child, 0)
-    ended = time.monotonic()
-    return Subject(arena.main, nursery, subject.words, run, ended - begun, ended - running)
+    clock = run.with_name(f"{run.name}.json")
+    if not clock.exists():
+        run.parent.mkdir(exist_ok=True)
+        begun = time.monotonic()
+        child = subject.start(run)
+        wait_until_running(child, run)
+        running = time.monotonic()
+        expect(child, 0)
+        ended = time.monotonic()
+        clock.write_text(json.dumps({"seconds": ended - begun, "running_seconds": ended - running}))
+    return replace(subject, **json.loads(clock.read_text()))
 
 
 def is_committed(run: Path) -> bool:
