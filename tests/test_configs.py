@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from cli_fixtures import cifar_files, mnist_files, run_here, write_files
+from data_fixtures import make_folder
 from nnrun.build import _import
 from nnrun.compose import compose
 from nnrun.confdir import GROUPS, conf_dir, options
@@ -103,7 +104,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_files(folder, mnist_files("data", name))
     for num_classes in (10, 100):
         write_files(folder, cifar_files("data", num_classes))
+    make_folder(folder / "pictures", {"train": 20, "test": 20})
     return folder
+
+
+# What an option cannot be used without.
+NEEDED = {("data", "folder"): ["data.root=pictures"]}
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
@@ -116,7 +122,7 @@ def test_every_option_trains(group: str, option: str, folder: Path, request: pyt
     words = [f"{name}={value}" for name, value in chosen.items()]
     words += ["trainer.epochs=2", "trainer.max_steps=6", "trainer.log_every_steps=1", "trainer.progress=false"]
     words += ["data.batch_size=16", "data.limit=60", "data.val_fraction=0.2", "data.download=false"]
-    outcome = run_here([*words, f"hydra.run.dir={run}"], folder)
+    outcome = run_here([*words, *NEEDED.get((group, option), []), f"hydra.run.dir={run}"], folder)
     assert (outcome.code, outcome.err) == (0, "")
     config = yaml.safe_load((run / "config.yaml").read_text())
     file = read(group, option)

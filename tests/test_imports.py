@@ -55,7 +55,10 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
     "hydra": ("groups", "overrides", "build", "cli"),
     "omegaconf": ("compose", "groups", "resolve", "saved"),
     "yaml": ("rundir", "groups", "cli"),
-    "rich": ("report.*", "callbacks.progress", "data.download", "sweep", "inspection.*", "doctor.examine"),
+    "rich": (
+        *("report.*", "callbacks.progress", "data.download", "data.progress", "sweep", "inspection.*"),
+        "doctor.examine",
+    ),
     "torchvision": ("data.*", "models.resnet18", "models.torchvision"),
     "timm": ("models.timm",),
     "PIL": ("data.images",),

@@ -14,6 +14,7 @@ from nnrun.settings import (
     NAMED_SECTIONS,
     OPTIONAL_SECTIONS,
     SECTIONS,
+    TAKEN_BY_SOME,
     TARGET_SECTIONS,
     DataSettings,
     RunSettings,
@@ -53,6 +54,7 @@ def check(tree: Mapping[str, Any], references: Mapping[str, Reference]) -> list[
         value = _at(tree, key, default=rule)
         if value is not rule and key not in named and _is_ruled(key, tree, references) and not rule.holds(value):
             problems.append(describe(key, value, rule.allowed))
+    problems += _check_taken(tree)
     wrong = {problem.split(" ", 1)[0] for problem in problems}
     for clash in CLASHES:
         values = [_at(tree, key) for key in clash.keys]
@@ -64,7 +66,7 @@ def check(tree: Mapping[str, Any], references: Mapping[str, Reference]) -> list[
 def _is_ruled(key: str, tree: Mapping[str, Any], references: Mapping[str, Reference]) -> bool:
     """Return whether a rule is meant for a key: a parameter of a class that is not ours may mean anything."""
     section = key.rpartition(".")[0]
-    if section.partition(".")[0] in (*SECTIONS, ""):
+    if section in (*SECTIONS, ""):
         return True
     reference, target = references.get(section), str(_at(tree, section + "._target_"))
     return (
@@ -73,6 +75,23 @@ def _is_ruled(key: str, tree: Mapping[str, Any], references: Mapping[str, Refere
         and target == reference.values["_target_"]
         and target.startswith(("nnrun.", "torch."))
     )
+
+
+def _check_taken(tree: Mapping[str, Any]) -> Iterator[str]:
+    """Find settings of `data` that the chosen data set does not take; what the user's own class takes, build knows."""
+    data, section = tree.get("data"), _at(tree, "data.dataset")
+    if isinstance(data, Mapping) and isinstance(section, Mapping) and str(section.get("_target_")).startswith("nnrun."):
+        yield from not_taken(data, section)
+
+
+def not_taken(data: Mapping[str, Any], section: Mapping[str, Any]) -> list[str]:
+    """Return a message for each setting of `data` that is named and that the section `data.dataset` has no use for."""
+    named = {key: data.get(key) for key, idle in TAKEN_BY_SOME.items() if data.get(key) != idle}
+    return [
+        f"data.{key}={value} has no effect: data={data.get('name')} does not take it; leave it out"
+        for key, value in named.items()
+        if key not in section
+    ]
 
 
 def _at(tree: Mapping[str, Any], key: str, default: Any = None) -> Any:

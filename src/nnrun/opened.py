@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
 from torch.utils._pytree import tree_leaves
 
 from nnrun.build import build
+from nnrun.core.memory import fits_in_memory
 from nnrun.core.randomness import SPLIT, generator
-from nnrun.core.seams import Dataset, DataSource, Preprocessing, Split
+from nnrun.core.seams import Dataset, DataSource, Findings, Preprocessing, Split
 from nnrun.core.splits import stratified_indices
 from nnrun.errors import DataError, NnrunError
 from nnrun.faults import of_the_machine, place_of
@@ -29,6 +30,15 @@ class Opened:
     preprocessing: Preprocessing
     in_shape: tuple[int, ...]
     problem: str
+    findings: Findings = field(default_factory=Findings)
+    # What stands for the samples, and for which of them are in which part, where the source knows it.
+    source_fingerprint: str | None = None
+
+    @property
+    def parts(self) -> dict[str, Split]:
+        """The parts that there are, by name."""
+        named = {"train": self.train, "valid": self.valid, "test": self.test}
+        return {name: split for name, split in named.items() if split is not None}
 
     @cached_property
     def class_counts(self) -> list[int]:
@@ -38,12 +48,13 @@ class Opened:
     @property
     def num_bytes(self) -> int:
         """How much memory the samples of all parts take."""
-        splits = [split for split in (self.train, self.valid, self.test) if split is not None]
-        return sum(leaf.nbytes for split in splits for leaf in tree_leaves(split.inputs))
+        return sum(split.num_bytes for split in self.parts.values())
 
     @cached_property
     def fingerprint(self) -> str:
         """A hash of every sample and target in their order: the same for the same data, wherever it lies."""
+        if self.source_fingerprint is not None:
+            return self.source_fingerprint
         sha256 = hashlib.sha256()
         for split in (self.train, self.valid, self.test):
             if split is not None:
@@ -54,7 +65,54 @@ class Opened:
 
 def open_data(settings: DataSettings, *, trains: bool) -> Opened:
     """Read the data that a config names; raise DataError where it is wrong or does not fit the config."""
-    source = build(settings.dataset, "data.dataset", DataSource)  # type: ignore[type-abstract]
+    dataset = load_dataset(settings)
+    brought = {"training": dataset.train, "validation": dataset.valid, "test": dataset.test}
+    for name, split in brought.items():
+        if split is not None:
+            _check_targets(name, split, len(dataset.class_names), settings.name)
+    in_shape, num_classes = dataset.in_shape, len(dataset.class_names)
+    if settings.in_shape is not None and tuple(settings.in_shape) != in_shape:
+        raise DataError(f"data.in_shape is {settings.in_shape}, and {settings.name} has {list(in_shape)}")
+    if settings.num_classes is not None and settings.num_classes != num_classes:
+        raise DataError(f"data.num_classes is {settings.num_classes}, and {settings.name} has {num_classes}")
+    if settings.limit is not None:
+        choice = (settings.limit, settings.split_seed)
+        brought = {name: limited(split, *choice) if split else None for name, split in brought.items()}
+    train, valid, test = brought.values()
+    assert train is not None and test is not None
+    findings = dataset.findings
+    if valid is None:
+        train, valid = _held_out(train, settings)
+    elif settings.val_fraction > 0:
+        note = f"the data has a validation part of its own: data.val_fraction={settings.val_fraction:g} is not used"
+        findings = replace(findings, notes=(*findings.notes, note))
+    if len(train) == 0:
+        raise DataError(f"data.val_fraction={settings.val_fraction:g} leaves no sample to train on; lower it")
+    if trains and settings.batch_size > len(train):
+        raise DataError(
+            f"data.batch_size={settings.batch_size} is larger than the training part, which has {len(train):,} "
+            f"samples; use data.batch_size={len(train)} or less"
+        )
+    opened = Opened(
+        train,
+        valid,
+        test,
+        dataset.class_names,
+        dataset.preprocessing,
+        in_shape,
+        dataset.problem,
+        findings,
+        _fingerprint(dataset, settings),
+    )
+    if settings.residency == "stream" or (settings.residency == "auto" and not fits_in_memory(opened.num_bytes)):
+        return opened
+    return replace(opened, train=train.loaded(), valid=valid.loaded() if valid else None, test=test.loaded())
+
+
+def load_dataset(settings: DataSettings) -> Dataset:
+    """Return what the source that a config names gives, before anything is held out of it."""
+    late = {"in_shape": settings.in_shape} if "in_shape" in settings.dataset else {}
+    source = build(settings.dataset, "data.dataset", DataSource, **late)  # type: ignore[type-abstract]
     try:
         dataset = source.load()
     except NnrunError:
@@ -68,33 +126,28 @@ def open_data(settings: DataSettings, *, trains: bool) -> Opened:
         raise DataError(
             f"data={settings.name}: load() gives a {type(dataset).__name__}, not a nnrun.core.seams.Dataset"
         )
-    train, test = dataset.train, dataset.test
-    for name, split in (("training", train), ("test", test)):
-        _check_targets(name, split, len(dataset.class_names), settings.name)
-    if settings.limit is not None:
-        train, test = (limited(split, settings.limit, settings.split_seed) for split in (train, test))
-    in_shape, num_classes = dataset.in_shape, len(dataset.class_names)
-    if settings.in_shape is not None and tuple(settings.in_shape) != in_shape:
-        raise DataError(f"data.in_shape is {settings.in_shape}, and {settings.name} has {list(in_shape)}")
-    if settings.num_classes is not None and settings.num_classes != num_classes:
-        raise DataError(f"data.num_classes is {settings.num_classes}, and {settings.name} has {num_classes}")
-    opened = Opened(train, None, test, dataset.class_names, dataset.preprocessing, in_shape, dataset.problem)
+    return dataset
+
+
+def _held_out(train: Split, settings: DataSettings) -> tuple[Split, Split | None]:
+    """Return what is left to train on, and the validation part, if one is asked for."""
     num_held_out = round(len(train) * settings.val_fraction)
     if num_held_out:
         kept, held_out = stratified_indices(train.targets, num_held_out, generator(SPLIT, settings.split_seed))
-        opened = replace(opened, train=train.subset(kept), valid=train.subset(held_out))
-    elif settings.val_fraction > 0:
+        return train.subset(kept), train.subset(held_out)
+    if settings.val_fraction > 0:
         raise DataError(
             f"data.val_fraction={settings.val_fraction:g} of {len(train)} samples leaves none for validation; raise it"
         )
-    if len(opened.train) == 0:
-        raise DataError(f"data.val_fraction={settings.val_fraction:g} leaves no sample to train on; lower it")
-    if trains and settings.batch_size > len(opened.train):
-        raise DataError(
-            f"data.batch_size={settings.batch_size} is larger than the training part, which has {len(opened.train):,} "
-            f"samples; use data.batch_size={len(opened.train)} or less"
-        )
-    return opened
+    return train, None
+
+
+def _fingerprint(dataset: Dataset, settings: DataSettings) -> str | None:
+    """Return what stands for the samples of all parts, where the source says what stands for all that it brings."""
+    if dataset.fingerprint is None:
+        return None
+    choice = (dataset.fingerprint, settings.limit, settings.split_seed, settings.val_fraction)
+    return hashlib.sha256(repr(choice).encode()).hexdigest()
 
 
 def _check_targets(name: str, split: Split, num_classes: int, data: str) -> None:

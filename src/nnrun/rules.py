@@ -89,7 +89,16 @@ RULES: dict[str, Rule] = {
     "data.split_seed": whole(0, 2**63 - 1),
     "data.limit": whole(1, null=True),
     "data.num_workers": whole(0, 256),
+    "data.image_size": Rule(
+        lambda v: v is None or whole(1, 16384).holds(v) or several(whole(1, 16384), 2).holds(v),
+        "a whole number from 1 to 16384, two of them as [height, width], or null",
+    ),
+    "data.channels": Rule(lambda v: v is None or (is_whole(v) and v in (1, 3)), "1, 3 or null"),
     "data.num_classes": whole(2, null=True),
+    "data.dataset.test_fraction": number(0, 1, above=True, below=True),
+    "data.dataset.mean": Rule(lambda v: v is None or several(number(-math.inf)).holds(v), "a list of numbers, or null"),
+    "data.dataset.std": Rule(lambda v: v is None or several(POSITIVE).holds(v), "a list of numbers above 0, or null"),
+    "data.dataset.layout": one_of("auto", "NHW", "NCHW", "NHWC"),
     "trainer.device": Rule(
         lambda v: isinstance(v, str) and DEVICE.fullmatch(v) is not None, "auto, cpu, cuda, cuda:1 (a number), mps"
     ),

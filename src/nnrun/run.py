@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nnrun.artifacts import export_all, export_context
 from nnrun.compose import Composed
-from nnrun.core.seams import Logger
+from nnrun.core.seams import Findings, Logger
 from nnrun.core.verify import Standard
 from nnrun.errors import ArtifactError
 from nnrun.faults import calling
@@ -38,6 +38,7 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
             return done
     with open_session(job, words, directory, console, going_on(job)) as session:
         data = open_data(job.settings.data, trains=job.trains)
+        tell(data.findings, console)
         problem = Classification(job.loss(data.class_counts), data.class_names)
         if job.resume:
             check_data(job, data, session)
@@ -47,6 +48,7 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
             console.note(note)
         measured = measure(job, trained, data, problem, session.stop.poll)
         summary = summarize(job, session, trained, measured, training)
+        summary.data = dict(data.findings.facts)
         # On the CPU, in fp32 and in the plain layout: an artifact is proven against what anyone can run.
         network = copy.deepcopy(trained.network).cpu().float().eval()
         standard = Standard(network, trained.preprocessing, problem, data.test, data.class_names)
@@ -58,6 +60,14 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
         show(summary, console, job.reading(trained.preprocessing.to_plain()))
         report(summary, session, training.loggers if training else [])
     return summary
+
+
+def tell(findings: Findings, console: Console) -> None:
+    """Say what was found while the data was read; what is long goes to the log alone."""
+    for note in findings.notes:
+        console.note(note)
+    for line in findings.details:
+        console.record(line)
 
 
 def summarize(job: Job, session: Session, trained: Trained, measured: Measured, training: Training | None) -> Summary:

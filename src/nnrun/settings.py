@@ -18,6 +18,9 @@ TARGET_SECTIONS = ("model", "loss", "optimizer", "scheduler", "data.dataset")
 NAMED_SECTIONS = ("export", "logger")
 OPTIONAL_SECTIONS = ("scheduler", "early_stopping", *NAMED_SECTIONS)
 
+# Settings of `data` that a data set may take or not, by what they are where nobody names them.
+TAKEN_BY_SOME = {"image_size": None, "channels": None, "on_bad": "error"}
+
 
 @dataclass(frozen=True)
 class DataSettings:
@@ -33,6 +36,9 @@ class DataSettings:
     num_workers: int
     residency: Residency
     download: bool
+    image_size: int | list[int] | None
+    channels: Literal[1, 3] | None
+    on_bad: Literal["error", "skip"]
     in_shape: list[int] | None
     num_classes: int | None
     dataset: dict[str, Any]

@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_map
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from nnrun.core.memory import fits_in_memory
 from nnrun.core.randomness import generator, permutation
 from nnrun.core.seams import Batch, Batches, Preprocessing, Split, Tree
 from nnrun.faults import calling
@@ -103,11 +104,11 @@ class StreamedBatches(ResidentBatches):
             # Its own generator: the loader must not draw from the one that dropout draws from.
             generator=generator(epoch),
         )
-        for index, (raw, targets) in enumerate(_started(loader), start):
+        for index, (raw, targets) in enumerate(started(loader), start):
             yield Batch(*self.prepare(raw, targets), *self.weight(index))
 
 
-def _started(loader: DataLoader[Any]) -> Iterator[Any]:
+def started(loader: DataLoader[Any]) -> Iterator[Any]:
     """Start a loader's processes with signals that stop a run held back in them: one to the whole group, as schedulers
     send it, is the main process's to answer, and its workers end when it does.
     """
@@ -126,8 +127,7 @@ class _Rows(TorchDataset[tuple[Tree, Tensor]]):
         self._split = split
 
     def __getitem__(self, row: Tensor) -> tuple[Tree, Tensor]:
-        part = self._split.subset(row)
-        return part.inputs, part.targets
+        return self._split.take(row)
 
 
 def make_batches(
@@ -139,9 +139,14 @@ def make_batches(
 
 
 def choose_residency(wanted: str, num_bytes: int, device: torch.device) -> str:
-    """Return where the samples lie: on the device if they fill at most half of what is free there, else in memory."""
+    """Return where the samples lie: on the device if they fill at most half of what is free there, else in memory.
+
+    What would fill more than half of the memory too is streamed.
+    """
     if wanted != "auto":
         return wanted
+    if not fits_in_memory(num_bytes):
+        return "stream"
     if device.type == "cuda" and num_bytes > torch.cuda.mem_get_info(device)[0] // 2:
         return "memory"
     return "device"

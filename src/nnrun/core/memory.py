@@ -1,8 +1,9 @@
-"""The host's memory: keep what a step frees for the next step."""
+"""The host's memory: how much there is, and keeping what a step frees for the next step."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 
 # glibc's names for these are in malloc.h.
@@ -27,3 +28,11 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError):
         return False
     return bool(mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES)) and bool(mallopt(_M_TRIM_THRESHOLD, _TRIM_BYTES))
+
+
+def fits_in_memory(num_bytes: int) -> bool:
+    """Return whether data takes at most half of the machine's memory.
+
+    Of all of it, not of what is free now: a run that is resumed must find the same answer.
+    """
+    return num_bytes <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map
+
+from nnrun.core.stored import Stored
 
 if TYPE_CHECKING:
     from nnrun.core.state import TrainState
 
 # Any tree of tensors: a tensor, or a tuple, list or dict of trees. The first dimension of each tensor is the sample.
+# Raw samples may lie in a file instead, as `Stored`.
 Tree = Any
 Sums = dict[str, Tensor]
 
@@ -32,33 +36,69 @@ class Preprocessing(Protocol):
 
 @dataclass(frozen=True)
 class Split:
-    """Samples and their targets, on the host: `inputs` raw, each tensor `(N, ...)`; `targets` `(N,)`."""
+    """Samples and their targets, on the host: `inputs` raw, each tensor `(N, ...)`; `targets` `(N,)`.
+
+    `names` says of each sample what a person calls it, the path of its file, where there is such a thing.
+    """
 
     inputs: Tree
     targets: Tensor
+    names: Sequence[str] | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def subset(self, indices: Tensor) -> Split:
-        """Return the samples at `indices`, in that order."""
-        return Split(torch.utils._pytree.tree_map(lambda t: t[indices], self.inputs), self.targets[indices])
+        """Return the samples at `indices`, in that order; what lies in a file stays there."""
+        inputs = tree_map(lambda t: t.subset(indices) if isinstance(t, Stored) else t[indices], self.inputs)
+        names = None if self.names is None else [self.names[index] for index in indices.tolist()]
+        return Split(inputs, self.targets[indices], names)
+
+    def take(self, indices: Tensor) -> tuple[Tree, Tensor]:
+        """Return the raw samples at `indices` in memory, and their targets."""
+        return tree_map(lambda t: t[indices], self.inputs), self.targets[indices]
+
+    def loaded(self) -> Split:
+        """Return the same split with all of its samples in memory."""
+        inputs = tree_map(lambda t: t.loaded() if isinstance(t, Stored) else t, self.inputs)
+        return Split(inputs, self.targets, self.names)
+
+    @property
+    def num_bytes(self) -> int:
+        """How much memory the samples take, or would take."""
+        return sum(leaf.nbytes for leaf in tree_leaves(self.inputs))
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was found while data was read: lines for people, lines for the log alone, facts for summary.json."""
+
+    notes: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a data source gives: a training and a test split, and what a network and a report need to know of them."""
+    """What a data source gives: a training and a test split, and what a network and a report need to know of them.
+
+    `valid` is a validation part that the data brings along; without one it is held out of `train`. `fingerprint` is the
+    same for the same samples in the same order, wherever they lie; without one, every sample is read for it.
+    """
 
     train: Split
     test: Split
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
     problem: str = "classification"
+    valid: Split | None = None
+    fingerprint: str | None = None
+    findings: Findings = field(default_factory=Findings)
 
     @property
     def in_shape(self) -> tuple[int, ...]:
         """The shape of one sample, `(C, H, W)` for images."""
-        return tuple(torch.utils._pytree.tree_leaves(self.train.inputs)[0].shape[1:])
+        return tuple(tree_leaves(self.train.inputs)[0].shape[1:])
 
 
 class DataSource(Protocol):

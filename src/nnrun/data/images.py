@@ -47,11 +47,13 @@ class Found:
 
 @dataclass(frozen=True)
 class ImageKind:
-    """What a file's header says: height and width in pixels as the image is seen, and whether it is grey."""
+    """What a file's header says: height and width in pixels as the image is seen, Pillow's mode, whether it is grey."""
 
     height: int
     width: int
+    mode: str
     is_grey: bool
+    is_float: bool = False
 
 
 def find_images(folder: Path) -> Found:
@@ -109,23 +111,36 @@ def read_image(path: Path, channels: int, size: tuple[int, int] | None) -> Tenso
     (height, width) is brought to it by its shorter side, its longer side cut at both ends, with antialiased bilinear
     interpolation. Raises DataError that names the file where it is empty, cut off, no image, or above 50 megapixels.
     """
+    return decode(path, channels, size)[1]
+
+
+def decode(path: Path | str, channels: int, size: tuple[int, int] | None) -> tuple[ImageKind, Tensor]:
+    """Return what an image file was, and its pixels as `read_image` gives them."""
+    path = Path(path)
     with _reading(path):
         with _opened(path) as image:
+            kind = _kind_of(image)
             pixels = _of_8_bits(_oriented(image), path).convert("L" if channels == 1 else "RGB")
             if size is not None and (pixels.height, pixels.width) != tuple(size):
                 pixels = _brought_to(pixels, *size)
         values = torch.frombuffer(bytearray(pixels.tobytes()), dtype=torch.uint8)
-        return values.view(pixels.height, pixels.width, channels).permute(2, 0, 1).contiguous()
+        return kind, values.view(pixels.height, pixels.width, channels).permute(2, 0, 1).contiguous()
 
 
-def read_kind(path: Path) -> ImageKind:
+def read_kind(path: Path | str) -> ImageKind:
     """Return what the header of an image file says, its pixels undecoded; raise DataError as `read_image` does."""
+    path = Path(path)
     with _reading(path), _opened(path) as image:
-        height, width = image.height, image.width
-        # Orientations from 5 up lie on their side.
-        if image.getexif().get(0x0112, 1) >= 5:
-            height, width = width, height
-        return ImageKind(height, width, is_grey(image))
+        return _kind_of(image)
+
+
+def _kind_of(image: Image) -> ImageKind:
+    """Return what the header of an image says."""
+    height, width = image.height, image.width
+    # Orientations from 5 up lie on their side.
+    if image.getexif().get(0x0112, 1) >= 5:
+        height, width = width, height
+    return ImageKind(height, width, image.mode, is_grey(image))
 
 
 def is_grey(image: Image) -> bool:

@@ -1,11 +1,11 @@
-"""The preprocessing of images: uint8 pixels to normalised floats."""
+"""The preprocessing of images: uint8 pixels, or floats, to normalised floats."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -17,6 +17,9 @@ class Normalize:
 
     mean: Sequence[float]
     std: Sequence[float]
+
+    # The largest raw value, which stands for 1.
+    peak: ClassVar[int] = 255
 
     def __post_init__(self) -> None:
         # A checkpoint holds lists; only tuples can be kept in a cache.
@@ -32,27 +35,35 @@ class Normalize:
     def _scale_and_shift(self, raw: Tensor) -> tuple[float, float] | tuple[Tensor, Tensor]:
         """Return the factor and the summand of each channel, where `raw` is."""
         if len(self.mean) == 1:
-            return _scale_and_shift(self.mean[0], self.std[0])
+            return _scale_and_shift(self.mean[0], self.std[0], self.peak)
         # What a trace makes belongs to that trace (its tensors may be fake): it must not stay for later calls.
         tracing = torch.compiler.is_compiling() or type(raw) is not Tensor
         make = _channel_tensors if tracing else _kept_channel_tensors
-        return make(tuple(self.mean), tuple(self.std), raw.device)
+        return make(tuple(self.mean), tuple(self.std), self.peak, raw.device)
 
     def to_plain(self) -> dict[str, Any]:
         """Return the `_target_` and the parameters from which the same preprocessing is built again."""
-        return {"_target_": "nnrun.data.normalize.Normalize", "mean": list(self.mean), "std": list(self.std)}
+        return {"_target_": f"{__name__}.{type(self).__name__}", "mean": list(self.mean), "std": list(self.std)}
 
 
-def _scale_and_shift(mean: float, std: float) -> tuple[float, float]:
-    """Return a and b of `a * raw + b`, which is `(raw / 255 - mean) / std`."""
-    return 1 / (255 * std), -mean / std
+class Standardize(Normalize):
+    """The same for samples that are stored as floats, `(raw - mean) / std`: no scale of theirs is known."""
+
+    peak = 1
 
 
-def _channel_tensors(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+def _scale_and_shift(mean: float, std: float, peak: int) -> tuple[float, float]:
+    """Return a and b of `a * raw + b`, which is `(raw / peak - mean) / std`."""
+    return 1 / (peak * std), -mean / std
+
+
+def _channel_tensors(
+    mean: tuple[float, ...], std: tuple[float, ...], peak: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
     """Return the factors and the summands of all channels, each `(C, 1, 1)`."""
     # Kept tensors must serve a backward pass to the pixels too, even when an evaluation in inference mode came first.
     with torch.inference_mode(False):
-        pairs = torch.tensor([_scale_and_shift(*channel) for channel in zip(mean, std, strict=True)], device=device)
+        pairs = torch.tensor([_scale_and_shift(*pair, peak) for pair in zip(mean, std, strict=True)], device=device)
         scale, shift = pairs.to(torch.float32).t().reshape(2, -1, 1, 1).unbind()
         return scale, shift
 

@@ -66,6 +66,12 @@ class Console:
         """Print a line that should not be overlooked."""
         self.say(f"note: {text}", style="yellow")
 
+    def record(self, text: str) -> None:
+        """Write a line to the run's log alone."""
+        if self._log is not None:
+            self._log.write(text + "\n")
+            self._log.flush()
+
     def table(self, table: Table) -> None:
         """Print a table."""
         try:

@@ -30,6 +30,8 @@ class Summary:
     details: dict[str, dict[str, Any]]
     wall_seconds: float
     artifacts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    # What was found while the data was read: files left out, and the like.
+    data: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the summary as plain values."""

@@ -103,6 +103,7 @@ def test_images_lie_in_the_layout_asked_for(plain, channels_last):
 
 
 def test_residency_auto_is_the_device_where_that_is_the_host():
-    assert choose_residency("auto", 2**50, CPU) == "device"
+    assert choose_residency("auto", 2**20, CPU) == "device"
+    assert choose_residency("auto", 2**50, CPU) == "stream", "no machine has room for that"
     for wanted in ("memory", "stream", "device"):
         assert choose_residency(wanted, 2**50, CPU) == wanted

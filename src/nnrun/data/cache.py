@@ -1,0 +1,233 @@
+"""Decoded samples in a file of nnrun's own: written whole or not at all, checked before it is believed.
+
+It lies in the user's cache, never beside the data: `NNRUN_CACHE`, or nnrun in `XDG_CACHE_HOME`, or ~/.cache/nnrun. Each
+source has a folder there, and each state and setting of it an entry of three files: `KEY.samples`, the raw values;
+`KEY.measures`; and `KEY.json`, which is written last, and without which the others count for nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nnrun.core.stored import Stored
+from nnrun.data.measures import Measures
+from nnrun.errors import DataError, ResourceError
+from nnrun.faults import explain
+from nnrun.files import DurableFile, free_bytes, sweep_temporaries
+
+VERSION = 1
+BLOCK_BYTES = 2**26
+# More than that takes longer to check than a person waits: then so many blocks are, evenly spread.
+MAX_CHECKED_BYTES = 2**32
+DTYPES = {"uint8": torch.uint8, "float32": torch.float32}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Samples that were decoded: where they are, their measures, what else was found, and what stands for them all."""
+
+    samples: Stored
+    measures: Measures
+    found: dict[str, Any]
+    sha256: str
+
+
+def cache_root() -> Path:
+    """Return the folder of nnrun's cache."""
+    if own := os.environ.get("NNRUN_CACHE"):
+        return Path(own).expanduser().absolute()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path("~/.cache").expanduser()).absolute() / "nnrun"
+
+
+class Cache:
+    """The entries of one source. `state` says which files it has and how they are, `settings` how they are decoded."""
+
+    def __init__(self, source: str, state: str, settings: Any) -> None:
+        self.folder = cache_root() / "data" / _digest(source)[:16]
+        self._state = _digest(state)[:16]
+        self._key = f"{self._state}-{_digest(json.dumps([VERSION, settings], sort_keys=True))[:16]}"
+
+    def read(self) -> Entry | None:
+        """Return the entry, or None where there is none that is whole."""
+        # Whatever is wrong with it, it can be made anew.
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RuntimeError):
+            return self._read()
+        return None
+
+    def _read(self) -> Entry | None:
+        written = json.loads(self._path("json").read_text(encoding="utf-8"))
+        content = written["content"]
+        if written["sha256"] != _digest(json.dumps(content, sort_keys=True)):
+            return None
+        shape, dtype = tuple(content["shape"]), DTYPES[content["dtype"]]
+        samples, measures = self._path("samples"), self._path("measures").read_bytes()
+        if hashlib.sha256(measures).hexdigest() != content["measures"]:
+            return None
+        if not _blocks_agree(samples, content["blocks"], content["num_bytes"]):
+            return None
+        stored = Stored(functools.partial(map_file, samples, shape, dtype))
+        return Entry(stored, _unpacked(measures, shape, dtype), content["found"], content["sha256"])
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the source's folder in the cache: who decodes the same at the same time waits, and finds it done."""
+        with _writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            sweep_temporaries(self.folder)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def write(self, chunks: Iterable[tuple[Tensor, Measures]], num_bytes: int, found: dict[str, Any]) -> Entry:
+        """Store samples as they come, with `found`, which may be filled while they come; return the entry.
+
+        Only under `alone`. Entries of the source's earlier states are removed. Raises ResourceError where there is no
+        room for about `num_bytes`.
+        """
+        free = free_bytes(self.folder)
+        if free is not None and free < num_bytes:
+            raise ResourceError(
+                f"the decoded samples take {num_bytes:,} bytes, and {self.folder} has {free:,} free; make room, set "
+                "NNRUN_CACHE to a folder elsewhere, or data.image_size to a smaller one"
+            )
+        measured: list[Measures] = []
+        num_samples, dtype = 0, torch.uint8
+        shape: tuple[int, ...] = ()
+        with _writing(self.folder), DurableFile(self.folder) as file:
+            blocks = _Blocks()
+            for samples, measures in chunks:
+                values = samples.contiguous().view(torch.uint8).numpy().reshape(-1)
+                file.write(values)
+                blocks.add(values)
+                measured.append(measures)
+                num_samples, shape, dtype = num_samples + len(samples), tuple(samples.shape[1:]), samples.dtype
+            if num_samples == 0:
+                raise DataError("no sample could be read")
+            file.commit(self._path("samples").name)
+            content = {
+                "version": VERSION,
+                "shape": [num_samples, *shape],
+                "dtype": str(dtype).removeprefix("torch."),
+                "num_bytes": file.num_bytes,
+                "blocks": blocks.done(),
+                "sha256": file.sha256,
+                "found": found,
+            }
+        with _writing(self.folder), DurableFile(self.folder) as file:
+            file.write(_packed(Measures.together(measured)))
+            file.commit(self._path("measures").name)
+            content["measures"] = file.sha256
+        with _writing(self.folder), DurableFile(self.folder) as file:
+            written = {"sha256": _digest(json.dumps(content, sort_keys=True)), "content": content}
+            file.write(json.dumps(written).encode())
+            file.commit(self._path("json").name)
+        self._remove_stale()
+        entry = self._read()
+        assert entry is not None, "what was just written is whole"
+        return entry
+
+    def _remove_stale(self) -> None:
+        """Remove the entries of files as they are no longer."""
+        for path in self.folder.iterdir():
+            if not path.name.startswith((".", self._state)):
+                path.unlink(missing_ok=True)
+
+    def _path(self, suffix: str) -> Path:
+        return self.folder / f"{self._key}.{suffix}"
+
+
+class _Blocks:
+    """The sha256 of each block of a file that is written piece by piece."""
+
+    def __init__(self) -> None:
+        self._hashes: list[str] = []
+        self._hash, self._room = hashlib.sha256(), BLOCK_BYTES
+
+    def add(self, values: Any) -> None:
+        """Take the next bytes."""
+        while len(values):
+            part, values = values[: self._room], values[self._room :]
+            self._hash.update(part)
+            self._room -= len(part)
+            if self._room == 0:
+                self._hashes.append(self._hash.hexdigest())
+                self._hash, self._room = hashlib.sha256(), BLOCK_BYTES
+
+    def done(self) -> list[str]:
+        """Return the hashes of all blocks; the last may be short."""
+        return [*self._hashes, self._hash.hexdigest()] if self._room < BLOCK_BYTES else self._hashes
+
+
+def map_file(path: Path, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Return the raw values of a file as a tensor; they are read when they are used."""
+    num_values = functools.reduce(int.__mul__, shape, 1)
+    return torch.from_file(str(path), shared=False, size=num_values, dtype=dtype).view(shape)
+
+
+def _blocks_agree(path: Path, hashes: list[str], num_bytes: int) -> bool:
+    """Return whether a file has its length, and its blocks, or some of very many, their hashes."""
+    if path.stat().st_size != num_bytes or len(hashes) != -(-num_bytes // BLOCK_BYTES):
+        return False
+    most = MAX_CHECKED_BYTES // BLOCK_BYTES
+    chosen = range(len(hashes)) if len(hashes) <= most else [i * len(hashes) // most for i in range(most)]
+
+    def agrees(index: int) -> bool:
+        with path.open("rb") as file:
+            file.seek(index * BLOCK_BYTES)
+            return hashlib.sha256(file.read(BLOCK_BYTES)).hexdigest() == hashes[index]
+
+    with ThreadPoolExecutor(4) as pool:
+        return all(pool.map(agrees, chosen))
+
+
+def _packed(measures: Measures) -> bytes:
+    """Return measures as bytes: the number of values, digests, sums, squares, eight bytes each."""
+    head = torch.tensor([measures.num_values])
+    columns = (head, measures.digests, measures.sums, measures.squares)
+    return b"".join(column.contiguous().view(torch.uint8).numpy().tobytes() for column in columns)
+
+
+def _unpacked(packed: bytes, shape: tuple[int, ...], dtype: torch.dtype) -> Measures:
+    """Return the measures that `_packed` packed, of samples of a shape and type."""
+    words = torch.frombuffer(bytearray(packed), dtype=torch.int64)
+    size = shape[0] * shape[1]
+    _, digests, sums, squares = words.split([1, shape[0], size, size])
+    if dtype != torch.uint8:
+        sums, squares = sums.view(torch.float64), squares.view(torch.float64)
+    return Measures(digests, sums.view(shape[0], -1), squares.view(shape[0], -1), int(words[0]))
+
+
+def _digest(text: str) -> str:
+    """Return the sha256 of a text; names that are no text in UTF-8 are taken as they are."""
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Turn what a disk can do to the cache into a ResourceError that names it and the way out."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None and not str(error.filename).startswith(str(folder)):
+            raise
+        reason = explain(error).partition(";")[0]
+        raise ResourceError(
+            f"cannot write the cache {folder}: {reason}; make room, or set NNRUN_CACHE to a folder elsewhere"
+        ) from error

@@ -1,0 +1,250 @@
+"""Decoding many samples at once: by processes, in their order, into a file, with what each turned out to be."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from nnrun.core.batches import started
+from nnrun.data.cache import Entry
+from nnrun.data.images import ImageKind, decode, read_kind
+from nnrun.data.measures import Measures
+from nnrun.data.progress import with_progress
+from nnrun.errors import DataError
+
+# Samples that a process decodes at a time: enough to make handing them over cheap, few enough for a smooth bar.
+CHUNK_SAMPLES = 64
+# For fewer, starting processes takes longer than it saves.
+SAMPLES_FOR_PROCESSES = 1000
+# How many headers are read to guess the size that most images have; the guess is checked against all of them.
+NUM_SAMPLED = 50
+# How many that cannot be read an error names; the rest are counted.
+NUM_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Form:
+    """What every image is brought to: grey or RGB, a height and width, and a type of value."""
+
+    channels: int
+    height: int
+    width: int
+    dtype: torch.dtype = torch.uint8
+
+    @property
+    def num_bytes(self) -> int:
+        """How many bytes an image takes."""
+        return self.channels * self.height * self.width * self.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the settings say of a form, where they do, and whether what cannot be read ends the run or is left out."""
+
+    size: tuple[int, int] | None
+    channels: int | None
+    on_bad: str
+
+    @classmethod
+    def of(
+        cls, image_size: int | Sequence[int] | None, channels: int | None, on_bad: str, in_shape: Sequence[int] | None
+    ) -> Wanted:
+        """Return what the settings ask for; what they leave open, a trained network's `in_shape` decides."""
+        if image_size is None:
+            image_size = tuple(in_shape[1:]) if in_shape else None
+        elif isinstance(image_size, int):
+            image_size = (image_size, image_size)
+        size = None if image_size is None else (image_size[0], image_size[1])
+        return cls(size, channels or (in_shape[0] if in_shape else None), on_bad)
+
+    def to_plain(self) -> list[Any]:
+        """Return what tells one decoding from another."""
+        return [self.size, self.channels, self.on_bad]
+
+
+class Readable(Protocol):
+    """Samples that can be read one by one, in any process; each raises DataError where it is bad."""
+
+    def __len__(self) -> int: ...
+
+    def kind(self, index: int) -> ImageKind:
+        """Return what a sample's image is, at as little cost as can be."""
+        ...
+
+    def read(self, index: int, form: Form) -> tuple[ImageKind, Tensor, Any]:
+        """Return what a sample's image was, its values in a form, and its label, or None where it is known already."""
+        ...
+
+
+class Files:
+    """Image files, whose folders say their labels."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self._paths = paths
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def kind(self, index: int) -> ImageKind:
+        """Read a file's header."""
+        return read_kind(self._paths[index])
+
+    def read(self, index: int, form: Form) -> tuple[ImageKind, Tensor, None]:
+        """Decode a file."""
+        return (*decode(self._paths[index], form.channels, (form.height, form.width)), None)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some samples, decoded: their values `(n, C, H, W)`, what they were, and those that could not be read, and why."""
+
+    values: Tensor
+    measures: Measures
+    kinds: list[ImageKind]
+    labels: list[Any]
+    failures: dict[int, str]
+
+
+class _Chunks(TorchDataset[Chunk]):
+    """Samples as a data set whose items are chunks."""
+
+    def __init__(self, samples: Readable, form: Form) -> None:
+        self._samples = samples
+        self._form = form
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._samples) / CHUNK_SAMPLES)
+
+    def __getitem__(self, index: int) -> Chunk:
+        first = index * CHUNK_SAMPLES
+        read: list[tuple[ImageKind, Tensor, Any]] = []
+        failures: dict[int, str] = {}
+        for number in range(first, min(first + CHUNK_SAMPLES, len(self._samples))):
+            try:
+                read.append(self._samples.read(number, self._form))
+            except DataError as error:
+                failures[number] = error.messages[0]
+        form = self._form
+        empty = torch.empty((0, form.channels, form.height, form.width), dtype=form.dtype)
+        values = torch.stack([values for _, values, _ in read]) if read else empty
+        kinds, labels = [kind for kind, _, _ in read], [label for _, _, label in read]
+        return Chunk(values, Measures.of(values), kinds, labels, failures)
+
+
+class Store(Protocol):
+    """Where decoded samples go: the cache, or memory."""
+
+    def write(self, chunks: Iterable[tuple[Tensor, Measures]], num_bytes: int, found: dict[str, Any]) -> Entry:
+        """Store samples as they come, with what is found on the way."""
+        ...
+
+
+@dataclass
+class _Decoding:
+    """One pass over all samples in one form."""
+
+    samples: Readable
+    form: Form
+    wanted: Wanted
+    kinds: Counter[ImageKind] = field(default_factory=Counter)
+    labels: list[Any] = field(default_factory=list)
+    failures: dict[int, str] = field(default_factory=dict)
+    found: dict[str, Any] = field(default_factory=dict)
+
+    def chunks(self) -> Iterator[tuple[Tensor, Measures]]:
+        """Yield the samples in order; at the end raise what is wrong with them, or with the form that was guessed."""
+        num_workers = num_cores() if len(self.samples) >= SAMPLES_FOR_PROCESSES else 0
+        # Its own generator: the loader must not draw from the one that dropout draws from.
+        loader: DataLoader[Chunk] = DataLoader(
+            _Chunks(self.samples, self.form), batch_size=None, num_workers=num_workers, generator=torch.Generator()
+        )
+        decoded: Iterator[Chunk] = started(loader)
+        for chunk in with_progress(
+            "decoding", decoded, len(self.samples), lambda chunk: len(chunk.kinds) + len(chunk.failures)
+        ):
+            self.kinds.update(chunk.kinds)
+            self.labels += chunk.labels
+            self.failures |= chunk.failures
+            yield chunk.values, chunk.measures
+        if self.failures and (self.wanted.on_bad == "error" or not self.kinds):
+            raise _unreadable(self.failures, len(self.samples))
+        true = form_of(self.kinds, self.wanted)
+        if true is not None and true != self.form:
+            raise _AnotherForm(true)
+        self.found |= {
+            "skipped": [[index, message] for index, message in self.failures.items()],
+            "kinds": [[kind.height, kind.width, kind.mode, number] for kind, number in self.kinds.items()],
+            "labels": self.labels if any(label is not None for label in self.labels) else None,
+        }
+
+
+class _AnotherForm(Exception):
+    """Most samples ask for another form than the few that were looked at first."""
+
+    def __init__(self, form: Form) -> None:
+        super().__init__()
+        self.form = form
+
+
+def decode_into(store: Store, samples: Readable, wanted: Wanted) -> Entry:
+    """Decode all samples into a store; raise DataError with those that cannot be read, unless they are left out."""
+    form = _guess(samples, wanted)
+    for _ in range(2):
+        decoding = _Decoding(samples, form, wanted)
+        try:
+            return store.write(decoding.chunks(), form.num_bytes * len(samples), decoding.found)
+        except _AnotherForm as another:
+            form = another.form
+    raise AssertionError("the form of all samples is that of all samples")
+
+
+def _unreadable(failures: Mapping[int, str], total: int) -> DataError:
+    """Return the error that names the samples that could not be read, and the way on."""
+    rest = len(failures) - NUM_NAMED
+    more = [f"and {rest:,} more"] if rest > 0 else []
+    way = f"{len(failures):,} of {total:,} cannot be read; data.on_bad=skip leaves them out"
+    return DataError(*list(failures.values())[:NUM_NAMED], *more, way)
+
+
+def _guess(samples: Readable, wanted: Wanted) -> Form:
+    """Return the form that some of the samples, evenly spread, ask for, where the settings leave it open."""
+    kinds: Counter[ImageKind] = Counter()
+    for index in range(0, len(samples), max(1, len(samples) // NUM_SAMPLED)):
+        try:
+            kinds[samples.kind(index)] += 1
+        except DataError:
+            continue  # all are looked at later
+    return form_of(kinds, wanted) or Form(wanted.channels or 3, *(wanted.size or (1, 1)))
+
+
+def form_of(kinds: Mapping[ImageKind, int], wanted: Wanted) -> Form | None:
+    """Return the form for images of these kinds: the commonest size, the larger of two alike; grey if all are.
+
+    None where there are none.
+    """
+    if not kinds:
+        return None
+    size, channels = wanted.size, wanted.channels
+    dtype = torch.float32 if any(kind.is_float for kind in kinds) else torch.uint8
+    if size is None:
+        sizes: Counter[tuple[int, int]] = Counter()
+        for kind, number in kinds.items():
+            sizes[kind.height, kind.width] += number
+        size = max(sizes, key=lambda size: (sizes[size], size))
+    if channels is None:
+        channels = 1 if all(kind.is_grey for kind in kinds) else 3
+    return Form(channels, *size, dtype)
+
+
+def num_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,77 @@
+"""Images in class folders: the user's own data set, decoded once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from nnrun.core.seams import Dataset, Findings
+from nnrun.data.cache import Cache, Entry
+from nnrun.data.decoding import Files, Wanted, decode_into
+from nnrun.data.images import shown
+from nnrun.data.listing import LabelledFile, Listing, list_folder
+from nnrun.data.parts import Choices, Part, dataset_of, found_in_images
+from nnrun.data.stored import data_root
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Open a folder of images: class folders below `train/`, `valid/` and `test/`, or class folders alone.
+
+    Without `test/`, `test_fraction` of the samples is held out for it by `split_seed`, each class with its share.
+    `image_size`, `channels` and `mean` and `std`, of pixels in 0..1, follow from the images where they are None;
+    `in_shape` is what a trained network takes, and then decides instead.
+    """
+
+    root: str
+    image_size: int | Sequence[int] | None
+    channels: int | None
+    on_bad: str
+    test_fraction: float
+    split_seed: int
+    mean: Sequence[float] | None
+    std: Sequence[float] | None
+    in_shape: Sequence[int] | None
+
+    def load(self) -> Dataset:
+        """Decode the images, or take those that were decoded before; raise DataError where something is wrong."""
+        root = data_root(self.root)
+        listing = list_folder(root)
+        files = [file for part in listing.parts.values() for file in part]
+        wanted = Wanted.of(self.image_size, self.channels, self.on_bad, self.in_shape)
+        cache = Cache(f"folder {root}", listing.state, wanted.to_plain())
+        entry = cache.read()
+        if entry is None:
+            with cache.alone():
+                entry = cache.read() or decode_into(cache, Files([file.path for file in files]), wanted)
+        skipped = {index for index, _ in entry.found["skipped"]}
+        choices = Choices(self.test_fraction, self.split_seed, self.mean, self.std)
+        findings = _findings(listing, entry)
+        return dataset_of(entry, _parts(listing.parts, skipped), listing.class_names, choices, findings)
+
+
+def _parts(listed: Mapping[str, Sequence[LabelledFile]], skipped: set[int]) -> dict[str, Part]:
+    """Return the parts of a listing without the files that could not be read, by their place among all files."""
+    parts: dict[str, Part] = {}
+    place = row = 0
+    for part, files in listed.items():
+        kept = [file for number, file in enumerate(files, place) if number not in skipped]
+        place += len(files)
+        targets = torch.tensor([file.label for file in kept], dtype=torch.int64)
+        parts[part] = Part(torch.arange(row, row + len(kept)), targets, [shown(file.path) for file in kept])
+        row += len(kept)
+    return parts
+
+
+def _findings(listing: Listing, entry: Entry) -> Findings:
+    """Return what there is to say of the files."""
+    notes, facts = found_in_images(entry.found, entry.samples.shape[1:])
+    skipped = [message for _, message in entry.found["skipped"]]
+    if skipped:
+        notes.append(f"left out: {len(skipped):,} files that cannot be read (data.on_bad=skip); run.log names them")
+    if listing.num_unlabelled:
+        notes.append(f"left out: {listing.num_unlabelled:,} image files that are in no class folder")
+    facts |= {"unlabelled": listing.num_unlabelled, "other_files": listing.num_others}
+    return Findings(tuple(notes), tuple(f"left out: {message}" for message in skipped), facts)

@@ -1,0 +1,149 @@
+"""Which image files a folder of class folders has, which class and part each is of, and what is wrong with that."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnrun.data.images import IMAGE_SUFFIXES, find_images, shown
+from nnrun.errors import DataError, did_you_mean
+
+# The folders of the parts, by the names that people give them; the first is ours.
+PART_NAMES = {"train": ("train", "training"), "valid": ("valid", "val", "validation"), "test": ("test", "testing")}
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledFile:
+    """An image file: where it is, what it is called below the root, its class as a number, its size and its age."""
+
+    path: str
+    name: str
+    label: int
+    size_bytes: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of each part that a folder has, and those that are in no class or no images.
+
+    A folder of classes alone has one part, `all`.
+    """
+
+    class_names: tuple[str, ...]
+    parts: dict[str, list[LabelledFile]]
+    num_unlabelled: int
+    num_others: int
+
+    @property
+    def state(self) -> str:
+        """What a cache of the files is a cache of: every name, label, size and time."""
+        lines = [
+            f"{part}/{file.name}\0{file.label}\0{file.size_bytes}\0{file.mtime_ns}"
+            for part, files in self.parts.items()
+            for file in files
+        ]
+        return "\n".join(lines)
+
+
+def list_folder(root: Path) -> Listing:
+    """Return the labelled files below a folder; raise DataError where it has no classes, an empty one, or where the
+    classes of its parts differ.
+    """
+    if not root.exists():
+        beside = [path.name for path in root.parent.iterdir()] if root.parent.is_dir() else []
+        hint = did_you_mean(root.name, beside)
+        raise DataError(f"data.root={shown(root)} does not exist{hint and '; ' + hint}")
+    found = {part: _part_folder(root, names) for part, names in PART_NAMES.items()}
+    folders = {part: folder for part, folder in found.items() if folder is not None}
+    if "train" in folders:
+        return _list_parts(root, folders)
+    if folders and len(_folders(root)) == len(folders):
+        raise DataError(f"{shown(root)} has {' and '.join(folders)}, and no folder train beside")
+    return _list_parts(root, {"all": root})
+
+
+def _list_parts(root: Path, folders: dict[str, Path]) -> Listing:
+    """Return the files of each part's class folders."""
+    first = next(iter(folders))
+    class_folders = _folders(folders[first])
+    class_names = tuple(shown(folder.name) for folder in class_folders)
+    if not class_names:
+        raise DataError(
+            f"{shown(folders[first])} holds no class folders: put the images of each class into a folder with its name"
+        )
+    if len(class_names) == 1:
+        raise DataError(
+            f"{shown(folders[first])} holds one class folder, {class_names[0]}; two classes or more are told apart"
+        )
+    problems: list[str] = []
+    parts: dict[str, list[LabelledFile]] = {}
+    num_others = 0
+    loose = list(folders.values()) if first == "all" else [root, *folders.values()]
+    for part, folder in folders.items():
+        names = {shown(path.name): path for path in _folders(folder)}
+        problems += _differences(folder, folders[first], tuple(names), class_names)
+        parts[part] = []
+        for label, name in enumerate(class_names):
+            if name not in names:
+                continue
+            found = find_images(names[name])
+            num_others += len(found.others)
+            if not found.images:
+                problems.append(f"the class folder {shown(names[name])} holds no image{_what_else(found.others)}")
+            parts[part] += [_labelled(path, folder, label) for path in found.images]
+    if problems:
+        raise DataError(*problems)
+    num_unlabelled = sum(len(_images_in(folder)) for folder in loose)
+    return Listing(class_names, parts, num_unlabelled, num_others)
+
+
+def _differences(folder: Path, first: Path, names: Sequence[str], class_names: Sequence[str]) -> list[str]:
+    """Return in what the classes of a part differ from those of the first one."""
+    more = [name for name in names if name not in class_names]
+    fewer = [name for name in class_names if name not in names]
+    return [f"{shown(folder)} has the class folder {name}, and {shown(first)} has not" for name in more[:3]] + [
+        f"{shown(folder)} lacks the class folder {name}, which {shown(first)} has" for name in fewer[:3]
+    ]
+
+
+def _what_else(others: Sequence[Path]) -> str:
+    """Return what a folder without images holds."""
+    return f"; it holds {len(others)} files that are none, such as {shown(others[0].name)}" if others else ""
+
+
+def _labelled(path: Path, folder: Path, label: int) -> LabelledFile:
+    """Return a file with what tells whether it has changed."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise DataError(f"{shown(path)} cannot be read: {error.strerror}") from error
+    return LabelledFile(str(path), str(path.relative_to(folder)), label, status.st_size, status.st_mtime_ns)
+
+
+def _part_folder(root: Path, names: Sequence[str]) -> Path | None:
+    """Return the folder of a part, by one of its names; a class may be called `train` too, and then holds images."""
+    for name in names:
+        if (root / name).is_dir() and (_folders(root / name) or not _images_in(root / name)):
+            return root / name
+    return None
+
+
+def _folders(folder: Path) -> list[Path]:
+    """Return the folders in a folder, sorted by name, without hidden ones."""
+    return sorted(path for path in _entries(folder) if path.is_dir())
+
+
+def _images_in(folder: Path) -> list[Path]:
+    """Return the image files that lie in a folder itself."""
+    return [path for path in _entries(folder) if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
+
+
+def _entries(folder: Path) -> list[Path]:
+    """Return what a folder holds, without what is hidden."""
+    try:
+        return [folder / name for name in os.listdir(folder) if not name.startswith(".")]  # noqa: PTH208 - as text
+    except OSError as error:
+        raise DataError(f"{shown(folder)} cannot be read: {error.strerror}") from error

@@ -1,0 +1,90 @@
+"""What is measured of each sample while it is read, so that nothing need be read again for it.
+
+A digest of its values, and for each channel their sum and the sum of their squares: means and deviations of any
+part follow, and which samples are in two parts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+DIGEST_BYTES = 8
+MAX_PIXEL = 255
+
+
+@dataclass(frozen=True)
+class Measures:
+    """The digests of samples, int64 `(N,)`, and their sums and sums of squares by channel, `(N, C)`.
+
+    The sums are whole numbers for samples of uint8, float64 for others. `num_values` is that of a channel in a sample.
+    """
+
+    digests: Tensor
+    sums: Tensor
+    squares: Tensor
+    num_values: int
+
+    @classmethod
+    def of(cls, samples: Tensor) -> Measures:
+        """Measure samples `(N, C, ...)`."""
+        exact = samples.dtype == torch.uint8
+        flat = samples.flatten(2) if samples.dim() > 2 else samples[:, :, None]
+        wide = flat.to(torch.int32 if exact else torch.float64)
+        total = torch.int64 if exact else torch.float64
+        sums, squares = wide.sum(2, dtype=total), wide.square().sum(2, dtype=total)
+        return cls(digests(samples), sums, squares, flat.shape[2])
+
+    @classmethod
+    def together(cls, parts: list[Measures]) -> Measures:
+        """Return the measures of all parts, one after the other."""
+        digests, sums, squares = (
+            torch.cat([getattr(part, name) for part in parts]) for name in ("digests", "sums", "squares")
+        )
+        return cls(digests, sums, squares, parts[0].num_values)
+
+    def subset(self, indices: Tensor) -> Measures:
+        """Return the measures of the samples at `indices`."""
+        return Measures(self.digests[indices], self.sums[indices], self.squares[indices], self.num_values)
+
+    def mean_and_std(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return the mean and the standard deviation of each channel, to six decimals: those of pixels in 0..1.
+
+        A channel that never varies has a deviation of 0, which nothing can be divided by: 1 stands for it.
+        """
+        exact = not self.sums.is_floating_point()
+        scale = MAX_PIXEL if exact else 1
+        count = len(self.sums) * self.num_values
+        means, stds = [], []
+        for channel in range(self.sums.shape[1]):
+            columns = [column[:, channel].tolist() for column in (self.sums, self.squares)]
+            total, square = (sum(column) if exact else math.fsum(column) for column in columns)
+            mean = total / count
+            variance = max(square / count - mean**2, 0.0)
+            means.append(_rounded(mean / scale))
+            stds.append(_rounded(math.sqrt(variance) / scale) or 1.0)
+        return tuple(means), tuple(stds)
+
+    def __len__(self) -> int:
+        return len(self.digests)
+
+
+def _rounded(value: float) -> float:
+    """Return a number to six digits: the last bits of a long sum are no two machines' own."""
+    return float(f"{value:.6g}")
+
+
+def digests(samples: Tensor) -> Tensor:
+    """Return a hash of the values of each sample, int64 `(N,)`."""
+    rows = samples.contiguous().flatten(1).view(torch.uint8).numpy() if len(samples) else ()
+    found = b"".join(hashlib.blake2b(row, digest_size=DIGEST_BYTES).digest() for row in rows)
+    return torch.frombuffer(bytearray(found), dtype=torch.int64) if found else torch.empty(0, dtype=torch.int64)
+
+
+def in_both(ours: Tensor, theirs: Tensor) -> Tensor:
+    """Return the indices of our digests that are among theirs, ascending."""
+    return torch.isin(ours, theirs).nonzero()[:, 0]
