@@ -57,7 +57,9 @@ def open_session(
                 console.note("outputs/latest is not a link, and is left as it is")
             out.describe(job.composed.shown(), words)
             write_json(path / "environment.json", job.environment())
-            precision = f" in {job.precision.name} ({job.precision.reason})" if job.trains else ""
+            precision = (
+                f" in {job.precision.name} ({job.precision.reason})" if job.trains or job.task == "inspect" else ""
+            )
             console.say(f"{job.task} {job.name} on {job.device}{precision}")
             console.say(f"run directory {path}")
             for note in job.notes:

@@ -25,6 +25,9 @@ from nnrun.rundir import create_numbered, plain_name
 from nnrun.secrets import redact_word
 from nnrun.tasks import perform
 
+# The metrics that the table on the terminal has, of those that there are; an inspection has the last two.
+_SHOWN = ("valid/loss", "valid/accuracy", "test/accuracy", "model/parameters", "model/forward_flops")
+
 
 @dataclass
 class JobResult:
@@ -188,12 +191,17 @@ def as_csv(rows: Sequence[JobResult], swept: Sequence[str], metrics: Sequence[st
 
 def as_table(rows: Sequence[JobResult], swept: Sequence[str], metrics: Sequence[str]) -> Table:
     """Return the jobs as a table for the terminal, with the metrics that matter most."""
-    shown = [name for name in ("valid/loss", "valid/accuracy", "test/accuracy") if name in metrics]
+    shown = [name for name in _SHOWN if name in metrics]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for title in ("job", *swept, *shown, "seconds", "exit"):
         table.add_column(title, overflow="fold")
     for row in rows:
         values = [row.overrides.get(key, "") for key in swept]
-        figures = [f"{row.metrics[name]:.4f}" if name in row.metrics else "-" for name in shown]
+        figures = [_figure(name, row.metrics[name]) if name in row.metrics else "-" for name in shown]
         table.add_row(str(row.number), *values, *figures, f"{row.seconds:.1f}", str(row.exit_code))
     return table
+
+
+def _figure(name: str, value: float) -> str:
+    """Return a metric for the terminal: what is counted of a network has no digits behind the point."""
+    return f"{value:,.0f}" if name.startswith("model/") else f"{value:.4f}"

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-# A gradient is called vanishing below this part of the median of the others, by root mean square.
+# A gradient is called vanishing below this part of the largest one of the network, by root mean square.
 VANISHING_FRACTION = 1e-6
 
 
@@ -21,7 +21,7 @@ class Proof:
     `missing`: no gradient at all, as that of a layer whose output is not used. `not_finite`: NaN or infinite.
     `zero`: exactly zero, also after an update. These three fail the proof. `late`: zero in the first step and not in
     the second, as behind a factor that begins at zero. `vanishing`: more than zero, and less than a millionth of the
-    median.
+    largest.
     """
 
     loss: float
@@ -51,9 +51,8 @@ def prove(network: nn.Module, loss: float, step_again: Callable[[], object]) -> 
     known = {name: size for name, size in sizes.items() if size is not None}
     not_finite = tuple(name for name, size in known.items() if not math.isfinite(size))
     zero = tuple(name for name, size in known.items() if size == 0)
-    some = sorted(size for size in known.values() if math.isfinite(size) and size > 0)
-    median = some[len(some) // 2] if some else 0.0
-    vanishing = tuple(name for name, size in known.items() if 0 < size < VANISHING_FRACTION * median)
+    largest = max((size for size in known.values() if math.isfinite(size)), default=0.0)
+    vanishing = tuple(name for name, size in known.items() if 0 < size < VANISHING_FRACTION * largest)
     late: tuple[str, ...] = ()
     if zero and not not_finite:
         step_again()

@@ -97,6 +97,12 @@ def figure(value: float) -> str:
     return f"{value:.{digits}f} {_PREFIXES[step]}".rstrip()
 
 
+def size(num_bytes: int) -> str:
+    """Return a number of bytes in three digits: `5.26 MB`."""
+    number, _, prefix = figure(num_bytes).partition(" ")
+    return f"{number} {prefix}B"
+
+
 def findings(cost: Cost, memory: Memory, proof: Proof, learned: Overfit | None, batch_size: int) -> Table:
     """Return what was found, a row each."""
     root = cost.root
@@ -110,11 +116,11 @@ def findings(cost: Cost, memory: Memory, proof: Proof, learned: Overfit | None, 
     table.add_row(
         "FLOPs",
         f"{figure(forward)} forward, {figure(backward)} backward for a sample; {step} for a batch of {batch_size} "
-        "(a multiply-add is two; matrix products, convolutions and attention are counted)",
+        "(a multiply-add is two; what is no product, convolution or attention is left out)",
     )
     parts = ("weights", "gradients", "optimizer", "average", "activations", "batch")
-    sizes = ", ".join(f"{part} {getattr(memory, part) / 1e6:.2f}" for part in parts if getattr(memory, part))
-    table.add_row("memory", f"{memory.total / 1e6:.2f} MB for a step with a batch of {batch_size}: {sizes}")
+    sizes = ", ".join(f"{part} {size(getattr(memory, part))}" for part in parts if getattr(memory, part))
+    table.add_row("memory", f"{size(memory.total)} for a step with a batch of {batch_size}: {sizes}")
     for title, text, style in _gradient_rows(proof):
         table.add_row(title, text, style=style)
     if learned is not None:
@@ -136,7 +142,7 @@ def _gradient_rows(proof: Proof) -> Iterator[tuple[str, str, str | None]]:
         if names:
             remark = {
                 "late": ": zero in the first step, and not in the second",
-                "vanishing": ": less than a millionth of the median of all",
+                "vanishing": ": less than a millionth of the largest",
             }.get(title, "")
             yield title, some_of(names) + remark, style
 

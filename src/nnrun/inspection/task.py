@@ -170,7 +170,7 @@ def show(job: Job, found: Findings, summary: Summary, console: Console) -> None:
     table, deepest = layer_table(found.cost.root, found.batch_size, job.settings.inspect.depth)
     console.table(table)
     if deepest is not None:
-        console.say(f"deeper layers are not shown: inspect.depth={deepest} shows all, and inspect.json has them")
+        console.say(f"deeper layers are not shown; inspect.depth={deepest} shows them all", style="dim")
     console.say("")
     console.table(findings(found.cost, found.memory, found.proof, found.overfit, found.batch_size))
     console.say(f"{summary.task} {summary.state} after {summary.wall_seconds:.1f} s", style="bold")
@@ -179,13 +179,17 @@ def show(job: Job, found: Findings, summary: Summary, console: Console) -> None:
 def _complaints(found: Findings, run: Path) -> list[str]:
     """Return what is wrong, a line each."""
     proof = found.proof
-    reasons = (
-        (proof.missing, "no gradient: the loss does not depend on it"),
-        (proof.not_finite, "a gradient that is NaN or infinite"),
-        (proof.zero, "a gradient of exactly zero, also after an update"),
-    )
     lines = [
-        f"{some_of(names)}: {reason}; all that was found is in {run}/inspect.json" for names, reason in reasons if names
+        text.format(some_of(names))
+        for names, text in (
+            (proof.missing, "no gradient reaches {}: the loss does not depend on what it computes"),
+            (proof.not_finite, "the gradient of {} is NaN or infinite"),
+            (
+                proof.zero,
+                "the gradient of {} is exactly zero, also after an update: it, or what comes after it, is dead",
+            ),
+        )
+        if names
     ]
     learned = found.overfit
     if learned is not None and not learned.reached:
@@ -194,7 +198,7 @@ def _complaints(found: Findings, run: Path) -> list[str]:
             f"{learned.first_loss:.4f} to {learned.last_loss:.4f}); try another optimizer.lr, more inspect.steps, or "
             "look at the targets"
         )
-    return lines
+    return [*lines, f"all that was found is in {run}/inspect.json"]
 
 
 def _layers(layer: Layer) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from nnrun.inspection.model import Layer, layer_tree, measure_step, memory_of, num_bytes
 from nnrun.models.cnn import CNN
@@ -98,3 +99,19 @@ def test_measuring_changes_no_gradient():
     network.zero_grad()
     network(2 * inputs).square().sum().backward()
     assert not torch.equal(measured[0], next(network.parameters()).grad)
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+@pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d])
+def test_a_convolution_in_groups_costs_its_own_products_and_twice_that_backward(kind, groups):
+    """Negative control: torch's own count of the backward pass is another in groups."""
+    network = nn.Sequential(nn.Conv2d(2, 8, 1), kind(8, 12, 3, groups=groups))
+    cost = step_of(network, torch.rand(3, 2, 6, 6))
+    first = 2 * 3 * 6 * 6 * 2 * 8
+    positions = 4 * 4 if kind is nn.Conv2d else 6 * 6
+    second = 2 * 3 * positions * 8 * 12 * 9 // groups
+    assert cost.forward_flops == first + second
+    assert cost.backward_flops == first + 2 * second
+    with FlopCounterMode(display=False) as counter:
+        network(torch.rand(3, 2, 6, 6)).sum().backward()
+    assert (counter.get_total_flops() == 2 * first + 3 * second) is (groups == 1)
