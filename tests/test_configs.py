@@ -16,6 +16,7 @@ from data_fixtures import make_folder
 from nnrun.build import _import
 from nnrun.compose import compose
 from nnrun.confdir import GROUPS, conf_dir, options
+from nnrun.settings import NAMED_SECTIONS
 
 FILES = sorted(str(path.relative_to(conf_dir())) for path in conf_dir().rglob("*.yaml"))
 OPTIONS = [(group, option) for group in GROUPS for option in options(group, [])]
@@ -24,6 +25,7 @@ GIVEN = {"params", "optimizer", "last_epoch"}
 DEFAULTS = {
     "model": "cnn",
     "data": "digits",
+    "augment": "none",
     "loss": "cross_entropy",
     "optimizer": "adam",
     "scheduler": "none",
@@ -33,6 +35,10 @@ DEFAULTS = {
     "logger": "none",
     "experiment": "none",
 }
+
+
+# What an option needs beside it, where the defaults are not for it.
+BESIDE = {("augment", "color"): {"data": "cifar10"}}
 
 
 def header(name: str) -> list[str]:
@@ -46,6 +52,12 @@ def examples(name: str) -> list[list[str]]:
     """The words of each command in the head of a file; two spaces and more begin a remark."""
     commands = [line.strip() for line in header(name) if line.strip().startswith("nnrun")]
     return [shlex.split(command.partition("  ")[0])[1:] for command in commands]
+
+
+def named(group: str, words: list[str]) -> list[str]:
+    """The options of a group that the words of a command name."""
+    values = [word.partition("=")[2] for word in words if word.startswith(f"{group}=")]
+    return [option for value in values for option in value.strip("[]").split(",")]
 
 
 def read(group: str, option: str) -> dict:
@@ -69,7 +81,7 @@ def test_the_example_in_a_file_is_right(name: str, tmp_path: Path, monkeypatch: 
         composed = compose([word for word in words if not word.startswith("ckpt=")])
         group, _, option = name.removesuffix(".yaml").partition("/")
         if option and option != DEFAULTS[group]:
-            chosen = f"{group}={option}" in words
+            chosen = option in named(group, words)
             assert chosen or composed.shown().get(group) == compose([f"{group}={option}"]).shown().get(group)
     with pytest.raises(Exception, match="is not a setting"):
         compose(["optimizer.lrr=1"])
@@ -81,7 +93,7 @@ def test_the_defaults_are_the_contract() -> None:
     assert set(DEFAULTS) == set(GROUPS)
 
 
-@pytest.mark.parametrize("group", ["scheduler", "early_stopping", "export", "logger", "experiment"])
+@pytest.mark.parametrize("group", ["augment", "scheduler", "early_stopping", "export", "logger", "experiment"])
 def test_an_optional_group_has_none(group: str) -> None:
     assert "none" in options(group, [])
 
@@ -115,7 +127,7 @@ NEEDED = {("data", "folder"): ["data.root=pictures"]}
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_every_option_trains(group: str, option: str, folder: Path, request: pytest.FixtureRequest) -> None:
     """Six steps over two epochs, so that schedules and early stopping have their turn; test and summary after it."""
-    chosen = {"model": "mlp", "trainer": "debug", "export": "none"} | {group: option}
+    chosen = {"model": "mlp", "trainer": "debug", "export": "none"} | {group: option} | BESIDE.get((group, option), {})
     if group == "experiment" and option != "none":
         del chosen["model"]
     run = folder / f"{group}-{option}"
@@ -127,7 +139,7 @@ def test_every_option_trains(group: str, option: str, folder: Path, request: pyt
     config = yaml.safe_load((run / "config.yaml").read_text())
     file = read(group, option)
     if "_target_" in file:
-        section = config[group][option] if group in ("export", "logger") else config[group]
+        section = config[group][option] if group in NAMED_SECTIONS else config[group]
         assert section["_target_"] == file["_target_"]
     elif group == "data":
         assert config["data"]["name"] == option

@@ -38,7 +38,7 @@ TIER_ONE: dict[str, Row] = {
     "hidden option": Row(["data=_base"], 2, ["data=_base is not an option", "digits"]),
     "no option": Row(["optimizer=none"], 2, ["optimizer=none is not an option"]),
     "two options": Row(["model=[mlp,cnn]"], 2, ["model takes one option; there are cnn, mlp"]),
-    "plus": Row(["+typo=1"], 2, ["typo is not a setting; there are ckpt, data,"]),
+    "plus": Row(["+typo=1"], 2, ["typo is not a setting; there are augment, ckpt, data,"]),
     "two plus": Row(["++trainer.foo=1"], 2, ["trainer.foo is not a setting"]),
     "setting of another option": Row(["model=mlp", "model.channels=[3]"], 2, ["model.channels", "model.dropout"]),
     "setting of none": Row(["scheduler.gamma=0.1"], 2, ["scheduler.gamma has no effect: scheduler is none"]),

@@ -35,7 +35,13 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
         ),
     ),
     ("core", ("core", "core.*")),
-    ("plug-ins", ("models*", "data*", "losses*", "optimizers*", "schedulers*", "problems*", "exporters*", "loggers*")),
+    (
+        "plug-ins",
+        (
+            *("models*", "data*", "augment*", "losses*", "optimizers*", "schedulers*"),
+            *("problems*", "exporters*", "loggers*"),
+        ),
+    ),
     ("watchers", ("report*", "callbacks*")),
     ("config", ("check", "overrides", "resolve")),
     ("building", ("groups", "saved", "compose", "build")),
@@ -49,7 +55,8 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
 # What each may import from outside the standard library and nnrun; what is not named may import nothing.
 OUTSIDE: dict[str, tuple[str, ...]] = {
     "torch": (
-        *("core.*", "models.*", "data.*", "losses.*", "optimizers.*", "schedulers.*", "problems.*", "exporters.*"),
+        *("core.*", "models.*", "data.*", "augment.*", "losses.*", "optimizers.*", "schedulers.*"),
+        *("problems.*", "exporters.*"),
         *("build", "prepare", "opened", "loading", "training", "weights", "artifacts", "inspection.*", "doctor.*"),
     ),
     "hydra": ("groups", "overrides", "build", "cli"),
@@ -59,7 +66,7 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
         *("report.*", "callbacks.progress", "data.download", "data.progress", "sweep", "inspection.*"),
         "doctor.examine",
     ),
-    "torchvision": ("data.*", "models.resnet18", "models.torchvision"),
+    "torchvision": ("data.*", "augment.trivialaugment", "models.resnet18", "models.torchvision"),
     "timm": ("models.timm",),
     "PIL": ("data.images",),
     "safetensors": ("weights", "exporters.safetensors"),
@@ -68,7 +75,7 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
     "numpy": ("exporters.runner",),
 }
 # These arrive through a `_target_`: nobody imports them by name, except from within the same folder.
-BY_TARGET = ("models", "data", "losses", "optimizers", "schedulers", "exporters", "loggers")
+BY_TARGET = ("models", "data", "augment", "losses", "optimizers", "schedulers", "exporters", "loggers")
 INSTANTIATE = {"instantiate", "call", "get_object", "get_class", "get_method"}
 
 

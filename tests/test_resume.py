@@ -81,6 +81,8 @@ OPTIONS: dict[str, Sequence[str]] = {
     "warmup_cosine": ["scheduler=warmup_cosine", "scheduler.warmup_fraction=0.5"],
     "memory": ["data.residency=memory"],
     "stream": ["data.residency=stream", "data.num_workers=2"],
+    "augment": ["augment=[digits,erasing,mixup]"],
+    "augment accumulate": ["augment=[digits,mixup,cutmix]", "trainer.accumulate=2", "trainer.log_every_steps=1"],
     "bf16": ["trainer.precision=bf16"],
     "sgd": ["optimizer=sgd"],
     "muon": ["optimizer=muon"],
@@ -92,6 +94,7 @@ OPTIONS: dict[str, Sequence[str]] = {
         "scheduler=onecycle",
         "trainer.precision=bf16",
         "optimizer=adamw",
+        "augment=[digits,mixup]",
     ],
 }
 

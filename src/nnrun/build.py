@@ -7,14 +7,15 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Any, TypeVar, get_args
 
 import torch
 from hydra.utils import instantiate
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from nnrun.core.seams import DataSource, Exporter, Logger, Preprocessing
+from nnrun.core.seams import Augmentation, DataSource, Exporter, Logger, Mixing, Preprocessing
 from nnrun.errors import ArtifactError, ConfigError, NnrunError, did_you_mean
 from nnrun.faults import lacks_memory, lacks_package, place_of
 from nnrun.secrets import hide
@@ -23,12 +24,13 @@ from nnrun.settings import NAMED_SECTIONS
 Built = TypeVar("Built")
 
 # What each section builds. Protocols are compared by the methods that they ask for.
-KINDS: dict[str, type] = {
+KINDS: dict[str, type | UnionType] = {
     "model": nn.Module,
     "loss": nn.Module,
     "optimizer": torch.optim.Optimizer,
     "scheduler": LRScheduler,
     "data.dataset": DataSource,
+    "augment": Augmentation | Mixing,
     "export": Exporter,
     "logger": Logger,
     "preprocessing": Preprocessing,
@@ -67,7 +69,7 @@ def check_targets(tree: Mapping[str, Any], own: Sequence[str], trust: Sequence[s
         raise ConfigError(*problems)
 
 
-def build(section: Mapping[str, Any], name: str, kind: type[Built], *given: Any, **late: Any) -> Built:
+def build(section: Mapping[str, Any], name: str, kind: type[Built] | UnionType, *given: Any, **late: Any) -> Built:
     """Return what a checked section builds; `late` replaces parameters that only the run knows.
 
     Raises ConfigError where the class refuses its parameters, or where what came out is no `kind`.
@@ -87,30 +89,52 @@ def build(section: Mapping[str, Any], name: str, kind: type[Built], *given: Any,
         reason = f"{type(cause).__name__}: {hide(str(cause), dict(section))}{place_of(cause)}"
         raise ConfigError(f"{name}: {section['_target_']} cannot be built: {reason}") from error
     if not is_kind(built, kind):
-        lacks = [key for key in (*_methods(kind), *kind.__annotations__) if not hasattr(built, key)]
-        why = f": it lacks {', '.join(lacks)}" if getattr(kind, "_is_protocol", False) and lacks else ""
+        lacks = _lacking(built, kind)
+        why = f": it lacks {', '.join(lacks)}" if lacks else ""
         raise ConfigError(f"{name}: {section['_target_']} gives {_a(type(built))}, not {_a(kind)}{why}")
     return built
 
 
-def is_kind(value: object, kind: type) -> bool:
+def is_kind(value: object, kind: type | UnionType) -> bool:
     """Return whether an object, or the instances of a class, do what `kind` asks for."""
+    if isinstance(kind, UnionType):
+        return any(is_kind(value, option) for option in get_args(kind))
     if getattr(kind, "_is_protocol", False):
         # Attributes are an instance's: a class may set them when it is built.
         attributes = [] if isinstance(value, type) else list(kind.__annotations__)
-        methods = all(callable(getattr(value, method, None)) for method in _methods(kind))
+        methods = all(_has_method(value, method) for method in _methods(kind))
         return methods and all(hasattr(value, name) for name in attributes)
     return issubclass(value, kind) if isinstance(value, type) else isinstance(value, kind)
 
 
-def _a(kind: type) -> str:
-    """Return the name of a class with its article."""
+def _lacking(value: object, kind: type | UnionType) -> list[str]:
+    """Return what an object lacks of a protocol."""
+    if not getattr(kind, "_is_protocol", False):
+        return []
+    attributes = [name for name in kind.__annotations__ if not hasattr(value, name)]
+    return [name for name in _methods(kind) if not _has_method(value, name)] + attributes  # type: ignore[arg-type]
+
+
+def _a(kind: type | UnionType) -> str:
+    """Return the name of a class with its article; of a choice of classes, all names."""
+    if isinstance(kind, UnionType):
+        return " or ".join(_a(option) for option in get_args(kind))
     return f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__}"
 
 
 def _methods(protocol: type) -> list[str]:
-    """Return the public methods of a protocol."""
-    return [name for name, member in vars(protocol).items() if callable(member) and not name.startswith("_")]
+    """Return the methods that a protocol asks for: the public ones, and being called."""
+    members = vars(protocol).items()
+    return [name for name, member in members if callable(member) and (name == "__call__" or name[0] != "_")]
+
+
+def _has_method(value: object, name: str) -> bool:
+    """Return whether an object, or the instances of a class, have a method."""
+    if name == "__call__":
+        # A class is itself called to make an instance: what counts is what its instances have.
+        bases = value.__mro__ if isinstance(value, type) else type(value).__mro__
+        return any(name in vars(base) for base in bases)
+    return callable(getattr(value, name, None))
 
 
 def targets_in(node: Any) -> list[str]:
@@ -139,7 +163,7 @@ def check_trust(name: str, section: Mapping[str, Any], trust: Sequence[str]) -> 
             )
 
 
-def _is_shipped(target: str, kind: type) -> bool:
+def _is_shipped(target: str, kind: type | UnionType) -> bool:
     """Return whether a target is a class of nnrun's or torch's own, and of the kind that its section builds."""
     if not target.startswith(SHIPPED_ROOTS):
         return False
@@ -151,7 +175,7 @@ def _is_shipped(target: str, kind: type) -> bool:
     return isinstance(found, type) and true_name.startswith(_SHIPPED) and is_kind(found, kind)
 
 
-def _kind_of(name: str) -> type:
+def _kind_of(name: str) -> type | UnionType:
     """Return what a section builds, by its full name."""
     return KINDS[name if name in KINDS else name.partition(".")[0]]
 

@@ -11,6 +11,7 @@ from nnrun.errors import ConfigError
 GROUPS = (
     "model",
     "data",
+    "augment",
     "loss",
     "optimizer",
     "scheduler",

@@ -68,6 +68,10 @@ def compose_groups(groups: Sequence[Typed], own: Sequence[Path]) -> tuple[DictCo
     HydraConfig.instance().set_config(whole)
     chosen = {group: whole.hydra.runtime.choices.get(group) for group in GROUPS}
     choices = {group: [name] if isinstance(name, str) else [] for group, name in chosen.items()}
+    for group in NAMED_SECTIONS:
+        if chosen[group] is None:
+            # Hydra does not say of a list what is in it: the sections have the names of their options.
+            choices[group] = [str(name) for name in whole[group]]
     for item in groups:
         if isinstance(item.value, list):
             choices[item.key] = [str(name) for name in item.value]

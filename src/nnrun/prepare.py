@@ -24,7 +24,9 @@ from nnrun.saved import fault
 from nnrun.settings import RunSettings, from_mapping
 
 # Sections, and settings, that an evaluation does not read.
-_ONLY_FOR_TRAINING = ("optimizer", "scheduler", "early_stopping", "logger", "seed", "data.batch_size", "trainer")
+_ONLY_FOR_TRAINING = (
+    *("augment", "optimizer", "scheduler", "early_stopping", "logger", "seed", "data.batch_size", "trainer"),
+)
 _FOR_EVALUATION_TOO = ("trainer.device", "trainer.channels_last", "trainer.deterministic", "trainer.progress")
 
 # Likewise for an inspection.

@@ -139,7 +139,8 @@ def differences(saved: Any, wanted: Any, key: str = "") -> list[tuple[str, str]]
             for name in names
             for change in differences(saved.get(name), wanted.get(name), f"{key}.{name}" if key else str(name))
         ]
-    if wanted in (saved, "auto"):
+    # What has nothing in it is like what did not exist when the checkpoint was saved.
+    if wanted in (saved, "auto") or (saved is None and wanted == {}):
         return []
     return [(key, f"{key}: {saved!r} -> {wanted!r}")]
 

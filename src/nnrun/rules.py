@@ -67,6 +67,16 @@ def one_of(*options: str) -> Rule:
 FRACTION = number(0, 1)
 POSITIVE = number(0, above=True)
 NOT_NEGATIVE = number(0)
+ANGLE = number(0, 180)
+
+
+def span(low: float, high: float = math.inf) -> Rule:
+    """Allow two numbers in rising order, above `low` and up to `high`."""
+    each = number(low, high, above=True)
+    pair = several(each, 2)
+    return Rule(lambda v: pair.holds(v) and v[0] <= v[1], f"[from, to], each {each.allowed}, in rising order")
+
+
 BETAS = several(number(0, 1, below=True), 2)
 CLASS_WEIGHTS = Rule(
     lambda v: v is None or v == "balanced" or (several(NOT_NEGATIVE).holds(v) and any(v)),
@@ -130,6 +140,23 @@ RULES: dict[str, Rule] = {
     ),
     "loss.gamma": NOT_NEGATIVE,
     "loss.label_smoothing": number(0, 1, below=True),
+    "augment.digits.degrees": ANGLE,
+    "augment.digits.shift": FRACTION,
+    "augment.digits.scale": span(0),
+    "augment.digits.shear": number(0, 90, below=True),
+    "augment.crop_flip.padding": whole(0),
+    "augment.crop_flip.flip": FRACTION,
+    "augment.color.brightness": NOT_NEGATIVE,
+    "augment.color.contrast": NOT_NEGATIVE,
+    "augment.color.saturation": NOT_NEGATIVE,
+    "augment.color.hue": number(0, 0.5),
+    "augment.trivialaugment.probability": FRACTION,
+    "augment.erasing.probability": FRACTION,
+    "augment.erasing.area": span(0, 1),
+    "augment.erasing.ratio": span(0),
+    "augment.erasing.fill": one_of("noise", "black"),
+    "augment.mixup.alpha": number(0.01, 100),
+    "augment.cutmix.alpha": number(0.01, 100),
     "optimizer.lr": POSITIVE,
     "optimizer.adamw_lr": POSITIVE,
     "optimizer.betas": BETAS,

@@ -19,6 +19,7 @@ from nnrun.callbacks.early_stopping import EarlyStopping
 from nnrun.callbacks.first_step import FirstStep
 from nnrun.callbacks.metrics import MetricRows
 from nnrun.callbacks.progress import TrainingProgress
+from nnrun.core.augment import Augmenter
 from nnrun.core.batches import Layout, choose_residency, make_batches
 from nnrun.core.checkpoint import CheckpointFolder
 from nnrun.core.compiling import Compilation, choose_compile, compile_network
@@ -26,7 +27,7 @@ from nnrun.core.finite import SkippingWatch
 from nnrun.core.loop import Plan, Work, fit
 from nnrun.core.precision import Precision, choose_channels_last, has_fused_kernel
 from nnrun.core.randomness import seed_weights
-from nnrun.core.seams import Batches, Logger, Problem
+from nnrun.core.seams import Augmentation, Batches, Logger, Mixing, Problem
 from nnrun.core.state import Ema, TrainState
 from nnrun.errors import DivergedError, InterruptedRun, ResourceError
 from nnrun.faults import calling, lacks_memory, out_of_memory
@@ -69,6 +70,7 @@ def make_training(job: Job, data: Opened, problem: Problem) -> Training:
     layout = Layout(job.device, channels_last, residency, settings.data.num_workers)
     batch_size, eval_batch_size = settings.data.batch_size, settings.data.eval_batch_size
     train = make_batches(data.train, data.preprocessing, batch_size, settings.seed, layout)
+    train.augmenter = make_augmenter(tree["augment"], settings.seed, job.device)
     valid = make_batches(data.valid, data.preprocessing, eval_batch_size, None, layout) if data.valid else None
     plan = make_plan(trainer, train.num_batches, job.monitor)
     ema = Ema(network, trainer.ema_decay) if trainer.ema_decay is not None else None
@@ -143,6 +145,13 @@ def make_scheduler(
     parameters = parameters_of(section["_target_"])
     late = {name: value for name, value in known.items() if name in parameters and section.get(name) is None}
     return build(section, "scheduler", LRScheduler, optimizer, **late)
+
+
+def make_augmenter(sections: Mapping[str, Any], seed: int, device: torch.device) -> Augmenter | None:
+    """Return what changes training batches; None where nothing does."""
+    kinds = Augmentation | Mixing
+    parts: dict[str, Any] = {name: build(section, f"augment.{name}", kinds) for name, section in sections.items()}
+    return Augmenter(parts, seed, device) if parts else None
 
 
 def make_scaler(precision: Precision, device: torch.device) -> torch.amp.GradScaler | None:

@@ -13,9 +13,10 @@ from torch.utils._pytree import tree_map
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from nnrun.core.augment import Augmenter
 from nnrun.core.memory import fits_in_memory
 from nnrun.core.randomness import generator, permutation
-from nnrun.core.seams import Batch, Batches, Preprocessing, Split, Tree
+from nnrun.core.seams import Batch, Preprocessing, Split, Tree
 from nnrun.faults import calling
 from nnrun.signals import STOPPING
 
@@ -50,6 +51,8 @@ class ResidentBatches:
         self._split = Split(tree_map(lambda tensor: tensor.to(home), split.inputs), split.targets.to(home))
         self._home = home
         self._ones = torch.ones(self.batch_size, device=layout.device)
+        # What changes the batches of a training; those of an evaluation have none.
+        self.augmenter: Augmenter | None = None
 
     def order(self, epoch: int) -> Tensor:
         """Return the sample indices of each batch of an epoch, `(num_batches, batch_size)`, where the samples lie."""
@@ -61,24 +64,48 @@ class ResidentBatches:
         return torch.cat([order, order[:padding]]).view(self.num_batches, self.batch_size).to(self._home)
 
     def take(self, indices: Tensor) -> tuple[Tree, Tensor]:
-        """Return the network's inputs and the targets of the samples at `indices`, on the device."""
-        inputs = tree_map(lambda tensor: tensor.index_select(0, indices), self._split.inputs)
-        return self.prepare(inputs, self._split.targets.index_select(0, indices))
-
-    def prepare(self, raw: Tree, targets: Tensor) -> tuple[Tree, Tensor]:
-        """Bring raw samples to the device and preprocess them there."""
-        device = self._layout.device
-        there = tree_map(lambda tensor: tensor.to(device, non_blocking=True), raw)
-        with calling("the preprocessing of data"):
-            inputs = self._preprocessing(there)
-        if self._layout.channels_last:
-            inputs = tree_map(_channels_last, inputs)
-        return inputs, targets.to(device, non_blocking=True)
+        """Return the network's inputs and the targets of the samples at `indices`, on the device, not augmented."""
+        raw, targets = self._on_device(*self._rows(indices))
+        return self._laid_out(self._preprocessed(raw)), targets
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch from batch `start` on."""
         for index, row in enumerate(self.order(epoch)[start:], start):
-            yield Batch(*self.take(row), *self.weight(index))
+            yield self.prepare(*self._rows(row), epoch, index)
+
+    def prepare(self, raw: Tree, targets: Tensor, epoch: int, index: int) -> Batch:
+        """Bring the raw samples of a batch to the device; there augment them, if that is wanted, and preprocess them.
+
+        The draws are seeded first. What comes after that asks for no value: a CUDA graph can capture it.
+        """
+        weight, num_samples = self.weight(index)
+        raw, targets = self._on_device(raw, targets)
+        if self.augmenter is None:
+            return Batch(self._laid_out(self._preprocessed(raw)), targets, weight, num_samples)
+        self.augmenter.seed(epoch, index)
+        inputs = self._preprocessed(self.augmenter.augment(raw))
+        inputs, mixed = self.augmenter.mix(inputs, targets, weight)
+        return Batch(self._laid_out(inputs), targets, weight, num_samples, mixed)
+
+    def _rows(self, indices: Tensor) -> tuple[Tree, Tensor]:
+        """Return the raw samples and the targets at `indices`, where the samples lie."""
+        raw = tree_map(lambda tensor: tensor.index_select(0, indices), self._split.inputs)
+        return raw, self._split.targets.index_select(0, indices)
+
+    def _on_device(self, raw: Tree, targets: Tensor) -> tuple[Tree, Tensor]:
+        """Return samples and targets on the device."""
+        device = self._layout.device
+        there = tree_map(lambda tensor: tensor.to(device, non_blocking=True), raw)
+        return there, targets.to(device, non_blocking=True)
+
+    def _preprocessed(self, raw: Tree) -> Tree:
+        """Return the network's inputs for raw samples."""
+        with calling("the preprocessing of data"):
+            return self._preprocessing(raw)
+
+    def _laid_out(self, inputs: Tree) -> Tree:
+        """Return inputs in the memory layout that is wanted."""
+        return tree_map(_channels_last, inputs) if self._layout.channels_last else inputs
 
     def weight(self, index: int) -> tuple[Tensor, int]:
         """Return the weight of each sample of a batch, `(B,)`, and how many samples are no padding."""
@@ -105,7 +132,7 @@ class StreamedBatches(ResidentBatches):
             generator=generator(epoch),
         )
         for index, (raw, targets) in enumerate(started(loader), start):
-            yield Batch(*self.prepare(raw, targets), *self.weight(index))
+            yield self.prepare(raw, targets, epoch, index)
 
 
 def started(loader: DataLoader[Any]) -> Iterator[Any]:
@@ -132,7 +159,7 @@ class _Rows(TorchDataset[tuple[Tree, Tensor]]):
 
 def make_batches(
     split: Split, preprocessing: Preprocessing, batch_size: int, shuffle_seed: int | None, layout: Layout
-) -> Batches:
+) -> ResidentBatches:
     """Return the batches of a split for a residency that `choose_residency` returned."""
     kind = StreamedBatches if layout.residency == "stream" else ResidentBatches
     return kind(split, preprocessing, batch_size, shuffle_seed, layout)

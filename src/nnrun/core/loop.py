@@ -90,13 +90,21 @@ def backward(state: TrainState, problem: Problem, batch: Batch, num_samples: int
         outputs = state.network(batch.inputs)
     if isinstance(outputs, Tensor):
         outputs = outputs.float()
-    losses = problem.losses(outputs, batch.targets)
+    losses = losses_of(batch, outputs, problem)
     loss = (losses * batch.weight).sum() / num_samples
     with calling("model"):
         (state.scaler.scale(loss) if state.scaler else loss).backward()
     batch = state.watch.settle(state.network, kept, loss.detach(), batch)
     problem.train_metric.update(state.sums, outputs.detach(), losses.detach(), batch)
     return loss.detach()
+
+
+def losses_of(batch: Batch, outputs: Tensor, problem: Problem) -> Tensor:
+    """Return the loss of each sample, `(N,)`; of one that is mixed, those of both targets by their shares."""
+    losses = problem.losses(outputs, batch.targets)
+    if batch.mixed is None:
+        return losses
+    return torch.lerp(problem.losses(outputs, batch.mixed.targets), losses, batch.mixed.share)
 
 
 def update(state: TrainState, plan: Plan, loss: Tensor) -> None:

@@ -109,16 +109,50 @@ class DataSource(Protocol):
         ...
 
 
+class Augmentation(Protocol):
+    """Change the samples of a training batch, each by a draw of its own.
+
+    A class may have a `stage`, one of core/augment.py's, which says when its turn is.
+    """
+
+    def __call__(self, raw: Tree, generator: torch.Generator) -> Tree:
+        """Return raw samples, as they are stored, changed, of the same shapes and types.
+
+        Every draw comes from `generator`, which is on their device.
+        """
+        ...
+
+
+class Mixing(Protocol):
+    """Mix each sample of a training batch with another one; its target is then a mixture too."""
+
+    def mix(self, inputs: Tree, others: Tree, generator: torch.Generator) -> tuple[Tree, Tensor]:
+        """Return the network's inputs, each mixed with its other one, and the share of its own in it, `(N,)`.
+
+        A share is from 1/2 to 1: what a sample is for the most part stays its target.
+        """
+        ...
+
+
+class Mixed(NamedTuple):
+    """What the samples of a batch are mixed with: the others' targets, and the share of their own, `(B,)`."""
+
+    targets: Tensor
+    share: Tensor
+
+
 class Batch(NamedTuple):
     """Samples on the device, always as many as the batch size: a short last batch is padded with weight 0.
 
-    `weight` is `(B,)`, 1 for a sample and 0 for padding; `num_samples` counts the samples on the host.
+    `weight` is `(B,)`, 1 for a sample and 0 for padding; `num_samples` counts the samples on the host. `targets` are
+    the samples' own, also where they are mixed with others.
     """
 
     inputs: Tree
     targets: Tensor
     weight: Tensor
     num_samples: int
+    mixed: Mixed | None = None
 
 
 class Batches(Protocol):
@@ -133,7 +167,7 @@ class Batches(Protocol):
         ...
 
     def take(self, indices: Tensor) -> tuple[Tree, Tensor]:
-        """Return the network's inputs and the targets of the samples at `indices`."""
+        """Return the network's inputs and the targets of the samples at `indices`, not augmented."""
         ...
 
     def epoch(self, epoch: int, start: int = 0) -> Iterable[Batch]:

@@ -24,11 +24,12 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "plain": (),
     "many at once": (
         *("trainer.accumulate=2", "trainer.ema_decay=0.9", "trainer.grad_clip_norm=0.5", "trainer.precision=bf16"),
-        *("scheduler=onecycle", "optimizer=adamw"),
+        *("scheduler=onecycle", "optimizer=adamw", "augment=[digits,erasing,mixup]"),
     ),
     "stream": ("data.residency=stream", "data.num_workers=2"),
     "cnn": ("model=cnn", "model.channels=[4,4]", "model.hidden=16", "model.dropout=0.5"),
     "early stopping": ("optimizer=sgd", "optimizer.lr=1e-30", "early_stopping.patience=4", "trainer.epochs=9"),
+    "augment": ("augment=[digits,erasing,mixup]",),
     "accumulate": ("trainer.accumulate=2",),
     "ema": ("trainer.ema_decay=0.9",),
     "clip": ("trainer.grad_clip_norm=0.5",),

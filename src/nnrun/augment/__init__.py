@@ -1,0 +1,1 @@
+"""Augmentations and mixings: what `augment.NAME._target_` names."""
