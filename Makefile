@@ -4,13 +4,17 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 ARGS ?=
 
-.PHONY: run test lint bench torture clean
+.PHONY: run test test-deploy lint bench bench-exports torture clean
 
 run: $(STAMP)
 	$(BIN)/nnrun $(ARGS)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest $(ARGS)
+
+test-deploy: .venv/.deploy
+	java -version
+	$(BIN)/python -m pytest -m torchserve $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -19,6 +23,9 @@ lint: $(STAMP)
 
 bench: $(STAMP) .venv/.bench
 	$(BIN)/python benchmarks/bench.py $(ARGS)
+
+bench-exports: $(STAMP)
+	$(BIN)/python benchmarks/exports.py --write $(ARGS)
 
 torture: $(STAMP)
 	$(BIN)/python tests/torture.py $(ARGS)
@@ -30,6 +37,10 @@ $(STAMP): pyproject.toml
 
 .venv/.bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'
+	touch $@
+
+.venv/.deploy: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,deploy]'
 	touch $@
 
 clean:

@@ -1,4 +1,4 @@
-"""What every test stands on: a quiet environment, and GPU tests that are seen not to run."""
+"""What every test stands on: a quiet environment, and tests that are seen not to run."""
 
 from __future__ import annotations
 
@@ -21,31 +21,40 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # What they compare is shown where it differs, as in a test.
 pytest.register_assert_rewrite("cli_fixtures", "run_fixtures")
 
-_WHY_NO_GPU = pytest.StashKey[str]()
-_NUM_LEFT_OUT = pytest.StashKey[int]()
+# Why tests with a mark did not run, and how many.
+_LEFT_OUT = pytest.StashKey[dict[str, tuple[int, str]]]()
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the GPU tests out where there is no GPU."""
-    wanting = [item for item in items if item.get_closest_marker("gpu")]
-    if not wanting:
-        return
+def _why_no_gpu() -> str | None:
     import torch
 
     if torch.cuda.is_available():
-        return
-    built = "this PyTorch is built without CUDA" if torch.version.cuda is None else "PyTorch finds no CUDA device here"
-    config.stash[_WHY_NO_GPU] = built
-    config.stash[_NUM_LEFT_OUT] = len(wanting)
-    config.hook.pytest_deselected(items=wanting)
-    items[:] = [item for item in items if item not in wanting]
+        return None
+    return "this PyTorch is built without CUDA" if torch.version.cuda is None else "PyTorch finds no CUDA device here"
+
+
+def _why_no_torchserve() -> str | None:
+    missing = [] if shutil.which("java") else ["Java"]
+    missing += [] if Path(sys.executable).with_name("torchserve").exists() else ["the extra deploy"]
+    return f"{' and '.join(missing)} missing; see make test-deploy" if missing else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave tests out that need what is not here."""
+    config.stash[_LEFT_OUT] = {}
+    for mark, why_not in (("gpu", _why_no_gpu), ("torchserve", _why_no_torchserve)):
+        wanting = [item for item in items if item.get_closest_marker(mark)]
+        reason = why_not() if wanting else None
+        if reason:
+            config.stash[_LEFT_OUT][mark] = (len(wanting), reason)
+            config.hook.pytest_deselected(items=wanting)
+            items[:] = [item for item in items if item not in wanting]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say how many GPU tests did not run, and why: a green line must not hide them."""
-    if _WHY_NO_GPU in config.stash:
-        number = config.stash[_NUM_LEFT_OUT]
-        terminalreporter.write_line(f"{number} gpu tests did not run: {config.stash[_WHY_NO_GPU]}", yellow=True)
+    """Say how many of them did not run, and why: a green line must not hide them."""
+    for mark, (number, reason) in config.stash.get(_LEFT_OUT, {}).items():
+        terminalreporter.write_line(f"{number} {mark} tests did not run: {reason}", yellow=True)
 
 
 @pytest.fixture(autouse=True)

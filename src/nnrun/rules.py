@@ -193,5 +193,6 @@ RULES: dict[str, Rule] = {
     "export.onnx.opset": whole(18, 25, null=True),
     "export.onnx_int8.calibration_samples": whole(1),
     "export.onnx_int8.max_accuracy_drop": FRACTION,
-    **_exports("onnx", "onnx_int8", "torchscript", "pt2", "safetensors"),
+    "export.torchserve.top_k": whole(1),
+    **_exports("onnx", "onnx_int8", "torchscript", "pt2", "safetensors", "torchserve"),
 }

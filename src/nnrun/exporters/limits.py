@@ -13,7 +13,11 @@ _SIGNS = ("data-dependent", "data dependent", "guardondatadependent", "dynamic c
 
 def cannot_follow(format_name: str) -> CannotExport:
     """Return the refusal of a network whose path depends on the data."""
-    others = "export=safetensors" if format_name == "torchscript" else "export=torchscript (by script) or safetensors"
+    others = (
+        "export=safetensors"
+        if format_name in ("torchscript", "torchserve")
+        else "export=torchscript (by script) or safetensors"
+    )
     return CannotExport(f"the network's path depends on the data, which {format_name} cannot express; {others} can")
 
 

@@ -6,11 +6,17 @@ its users have to install for it, and nothing else.
 
 from __future__ import annotations
 
+import importlib
+import io
 import json
 import os
 import sys
+import tempfile
 import time
+import zipfile
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 
@@ -86,10 +92,62 @@ def _call_of_torch(network: Any, threads: int) -> Call:
     return call
 
 
+def open_torchserve(path: str, threads: int) -> Opened:
+    """Run the archive's handler as TorchServe does, on PNG files, with torch and Pillow alone."""
+    import torch  # noqa: PLC0415
+    from PIL import Image  # noqa: PLC0415
+
+    torch.set_num_threads(threads)
+    folder = tempfile.TemporaryDirectory()
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(folder.name)
+    sys.path.append(folder.name)
+    manifest = json.loads(Path(folder.name, "MAR-INF", "MANIFEST.json").read_text())
+    handler = importlib.import_module(manifest["model"]["handler"].removesuffix(".py")).ImageClassifier()
+    statuses: list[int] = []
+    context = SimpleNamespace(
+        manifest=manifest,
+        system_properties={"model_dir": folder.name, "gpu_id": None, "batch_size": 1},
+        set_response_status=lambda code=200, phrase="", idx=0: statuses.append(code),
+    )
+    handler.initialize(context)
+    names, key = handler.card["class_names"], handler.card["answer"]
+    place = {name: index for index, name in enumerate(names)}
+    # All classes, so that all can be compared.
+    handler.card["top_k"] = len(names)
+
+    def call(_: str, shape: list[int], content: bytes) -> Answer:
+        number, channels, height, width = shape
+        batch = torch.frombuffer(bytearray(content), dtype=torch.uint8).view(shape).permute(0, 2, 3, 1).contiguous()
+        requests = []
+        for pixels in batch:
+            file = io.BytesIO()
+            mode = "L" if channels == 1 else "RGB"
+            Image.frombytes(mode, (width, height), pixels.numpy().tobytes()).save(file, "PNG", compress_level=1)
+            requests.append({"body": file.getvalue()})
+        start = time.perf_counter()
+        answers = json.loads(json.dumps(handler.handle(requests, context)))
+        seconds = time.perf_counter() - start
+        if statuses:
+            raise RuntimeError(f"the handler answers {statuses[0]}: {answers[0]}")
+        scores = torch.zeros(number, len(names))
+        for row, answer in zip(scores, answers, strict=True):
+            for entry in answer["top"]:
+                row[place[entry["class"]]] = entry[key]
+        return Answer(scores.numpy().tobytes(), [number, len(names)], seconds)
+
+    metadata = {**handler.card, "class_names": json.dumps(names)}
+    open_folders.append(folder)
+    return {key: value for key, value in metadata.items() if isinstance(value, str)}, call
+
+
+# Removed when the process ends.
+open_folders: list[Any] = []
 OPENERS: dict[str, Callable[[str, int], Opened]] = {
     "onnx": open_onnx,
     "torchscript": open_torchscript,
     "pt2": open_pt2,
+    "torchserve": open_torchserve,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import warnings
 from collections.abc import Callable
@@ -42,7 +43,9 @@ class TorchScriptExporter:
         return Isolated(RUNNER, "torchscript", path)
 
 
-def compile_script(module: Deployed, example: Tensor) -> tuple[torch.jit.ScriptModule, str]:
+def compile_script(
+    module: Deployed, example: Tensor, format_name: str = "torchscript"
+) -> tuple[torch.jit.ScriptModule, str]:
     """Return a network as TorchScript, and a line on how it became that: scripted, or traced and why.
 
     Raises CannotExport where it cannot be scripted and its path depends on the data: a trace would freeze the path of
@@ -56,19 +59,19 @@ def compile_script(module: Deployed, example: Tensor) -> tuple[torch.jit.ScriptM
             network: torch.jit.ScriptModule = torch.jit.script(module.network)
             how = "scripted"
         except Exception as error:
-            network = _trace(module.network, prepare(example))
+            network = _trace(module.network, prepare(example), format_name)
             how = f"traced, since it cannot be scripted: {_last_line(error)}"
         return torch.jit.script(Deployed(prepare, network, module.finish).eval()), how
 
 
-def save_script(script: torch.jit.ScriptModule, path: Path, metadata: dict[str, str]) -> None:
+def save_script(script: torch.jit.ScriptModule, file: Path | io.BytesIO, metadata: dict[str, str]) -> None:
     """Write a script, with what it says of itself."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.jit.save(script, str(path), _extra_files={METADATA_NAME: json.dumps(metadata, ensure_ascii=False)})
+        torch.jit.save(script, file, _extra_files={METADATA_NAME: json.dumps(metadata, ensure_ascii=False)})
 
 
-def _trace(network: nn.Module, example: Tensor) -> torch.jit.ScriptModule:
+def _trace(network: nn.Module, example: Tensor, format_name: str) -> torch.jit.ScriptModule:
     """Return a trace; raise CannotExport where it would hold only one of several paths."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -79,7 +82,7 @@ def _trace(network: nn.Module, example: Tensor) -> torch.jit.ScriptModule:
         try:
             torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},), strict=False)
         except Exception as error:
-            raise cannot_follow("torchscript") from error
+            raise cannot_follow(format_name) from error
     return trace
 
 
