@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
-import json
 import os
 import pickle
 import random
 import struct
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,40 +51,6 @@ OWN = {"conf/model/mynet.yaml": OWN_YAML, "mynet.py": OWN_MODULE}
 # A run that trains for a moment, and exports nothing.
 SHORT = ("trainer=debug", "data.limit=200", "data.val_fraction=0.2", "export=none", "trainer.progress=false")
 
-# Reads rows from stdin, runs each in a folder of its own, and writes what came of them, all in one process.
-_RUN_ROWS = """
-import contextlib, importlib, io, json, os, sys, tempfile
-from pathlib import Path
-from nnrun.cli import main
-
-rows, results = json.load(sys.stdin), {}
-for name, row in rows.items():
-    folder = Path(sys.argv[1], row["folder"]) if row["folder"] else Path(tempfile.mkdtemp(dir=sys.argv[1]))
-    folder = folder.resolve()
-    folder.mkdir(exist_ok=True)
-    for file, text in row["files"].items():
-        (folder / file).parent.mkdir(parents=True, exist_ok=True)
-        (folder / file).write_bytes(text.encode("latin-1"))
-    os.chdir(folder)
-    before = set(folder.rglob("*"))
-    path, modules = list(sys.path), set(sys.modules)
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            code = main(row["words"])
-        except BaseException as error:
-            code = repr(error)
-    sys.path[:] = path
-    importlib.invalidate_caches()
-    for module in set(sys.modules) - modules:
-        if str(getattr(sys.modules[module], "__file__", "")).startswith(str(folder)):
-            del sys.modules[module]
-    created = sorted(str(file.relative_to(folder)) for file in set(folder.rglob("*")) - before)
-    results[name] = {"code": code, "out": out.getvalue(), "err": err.getvalue(), "created": created,
-                     "torch": "torch" in sys.modules, "folder": str(folder)}
-json.dump(results, sys.stdout)
-"""
-
 
 @dataclass(frozen=True)
 class Row:
@@ -117,21 +84,33 @@ def environment(**more: str) -> dict[str, str]:
     return kept | fixed | more
 
 
-def run_rows(rows: Mapping[str, Row], folder: Path, **more: str) -> dict[str, Outcome]:
-    """Run every row in one process; a folder of its own for each lies in `folder`."""
-    plain = {
-        name: {"words": list(row.words), "files": dict(row.files), "folder": row.folder} for name, row in rows.items()
-    }
+def run_rows(rows: Mapping[str, Row], folder: Path) -> dict[str, Outcome]:
+    """Run every row in this process; a folder of its own for each lies in `folder`."""
+    outcomes = {}
+    for name, row in rows.items():
+        place = folder / row.folder if row.folder else Path(tempfile.mkdtemp(dir=folder))
+        place.mkdir(exist_ok=True)
+        write_files(place, row.files)
+        outcomes[name] = run_here(row.words, place)
+    return outcomes
+
+
+def run_rows_apart(rows: Mapping[str, Row], folder: Path) -> dict[str, Outcome]:
+    """Run every row in one process that has not imported torch and sees no GPU."""
+    script = """
+import pickle, sys
+from cli_fixtures import run_rows
+pickle.dump(run_rows(*pickle.load(sys.stdin.buffer)), sys.stdout.buffer)
+"""
     done = subprocess.run(
-        [sys.executable, "-c", _RUN_ROWS, str(folder)],
-        input=json.dumps(plain),
+        [sys.executable, "-c", script],
+        input=pickle.dumps((dict(rows), folder)),
         capture_output=True,
-        text=True,
-        env=environment(**more),
+        env=environment(PYTHONPATH=str(Path(__file__).parent)),
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    return {name: Outcome(**result) for name, result in json.loads(done.stdout).items()}
+    assert done.returncode == 0, done.stderr.decode()
+    return pickle.loads(done.stdout)
 
 
 def assert_ended_as(row: Row, outcome: Outcome) -> None:
@@ -146,14 +125,22 @@ def run_here(words: Sequence[str], folder: Path) -> Outcome:
     """Run a command line in this process, in `folder`; modules of the user's own that it loads are forgotten again."""
     from nnrun.cli import main
 
-    out, err, modules, path = io.StringIO(), io.StringIO(), set(sys.modules), list(sys.path)
+    folder = folder.resolve()
+    out, err, modules, path, before = io.StringIO(), io.StringIO(), set(sys.modules), list(sys.path), below(folder)
+    importlib.invalidate_caches()
     with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = main(words)
     sys.path[:] = path
     for name in set(sys.modules) - modules:
         if str(getattr(sys.modules[name], "__file__", "")).startswith(str(folder)):
             del sys.modules[name]
-    return Outcome(code, out.getvalue(), err.getvalue(), [], True, str(folder))
+    created = sorted(below(folder) - before)
+    return Outcome(code, out.getvalue(), err.getvalue(), created, "torch" in sys.modules, str(folder))
+
+
+def below(folder: Path) -> set[str]:
+    """The path of everything below a folder."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
 def nnrun(words: Sequence[str], folder: Path, **more: str) -> subprocess.CompletedProcess[str]:

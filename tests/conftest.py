@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from cli_fixtures import Outcome
     from nnrun.doctor.campaign import Arena
     from nnrun.doctor.nursery import Nursery
 
@@ -74,6 +75,18 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="module")
+def rows(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Outcome]]:
+    """The folder in which the module's table of ROWS was run, and what came of each; ENVIRONMENT is added to ours."""
+    from cli_fixtures import run_rows
+
+    folder = tmp_path_factory.mktemp("rows")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for name, value in getattr(request.module, "ENVIRONMENT", {}).items():
+            monkeypatch.setenv(name, value)
+        return folder, run_rows(request.module.ROWS, folder)
 
 
 @pytest.fixture(scope="session")

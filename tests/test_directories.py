@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cli_fixtures import SHORT, Outcome, Row, assert_ended_as, mnist_files, run_rows
+from cli_fixtures import SHORT, Outcome, Row, assert_ended_as, mnist_files
 from nnrun import rundir
 
 ODD_NAMES = ("two words", "a=b", "a,[b]", "it's {é}")
@@ -33,13 +33,6 @@ ROWS: dict[str, Row] = {
     "latest: evaluated": Row(["ckpt=first"], 0, [], folder="latest"),
     "latest: wrong": Row(["optimizer.lr=-1"], 2, [], folder="latest"),
 }
-
-
-@pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Outcome]]:
-    """The folder of all rows, and what came of each."""
-    folder = tmp_path_factory.mktemp("rows")
-    return folder, run_rows(ROWS, folder)
 
 
 @pytest.mark.parametrize("name", ROWS)

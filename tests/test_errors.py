@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cli_fixtures import OWN_MODULE, OWN_YAML, Outcome, Row, nnrun, run_rows
+from cli_fixtures import OWN_MODULE, OWN_YAML, Outcome, Row, nnrun, run_rows_apart
 
 OWN = {"conf/model/mynet.yaml": OWN_YAML, "mynet.py": OWN_MODULE}
 
@@ -284,12 +284,12 @@ OTHERS: dict[str, Row] = {
 
 @pytest.fixture(scope="module")
 def tier_one(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
-    return run_rows(TIER_ONE, tmp_path_factory.mktemp("one"))
+    return run_rows_apart(TIER_ONE, tmp_path_factory.mktemp("one"))
 
 
 @pytest.fixture(scope="module")
 def tier_two(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
-    return run_rows(TIER_TWO | OTHERS, tmp_path_factory.mktemp("two"))
+    return run_rows_apart(TIER_TWO | OTHERS, tmp_path_factory.mktemp("two"))
 
 
 def assert_helps(row: Row, outcome: Outcome) -> None:

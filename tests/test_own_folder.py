@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cli_fixtures import OWN, OWN_MODULE, OWN_YAML, SHORT, Outcome, Row, assert_ended_as, run_rows
+from cli_fixtures import OWN, OWN_MODULE, OWN_YAML, SHORT, Outcome, Row, assert_ended_as, write_files
+from nnrun.compose import compose
+from nnrun.errors import ConfigError
 from nnrun.settings import TrainerSettings
 
 BESIDE = {"there/mine/model/mynet.yaml": OWN_YAML, "there/mynet.py": OWN_MODULE}
@@ -66,13 +68,6 @@ ROWS: dict[str, Row] = {
 }
 
 
-@pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Outcome]]:
-    """The folder of all rows, and what came of each."""
-    folder = tmp_path_factory.mktemp("rows")
-    return folder, run_rows(ROWS, folder)
-
-
 @pytest.mark.parametrize("name", ROWS)
 def test_exit_code(name: str, rows: tuple[Path, dict[str, Outcome]]) -> None:
     assert_ended_as(ROWS[name], rows[1][name])
@@ -109,3 +104,16 @@ def test_an_option_that_lists_only_some_keys_is_told_every_other(rows: tuple[Pat
     assert missing <= named
     (summary,) = (rows[0] / "part").glob("outputs/2*/*/summary.json")
     assert json.loads(summary.read_text())["train"]["epochs"] == 2
+
+
+def test_an_option_that_changes_while_the_program_runs_is_read_again(tmp_path: Path) -> None:
+    """What Hydra made of the files is used again only while they are as they were; nobody's values stay in it."""
+    write_files(tmp_path, OWN)
+    words, own = ["model=mynet", "model.hidden=5"], [tmp_path / "conf"]
+    assert compose(words, own).config.model.hidden == 5
+    assert compose(words[:1], own).config.model.hidden == 16
+    write_files(tmp_path, {"conf/model/mynet.yaml": OWN_YAML.replace("hidden: 16", "hidden: 204")})
+    assert compose(words[:1], own).config.model.hidden == 204
+    (tmp_path / "conf/model/mynet.yaml").unlink()
+    with pytest.raises(ConfigError, match="model=mynet is not an option"):
+        compose(words[:1], own)

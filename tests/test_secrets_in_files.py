@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cli_fixtures import OWN_MODULE, OWN_YAML, SHORT, Outcome, Row, assert_ended_as, run_rows
+from cli_fixtures import OWN_MODULE, OWN_YAML, SHORT, Outcome, Row, assert_ended_as
 
 CANARY = "CANARY"
 SECRET_YAML = OWN_YAML + f"api_key: {CANARY}-in-yaml\nlogins:\n  db_token: {CANARY}-nested\nmood: FINCH\n"
@@ -73,11 +73,7 @@ ROWS: dict[str, Row] = {
 }
 
 
-@pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Outcome]]:
-    """The folder of all rows, and what came of each."""
-    folder = tmp_path_factory.mktemp("rows")
-    return folder, run_rows(ROWS, folder, MY_KEY=f"{CANARY}-file")
+ENVIRONMENT = {"MY_KEY": f"{CANARY}-file"}
 
 
 @pytest.mark.parametrize("name", ROWS)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cli_fixtures import OWN, SHORT, Outcome, Row, assert_ended_as, run_rows
+from cli_fixtures import OWN, SHORT, Outcome, Row, assert_ended_as
 from nnrun.sweep import JobResult, ranked
 
 
@@ -45,13 +45,6 @@ ROWS: dict[str, Row] = {
         folder="works",
     ),
 }
-
-
-@pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Outcome]]:
-    """The folder of all rows, and what came of each."""
-    folder = tmp_path_factory.mktemp("rows")
-    return folder, run_rows(ROWS, folder)
 
 
 @pytest.mark.parametrize("name", ROWS)
