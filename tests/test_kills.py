@@ -28,14 +28,9 @@ def arena(arena: Arena) -> Arena:
     return replace(arena, seed=126)
 
 
-def test_runs_killed_at_random_moments_go_on_to_the_same_bits(arena):
-    result = random_kills(arena, 2)
-    assert result.tried == 2
-    assert result.ok, result.line()
-
-
-def test_runs_stopped_by_signals_go_on_to_the_same_bits(arena):
-    result = signals(arena, 2)
+@pytest.mark.parametrize("campaign", [random_kills, signals])
+def test_runs_killed_and_stopped_at_random_moments_go_on_to_the_same_bits(arena, campaign):
+    result = campaign(arena, 2)
     assert result.tried == 2
     assert result.ok, result.line()
 

@@ -1,6 +1,6 @@
 """Run every campaign in full and print a line for each: `make torture`, at most 20 minutes on 2 cores.
 
-    python tests/torture.py [NAME ...] [--seed N]
+    python tests/torture.py [NAME ...] [--seed N] [--tries N]
 
 A campaign is named by its function, such as random_kills. Exit code 1 if a promise was broken.
 """
@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from nnrun.cli import main as nnrun_main
-from nnrun.doctor.campaigns import CAMPAIGNS, run_campaigns
+from nnrun.doctor.campaigns import CAMPAIGNS, Plan, run_campaigns
 
 
 def main() -> int:
@@ -23,10 +23,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", choices=[*names, []], metavar="NAME", help=", ".join(names))
     parser.add_argument("--seed", type=int, default=0, help="what is drawn at random, 0 by default")
+    parser.add_argument("--tries", type=int, help="how often each is tried, instead of as often as the table says")
     arguments = parser.parse_args()
     start, broken = time.perf_counter(), 0
     with tempfile.TemporaryDirectory(prefix="torture-") as folder:
-        for done in run_campaigns(nnrun_main, Path(folder), full=True, seed=arguments.seed, names=arguments.names):
+        plan = Plan(full=True, seed=arguments.seed, names=arguments.names, tries=arguments.tries)
+        for done in run_campaigns(nnrun_main, Path(folder), plan):
             broken += not done.result.ok
             print(f"{done.result.line()} ({done.seconds:.0f} s)", flush=True)
     print(f"{time.perf_counter() - start:.0f} s in all; {broken} campaigns found a promise broken")

@@ -52,17 +52,34 @@ class Done(NamedTuple):
     seconds: float
 
 
-def run_campaigns(main: Main, folder: Path, *, full: bool, seed: int = 0, names: Sequence[str] = ()) -> Iterator[Done]:
-    """Run each campaign in a folder of its own below `folder`, or only those whose functions are named."""
-    (folder / "shelf").mkdir()
+@dataclass(frozen=True)
+class Plan:
+    """Which campaigns are run, by the names of their functions (none: all), and how: in short, in full, or N tries."""
+
+    full: bool = False
+    seed: int = 0
+    names: Sequence[str] = ()
+    tries: int | None = None
+
+    def count(self, campaign: Campaign) -> int:
+        """Return how often something is tried."""
+        if self.tries is not None:
+            return self.tries
+        return campaign.full if self.full else campaign.short
+
+
+def run_campaigns(main: Main, folder: Path, plan: Plan) -> Iterator[Done]:
+    """Run each campaign of a plan in a folder of its own below `folder`, which is empty."""
+    shelf = folder / "shelf"
+    shelf.mkdir()
     with Nursery() as nursery:
         for campaign in CAMPAIGNS:
             name = campaign.run.__name__
-            if names and name not in names:
+            if plan.names and name not in plan.names:
                 continue
-            arena = Arena(folder / name, main, seed, nursery, folder / "shelf")
-            arena.folder.mkdir(parents=True)
+            arena = Arena(folder / name, main, plan.seed, nursery, shelf)
+            arena.folder.mkdir()
             start = time.perf_counter()
-            result = campaign.run(arena, campaign.full if full else campaign.short)
+            result = campaign.run(arena, plan.count(campaign))
             yield Done(campaign, result, time.perf_counter() - start)
             shutil.rmtree(arena.folder, ignore_errors=True)

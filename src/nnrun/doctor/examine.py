@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from nnrun.doctor.campaigns import Done, run_campaigns
+from nnrun.doctor.campaigns import Done, Plan, run_campaigns
 from nnrun.doctor.command import Main
 from nnrun.doctor.machine import ABSENT, FAILS, WORKS, Finding, look_at_machine
 from nnrun.doctor.specimen import hear
@@ -41,7 +41,7 @@ def examine(typed: Sequence[Typed], main: Main) -> int:
         folder = Path(name)
         console.say(f"looking at this machine, and trying in {home} what nnrun promises; this takes up to a minute")
         findings = [*look_at_machine(folder), _export(folder / "export", main)]
-        for done in run_campaigns(main, folder, full=False):
+        for done in run_campaigns(main, folder, Plan()):
             findings.append(as_finding(done))
             console.say(f"  {done.seconds:5.1f} s  {done.campaign.promise}")
     console.table(as_table(findings))
