@@ -69,7 +69,7 @@ class Plan:
 
 
 def run_campaigns(main: Main, folder: Path, plan: Plan) -> Iterator[Done]:
-    """Run each campaign of a plan in a folder of its own below `folder`, which is empty."""
+    """Run each campaign of a plan in a folder of its own below `folder`."""
     shelf = folder / "shelf"
     shelf.mkdir()
     with Nursery() as nursery:
