@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,19 +71,32 @@ def read_manifest(folder: Path) -> Manifest:
         best, last = (None if value[key] is None else str(value[key]) for key in ("best", "last"))
         manifest = Manifest(files, best, last)
     except FileNotFoundError as error:
-        raise ArtifactError(
-            f"{folder.parent} has no checkpoint yet ({path} is missing); start the run again"
-        ) from error
+        way_out = _by_themselves(folder) or "start the run again"
+        raise ArtifactError(f"{folder.parent} has no checkpoint yet ({path} is missing); {way_out}") from error
     except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError, OSError) as error:
-        raise ArtifactError(f"{path} cannot be read: {error}") from error
+        raise ArtifactError(
+            "; ".join(filter(None, [f"{path} cannot be read: {error}", _by_themselves(folder)]))
+        ) from error
     for name in [entry.name for entry in files] + [name for name in (manifest.best, manifest.last) if name]:
         if not _FILE_NAME.fullmatch(name):
             raise ArtifactError(f"{path} names a file outside its folder, or none at all: {ascii(name)[:80]}")
     for entry in files:
         _check_schema(folder / entry.name, entry)
     if not is_whole:
-        raise ArtifactError(f"{path} is damaged; its checkpoints may be whole: name one of {folder}/*.ckpt")
+        raise ArtifactError("; ".join(filter(None, [f"{path} is damaged", _by_themselves(folder)])))
     return manifest
+
+
+def _by_themselves(folder: Path) -> str:
+    """Return what can be done without a manifest: the newest file whose name proves that it is whole, if there is one.
+
+    It may be another checkpoint than the best, and what came after it is lost: the user decides.
+    """
+    for path in sorted(folder.glob("step-*.ckpt"), reverse=True):
+        with suppress(ArtifactError):
+            _verify(path, None)
+            return f"ckpt={path} or init_from={path}, the newest that is whole, can be used by itself"
+    return ""
 
 
 def _check_schema(path: Path, entry: Entry) -> None:
@@ -140,8 +154,9 @@ def _whole_best(folder: Path, manifest: Manifest) -> Located:
     try:
         verify(folder / name, entries[name])
     except ArtifactError as error:
-        others = [f"ckpt={folder / entry.name}" for entry in manifest.files if entry.name != name]
-        hint = "another checkpoint is another model; there are: " + ", ".join(others) if others else "there is no other"
+        whole = [entry.name for entry in manifest.files if entry.name != name and is_whole(folder, entry)]
+        others = ", ".join(f"ckpt={folder / other}" for other in whole)
+        hint = f"another checkpoint is another model; there are: {others}" if others else "no other one is whole"
         raise ArtifactError(f"{error}; {hint}") from error
     notes = () if manifest.best else (f"{folder.parent} has no best weights yet: these are its last, {name}",)
     return Located(folder / name, folder.parent, notes)
@@ -169,7 +184,14 @@ def _newest_whole(folder: Path, manifest: Manifest) -> Located:
 def verify(path: Path, entry: Entry | None = None) -> None:
     """Raise ArtifactError unless the file has the size and the sha256 that the manifest, or its own name, states."""
     if entry is None and path.parent.name == FOLDER_NAME and (path.parent / MANIFEST_NAME).is_file():
-        entry = next((row for row in read_manifest(path.parent).files if row.name == path.name), None)
+        # Where the manifest is damaged, the name still proves what it can.
+        with suppress(ArtifactError):
+            entry = next((row for row in read_manifest(path.parent).files if row.name == path.name), None)
+    _verify(path, entry)
+
+
+def _verify(path: Path, entry: Entry | None) -> None:
+    """Raise ArtifactError unless the file is what an entry of the manifest, or for want of one its own name, states."""
     try:
         size = path.stat().st_size
         if size == 0:

@@ -64,13 +64,40 @@ def test_without_a_best_the_last_is_taken(run):
 
 
 def test_a_damaged_best_is_an_error_that_names_the_others(run):
-    one, two, _ = write(run, [1, 2, 3], best=2)
+    one, two, three = write(run, [1, 2, 3], best=2)
     damage(two)
+    damage(three)
     with pytest.raises(
         ArtifactError, match=r"step-00000002.* is damaged.*another checkpoint is another model"
     ) as caught:
         locate(run, "best")
     assert f"ckpt={one}" in str(caught.value)
+    assert f"ckpt={three}" not in str(caught.value), "it is damaged too"
+    damage(one)
+    with pytest.raises(ArtifactError, match="no other one is whole"):
+        locate(run, "best")
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", "{", '{"schema": 1, "sha256": "0", "best": null, "last": null, "files": []}']
+)
+def test_without_a_manifest_the_newest_whole_file_can_be_used_by_itself(run, text):
+    """Nothing is chosen for the user; what is named works. Negative control: a damaged file is not named."""
+    one, two, three = write(run, [1, 2, 3], best=1)
+    damage(three)
+    manifest = run / "checkpoints" / "manifest.json"
+    manifest.unlink() if text is None else manifest.write_text(text)
+    for want in ("best", "last"):
+        with pytest.raises(ArtifactError, match=f"; ckpt={two} or init_from={two}, the newest that is whole"):
+            locate(run, want)
+    assert locate(two, "best").path == two
+    with pytest.raises(ArtifactError, match="is damaged"):
+        locate(three, "best")
+    damage(one)
+    damage(two)
+    with pytest.raises(ArtifactError, match=r"manifest.json") as caught:
+        locate(run, "best")
+    assert "can be used by itself" not in str(caught.value)
 
 
 def test_a_damaged_newest_falls_back_and_says_how_much_is_lost(run):
@@ -146,7 +173,7 @@ def test_a_manifest_that_is_not_what_its_hash_says_is_refused(run):
     path = run / "checkpoints" / "manifest.json"
     damaged = path.read_text().replace('"step": 2', '"step": 3')
     path.write_text(damaged)
-    with pytest.raises(ArtifactError, match=r"manifest\.json is damaged; its checkpoints may be whole"):
+    with pytest.raises(ArtifactError, match=r"manifest\.json is damaged; ckpt="):
         read_manifest(run / "checkpoints")
     edit(run)
     assert read_manifest(run / "checkpoints").files[1].step == 3
