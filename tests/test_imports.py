@@ -68,7 +68,7 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
     ),
     "torchvision": ("data.*", "augment.trivialaugment", "models.resnet18", "models.torchvision"),
     "timm": ("models.timm",),
-    "PIL": ("data.images", "exporters.handler", "exporters.runner"),
+    "PIL": ("data.images", "inspection.sheet", "exporters.handler", "exporters.runner"),
     "safetensors": ("weights", "exporters.safetensors"),
     "onnx": ("exporters.onnx", "exporters.onnx_int8"),
     "onnxruntime": ("exporters.onnx_int8", "exporters.runner"),

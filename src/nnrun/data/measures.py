@@ -6,14 +6,14 @@ part follow, and which samples are in two parts.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-DIGEST_BYTES = 8
+from nnrun.core.digests import digests
+
 MAX_PIXEL = 255
 
 
@@ -42,10 +42,10 @@ class Measures:
     @classmethod
     def together(cls, parts: list[Measures]) -> Measures:
         """Return the measures of all parts, one after the other."""
-        digests, sums, squares = (
+        found, sums, squares = (
             torch.cat([getattr(part, name) for part in parts]) for name in ("digests", "sums", "squares")
         )
-        return cls(digests, sums, squares, parts[0].num_values)
+        return cls(found, sums, squares, parts[0].num_values)
 
     def subset(self, indices: Tensor) -> Measures:
         """Return the measures of the samples at `indices`."""
@@ -76,13 +76,6 @@ class Measures:
 def _rounded(value: float) -> float:
     """Return a number to six digits: the last bits of a long sum are no two machines' own."""
     return float(f"{value:.6g}")
-
-
-def digests(samples: Tensor) -> Tensor:
-    """Return a hash of the values of each sample, int64 `(N,)`."""
-    rows = samples.contiguous().flatten(1).view(torch.uint8).numpy() if len(samples) else ()
-    found = b"".join(hashlib.blake2b(row, digest_size=DIGEST_BYTES).digest() for row in rows)
-    return torch.frombuffer(bytearray(found), dtype=torch.int64) if found else torch.empty(0, dtype=torch.int64)
 
 
 def in_both(ours: Tensor, theirs: Tensor) -> Tensor:
