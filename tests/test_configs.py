@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from cli_fixtures import cifar_files, mnist_files, run_here, write_files
-from data_fixtures import make_folder
+from data_fixtures import make_arrays, make_folder
 from nnrun.build import _import
 from nnrun.compose import compose
 from nnrun.confdir import GROUPS, conf_dir, options
@@ -117,11 +117,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for num_classes in (10, 100):
         write_files(folder, cifar_files("data", num_classes))
     make_folder(folder / "pictures", {"train": 20, "test": 20})
+    make_arrays(folder / "pictures.npz", 30)
     return folder
 
 
 # What an option cannot be used without.
-NEEDED = {("data", "folder"): ["data.root=pictures"]}
+NEEDED = {
+    ("data", "folder"): ["data.root=pictures"],
+    ("data", "arrays"): ["data.root=pictures.npz"],
+    ("data", "torchvision"): ["data.dataset.name=MNIST"],
+}
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)

@@ -72,7 +72,7 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
     "safetensors": ("weights", "exporters.safetensors"),
     "onnx": ("exporters.onnx", "exporters.onnx_int8"),
     "onnxruntime": ("exporters.onnx_int8", "exporters.runner"),
-    "numpy": ("exporters.runner",),
+    "numpy": ("exporters.runner", "data.arrays", "data.own"),
 }
 # These arrive through a `_target_`: nobody imports them by name, except from within the same folder.
 BY_TARGET = ("models", "data", "augment", "losses", "optimizers", "schedulers", "exporters", "loggers")

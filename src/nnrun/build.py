@@ -15,6 +15,7 @@ from hydra.utils import instantiate
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
+from nnrun.check import not_taken
 from nnrun.core.seams import Augmentation, DataSource, Exporter, Logger, Mixing, Preprocessing
 from nnrun.errors import ArtifactError, ConfigError, NnrunError, did_you_mean
 from nnrun.faults import lacks_memory, lacks_package, place_of
@@ -35,6 +36,8 @@ KINDS: dict[str, type | UnionType] = {
     "logger": Logger,
     "preprocessing": Preprocessing,
 }
+# By these a data set of the user's own is told which part to give.
+PART_PARAMETERS = ("train", "split")
 # How many positional arguments the builder gives: parameters that no YAML names.
 _GIVEN = {"optimizer": 1, "scheduler": 1}
 # Whose classes a checkpoint may name. The resolved object is compared, not the text: texts can lie.
@@ -65,6 +68,9 @@ def check_targets(tree: Mapping[str, Any], own: Sequence[str], trust: Sequence[s
             _check_target(name, section)
         except ConfigError as error:
             problems += error.messages
+        else:
+            if name == "data.dataset" and map_style_parameters(section) is None:
+                problems += not_taken(tree["data"], section)
     if problems:
         raise ConfigError(*problems)
 
@@ -120,6 +126,18 @@ def _a(kind: type | UnionType) -> str:
     if isinstance(kind, UnionType):
         return " or ".join(_a(option) for option in get_args(kind))
     return f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__}"
+
+
+def is_map_style(kind: type) -> bool:
+    """Return whether a class is a data set of torch's kind: a sample by its index, and a length."""
+    is_source = is_kind(kind, DataSource)
+    return not is_source and all(callable(getattr(kind, name, None)) for name in ("__getitem__", "__len__"))
+
+
+def map_style_parameters(section: Mapping[str, Any]) -> list[str] | None:
+    """Return the parameters of the class that `data.dataset` names, if that is a data set of torch's kind."""
+    found = _import("data.dataset", str(section["_target_"]))
+    return parameters_of(section["_target_"]) if isinstance(found, type) and is_map_style(found) else None
 
 
 def _methods(protocol: type) -> list[str]:
@@ -186,7 +204,7 @@ def _check_target(name: str, section: Mapping[str, Any]) -> None:
     kind = _kind_of(name)
     found = _import(name, target)
     if isinstance(found, type):
-        if not is_kind(found, kind):
+        if not is_kind(found, kind) and not (name == "data.dataset" and is_map_style(found)):
             raise ConfigError(f"{name}._target_={target} is not allowed: it is not {_a(kind)}")
     elif not callable(found) or getattr(found, "__module__", "").partition(".")[0] in sys.stdlib_module_names:
         raise ConfigError(f"{name}._target_={target} is not allowed: name {_a(kind)}, or a function that makes one")
@@ -251,7 +269,10 @@ def _check_parameters(name: str, section: Mapping[str, Any], found: Callable[...
             hint = did_you_mean(key, names) or f"it takes {', '.join(names) or 'none'}"
             problems.append(f"{name}.{key} is not a parameter of {section['_target_']}; {hint}")
     for key in names:
+        is_ours = name == "data.dataset" and key in PART_PARAMETERS
         if parameters[key].default is inspect.Parameter.empty and key not in section and "_args_" not in section:
+            if is_ours:
+                continue
             problems.append(f"{name}.{key} must be given: {section['_target_']} needs it")
     return problems
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 import torch
 from torch.utils._pytree import tree_leaves
 
-from nnrun.build import build
+from nnrun.build import build, map_style_parameters
 from nnrun.core.memory import fits_in_memory
 from nnrun.core.randomness import SPLIT, generator
 from nnrun.core.seams import Dataset, DataSource, Findings, Preprocessing, Split
 from nnrun.core.splits import stratified_indices
 from nnrun.errors import DataError, NnrunError
 from nnrun.faults import of_the_machine, place_of
-from nnrun.settings import DataSettings
+from nnrun.settings import TAKEN_BY_SOME, DataSettings
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Opened:
         named = {"train": self.train, "valid": self.valid, "test": self.test}
         return {name: split for name, split in named.items() if split is not None}
 
-    @cached_property
+    @functools.cached_property
     def class_counts(self) -> list[int]:
         """How many training samples each class has."""
         return torch.bincount(self.train.targets, minlength=len(self.class_names)).tolist()
@@ -50,7 +50,7 @@ class Opened:
         """How much memory the samples of all parts take."""
         return sum(split.num_bytes for split in self.parts.values())
 
-    @cached_property
+    @functools.cached_property
     def fingerprint(self) -> str:
         """A hash of every sample and target in their order: the same for the same data, wherever it lies."""
         if self.source_fingerprint is not None:
@@ -111,8 +111,7 @@ def open_data(settings: DataSettings, *, trains: bool) -> Opened:
 
 def load_dataset(settings: DataSettings) -> Dataset:
     """Return what the source that a config names gives, before anything is held out of it."""
-    late = {"in_shape": settings.in_shape} if "in_shape" in settings.dataset else {}
-    source = build(settings.dataset, "data.dataset", DataSource, **late)  # type: ignore[type-abstract]
+    source = _source(settings)
     try:
         dataset = source.load()
     except NnrunError:
@@ -127,6 +126,19 @@ def load_dataset(settings: DataSettings) -> Dataset:
             f"data={settings.name}: load() gives a {type(dataset).__name__}, not a nnrun.core.seams.Dataset"
         )
     return dataset
+
+
+def _source(settings: DataSettings) -> DataSource:
+    """Return what `data.dataset` names, built; a data set of torch's kind is wrapped, and built when it is loaded."""
+    section = settings.dataset
+    parameters = map_style_parameters(section)
+    if parameters is None:
+        late = {"in_shape": settings.in_shape} if "in_shape" in section else {}
+        return build(section, "data.dataset", DataSource, **late)  # type: ignore[type-abstract]
+    taken = ("name", *TAKEN_BY_SOME, "split_seed", "in_shape")
+    wrapper = {"_target_": "nnrun.data.own.OwnDataset"} | {key: getattr(settings, key) for key in taken}
+    open_set = functools.partial(build, section, "data.dataset", object)
+    return build(wrapper, "data.dataset", DataSource, open_set, parameters, section)  # type: ignore[type-abstract]
 
 
 def _held_out(train: Split, settings: DataSettings) -> tuple[Split, Split | None]:

@@ -13,7 +13,7 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,12 +37,11 @@ DTYPES = {"uint8": torch.uint8, "float32": torch.float32}
 
 @dataclass(frozen=True)
 class Entry:
-    """Samples that were decoded: where they are, their measures, what else was found, and what stands for them all."""
+    """Samples that were decoded: where they are, their measures, and what else was found."""
 
     samples: Stored
     measures: Measures
     found: dict[str, Any]
-    sha256: str
 
 
 def cache_root() -> Path:
@@ -80,7 +79,24 @@ class Cache:
         if not _blocks_agree(samples, content["blocks"], content["num_bytes"]):
             return None
         stored = Stored(functools.partial(map_file, samples, shape, dtype))
-        return Entry(stored, _unpacked(measures, shape, dtype), content["found"], content["sha256"])
+        return Entry(stored, _unpacked(measures), content["found"])
+
+    def measures(self, compute: Callable[[], Measures]) -> Measures:
+        """Return the measures of samples that lie elsewhere: those that were kept, or else computed, and kept."""
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RuntimeError):
+            return _unpacked(self._path("measures").read_bytes())
+        with self.alone():
+            measures = compute()
+            self._write_measures(measures)
+            self._remove_stale()
+        return measures
+
+    def _write_measures(self, measures: Measures) -> str:
+        """Write measures; return the sha256 of their file."""
+        with _writing(self.folder), DurableFile(self.folder) as file:
+            file.write(_packed(measures))
+            file.commit(self._path("measures").name)
+            return file.sha256
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -127,13 +143,9 @@ class Cache:
                 "dtype": str(dtype).removeprefix("torch."),
                 "num_bytes": file.num_bytes,
                 "blocks": blocks.done(),
-                "sha256": file.sha256,
                 "found": found,
             }
-        with _writing(self.folder), DurableFile(self.folder) as file:
-            file.write(_packed(Measures.together(measured)))
-            file.commit(self._path("measures").name)
-            content["measures"] = file.sha256
+        content["measures"] = self._write_measures(Measures.together(measured))
         with _writing(self.folder), DurableFile(self.folder) as file:
             written = {"sha256": _digest(json.dumps(content, sort_keys=True)), "content": content}
             file.write(json.dumps(written).encode())
@@ -198,20 +210,29 @@ def _blocks_agree(path: Path, hashes: list[str], num_bytes: int) -> bool:
 
 
 def _packed(measures: Measures) -> bytes:
-    """Return measures as bytes: the number of values, digests, sums, squares, eight bytes each."""
-    head = torch.tensor([measures.num_values])
+    """Return measures as bytes that prove themselves: their sha256, and then words of eight bytes.
+
+    The words are how many samples, channels and values of a channel there are, whether the sums are floats, then the
+    digests, the sums and the squares.
+    """
+    is_float = measures.sums.is_floating_point()
+    head = torch.tensor([*measures.sums.shape, measures.num_values, is_float])
     columns = (head, measures.digests, measures.sums, measures.squares)
-    return b"".join(column.contiguous().view(torch.uint8).numpy().tobytes() for column in columns)
+    words = b"".join(column.contiguous().view(torch.uint8).numpy().tobytes() for column in columns)
+    return hashlib.sha256(words).digest() + words
 
 
-def _unpacked(packed: bytes, shape: tuple[int, ...], dtype: torch.dtype) -> Measures:
-    """Return the measures that `_packed` packed, of samples of a shape and type."""
-    words = torch.frombuffer(bytearray(packed), dtype=torch.int64)
-    size = shape[0] * shape[1]
-    _, digests, sums, squares = words.split([1, shape[0], size, size])
-    if dtype != torch.uint8:
+def _unpacked(packed: bytes) -> Measures:
+    """Return the measures that `_packed` packed; raise ValueError where they are not whole."""
+    if hashlib.sha256(packed[32:]).digest() != packed[:32]:
+        raise ValueError("damaged measures")
+    words = torch.frombuffer(bytearray(packed[32:]), dtype=torch.int64)
+    num_samples, num_channels, num_values, is_float = words[:4].tolist()
+    size = num_samples * num_channels
+    _, digests, sums, squares = words.split([4, num_samples, size, size])
+    if is_float:
         sums, squares = sums.view(torch.float64), squares.view(torch.float64)
-    return Measures(digests, sums.view(shape[0], -1), squares.view(shape[0], -1), int(words[0]))
+    return Measures(digests, sums.view(num_samples, -1), squares.view(num_samples, -1), num_values)
 
 
 def _digest(text: str) -> str:

@@ -72,7 +72,12 @@ class Wanted:
 
 
 class Readable(Protocol):
-    """Samples that can be read one by one, in any process; each raises DataError where it is bad."""
+    """Samples that can be read one by one; each raises DataError where it is bad.
+
+    `in_processes` says whether other processes may read them too.
+    """
+
+    in_processes: bool
 
     def __len__(self) -> int: ...
 
@@ -87,6 +92,8 @@ class Readable(Protocol):
 
 class Files:
     """Image files, whose folders say their labels."""
+
+    in_processes = True
 
     def __init__(self, paths: Sequence[str]) -> None:
         self._paths = paths
@@ -162,7 +169,8 @@ class _Decoding:
 
     def chunks(self) -> Iterator[tuple[Tensor, Measures]]:
         """Yield the samples in order; at the end raise what is wrong with them, or with the form that was guessed."""
-        num_workers = num_cores() if len(self.samples) >= SAMPLES_FOR_PROCESSES else 0
+        pays = self.samples.in_processes and len(self.samples) >= SAMPLES_FOR_PROCESSES
+        num_workers = num_cores() if pays else 0
         # Its own generator: the loader must not draw from the one that dropout draws from.
         loader: DataLoader[Chunk] = DataLoader(
             _Chunks(self.samples, self.form), batch_size=None, num_workers=num_workers, generator=torch.Generator()

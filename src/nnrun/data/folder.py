@@ -12,7 +12,7 @@ from nnrun.data.cache import Cache, Entry
 from nnrun.data.decoding import Files, Wanted, decode_into
 from nnrun.data.images import shown
 from nnrun.data.listing import LabelledFile, Listing, list_folder
-from nnrun.data.parts import Choices, Part, dataset_of, found_in_images
+from nnrun.data.parts import Choices, Part, dataset_of, entry_part, found_in_images
 from nnrun.data.stored import data_root
 
 
@@ -46,32 +46,28 @@ class Folder:
         if entry is None:
             with cache.alone():
                 entry = cache.read() or decode_into(cache, Files([file.path for file in files]), wanted)
-        skipped = {index for index, _ in entry.found["skipped"]}
         choices = Choices(self.test_fraction, self.split_seed, self.mean, self.std)
-        findings = _findings(listing, entry)
-        return dataset_of(entry, _parts(listing.parts, skipped), listing.class_names, choices, findings)
+        return dataset_of(_parts(entry, listing.parts), listing.class_names, choices, _findings(listing, entry))
 
 
-def _parts(listed: Mapping[str, Sequence[LabelledFile]], skipped: set[int]) -> dict[str, Part]:
-    """Return the parts of a listing without the files that could not be read, by their place among all files."""
+def _parts(entry: Entry, listed: Mapping[str, Sequence[LabelledFile]]) -> dict[str, Part]:
+    """Return the parts of a listing without the files that could not be read."""
+    skipped = {index for index, _ in entry.found["skipped"]}
     parts: dict[str, Part] = {}
     place = row = 0
     for part, files in listed.items():
         kept = [file for number, file in enumerate(files, place) if number not in skipped]
         place += len(files)
         targets = torch.tensor([file.label for file in kept], dtype=torch.int64)
-        parts[part] = Part(torch.arange(row, row + len(kept)), targets, [shown(file.path) for file in kept])
+        parts[part] = entry_part(entry, torch.arange(row, row + len(kept)), targets, [shown(f.path) for f in kept])
         row += len(kept)
     return parts
 
 
 def _findings(listing: Listing, entry: Entry) -> Findings:
     """Return what there is to say of the files."""
-    notes, facts = found_in_images(entry.found, entry.samples.shape[1:])
-    skipped = [message for _, message in entry.found["skipped"]]
-    if skipped:
-        notes.append(f"left out: {len(skipped):,} files that cannot be read (data.on_bad=skip); run.log names them")
-    if listing.num_unlabelled:
-        notes.append(f"left out: {listing.num_unlabelled:,} image files that are in no class folder")
-    facts |= {"unlabelled": listing.num_unlabelled, "other_files": listing.num_others}
-    return Findings(tuple(notes), tuple(f"left out: {message}" for message in skipped), facts)
+    found = found_in_images(entry.found, entry.samples.shape[1:])
+    loose = listing.num_unlabelled
+    notes = (f"left out: {loose:,} image files that are in no class folder",) if loose else ()
+    facts = {**found.facts, "unlabelled": loose, "other_files": listing.num_others}
+    return Findings((*found.notes, *notes), found.details, facts)

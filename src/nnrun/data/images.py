@@ -31,6 +31,8 @@ IMAGE_SUFFIXES = frozenset(
 MAX_PIXELS = 50_000_000
 # Reading one starts a program of its own (Ghostscript) on what the file says.
 _REFUSED_FORMATS = frozenset(("EPS",))
+# What stands for Pillow's mode where a picture is an array of floats.
+FLOAT_MODE = "float"
 _DEEP_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 _TRANSPARENT_MODES = ("RGBA", "RGBa", "LA", "La", "PA")
 _MAX_16_BITS = 65535
@@ -117,24 +119,34 @@ def read_image(path: Path, channels: int, size: tuple[int, int] | None) -> Tenso
 def decode(path: Path | str, channels: int, size: tuple[int, int] | None) -> tuple[ImageKind, Tensor]:
     """Return what an image file was, and its pixels as `read_image` gives them."""
     path = Path(path)
-    with _reading(path):
-        with _opened(path) as image:
-            kind = _kind_of(image)
-            pixels = _of_8_bits(_oriented(image), path).convert("L" if channels == 1 else "RGB")
-            if size is not None and (pixels.height, pixels.width) != tuple(size):
-                pixels = _brought_to(pixels, *size)
-        values = torch.frombuffer(bytearray(pixels.tobytes()), dtype=torch.uint8)
-        return kind, values.view(pixels.height, pixels.width, channels).permute(2, 0, 1).contiguous()
+    with _reading(path), _opened(path) as image:
+        return kind_of(image), from_pillow(image, channels, size, shown(path))
+
+
+def from_pillow(image: Image, channels: int, size: tuple[int, int] | None, name: str) -> Tensor:
+    """Return the pixels of an image of Pillow's as `read_image` gives them; `name` is what an error calls it."""
+    pixels = _of_8_bits(_oriented(image), name).convert("L" if channels == 1 else "RGB")
+    if size is not None and (pixels.height, pixels.width) != tuple(size):
+        pixels = _brought_to(pixels, *size)
+    values = torch.frombuffer(bytearray(pixels.tobytes()), dtype=torch.uint8)
+    return values.view(pixels.height, pixels.width, channels).permute(2, 0, 1).contiguous()
+
+
+def pillow_image(pixels: Tensor) -> Image:
+    """Return pixels, uint8 `(C, H, W)` of one or three channels, as an image of Pillow's."""
+    module, _ = _pillow()
+    rows = pixels.permute(1, 2, 0).squeeze(2).contiguous().numpy()
+    return module.fromarray(rows)
 
 
 def read_kind(path: Path | str) -> ImageKind:
     """Return what the header of an image file says, its pixels undecoded; raise DataError as `read_image` does."""
     path = Path(path)
     with _reading(path), _opened(path) as image:
-        return _kind_of(image)
+        return kind_of(image)
 
 
-def _kind_of(image: Image) -> ImageKind:
+def kind_of(image: Image) -> ImageKind:
     """Return what the header of an image says."""
     height, width = image.height, image.width
     # Orientations from 5 up lie on their side.
@@ -201,16 +213,16 @@ def _oriented(image: Image) -> Image:
     return ImageOps.exif_transpose(image) or image
 
 
-def _of_8_bits(image: Image, path: Path) -> Image:
+def _of_8_bits(image: Image, name: str) -> Image:
     """Return an image whose values have 8 bits and no transparency."""
     if image.mode in _DEEP_MODES:
         low, high = cast(tuple[int, int], image.convert("I").getextrema())
         if low < 0 or high > _MAX_16_BITS:
-            raise DataError(f"{shown(path)}: its pixels are numbers from {low} to {high}; 8 and 16 bits are read")
+            raise DataError(f"{name}: its pixels are numbers from {low} to {high}; 8 and 16 bits are read")
         # 257 * 255 is 65535: every value of 8 bits comes out as it went in.
         return image.convert("I").point(lambda value: value * (1 / 257) + 0.5).convert("L")
     if image.mode == "F":
-        raise DataError(f"{shown(path)}: its pixels are floats, of no known range; save it with 8 or 16 bits")
+        raise DataError(f"{name}: its pixels are floats, of no known range; save it with 8 or 16 bits")
     if image.mode in _TRANSPARENT_MODES or "transparency" in image.info:
         from PIL import Image as module  # noqa: PLC0415 - as above
 

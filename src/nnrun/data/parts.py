@@ -14,8 +14,10 @@ from torch import Tensor
 from nnrun.core.randomness import TEST_SPLIT, generator
 from nnrun.core.seams import Dataset, Findings, Preprocessing, Split
 from nnrun.core.splits import stratified_indices
+from nnrun.core.stored import Stored
 from nnrun.data.cache import Entry
-from nnrun.data.measures import in_both
+from nnrun.data.images import FLOAT_MODE
+from nnrun.data.measures import Measures, in_both
 from nnrun.data.normalize import Normalize, Standardize
 from nnrun.errors import ConfigError, DataError
 
@@ -24,16 +26,20 @@ NUM_SIZES = 10
 
 @dataclass(frozen=True)
 class Part:
-    """Some of the samples that were decoded: which, their labels, and what they are called, where that is known."""
+    """Some samples that were read: where they are, their measures, their labels, and perhaps their names."""
 
-    rows: Tensor
+    samples: Stored
+    measures: Measures
     targets: Tensor
     names: Sequence[str] | None = None
 
     def subset(self, indices: Tensor) -> Part:
         """Return the samples at `indices` of this part."""
         names = None if self.names is None else [self.names[index] for index in indices.tolist()]
-        return Part(self.rows[indices], self.targets[indices], names)
+        return Part(self.samples.subset(indices), self.measures.subset(indices), self.targets[indices], names)
+
+    def __len__(self) -> int:
+        return len(self.targets)
 
 
 @dataclass(frozen=True)
@@ -46,26 +52,31 @@ class Choices:
     std: Sequence[float] | None
 
 
+def entry_part(entry: Entry, rows: Tensor, targets: Tensor, names: Sequence[str] | None = None) -> Part:
+    """Return some of the samples that were decoded together."""
+    return Part(entry.samples.subset(rows), entry.measures.subset(rows), targets, names)
+
+
 def dataset_of(
-    entry: Entry, parts: Mapping[str, Part], class_names: tuple[str, ...], choices: Choices, findings: Findings
+    parts: Mapping[str, Part], class_names: tuple[str, ...], choices: Choices, findings: Findings
 ) -> Dataset:
     """Return the data set of some parts: `train`, perhaps `valid` and `test`; without `test` it is held out."""
     split = with_test(parts, choices)
     missing = [name for label, name in enumerate(class_names) if not bool((split["train"].targets == label).any())]
     if missing:
         raise DataError(f"no sample to train on is of class {', '.join(missing[:5])}; add some, or take the class away")
-    mean, std = _mean_and_std(entry, split["train"], choices)
-    is_pixels = entry.samples.dtype == torch.uint8
+    mean, std = _mean_and_std(split["train"], choices)
+    is_pixels = split["train"].samples.dtype == torch.uint8
+    splits = {name: Split(part.samples, part.targets, part.names) for name, part in split.items()}
     preprocessing: Preprocessing = Normalize(mean, std) if is_pixels else Standardize(mean, std)
-    splits = {name: Split(entry.samples.subset(part.rows), part.targets, part.names) for name, part in split.items()}
     return Dataset(
         train=splits["train"],
         test=splits["test"],
         class_names=class_names,
         preprocessing=preprocessing,
         valid=splits.get("valid"),
-        fingerprint=_fingerprint(entry, split, class_names, preprocessing),
-        findings=_with_shared(findings, entry, split),
+        fingerprint=_fingerprint(split, class_names, preprocessing),
+        findings=_with_shared(findings, split),
     )
 
 
@@ -74,10 +85,10 @@ def with_test(parts: Mapping[str, Part], choices: Choices) -> dict[str, Part]:
     if "test" in parts:
         return dict(parts)
     whole = parts["train"] if "train" in parts else parts["all"]
-    num_test = round(len(whole.rows) * choices.test_fraction)
-    if not 0 < num_test < len(whole.rows):
+    num_test = round(len(whole) * choices.test_fraction)
+    if not 0 < num_test < len(whole):
         raise DataError(
-            f"data.dataset.test_fraction={choices.test_fraction:g} of {len(whole.rows)} samples leaves {num_test} for "
+            f"data.dataset.test_fraction={choices.test_fraction:g} of {len(whole)} samples leaves {num_test} for "
             "the test; change it, or add samples"
         )
     train, test = stratified_indices(whole.targets, num_test, generator(TEST_SPLIT, choices.split_seed))
@@ -85,10 +96,10 @@ def with_test(parts: Mapping[str, Part], choices: Choices) -> dict[str, Part]:
     return {**others, "train": whole.subset(train), "test": whole.subset(test)}
 
 
-def _mean_and_std(entry: Entry, train: Part, choices: Choices) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _mean_and_std(train: Part, choices: Choices) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and deviation of each channel: as set, or else of the samples to train on."""
-    num_channels = entry.samples.shape[1]
-    mean, std = entry.measures.subset(train.rows).mean_and_std()
+    num_channels = train.samples.shape[1]
+    mean, std = train.measures.mean_and_std()
     for name, given in (("mean", choices.mean), ("std", choices.std)):
         if given is not None and len(given) != num_channels:
             raise ConfigError(
@@ -97,43 +108,39 @@ def _mean_and_std(entry: Entry, train: Part, choices: Choices) -> tuple[tuple[fl
     return tuple(choices.mean or mean), tuple(choices.std or std)
 
 
-def _with_shared(findings: Findings, entry: Entry, parts: Mapping[str, Part]) -> Findings:
+def _with_shared(findings: Findings, parts: Mapping[str, Part]) -> Findings:
     """Return findings with how many samples of the other parts are samples to train on too, if any."""
-    digests = {name: entry.measures.digests[part.rows] for name, part in parts.items()}
     notes, details = [*findings.notes], [*findings.details]
     facts: dict[str, Any] = dict(findings.facts)
     for name in ("test", "valid"):
         if name not in parts:
             continue
-        shared = in_both(digests[name], digests["train"])
+        part = parts[name]
+        shared = in_both(part.measures.digests, parts["train"].measures.digests)
         facts[f"in_train_and_{name}"] = len(shared)
         if len(shared):
             lies = "the test measures" if name == "test" else "the best weights are chosen by"
             notes.append(
-                f"{len(shared):,} of {len(parts[name].rows):,} {name} samples are, value for value, among those to "
-                f"train on: {lies} what was learned by heart; run.log names them"
+                f"{len(shared):,} of {len(part):,} {name} samples are, value for value, among those to train on: "
+                f"{lies} what was learned by heart; run.log names them"
             )
-            names = parts[name].names
-            called = [names[index] if names else f"sample {index}" for index in shared.tolist()]
+            called = [part.names[index] if part.names else f"sample {index}" for index in shared.tolist()]
             details += [f"in train and {name}: {name}'s {sample}" for sample in called]
     return Findings(tuple(notes), tuple(details), facts)
 
 
-def _fingerprint(
-    entry: Entry, parts: Mapping[str, Part], class_names: tuple[str, ...], preprocessing: Preprocessing
-) -> str:
+def _fingerprint(parts: Mapping[str, Part], class_names: tuple[str, ...], preprocessing: Preprocessing) -> str:
     """Return a hash that is the same for the same samples in the same parts, wherever they lie."""
-    sha256 = hashlib.sha256(entry.sha256.encode())
+    sha256 = hashlib.sha256(repr((class_names, preprocessing.to_plain())).encode("utf-8", "surrogateescape"))
     for name, part in parts.items():
-        sha256.update(name.encode())
-        sha256.update(part.rows.numpy().tobytes())
+        sha256.update(repr((name, part.samples.shape, str(part.samples.dtype))).encode())
+        sha256.update(part.measures.digests.numpy().tobytes())
         sha256.update(part.targets.numpy().tobytes())
-    sha256.update(repr((class_names, preprocessing.to_plain())).encode("utf-8", "surrogateescape"))
     return sha256.hexdigest()
 
 
-def found_in_images(found: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[list[str], dict[str, Any]]:
-    """Return what there is to say of images brought to `(C, H, W)`: lines for people, and facts."""
+def found_in_images(found: Mapping[str, Any], shape: tuple[int, ...]) -> Findings:
+    """Return what there is to say of images that were brought to `(C, H, W)`, and of those that could not be read."""
     channels, height, width = shape
     plain, kind = ("L", "grey") if channels == 1 else ("RGB", "RGB")
     sizes: Counter[str] = Counter()
@@ -143,19 +150,21 @@ def found_in_images(found: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[l
         modes[mode] += number
     total = sum(sizes.values())
     notes = []
-    converted = {mode: number for mode, number in modes.most_common() if mode not in (plain, "")}
+    converted = {mode: number for mode, number in modes.most_common() if mode not in (plain, FLOAT_MODE)}
     if converted:
         notes.append(f"converted to {kind}: {', '.join(f'{number:,} {mode}' for mode, number in converted.items())}")
     resized = total - sizes[f"{height}x{width}"]
     if resized:
-        few = "; data.image_size sets another size" if resized * 2 > total else ""
-        notes.append(
-            f"brought to {height}x{width}: {resized:,} of {total:,} images, of {len(sizes):,} sizes in all{few}"
-        )
+        several = f", of {len(sizes):,} sizes in all" if len(sizes) > 1 else ""
+        few = "; data.image_size sets another size" if several and resized * 2 > total else ""
+        notes.append(f"brought to {height}x{width}: {resized:,} of {total:,} images{several}{few}")
+    skipped = [message for _, message in found["skipped"]]
+    if skipped:
+        notes.append(f"left out: {len(skipped):,} samples that cannot be read (data.on_bad=skip); run.log names them")
     facts = {
         "converted": sum(converted.values()),
         "resized": resized,
         "sizes": dict(sizes.most_common(NUM_SIZES)),
-        "skipped": len(found["skipped"]),
+        "skipped": len(skipped),
     }
-    return notes, facts
+    return Findings(tuple(notes), tuple(f"left out: {message}" for message in skipped), facts)

@@ -235,7 +235,7 @@ def test_unreadable_files_end_the_run_or_are_left_out_and_counted(parted):
         assert (len(data.train), len(data.test)) == (23, 11)
         assert torch.equal(data.test.inputs[4], pictures(4, 1, seed=2)[1][None])
         assert data.findings.facts["skipped"] == 2
-        assert "left out: 2 files that cannot be read" in data.findings.notes[0]
+        assert "left out: 2 samples that cannot be read" in data.findings.notes[0]
         assert "003.png is empty" in data.findings.details[0]
 
 

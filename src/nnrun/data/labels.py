@@ -1,0 +1,72 @@
+"""Labels as people keep them, numbers or texts, to the numbers of classes; what can be no label is named."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nnrun.errors import DataError
+
+
+def classes_of(
+    labels: Mapping[str, Sequence[Any]], first: str, class_names: Sequence[str] | None = None
+) -> tuple[tuple[str, ...], dict[str, Tensor]]:
+    """Return the names of the classes, and for each part its labels as their numbers, int64 `(N,)`.
+
+    `labels` are by what people call the part, such as its file. The classes are those of the part `first`, sorted, or,
+    where `class_names` are given, these: then a number is the place of a name among them. Raises DataError that names
+    the part and the sample whose label is negative, no whole number, or of no class.
+    """
+    plain = {part: [_plain(part, index, label) for index, label in enumerate(of)] for part, of in labels.items()}
+    kinds = {type(label) for of in plain.values() for label in of}
+    if len(kinds) > 1:
+        raise DataError(f"{first}: some labels are numbers, and some are texts")
+    if class_names is None:
+        values: Sequence[Any] = sorted(set(plain[first]))
+    else:
+        values = list(range(len(class_names))) if kinds == {int} else list(class_names)
+    if len(values) < 2:
+        raise DataError(
+            f"{first}: all labels are {values[0] if values else 'missing'}; two classes or more are told apart"
+        )
+    names = tuple(str(value) for value in values) if class_names is None else tuple(class_names)
+    places = {value: place for place, value in enumerate(values)}
+    found: dict[str, Tensor] = {}
+    for part, of in plain.items():
+        for index, label in enumerate(of):
+            if label not in places:
+                there = f"the classes are {_few(values)}" if class_names is not None else f"{first} has {_few(values)}"
+                raise DataError(f"{part}: sample {index} has the label {label!r}, which is no class: {there}")
+        found[part] = torch.tensor([places[label] for label in of], dtype=torch.int64)
+    return names, found
+
+
+def _plain(part: str, index: int, label: Any) -> int | str:
+    """Return a label as a whole number from 0 up, or as a text."""
+    if isinstance(label, str):
+        return label
+    if isinstance(label, bytes):
+        return label.decode("utf-8", "backslashreplace")
+    try:
+        number = label.item() if hasattr(label, "item") else label
+        if isinstance(number, str | bytes):
+            return _plain(part, index, number)
+        is_whole = not isinstance(number, complex) and math.isfinite(number) and int(number) == number
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(
+            f"{part}: sample {index} has a label of type {type(label).__name__}; one number or text"
+        ) from error
+    if not is_whole:
+        raise DataError(f"{part}: sample {index} has the label {number}, which is no whole number")
+    if number < 0:
+        raise DataError(f"{part}: sample {index} has the label {int(number)}; labels are from 0 up")
+    return int(number)
+
+
+def _few(values: Sequence[Any]) -> str:
+    """Return the first values, for a message."""
+    return ", ".join(map(str, values[:8])) + (", ..." if len(values) > 8 else "")

@@ -1,0 +1,157 @@
+"""The user's own map-style Dataset, with no change to it: read once, in the order of its samples, into memory."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nnrun.core.memory import fits_in_memory
+from nnrun.core.randomness import SPLIT, mix
+from nnrun.core.seams import Dataset, Findings
+from nnrun.core.stored import Stored
+from nnrun.data.cache import Entry
+from nnrun.data.decoding import Wanted, decode_into
+from nnrun.data.items import Items
+from nnrun.data.labels import classes_of
+from nnrun.data.measures import Measures
+from nnrun.data.parts import Choices, Part, dataset_of, entry_part, found_in_images
+from nnrun.errors import DataError, ResourceError
+
+# Of a set that says nothing of a test.
+TEST_FRACTION = 0.2
+
+
+class OwnDataset:
+    """Take a class whose objects give `(x, y)` by index for a data source.
+
+    `open_set` builds it with parameters besides those of its YAML. Where it takes `train`, it is built with true and
+    with false; where it takes `split`, with "train" and with "test"; else it is one set, split by `split_seed`.
+    """
+
+    def __init__(
+        self, open_set: Callable[..., Any], parameters: Sequence[str], given: Mapping[str, Any], **settings: Any
+    ) -> None:
+        self._open_set = open_set
+        self._parameters = parameters
+        self._given = given
+        self._settings = settings
+
+    def load(self) -> Dataset:
+        """Read all samples; raise DataError that names the one that is wrong."""
+        settings = self._settings
+        wanted = Wanted.of(settings["image_size"], settings["channels"], settings["on_bad"], settings["in_shape"])
+        datasets = open_parts(self._open_set, self._parameters, self._given)
+        choices = Choices(TEST_FRACTION, settings["split_seed"], None, None)
+        with _drawing_the_same(settings["split_seed"]):
+            findings = _steady(next(iter(datasets.values())))
+            items = Items(f"data={settings['name']}", datasets, in_processes=False)
+            entry = decode_into(Memory(), items, wanted)
+        return dataset_of_items(entry, datasets, choices, findings)
+
+
+def open_parts(open_set: Callable[..., Any], parameters: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the data sets of the parts of a class, by what its parameters and what is given for them say."""
+    if "train" in parameters and given.get("train") in (None, True):
+        return {"train": open_set(train=True), "test": open_set(train=False)}
+    if "split" in parameters and given.get("split") in (None, "train"):
+        return {"train": open_set(split="train"), "test": open_set(split="test")}
+    return {"all": open_set()}
+
+
+def dataset_of_items(entry: Entry, datasets: Mapping[str, Any], choices: Choices, findings: Findings) -> Dataset:
+    """Return the data set of samples that were read out of other data sets, one after the other."""
+    skipped = {index for index, _ in entry.found["skipped"]}
+    labels: dict[str, list[Any]] = {}
+    rows: dict[str, Tensor] = {}
+    place = row = 0
+    for part, dataset in datasets.items():
+        kept = sum(index not in skipped for index in range(place, place + len(dataset)))
+        place += len(dataset)
+        rows[part] = torch.arange(row, row + kept)
+        labels[part] = entry.found["labels"][row : row + kept]
+        row += kept
+    first = next(iter(datasets))
+    class_names, targets = classes_of(labels, first, _class_names(datasets[first]))
+    parts: dict[str, Part] = {part: entry_part(entry, rows[part], targets[part]) for part in datasets}
+    found = found_in_images(entry.found, entry.samples.shape[1:])
+    both = replace(found, notes=(*findings.notes, *found.notes), facts={**findings.facts, **found.facts})
+    return dataset_of(parts, class_names, choices, both)
+
+
+def _class_names(dataset: Any) -> tuple[str, ...] | None:
+    """Return what a data set calls its classes, if it says so."""
+    names = getattr(dataset, "classes", None)
+    if isinstance(names, list | tuple) and len(names) > 1:
+        return tuple(map(str, names))
+    return None
+
+
+def _steady(dataset: Any) -> Findings:
+    """Return what there is to say if a sample is another one each time that it is read."""
+    if len(dataset) == 0:
+        raise DataError(f"{type(dataset).__name__} has no samples")
+    first, second = (_bytes_of(dataset) for _ in range(2))
+    if first == second:
+        return Findings()
+    note = (
+        "samples differ from one reading to the next: they are read once, so take random changes out, and use augment="
+    )
+    return Findings((note,))
+
+
+def _bytes_of(dataset: Any) -> object:
+    """Return the values of the first sample as what can be compared; of one that cannot be read nothing."""
+    try:
+        picture = dataset[0][0]
+        return picture.tobytes() if hasattr(picture, "tobytes") else torch.as_tensor(picture).numpy().tobytes()
+    except Exception:  # what is wrong with it is said when it is read in its turn
+        return None
+
+
+@contextmanager
+def _drawing_the_same(seed: int) -> Iterator[None]:
+    """Seed what a data set may draw from while it is read, so that a resumed run reads the same; put it back after."""
+    import numpy as np  # noqa: PLC0415 - a run on other data does not pay for it
+
+    number = mix(SPLIT, seed)
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(number)
+        random.seed(number)
+        np.random.seed(number % 2**32)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
+
+
+class Memory:
+    """Keep samples in memory: what a class of the user's own gives may change with its code, so no file keeps it."""
+
+    def write(self, chunks: Iterable[tuple[Tensor, Measures]], num_bytes: int, found: dict[str, Any]) -> Entry:
+        """Return the entry of samples that come chunk by chunk; raise ResourceError where there is no room for them."""
+        if not fits_in_memory(num_bytes):
+            raise ResourceError(
+                f"the samples take {num_bytes:,} bytes, more than half of the memory; set data.image_size to a smaller "
+                "one, or write them as files for data=folder or data=arrays, which are not read whole"
+            )
+        pairs = list(chunks)
+        samples = torch.cat([values for values, _ in pairs])
+        return Entry(Stored(_Held(samples)), Measures.together([measures for _, measures in pairs]), found)
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A tensor as what `Stored` opens."""
+
+    samples: Tensor
+
+    def __call__(self) -> Tensor:
+        return self.samples

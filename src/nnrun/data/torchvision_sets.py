@@ -1,0 +1,131 @@
+"""torchvision's classification data sets, by name, decoded once into the cache."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nnrun.core.seams import Dataset, Findings
+from nnrun.data.cache import Cache
+from nnrun.data.decoding import Wanted, decode_into
+from nnrun.data.items import Items
+from nnrun.data.own import dataset_of_items
+from nnrun.data.parts import Choices
+from nnrun.data.stored import data_root
+from nnrun.errors import ConfigError, DataError, NnrunError, did_you_mean
+from nnrun.faults import of_the_machine
+
+# Those whose samples are a picture and one label.
+NAMES = (
+    *("Caltech101", "Caltech256", "CIFAR10", "CIFAR100", "Country211", "DTD", "EMNIST", "EuroSAT", "FakeData"),
+    *("FashionMNIST", "FER2013", "FGVCAircraft", "Flowers102", "Food101", "GTSRB", "ImageNet", "Imagenette"),
+    *("INaturalist", "KMNIST", "LFWPeople", "MNIST", "Omniglot", "OxfordIIITPet", "PCAM", "Places365", "QMNIST"),
+    *("RenderedSST2", "SEMEION", "StanfordCars", "STL10", "SUN397", "SVHN", "USPS"),
+)
+# What their parameter `split` calls the parts; of a set without a test, the validation part is the test.
+SPLITS = {"train": ("train", "trainval", "train-standard"), "test": ("test", "val", "valid"), "valid": ("val", "valid")}
+# Set by nnrun itself.
+OURS = ("root", "download", "transform", "target_transform", "transforms", "loader", "train")
+
+
+@dataclass(frozen=True)
+class TorchvisionDataset:
+    """Open a data set of torchvision's, in `root`; `options` are parameters of its own, `{split: letters}` for EMNIST.
+
+    Its parts are those that its parameters `train` or `split` name, unless `options` set that one: then, and where it
+    has neither, it is one set, of which `test_fraction` is held out by `split_seed`.
+    """
+
+    name: str
+    root: str
+    download: bool
+    options: Mapping[str, Any]
+    image_size: int | Sequence[int] | None
+    channels: int | None
+    on_bad: str
+    test_fraction: float
+    split_seed: int
+    mean: Sequence[float] | None
+    std: Sequence[float] | None
+    in_shape: Sequence[int] | None
+
+    def __post_init__(self) -> None:
+        if self.name not in NAMES:
+            hint = did_you_mean(self.name, NAMES) or f"there are {', '.join(NAMES)}"
+            raise ConfigError(f"data.dataset.name={self.name} is no classification data set of torchvision; {hint}")
+
+    def load(self) -> Dataset:
+        """Decode all pictures, or take those that were decoded before; raise DataError where some are missing."""
+        datasets = self._open()
+        root = data_root(self.root)
+        wanted = Wanted.of(self.image_size, self.channels, self.on_bad, self.in_shape)
+        source = f"torchvision {self.name} {sorted(self.options.items())} {root}"
+        cache = Cache(source, _state(root, datasets), wanted.to_plain())
+        entry = cache.read()
+        if entry is None:
+            items = Items(self.name, datasets, in_processes=True)
+            with cache.alone():
+                entry = cache.read() or decode_into(cache, items, wanted)
+        choices = Choices(self.test_fraction, self.split_seed, self.mean, self.std)
+        return dataset_of_items(entry, datasets, choices, Findings())
+
+    def _open(self) -> dict[str, Any]:
+        """Return the data sets of the parts that there are."""
+        import torchvision.datasets  # noqa: PLC0415 - it takes seconds, and only this data needs it
+
+        kind = getattr(torchvision.datasets, self.name)
+        parameters = inspect.signature(kind).parameters
+        for key in self.options:
+            if key in OURS or key not in parameters:
+                hint = did_you_mean(key, set(parameters) - set(OURS)) or f"it takes {', '.join(parameters)}"
+                raise ConfigError(f"data.dataset.options.{key} is not a parameter of {self.name}; {hint}")
+        fixed = {"root": str(data_root(self.root)), "download": self.download, **self.options}
+        make = functools.partial(kind, **{key: value for key, value in fixed.items() if key in parameters})
+        if "train" in parameters:
+            return {"train": self._make(make, train=True), "test": self._make(make, train=False)}
+        if "split" not in parameters or "split" in self.options:
+            return {"all": self._make(make)}
+        found: dict[str, Any] = {}
+        taken: set[str] = set()
+        for part, words in SPLITS.items():
+            for word in words:
+                if part not in found and word not in taken and (dataset := self._make_split(make, word)) is not None:
+                    found[part] = dataset
+                    taken.add(word)
+        return found
+
+    def _make_split(self, make: functools.partial[Any], word: str) -> Any:
+        """Return a part, or None where the set has none of that name."""
+        try:
+            return self._make(make, split=word)
+        except DataError as error:
+            if "Unknown value" in str(error):
+                return None
+            raise
+
+    def _make(self, make: functools.partial[Any], **part: Any) -> Any:
+        """Return a data set; raise DataError where its files are missing or cannot be fetched."""
+        try:
+            return make(**part)
+        except NnrunError:
+            raise
+        except Exception as error:  # each set has its own way to say that its files are not there
+            if of_the_machine(error):
+                raise
+            reason = " ".join(str(error).split())[:300] or type(error).__name__
+            way = "" if self.download else "; data.download=true fetches what is missing"
+            raise DataError(f"data.root={self.root}: {self.name} cannot be opened: {reason}{way}") from error
+
+
+def _state(root: Path, datasets: Mapping[str, Any]) -> str:
+    """Return what a cache is a cache of: the parts' lengths, and the name, size and time of every file in the root."""
+    lines = [f"{part} {len(dataset)}" for part, dataset in datasets.items()]
+    for path in sorted(root.rglob("*")) if root.is_dir() else ():
+        if path.is_file():
+            status = path.stat()
+            lines.append(f"{path.relative_to(root)}\0{status.st_size}\0{status.st_mtime_ns}")
+    return "\n".join(lines)
