@@ -30,6 +30,7 @@ DEFAULTS = {
     "optimizer": "adam",
     "scheduler": "none",
     "trainer": "default",
+    "transfer": "default",
     "early_stopping": "default",
     "export": "onnx",
     "logger": "none",

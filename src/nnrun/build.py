@@ -101,6 +101,19 @@ def build(section: Mapping[str, Any], name: str, kind: type[Built] | UnionType, 
     return built
 
 
+def published_weights(section: Mapping[str, Any], *, only_check: bool = False) -> Any:
+    """Return the weights that are published for the network of a section, fetched unless they are on this machine.
+
+    Raises ConfigError where nobody publishes any that nnrun knows of; with `only_check` that is all.
+    """
+    find = getattr(_import("model", section["_target_"]), "published_weights", None)
+    if find is None:
+        name = section["_target_"].rpartition(".")[2]
+        hint = "name a file with transfer.weights=PATH, or choose model=resnet18, torchvision or timm"
+        raise ConfigError(f"transfer.weights=default: no weights are published for {name}; {hint}")
+    return None if only_check else find(section)
+
+
 def is_kind(value: object, kind: type | UnionType) -> bool:
     """Return whether an object, or the instances of a class, do what `kind` asks for."""
     if isinstance(kind, UnionType):

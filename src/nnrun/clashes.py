@@ -79,6 +79,56 @@ CLASHES = (
         "loss.class_counts has an effect only with loss.weight=balanced or, of the focal loss, loss.alpha=balanced",
     ),
     Clash(
+        ("transfer.weights", "init_from"),
+        lambda weights, source: weights and source,
+        "transfer.weights={} and init_from={} exclude each other: a network starts from one of them",
+    ),
+    Clash(
+        ("transfer.unfreeze_epoch", "transfer.freeze"),
+        lambda epoch, freeze: epoch is not None and freeze == "none",
+        "transfer.unfreeze_epoch={} has no effect with transfer.freeze=none: nothing is frozen",
+    ),
+    Clash(
+        ("transfer.unfreeze_epoch", "trainer.epochs"),
+        lambda epoch, epochs: epoch is not None and epoch > epochs > 0,
+        "transfer.unfreeze_epoch={} has no effect with trainer.epochs={}: the epoch does not come",
+    ),
+    Clash(
+        ("transfer.backbone_lr_factor", "transfer.freeze", "transfer.unfreeze_epoch"),
+        lambda factor, freeze, epoch: factor != 1 and freeze == "backbone" and epoch is None,
+        "transfer.backbone_lr_factor={} has no effect with transfer.freeze={}: the backbone never trains",
+    ),
+    Clash(
+        ("transfer.layer_decay", "transfer.freeze", "transfer.unfreeze_epoch"),
+        lambda decay, freeze, epoch: decay is not None and freeze == "backbone" and epoch is None,
+        "transfer.layer_decay={} has no effect with transfer.freeze={}: the backbone never trains",
+    ),
+    Clash(
+        ("transfer.cache", "transfer.freeze"),
+        lambda cache, freeze: cache is True and freeze != "backbone",
+        "transfer.cache=true needs transfer.freeze=backbone, and it is {1}",
+    ),
+    Clash(
+        ("transfer.cache", "augment"),
+        lambda cache, augment: cache is True and augment,
+        "transfer.cache=true and augment exclude each other: an augmented image has other features each time",
+    ),
+    Clash(
+        ("transfer.no_decay_norms", "optimizer.weight_decay", "optimizer.adamw_weight_decay"),
+        lambda spares, decay, other: spares and not decay and not other,
+        "transfer.no_decay_norms=true has no effect: the optimizer decays no weight; set optimizer.weight_decay",
+    ),
+    Clash(
+        (
+            *("transfer.head", "transfer.weights", "init_from", "transfer.freeze", "transfer.layer_decay"),
+            *("transfer.head_lr_factor", "transfer.backbone_lr_factor"),
+        ),
+        lambda head, weights, source, freeze, decay, *factors: (
+            head and not weights and not source and freeze != "backbone" and decay is None and factors == (1, 1)
+        ),
+        "transfer.head={} has no effect: no setting asks which layer is the head",
+    ),
+    Clash(
         ("optimizer.nesterov", "optimizer.momentum"),
         lambda nesterov, momentum: nesterov and momentum == 0,
         "optimizer.nesterov=true needs a momentum above 0; add optimizer.nesterov=false",

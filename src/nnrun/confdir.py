@@ -16,6 +16,7 @@ GROUPS = (
     "optimizer",
     "scheduler",
     "trainer",
+    "transfer",
     "early_stopping",
     "export",
     "logger",

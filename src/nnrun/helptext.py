@@ -53,6 +53,7 @@ def help_text() -> str:
         conf_dir() / "config.yaml",
         conf_dir() / "data" / "_base.yaml",
         conf_dir() / "trainer" / "default.yaml",
+        conf_dir() / "transfer" / "default.yaml",
     ):
         prefix = "" if path.stem == "config" else f"{path.parent.name}."
         lines += [f"  {prefix}{key}={value or 'null'}" for key, value in _top_level(path.read_text(encoding="utf-8"))]

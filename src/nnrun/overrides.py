@@ -16,7 +16,16 @@ from nnrun.errors import did_you_mean
 from nnrun.secrets import redact_word
 
 # Values of these keys are paths: no character of theirs has a meaning in Hydra's grammar.
-PATH_KEYS = ("ckpt", "resume", "init_from", "input", "data.root", "hydra.run.dir", "hydra.sweep.dir")
+PATH_KEYS = (
+    "ckpt",
+    "resume",
+    "init_from",
+    "input",
+    "data.root",
+    "transfer.weights",
+    "hydra.run.dir",
+    "hydra.sweep.dir",
+)
 NOT_SWEPT = ("ckpt", "resume", "init_from")
 HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.dir")
 

@@ -22,10 +22,12 @@ from nnrun.errors import ConfigError, NnrunError, ResourceError
 from nnrun.rundir import environment
 from nnrun.saved import fault
 from nnrun.settings import RunSettings, from_mapping
+from nnrun.transfer import check_transfer
 
 # Sections, and settings, that an evaluation does not read.
 _ONLY_FOR_TRAINING = (
-    *("augment", "optimizer", "scheduler", "early_stopping", "logger", "seed", "data.batch_size", "trainer"),
+    *("augment", "transfer", "optimizer", "scheduler", "early_stopping", "logger", "seed", "data.batch_size"),
+    "trainer",
 )
 _FOR_EVALUATION_TOO = ("trainer.device", "trainer.channels_last", "trainer.deterministic", "trainer.progress")
 
@@ -115,6 +117,11 @@ def prepare(composed: Composed) -> Job:
         check_targets(tree, sorted(composed.own_targets), settings.trust)
     except ConfigError as error:
         problems += error.messages
+    if settings.ckpt is None and settings.resume is None:
+        try:
+            check_transfer(settings.transfer, tree["model"])
+        except ConfigError as error:
+            problems += error.messages
     notes: list[str] = list(composed.checkpoint.notes) if composed.checkpoint else []
     trainer = settings.trainer
     device_name, precision_name = trainer.device, trainer.precision

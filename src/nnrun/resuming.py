@@ -127,7 +127,19 @@ def _changes(job: Job) -> list[tuple[str, str]]:
     tree = job.tree(saved["data"]["in_shape"], saved["data"]["num_classes"])
     wanted = {key: value for key, value in tree.items() if key not in INVOCATION_KEYS}
     # A secret is not in the checkpoint: it may be, and may have to be, typed again.
-    return differences(saved, redact(wanted))
+    sections: dict[str, Any] = {name: {} for name, value in wanted.items() if isinstance(value, Mapping)}
+    changes = differences(sections | saved, redact(wanted))
+    # A setting that did not exist when the checkpoint was saved has its default.
+    return [(key, line) for key, line in changes if _is_in(saved, key) or job.composed.named(key)]
+
+
+def _is_in(tree: Any, key: str) -> bool:
+    """Return whether a tree of settings has a dotted key."""
+    for part in key.split("."):
+        if not isinstance(tree, Mapping) or part not in tree:
+            return False
+        tree = tree[part]
+    return True
 
 
 def differences(saved: Any, wanted: Any, key: str = "") -> list[tuple[str, str]]:

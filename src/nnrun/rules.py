@@ -123,6 +123,17 @@ RULES: dict[str, Rule] = {
     "trainer.log_every_steps": whole(1),
     "inspect.steps": whole(1),
     "inspect.depth": whole(1, null=True),
+    "transfer.weights": Rule(
+        lambda v: v is None or (isinstance(v, str) and v != ""), "default, the path of a file or of a run, or null"
+    ),
+    "transfer.freeze": Rule(
+        lambda v: v != [] and all(isinstance(name, str) and name for name in (v if isinstance(v, list) else [v])),
+        "none, backbone, or names of parameters, such as conv1.* or [conv1.*, layer1.*]",
+    ),
+    "transfer.unfreeze_epoch": whole(2, null=True),
+    "transfer.head_lr_factor": POSITIVE,
+    "transfer.backbone_lr_factor": POSITIVE,
+    "transfer.layer_decay": number(0, 1, above=True, null=True),
     "early_stopping.monitor": one_of(*VALID_METRICS),
     "early_stopping.patience": whole(1),
     "early_stopping.min_delta": NOT_NEGATIVE,

@@ -44,7 +44,7 @@ def merge_saved(
     if root is not None and OmegaConf.select(config, "data.dataset.root") == root:
         # Saved as a value; on another machine data.root= says where the data lies.
         config.data.dataset.root = "${data.root}"
-    for section in ("data", "trainer", "early_stopping"):
+    for section in ("data", "trainer", "transfer", "early_stopping"):
         # A setting that did not exist when the checkpoint was saved has its default.
         for key in fresh.get(section) or {}:
             if config.get(section) is not None and key not in config[section]:

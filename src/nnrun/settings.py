@@ -68,6 +68,21 @@ class TrainerSettings:
 
 
 @dataclass(frozen=True)
+class TransferSettings:
+    """What weights a network starts from, and which of its parts train, when and how fast."""
+
+    weights: str | None
+    head: str | None
+    freeze: str | list[str]
+    unfreeze_epoch: int | None
+    head_lr_factor: float
+    backbone_lr_factor: float
+    layer_decay: float | None
+    no_decay_norms: bool
+    cache: Switch
+
+
+@dataclass(frozen=True)
 class EarlyStoppingSettings:
     """Which validation metric decides, and how long it may fail to improve, in epochs."""
 
@@ -90,6 +105,7 @@ class InspectSettings:
 SECTIONS: dict[str, type] = {
     "data": DataSettings,
     "trainer": TrainerSettings,
+    "transfer": TransferSettings,
     "early_stopping": EarlyStoppingSettings,
     "inspect": InspectSettings,
 }
@@ -109,6 +125,7 @@ class RunSettings:
     inspect: InspectSettings
     data: DataSettings
     trainer: TrainerSettings
+    transfer: TransferSettings
     early_stopping: EarlyStoppingSettings | None
     model: dict[str, Any]
     loss: dict[str, Any]

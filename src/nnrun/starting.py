@@ -8,11 +8,15 @@ from nnrun.core.state import TrainState
 from nnrun.errors import ArtifactError
 from nnrun.prepare import Job
 from nnrun.report.console import Console
+from nnrun.transfer import replace_head
 from nnrun.weights import match, read_weights
 
 
-def start_from(job: Job, state: TrainState, console: Console) -> None:
-    """Take up the checkpoint that is resumed, or the weights that the run starts from."""
+def start_from(job: Job, state: TrainState, console: Console, num_classes: int) -> None:
+    """Take up the checkpoint that is resumed, or the weights that the run starts from.
+
+    Weights of a network for other classes come without its head; the new one stays as it was drawn.
+    """
     if job.resume is not None:
         assert job.composed.checkpoint is not None
         path = job.composed.checkpoint.path
@@ -34,6 +38,8 @@ def start_from(job: Job, state: TrainState, console: Console) -> None:
                 console.note(note)
         else:
             weights = load_payload(path)["model"]
+        for note in replace_head(weights, state.network, job.settings.transfer.head, num_classes):
+            console.say(f"starting from {path}: {note}; all else is loaded")
         load_weights(state.network, weights, path)
         if state.ema:
             load_weights(state.ema.network, weights, path)

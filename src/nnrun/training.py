@@ -24,6 +24,7 @@ from nnrun.core.batches import Layout, choose_residency, make_batches
 from nnrun.core.checkpoint import CheckpointFolder
 from nnrun.core.compiling import Compilation, choose_compile, compile_network
 from nnrun.core.finite import SkippingWatch
+from nnrun.core.freezing import describe_training
 from nnrun.core.loop import Plan, Work, fit
 from nnrun.core.precision import Precision, choose_channels_last, has_fused_kernel
 from nnrun.core.randomness import seed_weights
@@ -39,6 +40,16 @@ from nnrun.secrets import redact
 from nnrun.session import Session
 from nnrun.settings import TrainerSettings
 from nnrun.starting import start_from
+from nnrun.transfer import (
+    Groups,
+    Transfer,
+    keep_features,
+    load_pretrained,
+    members,
+    parameter_groups,
+    plan_transfer,
+    scale_rates,
+)
 
 
 @dataclass(frozen=True)
@@ -52,6 +63,8 @@ class Training:
     tree: dict[str, Any]
     loggers: list[Logger]
     compilation: Compilation
+    transfer: Transfer
+    notes: list[str]
 
 
 def make_training(job: Job, data: Opened, problem: Problem) -> Training:
@@ -66,6 +79,10 @@ def make_training(job: Job, data: Opened, problem: Problem) -> Training:
     channels_last = choose_channels_last(trainer.channels_last, network, job.device, job.precision)
     if channels_last:
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    num_classes, notes = len(data.class_names), []
+    transfer = plan_transfer(settings.transfer, network, num_classes)
+    if settings.transfer.weights is not None and not job.resume and settings.ckpt is None:
+        notes.append(load_pretrained(settings.transfer, tree["model"], network, num_classes))
     residency = choose_residency(settings.data.residency, data.num_bytes, job.device)
     layout = Layout(job.device, channels_last, residency, settings.data.num_workers)
     batch_size, eval_batch_size = settings.data.batch_size, settings.data.eval_batch_size
@@ -75,7 +92,7 @@ def make_training(job: Job, data: Opened, problem: Problem) -> Training:
     plan = make_plan(trainer, train.num_batches, job.monitor)
     ema = Ema(network, trainer.ema_decay) if trainer.ema_decay is not None else None
     compilation = choose_compile(_compile_wanted(job), job.device, plan.total_steps)
-    optimizer = make_optimizer(tree["optimizer"], network)
+    optimizer = make_optimizer(tree["optimizer"], parameter_groups(network, transfer))
     tree["trainer"] |= {"compile": compilation.enabled, "cuda_graph": False, "channels_last": channels_last}
     tree["data"]["residency"] = residency
     state = TrainState(
@@ -88,14 +105,16 @@ def make_training(job: Job, data: Opened, problem: Problem) -> Training:
         precision=job.precision,
         seed=settings.seed,
         sums=problem.train_metric.init(job.device),
+        freezing=transfer.freezing,
     )
+    state.set_training()
     if trainer.nonfinite == "skip":
         state.watch = SkippingWatch(job.device, trainer.max_nonfinite)
     loggers = [
         build(section, f"logger.{name}", Logger)  # type: ignore[type-abstract]
         for name, section in settings.logger.items()
     ]
-    return Training(state, plan, train, valid, tree, loggers, compilation)
+    return Training(state, plan, train, valid, tree, loggers, compilation, transfer, notes)
 
 
 def _compile_wanted(job: Job) -> str | bool:
@@ -123,16 +142,17 @@ def make_plan(trainer: TrainerSettings, num_batches: int, monitor: str) -> Plan:
     )
 
 
-def make_optimizer(section: Mapping[str, Any], network: nn.Module) -> Optimizer:
+def make_optimizer(section: Mapping[str, Any], parameters: Groups) -> Optimizer:
     """Return the optimizer, with the fused kernel where the class has one and the config leaves the choice."""
-    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     late: dict[str, Any] = {}
     has_choice = (
         section.get("fused", False) is None and not section.get("foreach") and not section.get("differentiable")
     )
-    if has_choice and has_fused_kernel(parameters):
+    if has_choice and has_fused_kernel(members(parameters)):
         late["fused"] = True
-    return build(section, "optimizer", Optimizer, parameters, **late)
+    optimizer = build(section, "optimizer", Optimizer, parameters, **late)
+    scale_rates(optimizer)
+    return optimizer
 
 
 def make_scheduler(
@@ -182,7 +202,11 @@ def train(job: Job, data: Opened, problem: Problem, session: Session) -> Trainin
     folder = CheckpointFolder(out.path, trainer.keep_last)
     saving = Checkpointing(folder, trainer.checkpoint_every_steps, payload, out.sync_rows)
     state.callbacks = [rows, EarlyStopping(job.monitor, job.mode, *patience), progress, FirstStep(out), saving]
-    start_from(job, state, console)
+    for note in training.notes:
+        console.say(note)
+    start_from(job, state, console, len(data.class_names))
+    state.set_training()
+    console.say(describe_training(state.network))
     if trainer.compile is not False and plan.total_steps > 0:
         say_and_compile(training, console)
     if folder.manifest.best is None:
@@ -194,7 +218,10 @@ def train(job: Job, data: Opened, problem: Problem, session: Session) -> Trainin
     with stop.deferred():
         try:
             with state.clock.fitting():
-                fit(state, Work(problem, training.train, training.valid, stop.poll), plan)
+                work = Work(problem, training.train, training.valid, stop.poll)
+                work, training.tree["transfer"]["cache"] = keep_features(training.transfer, state, work, plan, console)
+                constant["config"] = saved_config(training.tree)
+                fit(state, work, plan)
         except InterruptedRun as interruption:
             if interruption.at_once:
                 raise

@@ -55,7 +55,7 @@ def compile_network(state: TrainState, inputs: Any) -> float:
     torch.compiler.reset()
     network = state.network
     network.compile(dynamic=False)
-    network.train()
+    state.set_training()
     buffers = [buffer.clone() for buffer in network.buffers()]
     seed_step(state.device, state.seed, 0, 0)
     with calling("model"):

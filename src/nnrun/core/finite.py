@@ -156,7 +156,7 @@ def step_if(good: Tensor, optimizer: Optimizer) -> None:
     That is where the optimizer is fused and its state exists: torch's kernels then take the flag that GradScaler gives
     them. (Of a first step that is left out, fused SGD would keep a momentum buffer that nobody filled.)
     """
-    has_state = all(parameter in optimizer.state for parameter in _parameters(optimizer))
+    has_state = all(p in optimizer.state for p in _parameters(optimizer) if p.grad is not None)
     if getattr(optimizer, "_step_supports_amp_scaling", False) and has_state:
         optimizer.grad_scale = None  # type: ignore[attr-defined]
         optimizer.found_inf = (~good).to(torch.float32)  # type: ignore[attr-defined]

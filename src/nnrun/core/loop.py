@@ -60,7 +60,7 @@ def finished(state: TrainState, plan: Plan) -> bool:
 def train_epoch(state: TrainState, work: Work, plan: Plan) -> None:
     """Train the rest of the epoch under way."""
     at, train = state.progress, work.train
-    state.network.train()
+    state.set_training()
     batches = iter(train.epoch(at.epoch, at.batch))
     with state.clock.running():
         while at.batch < train.num_batches and at.step < plan.total_steps:
@@ -87,7 +87,7 @@ def backward(state: TrainState, problem: Problem, batch: Batch, num_samples: int
     """Add the gradients of one batch; `num_samples` is the update's, over all the batches that it accumulates."""
     kept = state.watch.keep(state.network)
     with calling("model"), state.precision.autocast(state.device):
-        outputs = state.network(batch.inputs)
+        outputs = state.called(batch.inputs)
     if isinstance(outputs, Tensor):
         outputs = outputs.float()
     losses = losses_of(batch, outputs, problem)
@@ -140,7 +140,7 @@ def finish_epoch(state: TrainState, work: Work, plan: Plan) -> None:
     """Validate, and close the epoch, also one that the plan's last step cut short."""
     metrics: dict[str, float] = {}
     if work.valid is not None:
-        sums = evaluate(state.evaluated, work.problem, work.valid, state.device, work.poll)
+        sums = evaluate(state.judged, work.problem, work.valid, state.device, work.poll)
         metrics = {f"valid/{name}": value for name, value in work.problem.eval_metric.compute(sums).items()}
     at = state.progress
     at.epoch, at.batch = at.epoch + 1, 0

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from nnrun.core.finite import FiniteWatch
+from nnrun.core.freezing import Freezing
 from nnrun.core.precision import Precision
 from nnrun.core.seams import Callback, Scheduler, Sums
 
@@ -62,8 +63,12 @@ class TrainState:
     sums: Sums
     progress: Progress = field(default_factory=Progress)
     callbacks: Sequence[Callback] = ()
+    freezing: Freezing = field(default_factory=Freezing)
 
     def __post_init__(self) -> None:
+        # What a step and an evaluation call: the networks, or what computes the same in a shorter way.
+        self.called: nn.Module = self.network
+        self.judged: nn.Module = self.evaluated
         # Another one where bad updates are left out.
         self.watch: FiniteWatch = FiniteWatch(self.device)
         self.clock = Clock()
@@ -72,6 +77,10 @@ class TrainState:
     def evaluated(self) -> nn.Module:
         """The network whose weights are evaluated and saved as the model: the average where there is one."""
         return self.ema.network if self.ema else self.network
+
+    def set_training(self) -> None:
+        """Put the network in training mode, except for what does not train in the epoch under way."""
+        self.freezing.apply(self.network, self.progress.epoch)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that the future of the training depends on: tensors and plain values."""

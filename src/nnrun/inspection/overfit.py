@@ -38,7 +38,7 @@ def overfit(state: TrainState, problem: Problem, batch: Batch, plan: Plan, poll:
     """
     losses: list[float] = []
     in_a_row, score = 0, 0.0
-    state.network.train()
+    state.set_training()
     for step in range(plan.total_steps):
         poll()
         for total in state.sums.values():

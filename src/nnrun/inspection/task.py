@@ -108,7 +108,7 @@ def examine(job: Job, data: Opened, session: Session) -> Findings:
     training = make_training(job, data, problem)
     if weights is not None:
         training.state.network.load_state_dict(weights)
-    start_from(job, training.state, session.console)
+    start_from(job, training.state, session.console, len(data.class_names))
     batch = next(iter(training.train.epoch(0)))
     start = copy.deepcopy((training.state.network.state_dict(), training.state.optimizer.state_dict()))
     cost, memory, proof = measure(training, problem, batch)
@@ -125,7 +125,7 @@ def measure(training: Training, problem: Problem, batch: Batch) -> tuple[Cost, M
     """Do the first step of a training, draw by draw, and judge it. The network is changed by an update or two."""
     state = training.state
     losses: list[Tensor] = []
-    state.network.train()
+    state.set_training()
 
     def step() -> None:
         seed_step(state.device, state.seed, 0, len(losses))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import timm
@@ -47,7 +48,7 @@ class Timm(nn.Module):
                 f"transfer.weights=default: timm's weights for {name} cannot be fetched ({type(error).__name__}: "
                 f"{str(error).splitlines()[0]}); name a file of them with transfer.weights=PATH"
             ) from error
-        return Published(network.state_dict(), f"timm's weights for {name}")
+        return Published(network.state_dict(), Path(f"timm's weights for {name}"))
 
 
 def _check_name(name: str) -> None:

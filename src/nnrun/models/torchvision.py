@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,11 +19,15 @@ from nnrun.models.adapting import adapt_channels, check_fits, check_image_shape,
 _WITH_AUXILIARY = ("googlenet", "inception_v3")
 
 
+# torchvision/models/densenet.py: denselayer1.norm.1.weight was renamed denselayer1.norm1.weight.
+_OLD_NAME = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
+
+
 class Published(NamedTuple):
-    """The weights that somebody published for a network, and where they come from, in words."""
+    """The weights that somebody published for a network, and the file that they are in."""
 
     weights: dict[str, Tensor]
-    source: str
+    path: Path
 
 
 class Torchvision(nn.Module):
@@ -83,4 +88,9 @@ def published(entry: models.WeightsEnum) -> Published:
             f"transfer.weights=default needs {entry.url}, which cannot be fetched ({type(error).__name__}: {error}); "
             f"put that file at {path}, or name one with transfer.weights=PATH"
         ) from error
-    return Published(dict(weights), f"{path.name}, which torchvision publishes as {entry}")
+    return Published({_as_now(name): tensor for name, tensor in weights.items()}, path)
+
+
+def _as_now(name: str) -> str:
+    """Return the name of a weight as networks have it now: DenseNet's files are older than its class."""
+    return _OLD_NAME.sub(r"\1\2", name)

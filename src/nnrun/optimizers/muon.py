@@ -16,13 +16,13 @@ class MuonWithAdamW(Optimizer):
     """Update 2-D parameters by Muon (kellerjordan.github.io/posts/muon) and all others by AdamW.
 
     Two optimizers of torch's do the work; this one owns their parameter groups and their state, so that schedulers,
-    gradient scalers and checkpoints see a single optimizer. The group of Muon comes first; a network without matrices,
-    or with nothing else, has one group.
+    gradient scalers and checkpoints see a single optimizer. Muon's groups come first: of the parameters given, or of
+    each group given, the matrices make one, and all others make one of AdamW's.
     """
 
     def __init__(  # noqa: PLR0913 - each is a setting of its own in the YAML
         self,
-        params: Iterable[Tensor],
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
         *,
         lr: float = 0.02,
         momentum: float = 0.95,
@@ -34,9 +34,10 @@ class MuonWithAdamW(Optimizer):
         adamw_eps: float = 1e-8,
         adamw_weight_decay: float = 0.0,
     ) -> None:
-        params = list(params)
-        matrices = [param for param in params if param.ndim == 2]
-        others = [param for param in params if param.ndim != 2]
+        given: list[Any] = list(params)
+        groups = given if given and isinstance(given[0], dict) else [{"params": given}]
+        matrices = _part_of(groups, lambda param: param.ndim == 2)
+        others = _part_of(groups, lambda param: param.ndim != 2)
         self._parts: list[Optimizer] = []
         if matrices:
             self._parts.append(
@@ -58,7 +59,7 @@ class MuonWithAdamW(Optimizer):
                     eps=adamw_eps,
                     weight_decay=adamw_weight_decay,
                     # torch refuses true where there is no such kernel; null lets it choose among the others
-                    fused=True if has_fused_kernel(others) else None,
+                    fused=True if has_fused_kernel([param for group in others for param in group["params"]]) else None,
                 )
             )
         super().__init__([group for part in self._parts for group in part.param_groups], {})
@@ -66,13 +67,17 @@ class MuonWithAdamW(Optimizer):
 
     def _share(self) -> None:
         """Make the two optimizers work on this one's groups and state: the same dictionaries, not copies."""
-        for part, group in zip(self._parts, self.param_groups, strict=True):
+        start = 0
+        for part in self._parts:
+            groups = self.param_groups[start : start + len(part.param_groups)]
+            start += len(groups)
             # Through __setstate__, which also fills in what a state of an older torch lacks.
-            part.__setstate__({"state": self.state, "param_groups": [group]})
+            part.__setstate__({"state": self.state, "param_groups": groups})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Take the groups made by the constructor; neither optimizer would train another."""
-        assert len(self.param_groups) < len(self._parts), "MuonWithAdamW takes no further parameter groups"
+        num_groups = sum(len(part.param_groups) for part in self._parts)
+        assert len(self.param_groups) < num_groups, "MuonWithAdamW takes no further parameter groups"
         super().add_param_group(param_group)
 
     @torch.no_grad()
@@ -93,3 +98,9 @@ class MuonWithAdamW(Optimizer):
         # Optimizer.load_state_dict ends here, with new groups and new state.
         super().__setstate__(state)
         self._share()
+
+
+def _part_of(groups: Iterable[dict[str, Any]], belongs: Callable[[Tensor], bool]) -> list[dict[str, Any]]:
+    """Return the groups with those of their parameters that belong, without groups that have none."""
+    parts = [{**group, "params": [param for param in group["params"] if belongs(param)]} for group in groups]
+    return [part for part in parts if part["params"]]

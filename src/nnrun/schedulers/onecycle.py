@@ -14,9 +14,9 @@ from nnrun.errors import ConfigError
 class OneCycle(OneCycleLR):
     """Raise the learning rate to `max_lr`, then lower it to nearly 0 (Smith & Topin 2018, arXiv 1708.07120).
 
-    torch's OneCycleLR, except that `max_lr` is the first group's and the others keep their ratio to it, and that
-    after `total_steps` the learning rate stays where it ended. Raises ConfigError where `cycle_momentum` is asked of an
-    optimizer that has no momentum.
+    torch's OneCycleLR, except that `max_lr` is the first group's, before its `lr_factor` if it has one, and the others
+    keep their ratio to it, and that after `total_steps` the learning rate stays where it ended. Raises ConfigError
+    where `cycle_momentum` is asked of an optimizer that has no momentum.
     """
 
     interval: ClassVar[Literal["step"]] = "step"
@@ -46,7 +46,8 @@ class OneCycle(OneCycleLR):
         # torch divides by zero where the rise is one step long; a hair less, and that step has max_lr.
         if pct_start * total_steps == 1:
             pct_start *= 1 - 1e-9
-        first_lr = float(optimizer.param_groups[0]["lr"])
+        first = optimizer.param_groups[0]
+        first_lr = float(first["lr"]) / first.get("lr_factor", 1.0)
         super().__init__(
             optimizer,
             max_lr=[max_lr * (float(group["lr"]) / first_lr) for group in optimizer.param_groups],
