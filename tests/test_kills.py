@@ -13,12 +13,14 @@ from pathlib import Path
 import pytest
 
 from nnrun import cli
+from nnrun.compose import compose
 from nnrun.core.checkpoint import CheckpointFolder
 from nnrun.core.state import TrainState
 from nnrun.doctor.campaign import Arena
 from nnrun.doctor.command import Command
 from nnrun.doctor.kills import random_kills, signals
 from nnrun.doctor.nursery import Child, Nursery
+from nnrun.doctor.variants import VARIANTS, WORDS
 from nnrun.signals import StopRequest
 
 
@@ -26,6 +28,12 @@ from nnrun.signals import StopRequest
 def arena(arena: Arena) -> Arena:
     """With a seed whose first moment is a little behind the middle of a run."""
     return replace(arena, seed=126)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_variant_is_a_config(name):
+    """Full campaigns alone train each of them."""
+    assert compose((*WORDS, *VARIANTS[name])).config.trainer.checkpoint_every_steps == 1
 
 
 @pytest.mark.parametrize("campaign", [random_kills, signals])
