@@ -13,6 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from nnrun.cli import exit_code_of
 from nnrun.cli import main as nnrun_main
 from nnrun.doctor.campaigns import CAMPAIGNS, Plan, run_campaigns
 
@@ -36,4 +37,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of(main))

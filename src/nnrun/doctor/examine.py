@@ -17,6 +17,7 @@ from nnrun.errors import ConfigError, ResourceError
 from nnrun.files import saving
 from nnrun.overrides import Typed
 from nnrun.report.console import Console
+from nnrun.signals import stop_request
 
 _STYLES = {WORKS: "green", ABSENT: "dim", FAILS: "bold red"}
 _EXPORT = ("trainer=debug", "trainer.progress=false", "data.limit=400", "export=onnx", "hydra.run.dir=run")
@@ -37,7 +38,7 @@ def examine(typed: Sequence[Typed], main: Main) -> int:
     home = (outputs if outputs.is_dir() else Path()).absolute()
     with saving(home):
         temporary = tempfile.TemporaryDirectory(prefix=".doctor-", dir=home, ignore_cleanup_errors=True)
-    with temporary as name:
+    with stop_request(), temporary as name:
         folder = Path(name)
         console.say(f"looking at this machine, and trying in {home} what nnrun promises; this takes up to a minute")
         findings = [*look_at_machine(folder), _export(folder / "export", main)]

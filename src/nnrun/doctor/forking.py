@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 from nnrun.compose import compose
 from nnrun.doctor.command import Main, find_main
 from nnrun.doctor.variants import WORDS
+from nnrun.signals import STOPPING
 
 # What takes a run long to import: the second is what every optimizer imports. Neither starts a thread, which no child
 # would have.
@@ -64,6 +65,9 @@ def _obey(command: Mapping[str, Any], main: Main, stderr: int) -> NoReturn:
     code = 1
     try:
         os.setpgrp()
+        for number in STOPPING:
+            # Who started the campaign may have them ignored, as a shell does for what it runs in the background.
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
         silence = os.open(os.devnull, os.O_RDWR)
         for descriptor, target in ((silence, 0), (silence, 1), (stderr, 2)):
             os.dup2(descriptor, target)

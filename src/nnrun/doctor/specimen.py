@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import shutil
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import NamedTuple
 
 from nnrun.core.checkpoint import DAMAGED_SUFFIX
 from nnrun.doctor.campaign import Arena, Broken
-from nnrun.errors import ArtifactError
+from nnrun.errors import ArtifactError, InterruptedRun
 from nnrun.files import write_json
 from nnrun.manifest import FOLDER_NAME, MANIFEST_NAME, Manifest, locate, read_manifest
 
@@ -34,6 +35,8 @@ WORDS = (
     "export=none",
 )
 KILLED_AFTER_STEPS = 8
+# The exit codes of a run that a signal has ended.
+INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 
 
 class Answer(NamedTuple):
@@ -44,13 +47,18 @@ class Answer(NamedTuple):
 
 
 def hear(folder: Path, action: Callable[[], int]) -> Answer:
-    """Return the exit code that an action in a folder returns, and what it said."""
+    """Return the exit code that an action in a folder returns, and what it said.
+
+    Raises InterruptedRun where that is the code of a run that was interrupted: it was the campaign that was meant.
+    """
     # As terminals have it: what cannot be encoded is an error on standard output, and escaped on standard error.
     out, err = (
         io.TextIOWrapper(io.BytesIO(), "utf-8", errors, write_through=True) for errors in ("strict", "backslashreplace")
     )
     with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = action()
+    if code in INTERRUPTED:
+        raise InterruptedRun(code - 128)
     return Answer(code, "".join(stream.buffer.getvalue().decode() for stream in (out, err)))  # type: ignore[attr-defined]
 
 
