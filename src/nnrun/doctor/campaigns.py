@@ -17,7 +17,10 @@ from nnrun.doctor.nursery import Nursery
 
 @dataclass(frozen=True)
 class Campaign:
-    """What is tried, what must come of it, and how often: in `task=doctor`, and in full (`make torture`)."""
+    """What is tried, what must come of it, and how often: in `task=doctor`, and in full (`make torture`).
+
+    Of the campaigns that go through calls, 0 means each of them.
+    """
 
     run: Callable[[Arena, int], Result]
     promise: str
@@ -28,13 +31,13 @@ class Campaign:
 # A new campaign joins with a line here, a new feature with a line in variants.VARIANTS, a hostile file with one in
 # strangers/.
 CAMPAIGNS = (
-    Campaign(kills.random_kills, "a killed run goes on to the same bits", 3, 200),
-    Campaign(kills.signals, "a stopped run saves, and goes on to the same bits", 2, 40),
+    Campaign(kills.random_kills, "a killed run goes on to the same bits", 3, 300),
+    Campaign(kills.signals, "a stopped run saves, and goes on to the same bits", 2, 150),
     Campaign(calls.kill_at_each_call, "a save that is killed leaves the old checkpoint or the new one", 4, 0),
     Campaign(calls.kill_run_at_each_call, "a run that is killed at a call to the disk goes on to the same bits", 2, 0),
-    Campaign(disk.disk_full, "a full disk leaves what was saved", 2, 40),
-    Campaign(calls.failing_fsync, "a disk that fails leaves what was saved", 2, 40),
-    Campaign(disk.read_only, "a folder that may not be written leaves what was saved", 1, 10),
+    Campaign(disk.disk_full, "a full disk leaves what was saved", 2, 60),
+    Campaign(calls.failing_fsync, "a disk that fails leaves what was saved", 2, 0),
+    Campaign(disk.read_only, "a folder that may not be written leaves what was saved", 1, 20),
     Campaign(damage.flipped_bits, "a checkpoint with one bit flipped is refused", 100, 800),
     Campaign(damage.truncations, "a checkpoint cut short is refused", 50, 300),
     Campaign(damage.zeroed_tails, "a checkpoint with a tail of zeros is refused", 25, 200),
