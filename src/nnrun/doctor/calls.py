@@ -10,12 +10,7 @@ from pathlib import Path
 
 from nnrun.doctor.campaign import Arena, Broken, Result, counting, nursery_of
 from nnrun.doctor.command import Command, Main
-from nnrun.doctor.subject import (
-    check_files,
-    expect,
-    expect_refusal,
-    undisturbed,
-)
+from nnrun.doctor.subject import check_files, expect, expect_refusal, undisturbed
 from nnrun.doctor.tracing import FAILS, KILLS, TO_DISK, spread, tracer_of
 from nnrun.faults import explain
 from nnrun.files import TEMPORARY_SUFFIX

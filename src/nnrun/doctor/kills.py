@@ -8,15 +8,7 @@ import time
 from pathlib import Path
 
 from nnrun.doctor.campaign import Arena, Broken, Result
-from nnrun.doctor.subject import (
-    Subject,
-    check_files,
-    disturb_each,
-    expect,
-    is_committed,
-    state_of,
-    wait_until_running,
-)
+from nnrun.doctor.subject import Subject, check_files, disturb_each, expect, is_committed, state_of, wait_until_running
 
 
 def random_kills(arena: Arena, count: int) -> Result:

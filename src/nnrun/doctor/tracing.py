@@ -19,9 +19,7 @@ from typing import Any, Protocol
 from nnrun.doctor.campaign import Result
 from nnrun.doctor.command import Command, find_main, name_of
 from nnrun.doctor.nursery import Child, Nursery
-from nnrun.doctor.subject import (
-    expect,
-)
+from nnrun.doctor.subject import expect
 from nnrun.files import DurableFile
 
 # What is done to a call, in strace's words.

@@ -24,17 +24,7 @@ from nnrun.doctor.strangers.kind import (
     part,
 )
 from nnrun.doctor.strangers.torch_zip import pack
-from nnrun.doctor.strangers.values import (
-    FOREIGN,
-    MLP,
-    MNIST,
-    bomb,
-    deep,
-    holding_itself,
-    make_pipe,
-    making,
-    normalize,
-)
+from nnrun.doctor.strangers.values import FOREIGN, MLP, MNIST, bomb, deep, holding_itself, make_pipe, making, normalize
 
 
 def model(**section: Any) -> Hostile:

@@ -7,16 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nnrun.doctor.strangers.kind import (
-    RESUME,
-    RUNS,
-    TITLE,
-    Bench,
-    Hostile,
-)
-from nnrun.doctor.strangers.values import (
-    make_pipe,
-)
+from nnrun.doctor.strangers.kind import RESUME, RUNS, TITLE, Bench, Hostile
+from nnrun.doctor.strangers.values import make_pipe
 
 
 def manifest(change: Callable[[str], str]) -> Hostile:

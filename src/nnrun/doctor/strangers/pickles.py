@@ -14,26 +14,9 @@ from typing import Any
 
 import torch
 
-from nnrun.doctor.strangers.kind import (
-    CKPT,
-    LOAD,
-    NETWORK,
-    SECRET_NAME,
-    TITLE,
-    Bench,
-    Hostile,
-    config,
-    part,
-)
+from nnrun.doctor.strangers.kind import CKPT, LOAD, NETWORK, SECRET_NAME, TITLE, Bench, Hostile, config, part
 from nnrun.doctor.strangers.torch_zip import Call, pack
-from nnrun.doctor.strangers.values import (
-    MLP,
-    calling,
-    making,
-    normalize,
-    ordered,
-    touch,
-)
+from nnrun.doctor.strangers.values import MLP, calling, making, normalize, ordered, touch
 
 
 def call(function: Any, *arguments: Any) -> Hostile:

@@ -5,17 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from nnrun.doctor.strangers.kind import (
-    CONFIG,
-    RESUME,
-    Bench,
-    Hostile,
-    part,
-    without,
-)
-from nnrun.doctor.strangers.values import (
-    bomb,
-)
+from nnrun.doctor.strangers.kind import CONFIG, RESUME, Bench, Hostile, part, without
+from nnrun.doctor.strangers.values import bomb
 
 
 def training(codes: Sequence[int] = (4,), **changes: Any) -> Hostile:

@@ -7,17 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from nnrun.doctor.strangers.kind import (
-    TITLE,
-    Hostile,
-    packed,
-    weights,
-)
+from nnrun.doctor.strangers.kind import TITLE, Hostile, packed, weights
 from nnrun.doctor.strangers.torch_zip import Call, torch_entries
-from nnrun.doctor.strangers.values import (
-    holding_itself,
-    set_weight,
-)
+from nnrun.doctor.strangers.values import holding_itself, set_weight
 
 
 def tensor(claim: Any = None, **said: Any) -> Hostile:

@@ -10,10 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from nnrun.doctor.strangers.kind import (
-    MODULE_NAME,
-    Bench,
-)
+from nnrun.doctor.strangers.kind import MODULE_NAME, Bench
 from nnrun.doctor.strangers.torch_zip import Call
 
 MLP = {"_target_": "nnrun.models.mlp.MLP", "in_shape": [1, 28, 28], "num_classes": 10, "hidden": [32], "dropout": 0.0}

@@ -9,16 +9,9 @@ import zipfile
 from collections.abc import Callable, Sequence
 
 from nnrun.archive import MAX_PICKLE_BYTES
-from nnrun.doctor.strangers.kind import (
-    Bench,
-    Hostile,
-    packed,
-)
+from nnrun.doctor.strangers.kind import Bench, Hostile, packed
 from nnrun.doctor.strangers.torch_zip import PICKLE, ZIP64, pack, patched, torch_entries, two_archives
-from nnrun.doctor.strangers.values import (
-    called,
-    calling,
-)
+from nnrun.doctor.strangers.values import called, calling
 
 
 def zipped(change: Callable[[bytes], bytes], codes: Sequence[int] = (4,)) -> Hostile:
