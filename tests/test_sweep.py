@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from cli_fixtures import OWN, SHORT, Outcome, Row, assert_ended_as
-from nnrun.sweep import JobResult, ranked
+from nnrun.sweep import JobResult, as_table, ranked
 
 
 def test_jobs_are_ranked_by_the_monitored_metric() -> None:
@@ -20,6 +22,12 @@ def test_jobs_are_ranked_by_the_monitored_metric() -> None:
     values = [0.5, None, 0.25, float("nan"), 0.75]
     assert order("min", values) == [2, 0, 4, 1, 3]
     assert order("max", values) == [4, 0, 2, 1, 3]
+
+
+def test_a_list_that_was_swept_over_is_in_the_table() -> None:
+    console = Console(file=io.StringIO(), width=80)
+    console.print(as_table([JobResult(0, {"augment": "[digits,mixup]"}, "", 0, "finished")], ["augment"], []))
+    assert "[digits,mixup]" in console.file.getvalue()
 
 
 ROWS: dict[str, Row] = {

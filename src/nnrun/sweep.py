@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 from nnrun.compose import compose
@@ -196,7 +197,8 @@ def as_table(rows: Sequence[JobResult], swept: Sequence[str], metrics: Sequence[
     for title in ("job", *swept, *shown, "seconds", "exit"):
         table.add_column(title, overflow="fold")
     for row in rows:
-        values = [row.overrides.get(key, "") for key in swept]
+        # A list such as [digits,mixup] is no word of rich's markup.
+        values = [escape(row.overrides.get(key, "")) for key in swept]
         figures = [_figure(name, row.metrics[name]) if name in row.metrics else "-" for name in shown]
         table.add_row(str(row.number), *values, *figures, f"{row.seconds:.1f}", str(row.exit_code))
     return table

@@ -30,17 +30,18 @@ class Augmenter:
         self._mixings: dict[str, Any] = {name: parts[name] for name in names if hasattr(parts[name], "mix")}
         self._augmentations: dict[str, Any] = {name: parts[name] for name in names if name not in self._mixings}
         self._seed = seed
-        self._generator = torch.Generator(device)
+        # A CUDA graph that captures draws must be told of it: CUDAGraph.register_generator_state.
+        self.generator = torch.Generator(device)
 
     def seed(self, epoch: int, index: int) -> None:
         """Seed the draws of one batch of an epoch."""
-        self._generator.manual_seed(mix(AUGMENT, self._seed, epoch, index))
+        self.generator.manual_seed(mix(AUGMENT, self._seed, epoch, index))
 
     def augment(self, raw: Tree) -> Tree:
         """Return the raw samples of a batch changed."""
         for name, augmentation in self._augmentations.items():
             with calling(f"augment.{name}"):
-                changed = augmentation(raw, self._generator)
+                changed = augmentation(raw, self.generator)
             _check_form(name, changed, raw)
             raw = changed
         return raw
@@ -52,13 +53,13 @@ class Augmenter:
         """
         if not self._mixings:
             return inputs, None
-        partner = partners(weight, self._generator)
+        partner = partners(weight, self.generator)
         others = tree_map(lambda tensor: tensor.index_select(0, partner), inputs)
-        chosen = torch.randint(len(self._mixings), weight.shape, generator=self._generator, device=weight.device)
+        chosen = torch.randint(len(self._mixings), weight.shape, generator=self.generator, device=weight.device)
         mixed, share = inputs, torch.ones_like(weight)
         for number, (name, mixing) in enumerate(self._mixings.items()):
             with calling(f"augment.{name}"):
-                theirs, their_share = mixing.mix(inputs, others, self._generator)
+                theirs, their_share = mixing.mix(inputs, others, self.generator)
             _check_form(name, (theirs, their_share), (inputs, share))
             is_chosen = chosen == number
             mixed = tree_map(lambda new, old, is_chosen=is_chosen: _where(is_chosen, new, old), theirs, mixed)

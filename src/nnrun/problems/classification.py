@@ -86,7 +86,7 @@ class Classification:
 
 
 class RunningAccuracy:
-    """Mean loss and accuracy, cheap enough for every training step."""
+    """Mean loss and accuracy, cheap enough for every training step; of mixed samples that of their own target alone."""
 
     def init(self, device: torch.device) -> Sums:
         """Return the sums of no samples."""
