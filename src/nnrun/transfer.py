@@ -18,7 +18,7 @@ from nnrun.core.freezing import Freezing, frozen_names
 from nnrun.core.layers import distances, find_head
 from nnrun.core.loop import Plan, Work, finished
 from nnrun.core.state import TrainState
-from nnrun.errors import ConfigError
+from nnrun.errors import ArtifactError, ConfigError
 from nnrun.manifest import locate
 from nnrun.report.console import Console
 from nnrun.settings import TransferSettings
@@ -79,8 +79,13 @@ def load_pretrained(settings: TransferSettings, model: Mapping[str, Any], networ
     wanted = network.state_dict()
     weights = {k: tensor for k, tensor in weights.items() if k in wanted or not k.startswith(_AUXILIARY)}
     notes += replace_head(weights, network, settings.head, num_classes)
-    notes += _fit_channels(weights, network)
-    load_weights(network, weights, path)
+    notes += fit_channels(weights, network)
+    try:
+        load_weights(network, weights, path)
+    except ArtifactError as error:
+        if model.get("stem") in ("auto", "small"):
+            raise ArtifactError(f"{error}; weights for photographs want model.stem=imagenet") from error
+        raise
     return "; ".join([f"starting from {path}", *notes, *["all else is loaded" if notes else "all is loaded"]])
 
 
@@ -108,7 +113,7 @@ def replace_head(weights: dict[str, Tensor], network: nn.Module, head: str | Non
     return [f"the head, {head}, is new: {num_classes:,} classes here, {there} there"]
 
 
-def _fit_channels(weights: dict[str, Tensor], network: nn.Module) -> list[str]:
+def fit_channels(weights: dict[str, Tensor], network: nn.Module) -> list[str]:
     """Fit the first convolution's weights to other channels, in place; return what to say.
 
     The sum over the file's channels, in equal parts over ours: a grey picture, in however many channels it comes, gives

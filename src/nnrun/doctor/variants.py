@@ -35,6 +35,10 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "focal": ("loss=focal",),
     "skip": ("trainer.nonfinite=skip",),
     "accumulate": ("trainer.accumulate=2",),
+    "transfer": (
+        *("model=cnn", "model.channels=[4,4]", "model.hidden=16", "model.dropout=0.5", "model.batchnorm=true"),
+        *("transfer.freeze=backbone", "transfer.unfreeze_epoch=3", "transfer.layer_decay=0.5"),
+    ),
     "ema": ("trainer.ema_decay=0.9",),
     "clip": ("trainer.grad_clip_norm=0.5",),
     "bf16": ("trainer.precision=bf16",),

@@ -1,0 +1,74 @@
+"""Measure what keeping a frozen backbone's features saves: the seconds of each epoch, validation included.
+
+    python benchmarks/frozen.py            ResNet-18 on 1,000 of the digits that come along, two epochs anew, eight kept
+
+Both trainings run in one process, one after the other; what counts is the ratio of their epochs.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+from machine import OtherWork, machine
+from nnrun.compose import compose
+from nnrun.core.loop import Work, fit
+from nnrun.core.seams import Callback
+from nnrun.core.state import TrainState
+from nnrun.opened import open_data
+from nnrun.prepare import prepare
+from nnrun.problems.classification import Classification
+from nnrun.report.console import Console
+from nnrun.training import make_training
+from nnrun.transfer import keep_features
+
+WORDS = ("model=resnet18", "transfer.freeze=backbone", "data.limit=1000", "early_stopping=none", "export=none")
+NUM_EPOCHS = {"false": 2, "true": 8}
+
+
+class EpochTimes(Callback):
+    """Take the time at the end of every epoch."""
+
+    def __init__(self) -> None:
+        self.ends = [time.perf_counter()]
+
+    def on_epoch_end(self, state: TrainState, metrics: Mapping[str, float]) -> None:
+        """Take the time."""
+        self.ends.append(time.perf_counter())
+
+
+def measure(words: Sequence[str]) -> tuple[float, list[float]]:
+    """Return the seconds that the features took, and those of each epoch."""
+    job = prepare(compose(words))
+    data = open_data(job.settings.data, trains=True)
+    problem = Classification(job.loss(data.class_counts), data.class_names)
+    training = make_training(job, data, problem)
+    start = time.perf_counter()
+    work = Work(problem, training.train, training.valid)
+    work, _ = keep_features(training.transfer, training.state, work, training.plan, Console())
+    times = EpochTimes()
+    training.state.callbacks = [times]
+    fit(training.state, work, training.plan)
+    return times.ends[0] - start, [end - begin for begin, end in zip(times.ends, times.ends[1:], strict=False)]
+
+
+def main() -> None:
+    """Print the figures."""
+    others = OtherWork()
+    medians = {}
+    for cache, epochs in NUM_EPOCHS.items():
+        words = [*WORDS, f"transfer.cache={cache}", f"trainer.epochs={epochs}", *sys.argv[1:]]
+        features_seconds, seconds = measure(words)
+        medians[cache] = statistics.median(seconds)
+        shown = " ".join(f"{value:.3f}" for value in seconds)
+        median = f"median {medians[cache]:.3f} s"
+        print(f"transfer.cache={cache}: features {features_seconds:.2f} s, epochs {shown} s, {median}")
+    print(f"An epoch on kept features is {medians['false'] / medians['true']:.0f} times as fast.")
+    print(machine())
+    print(others.sentence())
+
+
+if __name__ == "__main__":
+    main()
