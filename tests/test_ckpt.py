@@ -24,6 +24,7 @@ IDLE = (
     "early_stopping.patience=3",
     "logger=none",
     "seed=3",
+    "transfer.freeze=backbone",
     "trainer.epochs=2",
     "trainer.max_steps=3",
     "trainer.accumulate=2",
