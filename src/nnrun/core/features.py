@@ -80,9 +80,10 @@ def why_not_separable(network: nn.Module, tail: list[nn.Module], inputs: Tree, n
 
     The network's modes are those of its training, and are put back.
     """
-    torch.default_generator.manual_seed(0)
+    # Nothing that follows depends on these: every step is seeded anew.
+    torch.manual_seed(0)
     first = features_of(network, tail, inputs)
-    torch.default_generator.manual_seed(1)
+    torch.manual_seed(1)
     second = features_of(network, tail, inputs)
     if first is None or second is None or first.shape[:1] != (num_samples,):
         return "the head does not take one tensor with a row for each sample"
@@ -134,44 +135,44 @@ class DoesNotPay(Exception):
 
 
 @torch.no_grad()
-def compute_features(state: TrainState, head: str, batches: Batches, poll: Callable[[], None]) -> tuple[Tensor, Tensor]:
-    """Return the features of every sample of a split, in its own order, and the targets, both on the device.
+def compute_features(state: TrainState, head: str, batches: Batches, poll: Callable[[], None]) -> Split:
+    """Return the features of every sample of a split and the targets, in the split's own order.
 
     They are computed batch by batch in the order of the first epoch. The network is in the mode that they are for;
     `poll` may raise to stop. Raises DoesNotPay where the network is not to be separated, or memory does not suffice.
     """
     network = state.network
     tail = tail_of(network, head)
-    features, targets = None, None
-    order = batches.order(0)
-    # A shortcut must leave no trace: what follows draws as it would without.
-    with torch.random.fork_rng([state.device] if state.device.type == "cuda" else []):
-        for row, batch in zip(order, batches.epoch(0), strict=True):
-            poll()
-            if features is None:
-                with calling("model"):
-                    reason = why_not_separable(network, tail, batch.inputs, len(batch.targets))
-                if reason:
-                    raise DoesNotPay(reason)
-            values = features_of(network, tail, batch.inputs)
-            assert values is not None
-            if features is None:
-                _check_room(values, batches.num_samples)
-                features = values.new_empty((batches.num_samples, *values.shape[1:]))
-                targets = batch.targets.new_empty(batches.num_samples)
-            here = row[: batch.num_samples].to(values.device)
-            features[here] = values[: batch.num_samples]
-            targets[here] = batch.targets[: batch.num_samples]  # type: ignore[index]
-    assert features is not None
-    assert targets is not None
-    return features, targets
+    made: Split | None = None
+    for row, batch in zip(batches.order(0), batches.epoch(0), strict=True):
+        poll()
+        if made is None:
+            with calling("model"):
+                reason = why_not_separable(network, tail, batch.inputs, len(batch.targets))
+            if reason:
+                raise DoesNotPay(reason)
+        values = features_of(network, tail, batch.inputs)
+        assert values is not None
+        if made is None:
+            home = _home(values, batches.num_samples, state.device)
+            features = torch.empty((batches.num_samples, *values.shape[1:]), dtype=values.dtype, device=home)
+            made = Split(features, torch.empty(batches.num_samples, dtype=batch.targets.dtype, device=home))
+        here = row[: batch.num_samples].to(made.targets.device)
+        made.inputs[here] = values[: batch.num_samples].to(here.device)
+        made.targets[here] = batch.targets[: batch.num_samples].to(here.device)
+    assert made is not None, "a split has at least one sample"
+    return made
 
 
-def _check_room(values: Tensor, num_samples: int) -> None:
-    """Raise DoesNotPay where the features of all samples would fill more than half of the machine's memory."""
+def _home(values: Tensor, num_samples: int, device: torch.device) -> torch.device:
+    """Return where the features of all samples are to lie: on the device if there is room, else in the host's memory.
+
+    Raises DoesNotPay where they would fill more than half of that.
+    """
     num_bytes = values[0].nbytes * num_samples
     if not fits_in_memory(num_bytes):
         raise DoesNotPay(f"they would take {num_bytes:,} bytes, more than half of this machine's memory")
+    return device if choose_residency("auto", num_bytes, device) == "device" else torch.device("cpu")
 
 
 def cache_features(
@@ -186,9 +187,10 @@ def cache_features(
         return state.freezing.holds(state.progress.epoch)
 
     def cached(plain: Batches, seed: int | None) -> Batches:
-        features, targets = compute_features(state, head, plain, poll)
-        layout = Layout(state.device, False, choose_residency("auto", features.nbytes, state.device))
-        made = make_batches(Split(features, targets), _AsFeatures(), plain.batch_size, seed, layout)
+        split = compute_features(state, head, plain, poll)
+        is_there = split.targets.device == state.device
+        layout = Layout(state.device, residency="device" if is_there else "memory")
+        made = make_batches(split, _AsFeatures(), plain.batch_size, seed, layout)
         return CachedBatches(plain, made, is_frozen)
 
     state.freezing.apply(state.network, state.progress.epoch)
