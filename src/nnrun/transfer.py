@@ -106,7 +106,8 @@ def replace_head(weights: dict[str, Tensor], network: nn.Module, head: str | Non
     theirs = {name: weights[name] for name in names if name in weights}
     if names and theirs.keys() == set(names) and all(theirs[name].shape == own[name].shape for name in names):
         return []
-    if any(tensor.shape[1:] != own[name].shape[1:] for name, tensor in theirs.items()):
+    is_wider = any(tensor.shape[1:] != own[name].shape[1:] for name, tensor in theirs.items())
+    if is_wider or weights.keys().isdisjoint(own.keys() - set(names)):
         return []
     weights |= {name: own[name] for name in names}
     there = f"{len(next(iter(theirs.values()))):,}" if theirs else "none"

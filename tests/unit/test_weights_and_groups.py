@@ -167,6 +167,8 @@ def test_only_a_head_for_other_classes_is_replaced() -> None:
     assert replace_head(without, ours, None, 3) == ["the head, head, is new: 3 classes here, none there"]
     wider = CNN((1, 12, 12), 7, [2, 4], 6).state_dict()
     assert replace_head(dict(wider), ours, None, 3) == [], "another network: loading says so"
+    strange = {f"other.{name}": tensor for name, tensor in theirs.items()}
+    assert replace_head(strange, ours, None, 3) == [] and "head.weight" not in strange
 
 
 def test_weights_must_fit_but_for_the_head(tmp_path: Path) -> None:
