@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 
 
 def load(path: str | Path, trust: Sequence[str] = ()) -> nn.Module:
-    """Return the trained network of a run directory or a checkpoint file, in eval mode.
+    """Return the trained network of a run directory, a checkpoint file or exported safetensors, in eval mode.
 
     The network has two attributes besides its own: `class_names`, a tuple of texts, and `preprocessing`, which turns
     raw samples, uint8 `(N, C, H, W)` for images, into the float input of the network. `trust` names modules of your

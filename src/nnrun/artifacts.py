@@ -15,7 +15,8 @@ from torch.utils._pytree import tree_leaves
 
 from nnrun.build import build
 from nnrun.core.seams import CannotExport, ExportContext, Exporter, Preprocessing
-from nnrun.core.verify import Standard, Verification, verify
+from nnrun.core.verification import Verification
+from nnrun.core.verify import Standard, verify
 from nnrun.errors import NnrunError
 from nnrun.faults import lacks_package
 from nnrun.files import saving, write_json

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nnrun.archive import holds_weights_alone, peek
+from nnrun.card import Card, read_card
 from nnrun.check import check
 from nnrun.clashes import idle_words
 from nnrun.errors import ConfigError
@@ -36,11 +37,13 @@ class Source:
     key: str
     checkpoint: Located
     config: Mapping[str, Any] | None
+    # What stands beside weights that nnrun exported.
+    card: Card | None = None
 
     @property
     def weights_alone(self) -> bool:
-        """Whether it is a state dict from elsewhere."""
-        return self.config is None
+        """Whether it is a state dict, and no checkpoint."""
+        return self.config is None or self.card is not None
 
     @property
     def saved(self) -> Mapping[str, Any] | None:
@@ -71,7 +74,7 @@ class Composed:
 
     @property
     def weights_alone(self) -> bool:
-        """Whether that file is a state dict from elsewhere, which carries no config."""
+        """Whether that file is a state dict, from elsewhere or exported, and no checkpoint."""
         return self.source is not None and self.source.weights_alone
 
     @property
@@ -116,7 +119,7 @@ def compose(words: Sequence[str], own: Sequence[Path] = ()) -> Composed:
     config, references = fresh, option_references(choices, own)
     named = _source_word(values)
     source = _read_source(named) if named is not None else None
-    if source is not None and source.key == "ckpt" and source.weights_alone:
+    if source is not None and source.key == "ckpt" and source.saved is None:
         if "model" not in chosen:
             what = source.checkpoint.path
             problems.append(f"{what} holds weights alone: name their network with model=, and data= besides")
@@ -162,8 +165,10 @@ def _read_source(named: Typed) -> Source:
     if named.key == "resume" and path.is_file():
         raise ConfigError(f"resume={path} is a file; name its run directory, or start a new run with init_from=")
     checkpoint = locate(path, "last" if named.key == "resume" else "best")
-    weights_alone = holds_weights_alone(checkpoint.path)
-    return Source(named.key, checkpoint, None if weights_alone else peek(checkpoint.path)["config"])
+    if not holds_weights_alone(checkpoint.path):
+        return Source(named.key, checkpoint, peek(checkpoint.path)["config"])
+    card = read_card(checkpoint.path)
+    return Source(named.key, checkpoint, card.config if card else None, card)
 
 
 def _split(typed: Sequence[Typed]) -> tuple[list[Typed], list[Typed]]:

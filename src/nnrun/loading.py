@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from nnrun.archive import peek
+from nnrun.archive import holds_weights_alone, peek
 from nnrun.build import build, check_trust
+from nnrun.card import read_card
 from nnrun.core.batches import Layout, choose_residency, make_batches
 from nnrun.core.checkpoint import load_payload, load_weights
 from nnrun.core.evaluate import evaluate
@@ -57,11 +58,7 @@ def load_trained(job: Job, data: Opened, run: Path) -> Trained:
         payload = load_payload(path)
         preprocessing = _preprocessing(peek(path)["preprocessing"], job.settings.trust)
     names = tuple(payload["class_names"])
-    if names != data.class_names:
-        raise DataError(
-            f"the checkpoint was trained on {len(names)} classes ({_few(names)}), and data={job.settings.data.name} "
-            f"has {len(data.class_names)} ({_few(data.class_names)}); name data with the same classes"
-        )
+    _check_classes(names, job, data)
     try:
         network = build(job.tree(data.in_shape, len(names))["model"], "model", nn.Module)
     except ConfigError as error:
@@ -71,19 +68,35 @@ def load_trained(job: Job, data: Opened, run: Path) -> Trained:
 
 
 def _load_alone(job: Job, data: Opened) -> Trained:
-    """Return the network that the config names with weights from elsewhere; the data says how samples are prepared."""
-    assert job.composed.checkpoint is not None
-    path = job.composed.checkpoint.path
+    """Return the network that the config names with weights from elsewhere.
+
+    How samples are prepared is said by what nnrun has written beside the weights, or else by the data.
+    """
+    assert job.composed.source is not None
+    path, card, preprocessing = job.composed.source.checkpoint.path, job.composed.source.card, data.preprocessing
+    if card is not None:
+        _check_classes(card.class_names, job, data)
+        preprocessing = _preprocessing(card.preprocessing, job.settings.trust)
     network = build(job.tree(data.in_shape, len(data.class_names))["model"], "model", nn.Module)
     weights, notes = match(read_weights(path), network, path)
     load_weights(network, weights, path)
-    return Trained(network.eval(), None, data.preprocessing, tuple(notes))
+    return Trained(network.eval(), None, preprocessing, tuple(notes))
+
+
+def _check_classes(names: tuple[str, ...], job: Job, data: Opened) -> None:
+    """Raise DataError unless the data has the classes that a network was trained on."""
+    if names != data.class_names:
+        raise DataError(
+            f"the checkpoint was trained on {len(names)} classes ({_few(names)}), and data={job.settings.data.name} "
+            f"has {len(data.class_names)} ({_few(data.class_names)}); name data with the same classes"
+        )
 
 
 def load_network(path: Path, trust: Sequence[str]) -> nn.Module:
-    """Return the trained network of a run directory or a checkpoint file; see nnrun.load."""
+    """Return the trained network of a run directory, a checkpoint file or exported weights; see nnrun.load."""
     located = locate(path.expanduser(), "best").path
-    saved = peek(located)
+    card = read_card(located) if holds_weights_alone(located) else None
+    saved = peek(located) if card is None else asdict(card)
     check_trust("model", saved["config"]["model"], trust)
     if secrets := left_out(saved["config"]["model"], "model"):
         raise ConfigError(
@@ -94,7 +107,7 @@ def load_network(path: Path, trust: Sequence[str]) -> nn.Module:
         network = build(saved["config"]["model"], "model", nn.Module)
     except ConfigError as error:
         raise fault(error.messages, located, ()) from error
-    load_weights(network, load_payload(located)["model"], located)
+    load_weights(network, load_payload(located)["model"] if card is None else read_weights(located), located)
     # Plain attributes: a module among them would add keys to the state dict.
     network.class_names = tuple(saved["class_names"])  # type: ignore[assignment]
     network.preprocessing = _preprocessing(saved["preprocessing"], trust)  # type: ignore[assignment]

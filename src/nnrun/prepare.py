@@ -156,7 +156,8 @@ def prepare(composed: Composed) -> Job:
     elif task != "train":
         idle = [item.key for item in composed.typed if _is_idle(item.key, _ONLY_FOR_TRAINING, _FOR_EVALUATION_TOO)]
         notes += [f"{key} has no effect with ckpt=: nothing is trained" for key in idle]
-    monitor, mode = monitored(peek(composed.saved_in)["config"] if composed.saved_in and task != "train" else tree)
+    saved = composed.source.saved if composed.source and task != "train" else None
+    monitor, mode = monitored(saved or tree)
     return Job(composed, settings, task, device, precision, monitor, mode, tuple(notes))
 
 

@@ -6,92 +6,29 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from nnrun.core.isolated import Isolated
 from nnrun.core.seams import Exporter, Preprocessing, Problem, Split
+from nnrun.core.verification import BATCH_SIZES, LARGEST_BATCH, Verification, asked
 
-# A prime number and 1: an artifact whose batch is frozen at the example's size fails here.
-BATCH_SIZES = (1, 2, 97)
-LARGEST_BATCH = 500
 _TIMED_CALLS = 30
 _NUM_WORST = 5
 PROBABILITIES = "probabilities"
 
 
 @dataclass(frozen=True)
-class Verification:
-    """What the proof found; `ok` is the verdict, `reason` why not.
+class Measured:
+    """What a network gives for a whole split, in fp32, and how long it took."""
 
-    `worst` are the samples that differ most, where it is not ok. `packages` is what was imported in the process that
-    the artifact ran in, None where that was this one.
-    """
-
-    ok: bool
-    reason: str | None
-    num_samples: int
-    agreement: float
-    max_abs_diff: float | None
-    tolerance: float | None
-    min_agreement: float
-    max_accuracy_drop: float | None
-    output: str
-    metric: str
-    metric_eager: float | None
-    metric_artifact: float | None
-    size_bytes: int
-    latency_ms_batch_1: float | None
-    latency_ms_batch_1_eager: float | None
-    samples_per_second: float
-    samples_per_second_eager: float
-    batch_sizes: tuple[int, ...]
-    packages: list[str] | None
-    notes: list[str]
-    worst: list[dict[str, Any]]
-
-    @classmethod
-    def unusable(cls, exporter: Exporter, size_bytes: int, reason: str) -> Verification:
-        """Return the proof of an artifact that could not be made or run: not one sample is proven."""
-        return cls(
-            ok=False,
-            reason=reason,
-            num_samples=0,
-            agreement=0.0,
-            max_abs_diff=None,
-            metric="",
-            metric_eager=None,
-            metric_artifact=None,
-            size_bytes=size_bytes,
-            latency_ms_batch_1=None,
-            latency_ms_batch_1_eager=None,
-            samples_per_second=0.0,
-            samples_per_second_eager=0.0,
-            packages=None,
-            worst=[],
-            **_asked(exporter),
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the proof as verification.json holds it."""
-        return asdict(self)
-
-
-def _asked(exporter: Exporter) -> dict[str, Any]:
-    """Return what the proof asks of an artifact, and what its exporter says of it."""
-    return {
-        # JSON has no infinity; int8 weights are judged by the metric, and not by their scores.
-        "tolerance": exporter.tolerance if math.isfinite(exporter.tolerance) else None,
-        "min_agreement": exporter.min_agreement,
-        "max_accuracy_drop": getattr(exporter, "max_accuracy_drop", None),
-        "output": getattr(exporter, "output", "scores"),
-        "batch_sizes": (*BATCH_SIZES, LARGEST_BATCH),
-        "notes": list(getattr(exporter, "notes", ())),
-    }
+    outputs: Tensor
+    seconds: float
+    latency_ms: float
 
 
 @dataclass(frozen=True)
@@ -108,17 +45,18 @@ class Standard:
         """Return the network's scores of raw samples."""
         return self.network(self.preprocessing(raw))
 
+    @cached_property
+    def measured(self) -> Measured:
+        """The network's own scores: once for all formats."""
+        return _measure(self, self.test.inputs, lambda raw: raw)
+
 
 @dataclass(frozen=True)
 class _Found:
-    """The outputs of both for the whole split, what they mean, and how long they took."""
+    """What an artifact gave, what that is compared with, and what is wrong with it besides."""
 
+    theirs: Measured
     ours: Tensor
-    theirs: Tensor
-    our_seconds: float
-    their_seconds: float
-    our_latency_ms: float
-    their_latency_ms: float
     packages: list[str] | None
     fault: str | None
 
@@ -138,7 +76,7 @@ def verify(artifact: Path, exporter: Exporter, standard: Standard) -> Verificati
     except Exception as error:
         why = f"it cannot be run: {type(error).__name__}: {str(error)[:300]}"
         return Verification.unusable(exporter, size_of(artifact), why)
-    ours, theirs = found.ours, found.theirs
+    ours, theirs = found.ours, found.theirs.outputs
     agrees = problem.agreement(ours, theirs)
     score, their_score = problem.score(ours, targets), problem.score(theirs, targets)
     difference = (ours - theirs).abs().max().item()
@@ -173,46 +111,31 @@ def verify(artifact: Path, exporter: Exporter, standard: Standard) -> Verificati
         metric_eager=score,
         metric_artifact=their_score,
         size_bytes=size_of(artifact),
-        latency_ms_batch_1=found.their_latency_ms,
-        latency_ms_batch_1_eager=found.our_latency_ms,
-        samples_per_second=len(targets) / found.their_seconds,
-        samples_per_second_eager=len(targets) / found.our_seconds,
+        latency_ms_batch_1=found.theirs.latency_ms,
+        latency_ms_batch_1_eager=standard.measured.latency_ms,
+        samples_per_second=len(targets) / found.theirs.seconds,
+        samples_per_second_eager=len(targets) / standard.measured.seconds,
         packages=found.packages,
         worst=worst,
-        **_asked(exporter),
+        **asked(exporter),
     )
 
 
 def _find(artifact: Path, exporter: Exporter, standard: Standard) -> _Found:
     """Run both on the whole split. What the artifact says of itself decides what its outputs are compared with."""
-    inputs = standard.test.inputs
-
-    def prepare(raw: Tensor) -> Tensor:
-        return raw if exporter.preprocess else standard.preprocessing(raw)
-
-    eager = standard if exporter.preprocess else standard.network
     loaded = exporter.load(artifact)
     try:
         metadata = loaded.metadata if isinstance(loaded, Isolated) else {}
-        is_probable = metadata.get("output_kind", getattr(exporter, "output", "scores")) == PROBABILITIES
-        theirs, their_seconds = _run(loaded, prepare, inputs)
-        their_latency = _latency_ms(loaded, prepare, inputs)
+        prepare = (lambda raw: raw) if exporter.preprocess else standard.preprocessing
+        theirs = _measure(loaded, standard.test.inputs, prepare)
         packages = loaded.packages() if isinstance(loaded, Isolated) else None
     finally:
         if isinstance(loaded, Isolated):
             loaded.close()
-    ours, our_seconds = _run(eager, prepare, inputs)
-    our_latency = _latency_ms(eager, prepare, inputs)
-    return _Found(
-        standard.problem.probabilities(ours) if is_probable else ours,
-        theirs,
-        our_seconds,
-        their_seconds,
-        our_latency,
-        their_latency,
-        packages,
-        _fault(metadata, standard, packages),
-    )
+    ours = standard.measured.outputs
+    if metadata.get("output_kind", getattr(exporter, "output", "scores")) == PROBABILITIES:
+        ours = standard.problem.probabilities(ours)
+    return _Found(theirs, ours, packages, _fault(metadata, standard, packages))
 
 
 def _fault(metadata: Mapping[str, str], standard: Standard, packages: Sequence[str] | None) -> str | None:
@@ -241,8 +164,8 @@ def _slices(length: int) -> Iterator[slice]:
         yield slice(first, first + LARGEST_BATCH)
 
 
-def _run(call: Callable[[Tensor], Tensor], prepare: Callable[[Tensor], Tensor], inputs: Tensor) -> tuple[Tensor, float]:
-    """Return the outputs of all samples in fp32, and the seconds that the calls took."""
+def _measure(call: Callable[[Tensor], Tensor], inputs: Tensor, prepare: Callable[[Tensor], Tensor]) -> Measured:
+    """Run a network on all samples, in batches of every size; `prepare` is done before, and not timed."""
     call(prepare(inputs[:LARGEST_BATCH]))
     outputs, seconds = [], 0.0
     for part in _slices(len(inputs)):
@@ -250,14 +173,9 @@ def _run(call: Callable[[Tensor], Tensor], prepare: Callable[[Tensor], Tensor], 
             output, took = _timed(call, prepare(inputs[part]))
             outputs.append(output.float())
             seconds += took
-    return torch.cat(outputs), seconds
-
-
-def _latency_ms(call: Callable[[Tensor], Tensor], prepare: Callable[[Tensor], Tensor], inputs: Tensor) -> float:
-    """Return the median time of a call with one sample, in milliseconds."""
     samples = (prepare(inputs[index % len(inputs)][None]) for index in range(_TIMED_CALLS))
-    times = [_timed(call, sample)[1] for sample in samples]
-    return sorted(times)[len(times) // 2] * 1000
+    latencies = sorted(_timed(call, sample)[1] for sample in samples)
+    return Measured(torch.cat(outputs), seconds, latencies[len(latencies) // 2] * 1000)
 
 
 def _timed(call: Callable[[Tensor], Tensor], batch: Tensor) -> tuple[Tensor, float]:

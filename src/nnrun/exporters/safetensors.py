@@ -13,11 +13,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from nnrun.card import CARD_NAME, FORMAT, VERSION
 from nnrun.core.seams import ExportContext
 from nnrun.exporters.deployed import Form
-from nnrun.files import write_json
-
-CARD_NAME = "model.json"
+from nnrun.files import sha256_of, write_json
 
 
 class SafetensorsExporter:
@@ -43,9 +42,10 @@ class SafetensorsExporter:
         weights = {name: tensor.detach().clone().contiguous() for name, tensor in model.state_dict().items()}
         path.write_bytes(save(weights, metadata))
         card = {
-            "format": "nnrun.safetensors",
-            "version": 1,
+            "format": FORMAT,
+            "version": VERSION,
             "weights": path.name,
+            "sha256": sha256_of(path),
             "input": metadata["input"],
             "output": metadata["output"],
             "class_names": list(context.class_names),

@@ -1,0 +1,83 @@
+"""What the proof of an artifact found, as verification.json and the summary hold it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from nnrun.core.seams import Exporter
+
+# A prime number and 1: an artifact whose batch is frozen at the example's size fails here.
+BATCH_SIZES = (1, 2, 97)
+LARGEST_BATCH = 500
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What the proof found; `ok` is the verdict, `reason` why not.
+
+    `worst` are the samples that differ most, where it is not ok. `packages` is what was imported in the process that
+    the artifact ran in, None where that was this one.
+    """
+
+    ok: bool
+    reason: str | None
+    num_samples: int
+    agreement: float
+    max_abs_diff: float | None
+    tolerance: float | None
+    min_agreement: float
+    max_accuracy_drop: float | None
+    output: str
+    metric: str
+    metric_eager: float | None
+    metric_artifact: float | None
+    size_bytes: int
+    latency_ms_batch_1: float | None
+    latency_ms_batch_1_eager: float | None
+    samples_per_second: float
+    samples_per_second_eager: float
+    batch_sizes: tuple[int, ...]
+    packages: list[str] | None
+    notes: list[str]
+    worst: list[dict[str, Any]]
+
+    @classmethod
+    def unusable(cls, exporter: Exporter, size_bytes: int, reason: str) -> Verification:
+        """Return the proof of an artifact that could not be made or run: not one sample is proven."""
+        return cls(
+            ok=False,
+            reason=reason,
+            num_samples=0,
+            agreement=0.0,
+            max_abs_diff=None,
+            metric="",
+            metric_eager=None,
+            metric_artifact=None,
+            size_bytes=size_bytes,
+            latency_ms_batch_1=None,
+            latency_ms_batch_1_eager=None,
+            samples_per_second=0.0,
+            samples_per_second_eager=0.0,
+            packages=None,
+            worst=[],
+            **asked(exporter),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the proof as verification.json holds it."""
+        return asdict(self)
+
+
+def asked(exporter: Exporter) -> dict[str, Any]:
+    """Return what the proof asks of an artifact, and what its exporter says of it."""
+    return {
+        # JSON has no infinity; int8 weights are judged by the metric, and not by their scores.
+        "tolerance": exporter.tolerance if math.isfinite(exporter.tolerance) else None,
+        "min_agreement": exporter.min_agreement,
+        "max_accuracy_drop": getattr(exporter, "max_accuracy_drop", None),
+        "output": getattr(exporter, "output", "scores"),
+        "batch_sizes": (*BATCH_SIZES, LARGEST_BATCH),
+        "notes": list(getattr(exporter, "notes", ())),
+    }
