@@ -162,6 +162,55 @@ def test_a_checkpoint_is_inspected_and_left_as_it_is(whole: Path, tmp_path: Path
     assert findings(outcome)["gradients"]["loss"] < 0.8 * new
 
 
+def test_the_data_is_reported_where_it_is_named_and_always_in_the_file(tmp_path: Path) -> None:
+    words = ["task=inspect", "model=mlp"]
+    named = run_here([*words, "data=digits", "augment=digits", "hydra.run.dir=a"], tmp_path)
+    other = run_here([*words, "hydra.run.dir=b"], tmp_path)
+    assert (named.code, other.code) == (0, 0), named.err + other.err
+    assert "class  train  valid  test" in named.out
+    assert "class  train" not in other.out
+    assert "digits, 1,293 train, 144 valid, 360 test samples of 10 classes" in other.out
+    ours, theirs = (json.loads((tmp_path / folder / "inspect.json").read_text()) for folder in "ab")
+    assert ours["data"] == theirs["data"]
+    assert sum(ours["data"]["counts"]["train"].values()) == 1293
+    assert ours["gradients"]["loss"] != theirs["gradients"]["loss"], "augmentation is part of the step"
+    pictures = [(tmp_path / folder / "batch.png").read_bytes() for folder in "ab"]
+    assert all(picture.startswith(b"\x89PNG") for picture in pictures)
+    assert pictures[0] != pictures[1], "and of the picture"
+
+
+@pytest.fixture
+def pets(tmp_path: Path) -> Path:
+    """Two classes of images, the training's with a file that is none."""
+    from PIL import Image
+
+    for part, count in (("train", 12), ("test", 3)):
+        for color, name in enumerate(("chat é", "dog")):
+            folder = tmp_path / "pets" / part / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                Image.new("RGB", (9, 9), (200 * color, 9 * number, 7)).save(folder / f"{number}.png")
+    (tmp_path / "pets" / "train" / "dog" / "bad.png").write_text("<html>")
+    return tmp_path / "pets"
+
+
+def test_data_that_a_run_would_refuse_is_reported_before_it_is_refused(pets: Path, tmp_path: Path) -> None:
+    """Negative control: without the bad file, the same command looks at the network too."""
+    words = ["task=inspect", "model=mlp", "data=folder", "data.root=pets", "data.batch_size=8", "data.val_fraction=0.2"]
+    outcome = run_here(words, tmp_path)
+    assert outcome.code == 3
+    assert "bad.png is no image" in outcome.err
+    found = findings(outcome)
+    assert found["ok"] is False
+    assert found["data"]["counts"]["test"] == {"chat é": 3, "dog": 3}
+    assert "chat é" in outcome.out
+    assert "layers" not in found
+    (pets / "train" / "dog" / "bad.png").unlink()
+    outcome = run_here([*words, "hydra.run.dir=again"], tmp_path)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert json.loads((tmp_path / "again" / "inspect.json").read_text())["ok"] is True
+
+
 def test_it_is_a_job_of_a_sweep(tmp_path: Path) -> None:
     outcome = run_here(["-m", "task=inspect", "model=mlp,cnn", "hydra.sweep.dir=sweep", *SHORT[1:2]], tmp_path)
     assert (outcome.code, outcome.err) == (0, "")

@@ -56,7 +56,7 @@ def help_text() -> str:
         conf_dir() / "transfer" / "default.yaml",
     ):
         prefix = "" if path.stem == "config" else f"{path.parent.name}."
-        lines += [f"  {prefix}{key}={value or 'null'}" for key, value in _top_level(path.read_text(encoding="utf-8"))]
+        lines += [f"  {prefix}{key}={value or 'null'}" for key, value in _settings_in(path.read_text(encoding="utf-8"))]
     return "\n".join(lines) + "\n"
 
 
@@ -81,11 +81,16 @@ def _defaults() -> dict[str, str]:
     return found
 
 
-def _top_level(text: str) -> list[tuple[str, str]]:
-    """Return the plain settings at the top level of a YAML file: keys with a value on their line."""
-    pairs = []
+def _settings_in(text: str) -> list[tuple[str, str]]:
+    """Return the settings of a YAML file that have a value on their line, those of a section below it by full key."""
+    pairs, section = [], ""
     for line in text.splitlines():
         key, colon, value = line.partition(":")
-        if colon and value.strip() and key[:1].isalpha():
-            pairs.append((key, value.strip()))
+        if not colon or line.lstrip().startswith(("#", "-")):
+            continue
+        if not line.startswith(" "):
+            section = key
+        name = f"{section}.{key.strip()}" if line.startswith(" ") else key
+        if value.strip() and section not in ("defaults", "hydra"):
+            pairs.append((name, value.strip()))
     return pairs

@@ -45,8 +45,8 @@ def compile_network(state: TrainState, inputs: Any) -> float:
     """Compile a network in place for batches like `inputs`, and return the seconds that it took.
 
     A forward and a backward pass are made, of which no trace is left: the time belongs to no step. The state dict keeps
-    its names. A new shape is compiled anew and never in general, since a general kernel has other bits: otherwise they
-    would depend on whether a run began with a training step or, resumed, with a validation.
+    its names. Each shape is compiled by itself and none in general, since a general kernel has other bits: so they do
+    not depend on which shape came first, that of a training step or, in a resumed run, that of a validation.
     """
     start = time.perf_counter()
     # On a CPU it says that there is no CUDA.

@@ -8,13 +8,13 @@ from itertools import groupby
 from rich.table import Table
 from rich.text import Text
 
-from nnrun.inspection.gradients import Proof
-from nnrun.inspection.model import Cost, Layer, Memory
+from nnrun.inspection.gradients import Proof, some_of
+from nnrun.inspection.model import Layer
+from nnrun.inspection.network import NetworkReport
 from nnrun.inspection.overfit import Overfit
 
 # With no depth asked for, the tree is as deep as fits so many rows.
 _MOST_ROWS = 50
-_SHOWN_NAMES = 5
 _PREFIXES = ("", "k", "M", "G", "T", "P")
 
 
@@ -103,8 +103,9 @@ def size(num_bytes: int) -> str:
     return f"{number} {prefix}B"
 
 
-def findings(cost: Cost, memory: Memory, proof: Proof, learned: Overfit | None, batch_size: int) -> Table:
-    """Return what was found, a row each."""
+def network_table(report: NetworkReport) -> Table:
+    """Return what was found of a network, a row each."""
+    cost, memory, batch_size = report.cost, report.memory, report.batch_size
     root = cost.root
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True, style="cyan")
@@ -121,10 +122,11 @@ def findings(cost: Cost, memory: Memory, proof: Proof, learned: Overfit | None, 
     parts = ("weights", "gradients", "optimizer", "average", "activations", "batch")
     sizes = ", ".join(f"{part} {size(getattr(memory, part))}" for part in parts if getattr(memory, part))
     table.add_row("memory", f"{size(memory.total)} for a step with a batch of {batch_size}: {sizes}")
-    for title, text, style in _gradient_rows(proof):
+    for title, text, style in _gradient_rows(report.proof):
         table.add_row(title, text, style=style)
-    if learned is not None:
-        table.add_row("overfit", _overfit_line(learned, batch_size), style=None if learned.reached else "red")
+    if report.overfit is not None:
+        style = None if report.overfit.reached else "red"
+        table.add_row("overfit", _overfit_line(report.overfit, batch_size), style=style)
     return table
 
 
@@ -155,9 +157,3 @@ def _overfit_line(learned: Overfit, batch_size: int) -> str:
     return (
         f"does not know a batch of {batch_size} by heart after {learned.steps} updates: {learned.score:.1%}, {losses}"
     )
-
-
-def some_of(names: Sequence[str]) -> str:
-    """Return the first names, and how many more there are."""
-    more = len(names) - _SHOWN_NAMES
-    return ", ".join(names[:_SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")
