@@ -98,16 +98,23 @@ def measure_step(network: nn.Module, step: Callable[[], object], inputs: Any) ->
     free = {_address(tensor) for tensor in (*network.parameters(), *network.buffers(), *tree_leaves(inputs))}
     kept: dict[int, int] = {}
 
-    def keep(tensor: Tensor) -> Tensor:
+    def keep(tensor: Tensor) -> tuple[Tensor, int]:
         address = _address(tensor)
         if address is not None and address not in free:
             kept[address] = tensor.untyped_storage().nbytes()
-        return tensor.detach()
+        return tensor.detach(), tensor._version
+
+    def give(saved: tuple[Tensor, int]) -> Tensor:
+        tensor, version = saved
+        if tensor._version != version:
+            # Torch looks for this itself, but not where hooks take part.
+            raise RuntimeError("a tensor that the backward pass needs was modified by an in-place operation")
+        return tensor
 
     counter = FlopCounterMode(
         display=False, custom_mapping={torch.ops.aten.convolution_backward: _convolution_backward_flops}
     )
-    hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
+    hooks = torch.autograd.graph.saved_tensors_hooks(keep, give)
     with counter, _watched(network, root, counter), hooks:
         step()
     return Cost(root, root.flops, counter.get_total_flops() - root.flops, sum(kept.values()))

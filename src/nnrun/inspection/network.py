@@ -101,7 +101,9 @@ def examine(job: Job, data: Opened, session: Session) -> NetworkReport:
     state, train = training.state, training.train
     if weights is not None:
         state.network.load_state_dict(weights)
-    start_from(job, state, session.console)
+    start_from(job, state, session.console, len(data.class_names))
+    for note in training.notes:
+        session.console.say(note)
     batch = next(iter(train.epoch(0)))
     start = copy.deepcopy((state.network.state_dict(), state.optimizer.state_dict()))
     cost, memory, proof = measure(training, problem, batch)
@@ -124,7 +126,7 @@ def measure(training: Training, problem: Problem, batch: Batch) -> tuple[Cost, M
     """Do the first step of a training, draw by draw, and judge it. The network is changed by an update or two."""
     state = training.state
     losses: list[Tensor] = []
-    state.network.train()
+    state.set_training()
 
     def step() -> None:
         seed_step(state.device, state.seed, 0, len(losses))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import torch
 from torch import nn
@@ -115,3 +117,18 @@ def test_a_convolution_in_groups_costs_its_own_products_and_twice_that_backward(
     with FlopCounterMode(display=False) as counter:
         network(torch.rand(3, 2, 6, 6)).sum().backward()
     assert (counter.get_total_flops() == 2 * first + 3 * second) is (groups == 1)
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_a_tensor_changed_in_place_is_found_as_a_run_finds_it(in_place):
+    """Negative control: with a copy in its place the step goes well."""
+
+    class Net(nn.Sequential):
+        def forward(self, inputs):
+            hidden = self[0](inputs).exp()
+            hidden = hidden.add_(1) if in_place else hidden + 1
+            return self[1](hidden)
+
+    network = Net(nn.Linear(6, 3), nn.Linear(3, 2))
+    with pytest.raises(RuntimeError, match="in-place") if in_place else contextlib.nullcontext():
+        step_of(network, torch.rand(4, 6))
