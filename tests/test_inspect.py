@@ -211,6 +211,18 @@ def test_data_that_a_run_would_refuse_is_reported_before_it_is_refused(pets: Pat
     assert json.loads((tmp_path / "again" / "inspect.json").read_text())["ok"] is True
 
 
+def test_what_is_frozen_is_shown_counted_and_needs_no_gradient(tmp_path: Path) -> None:
+    """The backward pass stops at the head: nothing is computed, and nothing kept, for what is frozen."""
+    outcome = run_here(["task=inspect", "model=cnn", "transfer.freeze=backbone"], tmp_path)
+    assert (outcome.code, outcome.err) == (0, "")
+    found = findings(outcome)
+    assert found["parameters"] == {"total": 225_034, "trainable": 1290, "frozen": 223_744}
+    assert found["flops"]["backward"] == 32 * 2 * 128 * 10
+    assert found["memory_bytes"]["gradients"] == 4 * 1290
+    assert "225,034, 1,290 of them trainable" in outcome.out
+    assert "204,928 frozen" in outcome.out
+
+
 def test_it_is_a_job_of_a_sweep(tmp_path: Path) -> None:
     outcome = run_here(["-m", "task=inspect", "model=mlp,cnn", "hydra.sweep.dir=sweep", *SHORT[1:2]], tmp_path)
     assert (outcome.code, outcome.err) == (0, "")
