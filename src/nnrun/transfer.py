@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -102,16 +103,23 @@ def replace_head(weights: dict[str, Tensor], network: nn.Module, head: str | Non
         head = find_head(network, num_classes, head)
     except ConfigError:
         return []
-    names = [name for name in own if name.startswith(head + ".")]
-    theirs = {name: weights[name] for name in names if name in weights}
-    if names and theirs.keys() == set(names) and all(theirs[name].shape == own[name].shape for name in names):
+    names = {name for name in own if name.startswith(head + ".")}
+    theirs = {name: weights[name].shape for name in names & weights.keys()}
+    is_whole = theirs.keys() == names and _is_for_others(theirs, own, num_classes)
+    if weights.keys().isdisjoint(own.keys() - names) or not (is_whole or not theirs):
         return []
-    is_wider = any(tensor.shape[1:] != own[name].shape[1:] for name, tensor in theirs.items())
-    if is_wider or weights.keys().isdisjoint(own.keys() - set(names)):
-        return []
+    sizes = [shape[0] for name, shape in theirs.items() if shape != own[name].shape]
+    there = f"{sizes[0]:,}" if sizes else "none"
     weights |= {name: own[name] for name in names}
-    there = f"{len(next(iter(theirs.values()))):,}" if theirs else "none"
     return [f"the head, {head}, is new: {num_classes:,} classes here, {there} there"]
+
+
+def _is_for_others(theirs: Mapping[str, torch.Size], own: Mapping[str, Tensor], num_classes: int) -> bool:
+    """Return whether the shapes of a whole head are those of our own but for one other number of classes."""
+    by_class = {name for name, tensor in own.items() if name in theirs and tensor.shape[:1] == (num_classes,)}
+    changed = {name for name, shape in theirs.items() if shape != own[name].shape}
+    is_classes_alone = all(theirs[name][1:] == own[name].shape[1:] for name in changed)
+    return changed == by_class and is_classes_alone and len({theirs[name][:1] for name in changed}) == 1
 
 
 def fit_channels(weights: dict[str, Tensor], network: nn.Module) -> list[str]:

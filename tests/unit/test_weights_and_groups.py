@@ -167,6 +167,12 @@ def test_only_a_head_for_other_classes_is_replaced() -> None:
     assert replace_head(without, ours, None, 3) == ["the head, head, is new: 3 classes here, none there"]
     wider = CNN((1, 12, 12), 7, [2, 4], 6).state_dict()
     assert replace_head(dict(wider), ours, None, 3) == [], "another network: loading says so"
+    odd = {
+        "a bias of 4": theirs | {"head.bias": torch.ones(4)},
+        "no bias": {k: theirs[k] for k in theirs if k != "head.bias"},
+    }
+    odd["a bias alone"] = same | {"head.bias": torch.ones(7)}
+    assert [replace_head(dict(weights), ours, None, 3) for weights in odd.values()] == [[]] * 3
     strange = {f"other.{name}": tensor for name, tensor in theirs.items()}
     assert replace_head(strange, ours, None, 3) == [] and "head.weight" not in strange
 
