@@ -141,4 +141,5 @@ print(json.dumps([lean, tops()]))
         "lightning",
     }
     assert not heavy & set(lean)
-    assert {"onnx", "onnxruntime"} <= set(exporting), "the negative control: an export does import them"
+    # The proof, and onnxruntime with it, is in a process of its own.
+    assert "onnx" in exporting, "the negative control: an export does import it"

@@ -32,7 +32,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "augment": ("augment=[digits,erasing,mixup]",),
     "batchnorm": ("model=cnn", "model.channels=[4,4]", "model.hidden=16", "model.batchnorm=true"),
     "streamed augment": ("augment=[crop_flip,cutmix]", "data.residency=stream", "data.num_workers=1"),
-    "focal": ("loss=focal",),
+    "focal": ("loss=focal", "loss.alpha=balanced"),
     "skip": ("trainer.nonfinite=skip",),
     "accumulate": ("trainer.accumulate=2",),
     "transfer": (
