@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from machine import machine
+from machine import OtherWork, machine
 from nnrun.cli import main as nnrun
 from report import table
 
@@ -37,7 +37,7 @@ FAMILIES: dict[str, list[str]] = {
     "resnet18": ["model=resnet18"],
     **{
         name: ["model=torchvision", f"model.name={name}"]
-        for name in ("mobilenet_v3_small", "efficientnet_b0", "shufflenet_v2_x0_5", "densenet121", "swin_t")
+        for name in ("mobilenet_v3_small", "efficientnet_b0", "shufflenet_v2_x0_5", "regnet_y_400mf", "swin_t")
     },
     "a path that depends on the data": ["model=branching"],
 }
@@ -98,7 +98,7 @@ def cell(artifact: Mapping[str, Any] | None, reasons: list[str]) -> str:
         return "-"
     if artifact["ok"]:
         lost = artifact["metric_eager"] - artifact["metric_artifact"]
-        near = f"accuracy {-lost:+.3f}" if artifact["tolerance"] is None else f"{artifact['max_abs_diff']:.0e}"
+        near = f"accuracy {round(-lost, 3) + 0.0:+.3f}" if artifact["tolerance"] is None else _difference(artifact)
         return f"{near}, {artifact['latency_ms_batch_1']:.2f} ms"
     reason = artifact["reason"].removeprefix("it cannot be exported: ")
     if reason not in reasons:
@@ -107,7 +107,12 @@ def cell(artifact: Mapping[str, Any] | None, reasons: list[str]) -> str:
     return f"{verdict} ({reasons.index(artifact['reason']) + 1})"
 
 
-def page(rows: Sequence[Row]) -> str:
+def _difference(artifact: Mapping[str, Any]) -> str:
+    """Return the largest difference of a score."""
+    return f"{artifact['max_abs_diff']:.0e}" if artifact["max_abs_diff"] else "0"
+
+
+def page(rows: Sequence[Row], other_work: OtherWork) -> str:
     """Return the table and its reasons as markdown."""
     reasons: list[str] = []
     cells = []
@@ -117,7 +122,7 @@ def page(rows: Sequence[Row]) -> str:
         cells.append([row.family, shown, *(cell(row.artifacts.get(name), reasons) for name in FORMATS)])
     numbered = "".join(f"{number}. {reason}\n" for number, reason in enumerate(reasons, 1))
     failed = "".join(f"\n{row.family}: {row.failure}\n" for row in rows if row.failure)
-    return f"{table(['', 'PyTorch', *FORMATS], cells)}\n\n{numbered}{failed}\n{machine()}\n"
+    return f"{table(['', 'PyTorch', *FORMATS], cells)}\n\n{numbered}{failed}\n{machine()}. {other_work.sentence()}\n"
 
 
 def main(arguments: list[str]) -> int:
@@ -130,7 +135,7 @@ def main(arguments: list[str]) -> int:
         parser.error(f"no family is called {', '.join(sorted(unknown))}; there are {', '.join(FAMILIES)}")
     if options.families and options.write:
         parser.error("--write takes all families")
-    rows = []
+    rows, other_work = [], OtherWork()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "conf" / "model").mkdir(parents=True)
@@ -139,7 +144,7 @@ def main(arguments: list[str]) -> int:
         for family in options.families or FAMILIES:
             print(family, file=sys.stderr, flush=True)
             rows.append(export(family, folder))
-    text = page(rows)
+    text = page(rows, other_work)
     print(text)
     if options.write:
         before, _, rest = PAGE.read_text().partition(BEGIN)

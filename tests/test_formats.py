@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,7 @@ from nnrun.core.verification import Verification
 from nnrun.core.verify import Standard
 from nnrun.data.digits import Digits
 from nnrun.data.normalize import Normalize
-from nnrun.errors import ArtifactError
+from nnrun.errors import ArtifactError, InterruptedRun
 from nnrun.exporters.onnx import OnnxExporter
 from nnrun.exporters.onnx_int8 import OnnxInt8Exporter
 from nnrun.exporters.safetensors import SafetensorsExporter
@@ -422,9 +425,52 @@ def test_a_file_that_is_no_artifact_is_refused_with_its_reason(tmp_path) -> None
 
 def test_the_process_ends_with_its_artifact(proven) -> None:
     loaded = exporter_of("onnx").load(proven["onnx"][0])
-    process = loaded._process
+    process, scratch = loaded._process, Path(loaded._scratch.name)
     assert process.poll() is None
+    assert scratch.is_dir()
     loaded.close()
-    assert process.poll() == 0
+    assert process.returncode is not None
+    assert not scratch.exists()
     with pytest.raises(ValueError, match="closed"):
         loaded(torch.zeros(1, 1, 28, 28, dtype=torch.uint8))
+
+
+def test_an_interrupt_does_not_wait_for_the_process_and_stays_one(tmp_path, monkeypatch) -> None:
+    """As when it comes while the process imports torch."""
+    started: list[Any] = []
+
+    def interrupted(artifact: Isolated) -> None:
+        started.append(artifact._process)
+        raise InterruptedRun(signal.SIGINT)
+
+    monkeypatch.setattr(Isolated, "_receive", interrupted)
+    with pytest.raises(InterruptedRun):
+        run_script(tmp_path, "import time\nwhile True:\n    time.sleep(1)")
+    assert started[0].returncode == -signal.SIGKILL
+
+
+def test_a_process_whose_parent_is_gone_ends_and_leaves_nothing(proven, tmp_path) -> None:
+    body = f"""
+import os, signal, sys
+from pathlib import Path
+from nnrun.core.isolated import Isolated
+from nnrun.exporters import RUNNER
+loaded = Isolated(RUNNER, "onnx", Path({str(proven["onnx"][0])!r}))
+print(loaded._process.pid, loaded._scratch.name, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", body], capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL
+    pid, scratch = done.stdout.split()
+    for _ in range(600):
+        if not Path(scratch).exists():
+            break
+        time.sleep(0.1)
+    assert not Path(scratch).exists()
+    for _ in range(600):
+        try:
+            os.kill(int(pid), 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    pytest.fail("it still runs")

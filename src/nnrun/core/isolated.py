@@ -1,8 +1,8 @@
 """An artifact in a process of its own, which has neither the model's class nor nnrun.
 
-The process runs a script that is given by its path, in Python's isolated mode, and speaks over its standard input and
-output: a line of JSON, then the bytes of an array. Nothing is written to a disk. When this process ends, however it
-ends, the other finds its input closed and ends as well.
+The process runs a script that is given by its path, in Python's isolated mode and in an empty folder of its own, and
+speaks over its standard input and output: a line of JSON, then the bytes of an array. When this process ends, however
+it ends, the other finds its input closed and ends as well.
 """
 
 from __future__ import annotations
@@ -35,12 +35,14 @@ class Isolated:
     def __init__(self, script: Path, format_name: str, path: Path) -> None:
         self.seconds = 0.0
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
+        self._scratch = tempfile.TemporaryDirectory(prefix="nnrun-")
         words = [format_name, str(path.absolute()), str(torch.get_num_threads())]
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-W", "ignore", str(script), *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
+            cwd=self._scratch.name,
             # A Ctrl-C is meant for this process, which ends the other. The proof is on the CPU.
             start_new_session=True,
             env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
@@ -76,24 +78,18 @@ class Isolated:
 
     def close(self) -> None:
         """End the process."""
-        process = self._process
-        with contextlib.suppress(OSError):  # its end of the pipe may be gone
-            assert process.stdin is not None
-            process.stdin.close()
-        try:
-            process.wait(timeout=5)
-        except BaseException:
-            process.kill()
-            process.wait()
-            raise
-        finally:
-            assert process.stdout is not None
-            process.stdout.close()
-            self._stderr.close()
+        # It has nothing to save, and may be in the midst of importing torch: an interrupt does not wait for that.
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout, self._stderr):
+            assert pipe is not None
+            with contextlib.suppress(OSError):  # what was not sent yet, nobody takes
+                pipe.close()
+        self._scratch.cleanup()
 
     def __del__(self) -> None:
-        if hasattr(self, "_process") and self._process.poll() is None:
-            self._process.kill()
+        if hasattr(self, "_process") and self._process.returncode is None:
+            self.close()
 
     def _send(self, header: dict[str, Any], content: Tensor | None = None) -> None:
         """Send a header, and what follows it."""

@@ -1,7 +1,7 @@
 """Run an artifact alone: a script for a process in which neither nnrun nor the model's class is.
 
-Called as `python -I runner.py FORMAT PATH THREADS`; `nnrun.core.isolated` is the other side. Each format imports what
-its users have to install for it, and nothing else.
+Called as `python -I runner.py FORMAT PATH THREADS` in an empty folder, which it removes at its end; the other side is
+`nnrun.core.isolated`. Each format imports what its users have to install for it, and nothing else.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import importlib
 import io
 import json
 import os
+import shutil
 import sys
-import tempfile
 import time
 import zipfile
 from collections.abc import Callable
@@ -98,16 +98,16 @@ def open_torchserve(path: str, threads: int) -> Opened:
     from PIL import Image  # noqa: PLC0415
 
     torch.set_num_threads(threads)
-    folder = tempfile.TemporaryDirectory()
+    folder = Path.cwd()
     with zipfile.ZipFile(path) as archive:
-        archive.extractall(folder.name)
-    sys.path.append(folder.name)
-    manifest = json.loads(Path(folder.name, "MAR-INF", "MANIFEST.json").read_text())
+        archive.extractall(folder)
+    sys.path.append(str(folder))
+    manifest = json.loads((folder / "MAR-INF" / "MANIFEST.json").read_text())
     handler = importlib.import_module(manifest["model"]["handler"].removesuffix(".py")).ImageClassifier()
     statuses: list[int] = []
     context = SimpleNamespace(
         manifest=manifest,
-        system_properties={"model_dir": folder.name, "gpu_id": None, "batch_size": 1},
+        system_properties={"model_dir": str(folder), "gpu_id": None, "batch_size": 1},
         set_response_status=lambda code=200, phrase="", idx=0: statuses.append(code),
     )
     handler.initialize(context)
@@ -137,12 +137,9 @@ def open_torchserve(path: str, threads: int) -> Opened:
         return Answer(scores.numpy().tobytes(), [number, len(names)], seconds)
 
     metadata = {**handler.card, "class_names": json.dumps(names)}
-    open_folders.append(folder)
     return {key: value for key, value in metadata.items() if isinstance(value, str)}, call
 
 
-# Removed when the process ends.
-open_folders: list[Any] = []
 OPENERS: dict[str, Callable[[str, int], Opened]] = {
     "onnx": open_onnx,
     "torchscript": open_torchscript,
@@ -187,6 +184,8 @@ def main(format_name: str, path: str, threads: str) -> None:
             continue
         sizes = {"shape": scores.shape, "num_bytes": len(scores.content), "seconds": scores.seconds}
         answer(sizes, scores.content)
+    # Whoever made the folder is gone without removing it.
+    shutil.rmtree(Path.cwd(), ignore_errors=True)
 
 
 if __name__ == "__main__":
