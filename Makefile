@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 ARGS ?=
 
-.PHONY: run test test-deploy lint bench bench-exports torture clean
+.PHONY: run test test-deploy lint bench bench-folder bench-exports torture clean
 
 run: $(STAMP)
 	$(BIN)/nnrun $(ARGS)
@@ -23,6 +23,9 @@ lint: $(STAMP)
 
 bench: $(STAMP) .venv/.bench
 	$(BIN)/python benchmarks/bench.py $(ARGS)
+
+bench-folder: $(STAMP)
+	$(BIN)/python benchmarks/folder.py $(ARGS)
 
 bench-exports: $(STAMP)
 	$(BIN)/python benchmarks/exports.py --write $(ARGS)

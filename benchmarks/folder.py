@@ -1,0 +1,126 @@
+"""Measure nnrun data=folder beside torchvision's ImageFolder, on PNG files written from MNIST.
+
+    make bench-folder                                   all 60,000 images, 3 rounds
+    make bench-folder ARGS="--images 6000 --rounds 1"   a smoke test of the benchmark itself
+
+In each round, one after the other: nnrun with an empty cache, nnrun again, and a script of the usual kind (ImageFolder,
+Grayscale, ToTensor, Normalize, a DataLoader with 2 workers and shuffle). All train the same network for one epoch with
+batch 64 and Adam 1e-3 in a process of their own. "samples/s" is that of the training steps, data handling included;
+"whole" is the process from its start to its end, imports, decoding, checkpoints and nnrun's evaluations included.
+Ratios are taken within a round; reported are their medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from machine import OtherWork, machine
+
+BATCH_SIZE, LR, NUM_WORKERS = 64, 1e-3, 2
+MEAN, STD = 0.1307, 0.3081
+CONTESTANTS = ("nnrun, first", "nnrun, cached", "ImageFolder")
+
+
+def main() -> None:
+    """Write the images, let all train by turns, and print a table for each network."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", default="data", help="where MNIST lies, or is fetched to")
+    parser.add_argument("--images", type=int, default=60_000, help="how many of the training images are used")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--models", nargs="+", default=["mlp", "cnn"])
+    parser.add_argument("--image-folder", help="be the contestant: train on this folder, and print the figures")
+    args = parser.parse_args()
+    if args.image_folder:
+        print(json.dumps({"samples_per_second": train_image_folder(args.image_folder, args.models[0])}))
+        return
+    other = OtherWork()
+    with tempfile.TemporaryDirectory() as scratch:
+        root = Path(scratch) / "mnist"
+        write_images(root, args.root, args.images)
+        for model in args.models:
+            rounds = [one_round(Path(scratch), root, model) for _ in range(args.rounds)]
+            print(table(model, rounds))
+    print(f"{machine()}. {other.sentence()}")
+
+
+def write_images(folder: Path, root: str, num_images: int) -> None:
+    """Write MNIST as PNG files in class folders."""
+    from torchvision.datasets import MNIST
+
+    for part in ("train", "test"):
+        images = MNIST(root, train=part == "train", download=True)
+        for index in range(min(len(images), num_images)):
+            image, label = images[index]
+            path = folder / part / str(label) / f"{index:05}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            image.save(path)
+
+
+def one_round(scratch: Path, root: Path, model: str) -> dict[str, tuple[float, float]]:
+    """Return each contestant's samples/s of its training steps, and the seconds of its whole process."""
+    with tempfile.TemporaryDirectory(dir=scratch) as cache:
+        first, cached = (train_nnrun(scratch, root, model, cache) for _ in range(2))
+    command = [sys.executable, __file__, "--image-folder", str(root / "train"), "--models", model]
+    start = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    seconds = time.perf_counter() - start
+    return dict(
+        zip(CONTESTANTS, (first, cached, (json.loads(done.stdout)["samples_per_second"], seconds)), strict=True)
+    )
+
+
+def train_nnrun(scratch: Path, root: Path, model: str, cache: str) -> tuple[float, float]:
+    """Train by the command line."""
+    words = ["data=folder", f"data.root={root}", f"model={model}", "export=none", "trainer.epochs=1"]
+    words += [f"data.batch_size={BATCH_SIZE}", f"optimizer.lr={LR}"]
+    with tempfile.TemporaryDirectory(dir=scratch) as directory:
+        command = [sys.executable, "-m", "nnrun", *words, f"hydra.run.dir={directory}"]
+        start = time.perf_counter()
+        subprocess.run(command, capture_output=True, check=True, cwd=scratch, env=os.environ | {"NNRUN_CACHE": cache})
+        seconds = time.perf_counter() - start
+        summary = json.loads((Path(directory) / "summary.json").read_text())
+    return summary["train"]["samples_per_second"], seconds
+
+
+def train_image_folder(folder: str, model: str) -> float:
+    """Train an epoch as tutorials do; return the samples/s."""
+    import torch
+    from torch.utils.data import DataLoader
+    from torchvision import datasets, transforms
+
+    from nnrun.models.cnn import CNN
+    from nnrun.models.mlp import MLP
+
+    steps = [transforms.Grayscale(), transforms.ToTensor(), transforms.Normalize((MEAN,), (STD,))]
+    images = datasets.ImageFolder(folder, transforms.Compose(steps))
+    loader = DataLoader(images, BATCH_SIZE, shuffle=True, num_workers=NUM_WORKERS)
+    network = {"mlp": MLP, "cnn": CNN}[model]((1, 28, 28), 10)
+    optimizer = torch.optim.Adam(network.parameters(), lr=LR)
+    start = time.perf_counter()
+    for inputs, targets in loader:
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(network(inputs), targets).backward()
+        optimizer.step()
+    return len(images) / (time.perf_counter() - start)
+
+
+def table(model: str, rounds: list[dict[str, tuple[float, float]]]) -> str:
+    """Return the medians of all rounds as a table."""
+    lines = [f"| model={model} | samples/s | beside ImageFolder | whole, s |", "|---|---|---|---|"]
+    for name in CONTESTANTS:
+        speed, seconds = (statistics.median(one[name][place] for one in rounds) for place in (0, 1))
+        ratio = statistics.median(one[name][0] / one["ImageFolder"][0] for one in rounds)
+        lines.append(f"| {name} | {speed:,.0f} | {ratio:.2f} | {seconds:.1f} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
