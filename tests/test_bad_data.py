@@ -108,6 +108,9 @@ FOLDER = {
     "same file in both": Line(same_file, [], 0),
     "unlabelled": Line(lambda root: save(root / "train" / "x.png", pictures(1, 0)[0]), [], 0),
     "no train": Line(lambda root: shutil.rmtree(root / "train"), ["has test, and no folder train beside"]),
+    "a fraction of nothing": Line(
+        nothing, ["data.dataset.test_fraction=0.3 has no effect"], 2, ["data.dataset.test_fraction=0.3"]
+    ),
     "channels of the mean": Line(
         nothing, ["data.dataset.mean has 3 numbers, and the images have 1 channel"], 2, ["data.dataset.mean=[1,2,3]"]
     ),

@@ -105,7 +105,7 @@ RULES: dict[str, Rule] = {
     ),
     "data.channels": Rule(lambda v: v is None or (is_whole(v) and v in (1, 3)), "1, 3 or null"),
     "data.num_classes": whole(2, null=True),
-    "data.dataset.test_fraction": number(0, 1, above=True, below=True),
+    "data.dataset.test_fraction": number(0, 1, above=True, below=True, null=True),
     "data.dataset.mean": Rule(lambda v: v is None or several(number(-math.inf)).holds(v), "a list of numbers, or null"),
     "data.dataset.std": Rule(lambda v: v is None or several(POSITIVE).holds(v), "a list of numbers above 0, or null"),
     "data.dataset.layout": one_of("auto", "NHW", "NCHW", "NHWC"),

@@ -80,7 +80,7 @@ class Arrays:
 
     root: str
     layout: str
-    test_fraction: float
+    test_fraction: float | None
     split_seed: int
     mean: Sequence[float] | None
     std: Sequence[float] | None

@@ -23,9 +23,6 @@ from nnrun.data.measures import Measures
 from nnrun.data.parts import Choices, Part, dataset_of, entry_part, found_in_images
 from nnrun.errors import DataError, ResourceError
 
-# Of a set that says nothing of a test.
-TEST_FRACTION = 0.2
-
 
 class OwnDataset:
     """Take a class whose objects give `(x, y)` by index for a data source.
@@ -47,7 +44,7 @@ class OwnDataset:
         settings = self._settings
         wanted = Wanted.of(settings["image_size"], settings["channels"], settings["on_bad"], settings["in_shape"])
         datasets = open_parts(self._open_set, self._parameters, self._given)
-        choices = Choices(TEST_FRACTION, settings["split_seed"], None, None)
+        choices = Choices(None, settings["split_seed"], None, None)
         with _drawing_the_same(settings["split_seed"]):
             findings = _steady(next(iter(datasets.values())))
             items = Items(f"data={settings['name']}", datasets, in_processes=False)

@@ -22,6 +22,8 @@ from nnrun.data.normalize import Normalize, Standardize
 from nnrun.errors import ConfigError, DataError
 
 NUM_SIZES = 10
+# What is held out where the data has no test part, and the settings do not say.
+TEST_FRACTION = 0.2
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Choices:
-    """The settings by which decoded samples become a data set; `mean` and `std` None are measured."""
+    """The settings by which decoded samples become a data set; `mean` and `std` None are measured.
 
-    test_fraction: float
+    `test_fraction` is for data without a test part, and is TEST_FRACTION where it is None.
+    """
+
+    test_fraction: float | None
     split_seed: int
     mean: Sequence[float] | None
     std: Sequence[float] | None
@@ -83,12 +88,18 @@ def dataset_of(
 def with_test(parts: Mapping[str, Part], choices: Choices) -> dict[str, Part]:
     """Return parts with a test part: if there is none, a share of the only or the training part, by class."""
     if "test" in parts:
+        if choices.test_fraction is not None:
+            raise ConfigError(
+                f"data.dataset.test_fraction={choices.test_fraction:g} has no effect: the data has a test part of its "
+                "own; leave it out"
+            )
         return dict(parts)
+    fraction = TEST_FRACTION if choices.test_fraction is None else choices.test_fraction
     whole = parts["train"] if "train" in parts else parts["all"]
-    num_test = round(len(whole) * choices.test_fraction)
+    num_test = round(len(whole) * fraction)
     if not 0 < num_test < len(whole):
         raise DataError(
-            f"data.dataset.test_fraction={choices.test_fraction:g} of {len(whole)} samples leaves {num_test} for "
+            f"data.dataset.test_fraction={fraction:g} of {len(whole)} samples leaves {num_test} for "
             "the test; change it, or add samples"
         )
     train, test = stratified_indices(whole.targets, num_test, generator(TEST_SPLIT, choices.split_seed))

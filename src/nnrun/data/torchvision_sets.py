@@ -47,7 +47,7 @@ class TorchvisionDataset:
     image_size: int | Sequence[int] | None
     channels: int | None
     on_bad: str
-    test_fraction: float
+    test_fraction: float | None
     split_seed: int
     mean: Sequence[float] | None
     std: Sequence[float] | None

@@ -22,7 +22,7 @@ DEFAULTS = {
     "image_size": None,
     "channels": None,
     "on_bad": "error",
-    "test_fraction": 0.25,
+    "test_fraction": None,
     "split_seed": 0,
     "mean": None,
     "std": None,
@@ -84,16 +84,17 @@ def test_mean_and_deviation_are_those_of_the_samples_to_train_on(parted):
 
 def test_one_folder_of_classes_is_split_by_class_and_seed(tmp_path):
     root = make_folder(tmp_path / "all", {"": 8})
-    data = load(root)
+    data = load(root, test_fraction=0.25)
     assert (len(data.train), len(data.test), data.valid) == (18, 6, None)
     assert torch.bincount(data.test.targets).tolist() == [2, 2, 2]
     assert not set(data.train.names) & set(data.test.names)
-    assert load(root).test.names == data.test.names
-    assert load(root, split_seed=1).test.names != data.test.names
+    assert load(root, test_fraction=0.25).test.names == data.test.names
+    assert load(root, test_fraction=0.25, split_seed=1).test.names != data.test.names
+    assert len(load(root).test) == 5, "a fifth"
 
 
 def test_train_without_test_gives_a_share_to_it(tmp_path):
-    data = load(make_folder(tmp_path / "a", {"train": 8, "valid": 2}))
+    data = load(make_folder(tmp_path / "a", {"train": 8, "valid": 2}), test_fraction=0.25)
     assert [len(split) for split in (data.train, data.valid, data.test)] == [18, 6, 6]
 
 
