@@ -78,7 +78,7 @@ class TorchvisionDataset:
         import torchvision.datasets  # noqa: PLC0415 - it takes seconds, and only this data needs it
 
         kind = getattr(torchvision.datasets, self.name)
-        parameters = inspect.signature(kind).parameters
+        parameters = _parameters(kind)
         for key in self.options:
             if key in OURS or key not in parameters:
                 hint = did_you_mean(key, set(parameters) - set(OURS)) or f"it takes {', '.join(parameters)}"
@@ -96,6 +96,8 @@ class TorchvisionDataset:
                 if part not in found and word not in taken and (dataset := self._make_split(make, word)) is not None:
                     found[part] = dataset
                     taken.add(word)
+        if "train" not in found:
+            raise DataError(f"{self.name} has no split for training; name one with data.dataset.options.split=")
         return found
 
     def _make_split(self, make: functools.partial[Any], word: str) -> Any:
@@ -119,6 +121,19 @@ class TorchvisionDataset:
             reason = " ".join(str(error).split())[:300] or type(error).__name__
             way = "" if self.download else "; data.download=true fetches what is missing"
             raise DataError(f"data.root={self.root}: {self.name} cannot be opened: {reason}{way}") from error
+
+
+def _parameters(kind: type) -> list[str]:
+    """Return the parameters of a class; what it hands on unnamed, as EMNIST does, are those of the class below."""
+    names: list[str] = []
+    for base in kind.__mro__:
+        if "__init__" not in vars(base):
+            continue
+        own = list(inspect.signature(base).parameters.values())
+        names += [parameter.name for parameter in own if parameter.kind is not parameter.VAR_KEYWORD]
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in own):
+            break
+    return list(dict.fromkeys(names))
 
 
 def _state(root: Path, datasets: Mapping[str, Any]) -> str:

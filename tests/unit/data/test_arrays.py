@@ -1,0 +1,109 @@
+"""Arrays: every layout and type comes out as the same pictures, mapped where they have a file of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nnrun.core.stored import Stored
+from nnrun.data.arrays import Array, Arrays, open_pictures
+from nnrun.data.labels import classes_of
+from nnrun.data.measures import Measures
+from nnrun.data.normalize import Normalize, Standardize
+from nnrun.errors import DataError
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (40, 3, 6, 5), dtype=np.uint8)
+LABELS = np.arange(40) % 4
+
+
+def load(root: Path, **changes):
+    settings = {"layout": "auto", "test_fraction": None, "split_seed": 0, "mean": None, "std": None} | changes
+    return Arrays(str(root), **settings).load()
+
+
+@pytest.mark.parametrize(
+    ("array", "layout", "expected"),
+    [
+        (PIXELS, "auto", PIXELS),
+        (PIXELS.transpose(0, 2, 3, 1), "auto", PIXELS),
+        (PIXELS.transpose(0, 2, 3, 1), "NHWC", PIXELS),
+        (PIXELS[:, 0], "auto", PIXELS[:, :1]),
+        (np.asfortranarray(PIXELS), "auto", PIXELS),
+        (PIXELS.astype(np.int64), "auto", PIXELS),
+        (PIXELS > 127, "auto", (PIXELS > 127).astype(np.uint8)),
+        (PIXELS / 7, "auto", (PIXELS / 7).astype(np.float32)),
+        ((PIXELS / 8).astype(">f4"), "auto", (PIXELS / 8).astype(np.float32)),
+        ((PIXELS / 8).astype(np.float16), "auto", (PIXELS / 8).astype(np.float16).astype(np.float32)),
+    ],
+)
+def test_any_layout_and_type_comes_out_as_the_same_pictures(array, layout, expected, tmp_path):
+    np.save(tmp_path / "x.npy", array)
+    np.save(tmp_path / "y.npy", LABELS)
+    found = open_pictures(Array(tmp_path / "x.npy"), layout)
+    assert torch.equal(found, torch.from_numpy(np.ascontiguousarray(expected)))
+    data = load(tmp_path, layout=layout)
+    both = torch.cat([data.train.inputs.loaded(), data.test.inputs.loaded()])
+    assert both.sum(dtype=torch.float64).item() == pytest.approx(expected.astype(np.float64).sum())
+    kind = Normalize if expected.dtype == np.uint8 else Standardize
+    assert type(data.preprocessing) is kind
+    standard = data.preprocessing(data.train.inputs.loaded())
+    assert standard.dtype == torch.float32
+    torch.testing.assert_close(standard.mean(dim=(0, 2, 3)), torch.zeros(standard.shape[1]), atol=1e-3, rtol=0)
+    torch.testing.assert_close(standard.std(dim=(0, 2, 3)), torch.ones(standard.shape[1]), atol=1e-2, rtol=0)
+
+
+def test_files_of_their_own_are_mapped_and_measured_once(tmp_path, monkeypatch):
+    np.save(tmp_path / "x.npy", PIXELS)
+    np.save(tmp_path / "y.npy", LABELS)
+    first = load(tmp_path)
+    assert isinstance(first.train.inputs, Stored)
+
+    def measured_again(_):
+        raise AssertionError
+
+    monkeypatch.setattr(Measures, "of", measured_again)
+    assert load(tmp_path).fingerprint == first.fingerprint
+    np.save(tmp_path / "x.npy", PIXELS // 2)
+    with pytest.raises(AssertionError):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("names", [("x_{}", "y_{}"), ("X_{}", "Y_{}"), ("{}_images", "{}_labels")])
+def test_the_names_that_people_use_are_known(names, tmp_path):
+    arrays = {}
+    for part, size in (("train", 20), ("val", 8), ("test", 12)):
+        arrays |= {names[0].format(part): PIXELS[:size], names[1].format(part): LABELS[:size]}
+    np.savez(tmp_path / "a.npz", **arrays)
+    data = load(tmp_path / "a.npz")
+    assert [len(split) for split in (data.train, data.valid, data.test)] == [20, 8, 12]
+    assert data.findings.facts == {"in_train_and_test": 12, "in_train_and_valid": 8}
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "numbers"),
+    [
+        ([3, 7, 3], ("3", "7"), [0, 1, 0]),
+        ([10, 9, 100], ("9", "10", "100"), [1, 0, 2]),
+        (["b", "a", "b"], ("a", "b"), [1, 0, 1]),
+        ([b"b", b"a"], ("a", "b"), [1, 0]),
+        ([1.0, 0.0], ("0", "1"), [1, 0]),
+        ([True, False], ("0", "1"), [1, 0]),
+        ([np.int32(1), torch.tensor(0)], ("0", "1"), [1, 0]),
+    ],
+)
+def test_labels_of_any_kind_become_the_numbers_of_classes(labels, names, numbers):
+    found, targets = classes_of({"y": labels}, "y")
+    assert (found, targets["y"].tolist()) == (names, numbers)
+
+
+def test_names_that_are_given_are_what_numbers_count_in_and_texts_name():
+    names = ("ant", "bee", "cat")
+    assert classes_of({"y": [2, 0]}, "y", names)[1]["y"].tolist() == [2, 0]
+    assert classes_of({"y": ["cat", "ant"]}, "y", names)[1]["y"].tolist() == [2, 0]
+    with pytest.raises(DataError, match="sample 1 has the label 3, which is no class: the classes are 0, 1, 2"):
+        classes_of({"y": [0, 3]}, "y", names)
+    with pytest.raises(DataError, match="some labels are numbers, and some are texts"):
+        classes_of({"y": [0, "ant"]}, "y", names)

@@ -1,0 +1,95 @@
+"""torchvision's data sets say in many ways which parts they have; each is asked in its own."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torchvision.datasets
+from PIL import Image
+
+from nnrun.data.torchvision_sets import NAMES, TorchvisionDataset, _parameters
+from nnrun.errors import DataError
+
+SETTINGS = {
+    "image_size": None,
+    "channels": None,
+    "on_bad": "error",
+    "test_fraction": None,
+    "split_seed": 0,
+    "mean": None,
+    "std": None,
+    "in_shape": None,
+}
+
+
+class Fake:
+    """Ten pictures of two classes, other ones for each part."""
+
+    def __init__(self, part):
+        self.draw = torch.Generator().manual_seed(sum(map(ord, str(part))))
+
+    def __len__(self):
+        return 10
+
+    def __getitem__(self, index):
+        return Image.fromarray(torch.randint(0, 256, (4, 4), generator=self.draw, dtype=torch.uint8).numpy()), index % 2
+
+
+def by_split(*allowed):
+    class BySplit(Fake):
+        def __init__(self, root, split="train"):
+            if split not in allowed:
+                raise ValueError(f"Unknown value '{split}' for argument split. Valid values are {set(allowed)}.")
+            super().__init__(split)
+
+    return BySplit
+
+
+class Base(Fake):
+    def __init__(self, root, train=True, download=False):
+        super().__init__(train)
+
+
+class HandsOn(Base):
+    """As EMNIST: a `split` that is no part, and the rest unnamed."""
+
+    def __init__(self, root, split, **rest):
+        super().__init__(root, **rest)
+
+
+class Whole(Fake):
+    def __init__(self, root, transform=None):
+        super().__init__("all")
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "parts"),
+    [
+        (Base, {}, (10, None, 10)),
+        (HandsOn, {"split": "letters"}, (10, None, 10)),
+        (by_split("train", "test"), {}, (10, None, 10)),
+        (by_split("train", "val", "test"), {}, (10, 10, 10)),
+        (by_split("train", "val"), {}, (10, None, 10)),
+        (by_split("trainval", "test"), {}, (10, None, 10)),
+        (by_split("train", "extra"), {"split": "extra"}, (8, None, 2)),
+        (Whole, {}, (8, None, 2)),
+    ],
+)
+def test_each_is_asked_for_the_parts_that_it_has(kind, options, parts, tmp_path, monkeypatch):
+    monkeypatch.setattr(torchvision.datasets, "SVHN", kind)
+    data = TorchvisionDataset("SVHN", str(tmp_path), False, options, **SETTINGS).load()
+    assert tuple(split and len(split) for split in (data.train, data.valid, data.test)) == parts
+    assert data.class_names == ("0", "1")
+    if parts[2] == 10:
+        assert not torch.equal(data.train.inputs.loaded(), data.test.inputs.loaded())
+
+
+def test_one_without_a_training_split_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(torchvision.datasets, "SVHN", by_split("odd", "even"))
+    with pytest.raises(DataError, match="SVHN has no split for training"):
+        TorchvisionDataset("SVHN", str(tmp_path), False, {}, **SETTINGS).load()
+
+
+def test_every_name_is_torchvision_s_and_emnist_s_parameters_are_all_known():
+    assert [name for name in NAMES if not hasattr(torchvision.datasets, name)] == []
+    assert {"split", "train", "download", "root"} <= set(_parameters(torchvision.datasets.EMNIST))
