@@ -11,6 +11,17 @@ from PIL import Image
 from torch import Tensor
 
 CLASSES = ("ant", "bee", "cat é")
+# What the YAML of a source of pictures gives, besides the root.
+SETTINGS = {
+    "image_size": None,
+    "channels": None,
+    "on_bad": "error",
+    "test_fraction": None,
+    "split_seed": 0,
+    "mean": None,
+    "std": None,
+    "in_shape": None,
+}
 
 
 def pictures(number: int, label: int, size: int = 12, seed: int = 0) -> Tensor:

@@ -79,12 +79,12 @@ class Cache:
         if not _blocks_agree(samples, content["blocks"], content["num_bytes"]):
             return None
         stored = Stored(functools.partial(map_file, samples, shape, dtype))
-        return Entry(stored, _unpacked(measures), content["found"])
+        return Entry(stored, Measures.unpacked(measures), content["found"])
 
     def measures(self, compute: Callable[[], Measures]) -> Measures:
         """Return the measures of samples that lie elsewhere: those that were kept, or else computed, and kept."""
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RuntimeError):
-            return _unpacked(self._path("measures").read_bytes())
+            return Measures.unpacked(self._path("measures").read_bytes())
         with self.alone():
             measures = compute()
             self._write_measures(measures)
@@ -94,7 +94,7 @@ class Cache:
     def _write_measures(self, measures: Measures) -> str:
         """Write measures; return the sha256 of their file."""
         with _writing(self.folder), DurableFile(self.folder) as file:
-            file.write(_packed(measures))
+            file.write(measures.packed())
             file.commit(self._path("measures").name)
             return file.sha256
 
@@ -207,32 +207,6 @@ def _blocks_agree(path: Path, hashes: list[str], num_bytes: int) -> bool:
 
     with ThreadPoolExecutor(4) as pool:
         return all(pool.map(agrees, chosen))
-
-
-def _packed(measures: Measures) -> bytes:
-    """Return measures as bytes that prove themselves: their sha256, and then words of eight bytes.
-
-    The words are how many samples, channels and values of a channel there are, whether the sums are floats, then the
-    digests, the sums and the squares.
-    """
-    is_float = measures.sums.is_floating_point()
-    head = torch.tensor([*measures.sums.shape, measures.num_values, is_float])
-    columns = (head, measures.digests, measures.sums, measures.squares)
-    words = b"".join(column.contiguous().view(torch.uint8).numpy().tobytes() for column in columns)
-    return hashlib.sha256(words).digest() + words
-
-
-def _unpacked(packed: bytes) -> Measures:
-    """Return the measures that `_packed` packed; raise ValueError where they are not whole."""
-    if hashlib.sha256(packed[32:]).digest() != packed[:32]:
-        raise ValueError("damaged measures")
-    words = torch.frombuffer(bytearray(packed[32:]), dtype=torch.int64)
-    num_samples, num_channels, num_values, is_float = words[:4].tolist()
-    size = num_samples * num_channels
-    _, digests, sums, squares = words.split([4, num_samples, size, size])
-    if is_float:
-        sums, squares = sums.view(torch.float64), squares.view(torch.float64)
-    return Measures(digests, sums.view(num_samples, -1), squares.view(num_samples, -1), num_values)
 
 
 def _digest(text: str) -> str:

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from nnrun.core.batches import started
 from nnrun.data.cache import Entry
+from nnrun.data.forms import Form, Wanted, form_of
 from nnrun.data.images import ImageKind, decode, read_kind
 from nnrun.data.measures import Measures
 from nnrun.data.progress import with_progress
@@ -29,46 +30,6 @@ SAMPLES_FOR_PROCESSES = 1000
 NUM_SAMPLED = 50
 # How many that cannot be read an error names; the rest are counted.
 NUM_NAMED = 5
-
-
-@dataclass(frozen=True)
-class Form:
-    """What every image is brought to: grey or RGB, a height and width, and a type of value."""
-
-    channels: int
-    height: int
-    width: int
-    dtype: torch.dtype = torch.uint8
-
-    @property
-    def num_bytes(self) -> int:
-        """How many bytes an image takes."""
-        return self.channels * self.height * self.width * self.dtype.itemsize
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What the settings say of a form, where they do, and whether what cannot be read ends the run or is left out."""
-
-    size: tuple[int, int] | None
-    channels: int | None
-    on_bad: str
-
-    @classmethod
-    def of(
-        cls, image_size: int | Sequence[int] | None, channels: int | None, on_bad: str, in_shape: Sequence[int] | None
-    ) -> Wanted:
-        """Return what the settings ask for; what they leave open, a trained network's `in_shape` decides."""
-        if image_size is None:
-            image_size = tuple(in_shape[1:]) if in_shape else None
-        elif isinstance(image_size, int):
-            image_size = (image_size, image_size)
-        size = None if image_size is None else (image_size[0], image_size[1])
-        return cls(size, channels or (in_shape[0] if in_shape else None), on_bad)
-
-    def to_plain(self) -> list[Any]:
-        """Return what tells one decoding from another."""
-        return [self.size, self.channels, self.on_bad]
 
 
 class Readable(Protocol):
@@ -232,25 +193,6 @@ def _guess(samples: Readable, wanted: Wanted) -> Form:
         except DataError:
             continue  # all are looked at later
     return form_of(kinds, wanted) or Form(wanted.channels or 3, *(wanted.size or (1, 1)))
-
-
-def form_of(kinds: Mapping[ImageKind, int], wanted: Wanted) -> Form | None:
-    """Return the form for images of these kinds: the commonest size, the larger of two alike; grey if all are.
-
-    None where there are none.
-    """
-    if not kinds:
-        return None
-    size, channels = wanted.size, wanted.channels
-    dtype = torch.float32 if any(kind.is_float for kind in kinds) else torch.uint8
-    if size is None:
-        sizes: Counter[tuple[int, int]] = Counter()
-        for kind, number in kinds.items():
-            sizes[kind.height, kind.width] += number
-        size = max(sizes, key=lambda size: (sizes[size], size))
-    if channels is None:
-        channels = 1 if all(kind.is_grey for kind in kinds) else 3
-    return Form(channels, *size, dtype)
 
 
 def num_cores() -> int:

@@ -9,7 +9,8 @@ import torch
 
 from nnrun.core.seams import Dataset, Findings
 from nnrun.data.cache import Cache, Entry
-from nnrun.data.decoding import Files, Wanted, decode_into
+from nnrun.data.decoding import Files, decode_into
+from nnrun.data.forms import Wanted
 from nnrun.data.images import shown
 from nnrun.data.listing import LabelledFile, Listing, list_folder
 from nnrun.data.parts import Choices, Part, dataset_of, entry_part, found_in_images

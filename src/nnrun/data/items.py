@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nnrun.data.decoding import Form
+from nnrun.data.forms import Form
 from nnrun.data.images import FLOAT_MODE, ImageKind, from_pillow, kind_of, pillow_image
 from nnrun.errors import DataError, NnrunError
 from nnrun.faults import of_the_machine, place_of

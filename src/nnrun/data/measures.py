@@ -6,6 +6,7 @@ part follow, and which samples are in two parts.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from nnrun.core.digests import digests
 
 MAX_PIXEL = 255
+SHA256_BYTES = 32
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,30 @@ class Measures:
 
     def __len__(self) -> int:
         return len(self.digests)
+
+    def packed(self) -> bytes:
+        """Return the measures as bytes that prove themselves: their sha256, and then words of eight bytes.
+
+        The words are how many samples, channels and values of a channel there are, whether the sums are floats, then
+        the digests, the sums and the squares.
+        """
+        head = torch.tensor([*self.sums.shape, self.num_values, self.sums.is_floating_point()])
+        columns = (head, self.digests, self.sums, self.squares)
+        words = b"".join(column.contiguous().view(torch.uint8).numpy().tobytes() for column in columns)
+        return hashlib.sha256(words).digest() + words
+
+    @classmethod
+    def unpacked(cls, packed: bytes) -> Measures:
+        """Return the measures that `packed` made; raise ValueError where they are not whole."""
+        if hashlib.sha256(packed[SHA256_BYTES:]).digest() != packed[:SHA256_BYTES]:
+            raise ValueError("damaged measures")
+        words = torch.frombuffer(bytearray(packed[SHA256_BYTES:]), dtype=torch.int64)
+        num_samples, num_channels, num_values, is_float = words[:4].tolist()
+        size = num_samples * num_channels
+        _, digests, sums, squares = words.split([4, num_samples, size, size])
+        if is_float:
+            sums, squares = sums.view(torch.float64), squares.view(torch.float64)
+        return cls(digests, sums.view(num_samples, -1), squares.view(num_samples, -1), num_values)
 
 
 def _rounded(value: float) -> float:

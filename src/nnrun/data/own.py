@@ -16,7 +16,8 @@ from nnrun.core.randomness import SPLIT, mix
 from nnrun.core.seams import Dataset, Findings
 from nnrun.core.stored import Stored
 from nnrun.data.cache import Entry
-from nnrun.data.decoding import Wanted, decode_into
+from nnrun.data.decoding import decode_into
+from nnrun.data.forms import Wanted
 from nnrun.data.items import Items
 from nnrun.data.labels import classes_of
 from nnrun.data.measures import Measures

@@ -11,7 +11,8 @@ from typing import Any
 
 from nnrun.core.seams import Dataset, Findings
 from nnrun.data.cache import Cache
-from nnrun.data.decoding import Wanted, decode_into
+from nnrun.data.decoding import decode_into
+from nnrun.data.forms import Wanted
 from nnrun.data.items import Items
 from nnrun.data.own import dataset_of_items
 from nnrun.data.parts import Choices

@@ -11,27 +11,16 @@ import pytest
 import torch
 from PIL import Image
 
-from data_fixtures import CLASSES, make_folder, pictures, save
+from data_fixtures import CLASSES, SETTINGS, make_folder, pictures, save
 from nnrun.data import decoding
 from nnrun.data.cache import cache_root
 from nnrun.data.folder import Folder
 from nnrun.errors import DataError, ResourceError
 from nnrun.files import DurableFile
 
-DEFAULTS = {
-    "image_size": None,
-    "channels": None,
-    "on_bad": "error",
-    "test_fraction": None,
-    "split_seed": 0,
-    "mean": None,
-    "std": None,
-    "in_shape": None,
-}
-
 
 def load(root: Path, **changes):
-    return Folder(str(root), **(DEFAULTS | changes)).load()
+    return Folder(str(root), **(SETTINGS | changes)).load()
 
 
 def entries(suffix: str = "json") -> list[Path]:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from nnrun.data import own
-from nnrun.data.decoding import Form
+from nnrun.data.forms import Form
 from nnrun.data.items import Items
 from nnrun.data.own import OwnDataset, open_parts
 from nnrun.errors import DataError

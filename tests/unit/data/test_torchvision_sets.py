@@ -7,19 +7,9 @@ import torch
 import torchvision.datasets
 from PIL import Image
 
+from data_fixtures import SETTINGS
 from nnrun.data.torchvision_sets import NAMES, TorchvisionDataset, _parameters
 from nnrun.errors import DataError
-
-SETTINGS = {
-    "image_size": None,
-    "channels": None,
-    "on_bad": "error",
-    "test_fraction": None,
-    "split_seed": 0,
-    "mean": None,
-    "std": None,
-    "in_shape": None,
-}
 
 
 class Fake:
