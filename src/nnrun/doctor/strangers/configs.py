@@ -88,6 +88,7 @@ CONFIGS = {
     "a foreign data set": config(lambda _: {"data/dataset": FOREIGN}),
     "a foreign export": config(lambda _: {"export": {"x": FOREIGN}}, (RESUME,)),
     "a foreign logger": config(lambda _: {"logger": {"x": FOREIGN}}, (RESUME,)),
+    "a foreign augmentation": config(lambda _: {"augment": {"x": FOREIGN}}, (RESUME,)),
     "a foreign preprocessing": part(SHOWN, preprocessing=lambda _: FOREIGN),
     "a foreign class that trusts itself": config(lambda _: {"trust": [MODULE_NAME], "model": FOREIGN}, NETWORK),
     "a target that is a number": model(_target_=3),
