@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cli_fixtures import run_here
+from cli_fixtures import run_here, write_files
 from nnrun import load
 from nnrun.errors import ArtifactError
 from nnrun.manifest import locate
@@ -40,3 +40,40 @@ def test_a_network_by_name_is_evaluated_again_and_a_strangers_name_is_the_checkp
         assert f"stranger.ckpt: its config is not right: model.name is '{name}'; allowed: one of" in outcome.err
     typed = run_here(["ckpt=run", "model.name=../../x"], tmp_path)
     assert typed.code == 2, "the negative control: a name that was typed is the user's"
+
+
+DECIDING = """\
+from math import prod
+from torch import nn
+
+class Deciding(nn.Module):
+    def __init__(self, in_shape, num_classes):
+        super().__init__()
+        self.flatten, self.first = nn.Flatten(), nn.Linear(prod(in_shape), 16)
+        self.again, self.head = nn.Linear(16, 16), nn.Linear(16, num_classes)
+
+    def forward(self, inputs):
+        hidden = self.first(self.flatten(inputs)).relu()
+        for _ in range(3):
+            if hidden.mean() < 1:
+                hidden = self.again(hidden).relu()
+        return self.head(hidden)
+"""
+OWN = {
+    "conf/model/deciding.yaml": "# Mine.\n_target_: deciding.Deciding\nin_shape: ${data.in_shape}\n"
+    "num_classes: ${data.num_classes}\n",
+    "deciding.py": DECIDING,
+}
+
+
+def test_a_network_of_ones_own_that_decides_by_its_data_trains_and_is_fine_tuned(tmp_path: Path) -> None:
+    write_files(tmp_path, OWN)
+    short = ["model=deciding", "data.limit=100", "trainer.epochs=3", "export=none", "trainer.progress=false"]
+    trained = run_here([*short, "hydra.run.dir=run"], tmp_path)
+    tuned = run_here([*short, "init_from=run", "transfer.freeze=[first.*]", "hydra.run.dir=tuned"], tmp_path)
+    assert (trained.code, trained.err, tuned.code, tuned.err) == (0, "", 0, "")
+    before, after = (
+        torch.load(locate(tmp_path / name, "best").path, weights_only=True)["model"] for name in ("run", "tuned")
+    )
+    changed = {name.partition(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"again", "head"}

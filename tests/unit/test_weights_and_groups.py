@@ -194,6 +194,21 @@ def test_weights_for_photographs_name_the_stem_that_they_want(tmp_path: Path) ->
     )
 
 
+def test_auxiliary_scores_of_published_networks_are_left_out(tmp_path: Path) -> None:
+    """Negative control: any other name that the network has not is an error."""
+    weights = CNN((1, 12, 12), 3, [2, 4], 5).state_dict()
+    for name, fits in (("aux1.fc.weight", True), ("AuxLogits.conv.weight", True), ("auxiliary.weight", False)):
+        path = tmp_path / f"{name}.pth"
+        torch.save(weights | {name: torch.ones(2)}, path)
+        model = CNN((1, 12, 12), 3, [2, 4], 5)
+        if fits:
+            load_pretrained(settings(weights=str(path)), {}, model, 3)
+            assert torch.equal(model.head.weight, weights["head.weight"])
+        else:
+            with pytest.raises(ArtifactError, match=r"auxiliary\.weight is not in this network"):
+                load_pretrained(settings(weights=str(path)), {}, model, 3)
+
+
 def entry(url: str, fetch) -> SimpleNamespace:
     return SimpleNamespace(url=url, get_state_dict=fetch)
 
