@@ -1,32 +1,24 @@
-"""MNIST and the data sets that share its format, read from torchvision's layout without torchvision.
-
-The idx format (http://yann.lecun.com/exdb/mnist): two zero bytes, the type of a value (8: uint8), the number of
-dimensions, each dimension as four bytes, big-endian, then the values.
-"""
+"""MNIST and the data sets that share its format, read from torchvision's layout without torchvision."""
 
 from __future__ import annotations
 
-import gzip
-import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, ClassVar, cast
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from nnrun.core.seams import Dataset, Split
 from nnrun.data.download import RemoteFile, obtain
+from nnrun.data.idx import PACKED_SUFFIX, IdxArray, read_idx_array
 from nnrun.data.normalize import Normalize
 from nnrun.data.stored import damaged, data_root, is_file, unreadable
 from nnrun.errors import DataError
 from nnrun.files import DurableFile
 
 NUM_CLASSES = 10
-UINT8_MARK = 8
-# Deflate cannot do better, so that a header which claims more is known to lie before memory is asked for.
-MAX_GZIP_RATIO = 1032
 FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
@@ -114,48 +106,23 @@ def read_idx(folder: Path, name: str, num_dims: int) -> Tensor:
     path = find_idx(folder, name)
     if path is None:
         raise DataError(f"{folder / name} is missing")
-    packed = path.suffix == ".gz"
     try:
-        with cast(IO[bytes], gzip.open(path)) if packed else path.open("rb") as file:
-            header, values, shape = _read_values(file, path, num_dims)
+        array = read_idx_array(path, num_dims)
+    except ValueError as error:
+        raise damaged(path, str(error)) from error
     except (OSError, EOFError, zlib.error) as error:
         raise unreadable(path, error) from error
-    if packed:
-        _store_unpacked(folder, name, header, values)
-    return torch.frombuffer(values, dtype=torch.uint8).view(shape)
+    if path.suffix == PACKED_SUFFIX:
+        _store_unpacked(folder, name, array)
+    return torch.frombuffer(array.values, dtype=torch.uint8).view(array.shape)
 
 
-def _read_values(file: IO[bytes], path: Path, num_dims: int) -> tuple[bytes, bytearray, tuple[int, ...]]:
-    """Return the header, the values and the shape of an idx file; raise DataError where they do not fit together."""
-    header = file.read(4 + 4 * num_dims)
-    magic = bytes((0, 0, UINT8_MARK, num_dims))
-    if header[:4] != magic:
-        raise damaged(path, f"it starts with {header[:4].hex() or 'nothing'}, and such a file with {magic.hex()}")
-    if len(header) < 4 + 4 * num_dims:
-        raise damaged(path, "it ends within its header")
-    shape = struct.unpack(f">{num_dims}I", header[4:])
-    num_values = 1
-    for size in shape:
-        num_values *= size
-    if num_values == 0:
-        raise damaged(path, f"it holds no samples (its header says {shape})")
-    size_bytes = path.stat().st_size
-    most = size_bytes * MAX_GZIP_RATIO if path.suffix == ".gz" else size_bytes
-    values = bytearray(num_values if num_values <= most else 0)
-    num_read = cast(Any, file).readinto(values)
-    if num_read < num_values:
-        raise damaged(path, f"its header promises {num_values:,} values, and it ends before them")
-    if file.read(1):
-        raise damaged(path, f"its header promises {num_values:,} values, and there are more")
-    return header, values, shape
-
-
-def _store_unpacked(folder: Path, name: str, header: bytes, values: bytearray) -> None:
+def _store_unpacked(folder: Path, name: str, array: IdxArray) -> None:
     """Write the plain file beside its `.gz`."""
     try:
         with DurableFile(folder) as file:
-            file.write(header)
-            file.write(values)
+            file.write(array.header)
+            file.write(array.values)
             file.commit(name)
     except OSError:
         # It would only save time the next time; a folder that cannot be written to is no reason to stop.
