@@ -197,7 +197,7 @@ def train(job: Job, data: Opened, problem: Problem, session: Session) -> Trainin
         return {"model": state.evaluated.state_dict(), "training": state.state_dict(), **constant}
 
     rows = MetricRows(out, problem.train_metric, trainer.log_every_steps, training.loggers)
-    progress = TrainingProgress(console, plan, _samples_per_step(job), rows, bar=_wants_bar(trainer, console))
+    progress = TrainingProgress(console, plan, _samples_per_step(job), rows, bar=console.wants_bar(trainer.progress))
     patience = (stopping.patience, stopping.min_delta) if stopping else (None, 0.0)
     folder = CheckpointFolder(out.path, trainer.keep_last)
     saving = Checkpointing(folder, trainer.checkpoint_every_steps, payload, out.sync_rows)
@@ -259,8 +259,3 @@ def say_and_compile(training: Training, console: Console) -> None:
 def _samples_per_step(job: Job) -> int:
     """Return how many samples an update takes."""
     return job.settings.data.batch_size * job.settings.trainer.accumulate
-
-
-def _wants_bar(trainer: TrainerSettings, console: Console) -> bool:
-    """Return whether the training is shown as a bar."""
-    return console.is_terminal if trainer.progress == "auto" else bool(trainer.progress)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -29,18 +30,26 @@ def evaluate(
     network.eval()
     sums = problem.eval_metric.init(device)
     try:
-        for batch in batches.epoch(0):
-            poll()
-            with calling("model"):
-                outputs = network(batch.inputs)
-            problem.eval_metric.update(sums, outputs, problem.losses(outputs, batch.targets), batch)
-    except Exception as error:
-        if lacks_memory(error):
-            raise ResourceError(
-                f"out of memory on {device} with data.eval_batch_size={batches.batch_size}; what was saved is whole: "
-                f"try data.eval_batch_size={max(batches.batch_size // 2, 1)}"
-            ) from error
-        raise
+        with explaining_memory(device, batches.batch_size):
+            for batch in batches.epoch(0):
+                poll()
+                with calling("model"):
+                    outputs = network(batch.inputs)
+                problem.eval_metric.update(sums, outputs, problem.losses(outputs, batch.targets), batch)
     finally:
         network.train(was_training)
     return sums
+
+
+@contextmanager
+def explaining_memory(device: torch.device, batch_size: int) -> Iterator[None]:
+    """Say what to do where the device's memory does not suffice in the block, which learns nothing of its batches."""
+    try:
+        yield
+    except Exception as error:
+        if lacks_memory(error):
+            raise ResourceError(
+                f"out of memory on {device} with data.eval_batch_size={batch_size}; what was saved is whole: "
+                f"try data.eval_batch_size={max(batch_size // 2, 1)}"
+            ) from error
+        raise

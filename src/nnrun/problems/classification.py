@@ -29,21 +29,14 @@ class Classification:
 
         Raises ConfigError where the network does not give a score a class, or the loss not a value a sample.
         """
-        expected = (len(targets), len(self.class_names))
-        shape = _shape(outputs)
-        if shape != expected:
-            # Of a wrong width, the confusion matrix would be indexed out of its bounds, which on CUDA ends the process.
-            raise ConfigError(
-                f"model gives {shape} for a batch of {expected[0]} samples; "
-                f"allowed: a score for each of the {expected[1]} classes, {expected}; "
-                "give the model the number of classes, ${data.num_classes}"
-            )
+        num_samples = len(targets)
+        check_scores(outputs, num_samples, len(self.class_names))
         with calling("loss"):
             losses = self.loss(outputs, targets)
-        if _shape(losses) != expected[:1]:
+        if _shape(losses) != (num_samples,):
             raise ConfigError(
-                f"loss gives {_shape(losses)} for a batch of {expected[0]} samples; "
-                f"allowed: one value a sample, {expected[:1]}; give the loss reduction: none"
+                f"loss gives {_shape(losses)} for a batch of {num_samples} samples; "
+                f"allowed: one value a sample, {(num_samples,)}; give the loss reduction: none"
             )
         return losses
 
@@ -150,6 +143,18 @@ class ClassificationMetrics:
             metrics["top5_accuracy"] = float(sums["top5_correct"] / sums["weight"])
         seen = confusion.sum(0) + confusion.sum(1) > 0
         return metrics | {name: float(values[seen].mean()) for name, values in scores._asdict().items()}
+
+
+def check_scores(outputs: object, num_samples: int, num_classes: int) -> None:
+    """Raise ConfigError where what a network gives for a batch is not a score for each class."""
+    expected = (num_samples, num_classes)
+    if _shape(outputs) != expected:
+        # Of a wrong width, the confusion matrix would be indexed out of its bounds, which on CUDA ends the process.
+        raise ConfigError(
+            f"model gives {_shape(outputs)} for a batch of {num_samples} samples; "
+            f"allowed: a score for each of the {num_classes} classes, {expected}; "
+            "give the model the number of classes, ${data.num_classes}"
+        )
 
 
 class ClassScores(NamedTuple):

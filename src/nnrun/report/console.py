@@ -40,6 +40,10 @@ class Console:
         """Whether a person watches: a terminal can redraw a line."""
         return self.rich.is_terminal and not self.rich.is_dumb_terminal
 
+    def wants_bar(self, progress: str | bool) -> bool:
+        """Return whether `trainer.progress` asks for a bar: `auto` where a person watches."""
+        return self.is_terminal if progress == "auto" else bool(progress)
+
     def log_to(self, path: Path) -> None:
         """Copy to `path` what is said from now on."""
         self._log = path.open("a", encoding="utf-8")
