@@ -15,7 +15,7 @@ from nnrun.secrets import SHOWN, redact
 from nnrun.settings import NAMED_SECTIONS, TARGET_SECTIONS
 
 # What belongs to an invocation, and not to the run that a checkpoint was saved in.
-INVOCATION_KEYS = ("task", "ckpt", "resume", "init_from", "input", "trust", "inspect")
+INVOCATION_KEYS = ("task", "ckpt", "resume", "init_from", "input", "trust", "inspect", "predict")
 
 
 def saved_config(tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def fault(problems: Sequence[str], checkpoint: Path | None, typed: Sequence[Type
     """Return problems, each beginning with its key, as an error: the user's, unless the config came out of a checkpoint
     and no word of the command line names what is wrong. Then it is the checkpoint's.
     """
-    keys = [problem.split(" ", 1)[0].rstrip(":") for problem in problems]
+    keys = [problem.split(" ", 1)[0].rstrip(":").partition("=")[0] for problem in problems]
     is_typed = any(
         key == item.key or key.startswith(item.key + ".") or item.key.startswith(key + ".")
         for key in keys
