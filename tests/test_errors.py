@@ -103,7 +103,7 @@ TIER_ONE: dict[str, Row] = {
     "seed -1": Row(["seed=-1"], 2, ["seed is -1; allowed: a whole number from 0 to 9223372036854775807"]),
     "seed 2**63": Row([f"seed={2**63}"], 2, [f"seed is {2**63}; allowed"]),
     "last word wins": Row(["seed=1", "seed=x"], 2, ["seed is 'x'"]),
-    "unknown task": Row(["task=predict"], 2, ["task is 'predict'; allowed: auto, train, evaluate"]),
+    "unknown task": Row(["task=predit"], 2, ["task is 'predit'; allowed: auto, train, evaluate"]),
     "section as a value": Row(["data.dataset=1"], 2, ["data.dataset is 1; allowed: a section with a _target_"]),
     "trust as a text": Row(["trust=mynet"], 2, ["trust is 'mynet'; allowed: a list of texts"]),
     "unknown metric": Row(

@@ -63,6 +63,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     ("run", ("run",)),
     ("inspection", ("inspection", "inspection.*")),
+    ("prediction", ("prediction", "prediction.*")),
     ("doctor", ("doctor", "doctor.*")),
     ("commands", ("tasks", "sweep", "helptext", "cli")),
     ("entry", ("", "__main__")),
@@ -74,24 +75,27 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
         *("problems.*", "exporters.*"),
         *("build", "prepare", "opened", "loading", "training", "transfer", "weights", "artifacts"),
         *("inspection.*", "doctor.*"),
+        "prediction.*",
     ),
     "hydra": ("groups", "overrides", "build", "cli"),
     "omegaconf": ("compose", "groups", "resolve", "saved"),
     "yaml": ("rundir", "groups", "cli"),
     "rich": (
         *("report.*", "callbacks.progress", "data.download", "data.progress", "sweep", "inspection.*"),
-        "doctor.examine",
+        *("doctor.examine", "prediction.progress", "prediction.task"),
     ),
     "torchvision": ("data.*", "augment.trivialaugment", "models.resnet18", "models.torchvision"),
     "timm": ("models.timm",),
     "PIL": ("data.images", "inspection.sheet", "exporters.handler", "exporters.runner"),
     "safetensors": ("weights", "exporters.safetensors"),
-    "onnx": ("exporters.onnx", "exporters.onnx_int8"),
-    "onnxruntime": ("exporters.onnx_int8", "exporters.runner"),
-    "numpy": ("exporters.runner", "data.arrays", "data.own"),
+    "onnx": ("exporters.onnx", "exporters.onnx_int8", "prediction.artifact"),
+    "onnxruntime": ("exporters.onnx_int8", "exporters.runner", "prediction.artifact"),
+    "numpy": ("exporters.runner", "data.arrays", "data.own", "prediction.arrays"),
 }
 # These arrive through a `_target_`: nobody imports them by name, except from within the same folder.
 BY_TARGET = ("models", "data", "augment", "losses", "optimizers", "schedulers", "exporters", "loggers")
+# Among them, how files are read: no `_target_` names these.
+SHARED = ("data.images", "data.idx")
 INSTANTIATE = {"instantiate", "call", "get_object", "get_class", "get_method"}
 
 
@@ -151,7 +155,7 @@ def wrong_imports(sources: Mapping[str, str]) -> list[str]:
             if other and layer_of(other) > layer_of(module):
                 wrong.append(f"{module} -> {other}: up from {LAYERS[layer_of(module)][0]}")
             folder = other.partition(".")[0]
-            if folder in BY_TARGET and module.partition(".")[0] != folder:
+            if folder in BY_TARGET and other not in SHARED and module.partition(".")[0] != folder:
                 wrong.append(f"{module} -> {other}: it arrives through a _target_")
         for top in {name.partition(".")[0] for name in names} - {"nnrun"} - sys.stdlib_module_names:
             if not any(fnmatch.fnmatch(module, pattern) for pattern in OUTSIDE.get(top, ())):

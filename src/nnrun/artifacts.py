@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from nnrun.build import build
+from nnrun.compose import REJECTED_SUFFIX
 from nnrun.core.seams import CannotExport, ExportContext, Exporter, Preprocessing
 from nnrun.core.verification import Verification
 from nnrun.core.verify import Standard, verify
@@ -24,8 +25,6 @@ from nnrun.opened import Opened, head, limited
 from nnrun.prepare import Job
 from nnrun.report.console import Console
 from nnrun.training import saved_config
-
-REJECTED_SUFFIX = ".rejected"
 
 
 def export_context(job: Job, data: Opened, preprocessing: Preprocessing, run_id: str, accuracy: float) -> ExportContext:

@@ -51,7 +51,9 @@ def target_sections(tree: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
         f"{group}.{name}": section for group in NAMED_SECTIONS for name, section in (tree.get(group) or {}).items()
     }
     sections = {name: tree[name] for name in ("model", "loss", "optimizer", "scheduler") if tree.get(name)}
-    return sections | {"data.dataset": tree["data"]["dataset"]} | named
+    if tree["data"]["dataset"]:
+        sections["data.dataset"] = tree["data"]["dataset"]
+    return sections | named
 
 
 def check_targets(tree: Mapping[str, Any], own: Sequence[str], trust: Sequence[str]) -> None:

@@ -78,7 +78,12 @@ def _is_ruled(key: str, tree: Mapping[str, Any], references: Mapping[str, Refere
 
 
 def _check_taken(tree: Mapping[str, Any]) -> Iterator[str]:
-    """Find settings of `data` that the chosen data set does not take; what the user's own class takes, build knows."""
+    """Find settings of `data` that the chosen data set does not take; what the user's own class takes, build knows.
+
+    A prediction opens no data set.
+    """
+    if tree.get("task") == "predict":
+        return
     data, section = tree.get("data"), _at(tree, "data.dataset")
     if isinstance(data, Mapping) and isinstance(section, Mapping) and str(section.get("_target_")).startswith("nnrun."):
         yield from not_taken(data, section)

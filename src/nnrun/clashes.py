@@ -36,11 +36,33 @@ CLASHES = (
         "task=train and ckpt exclude each other; init_from= starts a new run from a checkpoint's weights",
     ),
     Clash(
+        ("task", "ckpt"),
+        lambda task, ckpt: task == "predict" and not ckpt,
+        "task=predict needs ckpt=: a run directory, a checkpoint file, or an ONNX file that nnrun exported",
+    ),
+    Clash(
+        ("task", "input"),
+        lambda task, path: task == "predict" and not path,
+        "task=predict needs input=: an image, a folder, a pattern in quotes, or - for paths from standard input",
+    ),
+    Clash(
+        ("task", "resume"),
+        lambda task, resume: task == "predict" and resume,
+        "task=predict and resume exclude each other; ckpt= predicts with the network of a run",
+    ),
+    Clash(
+        ("task", "init_from"),
+        lambda task, path: task == "predict" and path,
+        "task=predict and init_from exclude each other; name the checkpoint with ckpt=",
+    ),
+    Clash(
         ("task", "resume"),
         lambda task, resume: task == "inspect" and resume,
         "task=inspect and resume exclude each other; ckpt= inspects the network of a run",
     ),
-    Clash(("input",), bool, "input={} has no effect: this version has no task=predict"),
+    Clash(
+        ("input", "task"), lambda path, task: path and task != "predict", "input={} has no effect without task=predict"
+    ),
     Clash(
         ("trainer.device", "trainer.precision"),
         lambda device, precision: device == "cpu" and precision == "fp16",
@@ -146,7 +168,11 @@ CLASHES = (
 )
 
 # Sections that only one task reads.
-TASK_SECTIONS = {"inspect": "inspect"}
+TASK_SECTIONS = {"inspect": "inspect", "predict": "predict"}
+# Settings of a prediction that one of its formats alone reads.
+_FORMAT_KEYS = {"predict.top_k": "csv"} | dict.fromkeys(
+    ("predict.id", "predict.id_column", "predict.label_column"), "kaggle"
+)
 
 
 def idle_words(keys: Iterable[str], tree: Mapping[str, Any]) -> list[str]:
@@ -158,4 +184,8 @@ def idle_words(keys: Iterable[str], tree: Mapping[str, Any]) -> list[str]:
             problems.append(f"{key} has no effect without task={task}")
         elif key == "inspect.steps" and not (tree.get("inspect") or {}).get("overfit"):
             problems.append(f"{key} has an effect only with inspect.overfit=true")
+        elif key in _FORMAT_KEYS and (tree.get("predict") or {}).get("format") != _FORMAT_KEYS[key]:
+            problems.append(f"{key} has an effect only with predict.format={_FORMAT_KEYS[key]}")
+        elif key.partition(".")[0] == "export" and tree.get("task") == "predict":
+            problems.append("export has no effect with task=predict: it makes no artifact; nnrun export=... ckpt= does")
     return problems

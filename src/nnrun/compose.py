@@ -18,7 +18,7 @@ from nnrun.archive import holds_weights_alone, peek
 from nnrun.card import Card, read_card
 from nnrun.check import check
 from nnrun.clashes import idle_words
-from nnrun.errors import ConfigError
+from nnrun.errors import ArtifactError, ConfigError
 from nnrun.groups import compose_groups, option_references, unknown_options
 from nnrun.manifest import Located, locate
 from nnrun.overrides import HYDRA_KEYS, Typed, ambiguous, parse_all
@@ -28,6 +28,8 @@ from nnrun.secrets import left_out
 from nnrun.settings import OPTIONAL_SECTIONS
 
 SOURCE_KEYS = ("ckpt", "resume", "init_from")
+# How the name of an artifact ends that a prediction can be made with, and of one that failed its proof.
+ARTIFACT_SUFFIX, REJECTED_SUFFIX = ".onnx", ".rejected"
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,12 @@ class Source:
     @property
     def weights_alone(self) -> bool:
         """Whether it is a state dict, and no checkpoint."""
-        return self.config is None or self.card is not None
+        return self.card is not None or (self.config is None and not self.is_artifact)
+
+    @property
+    def is_artifact(self) -> bool:
+        """Whether it is an exported network, which says by itself what a prediction must know."""
+        return self.checkpoint.path.suffix == ARTIFACT_SUFFIX
 
     @property
     def saved(self) -> Mapping[str, Any] | None:
@@ -82,6 +89,11 @@ class Composed:
         """The checkpoint that the config came out of, if it did."""
         return self.source.saved_in if self.source else None
 
+    @property
+    def artifact(self) -> Path | None:
+        """The exported network that `ckpt=` names instead of a checkpoint."""
+        return self.source.checkpoint.path if self.source and self.source.is_artifact else None
+
     def resolved(self, in_shape: Sequence[int] | None = None, num_classes: int | None = None) -> dict[str, Any]:
         """Return the config as plain values, with what the data turned out to be filled in.
 
@@ -118,13 +130,12 @@ def compose(words: Sequence[str], own: Sequence[Path] = ()) -> Composed:
     fresh, choices = compose_groups(known, own)
     config, references = fresh, option_references(choices, own)
     named = _source_word(values)
-    source = _read_source(named) if named is not None else None
-    if source is not None and source.key == "ckpt" and source.saved is None:
-        if "model" not in chosen:
-            what = source.checkpoint.path
-            problems.append(f"{what} holds weights alone: name their network with model=, and data= besides")
-        if "export" not in chosen:
-            config.export = {}
+    predicts = any(item.key == "task" and item.value == "predict" for item in values)
+    source = _read_source(named, predicts=predicts) if named is not None else None
+    if source is not None and source.key == "ckpt" and source.saved is None and not source.is_artifact:
+        problems += _lacking(source.checkpoint.path, chosen, predicts=predicts)
+    if source is not None and source.key == "ckpt" and "export" not in chosen:
+        config.export = {}
     if source is not None and source.saved is not None:
         problems += [f"{item.key}= and {source.key}= exclude each other" for item in groups if item.key == "experiment"]
         config = merge_saved(source.saved, fresh, chosen, keep_export=source.key == "resume")
@@ -136,8 +147,9 @@ def compose(words: Sequence[str], own: Sequence[Path] = ()) -> Composed:
     tree = resolve(config, PLACEHOLDERS)
     problems += unresolvable.values()
     if config is not fresh:
-        problems += [f"{key} is a secret, which no checkpoint holds; give it again" for key in left_out(tree)]
-    problems += idle_words((item.key for item in values), tree)
+        used = {"model": tree["model"]} if predicts else tree
+        problems += [f"{key} is a secret, which no checkpoint holds; give it again" for key in left_out(used)]
+    problems += idle_words((item.key for item in typed), tree)
     wrong = [problem for problem in check(tree, references) if problem.split(" ", 1)[0] not in unresolvable]
     if problems:
         raise ConfigError(*dict.fromkeys([*problems, *wrong]))
@@ -159,12 +171,32 @@ def _source_word(values: Sequence[Typed]) -> Typed | None:
     return named[0] if len(named) == 1 and not (trains_anew and named[0].key == "ckpt") else None
 
 
-def _read_source(named: Typed) -> Source:
-    """Find the file that a word stands for, and read the config in it."""
+def _lacking(weights: Path, chosen: set[str], *, predicts: bool) -> list[str]:
+    """Return what the words must name besides weights alone, which carry no config."""
+    if predicts:
+        return [
+            f"{weights} holds weights alone, and a prediction needs the names of their classes and how samples are "
+            f"prepared; make a checkpoint of it with init_from={weights} model=... data=... trainer.epochs=0"
+        ]
+    lacks = f"{weights} holds weights alone: name their network with model=, and data= besides"
+    return [] if "model" in chosen else [lacks]
+
+
+def _read_source(named: Typed, *, predicts: bool) -> Source:
+    """Find the file that a word stands for, and read the config in it; only a prediction takes an artifact.
+
+    Raises ArtifactError where the file is not what the word asks for.
+    """
     path = Path(str(named.value)).expanduser()
     if named.key == "resume" and path.is_file():
         raise ConfigError(f"resume={path} is a file; name its run directory, or start a new run with init_from=")
     checkpoint = locate(path, "last" if named.key == "resume" else "best")
+    if checkpoint.path.suffix == REJECTED_SUFFIX:
+        raise ArtifactError(f"{path} failed its proof: verification.json beside it says why")
+    if checkpoint.path.suffix == ARTIFACT_SUFFIX:
+        if not predicts:
+            raise ArtifactError(f"{path} is an exported network, which only task=predict takes; name its run instead")
+        return Source(named.key, checkpoint, None)
     if not holds_weights_alone(checkpoint.path):
         return Source(named.key, checkpoint, peek(checkpoint.path)["config"])
     card = read_card(checkpoint.path)

@@ -17,6 +17,7 @@ nnrun: from YAML to a trained, proven, deployable network
   nnrun export=onnx ckpt=outputs/latest      evaluate and export it
   nnrun resume=RUN_DIR                       continue an interrupted run, bit for bit
   nnrun init_from=PATH                       a new run that starts from those weights
+  nnrun task=predict ckpt=RUN input=DIR      classify images: a file, a folder, a pattern, or - for standard input
   nnrun task=inspect model=cnn               the network's layers, cost and gradients; trains nothing
   nnrun task=doctor                          what works on this machine, and a self-test
 

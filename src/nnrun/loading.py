@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nnrun.archive import holds_weights_alone, peek
 from nnrun.build import build, check_trust
@@ -18,7 +18,7 @@ from nnrun.core.checkpoint import load_payload, load_weights
 from nnrun.core.evaluate import evaluate
 from nnrun.core.precision import choose_channels_last
 from nnrun.core.seams import Preprocessing, Problem
-from nnrun.errors import ConfigError, DataError
+from nnrun.errors import ArtifactError, ConfigError, DataError
 from nnrun.manifest import locate
 from nnrun.opened import Opened
 from nnrun.prepare import Job
@@ -35,6 +35,16 @@ class Trained:
     progress: dict[str, Any] | None
     preprocessing: Preprocessing
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A trained network on the CPU, with what a prediction needs: `in_shape` is that of one sample."""
+
+    network: nn.Module
+    preprocessing: Preprocessing
+    class_names: tuple[str, ...]
+    in_shape: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -56,15 +66,38 @@ def load_trained(job: Job, data: Opened, run: Path) -> Trained:
         assert job.composed.checkpoint is not None
         path = job.composed.checkpoint.path
         payload = load_payload(path)
-        preprocessing = _preprocessing(peek(path)["preprocessing"], job.settings.trust)
+        preprocessing = preprocessing_of(peek(path)["preprocessing"], job.settings.trust)
     names = tuple(payload["class_names"])
     _check_classes(names, job, data)
+    network = _network(job, data.in_shape, len(names), payload["model"], path)
+    return Trained(network, payload["training"]["progress"], preprocessing)
+
+
+def load_classifier(job: Job) -> Classifier:
+    """Return the network that `ckpt=` names; all else that is needed is in its checkpoint, and no data is opened."""
+    assert job.composed.source is not None
+    path, card = job.composed.source.checkpoint.path, job.composed.source.card
+    saved = peek(path) if card is None else asdict(card)
+    weights = load_payload(path)["model"] if card is None else read_weights(path)
+    in_shape = saved["config"]["data"].get("in_shape")
+    if not isinstance(in_shape, list) or not all(isinstance(size, int) and size > 0 for size in in_shape):
+        raise ArtifactError(f"{path} is not a checkpoint of nnrun: its data.in_shape is {in_shape!r}")
+    names = tuple(saved["class_names"])
+    network = _network(job, tuple(in_shape), len(names), weights, path)
+    preprocessing = preprocessing_of(saved["preprocessing"], job.settings.trust)
+    return Classifier(network, preprocessing, names, tuple(in_shape))
+
+
+def _network(
+    job: Job, in_shape: tuple[int, ...], num_classes: int, weights: dict[str, Tensor], path: Path
+) -> nn.Module:
+    """Return the network of the config with weights that are its own, in eval mode."""
     try:
-        network = build(job.tree(data.in_shape, len(names))["model"], "model", nn.Module)
+        network = build(job.tree(in_shape, num_classes)["model"], "model", nn.Module)
     except ConfigError as error:
         raise fault(error.messages, job.composed.saved_in, job.composed.typed) from error
-    load_weights(network, payload["model"], path)
-    return Trained(network.eval(), payload["training"]["progress"], preprocessing)
+    load_weights(network, weights, path)
+    return network.eval()
 
 
 def _load_alone(job: Job, data: Opened) -> Trained:
@@ -76,7 +109,7 @@ def _load_alone(job: Job, data: Opened) -> Trained:
     path, card, preprocessing = job.composed.source.checkpoint.path, job.composed.source.card, data.preprocessing
     if card is not None:
         _check_classes(card.class_names, job, data)
-        preprocessing = _preprocessing(card.preprocessing, job.settings.trust)
+        preprocessing = preprocessing_of(card.preprocessing, job.settings.trust)
     network = build(job.tree(data.in_shape, len(data.class_names))["model"], "model", nn.Module)
     weights, notes = match(read_weights(path), network, path)
     load_weights(network, weights, path)
@@ -110,16 +143,13 @@ def load_network(path: Path, trust: Sequence[str]) -> nn.Module:
     load_weights(network, load_payload(located)["model"] if card is None else read_weights(located), located)
     # Plain attributes: a module among them would add keys to the state dict.
     network.class_names = tuple(saved["class_names"])  # type: ignore[assignment]
-    network.preprocessing = _preprocessing(saved["preprocessing"], trust)  # type: ignore[assignment]
+    network.preprocessing = preprocessing_of(saved["preprocessing"], trust)  # type: ignore[assignment]
     return network.eval()
 
 
 def measure(job: Job, trained: Trained, data: Opened, problem: Problem, poll: Callable[[], None]) -> Measured:
     """Return how a trained network does on the validation and the test part."""
-    network = trained.network.to(job.device)
-    channels_last = choose_channels_last(job.settings.trainer.channels_last, network, job.device, job.precision)
-    if channels_last:
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network, channels_last = to_device(trained.network, job)
     residency = choose_residency(job.settings.data.residency, data.num_bytes, job.device)
     layout = Layout(job.device, channels_last, residency, job.settings.data.num_workers)
     metrics: dict[str, float] = {}
@@ -133,7 +163,16 @@ def measure(job: Job, trained: Trained, data: Opened, problem: Problem, poll: Ca
     return Measured(metrics, details)
 
 
-def _preprocessing(plain: Mapping[str, Any], trust: Sequence[str]) -> Preprocessing:
+def to_device(network: nn.Module, job: Job) -> tuple[nn.Module, bool]:
+    """Return a network on the job's device, and whether its images are to lie with their channels last."""
+    network = network.to(job.device)
+    channels_last = choose_channels_last(job.settings.trainer.channels_last, network, job.device, job.precision)
+    if channels_last:
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network, channels_last
+
+
+def preprocessing_of(plain: Mapping[str, Any], trust: Sequence[str]) -> Preprocessing:
     """Return the preprocessing that a checkpoint describes."""
     check_trust("preprocessing", plain, trust)
     return build(plain, "preprocessing", Preprocessing)  # type: ignore[type-abstract]

@@ -129,7 +129,7 @@ def locate(path: Path, want: str) -> Located:
         verify(path)
         return Located(path, path.parent.parent if path.parent.name == FOLDER_NAME else None)
     if not path.is_dir():
-        raise ArtifactError(f"{path} does not exist; {_nearest(path)}")
+        raise ArtifactError(f"{path} does not exist; {nearest(path)}")
     folder = path / FOLDER_NAME
     if not folder.is_dir() and (path / "status.json").is_file():
         raise ArtifactError(f"{path} was lost before its first checkpoint: remove it, and start the run again")
@@ -222,7 +222,7 @@ def _digits_in_name(path: Path) -> str:
     return digits if len(digits) == 8 and set(digits) <= set("0123456789abcdef") and "-" in path.stem else ""
 
 
-def _nearest(path: Path) -> str:
+def nearest(path: Path) -> str:
     """Return a hint at the entry of the deepest existing parent whose name is near."""
     parent = next((folder for folder in path.parents if folder.is_dir()), Path())
     missing = path.relative_to(parent).parts[0] if path != parent else path.name

@@ -31,7 +31,10 @@ _ONLY_FOR_TRAINING = (
 )
 _FOR_EVALUATION_TOO = ("trainer.device", "trainer.channels_last", "trainer.deterministic", "trainer.progress")
 
-# Likewise for an inspection.
+# Likewise for a prediction,
+_ONLY_FOR_DATA = ("data", "loss", *_ONLY_FOR_TRAINING)
+_FOR_PREDICTION_TOO = ("data.eval_batch_size", "data.on_bad", *_FOR_EVALUATION_TOO)
+# and for an inspection.
 _ONLY_FOR_RUNS = ("scheduler", "early_stopping", "export", "logger", "data.eval_batch_size", "trainer")
 _FOR_INSPECTION_TOO = tuple(
     f"trainer.{key}" for key in ("device", "precision", "channels_last", "deterministic", "ema_decay", "grad_clip_norm")
@@ -58,7 +61,9 @@ class Job:
 
     @property
     def name(self) -> str:
-        """The network and the data, for the run directory: `cnn_digits`."""
+        """The network and the data, for the run directory: `cnn_digits`; of an exported network its file's name."""
+        if self.composed.artifact is not None:
+            return self.composed.artifact.name
         section = self.settings.model
         target = str(section["_target_"])
         is_named = target.startswith("nnrun.") and isinstance(section.get("name"), str)
@@ -153,6 +158,10 @@ def prepare(composed: Composed) -> Job:
     if task == "inspect":
         idle = [item.key for item in composed.typed if _is_idle(item.key, _ONLY_FOR_RUNS, _FOR_INSPECTION_TOO)]
         notes += [f"{key} has no effect with task=inspect: nothing is trained" for key in idle]
+    elif task == "predict":
+        unread = _ONLY_FOR_DATA if composed.artifact is None else ("model", *_ONLY_FOR_DATA)
+        idle = [item.key for item in composed.typed if _is_idle(item.key, unread, _FOR_PREDICTION_TOO)]
+        notes += [f"{key} has no effect with task=predict" for key in idle]
     elif task != "train":
         idle = [item.key for item in composed.typed if _is_idle(item.key, _ONLY_FOR_TRAINING, _FOR_EVALUATION_TOO)]
         notes += [f"{key} has no effect with ckpt=: nothing is trained" for key in idle]

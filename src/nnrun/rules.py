@@ -67,6 +67,7 @@ def one_of(*options: str) -> Rule:
 FRACTION = number(0, 1)
 POSITIVE = number(0, above=True)
 NOT_NEGATIVE = number(0)
+TITLE = Rule(lambda v: isinstance(v, str) and v.strip() != "", "the title of a column")
 ANGLE = number(0, 180)
 
 
@@ -134,6 +135,9 @@ RULES: dict[str, Rule] = {
     "transfer.head_lr_factor": POSITIVE,
     "transfer.backbone_lr_factor": POSITIVE,
     "transfer.layer_decay": number(0, 1, above=True, null=True),
+    "predict.top_k": whole(1, null=True),
+    "predict.id_column": TITLE,
+    "predict.label_column": TITLE,
     "early_stopping.monitor": one_of(*VALID_METRICS),
     "early_stopping.patience": whole(1),
     "early_stopping.min_delta": NOT_NEGATIVE,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeVar, get_type_hints
 
-Task = Literal["auto", "train", "evaluate", "inspect", "doctor"]
+Task = Literal["auto", "train", "evaluate", "predict", "inspect", "doctor"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Nonfinite = Literal["stop", "skip"]
 Residency = Literal["auto", "device", "memory", "stream"]
@@ -101,6 +101,17 @@ class InspectSettings:
     depth: int | None
 
 
+@dataclass(frozen=True)
+class PredictSettings:
+    """What task=predict writes for each image."""
+
+    format: Literal["csv", "kaggle"]
+    top_k: int | None
+    id: Literal["number", "stem"]
+    id_column: str
+    label_column: str
+
+
 # The sections that a dataclass types, by name.
 SECTIONS: dict[str, type] = {
     "data": DataSettings,
@@ -108,6 +119,7 @@ SECTIONS: dict[str, type] = {
     "transfer": TransferSettings,
     "early_stopping": EarlyStoppingSettings,
     "inspect": InspectSettings,
+    "predict": PredictSettings,
 }
 
 
@@ -123,6 +135,7 @@ class RunSettings:
     input: str | None
     trust: list[str]
     inspect: InspectSettings
+    predict: PredictSettings
     data: DataSettings
     trainer: TrainerSettings
     transfer: TransferSettings

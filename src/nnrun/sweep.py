@@ -98,6 +98,10 @@ def refuse(typed: Sequence[Typed]) -> list[str]:
             problems.append("hydra.run.dir has no effect in a sweep; use hydra.sweep.dir=, the folder of all its jobs")
         if item.key == "task" and "doctor" in (item.value, *item.choices):
             problems.append("task=doctor looks at the machine, and is no job of a sweep; run it by itself")
+        if item.key == "input" and item.value == "-":
+            problems.append(
+                "input=- can be read once, and not by each job of a sweep; name a file, a folder or a pattern"
+            )
         if item.key == "resume" and item.value is not None:
             problems.append("resume= continues one run and cannot be part of a sweep")
     return problems

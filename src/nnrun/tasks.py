@@ -27,8 +27,14 @@ def _inspect() -> Task:
     return inspect
 
 
+def _predict() -> Task:
+    from nnrun.prediction.task import predict  # noqa: PLC0415 - imports torch
+
+    return predict
+
+
 # What is not here trains, evaluates or exports, and is a run.
-_TASKS: dict[str, Callable[[], Task]] = {"inspect": _inspect}
+_TASKS: dict[str, Callable[[], Task]] = {"inspect": _inspect, "predict": _predict}
 
 
 def perform(composed: Composed, words: Sequence[str], directory: Path | None = None) -> Summary:

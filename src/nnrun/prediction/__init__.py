@@ -1,0 +1,1 @@
+"""Classify images with a trained network: `task=predict`."""

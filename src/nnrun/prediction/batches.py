@@ -1,0 +1,100 @@
+"""The images to classify in batches; files are decoded ahead by threads, and only a few of them are held at a time."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from threading import Event
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from nnrun.data.images import read_image
+from nnrun.errors import DataError
+
+# Files that a thread decodes at a go, and how many such parts wait for each thread.
+_PART = 16
+_PARTS_AHEAD = 2
+_MAX_THREADS = 16
+
+
+class Images(NamedTuple):
+    """Some of the images: what they are called, which they are in the input, from 1, and their pixels, uint8."""
+
+    names: list[str]
+    numbers: list[int]
+    pixels: Tensor
+
+
+def of_array(file: str, pixels: Tensor, batch_size: int) -> Generator[Images, None, None]:
+    """Yield the images of an array, `(N, C, H, W)`, in batches; they are called `file#1` and so on."""
+    for start in range(0, len(pixels), batch_size):
+        part = pixels[start : start + batch_size]
+        numbers = list(range(start + 1, start + len(part) + 1))
+        yield Images([f"{file}#{number}" for number in numbers], numbers, part)
+
+
+def of_files(
+    files: Sequence[str], in_shape: tuple[int, ...], batch_size: int, refuse: Callable[[DataError], None]
+) -> Generator[Images, None, None]:
+    """Yield the images of files in batches, in the files' order.
+
+    `refuse` is told of each that cannot be read, when its turn comes; if it returns, the file is left out.
+    """
+    names: list[str] = []
+    numbers: list[int] = []
+    waiting: list[Tensor] = []
+    with closing(_decoded(files, in_shape)) as decoded:
+        for number, image in enumerate(decoded, 1):
+            if isinstance(image, DataError):
+                refuse(image)
+                continue
+            names.append(files[number - 1])
+            numbers.append(number)
+            waiting.append(image)
+            if len(waiting) == batch_size:
+                yield Images(names, numbers, torch.stack(waiting))
+                names, numbers, waiting = [], [], []
+    if waiting:
+        yield Images(names, numbers, torch.stack(waiting))
+
+
+def _decoded(files: Sequence[str], in_shape: tuple[int, ...]) -> Generator[Tensor | DataError, None, None]:
+    """Yield the pixels of each file in turn, or why there are none; threads work some files ahead."""
+    num_threads = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4, _MAX_THREADS)
+    stopped = Event()
+    read = functools.partial(_read_part, in_shape=in_shape, stopped=stopped)
+    starts = iter(range(0, len(files), _PART))
+    with ThreadPoolExecutor(num_threads) as pool:
+        ahead: deque[Future[list[Tensor | DataError]]] = deque()
+        try:
+            while True:
+                while len(ahead) < _PARTS_AHEAD * num_threads and (start := next(starts, None)) is not None:
+                    ahead.append(pool.submit(read, files[start : start + _PART]))
+                if not ahead:
+                    return
+                yield from ahead.popleft().result()
+        finally:
+            # However it ends: no thread reads on for a run that is over.
+            stopped.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _read_part(files: Sequence[str], in_shape: tuple[int, ...], stopped: Event) -> list[Tensor | DataError]:
+    """Return the pixels of a few files, or why there are none."""
+    channels, height, width = in_shape
+    images: list[Tensor | DataError] = []
+    for file in files:
+        if stopped.is_set():
+            break
+        try:
+            images.append(read_image(Path(file), channels, (height, width)))
+        except DataError as error:
+            images.append(error)
+    return images

@@ -1,0 +1,84 @@
+"""What classifies: the network of a checkpoint, or an exported one, as a function from pixels to scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nnrun.core.evaluate import explaining_memory
+from nnrun.data.images import shown
+from nnrun.errors import ArtifactError, ConfigError
+from nnrun.faults import calling
+from nnrun.loading import load_classifier, to_device
+from nnrun.prediction.batches import Images
+from nnrun.prediction.table import Ranked
+from nnrun.prepare import Job
+from nnrun.problems.classification import check_scores
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A function from raw pixels, uint8 `(N, C, H, W)` on the host, to `(N, classes)`; and what these are.
+
+    It gives scores, or, where `is_probable`, probabilities.
+    """
+
+    outputs: Callable[[Tensor], Tensor]
+    is_probable: bool
+    class_names: tuple[str, ...]
+    in_shape: tuple[int, ...]
+
+    @torch.inference_mode()
+    def rank(self, images: Images, num_ranks: int) -> Ranked:
+        """Return the most probable classes of some images; raise ArtifactError where the network gives no number."""
+        outputs = self.outputs(images.pixels)
+        check_scores(outputs, len(images.pixels), len(self.class_names))
+        outputs = outputs.float()
+        probabilities = outputs if self.is_probable else outputs.softmax(1)
+        # By the scores, and of equal ones the first class: what argmax says of them.
+        classes = outputs.argsort(dim=1, descending=True, stable=True)[:, :num_ranks]
+        ranked = Ranked(probabilities.gather(1, classes).cpu(), classes.cpu())  # waits for the device
+        wrong = ranked.probabilities.isnan().any(1).nonzero()
+        if len(wrong):
+            raise ArtifactError(f"the network gives NaN or infinite scores for {shown(images.names[int(wrong[0])])}")
+        return ranked
+
+
+def predictor_of_checkpoint(job: Job) -> Predictor:
+    """Return the network of a checkpoint on the job's device, in fp32, as it is evaluated."""
+    classifier = load_classifier(job)
+    refuse_floats(classifier.preprocessing.to_plain())
+    network, channels_last = to_device(classifier.network, job)
+
+    def outputs(pixels: Tensor) -> Tensor:
+        with calling("the preprocessing of data"):
+            inputs = classifier.preprocessing(pixels.to(job.device, non_blocking=True))
+            if channels_last:
+                inputs = inputs.contiguous(memory_format=torch.channels_last)
+        with calling("model"), explaining_memory(job.device, len(pixels)):
+            return network(inputs)
+
+    return Predictor(outputs, False, classifier.class_names, image_shape(classifier.in_shape))
+
+
+def image_shape(in_shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of a sample; raise ConfigError unless it is an image's, grey or RGB."""
+    if len(in_shape) != 3 or in_shape[0] not in (1, 3):
+        raise ConfigError(
+            f"task=predict reads images, grey or RGB, and this network takes samples of the shape {in_shape}; "
+            "nnrun.load(PATH) gives it to a program of your own"
+        )
+    return in_shape
+
+
+def refuse_floats(preprocessing: Mapping[str, Any]) -> None:
+    """Raise ConfigError where the samples that a network learned were no pixels but floats, whose scale none knows."""
+    if preprocessing["_target_"] == "nnrun.data.normalize.Standardize":
+        raise ConfigError(
+            "task=predict reads pixels from 0 to 255, and this network was trained on samples stored as floats; "
+            "nnrun.load(PATH) gives it to a program of your own"
+        )
