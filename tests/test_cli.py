@@ -142,4 +142,5 @@ print(json.dumps([lean, tops()]))
     }
     assert not heavy & set(lean)
     # The proof, and onnxruntime with it, is in a process of its own.
+    # ONNX Runtime is in a process of its own.
     assert "onnx" in exporting, "the negative control: an export does import it"
