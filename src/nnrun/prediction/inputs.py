@@ -6,6 +6,7 @@ import glob
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,8 +41,11 @@ def find_inputs(given: str) -> Named:
     except OSError as error:
         matches = [Path(match) for match in glob.iglob(_pattern(path), recursive=True)]  # noqa: PTH207 - Path.glob takes no absolute one
         if not matches:
-            reason = f"{error.strerror}, and as a pattern it matches nothing"
-            raise DataError(f"input={shown(given)}: {reason}; {shown(nearest(path))}") from error
+            hint = ""
+            with suppress(OSError):  # a name may be longer than any that can be looked for
+                hint = f"; {shown(nearest(path))}"
+            reason = f"{error.strerror}, and as a pattern it matches nothing{hint}"
+            raise DataError(f"input={shown(given)}: {reason}") from error
         return _images_among(given, matches)
     return _images_among(given, [path]) if is_folder else Named((str(path),))
 
