@@ -35,8 +35,8 @@ _FOR_EVALUATION_TOO = ("trainer.device", "trainer.channels_last", "trainer.deter
 _ONLY_FOR_DATA = ("data", "loss", *_ONLY_FOR_TRAINING)
 _FOR_PREDICTION_TOO = ("data.eval_batch_size", "data.on_bad", *_FOR_EVALUATION_TOO)
 # and for an inspection.
-_ONLY_FOR_RUNS = ("scheduler", "early_stopping", "export", "logger", "data.eval_batch_size", "trainer")
-_FOR_INSPECTION_TOO = tuple(
+_ONLY_FOR_RUNS: tuple[str, ...] = ("scheduler", "early_stopping", "export", "logger", "data.eval_batch_size", "trainer")
+_FOR_INSPECTION_TOO: tuple[str, ...] = tuple(
     f"trainer.{key}" for key in ("device", "precision", "channels_last", "deterministic", "ema_decay", "grad_clip_norm")
 )
 
@@ -155,16 +155,7 @@ def prepare(composed: Composed) -> Job:
     task = _task_of(settings)
     if task == "train" and trainer.epochs == 0:
         notes.append("trainer.epochs=0: nothing is trained; the network is evaluated as it is")
-    if task == "inspect":
-        idle = [item.key for item in composed.typed if _is_idle(item.key, _ONLY_FOR_RUNS, _FOR_INSPECTION_TOO)]
-        notes += [f"{key} has no effect with task=inspect: nothing is trained" for key in idle]
-    elif task == "predict":
-        unread = _ONLY_FOR_DATA if composed.artifact is None else ("model", *_ONLY_FOR_DATA)
-        idle = [item.key for item in composed.typed if _is_idle(item.key, unread, _FOR_PREDICTION_TOO)]
-        notes += [f"{key} has no effect with task=predict" for key in idle]
-    elif task != "train":
-        idle = [item.key for item in composed.typed if _is_idle(item.key, _ONLY_FOR_TRAINING, _FOR_EVALUATION_TOO)]
-        notes += [f"{key} has no effect with ckpt=: nothing is trained" for key in idle]
+    notes += _idle_notes(task, composed)
     saved = composed.source.saved if composed.source and task != "train" else None
     monitor, mode = monitored(saved or tree)
     return Job(composed, settings, task, device, precision, monitor, mode, tuple(notes))
@@ -175,6 +166,21 @@ def _task_of(settings: RunSettings) -> str:
     if settings.task in TASK_SECTIONS.values():
         return settings.task
     return "train" if settings.ckpt is None else "export" if settings.export else "evaluate"
+
+
+def _idle_notes(task: str, composed: Composed) -> list[str]:
+    """Return what is said of each setting of the command line that a task does not read."""
+    if task == "train":
+        return []
+    if task == "inspect":
+        unread, read, why = _ONLY_FOR_RUNS, _FOR_INSPECTION_TOO, "task=inspect: nothing is trained"
+    elif task == "predict":
+        unread = _ONLY_FOR_DATA if composed.artifact is None else ("model", *_ONLY_FOR_DATA)
+        read, why = _FOR_PREDICTION_TOO, "task=predict"
+    else:
+        unread, read, why = _ONLY_FOR_TRAINING, _FOR_EVALUATION_TOO, "ckpt=: nothing is trained"
+    idle = [item.key for item in composed.typed if _is_idle(item.key, unread, read)]
+    return [f"{key} has no effect with {why}" for key in idle]
 
 
 def _is_idle(key: str, unread: Sequence[str], read: Sequence[str]) -> bool:
