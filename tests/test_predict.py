@@ -155,6 +155,17 @@ def test_an_exported_network_says_the_same(
     )
 
 
+def test_exported_weights_say_the_same(whole: Path, shots: Path, tmp_path: Path) -> None:
+    """What else is needed stands beside them; without it they are weights alone."""
+    outcome = run_here(["export=safetensors", f"ckpt={whole}", f"hydra.run.dir={tmp_path}/x"], tmp_path)
+    assert outcome.code == 0, outcome.err
+    weights = next((tmp_path / "x").rglob("*.safetensors"))
+    predicted = classes(tmp_path, f"ckpt={weights}", f"input={shots}")
+    assert predicted == classes(tmp_path, f"ckpt={whole}", f"input={shots}", run="eager")
+    weights.with_name("model.json").unlink()
+    assert "holds weights alone" in predict(tmp_path, f"ckpt={weights}", f"input={shots}", run="alone").err
+
+
 def test_images_in_one_file_are_the_same_images(whole: Path, shots: Path, pixels: Tensor, tmp_path: Path) -> None:
     images = pixels[:, 0].numpy()
     idx = struct.pack(">IIII", 0x0803, *images.shape) + images.tobytes()
