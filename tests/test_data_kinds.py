@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
@@ -74,6 +75,10 @@ def test_a_kind_of_data_from_end_to_end(kind: str, home: Path) -> None:
     evaluated = run(home, f"{kind} again".replace(" ", "-"), [f"ckpt={whole}", *exporting, *trust])
     proofs = summary(evaluated)["artifacts"].values()
     assert [(proof["ok"], proof["agreement"]) for proof in proofs] == [(True, 1.0)] * len(exporting)
+    for path in evaluated.glob("exports/onnx/model.onnx"):
+        meta = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+        raw = "raw values, float32" if "floats" in kind else "raw pixels, uint8"
+        assert meta["nnrun.input"] == f"{raw}, (N, C, H, W)"
     assert summary(evaluated)["metrics"]["test/accuracy"] == summary(whole)["metrics"]["test/accuracy"]
     if kind != "torchvision":  # that is noise
         assert summary(whole)["metrics"]["test/accuracy"] > 0.8

@@ -123,7 +123,9 @@ def find_arrays(root: str) -> dict[str, tuple[Array, Array]]:
         if not folder.is_dir():
             beside = [other.name for other in folder.parent.iterdir()] if folder.parent.is_dir() else []
             hint = did_you_mean(folder.name, beside)
-            raise DataError(f"data.root={shown(root)} does not exist{hint and '; ' + hint}")
+            raise DataError(
+                f"data.root={shown(root)} does not exist; {hint or 'name an .npz file, or a folder of .npy files'}"
+            )
         arrays = {file.stem: Array(file) for file in sorted(folder.glob("*.npy"))}
     found: dict[str, tuple[Array, Array]] = {}
     for part, words in PARTS.items():

@@ -55,7 +55,7 @@ def list_folder(root: Path) -> Listing:
     if not root.exists():
         beside = [path.name for path in root.parent.iterdir()] if root.parent.is_dir() else []
         hint = did_you_mean(root.name, beside)
-        raise DataError(f"data.root={shown(root)} does not exist{hint and '; ' + hint}")
+        raise DataError(f"data.root={shown(root)} does not exist; {hint or 'name the folder of the images'}")
     found = {part: _part_folder(root, names) for part, names in PART_NAMES.items()}
     folders = {part: folder for part, folder in found.items() if folder is not None}
     if "train" in folders:

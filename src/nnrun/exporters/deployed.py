@@ -12,7 +12,6 @@ import nnrun
 from nnrun.core.seams import ExportContext, Preprocessing
 
 Output = Literal["scores", "probabilities"]
-INPUTS = {True: "raw pixels, uint8, (N, C, H, W)", False: "normalised pixels, float32, (N, C, H, W)"}
 OUTPUTS: dict[Output, str] = {
     "scores": "class scores before the softmax (logits), float32, (N, classes)",
     "probabilities": "class probabilities (softmax), float32, (N, classes)",
@@ -66,7 +65,7 @@ class Form:
         """Return what an artifact says of itself."""
         return {
             "class_names": json.dumps(list(context.class_names), ensure_ascii=False),
-            "input": INPUTS[self.preprocess],
+            "input": self._input(context),
             "output": OUTPUTS[self.output],
             "output_kind": self.output,
             "preprocessing": json.dumps(context.preprocessing.to_plain()),
@@ -74,3 +73,9 @@ class Form:
             "test_accuracy": f"{context.accuracy:.6f}",
             "nnrun_version": nnrun.__version__,
         }
+
+    def _input(self, context: ExportContext) -> str:
+        """Return what an artifact takes: pixels, or the floats that the data were stored as, or normalised ones."""
+        raw = str(context.example.dtype).removeprefix("torch.")
+        kind = f"raw pixels, {raw}" if raw == "uint8" else f"raw values, {raw}"
+        return f"{kind if self.preprocess else 'normalised pixels, float32'}, (N, C, H, W)"
