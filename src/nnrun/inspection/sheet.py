@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,11 +83,10 @@ def _sheet(pixels: Tensor, names: Sequence[str]) -> Image:
 
 
 def _write(draw: ImageDraw, place: tuple[int, int], text: str, width: int) -> None:
-    """Write a text, as much of it as there is room for; what the font lacks as `?`."""
-    try:
-        draw.textlength(text)
-    except UnicodeEncodeError:
-        text = text.encode("latin-1", "replace").decode("latin-1")
+    """Write a text, as much of it as there is room for; without accents, what the font lacks as `?`."""
+    bare = "".join(letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
+    # Pillow's own font has no more.
+    text = bare.encode("ascii", "replace").decode("ascii")
     while len(text) > 1 and draw.textlength(text) > width:
         text = text[:-2] + "." if text.endswith(".") else text[:-1] + "."
     draw.text(place, text, fill="black")
