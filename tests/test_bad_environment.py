@@ -13,7 +13,9 @@ import os
 import resource
 import shutil
 import signal
+import subprocess
 import sys
+import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,6 +26,7 @@ import pytest
 import torch
 
 import nnrun.core.batches
+import nnrun.core.isolated
 import nnrun.files
 import nnrun.rundir
 from cli_fixtures import Outcome, run_here
@@ -116,6 +119,23 @@ def without(module: str) -> Callable[[Patch], None]:
     return lambda monkeypatch: monkeypatch.setitem(sys.modules, module, None)
 
 
+def proving_without(module: str) -> Callable[[Patch], None]:
+    """Let the process that proves an artifact not find a module."""
+    script = (
+        f"import runpy, sys; sys.modules[{module!r}] = None; sys.argv = sys.argv[1:]; "
+        "runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+
+    def patch(monkeypatch: Patch) -> None:
+        def start(words: list[str], **how: Any) -> subprocess.Popen[bytes]:
+            return subprocess.Popen([*words[:4], "-c", script, *words[4:]], **how)
+
+        proving = types.SimpleNamespace(Popen=start, PIPE=subprocess.PIPE)
+        monkeypatch.setattr(nnrun.core.isolated, "subprocess", proving)
+
+    return patch
+
+
 @dataclass(frozen=True)
 class Line:
     """A line of the catalogue: what happens to a run, its exit code, what is said, further words of the command."""
@@ -161,7 +181,10 @@ LINES: dict[str, Line] = {
         without("onnx"), 5, ("needs the package onnx, which is not installed: pip install onnx",), ("export=onnx",)
     ),
     "the proof's package missing": Line(
-        without("onnxruntime"), 5, ("needs the package onnxruntime", "pip install onnxruntime"), ("export=onnx",)
+        proving_without("onnxruntime"),
+        5,
+        ("needs the package onnxruntime", "pip install onnxruntime"),
+        ("export=onnx",),
     ),
 }
 

@@ -29,7 +29,7 @@ class Isolated:
 
     A call takes a batch and returns scores in fp32. `seconds` is how long the last call took there, without the way
     there and back; `metadata` is what the artifact says of itself. Raises ArtifactError where the artifact cannot be
-    loaded, and RuntimeError where it cannot be run.
+    loaded, ModuleNotFoundError where a package is missing, and RuntimeError where it cannot be run.
     """
 
     def __init__(self, script: Path, format_name: str, path: Path) -> None:
@@ -49,6 +49,8 @@ class Isolated:
         )
         try:
             header = self._receive()
+            if header.get("missing"):
+                raise ModuleNotFoundError(header["error"], name=header["missing"])
             if "error" in header:
                 raise ArtifactError(f"{path} cannot be loaded: {header['error']}")
         except BaseException as error:

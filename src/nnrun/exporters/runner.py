@@ -168,7 +168,8 @@ def main(format_name: str, path: str, threads: str) -> None:
     try:
         metadata, call = OPENERS[format_name](path, int(threads))
     except Exception as error:
-        answer({"error": f"{type(error).__name__}: {str(error)[:300]}"})
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        answer({"error": f"{type(error).__name__}: {str(error)[:300]}", "missing": missing})
         return
     answer({"metadata": metadata})
     while line := requests.readline():
