@@ -104,7 +104,7 @@ def cell(artifact: Mapping[str, Any] | None, reasons: list[str]) -> str:
     if reason not in reasons:
         reasons.append(reason)
     verdict = "refuses" if artifact["num_samples"] == 0 else "**rejected**"
-    return f"{verdict} ({reasons.index(artifact['reason']) + 1})"
+    return f"{verdict} ({reasons.index(reason) + 1})"
 
 
 def _difference(artifact: Mapping[str, Any]) -> str:
