@@ -33,7 +33,9 @@ TIER_ONE: dict[str, Row] = {
     "misspelt group": Row(["modle=cnn"], 2, ["modle is not a setting; did you mean 'model'?"]),
     "misspelt option": Row(["model=cnnn"], 2, ["model=cnnn is not an option; did you mean 'cnn'? there are cnn, mlp"]),
     "unknown option": Row(["optimizer=zzz"], 2, ["optimizer=zzz is not", "there are adagrad, adam,"], {}, ["mean"]),
-    "unknown experiment": Row(["experiment=unknown"], 2, ["experiment=unknown is not an option; there are ", "none, quick_digits"]),
+    "unknown experiment": Row(
+        ["experiment=unknown"], 2, ["experiment=unknown is not an option; there are ", "none, quick_digits"]
+    ),
     "option by path": Row(["model=../model/cnn"], 2, ["model=../model/cnn is not an option"]),
     "hidden option": Row(["data=_base"], 2, ["data=_base is not an option", "digits"]),
     "no option": Row(["optimizer=none"], 2, ["optimizer=none is not an option"]),

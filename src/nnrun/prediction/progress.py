@@ -10,6 +10,8 @@ from nnrun.report.console import Console
 
 _REDRAW_SECONDS = 0.1
 _LINE_SECONDS = 10.0
+# A narrower terminal is shown no bar, rather than the beginnings of the figures.
+_WIDE = 100
 
 
 class PredictionProgress:
@@ -22,16 +24,17 @@ class PredictionProgress:
         self._start = self._shown = time.perf_counter()
         self._bar: Progress | None = None
         if bar:
+            is_wide = console.rich.width >= _WIDE
             # Drawn when it is told to: a thread of its own would cost time.
             self._bar = Progress(
                 TextColumn("predicting"),
-                BarColumn(bar_width=None),
+                *([BarColumn(bar_width=None)] if is_wide else []),
                 TextColumn("{task.completed:,}/{task.total:,}  {task.fields[speed]}"),
                 TimeRemainingColumn(compact=True),
                 console=console.rich,
                 transient=True,
                 auto_refresh=False,
-                expand=True,
+                expand=is_wide,
             )
             self._bar.start()
             self._task = self._bar.add_task("predicting", total=total, speed="")

@@ -114,6 +114,9 @@ def only_what_is_read(composed: Composed) -> Composed:
         config[section] = {}
     config.scheduler = config.early_stopping = None
     config.trainer.compile = False
+    if not composed.named("trainer.progress"):
+        # Whoever trained without a bar may have had no terminal.
+        config.trainer.progress = "auto"
     if composed.artifact is not None:
         # It is the network, and runs on the CPU.
         config.model = {}
