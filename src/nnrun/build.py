@@ -40,9 +40,21 @@ KINDS: dict[str, type | UnionType] = {
 PART_PARAMETERS = ("train", "split")
 # How many positional arguments the builder gives: parameters that no YAML names.
 _GIVEN = {"optimizer": 1, "scheduler": 1}
-# Whose classes a checkpoint may name. The resolved object is compared, not the text: texts can lie.
+# What a text must begin with, if it is to be imported to find out what it names.
 SHIPPED_ROOTS = ("nnrun.", "torch.nn.", "torch.optim.")
-_SHIPPED = ("nnrun.", "torch.nn.modules.", "torch.optim.")
+# Where the classes lie that a checkpoint may name in a section. The resolved object is compared, not the text: texts
+# can lie. Having the methods of a kind is not enough: nnrun has classes with `__call__` that start a process.
+_SHIPPED: dict[str, tuple[str, ...]] = {
+    "model": ("nnrun.models.", "torch.nn.modules."),
+    "loss": ("nnrun.losses.", "torch.nn.modules."),
+    "optimizer": ("nnrun.optimizers.", "torch.optim."),
+    "scheduler": ("nnrun.schedulers.", "torch.optim."),
+    "data.dataset": ("nnrun.data.",),
+    "augment": ("nnrun.augment.",),
+    "export": ("nnrun.exporters.",),
+    "logger": ("nnrun.loggers.",),
+    "preprocessing": ("nnrun.data.",),
+}
 
 
 def target_sections(tree: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -189,34 +201,36 @@ def check_trust(name: str, section: Mapping[str, Any], trust: Sequence[str]) -> 
         module = target.rpartition(".")[0]
         if any(module == trusted or module.startswith(trusted + ".") for trusted in trust):
             continue
-        if not _is_shipped(target, _kind_of(name)):
+        if not _is_shipped(target, _section_of(name)):
             raise ArtifactError(
-                f"the checkpoint's {name}._target_ is {target!r}, which nnrun does not ship; "
+                f"the checkpoint's {name}._target_ is {target!r}, which nnrun does not ship for that; "
                 f"if you trust it, add trust=[{module or target}], or name your own {name.partition('.')[0]}="
             )
 
 
-def _is_shipped(target: str, kind: type | UnionType) -> bool:
-    """Return whether a target is a class of nnrun's or torch's own, and of the kind that its section builds."""
+def _is_shipped(target: str, section: str) -> bool:
+    """Return whether a target is a public class of nnrun's or torch's own that is made for its section."""
     if not target.startswith(SHIPPED_ROOTS):
         return False
     try:
         found = _import("", target)
     except ConfigError:
         return False
-    true_name = f"{getattr(found, '__module__', '')}.{getattr(found, '__qualname__', '')}"
-    return isinstance(found, type) and true_name.startswith(_SHIPPED) and is_kind(found, kind)
+    if not isinstance(found, type) or found.__name__.startswith("_"):
+        return False
+    true_name = f"{found.__module__}.{found.__qualname__}"
+    return true_name.startswith(_SHIPPED[section]) and is_kind(found, KINDS[section])
 
 
-def _kind_of(name: str) -> type | UnionType:
-    """Return what a section builds, by its full name."""
-    return KINDS[name if name in KINDS else name.partition(".")[0]]
+def _section_of(name: str) -> str:
+    """Return the key in KINDS of a section, by its full name: of one among several of a group, the group's."""
+    return name if name in KINDS else name.partition(".")[0]
 
 
 def _check_target(name: str, section: Mapping[str, Any]) -> None:
     """Raise ConfigError unless a target can be imported, is of its section's kind, and takes the parameters given."""
     target = section["_target_"]
-    kind = _kind_of(name)
+    kind = KINDS[_section_of(name)]
     found = _import(name, target)
     if isinstance(found, type):
         if not is_kind(found, kind) and not (name == "data.dataset" and is_map_style(found)):

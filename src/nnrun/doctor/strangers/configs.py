@@ -80,6 +80,8 @@ TEXTS = (
     "${oc.create:{_target_: torch.save}}",
     "${oc.decode:'[1]'}",
 )
+# A class of nnrun's that has the methods of an augmentation, and runs a file when it is made.
+STARTER = {"_target_": "nnrun.core.isolated.Isolated", "format_name": "onnx", "path": "x"}
 CONFIGS = {
     **{f"a network that is {target!r}": model(_target_=target) for target in TARGETS},
     "a foreign optimizer": config(lambda _: {"optimizer": FOREIGN}),
@@ -135,9 +137,18 @@ CONFIGS = {
     "a name that climbs": config(lambda canary: {"data/name": f"../../..{canary}"}, codes=(0, 2, 4)),
     "data in an endless file": config(lambda _: {"data/root": "/dev/zero", "data/dataset": MNIST}, codes=(3,)),
     "data in a pipe": config(in_pipe, codes=(3,)),
-    "data that is an exporter": config(lambda _: {"data/dataset": {"_target_": "nnrun.exporters.onnx.OnnxExporter"}}),
+    "data that is an exporter": config(
+        lambda _: {"data/dataset": {"_target_": "nnrun.exporters.onnx.OnnxExporter"}}, codes=(4,)
+    ),
     "data that is an unpickler": config(
-        lambda canary: {"data/dataset": {"_target_": "nnrun.archive._PlainUnpickler", "file": str(canary)}}
+        lambda canary: {"data/dataset": {"_target_": "nnrun.archive._PlainUnpickler", "file": str(canary)}}, codes=(4,)
+    ),
+    "data that is an unpickler among the data sets": config(
+        lambda canary: {"data/dataset": {"_target_": "nnrun.data.array_pickle._ArrayUnpickler", "file": str(canary)}},
+        codes=(4,),
+    ),
+    "an augmentation that starts a process": config(
+        lambda canary: {"augment": {"x": {**STARTER, "script": str(canary)}}}, (RESUME,), (4,)
     ),
     "a device of nobody": config(lambda _: {"trainer/device": "meta"}),
     "a network of 2^40 weights": model(hidden=[2**40]),
