@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
+
 import pytest
 import torch
 import torchvision.datasets
@@ -83,3 +86,22 @@ def test_one_without_a_training_split_is_refused(tmp_path, monkeypatch):
 def test_every_name_is_torchvision_s_and_emnist_s_parameters_are_all_known():
     assert [name for name in NAMES if not hasattr(torchvision.datasets, name)] == []
     assert {"split", "train", "download", "root"} <= set(_parameters(torchvision.datasets.EMNIST))
+
+
+def test_an_archive_is_unpacked_inside_of_the_root(tmp_path):
+    """FGVCAircraft unpacks a file of the right name with no checksum. Negative control: tarfile as it stands."""
+    root = tmp_path / "root"
+    root.mkdir()
+    path = root / "fgvc-aircraft-2013b.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        member = tarfile.TarInfo("../outside")
+        member.size = 3
+        archive.addfile(member, io.BytesIO(b"abc"))
+    source = TorchvisionDataset("FGVCAircraft", str(root), True, {}, **SETTINGS)
+    with pytest.raises(DataError, match="outside"):
+        source.load()
+    assert not (tmp_path / "outside").exists()
+    assert tarfile.TarFile.extraction_filter is None, "the program that nnrun is loaded into keeps its own"
+    with tarfile.open(path) as archive:
+        archive.extractall(root)
+    assert (tmp_path / "outside").read_bytes() == b"abc"
