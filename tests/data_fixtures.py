@@ -88,6 +88,8 @@ class MyData:
         x, y = self.x[index], int(self.y[index])
         if index == 7 and self.broken == "raises":
             raise KeyError("no such key")
+        if self.broken == "unlabelled":
+            y = None
         if index == 7 and self.broken == "label":
             y = -100
         if self.kind == "float":

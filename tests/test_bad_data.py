@@ -183,6 +183,7 @@ OWN = {
     ),
     "left out": Line(nothing, [], 0, ["broken=raises", "data.on_bad=skip"]),
     "label -100": Line(nothing, ["train: sample 7 has the label -100"], 3, ["broken=label"]),
+    "no labels": Line(nothing, ["train: sample 0 has a label of type NoneType"], 3, ["broken=unlabelled"]),
     "nan": Line(nothing, ["train: sample 7: ", "it holds NaN or infinity"], 3, ["broken=hole", "kind=float"]),
     "misspelt parameter": Line(nothing, ["data.dataset.kindd", "did you mean 'kind'?"], 2, ["kindd=1"]),
 }

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -15,7 +14,8 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from nnrun.core.batches import started
-from nnrun.data.cache import Entry
+from nnrun.core.processors import num_cores
+from nnrun.data.cache import Cache, Entry
 from nnrun.data.forms import Form, Wanted, form_of
 from nnrun.data.images import ImageKind, decode, read_kind
 from nnrun.data.measures import Measures
@@ -136,9 +136,9 @@ class _Decoding:
         loader: DataLoader[Chunk] = DataLoader(
             _Chunks(self.samples, self.form), batch_size=None, num_workers=num_workers, generator=torch.Generator()
         )
-        decoded: Iterator[Chunk] = started(loader)
+        chunks: Iterator[Chunk] = started(loader)
         for chunk in with_progress(
-            "decoding", decoded, len(self.samples), lambda chunk: len(chunk.kinds) + len(chunk.failures)
+            "decoding", chunks, len(self.samples), lambda chunk: len(chunk.kinds) + len(chunk.failures)
         ):
             self.kinds.update(chunk.kinds)
             self.labels += chunk.labels
@@ -162,6 +162,15 @@ class _AnotherForm(Exception):
     def __init__(self, form: Form) -> None:
         super().__init__()
         self.form = form
+
+
+def decoded(cache: Cache, samples: Callable[[], Readable], wanted: Wanted) -> Entry:
+    """Return the entry of a cache; where it has none, decode the samples for it, which are opened only then."""
+    entry = cache.read()
+    if entry is None:
+        with cache.alone():
+            entry = cache.read() or decode_into(cache, samples(), wanted)
+    return entry
 
 
 def decode_into(store: Store, samples: Readable, wanted: Wanted) -> Entry:
@@ -193,8 +202,3 @@ def _guess(samples: Readable, wanted: Wanted) -> Form:
         except DataError:
             continue  # all are looked at later
     return form_of(kinds, wanted) or Form(wanted.channels or 3, *(wanted.size or (1, 1)))
-
-
-def num_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -9,7 +9,7 @@ import torch
 
 from nnrun.core.seams import Dataset, Findings
 from nnrun.data.cache import Cache, Entry
-from nnrun.data.decoding import Files, decode_into
+from nnrun.data.decoding import Files, decoded
 from nnrun.data.forms import Wanted
 from nnrun.data.images import shown
 from nnrun.data.listing import LabelledFile, Listing, list_folder
@@ -43,10 +43,7 @@ class Folder:
         files = [file for part in listing.parts.values() for file in part]
         wanted = Wanted.of(self.image_size, self.channels, self.on_bad, self.in_shape)
         cache = Cache(f"folder {root}", listing.state, wanted.to_plain())
-        entry = cache.read()
-        if entry is None:
-            with cache.alone():
-                entry = cache.read() or decode_into(cache, Files([file.path for file in files]), wanted)
+        entry = decoded(cache, lambda: Files([file.path for file in files]), wanted)
         choices = Choices(self.test_fraction, self.split_seed, self.mean, self.std)
         return dataset_of(_parts(entry, listing.parts), listing.class_names, choices, _findings(listing, entry))
 

@@ -65,6 +65,8 @@ def open_parts(open_set: Callable[..., Any], parameters: Sequence[str], given: M
 def dataset_of_items(entry: Entry, datasets: Mapping[str, Any], choices: Choices, findings: Findings) -> Dataset:
     """Return the data set of samples that were read out of other data sets, one after the other."""
     skipped = {index for index, _ in entry.found["skipped"]}
+    # Where no sample has a label, none is kept.
+    given = entry.found["labels"] or [None] * len(entry.samples)
     labels: dict[str, list[Any]] = {}
     rows: dict[str, Tensor] = {}
     place = row = 0
@@ -72,7 +74,7 @@ def dataset_of_items(entry: Entry, datasets: Mapping[str, Any], choices: Choices
         kept = sum(index not in skipped for index in range(place, place + len(dataset)))
         place += len(dataset)
         rows[part] = torch.arange(row, row + kept)
-        labels[part] = entry.found["labels"][row : row + kept]
+        labels[part] = given[row : row + kept]
         row += kept
     first = next(iter(datasets))
     class_names, targets = classes_of(labels, first, _class_names(datasets[first]))

@@ -13,7 +13,7 @@ from typing import Any
 
 from nnrun.core.seams import Dataset, Findings
 from nnrun.data.cache import Cache
-from nnrun.data.decoding import decode_into
+from nnrun.data.decoding import decoded
 from nnrun.data.forms import Wanted
 from nnrun.data.items import Items
 from nnrun.data.own import dataset_of_items
@@ -68,11 +68,7 @@ class TorchvisionDataset:
         wanted = Wanted.of(self.image_size, self.channels, self.on_bad, self.in_shape)
         source = f"torchvision {self.name} {sorted(self.options.items())} {root}"
         cache = Cache(source, _state(root, datasets), wanted.to_plain())
-        entry = cache.read()
-        if entry is None:
-            items = Items(self.name, datasets, in_processes=True)
-            with cache.alone():
-                entry = cache.read() or decode_into(cache, items, wanted)
+        entry = decoded(cache, lambda: Items(self.name, datasets, in_processes=True), wanted)
         choices = Choices(self.test_fraction, self.split_seed, self.mean, self.std)
         return dataset_of_items(entry, datasets, choices, Findings())
 

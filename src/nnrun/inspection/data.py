@@ -15,10 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 from nnrun.core.digests import digests
 from nnrun.core.seams import Split
-from nnrun.inspection.sheet import write_sheet
 from nnrun.opened import Opened
-
-__all__ = ["DataReport", "data_table", "findings_table", "report_data", "write_sheet"]
 
 # Samples that are hashed at a time, so that what lies in a file is never in memory as a whole.
 _CHUNK_SAMPLES = 1000

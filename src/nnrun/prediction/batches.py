@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from nnrun.core.processors import num_cores
 from nnrun.data.images import read_image
 from nnrun.errors import DataError
 
@@ -67,7 +67,7 @@ def of_files(
 
 def _decoded(files: Sequence[str], in_shape: tuple[int, ...]) -> Generator[Tensor | DataError, None, None]:
     """Yield the pixels of each file in turn, or why there are none; threads work some files ahead."""
-    num_threads = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4, _MAX_THREADS)
+    num_threads = min(num_cores(), _MAX_THREADS)
     stopped = Event()
     read = functools.partial(_read_part, in_shape=in_shape, stopped=stopped)
     starts = iter(range(0, len(files), _PART))

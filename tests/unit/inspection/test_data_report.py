@@ -11,8 +11,8 @@ from PIL import Image
 
 from nnrun.core.seams import Batch, Findings, Split
 from nnrun.data.normalize import Normalize, Standardize
-from nnrun.inspection.data import data_table, findings_table, report_data, write_sheet
-from nnrun.inspection.sheet import to_pixels
+from nnrun.inspection.data import data_table, findings_table, report_data
+from nnrun.inspection.sheet import to_pixels, write_sheet
 from nnrun.opened import Opened
 from nnrun.report.console import RichConsole
 
