@@ -9,8 +9,9 @@ ARGS ?=
 run: $(STAMP)
 	$(BIN)/nnrun $(ARGS)
 
+# Several processes, each with one thread; the tests of a file stay together, since they share runs.
 test: $(STAMP)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 test-deploy: .venv/.deploy
 	java -version
