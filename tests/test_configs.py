@@ -13,10 +13,10 @@ import yaml
 
 from cli_fixtures import cifar_files, mnist_files, run_here, write_files
 from data_fixtures import make_arrays, make_folder
-from nnrun.build import _import
 from nnrun.compose import compose
 from nnrun.confdir import GROUPS, conf_dir, options
 from nnrun.settings import NAMED_SECTIONS
+from nnrun.targets import import_target
 
 FILES = sorted(str(path.relative_to(conf_dir())) for path in conf_dir().rglob("*.yaml"))
 OPTIONS = [(group, option) for group in GROUPS for option in options(group, [])]
@@ -104,7 +104,7 @@ def test_a_file_lists_every_parameter_of_its_class(group: str, option: str) -> N
     """Else a setting could not be typed without `+`, nor a typo be told from it, before torch is imported."""
     section = read(group, option)
     section = section.get("dataset", section)
-    target = _import(group, section["_target_"])
+    target = import_target(group, section["_target_"])
     parameters = set(inspect.signature(target).parameters) - GIVEN
     assert set(section) - {"_target_", "defaults"} == parameters
 

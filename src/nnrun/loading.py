@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nnrun.archive import holds_weights_alone, peek
-from nnrun.build import build, check_trust
+from nnrun.build import build
 from nnrun.card import read_card
 from nnrun.core.batches import Layout, choose_residency, make_batches
 from nnrun.core.checkpoint import load_payload, load_weights
@@ -24,6 +24,7 @@ from nnrun.opened import Opened
 from nnrun.prepare import Job
 from nnrun.saved import fault
 from nnrun.secrets import left_out
+from nnrun.targets import check_trust
 from nnrun.weights import match, read_weights
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from nnrun.archive import peek
-from nnrun.build import SHIPPED_ROOTS, build, check_targets, parameters_of, target_sections, targets_in
+from nnrun.build import build, check_targets
 from nnrun.check import monitored
 from nnrun.clashes import TASK_SECTIONS
 from nnrun.compose import Composed
@@ -22,6 +22,7 @@ from nnrun.errors import ConfigError, NnrunError, ResourceError
 from nnrun.rundir import environment
 from nnrun.saved import fault
 from nnrun.settings import RunSettings, from_mapping
+from nnrun.targets import SHIPPED_ROOTS, parameters_of, target_sections, targets_in
 from nnrun.transfer import check_transfer
 
 # Sections, and settings, that an evaluation does not read.

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from nnrun.archive import peek
-from nnrun.build import build, parameters_of
+from nnrun.build import build
 from nnrun.callbacks.checkpointing import Checkpointing
 from nnrun.callbacks.early_stopping import EarlyStopping
 from nnrun.callbacks.first_step import FirstStep
@@ -40,6 +40,7 @@ from nnrun.secrets import redact
 from nnrun.session import Session
 from nnrun.settings import TrainerSettings
 from nnrun.starting import start_from
+from nnrun.targets import parameters_of
 from nnrun.transfer import (
     Groups,
     Transfer,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from omegaconf import OmegaConf
 
-from nnrun.build import KINDS, check_trust
 from nnrun.confdir import conf_dir
 from nnrun.errors import ArtifactError
+from nnrun.kinds import KINDS, section_of
 from nnrun.settings import NAMED_SECTIONS
+from nnrun.targets import check_trust
 
 # In each section, what has the methods that are asked for there, and is something else.
 REFUSED = {
@@ -57,7 +58,7 @@ def test_what_our_options_name_is_trusted(section: str, target: str) -> None:
 
 
 def test_all_sections_are_in_the_table() -> None:
-    assert {name if name in KINDS else name.partition(".")[0] for name, _ in shipped()} >= KINDS.keys() - {"logger"}
+    assert {section_of(name) for name, _ in shipped()} >= KINDS.keys() - {"logger"}
 
 
 @pytest.mark.parametrize(("section", "target"), [(name, target) for name in REFUSED for target in REFUSED[name]])
