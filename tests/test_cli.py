@@ -43,6 +43,15 @@ def test_help_names_every_group_and_option(tmp_path: Path) -> None:
     assert "mynet" not in run_nnrun(["-h"], tmp_path).stdout
 
 
+def test_an_option_takes_one_line_of_the_terminal(tmp_path: Path) -> None:
+    """Negative control: a wide terminal is shown more of the same lines."""
+    code = "from nnrun.helptext import help_text; print(help_text())"
+    narrow, wide = (python(code, tmp_path, COLUMNS=columns).splitlines() for columns in ("80", "200"))
+    assert max(map(len, narrow)) == 80
+    assert max(map(len, wide)) > 100
+    assert [line[:40] for line in narrow] == [line[:40] for line in wide]
+
+
 @pytest.mark.parametrize("word", ["--help", "--version"])
 def test_help_and_version_import_neither_hydra_nor_torch(word: str, tmp_path: Path) -> None:
     code = f"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 
 from nnrun.confdir import GROUPS, conf_dir, description, option_file, options, own_folders
@@ -10,24 +11,30 @@ from nnrun.errors import NnrunError
 _COMMANDS = """\
 nnrun: from YAML to a trained, proven, deployable network
 
-  nnrun                                      train on the default data, evaluate, export, report
-  nnrun model=mlp optimizer.lr=3e-3          choose options of groups, set single values
-  nnrun -m optimizer.lr=1e-3,3e-3 seed=0,1   a sweep: one job for each combination
-  nnrun ckpt=outputs/latest                  evaluate a finished run
-  nnrun export=onnx ckpt=outputs/latest      evaluate and export it
-  nnrun resume=RUN_DIR                       continue an interrupted run, bit for bit
-  nnrun init_from=PATH                       a new run that starts from those weights
-  nnrun task=predict ckpt=RUN input=DIR      classify images: a file, a folder, a pattern, or - for standard input
-  nnrun task=inspect model=cnn               the network's layers, cost and gradients; trains nothing
-  nnrun task=doctor                          what works on this machine, and a self-test
+  nnrun                                     train, evaluate, export, report
+  nnrun model=mlp optimizer.lr=3e-3         choose options of groups, set values
+  nnrun -m optimizer.lr=1e-3,3e-3 seed=0,1  a sweep: a job for each combination
+  nnrun ckpt=outputs/latest                 evaluate a finished run
+  nnrun export=onnx ckpt=outputs/latest     evaluate and export it
+  nnrun resume=RUN_DIR                      go on with a run, bit for bit
+  nnrun init_from=PATH                      a new run from those weights
+  nnrun task=predict ckpt=RUN input=DIR     classify images: a file, a folder, a
+                                            pattern, or - for standard input
+  nnrun task=inspect model=cnn              layers, cost, gradients; no training
+  nnrun task=doctor                         what works here, and a self-test
 
-Flags: -m/--multirun, --config-dir DIR (your own groups; ./conf is found by itself), --cfg job (print the config),
--sc install=bash (completion), --hydra-help, --version. NNRUN_DEBUG=1 shows tracebacks.
-hydra.run.dir=DIR and hydra.sweep.dir=DIR choose where results go. Paths need no quoting.
+Flags: -m/--multirun, --config-dir DIR (your own groups; ./conf is found by
+itself), --cfg job (print the config), -sc install=bash (completion),
+--hydra-help, --version. NNRUN_DEBUG=1 shows tracebacks. hydra.run.dir=DIR and
+hydra.sweep.dir=DIR choose where results go. Paths need no quoting.
 
 Groups and their options (the default is marked with *):
 """
+# A description takes no more than that, and no more than the terminal's line has room for.
 _DESCRIPTION_WIDTH = 96
+_LEAST_WIDTH = 24
+# Where no terminal says how wide it is.
+_COLUMNS = 120
 
 
 def help_text() -> str:
@@ -39,15 +46,17 @@ def help_text() -> str:
         lines.insert(0, f"({error})\n")
         own = []
     defaults = _defaults()
+    columns = shutil.get_terminal_size((_COLUMNS, 0)).columns
     for group in GROUPS:
         lines.append(f"\n{group}")
         names = options(group, own)
         width = max(map(len, names), default=0)
+        room = min(max(columns - width - len("  *   "), _LEAST_WIDTH), _DESCRIPTION_WIDTH)
         for name in names:
             path = option_file(group, name, own)
             text = description(path) if path else ""
-            if len(text) > _DESCRIPTION_WIDTH:
-                text = text[: _DESCRIPTION_WIDTH - 3].rstrip() + "..."
+            if len(text) > room:
+                text = text[: room - 3].rstrip() + "..."
             lines.append(f"  {'*' if defaults.get(group) == name else ' '} {name:<{width}}  {text}")
     lines.append("\nSettings (each with its default):")
     for path in (
