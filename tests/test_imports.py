@@ -58,6 +58,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "resuming",
             "transfer",
             "starting",
+            "assembling",
             "training",
         ),
     ),
@@ -73,7 +74,7 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
     "torch": (
         *("core.*", "models.*", "data.*", "augment.*", "losses.*", "optimizers.*", "schedulers.*"),
         *("problems.*", "exporters.*"),
-        *("kinds", "prepare", "opened", "loading", "training", "transfer", "weights", "artifacts"),
+        *("kinds", "prepare", "opened", "loading", "assembling", "training", "transfer", "weights", "artifacts"),
         *("inspection.*", "doctor.*"),
         "prediction.*",
     ),

@@ -24,7 +24,7 @@ from nnrun.files import saving, write_json
 from nnrun.opened import Opened, head, limited
 from nnrun.prepare import Job
 from nnrun.report.console import Console
-from nnrun.training import saved_config
+from nnrun.saved import saved_config
 
 
 def export_context(job: Job, data: Opened, preprocessing: Preprocessing, run_id: str, accuracy: float) -> ExportContext:

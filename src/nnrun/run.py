@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nnrun.artifacts import export_all, export_context
+from nnrun.assembling import Training
 from nnrun.compose import Composed
 from nnrun.core.seams import Findings, Logger
 from nnrun.core.verify import Standard
@@ -21,7 +22,7 @@ from nnrun.report.console import Console
 from nnrun.report.summary import Summary, show
 from nnrun.resuming import check_config, check_data, finished_summary, going_on
 from nnrun.session import Session, open_session
-from nnrun.training import Training, train
+from nnrun.training import train
 
 
 def run(composed: Composed, words: Sequence[str], directory: Path | None = None) -> Summary:

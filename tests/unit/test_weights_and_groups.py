@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from nnrun.assembling import make_optimizer
 from nnrun.core.freezing import Freezing
 from nnrun.errors import ArtifactError, ConfigError, ResourceError
 from nnrun.files import sha256_of
@@ -20,7 +21,6 @@ from nnrun.optimizers.muon import MuonWithAdamW
 from nnrun.schedulers.cosine import WarmupCosine
 from nnrun.schedulers.onecycle import OneCycle
 from nnrun.settings import TransferSettings
-from nnrun.training import make_optimizer
 from nnrun.transfer import fit_channels, load_pretrained, parameter_groups, plan_transfer, replace_head
 
 DEFAULT = TransferSettings(None, None, "none", None, 1.0, 1.0, None, False, "auto")

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from nnrun.assembling import Training, make_training
 from nnrun.core.loop import backward, update
 from nnrun.core.randomness import seed_step
 from nnrun.core.seams import Batch, Preprocessing, Problem
@@ -20,7 +21,6 @@ from nnrun.prepare import Job
 from nnrun.problems.classification import Classification
 from nnrun.session import Session
 from nnrun.starting import start_from
-from nnrun.training import Training, make_training
 
 
 @dataclass(frozen=True)
