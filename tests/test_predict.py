@@ -287,6 +287,16 @@ def test_a_prediction_needs_no_data(tmp_path: Path) -> None:
     assert run_here([f"ckpt={run}"], tmp_path).code == 3
 
 
+def test_a_checkpoint_that_claims_huge_images_is_refused_before_one_is_made(
+    whole: Path, shots: Path, tmp_path: Path
+) -> None:
+    payload = torch.load(next((whole / "checkpoints").glob("*.ckpt")), weights_only=True)
+    payload["config"]["data"]["in_shape"] = [1, 10**6, 10**6]
+    torch.save(payload, tmp_path / "stranger.ckpt")
+    outcome = predict(tmp_path, "ckpt=stranger.ckpt", f"input={shots}")
+    assert (outcome.code, "it takes images of 1,000,000 x 1,000,000, and at most" in outcome.err) == (4, True)
+
+
 # The words, the exit code and what is said.
 WRONG: tuple[tuple[list[str], int, str], ...] = (
     (["ckpt=RUN"], 2, "task=predict needs input="),

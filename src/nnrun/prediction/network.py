@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nnrun.core.evaluate import explaining_memory
-from nnrun.data.images import shown
+from nnrun.data.images import MAX_PIXELS, shown
 from nnrun.errors import ArtifactError, ConfigError
 from nnrun.faults import calling
 from nnrun.loading import load_classifier, to_device
@@ -66,11 +66,19 @@ def predictor_of_checkpoint(job: Job) -> Predictor:
 
 
 def image_shape(in_shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the shape of a sample; raise ConfigError unless it is an image's, grey or RGB."""
+    """Return the shape of a sample; raise ConfigError unless it is an image's, grey or RGB.
+
+    Raises ArtifactError where a file claims one so large that no image of that size would be decoded.
+    """
     if len(in_shape) != 3 or in_shape[0] not in (1, 3):
         raise ConfigError(
             f"task=predict reads images, grey or RGB, and this network takes samples of the shape {in_shape}; "
             "nnrun.load(PATH) gives it to a program of your own"
+        )
+    if in_shape[1] * in_shape[2] > MAX_PIXELS:
+        raise ArtifactError(
+            f"the network of ckpt= says that it takes images of {in_shape[1]:,} x {in_shape[2]:,}, and at most "
+            f"{MAX_PIXELS:,} pixels are decoded: the file is damaged, or hostile"
         )
     return in_shape
 
