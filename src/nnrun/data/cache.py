@@ -220,7 +220,9 @@ def _writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename is not None and not str(error.filename).startswith(str(folder)):
+        # A folder above it is named where that one is the first that cannot be made.
+        failed = folder if error.filename is None else Path(error.filename)
+        if not (failed.is_relative_to(folder) or folder.is_relative_to(failed)):
             raise
         reason = explain(error).partition(";")[0]
         raise ResourceError(

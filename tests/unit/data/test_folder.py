@@ -206,6 +206,10 @@ def test_a_cache_that_cannot_be_written_is_named_with_the_way_out(parted, tmp_pa
     monkeypatch.setenv("NNRUN_CACHE", str(tmp_path / "file"))
     with pytest.raises(ResourceError, match=r"cannot write the cache .*file.*set NNRUN_CACHE to a folder elsewhere"):
         load(parted)
+    # Where several folders are to be made it is one above that cannot be.
+    monkeypatch.setenv("NNRUN_CACHE", str(tmp_path / "file" / "and" / "more"))
+    with pytest.raises(ResourceError, match=r"cannot write the cache .*more.*set NNRUN_CACHE to a folder elsewhere"):
+        load(parted)
     monkeypatch.setenv("NNRUN_CACHE", str(tmp_path / "other"))
     monkeypatch.setattr("nnrun.data.cache.free_bytes", lambda _: 10)
     with pytest.raises(ResourceError, match=r"take 6,480 bytes, and .* has 10 free"):
