@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from cli_fixtures import OWN, SHORT, Outcome, Row, assert_ended_as
+from nnrun.overrides import jobs_of, parse_all
 from nnrun.sweep import JobResult, as_table, ranked
 
 
@@ -28,6 +29,14 @@ def test_a_list_that_was_swept_over_is_in_the_table() -> None:
     console = Console(file=io.StringIO(), width=80)
     console.print(as_table([JobResult(0, {"augment": "[digits,mixup]"}, "", 0, "finished")], ["augment"], []))
     assert "[digits,mixup]" in console.file.getvalue()
+
+
+def test_weights_are_swept_over_unless_a_file_has_the_comma_in_its_name(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    typed, problems = parse_all(["transfer.weights=null,a é.pth"])
+    assert (list(jobs_of(typed)), problems) == ([["transfer.weights=null"], ["transfer.weights=a é.pth"]], [])
+    (tmp_path / "one,two.pth").touch()
+    assert list(jobs_of(parse_all(["transfer.weights=one,two.pth"])[0])) == [["transfer.weights=one,two.pth"]]
 
 
 ROWS: dict[str, Row] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -26,6 +27,8 @@ PATH_KEYS = (
     "hydra.run.dir",
     "hydra.sweep.dir",
 )
+# Of these a list with commas is what a sweep compares, unless it is the name of a file that is there.
+SWEPT_PATHS = ("transfer.weights",)
 NOT_SWEPT = ("ckpt", "resume", "init_from")
 HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.dir")
 
@@ -77,6 +80,8 @@ def _path(key: str, value: str, word: str) -> Typed:
     """Return a path as typed; quotes around it, as Hydra's grammar wants them, are taken off."""
     quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
     plain = value[1:-1] if quoted else value
+    if key in SWEPT_PATHS and "," in plain and not quoted and not Path(plain).exists():
+        return Typed(key, None, word, is_sweep=True, choices=tuple(plain.split(",")))
     return Typed(key, None if plain == "null" and not quoted else plain, word)
 
 
