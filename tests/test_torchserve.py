@@ -26,10 +26,11 @@ from PIL import Image
 
 import nnrun
 from cli_fixtures import run_here
-from nnrun.core.seams import Split
+from nnrun.core.seams import CannotExport, Split
 from nnrun.data.images import read_image
 from nnrun.data.mnist import MNIST
 from nnrun.exporters.handler import MAX_PIXELS, ImageClassifier, read_pixels
+from nnrun.exporters.torchserve import TorchServeExporter
 from run_fixtures import WORDS, summary
 
 
@@ -84,6 +85,13 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = run_here(words, folder)
     assert (done.code, done.err) == (0, "")
     return folder / "run"
+
+
+def test_samples_that_are_no_pixels_are_refused_by_their_kind() -> None:
+    context = SimpleNamespace(example=torch.zeros(2, 3, 8, 8))
+    exporter = TorchServeExporter("probabilities", 5, 1e-4, 0.999)
+    with pytest.raises(CannotExport, match=r"uint8 of 1 or 3 channels; the samples are float32 of \[3, 8, 8\]"):
+        exporter.export(torch.nn.Flatten(), context, Path())
 
 
 def mar_of(run: Path) -> Path:

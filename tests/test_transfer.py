@@ -183,6 +183,8 @@ ROWS: dict[str, Row] = {
     "factor": Row(["transfer.head_lr_factor=-1"], 2, ["a finite number above 0"]),
     "decay": Row(["transfer.no_decay_norms=true"], 2, ["set optimizer.weight_decay"]),
     "cache": Row(["transfer.cache=true"], 2, ["transfer.cache=true needs transfer.freeze=backbone, and it is none"]),
+    "several weights": Row(["transfer.weights=null,x.pth"], 2, ["names several values; sweep over them with nnrun -m"]),
+    "misspelt word": Row(["transfer.freeze=backbon"], 2, ["no parameter is named backbon; did you mean 'backbone'?"]),
     "missing": Row(["transfer.weights=my weights/ré=1.pth"], 4, ["my weights/ré=1.pth does not exist"]),
     "unpublished": Row(["transfer.weights=default"], 2, ["no weights are published for CNN"]),
     "two starts": Row(["transfer.weights=x", "init_from=."], 4, []),

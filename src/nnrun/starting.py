@@ -38,8 +38,9 @@ def start_from(job: Job, state: TrainState, console: Console, num_classes: int) 
                 console.note(note)
         else:
             weights = load_payload(path)["model"]
-        for note in replace_head(weights, state.network, job.settings.transfer.head, num_classes):
-            console.say(f"starting from {path}: {note}; all else is loaded")
+        replaced = replace_head(weights, state.network, job.settings.transfer.head, num_classes)
         load_weights(state.network, weights, path)
         if state.ema:
             load_weights(state.ema.network, weights, path)
+        for note in replaced:
+            console.say(f"starting from {path}: {note}; all else is loaded")

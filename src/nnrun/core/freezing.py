@@ -12,6 +12,9 @@ from torch import nn
 from nnrun.core.layers import parameter_names
 from nnrun.errors import ConfigError
 
+# What transfer.freeze may say besides names of parameters.
+WORDS = ("none", "backbone")
+
 
 @dataclass(frozen=True)
 class Freezing:
@@ -84,7 +87,7 @@ def _near(pattern: str, network: nn.Module) -> str:
     if any(name.startswith(f"{pattern}.") for name in names):
         return f"did you mean '{pattern}.*'?"
     parts = [f"{name}.*" for name, module in network.named_modules() if name and any(True for _ in module.parameters())]
-    near = difflib.get_close_matches(pattern, [*parts, *names], n=2, cutoff=0.7)
+    near = difflib.get_close_matches(pattern, [*parts, *names, *WORDS], n=2, cutoff=0.7)
     if near:
         return f"did you mean {' or '.join(map(repr, near))}?"
     return f"there are {', '.join(names[:5])}" + (", ..." if len(names) > 5 else "")

@@ -78,9 +78,12 @@ class TorchvisionDataset:
 
         kind = getattr(torchvision.datasets, self.name)
         parameters = _parameters(kind)
+        free = [name for name in parameters if name not in OURS]
         for key in self.options:
             if key in OURS or key not in parameters:
-                hint = did_you_mean(key, set(parameters) - set(OURS)) or f"it takes {', '.join(parameters)}"
+                hint = did_you_mean(key, free) or f"it takes {', '.join(free)}"
+                if key in OURS:
+                    hint = f"nnrun sets it by itself; {hint}"
                 raise ConfigError(f"data.dataset.options.{key} is not a parameter of {self.name}; {hint}")
         fixed = {"root": str(data_root(self.root)), "download": self.download, **self.options}
         make = functools.partial(kind, **{key: value for key, value in fixed.items() if key in parameters})

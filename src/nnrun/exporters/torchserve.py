@@ -44,8 +44,10 @@ class TorchServeExporter:
         """Write the artifact of a network in eval mode, on the CPU, in fp32; return its path."""
         shape = list(context.example.shape[1:])
         if context.example.dtype != torch.uint8 or len(shape) != 3 or shape[0] not in (1, 3):
+            kind = str(context.example.dtype).removeprefix("torch.")
             raise CannotExport(
-                f"torchserve takes image files, of 1 or 3 channels; the samples are {shape}; export=onnx"
+                f"torchserve takes image files, uint8 of 1 or 3 channels; the samples are {kind} of {shape}; "
+                "export=onnx"
             )
         form = Form(self.preprocess, self.output)
         module, example = form.deployed(model, context)

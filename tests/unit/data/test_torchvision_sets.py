@@ -12,7 +12,7 @@ from PIL import Image
 
 from data_fixtures import SETTINGS
 from nnrun.data.torchvision_sets import NAMES, TorchvisionDataset, _parameters
-from nnrun.errors import DataError
+from nnrun.errors import ConfigError, DataError
 
 
 class Fake:
@@ -81,6 +81,22 @@ def test_one_without_a_training_split_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(torchvision.datasets, "SVHN", by_split("odd", "even"))
     with pytest.raises(DataError, match="SVHN has no split for training"):
         TorchvisionDataset("SVHN", str(tmp_path), False, {}, **SETTINGS).load()
+
+
+@pytest.mark.parametrize(
+    ("options", "answer"),
+    [
+        ({"sizes": 3}, "sizes is not a parameter of FakeData; did you mean 'size'"),
+        (
+            {"transform": 3},
+            "transform is not a parameter of FakeData; nnrun sets it by itself; it takes size, image_size,",
+        ),
+    ],
+)
+def test_a_parameter_that_is_not_there_or_not_theirs_to_set_is_refused(options, answer, tmp_path):
+    with pytest.raises(ConfigError, match=answer) as refused:
+        TorchvisionDataset("FakeData", str(tmp_path), False, options, **SETTINGS).load()
+    assert "target_transform" not in str(refused.value)
 
 
 def test_every_name_is_torchvision_s_and_emnist_s_parameters_are_all_known():
