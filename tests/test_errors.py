@@ -107,6 +107,11 @@ TIER_ONE: dict[str, Row] = {
     "last word wins": Row(["seed=1", "seed=x"], 2, ["seed is 'x'"]),
     "unknown task": Row(["task=predit"], 2, ["task is 'predit'; allowed: auto, train, evaluate"]),
     "section as a value": Row(["data.dataset=1"], 2, ["data.dataset is 1; allowed: a section with a _target_"]),
+    "options no mapping": Row(
+        ["data=torchvision", "data.dataset.name=SVHN", "data.dataset.options=3"],
+        2,
+        ["data.dataset.options is 3; allowed: parameters by name"],
+    ),
     "trust as a text": Row(["trust=mynet"], 2, ["trust is 'mynet'; allowed: a list of texts"]),
     "unknown metric": Row(
         ["early_stopping.monitor=valid/acc"], 2, ["early_stopping.monitor is 'valid/acc'", "valid/loss, valid/accuracy"]
@@ -222,6 +227,12 @@ TIER_TWO: dict[str, Row] = {
         ["model._target_=nosuch.Net"], 2, ["model._target_=nosuch.Net cannot be imported", "your own belongs in "]
     ),
     "no such class": Row(["model._target_=nnrun.models.cnn.CNNN"], 2, ["has no 'CNNN'; did you mean 'CNN'?"]),
+    "by position": Row(
+        ["model=mynet"],
+        2,
+        ["model._args_ is not allowed: nnrun.models.torchvision.Torchvision takes its parameters by name"],
+        own("_target_: nnrun.models.torchvision.Torchvision\n_args_: [resnet18, [1, 28, 28], 10]\n"),
+    ),
     "no module": Row(["model._target_=Net"], 2, ["names no module; write module.Net"]),
     "not allowed": Row(["model._target_=os.system"], 2, ["model._target_=os.system is not allowed: name a Module"]),
     "not of its kind": Row(["model._target_=torch.optim.Adam"], 2, ["is not allowed: it is not a Module"]),

@@ -108,7 +108,7 @@ def _check_target(name: str, section: Mapping[str, Any]) -> None:
             f"{name}._target_={target} is not allowed: its step evaluates the loss several times, and the training "
             "loop takes one gradient an update"
         )
-    problems = list(_check_parameters(name, section, found))
+    problems = _check_parameters(name, section, found)
     if problems:
         raise ConfigError(*problems)
     # A class of ours may know more of its parameters than their names.
@@ -126,6 +126,9 @@ def _needs_closure(optimizer: Any) -> bool:
 
 def _check_parameters(name: str, section: Mapping[str, Any], found: Callable[..., Any]) -> list[str]:
     """Return a message for each parameter that a target does not take, or lacks."""
+    if "_args_" in section and section["_target_"].startswith("nnrun."):
+        # All that is checked of them goes by their names.
+        return [f"{name}._args_ is not allowed: {section['_target_']} takes its parameters by name"]
     try:
         parameters = dict(inspect.signature(found).parameters)
     except (TypeError, ValueError):

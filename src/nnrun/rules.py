@@ -109,6 +109,7 @@ RULES: dict[str, Rule] = {
     "data.dataset.test_fraction": number(0, 1, above=True, below=True, null=True),
     "data.dataset.mean": Rule(lambda v: v is None or several(number(-math.inf)).holds(v), "a list of numbers, or null"),
     "data.dataset.std": Rule(lambda v: v is None or several(POSITIVE).holds(v), "a list of numbers above 0, or null"),
+    "data.dataset.options": Rule(lambda v: isinstance(v, dict), "parameters by name, such as {split: letters}"),
     "data.dataset.layout": one_of("auto", "NHW", "NCHW", "NHWC"),
     "trainer.device": Rule(
         lambda v: isinstance(v, str) and DEVICE.fullmatch(v) is not None, "auto, cpu, cuda, cuda:1 (a number), mps"
