@@ -45,4 +45,4 @@ class ResNet18(ResNet):
         return published(ResNet18_Weights.DEFAULT)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return super().forward(inputs)
+        return self._forward_impl(inputs)

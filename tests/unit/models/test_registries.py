@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import warnings
 from typing import Any
 
 import pytest
@@ -103,3 +104,10 @@ def test_another_name_is_refused_before_the_data_is_opened(target: str, name: An
         build(section, "model", nn.Module)
     with pytest.raises(ArtifactError, match="does not ship"):
         check_targets({**tree, "model": {"_target_": "torchvision.models.get_model", "name": "x"}}, [], [])
+
+
+def test_resnet18_is_scripted_and_not_only_traced():
+    network, images = ResNet18((1, 28, 28), 10).eval(), torch.rand(3, 1, 28, 28)
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")
+        assert torch.equal(torch.jit.script(network)(images), network(images))
