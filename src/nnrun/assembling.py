@@ -36,6 +36,9 @@ from nnrun.transfer import (
     scale_rates,
 )
 
+# So many samples tell on which scale floats are.
+_NUM_LOOKED_AT = 1000
+
 
 @dataclass(frozen=True)
 class Training:
@@ -73,6 +76,8 @@ def make_training(job: Job, data: Opened, problem: Problem) -> Training:
     batch_size, eval_batch_size = settings.data.batch_size, settings.data.eval_batch_size
     train = make_batches(data.train, data.preprocessing, batch_size, settings.seed, layout)
     train.augmenter = make_augmenter(tree["augment"], settings.seed, job.device)
+    if train.augmenter is not None:
+        train.augmenter.check_range(data.train.take(torch.arange(min(len(data.train), _NUM_LOOKED_AT)))[0])
     valid = make_batches(data.valid, data.preprocessing, eval_batch_size, None, layout) if data.valid else None
     plan = make_plan(trainer, train.num_batches, job.monitor)
     ema = Ema(network, trainer.ema_decay) if trainer.ema_decay is not None else None

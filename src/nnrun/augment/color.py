@@ -22,6 +22,7 @@ class Color:
     """
 
     stage: ClassVar[int] = COLOR
+    one_is_white: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -33,6 +33,7 @@ class Erasing:
     ) -> None:
         check_images("erasing", in_shape)
         self.probability, self.area, self.fill = probability, tuple(area), fill
+        self.one_is_white = fill == "noise"
         self._log_ratio = [math.log(bound) for bound in ratio]
 
     def __call__(self, raw: Tensor, generator: torch.Generator) -> Tensor:

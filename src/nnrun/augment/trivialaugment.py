@@ -39,6 +39,7 @@ class TrivialAugment:
     """
 
     stage: ClassVar[int] = COLOR
+    one_is_white: ClassVar[bool] = True
 
     def __init__(self, in_shape: Sequence[int], probability: float = 1.0) -> None:
         # Its import takes seconds: only a run that asks for this pays them.

@@ -37,6 +37,18 @@ class Augmenter:
         """Seed the draws of one batch of an epoch."""
         self.generator.manual_seed(mix(AUGMENT, self._seed, epoch, index))
 
+    def check_range(self, raw: Tree) -> None:
+        """Raise ConfigError where samples are floats beyond 0 to 1 and an augmentation takes 1 for white."""
+        floats = [leaf for leaf in tree_flatten(raw)[0] if leaf.is_floating_point() and leaf.numel()]
+        low = min([0.0, *(float(leaf.min()) for leaf in floats)])
+        high = max([1.0, *(float(leaf.max()) for leaf in floats)])
+        for name, augmentation in self._augmentations.items():
+            if getattr(augmentation, "one_is_white", False) and (low < 0 or high > 1):
+                raise ConfigError(
+                    f"augment.{name} takes uint8, or floats from 0 to 1, and there are training samples from {low:g} "
+                    f"to {high:g}; store them so, or leave it out of augment="
+                )
+
     def augment(self, raw: Tree) -> Tree:
         """Return the raw samples of a batch changed."""
         for name, augmentation in self._augmentations.items():

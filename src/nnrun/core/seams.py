@@ -112,7 +112,8 @@ class DataSource(Protocol):
 class Augmentation(Protocol):
     """Change the samples of a training batch, each by a draw of its own.
 
-    A class may have a `stage`, one of core/augment.py's, which says when its turn is.
+    A class may have a `stage`, one of core/augment.py's, which says when its turn is, and `one_is_white`, where floats
+    beyond 0 to 1 are not for it.
     """
 
     def __call__(self, raw: Tree, generator: torch.Generator) -> Tree:

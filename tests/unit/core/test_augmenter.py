@@ -6,6 +6,10 @@ import pytest
 import torch
 from torch.nn import functional
 
+from nnrun.augment.affine import Affine
+from nnrun.augment.color import Color
+from nnrun.augment.erasing import Erasing
+from nnrun.augment.trivialaugment import TrivialAugment
 from nnrun.core.augment import COLOR, HIDE, SHAPE, Augmenter, partners
 from nnrun.core.batches import Layout, make_batches
 from nnrun.core.loop import losses_of
@@ -197,3 +201,18 @@ def test_training_accuracy_is_that_of_the_larger_part(small):
     sums = metric.init(CPU)
     metric.update(sums, outputs, torch.zeros(2), batch)
     assert metric.compute(sums)["accuracy"] == 0.5
+
+
+def test_floats_of_another_scale_are_refused_by_what_takes_one_for_white():
+    def check(raw, **parts):
+        Augmenter(parts, 0, torch.device("cpu")).check_range(raw)
+
+    kinds = {"color": Color((3, 4, 4)), "trivialaugment": TrivialAugment((3, 4, 4)), "erasing": Erasing((3, 4, 4))}
+    raw = torch.linspace(0, 1, 96).view(2, 3, 4, 4)
+    check(raw, **kinds)
+    check((raw * 255).to(torch.uint8), **kinds)
+    for name, kind in kinds.items():
+        with pytest.raises(ConfigError, match=f"augment.{name} takes uint8, or floats from 0 to 1, .* from -1 to 3"):
+            check(raw * 4 - 1, **{name: kind})
+    # The negative control: what takes any scale.
+    check(raw * 4 - 1, digits=Affine((3, 4, 4)), erasing=Erasing((3, 4, 4), fill="black"))
