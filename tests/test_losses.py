@@ -29,6 +29,11 @@ WRONG: dict[str, Row] = {
     "alpha a number": Row(["loss=focal", "loss.alpha=0.25"], 2, ["loss.alpha is 0.25; allowed: null, balanced"]),
     "gamma of another loss": Row(["loss.gamma=2"], 2, ["loss.gamma is not a setting"]),
     "idle counts": Row(["loss.class_counts=[1,2]"], 2, ["loss.class_counts has an effect only with"]),
+    "too few counts": Row(
+        [*SHORT, "loss.weight=balanced", "loss.class_counts=[1,2]"],
+        2,
+        ["loss.class_counts is [1, 2]; allowed: null, or a count for each of the 10 classes"],
+    ),
     "too few weights": Row(
         [*SHORT, "model=mlp", "loss.weight=[1,2]"], 2, ["loss.weight is [1, 2]; allowed: a weight for each of the 10"]
     ),

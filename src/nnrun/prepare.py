@@ -94,8 +94,15 @@ class Job:
         return build(self.settings.loss, "loss", nn.Module, **self.counts_for_loss(class_counts))
 
     def counts_for_loss(self, class_counts: Sequence[int]) -> dict[str, Any]:
-        """Return the class counts as a parameter, if the loss has one that its config leaves null."""
+        """Return the class counts as a parameter, if the loss has one that its config leaves null.
+
+        Raises ConfigError where its config gives them for another number of classes.
+        """
         section = self.settings.loss
+        given = section.get("class_counts")
+        if "balanced" in section.values() and isinstance(given, list) and len(given) != len(class_counts):
+            allowed = f"null, or a count for each of the {len(class_counts)} classes"
+            raise ConfigError.of("loss.class_counts", given, allowed)
         is_open = section.get("class_counts") is None and "class_counts" in parameters_of(section["_target_"])
         return {"class_counts": list(class_counts)} if is_open else {}
 
