@@ -310,6 +310,11 @@ WRONG: tuple[tuple[list[str], int, str], ...] = (
     (["ckpt=RUN", "input=SHOTS", "predict.format=xml"], 2, "predict.format is 'xml'; allowed: csv, kaggle"),
     (["ckpt=RUN", "input=SHOTS", "predict.id=stem"], 2, "predict.id has an effect only with predict.format=kaggle"),
     (["ckpt=RUN", "input=SHOTS", "predict.format=kaggle", "predict.top_k=2"], 2, "only with predict.format=csv"),
+    (
+        ["ckpt=RUN", "input=SHOTS", "predict.format=kaggle", "predict.id_column=Label"],
+        2,
+        "predict.id_column and predict.label_column are both Label",
+    ),
     (["ckpt=RUN", "input=nosuch"], 3, "input=nosuch: No such file or directory, and as a pattern it matches"),
     (["ckpt=RUN", f"input={'x' * 5000}/y"], 3, "File name too long, and as a pattern it matches nothing"),
     (["ckpt=RUN", "input=empty"], 3, "input=empty holds no image; it is empty"),

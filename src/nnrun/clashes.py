@@ -61,6 +61,11 @@ CLASHES = (
         "task=inspect and resume exclude each other; ckpt= inspects the network of a run",
     ),
     Clash(
+        ("predict.id_column", "predict.label_column"),
+        lambda id_column, label_column: id_column is not None and id_column == label_column,
+        "predict.id_column and predict.label_column are both {}; give the columns two names",
+    ),
+    Clash(
         ("input", "task"), lambda path, task: path and task != "predict", "input={} has no effect without task=predict"
     ),
     Clash(
