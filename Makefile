@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 ARGS ?=
 
-.PHONY: run test test-deploy lint bench bench-folder bench-exports torture clean
+.PHONY: run test test-deploy lint bench bench-folder bench-exports bench-tutorial torture clean
 
 run: $(STAMP)
 	$(BIN)/nnrun $(ARGS)
@@ -30,6 +30,9 @@ bench-folder: $(STAMP)
 
 bench-exports: $(STAMP)
 	$(BIN)/python benchmarks/exports.py --write $(ARGS)
+
+bench-tutorial: $(STAMP)
+	$(BIN)/python benchmarks/tutorial.py --write $(ARGS)
 
 torture: $(STAMP)
 	$(BIN)/python tests/torture.py $(ARGS)

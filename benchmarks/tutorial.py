@@ -1,0 +1,203 @@
+"""Measure the tutorial's claims on MNIST, and the experiments mnist_fast and mnist_best, by nnrun's command line.
+
+    make bench-tutorial                        all three parts, into docs/tutorial.md
+    make bench-tutorial ARGS="--only fast"     this part; the page keeps the others
+    python benchmarks/tutorial.py --quick      a smoke test of the benchmark itself, on stdout
+
+tutorial trains experiment=tutorial/base, batchnorm, augment and amp by turns, one sweep for each seed; each sweep
+begins with another of them, because the pace of a machine drifts. Differences and ratios are taken within a seed. Its
+seconds are those of the training steps, data and augmentation included. fast and best run each seed in a process of its
+own; their time is that of the whole process, from its creation to its end.
+
+The exit code is 1 where a run failed, whatever the figures say; goals that are not reached are only reported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bench import default_root, say
+from machine import OtherWork, machine
+from report import table
+
+HERE = Path(__file__).resolve().parent
+PAGE, TEMPLATE = HERE.parent / "docs" / "tutorial.md", HERE / "tutorial.md"
+END = "<!-- end -->\n"
+NUM_SEEDS = {"tutorial": 3, "fast": 5, "best": 3}
+GOALS = {"fast": 99.0, "best": 99.6}
+BEST_MINUTES = 30
+QUICK_WORDS = ("data.limit=500", "trainer.epochs=1")
+# What the tutorial says: the accuracy of base, or the points above it; and the time beside it.
+CLAIMS = {
+    "base": ("98.2 %", ""),
+    "batchnorm": ("+0.7", "0.85"),
+    "augment": ("+0.5", ""),
+    "amp": ("", "0.60"),
+}
+VARIANTS_NOTES = """\
+Each cell: the mean of the seeds (the least to the most). What is claimed is the accuracy of base, and the points above
+it. Time is that of the training steps, data and augmentation included; beside base it is a ratio. Points and ratios
+are taken within a seed."""
+WHOLE_NOTES = """\
+Accuracy: the mean of the seeds (the least to the most). Time: their median (the least to the most), from the command's
+start to its end, imports, evaluation and report included."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run reached, and how long that took; `accuracy` in percent, on the test split."""
+
+    accuracy: float
+    seconds: float
+    samples_per_second: float
+
+
+Rounds = Sequence[Mapping[str, Run]]
+
+
+def nnrun(words: Sequence[str], scratch: str) -> float:
+    """Run nnrun in a process of its own, away from conf/ here; return the seconds from its creation to its end."""
+    command = [sys.executable, "-m", "nnrun", *words]
+    start = time.perf_counter()
+    done = subprocess.run(command, cwd=scratch, check=False, capture_output=True, text=True)
+    seconds = time.perf_counter() - start
+    if done.returncode:
+        raise SystemExit(f"nnrun {shlex.join(words)} ended with {done.returncode}:\n{done.stderr}")
+    return seconds
+
+
+def read_run(directory: Path) -> Run:
+    """Return what a run's summary.json says."""
+    summary = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
+    train = summary["train"]
+    return Run(100 * summary["metrics"]["test/accuracy"], train["seconds"], train["samples_per_second"])
+
+
+def variants_words(seed: int) -> list[str]:
+    """Return the words of the sweep over the tutorial's variants; another seed begins with another variant."""
+    names = list(CLAIMS)
+    first = seed % len(names)
+    return [f"seed={seed}", f"experiment={','.join(f'tutorial/{name}' for name in names[first:] + names[:first])}"]
+
+
+def measure_variants(seed: int, words: Sequence[str]) -> dict[str, Run]:
+    """Train every variant of the tutorial in one sweep."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "sweep"
+        nnrun(["-m", *variants_words(seed), *words, f"hydra.sweep.dir={folder}"], scratch)
+        jobs = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
+        by_name = {job["overrides"]["experiment"]: read_run(Path(job["directory"])) for job in jobs}
+    return {name: by_name[f"tutorial/{name}"] for name in CLAIMS}
+
+
+def measure_whole(part: str, seed: int, words: Sequence[str]) -> Run:
+    """Run an experiment in a process of its own; the seconds are those of the whole process."""
+    with tempfile.TemporaryDirectory() as scratch:
+        directory = Path(scratch) / "run"
+        typed = [f"experiment=mnist_{part}", f"seed={seed}", *words, f"hydra.run.dir={directory}"]
+        seconds = nnrun(typed, scratch)
+        run = read_run(directory)
+    return Run(run.accuracy, seconds, run.samples_per_second)
+
+
+def tutorial_table(rounds: Rounds) -> str:
+    """Return the tutorial's claims beside what was measured; all seeds count alike, and are paired with base's."""
+    rows = []
+    for name, (claimed_accuracy, claimed_time) in CLAIMS.items():
+        runs = [one[name] for one in rounds]
+        points = ratio = ""
+        if name != "base":
+            points = with_spread([one[name].accuracy - one["base"].accuracy for one in rounds], "+.2f")
+            ratio = with_spread([one[name].seconds / one["base"].seconds for one in rounds], ".2f")
+        accuracy = with_spread([run.accuracy for run in runs], ".2f")
+        seconds = f"{statistics.mean(run.seconds for run in runs):.1f}"
+        speed = f"{statistics.mean(run.samples_per_second for run in runs):,.0f}"
+        rows.append([f"`tutorial/{name}`", claimed_accuracy, accuracy, points, claimed_time, ratio, seconds, speed])
+    header = ["", "claimed", "test accuracy, %", "points above base", "claimed time", "time beside base"]
+    return table([*header, "seconds", "samples/s"], rows)
+
+
+def whole_table(part: str, runs: Sequence[Run]) -> str:
+    """Return the accuracy of an experiment beside its goal, and its time: seconds of fast, minutes of best."""
+    accuracies = [run.accuracy for run in runs]
+    reached, goal, unit = statistics.mean(accuracies) >= GOALS[part], f"{GOALS[part]:.1f} %", "s"
+    times = [run.seconds for run in runs]
+    if part == "best":
+        times = [seconds / 60 for seconds in times]
+        reached, goal, unit = reached and max(times) <= BEST_MINUTES, f"{goal} within {BEST_MINUTES} minutes", "minutes"
+    took = f"{statistics.median(times):.1f} ({min(times):.1f} to {max(times):.1f})"
+    header = ["", "goal", "test accuracy, %", f"whole command, {unit}", "goal is"]
+    verdict = "reached" if reached else "**not reached**"
+    return table(header, [[f"`mnist_{part}`", goal, with_spread(accuracies, ".2f"), took, verdict]])
+
+
+def with_spread(figures: Sequence[float], form: str) -> str:
+    """Return the mean, and the least and the most."""
+    return f"{statistics.mean(figures):{form}} ({min(figures):{form}} to {max(figures):{form}})"
+
+
+def measure(part: str, seeds: Sequence[int], root: Path, quick: bool) -> str:
+    """Measure a part, and return its section of the page."""
+    other_work = OtherWork()
+    words = ["export=none", "trainer.progress=false", *(QUICK_WORDS if quick else ())]
+    measured_by = measure_variants if part == "tutorial" else partial(measure_whole, part)
+    outcomes: list[Any] = []
+    for seed in seeds:
+        say(f"{part}, seed {seed}")
+        outcomes.append(measured_by(seed, [*words, f"data.root={root}"]))
+    if part == "tutorial":
+        figures, notes = tutorial_table(outcomes), VARIANTS_NOTES
+        typed = ["-m", *variants_words(seeds[0])]
+    else:
+        figures, notes = whole_table(part, outcomes), WHOLE_NOTES
+        typed = [f"experiment=mnist_{part}", f"seed={seeds[0]}"]
+    warning = " **`--quick` is a smoke test, not a measurement.**" if quick else ""
+    conditions = f"{machine()}. {other_work.sentence()}{warning}"
+    command = " ".join(["nnrun", *typed, *words, "data.root=DIR"])
+    runs = f"Seeds: {', '.join(map(str, seeds))}; each had its own command, as this one:"
+    return f"{figures}\n\n{notes}\n\n{conditions}\n\n{runs}\n\n    {command}\n"
+
+
+def write_part(page: str, part: str, text: str) -> str:
+    """Return the page with this text as a part's; the other parts stay as they are."""
+    begin = f"<!-- made by make bench-tutorial: {part} -->\n"
+    before, found, rest = page.partition(begin)
+    assert found, f"the page has no place for {part}"
+    return f"{before}{begin}\n{text}\n{END}{rest.partition(END)[2]}"
+
+
+def main(arguments: list[str]) -> int:
+    """Measure, print each part, and write it into the page as soon as it is whole."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=Path, default=default_root(), help="has MNIST in it (default: %(default)s)")
+    parser.add_argument("--only", choices=list(NUM_SEEDS), help="measure this part alone")
+    parser.add_argument("--quick", action="store_true", help=f"one seed of {' '.join(QUICK_WORDS)}")
+    parser.add_argument("--write", action="store_true", help="write docs/tutorial.md too")
+    options = parser.parse_args(arguments)
+    if options.quick and options.write:
+        parser.error("--quick figures are a smoke test and belong on no page: leave out --quick or --write")
+    for part in [options.only] if options.only else NUM_SEEDS:
+        seeds = range(1 if options.quick else NUM_SEEDS[part])
+        text = measure(part, seeds, options.root.resolve(), options.quick)
+        print(text, flush=True)
+        if options.write:
+            page = (PAGE if PAGE.exists() else TEMPLATE).read_text(encoding="utf-8")
+            PAGE.write_text(write_part(page, part, text), encoding="utf-8")
+            say(f"wrote the part {part} of {PAGE}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
