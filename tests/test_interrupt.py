@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import nnrun.build
 import nnrun.core.loop
 import nnrun.run
 from cli_fixtures import run_here
@@ -123,6 +124,42 @@ def test_an_interrupt_that_a_library_turns_into_its_own_error_is_still_one(
     monkeypatch.undo()
     assert run_here(["resume=run"], tmp_path).code == 0
     assert_same_bits(tmp_path / "run", whole["export=none"])
+
+
+def test_an_interrupt_that_ends_as_a_fault_of_the_config_is_still_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A class that is built while the signal comes. Negative control: without the signal the class is at fault."""
+    fault = {"signal": True}
+
+    def torn(*_: object, **__: object) -> None:
+        try:
+            if fault["signal"]:
+                os.kill(os.getpid(), signal.SIGINT)
+        finally:
+            raise AttributeError("cleaning up")
+
+    monkeypatch.setattr(nnrun.build, "instantiate", torn)
+    done = run_here(words("a step"), tmp_path)
+    assert (done.code, "stopped" in done.err) == (130, True)
+    assert status(tmp_path / "run")["state"] == "interrupted"
+    fault["signal"] = False
+    done = run_here([*words("a step"), "hydra.run.dir=other"], tmp_path)
+    assert (done.code, "cleaning up" in done.err) == (2, True)
+
+
+def test_an_interrupt_that_an_exporter_takes_for_a_failure_is_still_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def torn(*_: object) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except InterruptedRun as error:
+            raise RuntimeError("the graph is half done") from error
+
+    monkeypatch.setattr(OnnxExporter, "export", torn)
+    assert run_here(words("an export"), tmp_path).code == 143
+    assert status(tmp_path / "run")["state"] == "interrupted"
 
 
 def test_a_run_under_nohup_does_not_hear_that_its_terminal_closed(whole: dict[str, Path], tmp_path: Path) -> None:

@@ -73,6 +73,18 @@ def of_the_machine(error: BaseException) -> ResourceError | None:
     return None
 
 
+def causes_of(error: BaseException) -> list[BaseException]:
+    """Return an error and all that it was raised from, or while it was dealt with, the newest first."""
+    found: list[BaseException] = []
+    waiting = [error]
+    while waiting:
+        cause = waiting.pop(0)
+        if all(cause is not known for known in found):
+            found.append(cause)
+            waiting += [before for before in (cause.__cause__, cause.__context__) if before is not None]
+    return found
+
+
 def lacks_memory(error: BaseException) -> bool:
     """Return whether an error of Python's or torch's says that memory did not suffice, the host's or the device's."""
     # Torch's class for it is known by its name: this module needs no torch. On the host it is a bare RuntimeError.

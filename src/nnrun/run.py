@@ -56,6 +56,7 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
         accuracy = measured.metrics[f"test/{problem.headline}"]
         context = export_context(job, data, trained.preprocessing, session.run_id, accuracy)
         summary.artifacts = export_all(job.settings.export, standard, context, session.out.path, console)
+        session.stop.poll()  # an exporter that a signal tears may call that a failure of its own
         good = all(artifact["ok"] for artifact in summary.artifacts.values())
         summary.state, summary.wall_seconds = "finished" if good else "failed", session.out.seconds()
         show(summary, console, job.reading(trained.preprocessing.to_plain()))

@@ -10,8 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from nnrun import rundir
-from nnrun.errors import BUG, DivergedError, InterruptedRun, NnrunError, ResourceError
-from nnrun.faults import of_the_machine
+from nnrun.errors import (
+    BUG,
+    ArtifactError,
+    ConfigError,
+    DataError,
+    DivergedError,
+    InterruptedRun,
+    NnrunError,
+    ResourceError,
+)
+from nnrun.faults import causes_of, of_the_machine
 from nnrun.files import locked, sweep_temporaries, write_json
 from nnrun.manifest import FOLDER_NAME, MANIFEST_NAME
 from nnrun.prepare import Job
@@ -67,8 +76,7 @@ def open_session(
             yield Session(out, console, stop)
         except BaseException as error:
             cause = error
-            if stop.heard and not isinstance(error, NnrunError | InterruptedRun):
-                # A library's own cleaning up may fail when it is interrupted, and hide what interrupted it.
+            if stop.heard and _hides_an_interrupt(error):
                 error = InterruptedRun(stop.heard)
             if isinstance(error, InterruptedRun) and not error.messages:
                 error = InterruptedRun(error.exit_code - 128, _how_to_go_on(job, path, error))
@@ -85,6 +93,17 @@ def open_session(
                 out.end("finished", 0, None)
         finally:
             console.close()
+
+
+def _hides_an_interrupt(error: BaseException) -> bool:
+    """Return whether an error is what a library made of an interrupt: its own cleaning up may fail then.
+
+    We may have put that in words already, as the fault of a config, of data or of a file. A disk that refuses what is
+    saved because of an interrupt is another matter.
+    """
+    if isinstance(error, ConfigError | DataError | ArtifactError):
+        return any(isinstance(cause, InterruptedRun) for cause in causes_of(error))
+    return not isinstance(error, NnrunError | InterruptedRun)
 
 
 def _how_to_go_on(job: Job, path: Path, interruption: InterruptedRun) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from nnrun.core.seams import CannotExport
+from nnrun.faults import causes_of
 
 # What torch says of such a network, in the words of its several parts.
 _SIGNS = ("data-dependent", "data dependent", "guardondatadependent", "dynamic control flow")
@@ -27,10 +28,7 @@ def refusing(format_name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        causes, cause = [], error
-        while cause is not None:
-            causes.append(f"{type(cause).__name__}: {cause}")
-            cause = cause.__cause__ or cause.__context__  # type: ignore[assignment]
-        if any(sign in text.lower() for text in causes for sign in _SIGNS):
+        texts = [f"{type(cause).__name__}: {cause}".lower() for cause in causes_of(error)]
+        if any(sign in text for text in texts for sign in _SIGNS):
             raise cannot_follow(format_name) from error
         raise
