@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
 
 # Before torch is imported, here and in the processes that tests start: small networks, several processes on two cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell ignores these in what it runs in the background, and nnrun leaves an ignored signal so: the tests that send
+# them would wait for nothing.
+for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, _handler)
 
 # What they compare is shown where it differs, as in a test.
 pytest.register_assert_rewrite("cli_fixtures", "run_fixtures")
