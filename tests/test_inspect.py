@@ -70,7 +70,14 @@ ROWS: dict[str, Row] = {
     ),
     "batch larger than the data": Row(["task=inspect", "data.limit=20", "data.batch_size=64"], 3, ["larger than the"]),
     "no data": Row(["task=inspect", "data=mnist", "data.root=nope", "data.download=false"], 3, ["nope"]),
-    "idle words": Row(["task=inspect", "model=mlp", "trainer.epochs=3", "scheduler=cosine"], 0, []),
+    "idle words": Row(
+        [
+            *("task=inspect", "model=mlp", "trainer.epochs=3", "scheduler=cosine", "transfer.freeze=backbone"),
+            *("transfer.cache=true", "transfer.unfreeze_epoch=2"),
+        ],
+        0,
+        [],
+    ),
 }
 
 
@@ -129,8 +136,11 @@ def test_overfit_says_how_many_updates_it_took(outcomes: dict[str, Outcome]) -> 
 
 
 def test_words_that_only_a_run_reads_are_named(outcomes: dict[str, Outcome]) -> None:
-    for key in ("trainer.epochs", "scheduler"):
-        assert f"note: {key} has no effect with task=inspect" in outcomes["idle words"].out
+    """The negative control is what is frozen: that is read, and not among them."""
+    said = outcomes["idle words"].out
+    for key in ("trainer.epochs", "scheduler", "transfer.cache", "transfer.unfreeze_epoch"):
+        assert f"note: {key} has no effect with task=inspect" in said
+    assert "transfer.freeze has no effect" not in said
 
 
 def test_the_step_is_the_first_one_of_the_run(tmp_path: Path) -> None:

@@ -36,7 +36,10 @@ _FOR_EVALUATION_TOO = ("trainer.device", "trainer.channels_last", "trainer.deter
 _ONLY_FOR_DATA = ("data", "loss", *_ONLY_FOR_TRAINING)
 _FOR_PREDICTION_TOO = ("data.eval_batch_size", "data.on_bad", *_FOR_EVALUATION_TOO)
 # and for an inspection.
-_ONLY_FOR_RUNS: tuple[str, ...] = ("scheduler", "early_stopping", "export", "logger", "data.eval_batch_size", "trainer")
+_ONLY_FOR_RUNS: tuple[str, ...] = (
+    *("scheduler", "early_stopping", "export", "logger", "data.eval_batch_size", "transfer.unfreeze_epoch"),
+    *("transfer.cache", "trainer"),
+)
 _FOR_INSPECTION_TOO: tuple[str, ...] = tuple(
     f"trainer.{key}" for key in ("device", "precision", "channels_last", "deterministic", "ema_decay", "grad_clip_norm")
 )

@@ -101,9 +101,6 @@ def summarize(job: Job, report: NetworkReport, session: Session) -> Summary:
         },
         monitor=job.monitor,
         mode=job.mode,
-        best=None,
-        train={},
-        details={},
         wall_seconds=session.out.seconds(),
     )
 

@@ -31,7 +31,7 @@ class CNN(nn.Module):
         width: float = 1.0,
     ) -> None:
         super().__init__()
-        channels, hidden = [_scaled(number, width) for number in channels], _scaled(hidden, width)
+        channels, hidden = [scaled(number, width) for number in channels], scaled(hidden, width)
         if len(in_shape) != 3:
             hint = "model=mlp takes samples of any shape"
             raise ConfigError.of("data.in_shape", list(in_shape), "channels, height and width for this network", hint)
@@ -76,7 +76,7 @@ def smallest_size(num_convolutions: int) -> int:
     return size
 
 
-def _scaled(number: int, width: float) -> int:
+def scaled(number: int, width: float) -> int:
     """Return a number of channels or of hidden units times a factor, at least 1."""
     return max(1, round(number * width))
 

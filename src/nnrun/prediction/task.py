@@ -65,7 +65,7 @@ class Result:
     seconds: float
 
 
-@dataclass
+@dataclass(kw_only=True)
 class PredictionSummary(Summary):
     """What summary.json holds of a prediction: also how many images were classified, how many left out, how fast."""
 
@@ -93,9 +93,6 @@ def predict(composed: Composed, words: Sequence[str], directory: Path | None = N
             metrics={},
             monitor=job.monitor,
             mode=job.mode,
-            best=None,
-            train={},
-            details={},
             wall_seconds=session.out.seconds(),
             predicted=result.counts.total(),
             skipped=bad.count,

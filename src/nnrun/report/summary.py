@@ -15,7 +15,7 @@ from nnrun.report.console import Console
 _WEAKEST = 3
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Summary:
     """What summary.json holds. Accuracies are fractions; `metrics` holds no timings."""
 
@@ -25,9 +25,9 @@ class Summary:
     metrics: dict[str, float]
     monitor: str
     mode: str
-    best: dict[str, Any] | None
-    train: dict[str, Any]
-    details: dict[str, dict[str, Any]]
+    best: dict[str, Any] | None = None
+    train: dict[str, Any] = field(default_factory=dict)
+    details: dict[str, dict[str, Any]] = field(default_factory=dict)
     wall_seconds: float
     artifacts: dict[str, dict[str, Any]] = field(default_factory=dict)
     # What was found while the data was read: files left out, and the like.
