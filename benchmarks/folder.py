@@ -22,6 +22,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from bench import default_root
 from machine import OtherWork, machine
 
 BATCH_SIZE, LR, NUM_WORKERS = 64, 1e-3, 2
@@ -32,7 +33,7 @@ CONTESTANTS = ("nnrun, first", "nnrun, cached", "ImageFolder")
 def main() -> None:
     """Write the images, let all train by turns, and print a table for each network."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", default="data", help="where MNIST lies, or is fetched to")
+    parser.add_argument("--root", type=Path, default=default_root(), help="MNIST lies there, or is fetched to it")
     parser.add_argument("--images", type=int, default=60_000, help="how many of the training images are used")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--models", nargs="+", default=["mlp", "cnn"])
@@ -51,7 +52,7 @@ def main() -> None:
     print(f"{machine()}. {other.sentence()}")
 
 
-def write_images(folder: Path, root: str, num_images: int) -> None:
+def write_images(folder: Path, root: Path, num_images: int) -> None:
     """Write MNIST as PNG files in class folders."""
     from torchvision.datasets import MNIST
 

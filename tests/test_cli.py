@@ -151,5 +151,19 @@ print(json.dumps([lean, tops()]))
     }
     assert not heavy & set(lean)
     # The proof, and onnxruntime with it, is in a process of its own.
-    # ONNX Runtime is in a process of its own.
     assert "onnx" in exporting, "the negative control: an export does import it"
+
+
+def test_an_evaluation_does_not_import_the_compiler(tmp_path: Path) -> None:
+    """It takes as long to import as torch itself. The negative control: optimizers of torch's do import it."""
+    assert main([*SHORT, "model=mlp", f"hydra.run.dir={tmp_path / 'run'}"]) == 0
+    said = {}
+    for word in ("ckpt=run", "init_from=run"):
+        code = f"""
+import sys
+from nnrun.cli import main
+assert main({[*SHORT[1:], "model=mlp", "trainer.max_steps=1", word]!r}) == 0
+print("torch._dynamo" in sys.modules)
+"""
+        said[word] = python(code, tmp_path).splitlines()[-1]
+    assert said == {"ckpt=run": "False", "init_from=run": "True"}
