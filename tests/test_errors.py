@@ -39,6 +39,9 @@ TIER_ONE: dict[str, Row] = {
     "option by path": Row(["model=../model/cnn"], 2, ["model=../model/cnn is not an option"]),
     "hidden option": Row(["data=_base"], 2, ["data=_base is not an option", "digits"]),
     "no option": Row(["optimizer=none"], 2, ["optimizer=none is not an option"]),
+    "no convolution a stage": Row(
+        ["model=vgg", "model.depth=0"], 2, ["model.depth is 0; allowed: a whole number from 1 up"]
+    ),
     "two options": Row(["model=[mlp,cnn]"], 2, ["model takes one option; there are cnn, mlp"]),
     "plus": Row(["+typo=1"], 2, ["typo is not a setting; there are augment, ckpt, data,"]),
     "two plus": Row(["++trainer.foo=1"], 2, ["trainer.foo is not a setting"]),

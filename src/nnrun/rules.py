@@ -147,6 +147,7 @@ RULES: dict[str, Rule] = {
         lambda v: (is_whole(v) and v >= 1) or several(whole(1)).holds(v), "a whole number from 1 up, or a list of them"
     ),
     "model.channels": several(whole(1)),
+    "model.depth": whole(1),
     "model.width": POSITIVE,
     "model.stem": one_of("auto", "imagenet", "small"),
     "loss.weight": CLASS_WEIGHTS,
