@@ -34,6 +34,7 @@ FAMILIES: dict[str, list[str]] = {
     "mlp": ["model=mlp"],
     "cnn": ["model=cnn"],
     "cnn, batchnorm and dropout": ["model=cnn", "model.batchnorm=true", "model.dropout=0.3"],
+    "vgg": ["model=vgg"],
     "resnet18": ["model=resnet18"],
     **{
         name: ["model=torchvision", f"model.name={name}"]
