@@ -7,6 +7,7 @@ Archives, checksums and downloads are in unit/data. Negative control: the first 
 from __future__ import annotations
 
 import io
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -66,6 +67,10 @@ def mixed(root: Path) -> None:
         Image.new(mode, (12, 12)).save(root / "train" / "bee" / f"x{number}.{suffix}")
 
 
+def dangling(root: Path) -> None:
+    (root / "train" / "ant" / "x.png").symlink_to(root / "gone.png")
+
+
 def same_file(root: Path) -> None:
     shutil.copy(root / "train" / "ant" / "000.png", root / "test" / "ant" / "again.png")
 
@@ -91,6 +96,14 @@ FOLDER = {
     "html": Line(write(BAD, b"<html>404"), [BAD, "is no image: it holds HTML"]),
     "bomb": Line(write("train/ant/x.pgm", bomb()), ["train/ant/x.pgm is not decoded", "3600000000 pixels"]),
     "skipped": Line(write(BAD, b""), [], 0, ["data.on_bad=skip"]),
+    "a link that leads nowhere": Line(dangling, ["train/ant/x.png cannot be read: No such file", "data.on_bad=skip"]),
+    "a link that is skipped": Line(dangling, [], 0, ["data.on_bad=skip"]),
+    "a pipe": Line(lambda root: os.mkfifo(root / "train" / "ant" / "x.png"), ["train/ant/x.png is no file"]),
+    "a part twice": Line(
+        lambda root: [shutil.copytree(root / "test", root / name) for name in ("valid", "val")],
+        ["has val and valid, which mean the same part"],
+    ),
+    "another folder": Line(lambda root: shutil.copytree(root / "test", root / "holdout"), [], 0),
     "all bad": Line(
         lambda root: [path.write_bytes(b"x") for path in root.rglob("*.png")],
         ["and 112 more", "117 of 117 cannot be read"],
@@ -211,6 +224,8 @@ def test_a_folder(name: str, tmp_path: Path) -> None:
     said = (run / "run.log").read_text() if FOLDER[name].code == 0 else ""
     expected = {
         "skipped": ("left out: 1 samples that cannot be read", {"skipped": 1}),
+        "a link that is skipped": ("left out: 1 samples that cannot be read", {"skipped": 1}),
+        "another folder": ("left out: the folder holdout, which is none of train, valid, test", {"unlabelled": 27}),
         "mixed modes": ("converted to RGB: 117 L, 1 RGBA, 1 CMYK, 1 I;16, 1 P", {"converted": 121}),
         "same file in both": ("1 of 28 test samples are, value for value", {"in_train_and_test": 1}),
         "unlabelled": ("left out: 1 image files that are in no class folder", {"unlabelled": 1}),

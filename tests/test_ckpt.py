@@ -72,6 +72,15 @@ def test_settings_that_only_training_reads_are_said_to_have_no_effect_and_have_n
     assert metrics["run"] == metrics["plain"] == metrics["idle"] != metrics["anew"]
 
 
+def test_a_folder_for_data_that_has_none_is_said_to_have_no_effect(tmp_path: Path) -> None:
+    """Whoever forgets data=folder trains on something else. The negative control: MNIST reads it, and finds none."""
+    done = run_here([*WORDS, "data.root=my pictures"], tmp_path)
+    assert done.code == 0
+    assert notes(done.out) == ["data.root has no effect with data=digits; data=folder reads a folder of images"]
+    read = run_here([*MNIST_WORDS, "data.root=my pictures"], tmp_path)
+    assert (read.code, notes(read.out)) == (3, [])
+
+
 @pytest.mark.parametrize(
     "word", ["trainer=debug", "trainer.precision=bf16", "trainer.compile=true", "trainer.nonfinite=skip"]
 )

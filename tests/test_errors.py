@@ -39,6 +39,11 @@ TIER_ONE: dict[str, Row] = {
     "option by path": Row(["model=../model/cnn"], 2, ["model=../model/cnn is not an option"]),
     "hidden option": Row(["data=_base"], 2, ["data=_base is not an option", "digits"]),
     "no option": Row(["optimizer=none"], 2, ["optimizer=none is not an option"]),
+    "no augmentation in a list": Row(["augment=[]"], 2, ["augment=[] names no option; write augment=none"]),
+    "no export in a list": Row(["export=[]"], 2, ["export=[] names no option; write export=none"]),
+    "no stage": Row(
+        ["model=vgg", "model.channels=[]"], 2, ["model.channels is []; allowed: a list of numbers, at least"]
+    ),
     "no convolution a stage": Row(
         ["model=vgg", "model.depth=0"], 2, ["model.depth is 0; allowed: a whole number from 1 up"]
     ),

@@ -33,6 +33,8 @@ def unknown_options(groups: Sequence[Typed], own: Sequence[Path]) -> list[str]:
         if isinstance(item.value, list) and item.key not in NAMED_SECTIONS:
             problems.append(f"{item.key} takes one option; there are {', '.join(known)}")
             continue
+        if not names:
+            problems.append(f"{item.word} names no option; write {item.key}=none")
         if len(names) > 1 and "none" in names:
             problems.append(f"{item.word} names none beside another option; leave one of them out")
         for name in names:

@@ -37,8 +37,14 @@ _ONLY_FOR_DATA = ("data", "loss", *_ONLY_FOR_TRAINING)
 _FOR_PREDICTION_TOO = ("data.eval_batch_size", "data.on_bad", *_FOR_EVALUATION_TOO)
 # and for an inspection.
 _ONLY_FOR_RUNS: tuple[str, ...] = (
-    *("scheduler", "early_stopping", "export", "logger", "data.eval_batch_size", "transfer.unfreeze_epoch"),
-    *("transfer.cache", "trainer"),
+    "scheduler",
+    "early_stopping",
+    "export",
+    "logger",
+    "data.eval_batch_size",
+    "transfer.unfreeze_epoch",
+    "transfer.cache",
+    "trainer",
 )
 _FOR_INSPECTION_TOO: tuple[str, ...] = tuple(
     f"trainer.{key}" for key in ("device", "precision", "channels_last", "deterministic", "ema_decay", "grad_clip_norm")
@@ -167,6 +173,8 @@ def prepare(composed: Composed) -> Job:
     if task == "train" and trainer.epochs == 0:
         notes.append("trainer.epochs=0: nothing is trained; the network is evaluated as it is")
     notes += _idle_notes(task, composed)
+    if composed.named("data.root") and task != "predict" and not _reads_root(tree["data"]["dataset"]):
+        notes.append(f"data.root has no effect with data={settings.data.name}; data=folder reads a folder of images")
     saved = composed.source.saved if composed.source and task != "train" else None
     monitor, mode = monitored(saved or tree)
     return Job(composed, settings, task, device, precision, monitor, mode, tuple(notes))
@@ -192,6 +200,11 @@ def _idle_notes(task: str, composed: Composed) -> list[str]:
         unread, read, why = _ONLY_FOR_TRAINING, _FOR_EVALUATION_TOO, "ckpt=: nothing is trained"
     idle = [item.key for item in composed.typed if _is_idle(item.key, unread, read)]
     return [f"{key} has no effect with {why}" for key in idle]
+
+
+def _reads_root(dataset: Mapping[str, Any]) -> bool:
+    """Return whether a data set is told where its files lie; what one of the user's own reads is not known."""
+    return "root" in dataset or not str(dataset["_target_"]).startswith("nnrun.")
 
 
 def _is_idle(key: str, unread: Sequence[str], read: Sequence[str]) -> bool:

@@ -146,7 +146,10 @@ RULES: dict[str, Rule] = {
     "model.hidden": Rule(
         lambda v: (is_whole(v) and v >= 1) or several(whole(1)).holds(v), "a whole number from 1 up, or a list of them"
     ),
-    "model.channels": several(whole(1)),
+    "model.channels": Rule(
+        lambda v: v != [] and several(whole(1)).holds(v),
+        "a list of numbers, at least one, each a whole number from 1 up",
+    ),
     "model.depth": whole(1),
     "model.width": POSITIVE,
     "model.stem": one_of("auto", "imagenet", "small"),

@@ -95,7 +95,7 @@ def set_deterministic(wanted: bool) -> None:
     """Refuse, or again allow, kernels that may give other bits each time. Before the device is first used."""
     if wanted:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    if torch.are_deterministic_algorithms_enabled() != wanted:
+    if wanted or torch.are_deterministic_algorithms_enabled():
         # The call imports the compiler, which takes as long as torch itself.
         torch.use_deterministic_algorithms(wanted)
     torch.backends.cudnn.benchmark = False

@@ -61,7 +61,8 @@ class ImageKind:
 def find_images(folder: Path) -> Found:
     """Return the files below a folder whose suffix is an image's, sorted by folder and name; links are followed.
 
-    Each folder is entered once, so that links in a circle end. Hidden files and folders (`.name`) are only counted.
+    What has such a suffix and cannot be read, as a link that leads nowhere, is among them: reading it says so. Each
+    folder is entered once, so that links in a circle end. Hidden files and folders (`.name`) are only counted.
     Raises DataError where a folder cannot be read.
     """
     images: list[Path] = []
@@ -83,18 +84,18 @@ def find_images(folder: Path) -> Found:
             path = here / entry.name
             if entry.name.startswith("."):
                 num_hidden += 1
-            elif _is(entry, "dir"):
+            elif _is_folder(entry):
                 below.append(path)
-            elif _is(entry, "file"):
+            else:
                 (images if path.suffix.lower() in IMAGE_SUFFIXES else others).append(path)
         waiting += reversed(below)
     return Found(tuple(images), tuple(others), num_hidden)
 
 
-def _is(entry: os.DirEntry[str], kind: str) -> bool:
-    """Return whether an entry is, or links to, a `dir` or a plain `file`; a link that leads nowhere is neither."""
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is a folder or a link to one; a link that leads nowhere, or in a circle, is none."""
     try:
-        return entry.is_dir() if kind == "dir" else entry.is_file()
+        return entry.is_dir()
     except OSError:
         return False
 

@@ -27,7 +27,7 @@ class LabelledFile:
 
 @dataclass(frozen=True)
 class Listing:
-    """The files of each part that a folder has, and those that are in no class or no images.
+    """The files of each part that a folder has, how many are in no class or no images, and folders that are no part.
 
     A folder of classes alone has one part, `all`.
     """
@@ -36,6 +36,7 @@ class Listing:
     parts: dict[str, list[LabelledFile]]
     num_unlabelled: int
     num_others: int
+    unread: tuple[Path, ...] = ()
 
     @property
     def state(self) -> str:
@@ -59,14 +60,15 @@ def list_folder(root: Path) -> Listing:
     found = {part: _part_folder(root, names) for part, names in PART_NAMES.items()}
     folders = {part: folder for part, folder in found.items() if folder is not None}
     if "train" in folders:
-        return _list_parts(root, folders)
+        others = [path for path in _folders(root) if path not in folders.values()]
+        return _list_parts(root, folders, [path for path in others if find_images(path).images])
     if folders and len(_folders(root)) == len(folders):
         raise DataError(f"{shown(root)} has {' and '.join(folders)}, and no folder train beside")
     return _list_parts(root, {"all": root})
 
 
-def _list_parts(root: Path, folders: dict[str, Path]) -> Listing:
-    """Return the files of each part's class folders."""
+def _list_parts(root: Path, folders: dict[str, Path], unread: Sequence[Path] = ()) -> Listing:
+    """Return the files of each part's class folders; `unread` are folders of images beside them."""
     first = next(iter(folders))
     class_folders = _folders(folders[first])
     class_names = tuple(shown(folder.name) for folder in class_folders)
@@ -97,7 +99,8 @@ def _list_parts(root: Path, folders: dict[str, Path]) -> Listing:
     if problems:
         raise DataError(*problems)
     num_unlabelled = sum(len(_images_in(folder)) for folder in loose)
-    return Listing(class_names, parts, num_unlabelled, num_others)
+    num_unlabelled += sum(len(find_images(folder).images) for folder in unread)
+    return Listing(class_names, parts, num_unlabelled, num_others, tuple(unread))
 
 
 def _differences(folder: Path, first: Path, names: Sequence[str], class_names: Sequence[str]) -> list[str]:
@@ -115,20 +118,25 @@ def _what_else(others: Sequence[Path]) -> str:
 
 
 def _labelled(path: Path, folder: Path, label: int) -> LabelledFile:
-    """Return a file with what tells whether it has changed."""
+    """Return a file with what tells whether it has changed; a link that leads nowhere is one that cannot be read."""
     try:
-        status = path.stat()
+        status = path.stat() if path.exists() else path.lstat()
     except OSError as error:
         raise DataError(f"{shown(path)} cannot be read: {error.strerror}") from error
     return LabelledFile(str(path), str(path.relative_to(folder)), label, status.st_size, status.st_mtime_ns)
 
 
 def _part_folder(root: Path, names: Sequence[str]) -> Path | None:
-    """Return the folder of a part, by one of its names; a class may be called `train` too, and then holds images."""
-    for name in names:
-        if (root / name).is_dir() and (_folders(root / name) or not _images_in(root / name)):
-            return root / name
-    return None
+    """Return the folder of a part, by one of its names; a class may be called `train` too, and then holds images.
+
+    Raises DataError where there are two of them.
+    """
+    called = [path for path in _folders(root) if path.name.lower() in names]
+    found = [path for path in called if _folders(path) or not _images_in(path)]
+    if len(found) > 1:
+        both = " and ".join(shown(path.name) for path in found)
+        raise DataError(f"{shown(root)} has {both}, which mean the same part; leave one of them")
+    return found[0] if found else None
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Fit networks of other libraries to the images of a data set, and say of those that cannot be why not."""
+"""What networks share: fit them to the images of a data set, and say of those that cannot be why not."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ def check_image_shape(in_shape: Sequence[int], network: str) -> None:
     if len(in_shape) != 3:
         allowed = f"channels, height and width for {network}"
         raise ConfigError.of("data.in_shape", list(in_shape), allowed, "model=mlp takes samples of any shape")
+
+
+def scaled(number: int, width: float) -> int:
+    """Return a number of channels or of hidden units times a factor, at least 1."""
+    return max(1, round(number * width))
 
 
 def check_name(name: str, known: Iterable[str], where: str) -> None:

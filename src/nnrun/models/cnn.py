@@ -9,6 +9,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from nnrun.errors import ConfigError
+from nnrun.models.adapting import check_image_shape, scaled
 
 
 class CNN(nn.Module):
@@ -32,9 +33,7 @@ class CNN(nn.Module):
     ) -> None:
         super().__init__()
         channels, hidden = [scaled(number, width) for number in channels], scaled(hidden, width)
-        if len(in_shape) != 3:
-            hint = "model=mlp takes samples of any shape"
-            raise ConfigError.of("data.in_shape", list(in_shape), "channels, height and width for this network", hint)
+        check_image_shape(in_shape, "cnn")
         in_channels, *image = in_shape
         height, breadth = (size_after(size, len(channels)) for size in image)
         if min(height, breadth) < 1:
@@ -74,11 +73,6 @@ def smallest_size(num_convolutions: int) -> int:
     for _ in range(num_convolutions):
         size = 2 * size + 2
     return size
-
-
-def scaled(number: int, width: float) -> int:
-    """Return a number of channels or of hidden units times a factor, at least 1."""
-    return max(1, round(number * width))
 
 
 def _convolution(inputs: int, outputs: int, batchnorm: bool) -> nn.Sequential:

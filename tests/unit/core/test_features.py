@@ -13,10 +13,12 @@ from nnrun.core.freezing import Freezing, frozen_names
 from nnrun.models.cnn import CNN
 from nnrun.models.mlp import MLP
 from nnrun.models.resnet18 import ResNet18
+from nnrun.models.vgg import VGG
 
 SEPARABLE = {
     "cnn": (lambda: CNN((1, 12, 12), 3, [2, 3], 5, 0.5, batchnorm=True), "head", (1, 12, 12), ["Linear"]),
     "mlp": (lambda: MLP((4,), 3), "head", (4,), ["Linear"]),
+    "vgg": (lambda: VGG((1, 8, 8), 3, [2, 4], dropout=0.5), "head.linear", (1, 8, 8), ["Dropout", "Linear"]),
     "resnet18": (lambda: ResNet18((1, 8, 8), 3), "fc", (1, 8, 8), ["Linear"]),
     "mobilenet": (
         lambda: models.mobilenet_v3_small(num_classes=3),

@@ -8,7 +8,14 @@ from torch import nn
 
 from nnrun.core import precision
 from nnrun.core.loop import fit
-from nnrun.core.precision import Precision, choose_channels_last, choose_device, choose_precision, has_fused_kernel
+from nnrun.core.precision import (
+    Precision,
+    choose_channels_last,
+    choose_device,
+    choose_precision,
+    has_fused_kernel,
+    set_deterministic,
+)
 from nnrun.errors import ConfigError, ResourceError
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
@@ -105,3 +112,14 @@ def test_channels_last_is_for_convolutions_where_it_pays(wanted, network, device
 )
 def test_optimizers_are_fused_where_torch_wrote_a_kernel(params, expected):
     assert has_fused_kernel(params) == expected
+
+
+def test_deterministic_refuses_whatever_was_set_before_and_can_be_taken_back():
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        set_deterministic(True)
+        assert torch.are_deterministic_algorithms_enabled()
+        assert not torch.is_deterministic_algorithms_warn_only_enabled()
+    finally:
+        set_deterministic(False)
+    assert not torch.are_deterministic_algorithms_enabled()

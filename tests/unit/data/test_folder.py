@@ -252,6 +252,20 @@ def test_files_in_no_class_are_counted(parted):
     assert "2 image files that are in no class folder" in data.findings.notes[0]
 
 
+def test_parts_are_known_with_capitals_and_another_folder_is_said_to_be_left_out(parted):
+    """The negative control is the folder as it was: nothing is said of it."""
+    as_it_was = load(parted)
+    (parted / "test").rename(parted / "Test")
+    shutil.copytree(parted / "Test", parted / "holdout")
+    (parted / "notes").mkdir()
+    data = load(parted)
+    assert (as_it_was.findings.notes, len(data.test.targets)) == ((), len(as_it_was.test.targets))
+    assert data.findings.notes == (
+        f"left out: {len(data.test.targets)} image files that are in no class folder",
+        "left out: the folder holdout, which is none of train, valid, test",
+    )
+
+
 def test_the_cache_is_where_the_environment_says(tmp_path, monkeypatch):
     monkeypatch.delenv("NNRUN_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))

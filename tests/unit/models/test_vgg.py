@@ -41,7 +41,7 @@ def test_state_dict_reads_well():
         "features.1.norm.running_var",
         "features.1.norm.num_batches_tracked",
     ]
-    assert names[-2:] == ["head.weight", "head.bias"]
+    assert names[-2:] == ["head.linear.weight", "head.linear.bias"]
 
 
 def test_computes_stages_of_convolutions_halved_between_them_and_a_mean():
@@ -55,7 +55,7 @@ def test_computes_stages_of_convolutions_halved_between_them_and_a_mean():
             expected = functional.max_pool2d(expected, 2)
         expected = functional.batch_norm(expected, None, None, training=True).relu()
     assert expected.shape == (6, 4, 5, 4)
-    expected = functional.linear(expected.mean(dim=(2, 3)), weights["head.weight"], weights["head.bias"])
+    expected = functional.linear(expected.mean(dim=(2, 3)), weights["head.linear.weight"], weights["head.linear.bias"])
     torch.testing.assert_close(model(inputs), expected)
 
 
