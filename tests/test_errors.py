@@ -40,6 +40,12 @@ TIER_ONE: dict[str, Row] = {
     "hidden option": Row(["data=_base"], 2, ["data=_base is not an option", "digits"]),
     "no option": Row(["optimizer=none"], 2, ["optimizer=none is not an option"]),
     "no augmentation in a list": Row(["augment=[]"], 2, ["augment=[] names no option; write augment=none"]),
+    "the same option twice": Row(
+        ["augment=[mixup,digits,mixup]"], 2, ["augment=[mixup,digits,mixup] names mixup twice"]
+    ),
+    "a setting where there is none": Row(
+        ["data.dataset.test_fraction=0.5"], 2, ["data.dataset.test_fraction is not a setting; data.dataset has none"]
+    ),
     "no export in a list": Row(["export=[]"], 2, ["export=[] names no option; write export=none"]),
     "no stage": Row(
         ["model=vgg", "model.channels=[]"], 2, ["model.channels is []; allowed: a list of numbers, at least"]
@@ -244,6 +250,9 @@ TIER_TWO: dict[str, Row] = {
     "no module": Row(["model._target_=Net"], 2, ["names no module; write module.Net"]),
     "not allowed": Row(["model._target_=os.system"], 2, ["model._target_=os.system is not allowed: name a Module"]),
     "not of its kind": Row(["model._target_=torch.optim.Adam"], 2, ["is not allowed: it is not a Module"]),
+    "no data set": Row(
+        ["data.dataset._target_=torch.utils.data.IterableDataset"], 2, ["and no data set with __getitem__ and __len__"]
+    ),
     "no such parameter": Row(
         ["model=mynet", "model.hiden=3"],
         2,

@@ -62,11 +62,13 @@ ROWS: dict[str, Row] = {
         ["inspect.overfit=true"], 2, ["inspect.overfit has no effect without task=inspect"]
     ),
     "steps without overfit": Row(
-        ["task=inspect", "inspect.steps=3"], 2, ["inspect.steps has an effect only with inspect.overfit=true"]
+        ["task=inspect", "inspect.steps=6"], 2, ["inspect.steps has an effect only with inspect.overfit=true"]
     ),
     "misspelt": Row(["task=inspect", "inspect.dept=3"], 2, ["inspect.dept is not", "did you mean 'inspect.depth'?"]),
     "steps 0": Row(
-        ["task=inspect", "inspect.overfit=true", "inspect.steps=0"], 2, ["inspect.steps is 0; allowed: a whole number"]
+        ["task=inspect", "inspect.overfit=true", "inspect.steps=0"],
+        2,
+        ["inspect.steps is 0; allowed: a whole number from 5 up"],
     ),
     "batch larger than the data": Row(["task=inspect", "data.limit=20", "data.batch_size=64"], 3, ["larger than the"]),
     "no data": Row(["task=inspect", "data=mnist", "data.root=nope", "data.download=false"], 3, ["nope"]),

@@ -129,3 +129,10 @@ def test_a_mistake_of_ours_is_70_and_shows_its_traceback(tmp_path: Path, monkeyp
     assert outcome.code == 70
     assert "Traceback (most recent call last)" in outcome.err
     assert "nnrun: this is a bug in nnrun: KeyError: 'ours'" in outcome.err
+
+
+def test_what_torch_says_is_told_without_its_page_of_frames(tmp_path: Path) -> None:
+    outcome = run_here(["model=vgg", "model.width=1e300", "export=none"], tmp_path)
+    assert outcome.code == 2
+    assert "nnrun.models.vgg.VGG cannot be built: TypeError: empty()" in outcome.err
+    assert len(outcome.err.splitlines()) == 1

@@ -12,7 +12,7 @@ from hydra.utils import instantiate
 
 from nnrun.check import not_taken
 from nnrun.errors import ConfigError, NnrunError, did_you_mean
-from nnrun.faults import lacks_memory, place_of
+from nnrun.faults import lacks_memory, place_of, said_by
 from nnrun.kinds import KINDS, in_words, is_kind, is_map_style, lacking, section_of
 from nnrun.secrets import hide
 from nnrun.targets import check_trust, import_target, parameters_of, target_sections
@@ -63,7 +63,7 @@ def build(section: Mapping[str, Any], name: str, kind: type[Built] | UnionType, 
             raise cause from None
         if lacks_memory(cause):
             raise ConfigError(f"{name}: {section['_target_']} asks for more memory than there is") from error
-        reason = f"{type(cause).__name__}: {hide(str(cause), dict(section))}{place_of(cause)}"
+        reason = hide(said_by(cause), dict(section)) + place_of(cause)
         raise ConfigError(f"{name}: {section['_target_']} cannot be built: {reason}") from error
     if not is_kind(built, kind):
         lacks = lacking(built, kind)
@@ -98,7 +98,8 @@ def _check_target(name: str, section: Mapping[str, Any]) -> None:
     found = import_target(name, target)
     if isinstance(found, type):
         if not is_kind(found, kind) and not (name == "data.dataset" and is_map_style(found)):
-            raise ConfigError(f"{name}._target_={target} is not allowed: it is not {in_words(kind)}")
+            other = ", and no data set with __getitem__ and __len__" if name == "data.dataset" else ""
+            raise ConfigError(f"{name}._target_={target} is not allowed: it is not {in_words(kind)}{other}")
     elif not callable(found) or getattr(found, "__module__", "").partition(".")[0] in sys.stdlib_module_names:
         raise ConfigError(
             f"{name}._target_={target} is not allowed: name {in_words(kind)}, or a function that makes one"

@@ -149,7 +149,8 @@ def _check_fields(cls: type, values: Mapping[str, Any], prefix: str, known: Sequ
 def unknown_key(key: str, known: Sequence[str], here: Sequence[str]) -> str:
     """Return the message for a key that nothing reads: the nearest known ones, or those of its section."""
     hint = did_you_mean(key, known)
-    return f"{key} is not a setting; {hint or 'there are ' + ', '.join(sorted(here))}"
+    there = f"there are {', '.join(sorted(here))}" if here else f"{key.rpartition('.')[0]} has none"
+    return f"{key} is not a setting; {hint or there}"
 
 
 def _has_type(value: Any, hint: Any) -> bool:

@@ -119,9 +119,13 @@ def calling(what: str) -> Iterator[None]:
     except Exception as error:
         if of_the_machine(error):
             raise
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()][:2]
-        reason = ": ".join([type(error).__name__, *([" ".join(lines)] if lines else [])])
-        raise ConfigError(f"{what} fails with {reason[:500]}{place_of(error)}") from error
+        raise ConfigError(f"{what} fails with {said_by(error)}{place_of(error)}") from error
+
+
+def said_by(error: BaseException) -> str:
+    """Return an exception's class and the first lines of what it says: torch appends its C++ frames, a page of them."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()][:2]
+    return ": ".join([type(error).__name__, *([" ".join(lines)] if lines else [])])[:500]
 
 
 def place_of(error: BaseException) -> str:

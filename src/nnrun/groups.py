@@ -35,6 +35,7 @@ def unknown_options(groups: Sequence[Typed], own: Sequence[Path]) -> list[str]:
             continue
         if not names:
             problems.append(f"{item.word} names no option; write {item.key}=none")
+        problems += [f"{item.word} names {name} twice" for name in dict.fromkeys(names) if names.count(name) > 1]
         if len(names) > 1 and "none" in names:
             problems.append(f"{item.word} names none beside another option; leave one of them out")
         for name in names:

@@ -123,7 +123,7 @@ RULES: dict[str, Rule] = {
     "trainer.checkpoint_every_steps": whole(1, null=True),
     "trainer.keep_last": whole(2),
     "trainer.log_every_steps": whole(1),
-    "inspect.steps": whole(1),
+    "inspect.steps": whole(5),
     "inspect.depth": whole(1, null=True),
     "transfer.weights": Rule(
         lambda v: v is None or (isinstance(v, str) and v != ""), "default, the path of a file or of a run, or null"

@@ -67,8 +67,6 @@ def _findings(listing: Listing, entry: Entry) -> Findings:
     found = found_in_images(entry.found, entry.samples.shape[1:])
     loose = listing.num_unlabelled
     notes = [f"left out: {loose:,} image files that are in no class folder"] if loose else []
-    notes += [
-        f"left out: the folder {shown(path.name)}, which is none of train, valid, test" for path in listing.unread
-    ]
+    notes += [f"left out: the folder {shown(name)}, no train, valid or test of classes" for name in listing.unread]
     facts = {**found.facts, "unlabelled": loose, "other_files": listing.num_others}
     return Findings((*found.notes, *notes), found.details, facts)

@@ -27,7 +27,7 @@ class LabelledFile:
 
 @dataclass(frozen=True)
 class Listing:
-    """The files of each part that a folder has, how many are in no class or no images, and folders that are no part.
+    """The files of each part that a folder has, how many are in no class or no images, and what other folders it has.
 
     A folder of classes alone has one part, `all`.
     """
@@ -36,7 +36,7 @@ class Listing:
     parts: dict[str, list[LabelledFile]]
     num_unlabelled: int
     num_others: int
-    unread: tuple[Path, ...] = ()
+    unread: tuple[str, ...]
 
     @property
     def state(self) -> str:
@@ -60,15 +60,14 @@ def list_folder(root: Path) -> Listing:
     found = {part: _part_folder(root, names) for part, names in PART_NAMES.items()}
     folders = {part: folder for part, folder in found.items() if folder is not None}
     if "train" in folders:
-        others = [path for path in _folders(root) if path not in folders.values()]
-        return _list_parts(root, folders, [path for path in others if find_images(path).images])
+        return _list_parts(root, folders)
     if folders and len(_folders(root)) == len(folders):
         raise DataError(f"{shown(root)} has {' and '.join(folders)}, and no folder train beside")
     return _list_parts(root, {"all": root})
 
 
-def _list_parts(root: Path, folders: dict[str, Path], unread: Sequence[Path] = ()) -> Listing:
-    """Return the files of each part's class folders; `unread` are folders of images beside them."""
+def _list_parts(root: Path, folders: dict[str, Path]) -> Listing:
+    """Return the files of each part's class folders."""
     first = next(iter(folders))
     class_folders = _folders(folders[first])
     class_names = tuple(shown(folder.name) for folder in class_folders)
@@ -99,7 +98,7 @@ def _list_parts(root: Path, folders: dict[str, Path], unread: Sequence[Path] = (
     if problems:
         raise DataError(*problems)
     num_unlabelled = sum(len(_images_in(folder)) for folder in loose)
-    num_unlabelled += sum(len(find_images(folder).images) for folder in unread)
+    unread = () if first == "all" else [path.name for path in _folders(root) if path not in folders.values()]
     return Listing(class_names, parts, num_unlabelled, num_others, tuple(unread))
 
 

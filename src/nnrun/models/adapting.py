@@ -18,6 +18,13 @@ def check_image_shape(in_shape: Sequence[int], network: str) -> None:
         raise ConfigError.of("data.in_shape", list(in_shape), allowed, "model=mlp takes samples of any shape")
 
 
+def check_image_size(in_shape: Sequence[int], least: int, channels: Sequence[int]) -> None:
+    """Raise ConfigError unless images are at least so high and so wide, as the length of `model.channels` asks."""
+    if min(in_shape[1:]) < least:
+        allowed = f"images of at least {least}x{least} with model.channels={list(channels)}"
+        raise ConfigError.of("data.in_shape", list(in_shape), allowed, "make that list shorter, or choose model=mlp")
+
+
 def scaled(number: int, width: float) -> int:
     """Return a number of channels or of hidden units times a factor, at least 1."""
     return max(1, round(number * width))

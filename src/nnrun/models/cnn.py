@@ -8,8 +8,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from nnrun.errors import ConfigError
-from nnrun.models.adapting import check_image_shape, scaled
+from nnrun.models.adapting import check_image_shape, check_image_size, scaled
 
 
 class CNN(nn.Module):
@@ -32,18 +31,11 @@ class CNN(nn.Module):
         width: float = 1.0,
     ) -> None:
         super().__init__()
-        channels, hidden = [scaled(number, width) for number in channels], scaled(hidden, width)
         check_image_shape(in_shape, "cnn")
+        check_image_size(in_shape, smallest_size(len(channels)), channels)
+        channels, hidden = [scaled(number, width) for number in channels], scaled(hidden, width)
         in_channels, *image = in_shape
         height, breadth = (size_after(size, len(channels)) for size in image)
-        if min(height, breadth) < 1:
-            least = smallest_size(len(channels))
-            raise ConfigError.of(
-                "data.in_shape",
-                list(in_shape),
-                f"images of at least {least}x{least} with model.channels={list(channels)}",
-                "name fewer channels, or choose model=mlp",
-            )
         widths = [in_channels, *channels]
         self.features = nn.Sequential(
             *(_convolution(inputs, outputs, batchnorm) for inputs, outputs in pairwise(widths))

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from nnrun.errors import ConfigError
-from nnrun.models.adapting import check_image_shape, scaled
+from nnrun.models.adapting import check_image_shape, check_image_size, scaled
 
 
 class VGG(nn.Module):
@@ -32,15 +31,8 @@ class VGG(nn.Module):
     ) -> None:
         super().__init__()
         check_image_shape(in_shape, "vgg")
-        inputs, *image = in_shape
-        least = 2 ** (len(channels) - 1)
-        if min(image) < least:
-            raise ConfigError.of(
-                "data.in_shape",
-                list(in_shape),
-                f"images of at least {least}x{least} with model.channels={list(channels)}",
-                "name fewer stages, or choose model=mlp",
-            )
+        check_image_size(in_shape, 2 ** (len(channels) - 1), channels)
+        inputs = in_shape[0]
         self.features = nn.Sequential()
         for stage, number in enumerate(channels):
             outputs = scaled(number, width)

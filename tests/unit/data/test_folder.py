@@ -257,12 +257,12 @@ def test_parts_are_known_with_capitals_and_another_folder_is_said_to_be_left_out
     as_it_was = load(parted)
     (parted / "test").rename(parted / "Test")
     shutil.copytree(parted / "Test", parted / "holdout")
-    (parted / "notes").mkdir()
+    save(parted / "valid" / "unsorted.png", pictures(1, 0)[0])
     data = load(parted)
     assert (as_it_was.findings.notes, len(data.test.targets)) == ((), len(as_it_was.test.targets))
     assert data.findings.notes == (
-        f"left out: {len(data.test.targets)} image files that are in no class folder",
-        "left out: the folder holdout, which is none of train, valid, test",
+        "left out: the folder holdout, no train, valid or test of classes",
+        "left out: the folder valid, no train, valid or test of classes",
     )
 
 
