@@ -23,7 +23,7 @@ from nnrun.groups import compose_groups, option_references, unknown_options
 from nnrun.manifest import Located, locate
 from nnrun.overrides import HYDRA_KEYS, Typed, ambiguous, parse_all
 from nnrun.resolve import PLACEHOLDERS, explain_unresolvable, resolve
-from nnrun.saved import fault, merge_saved, own_targets, saved_references
+from nnrun.saved import as_meant, fault, merge_saved, own_targets, saved_references
 from nnrun.secrets import left_out
 from nnrun.settings import OPTIONAL_SECTIONS
 
@@ -198,9 +198,9 @@ def _read_source(named: Typed, *, predicts: bool) -> Source:
             raise ArtifactError(f"{path} is an exported network, which only task=predict takes; name its run instead")
         return Source(named.key, checkpoint, None)
     if not holds_weights_alone(checkpoint.path):
-        return Source(named.key, checkpoint, peek(checkpoint.path)["config"])
+        return Source(named.key, checkpoint, as_meant(peek(checkpoint.path)["config"]))
     card = read_card(checkpoint.path)
-    return Source(named.key, checkpoint, card.config if card else None, card)
+    return Source(named.key, checkpoint, as_meant(card.config) if card else None, card)
 
 
 def _split(typed: Sequence[Typed]) -> tuple[list[Typed], list[Typed]]:

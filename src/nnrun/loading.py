@@ -22,7 +22,7 @@ from nnrun.errors import ArtifactError, ConfigError, DataError
 from nnrun.manifest import locate
 from nnrun.opened import Opened
 from nnrun.prepare import Job
-from nnrun.saved import fault
+from nnrun.saved import as_meant, fault
 from nnrun.secrets import left_out
 from nnrun.targets import check_trust
 from nnrun.weights import match, read_weights
@@ -131,14 +131,15 @@ def load_network(path: Path, trust: Sequence[str]) -> nn.Module:
     located = locate(path.expanduser(), "best").path
     card = read_card(located) if holds_weights_alone(located) else None
     saved = peek(located) if card is None else asdict(card)
-    check_trust("model", saved["config"]["model"], trust)
-    if secrets := left_out(saved["config"]["model"], "model"):
+    section = as_meant(saved["config"]["model"], key="model")
+    check_trust("model", section, trust)
+    if secrets := left_out(section, "model"):
         raise ConfigError(
             f"{', '.join(secrets)}: a secret, which no checkpoint holds; build the network yourself, and load "
             "torch.load(path, weights_only=True)['model'] into it"
         )
     try:
-        network = build(saved["config"]["model"], "model", nn.Module)
+        network = build(section, "model", nn.Module)
     except ConfigError as error:
         raise fault(error.messages, located, ()) from error
     load_weights(network, load_payload(located)["model"] if card is None else read_weights(located), located)
@@ -176,7 +177,7 @@ def to_device(network: nn.Module, job: Job) -> tuple[nn.Module, bool]:
 def preprocessing_of(plain: Mapping[str, Any], trust: Sequence[str]) -> Preprocessing:
     """Return the preprocessing that a checkpoint describes."""
     check_trust("preprocessing", plain, trust)
-    return build(plain, "preprocessing", Preprocessing)  # type: ignore[type-abstract]
+    return build(as_meant(plain), "preprocessing", Preprocessing)  # type: ignore[type-abstract]
 
 
 def _few(names: Sequence[str]) -> str:

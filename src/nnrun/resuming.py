@@ -12,7 +12,7 @@ from nnrun.opened import Opened
 from nnrun.prepare import Job
 from nnrun.report.console import Console
 from nnrun.report.summary import Summary
-from nnrun.saved import INVOCATION_KEYS
+from nnrun.saved import INVOCATION_KEYS, as_meant
 from nnrun.secrets import redact
 from nnrun.session import Session
 
@@ -123,7 +123,7 @@ def check_data(job: Job, data: Opened, session: Session) -> None:
 
 def _changes(job: Job) -> list[tuple[str, str]]:
     """Return the settings in which a resumed run differs from its checkpoint, each with `key: old -> new`."""
-    saved = _saved(job)["config"]
+    saved = as_meant(_saved(job)["config"])
     tree = job.tree(saved["data"]["in_shape"], saved["data"]["num_classes"])
     wanted = {key: value for key, value in tree.items() if key not in INVOCATION_KEYS}
     # A secret is not in the checkpoint: it may be, and may have to be, typed again.

@@ -17,6 +17,29 @@ from nnrun.settings import NAMED_SECTIONS, TARGET_SECTIONS
 # What belongs to an invocation, and not to the run that a checkpoint was saved in.
 INVOCATION_KEYS = ("task", "ckpt", "resume", "init_from", "input", "trust", "inspect", "predict")
 
+# What the absence of a setting means in a file that was written before the setting existed: the rule of that time, and
+# not today's default. By full key, `data.split_by`; a parameter of a class by the class, wherever its section stands:
+# `nnrun.data.folder.Folder.order`. A parameter that is added to an option's file needs an entry here.
+MEANT_BEFORE: dict[str, Any] = {}
+
+
+def as_meant(saved: Any, meant: Mapping[str, Any] = MEANT_BEFORE, key: str = "") -> Any:
+    """Return plain values that a file of any version holds, with what MEANT_BEFORE says of what is absent filled in."""
+    if isinstance(saved, list):
+        return [as_meant(item, meant, "-") for item in saved]
+    if not isinstance(saved, Mapping):
+        return saved
+    places = [key, saved["_target_"]] if isinstance(saved.get("_target_"), str) else [key]
+    absent = {
+        name: value
+        for full, value in meant.items()
+        for place, _, name in (full.rpartition("."),)
+        if place in places and name not in saved
+    }
+    return {
+        name: as_meant(value, meant, f"{key}.{name}".removeprefix(".")) for name, value in {**saved, **absent}.items()
+    }
+
 
 def saved_config(tree: Mapping[str, Any]) -> dict[str, Any]:
     """Return the config as a checkpoint carries it: without the invocation's own words, secrets left out.
