@@ -21,7 +21,7 @@ IDLE = (
     "optimizer=sgd",
     "optimizer.lr=0.5",
     "scheduler=cosine",
-    "early_stopping.patience=3",
+    "early_stopping.patience=1",
     "logger=none",
     "seed=3",
     "transfer.freeze=backbone",
@@ -72,13 +72,18 @@ def test_settings_that_only_training_reads_are_said_to_have_no_effect_and_have_n
     assert metrics["run"] == metrics["plain"] == metrics["idle"] != metrics["anew"]
 
 
-def test_a_folder_for_data_that_has_none_is_said_to_have_no_effect(tmp_path: Path) -> None:
-    """Whoever forgets data=folder trains on something else. The negative control: MNIST reads it, and finds none."""
+def test_a_folder_for_data_that_has_none_is_refused(tmp_path: Path) -> None:
+    """Whoever forgets data=folder would train on other data. The negative control: MNIST reads it, and finds none."""
     done = run_here([*WORDS, "data.root=my pictures"], tmp_path)
-    assert done.code == 0
-    assert notes(done.out) == ["data.root has no effect with data=digits; data=folder reads a folder of images"]
+    assert done.code == 2
+    assert "data.root=my pictures has no effect with data=digits, which reads no folder; data=folder" in done.err
     read = run_here([*MNIST_WORDS, "data.root=my pictures"], tmp_path)
     assert (read.code, notes(read.out)) == (3, [])
+
+
+def test_choosing_a_data_set_brings_no_note_on_a_folder_that_nobody_named(tmp_path: Path) -> None:
+    done = run_here([*WORDS, "data=digits"], tmp_path)
+    assert (done.code, notes(done.out)) == (0, [])
 
 
 @pytest.mark.parametrize(

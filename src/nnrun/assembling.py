@@ -22,6 +22,8 @@ from nnrun.core.precision import Precision, choose_channels_last, has_fused_kern
 from nnrun.core.randomness import seed_weights
 from nnrun.core.seams import Augmentation, Batches, Logger, Mixing, Problem
 from nnrun.core.state import Ema, TrainState
+from nnrun.errors import ConfigError
+from nnrun.idle import of_steps
 from nnrun.opened import Opened
 from nnrun.prepare import Job
 from nnrun.settings import TrainerSettings
@@ -80,6 +82,9 @@ def make_training(job: Job, data: Opened, problem: Problem) -> Training:
         train.augmenter.check_range(data.train.take(torch.arange(min(len(data.train), _NUM_LOOKED_AT)))[0])
     valid = make_batches(data.valid, data.preprocessing, eval_batch_size, None, layout) if data.valid else None
     plan = make_plan(trainer, train.num_batches, job.monitor)
+    steps_per_epoch = -(-train.num_batches // trainer.accumulate)
+    if idle := of_steps(job.composed.typed, tree, steps_per_epoch, plan.total_steps):
+        raise ConfigError(*idle)
     ema = Ema(network, trainer.ema_decay) if trainer.ema_decay is not None else None
     compilation = choose_compile(_compile_wanted(job), job.device, plan.total_steps)
     optimizer = make_optimizer(tree["optimizer"], parameter_groups(network, transfer))

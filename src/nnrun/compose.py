@@ -20,6 +20,7 @@ from nnrun.check import check
 from nnrun.clashes import idle_words
 from nnrun.errors import ArtifactError, ConfigError
 from nnrun.groups import compose_groups, option_references, unknown_options
+from nnrun.idle import idle_settings, unread_root
 from nnrun.manifest import Located, locate
 from nnrun.overrides import HYDRA_KEYS, Typed, ambiguous, parse_all
 from nnrun.resolve import PLACEHOLDERS, explain_unresolvable, resolve
@@ -150,6 +151,7 @@ def compose(words: Sequence[str], own: Sequence[Path] = ()) -> Composed:
         used = {"model": tree["model"]} if predicts else tree
         problems += [f"{key} is a secret, which no checkpoint holds; give it again" for key in left_out(used)]
     problems += idle_words((item.key for item in typed), tree)
+    problems += idle_settings(typed, tree) + unread_root(typed, tree)
     wrong = [problem for problem in check(tree, references) if problem.split(" ", 1)[0] not in unresolvable]
     if problems:
         raise ConfigError(*dict.fromkeys([*problems, *wrong]))

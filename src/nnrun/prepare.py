@@ -19,6 +19,7 @@ from nnrun.compose import Composed
 from nnrun.core.memory import keep_freed_memory
 from nnrun.core.precision import Precision, choose_device, choose_precision, set_deterministic
 from nnrun.errors import ConfigError, NnrunError, ResourceError
+from nnrun.idle import trial_notes
 from nnrun.rundir import environment
 from nnrun.saved import fault
 from nnrun.settings import RunSettings, from_mapping
@@ -173,8 +174,7 @@ def prepare(composed: Composed) -> Job:
     if task == "train" and trainer.epochs == 0:
         notes.append("trainer.epochs=0: nothing is trained; the network is evaluated as it is")
     notes += _idle_notes(task, composed)
-    if composed.named("data.root") and task != "predict" and not _reads_root(tree["data"]["dataset"]):
-        notes.append(f"data.root has no effect with data={settings.data.name}; data=folder reads a folder of images")
+    notes += trial_notes(composed.typed, tree)
     saved = composed.source.saved if composed.source and task != "train" else None
     monitor, mode = monitored(saved or tree)
     return Job(composed, settings, task, device, precision, monitor, mode, tuple(notes))
@@ -200,11 +200,6 @@ def _idle_notes(task: str, composed: Composed) -> list[str]:
         unread, read, why = _ONLY_FOR_TRAINING, _FOR_EVALUATION_TOO, "ckpt=: nothing is trained"
     idle = [item.key for item in composed.typed if _is_idle(item.key, unread, read)]
     return [f"{key} has no effect with {why}" for key in idle]
-
-
-def _reads_root(dataset: Mapping[str, Any]) -> bool:
-    """Return whether a data set is told where its files lie; what one of the user's own reads is not known."""
-    return "root" in dataset or not str(dataset["_target_"]).startswith("nnrun.")
 
 
 def _is_idle(key: str, unread: Sequence[str], read: Sequence[str]) -> bool:
