@@ -50,6 +50,8 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "parts",
         (
             "weights",
+            "weight_names",
+            "heads",
             "prepare",
             "opened",
             "loading",
@@ -75,6 +77,7 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
         *("core.*", "models.*", "data.*", "augment.*", "losses.*", "optimizers.*", "schedulers.*"),
         *("problems.*", "exporters.*"),
         *("kinds", "prepare", "opened", "loading", "assembling", "training", "transfer", "weights", "artifacts"),
+        *("weight_names", "heads"),
         *("inspection.*", "doctor.*"),
         "prediction.*",
     ),

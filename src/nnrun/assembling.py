@@ -72,7 +72,7 @@ def make_training(job: Job, data: Opened, problem: Problem) -> Training:
     num_classes, notes = len(data.class_names), []
     transfer = plan_transfer(settings.transfer, network, num_classes)
     if settings.transfer.weights is not None and not job.resume and settings.ckpt is None:
-        notes.append(load_pretrained(settings.transfer, tree["model"], network, num_classes))
+        notes.append(load_pretrained(transfer, tree["model"], network, data.class_names))
     residency = choose_residency(settings.data.residency, data.num_bytes, job.device)
     layout = Layout(job.device, channels_last, residency, settings.data.num_workers)
     batch_size, eval_batch_size = settings.data.batch_size, settings.data.eval_batch_size

@@ -17,6 +17,7 @@ MAX_THREADS = 4096
 _PARTS = {"config": dict, "class_names": list, "preprocessing": dict, "model": dict, "training": dict}
 # Where trainers other than nnrun keep the state dict in what they save.
 _WEIGHT_KEYS = ("model", "state_dict", "model_state_dict", "net")
+_WEIGHTS_DEPTH = 3
 
 
 @dataclass(frozen=True)
@@ -81,11 +82,35 @@ def _is_count(value: Any, low: int = 0, high: int = MAX_NUMBER) -> bool:
     return type(value) is int and low <= value <= high
 
 
-def weights_in(payload: Any) -> str | None:
-    """Return where a state dict stands in what another trainer saved: a key, `""` for the whole, None for nowhere."""
-    if not isinstance(payload, dict):
-        return None
-    return next((key for key in ("", *_WEIGHT_KEYS) if _is_state_dict(payload.get(key) if key else payload)), None)
+def weights_in(payload: Any) -> list[tuple[str, ...]] | None:
+    """Return where tensors by name stand in what another trainer saved: the keys that lead there, `()` for the whole.
+
+    The usual keys come first, then the others in the file's order; None for nowhere. The optimizer's are passed over.
+    """
+    found: list[tuple[str, ...]] = []
+    waiting: list[tuple[tuple[str, ...], Any]] = [((), payload)]
+    entered: set[int] = set()
+    for keys, value in waiting:
+        # Each dictionary is entered once: in a file one may stand for many.
+        if not isinstance(value, dict) or id(value) in entered or not all(isinstance(key, str) for key in value):
+            continue
+        entered.add(id(value))
+        if any(isinstance(item, StoredTensor) and _is_name(key) for key, item in value.items()):
+            found.append(keys)
+        if len(keys) < _WEIGHTS_DEPTH:
+            inside = [((*keys, key), item) for key, item in value.items() if isinstance(item, dict) and _is_name(key)]
+            waiting += [(path, item) for path, item in inside if "optim" not in path[-1].lower()]
+    return sorted(found, key=_usual_place) or None
+
+
+def _usual_place(keys: tuple[str, ...]) -> int:
+    """Return which of the places that weights usually have is named."""
+    return _WEIGHT_KEYS.index(keys[-1]) if keys and keys[-1] in _WEIGHT_KEYS else len(_WEIGHT_KEYS)
+
+
+def _is_name(key: str) -> bool:
+    """Return whether a text can be the name of a tensor or of a part."""
+    return len(key) <= MAX_CHARACTERS and _is_writable(key)
 
 
 def _is_state_dict(value: Any) -> bool:
@@ -94,7 +119,7 @@ def _is_state_dict(value: Any) -> bool:
         isinstance(value, dict)
         and bool(value)
         and all(isinstance(name, str) and isinstance(tensor, StoredTensor) for name, tensor in value.items())
-        and all(len(name) <= MAX_CHARACTERS and _is_writable(name) for name in value)
+        and all(map(_is_name, value))
     )
 
 

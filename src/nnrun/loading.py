@@ -112,7 +112,7 @@ def _load_alone(job: Job, data: Opened) -> Trained:
         _check_classes(card.class_names, job, data)
         preprocessing = preprocessing_of(card.preprocessing, job.settings.trust)
     network = build(job.tree(data.in_shape, len(data.class_names))["model"], "model", nn.Module)
-    weights, notes = match(read_weights(path), network, path)
+    weights, notes = match(path, network)
     load_weights(network, weights, path)
     return Trained(network.eval(), None, preprocessing, tuple(notes))
 

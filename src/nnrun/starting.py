@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from nnrun.core.checkpoint import load_payload, load_weights
 from nnrun.core.finite import are_finite
 from nnrun.core.state import TrainState
 from nnrun.errors import ArtifactError
+from nnrun.heads import Head, class_names_beside
 from nnrun.prepare import Job
 from nnrun.report.console import Console
-from nnrun.transfer import replace_head
-from nnrun.weights import match, read_weights
+from nnrun.weights import match
 
 
-def start_from(job: Job, state: TrainState, console: Console, num_classes: int) -> None:
+def start_from(job: Job, state: TrainState, console: Console, class_names: Sequence[str]) -> None:
     """Take up the checkpoint that is resumed, or the weights that the run starts from.
 
     Weights of a network for other classes come without its head; the new one stays as it was drawn.
@@ -33,12 +35,14 @@ def start_from(job: Job, state: TrainState, console: Console, num_classes: int) 
         assert job.composed.checkpoint is not None
         path = job.composed.checkpoint.path
         if job.composed.weights_alone:
-            weights, notes = match(read_weights(path), state.network, path)
+            weights, notes = match(path, state.network)
+            theirs = class_names_beside(path)
             for note in notes:
                 console.note(note)
         else:
-            weights = load_payload(path)["model"]
-        replaced = replace_head(weights, state.network, job.settings.transfer.head, num_classes)
+            payload = load_payload(path)
+            weights, theirs = payload["model"], payload["class_names"]
+        replaced = Head(job.settings.transfer.head, state.freezing, class_names).fit(weights, state.network, theirs)
         load_weights(state.network, weights, path)
         if state.ema:
             load_weights(state.ema.network, weights, path)

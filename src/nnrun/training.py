@@ -56,7 +56,7 @@ def train(job: Job, data: Opened, problem: Problem, session: Session) -> Trainin
     state.callbacks = [rows, EarlyStopping(job.monitor, job.mode, *patience), progress, FirstStep(out), saving]
     for note in training.notes:
         console.say(note)
-    start_from(job, state, console, len(data.class_names))
+    start_from(job, state, console, data.class_names)
     state.set_training()
     console.say(describe_training(state.network))
     if trainer.compile is not False and plan.total_steps > 0:

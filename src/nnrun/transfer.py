@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -20,10 +19,11 @@ from nnrun.core.layers import distances, find_head
 from nnrun.core.loop import Plan, Work, finished
 from nnrun.core.state import TrainState
 from nnrun.errors import ArtifactError, ConfigError
+from nnrun.heads import Head, class_names_beside
 from nnrun.manifest import locate
 from nnrun.report.console import Console
 from nnrun.settings import TransferSettings
-from nnrun.weights import match, read_weights
+from nnrun.weights import match
 
 # Scores beside the last ones, which some published networks give while they train, and ours do not.
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
@@ -61,25 +61,32 @@ def plan_transfer(settings: TransferSettings, network: nn.Module, num_classes: i
     return Transfer(settings, head, freezing)
 
 
-def load_pretrained(settings: TransferSettings, model: Mapping[str, Any], network: nn.Module, num_classes: int) -> str:
+def load_pretrained(
+    transfer: Transfer, model: Mapping[str, Any], network: nn.Module, class_names: Sequence[str]
+) -> str:
     """Load the weights that `transfer.weights` names; return in a line what was made of them.
 
-    The head is left as it was drawn where the file has another number of classes or none, and the first convolution's
-    weights are fitted to the channels of the images; all else must fit. Raises ArtifactError where it does not.
+    The head is left as it was drawn where the file is of other classes or has none, and the first convolution's weights
+    are fitted to the channels of the images; all else must fit. Raises ArtifactError where it does not.
     """
+    settings = transfer.settings
     assert settings.weights is not None
     notes: list[str] = []
+    theirs: Sequence[str] | None = None
     if settings.weights == "default":
         weights, path = published_weights(model)
     else:
         path = locate(Path(settings.weights).expanduser(), "best").path
         if holds_weights_alone(path):
-            weights, notes = match(read_weights(path), network, path)
+            weights, notes = match(path, network)
+            theirs = class_names_beside(path)
         else:
-            weights = load_payload(path)["model"]
+            payload = load_payload(path)
+            weights, theirs = payload["model"], payload["class_names"]
     wanted = network.state_dict()
     weights = {k: tensor for k, tensor in weights.items() if k in wanted or not k.startswith(_AUXILIARY)}
-    notes += replace_head(weights, network, settings.head, num_classes)
+    head = Head(settings.head, transfer.freezing, class_names)
+    notes += head.fit(weights, network, theirs)
     notes += fit_channels(weights, network)
     try:
         load_weights(network, weights, path)
@@ -88,38 +95,6 @@ def load_pretrained(settings: TransferSettings, model: Mapping[str, Any], networ
             raise ArtifactError(f"{error}; weights for photographs want model.stem=imagenet") from error
         raise
     return "; ".join([f"starting from {path}", *notes, *["all else is loaded" if notes else "all is loaded"]])
-
-
-def replace_head(weights: dict[str, Tensor], network: nn.Module, head: str | None, num_classes: int) -> list[str]:
-    """Put the network's own head into `weights` where theirs is for other classes, or missing; return what to say.
-
-    `head` is its name, or None to find it. Where more than the number of classes differs nothing is done: that is
-    another network, and loading says so.
-    """
-    own = network.state_dict()
-    if all(name in weights and weights[name].shape == tensor.shape for name, tensor in own.items()):
-        return []
-    try:
-        head = find_head(network, num_classes, head)
-    except ConfigError:
-        return []
-    names = {name for name in own if name.startswith(head + ".")}
-    theirs = {name: weights[name].shape for name in names & weights.keys()}
-    is_whole = theirs.keys() == names and _is_for_others(theirs, own, num_classes)
-    if weights.keys().isdisjoint(own.keys() - names) or not (is_whole or not theirs):
-        return []
-    sizes = [shape[0] for name, shape in theirs.items() if shape != own[name].shape]
-    there = f"{sizes[0]:,}" if sizes else "none"
-    weights |= {name: own[name] for name in names}
-    return [f"the head, {head}, is new: {num_classes:,} classes here, {there} there"]
-
-
-def _is_for_others(theirs: Mapping[str, torch.Size], own: Mapping[str, Tensor], num_classes: int) -> bool:
-    """Return whether the shapes of a whole head are those of our own but for one other number of classes."""
-    by_class = {name for name, tensor in own.items() if name in theirs and tensor.shape[:1] == (num_classes,)}
-    changed = {name for name, shape in theirs.items() if shape != own[name].shape}
-    is_classes_alone = all(theirs[name][1:] == own[name].shape[1:] for name in changed)
-    return changed == by_class and is_classes_alone and len({theirs[name][:1] for name in changed}) == 1
 
 
 def fit_channels(weights: dict[str, Tensor], network: nn.Module) -> list[str]:

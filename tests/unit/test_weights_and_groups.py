@@ -14,6 +14,7 @@ from nnrun.assembling import make_optimizer
 from nnrun.core.freezing import Freezing
 from nnrun.errors import ArtifactError, ConfigError, ResourceError
 from nnrun.files import sha256_of
+from nnrun.heads import Head, replace_head
 from nnrun.models.cnn import CNN
 from nnrun.models.resnet18 import ResNet18
 from nnrun.models.torchvision import published
@@ -21,13 +22,19 @@ from nnrun.optimizers.muon import MuonWithAdamW
 from nnrun.schedulers.cosine import WarmupCosine
 from nnrun.schedulers.onecycle import OneCycle
 from nnrun.settings import TransferSettings
-from nnrun.transfer import fit_channels, load_pretrained, parameter_groups, plan_transfer, replace_head
+from nnrun.transfer import fit_channels, load_pretrained, parameter_groups, plan_transfer
 
+TRAINS = Freezing()
+CLASSES = ("cat", "dog", "fox")
 DEFAULT = TransferSettings(None, None, "none", None, 1.0, 1.0, None, False, "auto")
 
 
 def settings(**changes) -> TransferSettings:
     return TransferSettings(**(vars(DEFAULT) | changes))
+
+
+def load(path: object, model: dict, network: nn.Module) -> str:
+    return load_pretrained(plan_transfer(settings(weights=str(path)), network, 3), model, network, CLASSES)
 
 
 def network() -> CNN:
@@ -177,20 +184,62 @@ def test_only_a_head_for_other_classes_is_replaced() -> None:
     assert replace_head(strange, ours, None, 3) == [] and "head.weight" not in strange
 
 
+def fit(theirs, network: nn.Module, weights: dict, freezing: Freezing = TRAINS, name: str | None = None) -> list[str]:
+    return Head(name, freezing, CLASSES).fit(weights, network, theirs)
+
+
+def test_a_head_for_other_classes_of_the_same_number_is_new() -> None:
+    ours, theirs = CNN((1, 12, 12), 3, [2, 4], 5), CNN((1, 12, 12), 3, [2, 4], 5).state_dict()
+    weights = dict(theirs)
+    (note,) = fit(("cat", "dog", "wolf"), ours, weights)
+    assert note == "the head, head, is new: other classes here (fox; there wolf)"
+    assert torch.equal(weights["head.weight"], ours.head.weight) and torch.equal(weights["head.bias"], ours.head.bias)
+    assert all(weights[name] is theirs[name] for name in theirs if not name.startswith("head."))
+    weights = dict(theirs)
+    assert fit(CLASSES, ours, weights) == [] and weights == theirs, "the negative control: the same classes"
+    assert fit(None, ours, weights)[0].startswith("nothing there names its classes") and weights == theirs
+
+
+def test_a_head_for_the_same_classes_in_another_order_is_put_in_order() -> None:
+    ours, theirs = CNN((1, 12, 12), 3, [2, 4], 5), CNN((1, 12, 12), 3, [2, 4], 5)
+    weights = theirs.state_dict()
+    (note,) = fit(("fox", "cat", "dog"), ours, weights)
+    assert "in another order" in note
+    ours.load_state_dict(weights)
+    samples = torch.randn(4, 1, 12, 12)
+    torch.testing.assert_close(ours(samples), theirs(samples)[:, [1, 2, 0]])
+
+
+def test_a_new_head_that_never_trains_is_refused_and_one_that_is_not_found_must_be_named() -> None:
+    ours = CNN((1, 12, 12), 3, [2, 4], 5)
+    frozen = Freezing(frozenset({"head.weight", "head.bias"}))
+    for theirs, weights in (
+        (("cat", "dog", "wolf"), ours.state_dict()),
+        (None, CNN((1, 12, 12), 7, [2, 4], 5).state_dict()),
+    ):
+        with pytest.raises(ConfigError, match=r"transfer\.freeze freezes the head, head, which is new"):
+            fit(theirs, ours, dict(weights), frozen)
+        fit(theirs, ours, dict(weights), Freezing(frozen.names, until_epoch=2))
+    fit(("fox", "cat", "dog"), ours, ours.state_dict(), frozen)
+    unseen = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 5), nn.AdaptiveAvgPool1d(3))
+    with pytest.raises(ConfigError, match=r"the weights are for other classes .*transfer\.head=NAME"):
+        fit(("a", "b", "c"), unseen, unseen.state_dict())
+
+
 def test_weights_must_fit_but_for_the_head(tmp_path: Path) -> None:
     path = tmp_path / "x.pth"
     torch.save(CNN((1, 12, 12), 7, [2, 5], 5).state_dict(), path)
     with pytest.raises(ArtifactError, match=r"does not fit the network .*features\.1\.conv\.weight is"):
-        load_pretrained(settings(weights=str(path)), {}, CNN((1, 12, 12), 3, [2, 4], 5), 3)
+        load(path, {}, CNN((1, 12, 12), 3, [2, 4], 5))
 
 
 def test_weights_for_photographs_name_the_stem_that_they_want(tmp_path: Path) -> None:
     path = tmp_path / "x.pth"
     torch.save(ResNet18((3, 80, 80), 3).state_dict(), path)
     with pytest.raises(ArtifactError, match=r"conv1\.weight is .* want model\.stem=imagenet"):
-        load_pretrained(settings(weights=str(path)), {"stem": "auto"}, ResNet18((3, 28, 28), 3), 3)
-    assert load_pretrained(settings(weights=str(path)), {}, ResNet18((3, 28, 28), 3, "imagenet"), 3).endswith(
-        "all is loaded"
+        load(path, {"stem": "auto"}, ResNet18((3, 28, 28), 3))
+    assert load(path, {}, ResNet18((3, 28, 28), 3, "imagenet")).endswith(
+        "nothing there names its classes: its scores are taken for cat, dog, fox, in this order; all else is loaded"
     )
 
 
@@ -202,11 +251,11 @@ def test_auxiliary_scores_of_published_networks_are_left_out(tmp_path: Path) -> 
         torch.save(weights | {name: torch.ones(2)}, path)
         model = CNN((1, 12, 12), 3, [2, 4], 5)
         if fits:
-            load_pretrained(settings(weights=str(path)), {}, model, 3)
+            load(path, {}, model)
             assert torch.equal(model.head.weight, weights["head.weight"])
         else:
             with pytest.raises(ArtifactError, match=r"auxiliary\.weight is not in this network"):
-                load_pretrained(settings(weights=str(path)), {}, model, 3)
+                load(path, {}, model)
 
 
 def entry(url: str, fetch) -> SimpleNamespace:
@@ -241,4 +290,4 @@ def test_published_weights_come_from_the_cache_or_an_error_says_which_file_to_pu
 
 def test_nobody_publishes_weights_for_the_users_own_network() -> None:
     with pytest.raises(ConfigError, match=r"no weights are published for CNN; name a file with transfer\.weights=PATH"):
-        load_pretrained(settings(weights="default"), {"_target_": "nnrun.models.cnn.CNN"}, network(), 3)
+        load("default", {"_target_": "nnrun.models.cnn.CNN"}, network())

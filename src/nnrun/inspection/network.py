@@ -101,7 +101,7 @@ def examine(job: Job, data: Opened, session: Session) -> NetworkReport:
     state, train = training.state, training.train
     if weights is not None:
         state.network.load_state_dict(weights)
-    start_from(job, state, session.console, len(data.class_names))
+    start_from(job, state, session.console, data.class_names)
     for note in training.notes:
         session.console.say(note)
     batch = next(iter(train.epoch(0)))
