@@ -17,7 +17,7 @@ from nnrun.cli import main
 from nnrun.doctor import hostile
 from nnrun.doctor.campaign import Arena
 from nnrun.doctor.hostile import FILES, tries
-from nnrun.doctor.strangers.kind import CKPT, EVERYWHERE, LOAD, TITLE, Bench, Hostile
+from nnrun.doctor.strangers.kind import CKPT, EVERYWHERE, LOAD, RESUME, TITLE, Bench, Hostile
 from nnrun.doctor.strangers.torch_zip import pack, torch_entries
 
 
@@ -146,3 +146,15 @@ def test_a_file_that_is_whole_is_read(arena, monkeypatch):
     monkeypatch.setattr(hostile, "FILES", {"good, by hand": made})
     result = hostile.hostile_files(arena, 2)
     assert (result.tried, result.ok) == (2, True), result.notes
+
+
+def test_each_hostile_run_directory_is_refused_and_nothing_beside_it_changes(arena, monkeypatch):
+    """What a run directory says is joined to paths: exports, checkpoints, logs, rows.
+
+    Negative control: the good run of the last test, and the campaign's canary, which a folder made elsewhere would be.
+    """
+    names = [name for name in FILES if "export" in name or "link" in name or "status" in name or "manifest" in name]
+    only(monkeypatch, *names, "rows without end", "a temporary file that is a folder", place=RESUME)
+    result = hostile.hostile_files(arena, len(names) + 2)
+    assert result.tried > 25
+    assert result.ok, "\n".join(result.notes)

@@ -21,6 +21,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
         (
             "secrets",
             "errors",
+            "paths",
             "faults",
             "settings",
             "files",

@@ -22,6 +22,7 @@ from nnrun.errors import NnrunError
 from nnrun.faults import lacks_package
 from nnrun.files import saving, write_json
 from nnrun.opened import Opened, head, limited
+from nnrun.paths import inside
 from nnrun.prepare import Job
 from nnrun.report.console import Console
 from nnrun.saved import saved_config
@@ -45,7 +46,7 @@ def export_all(
     rows: dict[str, dict[str, Any]] = {}
     for name, section in sections.items():
         exporter = build(section, f"export.{name}", Exporter)  # type: ignore[type-abstract]
-        folder = run / "exports" / name
+        folder = inside(run, "exports", name)
         console.say(f"exporting {name}, and proving it on {len(standard.test):,} test samples")
         with saving(folder):
             # A resumed run may have been stopped here before.

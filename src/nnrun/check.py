@@ -9,6 +9,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from nnrun.clashes import CLASHES, natural_mode
 from nnrun.errors import describe, did_you_mean
+from nnrun.paths import NAME_WORDS, is_plain_name
 from nnrun.rules import RULES, is_number, is_whole
 from nnrun.settings import (
     NAMED_SECTIONS,
@@ -48,6 +49,9 @@ def check(tree: Mapping[str, Any], references: Mapping[str, Reference]) -> list[
             problems.append(f"{group} has a _target_: begin your own option's file with '# @package {group}.NAME'")
             continue
         for name, section in (tree.get(group) or {}).items():
+            if not is_plain_name(name):
+                # An export's is a folder in the run directory.
+                problems.append(f"{group}.{ascii(name)[:80]} cannot be called so; allowed: {NAME_WORDS}")
             problems += _check_target_section(f"{group}.{name}", section, references.get(f"{group}.{name}"))
     named = {problem.split(" ", 1)[0] for problem in problems}
     for key, rule in RULES.items():

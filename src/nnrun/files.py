@@ -19,9 +19,12 @@ from typing import IO, Any
 
 from nnrun.errors import ResourceError
 from nnrun.faults import explain
+from nnrun.paths import inside
 
 TEMPORARY_SUFFIX = ".tmp"
 LOCK_NAME = ".lock"
+# The largest that nnrun writes, the summary of a thousand classes, has some hundred kilobytes.
+MAX_JSON_BYTES = 16 * 2**20
 
 
 class DurableFile:
@@ -119,6 +122,21 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def read_json(path: Path) -> Any:
+    """Return the value in a JSON file; raise ValueError where it is none, is nested too deep, or too large to be ours.
+
+    Raises OSError where the file cannot be read.
+    """
+    with path.open("rb") as file:
+        content = file.read(MAX_JSON_BYTES + 1)
+    if len(content) > MAX_JSON_BYTES:
+        raise ValueError(f"it has more than {MAX_JSON_BYTES:,} bytes")
+    try:
+        return json.loads(content)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+
+
 def sha256_of(path: Path) -> str:
     """Return the sha256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
@@ -128,7 +146,8 @@ def sha256_of(path: Path) -> str:
 def sweep_temporaries(folder: Path) -> None:
     """Remove what an interrupted write left behind. Only under the folder's lock."""
     for leftover in folder.glob(f".*{TEMPORARY_SUFFIX}"):
-        leftover.unlink(missing_ok=True)
+        if not leftover.is_dir():
+            leftover.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -169,7 +188,7 @@ def locked(folder: Path) -> Iterator[str | None]:
     The kernel's lock on the file decides, so that a killed process never blocks; the text inside is for people.
     Raises ResourceError naming the pid and the host of a living holder.
     """
-    path = folder / LOCK_NAME
+    path = inside(folder, LOCK_NAME)
     with saving(path):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     _HELD.add(descriptor)

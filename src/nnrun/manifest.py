@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from nnrun.errors import ArtifactError, did_you_mean
-from nnrun.files import sha256_of
+from nnrun.files import read_json, sha256_of
+from nnrun.paths import check_no_links
 
 SCHEMA = 1
 FOLDER_NAME = "checkpoints"
 MANIFEST_NAME = "manifest.json"
-_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}")
+_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,194}\.ckpt")
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def read_manifest(folder: Path) -> Manifest:
     if path.exists() and not path.is_file():
         raise ArtifactError(f"{path} is not a file")
     try:
-        value = json.loads(path.read_text())
+        value = read_json(path)
         stated = value.pop("sha256", None)
         is_whole = set(value) <= {"schema", "best", "last", "files"} and stated in (None, _hash_of(value))
         files = tuple(
@@ -73,13 +74,15 @@ def read_manifest(folder: Path) -> Manifest:
     except FileNotFoundError as error:
         way_out = _by_themselves(folder) or "start the run again"
         raise ArtifactError(f"{folder.parent} has no checkpoint yet ({path} is missing); {way_out}") from error
-    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError, OSError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, OSError) as error:
         raise ArtifactError(
             "; ".join(filter(None, [f"{path} cannot be read: {error}", _by_themselves(folder)]))
         ) from error
     for name in [entry.name for entry in files] + [name for name in (manifest.best, manifest.last) if name]:
         if not _FILE_NAME.fullmatch(name):
-            raise ArtifactError(f"{path} names a file outside its folder, or none at all: {ascii(name)[:80]}")
+            raise ArtifactError(
+                f"{path} names a file outside its folder, or one that is no checkpoint: {ascii(name)[:80]}"
+            )
     for entry in files:
         _check_schema(folder / entry.name, entry)
     if not is_whole:
@@ -135,10 +138,8 @@ def locate(path: Path, want: str) -> Located:
         raise ArtifactError(f"{path} was lost before its first checkpoint: remove it, and start the run again")
     if not folder.is_dir():
         raise ArtifactError(f"{path} is not a run directory: it has no folder {FOLDER_NAME!r}")
-    for entry in path.iterdir():
-        # A pipe would be waited for, and what is written to a link lands elsewhere. (A folder may lie on another disk.)
-        if not entry.is_dir() and (entry.is_symlink() or not entry.is_file()):
-            raise ArtifactError(f"{entry} is neither a file nor a folder; a run directory holds nothing else")
+    if want == "last":
+        check_no_links(path)
     manifest = read_manifest(folder)
     if want == "best":
         return _whole_best(folder, manifest)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from nnrun.errors import ConfigError, NnrunError, ResourceError
 from nnrun.idle import trial_notes
 from nnrun.rundir import environment
 from nnrun.saved import fault
-from nnrun.settings import RunSettings, from_mapping
+from nnrun.settings import DataSettings, RunSettings, from_mapping
 from nnrun.targets import SHIPPED_ROOTS, parameters_of, target_sections, targets_in
 from nnrun.transfer import check_transfer
 
@@ -98,6 +98,16 @@ class Job:
         """The run directory that this invocation goes on in."""
         checkpoint = self.composed.checkpoint
         return checkpoint.run if checkpoint and self.settings.resume else None
+
+    @property
+    def data(self) -> DataSettings:
+        """The data's settings. Into a folder that only a file names nothing is fetched: it may be a stranger's file."""
+        settings, composed = self.settings.data, self.composed
+        is_typed = composed.named("data.root") or composed.named("data.download")
+        if composed.saved_in is None or is_typed or not str(settings.dataset["_target_"]).startswith("nnrun."):
+            return settings
+        stays = {"download": False} if "download" in settings.dataset else {}
+        return replace(settings, download=False, dataset=settings.dataset | stays)
 
     def loss(self, class_counts: Sequence[int]) -> nn.Module:
         """Return the loss, built; `class_counts` are the training samples of each class."""

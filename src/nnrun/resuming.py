@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from nnrun.archive import peek
 from nnrun.errors import ConfigError, DataError
+from nnrun.files import read_json
 from nnrun.opened import Opened
 from nnrun.prepare import Job
 from nnrun.report.console import Console
@@ -47,11 +47,11 @@ def finished_summary(job: Job, console: Console) -> Summary | None:
     if job.settings.trainer.epochs > saved["config"]["trainer"]["epochs"] and not at["stop_reason"]:
         return None
     try:
-        status = json.loads((job.resume / "status.json").read_text())
-        summary = Summary.from_json(json.loads((job.resume / "summary.json").read_text()))
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        status = read_json(job.resume / "status.json")
+        summary = Summary.from_json(read_json(job.resume / "summary.json"))
+    except (OSError, ValueError, TypeError, AttributeError):
         return None
-    if status.get("state") != "finished":
+    if not isinstance(status, dict) or status.get("state") != "finished":
         return None
     assert job.composed.checkpoint is not None
     for note in job.composed.checkpoint.notes:

@@ -38,7 +38,7 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
         if done := finished_summary(job, console):
             return done
     with open_session(job, words, directory, console, going_on(job)) as session:
-        data = open_data(job.settings.data, trains=job.trains)
+        data = open_data(job.data, trains=job.trains)
         tell(data.findings, console)
         problem = Classification(job.loss(data.class_counts), data.class_names)
         if job.resume:

@@ -20,9 +20,12 @@ from typing import Any
 import yaml
 
 from nnrun.errors import ConfigError
-from nnrun.files import LOCK_NAME, saving, write_json, write_text
+from nnrun.files import LOCK_NAME, DurableFile, read_json, saving, write_json, write_text
+from nnrun.paths import inside
 from nnrun.secrets import redact, redact_word
 
+_MAX_ROW_BYTES = 2**20
+_SCALARS = (str, int, float, type(None))
 VERSIONED = ("nnrun", "torch", "torchvision", "hydra-core", "omegaconf", "numpy", "onnx", "onnxruntime", "onnxscript")
 
 
@@ -88,7 +91,7 @@ class RunDir:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._status: dict[str, Any] = {}
-        self._rows = path / "metrics.jsonl"
+        self._rows = inside(path, "metrics.jsonl")
         self._opened = time.perf_counter()
 
     def seconds(self) -> float:
@@ -134,10 +137,15 @@ class RunDir:
     def earlier_status(self) -> dict[str, Any]:
         """Return what an earlier process wrote to status.json, or nothing."""
         try:
-            value = json.loads((self.path / "status.json").read_text())
-        except (OSError, ValueError, RecursionError):
+            value = read_json(self.path / "status.json")
+        except (OSError, ValueError):
             return {}
-        return value if isinstance(value, dict) else {}
+        if not isinstance(value, dict):
+            return {}
+        resumed = value.get("resumed")
+        # It is written again: of what is not ours nothing is taken up.
+        earlier = [entry for entry in resumed if _is_flat(entry)] if isinstance(resumed, list) else []
+        return {key: item for key, item in value.items() if isinstance(item, _SCALARS)} | {"resumed": earlier}
 
     def add_row(self, row: Mapping[str, Any]) -> None:
         """Append a row to metrics.jsonl."""
@@ -152,16 +160,30 @@ class RunDir:
 
     def count_rows(self) -> int:
         """Return how many whole rows metrics.jsonl has."""
-        return self._rows.read_bytes().count(b"\n") if self._rows.is_file() else 0
+        if not self._rows.is_file():
+            return 0
+        with self._rows.open("rb") as file:
+            return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(2**20), b""))
 
     def cut_rows(self, num_rows: int) -> None:
         """Drop the rows that were written after the checkpoint that a run goes on from."""
-        lines = (
-            self._rows.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-            if self._rows.is_file()
-            else []
-        )
-        write_text(self._rows, "".join(lines[:num_rows]))
+        with saving(self._rows), DurableFile(self.path) as kept:
+            if self._rows.is_file():
+                with self._rows.open("rb") as rows:
+                    for _ in range(num_rows):
+                        # A line without an end was torn, or is nobody's row.
+                        if not (row := rows.readline(_MAX_ROW_BYTES)).endswith(b"\n"):
+                            break
+                        kept.write(row)
+            kept.commit(self._rows.name)
+
+
+def _is_flat(entry: Any) -> bool:
+    """Return whether an entry is what a resumed run writes of itself: plain values, and a list of texts."""
+    if not isinstance(entry, dict):
+        return False
+    values = [item for value in entry.values() for item in (value if isinstance(value, list) else [value])]
+    return all(isinstance(value, _SCALARS) for value in values)
 
 
 def now() -> str:

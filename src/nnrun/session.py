@@ -23,6 +23,7 @@ from nnrun.errors import (
 from nnrun.faults import causes_of, of_the_machine
 from nnrun.files import locked, sweep_temporaries, write_json
 from nnrun.manifest import FOLDER_NAME, MANIFEST_NAME
+from nnrun.paths import inside
 from nnrun.prepare import Job
 from nnrun.report.console import Console
 from nnrun.rundir import RunDir
@@ -59,7 +60,7 @@ def open_session(
         sweep_temporaries(path)
         try:
             out.start(job.task, resumed)
-            console.log_to(path / "run.log")
+            console.log_to(inside(path, "run.log"))
             if stale:
                 console.note(f"took over {path} from {stale}, which is gone")
             if job.trains and not rundir.point_latest(path):

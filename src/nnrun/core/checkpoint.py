@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_leaves
 from nnrun.errors import ArtifactError, ResourceError
 from nnrun.files import DurableFile, free_bytes, saving, sweep_temporaries, sync_folder
 from nnrun.manifest import FOLDER_NAME, MANIFEST_NAME, SCHEMA, Entry, Manifest, is_whole, read_manifest
+from nnrun.paths import inside
 
 DAMAGED_SUFFIX = ".damaged"
 _NAME = re.compile(r"step-\d{8,}-[0-9a-f]{8}\.ckpt")
@@ -31,7 +32,7 @@ class CheckpointFolder:
     """
 
     def __init__(self, run: Path, keep_last: int) -> None:
-        self.path = run / FOLDER_NAME
+        self.path = inside(run, FOLDER_NAME)
         with saving(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
         self._keep_last = keep_last
@@ -54,7 +55,7 @@ class CheckpointFolder:
         if named is None:
             return
         for path in self.path.glob("step-*.ckpt"):
-            if path.name not in named and _NAME.fullmatch(path.name):
+            if path.name not in named and _NAME.fullmatch(path.name) and not path.is_dir():
                 path.unlink(missing_ok=True)
 
     def _is_whole(self, row: Entry) -> bool:

@@ -35,7 +35,7 @@ def inspect(composed: Composed, words: Sequence[str], directory: Path | None = N
         job = replace(job, precision=Precision("fp32", "a single step in fp16 proves nothing"))
     console = Console()
     with open_session(job, words, directory, console) as session:
-        data, fault = open_with_faults(job.settings.data)
+        data, fault = open_with_faults(job.data)
         tell(data.findings, console)
         described = report_data(data)
         if fault is not None or _is_about_data(composed):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,13 @@ from nnrun.doctor.strangers.values import FOREIGN, MLP, MNIST, bomb, deep, holdi
 def model(**section: Any) -> Hostile:
     """Make a checkpoint with another section of the network."""
     return config(lambda _: {f"model/{key}": value for key, value in section.items()}, NETWORK)
+
+
+def exported(name: str | Callable[[Path], str]) -> Hostile:
+    """Make a checkpoint whose run would be exported into a folder of this name, which is emptied before."""
+    return config(
+        lambda canary: {"export": {name if isinstance(name, str) else name(canary): SAFETENSORS}}, (RESUME,), (4,)
+    )
 
 
 def named(text: str) -> Hostile:
@@ -72,6 +80,19 @@ TARGETS = (
     ".",
     "",
 )
+SAFETENSORS = {
+    "_target_": "nnrun.exporters.safetensors.SafetensorsExporter",
+    "tolerance": 1e-6,
+    "min_agreement": 1.0,
+}
+ERASING = {
+    "_target_": "nnrun.augment.erasing.Erasing",
+    "probability": 0.5,
+    "area": [0.02, 0.3],
+    "ratio": [0.3, 3.3],
+    "fill": "noise",
+    "in_shape": [1, 28, 28],
+}
 # What a resolver would act on.
 TEXTS = (
     f"${{oc.env:{SECRET_NAME}}}",
@@ -89,6 +110,10 @@ CONFIGS = {
     "a foreign loss": config(lambda _: {"loss": FOREIGN}),
     "a foreign data set": config(lambda _: {"data/dataset": FOREIGN}),
     "a foreign export": config(lambda _: {"export": {"x": FOREIGN}}, (RESUME,)),
+    "an export that is a folder elsewhere": exported(str),
+    "an export that climbs": exported(lambda canary: f"../../../{canary.name}"),
+    **{f"an export called {name!r}": exported(name) for name in ("..", ".", "", "a/b", "a\0b", TITLE)},
+    "an augmentation that is a path": config(lambda canary: {"augment": {str(canary): ERASING}}, (RESUME,), (4,)),
     "a foreign logger": config(lambda _: {"logger": {"x": FOREIGN}}, (RESUME,)),
     "a foreign augmentation": config(lambda _: {"augment": {"x": FOREIGN}}, (RESUME,)),
     "a foreign preprocessing": part(SHOWN, preprocessing=lambda _: FOREIGN),

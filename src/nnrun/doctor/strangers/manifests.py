@@ -9,6 +9,7 @@ from typing import Any
 
 from nnrun.doctor.strangers.kind import RESUME, RUNS, TITLE, Bench, Hostile
 from nnrun.doctor.strangers.values import make_pipe
+from nnrun.manifest import FOLDER_NAME
 
 
 def manifest(change: Callable[[str], str]) -> Hostile:
@@ -37,6 +38,22 @@ def beside(name: str, write: Callable[[Path], object]) -> Hostile:
     The training may go on, or be refused: by the machine's word where the file is none.
     """
     return Hostile(Bench.save, (RESUME,), (0, 4, 5), forge=lambda path: write(path.parent.parent / name))
+
+
+def linked(name: str) -> Hostile:
+    """Make a run directory one of whose folders is a link: what is written to it, or removed, is somebody else's."""
+
+    def forge(manifest_path: Path) -> None:
+        folder = manifest_path.parent.parent / name
+        folder.parent.mkdir(exist_ok=True)
+        victim = folder.parent / f"victim-of-{folder.name}"
+        if folder.exists():
+            folder.rename(victim)
+        else:
+            victim.mkdir()
+        folder.symlink_to(victim)
+
+    return Hostile(Bench.save, (RESUME,), (4,), forge=forge)
 
 
 def make_folder(path: Path) -> None:
@@ -74,6 +91,15 @@ MANIFESTS = {
     "rows that are a pipe": beside("metrics.jsonl", make_pipe),
     "a status that is a pipe": beside("status.json", make_pipe),
     "a status that is a list": beside("status.json", lambda path: path.write_text("[]")),
+    "exports that are a link": linked("exports"),
+    "an export that is a link": linked("exports/safetensors"),
+    "a folder of a logger that is a link": linked("tensorboard"),
+    "checkpoints that are a link": linked(FOLDER_NAME),
+    "a name that is the manifest's": forge_json(name="manifest.json"),
+    "a status that was resumed from 5": beside("status.json", lambda path: path.write_text('{"resumed": 5}')),
+    "a status nested deep": beside("status.json", lambda path: path.write_text('{"a":' * 900 + "1" + "}" * 900)),
+    "rows without end": beside("metrics.jsonl", lambda path: path.write_bytes(b"x" * 2**24)),
+    "a temporary file that is a folder": beside(".x.tmp", Path.mkdir),
     "a status of much": beside("status.json", lambda path: path.write_text("[" * 100_000)),
     "rows that are no text": beside("metrics.jsonl", lambda path: path.write_bytes(b"\xff\xfe\n" * 100)),
 }

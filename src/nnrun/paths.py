@@ -1,0 +1,60 @@
+"""Where a run writes and removes: inside its own directory, whatever a file of somebody else's says."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from nnrun.errors import ArtifactError
+
+_NAME = re.compile(r"\w[\w.+-]{0,99}")
+NAME_WORDS = "a name of letters, digits, _, -, + and dots, at most 100"
+# So deep are the folders of a run directory that nnrun itself writes into.
+_DEPTH = 2
+
+
+def is_plain_name(name: object) -> bool:
+    """Return whether a text can be the name of a file or folder, and of nothing elsewhere: no path, no `..`."""
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
+
+
+def inside(folder: Path, *names: str) -> Path:
+    """Return the path of `names`, one below the other, in a folder: where something is to be written or removed.
+
+    Raises ArtifactError where it would lie elsewhere: a name is a path or `..`, or one of them is a link. The folder
+    itself may be one.
+    """
+    path = folder
+    for name in names:
+        if not name or name in (".", "..") or "/" in name or "\0" in name or os.sep in name:
+            raise ArtifactError(f"{ascii(name)[:80]} is not the name of anything in {folder}; nothing was written")
+        path = path / name
+        if path.is_symlink():
+            raise ArtifactError(
+                f"{path} is a link, and what is written or removed there would lie elsewhere; remove it"
+            )
+    return path
+
+
+def check_no_links(run: Path) -> None:
+    """Raise ArtifactError where a run directory that is to be written into holds links, pipes or devices.
+
+    What is written to them, or removed, is elsewhere; a pipe would be waited for.
+    """
+    pending = [(run, 1)]
+    while pending:
+        folder, depth = pending.pop()
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_symlink():
+                    raise ArtifactError(
+                        f"{entry.path} is a link, and a run is resumed inside its own directory; put what it points to "
+                        "in its place"
+                    )
+                if entry.is_dir():
+                    pending += [(Path(entry.path), depth + 1)] if depth < _DEPTH else []
+                elif not entry.is_file():
+                    raise ArtifactError(
+                        f"{entry.path} is neither a file nor a folder; a run directory holds nothing else"
+                    )
