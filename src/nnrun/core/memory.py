@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from pathlib import Path
 
 # glibc's names for these are in malloc.h.
 _M_TRIM_THRESHOLD = -1
@@ -36,3 +37,13 @@ def fits_in_memory(num_bytes: int) -> bool:
     Of all of it, not of what is free now: a run that is resumed must find the same answer.
     """
     return num_bytes <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+def available_bytes() -> int:
+    """Return how much memory another process may take now without harm to the others: most of what is available."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        available = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, ValueError, StopIteration):  # no Linux
+        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return available * 4 // 5

@@ -24,13 +24,14 @@ from nnrun.problems.classification import check_scores
 class Predictor:
     """A function from raw pixels, uint8 `(N, C, H, W)` on the host, to `(N, classes)`; and what these are.
 
-    It gives scores, or, where `is_probable`, probabilities.
+    It gives scores, or, where `is_probable`, probabilities. `close` ends what runs it.
     """
 
     outputs: Callable[[Tensor], Tensor]
     is_probable: bool
     class_names: tuple[str, ...]
     in_shape: tuple[int, ...]
+    close: Callable[[], None] = lambda: None
 
     @torch.inference_mode()
     def rank(self, images: Images, num_ranks: int) -> Ranked:

@@ -82,10 +82,10 @@ def predict(composed: Composed, words: Sequence[str], directory: Path | None = N
         named = find_inputs(job.settings.input or "")
         for note in named.notes:
             console.note(note)
-        predictor = open_predictor(job)
-        bad = BadFiles(job.settings.data.on_bad, console)
-        source = open_source(job, named, predictor.in_shape, bad)
-        result = classify(job, session, predictor, source)
+        with closing(open_predictor(job)) as predictor:
+            bad = BadFiles(job.settings.data.on_bad, console)
+            source = open_source(job, named, predictor.in_shape, bad)
+            result = classify(job, session, predictor, source)
         summary = PredictionSummary(
             task=job.task,
             state="finished",

@@ -1,0 +1,104 @@
+"""The bytes of an ONNX file, looked at before a library believes them. Needs no ONNX.
+
+Protobuf lets a file be written in many ways: fields that no schema knows, a part that comes twice and is merged. Then
+two readers may see two networks: what one checks, the other does not run. A file that an exporter wrote has none of
+this.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+# ONNX Runtime takes bytes with this mark for a file of its own format, and not for ONNX.
+_ORT_MARK, _ORT_MARK_AT = b"ORTM", 4
+_MAX_FIELDS = 3_000_000
+_MAX_DEPTH = 60
+_VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
+# The types of a field by its wire type, as protobuf's descriptors number them; a packed list has _BYTES.
+_TYPES_OF = {
+    _EIGHT_BYTES: (1, 6, 16),
+    _FOUR_BYTES: (2, 7, 15),
+    _VARINT: (3, 4, 5, 8, 13, 14, 17, 18),
+    _BYTES: (9, 11, 12),
+}
+
+
+class Unclear(Exception):
+    """Two readers could take the bytes for two different files; the message says why."""
+
+
+def check_bytes(content: bytes, descriptor: Any) -> None:
+    """Raise Unclear unless bytes are the one plain way to write a message of a protobuf descriptor.
+
+    Every field is one of the schema and of its type; a field that is no list comes once; nothing is nested too deep;
+    there are not so many fields that reading them would cost much more than the file's size.
+    """
+    if content[_ORT_MARK_AT : _ORT_MARK_AT + len(_ORT_MARK)] == _ORT_MARK:
+        raise Unclear("it is a file of ONNX Runtime's own format as well")
+    _Walk(content).message(0, len(content), descriptor, 0)
+
+
+class _Walk:
+    """A walk over all fields of a message, those of messages within it too."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._num_fields = 0
+
+    def message(self, start: int, end: int, descriptor: Any, depth: int) -> None:
+        """Walk over a message that lies between two places."""
+        if depth > _MAX_DEPTH:
+            raise Unclear("its parts are nested too deep")
+        fields = descriptor.fields_by_number
+        seen: set[int] = set()
+        while start < end:
+            self._num_fields += 1
+            if self._num_fields > _MAX_FIELDS:
+                raise Unclear(f"it has more than {_MAX_FIELDS:,} parts")
+            tag, start = self._varint(start, end)
+            number, wire_type = tag >> 3, tag & 7
+            field = fields.get(number)
+            if field is None:
+                raise Unclear(f"it has a part that ONNX does not know (field {number} of a {descriptor.name})")
+            is_list = _is_list(field)
+            is_packed = is_list and wire_type == _BYTES and field.type not in _TYPES_OF[_BYTES]
+            if not is_packed and field.type not in _TYPES_OF.get(wire_type, ()):
+                raise Unclear(f"a part of it has the wrong type ({field.name} of a {descriptor.name})")
+            if not is_list and number in seen:
+                raise Unclear(f"a part of it comes twice ({field.name} of a {descriptor.name})")
+            seen.add(number)
+            inside, start = self._value(start, end, wire_type)
+            if field.message_type is not None:
+                self.message(inside, start, field.message_type, depth + 1)
+
+    def _value(self, start: int, end: int, wire_type: int) -> tuple[int, int]:
+        """Return where a value begins, after its length, and where it ends."""
+        after = start
+        if wire_type == _VARINT:
+            after = self._varint(start, end)[1]
+        elif wire_type == _BYTES:
+            length, start = self._varint(start, end)
+            after = start + length
+        else:
+            after = start + (8 if wire_type == _EIGHT_BYTES else 4)
+        if after > end:
+            raise Unclear("it is cut off, or a part of it is longer than the whole")
+        return start, after
+
+    def _varint(self, start: int, end: int) -> tuple[int, int]:
+        """Return a number of variable length, and where it ends."""
+        value = 0
+        for index in range(10):
+            if start + index >= end:
+                raise Unclear("it is cut off, or a part of it is longer than the whole")
+            byte = self._content[start + index]
+            value |= (byte & 127) << (7 * index)
+            if byte < 128:
+                return value, start + index + 1
+        raise Unclear("a number in it has no end")
+
+
+def _is_list(field: Any) -> bool:
+    """Return whether a field may come several times; protobuf has two names for it by its age."""
+    is_repeated = getattr(field, "is_repeated", None)
+    return field.label == field.LABEL_REPEATED if is_repeated is None else bool(is_repeated)
