@@ -91,7 +91,7 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
     ),
     "torchvision": ("data.*", "augment.trivialaugment", "models.resnet18", "models.torchvision"),
     "timm": ("models.timm",),
-    "PIL": ("data.images", "inspection.sheet", "exporters.handler", "exporters.runner"),
+    "PIL": ("data.pixels", "inspection.sheet", "exporters.handler", "exporters.runner"),
     "safetensors": ("weights", "exporters.safetensors"),
     "onnx": ("exporters.onnx", "exporters.onnx_int8", "prediction.onnx_file"),
     "onnxruntime": ("exporters.onnx_int8", "exporters.runner"),
@@ -100,7 +100,7 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
 # These arrive through a `_target_`: nobody imports them by name, except from within the same folder.
 BY_TARGET = ("models", "data", "augment", "losses", "optimizers", "schedulers", "exporters", "loggers")
 # Among them, how files are read, and where the script is that runs an artifact: no `_target_` names these.
-SHARED = ("data.images", "data.idx", "exporters")
+SHARED = ("data.images", "data.pixels", "data.idx", "exporters")
 INSTANTIATE = {"instantiate", "call", "get_object", "get_class", "get_method"}
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import io
 import os
 import stat
-import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from types import ModuleType
+from typing import TYPE_CHECKING, TypeVar, cast
 
-import torch
 from torch import Tensor
 
 from nnrun.errors import DataError, NnrunError
@@ -27,15 +28,16 @@ IMAGE_SUFFIXES = frozenset(
         *(".ppm", ".pgm", ".pbm", ".pnm", ".ico", ".tga", ".jp2", ".j2k", ".pcx", ".sgi", ".qoi"),
     )
 )
-# A PNG of 20 KB can decode to 500 MB.
+# As pixels.py has them, which needs Pillow, and so is imported where an image is read.
 MAX_PIXELS = 50_000_000
-# Reading one starts a program of its own (Ghostscript) on what the file says.
-_REFUSED_FORMATS = frozenset(("EPS",))
+WHITE = 65535
 # What stands for Pillow's mode where a picture is an array of floats.
 FLOAT_MODE = "float"
 _DEEP_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
-_TRANSPARENT_MODES = ("RGBA", "RGBa", "LA", "La", "PA")
-_MAX_16_BITS = 65535
+# Of a larger file no second reading is tried.
+_MAX_BYTES = 2**30
+
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)
@@ -112,46 +114,47 @@ def read_image(path: Path, channels: int, size: tuple[int, int] | None) -> Tenso
     Any format and mode that Pillow reads: palettes and CMYK are converted, 16 bits scaled to 8, what is transparent
     lies on white, the camera's orientation is applied, of several frames the first counts. An image of another `size`
     (height, width) is brought to it by its shorter side, its longer side cut at both ends, with antialiased bilinear
-    interpolation. Raises DataError that names the file where it is empty, cut off, no image, or above 50 megapixels.
+    interpolation. Raises DataError that names the file where it is empty, cut off, no image, or above 50 megapixels;
+    odd metadata is no damage.
     """
     return decode(path, channels, size)[1]
 
 
 def decode(path: Path | str, channels: int, size: tuple[int, int] | None) -> tuple[ImageKind, Tensor]:
     """Return what an image file was, and its pixels as `read_image` gives them."""
-    path = Path(path)
-    with _reading(path), _opened(path) as image:
-        return kind_of(image), from_pillow(image, channels, size, shown(path))
-
-
-def from_pillow(image: Image, channels: int, size: tuple[int, int] | None, name: str) -> Tensor:
-    """Return the pixels of an image of Pillow's as `read_image` gives them; `name` is what an error calls it."""
-    pixels = _of_8_bits(_oriented(image), name).convert("L" if channels == 1 else "RGB")
-    if size is not None and (pixels.height, pixels.width) != tuple(size):
-        pixels = _brought_to(pixels, *size)
-    values = torch.frombuffer(bytearray(pixels.tobytes()), dtype=torch.uint8)
-    return values.view(pixels.height, pixels.width, channels).permute(2, 0, 1).contiguous()
-
-
-def pillow_image(pixels: Tensor) -> Image:
-    """Return pixels, uint8 `(C, H, W)` of one or three channels, as an image of Pillow's."""
-    module, _ = _pillow()
-    rows = pixels.permute(1, 2, 0).squeeze(2).contiguous().numpy()
-    return module.fromarray(rows)
+    return _read(Path(path), lambda image: _kind_and_pixels(image, channels, size))
 
 
 def read_kind(path: Path | str) -> ImageKind:
     """Return what the header of an image file says, its pixels undecoded; raise DataError as `read_image` does."""
-    path = Path(path)
-    with _reading(path), _opened(path) as image:
-        return kind_of(image)
+    return _read(Path(path), kind_of)
+
+
+def from_pillow(image: Image, channels: int, size: tuple[int, int] | None, name: str) -> tuple[ImageKind, Tensor]:
+    """Return what an image of Pillow's is, and its pixels as `read_image` gives them; an error calls it `name`."""
+    try:
+        return _kind_and_pixels(image, channels, size)
+    except ValueError as error:
+        raise DataError(f"{name}: {error}") from error
+
+
+def _kind_and_pixels(image: Image, channels: int, size: tuple[int, int] | None) -> tuple[ImageKind, Tensor]:
+    """Return what an image is, and its pixels."""
+    pixels = _pixels().pixels_of(image, channels, size)
+    return kind_of(image), pixels
+
+
+def pillow_image(pixels: Tensor) -> Image:
+    """Return pixels, uint8 `(C, H, W)` of one or three channels, as an image of Pillow's."""
+    rows = pixels.permute(1, 2, 0).squeeze(2).contiguous().numpy()
+    return cast("Image", _pixels().Image.fromarray(rows))
 
 
 def kind_of(image: Image) -> ImageKind:
     """Return what the header of an image says."""
     height, width = image.height, image.width
-    # Orientations from 5 up lie on their side.
-    if image.getexif().get(0x0112, 1) >= 5:
+    # The size that Pillow gives of a TIFF is that of the turned image.
+    if image.format != "TIFF" and _pixels().orientation_of(image) in _pixels().SIDEWAYS:
         height, width = width, height
     return ImageKind(height, width, image.mode, is_grey(image))
 
@@ -165,83 +168,54 @@ def is_grey(image: Image) -> bool:
 
 
 @functools.cache
-def _pillow() -> tuple[Any, list[str]]:
-    """Return Pillow's module `Image` and the formats that it may read."""
+def _pixels() -> ModuleType:
+    """Return what decodes images."""
     try:
-        from PIL import Image  # noqa: PLC0415 - a run on other data does not pay for it
+        from nnrun.data import pixels  # noqa: PLC0415 - a run on other data does not pay for Pillow
     except ModuleNotFoundError as error:
         raise lacks_package("reading images", error) from error
-    # Of odd metadata and large sizes, a line for each file; what matters raises.
-    warnings.filterwarnings("ignore", module=r"PIL\.")
-    Image.init()
-    return Image, [name for name in Image.OPEN if name not in _REFUSED_FORMATS]
+    return pixels
 
 
-def _opened(path: Path) -> Image:
-    """Open an image file, its pixels undecoded; raise DataError where it is none, or too large to be decoded."""
-    module, formats = _pillow()
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise DataError(f"{shown(path)} is no file")
-    if status.st_size == 0:
-        raise DataError(f"{shown(path)} is empty: it has 0 bytes")
-    try:
-        image = module.open(path, formats=formats)
-    except module.UnidentifiedImageError as error:
+def _read(path: Path, read: Callable[[Image], Read]) -> Read:
+    """Return what is read of an opened image file; raise DataError where it is none, or its pixels are refused.
+
+    Where it cannot be read as it is, it is read once more without its metadata, which may be what is wrong with it.
+    """
+    pixels = _pixels()
+    with _reading(path):
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise DataError(f"{shown(path)} is no file")
+        if status.st_size == 0:
+            raise DataError(f"{shown(path)} is empty: it has 0 bytes")
+        try:
+            with path.open("rb") as file, pixels.open_image(file) as image:
+                return read(image)
+        except Exception as error:  # Pillow fails on damaged bytes in every way there is
+            if of_the_machine(error):
+                raise
+            bare = pixels.without_metadata(path.read_bytes()) if status.st_size < _MAX_BYTES else None
+            if bare is not None:
+                with contextlib.suppress(Exception), pixels.open_image(io.BytesIO(bare)) as image:
+                    return read(image)
+            raise _refused(path, error) from error
+
+
+def _refused(path: Path, error: Exception) -> Exception:
+    """Return the error for a file whose pixels Pillow does not give."""
+    kind = type(error).__name__
+    if kind == "UnidentifiedImageError":
         with path.open("rb") as file:
             start = file.read(512).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
         is_html = start.startswith((b"<!doctype html", b"<html", b"<head", b"<body"))
         what = "it holds HTML, as a failed download leaves" if is_html else "Pillow knows no such format"
-        raise DataError(f"{shown(path)} is no image: {what}") from error
-    except module.DecompressionBombError as error:
-        raise _too_large(path, str(error)) from error
-    if image.width * image.height > MAX_PIXELS:
-        image.close()
-        raise _too_large(path, f"it says that it has {image.width:,} x {image.height:,} pixels")
-    return image
-
-
-def _too_large(path: Path, what: str) -> DataError:
-    """Return the error for an image that would fill the memory."""
-    return DataError(f"{shown(path)} is not decoded: {what}, and at most {MAX_PIXELS:,} are; make it smaller")
-
-
-def _oriented(image: Image) -> Image:
-    """Return an image, decoded, the way up that its camera says."""
-    from PIL import ImageOps  # noqa: PLC0415 - as above
-
-    image.load()
-    return ImageOps.exif_transpose(image) or image
-
-
-def _of_8_bits(image: Image, name: str) -> Image:
-    """Return an image whose values have 8 bits and no transparency."""
-    if image.mode in _DEEP_MODES:
-        low, high = cast(tuple[int, int], image.convert("I").getextrema())
-        if low < 0 or high > _MAX_16_BITS:
-            raise DataError(f"{name}: its pixels are numbers from {low} to {high}; 8 and 16 bits are read")
-        # 257 * 255 is 65535: every value of 8 bits comes out as it went in.
-        return image.convert("I").point(lambda value: value * (1 / 257) + 0.5).convert("L")
-    if image.mode == "F":
-        raise DataError(f"{name}: its pixels are floats, of no known range; save it with 8 or 16 bits")
-    if image.mode in _TRANSPARENT_MODES or "transparency" in image.info:
-        from PIL import Image as module  # noqa: PLC0415 - as above
-
-        over = image.convert("RGBA")
-        return module.alpha_composite(module.new("RGBA", over.size, "white"), over)
-    return image
-
-
-def _brought_to(image: Image, height: int, width: int) -> Image:
-    """Return the middle of an image, as much of it as has the right proportions, at a size."""
-    from PIL.Image import Resampling  # noqa: PLC0415 - as above
-
-    scale = min(image.width / width, image.height / height)
-    left, top = (image.width - width * scale) / 2, (image.height - height * scale) / 2
-    # Pillow's bilinear filter grows with the scale: it is antialiased.
-    return image.resize(
-        (width, height), Resampling.BILINEAR, box=(left, top, left + width * scale, top + height * scale)
-    )
+        return DataError(f"{shown(path)} is no image: {what}")
+    if kind == "DecompressionBombError" or "are decoded" in str(error):
+        return DataError(f"{shown(path)} is not decoded: {error}; make it smaller")
+    if isinstance(error, ValueError) and str(error).startswith("its pixels"):
+        return DataError(f"{shown(path)}: {error}")
+    return error
 
 
 @contextmanager
@@ -254,10 +228,12 @@ def _reading(path: Path) -> Iterator[None]:
         yield
     except NnrunError:
         raise
-    except Exception as error:  # Pillow fails on damaged bytes in every way there is
+    except Exception as error:
         if of_the_machine(error):
             raise
         if isinstance(error, OSError) and error.errno is not None:
             raise DataError(f"{shown(path)} cannot be read: {error.strerror}") from error
         reason = str(error) or type(error).__name__
-        raise DataError(f"{shown(path)} is damaged, or cut off: {reason}; restore it, or delete it") from error
+        raise DataError(
+            f"{shown(path)} is damaged, or cut off: {reason}; restore it, or leave it out with data.on_bad=skip"
+        ) from error

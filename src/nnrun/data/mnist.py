@@ -90,7 +90,7 @@ def read_split(folder: Path, images_name: str, labels_name: str) -> Split:
     if len(images) != len(labels):
         raise DataError(
             f"{folder}: {images_name} has {len(images)} images and {labels_name} has {len(labels)} labels; "
-            "delete the wrong one, and run again with data.download=true"
+            "move the wrong one away, and run again with data.download=true"
         )
     wrong = (labels >= NUM_CLASSES).nonzero()
     if len(wrong):

@@ -31,7 +31,7 @@ def is_file(path: Path) -> bool:
 
 def damaged(path: Path, what: str) -> DataError:
     """Return the error for a file that is not what its name says."""
-    return DataError(f"{path} is damaged: {what}; delete it, and run again with data.download=true")
+    return DataError(f"{path} is damaged: {what}; move it away, and run again with data.download=true")
 
 
 def unreadable(path: Path, error: Exception) -> DataError:

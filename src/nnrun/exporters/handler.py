@@ -6,7 +6,6 @@ several as fields of any names; the answer is JSON. Images are read as nnrun rea
 
 from __future__ import annotations
 
-import io
 import json
 import warnings
 from collections.abc import Mapping, Sequence
@@ -14,21 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 from torch import Tensor
 
-# A PNG of 20 KB can decode to 500 MB.
-MAX_PIXELS = 50_000_000
-# Reading one starts a program of its own (Ghostscript) on what the file says.
-REFUSED_FORMATS = ("EPS",)
-DEEP_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
-TRANSPARENT_MODES = ("RGBA", "RGBa", "LA", "La", "PA")
+# In the archive the text of this module stands here, in the place of the line.
+from nnrun.data.pixels import MAX_PIXELS, read_pixels  # noqa: F401
+
 # What TorchServe calls the one image of a request.
 ALONE = ("data", "body")
-
-warnings.filterwarnings("ignore", module=r"PIL\.")
-Image.init()
-FORMATS = [name for name in Image.OPEN if name not in REFUSED_FORMATS]
 
 
 class ImageClassifier:
@@ -92,43 +84,3 @@ def _unwrapped(answer: dict[str, Any]) -> dict[str, Any]:
     """Return the answer for the one image of a request without its field's name, which nobody chose."""
     (field, value), *others = answer.items() or [("", {"error": "the request holds no image"})]
     return value if not others and field in (*ALONE, "") else answer
-
-
-def read_pixels(content: bytes, channels: int, size: tuple[int, int]) -> Tensor:
-    """Return the pixels of an image file as uint8 `(C, H, W)`, exactly as `nnrun.data.images.read_image` does.
-
-    `channels` is 1 (grey) or 3 (RGB); an image of another `size` (height, width) is brought to it by its shorter side,
-    and its longer side cut at both ends. Raises where it is no image, or above 50 megapixels.
-    """
-    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise ValueError(f"it has {image.width:,} x {image.height:,} pixels; at most {MAX_PIXELS:,} are decoded")
-        image.load()
-        pixels = _of_8_bits(ImageOps.exif_transpose(image) or image).convert("L" if channels == 1 else "RGB")
-    if (pixels.height, pixels.width) != size:
-        pixels = _brought_to(pixels, *size)
-    values = torch.frombuffer(bytearray(pixels.tobytes()), dtype=torch.uint8)
-    return values.view(pixels.height, pixels.width, channels).permute(2, 0, 1).contiguous()
-
-
-def _of_8_bits(image: Image.Image) -> Image.Image:
-    """Return an image whose values have 8 bits and no transparency."""
-    if image.mode in DEEP_MODES:
-        low, high = image.convert("I").getextrema()
-        if low < 0 or high > 65535:  # type: ignore[operator]
-            raise ValueError(f"its pixels are numbers from {low} to {high}; 8 and 16 bits are read")
-        return image.convert("I").point(lambda value: value * (1 / 257) + 0.5).convert("L")
-    if image.mode == "F":
-        raise ValueError("its pixels are floats, of no known range")
-    if image.mode in TRANSPARENT_MODES or "transparency" in image.info:
-        over = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", over.size, "white"), over)
-    return image
-
-
-def _brought_to(image: Image.Image, height: int, width: int) -> Image.Image:
-    """Return the middle of an image, as much of it as has the right proportions, at a size."""
-    scale = min(image.width / width, image.height / height)
-    left, top = (image.width - width * scale) / 2, (image.height - height * scale) / 2
-    box = (left, top, left + width * scale, top + height * scale)
-    return image.resize((width, height), Image.Resampling.BILINEAR, box=box)

@@ -22,6 +22,9 @@ from nnrun.exporters.deployed import Form, Output
 from nnrun.exporters.torchscript import compile_script, save_script
 
 HANDLER = Path(__file__).parent / "handler.py"
+# What it imports of nnrun, and what stands in the place of that line in the archive.
+IMPORTED = "from nnrun.data.pixels import MAX_PIXELS, read_pixels  # noqa: F401\n"
+PIXELS = Path(__file__).parents[1] / "data" / "pixels.py"
 # Its name in the archive: TorchServe imports it by that, beside whatever else a server imports.
 HANDLER_NAME = "nnrun_handler.py"
 # What an answer calls its number.
@@ -67,7 +70,7 @@ class TorchServeExporter:
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, content in (
                 ("MAR-INF/MANIFEST.json", json.dumps(_manifest(context.run_id), indent=2)),
-                (HANDLER_NAME, HANDLER.read_text(encoding="utf-8")),
+                (HANDLER_NAME, handler_text()),
                 ("model.pt", weights.getvalue()),
                 ("model.json", json.dumps(card, indent=2, ensure_ascii=False)),
             ):
@@ -77,6 +80,14 @@ class TorchServeExporter:
     def load(self, path: Path) -> Callable[[Tensor], Tensor]:
         """Return the archive's handler, run as TorchServe does, on PNG files, in a process without nnrun."""
         return Isolated(RUNNER, "torchserve", path)
+
+
+def handler_text() -> str:
+    """Return the handler as one file, which reads images by the same text as nnrun does."""
+    before, imported, after = HANDLER.read_text(encoding="utf-8").partition(IMPORTED)
+    assert imported, "the handler imports what is put in the place of that line"
+    pixels = PIXELS.read_text(encoding="utf-8").replace("from __future__ import annotations\n", "")
+    return before + pixels + after
 
 
 def _manifest(run_id: str) -> dict[str, object]:

@@ -1,0 +1,234 @@
+"""The pixels of an image file, whatever format and mode it was saved in. Needs torch and Pillow alone.
+
+TorchServe's handler holds this file as it stands, so that what is served is read as what was trained on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import struct
+import warnings
+import zlib
+from typing import Any, cast
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+# A PNG of 20 KB can decode to 500 MB.
+MAX_PIXELS = 50_000_000
+# Reading one starts a program of its own (Ghostscript) on what the file says.
+REFUSED_FORMATS = ("EPS",)
+DEEP_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+TRANSPARENT_MODES = ("RGBA", "RGBa", "LA", "La", "PA")
+# How an image is turned, by what the tag Orientation of its EXIF says.
+ORIENTATION = 0x0112
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# Those that lay an image on its side.
+SIDEWAYS = (5, 6, 7, 8)
+# How many bytes say what is transparent in a PNG, by its type of colour: grey, RGB, a palette.
+TRNS_BYTES = {0: (2,), 2: (6,), 3: range(1, 257)}
+# What is white in images of 16 and 32 bits, unless something else is said.
+WHITE = 65535
+
+# Of odd metadata and large sizes, a line for each file; what matters raises.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+Image.init()
+FORMATS = [name for name in Image.OPEN if name not in REFUSED_FORMATS]
+
+
+def read_pixels(content: bytes, channels: int, size: tuple[int, int] | None, white: float = WHITE) -> Tensor:
+    """Return the pixels of an image file as uint8 `(C, H, W)`; `channels` is 1 (grey) or 3 (RGB).
+
+    An image of another `size` (height, width) is brought to it by its shorter side, and its longer side cut at both
+    ends. Raises where it is no image, or above 50 megapixels.
+    """
+    try:
+        with open_image(io.BytesIO(content)) as image:
+            return pixels_of(image, channels, size, white)
+    except Exception:  # Pillow fails on odd metadata in every way there is
+        bare = without_metadata(content)
+        if bare is None:
+            raise
+    with open_image(io.BytesIO(bare)) as image:
+        return pixels_of(image, channels, size, white)
+
+
+def open_image(file: Any) -> Image.Image:
+    """Open an image file, its pixels undecoded; raise ValueError where it is too large to be decoded."""
+    image = Image.open(file, formats=FORMATS)
+    if image.width * image.height > MAX_PIXELS:
+        image.close()
+        raise ValueError(f"it has {image.width:,} x {image.height:,} pixels; at most {MAX_PIXELS:,} are decoded")
+    return image
+
+
+def pixels_of(image: Image.Image, channels: int, size: tuple[int, int] | None, white: float = WHITE) -> Tensor:
+    """Return the pixels of an image as `read_pixels` does."""
+    # First of all: decoding turns a TIFF by itself, and takes the orientation out of its EXIF.
+    decode(image)
+    turn = TURNS.get(orientation_of(image))
+    pixels = _of_8_bits(image if turn is None else image.transpose(turn), white)
+    pixels = _in_colour(pixels).convert("L" if channels == 1 else "RGB")
+    if size is not None and (pixels.height, pixels.width) != tuple(size):
+        pixels = pixels.resize((size[1], size[0]), Image.Resampling.BILINEAR, box=middle(pixels.size, size))
+    values = torch.frombuffer(bytearray(pixels.tobytes()), dtype=torch.uint8)
+    return values.view(pixels.height, pixels.width, channels).permute(2, 0, 1).contiguous()
+
+
+def decode(image: Image.Image) -> None:
+    """Decode an image, whatever its metadata holds."""
+    if image.format == "TIFF":
+        # Decoding a TIFF reads its EXIF and XMP, and fails with what is odd there.
+        with contextlib.suppress(Exception):
+            if not isinstance(image.info.get("xmp", b""), bytes):
+                del image.info["xmp"]
+            exif = image.getexif()
+            for directory in [tag for tag in (0x8769, 0x8825, 0xA005) if tag in exif]:
+                try:
+                    exif.get_ifd(directory)
+                except Exception:  # whatever is in it
+                    del exif[directory]
+            if exif.get(ORIENTATION) not in TURNS:
+                exif.pop(ORIENTATION, None)
+        # Of a file on the disk Pillow maps the pixels, and takes the size of the turned image for that of the file's.
+        image.filename = ""  # type: ignore[attr-defined]
+    image.load()
+
+
+def orientation_of(image: Image.Image) -> int:
+    """Return the orientation that an image's EXIF or XMP says, 1 to 8; 1 where it says none, or is not to be read."""
+    try:
+        found = image.getexif().get(ORIENTATION, 1)
+        return int(found) if found in TURNS else 1
+    except Exception:  # it may be anything, and is no pixel
+        return 1
+
+
+def middle(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Return the middle of an image of a `size` (width, height), as large as it can be, in the proportions of `wanted`
+    (height, width): left, top, right and bottom. No sum of floats leads out of the image.
+    """
+    (width, height), (high, wide) = size, wanted
+    scale = min(width / wide, height / high)
+    left, top = max(0.0, (width - wide * scale) / 2), max(0.0, (height - high * scale) / 2)
+    return left, top, min(left + wide * scale, width), min(top + high * scale, height)
+
+
+def _of_8_bits(image: Image.Image, white: float) -> Image.Image:
+    """Return an image whose values have 8 bits; of deeper greys `white` becomes 255, and so does what is above it."""
+    if image.mode not in DEEP_MODES:
+        if image.mode == "F":
+            raise ValueError("its pixels are floats, of no known range; save it with 8 or 16 bits")
+        return image
+    deep = image.convert("I")
+    low, high = cast("tuple[int, int]", deep.getextrema())
+    if low < 0 or high > max(white, WHITE):
+        raise ValueError(f"its pixels are numbers from {low} to {high}; from 0 to {max(white, WHITE):g} are read")
+    # 257 * 255 is 65535: every value of 8 bits comes out as it went in.
+    return deep.point(lambda value: value * (255 / white) + 0.5).convert("L")
+
+
+def _in_colour(image: Image.Image) -> Image.Image:
+    """Return an image that Pillow converts to grey and to RGB: what is transparent lies on white."""
+    if image.mode in TRANSPARENT_MODES or "transparency" in image.info:
+        if image.mode == "La":
+            image = image.convert("LA")
+        over = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", over.size, "white"), over)
+    if image.mode == "LAB":
+        from PIL import ImageCms  # noqa: PLC0415 - hardly any picture needs it
+
+        lab, rgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        return ImageCms.profileToProfile(image, lab, rgb, outputMode="RGB") or image
+    return image
+
+
+def without_metadata(content: bytes) -> bytes | None:
+    """Return an image file with what its pixels need and nothing else; None for a format whose parts are not known.
+
+    Each copyist has its own way to break a profile, a comment or a text; none of them is a pixel.
+    """
+    try:
+        if content.startswith(b"\x89PNG\r\n\x1a\n"):
+            return _bare_png(content)
+        if content.startswith(b"\xff\xd8\xff"):
+            return _bare_jpeg(content)
+        if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
+            return _bare_webp(content)
+    except (struct.error, IndexError, ValueError):
+        pass
+    return None
+
+
+def _bare_png(content: bytes) -> bytes:
+    """Return a PNG's critical chunks, its transparency and its EXIF, as far as these are whole."""
+    kept = [content[:8]]
+    place = 8
+    while place + 8 <= len(content):
+        length, kind = struct.unpack_from(">I4s", content, place)
+        chunk = content[place : place + 12 + length]
+        is_whole = len(chunk) == 12 + length and zlib.crc32(chunk[4:-4]) == struct.unpack(">I", chunk[-4:])[0]
+        # An upper-case letter begins the name of what no decoder can do without.
+        is_transparency = kind == b"tRNS" and length in TRNS_BYTES.get(content[25], ())
+        if kind[:1].isupper() or (is_whole and (kind == b"eXIf" or is_transparency)):
+            kept.append(chunk)
+        place += len(chunk)
+        if kind == b"IEND":
+            break
+    else:
+        kept.append(struct.pack(">I4sI", 0, b"IEND", zlib.crc32(b"IEND")))
+    return b"".join(kept)
+
+
+def _bare_jpeg(content: bytes) -> bytes:
+    """Return a JPEG without comments and the segments of applications, but for EXIF and what says its colours."""
+    kept = [content[:2]]
+    place = 2
+    while True:
+        # Whatever stands before the next segment is skipped, as by every decoder.
+        place = content.index(0xFF, place)
+        marker = content[place + 1]
+        if marker in (0x00, 0xFF):
+            place += 1
+            continue
+        (length,) = struct.unpack_from(">H", content, place + 2)
+        segment = content[place : place + 2 + length]
+        is_colour = (marker, segment[4:9]) in ((0xE0, b"JFIF\0"), (0xEE, b"Adobe")) and length >= 14
+        is_exif = marker == 0xE1 and segment[4:10] == b"Exif\0\0"
+        if not (0xE0 <= marker <= 0xEF or marker == 0xFE) or is_colour or is_exif:
+            kept.append(segment)
+        place += 2 + length
+        if marker == 0xDA:  # the pixels begin
+            break
+    return b"".join([*kept, content[place:]])
+
+
+def _bare_webp(content: bytes) -> bytes:
+    """Return a WebP's pixels, and its EXIF, if it is whole."""
+    kept: list[bytes] = []
+    place = 12
+    while place + 8 <= len(content):
+        kind, length = struct.unpack_from("<4sI", content, place)
+        chunk = content[place : place + 8 + length + length % 2]
+        is_whole = len(chunk) == 8 + length + length % 2
+        if kind not in (b"ICCP", b"XMP ", b"EXIF") or (kind == b"EXIF" and is_whole):
+            kept.append(chunk)
+        place += len(chunk)
+    names = [chunk[:4] for chunk in kept]
+    if b"VP8X" in names:
+        # Its first byte says which chunks there are: 0x20 a profile, 0x08 EXIF, 0x04 XMP.
+        index = names.index(b"VP8X")
+        flags = kept[index][8] & ~0x2C | (0x08 if b"EXIF" in names else 0)
+        kept[index] = kept[index][:8] + bytes([flags]) + kept[index][9:]
+    body = b"".join(kept)
+    return b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body
