@@ -25,12 +25,12 @@ from typing import Any
 import pytest
 import torch
 
-import nnrun.core.batches
 import nnrun.core.isolated
 import nnrun.files
 import nnrun.rundir
 from cli_fixtures import Outcome, run_here
 from nnrun.core.checkpoint import CheckpointFolder
+from nnrun.core.seams import Split
 from nnrun.files import locked
 from nnrun.models.mlp import MLP
 from run_fixtures import POLLS, WORDS, assert_same_bits, assert_whole, manifest, status, train
@@ -99,11 +99,14 @@ def killing_a_worker(monkeypatch: Patch) -> None:
     """What the kernel does to a data worker when memory runs out."""
     parent = os.getpid()
 
-    def take(*_: object) -> None:
+    original = Split.take
+
+    def take(split: Split, indices: torch.Tensor) -> object:
         if os.getpid() != parent:
             os.kill(os.getpid(), signal.SIGKILL)
+        return original(split, indices)
 
-    monkeypatch.setattr(nnrun.core.batches._Rows, "__getitem__", take)
+    monkeypatch.setattr(Split, "take", take)
 
 
 def setting_the_clock_back(monkeypatch: Patch) -> None:
@@ -173,7 +176,7 @@ LINES: dict[str, Line] = {
     "a data worker killed": Line(
         killing_a_worker,
         5,
-        ("a process that reads data ahead was killed", "data.residency=memory"),
+        ("a process that reads data ahead was killed (SIGKILL), perhaps for want of memory", "data.residency=memory"),
         ("data.residency=stream", "data.num_workers=1"),
     ),
     "clock set back": Line(setting_the_clock_back, 0),

@@ -33,6 +33,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "clashes",
             "rules",
             "signals",
+            "ending",
             "rundir",
         ),
     ),

@@ -78,7 +78,7 @@ def test_a_run_that_was_lost_before_its_first_step_resumes(whole, tmp_path):
 
 
 def test_a_killed_run_with_data_workers_resumes_without_them_to_the_same_bits(nursery, whole, tmp_path):
-    """The workers outlive it."""
+    """It takes its workers with it."""
     run, rows = tmp_path / "run", tmp_path / "run" / "metrics.jsonl"
     words = [*WORDS, "data.residency=stream", "data.num_workers=2", f"hydra.run.dir={run}"]
     child = nursery.start(Command(main, tmp_path, words))

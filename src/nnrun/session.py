@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nnrun import rundir
+from nnrun.core.workers import end_workers
 from nnrun.errors import (
     BUG,
     ArtifactError,
@@ -58,6 +59,7 @@ def open_session(
     with stop_request() as stop, locked(path) as stale:
         out = RunDir(path)
         sweep_temporaries(path)
+        is_finished = False
         try:
             out.start(job.task, resumed)
             console.log_to(inside(path, "run.log"))
@@ -75,25 +77,35 @@ def open_session(
             for note in job.notes:
                 console.note(note)
             yield Session(out, console, stop)
-        except BaseException as error:
-            cause = error
-            if stop.heard and _hides_an_interrupt(error):
-                error = InterruptedRun(stop.heard)
-            if isinstance(error, InterruptedRun) and not error.messages:
-                error = InterruptedRun(error.exit_code - 128, _how_to_go_on(job, path, error))
-            elif not isinstance(error, NnrunError | InterruptedRun):
-                error = of_the_machine(error) or error
-            reason = hide(str(error) or type(error).__name__, job.composed.resolved())
-            # On a disk that is full this fails too: what is said is the first cause.
-            with suppress(ResourceError):
-                out.end(_state_of(error), getattr(error, "exit_code", BUG), reason)
-            raise error from (cause if cause is not error else cause.__cause__)
-        else:
             # What came to its end is finished, whatever signal comes now.
-            with stop.deferred():
+            with stop.held():
                 out.end("finished", 0, None)
+                is_finished = True
+        except BaseException as error:
+            if is_finished:
+                raise
+            with stop.held():
+                error, cause = _as_said(error, job, path, stop), error
+                reason = hide(str(error) or type(error).__name__, job.composed.resolved())
+                sweep_temporaries(path)
+                # On a disk that is full this fails too: what is said is the first cause.
+                with suppress(ResourceError):
+                    out.end(_state_of(error), getattr(error, "exit_code", BUG), reason)
+            raise error from (cause if cause is not error else cause.__cause__)
         finally:
+            end_workers()
             console.close()
+
+
+def _as_said(error: BaseException, job: Job, path: Path, stop: StopRequest) -> BaseException:
+    """Return the error that ends a run as what is said of it."""
+    if stop.heard and _hides_an_interrupt(error):
+        error = InterruptedRun(stop.heard)
+    if isinstance(error, InterruptedRun) and not error.messages:
+        return InterruptedRun(error.exit_code - 128, _how_to_go_on(job, path, error))
+    if not isinstance(error, NnrunError | InterruptedRun):
+        return of_the_machine(error) or error
+    return error
 
 
 def _hides_an_interrupt(error: BaseException) -> bool:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
-from torch.utils.data import DataLoader
-from torch.utils.data import Dataset as TorchDataset
 
 from nnrun.core.augment import Augmenter
 from nnrun.core.memory import fits_in_memory
-from nnrun.core.randomness import generator, permutation
+from nnrun.core.randomness import permutation
 from nnrun.core.seams import Batch, Preprocessing, Split, Tree
+from nnrun.core.workers import Crew, in_order
 from nnrun.faults import calling
-from nnrun.signals import STOPPING
 
 
 @dataclass(frozen=True)
@@ -122,39 +120,16 @@ class StreamedBatches(ResidentBatches):
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch from batch `start` on; the processes start there too."""
-        loader: DataLoader[tuple[Tree, Tensor]] = DataLoader(
-            _Rows(self._split),
-            batch_size=None,
-            sampler=self.order(epoch)[start:],  # type: ignore[arg-type]
-            num_workers=self._layout.num_workers,
+        crew = Crew(
+            self._layout.num_workers,
+            "reads data ahead",
+            "try fewer data.num_workers, or data.residency=memory",
             pin_memory=self._layout.device.type == "cuda",
-            # Its own generator: the loader must not draw from the one that dropout draws from.
-            generator=generator(epoch),
         )
-        for index, (raw, targets) in enumerate(started(loader), start):
-            yield self.prepare(raw, targets, epoch, index)
-
-
-def started(loader: DataLoader[Any]) -> Iterator[Any]:
-    """Start a loader's processes with signals that stop a run held back in them: one to the whole group, as schedulers
-    send it, is the main process's to answer, and its workers end when it does.
-    """
-    # Only signals that Python handles here matter; torch gives its workers a handler of SIGTERM that ends them.
-    held = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
-    try:
-        return iter(loader)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, held)
-
-
-class _Rows(TorchDataset[tuple[Tree, Tensor]]):
-    """A split as a data set whose items are whole batches."""
-
-    def __init__(self, split: Split) -> None:
-        self._split = split
-
-    def __getitem__(self, row: Tensor) -> tuple[Tree, Tensor]:
-        return self._split.take(row)
+        order: Any = self.order(epoch)[start:]
+        with closing(in_order(self._split.take, order, crew)) as rows:
+            for index, (raw, targets) in enumerate(rows, start):
+                yield self.prepare(raw, targets, epoch, index)
 
 
 def make_batches(

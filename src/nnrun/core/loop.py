@@ -13,6 +13,7 @@ from nnrun.core.finite import Place, step_if
 from nnrun.core.randomness import seed_step
 from nnrun.core.seams import Batch, Batches, Problem
 from nnrun.core.state import TrainState
+from nnrun.errors import InterruptedRun
 from nnrun.faults import calling
 
 
@@ -69,7 +70,13 @@ def train_epoch(state: TrainState, work: Work, plan: Plan) -> None:
             losses = []
             for index in range(first, last):
                 seed_step(state.device, state.seed, at.epoch, index)
-                losses.append(backward(state, work.problem, next(batches), num_samples))
+                try:
+                    batch = next(batches)
+                except InterruptedRun as interruption:
+                    # It waited in vain for data; what the update has accumulated so far is in no checkpoint.
+                    interruption.at_once |= index > first
+                    raise
+                losses.append(backward(state, work.problem, batch, num_samples))
             update(state, plan, losses[0] if len(losses) == 1 else torch.stack(losses).sum())
             at.batch = last
             state.clock.num_samples += num_samples

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
-from torch.utils.data import Dataset as TorchDataset
 
-from nnrun.core.batches import started
 from nnrun.core.processors import num_cores
+from nnrun.core.workers import Crew, in_order
 from nnrun.data.cache import Cache, Entry
 from nnrun.data.forms import Form, Wanted, form_of
 from nnrun.data.images import ImageKind, decode, read_kind
@@ -82,26 +81,23 @@ class Chunk:
     failures: dict[int, str]
 
 
-class _Chunks(TorchDataset[Chunk]):
-    """Samples as a data set whose items are chunks."""
+@dataclass(frozen=True)
+class _DecodeChunk:
+    """Decode the samples of a chunk, by its number."""
 
-    def __init__(self, samples: Readable, form: Form) -> None:
-        self._samples = samples
-        self._form = form
+    samples: Readable
+    form: Form
 
-    def __len__(self) -> int:
-        return math.ceil(len(self._samples) / CHUNK_SAMPLES)
-
-    def __getitem__(self, index: int) -> Chunk:
-        first = index * CHUNK_SAMPLES
+    def __call__(self, number: int) -> Chunk:
+        first = number * CHUNK_SAMPLES
         read: list[tuple[ImageKind, Tensor, Any]] = []
         failures: dict[int, str] = {}
-        for number in range(first, min(first + CHUNK_SAMPLES, len(self._samples))):
+        for index in range(first, min(first + CHUNK_SAMPLES, len(self.samples))):
             try:
-                read.append(self._samples.read(number, self._form))
+                read.append(self.samples.read(index, self.form))
             except DataError as error:
-                failures[number] = error.messages[0]
-        form = self._form
+                failures[index] = error.messages[0]
+        form = self.form
         empty = torch.empty((0, form.channels, form.height, form.width), dtype=form.dtype)
         values = torch.stack([values for _, values, _ in read]) if read else empty
         kinds, labels = [kind for kind, _, _ in read], [label for _, _, label in read]
@@ -128,22 +124,19 @@ class _Decoding:
     failures: dict[int, str] = field(default_factory=dict)
     found: dict[str, Any] = field(default_factory=dict)
 
-    def chunks(self) -> Iterator[tuple[Tensor, Measures]]:
+    def chunks(self) -> Generator[tuple[Tensor, Measures], None, None]:
         """Yield the samples in order; at the end raise what is wrong with them, or with the form that was guessed."""
         pays = self.samples.in_processes and len(self.samples) >= SAMPLES_FOR_PROCESSES
-        num_workers = num_cores() if pays else 0
-        # Its own generator: the loader must not draw from the one that dropout draws from.
-        loader: DataLoader[Chunk] = DataLoader(
-            _Chunks(self.samples, self.form), batch_size=None, num_workers=num_workers, generator=torch.Generator()
-        )
-        chunks: Iterator[Chunk] = started(loader)
-        for chunk in with_progress(
-            "decoding", chunks, len(self.samples), lambda chunk: len(chunk.kinds) + len(chunk.failures)
-        ):
-            self.kinds.update(chunk.kinds)
-            self.labels += chunk.labels
-            self.failures |= chunk.failures
-            yield chunk.values, chunk.measures
+        crew = Crew(num_cores() if pays else 0, "decodes the data", "close programs, or set a smaller data.image_size")
+        numbers = range(math.ceil(len(self.samples) / CHUNK_SAMPLES))
+        with closing(in_order(_DecodeChunk(self.samples, self.form), numbers, crew)) as chunks:
+            for chunk in with_progress(
+                "decoding", chunks, len(self.samples), lambda chunk: len(chunk.kinds) + len(chunk.failures)
+            ):
+                self.kinds.update(chunk.kinds)
+                self.labels += chunk.labels
+                self.failures |= chunk.failures
+                yield chunk.values, chunk.measures
         if self.failures and (self.wanted.on_bad == "error" or not self.kinds):
             raise _unreadable(self.failures, len(self.samples))
         true = form_of(self.kinds, self.wanted)
@@ -179,7 +172,9 @@ def decode_into(store: Store, samples: Readable, wanted: Wanted) -> Entry:
     for _ in range(2):
         decoding = _Decoding(samples, form, wanted)
         try:
-            return store.write(decoding.chunks(), form.num_bytes * len(samples), decoding.found)
+            # Closed however it ends, a full disk included: nobody goes on decoding.
+            with closing(decoding.chunks()) as chunks:
+                return store.write(chunks, form.num_bytes * len(samples), decoding.found)
         except _AnotherForm as another:
             form = another.form
     raise AssertionError("the form of all samples is that of all samples")
