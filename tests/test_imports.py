@@ -46,7 +46,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
         ),
     ),
     ("watchers", ("report*", "callbacks*")),
-    ("config", ("check", "overrides", "resolve")),
+    ("config", ("check", "overrides", "resolve", "idle")),
     ("building", ("kinds", "targets", "groups", "saved", "compose", "build")),
     (
         "parts",
@@ -101,7 +101,7 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
 # These arrive through a `_target_`: nobody imports them by name, except from within the same folder.
 BY_TARGET = ("models", "data", "augment", "losses", "optimizers", "schedulers", "exporters", "loggers")
 # Among them, how files are read, and where the script is that runs an artifact: no `_target_` names these.
-SHARED = ("data.images", "data.pixels", "data.left_out", "data.idx", "exporters")
+SHARED = ("data.images", "data.order", "data.pixels", "data.idx", "exporters")
 INSTANTIATE = {"instantiate", "call", "get_object", "get_class", "get_method"}
 
 

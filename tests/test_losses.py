@@ -12,6 +12,7 @@ from torch.nn import functional
 import nnrun
 from cli_fixtures import SHORT, Row, run_here, run_rows
 from nnrun.archive import peek
+from nnrun.assembling import lists_by_class
 from nnrun.compose import compose
 from nnrun.manifest import locate
 from nnrun.opened import open_data
@@ -95,3 +96,11 @@ def test_focal_loss_learns(tmp_path: Path) -> None:
     assert (outcome.code, outcome.err) == (0, "")
     metrics = json.loads((tmp_path / "run" / "summary.json").read_text())["metrics"]
     assert metrics["test/accuracy"] > 0.6
+
+
+def test_a_list_by_class_is_said_with_the_classes() -> None:
+    """Negative control: numbers that are no list by class, and counts that nnrun itself fills in, are not."""
+    loss = {"weight": [1, 2.5], "class_counts": [3, 4], "gamma": 2.0, "other": [1, 2, 3]}
+    assert lists_by_class(loss, ("2", "10")) == ["loss.weight by class, in their order: 1 for 2, 2.5 for 10"]
+    many = lists_by_class({"alpha": [0.5] * 30}, list(map(str, range(30))))
+    assert many[0].endswith("0.5 for 19, ...")

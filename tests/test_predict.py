@@ -138,6 +138,27 @@ def test_the_form_of_kaggle_to_the_byte(whole: Path, shots: Path, pixels: Tensor
         assert (tmp_path / run / "predictions.csv").read_bytes() == wanted.encode()
 
 
+def test_files_called_by_numbers_are_taken_in_the_order_of_the_numbers(
+    whole: Path, pixels: Tensor, tmp_path: Path
+) -> None:
+    """Sorted as texts, 10.png comes before 2.png, and Kaggle's ids would be those of other pictures."""
+    for folder, names in (("shots", range(1, 13)), ("from 0", range(12)), ("more", ("a 10", "a 9", "a 1"))):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            save(tmp_path / folder / f"{name}.png", pixels[0])
+    words = (f"ckpt={whole}", "predict.format=kaggle", "data.eval_batch_size=3")
+    outcome = predict(tmp_path, *words, f"input={tmp_path}/shots", "predict.id=stem", run="stems")
+    stems = [line.split(",")[0] for line in (tmp_path / "stems" / "predictions.csv").read_text().splitlines()[1:]]
+    assert stems == [str(number) for number in range(1, 13)], outcome
+    outcome = predict(tmp_path, *words, f"input={tmp_path}/shots/*.png", run="numbers")
+    assert "predict.id" not in outcome.out, "the negative control: here the numbers are the names"
+    for name, wanted in (("from 0", "0.png has the id 1; predict.id=stem"), ("more", None)):
+        outcome = predict(tmp_path, *words, f"input={tmp_path}/{name}", run=f"of {name}")
+        assert outcome.code == 0 and (wanted in outcome.out if wanted else "predict.id" not in outcome.out)
+    predict(tmp_path, f"ckpt={whole}", f"input={tmp_path}/more", run="plain")
+    assert [Path(row["path"]).stem for row in rows(tmp_path / "plain")] == ["a 1", "a 9", "a 10"]
+
+
 @pytest.mark.parametrize("name", ["raw", "bare", "probable"])
 def test_an_exported_network_says_the_same(
     name: str, whole: Path, onnx_files: Path, shots: Path, tmp_path: Path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,8 @@ from nnrun.transfer import (
 
 # So many samples tell on which scale floats are.
 _NUM_LOOKED_AT = 1000
+# So many classes of a list are named.
+_NUM_NAMED = 20
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def make_training(job: Job, data: Opened, problem: Problem) -> Training:
     channels_last = choose_channels_last(trainer.channels_last, network, job.device, job.precision)
     if channels_last:
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    num_classes, notes = len(data.class_names), []
+    num_classes, notes = len(data.class_names), lists_by_class(tree["loss"], data.class_names)
     transfer = plan_transfer(settings.transfer, network, num_classes)
     if settings.transfer.weights is not None and not job.resume and settings.ckpt is None:
         notes.append(load_pretrained(transfer, tree["model"], network, data.class_names))
@@ -110,6 +112,18 @@ def make_training(job: Job, data: Opened, problem: Problem) -> Training:
         for name, section in settings.logger.items()
     ]
     return Training(state, plan, train, valid, tree, loggers, compilation, transfer, notes)
+
+
+def lists_by_class(loss: Mapping[str, Any], class_names: Sequence[str]) -> list[str]:
+    """Return for each list of numbers that a loss is given, one a class, which number is for which class."""
+    given = {key: values for key, values in loss.items() if key != "class_counts" and isinstance(values, list)}
+    notes = []
+    for key, values in given.items():
+        if len(values) == len(class_names):
+            pairs = [f"{value} for {name}" for name, value in zip(class_names, values, strict=True)]
+            more = ", ..." if len(pairs) > _NUM_NAMED else ""
+            notes.append(f"loss.{key} by class, in their order: {', '.join(pairs[:_NUM_NAMED])}{more}")
+    return notes
 
 
 def _compile_wanted(job: Job) -> str | bool:

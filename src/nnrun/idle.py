@@ -160,6 +160,11 @@ def unread_root(typed: Sequence[Typed], tree: Mapping[str, Any]) -> list[str]:
             f"data.root={values['data.root']} has no effect with data={name}, which reads no folder; data=folder reads "
             "a folder of images, data=arrays one of arrays"
         )
+    if "data.class_order" in values and "class_order" not in section:
+        problems.append(
+            f"data.class_order={values['data.class_order']} has no effect with data={name}, whose classes have "
+            "an order of their own"
+        )
     return problems
 
 

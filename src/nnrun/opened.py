@@ -135,7 +135,7 @@ def _source(settings: DataSettings) -> DataSource:
     if parameters is None:
         late = {"in_shape": settings.in_shape} if "in_shape" in section else {}
         return build(section, "data.dataset", DataSource, **late)  # type: ignore[type-abstract]
-    taken = ("name", *TAKEN_BY_SOME, "split_seed", "in_shape")
+    taken = ("name", *TAKEN_BY_SOME, "split_seed", "in_shape", "class_order")
     wrapper = {"_target_": "nnrun.data.own.OwnDataset"} | {key: getattr(settings, key) for key in taken}
     open_set = functools.partial(build, section, "data.dataset", object)
     return build(wrapper, "data.dataset", DataSource, open_set, parameters, section)  # type: ignore[type-abstract]

@@ -20,7 +20,11 @@ INVOCATION_KEYS = ("task", "ckpt", "resume", "init_from", "input", "trust", "ins
 # What the absence of a setting means in a file that was written before the setting existed: the rule of that time, and
 # not today's default. By full key, `data.split_by`; a parameter of a class by the class, wherever its section stands:
 # `nnrun.data.folder.Folder.order`. A parameter that is added to an option's file needs an entry here.
-MEANT_BEFORE: dict[str, Any] = {}
+MEANT_BEFORE: dict[str, Any] = {
+    "data.class_order": "text",
+    "nnrun.data.folder.Folder.class_order": "text",
+    "nnrun.data.arrays.Arrays.class_order": "text",
+}
 
 
 def as_meant(saved: Any, meant: Mapping[str, Any] = MEANT_BEFORE, key: str = "") -> Any:

@@ -39,6 +39,7 @@ class DataSettings:
     image_size: int | list[int] | None
     channels: Literal[1, 3] | None
     on_bad: Literal["error", "skip"]
+    class_order: Literal["natural", "text"]
     in_shape: list[int] | None
     num_classes: int | None
     dataset: dict[str, Any]

@@ -27,6 +27,7 @@ SETTINGS = DataSettings(
     image_size=None,
     channels=None,
     on_bad="error",
+    class_order="natural",
     in_shape=None,
     num_classes=None,
     dataset={"_target_": "nnrun.data.digits.Digits"},

@@ -112,3 +112,12 @@ def test_a_network_of_an_earlier_version_is_built_as_it_was_meant(
     monkeypatch.setitem(MEANT_BEFORE, "nnrun.models.cnn.CNN.pooling", "old")
     loading.load_network(tmp_path / "x.ckpt", ())
     assert built == [{**section, "pooling": "old"}]
+
+
+def test_a_run_of_before_the_order_of_classes_was_a_setting_has_the_order_of_texts() -> None:
+    now = compose(["data=folder"]).resolved()
+    assert (now["data"]["class_order"], now["data"]["dataset"]["class_order"]) == ("natural", "natural")
+    then = compose(["data=folder"]).resolved()
+    del then["data"]["class_order"], then["data"]["dataset"]["class_order"]
+    meant = as_meant(then)
+    assert (meant["data"]["class_order"], meant["data"]["dataset"]["class_order"]) == ("text", "text")

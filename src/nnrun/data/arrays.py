@@ -84,6 +84,7 @@ class Arrays:
     split_seed: int
     mean: Sequence[float] | None
     std: Sequence[float] | None
+    class_order: str = "natural"
 
     def load(self) -> Dataset:
         """Check and measure every sample once; raise DataError that names file and sample where one is wrong."""
@@ -92,7 +93,9 @@ class Arrays:
         first = "train" if "train" in pairs else "all"
         opened = {part: labels.open() for part, (_, labels) in pairs.items()}
         class_names, targets = classes_of(
-            {names[part]: _one_a_sample(names[part], labels) for part, labels in opened.items()}, names[first]
+            {names[part]: _one_a_sample(names[part], labels) for part, labels in opened.items()},
+            names[first],
+            order=self.class_order,
         )
         parts: dict[str, Part] = {}
         shapes: dict[str, tuple[int, ...]] = {}

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from nnrun.data.order import CLASS_ORDERS
 from nnrun.errors import DataError
 
 
 def classes_of(
-    labels: Mapping[str, Sequence[Any]], first: str, class_names: Sequence[str] | None = None
+    labels: Mapping[str, Sequence[Any]], first: str, class_names: Sequence[str] | None = None, order: str = "natural"
 ) -> tuple[tuple[str, ...], dict[str, Tensor]]:
     """Return the names of the classes, and for each part its labels as their numbers, int64 `(N,)`.
 
-    `labels` are by what people call the part, such as its file. The classes are those of the part `first`, sorted, or,
-    where `class_names` are given, these: then a number is the place of a name among them. Raises DataError that names
-    the part and the sample whose label is negative, no whole number, or of no class.
+    `labels` are by what people call the part, such as its file. The classes are those of the part `first`, numbers by
+    size and texts by `order`, or, where `class_names` are given, these: then a number is the place of a name among
+    them. Raises DataError that names the part and the sample whose label is negative, no whole number, or of no class.
     """
     plain = {part: [_plain(part, index, label) for index, label in enumerate(of)] for part, of in labels.items()}
     kinds = {type(label) for of in plain.values() for label in of}
     if len(kinds) > 1:
         raise DataError(f"{first}: some labels are numbers, and some are texts")
     if class_names is None:
-        values: Sequence[Any] = sorted(set(plain[first]))
+        values: Sequence[Any] = _sorted(set(plain[first]), order)
     else:
         values = list(range(len(class_names))) if kinds == {int} else list(class_names)
     if len(values) < 2:
@@ -43,6 +44,11 @@ def classes_of(
                 raise DataError(f"{part}: sample {index} has the label {label!r}, which is no class: {there}")
         found[part] = torch.tensor([places[label] for label in of], dtype=torch.int64)
     return names, found
+
+
+def _sorted(values: Collection[Any], order: str) -> list[Any]:
+    """Return labels in order: numbers by size, texts as `order` says."""
+    return sorted(values, key=lambda value: CLASS_ORDERS[order](value) if isinstance(value, str) else value)
 
 
 def _plain(part: str, index: int, label: Any) -> int | str:

@@ -24,6 +24,9 @@ from nnrun.data.measures import Measures
 from nnrun.data.parts import Choices, Part, dataset_of, entry_part, found_in_images
 from nnrun.errors import DataError, ResourceError
 
+# So many classes are named.
+_SHOWN = 5
+
 
 class OwnDataset:
     """Take a class whose objects give `(x, y)` by index for a data source.
@@ -50,7 +53,7 @@ class OwnDataset:
             findings = _steady(next(iter(datasets.values())))
             items = Items(f"data={settings['name']}", datasets, in_processes=False)
             entry = decode_into(Memory(), items, wanted)
-        return dataset_of_items(entry, datasets, choices, findings)
+        return dataset_of_items(entry, datasets, choices, findings, settings["class_order"])
 
 
 def open_parts(open_set: Callable[..., Any], parameters: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,7 +65,9 @@ def open_parts(open_set: Callable[..., Any], parameters: Sequence[str], given: M
     return {"all": open_set()}
 
 
-def dataset_of_items(entry: Entry, datasets: Mapping[str, Any], choices: Choices, findings: Findings) -> Dataset:
+def dataset_of_items(
+    entry: Entry, datasets: Mapping[str, Any], choices: Choices, findings: Findings, class_order: str = "natural"
+) -> Dataset:
     """Return the data set of samples that were read out of other data sets, one after the other."""
     skipped = {index for index, _ in entry.found["skipped"]}
     # Where no sample has a label, none is kept.
@@ -77,11 +82,35 @@ def dataset_of_items(entry: Entry, datasets: Mapping[str, Any], choices: Choices
         labels[part] = given[row : row + kept]
         row += kept
     first = next(iter(datasets))
-    class_names, targets = classes_of(labels, first, _class_names(datasets[first]))
+    class_names, targets = classes_of(labels, first, _class_names(datasets[first]), class_order)
+    if not skipped:
+        class_names, targets, notes = without_empty(class_names, targets)
+        findings = replace(findings, notes=(*findings.notes, *notes))
     parts: dict[str, Part] = {part: entry_part(entry, rows[part], targets[part]) for part in datasets}
     found = found_in_images(entry.found, entry.samples.shape[1:])
     both = replace(found, notes=(*findings.notes, *found.notes), facts={**findings.facts, **found.facts})
     return dataset_of(parts, class_names, choices, both)
+
+
+def without_empty(
+    class_names: Sequence[str], targets: Mapping[str, Tensor]
+) -> tuple[tuple[str, ...], dict[str, Tensor], list[str]]:
+    """Return classes and targets without those classes of a library's list that no part has a sample of, and a note.
+
+    A class that only another part than the training's has is left: the test would ask for what cannot be learned.
+    """
+    counts = sum(torch.bincount(numbers, minlength=len(class_names)) for numbers in targets.values())
+    kept = torch.as_tensor(counts > 0)
+    names = tuple(name for name, is_kept in zip(class_names, kept.tolist(), strict=True) if is_kept)
+    empty = [name for name, is_kept in zip(class_names, kept.tolist(), strict=True) if not is_kept]
+    if not empty:
+        return names, dict(targets), []
+    if len(names) < 2:
+        raise DataError(f"only one of the classes has samples, {', '.join(names)}; two classes or more are told apart")
+    place = kept.cumsum(0) - 1
+    few = ", ".join(empty[:_SHOWN]) + (", ..." if len(empty) > _SHOWN else "")
+    note = f"left out: {len(empty):,} of {len(class_names):,} listed classes, without samples: {few}"
+    return names, {part: place[numbers] for part, numbers in targets.items()}, [note]
 
 
 def _class_names(dataset: Any) -> tuple[str, ...] | None:

@@ -30,6 +30,8 @@ from nnrun.settings import NAMED_SECTIONS
 
 # How many of the classes predicted are named on the terminal.
 _NUM_SHOWN = 5
+# A name of more digits is no number of a file.
+_MAX_DIGITS = 19
 
 
 class BadFiles:
@@ -85,6 +87,8 @@ def predict(composed: Composed, words: Sequence[str], directory: Path | None = N
         with closing(open_predictor(job)) as predictor:
             bad = BadFiles(job.settings.data.on_bad, console)
             source = open_source(job, named, predictor.in_shape, bad)
+            for note in numbered_otherwise(job, named.files):
+                console.note(note)
             result = classify(job, session, predictor, source)
         summary = PredictionSummary(
             task=job.task,
@@ -150,6 +154,22 @@ def check_stems(files: Sequence[str]) -> None:
         earlier = seen.setdefault(Path(file).stem, file)
         if earlier is not file:
             raise DataError(f"{shown(earlier)} and {shown(file)} would have the same id; use predict.id=number")
+
+
+def numbered_otherwise(job: Job, files: Sequence[str]) -> list[str]:
+    """Return what is said where Kaggle's ids are numbers, and files that are called by other numbers would get them."""
+    if (job.settings.predict.format, job.settings.predict.id) != ("kaggle", "number"):
+        return []
+    stems = [Path(file).stem for file in files]
+    if len(set(stems)) < len(stems) or not all(stem.isdecimal() and len(stem) < _MAX_DIGITS for stem in stems):
+        return []
+    number = next((number for number, stem in enumerate(stems, 1) if int(stem) != number), None)
+    if number is None:
+        return []
+    return [
+        f"files are called by numbers, and the ids count them: {shown(files[number - 1])} has the id {number}; "
+        "predict.id=stem takes the names as ids"
+    ]
 
 
 def classify(job: Job, session: Session, predictor: Predictor, source: Source) -> Result:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from data_fixtures import COUNTED
 from nnrun.core.stored import Stored
 from nnrun.data.arrays import Array, Arrays, open_pictures
 from nnrun.data.labels import classes_of
@@ -107,3 +108,12 @@ def test_names_that_are_given_are_what_numbers_count_in_and_texts_name():
         classes_of({"y": [0, 3]}, "y", names)
     with pytest.raises(DataError, match="some labels are numbers, and some are texts"):
         classes_of({"y": [0, "ant"]}, "y", names)
+
+
+def test_labels_that_are_texts_are_in_the_order_that_people_count_in():
+    labels = {"y": ["10", "2", "1", "b10", "b2", "2"]}
+    names, targets = classes_of(labels, "y")
+    assert (names, targets["y"].tolist()) == (COUNTED, [2, 1, 0, 4, 3, 1])
+    assert classes_of(labels, "y", order="text")[0] == ("1", "10", "2", "b10", "b2"), "as before the setting"
+    long = ["9" * 5000, "10" * 2500, "0009"]
+    assert classes_of({"y": long}, "y")[0] == ("0009", long[1], long[0]), "no number is too long"

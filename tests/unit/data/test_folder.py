@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from data_fixtures import CLASSES, SETTINGS, make_folder, pictures, save
+from data_fixtures import CLASSES, COUNTED, SETTINGS, make_folder, pictures, save
 from nnrun.data import decoding
 from nnrun.data.cache import cache_root
 from nnrun.data.folder import Folder
@@ -279,3 +279,21 @@ def test_an_entry_says_nothing_of_the_user(parted):
     load(parted)
     (path,) = entries()
     assert str(parted) not in json.dumps(json.loads(path.read_text()))
+
+
+def test_classes_called_by_numbers_are_in_the_order_that_people_count_in(tmp_path):
+    """Negative control: `text`, which runs of before the setting mean, has another order, and the labels follow it."""
+    for label, name in enumerate(COUNTED):
+        for part in ("train", "test"):
+            for index in range(3):
+                save(tmp_path / part / name / f"{index}.png", torch.full((8, 8), 10 * label + index, dtype=torch.uint8))
+    natural, text = load(tmp_path), load(tmp_path, class_order="text")
+    assert natural.class_names == COUNTED
+    assert text.class_names == ("1", "10", "2", "b10", "b2")
+    for data in (natural, text):
+        for split in (data.train, data.test):
+            samples, targets = split.take(torch.arange(len(split)))
+            assert all(
+                data.class_names[target] == COUNTED[int(sample.max()) // 10]
+                for sample, target in zip(samples, targets, strict=True)
+            )

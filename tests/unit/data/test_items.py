@@ -18,6 +18,7 @@ from nnrun.errors import DataError
 GREY = torch.arange(20, dtype=torch.uint8).view(4, 5)
 RGB = torch.stack([GREY, GREY + 50, GREY + 100])
 SETTINGS = {"name": "mine", "image_size": None, "channels": None, "on_bad": "error", "split_seed": 0, "in_shape": None}
+SETTINGS |= {"class_order": "natural"}
 
 
 def read(picture, form: Form, label: object = 1):

@@ -121,3 +121,37 @@ def test_an_archive_is_unpacked_inside_of_the_root(tmp_path):
     with tarfile.open(path) as archive:
         archive.extractall(root)
     assert (tmp_path / "outside").read_bytes() == b"abc"
+
+
+def listing(names, labels, test_labels=None):
+    """A set with a list of classes, as EMNIST's letters, whose first one has no sample."""
+
+    class Listing(Base):
+        def __init__(self, root, train=True):
+            super().__init__(root, train)
+            self.classes = names
+            self.labels = labels if train or test_labels is None else test_labels
+
+        def __getitem__(self, index):
+            return super().__getitem__(index)[0], self.labels[index % len(self.labels)]
+
+    return Listing
+
+
+def test_a_listed_class_without_samples_is_left_out_and_the_labels_follow(tmp_path, monkeypatch):
+    monkeypatch.setattr(torchvision.datasets, "SVHN", listing(["N/A", "a", "-", "b"], [3, 1]))
+    data = TorchvisionDataset("SVHN", str(tmp_path), False, {}, **SETTINGS).load()
+    assert data.class_names == ("a", "b")
+    assert data.train.targets[:4].tolist() == [1, 0, 1, 0]
+    assert data.findings.notes[0] == "left out: 2 of 4 listed classes, without samples: N/A, -"
+
+
+def test_a_class_that_only_the_test_has_is_an_error_and_so_is_one_class_alone(tmp_path, monkeypatch):
+    """The negative control: nothing is left out that the test asks for."""
+    for (labels, test_labels), message in {
+        ((1, 2), (0, 1)): "no sample to train on is of class N/A",
+        ((1, 1), (1, 1)): "only one of the classes has samples, a;",
+    }.items():
+        monkeypatch.setattr(torchvision.datasets, "SVHN", listing(["N/A", "a", "b"], labels, test_labels))
+        with pytest.raises(DataError, match=message):
+            TorchvisionDataset("SVHN", str(tmp_path / message), False, {}, **SETTINGS).load()
