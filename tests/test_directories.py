@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -28,11 +29,30 @@ ROWS: dict[str, Row] = {
         [],
         mnist_files("my data=é,[1]"),
     ),
+    "references: trained": Row(
+        [*SHORT, "model=mlp", "hydra.run.dir=logs/${seed}_${now:%Y}_${hydra:runtime.choices.model}"],
+        0,
+        [],
+        folder="references",
+    ),
+    "references: no reference": Row([*SHORT, "model=mlp", "hydra.run.dir=logs/\\${seed}"], 0, [], folder="references"),
+    "references: evaluated": Row(
+        ["ckpt=logs/${oc.env:RUN_OF_THE_TEST}", "hydra.run.dir=evaluated"], 0, [], folder="references"
+    ),
+    "references: swept": Row(
+        ["-m", *SHORT, "model=mlp", "seed=4,5", "hydra.sweep.dir=logs/${data.name}s"], 0, [], folder="references"
+    ),
+    "references: to what is swept over": Row(
+        ["-m", "seed=4,5", "hydra.sweep.dir=logs/${seed}"], 2, ["refers to seed, which is not known here"]
+    ),
     "latest: first": Row([*SHORT, "model=mlp", "hydra.run.dir=first"], 0, [], folder="latest"),
     "latest: second": Row([*SHORT, "model=mlp", "hydra.run.dir=second", "seed=1"], 0, [], folder="latest"),
     "latest: evaluated": Row(["ckpt=first"], 0, [], folder="latest"),
     "latest: wrong": Row(["optimizer.lr=-1"], 2, [], folder="latest"),
 }
+
+
+ENVIRONMENT = {"RUN_OF_THE_TEST": f"0_{datetime.now():%Y}_mlp"}
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -46,6 +66,14 @@ def test_odd_paths_are_taken_as_they_are(odd: str, rows: tuple[Path, dict[str, O
     trained, evaluated = (json.loads((folder / where / odd / "summary.json").read_text()) for where in ("out", "of"))
     assert (trained["task"], evaluated["task"]) == ("train", "evaluate")
     assert trained["metrics"] == evaluated["metrics"]
+
+
+def test_references_in_a_path_are_resolved_as_in_any_value(rows: tuple[Path, dict[str, Outcome]]) -> None:
+    """Negative control: a backslash before it makes it part of the name."""
+    folder = rows[0] / "references"
+    trained = f"0_{datetime.now():%Y}_mlp"
+    assert {path.name for path in (folder / "logs").iterdir()} == {trained, "${seed}", "digitss"}
+    assert json.loads((folder / "evaluated" / "summary.json").read_text())["task"] == "evaluate"
 
 
 def test_a_run_starts_from_the_weights_named(rows: tuple[Path, dict[str, Outcome]]) -> None:

@@ -53,6 +53,37 @@ TIER_ONE: dict[str, Row] = {
     "no convolution a stage": Row(
         ["model=vgg", "model.depth=0"], 2, ["model.depth is 0; allowed: a whole number from 1 up"]
     ),
+    "settings for a group": Row(
+        ["optimizer={lr: 0.1}"], 2, ["optimizer takes one option (there are adagrad", "write optimizer.lr=0.1"]
+    ),
+    "settings for a group, with plus": Row(["+optimizer={lr: 0.1}"], 2, ["write optimizer.lr=0.1"]),
+    "no settings for a group": Row(["model={}"], 2, ["model takes one option (there are cnn"], {}, ["write model"]),
+    "settings for exporters": Row(
+        ["export={onnx: {opset: 18}}"], 2, ["export takes options, one or a list of them", "write export.onnx.opset=18"]
+    ),
+    "settings in a list": Row(["augment=[{mixup: {alpha: 1}},digits]"], 2, ["write augment.mixup.alpha=1"]),
+    "a list in a list": Row(["model=[[cnn]]"], 2, ["model takes one option (there are cnn"]),
+    "a run directory that leads nowhere": Row(
+        ["hydra.run.dir=logs/${nope}"], 2, ["hydra.run.dir=logs/${nope} refers to nope, which does not exist"]
+    ),
+    "a run directory in broken grammar": Row(
+        ["hydra.run.dir=logs/${"], 2, ["hydra.run.dir=logs/${ cannot be resolved"]
+    ),
+    "a run directory named by what the data tells": Row(
+        ["hydra.run.dir=logs/${data.in_shape}"], 2, ["refers to data.in_shape, which is not known here"]
+    ),
+    "a run directory of a job of Hydra's": Row(
+        ["hydra.run.dir=logs/${hydra:job.num}"], 2, ["refers to hydra:job.num, which is not known here"]
+    ),
+    "a checkpoint of an unset variable": Row(
+        ["ckpt=${oc.env:NOT_SET_ANYWHERE}"], 2, ["needs the environment variable NOT_SET_ANYWHERE, which is not set"]
+    ),
+    "a byte order mark before the package": Row(
+        ["model=mynet"],
+        2,
+        ["mine.yaml begins with a byte order mark, which hides its line '# @package'"],
+        own("\xef\xbb\xbf# @package _global_\nseed: 1\n", "conf/experiment/mine.yaml") | OWN,
+    ),
     "two options": Row(["model=[mlp,cnn]"], 2, ["model takes one option; there are cnn, mlp"]),
     "plus": Row(["+typo=1"], 2, ["typo is not a setting; there are augment, ckpt, data,"]),
     "two plus": Row(["++trainer.foo=1"], 2, ["trainer.foo is not a setting"]),

@@ -10,14 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
 from nnrun.compose import compose
 from nnrun.confdir import conf_dir, find_modules_beside, own_folders
 from nnrun.errors import BUG, ConfigError, InterruptedRun, NnrunError, ResourceError, complain, did_you_mean
 from nnrun.faults import of_the_machine
 from nnrun.secrets import redact
 from nnrun.tasks import perform
+from nnrun.yaml_files import yaml_text
 
 # Hydra's own verbs, which print and run nothing, and how many words each takes.
 _HYDRA_VERBS = {"--cfg": 1, "-c": 1, "--info": 1, "-i": 1, "--shell-completion": 0, "-sc": 0, "--hydra-help": 0}
@@ -146,7 +145,7 @@ def hydra_verb(line: CommandLine, own: Sequence[Path]) -> int:
     is_completion = any(word.startswith(("-sc", "--shell-completion")) for word in line.hydra)
     composed = None if is_completion else compose(line.overrides, own)
     if composed and line.hydra in (["--cfg", "job"], ["-c", "job"], ["--cfg=job"]):
-        sys.stdout.write(yaml.safe_dump(redact(composed.shown()), sort_keys=False, allow_unicode=True))
+        sys.stdout.write(yaml_text(redact(composed.shown())))
         return 0
     import hydra  # noqa: PLC0415 - two words of the command line in a thousand
 

@@ -7,7 +7,7 @@ mistake at once and not only Hydra's first.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,11 @@ from nnrun.card import Card, read_card
 from nnrun.check import check
 from nnrun.clashes import idle_words
 from nnrun.errors import ArtifactError, ConfigError
-from nnrun.groups import compose_groups, option_references, unknown_options
+from nnrun.groups import compose_groups, option_references, show_to_hydra, unknown_options
 from nnrun.idle import idle_settings, unread_root
 from nnrun.manifest import Located, locate
 from nnrun.overrides import HYDRA_KEYS, Typed, ambiguous, parse_all
-from nnrun.resolve import PLACEHOLDERS, explain_unresolvable, resolve
+from nnrun.resolve import PLACEHOLDERS, explain_unresolvable, resolve, resolve_path
 from nnrun.saved import as_meant, fault, merge_saved, own_targets, saved_references
 from nnrun.secrets import left_out
 from nnrun.settings import OPTIONAL_SECTIONS
@@ -130,6 +130,8 @@ def compose(words: Sequence[str], own: Sequence[Path] = ()) -> Composed:
     chosen = {item.key for item in known}
     fresh, choices = compose_groups(known, own)
     config, references = fresh, option_references(choices, own)
+    show_to_hydra(typed)
+    values = [_resolved_source(item, values, fresh) for item in values]
     named = _source_word(values)
     predicts = any(item.key == "task" and item.value == "predict" for item in values)
     source = _read_source(named, predicts=predicts) if named is not None else None
@@ -158,7 +160,7 @@ def compose(words: Sequence[str], own: Sequence[Path] = ()) -> Composed:
     if wrong:
         raise fault(list(dict.fromkeys(wrong)), source.saved_in if source else None, typed)
     own_sections = own_targets(tree, config is not fresh, {item.key for item in groups}, values)
-    run_dir = _hydra_dir(typed, "hydra.run.dir")
+    run_dir = hydra_dir(typed, "hydra.run.dir", config)
     return Composed(config, tuple(typed), source, frozenset(own_sections), run_dir, tuple(own))
 
 
@@ -211,10 +213,36 @@ def _split(typed: Sequence[Typed]) -> tuple[list[Typed], list[Typed]]:
     return [item for item in plain if item.is_group], [item for item in plain if not item.is_group]
 
 
-def _hydra_dir(typed: Sequence[Typed], key: str) -> Path | None:
-    """Return the folder that a word such as hydra.run.dir= names, if any."""
+def hydra_dir(typed: Sequence[Typed], key: str, config: DictConfig) -> Path | None:
+    """Return the folder that a word such as hydra.run.dir= names, if any, references in it resolved."""
     value = next((item.value for item in reversed(typed) if item.key == key), None)
-    return None if value is None else Path(str(value)).expanduser()
+    return None if value is None else Path(resolve_path(config, key, str(value))).expanduser()
+
+
+def _resolved_source(item: Typed, values: Sequence[Typed], fresh: DictConfig) -> Typed:
+    """Return a word that names a checkpoint with the references in it resolved: it is read before all else is known."""
+    if item.key not in SOURCE_KEYS or "${" not in str(item.value):
+        return item
+    config = fresh.copy()
+    for other in values:
+        _lay(config, other)
+    return replace(item, value=resolve_path(config, item.key, str(item.value)))
+
+
+def folder_of_jobs(typed: Sequence[Typed], own: Sequence[Path]) -> Path | None:
+    """Return the folder that hydra.sweep.dir names, if any; what the sweep varies is not known in it."""
+    words = [item for item in typed if item.key == "hydra.sweep.dir" and item.value is not None]
+    if not words or "${" not in str(words[-1].value):
+        return hydra_dir(words, "hydra.sweep.dir", OmegaConf.create())
+    groups, values = _split(typed)
+    config, _ = compose_groups([item for item in groups if not unknown_options([item], own)], own)
+    show_to_hydra(typed)
+    for item in values:
+        _lay(config, item)
+    for item in typed:
+        if item.is_sweep:
+            OmegaConf.update(config, item.key, "???", force_add=True)
+    return hydra_dir(words, "hydra.sweep.dir", config)
 
 
 def _lay(config: DictConfig, item: Typed) -> list[str]:

@@ -91,10 +91,10 @@ def complain(messages: Sequence[str]) -> None:
 
 def describe(key: str, got: object, allowed: str, hint: str = "") -> str:
     """Return `key is got; allowed: ...; hint`, the one form in which a wrong value is reported."""
-    return f"{key} is {_shown(redact(got, key))}; allowed: {allowed}" + (f"; {hint}" if hint else "")
+    return f"{key} is {shown(redact(got, key))}; allowed: {allowed}" + (f"; {hint}" if hint else "")
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """Return a value as YAML writes it, texts in quotes."""
     return (
         {None: "null", True: "true", False: "false"}[value]

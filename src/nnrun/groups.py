@@ -7,21 +7,23 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from nnrun.check import Reference
 from nnrun.confdir import GROUPS, conf_dir, option_file, options
-from nnrun.errors import ConfigError, did_you_mean
+from nnrun.errors import ConfigError, did_you_mean, shown
 from nnrun.overrides import Typed
+from nnrun.secrets import redact, redact_word
 from nnrun.settings import NAMED_SECTIONS
+from nnrun.yaml_files import read_yaml, refuse_hidden_marks, unreadable
 
 
 def unknown_options(groups: Sequence[Typed], own: Sequence[Path]) -> list[str]:
@@ -30,14 +32,19 @@ def unknown_options(groups: Sequence[Typed], own: Sequence[Path]) -> list[str]:
     for item in groups:
         known = options(item.key, own)
         names = item.value if isinstance(item.value, list) else [item.value]
+        if any(isinstance(name, dict | list) for name in names):
+            problems.append(_not_options(item, known))
+            continue
         if isinstance(item.value, list) and item.key not in NAMED_SECTIONS:
             problems.append(f"{item.key} takes one option; there are {', '.join(known)}")
             continue
         if not names:
-            problems.append(f"{item.word} names no option; write {item.key}=none")
-        problems += [f"{item.word} names {name} twice" for name in dict.fromkeys(names) if names.count(name) > 1]
+            problems.append(f"{redact_word(item.word)} names no option; write {item.key}=none")
+        problems += [
+            f"{redact_word(item.word)} names {name} twice" for name in dict.fromkeys(names) if names.count(name) > 1
+        ]
         if len(names) > 1 and "none" in names:
-            problems.append(f"{item.word} names none beside another option; leave one of them out")
+            problems.append(f"{redact_word(item.word)} names none beside another option; leave one of them out")
         for name in names:
             if str(name) not in known:
                 hint = did_you_mean(str(name), known)
@@ -46,22 +53,36 @@ def unknown_options(groups: Sequence[Typed], own: Sequence[Path]) -> list[str]:
     return problems
 
 
+def _not_options(item: Typed, known: Sequence[str]) -> str:
+    """Return the message for a word that gives a group settings, or a list in a list, instead of options."""
+    takes = "options, one or a list of them" if item.key in NAMED_SECTIONS else "one option"
+    node: Any = redact(item.value)
+    key = item.key
+    while isinstance(node, dict | list) and node:
+        name, node = next(iter(node.items())) if isinstance(node, dict) else (None, node[0])
+        key += f".{name}" if name is not None else ""
+    example = (
+        f"; for its settings write {key}={shown(node)}" if key != item.key and not isinstance(node, dict | list) else ""
+    )
+    return f"{item.key} takes {takes} (there are {', '.join(known)}){example}"
+
+
 def compose_groups(groups: Sequence[Typed], own: Sequence[Path]) -> tuple[DictConfig, dict[str, list[str]]]:
     """Return Hydra's composition of the chosen options, and which options were chosen for each group."""
     words = [f"{item.key}={_quoted(item.value)}" for item in groups]
+    for folder in own:
+        refuse_hidden_marks(folder)
     if own:
         words.append("hydra.searchpath=[" + ",".join(_quoted(f"file://{folder}") for folder in own) + "]")
     try:
         whole = _compose(tuple(words), _files_of([conf_dir(), *own]))
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f"{mark.name}, line {mark.line + 1}" if mark else "a YAML file"
-        raise ConfigError(f"{where}: {error.problem or error}") from error
+    except yaml.YAMLError as error:
+        raise unreadable(error) from error
     except RecursionError as error:
         raise ConfigError("the defaults of a YAML file lead back to itself; look at the options chosen") from error
     except UnicodeDecodeError as error:
         for path in (path for folder in own for path in sorted(folder.rglob("*.yaml"))):
-            _read_option(path)  # raises for the one that is meant
+            read_yaml(path)  # raises for the one that is meant
         raise ConfigError(f"a YAML file is not text in UTF-8: {error}") from error
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise ConfigError(_hydra_message(error)) from error
@@ -80,6 +101,23 @@ def compose_groups(groups: Sequence[Typed], own: Sequence[Path]) -> tuple[DictCo
             choices[item.key] = [str(name) for name in item.value]
     config = OmegaConf.masked_copy(whole, [str(key) for key in whole if key != "hydra"])
     return config, choices
+
+
+def show_to_hydra(typed: Sequence[Typed]) -> None:
+    """Let `${hydra:...}` in a typed path know all that was typed: Hydra itself was told of the options alone."""
+    if not any("${hydra:" in str(item.value) for item in typed):
+        return
+    whole = OmegaConf.create({"hydra": cast(DictConfig, HydraConfig.get()).copy()})
+    OmegaConf.set_readonly(whole, False)
+    OmegaConf.set_readonly(whole.hydra, False)
+    words = [item.word for item in typed if not item.key.startswith("hydra.")]
+    with open_dict(whole):
+        whole.hydra.overrides.task = words
+        whole.hydra.job.override_dirname = ",".join(sorted(redact_word(word) for word in words))
+        for item in typed:
+            if item.is_sweep and item.is_group:
+                whole.hydra.runtime.choices[item.key] = "???"
+    HydraConfig.instance().set_config(whole)
 
 
 # Hydra takes most of the time before a run: the jobs of a sweep that choose the same options share what it made.
@@ -125,23 +163,9 @@ def option_references(choices: Mapping[str, list[str]], own: Sequence[Path]) -> 
         for name in names:
             path = option_file(group, name, own)
             if path is not None:
-                content = _read_option(path)
+                content = read_yaml(path)
                 is_ours = path.parents[1] == conf_dir()
                 found[f"{group}.{name}" if group in NAMED_SECTIONS else group] = Reference(content, is_ours)
                 if isinstance(content.get("dataset"), dict):
                     found["data.dataset"] = Reference(content["dataset"], is_ours)
     return {name: reference for name, reference in found.items() if "_target_" in reference.values}
-
-
-def _read_option(path: Path) -> dict[str, Any]:
-    """Return what an option file holds; raise ConfigError unless that is settings."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not text in UTF-8: {error.reason} at byte {error.start}") from error
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
-    if not isinstance(content, dict):
-        kind = "a list" if isinstance(content, list) else "a single value"
-        raise ConfigError(f"{path} holds {kind}, and must hold settings: lines of key: value")
-    return content

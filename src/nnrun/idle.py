@@ -44,8 +44,8 @@ _TOO_SHORT = (
         ("scheduler", "scheduler.step_size"),
         ("scheduler.step_size", "trainer.epochs", "scheduler._target_"),
         lambda size, epochs, target: size is not None and _ends_with(target, "StepLR") and size >= epochs,
-        "scheduler.step_size={} has no effect with trainer.epochs={}: the learning rate would change after the end; use a "
-        "smaller step_size, or scheduler=none",
+        "scheduler.step_size={} has no effect with trainer.epochs={}: the learning rate changes after the end; lower "
+        "it, or use scheduler=none",
     ),
     Idle(
         ("scheduler", "scheduler.patience"),
@@ -142,7 +142,7 @@ def idle_settings(typed: Sequence[Typed], tree: Mapping[str, Any]) -> list[str]:
 
 
 def trial_notes(typed: Sequence[Typed], tree: Mapping[str, Any]) -> list[str]:
-    """Return what is said of settings that cannot act only because `trainer=debug` or the like cuts the run short."""
+    """Return what is said of settings that cannot act only because `trainer=debug` cuts the run short."""
     return _too_short(typed, tree) if _trains(tree) and _is_trial(typed) else []
 
 
@@ -210,9 +210,8 @@ def _trains(tree: Mapping[str, Any]) -> bool:
 
 
 def _is_trial(typed: Sequence[Typed]) -> bool:
-    """Return whether the length of the run is an option's, such as trainer=debug, and not typed itself."""
-    words = {item.key: item.value for item in typed}
-    return words.get("trainer", "default") != "default" and "trainer.epochs" not in words
+    """Return whether `trainer=debug` cuts the run short, to see that a real run's words work."""
+    return any(item.key == "trainer" and item.value == "debug" for item in typed)
 
 
 def _too_short(typed: Sequence[Typed], tree: Mapping[str, Any]) -> list[str]:

@@ -17,12 +17,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from nnrun.errors import ConfigError
 from nnrun.files import LOCK_NAME, DurableFile, read_json, saving, write_json, write_text
 from nnrun.paths import inside
 from nnrun.secrets import redact, redact_word
+from nnrun.yaml_files import yaml_text
 
 _MAX_ROW_BYTES = 2**20
 _SCALARS = (str, int, float, type(None))
@@ -101,9 +100,9 @@ class RunDir:
     def describe(self, config: Mapping[str, Any], words: Sequence[str]) -> None:
         """Write what people read about the run: its config and what was typed, secrets left out, and the machine."""
         shown = redact(config)
-        write_text(self.path / "config.yaml", yaml.safe_dump(shown, sort_keys=False, allow_unicode=True))
+        write_text(self.path / "config.yaml", yaml_text(shown))
         typed = [redact_word(word) for word in words]
-        write_text(self.path / "overrides.yaml", yaml.safe_dump(typed, allow_unicode=True))
+        write_text(self.path / "overrides.yaml", yaml_text(typed))
 
     def set_status(self, **values: Any) -> None:
         """Replace status.json with the status so far and `values`."""

@@ -16,7 +16,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from nnrun.compose import compose
+from nnrun.compose import compose, folder_of_jobs
 from nnrun.confdir import find_modules_beside
 from nnrun.errors import BUG, ConfigError, InterruptedRun, NnrunError, SweepFailed, complain
 from nnrun.files import saving, write_json, write_text
@@ -66,7 +66,7 @@ def sweep(words: Sequence[str], own: Sequence[Path]) -> int:
         raise ConfigError(*problems)
     jobs = list(jobs_of(typed))
     swept = tuple(item.key for item in typed if item.is_sweep)
-    shared = Sweep(sweep_folder(typed), swept, len(jobs), own, Console())
+    shared = Sweep(sweep_folder(typed, own), swept, len(jobs), own, Console())
     folder = shared.folder
     shared.console.say(f"a sweep of {len(jobs)} jobs in {folder}")
     results: list[JobResult] = []
@@ -107,17 +107,16 @@ def refuse(typed: Sequence[Typed]) -> list[str]:
     return problems
 
 
-def sweep_folder(typed: Sequence[Typed]) -> Path:
+def sweep_folder(typed: Sequence[Typed], own: Sequence[Path]) -> Path:
     """Create and return the folder of the sweep: the one that hydra.sweep.dir names, or one named by the time."""
-    wanted = next((item.value for item in reversed(typed) if item.key == "hydra.sweep.dir"), None)
-    if wanted is None:
+    folder = folder_of_jobs(typed, own)
+    if folder is None:
         now = datetime.now()
         return create_numbered(Path("outputs/multirun") / now.strftime("%Y-%m-%d"), now.strftime("%H-%M-%S"))
-    folder = Path(str(wanted)).expanduser()
     with saving(folder):
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
-            raise ConfigError(f"hydra.sweep.dir={wanted} is in use: it is not empty; choose another")
+            raise ConfigError(f"hydra.sweep.dir={folder} is in use: it is not empty; choose another")
     return folder
 
 

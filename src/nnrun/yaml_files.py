@@ -1,0 +1,59 @@
+"""The one reader of YAML, OmegaConf's, which Hydra reads with too, and the one writer, whose texts it reads back alike.
+
+PyYAML by itself takes `1e-2` for a text, where OmegaConf and whoever wrote it mean a number.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf._utils import get_omega_conf_dumper, get_yaml_loader
+
+from nnrun.errors import ConfigError
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return what a YAML file holds; raise ConfigError naming file and line unless that is settings."""
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=get_yaml_loader())
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not text in UTF-8: {error.reason} at byte {error.start}") from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise unreadable(error, path) from error
+    except RecursionError as error:
+        raise ConfigError(f"{path} is nested too deep") from error
+    content = {} if content is None else content
+    if not isinstance(content, dict):
+        kind = "a list" if isinstance(content, list) else "a single value"
+        raise ConfigError(f"{path} holds {kind}, and must hold settings: lines of key: value")
+    return content
+
+
+def unreadable(error: yaml.YAMLError, path: Path | None = None) -> ConfigError:
+    """Return an error of the reader's with the file, the line, and what is wrong there."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    file = path or (mark.name if mark else "a YAML file")
+    return ConfigError(f"{file}{f', line {mark.line + 1}' if mark else ''}: {problem or str(error).splitlines()[0]}")
+
+
+def refuse_hidden_marks(folder: Path) -> None:
+    """Raise ConfigError for a file below a folder whose byte order mark hides its `# @package` line from Hydra."""
+    for path in sorted(folder.rglob("*.yaml")):
+        with suppress(OSError), path.open("rb") as file:
+            if file.read(16).startswith(b"\xef\xbb\xbf# @package"):
+                raise ConfigError(
+                    f"{path} begins with a byte order mark, which hides its line '# @package'; save it as UTF-8 "
+                    "without BOM"
+                )
+
+
+def yaml_text(tree: Any) -> str:
+    """Return plain values as YAML, in their order; a text that the reader would take for a number is in quotes."""
+    return yaml.dump(
+        tree, Dumper=get_omega_conf_dumper(), sort_keys=False, allow_unicode=True, default_flow_style=False
+    )
