@@ -12,6 +12,7 @@ from nnrun.data.cache import Cache, Entry
 from nnrun.data.decoding import Files, decoded
 from nnrun.data.forms import Wanted
 from nnrun.data.images import shown
+from nnrun.data.left_out import left_out
 from nnrun.data.listing import LabelledFile, Listing, list_folder
 from nnrun.data.parts import Choices, Part, dataset_of, entry_part, found_in_images
 from nnrun.data.stored import data_root
@@ -69,5 +70,8 @@ def _findings(listing: Listing, entry: Entry) -> Findings:
     loose = listing.num_unlabelled
     notes = [f"left out: {loose:,} image files that are in no class folder"] if loose else []
     notes += [f"left out: the folder {shown(name)}, no train, valid or test of classes" for name in listing.unread]
-    facts = {**found.facts, "unlabelled": loose, "other_files": listing.num_others}
-    return Findings((*found.notes, *notes), found.details, facts)
+    if said := left_out(listing.others, listing.num_hidden):
+        notes.append(said)
+    details = [f"left out: {shown(path)} has no suffix of an image" for path in listing.others]
+    facts = {**found.facts, "unlabelled": loose, "other_files": len(listing.others), "hidden_files": listing.num_hidden}
+    return Findings((*found.notes, *listing.notes, *notes), (*found.details, *details), facts)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from nnrun.data.images import IMAGE_SUFFIXES, find_images, shown
-from nnrun.data.order import CLASS_ORDERS
+from nnrun.data.layout import LEFT_BY_PROGRAMS, alike_inside, class_folders, not_classes, same_name
+from nnrun.data.order import natural_key
 from nnrun.errors import DataError, did_you_mean
 
 # The folders of the parts, by the names that people give them; the first is ours.
@@ -28,7 +29,8 @@ class LabelledFile:
 
 @dataclass(frozen=True)
 class Listing:
-    """The files of each part that a folder has, how many are in no class or no images, and what other folders it has.
+    """The files of each part that a folder has, how many are in no class, which are no images or hidden, what other
+    folders it has, and what else is to be said.
 
     A folder of classes alone has one part, `all`.
     """
@@ -36,8 +38,10 @@ class Listing:
     class_names: tuple[str, ...]
     parts: dict[str, list[LabelledFile]]
     num_unlabelled: int
-    num_others: int
+    others: tuple[Path, ...]
+    num_hidden: int
     unread: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def state(self) -> str:
@@ -70,43 +74,69 @@ def list_folder(root: Path, class_order: str = "natural") -> Listing:
 def _list_parts(root: Path, folders: dict[str, Path], class_order: str) -> Listing:
     """Return the files of each part's class folders."""
     first = next(iter(folders))
-    class_folders = sorted(_folders(folders[first]), key=lambda folder: CLASS_ORDERS[class_order](folder.name))
-    class_names = tuple(shown(folder.name) for folder in class_folders)
+    classes = {part: class_folders(_folders(folder)) for part, folder in folders.items()}
+    class_names = tuple(sorted(classes[first], key=natural_key) if class_order == "natural" else classes[first])
     if not class_names:
         raise DataError(
             f"{shown(folders[first])} holds no class folders: put the images of each class into a folder with its name"
         )
-    if len(class_names) == 1:
-        raise DataError(
-            f"{shown(folders[first])} holds one class folder, {class_names[0]}; two classes or more are told apart"
-        )
+    _refuse_what_is_no_class(folders[first], classes[first])
     problems: list[str] = []
     parts: dict[str, list[LabelledFile]] = {}
-    num_others = 0
+    others: list[Path] = []
+    num_hidden = 0
     loose = list(folders.values()) if first == "all" else [root, *folders.values()]
     for part, folder in folders.items():
-        names = {shown(path.name): path for path in _folders(folder)}
-        problems += _differences(folder, folders[first], tuple(names), class_names)
+        names = {same_name(name): paths for name, paths in classes[part].items()}
+        problems += _differences(folder, folders[first], classes[part], class_names)
         parts[part] = []
         for label, name in enumerate(class_names):
-            if name not in names:
-                continue
-            found = find_images(names[name])
-            num_others += len(found.others)
-            if not found.images:
-                problems.append(f"the class folder {shown(names[name])} holds no image{_what_else(found.others)}")
-            parts[part] += [_labelled(path, folder, label) for path in found.images]
+            for class_folder in names.get(same_name(name), ()):
+                found = find_images(class_folder)
+                others += found.others
+                num_hidden += found.num_hidden
+                if not found.images:
+                    problems.append(f"the class folder {shown(class_folder)} holds no image{_what_else(found.others)}")
+                parts[part] += [_labelled(path, folder, label) for path in found.images]
     if problems:
         raise DataError(*problems)
     num_unlabelled = sum(len(_images_in(folder)) for folder in loose)
     unread = () if first == "all" else [path.name for path in _folders(root) if path not in folders.values()]
-    return Listing(class_names, parts, num_unlabelled, num_others, tuple(unread))
+    notes = [note for part, folder in folders.items() for note in _notes(folder, classes[part])]
+    return Listing(class_names, parts, num_unlabelled, tuple(others), num_hidden, tuple(unread), tuple(notes))
 
 
-def _differences(folder: Path, first: Path, names: Sequence[str], class_names: Sequence[str]) -> list[str]:
+def _refuse_what_is_no_class(folder: Path, classes: Mapping[str, Sequence[Path]]) -> None:
+    """Raise DataError where the folders in a folder are not two classes or more, but only look like them."""
+    holds = {path: (bool(_images_in(path)), bool(_folders(path))) for paths in classes.values() for path in paths}
+    if reason := not_classes(folder, classes, holds):
+        raise DataError(reason)
+    if len(classes) == 1:
+        (only,), (path, *_) = classes, next(iter(classes.values()))
+        while len(below := _folders(path)) == 1:
+            path = below[0]
+        hint = f"; if the folders in it are classes or parts, use data.root={shown(path)}" if below else ""
+        raise DataError(f"{shown(folder)} holds one class folder, {only}; two classes or more are told apart{hint}")
+
+
+def _notes(folder: Path, classes: Mapping[str, Sequence[Path]]) -> list[str]:
+    """Return what is said of a part's folders: two forms of one name, what programs left, folders that look alike."""
+    notes = [
+        f"{shown(folder)} holds {len(paths)} folders of the name {name}, in two Unicode forms: they are one class"
+        for name, paths in classes.items()
+        if len(paths) > 1
+    ]
+    left = [path.name for path in _folders(folder) if path.name in LEFT_BY_PROGRAMS]
+    notes += [f"left out: the folder {name} in {shown(folder)}, which a program left" for name in left]
+    alike = alike_inside({path: _folders(path) for paths in classes.values() for path in paths})
+    return [*notes, alike] if alike else notes
+
+
+def _differences(folder: Path, first: Path, names: Collection[str], class_names: Sequence[str]) -> list[str]:
     """Return in what the classes of a part differ from those of the first one."""
-    more = [name for name in names if name not in class_names]
-    fewer = [name for name in class_names if name not in names]
+    ours, theirs = ({same_name(name) for name in some} for some in (names, class_names))
+    more = [name for name in names if same_name(name) not in theirs]
+    fewer = [name for name in class_names if same_name(name) not in ours]
     return [f"{shown(folder)} has the class folder {name}, and {shown(first)} has not" for name in more[:3]] + [
         f"{shown(folder)} lacks the class folder {name}, which {shown(first)} has" for name in fewer[:3]
     ]

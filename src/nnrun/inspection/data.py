@@ -26,7 +26,7 @@ _MOST_CLASSES = 40
 _FACTS = (
     ("skipped", "left out", "{:,} files cannot be read"),
     ("unlabelled", "left out", "{:,} pictures are in no class folder"),
-    ("other_files", "left out", "{:,} files in class folders are no pictures"),
+    ("other_files", "left out", "{:,} files in class folders have no suffix of an image"),
     ("converted", "converted", "{:,} pictures to other channels"),
     ("resized", "resized", "{:,} pictures"),
 )

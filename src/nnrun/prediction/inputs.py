@@ -5,18 +5,18 @@ from __future__ import annotations
 import glob
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from nnrun.data.images import IMAGE_SUFFIXES, find_images, shown
+from nnrun.data.left_out import left_out
 from nnrun.data.order import path_key
 from nnrun.errors import DataError
 from nnrun.manifest import nearest
 
 FROM_STDIN = "-"
-_FEW = 3
 
 
 @dataclass(frozen=True)
@@ -93,24 +93,7 @@ def _images_among(given: str, found: Iterable[Path]) -> Named:
             num_hidden += below.num_hidden
         else:
             (images if path.suffix.lower() in IMAGE_SUFFIXES else others).add(str(path))
-    left = _left_out(sorted(others), num_hidden)
+    left = left_out(sorted(others), num_hidden)
     if not images:
         raise DataError(f"input={shown(given)} holds no image" + (f": {left}" if left else "; it is empty"))
     return Named(tuple(sorted(images, key=path_key)), (left,) if left else ())
-
-
-def _left_out(others: Sequence[str], num_hidden: int) -> str:
-    """Return what is said of files that are not taken for images, if there are any."""
-    said = []
-    if others:
-        more = ", ..." if len(others) > _FEW else ""
-        names = ", ".join(shown(name) for name in others[:_FEW])
-        said.append(f"{len(others):,} {_files(len(others))} without the suffix of an image ({names}{more})")
-    if num_hidden:
-        said.append(f"{num_hidden:,} hidden {_files(num_hidden)}")
-    return f"left out {' and '.join(said)}" if said else ""
-
-
-def _files(count: int) -> str:
-    """Return the noun for a number of files."""
-    return "file" if count == 1 else "files"
