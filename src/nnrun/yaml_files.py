@@ -5,6 +5,7 @@ PyYAML by itself takes `1e-2` for a text, where OmegaConf and whoever wrote it m
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import yaml
 from omegaconf._utils import get_omega_conf_dumper, get_yaml_loader
 
 from nnrun.errors import ConfigError
+
+_LINE_ENDS = re.compile(r"[\x85\u2028\u2029\ufeff]")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -54,6 +57,12 @@ def refuse_hidden_marks(folder: Path) -> None:
 
 def yaml_text(tree: Any) -> str:
     """Return plain values as YAML, in their order; a text that the reader would take for a number is in quotes."""
-    return yaml.dump(
-        tree, Dumper=get_omega_conf_dumper(), sort_keys=False, allow_unicode=True, default_flow_style=False
-    )
+    text = _dumped(tree, allow_unicode=True)
+    # The reader takes some of what Unicode calls the end of a line for the same.
+    return _dumped(tree, allow_unicode=False) if _LINE_ENDS.search(text) else text
+
+
+def _dumped(tree: Any, *, allow_unicode: bool) -> str:
+    """Return plain values as YAML."""
+    how = {"sort_keys": False, "allow_unicode": allow_unicode, "default_flow_style": False}
+    return yaml.dump(tree, Dumper=get_omega_conf_dumper(), **how)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
@@ -48,6 +48,7 @@ plain = st.recursive(
 )
 
 
+@settings(max_examples=60, deadline=None)
 @given(tree=st.dictionaries(st.text(), plain, max_size=4))
 def test_what_is_written_is_read_back_alike(tree: dict, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.getbasetemp() / "written.yaml"
