@@ -71,7 +71,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("inspection", ("inspection", "inspection.*")),
     ("prediction", ("prediction", "prediction.*")),
     ("doctor", ("doctor", "doctor.*")),
-    ("commands", ("tasks", "sweep", "helptext", "cli")),
+    ("commands", ("tasks", "ranking", "sweep", "helptext", "cli")),
     ("entry", ("", "__main__")),
 )
 # What each may import from outside the standard library and nnrun; what is not named may import nothing.

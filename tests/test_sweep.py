@@ -11,8 +11,11 @@ import pytest
 from rich.console import Console
 
 from cli_fixtures import OWN, SHORT, Outcome, Row, assert_ended_as
+from nnrun.compose import compose
+from nnrun.errors import ConfigError
 from nnrun.overrides import jobs_of, parse_all
-from nnrun.sweep import JobResult, as_table, ranked
+from nnrun.ranking import Yardstick, choose_ranking
+from nnrun.sweep import JobResult, as_table, ranked, sweep
 
 
 def test_jobs_are_ranked_by_the_monitored_metric() -> None:
@@ -23,6 +26,68 @@ def test_jobs_are_ranked_by_the_monitored_metric() -> None:
     values = [0.5, None, 0.25, float("nan"), 0.75]
     assert order("min", values) == [2, 0, 4, 1, 3]
     assert order("max", values) == [4, 0, 2, 1, 3]
+
+
+def job(number: int, value: float | None, accuracy: float, words: list[str], monitor: str = "valid/loss") -> JobResult:
+    mode = "min" if monitor == "valid/loss" else "max"
+    metrics = {"valid/accuracy": accuracy}
+    of = Yardstick.of(compose(words).resolved())
+    return JobResult(number, {}, "", 0, "finished", monitor, value, mode, metrics=metrics, yardstick=of)
+
+
+@pytest.mark.parametrize(
+    ("swept", "order", "says"),
+    [
+        # The loss of the second is the lowest, its accuracy is not the best.
+        (["model.dropout=0.1"], [1, 2, 0], ""),
+        (["loss.label_smoothing=0.1"], [2, 1, 0], "ranked by valid/accuracy: loss.label_smoothing makes the losses"),
+        (["loss=focal"], [2, 1, 0], "ranked by valid/accuracy: loss._target_"),
+        (["loss.weight=balanced"], [2, 1, 0], "ranked by valid/accuracy: loss.weight"),
+        (["data.val_fraction=0.3"], [0, 1, 2], "not ranked: data.val_fraction gives the jobs other samples"),
+        (["data.split_seed=3"], [0, 1, 2], "not ranked: data.split_seed"),
+        (["data=mnist"], [0, 1, 2], "not ranked: data.name, data.dataset._target_"),
+        (["data.batch_size=16"], [1, 2, 0], ""),
+        (["seed=5"], [1, 2, 0], ""),
+    ],
+)
+def test_jobs_whose_numbers_cannot_be_compared_are_ranked_by_others_or_not_at_all(
+    swept: list[str], order: list[int], says: str
+) -> None:
+    jobs = [job(0, 0.9, 0.5, []), job(1, 0.1, 0.7, swept), job(2, 0.5, 0.8, [])]
+    assert [each.number for each in ranked(jobs)] == order
+    note = choose_ranking(jobs).note
+    assert (note or "").startswith(says)
+    assert bool(note) == bool(says)
+
+
+def test_jobs_that_watch_different_metrics_are_ranked_by_one_that_all_have() -> None:
+    jobs = [job(0, 0.1, 0.5, []), job(1, 0.8, 0.8, [], "valid/accuracy"), job(2, 0.7, 0.7, [], "valid/accuracy")]
+    assert [each.number for each in ranked(jobs)] == [1, 2, 0]
+    assert "the jobs watch different metrics (valid/loss, valid/accuracy)" in str(choose_ranking(jobs).note)
+    # The negative control: accuracies are compared whatever the loss is.
+    assert (
+        choose_ranking([job(n, n, n, [f"loss.label_smoothing=0.{n}"], "valid/accuracy") for n in (1, 2)]).note is None
+    )
+
+
+def test_a_sweep_that_is_killed_leaves_the_table_of_the_jobs_that_are_done(tmp_path: Path, monkeypatch) -> None:
+    class Killed(BaseException):
+        pass
+
+    done = []
+
+    def perform(*args):
+        if len(done) == 2:
+            raise Killed
+        done.append(1)
+        raise ConfigError("as it was meant")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("nnrun.sweep.perform", perform)
+    with pytest.raises(Killed):
+        sweep(["model=mlp", "seed=0,1,2,3", "hydra.sweep.dir=s"], [])
+    assert [row["job"] for row in read_sweep(tmp_path / "s")] == ["0", "1"]
+    assert len(json.loads((tmp_path / "s" / "sweep.json").read_text())) == 2
 
 
 def test_a_list_that_was_swept_over_is_in_the_table() -> None:

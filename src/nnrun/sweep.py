@@ -21,9 +21,11 @@ from nnrun.confdir import find_modules_beside
 from nnrun.errors import BUG, ConfigError, InterruptedRun, NnrunError, SweepFailed, complain
 from nnrun.files import saving, write_json, write_text
 from nnrun.overrides import NOT_SWEPT, Typed, jobs_of, parse_all
+from nnrun.ranking import Yardstick, choose_ranking, order
 from nnrun.report.console import Console
 from nnrun.rundir import create_numbered, plain_name
 from nnrun.secrets import redact_word
+from nnrun.signals import stop_request
 from nnrun.tasks import perform
 
 # The metrics that the table on the terminal has, of those that there are; an inspection has the last two.
@@ -45,6 +47,7 @@ class JobResult:
     seconds: float = 0.0
     metrics: dict[str, float] = field(default_factory=dict)
     reason: str | None = None
+    yardstick: Yardstick = field(default_factory=Yardstick)
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,12 @@ def sweep(words: Sequence[str], own: Sequence[Path]) -> int:
     shared.console.say(f"a sweep of {len(jobs)} jobs in {folder}")
     results: list[JobResult] = []
     try:
-        for number, job in enumerate(jobs):
-            results.append(run_job(shared, number, job))
+        with stop_request() as stop:
+            for number, job in enumerate(jobs):
+                results.append(run_job(shared, number, job))
+                # Whatever ends the sweep, a kill too: there is a table of the jobs that are done.
+                write_table(results, shared)
+                stop.poll()
     except (KeyboardInterrupt, InterruptedRun) as error:
         finish(results, shared)
         raise InterruptedRun(
@@ -134,6 +141,7 @@ def run_job(sweep: Sweep, number: int, words: list[str]) -> JobResult:
     try:
         composed = compose(words, sweep.own)
         find_modules_beside(sweep.own)
+        result.yardstick = Yardstick.of(composed.resolved())
         summary = perform(composed, words, directory)
         result.monitor, result.monitored, result.mode = summary.monitor, summary.monitored, summary.mode
         result.metrics = summary.metrics
@@ -156,27 +164,34 @@ def run_job(sweep: Sweep, number: int, words: list[str]) -> JobResult:
 
 
 def ranked(results: Sequence[JobResult]) -> list[JobResult]:
-    """Return the jobs best first by the monitored validation metric, those without one last."""
+    """Return the jobs best first, by what they can be compared by, those without a number last."""
+    return order(results, choose_ranking(results))
 
-    def key(result: JobResult) -> tuple[bool, float, int]:
-        value = result.monitored
-        if value is None or result.exit_code or value != value:  # noqa: PLR0124 - NaN
-            return True, 0.0, result.number
-        return False, value if result.mode == "min" else -value, result.number
 
-    return sorted(results, key=key)
+def write_table(results: Sequence[JobResult], sweep: Sweep) -> Path:
+    """Write the jobs so far, best first, as sweep.csv and sweep.json; return the path of the first."""
+    rows = ranked(results)
+    table = sweep.folder / "sweep.csv"
+    write_text(table, as_csv(rows, sweep.swept, metric_names(rows)))
+    plain = [{key: value for key, value in asdict(result).items() if key != "yardstick"} for result in rows]
+    write_json(sweep.folder / "sweep.json", plain)
+    return table
+
+
+def metric_names(rows: Sequence[JobResult]) -> list[str]:
+    """Return the name of every metric that a job has."""
+    return sorted({name for result in rows for name in result.metrics})
 
 
 def finish(results: Sequence[JobResult], sweep: Sweep) -> None:
-    """Write the jobs, best first, as sweep.csv and sweep.json, and print their table."""
-    rows = ranked(results)
-    metrics = sorted({name for result in rows for name in result.metrics})
-    table = sweep.folder / "sweep.csv"
-    write_text(table, as_csv(rows, sweep.swept, metrics))
-    write_json(sweep.folder / "sweep.json", [asdict(result) for result in rows])
+    """Write the jobs, best first, and print their table."""
+    table, rows = write_table(results, sweep), ranked(results)
+    ranking = choose_ranking(results)
     sweep.console.say("")
-    sweep.console.say(f"{len(rows)} jobs, best first", style="bold")
-    sweep.console.table(as_table(rows, sweep.swept, metrics))
+    sweep.console.say(f"{len(rows)} jobs{', best first' if ranking.metric else ''}", style="bold")
+    if ranking.note:
+        sweep.console.note(ranking.note)
+    sweep.console.table(as_table(rows, sweep.swept, metric_names(rows)))
     sweep.console.say(f"the table is in {table}")
 
 
