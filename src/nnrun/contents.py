@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nnrun.errors import CONTROL, ArtifactError
 from nnrun.manifest import SCHEMA
+from nnrun.plain_pickle import Inert
+from nnrun.stored_tensors import StoredTensor
 
 MAX_DEPTH = 32
 MAX_VALUES = 100_000
@@ -18,14 +19,6 @@ _PARTS = {"config": dict, "class_names": list, "preprocessing": dict, "model": d
 # Where trainers other than nnrun keep the state dict in what they save.
 _WEIGHT_KEYS = ("model", "state_dict", "model_state_dict", "net")
 _WEIGHTS_DEPTH = 3
-
-
-@dataclass(frozen=True)
-class StoredTensor:
-    """A tensor as the file describes it: nothing of it is read."""
-
-    num_elements: int
-    bytes: int
 
 
 def check_contents(payload: Any, path: Path) -> None:
@@ -92,7 +85,7 @@ def weights_in(payload: Any) -> list[tuple[str, ...]] | None:
     entered: set[int] = set()
     for keys, value in waiting:
         # Each dictionary is entered once: in a file one may stand for many.
-        if not isinstance(value, dict) or id(value) in entered or not all(isinstance(key, str) for key in value):
+        if not isinstance(value, dict) or id(value) in entered:
             continue
         entered.add(id(value))
         if any(isinstance(item, StoredTensor) and _is_name(key) for key, item in value.items()):
@@ -108,9 +101,9 @@ def _usual_place(keys: tuple[str, ...]) -> int:
     return _WEIGHT_KEYS.index(keys[-1]) if keys and keys[-1] in _WEIGHT_KEYS else len(_WEIGHT_KEYS)
 
 
-def _is_name(key: str) -> bool:
-    """Return whether a text can be the name of a tensor or of a part."""
-    return len(key) <= MAX_CHARACTERS and _is_writable(key)
+def _is_name(key: Any) -> bool:
+    """Return whether a key can be the name of a tensor or of a part."""
+    return isinstance(key, str) and len(key) <= MAX_CHARACTERS and _is_writable(key)
 
 
 def _is_state_dict(value: Any) -> bool:
@@ -118,7 +111,7 @@ def _is_state_dict(value: Any) -> bool:
     return (
         isinstance(value, dict)
         and bool(value)
-        and all(isinstance(name, str) and isinstance(tensor, StoredTensor) for name, tensor in value.items())
+        and all(isinstance(tensor, StoredTensor) for tensor in value.values())
         and all(map(_is_name, value))
     )
 
@@ -150,7 +143,8 @@ def check_plain(value: Any, where: str) -> None:
         elif type(node) is int and not -MAX_NUMBER <= node <= MAX_NUMBER:
             raise ArtifactError(f"{where} is refused: it holds a number that is too large")
         elif node is not None and type(node) not in (bool, int, float):
-            raise ArtifactError(f"{where} is refused: it holds a {type(node).__name__}")
+            kind = node.kind if isinstance(node, Inert) else type(node).__name__
+            raise ArtifactError(f"{where} is refused: it holds a {kind}")
 
 
 def _is_writable(text: str) -> bool:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from nnrun.archive import SAFETENSORS_SUFFIX, read_pickle
 from nnrun.contents import weights_in
-from nnrun.core.checkpoint import load_payload
+from nnrun.core.tensors import read_tensors
 from nnrun.errors import ArtifactError
 from nnrun.weight_names import averages, fitted, holds_no_weight, under_wrappers
 
@@ -91,9 +91,10 @@ def _read(path: Path) -> list[Named]:
             return [_named("", load_file(path))]
         except (SafetensorError, OSError) as error:
             raise ArtifactError(f"{path} cannot be read as safetensors: {error}") from error
-    places = weights_in(read_pickle(path))
+    described = read_pickle(path)
+    places = weights_in(described)
     assert places is not None, "the config was composed for a file that holds weights"
-    payload = load_payload(path, parts=())
+    payload = read_tensors(path, described)
     found = []
     for keys in places:
         content = payload
@@ -105,9 +106,9 @@ def _read(path: Path) -> list[Named]:
 
 def _named(place: str, content: Mapping[str, object]) -> Named:
     """Return what stands in one place: its tensors, and a note on what else there is among them."""
-    tensors = {name: item for name, item in content.items() if isinstance(item, Tensor)}
+    tensors = {name: item for name, item in content.items() if isinstance(name, str) and isinstance(item, Tensor)}
     # What holds weights itself is another place; of the whole file the rest is how it was trained.
-    others = [name for name, item in content.items() if not isinstance(item, Tensor | dict | list)]
+    others = [str(name) for name, item in content.items() if not isinstance(item, Tensor | dict | list)]
     notes = (f"holds {_few(others)}, which is no tensor and is left out",) if others and len(tensors) > 1 else ()
     is_average = averages(place) or any(name.rpartition(".")[2] == "n_averaged" for name in tensors)
     return Named(place or "the file itself", tensors, is_average, notes)

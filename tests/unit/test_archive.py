@@ -8,7 +8,7 @@ import os
 import pickle
 import tracemalloc
 import zipfile
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,8 @@ import torch
 
 from nnrun import contents
 from nnrun.archive import MAX_PICKLE_BYTES, peek, read_pickle
-from nnrun.contents import MAX_DEPTH, StoredTensor, check_plain
+from nnrun.contents import MAX_DEPTH, check_plain
+from nnrun.core.checkpoint import load_payload
 from nnrun.errors import ArtifactError
 
 GOOD = {
@@ -69,10 +70,14 @@ def test_plain_values_come_out_as_they_went_in_and_tensors_as_descriptions(path)
     peeked = peek(saved(path, **tensors))
     for key in ("config", "class_names", "preprocessing"):
         assert peeked[key] == GOOD[key]
-    assert peeked["model"] == {"weight": StoredTensor(6, 24), "half": StoredTensor(4, 8)}
-    assert peeked["training"]["step"] == StoredTensor(1, 8)
-    assert peeked["training"]["view"] == StoredTensor(4, 16)
-    assert peeked["training"]["flags"] == StoredTensor(5, 5)
+    described = peeked["model"] | {key: peeked["training"][key] for key in ("step", "view", "flags")}
+    assert {key: (item.dtype, item.shape, item.stride, item.offset, item.bytes) for key, item in described.items()} == {
+        "weight": ("float32", (2, 3), (3, 1), 0, 24),
+        "half": ("float16", (4,), (1,), 0, 8),
+        "step": ("int64", (), (), 0, 8),
+        "view": ("float32", (4,), (1,), 2, 16),
+        "flags": ("bool", (5,), (1,), 0, 5),
+    }
 
 
 class Reduced:
@@ -154,7 +159,8 @@ def tensor_pickle(num_elements: int, size: tuple, stride: tuple, offset: int = 0
 
 
 def test_the_hand_made_tensor_is_one_that_is_read(path):
-    assert peek(packed(path, tensor_pickle(6, (2, 3), (3, 1)), _0=bytes(24)))["model"]["weight"] == StoredTensor(6, 24)
+    weight = peek(packed(path, tensor_pickle(6, (2, 3), (3, 1)), _0=bytes(24)))["model"]["weight"]
+    assert (weight.shape, weight.bytes) == ((2, 3), 24)
 
 
 @pytest.mark.parametrize(
@@ -202,6 +208,115 @@ def test_two_entries_of_one_name_are_refused(path):
 def test_a_pickle_of_many_megabytes_is_not_read(path):
     with pytest.raises(ArtifactError, match="is not a checkpoint of nnrun"):
         read_pickle(packed(path, bytes(MAX_PICKLE_BYTES + 1)))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"})" + b"\x85" * 10**6 + b"Ns.", b"}U\1x" + b"q\1h\1\x86" * 100 + b"Ns.", b"}}}ss.", b"}]Ns."],
+    ids=["a million deep", "2^100 texts", "a mapping", "a list"],
+)
+def test_a_key_is_never_hashed_for_longer_than_it_looks(path, data):
+    """The first ends the process of whoever hashes it, the second takes for ever; keys that cannot be are refused."""
+    packed(path, b"\x80\2" + data)
+    try:
+        assert not any(isinstance(key, str) for key in read_pickle(path))
+    except ArtifactError as error:
+        assert "its pickle has a" in str(error)
+
+
+HARMLESS = {
+    "epoch": 3,
+    "rates": [0.1, 1e-3],
+    "best": {"loss": 0.5, "at": (3, 100)},
+    "name": "é",
+    "none": None,
+    "flag": True,
+    "large": 10**30,
+    "complex": 1j,
+    "bytes": b"x",
+    "array": bytearray(b"x"),
+    "set": {1, 2},
+    "counter": Counter("abc"),
+    "size": torch.Size([1, 2]),
+    "dtype": torch.bfloat16,
+    "device": torch.device("cpu"),
+    "layout": torch.strided,
+    (1, 2): "a tuple for a key",
+    torch.float32: "a type for a key",
+}
+
+
+def test_what_torch_reads_of_harmless_values_is_read(path):
+    """All that torch.load(weights_only=True) takes beside weights; what nnrun has no use for stands there as such."""
+    net = torch.nn.BatchNorm1d(3)
+    half = torch.nn.Parameter(torch.zeros(2, dtype=torch.bfloat16))
+    odd = torch.zeros(3)
+    odd.note = "an attribute"
+    saved = HARMLESS | {
+        "state_dict": net.state_dict(),
+        "more": [
+            half,
+            odd,
+            torch.zeros(4, dtype=torch.float8_e4m3fn),
+            torch.zeros(2, dtype=torch.uint16),
+            torch.zeros(0),
+        ],
+        "complex weights": torch.tensor([1 + 2j]),
+        "moved": torch.arange(12).reshape(3, 4).T[1:],
+    }
+    torch.save(saved, path)
+    theirs, ours = torch.load(path, weights_only=True), load_payload(path)
+    assert len(ours) == len(theirs)
+    for key in ("epoch", "rates", "best", "name", "none", "flag", "large"):
+        assert ours[key] == theirs[key], key
+    assert {ours[key].kind for key in ("complex", "bytes", "array", "set", "size", "dtype", "device", "layout")}
+    pairs = [*((ours["state_dict"][name], tensor) for name, tensor in theirs["state_dict"].items())]
+    pairs += [*zip(ours["more"], theirs["more"], strict=True)]
+    pairs += [(ours[key], theirs[key]) for key in ("complex weights", "moved")]
+    for mine, torchs in pairs:
+        assert (mine.dtype, mine.shape, mine.stride()) == (torchs.dtype, torchs.shape, torchs.stride())
+        assert mine.untyped_storage().tolist() == torchs.untyped_storage().tolist()
+
+
+def test_tensors_that_share_their_memory_in_a_file_share_it_when_read(path):
+    whole = torch.arange(10.0)
+    torch.save({"a": whole, "b": whole[3:], "c": torch.zeros(2)}, path)
+    read = load_payload(path)
+    read["a"].zero_()
+    assert read["b"].tolist() == [0.0] * 7
+    assert read["b"].storage_offset() == 3
+
+
+def test_a_flipped_bit_in_a_tensor_is_seen_where_the_file_states_a_crc(path):
+    torch.save({"a": torch.arange(1000.0)}, path)
+    content = bytearray(path.read_bytes())
+    content[content.index(torch.arange(1000.0).numpy().tobytes()) + 77] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ArtifactError, match="its CRC is not the one that is stated"):
+        load_payload(path)
+
+
+def test_a_file_saved_without_crcs_is_read(path):
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save({"a": torch.arange(3)}, path)
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert load_payload(path)["a"].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (torch.zeros(2, 2).to_sparse(), "a sparse tensor"),
+        (torch.zeros(2, device="meta"), "of the device meta"),
+        (torch.tensor([1 + 2j]).conj(), "its conjugate"),
+    ],
+)
+def test_a_tensor_of_another_kind_is_named(path, value, said):
+    torch.save({"a": value}, path)
+    with pytest.raises(ArtifactError, match=f"it holds {said}|it holds a tensor.*{said}"):
+        read_pickle(path)
 
 
 def alias_bomb(width: int, levels: int) -> list:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from nnrun.archive import read_pickle
+from nnrun.core.tensors import read_tensors
 from nnrun.errors import ArtifactError, ResourceError
 from nnrun.files import DurableFile, free_bytes, saving, sweep_temporaries, sync_folder
 from nnrun.manifest import FOLDER_NAME, MANIFEST_NAME, SCHEMA, Entry, Manifest, is_whole, read_manifest
@@ -129,28 +130,12 @@ def canonical(value: Any) -> Any:
     return sys.intern(value) if isinstance(value, str) else value
 
 
-def load_payload(path: Path, parts: Sequence[str] = ("model", "training", "class_names")) -> dict[str, Any]:
-    """Return what a verified checkpoint holds, on the host.
+def load_payload(path: Path) -> Any:
+    """Return what a verified checkpoint, or another file that torch.save wrote, holds, on the host.
 
-    Raises ArtifactError where torch cannot read it, or where one of its `parts` is missing: torch may see another file
-    in an archive than archive.py did.
+    Raises ArtifactError where it is none: where a tensor claims what the file does not hold, or a value is not plain.
     """
-    try:
-        payload = _plain(torch.load(path, map_location="cpu", weights_only=True))
-        lacking = [part for part in parts if part not in payload]
-        if lacking:
-            raise ValueError(f"it carries no {', '.join(lacking)}")
-        return payload
-    except Exception as error:
-        # Damage shows as OSError, EOFError, KeyError, UnpicklingError and others, most without a text.
-        raise ArtifactError(f"{path} cannot be read as a checkpoint: {type(error).__name__}: {error}") from error
-
-
-def _plain(value: Any) -> Any:
-    """Return dictionaries as plain ones: a stranger's may carry attributes that stand in for their methods."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in dict.items(value)}
-    return [_plain(item) for item in value] if type(value) is list else value
+    return read_tensors(path, read_pickle(path))
 
 
 def load_weights(network: nn.Module, weights: dict[str, Tensor], path: Path) -> None:

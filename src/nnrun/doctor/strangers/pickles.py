@@ -5,6 +5,8 @@ from __future__ import annotations
 import builtins
 import functools
 import os
+import pickle
+import pickletools
 import struct
 import subprocess
 import sys
@@ -15,7 +17,7 @@ from typing import Any
 import torch
 
 from nnrun.doctor.strangers.kind import CKPT, LOAD, NETWORK, SECRET_NAME, TITLE, Bench, Hostile, config, part
-from nnrun.doctor.strangers.torch_zip import Call, pack
+from nnrun.doctor.strangers.torch_zip import Call, pack, torch_entries
 from nnrun.doctor.strangers.values import MLP, calling, making, normalize, ordered, touch
 
 
@@ -63,6 +65,40 @@ def save_alike(bench: Bench) -> None:
     bench.save(training=bench.good["training"] | {"more": dict.fromkeys(keys)})
 
 
+PROTOCOL = b"\x80\2"
+REBUILDING = {
+    "sparse": torch._utils._rebuild_sparse_tensor,
+    "quantized": torch._utils._rebuild_qtensor,
+    "nested": torch._utils._rebuild_nested_tensor,
+    "meta": torch._utils._rebuild_meta_tensor_no_storage,
+    "wrapped": torch._utils._rebuild_wrapper_subclass,
+    "numpy": torch._utils._rebuild_device_tensor_from_numpy,
+}
+
+
+def edited(change: Callable[[bytes], bytes]) -> Hostile:
+    """Make a whole checkpoint with another pickle made of its own."""
+
+    def write(bench: Bench) -> None:
+        entries = torch_entries(bench.good)
+        pack(bench.path, entries | {"data.pkl": change(entries["data.pkl"])})
+
+    return Hostile(write)
+
+
+def built(instructions: bytes) -> Hostile:
+    """Make a whole checkpoint in which something is done to its first tensor."""
+
+    def change(data: bytes) -> bytes:
+        names = [(code.name, at or 0) for code, _, at in pickletools.genops(data)]
+        begin = data.index(b"_rebuild_tensor_v2")
+        # The first of them makes the mapping of its hooks.
+        _, end = [at for name, at in names if name == "REDUCE" and at > begin][:2]
+        return data[: end + 1] + instructions + data[end + 1 :]
+
+    return edited(change)
+
+
 PICKLES = {
     "os.system": call(os.system, touch),
     "eval": call(builtins.eval, lambda canary: f"open({str(canary)!r}, 'w')"),
@@ -99,13 +135,31 @@ PICKLES = {
     "an array of 2^40 bytes": opcodes(lambda _: b"\x80\x05\x96" + struct.pack("<Q", 2**40) + b"x."),
     "a text of 2^62 bytes": opcodes(lambda _: b"\x80\x04\x8d" + struct.pack("<Q", 2**62) + b"x."),
     "a frame of 2^62 bytes": opcodes(lambda _: b"\x80\x04\x95" + struct.pack("<Q", 2**62) + b"N."),
+    **{f"a {kind} tensor": call(rebuild, *[None] * 4) for kind, rebuild in REBUILDING.items()},
     "a persistent id of protocol 0": opcodes(lambda shell: b"P" + shell + b"\n."),
     "a storage from bytes": opcodes(lambda shell: b"ctorch.storage\n_load_from_bytes\n(S%stR." % quoted(shell)),
     "a storage type that is called": opcodes(lambda _: b"ctorch\nFloatStorage\n(I1099511627776\ntR."),
     # Six bytes for each copy: a file of 16 MB could ask for terabytes.
     "30 copies of 10,000 entries": Hostile(save_copies),
-    # Each key is compared with all before it: a file of 16 MB would take hours.
-    "4,000 keys of one hash": Hostile(save_alike),
+    # Each key is compared with all before it: a file of 16 MB would take hours. No key is as good as no such file.
+    "4,000 keys of one hash": Hostile(save_alike, codes=(0, 4)),
+    # To hash it, or to compare it, goes deeper than the machine's stack.
+    "a key nested a million deep": opcodes(lambda _: PROTOCOL + b"})" + b"\x85" * 10**6 + b"Ns."),
+    "a key nested a million deep, by a memo": opcodes(lambda _: PROTOCOL + b"})" + b"q\1h\1\x85" * 3 * 10**5 + b"Ns."),
+    "a key of 2^100 texts": opcodes(lambda _: PROTOCOL + b"}U\1x" + b"q\1h\1\x86" * 100 + b"Ns."),
+    "tuples nested a million deep": opcodes(lambda _: PROTOCOL + b")" + b"\x85" * 10**6 + b"."),
+    "lists nested a million deep": opcodes(lambda _: PROTOCOL + b"]" * 10**6 + b"a" * (10**6 - 1) + b"."),
+    "mappings nested a million deep": opcodes(lambda _: PROTOCOL + b"}" + b"N}" * 10**6 + b"s" * 10**6 + b"."),
+    "16 million marks": opcodes(lambda _: PROTOCOL + b"(" * (2**24 - 1000) + b"."),
+    "16 million lists": opcodes(lambda _: PROTOCOL + b"]" * (2**24 - 1000) + b"."),
+    "a tensor that is built anew": built(b"}(K\1K\2ub"),
+    "a tensor whose items are set": built(b"K\0K\1s"),
+    "a tensor that is appended to": built(b"K\1a"),
+    "a tensor that is called": built(b")R"),
+    "a pickle behind the pickle": edited(lambda data: data + pickle.dumps(Call(os.getcwd), 2)),
+    "an instruction that torch lacks": edited(lambda data: b"(l0" + data),
+    "an instruction that torch lacks, behind the protocol": edited(lambda data: PROTOCOL + b"(l0" + data[2:]),
+    "a protocol that torch lacks": edited(lambda data: b"\x80\5" + data[2:]),
     "a class that commands the terminal": opcodes(
         lambda _: b"\x80\x04\x8c\x02os\x8c" + bytes([len(TITLE)]) + TITLE.encode() + b"\x93."
     ),

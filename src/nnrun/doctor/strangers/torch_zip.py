@@ -98,6 +98,44 @@ def patched(content: bytes, offset: int, value: bytes, name: bytes = b"") -> byt
     return bytes(changed)
 
 
+def relocated(content: bytes, offset: int, value: bytes, name: bytes = b"") -> bytes:
+    """Return a zip file, bytes replaced in the headers that stand before the entries whose name ends so.
+
+    The offsets: 6 flags, 8 compression, 14 CRC, 18 compressed size, 22 size, 30 the name.
+    """
+    changed, start = bytearray(content), content.find(b"PK\x03\x04")
+    while start >= 0:
+        length = struct.unpack_from("<H", content, start + 26)[0]
+        if content[start + 30 : start + 30 + length].endswith(name):
+            changed[start + offset : start + offset + len(value)] = value
+        start = content.find(b"PK\x03\x04", start + 30)
+    return bytes(changed)
+
+
+def two_ends(shown: bytes, hidden: bytes) -> bytes:
+    """Return a zip file with two zip64 records: its locator names that of `hidden`, and another is nearer."""
+
+    def record(content: bytes, start: int) -> tuple[bytes, int]:
+        end = content.rindex(b"PK\x05\x06")
+        count, size, begin = struct.unpack_from("<H2L", content, end + 10)
+        return struct.pack("<4sQHHLLQQQQ", b"PK\x06\x06", 44, 45, 45, 0, 0, count, count, size, begin + start), end
+
+    first, hidden_end = record(hidden, 0)
+    start = hidden_end + len(first)
+    second, shown_end = record(shown, start)
+    begin = shown.index(b"PK\x01\x02")
+    directory = bytearray(shown[begin:shown_end])
+    entry = 0
+    while entry >= 0:
+        (offset,) = struct.unpack_from("<I", directory, entry + 42)
+        struct.pack_into("<I", directory, entry + 42, offset + start)
+        entry = directory.find(b"PK\x01\x02", entry + 46)
+    end = bytearray(shown[shown_end:])
+    struct.pack_into("<I", end, 16, begin + start)
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, hidden_end, 1)
+    return hidden[:hidden_end] + first + shown[:begin] + bytes(directory) + second + locator + bytes(end)
+
+
 def two_archives(shown: bytes, hidden: bytes) -> bytes:
     """Return a zip file with two directories of as many bytes: one lies where the last record states, one before it.
 

@@ -10,7 +10,16 @@ from collections.abc import Callable, Sequence
 
 from nnrun.archive import MAX_PICKLE_BYTES
 from nnrun.doctor.strangers.kind import Bench, Hostile, packed
-from nnrun.doctor.strangers.torch_zip import PICKLE, ZIP64, pack, patched, torch_entries, two_archives
+from nnrun.doctor.strangers.torch_zip import (
+    PICKLE,
+    ZIP64,
+    pack,
+    patched,
+    relocated,
+    torch_entries,
+    two_archives,
+    two_ends,
+)
 from nnrun.doctor.strangers.values import called, calling
 
 
@@ -45,14 +54,21 @@ def add_entry(name: Callable[[Bench], str], content: Callable[[Bench], bytes], c
     return Hostile(write, codes=tuple(codes))
 
 
-def save_two(bench: Bench, hidden: bytes) -> None:
+def inserted(content: bytes, more: bytes) -> bytes:
+    """Return a zip file with bytes before its list of entries, which then lies behind them."""
+    start = content.index(b"PK\1\2")
+    at = struct.pack("<I", start + len(more))
+    return content[:start] + more + content[start:-6] + at + content[-2:]
+
+
+def save_two(bench: Bench, hidden: bytes, make: Callable[[bytes, bytes], bytes] = two_archives) -> None:
     """Make a zip file of two archives: a whole checkpoint, and one with another pickle."""
     entries = torch_entries(bench.good)
     archives = []
     for data in (entries["data.pkl"], hidden.ljust(len(entries["data.pkl"]), b".")):
         pack(bench.path, entries | {"data.pkl": data})
         archives.append(bench.path.read_bytes())
-    bench.path.write_bytes(two_archives(*archives))
+    bench.path.write_bytes(make(*archives))
 
 
 ZIPS = {
@@ -86,5 +102,22 @@ ZIPS = {
         lambda bench: save_two(bench, torch_entries(bench.good | {"training": {}})["data.pkl"])
     ),
     "two archives, one that calls": Hostile(lambda bench: save_two(bench, calling(bench))),
+    "two zip64 records": Hostile(lambda bench: save_two(bench, calling(bench), two_ends)),
+    "a comment": zipped(lambda content: content[:-2] + struct.pack("<H", 4) + b"more"),
+    "a comment that is an end": zipped(lambda content: content[:-2] + struct.pack("<H", 22) + content[-22:]),
+    "a header of another name": zipped(lambda content: relocated(content, 30, b"Archive", PICKLE)),
+    "a header of another size": zipped(lambda content: relocated(content, 22, struct.pack("<I", 10), PICKLE)),
+    "a header of another compression": zipped(lambda content: relocated(content, 8, b"\x08\0", PICKLE)),
+    "a header of another CRC": zipped(lambda content: relocated(content, 14, b"abcd", PICKLE)),
+    "a header that is encrypted": zipped(lambda content: relocated(content, 6, b"\1\0", PICKLE)),
+    "an entry on another disk": zipped(lambda content: patched(content, 34, b"\1\0", PICKLE)),
+    "an entry with a comment": zipped(lambda content: patched(content, 32, b"\1\0", PICKLE)),
+    "an end on another disk": zipped(lambda content: content[:-18] + b"\1\0" + content[-16:]),
+    "fewer entries than there are": zipped(lambda content: content[:-14] + b"\1\0\1\0" + content[-10:]),
+    "something between the entries": zipped(lambda content: inserted(content, b"more")),
+    "the order of another machine": packed(lambda bench: torch_entries(bench.good) | {"byteorder": b"big"}),
+    "an order of nobody": packed(lambda bench: torch_entries(bench.good) | {"byteorder": b"x" * 100}),
+    "a version of no number": packed(lambda bench: torch_entries(bench.good) | {"version": b"\xff"}),
+    "a version of yesterday": packed(lambda bench: torch_entries(bench.good) | {"version": b"0"}),
     "a version of tomorrow": packed(lambda bench: torch_entries(bench.good) | {"version": b"999999999999"}),
 }
