@@ -163,6 +163,15 @@ def saving(path: Path, num_bytes: int = 0) -> Iterator[None]:
         raise ResourceError(f"cannot write {path}{needs}: {explain(error)}{_room(error, path)}") from error
 
 
+def state_of(status: os.stat_result) -> str:
+    """Return what tells whether a file is another than it was, from its status.
+
+    Its size and the time of its content are not enough: `cp -p`, `rsync -t` and `touch -r` set that time. Nobody sets
+    the time at which a file's status changed.
+    """
+    return f"{status.st_size}\0{status.st_mtime_ns}\0{status.st_ctime_ns}\0{status.st_ino}"
+
+
 def free_bytes(path: Path) -> int | None:
     """Return how much room there is where a path lies or would lie, or None where that cannot be known."""
     try:

@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from nnrun.check import Reference
 from nnrun.confdir import GROUPS, conf_dir, option_file, options
 from nnrun.errors import ConfigError, did_you_mean, shown
+from nnrun.files import state_of
 from nnrun.overrides import Typed
 from nnrun.secrets import redact, redact_word
 from nnrun.settings import NAMED_SECTIONS
@@ -122,18 +123,18 @@ def show_to_hydra(typed: Sequence[Typed]) -> None:
 
 # Hydra takes most of the time before a run: the jobs of a sweep that choose the same options share what it made.
 @functools.lru_cache(maxsize=64)
-def _compose(words: tuple[str, ...], _files: tuple[tuple[str, int, int], ...]) -> DictConfig:
+def _compose(words: tuple[str, ...], _files: tuple[tuple[str, str], ...]) -> DictConfig:
     """Return what Hydra composes of the files; nobody may change it."""
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         return hydra_compose("config", list(words), return_hydra_config=True)
 
 
-def _files_of(folders: Sequence[Path]) -> tuple[tuple[str, int, int], ...]:
-    """Return every YAML file below some folders with what changes when it does: its time and its size."""
+def _files_of(folders: Sequence[Path]) -> tuple[tuple[str, str], ...]:
+    """Return every YAML file below some folders with what changes when it does."""
     paths = [Path(at, name) for folder in folders for at, _, names in os.walk(folder) for name in names]
     # A link that leads nowhere is for Hydra to complain about.
     found = [(path, path.stat()) for path in paths if path.suffix == ".yaml" and path.exists()]
-    return tuple((str(path), stat.st_mtime_ns, stat.st_size) for path, stat in found)
+    return tuple((str(path), state_of(status)) for path, status in found)
 
 
 def _quoted(value: Any) -> str:

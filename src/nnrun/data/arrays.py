@@ -22,6 +22,7 @@ from nnrun.data.parts import Choices, Part, dataset_of
 from nnrun.data.stored import data_root
 from nnrun.errors import DataError, did_you_mean
 from nnrun.faults import of_the_machine
+from nnrun.files import state_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -225,8 +226,7 @@ def _layout(array: Array, shape: tuple[int, ...], layout: str) -> str:
 
 def measured(array: Array, stored: Stored, layout: str) -> Measures:
     """Return the measures of samples, kept for as long as their file is as it is; NaN and infinity are refused."""
-    status = array.path.stat()
-    state = f"{array.member}\0{status.st_size}\0{status.st_mtime_ns}"
+    state = f"{array.member}\0{state_of(array.path.stat())}"
     return Cache(f"array {array}", state, layout).measures(lambda: Measures.together(list(_measure(array, stored))))
 
 

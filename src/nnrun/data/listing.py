@@ -11,6 +11,7 @@ from nnrun.data.images import IMAGE_SUFFIXES, find_images, shown
 from nnrun.data.layout import LEFT_BY_PROGRAMS, alike_inside, class_folders, not_classes, same_name
 from nnrun.data.order import natural_key
 from nnrun.errors import DataError, did_you_mean
+from nnrun.files import state_of
 
 # The folders of the parts, by the names that people give them; the first is ours.
 PART_NAMES = {"train": ("train", "training"), "valid": ("valid", "val", "validation"), "test": ("test", "testing")}
@@ -18,13 +19,12 @@ PART_NAMES = {"train": ("train", "training"), "valid": ("valid", "val", "validat
 
 @dataclass(frozen=True, slots=True)
 class LabelledFile:
-    """An image file: where it is, what it is called below the root, its class as a number, its size and its age."""
+    """An image file: where it is, what it is called below the root, its class as a number, and its state."""
 
     path: str
     name: str
     label: int
-    size_bytes: int
-    mtime_ns: int
+    state: str
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,9 @@ class Listing:
 
     @property
     def state(self) -> str:
-        """What a cache of the files is a cache of: every name, label, size and time."""
+        """What a cache of the files is a cache of: every name and label, and the state of every file."""
         lines = [
-            f"{part}/{file.name}\0{file.label}\0{file.size_bytes}\0{file.mtime_ns}"
-            for part, files in self.parts.items()
-            for file in files
+            f"{part}/{file.name}\0{file.label}\0{file.state}" for part, files in self.parts.items() for file in files
         ]
         return "\n".join(lines)
 
@@ -153,7 +151,7 @@ def _labelled(path: Path, folder: Path, label: int) -> LabelledFile:
         status = path.stat() if path.exists() else path.lstat()
     except OSError as error:
         raise DataError(f"{shown(path)} cannot be read: {error.strerror}") from error
-    return LabelledFile(str(path), str(path.relative_to(folder)), label, status.st_size, status.st_mtime_ns)
+    return LabelledFile(str(path), str(path.relative_to(folder)), label, state_of(status))
 
 
 def _part_folder(root: Path, names: Sequence[str]) -> Path | None:

@@ -21,6 +21,7 @@ from nnrun.data.parts import Choices
 from nnrun.data.stored import data_root
 from nnrun.errors import ConfigError, DataError, NnrunError, did_you_mean
 from nnrun.faults import of_the_machine
+from nnrun.files import state_of
 
 # Those whose samples are a picture and one label.
 NAMES = (
@@ -156,10 +157,9 @@ def _parameters(kind: type) -> list[str]:
 
 
 def _state(root: Path, datasets: Mapping[str, Any]) -> str:
-    """Return what a cache is a cache of: the parts' lengths, and the name, size and time of every file in the root."""
+    """Return what a cache is a cache of: the parts' lengths, and the name and state of every file in the root."""
     lines = [f"{part} {len(dataset)}" for part, dataset in datasets.items()]
     for path in sorted(root.rglob("*")) if root.is_dir() else ():
         if path.is_file():
-            status = path.stat()
-            lines.append(f"{path.relative_to(root)}\0{status.st_size}\0{status.st_mtime_ns}")
+            lines.append(f"{path.relative_to(root)}\0{state_of(path.stat())}")
     return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,19 @@ def test_files_of_their_own_are_mapped_and_measured_once(tmp_path, monkeypatch):
     np.save(tmp_path / "x.npy", PIXELS // 2)
     with pytest.raises(AssertionError):
         load(tmp_path)
+
+
+def test_another_content_of_the_same_length_and_time_is_measured_again(tmp_path):
+    """With the mean that was kept of the old content, the new one would be normalised wrongly."""
+    np.save(tmp_path / "x.npy", PIXELS)
+    np.save(tmp_path / "y.npy", LABELS)
+    old, before = load(tmp_path), (tmp_path / "x.npy").stat()
+    np.save(tmp_path / "x.npy", PIXELS // 2)
+    os.utime(tmp_path / "x.npy", ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (tmp_path / "x.npy").stat().st_size == before.st_size
+    new = load(tmp_path)
+    assert new.preprocessing.mean[0] == pytest.approx(old.preprocessing.mean[0] / 2, rel=0.01)
+    assert new.fingerprint != old.fingerprint
 
 
 @pytest.mark.parametrize("names", [("x_{}", "y_{}"), ("X_{}", "Y_{}"), ("{}_images", "{}_labels")])

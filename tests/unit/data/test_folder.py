@@ -152,6 +152,28 @@ def test_changed_files_are_decoded_again_and_what_was_kept_of_the_old_is_removed
     assert not entry.exists()
 
 
+@pytest.mark.parametrize("how", ["touch -r", "rsync -t"])
+def test_another_content_of_the_same_length_and_time_is_noticed(tmp_path, decoded, how):
+    """In place, or in a file that takes the place of the old one, whose time it is given."""
+    root = make_folder(tmp_path / "a", {"": 4})
+    file, other = root / "ant" / "x.bmp", tmp_path / "other.bmp"
+    save(file, pictures(1, 0)[0])
+    save(other, pictures(1, 0, seed=9)[0])
+    load(root)
+    before, content = file.stat(), other.read_bytes()
+    if how == "touch -r":
+        file.write_bytes(content)
+    else:
+        other.replace(file)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (file.stat().st_size, file.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    num_decoded = len(decoded)
+    data = load(root)
+    assert len(decoded) > num_decoded
+    samples = torch.cat([data.train.inputs.loaded(), data.test.inputs.loaded()])
+    assert bool((samples == pictures(1, 0, seed=9)[:, None]).flatten(1).all(1).any())
+
+
 def test_another_size_is_kept_beside(parted, decoded):
     load(parted)
     load(parted, image_size=6)
