@@ -34,8 +34,7 @@ _LABELS = frozenset(
 def class_folders(folders: Sequence[Path]) -> dict[str, list[Path]]:
     """Return folders by the class that they are of, in their order, without what programs leave.
 
-    A name has two forms in Unicode where it has accents: macOS gives one, all else the other. Both are one class, which
-    is called as its folder is, or, where there are two, by the shorter form.
+    A name has two forms in Unicode where it has accents: macOS gives one, all else the other. Both are one class.
     """
     found: dict[str, list[Path]] = {}
     for folder in folders:

@@ -73,7 +73,10 @@ def _list_parts(root: Path, folders: dict[str, Path], class_order: str) -> Listi
     """Return the files of each part's class folders."""
     first = next(iter(folders))
     classes = {part: class_folders(_folders(folder)) for part, folder in folders.items()}
-    class_names = tuple(sorted(classes[first], key=natural_key) if class_order == "natural" else classes[first])
+    class_names = tuple(classes[first])
+    if class_order == "natural":
+        # In the same order, by the same names, whichever of the Unicode forms the folders have.
+        class_names = tuple(sorted(map(same_name, class_names), key=natural_key))
     if not class_names:
         raise DataError(
             f"{shown(folders[first])} holds no class folders: put the images of each class into a folder with its name"

@@ -109,6 +109,7 @@ def test_folders_that_are_not_meant_and_classes_that_look_alike_inside_are_said(
     )
 
 
+FORMS = ("NFC", "NFD")
 NFC, NFD = "caf\u00e9", "cafe\u0301"
 
 
@@ -120,7 +121,14 @@ def test_a_name_in_two_unicode_forms_is_one_class(tmp_path: Path) -> None:
     """As a copy from macOS makes it; byte for byte these are two names, and were two classes, or an error."""
     assert NFC != NFD
     across = list_folder(make(tmp_path / "a", f"train/{NFD}", "train/tea", f"test/{NFC}", "test/tea"))
-    assert (across.class_names, labels(across, "test"), across.notes) == ((NFD, "tea"), [0, 0, 1, 1], ())
+    assert (across.class_names, labels(across, "test"), across.notes) == ((NFC, "tea"), [0, 0, 1, 1], ())
+    accents = ("e\u0301clair", "flan", "zabaglione")
+    moved = [
+        list_folder(make(tmp_path / form, *(unicodedata.normalize(form, name) for name in accents))) for form in FORMS
+    ]
+    assert moved[0].class_names == moved[1].class_names, "copied from one system to another it is the same data"
+    as_before = list_folder(tmp_path / "NFD", class_order="text").class_names
+    assert as_before == accents, "an older run keeps the names and the order that it was trained with"
     within = list_folder(make(tmp_path / "b", NFC, NFD, "tea"))
     assert (within.class_names, labels(within, "all")) == ((NFC, "tea"), [0, 0, 0, 0, 1, 1])
     (note,) = within.notes
