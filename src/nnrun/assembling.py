@@ -16,12 +16,13 @@ from nnrun.build import build
 from nnrun.core.augment import Augmenter
 from nnrun.core.batches import Layout, choose_residency, make_batches
 from nnrun.core.compiling import Compilation, choose_compile
+from nnrun.core.ema import Ema
 from nnrun.core.finite import SkippingWatch
 from nnrun.core.loop import Plan
 from nnrun.core.precision import Precision, choose_channels_last, has_fused_kernel
 from nnrun.core.randomness import seed_weights
 from nnrun.core.seams import Augmentation, Batches, Logger, Mixing, Problem
-from nnrun.core.state import Ema, TrainState
+from nnrun.core.state import TrainState
 from nnrun.errors import ConfigError
 from nnrun.idle import of_steps
 from nnrun.opened import Opened

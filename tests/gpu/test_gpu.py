@@ -13,10 +13,11 @@ import torch
 import nnrun
 from nnrun.cli import main
 from nnrun.core.batches import Layout, make_batches
+from nnrun.core.ema import Ema
 from nnrun.core.loop import Plan, Work, train_epoch
 from nnrun.core.precision import Precision, choose_precision
 from nnrun.core.seams import Batch, Batches, Callback
-from nnrun.core.state import Ema, TrainState
+from nnrun.core.state import TrainState
 from nnrun.data.digits import Digits
 from nnrun.losses.cross_entropy import CrossEntropy
 from nnrun.models.cnn import CNN

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_map
 
 from nnrun.core.augment import Augmenter
 from nnrun.core.memory import fits_in_memory
+from nnrun.core.pinned import PinnedRows
 from nnrun.core.randomness import permutation
 from nnrun.core.seams import Batch, Preprocessing, Split, Tree
 from nnrun.core.workers import Crew, in_order
@@ -45,12 +46,26 @@ class ResidentBatches:
         self._preprocessing = preprocessing
         self._shuffle_seed = shuffle_seed
         self._layout = layout
-        home = layout.device if layout.residency == "device" else torch.device("cpu")
-        self._split = Split(tree_map(lambda tensor: tensor.to(home), split.inputs), split.targets.to(home))
-        self._home = home
+        self._home = layout.device if layout.residency == "device" else torch.device("cpu")
+        self._source = split
+        self._placed: Split | None = None
+        is_copied = layout.residency == "memory" and layout.device.type == "cuda" and torch.cuda.is_available()
+        self._pinned = PinnedRows(layout.device) if is_copied else None
         self._ones = torch.ones(self.batch_size, device=layout.device)
         # What changes the batches of a training; those of an evaluation have none.
         self.augmenter: Augmenter | None = None
+
+    @property
+    def _split(self) -> Split:
+        """The samples where they are to lie."""
+        if self._placed is None:
+            inputs = tree_map(lambda tensor: tensor.to(self._home), self._source.inputs)
+            self._placed = Split(inputs, self._source.targets.to(self._home))
+        return self._placed
+
+    def release(self) -> None:
+        """Give up the place that the samples take on the device, until a batch is asked for again."""
+        self._placed = None
 
     def order(self, epoch: int) -> Tensor:
         """Return the sample indices of each batch of an epoch, `(num_batches, batch_size)`, where the samples lie."""
@@ -63,38 +78,49 @@ class ResidentBatches:
 
     def take(self, indices: Tensor) -> tuple[Tree, Tensor]:
         """Return the network's inputs and the targets of the samples at `indices`, on the device, not augmented."""
-        raw, targets = self._on_device(*self._rows(indices))
-        return self._laid_out(self._preprocessed(raw)), targets
+        return self._laid_out(self._preprocessed(self._on_device(self._raw(indices)))), self._targets(indices)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch from batch `start` on."""
-        for index, row in enumerate(self.order(epoch)[start:], start):
-            yield self.prepare(*self._rows(row), epoch, index)
+        order = self.order(epoch)[start:]
+        targets = self._targets(order.flatten()).view(order.shape)
+        with closing(self._raws(order)) as raws:
+            for index, (raw, row) in enumerate(zip(raws, targets, strict=True), start):
+                yield self.prepare(raw, row, epoch, index)
+
+    def _raws(self, order: Tensor) -> Generator[Tree, None, None]:
+        """Yield the raw samples of each row of an order."""
+        for indices in order:
+            yield self._raw(indices)
 
     def prepare(self, raw: Tree, targets: Tensor, epoch: int, index: int) -> Batch:
         """Bring the raw samples of a batch to the device; there augment them, if that is wanted, and preprocess them.
 
         The draws are seeded first. What comes after that asks for no value: a CUDA graph can capture it.
         """
-        weight, num_samples = self.weight(index)
-        raw, targets = self._on_device(raw, targets)
+        num_samples = min(self.batch_size, self.num_samples - index * self.batch_size)
+        weight, is_full = self._weight(num_samples), num_samples == self.batch_size
+        raw = self._on_device(raw)
         if self.augmenter is None:
-            return Batch(self._laid_out(self._preprocessed(raw)), targets, weight, num_samples)
+            return Batch(self._laid_out(self._preprocessed(raw)), targets, weight, num_samples, None, is_full)
         self.augmenter.seed(epoch, index)
         inputs = self._preprocessed(self.augmenter.augment(raw))
         inputs, mixed = self.augmenter.mix(inputs, targets, weight)
-        return Batch(self._laid_out(inputs), targets, weight, num_samples, mixed)
+        return Batch(self._laid_out(inputs), targets, weight, num_samples, mixed, is_full)
 
-    def _rows(self, indices: Tensor) -> tuple[Tree, Tensor]:
-        """Return the raw samples and the targets at `indices`, where the samples lie."""
-        raw = tree_map(lambda tensor: tensor.index_select(0, indices), self._split.inputs)
-        return raw, self._split.targets.index_select(0, indices)
+    def _raw(self, indices: Tensor) -> Tree:
+        """Return the raw samples at `indices`, on the device or where the samples lie."""
+        if self._pinned is not None:
+            return self._pinned.take(self._split.inputs, indices)
+        return tree_map(lambda tensor: tensor.index_select(0, indices), self._split.inputs)
 
-    def _on_device(self, raw: Tree, targets: Tensor) -> tuple[Tree, Tensor]:
-        """Return samples and targets on the device."""
-        device = self._layout.device
-        there = tree_map(lambda tensor: tensor.to(device, non_blocking=True), raw)
-        return there, targets.to(device, non_blocking=True)
+    def _targets(self, indices: Tensor) -> Tensor:
+        """Return the targets at `indices`, on the device."""
+        return self._split.targets.index_select(0, indices).to(self._layout.device)
+
+    def _on_device(self, raw: Tree) -> Tree:
+        """Return samples on the device."""
+        return tree_map(lambda tensor: tensor.to(self._layout.device, non_blocking=True), raw)
 
     def _preprocessed(self, raw: Tree) -> Tree:
         """Return the network's inputs for raw samples."""
@@ -105,31 +131,30 @@ class ResidentBatches:
         """Return inputs in the memory layout that is wanted."""
         return tree_map(_channels_last, inputs) if self._layout.channels_last else inputs
 
-    def weight(self, index: int) -> tuple[Tensor, int]:
-        """Return the weight of each sample of a batch, `(B,)`, and how many samples are no padding."""
-        num_samples = min(self.batch_size, self.num_samples - index * self.batch_size)
+    def _weight(self, num_samples: int) -> Tensor:
+        """Return the weight of each sample of a batch, `(B,)`, of which so many are no padding."""
         if num_samples == self.batch_size:
-            return self._ones, num_samples
+            return self._ones
         weight = torch.zeros_like(self._ones)
         weight[:num_samples] = 1
-        return weight, num_samples
+        return weight
 
 
 class StreamedBatches(ResidentBatches):
     """Have processes bring the same batches in the same order, for data that does not fit in memory."""
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Yield the batches of an epoch from batch `start` on; the processes start there too."""
+    def _raws(self, order: Tensor) -> Generator[Tree, None, None]:
+        """Yield the raw samples of each row of an order; the processes start with the first."""
         crew = Crew(
             self._layout.num_workers,
             "reads data ahead",
             "try fewer data.num_workers, or data.residency=memory",
             pin_memory=self._layout.device.type == "cuda",
         )
-        order: Any = self.order(epoch)[start:]
-        with closing(in_order(self._split.take, order, crew)) as rows:
-            for index, (raw, targets) in enumerate(rows, start):
-                yield self.prepare(raw, targets, epoch, index)
+        rows: Any = order
+        with closing(in_order(self._split.take, rows, crew)) as taken:
+            for raw, _ in taken:
+                yield raw
 
 
 def make_batches(

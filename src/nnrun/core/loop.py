@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nnrun.core.evaluate import evaluate
-from nnrun.core.finite import Place, step_if
+from nnrun.core.finite import Place, judged_by, step_if
 from nnrun.core.randomness import seed_step
 from nnrun.core.seams import Batch, Batches, Problem
 from nnrun.core.state import TrainState
@@ -85,23 +85,22 @@ def train_epoch(state: TrainState, work: Work, plan: Plan) -> None:
             for callback in state.callbacks:
                 callback.on_step_end(state)
             work.poll()
-        if state.device.type == "cuda":
-            torch.cuda.synchronize(state.device)  # waits for the device: the clock must not stop before it
+        state.wait()  # the clock must not stop before the device does
     state.watch.check()
 
 
 def backward(state: TrainState, problem: Problem, batch: Batch, num_samples: int) -> Tensor:
     """Add the gradients of one batch; `num_samples` is the update's, over all the batches that it accumulates."""
-    kept = state.watch.keep(state.network)
+    state.watch.keep(state.network)
     with calling("model"), state.precision.autocast(state.device):
         outputs = state.called(batch.inputs)
     if isinstance(outputs, Tensor):
         outputs = outputs.float()
     losses = losses_of(batch, outputs, problem)
-    loss = (losses * batch.weight).sum() / num_samples
+    loss = mean_loss(losses, batch, num_samples)
     with calling("model"):
         (state.scaler.scale(loss) if state.scaler else loss).backward()
-    batch = state.watch.settle(state.network, kept, loss.detach(), batch)
+    batch = state.watch.settle(state.network, loss.detach(), batch)
     problem.train_metric.update(state.sums, outputs.detach(), losses.detach(), batch)
     return loss.detach()
 
@@ -114,27 +113,33 @@ def losses_of(batch: Batch, outputs: Tensor, problem: Problem) -> Tensor:
     return torch.lerp(problem.losses(outputs, batch.mixed.targets), losses, batch.mixed.share)
 
 
+def mean_loss(losses: Tensor, batch: Batch, num_samples: int) -> Tensor:
+    """Return a batch's part of the mean over an update's samples; padding has no part in it."""
+    if batch.is_full:
+        return losses.mean() if num_samples == batch.num_samples else losses.sum() / num_samples
+    return (losses * batch.weight).sum() / num_samples
+
+
 def update(state: TrainState, plan: Plan, loss: Tensor) -> None:
     """Make one optimizer update from the gradients, and forget them; a bad one may be left out (finite.py)."""
+    at, optimizer, scaler, norm = state.progress, state.optimizer, state.scaler, None
+    if scaler:
+        scaler.unscale_(optimizer)
     if plan.grad_clip_norm is not None:
-        if state.scaler:
-            state.scaler.unscale_(state.optimizer)
-        nn.utils.clip_grad_norm_(state.network.parameters(), plan.grad_clip_norm)
+        norm = nn.utils.clip_grad_norm_(state.network.parameters(), plan.grad_clip_norm)
     for callback in state.callbacks:
         callback.on_gradients_ready(state)
     # The scaler judges the gradients itself: in fp16 they overflow as a matter of course.
-    at = state.progress
-    place = Place(at.step + 1, at.epoch + 1, at.batch + 1)
-    state.watch.see(loss, None if state.scaler else state.optimizer, place)
+    state.watch.see(loss, None if scaler else optimizer, Place(at.step + 1, at.epoch + 1, at.batch + 1), norm)
+    good = judged_by(scaler, optimizer) if scaler else state.watch.good
     with calling("optimizer"):
-        if state.scaler:
-            state.scaler.step(state.optimizer)
-            state.scaler.update()
-        elif state.watch.good is not None:
-            step_if(state.watch.good, state.optimizer)
+        if good is None:
+            optimizer.step()
         else:
-            state.optimizer.step()
-    state.optimizer.zero_grad(set_to_none=True)
+            step_if(good, optimizer)
+        if scaler:
+            scaler.update()
+    optimizer.zero_grad(set_to_none=True)
     if state.ema:
         state.ema.update(state.network, state.watch.good)
     if state.scheduler and getattr(state.scheduler, "interval", "epoch") == "step":

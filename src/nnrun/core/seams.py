@@ -146,7 +146,8 @@ class Batch(NamedTuple):
     """Samples on the device, always as many as the batch size: a short last batch is padded with weight 0.
 
     `weight` is `(B,)`, 1 for a sample and 0 for padding; `num_samples` counts the samples on the host. `targets` are
-    the samples' own, also where they are mixed with others.
+    the samples' own, also where they are mixed with others. `is_full` says that every weight is 1, where the host knows
+    that: nothing need then be weighed.
     """
 
     inputs: Tree
@@ -154,6 +155,7 @@ class Batch(NamedTuple):
     weight: Tensor
     num_samples: int
     mixed: Mixed | None = None
+    is_full: bool = False
 
 
 class Batches(Protocol):

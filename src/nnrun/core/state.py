@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -13,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
+from nnrun.core.clock import Clock
+from nnrun.core.ema import Ema
 from nnrun.core.finite import FiniteWatch
 from nnrun.core.freezing import Freezing
 from nnrun.core.precision import Precision
@@ -70,13 +69,18 @@ class TrainState:
         self.called: nn.Module = self.network
         self.judged: nn.Module = self.evaluated
         # Another one where bad updates are left out.
-        self.watch: FiniteWatch = FiniteWatch(self.device)
+        self.watch: FiniteWatch = FiniteWatch()
         self.clock = Clock()
 
     @property
     def evaluated(self) -> nn.Module:
         """The network whose weights are evaluated and saved as the model: the average where there is one."""
         return self.ema.network if self.ema else self.network
+
+    def wait(self) -> None:
+        """Wait for the device to finish what it was given."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
 
     def set_training(self) -> None:
         """Put the network in training mode, except for what does not train in the epoch under way."""
@@ -114,75 +118,3 @@ class TrainState:
         self.progress = Progress(**training["progress"] | {"best": Best(**best) if best else None})
         for callback in self.callbacks:
             callback.load_state_dict(training["callbacks"][type(callback).__name__])
-
-
-class Ema:
-    """An exponential moving average of the weights (Polyak & Juditsky 1992), as a network of its own.
-
-    The decay rises as (1 + n) / (10 + n) over the first updates n, so that the average forgets the random start.
-    Buffers, such as BatchNorm's statistics, are averages already and are copied.
-    """
-
-    def __init__(self, network: nn.Module, decay: float) -> None:
-        self.network = copy.deepcopy(network).requires_grad_(False)
-        self.num_updates = 0
-        self._decay = decay
-        self._averages: list[Tensor] = list(self.network.parameters())
-
-    @torch.no_grad()
-    def update(self, network: nn.Module, good: Tensor | None = None) -> None:
-        """Move the average towards the weights of `network`; not, where `good` is a false bool on the device."""
-        self.num_updates += 1
-        share = 1 - min(self._decay, (1 + self.num_updates) / (10 + self.num_updates))
-        weights: list[Tensor] = list(network.parameters())
-        if good is None:
-            torch._foreach_lerp_(self._averages, weights, share)
-        else:
-            torch._foreach_lerp_(self._averages, weights, [share * good] * len(weights))
-        for average, buffer in zip(self.network.buffers(), network.buffers(), strict=True):
-            average.copy_(buffer)
-
-
-class Clock:
-    """The seconds that training took in this process: its steps, its saving, and all of it; and the samples trained on.
-
-    `seconds` are those of the steps alone: saving in the midst of an epoch is left out.
-    """
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self.saving_seconds = 0.0
-        self.fit_seconds = 0.0
-        self.num_samples = 0
-        self._since: float | None = None
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Count the time of the block as that of steps."""
-        self._since = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds += time.perf_counter() - self._since
-            self._since = None
-
-    @contextmanager
-    def saving(self) -> Iterator[None]:
-        """Count the time of the block as that of saving, and not as that of steps."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            spent = time.perf_counter() - start
-            self.saving_seconds += spent
-            if self._since is not None:
-                self._since += spent
-
-    @contextmanager
-    def fitting(self) -> Iterator[None]:
-        """Count the time of the block as that of the whole training, validation and saving included."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.fit_seconds += time.perf_counter() - start

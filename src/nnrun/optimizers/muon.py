@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim import AdamW, Muon, Optimizer
 
 from nnrun.core.precision import has_fused_kernel
+from nnrun.core.undoing import gradients_of, step_and_undo_unless, trained_by
 
 
 class MuonWithAdamW(Optimizer):
@@ -18,6 +19,9 @@ class MuonWithAdamW(Optimizer):
     Two optimizers of torch's do the work; this one owns their parameter groups and their state, so that schedulers,
     gradient scalers and checkpoints see a single optimizer. Muon's groups come first: of the parameters given, or of
     each group given, the matrices make one, and all others make one of AdamW's.
+
+    Where AdamW is fused, a step takes the flags that torch.amp.GradScaler gives an optimizer: `grad_scale`, by which
+    gradients are divided, and `found_inf`, on which the step is left out without a wait for the device.
     """
 
     def __init__(  # noqa: PLR0913 - each is a setting of its own in the YAML
@@ -63,6 +67,7 @@ class MuonWithAdamW(Optimizer):
                 )
             )
         super().__init__([group for part in self._parts for group in part.param_groups], {})
+        self._step_supports_amp_scaling = all(isinstance(part, Muon) or part.defaults["fused"] for part in self._parts)
         self._share()
 
     def _share(self) -> None:
@@ -87,8 +92,16 @@ class MuonWithAdamW(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        found_inf, grad_scale = getattr(self, "found_inf", None), getattr(self, "grad_scale", None)
         for part in self._parts:
-            part.step()
+            if found_inf is None:
+                part.step()
+            elif isinstance(part, Muon):
+                _step_muon_unless(found_inf, grad_scale, part)
+            else:
+                part.found_inf, part.grad_scale = found_inf, grad_scale  # type: ignore[attr-defined]
+                part.step()
+                del part.found_inf, part.grad_scale  # type: ignore[attr-defined]
         return loss
 
     def __getstate__(self) -> dict[str, Any]:
@@ -98,6 +111,20 @@ class MuonWithAdamW(Optimizer):
         # Optimizer.load_state_dict ends here, with new groups and new state.
         super().__setstate__(state)
         self._share()
+
+
+def _step_muon_unless(found_inf: Tensor, grad_scale: Tensor | None, muon: Muon) -> None:
+    """Make Muon's step, which has no kernel that takes these flags, and take it back if `found_inf` is not 0."""
+    trained, gradients = trained_by(muon), gradients_of(muon)
+    if not trained:
+        return
+    if grad_scale is not None:
+        torch._foreach_div_(gradients, grad_scale)
+    for param, gradient in zip(trained, gradients, strict=True):
+        # As Muon itself begins, so that a first step can be taken back too.
+        if "momentum_buffer" not in muon.state[param]:
+            muon.state[param]["momentum_buffer"] = torch.zeros_like(gradient, memory_format=torch.preserve_format)
+    step_and_undo_unless(found_inf == 0, muon)
 
 
 def _part_of(groups: Iterable[dict[str, Any]], belongs: Callable[[Tensor], bool]) -> list[dict[str, Any]]:

@@ -88,9 +88,9 @@ class RunningAccuracy:
     @torch.no_grad()
     def update(self, sums: Sums, outputs: Tensor, losses: Tensor, batch: Batch) -> None:
         """Add a batch to the sums, in place, without waiting for the device."""
-        _add_weighted(sums["loss"], losses, batch.weight)
-        _add_weighted(sums["correct"], outputs.argmax(1) == batch.targets, batch.weight)
-        sums["weight"].add_(batch.weight.sum())
+        is_correct = outputs.argmax(1) == batch.targets
+        _add_sums([sums["loss"], sums["correct"]], [losses, is_correct], batch)
+        _add_weight(sums["weight"], batch)
 
     def compute(self, sums: Sums) -> dict[str, float]:
         """Return loss and accuracy; NaN where there was no sample. Waits for the device."""
@@ -122,14 +122,14 @@ class ClassificationMetrics:
     @torch.no_grad()
     def update(self, sums: Sums, outputs: Tensor, losses: Tensor, batch: Batch) -> None:
         """Add a batch to the sums, in place, without waiting for the device."""
-        _add_weighted(sums["loss"], losses, batch.weight)
-        sums["weight"].add_(batch.weight.sum())
+        _add_sums([sums["loss"]], [losses], batch)
+        _add_weight(sums["weight"], batch)
         # index_add_, not bincount, which reads the largest class back to the host
         cell = batch.targets * self.num_classes + outputs.argmax(1)
         sums["confusion"].view(-1).index_add_(0, cell, batch.weight.long())
         if self.has_top5:
             among_five = (outputs.topk(5, dim=1).indices == batch.targets[:, None]).any(1)
-            _add_weighted(sums["top5_correct"], among_five, batch.weight)
+            _add_sums([sums["top5_correct"]], [among_five], batch)
 
     def compute(self, sums: Sums) -> dict[str, float]:
         """Return the metrics by name; NaN where there was no sample. Waits for the device."""
@@ -182,10 +182,17 @@ def _zero(device: torch.device) -> Tensor:
     return torch.zeros((), dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
 
 
-def _add_weighted(total: Tensor, values: Tensor, weight: Tensor) -> None:
-    """Add the weighted sum of `values` to `total`, in place."""
-    # Filled, because NaN times 0 is NaN: padding adds nothing, whatever the network made of it.
-    total.add_((values * weight).masked_fill(weight == 0, 0).sum(dtype=total.dtype))
+def _add_sums(totals: list[Tensor], values: list[Tensor], batch: Batch) -> None:
+    """Add to each total the sum of its values over the samples of a batch, `(N,)`, in place."""
+    if not batch.is_full:
+        # Filled, because NaN times 0 is NaN: padding adds nothing, whatever the network made of it.
+        values = [(value * batch.weight).masked_fill(batch.weight == 0, 0) for value in values]
+    torch._foreach_add_(totals, [value.sum(dtype=total.dtype) for total, value in zip(totals, values, strict=True)])
+
+
+def _add_weight(total: Tensor, batch: Batch) -> None:
+    """Add the weight of a batch, in place."""
+    total.add_(batch.num_samples if batch.is_full else batch.weight.sum())
 
 
 def _shape(value: object) -> object:

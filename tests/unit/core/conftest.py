@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from nnrun.core.batches import Layout, make_batches
+from nnrun.core.ema import Ema
 from nnrun.core.loop import Plan, Work
 from nnrun.core.precision import Precision
 from nnrun.core.seams import Callback, Split
-from nnrun.core.state import Ema, TrainState
+from nnrun.core.state import TrainState
 from nnrun.losses.cross_entropy import CrossEntropy
 from nnrun.problems.classification import Classification
 

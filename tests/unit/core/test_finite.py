@@ -26,14 +26,14 @@ def see(watch: FiniteWatch, *losses: float, start: int = 1) -> None:
 @pytest.mark.parametrize(("losses", "named"), [([1, 1, "bad", "bad"], 3), ([1, 1, 1, "bad"], 4), (["bad"], 1)])
 @pytest.mark.parametrize("value", [NAN, INF, -INF])
 def test_the_watch_names_the_first_bad_step(losses, named, value):
-    watch = FiniteWatch(CPU)
+    watch = FiniteWatch()
     see(watch, *(value if loss == "bad" else 1.0 for loss in losses))
     with pytest.raises(DivergedError, match=rf"at step {named} \(epoch 2, batch {named}\);"):
         watch.check()
 
 
 def test_the_watch_counts_on_after_a_check_that_found_nothing():
-    watch = FiniteWatch(CPU)
+    watch = FiniteWatch()
     see(watch, 1.0, 1.0, 1.0, 1.0)
     watch.check()
     see(watch, 1.0, NAN, 1.0, start=5)

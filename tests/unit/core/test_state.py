@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-import nnrun.core.state
+import nnrun.core.clock
+from nnrun.core.clock import Clock
+from nnrun.core.ema import Ema
 from nnrun.core.loop import fit
-from nnrun.core.state import Clock, Ema
 
 CPU = torch.device("cpu")
 
@@ -51,7 +52,7 @@ class FakeTime:
 
 def test_the_clock_leaves_saving_out_and_counts_it(monkeypatch):
     time = FakeTime()
-    monkeypatch.setattr(nnrun.core.state, "time", time)
+    monkeypatch.setattr(nnrun.core.clock, "time", time)
     clock = Clock()
     with clock.running():
         time.now += 2
@@ -68,7 +69,7 @@ def test_the_clock_leaves_saving_out_and_counts_it(monkeypatch):
 
 def test_the_clock_counts_what_ran_before_an_error(monkeypatch):
     time = FakeTime()
-    monkeypatch.setattr(nnrun.core.state, "time", time)
+    monkeypatch.setattr(nnrun.core.clock, "time", time)
     clock = Clock()
     with pytest.raises(KeyError), clock.running():
         time.now += 3

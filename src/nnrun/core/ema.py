@@ -1,0 +1,39 @@
+"""The average of the weights that is evaluated in their place."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from nnrun.core.together import copy_all
+
+
+class Ema:
+    """An exponential moving average of the weights (Polyak & Juditsky 1992), as a network of its own.
+
+    The decay rises as (1 + n) / (10 + n) over the first updates n, so that the average forgets the random start.
+    Buffers, such as BatchNorm's statistics, are averages already and are copied.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.network = copy.deepcopy(network).requires_grad_(False)
+        self.num_updates = 0
+        self._decay = decay
+        self._averages: list[Tensor] = list(self.network.parameters())
+
+    @torch.no_grad()
+    def update(self, network: nn.Module, good: Tensor | None = None) -> None:
+        """Move the average towards the weights of `network`; not, where `good` is a false bool on the device."""
+        self.num_updates += 1
+        share = 1 - min(self._decay, (1 + self.num_updates) / (10 + self.num_updates))
+        weights: list[Tensor] = list(network.parameters())
+        if good is None:
+            torch._foreach_lerp_(self._averages, weights, share)
+        else:
+            # A lerp by a tensor takes a launch for each parameter.
+            ways = torch._foreach_sub(weights, self._averages)
+            torch._foreach_mul_(ways, share * good)
+            torch._foreach_add_(self._averages, ways)
+        copy_all(self.network.buffers(), network.buffers())

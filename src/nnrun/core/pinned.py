@@ -1,0 +1,56 @@
+"""Samples from the host's memory to a GPU, by copies that run beside its work."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from nnrun.core.seams import Tree
+
+
+class PinnedRows:
+    """Gather the rows of a batch in pinned memory, and copy them to the device from there.
+
+    From other memory a copy makes the host wait. Two buffers are used by turns, so that the next batch is gathered
+    while this one is copied.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._turns = [_Turn(), _Turn()]
+
+    def take(self, inputs: Tree, indices: Tensor) -> Tree:
+        """Return the samples of `inputs`, on the host, that stand at `indices`, on the device.
+
+        Waits for the device where it is two batches behind.
+        """
+        leaves, structure = tree_flatten(inputs)
+        turn, other = self._turns
+        self._turns = [other, turn]
+        rows = turn.gather(leaves, indices)
+        there = [row.to(self._device, non_blocking=True) for row in rows]
+        turn.copied.record()
+        return tree_unflatten(there, structure)
+
+
+class _Turn:
+    """A buffer for each tensor of a batch, and whether its last copy is over."""
+
+    def __init__(self) -> None:
+        self._buffers: list[Tensor] = []
+        self.copied = torch.cuda.Event()
+
+    def gather(self, leaves: list[Tensor], indices: Tensor) -> list[Tensor]:
+        """Return the rows at `indices` of each tensor, in the buffers."""
+        self.copied.synchronize()  # waits for the copy of the last batch but one
+        shapes = [(len(indices), *leaf.shape[1:]) for leaf in leaves]
+        if [tuple(buffer.shape) for buffer in self._buffers] != shapes:
+            pairs = zip(leaves, shapes, strict=True)
+            self._buffers = [torch.empty(shape, dtype=leaf.dtype, pin_memory=True) for leaf, shape in pairs]
+        for leaf, buffer in zip(leaves, self._buffers, strict=True):
+            if isinstance(leaf, Tensor):
+                torch.index_select(leaf, 0, indices, out=buffer)
+            else:
+                buffer.copy_(leaf.index_select(0, indices))
+        return self._buffers

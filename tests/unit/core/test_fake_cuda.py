@@ -1,0 +1,272 @@
+"""No step waits for the device: the training step and the evaluation on fake CUDA tensors, which need no GPU.
+
+Fake tensors have shapes and devices and no values: to read a value of theirs raises, to mix devices raises, and so does
+a copy between the host and the device that the host waits for. All cases are run in a process of their own, since much
+of torch is replaced, and without garbage collection, in which fake tensors of several modes have crashed torch 2.14.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import gc
+import json
+import math
+import os
+import traceback
+import warnings
+from collections import defaultdict
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.cuda.amp.common
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.amp import grad_scaler
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode, _pop_mode
+
+import nnrun.core.loop
+from nnrun.assembling import make_augmenter
+from nnrun.compose import compose
+from nnrun.core.batches import Layout, make_batches
+from nnrun.core.ema import Ema
+from nnrun.core.evaluate import evaluate
+from nnrun.core.finite import SkippingWatch
+from nnrun.core.loop import Plan, Work, train_epoch
+from nnrun.core.precision import Precision
+from nnrun.core.seams import Callback, Split
+from nnrun.core.state import TrainState
+from nnrun.data import normalize
+from nnrun.data.normalize import Normalize
+from nnrun.losses.cross_entropy import CrossEntropy
+from nnrun.losses.focal import Focal
+from nnrun.models.cnn import CNN
+from nnrun.optimizers.muon import MuonWithAdamW
+from nnrun.problems.classification import Classification
+from nnrun.schedulers.cosine import WarmupCosine
+
+CUDA = torch.device("cuda", 0)
+NUM_SAMPLES, BATCH_SIZE = 40, 16
+ADAM = {"name": "Adam", "fused": True}
+
+
+class NoBlockingCopies(TorchDispatchMode):
+    """Refuse a copy between the host and the device that the host waits for."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name, kwargs = func._schema.name, kwargs or {}
+        waits = False
+        if name == "aten::_to_copy":
+            target = kwargs.get("device") or args[0].device
+            waits = torch.device(target).type != args[0].device.type and not kwargs.get("non_blocking")
+        elif name == "aten::copy_":
+            waits = args[0].device.type != args[1].device.type and not (*args[2:], kwargs.get("non_blocking"))[0]
+        if waits:
+            raise AssertionError(f"{name} waits for the device")
+        return func(*args, **kwargs)
+
+
+class WatchCopies(Callback):
+    """Watch the steps, and not what comes before the first one and after the last one."""
+
+    def __init__(self, last_step: int) -> None:
+        self.last_step = last_step
+        self.mode = NoBlockingCopies()
+
+    def on_step_end(self, state) -> None:
+        if state.progress.step == 1:
+            self.mode.__enter__()
+        if state.progress.step == self.last_step:
+            self.mode.__exit__(None, None, None)
+
+
+def fake_scaler() -> torch.amp.GradScaler:
+    """A scaler that does not notice that there is no GPU."""
+    scaler = torch.amp.GradScaler("cuda", enabled=False)
+    scaler._enabled = True
+    vars(scaler).update(_init_scale=65536.0, _growth_factor=2.0, _backoff_factor=0.5, _growth_interval=2000)
+    vars(scaler).update(_init_growth_tracker=0, _scale=None, _growth_tracker=None)
+    scaler._per_optimizer_states = defaultdict(grad_scaler._refresh_per_optimizer_state)
+    return scaler
+
+
+def make_optimizer(network: nn.Module, name: str, **options) -> torch.optim.Optimizer:
+    if name == "Muon":
+        return MuonWithAdamW(network.parameters())
+    return getattr(torch.optim, name)(network.parameters(), **options)
+
+
+@contextlib.contextmanager
+def fake_cuda():
+    """Make what asks for a GPU miss none; no operation is replaced but those that fake tensors do not know."""
+
+    def backward(loss, *args, **kwargs) -> None:
+        # The engine would start a thread for the device.
+        for parameter in trained:
+            parameter.grad = torch.zeros_like(parameter)
+
+    trained: list[nn.Parameter] = []
+    with pytest.MonkeyPatch.context() as patch, FakeTensorMode(allow_non_fake_inputs=True):
+        patch.setattr(torch.cuda, "is_bf16_supported", lambda *_: True)
+        patch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
+        patch.setattr(torch.cuda, "synchronize", lambda *_: None)
+        patch.setattr(nnrun.core.loop, "seed_step", lambda *_: None)
+        patch.setattr(torch.Tensor, "backward", backward)
+        # What is kept of a device from the first batch on is made anew for each call on fake tensors.
+        patch.setattr(normalize, "_channel_tensors", functools.cache(normalize._channel_tensors))
+        for name in ("_fused_sgd_", "_fused_adagrad_"):
+            patch.setattr(torch, name, lambda *_, **__: None)
+        yield trained
+
+
+def take_steps(trained: list[nn.Parameter], case: SimpleNamespace) -> TrainState:
+    """Train an epoch of the CNN, and evaluate it, as a case says."""
+    channels = case.channels
+    split = Split(
+        torch.zeros((NUM_SAMPLES, channels, 28, 28), dtype=torch.uint8), torch.zeros(NUM_SAMPLES, dtype=torch.int64)
+    )
+    problem = Classification(case.loss(), [str(number) for number in range(10)])
+    scaling, layout = Normalize((0.1,) * channels, (0.3,) * channels), Layout(CUDA, True, case.residency)
+    train = make_batches(split, scaling, BATCH_SIZE, 0, layout)
+    if case.augment:
+        sections = compose([f"augment={case.augment}"]).resolved([channels, 28, 28], 10)["augment"]
+        train.augmenter = make_augmenter(sections, 0, torch.device("cpu"))
+        train.augmenter.generator, train.augmenter.seed = None, lambda *_: None
+    with torch.device(CUDA):
+        network = CNN((channels, 28, 28), 10, [4, 8], 16, 0.5, batchnorm=True)
+    trained += network.parameters()
+    optimizer = make_optimizer(network, **case.optimizer)
+    num_steps = math.ceil(train.num_batches / case.accumulate)
+    state = TrainState(
+        network=network,
+        optimizer=optimizer,
+        scheduler=WarmupCosine(optimizer, 9, 0.3) if case.scheduler else None,
+        scaler=fake_scaler() if case.fp16 else None,
+        ema=Ema(network, 0.99) if case.ema else None,
+        device=CUDA,
+        precision=Precision("fp16" if case.fp16 else case.precision, "as asked"),
+        seed=0,
+        sums=problem.train_metric.init(CUDA),
+        callbacks=[*case.callbacks, WatchCopies(num_steps)],
+    )
+    if case.skip:
+        state.watch = SkippingWatch(CUDA, 10)
+        # Of an optimizer without a state the first step waits, by design: it is made here.
+        torch.zeros(()).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    state.watch.check = lambda: None
+    train_epoch(state, Work(problem, train, None), Plan(1, 99, case.accumulate, case.clip, log_every_steps=1000))
+    assert state.progress.step == num_steps
+    evaluate(state.judged, problem, make_batches(split, scaling, 50, None, layout), CUDA)
+    return state
+
+
+def case(**options) -> SimpleNamespace:
+    defaults = {"precision": "bf16", "optimizer": ADAM, "loss": CrossEntropy, "residency": "device", "channels": 1}
+    more = {"accumulate": 1, "callbacks": []} | dict.fromkeys(("ema", "skip", "clip", "fp16", "augment", "scheduler"))
+    return SimpleNamespace(**defaults | more | options)
+
+
+def sgd(momentum: float, fused: bool = True):
+    return {"name": "SGD", "lr": 0.1, "momentum": momentum, "fused": fused}
+
+
+CASES = {
+    "plain": case(),
+    "fp32": case(precision="fp32"),
+    "accumulate, scheduler": case(accumulate=2, scheduler=True),
+    "clip, ema": case(clip=1.0, ema=True),
+    "skip, ema, clip": case(skip=True, ema=True, clip=1.0),
+    "skip, accumulate": case(skip=True, accumulate=2),
+    "memory": case(residency="memory"),
+    "fp16, clip, ema": case(fp16=True, clip=1.0, ema=True),
+    "fp16, skip": case(fp16=True, skip=True, ema=True),
+    "smoothed and weighted": case(loss=lambda: CrossEntropy(0.1, [1.0] * 10)),
+    "focal": case(loss=lambda: Focal(2.0, [1.0] * 10)),
+    "muon": case(optimizer={"name": "Muon"}),
+    "muon, skip": case(optimizer={"name": "Muon"}, skip=True),
+    "muon, fp16": case(optimizer={"name": "Muon"}, fp16=True),
+    "adagrad": case(optimizer={"name": "Adagrad", "fused": True}),
+    "adagrad, skip": case(optimizer={"name": "Adagrad", "fused": True}, skip=True),
+    "sgd, skip": case(optimizer=sgd(0.0), skip=True),
+    "sgd with momentum, skip": case(optimizer=sgd(0.9), skip=True),
+    "sgd unfused, skip": case(optimizer=sgd(0.0, fused=False), skip=True),
+    "sgd unfused with momentum, skip": case(optimizer=sgd(0.9, fused=False), skip=True),
+    "adam unfused, skip": case(optimizer={"name": "Adam", "foreach": True}, skip=True),
+}
+for _name in ("RAdam", "NAdam", "RMSprop"):
+    CASES[_name] = case(optimizer={"name": _name})
+    CASES[f"{_name}, skip"] = case(optimizer={"name": _name}, skip=True)
+for _name in ("crop_flip", "digits", "erasing", "mixup", "cutmix", "color", "trivialaugment"):
+    CASES[_name] = case(augment=_name, channels=3)
+
+
+class ReadsTheLoss(Callback):
+    def on_gradients_ready(self, state) -> None:
+        state.sums["loss"].item()
+
+
+class MixesDevices(Callback):
+    def on_gradients_ready(self, state) -> None:
+        state.network(torch.zeros(2, 1, 28, 28, device="cpu"))
+
+
+class CopiesToTheHost(Callback):
+    def on_gradients_ready(self, state) -> None:
+        next(state.network.parameters()).to("cpu")
+
+
+class CopiesToTheDevice(Callback):
+    def on_gradients_ready(self, state) -> None:
+        next(state.network.parameters()).detach().copy_(torch.zeros((), device="cpu"))
+
+
+# What must be caught, and by what it shows. Adagrad without its fused kernel counts its steps on the host.
+CAUGHT = {
+    "reads": (case(callbacks=[ReadsTheLoss()]), "_local_scalar_dense"),
+    "mixes": (case(callbacks=[MixesDevices()]), "device"),
+    "copies to the host": (case(callbacks=[CopiesToTheHost()]), "waits for the device"),
+    "copies to the device": (case(callbacks=[CopiesToTheDevice()]), "waits for the device"),
+    "adagrad unfused, skip": (case(optimizer={"name": "Adagrad", "foreach": True}, skip=True), "_local_scalar_dense"),
+}
+
+
+def outcome_of(one: SimpleNamespace) -> str:
+    """Return what went wrong in a case; nothing where nothing did."""
+    try:
+        with fake_cuda() as trained:
+            take_steps(trained, one)
+    except Exception as error:
+        while _get_current_dispatch_mode() is not None:
+            _pop_mode()
+        return "".join(traceback.format_exception(error)[-12:])
+    return ""
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory) -> dict[str, str]:
+    """What came of each case, up to a crash if there was one."""
+    path = tmp_path_factory.mktemp("fake") / "outcomes.jsonl"
+    child = os.fork()
+    if child == 0:
+        gc.disable()
+        warnings.simplefilter("ignore")
+        with path.open("w") as file:
+            for name, one in (CASES | {name: one for name, (one, _) in CAUGHT.items()}).items():
+                file.write(json.dumps([name, outcome_of(one)]) + "\n")
+                file.flush()
+        os._exit(0)
+    os.waitpid(child, 0)
+    return dict(json.loads(line) for line in path.read_text().splitlines())
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_no_step_and_no_evaluation_waits_for_the_device(outcomes, name):
+    assert outcomes.get(name, "a case before it crashed the process") == ""
+
+
+@pytest.mark.parametrize("name", CAUGHT)
+def test_negative_control_a_step_that_waits_is_caught(outcomes, name):
+    assert CAUGHT[name][1] in outcomes[name]

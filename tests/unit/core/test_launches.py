@@ -1,0 +1,111 @@
+"""How many kernels a step launches beside the network's own: on a GPU each costs the host microseconds."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from nnrun.core.batches import Layout, make_batches
+from nnrun.core.ema import Ema
+from nnrun.core.finite import SkippingWatch
+from nnrun.core.loop import Plan, Work, train_epoch
+from nnrun.core.precision import Precision
+from nnrun.core.seams import Split
+from nnrun.core.state import TrainState
+from nnrun.data.normalize import Normalize
+from nnrun.losses.cross_entropy import CrossEntropy
+from nnrun.problems.classification import Classification
+
+CPU = torch.device("cpu")
+BATCH_SIZE, STEPS = 16, 8
+# These make no kernel run: views, and memory that is not filled.
+_FREE = {
+    *("view", "detach", "t", "transpose", "permute", "slice", "select", "unsqueeze", "squeeze", "expand", "as_strided"),
+    *("alias", "split", "split_with_sizes", "unbind", "_unsafe_view", "_reshape_alias", "lift_fresh"),
+    *("empty", "empty_like", "empty_strided"),
+}
+
+
+class Launches(TorchDispatchMode):
+    """Count the operations of a block that launch a kernel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func._schema.name.split("::")[1]
+        if name not in _FREE:
+            self.names[name] += 1
+        return func(*args, **(kwargs or {}))
+
+
+def network() -> nn.Module:
+    """Twelve layers with BatchNorm: what goes through each parameter or buffer shows."""
+    blocks = [part for _ in range(12) for part in (nn.Linear(64, 64), nn.BatchNorm1d(64), nn.ReLU())]
+    return nn.Sequential(nn.Flatten(), *blocks, nn.Linear(64, 10))
+
+
+def bare_step() -> float:
+    net = network()
+    optimizer = torch.optim.Adam(net.parameters(), fused=True)
+    inputs, targets = torch.randn(BATCH_SIZE, 1, 8, 8), torch.zeros(BATCH_SIZE, dtype=torch.int64)
+
+    def step() -> None:
+        loss = functional.cross_entropy(net(inputs), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    step()
+    with Launches() as launches:
+        step()
+    return launches.names.total()
+
+
+def our_step(ema: bool = False, skip: bool = False, clip: float | None = None) -> float:
+    net = network()
+    split = Split(torch.zeros(BATCH_SIZE * STEPS, 1, 8, 8, dtype=torch.uint8), torch.arange(BATCH_SIZE * STEPS) % 10)
+    problem = Classification(CrossEntropy(), [str(number) for number in range(10)])
+    work = Work(problem, make_batches(split, Normalize((0.1,), (0.3,)), BATCH_SIZE, 0, Layout(CPU)), None)
+    state = TrainState(
+        network=net,
+        optimizer=torch.optim.Adam(net.parameters(), fused=True),
+        scheduler=None,
+        scaler=None,
+        ema=Ema(net, 0.9) if ema else None,
+        device=CPU,
+        precision=Precision("fp32", "as asked"),
+        seed=0,
+        sums=problem.train_metric.init(CPU),
+    )
+    if skip:
+        state.watch = SkippingWatch(CPU, 3)
+    train_epoch(state, work, Plan(9, STEPS, grad_clip_norm=clip))
+    state.progress.epoch, state.progress.batch = 1, 0
+    with Launches() as launches:
+        train_epoch(state, work, Plan(9, 2 * STEPS, grad_clip_norm=clip))
+    assert state.progress.step == 2 * STEPS
+    return launches.names.total() / STEPS
+
+
+def test_a_step_launches_twelve_kernels_more_than_a_bare_one():
+    """It gathers a batch, normalizes it, weighs the loss and counts; what an epoch launches once is a fraction.
+
+    Negative control: an average of the weights is seen, and costs no more for a network with many parameters.
+    """
+    bare, ours, averaged = bare_step(), our_step(), our_step(ema=True)
+    assert ours - bare <= 12 + 10 / STEPS
+    # The weights, the statistics, the counts of batches, of 86 parameters and buffers in this network.
+    assert 1 <= averaged - ours <= 3
+
+
+@pytest.mark.parametrize("clip", [None, 1.0])
+def test_leaving_bad_updates_out_costs_as_many_launches_for_many_parameters_as_for_few(clip):
+    """Negative control: it does cost some."""
+    assert 5 <= our_step(skip=True, clip=clip) - our_step(clip=clip) <= 30
