@@ -75,7 +75,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("prediction", ("prediction", "prediction.*")),
     ("doctor", ("doctor", "doctor.*")),
     ("commands", ("tasks", "ranking", "sweep", "helptext", "cli")),
-    ("entry", ("", "__main__")),
+    ("entry", ("", "guard", "__main__")),
 )
 # What each may import from outside the standard library and nnrun; what is not named may import nothing.
 OUTSIDE: dict[str, tuple[str, ...]] = {

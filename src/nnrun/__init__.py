@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
-
+# As typing has it, which takes a while to import: what comes first of all must not take long.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from torch import nn
 
 __version__ = "0.1.0"
@@ -19,6 +20,8 @@ def load(path: str | Path, trust: Sequence[str] = ()) -> nn.Module:
     raw samples, uint8 `(N, C, H, W)` for images, into the float input of the network. `trust` names modules of your
     own that the checkpoint may take its class from. Raises ArtifactError where the checkpoint is damaged or refused.
     """
+    from pathlib import Path  # noqa: PLC0415 - see above
+
     from nnrun.loading import load_network  # noqa: PLC0415 - importing nnrun must not import torch
 
     return load_network(Path(path), trust)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 
-from nnrun.errors import complain
+from nnrun.guard import guard, leave_with, watch
 
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    guard()
     words = sys.argv[1:]
     # A closed stream is None; whatever is said goes nowhere then.
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115 - it stays open as long as the process
@@ -17,16 +18,17 @@ def main() -> None:
     if "--help" in words or "-h" in words:
         from nnrun.helptext import help_text  # noqa: PLC0415 - imports are what this function is about
 
-        sys.exit(say(help_text()))
+        leave_with(say(help_text()))
     if "--version" in words:
         from nnrun import __version__  # noqa: PLC0415
 
-        sys.exit(say(f"nnrun {__version__}\n"))
+        leave_with(say(f"nnrun {__version__}\n"))
+    watch()
     from nnrun.cli import main as cli_main  # noqa: PLC0415
 
     code = cli_main(words)
     said = say("")
-    sys.exit(code or said)
+    leave_with(code or said)
 
 
 def say(text: str) -> int:
@@ -37,6 +39,8 @@ def say(text: str) -> int:
         sys.stdout.flush()
     except OSError as error:
         if not isinstance(error, BrokenPipeError):
+            from nnrun.errors import complain  # noqa: PLC0415
+
             complain([f"standard output cannot be written: {error.strerror}"])
             code = 5
     forsake_if_broken()

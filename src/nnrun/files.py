@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from nnrun.ending import at_the_end, forget
 from nnrun.errors import ResourceError
 from nnrun.faults import explain
 from nnrun.paths import inside
@@ -47,6 +48,7 @@ class DurableFile:
     def __enter__(self) -> DurableFile:
         descriptor, name = tempfile.mkstemp(dir=self._folder, prefix=".", suffix=TEMPORARY_SUFFIX)
         self._temporary: Path | None = Path(name)
+        self._undoing = at_the_end(self._temporary.unlink)
         self._file: IO[bytes] = os.fdopen(descriptor, "wb")
         os.fchmod(descriptor, 0o666 & ~_umask())
         return self
@@ -59,6 +61,7 @@ class DurableFile:
         finally:
             if self._temporary is not None:
                 self._temporary.unlink(missing_ok=True)
+            forget(self._undoing)
         if self._failure is not None and error is not None and not isinstance(error, OSError):
             raise self._failure from error
 

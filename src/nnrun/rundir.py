@@ -75,12 +75,11 @@ def point_latest(run: Path, base: Path = Path("outputs")) -> bool:
         base.mkdir(parents=True, exist_ok=True)
         temporary = base / f".latest-{os.getpid()}.tmp"
         temporary.unlink(missing_ok=True)
-        temporary.symlink_to(os.path.relpath(run, base))
         try:
+            temporary.symlink_to(os.path.relpath(run, base))
             temporary.replace(latest)
-        except OSError:
+        finally:
             temporary.unlink(missing_ok=True)
-            raise
     return True
 
 

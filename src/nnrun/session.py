@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import shlex
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from nnrun import rundir
 from nnrun.core.workers import end_workers
+from nnrun.ending import at_the_end, forget
 from nnrun.errors import (
     BUG,
     ArtifactError,
@@ -60,6 +63,7 @@ def open_session(
         out = RunDir(path)
         sweep_temporaries(path)
         is_finished = False
+        undoing = at_the_end(partial(_end_in_the_midst, out, stop))
         try:
             out.start(job.task, resumed)
             console.log_to(inside(path, "run.log"))
@@ -95,6 +99,12 @@ def open_session(
         finally:
             end_workers()
             console.close()
+            forget(undoing)
+
+
+def _end_in_the_midst(out: RunDir, stop: StopRequest) -> None:
+    """Say of a run that a signal could not stop that it is no longer under way: its process is about to be gone."""
+    out.end("interrupted", 128 + (stop.heard or signal.SIGTERM), "it did not stop by itself, and was ended")
 
 
 def _as_said(error: BaseException, job: Job, path: Path, stop: StopRequest) -> BaseException:

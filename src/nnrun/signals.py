@@ -37,6 +37,10 @@ class StopRequest:
         """Whether what is under way must not be torn."""
         return self._is_deferred
 
+    def note(self, number: int) -> None:
+        """Remember that a signal came."""
+        self._number = signal.SIGINT if number == signal.SIGINT else signal.SIGTERM
+
     def poll(self) -> None:
         """Raise InterruptedRun if a signal came."""
         if self._number is not None:
@@ -75,7 +79,8 @@ class StopRequest:
         is_second = self._number is not None and number == signal.SIGINT
         if self._number is None:
             self._heard_at = time.monotonic()
-        self._number = signal.SIGINT if number == signal.SIGINT else signal.SIGTERM
+        self.note(number)
+        assert self._number is not None
         if not self._is_held and (is_second or not self._is_deferred):
             raise InterruptedRun(self._number, at_once=is_second)
 

@@ -25,7 +25,7 @@ from nnrun.ranking import Yardstick, choose_ranking, order
 from nnrun.report.console import Console
 from nnrun.rundir import create_numbered, plain_name
 from nnrun.secrets import redact_word
-from nnrun.signals import stop_request
+from nnrun.signals import in_force, stop_request
 from nnrun.tasks import perform
 
 # The metrics that the table on the terminal has, of those that there are; an inspection has the last two.
@@ -73,21 +73,23 @@ def sweep(words: Sequence[str], own: Sequence[Path]) -> int:
     folder = shared.folder
     shared.console.say(f"a sweep of {len(jobs)} jobs in {folder}")
     results: list[JobResult] = []
-    try:
-        with stop_request() as stop:
+    with stop_request() as stop:
+        try:
             for number, job in enumerate(jobs):
+                stop.poll()
                 results.append(run_job(shared, number, job))
                 # Whatever ends the sweep, a kill too: there is a table of the jobs that are done.
                 write_table(results, shared)
-                stop.poll()
-    except (KeyboardInterrupt, InterruptedRun) as error:
-        finish(results, shared)
-        raise InterruptedRun(
-            getattr(error, "exit_code", 130) - 128,
-            *getattr(error, "messages", ()),
-            f"the sweep was stopped after {len(results)} of {len(jobs)} jobs; what they reached is in {folder}",
-        ) from None
-    finish(results, shared)
+        except (KeyboardInterrupt, InterruptedRun) as error:
+            with stop.held():
+                finish(results, shared)
+            raise InterruptedRun(
+                getattr(error, "exit_code", 130) - 128,
+                *getattr(error, "messages", ()),
+                f"the sweep was stopped after {len(results)} of {len(jobs)} jobs; what they reached is in {folder}",
+            ) from None
+        with stop.held():
+            finish(results, shared)
     failed = [result for result in results if result.exit_code]
     if failed:
         raise SweepFailed(f"{len(failed)} of {len(results)} jobs failed; why is in {folder / 'sweep.csv'}")
@@ -151,6 +153,7 @@ def run_job(sweep: Sweep, number: int, words: list[str]) -> JobResult:
         complain([f"job {number}: {message}" for message in error.messages])
         result.exit_code, result.state, result.reason = error.exit_code, "failed", str(error)
     except (Exception, SystemExit) as error:
+        in_force().poll()  # what a library made of an interrupt is one
         if os.environ.get("NNRUN_DEBUG") == "1" or not isinstance(error, SystemExit):
             traceback.print_exc()
         complain([f"job {number}: {type(error).__name__}: {error}"])

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nnrun.ending import at_the_end, forget
 from nnrun.errors import CONTROL, ArtifactError, ResourceError
+from nnrun.signals import in_force
 
 _SHOWN_ERROR = 300
 # Who reads an artifact of a format, where that is not torch.
@@ -84,18 +87,22 @@ class Isolated:
         self._scratch = tempfile.TemporaryDirectory(prefix="nnrun-")
         source = "-" if content is not None else str(path.absolute())
         words = [format_name, source, str(torch.get_num_threads()), str(os.getpid())]
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", "-W", "ignore", str(script), *words],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            cwd=self._scratch.name,
-            # A Ctrl-C is meant for this process, which ends the other. The proof is on the CPU.
-            start_new_session=True,
-            env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
-        )
+        close = weakref.WeakMethod(self.close)
+        self._undoing = at_the_end(lambda: (method := close()) and method())
+        with in_force().held():
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-W", "ignore", str(script), *words],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._stderr,
+                cwd=self._scratch.name,
+                # A Ctrl-C is meant for this process, which ends the other. The proof is on the CPU.
+                start_new_session=True,
+                env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+            )
         unusable = f"{path} cannot be loaded{_READERS.get(format_name, '')}"
         try:
+            in_force().catch_up()
             with self._at_most(limits.load_seconds if limits else None, "being loaded"):
                 if limits is not None and content is not None:
                     self._send({"num_bytes": len(content), "spare_bytes": limits.bytes_for(0)}, content)
@@ -152,6 +159,7 @@ class Isolated:
             with contextlib.suppress(OSError):  # what was not sent yet, nobody takes
                 pipe.close()
         self._scratch.cleanup()
+        forget(self._undoing)
 
     def __del__(self) -> None:
         if hasattr(self, "_process") and self._process.returncode is None:

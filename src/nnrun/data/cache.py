@@ -14,7 +14,6 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ import torch
 from torch import Tensor
 
 from nnrun.core.stored import Stored
+from nnrun.core.threads import in_threads
 from nnrun.data.measures import Measures
 from nnrun.errors import DataError, ResourceError
 from nnrun.faults import explain
@@ -205,8 +205,8 @@ def _blocks_agree(path: Path, hashes: list[str], num_bytes: int) -> bool:
             file.seek(index * BLOCK_BYTES)
             return hashlib.sha256(file.read(BLOCK_BYTES)).hexdigest() == hashes[index]
 
-    with ThreadPoolExecutor(4) as pool:
-        return all(pool.map(agrees, chosen))
+    with contextlib.closing(in_threads(agrees, chosen, 4)) as agreeing:
+        return all(agreeing)
 
 
 def _digest(text: str) -> str:

@@ -38,10 +38,11 @@ def examine(typed: Sequence[Typed], main: Main) -> int:
     home = (outputs if outputs.is_dir() else Path()).absolute()
     with saving(home):
         temporary = tempfile.TemporaryDirectory(prefix=".doctor-", dir=home, ignore_cleanup_errors=True)
-    with stop_request(), temporary as name:
+    with stop_request() as stop, temporary as name:
         folder = Path(name)
         console.say(f"looking at this machine, and trying in {home} what nnrun promises; this takes up to a minute")
         findings = [*look_at_machine(folder), _export(folder / "export", main)]
+        stop.poll()  # the run that was tried heard it
         for done in run_campaigns(main, folder, Plan()):
             findings.append(as_finding(done))
             console.say(f"  {done.seconds:5.1f} s  {done.campaign.promise}")

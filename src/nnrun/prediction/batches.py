@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import functools
-from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from threading import Event
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from nnrun.core.processors import num_cores
+from nnrun.core.threads import in_threads
 from nnrun.data.images import read_image
 from nnrun.errors import DataError
 
-# Files that a thread decodes at a go, and how many such parts wait for each thread.
+# Files that a thread decodes at a go.
 _PART = 16
-_PARTS_AHEAD = 2
 _MAX_THREADS = 16
 
 
@@ -67,32 +64,18 @@ def of_files(
 
 def _decoded(files: Sequence[str], in_shape: tuple[int, ...]) -> Generator[Tensor | DataError, None, None]:
     """Yield the pixels of each file in turn, or why there are none; threads work some files ahead."""
-    num_threads = min(num_cores(), _MAX_THREADS)
-    stopped = Event()
-    read = functools.partial(_read_part, in_shape=in_shape, stopped=stopped)
-    starts = iter(range(0, len(files), _PART))
-    with ThreadPoolExecutor(num_threads) as pool:
-        ahead: deque[Future[list[Tensor | DataError]]] = deque()
-        try:
-            while True:
-                while len(ahead) < _PARTS_AHEAD * num_threads and (start := next(starts, None)) is not None:
-                    ahead.append(pool.submit(read, files[start : start + _PART]))
-                if not ahead:
-                    return
-                yield from ahead.popleft().result()
-        finally:
-            # However it ends: no thread reads on for a run that is over.
-            stopped.set()
-            pool.shutdown(wait=True, cancel_futures=True)
+    parts = [files[start : start + _PART] for start in range(0, len(files), _PART)]
+    read = functools.partial(_read_part, in_shape=in_shape)
+    with closing(in_threads(read, parts, min(num_cores(), _MAX_THREADS))) as done:
+        for images in done:
+            yield from images
 
 
-def _read_part(files: Sequence[str], in_shape: tuple[int, ...], stopped: Event) -> list[Tensor | DataError]:
+def _read_part(files: Sequence[str], in_shape: tuple[int, ...]) -> list[Tensor | DataError]:
     """Return the pixels of a few files, or why there are none."""
     channels, height, width = in_shape
     images: list[Tensor | DataError] = []
     for file in files:
-        if stopped.is_set():
-            break
         try:
             images.append(read_image(Path(file), channels, (height, width)))
         except DataError as error:
