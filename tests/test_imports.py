@@ -21,6 +21,8 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
         (
             "secrets",
             "errors",
+            "visible",
+            "foreign_messages",
             "paths",
             "zipped",
             "plain_pickle",
@@ -92,7 +94,7 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
     "yaml": ("groups", "yaml_files"),
     "rich": (
         *("report.*", "callbacks.progress", "data.download", "data.progress", "sweep", "inspection.*"),
-        *("doctor.examine", "prediction.progress", "prediction.task"),
+        *("doctor.examine", "prediction.progress"),
     ),
     "torchvision": ("data.*", "augment.trivialaugment", "models.resnet18", "models.torchvision"),
     "timm": ("models.timm",),

@@ -18,7 +18,9 @@ def main() -> None:
     if "--help" in words or "-h" in words:
         from nnrun.helptext import help_text  # noqa: PLC0415 - imports are what this function is about
 
-        leave_with(say(help_text()))
+        from nnrun.visible import visible_lines  # noqa: PLC0415
+
+        leave_with(say(visible_lines(help_text())))
     if "--version" in words:
         from nnrun import __version__  # noqa: PLC0415
 

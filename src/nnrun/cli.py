@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +12,10 @@ from nnrun.compose import compose
 from nnrun.confdir import conf_dir, find_modules_beside, own_folders
 from nnrun.errors import BUG, ConfigError, InterruptedRun, NnrunError, ResourceError, complain, did_you_mean
 from nnrun.faults import of_the_machine
+from nnrun.foreign_messages import guard_libraries, show_traceback
 from nnrun.secrets import redact
 from nnrun.tasks import perform
+from nnrun.visible import visible_lines
 from nnrun.yaml_files import yaml_text
 
 # Hydra's own verbs, which print and run nothing, and how many words each takes.
@@ -43,10 +43,7 @@ class CommandLine:
 
 def main(words: Sequence[str]) -> int:
     """Do what the words of a command line ask for; return the exit code."""
-    notices = logging.getLogger("nnrun")
-    if not notices.handlers:
-        notices.addHandler(logging.StreamHandler())
-        notices.setLevel(logging.INFO)
+    guard_libraries()
     return exit_code_of(lambda: dispatch(words))
 
 
@@ -56,7 +53,7 @@ def exit_code_of(action: Callable[[], int]) -> int:
         return action()
     except NnrunError as error:
         if os.environ.get("NNRUN_DEBUG") == "1":
-            traceback.print_exc()
+            show_traceback()
         complain(error.messages or (type(error).__name__,))
         return error.exit_code
     except InterruptedRun as interruption:
@@ -72,7 +69,7 @@ def exit_code_of(action: Callable[[], int]) -> int:
     except Exception as error:
         machine = of_the_machine(error)
         if machine is None or os.environ.get("NNRUN_DEBUG") == "1":
-            traceback.print_exc()
+            show_traceback()
         complain(machine.messages if machine else (f"this is a bug in nnrun: {type(error).__name__}: {error}",))
         return machine.exit_code if machine else BUG
 
@@ -145,7 +142,7 @@ def hydra_verb(line: CommandLine, own: Sequence[Path]) -> int:
     is_completion = any(word.startswith(("-sc", "--shell-completion")) for word in line.hydra)
     composed = None if is_completion else compose(line.overrides, own)
     if composed and line.hydra in (["--cfg", "job"], ["-c", "job"], ["--cfg=job"]):
-        sys.stdout.write(yaml_text(redact(composed.shown())))
+        sys.stdout.write(visible_lines(yaml_text(redact(composed.shown()))))
         return 0
     import hydra  # noqa: PLC0415 - two words of the command line in a thousand
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from nnrun.secrets import redact
+from nnrun.visible import visible
 
 BUG = 70
 # What a terminal takes for a command; a line's end and a tab are not among them.
@@ -85,7 +86,7 @@ def complain(messages: Sequence[str]) -> None:
     with suppress(OSError):  # nobody can be told then
         for message in messages:
             # A name out of a stranger's file must not command the terminal.
-            sys.stderr.write(f"nnrun: {CONTROL.sub('?', message)}\n")
+            sys.stderr.write(f"nnrun: {visible(message)}\n")
         sys.stderr.flush()
 
 

@@ -6,27 +6,26 @@ import csv
 import io
 import os
 import time
-import traceback
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from rich import box
-from rich.markup import escape
-from rich.table import Table
 
 from nnrun.compose import compose, folder_of_jobs
 from nnrun.confdir import find_modules_beside
 from nnrun.errors import BUG, ConfigError, InterruptedRun, NnrunError, SweepFailed, complain
 from nnrun.files import saving, write_json, write_text
+from nnrun.foreign_messages import show_traceback
 from nnrun.overrides import NOT_SWEPT, Typed, jobs_of, parse_all
 from nnrun.ranking import Yardstick, choose_ranking, order
-from nnrun.report.console import Console
+from nnrun.report.console import Console, Sheet
 from nnrun.rundir import create_numbered, plain_name
 from nnrun.secrets import redact_word
 from nnrun.signals import in_force, stop_request
 from nnrun.tasks import perform
+from nnrun.visible import as_cell
 
 # The metrics that the table on the terminal has, of those that there are; an inspection has the last two.
 _SHOWN = ("valid/loss", "valid/accuracy", "test/accuracy", "model/parameters", "model/forward_flops")
@@ -155,7 +154,7 @@ def run_job(sweep: Sweep, number: int, words: list[str]) -> JobResult:
     except (Exception, SystemExit) as error:
         in_force().poll()  # what a library made of an interrupt is one
         if os.environ.get("NNRUN_DEBUG") == "1" or not isinstance(error, SystemExit):
-            traceback.print_exc()
+            show_traceback()
         complain([f"job {number}: {type(error).__name__}: {error}"])
         result.exit_code, result.state, result.reason = BUG, "failed", f"{type(error).__name__}: {error}"
     result.seconds = round(time.perf_counter() - start, 3)
@@ -207,19 +206,18 @@ def as_csv(rows: Sequence[JobResult], swept: Sequence[str], metrics: Sequence[st
         values = [row.overrides.get(key, "") for key in swept]
         exact = [row.metrics.get(name, "") for name in metrics]
         end = [row.seconds, row.directory, row.reason or ""]
-        writer.writerow([row.number, *values, row.state, row.exit_code, *exact, *end])
+        writer.writerow(map(as_cell, [row.number, *values, row.state, row.exit_code, *exact, *end]))
     return text.getvalue()
 
 
-def as_table(rows: Sequence[JobResult], swept: Sequence[str], metrics: Sequence[str]) -> Table:
+def as_table(rows: Sequence[JobResult], swept: Sequence[str], metrics: Sequence[str]) -> Sheet:
     """Return the jobs as a table for the terminal, with the metrics that matter most."""
     shown = [name for name in _SHOWN if name in metrics]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Sheet(box=box.SIMPLE_HEAD, pad_edge=False)
     for title in ("job", *swept, *shown, "seconds", "exit"):
         table.add_column(title, overflow="fold")
     for row in rows:
-        # A list such as [digits,mixup] is no word of rich's markup.
-        values = [escape(row.overrides.get(key, "")) for key in swept]
+        values = [row.overrides.get(key, "") for key in swept]
         figures = [_figure(name, row.metrics[name]) if name in row.metrics else "-" for name in shown]
         table.add_row(str(row.number), *values, *figures, f"{row.seconds:.1f}", str(row.exit_code))
     return table

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+from nnrun.visible import visible
+
 Item = TypeVar("Item")
 
 
@@ -15,11 +17,12 @@ def with_progress(what: str, items: Iterator[Item], total: int, size: Callable[[
         yield from items
         return
     from rich.console import Console  # noqa: PLC0415 - rich is needed only while somebody waits
+    from rich.markup import escape  # noqa: PLC0415
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=total)
+        task = progress.add_task(escape(visible(what)), total=total)
         for item in items:
             yield item
             progress.update(task, advance=size(item))

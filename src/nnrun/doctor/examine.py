@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.table import Table
+from rich.text import Text
 
 from nnrun.doctor.campaigns import Done, Plan, run_campaigns
 from nnrun.doctor.command import Main
@@ -16,7 +16,7 @@ from nnrun.doctor.specimen import hear
 from nnrun.errors import ConfigError, ResourceError
 from nnrun.files import saving
 from nnrun.overrides import Typed
-from nnrun.report.console import Console
+from nnrun.report.console import Console, Sheet
 from nnrun.signals import stop_request
 
 _STYLES = {WORKS: "green", ABSENT: "dim", FAILS: "bold red"}
@@ -78,12 +78,12 @@ def as_finding(done: Done) -> Finding:
     return Finding(done.campaign.promise, state, detail)
 
 
-def as_table(findings: Sequence[Finding]) -> Table:
+def as_table(findings: Sequence[Finding]) -> Sheet:
     """Return what was found, a row each."""
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table = Sheet(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="cyan", overflow="fold")
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for finding in findings:
-        table.add_row(finding.what, f"[{_STYLES[finding.state]}]{finding.state}[/]", finding.detail)
+        table.add_row(finding.what, Text(finding.state, style=_STYLES[finding.state]), finding.detail)
     return table

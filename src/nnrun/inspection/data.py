@@ -8,14 +8,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from rich.table import Table
-from rich.text import Text
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from nnrun.core.digests import digests
 from nnrun.core.seams import Split
 from nnrun.opened import Opened
+from nnrun.report.console import Sheet
 
 # Samples that are hashed at a time, so that what lies in a file is never in memory as a whole.
 _CHUNK_SAMPLES = 1000
@@ -100,9 +99,9 @@ def _called(split: Split, part: str, index: int) -> str:
     return split.names[index] if split.names is not None else f"{part} {index}"
 
 
-def data_table(report: DataReport) -> Table:
+def data_table(report: DataReport) -> Sheet:
     """Return the counts by class and part as a table."""
-    table = Table(
+    table = Sheet(
         box=None,
         padding=(0, 2, 0, 0),
         header_style="dim",
@@ -112,7 +111,7 @@ def data_table(report: DataReport) -> Table:
         table.add_column(part, justify="right")
     names = list(next(iter(report.counts.values())))
     for name in names[:_MOST_CLASSES]:
-        table.add_row(Text(name), *(f"{counts[name]:,}" for counts in report.counts.values()))
+        table.add_row(name, *(f"{counts[name]:,}" for counts in report.counts.values()))
     if len(names) > _MOST_CLASSES:
         rest = names[_MOST_CLASSES:]
         sums = (sum(counts[name] for name in rest) for counts in report.counts.values())
@@ -121,13 +120,13 @@ def data_table(report: DataReport) -> Table:
     return table
 
 
-def findings_table(report: DataReport) -> Table:
+def findings_table(report: DataReport) -> Sheet:
     """Return what was found besides the counts, a row each; what was not found is left out."""
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table = Sheet(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True, style="cyan")
     table.add_column(overflow="fold")
     for title, text in _findings(report):
-        table.add_row(title, Text(text))
+        table.add_row(title, text)
     return table
 
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from rich.table import Table
 from rich.text import Text
 
 from nnrun.inspection.gradients import Proof, some_of
 from nnrun.inspection.model import Layer
 from nnrun.inspection.network import NetworkReport
 from nnrun.inspection.overfit import Overfit
+from nnrun.report.console import Sheet
 
 # With no depth asked for, the tree is as deep as fits so many rows.
 _MOST_ROWS = 50
 _PREFIXES = ("", "k", "M", "G", "T", "P")
 
 
-def layer_table(root: Layer, batch_size: int, depth: int | None) -> tuple[Table, int | None]:
+def layer_table(root: Layer, batch_size: int, depth: int | None) -> tuple[Sheet, int | None]:
     """Return the layers as a table, and the depth of the tree where some of it is not shown, else None.
 
     Layers in a row that are alike in all but their names take one row.
@@ -27,7 +27,7 @@ def layer_table(root: Layer, batch_size: int, depth: int | None) -> tuple[Table,
     if depth is None:
         fits = [tried for tried in range(1, deepest + 1) if len(list(_rows(root, batch_size, tried))) <= _MOST_ROWS]
         depth = max(fits, default=1)
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table = Sheet(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("layer", no_wrap=True, overflow="ellipsis")
     table.add_column("output", no_wrap=True)
     table.add_column("parameters", no_wrap=True, justify="right")
@@ -103,11 +103,11 @@ def size(num_bytes: int) -> str:
     return f"{number} {prefix}B"
 
 
-def network_table(report: NetworkReport) -> Table:
+def network_table(report: NetworkReport) -> Sheet:
     """Return what was found of a network, a row each."""
     cost, memory, batch_size = report.cost, report.memory, report.batch_size
     root = cost.root
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table = Sheet(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True, style="cyan")
     table.add_column(overflow="fold")
     trains = "all trainable" if root.trainable == root.parameters else f"{root.trainable:,} of them trainable"

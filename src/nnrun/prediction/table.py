@@ -14,6 +14,7 @@ from torch import Tensor
 from nnrun.files import DurableFile, saving
 from nnrun.prediction.batches import Images
 from nnrun.settings import PredictSettings
+from nnrun.visible import as_cell
 
 FILE_NAME = "predictions.csv"
 
@@ -34,6 +35,8 @@ class PredictionFile:
         self._class_names = class_names
         self._top_k = min(settings.top_k or 0, len(class_names))
         self._open = ExitStack()
+        # Cells that a spreadsheet would have taken for formulas.
+        self.num_quoted = 0
 
     @property
     def num_ranks(self) -> int:
@@ -81,6 +84,9 @@ class PredictionFile:
     def _write(self, rows: Sequence[Sequence[object]]) -> None:
         """Write some lines; what is no UTF-8 in a file's name stays as it is."""
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(rows)
+        cells = [[as_cell(value) for value in row] for row in rows]
+        pairs = (pair for row, of in zip(rows, cells, strict=True) for pair in zip(row, of, strict=True))
+        self.num_quoted += sum(value != cell for value, cell in pairs)
+        csv.writer(text, lineterminator="\n").writerows(cells)
         with saving(self.path):
             self._file.write(text.getvalue().encode("utf-8", "surrogateescape"))

@@ -8,9 +8,6 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rich.markup import escape
-from rich.table import Table
-
 from nnrun.compose import Composed
 from nnrun.data.images import shown
 from nnrun.errors import ConfigError, DataError
@@ -23,7 +20,7 @@ from nnrun.prediction.network import Predictor, predictor_of_checkpoint
 from nnrun.prediction.progress import PredictionProgress
 from nnrun.prediction.table import FILE_NAME, PredictionFile
 from nnrun.prepare import Job, prepare
-from nnrun.report.console import Console
+from nnrun.report.console import Console, Sheet
 from nnrun.report.summary import Summary
 from nnrun.session import Session, open_session
 from nnrun.settings import NAMED_SECTIONS
@@ -195,13 +192,17 @@ def classify(job: Job, session: Session, predictor: Predictor, source: Source) -
         if not counts:
             raise DataError(f"not one of {source.num_images:,} files can be read; no {FILE_NAME} is written")
         file.commit()
+    if file.num_quoted:
+        console.note(
+            f"{file.num_quoted:,} cells of {FILE_NAME} begin with ' now: a spreadsheet would take them for formulas"
+        )
     return Result(Counter({predictor.class_names[number]: count for number, count in counts.items()}), progress.seconds)
 
 
 def show(summary: PredictionSummary, counts: Counter[str], console: Console) -> None:
     """Print what was found, and where it is."""
     console.say(f"{summary.task} {summary.state} after {summary.wall_seconds:.1f} s", style="bold")
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table = Sheet(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True, style="cyan")
     table.add_column(overflow="fold")
     images = "image" if summary.predicted == 1 else "images"
@@ -210,6 +211,6 @@ def show(summary: PredictionSummary, counts: Counter[str], console: Console) -> 
         table.add_row("left out", f"{summary.skipped:,} that cannot be read", style="red")
     more = "  ..." if len(counts) > _NUM_SHOWN else ""
     often = "  ".join(f"{name} ({count:,})" for name, count in counts.most_common(_NUM_SHOWN))
-    table.add_row("classes", escape(often + more))
-    table.add_row("predictions", escape(f"{summary.run}/{FILE_NAME}"))
+    table.add_row("classes", often + more)
+    table.add_row("predictions", f"{summary.run}/{FILE_NAME}")
     console.table(table)

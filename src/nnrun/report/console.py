@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from rich.console import Console as RichConsole
+from rich.console import RenderableType
+from rich.style import StyleType
 from rich.table import Table
+from rich.text import Text
 
 from nnrun.errors import ResourceError
+from nnrun.visible import visible
 
 PLAIN_WIDTH = 120
 
@@ -26,6 +30,25 @@ class _RichConsole(RichConsole):
 
     def on_broken_pipe(self) -> None:
         raise _nobody_reads()
+
+
+class Sheet(Table):
+    """A table whose texts mean nothing but themselves, wherever they come from: no brackets, no control characters."""
+
+    def add_row(self, *cells: RenderableType | None, style: StyleType | None = None, end_section: bool = False) -> None:
+        """Add a row of texts."""
+        super().add_row(*map(_plain, cells), style=style, end_section=end_section)
+
+    def add_column(self, header: RenderableType = "", *rest: Any, **more: Any) -> None:
+        """Add a column."""
+        super().add_column(_plain(header) or "", *rest, **more)
+
+
+def _plain(cell: RenderableType | None) -> Text | None:
+    """Return what stands in a cell as a text that is shown and not obeyed."""
+    if isinstance(cell, Text):
+        return cell if visible(cell.plain) == cell.plain else Text(visible(cell.plain), style=cell.style)
+    return None if cell is None else Text(visible(str(cell)))
 
 
 class Console:
@@ -55,7 +78,8 @@ class Console:
             self._log = None
 
     def say(self, text: str, style: str | None = None) -> None:
-        """Print a line, as it is: brackets in it mean nothing."""
+        """Print a line, as it is: brackets in it mean nothing, and what a terminal would obey is shown."""
+        text = visible(text)
         try:
             self.rich.print(text, style=style, markup=False, emoji=False, soft_wrap=True)
             sys.stdout.flush()
@@ -73,10 +97,10 @@ class Console:
     def record(self, text: str) -> None:
         """Write a line to the run's log alone."""
         if self._log is not None:
-            self._log.write(text + "\n")
+            self._log.write(visible(text) + "\n")
             self._log.flush()
 
-    def table(self, table: Table) -> None:
+    def table(self, table: Sheet) -> None:
         """Print a table."""
         try:
             self.rich.print(table)

@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from rich.table import Table
-
-from nnrun.report.console import Console
+from nnrun.report.console import Console, Sheet
 
 # How many of the weakest classes are named on the terminal; all of them are in summary.json.
 _WEAKEST = 3
@@ -51,7 +49,7 @@ class Summary:
 def show(summary: Summary, console: Console, trust: str) -> None:
     """Print the table of what was reached, where things are, and what to do next; `trust` is what commands then add."""
     console.say(f"{summary.task} {summary.state} after {summary.wall_seconds:.1f} s", style="bold")
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table = Sheet(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True, style="cyan")
     table.add_column(overflow="fold")
     for split in ("test", "valid"):

@@ -1,0 +1,29 @@
+"""Text that people see: what a file's text, or a library's message, could tell a terminal to do is shown, not sent."""
+
+from __future__ import annotations
+
+import re
+
+# Control characters, marks that turn the direction of what follows, separators of lines, halves of characters.
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# What a spreadsheet takes for a formula at the beginning of a cell, in both widths, and plain numbers, which it may.
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+
+
+def visible(text: str) -> str:
+    """Return a text in one line that tells a terminal nothing: what would is written as `\\x1b`, `\\n`, `\\u202e`."""
+    return _UNSEEN.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
+
+
+def visible_lines(text: str) -> str:
+    """Return a text of our own making of several lines, each as `visible` shows it."""
+    return "\n".join(map(visible, text.split("\n")))
+
+
+def as_cell(value: object) -> object:
+    """Return a value for a CSV file; before a text that a spreadsheet would calculate comes a `'`: it is text then."""
+    if not isinstance(value, str) or _NUMBER.fullmatch(value):
+        return value
+    is_formula = value.lstrip().startswith(_FORMULA) or value.startswith(("\t", "\r", "\n"))
+    return f"'{value}" if is_formula else value
