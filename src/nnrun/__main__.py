@@ -17,7 +17,6 @@ def main() -> None:
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115
     if "--help" in words or "-h" in words:
         from nnrun.helptext import help_text  # noqa: PLC0415 - imports are what this function is about
-
         from nnrun.visible import visible_lines  # noqa: PLC0415
 
         leave_with(say(visible_lines(help_text())))
