@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from nnrun.build import build
@@ -18,25 +22,37 @@ from nnrun.compose import REJECTED_SUFFIX
 from nnrun.core.seams import CannotExport, ExportContext, Exporter, Preprocessing
 from nnrun.core.verification import Verification
 from nnrun.core.verify import Standard, verify
-from nnrun.errors import NnrunError
-from nnrun.faults import lacks_package
-from nnrun.files import saving, write_json
+from nnrun.errors import NnrunError, ResourceError
+from nnrun.faults import causes_of, lacks_package, of_the_machine
+from nnrun.files import TEMPORARY_SUFFIX, check_room, saving, sync_all, sync_folder, write_json
 from nnrun.opened import Opened, head, limited
-from nnrun.paths import inside
+from nnrun.paths import inside, without_paths
 from nnrun.prepare import Job
 from nnrun.report.console import Console
-from nnrun.saved import saved_config
+from nnrun.saved import exported_config
 
 
-def export_context(job: Job, data: Opened, preprocessing: Preprocessing, run_id: str, accuracy: float) -> ExportContext:
-    """Return what exporters may need to know of a run."""
+def export_context(
+    job: Job, data: Opened, preprocessing: Preprocessing, model: nn.Module, accuracy: float
+) -> ExportContext:
+    """Return what exporters may need to know of a run and of its network."""
     split_seed = job.settings.data.split_seed
 
     def calibration(num_samples: int) -> Tensor:
         return tree_leaves(limited(data.train, num_samples, split_seed).inputs)[0]
 
-    config = saved_config(job.tree(data.in_shape, len(data.class_names)))
-    return ExportContext(head(data.test), data.class_names, preprocessing, run_id, accuracy, calibration, config)
+    config = exported_config(job.tree(data.in_shape, len(data.class_names)))
+    names, run_id = data.class_names, run_id_of(model)
+    return ExportContext(head(data.test), names, preprocessing, run_id, accuracy, calibration, config)
+
+
+def run_id_of(model: nn.Module) -> str:
+    """Return the id of the run that a network is of: a hash of its weights, the same wherever it is run."""
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)} ".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:16]
 
 
 def export_all(
@@ -46,21 +62,42 @@ def export_all(
     rows: dict[str, dict[str, Any]] = {}
     for name, section in sections.items():
         exporter = build(section, f"export.{name}", Exporter)  # type: ignore[type-abstract]
-        folder = inside(run, "exports", name)
         console.say(f"exporting {name}, and proving it on {len(standard.test):,} test samples")
-        with saving(folder):
-            # A resumed run may have been stopped here before.
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
         start = time.perf_counter()
-        try:
-            path, proof = _export_one(exporter, standard, context, folder)
-        except ModuleNotFoundError as error:
-            raise lacks_package(f"export.{name}", error) from error
-        seconds = time.perf_counter() - start
-        write_json(folder / "verification.json", proof.to_json())
-        rows[name] = {"path": os.path.relpath(path, run), "seconds": round(seconds, 3), **proof.to_json()}
+        with _whole_folder(run, name) as making:
+            try:
+                path, proof = _export_one(exporter, standard, context, making)
+            except ModuleNotFoundError as error:
+                raise lacks_package(f"export.{name}", error) from error
+            seconds = time.perf_counter() - start
+            proven = {"run_id": context.run_id, **proof.to_json()}
+            write_json(making / "verification.json", proven)
+        place = Path("exports") / name / os.path.relpath(path, making)
+        rows[name] = {"path": str(place), "seconds": round(seconds, 3), **proven}
     return rows
+
+
+@contextmanager
+def _whole_folder(run: Path, name: str) -> Iterator[Path]:
+    """Yield the folder that an artifact is made and proven in; it gets its name, `exports/NAME`, when it is whole.
+
+    Whatever ends the block before, nothing is left of it. Raises ResourceError where the disk does not take it.
+    """
+    folder, making = inside(run, "exports", name), inside(run, "exports", f".{name}{TEMPORARY_SUFFIX}")
+    try:
+        with saving(folder):
+            # What a run that was killed here left behind.
+            shutil.rmtree(making, ignore_errors=True)
+            making.mkdir(parents=True)
+        yield making
+        with saving(folder):
+            sync_all(making)
+            # A resumed run may have been stopped after this before.
+            shutil.rmtree(folder, ignore_errors=True)
+            making.rename(folder)
+            sync_folder(folder.parent)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
 
 
 def _export_one(
@@ -75,6 +112,8 @@ def _export_one(
         return folder, Verification.unusable(exporter, 0, f"it cannot be exported: {error}")
     except Exception as error:
         # An exporter fails on networks that it cannot express, in as many ways as there are networks.
+        if machine := _of_the_machine(error, standard.network, folder):
+            raise machine from error
         reason = f"it cannot be exported: {type(error).__name__}: {_first(error)}"
         return folder, Verification.unusable(exporter, 0, reason)
     if not isinstance(path, Path) or not path.exists() or folder.resolve() not in path.resolve().parents:
@@ -88,6 +127,25 @@ def _export_one(
     return path, proof
 
 
+def _of_the_machine(error: Exception, model: nn.Module, folder: Path) -> ResourceError | None:
+    """Return what the machine has to do with an exporter's error: no room, no permission, no memory; None for nothing.
+
+    Libraries put a disk's error in words of their own, or read the half of a file that they wrote: where a file as
+    large as the weights cannot be had, that was it.
+    """
+    for cause in causes_of(error):
+        if machine := of_the_machine(cause):
+            return machine
+    num_bytes = sum(tensor.nbytes for tensor in model.state_dict().values())
+    try:
+        for place in (folder, Path(tempfile.gettempdir())):
+            with saving(place, num_bytes):
+                check_room(place, num_bytes)
+    except ResourceError as lacks:
+        return lacks
+    return None
+
+
 def _first(error: Exception) -> str:
     """Return the first lines of an exporter's error, without colours; the rest are pages."""
-    return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split("\n")[:3])[:300]
+    return without_paths(" ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split("\n")[:3]))[:300]

@@ -14,9 +14,12 @@ from typing import Any
 from nnrun.contents import check_plain
 from nnrun.errors import ArtifactError
 from nnrun.files import sha256_of
+from nnrun.paths import is_private
 
 CARD_NAME = "model.json"
 FORMAT, VERSION = "nnrun.safetensors", 1
+# In the place of a path, in a config that is given away.
+PATH_LEFT_OUT = "(a path, left out of the export)"
 _MAX_BYTES = 4_000_000
 
 
@@ -27,6 +30,32 @@ class Card:
     config: Mapping[str, Any]
     class_names: tuple[str, ...]
     preprocessing: Mapping[str, Any]
+
+
+def without_private_paths(value: Any) -> Any:
+    """Return a tree of plain values in which each path that says where somebody keeps files is left out.
+
+    One below the folder that the command was given in is told from there.
+    """
+    if isinstance(value, Mapping):
+        return {key: without_private_paths(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without_private_paths(item) for item in value]
+    if not isinstance(value, str) or not is_private(value):
+        return value
+    here, home = Path.cwd(), Path.home()
+    is_below = Path(value).is_relative_to(here) and ".." not in Path(value).parts
+    # Who stands above everybody's home would tell its name.
+    return str(Path(value).relative_to(here)) if is_below and here not in home.parents else PATH_LEFT_OUT
+
+
+def paths_left_out(value: Any, key: str = "") -> list[str]:
+    """Return the full keys of the paths that a config which was given away lacks."""
+    if isinstance(value, Mapping):
+        return [name for k, item in value.items() for name in paths_left_out(item, f"{key}.{k}" if key else str(k))]
+    if isinstance(value, list):
+        return [name for item in value for name in paths_left_out(item, key)]
+    return [key] if value == PATH_LEFT_OUT else []
 
 
 def read_card(weights: Path) -> Card | None:

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nnrun.archive import holds_weights_alone, peek
-from nnrun.card import Card, read_card
+from nnrun.card import Card, paths_left_out, read_card
 from nnrun.check import check
 from nnrun.clashes import idle_words
 from nnrun.errors import ArtifactError, ConfigError
@@ -152,6 +152,11 @@ def compose(words: Sequence[str], own: Sequence[Path] = ()) -> Composed:
     if config is not fresh:
         used = {"model": tree["model"]} if predicts else tree
         problems += [f"{key} is a secret, which no checkpoint holds; give it again" for key in left_out(used)]
+        problems += [
+            f"{key} is a path, which no exported file holds; give it again: {key}="
+            for key in paths_left_out(used)
+            if key != "data.dataset.root"
+        ]
     problems += idle_words((item.key for item in typed), tree)
     problems += idle_settings(typed, tree) + unread_root(typed, tree)
     wrong = [problem for problem in check(tree, references) if problem.split(" ", 1)[0] not in unresolvable]

@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import json
 import os
+import resource
 import shutil
 import socket
 import tempfile
@@ -111,6 +112,26 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_all(folder: Path) -> None:
+    """Make all that is in `folder` survive a power cut, folders within it too."""
+    for path, _, names in os.walk(folder):
+        for name in names:
+            with (Path(path) / name).open("rb") as file:
+                os.fsync(file.fileno())
+        sync_folder(Path(path))
+
+
+def check_room(folder: Path, num_bytes: int) -> None:
+    """Raise OSError where a file of so many bytes cannot be written in a folder; none is left there."""
+    if num_bytes > (limit := resource.getrlimit(resource.RLIMIT_FSIZE)[0]) != resource.RLIM_INFINITY:
+        raise OSError(errno.EFBIG, f"a file may have {limit:,} bytes here")
+    with tempfile.TemporaryFile(dir=folder) as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, max(1, num_bytes))
+        elif (free_bytes(folder) or num_bytes) < num_bytes:
+            raise OSError(errno.ENOSPC, "no space left")
 
 
 def write_text(path: Path, text: str) -> None:

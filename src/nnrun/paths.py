@@ -8,6 +8,8 @@ from pathlib import Path
 
 from nnrun.errors import ArtifactError
 
+# A path from the root, or from somebody's home: what comes before its last part.
+_FOLDERS = re.compile(r"(?<![\w./:])(?:[A-Za-z]:\\|~?/)(?:[^\s'\":;,()<>|\\/]*[\\/])*")
 _NAME = re.compile(r"\w[\w.+-]{0,99}")
 NAME_WORDS = "a name of letters, digits, _, -, + and dots, at most 100"
 # So deep are the folders of a run directory that nnrun itself writes into.
@@ -58,3 +60,18 @@ def check_no_links(run: Path) -> None:
                     raise ArtifactError(
                         f"{entry.path} is neither a file nor a folder; a run directory holds nothing else"
                     )
+
+
+def without_paths(text: str) -> str:
+    """Return a text whose absolute paths are shortened to their last part: in what is given away they are private."""
+    # These may have spaces in them, by which a path cannot be told from the words around it.
+    for folder in (Path.cwd(), Path.home()):
+        text = text.replace(f"{folder}{os.sep}", "")
+    return _FOLDERS.sub("", text)
+
+
+def is_private(text: str) -> bool:
+    """Return whether a text is a path that says where somebody keeps files: absolute, from home, or out of a folder."""
+    return (len(text) > 1 and text.startswith(("/", "~", "file:", "\\\\"))) or (
+        re.match(r"[A-Za-z]:[\\/]", text) is not None or ".." in re.split(r"[\\/]", text)
+    )

@@ -54,7 +54,7 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
         network = copy.deepcopy(trained.network).cpu().float().eval()
         standard = Standard(network, trained.preprocessing, problem, data.test, data.class_names)
         accuracy = measured.metrics[f"test/{problem.headline}"]
-        context = export_context(job, data, trained.preprocessing, session.run_id, accuracy)
+        context = export_context(job, data, trained.preprocessing, network, accuracy)
         summary.artifacts = export_all(job.settings.export, standard, context, session.out.path, console)
         session.stop.poll()  # an exporter that a signal tears may call that a failure of its own
         good = all(artifact["ok"] for artifact in summary.artifacts.values())

@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from nnrun.errors import ConfigError
+from nnrun.errors import ConfigError, ResourceError
 from nnrun.files import LOCK_NAME, DurableFile, read_json, saving, write_json, write_text
 from nnrun.paths import inside
 from nnrun.secrets import redact, redact_word
@@ -129,8 +129,13 @@ class RunDir:
         )
 
     def end(self, state: str, exit_code: int, reason: str | None) -> None:
-        """Say how the run ended."""
-        self.set_status(state=state, ended=now(), exit_code=exit_code, reason=reason)
+        """Say how the run ended; on a full disk too, by writing over what is there."""
+        values = {"state": state, "ended": now(), "exit_code": exit_code, "reason": reason}
+        try:
+            self.set_status(**values)
+        except ResourceError:
+            _write_over(inside(self.path, "status.json"), json.dumps(self._status, indent=2, ensure_ascii=False) + "\n")
+            raise
 
     def earlier_status(self) -> dict[str, Any]:
         """Return what an earlier process wrote to status.json, or nothing."""
@@ -182,6 +187,20 @@ def _is_flat(entry: Any) -> bool:
         return False
     values = [item for value in entry.values() for item in (value if isinstance(value, list) else [value])]
     return all(isinstance(value, _SCALARS) for value in values)
+
+
+def _write_over(path: Path, text: str) -> None:
+    """Put a text in the place of a file's bytes, where no new file can be written; do nothing if that fails too."""
+    content = text.encode()
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
+        try:
+            # The file system gives no more room than it gave.
+            has_room = os.fstat(descriptor).st_blocks * 512 >= len(content)
+            if has_room and os.pwrite(descriptor, content, 0) == len(content):
+                os.ftruncate(descriptor, len(content))
+        finally:
+            os.close(descriptor)
 
 
 def now() -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from nnrun.card import without_private_paths
 from nnrun.check import Reference
 from nnrun.errors import ArtifactError, ConfigError, NnrunError
 from nnrun.overrides import Typed
@@ -43,6 +44,11 @@ def as_meant(saved: Any, meant: Mapping[str, Any] = MEANT_BEFORE, key: str = "")
     return {
         name: as_meant(value, meant, f"{key}.{name}".removeprefix(".")) for name, value in {**saved, **absent}.items()
     }
+
+
+def exported_config(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the config as an exported file carries it, which is given away: paths of the machine are left out too."""
+    return without_private_paths(redact({key: value for key, value in tree.items() if key not in INVOCATION_KEYS}))
 
 
 def saved_config(tree: Mapping[str, Any]) -> dict[str, Any]:

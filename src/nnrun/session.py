@@ -43,11 +43,6 @@ class Session:
     console: Console
     stop: StopRequest
 
-    @property
-    def run_id(self) -> str:
-        """The name of the run: its directory's."""
-        return self.out.path.resolve().name
-
 
 @contextmanager
 def open_session(

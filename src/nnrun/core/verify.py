@@ -16,6 +16,9 @@ from torch import Tensor, nn
 from nnrun.core.isolated import Isolated
 from nnrun.core.seams import Exporter, Preprocessing, Problem, Split
 from nnrun.core.verification import BATCH_SIZES, LARGEST_BATCH, Verification, asked
+from nnrun.errors import ResourceError
+from nnrun.faults import of_the_machine
+from nnrun.paths import without_paths
 
 _TIMED_CALLS = 30
 _NUM_WORST = 5
@@ -71,10 +74,12 @@ def verify(artifact: Path, exporter: Exporter, standard: Standard) -> Verificati
     problem, targets = standard.problem, standard.test.targets
     try:
         found = _find(artifact, exporter, standard)
-    except ModuleNotFoundError:
+    except (ModuleNotFoundError, ResourceError):
         raise
     except Exception as error:
-        why = f"it cannot be run: {type(error).__name__}: {str(error)[:300]}"
+        if of_the_machine(error):
+            raise
+        why = f"it cannot be run: {type(error).__name__}: {without_paths(str(error))[:300]}"
         return Verification.unusable(exporter, size_of(artifact), why)
     ours, theirs = found.ours, found.theirs.outputs
     agrees = problem.agreement(ours, theirs)

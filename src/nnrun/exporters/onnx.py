@@ -8,7 +8,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,10 @@ from nnrun.core.seams import ExportContext
 from nnrun.exporters import RUNNER
 from nnrun.exporters.deployed import Form, Output
 from nnrun.exporters.limits import refusing
+from nnrun.exporters.stripping import strip_onnx
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 # Before every name in a file's metadata.
 PREFIX = "nnrun."
@@ -41,6 +45,10 @@ class OnnxExporter:
 
     def export(self, model: nn.Module, context: ExportContext, folder: Path) -> Path:
         """Write the artifact of a network in eval mode, on the CPU, in fp32; return its path."""
+        return write(self.model_of(model, context), folder)
+
+    def model_of(self, model: nn.Module, context: ExportContext) -> ModelProto:
+        """Return the network as ONNX, with nothing in it of the machine that it was made on."""
         import onnx  # noqa: PLC0415 - a run that exports nothing does not pay for it
 
         form = Form(self.preprocess, self.output)
@@ -59,15 +67,21 @@ class OnnxExporter:
             )
         assert program is not None, "the dynamo exporter returns a program"
         proto = program.model_proto
+        strip_onnx(proto)
         for key, value in form.metadata(context).items():
             proto.metadata_props.append(onnx.StringStringEntryProto(key=PREFIX + key, value=value))
-        path = folder / "model.onnx"
-        onnx.save_model(proto, str(path))
-        return path
+        return proto
 
     def load(self, path: Path) -> Callable[[Tensor], Tensor]:
         """Return the file, run by ONNX Runtime on the CPU in a process that has only that and numpy."""
         return Isolated(RUNNER, "onnx", path)
+
+
+def write(model: ModelProto, folder: Path) -> Path:
+    """Write `model.onnx` in one piece; return its path."""
+    path = folder / "model.onnx"
+    path.write_bytes(model.SerializeToString(deterministic=True))
+    return path
 
 
 @contextlib.contextmanager

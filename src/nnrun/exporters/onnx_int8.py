@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 
 from nnrun.core.seams import ExportContext
 from nnrun.exporters.deployed import Output
-from nnrun.exporters.onnx import OnnxExporter, quiet
+from nnrun.exporters.onnx import OnnxExporter, quiet, write
+from nnrun.exporters.stripping import strip_onnx
 
 _CALIBRATION_BATCH = 32
 
@@ -41,32 +43,30 @@ class OnnxInt8Exporter(OnnxExporter):
         from onnxruntime.quantization import QuantFormat, QuantType, quantize_static  # noqa: PLC0415 - as above
         from onnxruntime.quantization.shape_inference import quant_pre_process  # noqa: PLC0415 - as above
 
-        exact = super().export(model, context, folder)
-        metadata = list(onnx.load(exact, load_external_data=False).metadata_props)
+        exact = self.model_of(model, context)
         samples = context.calibration(self.calibration_samples)
         samples = samples if self.preprocess else context.preprocessing(samples)
-        fused, path = folder / "fused.onnx", folder / "int8.onnx"
-        with quiet():
+        with quiet(), tempfile.TemporaryDirectory(prefix="nnrun-") as scratch:
+            plain, fused, quantized_file = (Path(scratch) / f"{name}.onnx" for name in ("plain", "fused", "int8"))
+            plain.write_bytes(exact.SerializeToString())
             # Folds BatchNorm into the convolutions before it, which int8 needs.
-            quant_pre_process(str(exact), str(fused), skip_symbolic_shape=True)
+            quant_pre_process(str(plain), str(fused), skip_symbolic_shape=True)
             quantize_static(
                 str(fused),
-                str(path),
+                str(quantized_file),
                 _Calibration(samples),
                 quant_format=QuantFormat.QDQ,
                 per_channel=True,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
             )
-        quantized = onnx.load(path)
+            quantized = onnx.load(quantized_file)
+        strip_onnx(quantized)
         del quantized.metadata_props[:]
-        quantized.metadata_props.extend(metadata)
+        quantized.metadata_props.extend(exact.metadata_props)
         quantized.metadata_props.append(onnx.StringStringEntryProto(key="nnrun.precision", value="int8"))
-        path.unlink()
-        fused.unlink()
-        onnx.save_model(quantized, str(exact))
         self.notes = [f"int8, calibrated on {len(samples):,} training samples"]
-        return exact
+        return write(quantized, folder)
 
 
 class _Calibration:

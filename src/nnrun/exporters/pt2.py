@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import warnings
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from nnrun.core.seams import ExportContext
 from nnrun.exporters import METADATA_NAME, RUNNER
 from nnrun.exporters.deployed import Form, Output
 from nnrun.exporters.limits import refusing
+from nnrun.exporters.stripping import strip_program
 
 
 class Pt2Exporter:
@@ -35,7 +37,10 @@ class Pt2Exporter:
             warnings.simplefilter("ignore")
             program = torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
             metadata = json.dumps(form.metadata(context), ensure_ascii=False)
-            torch.export.save(program, path, extra_files={METADATA_NAME: metadata})
+            strip_program(program)
+            content = io.BytesIO()
+            torch.export.save(program, content, extra_files={METADATA_NAME: metadata})
+        path.write_bytes(content.getbuffer())
         return path
 
     def load(self, path: Path) -> Callable[[Tensor], Tensor]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from nnrun.card import CARD_NAME, FORMAT, VERSION
 from nnrun.core.seams import ExportContext
 from nnrun.exporters.deployed import Form
+from nnrun.exporters.stripping import sort_safetensors
 from nnrun.files import sha256_of, write_json
 
 
@@ -40,7 +41,7 @@ class SafetensorsExporter:
         path = folder / "model.safetensors"
         # A copy of each: the format takes no tensor that shares its memory with another.
         weights = {name: tensor.detach().clone().contiguous() for name, tensor in model.state_dict().items()}
-        path.write_bytes(save(weights, metadata))
+        path.write_bytes(sort_safetensors(save(weights, metadata)))
         card = {
             "format": FORMAT,
             "version": VERSION,

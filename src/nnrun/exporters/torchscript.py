@@ -16,6 +16,8 @@ from nnrun.core.seams import ExportContext
 from nnrun.exporters import METADATA_NAME, RUNNER
 from nnrun.exporters.deployed import Deployed, Form, Output
 from nnrun.exporters.limits import cannot_follow
+from nnrun.exporters.stripping import strip_script
+from nnrun.paths import without_paths
 
 
 class TorchScriptExporter:
@@ -35,7 +37,7 @@ class TorchScriptExporter:
         module, example = form.deployed(model, context)
         script, how = compile_script(module, example)
         self.notes = [how]
-        save_script(script, path, form.metadata(context) | {"method": how})
+        path.write_bytes(script_bytes(script, form.metadata(context) | {"method": how}))
         return path
 
     def load(self, path: Path) -> Callable[[Tensor], Tensor]:
@@ -64,11 +66,13 @@ def compile_script(
         return torch.jit.script(Deployed(prepare, network, module.finish).eval()), how
 
 
-def save_script(script: torch.jit.ScriptModule, file: Path | io.BytesIO, metadata: dict[str, str]) -> None:
-    """Write a script, with what it says of itself."""
+def script_bytes(script: torch.jit.ScriptModule, metadata: dict[str, str]) -> bytes:
+    """Return the file of a script, with what it says of itself."""
+    file = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.jit.save(script, file, _extra_files={METADATA_NAME: json.dumps(metadata, ensure_ascii=False)})
+    return strip_script(file.getvalue())
 
 
 def _trace(network: nn.Module, example: Tensor, format_name: str) -> torch.jit.ScriptModule:
@@ -89,4 +93,4 @@ def _trace(network: nn.Module, example: Tensor, format_name: str) -> torch.jit.S
 def _last_line(error: Exception) -> str:
     """Return what script says first of a network, without its drawing of the source."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines or [type(error).__name__])[0][:150]
+    return without_paths((lines or [type(error).__name__])[0][:150])

@@ -19,7 +19,7 @@ from nnrun.core.isolated import Isolated
 from nnrun.core.seams import CannotExport, ExportContext
 from nnrun.exporters import RUNNER
 from nnrun.exporters.deployed import Form, Output
-from nnrun.exporters.torchscript import compile_script, save_script
+from nnrun.exporters.torchscript import compile_script, script_bytes
 
 HANDLER = Path(__file__).parent / "handler.py"
 # What it imports of nnrun, and what stands in the place of that line in the archive.
@@ -64,17 +64,20 @@ class TorchServeExporter:
             "top_k": self.top_k,
             "answer": ANSWERS[self.output],
         }
-        weights = io.BytesIO()
-        save_script(script, weights, metadata)
-        path = folder / "model.mar"
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, content in (
+        content = io.BytesIO()
+        with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, part in (
                 ("MAR-INF/MANIFEST.json", json.dumps(_manifest(context.run_id), indent=2)),
                 (HANDLER_NAME, handler_text()),
-                ("model.pt", weights.getvalue()),
+                ("model.pt", script_bytes(script, metadata)),
                 ("model.json", json.dumps(card, indent=2, ensure_ascii=False)),
             ):
-                archive.writestr(name, content)
+                # Of no time and no system: the same archive wherever it is made.
+                entry = zipfile.ZipInfo(name)
+                entry.compress_type, entry.create_system, entry.external_attr = zipfile.ZIP_DEFLATED, 3, 0o644 << 16
+                archive.writestr(entry, part)
+        path = folder / "model.mar"
+        path.write_bytes(content.getbuffer())
         return path
 
     def load(self, path: Path) -> Callable[[Tensor], Tensor]:

@@ -1,0 +1,103 @@
+"""Take out of an artifact what tells who made it: paths, lines of source code, samples of the data.
+
+Torch's exporters write down where in which file of the machine each operator came from. Nothing that runs an artifact
+reads that.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import re
+import struct
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.export import ExportedProgram
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto
+
+# What the writer of torch's archives adds by itself.
+_ADDED = ("version", ".data/version", ".data/serialization_id")
+_CONSTANT = re.compile(rb"  \w+ : Final\[")
+_DEBUG_SUFFIX = ".debug_pkl"
+# What a node of a graph of torch's keeps: the shape and type of its result.
+_KEPT = ("val", "tensor_meta")
+
+
+def strip_onnx(model: ModelProto) -> None:
+    """Take all notes out of a model, in place, those of graphs within graphs too; its own metadata stay as they are."""
+    model.doc_string = ""
+    for function in model.functions:
+        _strip_notes([function, *function.value_info, *function.node])
+        for node in function.node:
+            _strip_attributes(node.attribute)
+    _strip_graph(model.graph)
+
+
+def strip_program(program: ExportedProgram) -> None:
+    """Take the notes at every operator out of a program, in place, and the samples that it was exported with."""
+    program.example_inputs = None
+    for module in program.graph_module.modules():
+        if isinstance(module, torch.fx.GraphModule):
+            for node in module.graph.nodes:
+                node.meta = {key: value for key, value in node.meta.items() if key in _KEPT}
+
+
+def strip_script(content: bytes) -> bytes:
+    """Return the archive of a TorchScript file without its debug records, and the same for the same network."""
+    reader, stripped = torch._C.PyTorchFileReader(io.BytesIO(content)), io.BytesIO()
+    writer = torch._C.PyTorchFileWriter(stripped)
+    for name in reader.get_all_records():
+        if name not in _ADDED and not name.endswith(_DEBUG_SUFFIX):
+            record = reader.get_record(name)
+            if name.endswith(".py"):
+                record = _in_order(record)
+            writer.write_record(name, record, len(record))
+    writer.write_end_of_file()
+    return stripped.getvalue()
+
+
+def _in_order(code: bytes) -> bytes:
+    """Return the code of a class with its constants by name: torch takes them out of a set, in any order."""
+    lines = code.splitlines(keepends=True)
+    groups = itertools.groupby(lines, key=lambda line: _CONSTANT.match(line) is not None)
+    return b"".join(line for is_constant, group in groups for line in (sorted(group) if is_constant else group))
+
+
+def sort_safetensors(content: bytes) -> bytes:
+    """Return a safetensors file whose header is in order: its writer puts the metadata in another one each time."""
+    (length,) = struct.unpack_from("<Q", content)
+    header = json.loads(content[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text + content[8 + length :]
+
+
+def _strip_graph(graph: GraphProto) -> None:
+    """Take the notes out of a graph."""
+    _strip_notes([graph, *graph.node, *graph.initializer, *graph.input, *graph.output, *graph.value_info])
+    for node in graph.node:
+        _strip_attributes(node.attribute)
+
+
+def _strip_attributes(attributes: Iterable[Any]) -> None:
+    """Take the notes out of what an operator is given."""
+    for attribute in attributes:
+        # To touch a part that is not there would make it.
+        tensor = [attribute.t] if attribute.HasField("t") else []
+        _strip_notes([attribute, *tensor, *attribute.tensors])
+        for graph in [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]:
+            _strip_graph(graph)
+
+
+def _strip_notes(parts: Iterable[Any]) -> None:
+    """Take out what some parts of a model say of themselves besides their names."""
+    for part in parts:
+        for field in ("doc_string", "metadata_props"):
+            if field in part.DESCRIPTOR.fields_by_name:
+                part.ClearField(field)
