@@ -19,6 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from cli_fixtures import run_here
+from nnrun.core.isolated import Isolated
 from nnrun.exporters import RUNNER
 from nnrun.prediction import artifact
 
@@ -339,7 +340,9 @@ def test_a_network_that_does_not_end_is_stopped(folder: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_ends_a_network_that_does_not_end(number: int, code: int, folder: Path) -> None:
+def test_a_signal_ends_a_network_that_does_not_end(
+    number: int, code: int, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (folder / "network.onnx").write_bytes(endless_loop().SerializeToString())
     before, asked = processes(), []
 
@@ -347,8 +350,13 @@ def test_a_signal_ends_a_network_that_does_not_end(number: int, code: int, folde
         asked.append(time.monotonic())
         os.kill(os.getpid(), number)
 
-    timer = threading.Timer(1.5, ask)
-    timer.start()
+    original = Isolated.__call__
+
+    def called(*arguments, **named):
+        threading.Timer(0.3, ask).start()
+        return original(*arguments, **named)
+
+    monkeypatch.setattr(Isolated, "__call__", called)
     outcome = predict(folder)
     assert outcome.code == code, outcome.err
     assert time.monotonic() - asked[0] < 5
