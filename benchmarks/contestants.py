@@ -18,6 +18,7 @@ from contest import Contestant, Failed, NotMeasured, last_json_line, run_process
 HERE = Path(__file__).resolve().parent
 BATCH_SIZE = 64  # as in network.py, which imports torch; the driver does not
 START_TIMEOUT_SECONDS = 600.0
+WARMUP_STEPS = 50
 
 TUTORIAL = "tutorial loop"
 TUTORIAL_WORKERS = "tutorial loop, 2 workers"
@@ -41,6 +42,11 @@ class Plan:
     root: Path
     steps: int
     device: str
+
+    @property
+    def warmup_steps(self) -> int:
+        """Steps that are not timed: on a GPU the first ones load cuDNN, which takes as long as a thousand others."""
+        return 0 if self.device == "cpu" else WARMUP_STEPS
 
     @property
     def timeout_seconds(self) -> float:
@@ -94,6 +100,7 @@ def nnrun_arguments(root: Path, steps: int, device: str, precision: str, run_dir
 def _peer(plan: Plan, name: str, peer: str, *options: str, package: str = "torchvision") -> Contestant:
     command = [sys.executable, str(HERE / "peers.py"), peer, *options]
     command += ["--root", str(plan.root), "--steps", str(plan.steps), "--device", plan.device]
+    command += ["--warmup", str(plan.warmup_steps)]
 
     def measure() -> float:
         if importlib.util.find_spec(package) is None:
@@ -114,7 +121,10 @@ def _nnrun(plan: Plan, name: str, precision: str) -> Contestant:
         with _empty_folder() as folder:
             run_dir = folder / "run"
             overrides = nnrun_arguments(plan.root, plan.steps, plan.device, precision, run_dir)
-            run_process([sys.executable, "-m", "nnrun", *overrides], folder, plan.timeout_seconds)
+            program = ["-m", "nnrun"]
+            if plan.warmup_steps:
+                program = [str(HERE / "warm_nnrun.py"), str(plan.warmup_steps)]
+            run_process([sys.executable, *program, *overrides], folder, plan.timeout_seconds)
             return _ms_a_step(_read_json(run_dir / "summary.json").get("train"), plan.steps)
 
     return Contestant(name, MS_A_STEP, measure)

@@ -7,9 +7,10 @@ import os
 import signal
 
 import pytest
+import torch
 
 from cli_fixtures import run_here
-from nnrun.doctor import campaigns
+from nnrun.doctor import campaigns, machine
 from nnrun.doctor import examine as examine_module
 from nnrun.doctor.campaign import Broken, Result, counting
 from nnrun.doctor.campaigns import Campaign
@@ -84,3 +85,24 @@ def test_a_signal_ends_it_at_once(examine, campaign, code):
 def test_settings_beside_it_are_refused(tmp_path):
     outcome = run_here(["task=doctor", "model=mlp", "seed=1"], tmp_path)
     assert (outcome.code, "model, seed would have no effect with task=doctor" in outcome.err) == (2, True)
+
+
+CPU = torch.device("cpu")
+
+
+def test_a_number_format_in_which_updates_are_left_out_does_not_work(monkeypatch):
+    """Negative control: where all are made, it does."""
+    assert machine._precision(CPU, "bf16").state == machine.WORKS
+    monkeypatch.setattr(machine, "_train_a_little", lambda _, name: (1.0, 5 if name == "fp32" else 4))
+    found = machine._precision(CPU, "bf16")
+    assert found.state == machine.FAILS
+    assert "only 4 of 5 updates were made" in found.detail
+
+
+def test_a_device_that_fails_in_fp32_is_a_row_and_no_crash(monkeypatch):
+    def fails(*_):
+        raise torch.AcceleratorError("CUDA error: device-side assert triggered")
+
+    monkeypatch.setattr(machine, "_train_a_little", fails)
+    rows = machine._precisions()
+    assert [row.state for row in rows if row.what in ("fp32 on cpu", "bf16 on cpu")] == [machine.FAILS] * 2

@@ -34,7 +34,23 @@ _DISTRIBUTIONS = {"sklearn": "scikit-learn", "PIL": "pillow", "yaml": "pyyaml"}
 # Those that only one part of nnrun needs, by the extra that brings it.
 _EXTRAS = {"timm": "timm"}
 # What torch.compile says where there is nothing to compile with.
-_COMPILERS = {"No working C++ compiler": "a C++ compiler", "working triton installation": "the package triton"}
+_COMPILERS = {
+    "No working C++ compiler": "a C++ compiler",
+    "Failed to find C compiler": "a C compiler",
+    "Python.h: No such file": "Python's headers (the package python3-dev)",
+    "working triton installation": "the package triton",
+    "libcuda.so cannot found": "libcuda.so, of NVIDIA's driver,",
+    "too old to be supported by the triton": "a newer GPU",
+}
+# How CUDA and its libraries, and Metal, say that memory did not suffice, where torch has no class for it.
+_NO_MEMORY = (
+    *("CUDA error: out of memory", "CUDA out of memory", "HIP error: out of memory", "HIP out of memory"),
+    *("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "CUSOLVER_STATUS_ALLOC_FAILED"),
+    *("CUSPARSE_STATUS_ALLOC_FAILED", "CUFFT_ALLOC_FAILED", "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+    *("CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED", "MPS backend out of memory", "DefaultCPUAllocator"),
+)
+# What torch says of an operation under trainer.deterministic=true.
+_NOT_DETERMINISTIC = "does not have a deterministic implementation"
 # Those that say something of the machine, wherever they come up.
 _OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.EIO)
 
@@ -73,6 +89,24 @@ def of_the_machine(error: BaseException) -> ResourceError | None:
     return None
 
 
+def of_determinism(error: BaseException) -> str | None:
+    """Return what the one operation is missing that stops a deterministic run; None where it is another error."""
+    text = str(error)
+    if _NOT_DETERMINISTIC in text:
+        operation = text.partition(_NOT_DETERMINISTIC)[0].split()[-1:] or ["an operation"]
+        return (
+            f"uses {operation[0]}, of which torch has no deterministic version on this device; "
+            "use trainer.deterministic=false, or a network without it"
+        )
+    if "CUBLAS_WORKSPACE_CONFIG" in text:
+        value = os.environ.get("CUBLAS_WORKSPACE_CONFIG")
+        return (
+            f"cannot be computed with CUBLAS_WORKSPACE_CONFIG={value or ''} in the environment; "
+            "set it to :4096:8, or use trainer.deterministic=false"
+        )
+    return None
+
+
 def causes_of(error: BaseException) -> list[BaseException]:
     """Return an error and all that it was raised from, or while it was dealt with, the newest first."""
     found: list[BaseException] = []
@@ -89,7 +123,7 @@ def lacks_memory(error: BaseException) -> bool:
     """Return whether an error of Python's or torch's says that memory did not suffice, the host's or the device's."""
     # Torch's class for it is known by its name: this module needs no torch. On the host it is a bare RuntimeError.
     is_named = any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__)
-    return is_named or isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)
+    return is_named or isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY)
 
 
 def out_of_memory(settings: RunSettings, device: str) -> str:
@@ -119,6 +153,8 @@ def calling(what: str) -> Iterator[None]:
     except Exception as error:
         if of_the_machine(error):
             raise
+        if problem := of_determinism(error):
+            raise ConfigError(f"trainer.deterministic=true: {what} {problem}") from error
         raise ConfigError(f"{what} fails with {said_by(error)}{place_of(error)}") from error
 
 

@@ -17,7 +17,7 @@ from nnrun.check import monitored
 from nnrun.clashes import TASK_SECTIONS
 from nnrun.compose import Composed
 from nnrun.core.memory import keep_freed_memory
-from nnrun.core.precision import Precision, choose_device, choose_precision, set_deterministic
+from nnrun.core.precision import Precision, choose_device, choose_precision, kernels, set_deterministic, set_exact
 from nnrun.errors import ConfigError, NnrunError, ResourceError
 from nnrun.idle import trial_notes
 from nnrun.rundir import environment
@@ -129,7 +129,7 @@ class Job:
     def environment(self) -> dict[str, Any]:
         """Return what environment.json holds."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
-        return environment(torch.get_num_threads(), name)
+        return environment(torch.get_num_threads(), name) | {"kernels": kernels()}
 
     def tree(self, in_shape: tuple[int, ...], num_classes: int, **trainer: Any) -> dict[str, Any]:
         """Return the config with everything filled in: the data's shape, and what each `auto` became."""
@@ -180,6 +180,7 @@ def prepare(composed: Composed) -> Job:
             else []
         )
     set_deterministic(trainer.deterministic)
+    set_exact()
     task = _task_of(settings)
     if task == "train" and trainer.epochs == 0:
         notes.append("trainer.epochs=0: nothing is trained; the network is evaluated as it is")

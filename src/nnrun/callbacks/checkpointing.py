@@ -51,6 +51,7 @@ class Checkpointing(Callback):
 
     def save(self, state: TrainState, *, is_best: bool) -> None:
         """Write a checkpoint, unless the loss or a weight is NaN or infinite: the last good one stays the last."""
+        state.wait()  # what the device has yet to do are steps, and no saving
         with state.clock.saving():
             state.watch.check()
             if not are_finite(state.network.state_dict().values()):

@@ -16,5 +16,6 @@ class FirstStep(Callback):
     def on_step_end(self, state: TrainState) -> None:
         """Take the time once."""
         if self._out is not None:
+            state.wait()  # the host has only ordered the step
             self._out.remember(first_step_seconds=process_age_seconds())
             self._out = None

@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 from nnrun.archive import read_pickle
 from nnrun.core.tensors import read_tensors
+from nnrun.core.together import on_host
 from nnrun.errors import ArtifactError, ResourceError
 from nnrun.files import DurableFile, free_bytes, saving, sweep_temporaries, sync_folder
 from nnrun.manifest import FOLDER_NAME, MANIFEST_NAME, SCHEMA, Entry, Manifest, is_whole, read_manifest
@@ -93,7 +94,7 @@ class CheckpointFolder:
         num_bytes = sum(leaf.nbytes for leaf in tree_leaves(payload) if isinstance(leaf, Tensor))
         with saving(self.path / f"step-{step:08d}", num_bytes):
             with DurableFile(self.path) as file:
-                torch.save(canonical({"schema": SCHEMA, **payload}), file)  # type: ignore[arg-type]
+                torch.save(canonical({"schema": SCHEMA, **on_host(payload)}), file)  # type: ignore[arg-type]
                 entry = Entry(f"step-{step:08d}-{file.sha256[:8]}.ckpt", file.sha256, file.num_bytes, step)
                 file.commit(entry.name)
             self._commit(entry, is_best=is_best)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from nnrun.core.batches import Layout, choose_residency, make_batches
+from nnrun.core.batches import Layout, ResidentBatches, choose_residency, make_batches
 from nnrun.core.memory import fits_in_memory
 from nnrun.core.seams import Batch, Batches, Split, Tree
 from nnrun.core.state import TrainState
@@ -188,6 +188,8 @@ def cache_features(
 
     def cached(plain: Batches, seed: int | None) -> Batches:
         split = compute_features(state, head, plain, poll)
+        if isinstance(plain, ResidentBatches):
+            plain.release()
         is_there = split.targets.device == state.device
         layout = Layout(state.device, residency="device" if is_there else "memory")
         made = make_batches(split, _AsFeatures(), plain.batch_size, seed, layout)

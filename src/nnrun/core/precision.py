@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils import deterministic
 
 from nnrun.errors import ConfigError, ResourceError
 
@@ -98,7 +100,31 @@ def set_deterministic(wanted: bool) -> None:
     if wanted or torch.are_deterministic_algorithms_enabled():
         # The call imports the compiler, which takes as long as torch itself.
         torch.use_deterministic_algorithms(wanted)
-    torch.backends.cudnn.benchmark = False
+        # Nothing of ours reads memory that it has not written, and to fill it costs a launch for each tensor.
+        deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    # Where bits may differ, cuDNN finds the fastest kernel of each shape by trying them.
+    torch.backends.cudnn.benchmark = not wanted
+
+
+def set_exact() -> None:
+    """Compute fp32 in fp32 on a GPU: cuDNN's own default is TF32, whose products have three digits.
+
+    So a network trained in fp32, and every evaluation, means on a GPU what it means on a CPU.
+    """
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def kernels() -> dict[str, Any]:
+    """Return what decides about the bits of a GPU's results, as environment.json holds it."""
+    return {
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version() if torch.backends.cudnn.is_available() else None,
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
+        "tf32_convolution": torch.backends.cudnn.allow_tf32,
+        "tf32_matmul": torch.backends.cuda.matmul.allow_tf32,
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+    }
 
 
 def has_fused_kernel(parameters: Iterable[Tensor]) -> bool:

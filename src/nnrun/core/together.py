@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 
 @torch.no_grad()
@@ -33,6 +35,27 @@ class Snapshot:
             right = torch.where(good, _joined(group), self._before[dtype])
             parts = right.split([tensor.numel() for tensor in group])
             torch._foreach_copy_(group, [part.view(tensor.shape) for part, tensor in zip(parts, group, strict=True)])
+
+
+def on_host(tree: Any) -> Any:
+    """Return a tree of values with its tensors on the host; tensors that are one, such as tied weights, stay one.
+
+    The copies of a GPU's tensors are ordered all at once and waited for once.
+    """
+    copies: dict[tuple[Any, ...], Tensor] = {}
+
+    def copied(value: Any) -> Any:
+        if not isinstance(value, Tensor) or value.device.type == "cpu":
+            return value
+        key = (value.untyped_storage()._cdata, value.storage_offset(), value.dtype, value.shape, value.stride())
+        if key not in copies:
+            copies[key] = value.detach().to("cpu", non_blocking=value.is_cuda)
+        return copies[key]
+
+    moved = tree_map(copied, tree)
+    if copies and torch.cuda.is_available():
+        torch.cuda.synchronize()  # waits for the copies
+    return moved
 
 
 def _by_type(tensors: Iterable[Tensor]) -> dict[torch.dtype, list[Tensor]]:

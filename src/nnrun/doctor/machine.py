@@ -20,6 +20,7 @@ from nnrun.rundir import VERSIONED, cpu_model, version_of
 WORKS, ABSENT, FAILS = "works", "not here", "FAILS"
 # How far a half-precision loss may lie from the one in fp32, relative to it.
 _TOLERANCE = 0.05
+_NUM_STEPS = 5
 
 
 @dataclass(frozen=True)
@@ -76,40 +77,43 @@ def _devices() -> list[Finding]:
 
 def _precisions() -> list[Finding]:
     """Train a small network for some steps on each device in each number format, and compare the loss with fp32's."""
-    rows = []
-    for device in devices():
-        reference = _loss_after_training(device, "fp32")
-        for name in ("fp32", "bf16", "fp16"):
-            what = f"{name} on {device}"
-            if name == "fp16" and device.type == "cpu":
-                rows.append(Finding(what, ABSENT, "not used: a CPU trains in fp32 or bf16"))
-                continue
-            try:
-                start = time.perf_counter()
-                loss = _loss_after_training(device, name)
-                seconds = time.perf_counter() - start
-            except Exception as error:
-                machine = of_the_machine(error)
-                rows.append(Finding(what, FAILS, str(machine or f"{type(error).__name__}: {error}")[:200]))
-                continue
-            good = abs(loss - reference) <= _TOLERANCE * abs(reference)
-            slow = name == "bf16" and device.type == "cpu" and not cpu_has_bf16()
-            detail = f"loss {loss:.4f} after 5 steps, fp32 has {reference:.4f}, {seconds * 1000:.0f} ms"
-            detail += "; without instructions for it, slower than fp32" if slow else ""
-            rows.append(Finding(what, WORKS if good else FAILS, detail))
-    return rows
+    return [_precision(device, name) for device in devices() for name in ("fp32", "bf16", "fp16")]
 
 
-def _loss_after_training(device: torch.device, precision: str) -> float:
-    """Return the loss of a small convolutional network after a few steps on one batch."""
+def _precision(device: torch.device, name: str) -> Finding:
+    """Return whether a device trains in a number format: as fp32 does there, with every update made."""
+    what = f"{name} on {device}"
+    if name == "fp16" and device.type == "cpu":
+        return Finding(what, ABSENT, "not used: a CPU trains in fp32 or bf16")
+    try:
+        reference, _ = _train_a_little(device, "fp32")
+        start = time.perf_counter()
+        loss, num_updates = _train_a_little(device, name)
+        seconds = time.perf_counter() - start
+    except Exception as error:
+        machine = of_the_machine(error)
+        return Finding(what, FAILS, str(machine or f"{type(error).__name__}: {error}")[:200])
+    good = abs(loss - reference) <= _TOLERANCE * abs(reference) and num_updates == _NUM_STEPS
+    slow = name == "bf16" and device.type == "cpu" and not cpu_has_bf16()
+    detail = f"loss {loss:.4f} after {_NUM_STEPS} steps, fp32 has {reference:.4f}, {seconds * 1000:.0f} ms"
+    detail += "; without instructions for it, slower than fp32" if slow else ""
+    detail += f"; only {num_updates} of {_NUM_STEPS} updates were made" if num_updates < _NUM_STEPS else ""
+    return Finding(what, WORKS if good else FAILS, detail)
+
+
+def _train_a_little(device: torch.device, precision: str) -> tuple[float, int]:
+    """Return the loss of a small convolutional network after a few steps on one batch, and how many changed it."""
     draws = torch.Generator().manual_seed(0)
     inputs, targets = torch.rand(32, 1, 12, 12, generator=draws), torch.arange(32) % 4
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(0)
         network = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(800, 4)).to(device)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
-    scaler = torch.amp.GradScaler(device.type) if precision == "fp16" else None
-    for _ in range(5):
+    # A scale that these gradients do not overflow with.
+    scaler = torch.amp.GradScaler(device.type, init_scale=256.0) if precision == "fp16" else None
+    weight, num_updates = next(network.parameters()), 0
+    for _ in range(_NUM_STEPS):
+        before = weight.detach().clone()
         with Precision(precision, "").autocast(device):
             loss = nn.functional.cross_entropy(network(inputs.to(device)).float(), targets.to(device))
         optimizer.zero_grad()
@@ -120,7 +124,8 @@ def _loss_after_training(device: torch.device, precision: str) -> float:
         else:
             loss.backward()
             optimizer.step()
-    return loss.item()
+        num_updates += not torch.equal(weight, before)
+    return loss.item(), num_updates
 
 
 def _disk(folder: Path) -> list[Finding]:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from nnrun.core.batches import Layout, choose_residency, make_batches
+from nnrun.core.pinned import PinnedRows
 from nnrun.core.seams import Split
 
 CPU = torch.device("cpu")
@@ -107,3 +108,49 @@ def test_residency_auto_is_the_device_where_that_is_the_host():
     assert choose_residency("auto", 2**50, CPU) == "stream", "no machine has room for that"
     for wanted in ("memory", "stream", "device"):
         assert choose_residency(wanted, 2**50, CPU) == wanted
+
+
+class Event:
+    """Stands in for one of a GPU's: told when a copy was ordered, asked before its buffer is filled again."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def record(self) -> None:
+        self.calls.append("record")
+
+    def synchronize(self) -> None:
+        self.calls.append("synchronize")
+
+
+def test_samples_in_memory_are_gathered_in_pinned_buffers_by_turns(make_split, plain, monkeypatch):
+    """Negative control: a copy that were still under way would show the next batch, as the one before last here."""
+    empty, pinned = torch.empty, []
+
+    def asked(*args, pin_memory=False, **kwargs):
+        pinned.append(pin_memory)
+        return empty(*args, **kwargs)
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch, "empty", asked)
+    split = make_split(40)
+    rows = PinnedRows(CPU)
+    order = batches_of(split, plain).order(0)
+    taken = [rows.take({"x": split.inputs}, indices)["x"] for indices in order]
+    assert pinned == [True, True]
+    for number in (3, 4):
+        assert torch.equal(taken[number], split.inputs[order[number]])
+    # On a CPU `to` copies nothing: what a GPU would have copied by then is overwritten two batches later.
+    assert torch.equal(taken[1], split.inputs[order[3]])
+    calls = [turn.copied.calls for turn in rows._turns]
+    assert sorted(calls, key=len) == [["synchronize", "record"] * 2, ["synchronize", "record"] * 3]
+
+
+def test_batches_that_gave_up_their_place_take_it_again(make_split, plain):
+    batches = batches_of(make_split(20), plain)
+    first = list(batches.epoch(0))
+    placed = batches._split
+    batches.release()
+    assert batches._placed is None
+    assert_same_batches(batches.epoch(0), first)
+    assert batches._split is not placed

@@ -14,7 +14,9 @@ from nnrun.core.precision import (
     choose_device,
     choose_precision,
     has_fused_kernel,
+    kernels,
     set_deterministic,
+    set_exact,
 )
 from nnrun.errors import ConfigError, ResourceError
 
@@ -123,3 +125,24 @@ def test_deterministic_refuses_whatever_was_set_before_and_can_be_taken_back():
     finally:
         set_deterministic(False)
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_deterministic_kernels_fill_no_memory_and_the_others_are_the_fastest():
+    set_deterministic(True)
+    try:
+        assert torch.utils.deterministic.fill_uninitialized_memory is False
+        assert torch.backends.cudnn.benchmark is False
+    finally:
+        set_deterministic(False)
+    assert torch.backends.cudnn.benchmark is True
+
+
+def test_fp32_is_fp32_and_not_tf32_and_the_environment_says_so():
+    torch.backends.cudnn.allow_tf32 = True
+    set_exact()
+    found = kernels()
+    assert (found["tf32_convolution"], found["tf32_matmul"]) == (False, False)
+    # Negative control: what is said is what is set.
+    torch.backends.cudnn.allow_tf32 = True
+    assert kernels()["tf32_convolution"] is True
+    set_exact()
