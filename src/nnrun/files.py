@@ -11,6 +11,7 @@ import os
 import resource
 import shutil
 import socket
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -159,6 +160,14 @@ def read_json(path: Path) -> Any:
         return json.loads(content)
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
+
+
+def check_is_file(path: Path) -> None:
+    """Raise OSError for a pipe, a device or a socket: opening or reading one may wait for ever."""
+    mode = path.stat().st_mode
+    kinds = {stat.S_IFIFO: "a pipe", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device", stat.S_IFSOCK: "a socket"}
+    if (kind := kinds.get(stat.S_IFMT(mode))) is not None:
+        raise OSError(errno.EINVAL, f"it is {kind}, and no file; save what it gives as a file", str(path))
 
 
 def sha256_of(path: Path) -> str:

@@ -132,7 +132,8 @@ def locate(path: Path, want: str) -> Located:
         verify(path)
         return Located(path, path.parent.parent if path.parent.name == FOLDER_NAME else None)
     if not path.is_dir():
-        raise ArtifactError(f"{path} does not exist; {nearest(path)}")
+        what = "is a pipe or a device, and no file" if path.exists() else f"does not exist; {nearest(path)}"
+        raise ArtifactError(f"{path} {what}")
     folder = path / FOLDER_NAME
     if not folder.is_dir() and (path / "status.json").is_file():
         raise ArtifactError(f"{path} was lost before its first checkpoint: remove it, and start the run again")

@@ -5,6 +5,7 @@ PyYAML by itself takes `1e-2` for a text, where OmegaConf and whoever wrote it m
 
 from __future__ import annotations
 
+import io
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ import yaml
 from omegaconf._utils import get_omega_conf_dumper, get_yaml_loader
 
 from nnrun.errors import ConfigError
+from nnrun.files import check_is_file
 
 _LINE_ENDS = re.compile(r"[\x85\u2028\u2029\ufeff]")
 
@@ -21,6 +23,7 @@ _LINE_ENDS = re.compile(r"[\x85\u2028\u2029\ufeff]")
 def read_yaml(path: Path) -> dict[str, Any]:
     """Return what a YAML file holds; raise ConfigError naming file and line unless that is settings."""
     try:
+        check_is_file(path)
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=get_yaml_loader())
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not text in UTF-8: {error.reason} at byte {error.start}") from error
@@ -47,7 +50,7 @@ def unreadable(error: yaml.YAMLError, path: Path | None = None) -> ConfigError:
 def refuse_hidden_marks(folder: Path) -> None:
     """Raise ConfigError for a file below a folder whose byte order mark hides its `# @package` line from Hydra."""
     for path in sorted(folder.rglob("*.yaml")):
-        with suppress(OSError), path.open("rb") as file:
+        with suppress(OSError), path.open("rb") if path.is_file() else io.BytesIO() as file:
             if file.read(16).startswith(b"\xef\xbb\xbf# @package"):
                 raise ConfigError(
                     f"{path} begins with a byte order mark, which hides its line '# @package'; save it as UTF-8 "

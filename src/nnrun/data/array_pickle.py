@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nnrun.data.stored import damaged, unreadable
+from nnrun.files import check_is_file
 
 
 class StoredArray:
@@ -49,6 +50,7 @@ def read_array_pickle(path: Path) -> dict[Any, Any]:
     Raises DataError where it is anything else, or asks for any name beyond numpy's arrays.
     """
     try:
+        check_is_file(path)
         with path.open("rb") as file:
             content = _ArrayUnpickler(file, encoding="latin1").load()
     except Exception as error:  # an unpickler fails on damaged bytes in every way there is

@@ -22,7 +22,7 @@ from nnrun.data.parts import Choices, Part, dataset_of
 from nnrun.data.stored import data_root
 from nnrun.errors import DataError, did_you_mean
 from nnrun.faults import of_the_machine
-from nnrun.files import state_of
+from nnrun.files import check_is_file, state_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,6 +51,7 @@ class Array:
         import numpy as np  # noqa: PLC0415 - a run on other data does not pay for it
 
         try:
+            check_is_file(self.path)
             if self.member is None:
                 # Copied on write, and so never written: torch warns of tensors that cannot be.
                 return np.load(self.path, mmap_mode="c", allow_pickle=False)
@@ -163,6 +164,7 @@ def _pair(
 def _members(path: Path) -> list[str]:
     """Return the names of the arrays in an archive."""
     try:
+        check_is_file(path)
         with zipfile.ZipFile(path) as archive:
             return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
     except OSError as error:

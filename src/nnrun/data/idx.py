@@ -12,6 +12,8 @@ import struct
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
+from nnrun.files import check_is_file
+
 UINT8_MARK = 8
 PACKED_SUFFIX = ".gz"
 # Deflate cannot do better, so that a header which claims more is known to lie before memory is asked for.
@@ -33,6 +35,7 @@ def idx_magic(num_dims: int) -> bytes:
 
 def open_idx(path: Path) -> IO[bytes]:
     """Open an idx file, plain or, by its suffix, `.gz`."""
+    check_is_file(path)
     return cast(IO[bytes], gzip.open(path)) if path.suffix == PACKED_SUFFIX else path.open("rb")
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from nnrun.errors import DataError, NnrunError
 from nnrun.faults import lacks_package, of_the_machine
+from nnrun.files import check_is_file
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -185,6 +186,7 @@ def _read(path: Path, read: Callable[[Image], Read]) -> Read:
     pixels = _pixels()
     with _reading(path):
         status = path.stat()
+        check_is_file(path)
         if not stat.S_ISREG(status.st_mode):
             raise DataError(f"{shown(path)} is no file")
         if status.st_size == 0:

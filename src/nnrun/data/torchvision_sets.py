@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from nnrun.core.seams import Dataset, Findings
 from nnrun.data.cache import Cache
 from nnrun.data.decoding import decoded
 from nnrun.data.forms import Wanted
+from nnrun.data.images import shown
 from nnrun.data.items import Items
 from nnrun.data.own import dataset_of_items
 from nnrun.data.parts import Choices
@@ -64,8 +66,9 @@ class TorchvisionDataset:
 
     def load(self) -> Dataset:
         """Decode all pictures, or take those that were decoded before; raise DataError where some are missing."""
-        datasets = self._open()
         root = data_root(self.root)
+        _refuse_pipes(root)
+        datasets = self._open()
         wanted = Wanted.of(self.image_size, self.channels, self.on_bad, self.in_shape)
         source = f"torchvision {self.name} {sorted(self.options.items())} {root}"
         cache = Cache(source, _state(root, datasets), wanted.to_plain())
@@ -154,6 +157,18 @@ def _parameters(kind: type) -> list[str]:
         if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in own):
             break
     return list(dict.fromkeys(names))
+
+
+def _refuse_pipes(root: Path) -> None:
+    """Raise DataError where something below a folder is no file: the library would open it, and wait."""
+    waiting: list[str | Path] = [root] if root.is_dir() else []
+    for folder in waiting:
+        with suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                elif not entry.is_file() and entry.stat():
+                    raise DataError(f"{shown(entry.path)} is a pipe or a device, and no file; take it away")
 
 
 def _state(root: Path, datasets: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import sys
@@ -14,6 +15,7 @@ from nnrun.data.images import IMAGE_SUFFIXES, find_images, shown
 from nnrun.data.left_out import left_out
 from nnrun.data.order import path_key
 from nnrun.errors import DataError
+from nnrun.files import check_is_file
 from nnrun.manifest import nearest
 
 FROM_STDIN = "-"
@@ -39,8 +41,11 @@ def find_inputs(given: str) -> Named:
     path = _at_home(given)
     try:
         is_folder = path.is_dir()
-        path.stat()
+        check_is_file(path)
     except OSError as error:
+        if error.errno == errno.EINVAL and error.filename:
+            more = "; input=- takes a list of paths from standard input"
+            raise DataError(f"input={shown(given)} cannot be read: {error.strerror}{more}") from error
         matches = [Path(match) for match in glob.iglob(_pattern(path), recursive=True)]  # noqa: PTH207 - Path.glob takes no absolute one
         if not matches:
             hint = ""
