@@ -18,6 +18,7 @@ from nnrun.doctor import hostile
 from nnrun.doctor.campaign import Arena
 from nnrun.doctor.hostile import FILES, tries
 from nnrun.doctor.strangers.kind import CKPT, EVERYWHERE, LOAD, RESUME, TITLE, Bench, Hostile
+from nnrun.doctor.strangers.states import STATES
 from nnrun.doctor.strangers.torch_zip import pack, torch_entries
 
 
@@ -161,4 +162,12 @@ def test_each_hostile_run_directory_is_refused_and_nothing_beside_it_changes(are
     only(monkeypatch, *names, "rows without end", "a temporary file that is a folder", place=RESUME)
     result = hostile.hostile_files(arena, len(names) + 2)
     assert result.tried > 25
+    assert result.ok, "\n".join(result.notes)
+
+
+def test_each_state_that_no_training_has_is_refused(arena, monkeypatch):
+    """Among them those that ended the process: a fused optimizer reads as many numbers as a parameter has."""
+    only(monkeypatch, *STATES, place=RESUME)
+    result = hostile.hostile_files(arena, len(STATES))
+    assert result.tried > 40
     assert result.ok, "\n".join(result.notes)

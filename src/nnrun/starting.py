@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from nnrun.core.checkpoint import load_payload, load_weights
 from nnrun.core.finite import are_finite
+from nnrun.core.likeness import Unlike, fitted
 from nnrun.core.state import TrainState
-from nnrun.errors import ArtifactError
+from nnrun.errors import CONTROL, ArtifactError
 from nnrun.heads import Head, class_names_beside
 from nnrun.prepare import Job
 from nnrun.report.console import Console
@@ -24,7 +25,9 @@ def start_from(job: Job, state: TrainState, console: Console, class_names: Seque
         path = job.composed.checkpoint.path
         payload = load_payload(path)
         try:
-            state.load_state_dict(payload["model"], payload["training"])
+            state.load_state_dict(payload["model"], fitted(state, payload["model"], payload["training"]))
+        except Unlike as error:
+            raise ArtifactError(f"{path} does not fit this run: {CONTROL.sub('?', str(error))}") from error
         except Exception as error:
             # Of the right hash and of the wrong content: not written by a run of this config.
             reason = f"{type(error).__name__}: {str(error)[:300]}"

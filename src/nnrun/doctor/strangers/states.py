@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import torch
 
 from nnrun.doctor.strangers.kind import CONFIG, RESUME, Bench, Hostile, part, without
 from nnrun.doctor.strangers.values import bomb
@@ -29,7 +32,46 @@ def progress(places: Sequence[str] = CONFIG, **changes: Any) -> Hostile:
     return Hostile(write, places)
 
 
+def optimizer(change: Callable[[dict[str, Any]], object]) -> Hostile:
+    """Make a checkpoint with another state of its optimizer, whose tensors a fused kernel would read to their end."""
+
+    def write(bench: Bench) -> None:
+        state = copy.deepcopy(bench.good["training"])
+        change(state["optimizer"])
+        bench.save(training=state)
+
+    return Hostile(write, (RESUME,))
+
+
+def moments(make: Callable[[torch.Tensor], Any]) -> Hostile:
+    """Make a checkpoint whose optimizer keeps something else in the place of its averages."""
+
+    def change(state: dict[str, Any]) -> None:
+        for entry in state["state"].values():
+            entry.update({key: make(value) for key, value in entry.items() if key != "step"})
+
+    return optimizer(change)
+
+
 STATES = {
+    "averages of another shape": moments(lambda _: torch.zeros(3)),
+    "averages of one number": moments(lambda _: torch.zeros(())),
+    "averages of no number": moments(lambda _: torch.zeros(0)),
+    "averages of another type": moments(lambda value: value.half()),
+    "averages cut short": moments(lambda value: value[:1]),
+    "averages that are numbers": moments(lambda _: 0.5),
+    "averages that are lists": moments(lambda _: [[]]),
+    "steps that are many": optimizer(lambda state: [e.update(step=torch.zeros(9)) for e in state["state"].values()]),
+    "parameters of nobody": optimizer(lambda state: state["state"].update({10**6: state["state"][0]})),
+    "groups of other parameters": optimizer(lambda state: state["param_groups"][0].update(params=[0] * 4)),
+    "a rate that is a list": optimizer(lambda state: state["param_groups"][0].update(lr=[])),
+    "a rate that is a tensor": optimizer(lambda state: state["param_groups"][0].update(lr=torch.zeros(2, 2))),
+    "a switch that is a text": optimizer(lambda state: state["param_groups"][0].update(maximize="x")),
+    "sums of another shape": training(
+        sums={"loss": torch.zeros(9), "correct": torch.zeros(9), "weight": torch.zeros(9)}
+    ),
+    "callbacks that count in texts": training(callbacks={"EarlyStopping": {"reference": "x", "bad_epochs": "x"}}),
+    "a part of nobody": training(more=1),
     "step -5": progress(step=-5),
     "epoch -1": progress(epoch=-1),
     "batch -1": progress((RESUME,), batch=-1),
