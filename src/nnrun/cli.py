@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from nnrun.confdir import conf_dir, find_modules_beside, own_folders
 from nnrun.errors import BUG, ConfigError, InterruptedRun, NnrunError, ResourceError, complain, did_you_mean
 from nnrun.faults import of_the_machine
 from nnrun.foreign_messages import guard_libraries, show_traceback
+from nnrun.paths import abbreviated
 from nnrun.secrets import redact
 from nnrun.tasks import perform
 from nnrun.visible import visible_lines
@@ -67,11 +69,18 @@ def exit_code_of(action: Callable[[], int]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ResourceError.exit_code
     except Exception as error:
-        machine = of_the_machine(error)
+        machine = of_the_machine(error) or _of_a_file(error)
         if machine is None or os.environ.get("NNRUN_DEBUG") == "1":
             show_traceback()
         complain(machine.messages if machine else (f"this is a bug in nnrun: {type(error).__name__}: {error}",))
         return machine.exit_code if machine else BUG
+
+
+def _of_a_file(error: Exception) -> ResourceError | None:
+    """Return what the system says of a file that it refuses: whoever may not read it, or named it so, can mend that."""
+    if isinstance(error, OSError) and error.filename is not None and error.errno != errno.ENOENT:
+        return ResourceError(f"{abbreviated(str(error.filename))}: {error.strerror}")
+    return None
 
 
 def dispatch(words: Sequence[str]) -> int:

@@ -23,6 +23,7 @@ from nnrun.groups import compose_groups, option_references, show_to_hydra, unkno
 from nnrun.idle import idle_settings, unread_root
 from nnrun.manifest import Located, locate
 from nnrun.overrides import HYDRA_KEYS, Typed, ambiguous, parse_all
+from nnrun.paths import expanded, is_there
 from nnrun.resolve import PLACEHOLDERS, explain_unresolvable, resolve, resolve_path
 from nnrun.saved import as_meant, fault, merge_saved, own_targets, saved_references
 from nnrun.secrets import left_out
@@ -196,8 +197,8 @@ def _read_source(named: Typed, *, predicts: bool) -> Source:
 
     Raises ArtifactError where the file is not what the word asks for.
     """
-    path = Path(str(named.value)).expanduser()
-    if named.key == "resume" and path.is_file():
+    path = expanded(str(named.value))
+    if named.key == "resume" and is_there(path) and path.is_file():
         raise ConfigError(f"resume={path} is a file; name its run directory, or start a new run with init_from=")
     checkpoint = locate(path, "last" if named.key == "resume" else "best")
     if checkpoint.path.suffix == REJECTED_SUFFIX:
@@ -221,7 +222,7 @@ def _split(typed: Sequence[Typed]) -> tuple[list[Typed], list[Typed]]:
 def hydra_dir(typed: Sequence[Typed], key: str, config: DictConfig) -> Path | None:
     """Return the folder that a word such as hydra.run.dir= names, if any, references in it resolved."""
     value = next((item.value for item in reversed(typed) if item.key == key), None)
-    return None if value is None else Path(resolve_path(config, key, str(value))).expanduser()
+    return None if value is None else expanded(resolve_path(config, key, str(value)))
 
 
 def _resolved_source(item: Typed, values: Sequence[Typed], fresh: DictConfig) -> Typed:

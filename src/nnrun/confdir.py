@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nnrun.errors import ConfigError
+from nnrun.paths import abbreviated, why_out_of_reach
 
 GROUPS = (
     "model",
@@ -37,6 +38,8 @@ def own_folders(named: str | None) -> list[Path]:
     Raises ConfigError where the named one is none, or where one of its options has the name of one of ours.
     """
     folder = Path(named if named is not None else "conf")
+    if named is not None and (reason := why_out_of_reach(folder)):
+        raise ConfigError(f"--config-dir {abbreviated(named)}: {reason}")
     holds_groups = any((folder / group).is_dir() for group in GROUPS)
     if named is not None and not holds_groups:
         what = "holds no folder of a group, such as model/" if folder.is_dir() else "is not a folder"

@@ -21,6 +21,7 @@ from nnrun.core.seams import Preprocessing, Problem
 from nnrun.errors import ArtifactError, ConfigError, DataError
 from nnrun.manifest import locate
 from nnrun.opened import Opened
+from nnrun.paths import expanded
 from nnrun.prepare import Job
 from nnrun.saved import as_meant, fault
 from nnrun.secrets import left_out
@@ -128,7 +129,7 @@ def _check_classes(names: tuple[str, ...], job: Job, data: Opened) -> None:
 
 def load_network(path: Path, trust: Sequence[str]) -> nn.Module:
     """Return the trained network of a run directory, a checkpoint file or exported weights; see nnrun.load."""
-    located = locate(path.expanduser(), "best").path
+    located = locate(expanded(path), "best").path
     card = read_card(located) if holds_weights_alone(located) else None
     saved = peek(located) if card is None else asdict(card)
     section = as_meant(saved["config"]["model"], key="model")

@@ -13,7 +13,7 @@ from typing import Any
 
 from nnrun.errors import ArtifactError, did_you_mean
 from nnrun.files import read_json, sha256_of
-from nnrun.paths import check_no_links
+from nnrun.paths import abbreviated, check_no_links, why_out_of_reach
 
 SCHEMA = 1
 FOLDER_NAME = "checkpoints"
@@ -124,6 +124,8 @@ def locate(path: Path, want: str) -> Located:
     checkpoint is another model) or `last` (for `resume=`: a damaged one falls back to the one before it).
     """
     # `outputs/latest` may point elsewhere before this run ends: what it stands for now is meant.
+    if reason := why_out_of_reach(path):
+        raise ArtifactError(f"{abbreviated(path)}: {reason}")
     while path.is_symlink() and path.exists():
         path = path.parent / path.readlink()
     if path.is_symlink():

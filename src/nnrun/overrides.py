@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -14,6 +13,7 @@ from hydra.errors import HydraException
 
 from nnrun.confdir import GROUPS
 from nnrun.errors import did_you_mean
+from nnrun.paths import is_there
 from nnrun.secrets import redact_word
 
 # Values of these keys are paths: no character of theirs has a meaning in Hydra's grammar.
@@ -80,7 +80,7 @@ def _path(key: str, value: str, word: str) -> Typed:
     """Return a path as typed; quotes around it, as Hydra's grammar wants them, are taken off."""
     quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
     plain = value[1:-1] if quoted else value
-    if key in SWEPT_PATHS and "," in plain and not quoted and not Path(plain).exists():
+    if key in SWEPT_PATHS and "," in plain and not quoted and not is_there(plain):
         return Typed(key, None, word, is_sweep=True, choices=tuple(plain.split(",")))
     return Typed(key, None if plain == "null" and not quoted else plain, word)
 

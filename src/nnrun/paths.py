@@ -14,6 +14,7 @@ _NAME = re.compile(r"\w[\w.+-]{0,99}")
 NAME_WORDS = "a name of letters, digits, _, -, + and dots, at most 100"
 # So deep are the folders of a run directory that nnrun itself writes into.
 _DEPTH = 2
+_MOST_SHOWN = 400
 
 
 def is_plain_name(name: object) -> bool:
@@ -37,6 +38,38 @@ def inside(folder: Path, *names: str) -> Path:
                 f"{path} is a link, and what is written or removed there would lie elsewhere; remove it"
             )
     return path
+
+
+def why_out_of_reach(path: Path) -> str | None:
+    """Return why the system cannot even say whether a path exists, such as a name that is too long; None if it can."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        return f"it cannot be reached: {error.strerror}"
+    except ValueError as error:  # a NUL byte
+        return f"it is no path: {error}"
+    return None
+
+
+def is_there(path: Path | str) -> bool:
+    """Return whether a path exists, where the system can say that."""
+    return why_out_of_reach(Path(path)) is None and Path(path).exists()
+
+
+def expanded(path: Path | str) -> Path:
+    """Return a path with a `~` at its start as the home folder; of a user who is not there it stays as it is."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
+def abbreviated(path: Path | str) -> str:
+    """Return a path for a message; of one that would fill the screen the beginning and the end."""
+    text = str(path)
+    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN // 2]}...{text[-_MOST_SHOWN // 4 :]}"
 
 
 def check_no_links(run: Path) -> None:

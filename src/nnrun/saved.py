@@ -12,6 +12,7 @@ from nnrun.card import without_private_paths
 from nnrun.check import Reference
 from nnrun.errors import ArtifactError, ConfigError, NnrunError
 from nnrun.overrides import Typed
+from nnrun.paths import expanded
 from nnrun.secrets import SHOWN, redact
 from nnrun.settings import NAMED_SECTIONS, TARGET_SECTIONS
 
@@ -58,7 +59,7 @@ def saved_config(tree: Mapping[str, Any]) -> dict[str, Any]:
     """
     data, dataset = dict(tree["data"]), dict(tree["data"]["dataset"])
     if dataset.get("root") == data["root"]:
-        data["root"] = dataset["root"] = str(Path(data["root"]).expanduser().absolute())
+        data["root"] = dataset["root"] = str(expanded(data["root"]).absolute())
     saved = {**tree, "data": {**data, "dataset": dataset}}
     return redact({key: value for key, value in saved.items() if key not in INVOCATION_KEYS})
 

@@ -19,6 +19,7 @@ from nnrun.errors import BUG, ConfigError, InterruptedRun, NnrunError, SweepFail
 from nnrun.files import saving, write_json, write_text
 from nnrun.foreign_messages import show_traceback
 from nnrun.overrides import NOT_SWEPT, Typed, jobs_of, parse_all
+from nnrun.paths import is_there
 from nnrun.ranking import Yardstick, choose_ranking, order
 from nnrun.report.console import Console, Sheet
 from nnrun.rundir import create_numbered, plain_name
@@ -99,7 +100,7 @@ def refuse(typed: Sequence[Typed]) -> list[str]:
     """Return what cannot be swept over, or has no meaning in a sweep."""
     problems = []
     for item in typed:
-        looks_swept = item.value is not None and "," in str(item.value) and not Path(str(item.value)).exists()
+        looks_swept = item.value is not None and "," in str(item.value) and not is_there(str(item.value))
         if item.key in NOT_SWEPT and (looks_swept or str(item.value).startswith("choice(")):
             problems.append(f"{item.word!r}: a sweep over {item.key} is refused; run each checkpoint by itself")
         if item.key == "hydra.run.dir":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -21,6 +20,7 @@ from nnrun.core.state import TrainState
 from nnrun.errors import ArtifactError, ConfigError
 from nnrun.heads import Head, class_names_beside
 from nnrun.manifest import locate
+from nnrun.paths import expanded
 from nnrun.report.console import Console
 from nnrun.settings import TransferSettings
 from nnrun.weights import match
@@ -76,7 +76,7 @@ def load_pretrained(
     if settings.weights == "default":
         weights, path = published_weights(model)
     else:
-        path = locate(Path(settings.weights).expanduser(), "best").path
+        path = locate(expanded(settings.weights), "best").path
         if holds_weights_alone(path):
             weights, notes = match(path, network)
             theirs = class_names_beside(path)
@@ -156,7 +156,7 @@ def check_transfer(settings: TransferSettings, model: Mapping[str, Any]) -> None
     if settings.weights == "default":
         published_weights(model, only_check=True)
     elif settings.weights is not None:
-        locate(Path(settings.weights).expanduser(), "best")
+        locate(expanded(settings.weights), "best")
 
 
 def keep_features(transfer: Transfer, state: TrainState, work: Work, plan: Plan, console: Console) -> tuple[Work, bool]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
 from nnrun.errors import ArtifactError
-from nnrun.paths import check_no_links, inside, is_plain_name
+from nnrun.manifest import locate
+from nnrun.paths import check_no_links, expanded, inside, is_plain_name, is_there
 
 
 @pytest.mark.parametrize("name", ["onnx", "onnx_int8", "my.format", "größe", "a+b", "a-b", "3"])
@@ -55,3 +57,21 @@ def test_a_run_directory_of_files_and_folders_has_no_links_though_it_may_be_reac
     os.mkfifo(tmp_path / "run" / "exports" / "pipe")
     with pytest.raises(ArtifactError, match="pipe is neither a file nor a folder"):
         check_no_links(tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "/".join(["d" * 200] * 30), "a\0b", "loop", "loop/x"])
+@pytest.mark.parametrize("want", ["best", "last"])
+def test_a_path_that_the_system_cannot_follow_is_no_bug(tmp_path: Path, name: str, want: str) -> None:
+    """Negative control: what is only not there is said to be so."""
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(ArtifactError, match=r"it cannot be reached|it is no path") as caught:
+        locate(tmp_path / name, want)
+    assert len(str(caught.value)) < 600
+    assert not is_there(tmp_path / name)
+    with pytest.raises(ArtifactError, match="does not exist"):
+        locate(tmp_path / "missing", want)
+
+
+def test_the_home_of_nobody_is_a_name() -> None:
+    assert expanded("~nobody-of-that-name/x") == Path("~nobody-of-that-name/x")
+    assert expanded("~/x") == Path.home() / "x"

@@ -23,6 +23,7 @@ from nnrun.data.stored import data_root
 from nnrun.errors import DataError, did_you_mean
 from nnrun.faults import of_the_machine
 from nnrun.files import check_is_file, state_of
+from nnrun.paths import expanded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -120,7 +121,7 @@ class Arrays:
 
 def find_arrays(root: str) -> dict[str, tuple[Array, Array]]:
     """Return the samples and labels of each part; raise DataError where the file or folder lacks some."""
-    path = Path(root).expanduser().absolute()
+    path = expanded(root).absolute()
     if path.suffix == ".npz" or path.is_file():
         arrays = {name: Array(path, name) for name in _members(path)}
     else:
