@@ -107,7 +107,16 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
 # These arrive through a `_target_`: nobody imports them by name, except from within the same folder.
 BY_TARGET = ("models", "data", "augment", "losses", "optimizers", "schedulers", "exporters", "loggers")
 # Among them, how files are read, and where the script is that runs an artifact: no `_target_` names these.
-SHARED = ("data.images", "data.left_out", "data.order", "data.pixels", "data.idx", "exporters")
+SHARED = (
+    "data.images",
+    "data.left_out",
+    "data.greys",
+    "data.forms",
+    "data.order",
+    "data.pixels",
+    "data.idx",
+    "exporters",
+)
 INSTANTIATE = {"instantiate", "call", "get_object", "get_class", "get_method"}
 
 

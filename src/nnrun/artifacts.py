@@ -41,7 +41,7 @@ def export_context(
     def calibration(num_samples: int) -> Tensor:
         return tree_leaves(limited(data.train, num_samples, split_seed).inputs)[0]
 
-    config = exported_config(job.tree(data.in_shape, len(data.class_names)))
+    config = exported_config(job.tree(data.in_shape, len(data.class_names), data.became))
     names, run_id = data.class_names, run_id_of(model)
     return ExportContext(head(data.test), names, preprocessing, run_id, accuracy, calibration, config)
 

@@ -95,7 +95,7 @@ def _check_taken(tree: Mapping[str, Any]) -> Iterator[str]:
 
 def not_taken(data: Mapping[str, Any], section: Mapping[str, Any]) -> list[str]:
     """Return a message for each setting of `data` that is named and that the section `data.dataset` has no use for."""
-    named = {key: data.get(key) for key, idle in TAKEN_BY_SOME.items() if data.get(key) != idle}
+    named = {key: data.get(key) for key, idle in TAKEN_BY_SOME.items() if data.get(key) not in (idle, None)}
     return [
         f"data.{key}={value} has no effect: data={data.get('name')} does not take it; leave it out"
         for key, value in named.items()

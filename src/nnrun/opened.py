@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch.utils._pytree import tree_leaves
@@ -33,6 +35,8 @@ class Opened:
     findings: Findings = field(default_factory=Findings)
     # What stands for the samples, and for which of them are in which part, where the source knows it.
     source_fingerprint: str | None = None
+    # Settings of `data` that the samples decided, by name.
+    became: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def parts(self) -> dict[str, Split]:
@@ -103,6 +107,7 @@ def open_data(settings: DataSettings, *, trains: bool) -> Opened:
         dataset.problem,
         findings,
         _fingerprint(dataset, settings),
+        dataset.became,
     )
     if settings.residency == "stream" or (settings.residency == "auto" and not fits_in_memory(opened.num_bytes)):
         return opened

@@ -35,7 +35,7 @@ _FOR_EVALUATION_TOO = ("trainer.device", "trainer.channels_last", "trainer.deter
 
 # Likewise for a prediction,
 _ONLY_FOR_DATA = ("data", "loss", *_ONLY_FOR_TRAINING)
-_FOR_PREDICTION_TOO = ("data.eval_batch_size", "data.on_bad", *_FOR_EVALUATION_TOO)
+_FOR_PREDICTION_TOO = ("data.eval_batch_size", "data.on_bad", "data.white", *_FOR_EVALUATION_TOO)
 # and for an inspection.
 _ONLY_FOR_RUNS: tuple[str, ...] = (
     "scheduler",
@@ -131,9 +131,18 @@ class Job:
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
         return environment(torch.get_num_threads(), name) | {"kernels": kernels()}
 
-    def tree(self, in_shape: tuple[int, ...], num_classes: int, **trainer: Any) -> dict[str, Any]:
-        """Return the config with everything filled in: the data's shape, and what each `auto` became."""
+    def tree(
+        self, in_shape: tuple[int, ...], num_classes: int, became: Mapping[str, Any] | None = None, **trainer: Any
+    ) -> dict[str, Any]:
+        """Return the config with everything filled in: the data's shape, and what each `auto` became.
+
+        `became` has the settings of `data` that the samples decided.
+        """
         tree = self.composed.resolved(in_shape, num_classes)
+        for key, value in (became or {}).items():
+            for section in (tree["data"], tree["data"]["dataset"]):
+                if key in section:
+                    section[key] = value
         tree["trainer"] |= {"device": str(self.device), "precision": self.precision.name, **trainer}
         return tree
 

@@ -13,7 +13,7 @@ FALLBACK = "valid/accuracy"
 _SAMPLES = ("name", "root", "limit", "split_seed", "val_fraction", "dataset")
 _SHOWING = (
     *("mean", "std", "image_size", "channels", "in_shape", "num_classes"),
-    *("download", "on_bad", "class_order"),
+    *("download", "on_bad", "class_order", "white"),
 )
 
 

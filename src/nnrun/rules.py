@@ -105,6 +105,9 @@ RULES: dict[str, Rule] = {
         "a whole number from 1 to 16384, two of them as [height, width], or null",
     ),
     "data.channels": Rule(lambda v: v is None or (is_whole(v) and v in (1, 3)), "1, 3 or null"),
+    "data.white": Rule(
+        lambda v: v in ("auto", None) or POSITIVE.holds(v), "auto, null or a number above 0, such as 255, 1023 or 4095"
+    ),
     "data.num_classes": whole(2, null=True),
     "data.dataset.test_fraction": number(0, 1, above=True, below=True, null=True),
     "data.dataset.mean": Rule(lambda v: v is None or several(number(-math.inf)).holds(v), "a list of numbers, or null"),

@@ -26,6 +26,9 @@ MEANT_BEFORE: dict[str, Any] = {
     "data.class_order": "text",
     "nnrun.data.folder.Folder.class_order": "text",
     "nnrun.data.arrays.Arrays.class_order": "text",
+    "data.white": None,
+    "nnrun.data.folder.Folder.white": None,
+    "nnrun.data.torchvision_sets.TorchvisionDataset.white": None,
 }
 
 

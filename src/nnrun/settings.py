@@ -19,7 +19,7 @@ NAMED_SECTIONS = ("augment", "export", "logger")
 OPTIONAL_SECTIONS = ("scheduler", "early_stopping", *NAMED_SECTIONS)
 
 # Settings of `data` that a data set may take or not, by what they are where nobody names them.
-TAKEN_BY_SOME = {"image_size": None, "channels": None, "on_bad": "error"}
+TAKEN_BY_SOME = {"image_size": None, "channels": None, "on_bad": "error", "white": "auto"}
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class DataSettings:
     image_size: int | list[int] | None
     channels: Literal[1, 3] | None
     on_bad: Literal["error", "skip"]
+    white: Literal["auto"] | float | None
     class_order: Literal["natural", "text"]
     in_shape: list[int] | None
     num_classes: int | None

@@ -83,7 +83,8 @@ class Dataset:
     """What a data source gives: a training and a test split, and what a network and a report need to know of them.
 
     `valid` is a validation part that the data brings along; without one it is held out of `train`. `fingerprint` is the
-    same for the same samples in the same order, wherever they lie; without one, every sample is read for it.
+    same for the same samples in the same order, wherever they lie; without one, every sample is read for it. `became`
+    has settings of `data` that the samples decided, by name: the run is saved with these.
     """
 
     train: Split
@@ -94,6 +95,7 @@ class Dataset:
     valid: Split | None = None
     fingerprint: str | None = None
     findings: Findings = field(default_factory=Findings)
+    became: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def in_shape(self) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ from nnrun.core.processors import num_cores
 from nnrun.core.workers import Crew, in_order
 from nnrun.data.cache import Cache, Entry
 from nnrun.data.forms import Form, Wanted, form_of
+from nnrun.data.greys import Greys
 from nnrun.data.images import ImageKind, decode, read_kind
 from nnrun.data.measures import Measures
 from nnrun.data.progress import with_progress
@@ -67,7 +68,7 @@ class Files:
 
     def read(self, index: int, form: Form) -> tuple[ImageKind, Tensor, None]:
         """Decode a file."""
-        return (*decode(self._paths[index], form.channels, (form.height, form.width)), None)
+        return (*decode(self._paths[index], form.channels, (form.height, form.width), form.white), None)
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,9 @@ class _Decoding:
     failures: dict[int, str] = field(default_factory=dict)
     found: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.greys = Greys(self.form.white)
+
     def chunks(self) -> Generator[tuple[Tensor, Measures], None, None]:
         """Yield the samples in order; at the end raise what is wrong with them, or with the form that was guessed."""
         pays = self.samples.in_processes and len(self.samples) >= SAMPLES_FOR_PROCESSES
@@ -134,6 +138,7 @@ class _Decoding:
                 "decoding", chunks, len(self.samples), lambda chunk: len(chunk.kinds) + len(chunk.failures)
             ):
                 self.kinds.update(chunk.kinds)
+                self.greys.add(chunk.kinds)
                 self.labels += chunk.labels
                 self.failures |= chunk.failures
                 yield chunk.values, chunk.measures
@@ -144,7 +149,10 @@ class _Decoding:
             raise _AnotherForm(true)
         self.found |= {
             "skipped": [[index, message] for index, message in self.failures.items()],
-            "kinds": [[kind.height, kind.width, kind.mode, number] for kind, number in self.kinds.items()],
+            "kinds": [
+                [kind.height, kind.width, kind.mode, number, kind.several] for kind, number in self.kinds.items()
+            ],
+            "greys": self.greys.to_plain(),
             "labels": self.labels if any(label is not None for label in self.labels) else None,
         }
 

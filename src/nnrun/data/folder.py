@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from nnrun.core.seams import Dataset, Findings
 from nnrun.data.cache import Cache, Entry
 from nnrun.data.decoding import Files, decoded
-from nnrun.data.forms import Wanted
+from nnrun.data.forms import AUTO, Wanted
+from nnrun.data.found import became, found_in_images
 from nnrun.data.images import shown
 from nnrun.data.left_out import left_out
 from nnrun.data.listing import LabelledFile, Listing, list_folder
-from nnrun.data.parts import Choices, Part, dataset_of, entry_part, found_in_images
+from nnrun.data.parts import Choices, Part, dataset_of, entry_part
 from nnrun.data.stored import data_root
 
 
@@ -37,17 +38,19 @@ class Folder:
     std: Sequence[float] | None
     in_shape: Sequence[int] | None
     class_order: str = "natural"
+    white: float | str | None = AUTO
 
     def load(self) -> Dataset:
         """Decode the images, or take those that were decoded before; raise DataError where something is wrong."""
         root = data_root(self.root)
         listing = list_folder(root, self.class_order)
         files = [file for part in listing.parts.values() for file in part]
-        wanted = Wanted.of(self.image_size, self.channels, self.on_bad, self.in_shape)
+        wanted = Wanted.of(self.image_size, self.channels, self.on_bad, self.white, self.in_shape)
         cache = Cache(f"folder {root}", listing.state, wanted.to_plain())
         entry = decoded(cache, lambda: Files([file.path for file in files]), wanted)
         choices = Choices(self.test_fraction, self.split_seed, self.mean, self.std)
-        return dataset_of(_parts(entry, listing.parts), listing.class_names, choices, _findings(listing, entry))
+        dataset = dataset_of(_parts(entry, listing.parts), listing.class_names, choices, _findings(listing, entry))
+        return replace(dataset, became=became(entry.found))
 
 
 def _parts(entry: Entry, listed: Mapping[str, Sequence[LabelledFile]]) -> dict[str, Part]:

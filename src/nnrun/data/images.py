@@ -9,7 +9,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar, cast
@@ -35,6 +35,8 @@ WHITE = 65535
 # What stands for Pillow's mode where a picture is an array of floats.
 FLOAT_MODE = "float"
 _DEEP_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+# The largest values of the depths that cameras, scanners and X-ray detectors have.
+DEPTHS = (255, 1023, 4095, 16383, WHITE)
 # Of a larger file no second reading is tried.
 _MAX_BYTES = 2**30
 
@@ -52,13 +54,23 @@ class Found:
 
 @dataclass(frozen=True)
 class ImageKind:
-    """What a file's header says: height and width in pixels as the image is seen, Pillow's mode, whether it is grey."""
+    """What an image file is: height and width in pixels as the image is seen, Pillow's mode, whether it is grey.
+
+    `several` says whether the file holds more pictures than the one that is taken, `is_deep_colour` whether it has
+    several channels of 16 bits, of which Pillow keeps the upper 8. Of greys of more than 8 bits `peak` is the largest
+    value, and `depth` the largest that so many bits hold; both are None for others.
+    """
 
     height: int
     width: int
     mode: str
     is_grey: bool
     is_float: bool = False
+    several: bool = False
+    is_deep_colour: bool = False
+    depth: int | None = None
+    # Not compared: images are counted by their kind, and hardly two have the same.
+    peak: int | None = field(default=None, compare=False)
 
 
 def find_images(folder: Path) -> Found:
@@ -109,40 +121,52 @@ def shown(path: Path | str) -> str:
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
-def read_image(path: Path, channels: int, size: tuple[int, int] | None) -> Tensor:
+def read_image(path: Path, channels: int, size: tuple[int, int] | None, white: float | None = None) -> Tensor:
     """Return the pixels of an image file as uint8 `(C, H, W)`; `channels` is 1 (grey) or 3 (RGB).
 
     Any format and mode that Pillow reads: palettes and CMYK are converted, 16 bits scaled to 8, what is transparent
     lies on white, the camera's orientation is applied, of several frames the first counts. An image of another `size`
     (height, width) is brought to it by its shorter side, its longer side cut at both ends, with antialiased bilinear
-    interpolation. Raises DataError that names the file where it is empty, cut off, no image, or above 50 megapixels;
-    odd metadata is no damage.
+    interpolation. `white` is what becomes 255 of greys of more than 8 bits, 65535 where it is None; floats are read
+    only where it is given. Raises DataError that names the file where it is empty, cut off, no image, or above 50
+    megapixels; odd metadata is no damage.
     """
-    return decode(path, channels, size)[1]
+    return decode(path, channels, size, white)[1]
 
 
-def decode(path: Path | str, channels: int, size: tuple[int, int] | None) -> tuple[ImageKind, Tensor]:
+def decode(
+    path: Path | str, channels: int, size: tuple[int, int] | None, white: float | None = None
+) -> tuple[ImageKind, Tensor]:
     """Return what an image file was, and its pixels as `read_image` gives them."""
-    return _read(Path(path), lambda image: _kind_and_pixels(image, channels, size))
+    return _read(Path(path), lambda image: _kind_and_pixels(image, channels, size, white))
 
 
 def read_kind(path: Path | str) -> ImageKind:
-    """Return what the header of an image file says, its pixels undecoded; raise DataError as `read_image` does."""
+    """Return what an image file is, by its header where that says it; raise DataError as `read_image` does."""
     return _read(Path(path), kind_of)
 
 
-def from_pillow(image: Image, channels: int, size: tuple[int, int] | None, name: str) -> tuple[ImageKind, Tensor]:
+def from_pillow(
+    image: Image, channels: int, size: tuple[int, int] | None, white: float | None, name: str
+) -> tuple[ImageKind, Tensor]:
     """Return what an image of Pillow's is, and its pixels as `read_image` gives them; an error calls it `name`."""
     try:
-        return _kind_and_pixels(image, channels, size)
+        return _kind_and_pixels(image, channels, size, white)
     except ValueError as error:
         raise DataError(f"{name}: {error}") from error
 
 
-def _kind_and_pixels(image: Image, channels: int, size: tuple[int, int] | None) -> tuple[ImageKind, Tensor]:
+def _kind_and_pixels(
+    image: Image, channels: int, size: tuple[int, int] | None, white: float | None
+) -> tuple[ImageKind, Tensor]:
     """Return what an image is, and its pixels."""
-    pixels = _pixels().pixels_of(image, channels, size)
-    return kind_of(image), pixels
+    is_deep_colour = _pixels().is_deep_colour(image)
+    pixels = _pixels().pixels_of(image, channels, size, white)
+    kind = kind_of(image, several=_pixels().holds_several(image))
+    if is_deep_colour:
+        highest = int(_pixels().pixels_of(image, 3, None, white).max())
+        kind = replace(kind, mode=f"{kind.mode};16", is_deep_colour=True, peak=highest * WHITE // 255)
+    return kind, pixels
 
 
 def pillow_image(pixels: Tensor) -> Image:
@@ -151,13 +175,20 @@ def pillow_image(pixels: Tensor) -> Image:
     return cast("Image", _pixels().Image.fromarray(rows))
 
 
-def kind_of(image: Image) -> ImageKind:
-    """Return what the header of an image says."""
+def kind_of(image: Image, *, several: bool = False) -> ImageKind:
+    """Return what an image is; one of more than 8 bits is decoded for it."""
     height, width = image.height, image.width
     # The size that Pillow gives of a TIFF is that of the turned image.
     if image.format != "TIFF" and _pixels().orientation_of(image) in _pixels().SIDEWAYS:
         height, width = width, height
-    return ImageKind(height, width, image.mode, is_grey(image))
+    peak = _pixels().peak_of(image)
+    depth = None if peak is None else depth_of(peak)
+    return ImageKind(height, width, image.mode, is_grey(image), several=several, depth=depth, peak=peak)
+
+
+def depth_of(peak: int) -> int:
+    """Return the largest value that images have whose largest found is `peak`: that of the smallest depth it fits."""
+    return next((depth for depth in DEPTHS if peak <= depth), peak)
 
 
 def is_grey(image: Image) -> bool:

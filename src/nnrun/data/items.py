@@ -50,7 +50,7 @@ class Items:
                 if not values.isfinite().all():
                     raise ValueError("it holds NaN or infinity")
                 return kind, values, _plain(label)
-            return (*from_pillow(values, form.channels, (form.height, form.width), called), _plain(label))
+            return (*from_pillow(values, form.channels, (form.height, form.width), form.white, called), _plain(label))
 
     def _place(self, index: int) -> tuple[str, int]:
         """Return the part of a sample, and its index there."""

@@ -18,10 +18,11 @@ from nnrun.core.stored import Stored
 from nnrun.data.cache import Entry
 from nnrun.data.decoding import decode_into
 from nnrun.data.forms import Wanted
+from nnrun.data.found import became, found_in_images
 from nnrun.data.items import Items
 from nnrun.data.labels import classes_of
 from nnrun.data.measures import Measures
-from nnrun.data.parts import Choices, Part, dataset_of, entry_part, found_in_images
+from nnrun.data.parts import Choices, Part, dataset_of, entry_part
 from nnrun.errors import DataError, ResourceError
 
 # So many classes are named.
@@ -46,7 +47,9 @@ class OwnDataset:
     def load(self) -> Dataset:
         """Read all samples; raise DataError that names the one that is wrong."""
         settings = self._settings
-        wanted = Wanted.of(settings["image_size"], settings["channels"], settings["on_bad"], settings["in_shape"])
+        wanted = Wanted.of(
+            settings["image_size"], settings["channels"], settings["on_bad"], settings["white"], settings["in_shape"]
+        )
         datasets = open_parts(self._open_set, self._parameters, self._given)
         choices = Choices(None, settings["split_seed"], None, None)
         with _drawing_the_same(settings["split_seed"]):
@@ -89,7 +92,7 @@ def dataset_of_items(
     parts: dict[str, Part] = {part: entry_part(entry, rows[part], targets[part]) for part in datasets}
     found = found_in_images(entry.found, entry.samples.shape[1:])
     both = replace(found, notes=(*findings.notes, *found.notes), facts={**findings.facts, **found.facts})
-    return dataset_of(parts, class_names, choices, both)
+    return replace(dataset_of(parts, class_names, choices, both), became=became(entry.found))
 
 
 def without_empty(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,12 +15,10 @@ from nnrun.core.seams import Dataset, Findings, Preprocessing, Split
 from nnrun.core.splits import stratified_indices
 from nnrun.core.stored import Stored
 from nnrun.data.cache import Entry
-from nnrun.data.images import FLOAT_MODE
 from nnrun.data.measures import Measures, in_both
 from nnrun.data.normalize import Normalize, Standardize
 from nnrun.errors import ConfigError, DataError
 
-NUM_SIZES = 10
 # What is held out where the data has no test part, and the settings do not say.
 TEST_FRACTION = 0.2
 
@@ -148,34 +145,3 @@ def _fingerprint(parts: Mapping[str, Part], class_names: tuple[str, ...], prepro
         sha256.update(part.measures.digests.numpy().tobytes())
         sha256.update(part.targets.numpy().tobytes())
     return sha256.hexdigest()
-
-
-def found_in_images(found: Mapping[str, Any], shape: tuple[int, ...]) -> Findings:
-    """Return what there is to say of images that were brought to `(C, H, W)`, and of those that could not be read."""
-    channels, height, width = shape
-    plain, kind = ("L", "grey") if channels == 1 else ("RGB", "RGB")
-    sizes: Counter[str] = Counter()
-    modes: Counter[str] = Counter()
-    for high, wide, mode, number in found["kinds"]:
-        sizes[f"{high}x{wide}"] += number
-        modes[mode] += number
-    total = sum(sizes.values())
-    notes = []
-    converted = {mode: number for mode, number in modes.most_common() if mode not in (plain, FLOAT_MODE)}
-    if converted:
-        notes.append(f"converted to {kind}: {', '.join(f'{number:,} {mode}' for mode, number in converted.items())}")
-    resized = total - sizes[f"{height}x{width}"]
-    if resized:
-        several = f", of {len(sizes):,} sizes in all" if len(sizes) > 1 else ""
-        few = "; data.image_size sets another size" if several and resized * 2 > total else ""
-        notes.append(f"brought to {height}x{width}: {resized:,} of {total:,} images{several}{few}")
-    skipped = [message for _, message in found["skipped"]]
-    if skipped:
-        notes.append(f"left out: {len(skipped):,} samples that cannot be read (data.on_bad=skip); run.log names them")
-    facts = {
-        "converted": sum(converted.values()),
-        "resized": resized,
-        "sizes": dict(sizes.most_common(NUM_SIZES)),
-        "skipped": len(skipped),
-    }
-    return Findings(tuple(notes), tuple(f"left out: {message}" for message in skipped), facts)

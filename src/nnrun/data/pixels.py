@@ -46,11 +46,12 @@ Image.init()
 FORMATS = [name for name in Image.OPEN if name not in REFUSED_FORMATS]
 
 
-def read_pixels(content: bytes, channels: int, size: tuple[int, int] | None, white: float = WHITE) -> Tensor:
+def read_pixels(content: bytes, channels: int, size: tuple[int, int] | None, white: float | None = None) -> Tensor:
     """Return the pixels of an image file as uint8 `(C, H, W)`; `channels` is 1 (grey) or 3 (RGB).
 
     An image of another `size` (height, width) is brought to it by its shorter side, and its longer side cut at both
-    ends. Raises where it is no image, or above 50 megapixels.
+    ends. `white` is what becomes 255 of greys of more than 8 bits, 65535 where it is None; floats are read only where
+    it is given. Raises where it is no image, or above 50 megapixels.
     """
     try:
         with open_image(io.BytesIO(content)) as image:
@@ -72,7 +73,7 @@ def open_image(file: Any) -> Image.Image:
     return image
 
 
-def pixels_of(image: Image.Image, channels: int, size: tuple[int, int] | None, white: float = WHITE) -> Tensor:
+def pixels_of(image: Image.Image, channels: int, size: tuple[int, int] | None, white: float | None = None) -> Tensor:
     """Return the pixels of an image as `read_pixels` does."""
     # First of all: decoding turns a TIFF by itself, and takes the orientation out of its EXIF.
     decode(image)
@@ -124,18 +125,43 @@ def middle(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[float, float
     return left, top, min(left + wide * scale, width), min(top + high * scale, height)
 
 
-def _of_8_bits(image: Image.Image, white: float) -> Image.Image:
+def _of_8_bits(image: Image.Image, white: float | None) -> Image.Image:
     """Return an image whose values have 8 bits; of deeper greys `white` becomes 255, and so does what is above it."""
-    if image.mode not in DEEP_MODES:
-        if image.mode == "F":
-            raise ValueError("its pixels are floats, of no known range; save it with 8 or 16 bits")
+    if image.mode not in (*DEEP_MODES, "F"):
         return image
-    deep = image.convert("I")
-    low, high = cast("tuple[int, int]", deep.getextrema())
-    if low < 0 or high > max(white, WHITE):
-        raise ValueError(f"its pixels are numbers from {low} to {high}; from 0 to {max(white, WHITE):g} are read")
+    if image.mode == "F" and white is None:
+        raise ValueError("its pixels are floats, of no known range; set data.white, or save it with 8 or 16 bits")
+    scale = 255 / (white or WHITE)
+    deep = image if image.mode == "F" else image.convert("I")
+    if image.mode == "F" and not torch.frombuffer(bytearray(image.tobytes()), dtype=torch.float32).isfinite().all():
+        raise ValueError("its pixels are floats, and NaN or infinity among them")
+    low, high = cast("tuple[float, float]", deep.getextrema())
+    most = max(white or WHITE, WHITE)
+    if low < 0 or high > most:
+        raise ValueError(f"its pixels are numbers from {low:g} to {high:g}; from 0 to {most:g} are read (data.white)")
     # 257 * 255 is 65535: every value of 8 bits comes out as it went in.
-    return deep.point(lambda value: value * (255 / white) + 0.5).convert("L")
+    return deep.point(lambda value: value * scale + 0.5).convert("L")
+
+
+def peak_of(image: Image.Image) -> int | None:
+    """Return the largest value of an image of more than 8 bits; None for others."""
+    if image.mode not in DEEP_MODES:
+        return None
+    decode(image)
+    return max(0, cast("tuple[int, int]", image.convert("I").getextrema())[1])
+
+
+def is_deep_colour(image: Image.Image) -> bool:
+    """Return whether an image that is not decoded yet has several channels of 16 bits, of which Pillow keeps 8."""
+    return image.mode not in DEEP_MODES and any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
+
+
+def holds_several(image: Image.Image) -> bool:
+    """Return whether the file of an image that is decoded holds more pictures than that one."""
+    try:
+        return bool(getattr(image, "is_animated", False))
+    except Exception:  # what is wrong with the others is nobody's concern
+        return False
 
 
 def _in_colour(image: Image.Image) -> Image.Image:

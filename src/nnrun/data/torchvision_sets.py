@@ -15,7 +15,7 @@ from typing import Any
 from nnrun.core.seams import Dataset, Findings
 from nnrun.data.cache import Cache
 from nnrun.data.decoding import decoded
-from nnrun.data.forms import Wanted
+from nnrun.data.forms import AUTO, Wanted
 from nnrun.data.images import shown
 from nnrun.data.items import Items
 from nnrun.data.own import dataset_of_items
@@ -58,6 +58,7 @@ class TorchvisionDataset:
     mean: Sequence[float] | None
     std: Sequence[float] | None
     in_shape: Sequence[int] | None
+    white: float | str | None = AUTO
 
     def __post_init__(self) -> None:
         if self.name not in NAMES:
@@ -69,7 +70,7 @@ class TorchvisionDataset:
         root = data_root(self.root)
         _refuse_pipes(root)
         datasets = self._open()
-        wanted = Wanted.of(self.image_size, self.channels, self.on_bad, self.in_shape)
+        wanted = Wanted.of(self.image_size, self.channels, self.on_bad, self.white, self.in_shape)
         source = f"torchvision {self.name} {sorted(self.options.items())} {root}"
         cache = Cache(source, _state(root, datasets), wanted.to_plain())
         entry = decoded(cache, lambda: Items(self.name, datasets, in_processes=True), wanted)

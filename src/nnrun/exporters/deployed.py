@@ -70,9 +70,15 @@ class Form:
             "output_kind": self.output,
             "preprocessing": json.dumps(context.preprocessing.to_plain()),
             "run_id": context.run_id,
+            **self._white(context),
             "test_accuracy": f"{context.accuracy:.6f}",
             "nnrun_version": nnrun.__version__,
         }
+
+    def _white(self, context: ExportContext) -> dict[str, str]:
+        """Return what became 255 of greys of more than 8 bits, if the network was trained on any."""
+        white = context.config.get("data", {}).get("white")
+        return {} if white in (None, "auto") else {"white": f"{white:g}"}
 
     def _input(self, context: ExportContext) -> str:
         """Return what an artifact takes: pixels, or the floats that the data were stored as, or normalised ones."""

@@ -67,7 +67,8 @@ class ImageClassifier:
         if not isinstance(content, bytes | bytearray | memoryview):
             raise ValueError("send the bytes of an image file")
         channels, height, width = self.card["in_shape"]
-        return read_pixels(bytes(content), channels, (height, width))
+        white = self.card.get("white")
+        return read_pixels(bytes(content), channels, (height, width), None if white is None else float(white))
 
     def _answer(self, values: Tensor) -> dict[str, Any]:
         """Return the most probable classes of an image, in JSON's types."""

@@ -5,6 +5,7 @@ It runs in a process of its own, which has limits on its memory and its time.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from nnrun.core.isolated import Isolated, Limits, WrongShape
 from nnrun.core.memory import available_bytes
 from nnrun.core.seams import Preprocessing
+from nnrun.data.forms import AUTO
 from nnrun.errors import ArtifactError, ConfigError
 from nnrun.exporters import RUNNER
 from nnrun.faults import lacks_package
@@ -49,6 +51,7 @@ def predictor_of_artifact(path: Path, job: Job) -> Predictor:
     try:
         preprocessing = _preprocessing(file.facts, network.signature, path, job)
         shape, names = _in_shape(network.signature, path), tuple(file.facts["class_names"])
+        white = _white(file.facts, path, job)
     except BaseException:
         network.close()
         raise
@@ -66,7 +69,7 @@ def predictor_of_artifact(path: Path, job: Job) -> Predictor:
             raise ArtifactError(f"{path} says that it gives probabilities, and gives NaN or numbers outside of 0..1")
         return given
 
-    return Predictor(outputs, is_probable, names, shape, network.close)
+    return Predictor(outputs, is_probable, names, shape, network.close, white)
 
 
 def _limits(num_bytes: int) -> Limits:
@@ -97,6 +100,22 @@ def _preprocessing(facts: dict[str, Any], signature: dict[str, Any], path: Path,
         return preprocessing_of(facts["preprocessing"], job.settings.trust)
     except (ArtifactError, ConfigError) as error:
         raise ArtifactError(*(f"{path}: {message}" for message in error.messages)) from error
+
+
+def _white(facts: dict[str, Any], path: Path, job: Job) -> float | None:
+    """Return what becomes 255 of greys of more than 8 bits: as typed, or as the file says, if it does."""
+    typed = job.settings.data.white
+    if job.composed.named("data.white") and typed != AUTO:
+        return None if typed is None else float(typed)
+    if "white" not in facts:
+        return None
+    try:
+        white = float(facts["white"])
+    except ValueError:
+        white = math.nan
+    if not 0 < white < math.inf:
+        raise ArtifactError(f"{path} says that {said(Exception(facts['white']))!r} is white; it is a number above 0")
+    return white
 
 
 def _in_shape(signature: dict[str, Any], path: Path) -> tuple[int, ...]:

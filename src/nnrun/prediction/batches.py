@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -13,12 +12,16 @@ from torch import Tensor
 
 from nnrun.core.processors import num_cores
 from nnrun.core.threads import in_threads
-from nnrun.data.images import read_image
+from nnrun.data.greys import Greys
+from nnrun.data.images import ImageKind, decode
 from nnrun.errors import DataError
 
 # Files that a thread decodes at a go.
 _PART = 16
 _MAX_THREADS = 16
+
+# What an image file is, and its pixels.
+Decoded = tuple[ImageKind, Tensor]
 
 
 class Images(NamedTuple):
@@ -38,23 +41,26 @@ def of_array(file: str, pixels: Tensor, batch_size: int) -> Generator[Images, No
 
 
 def of_files(
-    files: Sequence[str], in_shape: tuple[int, ...], batch_size: int, refuse: Callable[[DataError], None]
+    files: Sequence[str], in_shape: tuple[int, ...], batch_size: int, refuse: Callable[[DataError], None], greys: Greys
 ) -> Generator[Images, None, None]:
     """Yield the images of files in batches, in the files' order.
 
-    `refuse` is told of each that cannot be read, when its turn comes; if it returns, the file is left out.
+    `refuse` is told of each that cannot be read, when its turn comes; if it returns, the file is left out. `greys` says
+    what is white in images of more than 8 bits, and counts them.
     """
     names: list[str] = []
     numbers: list[int] = []
     waiting: list[Tensor] = []
-    with closing(_decoded(files, in_shape)) as decoded:
+    with closing(_decoded(files, in_shape, greys.white)) as decoded:
         for number, image in enumerate(decoded, 1):
             if isinstance(image, DataError):
                 refuse(image)
                 continue
+            kind, pixels = image
+            greys.add((kind,))
             names.append(files[number - 1])
             numbers.append(number)
-            waiting.append(image)
+            waiting.append(pixels)
             if len(waiting) == batch_size:
                 yield Images(names, numbers, torch.stack(waiting))
                 names, numbers, waiting = [], [], []
@@ -62,22 +68,24 @@ def of_files(
         yield Images(names, numbers, torch.stack(waiting))
 
 
-def _decoded(files: Sequence[str], in_shape: tuple[int, ...]) -> Generator[Tensor | DataError, None, None]:
-    """Yield the pixels of each file in turn, or why there are none; threads work some files ahead."""
+def _decoded(
+    files: Sequence[str], in_shape: tuple[int, ...], white: float | None
+) -> Generator[Decoded | DataError, None, None]:
+    """Yield what each file is and its pixels in turn, or why there are none; threads work some files ahead."""
     parts = [files[start : start + _PART] for start in range(0, len(files), _PART)]
-    read = functools.partial(_read_part, in_shape=in_shape)
+    read = functools.partial(_read_part, in_shape=in_shape, white=white)
     with closing(in_threads(read, parts, min(num_cores(), _MAX_THREADS))) as done:
         for images in done:
             yield from images
 
 
-def _read_part(files: Sequence[str], in_shape: tuple[int, ...]) -> list[Tensor | DataError]:
-    """Return the pixels of a few files, or why there are none."""
+def _read_part(files: Sequence[str], in_shape: tuple[int, ...], white: float | None) -> list[Decoded | DataError]:
+    """Return what a few files are and their pixels, or why there are none."""
     channels, height, width = in_shape
-    images: list[Tensor | DataError] = []
+    images: list[Decoded | DataError] = []
     for file in files:
         try:
-            images.append(read_image(Path(file), channels, (height, width)))
+            images.append(decode(file, channels, (height, width), white))
         except DataError as error:
             images.append(error)
     return images

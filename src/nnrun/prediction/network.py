@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nnrun.core.evaluate import explaining_memory
+from nnrun.data.forms import AUTO
 from nnrun.data.images import MAX_PIXELS, shown
 from nnrun.errors import ArtifactError, ConfigError
 from nnrun.faults import calling
@@ -24,7 +25,8 @@ from nnrun.problems.classification import check_scores
 class Predictor:
     """A function from raw pixels, uint8 `(N, C, H, W)` on the host, to `(N, classes)`; and what these are.
 
-    It gives scores, or, where `is_probable`, probabilities. `close` ends what runs it.
+    It gives scores, or, where `is_probable`, probabilities. `close` ends what runs it. `white` is what becomes 255 of
+    greys of more than 8 bits; None where 65535 does.
     """
 
     outputs: Callable[[Tensor], Tensor]
@@ -32,6 +34,7 @@ class Predictor:
     class_names: tuple[str, ...]
     in_shape: tuple[int, ...]
     close: Callable[[], None] = lambda: None
+    white: float | None = None
 
     @torch.inference_mode()
     def rank(self, images: Images, num_ranks: int) -> Ranked:
@@ -63,7 +66,10 @@ def predictor_of_checkpoint(job: Job) -> Predictor:
         with calling("model"), explaining_memory(job.device, len(pixels)):
             return network(inputs)
 
-    return Predictor(outputs, False, classifier.class_names, image_shape(classifier.in_shape))
+    shape, white = image_shape(classifier.in_shape), job.settings.data.white
+    return Predictor(
+        outputs, False, classifier.class_names, shape, white=None if white in (None, AUTO) else float(white)
+    )
 
 
 def image_shape(in_shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -96,7 +96,7 @@ def test_size_and_channels_follow_from_most_images_and_are_said(tmp_path):
     save(root / "ant" / "odd.png", torch.zeros(40, 20, dtype=torch.uint8))
     data = load(root)
     assert data.in_shape == (1, 12, 12)
-    assert data.findings.notes == ("brought to 12x12: 1 of 13 images, of 2 sizes in all",)
+    assert data.findings.notes == ("resized and center-cropped 1 of 13 images to 12x12, of 2 sizes in all",)
     Image.new("RGBA", (12, 12), "red").save(root / "ant" / "colour.png")
     data = load(root)
     assert data.in_shape == (3, 12, 12)

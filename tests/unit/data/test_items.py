@@ -17,7 +17,15 @@ from nnrun.errors import DataError
 
 GREY = torch.arange(20, dtype=torch.uint8).view(4, 5)
 RGB = torch.stack([GREY, GREY + 50, GREY + 100])
-SETTINGS = {"name": "mine", "image_size": None, "channels": None, "on_bad": "error", "split_seed": 0, "in_shape": None}
+SETTINGS = {
+    "name": "mine",
+    "image_size": None,
+    "channels": None,
+    "on_bad": "error",
+    "split_seed": 0,
+    "in_shape": None,
+    "white": "auto",
+}
 SETTINGS |= {"class_order": "natural"}
 
 
