@@ -18,6 +18,7 @@ SETTINGS = {
     "on_bad": "error",
     "test_fraction": None,
     "split_seed": 0,
+    "split_by": "position",
     "mean": None,
     "std": None,
     "in_shape": None,

@@ -38,8 +38,6 @@ IDLE = (
 # An evaluation reads these too.
 ACTIVE = (
     "data.limit=150",
-    "data.val_fraction=0.3",
-    "data.split_seed=3",
     "data.eval_batch_size=7",
     "data.residency=memory",
     "data.download=false",

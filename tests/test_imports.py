@@ -62,6 +62,9 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "heads",
             "prepare",
             "opened",
+            "seen",
+            "unseen",
+            "announcing",
             "loading",
             "artifacts",
             "session",
@@ -84,6 +87,7 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
     "torch": (
         *("core.*", "models.*", "data.*", "augment.*", "losses.*", "optimizers.*", "schedulers.*"),
         *("problems.*", "exporters.*"),
+        *("seen", "unseen", "announcing"),
         *("kinds", "prepare", "opened", "loading", "assembling", "training", "transfer", "weights", "artifacts"),
         *("weight_names", "heads"),
         *("inspection.*", "doctor.*"),

@@ -7,6 +7,7 @@ import csv
 import json
 import math
 import shutil
+import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,6 +48,7 @@ def old(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
         patch.setenv("NNRUN_CACHE", str(folder / "cache"))
         yield folder
+    sys.modules.pop("mynet", None)  # other tests have one of that name
 
 
 def results(run: Path) -> dict[str, Any]:

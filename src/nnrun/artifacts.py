@@ -19,7 +19,9 @@ from torch.utils._pytree import tree_leaves
 
 from nnrun.build import build
 from nnrun.compose import REJECTED_SUFFIX
+from nnrun.core.randomness import SPLIT
 from nnrun.core.seams import CannotExport, ExportContext, Exporter, Preprocessing
+from nnrun.core.splits import Drawing
 from nnrun.core.verification import Verification
 from nnrun.core.verify import Standard, verify
 from nnrun.errors import NnrunError, ResourceError
@@ -36,10 +38,10 @@ def export_context(
     job: Job, data: Opened, preprocessing: Preprocessing, model: nn.Module, accuracy: float
 ) -> ExportContext:
     """Return what exporters may need to know of a run and of its network."""
-    split_seed = job.settings.data.split_seed
+    drawing = Drawing(job.settings.data.split_by, SPLIT, job.settings.data.split_seed)
 
     def calibration(num_samples: int) -> Tensor:
-        return tree_leaves(limited(data.train, num_samples, split_seed).inputs)[0]
+        return tree_leaves(limited(data.train, num_samples, drawing).inputs)[0]
 
     config = exported_config(job.tree(data.in_shape, len(data.class_names), data.became))
     names, run_id = data.class_names, run_id_of(model)

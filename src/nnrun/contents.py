@@ -31,7 +31,7 @@ def check_contents(payload: Any, path: Path) -> None:
     for key, kind in _PARTS.items():
         if not isinstance(payload.get(key), kind):
             raise ArtifactError(f"{path} is not a checkpoint of nnrun: it carries no {key}")
-    if unknown := set(payload) - {*_PARTS, "schema", "threads", "data_fingerprint"}:
+    if unknown := set(payload) - {*_PARTS, "schema", "threads", "data_fingerprint", "seen"}:
         raise ArtifactError(
             f"{path} is not a checkpoint of nnrun: {len(unknown)} of its parts are none that nnrun saves"
         )
@@ -50,8 +50,25 @@ def check_contents(payload: Any, path: Path) -> None:
         or not isinstance(plain["watch"], dict)
         or not all(_is_count(count) for count in plain["watch"].values())
         or not _is_progress(progress)
+        or not ("seen" not in payload or _is_seen(payload["seen"]))
     ):
         raise ArtifactError(f"{path} is not a checkpoint of nnrun: what it says of its run is not whole")
+
+
+def _is_seen(value: Any) -> bool:
+    """Return whether a value says which samples a training saw, as seen.py writes it."""
+    return (
+        isinstance(value, dict)
+        and "train" in value
+        and all(
+            part in ("train", "valid")
+            and isinstance(seen, dict)
+            and set(seen) == {"digests", "num_samples"}
+            and isinstance(seen["digests"], StoredTensor)
+            and _is_count(seen["num_samples"])
+            for part, seen in value.items()
+        )
+    )
 
 
 def _is_progress(value: Any) -> bool:

@@ -13,9 +13,9 @@ from torch.utils._pytree import tree_leaves
 
 from nnrun.build import build, map_style_parameters
 from nnrun.core.memory import fits_in_memory
-from nnrun.core.randomness import SPLIT, generator
-from nnrun.core.seams import Dataset, DataSource, Findings, Preprocessing, Split
-from nnrun.core.splits import stratified_indices
+from nnrun.core.randomness import SPLIT
+from nnrun.core.seams import Dataset, DataSource, Evaluation, Findings, Preprocessing, Split
+from nnrun.core.splits import Drawing
 from nnrun.errors import DataError, NnrunError
 from nnrun.faults import of_the_machine, place_of
 from nnrun.settings import TAKEN_BY_SOME, DataSettings
@@ -37,6 +37,11 @@ class Opened:
     source_fingerprint: str | None = None
     # Settings of `data` that the samples decided, by name.
     became: Mapping[str, Any] = field(default_factory=dict)
+    # Whether a part was held out of the samples to train on, by the settings, and was not one of the data's own.
+    test_is_drawn: bool = False
+    valid_is_drawn: bool = False
+    # How many test samples the data has; data.limit may take fewer.
+    num_test: int = 0
 
     @property
     def parts(self) -> dict[str, Split]:
@@ -67,12 +72,20 @@ class Opened:
         return sha256.hexdigest()
 
 
-def open_data(settings: DataSettings, *, trains: bool) -> Opened:
-    """Read the data that a config names; raise DataError where it is wrong or does not fit the config."""
-    dataset = load_dataset(settings)
+def open_data(settings: DataSettings, *, trains: bool, evaluation: Evaluation | None = None) -> Opened:
+    """Read the data that a config names; raise DataError where it is wrong or does not fit the config.
+
+    An `evaluation` says what trained network the data are to measure.
+    """
+    return take_parts(load_dataset(settings, evaluation), settings, trains=trains, evaluates=evaluation is not None)
+
+
+def take_parts(dataset: Dataset, settings: DataSettings, *, trains: bool, evaluates: bool) -> Opened:
+    """Return the parts of a data set that was read, at most as many samples as asked for, its validation held out."""
     brought = {"training": dataset.train, "validation": dataset.valid, "test": dataset.test}
+    is_tested_alone = evaluates and len(dataset.train) == 0
     for name, split in brought.items():
-        if split is not None:
+        if split is not None and not (name == "training" and is_tested_alone):
             _check_targets(name, split, len(dataset.class_names), settings.name)
     in_shape, num_classes = dataset.in_shape, len(dataset.class_names)
     if settings.in_shape is not None and tuple(settings.in_shape) != in_shape:
@@ -80,17 +93,17 @@ def open_data(settings: DataSettings, *, trains: bool) -> Opened:
     if settings.num_classes is not None and settings.num_classes != num_classes:
         raise DataError(f"data.num_classes is {settings.num_classes}, and {settings.name} has {num_classes}")
     if settings.limit is not None:
-        choice = (settings.limit, settings.split_seed)
-        brought = {name: limited(split, *choice) if split else None for name, split in brought.items()}
+        drawing = Drawing(settings.split_by, SPLIT, settings.split_seed)
+        brought = {name: limited(split, settings.limit, drawing) if split else None for name, split in brought.items()}
     train, valid, test = brought.values()
     assert train is not None and test is not None
     findings = dataset.findings
-    if valid is None:
-        train, valid = _held_out(train, settings)
-    elif settings.val_fraction > 0:
+    if valid is None and not is_tested_alone:
+        train, valid = _held_out(train, settings, evaluates=evaluates)
+    elif valid is not None and settings.val_fraction > 0:
         note = f"the data has a validation part of its own: data.val_fraction={settings.val_fraction:g} is not used"
         findings = replace(findings, notes=(*findings.notes, note))
-    if len(train) == 0:
+    if len(train) == 0 and not is_tested_alone:
         raise DataError(f"data.val_fraction={settings.val_fraction:g} leaves no sample to train on; lower it")
     if trains and settings.batch_size > len(train):
         raise DataError(
@@ -108,17 +121,21 @@ def open_data(settings: DataSettings, *, trains: bool) -> Opened:
         findings,
         _fingerprint(dataset, settings),
         dataset.became,
+        dataset.test_is_drawn,
+        dataset.valid is None,
+        len(dataset.test),
     )
     if settings.residency == "stream" or (settings.residency == "auto" and not fits_in_memory(opened.num_bytes)):
         return opened
     return replace(opened, train=train.loaded(), valid=valid.loaded() if valid else None, test=test.loaded())
 
 
-def load_dataset(settings: DataSettings) -> Dataset:
+def load_dataset(settings: DataSettings, evaluation: Evaluation | None = None) -> Dataset:
     """Return what the source that a config names gives, before anything is held out of it."""
     source = _source(settings)
+    load_for = getattr(source, "load_for", None)
     try:
-        dataset = source.load()
+        dataset = source.load() if evaluation is None or load_for is None else load_for(evaluation)
     except NnrunError:
         raise
     except Exception as error:
@@ -140,30 +157,36 @@ def _source(settings: DataSettings) -> DataSource:
     if parameters is None:
         late = {"in_shape": settings.in_shape} if "in_shape" in section else {}
         return build(section, "data.dataset", DataSource, **late)  # type: ignore[type-abstract]
-    taken = ("name", *TAKEN_BY_SOME, "split_seed", "in_shape", "class_order")
+    taken = ("name", *TAKEN_BY_SOME, "split_seed", "split_by", "in_shape", "class_order")
     wrapper = {"_target_": "nnrun.data.own.OwnDataset"} | {key: getattr(settings, key) for key in taken}
     open_set = functools.partial(build, section, "data.dataset", object)
     return build(wrapper, "data.dataset", DataSource, open_set, parameters, section)  # type: ignore[type-abstract]
 
 
-def _held_out(train: Split, settings: DataSettings) -> tuple[Split, Split | None]:
-    """Return what is left to train on, and the validation part, if one is asked for."""
-    num_held_out = round(len(train) * settings.val_fraction)
-    if num_held_out:
-        kept, held_out = stratified_indices(train.targets, num_held_out, generator(SPLIT, settings.split_seed))
+def _held_out(train: Split, settings: DataSettings, *, evaluates: bool) -> tuple[Split, Split | None]:
+    """Return what is left to train on, and the validation part, if one is asked for; an evaluation goes without."""
+    if settings.val_fraction == 0:
+        return train, None
+    if settings.split_by == "content":
+        train = replace(train, digests=train.digested())
+    drawing = Drawing(settings.split_by, SPLIT, settings.split_seed)
+    kept, held_out = drawing.hold_out(train.targets, train.digested, settings.val_fraction)
+    if len(held_out):
         return train.subset(kept), train.subset(held_out)
-    if settings.val_fraction > 0:
-        raise DataError(
-            f"data.val_fraction={settings.val_fraction:g} of {len(train)} samples leaves none for validation; raise it"
-        )
-    return train, None
+    if evaluates:
+        return train, None
+    raise DataError(
+        f"data.val_fraction={settings.val_fraction:g} of {len(train)} samples leaves none for validation; raise it"
+    )
 
 
 def _fingerprint(dataset: Dataset, settings: DataSettings) -> str | None:
     """Return what stands for the samples of all parts, where the source says what stands for all that it brings."""
     if dataset.fingerprint is None:
         return None
-    choice = (dataset.fingerprint, settings.limit, settings.split_seed, settings.val_fraction)
+    choice: tuple[object, ...] = (dataset.fingerprint, settings.limit, settings.split_seed, settings.val_fraction)
+    if settings.split_by != "position":
+        choice = (*choice, settings.split_by)
     return hashlib.sha256(repr(choice).encode()).hexdigest()
 
 
@@ -182,12 +205,11 @@ def _check_targets(name: str, split: Split, num_classes: int, data: str) -> None
         raise DataError(f"data={data}: the {name} split has the label {wrong}; there are {num_classes} classes, from 0")
 
 
-def limited(split: Split, limit: int, seed: int) -> Split:
+def limited(split: Split, limit: int, drawing: Drawing) -> Split:
     """Return at most `limit` samples, each class with its share."""
     if limit >= len(split):
         return split
-    _, chosen = stratified_indices(split.targets, limit, generator(SPLIT, seed, limit))
-    return split.subset(chosen)
+    return split.subset(drawing.limit(split.targets, split.digested, limit))
 
 
 def head(split: Split, count: int = 4) -> torch.Tensor:

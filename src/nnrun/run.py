@@ -6,16 +6,16 @@ import copy
 from collections.abc import Sequence
 from pathlib import Path
 
+from nnrun.announcing import tell_of_data
 from nnrun.artifacts import export_all, export_context
 from nnrun.assembling import Training
 from nnrun.compose import Composed
-from nnrun.core.seams import Findings, Logger
+from nnrun.core.seams import Logger
 from nnrun.core.verify import Standard
 from nnrun.errors import ArtifactError
 from nnrun.faults import calling
 from nnrun.files import write_json
 from nnrun.loading import Measured, Trained, load_trained, measure
-from nnrun.opened import open_data
 from nnrun.prepare import Job, prepare
 from nnrun.problems.classification import Classification
 from nnrun.report.console import Console
@@ -23,6 +23,7 @@ from nnrun.report.summary import Summary, show
 from nnrun.resuming import check_config, check_data, finished_summary, going_on
 from nnrun.session import Session, open_session
 from nnrun.training import train
+from nnrun.unseen import open_for
 
 
 def run(composed: Composed, words: Sequence[str], directory: Path | None = None) -> Summary:
@@ -38,8 +39,8 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
         if done := finished_summary(job, console):
             return done
     with open_session(job, words, directory, console, going_on(job)) as session:
-        data = open_data(job.data, trains=job.trains)
-        tell(data.findings, console)
+        data = open_for(job)
+        tell_of_data(data, job.data, console, trains=job.trains)
         problem = Classification(job.loss(data.class_counts), data.class_names)
         if job.resume:
             check_data(job, data, session)
@@ -62,14 +63,6 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
         show(summary, console, job.reading(trained.preprocessing.to_plain()))
         report(summary, session, training.loggers if training else [])
     return summary
-
-
-def tell(findings: Findings, console: Console) -> None:
-    """Say what was found while the data was read; what is long goes to the log alone."""
-    for note in findings.notes:
-        console.note(note)
-    for line in findings.details:
-        console.record(line)
 
 
 def summarize(job: Job, session: Session, trained: Trained, measured: Measured, training: Training | None) -> Summary:

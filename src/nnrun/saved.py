@@ -29,6 +29,10 @@ MEANT_BEFORE: dict[str, Any] = {
     "data.white": None,
     "nnrun.data.folder.Folder.white": None,
     "nnrun.data.torchvision_sets.TorchvisionDataset.white": None,
+    "data.split_by": "position",
+    "nnrun.data.arrays.Arrays.split_by": "position",
+    "nnrun.data.folder.Folder.split_by": "position",
+    "nnrun.data.torchvision_sets.TorchvisionDataset.split_by": "position",
 }
 
 

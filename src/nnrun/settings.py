@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar, get_type_hints
 Task = Literal["auto", "train", "evaluate", "predict", "inspect", "doctor"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Nonfinite = Literal["stop", "skip"]
+SplitBy = Literal["content", "position"]
 Residency = Literal["auto", "device", "memory", "stream"]
 # A value that a machine may decide: it is saved as what it became.
 Switch = Literal["auto"] | bool
@@ -32,6 +33,7 @@ class DataSettings:
     eval_batch_size: int
     val_fraction: float
     split_seed: int
+    split_by: SplitBy
     limit: int | None
     num_workers: int
     residency: Residency

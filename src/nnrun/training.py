@@ -26,6 +26,7 @@ from nnrun.prepare import Job
 from nnrun.report.console import Console
 from nnrun.saved import saved_config
 from nnrun.secrets import redact
+from nnrun.seen import seen_of
 from nnrun.session import Session
 from nnrun.starting import start_from
 from nnrun.transfer import keep_features
@@ -43,6 +44,7 @@ def train(job: Job, data: Opened, problem: Problem, session: Session) -> Trainin
         "preprocessing": data.preprocessing.to_plain(),
         "data_fingerprint": data.fingerprint,
         "threads": torch.get_num_threads(),
+        "seen": seen_of(data),
     }
 
     def payload(state: TrainState) -> dict[str, Any]:

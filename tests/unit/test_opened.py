@@ -20,6 +20,7 @@ SETTINGS = DataSettings(
     eval_batch_size=100,
     val_fraction=0.1,
     split_seed=0,
+    split_by="position",
     limit=None,
     num_workers=0,
     residency="auto",
@@ -56,8 +57,34 @@ def test_a_split_that_does_not_fit_together_is_refused(monkeypatch, train, words
 
 
 def test_the_right_data_are_taken_and_held_out_by_the_fraction(monkeypatch):
+    """By position each class gives its exact share, by content about that; the test is the data set's own."""
     data = opened(monkeypatch, GOOD.train)
     assert (len(data.train), len(data.valid), len(data.test)) == (1293, 144, 360)
+    data = opened(monkeypatch, GOOD.train, split_by="content")
+    assert (len(data.train), len(data.valid), len(data.test)) == (1313, 124, 360)
+
+
+def test_by_content_the_validation_part_does_not_move_when_samples_come_or_change_places(monkeypatch):
+    """The negative control: by position it does."""
+    order = torch.randperm(1437, generator=torch.Generator().manual_seed(0))
+    for split_by, moves in (("content", False), ("position", True)):
+        parts = []
+        for train in (GOOD.train, GOOD.train.subset(order), GOOD.train.subset(order[:1400])):
+            data = opened(monkeypatch, train, split_by=split_by)
+            parts.append({name: set(split.digested().tolist()) for name, split in data.parts.items()})
+        whole, reordered, fewer = parts
+        assert (whole["valid"] != reordered["valid"]) is moves
+        assert bool(fewer["valid"] & whole["train"] or fewer["train"] & whole["valid"]) is moves
+
+
+def test_by_content_a_limit_takes_whole_classes_and_what_it_takes_is_on_its_side(monkeypatch):
+    """Less of the data is a part of more of it, in train and in valid."""
+    more, less = (opened(monkeypatch, GOOD.train, split_by="content", limit=limit) for limit in (400, 200))
+    assert less.train.targets.unique().tolist() == list(range(10))
+    for name in ("train", "valid", "test"):
+        ours, theirs = (set(data.parts[name].digested().tolist()) for data in (less, more))
+        assert ours <= theirs
+    assert (len(less.test), less.num_test) == (200, 360)
 
 
 def test_nothing_left_to_train_on_and_a_batch_larger_than_the_data_are_refused(monkeypatch):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 # Purposes, so that no two streams of one seed meet.
-INIT, ORDER, STEP, SPLIT, TEST_SPLIT, AUGMENT = range(6)
+INIT, ORDER, STEP, SPLIT, TEST_SPLIT, AUGMENT, LIMIT = range(7)
 _MASK = 2**64 - 1
 
 

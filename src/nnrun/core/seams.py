@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
+from nnrun.core.digests import tree_digests
 from nnrun.core.stored import Stored
 
 if TYPE_CHECKING:
@@ -38,12 +39,14 @@ class Preprocessing(Protocol):
 class Split:
     """Samples and their targets, on the host: `inputs` raw, each tensor `(N, ...)`; `targets` `(N,)`.
 
-    `names` says of each sample what a person calls it, the path of its file, where there is such a thing.
+    `names` says of each sample what a person calls it, the path of its file, where there is such a thing. `digests`,
+    int64 `(N,)`, stand for what is in each sample, where that is known already.
     """
 
     inputs: Tree
     targets: Tensor
     names: Sequence[str] | None = None
+    digests: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -52,7 +55,8 @@ class Split:
         """Return the samples at `indices`, in that order; what lies in a file stays there."""
         inputs = tree_map(lambda t: t.subset(indices) if isinstance(t, Stored) else t[indices], self.inputs)
         names = None if self.names is None else [self.names[index] for index in indices.tolist()]
-        return Split(inputs, self.targets[indices], names)
+        digests = None if self.digests is None else self.digests[indices]
+        return Split(inputs, self.targets[indices], names, digests)
 
     def take(self, indices: Tensor) -> tuple[Tree, Tensor]:
         """Return the raw samples at `indices` in memory, and their targets."""
@@ -61,7 +65,11 @@ class Split:
     def loaded(self) -> Split:
         """Return the same split with all of its samples in memory."""
         inputs = tree_map(lambda t: t.loaded() if isinstance(t, Stored) else t, self.inputs)
-        return Split(inputs, self.targets, self.names)
+        return Split(inputs, self.targets, self.names, self.digests)
+
+    def digested(self) -> Tensor:
+        """Return what stands for the content of each sample, int64 `(N,)`; computed where it is not known."""
+        return tree_digests(self.inputs) if self.digests is None else self.digests
 
     @property
     def num_bytes(self) -> int:
@@ -84,7 +92,8 @@ class Dataset:
 
     `valid` is a validation part that the data brings along; without one it is held out of `train`. `fingerprint` is the
     same for the same samples in the same order, wherever they lie; without one, every sample is read for it. `became`
-    has settings of `data` that the samples decided, by name: the run is saved with these.
+    has settings of `data` that the samples decided, by name: the run is saved with these. `test_is_drawn` says that
+    the data has no test part of its own: it was held out of the samples to train on.
     """
 
     train: Split
@@ -96,6 +105,7 @@ class Dataset:
     fingerprint: str | None = None
     findings: Findings = field(default_factory=Findings)
     became: Mapping[str, Any] = field(default_factory=dict)
+    test_is_drawn: bool = False
 
     @property
     def in_shape(self) -> tuple[int, ...]:
@@ -103,8 +113,23 @@ class Dataset:
         return tuple(tree_leaves(self.train.inputs)[0].shape[1:])
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """What data are opened for besides a training: to measure a network that tells `class_names` apart.
+
+    `all_is_test` asks for every sample of data without a test part: the network was trained on other data.
+    """
+
+    class_names: tuple[str, ...]
+    all_is_test: bool
+
+
 class DataSource(Protocol):
-    """A data set that can be opened: what `data.dataset._target_` names."""
+    """A data set that can be opened: what `data.dataset._target_` names.
+
+    One may also have `load_for(evaluation)`, which returns the data as an Evaluation asks for them: their labels are
+    those of its classes, of which some may have no sample, and the part to train on may be missing, or of length 0.
+    """
 
     def load(self) -> Dataset:
         """Read the data, fetching what is missing; raise DataError where it is wrong."""

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from nnrun.core.seams import Dataset, Findings
+from nnrun.core.seams import Dataset, Evaluation, Findings
 from nnrun.core.stored import Stored
 from nnrun.data.cache import Cache
 from nnrun.data.images import shown
-from nnrun.data.labels import classes_of
+from nnrun.data.labels import classes_of, targets_among
 from nnrun.data.measures import Measures
 from nnrun.data.parts import Choices, Part, dataset_of
 from nnrun.data.stored import data_root
@@ -85,21 +85,27 @@ class Arrays:
     layout: str
     test_fraction: float | None
     split_seed: int
+    split_by: str
     mean: Sequence[float] | None
     std: Sequence[float] | None
     class_order: str = "natural"
 
     def load(self) -> Dataset:
         """Check and measure every sample once; raise DataError that names file and sample where one is wrong."""
-        pairs = find_arrays(self.root)
+        return self._load(None)
+
+    def load_for(self, evaluation: Evaluation) -> Dataset:
+        """Do the same to measure a trained network: with its classes, and no more parts than there are."""
+        return self._load(evaluation)
+
+    def _load(self, evaluation: Evaluation | None) -> Dataset:
+        pairs = find_arrays(self.root, for_test=evaluation is not None)
         names = {part: str(labels) for part, (_, labels) in pairs.items()}
-        first = "train" if "train" in pairs else "all"
-        opened = {part: labels.open() for part, (_, labels) in pairs.items()}
-        class_names, targets = classes_of(
-            {names[part]: _one_a_sample(names[part], labels) for part, labels in opened.items()},
-            names[first],
-            order=self.class_order,
-        )
+        labels = {names[part]: _one_a_sample(names[part], of.open()) for part, (_, of) in pairs.items()}
+        if evaluation is None:
+            class_names, targets = classes_of(labels, names[next(iter(pairs))], order=self.class_order)
+        else:
+            class_names, targets = evaluation.class_names, targets_among(evaluation.class_names, labels)
         parts: dict[str, Part] = {}
         shapes: dict[str, tuple[int, ...]] = {}
         for part, (samples, _) in pairs.items():
@@ -113,14 +119,17 @@ class Arrays:
         if len(set(shapes.values())) > 1 or len({part.samples.dtype for part in parts.values()}) > 1:
             each = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in shapes.items())
             raise DataError(f"the parts have samples of different shapes or types: {each}")
-        choices = Choices(self.test_fraction, self.split_seed, self.mean, self.std)
+        choices = Choices(self.test_fraction, self.split_seed, self.split_by, self.mean, self.std, evaluation)
         is_counted = not class_names[0].isdecimal() or class_names == tuple(map(str, range(len(class_names))))
         notes = () if is_counted else (f"classes, as the labels say: {', '.join(class_names[:10])}",)
         return dataset_of(parts, class_names, choices, Findings(notes))
 
 
-def find_arrays(root: str) -> dict[str, tuple[Array, Array]]:
-    """Return the samples and labels of each part; raise DataError where the file or folder lacks some."""
+def find_arrays(root: str, *, for_test: bool = False) -> dict[str, tuple[Array, Array]]:
+    """Return the samples and labels of each part; raise DataError where the file or folder lacks some.
+
+    To test a trained network, those of a test part do.
+    """
     path = expanded(root).absolute()
     if path.suffix == ".npz" or path.is_file():
         arrays = {name: Array(path, name) for name in _members(path)}
@@ -138,7 +147,7 @@ def find_arrays(root: str) -> dict[str, tuple[Array, Array]]:
         candidates = [[form.format(word) for form in forms for word in words] for forms in NAMES]
         if pair := _pair(path, arrays, *candidates):
             found[part] = pair
-    if "train" in found:
+    if "train" in found or (for_test and "test" in found):
         return found
     whole = _pair(path, arrays, *UNSPLIT)
     if whole is None or found:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from nnrun.core.seams import Dataset, Findings
+from nnrun.core.seams import Dataset, Evaluation, Findings
 from nnrun.data.cache import Cache, Entry
 from nnrun.data.decoding import Files, decoded
 from nnrun.data.forms import AUTO, Wanted
@@ -34,6 +34,7 @@ class Folder:
     on_bad: str
     test_fraction: float | None
     split_seed: int
+    split_by: str
     mean: Sequence[float] | None
     std: Sequence[float] | None
     in_shape: Sequence[int] | None
@@ -42,13 +43,20 @@ class Folder:
 
     def load(self) -> Dataset:
         """Decode the images, or take those that were decoded before; raise DataError where something is wrong."""
+        return self._load(None)
+
+    def load_for(self, evaluation: Evaluation) -> Dataset:
+        """Do the same to measure a trained network: with its classes, and no more parts than there are."""
+        return self._load(evaluation)
+
+    def _load(self, evaluation: Evaluation | None) -> Dataset:
         root = data_root(self.root)
-        listing = list_folder(root, self.class_order)
+        listing = list_folder(root, self.class_order, evaluation.class_names if evaluation else None)
         files = [file for part in listing.parts.values() for file in part]
         wanted = Wanted.of(self.image_size, self.channels, self.on_bad, self.white, self.in_shape)
         cache = Cache(f"folder {root}", listing.state, wanted.to_plain())
         entry = decoded(cache, lambda: Files([file.path for file in files]), wanted)
-        choices = Choices(self.test_fraction, self.split_seed, self.mean, self.std)
+        choices = Choices(self.test_fraction, self.split_seed, self.split_by, self.mean, self.std, evaluation)
         dataset = dataset_of(_parts(entry, listing.parts), listing.class_names, choices, _findings(listing, entry))
         return replace(dataset, became=became(entry.found))
 

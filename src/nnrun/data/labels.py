@@ -51,6 +51,31 @@ def _sorted(values: Collection[Any], order: str) -> list[Any]:
     return sorted(values, key=lambda value: CLASS_ORDERS[order](value) if isinstance(value, str) else value)
 
 
+def targets_among(
+    known: Sequence[str], labels: Mapping[str, Sequence[Any]], listed: Sequence[str] | None = None
+) -> dict[str, Tensor]:
+    """Return, for each part, its labels as their places among the classes that a trained network knows, int64 `(N,)`.
+
+    A number is the place of a name among those that the data set has `listed`, where it lists them. Not every class
+    need be there. Raises DataError that names the part and the sample whose label the network does not know.
+    """
+    places = {name: place for place, name in enumerate(known)}
+    found = {}
+    for part, of in labels.items():
+        targets = []
+        for index, label in enumerate(of):
+            plain = _plain(part, index, label)
+            name = listed[plain] if listed and isinstance(plain, int) and plain < len(listed) else str(plain)
+            if name not in places:
+                raise DataError(
+                    f"{part}: sample {index} has the label {name!r}, which is no class of the network; its classes are "
+                    f"{_few(known)}"
+                )
+            targets.append(places[name])
+        found[part] = torch.tensor(targets, dtype=torch.int64)
+    return found
+
+
 def _plain(part: str, index: int, label: Any) -> int | str:
     """Return a label as a whole number from 0 up, or as a text."""
     if isinstance(label, str):

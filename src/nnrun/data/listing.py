@@ -52,9 +52,12 @@ class Listing:
         return "\n".join(lines)
 
 
-def list_folder(root: Path, class_order: str = "natural") -> Listing:
+def list_folder(root: Path, class_order: str = "natural", known: Sequence[str] | None = None) -> Listing:
     """Return the labelled files below a folder; raise DataError where it has no classes, an empty one, or where the
     classes of its parts differ.
+
+    `known` are the classes of a trained network that is to be measured: then the folder may have fewer of them, and no
+    part to train on.
     """
     if not root.exists():
         beside = [path.name for path in root.parent.iterdir()] if root.parent.is_dir() else []
@@ -63,13 +66,15 @@ def list_folder(root: Path, class_order: str = "natural") -> Listing:
     found = {part: _part_folder(root, names) for part, names in PART_NAMES.items()}
     folders = {part: folder for part, folder in found.items() if folder is not None}
     if "train" in folders:
-        return _list_parts(root, folders, class_order)
+        return _list_parts(root, folders, class_order, known)
+    if known is not None and "test" in folders:
+        return _list_parts(root, folders, class_order, known)
     if folders and len(_folders(root)) == len(folders):
         raise DataError(f"{shown(root)} has {' and '.join(folders)}, and no folder train beside")
-    return _list_parts(root, {"all": root}, class_order)
+    return _list_parts(root, {"all": root}, class_order, known)
 
 
-def _list_parts(root: Path, folders: dict[str, Path], class_order: str) -> Listing:
+def _list_parts(root: Path, folders: dict[str, Path], class_order: str, known: Sequence[str] | None) -> Listing:
     """Return the files of each part's class folders."""
     first = next(iter(folders))
     classes = {part: class_folders(_folders(folder)) for part, folder in folders.items()}
@@ -81,7 +86,10 @@ def _list_parts(root: Path, folders: dict[str, Path], class_order: str) -> Listi
         raise DataError(
             f"{shown(folders[first])} holds no class folders: put the images of each class into a folder with its name"
         )
-    _refuse_what_is_no_class(folders[first], classes[first])
+    if known is None or not {same_name(name) for name in known} & {same_name(name) for name in class_names}:
+        _refuse_what_is_no_class(folders[first], classes[first])
+    if known is not None:
+        class_names = tuple(known)
     problems: list[str] = []
     parts: dict[str, list[LabelledFile]] = {}
     others: list[Path] = []
@@ -89,7 +97,10 @@ def _list_parts(root: Path, folders: dict[str, Path], class_order: str) -> Listi
     loose = list(folders.values()) if first == "all" else [root, *folders.values()]
     for part, folder in folders.items():
         names = {same_name(name): paths for name, paths in classes[part].items()}
-        problems += _differences(folder, folders[first], classes[part], class_names)
+        if known is None:
+            problems += _differences(folder, folders[first], classes[part], class_names)
+        else:
+            problems += _unknown(folder, classes[part], known)
         parts[part] = []
         for label, name in enumerate(class_names):
             for class_folder in names.get(same_name(name), ()):
@@ -141,6 +152,17 @@ def _differences(folder: Path, first: Path, names: Collection[str], class_names:
     return [f"{shown(folder)} has the class folder {name}, and {shown(first)} has not" for name in more[:3]] + [
         f"{shown(folder)} lacks the class folder {name}, which {shown(first)} has" for name in fewer[:3]
     ]
+
+
+def _unknown(folder: Path, names: Collection[str], known: Sequence[str]) -> list[str]:
+    """Return which classes of a part a trained network does not know."""
+    theirs = {same_name(name) for name in known}
+    there = ", ".join(known[:8]) + (", ..." if len(known) > 8 else "")
+    return [
+        f"{shown(folder)} has the class folder {name}, which is no class of the network; its classes are {there}"
+        for name in names
+        if same_name(name) not in theirs
+    ][:3]
 
 
 def _what_else(others: Sequence[Path]) -> str:

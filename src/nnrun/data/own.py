@@ -13,14 +13,14 @@ from torch import Tensor
 
 from nnrun.core.memory import fits_in_memory
 from nnrun.core.randomness import SPLIT, mix
-from nnrun.core.seams import Dataset, Findings
+from nnrun.core.seams import Dataset, Evaluation, Findings
 from nnrun.core.stored import Stored
 from nnrun.data.cache import Entry
 from nnrun.data.decoding import decode_into
 from nnrun.data.forms import Wanted
 from nnrun.data.found import became, found_in_images
 from nnrun.data.items import Items
-from nnrun.data.labels import classes_of
+from nnrun.data.labels import classes_of, targets_among
 from nnrun.data.measures import Measures
 from nnrun.data.parts import Choices, Part, dataset_of, entry_part
 from nnrun.errors import DataError, ResourceError
@@ -46,12 +46,19 @@ class OwnDataset:
 
     def load(self) -> Dataset:
         """Read all samples; raise DataError that names the one that is wrong."""
+        return self._load(None)
+
+    def load_for(self, evaluation: Evaluation) -> Dataset:
+        """Do the same to measure a trained network: with its classes."""
+        return self._load(evaluation)
+
+    def _load(self, evaluation: Evaluation | None) -> Dataset:
         settings = self._settings
         wanted = Wanted.of(
             settings["image_size"], settings["channels"], settings["on_bad"], settings["white"], settings["in_shape"]
         )
         datasets = open_parts(self._open_set, self._parameters, self._given)
-        choices = Choices(None, settings["split_seed"], None, None)
+        choices = Choices(None, settings["split_seed"], settings["split_by"], None, None, evaluation)
         with _drawing_the_same(settings["split_seed"]):
             findings = _steady(next(iter(datasets.values())))
             items = Items(f"data={settings['name']}", datasets, in_processes=False)
@@ -85,10 +92,15 @@ def dataset_of_items(
         labels[part] = given[row : row + kept]
         row += kept
     first = next(iter(datasets))
-    class_names, targets = classes_of(labels, first, _class_names(datasets[first]), class_order)
-    if not skipped:
-        class_names, targets, notes = without_empty(class_names, targets)
-        findings = replace(findings, notes=(*findings.notes, *notes))
+    listed = _class_names(datasets[first])
+    if choices.evaluation is not None:
+        class_names = choices.evaluation.class_names
+        targets = targets_among(class_names, labels, listed)
+    else:
+        class_names, targets = classes_of(labels, first, listed, class_order)
+        if not skipped:
+            class_names, targets, notes = without_empty(class_names, targets)
+            findings = replace(findings, notes=(*findings.notes, *notes))
     parts: dict[str, Part] = {part: entry_part(entry, rows[part], targets[part]) for part in datasets}
     found = found_in_images(entry.found, entry.samples.shape[1:])
     both = replace(found, notes=(*findings.notes, *found.notes), facts={**findings.facts, **found.facts})

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nnrun.core.randomness import TEST_SPLIT, generator
-from nnrun.core.seams import Dataset, Findings, Preprocessing, Split
-from nnrun.core.splits import stratified_indices
+from nnrun.core.randomness import TEST_SPLIT
+from nnrun.core.seams import Dataset, Evaluation, Findings, Preprocessing, Split
+from nnrun.core.splits import Drawing
 from nnrun.core.stored import Stored
 from nnrun.data.cache import Entry
 from nnrun.data.measures import Measures, in_both
@@ -50,8 +50,10 @@ class Choices:
 
     test_fraction: float | None
     split_seed: int
+    split_by: str
     mean: Sequence[float] | None
     std: Sequence[float] | None
+    evaluation: Evaluation | None = None
 
 
 def entry_part(entry: Entry, rows: Tensor, targets: Tensor, names: Sequence[str] | None = None) -> Part:
@@ -64,12 +66,15 @@ def dataset_of(
 ) -> Dataset:
     """Return the data set of some parts: `train`, perhaps `valid` and `test`; without `test` it is held out."""
     split = with_test(parts, choices)
-    missing = [name for label, name in enumerate(class_names) if not bool((split["train"].targets == label).any())]
-    if missing:
+    counts = torch.bincount(split["train"].targets, minlength=len(class_names)).tolist()
+    missing = [name for name, count in zip(class_names, counts, strict=True) if not count]
+    if missing and choices.evaluation is None:
         raise DataError(f"no sample to train on is of class {', '.join(missing[:5])}; add some, or take the class away")
-    mean, std = _mean_and_std(split["train"], choices)
+    mean, std = _mean_and_std(split["train"] if len(split["train"]) else split["test"], choices)
     is_pixels = split["train"].samples.dtype == torch.uint8
-    splits = {name: Split(part.samples, part.targets, part.names) for name, part in split.items()}
+    splits = {
+        name: Split(part.samples, part.targets, part.names, part.measures.digests) for name, part in split.items()
+    }
     preprocessing: Preprocessing = Normalize(mean, std) if is_pixels else Standardize(mean, std)
     return Dataset(
         train=splits["train"],
@@ -79,28 +84,33 @@ def dataset_of(
         valid=splits.get("valid"),
         fingerprint=_fingerprint(split, class_names, preprocessing),
         findings=_with_shared(findings, split),
+        test_is_drawn="test" not in parts,
     )
 
 
 def with_test(parts: Mapping[str, Part], choices: Choices) -> dict[str, Part]:
-    """Return parts with a test part: if there is none, a share of the only or the training part, by class."""
+    """Return parts with one to train on and one for the test: if there is none, a share of the only or the training
+    part, by class; for a network that was trained on other data all of it.
+    """
     if "test" in parts:
         if choices.test_fraction is not None:
             raise ConfigError(
                 f"data.dataset.test_fraction={choices.test_fraction:g} has no effect: the data has a test part of its "
                 "own; leave it out"
             )
-        return dict(parts)
-    fraction = TEST_FRACTION if choices.test_fraction is None else choices.test_fraction
+        return {"train": parts["test"].subset(torch.arange(0)), **parts}
     whole = parts["train"] if "train" in parts else parts["all"]
-    num_test = round(len(whole) * fraction)
-    if not 0 < num_test < len(whole):
+    others = {name: part for name, part in parts.items() if name not in ("all", "train")}
+    if choices.evaluation is not None and choices.evaluation.all_is_test:
+        return {**others, "train": whole.subset(torch.arange(0)), "test": whole}
+    fraction = TEST_FRACTION if choices.test_fraction is None else choices.test_fraction
+    drawing = Drawing(choices.split_by, TEST_SPLIT, choices.split_seed)
+    train, test = drawing.hold_out(whole.targets, lambda: whole.measures.digests, fraction)
+    if not 0 < len(test) < len(whole):
         raise DataError(
-            f"data.dataset.test_fraction={fraction:g} of {len(whole)} samples leaves {num_test} for "
+            f"data.dataset.test_fraction={fraction:g} of {len(whole)} samples leaves {len(test)} for "
             "the test; change it, or add samples"
         )
-    train, test = stratified_indices(whole.targets, num_test, generator(TEST_SPLIT, choices.split_seed))
-    others = {name: part for name, part in parts.items() if name != "all"}
     return {**others, "train": whole.subset(train), "test": whole.subset(test)}
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnrun.core.seams import Dataset, Findings
+from nnrun.core.seams import Dataset, Evaluation, Findings
 from nnrun.data.cache import Cache
 from nnrun.data.decoding import decoded
 from nnrun.data.forms import AUTO, Wanted
@@ -55,6 +55,7 @@ class TorchvisionDataset:
     on_bad: str
     test_fraction: float | None
     split_seed: int
+    split_by: str
     mean: Sequence[float] | None
     std: Sequence[float] | None
     in_shape: Sequence[int] | None
@@ -67,6 +68,13 @@ class TorchvisionDataset:
 
     def load(self) -> Dataset:
         """Decode all pictures, or take those that were decoded before; raise DataError where some are missing."""
+        return self._load(None)
+
+    def load_for(self, evaluation: Evaluation) -> Dataset:
+        """Do the same to measure a trained network: with its classes."""
+        return self._load(evaluation)
+
+    def _load(self, evaluation: Evaluation | None) -> Dataset:
         root = data_root(self.root)
         _refuse_pipes(root)
         datasets = self._open()
@@ -74,7 +82,7 @@ class TorchvisionDataset:
         source = f"torchvision {self.name} {sorted(self.options.items())} {root}"
         cache = Cache(source, _state(root, datasets), wanted.to_plain())
         entry = decoded(cache, lambda: Items(self.name, datasets, in_processes=True), wanted)
-        choices = Choices(self.test_fraction, self.split_seed, self.mean, self.std)
+        choices = Choices(self.test_fraction, self.split_seed, self.split_by, self.mean, self.std, evaluation)
         return dataset_of_items(entry, datasets, choices, Findings())
 
     def _open(self) -> dict[str, Any]:

@@ -8,16 +8,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
-from nnrun.core.digests import digests
 from nnrun.core.seams import Split
 from nnrun.opened import Opened
 from nnrun.report.console import Sheet
 
-# Samples that are hashed at a time, so that what lies in a file is never in memory as a whole.
-_CHUNK_SAMPLES = 1000
 # How many groups of the same sample are kept, how many classes shown: more are counted.
 _MOST_GROUPS = 100
 _MOST_CLASSES = 40
@@ -56,7 +51,7 @@ class DataReport:
 def report_data(data: Opened) -> DataReport:
     """Return what is in an opened data set; every sample is read once."""
     parts = data.parts
-    hashes = {name: _digests_of(split) for name, split in parts.items()}
+    hashes = {name: split.digested() for name, split in parts.items()}
     places: dict[int, list[tuple[str, int]]] = {}
     for name, part_hashes in hashes.items():
         for index, digest in enumerate(part_hashes.tolist()):
@@ -78,15 +73,6 @@ def report_data(data: Opened) -> DataReport:
         shared=shared,
         facts=dict(data.findings.facts),
     )
-
-
-def _digests_of(split: Split) -> Tensor:
-    """Return a hash of each sample of a split, all the tensors that it is made of together."""
-    columns = []
-    for leaf in tree_leaves(split.inputs):
-        starts = range(0, len(leaf), _CHUNK_SAMPLES)
-        columns.append(torch.cat([digests(leaf[start : start + _CHUNK_SAMPLES]) for start in starts]))
-    return columns[0] if len(columns) == 1 else digests(torch.stack(columns, dim=1))
 
 
 def _counts(split: Split, class_names: Sequence[str]) -> dict[str, int]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from nnrun.announcing import tell_of_data
 from nnrun.compose import Composed
 from nnrun.core.precision import Precision
 from nnrun.errors import ArtifactError, DataError
@@ -18,7 +19,6 @@ from nnrun.opened import Opened, open_data
 from nnrun.prepare import Job, prepare
 from nnrun.report.console import Console
 from nnrun.report.summary import Summary
-from nnrun.run import tell
 from nnrun.session import Session, open_session
 from nnrun.settings import DataSettings
 
@@ -36,7 +36,7 @@ def inspect(composed: Composed, words: Sequence[str], directory: Path | None = N
     console = Console()
     with open_session(job, words, directory, console) as session:
         data, fault = open_with_faults(job.data)
-        tell(data.findings, console)
+        tell_of_data(data, job.data, console, trains=True)
         described = report_data(data)
         if fault is not None or _is_about_data(composed):
             console.table(data_table(described))

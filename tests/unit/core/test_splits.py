@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnrun.core.splits import stratified_indices
+from nnrun.core.randomness import SPLIT, TEST_SPLIT
+from nnrun.core.splits import Drawing, hashed, indices_by_content, limit_by_content, stratified_indices
+
+PAIRS = [(TEST_SPLIT, 0), (TEST_SPLIT, 1), (SPLIT, 0), (SPLIT, 1)]
+# By a second reading of SplitMix64, in Python's whole numbers.
+HASHES = [0.299084261, 0.372201746, 0.769252433, 0.578047197, 0.713857725]
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -63,3 +70,81 @@ def test_the_choice_within_a_class_is_not_its_first_or_last_samples() -> None:
 def test_a_split_of_nothing_is_nothing() -> None:
     kept, held_out = stratified_indices(torch.zeros(0, dtype=torch.int64), 0, seeded())
     assert len(kept) == len(held_out) == 0
+
+
+def contents(number: int, seed: int = 0) -> torch.Tensor:
+    """Digests of samples, as a hash gives them: any 64 bits."""
+    return torch.randint(-(2**63), 2**63 - 1, (number,), generator=seeded(seed))
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_by_content_nothing_moves_when_samples_are_added_or_reordered(data: st.DataObject) -> None:
+    """Of classes large enough that none has to be put right; by position both move nearly all."""
+    fraction, salt = data.draw(st.sampled_from([0.1, 0.2, 0.5])), data.draw(st.integers(0, 2**63 - 1))
+    digests, targets = contents(600), torch.arange(600) % 3
+    number = data.draw(st.integers(300, 600))
+    held_out = {int(digests[index]) for index in indices_by_content(digests, targets, fraction, salt)[1]}
+    order = torch.randperm(600, generator=seeded(data.draw(st.integers(0, 99))))
+    few = order[:number]
+    kept_of_few, held_out_of_few = indices_by_content(digests[few], targets[few], fraction, salt)
+    assert sorted([*kept_of_few.tolist(), *held_out_of_few.tolist()]) == list(range(number))
+    assert {int(value) for value in digests[few][held_out_of_few]} == held_out & set(digests[few].tolist())
+    assert len(held_out) == pytest.approx(600 * fraction, abs=60)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.data())
+def test_by_content_copies_are_on_one_side_and_no_class_is_emptied(data: st.DataObject) -> None:
+    """However few samples there are, of however few contents, under whatever labels."""
+    number = data.draw(st.integers(1, 30))
+    digests = contents(8)[torch.tensor(data.draw(st.lists(st.integers(0, 7), min_size=number, max_size=number)))]
+    targets = torch.tensor(data.draw(st.lists(st.integers(0, 3), min_size=number, max_size=number)))
+    fraction = data.draw(st.sampled_from([0.1, 0.5, 0.9]))
+    kept, held_out = indices_by_content(digests, targets, fraction, data.draw(st.integers(0, 99)))
+    assert sorted([*kept.tolist(), *held_out.tolist()]) == list(range(number))
+    assert not set(digests[kept].tolist()) & set(digests[held_out].tolist())
+    assert set(targets[kept].tolist()) == set(targets.tolist())
+
+
+def test_by_content_a_small_class_gives_one_where_its_share_is_one() -> None:
+    """Five of ten samples a class give none by their hashes alone at some seed; with one too few it stays at none."""
+    digests, targets = contents(60), torch.arange(60) % 6
+    for salt in range(30):
+        shares = targets[indices_by_content(digests, targets, 0.1, salt)[1]].bincount(minlength=6)
+        assert int(shares.min()) >= 1
+    few = indices_by_content(digests[:24], targets[:24], 0.1, 0)[1]
+    assert len(few) < 6, "4 samples of a class have a share of 0.4"
+
+
+def test_by_content_seed_and_purpose_decide() -> None:
+    digests, targets = contents(1000), torch.zeros(1000, dtype=torch.int64)
+    by_seed = [Drawing("content", purpose, seed).hold_out(targets, lambda: digests, 0.5)[1] for purpose, seed in PAIRS]
+    for first, second in itertools.combinations(by_seed, 2):
+        shared = len(set(first.tolist()) & set(second.tolist()))
+        assert 170 < shared < 330, "as of two draws that know nothing of each other"
+
+
+def test_what_is_drawn_by_content_is_the_same_on_every_machine() -> None:
+    """The values are written down: whoever changes the hash moves the hold-outs of all runs."""
+    hashes = hashed(torch.tensor([0, 1, -1, 2**63 - 1, -(2**63)]), 2**63 + 5)
+    assert [round(value, 9) for value in hashes.tolist()] == HASHES
+    digests = contents(20)
+    by_content = Drawing("content", SPLIT, 7).hold_out(torch.arange(20) % 2, lambda: digests, 0.3)[1]
+    assert by_content.tolist() == [8, 9, 14, 18]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_a_limit_by_content_takes_each_class_its_share_whatever_the_order(data: st.DataObject) -> None:
+    targets = torch.tensor(data.draw(st.lists(st.integers(0, 6), min_size=1, max_size=80)))
+    digests, number = contents(len(targets)), data.draw(st.integers(1, len(targets)))
+    chosen = limit_by_content(digests, targets, number, 3)
+    assert len(chosen) == number
+    assert chosen.tolist() == sorted(set(chosen.tolist()))
+    counts = targets.bincount()
+    if number >= int((counts > 0).sum()):
+        assert set(targets[chosen].tolist()) == set(targets.tolist()), "none is left out where there is room"
+    order = torch.randperm(len(targets), generator=seeded())
+    again = limit_by_content(digests[order], targets[order], number, 3)
+    assert set(digests[order][again].tolist()) == set(digests[chosen].tolist())

@@ -22,7 +22,14 @@ LABELS = np.arange(40) % 4
 
 
 def load(root: Path, **changes):
-    settings = {"layout": "auto", "test_fraction": None, "split_seed": 0, "mean": None, "std": None} | changes
+    settings = {
+        "layout": "auto",
+        "test_fraction": None,
+        "split_seed": 0,
+        "split_by": "position",
+        "mean": None,
+        "std": None,
+    } | changes
     return Arrays(str(root), **settings).load()
 
 

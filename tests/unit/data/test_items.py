@@ -23,6 +23,7 @@ SETTINGS = {
     "channels": None,
     "on_bad": "error",
     "split_seed": 0,
+    "split_by": "position",
     "in_shape": None,
     "white": "auto",
 }
