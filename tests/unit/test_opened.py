@@ -28,6 +28,7 @@ SETTINGS = DataSettings(
     image_size=None,
     channels=None,
     on_bad="error",
+    white="auto",
     class_order="natural",
     in_shape=None,
     num_classes=None,
