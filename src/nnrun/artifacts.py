@@ -43,7 +43,8 @@ def export_context(
     def calibration(num_samples: int) -> Tensor:
         return tree_leaves(limited(data.train, num_samples, drawing).inputs)[0]
 
-    config = exported_config(job.tree(data.in_shape, len(data.class_names), data.became))
+    tree = job.tree(data.in_shape, len(data.class_names), data.became)
+    config = exported_config(tree, job.composed.secrets)
     names, run_id = data.class_names, run_id_of(model)
     return ExportContext(head(data.test), names, preprocessing, run_id, accuracy, calibration, config)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from nnrun.errors import BUG, ConfigError, InterruptedRun, NnrunError, ResourceE
 from nnrun.faults import of_the_machine
 from nnrun.foreign_messages import guard_libraries, show_traceback
 from nnrun.paths import abbreviated
-from nnrun.secrets import redact
+from nnrun.secrets import hide_known, redact, secrets_in_words
 from nnrun.tasks import perform
 from nnrun.visible import visible_lines
 from nnrun.yaml_files import yaml_text
@@ -46,17 +46,20 @@ class CommandLine:
 def main(words: Sequence[str]) -> int:
     """Do what the words of a command line ask for; return the exit code."""
     guard_libraries()
-    return exit_code_of(lambda: dispatch(words))
+    return exit_code_of(lambda: dispatch(words), secrets_in_words(words))
 
 
-def exit_code_of(action: Callable[[], int]) -> int:
-    """Return what an action returns, or the code of the error that it ends with, after saying it on stderr."""
+def exit_code_of(action: Callable[[], int], secrets: Collection[str] = ()) -> int:
+    """Return what an action returns, or the code of the error that it ends with, after saying it on stderr.
+
+    `secrets` are not said.
+    """
     try:
         return action()
     except NnrunError as error:
         if os.environ.get("NNRUN_DEBUG") == "1":
             show_traceback()
-        complain(error.messages or (type(error).__name__,))
+        complain([hide_known(message, secrets) for message in error.messages] or [type(error).__name__])
         return error.exit_code
     except InterruptedRun as interruption:
         complain(interruption.messages or ("interrupted",))
@@ -72,7 +75,8 @@ def exit_code_of(action: Callable[[], int]) -> int:
         machine = of_the_machine(error) or _of_a_file(error)
         if machine is None or os.environ.get("NNRUN_DEBUG") == "1":
             show_traceback()
-        complain(machine.messages if machine else (f"this is a bug in nnrun: {type(error).__name__}: {error}",))
+        said = hide_known(f"this is a bug in nnrun: {type(error).__name__}: {error}", secrets)
+        complain(machine.messages if machine else (said,))
         return machine.exit_code if machine else BUG
 
 

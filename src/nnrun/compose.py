@@ -6,6 +6,9 @@ mistake at once and not only Hydra's first.
 
 from __future__ import annotations
 
+import functools
+import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,9 +29,11 @@ from nnrun.overrides import HYDRA_KEYS, Typed, ambiguous, parse_all
 from nnrun.paths import expanded, is_there
 from nnrun.resolve import PLACEHOLDERS, explain_unresolvable, resolve, resolve_path
 from nnrun.saved import as_meant, fault, merge_saved, own_targets, saved_references
-from nnrun.secrets import left_out
+from nnrun.secrets import is_secret, left_out, secrets_in
 from nnrun.settings import OPTIONAL_SECTIONS
 
+# How a value of the environment is referred to.
+_ENVIRONMENT = re.compile(r"\$\{oc\.env:\s*(\w+)")
 SOURCE_KEYS = ("ckpt", "resume", "init_from")
 # How the name of an artifact ends that a prediction can be made with, and of one that failed its proof.
 ARTIFACT_SUFFIX, REJECTED_SUFFIX = ".onnx", ".rejected"
@@ -112,6 +117,14 @@ class Composed:
         tree = OmegaConf.to_container(self.config, resolve=False)
         assert isinstance(tree, dict)
         return tree  # type: ignore[return-value]
+
+    @functools.cached_property
+    def secrets(self) -> frozenset[str]:
+        """Every secret text of the config, those that come out of the environment too."""
+        shown = self.shown()
+        variables = _ENVIRONMENT.findall(str(shown))
+        found = {os.environ[name] for name in variables if is_secret(name) and os.environ.get(name)}
+        return secrets_in(self.resolved()) | secrets_in(shown) | found
 
     def named(self, key: str) -> bool:
         """Return whether the command line names a key, or the section that it is in."""

@@ -129,7 +129,7 @@ class Job:
     def environment(self) -> dict[str, Any]:
         """Return what environment.json holds."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
-        return environment(torch.get_num_threads(), name) | {"kernels": kernels()}
+        return environment(torch.get_num_threads(), name, self.composed.secrets) | {"kernels": kernels()}
 
     def tree(
         self, in_shape: tuple[int, ...], num_classes: int, became: Mapping[str, Any] | None = None, **trainer: Any

@@ -128,7 +128,7 @@ def _changes(job: Job) -> list[tuple[str, str]]:
     wanted = {key: value for key, value in tree.items() if key not in INVOCATION_KEYS}
     # A secret is not in the checkpoint: it may be, and may have to be, typed again.
     sections: dict[str, Any] = {name: {} for name, value in wanted.items() if isinstance(value, Mapping)}
-    changes = differences(sections | saved, redact(wanted))
+    changes = differences(sections | saved, redact(wanted, known=job.composed.secrets))
     # A setting that did not exist when the checkpoint was saved has its default.
     return [(key, line) for key, line in changes if _is_in(saved, key) or job.composed.named(key)]
 

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -96,11 +96,11 @@ class RunDir:
         """Return how long the run has been under way in this process, to the millisecond."""
         return round(time.perf_counter() - self._opened, 3)
 
-    def describe(self, config: Mapping[str, Any], words: Sequence[str]) -> None:
+    def describe(self, config: Mapping[str, Any], words: Sequence[str], secrets: Collection[str] = ()) -> None:
         """Write what people read about the run: its config and what was typed, secrets left out, and the machine."""
-        shown = redact(config)
+        shown = redact(config, known=secrets)
         write_text(self.path / "config.yaml", yaml_text(shown))
-        typed = [redact_word(word) for word in words]
+        typed = [redact_word(word, secrets) for word in words]
         write_text(self.path / "overrides.yaml", yaml_text(typed))
 
     def set_status(self, **values: Any) -> None:
@@ -208,7 +208,7 @@ def now() -> str:
     return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
-def environment(threads: int, device: str) -> dict[str, Any]:
+def environment(threads: int, device: str, secrets: Collection[str] = ()) -> dict[str, Any]:
     """Return versions, hardware and the state of the code, as environment.json holds them."""
     return {
         "python": platform.python_version(),
@@ -221,7 +221,7 @@ def environment(threads: int, device: str) -> dict[str, Any]:
         "threads": threads,
         "git_commit": _git("rev-parse", "HEAD"),
         "git_dirty": None if (changes := _git("status", "--porcelain")) is None else changes != "",
-        "command": [Path(sys.argv[0]).name, *(redact_word(word) for word in sys.argv[1:])],
+        "command": [Path(sys.argv[0]).name, *(redact_word(word, secrets) for word in sys.argv[1:])],
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from nnrun.check import Reference
 from nnrun.errors import ArtifactError, ConfigError, NnrunError
 from nnrun.overrides import Typed
 from nnrun.paths import expanded
-from nnrun.secrets import SHOWN, redact
+from nnrun.secrets import is_left_out, redact
 from nnrun.settings import NAMED_SECTIONS, TARGET_SECTIONS
 
 # What belongs to an invocation, and not to the run that a checkpoint was saved in.
@@ -54,13 +54,14 @@ def as_meant(saved: Any, meant: Mapping[str, Any] = MEANT_BEFORE, key: str = "")
     }
 
 
-def exported_config(tree: Mapping[str, Any]) -> dict[str, Any]:
+def exported_config(tree: Mapping[str, Any], secrets: Collection[str] = ()) -> dict[str, Any]:
     """Return the config as an exported file carries it, which is given away: paths of the machine are left out too."""
-    return without_private_paths(redact({key: value for key, value in tree.items() if key not in INVOCATION_KEYS}))
+    kept = {key: value for key, value in tree.items() if key not in INVOCATION_KEYS}
+    return without_private_paths(redact(kept, known=secrets))
 
 
-def saved_config(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the config as a checkpoint carries it: without the invocation's own words, secrets left out.
+def saved_config(tree: Mapping[str, Any], secrets: Collection[str] = ()) -> dict[str, Any]:
+    """Return the config as a checkpoint carries it: without the invocation's own words, and without `secrets`.
 
     The folder of the data is absolute, so that the checkpoint finds it from wherever it is used.
     """
@@ -68,7 +69,7 @@ def saved_config(tree: Mapping[str, Any]) -> dict[str, Any]:
     if dataset.get("root") == data["root"]:
         data["root"] = dataset["root"] = str(expanded(data["root"]).absolute())
     saved = {**tree, "data": {**data, "dataset": dataset}}
-    return redact({key: value for key, value in saved.items() if key not in INVOCATION_KEYS})
+    return redact({key: value for key, value in saved.items() if key not in INVOCATION_KEYS}, known=secrets)
 
 
 def merge_saved(
@@ -101,12 +102,12 @@ def merge_saved(
     return config
 
 
-def _fill_secrets(saved: DictConfig, given: Any) -> None:
+def _fill_secrets(saved: DictConfig, given: Any, path: str = "") -> None:
     """Put the secrets that an option's file gives, as plain values, where a checkpoint has them left out."""
     for key in saved if isinstance(given, dict) else ():
         if OmegaConf.is_dict(saved._get_node(key)):
-            _fill_secrets(saved[key], given.get(key))
-        elif saved[key] == SHOWN and given.get(key):
+            _fill_secrets(saved[key], given.get(key), path + str(key) + ".")
+        elif given.get(key) and is_left_out(saved[key], path + str(key)):
             saved[key] = given[key]
 
 

@@ -31,7 +31,7 @@ from nnrun.paths import inside
 from nnrun.prepare import Job
 from nnrun.report.console import Console
 from nnrun.rundir import RunDir
-from nnrun.secrets import hide
+from nnrun.secrets import hide_known
 from nnrun.signals import StopRequest, stop_request
 
 
@@ -61,12 +61,13 @@ def open_session(
         undoing = at_the_end(partial(_end_in_the_midst, out, stop))
         try:
             out.start(job.task, resumed)
+            console.secrets = job.composed.secrets
             console.log_to(inside(path, "run.log"))
             if stale:
                 console.note(f"took over {path} from {stale}, which is gone")
             if job.trains and not rundir.point_latest(path):
                 console.note("outputs/latest is not a link, and is left as it is")
-            out.describe(job.composed.shown(), words)
+            out.describe(job.composed.shown(), words, job.composed.secrets)
             write_json(path / "environment.json", job.environment())
             precision = (
                 f" in {job.precision.name} ({job.precision.reason})" if job.trains or job.task == "inspect" else ""
@@ -85,7 +86,10 @@ def open_session(
                 raise
             with stop.held():
                 error, cause = _as_said(error, job, path, stop), error
-                reason = hide(str(error) or type(error).__name__, job.composed.resolved())
+                reason = hide_known(str(error) or type(error).__name__, job.composed.secrets)
+                if isinstance(error, NnrunError | InterruptedRun):
+                    error.messages = tuple(hide_known(message, job.composed.secrets) for message in error.messages)
+                    error.args = (reason,)
                 sweep_temporaries(path)
                 # On a disk that is full this fails too: what is said is the first cause.
                 with suppress(ResourceError):

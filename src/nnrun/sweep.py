@@ -23,7 +23,7 @@ from nnrun.paths import is_there
 from nnrun.ranking import Yardstick, choose_ranking, order
 from nnrun.report.console import Console, Sheet
 from nnrun.rundir import create_numbered, plain_name
-from nnrun.secrets import redact_word
+from nnrun.secrets import hide_known, redact_word, secrets_in_words
 from nnrun.signals import in_force, stop_request
 from nnrun.tasks import perform
 from nnrun.visible import as_cell
@@ -150,14 +150,16 @@ def run_job(sweep: Sweep, number: int, words: list[str]) -> JobResult:
     except (KeyboardInterrupt, InterruptedRun):
         raise
     except NnrunError as error:
-        complain([f"job {number}: {message}" for message in error.messages])
-        result.exit_code, result.state, result.reason = error.exit_code, "failed", str(error)
+        messages = [hide_known(message, secrets_in_words(words)) for message in error.messages]
+        complain([f"job {number}: {message}" for message in messages])
+        result.exit_code, result.state, result.reason = error.exit_code, "failed", "\n".join(messages)
     except (Exception, SystemExit) as error:
         in_force().poll()  # what a library made of an interrupt is one
         if os.environ.get("NNRUN_DEBUG") == "1" or not isinstance(error, SystemExit):
             show_traceback()
-        complain([f"job {number}: {type(error).__name__}: {error}"])
-        result.exit_code, result.state, result.reason = BUG, "failed", f"{type(error).__name__}: {error}"
+        reason = hide_known(f"{type(error).__name__}: {error}", secrets_in_words(words))
+        complain([f"job {number}: {reason}"])
+        result.exit_code, result.state, result.reason = BUG, "failed", reason
     result.seconds = round(time.perf_counter() - start, 3)
     if result.exit_code and not any(directory.iterdir()):
         write_json(

@@ -39,7 +39,7 @@ def train(job: Job, data: Opened, problem: Problem, session: Session) -> Trainin
     training = make_training(job, data, problem)
     state, plan = training.state, training.plan
     constant = {
-        "config": saved_config(training.tree),
+        "config": saved_config(training.tree, job.composed.secrets),
         "class_names": list(data.class_names),
         "preprocessing": data.preprocessing.to_plain(),
         "data_fingerprint": data.fingerprint,
@@ -68,13 +68,13 @@ def train(job: Job, data: Opened, problem: Problem, session: Session) -> Trainin
         state.progress.best = None
     with calling("logger"):
         for logger in training.loggers:
-            logger.start(out.path, redact(training.tree))
+            logger.start(out.path, redact(training.tree, known=job.composed.secrets))
     with stop.deferred():
         try:
             with state.clock.fitting():
                 work = Work(problem, training.train, training.valid, stop.poll)
                 work, training.tree["transfer"]["cache"] = keep_features(training.transfer, state, work, plan, console)
-                constant["config"] = saved_config(training.tree)
+                constant["config"] = saved_config(training.tree, job.composed.secrets)
                 fit(state, work, plan)
         except InterruptedRun as interruption:
             if interruption.at_once:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nnrun.errors import ResourceError
+from nnrun.secrets import hide_known
 from nnrun.visible import visible
 
 PLAIN_WIDTH = 120
@@ -57,6 +59,8 @@ class Console:
     def __init__(self) -> None:
         self.rich = _RichConsole(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
         self._log: IO[str] | None = None
+        # What is not to be said, whoever says it.
+        self.secrets: Collection[str] = ()
 
     @property
     def is_terminal(self) -> bool:
@@ -79,7 +83,7 @@ class Console:
 
     def say(self, text: str, style: str | None = None) -> None:
         """Print a line, as it is: brackets in it mean nothing, and what a terminal would obey is shown."""
-        text = visible(text)
+        text = visible(hide_known(text, self.secrets))
         try:
             self.rich.print(text, style=style, markup=False, emoji=False, soft_wrap=True)
             sys.stdout.flush()
@@ -97,7 +101,7 @@ class Console:
     def record(self, text: str) -> None:
         """Write a line to the run's log alone."""
         if self._log is not None:
-            self._log.write(visible(text) + "\n")
+            self._log.write(visible(hide_known(text, self.secrets)) + "\n")
             self._log.flush()
 
     def table(self, table: Sheet) -> None:
