@@ -114,7 +114,7 @@ BY_TARGET = ("models", "data", "augment", "losses", "optimizers", "schedulers", 
 SHARED = (
     "data.images",
     "data.left_out",
-    "data.greys",
+    "data.tally",
     "data.forms",
     "data.order",
     "data.pixels",

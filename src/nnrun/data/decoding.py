@@ -16,10 +16,10 @@ from nnrun.core.processors import num_cores
 from nnrun.core.workers import Crew, in_order
 from nnrun.data.cache import Cache, Entry
 from nnrun.data.forms import Form, Wanted, form_of
-from nnrun.data.greys import Greys
 from nnrun.data.images import ImageKind, decode, read_kind
 from nnrun.data.measures import Measures
 from nnrun.data.progress import with_progress
+from nnrun.data.tally import Tally
 from nnrun.errors import DataError
 
 # Samples that a process decodes at a time: enough to make handing them over cheap, few enough for a smooth bar.
@@ -126,7 +126,7 @@ class _Decoding:
     found: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.greys = Greys(self.form.white)
+        self.tally = Tally(self.form.white)
 
     def chunks(self) -> Generator[tuple[Tensor, Measures], None, None]:
         """Yield the samples in order; at the end raise what is wrong with them, or with the form that was guessed."""
@@ -138,7 +138,7 @@ class _Decoding:
                 "decoding", chunks, len(self.samples), lambda chunk: len(chunk.kinds) + len(chunk.failures)
             ):
                 self.kinds.update(chunk.kinds)
-                self.greys.add(chunk.kinds)
+                self.tally.add(chunk.kinds)
                 self.labels += chunk.labels
                 self.failures |= chunk.failures
                 yield chunk.values, chunk.measures
@@ -149,10 +149,8 @@ class _Decoding:
             raise _AnotherForm(true)
         self.found |= {
             "skipped": [[index, message] for index, message in self.failures.items()],
-            "kinds": [
-                [kind.height, kind.width, kind.mode, number, kind.several] for kind, number in self.kinds.items()
-            ],
-            "greys": self.greys.to_plain(),
+            "kinds": [[kind.height, kind.width, kind.mode, number] for kind, number in self.kinds.items()],
+            "tally": self.tally.to_plain(),
             "labels": self.labels if any(label is not None for label in self.labels) else None,
         }
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from nnrun.core.seams import Findings
-from nnrun.data.greys import Greys
 from nnrun.data.images import FLOAT_MODE
+from nnrun.data.tally import Tally
 
 NUM_SIZES = 10
 
@@ -19,11 +19,10 @@ def found_in_images(found: Mapping[str, Any], shape: tuple[int, ...]) -> Finding
     plain, kind = ("L", "grey") if channels == 1 else ("RGB", "RGB")
     sizes: Counter[str] = Counter()
     modes: Counter[str] = Counter()
-    num_several = num_cropped = 0
-    for high, wide, mode, number, several in found["kinds"]:
+    num_cropped = 0
+    for high, wide, mode, number in found["kinds"]:
         sizes[f"{high}x{wide}"] += number
         modes[mode] += number
-        num_several += number * several
         num_cropped += number * is_cropped((high, wide), size)
     total = sum(sizes.values())
     notes = []
@@ -33,10 +32,8 @@ def found_in_images(found: Mapping[str, Any], shape: tuple[int, ...]) -> Finding
     resized = total - sizes["x".join(map(str, size))]
     if resized:
         notes.append(_resized(resized, num_cropped, total, len(sizes), "x".join(map(str, size))))
-    if num_several:
-        notes.append(f"took the first picture of {num_several:,} files that hold several (animations, pages)")
-    greys = Greys(**found["greys"])
-    notes += greys.notes()
+    tally = Tally(**found["tally"])
+    notes += tally.notes()
     skipped = [message for _, message in found["skipped"]]
     if skipped:
         notes.append(f"left out: {len(skipped):,} samples that cannot be read (data.on_bad=skip); run.log names them")
@@ -44,18 +41,18 @@ def found_in_images(found: Mapping[str, Any], shape: tuple[int, ...]) -> Finding
         "converted": sum(converted.values()),
         "resized": resized,
         "cropped": num_cropped,
-        "several_pictures": num_several,
+        "several_pictures": tally.num_several,
         "sizes": dict(sizes.most_common(NUM_SIZES)),
         "skipped": len(skipped),
     }
-    if greys.num_deep or greys.num_colour:
-        facts["deep"] = greys.to_plain()
+    if tally.num_deep or tally.num_colour:
+        facts["deep"] = tally.to_plain()
     return Findings(tuple(notes), tuple(f"left out: {message}" for message in skipped), facts)
 
 
 def became(found: Mapping[str, Any]) -> dict[str, Any]:
     """Return what settings of `data` became that the images decide."""
-    return {"white": found["greys"]["white"]}
+    return {"white": found["tally"]["white"]}
 
 
 def is_cropped(size: tuple[int, int], wanted: list[int]) -> bool:

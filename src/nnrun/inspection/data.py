@@ -23,6 +23,8 @@ _FACTS = (
     ("other_files", "left out", "{:,} files in class folders have no suffix of an image"),
     ("converted", "converted", "{:,} pictures to other channels"),
     ("resized", "resized", "{:,} pictures"),
+    ("cropped", "cropped", "{:,} of these, at both ends of the longer side"),
+    ("several_pictures", "several", "{:,} files hold more pictures than the first, which is taken"),
 )
 
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from nnrun.core.processors import num_cores
 from nnrun.core.threads import in_threads
-from nnrun.data.greys import Greys
 from nnrun.data.images import ImageKind, decode
+from nnrun.data.tally import Tally
 from nnrun.errors import DataError
 
 # Files that a thread decodes at a go.
@@ -41,23 +41,23 @@ def of_array(file: str, pixels: Tensor, batch_size: int) -> Generator[Images, No
 
 
 def of_files(
-    files: Sequence[str], in_shape: tuple[int, ...], batch_size: int, refuse: Callable[[DataError], None], greys: Greys
+    files: Sequence[str], in_shape: tuple[int, ...], batch_size: int, refuse: Callable[[DataError], None], tally: Tally
 ) -> Generator[Images, None, None]:
     """Yield the images of files in batches, in the files' order.
 
-    `refuse` is told of each that cannot be read, when its turn comes; if it returns, the file is left out. `greys` says
+    `refuse` is told of each that cannot be read, when its turn comes; if it returns, the file is left out. `tally` says
     what is white in images of more than 8 bits, and counts them.
     """
     names: list[str] = []
     numbers: list[int] = []
     waiting: list[Tensor] = []
-    with closing(_decoded(files, in_shape, greys.white)) as decoded:
+    with closing(_decoded(files, in_shape, tally.white)) as decoded:
         for number, image in enumerate(decoded, 1):
             if isinstance(image, DataError):
                 refuse(image)
                 continue
             kind, pixels = image
-            greys.add((kind,))
+            tally.add((kind,))
             names.append(files[number - 1])
             numbers.append(number)
             waiting.append(pixels)

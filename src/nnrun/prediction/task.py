@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nnrun.compose import Composed
-from nnrun.data.greys import Greys
 from nnrun.data.images import shown
+from nnrun.data.tally import Tally
 from nnrun.errors import ConfigError, DataError
 from nnrun.files import write_json
 from nnrun.prediction.arrays import holds_array, read_images
@@ -84,12 +84,12 @@ def predict(composed: Composed, words: Sequence[str], directory: Path | None = N
             console.note(note)
         with closing(open_predictor(job)) as predictor:
             bad = BadFiles(job.settings.data.on_bad, console)
-            greys = Greys(predictor.white)
-            source = open_source(job, named, predictor.in_shape, bad, greys)
+            tally = Tally(predictor.white)
+            source = open_source(job, named, predictor.in_shape, bad, tally)
             for note in numbered_otherwise(job, named.files):
                 console.note(note)
             result = classify(job, session, predictor, source)
-            for note in greys.notes():
+            for note in tally.notes():
                 console.note(note)
         summary = PredictionSummary(
             task=job.task,
@@ -137,7 +137,7 @@ def open_predictor(job: Job) -> Predictor:
     return predictor_of_checkpoint(job) if artifact is None else predictor_of_artifact(artifact, job)
 
 
-def open_source(job: Job, named: Named, in_shape: tuple[int, ...], bad: BadFiles, greys: Greys) -> Source:
+def open_source(job: Job, named: Named, in_shape: tuple[int, ...], bad: BadFiles, tally: Tally) -> Source:
     """Return the images: those of files, or of one file that holds many."""
     files, batch_size = named.files, job.settings.data.eval_batch_size
     if job.settings.input != FROM_STDIN and len(files) == 1 and holds_array(Path(files[0])):
@@ -145,7 +145,7 @@ def open_source(job: Job, named: Named, in_shape: tuple[int, ...], bad: BadFiles
         return Source(of_array(files[0], pixels, batch_size), len(pixels))
     if job.settings.predict.format == "kaggle" and job.settings.predict.id == "stem":
         check_stems(files)
-    return Source(of_files(files, in_shape, batch_size, bad.refuse, greys), len(files))
+    return Source(of_files(files, in_shape, batch_size, bad.refuse, tally), len(files))
 
 
 def check_stems(files: Sequence[str]) -> None:

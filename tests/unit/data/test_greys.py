@@ -180,6 +180,7 @@ def test_of_several_pictures_in_a_file_the_first_is_taken_and_that_is_said(tmp_p
     data = load(tmp_path / "x")
     assert "took the first picture of 2 files that hold several (animations, pages)" in data.findings.notes
     assert data.findings.facts["several_pictures"] == 2
+    assert data.findings.facts["cropped"] == 0
     assert abs(int(pixels_of(data).float().mean()) - 40) <= 2
 
 

@@ -1,4 +1,4 @@
-"""How much of their range images of 16 and 32 bits use: what only holds 8, 10 or 12 bits is nearly black as 8."""
+"""What is counted of images as they are read, and said at the end: several in one file, and how deep greys are."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _FEW_LEVELS = 32
 
 
 @dataclass
-class Greys:
-    """What was found in images of more than 8 bits.
+class Tally:
+    """What was found in images: how many files hold several, and of those of more than 8 bits how deep they are.
 
     `num_deep` have one channel, and their largest value is `peak`; `num_low` of them use so little of the range to
     `white` that few levels are left, and `low_peak` is the largest value there; `num_above` have values above `white`.
@@ -22,6 +22,7 @@ class Greys:
     """
 
     white: float | None
+    num_several: int = 0
     num_deep: int = 0
     peak: int = 0
     num_low: int = 0
@@ -34,6 +35,7 @@ class Greys:
         """Count some images."""
         white = self.white or WHITE
         for kind in kinds:
+            self.num_several += kind.several
             if kind.peak is None:
                 continue
             if kind.is_deep_colour:
@@ -50,6 +52,9 @@ class Greys:
     def notes(self) -> list[str]:
         """Return what is to be said."""
         white, notes = self.white or WHITE, []
+        if self.num_several:
+            files = "a file that holds" if self.num_several == 1 else f"{self.num_several:,} files that hold"
+            notes.append(f"took the first picture of {files} several (animations, pages)")
         deep = f"{self.num_deep:,} images of 16 or 32 bits"
         if self.num_low * 2 > self.num_deep:
             levels, better = int(self.low_peak * 255 / white) + 1, depth_of(self.low_peak)
