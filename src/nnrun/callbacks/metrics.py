@@ -35,6 +35,8 @@ class MetricRows(Callback):
         self._every_steps = every_steps
         self._loggers = loggers
         self.newest: dict[str, float] = {}
+        # The training's means over the newest epoch that is done; NaN where they are not known.
+        self.epoch: dict[str, float] = {}
 
     def on_fit_start(self, state: TrainState) -> None:
         """Drop the rows that the checkpoint does not know."""
@@ -49,15 +51,19 @@ class MetricRows(Callback):
         """Add the rest of the epoch's training, and its validation."""
         epoch = state.progress.epoch
         self._add_training_row(state, epoch)
+        self.epoch = {f"train/{name}": value for name, value in self._metric.compute(state.epoch_sums).items()}
+        for total in state.epoch_sums.values():
+            total.zero_()
         if metrics:
             self._add(state, epoch, "valid", {name.removeprefix("valid/"): value for name, value in metrics.items()})
 
     def _add_training_row(self, state: TrainState, epoch: int) -> None:
-        """Add what the training's sums hold, and start them again."""
+        """Add what the training's sums hold, and start them again; the epoch's go on."""
         if state.progress.logged_step == state.progress.step:
             return
         values = self._metric.compute(state.sums)
-        for total in state.sums.values():
+        for name, total in state.sums.items():
+            state.epoch_sums[name].add_(total)
             total.zero_()
         state.progress.logged_step = state.progress.step
         self._add(state, epoch, "train", values | {"lr": float(state.optimizer.param_groups[0]["lr"])})

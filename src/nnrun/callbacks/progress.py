@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 
@@ -72,11 +73,13 @@ class TrainingProgress(Callback):
         self._bar.refresh()
 
     def on_epoch_end(self, state: TrainState, metrics: Mapping[str, float]) -> None:
-        """Say the epoch's figures in a line."""
+        """Say the epoch's figures in a line: those of all of its steps."""
         at = state.progress
-        newest = self._rows.newest | dict(metrics)
+        figures_of = self._rows.epoch | dict(metrics)
         shown = ("train/loss", "train/accuracy", "valid/loss", "valid/accuracy")
-        figures = "  ".join(f"{name} {newest[name]:.4f}" for name in shown if name in newest)
+        figures = "  ".join(
+            f"{name} {figures_of[name]:.4f}" for name in shown if not math.isnan(figures_of.get(name, math.nan))
+        )
         mark = "  best" if at.best and at.best.step == at.step else ""
         self._console.say(f"epoch {at.epoch:>3}  step {at.step:>6,}  {figures}{mark}")
 

@@ -32,7 +32,7 @@ def fitted(state: TrainState, model: Any, training: Any) -> dict[str, Any]:
     than the fresh training's, which is left as it was.
     """
     fresh = state.state_dict()
-    if not isinstance(training, dict) or (odd := training.keys() ^ fresh.keys()) - {"watch"}:
+    if not isinstance(training, dict) or (odd := training.keys() ^ fresh.keys()) - {"watch", "epoch_sums"}:
         raise Unlike(f"its training has other parts: {_few(odd) if isinstance(training, dict) else 'none'}")
     check_tensors(model, state.evaluated.state_dict(), "model")
     for part in ("network", "scheduler", "ema_updates"):
@@ -47,6 +47,7 @@ def fitted(state: TrainState, model: Any, training: Any) -> dict[str, Any]:
         check_like(training["scaler"], fresh["scaler"], "scaler")
     check_like(training.get("watch", {}), dict.fromkeys(training.get("watch", {}), 0), "watch")
     check_tensors(training["sums"], fresh["sums"], "sums")
+    check_tensors(training.get("epoch_sums", fresh["epoch_sums"]), fresh["epoch_sums"], "epoch_sums")
     check_like(training["callbacks"], fresh["callbacks"], "callbacks")
     return training | {"optimizer": _fitted_optimizer(training["optimizer"], state.optimizer)}
 

@@ -48,7 +48,8 @@ class TrainState:
     """The network, what trains it, and where the training stands.
 
     `network` is the plain module, so that key names stay clean; compiled or not, it is what a step calls.
-    `sums` are the training metric's since the last log.
+    `sums` are the training metric's since the last log, `epoch_sums` those of the epoch before that; NaN where they are
+    not known, since an older checkpoint from the midst of an epoch does not tell.
     """
 
     network: nn.Module
@@ -71,6 +72,7 @@ class TrainState:
         # Another one where bad updates are left out.
         self.watch: FiniteWatch = FiniteWatch()
         self.clock = Clock()
+        self.epoch_sums: Sums = {name: torch.zeros_like(total) for name, total in self.sums.items()}
 
     @property
     def evaluated(self) -> nn.Module:
@@ -97,6 +99,7 @@ class TrainState:
             "ema_updates": self.ema.num_updates if self.ema else None,
             "watch": self.watch.state_dict(),
             "sums": self.sums,
+            "epoch_sums": self.epoch_sums,
             "callbacks": {type(callback).__name__: callback.state_dict() for callback in self.callbacks},
         }
 
@@ -116,5 +119,10 @@ class TrainState:
             total.copy_(training["sums"][name])
         best = training["progress"]["best"]
         self.progress = Progress(**training["progress"] | {"best": Best(**best) if best else None})
+        for name, total in self.epoch_sums.items():
+            if "epoch_sums" in training:
+                total.copy_(training["epoch_sums"][name])
+            else:
+                total.fill_(torch.nan if self.progress.batch and total.is_floating_point() else 0)
         for callback in self.callbacks:
             callback.load_state_dict(training["callbacks"][type(callback).__name__])
