@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nnrun.data.layout import same_name
 from nnrun.data.order import CLASS_ORDERS
 from nnrun.errors import DataError
 
@@ -20,9 +21,15 @@ def classes_of(
 
     `labels` are by what people call the part, such as its file. The classes are those of the part `first`, numbers by
     size and texts by `order`, or, where `class_names` are given, these: then a number is the place of a name among
-    them. Raises DataError that names the part and the sample whose label is negative, no whole number, or of no class.
+    them. The Unicode forms of a text are one class, but for the order `text`, which is that of older runs. Raises
+    DataError that names the part and the sample whose label is negative, no whole number, or of no class.
     """
     plain = {part: [_plain(part, index, label) for index, label in enumerate(of)] for part, of in labels.items()}
+    if order != "text":
+        plain = {
+            part: [same_name(label) if isinstance(label, str) else label for label in of] for part, of in plain.items()
+        }
+        class_names = None if class_names is None else tuple(map(same_name, class_names))
     kinds = {type(label) for of in plain.values() for label in of}
     if len(kinds) > 1:
         raise DataError(f"{first}: some labels are numbers, and some are texts")
@@ -59,13 +66,14 @@ def targets_among(
     A number is the place of a name among those that the data set has `listed`, where it lists them. Not every class
     need be there. Raises DataError that names the part and the sample whose label the network does not know.
     """
-    places = {name: place for place, name in enumerate(known)}
+    places = {same_name(name): place for place, name in enumerate(known)} | {name: i for i, name in enumerate(known)}
     found = {}
     for part, of in labels.items():
         targets = []
         for index, label in enumerate(of):
             plain = _plain(part, index, label)
             name = listed[plain] if listed and isinstance(plain, int) and plain < len(listed) else str(plain)
+            name = name if name in places else same_name(name)
             if name not in places:
                 raise DataError(
                     f"{part}: sample {index} has the label {name!r}, which is no class of the network; its classes are "

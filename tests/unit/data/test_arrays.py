@@ -12,7 +12,7 @@ import torch
 from data_fixtures import COUNTED
 from nnrun.core.stored import Stored
 from nnrun.data.arrays import Array, Arrays, open_pictures
-from nnrun.data.labels import classes_of
+from nnrun.data.labels import classes_of, targets_among
 from nnrun.data.measures import Measures
 from nnrun.data.normalize import Normalize, Standardize
 from nnrun.errors import DataError
@@ -119,6 +119,16 @@ def test_the_names_that_people_use_are_known(names, tmp_path):
 def test_labels_of_any_kind_become_the_numbers_of_classes(labels, names, numbers):
     found, targets = classes_of({"y": labels}, "y")
     assert (found, targets["y"].tolist()) == (names, numbers)
+
+
+def test_a_text_in_two_unicode_forms_is_one_class():
+    """An older run, whose order is that of texts, keeps the two that it was trained with."""
+    labels = {"y.npy": ["caf\u00e9", "cafe\u0301", "tea", "caf\u00e9"]}
+    names, targets = classes_of(labels, "y.npy")
+    assert (names, targets["y.npy"].tolist()) == (("caf\u00e9", "tea"), [0, 0, 1, 0])
+    assert len(classes_of(labels, "y.npy", order="text")[0]) == 3
+    found = targets_among(("tea", "cafe\u0301"), {"y.npy": ["caf\u00e9", "tea"]})
+    assert found["y.npy"].tolist() == [1, 0], "a network knows its class in any form"
 
 
 def test_names_that_are_given_are_what_numbers_count_in_and_texts_name():
