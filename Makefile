@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 ARGS ?=
 
-.PHONY: run test test-deploy lint bench bench-folder bench-exports bench-tutorial torture clean
+.PHONY: run test test-deploy lint bench bench-folder bench-exports bench-tutorial torture gpu gpu-bundle clean
 
 run: $(STAMP)
 	$(BIN)/nnrun $(ARGS)
@@ -33,6 +33,14 @@ bench-exports: $(STAMP)
 
 bench-tutorial: $(STAMP)
 	$(BIN)/python benchmarks/tutorial.py --write $(ARGS)
+
+# On a machine with CUDA: with its own Python, which has PyTorch; nothing is installed or fetched.
+gpu:
+	$(PYTHON) benchmarks/gpu.py $(ARGS)
+
+# What that machine needs besides, packed where there is a network: build/gpu-bundle.
+gpu-bundle: $(STAMP)
+	$(BIN)/python benchmarks/gpu_bundle.py $(ARGS)
 
 torture: $(STAMP)
 	$(BIN)/python tests/torture.py $(ARGS)

@@ -1,0 +1,210 @@
+"""Show on a GPU, in eight minutes and unattended, what only a GPU shows; write docs/gpu.md.
+
+    make gpu                       on a machine with CUDA: its own Python, and build/gpu-bundle for what that lacks
+    make gpu ARGS="--only waits"   a part alone; the page keeps what was measured before
+    make gpu ARGS=--dry            walk it on a CPU, with the least of everything; no page of the docs is written
+
+Each part is a process of its own with a limit of its own: one that fails, crashes or takes too long is recorded, and
+the rest goes on. What was measured is on the disk at once: OUT/<part>.jsonl has a line for each row, OUT/<part>.json
+the part as it ended; OUT is $OUT, or build/gpu. The exit code is 1 where a part did not come to its end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.util
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from on_gpu.page import write_page
+
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parent
+BUNDLE = REPOSITORY / "build" / "gpu-bundle"
+PAGE = REPOSITORY / "docs" / "gpu.md"
+ALL_SECONDS = 480.0
+# In this order, each with its limit in seconds: what matters most comes first, what takes longest last.
+LIMITS = {
+    "versions": 20,
+    "waits": 60,
+    "steps": 60,
+    "resume": 60,
+    "tf32": 30,
+    "first-step": 30,
+    "residency": 40,
+    "kernels": 30,
+    "saves": 20,
+    "memory": 20,
+    "speed": 30,
+    "compile": 90,
+}
+# Where a package is imported by another name than a wheel's file has.
+_MODULES = {"antlr4-python3-runtime": "antlr4", "hydra-core": "hydra", "pyyaml": "yaml"}
+
+
+@dataclass(frozen=True)
+class Walk:
+    """How the parts are run."""
+
+    device: str
+    out: Path
+    environment: dict[str, str]
+    root: Path | None
+    dry: bool
+
+    def command(self, *parts: str) -> list[str]:
+        """Return the command that measures parts."""
+        command = [sys.executable, "-m", "on_gpu.part", *parts, "--device", self.device, "--out", str(self.out)]
+        command += ["--root", str(self.root)] if self.root else []
+        return command + (["--dry"] if self.dry else [])
+
+
+def run_part(walk: Walk, name: str, limit: float, command: Sequence[str]) -> dict[str, Any]:
+    """Run a part to its end or its limit; return how it ended."""
+    start = time.monotonic()
+    with (walk.out / f"{name}.log").open("wb") as log:
+        child = subprocess.Popen(
+            command,
+            env=walk.environment,
+            cwd=walk.out,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        try:
+            code: int | None = child.wait(limit)
+        except subprocess.TimeoutExpired:
+            code = None
+        except BaseException:
+            _end(child)
+            raise
+        _end(child)
+    how = "its end" if code == 0 else f"not finished after {limit:.0f} s" if code is None else f"exit code {code}"
+    return {"part": name, "ok": code == 0, "ended": how, "seconds": round(time.monotonic() - start, 1)}
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """End a part's process and all that it started."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, 9)
+    child.wait()
+
+
+def record(walk: Walk, ended: dict[str, Any]) -> None:
+    """Write how a part ended, with its rows, and say it in a line."""
+    path = walk.out / f"{ended['part']}.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    rows = [row for line in lines if (row := _row(line)) is not None]
+    failures = [row["row"] for row in rows if "error" in row]
+    if failures and not ended["ok"] and not rows[-1].get("error"):
+        failures.append(ended["ended"])
+    with (walk.out / f"{ended['part']}.json").open("w", encoding="utf-8") as file:
+        json.dump({**ended, "failed_rows": failures, "rows": rows}, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    bad = f"; failed: {', '.join(failures)}" if failures else ""
+    state = "ok    " if ended["ok"] and not failures else "FAILED"
+    print(
+        f"{state} {ended['part']:<11} {ended['seconds']:6.1f} s  {len(rows):3} rows  {ended['ended']}{bad}", flush=True
+    )
+
+
+def _row(line: str) -> dict[str, Any] | None:
+    """Return a row; None of a line that was being written when its process was ended."""
+    try:
+        return dict(json.loads(line))
+    except ValueError:
+        return None
+
+
+def unpack(bundle: Path, folder: Path) -> list[str]:
+    """Unpack the wheels that are missing here, and the digits; return what to look for modules in."""
+    for wheel in sorted((bundle / "wheels").glob("*.whl")):
+        name = wheel.name.split("-")[0].replace("_", "-").lower()
+        if importlib.util.find_spec(_MODULES.get(name, name.replace("-", "_"))) is None:
+            with zipfile.ZipFile(wheel) as archive:
+                archive.extractall(folder)
+    if importlib.util.find_spec("sklearn") is None and (bundle / "digits").is_dir():
+        return [str(folder), str(bundle / "digits")]
+    return [str(folder)]
+
+
+def surroundings(bundle: Path, folder: Path) -> dict[str, str]:
+    """Return the environment of the parts: this checkout's source, and the bundle for what this Python lacks."""
+    places = [str(REPOSITORY / "src"), str(HERE), *unpack(bundle, folder), os.environ.get("PYTHONPATH", "")]
+    more = {"PYTHONPATH": os.pathsep.join(filter(None, places)), "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+    return dict(os.environ) | more | {"KINETO_LOG_LEVEL": "5", "XDG_CACHE_HOME": str(folder / "cache")}
+
+
+def find_root(given: Path | None, bundle: Path) -> Path | None:
+    """Return where MNIST is: where the command line says, in the bundle, or nowhere."""
+    if given is not None:
+        return given.resolve()
+    packed = bundle / "data"
+    return packed if (packed / "MNIST" / "raw").is_dir() else None
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the options."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dry", action="store_true", help="on a CPU, two steps of everything")
+    parser.add_argument("--only", nargs="+", choices=LIMITS, default=list(LIMITS), help="these parts alone")
+    parser.add_argument("--out", type=Path, default=None, help="default: $OUT, or build/gpu")
+    parser.add_argument("--bundle", type=Path, default=BUNDLE, help="default: build/gpu-bundle")
+    parser.add_argument("--root", type=Path, default=None, help="has MNIST/raw in it; default: the bundle's")
+    parser.add_argument("--page", type=Path, default=None, help="default: docs/gpu.md; of a dry walk OUT/gpu.md")
+    options = parser.parse_args(arguments)
+    options.out = (options.out or Path(os.environ.get("OUT") or REPOSITORY / "build" / "gpu")).resolve()
+    if options.page is None:
+        options.page = options.out / "gpu.md" if options.dry else PAGE
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the parts, write the page, and return the exit code."""
+    options = parse(arguments)
+    options.out.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + ALL_SECONDS
+    with tempfile.TemporaryDirectory(prefix="nnrun-gpu-", ignore_cleanup_errors=True) as folder:
+        environment = surroundings(options.bundle.resolve(), Path(folder))
+        device = "cpu" if options.dry else "cuda"
+        walk = Walk(device, options.out, environment, find_root(options.root, options.bundle.resolve()), options.dry)
+        for name in options.only:
+            for suffix in (".jsonl", ".json"):
+                (walk.out / f"{name}{suffix}").unlink(missing_ok=True)
+        if options.dry:
+            # One process for all: what takes time in a dry walk is to import torch.
+            walk.environment["OMP_NUM_THREADS"] = "1"
+            ended = run_part(walk, "all", ALL_SECONDS, walk.command(*options.only))
+            for name in options.only:
+                record(walk, ended | {"part": name})
+        else:
+            for name in options.only:
+                limit = min(LIMITS[name], max(1.0, deadline - time.monotonic()))
+                record(walk, run_part(walk, name, limit, walk.command(name)))
+                _write(options)
+    return 0 if _write(options) else 1
+
+
+def _write(options: argparse.Namespace) -> bool:
+    """Write the page, and beside the figures too; return whether all parts came to their end."""
+    command = shlex.join(["make", "gpu", *([f"ARGS={shlex.join(sys.argv[1:])}"] if sys.argv[1:] else [])])
+    for path in {options.page, options.out / "gpu.md"}:
+        ended = write_page(path, options.out, list(LIMITS), command)
+    return all(ended.get(name, False) for name in options.only)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

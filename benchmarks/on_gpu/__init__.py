@@ -1,0 +1,1 @@
+"""The parts of `make gpu`: what only a GPU shows, each in a process of its own, with a time limit of its own."""

@@ -1,0 +1,173 @@
+"""The machine, its first step, cuDNN's kernels, saves, and what happens where memory does not suffice."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from nnrun.core.checkpoint import CheckpointFolder
+from nnrun.core.finite import are_finite
+from nnrun.core.together import on_host
+from nnrun.doctor.machine import look_at_machine
+from on_gpu.bits import SMALL
+from on_gpu.place import Place, Row
+from on_gpu.runs import read, run, train
+from on_gpu.trainings import Setup, Window, bare_step, run_window, seconds_a_step
+
+HERE = Path(__file__).resolve().parent.parent
+
+
+def versions(place: Place) -> Iterator[Row]:
+    """Versions, the driver, and each device in each number format."""
+    if place.on_gpu:
+        query = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total,clocks.max.sm", "--format=csv,noheader"]
+        said = subprocess.run(query, capture_output=True, text=True, check=False).stdout.strip()
+        yield "nvidia-smi", {"says": said, "cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}
+    for found in look_at_machine(place.folder):
+        yield found.what, {"state": found.state, "detail": found.detail}
+
+
+def first_step(place: Place) -> Iterator[Row]:
+    """What comes before the second step: the process, the device, cuDNN, the first step."""
+    start = time.perf_counter()
+    on_device = torch.ones(8, device=place.device) * 2
+    if place.on_gpu:
+        torch.cuda.synchronize()
+    yield "the device's first kernel", {"seconds": time.perf_counter() - start, "sum": float(on_device.sum())}
+    step = bare_step("cnn", place.device, "bf16")
+    for name in ("first step", "second step", "third step"):
+        start = time.perf_counter()
+        step()
+        if place.on_gpu:
+            torch.cuda.synchronize()
+        yield f"bare, {name}", {"seconds": time.perf_counter() - start}
+    if place.dry:
+        return
+    words = [
+        "data=digits",
+        "model=cnn",
+        "trainer.max_steps=2",
+        "export=none",
+        f"hydra.run.dir={place.folder / 'first'}",
+    ]
+    command = [sys.executable, "-m", "nnrun", *words, f"trainer.device={place.device}"]
+    subprocess.run(command, cwd=place.folder, capture_output=True, check=True)
+    yield (
+        "nnrun, from its process to its first step",
+        {"seconds": read(place.folder / "first" / "status.json")["first_step_seconds"]},
+    )
+    script = [sys.executable, str(HERE / "bare_first_step.py"), "--device", place.device.type, "--spawned-at"]
+    done = subprocess.run([*script, repr(time.time())], cwd=place.folder, capture_output=True, text=True, check=True)
+    yield "a bare script, likewise", {"says": done.stdout.strip()}
+
+
+def kernels(place: Place) -> Iterator[Row]:
+    """What cuDNN's benchmark and the memory layout are worth."""
+    network = "cnn" if place.dry else "resnet18"
+    for channels_last in (True, False):
+        for precision in ("bf16", "fp32") if not place.dry else ("bf16",):
+            setup = Setup(network=network, channels_last=channels_last, precision=precision)
+            for is_on in (True, False):
+                # What is measured is cuDNN's choice: a deterministic setting would be another matter.
+                layout = "channels last" if channels_last else "contiguous"
+                name = f"{network} {precision}, {layout}, cudnn.benchmark {'on' if is_on else 'off'}"
+                yield name, {"microseconds": 1e6 * _with_benchmark(is_on, setup, place)}
+
+
+def _with_benchmark(is_on: bool, setup: Setup, place: Place) -> float:
+    """Return the seconds of a step with cuDNN's benchmark on or off."""
+
+    class Fixed(type(torch.backends.cudnn)):  # type: ignore[misc]
+        """cuDNN's module with a benchmark that nobody switches."""
+
+        benchmark = property(lambda _: is_on, lambda *_: None)
+
+    original = torch.backends.cudnn.__class__
+    torch._C._set_cudnn_benchmark(is_on)
+    torch.backends.cudnn.__class__ = Fixed
+    try:
+        return seconds_a_step(setup, place.device, place.steps(25), place.steps(80))
+    finally:
+        torch.backends.cudnn.__class__ = original
+
+
+def saves(place: Place) -> Iterator[Row]:
+    """What a save of a ResNet-18 with Adam takes, and whether plain torch reads it where there is no device."""
+    setup = replace(Setup(network="cnn" if place.dry else "resnet18"), ema=True)
+    state = run_window(setup, place.device, Window(1, 1, lambda: None, lambda: None))
+    payload = {"model": state.evaluated.state_dict(), "training": state.state_dict()}
+    for turn in ("first", "second"):
+        times = [time.perf_counter()]
+        are_finite(state.network.state_dict().values())
+        times.append(time.perf_counter())
+        on_host(payload)
+        times.append(time.perf_counter())
+        path = CheckpointFolder(place.folder / turn, 2).save(payload, 1, is_best=True)
+        times.append(time.perf_counter())
+        names = ("finite_ms", "to_host_ms", "whole_save_ms")
+        spans = [1000 * (after - before) for before, after in itertools.pairwise(times)]
+        yield f"{turn} save", dict(zip(names, spans, strict=True)) | {"bytes": path.stat().st_size}
+    code = "import sys, torch; assert not torch.cuda.is_available(); torch.load(sys.argv[1], weights_only=True)"
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], env=environment, capture_output=True, text=True, check=False
+    )
+    yield "plain torch.load without a device", {"exit_code": done.returncode, "says": done.stderr.strip()[-200:]}
+
+
+def memory(place: Place) -> Iterator[Row]:
+    """What is said where the device's memory does not suffice; the exit code is 5, and the next run works."""
+    device = str(place.device)
+    if place.on_gpu:
+        torch.cuda.set_per_process_memory_fraction(0.003)
+    words = ["model=resnet18", "data=digits", "data.batch_size=1400", "data.val_fraction=0", "early_stopping=none"]
+    words += ["trainer.epochs=1", "export=none", "trainer.precision=fp32", f"hydra.run.dir={place.folder / 'too-much'}"]
+    if place.on_gpu:
+        code, said = run(place.folder, *words, device=device)
+        yield "too large a batch", {"exit_code": code, "says": said[-300:]}
+        torch.cuda.set_per_process_memory_fraction(1.0)
+        torch.cuda.empty_cache()
+    summary = train(place.folder, "after", *SMALL, "model=mlp", device=device)
+    yield "the next run", {"state": summary["state"]}
+
+
+def speed(place: Place) -> Iterator[Row]:
+    """Milliseconds a step of nnrun and of the bare step, warm, and how soon MNIST is learned to 99 %."""
+    device = str(place.device)
+    data = ["data=digits"] if place.root is None or place.dry else ["data=mnist", f"data.root={place.root}"]
+    base = [*data, "model=cnn", "data.batch_size=64", "trainer.epochs=1000000", "early_stopping=none"]
+    for precision in ("fp32", "bf16"):
+        for turn, steps in (("cold", 50), ("warm", 3000)):
+            words = [f"trainer.precision={precision}", f"trainer.max_steps={place.steps(steps)}"]
+            summary = train(place.folder, f"{precision}-{turn}", *base, *words, device=device)
+        step = bare_step("cnn", place.device, precision)
+        for count in (place.steps(50), place.steps(1000)):
+            start = time.perf_counter()
+            for _ in range(count):
+                step()
+            if place.on_gpu:
+                torch.cuda.synchronize()
+        bare = 1000 * (time.perf_counter() - start) / count
+        yield f"cnn {precision}", {"nnrun_ms": 64000 / summary["train"]["samples_per_second"], "bare_ms": bare}
+    if place.root is None or place.dry:
+        return
+    for turn in ("cold", "warm"):
+        start = time.perf_counter()
+        words = ["experiment=mnist_fast", f"data.root={place.root}"]
+        summary = train(place.folder, f"fast-{turn}", *words, device=device)
+        yield (
+            f"experiment=mnist_fast, {turn}",
+            {
+                "training_seconds": summary["train"]["seconds"],
+                "all_seconds": time.perf_counter() - start,
+                "test_accuracy": summary["metrics"]["test/accuracy"],
+            },
+        )

@@ -1,0 +1,153 @@
+"""Trainings out of the core's own parts, on noise: what the steps of nnrun take, in whichever setting."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from nnrun.assembling import make_augmenter, make_optimizer, make_scaler, make_scheduler
+from nnrun.compose import compose
+from nnrun.core.batches import Layout, make_batches
+from nnrun.core.ema import Ema
+from nnrun.core.finite import SkippingWatch
+from nnrun.core.loop import Plan, Work, train_epoch
+from nnrun.core.precision import Precision, set_deterministic, set_exact
+from nnrun.core.seams import Callback, Split
+from nnrun.core.state import TrainState
+from nnrun.data.normalize import Normalize
+from nnrun.losses.cross_entropy import CrossEntropy
+from nnrun.problems.classification import Classification
+
+NUM_CLASSES = 10
+# Of what is a step done: the images of the network, and those of MNIST for the small one.
+SHAPES = {"cnn": (1, 28, 28), "resnet18": (3, 32, 32)}
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A training's setting; words are options of nnrun's command line."""
+
+    network: str = "cnn"
+    precision: str = "bf16"
+    words: tuple[str, ...] = ()
+    ema: bool = False
+    skip: bool = False
+    clip: float | None = None
+    accumulate: int = 1
+    residency: str = "device"
+    num_workers: int = 0
+    deterministic: bool = False
+    channels_last: bool = True
+    batch_size: int = 64
+    batchnorm: bool = False
+
+
+def make_network(name: str, batchnorm: bool = False) -> nn.Module:
+    """Return the tutorials' CNN or ResNet-18."""
+    torch.manual_seed(0)
+    if name == "resnet18":
+        from torchvision.models import resnet18
+
+        return resnet18(num_classes=NUM_CLASSES)
+    from nnrun.models.cnn import CNN
+
+    return CNN(SHAPES[name], NUM_CLASSES, [32, 64], 128, 0.5, batchnorm=batchnorm)
+
+
+def noise(network: str, num_samples: int) -> Split:
+    """Return images and targets that say nothing."""
+    draws = torch.Generator().manual_seed(0)
+    inputs = torch.randint(256, (num_samples, *SHAPES[network]), generator=draws, dtype=torch.uint8)
+    return Split(inputs, torch.randint(NUM_CLASSES, (num_samples,), generator=draws))
+
+
+def make_training(setup: Setup, device: torch.device, num_steps: int) -> tuple[TrainState, Work, Plan]:
+    """Return a training of so many steps in one epoch."""
+    set_deterministic(setup.deterministic)
+    set_exact()
+    shape = SHAPES[setup.network]
+    tree = compose([*setup.words]).resolved(list(shape), NUM_CLASSES)
+    network = make_network(setup.network, setup.batchnorm).to(device)
+    if setup.channels_last:
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    problem = Classification(CrossEntropy(), [str(number) for number in range(NUM_CLASSES)])
+    layout = Layout(device, setup.channels_last, setup.residency, setup.num_workers)
+    split = noise(setup.network, setup.batch_size * setup.accumulate * num_steps)
+    scaling = Normalize((0.5,) * shape[0], (0.25,) * shape[0])
+    train = make_batches(split, scaling, setup.batch_size, 0, layout)
+    train.augmenter = make_augmenter(tree["augment"], 0, device)
+    parameters: list[Any] = list(network.parameters())
+    optimizer = make_optimizer(tree["optimizer"], parameters)
+    precision = Precision(setup.precision, "as asked")
+    state = TrainState(
+        network=network,
+        optimizer=optimizer,
+        scheduler=make_scheduler(tree["scheduler"], optimizer, num_steps, "max"),
+        scaler=make_scaler(precision, device),
+        ema=Ema(network, 0.99) if setup.ema else None,
+        device=device,
+        precision=precision,
+        seed=0,
+        sums=problem.train_metric.init(device),
+    )
+    if setup.skip:
+        state.watch = SkippingWatch(device, 100)
+    plan = Plan(1, num_steps, setup.accumulate, setup.clip, log_every_steps=10**9)
+    return state, Work(problem, train, None), plan
+
+
+class Window(Callback):
+    """Call something after the last warm-up step, and something after the last step that counts."""
+
+    def __init__(self, warmup: int, steps: int, begin: Callable[[], None], end: Callable[[], None]) -> None:
+        self.last_step = warmup + steps
+        self._calls = {warmup: begin, self.last_step: end}
+
+    def on_step_end(self, state: TrainState) -> None:
+        """Call what is due."""
+        self._calls.get(state.progress.step, lambda: None)()
+
+
+def run_window(setup: Setup, device: torch.device, window: Window) -> TrainState:
+    """Train through a window, and a step more."""
+    state, work, plan = make_training(setup, device, window.last_step + 1)
+    state.callbacks = [window]
+    train_epoch(state, work, plan)
+    return state
+
+
+def seconds_a_step(setup: Setup, device: torch.device, warmup: int, steps: int) -> float:
+    """Return what a step takes, after a warm-up."""
+    times: list[float] = []
+
+    def note() -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter())
+
+    run_window(setup, device, Window(warmup, steps, note, note))
+    return (times[1] - times[0]) / steps
+
+
+def bare_step(network: str, device: torch.device, precision: str, batch_size: int = 64) -> Callable[[], None]:
+    """Return a step on one batch that lies ready, with nothing around it: the floor for any loop."""
+    # mypy knows no memory_format in Module.to
+    model = make_network(network).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.Adam(model.parameters(), fused=True)
+    split = noise(network, batch_size)
+    inputs = (split.inputs.to(device).float() / 255).contiguous(memory_format=torch.channels_last)
+    targets = split.targets.to(device)
+
+    def step() -> None:
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
+            loss = nn.functional.cross_entropy(model(inputs), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return step

@@ -1,0 +1,151 @@
+"""Where steps wait for the device, how many kernels they launch, and what they take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch.utils import deterministic
+
+from nnrun.core.batches import Layout, make_batches
+from nnrun.core.evaluate import evaluate
+from nnrun.data.normalize import Normalize
+from on_gpu.place import Place, Row
+from on_gpu.tracing import first_wait, trace, trace_calls
+from on_gpu.trainings import SHAPES, Setup, bare_step, make_training, noise, seconds_a_step
+
+_SKIP: dict[str, Any] = {"skip": True, "batchnorm": True}
+WAITS = {
+    "fp32": Setup(precision="fp32"),
+    "bf16": Setup(),
+    "fp16": Setup(precision="fp16", clip=1.0),
+    "skip": Setup(skip=True, batchnorm=True),
+    "skip, clip, EMA": Setup(ema=True, clip=1.0, **_SKIP),
+    "BatchNorm with EMA": Setup(ema=True, batchnorm=True),
+    "accumulate": Setup(accumulate=2),
+    "a schedule by steps": Setup(words=("scheduler=onecycle",)),
+    "SGD without momentum, skip": Setup(words=("optimizer=sgd", "optimizer.momentum=0"), **_SKIP),
+    "SGD with momentum, skip": Setup(words=("optimizer=sgd",), **_SKIP),
+    "Muon, skip": Setup(words=("optimizer=muon",), **_SKIP),
+    "Muon, fp16": Setup(words=("optimizer=muon",), precision="fp16"),
+    "Adagrad, skip": Setup(words=("optimizer=adagrad",), **_SKIP),
+    "RAdam, skip": Setup(words=("optimizer=radam",), **_SKIP),
+    "NAdam, skip": Setup(words=("optimizer=nadam",), **_SKIP),
+    "RMSprop, skip": Setup(words=("optimizer=rmsprop",), **_SKIP),
+    "RAdam, fp16": Setup(words=("optimizer=radam",), precision="fp16"),
+    "memory": Setup(residency="memory"),
+    "stream": Setup(residency="stream", num_workers=2),
+    "resnet18, skip, EMA": Setup(network="resnet18", skip=True, ema=True),
+}
+for _name in ("crop_flip", "digits", "erasing", "mixup", "cutmix", "color", "trivialaugment"):
+    WAITS[_name] = Setup(network="resnet18" if _name == "color" else "cnn", words=(f"augment={_name}",))
+# A dry walk looks at these alone.
+_DRY = ("fp32", "Muon, skip", "mixup")
+
+
+def waits(place: Place) -> Iterator[Row]:
+    """Each setting: where its steps wait, if they do, and how many launches they take; deterministic off and on."""
+    names = [name for name in WAITS if not place.dry or name in _DRY]
+    for is_deterministic in (False, True):
+        for name in names:
+            if not place.on_gpu and WAITS[name].precision == "fp16":
+                continue
+            setup = replace(WAITS[name], deterministic=is_deterministic)
+            yield f"{name}{', deterministic' if is_deterministic else ''}", _look_at(setup, place)
+        yield f"evaluate{', deterministic' if is_deterministic else ''}", _look_at_evaluation(place)
+
+
+def _look_at(setup: Setup, place: Place) -> dict[str, Any]:
+    """Return what is found of a setting; what fails is a finding."""
+    warmup, steps = place.steps(4), place.steps(5)
+    try:
+        where = first_wait(setup, place.device, warmup, steps)
+        return {"waits_at": where or "nowhere", **trace(setup, place.device, warmup, steps)}
+    except Exception as error:
+        return {"error": f"{type(error).__name__}: {error}"[:300]}
+
+
+def _look_at_evaluation(place: Place) -> dict[str, Any]:
+    """Return where an evaluation waits; its sums are read after it."""
+    state, work, _ = make_training(Setup(), place.device, 1)
+    layout = Layout(place.device, channels_last=True)
+    batches = make_batches(noise("cnn", 256), Normalize((0.5,), (0.25,)), 64, None, layout)
+    evaluate(state.network, work.problem, batches, place.device)
+    ready = iter(batches.epoch(0))
+    next(ready)  # the order is there
+    try:
+        if place.on_gpu:
+            torch.cuda.set_sync_debug_mode("error")
+        for batch in ready:
+            with torch.inference_mode():
+                outputs = state.network(batch.inputs)
+                work.problem.eval_metric.update(
+                    work.problem.eval_metric.init(place.device),
+                    outputs,
+                    work.problem.losses(outputs, batch.targets),
+                    batch,
+                )
+    except Exception as error:
+        return {"waits_at": f"{type(error).__name__}: {error}"[:300]}
+    finally:
+        if place.on_gpu:
+            torch.cuda.set_sync_debug_mode("default")
+    return {"waits_at": "nowhere"}
+
+
+def steps(place: Place) -> Iterator[Row]:
+    """Microseconds and launches a step: bare, ours, with an average, with skipping, deterministic with its fill."""
+    warmup, count = place.steps(30), place.steps(150)
+    for network in SHAPES if not place.dry else ("cnn",):
+        for precision in ("bf16", "fp32") if not place.dry else ("bf16",):
+            step = bare_step(network, place.device, precision)
+            figures = trace_calls(step, place.device, warmup=place.steps(5), steps=place.steps(5))
+            yield f"{network} {precision}, bare", {"microseconds": _timed(step, place, warmup, count), **figures}
+            plain = Setup(network=network, precision=precision)
+            settings = {"nnrun": plain}
+            if precision == "bf16":
+                settings |= {
+                    "nnrun, EMA": replace(plain, ema=True),
+                    "nnrun, skip": replace(plain, skip=True),
+                    "nnrun, deterministic": replace(plain, deterministic=True),
+                }
+            for name, setup in settings.items():
+                yield f"{network} {precision}, {name}", _figures(setup, place, warmup, count)
+    yield "cnn bf16, nnrun, deterministic, memory filled", _filled(place, warmup, count)
+
+
+def _figures(setup: Setup, place: Place, warmup: int, count: int) -> dict[str, Any]:
+    """Return the time and the launches of a training's step."""
+    microseconds = 1e6 * seconds_a_step(setup, place.device, warmup, count)
+    return {"microseconds": microseconds, **trace(setup, place.device, place.steps(5), place.steps(5))}
+
+
+def _filled(place: Place, warmup: int, count: int) -> dict[str, Any]:
+    """Return what a deterministic step takes where torch fills all new memory, as it does unless told otherwise."""
+    kind: Any = type(deterministic)
+    original = kind.fill_uninitialized_memory
+    # set_deterministic switches it off: here it must stay on.
+    kind.fill_uninitialized_memory = property(original.fget, lambda *_: None)
+    torch._C._set_deterministic_fill_uninitialized_memory(True)
+    try:
+        return _figures(Setup(deterministic=True), place, warmup, count)
+    finally:
+        kind.fill_uninitialized_memory = original
+        torch._C._set_deterministic_fill_uninitialized_memory(False)
+
+
+def _timed(step: Any, place: Place, warmup: int, count: int) -> float:
+    """Return the microseconds of a call, after a warm-up."""
+    for _ in range(warmup):
+        step()
+    times = []
+    for calls in (0, count):
+        for _ in range(calls):
+            step()
+        if place.on_gpu:
+            torch.cuda.synchronize()
+        times.append(time.perf_counter())
+    return 1e6 * (times[1] - times[0]) / count
