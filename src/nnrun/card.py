@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnrun.contents import check_plain
+from nnrun.contents import check_names, check_plain
 from nnrun.errors import ArtifactError
 from nnrun.files import sha256_of
 from nnrun.paths import is_private
@@ -77,13 +77,13 @@ def read_card(weights: Path) -> Card | None:
         return None
     if value.get("version") != VERSION:
         raise ArtifactError(f"{path} was written by a newer nnrun (version {value.get('version')!r}); upgrade nnrun")
+    names = value.pop("class_names", None)
     check_plain(value, str(path))
-    config, names, preprocessing = (value.get(key) for key in ("config", "class_names", "preprocessing"))
+    check_names(names, f"{path}: class_names")
+    config, preprocessing = value.get("config"), value.get("preprocessing")
     if (
         not isinstance(config, dict)
         or not all(isinstance(config.get(key), dict) for key in ("model", "data", "loss", "trainer"))
-        or not isinstance(names, list)
-        or not all(isinstance(name, str) for name in names)
         or not isinstance(preprocessing, dict)
         or not isinstance(preprocessing.get("_target_"), str)
     ):

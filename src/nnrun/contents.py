@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ MAX_VALUES = 100_000
 MAX_CHARACTERS = 10_000
 MAX_NUMBER = 2**63 - 1
 MAX_THREADS = 4096
+# What no file of nnrun's holds in a text: what a terminal obeys, and halves of characters, which UTF-8 cannot write.
+UNWRITABLE = re.compile(f"{CONTROL.pattern}|[\ud800-\udfff]")
 _PARTS = {"config": dict, "class_names": list, "preprocessing": dict, "model": dict, "training": dict}
 # Where trainers other than nnrun keep the state dict in what they save.
 _WEIGHT_KEYS = ("model", "state_dict", "model_state_dict", "net")
@@ -36,13 +39,13 @@ def check_contents(payload: Any, path: Path) -> None:
             f"{path} is not a checkpoint of nnrun: {len(unknown)} of its parts are none that nnrun saves"
         )
     progress = payload["training"].get("progress")
-    plain = {key: payload[key] for key in ("config", "class_names", "preprocessing")}
+    check_names(payload["class_names"], f"{path}: class_names")
+    plain = {key: payload[key] for key in ("config", "preprocessing")}
     plain |= {"progress": progress, "watch": payload["training"].get("watch", {})}
     for key, value in plain.items():
         check_plain(value, f"{path}: {key}")
     if (
-        not all(isinstance(name, str) for name in payload["class_names"])
-        or not all(isinstance(payload["config"].get(key), dict) for key in ("model", "data", "loss", "trainer"))
+        not all(isinstance(payload["config"].get(key), dict) for key in ("model", "data", "loss", "trainer"))
         or not isinstance(payload["preprocessing"].get("_target_"), str)
         or not _is_state_dict(payload["model"])
         or not _is_count(payload.get("threads"), 1, MAX_THREADS)
@@ -133,6 +136,20 @@ def _is_state_dict(value: Any) -> bool:
     )
 
 
+def check_names(names: Any, where: str) -> None:
+    """Raise ArtifactError unless `names` is a list of texts that can be written, not too many and not too long.
+
+    They are data, and nothing resolves them: `${` in one means itself.
+    """
+    if type(names) is not list or not all(isinstance(name, str) for name in names):
+        raise ArtifactError(f"{where} is refused: it is no list of texts")
+    if len(names) > MAX_VALUES:
+        raise ArtifactError(f"{where} is refused: {len(names):,} of them, and at most {MAX_VALUES:,} are read")
+    for name in names:
+        if not _is_name(name):
+            raise ArtifactError(f"{where} is refused: it holds a text of {len(name):,} characters, or an odd one")
+
+
 def check_plain(value: Any, where: str) -> None:
     """Raise ArtifactError unless `value` is a small tree of plain values in which nothing can act."""
     num_values = 1
@@ -164,10 +181,11 @@ def check_plain(value: Any, where: str) -> None:
             raise ArtifactError(f"{where} is refused: it holds a {kind}")
 
 
+def writable(text: str) -> str:
+    """Return a text as a file can hold it: what it cannot is written as `\\x1b`."""
+    return UNWRITABLE.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
+
+
 def _is_writable(text: str) -> bool:
     """Return whether a text can be written to a file, and to a terminal without commanding it."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return CONTROL.search(text) is None
+    return UNWRITABLE.search(text) is None

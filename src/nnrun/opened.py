@@ -18,6 +18,7 @@ from nnrun.core.seams import Dataset, DataSource, Evaluation, Findings, Preproce
 from nnrun.core.splits import Drawing
 from nnrun.errors import DataError, NnrunError
 from nnrun.faults import of_the_machine, place_of
+from nnrun.saveable import plain_names
 from nnrun.settings import TAKEN_BY_SOME, DataSettings
 
 
@@ -82,6 +83,7 @@ def open_data(settings: DataSettings, *, trains: bool, evaluation: Evaluation | 
 
 def take_parts(dataset: Dataset, settings: DataSettings, *, trains: bool, evaluates: bool) -> Opened:
     """Return the parts of a data set that was read, at most as many samples as asked for, its validation held out."""
+    dataset = replace(dataset, class_names=plain_names(dataset.class_names, settings.name))
     brought = {"training": dataset.train, "validation": dataset.valid, "test": dataset.test}
     is_tested_alone = evaluates and len(dataset.train) == 0
     for name, split in brought.items():

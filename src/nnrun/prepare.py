@@ -21,7 +21,8 @@ from nnrun.core.precision import Precision, choose_device, choose_precision, ker
 from nnrun.errors import ConfigError, NnrunError, ResourceError
 from nnrun.idle import trial_notes
 from nnrun.rundir import environment
-from nnrun.saved import fault
+from nnrun.saveable import unsaveable
+from nnrun.saved import fault, saved_config
 from nnrun.settings import DataSettings, RunSettings, from_mapping
 from nnrun.targets import SHIPPED_ROOTS, parameters_of, target_sections, targets_in
 from nnrun.transfer import check_transfer
@@ -165,6 +166,8 @@ def prepare(composed: Composed) -> Job:
         except ConfigError as error:
             problems += error.messages
     notes: list[str] = list(composed.checkpoint.notes) if composed.checkpoint else []
+    if settings.resume is None and _task_of(settings) == "train":
+        problems += unsaveable(saved_config(tree))
     trainer = settings.trainer
     device_name, precision_name = trainer.device, trainer.precision
     if composed.checkpoint and not composed.named("trainer.device") and not _is_here(device_name):

@@ -24,6 +24,7 @@ from nnrun.faults import calling, lacks_memory, out_of_memory
 from nnrun.opened import Opened
 from nnrun.prepare import Job
 from nnrun.report.console import Console
+from nnrun.saveable import check_readable
 from nnrun.saved import saved_config
 from nnrun.secrets import redact
 from nnrun.seen import seen_of
@@ -58,6 +59,7 @@ def train(job: Job, data: Opened, problem: Problem, session: Session) -> Trainin
     state.callbacks = [rows, EarlyStopping(job.monitor, job.mode, *patience), progress, FirstStep(out), saving]
     for note in training.notes:
         console.say(note)
+    check_readable(payload(state))
     start_from(job, state, console, data.class_names)
     state.set_training()
     console.say(describe_training(state.network))

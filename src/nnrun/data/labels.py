@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nnrun.contents import writable
 from nnrun.data.layout import same_name
 from nnrun.data.order import CLASS_ORDERS
 from nnrun.errors import DataError
@@ -25,6 +26,9 @@ def classes_of(
     DataError that names the part and the sample whose label is negative, no whole number, or of no class.
     """
     plain = {part: [_plain(part, index, label) for index, label in enumerate(of)] for part, of in labels.items()}
+    texts = {label for of in labels.values() for label in of if isinstance(label, str)}
+    if len(set(map(writable, texts))) < len(texts):
+        raise DataError(f"{first}: two labels are the same text but for characters that no file can hold")
     if order != "text":
         plain = {
             part: [same_name(label) if isinstance(label, str) else label for label in of] for part, of in plain.items()
@@ -87,7 +91,7 @@ def targets_among(
 def _plain(part: str, index: int, label: Any) -> int | str:
     """Return a label as a whole number from 0 up, or as a text."""
     if isinstance(label, str):
-        return label
+        return writable(label)
     if isinstance(label, bytes):
         return label.decode("utf-8", "backslashreplace")
     try:

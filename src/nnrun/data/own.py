@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nnrun.contents import writable
 from nnrun.core.memory import fits_in_memory
 from nnrun.core.randomness import SPLIT, mix
 from nnrun.core.seams import Dataset, Evaluation, Findings
@@ -132,7 +133,7 @@ def _class_names(dataset: Any) -> tuple[str, ...] | None:
     """Return what a data set calls its classes, if it says so."""
     names = getattr(dataset, "classes", None)
     if isinstance(names, list | tuple) and len(names) > 1:
-        return tuple(map(str, names))
+        return tuple(writable(str(name)) for name in names)
     return None
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnrun.contents import check_plain
+from nnrun.contents import check_names, check_plain
 from nnrun.errors import CONTROL, ArtifactError
 from nnrun.prediction.onnx_wire import Unclear, check_bytes
 
@@ -129,9 +129,9 @@ def _facts(model: ModelProto, path: Path) -> dict[str, Any]:
             facts[key] = json.loads(facts[key])
         except (ValueError, RecursionError) as error:
             raise ArtifactError(f"{path} is damaged: its {PREFIX}{key} is no JSON") from error
-        check_plain(facts[key], f"{path}: {PREFIX}{key}")
-    names = facts["class_names"]
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+    check_names(facts["class_names"], f"{path}: {PREFIX}class_names")
+    check_plain(facts["preprocessing"], f"{path}: {PREFIX}preprocessing")
+    if not facts["class_names"]:
         raise ArtifactError(f"{path} is damaged: its {PREFIX}class_names are no list of texts")
     if not isinstance(facts["preprocessing"], dict) or not isinstance(facts["preprocessing"].get("_target_"), str):
         raise ArtifactError(f"{path} is damaged: its {PREFIX}preprocessing names no _target_")
