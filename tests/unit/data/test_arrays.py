@@ -148,3 +148,11 @@ def test_labels_that_are_texts_are_in_the_order_that_people_count_in():
     assert classes_of(labels, "y", order="text")[0] == ("1", "10", "2", "b10", "b2"), "as before the setting"
     long = ["9" * 5000, "10" * 2500, "0009"]
     assert classes_of({"y": long}, "y")[0] == ("0009", long[1], long[0]), "no number is too long"
+
+
+def test_labels_that_no_file_can_hold_are_escaped_and_two_that_become_one_are_refused():
+    names, targets = classes_of({"y": ["\x1b[2J", "${x}", "\udc80"]}, "y")
+    assert names == ("${x}", r"\udc80", r"\x1b[2J")
+    assert targets["y"].tolist() == [2, 0, 1]
+    with pytest.raises(DataError, match="two labels are the same text but for"):
+        classes_of({"y": ["\x1b", r"\x1b"]}, "y")
