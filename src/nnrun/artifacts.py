@@ -33,6 +33,9 @@ from nnrun.prepare import Job
 from nnrun.report.console import Console
 from nnrun.saved import exported_config
 
+# Of the folder for temporary files, which some exporters need.
+_LEAST_ROOM = 2**20
+
 
 def export_context(
     job: Job, data: Opened, preprocessing: Preprocessing, model: nn.Module, accuracy: float
@@ -112,7 +115,7 @@ def _export_one(
     except (NnrunError, ModuleNotFoundError):
         raise
     except CannotExport as error:
-        return folder, Verification.unusable(exporter, 0, f"it cannot be exported: {error}")
+        return folder, Verification.unusable(exporter, 0, f"it cannot be exported: {without_paths(str(error))}")
     except Exception as error:
         # An exporter fails on networks that it cannot express, in as many ways as there are networks.
         if machine := _of_the_machine(error, standard.network, folder):
@@ -120,11 +123,13 @@ def _export_one(
         reason = f"it cannot be exported: {type(error).__name__}: {_first(error)}"
         return folder, Verification.unusable(exporter, 0, reason)
     if not isinstance(path, Path) or not path.exists() or folder.resolve() not in path.resolve().parents:
-        shown = f"{path}, which is no file or folder in {folder}" if isinstance(path, Path) else f"{path!r}, no path"
+        # Without its folders: what stands in a proof is given away.
+        elsewhere = f"which is no file or folder in exports/{_named(folder).name}"
+        shown = f"{path.name!r}, {elsewhere}" if isinstance(path, Path) else without_paths(f"{path!r}, no path")
         return folder, Verification.unusable(exporter, 0, f"its exporter names {shown}")
     proof = verify(path, exporter, standard)
     if not path.exists():
-        return folder, Verification.unusable(exporter, 0, f"{path} was gone when it was loaded")
+        return folder, Verification.unusable(exporter, 0, f"{path.name} was gone when it was loaded")
     if not proof.ok:
         path = path.rename(path.with_name(path.name + REJECTED_SUFFIX))
     return path, proof
@@ -136,17 +141,27 @@ def _of_the_machine(error: Exception, model: nn.Module, folder: Path) -> Resourc
     Libraries put a disk's error in words of their own, or read the half of a file that they wrote: where a file as
     large as the weights cannot be had, that was it.
     """
-    for cause in causes_of(error):
-        if machine := of_the_machine(cause):
-            return machine
+    machine = [cause for cause in causes_of(error) if of_the_machine(cause)]
     num_bytes = sum(tensor.nbytes for tensor in model.state_dict().values())
     try:
-        for place in (folder, Path(tempfile.gettempdir())):
-            with saving(place, num_bytes):
-                check_room(place, num_bytes)
+        with saving(_named(folder)):
+            for cause in machine:
+                if isinstance(cause, OSError):
+                    raise cause
+        if machine:
+            return of_the_machine(machine[0])
+        with saving(_named(folder), num_bytes):
+            check_room(folder, num_bytes)
+        with saving(Path(tempfile.gettempdir())):
+            check_room(Path(tempfile.gettempdir()), _LEAST_ROOM)
     except ResourceError as lacks:
         return lacks
     return None
+
+
+def _named(folder: Path) -> Path:
+    """Return the name that the folder of an artifact in the making is to get."""
+    return folder.with_name(folder.name.removeprefix(".").removesuffix(TEMPORARY_SUFFIX))
 
 
 def _first(error: Exception) -> str:

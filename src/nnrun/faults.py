@@ -17,9 +17,9 @@ _LIBRARIES = tuple(str(Path(file).parent) + os.sep for file in (__file__, os.__f
 
 # What the operating system's error numbers mean, and what to do.
 _REASONS = {
-    errno.ENOSPC: "the disk is full; free some space, then go on with resume=",
-    errno.EDQUOT: "the disk quota is used up; free some space, then go on with resume=",
-    errno.EFBIG: "the limit on the size of a file is reached; raise it with ulimit -f, then go on with resume=",
+    errno.ENOSPC: "the disk is full; free some space, and start again (a training with resume=)",
+    errno.EDQUOT: "the disk quota is used up; free some space, and start again (a training with resume=)",
+    errno.EFBIG: "the limit on the size of a file is reached; raise it with ulimit -f (then resume= a training)",
     errno.EROFS: "the file system is read-only; choose another folder with hydra.run.dir=",
     errno.EACCES: "permission denied; choose another folder with hydra.run.dir=",
     errno.EPERM: "permission denied; choose another folder with hydra.run.dir=",

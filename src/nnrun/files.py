@@ -128,11 +128,15 @@ def check_room(folder: Path, num_bytes: int) -> None:
     """Raise OSError where a file of so many bytes cannot be written in a folder; none is left there."""
     if num_bytes > (limit := resource.getrlimit(resource.RLIMIT_FSIZE)[0]) != resource.RLIM_INFINITY:
         raise OSError(errno.EFBIG, f"a file may have {limit:,} bytes here")
-    with tempfile.TemporaryFile(dir=folder) as file:
-        if hasattr(os, "posix_fallocate"):
+    free = free_bytes(folder)
+    if free is not None and free < num_bytes:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with tempfile.TemporaryFile(dir=folder) as file, contextlib.suppress(AttributeError):  # macOS has no such call
+        try:
             os.posix_fallocate(file.fileno(), 0, max(1, num_bytes))
-        elif (free_bytes(folder) or num_bytes) < num_bytes:
-            raise OSError(errno.ENOSPC, "no space left")
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):  # nor has every file system
+                raise
 
 
 def write_text(path: Path, text: str) -> None:
