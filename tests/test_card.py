@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 import nnrun
 from cli_fixtures import run_here
+from nnrun.card import PATH_LEFT_OUT
 from nnrun.data.digits import Digits
 from nnrun.errors import ArtifactError
 from run_fixtures import WORDS, flip, summary
@@ -104,3 +106,17 @@ def test_a_flipped_bit_is_found(weights: Path, tmp_path: Path) -> None:
     done = run_here([f"ckpt={weights}"], tmp_path)
     assert done.code == 4
     assert "is damaged, or is not what" in done.err
+
+
+def test_the_folder_of_the_data_is_asked_for_where_the_export_left_it_out(weights: Path, tmp_path: Path) -> None:
+    """A prediction reads no data, and does not ask: that is the negative control."""
+    card = weights.with_name("model.json")
+    value = json.loads(card.read_text())
+    value["config"]["data"]["root"] = PATH_LEFT_OUT
+    card.write_text(json.dumps(value))
+    done = run_here([f"ckpt={weights}"], tmp_path)
+    assert done.code == 2
+    assert done.err == "nnrun: data.root is a path, which no exported file holds; give it again: data.root=\n"
+    Image.new("L", (28, 28)).save(tmp_path / "a.png")
+    done = run_here(["task=predict", f"ckpt={weights}", "input=a.png"], tmp_path)
+    assert (done.code, done.err) == (0, "")

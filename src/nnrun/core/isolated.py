@@ -32,6 +32,8 @@ from nnrun.signals import in_force
 _SHOWN_ERROR = 300
 # Who reads an artifact of a format, where that is not torch.
 _READERS = {"onnx": " by ONNX Runtime"}
+# By default glibc reserves 128 MiB for each thread that asks for memory, which counts against a limit.
+_FRUGAL = {"MALLOC_ARENA_MAX": "2"}
 # What an artifact says of itself at most, as a line of JSON.
 _MAX_HEADER_BYTES = 64 * 2**20
 
@@ -98,7 +100,7 @@ class Isolated:
                 cwd=self._scratch.name,
                 # A Ctrl-C is meant for this process, which ends the other. The proof is on the CPU.
                 start_new_session=True,
-                env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+                env={**os.environ, "CUDA_VISIBLE_DEVICES": "", **(_FRUGAL if limits else {})},
             )
         unusable = f"{path} cannot be loaded{_READERS.get(format_name, '')}"
         try:

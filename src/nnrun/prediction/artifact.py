@@ -9,6 +9,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from nnrun.core.isolated import Isolated, Limits, WrongShape
@@ -29,6 +30,7 @@ _FLOATS = ("tensor(float)", "tensor(float16)", "tensor(double)")
 _LEAST_BYTES = 2**30
 _BYTES_PER_FILE_BYTE = 6
 _BYTES_PER_NUMBER = 8192
+_STACK_BYTES = 2**24
 # How long it may take, on a slow machine: to be loaded, and for a batch.
 _LEAST_SECONDS = 20.0
 _SECONDS_PER_FILE_BYTE = 1e-7
@@ -75,7 +77,7 @@ def predictor_of_artifact(path: Path, job: Job) -> Predictor:
 def _limits(num_bytes: int) -> Limits:
     """Return what a network of a stranger's, so many bytes long, may take of this machine."""
     return Limits(
-        least_bytes=_LEAST_BYTES + _BYTES_PER_FILE_BYTE * num_bytes,
+        least_bytes=_LEAST_BYTES + _BYTES_PER_FILE_BYTE * num_bytes + _STACK_BYTES * torch.get_num_threads(),
         bytes_per_number=_BYTES_PER_NUMBER,
         most_bytes=available_bytes(),
         load_seconds=_LEAST_SECONDS + _SECONDS_PER_FILE_BYTE * num_bytes,
