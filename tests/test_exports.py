@@ -317,6 +317,8 @@ def test_load_takes_a_text_or_a_checkpoint_file_and_gives_the_measured_accuracy(
 
 def read_limited_test(split):
     """The 300 test samples that data.limit=300 leaves."""
+    from nnrun.core.randomness import SPLIT
+    from nnrun.core.splits import Drawing
     from nnrun.opened import limited
 
-    return limited(split, 300, 0)
+    return limited(split, 300, Drawing("content", SPLIT, 0))
