@@ -66,6 +66,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "seen",
             "unseen",
             "announcing",
+            "scales",
             "loading",
             "artifacts",
             "session",
@@ -88,7 +89,7 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
     "torch": (
         *("core.*", "models.*", "data.*", "augment.*", "losses.*", "optimizers.*", "schedulers.*"),
         *("problems.*", "exporters.*"),
-        *("seen", "unseen", "announcing"),
+        *("seen", "unseen", "announcing", "scales"),
         *("kinds", "prepare", "opened", "loading", "assembling", "training", "transfer", "weights", "artifacts"),
         *("weight_names", "heads", "saveable"),
         *("inspection.*", "doctor.*"),

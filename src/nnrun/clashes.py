@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,6 +19,15 @@ class Clash:
     keys: tuple[str, ...]
     holds: Callable[..., bool]
     message: str
+
+
+# Data sets whose samples are pixels, whatever files they are read from.
+OF_PIXELS = ("nnrun.data.folder.Folder", "nnrun.data.torchvision_sets.TorchvisionDataset")
+
+
+def _in_0_to_1(numbers: Sequence[float]) -> bool:
+    """Return whether numbers can be a mean or a deviation of pixels in 0..1."""
+    return all(0 <= number <= 1 for number in numbers)
 
 
 CLASHES = (
@@ -77,6 +86,17 @@ CLASHES = (
         ("trainer.device", "trainer.cuda_graph"),
         lambda device, graph: device in ("cpu", "mps") and graph is True,
         "trainer.cuda_graph=true and trainer.device={} exclude each other",
+    ),
+    # Of a run that goes on, or is measured, the mean is what it was.
+    Clash(
+        ("data.dataset.mean", "data.dataset._target_", "ckpt", "resume"),
+        lambda mean, target, *goes_on: mean and target in OF_PIXELS and not any(goes_on) and not _in_0_to_1(mean),
+        "data.dataset.mean={} is not of pixels in 0..1; divide it by 255, or leave it out to have it measured",
+    ),
+    Clash(
+        ("data.dataset.std", "data.dataset._target_", "ckpt", "resume"),
+        lambda std, target, *goes_on: std and target in OF_PIXELS and not any(goes_on) and not _in_0_to_1(std),
+        "data.dataset.std={} is not of pixels in 0..1; divide it by 255, or leave it out to have it measured",
     ),
     Clash(
         ("data.num_workers", "data.residency"),

@@ -30,6 +30,7 @@ from nnrun.transfer import check_transfer
 # Sections, and settings, that an evaluation does not read.
 _ONLY_FOR_TRAINING = (
     *("augment", "transfer", "optimizer", "scheduler", "early_stopping", "logger", "seed", "data.batch_size"),
+    *("data.dataset.mean", "data.dataset.std"),
     "trainer",
 )
 _FOR_EVALUATION_TOO = ("trainer.device", "trainer.channels_last", "trainer.deterministic", "trainer.progress")
@@ -221,6 +222,9 @@ def _idle_notes(task: str, composed: Composed) -> list[str]:
         read, why = _FOR_PREDICTION_TOO, "task=predict"
     else:
         unread, read, why = _ONLY_FOR_TRAINING, _FOR_EVALUATION_TOO, "ckpt=: nothing is trained"
+    if composed.weights_alone and composed.saved_in is None:
+        # How samples are prepared is in no file then, and is the data's.
+        read = (*read, "data.dataset.mean", "data.dataset.std")
     idle = [item.key for item in composed.typed if _is_idle(item.key, unread, read)]
     return [f"{key} has no effect with {why}" for key in idle]
 

@@ -21,6 +21,7 @@ from nnrun.problems.classification import Classification
 from nnrun.report.console import Console
 from nnrun.report.summary import Summary, show
 from nnrun.resuming import check_config, check_data, finished_summary, going_on
+from nnrun.scales import check_given_mean, check_learned
 from nnrun.session import Session, open_session
 from nnrun.training import train
 from nnrun.unseen import open_for
@@ -41,11 +42,15 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
     with open_session(job, words, directory, console, going_on(job)) as session:
         data = open_for(job)
         tell_of_data(data, job.data, console, trains=job.trains)
+        if job.trains and not job.resume:
+            check_given_mean(data, job.data)
         problem = Classification(job.loss(data.class_counts), data.class_names)
         if job.resume:
             check_data(job, data, session)
         training = train(job, data, problem, session) if job.trains else None
         trained = load_trained(job, data, session.out.path)
+        if not job.trains:
+            check_learned(trained.preprocessing, data, job.data)
         for note in trained.notes:
             console.note(note)
         measured = measure(job, trained, data, problem, session.stop.poll)

@@ -24,6 +24,7 @@ from nnrun.data.items import Items
 from nnrun.data.labels import classes_of, targets_among
 from nnrun.data.measures import Measures
 from nnrun.data.parts import Choices, Part, dataset_of, entry_part
+from nnrun.data.transforms import refuse_mean_of_255
 from nnrun.errors import DataError, ResourceError
 
 # So many classes are named.
@@ -59,6 +60,9 @@ class OwnDataset:
             settings["image_size"], settings["channels"], settings["on_bad"], settings["white"], settings["in_shape"]
         )
         datasets = open_parts(self._open_set, self._parameters, self._given)
+        if evaluation is None:
+            for dataset in datasets.values():
+                refuse_mean_of_255(dataset, settings["name"])
         choices = Choices(None, settings["split_seed"], settings["split_by"], None, None, evaluation)
         with _drawing_the_same(settings["split_seed"]):
             findings = _steady(next(iter(datasets.values())))

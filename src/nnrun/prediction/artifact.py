@@ -71,7 +71,7 @@ def predictor_of_artifact(path: Path, job: Job) -> Predictor:
             raise ArtifactError(f"{path} says that it gives probabilities, and gives NaN or numbers outside of 0..1")
         return given
 
-    return Predictor(outputs, is_probable, names, shape, network.close, white)
+    return Predictor(outputs, is_probable, names, shape, file.facts["preprocessing"], network.close, white)
 
 
 def _limits(num_bytes: int) -> Limits:

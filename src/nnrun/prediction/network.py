@@ -12,13 +12,14 @@ from torch import Tensor
 from nnrun.core.evaluate import explaining_memory
 from nnrun.data.forms import AUTO
 from nnrun.data.images import MAX_PIXELS, shown
-from nnrun.errors import ArtifactError, ConfigError
+from nnrun.errors import ArtifactError, ConfigError, DataError
 from nnrun.faults import calling
 from nnrun.loading import load_classifier, to_device
 from nnrun.prediction.batches import Images
 from nnrun.prediction.table import Ranked
 from nnrun.prepare import Job
 from nnrun.problems.classification import check_scores
+from nnrun.scales import FLOATS
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Predictor:
     is_probable: bool
     class_names: tuple[str, ...]
     in_shape: tuple[int, ...]
+    preprocessing: Mapping[str, Any]
     close: Callable[[], None] = lambda: None
     white: float | None = None
 
@@ -67,9 +69,8 @@ def predictor_of_checkpoint(job: Job) -> Predictor:
             return network(inputs)
 
     shape, white = image_shape(classifier.in_shape), job.settings.data.white
-    return Predictor(
-        outputs, False, classifier.class_names, shape, white=None if white in (None, AUTO) else float(white)
-    )
+    depth = None if white in (None, AUTO) else float(white)
+    return Predictor(outputs, False, classifier.class_names, shape, classifier.preprocessing.to_plain(), white=depth)
 
 
 def image_shape(in_shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -91,9 +92,9 @@ def image_shape(in_shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def refuse_floats(preprocessing: Mapping[str, Any]) -> None:
-    """Raise ConfigError where the samples that a network learned were no pixels but floats, whose scale none knows."""
-    if preprocessing["_target_"] == "nnrun.data.normalize.Standardize":
-        raise ConfigError(
+    """Raise DataError where the samples that a network learned were no pixels but floats, whose scale none knows."""
+    if preprocessing["_target_"] == FLOATS:
+        raise DataError(
             "task=predict reads pixels from 0 to 255, and this network was trained on samples stored as floats; "
             "nnrun.load(PATH) gives it to a program of your own"
         )

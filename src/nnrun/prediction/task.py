@@ -23,6 +23,7 @@ from nnrun.prediction.table import FILE_NAME, PredictionFile
 from nnrun.prepare import Job, prepare
 from nnrun.report.console import Console, Sheet
 from nnrun.report.summary import Summary
+from nnrun.scales import scale_fault, some_of
 from nnrun.session import Session, open_session
 from nnrun.settings import NAMED_SECTIONS
 
@@ -85,7 +86,7 @@ def predict(composed: Composed, words: Sequence[str], directory: Path | None = N
         with closing(open_predictor(job)) as predictor:
             bad = BadFiles(job.settings.data.on_bad, console)
             tally = Tally(predictor.white)
-            source = open_source(job, named, predictor.in_shape, bad, tally)
+            source = open_source(job, named, predictor, bad, tally)
             for note in numbered_otherwise(job, named.files):
                 console.note(note)
             result = classify(job, session, predictor, source)
@@ -137,11 +138,13 @@ def open_predictor(job: Job) -> Predictor:
     return predictor_of_checkpoint(job) if artifact is None else predictor_of_artifact(artifact, job)
 
 
-def open_source(job: Job, named: Named, in_shape: tuple[int, ...], bad: BadFiles, tally: Tally) -> Source:
+def open_source(job: Job, named: Named, predictor: Predictor, bad: BadFiles, tally: Tally) -> Source:
     """Return the images: those of files, or of one file that holds many."""
-    files, batch_size = named.files, job.settings.data.eval_batch_size
+    files, batch_size, in_shape = named.files, job.settings.data.eval_batch_size, predictor.in_shape
     if job.settings.input != FROM_STDIN and len(files) == 1 and holds_array(Path(files[0])):
         pixels = read_images(Path(files[0]), in_shape)
+        if fault := scale_fault(predictor.preprocessing, some_of(pixels)):
+            raise DataError(f"{shown(files[0])} is on another scale than what the network was trained on: {fault}")
         return Source(of_array(files[0], pixels, batch_size), len(pixels))
     if job.settings.predict.format == "kaggle" and job.settings.predict.id == "stem":
         check_stems(files)
