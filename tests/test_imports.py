@@ -104,7 +104,7 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
     ),
     "torchvision": ("data.*", "augment.trivialaugment", "models.resnet18", "models.torchvision"),
     "timm": ("models.timm",),
-    "PIL": ("data.pixels", "inspection.sheet", "exporters.handler", "exporters.runner"),
+    "PIL": ("data.bare", "data.pixels", "inspection.sheet", "exporters.handler", "exporters.runner"),
     "safetensors": ("weights", "exporters.safetensors"),
     "onnx": ("exporters.onnx", "exporters.onnx_int8", "prediction.onnx_file"),
     "onnxruntime": ("exporters.onnx_int8", "exporters.runner"),
@@ -115,6 +115,7 @@ BY_TARGET = ("models", "data", "augment", "losses", "optimizers", "schedulers", 
 # Among them, how files are read, and where the script is that runs an artifact: no `_target_` names these.
 SHARED = (
     "data.images",
+    "data.finding",
     "data.left_out",
     "data.tally",
     "data.forms",

@@ -1,4 +1,4 @@
-"""Image files: which there are below a folder, and their pixels, whatever format and mode they were saved in."""
+"""Image files: what each is, and its pixels, whatever format and mode it was saved in; an error names the file."""
 
 from __future__ import annotations
 
@@ -23,12 +23,6 @@ from nnrun.files import check_is_file
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-IMAGE_SUFFIXES = frozenset(
-    (
-        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".bmp", ".dib", ".webp", ".avif", ".tif", ".tiff"),
-        *(".ppm", ".pgm", ".pbm", ".pnm", ".ico", ".tga", ".jp2", ".j2k", ".pcx", ".sgi", ".qoi"),
-    )
-)
 # As pixels.py has them, which needs Pillow, and so is imported where an image is read.
 MAX_PIXELS = 50_000_000
 WHITE = 65535
@@ -41,15 +35,6 @@ DEPTHS = (255, 1023, 4095, 16383, WHITE)
 _MAX_BYTES = 2**30
 
 Read = TypeVar("Read")
-
-
-@dataclass(frozen=True)
-class Found:
-    """The image files below a folder, in a stable order, the files that are none, and how many were hidden."""
-
-    images: tuple[Path, ...]
-    others: tuple[Path, ...]
-    num_hidden: int
 
 
 @dataclass(frozen=True)
@@ -71,48 +56,6 @@ class ImageKind:
     depth: int | None = None
     # Not compared: images are counted by their kind, and hardly two have the same.
     peak: int | None = field(default=None, compare=False)
-
-
-def find_images(folder: Path) -> Found:
-    """Return the files below a folder whose suffix is an image's, sorted by folder and name; links are followed.
-
-    What has such a suffix and cannot be read, as a link that leads nowhere, is among them: reading it says so. Each
-    folder is entered once, so that links in a circle end. Hidden files and folders (`.name`) are only counted.
-    Raises DataError where a folder cannot be read.
-    """
-    images: list[Path] = []
-    others: list[Path] = []
-    num_hidden = 0
-    entered: set[tuple[int, int]] = set()
-    waiting = [folder]
-    while waiting:
-        here = waiting.pop()
-        with _reading(here):
-            status = here.stat()
-            if (status.st_dev, status.st_ino) in entered:
-                continue
-            entered.add((status.st_dev, status.st_ino))
-            with os.scandir(here) as entries:
-                listed = sorted(entries, key=lambda entry: entry.name)
-        below = []
-        for entry in listed:
-            path = here / entry.name
-            if entry.name.startswith("."):
-                num_hidden += 1
-            elif _is_folder(entry):
-                below.append(path)
-            else:
-                (images if path.suffix.lower() in IMAGE_SUFFIXES else others).append(path)
-        waiting += reversed(below)
-    return Found(tuple(images), tuple(others), num_hidden)
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Return whether an entry is a folder or a link to one; a link that leads nowhere, or in a circle, is none."""
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False
 
 
 def shown(path: Path | str) -> str:
@@ -215,7 +158,7 @@ def _read(path: Path, read: Callable[[Image], Read]) -> Read:
     Where it cannot be read as it is, it is read once more without its metadata, which may be what is wrong with it.
     """
     pixels = _pixels()
-    with _reading(path):
+    with reading(path):
         status = path.stat()
         check_is_file(path)
         if not stat.S_ISREG(status.st_mode):
@@ -252,7 +195,7 @@ def _refused(path: Path, error: Exception) -> Exception:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def reading(path: Path) -> Iterator[None]:
     """Turn what goes wrong while a file or folder is read into a DataError that names it.
 
     What the machine lacks is no fault of the file, and passes.

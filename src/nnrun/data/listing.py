@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnrun.data.images import IMAGE_SUFFIXES, find_images, shown
+from nnrun.data.finding import IMAGE_SUFFIXES, find_images
+from nnrun.data.images import shown
 from nnrun.data.layout import LEFT_BY_PROGRAMS, alike_inside, class_folders, not_classes, same_name
 from nnrun.data.order import natural_key
 from nnrun.errors import DataError, did_you_mean

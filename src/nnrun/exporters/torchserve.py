@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -22,9 +23,10 @@ from nnrun.exporters.deployed import Form, Output
 from nnrun.exporters.torchscript import compile_script, script_bytes
 
 HANDLER = Path(__file__).parent / "handler.py"
-# What it imports of nnrun, and what stands in the place of that line in the archive.
-IMPORTED = "from nnrun.data.pixels import MAX_PIXELS, read_pixels  # noqa: F401\n"
-PIXELS = Path(__file__).parents[1] / "data" / "pixels.py"
+# What it imports of nnrun: in the archive the text of the module stands in the place of the line.
+IMPORTED = re.compile(r"^from nnrun\.data\.(\w+) import .*\n", re.MULTILINE)
+DATA = Path(__file__).parents[1] / "data"
+FUTURE = "from __future__ import annotations\n"
 # Its name in the archive: TorchServe imports it by that, beside whatever else a server imports.
 HANDLER_NAME = "nnrun_handler.py"
 # What an answer calls its number.
@@ -85,12 +87,10 @@ class TorchServeExporter:
         return Isolated(RUNNER, "torchserve", path)
 
 
-def handler_text() -> str:
+def handler_text(path: Path = HANDLER) -> str:
     """Return the handler as one file, which reads images by the same text as nnrun does."""
-    before, imported, after = HANDLER.read_text(encoding="utf-8").partition(IMPORTED)
-    assert imported, "the handler imports what is put in the place of that line"
-    pixels = PIXELS.read_text(encoding="utf-8").replace("from __future__ import annotations\n", "")
-    return before + pixels + after
+    text = path.read_text(encoding="utf-8")
+    return IMPORTED.sub(lambda line: handler_text(DATA / f"{line[1]}.py").replace(FUTURE, ""), text)
 
 
 def _manifest(run_id: str) -> dict[str, object]:

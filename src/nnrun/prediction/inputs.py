@@ -11,7 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnrun.data.images import IMAGE_SUFFIXES, find_images, shown
+from nnrun.data.finding import IMAGE_SUFFIXES, find_images
+from nnrun.data.images import shown
 from nnrun.data.left_out import left_out
 from nnrun.data.order import path_key
 from nnrun.errors import DataError

@@ -12,7 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from nnrun.data.images import find_images, read_image, read_kind, shown
+from nnrun.data.finding import find_images
+from nnrun.data.images import read_image, read_kind, shown
 from nnrun.errors import DataError
 
 

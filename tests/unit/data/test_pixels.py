@@ -12,8 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
+from nnrun.data.bare import without_metadata
 from nnrun.data.images import decode, read_image, read_kind
-from nnrun.data.pixels import middle, read_pixels, without_metadata
+from nnrun.data.pixels import middle, read_pixels
 from nnrun.errors import DataError
 
 SIZES = (1, 8, 16, 28, 32, 50, 64, 96, 100, 112, 150, 180, 200, 224, 240, 256, 299, 300, 384, 448)
@@ -105,6 +106,8 @@ ODD = {
     "Photoshop's resources cut": in_jpeg((0xED, b"Photoshop 3.0\x008BIM\x03\xed")),
     "XMP that is no text": in_jpeg((0xE1, b"http://ns.adobe.com/xap/1.0/\0\xff\xfe\0 tiff:Orientation")),
     "an index of pictures cut": in_jpeg((0xE2, b"MPF\0II*\0\x08\0\0\0")),
+    "a JPEG without its end": JPEG[:-2],
+    "a JPEG with half its end": JPEG[:-1],
     "EXIF in a PNG cut": in_png(chunk(b"eXIf", exif(3, 1)[:6])),
     "EXIF in a PNG in text": in_png(chunk(b"eXIf", exif(2, 2, b"6\0\0\0"))),
     "a text with a broken checksum": in_png(chunk(b"tEXt", b"a\0b", broken=True)),
@@ -143,7 +146,7 @@ def test_odd_metadata_is_no_damage(tmp_path: Path, name: str) -> None:
     assert read_kind(path).width == 30
 
 
-@pytest.mark.parametrize("content", [PNG[:-60], JPEG[:-200], WEBP[:100], TIFF[:900], PNG[:IDAT] + PNG[-12:]])
+@pytest.mark.parametrize("content", [PNG[:-60], JPEG[:-200], JPEG[:-6], WEBP[:100], TIFF[:900], PNG[:IDAT] + PNG[-12:]])
 def test_pixels_that_are_missing_are_damage_all_the_same(tmp_path: Path, content: bytes) -> None:
     """The negative control: what is read without its metadata is not read without its pixels."""
     path = tmp_path / "a"
@@ -153,6 +156,19 @@ def test_pixels_that_are_missing_are_damage_all_the_same(tmp_path: Path, content
     assert "delete" not in str(caught.value)
     with pytest.raises(Exception):  # noqa: B017 - Pillow's, of any kind
         read_pixels(content, 3, None)
+
+
+def test_a_jpeg_that_is_cut_anywhere_before_its_end_is_damage() -> None:
+    """Also by one byte of its pixels, which is all the difference to one that only lacks its end."""
+    for size in ((30, 20), (64, 64), (7, 5)):
+        for quality in (30, 95):
+            whole = encoded(PICTURE.resize(size), "JPEG", quality=quality)
+            assert torch.equal(read_pixels(whole[:-2], 3, None), read_pixels(whole, 3, None))
+            for cut in (*range(3, 12), 40, 100):
+                with pytest.raises(OSError, match="(?i)truncated"):
+                    read_pixels(whole[:-cut], 3, None)
+    with pytest.raises(OSError, match="(?i)truncated"):
+        read_pixels(encoded(PICTURE, "JPEG", progressive=True)[:-2], 3, None)
 
 
 def test_a_flipped_bit_of_the_pixels_is_not_forgiven() -> None:
