@@ -17,6 +17,7 @@ from nnrun.cli import main
 from nnrun.doctor import hostile
 from nnrun.doctor.campaign import Arena
 from nnrun.doctor.hostile import FILES, tries
+from nnrun.doctor.specimen import prepare
 from nnrun.doctor.strangers.kind import CKPT, EVERYWHERE, LOAD, RESUME, TITLE, Bench, Hostile
 from nnrun.doctor.strangers.states import STATES
 from nnrun.doctor.strangers.torch_zip import pack, torch_entries
@@ -65,10 +66,10 @@ def test_pickles_that_are_believed_run(arena, monkeypatch):
     names = ["os.system", "eval", "open", "torch.load", "getattr", "INST", "OBJ", "a name with dots", "__setstate__"]
     names += ["a function out of the memo", "a pickle of protocol 0", "torch before 1.6"]
     only(monkeypatch, *names)
+    prepare(arena)
     believing = functools.partial(torch.load, weights_only=False)
     monkeypatch.setattr(archive, "read_pickle", believing)
-    for module in (loading, hostile):
-        monkeypatch.setattr(module, "load_payload", believing)
+    monkeypatch.setattr(hostile, "load_payload", believing)
     result = hostile.hostile_files(arena, len(names))
     assert result.ran == len(names), result.notes
 

@@ -57,6 +57,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "parts",
         (
+            "skeleton",
             "weights",
             "weight_names",
             "heads",
@@ -91,7 +92,7 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
         *("problems.*", "exporters.*"),
         *("seen", "unseen", "announcing", "scales"),
         *("kinds", "prepare", "opened", "loading", "assembling", "training", "transfer", "weights", "artifacts"),
-        *("weight_names", "heads", "saveable"),
+        *("weight_names", "heads", "saveable", "skeleton"),
         *("inspection.*", "doctor.*"),
         "prediction.*",
     ),

@@ -28,6 +28,7 @@ from nnrun.idle import of_steps
 from nnrun.opened import Opened
 from nnrun.prepare import Job
 from nnrun.settings import TrainerSettings
+from nnrun.skeleton import build_network
 from nnrun.targets import parameters_of
 from nnrun.transfer import (
     Groups,
@@ -68,7 +69,7 @@ def make_training(job: Job, data: Opened, problem: Problem) -> Training:
         # Saved with the run: its loss stays the same, whatever data a checkpoint is measured on.
         tree["loss"] |= job.counts_for_loss(data.class_counts)
     seed_weights(settings.seed)
-    network = build(tree["model"], "model", nn.Module).to(job.device)
+    network = _network(job, tree["model"]).to(job.device)
     channels_last = choose_channels_last(trainer.channels_last, network, job.device, job.precision)
     if channels_last:
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -113,6 +114,15 @@ def make_training(job: Job, data: Opened, problem: Problem) -> Training:
         for name, section in settings.logger.items()
     ]
     return Training(state, plan, train, valid, tree, loggers, compilation, transfer, notes)
+
+
+def _network(job: Job, section: Mapping[str, Any]) -> nn.Module:
+    """Return the network; of a run that goes on, only if it is the one whose weights are in its checkpoint."""
+    if not job.resume or "model" in job.composed.own_targets:
+        return build(section, "model", nn.Module)
+    assert job.composed.checkpoint is not None
+    path = job.composed.checkpoint.path
+    return build_network(section, peek(path)["model"], path)
 
 
 def lists_by_class(loss: Mapping[str, Any], class_names: Sequence[str]) -> list[str]:

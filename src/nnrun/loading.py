@@ -14,10 +14,11 @@ from nnrun.archive import holds_weights_alone, peek
 from nnrun.build import build
 from nnrun.card import read_card
 from nnrun.core.batches import Layout, choose_residency, make_batches
-from nnrun.core.checkpoint import load_payload, load_weights
+from nnrun.core.checkpoint import load_weights
 from nnrun.core.evaluate import evaluate
 from nnrun.core.precision import choose_channels_last
 from nnrun.core.seams import Preprocessing, Problem
+from nnrun.core.tensors import read_tensors
 from nnrun.errors import ArtifactError, ConfigError, DataError
 from nnrun.manifest import locate
 from nnrun.opened import Opened
@@ -25,7 +26,9 @@ from nnrun.paths import expanded
 from nnrun.prepare import Job
 from nnrun.saved import as_meant, fault
 from nnrun.secrets import left_out
-from nnrun.targets import check_trust
+from nnrun.skeleton import build_network
+from nnrun.stored_tensors import StoredTensor
+from nnrun.targets import SHIPPED_ROOTS, check_trust
 from nnrun.weights import match, read_weights
 
 
@@ -63,16 +66,17 @@ def load_trained(job: Job, data: Opened, run: Path) -> Trained:
         return _load_alone(job, data)
     if job.trains:
         path, preprocessing = locate(run, "best").path, data.preprocessing
-        payload = load_payload(path)
+        saved = peek(path)
     else:
         assert job.composed.checkpoint is not None
         path = job.composed.checkpoint.path
-        payload = load_payload(path)
-        preprocessing = preprocessing_of(peek(path)["preprocessing"], job.settings.trust)
-    names = tuple(payload["class_names"])
+        saved = peek(path)
+        preprocessing = preprocessing_of(saved["preprocessing"], job.settings.trust)
+    names = tuple(saved["class_names"])
     _check_classes(names, job, data)
-    network = _network(job, data.in_shape, len(names), payload["model"], path)
-    return Trained(network, payload["training"]["progress"], preprocessing)
+    network = _network(job, data.in_shape, len(names), saved["model"], path)
+    load_weights(network, read_tensors(path, saved["model"]), path)
+    return Trained(network, saved["training"]["progress"], preprocessing)
 
 
 def load_classifier(job: Job) -> Classifier:
@@ -80,26 +84,27 @@ def load_classifier(job: Job) -> Classifier:
     assert job.composed.source is not None
     path, card = job.composed.source.checkpoint.path, job.composed.source.card
     saved = peek(path) if card is None else asdict(card)
-    weights = load_payload(path)["model"] if card is None else read_weights(path)
     in_shape = saved["config"]["data"].get("in_shape")
     if not isinstance(in_shape, list) or not all(isinstance(size, int) and size > 0 for size in in_shape):
         raise ArtifactError(f"{path} is not a checkpoint of nnrun: its data.in_shape is {in_shape!r}")
     names = tuple(saved["class_names"])
+    weights = saved["model"] if card is None else read_weights(path)
     network = _network(job, tuple(in_shape), len(names), weights, path)
+    load_weights(network, read_tensors(path, weights), path)
     preprocessing = preprocessing_of(saved["preprocessing"], job.settings.trust)
     return Classifier(network, preprocessing, names, tuple(in_shape))
 
 
 def _network(
-    job: Job, in_shape: tuple[int, ...], num_classes: int, weights: dict[str, Tensor], path: Path
+    job: Job, in_shape: tuple[int, ...], num_classes: int, weights: Mapping[str, Tensor | StoredTensor], path: Path
 ) -> nn.Module:
-    """Return the network of the config with weights that are its own, in eval mode."""
+    """Return the network of the config, in eval mode, if it is the one that has these weights."""
+    section = job.tree(in_shape, num_classes)["model"]
+    is_own = job.trains or job.composed.saved_in is None or "model" in job.composed.own_targets
     try:
-        network = build(job.tree(in_shape, num_classes)["model"], "model", nn.Module)
+        return (build(section, "model", nn.Module) if is_own else build_network(section, weights, path)).eval()
     except ConfigError as error:
         raise fault(error.messages, job.composed.saved_in, job.composed.typed) from error
-    load_weights(network, weights, path)
-    return network.eval()
 
 
 def _load_alone(job: Job, data: Opened) -> Trained:
@@ -112,7 +117,8 @@ def _load_alone(job: Job, data: Opened) -> Trained:
     if card is not None:
         _check_classes(card.class_names, job, data)
         preprocessing = preprocessing_of(card.preprocessing, job.settings.trust)
-    network = build(job.tree(data.in_shape, len(data.class_names))["model"], "model", nn.Module)
+    weights_of_card = None if card is None else read_weights(path)
+    network = _network(job, data.in_shape, len(data.class_names), weights_of_card or {}, path)
     weights, notes = match(path, network)
     load_weights(network, weights, path)
     return Trained(network.eval(), None, preprocessing, tuple(notes))
@@ -139,11 +145,13 @@ def load_network(path: Path, trust: Sequence[str]) -> nn.Module:
             f"{', '.join(secrets)}: a secret, which no checkpoint holds; build the network yourself, and load "
             "torch.load(path, weights_only=True)['model'] into it"
         )
+    weights = saved["model"] if card is None else read_weights(located)
+    is_trusted = not str(section.get("_target_")).startswith(SHIPPED_ROOTS)
     try:
-        network = build(section, "model", nn.Module)
+        network = build(section, "model", nn.Module) if is_trusted else build_network(section, weights, located)
     except ConfigError as error:
         raise fault(error.messages, located, ()) from error
-    load_weights(network, load_payload(located)["model"] if card is None else read_weights(located), located)
+    load_weights(network, read_tensors(located, weights), located)
     # Plain attributes: a module among them would add keys to the state dict.
     network.class_names = tuple(saved["class_names"])  # type: ignore[assignment]
     network.preprocessing = preprocessing_of(saved["preprocessing"], trust)  # type: ignore[assignment]

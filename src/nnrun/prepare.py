@@ -24,6 +24,7 @@ from nnrun.rundir import environment
 from nnrun.saveable import unsaveable
 from nnrun.saved import fault, saved_config
 from nnrun.settings import DataSettings, RunSettings, from_mapping
+from nnrun.skeleton import check_small
 from nnrun.targets import SHIPPED_ROOTS, parameters_of, target_sections, targets_in
 from nnrun.transfer import check_transfer
 
@@ -113,6 +114,8 @@ class Job:
 
     def loss(self, class_counts: Sequence[int]) -> nn.Module:
         """Return the loss, built; `class_counts` are the training samples of each class."""
+        if self.composed.saved_in is not None and "loss" not in self.composed.own_targets:
+            check_small(self.settings.loss, "loss")
         return build(self.settings.loss, "loss", nn.Module, **self.counts_for_loss(class_counts))
 
     def counts_for_loss(self, class_counts: Sequence[int]) -> dict[str, Any]:

@@ -95,20 +95,18 @@ def test_a_network_of_an_earlier_version_is_built_as_it_was_meant(
     built: list[Mapping[str, Any]] = []
     section = {"_target_": "nnrun.models.cnn.CNN"}
     payload = {"config": {"model": section}, "class_names": ["a"], "preprocessing": Normalize([0.5], [0.5]).to_plain()}
+    payload["model"] = {}
     monkeypatch.setattr(loading, "locate", lambda path, _: type("Located", (), {"path": path}))
     monkeypatch.setattr(loading, "holds_weights_alone", lambda _: False)
     monkeypatch.setattr(loading, "peek", lambda _: payload)
-    monkeypatch.setattr(loading, "load_payload", lambda _: {"model": {}})
     monkeypatch.setattr(loading, "load_weights", lambda *_: None)
-    original = loading.build
+    monkeypatch.setattr(loading, "read_tensors", lambda *_: {})
 
-    def build(node: Mapping[str, Any], name: str, *rest: Any) -> Any:
-        if name != "model":
-            return original(node, name, *rest)
+    def build_network(node: Mapping[str, Any], *_: Any) -> Any:
         built.append(node)
         return nn.Linear(1, 1)
 
-    monkeypatch.setattr(loading, "build", build)
+    monkeypatch.setattr(loading, "build_network", build_network)
     monkeypatch.setitem(MEANT_BEFORE, "nnrun.models.cnn.CNN.pooling", "old")
     loading.load_network(tmp_path / "x.ckpt", ())
     assert built == [{**section, "pooling": "old"}]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from nnrun.errors import ArtifactError, ResourceError
 from nnrun.files import DurableFile, free_bytes, saving, sweep_temporaries, sync_folder
 from nnrun.manifest import FOLDER_NAME, MANIFEST_NAME, SCHEMA, Entry, Manifest, is_whole, read_manifest
 from nnrun.paths import inside
+from nnrun.stored_tensors import StoredTensor
 
 DAMAGED_SUFFIX = ".damaged"
 _NAME = re.compile(r"step-\d{8,}-[0-9a-f]{8}\.ckpt")
@@ -141,24 +143,43 @@ def load_payload(path: Path) -> Any:
 
 def load_weights(network: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
     """Load weights strictly; raise ArtifactError naming the first mismatches, or a weight that is not a number."""
-    wanted = network.state_dict()
+    check_names_and_shapes(network.state_dict(), weights, path)
+    damaged = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
+    if damaged:
+        raise ArtifactError(f"{path} holds NaN or infinite weights: {', '.join(damaged[:5])}")
+    network.load_state_dict(weights)
+
+
+def check_names_and_shapes(
+    wanted: Mapping[str, Tensor], weights: Mapping[str, Tensor | StoredTensor], path: Path
+) -> None:
+    """Raise ArtifactError with the first mismatches unless weights, perhaps only described, are those of a network."""
     problems = []
     if wanted and weights.keys().isdisjoint(wanted):
         problems.append(f"not one of its names is the network's: it has {', '.join(list(weights)[:3])}")
     problems += [f"{name} is missing" for name in wanted if name not in weights]
     problems += [f"{name} is not in this network" for name in weights if name not in wanted]
-    problems += [
-        f"{name} is {tuple(weights[name].shape)}, and the network wants {tuple(tensor.shape)}"
-        for name, tensor in wanted.items()
-        if name in weights and weights[name].shape != tensor.shape
-    ]
+    for name, tensor in wanted.items():
+        given = weights.get(name)
+        if given is not None and tuple(given.shape) != tuple(tensor.shape):
+            problems.append(f"{name} is {tuple(given.shape)}, and the network wants {tuple(tensor.shape)}")
+        elif given is not None and not _may_become(_dtype(given), _dtype(tensor)):
+            problems.append(f"{name} is {_dtype(given)}, and the network wants {_dtype(tensor)}")
     if problems:
         more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
         raise ArtifactError(
             f"{path} does not fit the network ({len(problems)} mismatches): "
             f"{'; '.join(problems[:5])}{more}; name the model that it was trained as"
         )
-    damaged = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
-    if damaged:
-        raise ArtifactError(f"{path} holds NaN or infinite weights: {', '.join(damaged[:5])}")
-    network.load_state_dict(weights)
+
+
+def _dtype(tensor: Tensor | StoredTensor) -> str:
+    """Return the type of a tensor's numbers."""
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _may_become(given: str, wanted: str) -> bool:
+    """Return whether numbers of a type mean the same as another: whole ones are no weights, nor complex ones."""
+    if given.startswith("complex") or wanted.startswith("complex"):
+        return given.startswith("complex") and wanted.startswith("complex")
+    return "float" in given or "float" not in wanted

@@ -59,7 +59,9 @@ def adapt_channels(network: nn.Module, in_channels: int) -> None:
         bias=old.bias is not None,
     )
     with torch.no_grad():
-        nn.init.normal_(new.weight, std=float(old.weight.std()) * (old.in_channels / in_channels) ** 0.5)
+        # On the device meta there are shapes and no numbers.
+        spread = 1.0 if old.weight.is_meta else float(old.weight.std())
+        nn.init.normal_(new.weight, std=spread * (old.in_channels / in_channels) ** 0.5)
         if new.bias is not None and old.bias is not None:
             new.bias.copy_(old.bias)
     network.set_submodule(name, new)

@@ -176,6 +176,18 @@ CONFIGS = {
         lambda canary: {"augment": {"x": {**STARTER, "script": str(canary)}}}, (RESUME,), (4,)
     ),
     "a device of nobody": config(lambda _: {"trainer/device": "meta"}),
+    "a network of 9 GB": model(hidden=[30_000, 80_000]),
+    "a network of 9 GB of torch's": model(
+        _target_="torch.nn.Bilinear", in1_features=10**4, in2_features=10**4, out_features=25
+    ),
+    "a network of 10^9 layers": model(_target_="torch.nn.Transformer", num_encoder_layers=10**9),
+    "a network of 10^9 layers, of a loop": model(
+        _target_="torch.nn.LSTM", input_size=1, hidden_size=1, num_layers=10**9
+    ),
+    "a network of 5,000 layers": model(hidden=[1] * 5000),
+    "a loss of 40 GB": config(
+        lambda _: {"loss": {"_target_": "torch.nn.Linear", "in_features": 10**5, "out_features": 10**5}}
+    ),
     "a network of 2^40 weights": model(hidden=[2**40]),
     "a network for 2^40 pixels": model(in_shape=[1, 2**20, 2**20]),
     "a schema of 10^9": part(schema=lambda _: 10**9),
