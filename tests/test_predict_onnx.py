@@ -169,6 +169,18 @@ def mark_of_another_format(model: onnx.ModelProto) -> None:
     model.producer_name = "ORTM"
 
 
+def branches_in_branches(model: onnx.ModelProto) -> None:
+    """Twenty levels of them."""
+    result = helper.make_tensor_value_info("result", TensorProto.FLOAT, ())
+    value = numpy_helper.from_array(np.float32(0), "value")
+    body = helper.make_graph([helper.make_node("Constant", [], ["result"], value=value)], "branch", [], [result])
+    for _ in range(20):
+        node = helper.make_node("If", ["chosen"], ["result"], then_branch=body, else_branch=body.__class__())
+        body = helper.make_graph([node], "branch", [], [result])
+    model.graph.initializer.append(numpy_helper.from_array(np.array(True), "chosen"))
+    model.graph.node.append(body.node[0])
+
+
 def second_input(model: onnx.ModelProto) -> None:
     model.graph.input.append(helper.make_tensor_value_info("more", TensorProto.FLOAT, (1,)))
 
@@ -213,6 +225,7 @@ HOSTILE: dict[str, tuple[Callable[[onnx.ModelProto], None], onnx.ModelProto, str
     "two of a name": (two_of_one_name, network(), "it holds two tensors of one name"),
     "two formats": (mark_of_another_format, network(), "it is a file of ONNX Runtime's own format as well"),
     "long fact": (nothing, with_facts(preprocessing=" " * 4_000_001 + "{}"), "is a text of 4,000,003 characters"),
+    "branches": (branches_in_branches, network(), "nested too deep"),
     "two inputs": (second_input, network(), "has 2 inputs and 1 outputs"),
     "frozen batch": (nothing, network(shape=(1, 1, 4, 4)), "networks with a batch of any size alone"),
     "other pixels": (nothing, network(taken=TensorProto.INT64), "takes tensor(int64)"),
