@@ -129,13 +129,15 @@ def test_a_run_in_the_midst_of_what_does_not_end_is_ended(name: str, code: int, 
         assert_whole(it.run)
 
 
-# A thread that some library has started, for which Python waits at its end.
+# A thread that some library has started, for which Python waits at its end, and what else Python does then.
 LEAVING = """
-import os, signal, sys, threading, time
+import atexit, os, signal, sys, threading, time
 import nnrun.cli
 def main(words):
-    threading.Thread(target=time.sleep, args=(600,)).start()
-    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    atexit.register(print, "at last")
+    threading.Thread(target=time.sleep, args=(SECONDS,)).start()
+    if SECONDS > 1:
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
     return CODE
 nnrun.cli.main = main
 from nnrun.__main__ import main
@@ -143,14 +145,16 @@ main()
 """
 
 
-@pytest.mark.parametrize("code", [0, 3])
-def test_a_signal_hastens_an_end_and_changes_nothing_of_it(code: int, tmp_path: Path) -> None:
-    script = LEAVING.replace("CODE", str(code))
+@pytest.mark.parametrize(("code", "seconds"), [(0, 600), (3, 600), (3, 0.1)])
+def test_a_signal_hastens_an_end_and_changes_nothing_of_it(code: int, seconds: float, tmp_path: Path) -> None:
+    """Negative control: where no thread is waited for long, all is done as Python does it."""
+    script = LEAVING.replace("CODE", str(code)).replace("SECONDS", str(seconds))
     begun = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, env=environment(), check=False
     )
     assert (done.returncode, done.stderr) == (code, "")
+    assert done.stdout == ("at last\n" if seconds < 0.5 else "")
     assert time.monotonic() - begun < 60
 
 

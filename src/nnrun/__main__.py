@@ -19,11 +19,11 @@ def main() -> None:
         from nnrun.helptext import help_text  # noqa: PLC0415 - imports are what this function is about
         from nnrun.visible import visible_lines  # noqa: PLC0415
 
-        leave_with(say(visible_lines(help_text())))
+        sys.exit(say(visible_lines(help_text())))
     if "--version" in words:
         from nnrun import __version__  # noqa: PLC0415
 
-        leave_with(say(f"nnrun {__version__}\n"))
+        sys.exit(say(f"nnrun {__version__}\n"))
     watch()
     from nnrun.cli import main as cli_main  # noqa: PLC0415
 

@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 # A signal that is not deferred is answered by then; a second Ctrl-C too, whatever it finds.
-GRACE_SECONDS = 3.5
+GRACE_SECONDS = 3.0
 SECOND_SECONDS = 1.0
 # What is undone at the end may itself find a disk that does not answer.
-UNDOING_SECONDS = 1.0
+UNDOING_SECONDS = 0.7
 _TICK_SECONDS = 0.1
+# A process that was stopped for an hour has had no time to answer: a tick counts for so much at most.
+_LONG_TICK_SECONDS = 0.5
 # What the process exits with, once that is known.
 _CODE: list[int] = []
 
@@ -73,9 +75,24 @@ def _code_of(number: int) -> int:
 
 
 def leave_with(code: int) -> NoReturn:
-    """Exit with a code; a signal that comes while Python takes its leave hastens that, and changes nothing."""
+    """Exit with a code, as Python does; a signal that comes meanwhile hastens that, and changes nothing.
+
+    But without taking Python itself down, for which it takes back what answers signals: the last moment of a command
+    would be one in which Ctrl-C changes its exit code.
+    """
+    import atexit  # noqa: PLC0415 - see _end
+    import contextlib  # noqa: PLC0415
+    import threading  # noqa: PLC0415
+
     _CODE.append(code)
-    sys.exit(code)
+    with contextlib.suppress(Exception):  # it has been printed
+        threading._shutdown()  # type: ignore[attr-defined]
+    with contextlib.suppress(Exception):
+        atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def watch() -> None:
@@ -97,19 +114,20 @@ def _forget() -> None:
 def _watch(reader: int) -> None:
     """End the process some time after a signal, as it is."""
     import select  # noqa: PLC0415 - see _end
+    import time  # noqa: PLC0415
 
     from nnrun.signals import in_force  # noqa: PLC0415 - see _end
 
     first, is_second, waited = 0, False, 0.0
     while True:
-        # Ticks are counted, and not the clock: a process that was stopped for an hour has had no time to answer.
+        before = time.monotonic()
         if select.select([reader], [], [], _TICK_SECONDS if first else None)[0]:
             for number in os.read(reader, 64):
                 if number in _stopping():
                     is_second = is_second or (bool(first) and number == signal.SIGINT)
                     first = first or number
             continue
-        waited += _TICK_SECONDS
+        waited += min(time.monotonic() - before, _LONG_TICK_SECONDS)
         if is_second:
             waited = max(waited, GRACE_SECONDS - SECOND_SECONDS)
         elif in_force().is_deferred:  # a training finishes its step, and saves
