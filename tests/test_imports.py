@@ -105,7 +105,10 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
     ),
     "torchvision": ("data.*", "augment.trivialaugment", "models.resnet18", "models.torchvision"),
     "timm": ("models.timm",),
-    "PIL": ("data.bare", "data.pixels", "inspection.sheet", "exporters.handler", "exporters.runner"),
+    "PIL": (
+        *("data.bare", "data.pixels", "inspection.sheet", "exporters.handler", "exporters.runner"),
+        "doctor.hangs",
+    ),
     "safetensors": ("weights", "exporters.safetensors"),
     "onnx": ("exporters.onnx", "exporters.onnx_int8", "prediction.onnx_file"),
     "onnxruntime": ("exporters.onnx_int8", "exporters.runner"),

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from nnrun.doctor import calls, damage, damaged_manifests, disk, hostile, kills
 from nnrun.doctor.campaign import Arena, Result
 from nnrun.doctor.command import Main
+from nnrun.doctor.hangs import hangs
 from nnrun.doctor.nursery import Nursery
 
 
@@ -33,6 +34,7 @@ class Campaign:
 CAMPAIGNS = (
     Campaign(kills.random_kills, "a killed run goes on to the same bits", 3, 300),
     Campaign(kills.signals, "a stopped run saves, and goes on to the same bits", 2, 150),
+    Campaign(hangs, "a command that is stopped ends within seconds, wherever it is, and leaves nothing", 2, 300),
     Campaign(calls.kill_at_each_call, "a save that is killed leaves the old checkpoint or the new one", 4, 0),
     Campaign(calls.kill_run_at_each_call, "a run that is killed at a call to the disk goes on to the same bits", 2, 0),
     Campaign(disk.disk_full, "a full disk leaves what was saved", 2, 60),

@@ -51,7 +51,7 @@ def disk_full(arena: Arena, count: int) -> Result:
     with contextlib.ExitStack() as stack:
         try:
             if count > len(ways):
-                small = SmallDisk(stack.enter_context(Nursery(_mounting(folder))), folder)
+                small = SmallDisk(stack.enter_context(Nursery(mounting(folder))), folder)
                 ways += [partial(_fill_disk, small), partial(_fill_disk_later, small)]
         except (ChildProcessError, FileNotFoundError) as error:
             result.notes.append(f"no small disk could be mounted: {error}")
@@ -90,7 +90,7 @@ def _limit_files_later(subject: Subject, run: Path, draw: random.Random) -> None
 SMALL_DISK_BYTES = 16 << 20
 
 
-def _mounting(folder: Path) -> tuple[str, ...]:
+def mounting(folder: Path) -> tuple[str, ...]:
     """Return the words that mount a small disk in a folder, for the program that follows them alone."""
     root = () if os.geteuid() == 0 else ("--map-root-user",)
     script = 'mount -t tmpfs -o size="$1" nnrun "$2" && shift 2 && exec "$@"'
