@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from nnrun.data.images import shown
@@ -48,15 +49,21 @@ def same_name(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def not_classes(folder: Path, classes: Mapping[str, Sequence[Path]], beside: Mapping[Path, tuple[bool, bool]]) -> str:
-    """Return why the folders in a folder are no classes; an empty text where they may be.
+@dataclass(frozen=True)
+class Inside:
+    """What a folder holds: images alone, or the first folders that are not alone in theirs, and where these are."""
 
-    `beside` says of each whether it holds images itself, and whether it holds folders.
-    """
-    paths = [path for several in classes.values() for path in several]
+    is_bare: bool
+    at: Path
+    folders: Sequence[Path]
+
+
+def not_classes(folder: Path, inside: Mapping[Path, Inside]) -> str:
+    """Return why the folders in a folder are no classes, by what is inside of each; an empty text where they may be."""
+    paths = list(inside)
     parts = _parts_among(paths)
     alone = paths if len(paths) == 1 and _part_and_rest(paths[0].name)[0] else []
-    bare = next((path for path in parts or alone if beside[path] == (True, False)), None)
+    bare = next((path for path in parts or alone if inside[path].is_bare), None)
     if bare is not None:
         return (
             f"{shown(bare)} holds images and no class folders; it is a part, and no class: put the images of each "
@@ -75,6 +82,24 @@ def not_classes(folder: Path, classes: Mapping[str, Sequence[Path]], beside: Map
             f"{shown(folder)} holds {shown(images.name)} and {shown(labels.name)}, which are no classes; put the "
             "images of each class into a folder with its name"
         )
+    return next((reason for path in paths if (reason := _whole_set(path, inside))), "")
+
+
+def _whole_set(path: Path, inside: Mapping[Path, Inside]) -> str:
+    """Return why a folder is no class but holds parts, or the classes beside it once more; else an empty text."""
+    found = inside[path]
+    if parts := _parts_among(found.folders):
+        names = " and ".join(shown(part.name) for part in parts)
+        if sum(bool(_parts_among(other.folders)) for other in inside.values()) > 1:
+            example = shown(path.parent / parts[0].name / path.name)
+            return f"{shown(path)} holds {names}, which are parts; put the classes into the parts, such as {example}"
+        return (
+            f"{shown(path)} holds {names}: it is a data set of its own, and no class; use data.root={shown(found.at)}"
+        )
+    again = {same_name(below.name) for below in found.folders} & {same_name(other.name) for other in inside}
+    if len(again) > 1:
+        names = " and ".join(shown(name) for name in sorted(again)[:2])
+        return f"{shown(path)} holds {names} as {shown(path.parent)} does: it is no class; move it away"
     return ""
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nnrun.data.finding import IMAGE_SUFFIXES, find_images
 from nnrun.data.images import shown
-from nnrun.data.layout import LEFT_BY_PROGRAMS, alike_inside, class_folders, not_classes, same_name
+from nnrun.data.layout import LEFT_BY_PROGRAMS, Inside, alike_inside, class_folders, not_classes, same_name
 from nnrun.data.order import natural_key
 from nnrun.errors import DataError, did_you_mean
 from nnrun.files import state_of
@@ -121,15 +121,23 @@ def _list_parts(root: Path, folders: dict[str, Path], class_order: str, known: S
 
 def _refuse_what_is_no_class(folder: Path, classes: Mapping[str, Sequence[Path]]) -> None:
     """Raise DataError where the folders in a folder are not two classes or more, but only look like them."""
-    holds = {path: (bool(_images_in(path)), bool(_folders(path))) for paths in classes.values() for path in paths}
-    if reason := not_classes(folder, classes, holds):
-        raise DataError(reason)
+    inside = {path: _inside(path) for paths in classes.values() for path in paths}
+    reason = not_classes(folder, inside)
     if len(classes) == 1:
-        (only,), (path, *_) = classes, next(iter(classes.values()))
-        while len(below := _folders(path)) == 1:
-            path = below[0]
-        hint = f"; if the folders in it are classes or parts, use data.root={shown(path)}" if below else ""
-        raise DataError(f"{shown(folder)} holds one class folder, {only}; two classes or more are told apart{hint}")
+        (only,), found = classes, next(iter(inside.values()))
+        alone = f"{shown(folder)} holds one class folder, {only}; two classes or more are told apart"
+        hint = f"; if the folders in it are classes or parts, use data.root={shown(found.at)}" if found.folders else ""
+        raise DataError(reason if reason and not found.folders else f"{alone}{hint}")
+    if reason:
+        raise DataError(reason)
+
+
+def _inside(folder: Path) -> Inside:
+    """Return what a folder holds."""
+    at, folders = folder, _folders(folder)
+    while len(folders) == 1 and not _images_in(at):
+        at, folders = folders[0], _folders(folders[0])
+    return Inside(at == folder and not folders and bool(_images_in(folder)), at, folders)
 
 
 def _notes(folder: Path, classes: Mapping[str, Sequence[Path]]) -> list[str]:

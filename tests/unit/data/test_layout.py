@@ -66,6 +66,15 @@ NO_CLASSES = {
     ),
     "of VOC": (("JPEGImages", "Annotations/1.xml"), "holds JPEGImages and Annotations, which are no classes"),
     "one folder": (("all",), "holds one class folder, all; two classes or more are told apart"),
+    "classes that hold parts": (("cat/train", "cat/test", "dog/train", "dog/test"), "such as .*a/train/cat$"),
+    "a set beside a test": (
+        ("set/set/train/cat", "set/set/valid/cat", "test/test"),
+        "no class; use data.root=.*a/set/set$",
+    ),
+    "the classes once more": (
+        ("rose", "tulip", "flowers/rose", "flowers/tulip"),
+        "flowers holds rose and tulip as .*a",
+    ),
     "an archive": (("archive/train/cat", "archive/test/cat"), "use data.root=.*a/archive$"),
     "an archive in one": (("archive/data/cat", "archive/data/dog", "__MACOSX/x"), "use data.root=.*a/archive/data$"),
     "images alone": (("1.png",), "holds no class folders"),
@@ -87,6 +96,7 @@ CLASSES = {
     "numbers": (("0", "1"), ["0", "1"]),
     "other scripts": (("тест", "поезд"), ["поезд", "тест"]),
     "what programs leave": (("cat", "dog", "__MACOSX/cat", ".ipynb_checkpoints", "@eaDir"), ["cat", "dog"]),
+    "folders of a class's name": (("rose", "tulip", "cactus/rose"), ["cactus", "rose", "tulip"]),
     "folders in classes": (("cat/monday", "dog/tuesday"), ["cat", "dog"]),
 }
 

@@ -165,9 +165,9 @@ def test_a_jpeg_that_is_cut_anywhere_before_its_end_is_damage() -> None:
             whole = encoded(PICTURE.resize(size), "JPEG", quality=quality)
             assert torch.equal(read_pixels(whole[:-2], 3, None), read_pixels(whole, 3, None))
             for cut in (*range(3, 12), 40, 100):
-                with pytest.raises(OSError, match="(?i)truncated"):
+                with pytest.raises(OSError, match=r"(?i)truncated"):
                     read_pixels(whole[:-cut], 3, None)
-    with pytest.raises(OSError, match="(?i)truncated"):
+    with pytest.raises(OSError, match=r"(?i)truncated"):
         read_pixels(encoded(PICTURE, "JPEG", progressive=True)[:-2], 3, None)
 
 
