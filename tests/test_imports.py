@@ -40,6 +40,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "signals",
             "ending",
             "yaml_files",
+            "latest",
             "rundir",
         ),
     ),

@@ -24,6 +24,7 @@ from nnrun.clashes import idle_words
 from nnrun.errors import ArtifactError, ConfigError
 from nnrun.groups import compose_groups, option_references, show_to_hydra, unknown_options
 from nnrun.idle import idle_settings, unread_root
+from nnrun.latest import latest_link, put_back
 from nnrun.manifest import Located, locate
 from nnrun.overrides import HYDRA_KEYS, Typed, ambiguous, parse_all
 from nnrun.paths import expanded, is_there
@@ -213,7 +214,12 @@ def _read_source(named: Typed, *, predicts: bool) -> Source:
     path = expanded(str(named.value))
     if named.key == "resume" and is_there(path) and path.is_file():
         raise ConfigError(f"resume={path} is a file; name its run directory, or start a new run with init_from=")
+    lost = put_back(path) if path.name == latest_link().name and is_there(path.parent) else None
+    if lost and named.key == "resume":
+        raise ArtifactError(f"{lost}; there is nothing to resume in it: start it again")
     checkpoint = locate(path, "last" if named.key == "resume" else "best")
+    if lost:
+        checkpoint = replace(checkpoint, notes=(lost, *checkpoint.notes))
     if checkpoint.path.suffix == REJECTED_SUFFIX:
         raise ArtifactError(f"{path} failed its proof: verification.json beside it says why")
     if checkpoint.path.suffix == ARTIFACT_SUFFIX:

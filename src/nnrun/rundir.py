@@ -63,26 +63,6 @@ def plain_name(text: str) -> str:
     return re.sub(r"[^\w.,+-]+", "-", text).strip("-.")[:80] or "run"
 
 
-def point_latest(run: Path, base: Path = Path("outputs")) -> bool:
-    """Make `outputs/latest` a link to a run, in one step, so that nobody ever finds it missing.
-
-    Return False, with nothing changed, where it is something of the user's own that is no link.
-    """
-    latest = base / "latest"
-    if latest.exists() and not latest.is_symlink():
-        return False
-    with saving(latest):
-        base.mkdir(parents=True, exist_ok=True)
-        temporary = base / f".latest-{os.getpid()}.tmp"
-        temporary.unlink(missing_ok=True)
-        try:
-            temporary.symlink_to(os.path.relpath(run, base))
-            temporary.replace(latest)
-        finally:
-            temporary.unlink(missing_ok=True)
-    return True
-
-
 class RunDir:
     """One run's directory, while the run goes."""
 

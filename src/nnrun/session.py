@@ -26,6 +26,7 @@ from nnrun.errors import (
 )
 from nnrun.faults import causes_of, of_the_machine
 from nnrun.files import locked, sweep_temporaries, write_json
+from nnrun.latest import BEFORE, latest_link, point_latest, put_back
 from nnrun.manifest import FOLDER_NAME, MANIFEST_NAME
 from nnrun.paths import inside
 from nnrun.prepare import Job
@@ -65,7 +66,7 @@ def open_session(
             console.log_to(inside(path, "run.log"))
             if stale:
                 console.note(f"took over {path} from {stale}, which is gone")
-            if job.trains and not rundir.point_latest(path):
+            if job.trains and not take_latest(out):
                 console.note("outputs/latest is not a link, and is left as it is")
             out.describe(job.composed.shown(), words, job.composed.secrets)
             write_json(path / "environment.json", job.environment())
@@ -92,6 +93,8 @@ def open_session(
                     error.args = (reason,)
                 sweep_temporaries(path)
                 # On a disk that is full this fails too: what is said is the first cause.
+                with suppress(ResourceError, OSError):
+                    put_back(latest_link(), lost=path)
                 with suppress(ResourceError):
                     out.end(_state_of(error), getattr(error, "exit_code", BUG), reason)
             raise error from (cause if cause is not error else cause.__cause__)
@@ -99,6 +102,15 @@ def open_session(
             end_workers()
             console.close()
             forget(undoing)
+
+
+def take_latest(out: RunDir) -> bool:
+    """Make outputs/latest the run, after its status says what it was before; return False where it is no link."""
+    latest = latest_link()
+    put_back(latest)
+    if not (out.path / FOLDER_NAME / MANIFEST_NAME).exists():
+        out.set_status(**{BEFORE: str(latest.readlink()) if latest.is_symlink() else None})
+    return point_latest(out.path)
 
 
 def _end_in_the_midst(out: RunDir, stop: StopRequest) -> None:

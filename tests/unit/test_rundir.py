@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from nnrun.rundir import create_numbered, plain_name, point_latest
+from nnrun.latest import point_latest
+from nnrun.rundir import create_numbered, plain_name
 
 
 def test_latest_moves_from_run_to_run_and_leaves_what_is_no_link_alone(tmp_path):
