@@ -32,7 +32,7 @@ _BYTES_PER_FILE_BYTE = 6
 _BYTES_PER_NUMBER = 8192
 _STACK_BYTES = 2**24
 # How long it may take, on a slow machine: to be loaded, and for a batch.
-_LEAST_SECONDS = 20.0
+_LEAST_SECONDS = 15.0
 _SECONDS_PER_FILE_BYTE = 1e-7
 _SECONDS_PER_SAMPLE = 2.0
 # How far from 0..1 a probability may lie by rounding.
