@@ -25,7 +25,7 @@ from nnrun.core.verification import Verification
 from nnrun.core.verify import Standard
 from nnrun.data.digits import Digits
 from nnrun.data.normalize import Normalize
-from nnrun.errors import ArtifactError, InterruptedRun
+from nnrun.errors import ArtifactError, InterruptedRun, ResourceError
 from nnrun.exporters.onnx import OnnxExporter
 from nnrun.exporters.onnx_int8 import OnnxInt8Exporter
 from nnrun.exporters.safetensors import SafetensorsExporter
@@ -406,13 +406,21 @@ def test_a_runner_that_has_nnrun_proves_nothing(standard, tmp_path) -> None:
     ("body", "says"),
     [
         ("raise SystemExit('no such thing')", "its process ended with 1: no such thing"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "its process ended with -9: it said nothing"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "its process ended with -11: it said nothing"),
     ],
 )
 def test_a_process_that_ends_is_an_artifact_that_cannot_be_loaded(tmp_path, body, says) -> None:
     with pytest.raises(ArtifactError, match="cannot be loaded") as caught:
         run_script(tmp_path, body)
     assert says in str(caught.value)
+
+
+def test_a_process_that_the_kernel_kills_says_nothing_of_the_artifact(tmp_path) -> None:
+    """As it does when memory runs out. Negative control: one that crashes does, as above."""
+    with pytest.raises(
+        ResourceError, match=r"was killed \(SIGKILL\), perhaps for want of memory, which proves nothing"
+    ):
+        run_script(tmp_path, "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
 
 
 def test_a_file_that_is_no_artifact_is_refused_with_its_reason(tmp_path) -> None:

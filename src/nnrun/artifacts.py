@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from nnrun.core.seams import CannotExport, ExportContext, Exporter, Preprocessin
 from nnrun.core.splits import Drawing
 from nnrun.core.verification import Verification
 from nnrun.core.verify import Standard, verify
+from nnrun.ending import at_the_end, forget
 from nnrun.errors import NnrunError, ResourceError
 from nnrun.faults import causes_of, lacks_package, of_the_machine
 from nnrun.files import TEMPORARY_SUFFIX, check_room, saving, sync_all, sync_folder, write_json
@@ -90,6 +92,7 @@ def _whole_folder(run: Path, name: str) -> Iterator[Path]:
     Whatever ends the block before, nothing is left of it. Raises ResourceError where the disk does not take it.
     """
     folder, making = inside(run, "exports", name), inside(run, "exports", f".{name}{TEMPORARY_SUFFIX}")
+    undoing = at_the_end(partial(shutil.rmtree, making, ignore_errors=True))
     try:
         with saving(folder):
             # What a run that was killed here left behind.
@@ -104,6 +107,7 @@ def _whole_folder(run: Path, name: str) -> Iterator[Path]:
             sync_folder(folder.parent)
     finally:
         shutil.rmtree(making, ignore_errors=True)
+        forget(undoing)
 
 
 def _export_one(

@@ -12,6 +12,7 @@ import contextlib
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -215,6 +216,11 @@ class Isolated:
         code = self._process.wait()
         if self._late is not None:
             raise RuntimeError(f"{self._late}{_advice(0)}")
+        if code == -signal.SIGKILL and self._limits is None:
+            raise ResourceError(
+                "the process that proves an artifact was killed (SIGKILL), perhaps for want of memory, which proves "
+                "nothing; what was saved is whole: close programs, and export again with ckpt="
+            )
         self._stderr.seek(0)
         words = _plain(self._stderr.read().decode(errors="replace"))[-_SHOWN_ERROR:]
         raise RuntimeError(f"its process ended with {code}: {words or 'it said nothing'}")
