@@ -66,6 +66,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "prepare",
             "opened",
             "seen",
+            "seen_before",
             "unseen",
             "announcing",
             "scales",

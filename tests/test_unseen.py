@@ -75,7 +75,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def home(trained: Path, tmp_path: Path) -> Path:
     """The test's own copy: the data lie where the run's are not, so that data.root= names them."""
-    return Path(shutil.copytree(trained, tmp_path / "home"))
+    return Path(shutil.copytree(trained, tmp_path / "home", symlinks=True))
 
 
 @pytest.fixture
@@ -309,6 +309,27 @@ def grown(number):
     (x, y), (more, labels) = arrays(number), arrays(15, 7)
     return np.concatenate([more, x]), np.concatenate([labels, y])
 """
+
+
+def test_a_new_run_says_what_the_weights_that_it_starts_from_have_seen(in_place: Path) -> None:
+    """The negative control: by the same rule on the same data they have seen nothing that is held out."""
+    words = [*WORDS, "data=folder", "data.root=pics"]
+    for start in ("init_from=run", "transfer.weights=run"):
+        same = run_here([*words, start, f"hydra.run.dir=same_{start[:4]}"], in_place)
+        assert (same.code, notes(same)) == (0, ""), same.err
+        other = run_here([*words, start, "data.split_seed=1", f"hydra.run.dir=other_{start[:4]}"], in_place)
+        assert other.code == 0, other.err
+        assert "test samples are among those that run/checkpoints/" in notes(other)
+        assert "valid samples are among those that run/checkpoints/" in notes(other)
+    as_by_an_earlier_version(in_place / "run")
+    assert "held out here is not known" in notes(run_here([*words, "init_from=run"], in_place))
+
+
+def test_an_inspection_says_that_the_data_is_other(in_place: Path) -> None:
+    same = run_here(["task=inspect", "ckpt=run"], in_place)
+    assert (same.code, "fingerprint" in same.out) == (0, False), same.err
+    grow(in_place / "pics")
+    assert "the data is not that of run/" in notes(run_here(["task=inspect", "ckpt=run"], in_place))
 
 
 @pytest.mark.parametrize("damage", ["digests", "num_samples", "another part", "no part"])

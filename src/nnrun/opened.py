@@ -214,6 +214,13 @@ def limited(split: Split, limit: int, drawing: Drawing) -> Split:
     return split.subset(drawing.limit(split.targets, split.digested, limit))
 
 
+def noted(data: Opened, note: str, other: bool = False, left_out: Mapping[str, int] | None = None) -> Opened:
+    """Return data with one more thing to say of it."""
+    facts = dict(data.findings.facts) | ({"other_data": True} if other else {})
+    facts |= {f"seen_left_out_of_{part}": count for part, count in (left_out or {}).items()}
+    return replace(data, findings=replace(data.findings, notes=(*data.findings.notes, note), facts=facts))
+
+
 def head(split: Split, count: int = 4) -> torch.Tensor:
     """Return the first raw inputs of a split, as an example batch."""
     return tree_leaves(split.inputs)[0][:count]

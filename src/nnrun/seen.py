@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nnrun.core.seams import Split
 from nnrun.errors import ArtifactError
 from nnrun.opened import Opened
 
@@ -57,3 +59,9 @@ def seen_in(saved: Mapping[str, Any], path: Path) -> dict[str, Seen]:
             raise ArtifactError(f"{path} is not a checkpoint of nnrun: what it says of its data is not whole")
         found[part] = Seen(digests, seen["num_samples"])
     return found
+
+
+def known_among(split: Split, seen: Sequence[Seen]) -> Tensor:
+    """Return which samples of a split are known to have been seen, as booleans."""
+    digests = split.digested()
+    return functools.reduce(torch.logical_or, [part.among(digests) for part in seen])

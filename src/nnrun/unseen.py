@@ -13,10 +13,11 @@ from nnrun.archive import peek
 from nnrun.core.seams import Evaluation, Split
 from nnrun.core.tensors import read_tensors
 from nnrun.errors import ConfigError, DataError
-from nnrun.opened import Opened, load_dataset, open_data, take_parts
+from nnrun.opened import Opened, load_dataset, noted, open_data, take_parts
 from nnrun.paths import expanded
 from nnrun.prepare import Job
-from nnrun.seen import Seen, seen_in
+from nnrun.seen import Seen, known_among, seen_in
+from nnrun.seen_before import beside_its_start
 from nnrun.settings import DataSettings
 
 # Settings that say what is held out; of the section data.dataset the second.
@@ -51,7 +52,8 @@ def open_for(job: Job) -> Opened:
     """
     past, settings = _past_of(job), job.data
     if past is None:
-        return open_data(settings, trains=job.trains)
+        data = open_data(settings, trains=job.trains)
+        return beside_its_start(job, data) if job.trains and job.resume is None else data
     if past.fingerprint is None:
         return _of_exported_weights(past, settings)
     if _is_same_source(past.data, settings):
@@ -93,7 +95,7 @@ def _of_the_same_source(past: _Past, settings: DataSettings) -> Opened:
         if is_limited_anew and settings.split_by == "position":
             return _without_valid(data, "another data.limit would draw it anew, from what the run was trained on")
         return data
-    data = _noted(data, f"the data is not as it was when {past.path} was trained: its fingerprint differs", other=True)
+    data = noted(data, f"the data is not as it was when {past.path} was trained: its fingerprint differs", other=True)
     if settings.split_by == "position":
         if data.test_is_drawn:
             raise DataError(
@@ -120,10 +122,10 @@ def _of_exported_weights(past: _Past, settings: DataSettings) -> Opened:
     text = f"{past.path} does not say which data it was trained on, and these have no test part: "
     if settings.split_by == "content":
         total = sum(map(len, data.parts.values()))
-        return _noted(
+        return noted(
             data, f"{text}{len(data.test):,} of {total:,} samples are test, which its run would not have trained on"
         )
-    return _noted(
+    return noted(
         data,
         f"{text}they are split by each sample's place, and unless they are as they were then, the test measures what "
         "was learned by heart",
@@ -143,20 +145,20 @@ def _of_another_source(past: _Past, settings: DataSettings) -> Opened:
         data = as_it_was
     else:
         data, _ = _opened(past, settings, all_is_test=True)
-        data = _noted(data, f"the data has no test part, and is not the run's: all {data.num_test:,} samples are test")
+        data = noted(data, f"the data has no test part, and is not the run's: all {data.num_test:,} samples are test")
     if past.seen is None:
         unknown = "whether the network was trained on some of the test samples is not known"
-        return _noted(data, f"{unknown}: an earlier version wrote {past.path}", other=True)
+        return noted(data, f"{unknown}: an earlier version wrote {past.path}", other=True)
     is_seen_in_part = any(
         not seen.is_complete and bool(seen.among(data.test.digested()).any()) for seen in past.seen.values()
     )
     if is_seen_in_part and as_it_was is not None and as_it_was.test_is_drawn and settings.split_by == "content":
-        data = _noted(
+        data = noted(
             as_it_was,
             "the data holds samples that the network was trained on: only what the run's rule holds out of it is test, "
             f"{as_it_was.num_test:,} samples",
         )
-    return _without_seen(past, _noted(data, f"the data is not that of {past.path}", other=True))
+    return _without_seen(past, noted(data, f"the data is not that of {past.path}", other=True))
 
 
 def _moved(data: Opened) -> Opened:
@@ -164,7 +166,7 @@ def _moved(data: Opened) -> Opened:
     if not data.test_is_drawn:
         return data
     total = sum(map(len, data.parts.values()))
-    return _noted(
+    return noted(
         data,
         f"these are the samples of the run, at another place: {len(data.test):,} of {total:,} are test; the other "
         f"{total - len(data.test):,} are not measured as test: the network was trained on them, or chosen by them",
@@ -215,10 +217,7 @@ def _without_seen(past: _Past, data: Opened) -> Opened:
 def _part_without(past: _Past, data: Opened, name: str, seen: list[Seen]) -> Opened:
     """Return data with a part of it without the samples that were seen."""
     split: Split = data.parts[name]
-    digests = split.digested()
-    known = seen[0].among(digests)
-    for more in seen[1:]:
-        known |= more.among(digests)
+    known = known_among(split, seen)
     count = int(known.sum())
     if count == 0:
         return data
@@ -230,18 +229,11 @@ def _part_without(past: _Past, data: Opened, name: str, seen: list[Seen]) -> Ope
     kept = split.subset((~known).nonzero()[:, 0])
     data = replace(data, test=kept) if name == "test" else replace(data, valid=kept)
     text = f"left out of the {name} part: {count:,} of {len(split):,} samples, which the network was trained on"
-    return _noted(data, text, left_out={name: count})
+    return noted(data, text, left_out={name: count})
 
 
 def _without_valid(data: Opened, why: str) -> Opened:
     """Return data whose validation part, if it was drawn from the samples to train on, is not measured."""
     if data.valid is None or not data.valid_is_drawn:
         return data
-    return _noted(replace(data, valid=None), f"the validation part is not measured: {why}")
-
-
-def _noted(data: Opened, note: str, other: bool = False, left_out: Mapping[str, int] | None = None) -> Opened:
-    """Return data with one more thing to say of it."""
-    facts = dict(data.findings.facts) | ({"other_data": True} if other else {})
-    facts |= {f"seen_left_out_of_{part}": count for part, count in (left_out or {}).items()}
-    return replace(data, findings=replace(data.findings, notes=(*data.findings.notes, note), facts=facts))
+    return noted(replace(data, valid=None), f"the validation part is not measured: {why}")

@@ -19,6 +19,7 @@ from nnrun.opened import Opened, open_data
 from nnrun.prepare import Job, prepare
 from nnrun.report.console import Console
 from nnrun.report.summary import Summary
+from nnrun.seen_before import note_on_data
 from nnrun.session import Session, open_session
 from nnrun.settings import DataSettings
 
@@ -37,6 +38,8 @@ def inspect(composed: Composed, words: Sequence[str], directory: Path | None = N
     with open_session(job, words, directory, console) as session:
         data, fault = open_with_faults(job.data)
         tell_of_data(data, job.data, console, trains=True)
+        if note := note_on_data(job, data):
+            console.note(note)
         described = report_data(data)
         if fault is not None or _is_about_data(composed):
             console.table(data_table(described))
