@@ -156,6 +156,7 @@ def read_json(path: Path) -> Any:
 
     Raises OSError where the file cannot be read.
     """
+    check_is_file(path)
     with path.open("rb") as file:
         content = file.read(MAX_JSON_BYTES + 1)
     if len(content) > MAX_JSON_BYTES:
@@ -176,6 +177,7 @@ def check_is_file(path: Path) -> None:
 
 def sha256_of(path: Path) -> str:
     """Return the sha256 of a file's bytes, in hexadecimal."""
+    check_is_file(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
