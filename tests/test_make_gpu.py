@@ -140,3 +140,15 @@ def test_the_bundle_packs_the_digits_the_source_and_mnist(gpu, tmp_path, monkeyp
     }
     monkeypatch.setattr(bundle, "MOST_BYTES", 10)
     assert bundle.main(["--out", str(out)]) == 1
+
+
+def test_every_setting_whose_waits_are_looked_for_can_be_built(gpu):
+    """A GPU's minutes are not the time to find an option that does not compose."""
+    torch, waiting = importlib.import_module("torch"), importlib.import_module("on_gpu.waiting")
+    trainings = importlib.import_module("on_gpu.trainings")
+    for name, setup in waiting.WAITS.items():
+        if setup.precision != "fp16":
+            state, work, plan = trainings.make_training(setup, torch.device("cpu"), 1)
+            assert (work.train.num_batches, plan.total_steps) == (setup.accumulate, 1), name
+            assert (state.ema is not None, state.watch.good is not None) == (setup.ema, setup.skip)
+            assert (work.train.augmenter is not None) is any(word.startswith("augment=") for word in setup.words)

@@ -27,7 +27,9 @@ WAITS = {
     "BatchNorm with EMA": Setup(ema=True, batchnorm=True),
     "accumulate": Setup(accumulate=2),
     "a schedule by steps": Setup(words=("scheduler=onecycle",)),
-    "SGD without momentum, skip": Setup(words=("optimizer=sgd", "optimizer.momentum=0"), **_SKIP),
+    "SGD without momentum, skip": Setup(
+        words=("optimizer=sgd", "optimizer.momentum=0", "optimizer.nesterov=false"), **_SKIP
+    ),
     "SGD with momentum, skip": Setup(words=("optimizer=sgd",), **_SKIP),
     "Muon, skip": Setup(words=("optimizer=muon",), **_SKIP),
     "Muon, fp16": Setup(words=("optimizer=muon",), precision="fp16"),
@@ -55,7 +57,7 @@ def waits(place: Place) -> Iterator[Row]:
                 continue
             setup = replace(WAITS[name], deterministic=is_deterministic)
             yield f"{name}{', deterministic' if is_deterministic else ''}", _look_at(setup, place)
-        yield f"evaluate{', deterministic' if is_deterministic else ''}", _look_at_evaluation(place)
+        yield f"evaluate{', deterministic' if is_deterministic else ''}", look_at_evaluation(place)
 
 
 def _look_at(setup: Setup, place: Place) -> dict[str, Any]:
@@ -68,7 +70,7 @@ def _look_at(setup: Setup, place: Place) -> dict[str, Any]:
         return {"error": f"{type(error).__name__}: {error}"[:300]}
 
 
-def _look_at_evaluation(place: Place) -> dict[str, Any]:
+def look_at_evaluation(place: Place) -> dict[str, Any]:
     """Return where an evaluation waits; its sums are read after it."""
     state, work, _ = make_training(Setup(), place.device, 1)
     layout = Layout(place.device, channels_last=True)
