@@ -11,14 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from nnrun.archive import SAFETENSORS_SUFFIX, read_pickle
 from nnrun.contents import weights_in
 from nnrun.core.tensors import read_tensors
 from nnrun.errors import ArtifactError
+from nnrun.safe_file import describe
 from nnrun.weight_names import averages, fitted, holds_no_weight, under_wrappers
 
 _SHOWN = 3
@@ -87,10 +86,7 @@ def match(path: Path, network: nn.Module) -> tuple[dict[str, Tensor], list[str]]
 def _read(path: Path) -> list[Named]:
     """Return the tensors that stand together in a file, the usual places first, the names without wrappers."""
     if path.suffix == SAFETENSORS_SUFFIX:
-        try:
-            return [_named("", load_file(path))]
-        except (SafetensorError, OSError) as error:
-            raise ArtifactError(f"{path} cannot be read as safetensors: {error}") from error
+        return [_named("", read_tensors(path, describe(path)))]
     described = read_pickle(path)
     places = weights_in(described)
     assert places is not None, "the config was composed for a file that holds weights"

@@ -97,6 +97,12 @@ FORMATS = {
     "safetensors with a negative size": safe(safe_header([-1], [0, 4])),
     "safetensors with a part before the start": safe(safe_header([1], [-4, 0])),
     "safetensors with a part behind the end": safe(safe_header([1], [2**40, 2**40 + 4])),
+    "safetensors that name something twice": safe(safe_header([1], [0, 4])[:-1] + b"," + safe_header([1], [0, 4])[1:]),
+    "safetensors that lie over each other": safe(
+        b'{"a":' + safe_header([1], [0, 4])[11:-1] + b"," + safe_header([1], [0, 4])[1:]
+    ),
+    "safetensors of an odd type": safe(safe_header([1], [0, 4]).replace(b"F32", b"F4")),
+    "safetensors of an odd key": safe(safe_header([1], [0, 4]).replace(b"shape", b"shap\\u0000")),
     "safetensors that command the terminal": safe(json.dumps({TITLE: {}}).encode()),
     "a pickle that says it is safetensors": Hostile(
         lambda bench: bench.path.write_bytes(calling(bench)), (INIT_FROM,), name="stranger.safetensors"
