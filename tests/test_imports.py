@@ -42,6 +42,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "ending",
             "yaml_files",
             "latest",
+            "confined",
             "rundir",
         ),
     ),

@@ -24,6 +24,11 @@ def main() -> None:
         from nnrun import __version__  # noqa: PLC0415
 
         sys.exit(say(f"nnrun {__version__}\n"))
+    from nnrun.confined import go_on_in_a_child  # noqa: PLC0415
+
+    code = go_on_in_a_child(words)
+    if code is not None:
+        leave_with(code)
     watch()
     from nnrun.cli import main as cli_main  # noqa: PLC0415
 

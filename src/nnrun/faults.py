@@ -48,6 +48,8 @@ _NO_MEMORY = (
     *("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "CUSOLVER_STATUS_ALLOC_FAILED"),
     *("CUSPARSE_STATUS_ALLOC_FAILED", "CUFFT_ALLOC_FAILED", "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
     *("CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED", "MPS backend out of memory", "DefaultCPUAllocator"),
+    *("failed to map segment", "annot allocate memory", "std::bad_alloc", "bad allocation", "can't start new thread"),
+    *("Thread creation failed", "pthread_create"),
 )
 # What torch says of an operation under trainer.deterministic=true.
 _NOT_DETERMINISTIC = "does not have a deterministic implementation"
@@ -123,7 +125,8 @@ def lacks_memory(error: BaseException) -> bool:
     """Return whether an error of Python's or torch's says that memory did not suffice, the host's or the device's."""
     # Torch's class for it is known by its name: this module needs no torch. On the host it is a bare RuntimeError.
     is_named = any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__)
-    return is_named or isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY)
+    is_plain = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+    return is_named or is_plain or any(words in str(error) for words in _NO_MEMORY)
 
 
 def out_of_memory(settings: RunSettings, device: str) -> str:

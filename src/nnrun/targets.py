@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nnrun.errors import ArtifactError, ConfigError, did_you_mean
-from nnrun.faults import lacks_package, place_of
+from nnrun.faults import lacks_package, of_the_machine, place_of
 from nnrun.kinds import KINDS, is_kind, section_of
 from nnrun.settings import NAMED_SECTIONS
 
@@ -93,6 +93,8 @@ def import_target(name: str, target: str) -> Any:
         where = f"a module of your own belongs in {Path.cwd()}" if is_target else f"{module_name} imports it"
         raise ConfigError(f"{name}._target_={target} cannot be imported: {error.msg}; {where}") from error
     except Exception as error:
+        if machine := of_the_machine(error):
+            raise machine from error
         reason = f"{module_name} fails with {type(error).__name__}: {error}{place_of(error)}"
         raise ConfigError(f"{name}._target_={target} cannot be imported: {reason}") from error
     if module is None:
