@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cli_fixtures import run_here
+from data_fixtures import make_folder
 from nnrun.compose import compose
 from nnrun.errors import ConfigError
 from nnrun.idle import trial_notes
@@ -71,6 +72,18 @@ def test_in_a_trial_the_real_run_s_settings_are_only_said_to_be_idle() -> None:
     assert [note.split(" ", 1)[0] for note in notes] == ["early_stopping.patience=3", "scheduler.step_size=5"]
     plain = compose(["trainer=debug"])
     assert trial_notes(plain.typed, plain.resolved()) == []
+
+
+def test_a_share_to_hold_out_is_refused_where_the_data_has_a_validation_part_and_a_default_one_is_not_spoken_of(
+    tmp_path: Path,
+) -> None:
+    make_folder(tmp_path / "pictures", {"train": 20, "valid": 20, "test": 20})
+    words = ["data=folder", "data.root=pictures", "model=mlp", "trainer=debug", "export=none", "data.batch_size=4"]
+    done = run_here([*words, "data.val_fraction=0.2", "hydra.run.dir=a"], tmp_path)
+    assert done.code == 2
+    assert "data.val_fraction=0.2 has no effect: the data has a validation part of its own" in done.err
+    plain = run_here([*words, "hydra.run.dir=b"], tmp_path)
+    assert (plain.code, "val_fraction" in plain.out) == (0, False)
 
 
 @pytest.mark.parametrize(

@@ -102,9 +102,6 @@ def take_parts(dataset: Dataset, settings: DataSettings, *, trains: bool, evalua
     findings = dataset.findings
     if valid is None and not is_tested_alone:
         train, valid = _held_out(train, settings, evaluates=evaluates)
-    elif valid is not None and settings.val_fraction > 0:
-        note = f"the data has a validation part of its own: data.val_fraction={settings.val_fraction:g} is not used"
-        findings = replace(findings, notes=(*findings.notes, note))
     if len(train) == 0 and not is_tested_alone:
         raise DataError(f"data.val_fraction={settings.val_fraction:g} leaves no sample to train on; lower it")
     if trains and settings.batch_size > len(train):

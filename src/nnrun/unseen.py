@@ -53,6 +53,12 @@ def open_for(job: Job) -> Opened:
     past, settings = _past_of(job), job.data
     if past is None:
         data = open_data(settings, trains=job.trains)
+        is_typed = any(item.key == "data.val_fraction" and item.value for item in job.composed.typed)
+        if job.trains and is_typed and not data.valid_is_drawn:
+            raise ConfigError(
+                f"data.val_fraction={settings.val_fraction:g} has no effect: the data has a validation part of its "
+                "own; leave it out"
+            )
         return beside_its_start(job, data) if job.trains and job.resume is None else data
     if past.fingerprint is None:
         return _of_exported_weights(past, settings)
