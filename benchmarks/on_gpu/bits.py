@@ -120,7 +120,10 @@ def tf32(place: Place) -> Iterator[Row]:
             yield f"{name}, fp32 on the CPU", _error(network(inputs), exact)
             there, given = network.to(place.device), inputs.to(place.device)
             for is_on in (True, False):
-                torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = is_on
+                set_exact()
+                if is_on:
+                    torch.backends.cudnn.conv.fp32_precision = "tf32"  # type: ignore[attr-defined]
+                    torch.backends.cuda.matmul.fp32_precision = "tf32"
                 yield f"{name}, TF32 {'on' if is_on else 'off'}", _error(there(given).cpu(), exact)
     set_deterministic(False)
     set_exact()

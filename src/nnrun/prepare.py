@@ -196,7 +196,8 @@ def prepare(composed: Composed) -> Job:
             else []
         )
     set_deterministic(trainer.deterministic)
-    set_exact()
+    if device.type == "cuda":
+        set_exact()
     task = _task_of(settings)
     if task == "train" and trainer.epochs == 0:
         notes.append("trainer.epochs=0: nothing is trained; the network is evaluated as it is")

@@ -121,7 +121,7 @@ def test_fp32_is_fp32():
         found = torch.nn.functional.conv2d(inputs.to(CUDA), kernels.to(CUDA)).cpu()
         return float((found - exact).abs().max() / exact.abs().max())
 
-    torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cudnn.conv.fp32_precision = "tf32"
     assert error() > 1e-4
     set_exact()
     assert error() < 1e-5

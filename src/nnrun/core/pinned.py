@@ -30,7 +30,7 @@ class PinnedRows:
         self._turns = [other, turn]
         rows = turn.gather(leaves, indices)
         there = [row.to(self._device, non_blocking=True) for row in rows]
-        turn.copied.record()
+        turn.copied.record(torch.cuda.current_stream(self._device))
         return tree_unflatten(there, structure)
 
 

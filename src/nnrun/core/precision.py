@@ -111,18 +111,23 @@ def set_exact() -> None:
 
     So a network trained in fp32, and every evaluation, means on a GPU what it means on a CPU.
     """
+    torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
+    # The newer names of the same: where a program has set these, the older ones change nothing, or cannot be read.
+    backends: Any = torch.backends
+    for part in (backends, backends.cudnn.conv, backends.cudnn.rnn, backends.cuda.matmul):
+        part.fp32_precision = "ieee"
 
 
 def kernels() -> dict[str, Any]:
     """Return what decides about the bits of a GPU's results, as environment.json holds it."""
+    backends: Any = torch.backends
     return {
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version() if torch.backends.cudnn.is_available() else None,
         "cudnn_benchmark": torch.backends.cudnn.benchmark,
-        "tf32_convolution": torch.backends.cudnn.allow_tf32,
-        "tf32_matmul": torch.backends.cuda.matmul.allow_tf32,
+        "fp32_convolution": backends.cudnn.conv.fp32_precision,
+        "fp32_matmul": backends.cuda.matmul.fp32_precision,
         "deterministic": torch.are_deterministic_algorithms_enabled(),
     }
 

@@ -43,6 +43,7 @@ def on_host(tree: Any) -> Any:
     The copies of a GPU's tensors are ordered all at once and waited for once.
     """
     copies: dict[tuple[Any, ...], Tensor] = {}
+    gpus: set[torch.device] = set()
 
     def copied(value: Any) -> Any:
         if not isinstance(value, Tensor) or value.device.type == "cpu":
@@ -50,11 +51,12 @@ def on_host(tree: Any) -> Any:
         key = (value.untyped_storage()._cdata, value.storage_offset(), value.dtype, value.shape, value.stride())
         if key not in copies:
             copies[key] = value.detach().to("cpu", non_blocking=value.is_cuda)
+            gpus.update([value.device] if value.is_cuda else [])
         return copies[key]
 
     moved = tree_map(copied, tree)
-    if copies and torch.cuda.is_available():
-        torch.cuda.synchronize()  # waits for the copies
+    for gpu in gpus:
+        torch.cuda.synchronize(gpu)  # waits for the copies
     return moved
 
 

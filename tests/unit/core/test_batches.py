@@ -116,7 +116,8 @@ class Event:
     def __init__(self) -> None:
         self.calls: list[str] = []
 
-    def record(self) -> None:
+    def record(self, stream: object) -> None:
+        assert stream == f"the stream of {CPU}"
         self.calls.append("record")
 
     def synchronize(self) -> None:
@@ -132,6 +133,7 @@ def test_samples_in_memory_are_gathered_in_pinned_buffers_by_turns(make_split, p
         return empty(*args, **kwargs)
 
     monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: f"the stream of {device}")
     monkeypatch.setattr(torch, "empty", asked)
     split = make_split(40)
     rows = PinnedRows(CPU)

@@ -137,12 +137,23 @@ def test_deterministic_kernels_fill_no_memory_and_the_others_are_the_fastest():
     assert torch.backends.cudnn.benchmark is True
 
 
-def test_fp32_is_fp32_and_not_tf32_and_the_environment_says_so():
-    torch.backends.cudnn.allow_tf32 = True
+@pytest.mark.parametrize("before", ["cudnn", "cudnn by its newer name", "all", "matmul", "high"])
+def test_fp32_is_fp32_and_not_tf32_whatever_a_program_has_set_and_the_environment_says_so(before):
+    """Negative control: what is said is what is set."""
+    switches = {
+        "cudnn": lambda: setattr(torch.backends.cudnn, "allow_tf32", True),
+        "cudnn by its newer name": lambda: setattr(torch.backends.cudnn.conv, "fp32_precision", "tf32"),
+        "all": lambda: setattr(torch.backends, "fp32_precision", "tf32"),
+        "matmul": lambda: setattr(torch.backends.cuda.matmul, "fp32_precision", "tf32"),
+        "high": lambda: torch.set_float32_matmul_precision("high"),
+    }
+    switches[before]()
+    found = (kernels()["fp32_convolution"], kernels()["fp32_matmul"])
     set_exact()
-    found = kernels()
-    assert (found["tf32_convolution"], found["tf32_matmul"]) == (False, False)
-    # Negative control: what is said is what is set.
-    torch.backends.cudnn.allow_tf32 = True
-    assert kernels()["tf32_convolution"] is True
-    set_exact()
+    # What is set of one kind of operation stands above what is set of all.
+    assert found != ("ieee", "ieee") or before == "all"
+    assert (kernels()["fp32_convolution"], kernels()["fp32_matmul"]) == ("ieee", "ieee")
+    # As torch's compiler and older programs ask for it.
+    assert torch.backends.cudnn.allow_tf32 is False
+    assert torch.backends.cuda.matmul.allow_tf32 is False
+    assert torch.get_float32_matmul_precision() == "highest"

@@ -121,15 +121,18 @@ def test_muon_takes_the_flags_of_a_gradient_scaler(scaled, first, bad):
             assert torch.isfinite(value).all()
 
 
-def test_a_tree_goes_to_the_host_and_what_is_one_stays_one():
+def test_a_tree_goes_to_the_host_and_what_is_one_stays_one(monkeypatch):
     """On a CPU nothing is copied; fake tensors stand for those of a GPU."""
     weight = torch.ones(2, 3)
     tree = {"a": weight, "b": [weight, 1, None, "text"], 3: (weight.t(),)}
     same = on_host(tree)
     assert same["a"] is weight
     assert same["b"][0] is weight
+    waited: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
     with FakeTensorMode(allow_non_fake_inputs=True):
         there = torch.ones(2, 3, device="cuda")
         moved = on_host({"a": there, "b": [there], "c": torch.ones(2, 3, device="cuda")})
     assert {leaf.device.type for leaf in (moved["a"], moved["b"][0], moved["c"])} == {"cpu"}
     assert moved["a"] is moved["b"][0]
+    assert waited == [torch.device("cuda", 0)]
