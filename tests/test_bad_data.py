@@ -127,7 +127,10 @@ FOLDER = {
         nothing, ["data.dataset.test_fraction=0.3 has no effect"], 2, ["data.dataset.test_fraction=0.3"]
     ),
     "channels of the mean": Line(
-        nothing, ["data.dataset.mean has 3 numbers, and the images have 1 channel"], 2, ["data.dataset.mean=[1,2,3]"]
+        nothing,
+        ["data.dataset.mean has 3 numbers, and the images have 1 channel"],
+        2,
+        ["data.dataset.mean=[0.1,0.2,0.3]"],
     ),
 }
 

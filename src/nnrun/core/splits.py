@@ -27,7 +27,10 @@ class Drawing:
     def hold_out(self, targets: Tensor, digests: Callable[[], Tensor], fraction: float) -> tuple[Tensor, Tensor]:
         """Return the indices of the samples kept and of those held out; `digests` are asked for where they decide."""
         if self.split_by == "content":
-            return indices_by_content(digests(), targets, fraction, mix(self.purpose, self.seed))
+            kept, held_out = indices_by_content(digests(), targets, fraction, mix(self.purpose, self.seed))
+            # Where all samples are alike, content tells none from another: their places do.
+            if len(held_out) or len(targets) * fraction < 0.5:
+                return kept, held_out
         num_held_out = round(len(targets) * fraction)
         return stratified_indices(targets, num_held_out, generator(self.purpose, self.seed))
 
@@ -73,7 +76,8 @@ def indices_by_content(digests: Tensor, targets: Tensor, fraction: float, salt: 
     where its hash, a number in [0, 1), is below `fraction`, whatever else is in the data, and in whatever order; those
     that are alike are on one side. So a class gives about its share, and no more can be had: a rule that counts moves
     samples when others come. Two things are put right: a class whose samples would all be held out keeps the one with
-    the largest hash, and one that would give none, though its share is one, gives the one with the smallest.
+    the largest hash, and one that would give none, though its share is one, gives the one with the smallest. Small
+    classes, none of whose shares is one, give one together.
     """
     hashes = hashed(digests, salt)
     _, classes, class_sizes = torch.unique(targets, return_inverse=True, return_counts=True)
@@ -83,6 +87,9 @@ def indices_by_content(digests: Tensor, targets: Tensor, fraction: float, salt: 
     gives_none = (smallest >= fraction) & (smallest < largest) & (class_sizes * fraction >= 0.5)
     held_out = (hashes < fraction) & ~(keeps_none[classes] & (hashes == largest[classes]))
     held_out |= gives_none[classes] & (hashes == smallest[classes])
+    if not bool(held_out.any()) and len(targets) * fraction >= 0.5:
+        spares = (smallest < largest)[classes]
+        held_out |= spares & (hashes == torch.where(spares, hashes, 1.0).min())
     # What was put right in one class may stand in another one too, under its label.
     held_out &= ~torch.isin(digests, digests[~held_out])
     return (~held_out).nonzero()[:, 0], held_out.nonzero()[:, 0]

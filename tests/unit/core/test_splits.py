@@ -117,6 +117,16 @@ def test_by_content_a_small_class_gives_one_where_its_share_is_one() -> None:
     assert len(few) < 6, "4 samples of a class have a share of 0.4"
 
 
+def test_by_content_small_classes_give_one_together_and_samples_all_alike_are_told_by_their_places() -> None:
+    digests, targets = contents(40), torch.arange(40) % 10
+    for seed in range(300):
+        kept, held_out = Drawing("content", SPLIT, seed).hold_out(targets, lambda: digests, 0.1)
+        assert len(held_out) >= 1
+        assert set(targets[kept].tolist()) == set(range(10))
+    alike = Drawing("content", SPLIT, 0).hold_out(targets, lambda: torch.zeros(40, dtype=torch.int64), 0.1)[1]
+    assert torch.equal(alike, Drawing("position", SPLIT, 0).hold_out(targets, lambda: digests, 0.1)[1])
+
+
 def test_by_content_seed_and_purpose_decide() -> None:
     digests, targets = contents(1000), torch.zeros(1000, dtype=torch.int64)
     by_seed = [Drawing("content", purpose, seed).hold_out(targets, lambda: digests, 0.5)[1] for purpose, seed in PAIRS]
