@@ -325,6 +325,13 @@ def test_a_new_run_says_what_the_weights_that_it_starts_from_have_seen(in_place:
     assert "held out here is not known" in notes(run_here([*words, "init_from=run"], in_place))
 
 
+def test_an_export_that_needs_samples_to_train_on_says_so_where_there_are_none(home: Path) -> None:
+    """And no word that nothing was held out: it is other data that are measured."""
+    done = run_here(["ckpt=run", "data.root=other", "export=onnx_int8", "hydra.run.dir=e"], _other(home))
+    assert (done.code, "nothing was held out" in done.out) == (4, False)
+    assert "calibrated on samples to train on, and the data has none" in done.err
+
+
 def test_an_inspection_says_that_the_data_is_other(in_place: Path) -> None:
     same = run_here(["task=inspect", "ckpt=run"], in_place)
     assert (same.code, "fingerprint" in same.out) == (0, False), same.err

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from nnrun.core.seams import ExportContext
+from nnrun.core.seams import CannotExport, ExportContext
 from nnrun.exporters.deployed import Output
 from nnrun.exporters.onnx import OnnxExporter, quiet, write
 from nnrun.exporters.stripping import strip_onnx
@@ -45,6 +45,11 @@ class OnnxInt8Exporter(OnnxExporter):
 
         exact = self.model_of(model, context)
         samples = context.calibration(self.calibration_samples)
+        if len(samples) == 0:
+            raise CannotExport(
+                "it is calibrated on samples to train on, and the data has none; export it with the run's own data, or "
+                "use export=onnx"
+            )
         samples = samples if self.preprocess else context.preprocessing(samples)
         with quiet(), tempfile.TemporaryDirectory(prefix="nnrun-") as scratch:
             plain, fused, quantized_file = (Path(scratch) / f"{name}.onnx" for name in ("plain", "fused", "int8"))

@@ -61,9 +61,11 @@ def show(summary: Summary, console: Console, trust: str) -> None:
             table.add_row(split, "  ".join(values))
     if weakest := _weakest(summary.details["test"].get("per_class", [])):
         table.add_row("weakest", weakest)
-    how = f"by {summary.monitor}" if summary.monitored is not None else "the last: nothing was held out to choose by"
+    how = f", by {summary.monitor}" if summary.monitored is not None else ""
+    if summary.monitored is None and summary.task == "train":
+        how = ", the last: nothing was held out to choose by"
     if summary.best:
-        table.add_row("best", f"epoch {summary.best['epoch']}, step {summary.best['step']:,}, {how}")
+        table.add_row("best", f"epoch {summary.best['epoch']}, step {summary.best['step']:,}{how}")
     if summary.train.get("samples_per_second"):
         train = summary.train
         table.add_row(
