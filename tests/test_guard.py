@@ -158,6 +158,36 @@ def test_a_signal_hastens_an_end_and_changes_nothing_of_it(code: int, seconds: f
     assert time.monotonic() - begun < 60
 
 
+# What Python would print, and forget: the signal comes while an object is removed.
+REMOVING = """
+import os, signal, sys, time
+from nnrun.errors import InterruptedRun
+from nnrun.guard import guard
+from nnrun.signals import stop_request
+
+class Removed:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+
+guard()
+with stop_request():
+    removed = Removed()
+    try:
+        del removed
+        time.sleep(60)
+    except InterruptedRun as interruption:
+        sys.exit(interruption.exit_code)
+"""
+
+
+def test_a_signal_that_comes_while_an_object_is_removed_is_heard(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", REMOVING], cwd=tmp_path, capture_output=True, text=True, env=environment(), check=False
+    )
+    assert (done.returncode, done.stderr) == (143, "")
+
+
 def test_under_nohup_a_closed_terminal_is_not_heard(tmp_path: Path) -> None:
     """Negative control: the same signal ends it otherwise, as above."""
     script = SENDING.replace("MODULE", repr("nnrun.run")).replace("NUMBER", str(int(signal.SIGHUP)))

@@ -16,6 +16,7 @@ from nnrun.errors import InterruptedRun
 
 # How long a training that heard a signal waits for data before it stops without it.
 PATIENCE_SECONDS = 1.0
+_SOON_SECONDS = 0.02
 
 
 class StopRequest:
@@ -73,6 +74,14 @@ class StopRequest:
         """Raise InterruptedRun if a signal came that `held` kept back and `deferred` does not."""
         if not self._is_deferred:
             self.poll()
+
+    def receive_again(self) -> None:
+        """Take the signal that came anew, soon: what it raised was lost, since it came while an object was removed."""
+        number, self._number = self._number, None
+        if number is not None:
+            main = threading.main_thread().ident
+            assert main is not None, "it runs"
+            threading.Timer(_SOON_SECONDS, signal.pthread_kill, (main, number)).start()
 
     def receive(self, number: int, _frame: FrameType | None) -> None:
         """Take a signal. The last checkpoint is whole whenever the second one comes: files appear by rename."""

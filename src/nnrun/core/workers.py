@@ -74,7 +74,10 @@ def in_order(work: Callable[[Item], Result], items: Sequence[Item], crew: Crew) 
         for number in range(len(items)):
             yield workers.result(number)
     finally:
-        workers.end()
+        # Where nobody could raise what a signal raises: a generator is closed by whoever has the last of it.
+        with in_force().held():
+            workers.end()
+    in_force().catch_up()
 
 
 @dataclass

@@ -160,6 +160,26 @@ def test_a_signal_does_not_wait_for_a_worker_that_is_stuck(fifo, is_deferred):
     assert is_gone(pid)
 
 
+def test_a_signal_while_workers_are_ended_is_raised_behind_that(monkeypatch):
+    """Not in the midst of it: a full disk ends them too, and nobody takes what is raised while a generator closes."""
+    end = workers._Workers.end
+
+    def torn(crew: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+        end(crew)
+
+    monkeypatch.setattr(workers._Workers, "end", torn)
+    with stop_request() as stop:
+        results = in_order(wait_in_vain, ["", "", ""], crew())
+        next(results)
+        results.close()
+        assert stop.heard == signal.SIGTERM
+        assert not workers._LIVING
+    with stop_request(), pytest.raises(InterruptedRun):
+        list(in_order(wait_in_vain, ["", "", ""], crew()))
+
+
 def test_a_signal_to_the_whole_group_is_the_main_process_s_to_answer():
     results = in_order(wait_in_vain, [""] * 9, crew(2))
     pids = [int(next(results)) for _ in range(2)]
