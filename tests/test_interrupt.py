@@ -26,7 +26,8 @@ CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 143, "SIGUSR1": 143, "SIGUSR2"
 # Where a signal may come: what is called there, and at which call of it.
 MOMENTS: dict[str, tuple[object, str, int]] = {
     "a step": (nnrun.core.loop, "backward", 8),
-    "a save": (DurableFile, "commit", 8),
+    # The second checkpoint's: after the run's six files, the first checkpoint and its manifest.
+    "a save": (DurableFile, "commit", 9),
     "a save, before its manifest": (CheckpointFolder, "_commit", 2),
     "the first save": (CheckpointFolder, "save", 1),
     "a validation": (nnrun.core.loop, "evaluate", 2),

@@ -15,11 +15,12 @@ from nnrun.settings import RunSettings
 # nnrun's own folder, and Python's.
 _LIBRARIES = tuple(str(Path(file).parent) + os.sep for file in (__file__, os.__file__))
 
+_AGAIN = "then run the command again, or resume the training with resume="
 # What the operating system's error numbers mean, and what to do.
 _REASONS = {
-    errno.ENOSPC: "the disk is full; free some space, and start again (a training with resume=)",
-    errno.EDQUOT: "the disk quota is used up; free some space, and start again (a training with resume=)",
-    errno.EFBIG: "the limit on the size of a file is reached; raise it with ulimit -f (then resume= a training)",
+    errno.ENOSPC: f"the disk is full; free some space, {_AGAIN}",
+    errno.EDQUOT: f"the disk quota is used up; free some space, {_AGAIN}",
+    errno.EFBIG: f"the limit on the size of a file is reached; raise it with ulimit -f, {_AGAIN}",
     errno.EROFS: "the file system is read-only; choose another folder with hydra.run.dir=",
     errno.EACCES: "permission denied; choose another folder with hydra.run.dir=",
     errno.EPERM: "permission denied; choose another folder with hydra.run.dir=",
