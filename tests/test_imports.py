@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import fnmatch
 import functools
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
@@ -56,7 +57,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     ("watchers", ("report*", "callbacks*")),
     ("config", ("check", "overrides", "resolve", "idle")),
-    ("building", ("kinds", "targets", "groups", "saved", "compose", "build")),
+    ("building", ("kinds", "targets", "groups", "saved", "source", "compose", "build")),
     (
         "parts",
         (
@@ -249,6 +250,14 @@ def test_every_layer_of_the_table_is_inhabited(sources: dict[str, str]) -> None:
     assert {layer_of(module) for module in sources} == set(range(len(LAYERS)))
     stale = [pattern for _, patterns in LAYERS for pattern in patterns if not fnmatch.filter(sources, pattern)]
     assert stale == []
+
+
+def test_contributing_shows_every_room_of_the_table() -> None:
+    """A module that joins the table joins the page for people too; one that left it leaves the page."""
+    page = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("| floor | rooms |")[2]
+    shown = {name.rstrip("/") for words in re.findall("`([^`]+)`", page) for name in words.split()}
+    rooms = {pattern.rstrip("*").partition(".")[0] for _, patterns in LAYERS for pattern in patterns} - {""}
+    assert shown - {"_target_", "loop", "state", "batches"} == rooms
 
 
 def test_every_permission_of_the_table_is_used(sources: dict[str, str]) -> None:

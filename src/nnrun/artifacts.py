@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from nnrun.build import build
-from nnrun.compose import REJECTED_SUFFIX
 from nnrun.core.randomness import SPLIT
 from nnrun.core.seams import CannotExport, ExportContext, Exporter, Preprocessing
 from nnrun.core.splits import Drawing
@@ -34,6 +33,7 @@ from nnrun.paths import inside, without_paths
 from nnrun.prepare import Job
 from nnrun.report.console import Console
 from nnrun.saved import exported_config
+from nnrun.source import REJECTED_SUFFIX
 
 # Of the folder for temporary files, which some exporters need.
 _LEAST_ROOM = 2**20

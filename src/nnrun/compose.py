@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,58 +17,23 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from nnrun.archive import holds_weights_alone, peek
-from nnrun.card import Card, paths_left_out, read_card
+from nnrun.card import paths_left_out
 from nnrun.check import check
 from nnrun.clashes import idle_words
-from nnrun.errors import ArtifactError, ConfigError
+from nnrun.errors import ConfigError
 from nnrun.groups import compose_groups, option_references, show_to_hydra, unknown_options
 from nnrun.idle import idle_settings, unread_root
-from nnrun.latest import latest_link, put_back
-from nnrun.manifest import Located, locate
+from nnrun.manifest import Located
 from nnrun.overrides import HYDRA_KEYS, Typed, ambiguous, parse_all
-from nnrun.paths import expanded, is_there
+from nnrun.paths import expanded
 from nnrun.resolve import PLACEHOLDERS, explain_unresolvable, resolve, resolve_path
-from nnrun.saved import as_meant, fault, merge_saved, own_targets, saved_references
+from nnrun.saved import fault, merge_saved, own_targets, saved_references
 from nnrun.secrets import is_secret, left_out, secrets_in
 from nnrun.settings import OPTIONAL_SECTIONS
+from nnrun.source import SOURCE_KEYS, Source, lacking_words, read_source, source_word
 
 # How a value of the environment is referred to.
 _ENVIRONMENT = re.compile(r"\$\{oc\.env:\s*(\w+)")
-SOURCE_KEYS = ("ckpt", "resume", "init_from")
-# How the name of an artifact ends that a prediction can be made with, and of one that failed its proof.
-ARTIFACT_SUFFIX, REJECTED_SUFFIX = ".onnx", ".rejected"
-
-
-@dataclass(frozen=True)
-class Source:
-    """What one of SOURCE_KEYS names: the file that it stands for, and the config in it, if it is nnrun's own."""
-
-    key: str
-    checkpoint: Located
-    config: Mapping[str, Any] | None
-    # What stands beside weights that nnrun exported.
-    card: Card | None = None
-
-    @property
-    def weights_alone(self) -> bool:
-        """Whether it is a state dict, and no checkpoint."""
-        return self.card is not None or (self.config is None and not self.is_artifact)
-
-    @property
-    def is_artifact(self) -> bool:
-        """Whether it is an exported network, which says by itself what a prediction must know."""
-        return self.checkpoint.path.suffix == ARTIFACT_SUFFIX
-
-    @property
-    def saved(self) -> Mapping[str, Any] | None:
-        """The config that this invocation goes on from: a new run takes no more than weights."""
-        return None if self.key == "init_from" else self.config
-
-    @property
-    def saved_in(self) -> Path | None:
-        """The checkpoint that this invocation's config came out of, if it did."""
-        return None if self.saved is None else self.checkpoint.path
 
 
 @dataclass(frozen=True)
@@ -147,11 +112,11 @@ def compose(words: Sequence[str], own: Sequence[Path] = ()) -> Composed:
     config, references = fresh, option_references(choices, own)
     show_to_hydra(typed)
     values = [_resolved_source(item, values, fresh) for item in values]
-    named = _source_word(values)
+    named = source_word(values)
     predicts = any(item.key == "task" and item.value == "predict" for item in values)
-    source = _read_source(named, predicts=predicts) if named is not None else None
+    source = read_source(named, predicts=predicts) if named is not None else None
     if source is not None and source.key == "ckpt" and source.saved is None and not source.is_artifact:
-        problems += _lacking(source.checkpoint.path, chosen, predicts=predicts)
+        problems += lacking_words(source.checkpoint.path, chosen, predicts=predicts)
     if source is not None and source.key == "ckpt" and "export" not in chosen:
         config.export = {}
     if source is not None and source.saved is not None:
@@ -182,54 +147,6 @@ def compose(words: Sequence[str], own: Sequence[Path] = ()) -> Composed:
     own_sections = own_targets(tree, config is not fresh, {item.key for item in groups}, values)
     run_dir = hydra_dir(typed, "hydra.run.dir", config)
     return Composed(config, tuple(typed), source, frozenset(own_sections), run_dir, tuple(own))
-
-
-def _source_word(values: Sequence[Typed]) -> Typed | None:
-    """Return the word that names the checkpoint to start from; None too where the words exclude each other.
-
-    What they exclude is reported by the check of the whole config, with all else that is wrong in it.
-    """
-    last = {item.key: item for item in values}
-    named = [last[key] for key in SOURCE_KEYS if key in last and last[key].value is not None]
-    trains_anew = "task" in last and last["task"].value == "train" and "ckpt" in last
-    return named[0] if len(named) == 1 and not (trains_anew and named[0].key == "ckpt") else None
-
-
-def _lacking(weights: Path, chosen: set[str], *, predicts: bool) -> list[str]:
-    """Return what the words must name besides weights alone, which carry no config."""
-    if predicts:
-        return [
-            f"{weights} holds weights alone, and a prediction needs the names of their classes and how samples are "
-            f"prepared; make a checkpoint of it with init_from={weights} model=... data=... trainer.epochs=0"
-        ]
-    lacks = f"{weights} holds weights alone: name their network with model=, and data= besides"
-    return [] if "model" in chosen else [lacks]
-
-
-def _read_source(named: Typed, *, predicts: bool) -> Source:
-    """Find the file that a word stands for, and read the config in it; only a prediction takes an artifact.
-
-    Raises ArtifactError where the file is not what the word asks for.
-    """
-    path = expanded(str(named.value))
-    if named.key == "resume" and is_there(path) and path.is_file():
-        raise ConfigError(f"resume={path} is a file; name its run directory, or start a new run with init_from=")
-    lost = put_back(path) if path.name == latest_link().name and is_there(path.parent) else None
-    if lost and named.key == "resume":
-        raise ArtifactError(f"{lost}; there is nothing to resume in it: start it again")
-    checkpoint = locate(path, "last" if named.key == "resume" else "best")
-    if lost:
-        checkpoint = replace(checkpoint, notes=(lost, *checkpoint.notes))
-    if checkpoint.path.suffix == REJECTED_SUFFIX:
-        raise ArtifactError(f"{path} failed its proof: verification.json beside it says why")
-    if checkpoint.path.suffix == ARTIFACT_SUFFIX:
-        if not predicts:
-            raise ArtifactError(f"{path} is an exported network, which only task=predict takes; name its run instead")
-        return Source(named.key, checkpoint, None)
-    if not holds_weights_alone(checkpoint.path):
-        return Source(named.key, checkpoint, as_meant(peek(checkpoint.path)["config"]))
-    card = read_card(checkpoint.path)
-    return Source(named.key, checkpoint, as_meant(card.config) if card else None, card)
 
 
 def _split(typed: Sequence[Typed]) -> tuple[list[Typed], list[Typed]]:
