@@ -232,7 +232,7 @@ def test_a_folder(name: str, tmp_path: Path) -> None:
         "a link that is skipped": ("left out: 1 samples that cannot be read", {"skipped": 1}),
         "another folder": ("left out: the folder holdout, no train, valid or test of classes", {"unlabelled": 0}),
         "mixed modes": ("converted to RGB: 117 L, 1 RGBA, 1 CMYK, 1 I;16, 1 P", {"converted": 121}),
-        "same file in both": ("1 of 28 test samples are, value for value", {"in_train_and_test": 1}),
+        "same file in both": ("1 of 28 test samples are also in the training part", {"in_train_and_test": 1}),
         "unlabelled": ("left out: 1 image files that are in no class folder", {"unlabelled": 1}),
     }
     if name in expected:

@@ -120,7 +120,7 @@ def test_a_run_in_the_midst_of_what_does_not_end_is_ended(name: str, code: int, 
     it = ended[name]
     assert it.code == code
     assert it.seconds < 6
-    assert it.err == "nnrun: stopped in the midst of something that did not end by itself; what was saved is whole\n"
+    assert it.err == "nnrun: stopped in a call that did not return; what was saved is whole\n"
     assert (status(it.run)["state"], status(it.run)["exit_code"]) == ("interrupted", code)
     assert not list(it.run.rglob(".*.tmp"))
     if name == "training":

@@ -152,7 +152,7 @@ def test_files_called_by_numbers_are_taken_in_the_order_of_the_numbers(
     assert stems == [str(number) for number in range(1, 13)], outcome
     outcome = predict(tmp_path, *words, f"input={tmp_path}/shots/*.png", run="numbers")
     assert "predict.id" not in outcome.out, "the negative control: here the numbers are the names"
-    for name, wanted in (("from 0", "0.png has the id 1; predict.id=stem"), ("more", None)):
+    for name, wanted in (("from 0", "0.png gets the id 1; predict.id=stem"), ("more", None)):
         outcome = predict(tmp_path, *words, f"input={tmp_path}/{name}", run=f"of {name}")
         assert outcome.code == 0 and (wanted in outcome.out if wanted else "predict.id" not in outcome.out)
     predict(tmp_path, f"ckpt={whole}", f"input={tmp_path}/more", run="plain")

@@ -40,12 +40,16 @@ def job(number: int, value: float | None, accuracy: float, words: list[str], mon
     [
         # The loss of the second is the lowest, its accuracy is not the best.
         (["model.dropout=0.1"], [1, 2, 0], ""),
-        (["loss.label_smoothing=0.1"], [2, 1, 0], "ranked by valid/accuracy: loss.label_smoothing makes the losses"),
-        (["loss=focal"], [2, 1, 0], "ranked by valid/accuracy: loss._target_"),
-        (["loss.weight=balanced"], [2, 1, 0], "ranked by valid/accuracy: loss.weight"),
-        (["data.val_fraction=0.3"], [0, 1, 2], "not ranked: data.val_fraction gives the jobs other samples"),
-        (["data.split_seed=3"], [0, 1, 2], "not ranked: data.split_seed"),
-        (["data=mnist"], [0, 1, 2], "not ranked: data.name, data.dataset._target_"),
+        (["loss.label_smoothing=0.1"], [2, 1, 0], "ranked by valid/accuracy: the jobs differ in loss.label_smoothing"),
+        (["loss=focal"], [2, 1, 0], "ranked by valid/accuracy: the jobs differ in loss._target_"),
+        (["loss.weight=balanced"], [2, 1, 0], "ranked by valid/accuracy: the jobs differ in loss.weight"),
+        (
+            ["data.val_fraction=0.3"],
+            [0, 1, 2],
+            "not ranked: the jobs differ in data.val_fraction, and may validate on different samples",
+        ),
+        (["data.split_seed=3"], [0, 1, 2], "not ranked: the jobs differ in data.split_seed"),
+        (["data=mnist"], [0, 1, 2], "not ranked: the jobs differ in data.name, data.dataset._target_"),
         (["data.batch_size=16"], [1, 2, 0], ""),
         (["seed=5"], [1, 2, 0], ""),
     ],

@@ -154,7 +154,7 @@ def test_of_another_folder_of_classes_all_is_test(home: Path) -> None:
     assert done.code == 0, done.err
     assert measured(home / "e") == 9
     assert "all 9 samples are test" in notes(done)
-    assert "data: test 9 samples of 3 classes, folder in other" in done.out
+    assert "data: folder in other, 9 test samples of 3 classes" in done.out
     assert "left out" not in done.out
 
 
@@ -256,7 +256,7 @@ def test_words_that_would_draw_the_hold_out_anew_are_refused(trained: Path, word
 def test_a_smaller_limit_beside_ckpt_tests_less_of_the_test_part(trained: Path, tmp_path: Path) -> None:
     done = run_here(["ckpt=run", "data.limit=6", f"hydra.run.dir={tmp_path / 'e'}"], trained)
     assert (done.code, measured(tmp_path / "e")) == (0, 6), done.err
-    assert f"test 6 of {measured(trained / 'run')} (data.limit=6)" in done.out
+    assert f"6 of {measured(trained / 'run')} test samples of 3 classes (data.limit=6)" in done.out
     assert "fingerprint" not in notes(done), "the data are the run's"
 
 
@@ -326,10 +326,10 @@ def test_a_new_run_says_what_the_weights_that_it_starts_from_have_seen(in_place:
 
 
 def test_an_export_that_needs_samples_to_train_on_says_so_where_there_are_none(home: Path) -> None:
-    """And no word that nothing was held out: it is other data that are measured."""
+    """And no word on how its weights were chosen: it is other data that are measured."""
     done = run_here(["ckpt=run", "data.root=other", "export=onnx_int8", "hydra.run.dir=e"], _other(home))
-    assert (done.code, "nothing was held out" in done.out) == (4, False)
-    assert "calibrated on samples to train on, and the data has none" in done.err
+    assert (done.code, "no validation part to choose by" in done.out) == (4, False)
+    assert "calibrated on training samples, and the data has none" in done.err
 
 
 def test_an_inspection_says_that_the_data_is_other(in_place: Path) -> None:

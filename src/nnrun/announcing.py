@@ -30,13 +30,15 @@ def tell_of_data(data: Opened, settings: DataSettings, console: Console, *, trai
 
 
 def data_line(data: Opened, settings: DataSettings) -> str:
-    """Return how many samples each part has, of how many classes, and where they come from."""
-    sizes = [f"{name} {len(split):,}" for name, split in data.parts.items() if len(split)]
+    """Return where the samples come from, how many each part has, and of how many classes."""
+    sizes = [f"{len(split):,} {name}" for name, split in data.parts.items() if len(split)]
+    limit = ""
     if data.num_test > len(data.test) and settings.limit is not None:
-        sizes[-1] += f" of {data.num_test:,} (data.limit={settings.limit})"
+        sizes[-1] = f"{len(data.test):,} of {data.num_test:,} test"
+        limit = f" (data.limit={settings.limit})"
     root = settings.dataset.get("root")
     source = f"{settings.name} in {shown(root)}" if isinstance(root, str) else settings.name
-    return f"data: {', '.join(sizes)} samples of {len(data.class_names)} classes, {source}"
+    return f"data: {source}, {', '.join(sizes)} samples of {len(data.class_names)} classes{limit}"
 
 
 def missing_classes(data: Opened, *, trains: bool) -> Iterator[str]:
@@ -55,7 +57,7 @@ def few_samples(data: Opened, *, trains: bool) -> str:
         few = [(count, name) for name, count in zip(data.class_names, counts, strict=True) if 0 < count < FEW_SAMPLES]
         if few:
             least, name = min(few)
-            found.append(f"{len(few):,} of {len(counts):,} in {part} (the fewest: {least} of {name})")
+            found.append(f"{len(few):,} of {len(counts):,} in {part} (fewest: {least}, of class {name})")
     return ", ".join(found)
 
 
@@ -68,7 +70,7 @@ def _counts(data: Opened, trains: bool) -> dict[str, list[int]]:
 
 
 def _words(part: str) -> str:
-    return {"train": "part to train on", "valid": "validation part", "test": "test part"}[part]
+    return {"train": "training part", "valid": "validation part", "test": "test part"}[part]
 
 
 def _few(names: Sequence[str]) -> str:

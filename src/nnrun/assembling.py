@@ -133,7 +133,7 @@ def lists_by_class(loss: Mapping[str, Any], class_names: Sequence[str]) -> list[
         if len(values) == len(class_names):
             pairs = [f"{value} for {name}" for name, value in zip(class_names, values, strict=True)]
             more = ", ..." if len(pairs) > _NUM_NAMED else ""
-            notes.append(f"loss.{key} by class, in their order: {', '.join(pairs[:_NUM_NAMED])}{more}")
+            notes.append(f"loss.{key} by class: {', '.join(pairs[:_NUM_NAMED])}{more}")
     return notes
 
 

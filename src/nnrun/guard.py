@@ -145,7 +145,7 @@ def _watch(reader: int) -> None:
             waited = 0.0
         if waited > GRACE_SECONDS:
             if not _CODE:
-                _say("stopped in the midst of something that did not end by itself; what was saved is whole")
+                _say("stopped in a call that did not return; what was saved is whole")
             number = signal.SIGINT if is_second else first
             in_force().note(number)
             _end(number)

@@ -43,9 +43,7 @@ class Head:
             self._check_trains(network)
             return notes
         if theirs is None:
-            return [
-                f"nothing there names its classes: its scores are taken for {_few(self.class_names)}, in this order"
-            ]
+            return [f"the file names no classes: its scores are taken for {_few(self.class_names)}, in this order"]
         return [] if list(theirs) == list(self.class_names) else self._fit_classes(weights, network, theirs)
 
     def _fit_classes(self, weights: dict[str, Tensor], network: nn.Module, theirs: Sequence[str]) -> list[str]:
@@ -91,9 +89,8 @@ def _few(names: Sequence[str]) -> str:
 def replace_head(weights: dict[str, Tensor], network: nn.Module, head: str | None, num_classes: int) -> list[str]:
     """Put the network's own head into `weights` where theirs is for another number of classes, or missing.
 
-    Returns what to say.
-    `head` is its name, or None to find it. Where more than the number of classes differs nothing is done: that is
-    another network, and loading says so.
+    Returns what to say. `head` is its name, or None to find it. Where more than the number of classes differs nothing
+    is done: that is another network, and loading says so.
     """
     own = network.state_dict()
     if all(name in weights and weights[name].shape == tensor.shape for name, tensor in own.items()):

@@ -54,7 +54,7 @@ _TOO_SHORT = (
             patience is not None and _ends_with(target, "ReduceLROnPlateau") and patience + 2 >= epochs
         ),
         "scheduler.patience={} has no effect with trainer.epochs={}: a plateau shows only after the end; lower it, or "
-        " scheduler=none",
+        "scheduler=none",
     ),
     Idle(
         ("scheduler",),

@@ -64,20 +64,20 @@ def choose_ranking(results: Sequence[Measured]) -> Ranking:
     first = measured[0]
     if differing := _differing([result.yardstick.samples for result in measured]):
         return Ranking(
-            None, note=f"not ranked: {', '.join(differing)} gives the jobs other samples to be validated on, or may"
+            None, note=f"not ranked: the jobs differ in {', '.join(differing)}, and may validate on different samples"
         )
     losses = _differing([result.yardstick.loss for result in measured])
     monitors = dict.fromkeys(str(result.monitor) for result in measured)
     if len(monitors) == 1 and not (losses and str(first.monitor).endswith("loss")):
         return Ranking(first.monitor, first.mode == "min")
     why = (
-        f"{', '.join(losses)} makes the losses of the jobs numbers of different kinds"
+        f"the jobs differ in {', '.join(losses)}, so their losses cannot be compared"
         if losses
         else f"the jobs watch different metrics ({', '.join(monitors)})"
     )
     if all(FALLBACK in result.metrics for result in measured):
         return Ranking(FALLBACK, note=f"ranked by {FALLBACK}: {why}")
-    return Ranking(None, note=f"not ranked: {why}, and there is no {FALLBACK} to compare")
+    return Ranking(None, note=f"not ranked: {why}, and not all have {FALLBACK}")
 
 
 def order(results: Sequence[Measured], ranking: Ranking) -> list[Any]:

@@ -29,7 +29,7 @@ class _Odd(Exception):
 
 
 def describe(path: Path) -> dict[str, StoredTensor]:
-    """Return the tensors in a file, by name; raise ArtifactError unless each byte of it is told of once."""
+    """Return the tensors in a file, by name; raise ArtifactError unless the header accounts for each byte once."""
     try:
         with path.open("rb") as file:
             num_bytes = file.seek(0, 2)
@@ -51,7 +51,7 @@ def _parsed(content: bytes) -> dict[str, Any]:
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) != len(pairs):
-            raise _Odd("its header names something twice")
+            raise _Odd("its header has a name twice")
         return found
 
     try:
@@ -64,7 +64,7 @@ def _parsed(content: bytes) -> dict[str, Any]:
 
 
 def _tensors(header: dict[str, Any], start: int, num_bytes: int) -> dict[str, StoredTensor]:
-    """Return what a header tells of; raise _Odd unless the tensors fill the rest of the file, one after the other."""
+    """Return what a header describes; raise _Odd unless the tensors fill the rest of the file, one after the other."""
     header.pop("__metadata__", None)
     found = {name: _tensor(name, told, start) for name, told in header.items()}
     end = start
@@ -80,7 +80,7 @@ def _tensors(header: dict[str, Any], start: int, num_bytes: int) -> dict[str, St
 def _tensor(name: str, told: Any, start: int) -> StoredTensor:
     """Return one tensor; raise _Odd where its bytes are not as many as its shape and type take."""
     if not isinstance(told, dict) or told.keys() != {"dtype", "shape", "data_offsets"} or len(name) > _MAX_NAME:
-        raise _Odd("its header tells of something that is no tensor")
+        raise _Odd("its header describes something that is no tensor")
     dtype = _DTYPES.get(told["dtype"]) if isinstance(told["dtype"], str) else None
     if dtype is None:
         raise _Odd(f"{name[:100]} is of the type {str(told['dtype'])[:20]!r}, which nnrun does not read")

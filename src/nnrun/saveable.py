@@ -45,7 +45,7 @@ def plain_names(names: Sequence[Any], source: str) -> tuple[str, ...]:
             f"{MAX_NAMES_BYTES:,}; shorten them"
         )
     if len(set(plain)) < len(set(names)):
-        raise DataError(f"data={source}: two classes have one name but for characters that cannot be written")
+        raise DataError(f"data={source}: two class names differ only in characters that no file can hold")
     return plain
 
 

@@ -44,5 +44,5 @@ def beside_its_start(job: Job, data: Opened) -> Opened:
         if count and split is not None:
             some = f"{count:,}" if all(part.is_complete for part in parts) else f"at least {count:,}"
             text = f"{some} of {len(split):,} {name} samples are among those that {path} was trained on"
-            data = noted(data, f"{text}: the {name} part measures what was learned by heart")
+            data = noted(data, f"{text}: scores of the {name} part are inflated")
     return data

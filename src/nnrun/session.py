@@ -115,7 +115,7 @@ def take_latest(out: RunDir) -> bool:
 
 def _end_in_the_midst(out: RunDir, stop: StopRequest) -> None:
     """Say of a run that a signal could not stop that it is no longer under way: its process is about to be gone."""
-    out.end("interrupted", 128 + (stop.heard or signal.SIGTERM), "it did not stop by itself, and was ended")
+    out.end("interrupted", 128 + (stop.heard or signal.SIGTERM), "stopped in a call that did not return")
 
 
 def _as_said(error: BaseException, job: Job, path: Path, stop: StopRequest) -> BaseException:

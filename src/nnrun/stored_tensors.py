@@ -49,7 +49,7 @@ class StoredTensor:
 
 
 class Storages:
-    """Find the bytes that a persistent id speaks of, each told of in one way alone."""
+    """Find the bytes that a persistent id speaks of; one storage is described in one way alone."""
 
     def __init__(self, regions: Mapping[str, Region]) -> None:
         self._regions = regions
@@ -64,7 +64,7 @@ class Storages:
             raise BadPickle("it holds a persistent id that is no storage of a tensor")
         _, storage, key, location, num_elements = pid
         if type(key) is not str or type(location) is not str or type(num_elements) is not int:
-            raise BadPickle("it holds a storage that is not told of as torch tells")
+            raise BadPickle("it holds a storage that is not described as torch.save describes one")
         num_bytes = num_elements * (DTYPE_BYTES[storage.dtype] if storage.dtype else 1)
         region = self._regions.get(key)
         if num_bytes < 0 or region is None or num_bytes > region.size:
@@ -101,7 +101,7 @@ def _describe(storage: Any, offset: Any, size: Any, stride: Any, *dtypes: str) -
     dtype, region = storage[0] or next(iter(dtypes), None), storage[1]
     lengths = (*size, *stride) if type(size) is tuple and type(stride) is tuple else (None,)
     if dtype is None or any(type(number) is not int for number in (offset, *lengths)) or len(size) != len(stride):
-        raise BadPickle("a tensor that is not told of as torch tells")
+        raise BadPickle("a tensor that is not described as torch.save describes one")
     if len(size) > MAX_DIMENSIONS:
         raise BadPickle(f"a tensor of {len(size):,} dimensions")
     count, room = math.prod(size), region.size // DTYPE_BYTES[dtype]
@@ -157,7 +157,7 @@ def _check_rest(given: tuple[Any, ...], start: int) -> None:
     """Raise BadPickle where a tensor has hooks, or is to be read as the conjugate or the negative of what is stored."""
     requires_grad, hooks, *more = given[start:] if len(given) >= start + 2 else (None, None)
     if type(requires_grad) is not bool or hooks not in (None, {}) or len(more) > 1:
-        raise BadPickle("a tensor that is not told of as torch tells")
+        raise BadPickle("a tensor that is not described as torch.save describes one")
     if more and isinstance(more[0], dict) and any(more[0].get(flag) is True for flag in ("conj", "neg")):
         raise BadPickle("it holds a tensor that is stored as its conjugate or its negative")
 

@@ -133,8 +133,8 @@ def _of_exported_weights(past: _Past, settings: DataSettings) -> Opened:
         )
     return noted(
         data,
-        f"{text}they are split by each sample's place, and unless they are as they were then, the test measures what "
-        "was learned by heart",
+        f"{text}they are split by each sample's place, and unless they are as they were then, some test samples may be "
+        "among those it was trained on",
     )
 
 

@@ -109,7 +109,7 @@ def test_names_that_a_file_cannot_hold_are_escaped_and_two_that_become_one_are_r
     assert plain_names(["${price}", "\x1b]0;x\x07cat", "a\nb", "\udc80"], "mine") == (
         ("${price}", r"\x1b]0;x\x07cat", "a\nb", r"\udc80")
     )
-    with pytest.raises(DataError, match="two classes have one name but for"):
+    with pytest.raises(DataError, match="two class names differ only in characters"):
         plain_names(["\x1b", r"\x1b"], "mine")
     for names, message in (
         (["x" * (MAX_CHARACTERS + 1), "y"], "a text of 10,001 characters"),

@@ -197,7 +197,7 @@ def test_a_head_for_other_classes_of_the_same_number_is_new() -> None:
     assert all(weights[name] is theirs[name] for name in theirs if not name.startswith("head."))
     weights = dict(theirs)
     assert fit(CLASSES, ours, weights) == [] and weights == theirs, "the negative control: the same classes"
-    assert fit(None, ours, weights)[0].startswith("nothing there names its classes") and weights == theirs
+    assert fit(None, ours, weights)[0].startswith("the file names no classes") and weights == theirs
 
 
 def test_a_head_for_the_same_classes_in_another_order_is_put_in_order() -> None:
@@ -239,7 +239,7 @@ def test_weights_for_photographs_name_the_stem_that_they_want(tmp_path: Path) ->
     with pytest.raises(ArtifactError, match=r"conv1\.weight is .* want model\.stem=imagenet"):
         load(path, {"stem": "auto"}, ResNet18((3, 28, 28), 3))
     assert load(path, {}, ResNet18((3, 28, 28), 3, "imagenet")).endswith(
-        "nothing there names its classes: its scores are taken for cat, dog, fox, in this order; all else is loaded"
+        "the file names no classes: its scores are taken for cat, dog, fox, in this order; all else is loaded"
     )
 
 

@@ -218,8 +218,8 @@ class Isolated:
             raise RuntimeError(f"{self._late}{_advice(0)}")
         if code == -signal.SIGKILL and self._limits is None:
             raise ResourceError(
-                "the process that proves an artifact was killed (SIGKILL), perhaps for want of memory, which proves "
-                "nothing; what was saved is whole: close programs, and export again with ckpt="
+                "the process that runs an artifact for its proof was killed (SIGKILL), perhaps for want of memory; the "
+                "artifact is not judged, and what was saved is whole: close programs, and export again with ckpt="
             )
         self._stderr.seek(0)
         words = _plain(self._stderr.read().decode(errors="replace"))[-_SHOWN_ERROR:]

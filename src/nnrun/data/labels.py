@@ -28,7 +28,7 @@ def classes_of(
     plain = {part: [_plain(part, index, label) for index, label in enumerate(of)] for part, of in labels.items()}
     texts = {label for of in labels.values() for label in of if isinstance(label, str)}
     if len(set(map(writable, texts))) < len(texts):
-        raise DataError(f"{first}: two labels are the same text but for characters that no file can hold")
+        raise DataError(f"{first}: two labels differ only in characters that no file can hold")
     if order != "text":
         plain = {
             part: [same_name(label) if isinstance(label, str) else label for label in of] for part, of in plain.items()
@@ -43,7 +43,7 @@ def classes_of(
         values = list(range(len(class_names))) if kinds == {int} else list(class_names)
     if len(values) < 2:
         raise DataError(
-            f"{first}: all labels are {values[0] if values else 'missing'}; two classes or more are told apart"
+            f"{first}: all labels are {values[0] if values else 'missing'}; classification needs two classes or more"
         )
     names = tuple(str(value) for value in values) if class_names is None else tuple(class_names)
     places = {value: place for place, value in enumerate(values)}

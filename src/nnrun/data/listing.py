@@ -125,7 +125,7 @@ def _refuse_what_is_no_class(folder: Path, classes: Mapping[str, Sequence[Path]]
     reason = not_classes(folder, inside)
     if len(classes) == 1:
         (only,), found = classes, next(iter(inside.values()))
-        alone = f"{shown(folder)} holds one class folder, {only}; two classes or more are told apart"
+        alone = f"{shown(folder)} holds one class folder, {only}; classification needs two classes or more"
         hint = f"; if the folders in it are classes or parts, use data.root={shown(found.at)}" if found.folders else ""
         raise DataError(reason if reason and not found.folders else f"{alone}{hint}")
     if reason:

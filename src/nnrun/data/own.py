@@ -126,7 +126,9 @@ def without_empty(
     if not empty:
         return names, dict(targets), []
     if len(names) < 2:
-        raise DataError(f"only one of the classes has samples, {', '.join(names)}; two classes or more are told apart")
+        raise DataError(
+            f"only one of the classes has samples, {', '.join(names)}; classification needs two classes or more"
+        )
     place = kept.cumsum(0) - 1
     few = ", ".join(empty[:_SHOWN]) + (", ..." if len(empty) > _SHOWN else "")
     note = f"left out: {len(empty):,} of {len(class_names):,} listed classes, without samples: {few}"

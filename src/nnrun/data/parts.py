@@ -137,10 +137,10 @@ def _with_shared(findings: Findings, parts: Mapping[str, Part]) -> Findings:
         shared = in_both(part.measures.digests, parts["train"].measures.digests)
         facts[f"in_train_and_{name}"] = len(shared)
         if len(shared):
-            lies = "the test measures" if name == "test" else "the best weights are chosen by"
+            effect = "the test's scores are inflated" if name == "test" else "they favor weights that overfit"
             notes.append(
-                f"{len(shared):,} of {len(part):,} {name} samples are, value for value, among those to train on: "
-                f"{lies} what was learned by heart; run.log names them"
+                f"{len(shared):,} of {len(part):,} {name} samples are also in the training part, value for value: "
+                f"{effect}; run.log names them"
             )
             called = [part.names[index] if part.names else f"sample {index}" for index in shared.tolist()]
             details += [f"in train and {name}: {name}'s {sample}" for sample in called]

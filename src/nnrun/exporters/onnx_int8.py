@@ -47,8 +47,8 @@ class OnnxInt8Exporter(OnnxExporter):
         samples = context.calibration(self.calibration_samples)
         if len(samples) == 0:
             raise CannotExport(
-                "it is calibrated on samples to train on, and the data has none; export it with the run's own data, or "
-                "use export=onnx"
+                "int8 is calibrated on training samples, and the data has none; export with the run's own data, or use "
+                "export=onnx"
             )
         samples = samples if self.preprocess else context.preprocessing(samples)
         with quiet(), tempfile.TemporaryDirectory(prefix="nnrun-") as scratch:

@@ -27,7 +27,7 @@ class Predictor:
     """A function from raw pixels, uint8 `(N, C, H, W)` on the host, to `(N, classes)`; and what these are.
 
     It gives scores, or, where `is_probable`, probabilities. `close` ends what runs it. `white` is what becomes 255 of
-    tally of more than 8 bits; None where 65535 does.
+    greys of more than 8 bits; None where 65535 does.
     """
 
     outputs: Callable[[Tensor], Tensor]

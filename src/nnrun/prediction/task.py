@@ -171,8 +171,8 @@ def numbered_otherwise(job: Job, files: Sequence[str]) -> list[str]:
     if number is None:
         return []
     return [
-        f"files are called by numbers, and the ids count them: {shown(files[number - 1])} has the id {number}; "
-        "predict.id=stem takes the names as ids"
+        f"the files' names are numbers, and the ids are others, counted from 1: {shown(files[number - 1])} gets the id "
+        f"{number}; predict.id=stem takes the names as ids"
     ]
 
 
@@ -201,7 +201,7 @@ def classify(job: Job, session: Session, predictor: Predictor, source: Source) -
         file.commit()
     if file.num_quoted:
         console.note(
-            f"{file.num_quoted:,} cells of {FILE_NAME} begin with ' now: a spreadsheet would take them for formulas"
+            f"put ' before {file.num_quoted:,} cells of {FILE_NAME}, which a spreadsheet would take for formulas"
         )
     return Result(Counter({predictor.class_names[number]: count for number, count in counts.items()}), progress.seconds)
 

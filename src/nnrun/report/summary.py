@@ -63,7 +63,7 @@ def show(summary: Summary, console: Console, trust: str) -> None:
         table.add_row("weakest", weakest)
     how = f", by {summary.monitor}" if summary.monitored is not None else ""
     if summary.monitored is None and summary.task == "train":
-        how = ", the last: nothing was held out to choose by"
+        how = ", the last one: there is no validation part to choose by"
     if summary.best:
         table.add_row("best", f"epoch {summary.best['epoch']}, step {summary.best['step']:,}{how}")
     if summary.train.get("samples_per_second"):

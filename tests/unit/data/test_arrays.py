@@ -154,5 +154,5 @@ def test_labels_that_no_file_can_hold_are_escaped_and_two_that_become_one_are_re
     names, targets = classes_of({"y": ["\x1b[2J", "${x}", "\udc80"]}, "y")
     assert names == ("${x}", r"\udc80", r"\x1b[2J")
     assert targets["y"].tolist() == [2, 0, 1]
-    with pytest.raises(DataError, match="two labels are the same text but for"):
+    with pytest.raises(DataError, match="two labels differ only in characters"):
         classes_of({"y": ["\x1b", r"\x1b"]}, "y")

@@ -260,7 +260,7 @@ def test_the_same_picture_in_train_and_test_is_said_once_with_a_count(parted):
         shutil.copy(parted / "train" / "ant" / name, parted / "test" / "ant" / f"copy{name}")
     data = load(parted)
     (note,) = data.findings.notes
-    assert note.startswith("2 of 14 test samples are, value for value, among those to train on")
+    assert note.startswith("2 of 14 test samples are also in the training part, value for value")
     assert data.findings.facts["in_train_and_test"] == 2
     assert "copy000.png" in data.findings.details[0]
 

@@ -65,7 +65,7 @@ NO_CLASSES = {
         "a/train holds images and masks, which are no",
     ),
     "of VOC": (("JPEGImages", "Annotations/1.xml"), "holds JPEGImages and Annotations, which are no classes"),
-    "one folder": (("all",), "holds one class folder, all; two classes or more are told apart"),
+    "one folder": (("all",), "holds one class folder, all; classification needs two classes or more"),
     "classes that hold parts": (("cat/train", "cat/test", "dog/train", "dog/test"), "such as .*a/train/cat$"),
     "a set beside a test": (
         ("set/set/train/cat", "set/set/valid/cat", "test/test"),
