@@ -22,7 +22,7 @@ from nnrun.artifacts import _export_one
 from nnrun.core.isolated import Isolated
 from nnrun.core.seams import ExportContext
 from nnrun.core.verification import Verification
-from nnrun.core.verify import Standard
+from nnrun.core.verify import Standard, has_fallen
 from nnrun.data.digits import Digits
 from nnrun.data.normalize import Normalize
 from nnrun.errors import ArtifactError, InterruptedRun, ResourceError
@@ -300,6 +300,15 @@ def test_a_softmax_that_the_metadata_names_and_the_graph_lacks_is_caught(standar
     proof = prove(SaysProbabilities(**parameters), standard, tmp_path)[1]
     assert not proof.ok
     assert "scores differ by" in proof.reason
+
+
+@pytest.mark.parametrize(
+    ("score", "theirs", "falls"),
+    [(0.48, 0.47, False), (0.9, 0.95, False), (0.48, 0.4699, True), (0.48, float("nan"), True)],
+)
+def test_accuracy_may_fall_by_just_as_much_as_is_allowed(score: float, theirs: float, falls: bool) -> None:
+    """Of 100 samples one may be lost: in floats 0.48 - 0.47 is above 0.01."""
+    assert has_fallen(score, theirs, 0.01) is falls
 
 
 def test_int8_that_loses_accuracy_is_caught(standard, tmp_path) -> None:

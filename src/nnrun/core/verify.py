@@ -22,6 +22,7 @@ from nnrun.paths import without_paths
 
 _TIMED_CALLS = 30
 _NUM_WORST = 5
+_ROUNDING = 1e-9
 PROBABILITIES = "probabilities"
 
 
@@ -65,6 +66,14 @@ class _Found:
 
 
 @torch.inference_mode()
+def has_fallen(score: float, their_score: float, max_drop: float) -> bool:
+    """Return whether a score of 0 to 1 is below another one by more than `max_drop`; NaN is.
+
+    0.48 and 0.47 are 0.01 apart: what the difference of two floats is beyond that, is no loss of accuracy.
+    """
+    return not score - their_score <= max_drop + _ROUNDING
+
+
 def verify(artifact: Path, exporter: Exporter, standard: Standard) -> Verification:
     """Compare an artifact, loaded through its exporter, with its standard on every test sample.
 
@@ -95,7 +104,7 @@ def verify(artifact: Path, exporter: Exporter, standard: Standard) -> Verificati
         reason = f"scores differ by {difference:.3g}, more than {exporter.tolerance:g} of the largest score {scale:.3g}"
     elif agreement < exporter.min_agreement:
         reason = f"{agreement:.2%} of the classes agree, fewer than {exporter.min_agreement:.2%}"
-    elif max_drop is not None and not score - their_score <= max_drop:
+    elif max_drop is not None and has_fallen(score, their_score, max_drop):
         reason = f"{problem.headline} falls from {score:.4f} to {their_score:.4f}, by more than {max_drop:g}"
     worst = []
     if reason is not None:
