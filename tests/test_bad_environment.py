@@ -31,7 +31,7 @@ import nnrun.rundir
 from cli_fixtures import Outcome, run_here
 from nnrun.core.checkpoint import CheckpointFolder
 from nnrun.core.seams import Split
-from nnrun.files import locked
+from nnrun.lock import locked
 from nnrun.models.mlp import MLP
 from run_fixtures import POLLS, WORDS, assert_same_bits, assert_whole, manifest, status, train
 

@@ -32,6 +32,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "faults",
             "settings",
             "files",
+            "lock",
             "manifest",
             "contents",
             "card",

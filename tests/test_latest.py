@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from cli_fixtures import OWN, SHORT, run_here, write_files
-from nnrun.files import locked
 from nnrun.latest import put_back
+from nnrun.lock import locked
 
 
 @pytest.fixture(scope="module")

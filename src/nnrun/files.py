@@ -1,19 +1,16 @@
-"""Writing files whole or not at all, the lock on a folder, hashes. Standard library only."""
+"""Writing files whole or not at all, reading small ones, hashes. Standard library only."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
 import resource
 import shutil
-import socket
 import stat
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,10 +19,8 @@ from typing import IO, Any
 from nnrun.ending import at_the_end, forget
 from nnrun.errors import ResourceError
 from nnrun.faults import explain
-from nnrun.paths import inside
 
 TEMPORARY_SUFFIX = ".tmp"
-LOCK_NAME = ".lock"
 # The largest that nnrun writes, the summary of a thousand classes, has some hundred kilobytes.
 MAX_JSON_BYTES = 16 * 2**20
 
@@ -223,52 +218,3 @@ def _room(error: OSError, path: Path) -> str:
     """Return how much room is left, for an error that says there is too little."""
     free = free_bytes(path) if error.errno in (errno.ENOSPC, errno.EDQUOT) else None
     return "" if free is None else f" ({free:,} bytes are free)"
-
-
-# A data worker outlives a killed run by some seconds: it must not keep the lock that it was forked with.
-_HELD: set[int] = set()
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[str | None]:
-    """Hold the lock of a run directory; yield what is known of a dead holder whose lock was taken over, or None.
-
-    The kernel's lock on the file decides, so that a killed process never blocks; the text inside is for people.
-    Raises ResourceError naming the pid and the host of a living holder.
-    """
-    path = inside(folder, LOCK_NAME)
-    with saving(path):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    _HELD.add(descriptor)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ResourceError(
-                f"{folder} is in use by {_holder(descriptor) or 'another process'}; wait for it, or stop it first"
-            ) from error
-        stale = _holder(descriptor)
-        owner = f"pid {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}"
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, owner.encode(), 0)
-        try:
-            yield stale or None
-        finally:
-            os.ftruncate(descriptor, 0)
-    finally:
-        _HELD.discard(descriptor)
-        os.close(descriptor)
-
-
-def _holder(descriptor: int) -> str:
-    """Return what a lock file says of who holds it; nothing, if he ended well."""
-    return os.pread(descriptor, 4096, 0).decode(errors="replace").strip()
-
-
-def _let_go() -> None:
-    """Close the locks of the parent process, in a forked child."""
-    while _HELD:
-        os.close(_HELD.pop())
-
-
-os.register_at_fork(after_in_child=_let_go)

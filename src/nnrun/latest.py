@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from pathlib import Path
 
-from nnrun.files import LOCK_NAME, read_json, saving
+from nnrun.files import read_json, saving
+from nnrun.lock import is_locked
 
 # In status.json: what the link said before the run.
 BEFORE = "latest_before"
@@ -45,7 +45,7 @@ def put_back(latest: Path, lost: Path | None = None) -> str | None:
         run = latest.parent / text
         known, before = _before(run)
         is_ours = lost is not None and run.resolve() == lost.resolve()
-        if not known or (run / _CHECKPOINTS).exists() or (not is_ours and _is_under_way(run)):
+        if not known or (run / _CHECKPOINTS).exists() or (not is_ours and is_locked(run)):
             break
         gone.append(text)
         if before is not None and (latest.parent / before).is_dir():
@@ -72,21 +72,6 @@ def _before(run: Path) -> tuple[bool, str | None]:
         return False, None
     before = status[BEFORE]
     return True, before if isinstance(before, str) and before and "\0" not in before else None
-
-
-def _is_under_way(run: Path) -> bool:
-    """Return whether a living process holds the lock of a run."""
-    try:
-        descriptor = os.open(run / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
 
 
 def _link(latest: Path, text: str) -> None:

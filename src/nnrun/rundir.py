@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from nnrun.errors import ConfigError, ResourceError
-from nnrun.files import LOCK_NAME, DurableFile, read_json, saving, write_json, write_text
+from nnrun.files import DurableFile, read_json, saving, write_json, write_text
+from nnrun.lock import LOCK_NAME
 from nnrun.paths import inside
 from nnrun.secrets import redact, redact_word
 from nnrun.yaml_files import yaml_text

@@ -25,8 +25,9 @@ from nnrun.errors import (
     ResourceError,
 )
 from nnrun.faults import causes_of, of_the_machine
-from nnrun.files import locked, sweep_temporaries, write_json
+from nnrun.files import sweep_temporaries, write_json
 from nnrun.latest import BEFORE, latest_link, point_latest, put_back
+from nnrun.lock import locked
 from nnrun.manifest import FOLDER_NAME, MANIFEST_NAME
 from nnrun.paths import inside
 from nnrun.prepare import Job

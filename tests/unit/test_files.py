@@ -16,8 +16,10 @@ import time
 import pytest
 
 import nnrun.files
+import nnrun.lock
 from nnrun.errors import ResourceError
-from nnrun.files import DurableFile, locked, saving, sha256_of, sweep_temporaries, write_json, write_text
+from nnrun.files import DurableFile, saving, sha256_of, sweep_temporaries, write_json, write_text
+from nnrun.lock import locked
 
 
 def test_a_committed_file_is_whole_named_by_its_hash_and_readable(tmp_path):
@@ -99,7 +101,7 @@ def test_what_a_disk_can_do_is_said_with_the_path_and_the_way_out(tmp_path, numb
 HOLD = """
 import sys, time
 from pathlib import Path
-from nnrun.files import locked
+from nnrun.lock import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
@@ -151,7 +153,7 @@ def test_a_holder_that_ended_well_meanwhile_is_not_called_dead(tmp_path, monkeyp
         (tmp_path / ".lock").write_text("")
         flock(descriptor, operation)
 
-    monkeypatch.setattr(nnrun.files.fcntl, "flock", ends_first)
+    monkeypatch.setattr(nnrun.lock.fcntl, "flock", ends_first)
     with locked(tmp_path) as stale:
         assert stale is None
 

@@ -14,7 +14,8 @@ from torch import nn
 
 from nnrun.core.precision import Precision, cpu_has_bf16
 from nnrun.faults import of_the_machine
-from nnrun.files import locked, write_text
+from nnrun.files import write_text
+from nnrun.lock import locked
 from nnrun.rundir import VERSIONED, cpu_model, version_of
 
 WORKS, ABSENT, FAILS = "works", "not here", "FAILS"
