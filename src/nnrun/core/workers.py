@@ -7,14 +7,10 @@ dies, even by SIGKILL, its workers die too.
 
 from __future__ import annotations
 
-import contextlib
-import io
 import multiprocessing
 import os
 import pickle
-import select
 import signal
-import struct
 import sys
 import time
 import traceback
@@ -30,6 +26,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from nnrun import ending
+from nnrun.core.pipes import readable, receive, send, widen
 from nnrun.errors import ResourceError
 from nnrun.signals import STOPPING, in_force
 
@@ -38,14 +35,8 @@ Result = TypeVar("Result")
 
 # Results of one worker that wait here; one more waits in its pipe.
 _NUM_AHEAD = 2
-# So much the kernel is asked to hold in a pipe: fewer changes between two processes.
-_PIPE_BYTES = 2**20
 # A killed process is gone within milliseconds, unless the disk itself does not answer it.
 _FAREWELL_SECONDS = 1.0
-# How often a wait looks for a signal whose answer it holds up.
-_LOOK_MILLISECONDS = 200
-# The bytes of the pickled result, and how many tensors come behind it; then the bytes of each.
-_HEADER = struct.Struct("<QQ")
 
 
 @dataclass(frozen=True)
@@ -129,7 +120,7 @@ class _Workers:
                     process = context.Process(target=_serve, args=(work, part, theirs, os.getpid()), daemon=True)
                     self._workers.append(_Worker(process, ours, len(part)))
                     with theirs:
-                        _widen(theirs)
+                        widen(theirs)
                         process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
@@ -142,7 +133,7 @@ class _Workers:
             free = [worker for worker in self._workers if worker.num_left and len(worker.waiting) < _NUM_AHEAD]
             for worker in _ready(free):
                 try:
-                    worker.waiting.append(_receive(worker.pipe.fileno(), self._crew.pin_memory))
+                    worker.waiting.append(receive(worker.pipe.fileno(), self._crew.pin_memory))
                     worker.num_left -= 1
                 except EOFError:
                     raise self._death_of(worker) from None
@@ -185,32 +176,10 @@ class _Workers:
                 worker.process.kill()
 
 
-def _widen(pipe: Connection) -> None:
-    """Let the kernel hold more in a pipe, where it can."""
-    import fcntl  # noqa: PLC0415 - Linux's name is looked for
-
-    if hasattr(fcntl, "F_SETPIPE_SZ"):
-        with contextlib.suppress(OSError):
-            fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-
-
 def _ready(workers: Sequence[_Worker]) -> list[_Worker]:
     """Return the workers that have sent something, or have ended, once there are some."""
     by_pipe = {worker.pipe.fileno(): worker for worker in workers}
-    return [by_pipe[pipe] for pipe in _readable(list(by_pipe))]
-
-
-def _readable(pipes: Sequence[int]) -> list[int]:
-    """Wait until some pipes have something to read, or have ended; return them.
-
-    A signal that a training defers does not wait with it for ever: raises InterruptedRun.
-    """
-    poll = select.poll()
-    for pipe in pipes:
-        poll.register(pipe, select.POLLIN)
-    while not (found := poll.poll(_LOOK_MILLISECONDS)):
-        in_force().poll_in_vain()
-    return [pipe for pipe, _ in found]
+    return [by_pipe[pipe] for pipe in readable(list(by_pipe))]
 
 
 def _serve(work: Callable[[Any], Any], items: Sequence[Any], pipe: Connection, parent: int) -> None:
@@ -227,7 +196,7 @@ def _serve(work: Callable[[Any], Any], items: Sequence[Any], pipe: Connection, p
         except Exception as error:
             answer = (False, _portable(error))
         try:
-            _send(pipe.fileno(), answer)
+            send(pipe.fileno(), answer)
         except BrokenPipeError:  # nobody wants it any more
             break
         if not answer[0]:
@@ -244,64 +213,6 @@ def _portable(error: Exception) -> Exception:
     except Exception:  # there are classes that cannot be
         return RuntimeError(f"{type(error).__name__}: {error}")
     return error
-
-
-class _Pickler(pickle.Pickler):
-    """Pickle tensors as what comes behind the pickle, without a copy."""
-
-    def reducer_override(self, value: Any) -> Any:
-        if type(value) is not Tensor:
-            return NotImplemented
-        flat = value.detach().contiguous().reshape(-1).view(torch.uint8)
-        return _tensor, (pickle.PickleBuffer(flat.numpy().data), value.dtype, value.shape)
-
-
-def _tensor(content: Tensor, dtype: torch.dtype, shape: torch.Size) -> Tensor:
-    """Return a tensor out of its bytes."""
-    return content.view(dtype).view(shape)
-
-
-def _send(pipe: int, value: Any) -> None:
-    """Write a value: its pickle, then the bytes of its tensors."""
-    stream, tensors = io.BytesIO(), list[pickle.PickleBuffer]()
-    _Pickler(stream, protocol=5, buffer_callback=tensors.append).dump(value)
-    parts = [tensor.raw() for tensor in tensors]
-    sizes = struct.pack(f"<{len(parts)}Q", *(part.nbytes for part in parts))
-    head: list[Any] = [_HEADER.pack(stream.tell(), len(parts)), sizes, stream.getbuffer()]
-    for part in (*head, *parts):
-        view = memoryview(part)
-        while view:
-            view = view[os.write(pipe, view) :]
-
-
-def _receive(pipe: int, pin_memory: bool) -> Any:
-    """Read a value; raise EOFError where there is none, or only a part of one."""
-    num_bytes, number = _HEADER.unpack(_read(pipe, _HEADER.size))
-    sizes = struct.unpack(f"<{number}Q", _read(pipe, 8 * number))
-    content = _read(pipe, num_bytes)
-    tensors: list[Any] = []
-    for size in sizes:
-        tensor = torch.empty(size, dtype=torch.uint8, pin_memory=pin_memory)
-        _fill(pipe, tensor.numpy().data)
-        tensors.append(tensor)
-    return pickle.loads(content, buffers=tensors)
-
-
-def _read(pipe: int, num_bytes: int) -> bytearray:
-    """Read so many bytes."""
-    content = bytearray(num_bytes)
-    _fill(pipe, memoryview(content))
-    return content
-
-
-def _fill(pipe: int, view: memoryview) -> None:
-    """Read as many bytes as there is room for."""
-    while view:
-        _readable([pipe])
-        count = os.readv(pipe, [view])
-        if count == 0:
-            raise EOFError
-        view = view[count:]
 
 
 def _pinned(result: Any) -> Any:
