@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from nnrun.contents import MAX_THREADS, check_contents, check_names, check_plain, writable
+from nnrun.core.tensors import dtype_name
 from nnrun.errors import ArtifactError, ConfigError, DataError
 from nnrun.manifest import SCHEMA
 from nnrun.stored_tensors import DTYPE_BYTES, StoredTensor
@@ -78,7 +79,7 @@ def check_readable(payload: Mapping[str, Any]) -> None:
                 f"the network's state_dict() has a {type(value).__name__} under {name!r}; a checkpoint holds tensors "
                 "there: make it a buffer"
             )
-        if value.layout != torch.strided or _dtype(value) not in DTYPE_BYTES:
+        if value.layout != torch.strided or dtype_name(value) not in DTYPE_BYTES:
             raise ConfigError(f"the network's {name!r} is of the type {value.dtype}, which no checkpoint holds")
     try:
         check_contents({"schema": SCHEMA, **_described(payload)}, Path("its checkpoint"))
@@ -89,12 +90,7 @@ def check_readable(payload: Mapping[str, Any]) -> None:
 def _described(value: Any) -> Any:
     """Return a value with its tensors as the reader finds them described."""
     if isinstance(value, Tensor):
-        return StoredTensor(_dtype(value), tuple(value.shape), (), 0, Region(0, 0))
+        return StoredTensor(dtype_name(value), tuple(value.shape), (), 0, Region(0, 0))
     if isinstance(value, dict):
         return {key: _described(item) for key, item in value.items()}
     return [_described(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def _dtype(tensor: Tensor) -> str:
-    """Return the name of a tensor's type."""
-    return str(tensor.dtype).removeprefix("torch.")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from nnrun.archive import read_pickle
-from nnrun.core.tensors import read_tensors
+from nnrun.core.tensors import dtype_name, read_tensors
 from nnrun.core.together import on_host
 from nnrun.errors import ArtifactError, ResourceError
 from nnrun.files import DurableFile, free_bytes, saving, sweep_temporaries, sync_folder
@@ -163,19 +163,14 @@ def check_names_and_shapes(
         given = weights.get(name)
         if given is not None and tuple(given.shape) != tuple(tensor.shape):
             problems.append(f"{name} is {tuple(given.shape)}, and the network wants {tuple(tensor.shape)}")
-        elif given is not None and not _may_become(_dtype(given), _dtype(tensor)):
-            problems.append(f"{name} is {_dtype(given)}, and the network wants {_dtype(tensor)}")
+        elif given is not None and not _may_become(dtype_name(given), dtype_name(tensor)):
+            problems.append(f"{name} is {dtype_name(given)}, and the network wants {dtype_name(tensor)}")
     if problems:
         more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
         raise ArtifactError(
             f"{path} does not fit the network ({len(problems)} mismatches): "
             f"{'; '.join(problems[:5])}{more}; name the model that it was trained as"
         )
-
-
-def _dtype(tensor: Tensor | StoredTensor) -> str:
-    """Return the type of a tensor's numbers."""
-    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _may_become(given: str, wanted: str) -> bool:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from nnrun.core.state import TrainState
+from nnrun.core.tensors import dtype_name
 
 # Which kernels an optimizer uses: the machine's choice, and not the checkpoint's.
 _KERNELS = ("fused", "foreach", "capturable")
@@ -105,13 +106,9 @@ def _check_tensor(saved: Any, fresh: Tensor, where: str) -> None:
         raise Unlike(f"{where} is a {type(saved).__name__}, and should be a tensor")
     if saved.shape != fresh.shape or saved.dtype != fresh.dtype:
         raise Unlike(
-            f"{where} is {_kind(saved)} of {tuple(saved.shape)}, and should be {_kind(fresh)} of {tuple(fresh.shape)}"
+            f"{where} is {dtype_name(saved)} of {tuple(saved.shape)}, and should be {dtype_name(fresh)} of "
+            f"{tuple(fresh.shape)}"
         )
-
-
-def _kind(tensor: Tensor) -> str:
-    """Return the type of a tensor's numbers."""
-    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _check_scheduler(saved: Any, scheduler: Any, fresh: Mapping[str, Any]) -> None:

@@ -29,6 +29,11 @@ def read_tensors(path: Path, described: Any) -> Any:
         raise ArtifactError(f"{path} cannot be read as a checkpoint: {error}") from error
 
 
+def dtype_name(tensor: Tensor | StoredTensor) -> str:
+    """Return the type of a tensor's numbers as files and messages call it: `float32`."""
+    return str(tensor.dtype).removeprefix("torch.")
+
+
 class _Reader:
     """Read storages, each once, and make tensors of them."""
 
