@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -33,7 +34,7 @@ def classes_of(
         plain = {
             part: [same_name(label) if isinstance(label, str) else label for label in of] for part, of in plain.items()
         }
-        class_names = None if class_names is None else tuple(map(same_name, class_names))
+        class_names = None if class_names is None else _told_apart(first, tuple(map(same_name, class_names)), texts)
     kinds = {type(label) for of in plain.values() for label in of}
     if len(kinds) > 1:
         raise DataError(f"{first}: some labels are numbers, and some are texts")
@@ -57,6 +58,31 @@ def classes_of(
     return names, found
 
 
+def distinct(names: Sequence[str]) -> tuple[str, ...]:
+    """Return names of which no two are the same: those that come more than once with their place, as `crane (134)`."""
+    forms = [same_name(name) for name in names]
+    counts = Counter(forms)
+    taken, told = set(forms), []
+    for place, (name, form) in enumerate(zip(names, forms, strict=True)):
+        own = name
+        while counts[form] > 1 and (own == name or own in taken):
+            own = f"{own} ({place})"
+        taken.add(own)
+        told.append(own)
+    return tuple(told)
+
+
+def _told_apart(first: str, listed: Sequence[str], texts: Collection[str]) -> tuple[str, ...]:
+    """Return the listed names of classes, told apart; raise DataError where a label may mean two of them."""
+    names = distinct(listed)
+    unclear = {name for name, own in zip(listed, names, strict=True) if name != own} & {
+        same_name(text) for text in texts
+    }
+    if unclear:
+        raise DataError(f"{first}: the class {min(unclear)} is listed more than once, and labels name it")
+    return names
+
+
 def _sorted(values: Collection[Any], order: str) -> list[Any]:
     """Return labels in order: numbers by size, texts as `order` says."""
     return sorted(values, key=lambda value: CLASS_ORDERS[order](value) if isinstance(value, str) else value)
@@ -70,6 +96,8 @@ def targets_among(
     A number is the place of a name among those that the data set has `listed`, where it lists them. Not every class
     need be there. Raises DataError that names the part and the sample whose label the network does not know.
     """
+    # A list that named two classes alike was kept as it was by nnrun 0.1.0.
+    known, listed = distinct(known), listed and distinct(listed)
     places = {same_name(name): place for place, name in enumerate(known)} | {name: i for i, name in enumerate(known)}
     found = {}
     for part, of in labels.items():

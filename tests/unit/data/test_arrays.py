@@ -12,7 +12,7 @@ import torch
 from data_fixtures import COUNTED
 from nnrun.core.stored import Stored
 from nnrun.data.arrays import Array, Arrays, open_pictures
-from nnrun.data.labels import classes_of, targets_among
+from nnrun.data.labels import classes_of, distinct, targets_among
 from nnrun.data.measures import Measures
 from nnrun.data.normalize import Normalize, Standardize
 from nnrun.errors import DataError
@@ -156,3 +156,15 @@ def test_labels_that_no_file_can_hold_are_escaped_and_two_that_become_one_are_re
     assert targets["y"].tolist() == [2, 0, 1]
     with pytest.raises(DataError, match="two labels differ only in characters"):
         classes_of({"y": ["\x1b", r"\x1b"]}, "y")
+
+
+def test_classes_that_a_list_names_alike_stay_two_in_training_and_when_measured():
+    names = ("crane", "hen", "crane")  # as ImageNet's list in torchvision: a bird, and a machine
+    found, targets = classes_of({"y": [0, 2, 1]}, "y", names)
+    assert found == ("crane (0)", "hen", "crane (2)")
+    # By the name alone both were the last of them.
+    assert targets_among(found, {"y": [0, 2, 1]}, names)["y"].tolist() == targets["y"].tolist() == [0, 2, 1]
+    assert targets_among(names, {"y": [0, 2, 1]}, names)["y"].tolist() == [0, 2, 1]  # a run of 0.1.0 keeps its list
+    with pytest.raises(DataError, match="the class crane is listed more than once, and labels name it"):
+        classes_of({"y": ["hen", "crane"]}, "y", names)
+    assert distinct(("a", "a", "a (1)")) == ("a (0)", "a (1) (1)", "a (1)")
