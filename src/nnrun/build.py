@@ -16,6 +16,7 @@ from nnrun.faults import lacks_memory, place_of, said_by
 from nnrun.kinds import KINDS, in_words, is_kind, is_map_style, lacking, section_of
 from nnrun.secrets import hide
 from nnrun.targets import check_trust, import_target, parameters_of, target_sections
+from nnrun.yaml_files import keys_that_are_no_texts
 
 Built = TypeVar("Built")
 
@@ -138,8 +139,8 @@ def _check_parameters(name: str, section: Mapping[str, Any], found: Callable[...
         del parameters[given]
     takes_all = any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters.values())
     names = [key for key, p in parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
-    problems = []
-    for key in section:
+    problems = [f"{name}: {problem}" for problem in keys_that_are_no_texts(dict.fromkeys(section))]
+    for key in filter(lambda key: isinstance(key, str), section):
         if key not in names and not takes_all and not (key.startswith("_") and key.endswith("_")):
             hint = did_you_mean(key, names) or f"it takes {', '.join(names) or 'none'}"
             problems.append(f"{name}.{key} is not a parameter of {section['_target_']}; {hint}")

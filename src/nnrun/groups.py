@@ -86,7 +86,9 @@ def compose_groups(groups: Sequence[Typed], own: Sequence[Path]) -> tuple[DictCo
             read_yaml(path)  # raises for the one that is meant
         raise ConfigError(f"a YAML file is not text in UTF-8: {error}") from error
     except (HydraException, OmegaConfBaseException, ValueError) as error:
-        raise ConfigError(_hydra_message(error)) from error
+        # Of a key that is no text OmegaConf may say nothing.
+        silent = "a key in the YAML of a chosen option is null or a number, and must be a text: put it in quotes"
+        raise ConfigError(_hydra_message(error) or silent) from error
     if "experiment" in whole:
         name = whole.hydra.runtime.choices.experiment
         raise ConfigError(f"experiment={name}: its file must begin with the line '# @package _global_'")

@@ -37,7 +37,29 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         kind = "a list" if isinstance(content, list) else "a single value"
         raise ConfigError(f"{path} holds {kind}, and must hold settings: lines of key: value")
+    if problems := [f"{path}: {problem}" for problem in keys_that_are_no_texts(content)]:
+        raise ConfigError(*problems)
     return content
+
+
+def keys_that_are_no_texts(tree: Any, where: str = "") -> list[str]:
+    """Return what is wrong with keys that YAML takes for a number, true, false or null: no checkpoint holds those."""
+    if isinstance(tree, list):
+        return [text for item in tree for text in keys_that_are_no_texts(item, where)]
+    problems = []
+    for key, value in tree.items() if isinstance(tree, dict) else ():
+        if not isinstance(key, str):
+            place = f" in {where}" if where else ""
+            problems.append(f"a key{place} is {_word(key)}, and must be a text: put it in quotes")
+        else:
+            problems += keys_that_are_no_texts(value, f"{where}.{key}".removeprefix("."))
+    return problems
+
+
+def _word(key: Any) -> str:
+    """Return a key as its file may have it."""
+    words = {True: "true (or yes, on)", False: "false (or no, off)", None: "null (or ~)"}
+    return words[key] if key is None or isinstance(key, bool) else str(key)
 
 
 def unreadable(error: yaml.YAMLError, path: Path | None = None) -> ConfigError:

@@ -88,3 +88,16 @@ def test_an_own_option_may_write_a_number_in_any_way(tmp_path: Path, value: str)
     assert compose([*words, "optimizer.lr=0.3"], own).config.optimizer.lr == 0.3
     with pytest.raises(ConfigError, match=r"optimizer\.lr is 'fast'"):
         compose([*words, "optimizer.lr=fast"], own)
+
+
+def test_keys_that_yaml_takes_for_no_text_are_named_with_their_file(tmp_path: Path) -> None:
+    # `off` as a parameter of one's own class was a bug of ours, and a null key an empty message.
+    path = tmp_path / "mine.yaml"
+    path.write_text("dataset: {off: 1, names: {1: a}}\n~: 2\n")
+    with pytest.raises(ConfigError) as caught:
+        read_yaml(path)
+    assert list(caught.value.messages) == [
+        f"{path}: a key in dataset is false (or no, off), and must be a text: put it in quotes",
+        f"{path}: a key in dataset.names is 1, and must be a text: put it in quotes",
+        f"{path}: a key is null (or ~), and must be a text: put it in quotes",
+    ]
