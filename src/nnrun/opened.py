@@ -167,9 +167,9 @@ def _held_out(train: Split, settings: DataSettings, *, evaluates: bool) -> tuple
     if settings.val_fraction == 0:
         return train, None
     if settings.split_by == "content":
-        train = replace(train, digests=train.digested())
+        train = replace(train, originals=train.identified())
     drawing = Drawing(settings.split_by, SPLIT, settings.split_seed)
-    kept, held_out = drawing.hold_out(train.targets, train.digested, settings.val_fraction)
+    kept, held_out = drawing.hold_out(train.targets, train.identified, settings.val_fraction)
     if len(held_out):
         return train.subset(kept), train.subset(held_out)
     if evaluates:
@@ -208,7 +208,7 @@ def limited(split: Split, limit: int, drawing: Drawing) -> Split:
     """Return at most `limit` samples, each class with its share."""
     if limit >= len(split):
         return split
-    return split.subset(drawing.limit(split.targets, split.digested, limit))
+    return split.subset(drawing.limit(split.targets, split.identified, limit))
 
 
 def noted(data: Opened, note: str, other: bool = False, left_out: Mapping[str, int] | None = None) -> Opened:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 # What stands for a loss that is not the same in all jobs.
 FALLBACK = "valid/accuracy"
 # What decides which samples are validated on; of the section `dataset` all but how samples are shown.
-_SAMPLES = ("name", "root", "limit", "split_seed", "val_fraction", "dataset")
+_SAMPLES = ("name", "root", "limit", "split_seed", "split_by", "val_fraction", "dataset")
 _SHOWING = (
     *("mean", "std", "image_size", "channels", "in_shape", "num_classes"),
     *("download", "on_bad", "class_order", "white"),
@@ -30,7 +30,8 @@ class Yardstick:
         data = tree.get("data") or {}
         chosen = {key: data[key] for key in _SAMPLES if key in data}
         section = chosen.get("dataset")
-        if isinstance(section, Mapping):
+        # What a parameter of the user's own class does to its samples is not known.
+        if isinstance(section, Mapping) and str(section.get("_target_")).startswith("nnrun."):
             chosen["dataset"] = {key: value for key, value in section.items() if key not in _SHOWING}
         return cls(dict(_flat(tree.get("loss"), "loss")), dict(_flat(chosen, "data")))
 

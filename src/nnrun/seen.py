@@ -42,7 +42,7 @@ class Seen:
 
 def seen_of(data: Opened) -> dict[str, dict[str, Any]]:
     """Return what a training on some data sees, plain values and tensors, as `seen_in` reads it."""
-    return {name: _plain(split.digested()) for name, split in data.parts.items() if name != "test"}
+    return {name: _plain(split.identified()) for name, split in data.parts.items() if name != "test"}
 
 
 def _plain(digests: Tensor) -> dict[str, Any]:
@@ -63,5 +63,5 @@ def seen_in(saved: Mapping[str, Any], path: Path) -> dict[str, Seen]:
 
 def known_among(split: Split, seen: Sequence[Seen]) -> Tensor:
     """Return which samples of a split are known to have been seen, as booleans."""
-    digests = split.digested()
+    digests = split.identified()
     return functools.reduce(torch.logical_or, [part.among(digests) for part in seen])

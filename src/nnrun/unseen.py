@@ -156,7 +156,7 @@ def _of_another_source(past: _Past, settings: DataSettings) -> Opened:
         unknown = "whether the network was trained on some of the test samples is not known"
         return noted(data, f"{unknown}: an earlier version wrote {past.path}", other=True)
     is_seen_in_part = any(
-        not seen.is_complete and bool(seen.among(data.test.digested()).any()) for seen in past.seen.values()
+        not seen.is_complete and bool(seen.among(data.test.identified()).any()) for seen in past.seen.values()
     )
     if is_seen_in_part and as_it_was is not None and as_it_was.test_is_drawn and settings.split_by == "content":
         data = noted(
@@ -206,7 +206,7 @@ def _check_hold_out(saved: Mapping[str, Any], settings: DataSettings) -> None:
 
 def _share_there(seen: Mapping[str, Seen], data: Opened) -> float:
     """Return how much of what a training saw is in some data, as a fraction."""
-    return seen["train"].share_in(torch.cat([split.digested() for split in data.parts.values()]))
+    return seen["train"].share_in(torch.cat([split.identified() for split in data.parts.values()]))
 
 
 def _without_seen(past: _Past, data: Opened) -> Opened:

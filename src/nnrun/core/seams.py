@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
-from nnrun.core.digests import tree_digests
+from nnrun.core.digests import identities, tree_digests
 from nnrun.core.stored import Stored
 
 if TYPE_CHECKING:
@@ -40,13 +40,15 @@ class Split:
     """Samples and their targets, on the host: `inputs` raw, each tensor `(N, ...)`; `targets` `(N,)`.
 
     `names` says of each sample what a person calls it, the path of its file, where there is such a thing. `digests`,
-    int64 `(N,)`, stand for what is in each sample, where that is known already.
+    int64 `(N,)`, stand for the values of each sample, where they are known already; `originals` for what it was before
+    it was brought to the form of its data, where that is something else.
     """
 
     inputs: Tree
     targets: Tensor
     names: Sequence[str] | None = None
     digests: Tensor | None = None
+    originals: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -55,8 +57,8 @@ class Split:
         """Return the samples at `indices`, in that order; what lies in a file stays there."""
         inputs = tree_map(lambda t: t.subset(indices) if isinstance(t, Stored) else t[indices], self.inputs)
         names = None if self.names is None else [self.names[index] for index in indices.tolist()]
-        digests = None if self.digests is None else self.digests[indices]
-        return Split(inputs, self.targets[indices], names, digests)
+        digests, originals = (None if kept is None else kept[indices] for kept in (self.digests, self.originals))
+        return Split(inputs, self.targets[indices], names, digests, originals)
 
     def take(self, indices: Tensor) -> tuple[Tree, Tensor]:
         """Return the raw samples at `indices` in memory, and their targets."""
@@ -65,11 +67,17 @@ class Split:
     def loaded(self) -> Split:
         """Return the same split with all of its samples in memory."""
         inputs = tree_map(lambda t: t.loaded() if isinstance(t, Stored) else t, self.inputs)
-        return Split(inputs, self.targets, self.names, self.digests)
+        return replace(self, inputs=inputs)
 
     def digested(self) -> Tensor:
-        """Return what stands for the content of each sample, int64 `(N,)`; computed where it is not known."""
+        """Return what stands for the values of each sample, int64 `(N,)`; computed where it is not known."""
         return tree_digests(self.inputs) if self.digests is None else self.digests
+
+    def identified(self) -> Tensor:
+        """Return what stands for each sample however it is shown, int64 `(N,)`: at another size it is the same one."""
+        if self.originals is not None:
+            return self.originals
+        return tree_digests(self.inputs, identities) if self.digests is None else self.digests
 
     @property
     def num_bytes(self) -> int:

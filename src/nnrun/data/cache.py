@@ -28,7 +28,8 @@ from nnrun.errors import DataError, ResourceError
 from nnrun.faults import explain
 from nnrun.files import DurableFile, free_bytes, sweep_temporaries
 
-VERSION = 1
+# What is kept of a sample: the entries of another version are decoded anew, and removed.
+VERSION = 2
 BLOCK_BYTES = 2**26
 # More than that takes longer to check than a person waits: then so many blocks are, evenly spread.
 MAX_CHECKED_BYTES = 2**32
@@ -57,8 +58,8 @@ class Cache:
 
     def __init__(self, source: str, state: str, settings: Any) -> None:
         self.folder = cache_root() / "data" / _digest(source)[:16]
-        self._state = _digest(state)[:16]
-        self._key = f"{self._state}-{_digest(json.dumps([VERSION, settings], sort_keys=True))[:16]}"
+        self._state = _digest(f"{VERSION} {state}")[:16]
+        self._key = f"{self._state}-{_digest(json.dumps(settings, sort_keys=True))[:16]}"
 
     def read(self) -> Entry | None:
         """Return the entry, or None where there is none that is whole."""

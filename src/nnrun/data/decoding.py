@@ -12,11 +12,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from nnrun.core.digests import as_tensor
 from nnrun.core.processors import num_cores
 from nnrun.core.workers import Crew, in_order
 from nnrun.data.cache import Cache, Entry
 from nnrun.data.forms import Form, Wanted, form_of
-from nnrun.data.images import ImageKind, decode, read_kind
+from nnrun.data.images import ImageKind, Picture, decode_sample, read_kind
 from nnrun.data.measures import Measures
 from nnrun.data.progress import with_progress
 from nnrun.data.tally import Tally
@@ -46,8 +47,8 @@ class Readable(Protocol):
         """Return what a sample's image is, at as little cost as can be."""
         ...
 
-    def read(self, index: int, form: Form) -> tuple[ImageKind, Tensor, Any]:
-        """Return what a sample's image was, its values in a form, and its label, or None where it is known already."""
+    def read(self, index: int, form: Form) -> tuple[Picture, Any]:
+        """Return a sample's image with its values in a form, and its label, or None where it is known already."""
         ...
 
 
@@ -66,9 +67,9 @@ class Files:
         """Read a file's header."""
         return read_kind(self._paths[index])
 
-    def read(self, index: int, form: Form) -> tuple[ImageKind, Tensor, None]:
+    def read(self, index: int, form: Form) -> tuple[Picture, None]:
         """Decode a file."""
-        return (*decode(self._paths[index], form.channels, (form.height, form.width), form.white), None)
+        return decode_sample(self._paths[index], form.channels, (form.height, form.width), form.white), None
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class _DecodeChunk:
 
     def __call__(self, number: int) -> Chunk:
         first = number * CHUNK_SAMPLES
-        read: list[tuple[ImageKind, Tensor, Any]] = []
+        read: list[tuple[Picture, Any]] = []
         failures: dict[int, str] = {}
         for index in range(first, min(first + CHUNK_SAMPLES, len(self.samples))):
             try:
@@ -100,9 +101,9 @@ class _DecodeChunk:
                 failures[index] = error.messages[0]
         form = self.form
         empty = torch.empty((0, form.channels, form.height, form.width), dtype=form.dtype)
-        values = torch.stack([values for _, values, _ in read]) if read else empty
-        kinds, labels = [kind for kind, _, _ in read], [label for _, _, label in read]
-        return Chunk(values, Measures.of(values), kinds, labels, failures)
+        values = torch.stack([picture.pixels for picture, _ in read]) if read else empty
+        measures = Measures.of(values, as_tensor(b"".join(picture.original for picture, _ in read)))
+        return Chunk(values, measures, [picture.kind for picture, _ in read], [label for _, label in read], failures)
 
 
 class Store(Protocol):

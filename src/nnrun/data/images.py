@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 
 from torch import Tensor
 
+from nnrun.core.digests import identity
 from nnrun.errors import DataError, NnrunError
 from nnrun.faults import lacks_package, of_the_machine
 from nnrun.files import check_is_file
@@ -35,6 +36,8 @@ DEPTHS = (255, 1023, 4095, 16383, WHITE)
 _MAX_BYTES = 2**30
 
 Read = TypeVar("Read")
+# Modes in which the same values are saved that others have too.
+_SAVED_AS = {"1": "L", "P": "RGB", "RGBA": "RGB", "RGBX": "RGB"} | dict.fromkeys(_DEEP_MODES, "I")
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,14 @@ class ImageKind:
     depth: int | None = None
     # Not compared: images are counted by their kind, and hardly two have the same.
     peak: int | None = field(default=None, compare=False)
+
+
+class Picture(NamedTuple):
+    """What an image file was, its pixels as they are wanted, and what stands for it however it is wanted, as bytes."""
+
+    kind: ImageKind
+    pixels: Tensor
+    original: bytes
 
 
 def shown(path: Path | str) -> str:
@@ -81,7 +92,13 @@ def decode(
     path: Path | str, channels: int, size: tuple[int, int] | None, white: float | None = None
 ) -> tuple[ImageKind, Tensor]:
     """Return what an image file was, and its pixels as `read_image` gives them."""
-    return _read(Path(path), lambda image: _kind_and_pixels(image, channels, size, white))
+    picture = _read(Path(path), lambda image: _pictured(image, channels, size, white))
+    return picture.kind, picture.pixels
+
+
+def decode_sample(path: Path | str, channels: int, size: tuple[int, int] | None, white: float | None = None) -> Picture:
+    """Do the same for a data set, with what stands for the picture itself."""
+    return _read(Path(path), lambda image: _pictured(image, channels, size, white, identifies=True))
 
 
 def read_kind(path: Path | str) -> ImageKind:
@@ -89,27 +106,48 @@ def read_kind(path: Path | str) -> ImageKind:
     return _read(Path(path), kind_of)
 
 
-def from_pillow(
-    image: Image, channels: int, size: tuple[int, int] | None, white: float | None, name: str
-) -> tuple[ImageKind, Tensor]:
-    """Return what an image of Pillow's is, and its pixels as `read_image` gives them; an error calls it `name`."""
+def from_pillow(image: Image, channels: int, size: tuple[int, int] | None, white: float | None, name: str) -> Picture:
+    """Return what `decode_sample` does of an image of Pillow's; an error calls it `name`."""
     try:
-        return _kind_and_pixels(image, channels, size, white)
+        return _pictured(image, channels, size, white, identifies=True)
     except ValueError as error:
         raise DataError(f"{name}: {error}") from error
 
 
-def _kind_and_pixels(
-    image: Image, channels: int, size: tuple[int, int] | None, white: float | None
-) -> tuple[ImageKind, Tensor]:
-    """Return what an image is, and its pixels."""
-    is_deep_colour = _pixels().is_deep_colour(image)
-    pixels = _pixels().pixels_of(image, channels, size, white)
-    kind = kind_of(image, several=_pixels().holds_several(image))
+def _pictured(
+    image: Image, channels: int, size: tuple[int, int] | None, white: float | None, *, identifies: bool = False
+) -> Picture:
+    """Return what an image is, its pixels, and, where it is asked for, what stands for it."""
+    pixels = _pixels()
+    is_deep_colour = pixels.is_deep_colour(image)
+    upright = pixels.upright(image)
+    shown_on_white = pixels.on_white(upright, white)
+    kind = kind_of(image, several=pixels.holds_several(image))
     if is_deep_colour:
-        highest = int(_pixels().pixels_of(image, 3, None, white).max())
+        highest = int(pixels.fitted(shown_on_white, 3, None).max())
         kind = replace(kind, mode=f"{kind.mode};16", is_deep_colour=True, peak=highest * WHITE // 255)
-    return kind, pixels
+    values = pixels.fitted(shown_on_white, channels, size)
+    if not identifies:
+        return Picture(kind, values, b"")
+    return Picture(
+        kind, values, _identity_of(upright if upright.mode in (*_DEEP_MODES, "F") else shown_on_white, values)
+    )
+
+
+def _identity_of(image: Image, values: Tensor) -> bytes:
+    """Return what stands for an upright image at its own size, in whatever format and mode it was saved.
+
+    That is `identity` of its values; a grey picture has one channel. `values` are its pixels as they are wanted.
+    """
+    if image.mode == "L" and values.shape == (1, image.height, image.width):
+        return identity([values.numpy().reshape(-1)])
+    if image.mode in _SAVED_AS:
+        image = image.convert(_SAVED_AS[image.mode])
+    if image.mode != "RGB":
+        channels = image.split() if len(image.getbands()) > 1 else (image,)
+        return identity([channel.tobytes() for channel in channels])
+    red, green, blue = (image.tobytes("raw", channel) for channel in "RGB")
+    return identity([red] if red == green == blue else [red, green, blue])
 
 
 def pillow_image(pixels: Tensor) -> Image:

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nnrun.core.digests import identities
 from nnrun.data.forms import Form
-from nnrun.data.images import FLOAT_MODE, ImageKind, from_pillow, kind_of, pillow_image
+from nnrun.data.images import FLOAT_MODE, ImageKind, Picture, from_pillow, kind_of, pillow_image
 from nnrun.errors import DataError, NnrunError
 from nnrun.faults import of_the_machine, place_of
 
@@ -34,8 +35,8 @@ class Items:
         with _reading(f"{self._name}, {part}: sample {place}"):
             return _pictured(_pair(self._datasets[part][place])[0])[0]
 
-    def read(self, index: int, form: Form) -> tuple[ImageKind, Tensor, Any]:
-        """Return what the picture of a sample was, its values in a form, and its label."""
+    def read(self, index: int, form: Form) -> tuple[Picture, Any]:
+        """Return the picture of a sample with its values in a form, and its label."""
         part, place = self._place(index)
         called = f"{self._name}, {part}: sample {place}"
         with _reading(called):
@@ -49,8 +50,8 @@ class Items:
                     raise ValueError(f"it has the shape {tuple(values.shape)}, and most have {wanted}")
                 if not values.isfinite().all():
                     raise ValueError("it holds NaN or infinity")
-                return kind, values, _plain(label)
-            return (*from_pillow(values, form.channels, (form.height, form.width), form.white, called), _plain(label))
+                return Picture(kind, values, identities(values[None]).numpy().tobytes()), _plain(label)
+            return from_pillow(values, form.channels, (form.height, form.width), form.white, called), _plain(label)
 
     def _place(self, index: int) -> tuple[str, int]:
         """Return the part of a sample, and its index there."""

@@ -1,7 +1,7 @@
 """What is measured of each sample while it is read, so that nothing need be read again for it.
 
-A digest of its values, and for each channel their sum and the sum of their squares: means and deviations of any
-part follow, and which samples are in two parts.
+A digest of its values, one of what it was before it was brought to its form, and for each channel the sum of the
+values and that of their squares: means and deviations of any part follow, and which samples are in two parts.
 """
 
 from __future__ import annotations
@@ -13,45 +13,48 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nnrun.core.digests import digests
+from nnrun.core.digests import digests, identities
 
 MAX_PIXEL = 255
 SHA256_BYTES = 32
+_COLUMNS = ("digests", "originals", "sums", "squares")
 
 
 @dataclass(frozen=True)
 class Measures:
-    """The digests of samples, int64 `(N,)`, and their sums and sums of squares by channel, `(N, C)`.
+    """The digests of samples and of their originals, int64 `(N,)`; their sums and sums of squares by channel `(N, C)`.
 
     The sums are whole numbers for samples of uint8, float64 for others. `num_values` is that of a channel in a sample.
     """
 
     digests: Tensor
+    originals: Tensor
     sums: Tensor
     squares: Tensor
     num_values: int
 
     @classmethod
-    def of(cls, samples: Tensor) -> Measures:
-        """Measure samples `(N, C, ...)`."""
+    def of(cls, samples: Tensor, originals: Tensor | None = None) -> Measures:
+        """Measure samples `(N, C, ...)`; without `originals` they are their own."""
         exact = samples.dtype == torch.uint8
         flat = samples.flatten(2) if samples.dim() > 2 else samples[:, :, None]
         wide = flat.to(torch.int32 if exact else torch.float64)
         total = torch.int64 if exact else torch.float64
         sums, squares = wide.sum(2, dtype=total), wide.square().sum(2, dtype=total)
-        return cls(digests(samples), sums, squares, flat.shape[2])
+        if originals is None:
+            originals = identities(samples)
+        return cls(digests(samples), originals, sums, squares, flat.shape[2])
 
     @classmethod
     def together(cls, parts: list[Measures]) -> Measures:
         """Return the measures of all parts, one after the other."""
-        found, sums, squares = (
-            torch.cat([getattr(part, name) for part in parts]) for name in ("digests", "sums", "squares")
-        )
-        return cls(found, sums, squares, parts[0].num_values)
+        found, originals, sums, squares = (torch.cat([getattr(part, name) for part in parts]) for name in _COLUMNS)
+        return cls(found, originals, sums, squares, parts[0].num_values)
 
     def subset(self, indices: Tensor) -> Measures:
         """Return the measures of the samples at `indices`."""
-        return Measures(self.digests[indices], self.sums[indices], self.squares[indices], self.num_values)
+        found, originals, sums, squares = (getattr(self, name)[indices] for name in _COLUMNS)
+        return Measures(found, originals, sums, squares, self.num_values)
 
     def mean_and_std(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return the mean and the standard deviation of each channel, to six decimals: those of pixels in 0..1.
@@ -78,10 +81,10 @@ class Measures:
         """Return the measures as bytes that prove themselves: their sha256, and then words of eight bytes.
 
         The words are how many samples, channels and values of a channel there are, whether the sums are floats, then
-        the digests, the sums and the squares.
+        the digests, the originals', the sums and the squares.
         """
         head = torch.tensor([*self.sums.shape, self.num_values, self.sums.is_floating_point()])
-        columns = (head, self.digests, self.sums, self.squares)
+        columns = (head, *(getattr(self, name) for name in _COLUMNS))
         words = b"".join(column.contiguous().view(torch.uint8).numpy().tobytes() for column in columns)
         return hashlib.sha256(words).digest() + words
 
@@ -93,10 +96,10 @@ class Measures:
         words = torch.frombuffer(bytearray(packed[SHA256_BYTES:]), dtype=torch.int64)
         num_samples, num_channels, num_values, is_float = words[:4].tolist()
         size = num_samples * num_channels
-        _, digests, sums, squares = words.split([4, num_samples, size, size])
+        _, digests, originals, sums, squares = words.split([4, num_samples, num_samples, size, size])
         if is_float:
             sums, squares = sums.view(torch.float64), squares.view(torch.float64)
-        return cls(digests, sums.view(num_samples, -1), squares.view(num_samples, -1), num_values)
+        return cls(digests, originals, sums.view(num_samples, -1), squares.view(num_samples, -1), num_values)
 
 
 def _rounded(value: float) -> float:

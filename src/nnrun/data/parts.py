@@ -73,7 +73,8 @@ def dataset_of(
     mean, std = _mean_and_std(split["train"] if len(split["train"]) else split["test"], choices)
     is_pixels = split["train"].samples.dtype == torch.uint8
     splits = {
-        name: Split(part.samples, part.targets, part.names, part.measures.digests) for name, part in split.items()
+        name: Split(part.samples, part.targets, part.names, part.measures.digests, part.measures.originals)
+        for name, part in split.items()
     }
     preprocessing: Preprocessing = Normalize(mean, std) if is_pixels else Standardize(mean, std)
     return Dataset(
@@ -105,7 +106,7 @@ def with_test(parts: Mapping[str, Part], choices: Choices) -> dict[str, Part]:
         return {**others, "train": whole.subset(torch.arange(0)), "test": whole}
     fraction = TEST_FRACTION if choices.test_fraction is None else choices.test_fraction
     drawing = Drawing(choices.split_by, TEST_SPLIT, choices.split_seed)
-    train, test = drawing.hold_out(whole.targets, lambda: whole.measures.digests, fraction)
+    train, test = drawing.hold_out(whole.targets, lambda: whole.measures.originals, fraction)
     if not 0 < len(test) < len(whole):
         raise DataError(
             f"data.dataset.test_fraction={fraction:g} of {len(whole)} samples leaves {len(test)} for "

@@ -73,11 +73,25 @@ def open_image(file: Any) -> Image.Image:
 
 def pixels_of(image: Image.Image, channels: int, size: tuple[int, int] | None, white: float | None = None) -> Tensor:
     """Return the pixels of an image as `read_pixels` does."""
+    return fitted(on_white(upright(image), white), channels, size)
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Return an image decoded, as it is seen: the camera's orientation is applied."""
     # First of all: decoding turns a TIFF by itself, and takes the orientation out of its EXIF.
     decode(image)
     turn = TURNS.get(orientation_of(image))
-    pixels = _of_8_bits(image if turn is None else image.transpose(turn), white)
-    pixels = _in_colour(pixels).convert("L" if channels == 1 else "RGB")
+    return image if turn is None else image.transpose(turn)
+
+
+def on_white(image: Image.Image, white: float | None) -> Image.Image:
+    """Return an upright image with 8 bits, which Pillow converts to grey and to RGB: what is transparent is white."""
+    return _in_colour(_of_8_bits(image, white))
+
+
+def fitted(image: Image.Image, channels: int, size: tuple[int, int] | None) -> Tensor:
+    """Return the pixels of what `on_white` gives, with so many channels, at a size."""
+    pixels = image.convert("L" if channels == 1 else "RGB")
     if size is not None and (pixels.height, pixels.width) != tuple(size):
         pixels = pixels.resize((size[1], size[0]), Image.Resampling.BILINEAR, box=middle(pixels.size, size))
     values = torch.frombuffer(bytearray(pixels.tobytes()), dtype=torch.uint8)

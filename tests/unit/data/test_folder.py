@@ -37,13 +37,13 @@ def cache(tmp_path, monkeypatch) -> Path:
 def decoded(monkeypatch) -> list[str]:
     """The files that were decoded so far."""
     names: list[str] = []
-    original = decoding.decode
+    original = decoding.decode_sample
 
     def noting(path, *rest):
         names.append(str(path))
         return original(path, *rest)
 
-    monkeypatch.setattr(decoding, "decode", noting)
+    monkeypatch.setattr(decoding, "decode_sample", noting)
     return names
 
 

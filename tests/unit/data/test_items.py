@@ -31,7 +31,8 @@ SETTINGS |= {"class_order": "natural"}
 
 
 def read(picture, form: Form, label: object = 1):
-    return Items("data=mine", {"train": [(picture, label)]}, in_processes=False).read(0, form)
+    read, label = Items("data=mine", {"train": [(picture, label)]}, in_processes=False).read(0, form)
+    return read.kind, read.pixels, label
 
 
 @pytest.mark.parametrize(
