@@ -252,9 +252,13 @@ def test_two_processes_on_one_directory(runs: Path, tmp_path: Path) -> None:
     """The second refuses and names the first's pid; of a dead one the lock is taken over, and that is said."""
     run = Path(shutil.copytree(runs / "stopped", tmp_path / "run"))
     with locked(run):
-        done = run_here([f"resume={run}"], tmp_path)
-    assert done.code == 5
-    assert f"run is in use by pid {os.getpid()} on " in done.err
+        for is_saving in (False, True):  # what is read may be half replaced: that is no damage
+            if is_saving:
+                (run / "checkpoints").rename(tmp_path / "meanwhile")
+            done = run_here([f"resume={run}"], tmp_path)
+            assert done.code == 5
+            assert f"run is in use by pid {os.getpid()} on " in done.err
+    (tmp_path / "meanwhile").rename(run / "checkpoints")
     (run / ".lock").write_text("pid 12345 on elsewhere since 2026-01-01 00:00:00")
     done = run_here([f"resume={run}"], tmp_path)
     assert done.code == 0

@@ -62,6 +62,10 @@ def read_pickle(path: Path) -> Any:
         root, content = _opened(path, entries)
         storages = Storages({name.removeprefix(root + "data/"): region for name, region in entries.items()})
         return PlainUnpickler(content, NAMES, storages.find).load()
+    except FileNotFoundError as error:
+        raise ArtifactError(
+            f"{path} is gone: its run has newer ones by now, or somebody removed it; try again"
+        ) from error
     except (NotZip, OSError) as error:
         raise ArtifactError(f"{path} is not a checkpoint of nnrun, or it is damaged: {error}") from error
     except OddZip as error:

@@ -34,9 +34,7 @@ def locked(folder: Path) -> Iterator[str | None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise ResourceError(
-                f"{folder} is in use by {_holder(descriptor) or 'another process'}; wait for it, or stop it first"
-            ) from error
+            raise _in_use(folder, descriptor) from error
         stale = _holder(descriptor)
         owner = f"pid {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}"
         os.ftruncate(descriptor, 0)
@@ -50,19 +48,34 @@ def locked(folder: Path) -> Iterator[str | None]:
         os.close(descriptor)
 
 
+def check_free(folder: Path) -> None:
+    """Raise ResourceError, naming the pid and the host, where a living process holds the lock of a run directory."""
+    try:
+        descriptor = os.open(folder / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (OSError, ValueError):
+        return  # there is no lock, or none that can be read
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        raise _in_use(folder, descriptor) from error
+    finally:
+        os.close(descriptor)
+
+
 def is_locked(folder: Path) -> bool:
     """Return whether a living process holds the lock of a run directory."""
     try:
-        descriptor = os.open(folder / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
+        check_free(folder)
+    except ResourceError:
         return True
-    finally:
-        os.close(descriptor)
     return False
+
+
+def _in_use(folder: Path, descriptor: int) -> ResourceError:
+    """Return the error for a run directory whose lock another process holds."""
+    return ResourceError(
+        f"{folder} is in use by {_holder(descriptor) or 'another process'}; wait for it, or stop it first"
+    )
 
 
 def _holder(descriptor: int) -> str:

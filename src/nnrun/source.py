@@ -11,6 +11,7 @@ from nnrun.archive import holds_weights_alone, peek
 from nnrun.card import Card, read_card
 from nnrun.errors import ArtifactError, ConfigError
 from nnrun.latest import latest_link, put_back
+from nnrun.lock import check_free
 from nnrun.manifest import Located, locate
 from nnrun.overrides import Typed
 from nnrun.paths import expanded, is_there
@@ -85,6 +86,9 @@ def read_source(named: Typed, *, predicts: bool) -> Source:
     lost = put_back(path) if path.name == latest_link().name and is_there(path.parent) else None
     if lost and named.key == "resume":
         raise ArtifactError(f"{lost}; there is nothing to resume in it: start it again")
+    if named.key == "resume":
+        # A run under way saves new checkpoints and removes old ones: it would look damaged.
+        check_free(path)
     checkpoint = locate(path, "last" if named.key == "resume" else "best")
     if lost:
         checkpoint = replace(checkpoint, notes=(lost, *checkpoint.notes))

@@ -18,6 +18,7 @@ from nnrun import contents
 from nnrun.archive import MAX_PICKLE_BYTES, peek, read_pickle
 from nnrun.contents import MAX_DEPTH, check_plain
 from nnrun.core.checkpoint import load_payload
+from nnrun.core.tensors import read_tensors
 from nnrun.errors import ArtifactError
 
 GOOD = {
@@ -472,3 +473,10 @@ def test_a_broken_pickle_is_refused(path, data):
 def test_a_checkpoint_that_does_not_say_all_of_its_run_is_refused(path, changes):
     with pytest.raises(ArtifactError, match="what it says of its run is not whole"):
         peek(saved(path, **changes))
+
+
+def test_a_file_that_a_run_has_replaced_meanwhile_is_called_gone_and_not_damaged(tmp_path):
+    with pytest.raises(ArtifactError, match=r"is gone: .*; try again"):
+        peek(tmp_path / "step-00000002-1a2b3c4d.ckpt")
+    with pytest.raises(ArtifactError, match=r"is gone: .*; try again"):
+        read_tensors(tmp_path / "step-00000002-1a2b3c4d.ckpt", {})

@@ -19,7 +19,7 @@ import nnrun.files
 import nnrun.lock
 from nnrun.errors import ResourceError
 from nnrun.files import DurableFile, saving, sha256_of, sweep_temporaries, write_json, write_text
-from nnrun.lock import locked
+from nnrun.lock import check_free, locked
 
 
 def test_a_committed_file_is_whole_named_by_its_hash_and_readable(tmp_path):
@@ -122,8 +122,20 @@ def holder(tmp_path):
 def test_a_second_process_is_refused_and_told_the_pid(tmp_path, holder):
     with pytest.raises(ResourceError, match=rf"is in use by pid {holder.pid} on \S+ since .*; wait for it, or stop it"):
         locked(tmp_path).__enter__()
+    with pytest.raises(ResourceError, match=f"is in use by pid {holder.pid} on "):
+        check_free(tmp_path)
     # The refused one leaves the owner's name as it was.
     assert f"pid {holder.pid}" in (tmp_path / ".lock").read_text()
+
+
+def test_a_directory_that_nobody_holds_is_free(tmp_path):
+    check_free(tmp_path)
+    (tmp_path / ".lock").write_text("pid 1 on nowhere")
+    check_free(tmp_path)
+    with locked(tmp_path):
+        pass
+    check_free(tmp_path)
+    check_free(tmp_path / "none")
 
 
 def test_a_killed_processs_lock_is_taken_over_and_said(tmp_path, holder):

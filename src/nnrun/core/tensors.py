@@ -25,6 +25,10 @@ def read_tensors(path: Path, described: Any) -> Any:
     try:
         with path.open("rb") as file:
             return _Reader(file).made(described, 0)
+    except FileNotFoundError as error:
+        raise ArtifactError(
+            f"{path} is gone: its run has newer ones by now, or somebody removed it; try again"
+        ) from error
     except (OddZip, OSError, RecursionError) as error:
         raise ArtifactError(f"{path} cannot be read as a checkpoint: {error}") from error
 
