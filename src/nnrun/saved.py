@@ -13,7 +13,7 @@ from nnrun.check import Reference
 from nnrun.errors import ArtifactError, ConfigError, NnrunError
 from nnrun.overrides import Typed
 from nnrun.paths import expanded
-from nnrun.secrets import is_left_out, redact
+from nnrun.secrets import is_left_out, left_out, redact
 from nnrun.settings import NAMED_SECTIONS, TARGET_SECTIONS
 
 # What belongs to an invocation, and not to the run that a checkpoint was saved in.
@@ -105,9 +105,14 @@ def merge_saved(
 def _fill_secrets(saved: DictConfig, given: Any, path: str = "") -> None:
     """Put the secrets that an option's file gives, as plain values, where a checkpoint has them left out."""
     for key in saved if isinstance(given, dict) else ():
-        if OmegaConf.is_dict(saved._get_node(key)):
-            _fill_secrets(saved[key], given.get(key), path + str(key) + ".")
-        elif given.get(key) and is_left_out(saved[key], path + str(key)):
+        full, node = path + str(key), saved._get_node(key)
+        if OmegaConf.is_dict(node):
+            _fill_secrets(saved[key], given.get(key), full + ".")
+        elif OmegaConf.is_list(node):
+            # Which of a list's secrets is which is not known: the file's list is taken as a whole, or not at all.
+            if isinstance(given.get(key), list) and left_out(OmegaConf.to_container(node, resolve=False), full):
+                saved[key] = given[key]
+        elif given.get(key) and is_left_out(saved[key], full):
             saved[key] = given[key]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from omegaconf import OmegaConf, open_dict
 from torch import nn
 
 from nnrun.compose import compose
@@ -119,3 +120,17 @@ def test_a_run_of_before_the_order_of_classes_was_a_setting_has_the_order_of_tex
     del then["data"]["class_order"], then["data"]["dataset"]["class_order"]
     meant = as_meant(then)
     assert (meant["data"]["class_order"], meant["data"]["dataset"]["class_order"]) == ("text", "text")
+
+
+def test_secrets_in_a_list_of_an_option_s_file_take_the_place_of_those_left_out() -> None:
+    """Negative controls: a group that is not named gives none, and a list without a secret stays as it was saved."""
+    saved = compose([]).resolved()
+    saved["model"] |= {"logins": {"tokens": ["***", {"a": "***"}]}, "widths": [1, 2], "keys": ["***"]}
+    fresh = compose([]).config
+    given = {"logins": {"tokens": ["one", {"a": "two"}]}, "widths": [3], "keys": ["x"]}
+    with open_dict(fresh):
+        fresh.model.update(given)
+    filled = OmegaConf.to_container(merge_saved(saved, fresh, {"model"}, keep_export=False).model)
+    assert filled["logins"] == given["logins"]
+    assert (filled["widths"], filled["keys"]) == ([1, 2], ["***"])
+    assert merge_saved(saved, fresh, set(), keep_export=False).model.logins.tokens[0] == "***"
