@@ -104,11 +104,17 @@ TIER_ONE: dict[str, Row] = {
     "no such folder": Row(["--config-dir", "nope"], 2, ["--config-dir nope is not a folder"]),
     "word without =": Row(["hello"], 2, ["'hello' is neither a flag nor key=value", "nnrun --help"]),
     "group without =": Row(["modl"], 2, ["'modl' is neither", "did you mean 'model'?"]),
+    "group alone": Row(
+        ["optimizer"], 2, ["'optimizer' is neither", "write the option after it, such as optimizer=adagrad"]
+    ),
+    "deletion of a group that every run needs": Row(
+        ["~optimizer"], 2, ["would delete a setting; choose another option with optimizer="]
+    ),
     "no key": Row(["=3"], 2, ["'=3' is neither a flag nor key=value"]),
     "no value": Row(["optimizer.lr="], 2, ["optimizer.lr has no value; write one after the ="]),
     "no option after =": Row(["model="], 2, ["model has no value"]),
     "deletion": Row(["~optimizer.lr"], 2, ["would delete a setting; write optimizer.lr=null"]),
-    "deletion of a group": Row(["~scheduler"], 2, ["scheduler=none for a group"]),
+    "deletion of a group": Row(["~scheduler"], 2, ["would delete a setting; write scheduler=none"]),
     "package": Row(["model@foo=cnn"], 2, ["'model@foo=cnn' moves a section", "write model=..."]),
     "open quote": Row(["optimizer.lr='a"], 2, ["cannot be read; put two pairs of quotes"], {}, ["token", "EOF"]),
     "two =": Row(["model.hidden=b=c"], 2, ["'model.hidden=b=c' cannot be read; put two pairs"], {}, ["mismatched"]),

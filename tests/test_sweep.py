@@ -12,7 +12,7 @@ from rich.console import Console
 
 from cli_fixtures import OWN, SHORT, Outcome, Row, assert_ended_as
 from nnrun.compose import compose
-from nnrun.errors import ConfigError
+from nnrun.errors import ConfigError, InterruptedRun
 from nnrun.overrides import jobs_of, parse_all
 from nnrun.ranking import Yardstick, choose_ranking
 from nnrun.sweep import JobResult, as_table, ranked, sweep
@@ -92,6 +92,19 @@ def test_a_sweep_that_is_killed_leaves_the_table_of_the_jobs_that_are_done(tmp_p
         sweep(["model=mlp", "seed=0,1,2,3", "hydra.sweep.dir=s"], [])
     assert [row["job"] for row in read_sweep(tmp_path / "s")] == ["0", "1"]
     assert len(json.loads((tmp_path / "s" / "sweep.json").read_text())) == 2
+
+
+def test_a_sweep_that_was_stopped_in_its_first_job_has_no_table_to_show(tmp_path: Path, monkeypatch, capsys) -> None:
+    def perform(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("nnrun.sweep.perform", perform)
+    with pytest.raises(InterruptedRun) as stopped:
+        sweep(["model=mlp", "seed=0,1", "hydra.sweep.dir=s"], [])
+    assert stopped.value.messages == ("the sweep was stopped after 0 of 2 jobs; what they reached is in s",)
+    assert "best first" not in capsys.readouterr().out
+    assert read_sweep(tmp_path / "s") == []
 
 
 def test_a_list_that_was_swept_over_is_in_the_table() -> None:

@@ -45,7 +45,7 @@ _TOO_SHORT = (
         ("scheduler.step_size", "trainer.epochs", "scheduler._target_"),
         lambda size, epochs, target: size is not None and _ends_with(target, "StepLR") and size >= epochs,
         "scheduler.step_size={} has no effect with trainer.epochs={}: the learning rate changes after the end; lower "
-        "it, or use scheduler=none",
+        "it, or raise trainer.epochs, or use scheduler=none",
     ),
     Idle(
         ("scheduler", "scheduler.patience"),
@@ -54,14 +54,14 @@ _TOO_SHORT = (
             patience is not None and _ends_with(target, "ReduceLROnPlateau") and patience + 2 >= epochs
         ),
         "scheduler.patience={} has no effect with trainer.epochs={}: a plateau shows only after the end; lower it, or "
-        "scheduler=none",
+        "raise trainer.epochs, or use scheduler=none",
     ),
     Idle(
         ("scheduler",),
         ("scheduler.gamma", "trainer.epochs", "scheduler._target_"),
         lambda _, epochs, target: epochs == 1 and _ends_with(target, "ExponentialLR"),
-        "scheduler=exponential has no effect with trainer.epochs=1: the learning rate changes after each epoch; use "
-        "scheduler=none",
+        "scheduler=exponential has no effect with trainer.epochs=1: the learning rate changes after each epoch; "
+        "raise trainer.epochs, or use scheduler=none",
     ),
 )
 

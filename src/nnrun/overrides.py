@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
-from nnrun.confdir import GROUPS
+from nnrun.confdir import GROUPS, options
 from nnrun.errors import did_you_mean
 from nnrun.paths import is_there
 from nnrun.secrets import redact_word
@@ -58,7 +58,7 @@ def parse_all(words: Sequence[str]) -> tuple[list[Typed], list[str]]:
         key, equals, value = word.partition("=")
         if word.startswith("~"):
             bare = key[1:]
-            problems.append(f"{word!r} would delete a setting; write {bare}=null, or {bare}=none for a group")
+            problems.append(f"{word!r} would delete a setting; {_instead_of_deleting(bare)}")
         elif not equals or not key.strip("+"):
             problems.append(_not_an_override(word))
         elif value == "":
@@ -101,9 +101,19 @@ def _from_hydra(override: Override, word: str) -> Typed:
     return Typed(key, value, word)
 
 
+def _instead_of_deleting(key: str) -> str:
+    """Return what to write where a word would delete a setting; not every group has an option none."""
+    if key not in GROUPS:
+        return f"write {key}=null"
+    return f"write {key}=none" if "none" in options(key, ()) else f"choose another option with {key}="
+
+
 def _not_an_override(word: str) -> str:
     """Return the message for a word without `=`."""
-    hint = did_you_mean(word, GROUPS)
+    if word in GROUPS:
+        hint = f"write the option after it, such as {word}={options(word, ())[0]}"
+    else:
+        hint = did_you_mean(word, GROUPS)
     return f"{word!r} is neither a flag nor key=value; {hint or 'nnrun --help lists the settings'}"
 
 

@@ -189,8 +189,10 @@ def metric_names(rows: Sequence[JobResult]) -> list[str]:
 
 
 def finish(results: Sequence[JobResult], sweep: Sweep) -> None:
-    """Write the jobs, best first, and print their table."""
+    """Write the jobs, best first, and print their table, if any was done."""
     table, rows = write_table(results, sweep), ranked(results)
+    if not rows:
+        return
     ranking = choose_ranking(results)
     sweep.console.say("")
     sweep.console.say(f"{len(rows)} jobs{', best first' if ranking.metric else ''}", style="bold")
