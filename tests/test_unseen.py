@@ -253,6 +253,24 @@ def test_words_that_would_draw_the_hold_out_anew_are_refused(trained: Path, word
     assert run_here([*WORDS, "data=folder", "data.root=pics", word], trained).code == 0, "a new run takes it"
 
 
+@pytest.mark.parametrize(
+    ("word", "code", "says"),
+    [
+        ("data.image_size=8", 3, "data.in_shape is [1, 12, 12], and folder has [1, 8, 8]"),
+        ("data.channels=3", 3, "data.in_shape is [1, 12, 12], and folder has [3, 12, 12]"),
+        ("data.class_order=text", 0, "data.class_order has no effect with ckpt="),
+        ("data.white=100", 0, ""),
+    ],
+)
+def test_what_is_typed_of_the_data_beside_ckpt_is_not_ignored(
+    trained: Path, tmp_path: Path, word: str, code: int, says: str
+) -> None:
+    """A checkpoint holds what its data set took of `data` as values, which the words went by."""
+    outcome = run_here(["ckpt=run", word, f"hydra.run.dir={tmp_path / 'run'}"], trained)
+    assert outcome.code == code
+    assert says in outcome.out + outcome.err
+
+
 def test_a_smaller_limit_beside_ckpt_tests_less_of_the_test_part(trained: Path, tmp_path: Path) -> None:
     done = run_here(["ckpt=run", "data.limit=6", f"hydra.run.dir={tmp_path / 'e'}"], trained)
     assert (done.code, measured(tmp_path / "e")) == (0, 6), done.err

@@ -31,7 +31,7 @@ from nnrun.transfer import check_transfer
 # Sections, and settings, that an evaluation does not read.
 _ONLY_FOR_TRAINING = (
     *("augment", "transfer", "optimizer", "scheduler", "early_stopping", "logger", "seed", "data.batch_size"),
-    *("data.dataset.mean", "data.dataset.std"),
+    *("data.class_order", "data.dataset.mean", "data.dataset.std"),
     "trainer",
 )
 _FOR_EVALUATION_TOO = ("trainer.device", "trainer.channels_last", "trainer.deterministic", "trainer.progress")

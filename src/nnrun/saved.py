@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from nnrun.errors import ArtifactError, ConfigError, NnrunError
 from nnrun.overrides import Typed
 from nnrun.paths import expanded
 from nnrun.secrets import is_left_out, left_out, redact
-from nnrun.settings import NAMED_SECTIONS, TARGET_SECTIONS
+from nnrun.settings import NAMED_SECTIONS, TARGET_SECTIONS, DataSettings
 
 # What belongs to an invocation, and not to the run that a checkpoint was saved in.
 INVOCATION_KEYS = ("task", "ckpt", "resume", "init_from", "input", "trust", "inspect", "predict")
@@ -34,6 +35,9 @@ MEANT_BEFORE: dict[str, Any] = {
     "nnrun.data.folder.Folder.split_by": "position",
     "nnrun.data.torchvision_sets.TorchvisionDataset.split_by": "position",
 }
+
+# What a data set's section may take from `data`. What a trained network takes in is not to be changed.
+_SETTINGS_OF_DATA = {field.name for field in fields(DataSettings)} - {"in_shape", "num_classes", "name"}
 
 
 def as_meant(saved: Any, meant: Mapping[str, Any] = MEANT_BEFORE, key: str = "") -> Any:
@@ -82,10 +86,7 @@ def merge_saved(
     """
     config = OmegaConf.create(dict(saved))
     assert isinstance(config, DictConfig)
-    root = OmegaConf.select(config, "data.root")
-    if root is not None and OmegaConf.select(config, "data.dataset.root") == root:
-        # Saved as a value; on another machine data.root= says where the data lies.
-        config.data.dataset.root = "${data.root}"
+    _refer_to_data(config)
     for section in ("data", "trainer", "transfer", "early_stopping"):
         # A setting that did not exist when the checkpoint was saved has its default.
         for key in fresh.get(section) or {}:
@@ -100,6 +101,21 @@ def merge_saved(
         elif key in named_groups:
             _fill_secrets(config[key], OmegaConf.to_container(fresh[key], resolve=False))
     return config
+
+
+def _refer_to_data(config: DictConfig) -> None:
+    """Let the data set's section take from `data` what its file took from there: it was saved as values.
+
+    So what is typed of `data` beside a checkpoint has an effect; on another machine data.root= says where the data is.
+    """
+    section = OmegaConf.select(config, "data.dataset")
+    if not OmegaConf.is_dict(section):
+        return
+    is_ours = str(section.get("_target_")).startswith("nnrun.")
+    for key in section:
+        is_taken = key == "root" or (is_ours and key in _SETTINGS_OF_DATA)
+        if is_taken and key in config.data and section[key] == config.data[key]:
+            section[key] = f"${{data.{key}}}"
 
 
 def _fill_secrets(saved: DictConfig, given: Any, path: str = "") -> None:
