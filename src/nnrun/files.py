@@ -135,9 +135,9 @@ def check_room(folder: Path, num_bytes: int) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a small text file whole or not at all."""
+    """Replace a small text file whole or not at all; what UTF-8 cannot write becomes `\\udcff`, as JSON knows it."""
     with saving(path), DurableFile(path.parent) as file:
-        file.write(text.encode())
+        file.write(text.encode(errors="backslashreplace"))
         file.commit(path.name)
 
 

@@ -12,11 +12,14 @@ from typing import Any
 
 # Without the tensors, which are entries of their own in the file, a checkpoint's values fill some kilobytes.
 MAX_PICKLE_BYTES = 16 * 2**20
-# A state dict takes thirty for a tensor.
-MAX_INSTRUCTIONS = 2**22
+# A state dict takes thirty for a tensor; each makes a value of some ninety bytes at most.
+MAX_INSTRUCTIONS = 2**21
 # Python's pickler goes no deeper.
 MAX_MARKS = 1000
 MAX_KEY = 2**64
+# Python hashes a number to itself: keys can be chosen that a mapping finds by trying one place after another. So many
+# cost a second at the most; the parameters of an optimizer, which have such keys, are fewer.
+MAX_NUMBER_KEYS = 2**15
 _NAME_BYTES = 200
 # Those of Python's that torch does not read, by what pickle.py calls them, for a message.
 _OTHERS = {
@@ -77,7 +80,8 @@ class PlainUnpickler:
         self._names, self._storage_of = names, storage_of
         self._stack: list[Any] = []
         self._marks: list[list[Any]] = []
-        self._memo: dict[int, Any] = {}
+        self._memo: list[Any] = []
+        self._num_number_keys = 0
 
     def load(self) -> Any:
         """Return what the pickle describes."""
@@ -198,10 +202,19 @@ class PlainUnpickler:
         if type(target) not in (dict, Ordered) or len(items) % 2:
             raise BadPickle(f"its pickle sets items of a {_kind(target)}")
         for key, value in zip(items[::2], items[1::2], strict=True):
-            target[_as_key(key)] = value
+            if type(key) in (int, float):
+                self._num_number_keys += 1
+            target[_as_key(key, self._num_number_keys <= MAX_NUMBER_KEYS)] = value
 
     def _remember(self, index: int) -> None:
-        self._memo[index] = self._stack[-1]
+        """Keep the last value; picklers number what they keep one by one, that of Python 2 from 1 on."""
+        self._memo += [None] * (index == len(self._memo) + 1)
+        if index == len(self._memo):
+            self._memo.append(self._stack[-1])
+        elif index < len(self._memo):
+            self._memo[index] = self._stack[-1]
+        else:
+            raise BadPickle("its pickle keeps values in places that no pickler gives")
 
     def _find_name(self) -> None:
         module, name = self._line(), self._line()
@@ -223,9 +236,10 @@ class PlainUnpickler:
             raise BadPickle(f"its pickle sets the state of a {_kind(target)}")
 
 
-def _as_key(key: Any) -> Any:
+def _as_key(key: Any, may_be_number: bool) -> Any:
     """Return a key that is as cheap to hash as it looks; others become one that nobody finds."""
-    if type(key) is str or key is None or type(key) in (bool, float) or (type(key) is int and abs(key) <= MAX_KEY):
+    is_number = type(key) is float or (type(key) is int and abs(key) <= MAX_KEY)
+    if type(key) is str or key is None or type(key) is bool or (is_number and may_be_number):
         return key
     if isinstance(key, list | dict):
         raise BadPickle(f"its pickle has a {_kind(key)} for a key")

@@ -11,12 +11,17 @@ import struct
 from pathlib import Path
 from typing import Any
 
+from nnrun.contents import UNWRITABLE
 from nnrun.errors import CONTROL, ArtifactError
 from nnrun.stored_tensors import DTYPE_BYTES, MAX_DIMENSIONS, StoredTensor
 from nnrun.zipped import Region
 
 MAX_HEADER_BYTES = 16 * 2**20
 _MAX_NAME, _MAX_SIZE = 10_000, 2**62
+# No network has so many; each costs time wherever names are compared.
+MAX_TENSORS = 100_000
+# Lists and mappings, which take more memory than room in the file: three to a tensor, and what metadata say as text.
+_MAX_BRACKETS = 2**20
 _DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
     "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool", "U16": "uint16", "U32": "uint32", "U64": "uint64",
@@ -54,6 +59,8 @@ def _parsed(content: bytes) -> dict[str, Any]:
             raise _Odd("its header has a name twice")
         return found
 
+    if content.count(b"[") + content.count(b"{") > _MAX_BRACKETS:
+        raise _Odd("its header holds more than a list of tensors")
     try:
         header = json.loads(content.decode(), object_pairs_hook=once)
     except (ValueError, RecursionError) as error:
@@ -66,6 +73,8 @@ def _parsed(content: bytes) -> dict[str, Any]:
 def _tensors(header: dict[str, Any], start: int, num_bytes: int) -> dict[str, StoredTensor]:
     """Return what a header describes; raise _Odd unless the tensors fill the rest of the file, one after the other."""
     header.pop("__metadata__", None)
+    if len(header) > MAX_TENSORS:
+        raise _Odd(f"it holds {len(header):,} tensors, and at most {MAX_TENSORS:,} are read")
     found = {name: _tensor(name, told, start) for name, told in header.items()}
     end = start
     for tensor in sorted(found.values(), key=lambda tensor: (tensor.storage.start, tensor.storage.size)):
@@ -81,6 +90,8 @@ def _tensor(name: str, told: Any, start: int) -> StoredTensor:
     """Return one tensor; raise _Odd where its bytes are not as many as its shape and type take."""
     if not isinstance(told, dict) or told.keys() != {"dtype", "shape", "data_offsets"} or len(name) > _MAX_NAME:
         raise _Odd("its header describes something that is no tensor")
+    if UNWRITABLE.search(name):
+        raise _Odd("the name of a tensor cannot be written")
     dtype = _DTYPES.get(told["dtype"]) if isinstance(told["dtype"], str) else None
     if dtype is None:
         raise _Odd(f"{name[:100]} is of the type {str(told['dtype'])[:20]!r}, which nnrun does not read")
@@ -90,5 +101,8 @@ def _tensor(name: str, told: Any, start: int) -> StoredTensor:
         raise _Odd(f"{name[:100]} has no shape, or no place")
     if len(shape) > MAX_DIMENSIONS or offsets[1] - offsets[0] != math.prod(shape) * DTYPE_BYTES[dtype]:
         raise _Odd(f"{name[:100]} takes other bytes than its shape and type say")
+    # Of a tensor without numbers the other lengths could be any: their product fits into 64 bits, as torch wants it.
+    if math.prod(max(length, 1) for length in shape) >= _MAX_SIZE:
+        raise _Odd(f"{name[:100]} has a shape that no tensor has")
     stride = tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
     return StoredTensor(dtype, tuple(shape), stride, 0, Region(start + offsets[0], offsets[1] - offsets[0]))

@@ -11,6 +11,8 @@ from torch import Tensor
 _WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module"}
 # What a network computes from its sizes, or counts, and a profiler leaves behind: floats, and no weights.
 _COMPUTED = {"attn_mask", "relative_coords_table", "inv_freq", "n_averaged", "total_ops", "total_params"}
+# So many wrappers stand around one another at most; each is tried on every name.
+_MAX_WORDS = 32
 _AVERAGED = {"ema", "swa", "averaged", "average", "avg", "polyak", "shadow"}
 
 
@@ -57,7 +59,7 @@ def _beginnings(names: Iterable[str]) -> list[str]:
     """Return the words with which all names begin, dot included, the shortest first: none, `a.`, `a.b.`"""
     names = list(names)
     found = [""]
-    while names:
+    while names and len(found) <= _MAX_WORDS:
         word = names[0][len(found[-1]) :].partition(".")[0]
         longer = f"{found[-1]}{word}."
         if not all(name.startswith(longer) and name != longer for name in names):

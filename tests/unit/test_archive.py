@@ -6,6 +6,7 @@ import builtins
 import io
 import os
 import pickle
+import struct
 import tracemalloc
 import zipfile
 from collections import Counter, OrderedDict
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nnrun import contents
+from nnrun import contents, plain_pickle
 from nnrun.archive import MAX_PICKLE_BYTES, peek, read_pickle
 from nnrun.contents import MAX_DEPTH, check_plain
 from nnrun.core.checkpoint import load_payload
@@ -371,7 +372,7 @@ def test_class_names_are_a_list_of_texts_that_can_be_written(path):
 
 
 def test_what_is_large_and_plain_passes():
-    check_plain({"names": ["class"] * 50_000, "deep": deep(MAX_DEPTH - 2)}, "config")
+    check_plain({"names": ["class"] * 22_000, "deep": deep(MAX_DEPTH - 2)}, "config")
 
 
 @pytest.mark.parametrize("key", ["config", "preprocessing"])
@@ -480,3 +481,31 @@ def test_a_file_that_a_run_has_replaced_meanwhile_is_called_gone_and_not_damaged
         peek(tmp_path / "step-00000002-1a2b3c4d.ckpt")
     with pytest.raises(ArtifactError, match=r"is gone: .*; try again"):
         read_tensors(tmp_path / "step-00000002-1a2b3c4d.ckpt", {})
+
+
+def places_that_collide(bits: int) -> list[int]:
+    """Return numbers that a mapping of Python's finds one after the other: a third of the places of its table."""
+    found, place = [], 0
+    for _ in range(2**bits // 3):
+        found.append(place)
+        place = (5 * place + 1) % 2**bits
+    return found
+
+
+def test_a_pickle_chooses_neither_where_it_keeps_values_nor_how_long_a_key_is_looked_for(path):
+    """Python hashes a number to itself: 87,000 chosen ones, in a file of half a megabyte, took ten seconds and more."""
+    numbers = places_that_collide(17)
+    packed(path, b"\x80\x02N" + b"".join(b"r" + struct.pack("<I", number) for number in numbers) + b".")
+    with pytest.raises(ArtifactError, match="places that no pickler gives"):
+        read_pickle(path)
+    packed(path, b"\x80\x02}(" + b"".join(b"J" + struct.pack("<i", number) + b"N" for number in numbers) + b"u.")
+    kept = [key for key in read_pickle(path) if type(key) is int]
+    assert kept == numbers[: plain_pickle.MAX_NUMBER_KEYS], "an optimizer's parameters are fewer"
+
+
+@pytest.mark.parametrize("section", ["augment", "logger", "export", "transfer", "early_stopping", "scheduler"])
+def test_a_section_that_is_none_is_refused(path, section):
+    good = saved(path)
+    config = peek(good)["config"]
+    with pytest.raises(ArtifactError, match="what it says of its run is not whole"):
+        peek(saved(path, config=config | {section: [1]}))

@@ -71,6 +71,9 @@ def entry(begin: int = 0, end: int = 8, shape: object = (2,), dtype: object = "F
         (f' {{"a":{entry()}}}', bytes(8)),
         ('{"a":' + "[" * 10**5, b""),
         ('{"a":%s}' % ("1" * 10**5), b""),
+        (f'{{"a":{entry(end=0, shape=[0, 2**61, 2**61])}}}', b""),
+        ('{"\\ud800":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}', b""),
+        ('{"a":[' + "[]," * 2**20 + "[]]}", b""),
         ('{{"{}":{}}}'.format("x" * 10**5, entry()), bytes(8)),
     ],
 )
