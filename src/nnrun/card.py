@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnrun.contents import check_names, check_plain
+from nnrun.contents import check_names, check_plain, is_config
 from nnrun.errors import ArtifactError
 from nnrun.files import sha256_of
 from nnrun.paths import is_private
@@ -83,7 +83,7 @@ def read_card(weights: Path) -> Card | None:
     config, preprocessing = value.get("config"), value.get("preprocessing")
     if (
         not isinstance(config, dict)
-        or not all(isinstance(config.get(key), dict) for key in ("model", "data", "loss", "trainer"))
+        or not is_config(config)
         or not isinstance(preprocessing, dict)
         or not isinstance(preprocessing.get("_target_"), str)
     ):

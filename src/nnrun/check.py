@@ -76,7 +76,7 @@ def _is_ruled(key: str, tree: Mapping[str, Any], references: Mapping[str, Refere
     return (
         reference is not None
         and reference.complete
-        and target == reference.values["_target_"]
+        and target == reference.values.get("_target_")
         and target.startswith(("nnrun.", "torch."))
     )
 
@@ -232,6 +232,8 @@ def _alike(value: Any, default: Any) -> bool:
 def monitored(tree: Mapping[str, Any]) -> tuple[str, str]:
     """Return the metric that decides which weights are the best, by default the loss, and `min` or `max`."""
     section = tree.get("early_stopping")
-    monitor = section["monitor"] if section else "valid/loss"
-    mode = section["mode"] if section else "auto"
+    # Of a file, it may lack either.
+    monitor, mode = "valid/loss", "auto"
+    if isinstance(section, Mapping):
+        monitor, mode = str(section.get("monitor", monitor)), str(section.get("mode", mode))
     return monitor, natural_mode(monitor) if mode == "auto" else mode

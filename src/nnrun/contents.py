@@ -12,13 +12,18 @@ from nnrun.plain_pickle import Inert
 from nnrun.stored_tensors import StoredTensor
 
 MAX_DEPTH = 32
-MAX_VALUES = 100_000
+MAX_NAMES = 100_000
+# Of a config, whose every value is looked at many times: a weight for each class of ImageNet-21k is among them.
+MAX_VALUES = 25_000
 MAX_CHARACTERS = 10_000
 MAX_NUMBER = 2**63 - 1
 MAX_THREADS = 4096
 # What no file of nnrun's holds in a text: what a terminal obeys, and halves of characters, which UTF-8 cannot write.
 UNWRITABLE = re.compile(f"{CONTROL.pattern}|[\ud800-\udfff]")
 _PARTS = {"config": dict, "class_names": list, "preprocessing": dict, "model": dict, "training": dict}
+# Sections of a config that every run has, and those that a run may go without.
+_SECTIONS, _MAYBE = ("model", "data", "loss", "trainer"), ("optimizer", "scheduler", "augment", "transfer")
+_MAYBE_TOO = ("early_stopping", "export", "logger")
 # Where trainers other than nnrun keep the state dict in what they save.
 _WEIGHT_KEYS = ("model", "state_dict", "model_state_dict", "net")
 _WEIGHTS_DEPTH = 3
@@ -45,7 +50,7 @@ def check_contents(payload: Any, path: Path) -> None:
     for key, value in plain.items():
         check_plain(value, f"{path}: {key}")
     if (
-        not all(isinstance(payload["config"].get(key), dict) for key in ("model", "data", "loss", "trainer"))
+        not is_config(payload["config"])
         or not isinstance(payload["preprocessing"].get("_target_"), str)
         or not _is_state_dict(payload["model"])
         or not _is_count(payload.get("threads"), 1, MAX_THREADS)
@@ -56,6 +61,16 @@ def check_contents(payload: Any, path: Path) -> None:
         or not ("seen" not in payload or _is_seen(payload["seen"]))
     ):
         raise ArtifactError(f"{path} is not a checkpoint of nnrun: what it says of its run is not whole")
+
+
+def is_config(value: Any) -> bool:
+    """Return whether a value has the sections of a run's config, each a section, and a data set among the data's."""
+    return (
+        isinstance(value, dict)
+        and all(isinstance(value.get(key), dict) for key in _SECTIONS)
+        and all(isinstance(value.get(key), dict | None) for key in (*_MAYBE, *_MAYBE_TOO))
+        and isinstance(value["data"].get("dataset", {}), dict)
+    )
 
 
 def _is_seen(value: Any) -> bool:
@@ -143,8 +158,8 @@ def check_names(names: Any, where: str) -> None:
     """
     if type(names) is not list or not all(isinstance(name, str) for name in names):
         raise ArtifactError(f"{where} is refused: it is no list of texts")
-    if len(names) > MAX_VALUES:
-        raise ArtifactError(f"{where} is refused: {len(names):,} of them, and at most {MAX_VALUES:,} are read")
+    if len(names) > MAX_NAMES:
+        raise ArtifactError(f"{where} is refused: {len(names):,} of them, and at most {MAX_NAMES:,} are read")
     for name in names:
         if not _is_name(name):
             raise ArtifactError(f"{where} is refused: it holds a text of {len(name):,} characters, or an odd one")

@@ -14,6 +14,8 @@ from nnrun.visible import visible
 BUG = 70
 # What a terminal takes for a command; a line's end and a tab are not among them.
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# What people read of one error: a file can have more to complain of than a screen, or a disk, has room for.
+MAX_MESSAGES, MAX_CHARACTERS = 50, 8_000
 
 
 class NnrunError(Exception):
@@ -22,8 +24,19 @@ class NnrunError(Exception):
     exit_code = BUG
 
     def __init__(self, *messages: str) -> None:
-        super().__init__("\n".join(messages))
-        self.messages = messages
+        self.messages = tuple(map(_abbreviated, messages[:MAX_MESSAGES]))
+        if len(messages) > MAX_MESSAGES:
+            self.messages += (f"and {len(messages) - MAX_MESSAGES:,} more",)
+        super().__init__("\n".join(self.messages))
+
+
+def _abbreviated(message: str) -> str:
+    """Return a message, of one that nobody reads to its end the beginning and the end."""
+    left_out = len(message) - MAX_CHARACTERS
+    if left_out <= 0:
+        return message
+    half = MAX_CHARACTERS // 2
+    return f"{message[:half]} ({left_out:,} characters are left out here) {message[-half:]}"
 
 
 class SweepFailed(NnrunError):

@@ -147,7 +147,8 @@ def saved_references(saved: Mapping[str, Any]) -> dict[str, Reference]:
         if isinstance(node, Mapping):
             found[name] = Reference(node, complete=True)
     for group in NAMED_SECTIONS:
-        sections = (saved.get(group) or {}).items()
+        # What is no section is said where the config is checked.
+        sections = named.items() if isinstance(named := saved.get(group), Mapping) else ()
         found |= {f"{group}.{name}": Reference(section, complete=True) for name, section in sections}
     return found
 

@@ -82,7 +82,7 @@ def _past_of(job: Job) -> _Past | None:
 
 def _is_same_source(saved: Mapping[str, Any], settings: DataSettings) -> bool:
     """Return whether the samples come from where those of the run came from."""
-    ours, theirs = dict(settings.dataset), dict(saved["dataset"])
+    ours, theirs = dict(settings.dataset), dict(saved.get("dataset", {}))
     for section in (ours, theirs):
         if str(section.get("_target_")).startswith("nnrun."):
             for key in _NOT_THE_SOURCE:
@@ -96,7 +96,7 @@ def _of_the_same_source(past: _Past, settings: DataSettings) -> Opened:
     """Return the parts as the run drew them, without what it saw where the data is no longer as it was."""
     _check_hold_out(past.data, settings)
     data, fingerprint = _opened(past, settings, all_is_test=False)
-    is_limited_anew = settings.limit != past.data["limit"]
+    is_limited_anew = settings.limit != past.data.get("limit")
     if past.fingerprint == fingerprint:
         if is_limited_anew and settings.split_by == "position":
             return _without_valid(data, "another data.limit would draw it anew, from what the run was trained on")
@@ -183,16 +183,18 @@ def _opened(past: _Past, settings: DataSettings, *, all_is_test: bool) -> tuple[
     """Return data to measure a network, and their fingerprint, as the run, with its own limit, would have it."""
     dataset = load_dataset(settings, Evaluation(past.class_names, all_is_test))
     data = take_parts(dataset, settings, trains=False, evaluates=True)
-    if settings.limit == past.data["limit"]:
+    if settings.limit == past.data.get("limit"):
         return data, data.fingerprint
-    as_run = replace(settings, limit=past.data["limit"])
+    as_run = replace(settings, limit=past.data.get("limit"))
     return data, take_parts(dataset, as_run, trains=False, evaluates=True).fingerprint
 
 
 def _check_hold_out(saved: Mapping[str, Any], settings: DataSettings) -> None:
     """Raise ConfigError where the words would draw the test or the validation part anew."""
-    pairs: list[tuple[str, Any, Any]] = [(f"data.{key}", getattr(settings, key), saved[key]) for key in _HOLD_OUT]
-    section, before = settings.dataset, saved["dataset"]
+    pairs: list[tuple[str, Any, Any]] = [
+        (f"data.{key}", getattr(settings, key), saved.get(key, getattr(settings, key))) for key in _HOLD_OUT
+    ]
+    section, before = settings.dataset, saved.get("dataset", {})
     pairs += [(f"data.dataset.{key}", section.get(key), before.get(key)) for key in _HOLD_OUT_OF_SET]
     changed = [
         f"{key}={value} would test or validate on what the network was trained on: its run held samples out with {key}="

@@ -15,7 +15,7 @@ from cli_fixtures import run_here
 from data_fixtures import make_folder
 from nnrun.archive import peek
 from nnrun.card import CARD_NAME, FORMAT, VERSION, read_card
-from nnrun.contents import MAX_CHARACTERS, MAX_VALUES
+from nnrun.contents import MAX_CHARACTERS, MAX_NAMES
 from nnrun.core.checkpoint import canonical
 from nnrun.errors import ConfigError, DataError
 from nnrun.files import sha256_of, write_json
@@ -113,7 +113,7 @@ def test_names_that_a_file_cannot_hold_are_escaped_and_two_that_become_one_are_r
         plain_names(["\x1b", r"\x1b"], "mine")
     for names, message in (
         (["x" * (MAX_CHARACTERS + 1), "y"], "a text of 10,001 characters"),
-        (list(map(str, range(MAX_VALUES + 1))), "100,001 of them"),
+        (list(map(str, range(MAX_NAMES + 1))), "100,001 of them"),
         (["x" * 9000 + str(number) for number in range(1000)], "the names of its 1,000 classes take"),
         ([0, 1], "the class name 0 is a int"),
     ):
