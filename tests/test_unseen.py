@@ -271,6 +271,19 @@ def test_what_is_typed_of_the_data_beside_ckpt_is_not_ignored(
     assert says in outcome.out + outcome.err
 
 
+@pytest.mark.parametrize(("channels", "code"), [((), 0), ((3,), 3)])
+def test_pictures_that_the_network_cannot_take_are_refused_with_both_shapes(
+    trained: Path, tmp_path: Path, channels: tuple[int, ...], code: int
+) -> None:
+    """It learned grey ones. Negative control: grey ones of another data set are measured."""
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 12, 12, *channels), dtype=np.uint8)
+    np.savez(tmp_path / "other.npz", x=pixels, y=np.array(CLASSES * 4))
+    words = ["ckpt=run", "data=arrays", f"data.root={tmp_path / 'other.npz'}", f"hydra.run.dir={tmp_path / 'run'}"]
+    outcome = run_here(words, trained)
+    assert outcome.code == code, outcome.err
+    assert ("trained on samples of 1x12x12, and takes none of 3x12x12, as data=arrays has" in outcome.err) == bool(code)
+
+
 def test_a_smaller_limit_beside_ckpt_tests_less_of_the_test_part(trained: Path, tmp_path: Path) -> None:
     done = run_here(["ckpt=run", "data.limit=6", f"hydra.run.dir={tmp_path / 'e'}"], trained)
     assert (done.code, measured(tmp_path / "e")) == (0, 6), done.err

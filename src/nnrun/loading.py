@@ -20,8 +20,9 @@ from nnrun.core.precision import choose_channels_last
 from nnrun.core.seams import Preprocessing, Problem
 from nnrun.core.tensors import read_tensors
 from nnrun.errors import ArtifactError, ConfigError, DataError
+from nnrun.faults import of_the_machine
 from nnrun.manifest import locate
-from nnrun.opened import Opened
+from nnrun.opened import Opened, head
 from nnrun.paths import expanded
 from nnrun.prepare import Job
 from nnrun.saved import as_meant, fault
@@ -76,6 +77,7 @@ def load_trained(job: Job, data: Opened, run: Path) -> Trained:
     _check_classes(names, job, data)
     network = _network(job, data.in_shape, len(names), saved["model"], path)
     load_weights(network, read_tensors(path, saved["model"]), path)
+    _check_shape(network, preprocessing, saved["config"]["data"].get("in_shape"), job, data)
     return Trained(network, saved["training"]["progress"], preprocessing)
 
 
@@ -131,6 +133,26 @@ def _check_classes(names: tuple[str, ...], job: Job, data: Opened) -> None:
             f"the checkpoint was trained on {len(names)} classes ({_few(names)}), and data={job.settings.data.name} "
             f"has {len(data.class_names)} ({_few(data.class_names)}); name data with the same classes"
         )
+
+
+def _check_shape(network: nn.Module, preprocessing: Preprocessing, trained_on: Any, job: Job, data: Opened) -> None:
+    """Raise DataError where the data has samples of another shape than the training's, which the network cannot take.
+
+    One that averages over the pixels takes pictures of any size.
+    """
+    if trained_on is None or list(trained_on) == list(data.in_shape):
+        return
+    try:
+        with torch.inference_mode():
+            network(preprocessing(head(data.test, 1)))
+    except Exception as error:
+        if of_the_machine(error):
+            raise
+        theirs, ours = ("x".join(map(str, shape)) for shape in (trained_on, data.in_shape))
+        raise DataError(
+            f"the network was trained on samples of {theirs}, and takes none of {ours}, as "
+            f"data={job.settings.data.name} has them; bring pictures there with data.image_size= and data.channels="
+        ) from error
 
 
 def load_network(path: Path, trust: Sequence[str]) -> nn.Module:
