@@ -12,7 +12,7 @@ from pathlib import Path
 
 from nnrun.errors import ResourceError
 from nnrun.files import saving
-from nnrun.paths import inside
+from nnrun.paths import alone, inside
 
 LOCK_NAME = ".lock"
 # A data worker outlives a killed run by some seconds: it must not keep the lock that it was forked with.
@@ -26,7 +26,7 @@ def locked(folder: Path) -> Iterator[str | None]:
     The kernel's lock on the file decides, so that a killed process never blocks; the text inside is for people.
     Raises ResourceError naming the pid and the host of a living holder.
     """
-    path = inside(folder, LOCK_NAME)
+    path = alone(inside(folder, LOCK_NAME))
     with saving(path):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     _HELD.add(descriptor)

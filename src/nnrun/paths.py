@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import shutil
+import stat
 from pathlib import Path
 
 from nnrun.errors import ArtifactError
@@ -37,6 +40,20 @@ def inside(folder: Path, *names: str) -> Path:
             raise ArtifactError(
                 f"{path} is a link, and what is written or removed there would lie elsewhere; remove it"
             )
+    return path
+
+
+def alone(path: Path) -> Path:
+    """Return a path after seeing to it that its file, to be written in place, has no other name: by a copy of its own.
+
+    By a hard link the same file can lie elsewhere, in a backup or in somebody else's folder.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        found = path.lstat()
+        if stat.S_ISREG(found.st_mode) and found.st_nlink > 1:
+            copy = path.with_name(f".{path.name}.copy.tmp")
+            shutil.copy2(path, copy)
+            copy.replace(path)
     return path
 
 

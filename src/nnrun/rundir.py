@@ -20,7 +20,7 @@ from typing import Any
 from nnrun.errors import ConfigError, ResourceError
 from nnrun.files import DurableFile, read_json, saving, write_json, write_text
 from nnrun.lock import LOCK_NAME
-from nnrun.paths import inside
+from nnrun.paths import alone, inside
 from nnrun.secrets import redact, redact_word
 from nnrun.yaml_files import yaml_text
 
@@ -70,7 +70,7 @@ class RunDir:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._status: dict[str, Any] = {}
-        self._rows = inside(path, "metrics.jsonl")
+        self._rows = alone(inside(path, "metrics.jsonl"))
         self._opened = time.perf_counter()
 
     def seconds(self) -> float:
@@ -115,7 +115,9 @@ class RunDir:
         try:
             self.set_status(**values)
         except ResourceError:
-            _write_over(inside(self.path, "status.json"), json.dumps(self._status, indent=2, ensure_ascii=False) + "\n")
+            _write_over(
+                alone(inside(self.path, "status.json")), json.dumps(self._status, indent=2, ensure_ascii=False) + "\n"
+            )
             raise
 
     def earlier_status(self) -> dict[str, Any]:

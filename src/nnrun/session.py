@@ -29,7 +29,7 @@ from nnrun.files import sweep_temporaries, write_json
 from nnrun.latest import BEFORE, latest_link, point_latest, put_back
 from nnrun.lock import locked
 from nnrun.manifest import FOLDER_NAME, MANIFEST_NAME
-from nnrun.paths import inside
+from nnrun.paths import alone, inside
 from nnrun.prepare import Job
 from nnrun.report.console import Console
 from nnrun.rundir import RunDir
@@ -64,7 +64,7 @@ def open_session(
         try:
             out.start(job.task, resumed)
             console.secrets = job.composed.secrets
-            console.log_to(inside(path, "run.log"))
+            console.log_to(alone(inside(path, "run.log")))
             if stale:
                 console.note(f"took over {path} from {stale}, which is gone")
             if job.trains and not take_latest(out):

@@ -9,7 +9,7 @@ import pytest
 
 from nnrun.errors import ArtifactError
 from nnrun.manifest import locate
-from nnrun.paths import check_no_links, expanded, inside, is_plain_name, is_there
+from nnrun.paths import alone, check_no_links, expanded, inside, is_plain_name, is_there
 
 
 @pytest.mark.parametrize("name", ["onnx", "onnx_int8", "my.format", "größe", "a+b", "a-b", "3"])
@@ -75,3 +75,19 @@ def test_a_path_that_the_system_cannot_follow_is_no_bug(tmp_path: Path, name: st
 def test_the_home_of_nobody_is_a_name() -> None:
     assert expanded("~nobody-of-that-name/x") == Path("~nobody-of-that-name/x")
     assert expanded("~/x") == Path.home() / "x"
+
+
+def test_a_file_that_lies_elsewhere_too_is_not_written_there(tmp_path: Path) -> None:
+    """Negative control: a file with one name stays the same file."""
+    theirs, ours, single = tmp_path / "theirs", tmp_path / "ours", tmp_path / "single"
+    for path in (theirs, single):
+        path.write_text("precious")
+    ours.hardlink_to(theirs)
+    before = single.stat().st_ino
+    for path in (alone(ours), alone(single), alone(tmp_path / "missing")):
+        path.write_text("new")
+    assert theirs.read_text() == "precious"
+    assert (single.stat().st_ino, sorted(path.name for path in tmp_path.iterdir())) == (
+        before,
+        ["missing", "ours", "single", "theirs"],
+    )
