@@ -43,7 +43,7 @@ gpu-bundle: $(STAMP)
 	$(BIN)/python benchmarks/gpu_bundle.py $(ARGS)
 
 torture: $(STAMP)
-	$(BIN)/python tests/torture.py $(ARGS)
+	$(BIN)/python tests/campaigns/torture.py $(ARGS)
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

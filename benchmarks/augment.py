@@ -17,10 +17,10 @@ from collections.abc import Callable
 import torch
 
 from network import BATCH_SIZE, make_bare_step
-from nnrun.assembling import make_augmenter
-from nnrun.compose import compose
-from nnrun.confdir import options
-from nnrun.core.augment import Augmenter
+from nnrun.assembly.training import make_augmenter
+from nnrun.config.compose import compose
+from nnrun.config.folders import options
+from nnrun.core.augmenter import Augmenter
 
 GREY = ("augment.color.saturation=0", "augment.color.hue=0")
 CALLS = 5

@@ -97,8 +97,8 @@ def train_image_folder(folder: str, model: str) -> float:
     from torch.utils.data import DataLoader
     from torchvision import datasets, transforms
 
-    from nnrun.models.cnn import CNN
-    from nnrun.models.mlp import MLP
+    from nnrun.components.models.cnn import CNN
+    from nnrun.components.models.mlp import MLP
 
     steps = [transforms.Grayscale(), transforms.ToTensor(), transforms.Normalize((MEAN,), (STD,))]
     images = datasets.ImageFolder(folder, transforms.Compose(steps))

@@ -13,16 +13,16 @@ import time
 from collections.abc import Mapping, Sequence
 
 from machine import OtherWork, machine
-from nnrun.compose import compose
+from nnrun.assembly.data.opened import open_data
+from nnrun.assembly.preflight import prepare
+from nnrun.assembly.transfer import keep_features
+from nnrun.components.problems.classification import Classification
+from nnrun.config.compose import compose
 from nnrun.core.loop import Work, fit
 from nnrun.core.seams import Callback
 from nnrun.core.state import TrainState
-from nnrun.opened import open_data
-from nnrun.prepare import prepare
-from nnrun.problems.classification import Classification
-from nnrun.report.console import Console
-from nnrun.training import make_training
-from nnrun.transfer import keep_features
+from nnrun.runs.console import Console
+from nnrun.tasks.train.fit import make_training
 
 WORDS = ("model=resnet18", "transfer.freeze=backbone", "data.limit=1000", "early_stopping=none", "export=none")
 NUM_EPOCHS = {"false": 2, "true": 8}

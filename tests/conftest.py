@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from cli_fixtures import Outcome
-    from nnrun.doctor.campaign import Arena
-    from nnrun.doctor.nursery import Nursery
+    from nnrun.tasks.doctor.campaign import Arena
+    from nnrun.tasks.doctor.nursery import Nursery
+    from support.command_line import Outcome
 
 # Before torch is imported, here and in the processes that tests start: small networks, several processes on two cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -27,7 +27,7 @@ for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.S
         signal.signal(_number, _handler)
 
 # What they compare is shown where it differs, as in a test.
-pytest.register_assert_rewrite("cli_fixtures", "run_fixtures")
+pytest.register_assert_rewrite("support.command_line", "support.small_runs")
 
 # Why tests with a mark did not run, and how many.
 _LEFT_OUT = pytest.StashKey[dict[str, tuple[int, str]]]()
@@ -99,7 +99,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def rows(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Outcome]]:
     """The folder in which the module's table of ROWS was run, and what came of each; ENVIRONMENT is added to ours."""
-    from cli_fixtures import run_rows
+    from support.command_line import run_rows
 
     folder = tmp_path_factory.mktemp("rows")
     with pytest.MonkeyPatch.context() as monkeypatch:
@@ -111,7 +111,7 @@ def rows(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture(scope="session")
 def nursery() -> Iterator[Nursery]:
     """A process that forks runs, each of which can be killed."""
-    from nnrun.doctor.nursery import Nursery
+    from nnrun.tasks.doctor.nursery import Nursery
 
     with Nursery() as nursery:
         yield nursery
@@ -127,7 +127,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def arena(nursery: Nursery, shelf: Path, tmp_path: Path) -> Arena:
     """Where a campaign of processes takes place."""
     from nnrun.cli import main
-    from nnrun.doctor.campaign import Arena
+    from nnrun.tasks.doctor.campaign import Arena
 
     return Arena(tmp_path, main, nursery=nursery, shelf=shelf)
 
@@ -135,7 +135,7 @@ def arena(nursery: Nursery, shelf: Path, tmp_path: Path) -> Arena:
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was never stopped; tests leave it as it is."""
-    from run_fixtures import train
+    from support.small_runs import train
 
     run = tmp_path_factory.mktemp("whole") / "run"
     assert train(run) == 0
@@ -144,7 +144,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def _stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from run_fixtures import STOPS, train
+    from support.small_runs import STOPS, train
 
     run = tmp_path_factory.mktemp("stopped") / "run"
     assert train(run, stop=STOPS["mid-epoch"]) == 143

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from nnrun.core.precision import set_deterministic, set_exact
+from nnrun.core.device import set_deterministic, set_exact
 from on_gpu.place import Place, Row
 from on_gpu.runs import read, run, stopped_at, train
 from on_gpu.trainings import SHAPES, make_network

@@ -13,10 +13,9 @@ from pathlib import Path
 
 import torch
 
-from nnrun.core.checkpoint import CheckpointFolder
-from nnrun.core.finite import are_finite
-from nnrun.core.together import on_host
-from nnrun.doctor.machine import look_at_machine
+from nnrun.checkpoints.folder import CheckpointFolder, on_host
+from nnrun.core.nonfinite import are_finite
+from nnrun.tasks.doctor.machine import look_at_machine
 from on_gpu.bits import SMALL
 from on_gpu.place import Place, Row
 from on_gpu.runs import read, run, train

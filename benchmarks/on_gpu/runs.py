@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from nnrun.base.errors import InterruptedRun
+from nnrun.base.signals import StopRequest
 from nnrun.cli import main
-from nnrun.errors import InterruptedRun
-from nnrun.signals import StopRequest
 
 
 def run(folder: Path, *words: str, device: str) -> tuple[int, str]:

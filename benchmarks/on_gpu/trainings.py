@@ -10,18 +10,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from nnrun.assembling import make_augmenter, make_optimizer, make_scaler, make_scheduler
-from nnrun.compose import compose
+from nnrun.assembly.training import make_augmenter, make_optimizer, make_scaler, make_scheduler
+from nnrun.components.data.normalize import Normalize
+from nnrun.components.losses.cross_entropy import CrossEntropy
+from nnrun.components.problems.classification import Classification
+from nnrun.config.compose import compose
 from nnrun.core.batches import Layout, make_batches
+from nnrun.core.device import Precision, set_deterministic, set_exact
 from nnrun.core.ema import Ema
-from nnrun.core.finite import SkippingWatch
 from nnrun.core.loop import Plan, Work, train_epoch
-from nnrun.core.precision import Precision, set_deterministic, set_exact
+from nnrun.core.nonfinite import SkippingWatch
 from nnrun.core.seams import Callback, Split
 from nnrun.core.state import TrainState
-from nnrun.data.normalize import Normalize
-from nnrun.losses.cross_entropy import CrossEntropy
-from nnrun.problems.classification import Classification
 
 NUM_CLASSES = 10
 # Of what is a step done: the images of the network, and those of MNIST for the small one.
@@ -54,7 +54,7 @@ def make_network(name: str, batchnorm: bool = False) -> nn.Module:
         from torchvision.models import resnet18
 
         return resnet18(num_classes=NUM_CLASSES)
-    from nnrun.models.cnn import CNN
+    from nnrun.components.models.cnn import CNN
 
     return CNN(SHAPES[name], NUM_CLASSES, [32, 64], 128, 0.5, batchnorm=batchnorm)
 

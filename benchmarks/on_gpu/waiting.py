@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch.utils import deterministic
 
+from nnrun.components.data.normalize import Normalize
 from nnrun.core.batches import Layout, make_batches
 from nnrun.core.evaluate import evaluate
-from nnrun.data.normalize import Normalize
 from on_gpu.place import Place, Row
 from on_gpu.tracing import first_wait, trace, trace_calls
 from on_gpu.trainings import SHAPES, Setup, bare_step, make_training, noise, seconds_a_step

@@ -22,6 +22,6 @@ def load(path: str | Path, trust: Sequence[str] = ()) -> nn.Module:
     """
     from pathlib import Path  # noqa: PLC0415 - see above
 
-    from nnrun.loading import load_network  # noqa: PLC0415 - importing nnrun must not import torch
+    from nnrun.assembly.network import load_network  # noqa: PLC0415 - importing nnrun must not import torch
 
     return load_network(Path(path), trust)

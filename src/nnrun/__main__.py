@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from nnrun.guard import guard, leave_with, watch
+from nnrun.base.guard import guard, leave_with, watch
 
 
 def main() -> None:
@@ -16,15 +16,15 @@ def main() -> None:
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115 - it stays open as long as the process
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115
     if "--help" in words or "-h" in words:
-        from nnrun.helptext import help_text  # noqa: PLC0415 - imports are what this function is about
-        from nnrun.visible import visible_lines  # noqa: PLC0415
+        from nnrun.base.visible import visible_lines  # noqa: PLC0415
+        from nnrun.help import help_text  # noqa: PLC0415 - imports are what this function is about
 
         sys.exit(say(visible_lines(help_text())))
     if "--version" in words:
         from nnrun import __version__  # noqa: PLC0415
 
         sys.exit(say(f"nnrun {__version__}\n"))
-    from nnrun.confined import go_on_in_a_child  # noqa: PLC0415
+    from nnrun.base.confined import go_on_in_a_child  # noqa: PLC0415
 
     code = go_on_in_a_child(words)
     if code is not None:
@@ -45,7 +45,7 @@ def say(text: str) -> int:
         sys.stdout.flush()
     except OSError as error:
         if not isinstance(error, BrokenPipeError):
-            from nnrun.errors import complain  # noqa: PLC0415
+            from nnrun.base.errors import complain  # noqa: PLC0415
 
             complain([f"standard output cannot be written: {error.strerror}"])
             code = 5

@@ -9,16 +9,16 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nnrun.compose import compose
-from nnrun.confdir import conf_dir, find_modules_beside, own_folders
-from nnrun.errors import BUG, ConfigError, InterruptedRun, NnrunError, ResourceError, complain, did_you_mean
-from nnrun.faults import of_the_machine
-from nnrun.foreign_messages import guard_libraries, show_traceback
-from nnrun.paths import abbreviated
-from nnrun.secrets import hide_known, redact, secrets_in_words
-from nnrun.tasks import perform
-from nnrun.visible import visible_lines
-from nnrun.yaml_files import yaml_text
+from nnrun.base.errors import BUG, ConfigError, InterruptedRun, NnrunError, ResourceError, complain, did_you_mean
+from nnrun.base.foreign_errors import of_the_machine
+from nnrun.base.foreign_messages import guard_libraries, show_traceback
+from nnrun.base.paths import abbreviated
+from nnrun.base.secrets import hide_known, redact, secrets_in_words
+from nnrun.base.visible import visible_lines
+from nnrun.config.compose import compose
+from nnrun.config.folders import conf_dir, find_modules_beside, own_folders
+from nnrun.config.yaml_files import yaml_text
+from nnrun.tasks.table import perform
 
 # Hydra's own verbs, which print and run nothing, and how many words each takes.
 _HYDRA_VERBS = {"--cfg": 1, "-c": 1, "--info": 1, "-i": 1, "--shell-completion": 0, "-sc": 0, "--hydra-help": 0}
@@ -94,13 +94,13 @@ def dispatch(words: Sequence[str]) -> int:
     if line.is_hydra_verb:
         return hydra_verb(line, own)
     if line.is_sweep:
-        from nnrun.sweep import sweep  # noqa: PLC0415 - a run does not need it
+        from nnrun.sweeps.sweep import sweep  # noqa: PLC0415 - a run does not need it
 
         return sweep(line.overrides, own)
     composed = compose(line.overrides, own)
     find_modules_beside(own)
     if composed.config.task == "doctor":
-        from nnrun.doctor.examine import examine  # noqa: PLC0415 - a run does not need it
+        from nnrun.tasks.doctor.examine import examine  # noqa: PLC0415 - a run does not need it
 
         return examine(composed.typed, main)
     perform(composed, line.overrides)

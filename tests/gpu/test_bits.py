@@ -8,8 +8,8 @@ import pytest
 from gpu_fixtures import SMALL, has_bf16, read, train
 
 from nnrun.cli import main
-from nnrun.core.precision import set_deterministic
-from run_fixtures import stop_at
+from nnrun.core.device import set_deterministic
+from support.small_runs import stop_at
 
 pytestmark = pytest.mark.gpu
 

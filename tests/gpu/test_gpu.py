@@ -13,13 +13,13 @@ from gpu_fixtures import CUDA, SMALL, WORDS, has_bf16, last, read, train
 from torch.utils._pytree import tree_leaves
 
 import nnrun
+from nnrun.base.errors import ConfigError
+from nnrun.base.foreign_errors import calling
 from nnrun.cli import main
+from nnrun.components.data.digits import Digits
 from nnrun.core.batches import Layout, make_batches
-from nnrun.core.precision import choose_precision, set_deterministic, set_exact
+from nnrun.core.device import choose_precision, set_deterministic, set_exact
 from nnrun.core.seams import Batch
-from nnrun.data.digits import Digits
-from nnrun.errors import ConfigError
-from nnrun.faults import calling
 
 pytestmark = pytest.mark.gpu
 

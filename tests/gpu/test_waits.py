@@ -8,7 +8,7 @@ import pytest
 import torch
 from gpu_fixtures import CUDA, has_bf16
 
-from nnrun.core.precision import set_deterministic
+from nnrun.core.device import set_deterministic
 from nnrun.core.seams import Callback
 from on_gpu import tracing
 from on_gpu.place import Place

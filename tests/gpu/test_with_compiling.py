@@ -7,7 +7,7 @@ from gpu_fixtures import last, read, train
 from test_bits import same_bits
 
 import nnrun
-from nnrun.core.precision import set_deterministic
+from nnrun.core.device import set_deterministic
 
 pytestmark = pytest.mark.gpu
 

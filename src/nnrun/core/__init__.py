@@ -1,1 +1,1 @@
-"""The training core: torch and the standard library, nothing else."""
+"""The training core: the step path (loop, step, state, batches), what it stands on, and the seams."""

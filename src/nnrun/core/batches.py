@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from nnrun.core.augment import Augmenter
-from nnrun.core.memory import fits_in_memory
+from nnrun.base.foreign_errors import calling
+from nnrun.base.host import fits_in_memory
+from nnrun.core.augmenter import Augmenter
 from nnrun.core.pinned import PinnedRows
 from nnrun.core.randomness import permutation
 from nnrun.core.seams import Batch, Preprocessing, Split, Tree
-from nnrun.core.workers import Crew, in_order
-from nnrun.faults import calling
+from nnrun.core.workers.crew import Crew, in_order
 
 
 @dataclass(frozen=True)

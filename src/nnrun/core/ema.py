@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from nnrun.core.together import copy_all
+from nnrun.core.multi_tensor import copy_all
 
 
 class Ema:

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from nnrun.base.errors import ResourceError
+from nnrun.base.foreign_errors import calling, lacks_memory
 from nnrun.core.seams import Batches, Problem, Sums
-from nnrun.errors import ResourceError
-from nnrun.faults import calling, lacks_memory
 
 
 @torch.inference_mode()

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from nnrun.base.errors import InterruptedRun
+from nnrun.base.foreign_errors import calling
 from nnrun.core.evaluate import evaluate
-from nnrun.core.finite import Place, judged_by, step_if
+from nnrun.core.nonfinite import Place, judged_by, step_if
 from nnrun.core.randomness import seed_step
 from nnrun.core.seams import Batch, Batches, Problem
 from nnrun.core.state import TrainState
-from nnrun.errors import InterruptedRun
-from nnrun.faults import calling
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def mean_loss(losses: Tensor, batch: Batch, num_samples: int) -> Tensor:
 
 
 def update(state: TrainState, plan: Plan, loss: Tensor) -> None:
-    """Make one optimizer update from the gradients, and forget them; a bad one may be left out (finite.py)."""
+    """Make one optimizer update from the gradients, and forget them; a bad one may be left out (nonfinite.py)."""
     at, optimizer, scaler, norm = state.progress, state.optimizer, state.scaler, None
     if scaler:
         scaler.unscale_(optimizer)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
-from nnrun.core.digests import identities, tree_digests
-from nnrun.core.stored import Stored
+from nnrun.core.lazy_samples import Stored
+from nnrun.core.sample_hashes import identities, tree_digests
 
 if TYPE_CHECKING:
     from nnrun.core.state import TrainState
@@ -147,7 +147,7 @@ class DataSource(Protocol):
 class Augmentation(Protocol):
     """Change the samples of a training batch, each by a draw of its own.
 
-    A class may have a `stage`, one of core/augment.py's, which says when its turn is, and `one_is_white`, where floats
+    A class may have a `stage`, one of core/augmenter.py's, which says when its turn is, and `one_is_white`, where floats
     beyond 0 to 1 are not for it.
     """
 
@@ -363,6 +363,6 @@ class Exporter(Protocol):
     def load(self, path: Path) -> Callable[[Tensor], Tensor]:
         """Return the artifact as a function from a batch, raw or normalised by `preprocess`, to scores.
 
-        Where it can be run without the model's class, that is an `nnrun.core.isolated.Isolated`.
+        Where it can be run without the model's class, that is an `nnrun.proof.isolated.Isolated`.
         """
         ...

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from nnrun.core.clock import Clock
+from nnrun.core.device import Precision
 from nnrun.core.ema import Ema
-from nnrun.core.finite import FiniteWatch
-from nnrun.core.freezing import Freezing
-from nnrun.core.precision import Precision
+from nnrun.core.nonfinite import FiniteWatch
 from nnrun.core.seams import Callback, Scheduler, Sums
+from nnrun.core.transfer.freezing import Freezing
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch.nn import functional
 
-from nnrun.augment.affine import Affine
-from nnrun.augment.color import Color
-from nnrun.augment.erasing import Erasing
-from nnrun.augment.trivialaugment import TrivialAugment
-from nnrun.core.augment import COLOR, HIDE, SHAPE, Augmenter, partners
+from nnrun.base.errors import ConfigError
+from nnrun.components.augment.affine import Affine
+from nnrun.components.augment.color import Color
+from nnrun.components.augment.erasing import Erasing
+from nnrun.components.augment.trivialaugment import TrivialAugment
+from nnrun.core.augmenter import COLOR, HIDE, SHAPE, Augmenter, partners
 from nnrun.core.batches import Layout, make_batches
 from nnrun.core.loop import losses_of
 from nnrun.core.seams import Batch, Mixed, Split
-from nnrun.errors import ConfigError
 
 CPU = torch.device("cpu")
 KINDS = [("device", 0), ("memory", 0), ("stream", 0), ("stream", 2)]

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from nnrun.components.losses.cross_entropy import CrossEntropy
+from nnrun.components.problems.classification import Classification
 from nnrun.core.batches import Layout, make_batches
 from nnrun.core.evaluate import evaluate
-from nnrun.losses.cross_entropy import CrossEntropy
-from nnrun.problems.classification import Classification
 
 CPU = torch.device("cpu")
 

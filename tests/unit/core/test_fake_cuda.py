@@ -27,24 +27,24 @@ from torch.amp import grad_scaler
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode, _pop_mode
 
 import nnrun.core.loop
-from nnrun.assembling import make_augmenter
-from nnrun.compose import compose
+from nnrun.assembly.training import make_augmenter
+from nnrun.components.data import normalize
+from nnrun.components.data.normalize import Normalize
+from nnrun.components.losses.cross_entropy import CrossEntropy
+from nnrun.components.losses.focal import Focal
+from nnrun.components.models.cnn import CNN
+from nnrun.components.optimizers.muon import MuonWithAdamW
+from nnrun.components.problems.classification import Classification
+from nnrun.components.schedulers.cosine import WarmupCosine
+from nnrun.config.compose import compose
 from nnrun.core.batches import Layout, make_batches
+from nnrun.core.device import Precision
 from nnrun.core.ema import Ema
 from nnrun.core.evaluate import evaluate
-from nnrun.core.finite import SkippingWatch
 from nnrun.core.loop import Plan, Work, train_epoch
-from nnrun.core.precision import Precision
+from nnrun.core.nonfinite import SkippingWatch
 from nnrun.core.seams import Callback, Split
 from nnrun.core.state import TrainState
-from nnrun.data import normalize
-from nnrun.data.normalize import Normalize
-from nnrun.losses.cross_entropy import CrossEntropy
-from nnrun.losses.focal import Focal
-from nnrun.models.cnn import CNN
-from nnrun.optimizers.muon import MuonWithAdamW
-from nnrun.problems.classification import Classification
-from nnrun.schedulers.cosine import WarmupCosine
 
 CUDA = torch.device("cuda", 0)
 NUM_SAMPLES, BATCH_SIZE = 40, 16

@@ -10,16 +10,16 @@ from torch import nn
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from nnrun.components.data.normalize import Normalize
+from nnrun.components.losses.cross_entropy import CrossEntropy
+from nnrun.components.problems.classification import Classification
 from nnrun.core.batches import Layout, make_batches
+from nnrun.core.device import Precision
 from nnrun.core.ema import Ema
-from nnrun.core.finite import SkippingWatch
 from nnrun.core.loop import Plan, Work, train_epoch
-from nnrun.core.precision import Precision
+from nnrun.core.nonfinite import SkippingWatch
 from nnrun.core.seams import Split
 from nnrun.core.state import TrainState
-from nnrun.data.normalize import Normalize
-from nnrun.losses.cross_entropy import CrossEntropy
-from nnrun.problems.classification import Classification
 
 CPU = torch.device("cpu")
 BATCH_SIZE, STEPS = 16, 8

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from nnrun.core.finite import SkippingWatch
 from nnrun.core.loop import finish_epoch, finished, fit, train_epoch
+from nnrun.core.nonfinite import SkippingWatch
 from nnrun.core.seams import Callback
 
 

@@ -1,0 +1,113 @@
+"""What a `_target_` names: found in a config, imported, and whose a checkpoint may name."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nnrun.assembly.kinds import KINDS, is_kind, section_of
+from nnrun.base.errors import ArtifactError, ConfigError, did_you_mean
+from nnrun.base.foreign_errors import lacks_package, of_the_machine, place_of
+from nnrun.checkpoints.aliases import current_name
+from nnrun.config.schema import NAMED_SECTIONS
+
+# What a text must begin with, if it is to be imported to find out what it names.
+SHIPPED_ROOTS = ("nnrun.", "torch.nn.", "torch.optim.")
+# Where the classes lie that a checkpoint may name in a section. The resolved object is compared, not the text: texts
+# can lie. Having the methods of a kind is not enough: nnrun has classes with `__call__` that start a process.
+_SHIPPED: dict[str, tuple[str, ...]] = {
+    "model": ("nnrun.components.models.", "torch.nn.modules."),
+    "loss": ("nnrun.components.losses.", "torch.nn.modules."),
+    "optimizer": ("nnrun.components.optimizers.", "torch.optim."),
+    "scheduler": ("nnrun.components.schedulers.", "torch.optim."),
+    "data.dataset": ("nnrun.components.data.",),
+    "augment": ("nnrun.components.augment.",),
+    "export": ("nnrun.components.exporters.",),
+    "logger": ("nnrun.components.loggers.",),
+    "preprocessing": ("nnrun.components.data.",),
+}
+
+
+def target_sections(tree: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return every section of a resolved config that has a `_target_`, by its full name."""
+    named = {
+        f"{group}.{name}": section for group in NAMED_SECTIONS for name, section in (tree.get(group) or {}).items()
+    }
+    sections = {name: tree[name] for name in ("model", "loss", "optimizer", "scheduler") if tree.get(name)}
+    if tree["data"]["dataset"]:
+        sections["data.dataset"] = tree["data"]["dataset"]
+    return sections | named
+
+
+def targets_in(node: Any) -> list[str]:
+    """Return every `_target_` in a section, nested ones too."""
+    if isinstance(node, Mapping):
+        own = [node["_target_"]] if isinstance(node.get("_target_"), str) else []
+        return own + [target for value in node.values() for target in targets_in(value)]
+    if isinstance(node, list):
+        return [target for value in node for target in targets_in(value)]
+    return []
+
+
+def check_trust(name: str, section: Mapping[str, Any], trust: Sequence[str]) -> None:
+    """Raise ArtifactError unless a checkpoint may name every `_target_` in this section.
+
+    Nothing of a stranger's is imported to find out.
+    """
+    for target in targets_in(section):
+        module = target.rpartition(".")[0]
+        if any(module == trusted or module.startswith(trusted + ".") for trusted in trust):
+            continue
+        if not _is_shipped(target, section_of(name)):
+            raise ArtifactError(
+                f"the checkpoint's {name}._target_ is {target!r}, which nnrun does not ship for that; "
+                f"if you trust it, add trust=[{module or target}], or name your own {name.partition('.')[0]}="
+            )
+
+
+def _is_shipped(target: str, section: str) -> bool:
+    """Return whether a target is a public class of nnrun's or torch's own that is made for its section."""
+    if not target.startswith(SHIPPED_ROOTS):
+        return False
+    try:
+        found = import_target("", target)
+    except ConfigError:
+        return False
+    if not isinstance(found, type) or found.__name__.startswith("_"):
+        return False
+    true_name = f"{found.__module__}.{found.__qualname__}"
+    return true_name.startswith(_SHIPPED[section]) and is_kind(found, KINDS[section])
+
+
+def import_target(name: str, target: str) -> Any:
+    """Return what `module.attribute` names; raise ConfigError saying which part of it is not there."""
+    module_name, _, attribute = current_name(target).rpartition(".")
+    try:
+        module = importlib.import_module(module_name) if module_name else None
+    except ModuleNotFoundError as error:
+        is_target = error.name is not None and (module_name + ".").startswith(error.name + ".")
+        if not is_target and module_name.startswith("nnrun."):
+            raise lacks_package(name, error) from error
+        where = f"a module of your own belongs in {Path.cwd()}" if is_target else f"{module_name} imports it"
+        raise ConfigError(f"{name}._target_={target} cannot be imported: {error.msg}; {where}") from error
+    except Exception as error:
+        if machine := of_the_machine(error):
+            raise machine from error
+        reason = f"{module_name} fails with {type(error).__name__}: {error}{place_of(error)}"
+        raise ConfigError(f"{name}._target_={target} cannot be imported: {reason}") from error
+    if module is None:
+        raise ConfigError(f"{name}._target_={target} names no module; write module.{target}")
+    if not hasattr(module, attribute):
+        hint = did_you_mean(attribute, [key for key in vars(module) if not key.startswith("_")])
+        raise ConfigError(
+            f"{name}._target_={target} cannot be imported: {module_name} has no {attribute!r}{hint and '; ' + hint}"
+        )
+    return getattr(module, attribute)
+
+
+def parameters_of(target: str) -> list[str]:
+    """Return the names of the parameters that a target takes."""
+    return list(inspect.signature(import_target("target", target)).parameters)

@@ -1,0 +1,79 @@
+"""What a run says of its data before it begins: how many samples and classes, from where, and where they are few."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from nnrun.assembly.data.opened import Opened
+from nnrun.components.data.images import shown
+from nnrun.config.schema import DataSettings
+from nnrun.runs.console import Console
+
+# A class with fewer samples in a part is not measured there to better than some 10 points.
+FEW_SAMPLES = 10
+_NUM_NAMED = 5
+
+
+def tell_of_data(data: Opened, settings: DataSettings, console: Console, *, trains: bool) -> None:
+    """Say what was opened in a line; in others what was found, and where a class has few samples or none."""
+    console.say(data_line(data, settings))
+    for note in data.findings.notes:
+        console.note(note)
+    for line in data.findings.details:
+        console.record(line)
+    for note in missing_classes(data, trains=trains):
+        console.note(note)
+    if few := few_samples(data, trains=trains):
+        console.say(f"classes with fewer than {FEW_SAMPLES} samples: {few}")
+
+
+def data_line(data: Opened, settings: DataSettings) -> str:
+    """Return where the samples come from, how many each part has, and of how many classes."""
+    sizes = [f"{len(split):,} {name}" for name, split in data.parts.items() if len(split)]
+    limit = ""
+    if data.num_test > len(data.test) and settings.limit is not None:
+        sizes[-1] = f"{len(data.test):,} of {data.num_test:,} test"
+        limit = f" (data.limit={settings.limit})"
+    root = settings.dataset.get("root")
+    source = f"{settings.name} in {shown(root)}" if isinstance(root, str) else settings.name
+    return f"data: {source}, {', '.join(sizes)} samples of {len(data.class_names)} classes{limit}"
+
+
+def missing_classes(data: Opened, *, trains: bool) -> Iterator[str]:
+    """Yield a note for each part that has no sample of some class."""
+    for part, counts in _counts(data, trains).items():
+        names = [name for name, count in zip(data.class_names, counts, strict=True) if not count]
+        if names:
+            which = "class" if len(names) == 1 else "classes"
+            yield f"the {_words(part)} has no sample of the {which} {_few(names)}"
+
+
+def few_samples(data: Opened, *, trains: bool) -> str:
+    """Return of each part how many classes have few samples there, and the class with the fewest; empty if none."""
+    found = []
+    for part, counts in _counts(data, trains).items():
+        few = [(count, name) for name, count in zip(data.class_names, counts, strict=True) if 0 < count < FEW_SAMPLES]
+        if few:
+            least, name = min(few)
+            found.append(f"{len(few):,} of {len(counts):,} in {part} (fewest: {least}, of class {name})")
+    return ", ".join(found)
+
+
+def _counts(data: Opened, trains: bool) -> dict[str, list[int]]:
+    """Return how many samples each class has in each part that has any, and that the run reads."""
+    parts = {name: split for name, split in data.parts.items() if len(split) and (trains or name != "train")}
+    return {
+        name: torch.bincount(split.targets, minlength=len(data.class_names)).tolist() for name, split in parts.items()
+    }
+
+
+def _words(part: str) -> str:
+    return {"train": "training part", "valid": "validation part", "test": "test part"}[part]
+
+
+def _few(names: Sequence[str]) -> str:
+    """Return the first names, and how many more there are."""
+    more = f" and {len(names) - _NUM_NAMED:,} more" if len(names) > _NUM_NAMED else ""
+    return ", ".join(names[:_NUM_NAMED]) + more

@@ -1,0 +1,225 @@
+"""The data of a run, opened: read, checked, its validation part held out, its fingerprint known."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch.utils._pytree import tree_leaves
+
+from nnrun.assembly.instantiate import build, map_style_parameters
+from nnrun.base.errors import DataError, NnrunError
+from nnrun.base.foreign_errors import of_the_machine, place_of
+from nnrun.base.host import fits_in_memory
+from nnrun.checkpoints.saveable import plain_names
+from nnrun.config.schema import TAKEN_BY_SOME, DataSettings
+from nnrun.core.randomness import SPLIT
+from nnrun.core.seams import Dataset, DataSource, Evaluation, Findings, Preprocessing, Split
+from nnrun.core.splits import Drawing
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The three parts of a data set, on the host, and what a network needs to know of it."""
+
+    train: Split
+    valid: Split | None
+    test: Split
+    class_names: tuple[str, ...]
+    preprocessing: Preprocessing
+    in_shape: tuple[int, ...]
+    problem: str
+    findings: Findings = field(default_factory=Findings)
+    # What stands for the samples, and for which of them are in which part, where the source knows it.
+    source_fingerprint: str | None = None
+    # Settings of `data` that the samples decided, by name.
+    became: Mapping[str, Any] = field(default_factory=dict)
+    # Whether a part was held out of the samples to train on, by the settings, and was not one of the data's own.
+    test_is_drawn: bool = False
+    valid_is_drawn: bool = False
+    # How many test samples the data has; data.limit may take fewer.
+    num_test: int = 0
+
+    @property
+    def parts(self) -> dict[str, Split]:
+        """The parts that there are, by name."""
+        named = {"train": self.train, "valid": self.valid, "test": self.test}
+        return {name: split for name, split in named.items() if split is not None}
+
+    @functools.cached_property
+    def class_counts(self) -> list[int]:
+        """How many training samples each class has."""
+        return torch.bincount(self.train.targets, minlength=len(self.class_names)).tolist()
+
+    @property
+    def num_bytes(self) -> int:
+        """How much memory the samples of all parts take."""
+        return sum(split.num_bytes for split in self.parts.values())
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """A hash of every sample and target in their order: the same for the same data, wherever it lies."""
+        if self.source_fingerprint is not None:
+            return self.source_fingerprint
+        sha256 = hashlib.sha256()
+        for split in (self.train, self.valid, self.test):
+            if split is not None:
+                for leaf in (*tree_leaves(split.inputs), split.targets):
+                    sha256.update(leaf.contiguous().numpy())
+        return sha256.hexdigest()
+
+
+def open_data(settings: DataSettings, *, trains: bool, evaluation: Evaluation | None = None) -> Opened:
+    """Read the data that a config names; raise DataError where it is wrong or does not fit the config.
+
+    An `evaluation` says what trained network the data are to measure.
+    """
+    return take_parts(load_dataset(settings, evaluation), settings, trains=trains, evaluates=evaluation is not None)
+
+
+def take_parts(dataset: Dataset, settings: DataSettings, *, trains: bool, evaluates: bool) -> Opened:
+    """Return the parts of a data set that was read, at most as many samples as asked for, its validation held out."""
+    dataset = replace(dataset, class_names=plain_names(dataset.class_names, settings.name))
+    brought = {"training": dataset.train, "validation": dataset.valid, "test": dataset.test}
+    is_tested_alone = evaluates and len(dataset.train) == 0
+    for name, split in brought.items():
+        if split is not None and not (name == "training" and is_tested_alone):
+            _check_targets(name, split, len(dataset.class_names), settings.name)
+    in_shape, num_classes = dataset.in_shape, len(dataset.class_names)
+    if settings.in_shape is not None and tuple(settings.in_shape) != in_shape:
+        raise DataError(f"data.in_shape is {settings.in_shape}, and {settings.name} has {list(in_shape)}")
+    if settings.num_classes is not None and settings.num_classes != num_classes:
+        raise DataError(f"data.num_classes is {settings.num_classes}, and {settings.name} has {num_classes}")
+    if settings.limit is not None:
+        drawing = Drawing(settings.split_by, SPLIT, settings.split_seed)
+        brought = {name: limited(split, settings.limit, drawing) if split else None for name, split in brought.items()}
+    train, valid, test = brought.values()
+    assert train is not None and test is not None
+    findings = dataset.findings
+    if valid is None and not is_tested_alone:
+        train, valid = _held_out(train, settings, evaluates=evaluates)
+    if len(train) == 0 and not is_tested_alone:
+        raise DataError(f"data.val_fraction={settings.val_fraction:g} leaves no sample to train on; lower it")
+    if trains and settings.batch_size > len(train):
+        raise DataError(
+            f"data.batch_size={settings.batch_size} is larger than the training part, which has {len(train):,} "
+            f"samples; use data.batch_size={len(train)} or less"
+        )
+    opened = Opened(
+        train,
+        valid,
+        test,
+        dataset.class_names,
+        dataset.preprocessing,
+        in_shape,
+        dataset.problem,
+        findings,
+        _fingerprint(dataset, settings),
+        dataset.became,
+        dataset.test_is_drawn,
+        dataset.valid is None,
+        len(dataset.test),
+    )
+    if settings.residency == "stream" or (settings.residency == "auto" and not fits_in_memory(opened.num_bytes)):
+        return opened
+    return replace(opened, train=train.loaded(), valid=valid.loaded() if valid else None, test=test.loaded())
+
+
+def load_dataset(settings: DataSettings, evaluation: Evaluation | None = None) -> Dataset:
+    """Return what the source that a config names gives, before anything is held out of it."""
+    source = _source(settings)
+    load_for = getattr(source, "load_for", None)
+    try:
+        dataset = source.load() if evaluation is None or load_for is None else load_for(evaluation)
+    except NnrunError:
+        raise
+    except Exception as error:
+        if of_the_machine(error):
+            raise
+        reason = f"{type(error).__name__}: {error}{place_of(error)}"
+        raise DataError(f"data={settings.name} cannot be loaded: {reason}") from error
+    if not isinstance(dataset, Dataset):
+        raise DataError(
+            f"data={settings.name}: load() gives a {type(dataset).__name__}, not a nnrun.core.seams.Dataset"
+        )
+    return dataset
+
+
+def _source(settings: DataSettings) -> DataSource:
+    """Return what `data.dataset` names, built; a data set of torch's kind is wrapped, and built when it is loaded."""
+    section = settings.dataset
+    parameters = map_style_parameters(section)
+    if parameters is None:
+        late = {"in_shape": settings.in_shape} if "in_shape" in section else {}
+        return build(section, "data.dataset", DataSource, **late)  # type: ignore[type-abstract]
+    taken = ("name", *TAKEN_BY_SOME, "split_seed", "split_by", "in_shape", "class_order")
+    wrapper = {"_target_": "nnrun.components.data.map_style.OwnDataset"} | {
+        key: getattr(settings, key) for key in taken
+    }
+    open_set = functools.partial(build, section, "data.dataset", object)
+    return build(wrapper, "data.dataset", DataSource, open_set, parameters, section)  # type: ignore[type-abstract]
+
+
+def _held_out(train: Split, settings: DataSettings, *, evaluates: bool) -> tuple[Split, Split | None]:
+    """Return what is left to train on, and the validation part, if one is asked for; an evaluation goes without."""
+    if settings.val_fraction == 0:
+        return train, None
+    if settings.split_by == "content":
+        train = replace(train, originals=train.identified())
+    drawing = Drawing(settings.split_by, SPLIT, settings.split_seed)
+    kept, held_out = drawing.hold_out(train.targets, train.identified, settings.val_fraction)
+    if len(held_out):
+        return train.subset(kept), train.subset(held_out)
+    if evaluates:
+        return train, None
+    raise DataError(
+        f"data.val_fraction={settings.val_fraction:g} of {len(train)} samples leaves none for validation; raise it"
+    )
+
+
+def _fingerprint(dataset: Dataset, settings: DataSettings) -> str | None:
+    """Return what stands for the samples of all parts, where the source says what stands for all that it brings."""
+    if dataset.fingerprint is None:
+        return None
+    choice: tuple[object, ...] = (dataset.fingerprint, settings.limit, settings.split_seed, settings.val_fraction)
+    if settings.split_by != "position":
+        choice = (*choice, settings.split_by)
+    return hashlib.sha256(repr(choice).encode()).hexdigest()
+
+
+def _check_targets(name: str, split: Split, num_classes: int, data: str) -> None:
+    """Find a label outside the classes on the host: on a device it would be an unreadable error, or none."""
+    if len(split) == 0:
+        raise DataError(f"data={data}: the {name} split is empty")
+    if split.targets.dtype != torch.int64:
+        raise DataError(f"data={data}: the {name} split's targets are {split.targets.dtype}, and must be torch.int64")
+    for leaf in tree_leaves(split.inputs):
+        if len(leaf) != len(split):
+            raise DataError(f"data={data}: the {name} split has {len(leaf):,} inputs and {len(split):,} targets")
+    low, high = int(split.targets.min()), int(split.targets.max())
+    if low < 0 or high >= num_classes:
+        wrong = low if low < 0 else high
+        raise DataError(f"data={data}: the {name} split has the label {wrong}; there are {num_classes} classes, from 0")
+
+
+def limited(split: Split, limit: int, drawing: Drawing) -> Split:
+    """Return at most `limit` samples, each class with its share."""
+    if limit >= len(split):
+        return split
+    return split.subset(drawing.limit(split.targets, split.identified, limit))
+
+
+def noted(data: Opened, note: str, other: bool = False, left_out: Mapping[str, int] | None = None) -> Opened:
+    """Return data with one more thing to say of it."""
+    facts = dict(data.findings.facts) | ({"other_data": True} if other else {})
+    facts |= {f"seen_left_out_of_{part}": count for part, count in (left_out or {}).items()}
+    return replace(data, findings=replace(data.findings, notes=(*data.findings.notes, note), facts=facts))
+
+
+def head(split: Split, count: int = 4) -> torch.Tensor:
+    """Return the first raw inputs of a split, as an example batch."""
+    return tree_leaves(split.inputs)[0][:count]

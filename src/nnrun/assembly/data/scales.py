@@ -1,0 +1,109 @@
+"""On which scale samples are, and whether it is the one that a mean, or a trained network, is made for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from nnrun.assembly.data.opened import Opened
+from nnrun.base.errors import ConfigError, DataError
+from nnrun.config.schema import DataSettings
+from nnrun.core.seams import Preprocessing, Split
+
+PIXELS, FLOATS = "nnrun.components.data.normalize.Normalize", "nnrun.components.data.normalize.Standardize"
+_WORDS = {PIXELS: "pixels (uint8, 0 to 255)", FLOATS: "floats as they were stored"}
+_WHITE = 255
+# No other light or contrast makes samples so many times as large as those of the training; 0..255 for 0..1 makes 255.
+_TOO_LARGE = 50
+# A mean and a deviation of values that go far beyond 1.
+_MUCH_MORE_THAN_1 = 10
+# Samples that are looked at, and how many values at most.
+_NUM_SAMPLES, _NUM_VALUES = 1000, 2**22
+
+
+def check_given_mean(data: Opened, settings: DataSettings) -> None:
+    """Raise ConfigError where a mean and deviation, given with the data, are on another scale than the samples."""
+    plain = data.preprocessing.to_plain()
+    mean, std = (_numbers(plain.get(key)) for key in ("mean", "std"))
+    if plain["_target_"] == PIXELS and mean and std and (max(mean) > 1 or min(mean) < 0 or max(std) > 1):
+        raise ConfigError(
+            f"data={settings.name}: the mean {_shown(mean)} and deviation {_shown(std)} are not of pixels in 0..1; "
+            "divide data.dataset.mean and std by 255, or leave them out to have them measured"
+        )
+    is_given = settings.dataset.get("mean") is not None or settings.dataset.get("std") is not None
+    if plain["_target_"] == FLOATS and is_given and (fault := scale_fault(plain, some_of(data.train))):
+        raise ConfigError(
+            f"data.dataset.mean={_shown(mean)} and std={_shown(std)} are of another scale than the samples: {fault}; "
+            "leave them out to have them measured"
+        )
+
+
+def check_learned(learned: Preprocessing, data: Opened, settings: DataSettings) -> None:
+    """Raise DataError where a network learned pixels and the data is floats, or the other way round, or where the scale
+    is known to be another one.
+
+    What a preprocessing of the user's own takes is not known. Weights of other programs have none: for them it is the
+    data's, and a mean that is given with it is checked.
+    """
+    if learned is data.preprocessing:
+        check_given_mean(data, settings)
+        return
+    preprocessing, name = learned.to_plain(), settings.name
+    leaves = tree_leaves(data.test.inputs)
+    if preprocessing["_target_"] not in _WORDS or len(leaves) != 1 or len(data.test) == 0:
+        return
+    kind = PIXELS if leaves[0].dtype == torch.uint8 else FLOATS
+    if preprocessing["_target_"] != kind:
+        theirs, ours = _WORDS[preprocessing["_target_"]], str(leaves[0].dtype).removeprefix("torch.")
+        raise DataError(
+            f"the network was trained on {theirs}, and data={name} holds {ours}, whose scale is another one: save "
+            "the samples as those of the training were, or train a network on these"
+        )
+    if fault := scale_fault(preprocessing, some_of(data.test)):
+        raise DataError(f"data={name} is on another scale than what the network was trained on: {fault}")
+
+
+def scale_fault(preprocessing: Mapping[str, Any], samples: Tensor) -> str | None:
+    """Return in what samples are known to be on another scale than those that a preprocessing was made for.
+
+    Only a scale that no other light or contrast explains is known: 0..255 for 0..1, or the other way round.
+    """
+    mean, std = (_numbers(preprocessing.get(key)) for key in ("mean", "std"))
+    if preprocessing["_target_"] not in _WORDS or not mean or not std:
+        return None
+    white = _WHITE if preprocessing["_target_"] == PIXELS else 1
+    learned, learned_std = (white * sum(map(abs, numbers)) / len(numbers) for numbers in (mean, std))
+    values = samples.double()
+    largest, level = float(values.abs().max()), float(values.abs().mean())
+    words = f"and those of the training were {learned:.4g} in the mean"
+    if level >= _TOO_LARGE * (learned + learned_std) and float(values.std()) >= _TOO_LARGE * learned_std:
+        return f"its values are {level:.4g} in the mean, {words}"
+    # Whole numbers up to 1 may be nearly black pixels, where the values are floats of 0..255.
+    has_steps_below_1 = samples.dtype == torch.uint8 or bool((values != values.round()).any())
+    if 0 < largest <= 1 and has_steps_below_1 and learned + learned_std >= _MUCH_MORE_THAN_1:
+        return f"its values go up to {largest:.4g}, {words}"
+    return None
+
+
+def some_of(samples: Split | Tensor) -> Tensor:
+    """Return some samples of a split or a tensor, evenly spread."""
+    leaf = samples if isinstance(samples, Tensor) else tree_leaves(samples.inputs)[0]
+    num_values = max(1, math.prod(leaf.shape[1:]))
+    number = max(1, min(len(leaf), _NUM_SAMPLES, _NUM_VALUES // num_values))
+    return leaf[torch.linspace(0, len(leaf) - 1, number).long()]
+
+
+def _numbers(value: Any) -> list[float]:
+    """Return a list of numbers; empty where a value is none."""
+    if not isinstance(value, list | tuple) or not all(isinstance(item, int | float) for item in value):
+        return []
+    return [float(item) for item in value]
+
+
+def _shown(numbers: Sequence[float]) -> str:
+    return f"[{','.join(f'{number:g}' for number in numbers)}]"

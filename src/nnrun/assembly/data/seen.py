@@ -1,0 +1,67 @@
+"""What a training saw, as a checkpoint carries it: enough to find samples of its data among others."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nnrun.assembly.data.opened import Opened
+from nnrun.base.errors import ArtifactError
+from nnrun.core.seams import Split
+
+# Of more samples, those with the smallest digests stand for all: a part of the data that is drawn as by chance.
+MAX_DIGESTS = 4096
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The digests of samples that a training saw, sorted, each once: all `num_samples`, or the first of very many."""
+
+    digests: Tensor
+    num_samples: int
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether these are all of them."""
+        return len(self.digests) == self.num_samples
+
+    def among(self, digests: Tensor) -> Tensor:
+        """Return which of some samples are known to have been seen, as booleans."""
+        return torch.isin(digests, self.digests)
+
+    def share_in(self, digests: Tensor) -> float:
+        """Return how many of those that were seen are among some samples, as a fraction."""
+        return float(torch.isin(self.digests, digests).double().mean()) if len(self.digests) else 0.0
+
+
+def seen_of(data: Opened) -> dict[str, dict[str, Any]]:
+    """Return what a training on some data sees, plain values and tensors, as `seen_in` reads it."""
+    return {name: _plain(split.identified()) for name, split in data.parts.items() if name != "test"}
+
+
+def _plain(digests: Tensor) -> dict[str, Any]:
+    unique = digests.unique()
+    return {"digests": unique[:MAX_DIGESTS].clone(), "num_samples": len(unique)}
+
+
+def seen_in(saved: Mapping[str, Any], path: Path) -> dict[str, Seen]:
+    """Return what a checkpoint says that its training saw, by part."""
+    found = {}
+    for part, seen in saved.items():
+        digests = seen["digests"]
+        if not isinstance(digests, Tensor) or digests.dtype != torch.int64 or digests.dim() != 1:
+            raise ArtifactError(f"{path} is not a checkpoint of nnrun: what it says of its data is not whole")
+        found[part] = Seen(digests, seen["num_samples"])
+    return found
+
+
+def known_among(split: Split, seen: Sequence[Seen]) -> Tensor:
+    """Return which samples of a split are known to have been seen, as booleans."""
+    digests = split.identified()
+    return functools.reduce(torch.logical_or, [part.among(digests) for part in seen])

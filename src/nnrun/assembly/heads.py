@@ -1,0 +1,118 @@
+"""The head of a network whose weights come from elsewhere: its classes are known by name, not by their number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from nnrun.base.errors import ConfigError
+from nnrun.checkpoints.model_card import read_card
+from nnrun.core.transfer.freezing import Freezing
+from nnrun.core.transfer.layers import find_head
+
+_SHOWN = 3
+
+
+def class_names_beside(weights: Path) -> tuple[str, ...] | None:
+    """Return the classes that a file of weights is for, where nnrun has written them beside it."""
+    card = read_card(weights)
+    return None if card is None else card.class_names
+
+
+@dataclass(frozen=True)
+class Head:
+    """The layer that gives the scores: its name, or None to find it, what is frozen, and the classes of the data."""
+
+    name: str | None
+    freezing: Freezing
+    class_names: Sequence[str]
+
+    def fit(self, weights: dict[str, Tensor], network: nn.Module, theirs: Sequence[str] | None) -> list[str]:
+        """Fit the head in `weights`, in place, to the classes of the data; return what to say.
+
+        `theirs` are the classes that the weights are for, None where nobody knows. The same classes in another order
+        are put in order; where the classes are others, in number or by name, the head stays as the network drew it.
+        Raises ConfigError where that one is frozen for good, or where the classes differ and the head is not found.
+        """
+        notes = replace_head(weights, network, self.name, len(self.class_names))
+        if notes:
+            self._check_trains(network)
+            return notes
+        if theirs is None:
+            return [f"the file names no classes: its scores are taken for {_few(self.class_names)}, in this order"]
+        return [] if list(theirs) == list(self.class_names) else self._fit_classes(weights, network, theirs)
+
+    def _fit_classes(self, weights: dict[str, Tensor], network: nn.Module, theirs: Sequence[str]) -> list[str]:
+        """Put the rows of a head of the right size in order, or the network's own in its place."""
+        own, ours = network.state_dict(), list(self.class_names)
+        try:
+            head = find_head(network, len(ours), self.name)
+        except ConfigError as error:
+            raise ConfigError(f"the weights are for other classes ({_difference(theirs, ours)}); {error}") from error
+        names = [name for name in own if name.startswith(head + ".") and name in weights]
+        is_by_class = all(weights[name].shape[:1] == (len(ours),) for name in names)
+        if sorted(theirs) == sorted(ours) and len(set(ours)) == len(ours) and is_by_class:
+            order = torch.tensor([list(theirs).index(name) for name in ours])
+            weights |= {name: weights[name][order] for name in names}
+            return [f"the head, {head}, is for the same classes in another order, and is put into this one"]
+        weights |= {name: own[name] for name in names}
+        self._check_trains(network)
+        return [f"the head, {head}, is new: other classes here ({_difference(theirs, ours)})"]
+
+    def _check_trains(self, network: nn.Module) -> None:
+        """Raise ConfigError where a head that is new, and knows nothing, would stay as it is."""
+        head = find_head(network, len(self.class_names), self.name)
+        names = [f"{head}.{name}" for name, _ in network.get_submodule(head).named_parameters()]
+        if not any(self.freezing.ever_trains(name) for name in names):
+            raise ConfigError(
+                f"transfer.freeze freezes the head, {head}, which is new for these classes, and would stay as it was "
+                "drawn; leave it to train"
+            )
+
+
+def _difference(theirs: Sequence[str], ours: Sequence[str]) -> str:
+    """Return the first classes in which two lists differ."""
+    there = [name for name in theirs if name not in ours] or list(theirs)
+    here = [name for name in ours if name not in theirs] or list(ours)
+    return f"{_few(here)}; there {_few(there)}"
+
+
+def _few(names: Sequence[str]) -> str:
+    """Return the first of some names."""
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+
+
+def replace_head(weights: dict[str, Tensor], network: nn.Module, head: str | None, num_classes: int) -> list[str]:
+    """Put the network's own head into `weights` where theirs is for another number of classes, or missing.
+
+    Returns what to say. `head` is its name, or None to find it. Where more than the number of classes differs nothing
+    is done: that is another network, and loading says so.
+    """
+    own = network.state_dict()
+    if all(name in weights and weights[name].shape == tensor.shape for name, tensor in own.items()):
+        return []
+    try:
+        head = find_head(network, num_classes, head)
+    except ConfigError:
+        return []
+    names = {name for name in own if name.startswith(head + ".")}
+    theirs = {name: weights[name].shape for name in names & weights.keys()}
+    is_whole = theirs.keys() == names and _is_for_others(theirs, own, num_classes)
+    if weights.keys().isdisjoint(own.keys() - names) or not (is_whole or not theirs):
+        return []
+    sizes = [shape[0] for name, shape in theirs.items() if shape != own[name].shape]
+    there = f"{sizes[0]:,}" if sizes else "none"
+    weights |= {name: own[name] for name in names}
+    return [f"the head, {head}, is new: {num_classes:,} classes here, {there} there"]
+
+
+def _is_for_others(theirs: Mapping[str, torch.Size], own: Mapping[str, Tensor], num_classes: int) -> bool:
+    """Return whether the shapes of a whole head are those of our own but for one other number of classes."""
+    by_class = {name for name, tensor in own.items() if name in theirs and tensor.shape[:1] == (num_classes,)}
+    changed = {name for name, shape in theirs.items() if shape != own[name].shape}
+    is_classes_alone = all(theirs[name][1:] == own[name].shape[1:] for name in changed)
+    return changed == by_class and is_classes_alone and len({theirs[name][:1] for name in changed}) == 1

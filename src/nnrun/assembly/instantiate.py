@@ -1,0 +1,153 @@
+"""The only caller of instantiate: it checks what is named, the parameters, and what came out."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from types import UnionType
+from typing import Any, TypeVar
+
+from hydra.utils import instantiate
+
+from nnrun.assembly.allowed import check_trust, import_target, parameters_of, target_sections
+from nnrun.assembly.kinds import KINDS, in_words, is_kind, is_map_style, lacking, section_of
+from nnrun.base.errors import ConfigError, NnrunError, did_you_mean
+from nnrun.base.foreign_errors import lacks_memory, place_of, said_by
+from nnrun.base.secrets import hide
+from nnrun.config.validate import not_taken
+from nnrun.config.yaml_files import keys_that_are_no_texts
+
+Built = TypeVar("Built")
+
+# By these a data set of the user's own is told which part to give.
+PART_PARAMETERS = ("train", "split")
+# How many positional arguments the builder gives: parameters that no YAML names.
+_GIVEN = {"optimizer": 1, "scheduler": 1}
+
+
+def check_targets(tree: Mapping[str, Any], own: Sequence[str], trust: Sequence[str]) -> None:
+    """Raise ConfigError with all that is wrong with the `_target_`s of a config; ArtifactError for one not trusted.
+
+    `own` names the sections that the user's own YAML or command line gave. The others came out of a checkpoint: they
+    may name only what nnrun ships, and modules in `trust`.
+    """
+    problems: list[str] = []
+    for name, section in target_sections(tree).items():
+        if name not in own:
+            check_trust(name, section, trust)
+        try:
+            _check_target(name, section)
+        except ConfigError as error:
+            problems += error.messages
+        else:
+            if name == "data.dataset" and map_style_parameters(section) is None:
+                problems += not_taken(tree["data"], section)
+    if problems:
+        raise ConfigError(*problems)
+
+
+def build(section: Mapping[str, Any], name: str, kind: type[Built] | UnionType, *given: Any, **late: Any) -> Built:
+    """Return what a checked section builds; `late` replaces parameters that only the run knows.
+
+    Raises ConfigError where the class refuses its parameters, or where what came out is no `kind`.
+    """
+    if not isinstance(section.get("_target_"), str):
+        raise ConfigError(f"{name} has no _target_")
+    try:
+        built = instantiate({**section, **late}, *given, _convert_="all")
+    except Exception as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None and not isinstance(cause, NnrunError):
+            cause = cause.__cause__
+        if isinstance(cause, NnrunError):
+            raise cause from None
+        if lacks_memory(cause):
+            raise ConfigError(f"{name}: {section['_target_']} asks for more memory than there is") from error
+        reason = hide(said_by(cause), dict(section)) + place_of(cause)
+        raise ConfigError(f"{name}: {section['_target_']} cannot be built: {reason}") from error
+    if not is_kind(built, kind):
+        lacks = lacking(built, kind)
+        why = f": it lacks {', '.join(lacks)}" if lacks else ""
+        raise ConfigError(f"{name}: {section['_target_']} gives {in_words(type(built))}, not {in_words(kind)}{why}")
+    return built
+
+
+def published_weights(section: Mapping[str, Any], *, only_check: bool = False) -> Any:
+    """Return the weights that are published for the network of a section, fetched unless they are on this machine.
+
+    Raises ConfigError where nobody publishes any that nnrun knows of; with `only_check` that is all.
+    """
+    find = getattr(import_target("model", section["_target_"]), "published_weights", None)
+    if find is None:
+        name = section["_target_"].rpartition(".")[2]
+        hint = "name a file with transfer.weights=PATH, or choose model=resnet18, torchvision or timm"
+        raise ConfigError(f"transfer.weights=default: no weights are published for {name}; {hint}")
+    return None if only_check else find(section)
+
+
+def map_style_parameters(section: Mapping[str, Any]) -> list[str] | None:
+    """Return the parameters of the class that `data.dataset` names, if that is a data set of torch's kind."""
+    found = import_target("data.dataset", str(section["_target_"]))
+    return parameters_of(section["_target_"]) if isinstance(found, type) and is_map_style(found) else None
+
+
+def _check_target(name: str, section: Mapping[str, Any]) -> None:
+    """Raise ConfigError unless a target can be imported, is of its section's kind, and takes the parameters given."""
+    target = section["_target_"]
+    kind = KINDS[section_of(name)]
+    found = import_target(name, target)
+    if isinstance(found, type):
+        if not is_kind(found, kind) and not (name == "data.dataset" and is_map_style(found)):
+            other = ", and no data set with __getitem__ and __len__" if name == "data.dataset" else ""
+            raise ConfigError(f"{name}._target_={target} is not allowed: it is not {in_words(kind)}{other}")
+    elif not callable(found) or getattr(found, "__module__", "").partition(".")[0] in sys.stdlib_module_names:
+        raise ConfigError(
+            f"{name}._target_={target} is not allowed: name {in_words(kind)}, or a function that makes one"
+        )
+    if name == "optimizer" and _needs_closure(found):
+        raise ConfigError(
+            f"{name}._target_={target} is not allowed: its step evaluates the loss several times, and the training "
+            "loop takes one gradient an update"
+        )
+    problems = _check_parameters(name, section, found)
+    if problems:
+        raise ConfigError(*problems)
+    # A class of ours may know more of its parameters than their names.
+    check_parameters = getattr(found, "check_parameters", None)
+    if check_parameters is not None and target.startswith("nnrun."):
+        check_parameters(section)
+
+
+def _needs_closure(optimizer: Any) -> bool:
+    """Return whether an optimizer's step must be given a function that computes the loss anew."""
+    step = getattr(optimizer, "step", None)
+    closure = inspect.signature(step).parameters.get("closure") if step else None
+    return closure is not None and closure.default is inspect.Parameter.empty
+
+
+def _check_parameters(name: str, section: Mapping[str, Any], found: Callable[..., Any]) -> list[str]:
+    """Return a message for each parameter that a target does not take, or lacks."""
+    if "_args_" in section and section["_target_"].startswith("nnrun."):
+        # All that is checked of them goes by their names.
+        return [f"{name}._args_ is not allowed: {section['_target_']} takes its parameters by name"]
+    try:
+        parameters = dict(inspect.signature(found).parameters)
+    except (TypeError, ValueError):
+        return []
+    for given in list(parameters)[: _GIVEN.get(name, 0)]:
+        del parameters[given]
+    takes_all = any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters.values())
+    names = [key for key, p in parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+    problems = [f"{name}: {problem}" for problem in keys_that_are_no_texts(dict.fromkeys(section))]
+    for key in filter(lambda key: isinstance(key, str), section):
+        if key not in names and not takes_all and not (key.startswith("_") and key.endswith("_")):
+            hint = did_you_mean(key, names) or f"it takes {', '.join(names) or 'none'}"
+            problems.append(f"{name}.{key} is not a parameter of {section['_target_']}; {hint}")
+    for key in names:
+        is_ours = name == "data.dataset" and key in PART_PARAMETERS
+        if parameters[key].default is inspect.Parameter.empty and key not in section and "_args_" not in section:
+            if is_ours:
+                continue
+            problems.append(f"{name}.{key} must be given: {section['_target_']} needs it")
+    return problems

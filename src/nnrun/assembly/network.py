@@ -1,0 +1,216 @@
+"""A network out of a checkpoint: for ckpt=, for the best weights of a training, and for nnrun.load; and its metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nnrun.assembly.allowed import SHIPPED_ROOTS, check_trust
+from nnrun.assembly.data.opened import Opened, head
+from nnrun.assembly.instantiate import build
+from nnrun.assembly.preflight import Job
+from nnrun.assembly.skeleton import build_network
+from nnrun.base.errors import ArtifactError, ConfigError, DataError
+from nnrun.base.foreign_errors import of_the_machine
+from nnrun.base.paths import expanded
+from nnrun.base.secrets import left_out
+from nnrun.checkpoints.folder import load_weights
+from nnrun.checkpoints.foreign_weights import match, read_weights
+from nnrun.checkpoints.locate import locate
+from nnrun.checkpoints.model_card import read_card
+from nnrun.checkpoints.read import holds_weights_alone, peek
+from nnrun.checkpoints.stored_tensors import StoredTensor
+from nnrun.checkpoints.tensors import read_tensors
+from nnrun.config.from_checkpoint import as_meant, fault
+from nnrun.core.batches import Layout, choose_residency, make_batches
+from nnrun.core.device import choose_channels_last
+from nnrun.core.evaluate import evaluate
+from nnrun.core.seams import Preprocessing, Problem
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network on the CPU, where its training stood, if known, and how raw samples become its input."""
+
+    network: nn.Module
+    progress: dict[str, Any] | None
+    preprocessing: Preprocessing
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A trained network on the CPU, with what a prediction needs: `in_shape` is that of one sample."""
+
+    network: nn.Module
+    preprocessing: Preprocessing
+    class_names: tuple[str, ...]
+    in_shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The metrics of the validation and the test part by full name, and by part what else the problem reports of it."""
+
+    metrics: dict[str, float]
+    details: dict[str, dict[str, Any]]
+
+
+def load_trained(job: Job, data: Opened, run: Path) -> Trained:
+    """Return the network that `ckpt=` names, or the best of the run that was just trained in `run`."""
+    if not job.trains and job.composed.weights_alone:
+        return _load_alone(job, data)
+    if job.trains:
+        path, preprocessing = locate(run, "best").path, data.preprocessing
+        saved = peek(path)
+    else:
+        assert job.composed.checkpoint is not None
+        path = job.composed.checkpoint.path
+        saved = peek(path)
+        preprocessing = preprocessing_of(saved["preprocessing"], job.settings.trust)
+    names = tuple(saved["class_names"])
+    _check_classes(names, job, data)
+    network = _network(job, data.in_shape, len(names), saved["model"], path)
+    load_weights(network, read_tensors(path, saved["model"]), path)
+    _check_shape(network, preprocessing, saved["config"]["data"].get("in_shape"), job, data)
+    return Trained(network, saved["training"]["progress"], preprocessing)
+
+
+def load_classifier(job: Job) -> Classifier:
+    """Return the network that `ckpt=` names; all else that is needed is in its checkpoint, and no data is opened."""
+    assert job.composed.source is not None
+    path, card = job.composed.source.checkpoint.path, job.composed.source.card
+    saved = peek(path) if card is None else asdict(card)
+    in_shape = saved["config"]["data"].get("in_shape")
+    if not isinstance(in_shape, list) or not all(isinstance(size, int) and size > 0 for size in in_shape):
+        raise ArtifactError(f"{path} is not a checkpoint of nnrun: its data.in_shape is {in_shape!r}")
+    names = tuple(saved["class_names"])
+    weights = saved["model"] if card is None else read_weights(path)
+    network = _network(job, tuple(in_shape), len(names), weights, path)
+    load_weights(network, read_tensors(path, weights), path)
+    preprocessing = preprocessing_of(saved["preprocessing"], job.settings.trust)
+    return Classifier(network, preprocessing, names, tuple(in_shape))
+
+
+def _network(
+    job: Job, in_shape: tuple[int, ...], num_classes: int, weights: Mapping[str, Tensor | StoredTensor], path: Path
+) -> nn.Module:
+    """Return the network of the config, in eval mode, if it is the one that has these weights."""
+    section = job.tree(in_shape, num_classes)["model"]
+    is_own = job.trains or job.composed.saved_in is None or "model" in job.composed.own_targets
+    try:
+        return (build(section, "model", nn.Module) if is_own else build_network(section, weights, path)).eval()
+    except ConfigError as error:
+        raise fault(error.messages, job.composed.saved_in, job.composed.typed) from error
+
+
+def _load_alone(job: Job, data: Opened) -> Trained:
+    """Return the network that the config names with weights from elsewhere.
+
+    How samples are prepared is said by what nnrun has written beside the weights, or else by the data.
+    """
+    assert job.composed.source is not None
+    path, card, preprocessing = job.composed.source.checkpoint.path, job.composed.source.card, data.preprocessing
+    if card is not None:
+        _check_classes(card.class_names, job, data)
+        preprocessing = preprocessing_of(card.preprocessing, job.settings.trust)
+    weights_of_card = None if card is None else read_weights(path)
+    network = _network(job, data.in_shape, len(data.class_names), weights_of_card or {}, path)
+    weights, notes = match(path, network)
+    load_weights(network, weights, path)
+    return Trained(network.eval(), None, preprocessing, tuple(notes))
+
+
+def _check_classes(names: tuple[str, ...], job: Job, data: Opened) -> None:
+    """Raise DataError unless the data has the classes that a network was trained on."""
+    if names != data.class_names:
+        raise DataError(
+            f"the checkpoint was trained on {len(names)} classes ({_few(names)}), and data={job.settings.data.name} "
+            f"has {len(data.class_names)} ({_few(data.class_names)}); name data with the same classes"
+        )
+
+
+def _check_shape(network: nn.Module, preprocessing: Preprocessing, trained_on: Any, job: Job, data: Opened) -> None:
+    """Raise DataError where the data has samples of another shape than the training's, which the network cannot take.
+
+    One that averages over the pixels takes pictures of any size.
+    """
+    if trained_on is None or list(trained_on) == list(data.in_shape):
+        return
+    try:
+        with torch.inference_mode():
+            network(preprocessing(head(data.test, 1)))
+    except Exception as error:
+        if of_the_machine(error):
+            raise
+        theirs, ours = ("x".join(map(str, shape)) for shape in (trained_on, data.in_shape))
+        raise DataError(
+            f"the network was trained on samples of {theirs}, and takes none of {ours}, as "
+            f"data={job.settings.data.name} has them; bring pictures there with data.image_size= and data.channels="
+        ) from error
+
+
+def load_network(path: Path, trust: Sequence[str]) -> nn.Module:
+    """Return the trained network of a run directory, a checkpoint file or exported weights; see nnrun.load."""
+    located = locate(expanded(path), "best").path
+    card = read_card(located) if holds_weights_alone(located) else None
+    saved = peek(located) if card is None else asdict(card)
+    section = as_meant(saved["config"]["model"], key="model")
+    check_trust("model", section, trust)
+    if secrets := left_out(section, "model"):
+        raise ConfigError(
+            f"{', '.join(secrets)}: a secret, which no checkpoint holds; build the network yourself, and load "
+            "torch.load(path, weights_only=True)['model'] into it"
+        )
+    weights = saved["model"] if card is None else read_weights(located)
+    is_trusted = not str(section.get("_target_")).startswith(SHIPPED_ROOTS)
+    try:
+        network = build(section, "model", nn.Module) if is_trusted else build_network(section, weights, located)
+    except ConfigError as error:
+        raise fault(error.messages, located, ()) from error
+    load_weights(network, read_tensors(located, weights), located)
+    # Plain attributes: a module among them would add keys to the state dict.
+    network.class_names = tuple(saved["class_names"])  # type: ignore[assignment]
+    network.preprocessing = preprocessing_of(saved["preprocessing"], trust)  # type: ignore[assignment]
+    return network.eval()
+
+
+def measure(job: Job, trained: Trained, data: Opened, problem: Problem, poll: Callable[[], None]) -> Measured:
+    """Return how a trained network does on the validation and the test part."""
+    network, channels_last = to_device(trained.network, job)
+    residency = choose_residency(job.settings.data.residency, data.num_bytes, job.device)
+    layout = Layout(job.device, channels_last, residency, job.settings.data.num_workers)
+    metrics: dict[str, float] = {}
+    details: dict[str, dict[str, Any]] = {}
+    for name, split in (("valid", data.valid), ("test", data.test)):
+        if split is not None:
+            batches = make_batches(split, trained.preprocessing, job.settings.data.eval_batch_size, None, layout)
+            sums = evaluate(network, problem, batches, job.device, poll)
+            metrics |= {f"{name}/{key}": value for key, value in problem.eval_metric.compute(sums).items()}
+            details[name] = problem.report(sums)
+    return Measured(metrics, details)
+
+
+def to_device(network: nn.Module, job: Job) -> tuple[nn.Module, bool]:
+    """Return a network on the job's device, and whether its images are to lie with their channels last."""
+    network = network.to(job.device)
+    channels_last = choose_channels_last(job.settings.trainer.channels_last, network, job.device, job.precision)
+    if channels_last:
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network, channels_last
+
+
+def preprocessing_of(plain: Mapping[str, Any], trust: Sequence[str]) -> Preprocessing:
+    """Return the preprocessing that a checkpoint describes."""
+    check_trust("preprocessing", plain, trust)
+    return build(as_meant(plain), "preprocessing", Preprocessing)  # type: ignore[type-abstract]
+
+
+def _few(names: Sequence[str]) -> str:
+    """Return the first names, for a message."""
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

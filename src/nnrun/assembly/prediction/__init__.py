@@ -1,0 +1,1 @@
+"""From raw inputs to predictions, by a checkpoint or an artifact."""

@@ -1,0 +1,139 @@
+"""The content of an ONNX file, perhaps a stranger's: read once, checked, and written anew from what was checked."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nnrun.assembly.prediction.onnx_wire import Unclear, check_bytes
+from nnrun.base.errors import CONTROL, ArtifactError
+from nnrun.checkpoints.aliases import with_current_names
+from nnrun.checkpoints.payload import check_names, check_plain
+
+if TYPE_CHECKING:
+    from onnx import AttributeProto, GraphProto, ModelProto, TensorProto
+
+PREFIX = "nnrun."
+# A protobuf message is no longer.
+MAX_BYTES = 2**31
+MAX_NODES = 100_000
+# Of one thing that a file says of itself.
+_MAX_FACT_BYTES = 4_000_000
+# The operators of the standard; others are code that comes in a library of its own.
+_DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
+_MAX_DEPTH = 16
+_SHOWN_ERROR = 300
+
+
+@dataclass(frozen=True)
+class OnnxFile:
+    """What was checked, as bytes that hold nothing else; and what the file says of itself.
+
+    `facts` lack the prefix of their names; the class names are a list of texts, the preprocessing a section.
+    """
+
+    content: bytes
+    facts: dict[str, Any]
+
+
+def read_onnx(path: Path) -> OnnxFile:
+    """Return a file's content; raise ArtifactError where it is damaged, refused, or was not made by nnrun."""
+    import onnx  # noqa: PLC0415 - a prediction with a checkpoint does not pay for it
+
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise ArtifactError(f"{path} is refused: {size:,} bytes, and an ONNX file has at most {MAX_BYTES:,}")
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        check_bytes(content, onnx.ModelProto.DESCRIPTOR)
+        model = onnx.load_model_from_string(content)
+    except Unclear as error:
+        raise ArtifactError(f"{path} is no ONNX file, or it is damaged or hostile: {error}") from error
+    except Exception as error:
+        raise ArtifactError(f"{path} is no ONNX file, or it is damaged: {said(error)}") from error
+    plain = model.SerializeToString(deterministic=True)
+    if len(plain) != len(content):
+        raise ArtifactError(f"{path} is no ONNX file, or it is damaged or hostile: it holds more than ONNX reads of it")
+    try:
+        _check_model(model)
+    except Unclear as error:
+        raise ArtifactError(f"{path} is refused: {error}") from error
+    return OnnxFile(plain, _facts(model, path))
+
+
+def said(error: Exception) -> str:
+    """Return the beginning of what a library says of a stranger's file."""
+    return CONTROL.sub("?", " ".join(str(error).split()))[:_SHOWN_ERROR] or type(error).__name__
+
+
+def _check_model(model: ModelProto) -> None:
+    """Raise Unclear where a model would read other files, or needs what nnrun's own models never do."""
+    for field in ("functions", "training_info", "configuration"):
+        if len(getattr(model, field, ())):
+            raise Unclear(f"it holds {field}, which no network that nnrun exports has")
+    twice = [name for name, count in Counter(entry.key for entry in model.metadata_props).items() if count > 1]
+    if twice:
+        raise Unclear(f"its metadata say {said(Exception(twice[0]))[:80]!r} twice")
+    for num_parts, part in enumerate(_parts(model.graph), 1):
+        if num_parts > MAX_NODES:
+            raise Unclear(f"it has more than {MAX_NODES:,} operators and tensors")
+        if isinstance(part, str):
+            if part not in _DOMAINS:
+                raise Unclear(f"it needs operators of {part[:80]!r}, which are code")
+        elif part.data_location == part.EXTERNAL or part.external_data:
+            raise Unclear("it keeps its weights in other files; export it again")
+
+
+def _parts(graph: GraphProto, depth: int = 0) -> Iterator[str | TensorProto]:
+    """Yield the domain of each operator and every tensor, of graphs within graphs too."""
+    if depth > _MAX_DEPTH:
+        raise Unclear("its graphs are nested too deep")
+    if len(graph.sparse_initializer):
+        raise Unclear("it holds sparse tensors, which nnrun exports none of")
+    names = {tensor.name for tensor in graph.initializer}
+    if len(names) != len(graph.initializer):
+        raise Unclear("it holds two tensors of one name")
+    yield from graph.initializer
+    for node in graph.node:
+        yield node.domain
+        for attribute in node.attribute:
+            yield from _parts_of_attribute(attribute, depth)
+
+
+def _parts_of_attribute(attribute: AttributeProto, depth: int) -> Iterator[str | TensorProto]:
+    """Yield the same of what an operator is given."""
+    yield from (attribute.t, *attribute.tensors)
+    for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+        yield from (sparse.values, sparse.indices)
+    for graph in (attribute.g, *attribute.graphs):
+        yield from _parts(graph, depth + 1)
+
+
+def _facts(model: ModelProto, path: Path) -> dict[str, Any]:
+    """Return what the file says of itself."""
+    facts: dict[str, Any] = {
+        entry.key.removeprefix(PREFIX): entry.value for entry in model.metadata_props if entry.key.startswith(PREFIX)
+    }
+    if "class_names" not in facts or "preprocessing" not in facts:
+        raise ArtifactError(
+            f"{path} was not exported by nnrun: it does not say what its classes are; nnrun export=onnx ckpt= does"
+        )
+    for key in ("class_names", "preprocessing"):
+        if len(facts[key]) > _MAX_FACT_BYTES:
+            raise ArtifactError(f"{path} is refused: its {PREFIX}{key} is a text of {len(facts[key]):,} characters")
+        try:
+            facts[key] = json.loads(facts[key])
+        except (ValueError, RecursionError) as error:
+            raise ArtifactError(f"{path} is damaged: its {PREFIX}{key} is no JSON") from error
+    check_names(facts["class_names"], f"{path}: {PREFIX}class_names")
+    check_plain(facts["preprocessing"], f"{path}: {PREFIX}preprocessing")
+    if not facts["class_names"]:
+        raise ArtifactError(f"{path} is damaged: its {PREFIX}class_names are no list of texts")
+    if not isinstance(facts["preprocessing"], dict) or not isinstance(facts["preprocessing"].get("_target_"), str):
+        raise ArtifactError(f"{path} is damaged: its {PREFIX}preprocessing names no _target_")
+    return facts | {"preprocessing": with_current_names(facts["preprocessing"])}

@@ -1,0 +1,106 @@
+"""What classifies: the network of a checkpoint, or an exported one, as a function from pixels to scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from nnrun.assembly.data.scales import FLOATS
+from nnrun.assembly.network import load_classifier, to_device
+from nnrun.assembly.prediction.raw_images import Images
+from nnrun.assembly.preflight import Job
+from nnrun.base.errors import ArtifactError, ConfigError, DataError
+from nnrun.base.foreign_errors import calling
+from nnrun.components.data.image_form import AUTO
+from nnrun.components.data.images import MAX_PIXELS, shown
+from nnrun.components.problems.classification import check_scores
+from nnrun.core.evaluate import explaining_memory
+
+
+class Ranked(NamedTuple):
+    """The most probable classes of some images, the first one first: probabilities and class numbers, `(N, k)` each."""
+
+    probabilities: Tensor
+    classes: Tensor
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A function from raw pixels, uint8 `(N, C, H, W)` on the host, to `(N, classes)`; and what these are.
+
+    It gives scores, or, where `is_probable`, probabilities. `close` ends what runs it. `white` is what becomes 255 of
+    greys of more than 8 bits; None where 65535 does.
+    """
+
+    outputs: Callable[[Tensor], Tensor]
+    is_probable: bool
+    class_names: tuple[str, ...]
+    in_shape: tuple[int, ...]
+    preprocessing: Mapping[str, Any]
+    close: Callable[[], None] = lambda: None
+    white: float | None = None
+
+    @torch.inference_mode()
+    def rank(self, images: Images, num_ranks: int) -> Ranked:
+        """Return the most probable classes of some images; raise ArtifactError where the network gives no number."""
+        outputs = self.outputs(images.pixels)
+        check_scores(outputs, len(images.pixels), len(self.class_names))
+        outputs = outputs.float()
+        probabilities = outputs if self.is_probable else outputs.softmax(1)
+        # By the scores, and of equal ones the first class: what argmax says of them.
+        classes = outputs.argsort(dim=1, descending=True, stable=True)[:, :num_ranks]
+        ranked = Ranked(probabilities.gather(1, classes).cpu(), classes.cpu())  # waits for the device
+        wrong = ranked.probabilities.isnan().any(1).nonzero()
+        if len(wrong):
+            raise ArtifactError(f"the network gives NaN or infinite scores for {shown(images.names[int(wrong[0])])}")
+        return ranked
+
+
+def predictor_of_checkpoint(job: Job) -> Predictor:
+    """Return the network of a checkpoint on the job's device, in fp32, as it is evaluated."""
+    classifier = load_classifier(job)
+    refuse_floats(classifier.preprocessing.to_plain())
+    network, channels_last = to_device(classifier.network, job)
+
+    def outputs(pixels: Tensor) -> Tensor:
+        with calling("the preprocessing of data"):
+            inputs = classifier.preprocessing(pixels.to(job.device, non_blocking=True))
+            if channels_last:
+                inputs = inputs.contiguous(memory_format=torch.channels_last)
+        with calling("model"), explaining_memory(job.device, len(pixels)):
+            return network(inputs)
+
+    shape, white = image_shape(classifier.in_shape), job.settings.data.white
+    depth = None if white in (None, AUTO) else float(white)
+    return Predictor(outputs, False, classifier.class_names, shape, classifier.preprocessing.to_plain(), white=depth)
+
+
+def image_shape(in_shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of a sample; raise ConfigError unless it is an image's, grey or RGB.
+
+    Raises ArtifactError where a file claims one so large that no image of that size would be decoded.
+    """
+    if len(in_shape) != 3 or in_shape[0] not in (1, 3):
+        raise ConfigError(
+            f"task=predict reads images, grey or RGB, and this network takes samples of the shape {in_shape}; "
+            "nnrun.load(PATH) gives it to a program of your own"
+        )
+    if in_shape[1] * in_shape[2] > MAX_PIXELS:
+        raise ArtifactError(
+            f"the network of ckpt= says that it takes images of {in_shape[1]:,} x {in_shape[2]:,}, and at most "
+            f"{MAX_PIXELS:,} pixels are decoded: the file is damaged, or hostile"
+        )
+    return in_shape
+
+
+def refuse_floats(preprocessing: Mapping[str, Any]) -> None:
+    """Raise DataError where the samples that a network learned were no pixels but floats, whose scale none knows."""
+    if preprocessing["_target_"] == FLOATS:
+        raise DataError(
+            "task=predict reads pixels from 0 to 255, and this network was trained on samples stored as floats; "
+            "nnrun.load(PATH) gives it to a program of your own"
+        )

@@ -1,0 +1,199 @@
+"""Put a training together from its config: the network, what trains it, its batches, and how long it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from nnrun.assembly.allowed import parameters_of
+from nnrun.assembly.data.opened import Opened
+from nnrun.assembly.instantiate import build
+from nnrun.assembly.preflight import Job
+from nnrun.assembly.skeleton import build_network
+from nnrun.assembly.transfer import (
+    Groups,
+    Transfer,
+    load_pretrained,
+    members,
+    parameter_groups,
+    plan_transfer,
+    scale_rates,
+)
+from nnrun.base.errors import ConfigError
+from nnrun.checkpoints.read import peek
+from nnrun.config.no_effect import of_steps
+from nnrun.config.schema import TrainerSettings
+from nnrun.core.augmenter import Augmenter
+from nnrun.core.batches import Layout, choose_residency, make_batches
+from nnrun.core.compile import Compilation, choose_compile
+from nnrun.core.device import Precision, choose_channels_last, has_fused_kernel
+from nnrun.core.ema import Ema
+from nnrun.core.loop import Plan
+from nnrun.core.nonfinite import SkippingWatch
+from nnrun.core.randomness import seed_weights
+from nnrun.core.seams import Augmentation, Batches, Logger, Mixing, Problem
+from nnrun.core.state import TrainState
+
+# So many samples tell on which scale floats are.
+_NUM_LOOKED_AT = 1000
+# So many classes of a list are named.
+_NUM_NAMED = 20
+
+
+@dataclass(frozen=True)
+class Training:
+    """All that fit() takes, the config with everything filled in, and who else is told of metrics."""
+
+    state: TrainState
+    plan: Plan
+    train: Batches
+    valid: Batches | None
+    tree: dict[str, Any]
+    loggers: list[Logger]
+    compilation: Compilation
+    transfer: Transfer
+    notes: list[str]
+
+
+def make_training(job: Job, data: Opened, problem: Problem) -> Training:
+    """Build the network and what trains it, on the device."""
+    settings, trainer = job.settings, job.settings.trainer
+    tree = job.tree(data.in_shape, len(data.class_names), data.became)
+    if "balanced" in tree["loss"].values():
+        # Saved with the run: its loss stays the same, whatever data a checkpoint is measured on.
+        tree["loss"] |= job.counts_for_loss(data.class_counts)
+    seed_weights(settings.seed)
+    network = _network(job, tree["model"]).to(job.device)
+    channels_last = choose_channels_last(trainer.channels_last, network, job.device, job.precision)
+    if channels_last:
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    num_classes, notes = len(data.class_names), lists_by_class(tree["loss"], data.class_names)
+    transfer = plan_transfer(settings.transfer, network, num_classes)
+    if settings.transfer.weights is not None and not job.resume and settings.ckpt is None:
+        notes.append(load_pretrained(transfer, tree["model"], network, data.class_names))
+    residency = choose_residency(settings.data.residency, data.num_bytes, job.device)
+    layout = Layout(job.device, channels_last, residency, settings.data.num_workers)
+    batch_size, eval_batch_size = settings.data.batch_size, settings.data.eval_batch_size
+    train = make_batches(data.train, data.preprocessing, batch_size, settings.seed, layout)
+    train.augmenter = make_augmenter(tree["augment"], settings.seed, job.device)
+    if train.augmenter is not None:
+        train.augmenter.check_range(data.train.take(torch.arange(min(len(data.train), _NUM_LOOKED_AT)))[0])
+    valid = make_batches(data.valid, data.preprocessing, eval_batch_size, None, layout) if data.valid else None
+    plan = make_plan(trainer, train.num_batches, job.monitor)
+    steps_per_epoch = -(-train.num_batches // trainer.accumulate)
+    if idle := of_steps(job.composed.typed, tree, steps_per_epoch, plan.total_steps):
+        raise ConfigError(*idle)
+    ema = Ema(network, trainer.ema_decay) if trainer.ema_decay is not None else None
+    compilation = choose_compile(_compile_wanted(job), job.device, plan.total_steps)
+    optimizer = make_optimizer(tree["optimizer"], parameter_groups(network, transfer))
+    tree["trainer"] |= {"compile": compilation.enabled, "cuda_graph": False, "channels_last": channels_last}
+    tree["data"]["residency"] = residency
+    state = TrainState(
+        network=network,
+        optimizer=optimizer,
+        scheduler=make_scheduler(tree["scheduler"], optimizer, plan.total_steps, job.mode),
+        scaler=make_scaler(job.precision, job.device),
+        ema=ema,
+        device=job.device,
+        precision=job.precision,
+        seed=settings.seed,
+        sums=problem.train_metric.init(job.device),
+        freezing=transfer.freezing,
+    )
+    state.set_training()
+    if trainer.nonfinite == "skip":
+        state.watch = SkippingWatch(job.device, trainer.max_nonfinite)
+    loggers = [
+        build(section, f"logger.{name}", Logger)  # type: ignore[type-abstract]
+        for name, section in settings.logger.items()
+    ]
+    return Training(state, plan, train, valid, tree, loggers, compilation, transfer, notes)
+
+
+def _network(job: Job, section: Mapping[str, Any]) -> nn.Module:
+    """Return the network; of a run that goes on, only if it is the one whose weights are in its checkpoint."""
+    if not job.resume or "model" in job.composed.own_targets:
+        return build(section, "model", nn.Module)
+    assert job.composed.checkpoint is not None
+    path = job.composed.checkpoint.path
+    return build_network(section, peek(path)["model"], path)
+
+
+def lists_by_class(loss: Mapping[str, Any], class_names: Sequence[str]) -> list[str]:
+    """Return for each list of numbers that a loss is given, one a class, which number is for which class."""
+    given = {key: values for key, values in loss.items() if key != "class_counts" and isinstance(values, list)}
+    notes = []
+    for key, values in given.items():
+        if len(values) == len(class_names):
+            pairs = [f"{value} for {name}" for name, value in zip(class_names, values, strict=True)]
+            more = ", ..." if len(pairs) > _NUM_NAMED else ""
+            notes.append(f"loss.{key} by class: {', '.join(pairs[:_NUM_NAMED])}{more}")
+    return notes
+
+
+def _compile_wanted(job: Job) -> str | bool:
+    """Return the setting; of a run that goes on, `auto` is what it became at its start, since its bits depend on it."""
+    wanted = job.settings.trainer.compile
+    if job.resume and wanted == "auto":
+        assert job.composed.checkpoint is not None
+        return bool(peek(job.composed.checkpoint.path)["config"]["trainer"]["compile"])
+    return wanted
+
+
+def make_plan(trainer: TrainerSettings, num_batches: int, monitor: str) -> Plan:
+    """Return how long the training goes: all its epochs, or fewer steps where max_steps says so."""
+    steps_per_epoch = -(-num_batches // trainer.accumulate)
+    total_steps = trainer.epochs * steps_per_epoch
+    if trainer.max_steps is not None:
+        total_steps = min(total_steps, trainer.max_steps)
+    return Plan(
+        epochs=trainer.epochs,
+        total_steps=total_steps,
+        accumulate=trainer.accumulate,
+        grad_clip_norm=trainer.grad_clip_norm,
+        log_every_steps=trainer.log_every_steps,
+        monitor=monitor,
+    )
+
+
+def make_optimizer(section: Mapping[str, Any], parameters: Groups) -> Optimizer:
+    """Return the optimizer, with the fused kernel where the class has one and the config leaves the choice."""
+    late: dict[str, Any] = {}
+    has_choice = (
+        section.get("fused", False) is None and not section.get("foreach") and not section.get("differentiable")
+    )
+    if has_choice and has_fused_kernel(members(parameters)):
+        late["fused"] = True
+    optimizer = build(section, "optimizer", Optimizer, parameters, **late)
+    scale_rates(optimizer)
+    return optimizer
+
+
+def make_scheduler(
+    section: Mapping[str, Any] | None, optimizer: Optimizer, total_steps: int, mode: str
+) -> LRScheduler | None:
+    """Return the schedule; the run's length and the monitored metric's mode flow into what its config leaves null."""
+    if section is None:
+        return None
+    known = {"total_steps": max(total_steps, 1), "mode": mode}
+    parameters = parameters_of(section["_target_"])
+    late = {name: value for name, value in known.items() if name in parameters and section.get(name) is None}
+    return build(section, "scheduler", LRScheduler, optimizer, **late)
+
+
+def make_augmenter(sections: Mapping[str, Any], seed: int, device: torch.device) -> Augmenter | None:
+    """Return what changes training batches; None where nothing does."""
+    kinds = Augmentation | Mixing
+    parts: dict[str, Any] = {name: build(section, f"augment.{name}", kinds) for name, section in sections.items()}
+    return Augmenter(parts, seed, device) if parts else None
+
+
+def make_scaler(precision: Precision, device: torch.device) -> torch.amp.GradScaler | None:
+    """Return what scales the loss where small gradients would vanish."""
+    return torch.amp.GradScaler(device.type) if precision.scales_gradients else None

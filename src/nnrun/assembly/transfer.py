@@ -1,0 +1,180 @@
+"""Start a network from weights of elsewhere, and train its parts as `transfer` says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from nnrun.assembly.heads import Head, class_names_beside
+from nnrun.assembly.instantiate import published_weights
+from nnrun.base.errors import ArtifactError, ConfigError
+from nnrun.base.paths import expanded
+from nnrun.checkpoints.folder import load_payload, load_weights
+from nnrun.checkpoints.foreign_weights import match
+from nnrun.checkpoints.locate import locate
+from nnrun.checkpoints.read import holds_weights_alone
+from nnrun.config.schema import TransferSettings
+from nnrun.core.loop import Plan, Work, finished
+from nnrun.core.state import TrainState
+from nnrun.core.transfer.feature_cache import DoesNotPay, cache_features
+from nnrun.core.transfer.freezing import Freezing, frozen_names
+from nnrun.core.transfer.layers import distances, find_head
+from nnrun.runs.console import Console
+
+# Scores beside the last ones, which some published networks give while they train, and ours do not.
+_AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
+
+
+# What an optimizer is given: parameters, or groups of them with settings of their own.
+Groups = list[Tensor] | list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What `transfer` means for one network: its head, where that is asked for, and what is frozen."""
+
+    settings: TransferSettings
+    head: str | None
+    freezing: Freezing
+
+    @property
+    def may_cache(self) -> bool:
+        """Whether everything but the head is frozen at first, so that the backbone's features can be kept."""
+        return self.settings.freeze == "backbone" and self.settings.cache is not False
+
+
+def plan_transfer(settings: TransferSettings, network: nn.Module, num_classes: int) -> Transfer:
+    """Return what `transfer` means for a network; raise ConfigError where it means nothing."""
+    asks_for_head = (
+        settings.freeze == "backbone"
+        or settings.head is not None
+        or settings.layer_decay is not None
+        or (settings.head_lr_factor, settings.backbone_lr_factor) != (1, 1)
+    )
+    head = find_head(network, num_classes, settings.head) if asks_for_head else None
+    epoch = settings.unfreeze_epoch
+    freezing = Freezing(frozen_names(network, settings.freeze, head), None if epoch is None else epoch - 1)
+    return Transfer(settings, head, freezing)
+
+
+def load_pretrained(
+    transfer: Transfer, model: Mapping[str, Any], network: nn.Module, class_names: Sequence[str]
+) -> str:
+    """Load the weights that `transfer.weights` names; return in a line what was made of them.
+
+    The head is left as it was drawn where the file is of other classes or has none, and the first convolution's weights
+    are fitted to the channels of the images; all else must fit. Raises ArtifactError where it does not.
+    """
+    settings = transfer.settings
+    assert settings.weights is not None
+    notes: list[str] = []
+    theirs: Sequence[str] | None = None
+    if settings.weights == "default":
+        weights, path = published_weights(model)
+    else:
+        path = locate(expanded(settings.weights), "best").path
+        if holds_weights_alone(path):
+            weights, notes = match(path, network)
+            theirs = class_names_beside(path)
+        else:
+            payload = load_payload(path)
+            weights, theirs = payload["model"], payload["class_names"]
+    wanted = network.state_dict()
+    weights = {k: tensor for k, tensor in weights.items() if k in wanted or not k.startswith(_AUXILIARY)}
+    head = Head(settings.head, transfer.freezing, class_names)
+    notes += head.fit(weights, network, theirs)
+    notes += fit_channels(weights, network)
+    try:
+        load_weights(network, weights, path)
+    except ArtifactError as error:
+        if model.get("stem") in ("auto", "small"):
+            raise ArtifactError(f"{error}; weights for photographs want model.stem=imagenet") from error
+        raise
+    return "; ".join([f"starting from {path}", *notes, *["all else is loaded" if notes else "all is loaded"]])
+
+
+def fit_channels(weights: dict[str, Tensor], network: nn.Module) -> list[str]:
+    """Fit the first convolution's weights to other channels, in place; return what to say.
+
+    The sum over the file's channels, in equal parts over ours: a grey picture, in however many channels it comes, gives
+    what it gave.
+    """
+    first = next((name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)), None)
+    name = f"{first}.weight"
+    if first is None or name not in weights:
+        return []
+    theirs, ours = weights[name], network.state_dict()[name]
+    before, now = theirs.shape[1:2], ours.shape[1:2]
+    if theirs.dim() != 4 or before == now or theirs.shape[:1] + theirs.shape[2:] != ours.shape[:1] + ours.shape[2:]:
+        return []
+    weights[name] = (theirs.sum(1, keepdim=True) / now[0]).expand_as(ours).contiguous()
+    if now[0] == 1:
+        return [f"{first} takes 1 channel, with the sum over the file's {before[0]}"]
+    return [f"{first} takes {now[0]} channels, each with 1/{now[0]} of the sum over the file's {before[0]}"]
+
+
+def parameter_groups(network: nn.Module, transfer: Transfer) -> Groups:
+    """Return the parameters that ever train: in groups, where they do not all train alike.
+
+    A group has `lr_factor`, by which `scale_rates` multiplies its learning rate, and weight decay 0 where it has none.
+    """
+    settings, groups = transfer.settings, dict[tuple[float, bool], list[Tensor]]()
+    far = distances(network, transfer.head) if transfer.head is not None else {}
+    for name, parameter in network.named_parameters():
+        if (parameter.requires_grad or name in transfer.freezing.names) and transfer.freezing.ever_trains(name):
+            factor = 1.0
+            if transfer.head is not None:
+                factor = settings.backbone_lr_factor if far[name] else settings.head_lr_factor
+                factor *= (settings.layer_decay or 1.0) ** far[name]
+            decays = not (settings.no_decay_norms and (parameter.ndim <= 1 or name.rpartition(".")[2] == "bias"))
+            groups.setdefault((factor, decays), []).append(parameter)
+    if groups.keys() <= {(1.0, True)}:
+        return groups.get((1.0, True), [])
+    return [
+        {"params": members, "lr_factor": factor} | ({} if decays else {"weight_decay": 0.0})
+        for (factor, decays), members in groups.items()
+    ]
+
+
+def members(groups: Groups) -> list[Tensor]:
+    """Return all parameters in the groups."""
+    return [tensor for item in groups for tensor in (item["params"] if isinstance(item, dict) else [item])]
+
+
+def scale_rates(optimizer: Optimizer) -> None:
+    """Multiply the learning rate of each group by its factor; schedules then keep the ratios."""
+    for group in optimizer.param_groups:
+        group["lr"] *= group.get("lr_factor", 1.0)
+
+
+def check_transfer(settings: TransferSettings, model: Mapping[str, Any]) -> None:
+    """Raise ConfigError or ArtifactError where the weights named are not there: before data is read."""
+    if settings.weights == "default":
+        published_weights(model, only_check=True)
+    elif settings.weights is not None:
+        locate(expanded(settings.weights), "best")
+
+
+def keep_features(transfer: Transfer, state: TrainState, work: Work, plan: Plan, console: Console) -> tuple[Work, bool]:
+    """Return the work with batches of features, where the backbone is frozen and nothing augments; and whether it may.
+
+    Raises ConfigError where `transfer.cache=true` asks for what cannot be; with `auto` the console is told.
+    """
+    wanted = transfer.settings.cache
+    if not transfer.may_cache or transfer.head is None or getattr(work.train, "augmenter", None):
+        return work, False
+    if not state.freezing.holds(state.progress.epoch) or finished(state, plan):
+        return work, bool(wanted)
+    try:
+        train, valid = cache_features(state, transfer.head, work.train, work.valid, work.poll)
+    except DoesNotPay as reason:
+        if wanted is True:
+            raise ConfigError(f"transfer.cache=true is not possible here: {reason}; leave it at auto") from reason
+        console.note(f"the frozen part is computed anew in every epoch: {reason}")
+        return work, False
+    console.say(f"the features of {train.num_samples:,} samples are computed once: what is frozen need not run again")
+    return replace(work, train=train, valid=valid), True

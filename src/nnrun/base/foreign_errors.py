@@ -1,0 +1,174 @@
+"""What an exception that is none of ours means to a user: the machine's fault, or that of a plug-in. Needs no torch."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from nnrun.base.errors import ConfigError, NnrunError, ResourceError
+
+# nnrun's own folder, and Python's.
+_LIBRARIES = tuple(str(folder) + os.sep for folder in (Path(__file__).parents[1], Path(os.__file__).parent))
+
+_AGAIN = "then run the command again, or resume the training with resume="
+# What the operating system's error numbers mean, and what to do.
+_REASONS = {
+    errno.ENOSPC: f"the disk is full; free some space, {_AGAIN}",
+    errno.EDQUOT: f"the disk quota is used up; free some space, {_AGAIN}",
+    errno.EFBIG: f"the limit on the size of a file is reached; raise it with ulimit -f, {_AGAIN}",
+    errno.EROFS: "the file system is read-only; choose another folder with hydra.run.dir=",
+    errno.EACCES: "permission denied; choose another folder with hydra.run.dir=",
+    errno.EPERM: "permission denied; choose another folder with hydra.run.dir=",
+    errno.ENOTDIR: "a file is in the way of a folder; choose another folder with hydra.run.dir=",
+    errno.EEXIST: "a file is in the way of a folder; choose another folder with hydra.run.dir=",
+    errno.EMFILE: "too many open files; raise the limit with ulimit -n",
+    errno.ENFILE: "the system has too many open files; close some programs",
+    errno.EIO: "the disk reports an input/output error; what was saved before is untouched",
+}
+# Packages whose modules have another name.
+_DISTRIBUTIONS = {"sklearn": "scikit-learn", "PIL": "pillow", "yaml": "pyyaml"}
+# Those that only one part of nnrun needs, by the extra that brings it.
+_EXTRAS = {"timm": "timm"}
+# What torch.compile says where there is nothing to compile with.
+_COMPILERS = {
+    "No working C++ compiler": "a C++ compiler",
+    "Failed to find C compiler": "a C compiler",
+    "Python.h: No such file": "Python's headers (the package python3-dev)",
+    "working triton installation": "the package triton",
+    "libcuda.so cannot found": "libcuda.so, of NVIDIA's driver,",
+    "too old to be supported by the triton": "a newer GPU",
+}
+# How CUDA and its libraries, and Metal, say that memory did not suffice, where torch has no class for it.
+_NO_MEMORY = (
+    *("CUDA error: out of memory", "CUDA out of memory", "HIP error: out of memory", "HIP out of memory"),
+    *("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "CUSOLVER_STATUS_ALLOC_FAILED"),
+    *("CUSPARSE_STATUS_ALLOC_FAILED", "CUFFT_ALLOC_FAILED", "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+    *("CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED", "MPS backend out of memory", "DefaultCPUAllocator"),
+    *("failed to map segment", "annot allocate memory", "std::bad_alloc", "bad allocation", "can't start new thread"),
+    *("Thread creation failed", "pthread_create"),
+)
+# What torch says of an operation under trainer.deterministic=true.
+_NOT_DETERMINISTIC = "does not have a deterministic implementation"
+# Those that say something of the machine, wherever they come up.
+_OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.EIO)
+
+
+def explain(error: OSError) -> str:
+    """Return what an error of the operating system means for a user, and what to do."""
+    return _REASONS.get(error.errno or 0, error.strerror or str(error))
+
+
+def lacks_package(what: str, error: ModuleNotFoundError) -> ResourceError:
+    """Return the error for a part of nnrun's whose package is not installed."""
+    package = _DISTRIBUTIONS.get(str(error.name), str(error.name))
+    wanted = f"'nnrun[{_EXTRAS[package]}]'" if package in _EXTRAS else package
+    return ResourceError(f"{what} needs the package {package}, which is not installed: pip install {wanted}")
+
+
+def of_the_machine(error: BaseException) -> ResourceError | None:
+    """Return what an exception says of the machine, as an error of ours; None where it says nothing of it."""
+    if lacks_memory(error):
+        return ResourceError("out of memory; what was saved is whole: try a smaller data.batch_size, or close programs")
+    if "DataLoader worker" in str(error):
+        return ResourceError(
+            "a process that reads data ahead was killed, perhaps for want of memory; what was saved is whole: "
+            "try fewer data.num_workers, or data.residency=memory"
+        )
+    for what, lacks in _COMPILERS.items():
+        if what in str(error):
+            return ResourceError(
+                f"trainer.compile=true needs {lacks}, which torch does not find here; install it, or "
+                "use trainer.compile=false"
+            )
+    if "Too many open files" in str(error):
+        return ResourceError(_REASONS[errno.EMFILE])
+    if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
+        return ResourceError(f"{error.filename or 'a file'}: {explain(error)}")
+    return None
+
+
+def of_determinism(error: BaseException) -> str | None:
+    """Return what the one operation is missing that stops a deterministic run; None where it is another error."""
+    text = str(error)
+    if _NOT_DETERMINISTIC in text:
+        operation = text.partition(_NOT_DETERMINISTIC)[0].split()[-1:] or ["an operation"]
+        return (
+            f"uses {operation[0]}, of which torch has no deterministic version on this device; "
+            "use trainer.deterministic=false, or a network without it"
+        )
+    if "CUBLAS_WORKSPACE_CONFIG" in text:
+        value = os.environ.get("CUBLAS_WORKSPACE_CONFIG")
+        return (
+            f"cannot be computed with CUBLAS_WORKSPACE_CONFIG={value or ''} in the environment; "
+            "set it to :4096:8, or use trainer.deterministic=false"
+        )
+    return None
+
+
+def causes_of(error: BaseException) -> list[BaseException]:
+    """Return an error and all that it was raised from, or while it was dealt with, the newest first."""
+    found: list[BaseException] = []
+    waiting = [error]
+    while waiting:
+        cause = waiting.pop(0)
+        if all(cause is not known for known in found):
+            found.append(cause)
+            waiting += [before for before in (cause.__cause__, cause.__context__) if before is not None]
+    return found
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Return whether an error of Python's or torch's says that memory did not suffice, the host's or the device's."""
+    # Torch's class for it is known by its name: this module needs no torch. On the host it is a bare RuntimeError.
+    is_named = any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__)
+    is_plain = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+    return is_named or is_plain or any(words in str(error) for words in _NO_MEMORY)
+
+
+@contextmanager
+def calling(what: str) -> Iterator[None]:
+    """Report what a plug-in, perhaps the user's own code, raises in the block as a ConfigError that says where.
+
+    `what` is its section of the config. Errors of ours and those of the machine pass: they have words of their own.
+    """
+    try:
+        yield
+    except NnrunError:
+        raise
+    except Exception as error:
+        if of_the_machine(error):
+            raise
+        if problem := of_determinism(error):
+            raise ConfigError(f"trainer.deterministic=true: {what} {problem}") from error
+        raise ConfigError(f"{what} fails with {said_by(error)}{place_of(error)}") from error
+
+
+def said_by(error: BaseException) -> str:
+    """Return an exception's class and the first lines of what it says: torch appends its C++ frames, a page of them."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()][:2]
+    return ": ".join([type(error).__name__, *([" ".join(lines)] if lines else [])])[:500]
+
+
+def place_of(error: BaseException) -> str:
+    """Return ` (file, line n)` of the innermost code that is neither torch's nor ours, else of the innermost at all."""
+    if isinstance(error, SyntaxError):  # it says itself where
+        return ""
+    frames = list(_frames(error.__traceback__))
+    own = [frame for frame in frames if not _is_library(frame[0])]
+    return " ({}, line {})".format(*(own or frames)[-1]) if frames else ""
+
+
+def _frames(trace: TracebackType | None) -> Iterator[tuple[str, int]]:
+    """Yield the file and the line of each call, the outermost first."""
+    while trace is not None:
+        yield trace.tb_frame.f_code.co_filename, trace.tb_lineno
+        trace = trace.tb_next
+
+
+def _is_library(file: str) -> bool:
+    """Return whether a file is nnrun's, an installed package's such as torch, or Python's own."""
+    return file.startswith((*_LIBRARIES, "<")) or f"{os.sep}site-packages{os.sep}" in file

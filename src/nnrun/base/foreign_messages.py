@@ -1,0 +1,42 @@
+"""What libraries say on their own: tracebacks, warnings and log records, with nothing in them that a terminal obeys."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+import warnings
+
+from nnrun.base.visible import visible_lines
+
+
+def show_traceback() -> None:
+    """Write the traceback of the error at hand to stderr."""
+    sys.stderr.write(visible_lines(traceback.format_exc()))
+
+
+class _VisibleFormatter(logging.Formatter):
+    """Format records as ever, but with nothing that a terminal obeys."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible_lines(super().format(record))
+
+
+def guard_libraries() -> None:
+    """Have warnings, and what is logged with nobody else to show it, shown by the same rule."""
+    notices = logging.getLogger("nnrun")
+    if not notices.handlers:
+        notices.addHandler(logging.StreamHandler())
+        notices.setLevel(logging.INFO)
+    for handler in (*notices.handlers, logging.lastResort):
+        if handler is not None:
+            handler.setFormatter(_VisibleFormatter())
+    original = warnings.formatwarning
+    if getattr(original, "is_visible", False):
+        return
+
+    def formatted(*words: object, **more: object) -> str:
+        return visible_lines(original(*words, **more))  # type: ignore[arg-type]
+
+    formatted.is_visible = True  # type: ignore[attr-defined]
+    warnings.formatwarning = formatted

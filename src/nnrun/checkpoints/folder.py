@@ -1,0 +1,202 @@
+"""Save and load checkpoints: whole or not at all, verified, tensors and plain values only."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map
+
+from nnrun.base.errors import ArtifactError, ResourceError
+from nnrun.base.files import DurableFile, free_bytes, saving, sweep_temporaries, sync_folder
+from nnrun.base.paths import inside
+from nnrun.checkpoints.manifest import FOLDER_NAME, MANIFEST_NAME, SCHEMA, Entry, Manifest, is_whole, read_manifest
+from nnrun.checkpoints.read import read_pickle
+from nnrun.checkpoints.stored_tensors import StoredTensor
+from nnrun.checkpoints.tensors import dtype_name, read_tensors
+
+DAMAGED_SUFFIX = ".damaged"
+_NAME = re.compile(r"step-\d{8,}-[0-9a-f]{8}\.ckpt")
+
+
+class CheckpointFolder:
+    """The `checkpoints` folder of one run, whose lock this process holds. The manifest is the commit point.
+
+    A checkpoint appears under a name that states its step and its sha256; then the manifest names it; only then are
+    old ones removed, and never the best or the `keep_last` newest. What an earlier process left behind is removed when
+    the folder is opened: temporary files, and checkpoints that no manifest came to name. Damaged ones are set aside.
+    """
+
+    def __init__(self, run: Path, keep_last: int) -> None:
+        self.path = inside(run, FOLDER_NAME)
+        with saving(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+        self._keep_last = keep_last
+        has_manifest = (self.path / MANIFEST_NAME).is_file()
+        manifest = read_manifest(self.path) if has_manifest else Manifest()
+        with saving(self.path):
+            # A damaged file that a resume fell back from must not count as one of the newest, and push out a whole one.
+            whole = tuple(row for row in manifest.files if self._is_whole(row))
+            self._sweep({row.name for row in whole} if has_manifest and len(whole) == len(manifest.files) else None)
+        names = {row.name for row in whole}
+        self.manifest = Manifest(whole, *(name if name in names else None for name in (manifest.best, manifest.last)))
+
+    def _sweep(self, named: set[str] | None) -> None:
+        """Remove what an interrupted save left behind: temporary files, and checkpoints that are not `named`.
+
+        Where the manifest is missing, or names files that are not whole, no checkpoint is removed (`named` is None): it
+        may be all that there is.
+        """
+        sweep_temporaries(self.path)
+        if named is None:
+            return
+        for path in self.path.glob("step-*.ckpt"):
+            if path.name not in named and _NAME.fullmatch(path.name) and not path.is_dir():
+                path.unlink(missing_ok=True)
+
+    def _is_whole(self, row: Entry) -> bool:
+        """Return whether a file is as it was saved; one that is not gets another name, for people to look at."""
+        path = self.path / row.name
+        if is_whole(self.path, row):
+            return True
+        if path.is_file():
+            path.rename(path.with_name(path.name + DAMAGED_SUFFIX))
+        return False
+
+    def check_room(self) -> None:
+        """Raise ResourceError where the disk has no room for as many checkpoints as are kept, each as large as one.
+
+        That is the least: an optimizer's state comes to the weights with its first step.
+        """
+        num_bytes = self.manifest.files[-1].bytes
+        missing = self._keep_last + 2 - len(self.manifest.files)
+        free = free_bytes(self.path)
+        if free is not None and free < missing * num_bytes:
+            raise ResourceError(
+                f"{self.path} has room for {free:,} bytes, and the run needs at least {missing * num_bytes:,} more: "
+                f"{missing} checkpoints of {num_bytes:,}; free some space, then go on with resume=, or choose another "
+                "folder with hydra.run.dir="
+            )
+
+    @property
+    def last(self) -> Path | None:
+        """The newest checkpoint's path."""
+        return self.path / self.manifest.last if self.manifest.last else None
+
+    def save(self, payload: dict[str, Any], step: int, *, is_best: bool) -> Path:
+        """Write a checkpoint and commit it; raise ResourceError where the disk refuses, with the old ones untouched."""
+        num_bytes = sum(leaf.nbytes for leaf in tree_leaves(payload) if isinstance(leaf, Tensor))
+        with saving(self.path / f"step-{step:08d}", num_bytes):
+            with DurableFile(self.path) as file:
+                torch.save(canonical({"schema": SCHEMA, **on_host(payload)}), file)  # type: ignore[arg-type]
+                entry = Entry(f"step-{step:08d}-{file.sha256[:8]}.ckpt", file.sha256, file.num_bytes, step)
+                file.commit(entry.name)
+            self._commit(entry, is_best=is_best)
+        return self.path / entry.name
+
+    def _commit(self, entry: Entry, *, is_best: bool) -> None:
+        """Name the new file in the manifest, then remove what the rules no longer keep."""
+        files = [row for row in self.manifest.files if row.name != entry.name] + [entry]
+        best = entry.name if is_best else self.manifest.best
+        kept = {row.name for row in files[-self._keep_last :]} | {best}
+        manifest = replace(
+            self.manifest, files=tuple(row for row in files if row.name in kept), best=best, last=entry.name
+        )
+        with DurableFile(self.path) as file:
+            file.write(json.dumps(manifest.to_json(), indent=2).encode())
+            file.commit(MANIFEST_NAME)
+        self.manifest = manifest
+        for row in files:
+            if row.name not in kept:
+                (self.path / row.name).unlink(missing_ok=True)
+        sync_folder(self.path)
+
+
+def on_host(tree: Any) -> Any:
+    """Return a tree of values with its tensors on the host; tensors that are one, such as tied weights, stay one.
+
+    The copies of a GPU's tensors are ordered all at once and waited for once.
+    """
+    copies: dict[tuple[Any, ...], Tensor] = {}
+    gpus: set[torch.device] = set()
+
+    def copied(value: Any) -> Any:
+        if not isinstance(value, Tensor) or value.device.type == "cpu":
+            return value
+        key = (value.untyped_storage()._cdata, value.storage_offset(), value.dtype, value.shape, value.stride())
+        if key not in copies:
+            copies[key] = value.detach().to("cpu", non_blocking=value.is_cuda)
+            gpus.update([value.device] if value.is_cuda else [])
+        return copies[key]
+
+    moved = tree_map(copied, tree)
+    for gpu in gpus:
+        torch.cuda.synchronize(gpu)  # waits for the copies
+    return moved
+
+
+def canonical(value: Any) -> Any:
+    """Return equal values as equal bytes when pickled.
+
+    A pickle also tells which texts and lists are one object: a resumed run would differ in that from one that was
+    never stopped, and its checkpoints in their names.
+    """
+    if isinstance(value, dict):
+        return {canonical(key): canonical(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(canonical(item) for item in value)
+    return sys.intern(value) if isinstance(value, str) else value
+
+
+def load_payload(path: Path) -> Any:
+    """Return what a verified checkpoint, or another file that torch.save wrote, holds, on the host.
+
+    Raises ArtifactError where it is none: where a tensor claims what the file does not hold, or a value is not plain.
+    """
+    return read_tensors(path, read_pickle(path))
+
+
+def load_weights(network: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
+    """Load weights strictly; raise ArtifactError naming the first mismatches, or a weight that is not a number."""
+    check_names_and_shapes(network.state_dict(), weights, path)
+    damaged = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
+    if damaged:
+        raise ArtifactError(f"{path} holds NaN or infinite weights: {', '.join(damaged[:5])}")
+    network.load_state_dict(weights)
+
+
+def check_names_and_shapes(
+    wanted: Mapping[str, Tensor], weights: Mapping[str, Tensor | StoredTensor], path: Path
+) -> None:
+    """Raise ArtifactError with the first mismatches unless weights, perhaps only described, are those of a network."""
+    problems = []
+    if wanted and weights.keys().isdisjoint(wanted):
+        problems.append(f"not one of its names is the network's: it has {', '.join(list(weights)[:3])}")
+    problems += [f"{name} is missing" for name in wanted if name not in weights]
+    problems += [f"{name} is not in this network" for name in weights if name not in wanted]
+    for name, tensor in wanted.items():
+        given = weights.get(name)
+        if given is not None and tuple(given.shape) != tuple(tensor.shape):
+            problems.append(f"{name} is {tuple(given.shape)}, and the network wants {tuple(tensor.shape)}")
+        elif given is not None and not _may_become(dtype_name(given), dtype_name(tensor)):
+            problems.append(f"{name} is {dtype_name(given)}, and the network wants {dtype_name(tensor)}")
+    if problems:
+        more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
+        raise ArtifactError(
+            f"{path} does not fit the network ({len(problems)} mismatches): "
+            f"{'; '.join(problems[:5])}{more}; name the model that it was trained as"
+        )
+
+
+def _may_become(given: str, wanted: str) -> bool:
+    """Return whether numbers of a type mean the same as another: whole ones are no weights, nor complex ones."""
+    if given.startswith("complex") or wanted.startswith("complex"):
+        return given.startswith("complex") and wanted.startswith("complex")
+    return "float" in given or "float" not in wanted

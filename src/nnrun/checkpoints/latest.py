@@ -1,0 +1,86 @@
+"""The link outputs/latest: the newest run that trains, unless it is lost before its first checkpoint."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from nnrun.base.files import read_json, saving
+from nnrun.base.lock import is_locked
+
+# In status.json: what the link said before the run.
+BEFORE = "latest_before"
+_CHECKPOINTS = Path("checkpoints") / "manifest.json"
+_MOST_LOST = 1000
+
+
+def latest_link(base: Path = Path("outputs")) -> Path:
+    """Return the path of the link."""
+    return base / "latest"
+
+
+def point_latest(run: Path, base: Path = Path("outputs")) -> bool:
+    """Make `outputs/latest` a link to a run, in one step, so that nobody ever finds it missing.
+
+    Return False, with nothing changed, where it is something of the user's own that is no link.
+    """
+    latest = latest_link(base)
+    if latest.exists() and not latest.is_symlink():
+        return False
+    with saving(latest):
+        base.mkdir(parents=True, exist_ok=True)
+    _link(latest, os.path.relpath(run, base))
+    return True
+
+
+def put_back(latest: Path, lost: Path | None = None) -> str | None:
+    """Let the link say again what it said before a run that was lost before its first checkpoint, and say so.
+
+    That is `lost`, whose process is this one, or one whose process is gone, killed perhaps. Return None where the link
+    leads to a run that has a checkpoint, or that is under way, or to anything else.
+    """
+    gone: list[str] = []
+    while latest.is_symlink() and len(gone) < _MOST_LOST:
+        text = str(latest.readlink())
+        run = latest.parent / text
+        known, before = _before(run)
+        is_ours = lost is not None and run.resolve() == lost.resolve()
+        if not known or (run / _CHECKPOINTS).exists() or (not is_ours and is_locked(run)):
+            break
+        gone.append(text)
+        if before is not None and (latest.parent / before).is_dir():
+            _link(latest, before)
+        else:
+            latest.unlink(missing_ok=True)
+    if not gone:
+        return None
+    now = (
+        f"stands for {os.path.normpath(latest.parent / latest.readlink())} again"
+        if latest.is_symlink()
+        else "is removed"
+    )
+    return f"{os.path.normpath(latest.parent / gone[0])} was lost before its first checkpoint; {latest} {now}"
+
+
+def _before(run: Path) -> tuple[bool, str | None]:
+    """Return whether a run says what the link said before it, and that."""
+    try:
+        status = read_json(run / "status.json")
+    except (OSError, ValueError):
+        return False, None
+    if not isinstance(status, dict) or BEFORE not in status:
+        return False, None
+    before = status[BEFORE]
+    return True, before if isinstance(before, str) and before and "\0" not in before else None
+
+
+def _link(latest: Path, text: str) -> None:
+    """Make the link say something else, in one step."""
+    with saving(latest):
+        temporary = latest.parent / f".latest-{os.getpid()}.tmp"
+        temporary.unlink(missing_ok=True)
+        try:
+            temporary.symlink_to(text)
+            temporary.replace(latest)
+        finally:
+            temporary.unlink(missing_ok=True)

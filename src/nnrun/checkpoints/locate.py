@@ -1,0 +1,95 @@
+"""Which checkpoint file a path stands for: that of a run directory, verified, or the file itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnrun.base.errors import ArtifactError, did_you_mean
+from nnrun.base.paths import abbreviated, check_no_links, why_out_of_reach
+from nnrun.checkpoints.manifest import FOLDER_NAME, Manifest, is_whole, read_manifest, verify
+
+
+@dataclass(frozen=True)
+class Located:
+    """A checkpoint file that proved to be whole, the run directory it is in, if any, and what was said on the way."""
+
+    path: Path
+    run: Path | None
+    notes: tuple[str, ...] = ()
+
+
+def locate(path: Path, want: str) -> Located:
+    """Return the verified checkpoint file that `path`, a run directory or a file, stands for.
+
+    `want` is `best` (for `ckpt=` and `init_from=`: a damaged one is an error that names the others, since another
+    checkpoint is another model) or `last` (for `resume=`: a damaged one falls back to the one before it).
+    """
+    # `outputs/latest` may point elsewhere before this run ends: what it stands for now is meant.
+    if reason := why_out_of_reach(path):
+        raise ArtifactError(f"{abbreviated(path)}: {reason}")
+    while path.is_symlink() and path.exists():
+        path = path.parent / path.readlink()
+    if path.is_symlink():
+        raise ArtifactError(f"{path} is a link to {path.readlink()}, which does not exist")
+    if path.is_file():
+        verify(path)
+        return Located(path, path.parent.parent if path.parent.name == FOLDER_NAME else None)
+    if not path.is_dir():
+        what = "is a pipe or a device, and no file" if path.exists() else f"does not exist; {nearest(path)}"
+        raise ArtifactError(f"{path} {what}")
+    folder = path / FOLDER_NAME
+    if not folder.is_dir() and (path / "status.json").is_file():
+        raise ArtifactError(f"{path} was lost before its first checkpoint: remove it, and start the run again")
+    if not folder.is_dir():
+        raise ArtifactError(f"{path} is not a run directory: it has no folder {FOLDER_NAME!r}")
+    if want == "last":
+        check_no_links(path)
+    manifest = read_manifest(folder)
+    if want == "best":
+        return _whole_best(folder, manifest)
+    return _newest_whole(folder, manifest)
+
+
+def _whole_best(folder: Path, manifest: Manifest) -> Located:
+    """Return the best checkpoint, verified; of a run that was stopped before it had one, the last, and say so."""
+    entries = {entry.name: entry for entry in manifest.files}
+    name = manifest.best or manifest.last
+    if name is None or name not in entries:
+        raise ArtifactError(f"{folder} has no checkpoint yet; go on with resume={folder.parent}")
+    try:
+        verify(folder / name, entries[name])
+    except ArtifactError as error:
+        whole = [entry.name for entry in manifest.files if entry.name != name and is_whole(folder, entry)]
+        others = ", ".join(f"ckpt={folder / other}" for other in whole)
+        hint = f"another checkpoint is another model; there are: {others}" if others else "no other one is whole"
+        raise ArtifactError(f"{error}; {hint}") from error
+    notes = () if manifest.best else (f"{folder.parent} has no best weights yet: these are its last, {name}",)
+    return Located(folder / name, folder.parent, notes)
+
+
+def _newest_whole(folder: Path, manifest: Manifest) -> Located:
+    """Return the newest checkpoint that is whole; say which damaged ones were passed over."""
+    newest = manifest.files[-1].step if manifest.files else 0
+    notes: list[str] = []
+    for entry in reversed(manifest.files):
+        try:
+            verify(folder / entry.name, entry)
+        except ArtifactError as error:
+            notes.append(str(error))
+            continue
+        if notes and entry.step < newest:
+            notes.append(f"falling back to {entry.name}: {newest - entry.step} steps are lost and trained again")
+        best = next((row for row in manifest.files if row.name == manifest.best), None)
+        if best is not None and not is_whole(folder, best):
+            notes.append(f"the best checkpoint {best.name} is damaged; the best of what follows takes its place")
+        return Located(folder / entry.name, folder.parent, tuple(notes))
+    raise ArtifactError(*notes, f"{folder} holds no checkpoint that is whole; start the run again")
+
+
+def nearest(path: Path) -> str:
+    """Return a hint at the entry of the deepest existing parent whose name is near."""
+    parent = next((folder for folder in path.parents if folder.is_dir()), Path())
+    missing = path.relative_to(parent).parts[0] if path != parent else path.name
+    names = [entry.name for entry in parent.iterdir()] if parent.is_dir() else []
+    return did_you_mean(missing, names) or f"{parent.absolute()} holds {', '.join(sorted(names)[:5]) or 'nothing'}"

@@ -1,0 +1,148 @@
+"""Which checkpoint files a run has, which is meant, and whether it is whole: by size and sha256, before it is read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nnrun.base.errors import ArtifactError
+from nnrun.base.files import read_json, sha256_of
+
+SCHEMA = 1
+FOLDER_NAME = "checkpoints"
+MANIFEST_NAME = "manifest.json"
+_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,194}\.ckpt")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A checkpoint file as the manifest lists it."""
+
+    name: str
+    sha256: str
+    bytes: int
+    step: int
+    schema: int = SCHEMA
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The files of a `checkpoints` folder, oldest first, and which of them are the best and the last."""
+
+    files: tuple[Entry, ...] = ()
+    best: str | None = None
+    last: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the manifest as it is written to disk; its own hash is in it, for it decides what is removed."""
+        content = {
+            "schema": SCHEMA,
+            "best": self.best,
+            "last": self.last,
+            "files": [vars(entry) for entry in self.files],
+        }
+        return content | {"sha256": _hash_of(content)}
+
+
+def _hash_of(content: Mapping[str, Any]) -> str:
+    """Return the hash that a manifest states of the rest of itself."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Return the manifest of a `checkpoints` folder; raise ArtifactError if it is missing or unreadable."""
+    path = folder / MANIFEST_NAME
+    if path.exists() and not path.is_file():
+        raise ArtifactError(f"{path} is not a file")
+    try:
+        value = read_json(path)
+        stated = value.pop("sha256", None)
+        is_whole = set(value) <= {"schema", "best", "last", "files"} and stated in (None, _hash_of(value))
+        files = tuple(
+            Entry(str(row["name"]), str(row["sha256"]), int(row["bytes"]), int(row["step"]), int(row["schema"]))
+            for row in value["files"]
+        )
+        best, last = (None if value[key] is None else str(value[key]) for key in ("best", "last"))
+        manifest = Manifest(files, best, last)
+    except FileNotFoundError as error:
+        way_out = _by_themselves(folder) or "start the run again"
+        raise ArtifactError(f"{folder.parent} has no checkpoint yet ({path} is missing); {way_out}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, OSError) as error:
+        raise ArtifactError(
+            "; ".join(filter(None, [f"{path} cannot be read: {error}", _by_themselves(folder)]))
+        ) from error
+    for name in [entry.name for entry in files] + [name for name in (manifest.best, manifest.last) if name]:
+        if not _FILE_NAME.fullmatch(name):
+            raise ArtifactError(
+                f"{path} names a file outside its folder, or one that is no checkpoint: {ascii(name)[:80]}"
+            )
+    for entry in files:
+        _check_schema(folder / entry.name, entry)
+    if not is_whole:
+        raise ArtifactError("; ".join(filter(None, [f"{path} is damaged", _by_themselves(folder)])))
+    return manifest
+
+
+def _by_themselves(folder: Path) -> str:
+    """Return what can be done without a manifest: the newest file whose name proves that it is whole, if there is one.
+
+    It may be another checkpoint than the best, and what came after it is lost: the user decides.
+    """
+    for path in sorted(folder.glob("step-*.ckpt"), reverse=True):
+        with suppress(ArtifactError):
+            _verify(path, None)
+            return f"ckpt={path} or init_from={path}, the newest that is whole, can be used by itself"
+    return ""
+
+
+def _check_schema(path: Path, entry: Entry) -> None:
+    """Raise ArtifactError where a file was written by a later version of this program."""
+    if entry.schema > SCHEMA:
+        raise ArtifactError(f"{path} was written by a newer nnrun (schema {entry.schema}); upgrade nnrun")
+
+
+def verify(path: Path, entry: Entry | None = None) -> None:
+    """Raise ArtifactError unless the file has the size and the sha256 that the manifest, or its own name, states."""
+    if entry is None and path.parent.name == FOLDER_NAME and (path.parent / MANIFEST_NAME).is_file():
+        # Where the manifest is damaged, the name still proves what it can.
+        with suppress(ArtifactError):
+            entry = next((row for row in read_manifest(path.parent).files if row.name == path.name), None)
+    _verify(path, entry)
+
+
+def _verify(path: Path, entry: Entry | None) -> None:
+    """Raise ArtifactError unless the file is what an entry of the manifest, or for want of one its own name, states."""
+    try:
+        size = path.stat().st_size
+        if size == 0:
+            raise ArtifactError(f"{path} is empty")
+        if entry is not None and size != entry.bytes:
+            raise ArtifactError(f"{path} is damaged: {size:,} bytes, and the manifest says {entry.bytes:,}")
+        stated = entry.sha256 if entry else _digits_in_name(path)
+        if stated and not sha256_of(path).startswith(stated):
+            raise ArtifactError(f"{path} is damaged: its sha256 is not the one it was saved with")
+    except FileNotFoundError as error:
+        raise ArtifactError(f"{path} is missing") from error
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def is_whole(folder: Path, entry: Entry) -> bool:
+    """Return whether a file that the manifest lists is there as it was saved."""
+    try:
+        verify(folder / entry.name, entry)
+    except ArtifactError:
+        return False
+    return True
+
+
+def _digits_in_name(path: Path) -> str:
+    """Return the first digits of the sha256 that a name like `x-1a2b3c4d.ckpt` states, or an empty string."""
+    digits = path.stem.rpartition("-")[2]
+    return digits if len(digits) == 8 and set(digits) <= set("0123456789abcdef") and "-" in path.stem else ""

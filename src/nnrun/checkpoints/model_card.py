@@ -1,0 +1,94 @@
+"""What nnrun writes beside weights in safetensors: `model.json`, with what has no place among tensors.
+
+It is a stranger's, as a checkpoint is: plain, small, and nothing in it acts. Needs no torch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nnrun.base.errors import ArtifactError
+from nnrun.base.files import sha256_of
+from nnrun.base.paths import is_private
+from nnrun.checkpoints.aliases import with_current_names
+from nnrun.checkpoints.payload import check_names, check_plain, is_config
+
+CARD_NAME = "model.json"
+FORMAT, VERSION = "nnrun.safetensors", 1
+# In the place of a path, in a config that is given away.
+PATH_LEFT_OUT = "(a path, left out of the export)"
+_MAX_BYTES = 4_000_000
+
+
+@dataclass(frozen=True)
+class Card:
+    """The config of the run that the weights are of, and what a user of them needs to know."""
+
+    config: Mapping[str, Any]
+    class_names: tuple[str, ...]
+    preprocessing: Mapping[str, Any]
+
+
+def without_private_paths(value: Any) -> Any:
+    """Return a tree of plain values in which each path that says where somebody keeps files is left out.
+
+    One below the folder that the command was given in is told from there.
+    """
+    if isinstance(value, Mapping):
+        return {key: without_private_paths(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without_private_paths(item) for item in value]
+    if not isinstance(value, str) or not is_private(value):
+        return value
+    here, home = Path.cwd(), Path.home()
+    is_below = Path(value).is_relative_to(here) and ".." not in Path(value).parts
+    # Who stands above everybody's home would tell its name.
+    return str(Path(value).relative_to(here)) if is_below and here not in home.parents else PATH_LEFT_OUT
+
+
+def paths_left_out(value: Any, key: str = "") -> list[str]:
+    """Return the full keys of the paths that a config which was given away lacks."""
+    if isinstance(value, Mapping):
+        return [name for k, item in value.items() for name in paths_left_out(item, f"{key}.{k}" if key else str(k))]
+    if isinstance(value, list):
+        return [name for item in value for name in paths_left_out(item, key)]
+    return [key] if value == PATH_LEFT_OUT else []
+
+
+def read_card(weights: Path) -> Card | None:
+    """Return what stands beside a file of weights; None where nothing of nnrun's does.
+
+    Raises ArtifactError where it is damaged, holds what could act, or is of other weights: those that it names by their
+    sha256 are meant.
+    """
+    path = weights.with_name(CARD_NAME)
+    if not path.is_file():
+        return None
+    try:
+        content = path.read_bytes() if path.stat().st_size <= _MAX_BYTES else b""
+        value = json.loads(content)
+    except (OSError, ValueError, RecursionError):
+        # Of any origin: other tools write files of this name.
+        return None
+    if not isinstance(value, dict) or value.get("format") != FORMAT:
+        return None
+    if value.get("version") != VERSION:
+        raise ArtifactError(f"{path} was written by a newer nnrun (version {value.get('version')!r}); upgrade nnrun")
+    names = value.pop("class_names", None)
+    check_plain(value, str(path))
+    check_names(names, f"{path}: class_names")
+    config, preprocessing = value.get("config"), value.get("preprocessing")
+    if (
+        not isinstance(config, dict)
+        or not is_config(config)
+        or not isinstance(preprocessing, dict)
+        or not isinstance(preprocessing.get("_target_"), str)
+    ):
+        raise ArtifactError(f"{path} does not say what nnrun says of weights; move it away to use the weights alone")
+    if value.get("sha256") != sha256_of(weights):
+        raise ArtifactError(f"{weights} is damaged, or is not what {path} is of: its sha256 is another")
+    return Card(with_current_names(config), tuple(names), with_current_names(preprocessing))

@@ -1,0 +1,206 @@
+"""What a checkpoint may hold: plain values, few, small and unable to act, each where nnrun saves it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from nnrun.base.errors import CONTROL, ArtifactError
+from nnrun.checkpoints.manifest import SCHEMA
+from nnrun.checkpoints.safe_pickle import Inert
+from nnrun.checkpoints.stored_tensors import StoredTensor
+
+MAX_DEPTH = 32
+MAX_NAMES = 100_000
+# Of a config, whose every value is looked at many times: a weight for each class of ImageNet-21k is among them.
+MAX_VALUES = 25_000
+MAX_CHARACTERS = 10_000
+MAX_NUMBER = 2**63 - 1
+MAX_THREADS = 4096
+# What no file of nnrun's holds in a text: what a terminal obeys, and halves of characters, which UTF-8 cannot write.
+UNWRITABLE = re.compile(f"{CONTROL.pattern}|[\ud800-\udfff]")
+_PARTS = {"config": dict, "class_names": list, "preprocessing": dict, "model": dict, "training": dict}
+# Sections of a config that every run has, and those that a run may go without.
+_SECTIONS, _MAYBE = ("model", "data", "loss", "trainer"), ("optimizer", "scheduler", "augment", "transfer")
+_MAYBE_TOO = ("early_stopping", "export", "logger")
+# Where trainers other than nnrun keep the state dict in what they save.
+_WEIGHT_KEYS = ("model", "state_dict", "model_state_dict", "net")
+_WEIGHTS_DEPTH = 3
+
+
+def check_contents(payload: Any, path: Path) -> None:
+    """Raise ArtifactError unless what the file holds, tensors as StoredTensor, is what nnrun saves of a training."""
+    if not isinstance(payload, dict) or not _is_count(payload.get("schema"), 1):
+        alone = " but weights alone; name their network with model=" if weights_in(payload) is not None else ""
+        raise ArtifactError(f"{path} is not a checkpoint of nnrun{alone}")
+    if payload["schema"] > SCHEMA:
+        raise ArtifactError(f"{path} was written by a newer nnrun (schema {payload['schema']}); upgrade nnrun")
+    for key, kind in _PARTS.items():
+        if not isinstance(payload.get(key), kind):
+            raise ArtifactError(f"{path} is not a checkpoint of nnrun: it carries no {key}")
+    if unknown := set(payload) - {*_PARTS, "schema", "threads", "data_fingerprint", "seen"}:
+        raise ArtifactError(
+            f"{path} is not a checkpoint of nnrun: {len(unknown)} of its parts are none that nnrun saves"
+        )
+    progress = payload["training"].get("progress")
+    check_names(payload["class_names"], f"{path}: class_names")
+    plain = {key: payload[key] for key in ("config", "preprocessing")}
+    plain |= {"progress": progress, "watch": payload["training"].get("watch", {})}
+    for key, value in plain.items():
+        check_plain(value, f"{path}: {key}")
+    if (
+        not is_config(payload["config"])
+        or not isinstance(payload["preprocessing"].get("_target_"), str)
+        or not _is_state_dict(payload["model"])
+        or not _is_count(payload.get("threads"), 1, MAX_THREADS)
+        or not isinstance(payload.get("data_fingerprint"), str)
+        or not isinstance(plain["watch"], dict)
+        or not all(_is_count(count) for count in plain["watch"].values())
+        or not _is_progress(progress)
+        or not ("seen" not in payload or _is_seen(payload["seen"]))
+    ):
+        raise ArtifactError(f"{path} is not a checkpoint of nnrun: what it says of its run is not whole")
+
+
+def is_config(value: Any) -> bool:
+    """Return whether a value has the sections of a run's config, each a section, and a data set among the data's."""
+    return (
+        isinstance(value, dict)
+        and all(isinstance(value.get(key), dict) for key in _SECTIONS)
+        and all(isinstance(value.get(key), dict | None) for key in (*_MAYBE, *_MAYBE_TOO))
+        and isinstance(value["data"].get("dataset", {}), dict)
+    )
+
+
+def _is_seen(value: Any) -> bool:
+    """Return whether a value says which samples a training saw, as assembly.data.seen writes it."""
+    return (
+        isinstance(value, dict)
+        and "train" in value
+        and all(
+            part in ("train", "valid")
+            and isinstance(seen, dict)
+            and set(seen) == {"digests", "num_samples"}
+            and isinstance(seen["digests"], StoredTensor)
+            and _is_count(seen["num_samples"])
+            for part, seen in value.items()
+        )
+    )
+
+
+def _is_progress(value: Any) -> bool:
+    """Return whether a value says where a training stands."""
+    counts = ("epoch", "batch", "step", "num_rows", "logged_step")
+    if not isinstance(value, dict) or set(value) != {*counts, "best", "stop_reason"}:
+        return False
+    best, reason = value["best"], value["stop_reason"]
+    has_best = best is None or (
+        isinstance(best, dict)
+        and set(best) == {"value", "epoch", "step"}
+        and isinstance(best["value"], float | int)
+        and _is_count(best["epoch"])
+        and _is_count(best["step"])
+    )
+    return all(_is_count(value[key]) for key in counts) and has_best and isinstance(reason, str | None)
+
+
+def _is_count(value: Any, low: int = 0, high: int = MAX_NUMBER) -> bool:
+    """Return whether a value is a whole number in a range."""
+    return type(value) is int and low <= value <= high
+
+
+def weights_in(payload: Any) -> list[tuple[str, ...]] | None:
+    """Return where tensors by name stand in what another trainer saved: the keys that lead there, `()` for the whole.
+
+    The usual keys come first, then the others in the file's order; None for nowhere. The optimizer's are passed over.
+    """
+    found: list[tuple[str, ...]] = []
+    waiting: list[tuple[tuple[str, ...], Any]] = [((), payload)]
+    entered: set[int] = set()
+    for keys, value in waiting:
+        # Each dictionary is entered once: in a file one may stand for many.
+        if not isinstance(value, dict) or id(value) in entered:
+            continue
+        entered.add(id(value))
+        if any(isinstance(item, StoredTensor) and _is_name(key) for key, item in value.items()):
+            found.append(keys)
+        if len(keys) < _WEIGHTS_DEPTH:
+            inside = [((*keys, key), item) for key, item in value.items() if isinstance(item, dict) and _is_name(key)]
+            waiting += [(path, item) for path, item in inside if "optim" not in path[-1].lower()]
+    return sorted(found, key=_usual_place) or None
+
+
+def _usual_place(keys: tuple[str, ...]) -> int:
+    """Return which of the places that weights usually have is named."""
+    return _WEIGHT_KEYS.index(keys[-1]) if keys and keys[-1] in _WEIGHT_KEYS else len(_WEIGHT_KEYS)
+
+
+def _is_name(key: Any) -> bool:
+    """Return whether a key can be the name of a tensor or of a part."""
+    return isinstance(key, str) and len(key) <= MAX_CHARACTERS and _is_writable(key)
+
+
+def _is_state_dict(value: Any) -> bool:
+    """Return whether a value is tensors by name."""
+    return (
+        isinstance(value, dict)
+        and bool(value)
+        and all(isinstance(tensor, StoredTensor) for tensor in value.values())
+        and all(map(_is_name, value))
+    )
+
+
+def check_names(names: Any, where: str) -> None:
+    """Raise ArtifactError unless `names` is a list of texts that can be written, not too many and not too long.
+
+    They are data, and nothing resolves them: `${` in one means itself.
+    """
+    if type(names) is not list or not all(isinstance(name, str) for name in names):
+        raise ArtifactError(f"{where} is refused: it is no list of texts")
+    if len(names) > MAX_NAMES:
+        raise ArtifactError(f"{where} is refused: {len(names):,} of them, and at most {MAX_NAMES:,} are read")
+    for name in names:
+        if not _is_name(name):
+            raise ArtifactError(f"{where} is refused: it holds a text of {len(name):,} characters, or an odd one")
+
+
+def check_plain(value: Any, where: str) -> None:
+    """Raise ArtifactError unless `value` is a small tree of plain values in which nothing can act."""
+    num_values = 1
+    pending = [(value, 0)]
+    while pending:
+        node, depth = pending.pop()
+        # Counted before it is listed: a list that holds itself a million times is small only in its file.
+        if isinstance(node, dict | list | tuple):
+            num_values += len(node) * (2 if isinstance(node, dict) else 1)
+        if depth > MAX_DEPTH or num_values > MAX_VALUES:
+            raise ArtifactError(f"{where} is refused: it is nested too deep or too large")
+        if type(node) is dict:
+            if not all(isinstance(key, str) for key in node):
+                raise ArtifactError(f"{where} is refused: a key in it is no text")
+            pending += [(key, depth + 1) for key in node] + [(item, depth + 1) for item in node.values()]
+        elif type(node) is list:
+            pending += [(item, depth + 1) for item in node]
+        elif isinstance(node, str):
+            if len(node) > MAX_CHARACTERS or not _is_writable(node):
+                raise ArtifactError(f"{where} is refused: it holds a text of {len(node):,} characters, or an odd one")
+            if "${" in node:
+                raise ArtifactError(
+                    f"{where} is refused: the text {node[:60]!r} holds '${{', which could act when read"
+                )
+        elif type(node) is int and not -MAX_NUMBER <= node <= MAX_NUMBER:
+            raise ArtifactError(f"{where} is refused: it holds a number that is too large")
+        elif node is not None and type(node) not in (bool, int, float):
+            kind = node.kind if isinstance(node, Inert) else type(node).__name__
+            raise ArtifactError(f"{where} is refused: it holds a {kind}")
+
+
+def writable(text: str) -> str:
+    """Return a text as a file can hold it: what it cannot is written as `\\x1b`."""
+    return UNWRITABLE.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
+
+
+def _is_writable(text: str) -> bool:
+    """Return whether a text can be written to a file, and to a terminal without commanding it."""
+    return UNWRITABLE.search(text) is None

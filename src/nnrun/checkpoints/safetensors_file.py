@@ -1,0 +1,108 @@
+"""Weights in the format of safetensors, described without reading them: what is checked is what is then read.
+
+Format: https://github.com/huggingface/safetensors#format
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from pathlib import Path
+from typing import Any
+
+from nnrun.base.errors import CONTROL, ArtifactError
+from nnrun.checkpoints.payload import UNWRITABLE
+from nnrun.checkpoints.stored_tensors import DTYPE_BYTES, MAX_DIMENSIONS, StoredTensor
+from nnrun.checkpoints.zip_entries import Region
+
+MAX_HEADER_BYTES = 16 * 2**20
+_MAX_NAME, _MAX_SIZE = 10_000, 2**62
+# No network has so many; each costs time wherever names are compared.
+MAX_TENSORS = 100_000
+# Lists and mappings, which take more memory than room in the file: three to a tensor, and what metadata say as text.
+_MAX_BRACKETS = 2**20
+_DTYPES = {
+    "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
+    "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool", "U16": "uint16", "U32": "uint32", "U64": "uint64",
+    "C64": "complex64", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2",
+}  # fmt: skip
+
+
+class _Odd(Exception):
+    """A file is not as the format asks for; the message says why."""
+
+
+def describe(path: Path) -> dict[str, StoredTensor]:
+    """Return the tensors in a file, by name; raise ArtifactError unless the header accounts for each byte once."""
+    try:
+        with path.open("rb") as file:
+            num_bytes = file.seek(0, 2)
+            file.seek(0)
+            first = file.read(8)
+            length = struct.unpack("<Q", first)[0] if len(first) == 8 else num_bytes
+            if length > min(MAX_HEADER_BYTES, num_bytes - 8):
+                raise _Odd("its header is longer than the file, or than any that is written")
+            header = _parsed(file.read(length))
+        return _tensors(header, 8 + length, num_bytes)
+    except (OSError, _Odd) as error:
+        said = CONTROL.sub("?", str(error))[:300]
+        raise ArtifactError(f"{path} cannot be read as safetensors: {said}") from error
+
+
+def _parsed(content: bytes) -> dict[str, Any]:
+    """Return the header; raise _Odd where it is none, or names something twice."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            raise _Odd("its header has a name twice")
+        return found
+
+    if content.count(b"[") + content.count(b"{") > _MAX_BRACKETS:
+        raise _Odd("its header holds more than a list of tensors")
+    try:
+        header = json.loads(content.decode(), object_pairs_hook=once)
+    except (ValueError, RecursionError) as error:
+        raise _Odd("its header cannot be read") from error
+    if not isinstance(header, dict) or content[:1] != b"{":
+        raise _Odd("its header is no list of tensors")
+    return header
+
+
+def _tensors(header: dict[str, Any], start: int, num_bytes: int) -> dict[str, StoredTensor]:
+    """Return what a header describes; raise _Odd unless the tensors fill the rest of the file, one after the other."""
+    header.pop("__metadata__", None)
+    if len(header) > MAX_TENSORS:
+        raise _Odd(f"it holds {len(header):,} tensors, and at most {MAX_TENSORS:,} are read")
+    found = {name: _tensor(name, told, start) for name, told in header.items()}
+    end = start
+    for tensor in sorted(found.values(), key=lambda tensor: (tensor.storage.start, tensor.storage.size)):
+        if tensor.storage.start != end:
+            raise _Odd("its tensors do not lie one after the other")
+        end += tensor.storage.size
+    if end != num_bytes:
+        raise _Odd(f"its tensors end at byte {end:,}, and the file at {num_bytes:,}")
+    return found
+
+
+def _tensor(name: str, told: Any, start: int) -> StoredTensor:
+    """Return one tensor; raise _Odd where its bytes are not as many as its shape and type take."""
+    if not isinstance(told, dict) or told.keys() != {"dtype", "shape", "data_offsets"} or len(name) > _MAX_NAME:
+        raise _Odd("its header describes something that is no tensor")
+    if UNWRITABLE.search(name):
+        raise _Odd("the name of a tensor cannot be written")
+    dtype = _DTYPES.get(told["dtype"]) if isinstance(told["dtype"], str) else None
+    if dtype is None:
+        raise _Odd(f"{name[:100]} is of the type {str(told['dtype'])[:20]!r}, which nnrun does not read")
+    shape, offsets = told["shape"], told["data_offsets"]
+    numbers = [*shape, *offsets] if isinstance(shape, list) and isinstance(offsets, list) else [-1]
+    if not all(type(number) is int and 0 <= number < _MAX_SIZE for number in numbers) or len(offsets) != 2:
+        raise _Odd(f"{name[:100]} has no shape, or no place")
+    if len(shape) > MAX_DIMENSIONS or offsets[1] - offsets[0] != math.prod(shape) * DTYPE_BYTES[dtype]:
+        raise _Odd(f"{name[:100]} takes other bytes than its shape and type say")
+    # Of a tensor without numbers the other lengths could be any: their product fits into 64 bits, as torch wants it.
+    if math.prod(max(length, 1) for length in shape) >= _MAX_SIZE:
+        raise _Odd(f"{name[:100]} has a shape that no tensor has")
+    stride = tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
+    return StoredTensor(dtype, tuple(shape), stride, 0, Region(start + offsets[0], offsets[1] - offsets[0]))

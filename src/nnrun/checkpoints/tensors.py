@@ -1,0 +1,82 @@
+"""Make tensors of what a file describes: the bytes that were described are read, by nobody else and in no other way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor, UntypedStorage
+
+from nnrun.base.errors import ArtifactError
+from nnrun.checkpoints.stored_tensors import StoredTensor
+from nnrun.checkpoints.zip_entries import OddZip, Region
+
+# A state of a training is of a few levels.
+MAX_DEPTH = 64
+
+
+def read_tensors(path: Path, described: Any) -> Any:
+    """Return a tree of plain values in which each StoredTensor has become the tensor, on the host.
+
+    Tensors that share a storage in the file share one here. Raises ArtifactError where the bytes cannot be read, are
+    damaged, or where the tree is nested too deep.
+    """
+    try:
+        with path.open("rb") as file:
+            return _Reader(file).made(described, 0)
+    except FileNotFoundError as error:
+        raise ArtifactError(
+            f"{path} is gone: its run has newer ones by now, or somebody removed it; try again"
+        ) from error
+    except (OddZip, OSError, RecursionError) as error:
+        raise ArtifactError(f"{path} cannot be read as a checkpoint: {error}") from error
+
+
+def dtype_name(tensor: Tensor | StoredTensor) -> str:
+    """Return the type of a tensor's numbers as files and messages call it: `float32`."""
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+class _Reader:
+    """Read storages, each once, and make tensors of them."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._storages: dict[Region, UntypedStorage] = {}
+        # A list may stand in many places: it is made once.
+        self._made: dict[int, Any] = {}
+
+    def made(self, value: Any, depth: int) -> Any:
+        """Return a value with its tensors made; dictionaries become plain ones."""
+        if isinstance(value, StoredTensor):
+            return self._tensor(value)
+        if not isinstance(value, dict | list | tuple):
+            return value
+        if depth > MAX_DEPTH:
+            raise OddZip("it is nested too deep")
+        if id(value) in self._made:
+            return self._made[id(value)]
+        if isinstance(value, tuple):
+            made: Any = tuple([self.made(item, depth + 1) for item in value])
+            self._made[id(value)] = made
+        elif isinstance(value, list):
+            made = self._made[id(value)] = []
+            made.extend([self.made(item, depth + 1) for item in value])
+        else:
+            made = self._made[id(value)] = {}
+            made.update({key: self.made(item, depth + 1) for key, item in value.items()})
+        return made
+
+    def _tensor(self, stored: StoredTensor) -> Tensor:
+        """Return a tensor in a storage of its own, or in the one that it shares."""
+        if stored.storage not in self._storages:
+            self._storages[stored.storage] = self._storage(stored.storage)
+        tensor = torch.empty(0, dtype=getattr(torch, stored.dtype))
+        return tensor.set_(self._storages[stored.storage], stored.offset, stored.shape, stored.stride)
+
+    def _storage(self, region: Region) -> UntypedStorage:
+        """Return the bytes of a region, aligned as torch aligns them."""
+        room = torch.empty(region.size, dtype=torch.uint8)
+        region.read_into(self._file, memoryview(room.numpy().data))
+        return room.untyped_storage()

@@ -1,0 +1,60 @@
+"""What the augmentations of images share: draws, pixels as floats and back, boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from nnrun.base.errors import ConfigError
+
+# How much red, green and blue give to the brightness, as ITU-R BT.601 has it.
+LUMA = (0.2989, 0.587, 0.114)
+
+
+def check_images(name: str, in_shape: Sequence[int], channels: Sequence[int] = ()) -> None:
+    """Raise ConfigError unless samples are images `(C, H, W)`, of one of these numbers of channels if any is named."""
+    if len(in_shape) != 3:
+        raise ConfigError.of("data.in_shape", list(in_shape), f"images, for augment.{name}", "leave it out of augment=")
+    if channels and in_shape[0] not in channels:
+        allowed = f"images of {' or '.join(map(str, channels))} channels, for augment.{name}"
+        raise ConfigError.of("data.in_shape", list(in_shape), allowed, "leave it out of augment=")
+
+
+def uniform(low: float, high: float, like: Tensor, generator: torch.Generator) -> Tensor:
+    """Return a number from low to high for each sample of `like`, `(N,)` in fp32."""
+    return torch.rand(len(like), generator=generator, device=like.device) * (high - low) + low
+
+
+def full(images: Tensor) -> float:
+    """Return the value of a white pixel: 255, or 1 where pixels are floats."""
+    return 1.0 if images.is_floating_point() else 255.0
+
+
+def as_before(pixels: Tensor, images: Tensor) -> Tensor:
+    """Return float pixels in the type of `images`, rounded and kept in its range where that is uint8."""
+    if images.is_floating_point():
+        return pixels.to(images.dtype)
+    return pixels.round_().clamp_(0, 255).to(images.dtype)
+
+
+def per_image(values: Tensor) -> Tensor:
+    """Return a value for each sample, `(N,)`, such that it meets images: `(N, 1, 1, 1)`."""
+    return values.view(-1, 1, 1, 1)
+
+
+def grey(pixels: Tensor) -> Tensor:
+    """Return the brightness of float pixels, `(N, 1, H, W)`; of images with one channel, the pixels."""
+    if pixels.shape[1] == 1:
+        return pixels
+    red, green, blue = pixels.split(1, dim=1)
+    return LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
+
+
+def boxes(top: Tensor, left: Tensor, height: Tensor, width: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return where pixels of images of a size are in a box, `(N, 1, H, W)` of bool; boxes are whole pixels, `(N,)`."""
+    rows, columns = (torch.arange(side, device=top.device) for side in size)
+    inside_rows = (rows >= top[:, None]) & (rows < (top + height)[:, None])
+    inside_columns = (columns >= left[:, None]) & (columns < (left + width)[:, None])
+    return (inside_rows[:, :, None] & inside_columns[:, None, :])[:, None]

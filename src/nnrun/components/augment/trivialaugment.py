@@ -1,0 +1,118 @@
+"""TrivialAugment: one operation an image, drawn from a list, with a strength drawn too."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from nnrun.components.augment.affine import inverse_of, warp
+from nnrun.components.augment.images import as_before, check_images, full, grey, per_image, uniform
+from nnrun.core.augmenter import COLOR
+
+OPERATIONS = (
+    *("identity", "shear_x", "shear_y", "shift_x", "shift_y", "rotate"),
+    *("brightness", "color", "contrast", "sharpness", "posterize", "solarize", "autocontrast", "equalize"),
+)
+_NUMBER = {name: number for number, name in enumerate(OPERATIONS)}
+# At the greatest strength.
+MAX_SLOPE = 0.99
+MAX_DEGREES = 135.0
+MAX_BLEND = 0.99
+MAX_LOST_BITS = 6
+# Of the side. (The paper has 32 pixels, which is a seventh of its photographs and all of a small image.)
+MAX_SHIFT = 0.45
+_NUM_STRENGTHS = 31
+
+
+class TrivialAugment:
+    """Change each image by one operation of a list, all equally likely (Mueller & Hutter 2021, arXiv 2103.10158).
+
+    Takes raw pixels, uint8 or float from 0 to 1, `(N, C, H, W)`, of 1 or 3 channels; what comes in from outside is 0,
+    black. The list and the strengths are the paper's wide ones, but for the shifts, which are parts of the side. All
+    operations are computed for the whole batch, and each image takes its own: nothing depends on the draws but values.
+    With `probability` below 1, an image may stay as it is besides.
+    """
+
+    stage: ClassVar[int] = COLOR
+    one_is_white: ClassVar[bool] = True
+
+    def __init__(self, in_shape: Sequence[int], probability: float = 1.0) -> None:
+        # Its import takes seconds: only a run that asks for this pays them.
+        from torchvision.transforms.v2.functional import autocontrast, equalize  # noqa: PLC0415 - see above
+
+        check_images("trivialaugment", in_shape, channels=(1, 3))
+        self.probability = probability
+        self._whole_images = {"autocontrast": autocontrast, "equalize": equalize}
+
+    def __call__(self, raw: Tensor, generator: torch.Generator) -> Tensor:
+        shape, device = (len(raw),), raw.device
+        operation = torch.randint(len(OPERATIONS), shape, generator=generator, device=device)
+        strength = torch.randint(_NUM_STRENGTHS, shape, generator=generator, device=device) / (_NUM_STRENGTHS - 1)
+        sign = torch.where(uniform(0, 1, raw, generator) < 0.5, -1.0, 1.0)
+        changed = uniform(0, 1, raw, generator) < self.probability
+        return self.apply(raw, torch.where(changed, operation, 0), strength, sign)
+
+    def apply(self, raw: Tensor, operation: Tensor, strength: Tensor, sign: Tensor) -> Tensor:
+        """Return each image changed by its operation, a place in OPERATIONS, at its strength from 0 to 1, `(N,)` each;
+        `sign`, -1 or 1, is the direction of those that have one.
+        """
+        # Everything is computed in the values of uint8, in which the strengths are given.
+        pixels = raw.to(torch.float32) * (255 / full(raw))
+        images = pixels.round().to(torch.uint8)
+
+        def among(*names: str) -> Tensor:
+            numbers = [_NUMBER[name] for name in names]
+            return per_image((operation >= min(numbers)) & (operation <= max(numbers)))
+
+        changed = torch.where(among("shear_x", "rotate"), moved(pixels, operation, sign * strength), pixels)
+        changed = torch.where(among("brightness", "sharpness"), blended(pixels, operation, sign * strength), changed)
+        kept_bits = 8 - (strength * MAX_LOST_BITS).round()
+        step = per_image(torch.exp2(8 - kept_bits))
+        changed = torch.where(among("posterize"), (pixels / step).floor() * step, changed)
+        inverted = torch.where(pixels >= per_image(255 * (1 - strength)), 255 - pixels, pixels)
+        changed = torch.where(among("solarize"), inverted, changed)
+        for name, function in self._whole_images.items():
+            changed = torch.where(among(name), function(images).to(torch.float32), changed)
+        return as_before(changed * (full(raw) / 255), raw)
+
+
+def moved(pixels: Tensor, operation: Tensor, strength: Tensor) -> Tensor:
+    """Return images sheared, shifted or turned, by a strength from -1 to 1."""
+
+    def where(name: str, value: Tensor) -> Tensor:
+        return torch.where(operation == _NUMBER[name], value, 0)
+
+    inverse = inverse_of(where("rotate", strength * math.radians(MAX_DEGREES)), torch.ones_like(strength), strength * 0)
+    slope = torch.zeros_like(inverse)
+    slope[:, 0, 1] = where("shear_x", strength * MAX_SLOPE)
+    slope[:, 1, 0] = where("shear_y", strength * MAX_SLOPE)
+    shift = torch.stack([where(name, strength * MAX_SHIFT) for name in ("shift_x", "shift_y")], dim=1)
+    return warp(pixels, inverse + slope, shift)
+
+
+def blended(pixels: Tensor, operation: Tensor, strength: Tensor) -> Tensor:
+    """Return images nearer to, or farther from, a poorer one: black, without colour, even, or blurred."""
+    brightness = grey(pixels)
+    poorer = torch.zeros_like(pixels)
+    for name, other in (
+        ("color", brightness),
+        ("contrast", brightness.mean(dim=(1, 2, 3), keepdim=True)),
+        ("sharpness", blurred(pixels)),
+    ):
+        poorer = torch.where(per_image(operation == _NUMBER[name]), other, poorer)
+    return torch.lerp(poorer, pixels, per_image(1 + strength * MAX_BLEND)).clamp_(0, 255)
+
+
+def blurred(pixels: Tensor) -> Tensor:
+    """Return images with each pixel, but those of the border, averaged with its neighbours, of which it counts 5."""
+    if min(pixels.shape[-2:]) < 3:
+        return pixels
+    inner = (functional.avg_pool2d(pixels, 3, stride=1) * 9 + 4 * pixels[..., 1:-1, 1:-1]) / 13
+    result = pixels.clone()
+    result[..., 1:-1, 1:-1] = inner.round()
+    return result

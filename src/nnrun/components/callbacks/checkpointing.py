@@ -1,0 +1,64 @@
+"""Save the training: at its start, after every epoch, and every so many steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from nnrun.base.errors import DivergedError
+from nnrun.checkpoints.folder import CheckpointFolder
+from nnrun.core.nonfinite import are_finite
+from nnrun.core.seams import Callback
+from nnrun.core.state import TrainState
+
+
+class Checkpointing(Callback):
+    """Save through a CheckpointFolder; the clock counts what it takes.
+
+    `payload` gives what stands in a checkpoint besides the training's state; `sync` brings to the disk what the state
+    speaks of, the rows of metrics. Saved first of all is the untrained state, so that a run can be resumed from
+    whenever it was lost.
+    """
+
+    def __init__(
+        self,
+        folder: CheckpointFolder,
+        every_steps: int | None,
+        payload: Callable[[TrainState], dict[str, Any]],
+        sync: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._sync = sync
+        self._folder = folder
+        self._every_steps = every_steps
+        self._payload = payload
+
+    def on_fit_start(self, state: TrainState) -> None:
+        """Save the start, unless the run goes on from a checkpoint."""
+        if self._folder.manifest.last is None:
+            self.save(state, is_best=False)
+            self._folder.check_room()
+
+    def on_step_end(self, state: TrainState) -> None:
+        """Save where the steps say so."""
+        at = state.progress
+        if self._every_steps is not None and at.step % self._every_steps == 0:
+            self.save(state, is_best=False)
+
+    def on_epoch_end(self, state: TrainState, metrics: Mapping[str, float]) -> None:
+        """Save the epoch, as the best if it is."""
+        at = state.progress
+        self.save(state, is_best=at.best is not None and at.best.step == at.step)
+
+    def save(self, state: TrainState, *, is_best: bool) -> None:
+        """Write a checkpoint, unless the loss or a weight is NaN or infinite: the last good one stays the last."""
+        state.wait()  # what the device has yet to do are steps, and no saving
+        with state.clock.saving():
+            state.watch.check()
+            if not are_finite(state.network.state_dict().values()):
+                at = state.progress
+                raise DivergedError(
+                    f"the weights became NaN or infinite by step {at.step:,} (epoch {at.epoch + 1}), though the loss "
+                    "was not; try a lower optimizer.lr, or trainer.grad_clip_norm=1.0"
+                )
+            self._sync()
+            self._folder.save(self._payload(state), state.progress.step, is_best=is_best)

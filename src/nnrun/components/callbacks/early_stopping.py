@@ -1,0 +1,62 @@
+"""Know which weights are the best, and stop when they no longer get better."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from nnrun.base.errors import ConfigError
+from nnrun.core.seams import Callback
+from nnrun.core.state import Best, TrainState
+
+
+def improved(reference: float | None, value: float, min_delta: float, mode: str) -> bool:
+    """Return whether a value is better than the reference by more than `min_delta`; NaN never is."""
+    if math.isnan(value):
+        return False
+    if reference is None:
+        return True
+    return value < reference - min_delta if mode == "min" else value > reference + min_delta
+
+
+class EarlyStopping(Callback):
+    """Mark the best validation by a metric; with a patience, stop after that many epochs without improvement.
+
+    Any improvement makes new best weights; only one of more than `min_delta` starts the patience again. Where nothing
+    is validated, the newest weights are the best.
+    """
+
+    def __init__(self, monitor: str, mode: str, patience: int | None, min_delta: float) -> None:
+        self.monitor = monitor
+        self.mode = mode
+        self.patience = patience
+        self.min_delta = min_delta
+        self.reference: float | None = None
+        self.bad_epochs = 0
+
+    def on_epoch_end(self, state: TrainState, metrics: Mapping[str, float]) -> None:
+        """Compare the epoch with the best so far."""
+        at = state.progress
+        if not metrics:
+            at.best = Best(0.0, at.epoch, at.step)
+            return
+        if self.monitor not in metrics:
+            raise ConfigError.of("early_stopping.monitor", self.monitor, ", ".join(sorted(metrics)))
+        value = metrics[self.monitor]
+        if improved(at.best.value if at.best else None, value, 0.0, self.mode):
+            at.best = Best(value, at.epoch, at.step)
+        if improved(self.reference, value, self.min_delta, self.mode):
+            self.reference, self.bad_epochs = value, 0
+        else:
+            self.bad_epochs += 1
+        if self.patience is not None and self.bad_epochs >= self.patience:
+            at.stop_reason = f"{self.monitor} has not improved for {self.bad_epochs} epochs"
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the patience used up so far."""
+        return {"reference": self.reference, "bad_epochs": self.bad_epochs}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up the patience used up so far."""
+        self.reference, self.bad_epochs = state["reference"], state["bad_epochs"]

@@ -1,0 +1,79 @@
+"""Write the rows of metrics.jsonl, and give the same numbers to the loggers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from nnrun.base.foreign_errors import calling
+from nnrun.core.seams import Callback, Logger, Metric
+from nnrun.core.state import TrainState
+
+
+class RowFile(Protocol):
+    """Where rows go."""
+
+    def add_row(self, row: Mapping[str, Any]) -> None:
+        """Append a row."""
+        ...
+
+    def cut_rows(self, num_rows: int) -> None:
+        """Keep only the first rows."""
+        ...
+
+
+class MetricRows(Callback):
+    """Add a row for the training every so many steps, and one for each validation. Rows hold no times.
+
+    How many rows there are is part of the training's state: a resumed run drops those that came after its checkpoint,
+    so that no row is there twice and none is missing.
+    """
+
+    def __init__(self, rows: RowFile, metric: Metric, every_steps: int, loggers: Sequence[Logger]) -> None:
+        self._rows = rows
+        self._metric = metric
+        self._every_steps = every_steps
+        self._loggers = loggers
+        self.newest: dict[str, float] = {}
+        # The training's means over the newest epoch that is done; NaN where they are not known.
+        self.epoch: dict[str, float] = {}
+
+    def on_fit_start(self, state: TrainState) -> None:
+        """Drop the rows that the checkpoint does not know."""
+        self._rows.cut_rows(state.progress.num_rows)
+
+    def on_step_end(self, state: TrainState) -> None:
+        """Add the training's row where it is due. Waits for the device."""
+        if state.progress.step % self._every_steps == 0:
+            self._add_training_row(state, state.progress.epoch + 1)
+
+    def on_epoch_end(self, state: TrainState, metrics: Mapping[str, float]) -> None:
+        """Add the rest of the epoch's training, and its validation."""
+        epoch = state.progress.epoch
+        self._add_training_row(state, epoch)
+        self.epoch = {f"train/{name}": value for name, value in self._metric.compute(state.epoch_sums).items()}
+        for total in state.epoch_sums.values():
+            total.zero_()
+        if metrics:
+            self._add(state, epoch, "valid", {name.removeprefix("valid/"): value for name, value in metrics.items()})
+
+    def _add_training_row(self, state: TrainState, epoch: int) -> None:
+        """Add what the training's sums hold, and start them again; the epoch's go on."""
+        if state.progress.logged_step == state.progress.step:
+            return
+        values = self._metric.compute(state.sums)
+        for name, total in state.sums.items():
+            state.epoch_sums[name].add_(total)
+            total.zero_()
+        state.progress.logged_step = state.progress.step
+        self._add(state, epoch, "train", values | {"lr": float(state.optimizer.param_groups[0]["lr"])})
+
+    def _add(self, state: TrainState, epoch: int, split: str, values: dict[str, float]) -> None:
+        """Add one row, and count it."""
+        self._rows.add_row({"step": state.progress.step, "epoch": epoch, "split": split, **values})
+        state.progress.num_rows += 1
+        named = {f"{split}/{name}": value for name, value in values.items()}
+        self.newest |= named
+        with calling("logger"):
+            for logger in self._loggers:
+                logger.log(state.progress.step, named)

@@ -1,0 +1,98 @@
+"""Show how the training goes: a progress bar on a terminal, a line an epoch elsewhere."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+
+from nnrun.components.callbacks.metrics import MetricRows
+from nnrun.core.loop import Plan
+from nnrun.core.seams import Callback
+from nnrun.core.state import TrainState
+from nnrun.runs.console import Console
+
+_REDRAW_SECONDS = 0.1
+# A narrower terminal is shown fewer figures, and no bar, rather than the beginnings of all.
+_WIDE = 100
+
+
+class TrainingProgress(Callback):
+    """Say each epoch's figures; with a bar, also where the training stands within it.
+
+    The bar shows the newest figures that were read anyway: it never waits for the device.
+    """
+
+    def __init__(self, console: Console, plan: Plan, samples_per_step: int, rows: MetricRows, *, bar: bool) -> None:
+        self._console = console
+        self._plan = plan
+        self._samples_per_step = samples_per_step
+        self._rows = rows
+        self._is_wide = console.rich.width >= _WIDE
+        self._bar = self._make_bar() if bar else None
+        self._drawn = 0.0
+        self._start = (0.0, 0)
+
+    def _make_bar(self) -> Progress:
+        """Return a bar that is drawn when it is told to: a thread of its own would cost the training time."""
+        columns: list[ProgressColumn] = [
+            TextColumn("{task.description}"),
+            TextColumn("{task.completed:,}/{task.total:,}  {task.fields[figures]}"),
+            TimeRemainingColumn(compact=True),
+        ]
+        if self._is_wide:
+            columns.insert(1, BarColumn(bar_width=None))
+        return Progress(
+            *columns,
+            console=self._console.rich,
+            transient=True,
+            auto_refresh=False,
+            expand=self._is_wide,
+        )
+
+    def on_fit_start(self, state: TrainState) -> None:
+        """Begin the bar where the training stands."""
+        self._start = (time.perf_counter(), state.progress.step)
+        if self._bar:
+            self._bar.start()
+            self._task = self._bar.add_task(
+                "training", total=self._plan.total_steps, completed=state.progress.step, figures=""
+            )
+
+    def on_step_end(self, state: TrainState) -> None:
+        """Redraw the bar, ten times a second at most."""
+        if not self._bar or time.perf_counter() - self._drawn < _REDRAW_SECONDS:
+            return
+        self._drawn = time.perf_counter()
+        description = f"epoch {state.progress.epoch + 1}/{self._plan.epochs}"
+        self._bar.update(
+            self._task, completed=state.progress.step, description=description, figures=self._figures(state)
+        )
+        self._bar.refresh()
+
+    def on_epoch_end(self, state: TrainState, metrics: Mapping[str, float]) -> None:
+        """Say the epoch's figures in a line: those of all of its steps."""
+        at = state.progress
+        figures_of = self._rows.epoch | dict(metrics)
+        shown = ("train/loss", "train/accuracy", "valid/loss", "valid/accuracy")
+        figures = "  ".join(
+            f"{name} {figures_of[name]:.4f}" for name in shown if not math.isnan(figures_of.get(name, math.nan))
+        )
+        mark = "  best" if at.best and at.best.step == at.step else ""
+        self._console.say(f"epoch {at.epoch:>3}  step {at.step:>6,}  {figures}{mark}")
+
+    def close(self) -> None:
+        """Take the bar away, however the training ended."""
+        if self._bar:
+            self._bar.stop()
+
+    def _figures(self, state: TrainState) -> str:
+        """Return the loss, the accuracy and the speed, for the bar."""
+        newest = self._rows.newest
+        seconds = time.perf_counter() - self._start[0]
+        speed = (state.progress.step - self._start[1]) * self._samples_per_step / max(seconds, 1e-9)
+        names = ("loss", "accuracy") if self._is_wide else ("loss",)
+        figures = [f"{name} {newest[f'train/{name}']:.3f}" for name in names if f"train/{name}" in newest]
+        return "  ".join([*figures, f"{speed:,.0f} samples/s"])

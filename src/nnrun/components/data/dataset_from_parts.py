@@ -1,0 +1,161 @@
+"""A data set out of decoded samples: its parts, its preprocessing, and what people should know of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nnrun.base.errors import ConfigError, DataError
+from nnrun.checkpoints.aliases import first_name
+from nnrun.components.data.cache import Entry
+from nnrun.components.data.normalize import Normalize, Standardize
+from nnrun.components.data.sample_stats import Measures, in_both
+from nnrun.core.lazy_samples import Stored
+from nnrun.core.randomness import TEST_SPLIT
+from nnrun.core.seams import Dataset, Evaluation, Findings, Preprocessing, Split
+from nnrun.core.splits import Drawing
+
+# What is held out where the data has no test part, and the settings do not say.
+TEST_FRACTION = 0.2
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some samples that were read: where they are, their measures, their labels, and perhaps their names."""
+
+    samples: Stored
+    measures: Measures
+    targets: Tensor
+    names: Sequence[str] | None = None
+
+    def subset(self, indices: Tensor) -> Part:
+        """Return the samples at `indices` of this part."""
+        names = None if self.names is None else [self.names[index] for index in indices.tolist()]
+        return Part(self.samples.subset(indices), self.measures.subset(indices), self.targets[indices], names)
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The settings by which decoded samples become a data set; `mean` and `std` None are measured.
+
+    `test_fraction` is for data without a test part, and is TEST_FRACTION where it is None.
+    """
+
+    test_fraction: float | None
+    split_seed: int
+    split_by: str
+    mean: Sequence[float] | None
+    std: Sequence[float] | None
+    evaluation: Evaluation | None = None
+
+
+def entry_part(entry: Entry, rows: Tensor, targets: Tensor, names: Sequence[str] | None = None) -> Part:
+    """Return some of the samples that were decoded together."""
+    return Part(entry.samples.subset(rows), entry.measures.subset(rows), targets, names)
+
+
+def dataset_of(
+    parts: Mapping[str, Part], class_names: tuple[str, ...], choices: Choices, findings: Findings
+) -> Dataset:
+    """Return the data set of some parts: `train`, perhaps `valid` and `test`; without `test` it is held out."""
+    split = with_test(parts, choices)
+    counts = torch.bincount(split["train"].targets, minlength=len(class_names)).tolist()
+    missing = [name for name, count in zip(class_names, counts, strict=True) if not count]
+    if missing and choices.evaluation is None:
+        raise DataError(f"no sample to train on is of class {', '.join(missing[:5])}; add some, or take the class away")
+    mean, std = _mean_and_std(split["train"] if len(split["train"]) else split["test"], choices)
+    is_pixels = split["train"].samples.dtype == torch.uint8
+    splits = {
+        name: Split(part.samples, part.targets, part.names, part.measures.digests, part.measures.originals)
+        for name, part in split.items()
+    }
+    preprocessing: Preprocessing = Normalize(mean, std) if is_pixels else Standardize(mean, std)
+    return Dataset(
+        train=splits["train"],
+        test=splits["test"],
+        class_names=class_names,
+        preprocessing=preprocessing,
+        valid=splits.get("valid"),
+        fingerprint=_fingerprint(split, class_names, preprocessing),
+        findings=_with_shared(findings, split),
+        test_is_drawn="test" not in parts,
+    )
+
+
+def with_test(parts: Mapping[str, Part], choices: Choices) -> dict[str, Part]:
+    """Return parts with one to train on and one for the test: if there is none, a share of the only or the training
+    part, by class; for a network that was trained on other data all of it.
+    """
+    if "test" in parts:
+        if choices.test_fraction is not None:
+            raise ConfigError(
+                f"data.dataset.test_fraction={choices.test_fraction:g} has no effect: the data has a test part of its "
+                "own; leave it out"
+            )
+        return {"train": parts["test"].subset(torch.arange(0)), **parts}
+    whole = parts["train"] if "train" in parts else parts["all"]
+    others = {name: part for name, part in parts.items() if name not in ("all", "train")}
+    if choices.evaluation is not None and choices.evaluation.all_is_test:
+        return {**others, "train": whole.subset(torch.arange(0)), "test": whole}
+    fraction = TEST_FRACTION if choices.test_fraction is None else choices.test_fraction
+    drawing = Drawing(choices.split_by, TEST_SPLIT, choices.split_seed)
+    train, test = drawing.hold_out(whole.targets, lambda: whole.measures.originals, fraction)
+    if not 0 < len(test) < len(whole):
+        raise DataError(
+            f"data.dataset.test_fraction={fraction:g} of {len(whole)} samples leaves {len(test)} for "
+            "the test; change it, or add samples"
+        )
+    return {**others, "train": whole.subset(train), "test": whole.subset(test)}
+
+
+def _mean_and_std(train: Part, choices: Choices) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and deviation of each channel: as set, or else of the samples to train on."""
+    num_channels = train.samples.shape[1]
+    mean, std = train.measures.mean_and_std()
+    for name, given in (("mean", choices.mean), ("std", choices.std)):
+        if given is not None and len(given) != num_channels:
+            raise ConfigError(
+                f"data.dataset.{name} has {len(given)} numbers, and the images have {num_channels} channels"
+            )
+    return tuple(choices.mean or mean), tuple(choices.std or std)
+
+
+def _with_shared(findings: Findings, parts: Mapping[str, Part]) -> Findings:
+    """Return findings with how many samples of the other parts are samples to train on too, if any."""
+    notes, details = [*findings.notes], [*findings.details]
+    facts: dict[str, Any] = dict(findings.facts)
+    for name in ("test", "valid"):
+        if name not in parts:
+            continue
+        part = parts[name]
+        shared = in_both(part.measures.digests, parts["train"].measures.digests)
+        facts[f"in_train_and_{name}"] = len(shared)
+        if len(shared):
+            effect = "the test's scores are inflated" if name == "test" else "they favor weights that overfit"
+            notes.append(
+                f"{len(shared):,} of {len(part):,} {name} samples are also in the training part, value for value: "
+                f"{effect}; run.log names them"
+            )
+            called = [part.names[index] if part.names else f"sample {index}" for index in shared.tolist()]
+            details += [f"in train and {name}: {name}'s {sample}" for sample in called]
+    return Findings(tuple(notes), tuple(details), facts)
+
+
+def _fingerprint(parts: Mapping[str, Part], class_names: tuple[str, ...], preprocessing: Preprocessing) -> str:
+    """Return a hash that is the same for the same samples in the same parts, wherever they lie."""
+    # By the name that the class had at first: the same data keeps its fingerprint when a class moves.
+    plain = {key: first_name(value) if key == "_target_" else value for key, value in preprocessing.to_plain().items()}
+    sha256 = hashlib.sha256(repr((class_names, plain)).encode("utf-8", "surrogateescape"))
+    for name, part in parts.items():
+        sha256.update(repr((name, part.samples.shape, str(part.samples.dtype))).encode())
+        sha256.update(part.measures.digests.numpy().tobytes())
+        sha256.update(part.targets.numpy().tobytes())
+    return sha256.hexdigest()

@@ -1,0 +1,79 @@
+"""scikit-learn's handwritten digits (UCI ML hand-written digits, Alpaydin & Kaynak 1998): 1,797 images of 8x8."""
+
+from __future__ import annotations
+
+import gzip
+import importlib.util
+import zlib
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nnrun.base.errors import DataError, ResourceError
+from nnrun.components.data.normalize import Normalize
+from nnrun.core.seams import Dataset, Split
+from nnrun.core.splits import stratified_indices
+
+NUM_SAMPLES = 1797
+NUM_TEST = 360
+STORED_SIZE = 8
+# Twice 5-fold over the training split, a small CNN was wrong on 2.9 % of these, on 3.5 % of images enlarged to 28x28.
+ENLARGED_SIZE = 20
+MARGIN = 4
+MAX_STORED_PIXEL = 16
+# Of the training split:
+#   pixels = Digits().load().train.inputs / 255; pixels.mean(), pixels.std()
+MEAN, STD = 0.1560, 0.2775
+
+
+class Digits:
+    """Open the digits at 28x28, with 360 test samples that are the same in every run."""
+
+    def load(self) -> Dataset:
+        """Read the file that scikit-learn brings; raise ResourceError where scikit-learn is missing."""
+        images, targets = read_digits(_digits_file())
+        # A constant: the test split is a property of the data set, not of a run and its seeds.
+        train, test = stratified_indices(targets, NUM_TEST, torch.Generator().manual_seed(0))
+        samples = Split(enlarge(images), targets)
+        return Dataset(
+            train=samples.subset(train),
+            test=samples.subset(test),
+            class_names=tuple("0123456789"),
+            preprocessing=Normalize((MEAN,), (STD,)),
+        )
+
+
+def _digits_file() -> Path:
+    """Return the path of the digits in the installed scikit-learn, which is not imported: that takes a second."""
+    spec = importlib.util.find_spec("sklearn")
+    if spec is None or not spec.submodule_search_locations:
+        raise ResourceError("data=digits reads its images from scikit-learn: pip install scikit-learn, or choose data=")
+    return Path(spec.submodule_search_locations[0]) / "datasets" / "data" / "digits.csv.gz"
+
+
+def read_digits(path: Path) -> tuple[Tensor, Tensor]:
+    """Return the images as uint8 0..16 `(N, 8, 8)` and their labels `(N,)`; a line is 64 pixels and the label."""
+    try:
+        lines = gzip.decompress(path.read_bytes()).splitlines()
+        values = bytearray(map(int, b",".join(lines).split(b",")))
+        rows = torch.frombuffer(values, dtype=torch.uint8).view(NUM_SAMPLES, STORED_SIZE**2 + 1)
+    except (OSError, EOFError, zlib.error, ValueError, RuntimeError) as error:
+        raise DataError(f"{path} cannot be read: {error}; install scikit-learn again") from error
+    return rows[:, :-1].reshape(-1, STORED_SIZE, STORED_SIZE), rows[:, -1].to(torch.int64)
+
+
+def enlarge(images: Tensor) -> Tensor:
+    """Return `(N, 8, 8)` of 0..16 as uint8 `(N, 1, 28, 28)` of 0..255: 20x20 bilinear, in a margin of 4, as MNIST is.
+
+    In whole numbers, so that every machine gets the same bytes.
+    """
+    # The centre of pixel i lies at (2i + 1) * 8 / 40 - 1/2 = (4i - 3) / 10 of the stored pixels; beyond the outer
+    # centres the outer pixels go on.
+    centres = (4 * torch.arange(ENLARGED_SIZE) - 3).clamp(0, 10 * (STORED_SIZE - 1))
+    stored_centres = 10 * torch.arange(STORED_SIZE)
+    weights = (10 - (centres[:, None] - stored_centres).abs()).clamp(min=0).to(torch.float32)
+    sums = (weights @ images.to(torch.float32) @ weights.T).to(torch.int32)
+    full = 10 * 10 * MAX_STORED_PIXEL
+    pixels = ((sums * 255 + full // 2) // full).to(torch.uint8)
+    return torch.nn.functional.pad(pixels, (MARGIN, MARGIN, MARGIN, MARGIN))[:, None]

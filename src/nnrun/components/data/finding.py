@@ -1,0 +1,67 @@
+"""Which image files there are below a folder, by their names."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnrun.components.data.images import reading
+
+IMAGE_SUFFIXES = frozenset(
+    (
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".bmp", ".dib", ".webp", ".avif", ".tif", ".tiff"),
+        *(".ppm", ".pgm", ".pbm", ".pnm", ".ico", ".tga", ".jp2", ".j2k", ".pcx", ".sgi", ".qoi"),
+    )
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The image files below a folder, in a stable order, the files that are none, and how many were hidden."""
+
+    images: tuple[Path, ...]
+    others: tuple[Path, ...]
+    num_hidden: int
+
+
+def find_images(folder: Path) -> Found:
+    """Return the files below a folder whose suffix is an image's, sorted by folder and name; links are followed.
+
+    What has such a suffix and cannot be read, as a link that leads nowhere, is among them: reading it says so. Each
+    folder is entered once, so that links in a circle end. Hidden files and folders (`.name`) are only counted.
+    Raises DataError where a folder cannot be read.
+    """
+    images: list[Path] = []
+    others: list[Path] = []
+    num_hidden = 0
+    entered: set[tuple[int, int]] = set()
+    waiting = [folder]
+    while waiting:
+        here = waiting.pop()
+        with reading(here):
+            status = here.stat()
+            if (status.st_dev, status.st_ino) in entered:
+                continue
+            entered.add((status.st_dev, status.st_ino))
+            with os.scandir(here) as entries:
+                listed = sorted(entries, key=lambda entry: entry.name)
+        below = []
+        for entry in listed:
+            path = here / entry.name
+            if entry.name.startswith("."):
+                num_hidden += 1
+            elif _is_folder(entry):
+                below.append(path)
+            else:
+                (images if path.suffix.lower() in IMAGE_SUFFIXES else others).append(path)
+        waiting += reversed(below)
+    return Found(tuple(images), tuple(others), num_hidden)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is a folder or a link to one; a link that leads nowhere, or in a circle, is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False

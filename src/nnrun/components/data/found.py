@@ -1,0 +1,71 @@
+"""What there is to say of decoded images: which were converted, resized, cropped or left out, and how deep they are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from nnrun.components.data.images import FLOAT_MODE
+from nnrun.components.data.tally import Tally
+from nnrun.core.seams import Findings
+
+NUM_SIZES = 10
+
+
+def found_in_images(found: Mapping[str, Any], shape: tuple[int, ...]) -> Findings:
+    """Return what there is to say of images that were brought to `(C, H, W)`, and of those that could not be read."""
+    channels, *size = shape
+    plain, kind = ("L", "grey") if channels == 1 else ("RGB", "RGB")
+    sizes: Counter[str] = Counter()
+    modes: Counter[str] = Counter()
+    num_cropped = 0
+    for high, wide, mode, number in found["kinds"]:
+        sizes[f"{high}x{wide}"] += number
+        modes[mode] += number
+        num_cropped += number * is_cropped((high, wide), size)
+    total = sum(sizes.values())
+    notes = []
+    converted = {mode: number for mode, number in modes.most_common() if mode not in (plain, FLOAT_MODE)}
+    if converted:
+        notes.append(f"converted to {kind}: {', '.join(f'{number:,} {mode}' for mode, number in converted.items())}")
+    resized = total - sizes["x".join(map(str, size))]
+    if resized:
+        notes.append(_resized(resized, num_cropped, total, len(sizes), "x".join(map(str, size))))
+    tally = Tally(**found["tally"])
+    notes += tally.notes()
+    skipped = [message for _, message in found["skipped"]]
+    if skipped:
+        notes.append(f"left out: {len(skipped):,} samples that cannot be read (data.on_bad=skip); run.log names them")
+    facts = {
+        "converted": sum(converted.values()),
+        "resized": resized,
+        "cropped": num_cropped,
+        "several_pictures": tally.num_several,
+        "sizes": dict(sizes.most_common(NUM_SIZES)),
+        "skipped": len(skipped),
+    }
+    if tally.num_deep or tally.num_colour:
+        facts["deep"] = tally.to_plain()
+    return Findings(tuple(notes), tuple(f"left out: {message}" for message in skipped), facts)
+
+
+def became(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what settings of `data` became that the images decide."""
+    return {"white": found["tally"]["white"]}
+
+
+def is_cropped(size: tuple[int, int], wanted: list[int]) -> bool:
+    """Return whether an image loses a row or a column of its own, or more, where it is brought to a size."""
+    scale = min(have / want for have, want in zip(size, wanted, strict=True))
+    return any(have - want * scale >= 1 for have, want in zip(size, wanted, strict=True))
+
+
+def _resized(resized: int, cropped: int, total: int, num_sizes: int, size: str) -> str:
+    """Return what is said of images that had another size."""
+    several = f", of {num_sizes:,} sizes in all" if num_sizes > 1 else ""
+    few = "; data.image_size sets another size" if several and resized * 2 > total else ""
+    if cropped == resized:
+        return f"resized and center-cropped {resized:,} of {total:,} images to {size}{several}{few}"
+    also = f", {cropped:,} of them center-cropped" if cropped else ""
+    return f"resized {resized:,} of {total:,} images to {size}{also}{several}{few}"

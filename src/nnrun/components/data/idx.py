@@ -1,0 +1,66 @@
+"""The idx format (http://yann.lecun.com/exdb/mnist): arrays of numbers, as MNIST comes.
+
+Two zero bytes, the type of a value (8: uint8), the number of dimensions, each dimension as four bytes, big-endian, then
+the values.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import struct
+from pathlib import Path
+from typing import IO, Any, NamedTuple, cast
+
+from nnrun.base.files import check_is_file
+
+UINT8_MARK = 8
+PACKED_SUFFIX = ".gz"
+# Deflate cannot do better, so that a header which claims more is known to lie before memory is asked for.
+MAX_GZIP_RATIO = 1032
+
+
+class IdxArray(NamedTuple):
+    """What an idx file holds: its header as it stands, its values, and their shape."""
+
+    header: bytes
+    values: bytearray
+    shape: tuple[int, ...]
+
+
+def idx_magic(num_dims: int) -> bytes:
+    """Return the first four bytes of an idx file of uint8."""
+    return bytes((0, 0, UINT8_MARK, num_dims))
+
+
+def open_idx(path: Path) -> IO[bytes]:
+    """Open an idx file, plain or, by its suffix, `.gz`."""
+    check_is_file(path)
+    return cast(IO[bytes], gzip.open(path)) if path.suffix == PACKED_SUFFIX else path.open("rb")
+
+
+def read_idx_array(path: Path, num_dims: int) -> IdxArray:
+    """Return what an idx file of uint8 holds; raise ValueError, which says why, where it is damaged.
+
+    Besides, as reading does: OSError, EOFError, and zlib.error for a `.gz`.
+    """
+    with open_idx(path) as file:
+        header = file.read(4 + 4 * num_dims)
+        magic = idx_magic(num_dims)
+        if header[:4] != magic:
+            raise ValueError(f"it starts with {header[:4].hex() or 'nothing'}, and such a file with {magic.hex()}")
+        if len(header) < 4 + 4 * num_dims:
+            raise ValueError("it ends within its header")
+        shape = struct.unpack(f">{num_dims}I", header[4:])
+        num_values = math.prod(shape)
+        if num_values == 0:
+            raise ValueError(f"it holds no samples (its header says {shape})")
+        size_bytes = path.stat().st_size
+        most = size_bytes * MAX_GZIP_RATIO if path.suffix == PACKED_SUFFIX else size_bytes
+        values = bytearray(num_values if num_values <= most else 0)
+        num_read = cast(Any, file).readinto(values)
+        if num_read < num_values:
+            raise ValueError(f"its header promises {num_values:,} values, and it ends before them")
+        if file.read(1):
+            raise ValueError(f"its header promises {num_values:,} values, and there are more")
+    return IdxArray(header, values, shape)

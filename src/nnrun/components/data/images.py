@@ -1,0 +1,253 @@
+"""Image files: what each is, and its pixels, whatever format and mode it was saved in; an error names the file."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
+
+from torch import Tensor
+
+from nnrun.base.errors import DataError, NnrunError
+from nnrun.base.files import check_is_file
+from nnrun.base.foreign_errors import lacks_package, of_the_machine
+from nnrun.core.sample_hashes import identity
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+# As pixels.py has them, which needs Pillow, and so is imported where an image is read.
+MAX_PIXELS = 50_000_000
+WHITE = 65535
+# What stands for Pillow's mode where a picture is an array of floats.
+FLOAT_MODE = "float"
+_DEEP_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+# The largest values of the depths that cameras, scanners and X-ray detectors have.
+DEPTHS = (255, 1023, 4095, 16383, WHITE)
+# Of a larger file no second reading is tried.
+_MAX_BYTES = 2**30
+
+Read = TypeVar("Read")
+# Modes in which the same values are saved that others have too.
+_SAVED_AS = {"1": "L", "P": "RGB", "RGBA": "RGB", "RGBX": "RGB"} | dict.fromkeys(_DEEP_MODES, "I")
+
+
+@dataclass(frozen=True)
+class ImageKind:
+    """What an image file is: height and width in pixels as the image is seen, Pillow's mode, whether it is grey.
+
+    `several` says whether the file holds more pictures than the one that is taken, `is_deep_colour` whether it has
+    several channels of 16 bits, of which Pillow keeps the upper 8. Of greys of more than 8 bits `peak` is the largest
+    value, and `depth` the largest that so many bits hold; both are None for others.
+    """
+
+    height: int
+    width: int
+    mode: str
+    is_grey: bool
+    is_float: bool = False
+    several: bool = False
+    is_deep_colour: bool = False
+    depth: int | None = None
+    # Not compared: images are counted by their kind, and hardly two have the same.
+    peak: int | None = field(default=None, compare=False)
+
+
+class Picture(NamedTuple):
+    """What an image file was, its pixels as they are wanted, and what stands for it however it is wanted, as bytes."""
+
+    kind: ImageKind
+    pixels: Tensor
+    original: bytes
+
+
+def shown(path: Path | str) -> str:
+    """Return a path or name in one line that any terminal and any file can take: what else is in it as `\\x..`."""
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+
+
+def read_image(path: Path, channels: int, size: tuple[int, int] | None, white: float | None = None) -> Tensor:
+    """Return the pixels of an image file as uint8 `(C, H, W)`; `channels` is 1 (grey) or 3 (RGB).
+
+    Any format and mode that Pillow reads: palettes and CMYK are converted, 16 bits scaled to 8, what is transparent
+    lies on white, the camera's orientation is applied, of several frames the first counts. An image of another `size`
+    (height, width) is brought to it by its shorter side, its longer side cut at both ends, with antialiased bilinear
+    interpolation. `white` is what becomes 255 of greys of more than 8 bits, 65535 where it is None; floats are read
+    only where it is given. Raises DataError that names the file where it is empty, cut off, no image, or above 50
+    megapixels; odd metadata is no damage.
+    """
+    return decode(path, channels, size, white)[1]
+
+
+def decode(
+    path: Path | str, channels: int, size: tuple[int, int] | None, white: float | None = None
+) -> tuple[ImageKind, Tensor]:
+    """Return what an image file was, and its pixels as `read_image` gives them."""
+    picture = _read(Path(path), lambda image: _pictured(image, channels, size, white))
+    return picture.kind, picture.pixels
+
+
+def decode_sample(path: Path | str, channels: int, size: tuple[int, int] | None, white: float | None = None) -> Picture:
+    """Do the same for a data set, with what stands for the picture itself."""
+    return _read(Path(path), lambda image: _pictured(image, channels, size, white, identifies=True))
+
+
+def read_kind(path: Path | str) -> ImageKind:
+    """Return what an image file is, by its header where that says it; raise DataError as `read_image` does."""
+    return _read(Path(path), kind_of)
+
+
+def from_pillow(image: Image, channels: int, size: tuple[int, int] | None, white: float | None, name: str) -> Picture:
+    """Return what `decode_sample` does of an image of Pillow's; an error calls it `name`."""
+    try:
+        return _pictured(image, channels, size, white, identifies=True)
+    except ValueError as error:
+        raise DataError(f"{name}: {error}") from error
+
+
+def _pictured(
+    image: Image, channels: int, size: tuple[int, int] | None, white: float | None, *, identifies: bool = False
+) -> Picture:
+    """Return what an image is, its pixels, and, where it is asked for, what stands for it."""
+    pixels = _pixels()
+    is_deep_colour = pixels.is_deep_colour(image)
+    upright = pixels.upright(image)
+    shown_on_white = pixels.on_white(upright, white)
+    kind = kind_of(image, several=pixels.holds_several(image))
+    if is_deep_colour:
+        highest = int(pixels.fitted(shown_on_white, 3, None).max())
+        kind = replace(kind, mode=f"{kind.mode};16", is_deep_colour=True, peak=highest * WHITE // 255)
+    values = pixels.fitted(shown_on_white, channels, size)
+    if not identifies:
+        return Picture(kind, values, b"")
+    return Picture(
+        kind, values, _identity_of(upright if upright.mode in (*_DEEP_MODES, "F") else shown_on_white, values)
+    )
+
+
+def _identity_of(image: Image, values: Tensor) -> bytes:
+    """Return what stands for an upright image at its own size, in whatever format and mode it was saved.
+
+    That is `identity` of its values; a grey picture has one channel. `values` are its pixels as they are wanted.
+    """
+    if image.mode == "L" and values.shape == (1, image.height, image.width):
+        return identity([values.numpy().reshape(-1)])
+    if image.mode in _SAVED_AS:
+        image = image.convert(_SAVED_AS[image.mode])
+    if image.mode != "RGB":
+        channels = image.split() if len(image.getbands()) > 1 else (image,)
+        return identity([channel.tobytes() for channel in channels])
+    red, green, blue = (image.tobytes("raw", channel) for channel in "RGB")
+    return identity([red] if red == green == blue else [red, green, blue])
+
+
+def pillow_image(pixels: Tensor) -> Image:
+    """Return pixels, uint8 `(C, H, W)` of one or three channels, as an image of Pillow's."""
+    rows = pixels.permute(1, 2, 0).squeeze(2).contiguous().numpy()
+    return cast("Image", _pixels().Image.fromarray(rows))
+
+
+def kind_of(image: Image, *, several: bool = False) -> ImageKind:
+    """Return what an image is; one of more than 8 bits is decoded for it."""
+    height, width = image.height, image.width
+    # The size that Pillow gives of a TIFF is that of the turned image.
+    if image.format != "TIFF" and _pixels().orientation_of(image) in _pixels().SIDEWAYS:
+        height, width = width, height
+    peak = _pixels().peak_of(image)
+    depth = None if peak is None else depth_of(peak)
+    return ImageKind(height, width, image.mode, is_grey(image), several=several, depth=depth, peak=peak)
+
+
+def depth_of(peak: int) -> int:
+    """Return the largest value that images have whose largest found is `peak`: that of the smallest depth it fits."""
+    return next((depth for depth in DEPTHS if peak <= depth), peak)
+
+
+def is_grey(image: Image) -> bool:
+    """Return whether an image has one channel of grey, by its mode; a palette is grey if all its colours are."""
+    if image.mode in ("P", "PA"):
+        colours = image.getpalette("RGB") or []
+        return colours[0::3] == colours[1::3] == colours[2::3]
+    return image.mode in ("1", "L", "LA", "La", "F", *_DEEP_MODES)
+
+
+@functools.cache
+def _pixels() -> ModuleType:
+    """Return what decodes images."""
+    try:
+        from nnrun.components.data import pixels  # noqa: PLC0415 - a run on other data does not pay for Pillow
+    except ModuleNotFoundError as error:
+        raise lacks_package("reading images", error) from error
+    return pixels
+
+
+def _read(path: Path, read: Callable[[Image], Read]) -> Read:
+    """Return what is read of an opened image file; raise DataError where it is none, or its pixels are refused.
+
+    Where it cannot be read as it is, it is read once more without its metadata, which may be what is wrong with it.
+    """
+    pixels = _pixels()
+    with reading(path):
+        status = path.stat()
+        check_is_file(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise DataError(f"{shown(path)} is no file")
+        if status.st_size == 0:
+            raise DataError(f"{shown(path)} is empty: it has 0 bytes")
+        try:
+            with path.open("rb") as file, pixels.open_image(file) as image:
+                return read(image)
+        except Exception as error:  # Pillow fails on damaged bytes in every way there is
+            if of_the_machine(error):
+                raise
+            bare = pixels.without_metadata(path.read_bytes()) if status.st_size < _MAX_BYTES else None
+            if bare is not None:
+                with contextlib.suppress(Exception), pixels.open_image(io.BytesIO(bare)) as image:
+                    return read(image)
+            raise _refused(path, error) from error
+
+
+def _refused(path: Path, error: Exception) -> Exception:
+    """Return the error for a file whose pixels Pillow does not give."""
+    kind = type(error).__name__
+    if kind == "UnidentifiedImageError":
+        with path.open("rb") as file:
+            start = file.read(512).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+        is_html = start.startswith((b"<!doctype html", b"<html", b"<head", b"<body"))
+        what = "it holds HTML, as a failed download leaves" if is_html else "Pillow knows no such format"
+        return DataError(f"{shown(path)} is no image: {what}")
+    if kind == "DecompressionBombError" or "are decoded" in str(error):
+        return DataError(f"{shown(path)} is not decoded: {error}; make it smaller")
+    if isinstance(error, ValueError) and str(error).startswith("its pixels"):
+        return DataError(f"{shown(path)}: {error}")
+    return error
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what goes wrong while a file or folder is read into a DataError that names it.
+
+    What the machine lacks is no fault of the file, and passes.
+    """
+    try:
+        yield
+    except NnrunError:
+        raise
+    except Exception as error:
+        if of_the_machine(error):
+            raise
+        if isinstance(error, OSError) and error.errno is not None:
+            raise DataError(f"{shown(path)} cannot be read: {error.strerror}") from error
+        reason = str(error) or type(error).__name__
+        raise DataError(
+            f"{shown(path)} is damaged, or cut off: {reason}; restore it, or leave it out with data.on_bad=skip"
+        ) from error

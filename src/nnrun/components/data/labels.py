@@ -1,0 +1,143 @@
+"""Labels as people keep them, numbers or texts, to the numbers of classes; what can be no label is named."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nnrun.base.errors import DataError
+from nnrun.checkpoints.payload import writable
+from nnrun.components.data.layout import same_name
+from nnrun.components.data.order import CLASS_ORDERS
+
+
+def classes_of(
+    labels: Mapping[str, Sequence[Any]], first: str, class_names: Sequence[str] | None = None, order: str = "natural"
+) -> tuple[tuple[str, ...], dict[str, Tensor]]:
+    """Return the names of the classes, and for each part its labels as their numbers, int64 `(N,)`.
+
+    `labels` are by what people call the part, such as its file. The classes are those of the part `first`, numbers by
+    size and texts by `order`, or, where `class_names` are given, these: then a number is the place of a name among
+    them. The Unicode forms of a text are one class, but for the order `text`, which is that of older runs. Raises
+    DataError that names the part and the sample whose label is negative, no whole number, or of no class.
+    """
+    plain = {part: [_plain(part, index, label) for index, label in enumerate(of)] for part, of in labels.items()}
+    texts = {label for of in labels.values() for label in of if isinstance(label, str)}
+    if len(set(map(writable, texts))) < len(texts):
+        raise DataError(f"{first}: two labels differ only in characters that no file can hold")
+    if order != "text":
+        plain = {
+            part: [same_name(label) if isinstance(label, str) else label for label in of] for part, of in plain.items()
+        }
+        class_names = None if class_names is None else _told_apart(first, tuple(map(same_name, class_names)), texts)
+    kinds = {type(label) for of in plain.values() for label in of}
+    if len(kinds) > 1:
+        raise DataError(f"{first}: some labels are numbers, and some are texts")
+    if class_names is None:
+        values: Sequence[Any] = _sorted(set(plain[first]), order)
+    else:
+        values = list(range(len(class_names))) if kinds == {int} else list(class_names)
+    if len(values) < 2:
+        raise DataError(
+            f"{first}: all labels are {values[0] if values else 'missing'}; classification needs two classes or more"
+        )
+    names = tuple(str(value) for value in values) if class_names is None else tuple(class_names)
+    places = {value: place for place, value in enumerate(values)}
+    found: dict[str, Tensor] = {}
+    for part, of in plain.items():
+        for index, label in enumerate(of):
+            if label not in places:
+                there = f"the classes are {_few(values)}" if class_names is not None else f"{first} has {_few(values)}"
+                raise DataError(f"{part}: sample {index} has the label {label!r}, which is no class: {there}")
+        found[part] = torch.tensor([places[label] for label in of], dtype=torch.int64)
+    return names, found
+
+
+def distinct(names: Sequence[str]) -> tuple[str, ...]:
+    """Return names of which no two are the same: those that come more than once with their place, as `crane (134)`."""
+    forms = [same_name(name) for name in names]
+    counts = Counter(forms)
+    taken, told = set(forms), []
+    for place, (name, form) in enumerate(zip(names, forms, strict=True)):
+        own = name
+        while counts[form] > 1 and (own == name or own in taken):
+            own = f"{own} ({place})"
+        taken.add(own)
+        told.append(own)
+    return tuple(told)
+
+
+def _told_apart(first: str, listed: Sequence[str], texts: Collection[str]) -> tuple[str, ...]:
+    """Return the listed names of classes, told apart; raise DataError where a label may mean two of them."""
+    names = distinct(listed)
+    unclear = {name for name, own in zip(listed, names, strict=True) if name != own} & {
+        same_name(text) for text in texts
+    }
+    if unclear:
+        raise DataError(f"{first}: the class {min(unclear)} is listed more than once, and labels name it")
+    return names
+
+
+def _sorted(values: Collection[Any], order: str) -> list[Any]:
+    """Return labels in order: numbers by size, texts as `order` says."""
+    return sorted(values, key=lambda value: CLASS_ORDERS[order](value) if isinstance(value, str) else value)
+
+
+def targets_among(
+    known: Sequence[str], labels: Mapping[str, Sequence[Any]], listed: Sequence[str] | None = None
+) -> dict[str, Tensor]:
+    """Return, for each part, its labels as their places among the classes that a trained network knows, int64 `(N,)`.
+
+    A number is the place of a name among those that the data set has `listed`, where it lists them. Not every class
+    need be there. Raises DataError that names the part and the sample whose label the network does not know.
+    """
+    # A list that named two classes alike was kept as it was by nnrun 0.1.0.
+    known, listed = distinct(known), listed and distinct(listed)
+    places = {same_name(name): place for place, name in enumerate(known)} | {name: i for i, name in enumerate(known)}
+    found = {}
+    for part, of in labels.items():
+        targets = []
+        for index, label in enumerate(of):
+            plain = _plain(part, index, label)
+            name = listed[plain] if listed and isinstance(plain, int) and plain < len(listed) else str(plain)
+            name = name if name in places else same_name(name)
+            if name not in places:
+                raise DataError(
+                    f"{part}: sample {index} has the label {name!r}, which is no class of the network; its classes are "
+                    f"{_few(known)}"
+                )
+            targets.append(places[name])
+        found[part] = torch.tensor(targets, dtype=torch.int64)
+    return found
+
+
+def _plain(part: str, index: int, label: Any) -> int | str:
+    """Return a label as a whole number from 0 up, or as a text."""
+    if isinstance(label, str):
+        return writable(label)
+    if isinstance(label, bytes):
+        return label.decode("utf-8", "backslashreplace")
+    try:
+        number = label.item() if hasattr(label, "item") else label
+        if isinstance(number, str | bytes):
+            return _plain(part, index, number)
+        is_whole = not isinstance(number, complex) and math.isfinite(number) and int(number) == number
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(
+            f"{part}: sample {index} has a label of type {type(label).__name__}; one number or text"
+        ) from error
+    if not is_whole:
+        raise DataError(f"{part}: sample {index} has the label {number}, which is no whole number")
+    if number < 0:
+        raise DataError(f"{part}: sample {index} has the label {int(number)}; labels are from 0 up")
+    return int(number)
+
+
+def _few(values: Sequence[Any]) -> str:
+    """Return the first values, for a message."""
+    return ", ".join(map(str, values[:8])) + (", ..." if len(values) > 8 else "")

@@ -1,0 +1,72 @@
+"""What is said of files that are not taken for images, in a class folder as below `input=`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from nnrun.components.data.images import shown
+
+_FEW = 3
+# How many files are opened to see what they are.
+_MOST_OPENED = 1000
+# How files of images begin: bytes at a place, and what they are called.
+_BEGINNINGS = (
+    (0, b"\xff\xd8\xff", "JPEG"),
+    (0, b"\x89PNG\r\n\x1a\n", "PNG"),
+    (0, b"GIF8", "GIF"),
+    (0, b"II*\0", "TIFF"),
+    (0, b"MM\0*", "TIFF"),
+    (8, b"WEBP", "WebP"),
+    (4, b"ftyphei", "HEIC"),
+    (4, b"ftyphev", "HEIC"),
+    (4, b"ftypmif1", "HEIC"),
+    (4, b"ftypavif", "AVIF"),
+    (0, b"\xff\x0a", "JPEG XL"),
+    (4, b"JXL \r\n\x87\n", "JPEG XL"),
+)
+# What Pillow alone does not read.
+_FOREIGN = ("HEIC", "JPEG XL")
+
+
+def left_out(others: Sequence[Path | str], num_hidden: int) -> str:
+    """Return what is said of files without the suffix of an image and of hidden ones; an empty text where there is
+    none. Images among them, by what they hold, are counted: only their names are in the way.
+    """
+    said = []
+    if others:
+        more = ", ..." if len(others) > _FEW else ""
+        names = ", ".join(shown(name) for name in others[:_FEW])
+        said.append(f"{len(others):,} {_files(len(others))} without the suffix of an image ({names}{more})")
+    if num_hidden:
+        said.append(f"{num_hidden:,} hidden {_files(num_hidden)}")
+    return f"left out {' and '.join(said)}{_images_among(others)}" if said else ""
+
+
+def _images_among(others: Sequence[Path | str]) -> str:
+    """Return how many of some files are images by what they hold, and what is to be done to have them taken."""
+    formats = Counter(name for file in others[:_MOST_OPENED] if (name := _format_of(Path(file))))
+    foreign = {name: formats.pop(name) for name in _FOREIGN if name in formats}
+    said = [f"{number:,} of them are {name}: convert them to JPEG or PNG" for name, number in foreign.items()]
+    if formats:
+        names = " and ".join(formats)
+        said.append(f"{formats.total():,} of them are images by what they hold ({names}): give them its suffix")
+    return "".join(f"; {text}" for text in said)
+
+
+def _format_of(path: Path) -> str | None:
+    """Return what kind of image a file is by its first bytes; None where it is none that is known."""
+    try:
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            start = file.read(16)
+    except OSError:
+        return None
+    return next((name for place, what, name in _BEGINNINGS if start[place : place + len(what)] == what), None)
+
+
+def _files(count: int) -> str:
+    """Return the noun for a number of files."""
+    return "file" if count == 1 else "files"

@@ -1,0 +1,219 @@
+"""Which image files a folder of class folders has, which class and part each is of, and what is wrong with that."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnrun.base.errors import DataError, did_you_mean
+from nnrun.base.files import state_of
+from nnrun.components.data.finding import IMAGE_SUFFIXES, find_images
+from nnrun.components.data.images import shown
+from nnrun.components.data.layout import LEFT_BY_PROGRAMS, Inside, alike_inside, class_folders, not_classes, same_name
+from nnrun.components.data.order import natural_key
+
+# The folders of the parts, by the names that people give them; the first is ours.
+PART_NAMES = {"train": ("train", "training"), "valid": ("valid", "val", "validation"), "test": ("test", "testing")}
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledFile:
+    """An image file: where it is, what it is called below the root, its class as a number, and its state."""
+
+    path: str
+    name: str
+    label: int
+    state: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of each part that a folder has, how many are in no class, which are no images or hidden, what other
+    folders it has, and what else is to be said.
+
+    A folder of classes alone has one part, `all`.
+    """
+
+    class_names: tuple[str, ...]
+    parts: dict[str, list[LabelledFile]]
+    num_unlabelled: int
+    others: tuple[Path, ...]
+    num_hidden: int
+    unread: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def state(self) -> str:
+        """What a cache of the files is a cache of: every name and label, and the state of every file."""
+        lines = [
+            f"{part}/{file.name}\0{file.label}\0{file.state}" for part, files in self.parts.items() for file in files
+        ]
+        return "\n".join(lines)
+
+
+def list_folder(root: Path, class_order: str = "natural", known: Sequence[str] | None = None) -> Listing:
+    """Return the labelled files below a folder; raise DataError where it has no classes, an empty one, or where the
+    classes of its parts differ.
+
+    `known` are the classes of a trained network that is to be measured: then the folder may have fewer of them, and no
+    part to train on.
+    """
+    if not root.exists():
+        beside = [path.name for path in root.parent.iterdir()] if root.parent.is_dir() else []
+        hint = did_you_mean(root.name, beside)
+        raise DataError(f"data.root={shown(root)} does not exist; {hint or 'name the folder of the images'}")
+    found = {part: _part_folder(root, names) for part, names in PART_NAMES.items()}
+    folders = {part: folder for part, folder in found.items() if folder is not None}
+    if "train" in folders:
+        return _list_parts(root, folders, class_order, known)
+    if known is not None and "test" in folders:
+        return _list_parts(root, folders, class_order, known)
+    if folders and len(_folders(root)) == len(folders):
+        raise DataError(f"{shown(root)} has {' and '.join(folders)}, and no folder train beside")
+    return _list_parts(root, {"all": root}, class_order, known)
+
+
+def _list_parts(root: Path, folders: dict[str, Path], class_order: str, known: Sequence[str] | None) -> Listing:
+    """Return the files of each part's class folders."""
+    first = next(iter(folders))
+    classes = {part: class_folders(_folders(folder)) for part, folder in folders.items()}
+    class_names = tuple(classes[first])
+    if class_order == "natural":
+        # In the same order, by the same names, whichever of the Unicode forms the folders have.
+        class_names = tuple(sorted(map(same_name, class_names), key=natural_key))
+    if not class_names:
+        raise DataError(
+            f"{shown(folders[first])} holds no class folders: put the images of each class into a folder with its name"
+        )
+    if known is None or not {same_name(name) for name in known} & {same_name(name) for name in class_names}:
+        _refuse_what_is_no_class(folders[first], classes[first])
+    if known is not None:
+        class_names = tuple(known)
+    problems: list[str] = []
+    parts: dict[str, list[LabelledFile]] = {}
+    others: list[Path] = []
+    num_hidden = 0
+    loose = list(folders.values()) if first == "all" else [root, *folders.values()]
+    for part, folder in folders.items():
+        names = {same_name(name): paths for name, paths in classes[part].items()}
+        if known is None:
+            problems += _differences(folder, folders[first], classes[part], class_names)
+        else:
+            problems += _unknown(folder, classes[part], known)
+        parts[part] = []
+        for label, name in enumerate(class_names):
+            for class_folder in names.get(same_name(name), ()):
+                found = find_images(class_folder)
+                others += found.others
+                num_hidden += found.num_hidden
+                if not found.images:
+                    problems.append(f"the class folder {shown(class_folder)} holds no image{_what_else(found.others)}")
+                parts[part] += [_labelled(path, folder, label) for path in found.images]
+    if problems:
+        raise DataError(*problems)
+    num_unlabelled = sum(len(_images_in(folder)) for folder in loose)
+    unread = () if first == "all" else [path.name for path in _folders(root) if path not in folders.values()]
+    notes = [note for part, folder in folders.items() for note in _notes(folder, classes[part])]
+    return Listing(class_names, parts, num_unlabelled, tuple(others), num_hidden, tuple(unread), tuple(notes))
+
+
+def _refuse_what_is_no_class(folder: Path, classes: Mapping[str, Sequence[Path]]) -> None:
+    """Raise DataError where the folders in a folder are not two classes or more, but only look like them."""
+    inside = {path: _inside(path) for paths in classes.values() for path in paths}
+    reason = not_classes(folder, inside)
+    if len(classes) == 1:
+        (only,), found = classes, next(iter(inside.values()))
+        alone = f"{shown(folder)} holds one class folder, {only}; classification needs two classes or more"
+        hint = f"; if the folders in it are classes or parts, use data.root={shown(found.at)}" if found.folders else ""
+        raise DataError(reason if reason and not found.folders else f"{alone}{hint}")
+    if reason:
+        raise DataError(reason)
+
+
+def _inside(folder: Path) -> Inside:
+    """Return what a folder holds."""
+    at, folders = folder, _folders(folder)
+    while len(folders) == 1 and not _images_in(at):
+        at, folders = folders[0], _folders(folders[0])
+    return Inside(at == folder and not folders and bool(_images_in(folder)), at, folders)
+
+
+def _notes(folder: Path, classes: Mapping[str, Sequence[Path]]) -> list[str]:
+    """Return what is said of a part's folders: two forms of one name, what programs left, folders that look alike."""
+    notes = [
+        f"{shown(folder)} holds {len(paths)} folders of the name {name}, in two Unicode forms: they are one class"
+        for name, paths in classes.items()
+        if len(paths) > 1
+    ]
+    left = [path.name for path in _folders(folder) if path.name in LEFT_BY_PROGRAMS]
+    notes += [f"left out: the folder {name} in {shown(folder)}, which a program left" for name in left]
+    alike = alike_inside({path: _folders(path) for paths in classes.values() for path in paths})
+    return [*notes, alike] if alike else notes
+
+
+def _differences(folder: Path, first: Path, names: Collection[str], class_names: Sequence[str]) -> list[str]:
+    """Return in what the classes of a part differ from those of the first one."""
+    ours, theirs = ({same_name(name) for name in some} for some in (names, class_names))
+    more = [name for name in names if same_name(name) not in theirs]
+    fewer = [name for name in class_names if same_name(name) not in ours]
+    return [f"{shown(folder)} has the class folder {name}, and {shown(first)} has not" for name in more[:3]] + [
+        f"{shown(folder)} lacks the class folder {name}, which {shown(first)} has" for name in fewer[:3]
+    ]
+
+
+def _unknown(folder: Path, names: Collection[str], known: Sequence[str]) -> list[str]:
+    """Return which classes of a part a trained network does not know."""
+    theirs = {same_name(name) for name in known}
+    there = ", ".join(known[:8]) + (", ..." if len(known) > 8 else "")
+    return [
+        f"{shown(folder)} has the class folder {name}, which is no class of the network; its classes are {there}"
+        for name in names
+        if same_name(name) not in theirs
+    ][:3]
+
+
+def _what_else(others: Sequence[Path]) -> str:
+    """Return what a folder without images holds."""
+    return f"; it holds {len(others)} files that are none, such as {shown(others[0].name)}" if others else ""
+
+
+def _labelled(path: Path, folder: Path, label: int) -> LabelledFile:
+    """Return a file with what tells whether it has changed; a link that leads nowhere is one that cannot be read."""
+    try:
+        status = path.stat() if path.exists() else path.lstat()
+    except OSError as error:
+        raise DataError(f"{shown(path)} cannot be read: {error.strerror}") from error
+    return LabelledFile(str(path), str(path.relative_to(folder)), label, state_of(status))
+
+
+def _part_folder(root: Path, names: Sequence[str]) -> Path | None:
+    """Return the folder of a part, by one of its names; a class may be called `train` too, and then holds images.
+
+    Raises DataError where there are two of them.
+    """
+    called = [path for path in _folders(root) if path.name.lower() in names]
+    found = [path for path in called if _folders(path) or not _images_in(path)]
+    if len(found) > 1:
+        both = " and ".join(shown(path.name) for path in found)
+        raise DataError(f"{shown(root)} has {both}, which mean the same part; leave one of them")
+    return found[0] if found else None
+
+
+def _folders(folder: Path) -> list[Path]:
+    """Return the folders in a folder, sorted by name, without hidden ones."""
+    return sorted(path for path in _entries(folder) if path.is_dir())
+
+
+def _images_in(folder: Path) -> list[Path]:
+    """Return the image files that lie in a folder itself."""
+    return [path for path in _entries(folder) if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
+
+
+def _entries(folder: Path) -> list[Path]:
+    """Return what a folder holds, without what is hidden."""
+    try:
+        return [folder / name for name in os.listdir(folder) if not name.startswith(".")]  # noqa: PTH208 - as text
+    except OSError as error:
+        raise DataError(f"{shown(folder)} cannot be read: {error.strerror}") from error

@@ -1,0 +1,116 @@
+"""Samples of a map-style Dataset, one `(x, y)` a sample: pictures of any kind to values in one form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nnrun.base.errors import DataError, NnrunError
+from nnrun.base.foreign_errors import of_the_machine, place_of
+from nnrun.components.data.image_form import Form
+from nnrun.components.data.images import FLOAT_MODE, ImageKind, Picture, from_pillow, kind_of, pillow_image
+from nnrun.core.sample_hashes import identities
+
+FEW_CHANNELS = (1, 3)
+
+
+class Items:
+    """The samples of some data sets by their parts, one after the other; `name` is what messages call the whole."""
+
+    def __init__(self, name: str, datasets: Mapping[str, Any], *, in_processes: bool) -> None:
+        self.in_processes = in_processes
+        self._name = name
+        self._datasets = datasets
+
+    def __len__(self) -> int:
+        return sum(map(len, self._datasets.values()))
+
+    def kind(self, index: int) -> ImageKind:
+        """Return what the picture of a sample is."""
+        part, place = self._place(index)
+        with _reading(f"{self._name}, {part}: sample {place}"):
+            return _pictured(_pair(self._datasets[part][place])[0])[0]
+
+    def read(self, index: int, form: Form) -> tuple[Picture, Any]:
+        """Return the picture of a sample with its values in a form, and its label."""
+        part, place = self._place(index)
+        called = f"{self._name}, {part}: sample {place}"
+        with _reading(called):
+            picture, label = _pair(self._datasets[part][place])
+            kind, values = _pictured(picture)
+            if kind.is_float != form.dtype.is_floating_point:
+                raise ValueError("some samples are floats, and some are pixels")
+            if isinstance(values, Tensor):
+                wanted = (form.channels, form.height, form.width)
+                if tuple(values.shape) != wanted:
+                    raise ValueError(f"it has the shape {tuple(values.shape)}, and most have {wanted}")
+                if not values.isfinite().all():
+                    raise ValueError("it holds NaN or infinity")
+                return Picture(kind, values, identities(values[None]).numpy().tobytes()), _plain(label)
+            return from_pillow(values, form.channels, (form.height, form.width), form.white, called), _plain(label)
+
+    def _place(self, index: int) -> tuple[str, int]:
+        """Return the part of a sample, and its index there."""
+        for part, dataset in self._datasets.items():
+            if index < len(dataset):
+                return part, index
+            index -= len(dataset)
+        raise IndexError(index)
+
+
+def _pair(item: Any) -> tuple[Any, Any]:
+    """Return the picture and the label of a sample, as its data set gives it."""
+    if not isinstance(item, tuple | list) or len(item) != 2:
+        raise TypeError(f"it is {_a(item)}; a sample is a pair (x, y)")
+    return item[0], item[1]
+
+
+@contextmanager
+def _reading(called: str) -> Iterator[None]:
+    """Turn what a data set raises for one of its samples into a DataError that names the sample and the place."""
+    try:
+        yield
+    except NnrunError:
+        raise
+    except Exception as error:  # the user's own code may raise anything
+        if of_the_machine(error):
+            raise
+        raise DataError(f"{called}: {type(error).__name__}: {error}{place_of(error)}") from error
+
+
+def _pictured(picture: Any) -> tuple[ImageKind, Any]:
+    """Return what a picture is, and the picture: pixels as Pillow has them, floats as a tensor `(C, H, W)`."""
+    if hasattr(picture, "getexif"):
+        return kind_of(picture), picture
+    first_is_channel = isinstance(picture, Tensor)
+    values = torch.as_tensor(picture) if hasattr(picture, "__array__") or isinstance(picture, Tensor) else None
+    if values is None:
+        raise TypeError(f"x is {_a(picture)}; a picture is Pillow's, a numpy array or a tensor")
+    if values.dim() == 2:
+        values = values[None]
+    elif values.dim() != 3 or not {values.shape[0], values.shape[2]} & set(FEW_CHANNELS):
+        raise ValueError(f"x has the shape {tuple(values.shape)}; a picture is (H, W), (C, H, W) or (H, W, C)")
+    elif values.shape[0] not in FEW_CHANNELS or (not first_is_channel and values.shape[2] in FEW_CHANNELS):
+        values = values.permute(2, 0, 1)
+    if values.dtype == torch.uint8:
+        image = pillow_image(values)
+        return kind_of(image), image
+    if not values.is_floating_point():
+        raise TypeError(f"x is of {values.dtype}; pictures are uint8 or floats")
+    channels, height, width = values.shape
+    return ImageKind(height, width, FLOAT_MODE, channels == 1, True), values.to(torch.float32)
+
+
+def _plain(label: Any) -> Any:
+    """Return a label as a plain value, so that it can be handed over and kept."""
+    return label.item() if hasattr(label, "item") and getattr(label, "ndim", 1) == 0 else label
+
+
+def _a(value: object) -> str:
+    """Return what a value is, in words."""
+    length = f" of {len(value)}" if isinstance(value, tuple | list) else ""
+    return f"a {type(value).__name__}{length}"

@@ -1,0 +1,191 @@
+"""The pixels of an image file, whatever format and mode it was saved in. Needs torch and Pillow alone.
+
+TorchServe's handler holds this file as it stands, and bare.py: what is served is read as what was trained on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from typing import Any, cast
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from nnrun.components.data.bare import without_metadata
+
+# A PNG of 20 KB can decode to 500 MB.
+MAX_PIXELS = 50_000_000
+# Reading one starts a program of its own (Ghostscript) on what the file says.
+REFUSED_FORMATS = ("EPS",)
+DEEP_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+TRANSPARENT_MODES = ("RGBA", "RGBa", "LA", "La", "PA")
+# How an image is turned, by what the tag Orientation of its EXIF says.
+ORIENTATION = 0x0112
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# Those that lay an image on its side.
+SIDEWAYS = (5, 6, 7, 8)
+# What is white in images of 16 and 32 bits, unless something else is said.
+WHITE = 65535
+
+# Of odd metadata and large sizes, a line for each file; what matters raises.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+Image.init()
+FORMATS = [name for name in Image.OPEN if name not in REFUSED_FORMATS]
+
+
+def read_pixels(content: bytes, channels: int, size: tuple[int, int] | None, white: float | None = None) -> Tensor:
+    """Return the pixels of an image file as uint8 `(C, H, W)`; `channels` is 1 (grey) or 3 (RGB).
+
+    An image of another `size` (height, width) is brought to it by its shorter side, and its longer side cut at both
+    ends. `white` is what becomes 255 of greys of more than 8 bits, 65535 where it is None; floats are read only where
+    it is given. Raises where it is no image, or above 50 megapixels.
+    """
+    try:
+        with open_image(io.BytesIO(content)) as image:
+            return pixels_of(image, channels, size, white)
+    except Exception:  # Pillow fails on odd metadata in every way there is
+        bare = without_metadata(content)
+        if bare is None:
+            raise
+    with open_image(io.BytesIO(bare)) as image:
+        return pixels_of(image, channels, size, white)
+
+
+def open_image(file: Any) -> Image.Image:
+    """Open an image file, its pixels undecoded; raise ValueError where it is too large to be decoded."""
+    image = Image.open(file, formats=FORMATS)
+    if image.width * image.height > MAX_PIXELS:
+        image.close()
+        raise ValueError(f"it has {image.width:,} x {image.height:,} pixels; at most {MAX_PIXELS:,} are decoded")
+    return image
+
+
+def pixels_of(image: Image.Image, channels: int, size: tuple[int, int] | None, white: float | None = None) -> Tensor:
+    """Return the pixels of an image as `read_pixels` does."""
+    return fitted(on_white(upright(image), white), channels, size)
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Return an image decoded, as it is seen: the camera's orientation is applied."""
+    # First of all: decoding turns a TIFF by itself, and takes the orientation out of its EXIF.
+    decode(image)
+    turn = TURNS.get(orientation_of(image))
+    return image if turn is None else image.transpose(turn)
+
+
+def on_white(image: Image.Image, white: float | None) -> Image.Image:
+    """Return an upright image with 8 bits, which Pillow converts to grey and to RGB: what is transparent is white."""
+    return _in_colour(_of_8_bits(image, white))
+
+
+def fitted(image: Image.Image, channels: int, size: tuple[int, int] | None) -> Tensor:
+    """Return the pixels of what `on_white` gives, with so many channels, at a size."""
+    pixels = image.convert("L" if channels == 1 else "RGB")
+    if size is not None and (pixels.height, pixels.width) != tuple(size):
+        pixels = pixels.resize((size[1], size[0]), Image.Resampling.BILINEAR, box=middle(pixels.size, size))
+    values = torch.frombuffer(bytearray(pixels.tobytes()), dtype=torch.uint8)
+    return values.view(pixels.height, pixels.width, channels).permute(2, 0, 1).contiguous()
+
+
+def decode(image: Image.Image) -> None:
+    """Decode an image, whatever its metadata holds."""
+    if image.format == "TIFF":
+        # Decoding a TIFF reads its EXIF and XMP, and fails with what is odd there.
+        with contextlib.suppress(Exception):
+            if not isinstance(image.info.get("xmp", b""), bytes):
+                del image.info["xmp"]
+            exif = image.getexif()
+            for directory in [tag for tag in (0x8769, 0x8825, 0xA005) if tag in exif]:
+                try:
+                    exif.get_ifd(directory)
+                except Exception:  # whatever is in it
+                    del exif[directory]
+            if exif.get(ORIENTATION) not in TURNS:
+                exif.pop(ORIENTATION, None)
+        # Of a file on the disk Pillow maps the pixels, and takes the size of the turned image for that of the file's.
+        image.filename = ""  # type: ignore[attr-defined]
+    image.load()
+
+
+def orientation_of(image: Image.Image) -> int:
+    """Return the orientation that an image's EXIF or XMP says, 1 to 8; 1 where it says none, or is not to be read."""
+    try:
+        found = image.getexif().get(ORIENTATION, 1)
+        return int(found) if found in TURNS else 1
+    except Exception:  # it may be anything, and is no pixel
+        return 1
+
+
+def middle(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Return the middle of an image of a `size` (width, height), as large as it can be, in the proportions of `wanted`
+    (height, width): left, top, right and bottom. No sum of floats leads out of the image.
+    """
+    (width, height), (high, wide) = size, wanted
+    scale = min(width / wide, height / high)
+    left, top = max(0.0, (width - wide * scale) / 2), max(0.0, (height - high * scale) / 2)
+    return left, top, min(left + wide * scale, width), min(top + high * scale, height)
+
+
+def _of_8_bits(image: Image.Image, white: float | None) -> Image.Image:
+    """Return an image whose values have 8 bits; of deeper greys `white` becomes 255, and so does what is above it."""
+    if image.mode not in (*DEEP_MODES, "F"):
+        return image
+    if image.mode == "F" and white is None:
+        raise ValueError("its pixels are floats, of no known range; set data.white, or save it with 8 or 16 bits")
+    scale = 255 / (white or WHITE)
+    deep = image if image.mode == "F" else image.convert("I")
+    if image.mode == "F" and not torch.frombuffer(bytearray(image.tobytes()), dtype=torch.float32).isfinite().all():
+        raise ValueError("its pixels are floats, and NaN or infinity among them")
+    low, high = cast("tuple[float, float]", deep.getextrema())
+    most = max(white or WHITE, WHITE)
+    if low < 0 or high > most:
+        raise ValueError(f"its pixels are numbers from {low:g} to {high:g}; from 0 to {most:g} are read (data.white)")
+    # 257 * 255 is 65535: every value of 8 bits comes out as it went in.
+    return deep.point(lambda value: value * scale + 0.5).convert("L")
+
+
+def peak_of(image: Image.Image) -> int | None:
+    """Return the largest value of an image of more than 8 bits; None for others."""
+    if image.mode not in DEEP_MODES:
+        return None
+    decode(image)
+    return max(0, cast("tuple[int, int]", image.convert("I").getextrema())[1])
+
+
+def is_deep_colour(image: Image.Image) -> bool:
+    """Return whether an image that is not decoded yet has several channels of 16 bits, of which Pillow keeps 8."""
+    return image.mode not in DEEP_MODES and any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
+
+
+def holds_several(image: Image.Image) -> bool:
+    """Return whether the file of an image that is decoded holds more pictures than that one."""
+    try:
+        return bool(getattr(image, "is_animated", False))
+    except Exception:  # what is wrong with the others is nobody's concern
+        return False
+
+
+def _in_colour(image: Image.Image) -> Image.Image:
+    """Return an image that Pillow converts to grey and to RGB: what is transparent lies on white."""
+    if image.mode in TRANSPARENT_MODES or "transparency" in image.info:
+        if image.mode == "La":
+            image = image.convert("LA")
+        over = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", over.size, "white"), over)
+    if image.mode == "LAB":
+        from PIL import ImageCms  # noqa: PLC0415 - hardly any picture needs it
+
+        lab, rgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        return ImageCms.profileToProfile(image, lab, rgb, outputMode="RGB") or image
+    return image

@@ -1,0 +1,41 @@
+"""What a data set of the user's own does to its pictures, as far as it can be seen: torchvision's transforms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from nnrun.base.errors import ConfigError
+
+# What brings pixels to 0..1.
+_TO_ONE = ("ToTensor", "ConvertImageDtype", "ToDtype")
+_PLACES = ("transform", "transforms")
+_MAX_DEPTH = 8
+
+
+def refuse_mean_of_255(dataset: Any, name: str) -> None:
+    """Raise ConfigError where pictures are brought to 0..1, and then normalised by a mean or deviation of 0..255."""
+    is_scaled = False
+    for step in _steps(dataset, 0):
+        kind = type(step).__name__
+        is_scaled |= kind in _TO_ONE and getattr(step, "scale", True) is not False
+        if kind == "Normalize" and is_scaled:
+            for key in ("mean", "std"):
+                values = [float(value) for value in getattr(step, key, ())]
+                if values and max(values) > 1:
+                    shown = ", ".join(f"{value:g}" for value in values)
+                    raise ConfigError(
+                        f"data={name}: its transform Normalize has the {key} ({shown}), and ToTensor before it gives "
+                        "pixels in 0..1: divide it by 255"
+                    )
+
+
+def _steps(value: Any, depth: int) -> Iterator[Any]:
+    """Yield the transforms that an object has, in their order."""
+    if depth > _MAX_DEPTH:
+        return
+    for place in _PLACES:
+        found = vars(value).get(place) if hasattr(value, "__dict__") else None
+        for step in found if isinstance(found, list | tuple) else [] if found is None else [found]:
+            yield step
+            yield from _steps(step, depth + 1)

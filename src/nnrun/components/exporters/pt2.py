@@ -1,0 +1,47 @@
+"""PT2: torch.export's file, for torch.export.load and for AOTInductor; a graph without Python, with a dynamic batch."""
+
+from __future__ import annotations
+
+import io
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from nnrun.components.exporters.deployed import METADATA_NAME, Form, Output
+from nnrun.components.exporters.refusals import refusing
+from nnrun.components.exporters.stripping import strip_program
+from nnrun.core.seams import ExportContext
+from nnrun.proof.isolated import RUNNER, Isolated
+
+
+class Pt2Exporter:
+    """Write `model.pt2`."""
+
+    def __init__(self, preprocess: bool, output: Output, tolerance: float, min_agreement: float) -> None:
+        self.preprocess = preprocess
+        self.output = output
+        self.tolerance = tolerance
+        self.min_agreement = min_agreement
+
+    def export(self, model: nn.Module, context: ExportContext, folder: Path) -> Path:
+        """Write the artifact of a network in eval mode, on the CPU, in fp32; return its path."""
+        form = Form(self.preprocess, self.output)
+        network, example = form.deployed(model, context)
+        path = folder / "model.pt2"
+        with refusing("pt2"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
+            metadata = json.dumps(form.metadata(context), ensure_ascii=False)
+            strip_program(program)
+            content = io.BytesIO()
+            torch.export.save(program, content, extra_files={METADATA_NAME: metadata})
+        path.write_bytes(content.getbuffer())
+        return path
+
+    def load(self, path: Path) -> Callable[[Tensor], Tensor]:
+        """Return the file, run by torch on the CPU in a process that has only that."""
+        return Isolated(RUNNER, "pt2", path)

@@ -1,0 +1,74 @@
+"""Safetensors: the weights alone, which no reader executes, and `model.json` with all that stands around them.
+
+This is the exchange format. Its user brings the network's class; nothing else of nnrun is needed.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from nnrun.base.files import sha256_of, write_json
+from nnrun.checkpoints.model_card import CARD_NAME, FORMAT, VERSION
+from nnrun.components.exporters.deployed import Form
+from nnrun.components.exporters.stripping import sort_safetensors
+from nnrun.core.seams import ExportContext
+
+
+class SafetensorsExporter:
+    """Write `model.safetensors`, and beside it `model.json` with the config, the class names and the preprocessing."""
+
+    preprocess = False
+    output = "scores"
+
+    def __init__(self, tolerance: float, min_agreement: float) -> None:
+        self.tolerance = tolerance
+        self.min_agreement = min_agreement
+        self.notes = ["weights alone: proven in the network's own class, which their user has to bring"]
+        self._skeleton = nn.Module()
+
+    def export(self, model: nn.Module, context: ExportContext, folder: Path) -> Path:
+        """Write the artifact of a network in eval mode, on the CPU, in fp32; return its path."""
+        from safetensors.torch import save  # noqa: PLC0415 - a run that exports nothing does not pay for it
+
+        self._skeleton = copy.deepcopy(model)
+        metadata = Form(self.preprocess, "scores").metadata(context)
+        path = folder / "model.safetensors"
+        # A copy of each: the format takes no tensor that shares its memory with another.
+        weights = {name: tensor.detach().clone().contiguous() for name, tensor in model.state_dict().items()}
+        path.write_bytes(sort_safetensors(save(weights, metadata)))
+        card = {
+            "format": FORMAT,
+            "version": VERSION,
+            "weights": path.name,
+            "sha256": sha256_of(path),
+            "input": metadata["input"],
+            "output": metadata["output"],
+            "class_names": list(context.class_names),
+            "preprocessing": context.preprocessing.to_plain(),
+            "run_id": context.run_id,
+            "test_accuracy": context.accuracy,
+            "nnrun_version": metadata["nnrun_version"],
+            "config": context.config,
+        }
+        write_json(folder / CARD_NAME, card)
+        return path
+
+    def load(self, path: Path) -> Callable[[Tensor], Tensor]:
+        """Return the network's class with the weights of the file, read by safetensors alone."""
+        from safetensors import safe_open  # noqa: PLC0415 - as above
+
+        with safe_open(path, "pt") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+        network = copy.deepcopy(self._skeleton)
+        with torch.no_grad():
+            # A weight that is not in the file must not be there from before.
+            for tensor in network.state_dict().values():
+                tensor.fill_(math.nan if tensor.is_floating_point() else 0)
+        network.load_state_dict(weights)
+        return network.eval()

@@ -1,0 +1,95 @@
+"""TorchScript: one file for libtorch and for torch.jit.load; deprecated by PyTorch, and still asked for."""
+
+from __future__ import annotations
+
+import io
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from nnrun.base.paths import without_paths
+from nnrun.components.exporters.deployed import METADATA_NAME, Deployed, Form, Output
+from nnrun.components.exporters.refusals import cannot_follow
+from nnrun.components.exporters.stripping import strip_script
+from nnrun.core.seams import ExportContext
+from nnrun.proof.isolated import RUNNER, Isolated
+
+
+class TorchScriptExporter:
+    """Write `model.pt`: scripted, or traced where the network cannot be scripted; its metadata says which."""
+
+    def __init__(self, preprocess: bool, output: Output, tolerance: float, min_agreement: float) -> None:
+        self.preprocess = preprocess
+        self.output = output
+        self.tolerance = tolerance
+        self.min_agreement = min_agreement
+        self.notes: list[str] = []
+
+    def export(self, model: nn.Module, context: ExportContext, folder: Path) -> Path:
+        """Write the artifact of a network in eval mode, on the CPU, in fp32; return its path."""
+        form = Form(self.preprocess, self.output)
+        path = folder / "model.pt"
+        module, example = form.deployed(model, context)
+        script, how = compile_script(module, example)
+        self.notes = [how]
+        path.write_bytes(script_bytes(script, form.metadata(context) | {"method": how}))
+        return path
+
+    def load(self, path: Path) -> Callable[[Tensor], Tensor]:
+        """Return the file, run by torch on the CPU in a process that has only that."""
+        return Isolated(RUNNER, "torchscript", path)
+
+
+def compile_script(
+    module: Deployed, example: Tensor, format_name: str = "torchscript"
+) -> tuple[torch.jit.ScriptModule, str]:
+    """Return a network as TorchScript, and a line on how it became that: scripted, or traced and why.
+
+    Raises CannotExport where it cannot be scripted and its path depends on the data: a trace would freeze the path of
+    the example.
+    """
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        # What is done to the samples may be any function: it is the same for all of them, so that a trace has it all.
+        prepare = torch.jit.trace(module.prepare, (example,), check_trace=False)
+        try:
+            network: torch.jit.ScriptModule = torch.jit.script(module.network)
+            how = "scripted"
+        except Exception as error:
+            network = _trace(module.network, prepare(example), format_name)
+            how = f"traced, since it cannot be scripted: {_last_line(error)}"
+        return torch.jit.script(Deployed(prepare, network, module.finish).eval()), how
+
+
+def script_bytes(script: torch.jit.ScriptModule, metadata: dict[str, str]) -> bytes:
+    """Return the file of a script, with what it says of itself."""
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(script, file, _extra_files={METADATA_NAME: json.dumps(metadata, ensure_ascii=False)})
+    return strip_script(file.getvalue())
+
+
+def _trace(network: nn.Module, example: Tensor, format_name: str) -> torch.jit.ScriptModule:
+    """Return a trace; raise CannotExport where it would hold only one of several paths."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trace = torch.jit.trace(network, (example,), check_trace=False)
+    # A trace warns of each tensor that becomes a bool or a number in Python, of a harmless shape as well. torch.export
+    # can tell them apart.
+    if any(issubclass(item.category, torch.jit.TracerWarning) for item in caught):
+        try:
+            torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},), strict=False)
+        except Exception as error:
+            raise cannot_follow(format_name) from error
+    return trace
+
+
+def _last_line(error: Exception) -> str:
+    """Return what script says first of a network, without its drawing of the source."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return without_paths((lines or [type(error).__name__])[0][:150])

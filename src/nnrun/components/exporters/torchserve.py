@@ -1,0 +1,107 @@
+"""A `.mar` for TorchServe: TorchScript, a handler of its own, the class names; written as the plain archive it is.
+
+TorchServe is no longer maintained by PyTorch. What is written here is what version 0.12 reads:
+https://github.com/pytorch/serve/tree/master/model-archiver#artifact-details
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from nnrun.components.exporters.deployed import Form, Output
+from nnrun.components.exporters.torchscript import compile_script, script_bytes
+from nnrun.core.seams import CannotExport, ExportContext
+from nnrun.proof.isolated import RUNNER, Isolated
+
+HANDLER = Path(__file__).parent / "handler.py"
+# What it imports of nnrun: in the archive the text of the module stands in the place of the line.
+IMPORTED = re.compile(r"^from nnrun\.components\.data\.(\w+) import .*\n", re.MULTILINE)
+DATA = Path(__file__).parents[1] / "data"
+FUTURE = "from __future__ import annotations\n"
+# Its name in the archive: TorchServe imports it by that, beside whatever else a server imports.
+HANDLER_NAME = "nnrun_handler.py"
+# What an answer calls its number.
+ANSWERS: dict[Output, str] = {"scores": "score", "probabilities": "probability"}
+
+
+class TorchServeExporter:
+    """Write `model.mar`. It takes image files, as nnrun reads them, and answers with JSON: the `top_k` best classes."""
+
+    preprocess = True
+
+    def __init__(self, output: Output, top_k: int, tolerance: float, min_agreement: float) -> None:
+        self.output = output
+        self.top_k = top_k
+        self.tolerance = tolerance
+        self.min_agreement = min_agreement
+        self.notes: list[str] = []
+
+    def export(self, model: nn.Module, context: ExportContext, folder: Path) -> Path:
+        """Write the artifact of a network in eval mode, on the CPU, in fp32; return its path."""
+        shape = list(context.example.shape[1:])
+        if context.example.dtype != torch.uint8 or len(shape) != 3 or shape[0] not in (1, 3):
+            kind = str(context.example.dtype).removeprefix("torch.")
+            raise CannotExport(
+                f"torchserve takes image files, uint8 of 1 or 3 channels; the samples are {kind} of {shape}; "
+                "export=onnx"
+            )
+        form = Form(self.preprocess, self.output)
+        module, example = form.deployed(model, context)
+        script, how = compile_script(module, example, "torchserve")
+        self.notes = [how]
+        metadata = form.metadata(context) | {"method": how}
+        card = {
+            **metadata,
+            "class_names": list(context.class_names),
+            "in_shape": shape,
+            "top_k": self.top_k,
+            "answer": ANSWERS[self.output],
+        }
+        content = io.BytesIO()
+        with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, part in (
+                ("MAR-INF/MANIFEST.json", json.dumps(_manifest(context.run_id), indent=2)),
+                (HANDLER_NAME, handler_text()),
+                ("model.pt", script_bytes(script, metadata)),
+                ("model.json", json.dumps(card, indent=2, ensure_ascii=False)),
+            ):
+                # Of no time and no system: the same archive wherever it is made.
+                entry = zipfile.ZipInfo(name)
+                entry.compress_type, entry.create_system, entry.external_attr = zipfile.ZIP_DEFLATED, 3, 0o644 << 16
+                archive.writestr(entry, part)
+        path = folder / "model.mar"
+        path.write_bytes(content.getbuffer())
+        return path
+
+    def load(self, path: Path) -> Callable[[Tensor], Tensor]:
+        """Return the archive's handler, run as TorchServe does, on PNG files, in a process without nnrun."""
+        return Isolated(RUNNER, "torchserve", path)
+
+
+def handler_text(path: Path = HANDLER) -> str:
+    """Return the handler as one file, which reads images by the same text as nnrun does."""
+    text = path.read_text(encoding="utf-8")
+    return IMPORTED.sub(lambda line: handler_text(DATA / f"{line[1]}.py").replace(FUTURE, ""), text)
+
+
+def _manifest(run_id: str) -> dict[str, object]:
+    """Return what TorchServe reads first."""
+    return {
+        "runtime": "python",
+        "model": {
+            "modelName": "model",
+            "description": f"exported by nnrun from {run_id}",
+            "serializedFile": "model.pt",
+            "handler": HANDLER_NAME,
+            "modelVersion": "1.0",
+        },
+        "archiverVersion": "0.12.0",
+    }

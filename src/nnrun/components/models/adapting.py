@@ -1,0 +1,87 @@
+"""What networks share: fit them to the images of a data set, and say of those that cannot be why not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import nn
+from torch.func import functional_call
+
+from nnrun.base.errors import ConfigError, did_you_mean
+
+
+def check_image_shape(in_shape: Sequence[int], network: str) -> None:
+    """Raise ConfigError unless samples are images."""
+    if len(in_shape) != 3:
+        allowed = f"channels, height and width for {network}"
+        raise ConfigError.of("data.in_shape", list(in_shape), allowed, "model=mlp takes samples of any shape")
+
+
+def check_image_size(in_shape: Sequence[int], least: int, channels: Sequence[int]) -> None:
+    """Raise ConfigError unless images are at least so high and so wide, as the length of `model.channels` asks."""
+    if min(in_shape[1:]) < least:
+        allowed = f"images of at least {least}x{least} with model.channels={list(channels)}"
+        raise ConfigError.of("data.in_shape", list(in_shape), allowed, "make that list shorter, or choose model=mlp")
+
+
+def scaled(number: int, width: float) -> int:
+    """Return a number of channels or of hidden units times a factor, at least 1."""
+    return max(1, round(number * width))
+
+
+def check_name(name: str, known: Iterable[str], where: str) -> None:
+    """Raise ConfigError unless `known`, the registry of a library, has a network of this name: nothing else is built.
+
+    A name out of a stranger's checkpoint must not import, fetch or open anything.
+    """
+    names = sorted(known)
+    if name not in names:
+        hint = did_you_mean(str(name), names) or f"there are {', '.join(names[:: max(len(names) // 8, 1)][:8])}, ..."
+        raise ConfigError(f"model.name is {name!r}; allowed: one of {len(names)} networks of {where}; {hint}")
+
+
+def adapt_channels(network: nn.Module, in_channels: int) -> None:
+    """Give a network for colour images another first convolution, in place, where the images are of other channels.
+
+    Its random weights have the spread of those that it had, for as many inputs as there are.
+    """
+    if in_channels == 3:
+        return
+    name, old = next((name, module) for name, module in network.named_modules() if isinstance(module, nn.Conv2d))
+    new = nn.Conv2d(
+        in_channels,
+        old.out_channels,
+        old.kernel_size,  # type: ignore[arg-type]
+        old.stride,  # type: ignore[arg-type]
+        old.padding,  # type: ignore[arg-type]
+        old.dilation,  # type: ignore[arg-type]
+        bias=old.bias is not None,
+    )
+    with torch.no_grad():
+        # On the device meta there are shapes and no numbers.
+        spread = 1.0 if old.weight.is_meta else float(old.weight.std())
+        nn.init.normal_(new.weight, std=spread * (old.in_channels / in_channels) ** 0.5)
+        if new.bias is not None and old.bias is not None:
+            new.bias.copy_(old.bias)
+    network.set_submodule(name, new)
+
+
+def check_fits(network: nn.Module, in_shape: Sequence[int], name: str) -> None:
+    """Raise ConfigError where a network cannot take images of this shape: found on shapes alone, computing nothing."""
+    tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    on_meta = {key: tensor.to("meta") for key, tensor in tensors.items()}
+    try:
+        with torch.no_grad():
+            functional_call(network.eval(), on_meta, (torch.zeros(2, *in_shape, device="meta"),))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise unsuited(in_shape, name, error) from error
+    finally:
+        network.train()
+
+
+def unsuited(in_shape: Sequence[int], name: str, error: Exception) -> ConfigError:
+    """Return the error for images of a shape that a network refuses, in that network's words."""
+    allowed = f"a shape that {name} takes ({str(error).splitlines()[0][:200]})"
+    hint = "take larger images, or another network: resnet18 takes any size"
+    return ConfigError.of("data.in_shape", list(in_shape), allowed, hint)

@@ -1,0 +1,1 @@
+"""From words to a checked config: schema, folders, overrides, options, interpolation, checks. Needs no torch."""

@@ -1,0 +1,179 @@
+"""The config that a checkpoint carries: how it meets the command line's, and whose classes it may name."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from nnrun.base.errors import ArtifactError, ConfigError, NnrunError
+from nnrun.base.paths import expanded
+from nnrun.base.secrets import is_left_out, left_out, redact
+from nnrun.checkpoints.model_card import without_private_paths
+from nnrun.config.overrides import Typed
+from nnrun.config.schema import NAMED_SECTIONS, TARGET_SECTIONS, DataSettings
+from nnrun.config.validate import Reference
+
+# What belongs to an invocation, and not to the run that a checkpoint was saved in.
+INVOCATION_KEYS = ("task", "ckpt", "resume", "init_from", "input", "trust", "inspect", "predict")
+
+# What the absence of a setting means in a file that was written before the setting existed: the rule of that time, and
+# not today's default. By full key, `data.split_by`; a parameter of a class by the class, wherever its section stands:
+# `nnrun.components.data.folder.Folder.order`. A parameter that is added to an option's file needs an entry here.
+MEANT_BEFORE: dict[str, Any] = {
+    "data.class_order": "text",
+    "nnrun.components.data.folder.Folder.class_order": "text",
+    "nnrun.components.data.arrays.Arrays.class_order": "text",
+    "data.white": None,
+    "nnrun.components.data.folder.Folder.white": None,
+    "nnrun.components.data.torchvision_sets.TorchvisionDataset.white": None,
+    "data.split_by": "position",
+    "nnrun.components.data.arrays.Arrays.split_by": "position",
+    "nnrun.components.data.folder.Folder.split_by": "position",
+    "nnrun.components.data.torchvision_sets.TorchvisionDataset.split_by": "position",
+}
+
+# What a data set's section may take from `data`. What a trained network takes in is not to be changed.
+_SETTINGS_OF_DATA = {field.name for field in fields(DataSettings)} - {"in_shape", "num_classes", "name"}
+
+
+def as_meant(saved: Any, meant: Mapping[str, Any] = MEANT_BEFORE, key: str = "") -> Any:
+    """Return plain values that a file of any version holds, with what MEANT_BEFORE says of what is absent filled in."""
+    if isinstance(saved, list):
+        return [as_meant(item, meant, "-") for item in saved]
+    if not isinstance(saved, Mapping):
+        return saved
+    places = [key, saved["_target_"]] if isinstance(saved.get("_target_"), str) else [key]
+    absent = {
+        name: value
+        for full, value in meant.items()
+        for place, _, name in (full.rpartition("."),)
+        if place in places and name not in saved
+    }
+    return {
+        name: as_meant(value, meant, f"{key}.{name}".removeprefix(".")) for name, value in {**saved, **absent}.items()
+    }
+
+
+def exported_config(tree: Mapping[str, Any], secrets: Collection[str] = ()) -> dict[str, Any]:
+    """Return the config as an exported file carries it, which is given away: paths of the machine are left out too."""
+    kept = {key: value for key, value in tree.items() if key not in INVOCATION_KEYS}
+    return without_private_paths(redact(kept, known=secrets))
+
+
+def saved_config(tree: Mapping[str, Any], secrets: Collection[str] = ()) -> dict[str, Any]:
+    """Return the config as a checkpoint carries it: without the invocation's own words, and without `secrets`.
+
+    The folder of the data is absolute, so that the checkpoint finds it from wherever it is used.
+    """
+    data, dataset = dict(tree["data"]), dict(tree["data"]["dataset"])
+    if dataset.get("root") == data["root"]:
+        data["root"] = dataset["root"] = str(expanded(data["root"]).absolute())
+    saved = {**tree, "data": {**data, "dataset": dataset}}
+    return redact({key: value for key, value in saved.items() if key not in INVOCATION_KEYS}, known=secrets)
+
+
+def merge_saved(
+    saved: Mapping[str, Any], fresh: DictConfig, named_groups: set[str], *, keep_export: bool
+) -> DictConfig:
+    """Return the saved config; what belongs to the invocation, and sections whose group is named, come from `fresh`.
+
+    A group that names the class which was saved changes nothing: the values of its file are defaults, and defaults
+    never win over what was saved.
+    """
+    config = OmegaConf.create(dict(saved))
+    assert isinstance(config, DictConfig)
+    _refer_to_data(config)
+    for section in ("data", "trainer", "transfer", "early_stopping"):
+        # A setting that did not exist when the checkpoint was saved has its default.
+        for key in fresh.get(section) or {}:
+            if config.get(section) is not None and key not in config[section]:
+                config[section][key] = fresh[section]._get_node(key)
+    for key in fresh:
+        is_named = key in named_groups and (key in NAMED_SECTIONS or _target(fresh, key) != _target(config, key))
+        if is_named or key not in config or key in INVOCATION_KEYS:
+            config[key] = fresh._get_node(key)
+        elif key in NAMED_SECTIONS and not keep_export and key not in named_groups:
+            config[key] = {}
+        elif key in named_groups:
+            _fill_secrets(config[key], OmegaConf.to_container(fresh[key], resolve=False))
+    return config
+
+
+def _refer_to_data(config: DictConfig) -> None:
+    """Let the data set's section take from `data` what its file took from there: it was saved as values.
+
+    So what is typed of `data` beside a checkpoint has an effect; on another machine data.root= says where the data is.
+    """
+    section = OmegaConf.select(config, "data.dataset")
+    if not OmegaConf.is_dict(section):
+        return
+    is_ours = str(section.get("_target_")).startswith("nnrun.")
+    for key in section:
+        is_taken = key == "root" or (is_ours and key in _SETTINGS_OF_DATA)
+        if is_taken and key in config.data and section[key] == config.data[key]:
+            section[key] = f"${{data.{key}}}"
+
+
+def _fill_secrets(saved: DictConfig, given: Any, path: str = "") -> None:
+    """Put the secrets that an option's file gives, as plain values, where a checkpoint has them left out."""
+    for key in saved if isinstance(given, dict) else ():
+        full, node = path + str(key), saved._get_node(key)
+        if OmegaConf.is_dict(node):
+            _fill_secrets(saved[key], given.get(key), full + ".")
+        elif OmegaConf.is_list(node):
+            # Which of a list's secrets is which is not known: the file's list is taken as a whole, or not at all.
+            if isinstance(given.get(key), list) and left_out(OmegaConf.to_container(node, resolve=False), full):
+                saved[key] = given[key]
+        elif given.get(key) and is_left_out(saved[key], full):
+            saved[key] = given[key]
+
+
+def _target(config: DictConfig, group: str) -> object:
+    """Return the class that a group's section names; for one that names none, something equal to nothing else."""
+    return OmegaConf.select(config, "data.dataset._target_" if group == "data" else f"{group}._target_") or object()
+
+
+def saved_references(saved: Mapping[str, Any]) -> dict[str, Reference]:
+    """Return the sections of a checkpoint's config as references: they list all that their targets take."""
+    found = {}
+    for name in TARGET_SECTIONS:
+        node: Any = saved
+        for part in name.split("."):
+            node = node.get(part) if isinstance(node, Mapping) else None
+        if isinstance(node, Mapping):
+            found[name] = Reference(node, complete=True)
+    for group in NAMED_SECTIONS:
+        # What is no section is said where the config is checked.
+        sections = named.items() if isinstance(named := saved.get(group), Mapping) else ()
+        found |= {f"{group}.{name}": Reference(section, complete=True) for name, section in sections}
+    return found
+
+
+def fault(problems: Sequence[str], checkpoint: Path | None, typed: Sequence[Typed]) -> NnrunError:
+    """Return problems, each beginning with its key, as an error: the user's, unless the config came out of a checkpoint
+    and no word of the command line names what is wrong. Then it is the checkpoint's.
+    """
+    keys = [problem.split(" ", 1)[0].rstrip(":").partition("=")[0] for problem in problems]
+    is_typed = any(
+        key == item.key or key.startswith(item.key + ".") or item.key.startswith(key + ".")
+        for key in keys
+        for item in typed
+    )
+    if checkpoint is None or is_typed:
+        return ConfigError(*problems)
+    return ArtifactError(*(f"{checkpoint}: its config is not right: {problem}" for problem in problems))
+
+
+def own_targets(
+    tree: Mapping[str, Any], from_checkpoint: bool, named_groups: set[str], values: Sequence[Typed]
+) -> list[str]:
+    """Return the sections whose `_target_` the user's own YAML or command line names: their own code, to be trusted."""
+    names = [*TARGET_SECTIONS, *(f"{group}.{name}" for group in NAMED_SECTIONS for name in tree.get(group) or {})]
+    typed_targets = {item.key.removesuffix("._target_") for item in values if item.key.endswith("._target_")}
+    return [
+        name for name in names if not from_checkpoint or name.partition(".")[0] in named_groups or name in typed_targets
+    ]

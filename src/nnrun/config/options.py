@@ -1,0 +1,174 @@
+"""The options of groups: which there are, what their files list, and what Hydra composes of those chosen."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from nnrun.base.errors import ConfigError, did_you_mean, shown
+from nnrun.base.files import state_of
+from nnrun.base.secrets import redact, redact_word
+from nnrun.config.folders import GROUPS, conf_dir, option_file, options
+from nnrun.config.overrides import Typed
+from nnrun.config.schema import NAMED_SECTIONS
+from nnrun.config.validate import Reference
+from nnrun.config.yaml_files import read_yaml, refuse_hidden_marks, unreadable
+
+
+def unknown_options(groups: Sequence[Typed], own: Sequence[Path]) -> list[str]:
+    """Return a message for each option that no folder has."""
+    problems: list[str] = []
+    for item in groups:
+        known = options(item.key, own)
+        names = item.value if isinstance(item.value, list) else [item.value]
+        if any(isinstance(name, dict | list) for name in names):
+            problems.append(_not_options(item, known))
+            continue
+        if isinstance(item.value, list) and item.key not in NAMED_SECTIONS:
+            problems.append(f"{item.key} takes one option; there are {', '.join(known)}")
+            continue
+        if not names:
+            problems.append(f"{redact_word(item.word)} names no option; write {item.key}=none")
+        problems += [
+            f"{redact_word(item.word)} names {name} twice" for name in dict.fromkeys(names) if names.count(name) > 1
+        ]
+        if len(names) > 1 and "none" in names:
+            problems.append(f"{redact_word(item.word)} names none beside another option; leave one of them out")
+        for name in names:
+            if str(name) not in known:
+                hint = did_you_mean(str(name), known)
+                there = f"there are {', '.join(known)}"
+                problems.append(f"{item.key}={name} is not an option; {hint + ' ' if hint else ''}{there}")
+    return problems
+
+
+def _not_options(item: Typed, known: Sequence[str]) -> str:
+    """Return the message for a word that gives a group settings, or a list in a list, instead of options."""
+    takes = "options, one or a list of them" if item.key in NAMED_SECTIONS else "one option"
+    node: Any = redact(item.value)
+    key = item.key
+    while isinstance(node, dict | list) and node:
+        name, node = next(iter(node.items())) if isinstance(node, dict) else (None, node[0])
+        key += f".{name}" if name is not None else ""
+    example = (
+        f"; for its settings write {key}={shown(node)}" if key != item.key and not isinstance(node, dict | list) else ""
+    )
+    return f"{item.key} takes {takes} (there are {', '.join(known)}){example}"
+
+
+def compose_groups(groups: Sequence[Typed], own: Sequence[Path]) -> tuple[DictConfig, dict[str, list[str]]]:
+    """Return Hydra's composition of the chosen options, and which options were chosen for each group."""
+    words = [f"{item.key}={_quoted(item.value)}" for item in groups]
+    for folder in own:
+        refuse_hidden_marks(folder)
+    if own:
+        words.append("hydra.searchpath=[" + ",".join(_quoted(f"file://{folder}") for folder in own) + "]")
+    try:
+        whole = _compose(tuple(words), _files_of([conf_dir(), *own]))
+    except yaml.YAMLError as error:
+        raise unreadable(error) from error
+    except RecursionError as error:
+        raise ConfigError("the defaults of a YAML file lead back to itself; look at the options chosen") from error
+    except UnicodeDecodeError as error:
+        for path in (path for folder in own for path in sorted(folder.rglob("*.yaml"))):
+            read_yaml(path)  # raises for the one that is meant
+        raise ConfigError(f"a YAML file is not text in UTF-8: {error}") from error
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        # Of a key that is no text OmegaConf may say nothing.
+        silent = "a key in the YAML of a chosen option is null or a number, and must be a text: put it in quotes"
+        raise ConfigError(_hydra_message(error) or silent) from error
+    if "experiment" in whole:
+        name = whole.hydra.runtime.choices.experiment
+        raise ConfigError(f"experiment={name}: its file must begin with the line '# @package _global_'")
+    HydraConfig.instance().set_config(whole)
+    chosen = {group: whole.hydra.runtime.choices.get(group) for group in GROUPS}
+    choices = {group: [name] if isinstance(name, str) else [] for group, name in chosen.items()}
+    for group in NAMED_SECTIONS:
+        if chosen[group] is None:
+            # Hydra does not say of a list what is in it: the sections have the names of their options.
+            choices[group] = [str(name) for name in whole[group]]
+    for item in groups:
+        if isinstance(item.value, list):
+            choices[item.key] = [str(name) for name in item.value]
+    config = OmegaConf.masked_copy(whole, [str(key) for key in whole if key != "hydra"])
+    return config, choices
+
+
+def show_to_hydra(typed: Sequence[Typed]) -> None:
+    """Let `${hydra:...}` in a typed path know all that was typed: Hydra itself was told of the options alone."""
+    if not any("${hydra:" in str(item.value) for item in typed):
+        return
+    whole = OmegaConf.create({"hydra": cast(DictConfig, HydraConfig.get()).copy()})
+    OmegaConf.set_readonly(whole, False)
+    OmegaConf.set_readonly(whole.hydra, False)
+    words = [item.word for item in typed if not item.key.startswith("hydra.")]
+    with open_dict(whole):
+        whole.hydra.overrides.task = words
+        whole.hydra.job.override_dirname = ",".join(sorted(redact_word(word) for word in words))
+        for item in typed:
+            if item.is_sweep and item.is_group:
+                whole.hydra.runtime.choices[item.key] = "???"
+    HydraConfig.instance().set_config(whole)
+
+
+# Hydra takes most of the time before a run: the jobs of a sweep that choose the same options share what it made.
+@functools.lru_cache(maxsize=64)
+def _compose(words: tuple[str, ...], _files: tuple[tuple[str, str], ...]) -> DictConfig:
+    """Return what Hydra composes of the files; nobody may change it."""
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return hydra_compose("config", list(words), return_hydra_config=True)
+
+
+def _files_of(folders: Sequence[Path]) -> tuple[tuple[str, str], ...]:
+    """Return every YAML file below some folders with what changes when it does."""
+    paths = [Path(at, name) for folder in folders for at, _, names in os.walk(folder) for name in names]
+    # A link that leads nowhere is for Hydra to complain about.
+    found = [(path, path.stat()) for path in paths if path.suffix == ".yaml" and path.exists()]
+    return tuple((str(path), state_of(status)) for path, status in found)
+
+
+def _quoted(value: Any) -> str:
+    """Return an option, a list of them, or a path in Hydra's grammar."""
+    if isinstance(value, list):
+        return "[" + ",".join(_quoted(item) for item in value) + "]"
+    return "'" + str(value).replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _hydra_message(error: Exception) -> str:
+    """Return the lines of an error of Hydra's that say what is wrong, without its pages of search path."""
+    text = str(error)
+    if missing := re.match(r"(?:In '(.*?)': )?Could not (?:find|load) '(.*?)'", text):
+        place = "an option chosen" if missing[1] in (None, "config") else f"{missing[1]}.yaml"
+        return f"{place} names {missing[2]} in its defaults, and there is no such option"
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    cut = next(
+        (i for i, line in enumerate(lines) if line.startswith(("Config search path", "full_key", "provider"))), 4
+    )
+    return " ".join(lines[: max(cut, 1)][:4])
+
+
+def option_references(choices: Mapping[str, list[str]], own: Sequence[Path]) -> dict[str, Reference]:
+    """Return, for each section with a `_target_`, what the chosen option's file lists."""
+    found: dict[str, Reference] = {}
+    for group, names in choices.items():
+        for name in names:
+            path = option_file(group, name, own)
+            if path is not None:
+                content = read_yaml(path)
+                is_ours = path.parents[1] == conf_dir()
+                found[f"{group}.{name}" if group in NAMED_SECTIONS else group] = Reference(content, is_ours)
+                if isinstance(content.get("dataset"), dict):
+                    found["data.dataset"] = Reference(content["dataset"], is_ours)
+    return {name: reference for name, reference in found.items() if "_target_" in reference.values}

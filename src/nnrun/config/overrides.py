@@ -1,0 +1,134 @@
+"""What was typed: `key=value` words, parsed by Hydra's grammar, with paths taken as they are."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+
+from nnrun.base.errors import did_you_mean
+from nnrun.base.paths import is_there
+from nnrun.base.secrets import redact_word
+from nnrun.config.folders import GROUPS, options
+
+# Values of these keys are paths: no character of theirs has a meaning in Hydra's grammar.
+PATH_KEYS = (
+    "ckpt",
+    "resume",
+    "init_from",
+    "input",
+    "data.root",
+    "transfer.weights",
+    "hydra.run.dir",
+    "hydra.sweep.dir",
+)
+# Of these a list with commas is what a sweep compares, unless it is the name of a file that is there.
+SWEPT_PATHS = ("transfer.weights",)
+NOT_SWEPT = ("ckpt", "resume", "init_from")
+HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.dir")
+
+
+@dataclass(frozen=True)
+class Typed:
+    """One word of the command line: the key without its `+`, the value or values, and the word as typed."""
+
+    key: str
+    value: Any
+    word: str
+    is_sweep: bool = False
+    choices: tuple[str, ...] = ()
+
+    @property
+    def is_group(self) -> bool:
+        """Whether the word chooses options of a group."""
+        return self.key in GROUPS
+
+
+def parse_all(words: Sequence[str]) -> tuple[list[Typed], list[str]]:
+    """Return the words that could be read, and a message for each that could not."""
+    typed: list[Typed] = []
+    problems: list[str] = []
+    parser = OverridesParser.create()
+    for word in words:
+        key, equals, value = word.partition("=")
+        if word.startswith("~"):
+            bare = key[1:]
+            problems.append(f"{word!r} would delete a setting; {_instead_of_deleting(bare)}")
+        elif not equals or not key.strip("+"):
+            problems.append(_not_an_override(word))
+        elif value == "":
+            problems.append(f"{key} has no value; write one after the =, or {key}=null where it may be left out")
+        elif key in PATH_KEYS:
+            typed.append(_path(key, value, word))
+        else:
+            try:
+                typed.append(_from_hydra(parser.parse_override(word), word))
+            except HydraException:
+                shown = repr(redact_word(word))
+                problems.append(f"{shown} cannot be read; put two pairs of quotes around the value: {key}='\"...\"'")
+            except ValueError as error:
+                problems.append(str(error))
+    return typed, problems
+
+
+def _path(key: str, value: str, word: str) -> Typed:
+    """Return a path as typed; quotes around it, as Hydra's grammar wants them, are taken off."""
+    quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+    plain = value[1:-1] if quoted else value
+    if key in SWEPT_PATHS and "," in plain and not quoted and not is_there(plain):
+        return Typed(key, None, word, is_sweep=True, choices=tuple(plain.split(",")))
+    return Typed(key, None if plain == "null" and not quoted else plain, word)
+
+
+def _from_hydra(override: Override, word: str) -> Typed:
+    """Return a parsed override; raise ValueError for the forms of Hydra's grammar that have no meaning here."""
+    key = override.key_or_group
+    if override.package is not None:
+        raise ValueError(f"{word!r} moves a section to another place, where nothing reads it; write {key}=...")
+    if key.startswith(("hydra.", "hydra/")):
+        raise ValueError(f"{key} is not used here; of Hydra's own settings nnrun takes {' and '.join(HYDRA_KEYS)}")
+    if override.is_sweep_override():
+        choices = tuple(str(choice) for choice in override.sweep_string_iterator())
+        return Typed(key, None, word, is_sweep=True, choices=choices)
+    value = override.value()
+    if key in GROUPS and value is None:
+        value = "none"
+    return Typed(key, value, word)
+
+
+def _instead_of_deleting(key: str) -> str:
+    """Return what to write where a word would delete a setting; not every group has an option none."""
+    if key not in GROUPS:
+        return f"write {key}=null"
+    return f"write {key}=none" if "none" in options(key, ()) else f"choose another option with {key}="
+
+
+def _not_an_override(word: str) -> str:
+    """Return the message for a word without `=`."""
+    if word in GROUPS:
+        hint = f"write the option after it, such as {word}={options(word, ())[0]}"
+    else:
+        hint = did_you_mean(word, GROUPS)
+    return f"{word!r} is neither a flag nor key=value; {hint or 'nnrun --help lists the settings'}"
+
+
+def ambiguous(typed: Sequence[Typed]) -> list[str]:
+    """Return a message for each word that names several values outside a sweep."""
+    return [
+        f"{redact_word(item.word)!r} names several values; sweep over them with nnrun -m, "
+        f"or write a list: '{item.key}=[...]'"
+        for item in typed
+        if item.is_sweep
+    ]
+
+
+def jobs_of(typed: Sequence[Typed]) -> Iterator[list[str]]:
+    """Yield the words of each job of a sweep: one for each combination of the values named."""
+    axes = [[f"{item.key}={choice}" for choice in item.choices] if item.is_sweep else [item.word] for item in typed]
+    for words in itertools.product(*axes):
+        yield list(words)

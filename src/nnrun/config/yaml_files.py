@@ -1,0 +1,93 @@
+"""The one reader of YAML, OmegaConf's, which Hydra reads with too, and the one writer, whose texts it reads back alike.
+
+PyYAML by itself takes `1e-2` for a text, where OmegaConf and whoever wrote it mean a number.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf._utils import get_omega_conf_dumper, get_yaml_loader
+
+from nnrun.base.errors import ConfigError
+from nnrun.base.files import check_is_file
+
+_LINE_ENDS = re.compile(r"[\x85\u2028\u2029\ufeff]")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return what a YAML file holds; raise ConfigError naming file and line unless that is settings."""
+    try:
+        check_is_file(path)
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=get_yaml_loader())
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not text in UTF-8: {error.reason} at byte {error.start}") from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise unreadable(error, path) from error
+    except RecursionError as error:
+        raise ConfigError(f"{path} is nested too deep") from error
+    content = {} if content is None else content
+    if not isinstance(content, dict):
+        kind = "a list" if isinstance(content, list) else "a single value"
+        raise ConfigError(f"{path} holds {kind}, and must hold settings: lines of key: value")
+    if problems := [f"{path}: {problem}" for problem in keys_that_are_no_texts(content)]:
+        raise ConfigError(*problems)
+    return content
+
+
+def keys_that_are_no_texts(tree: Any, where: str = "") -> list[str]:
+    """Return what is wrong with keys that YAML takes for a number, true, false or null: no checkpoint holds those."""
+    if isinstance(tree, list):
+        return [text for item in tree for text in keys_that_are_no_texts(item, where)]
+    problems = []
+    for key, value in tree.items() if isinstance(tree, dict) else ():
+        if not isinstance(key, str):
+            place = f" in {where}" if where else ""
+            problems.append(f"a key{place} is {_word(key)}, and must be a text: put it in quotes")
+        else:
+            problems += keys_that_are_no_texts(value, f"{where}.{key}".removeprefix("."))
+    return problems
+
+
+def _word(key: Any) -> str:
+    """Return a key as its file may have it."""
+    words = {True: "true (or yes, on)", False: "false (or no, off)", None: "null (or ~)"}
+    return words[key] if key is None or isinstance(key, bool) else str(key)
+
+
+def unreadable(error: yaml.YAMLError, path: Path | None = None) -> ConfigError:
+    """Return an error of the reader's with the file, the line, and what is wrong there."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    file = path or (mark.name if mark else "a YAML file")
+    return ConfigError(f"{file}{f', line {mark.line + 1}' if mark else ''}: {problem or str(error).splitlines()[0]}")
+
+
+def refuse_hidden_marks(folder: Path) -> None:
+    """Raise ConfigError for a file below a folder whose byte order mark hides its `# @package` line from Hydra."""
+    for path in sorted(folder.rglob("*.yaml")):
+        with suppress(OSError), path.open("rb") if path.is_file() else io.BytesIO() as file:
+            if file.read(16).startswith(b"\xef\xbb\xbf# @package"):
+                raise ConfigError(
+                    f"{path} begins with a byte order mark, which hides its line '# @package'; save it as UTF-8 "
+                    "without BOM"
+                )
+
+
+def yaml_text(tree: Any) -> str:
+    """Return plain values as YAML, in their order; a text that the reader would take for a number is in quotes."""
+    text = _dumped(tree, allow_unicode=True)
+    # The reader takes some of what Unicode calls the end of a line for the same.
+    return _dumped(tree, allow_unicode=False) if _LINE_ENDS.search(text) else text
+
+
+def _dumped(tree: Any, *, allow_unicode: bool) -> str:
+    """Return plain values as YAML."""
+    how = {"sort_keys": False, "allow_unicode": allow_unicode, "default_flow_style": False}
+    return yaml.dump(tree, Dumper=get_omega_conf_dumper(), **how)

@@ -1,0 +1,112 @@
+"""Augmentation: training batches changed on the device, a pure function of (seed, epoch, index of the batch)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_map
+
+from nnrun.base.errors import ConfigError
+from nnrun.base.foreign_errors import calling
+from nnrun.core.randomness import AUGMENT, mix
+from nnrun.core.seams import Augmentation, Mixed, Mixing, Tree
+
+# Whose turn comes when, whatever the order in which they were named; mixing is last.
+SHAPE, COLOR, OWN, HIDE = range(4)
+
+
+class Augmenter:
+    """Apply augmentations to training batches: by stage, those of one stage by name, and mixings last.
+
+    Every draw comes from a generator of its own that is seeded for each batch: the same whatever else draws, wherever
+    the samples lie, and from whichever batch a run goes on.
+    """
+
+    def __init__(self, parts: Mapping[str, Augmentation | Mixing], seed: int, device: torch.device) -> None:
+        names = sorted(parts, key=lambda name: (getattr(parts[name], "stage", OWN), name))
+        self._mixings: dict[str, Any] = {name: parts[name] for name in names if hasattr(parts[name], "mix")}
+        self._augmentations: dict[str, Any] = {name: parts[name] for name in names if name not in self._mixings}
+        self._seed = seed
+        # A CUDA graph that captures draws must be told of it: CUDAGraph.register_generator_state.
+        self.generator = torch.Generator(device)
+
+    def seed(self, epoch: int, index: int) -> None:
+        """Seed the draws of one batch of an epoch."""
+        self.generator.manual_seed(mix(AUGMENT, self._seed, epoch, index))
+
+    def check_range(self, raw: Tree) -> None:
+        """Raise ConfigError where samples are floats beyond 0 to 1 and an augmentation takes 1 for white."""
+        floats = [leaf for leaf in tree_flatten(raw)[0] if leaf.is_floating_point() and leaf.numel()]
+        low = min([0.0, *(float(leaf.min()) for leaf in floats)])
+        high = max([1.0, *(float(leaf.max()) for leaf in floats)])
+        for name, augmentation in self._augmentations.items():
+            if getattr(augmentation, "one_is_white", False) and (low < 0 or high > 1):
+                raise ConfigError(
+                    f"augment.{name} takes uint8, or floats from 0 to 1, and there are training samples from {low:g} "
+                    f"to {high:g}; store them so, or leave it out of augment="
+                )
+
+    def augment(self, raw: Tree) -> Tree:
+        """Return the raw samples of a batch changed."""
+        for name, augmentation in self._augmentations.items():
+            with calling(f"augment.{name}"):
+                changed = augmentation(raw, self.generator)
+            _check_form(name, changed, raw)
+            raw = changed
+        return raw
+
+    def mix(self, inputs: Tree, targets: Tensor, weight: Tensor) -> tuple[Tree, Mixed | None]:
+        """Return the inputs of a batch mixed, each sample with its partner; where several mixings are, by one of them.
+
+        `weight` `(N,)` is 0 for padding, which is nobody's partner.
+        """
+        if not self._mixings:
+            return inputs, None
+        partner = partners(weight, self.generator)
+        others = tree_map(lambda tensor: tensor.index_select(0, partner), inputs)
+        chosen = torch.randint(len(self._mixings), weight.shape, generator=self.generator, device=weight.device)
+        mixed, share = inputs, torch.ones_like(weight)
+        for number, (name, mixing) in enumerate(self._mixings.items()):
+            with calling(f"augment.{name}"):
+                theirs, their_share = mixing.mix(inputs, others, self.generator)
+            _check_form(name, (theirs, their_share), (inputs, share))
+            is_chosen = chosen == number
+            mixed = tree_map(lambda new, old, is_chosen=is_chosen: _where(is_chosen, new, old), theirs, mixed)
+            share = torch.where(is_chosen, their_share, share)
+        return mixed, Mixed(targets.index_select(0, partner), share)
+
+
+def partners(weight: Tensor, generator: torch.Generator) -> Tensor:
+    """Return for each sample the index of the one that it is mixed with, `(N,)`: the next in a random circle.
+
+    Padding, of weight 0, is in no circle: a sample of the batch's would else be learned from with a weight that is not
+    its own. A single sample is its own partner.
+    """
+    # Keys of real samples are below 1, so that padding is sorted behind them.
+    keys = torch.rand(len(weight), generator=generator, device=weight.device) + (weight == 0)
+    circle = keys.argsort(stable=True)
+    place = torch.arange(len(weight), device=weight.device)
+    following = torch.where(place + 1 < (weight > 0).sum(), place + 1, 0)
+    return torch.empty_like(circle).scatter_(0, circle, circle.index_select(0, following))
+
+
+def _where(chosen: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    """Return `new` for the samples chosen, `(N,)` of bool, and `old` for the others."""
+    return torch.where(chosen.view(-1, *[1] * (new.dim() - 1)), new, old)
+
+
+def _check_form(name: str, changed: Tree, before: Tree) -> None:
+    """Raise ConfigError unless what an augmentation gives has the shapes and types of what it took."""
+    ours, theirs = _form(before), _form(changed)
+    if ours != theirs:
+        gives, takes = (", ".join(f"{kind} {shape}" for kind, shape in form[1]) for form in (theirs, ours))
+        raise ConfigError(f"augment.{name} gives {gives}; allowed: the shapes and types that it takes, {takes}")
+
+
+def _form(tree: Tree) -> tuple[Any, list[tuple[Any, Any]]]:
+    """Return the structure of a tree, and the type and the shape of each of its tensors."""
+    leaves, structure = tree_flatten(tree)
+    return structure, [(getattr(leaf, "dtype", type(leaf)), tuple(getattr(leaf, "shape", ()))) for leaf in leaves]

@@ -1,0 +1,69 @@
+"""torch.compile: where it pays, and how a network is compiled so that a resumed run gives the same bits."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from nnrun.base.foreign_errors import calling
+from nnrun.core.randomness import seed_step
+from nnrun.core.state import TrainState
+
+# What `auto` reckons with on a GPU, both on the side of not compiling: what compiling may cost, and the least that it
+# saves in a step. By the number of steps and not by times measured in the run, which differ from run to run.
+_COMPILING_SECONDS = 60.0
+_SAVED_SECONDS_PER_STEP = 0.0002
+
+
+@dataclass(frozen=True)
+class Compilation:
+    """Whether a network is compiled, and why."""
+
+    enabled: bool
+    reason: str
+
+
+def choose_compile(wanted: str | bool, device: torch.device, num_steps: int) -> Compilation:
+    """Return what `trainer.compile` means for a training of so many steps; a function of the config and the machine."""
+    if wanted != "auto":
+        return Compilation(bool(wanted), "as asked")
+    if device.type != "cuda":
+        return Compilation(False, f"auto: what it gains on {device.type} seldom pays for the compiling")
+    least = round(_COMPILING_SECONDS / _SAVED_SECONDS_PER_STEP)
+    if num_steps < least:
+        return Compilation(False, f"auto: the run has {num_steps:,} steps, and it pays from about {least:,} on")
+    return Compilation(True, f"auto: the run has {num_steps:,} steps, and it pays from about {least:,} on")
+
+
+def compile_network(state: TrainState, inputs: Any) -> float:
+    """Compile a network in place for batches like `inputs`, and return the seconds that it took.
+
+    A forward and a backward pass are made, of which no trace is left: the time belongs to no step. The state dict keeps
+    its names. Each shape is compiled by itself and none in general, since a general kernel has other bits: so they do
+    not depend on which shape came first, that of a training step or, in a resumed run, that of a validation.
+    """
+    start = time.perf_counter()
+    # On a CPU it says that there is no CUDA.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+    # Of an earlier job in this process nothing is left, neither kernels nor the count of kernels that may be made.
+    torch.compiler.reset()
+    network = state.network
+    network.compile(dynamic=False)
+    state.set_training()
+    buffers = [buffer.clone() for buffer in network.buffers()]
+    seed_step(state.device, state.seed, 0, 0)
+    with calling("model"):
+        with state.precision.autocast(state.device):
+            outputs = network(inputs)
+        sum(leaf.float().sum() for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor)).backward()  # type: ignore[union-attr]
+    state.optimizer.zero_grad(set_to_none=True)
+    with torch.no_grad():
+        for buffer, before in zip(network.buffers(), buffers, strict=True):
+            buffer.copy_(before)
+    return time.perf_counter() - start

@@ -1,0 +1,137 @@
+"""The device, the number format and the memory layout of a run: what `auto` becomes, and why."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import deterministic
+
+from nnrun.base.errors import ConfigError, ResourceError
+
+_FUSED_DEVICES = ("cpu", "cuda", "mps", "xpu")
+_DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Precision:
+    """The number format of the forward pass; weights, updates and evaluation are fp32 in all of them."""
+
+    name: str
+    reason: str
+
+    def autocast(self, device: torch.device) -> AbstractContextManager[object]:
+        """Return the context of a forward pass."""
+        dtype = _DTYPES[self.name]
+        return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
+
+    @property
+    def scales_gradients(self) -> bool:
+        """Whether small gradients would vanish without a scaled loss."""
+        return self.name == "fp16"
+
+
+def choose_device(wanted: str) -> torch.device:
+    """Return the device that `trainer.device` names; raise ResourceError where this machine has none such."""
+    if wanted == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", torch.cuda.current_device())
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    device = torch.device(wanted)
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= count:
+            here = f"this machine has {count or 'no'} CUDA device{'s' if count > 1 else ''}"
+            raise ResourceError(f"trainer.device={wanted}: {here}; use trainer.device=auto")
+        return torch.device("cuda", device.index or 0)
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ResourceError("trainer.device=mps: this machine has no Metal device; use trainer.device=auto")
+    return device
+
+
+def choose_precision(wanted: str, device: torch.device) -> Precision:
+    """Return the precision that `trainer.precision` names; `auto` takes the fastest that is exact enough.
+
+    That is bf16 where a GPU computes in it, fp16 with a scaled loss on older GPUs, and fp32 elsewhere: on a CPU the
+    gain is smaller, and a result that is the same on every machine worth more. Raises ConfigError for a pair that
+    does not work.
+    """
+    if wanted == "fp16" and device.type == "cpu":
+        raise ConfigError("trainer.precision=fp16 needs a GPU, and the device is the CPU; use fp32 or bf16")
+    if wanted != "auto":
+        return Precision(wanted, "as asked")
+    if device.type == "cuda":
+        if torch.cuda.get_device_capability(device) >= (8, 0):
+            return Precision("bf16", "auto: this GPU computes in bf16")
+        return Precision("fp16", "auto: this GPU has no bf16; the loss is scaled")
+    if device.type == "cpu" and cpu_has_bf16():
+        return Precision("fp32", "auto: exact; this CPU also has bf16, which trains faster: trainer.precision=bf16")
+    return Precision("fp32", "auto: exact")
+
+
+def cpu_has_bf16() -> bool:
+    """Return whether this CPU has instructions for bf16; without them bf16 is slower than fp32."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    flags = next((line for line in text.splitlines() if line.startswith("flags")), "")
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def choose_channels_last(wanted: str | bool, network: nn.Module, device: torch.device, precision: Precision) -> bool:
+    """Return whether images lie with their channels last: `auto` means convolutions, on a CPU or in half precision."""
+    if wanted != "auto":
+        return bool(wanted)
+    has_convolution = any(isinstance(module, nn.Conv2d) for module in network.modules())
+    return has_convolution and (device.type == "cpu" or (device.type == "cuda" and precision.name != "fp32"))
+
+
+def set_deterministic(wanted: bool) -> None:
+    """Refuse, or again allow, kernels that may give other bits each time. Before the device is first used."""
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    if wanted or torch.are_deterministic_algorithms_enabled():
+        # The call imports the compiler, which takes as long as torch itself.
+        torch.use_deterministic_algorithms(wanted)
+        # Nothing of ours reads memory that it has not written, and to fill it costs a launch for each tensor.
+        deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    # Where bits may differ, cuDNN finds the fastest kernel of each shape by trying them.
+    torch.backends.cudnn.benchmark = not wanted
+
+
+def set_exact() -> None:
+    """Compute fp32 in fp32 on a GPU: cuDNN's own default is TF32, whose products have three digits.
+
+    So a network trained in fp32, and every evaluation, means on a GPU what it means on a CPU.
+    """
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    # The newer names of the same: where a program has set these, the older ones change nothing, or cannot be read.
+    backends: Any = torch.backends
+    for part in (backends, backends.cudnn.conv, backends.cudnn.rnn, backends.cuda.matmul):
+        part.fp32_precision = "ieee"
+
+
+def kernels() -> dict[str, Any]:
+    """Return what decides about the bits of a GPU's results, as environment.json holds it."""
+    backends: Any = torch.backends
+    return {
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version() if torch.backends.cudnn.is_available() else None,
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
+        "fp32_convolution": backends.cudnn.conv.fp32_precision,
+        "fp32_matmul": backends.cuda.matmul.fp32_precision,
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+    }
+
+
+def has_fused_kernel(parameters: Iterable[Tensor]) -> bool:
+    """Return whether torch's optimizers have one kernel for all of these: floating point, where it wrote them."""
+    return all(p.is_floating_point() and p.device.type in _FUSED_DEVICES for p in parameters)

@@ -1,0 +1,215 @@
+"""A frozen backbone makes the same features of a sample in every epoch: compute them once, and train the head alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+from nnrun.base.foreign_errors import calling
+from nnrun.base.host import fits_in_memory
+from nnrun.core.batches import Layout, ResidentBatches, choose_residency, make_batches
+from nnrun.core.seams import Batch, Batches, Split, Tree
+from nnrun.core.state import TrainState
+
+# What bf16 may round, of the largest feature.
+_ROUNDING = 0.02
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the backbone made of a batch, `(B, ...)`: a Shortcut takes it in place of the network's input."""
+
+    values: Tensor
+
+
+class Shortcut(nn.Module):
+    """Call a network on its input, and its tail alone on Features."""
+
+    def __init__(self, network: nn.Module, head: str) -> None:
+        super().__init__()
+        self.network = network
+        self.tail = nn.Sequential(*tail_of(network, head))
+
+    def forward(self, inputs: Tree) -> Tensor:
+        return self.tail(inputs.values) if isinstance(inputs, Features) else self.network(inputs)
+
+
+def tail_of(network: nn.Module, head: str) -> list[nn.Module]:
+    """Return the head, and what stands right before it without parameters in its Sequential, such as its dropout."""
+    parent = network.get_submodule(head.rpartition(".")[0])
+    module = network.get_submodule(head)
+    items = list(parent.children()) if isinstance(parent, nn.Sequential) else [module]
+    tail = [module]
+    for item in reversed(items[: items.index(module)]):
+        if next(item.parameters(), None) is not None or next(item.buffers(), None) is not None:
+            break
+        tail.insert(0, item)
+    return tail
+
+
+class _Reached(Exception):
+    """The tail was reached: what is behind it need not be computed."""
+
+
+def features_of(network: nn.Module, tail: list[nn.Module], inputs: Tree) -> Tensor | None:
+    """Return what a network gives to its tail, which is not run; None where that is not a single tensor."""
+    found: list[Tensor] = []
+
+    def take(_: nn.Module, given: tuple[object, ...]) -> None:
+        if len(given) == 1 and isinstance(given[0], Tensor):
+            found.append(given[0])
+        raise _Reached
+
+    hook = tail[0].register_forward_pre_hook(take)
+    try:
+        # Not as compiled: the hook ends the call in its midst.
+        network.forward(inputs)
+    except _Reached:
+        pass
+    finally:
+        hook.remove()
+    return found[0] if found else None
+
+
+def why_not_separable(network: nn.Module, tail: list[nn.Module], inputs: Tree, num_samples: int) -> str | None:
+    """Return why a network is not its backbone and then its tail, found on a batch; None where it is, to the bit.
+
+    The network's modes are those of its training, and are put back.
+    """
+    # Nothing that follows depends on these: every step is seeded anew.
+    torch.manual_seed(0)
+    first = features_of(network, tail, inputs)
+    torch.manual_seed(1)
+    second = features_of(network, tail, inputs)
+    if first is None or second is None or first.shape[:1] != (num_samples,):
+        return "the head does not take one tensor with a row for each sample"
+    if not torch.equal(first, second):
+        return "the frozen part draws random numbers"
+    # The first half of the batch, each sample twice: in other company, a sample is the same up to its last digits.
+    twice = torch.arange(num_samples, device=first.device) // 2
+    third = features_of(network, tail, tree_map(lambda tensor: tensor.index_select(0, twice), inputs))
+    if third is None or (third - first[twice]).abs().max() > _ROUNDING * first.abs().max():
+        return "what the frozen part makes of a sample depends on the others in its batch"
+    modes = [(module, module.training) for module in network.modules()]
+    try:
+        network.eval()
+        outputs, values = network.forward(inputs), features_of(network, tail, inputs)
+        for module in tail:
+            values = module(values)
+        return None if torch.equal(outputs, values) else "something follows the head"  # type: ignore[arg-type]
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+class CachedBatches:
+    """Give the features of a split's batches while the backbone is frozen, and their plain inputs before and after."""
+
+    def __init__(self, plain: Batches, features: Batches, is_frozen: Callable[[], bool]) -> None:
+        self.num_samples, self.batch_size, self.num_batches = plain.num_samples, plain.batch_size, plain.num_batches
+        self._plain = plain
+        self._features: Batches | None = features
+        self._is_frozen = is_frozen
+
+    def order(self, epoch: int) -> Tensor:
+        """Return the sample indices of each batch of an epoch."""
+        return self._plain.order(epoch)
+
+    def take(self, indices: Tensor) -> tuple[Tree, Tensor]:
+        """Return the network's inputs and the targets of the samples at `indices`."""
+        return self._plain.take(indices)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterable[Batch]:
+        """Yield the batches of an epoch from batch `start` on; once nothing is frozen, the features are forgotten."""
+        if not self._is_frozen():
+            self._features = None
+        return (self._features or self._plain).epoch(epoch, start)
+
+
+class DoesNotPay(Exception):
+    """The features cannot be kept; the message says why."""
+
+
+@torch.no_grad()
+def compute_features(state: TrainState, head: str, batches: Batches, poll: Callable[[], None]) -> Split:
+    """Return the features of every sample of a split and the targets, in the split's own order.
+
+    They are computed batch by batch in the order of the first epoch. The network is in the mode that they are for;
+    `poll` may raise to stop. Raises DoesNotPay where the network is not to be separated, or memory does not suffice.
+    """
+    network = state.network
+    tail = tail_of(network, head)
+    made: Split | None = None
+    for row, batch in zip(batches.order(0), batches.epoch(0), strict=True):
+        poll()
+        if made is None:
+            with calling("model"):
+                reason = why_not_separable(network, tail, batch.inputs, len(batch.targets))
+            if reason:
+                raise DoesNotPay(reason)
+        values = features_of(network, tail, batch.inputs)
+        assert values is not None
+        if made is None:
+            home = _home(values, batches.num_samples, state.device)
+            features = torch.empty((batches.num_samples, *values.shape[1:]), dtype=values.dtype, device=home)
+            made = Split(features, torch.empty(batches.num_samples, dtype=batch.targets.dtype, device=home))
+        here = row[: batch.num_samples].to(made.targets.device)
+        made.inputs[here] = values[: batch.num_samples].to(here.device)
+        made.targets[here] = batch.targets[: batch.num_samples].to(here.device)
+    assert made is not None, "a split has at least one sample"
+    return made
+
+
+def _home(values: Tensor, num_samples: int, device: torch.device) -> torch.device:
+    """Return where the features of all samples are to lie: on the device if there is room, else in the host's memory.
+
+    Raises DoesNotPay where they would fill more than half of that.
+    """
+    num_bytes = values[0].nbytes * num_samples
+    if not fits_in_memory(num_bytes):
+        raise DoesNotPay(f"they would take {num_bytes:,} bytes, more than half of this machine's memory")
+    return device if choose_residency("auto", num_bytes, device) == "device" else torch.device("cpu")
+
+
+def cache_features(
+    state: TrainState, head: str, train: Batches, valid: Batches | None, poll: Callable[[], None]
+) -> tuple[Batches, Batches | None]:
+    """Return batches of features for as long as the backbone is frozen; from now on a step calls a Shortcut.
+
+    Those of the validation are computed as it computes: in eval mode and in fp32. Raises DoesNotPay.
+    """
+
+    def is_frozen() -> bool:
+        return state.freezing.holds(state.progress.epoch)
+
+    def cached(plain: Batches, seed: int | None) -> Batches:
+        split = compute_features(state, head, plain, poll)
+        if isinstance(plain, ResidentBatches):
+            plain.release()
+        is_there = split.targets.device == state.device
+        layout = Layout(state.device, residency="device" if is_there else "memory")
+        made = make_batches(split, _AsFeatures(), plain.batch_size, seed, layout)
+        return CachedBatches(plain, made, is_frozen)
+
+    state.freezing.apply(state.network, state.progress.epoch)
+    with state.precision.autocast(state.device):
+        cached_train = cached(train, state.seed)
+    state.network.eval()
+    cached_valid = cached(valid, None) if valid is not None else None
+    state.called, state.judged = Shortcut(state.network, head), Shortcut(state.evaluated, head)
+    return cached_train, cached_valid
+
+
+class _AsFeatures:
+    """The preprocessing of features: they are ready, and say what they are."""
+
+    def __call__(self, raw: Tree) -> Tree:
+        return Features(raw)
+
+    def to_plain(self) -> dict[str, object]:
+        """Return nothing: features are in no checkpoint."""
+        return {}

@@ -1,0 +1,77 @@
+"""Make an optimizer's step and take it back on a flag that the host need not read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from nnrun.core.multi_tensor import Snapshot
+
+
+def trained_by(optimizer: Optimizer) -> list[Tensor]:
+    """Return the parameters that an optimizer's next step changes."""
+    return [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+
+
+def gradients_of(optimizer: Optimizer) -> list[Tensor]:
+    """Return the gradients that an optimizer's next step goes by."""
+    return [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+
+
+def can_be_undone(optimizer: Optimizer) -> bool:
+    """Return whether all that a step changes is known: of one of torch's optimizers, the parameters and their states.
+
+    Its states must be complete, which they are after a first step, and lie on the device: of counts on the host, those
+    of a group that can keep them on the device are moved there.
+    """
+    if not f"{type(optimizer).__module__}.".startswith("torch.optim."):
+        return False
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if parameter.grad is None:
+                continue
+            state = optimizer.state.get(parameter, {})
+            if not state and not _needs_no_state(optimizer):
+                return False
+            for name, value in state.items():
+                if isinstance(value, Tensor) and value.device != parameter.device and "capturable" in group:
+                    state[name] = value = value.to(parameter.device)  # noqa: PLW2901 - the state's own
+                if value is not None and not (isinstance(value, Tensor) and value.device == parameter.device):
+                    return False
+    return True
+
+
+def _needs_no_state(optimizer: Optimizer) -> bool:
+    """Return whether an optimizer works without a state."""
+    return isinstance(optimizer, torch.optim.SGD) and not any(group["momentum"] for group in optimizer.param_groups)
+
+
+def step_and_undo_unless(good: Tensor, optimizer: Optimizer) -> None:
+    """Make a step that can be undone, and undo it unless `good`, a bool on the device."""
+
+    def changed() -> Iterator[Tensor]:
+        for parameter in trained_by(optimizer):
+            yield parameter
+            yield from (value for value in optimizer.state.get(parameter, {}).values() if value is not None)
+
+    before = Snapshot(changed())
+    with _counting_on_the_device(optimizer):
+        optimizer.step()
+    before.put_back_unless(good, changed())
+
+
+@contextmanager
+def _counting_on_the_device(optimizer: Optimizer) -> Iterator[None]:
+    """Let an optimizer count its steps on the device for the block: a count on the host could not be taken back."""
+    groups = [group for group in optimizer.param_groups if group.get("capturable") is False]
+    for group in groups:
+        group["capturable"] = True
+    try:
+        yield
+    finally:
+        for group in groups:
+            group["capturable"] = False

@@ -1,0 +1,1 @@
+"""Processes that work ahead of a training, and the pipes to them."""

@@ -1,1 +1,0 @@
-"""Classify images with a trained network: `task=predict`."""

@@ -1,0 +1,249 @@
+"""An artifact in a process of its own, which has neither the model's class nor nnrun.
+
+The process runs a script that is given by its path, in Python's isolated mode and in an empty folder of its own, and
+speaks over its standard input and output: a line of JSON, then the bytes of an array. When this process ends, however
+it ends, the other notices it and ends as well. An artifact of somebody else's has limits: what takes more time is
+killed, what asks for more memory does not get it, and no answer is read that is larger than the one asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nnrun.base.ending import at_the_end, forget
+from nnrun.base.errors import CONTROL, ArtifactError, ResourceError
+from nnrun.base.signals import in_force
+
+# The script that runs an artifact in a process of its own.
+RUNNER = Path(__file__).parent / "runner.py"
+_SHOWN_ERROR = 300
+# Who reads an artifact of a format, where that is not torch.
+_READERS = {"onnx": " by ONNX Runtime"}
+# By default glibc reserves 128 MiB for each thread that asks for memory, which counts against a limit.
+_FRUGAL = {"MALLOC_ARENA_MAX": "2"}
+# What an artifact says of itself at most, as a line of JSON.
+_MAX_HEADER_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an artifact of somebody else's may take of this machine.
+
+    Memory is that of its process beyond what the libraries take: `least_bytes`, and for each number of a batch more,
+    but never more than `most_bytes`. macOS does not hold a process to it.
+    """
+
+    least_bytes: int
+    bytes_per_number: int
+    most_bytes: int
+    load_seconds: float
+    call_seconds: float
+    seconds_per_sample: float
+
+    def bytes_for(self, num_numbers: int) -> int:
+        """Return how much memory a batch of so many numbers may need."""
+        return min(self.least_bytes + self.bytes_per_number * num_numbers, self.most_bytes)
+
+    def seconds_for(self, num_samples: int) -> float:
+        """Return how long a batch may take."""
+        return self.call_seconds + self.seconds_per_sample * num_samples
+
+
+class WrongShape(RuntimeError):
+    """An artifact gives something else than a row of outputs for each sample; the message is the shape."""
+
+
+class Isolated:
+    """Run an artifact by a script of its format, in a process that lives until `close`.
+
+    A call takes a batch and returns scores in fp32. `seconds` is how long the last call took there, without the way
+    there and back; `metadata` is what the artifact says of itself, `signature` the name, type and shape of what it
+    takes and gives, where its format has that. With `content` the process is given these bytes of the artifact, and
+    nothing is read from the path; that is for `limits`.
+
+    Raises ArtifactError where the artifact cannot be loaded, ResourceError where the process cannot start,
+    ModuleNotFoundError where a package is missing, and RuntimeError where it cannot be run.
+    """
+
+    def __init__(
+        self, script: Path, format_name: str, path: Path, limits: Limits | None = None, content: bytes | None = None
+    ) -> None:
+        assert (limits is None) == (content is None), "limits are for bytes that are handed over"
+        self.seconds = 0.0
+        self._limits = limits
+        self._late: str | None = None
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
+        self._scratch = tempfile.TemporaryDirectory(prefix="nnrun-")
+        source = "-" if content is not None else str(path.absolute())
+        words = [format_name, source, str(torch.get_num_threads()), str(os.getpid())]
+        close = weakref.WeakMethod(self.close)
+        self._undoing = at_the_end(lambda: (method := close()) and method())
+        with in_force().held():
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-W", "ignore", str(script), *words],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._stderr,
+                cwd=self._scratch.name,
+                # A Ctrl-C is meant for this process, which ends the other. The proof is on the CPU.
+                start_new_session=True,
+                env={**os.environ, "CUDA_VISIBLE_DEVICES": "", **(_FRUGAL if limits else {})},
+            )
+        unusable = f"{path} cannot be loaded{_READERS.get(format_name, '')}"
+        try:
+            in_force().catch_up()
+            with self._at_most(limits.load_seconds if limits else None, "being loaded"):
+                if limits is not None and content is not None:
+                    self._send({"num_bytes": len(content), "spare_bytes": limits.bytes_for(0)}, content)
+                header = self._receive()
+            if header.get("missing"):
+                raise ModuleNotFoundError(header["error"], name=header["missing"])
+            if header.get("at_start"):
+                raise ResourceError(f"the process that runs {path.name} cannot start: {header['error']}")
+            if "error" in header:
+                raise ArtifactError(f"{unusable}: {self._why(header, 0)}")
+        except BaseException as error:
+            self.close()
+            if isinstance(error, RuntimeError):
+                raise ArtifactError(f"{unusable}: {error}") from error
+            raise
+        self.metadata: dict[str, str] = header["metadata"]
+        self.signature: dict[str, Any] = header["signature"]
+
+    def __call__(self, batch: Tensor, num_outputs: int | None = None) -> Tensor:
+        """Return the scores of a batch.
+
+        Raises WrongShape where `num_outputs` are wanted for each sample and others are given, which are not read then.
+        """
+        content = batch.contiguous().view(-1).view(torch.uint8).numpy().data
+        dtype, limits = str(batch.dtype).removeprefix("torch."), self._limits
+        request = {"dtype": dtype, "shape": list(batch.shape), "num_bytes": len(content)}
+        if limits is not None:
+            request["spare_bytes"] = limits.bytes_for(batch.numel())
+        with self._at_most(limits.seconds_for(len(batch)) if limits else None, _count(len(batch))):
+            self._send(request, content)
+            header = self._receive()
+            if "error" in header:
+                raise RuntimeError(self._why(header, len(batch), batch.numel()))
+            shape = header["shape"]
+            if num_outputs is not None and shape != [len(batch), num_outputs]:
+                raise WrongShape(_shown(shape))
+            assert self._process.stdout is not None
+            scores = bytearray(self._process.stdout.read(4 * math.prod(shape)))
+        self.seconds = header["seconds"]
+        return torch.frombuffer(scores, dtype=torch.float32).reshape(shape) if scores else torch.empty(shape)
+
+    def packages(self) -> list[str]:
+        """Return what the process has imported by now that is not of the standard library."""
+        self._send({"packages": True})
+        return self._receive()["packages"]
+
+    def close(self) -> None:
+        """End the process."""
+        # It has nothing to save, and may be in the midst of importing torch: an interrupt does not wait for that.
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout, self._stderr):
+            assert pipe is not None
+            with contextlib.suppress(OSError):  # what was not sent yet, nobody takes
+                pipe.close()
+        self._scratch.cleanup()
+        forget(self._undoing)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_process") and self._process.returncode is None:
+            self.close()
+
+    @contextlib.contextmanager
+    def _at_most(self, seconds: float | None, what: str) -> Iterator[None]:
+        """Kill the process where what is waited for in the block takes longer."""
+        if seconds is None:
+            yield
+            return
+
+        def kill() -> None:
+            self._late = f"{what} takes longer than {seconds:,.0f} s"
+            self._process.kill()
+
+        timer = threading.Timer(seconds, kill)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _why(self, header: dict[str, Any], num_samples: int, num_numbers: int = 0) -> str:
+        """Return what an answer says of an error; of one that is of too little memory, how much there was."""
+        if self._limits is None or not header.get("lacks_memory"):
+            return _plain(header["error"])
+        spare = self._limits.bytes_for(num_numbers) // 2**20
+        what = _count(num_samples) if num_samples else "being loaded"
+        return f"{what} takes more memory than the {spare:,} MiB that a file may use{_advice(num_samples)}"
+
+    def _send(self, header: dict[str, Any], content: bytes | memoryview | None = None) -> None:
+        """Send a header, and what follows it."""
+        pipe = self._process.stdin
+        assert pipe is not None
+        with contextlib.suppress(BrokenPipeError):  # the answer, which does not come, says why
+            pipe.write(json.dumps(header).encode() + b"\n")
+            if content is not None:
+                pipe.write(content)
+            pipe.flush()
+
+    def _receive(self) -> dict[str, Any]:
+        """Return the next header; raise RuntimeError with its last words where the process has ended."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline(_MAX_HEADER_BYTES)
+        if line.endswith(b"\n"):
+            return json.loads(line)
+        if len(line) == _MAX_HEADER_BYTES:
+            raise RuntimeError("what it says of itself is too long")
+        code = self._process.wait()
+        if self._late is not None:
+            raise RuntimeError(f"{self._late}{_advice(0)}")
+        if code == -signal.SIGKILL and self._limits is None:
+            raise ResourceError(
+                "the process that runs an artifact for its proof was killed (SIGKILL), perhaps for want of memory; the "
+                "artifact is not judged, and what was saved is whole: close programs, and export again with ckpt="
+            )
+        self._stderr.seek(0)
+        words = _plain(self._stderr.read().decode(errors="replace"))[-_SHOWN_ERROR:]
+        raise RuntimeError(f"its process ended with {code}: {words or 'it said nothing'}")
+
+
+def _plain(text: str) -> str:
+    """Return what a process says of an artifact, on one line and without what could command a terminal."""
+    return CONTROL.sub("?", " ".join(text.split()))
+
+
+def _count(num_samples: int) -> str:
+    """Return how many samples took too much."""
+    return "1 sample" if num_samples == 1 else f"a batch of {num_samples:,} samples"
+
+
+def _advice(num_samples: int) -> str:
+    """Return what to do where a file took too much."""
+    smaller = f"; if you trust it, use data.eval_batch_size={num_samples // 2}" if num_samples > 1 else ""
+    return f", so that it was stopped{smaller}"
+
+
+def _shown(shape: Sequence[int]) -> str:
+    """Return a shape as Python writes it."""
+    return str(tuple(shape))[:_SHOWN_ERROR]

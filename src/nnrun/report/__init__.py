@@ -1,1 +1,0 @@
-"""What a person sees: the console, the tables, the summary."""

@@ -1,0 +1,182 @@
+"""The run directory: its name, its status, its rows of metrics, its summary. Needs no torch."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import socket
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from nnrun.base.errors import ConfigError, ResourceError
+from nnrun.base.files import DurableFile, read_json, saving, write_json, write_text
+from nnrun.base.lock import LOCK_NAME
+from nnrun.base.paths import alone, inside
+
+_MAX_ROW_BYTES = 2**20
+_SCALARS = (str, int, float, type(None))
+
+
+def create(wanted: Path | None, name: str, base: Path = Path("outputs")) -> Path:
+    """Create and return the directory of a new run: the one wanted, if it is new or empty, or one named by the time.
+
+    No two runs get the same one, however close their starts: the operating system's mkdir decides.
+    """
+    if wanted is not None:
+        with saving(wanted):
+            wanted.mkdir(parents=True, exist_ok=True)
+            if any(entry.name != LOCK_NAME for entry in wanted.iterdir()):
+                raise ConfigError(
+                    f"hydra.run.dir={wanted} is in use: it is not empty; choose another, or go on with resume={wanted}"
+                )
+        return wanted
+    now = datetime.now()
+    folder = base / now.strftime("%Y-%m-%d")
+    return create_numbered(folder, f"{now.strftime('%H-%M-%S')}_{plain_name(name)}")
+
+
+def create_numbered(folder: Path, name: str) -> Path:
+    """Create and return `folder/name`, or `name-2`, `name-3` and so on where that exists."""
+    with saving(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in range(1, 10_000):
+            path = folder / (name if number == 1 else f"{name}-{number}")
+            with contextlib.suppress(FileExistsError):
+                path.mkdir()
+                return path
+    raise AssertionError("ten thousand runs in one second")
+
+
+def plain_name(text: str) -> str:
+    """Return a text as a file name: letters, digits, `_`, `-`, `.` and `,`; no space and no `=`."""
+    return re.sub(r"[^\w.,+-]+", "-", text).strip("-.")[:80] or "run"
+
+
+class RunDir:
+    """One run's directory, while the run goes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._status: dict[str, Any] = {}
+        self._rows = alone(inside(path, "metrics.jsonl"))
+        self._opened = time.perf_counter()
+
+    def seconds(self) -> float:
+        """Return how long the run has been under way in this process, to the millisecond."""
+        return round(time.perf_counter() - self._opened, 3)
+
+    def describe(self, config: str, words: str) -> None:
+        """Write what people read about the run, as YAML without secrets: its config, and what was typed."""
+        write_text(self.path / "config.yaml", config)
+        write_text(self.path / "overrides.yaml", words)
+
+    def set_status(self, **values: Any) -> None:
+        """Replace status.json with the status so far and `values`."""
+        self._status |= values
+        write_json(self.path / "status.json", self._status)
+
+    def remember(self, **values: Any) -> None:
+        """Add to the status without writing it: the next change takes it along."""
+        self._status |= values
+
+    def start(self, task: str, resumed: Mapping[str, Any] | None = None) -> None:
+        """Say that the run is under way; `resumed` is from where, and with which changes, it goes on."""
+        self._status = self.earlier_status()
+        earlier = self._status.get("resumed") or []
+        self.set_status(
+            task=task,
+            state="running",
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            started=self._status.get("started") or now(),
+            resumed=[*earlier, {"at": now(), **resumed}] if resumed else earlier,
+            ended=None,
+            exit_code=None,
+            reason=None,
+        )
+
+    def end(self, state: str, exit_code: int, reason: str | None) -> None:
+        """Say how the run ended; on a full disk too, by writing over what is there."""
+        values = {"state": state, "ended": now(), "exit_code": exit_code, "reason": reason}
+        try:
+            self.set_status(**values)
+        except ResourceError:
+            _write_over(
+                alone(inside(self.path, "status.json")), json.dumps(self._status, indent=2, ensure_ascii=False) + "\n"
+            )
+            raise
+
+    def earlier_status(self) -> dict[str, Any]:
+        """Return what an earlier process wrote to status.json, or nothing."""
+        try:
+            value = read_json(self.path / "status.json")
+        except (OSError, ValueError):
+            return {}
+        if not isinstance(value, dict):
+            return {}
+        resumed = value.get("resumed")
+        # It is written again: of what is not ours nothing is taken up.
+        earlier = [entry for entry in resumed if _is_flat(entry)] if isinstance(resumed, list) else []
+        return {key: item for key, item in value.items() if isinstance(item, _SCALARS)} | {"resumed": earlier}
+
+    def add_row(self, row: Mapping[str, Any]) -> None:
+        """Append a row to metrics.jsonl."""
+        with saving(self._rows), self._rows.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def sync_rows(self) -> None:
+        """Bring the rows to the disk, before a checkpoint that counts them."""
+        if self._rows.is_file():
+            with saving(self._rows), self._rows.open("rb") as file:
+                os.fsync(file.fileno())
+
+    def count_rows(self) -> int:
+        """Return how many whole rows metrics.jsonl has."""
+        if not self._rows.is_file():
+            return 0
+        with self._rows.open("rb") as file:
+            return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(2**20), b""))
+
+    def cut_rows(self, num_rows: int) -> None:
+        """Drop the rows that were written after the checkpoint that a run goes on from."""
+        with saving(self._rows), DurableFile(self.path) as kept:
+            if self._rows.is_file():
+                with self._rows.open("rb") as rows:
+                    for _ in range(num_rows):
+                        # A line without an end was torn, or is nobody's row.
+                        if not (row := rows.readline(_MAX_ROW_BYTES)).endswith(b"\n"):
+                            break
+                        kept.write(row)
+            kept.commit(self._rows.name)
+
+
+def _is_flat(entry: Any) -> bool:
+    """Return whether an entry is what a resumed run writes of itself: plain values, and a list of texts."""
+    if not isinstance(entry, dict):
+        return False
+    values = [item for value in entry.values() for item in (value if isinstance(value, list) else [value])]
+    return all(isinstance(value, _SCALARS) for value in values)
+
+
+def _write_over(path: Path, text: str) -> None:
+    """Put a text in the place of a file's bytes, where no new file can be written; do nothing if that fails too."""
+    content = text.encode()
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
+        try:
+            # The file system gives no more room than it gave.
+            has_room = os.fstat(descriptor).st_blocks * 512 >= len(content)
+            if has_room and os.pwrite(descriptor, content, 0) == len(content):
+                os.ftruncate(descriptor, len(content))
+        finally:
+            os.close(descriptor)
+
+
+def now() -> str:
+    """Return the local time with its zone, to the second."""
+    return datetime.now().astimezone().isoformat(timespec="seconds")

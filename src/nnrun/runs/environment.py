@@ -1,0 +1,70 @@
+"""The machine and the code that a run was made with, as environment.json holds them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Collection
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from nnrun.base.secrets import redact_word
+
+VERSIONED = ("nnrun", "torch", "torchvision", "hydra-core", "omegaconf", "numpy", "onnx", "onnxruntime", "onnxscript")
+
+
+def environment(threads: int, device: str, secrets: Collection[str] = ()) -> dict[str, Any]:
+    """Return versions, hardware and the state of the code, as environment.json holds them."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": {name: version_of(name) for name in VERSIONED},
+        "cpu": cpu_model(),
+        "cpu_count": os.cpu_count(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "device": device,
+        "threads": threads,
+        "git_commit": _git("rev-parse", "HEAD"),
+        "git_dirty": None if (changes := _git("status", "--porcelain")) is None else changes != "",
+        "command": [Path(sys.argv[0]).name, *(redact_word(word, secrets) for word in sys.argv[1:])],
+    }
+
+
+def version_of(name: str) -> str | None:
+    """Return the installed version of a package."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def cpu_model() -> str:
+    """Return the processor's name."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _git(*arguments: str) -> str | None:
+    """Return what git says of the folder that the user stands in, or None where there is no repository."""
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def process_age_seconds() -> float | None:
+    """Return how long ago this process was created, where the operating system tells."""
+    try:
+        ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+        uptime = float(Path("/proc/uptime").read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return None
+    return uptime - ticks / os.sysconf("SC_CLK_TCK")

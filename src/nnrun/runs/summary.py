@@ -1,0 +1,125 @@
+"""What a run reached: summary.json, and the table at its end."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from nnrun.runs.console import Console, Sheet
+
+# How many of the weakest classes are named on the terminal; all of them are in summary.json.
+_WEAKEST = 3
+
+
+@dataclass(kw_only=True)
+class Summary:
+    """What summary.json holds. Accuracies are fractions; `metrics` holds no timings."""
+
+    task: str
+    state: str
+    run: str
+    metrics: dict[str, float]
+    monitor: str
+    mode: str
+    best: dict[str, Any] | None = None
+    train: dict[str, Any] = field(default_factory=dict)
+    details: dict[str, dict[str, Any]] = field(default_factory=dict)
+    wall_seconds: float
+    artifacts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    # What was found while the data was read: files left out, and the like.
+    data: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the summary as plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Summary:
+        """Return a summary that was written before."""
+        return cls(**value)
+
+    @property
+    def monitored(self) -> float | None:
+        """The validation metric by which jobs of a sweep are ranked."""
+        return self.metrics.get(self.monitor)
+
+
+def show(summary: Summary, console: Console, trust: str) -> None:
+    """Print the table of what was reached, where things are, and what to do next; `trust` is what commands then add."""
+    console.say(f"{summary.task} {summary.state} after {summary.wall_seconds:.1f} s", style="bold")
+    table = Sheet(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True, style="cyan")
+    table.add_column(overflow="fold")
+    for split in ("test", "valid"):
+        names = ("accuracy", "top5_accuracy", "loss", "f1")
+        values = [
+            f"{name} {summary.metrics[key]:.4f}" for name in names if (key := f"{split}/{name}") in summary.metrics
+        ]
+        if values:
+            table.add_row(split, "  ".join(values))
+    if weakest := _weakest(summary.details["test"].get("per_class", [])):
+        table.add_row("weakest", weakest)
+    how = f", by {summary.monitor}" if summary.monitored is not None else ""
+    if summary.monitored is None and summary.task == "train":
+        how = ", the last one: there is no validation part to choose by"
+    if summary.best:
+        table.add_row("best", f"epoch {summary.best['epoch']}, step {summary.best['step']:,}{how}")
+    if summary.train.get("samples_per_second"):
+        train = summary.train
+        table.add_row(
+            "training",
+            f"{train['steps']:,} steps, {train['epochs']} epochs, {train['seconds']:.1f} s, "
+            f"{train['samples_per_second']:,.0f} samples/s",
+        )
+        share = train["checkpoint_fraction"]
+        table.add_row("checkpoints", f"{train['checkpoint_seconds']:.1f} s, {share:.1%} of the training")
+    if skipped := summary.train.get("skipped_updates"):
+        table.add_row("left out", f"{skipped:,} updates whose loss or gradients were NaN or infinite", style="red")
+    for name, artifact in summary.artifacts.items():
+        size = artifact["size_bytes"]
+        table.add_row(name, f"{artifact['path']}, {size / 1e6:.2f} MB" if size else "not exported")
+        table.add_row("  proof", _proof(artifact), style=None if artifact["ok"] else "red")
+        for index, text in enumerate((*artifact["notes"], *_worst(artifact))):
+            table.add_row("" if index else "  note", text)
+    table.add_row("directory", summary.run)
+    console.table(table)
+    if summary.task == "train":
+        run = shlex.quote(f"ckpt={summary.run}")
+        console.say(f"next: nnrun {run}{trust}" if summary.artifacts else f"next: nnrun export=onnx {run}{trust}")
+
+
+def _weakest(rows: list[dict[str, Any]]) -> str:
+    """Return the classes that are recognised worst."""
+    worst = sorted((row for row in rows if row["samples"]), key=lambda row: row["f1"])[:_WEAKEST]
+    return "  ".join(f"{row['class']} (F1 {row['f1']:.3f})" for row in worst if row["f1"] < 1)
+
+
+def _proof(artifact: Mapping[str, Any]) -> str:
+    """Return an artifact's proof in a line, its speed beside PyTorch's."""
+    if not artifact["ok"]:
+        return f"REJECTED: {artifact['reason']}"
+    latency, speed = (
+        f"{artifact[key]:{form}} (PyTorch {artifact[key + '_eager']:{form}})"
+        for key, form in (("latency_ms_batch_1", ".2f"), ("samples_per_second", ",.0f"))
+    )
+    return (
+        f"{artifact['agreement']:.2%} of {artifact['num_samples']:,} samples agree, "
+        f"largest difference {artifact['max_abs_diff']:.1e}, {artifact['metric']} {artifact['metric_artifact']:.4f}, "
+        f"{latency} ms a sample, {speed} samples/s"
+    )
+
+
+def _worst(artifact: Mapping[str, Any]) -> list[str]:
+    """Return the samples by which an artifact was rejected, a line each."""
+    return [
+        f"test sample {sample['index']} is {sample['target']}: PyTorch says {sample['eager']} "
+        f"{_scores(sample['scores_eager'])}, the artifact {sample['artifact']} {_scores(sample['scores_artifact'])}"
+        for sample in artifact["worst"]
+    ]
+
+
+def _scores(scores: Mapping[str, float]) -> str:
+    """Return the scores of some classes."""
+    return "(" + ", ".join(f"{name}: {score:.4g}" for name, score in scores.items()) + ")"

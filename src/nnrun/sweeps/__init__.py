@@ -1,0 +1,1 @@
+"""Many runs: the combinations of values, one job each, and their table."""

@@ -1,0 +1,233 @@
+"""A sweep: one job for each combination of values, each in a directory of its own, ranked at the end."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from rich import box
+
+from nnrun.base.errors import BUG, ConfigError, InterruptedRun, NnrunError, SweepFailed, complain
+from nnrun.base.files import saving, write_json, write_text
+from nnrun.base.foreign_messages import show_traceback
+from nnrun.base.paths import is_there
+from nnrun.base.secrets import hide_known, redact_word, secrets_in_words
+from nnrun.base.signals import in_force, stop_request
+from nnrun.base.visible import as_cell
+from nnrun.config.compose import compose, folder_of_jobs
+from nnrun.config.folders import find_modules_beside
+from nnrun.config.overrides import NOT_SWEPT, Typed, jobs_of, parse_all
+from nnrun.runs.console import Console, Sheet
+from nnrun.runs.directory import create_numbered, plain_name
+from nnrun.sweeps.ranking import Yardstick, choose_ranking, order
+from nnrun.tasks.table import perform
+
+# The metrics that the table on the terminal has, of those that there are; an inspection has the last two.
+_SHOWN = ("valid/loss", "valid/accuracy", "test/accuracy", "model/parameters", "model/forward_flops")
+
+
+@dataclass
+class JobResult:
+    """What became of one job."""
+
+    number: int
+    overrides: dict[str, str]
+    directory: str
+    exit_code: int
+    state: str
+    monitor: str | None = None
+    monitored: float | None = None
+    mode: str | None = None
+    seconds: float = 0.0
+    metrics: dict[str, float] = field(default_factory=dict)
+    reason: str | None = None
+    yardstick: Yardstick = field(default_factory=Yardstick)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What the jobs of a sweep share."""
+
+    folder: Path
+    swept: tuple[str, ...]
+    num_jobs: int
+    own: Sequence[Path]
+    console: Console
+
+
+def sweep(words: Sequence[str], own: Sequence[Path]) -> int:
+    """Run every job; return 0, or raise SweepFailed where some failed. A job that fails leaves the others alone."""
+    typed, problems = parse_all(words)
+    problems += refuse(typed)
+    if problems:
+        raise ConfigError(*problems)
+    jobs = list(jobs_of(typed))
+    swept = tuple(item.key for item in typed if item.is_sweep)
+    shared = Sweep(sweep_folder(typed, own), swept, len(jobs), own, Console())
+    folder = shared.folder
+    shared.console.say(f"a sweep of {len(jobs)} jobs in {folder}")
+    results: list[JobResult] = []
+    with stop_request() as stop:
+        try:
+            for number, job in enumerate(jobs):
+                stop.poll()
+                results.append(run_job(shared, number, job))
+                # Whatever ends the sweep, a kill too: there is a table of the jobs that are done.
+                write_table(results, shared)
+        except (KeyboardInterrupt, InterruptedRun) as error:
+            with stop.held():
+                finish(results, shared)
+            raise InterruptedRun(
+                getattr(error, "exit_code", 130) - 128,
+                *getattr(error, "messages", ()),
+                f"the sweep was stopped after {len(results)} of {len(jobs)} jobs; what they reached is in {folder}",
+            ) from None
+        with stop.held():
+            finish(results, shared)
+    failed = [result for result in results if result.exit_code]
+    if failed:
+        raise SweepFailed(f"{len(failed)} of {len(results)} jobs failed; why is in {folder / 'sweep.csv'}")
+    return 0
+
+
+def refuse(typed: Sequence[Typed]) -> list[str]:
+    """Return what cannot be swept over, or has no meaning in a sweep."""
+    problems = []
+    for item in typed:
+        looks_swept = item.value is not None and "," in str(item.value) and not is_there(str(item.value))
+        if item.key in NOT_SWEPT and (looks_swept or str(item.value).startswith("choice(")):
+            problems.append(f"{item.word!r}: a sweep over {item.key} is refused; run each checkpoint by itself")
+        if item.key == "hydra.run.dir":
+            problems.append("hydra.run.dir has no effect in a sweep; use hydra.sweep.dir=, the folder of all its jobs")
+        if item.key == "task" and "doctor" in (item.value, *item.choices):
+            problems.append("task=doctor looks at the machine, and is no job of a sweep; run it by itself")
+        if item.key == "input" and item.value == "-":
+            problems.append(
+                "input=- can be read once, and not by each job of a sweep; name a file, a folder or a pattern"
+            )
+        if item.key == "resume" and item.value is not None:
+            problems.append("resume= continues one run and cannot be part of a sweep")
+    return problems
+
+
+def sweep_folder(typed: Sequence[Typed], own: Sequence[Path]) -> Path:
+    """Create and return the folder of the sweep: the one that hydra.sweep.dir names, or one named by the time."""
+    folder = folder_of_jobs(typed, own)
+    if folder is None:
+        now = datetime.now()
+        return create_numbered(Path("outputs/multirun") / now.strftime("%Y-%m-%d"), now.strftime("%H-%M-%S"))
+    with saving(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise ConfigError(f"hydra.sweep.dir={folder} is in use: it is not empty; choose another")
+    return folder
+
+
+def run_job(sweep: Sweep, number: int, words: list[str]) -> JobResult:
+    """Run one job in this process and return what became of it; whatever it raises but an interrupt stays its own."""
+    console = sweep.console
+    pairs = (redact_word(word).partition("=") for word in words)
+    chosen = {key: value for key, _, value in pairs if key in sweep.swept}
+    name = "_".join(f"{key}-{value}" for key, value in chosen.items())
+    console.say("")
+    console.say(f"job {number + 1} of {sweep.num_jobs}: {' '.join(f'{key}={value}' for key, value in chosen.items())}")
+    directory = create_numbered(sweep.folder, f"{number}_{plain_name(name)}")
+    result = JobResult(number, chosen, str(directory), 0, "finished")
+    start = time.perf_counter()
+    try:
+        composed = compose(words, sweep.own)
+        find_modules_beside(sweep.own)
+        result.yardstick = Yardstick.of(composed.resolved())
+        summary = perform(composed, words, directory)
+        result.monitor, result.monitored, result.mode = summary.monitor, summary.monitored, summary.mode
+        result.metrics = summary.metrics
+    except (KeyboardInterrupt, InterruptedRun):
+        raise
+    except NnrunError as error:
+        messages = [hide_known(message, secrets_in_words(words)) for message in error.messages]
+        complain([f"job {number}: {message}" for message in messages])
+        result.exit_code, result.state, result.reason = error.exit_code, "failed", "\n".join(messages)
+    except (Exception, SystemExit) as error:
+        in_force().poll()  # what a library made of an interrupt is one
+        if os.environ.get("NNRUN_DEBUG") == "1" or not isinstance(error, SystemExit):
+            show_traceback()
+        reason = hide_known(f"{type(error).__name__}: {error}", secrets_in_words(words))
+        complain([f"job {number}: {reason}"])
+        result.exit_code, result.state, result.reason = BUG, "failed", reason
+    result.seconds = round(time.perf_counter() - start, 3)
+    if result.exit_code and not any(directory.iterdir()):
+        write_json(
+            directory / "status.json", {"state": "failed", "exit_code": result.exit_code, "reason": result.reason}
+        )
+    return result
+
+
+def ranked(results: Sequence[JobResult]) -> list[JobResult]:
+    """Return the jobs best first, by what they can be compared by, those without a number last."""
+    return order(results, choose_ranking(results))
+
+
+def write_table(results: Sequence[JobResult], sweep: Sweep) -> Path:
+    """Write the jobs so far, best first, as sweep.csv and sweep.json; return the path of the first."""
+    rows = ranked(results)
+    table = sweep.folder / "sweep.csv"
+    write_text(table, as_csv(rows, sweep.swept, metric_names(rows)))
+    plain = [{key: value for key, value in asdict(result).items() if key != "yardstick"} for result in rows]
+    write_json(sweep.folder / "sweep.json", plain)
+    return table
+
+
+def metric_names(rows: Sequence[JobResult]) -> list[str]:
+    """Return the name of every metric that a job has."""
+    return sorted({name for result in rows for name in result.metrics})
+
+
+def finish(results: Sequence[JobResult], sweep: Sweep) -> None:
+    """Write the jobs, best first, and print their table, if any was done."""
+    table, rows = write_table(results, sweep), ranked(results)
+    if not rows:
+        return
+    ranking = choose_ranking(results)
+    sweep.console.say("")
+    sweep.console.say(f"{len(rows)} jobs{', best first' if ranking.metric else ''}", style="bold")
+    if ranking.note:
+        sweep.console.note(ranking.note)
+    sweep.console.table(as_table(rows, sweep.swept, metric_names(rows)))
+    sweep.console.say(f"the table is in {table}")
+
+
+def as_csv(rows: Sequence[JobResult], swept: Sequence[str], metrics: Sequence[str]) -> str:
+    """Return the jobs as text: a line each, the values that were swept over, every metric in full."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["job", *swept, "state", "exit_code", *metrics, "seconds", "directory", "reason"])
+    for row in rows:
+        values = [row.overrides.get(key, "") for key in swept]
+        exact = [row.metrics.get(name, "") for name in metrics]
+        end = [row.seconds, row.directory, row.reason or ""]
+        writer.writerow(map(as_cell, [row.number, *values, row.state, row.exit_code, *exact, *end]))
+    return text.getvalue()
+
+
+def as_table(rows: Sequence[JobResult], swept: Sequence[str], metrics: Sequence[str]) -> Sheet:
+    """Return the jobs as a table for the terminal, with the metrics that matter most."""
+    shown = [name for name in _SHOWN if name in metrics]
+    table = Sheet(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("job", *swept, *shown, "seconds", "exit"):
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        values = [row.overrides.get(key, "") for key in swept]
+        figures = [_figure(name, row.metrics[name]) if name in row.metrics else "-" for name in shown]
+        table.add_row(str(row.number), *values, *figures, f"{row.seconds:.1f}", str(row.exit_code))
+    return table
+
+
+def _figure(name: str, value: float) -> str:
+    """Return a metric for the terminal: what is counted of a network has no digits behind the point."""
+    return f"{value:,.0f}" if name.startswith("model/") else f"{value:.4f}"

@@ -1,0 +1,144 @@
+"""Look at the network that a config names: build what a run would train, do its first step, and judge it."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from torch import Tensor
+
+from nnrun.assembly.data.opened import Opened
+from nnrun.assembly.initial_weights import start_from
+from nnrun.assembly.network import load_trained
+from nnrun.assembly.preflight import Job
+from nnrun.assembly.training import Training, make_training
+from nnrun.components.problems.classification import Classification
+from nnrun.core.loop import backward, update
+from nnrun.core.randomness import seed_step
+from nnrun.core.seams import Batch, Preprocessing, Problem
+from nnrun.tasks.inspect.cost import Cost, Layer, Memory, measure_step, memory_of
+from nnrun.tasks.inspect.gradients import Proof, prove, some_of
+from nnrun.tasks.inspect.overfit import Overfit, overfit
+from nnrun.tasks.session import Session
+
+
+@dataclass(frozen=True)
+class NetworkReport:
+    """What was found of a network. `batch` is the first one of the training, as the network is given it."""
+
+    batch: Batch
+    preprocessing: Preprocessing
+    cost: Cost
+    memory: Memory
+    proof: Proof
+    overfit: Overfit | None
+
+    @property
+    def batch_size(self) -> int:
+        """How many samples the network was given."""
+        return len(self.batch.targets)
+
+    @property
+    def ok(self) -> bool:
+        """Whether all that was to be proven is."""
+        return self.proof.ok and (self.overfit is None or self.overfit.reached)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the findings as plain values."""
+        root = self.cost.root
+        return {
+            "ok": self.ok,
+            "batch_size": self.batch_size,
+            "parameters": {
+                "total": root.parameters,
+                "trainable": root.trainable,
+                "frozen": root.parameters - root.trainable,
+            },
+            # Of the whole batch; a multiplication with its addition is two.
+            "flops": {"forward": self.cost.forward_flops, "backward": self.cost.backward_flops},
+            "memory_bytes": {**asdict(self.memory), "total": self.memory.total},
+            "gradients": self.proof.to_json(),
+            "overfit": self.overfit.to_json() if self.overfit else None,
+            "layers": _layers(root),
+        }
+
+    def complaints(self) -> list[str]:
+        """Return what is wrong, a line each."""
+        proof, learned = self.proof, self.overfit
+        texts = (
+            (proof.missing, "no gradient reaches {}: the loss does not depend on what it computes"),
+            (proof.not_finite, "the gradient of {} is NaN or infinite"),
+            (proof.zero, "the gradient of {} is exactly zero, also after an update: it or what follows it is dead"),
+        )
+        lines = [text.format(some_of(names)) for names, text in texts if names]
+        if learned is not None and not learned.reached:
+            lines.append(
+                f"the network does not know one batch by heart after {learned.steps} updates (loss "
+                f"{learned.first_loss:.4f} to {learned.last_loss:.4f}); try another optimizer.lr, more inspect.steps, "
+                "or look at the targets"
+            )
+        return lines
+
+
+def _layers(layer: Layer) -> list[dict[str, Any]]:
+    """Return a layer and all below it, the outer ones first."""
+    own = asdict(replace(layer, children=[]))
+    del own["children"]
+    return [own, *(row for child in layer.children for row in _layers(child))]
+
+
+def examine(job: Job, data: Opened, session: Session) -> NetworkReport:
+    """Build what a run would train, or load what one has trained, and measure its first step."""
+    problem = Classification(job.loss(data.class_counts), data.class_names)
+    weights = None
+    if job.settings.ckpt is not None:
+        trained = load_trained(job, data, session.out.path)
+        data, weights = replace(data, preprocessing=trained.preprocessing), trained.network.state_dict()
+        for note in trained.notes:
+            session.console.note(note)
+    training = make_training(job, data, problem)
+    state, train = training.state, training.train
+    if weights is not None:
+        state.network.load_state_dict(weights)
+    start_from(job, state, session.console, data.class_names)
+    for note in training.notes:
+        session.console.say(note)
+    batch = next(iter(train.epoch(0)))
+    start = copy.deepcopy((state.network.state_dict(), state.optimizer.state_dict()))
+    cost, memory, proof = measure(training, problem, batch)
+    learned = None
+    if job.settings.inspect.overfit:
+        state.network.load_state_dict(start[0])
+        state.optimizer.load_state_dict(start[1])
+        # The same samples without augmentation: a mixture has no target that could be known by heart.
+        inputs, targets = train.take(train.order(0)[0])
+        plain = batch._replace(inputs=inputs, targets=targets, mixed=None)
+        plan = replace(training.plan, total_steps=job.settings.inspect.steps)
+        session.console.say(
+            f"learning one batch of {plain.num_samples} by heart, in {plan.total_steps} updates at most"
+        )
+        learned = overfit(state, problem, plain, plan, session.stop.poll)
+    return NetworkReport(batch, data.preprocessing, cost, memory, proof, learned)
+
+
+def measure(training: Training, problem: Problem, batch: Batch) -> tuple[Cost, Memory, Proof]:
+    """Do the first step of a training, draw by draw, and judge it. The network is changed by an update or two."""
+    state = training.state
+    losses: list[Tensor] = []
+    state.set_training()
+
+    def step() -> None:
+        seed_step(state.device, state.seed, 0, len(losses))
+        losses.append(backward(state, problem, batch, batch.num_samples))
+
+    def step_again() -> None:
+        update(state, training.plan, losses[-1])
+        step()
+
+    cost = measure_step(state.network, step, batch.inputs)
+    proof = prove(state.network, losses[0].item(), step_again)
+    update(state, training.plan, losses[-1])
+    average = state.ema.network if state.ema else None
+    memory = memory_of(state.network, state.optimizer, average, batch.inputs, cost.activation_bytes)
+    return cost, memory, proof

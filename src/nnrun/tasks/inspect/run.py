@@ -1,0 +1,128 @@
+"""`task=inspect`: look at the data and the network that a config names; nothing is trained or kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from nnrun.assembly.data.announce import tell_of_data
+from nnrun.assembly.data.opened import Opened, open_data
+from nnrun.assembly.data.overlap import note_on_data
+from nnrun.assembly.preflight import Job, prepare
+from nnrun.base.errors import ArtifactError, DataError
+from nnrun.base.files import write_json
+from nnrun.config.compose import Composed
+from nnrun.config.schema import DataSettings
+from nnrun.core.device import Precision
+from nnrun.runs.console import Console
+from nnrun.runs.summary import Summary
+from nnrun.tasks.inspect.batch_picture import write_sheet
+from nnrun.tasks.inspect.data_report import DataReport, data_table, findings_table, report_data
+from nnrun.tasks.inspect.examine import NetworkReport, examine
+from nnrun.tasks.inspect.tables import layer_table, network_table
+from nnrun.tasks.session import Session, open_session
+
+
+def inspect(composed: Composed, words: Sequence[str], directory: Path | None = None) -> Summary:
+    """Inspect what a config names, in a directory of its own; return the summary.
+
+    Raises DataError for what a run would refuse, after the report on the data where it can be read at all, and
+    ArtifactError where the proof fails, besides what a run raises.
+    """
+    job = prepare(without_the_rest(composed))
+    if job.precision.scales_gradients:
+        # The scaled gradients of a first step overflow as a matter of course.
+        job = replace(job, precision=Precision("fp32", "a single step in fp16 proves nothing"))
+    console = Console()
+    with open_session(job, words, directory, console) as session:
+        data, fault = open_with_faults(job.data)
+        tell_of_data(data, job.data, console, trains=True)
+        if note := note_on_data(job, data):
+            console.note(note)
+        described = report_data(data)
+        if fault is not None or _is_about_data(composed):
+            console.table(data_table(described))
+            console.say("")
+            console.table(findings_table(described))
+            console.say("")
+        if fault is not None:
+            write_json(session.out.path / "inspect.json", {"ok": False, "data": described.to_json()})
+            raise fault
+        report = examine(job, data, session)
+        write_json(session.out.path / "inspect.json", {**report.to_json(), "data": described.to_json()})
+        summary = summarize(job, report, session)
+        show(job, report, described, console)
+        draw(report, data, session)
+        write_json(session.out.path / "summary.json", summary.to_json())
+        console.say(f"{summary.task} {summary.state} after {summary.wall_seconds:.1f} s", style="bold")
+        if not report.ok:
+            raise ArtifactError(*report.complaints(), f"all that was found is in {session.out.path}/inspect.json")
+    return summary
+
+
+def without_the_rest(composed: Composed) -> Composed:
+    """Return the config without what only a whole run uses; the learning rate is then the optimizer's own."""
+    config = composed.config.copy()
+    config.scheduler, config.export, config.logger = None, {}, {}
+    config.trainer.compile = False
+    return replace(composed, config=config)
+
+
+def open_with_faults(settings: DataSettings) -> tuple[Opened, DataError | None]:
+    """Return the data, and why a run would refuse it if it would: what can be read of it is still worth a report.
+
+    Raises DataError where nothing can be reported.
+    """
+    try:
+        return open_data(settings, trains=True), None
+    except DataError as error:
+        dataset = settings.dataset | ({"on_bad": "skip"} if "on_bad" in settings.dataset else {})
+        try:
+            return open_data(replace(settings, dataset=dataset), trains=False), error
+        except DataError:
+            raise error from None
+
+
+def _is_about_data(composed: Composed) -> bool:
+    """Return whether the command line names the data, so that its report is shown in full."""
+    return any(item.key.partition(".")[0] == "data" for item in composed.typed)
+
+
+def summarize(job: Job, report: NetworkReport, session: Session) -> Summary:
+    """Return the summary: the figures of the network as its metrics."""
+    root = report.cost.root
+    return Summary(
+        task=job.task,
+        state="finished" if report.ok else "failed",
+        run=str(session.out.path),
+        metrics={
+            "model/parameters": root.parameters,
+            "model/trainable_parameters": root.trainable,
+            "model/forward_flops": report.cost.forward_flops / report.batch_size,
+            "model/step_bytes": report.memory.total,
+        },
+        monitor=job.monitor,
+        mode=job.mode,
+        wall_seconds=session.out.seconds(),
+    )
+
+
+def show(job: Job, report: NetworkReport, described: DataReport, console: Console) -> None:
+    """Print the tree of layers, and what was found."""
+    table, deepest = layer_table(report.cost.root, report.batch_size, job.settings.inspect.depth)
+    console.table(table)
+    if deepest is not None:
+        console.say(f"deeper layers are not shown; inspect.depth={deepest} shows them all", style="dim")
+    console.say("")
+    found = network_table(report)
+    sizes = ", ".join(f"{sum(counts.values()):,} {part}" for part, counts in described.counts.items())
+    found.add_row("data", f"{job.settings.data.name}, {sizes} samples of {len(described.counts['train'])} classes")
+    console.table(found)
+
+
+def draw(report: NetworkReport, data: Opened, session: Session) -> None:
+    """Write a picture of the batch that the network was given, if it is made of pictures, and say where."""
+    path = session.out.path / "batch.png"
+    if write_sheet(path, report.batch, report.preprocessing, data.class_names):
+        session.console.say(f"the first batch, as the network sees it: {path}")

@@ -1,0 +1,1 @@
+"""Predict for files, and write a table."""

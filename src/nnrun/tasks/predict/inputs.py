@@ -1,0 +1,105 @@
+"""What `input=` names: image files, found and put in order before any of them is read."""
+
+from __future__ import annotations
+
+import errno
+import glob
+import os
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnrun.base.errors import DataError
+from nnrun.base.files import check_is_file
+from nnrun.checkpoints.locate import nearest
+from nnrun.components.data.finding import IMAGE_SUFFIXES, find_images
+from nnrun.components.data.images import shown
+from nnrun.components.data.left_out import left_out
+from nnrun.components.data.order import path_key
+
+FROM_STDIN = "-"
+
+
+@dataclass(frozen=True)
+class Named:
+    """The files that `input=` stands for, in the order of their predictions, and what is to be said of the others."""
+
+    files: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+def find_inputs(given: str) -> Named:
+    """Return the files that `input=` names: one file, those of a folder and below, or what a pattern matches.
+
+    They are in their natural order, `2.png` before `10.png`, folder by folder. A name that exists means itself,
+    whatever characters are in it. `-` takes what standard input lists, in its order.
+    Raises DataError where there is no image.
+    """
+    if given == FROM_STDIN:
+        return Named(_listed())
+    path = _at_home(given)
+    try:
+        is_folder = path.is_dir()
+        check_is_file(path)
+    except OSError as error:
+        if error.errno == errno.EINVAL and error.filename:
+            more = "; input=- takes a list of paths from standard input"
+            raise DataError(f"input={shown(given)} cannot be read: {error.strerror}{more}") from error
+        matches = [Path(match) for match in glob.iglob(_pattern(path), recursive=True)]  # noqa: PTH207 - Path.glob takes no absolute one
+        if not matches:
+            hint = ""
+            with suppress(OSError):  # a name may be longer than any that can be looked for
+                hint = f"; {shown(nearest(path))}"
+            reason = f"{error.strerror}, and as a pattern it matches nothing{hint}"
+            raise DataError(f"input={shown(given)}: {reason}") from error
+        return _images_among(given, matches)
+    return _images_among(given, [path]) if is_folder else Named((str(path),))
+
+
+def _at_home(given: str) -> Path:
+    """Return a path with the `~` at its beginning replaced; a `~name` of nobody is a file's name."""
+    try:
+        return Path(given).expanduser()
+    except RuntimeError:
+        return Path(given)
+
+
+def _listed() -> tuple[str, ...]:
+    """Return the paths that standard input lists, a line each, or ended by NUL as `find -print0` writes them."""
+    content = sys.stdin.buffer.read() if sys.stdin is not None else b""
+    parts = content.split(b"\0") if b"\0" in content else content.splitlines()
+    files = tuple(os.fsdecode(part) for part in parts if part)
+    if not files:
+        raise DataError("input=-: standard input names no file; write a path into each line")
+    return files
+
+
+def _pattern(path: Path) -> str:
+    """Return the pattern that a path is. Folders at its beginning that exist mean themselves, as `scans [1]` does."""
+    parts = path.parts
+    known = 0
+    while known < len(parts) and os.path.lexists(Path(*parts[: known + 1])):
+        known += 1
+    literal = glob.escape(str(Path(*parts[:known]))) if known else ""
+    return os.path.join(literal, *parts[known:])  # noqa: PTH118 - a pattern is no path
+
+
+def _images_among(given: str, found: Iterable[Path]) -> Named:
+    """Return the images among files and in folders, by their suffixes; raise DataError where there is none."""
+    images: set[str] = set()
+    others: set[str] = set()
+    num_hidden = 0
+    for path in found:
+        if path.is_dir():
+            below = find_images(path)
+            images.update(map(str, below.images))
+            others.update(map(str, below.others))
+            num_hidden += below.num_hidden
+        else:
+            (images if path.suffix.lower() in IMAGE_SUFFIXES else others).add(str(path))
+    left = left_out(sorted(others), num_hidden)
+    if not images:
+        raise DataError(f"input={shown(given)} holds no image" + (f": {left}" if left else "; it is empty"))
+    return Named(tuple(sorted(images, key=path_key)), (left,) if left else ())

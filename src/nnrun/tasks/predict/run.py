@@ -1,0 +1,223 @@
+"""`task=predict`: classify images with a trained network, and write down what they are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from nnrun.assembly.data.scales import scale_fault, some_of
+from nnrun.assembly.prediction.onnx_predictor import predictor_of_artifact
+from nnrun.assembly.prediction.predictor import Predictor, predictor_of_checkpoint
+from nnrun.assembly.prediction.raw_images import Images, of_array, of_files
+from nnrun.assembly.preflight import Job, prepare
+from nnrun.base.errors import ConfigError, DataError
+from nnrun.base.files import write_json
+from nnrun.components.data.images import shown
+from nnrun.components.data.tally import Tally
+from nnrun.config.compose import Composed
+from nnrun.config.schema import NAMED_SECTIONS
+from nnrun.runs.console import Console, Sheet
+from nnrun.runs.summary import Summary
+from nnrun.tasks.predict.arrays import holds_array, read_images
+from nnrun.tasks.predict.inputs import FROM_STDIN, Named, find_inputs
+from nnrun.tasks.predict.progress import PredictionProgress
+from nnrun.tasks.predict.table import FILE_NAME, PredictionFile
+from nnrun.tasks.session import Session, open_session
+
+# How many of the classes predicted are named on the terminal.
+_NUM_SHOWN = 5
+# A name of more digits is no number of a file.
+_MAX_DIGITS = 19
+
+
+class BadFiles:
+    """What happens to files that cannot be read: the first one ends the prediction, or they are named and left out."""
+
+    def __init__(self, on_bad: str, console: Console) -> None:
+        self._on_bad = on_bad
+        self._console = console
+        self.count = 0
+
+    def refuse(self, error: DataError) -> None:
+        """Raise, or count."""
+        if self._on_bad == "error":
+            way = f"no {FILE_NAME} is written; data.on_bad=skip leaves out what cannot be read"
+            raise DataError(*error.messages, way) from error
+        self.count += 1
+        self._console.note(f"left out: {error}")
+
+
+@dataclass(frozen=True)
+class Source:
+    """The images to classify, in batches, and how many there are."""
+
+    batches: Generator[Images, None, None]
+    num_images: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """How often each class was predicted, and how long all of it took."""
+
+    counts: Counter[str]
+    seconds: float
+
+
+@dataclass(kw_only=True)
+class PredictionSummary(Summary):
+    """What summary.json holds of a prediction: also how many images were classified, how many left out, how fast."""
+
+    predicted: int = 0
+    skipped: int = 0
+    samples_per_second: float = 0.0
+
+
+def predict(composed: Composed, words: Sequence[str], directory: Path | None = None) -> PredictionSummary:
+    """Classify what `input=` names with what `ckpt=` names, in a directory of its own; return the summary."""
+    job = prepare(only_what_is_read(composed))
+    console = Console()
+    with open_session(job, words, directory, console) as session:
+        named = find_inputs(job.settings.input or "")
+        for note in named.notes:
+            console.note(note)
+        with closing(open_predictor(job)) as predictor:
+            bad = BadFiles(job.settings.data.on_bad, console)
+            tally = Tally(predictor.white)
+            source = open_source(job, named, predictor, bad, tally)
+            for note in numbered_otherwise(job, named.files):
+                console.note(note)
+            result = classify(job, session, predictor, source)
+            for note in tally.notes():
+                console.note(note)
+        summary = PredictionSummary(
+            task=job.task,
+            state="finished",
+            run=str(session.out.path),
+            metrics={},
+            monitor=job.monitor,
+            mode=job.mode,
+            wall_seconds=session.out.seconds(),
+            predicted=result.counts.total(),
+            skipped=bad.count,
+            samples_per_second=result.counts.total() / result.seconds,
+        )
+        write_json(session.out.path / "summary.json", summary.to_json())
+        show(summary, result.counts, console)
+    return summary
+
+
+def only_what_is_read(composed: Composed) -> Composed:
+    """Return the config without what a prediction does not read: data, loss and optimizer may be nowhere to be had."""
+    config = composed.config.copy()
+    config.data.dataset = {}
+    for section in ("loss", "optimizer", *NAMED_SECTIONS):
+        config[section] = {}
+    config.scheduler = config.early_stopping = None
+    config.trainer.compile = False
+    if not composed.named("trainer.progress"):
+        # Whoever trained without a bar may have had no terminal.
+        config.trainer.progress = "auto"
+    if composed.artifact is not None:
+        # It is the network, and runs on the CPU.
+        config.model = {}
+        if composed.named("trainer.device") and config.trainer.device not in ("auto", "cpu"):
+            raise ConfigError(
+                f"trainer.device={config.trainer.device} has no effect: an ONNX file is run on the CPU here; leave it "
+                "out, or name the run that the file was exported from"
+            )
+        config.trainer.device = "cpu"
+    return replace(composed, config=config)
+
+
+def open_predictor(job: Job) -> Predictor:
+    """Return what classifies."""
+    artifact = job.composed.artifact
+    return predictor_of_checkpoint(job) if artifact is None else predictor_of_artifact(artifact, job)
+
+
+def open_source(job: Job, named: Named, predictor: Predictor, bad: BadFiles, tally: Tally) -> Source:
+    """Return the images: those of files, or of one file that holds many."""
+    files, batch_size, in_shape = named.files, job.settings.data.eval_batch_size, predictor.in_shape
+    if job.settings.input != FROM_STDIN and len(files) == 1 and holds_array(Path(files[0])):
+        pixels = read_images(Path(files[0]), in_shape)
+        if fault := scale_fault(predictor.preprocessing, some_of(pixels)):
+            raise DataError(f"{shown(files[0])} is on another scale than what the network was trained on: {fault}")
+        return Source(of_array(files[0], pixels, batch_size), len(pixels))
+    if job.settings.predict.format == "kaggle" and job.settings.predict.id == "stem":
+        check_stems(files)
+    return Source(of_files(files, in_shape, batch_size, bad.refuse, tally), len(files))
+
+
+def check_stems(files: Sequence[str]) -> None:
+    """Raise DataError where two files would have the same id."""
+    seen: dict[str, str] = {}
+    for file in files:
+        earlier = seen.setdefault(Path(file).stem, file)
+        if earlier is not file:
+            raise DataError(f"{shown(earlier)} and {shown(file)} would have the same id; use predict.id=number")
+
+
+def numbered_otherwise(job: Job, files: Sequence[str]) -> list[str]:
+    """Return what is said where Kaggle's ids are numbers, and files that are called by other numbers would get them."""
+    if (job.settings.predict.format, job.settings.predict.id) != ("kaggle", "number"):
+        return []
+    stems = [Path(file).stem for file in files]
+    if len(set(stems)) < len(stems) or not all(stem.isdecimal() and len(stem) < _MAX_DIGITS for stem in stems):
+        return []
+    number = next((number for number, stem in enumerate(stems, 1) if int(stem) != number), None)
+    if number is None:
+        return []
+    return [
+        f"the files' names are numbers, and the ids are others, counted from 1: {shown(files[number - 1])} gets the id "
+        f"{number}; predict.id=stem takes the names as ids"
+    ]
+
+
+def classify(job: Job, session: Session, predictor: Predictor, source: Source) -> Result:
+    """Write predictions.csv, whole or not at all."""
+    settings, console = job.settings.predict, session.console
+    if settings.top_k is not None and settings.top_k > len(predictor.class_names):
+        console.note(
+            f"predict.top_k={settings.top_k}, and there are {len(predictor.class_names)} classes: all are named"
+        )
+    counts: Counter[int] = Counter()
+    progress = PredictionProgress(console, source.num_images, bar=console.wants_bar(job.settings.trainer.progress))
+    with (
+        closing(progress),
+        closing(source.batches) as batches,
+        PredictionFile(session.out.path, settings, predictor.class_names) as file,
+    ):
+        for images in batches:
+            session.stop.poll()
+            ranked = predictor.rank(images, file.num_ranks)
+            file.add(images, ranked)
+            counts.update(ranked.classes[:, 0].tolist())
+            progress.advance(len(images.names))
+        if not counts:
+            raise DataError(f"not one of {source.num_images:,} files can be read; no {FILE_NAME} is written")
+        file.commit()
+    if file.num_quoted:
+        console.note(
+            f"put ' before {file.num_quoted:,} cells of {FILE_NAME}, which a spreadsheet would take for formulas"
+        )
+    return Result(Counter({predictor.class_names[number]: count for number, count in counts.items()}), progress.seconds)
+
+
+def show(summary: PredictionSummary, counts: Counter[str], console: Console) -> None:
+    """Print what was found, and where it is."""
+    console.say(f"{summary.task} {summary.state} after {summary.wall_seconds:.1f} s", style="bold")
+    table = Sheet(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True, style="cyan")
+    table.add_column(overflow="fold")
+    images = "image" if summary.predicted == 1 else "images"
+    table.add_row("predicted", f"{summary.predicted:,} {images}, {summary.samples_per_second:,.0f} samples/s")
+    if summary.skipped:
+        table.add_row("left out", f"{summary.skipped:,} that cannot be read", style="red")
+    more = "  ..." if len(counts) > _NUM_SHOWN else ""
+    often = "  ".join(f"{name} ({count:,})" for name, count in counts.most_common(_NUM_SHOWN))
+    table.add_row("classes", often + more)
+    table.add_row("predictions", f"{summary.run}/{FILE_NAME}")
+    console.table(table)

@@ -1,0 +1,159 @@
+"""A run under way: its directory, its console, and the signals that may stop it."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from nnrun.assembly.preflight import Job
+from nnrun.base.ending import at_the_end, forget
+from nnrun.base.errors import (
+    BUG,
+    ArtifactError,
+    ConfigError,
+    DataError,
+    DivergedError,
+    InterruptedRun,
+    NnrunError,
+    ResourceError,
+)
+from nnrun.base.files import sweep_temporaries, write_json
+from nnrun.base.foreign_errors import causes_of, of_the_machine
+from nnrun.base.lock import locked
+from nnrun.base.paths import alone, inside
+from nnrun.base.secrets import hide_known, redact, redact_word
+from nnrun.base.signals import StopRequest, stop_request
+from nnrun.checkpoints.latest import BEFORE, latest_link, point_latest, put_back
+from nnrun.checkpoints.manifest import FOLDER_NAME, MANIFEST_NAME
+from nnrun.config.yaml_files import yaml_text
+from nnrun.core.workers.crew import end_workers
+from nnrun.runs import directory as rundir
+from nnrun.runs.console import Console
+from nnrun.runs.directory import RunDir
+
+
+@dataclass(frozen=True)
+class Session:
+    """What a run under way writes to, talks to and listens to."""
+
+    out: RunDir
+    console: Console
+    stop: StopRequest
+
+
+@contextmanager
+def open_session(
+    job: Job, words: Sequence[str], directory: Path | None, console: Console, resumed: Mapping[str, Any] | None = None
+) -> Iterator[Session]:
+    """Yield the session of a job; its directory is locked, described and logged to, and its status says how it ended.
+
+    The directory is the one resumed, the one that a sweep made, or a new one. `words` are what was typed, `resumed`
+    from where, and with which changes, a run goes on.
+    """
+    path = job.resume or directory or rundir.create(job.composed.run_dir, job.name)
+    with stop_request() as stop, locked(path) as stale:
+        out = RunDir(path)
+        sweep_temporaries(path)
+        is_finished = False
+        undoing = at_the_end(partial(_end_in_the_midst, out, stop))
+        try:
+            out.start(job.task, resumed)
+            console.secrets = job.composed.secrets
+            console.log_to(alone(inside(path, "run.log")))
+            if stale:
+                console.note(f"took over {path} from {stale}, which is gone")
+            if job.trains and not take_latest(out):
+                console.note("outputs/latest is not a link, and is left as it is")
+            secrets = job.composed.secrets
+            config, typed = redact(job.composed.shown(), known=secrets), [redact_word(word, secrets) for word in words]
+            out.describe(yaml_text(config), yaml_text(typed))
+            write_json(path / "environment.json", job.environment())
+            precision = (
+                f" in {job.precision.name} ({job.precision.reason})" if job.trains or job.task == "inspect" else ""
+            )
+            console.say(f"{job.task} {job.name} on {job.device}{precision}")
+            console.say(f"run directory {path}")
+            for note in job.notes:
+                console.note(note)
+            yield Session(out, console, stop)
+            # What came to its end is finished, whatever signal comes now.
+            with stop.held():
+                out.end("finished", 0, None)
+                is_finished = True
+        except BaseException as error:
+            if is_finished:
+                raise
+            with stop.held():
+                error, cause = _as_said(error, job, path, stop), error
+                reason = hide_known(str(error) or type(error).__name__, job.composed.secrets)
+                if isinstance(error, NnrunError | InterruptedRun):
+                    error.messages = tuple(hide_known(message, job.composed.secrets) for message in error.messages)
+                    error.args = (reason,)
+                sweep_temporaries(path)
+                # On a disk that is full this fails too: what is said is the first cause.
+                with suppress(ResourceError, OSError):
+                    put_back(latest_link(), lost=path)
+                with suppress(ResourceError):
+                    out.end(_state_of(error), getattr(error, "exit_code", BUG), reason)
+            raise error from (cause if cause is not error else cause.__cause__)
+        finally:
+            end_workers()
+            console.close()
+            forget(undoing)
+
+
+def take_latest(out: RunDir) -> bool:
+    """Make outputs/latest the run, after its status says what it was before; return False where it is no link."""
+    latest = latest_link()
+    put_back(latest)
+    if not (out.path / FOLDER_NAME / MANIFEST_NAME).exists():
+        out.set_status(**{BEFORE: str(latest.readlink()) if latest.is_symlink() else None})
+    return point_latest(out.path)
+
+
+def _end_in_the_midst(out: RunDir, stop: StopRequest) -> None:
+    """Say of a run that a signal could not stop that it is no longer under way: its process is about to be gone."""
+    out.end("interrupted", 128 + (stop.heard or signal.SIGTERM), "stopped in a call that did not return")
+
+
+def _as_said(error: BaseException, job: Job, path: Path, stop: StopRequest) -> BaseException:
+    """Return the error that ends a run as what is said of it."""
+    if stop.heard and _hides_an_interrupt(error):
+        error = InterruptedRun(stop.heard)
+    if isinstance(error, InterruptedRun) and not error.messages:
+        return InterruptedRun(error.exit_code - 128, _how_to_go_on(job, path, error))
+    if not isinstance(error, NnrunError | InterruptedRun):
+        return of_the_machine(error) or error
+    return error
+
+
+def _hides_an_interrupt(error: BaseException) -> bool:
+    """Return whether an error is what a library made of an interrupt: its own cleaning up may fail then.
+
+    We may have put that in words already, as the fault of a config, of data or of a file. A disk that refuses what is
+    saved because of an interrupt is another matter.
+    """
+    if isinstance(error, ConfigError | DataError | ArtifactError):
+        return any(isinstance(cause, InterruptedRun) for cause in causes_of(error))
+    return not isinstance(error, NnrunError | InterruptedRun)
+
+
+def _how_to_go_on(job: Job, path: Path, interruption: InterruptedRun) -> str:
+    """Return what to do after an interrupt that came outside the training, or in the midst of one of its steps."""
+    if job.trains and (path / FOLDER_NAME / MANIFEST_NAME).exists():
+        saved = "the last checkpoint is whole" if interruption.at_once else "all that was trained is saved"
+        return f"stopped; {saved}; go on with: nnrun {shlex.quote(f'resume={path}')}{job.reading()}"
+    return "stopped; there was nothing to save: start it again"
+
+
+def _state_of(error: BaseException) -> str:
+    """Return the state that status.json gives to a run that an error ended."""
+    if isinstance(error, InterruptedRun | KeyboardInterrupt):
+        return "interrupted"
+    return "diverged" if isinstance(error, DivergedError) else "failed"

@@ -1,0 +1,1 @@
+"""Train, evaluate and export: a run from its config to its report."""

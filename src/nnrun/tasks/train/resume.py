@@ -1,0 +1,163 @@
+"""What a resumed run may change, and what must still be as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from nnrun.assembly.data.opened import Opened
+from nnrun.assembly.preflight import Job
+from nnrun.base.errors import ConfigError, DataError
+from nnrun.base.files import read_json
+from nnrun.base.secrets import redact
+from nnrun.checkpoints.read import peek
+from nnrun.config.from_checkpoint import INVOCATION_KEYS, as_meant
+from nnrun.runs.console import Console
+from nnrun.runs.summary import Summary
+from nnrun.tasks.session import Session
+
+# Settings that change only what comes after the checkpoint, or nothing at all.
+FREE = (
+    "trainer.epochs",
+    "trainer.device",
+    "trainer.progress",
+    "trainer.keep_last",
+    "trainer.checkpoint_every_steps",
+    "trainer.nonfinite",
+    "trainer.max_nonfinite",
+    "early_stopping.patience",
+    "data.root",
+    "data.download",
+    "data.dataset.root",
+    "data.dataset.download",
+    "data.residency",
+    "data.num_workers",
+    "export",
+    "logger",
+)
+# Schedules whose every step depends on the run's length: with another length, the past would have been another.
+_LENGTH_PARAMETER = "total_steps"
+
+
+def finished_summary(job: Job, console: Console) -> Summary | None:
+    """Return the summary of a run that is finished and is not asked to go on, after saying so."""
+    assert job.resume is not None
+    saved = _saved(job)
+    at = saved["training"]["progress"]
+    if job.settings.trainer.epochs > saved["config"]["trainer"]["epochs"] and not at["stop_reason"]:
+        return None
+    try:
+        status = read_json(job.resume / "status.json")
+        summary = Summary.from_json(read_json(job.resume / "summary.json"))
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None
+    if not isinstance(status, dict) or status.get("state") != "finished":
+        return None
+    assert job.composed.checkpoint is not None
+    for note in job.composed.checkpoint.notes:
+        console.note(note)
+    idle = [item.key for item in job.composed.typed if item.key not in ("resume", "trust", "task")]
+    if idle:
+        raise ConfigError(
+            f"{', '.join(idle)} would have no effect: {job.resume} is finished after {at['epoch']} epochs"
+            + (f", because {at['stop_reason']}" if at["stop_reason"] else "")
+            + f"; nnrun ckpt={job.resume} evaluates or exports it, init_from={job.resume} starts a new run"
+        )
+    why = f" ({at['stop_reason']})" if at["stop_reason"] else "; a larger trainer.epochs would go on"
+    console.say(f"{job.resume} is finished after {at['epoch']} epochs{why}: nothing to do")
+    return summary
+
+
+def check_config(job: Job) -> None:
+    """Raise ConfigError with a diff where a resumed run's config would have changed its past."""
+    assert job.resume is not None
+    changes = [line for key, line in _changes(job) if key not in FREE] + _changes_of_the_past(job)
+    if changes:
+        raise ConfigError(
+            f"{job.resume} cannot go on with a config that would have changed its past; "
+            f"leave it as it was, or start a new run with init_from={job.resume}:",
+            *changes,
+        )
+
+
+def _changes_of_the_past(job: Job) -> list[str]:
+    """Return the changes of settings that are free only one way, or only under some conditions."""
+    payload = _saved(job)
+    saved, at, trainer = payload["config"], payload["training"]["progress"], job.settings.trainer
+    epochs, stopping = saved["trainer"]["epochs"], job.settings.early_stopping
+    found = []
+    if trainer.epochs != epochs and _LENGTH_PARAMETER in (job.settings.scheduler or {}):
+        found.append(f"trainer.epochs: {epochs} -> {trainer.epochs}, under a schedule over the whole run")
+    elif trainer.epochs < at["epoch"] + (at["batch"] > 0):
+        found.append(f"trainer.epochs: {epochs} -> {trainer.epochs}, and {at['epoch']} epochs are done")
+    if stopping and saved["early_stopping"] and stopping.patience < saved["early_stopping"]["patience"]:
+        patience = saved["early_stopping"]["patience"]
+        found.append(f"early_stopping.patience: {patience} -> {stopping.patience}, with which it may have stopped")
+    skipped = payload["training"].get("watch", {}).get("skipped", 0)
+    if trainer.nonfinite == "stop" and skipped:
+        found.append(f"trainer.nonfinite: 'skip' -> 'stop', and {skipped} updates were left out")
+    return found
+
+
+def going_on(job: Job) -> dict[str, Any] | None:
+    """Return from where a resumed run goes on, and every setting that it changes, as status.json records them."""
+    if not job.resume:
+        return None
+    return {"step": _saved(job)["training"]["progress"]["step"], "changes": [line for _, line in _changes(job)]}
+
+
+def check_data(job: Job, data: Opened, session: Session) -> None:
+    """Raise DataError where the data is another than that of the run that is resumed; say where the run goes on."""
+    saved = _saved(job)
+    if data.fingerprint != saved["data_fingerprint"]:
+        raise DataError(
+            f"the data is not the same as when {job.resume} was interrupted (its fingerprint differs); "
+            "name the folder that holds it with data.root="
+        )
+    at = saved["training"]["progress"]
+    session.console.say(f"going on from step {at['step']:,}, in epoch {at['epoch'] + 1}")
+    missing = at["num_rows"] - session.out.count_rows()
+    if missing > 0:
+        session.console.note(f"{missing} of {at['num_rows']} rows are missing from metrics.jsonl, and stay so")
+
+
+def _changes(job: Job) -> list[tuple[str, str]]:
+    """Return the settings in which a resumed run differs from its checkpoint, each with `key: old -> new`."""
+    saved = as_meant(_saved(job)["config"])
+    tree = job.tree(saved["data"]["in_shape"], saved["data"]["num_classes"])
+    wanted = {key: value for key, value in tree.items() if key not in INVOCATION_KEYS}
+    # A secret is not in the checkpoint: it may be, and may have to be, typed again.
+    sections: dict[str, Any] = {name: {} for name, value in wanted.items() if isinstance(value, Mapping)}
+    changes = differences(sections | saved, redact(wanted, known=job.composed.secrets))
+    # A setting that did not exist when the checkpoint was saved has its default.
+    return [(key, line) for key, line in changes if _is_in(saved, key) or job.composed.named(key)]
+
+
+def _is_in(tree: Any, key: str) -> bool:
+    """Return whether a tree of settings has a dotted key."""
+    for part in key.split("."):
+        if not isinstance(tree, Mapping) or part not in tree:
+            return False
+        tree = tree[part]
+    return True
+
+
+def differences(saved: Any, wanted: Any, key: str = "") -> list[tuple[str, str]]:
+    """Return the key of each setting that differs, with `key: old -> new`; whole sections of FREE are one setting."""
+    if isinstance(saved, Mapping) and isinstance(wanted, Mapping) and key not in FREE:
+        names = dict.fromkeys([*saved, *wanted])
+        return [
+            change
+            for name in names
+            for change in differences(saved.get(name), wanted.get(name), f"{key}.{name}" if key else str(name))
+        ]
+    # What has nothing in it is like what did not exist when the checkpoint was saved.
+    if wanted in (saved, "auto") or (saved is None and wanted == {}):
+        return []
+    return [(key, f"{key}: {saved!r} -> {wanted!r}")]
+
+
+def _saved(job: Job) -> dict[str, Any]:
+    """Return the plain values of the checkpoint that the run goes on from."""
+    assert job.composed.checkpoint is not None
+    return peek(job.composed.checkpoint.path)

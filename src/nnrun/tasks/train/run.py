@@ -1,0 +1,114 @@
+"""The screen: a run from its config to its report."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+
+from nnrun.assembly.data.announce import tell_of_data
+from nnrun.assembly.data.evaluation_data import open_for
+from nnrun.assembly.data.scales import check_given_mean, check_learned
+from nnrun.assembly.network import Measured, Trained, load_trained, measure
+from nnrun.assembly.preflight import Job, prepare
+from nnrun.assembly.training import Training
+from nnrun.base.errors import ArtifactError
+from nnrun.base.files import write_json
+from nnrun.base.foreign_errors import calling
+from nnrun.components.problems.classification import Classification
+from nnrun.config.compose import Composed
+from nnrun.core.seams import Logger
+from nnrun.proof.verify import Standard
+from nnrun.runs.console import Console
+from nnrun.runs.summary import Summary, show
+from nnrun.tasks.session import Session, open_session
+from nnrun.tasks.train.exports import export_all, export_context
+from nnrun.tasks.train.fit import train
+from nnrun.tasks.train.resume import check_config, check_data, finished_summary, going_on
+
+
+def run(composed: Composed, words: Sequence[str], directory: Path | None = None) -> Summary:
+    """Do what a config asks for, in a directory of its own or in the one that it resumes; return the summary.
+
+    `words` are the command line's, `directory` the one that a sweep has made for the job. Raises a NnrunError where
+    something is wrong, with the directory's status saying what.
+    """
+    job = prepare(composed)
+    console = Console()
+    if job.resume:
+        check_config(job)
+        if done := finished_summary(job, console):
+            return done
+    with open_session(job, words, directory, console, going_on(job)) as session:
+        data = open_for(job)
+        tell_of_data(data, job.data, console, trains=job.trains)
+        if job.trains and not job.resume:
+            check_given_mean(data, job.data)
+        problem = Classification(job.loss(data.class_counts), data.class_names)
+        if job.resume:
+            check_data(job, data, session)
+        training = train(job, data, problem, session) if job.trains else None
+        trained = load_trained(job, data, session.out.path)
+        if not job.trains:
+            check_learned(trained.preprocessing, data, job.data)
+        for note in trained.notes:
+            console.note(note)
+        measured = measure(job, trained, data, problem, session.stop.poll)
+        summary = summarize(job, session, trained, measured, training)
+        summary.data = dict(data.findings.facts)
+        # On the CPU, in fp32 and in the plain layout: an artifact is proven against what anyone can run.
+        network = copy.deepcopy(trained.network).cpu().float().eval()
+        standard = Standard(network, trained.preprocessing, problem, data.test, data.class_names)
+        accuracy = measured.metrics[f"test/{problem.headline}"]
+        context = export_context(job, data, trained.preprocessing, network, accuracy)
+        summary.artifacts = export_all(job.settings.export, standard, context, session.out.path, console)
+        session.stop.poll()  # an exporter that a signal tears may call that a failure of its own
+        good = all(artifact["ok"] for artifact in summary.artifacts.values())
+        summary.state, summary.wall_seconds = "finished" if good else "failed", session.out.seconds()
+        show(summary, console, job.reading(trained.preprocessing.to_plain()))
+        report(summary, session, training.loggers if training else [])
+    return summary
+
+
+def summarize(job: Job, session: Session, trained: Trained, measured: Measured, training: Training | None) -> Summary:
+    """Return what the run reached; for a training, the test's row of metrics is added to metrics.jsonl too."""
+    at = trained.progress or {"step": None, "epoch": None, "best": None}
+    train = {"steps": at["step"], "epochs": at["epoch"], "samples_per_second": None, "seconds": None}
+    if training is not None:
+        progress, clock = training.state.progress, training.state.clock
+        speed = clock.num_samples / clock.seconds if clock.seconds else None
+        train = {
+            "steps": progress.step,
+            "epochs": progress.epoch,
+            "samples_per_second": speed,
+            "seconds": clock.seconds,
+            "checkpoint_seconds": clock.saving_seconds,
+            "checkpoint_fraction": clock.saving_seconds / clock.fit_seconds if clock.fit_seconds else None,
+            "skipped_updates": training.state.watch.num_skipped,
+            "stop_reason": progress.stop_reason,
+        }
+        values = {name.removeprefix("test/"): v for name, v in measured.metrics.items() if name.startswith("test/")}
+        session.out.add_row({"step": at["step"], "epoch": at["epoch"], "split": "test", **values})
+    return Summary(
+        task=job.task,
+        state="finished",
+        run=str(session.out.path),
+        metrics=measured.metrics,
+        monitor=job.monitor,
+        mode=job.mode,
+        best={key: at["best"][key] for key in ("epoch", "step")} if at["best"] else None,
+        train=train,
+        details=measured.details,
+        wall_seconds=0.0,
+    )
+
+
+def report(summary: Summary, session: Session, loggers: Sequence[Logger]) -> None:
+    """Write and log what was reached; raise ArtifactError where an artifact failed its proof."""
+    refused = {name: artifact["reason"] for name, artifact in summary.artifacts.items() if not artifact["ok"]}
+    write_json(session.out.path / "summary.json", summary.to_json())
+    with calling("logger"):
+        for logger in loggers:
+            logger.finish(summary.to_json())
+    if refused:
+        raise ArtifactError(*(f"export.{name} failed its proof: {reason}" for name, reason in refused.items()))

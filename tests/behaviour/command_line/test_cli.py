@@ -1,0 +1,169 @@
+"""The command line as its users meet it: help, version, the config, a terminal of any width, and what is imported."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import nnrun
+from nnrun.cli import main
+from nnrun.config.folders import GROUPS, options
+from support.command_line import OWN, OWN_YAML, SHORT, environment, write_files
+from support.command_line import nnrun as run_nnrun
+
+
+def python(code: str, folder: Path, **more: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, env=environment(**more), check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_help_names_every_group_and_option(tmp_path: Path) -> None:
+    write_files(tmp_path, {"mine/model/mynet.yaml": OWN_YAML})
+    done = run_nnrun(["--config-dir", "mine", "--help"], tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    for group in GROUPS:
+        below = lines[lines.index(group) + 1 :]
+        listed = [line.lstrip(" *").split(" ")[0] for line in below[: below.index("")]]
+        assert listed == options(group, [tmp_path / "mine"] if group == "model" else [])
+    assert "mynet" in done.stdout
+    assert any(line.startswith("  * cnn ") for line in lines), "the default is marked"
+    assert "nnrun ckpt=outputs/latest" in done.stdout
+    assert "  inspect.steps=200" in lines, "a setting of a section"
+    assert "mynet" not in run_nnrun(["-h"], tmp_path).stdout
+
+
+def test_an_option_takes_one_line_of_the_terminal(tmp_path: Path) -> None:
+    """Negative control: a wide terminal is shown more of the same lines."""
+    code = "from nnrun.help import help_text; print(help_text())"
+    narrow, wide = (python(code, tmp_path, COLUMNS=columns).splitlines() for columns in ("80", "200"))
+    assert max(map(len, narrow)) == 80
+    assert max(map(len, wide)) > 100
+    assert [line[:40] for line in narrow] == [line[:40] for line in wide]
+
+
+@pytest.mark.parametrize("word", ["--help", "--version"])
+def test_help_and_version_import_neither_hydra_nor_torch(word: str, tmp_path: Path) -> None:
+    code = f"""
+import contextlib, runpy, sys
+sys.argv = ["nnrun", {word!r}]
+with contextlib.suppress(SystemExit):
+    runpy.run_module("nnrun", run_name="__main__")
+print("modules", *sorted({{name.partition(".")[0] for name in sys.modules}}))
+"""
+    first, *loaded = python(code, tmp_path).splitlines()[-1].split()
+    assert first == "modules"
+    assert "nnrun" in loaded
+    assert not {"hydra", "omegaconf", "torch", "rich", "yaml", "numpy"} & set(loaded)
+
+
+@pytest.mark.parametrize("words", [["--version"], ["--version", "model=cnn"], ["optimizer.lr=-1", "--version"]])
+def test_version_is_all_that_is_printed(words: list[str], tmp_path: Path) -> None:
+    """Negative control: by itself the second is a run, which leaves a directory, and the third a mistake."""
+    done = run_nnrun(words, tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"nnrun {nnrun.__version__}\n", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_console_script_and_the_module_are_one_program() -> None:
+    from importlib.metadata import entry_points
+
+    (script,) = entry_points(group="console_scripts", name="nnrun")
+    assert script.value == "nnrun.__main__:main"
+
+
+def test_cfg_job_prints_the_config(tmp_path: Path) -> None:
+    write_files(tmp_path, OWN)
+    done = run_nnrun(["--cfg", "job", "model=mynet", "optimizer.lr=0.5", "model.api_key=CANARY"], tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    config = yaml.safe_load(done.stdout)
+    assert config["model"]["_target_"] == "mynet.MyNet"
+    assert config["optimizer"]["lr"] == 0.5
+    assert config["model"]["api_key"] == "***"
+    assert config["trainer"]["epochs"] == 40
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["conf", "mynet.py"]
+    wrong = run_nnrun(["--cfg", "job", "model=zzz"], tmp_path)
+    assert wrong.returncode == 2
+    assert "nnrun: model=zzz is not an option" in wrong.stderr
+
+
+def test_completion_and_hydras_own_help(tmp_path: Path) -> None:
+    completion = run_nnrun(["-sc", "install=bash"], tmp_path)
+    assert completion.returncode == 0
+    assert "complete -o nospace -o default -F hydra_bash_completion" in completion.stdout
+    help_text = run_nnrun(["--hydra-help"], tmp_path)
+    assert help_text.returncode == 0
+    assert "--multirun" in help_text.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+class Terminal(io.StringIO):
+    """What a terminal would be sent."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("columns", ["1", "40", "200"])
+def test_a_terminal_of_any_width_is_wide_enough(columns: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.chdir(tmp_path)
+    with contextlib.redirect_stdout(Terminal()) as terminal:
+        assert main([*SHORT[:-1], "model=mlp", "trainer.progress=true"]) == 0
+    assert "\x1b[" in terminal.getvalue(), "colours, and a bar"
+    assert "\x1b" not in (tmp_path / "outputs" / "latest" / "run.log").read_text()
+
+
+def test_a_run_imports_only_what_it_needs(tmp_path: Path) -> None:
+    code = f"""
+import json, sys
+from nnrun.cli import main
+tops = lambda: sorted({{name.partition(".")[0] for name in sys.modules}})
+words = {list(SHORT)!r} + ["model=mlp"]
+assert main(words) == 0
+lean = tops()
+assert main([*words, "export=onnx"]) == 0
+print(json.dumps([lean, tops()]))
+"""
+    lean, exporting = json.loads(python(code, tmp_path).splitlines()[-1])
+    assert {"torch", "hydra", "rich"} <= set(lean)
+    heavy = {
+        "torchvision",
+        "torchmetrics",
+        "onnx",
+        "onnxruntime",
+        "onnxscript",
+        "scipy",
+        "sklearn",
+        "matplotlib",
+        "lightning",
+    }
+    assert not heavy & set(lean)
+    # The proof, and onnxruntime with it, is in a process of its own.
+    assert "onnx" in exporting, "the negative control: an export does import it"
+
+
+def test_an_evaluation_does_not_import_the_compiler(tmp_path: Path) -> None:
+    """It takes as long to import as torch itself. The negative control: optimizers of torch's do import it."""
+    assert main([*SHORT, "model=mlp", f"hydra.run.dir={tmp_path / 'run'}"]) == 0
+    said = {}
+    for word in ("ckpt=run", "init_from=run"):
+        code = f"""
+import sys
+from nnrun.cli import main
+assert main({[*SHORT[1:], "model=mlp", "trainer.max_steps=1", word]!r}) == 0
+print("torch._dynamo" in sys.modules)
+"""
+        said[word] = python(code, tmp_path).splitlines()[-1]
+    assert said == {"ckpt=run": "False", "init_from=run": "True"}

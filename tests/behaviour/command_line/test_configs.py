@@ -1,0 +1,159 @@
+"""Every option of conf/: it says what it is and how to use it, its example is right, and it trains."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+
+from nnrun.assembly.allowed import import_target
+from nnrun.config.compose import compose
+from nnrun.config.folders import GROUPS, conf_dir, options
+from nnrun.config.schema import NAMED_SECTIONS
+from support.command_line import cifar_files, mnist_files, run_here, write_files
+from support.pictures import make_arrays, make_folder
+
+FILES = sorted(str(path.relative_to(conf_dir())) for path in conf_dir().rglob("*.yaml"))
+OPTIONS = [(group, option) for group in GROUPS for option in options(group, [])]
+# What we give to each class ourselves, or leave at the class's own default because no user sets it.
+GIVEN = {"params", "optimizer", "last_epoch"}
+DEFAULTS = {
+    "model": "cnn",
+    "data": "digits",
+    "augment": "none",
+    "loss": "cross_entropy",
+    "optimizer": "adam",
+    "scheduler": "none",
+    "trainer": "default",
+    "transfer": "default",
+    "early_stopping": "default",
+    "export": "onnx",
+    "logger": "none",
+    "experiment": "none",
+}
+
+
+# What an option needs beside it, where the defaults are not for it.
+BESIDE = {("augment", "color"): {"data": "cifar10"}}
+
+
+def header(name: str) -> list[str]:
+    """The comment at the head of a file, without Hydra's own line and without the `# `."""
+    lines = (conf_dir() / name).read_text().splitlines()
+    end = next((number for number, line in enumerate(lines) if not line.startswith("#")), len(lines))
+    return [line.removeprefix("#").removeprefix(" ") for line in lines[:end] if not line.startswith("# @package")]
+
+
+def examples(name: str) -> list[list[str]]:
+    """The words of each command in the head of a file; two spaces and more begin a remark."""
+    commands = [line.strip() for line in header(name) if line.strip().startswith("nnrun")]
+    return [shlex.split(command.partition("  ")[0])[1:] for command in commands]
+
+
+def named(group: str, words: list[str]) -> list[str]:
+    """The options of a group that the words of a command name."""
+    values = [word.partition("=")[2] for word in words if word.startswith(f"{group}=")]
+    return [option for value in values for option in value.strip("[]").split(",")]
+
+
+def read(group: str, option: str) -> dict:
+    return yaml.safe_load((conf_dir() / group / f"{option}.yaml").read_text()) or {}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_says_what_it_is_and_how_to_use_it(name: str) -> None:
+    lines = header(name)
+    assert lines and lines[0][0].isalpha() and lines[0].count(" ") >= 1, "the first line is for people"
+    if not Path(name).name.startswith("_"):
+        assert examples(name), "no line '#   nnrun ...'"
+    assert "\t" not in (conf_dir() / name).read_text()
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if examples(name)])
+def test_the_example_in_a_file_is_right(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command for a checkpoint is composed without it: there is none here."""
+    monkeypatch.chdir(tmp_path)
+    for words in examples(name):
+        composed = compose([word for word in words if not word.startswith("ckpt=")])
+        group, _, option = name.removesuffix(".yaml").partition("/")
+        if option and option != DEFAULTS[group]:
+            chosen = option in named(group, words)
+            assert chosen or composed.shown().get(group) == compose([f"{group}={option}"]).shown().get(group)
+    with pytest.raises(Exception, match="is not a setting"):
+        compose(["optimizer.lrr=1"])
+
+
+def test_the_defaults_are_the_contract() -> None:
+    listed = yaml.safe_load((conf_dir() / "config.yaml").read_text())["defaults"]
+    assert {group: option for entry in listed if isinstance(entry, dict) for group, option in entry.items()} == DEFAULTS
+    assert set(DEFAULTS) == set(GROUPS)
+
+
+@pytest.mark.parametrize("group", ["augment", "scheduler", "early_stopping", "export", "logger", "experiment"])
+def test_an_optional_group_has_none(group: str) -> None:
+    assert "none" in options(group, [])
+
+
+@pytest.mark.parametrize(("group", "option"), [pair for pair in OPTIONS if "_target_" in str(read(*pair))])
+def test_a_file_lists_every_parameter_of_its_class(group: str, option: str) -> None:
+    """Else a setting could not be typed without `+`, nor a typo be told from it, before torch is imported."""
+    section = read(group, option)
+    section = section.get("dataset", section)
+    target = import_target(group, section["_target_"])
+    parameters = set(inspect.signature(target).parameters) - GIVEN
+    assert set(section) - {"_target_", "defaults"} == parameters
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small data set for every option of `data` that reads files."""
+    folder = tmp_path_factory.mktemp("configs")
+    for name in ("MNIST", "FashionMNIST", "KMNIST"):
+        write_files(folder, mnist_files("data", name))
+    for num_classes in (10, 100):
+        write_files(folder, cifar_files("data", num_classes))
+    make_folder(folder / "pictures", {"train": 20, "test": 20})
+    make_arrays(folder / "pictures.npz", 30)
+    return folder
+
+
+# What an option cannot be used without.
+NEEDED = {
+    ("data", "folder"): ["data.root=pictures"],
+    ("data", "arrays"): ["data.root=pictures.npz"],
+    ("data", "torchvision"): ["data.dataset.name=MNIST"],
+}
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_every_option_trains(group: str, option: str, folder: Path, request: pytest.FixtureRequest) -> None:
+    """Six steps over two epochs, so that schedules and early stopping have their turn; test and summary after it."""
+    chosen = {"model": "mlp", "trainer": "debug", "export": "none"} | {group: option} | BESIDE.get((group, option), {})
+    if group == "experiment" and option != "none":
+        del chosen["model"]
+    run = folder / f"{group}-{option}"
+    words = [f"{name}={value}" for name, value in chosen.items()]
+    words += ["trainer.epochs=2", "trainer.max_steps=6", "trainer.log_every_steps=1", "trainer.progress=false"]
+    words += ["data.batch_size=16", "data.limit=60", "data.val_fraction=0.2", "data.download=false"]
+    outcome = run_here([*words, *NEEDED.get((group, option), []), f"hydra.run.dir={run}"], folder)
+    assert (outcome.code, outcome.err) == (0, "")
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    file = read(group, option)
+    if "_target_" in file:
+        section = config[group][option] if group in NAMED_SECTIONS else config[group]
+        assert section["_target_"] == file["_target_"]
+    elif group == "data":
+        assert config["data"]["name"] == option
+    summary = json.loads((run / "summary.json").read_text())
+    assert (summary["state"], summary["train"]["steps"], summary["train"]["epochs"]) == ("finished", 6, 2)
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    losses = [row["loss"] for row in rows if row["split"] == "train"]
+    assert len(losses) >= 6
+    assert all(math.isfinite(loss) for loss in losses)
+    assert len(set(losses)) > 1, "nothing was learned"
+    assert set(summary["artifacts"]) == ({option} if group == "export" and option != "none" else set())

@@ -1,0 +1,138 @@
+"""What a user's own classes raise while a run uses them: a line that names the section, the file and the line.
+
+Negative control: the same classes, in a good mood, train; and a mistake of ours is 70, with its traceback.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import nnrun.cli
+from support.command_line import Outcome, Row, run_here, run_rows
+
+MODULE = """\
+import torch
+from torch import nn
+from nnrun.core.seams import Dataset, Split
+
+def fail(mood, name):
+    if mood == name:
+        {}["no such key"]
+
+class Net(nn.Module):
+    def __init__(self, mood, width=784):
+        super().__init__()
+        self.mood, self.linear = mood, nn.Linear(width, 10)
+    def forward(self, inputs):
+        fail(self.mood, "forward" if self.training else "evaluation")
+        outputs = self.linear(inputs.flatten(1))
+        return (outputs, 1) if self.mood == "tuple" else outputs
+
+class Loss(nn.Module):
+    def forward(self, outputs, targets):
+        fail("loss", "loss")
+        return outputs[:, 0]
+
+class Schedule(torch.optim.lr_scheduler.LambdaLR):
+    def __init__(self, optimizer):
+        super().__init__(optimizer, lambda epoch: 1.0)
+    def step(self):
+        super().step()
+        fail("step", "step" if self.last_epoch else "")
+
+class Scale:
+    def __init__(self, mood):
+        self.mood = mood
+    def __call__(self, raw):
+        fail(self.mood, "preprocessing")
+        return raw / 255
+    def to_plain(self):
+        return {"_target_": "own.Scale", "mood": self.mood}
+
+class Data:
+    def __init__(self, mood):
+        self.mood = mood
+    def load(self):
+        fail(self.mood, "load")
+        split = Split(torch.zeros(40, 1, 28, 28, dtype=torch.uint8), torch.arange(40) % 10)
+        return Dataset(split, split, tuple("0123456789"), Scale(self.mood))
+
+class Log:
+    def __init__(self, mood):
+        self.mood = mood
+    def start(self, run, config):
+        fail(self.mood, "start")
+    def log(self, step, values):
+        fail(self.mood, "log")
+    def finish(self, summary):
+        fail(self.mood, "finish")
+"""
+FILES = {
+    "own.py": MODULE,
+    "conf/model/net.yaml": "_target_: own.Net\nmood: good\nwidth: 784\n",
+    "conf/loss/own.yaml": "_target_: own.Loss\n",
+    "conf/scheduler/own.yaml": "_target_: own.Schedule\n",
+    "conf/data/own.yaml": "defaults: [_base]\nname: own\ndataset:\n  _target_: own.Data\n  mood: good\n",
+    "conf/logger/own.yaml": "# @package logger.own\n_target_: own.Log\nmood: good\n",
+}
+SHORT = ("trainer=debug", "export=none", "trainer.progress=false", "data.batch_size=8")
+OWN = (*SHORT, "model=net", "data=own")
+KEY = "KeyError: 'no such key' ("
+
+ROWS: dict[str, Row] = {
+    "forward": Row([*OWN, "model.mood=forward"], 2, ["model fails with " + KEY, "own.py, line 7)"]),
+    "evaluation": Row([*OWN, "model.mood=evaluation"], 2, ["model fails with " + KEY]),
+    "width": Row([*OWN, "model.width=100"], 2, ["model fails with RuntimeError: ", "(8x784 and 100x10)", "line 15)"]),
+    "tuple": Row([*OWN, "model.mood=tuple"], 2, ["model gives a tuple for a batch", "allowed: a score for each"]),
+    "loss": Row([*OWN, "loss=own"], 2, ["loss fails with " + KEY]),
+    "schedule": Row([*OWN, "scheduler=own"], 2, ["scheduler fails with " + KEY]),
+    "load": Row([*OWN, "data.dataset.mood=load"], 3, ["data=own cannot be loaded: " + KEY]),
+    "preprocessing": Row([*OWN, "data.dataset.mood=preprocessing"], 2, ["the preprocessing of data fails with " + KEY]),
+    "logger starts": Row([*OWN, "logger=own", "logger.own.mood=start"], 2, ["logger fails with " + KEY]),
+    "logger logs": Row([*OWN, "logger=own", "logger.own.mood=log"], 2, ["logger fails with " + KEY]),
+    "logger finishes": Row([*OWN, "logger=own", "logger.own.mood=finish"], 2, ["logger fails with " + KEY]),
+    "optimizer that needs sparse gradients": Row(
+        [*SHORT, "model=mlp", "optimizer=sparse"], 2, ["optimizer fails with RuntimeError: SparseAdam does not support"]
+    ),
+    "optimizer with a closure": Row(
+        ["optimizer._target_=torch.optim.LBFGS"], 2, ["LBFGS is not allowed: its step evaluates the loss several times"]
+    ),
+}
+GOOD = Row([*OWN, "logger=own"], 0, [])
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+    files = FILES | {"conf/optimizer/sparse.yaml": "_target_: torch.optim.SparseAdam\nlr: 0.001\n"}
+    rows = {name: Row(row.words, row.code, row.says, files) for name, row in (ROWS | {"good": GOOD}).items()}
+    return run_rows(rows, tmp_path_factory.mktemp("own"))
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_what_own_code_raises_is_a_line_with_its_place(name: str, outcomes: dict[str, Outcome]) -> None:
+    outcome = outcomes[name]
+    assert outcome.code == ROWS[name].code, outcome.err
+    assert all(text in outcome.err for text in ROWS[name].says), outcome.err
+    assert "Traceback" not in outcome.err
+    assert len(outcome.err.splitlines()) == 1
+
+
+def test_the_same_classes_train_when_they_raise_nothing(outcomes: dict[str, Outcome]) -> None:
+    assert (outcomes["good"].code, outcomes["good"].err) == (0, "")
+
+
+def test_a_mistake_of_ours_is_70_and_shows_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nnrun.cli, "compose", lambda *_: {}["ours"])
+    outcome = run_here(["seed=1"], tmp_path)
+    assert outcome.code == 70
+    assert "Traceback (most recent call last)" in outcome.err
+    assert "nnrun: this is a bug in nnrun: KeyError: 'ours'" in outcome.err
+
+
+def test_what_torch_says_is_told_without_its_page_of_frames(tmp_path: Path) -> None:
+    outcome = run_here(["model=vgg", "model.width=1e300", "export=none"], tmp_path)
+    assert outcome.code == 2
+    assert "nnrun.components.models.vgg.VGG cannot be built: TypeError: empty()" in outcome.err
+    assert len(outcome.err.splitlines()) == 1

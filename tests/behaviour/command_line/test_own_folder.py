@@ -1,0 +1,119 @@
+"""A user's own folder of options and the modules beside it: found, trusted when named, hiding nothing of ours."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from nnrun.base.errors import ConfigError
+from nnrun.config.compose import compose
+from nnrun.config.schema import TrainerSettings
+from support.command_line import OWN, OWN_MODULE, OWN_YAML, SHORT, Outcome, Row, assert_ended_as, write_files
+
+BESIDE = {"there/mine/model/mynet.yaml": OWN_YAML, "there/mynet.py": OWN_MODULE}
+# An option of the user's own that lists only these; with a base it is whole.
+PART = "epochs: 2\nlog_every_steps: 1\n"
+
+ROWS: dict[str, Row] = {
+    "own: trained": Row([*SHORT, "model=mynet"], 0, [], OWN, folder="own"),
+    "own: not trusted": Row(["ckpt=outputs/latest"], 4, [], folder="own"),
+    "own: wrongly trusted": Row(["ckpt=outputs/latest", "trust=[mine]"], 4, [], folder="own"),
+    "own: trusted": Row(["ckpt=outputs/latest", "trust=[mynet]"], 0, [], folder="own"),
+    "own: named": Row(["ckpt=outputs/latest", "model=mynet"], 0, [], folder="own"),
+    "own: resumed, not trusted": Row(["resume=outputs/latest"], 4, [], folder="own"),
+    "config-dir": Row(
+        ["--config-dir", "mine", *SHORT, "model=mynet"],
+        0,
+        [],
+        {"mine/model/mynet.yaml": OWN_YAML, "mynet.py": OWN_MODULE},
+    ),
+    "config-dir=": Row(
+        ["--config-dir=mine", *SHORT[1:], "model=zzz"], 2, ["mynet"], {"mine/model/mynet.yaml": OWN_YAML}
+    ),
+    "no config-dir": Row([*SHORT, "model=mynet"], 2, ["there are cnn, mlp"], {"mine/model/mynet.yaml": OWN_YAML}),
+    "beside: trained": Row(["--config-dir", "there/mine", *SHORT, "model=mynet"], 0, [], BESIDE, folder="beside"),
+    "beside: evaluated": Row(
+        ["--config-dir", "there/mine", "ckpt=outputs/latest", "trust=[mynet]"], 0, [], folder="beside"
+    ),
+    "beside: swept": Row(
+        ["--config-dir", "there/mine", "-m", *SHORT, "model=mynet", "model.hidden=8,12", "hydra.sweep.dir=swept"],
+        0,
+        [],
+        folder="beside",
+    ),
+    # Negative controls: without the folder, and with the module in the folder itself.
+    "beside: not named": Row(["model._target_=mynet.MyNet"], 2, ["No module named 'mynet'"], folder="beside"),
+    "within": Row(
+        ["--config-dir", "mine", *SHORT, "model=mynet"],
+        2,
+        ["No module named 'mynet'"],
+        {"mine/model/mynet.yaml": OWN_YAML, "mine/mynet.py": OWN_MODULE},
+    ),
+    "part of a trainer": Row(
+        [*SHORT[1:4], "model=mlp", "trainer=part"], 2, ["trainer"], {"conf/trainer/part.yaml": PART}
+    ),
+    "part of a trainer, with its base": Row(
+        [*SHORT[1:4], "model=mlp", "trainer=part"],
+        0,
+        [],
+        {"conf/trainer/part.yaml": "defaults: [default]\n" + PART},
+        folder="part",
+    ),
+    "own: ours are not hidden": Row([*SHORT, "model=mlp"], 0, [], {"torch.py": "raise ImportError('not this one')"}),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_exit_code(name: str, rows: tuple[Path, dict[str, Outcome]]) -> None:
+    assert_ended_as(ROWS[name], rows[1][name])
+
+
+def test_a_checkpoint_of_an_own_network_needs_trust(rows: tuple[Path, dict[str, Outcome]]) -> None:
+    err = rows[1]["own: not trusted"].err
+    assert "model._target_ is 'mynet.MyNet'" in err
+    assert "trust=[mynet]" in err
+    assert "model=" in err
+
+
+def test_a_refusal_leaves_nothing_and_an_evaluation_its_own_directory(rows: tuple[Path, dict[str, Outcome]]) -> None:
+    assert rows[1]["own: not trusted"].created == []
+    assert rows[1]["own: resumed, not trusted"].created == []
+    trained = (rows[0] / "own" / "outputs" / "latest").resolve().relative_to(rows[0] / "own")
+    for name in ("own: trusted", "own: named"):
+        created = rows[1][name].created
+        assert created
+        assert not [path for path in created if Path(path).is_relative_to(trained)]
+
+
+def test_modules_beside_the_folder_named_are_found_in_every_job(rows: tuple[Path, dict[str, Outcome]]) -> None:
+    jobs = sorted((rows[0] / "beside" / "swept").glob("*/summary.json"))
+    assert [json.loads(job.read_text())["state"] for job in jobs] == ["finished"] * 2
+
+
+def test_an_option_that_lists_only_some_keys_is_told_every_other(rows: tuple[Path, dict[str, Outcome]]) -> None:
+    """Negative control: with its base, which has the others, the same option trains as it says."""
+    named = set(re.findall(r"\w+", rows[1]["part of a trainer"].err))
+    listed = set(yaml.safe_load(PART))
+    missing = {field.name for field in dataclasses.fields(TrainerSettings)} - listed
+    assert len(missing) > 10
+    assert missing <= named
+    (summary,) = (rows[0] / "part").glob("outputs/2*/*/summary.json")
+    assert json.loads(summary.read_text())["train"]["epochs"] == 2
+
+
+def test_an_option_that_changes_while_the_program_runs_is_read_again(tmp_path: Path) -> None:
+    """What Hydra made of the files is used again only while they are as they were; nobody's values stay in it."""
+    write_files(tmp_path, OWN)
+    words, own = ["model=mynet", "model.hidden=5"], [tmp_path / "conf"]
+    assert compose(words, own).config.model.hidden == 5
+    assert compose(words[:1], own).config.model.hidden == 16
+    write_files(tmp_path, {"conf/model/mynet.yaml": OWN_YAML.replace("hidden: 16", "hidden: 204")})
+    assert compose(words[:1], own).config.model.hidden == 204
+    (tmp_path / "conf/model/mynet.yaml").unlink()
+    with pytest.raises(ConfigError, match="model=mynet is not an option"):
+        compose(words[:1], own)

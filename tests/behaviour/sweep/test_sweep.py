@@ -1,0 +1,204 @@
+"""Sweeps: every job that can runs, and the best by the monitored validation metric comes first."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from nnrun.base.errors import ConfigError, InterruptedRun
+from nnrun.config.compose import compose
+from nnrun.config.overrides import jobs_of, parse_all
+from nnrun.sweeps.ranking import Yardstick, choose_ranking
+from nnrun.sweeps.sweep import JobResult, as_table, ranked, sweep
+from support.command_line import OWN, SHORT, Outcome, Row, assert_ended_as
+
+
+def test_jobs_are_ranked_by_the_monitored_metric() -> None:
+    def order(mode: str, values: list[float | None]) -> list[int]:
+        jobs = [JobResult(n, {}, "", 0 if v is not None else 2, "", "m", v, mode) for n, v in enumerate(values)]
+        return [job.number for job in ranked(jobs)]
+
+    values = [0.5, None, 0.25, float("nan"), 0.75]
+    assert order("min", values) == [2, 0, 4, 1, 3]
+    assert order("max", values) == [4, 0, 2, 1, 3]
+
+
+def job(number: int, value: float | None, accuracy: float, words: list[str], monitor: str = "valid/loss") -> JobResult:
+    mode = "min" if monitor == "valid/loss" else "max"
+    metrics = {"valid/accuracy": accuracy}
+    of = Yardstick.of(compose(words).resolved())
+    return JobResult(number, {}, "", 0, "finished", monitor, value, mode, metrics=metrics, yardstick=of)
+
+
+@pytest.mark.parametrize(
+    ("swept", "order", "says"),
+    [
+        # The loss of the second is the lowest, its accuracy is not the best.
+        (["model.dropout=0.1"], [1, 2, 0], ""),
+        (["loss.label_smoothing=0.1"], [2, 1, 0], "ranked by valid/accuracy: the jobs differ in loss.label_smoothing"),
+        (["loss=focal"], [2, 1, 0], "ranked by valid/accuracy: the jobs differ in loss._target_"),
+        (["loss.weight=balanced"], [2, 1, 0], "ranked by valid/accuracy: the jobs differ in loss.weight"),
+        (
+            ["data.val_fraction=0.3"],
+            [0, 1, 2],
+            "not ranked: the jobs differ in data.val_fraction, and may validate on different samples",
+        ),
+        (["data.split_seed=3"], [0, 1, 2], "not ranked: the jobs differ in data.split_seed"),
+        (["data=mnist"], [0, 1, 2], "not ranked: the jobs differ in data.name, data.dataset._target_"),
+        (["data.batch_size=16"], [1, 2, 0], ""),
+        (["seed=5"], [1, 2, 0], ""),
+    ],
+)
+def test_jobs_whose_numbers_cannot_be_compared_are_ranked_by_others_or_not_at_all(
+    swept: list[str], order: list[int], says: str
+) -> None:
+    jobs = [job(0, 0.9, 0.5, []), job(1, 0.1, 0.7, swept), job(2, 0.5, 0.8, [])]
+    assert [each.number for each in ranked(jobs)] == order
+    note = choose_ranking(jobs).note
+    assert (note or "").startswith(says)
+    assert bool(note) == bool(says)
+
+
+def test_jobs_that_watch_different_metrics_are_ranked_by_one_that_all_have() -> None:
+    jobs = [job(0, 0.1, 0.5, []), job(1, 0.8, 0.8, [], "valid/accuracy"), job(2, 0.7, 0.7, [], "valid/accuracy")]
+    assert [each.number for each in ranked(jobs)] == [1, 2, 0]
+    assert "the jobs watch different metrics (valid/loss, valid/accuracy)" in str(choose_ranking(jobs).note)
+    # The negative control: accuracies are compared whatever the loss is.
+    assert (
+        choose_ranking([job(n, n, n, [f"loss.label_smoothing=0.{n}"], "valid/accuracy") for n in (1, 2)]).note is None
+    )
+
+
+def test_a_sweep_that_is_killed_leaves_the_table_of_the_jobs_that_are_done(tmp_path: Path, monkeypatch) -> None:
+    class Killed(BaseException):
+        pass
+
+    done = []
+
+    def perform(*args):
+        if len(done) == 2:
+            raise Killed
+        done.append(1)
+        raise ConfigError("as it was meant")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("nnrun.sweeps.sweep.perform", perform)
+    with pytest.raises(Killed):
+        sweep(["model=mlp", "seed=0,1,2,3", "hydra.sweep.dir=s"], [])
+    assert [row["job"] for row in read_sweep(tmp_path / "s")] == ["0", "1"]
+    assert len(json.loads((tmp_path / "s" / "sweep.json").read_text())) == 2
+
+
+def test_a_sweep_that_was_stopped_in_its_first_job_has_no_table_to_show(tmp_path: Path, monkeypatch, capsys) -> None:
+    def perform(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("nnrun.sweeps.sweep.perform", perform)
+    with pytest.raises(InterruptedRun) as stopped:
+        sweep(["model=mlp", "seed=0,1", "hydra.sweep.dir=s"], [])
+    assert stopped.value.messages == ("the sweep was stopped after 0 of 2 jobs; what they reached is in s",)
+    assert "best first" not in capsys.readouterr().out
+    assert read_sweep(tmp_path / "s") == []
+
+
+def test_a_list_that_was_swept_over_is_in_the_table() -> None:
+    console = Console(file=io.StringIO(), width=80)
+    console.print(as_table([JobResult(0, {"augment": "[digits,mixup]"}, "", 0, "finished")], ["augment"], []))
+    assert "[digits,mixup]" in console.file.getvalue()
+
+
+def test_weights_are_swept_over_unless_a_file_has_the_comma_in_its_name(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    typed, problems = parse_all(["transfer.weights=null,a é.pth"])
+    assert (list(jobs_of(typed)), problems) == ([["transfer.weights=null"], ["transfer.weights=a é.pth"]], [])
+    (tmp_path / "one,two.pth").touch()
+    assert list(jobs_of(parse_all(["transfer.weights=one,two.pth"])[0])) == [["transfer.weights=one,two.pth"]]
+
+
+ROWS: dict[str, Row] = {
+    "sweep": Row(["-m", *SHORT, "model=mlp,nosuch", "optimizer.lr=1e-9,1e-3,-1"], 1, ["jobs failed"], folder="sweep"),
+    "sweep of moods": Row(
+        ["-m", *SHORT, "model=mynet", "model.mood=exits,raises,breaks,well"],
+        1,
+        ["3 of 4 jobs failed"],
+        OWN,
+        folder="moods",
+    ),
+    "sweep that works": Row(
+        [
+            "-m",
+            *SHORT,
+            "model=mlp",
+            "optimizer.lr=1e-9,1e-3",
+            "early_stopping.monitor=valid/accuracy",
+            "hydra.sweep.dir=a b=c",
+        ],
+        0,
+        [],
+        folder="works",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_exit_code(name: str, rows: tuple[Path, dict[str, Outcome]]) -> None:
+    assert_ended_as(ROWS[name], rows[1][name])
+
+
+def sweep_folder(folder: Path) -> Path:
+    (path,) = folder.glob("outputs/multirun/*/*")
+    return path
+
+
+def read_sweep(folder: Path) -> list[dict[str, str]]:
+    with (folder / "sweep.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_sweep_runs_what_it_can_and_ranks_it(rows: tuple[Path, dict[str, Outcome]]) -> None:
+    """Six jobs: four are wrong (a network that there is not, a negative rate), and the better rate comes first."""
+    folder = sweep_folder(rows[0] / "sweep")
+    table = read_sweep(folder)
+    assert [row["job"] for row in table] == ["1", "0", "2", "3", "4", "5"]
+    assert [row["exit_code"] for row in table] == ["0", "0", "2", "2", "2", "2"]
+    assert [row["state"] for row in table] == ["finished"] * 2 + ["failed"] * 4
+    assert [(row["model"], row["optimizer.lr"]) for row in table[:3]] == [
+        ("mlp", "0.001"),
+        ("mlp", "1e-09"),
+        ("mlp", "-1"),
+    ]
+    losses = [float(row["valid/loss"]) for row in table[:2]]
+    assert losses == sorted(losses)
+    assert losses[0] < losses[1]
+    assert "optimizer.lr is -1" in table[2]["reason"]
+    assert "model=nosuch is not an option" in table[3]["reason"]
+    plain = json.loads((folder / "sweep.json").read_text())
+    assert [str(job["number"]) for job in plain] == [row["job"] for row in table]
+    assert plain[0]["metrics"]["valid/loss"] == losses[0]
+    jobs = sorted(path for path in folder.iterdir() if path.is_dir())
+    assert [int(path.name.partition("_")[0]) for path in jobs] == list(range(6))
+    assert not [path for path in jobs if "=" in path.name or " " in path.name]
+    assert {json.loads((path / "status.json").read_text())["state"] for path in jobs} == {"finished", "failed"}
+    assert "nnrun: job 2: optimizer.lr is -1" in rows[1]["sweep"].err
+
+
+def test_a_job_that_raises_or_exits_stops_no_other(rows: tuple[Path, dict[str, Outcome]]) -> None:
+    table = read_sweep(sweep_folder(rows[0] / "moods"))
+    codes = {row["model.mood"]: row["exit_code"] for row in table}
+    assert codes == {"well": "0", "exits": "70", "raises": "2", "breaks": "2"}
+    assert table[0]["model.mood"] == "well"
+    reasons = {row["model.mood"]: row["reason"] for row in table}
+    assert "RuntimeError: in the first step" in reasons["raises"]
+
+
+def test_a_sweep_ranks_by_what_early_stopping_watches(rows: tuple[Path, dict[str, Outcome]]) -> None:
+    table = read_sweep(rows[0] / "works" / "a b=c")
+    accuracies = [float(row["valid/accuracy"]) for row in table]
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert table[0]["optimizer.lr"] == "0.001"

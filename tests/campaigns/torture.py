@@ -1,0 +1,40 @@
+"""Run every campaign in full and print a line for each: `make torture`, at most 20 minutes on 2 cores.
+
+    python tests/torture.py [NAME ...] [--seed N] [--tries N]
+
+A campaign is named by its function, such as random_kills. Exit code 1 if a promise was broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from nnrun.cli import exit_code_of
+from nnrun.cli import main as nnrun_main
+from nnrun.tasks.doctor.campaigns import CAMPAIGNS, Plan, run_campaigns
+
+
+def main() -> int:
+    """Run the campaigns named, or all."""
+    names = [campaign.run.__name__ for campaign in CAMPAIGNS]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", choices=[*names, []], metavar="NAME", help=", ".join(names))
+    parser.add_argument("--seed", type=int, default=0, help="what is drawn at random, 0 by default")
+    parser.add_argument("--tries", type=int, help="how often each is tried, instead of as often as the table says")
+    arguments = parser.parse_args()
+    start, broken = time.perf_counter(), 0
+    with tempfile.TemporaryDirectory(prefix="torture-") as folder:
+        plan = Plan(full=True, seed=arguments.seed, names=arguments.names, tries=arguments.tries)
+        for done in run_campaigns(nnrun_main, Path(folder), plan):
+            broken += not done.result.ok
+            print(f"{done.result.line()} ({done.seconds:.0f} s)", flush=True)
+    print(f"{time.perf_counter() - start:.0f} s in all; {broken} campaigns found a promise broken")
+    return int(broken > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code_of(main))

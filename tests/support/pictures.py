@@ -1,0 +1,112 @@
+"""What the tests of the user's own data share: small folders of pictures that a network can tell apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+CLASSES = ("ant", "bee", "cat é")
+# What the YAML of a source of pictures gives, besides the root.
+SETTINGS = {
+    "image_size": None,
+    "channels": None,
+    "on_bad": "error",
+    "test_fraction": None,
+    "split_seed": 0,
+    "split_by": "position",
+    "mean": None,
+    "std": None,
+    "in_shape": None,
+}
+# Names of classes that people and texts order differently.
+COUNTED = ("1", "2", "10", "b2", "b10")
+
+
+def pictures(number: int, label: int, size: int = 12, seed: int = 0) -> Tensor:
+    """Grey pictures of one class, uint8 `(N, H, W)`: noise with a bright band, whose place tells the class."""
+    draw = torch.Generator().manual_seed(100 * seed + label)
+    images = torch.randint(0, 120, (number, size, size), generator=draw, dtype=torch.uint8)
+    third = size // 3
+    images[:, label * third : (label + 1) * third] += 120
+    return images
+
+
+def save(path: Path, picture: Tensor) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture.numpy()).save(path)
+    return path
+
+
+def make_folder(root: Path, parts: Mapping[str, int], classes: tuple[str, ...] = CLASSES, size: int = 12) -> Path:
+    """Write so many pictures of each class below each part; a part with an empty name is the root itself."""
+    for seed, (part, number) in enumerate(parts.items()):
+        for label, name in enumerate(classes):
+            for index, picture in enumerate(pictures(number, label, size, seed)):
+                save(root / part / name / f"{index:03}.png", picture)
+    return root
+
+
+def arrays(number: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """So many pictures of each class, shuffled, uint8 `(N, H, W)`, and their labels."""
+    x = torch.cat([pictures(number, label, seed=seed) for label in range(3)])
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
+    return x[order].numpy(), torch.arange(3).repeat_interleave(number)[order].numpy()
+
+
+def make_arrays(path: Path, number: int) -> Path:
+    """Write an .npz with x and y; in a folder, a file for each array of a training and a test part."""
+    if path.suffix == ".npz":
+        x, y = arrays(number)
+        np.savez(path, x=x, y=y)
+        return path
+    path.mkdir(parents=True)
+    for seed, part in enumerate(("train", "test")):
+        x, y = arrays(number, seed)
+        np.save(path / f"x_{part}.npy", x.astype(np.float32) / 100 - 1)
+        np.save(path / f"y_{part}.npy", y)
+    return path
+
+
+OWN_DATA = """\
+import numpy as np
+from PIL import Image
+from support.pictures import arrays
+
+class MyData:
+    classes = ["ant", "bee", "cat"]
+
+    def __init__(self, train, kind="pillow", broken=None):
+        self.x, self.y = arrays(30 if train else 10, seed=int(not train))
+        self.kind, self.broken = kind, broken
+
+    def __len__(self):
+        return len(self.y)
+
+    def __getitem__(self, index):
+        x, y = self.x[index], int(self.y[index])
+        if index == 7 and self.broken == "raises":
+            raise KeyError("no such key")
+        if self.broken == "unlabelled":
+            y = None
+        if index == 7 and self.broken == "label":
+            y = -100
+        if self.kind == "float":
+            x = (x / 100).astype("float32")
+            return np.where(index == 7 and self.broken == "hole", np.nan, x), y
+        return (Image.fromarray(x) if self.kind == "pillow" else x), y
+"""
+OWN_DATA_YAML = """\
+# My own data.
+defaults: [_base]
+name: mine
+dataset:
+  _target_: mydata.MyData
+  kind: pillow
+  broken: null
+"""
+OWN_DATA_FILES = {"mydata.py": OWN_DATA, "conf/data/mine.yaml": OWN_DATA_YAML}

@@ -1,0 +1,108 @@
+"""Data that does not fit together is found on the host, before a device sees it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from nnrun.assembly.data.opened import open_data
+from nnrun.base.errors import DataError
+from nnrun.components.data.digits import Digits
+from nnrun.config.schema import DataSettings
+from nnrun.core.seams import Split
+
+SETTINGS = DataSettings(
+    name="mine",
+    root="data",
+    batch_size=32,
+    eval_batch_size=100,
+    val_fraction=0.1,
+    split_seed=0,
+    split_by="position",
+    limit=None,
+    num_workers=0,
+    residency="auto",
+    download=False,
+    image_size=None,
+    channels=None,
+    on_bad="error",
+    white="auto",
+    class_order="natural",
+    in_shape=None,
+    num_classes=None,
+    dataset={"_target_": "nnrun.components.data.digits.Digits"},
+)
+GOOD = Digits().load()
+
+
+def opened(monkeypatch, train: Split, **changes):
+    monkeypatch.setattr(Digits, "load", lambda _: dataclasses.replace(GOOD, train=train))
+    return open_data(dataclasses.replace(SETTINGS, **changes), trains=True)
+
+
+@pytest.mark.parametrize(
+    ("train", "words"),
+    [
+        (Split(GOOD.train.inputs[:-5], GOOD.train.targets), "1,432 inputs and 1,437 targets"),
+        (Split(GOOD.train.inputs, GOOD.train.targets.float()), "torch.float32, and must be torch.int64"),
+        (Split(GOOD.train.inputs, GOOD.train.targets - 1), "has the label -1"),
+        (Split(GOOD.train.inputs, GOOD.train.targets + 1), "has the label 10"),
+        (Split(GOOD.train.inputs[:0], GOOD.train.targets[:0]), "is empty"),
+    ],
+)
+def test_a_split_that_does_not_fit_together_is_refused(monkeypatch, train, words):
+    with pytest.raises(DataError, match=words):
+        opened(monkeypatch, train)
+
+
+def test_the_right_data_are_taken_and_held_out_by_the_fraction(monkeypatch):
+    """By position each class gives its exact share, by content about that; the test is the data set's own."""
+    data = opened(monkeypatch, GOOD.train)
+    assert (len(data.train), len(data.valid), len(data.test)) == (1293, 144, 360)
+    data = opened(monkeypatch, GOOD.train, split_by="content")
+    assert (len(data.train), len(data.valid), len(data.test)) == (1313, 124, 360)
+
+
+def test_by_content_the_validation_part_does_not_move_when_samples_come_or_change_places(monkeypatch):
+    """The negative control: by position it does."""
+    order = torch.randperm(1437, generator=torch.Generator().manual_seed(0))
+    for split_by, moves in (("content", False), ("position", True)):
+        parts = []
+        for train in (GOOD.train, GOOD.train.subset(order), GOOD.train.subset(order[:1400])):
+            data = opened(monkeypatch, train, split_by=split_by)
+            parts.append({name: set(split.digested().tolist()) for name, split in data.parts.items()})
+        whole, reordered, fewer = parts
+        assert (whole["valid"] != reordered["valid"]) is moves
+        assert bool(fewer["valid"] & whole["train"] or fewer["train"] & whole["valid"]) is moves
+
+
+def test_by_content_a_limit_takes_whole_classes_and_what_it_takes_is_on_its_side(monkeypatch):
+    """Less of the data is a part of more of it, in train and in valid."""
+    more, less = (opened(monkeypatch, GOOD.train, split_by="content", limit=limit) for limit in (400, 200))
+    assert less.train.targets.unique().tolist() == list(range(10))
+    for name in ("train", "valid", "test"):
+        ours, theirs = (set(data.parts[name].digested().tolist()) for data in (less, more))
+        assert ours <= theirs
+    assert (len(less.test), less.num_test) == (200, 360)
+
+
+def test_nothing_left_to_train_on_and_a_batch_larger_than_the_data_are_refused(monkeypatch):
+    with pytest.raises(DataError, match="leaves no sample to train on"):
+        opened(monkeypatch, GOOD.train, val_fraction=0.9999)
+    with pytest.raises(DataError, match="batch_size=2000 is larger than the training part, which has 1,293"):
+        opened(monkeypatch, GOOD.train, batch_size=2000)
+    assert open_data(dataclasses.replace(SETTINGS, batch_size=2000), trains=False), "an evaluation has no such batch"
+
+
+def test_what_a_source_of_the_users_own_raises_is_named(monkeypatch):
+    def broken(_):
+        raise FileNotFoundError("no such file: x.npy")
+
+    monkeypatch.setattr(Digits, "load", broken)
+    with pytest.raises(DataError, match=r"data=mine cannot be loaded: FileNotFoundError: no such file: x\.npy"):
+        open_data(SETTINGS, trains=True)
+    monkeypatch.setattr(Digits, "load", lambda _: torch.zeros(3))
+    with pytest.raises(DataError, match=r"gives a Tensor, not a nnrun\.core\.seams\.Dataset"):
+        open_data(SETTINGS, trains=True)

@@ -1,0 +1,296 @@
+"""Groups of parameters and their learning rates to the value, weights fitted to another network, published ones."""
+
+from __future__ import annotations
+
+import urllib.error
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from nnrun.assembly.heads import Head, replace_head
+from nnrun.assembly.training import make_optimizer
+from nnrun.assembly.transfer import fit_channels, load_pretrained, parameter_groups, plan_transfer
+from nnrun.base.errors import ArtifactError, ConfigError, ResourceError
+from nnrun.base.files import sha256_of
+from nnrun.components.models.cnn import CNN
+from nnrun.components.models.resnet18 import ResNet18
+from nnrun.components.models.torchvision import published
+from nnrun.components.optimizers.muon import MuonWithAdamW
+from nnrun.components.schedulers.cosine import WarmupCosine
+from nnrun.components.schedulers.onecycle import OneCycle
+from nnrun.config.schema import TransferSettings
+from nnrun.core.transfer.freezing import Freezing
+
+TRAINS = Freezing()
+CLASSES = ("cat", "dog", "fox")
+DEFAULT = TransferSettings(None, None, "none", None, 1.0, 1.0, None, False, "auto")
+
+
+def settings(**changes) -> TransferSettings:
+    return TransferSettings(**(vars(DEFAULT) | changes))
+
+
+def load(path: object, model: dict, network: nn.Module) -> str:
+    return load_pretrained(plan_transfer(settings(weights=str(path)), network, 3), model, network, CLASSES)
+
+
+def network() -> CNN:
+    torch.manual_seed(0)
+    return CNN((1, 12, 12), 3, [2, 4], 5, batchnorm=True)
+
+
+def rates(model: nn.Module, optimizer: torch.optim.Optimizer, key: str = "lr") -> dict[str, float]:
+    """A setting of each parameter's group, by the parameter's name."""
+    by_id = {id(param): group[key] for group in optimizer.param_groups for param in group["params"]}
+    return {name: by_id[id(param)] for name, param in model.named_parameters() if id(param) in by_id}
+
+
+def optimizer_for(model: nn.Module, chosen: TransferSettings, name: str = "AdamW", **options) -> torch.optim.Optimizer:
+    target = "nnrun.components.optimizers.muon.MuonWithAdamW" if name == "Muon" else f"torch.optim.{name}"
+    section = {"_target_": target, "lr": 0.1, **options}
+    return make_optimizer(section, parameter_groups(model, plan_transfer(chosen, model, 3)))
+
+
+def test_without_settings_there_is_one_group_as_ever() -> None:
+    groups = parameter_groups(network(), plan_transfer(DEFAULT, network(), 3))
+    assert all(isinstance(item, nn.Parameter) for item in groups)
+
+
+def test_layer_decay_and_factors_give_each_parameter_its_rate() -> None:
+    model = network()
+    chosen = settings(layer_decay=0.5, head_lr_factor=3.0, backbone_lr_factor=0.1)
+    found = rates(model, optimizer_for(model, chosen))
+    expected = {"features.0": 0.1 * 0.1 * 0.125, "features.1": 0.1 * 0.1 * 0.25, "hidden": 0.1 * 0.1 * 0.5, "head": 0.3}
+    assert found.keys() == dict(model.named_parameters()).keys()
+    for name, rate in found.items():
+        assert rate == pytest.approx(next(value for part, value in expected.items() if name.startswith(part)))
+
+
+def test_norms_and_biases_decay_only_where_that_is_not_switched_off() -> None:
+    model = network()
+    spared = rates(model, optimizer_for(model, settings(no_decay_norms=True), weight_decay=0.3), "weight_decay")
+    decays = {"features.0.conv.weight", "features.1.conv.weight", "hidden.linear.weight", "head.weight"}
+    assert spared == {name: 0.3 if name in decays else 0.0 for name, _ in model.named_parameters()}
+    plain = rates(model, optimizer_for(model, DEFAULT, weight_decay=0.3), "weight_decay")
+    assert set(plain.values()) == {0.3}, "the negative control"
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "NAdam", "RAdam", "RMSprop", "Adagrad", "Muon"])
+def test_groups_go_with_every_optimizer_and_what_is_frozen_at_first_joins_late(name: str) -> None:
+    model = network()
+    chosen = settings(freeze="backbone", unfreeze_epoch=2, layer_decay=0.5)
+    transfer = plan_transfer(chosen, model, 3)
+    fused = {"fused": None} if name in ("SGD", "Adam", "AdamW", "Adagrad") else {}
+    optimizer = make_optimizer(
+        {
+            "_target_": "nnrun.components.optimizers.muon.MuonWithAdamW" if name == "Muon" else f"torch.optim.{name}",
+            "lr": 0.01,
+        }
+        | fused,
+        parameter_groups(model, transfer),
+    )
+    found = rates(model, optimizer)
+    base = {"features.0.norm.weight": 0.001, "hidden.linear.weight": 0.01} if name == "Muon" else {}
+    assert found["features.0.norm.weight"] == pytest.approx(base.get("features.0.norm.weight", 0.01) * 0.125)
+    assert found["hidden.linear.weight"] == pytest.approx(0.01 * 0.5)
+    assert found["head.weight"] == pytest.approx(0.01)
+    for epoch, trains in ((0, {"head"}), (1, {"head", "hidden", "features"})):
+        transfer.freezing.apply(model, epoch)
+        before = {key: param.detach().clone() for key, param in model.named_parameters()}
+        model(torch.randn(4, 1, 12, 12)).square().sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        changed = {k.partition(".")[0] for k, param in model.named_parameters() if not torch.equal(before[k], param)}
+        assert changed == trains
+
+
+@pytest.mark.parametrize("kind", ["SGD", "Muon"])
+def test_schedules_keep_the_factors(kind: str) -> None:
+    model = network()
+    make = {
+        "OneCycle": lambda optimizer: OneCycle(optimizer, max_lr=0.2, total_steps=10),
+        "WarmupCosine": lambda optimizer: WarmupCosine(optimizer, 10, 0.2, min_lr=0.0005),
+    }
+    for scheduler in make.values():
+        plain, scaled = (
+            optimizer_for(model, chosen, kind)
+            for chosen in (DEFAULT, settings(backbone_lr_factor=0.1, layer_decay=0.5))
+        )
+        schedules = [scheduler(plain), scheduler(scaled)]
+        for _ in range(12):
+            ours, base = rates(model, scaled), rates(model, plain)
+            for name in ("features.0.conv.weight", "hidden.linear.weight", "head.weight", "head.bias"):
+                factor = {"features": 0.1 * 0.125, "hidden": 0.05, "head": 1}[name.partition(".")[0]]
+                assert ours[name] == pytest.approx(base[name] * factor, rel=1e-6)
+            for optimizer, schedule in zip((plain, scaled), schedules, strict=True):
+                optimizer.step()
+                schedule.step()
+
+
+def test_muon_updates_the_matrices_of_each_group_at_the_groups_rate() -> None:
+    """Negative control: were the groups mixed up, a group with rate 0 would move."""
+    torch.manual_seed(0)
+    first, second = ([nn.Parameter(torch.randn(3, 3)), nn.Parameter(torch.randn(3))] for _ in range(2))
+    optimizer = MuonWithAdamW([{"params": first, "weight_decay": 0.0}, {"params": second}], weight_decay=0.1)
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.0, 0.1, 0.0, 0.0]
+    for group in optimizer.param_groups:
+        if group["params"][0] in set(second):
+            group["lr"] = 0.0
+    before = [param.detach().clone() for param in (*first, *second)]
+    for param in (*first, *second):
+        param.grad = torch.randn_like(param)
+    optimizer.step()
+    assert [torch.equal(*pair) for pair in zip(before, (*first, *second), strict=True)] == [False, False, True, True]
+
+
+def test_frozen_for_good_is_in_no_group() -> None:
+    model = network()
+    found = rates(model, optimizer_for(model, settings(freeze=["features.*"])))
+    assert {name.partition(".")[0] for name in found} == {"hidden", "head"}
+    assert Freezing(frozenset({"a"})).ever_trains("a") is False
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [(3, 1), (1, 3), (3, 4)])
+def test_the_first_convolution_answers_a_grey_picture_as_before(theirs: int, ours: int) -> None:
+    torch.manual_seed(0)
+    model, other = (nn.Sequential(nn.Conv2d(channels, 5, 3), nn.Linear(2, 2)) for channels in (ours, theirs))
+    weights = other.state_dict()
+    (note,) = fit_channels(weights, model)
+    assert note.startswith(f"0 takes {ours} channel")
+    model.load_state_dict(weights)
+    grey = torch.randn(1, 1, 4, 4)
+    expected = other(grey.expand(1, theirs, 4, 4))
+    torch.testing.assert_close(model(grey.expand(1, ours, 4, 4)), expected)
+
+
+def test_only_a_head_for_other_classes_is_replaced() -> None:
+    ours, theirs = CNN((1, 12, 12), 3, [2, 4], 5), CNN((1, 12, 12), 7, [2, 4], 5).state_dict()
+    weights = dict(theirs)
+    assert replace_head(weights, ours, None, 3) == ["the head, head, is new: 3 classes here, 7 there"]
+    assert torch.equal(weights["head.weight"], ours.head.weight)
+    same = CNN((1, 12, 12), 3, [2, 4], 5).state_dict()
+    assert replace_head(dict(same), ours, None, 3) == []
+    without = {name: tensor for name, tensor in same.items() if not name.startswith("head.")}
+    assert replace_head(without, ours, None, 3) == ["the head, head, is new: 3 classes here, none there"]
+    wider = CNN((1, 12, 12), 7, [2, 4], 6).state_dict()
+    assert replace_head(dict(wider), ours, None, 3) == [], "another network: loading says so"
+    odd = {
+        "a bias of 4": theirs | {"head.bias": torch.ones(4)},
+        "no bias": {k: theirs[k] for k in theirs if k != "head.bias"},
+    }
+    odd["a bias alone"] = same | {"head.bias": torch.ones(7)}
+    assert [replace_head(dict(weights), ours, None, 3) for weights in odd.values()] == [[]] * 3
+    strange = {f"other.{name}": tensor for name, tensor in theirs.items()}
+    assert replace_head(strange, ours, None, 3) == [] and "head.weight" not in strange
+
+
+def fit(theirs, network: nn.Module, weights: dict, freezing: Freezing = TRAINS, name: str | None = None) -> list[str]:
+    return Head(name, freezing, CLASSES).fit(weights, network, theirs)
+
+
+def test_a_head_for_other_classes_of_the_same_number_is_new() -> None:
+    ours, theirs = CNN((1, 12, 12), 3, [2, 4], 5), CNN((1, 12, 12), 3, [2, 4], 5).state_dict()
+    weights = dict(theirs)
+    (note,) = fit(("cat", "dog", "wolf"), ours, weights)
+    assert note == "the head, head, is new: other classes here (fox; there wolf)"
+    assert torch.equal(weights["head.weight"], ours.head.weight) and torch.equal(weights["head.bias"], ours.head.bias)
+    assert all(weights[name] is theirs[name] for name in theirs if not name.startswith("head."))
+    weights = dict(theirs)
+    assert fit(CLASSES, ours, weights) == [] and weights == theirs, "the negative control: the same classes"
+    assert fit(None, ours, weights)[0].startswith("the file names no classes") and weights == theirs
+
+
+def test_a_head_for_the_same_classes_in_another_order_is_put_in_order() -> None:
+    ours, theirs = CNN((1, 12, 12), 3, [2, 4], 5), CNN((1, 12, 12), 3, [2, 4], 5)
+    weights = theirs.state_dict()
+    (note,) = fit(("fox", "cat", "dog"), ours, weights)
+    assert "in another order" in note
+    ours.load_state_dict(weights)
+    samples = torch.randn(4, 1, 12, 12)
+    torch.testing.assert_close(ours(samples), theirs(samples)[:, [1, 2, 0]])
+
+
+def test_a_new_head_that_never_trains_is_refused_and_one_that_is_not_found_must_be_named() -> None:
+    ours = CNN((1, 12, 12), 3, [2, 4], 5)
+    frozen = Freezing(frozenset({"head.weight", "head.bias"}))
+    for theirs, weights in (
+        (("cat", "dog", "wolf"), ours.state_dict()),
+        (None, CNN((1, 12, 12), 7, [2, 4], 5).state_dict()),
+    ):
+        with pytest.raises(ConfigError, match=r"transfer\.freeze freezes the head, head, which is new"):
+            fit(theirs, ours, dict(weights), frozen)
+        fit(theirs, ours, dict(weights), Freezing(frozen.names, until_epoch=2))
+    fit(("fox", "cat", "dog"), ours, ours.state_dict(), frozen)
+    unseen = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 5), nn.AdaptiveAvgPool1d(3))
+    with pytest.raises(ConfigError, match=r"the weights are for other classes .*transfer\.head=NAME"):
+        fit(("a", "b", "c"), unseen, unseen.state_dict())
+
+
+def test_weights_must_fit_but_for_the_head(tmp_path: Path) -> None:
+    path = tmp_path / "x.pth"
+    torch.save(CNN((1, 12, 12), 7, [2, 5], 5).state_dict(), path)
+    with pytest.raises(ArtifactError, match=r"does not fit the network .*features\.1\.conv\.weight is"):
+        load(path, {}, CNN((1, 12, 12), 3, [2, 4], 5))
+
+
+def test_weights_for_photographs_name_the_stem_that_they_want(tmp_path: Path) -> None:
+    path = tmp_path / "x.pth"
+    torch.save(ResNet18((3, 80, 80), 3).state_dict(), path)
+    with pytest.raises(ArtifactError, match=r"conv1\.weight is .* want model\.stem=imagenet"):
+        load(path, {"stem": "auto"}, ResNet18((3, 28, 28), 3))
+    assert load(path, {}, ResNet18((3, 28, 28), 3, "imagenet")).endswith(
+        "the file names no classes: its scores are taken for cat, dog, fox, in this order; all else is loaded"
+    )
+
+
+def test_auxiliary_scores_of_published_networks_are_left_out(tmp_path: Path) -> None:
+    """Negative control: any other name that the network has not is an error."""
+    weights = CNN((1, 12, 12), 3, [2, 4], 5).state_dict()
+    for name, fits in (("aux1.fc.weight", True), ("AuxLogits.conv.weight", True), ("auxiliary.weight", False)):
+        path = tmp_path / f"{name}.pth"
+        torch.save(weights | {name: torch.ones(2)}, path)
+        model = CNN((1, 12, 12), 3, [2, 4], 5)
+        if fits:
+            load(path, {}, model)
+            assert torch.equal(model.head.weight, weights["head.weight"])
+        else:
+            with pytest.raises(ArtifactError, match=r"auxiliary\.weight is not in this network"):
+                load(path, {}, model)
+
+
+def entry(url: str, fetch) -> SimpleNamespace:
+    return SimpleNamespace(url=url, get_state_dict=fetch)
+
+
+def test_published_weights_come_from_the_cache_or_an_error_says_which_file_to_put_where(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "a ché="))
+    folder = tmp_path / "a ché=" / "hub" / "checkpoints"
+
+    def fetch(**options):
+        assert options["weights_only"] and options["check_hash"]
+        if not list(folder.glob("net-*.pth")):
+            raise urllib.error.URLError("no network here")
+        return torch.load(next(folder.glob("net-*.pth")), weights_only=True)
+
+    with pytest.raises(ResourceError) as caught:
+        published(entry("https://example.org/net-00000000.pth", fetch))
+    assert str(caught.value).endswith(
+        f"no network here>); put that file at {folder}/net-00000000.pth, or name one with transfer.weights=PATH"
+    )
+    folder.mkdir(parents=True)
+    torch.save({"features.denselayer1.norm.1.weight": torch.ones(1), "fc.bias": torch.ones(1)}, folder / "x")
+    digits = sha256_of(folder / "x")[:8]
+    path = (folder / "x").rename(folder / f"net-{digits}.pth")
+    found = published(entry(f"https://example.org/net-{digits}.pth", fetch))
+    assert (list(found.weights), found.path) == (["features.denselayer1.norm1.weight", "fc.bias"], path)
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(ArtifactError, match="is damaged"):
+        published(entry(f"https://example.org/net-{digits}.pth", fetch))
+
+
+def test_nobody_publishes_weights_for_the_users_own_network() -> None:
+    with pytest.raises(ConfigError, match=r"no weights are published for CNN; name a file with transfer\.weights=PATH"):
+        load("default", {"_target_": "nnrun.components.models.cnn.CNN"}, network())

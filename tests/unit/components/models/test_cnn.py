@@ -1,0 +1,118 @@
+"""The CNN: its size to the parameter, any image size and number of channels, the error for too small an image."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional
+
+from nnrun.base.errors import ConfigError
+from nnrun.components.models.cnn import CNN, smallest_size
+
+
+@pytest.mark.parametrize(
+    ("in_shape", "channels", "hidden", "expected"),
+    [
+        ((1, 28, 28), [32, 64], 128, 225_034),
+        (
+            (3, 32, 32),
+            [32, 64],
+            128,
+            (3 * 9 * 32 + 32) + (32 * 9 * 64 + 64) + (64 * 6 * 6 * 128 + 128) + (128 * 10 + 10),
+        ),
+        ((2, 13, 40), [4], 5, (2 * 9 * 4 + 4) + (4 * 5 * 19 * 5 + 5) + (5 * 10 + 10)),
+    ],
+)
+def test_parameters_are_exactly_those_of_the_formula(in_shape, channels, hidden, expected):
+    model = CNN(in_shape, 10, channels, hidden, dropout=0.0)
+    assert sum(param.numel() for param in model.parameters()) == expected
+
+
+def test_state_dict_reads_well():
+    assert list(CNN((1, 28, 28), 10, [32, 64], 128).state_dict()) == [
+        "features.0.conv.weight",
+        "features.0.conv.bias",
+        "features.1.conv.weight",
+        "features.1.conv.bias",
+        "hidden.linear.weight",
+        "hidden.linear.bias",
+        "head.weight",
+        "head.bias",
+    ]
+
+
+@pytest.mark.parametrize("size", [10, 11, 12, 13, 17, 22, 23, 28, 33])
+@pytest.mark.parametrize("num_channels", [1, 2, 3, 4])
+def test_fits_any_image_and_channels(size, num_channels):
+    model = CNN((num_channels, size, size + 3), 7, [3, 4], 6)
+    assert model(torch.zeros(2, num_channels, size, size + 3)).shape == (2, 7)
+
+
+def test_computes_conv_pool_relu_linear_relu_linear():
+    torch.manual_seed(0)
+    model = CNN((2, 12, 11), 5, [3, 4], 6, dropout=0.5).eval()
+    inputs, weights = torch.randn(3, 2, 12, 11), model.state_dict()
+    expected = inputs
+    for index in range(2):
+        kernel, bias = weights[f"features.{index}.conv.weight"], weights[f"features.{index}.conv.bias"]
+        expected = functional.max_pool2d(functional.conv2d(expected, kernel, bias).relu(), 2)
+    expected = functional.linear(expected.flatten(1), weights["hidden.linear.weight"], weights["hidden.linear.bias"])
+    expected = functional.linear(expected.relu(), weights["head.weight"], weights["head.bias"])
+    torch.testing.assert_close(model(inputs), expected)
+
+
+def test_channels_last_gives_the_same_scores():
+    torch.manual_seed(0)
+    model, inputs = CNN((3, 14, 14), 4, [8, 8], 16), torch.randn(2, 3, 14, 14)
+    expected = model(inputs)
+    model.to(memory_format=torch.channels_last)
+    torch.testing.assert_close(model(inputs.contiguous(memory_format=torch.channels_last)), expected)
+
+
+@pytest.mark.parametrize(("num_convolutions", "expected"), [(0, 1), (1, 4), (2, 10), (3, 22), (4, 46)])
+def test_smallest_size_works_and_one_pixel_less_does_not(num_convolutions, expected):
+    assert smallest_size(num_convolutions) == expected
+    channels = [2] * num_convolutions
+    model = CNN((1, expected, expected), 3, channels, 4)
+    assert model(torch.zeros(1, 1, expected, expected)).shape == (1, 3)
+    with pytest.raises(ConfigError) as caught:
+        CNN((1, expected, expected - 1), 3, channels, 4)
+    message = str(caught.value)
+    assert message.startswith(f"data.in_shape is [1, {expected}, {expected - 1}]")
+    assert "model.channels" in message
+    assert f"{expected}x{expected}" in message
+
+
+@pytest.mark.parametrize("in_shape", [(784,), (28, 28), (1, 1, 28, 28)])
+def test_other_than_images_are_refused(in_shape):
+    with pytest.raises(ConfigError, match=r"data\.in_shape is .* channels, height and width"):
+        CNN(in_shape, 10)
+
+
+def test_batchnorm_normalises_before_each_relu_and_takes_the_biases():
+    torch.manual_seed(0)
+    model = CNN((2, 12, 11), 5, [3, 4], 6, batchnorm=True)
+    assert [name for name in model.state_dict() if name.endswith("bias")] == [
+        *("features.0.norm.bias", "features.1.norm.bias", "hidden.norm.bias", "head.bias")
+    ]
+    inputs, weights = torch.randn(8, 2, 12, 11), dict(model.named_parameters())
+    expected = inputs
+    for index in range(2):
+        expected = functional.max_pool2d(functional.conv2d(expected, weights[f"features.{index}.conv.weight"]), 2)
+        expected = functional.batch_norm(expected, None, None, training=True).relu()
+    expected = functional.linear(expected.flatten(1), weights["hidden.linear.weight"])
+    expected = functional.batch_norm(expected, None, None, training=True).relu()
+    expected = functional.linear(expected, weights["head.weight"], weights["head.bias"])
+    torch.testing.assert_close(model(inputs), expected)
+    plain = CNN((2, 12, 11), 5, [3, 4], 6)
+    plain.load_state_dict(weights, strict=False)
+    assert not torch.allclose(plain(inputs), expected), "the negative control: the norms do something"
+
+
+@pytest.mark.parametrize(
+    ("width", "channels", "hidden"), [(0.5, (16, 32), 64), (1.5, (48, 96), 192), (1e-3, (1, 1), 1)]
+)
+def test_width_is_a_factor_on_channels_and_hidden_units(width, channels, hidden):
+    scaled, named = CNN((1, 28, 28), 10, width=width), CNN((1, 28, 28), 10, channels, hidden)
+    shapes = [{name: value.shape for name, value in model.state_dict().items()} for model in (scaled, named)]
+    assert shapes[0] == shapes[1]

@@ -1,0 +1,58 @@
+"""The MLP: its size to the parameter, its shapes, what it is made of."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from nnrun.components.models.mlp import MLP
+
+
+def num_parameters(model: nn.Module) -> int:
+    return sum(param.numel() for param in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("in_shape", "num_classes", "hidden", "expected"),
+    [
+        ((1, 28, 28), 10, [128], 101_770),
+        ((1, 28, 28), 10, 128, 101_770),
+        ((3, 4), 2, [5, 6], 12 * 5 + 5 + 5 * 6 + 6 + 6 * 2 + 2),
+        ((7,), 3, [], 7 * 3 + 3),
+    ],
+)
+def test_parameters_are_exactly_those_of_the_formula(in_shape, num_classes, hidden, expected):
+    model = MLP(in_shape, num_classes, hidden, dropout=0.2)
+    assert num_parameters(model) == expected
+    assert model(torch.zeros(2, *in_shape)).shape == (2, num_classes)
+
+
+def test_state_dict_reads_well():
+    assert list(MLP((4,), 3, [8, 8], dropout=0.5).state_dict()) == [
+        "hidden.0.linear.weight",
+        "hidden.0.linear.bias",
+        "hidden.1.linear.weight",
+        "hidden.1.linear.bias",
+        "head.weight",
+        "head.bias",
+    ]
+
+
+def test_computes_linear_relu_linear():
+    torch.manual_seed(0)
+    model = MLP((2, 3), 4, [5], dropout=0.2).eval()
+    inputs, weights = torch.randn(7, 2, 3), model.state_dict()
+    hidden = (inputs.reshape(7, 6) @ weights["hidden.0.linear.weight"].T + weights["hidden.0.linear.bias"]).clamp(min=0)
+    torch.testing.assert_close(model(inputs), hidden @ weights["head.weight"].T + weights["head.bias"])
+
+
+def test_dropout_drops_while_training_only():
+    """Negative control: with dropout 0 two passes are the same while training too."""
+    torch.manual_seed(0)
+    inputs = torch.randn(8, 6)
+    model, control = MLP((6,), 4, [32], dropout=0.5), MLP((6,), 4, [32], dropout=0.0)
+    assert not torch.equal(model(inputs), model(inputs))
+    assert torch.equal(control(inputs), control(inputs))
+    model.eval()
+    assert torch.equal(model(inputs), model(inputs))

@@ -1,0 +1,87 @@
+"""The data report counts what is there, and the sheet shows what the network is given."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+import torch
+from PIL import Image
+
+from nnrun.assembly.data.opened import Opened
+from nnrun.components.data.normalize import Normalize, Standardize
+from nnrun.core.seams import Batch, Findings, Split
+from nnrun.runs.console import RichConsole
+from nnrun.tasks.inspect.batch_picture import to_pixels, write_sheet
+from nnrun.tasks.inspect.data_report import data_table, findings_table, report_data
+
+NORMALIZE = Normalize((0.5,), (0.25,))
+
+
+def split(labels: list[int], seed: int, names: list[str] | None = None) -> Split:
+    draw = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 256, (len(labels), 1, 4, 4), generator=draw, dtype=torch.uint8)
+    return Split(images, torch.tensor(labels), names)
+
+
+@pytest.fixture
+def data() -> Opened:
+    train, valid, test = split([0, 0, 0, 0, 1], 0, list("abcde")), split([0, 1], 1), split([0, 1, 1], 2)
+    train.inputs[4] = train.inputs[0]  # the same, of another class
+    test.inputs[2] = train.inputs[1]
+    facts = {"skipped": 2, "unlabelled": 0, "sizes": {"4x4": 9, "5x5": 1}}
+    return Opened(train, valid, test, ("ant", "b[e]e"), NORMALIZE, (1, 4, 4), "classification", Findings(facts=facts))
+
+
+def test_counts_by_class_and_part_and_what_is_there_twice(data):
+    report = report_data(data)
+    assert report.counts["train"] == {"ant": 4, "b[e]e": 1}
+    assert report.counts["test"] == {"ant": 1, "b[e]e": 2}
+    assert (report.num_repeated, report.contradicting) == (2, 2)
+    assert report.repeated == [["a", "e"], ["b", "test 2"]]
+    assert report.shared == {"train and valid": 0, "train and test": 1, "valid and test": 0}
+    assert json.loads(json.dumps(report.to_json()))["facts"]["skipped"] == 2
+
+
+def test_the_table_says_it_in_words(data):
+    console = RichConsole(width=100, record=True, file=io.StringIO())
+    console.print(data_table(report_data(data)))
+    console.print(findings_table(report_data(data)))
+    text = console.export_text()
+    for words in (
+        "ant",
+        "b[e]e",
+        "1 samples are in train and test",
+        "a = e",
+        "2 files cannot be read",
+        "4.0 times as many",
+    ):
+        assert words in text
+    assert "in no class folder" not in text, "what was not found is not said"
+
+
+def batch_of(raw: torch.Tensor, preprocessing) -> Batch:
+    count = len(raw)
+    return Batch(preprocessing(raw), torch.arange(count) % 2, torch.ones(count), count)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_sheet_shows_the_pixels_that_the_network_was_given(tmp_path, channels):
+    normalize = Normalize((0.5,) * channels, (0.25,) * channels)
+    raw = torch.randint(0, 256, (10, channels, 6, 42), dtype=torch.uint8)
+    assert torch.equal(to_pixels(normalize(raw), normalize), raw)
+    assert write_sheet(tmp_path / "é.png", batch_of(raw, normalize), normalize, ("ant", "猫 of a long name"))
+    sheet = Image.open(tmp_path / "é.png")
+    assert sheet.mode == "RGB"
+    first = torch.tensor([sheet.getpixel((x, y)) for x in (6, 7) for y in (6, 7)])
+    assert first.tolist() == [raw[0, :, 0, 0].tolist() * (3 // channels)] * 4, "each pixel is two by two"
+
+
+def test_floats_of_any_scale_are_stretched_and_what_is_no_picture_is_left(tmp_path):
+    values = torch.tensor([[[[-3.0, 5.0], [1.0, 1.0]]]])
+    standardize = Standardize((7.0,), (2.0,))
+    assert to_pixels(standardize(values), standardize).flatten().tolist() == [0, 255, 128, 128]
+    rows = Batch(torch.zeros(3, 5), torch.zeros(3, dtype=torch.int64), torch.ones(3), 3)
+    assert not write_sheet(tmp_path / "a.png", rows, NORMALIZE, ("a", "b"))
+    assert list(tmp_path.iterdir()) == []
