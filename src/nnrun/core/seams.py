@@ -147,7 +147,7 @@ class DataSource(Protocol):
 class Augmentation(Protocol):
     """Change the samples of a training batch, each by a draw of its own.
 
-    A class may have a `stage`, one of core/augmenter.py's, which says when its turn is, and `one_is_white`, where floats
+    A class may have a `stage`, one of augmenter.py's, which says when its turn is, and `one_is_white`, where floats
     beyond 0 to 1 are not for it.
     """
 
