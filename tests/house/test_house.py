@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cli_fixtures import write_files
 from support import house
+from support.command_line import write_files
 
 MADE_UP = {
     "__init__.py": '"""All."""\n\n\ndef load():\n    from nnrun.top import go\n',

@@ -28,7 +28,7 @@ def current_name(target: str) -> str:
 
 
 def first_name(target: str) -> str:
-    """Return the dotted name that a class of today had in the first file that names it, for hashes that must not change."""
+    """Return the dotted name that a class had when files first named it, for hashes that must not change."""
     for before, now in MOVED.items():
         if target.startswith(now):
             return before + target.removeprefix(now)
