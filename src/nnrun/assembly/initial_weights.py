@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nnrun.assembly.heads import Head, class_names_beside
-from nnrun.assembly.preflight import Job
+from nnrun.assembly.job import Job
 from nnrun.assembly.state_check import Unlike, fitted
 from nnrun.base.errors import CONTROL, ArtifactError
 from nnrun.checkpoints.folder import load_payload, load_weights

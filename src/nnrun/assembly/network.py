@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from nnrun.assembly.allowed import SHIPPED_ROOTS, check_trust
 from nnrun.assembly.data.opened import Opened, head
 from nnrun.assembly.instantiate import build
-from nnrun.assembly.preflight import Job
+from nnrun.assembly.job import Job
 from nnrun.assembly.skeleton import build_network
 from nnrun.base.errors import ArtifactError, ConfigError, DataError
 from nnrun.base.foreign_errors import of_the_machine

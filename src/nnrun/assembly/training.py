@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from nnrun.assembly.allowed import parameters_of
 from nnrun.assembly.data.opened import Opened
 from nnrun.assembly.instantiate import build
-from nnrun.assembly.preflight import Job
+from nnrun.assembly.job import Job
 from nnrun.assembly.skeleton import build_network
 from nnrun.assembly.transfer import (
     Groups,

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nnrun.assembly.preflight import Job
+from nnrun.assembly.job import Job
 from nnrun.base.ending import at_the_end, forget
 from nnrun.base.errors import (
     BUG,

@@ -12,7 +12,7 @@ import torch
 from nnrun.assembly.data.opened import Opened, load_dataset, noted, open_data, take_parts
 from nnrun.assembly.data.overlap import beside_its_start
 from nnrun.assembly.data.seen import Seen, known_among, seen_in
-from nnrun.assembly.preflight import Job
+from nnrun.assembly.job import Job
 from nnrun.base.errors import ConfigError, DataError
 from nnrun.base.paths import expanded
 from nnrun.checkpoints.read import peek

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nnrun.assembly.data.opened import Opened, noted
 from nnrun.assembly.data.seen import known_among, seen_in
-from nnrun.assembly.preflight import Job
+from nnrun.assembly.job import Job
 from nnrun.base.paths import expanded
 from nnrun.checkpoints.locate import locate
 from nnrun.checkpoints.read import holds_weights_alone, peek

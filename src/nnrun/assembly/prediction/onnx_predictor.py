@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nnrun.assembly.job import Job
 from nnrun.assembly.network import preprocessing_of
 from nnrun.assembly.prediction.onnx_file import read_onnx, said
 from nnrun.assembly.prediction.predictor import Predictor, image_shape, refuse_floats
-from nnrun.assembly.preflight import Job
 from nnrun.base.errors import ArtifactError, ConfigError
 from nnrun.base.foreign_errors import lacks_package
 from nnrun.base.host import available_bytes

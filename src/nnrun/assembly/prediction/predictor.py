@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from nnrun.assembly.data.scales import FLOATS
+from nnrun.assembly.job import Job
 from nnrun.assembly.network import load_classifier, to_device
 from nnrun.assembly.prediction.raw_images import Images
-from nnrun.assembly.preflight import Job
 from nnrun.base.errors import ArtifactError, ConfigError, DataError
 from nnrun.base.foreign_errors import calling
 from nnrun.components.data.image_form import AUTO

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from nnrun.assembly.data.opened import Opened
 from nnrun.assembly.initial_weights import start_from
+from nnrun.assembly.job import Job
 from nnrun.assembly.network import load_trained
-from nnrun.assembly.preflight import Job
 from nnrun.assembly.training import Training, make_training
 from nnrun.components.problems.classification import Classification
 from nnrun.core.loop import backward, update

@@ -9,7 +9,8 @@ from pathlib import Path
 from nnrun.assembly.data.announce import tell_of_data
 from nnrun.assembly.data.opened import Opened, open_data
 from nnrun.assembly.data.overlap import note_on_data
-from nnrun.assembly.preflight import Job, prepare
+from nnrun.assembly.job import Job
+from nnrun.assembly.preflight import prepare
 from nnrun.base.errors import ArtifactError, DataError
 from nnrun.base.files import write_json
 from nnrun.config.compose import Composed

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nnrun.assembly.data.scales import scale_fault, some_of
+from nnrun.assembly.job import Job
 from nnrun.assembly.prediction.onnx_predictor import predictor_of_artifact
 from nnrun.assembly.prediction.predictor import Predictor, predictor_of_checkpoint
 from nnrun.assembly.prediction.raw_images import Images, of_array, of_files
-from nnrun.assembly.preflight import Job, prepare
+from nnrun.assembly.preflight import prepare
 from nnrun.base.errors import ConfigError, DataError
 from nnrun.base.files import write_json
 from nnrun.components.data.images import shown

@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_leaves
 
 from nnrun.assembly.data.opened import Opened, head, limited
 from nnrun.assembly.instantiate import build
-from nnrun.assembly.preflight import Job
+from nnrun.assembly.job import Job
 from nnrun.base.ending import at_the_end, forget
 from nnrun.base.errors import NnrunError, ResourceError
 from nnrun.base.files import TEMPORARY_SUFFIX, check_room, saving, sync_all, sync_folder, write_json

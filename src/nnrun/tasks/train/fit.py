@@ -10,7 +10,7 @@ import torch
 from nnrun.assembly.data.opened import Opened
 from nnrun.assembly.data.seen import seen_of
 from nnrun.assembly.initial_weights import start_from
-from nnrun.assembly.preflight import Job
+from nnrun.assembly.job import Job
 from nnrun.assembly.training import Training, make_training
 from nnrun.assembly.transfer import keep_features
 from nnrun.base.errors import DivergedError, InterruptedRun, ResourceError

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nnrun.assembly.data.opened import Opened
-from nnrun.assembly.preflight import Job
+from nnrun.assembly.job import Job
 from nnrun.base.errors import ConfigError, DataError
 from nnrun.base.files import read_json
 from nnrun.base.secrets import redact

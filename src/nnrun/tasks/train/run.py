@@ -9,8 +9,9 @@ from pathlib import Path
 from nnrun.assembly.data.announce import tell_of_data
 from nnrun.assembly.data.evaluation_data import open_for
 from nnrun.assembly.data.scales import check_given_mean, check_learned
+from nnrun.assembly.job import Job
 from nnrun.assembly.network import Measured, Trained, load_trained, measure
-from nnrun.assembly.preflight import Job, prepare
+from nnrun.assembly.preflight import prepare
 from nnrun.assembly.training import Training
 from nnrun.base.errors import ArtifactError
 from nnrun.base.files import write_json

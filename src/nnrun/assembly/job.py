@@ -1,0 +1,118 @@
+"""An invocation whose config is right on this machine: what the rest of the house asks of it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from nnrun.assembly.allowed import SHIPPED_ROOTS, parameters_of, target_sections, targets_in
+from nnrun.assembly.instantiate import build
+from nnrun.assembly.skeleton import check_small
+from nnrun.base.errors import ConfigError
+from nnrun.config.compose import Composed
+from nnrun.config.schema import DataSettings, RunSettings
+from nnrun.core.device import Precision, kernels
+from nnrun.runs.environment import environment
+
+
+@dataclass(frozen=True)
+class Job:
+    """An invocation whose config is right on this machine."""
+
+    composed: Composed
+    settings: RunSettings
+    task: str
+    device: torch.device
+    precision: Precision
+    monitor: str
+    mode: str
+    notes: tuple[str, ...]
+
+    @property
+    def trains(self) -> bool:
+        """Whether this invocation trains."""
+        return self.task == "train"
+
+    @property
+    def name(self) -> str:
+        """The network and the data, for the run directory: `cnn_digits`; of an exported network its file's name."""
+        if self.composed.artifact is not None:
+            return self.composed.artifact.name
+        section = self.settings.model
+        target = str(section["_target_"])
+        is_named = target.startswith("nnrun.") and isinstance(section.get("name"), str)
+        model = section["name"] if is_named else target.rpartition(".")[2].lower()
+        return f"{model}_{self.settings.data.name}"
+
+    def reading(self, preprocessing: Mapping[str, Any] | None = None) -> str:
+        """Return what a command that reads this run's checkpoints must add, with a space before each word.
+
+        That is ` trust=[mynet]` for classes of the user's own, and the folder of options that was named.
+        """
+        sections = [*target_sections(self.composed.resolved()).values(), preprocessing]
+        targets = [target for section in sections for target in targets_in(section)]
+        modules = {target.rpartition(".")[0] for target in targets if not target.startswith(SHIPPED_ROOTS)}
+        words = [f"--config-dir={folder}" for folder in self.composed.own if folder != Path("conf").resolve()]
+        words += [f"trust=[{','.join(sorted(modules))}]"] if modules else []
+        return "".join(f" {shlex.quote(word)}" for word in words)
+
+    @property
+    def resume(self) -> Path | None:
+        """The run directory that this invocation goes on in."""
+        checkpoint = self.composed.checkpoint
+        return checkpoint.run if checkpoint and self.settings.resume else None
+
+    @property
+    def data(self) -> DataSettings:
+        """The data's settings. Into a folder that only a file names nothing is fetched: it may be a stranger's file."""
+        settings, composed = self.settings.data, self.composed
+        is_typed = composed.named("data.root") or composed.named("data.download")
+        if composed.saved_in is None or is_typed or not str(settings.dataset["_target_"]).startswith("nnrun."):
+            return settings
+        stays = {"download": False} if "download" in settings.dataset else {}
+        return replace(settings, download=False, dataset=settings.dataset | stays)
+
+    def loss(self, class_counts: Sequence[int]) -> nn.Module:
+        """Return the loss, built; `class_counts` are the training samples of each class."""
+        if self.composed.saved_in is not None and "loss" not in self.composed.own_targets:
+            check_small(self.settings.loss, "loss")
+        return build(self.settings.loss, "loss", nn.Module, **self.counts_for_loss(class_counts))
+
+    def counts_for_loss(self, class_counts: Sequence[int]) -> dict[str, Any]:
+        """Return the class counts as a parameter, if the loss has one that its config leaves null.
+
+        Raises ConfigError where its config gives them for another number of classes.
+        """
+        section = self.settings.loss
+        given = section.get("class_counts")
+        if "balanced" in section.values() and isinstance(given, list) and len(given) != len(class_counts):
+            allowed = f"null, or a count for each of the {len(class_counts)} classes"
+            raise ConfigError.of("loss.class_counts", given, allowed)
+        is_open = section.get("class_counts") is None and "class_counts" in parameters_of(section["_target_"])
+        return {"class_counts": list(class_counts)} if is_open else {}
+
+    def environment(self) -> dict[str, Any]:
+        """Return what environment.json holds."""
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
+        return environment(torch.get_num_threads(), name, self.composed.secrets) | {"kernels": kernels()}
+
+    def tree(
+        self, in_shape: tuple[int, ...], num_classes: int, became: Mapping[str, Any] | None = None, **trainer: Any
+    ) -> dict[str, Any]:
+        """Return the config with everything filled in: the data's shape, and what each `auto` became.
+
+        `became` has the settings of `data` that the samples decided.
+        """
+        tree = self.composed.resolved(in_shape, num_classes)
+        for key, value in (became or {}).items():
+            for section in (tree["data"], tree["data"]["dataset"]):
+                if key in section:
+                    section[key] = value
+        tree["trainer"] |= {"device": str(self.device), "precision": self.precision.name, **trainer}
+        return tree
