@@ -97,7 +97,7 @@ def measure_variants(seed: int, words: Sequence[str]) -> dict[str, Run]:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "sweep"
         nnrun(["-m", *variants_words(seed), *words, f"hydra.sweep.dir={folder}"], scratch)
-        jobs = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
+        jobs = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))["jobs"]
         by_name = {job["overrides"]["experiment"]: read_run(Path(job["directory"])) for job in jobs}
     return {name: by_name[f"tutorial/{name}"] for name in CLAIMS}
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-__version__ = "0.1.0"
+__version__ = "0.3.0"
 
 
 def load(path: str | Path, trust: Sequence[str] = ()) -> nn.Module:

@@ -11,7 +11,7 @@ import resource
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -141,9 +141,18 @@ def write_text(path: Path, text: str) -> None:
         file.commit(path.name)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Replace a JSON file whole or not at all."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+def write_json(path: Path, value: Mapping[str, Any], schema: int) -> None:
+    """Replace a JSON file whole or not at all.
+
+    `schema` is the number of the file's form, which it states first. The number rises where a key gets another meaning
+    or goes; a reader passes over keys that it does not know.
+    """
+    write_text(path, as_json(value, schema))
+
+
+def as_json(value: Mapping[str, Any], schema: int) -> str:
+    """Return the text of a JSON file that states its schema."""
+    return json.dumps({"schema": schema, **value}, indent=2, ensure_ascii=False) + "\n"
 
 
 def read_json(path: Path) -> Any:

@@ -18,7 +18,7 @@ from nnrun.checkpoints.aliases import with_current_names
 from nnrun.checkpoints.payload import check_names, check_plain, is_config
 
 CARD_NAME = "model.json"
-FORMAT, VERSION = "nnrun.safetensors", 1
+FORMAT, SCHEMA = "nnrun.safetensors", 1
 # In the place of a path, in a config that is given away.
 PATH_LEFT_OUT = "(a path, left out of the export)"
 _MAX_BYTES = 4_000_000
@@ -76,8 +76,9 @@ def read_card(weights: Path) -> Card | None:
         return None
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         return None
-    if value.get("version") != VERSION:
-        raise ArtifactError(f"{path} was written by a newer nnrun (version {value.get('version')!r}); upgrade nnrun")
+    # Until 0.2.0 it was called the version; it is written still, for those who read it.
+    if (schema := value.get("schema", value.get("version"))) != SCHEMA:
+        raise ArtifactError(f"{path} was written by a newer nnrun (schema {schema!r}); upgrade nnrun")
     names = value.pop("class_names", None)
     check_plain(value, str(path))
     check_names(names, f"{path}: class_names")

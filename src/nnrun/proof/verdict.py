@@ -8,6 +8,7 @@ from typing import Any
 
 from nnrun.core.seams import Exporter
 
+VERIFICATION_SCHEMA = 1
 # A prime number and 1: an artifact whose batch is frozen at the example's size fails here.
 BATCH_SIZES = (1, 2, 97)
 LARGEST_BATCH = 500

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from nnrun.base.errors import ConfigError, ResourceError
-from nnrun.base.files import DurableFile, read_json, saving, write_json, write_text
+from nnrun.base.files import DurableFile, as_json, read_json, saving, write_json, write_text
 from nnrun.base.lock import LOCK_NAME
 from nnrun.base.paths import alone, inside
 
+STATUS_SCHEMA = 1
 _MAX_ROW_BYTES = 2**20
 _SCALARS = (str, int, float, type(None))
 
@@ -78,7 +79,7 @@ class RunDir:
     def set_status(self, **values: Any) -> None:
         """Replace status.json with the status so far and `values`."""
         self._status |= values
-        write_json(self.path / "status.json", self._status)
+        write_json(self.path / "status.json", self._status, STATUS_SCHEMA)
 
     def remember(self, **values: Any) -> None:
         """Add to the status without writing it: the next change takes it along."""
@@ -106,9 +107,7 @@ class RunDir:
         try:
             self.set_status(**values)
         except ResourceError:
-            _write_over(
-                alone(inside(self.path, "status.json")), json.dumps(self._status, indent=2, ensure_ascii=False) + "\n"
-            )
+            _write_over(alone(inside(self.path, "status.json")), as_json(self._status, STATUS_SCHEMA))
             raise
 
     def earlier_status(self) -> dict[str, Any]:
@@ -122,7 +121,8 @@ class RunDir:
         resumed = value.get("resumed")
         # It is written again: of what is not ours nothing is taken up.
         earlier = [entry for entry in resumed if _is_flat(entry)] if isinstance(resumed, list) else []
-        return {key: item for key, item in value.items() if isinstance(item, _SCALARS)} | {"resumed": earlier}
+        kept = {key: item for key, item in value.items() if isinstance(item, _SCALARS) and key != "schema"}
+        return kept | {"resumed": earlier}
 
     def add_row(self, row: Mapping[str, Any]) -> None:
         """Append a row to metrics.jsonl."""

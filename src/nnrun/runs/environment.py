@@ -14,6 +14,7 @@ from typing import Any
 
 from nnrun.base.secrets import redact_word
 
+ENVIRONMENT_SCHEMA = 1
 VERSIONED = ("nnrun", "torch", "torchvision", "hydra-core", "omegaconf", "numpy", "onnx", "onnxruntime", "onnxscript")
 
 

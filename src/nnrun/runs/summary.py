@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
+from nnrun.base.files import write_json
 from nnrun.runs.console import Console, Sheet
 
+SCHEMA = 1
 # How many of the weakest classes are named on the terminal; all of them are in summary.json.
 _WEAKEST = 3
 
@@ -35,10 +38,15 @@ class Summary:
         """Return the summary as plain values."""
         return asdict(self)
 
+    def write(self, folder: Path) -> None:
+        """Write summary.json."""
+        write_json(folder / "summary.json", self.to_json(), SCHEMA)
+
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Summary:
-        """Return a summary that was written before."""
-        return cls(**value)
+        """Return a summary that was written before; keys that are not known here are passed over."""
+        known = {field.name for field in fields(cls)}
+        return cls(**{key: item for key, item in value.items() if key in known})
 
     @property
     def monitored(self) -> float | None:

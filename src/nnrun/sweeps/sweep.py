@@ -24,11 +24,12 @@ from nnrun.config.compose import compose, folder_of_jobs
 from nnrun.config.folders import find_modules_beside
 from nnrun.config.overrides import NOT_SWEPT, Typed, jobs_of, parse_all
 from nnrun.runs.console import Console, Sheet
-from nnrun.runs.directory import create_numbered, plain_name
+from nnrun.runs.directory import STATUS_SCHEMA, create_numbered, plain_name
 from nnrun.sweeps.ranking import Yardstick, choose_ranking, order
 from nnrun.tasks.table import perform
 
 # The metrics that the table on the terminal has, of those that there are; an inspection has the last two.
+SCHEMA = 1
 _SHOWN = ("valid/loss", "valid/accuracy", "test/accuracy", "model/parameters", "model/forward_flops")
 
 
@@ -162,9 +163,8 @@ def run_job(sweep: Sweep, number: int, words: list[str]) -> JobResult:
         result.exit_code, result.state, result.reason = BUG, "failed", reason
     result.seconds = round(time.perf_counter() - start, 3)
     if result.exit_code and not any(directory.iterdir()):
-        write_json(
-            directory / "status.json", {"state": "failed", "exit_code": result.exit_code, "reason": result.reason}
-        )
+        status = {"state": "failed", "exit_code": result.exit_code, "reason": result.reason}
+        write_json(directory / "status.json", status, STATUS_SCHEMA)
     return result
 
 
@@ -179,7 +179,7 @@ def write_table(results: Sequence[JobResult], sweep: Sweep) -> Path:
     table = sweep.folder / "sweep.csv"
     write_text(table, as_csv(rows, sweep.swept, metric_names(rows)))
     plain = [{key: value for key, value in asdict(result).items() if key != "yardstick"} for result in rows]
-    write_json(sweep.folder / "sweep.json", plain)
+    write_json(sweep.folder / "sweep.json", {"jobs": plain}, SCHEMA)
     return table
 
 

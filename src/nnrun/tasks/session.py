@@ -36,6 +36,7 @@ from nnrun.core.workers.crew import end_workers
 from nnrun.runs import directory as rundir
 from nnrun.runs.console import Console
 from nnrun.runs.directory import RunDir
+from nnrun.runs.environment import ENVIRONMENT_SCHEMA
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def open_session(
             secrets = job.composed.secrets
             config, typed = redact(job.composed.shown(), known=secrets), [redact_word(word, secrets) for word in words]
             out.describe(yaml_text(config), yaml_text(typed))
-            write_json(path / "environment.json", job.environment())
+            write_json(path / "environment.json", job.environment(), ENVIRONMENT_SCHEMA)
             precision = (
                 f" in {job.precision.name} ({job.precision.reason})" if job.trains or job.task == "inspect" else ""
             )

@@ -83,7 +83,7 @@ def set_at(*keys: str, value: Any) -> Callable[[dict[str, Any]], None]:
         (set_at("preprocessing", "_target_", value="os.system"), "which nnrun does not ship"),
         (set_at("config", "model", "hidden", value="${oc.env:HOME}"), "which could act when read"),
         (set_at("config", value=None), "does not say what nnrun says of weights"),
-        (set_at("version", value=2), "was written by a newer nnrun"),
+        (set_at("schema", value=2), "was written by a newer nnrun"),
         (set_at("sha256", value="0" * 64), "its sha256 is another"),
         (set_at("config", "model", "hidden", value=json.loads("[" * 40 + "]" * 40)), "nested too deep"),
     ],

@@ -238,7 +238,7 @@ def test_what_is_frozen_is_shown_counted_and_needs_no_gradient(tmp_path: Path) -
 def test_it_is_a_job_of_a_sweep(tmp_path: Path) -> None:
     outcome = run_here(["-m", "task=inspect", "model=mlp,cnn", "hydra.sweep.dir=sweep", *SHORT[1:2]], tmp_path)
     assert (outcome.code, outcome.err) == (0, "")
-    jobs = json.loads((tmp_path / "sweep" / "sweep.json").read_text())
+    jobs = json.loads((tmp_path / "sweep" / "sweep.json").read_text())["jobs"]
     parameters = {job["overrides"]["model"]: job["metrics"]["model/parameters"] for job in jobs}
     assert parameters == {"mlp": 101_770, "cnn": 225_034}
     assert "225,034" in outcome.out

@@ -91,7 +91,7 @@ def test_a_sweep_that_is_killed_leaves_the_table_of_the_jobs_that_are_done(tmp_p
     with pytest.raises(Killed):
         sweep(["model=mlp", "seed=0,1,2,3", "hydra.sweep.dir=s"], [])
     assert [row["job"] for row in read_sweep(tmp_path / "s")] == ["0", "1"]
-    assert len(json.loads((tmp_path / "s" / "sweep.json").read_text())) == 2
+    assert len(json.loads((tmp_path / "s" / "sweep.json").read_text())["jobs"]) == 2
 
 
 def test_a_sweep_that_was_stopped_in_its_first_job_has_no_table_to_show(tmp_path: Path, monkeypatch, capsys) -> None:
@@ -178,7 +178,7 @@ def test_a_sweep_runs_what_it_can_and_ranks_it(rows: tuple[Path, dict[str, Outco
     assert losses[0] < losses[1]
     assert "optimizer.lr is -1" in table[2]["reason"]
     assert "model=nosuch is not an option" in table[3]["reason"]
-    plain = json.loads((folder / "sweep.json").read_text())
+    plain = json.loads((folder / "sweep.json").read_text())["jobs"]
     assert [str(job["number"]) for job in plain] == [row["job"] for row in table]
     assert plain[0]["metrics"]["valid/loss"] == losses[0]
     jobs = sorted(path for path in folder.iterdir() if path.is_dir())

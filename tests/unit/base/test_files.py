@@ -68,9 +68,9 @@ def test_without_a_commit_nothing_is_left_and_the_old_file_stays(tmp_path, error
     assert (tmp_path / "x.json").read_text() == "old"
 
 
-def test_json_keeps_its_letters(tmp_path):
-    write_json(tmp_path / "x.json", {"name": "é"})
-    assert (tmp_path / "x.json").read_text(encoding="utf-8") == '{\n  "name": "é"\n}\n'
+def test_json_states_its_schema_first_and_keeps_its_letters(tmp_path):
+    write_json(tmp_path / "x.json", {"name": "é"}, 3)
+    assert (tmp_path / "x.json").read_text(encoding="utf-8") == '{\n  "schema": 3,\n  "name": "é"\n}\n'
 
 
 def test_only_our_temporaries_are_swept(tmp_path):

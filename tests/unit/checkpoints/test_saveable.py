@@ -15,7 +15,7 @@ from nnrun.base.errors import ConfigError, DataError
 from nnrun.base.files import sha256_of, write_json
 from nnrun.checkpoints.folder import canonical
 from nnrun.checkpoints.locate import locate
-from nnrun.checkpoints.model_card import CARD_NAME, FORMAT, VERSION, read_card
+from nnrun.checkpoints.model_card import CARD_NAME, FORMAT, SCHEMA, read_card
 from nnrun.checkpoints.payload import MAX_CHARACTERS, MAX_NAMES
 from nnrun.checkpoints.read import peek
 from nnrun.checkpoints.saveable import check_readable, plain_names, unsaveable
@@ -125,8 +125,8 @@ def test_the_most_names_fit_into_what_stands_beside_exported_weights(tmp_path, t
     names = plain_names([f"class {number:05}" for number in range(100_000)], "mine")
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(b"x")
-    card = {"format": FORMAT, "version": VERSION, "sha256": sha256_of(weights), "class_names": list(names)}
-    write_json(tmp_path / CARD_NAME, card | {key: trained[key] for key in ("config", "preprocessing")})
+    card = {"format": FORMAT, "version": SCHEMA, "sha256": sha256_of(weights), "class_names": list(names)}
+    write_json(tmp_path / CARD_NAME, card | {key: trained[key] for key in ("config", "preprocessing")}, 1)
     assert read_card(weights).class_names == names
 
 

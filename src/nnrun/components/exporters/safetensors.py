@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from nnrun.base.files import sha256_of, write_json
-from nnrun.checkpoints.model_card import CARD_NAME, FORMAT, VERSION
+from nnrun.checkpoints.model_card import CARD_NAME, FORMAT, SCHEMA
 from nnrun.components.exporters.deployed import Form
 from nnrun.components.exporters.stripping import sort_safetensors
 from nnrun.core.seams import ExportContext
@@ -44,7 +44,7 @@ class SafetensorsExporter:
         path.write_bytes(sort_safetensors(save(weights, metadata)))
         card = {
             "format": FORMAT,
-            "version": VERSION,
+            "version": SCHEMA,
             "weights": path.name,
             "sha256": sha256_of(path),
             "input": metadata["input"],
@@ -56,7 +56,7 @@ class SafetensorsExporter:
             "nnrun_version": metadata["nnrun_version"],
             "config": context.config,
         }
-        write_json(folder / CARD_NAME, card)
+        write_json(folder / CARD_NAME, card, SCHEMA)
         return path
 
     def load(self, path: Path) -> Callable[[Tensor], Tensor]:

@@ -29,7 +29,7 @@ import nnrun
 from nnrun.base.errors import BUG, NnrunError
 from nnrun.base.files import write_json
 from nnrun.checkpoints.folder import load_payload
-from nnrun.checkpoints.manifest import FOLDER_NAME, MANIFEST_NAME, Entry, Manifest
+from nnrun.checkpoints.manifest import FOLDER_NAME, MANIFEST_NAME, SCHEMA, Entry, Manifest
 from nnrun.tasks.doctor.campaign import Arena, Broken, Result, counting
 from nnrun.tasks.doctor.specimen import WORDS, hear, prepare
 from nnrun.tasks.doctor.strangers.kind import (
@@ -142,7 +142,7 @@ def _forge_run(path: Path, hostile: Hostile) -> Path:
     folder.mkdir(parents=True)
     entry = Entry(f"step-00000008-{sha256[:8]}.ckpt", sha256, len(content), 8)
     path.rename(folder / entry.name)
-    write_json(folder / MANIFEST_NAME, Manifest((entry,), entry.name, entry.name).to_json())
+    write_json(folder / MANIFEST_NAME, Manifest((entry,), entry.name, entry.name).to_json(), SCHEMA)
     hostile.forge(folder / MANIFEST_NAME)
     return folder / entry.name
 

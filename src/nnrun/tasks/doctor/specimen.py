@@ -15,7 +15,7 @@ from nnrun.base.errors import ArtifactError, InterruptedRun
 from nnrun.base.files import write_json
 from nnrun.checkpoints.folder import DAMAGED_SUFFIX
 from nnrun.checkpoints.locate import locate
-from nnrun.checkpoints.manifest import FOLDER_NAME, MANIFEST_NAME, Manifest, read_manifest
+from nnrun.checkpoints.manifest import FOLDER_NAME, MANIFEST_NAME, SCHEMA, Manifest, read_manifest
 from nnrun.tasks.doctor.campaign import Arena, Broken
 
 # Two epochs, the second of which is cut short and spoils the network, so that the best checkpoint is not the newest.
@@ -103,10 +103,10 @@ def prepare(arena: Arena) -> Specimen:
         whole = read_manifest(folder)
         files = tuple(entry for entry in whole.files if entry.step <= KILLED_AFTER_STEPS)
         assert whole.best in [entry.name for entry in files[:-1]], "the best checkpoint lies before the newest"
-        write_json(folder / MANIFEST_NAME, Manifest(files, whole.best, files[-1].name).to_json())
+        write_json(folder / MANIFEST_NAME, Manifest(files, whole.best, files[-1].name).to_json(), SCHEMA)
         for entry in whole.files[len(files) :]:
             (folder / entry.name).unlink()
-        write_json(killed / "status.json", {"state": "running"})
+        write_json(killed / "status.json", {"state": "running"}, 1)
         (killed / "summary.json").unlink()
     return Specimen(trained, killed, locate(killed, "best").path, locate(killed, "last").path)
 

@@ -24,6 +24,9 @@ from nnrun.tasks.inspect.examine import NetworkReport, examine
 from nnrun.tasks.inspect.tables import layer_table, network_table
 from nnrun.tasks.session import Session, open_session
 
+# Of inspect.json.
+SCHEMA = 1
+
 
 def inspect(composed: Composed, words: Sequence[str], directory: Path | None = None) -> Summary:
     """Inspect what a config names, in a directory of its own; return the summary.
@@ -48,14 +51,14 @@ def inspect(composed: Composed, words: Sequence[str], directory: Path | None = N
             console.table(findings_table(described))
             console.say("")
         if fault is not None:
-            write_json(session.out.path / "inspect.json", {"ok": False, "data": described.to_json()})
+            write_json(session.out.path / "inspect.json", {"ok": False, "data": described.to_json()}, SCHEMA)
             raise fault
         report = examine(job, data, session)
-        write_json(session.out.path / "inspect.json", {**report.to_json(), "data": described.to_json()})
+        write_json(session.out.path / "inspect.json", {**report.to_json(), "data": described.to_json()}, SCHEMA)
         summary = summarize(job, report, session)
         show(job, report, described, console)
         draw(report, data, session)
-        write_json(session.out.path / "summary.json", summary.to_json())
+        summary.write(session.out.path)
         console.say(f"{summary.task} {summary.state} after {summary.wall_seconds:.1f} s", style="bold")
         if not report.ok:
             raise ArtifactError(*report.complaints(), f"all that was found is in {session.out.path}/inspect.json")

@@ -15,7 +15,6 @@ from nnrun.assembly.prediction.predictor import Predictor, predictor_of_checkpoi
 from nnrun.assembly.prediction.raw_images import Images, of_array, of_files
 from nnrun.assembly.preflight import prepare
 from nnrun.base.errors import ConfigError, DataError
-from nnrun.base.files import write_json
 from nnrun.components.data.images import shown
 from nnrun.components.data.tally import Tally
 from nnrun.config.compose import Composed
@@ -105,7 +104,7 @@ def predict(composed: Composed, words: Sequence[str], directory: Path | None = N
             skipped=bad.count,
             samples_per_second=result.counts.total() / result.seconds,
         )
-        write_json(session.out.path / "summary.json", summary.to_json())
+        summary.write(session.out.path)
         show(summary, result.counts, console)
     return summary
 

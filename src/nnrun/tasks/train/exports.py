@@ -31,7 +31,7 @@ from nnrun.config.source import REJECTED_SUFFIX
 from nnrun.core.randomness import SPLIT
 from nnrun.core.seams import CannotExport, ExportContext, Exporter, Preprocessing
 from nnrun.core.splits import Drawing
-from nnrun.proof.verdict import Verification
+from nnrun.proof.verdict import VERIFICATION_SCHEMA, Verification
 from nnrun.proof.verify import Standard, verify
 from nnrun.runs.console import Console
 
@@ -79,7 +79,7 @@ def export_all(
                 raise lacks_package(f"export.{name}", error) from error
             seconds = time.perf_counter() - start
             proven = {"run_id": context.run_id, **proof.to_json()}
-            write_json(making / "verification.json", proven)
+            write_json(making / "verification.json", proven, VERIFICATION_SCHEMA)
         place = Path("exports") / name / os.path.relpath(path, making)
         rows[name] = {"path": str(place), "seconds": round(seconds, 3), **proven}
     return rows

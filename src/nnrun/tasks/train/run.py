@@ -14,7 +14,6 @@ from nnrun.assembly.network import Measured, Trained, load_trained, measure
 from nnrun.assembly.preflight import prepare
 from nnrun.assembly.training import Training
 from nnrun.base.errors import ArtifactError
-from nnrun.base.files import write_json
 from nnrun.base.foreign_errors import calling
 from nnrun.components.problems.classification import Classification
 from nnrun.config.compose import Composed
@@ -107,7 +106,7 @@ def summarize(job: Job, session: Session, trained: Trained, measured: Measured, 
 def report(summary: Summary, session: Session, loggers: Sequence[Logger]) -> None:
     """Write and log what was reached; raise ArtifactError where an artifact failed its proof."""
     refused = {name: artifact["reason"] for name, artifact in summary.artifacts.items() if not artifact["ok"]}
-    write_json(session.out.path / "summary.json", summary.to_json())
+    summary.write(session.out.path)
     with calling("logger"):
         for logger in loggers:
             logger.finish(summary.to_json())
