@@ -18,7 +18,7 @@ import torch
 
 from network import BATCH_SIZE, make_bare_step
 from nnrun.assembly.training import make_augmenter
-from nnrun.config.compose import compose
+from nnrun.cli import compose
 from nnrun.config.folders import options
 from nnrun.core.augmenter import Augmenter
 

@@ -16,8 +16,8 @@ from machine import OtherWork, machine
 from nnrun.assembly.data.opened import open_data
 from nnrun.assembly.preflight import prepare
 from nnrun.assembly.transfer import keep_features
+from nnrun.cli import compose
 from nnrun.components.problems.classification import Classification
-from nnrun.config.compose import compose
 from nnrun.core.loop import Work, fit
 from nnrun.core.seams import Callback
 from nnrun.core.state import TrainState

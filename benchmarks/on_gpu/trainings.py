@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from nnrun.assembly.training import make_augmenter, make_optimizer, make_scaler, make_scheduler
+from nnrun.cli import compose
 from nnrun.components.data.normalize import Normalize
 from nnrun.components.losses.cross_entropy import CrossEntropy
 from nnrun.components.problems.classification import Classification
-from nnrun.config.compose import compose
 from nnrun.core.batches import Layout, make_batches
 from nnrun.core.device import Precision, set_deterministic, set_exact
 from nnrun.core.ema import Ema

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import errno
+import functools
+import importlib
 import os
 import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nnrun import components
 from nnrun.base.errors import BUG, ConfigError, InterruptedRun, NnrunError, ResourceError, complain, did_you_mean
 from nnrun.base.foreign_errors import of_the_machine
 from nnrun.base.foreign_messages import guard_libraries, show_traceback
 from nnrun.base.paths import abbreviated
 from nnrun.base.secrets import hide_known, redact, secrets_in_words
 from nnrun.base.visible import visible_lines
-from nnrun.config.compose import compose
+from nnrun.config.compose import Composed, compose_config
+from nnrun.config.conflicts import CONFLICTS
 from nnrun.config.folders import conf_dir, find_modules_beside, own_folders
+from nnrun.config.ranges import RANGES
+from nnrun.config.rules import Rules
 from nnrun.config.yaml_files import yaml_text
 from nnrun.tasks.table import perform
 
@@ -96,7 +102,7 @@ def dispatch(words: Sequence[str]) -> int:
     if line.is_sweep:
         from nnrun.sweeps.sweep import sweep  # noqa: PLC0415 - a run does not need it
 
-        return sweep(line.overrides, own)
+        return sweep(line.overrides, own, collect_rules())
     composed = compose(line.overrides, own)
     find_modules_beside(own)
     if composed.config.task == "doctor":
@@ -105,6 +111,22 @@ def dispatch(words: Sequence[str]) -> int:
         return examine(composed.typed, main)
     perform(composed, line.overrides)
     return 0
+
+
+@functools.cache
+def collect_rules() -> Rules:
+    """Collect what a config is checked against: the rows of our own sections, and those beside the components."""
+    ranges, conflicts = dict(RANGES), list(CONFLICTS)
+    for path in sorted(Path(components.__path__[0]).glob("*/ranges.py")):
+        rows = importlib.import_module(f"{components.__name__}.{path.parent.name}.ranges")
+        ranges |= rows.RANGES
+        conflicts += getattr(rows, "CONFLICTS", ())
+    return Rules(ranges, conflicts)
+
+
+def compose(words: Sequence[str], own: Sequence[Path] = ()) -> Composed:
+    """Return the checked config that the words of a command line ask for; `own` are the user's folders of options."""
+    return compose_config(words, own, collect_rules())
 
 
 def sort_words(words: Sequence[str]) -> CommandLine:

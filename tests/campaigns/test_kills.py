@@ -15,7 +15,7 @@ import pytest
 from nnrun import cli
 from nnrun.base.signals import StopRequest
 from nnrun.checkpoints.folder import CheckpointFolder
-from nnrun.config.compose import compose
+from nnrun.cli import compose
 from nnrun.core.state import TrainState
 from nnrun.tasks.doctor.campaign import Arena
 from nnrun.tasks.doctor.command import Command

@@ -28,6 +28,7 @@ from nnrun.config.interpolation import PLACEHOLDERS, explain_unresolvable, resol
 from nnrun.config.no_effect import idle_settings, unread_root
 from nnrun.config.options import compose_groups, option_references, show_to_hydra, unknown_options
 from nnrun.config.overrides import HYDRA_KEYS, Typed, ambiguous, parse_all
+from nnrun.config.rules import Rules
 from nnrun.config.schema import OPTIONAL_SECTIONS
 from nnrun.config.source import SOURCE_KEYS, Source, lacking_words, read_source, source_word
 from nnrun.config.validate import check
@@ -97,7 +98,7 @@ class Composed:
         return any(key == item.key or key.startswith(item.key + ".") for item in self.typed)
 
 
-def compose(words: Sequence[str], own: Sequence[Path] = ()) -> Composed:
+def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> Composed:
     """Compose and check the config that the words of a command line ask for; `own` are the user's folders.
 
     Raises ConfigError with all that is wrong, ArtifactError where a checkpoint named cannot be trusted.
@@ -139,7 +140,7 @@ def compose(words: Sequence[str], own: Sequence[Path] = ()) -> Composed:
         ]
     problems += idle_words((item.key for item in typed), tree)
     problems += idle_settings(typed, tree) + unread_root(typed, tree)
-    wrong = [problem for problem in check(tree, references) if problem.split(" ", 1)[0] not in unresolvable]
+    wrong = [problem for problem in check(tree, references, rules) if problem.split(" ", 1)[0] not in unresolvable]
     if problems:
         raise ConfigError(*dict.fromkeys([*problems, *wrong]))
     if wrong:

@@ -1,4 +1,4 @@
-"""Check a whole config: names, types, the rules of ranges.py, and settings that exclude each other. Needs no torch."""
+"""Check a whole config: names, types, ranges, and settings that exclude each other. Needs no torch."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from nnrun.base.errors import describe, did_you_mean
 from nnrun.base.paths import NAME_WORDS, is_plain_name
-from nnrun.config.conflicts import CLASHES, natural_mode
-from nnrun.config.ranges import RULES, is_number, is_whole
+from nnrun.config.conflicts import natural_mode
+from nnrun.config.ranges import Range, is_integer, is_number
+from nnrun.config.rules import Rules
 from nnrun.config.schema import (
     NAMED_SECTIONS,
     OPTIONAL_SECTIONS,
@@ -34,16 +35,16 @@ class Reference:
     complete: bool
 
 
-def check(tree: Mapping[str, Any], references: Mapping[str, Reference]) -> list[str]:
+def check(tree: Mapping[str, Any], references: Mapping[str, Reference], rules: Rules) -> list[str]:
     """Return what is wrong with a resolved config, a line each; empty where nothing is.
 
     `references` gives what each section with a `_target_` is compared with.
     """
-    problems = list(_check_fields(RunSettings, tree, "", _known_keys(tree)))
+    problems = list(_check_fields(RunSettings, tree, "", _known_keys(tree), rules.ranges))
     wrong = {problem.split(" ", 1)[0] for problem in problems}
     for name in TARGET_SECTIONS:
         if name not in wrong:
-            problems += _check_target_section(name, _at(tree, name), references.get(name))
+            problems += _check_target_section(name, _at(tree, name), references.get(name), rules.ranges)
     for group in NAMED_SECTIONS:
         if "_target_" in (tree.get(group) or {}):
             problems.append(f"{group} has a _target_: begin your own option's file with '# @package {group}.NAME'")
@@ -52,23 +53,26 @@ def check(tree: Mapping[str, Any], references: Mapping[str, Reference]) -> list[
             if not is_plain_name(name):
                 # An export's is a folder in the run directory.
                 problems.append(f"{group}.{ascii(name)[:80]} cannot be called so; allowed: {NAME_WORDS}")
-            problems += _check_target_section(f"{group}.{name}", section, references.get(f"{group}.{name}"))
+            problems += _check_target_section(
+                f"{group}.{name}", section, references.get(f"{group}.{name}"), rules.ranges
+            )
     named = {problem.split(" ", 1)[0] for problem in problems}
-    for key, rule in RULES.items():
-        value = _at(tree, key, default=rule)
-        if value is not rule and key not in named and _is_ruled(key, tree, references) and not rule.holds(value):
-            problems.append(describe(key, value, rule.allowed))
+    for key, allowed in rules.ranges.items():
+        value = _at(tree, key, default=allowed)
+        is_given = value is not allowed and key not in named
+        if is_given and _is_ranged(key, tree, references) and not allowed.holds(value):
+            problems.append(describe(key, value, allowed.allowed))
     problems += _check_taken(tree)
     wrong = {problem.split(" ", 1)[0] for problem in problems}
-    for clash in CLASHES:
-        values = [_at(tree, key) for key in clash.keys]
-        if wrong.isdisjoint(clash.keys) and clash.holds(*values):
-            problems.append(clash.message.format(*values))
+    for conflict in rules.conflicts:
+        values = [_at(tree, key) for key in conflict.keys]
+        if wrong.isdisjoint(conflict.keys) and conflict.clashes(*values):
+            problems.append(conflict.message.format(*values))
     return problems
 
 
-def _is_ruled(key: str, tree: Mapping[str, Any], references: Mapping[str, Reference]) -> bool:
-    """Return whether a rule is meant for a key: a parameter of a class that is not ours may mean anything."""
+def _is_ranged(key: str, tree: Mapping[str, Any], references: Mapping[str, Reference]) -> bool:
+    """Return whether a range is meant for a key: a parameter of a class that is not ours may mean anything."""
     section = key.rpartition(".")[0]
     if section in (*SECTIONS, ""):
         return True
@@ -124,7 +128,9 @@ def _known_keys(tree: Mapping[str, Any]) -> list[str]:
     return known
 
 
-def _check_fields(cls: type, values: Mapping[str, Any], prefix: str, known: Sequence[str]) -> Iterator[str]:
+def _check_fields(
+    cls: type, values: Mapping[str, Any], prefix: str, known: Sequence[str], ranges: Mapping[str, Range]
+) -> Iterator[str]:
     """Compare a mapping with the dataclass that types it: unknown, missing, wrong type; sections below too."""
     hints = get_type_hints(cls)
     for key in values:
@@ -145,9 +151,9 @@ def _check_fields(cls: type, values: Mapping[str, Any], prefix: str, known: Sequ
         full, value = prefix + key, values[key]
         section = next((c for c in SECTIONS.values() if c is hint or c in get_args(hint)), None)
         if section and isinstance(value, Mapping):
-            yield from _check_fields(section, value, full + ".", known)
+            yield from _check_fields(section, value, full + ".", known, ranges)
         elif not _has_type(value, hint):
-            yield describe(full, value, RULES[full].allowed if full in RULES else _words(hint))
+            yield describe(full, value, ranges[full].allowed if full in ranges else _words(hint))
 
 
 def unknown_key(key: str, known: Sequence[str], here: Sequence[str]) -> str:
@@ -167,7 +173,7 @@ def _has_type(value: Any, hint: Any) -> bool:
     if origin is list:
         return isinstance(value, list) and all(_has_type(item, args[0]) for item in value)
     if hint is int:
-        return is_whole(value)
+        return is_integer(value)
     return is_number(value) if hint is float else isinstance(value, origin or hint)
 
 
@@ -187,7 +193,9 @@ def _words(hint: Any) -> str:
     )
 
 
-def _check_target_section(name: str, section: Any, reference: Reference | None) -> Iterator[str]:
+def _check_target_section(
+    name: str, section: Any, reference: Reference | None, ranges: Mapping[str, Range]
+) -> Iterator[str]:
     """Compare the parameters of a `_target_` with those that its option file lists."""
     if not isinstance(section, Mapping):
         if section is not None:
@@ -207,17 +215,17 @@ def _check_target_section(name: str, section: Any, reference: Reference | None) 
             if reference.complete:
                 yield unknown_key(full, others, others)
         elif not (_like if reference.complete else _alike)(value, listed[key]):
-            is_ruled = reference.complete and full in RULES and not RULES[full].holds(value)
-            yield describe(full, value, RULES[full].allowed if is_ruled else _words(type(listed[key])))
+            is_out = reference.complete and full in ranges and not ranges[full].holds(value)
+            yield describe(full, value, ranges[full].allowed if is_out else _words(type(listed[key])))
 
 
 def _like(value: Any, default: Any) -> bool:
     """Return whether a value has the type that the default in the option file shows; null and `${...}` show none."""
     if default is None or isinstance(default, dict | list) or (isinstance(default, str) and "${" in default):
-        return not isinstance(default, list) or isinstance(value, list) or is_whole(value)
+        return not isinstance(default, list) or isinstance(value, list) or is_integer(value)
     if isinstance(default, bool | str):
         return isinstance(value, type(default))
-    return is_number(value) if isinstance(default, float) else is_whole(value)
+    return is_number(value) if isinstance(default, float) else is_integer(value)
 
 
 def _alike(value: Any, default: Any) -> bool:

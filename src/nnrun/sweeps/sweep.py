@@ -20,9 +20,10 @@ from nnrun.base.paths import is_there
 from nnrun.base.secrets import hide_known, redact_word, secrets_in_words
 from nnrun.base.signals import in_force, stop_request
 from nnrun.base.visible import as_cell
-from nnrun.config.compose import compose, folder_of_jobs
+from nnrun.config.compose import compose_config, folder_of_jobs
 from nnrun.config.folders import find_modules_beside
 from nnrun.config.overrides import NOT_SWEPT, Typed, jobs_of, parse_all
+from nnrun.config.rules import Rules
 from nnrun.runs.console import Console, Sheet
 from nnrun.runs.directory import STATUS_SCHEMA, create_numbered, plain_name
 from nnrun.sweeps.ranking import Yardstick, choose_ranking, order
@@ -59,10 +60,11 @@ class Sweep:
     swept: tuple[str, ...]
     num_jobs: int
     own: Sequence[Path]
+    rules: Rules
     console: Console
 
 
-def sweep(words: Sequence[str], own: Sequence[Path]) -> int:
+def sweep(words: Sequence[str], own: Sequence[Path], rules: Rules) -> int:
     """Run every job; return 0, or raise SweepFailed where some failed. A job that fails leaves the others alone."""
     typed, problems = parse_all(words)
     problems += refuse(typed)
@@ -70,7 +72,7 @@ def sweep(words: Sequence[str], own: Sequence[Path]) -> int:
         raise ConfigError(*problems)
     jobs = list(jobs_of(typed))
     swept = tuple(item.key for item in typed if item.is_sweep)
-    shared = Sweep(sweep_folder(typed, own), swept, len(jobs), own, Console())
+    shared = Sweep(sweep_folder(typed, own), swept, len(jobs), own, rules, Console())
     folder = shared.folder
     shared.console.say(f"a sweep of {len(jobs)} jobs in {folder}")
     results: list[JobResult] = []
@@ -142,7 +144,7 @@ def run_job(sweep: Sweep, number: int, words: list[str]) -> JobResult:
     result = JobResult(number, chosen, str(directory), 0, "finished")
     start = time.perf_counter()
     try:
-        composed = compose(words, sweep.own)
+        composed = compose_config(words, sweep.own, sweep.rules)
         find_modules_beside(sweep.own)
         result.yardstick = Yardstick.of(composed.resolved())
         summary = perform(composed, words, directory)

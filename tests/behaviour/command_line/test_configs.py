@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from nnrun.assembly.allowed import import_target
-from nnrun.config.compose import compose
+from nnrun.cli import compose
 from nnrun.config.folders import GROUPS, conf_dir, options
 from nnrun.config.schema import NAMED_SECTIONS
 from support.command_line import cifar_files, mnist_files, run_here, write_files

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from nnrun.base.errors import ConfigError
-from nnrun.config.compose import compose
+from nnrun.cli import compose
 from nnrun.config.schema import TrainerSettings
 from support.command_line import OWN, OWN_MODULE, OWN_YAML, SHORT, Outcome, Row, assert_ended_as, write_files
 

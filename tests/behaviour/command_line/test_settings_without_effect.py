@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nnrun.base.errors import ConfigError
-from nnrun.config.compose import compose
+from nnrun.cli import compose
 from nnrun.config.no_effect import trial_notes
 from support.command_line import run_here
 from support.pictures import make_folder

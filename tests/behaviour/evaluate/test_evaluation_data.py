@@ -118,7 +118,7 @@ def test_data_that_grow_are_said_and_what_was_trained_on_stays_out_of_the_test(i
 def _digests(home: Path, part: str) -> set[int]:
     """The samples of a part as a new run would draw them."""
     from nnrun.assembly.data.opened import open_data
-    from nnrun.config.compose import compose
+    from nnrun.cli import compose
     from nnrun.config.schema import RunSettings, from_mapping
 
     tree = compose(["data=folder", f"data.root={home / 'pics'}"]).resolved()

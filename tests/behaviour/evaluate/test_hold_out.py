@@ -12,9 +12,9 @@ from PIL import Image
 from test_evaluation_data import WHOLE, WORDS, notes
 
 from nnrun.assembly.data.seen import seen_of
+from nnrun.cli import compose
 from nnrun.components.data.folder import Folder
 from nnrun.components.data.images import decode_sample
-from nnrun.config.compose import compose
 from nnrun.config.schema import RunSettings, from_mapping
 from nnrun.core.sample_hashes import identities, identity
 from nnrun.sweeps.ranking import Yardstick

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from nnrun.base.errors import ConfigError, InterruptedRun
-from nnrun.config.compose import compose
+from nnrun.cli import collect_rules, compose
 from nnrun.config.overrides import jobs_of, parse_all
 from nnrun.sweeps.ranking import Yardstick, choose_ranking
 from nnrun.sweeps.sweep import JobResult, as_table, ranked, sweep
@@ -89,7 +89,7 @@ def test_a_sweep_that_is_killed_leaves_the_table_of_the_jobs_that_are_done(tmp_p
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("nnrun.sweeps.sweep.perform", perform)
     with pytest.raises(Killed):
-        sweep(["model=mlp", "seed=0,1,2,3", "hydra.sweep.dir=s"], [])
+        sweep(["model=mlp", "seed=0,1,2,3", "hydra.sweep.dir=s"], [], collect_rules())
     assert [row["job"] for row in read_sweep(tmp_path / "s")] == ["0", "1"]
     assert len(json.loads((tmp_path / "s" / "sweep.json").read_text())["jobs"]) == 2
 
@@ -101,7 +101,7 @@ def test_a_sweep_that_was_stopped_in_its_first_job_has_no_table_to_show(tmp_path
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("nnrun.sweeps.sweep.perform", perform)
     with pytest.raises(InterruptedRun) as stopped:
-        sweep(["model=mlp", "seed=0,1", "hydra.sweep.dir=s"], [])
+        sweep(["model=mlp", "seed=0,1", "hydra.sweep.dir=s"], [], collect_rules())
     assert stopped.value.messages == ("the sweep was stopped after 0 of 2 jobs; what they reached is in s",)
     assert "best first" not in capsys.readouterr().out
     assert read_sweep(tmp_path / "s") == []

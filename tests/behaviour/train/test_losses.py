@@ -14,8 +14,8 @@ from nnrun.assembly.data.opened import open_data
 from nnrun.assembly.training import lists_by_class
 from nnrun.checkpoints.locate import locate
 from nnrun.checkpoints.read import peek
+from nnrun.cli import compose
 from nnrun.components.data.digits import Digits
-from nnrun.config.compose import compose
 from nnrun.config.schema import RunSettings, from_mapping
 from support.command_line import SHORT, Row, run_here, run_rows
 

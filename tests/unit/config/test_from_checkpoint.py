@@ -15,8 +15,8 @@ from torch import nn
 
 from nnrun.assembly.network import preprocessing_of
 from nnrun.checkpoints.aliases import current_name
+from nnrun.cli import compose
 from nnrun.components.data.normalize import Normalize
-from nnrun.config.compose import compose
 from nnrun.config.from_checkpoint import MEANT_BEFORE, as_meant, merge_saved
 from nnrun.config.schema import SECTIONS
 

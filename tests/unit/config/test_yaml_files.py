@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from nnrun.base.errors import ConfigError
-from nnrun.config.compose import compose
+from nnrun.cli import compose
 from nnrun.config.yaml_files import read_yaml, yaml_text
 
 TEXT = """\

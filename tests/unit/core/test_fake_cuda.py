@@ -28,6 +28,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatc
 
 import nnrun.core.loop
 from nnrun.assembly.training import make_augmenter
+from nnrun.cli import compose
 from nnrun.components.data import normalize
 from nnrun.components.data.normalize import Normalize
 from nnrun.components.losses.cross_entropy import CrossEntropy
@@ -36,7 +37,6 @@ from nnrun.components.models.cnn import CNN
 from nnrun.components.optimizers.muon import MuonWithAdamW
 from nnrun.components.problems.classification import Classification
 from nnrun.components.schedulers.cosine import WarmupCosine
-from nnrun.config.compose import compose
 from nnrun.core.batches import Layout, make_batches
 from nnrun.core.device import Precision
 from nnrun.core.ema import Ema

@@ -22,7 +22,8 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from nnrun.base.signals import STOPPING
-from nnrun.config.compose import compose
+from nnrun.config.compose import compose_config
+from nnrun.config.rules import Rules
 from nnrun.tasks.doctor.command import Main, find_main
 from nnrun.tasks.doctor.variants import WORDS
 
@@ -39,7 +40,7 @@ def serve() -> None:
         importlib.import_module(module)
     # What Hydra takes is most of a tiny run's start: children have what it learns, and what it makes of their words.
     for words in (WORDS, ()):
-        compose(words, ())
+        compose_config(words, (), Rules({}, ()))
     _say("ready")
     for line in sys.stdin:
         command = json.loads(line)

@@ -1,0 +1,42 @@
+"""What the parameters of a data set may be. Needs no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from nnrun.config.conflicts import Conflict
+from nnrun.config.ranges import POSITIVE, Range, number, one_of, several
+
+# Data sets whose samples are pixels, whatever files they are read from.
+OF_PIXELS = ("nnrun.components.data.folder.Folder", "nnrun.components.data.torchvision_sets.TorchvisionDataset")
+
+
+def _in_0_to_1(numbers: Sequence[float]) -> bool:
+    """Return whether numbers can be a mean or a deviation of pixels in 0..1."""
+    return all(0 <= number <= 1 for number in numbers)
+
+
+RANGES = {
+    "data.dataset.test_fraction": number(0, 1, above=True, below=True, null=True),
+    "data.dataset.mean": Range(
+        lambda v: v is None or several(number(-math.inf)).holds(v), "a list of numbers, or null"
+    ),
+    "data.dataset.std": Range(lambda v: v is None or several(POSITIVE).holds(v), "a list of numbers above 0, or null"),
+    "data.dataset.options": Range(lambda v: isinstance(v, dict), "parameters by name, such as {split: letters}"),
+    "data.dataset.layout": one_of("auto", "NHW", "NCHW", "NHWC"),
+}
+
+CONFLICTS = (
+    # Of a run that goes on, or is measured, the mean is what it was.
+    Conflict(
+        ("data.dataset.mean", "data.dataset._target_", "ckpt", "resume"),
+        lambda mean, target, *goes_on: mean and target in OF_PIXELS and not any(goes_on) and not _in_0_to_1(mean),
+        "data.dataset.mean={} is not of pixels in 0..1; divide it by 255, or leave it out to have it measured",
+    ),
+    Conflict(
+        ("data.dataset.std", "data.dataset._target_", "ckpt", "resume"),
+        lambda std, target, *goes_on: std and target in OF_PIXELS and not any(goes_on) and not _in_0_to_1(std),
+        "data.dataset.std={} is not of pixels in 0..1; divide it by 255, or leave it out to have it measured",
+    ),
+)

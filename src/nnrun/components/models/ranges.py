@@ -1,0 +1,20 @@
+"""What the parameters of a network may be. Needs no torch."""
+
+from __future__ import annotations
+
+from nnrun.config.ranges import FRACTION, POSITIVE, Range, is_integer, one_of, several, whole
+
+RANGES = {
+    "model.dropout": FRACTION,
+    "model.hidden": Range(
+        lambda v: (is_integer(v) and v >= 1) or several(whole(1)).holds(v),
+        "a whole number from 1 up, or a list of them",
+    ),
+    "model.channels": Range(
+        lambda v: v != [] and several(whole(1)).holds(v),
+        "a list of numbers, at least one, each a whole number from 1 up",
+    ),
+    "model.depth": whole(1),
+    "model.width": POSITIVE,
+    "model.stem": one_of("auto", "imagenet", "small"),
+}
