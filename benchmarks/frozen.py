@@ -19,7 +19,7 @@ from nnrun.assembly.transfer import keep_features
 from nnrun.cli import compose
 from nnrun.components.problems.classification import Classification
 from nnrun.core.loop import Work, fit
-from nnrun.core.seams import Callback
+from nnrun.core.seams.callback import Callback
 from nnrun.core.state import TrainState
 from nnrun.runs.console import Console
 from nnrun.tasks.train.fit import make_training

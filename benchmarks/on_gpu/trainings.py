@@ -20,7 +20,8 @@ from nnrun.core.device import Precision, set_deterministic, set_exact
 from nnrun.core.ema import Ema
 from nnrun.core.loop import Plan, Work, train_epoch
 from nnrun.core.nonfinite import SkippingWatch
-from nnrun.core.seams import Callback, Split
+from nnrun.core.seams.callback import Callback
+from nnrun.core.seams.data import Split
 from nnrun.core.state import TrainState
 
 NUM_CLASSES = 10

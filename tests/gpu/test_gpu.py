@@ -19,7 +19,7 @@ from nnrun.cli import main
 from nnrun.components.data.digits import Digits
 from nnrun.core.batches import Layout, make_batches
 from nnrun.core.device import choose_precision, set_deterministic, set_exact
-from nnrun.core.seams import Batch
+from nnrun.core.seams.batch import Batch
 
 pytestmark = pytest.mark.gpu
 

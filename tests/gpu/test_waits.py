@@ -9,7 +9,7 @@ import torch
 from gpu_fixtures import CUDA, has_bf16
 
 from nnrun.core.device import set_deterministic
-from nnrun.core.seams import Callback
+from nnrun.core.seams.callback import Callback
 from on_gpu import tracing
 from on_gpu.place import Place
 from on_gpu.tracing import first_wait, trace

@@ -78,13 +78,16 @@ def module_names(folder: Path) -> dict[str, str]:
     return sources
 
 
-def imported(source: str, modules: Iterable[str]) -> set[str]:
-    """The modules that a source imports anywhere in it, except for type checkers: ours as `nnrun.x`, others by name."""
+def imported(source: str, modules: Iterable[str], *, types: bool = False) -> set[str]:
+    """The modules that a source imports anywhere in it: ours as `nnrun.x`, others by name.
+
+    Imports for type checkers are among them only where `types` says so.
+    """
     known, tree = set(modules), parse(source)
     for_types = {
         id(inner)
         for node in ast.walk(tree)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test) and not types
         for inner in ast.walk(node)
     }
     names: set[str] = set()
@@ -176,6 +179,23 @@ def test_there_are_no_circles(sources: dict[str, str]) -> None:
     TopologicalSorter(graph).prepare()
     with pytest.raises(CycleError):
         TopologicalSorter(graph | {"base.errors": {"tasks.train.run"}}).prepare()
+
+
+def test_in_the_core_there_are_none_among_types_either(sources: dict[str, str]) -> None:
+    core = {module: source for module, source in sources.items() if room_of(module) == "core"}
+    graph = {module: ours(imported(core[module], core, types=True)) - {module} for module in core}
+    TopologicalSorter(graph).prepare()
+    assert "core.state" in graph["core.seams.callback"], (
+        "an import for type checkers, which the negative control closes"
+    )
+    with pytest.raises(CycleError):
+        TopologicalSorter(graph | {"core.state": {"core.seams.callback"}}).prepare()
+
+
+def test_our_modules_import_a_seam_from_its_own_file(sources: dict[str, str]) -> None:
+    importing = {module: ours(imported(sources[module], sources, types=True)) for module in sources}
+    assert [module for module, names in importing.items() if "core.seams" in names] == []
+    assert "core.seams" in ours(imported("from nnrun.core.seams import Split", sources)), "the negative control"
 
 
 def test_ten_rooms_and_four_files_stand_in_the_house(sources: dict[str, str]) -> None:

@@ -14,7 +14,8 @@ from nnrun.core.batches import Layout, make_batches
 from nnrun.core.device import Precision
 from nnrun.core.ema import Ema
 from nnrun.core.loop import Plan, Work
-from nnrun.core.seams import Callback, Split
+from nnrun.core.seams.callback import Callback
+from nnrun.core.seams.data import Split
 from nnrun.core.state import TrainState
 
 NUM_CLASSES = 3

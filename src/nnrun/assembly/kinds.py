@@ -9,7 +9,10 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from nnrun.core.seams import Augmentation, DataSource, Exporter, Logger, Mixing, Preprocessing
+from nnrun.core.seams.batch import Augmentation, Mixing
+from nnrun.core.seams.data import DataSource, Preprocessing
+from nnrun.core.seams.export import Exporter
+from nnrun.core.seams.training import Logger
 
 # What each section builds. Protocols are compared by the methods that they ask for.
 KINDS: dict[str, type | UnionType] = {

@@ -30,7 +30,8 @@ from nnrun.config.from_checkpoint import as_meant, fault
 from nnrun.core.batches import Layout, choose_residency, make_batches
 from nnrun.core.device import choose_channels_last
 from nnrun.core.evaluate import evaluate
-from nnrun.core.seams import Preprocessing, Problem
+from nnrun.core.seams.data import Preprocessing
+from nnrun.core.seams.problem import Problem
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,9 @@ from nnrun.core.ema import Ema
 from nnrun.core.loop import Plan
 from nnrun.core.nonfinite import SkippingWatch
 from nnrun.core.randomness import seed_weights
-from nnrun.core.seams import Augmentation, Batches, Logger, Mixing, Problem
+from nnrun.core.seams.batch import Augmentation, Batches, Mixing
+from nnrun.core.seams.problem import Problem
+from nnrun.core.seams.training import Logger
 from nnrun.core.state import TrainState
 
 # So many samples tell on which scale floats are.

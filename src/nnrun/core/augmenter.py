@@ -12,7 +12,8 @@ from torch.utils._pytree import tree_flatten, tree_map
 from nnrun.base.errors import ConfigError
 from nnrun.base.foreign_errors import calling
 from nnrun.core.randomness import AUGMENT, mix
-from nnrun.core.seams import Augmentation, Mixed, Mixing, Tree
+from nnrun.core.seams.batch import Augmentation, Mixed, Mixing
+from nnrun.core.seams.data import Tree
 
 # Whose turn comes when, whatever the order in which they were named; mixing is last.
 SHAPE, COLOR, OWN, HIDE = range(4)

@@ -16,7 +16,8 @@ from nnrun.base.host import fits_in_memory
 from nnrun.core.augmenter import Augmenter
 from nnrun.core.pinned import PinnedRows
 from nnrun.core.randomness import permutation
-from nnrun.core.seams import Batch, Preprocessing, Split, Tree
+from nnrun.core.seams.batch import Batch
+from nnrun.core.seams.data import Preprocessing, Split, Tree
 from nnrun.core.workers.crew import Crew, in_order
 
 

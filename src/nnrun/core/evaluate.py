@@ -10,7 +10,8 @@ from torch import nn
 
 from nnrun.base.errors import ResourceError
 from nnrun.base.foreign_errors import calling, lacks_memory
-from nnrun.core.seams import Batches, Problem, Sums
+from nnrun.core.seams.batch import Batches
+from nnrun.core.seams.problem import Problem, Sums
 
 
 @torch.inference_mode()

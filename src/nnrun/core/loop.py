@@ -13,7 +13,8 @@ from nnrun.base.foreign_errors import calling
 from nnrun.core.evaluate import evaluate
 from nnrun.core.nonfinite import Place, judged_by, step_if
 from nnrun.core.randomness import seed_step
-from nnrun.core.seams import Batch, Batches, Problem
+from nnrun.core.seams.batch import Batch, Batches
+from nnrun.core.seams.problem import Problem
 from nnrun.core.state import TrainState
 
 

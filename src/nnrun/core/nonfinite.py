@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from nnrun.base.errors import DivergedError
 from nnrun.core.multi_tensor import Snapshot
-from nnrun.core.seams import Batch
+from nnrun.core.seams.batch import Batch
 from nnrun.core.undo_step import can_be_undone, gradients_of, step_and_undo_unless, trained_by
 
 # So many numbers are kept as they are: each takes a block of the device's memory, which many would fill.

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from nnrun.core.seams import Tree
+from nnrun.core.seams.data import Tree
 
 
 class PinnedRows:

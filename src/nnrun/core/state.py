@@ -14,7 +14,8 @@ from nnrun.core.clock import Clock
 from nnrun.core.device import Precision
 from nnrun.core.ema import Ema
 from nnrun.core.nonfinite import FiniteWatch
-from nnrun.core.seams import Callback, Scheduler, Sums
+from nnrun.core.seams.problem import Sums
+from nnrun.core.seams.training import Scheduler
 from nnrun.core.transfer.freezing import Freezing
 
 
@@ -62,7 +63,7 @@ class TrainState:
     seed: int
     sums: Sums
     progress: Progress = field(default_factory=Progress)
-    callbacks: Sequence[Callback] = ()
+    callbacks: Sequence[Any] = ()
     freezing: Freezing = field(default_factory=Freezing)
 
     def __post_init__(self) -> None:

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from nnrun.core.seams import Exporter
+from nnrun.core.seams.export import Exporter
 
 VERIFICATION_SCHEMA = 1
 # A prime number and 1: an artifact whose batch is frozen at the example's size fails here.

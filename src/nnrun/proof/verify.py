@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from nnrun.base.errors import ResourceError
 from nnrun.base.foreign_errors import of_the_machine
 from nnrun.base.paths import without_paths
-from nnrun.core.seams import Exporter, Preprocessing, Problem, Split
+from nnrun.core.seams.data import Preprocessing, Split
+from nnrun.core.seams.export import Exporter
+from nnrun.core.seams.problem import Problem
 from nnrun.proof.isolated import Isolated
 from nnrun.proof.verdict import BATCH_SIZES, LARGEST_BATCH, Verification, asked
 

@@ -31,7 +31,7 @@ import nnrun.runs.directory
 from nnrun.base.lock import locked
 from nnrun.checkpoints.folder import CheckpointFolder
 from nnrun.components.models.mlp import MLP
-from nnrun.core.seams import Split
+from nnrun.core.seams.data import Split
 from support.command_line import Outcome, run_here
 from support.small_runs import POLLS, WORDS, assert_same_bits, assert_whole, manifest, status, train
 

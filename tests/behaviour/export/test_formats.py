@@ -26,7 +26,7 @@ from nnrun.components.exporters.onnx_int8 import OnnxInt8Exporter
 from nnrun.components.exporters.safetensors import SafetensorsExporter
 from nnrun.components.losses.cross_entropy import CrossEntropy
 from nnrun.components.problems.classification import Classification
-from nnrun.core.seams import ExportContext
+from nnrun.core.seams.export import ExportContext
 from nnrun.proof.isolated import Isolated
 from nnrun.proof.verdict import Verification
 from nnrun.proof.verify import Standard, has_fallen

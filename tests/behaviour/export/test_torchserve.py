@@ -29,7 +29,8 @@ from nnrun.components.data.images import read_image
 from nnrun.components.data.mnist import MNIST
 from nnrun.components.exporters.handler import MAX_PIXELS, ImageClassifier, read_pixels
 from nnrun.components.exporters.torchserve import TorchServeExporter
-from nnrun.core.seams import CannotExport, Split
+from nnrun.core.seams.data import Split
+from nnrun.core.seams.export import CannotExport
 from support.command_line import run_here
 from support.small_runs import WORDS, summary
 

@@ -14,7 +14,8 @@ from nnrun.components.augment.trivialaugment import TrivialAugment
 from nnrun.core.augmenter import COLOR, HIDE, SHAPE, Augmenter, partners
 from nnrun.core.batches import Layout, make_batches
 from nnrun.core.loop import losses_of
-from nnrun.core.seams import Batch, Mixed, Split
+from nnrun.core.seams.batch import Batch, Mixed
+from nnrun.core.seams.data import Split
 
 CPU = torch.device("cpu")
 KINDS = [("device", 0), ("memory", 0), ("stream", 0), ("stream", 2)]

@@ -7,7 +7,7 @@ import torch
 
 from nnrun.core.batches import Layout, choose_residency, make_batches
 from nnrun.core.pinned import PinnedRows
-from nnrun.core.seams import Split
+from nnrun.core.seams.data import Split
 
 CPU = torch.device("cpu")
 KINDS = [("device", 0), ("memory", 0), ("stream", 0), ("stream", 2)]

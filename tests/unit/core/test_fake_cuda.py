@@ -43,7 +43,8 @@ from nnrun.core.ema import Ema
 from nnrun.core.evaluate import evaluate
 from nnrun.core.loop import Plan, Work, train_epoch
 from nnrun.core.nonfinite import SkippingWatch
-from nnrun.core.seams import Callback, Split
+from nnrun.core.seams.callback import Callback
+from nnrun.core.seams.data import Split
 from nnrun.core.state import TrainState
 
 CUDA = torch.device("cuda", 0)

@@ -18,7 +18,7 @@ from nnrun.core.device import Precision
 from nnrun.core.ema import Ema
 from nnrun.core.loop import Plan, Work, train_epoch
 from nnrun.core.nonfinite import SkippingWatch
-from nnrun.core.seams import Split
+from nnrun.core.seams.data import Split
 from nnrun.core.state import TrainState
 
 CPU = torch.device("cpu")

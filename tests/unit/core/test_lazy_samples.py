@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from nnrun.core.lazy_samples import Stored
-from nnrun.core.seams import Split
+from nnrun.core.seams.data import Split
 
 VALUES = torch.arange(24, dtype=torch.float32).view(6, 2, 2)
 ROWS = torch.tensor([4, 0, 5])

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from nnrun.core.loop import finish_epoch, finished, fit, train_epoch
 from nnrun.core.nonfinite import SkippingWatch
-from nnrun.core.seams import Callback
+from nnrun.core.seams.callback import Callback
 
 
 def weights_of(training) -> torch.Tensor:

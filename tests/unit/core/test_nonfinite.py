@@ -12,7 +12,7 @@ from nnrun.base.errors import DivergedError
 from nnrun.core.batches import Layout, make_batches
 from nnrun.core.loop import Work, fit, train_epoch
 from nnrun.core.nonfinite import FiniteWatch, Place, SkippingWatch, are_finite
-from nnrun.core.seams import Split
+from nnrun.core.seams.data import Split
 
 CPU = torch.device("cpu")
 NAN, INF = float("nan"), float("inf")

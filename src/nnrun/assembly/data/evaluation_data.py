@@ -18,7 +18,7 @@ from nnrun.base.paths import expanded
 from nnrun.checkpoints.read import peek
 from nnrun.checkpoints.tensors import read_tensors
 from nnrun.config.schema import DataSettings
-from nnrun.core.seams import Evaluation, Split
+from nnrun.core.seams.data import Evaluation, Split
 
 # Settings that say what is held out; of the section data.dataset the second.
 _HOLD_OUT, _HOLD_OUT_OF_SET = ("val_fraction", "split_seed", "split_by"), ("test_fraction",)

@@ -18,7 +18,7 @@ from nnrun.base.host import fits_in_memory
 from nnrun.checkpoints.saveable import plain_names
 from nnrun.config.schema import TAKEN_BY_SOME, DataSettings
 from nnrun.core.randomness import SPLIT
-from nnrun.core.seams import Dataset, DataSource, Evaluation, Findings, Preprocessing, Split
+from nnrun.core.seams.data import Dataset, DataSource, Evaluation, Findings, Preprocessing, Split
 from nnrun.core.splits import Drawing
 
 

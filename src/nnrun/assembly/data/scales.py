@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 from nnrun.assembly.data.opened import Opened
 from nnrun.base.errors import ConfigError, DataError
 from nnrun.config.schema import DataSettings
-from nnrun.core.seams import Preprocessing, Split
+from nnrun.core.seams.data import Preprocessing, Split
 
 PIXELS, FLOATS = "nnrun.components.data.normalize.Normalize", "nnrun.components.data.normalize.Standardize"
 _WORDS = {PIXELS: "pixels (uint8, 0 to 255)", FLOATS: "floats as they were stored"}

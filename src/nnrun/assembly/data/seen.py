@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nnrun.assembly.data.opened import Opened
 from nnrun.base.errors import ArtifactError
-from nnrun.core.seams import Split
+from nnrun.core.seams.data import Split
 
 # Of more samples, those with the smallest digests stand for all: a part of the data that is drawn as by chance.
 MAX_DIGESTS = 4096

@@ -20,7 +20,7 @@ from nnrun.base.errors import ArtifactError, ConfigError
 from nnrun.base.foreign_errors import lacks_package
 from nnrun.base.host import available_bytes
 from nnrun.components.data.image_form import AUTO
-from nnrun.core.seams import Preprocessing
+from nnrun.core.seams.data import Preprocessing
 from nnrun.proof.isolated import RUNNER, Isolated, Limits, WrongShape
 
 _FLOATS = ("tensor(float)", "tensor(float16)", "tensor(double)")

@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from nnrun.base.errors import ConfigError
 from nnrun.components.augment.images import boxes, check_images, uniform
-from nnrun.core.seams import Tree
+from nnrun.core.seams.data import Tree
 
 _NUM_POINTS = 4097
 

@@ -8,7 +8,7 @@ from typing import Any
 from nnrun.base.errors import DivergedError
 from nnrun.checkpoints.folder import CheckpointFolder
 from nnrun.core.nonfinite import are_finite
-from nnrun.core.seams import Callback
+from nnrun.core.seams.callback import Callback
 from nnrun.core.state import TrainState
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nnrun.base.errors import ConfigError
-from nnrun.core.seams import Callback
+from nnrun.core.seams.callback import Callback
 from nnrun.core.state import Best, TrainState
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nnrun.core.seams import Callback
+from nnrun.core.seams.callback import Callback
 from nnrun.core.state import TrainState
 from nnrun.runs.directory import RunDir
 from nnrun.runs.environment import process_age_seconds

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from nnrun.base.foreign_errors import calling
-from nnrun.core.seams import Callback, Logger, Metric
+from nnrun.core.seams.callback import Callback
+from nnrun.core.seams.problem import Metric
+from nnrun.core.seams.training import Logger
 from nnrun.core.state import TrainState
 
 

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeR
 
 from nnrun.components.callbacks.metrics import MetricRows
 from nnrun.core.loop import Plan
-from nnrun.core.seams import Callback
+from nnrun.core.seams.callback import Callback
 from nnrun.core.state import TrainState
 from nnrun.runs.console import Console
 

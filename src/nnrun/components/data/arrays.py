@@ -23,7 +23,7 @@ from nnrun.components.data.images import shown
 from nnrun.components.data.labels import classes_of, targets_among
 from nnrun.components.data.sample_stats import Measures
 from nnrun.core.lazy_samples import Stored
-from nnrun.core.seams import Dataset, Evaluation, Findings
+from nnrun.core.seams.data import Dataset, Evaluation, Findings
 
 if TYPE_CHECKING:
     import numpy as np

@@ -14,7 +14,7 @@ from nnrun.components.data.array_pickle import StoredArray, read_array_pickle
 from nnrun.components.data.data_root import damaged, data_root, is_file
 from nnrun.components.data.download import RemoteFile, extract, obtain, verify
 from nnrun.components.data.normalize import Normalize
-from nnrun.core.seams import Dataset, Split
+from nnrun.core.seams.data import Dataset, Split
 
 IMAGE_SHAPE = (3, 32, 32)
 NUM_PIXELS = 3 * 32 * 32

@@ -17,7 +17,7 @@ from nnrun.components.data.normalize import Normalize, Standardize
 from nnrun.components.data.sample_stats import Measures, in_both
 from nnrun.core.lazy_samples import Stored
 from nnrun.core.randomness import TEST_SPLIT
-from nnrun.core.seams import Dataset, Evaluation, Findings, Preprocessing, Split
+from nnrun.core.seams.data import Dataset, Evaluation, Findings, Preprocessing, Split
 from nnrun.core.splits import Drawing
 
 # What is held out where the data has no test part, and the settings do not say.

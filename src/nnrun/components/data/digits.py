@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nnrun.base.errors import DataError, ResourceError
 from nnrun.components.data.normalize import Normalize
-from nnrun.core.seams import Dataset, Split
+from nnrun.core.seams.data import Dataset, Split
 from nnrun.core.splits import stratified_indices
 
 NUM_SAMPLES = 1797

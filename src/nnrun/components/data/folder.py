@@ -16,7 +16,7 @@ from nnrun.components.data.image_form import AUTO, Wanted
 from nnrun.components.data.images import shown
 from nnrun.components.data.left_out import left_out
 from nnrun.components.data.listing import LabelledFile, Listing, list_folder
-from nnrun.core.seams import Dataset, Evaluation, Findings
+from nnrun.core.seams.data import Dataset, Evaluation, Findings
 
 
 @dataclass(frozen=True)

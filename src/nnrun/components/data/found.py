@@ -8,7 +8,7 @@ from typing import Any
 
 from nnrun.components.data.images import FLOAT_MODE
 from nnrun.components.data.tally import Tally
-from nnrun.core.seams import Findings
+from nnrun.core.seams.data import Findings
 
 NUM_SIZES = 10
 

@@ -25,7 +25,7 @@ from nnrun.components.data.sample_stats import Measures
 from nnrun.components.data.transforms import refuse_mean_of_255
 from nnrun.core.lazy_samples import Stored
 from nnrun.core.randomness import SPLIT, mix
-from nnrun.core.seams import Dataset, Evaluation, Findings
+from nnrun.core.seams.data import Dataset, Evaluation, Findings
 
 # So many classes are named.
 _SHOWN = 5

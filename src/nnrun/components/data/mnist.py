@@ -16,7 +16,7 @@ from nnrun.components.data.data_root import damaged, data_root, is_file, unreada
 from nnrun.components.data.download import RemoteFile, obtain
 from nnrun.components.data.idx import PACKED_SUFFIX, IdxArray, read_idx_array
 from nnrun.components.data.normalize import Normalize
-from nnrun.core.seams import Dataset, Split
+from nnrun.core.seams.data import Dataset, Split
 
 NUM_CLASSES = 10
 FILES = {

@@ -23,7 +23,7 @@ from nnrun.components.data.image_form import AUTO, Wanted
 from nnrun.components.data.images import shown
 from nnrun.components.data.map_style import dataset_of_items
 from nnrun.components.data.map_style_items import Items
-from nnrun.core.seams import Dataset, Evaluation, Findings
+from nnrun.core.seams.data import Dataset, Evaluation, Findings
 
 # Those whose samples are a picture and one label.
 NAMES = (

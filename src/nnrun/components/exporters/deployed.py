@@ -9,7 +9,8 @@ from typing import Literal
 from torch import Tensor, nn
 
 import nnrun
-from nnrun.core.seams import ExportContext, Preprocessing
+from nnrun.core.seams.data import Preprocessing
+from nnrun.core.seams.export import ExportContext
 
 # What an artifact of torch's says of itself, as a file in it.
 METADATA_NAME = "nnrun.json"

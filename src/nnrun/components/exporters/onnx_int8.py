@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from nnrun.components.exporters.deployed import Output
 from nnrun.components.exporters.onnx import OnnxExporter, quiet, write
 from nnrun.components.exporters.stripping import strip_onnx
-from nnrun.core.seams import CannotExport, ExportContext
+from nnrun.core.seams.export import CannotExport, ExportContext
 
 _CALIBRATION_BATCH = 32
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from nnrun.components.exporters.deployed import METADATA_NAME, Form, Output
 from nnrun.components.exporters.refusals import refusing
 from nnrun.components.exporters.stripping import strip_program
-from nnrun.core.seams import ExportContext
+from nnrun.core.seams.export import ExportContext
 from nnrun.proof.isolated import RUNNER, Isolated
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from nnrun.base.foreign_errors import causes_of
-from nnrun.core.seams import CannotExport
+from nnrun.core.seams.export import CannotExport
 
 # What torch says of such a network, in the words of its several parts.
 _SIGNS = ("data-dependent", "data dependent", "guardondatadependent", "dynamic control flow")

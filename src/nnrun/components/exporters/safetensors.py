@@ -17,7 +17,7 @@ from nnrun.base.files import sha256_of, write_json
 from nnrun.checkpoints.model_card import CARD_NAME, FORMAT, SCHEMA
 from nnrun.components.exporters.deployed import Form
 from nnrun.components.exporters.stripping import sort_safetensors
-from nnrun.core.seams import ExportContext
+from nnrun.core.seams.export import ExportContext
 
 
 class SafetensorsExporter:

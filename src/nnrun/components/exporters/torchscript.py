@@ -15,7 +15,7 @@ from nnrun.base.paths import without_paths
 from nnrun.components.exporters.deployed import METADATA_NAME, Deployed, Form, Output
 from nnrun.components.exporters.refusals import cannot_follow
 from nnrun.components.exporters.stripping import strip_script
-from nnrun.core.seams import ExportContext
+from nnrun.core.seams.export import ExportContext
 from nnrun.proof.isolated import RUNNER, Isolated
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from nnrun.components.exporters.deployed import Form, Output
 from nnrun.components.exporters.torchscript import compile_script, script_bytes
-from nnrun.core.seams import CannotExport, ExportContext
+from nnrun.core.seams.export import CannotExport, ExportContext
 from nnrun.proof.isolated import RUNNER, Isolated
 
 HANDLER = Path(__file__).parent / "handler.py"

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from nnrun.base.errors import ConfigError
 from nnrun.base.foreign_errors import calling
-from nnrun.core.seams import Batch, Metric, Sums
+from nnrun.core.seams.batch import Batch
+from nnrun.core.seams.problem import Metric, Sums
 
 
 class Classification:

@@ -12,7 +12,8 @@ from torch.utils._pytree import tree_map
 from nnrun.base.foreign_errors import calling
 from nnrun.base.host import fits_in_memory
 from nnrun.core.batches import Layout, ResidentBatches, choose_residency, make_batches
-from nnrun.core.seams import Batch, Batches, Split, Tree
+from nnrun.core.seams.batch import Batch, Batches
+from nnrun.core.seams.data import Split, Tree
 from nnrun.core.state import TrainState
 
 # What bf16 may round, of the largest feature.

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from nnrun.base.files import DurableFile, saving
-from nnrun.core.seams import Batch, Preprocessing
+from nnrun.core.seams.batch import Batch
+from nnrun.core.seams.data import Preprocessing
 
 if TYPE_CHECKING:
     from PIL.Image import Image

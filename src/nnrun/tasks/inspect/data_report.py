@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from nnrun.assembly.data.opened import Opened
-from nnrun.core.seams import Split
+from nnrun.core.seams.data import Split
 from nnrun.runs.console import Sheet
 
 # How many groups of the same sample are kept, how many classes shown: more are counted.

@@ -16,7 +16,9 @@ from nnrun.assembly.training import Training, make_training
 from nnrun.components.problems.classification import Classification
 from nnrun.core.loop import backward, update
 from nnrun.core.randomness import seed_step
-from nnrun.core.seams import Batch, Preprocessing, Problem
+from nnrun.core.seams.batch import Batch
+from nnrun.core.seams.data import Preprocessing
+from nnrun.core.seams.problem import Problem
 from nnrun.tasks.inspect.cost import Cost, Layer, Memory, measure_step, memory_of
 from nnrun.tasks.inspect.gradients import Proof, prove, some_of
 from nnrun.tasks.inspect.overfit import Overfit, overfit

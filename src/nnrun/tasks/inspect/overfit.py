@@ -9,7 +9,8 @@ from typing import Any
 
 from nnrun.core.loop import Plan, backward, update
 from nnrun.core.randomness import seed_step
-from nnrun.core.seams import Batch, Problem
+from nnrun.core.seams.batch import Batch
+from nnrun.core.seams.problem import Problem
 from nnrun.core.state import TrainState
 
 # So many steps in a row must get every sample right: with dropout, one may by luck.

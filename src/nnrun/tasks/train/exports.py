@@ -29,7 +29,8 @@ from nnrun.base.paths import inside, without_paths
 from nnrun.config.from_checkpoint import exported_config
 from nnrun.config.source import REJECTED_SUFFIX
 from nnrun.core.randomness import SPLIT
-from nnrun.core.seams import CannotExport, ExportContext, Exporter, Preprocessing
+from nnrun.core.seams.data import Preprocessing
+from nnrun.core.seams.export import CannotExport, ExportContext, Exporter
 from nnrun.core.splits import Drawing
 from nnrun.proof.verdict import VERIFICATION_SCHEMA, Verification
 from nnrun.proof.verify import Standard, verify

@@ -26,7 +26,7 @@ from nnrun.components.callbacks.progress import TrainingProgress
 from nnrun.config.from_checkpoint import saved_config
 from nnrun.core.compile import compile_network
 from nnrun.core.loop import Work, fit
-from nnrun.core.seams import Problem
+from nnrun.core.seams.problem import Problem
 from nnrun.core.state import TrainState
 from nnrun.core.transfer.freezing import describe_training
 from nnrun.runs.console import Console

@@ -17,7 +17,7 @@ from nnrun.base.errors import ArtifactError
 from nnrun.base.foreign_errors import calling
 from nnrun.components.problems.classification import Classification
 from nnrun.config.compose import Composed
-from nnrun.core.seams import Logger
+from nnrun.core.seams.training import Logger
 from nnrun.proof.verify import Standard
 from nnrun.runs.console import Console
 from nnrun.runs.summary import Summary, show

@@ -11,7 +11,7 @@ from nnrun.assembly.data.opened import open_data
 from nnrun.base.errors import DataError
 from nnrun.components.data.digits import Digits
 from nnrun.config.schema import DataSettings
-from nnrun.core.seams import Split
+from nnrun.core.seams.data import Split
 
 SETTINGS = DataSettings(
     name="mine",

@@ -21,7 +21,7 @@ from nnrun.components.data.images import decode, read_image
 from nnrun.components.data.pixels import read_pixels
 from nnrun.components.exporters.deployed import Form
 from nnrun.config.from_checkpoint import as_meant
-from nnrun.core.seams import Dataset
+from nnrun.core.seams.data import Dataset
 from support.command_line import run_here
 from support.pictures import SETTINGS
 from support.small_runs import summary

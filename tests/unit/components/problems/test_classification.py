@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from nnrun.base.errors import ConfigError
 from nnrun.components.losses.cross_entropy import CrossEntropy
 from nnrun.components.problems.classification import Classification
-from nnrun.core.seams import Batch, Sums
+from nnrun.core.seams.batch import Batch
+from nnrun.core.seams.problem import Sums
 
 CPU = torch.device("cpu")
 

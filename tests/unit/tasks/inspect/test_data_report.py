@@ -11,7 +11,8 @@ from PIL import Image
 
 from nnrun.assembly.data.opened import Opened
 from nnrun.components.data.normalize import Normalize, Standardize
-from nnrun.core.seams import Batch, Findings, Split
+from nnrun.core.seams.batch import Batch
+from nnrun.core.seams.data import Findings, Split
 from nnrun.runs.console import RichConsole
 from nnrun.tasks.inspect.batch_picture import to_pixels, write_sheet
 from nnrun.tasks.inspect.data_report import data_table, findings_table, report_data

@@ -1,0 +1,35 @@
+"""What happens beside the steps of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nnrun.core.state import TrainState
+
+
+class Callback:
+    """Hooks beside the steps; each does nothing by default. A state is saved with the checkpoint and taken up again."""
+
+    def on_fit_start(self, state: TrainState) -> None:
+        """Before the first step of this process."""
+
+    def on_gradients_ready(self, state: TrainState) -> None:
+        """After the backward pass and the clipping, before the update."""
+
+    def on_step_end(self, state: TrainState) -> None:
+        """After each update."""
+
+    def on_epoch_end(self, state: TrainState, metrics: Mapping[str, float]) -> None:
+        """After each validation, with its metrics by full name, `valid/loss`."""
+
+    def on_fit_end(self, state: TrainState) -> None:
+        """After the last epoch."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what must survive, as plain values."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what `state_dict` returned."""

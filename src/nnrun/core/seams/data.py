@@ -1,0 +1,138 @@
+"""What a data source gives: samples and their targets, in splits, and what was found while they were read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map
+
+from nnrun.core.lazy_samples import Stored
+from nnrun.core.sample_hashes import identities, tree_digests
+
+# Any tree of tensors: a tensor, or a tuple, list or dict of trees. The first dimension of each tensor is the sample.
+# Raw samples may lie in a file instead, as `Stored`.
+Tree = Any
+
+
+class Preprocessing(Protocol):
+    """Turn raw samples, as they are stored and as a deployed network receives them, into the network's input."""
+
+    def __call__(self, raw: Tree) -> Tree:
+        """Return the network's input for a batch of raw samples, on the same device."""
+        ...
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return its `_target_` and parameters, plain values from which it can be built again."""
+        ...
+
+
+@dataclass(frozen=True)
+class Split:
+    """Samples and their targets, on the host: `inputs` raw, each tensor `(N, ...)`; `targets` `(N,)`.
+
+    `names` says of each sample what a person calls it, the path of its file, where there is such a thing. `digests`,
+    int64 `(N,)`, stand for the values of each sample, where they are known already; `originals` for what it was before
+    it was brought to the form of its data, where that is something else.
+    """
+
+    inputs: Tree
+    targets: Tensor
+    names: Sequence[str] | None = None
+    digests: Tensor | None = None
+    originals: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def subset(self, indices: Tensor) -> Split:
+        """Return the samples at `indices`, in that order; what lies in a file stays there."""
+        inputs = tree_map(lambda t: t.subset(indices) if isinstance(t, Stored) else t[indices], self.inputs)
+        names = None if self.names is None else [self.names[index] for index in indices.tolist()]
+        digests, originals = (None if kept is None else kept[indices] for kept in (self.digests, self.originals))
+        return Split(inputs, self.targets[indices], names, digests, originals)
+
+    def take(self, indices: Tensor) -> tuple[Tree, Tensor]:
+        """Return the raw samples at `indices` in memory, and their targets."""
+        return tree_map(lambda t: t[indices], self.inputs), self.targets[indices]
+
+    def loaded(self) -> Split:
+        """Return the same split with all of its samples in memory."""
+        inputs = tree_map(lambda t: t.loaded() if isinstance(t, Stored) else t, self.inputs)
+        return replace(self, inputs=inputs)
+
+    def digested(self) -> Tensor:
+        """Return what stands for the values of each sample, int64 `(N,)`; computed where it is not known."""
+        return tree_digests(self.inputs) if self.digests is None else self.digests
+
+    def identified(self) -> Tensor:
+        """Return what stands for each sample however it is shown, int64 `(N,)`: at another size it is the same one."""
+        if self.originals is not None:
+            return self.originals
+        return tree_digests(self.inputs, identities) if self.digests is None else self.digests
+
+    @property
+    def num_bytes(self) -> int:
+        """How much memory the samples take, or would take."""
+        return sum(leaf.nbytes for leaf in tree_leaves(self.inputs))
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was found while data was read: lines for people, lines for the log alone, facts for summary.json."""
+
+    notes: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a data source gives: a training and a test split, and what a network and a report need to know of them.
+
+    `valid` is a validation part that the data brings along; without one it is held out of `train`. `fingerprint` is the
+    same for the same samples in the same order, wherever they lie; without one, every sample is read for it. `became`
+    has settings of `data` that the samples decided, by name: the run is saved with these. `test_is_drawn` says that
+    the data has no test part of its own: it was held out of the samples to train on.
+    """
+
+    train: Split
+    test: Split
+    class_names: tuple[str, ...]
+    preprocessing: Preprocessing
+    problem: str = "classification"
+    valid: Split | None = None
+    fingerprint: str | None = None
+    findings: Findings = field(default_factory=Findings)
+    became: Mapping[str, Any] = field(default_factory=dict)
+    test_is_drawn: bool = False
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        """The shape of one sample, `(C, H, W)` for images."""
+        return tuple(tree_leaves(self.train.inputs)[0].shape[1:])
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What data are opened for besides a training: to measure a network that tells `class_names` apart.
+
+    `all_is_test` asks for every sample of data without a test part: the network was trained on other data.
+    """
+
+    class_names: tuple[str, ...]
+    all_is_test: bool
+
+
+class DataSource(Protocol):
+    """A data set that can be opened: what `data.dataset._target_` names.
+
+    One may also have `load_for(evaluation)`, which returns the data as an Evaluation asks for them: their labels are
+    those of its classes, of which some may have no sample, and the part to train on may be missing, or of length 0.
+    """
+
+    def load(self) -> Dataset:
+        """Read the data, fetching what is missing; raise DataError where it is wrong."""
+        ...

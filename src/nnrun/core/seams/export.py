@@ -1,0 +1,59 @@
+"""What a format is asked for, and what it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from nnrun.core.seams.data import Preprocessing
+
+
+@dataclass(frozen=True)
+class ExportContext:
+    """What an exporter may need besides the network.
+
+    `calibration` draws raw training samples, at most so many, and reads none before it is called. `config` is that of
+    the run, as plain values, without secrets.
+    """
+
+    example: Tensor
+    class_names: Sequence[str]
+    preprocessing: Preprocessing
+    run_id: str
+    accuracy: float
+    calibration: Callable[[int], Tensor]
+    config: Mapping[str, Any]
+
+
+class CannotExport(Exception):
+    """A format cannot express a network; the message is the reason, and names a format that can."""
+
+
+class Exporter(Protocol):
+    """One format. The verifier, written once for all, calls `load` and compares with the network.
+
+    An exporter may say more of its artifact: that its `output` is "probabilities", where the network's are scores; by
+    how much the metric may be worse, `max_accuracy_drop`; and `notes` on how it was made, for people.
+    """
+
+    tolerance: float
+    min_agreement: float
+    preprocess: bool
+
+    def export(self, model: nn.Module, context: ExportContext, folder: Path) -> Path:
+        """Write the artifact of a network in eval mode, on the CPU, in fp32; return its path.
+
+        Raises CannotExport where the format cannot express the network.
+        """
+        ...
+
+    def load(self, path: Path) -> Callable[[Tensor], Tensor]:
+        """Return the artifact as a function from a batch, raw or normalised by `preprocess`, to scores.
+
+        Where it can be run without the model's class, that is an `nnrun.proof.isolated.Isolated`.
+        """
+        ...
