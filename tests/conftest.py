@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from nnrun.tasks.doctor.campaign import Arena
-    from nnrun.tasks.doctor.nursery import Nursery
+    from campaigns.campaign import Arena
+    from campaigns.nursery import Nursery
     from support.command_line import Outcome
 
 # Before torch is imported, here and in the processes that tests start: small networks, several processes on two cores.
@@ -111,7 +111,7 @@ def rows(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture(scope="session")
 def nursery() -> Iterator[Nursery]:
     """A process that forks runs, each of which can be killed."""
-    from nnrun.tasks.doctor.nursery import Nursery
+    from campaigns.nursery import Nursery
 
     with Nursery() as nursery:
         yield nursery
@@ -126,8 +126,8 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def arena(nursery: Nursery, shelf: Path, tmp_path: Path) -> Arena:
     """Where a campaign of processes takes place."""
+    from campaigns.campaign import Arena
     from nnrun.cli import main
-    from nnrun.tasks.doctor.campaign import Arena
 
     return Arena(tmp_path, main, nursery=nursery, shelf=shelf)
 

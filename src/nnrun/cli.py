@@ -108,7 +108,7 @@ def dispatch(words: Sequence[str]) -> int:
     if composed.config.task == "doctor":
         from nnrun.tasks.doctor.examine import examine  # noqa: PLC0415 - a run does not need it
 
-        return examine(composed.typed, main)
+        return examine(composed)
     perform(composed, line.overrides)
     return 0
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from campaigns import damage, damaged_manifests, harms
+from campaigns.campaign import Arena
+from campaigns.specimen import WORDS
 from nnrun.base.errors import ArtifactError
 from nnrun.checkpoints import locate, manifest
 from nnrun.checkpoints import zip_entries as zipped
 from nnrun.cli import main
-from nnrun.tasks.doctor import damage, damaged_manifests, harms
-from nnrun.tasks.doctor.campaign import Arena
-from nnrun.tasks.doctor.specimen import WORDS
 
 
 @pytest.fixture(scope="module")

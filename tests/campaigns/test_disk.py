@@ -13,11 +13,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from campaigns.calls import failing_fsync, kill_at_each_call, kill_run_at_each_call, save_again
+from campaigns.disk import disk_full, read_only
 from nnrun import cli
 from nnrun.checkpoints.folder import CheckpointFolder
 from nnrun.checkpoints.manifest import Entry
-from nnrun.tasks.doctor.calls import failing_fsync, kill_at_each_call, kill_run_at_each_call, save_again
-from nnrun.tasks.doctor.disk import disk_full, read_only
 
 
 @pytest.mark.parametrize(

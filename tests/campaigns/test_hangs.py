@@ -11,13 +11,13 @@ from dataclasses import replace
 
 import pytest
 
+from campaigns import hangs as campaign
+from campaigns.hangs import command_line, hangs
+from campaigns.phases import PHASES
+from campaigns.trials import FAULTS, SIGNALS
 from nnrun.base import guard
 from nnrun.base.signals import StopRequest
 from nnrun.tasks import session
-from nnrun.tasks.doctor import hangs as campaign
-from nnrun.tasks.doctor.hangs import command_line, hangs
-from nnrun.tasks.doctor.phases import PHASES
-from nnrun.tasks.doctor.trials import FAULTS, SIGNALS
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the campaign looks for processes in /proc")
 # This machine may be busy: what hangs is not over after so long either.

@@ -12,18 +12,18 @@ from pathlib import Path
 import pytest
 import torch
 
+from campaigns import hostile
+from campaigns.campaign import Arena
+from campaigns.hostile import FILES, tries
+from campaigns.specimen import prepare
+from campaigns.strangers.kind import CKPT, EVERYWHERE, LOAD, RESUME, TITLE, Bench, Hostile
+from campaigns.strangers.states import STATES
+from campaigns.strangers.torch_zip import pack, torch_entries
 from nnrun.assembly import network as loading
 from nnrun.checkpoints import payload as contents
 from nnrun.checkpoints import read as archive
 from nnrun.checkpoints import safe_pickle as plain_pickle
 from nnrun.cli import main
-from nnrun.tasks.doctor import hostile
-from nnrun.tasks.doctor.campaign import Arena
-from nnrun.tasks.doctor.hostile import FILES, tries
-from nnrun.tasks.doctor.specimen import prepare
-from nnrun.tasks.doctor.strangers.kind import CKPT, EVERYWHERE, LOAD, RESUME, TITLE, Bench, Hostile
-from nnrun.tasks.doctor.strangers.states import STATES
-from nnrun.tasks.doctor.strangers.torch_zip import pack, torch_entries
 
 
 @pytest.fixture

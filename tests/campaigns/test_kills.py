@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pytest
 
+from campaigns.campaign import Arena
+from campaigns.command import Command
+from campaigns.kills import random_kills, signals
+from campaigns.nursery import Child, Nursery
+from campaigns.variants import VARIANTS, WORDS
 from nnrun import cli
 from nnrun.base.signals import StopRequest
 from nnrun.checkpoints.folder import CheckpointFolder
 from nnrun.cli import compose
 from nnrun.core.state import TrainState
-from nnrun.tasks.doctor.campaign import Arena
-from nnrun.tasks.doctor.command import Command
-from nnrun.tasks.doctor.kills import random_kills, signals
-from nnrun.tasks.doctor.nursery import Child, Nursery
-from nnrun.tasks.doctor.variants import VARIANTS, WORDS
 
 
 @pytest.fixture

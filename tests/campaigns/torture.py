@@ -1,6 +1,6 @@
 """Run every campaign in full and print a line for each: `make torture`, at most 20 minutes on 2 cores.
 
-    python tests/torture.py [NAME ...] [--seed N] [--tries N]
+    python tests/campaigns/torture.py [NAME ...] [--seed N] [--tries N]
 
 A campaign is named by its function, such as random_kills. Exit code 1 if a promise was broken.
 """
@@ -13,23 +13,31 @@ import tempfile
 import time
 from pathlib import Path
 
-from nnrun.cli import exit_code_of
-from nnrun.cli import main as nnrun_main
-from nnrun.tasks.doctor.campaigns import CAMPAIGNS, Plan, run_campaigns
+# The script's own folder is not where its modules are found, but the folder of this package is.
+sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from campaigns.table import CAMPAIGNS, run_campaigns  # noqa: E402
+from nnrun.cli import exit_code_of  # noqa: E402
+from nnrun.cli import main as nnrun_main  # noqa: E402
 
 
 def main() -> int:
     """Run the campaigns named, or all."""
-    names = [campaign.run.__name__ for campaign in CAMPAIGNS]
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", choices=[*names, []], metavar="NAME", help=", ".join(names))
+    names = [campaign.name for campaign in CAMPAIGNS]
+    promises = "\n".join(f"  {campaign.name:22}  {campaign.promise}" for campaign in CAMPAIGNS)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog=f"campaigns, and what must come of each:\n{promises}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("names", nargs="*", choices=[*names, []], metavar="NAME", help="of a campaign, as listed below")
     parser.add_argument("--seed", type=int, default=0, help="what is drawn at random, 0 by default")
     parser.add_argument("--tries", type=int, help="how often each is tried, instead of as often as the table says")
     arguments = parser.parse_args()
     start, broken = time.perf_counter(), 0
     with tempfile.TemporaryDirectory(prefix="torture-") as folder:
-        plan = Plan(full=True, seed=arguments.seed, names=arguments.names, tries=arguments.tries)
-        for done in run_campaigns(nnrun_main, Path(folder), plan):
+        chosen = (arguments.names, arguments.seed, arguments.tries)
+        for done in run_campaigns(nnrun_main, Path(folder), *chosen):
             broken += not done.result.ok
             print(f"{done.result.line()} ({done.seconds:.0f} s)", flush=True)
     print(f"{time.perf_counter() - start:.0f} s in all; {broken} campaigns found a promise broken")

@@ -1,85 +1,151 @@
-"""`task=doctor`: what it says of a machine on which all, or not all, works. Its campaigns have tests of their own."""
+"""`task=doctor`: what it says of a machine on which all, or not all, works."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 
-from nnrun.tasks.doctor import campaigns, machine
-from nnrun.tasks.doctor import examine as examine_module
-from nnrun.tasks.doctor.campaign import Broken, Result, counting
-from nnrun.tasks.doctor.campaigns import Campaign
-from nnrun.tasks.doctor.specimen import hear
+from nnrun.tasks.doctor import examine, machine, trial
 from support.command_line import run_here
 
+# A program that does with its words what nnrun does, without training anything; MOOD says what it does wrong.
+PROGRAM = """
+import os, signal, sys, time
+from pathlib import Path
+from nnrun.base.files import DurableFile, write_json
+from nnrun.checkpoints.manifest import SCHEMA, Entry, Manifest, read_manifest
 
-def keeps(_arena, count):
-    return Result("keeps", tried=count)
-
-
-def breaks(_arena, count):
-    result = Result("breaks")
-    for _ in range(count):
-        with counting(result, "now"):
-            raise Broken("lost", "it is gone")
-    return result
-
-
-def cannot(_arena, _count):
-    return Result("cannot", notes=["no such thing here"])
-
-
-def waits(_arena, _count):
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def runs(arena, _count):
-    """A run inside of it hears the signal, and ends as it should."""
-    hear(arena.folder, lambda: 128 + signal.SIGINT)
+words = dict(word.partition("=")[::2] for word in sys.argv[1:])
+mood = os.environ.get("MOOD")
+if mood == "exports nothing" and words.get("export") == "onnx":
+    sys.exit("no module named onnx")
+if mood == "trains nothing" and words.get("hydra.run.dir") == "trained":
+    sys.exit("no memory")
+if mood == "is told to stop" and words.get("hydra.run.dir") == "killed":
+    Path(os.environ["PID"]).write_text(str(os.getpid()))
+    os.kill(os.getppid(), getattr(signal, os.environ["SIGNAL"]))
+    time.sleep(600)
+if "ckpt" in words:
+    sys.exit()
+run = Path(words.get("resume") or words["hydra.run.dir"])
+folder = run / "checkpoints"
+if "resume" in words:
+    entries = list(read_manifest(folder).files)
+    for left in folder.glob(".*.tmp") if mood != "leaves something" else ():
+        left.unlink()
+else:
+    folder.mkdir(parents=True)
+    entries = []
+for step in range(len(entries), 30):
+    with DurableFile(folder) as file:
+        file.write(f"{step}{mood if 'resume' in words and mood == 'forgets' else ''}".encode())
+        time.sleep(0.02)
+        entries.append(Entry(f"step-{step:08d}-{file.sha256[:8]}.ckpt", file.sha256, file.num_bytes, step))
+        path = file.commit(entries[-1].name)
+        if mood == "loses" and words.get("hydra.run.dir") == "killed" and step > 5:
+            path.unlink()
+    manifest = Manifest(tuple(entries), entries[-1].name, entries[-1].name)
+    write_json(folder / "manifest.json", manifest.to_json(), SCHEMA)
+(run / "metrics.jsonl").write_text("{}")
+"""
 
 
 @pytest.fixture
-def examine(tmp_path, monkeypatch):
-    """Run it with these campaigns instead of its own; nothing may be left in the folder."""
-    monkeypatch.setattr(campaigns, "Nursery", contextlib.nullcontext)
-    monkeypatch.setattr(examine_module, "_EXPORT", [*examine_module._EXPORT[:-2], "export=none", "hydra.run.dir=run"])
-
-    def with_campaigns(*functions):
-        table = [Campaign(function, f"what {function.__name__}", 2, 0) for function in functions]
-        monkeypatch.setattr(campaigns, "CAMPAIGNS", table)
-        outcome = run_here(["task=doctor"], tmp_path)
-        assert outcome.created == []
-        return outcome
-
-    return with_campaigns
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put that program in the place of nnrun, and nothing in the place of the machine's rows."""
+    path = tmp_path / "program.py"
+    path.write_text(PROGRAM)
+    monkeypatch.setattr(trial, "_NNRUN", (sys.executable, str(path)))
+    monkeypatch.setattr(examine, "look_at_machine", lambda _: [])
 
 
-def test_a_machine_on_which_all_works(examine):
-    outcome = examine(keeps, cannot)
-    assert (outcome.code, outcome.err) == (0, "")
-    said = " ".join(outcome.out.split())
-    for row in ("a run with export=onnx works trained", "what keeps works 2 tried", "fp32 on cpu works loss"):
+def doctor(folder: Path, *words: str) -> tuple[int, str, str]:
+    """Its exit code, and what it said on both streams, spaces as one; nothing may be left in the folder."""
+    place = folder / "place"
+    place.mkdir()
+    outcome = run_here(["task=doctor", *words], place)
+    assert outcome.created == []
+    return outcome.code, " ".join(outcome.out.split()), outcome.err
+
+
+def test_a_machine_on_which_all_works(tmp_path):
+    code, said, complaints = doctor(tmp_path)
+    assert (code, complaints) == (0, "")
+    for row in (
+        f"trying in {tmp_path / 'place'} what nnrun promises",
+        "fp32 on cpu works loss",
+        "disk works",
+        "a training run works trained and evaluated in",
+        "a run killed while it saves works what it saved before, at step",
+        "resuming the killed run works ends with the same bits as an uninterrupted run",
+        "a checkpoint with one bit flipped works is refused",
+        "export=onnx works exported and proven in",
+        "all that is here works",
+    ):
         assert row in said
-    assert "what cannot not here not tried: no such thing here" in said
-    assert "all that is here works" in outcome.out
 
 
-def test_a_promise_that_is_broken_here(examine):
-    outcome = examine(keeps, breaks)
-    assert (outcome.code, outcome.err) == (5, "nnrun: what breaks: fails on this machine; the table says how\n")
-    said = " ".join(outcome.out.split())
-    assert "what breaks FAILS breaks: 2 tried; 2 lost, 0 silently different" in said
-    assert "now: it is gone" in said
+@pytest.mark.parametrize(
+    ("mood", "what", "how"),
+    [
+        ("forgets", "resuming the killed run", "it ends with other bits than an uninterrupted run: best checkpoint"),
+        ("leaves something", "resuming the killed run", "what the killed save had written is still there"),
+        ("loses", "a run killed while it saves", "is missing; falling back to step-00000005"),
+        ("exports nothing", "export=onnx", "exit code 1: no module named onnx"),
+        ("trains nothing", "a training run", "exit code 1: no memory"),
+    ],
+)
+@pytest.mark.usefixtures("program")
+def test_a_promise_that_is_broken_here(tmp_path, monkeypatch, mood, what, how):
+    monkeypatch.setenv("MOOD", mood)
+    code, said, complaints = doctor(tmp_path)
+    assert (code, complaints) == (5, f"nnrun: {what}: fails on this machine; the table says how\n")
+    assert f"{what} FAILS " in said
+    assert how in said
 
 
-@pytest.mark.parametrize(("campaign", "code"), [(waits, 143), (runs, 130)])
-def test_a_signal_ends_it_at_once(examine, campaign, code):
-    outcome = examine(campaign, breaks)
-    assert (outcome.code, outcome.err) == (code, "nnrun: interrupted\n")
+@pytest.mark.usefixtures("program")
+def test_a_checkpoint_that_is_believed_though_a_bit_is_flipped(tmp_path, monkeypatch):
+    """With the program as it should be, too: all else works."""
+    original = trial.locate
+    monkeypatch.setattr(trial, "locate", lambda path, want: original(path, want) if path.is_dir() else None)
+    code, said, complaints = doctor(tmp_path)
+    assert (code, said.count(" works ")) == (5, 4)
+    assert "a checkpoint with one bit flipped: fails on this machine" in complaints
+
+
+@pytest.mark.usefixtures("program")
+def test_what_takes_too_long_is_a_row_and_no_wait(tmp_path, monkeypatch):
+    monkeypatch.setattr(trial, "_HANGS_AFTER_SECONDS", 0.0)
+    code, said, _ = doctor(tmp_path)
+    assert code == 5
+    assert "a training run FAILS it is still not done after 0 s" in said
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+@pytest.mark.usefixtures("program")
+def test_a_signal_ends_it_at_once(tmp_path, monkeypatch, name, code):
+    for key, value in {"MOOD": "is told to stop", "PID": str(tmp_path / "pid"), "SIGNAL": name}.items():
+        monkeypatch.setenv(key, value)
+    assert doctor(tmp_path)[::2] == (code, "nnrun: interrupted\n")
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+@pytest.mark.usefixtures("program")
+def test_it_looks_at_the_disk_where_runs_go(tmp_path):
+    """Where hydra.run.dir says; without it, where outputs/ is or would be."""
+    there = tmp_path / "a disk"
+    there.mkdir()
+    code, said, _ = doctor(tmp_path, f"hydra.run.dir={there}/runs/1")
+    assert (code, f"trying in {there} what" in said, list(there.iterdir())) == (0, True, [])
+    (tmp_path / "place" / "outputs").mkdir()
+    outcome = run_here(["task=doctor"], tmp_path / "place")
+    assert f"trying in {tmp_path / 'place' / 'outputs'} what" in " ".join(outcome.out.split())
 
 
 def test_settings_beside_it_are_refused(tmp_path):

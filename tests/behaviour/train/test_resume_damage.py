@@ -5,9 +5,9 @@ from __future__ import annotations
 import signal
 import time
 
+from campaigns.command import Command
 from nnrun.checkpoints.folder import CheckpointFolder
 from nnrun.cli import main
-from nnrun.tasks.doctor.command import Command
 from support.small_runs import (
     POLLS,
     WORDS,

@@ -1,1 +1,1 @@
-"""What works on this machine, and campaigns against what nnrun promises: `task=doctor` runs them short."""
+"""What works on this machine, and on its disk: `task=doctor`."""

@@ -1,4 +1,4 @@
-"""`task=doctor`: look at the machine, try in short what nnrun promises, and say in a table what works here."""
+"""`task=doctor`: look at the machine, try what nnrun promises on its disk, and say in a table what works here."""
 
 from __future__ import annotations
 
@@ -12,40 +12,36 @@ from rich.text import Text
 from nnrun.base.errors import ConfigError, ResourceError
 from nnrun.base.files import saving
 from nnrun.base.signals import stop_request
-from nnrun.config.overrides import Typed
+from nnrun.config.compose import Composed
 from nnrun.runs.console import Console, Sheet
-from nnrun.tasks.doctor.campaigns import Done, Plan, run_campaigns
-from nnrun.tasks.doctor.command import Main
 from nnrun.tasks.doctor.machine import ABSENT, FAILS, WORKS, Finding, look_at_machine
-from nnrun.tasks.doctor.specimen import hear
+from nnrun.tasks.doctor.trial import try_runs
 
 _STYLES = {WORKS: "green", ABSENT: "dim", FAILS: "bold red"}
-_EXPORT = ("trainer=debug", "trainer.progress=false", "data.limit=400", "export=onnx", "hydra.run.dir=run")
+# What says where runs are kept is all that it reads.
+_READ = {"task", "hydra.run.dir"}
 
 
-def examine(typed: Sequence[Typed], main: Main) -> int:
-    """Print what works here; `typed` are the words of the command line, `main` is the command line as a function.
+def examine(composed: Composed) -> int:
+    """Print what works here.
 
-    What is tried is done in the folder where runs are kept, since disks differ, and removed again. Raises ConfigError
-    for words that would have no effect, ResourceError where something fails that should work.
+    What is tried is done where a run would be kept, since disks differ, and removed again. Raises ConfigError for
+    settings that would have no effect, ResourceError where something fails that should work.
     """
-    idle = sorted({item.key for item in typed} - {"task"})
+    idle = sorted({item.key for item in composed.typed} - _READ)
     if idle:
         raise ConfigError(f"{', '.join(idle)} would have no effect with task=doctor, which tries what it needs itself")
     console = Console()
     start = time.perf_counter()
-    outputs = Path("outputs")
-    home = (outputs if outputs.is_dir() else Path()).absolute()
+    home = _home(composed.run_dir)
     with saving(home):
         temporary = tempfile.TemporaryDirectory(prefix=".doctor-", dir=home, ignore_cleanup_errors=True)
     with stop_request() as stop, temporary as name:
         folder = Path(name)
-        console.say(f"looking at this machine, and trying in {home} what nnrun promises; this takes up to a minute")
-        findings = [*look_at_machine(folder), _export(folder / "export", main)]
-        stop.poll()  # the run that was tried heard it
-        for done in run_campaigns(main, folder, Plan()):
-            findings.append(as_finding(done))
-            console.say(f"  {done.seconds:5.1f} s  {done.campaign.promise}")
+        console.say(f"looking at this machine, and trying in {home} what nnrun promises; this takes some 15 seconds")
+        findings = look_at_machine(folder)
+        stop.poll()
+        findings += try_runs(folder, stop)
     console.table(as_table(findings))
     failed = [finding.what for finding in findings if finding.state == FAILS]
     seconds = time.perf_counter() - start
@@ -55,27 +51,10 @@ def examine(typed: Sequence[Typed], main: Main) -> int:
     return 0
 
 
-def _export(folder: Path, main: Main) -> Finding:
-    """Train a few steps, export to ONNX and prove it."""
-    folder.mkdir()
-    start = time.perf_counter()
-    code, said = hear(folder, lambda: main(_EXPORT))
-    detail = f"trained, exported and proven in {time.perf_counter() - start:.1f} s"
-    return (
-        Finding("a run with export=onnx", FAILS, said.strip()[-200:])
-        if code
-        else Finding("a run with export=onnx", WORKS, detail)
-    )
-
-
-def as_finding(done: Done) -> Finding:
-    """Return a campaign as a row of the table."""
-    result = done.result
-    if not result.tried:
-        return Finding(done.campaign.promise, ABSENT, f"not tried: {'; '.join(result.notes)}")
-    state = WORKS if result.ok else FAILS
-    detail = f"{result.tried} tried" if result.ok else result.line()
-    return Finding(done.campaign.promise, state, detail)
+def _home(run_dir: Path | None) -> Path:
+    """Return the folder, there already, in which the directory of a run would be made."""
+    wanted = (run_dir or Path("outputs")).absolute()
+    return next(folder for folder in (wanted, *wanted.parents) if folder.is_dir())
 
 
 def as_table(findings: Sequence[Finding]) -> Sheet:

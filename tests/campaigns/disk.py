@@ -16,13 +16,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from nnrun.base.errors import ArtifactError
-from nnrun.base.foreign_errors import explain
-from nnrun.checkpoints.manifest import FOLDER_NAME, read_manifest
-from nnrun.tasks.doctor.campaign import Arena, Result, nursery_of
-from nnrun.tasks.doctor.command import Command
-from nnrun.tasks.doctor.nursery import Nursery
-from nnrun.tasks.doctor.subject import (
+from campaigns.campaign import Arena, Result, nursery_of
+from campaigns.command import Command
+from campaigns.nursery import Nursery
+from campaigns.subject import (
     Disturbance,
     Subject,
     disturb_each,
@@ -31,6 +28,9 @@ from nnrun.tasks.doctor.subject import (
     is_committed,
     wait_until_running,
 )
+from nnrun.base.errors import ArtifactError
+from nnrun.base.foreign_errors import explain
+from nnrun.checkpoints.manifest import FOLDER_NAME, read_manifest
 
 # What must be said of each cause; of a full disk there is more than one message.
 FULL = "free some space"

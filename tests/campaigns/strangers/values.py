@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from nnrun.tasks.doctor.strangers.kind import MODULE_NAME, Bench
-from nnrun.tasks.doctor.strangers.torch_zip import Call
+from campaigns.strangers.kind import MODULE_NAME, Bench
+from campaigns.strangers.torch_zip import Call
 
 MLP = {
     "_target_": "nnrun.components.models.mlp.MLP",

@@ -16,11 +16,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from campaigns.campaign import Result
+from campaigns.command import Command, find_main, name_of
+from campaigns.nursery import Child, Nursery
+from campaigns.subject import expect
 from nnrun.base.files import DurableFile
-from nnrun.tasks.doctor.campaign import Result
-from nnrun.tasks.doctor.command import Command, find_main, name_of
-from nnrun.tasks.doctor.nursery import Child, Nursery
-from nnrun.tasks.doctor.subject import expect
 
 # What is done to a call, in strace's words.
 FAILS, KILLS = "error=EIO", "signal=KILL"

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nnrun.tasks.doctor.command import Command
+from campaigns.command import Command
 
 # A run of a campaign takes about a second: one that takes so long hangs.
 HANGS_AFTER_SECONDS = 300.0
@@ -37,7 +37,7 @@ class Nursery:
     def __enter__(self) -> Nursery:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("NNRUN_")}
         own = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-        words = [*self._before, sys.executable, "-m", "nnrun.tasks.doctor.forking"]
+        words = [*self._before, sys.executable, "-m", "campaigns.forking"]
         # Ctrl-C at the terminal is for the campaign, which ends the nursery: hence a session of its own.
         self._process = subprocess.Popen(
             words,

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from nnrun.tasks.doctor.strangers.kind import CONFIG, RESUME, Bench, Hostile, part, without
-from nnrun.tasks.doctor.strangers.values import bomb
+from campaigns.strangers.kind import CONFIG, RESUME, Bench, Hostile, part, without
+from campaigns.strangers.values import bomb
 
 
 def training(codes: Sequence[int] = (4,), **changes: Any) -> Hostile:

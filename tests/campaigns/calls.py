@@ -8,13 +8,13 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
+from campaigns.campaign import Arena, Broken, Result, counting, nursery_of
+from campaigns.command import Command, Main
+from campaigns.subject import check_files, expect, expect_refusal, undisturbed
+from campaigns.tracing import FAILS, KILLS, TO_DISK, spread, tracer_of
 from nnrun.base.files import TEMPORARY_SUFFIX
 from nnrun.base.foreign_errors import explain
 from nnrun.checkpoints.manifest import FOLDER_NAME, MANIFEST_NAME, read_manifest
-from nnrun.tasks.doctor.campaign import Arena, Broken, Result, counting, nursery_of
-from nnrun.tasks.doctor.command import Command, Main
-from nnrun.tasks.doctor.subject import check_files, expect, expect_refusal, undisturbed
-from nnrun.tasks.doctor.tracing import FAILS, KILLS, TO_DISK, spread, tracer_of
 
 UNSYNCED = explain(OSError(errno.EIO, ""))
 

@@ -20,14 +20,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from campaigns.campaign import Arena, Broken, Result, counting, nursery_of
+from campaigns.command import Command, Main
+from campaigns.disk import SmallDisk, mounting
+from campaigns.nursery import Child, Nursery
+from campaigns.phases import PHASES, Place
+from campaigns.specimen import train
+from campaigns.trials import FAULTS, MARK, SIGNALS, Signals, Trial, processes_of
 from nnrun.base.files import TEMPORARY_SUFFIX
-from nnrun.tasks.doctor.campaign import Arena, Broken, Result, counting, nursery_of
-from nnrun.tasks.doctor.command import Command, Main
-from nnrun.tasks.doctor.disk import SmallDisk, mounting
-from nnrun.tasks.doctor.nursery import Child, Nursery
-from nnrun.tasks.doctor.phases import PHASES, Place
-from nnrun.tasks.doctor.specimen import train
-from nnrun.tasks.doctor.trials import FAULTS, MARK, SIGNALS, Signals, Trial, processes_of
 
 # From the signal, or from the fault that ends a run.
 IN_TIME_SECONDS = 5.0

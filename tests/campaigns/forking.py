@@ -1,6 +1,6 @@
 """The process that has imported torch once and forks a child for each command.
 
-    python -m nnrun.tasks.doctor.forking
+    python -m campaigns.forking
 
 It reads a command a line, as JSON, and answers with two lines: the child's pid, and how the child ended. One child
 lives at a time.
@@ -21,11 +21,11 @@ import traceback
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+from campaigns.command import Main, find_main
+from campaigns.variants import WORDS
 from nnrun.base.signals import STOPPING
 from nnrun.config.compose import compose_config
 from nnrun.config.rules import Rules
-from nnrun.tasks.doctor.command import Main, find_main
-from nnrun.tasks.doctor.variants import WORDS
 
 # What takes a run long to import: the second is what every optimizer imports. Neither starts a thread, which no child
 # would have.

@@ -17,14 +17,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from campaigns.campaign import Arena, Broken, Result, counting, nursery_of
+from campaigns.command import Command, Main, name_of
+from campaigns.nursery import Child, Nursery
+from campaigns.variants import VARIANTS, WORDS
 from nnrun.base.errors import ArtifactError, ResourceError
 from nnrun.base.files import TEMPORARY_SUFFIX
 from nnrun.checkpoints.manifest import FOLDER_NAME, MANIFEST_NAME, is_whole, read_manifest
 from nnrun.runs.directory import plain_name
-from nnrun.tasks.doctor.campaign import Arena, Broken, Result, counting, nursery_of
-from nnrun.tasks.doctor.command import Command, Main, name_of
-from nnrun.tasks.doctor.nursery import Child, Nursery
-from nnrun.tasks.doctor.variants import VARIANTS, WORDS
 
 
 def expect(child: Child, *codes: int) -> int:

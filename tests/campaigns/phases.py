@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnrun.tasks.doctor.variants import WORDS
+from campaigns.variants import WORDS
 
 # A training that lasts longer than any try.
 _LONG = (*WORDS, "trainer.epochs=100000", "trainer.checkpoint_every_steps=1000", "early_stopping=none")

@@ -26,13 +26,9 @@ from types import FrameType
 import torch
 
 import nnrun
-from nnrun.base.errors import BUG, NnrunError
-from nnrun.base.files import write_json
-from nnrun.checkpoints.folder import load_payload
-from nnrun.checkpoints.manifest import FOLDER_NAME, MANIFEST_NAME, SCHEMA, Entry, Manifest
-from nnrun.tasks.doctor.campaign import Arena, Broken, Result, counting
-from nnrun.tasks.doctor.specimen import WORDS, hear, prepare
-from nnrun.tasks.doctor.strangers.kind import (
+from campaigns.campaign import Arena, Broken, Result, counting
+from campaigns.specimen import WORDS, hear, prepare
+from campaigns.strangers.kind import (
     CKPT,
     EVERYWHERE,
     INIT_FROM,
@@ -48,7 +44,11 @@ from nnrun.tasks.doctor.strangers.kind import (
     Bench,
     Hostile,
 )
-from nnrun.tasks.doctor.strangers.table import FILES
+from campaigns.strangers.table import FILES
+from nnrun.base.errors import BUG, NnrunError
+from nnrun.base.files import write_json
+from nnrun.checkpoints.folder import load_payload
+from nnrun.checkpoints.manifest import FOLDER_NAME, MANIFEST_NAME, SCHEMA, Entry, Manifest
 
 # A refusal takes a tenth of a second and no memory to speak of, and its message is of one to a few lines.
 MAX_SECONDS, MAX_GROWTH_BYTES, MAX_SAID = 10.0, 2**28, 20_000

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from campaigns.campaign import Arena, Broken
 from nnrun.base.errors import ArtifactError, InterruptedRun
 from nnrun.base.files import write_json
 from nnrun.checkpoints.folder import DAMAGED_SUFFIX
 from nnrun.checkpoints.locate import locate
 from nnrun.checkpoints.manifest import FOLDER_NAME, MANIFEST_NAME, SCHEMA, Manifest, read_manifest
-from nnrun.tasks.doctor.campaign import Arena, Broken
 
 # Two epochs, the second of which is cut short and spoils the network, so that the best checkpoint is not the newest.
 # Every checkpoint, of 300 kB, is kept. On the CPU: other devices do not promise the same bits.

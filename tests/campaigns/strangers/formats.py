@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from nnrun.tasks.doctor.strangers.kind import CKPT, INIT_FROM, LOAD, TITLE, Bench, Hostile, packed, raw
-from nnrun.tasks.doctor.strangers.torch_zip import Call
-from nnrun.tasks.doctor.strangers.values import called, calling, make_pipe, set_weight, touch
+from campaigns.strangers.kind import CKPT, INIT_FROM, LOAD, TITLE, Bench, Hostile, packed, raw
+from campaigns.strangers.torch_zip import Call
+from campaigns.strangers.values import called, calling, make_pipe, set_weight, touch
 
 
 def safetensors(header: bytes, num_bytes: int | None = None) -> bytes:

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from nnrun.tasks.doctor.strangers.kind import TITLE, Hostile, packed, weights
-from nnrun.tasks.doctor.strangers.torch_zip import Call, torch_entries
-from nnrun.tasks.doctor.strangers.values import holding_itself, set_weight
+from campaigns.strangers.kind import TITLE, Hostile, packed, weights
+from campaigns.strangers.torch_zip import Call, torch_entries
+from campaigns.strangers.values import holding_itself, set_weight
 
 
 def tensor(claim: Any = None, **said: Any) -> Hostile:

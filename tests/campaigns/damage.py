@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from campaigns.campaign import Arena, Broken, Result, counting
+from campaigns.harms import Damage, drawn, flip, truncate, zero_page, zero_tail
+from campaigns.specimen import Specimen, command, ends, prepare, resume
 from nnrun.base.errors import ArtifactError
 from nnrun.checkpoints.folder import load_payload
 from nnrun.checkpoints.locate import locate
 from nnrun.checkpoints.manifest import FOLDER_NAME
 from nnrun.checkpoints.read import peek
-from nnrun.tasks.doctor.campaign import Arena, Broken, Result, counting
-from nnrun.tasks.doctor.harms import Damage, drawn, flip, truncate, zero_page, zero_tail
-from nnrun.tasks.doctor.specimen import Specimen, command, ends, prepare, resume
 
 # A read takes milliseconds, a command a tenth of a second, a resumed training two.
 COMMAND_EVERY, RESUME_EVERY = 50, 100

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from nnrun.tasks.doctor.strangers.torch_zip import pack
+from campaigns.strangers.torch_zip import pack
 
 # Where a stranger's file is read: alone, or in a run directory whose manifest states its sha256.
 CKPT, INIT_FROM, LOAD, RUN, RESUME = "ckpt=FILE", "init_from=FILE", "nnrun.load", "ckpt=RUN", "resume=RUN"

@@ -6,12 +6,12 @@ import shutil
 from functools import cache
 from pathlib import Path
 
+from campaigns.campaign import Arena, Broken, Result, counting
+from campaigns.harms import drawn, flip, truncate
+from campaigns.specimen import ends, prepare, resume
 from nnrun.base.errors import ArtifactError
 from nnrun.checkpoints.locate import locate
 from nnrun.checkpoints.manifest import FOLDER_NAME, MANIFEST_NAME
-from nnrun.tasks.doctor.campaign import Arena, Broken, Result, counting
-from nnrun.tasks.doctor.harms import drawn, flip, truncate
-from nnrun.tasks.doctor.specimen import ends, prepare, resume
 
 
 def damaged_manifests(arena: Arena, count: int) -> Result:

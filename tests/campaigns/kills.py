@@ -7,8 +7,8 @@ import signal
 import time
 from pathlib import Path
 
-from nnrun.tasks.doctor.campaign import Arena, Broken, Result
-from nnrun.tasks.doctor.subject import (
+from campaigns.campaign import Arena, Broken, Result
+from campaigns.subject import (
     Subject,
     check_files,
     disturb_each,

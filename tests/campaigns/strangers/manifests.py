@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from campaigns.strangers.kind import RESUME, RUNS, TITLE, Bench, Hostile
+from campaigns.strangers.values import make_pipe
 from nnrun.checkpoints.manifest import FOLDER_NAME
-from nnrun.tasks.doctor.strangers.kind import RESUME, RUNS, TITLE, Bench, Hostile
-from nnrun.tasks.doctor.strangers.values import make_pipe
 
 
 def manifest(change: Callable[[str], str]) -> Hostile:

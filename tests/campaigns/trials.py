@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from campaigns.disk import SmallDisk
+from campaigns.nursery import Child
+from campaigns.phases import Place
 from nnrun.base.errors import ArtifactError, DataError, ResourceError, SweepFailed
-from nnrun.tasks.doctor.disk import SmallDisk
-from nnrun.tasks.doctor.nursery import Child
-from nnrun.tasks.doctor.phases import Place
 
 # Enough for a status, too little for a cache, a checkpoint or an artifact.
 _FEW_BYTES = 2_000

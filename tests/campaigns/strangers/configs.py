@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nnrun.tasks.doctor.strangers.kind import (
+from campaigns.strangers.kind import (
     CKPT,
     EVERYWHERE,
     LOAD,
@@ -24,8 +24,8 @@ from nnrun.tasks.doctor.strangers.kind import (
     config,
     part,
 )
-from nnrun.tasks.doctor.strangers.torch_zip import pack
-from nnrun.tasks.doctor.strangers.values import (
+from campaigns.strangers.torch_zip import pack
+from campaigns.strangers.values import (
     FOREIGN,
     MLP,
     MNIST,
@@ -82,7 +82,7 @@ TARGETS = (
     "nnrun.checkpoints.folder.load_payload",
     "nnrun.base.files.write_text",
     "nnrun_canary.Canary",
-    "nnrun.tasks.doctor.strangers.torch_zip.Call",
+    "campaigns.strangers.torch_zip.Call",
     "nnrun..nnrun_canary.Canary",
     "nnrun.components.models.mlp.MLP\0",
     "nnrun.components.models.mlp.\ud800",

@@ -8,9 +8,8 @@ import warnings
 import zipfile
 from collections.abc import Callable, Sequence
 
-from nnrun.checkpoints.read import MAX_PICKLE_BYTES
-from nnrun.tasks.doctor.strangers.kind import Bench, Hostile, packed
-from nnrun.tasks.doctor.strangers.torch_zip import (
+from campaigns.strangers.kind import Bench, Hostile, packed
+from campaigns.strangers.torch_zip import (
     PICKLE,
     ZIP64,
     pack,
@@ -20,7 +19,8 @@ from nnrun.tasks.doctor.strangers.torch_zip import (
     two_archives,
     two_ends,
 )
-from nnrun.tasks.doctor.strangers.values import called, calling
+from campaigns.strangers.values import called, calling
+from nnrun.checkpoints.read import MAX_PICKLE_BYTES
 
 
 def zipped(change: Callable[[bytes], bytes], codes: Sequence[int] = (4,)) -> Hostile:

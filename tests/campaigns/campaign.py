@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nnrun.tasks.doctor.command import Main
-from nnrun.tasks.doctor.nursery import Nursery
+from campaigns.command import Main
+from campaigns.nursery import Nursery
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from typing import Any
 
 import torch
 
-from nnrun.tasks.doctor.strangers.kind import CKPT, LOAD, NETWORK, SECRET_NAME, TITLE, Bench, Hostile, config, part
-from nnrun.tasks.doctor.strangers.torch_zip import Call, pack, torch_entries
-from nnrun.tasks.doctor.strangers.values import MLP, calling, making, normalize, ordered, touch
+from campaigns.strangers.kind import CKPT, LOAD, NETWORK, SECRET_NAME, TITLE, Bench, Hostile, config, part
+from campaigns.strangers.torch_zip import Call, pack, torch_entries
+from campaigns.strangers.values import MLP, calling, making, normalize, ordered, touch
 
 
 def call(function: Any, *arguments: Any) -> Hostile:
