@@ -10,11 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from nnrun.base.errors import ConfigError
+from nnrun.base.visible import few
 from nnrun.checkpoints.model_card import read_card
 from nnrun.core.transfer.freezing import Freezing
 from nnrun.core.transfer.layers import find_head
-
-_SHOWN = 3
 
 
 def class_names_beside(weights: Path) -> tuple[str, ...] | None:
@@ -43,7 +42,7 @@ class Head:
             self._check_trains(network)
             return notes
         if theirs is None:
-            return [f"the file names no classes: its scores are taken for {_few(self.class_names)}, in this order"]
+            return [f"the file names no classes: its scores are taken for {few(self.class_names, 3)}, in this order"]
         return [] if list(theirs) == list(self.class_names) else self._fit_classes(weights, network, theirs)
 
     def _fit_classes(self, weights: dict[str, Tensor], network: nn.Module, theirs: Sequence[str]) -> list[str]:
@@ -78,12 +77,7 @@ def _difference(theirs: Sequence[str], ours: Sequence[str]) -> str:
     """Return the first classes in which two lists differ."""
     there = [name for name in theirs if name not in ours] or list(theirs)
     here = [name for name in ours if name not in theirs] or list(ours)
-    return f"{_few(here)}; there {_few(there)}"
-
-
-def _few(names: Sequence[str]) -> str:
-    """Return the first of some names."""
-    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+    return f"{few(here, 3)}; there {few(there, 3)}"
 
 
 def replace_head(weights: dict[str, Tensor], network: nn.Module, head: str | None, num_classes: int) -> list[str]:

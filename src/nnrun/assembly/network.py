@@ -19,6 +19,7 @@ from nnrun.base.errors import ArtifactError, ConfigError, DataError
 from nnrun.base.foreign_errors import of_the_machine
 from nnrun.base.paths import expanded
 from nnrun.base.secrets import left_out
+from nnrun.base.visible import few
 from nnrun.checkpoints.folder import load_weights
 from nnrun.checkpoints.foreign_weights import match, read_weights
 from nnrun.checkpoints.locate import locate
@@ -131,8 +132,8 @@ def _check_classes(names: tuple[str, ...], job: Job, data: Opened) -> None:
     """Raise DataError unless the data has the classes that a network was trained on."""
     if names != data.class_names:
         raise DataError(
-            f"the checkpoint was trained on {len(names)} classes ({_few(names)}), and data={job.settings.data.name} "
-            f"has {len(data.class_names)} ({_few(data.class_names)}); name data with the same classes"
+            f"the checkpoint was trained on {len(names)} classes ({few(names)}), and data={job.settings.data.name} "
+            f"has {len(data.class_names)} ({few(data.class_names)}); name data with the same classes"
         )
 
 
@@ -210,8 +211,3 @@ def preprocessing_of(plain: Mapping[str, Any], trust: Sequence[str]) -> Preproce
     """Return the preprocessing that a checkpoint describes."""
     check_trust("preprocessing", plain, trust)
     return build(as_meant(plain), "preprocessing", Preprocessing)  # type: ignore[type-abstract]
-
-
-def _few(names: Sequence[str]) -> str:
-    """Return the first names, for a message."""
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from nnrun.base.visible import few
 from nnrun.checkpoints.tensors import dtype_name
 from nnrun.core.state import TrainState
 
 # Which kernels an optimizer uses: the machine's choice, and not the checkpoint's.
 _KERNELS = ("fused", "foreach", "capturable")
 _MAX_NUMBER = 2**63
-_SHOWN = 5
 
 
 class Unlike(Exception):
@@ -34,7 +34,7 @@ def fitted(state: TrainState, model: Any, training: Any) -> dict[str, Any]:
     """
     fresh = state.state_dict()
     if not isinstance(training, dict) or (odd := training.keys() ^ fresh.keys()) - {"watch", "epoch_sums"}:
-        raise Unlike(f"its training has other parts: {_few(odd) if isinstance(training, dict) else 'none'}")
+        raise Unlike(f"its training has other parts: {few(odd) if isinstance(training, dict) else 'none'}")
     check_tensors(model, state.evaluated.state_dict(), "model")
     for part in ("network", "scheduler", "ema_updates"):
         if (training[part] is None) != (fresh[part] is None):
@@ -57,7 +57,7 @@ def check_tensors(saved: Any, fresh: Mapping[str, Tensor], where: str) -> None:
     """Raise Unlike unless a mapping holds tensors of the same names, shapes and types."""
     if not isinstance(saved, dict) or saved.keys() != fresh.keys():
         odd = saved.keys() ^ fresh.keys() if isinstance(saved, dict) else ()
-        raise Unlike(f"{where} has other names: {_few(odd) or 'none'}")
+        raise Unlike(f"{where} has other names: {few(odd) or 'none'}")
     for name, tensor in fresh.items():
         _check_tensor(saved[name], tensor, f"{where}.{name}")
 
@@ -70,7 +70,7 @@ def check_like(saved: Any, fresh: Any, where: str) -> None:
     if isinstance(fresh, Mapping):
         if not isinstance(saved, dict) or saved.keys() != fresh.keys():
             odd = saved.keys() ^ fresh.keys() if isinstance(saved, dict) else ()
-            raise Unlike(f"{where} has other names: {_few(odd) or 'none'}")
+            raise Unlike(f"{where} has other names: {few(odd) or 'none'}")
         for key, value in fresh.items():
             check_like(saved[key], value, f"{where}.{key}")
     elif isinstance(fresh, list | tuple):
@@ -156,13 +156,13 @@ def _fitted_optimizer(saved: Any, optimizer: Optimizer) -> dict[str, Any]:
         # One of the user's own, which wants more for a step than gradients: what it keeps is its own affair.
         wanted = {number: {} for number in range(sum(len(group["params"]) for group in groups))}
     if unknown := state.keys() - wanted.keys():
-        raise Unlike(f"optimizer.state is of parameters that this run does not train: {_few(unknown)}")
+        raise Unlike(f"optimizer.state is of parameters that this run does not train: {few(unknown)}")
     seen: set[int] = set()
     fitted_state = {}
     for number, entry in state.items():
         where, ours = f"optimizer.state[{number}]", wanted[number]
         if not isinstance(entry, dict) or (is_ours and entry.keys() != ours.keys()):
-            raise Unlike(f"{where} has other names than {_few(ours)}")
+            raise Unlike(f"{where} has other names than {few(ours)}")
         fitted_state[number] = {
             key: _fitted_value(item, ours.get(key), f"{where}.{key}", seen) for key, item in entry.items()
         }
@@ -239,9 +239,3 @@ def _after_a_step(optimizer: Optimizer) -> dict[Any, dict[str, Any]] | None:
                 parameter.copy_(value)
         optimizer.zero_grad(set_to_none=True)
     return {number: dict(entry) for number, entry in after.items()}
-
-
-def _few(names: Any) -> str:
-    """Return the first names, for a message."""
-    shown = [str(name)[:80] for name in list(names)[:_SHOWN]]
-    return ", ".join(shown) + (", ..." if len(names) > _SHOWN else "")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
+from itertools import islice
 
 # Control characters, marks that turn the direction of what follows, separators of lines, halves of characters.
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 # What a spreadsheet takes for a formula at the beginning of a cell, in both widths, and plain numbers, which it may.
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+# Of a name that is one of a few in a message.
+_LONGEST_OF_FEW = 80
 
 
 def visible(text: str) -> str:
@@ -27,3 +31,9 @@ def as_cell(value: object) -> object:
         return value
     is_formula = value.lstrip().startswith(_FORMULA) or value.startswith(("\t", "\r", "\n"))
     return f"'{value}" if is_formula else value
+
+
+def few(values: Collection[object], most: int = 5) -> str:
+    """Return the first values, each as a text that is not long, and how many more there are: `a, b and 3 more`."""
+    more = f" and {len(values) - most:,} more" if len(values) > most else ""
+    return ", ".join(str(value)[:_LONGEST_OF_FEW] for value in islice(values, most)) + more

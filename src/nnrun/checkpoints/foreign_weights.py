@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from nnrun.base.errors import ArtifactError
+from nnrun.base.visible import few
 from nnrun.checkpoints.payload import weights_in
 from nnrun.checkpoints.read import SAFETENSORS_SUFFIX, read_pickle
 from nnrun.checkpoints.safetensors_file import describe
@@ -78,7 +79,7 @@ def match(path: Path, network: nn.Module) -> tuple[dict[str, Tensor], list[str]]
     missing = [name for name in state if name not in wanted and name not in weights]
     if missing and not wanted.keys().isdisjoint(weights):
         weights |= {name: state[name] for name in missing}
-        notes.append(f"lacks {_few(missing)}, which hold no weights: they stay as the network makes them")
+        notes.append(f"lacks {few(missing, _SHOWN)}, which hold no weights: they stay as the network makes them")
     _check_types(weights, state, path)
     return {name: _plain(tensor) for name, tensor in weights.items()}, [f"{path} {note}" for note in notes]
 
@@ -105,7 +106,7 @@ def _named(place: str, content: Mapping[str, object]) -> Named:
     tensors = {name: item for name, item in content.items() if isinstance(name, str) and isinstance(item, Tensor)}
     # What holds weights itself is another place; of the whole file the rest is how it was trained.
     others = [str(name) for name, item in content.items() if not isinstance(item, Tensor | dict | list)]
-    notes = (f"holds {_few(others)}, which is no tensor and is left out",) if others and len(tensors) > 1 else ()
+    notes = (f"holds {few(others, _SHOWN)}, which is no tensor and is left out",) if others and len(tensors) > 1 else ()
     is_average = averages(place) or any(name.rpartition(".")[2] == "n_averaged" for name in tensors)
     return Named(place or "the file itself", tensors, is_average, notes)
 
@@ -184,7 +185,7 @@ def _without_what_holds_none(
     """Return weights without counters, indices and the like that the network does not have."""
     left = [name for name, tensor in weights.items() if name not in state and holds_no_weight(name, tensor)]
     kept = {name: tensor for name, tensor in weights.items() if name not in left}
-    return kept, [f"has {_few(left)}, which hold no weights and are left out"] if left else []
+    return kept, [f"has {few(left, _SHOWN)}, which hold no weights and are left out"] if left else []
 
 
 def _check_types(weights: Mapping[str, Tensor], state: Mapping[str, Tensor], path: Path) -> None:
@@ -196,20 +197,14 @@ def _check_types(weights: Mapping[str, Tensor], state: Mapping[str, Tensor], pat
     ]
     if wrong:
         raise ArtifactError(
-            f"{path} does not hold the network's weights as floats ({_few(wrong)}); save them as they are before they "
-            "are quantized"
+            f"{path} does not hold the network's weights as floats ({few(wrong, _SHOWN)}); save them as they are "
+            "before they are quantized"
         )
 
 
 def _left_out(names: set[str]) -> str:
     """Return what is said of tensors that are of another network."""
-    return f"holds {len(names):,} more tensors, which are left out: {_few(sorted(names))}"
-
-
-def _few(names: list[str]) -> str:
-    """Return the first names, and how many more there are."""
-    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
+    return f"holds {len(names):,} more tensors, which are left out: {few(sorted(names), _SHOWN)}"
 
 
 def _plain(tensor: Tensor) -> Tensor:

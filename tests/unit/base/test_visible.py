@@ -18,7 +18,7 @@ from nnrun.assembly.prediction.predictor import Ranked
 from nnrun.assembly.prediction.raw_images import Images
 from nnrun.base.errors import complain
 from nnrun.base.foreign_messages import guard_libraries, show_traceback
-from nnrun.base.visible import as_cell, visible, visible_lines
+from nnrun.base.visible import as_cell, few, visible, visible_lines
 from nnrun.config.schema import PredictSettings
 from nnrun.runs.console import Console, Sheet
 from nnrun.sweeps.sweep import JobResult, as_csv, as_table
@@ -133,3 +133,18 @@ def test_predictions_hold_no_formula_and_count_the_quotes(tmp_path):
     lines = (tmp_path / "predictions.csv").read_text().splitlines()
     assert lines == ["path,class,probability", "a.png,'=1+1,0.5", "'@b.png,-2,0.5"]
     assert file.num_quoted == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "most", "expected"),
+    [
+        ([], 5, ""),
+        (["a", "b"], 2, "a, b"),
+        ((1, 2, 3), 2, "1, 2 and 1 more"),
+        (range(2000), 1, "0 and 1,999 more"),
+        (dict.fromkeys("ab"), 5, "a, b"),
+        (["x" * 81], 5, "x" * 80),
+    ],
+)
+def test_a_few_of_many_names_are_shown_and_how_many_more_there_are(values, most, expected):
+    assert few(values, most) == expected

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 
 from nnrun.assembly.data.opened import Opened
+from nnrun.base.visible import few
 from nnrun.components.data.images import shown
 from nnrun.config.schema import DataSettings
 from nnrun.runs.console import Console
 
 # A class with fewer samples in a part is not measured there to better than some 10 points.
 FEW_SAMPLES = 10
-_NUM_NAMED = 5
 
 
 def tell_of_data(data: Opened, settings: DataSettings, console: Console, *, trains: bool) -> None:
@@ -25,8 +25,8 @@ def tell_of_data(data: Opened, settings: DataSettings, console: Console, *, trai
         console.record(line)
     for note in missing_classes(data, trains=trains):
         console.note(note)
-    if few := few_samples(data, trains=trains):
-        console.say(f"classes with fewer than {FEW_SAMPLES} samples: {few}")
+    if small := few_samples(data, trains=trains):
+        console.say(f"classes with fewer than {FEW_SAMPLES} samples: {small}")
 
 
 def data_line(data: Opened, settings: DataSettings) -> str:
@@ -47,17 +47,17 @@ def missing_classes(data: Opened, *, trains: bool) -> Iterator[str]:
         names = [name for name, count in zip(data.class_names, counts, strict=True) if not count]
         if names:
             which = "class" if len(names) == 1 else "classes"
-            yield f"the {_words(part)} has no sample of the {which} {_few(names)}"
+            yield f"the {_words(part)} has no sample of the {which} {few(names)}"
 
 
 def few_samples(data: Opened, *, trains: bool) -> str:
     """Return of each part how many classes have few samples there, and the class with the fewest; empty if none."""
     found = []
     for part, counts in _counts(data, trains).items():
-        few = [(count, name) for name, count in zip(data.class_names, counts, strict=True) if 0 < count < FEW_SAMPLES]
-        if few:
-            least, name = min(few)
-            found.append(f"{len(few):,} of {len(counts):,} in {part} (fewest: {least}, of class {name})")
+        small = [(count, name) for name, count in zip(data.class_names, counts, strict=True) if 0 < count < FEW_SAMPLES]
+        if small:
+            least, name = min(small)
+            found.append(f"{len(small):,} of {len(counts):,} in {part} (fewest: {least}, of class {name})")
     return ", ".join(found)
 
 
@@ -71,9 +71,3 @@ def _counts(data: Opened, trains: bool) -> dict[str, list[int]]:
 
 def _words(part: str) -> str:
     return {"train": "training part", "valid": "validation part", "test": "test part"}[part]
-
-
-def _few(names: Sequence[str]) -> str:
-    """Return the first names, and how many more there are."""
-    more = f" and {len(names) - _NUM_NAMED:,} more" if len(names) > _NUM_NAMED else ""
-    return ", ".join(names[:_NUM_NAMED]) + more

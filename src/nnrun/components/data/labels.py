@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from nnrun.base.errors import DataError
+from nnrun.base.visible import few
 from nnrun.checkpoints.payload import writable
 from nnrun.components.data.layout import same_name
 from nnrun.components.data.order import CLASS_ORDERS
@@ -52,7 +53,9 @@ def classes_of(
     for part, of in plain.items():
         for index, label in enumerate(of):
             if label not in places:
-                there = f"the classes are {_few(values)}" if class_names is not None else f"{first} has {_few(values)}"
+                there = (
+                    f"the classes are {few(values, 8)}" if class_names is not None else f"{first} has {few(values, 8)}"
+                )
                 raise DataError(f"{part}: sample {index} has the label {label!r}, which is no class: {there}")
         found[part] = torch.tensor([places[label] for label in of], dtype=torch.int64)
     return names, found
@@ -109,7 +112,7 @@ def targets_among(
             if name not in places:
                 raise DataError(
                     f"{part}: sample {index} has the label {name!r}, which is no class of the network; its classes are "
-                    f"{_few(known)}"
+                    f"{few(known, 8)}"
                 )
             targets.append(places[name])
         found[part] = torch.tensor(targets, dtype=torch.int64)
@@ -136,8 +139,3 @@ def _plain(part: str, index: int, label: Any) -> int | str:
     if number < 0:
         raise DataError(f"{part}: sample {index} has the label {int(number)}; labels are from 0 up")
     return int(number)
-
-
-def _few(values: Sequence[Any]) -> str:
-    """Return the first values, for a message."""
-    return ", ".join(map(str, values[:8])) + (", ..." if len(values) > 8 else "")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nnrun.base.errors import DataError, did_you_mean
 from nnrun.base.files import state_of
+from nnrun.base.visible import few
 from nnrun.components.data.finding import IMAGE_SUFFIXES, find_images
 from nnrun.components.data.images import shown
 from nnrun.components.data.layout import LEFT_BY_PROGRAMS, Inside, alike_inside, class_folders, not_classes, same_name
@@ -166,9 +167,9 @@ def _differences(folder: Path, first: Path, names: Collection[str], class_names:
 def _unknown(folder: Path, names: Collection[str], known: Sequence[str]) -> list[str]:
     """Return which classes of a part a trained network does not know."""
     theirs = {same_name(name) for name in known}
-    there = ", ".join(known[:8]) + (", ..." if len(known) > 8 else "")
     return [
-        f"{shown(folder)} has the class folder {name}, which is no class of the network; its classes are {there}"
+        f"{shown(folder)} has the class folder {name}, which is no class of the network; its classes are "
+        f"{few(known, 8)}"
         for name in names
         if same_name(name) not in theirs
     ][:3]

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from nnrun.base.errors import DataError, ResourceError
 from nnrun.base.host import fits_in_memory
+from nnrun.base.visible import few
 from nnrun.checkpoints.payload import writable
 from nnrun.components.data.cache import Entry
 from nnrun.components.data.dataset_from_parts import Choices, Part, dataset_of, entry_part
@@ -26,9 +27,6 @@ from nnrun.components.data.transforms import refuse_mean_of_255
 from nnrun.core.lazy_samples import Stored
 from nnrun.core.randomness import SPLIT, mix
 from nnrun.core.seams.data import Dataset, Evaluation, Findings
-
-# So many classes are named.
-_SHOWN = 5
 
 
 class OwnDataset:
@@ -130,8 +128,7 @@ def without_empty(
             f"only one of the classes has samples, {', '.join(names)}; classification needs two classes or more"
         )
     place = kept.cumsum(0) - 1
-    few = ", ".join(empty[:_SHOWN]) + (", ..." if len(empty) > _SHOWN else "")
-    note = f"left out: {len(empty):,} of {len(class_names):,} listed classes, without samples: {few}"
+    note = f"left out: {len(empty):,} of {len(class_names):,} listed classes, without samples: {few(empty)}"
     return names, {part: place[numbers] for part, numbers in targets.items()}, [note]
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from nnrun.base.errors import ConfigError
+from nnrun.base.visible import few
 from nnrun.core.transfer.layers import parameter_names
 
 # What transfer.freeze may say besides names of parameters.
@@ -90,7 +91,7 @@ def _near(pattern: str, network: nn.Module) -> str:
     near = difflib.get_close_matches(pattern, [*parts, *names, *WORDS], n=2, cutoff=0.7)
     if near:
         return f"did you mean {' or '.join(map(repr, near))}?"
-    return f"there are {', '.join(names[:5])}" + (", ..." if len(names) > 5 else "")
+    return f"there are {few(names)}"
 
 
 def describe_training(network: nn.Module) -> str:

@@ -13,6 +13,7 @@ from nnrun.assembly.initial_weights import start_from
 from nnrun.assembly.job import Job
 from nnrun.assembly.network import load_trained
 from nnrun.assembly.training import Training, make_training
+from nnrun.base.visible import few
 from nnrun.components.problems.classification import Classification
 from nnrun.core.loop import backward, update
 from nnrun.core.randomness import seed_step
@@ -20,7 +21,7 @@ from nnrun.core.seams.batch import Batch
 from nnrun.core.seams.data import Preprocessing
 from nnrun.core.seams.problem import Problem
 from nnrun.tasks.inspect.cost import Cost, Layer, Memory, measure_step, memory_of
-from nnrun.tasks.inspect.gradients import Proof, prove, some_of
+from nnrun.tasks.inspect.gradients import Proof, prove
 from nnrun.tasks.inspect.overfit import Overfit, overfit
 from nnrun.tasks.session import Session
 
@@ -73,7 +74,7 @@ class NetworkReport:
             (proof.not_finite, "the gradient of {} is NaN or infinite"),
             (proof.zero, "the gradient of {} is exactly zero, also after an update: it or what follows it is dead"),
         )
-        lines = [text.format(some_of(names)) for names, text in texts if names]
+        lines = [text.format(few(names)) for names, text in texts if names]
         if learned is not None and not learned.reached:
             lines.append(
                 f"the network does not know one batch by heart after {learned.steps} updates (loss "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,8 +12,6 @@ from torch import nn
 
 # A gradient is called vanishing below this part of the largest one of the network, by root mean square.
 VANISHING_FRACTION = 1e-6
-# How many names a message has.
-_SHOWN_NAMES = 5
 
 
 @dataclass(frozen=True)
@@ -76,9 +74,3 @@ def gradient_sizes(network: nn.Module) -> dict[str, float | None]:
             # In fp64 on the host: the square of what an fp32 holds may not be one.
             sizes[name] = None if gradient is None else gradient.cpu().double().square().mean().sqrt().item()
     return sizes
-
-
-def some_of(names: Sequence[str]) -> str:
-    """Return the first names, and how many more there are."""
-    more = len(names) - _SHOWN_NAMES
-    return ", ".join(names[:_SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")

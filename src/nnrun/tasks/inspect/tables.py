@@ -7,10 +7,11 @@ from itertools import groupby
 
 from rich.text import Text
 
+from nnrun.base.visible import few
 from nnrun.runs.console import Sheet
 from nnrun.tasks.inspect.cost import Layer
 from nnrun.tasks.inspect.examine import NetworkReport
-from nnrun.tasks.inspect.gradients import Proof, some_of
+from nnrun.tasks.inspect.gradients import Proof
 from nnrun.tasks.inspect.overfit import Overfit
 
 # With no depth asked for, the tree is as deep as fits so many rows.
@@ -146,7 +147,7 @@ def _gradient_rows(proof: Proof) -> Iterator[tuple[str, str, str | None]]:
                 "late": ": zero in the first step, and not in the second",
                 "vanishing": ": less than a millionth of the largest",
             }.get(title, "")
-            yield title, some_of(names) + remark, style
+            yield title, few(names) + remark, style
 
 
 def _overfit_line(learned: Overfit, batch_size: int) -> str:
