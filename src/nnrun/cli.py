@@ -24,7 +24,7 @@ from nnrun.config.folders import conf_dir, find_modules_beside, own_folders
 from nnrun.config.ranges import RANGES
 from nnrun.config.rules import Rules
 from nnrun.config.yaml_files import yaml_text
-from nnrun.tasks.table import perform
+from nnrun.tasks.table import collect_tasks, perform
 
 # Hydra's own verbs, which print and run nothing, and how many words each takes.
 _HYDRA_VERBS = {"--cfg": 1, "-c": 1, "--info": 1, "-i": 1, "--shell-completion": 0, "-sc": 0, "--hydra-help": 0}
@@ -105,23 +105,19 @@ def dispatch(words: Sequence[str]) -> int:
         return sweep(line.overrides, own, collect_rules())
     composed = compose(line.overrides, own)
     find_modules_beside(own)
-    if composed.config.task == "doctor":
-        from nnrun.tasks.doctor.examine import examine  # noqa: PLC0415 - a run does not need it
-
-        return examine(composed)
     perform(composed, line.overrides)
     return 0
 
 
 @functools.cache
 def collect_rules() -> Rules:
-    """Collect what a config is checked against: the rows of our own sections, and those beside the components."""
+    """Collect what a config is checked against: rows of our sections, those beside the components, the tasks."""
     ranges, conflicts = dict(RANGES), list(CONFLICTS)
     for path in sorted(Path(components.__path__[0]).glob("*/ranges.py")):
         rows = importlib.import_module(f"{components.__name__}.{path.parent.name}.ranges")
         ranges |= rows.RANGES
         conflicts += getattr(rows, "CONFLICTS", ())
-    return Rules(ranges, conflicts)
+    return Rules.of(ranges, conflicts, collect_tasks())
 
 
 def compose(words: Sequence[str], own: Sequence[Path] = ()) -> Composed:

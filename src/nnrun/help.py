@@ -4,32 +4,22 @@ from __future__ import annotations
 
 import shutil
 import sys
+import textwrap
 
 from nnrun.base.errors import NnrunError
 from nnrun.config.folders import GROUPS, conf_dir, description, option_file, options, own_folders
+from nnrun.tasks.table import collect_tasks
 
-_COMMANDS = """\
-nnrun: from YAML to a trained, proven, deployable network
-
-  nnrun                                     train, evaluate, export, report
-  nnrun model=mlp optimizer.lr=3e-3         choose options of groups, set values
-  nnrun -m optimizer.lr=1e-3,3e-3 seed=0,1  a sweep: a job for each combination
-  nnrun ckpt=outputs/latest                 evaluate a finished run
-  nnrun export=onnx ckpt=outputs/latest     evaluate and export it
-  nnrun resume=RUN_DIR                      go on with a run, bit for bit
-  nnrun init_from=PATH                      a new run from those weights
-  nnrun task=predict ckpt=RUN input=DIR     classify images: a file, a folder, a
-                                            pattern, or - for standard input
-  nnrun task=inspect model=cnn              layers, cost, gradients; no training
-  nnrun task=doctor                         what works here, and a self-test
-
+_TITLE = "nnrun: from YAML to a trained, proven, deployable network"
+_FLAGS = """\
 Flags: -m/--multirun, --config-dir DIR (your own groups; ./conf is found by
 itself), --cfg job (print the config), -sc install=bash (completion),
 --hydra-help, --version. NNRUN_DEBUG=1 shows tracebacks. hydra.run.dir=DIR and
 hydra.sweep.dir=DIR choose where results go. Paths need no quoting.
 
-Groups and their options (the default is marked with *):
-"""
+Groups and their options (the default is marked with *):"""
+# The width of a command, and of what it does.
+_COMMAND_WIDTH, _DOES_WIDTH = 42, 36
 # A description takes no more than that, and no more than the terminal's line has room for.
 _DESCRIPTION_WIDTH = 96
 _LEAST_WIDTH = 24
@@ -39,7 +29,7 @@ _COLUMNS = 120
 
 def help_text() -> str:
     """Return the help; options of the user's own folder are in it too."""
-    lines = [_COMMANDS.rstrip("\n")]
+    lines = [_TITLE, "", *_commands(), "", _FLAGS]
     try:
         own = own_folders(_config_dir())
     except NnrunError as error:
@@ -68,6 +58,16 @@ def help_text() -> str:
         prefix = "" if path.stem == "config" else f"{path.parent.name}."
         lines += [f"  {prefix}{key}={value or 'null'}" for key, value in _settings_in(path.read_text(encoding="utf-8"))]
     return "\n".join(lines) + "\n"
+
+
+def _commands() -> list[str]:
+    """Return the commands of every task, each with what it does, as its record says them."""
+    lines = []
+    for command, does in (row for task in collect_tasks() for row in task.help):
+        first, *more = textwrap.wrap(does, _DOES_WIDTH)
+        lines.append(f"  {command:<{_COMMAND_WIDTH - 1}} {first}")
+        lines += [" " * (_COMMAND_WIDTH + 2) + line for line in more]
+    return lines
 
 
 def _config_dir() -> str | None:

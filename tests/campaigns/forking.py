@@ -26,6 +26,7 @@ from campaigns.variants import WORDS
 from nnrun.base.signals import STOPPING
 from nnrun.config.compose import compose_config
 from nnrun.config.rules import Rules
+from nnrun.tasks.table import collect_tasks
 
 # What takes a run long to import: the second is what every optimizer imports. Neither starts a thread, which no child
 # would have.
@@ -40,7 +41,7 @@ def serve() -> None:
         importlib.import_module(module)
     # What Hydra takes is most of a tiny run's start: children have what it learns, and what it makes of their words.
     for words in (WORDS, ()):
-        compose_config(words, (), Rules({}, ()))
+        compose_config(words, (), Rules.of({}, (), collect_tasks()))
     _say("ready")
     for line in sys.stdin:
         command = json.loads(line)

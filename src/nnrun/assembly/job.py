@@ -16,7 +16,8 @@ from nnrun.assembly.instantiate import build
 from nnrun.assembly.skeleton import check_small
 from nnrun.base.errors import ConfigError
 from nnrun.config.compose import Composed
-from nnrun.config.schema import DataSettings, RunSettings
+from nnrun.config.schema import DataSettings, RunSettings, Section, from_mapping
+from nnrun.config.task import Task
 from nnrun.core.device import Precision, kernels
 from nnrun.runs.environment import environment
 
@@ -27,7 +28,6 @@ class Job:
 
     composed: Composed
     settings: RunSettings
-    task: str
     device: torch.device
     precision: Precision
     monitor: str
@@ -35,9 +35,19 @@ class Job:
     notes: tuple[str, ...]
 
     @property
+    def task(self) -> Task:
+        """What this invocation does."""
+        return self.composed.task
+
+    @property
     def trains(self) -> bool:
-        """Whether this invocation trains."""
-        return self.task == "train"
+        """Whether this invocation trains a network to keep."""
+        return self.task.trains
+
+    def settings_of(self, section: type[Section]) -> Section:
+        """Return the section of the task itself, filled from the config; the task's record names its type."""
+        assert section is self.task.settings
+        return from_mapping(section, self.composed.resolved()[self.task.name])
 
     @property
     def name(self) -> str:

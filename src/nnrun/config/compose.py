@@ -22,15 +22,15 @@ from nnrun.base.paths import expanded
 from nnrun.base.secrets import is_secret, left_out, secrets_in
 from nnrun.checkpoints.locate import Located
 from nnrun.checkpoints.model_card import paths_left_out
-from nnrun.config.conflicts import idle_words
 from nnrun.config.from_checkpoint import fault, merge_saved, own_targets, saved_references
 from nnrun.config.interpolation import PLACEHOLDERS, explain_unresolvable, resolve, resolve_path
 from nnrun.config.no_effect import idle_settings, unread_root
 from nnrun.config.options import compose_groups, option_references, show_to_hydra, unknown_options
 from nnrun.config.overrides import HYDRA_KEYS, Typed, ambiguous, parse_all
 from nnrun.config.rules import Rules
-from nnrun.config.schema import OPTIONAL_SECTIONS
+from nnrun.config.schema import NAMED_SECTIONS, OPTIONAL_SECTIONS, TARGET_SECTIONS
 from nnrun.config.source import SOURCE_KEYS, Source, lacking_words, read_source, source_word
+from nnrun.config.task import Task, misfits, task_called
 from nnrun.config.validate import check
 
 # How a value of the environment is referred to.
@@ -41,6 +41,7 @@ _ENVIRONMENT = re.compile(r"\$\{oc\.env:\s*(\w+)")
 class Composed:
     """A config that passed the first tier of checks; `own` are the user's own folders of options."""
 
+    task: Task
     config: DictConfig
     typed: tuple[Typed, ...]
     source: Source | None
@@ -113,11 +114,11 @@ def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> C
     config, references = fresh, option_references(choices, own)
     show_to_hydra(typed)
     values = [_resolved_source(item, values, fresh) for item in values]
-    named = source_word(values)
-    predicts = any(item.key == "task" and item.value == "predict" for item in values)
-    source = read_source(named, predicts=predicts) if named is not None else None
+    asked = task_called(next((item.value for item in reversed(values) if item.key == "task"), fresh.task), rules.tasks)
+    named = source_word(values, asked)
+    source = read_source(named, asked, rules.tasks) if named is not None else None
     if source is not None and source.key == "ckpt" and source.saved is None and not source.is_artifact:
-        problems += lacking_words(source.checkpoint.path, chosen, predicts=predicts)
+        problems += lacking_words(source.checkpoint.path, chosen, asked)
     if source is not None and source.key == "ckpt" and "export" not in chosen:
         config.export = {}
     if source is not None and source.saved is not None:
@@ -130,16 +131,18 @@ def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> C
     unresolvable = explain_unresolvable(config)
     tree = resolve(config, PLACEHOLDERS)
     problems += unresolvable.values()
+    task = rules.task_of(tree)
     if config is not fresh:
-        used = {"model": tree["model"]} if predicts else tree
+        used = tree if task is None or task.builds is None else {key: tree[key] for key in tree if key in task.builds}
         problems += [f"{key} is a secret, which no checkpoint holds; give it again" for key in left_out(used)]
         problems += [
             f"{key} is a path, which no exported file holds; give it again: {key}="
             for key in paths_left_out(used)
             if key != "data.dataset.root"
         ]
-    problems += idle_words((item.key for item in typed), tree)
-    problems += idle_settings(typed, tree) + unread_root(typed, tree)
+    problems += misfits(typed, tree, rules.tasks) + idle_settings(typed, tree, task)
+    if task is None or task.builds_section("data.dataset"):
+        problems += unread_root(typed, tree)
     wrong = [problem for problem in check(tree, references, rules) if problem.split(" ", 1)[0] not in unresolvable]
     if problems:
         raise ConfigError(*dict.fromkeys([*problems, *wrong]))
@@ -147,7 +150,16 @@ def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> C
         raise fault(list(dict.fromkeys(wrong)), source.saved_in if source else None, typed)
     own_sections = own_targets(tree, config is not fresh, {item.key for item in groups}, values)
     run_dir = hydra_dir(typed, "hydra.run.dir", config)
-    return Composed(config, tuple(typed), source, frozenset(own_sections), run_dir, tuple(own))
+    assert task is not None
+    _leave_out(config, task)
+    return Composed(task, config, tuple(typed), source, frozenset(own_sections), run_dir, tuple(own))
+
+
+def _leave_out(config: DictConfig, task: Task) -> None:
+    """Take the sections out of a config that a task builds nothing of: what they name may be nowhere to be had."""
+    for name in (*TARGET_SECTIONS, *NAMED_SECTIONS):
+        if not task.builds_section(name):
+            OmegaConf.update(config, name, None if name == "scheduler" else {}, merge=False)
 
 
 def _split(typed: Sequence[Typed]) -> tuple[list[Typed], list[Typed]]:

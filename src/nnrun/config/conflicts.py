@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 
 def natural_mode(metric: str) -> Literal["min", "max"]:
@@ -102,71 +102,4 @@ CONFLICTS = (
         ),
         "transfer.head={} has no effect: no setting asks which layer is the head",
     ),
-    # Of tasks.
-    Conflict(
-        ("task", "ckpt"),
-        lambda task, ckpt: task == "evaluate" and not ckpt,
-        "task=evaluate needs ckpt=: a run directory or a checkpoint file",
-    ),
-    Conflict(
-        ("task", "ckpt"),
-        lambda task, ckpt: task == "train" and ckpt,
-        "task=train and ckpt exclude each other; init_from= starts a new run from a checkpoint's weights",
-    ),
-    Conflict(
-        ("task", "ckpt"),
-        lambda task, ckpt: task == "predict" and not ckpt,
-        "task=predict needs ckpt=: a run directory, a checkpoint file, or an ONNX file that nnrun exported",
-    ),
-    Conflict(
-        ("task", "input"),
-        lambda task, path: task == "predict" and not path,
-        "task=predict needs input=: an image, a folder, a pattern in quotes, or - for paths from standard input",
-    ),
-    Conflict(
-        ("task", "resume"),
-        lambda task, resume: task == "predict" and resume,
-        "task=predict and resume exclude each other; ckpt= predicts with the network of a run",
-    ),
-    Conflict(
-        ("task", "init_from"),
-        lambda task, path: task == "predict" and path,
-        "task=predict and init_from exclude each other; name the checkpoint with ckpt=",
-    ),
-    Conflict(
-        ("task", "resume"),
-        lambda task, resume: task == "inspect" and resume,
-        "task=inspect and resume exclude each other; ckpt= inspects the network of a run",
-    ),
-    Conflict(
-        ("predict.id_column", "predict.label_column"),
-        lambda id_column, label_column: id_column is not None and id_column == label_column,
-        "predict.id_column and predict.label_column are both {}; give the columns two names",
-    ),
-    Conflict(
-        ("input", "task"), lambda path, task: path and task != "predict", "input={} has no effect without task=predict"
-    ),
 )
-
-# Sections that only one task reads.
-TASK_SECTIONS = {"inspect": "inspect", "predict": "predict"}
-# Settings of a prediction that one of its formats alone reads.
-_FORMAT_KEYS = {"predict.top_k": "csv"} | dict.fromkeys(
-    ("predict.id", "predict.id_column", "predict.label_column"), "kaggle"
-)
-
-
-def idle_words(keys: Iterable[str], tree: Mapping[str, Any]) -> list[str]:
-    """Return a message for each key of the command line that the task chosen does not read."""
-    problems = []
-    for key in keys:
-        task = TASK_SECTIONS.get(key.partition(".")[0])
-        if task is not None and tree.get("task") != task:
-            problems.append(f"{key} has no effect without task={task}")
-        elif key == "inspect.steps" and not (tree.get("inspect") or {}).get("overfit"):
-            problems.append(f"{key} has an effect only with inspect.overfit=true")
-        elif key in _FORMAT_KEYS and (tree.get("predict") or {}).get("format") != _FORMAT_KEYS[key]:
-            problems.append(f"{key} has an effect only with predict.format={_FORMAT_KEYS[key]}")
-        elif key.partition(".")[0] == "export" and tree.get("task") == "predict":
-            problems.append("export has no effect with task=predict: it makes no artifact; nnrun export=... ckpt= does")
-    return problems

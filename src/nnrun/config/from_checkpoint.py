@@ -14,11 +14,8 @@ from nnrun.base.paths import expanded
 from nnrun.base.secrets import is_left_out, left_out, redact
 from nnrun.checkpoints.model_card import without_private_paths
 from nnrun.config.overrides import Typed
-from nnrun.config.schema import NAMED_SECTIONS, TARGET_SECTIONS, DataSettings
+from nnrun.config.schema import NAMED_SECTIONS, RUN_KEYS, TARGET_SECTIONS, DataSettings
 from nnrun.config.validate import Reference
-
-# What belongs to an invocation, and not to the run that a checkpoint was saved in.
-INVOCATION_KEYS = ("task", "ckpt", "resume", "init_from", "input", "trust", "inspect", "predict")
 
 # What the absence of a setting means in a file that was written before the setting existed: the rule of that time, and
 # not today's default. By full key, `data.split_by`; a parameter of a class by the class, wherever its section stands:
@@ -60,7 +57,7 @@ def as_meant(saved: Any, meant: Mapping[str, Any] = MEANT_BEFORE, key: str = "")
 
 def exported_config(tree: Mapping[str, Any], secrets: Collection[str] = ()) -> dict[str, Any]:
     """Return the config as an exported file carries it, which is given away: paths of the machine are left out too."""
-    kept = {key: value for key, value in tree.items() if key not in INVOCATION_KEYS}
+    kept = {key: value for key, value in tree.items() if key in RUN_KEYS}
     return without_private_paths(redact(kept, known=secrets))
 
 
@@ -73,7 +70,7 @@ def saved_config(tree: Mapping[str, Any], secrets: Collection[str] = ()) -> dict
     if dataset.get("root") == data["root"]:
         data["root"] = dataset["root"] = str(expanded(data["root"]).absolute())
     saved = {**tree, "data": {**data, "dataset": dataset}}
-    return redact({key: value for key, value in saved.items() if key not in INVOCATION_KEYS}, known=secrets)
+    return redact({key: value for key, value in saved.items() if key in RUN_KEYS}, known=secrets)
 
 
 def merge_saved(
@@ -94,7 +91,7 @@ def merge_saved(
                 config[section][key] = fresh[section]._get_node(key)
     for key in fresh:
         is_named = key in named_groups and (key in NAMED_SECTIONS or _target(fresh, key) != _target(config, key))
-        if is_named or key not in config or key in INVOCATION_KEYS:
+        if is_named or key not in config or key not in RUN_KEYS:
             config[key] = fresh._get_node(key)
         elif key in NAMED_SECTIONS and not keep_export and key not in named_groups:
             config[key] = {}

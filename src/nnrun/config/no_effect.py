@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nnrun.config.overrides import Typed
+if TYPE_CHECKING:
+    from nnrun.config.overrides import Typed
+    from nnrun.config.task import Task
 
 
 @dataclass(frozen=True)
@@ -133,23 +135,22 @@ _ALWAYS = (
 _TOGETHER = {"scheduler.max_lr": "optimizer.lr"}
 
 
-def idle_settings(typed: Sequence[Typed], tree: Mapping[str, Any]) -> list[str]:
-    """Return a message for each typed setting that cannot act in the training that a config asks for."""
-    if not _trains(tree):
-        return []
-    problems = _found(_ALWAYS, typed, tree)
+def idle_settings(typed: Sequence[Typed], tree: Mapping[str, Any], task: Task | None) -> list[str]:
+    """Return a message for each typed setting that cannot act in what a config asks for, a training or another task."""
+    problems = _found(task.idle, typed, tree) if task is not None else []
+    if not _trains(tree, task):
+        return problems
+    problems += _found(_ALWAYS, typed, tree)
     return problems if _is_trial(typed) else problems + _too_short(typed, tree)
 
 
-def trial_notes(typed: Sequence[Typed], tree: Mapping[str, Any]) -> list[str]:
+def trial_notes(typed: Sequence[Typed], tree: Mapping[str, Any], task: Task) -> list[str]:
     """Return what is said of settings that cannot act only because `trainer=debug` cuts the run short."""
-    return _too_short(typed, tree) if _trains(tree) and _is_trial(typed) else []
+    return _too_short(typed, tree) if _trains(tree, task) and _is_trial(typed) else []
 
 
 def unread_root(typed: Sequence[Typed], tree: Mapping[str, Any]) -> list[str]:
     """Return a message where a folder is typed for a data set that reads none."""
-    if tree.get("task") == "predict":
-        return []
     section = _at(tree, "data.dataset")
     if not isinstance(section, Mapping) or not str(section.get("_target_")).startswith("nnrun."):
         return []  # what one of the user's own reads is not known
@@ -204,9 +205,9 @@ def _warmup(scheduler: Mapping[str, Any], total_steps: int) -> float:
     return fraction * (scheduler.get("total_steps") or total_steps)
 
 
-def _trains(tree: Mapping[str, Any]) -> bool:
+def _trains(tree: Mapping[str, Any], task: Task | None) -> bool:
     """Return whether a config asks for a training of an epoch or more."""
-    return tree.get("task") in ("auto", "train") and not tree.get("ckpt") and bool(_at(tree, "trainer.epochs"))
+    return task is not None and task.trains and bool(_at(tree, "trainer.epochs"))
 
 
 def _is_trial(typed: Sequence[Typed]) -> bool:

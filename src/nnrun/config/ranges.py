@@ -109,8 +109,6 @@ RANGES: dict[str, Range] = {
     "trainer.checkpoint_every_steps": whole(1, null=True),
     "trainer.keep_last": whole(2),
     "trainer.log_every_steps": whole(1),
-    "inspect.steps": whole(5),
-    "inspect.depth": whole(1, null=True),
     "transfer.weights": Range(
         lambda v: v is None or (isinstance(v, str) and v != ""), "default, the path of a file or of a run, or null"
     ),
@@ -122,9 +120,6 @@ RANGES: dict[str, Range] = {
     "transfer.head_lr_factor": POSITIVE,
     "transfer.backbone_lr_factor": POSITIVE,
     "transfer.layer_decay": number(0, 1, above=True, null=True),
-    "predict.top_k": whole(1, null=True),
-    "predict.id_column": TITLE,
-    "predict.label_column": TITLE,
     "early_stopping.monitor": one_of(*VALID_METRICS),
     "early_stopping.patience": whole(1),
     "early_stopping.min_delta": NOT_NEGATIVE,

@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from nnrun.config.conflicts import Conflict
 from nnrun.config.ranges import Range
+from nnrun.config.schema import SECTIONS
+from nnrun.config.task import Task, allowed_names, task_of
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What values may be, by full key, and which settings exclude each other."""
+    """What values may be, by full key, which settings exclude each other, and the tasks, each with rules of its own."""
 
     ranges: Mapping[str, Range]
     conflicts: Sequence[Conflict]
+    tasks: Sequence[Task]
+
+    @classmethod
+    def of(cls, ranges: Mapping[str, Range], conflicts: Sequence[Conflict], tasks: Sequence[Task]) -> Rules:
+        """Return the rules given together with those of the tasks themselves."""
+        own = {key: value for task in tasks for key, value in task.ranges.items()}
+        more = [conflict for task in tasks for conflict in task.conflicts]
+        return cls({"task": allowed_names(tasks), **ranges, **own}, [*conflicts, *more], tasks)
+
+    @functools.cached_property
+    def task_sections(self) -> dict[str, type]:
+        """The dataclass of each section that belongs to a task, by name."""
+        return {task.name: task.settings for task in self.tasks if task.settings is not None}
+
+    @functools.cached_property
+    def sections(self) -> dict[str, type]:
+        """The dataclass of each section that one types, by name."""
+        return SECTIONS | self.task_sections
+
+    def task_of(self, tree: Mapping[str, Any]) -> Task | None:
+        """Return the task of a resolved config; None where it names none."""
+        return task_of(tree, self.tasks)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeVar, get_type_hints
 
-Task = Literal["auto", "train", "evaluate", "predict", "inspect", "doctor"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Nonfinite = Literal["stop", "skip"]
 SplitBy = Literal["content", "position"]
@@ -96,34 +95,12 @@ class EarlyStoppingSettings:
     min_delta: float
 
 
-@dataclass(frozen=True)
-class InspectSettings:
-    """What task=inspect does and shows besides what it always does."""
-
-    overfit: bool
-    steps: int
-    depth: int | None
-
-
-@dataclass(frozen=True)
-class PredictSettings:
-    """What task=predict writes for each image."""
-
-    format: Literal["csv", "kaggle"]
-    top_k: int | None
-    id: Literal["number", "stem"]
-    id_column: str
-    label_column: str
-
-
-# The sections that a dataclass types, by name.
+# The sections that a dataclass types, by name; those of tasks are in their records.
 SECTIONS: dict[str, type] = {
     "data": DataSettings,
     "trainer": TrainerSettings,
     "transfer": TransferSettings,
     "early_stopping": EarlyStoppingSettings,
-    "inspect": InspectSettings,
-    "predict": PredictSettings,
 }
 
 
@@ -132,14 +109,12 @@ class RunSettings:
     """The whole config of a run. Sections with a `_target_` stay mappings: their parameters belong to that target."""
 
     seed: int
-    task: Task
+    task: str
     ckpt: str | None
     resume: str | None
     init_from: str | None
     input: str | None
     trust: list[str]
-    inspect: InspectSettings
-    predict: PredictSettings
     data: DataSettings
     trainer: TrainerSettings
     transfer: TransferSettings
@@ -152,6 +127,11 @@ class RunSettings:
     export: dict[str, Any]
     logger: dict[str, Any]
 
+
+# What belongs to an invocation, as the sections of tasks do, and not to the run that a checkpoint is saved in.
+_OF_AN_INVOCATION = ("task", "ckpt", "resume", "init_from", "input", "trust")
+# What does belong to the run: a checkpoint carries these.
+RUN_KEYS = tuple(field.name for field in fields(RunSettings) if field.name not in _OF_AN_INVOCATION)
 
 Section = TypeVar("Section")
 

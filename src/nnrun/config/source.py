@@ -16,6 +16,7 @@ from nnrun.checkpoints.model_card import Card, read_card
 from nnrun.checkpoints.read import holds_weights_alone, peek
 from nnrun.config.from_checkpoint import as_meant
 from nnrun.config.overrides import Typed
+from nnrun.config.task import Task
 
 SOURCE_KEYS = ("ckpt", "resume", "init_from")
 # The suffix of an artifact that can predict, and of one that failed its proof.
@@ -53,30 +54,27 @@ class Source:
         return None if self.saved is None else self.checkpoint.path
 
 
-def source_word(values: Sequence[Typed]) -> Typed | None:
-    """Return the word that names the checkpoint to start from; None too where the words exclude each other.
+def source_word(values: Sequence[Typed], task: Task | None) -> Typed | None:
+    """Return the word that names the checkpoint to start from; None too where the words, or the task, exclude it.
 
     What they exclude is reported by the check of the whole config, with all else that is wrong in it.
     """
     last = {item.key: item for item in values}
     named = [last[key] for key in SOURCE_KEYS if key in last and last[key].value is not None]
-    trains_anew = "task" in last and last["task"].value == "train" and "ckpt" in last
-    return named[0] if len(named) == 1 and not (trains_anew and named[0].key == "ckpt") else None
+    is_excluded = len(named) != 1 or (task is not None and named[0].key in task.excludes)
+    return None if is_excluded else named[0]
 
 
-def lacking_words(weights: Path, chosen: set[str], *, predicts: bool) -> list[str]:
+def lacking_words(weights: Path, chosen: set[str], task: Task | None) -> list[str]:
     """Return what the words must name besides weights alone, which carry no config."""
-    if predicts:
-        return [
-            f"{weights} holds weights alone, and a prediction needs the names of their classes and how samples are "
-            f"prepared; make a checkpoint of it with init_from={weights} model=... data=... trainer.epochs=0"
-        ]
+    if task is not None and task.refuses_weights is not None:
+        return [task.refuses_weights.format(weights)]
     lacks = f"{weights} holds weights alone: name their network with model=, and data= besides"
     return [] if "model" in chosen else [lacks]
 
 
-def read_source(named: Typed, *, predicts: bool) -> Source:
-    """Find the file that a word stands for, and read the config in it; only a prediction takes an artifact.
+def read_source(named: Typed, task: Task | None, tasks: Sequence[Task]) -> Source:
+    """Find the file that a word stands for, and read the config in it; some of the tasks alone take an artifact.
 
     Raises ArtifactError where the file is not what the word asks for.
     """
@@ -95,8 +93,9 @@ def read_source(named: Typed, *, predicts: bool) -> Source:
     if checkpoint.path.suffix == REJECTED_SUFFIX:
         raise ArtifactError(f"{path} failed its proof: verification.json beside it says why")
     if checkpoint.path.suffix == ARTIFACT_SUFFIX:
-        if not predicts:
-            raise ArtifactError(f"{path} is an exported network, which only task=predict takes; name its run instead")
+        if task is None or not task.takes_artifact:
+            takers = " and ".join(f"task={other.name}" for other in tasks if other.takes_artifact)
+            raise ArtifactError(f"{path} is an exported network, which only {takers} takes; name its run instead")
         return Source(named.key, checkpoint, None)
     if not holds_weights_alone(checkpoint.path):
         return Source(named.key, checkpoint, as_meant(peek(checkpoint.path)["config"]))

@@ -15,10 +15,8 @@ from nnrun.config.rules import Rules
 from nnrun.config.schema import (
     NAMED_SECTIONS,
     OPTIONAL_SECTIONS,
-    SECTIONS,
     TAKEN_BY_SOME,
     TARGET_SECTIONS,
-    DataSettings,
     RunSettings,
 )
 
@@ -40,7 +38,9 @@ def check(tree: Mapping[str, Any], references: Mapping[str, Reference], rules: R
 
     `references` gives what each section with a `_target_` is compared with.
     """
-    problems = list(_check_fields(RunSettings, tree, "", _known_keys(tree), rules.ranges))
+    problems = list(
+        _check_fields(get_type_hints(RunSettings) | rules.task_sections, tree, "", _known_keys(tree, rules), rules)
+    )
     wrong = {problem.split(" ", 1)[0] for problem in problems}
     for name in TARGET_SECTIONS:
         if name not in wrong:
@@ -60,9 +60,11 @@ def check(tree: Mapping[str, Any], references: Mapping[str, Reference], rules: R
     for key, allowed in rules.ranges.items():
         value = _at(tree, key, default=allowed)
         is_given = value is not allowed and key not in named
-        if is_given and _is_ranged(key, tree, references) and not allowed.holds(value):
+        if is_given and _is_ranged(key, tree, references, rules) and not allowed.holds(value):
             problems.append(describe(key, value, allowed.allowed))
-    problems += _check_taken(tree)
+    task = rules.task_of(tree)
+    if task is None or task.builds_section("data.dataset"):
+        problems += _check_taken(tree)
     wrong = {problem.split(" ", 1)[0] for problem in problems}
     for conflict in rules.conflicts:
         values = [_at(tree, key) for key in conflict.keys]
@@ -71,10 +73,10 @@ def check(tree: Mapping[str, Any], references: Mapping[str, Reference], rules: R
     return problems
 
 
-def _is_ranged(key: str, tree: Mapping[str, Any], references: Mapping[str, Reference]) -> bool:
+def _is_ranged(key: str, tree: Mapping[str, Any], references: Mapping[str, Reference], rules: Rules) -> bool:
     """Return whether a range is meant for a key: a parameter of a class that is not ours may mean anything."""
     section = key.rpartition(".")[0]
-    if section in (*SECTIONS, ""):
+    if section in (*rules.sections, ""):
         return True
     reference, target = references.get(section), str(_at(tree, section + "._target_"))
     return (
@@ -86,12 +88,7 @@ def _is_ranged(key: str, tree: Mapping[str, Any], references: Mapping[str, Refer
 
 
 def _check_taken(tree: Mapping[str, Any]) -> Iterator[str]:
-    """Find settings of `data` that the chosen data set does not take; what the user's own class takes, build knows.
-
-    A prediction opens no data set.
-    """
-    if tree.get("task") == "predict":
-        return
+    """Find settings of `data` that the chosen data set does not take; what the user's own class takes, build knows."""
     data, section = tree.get("data"), _at(tree, "data.dataset")
     if isinstance(data, Mapping) and isinstance(section, Mapping) and str(section.get("_target_")).startswith("nnrun."):
         yield from not_taken(data, section)
@@ -117,10 +114,10 @@ def _at(tree: Mapping[str, Any], key: str, default: Any = None) -> Any:
     return node
 
 
-def _known_keys(tree: Mapping[str, Any]) -> list[str]:
+def _known_keys(tree: Mapping[str, Any], rules: Rules) -> list[str]:
     """Return every full key that a user may set here: our own, and those of the chosen options."""
     known = [field.name for field in fields(RunSettings)]
-    for name, cls in SECTIONS.items():
+    for name, cls in rules.sections.items():
         known += [f"{name}.{field.name}" for field in fields(cls)]
     for name in TARGET_SECTIONS:
         section = _at(tree, name)
@@ -129,18 +126,17 @@ def _known_keys(tree: Mapping[str, Any]) -> list[str]:
 
 
 def _check_fields(
-    cls: type, values: Mapping[str, Any], prefix: str, known: Sequence[str], ranges: Mapping[str, Range]
+    hints: Mapping[str, Any], values: Mapping[str, Any], prefix: str, known: Sequence[str], rules: Rules
 ) -> Iterator[str]:
-    """Compare a mapping with the dataclass that types it: unknown, missing, wrong type; sections below too."""
-    hints = get_type_hints(cls)
+    """Compare a mapping with the types of its fields: unknown, missing, wrong type; sections below too."""
     for key in values:
         if key not in hints:
             others = [name for name in known if name != prefix + str(key)]
             yield unknown_key(f"{prefix}{key}", others, [prefix + name for name in hints])
     missing = [key for key in hints if key not in values]
     if prefix and missing:
-        base = "_base" if cls is DataSettings else "default"
         name = prefix.removesuffix(".")
+        base = "_base" if name == "data" else "default"
         yield f"{name} lacks {', '.join(missing)}; begin your own option's file with the line: defaults: [{base}]"
     elif missing:
         for key in missing:
@@ -149,11 +145,12 @@ def _check_fields(
         if key in missing:
             continue
         full, value = prefix + key, values[key]
-        section = next((c for c in SECTIONS.values() if c is hint or c in get_args(hint)), None)
+        section = next((c for c in rules.sections.values() if c is hint or c in get_args(hint)), None)
         if section and isinstance(value, Mapping):
-            yield from _check_fields(section, value, full + ".", known, ranges)
+            yield from _check_fields(get_type_hints(section), value, full + ".", known, rules)
         elif not _has_type(value, hint):
-            yield describe(full, value, ranges[full].allowed if full in ranges else _words(hint))
+            allowed = rules.ranges[full].allowed if full in rules.ranges else _words(hint)
+            yield describe(full, value, allowed)
 
 
 def unknown_key(key: str, known: Sequence[str], here: Sequence[str]) -> str:

@@ -54,8 +54,11 @@ class Summary:
         return self.metrics.get(self.monitor)
 
 
-def show(summary: Summary, console: Console, trust: str) -> None:
-    """Print the table of what was reached, where things are, and what to do next; `trust` is what commands then add."""
+def show(summary: Summary, console: Console, trust: str, *, trained: bool) -> None:
+    """Print the table of what was reached, where things are, and after a training what to do next.
+
+    `trust` is what commands then add.
+    """
     console.say(f"{summary.task} {summary.state} after {summary.wall_seconds:.1f} s", style="bold")
     table = Sheet(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True, style="cyan")
@@ -70,7 +73,7 @@ def show(summary: Summary, console: Console, trust: str) -> None:
     if weakest := _weakest(summary.details["test"].get("per_class", [])):
         table.add_row("weakest", weakest)
     how = f", by {summary.monitor}" if summary.monitored is not None else ""
-    if summary.monitored is None and summary.task == "train":
+    if summary.monitored is None and trained:
         how = ", the last one: there is no validation part to choose by"
     if summary.best:
         table.add_row("best", f"epoch {summary.best['epoch']}, step {summary.best['step']:,}{how}")
@@ -93,7 +96,7 @@ def show(summary: Summary, console: Console, trust: str) -> None:
             table.add_row("" if index else "  note", text)
     table.add_row("directory", summary.run)
     console.table(table)
-    if summary.task == "train":
+    if trained:
         run = shlex.quote(f"ckpt={summary.run}")
         console.say(f"next: nnrun {run}{trust}" if summary.artifacts else f"next: nnrun export=onnx {run}{trust}")
 

@@ -24,6 +24,7 @@ from nnrun.config.compose import compose_config, folder_of_jobs
 from nnrun.config.folders import find_modules_beside
 from nnrun.config.overrides import NOT_SWEPT, Typed, jobs_of, parse_all
 from nnrun.config.rules import Rules
+from nnrun.config.task import Task, task_called
 from nnrun.runs.console import Console, Sheet
 from nnrun.runs.directory import STATUS_SCHEMA, create_numbered, plain_name
 from nnrun.sweeps.ranking import Yardstick, choose_ranking, order
@@ -67,7 +68,7 @@ class Sweep:
 def sweep(words: Sequence[str], own: Sequence[Path], rules: Rules) -> int:
     """Run every job; return 0, or raise SweepFailed where some failed. A job that fails leaves the others alone."""
     typed, problems = parse_all(words)
-    problems += refuse(typed)
+    problems += refuse(typed, rules.tasks)
     if problems:
         raise ConfigError(*problems)
     jobs = list(jobs_of(typed))
@@ -99,7 +100,7 @@ def sweep(words: Sequence[str], own: Sequence[Path], rules: Rules) -> int:
     return 0
 
 
-def refuse(typed: Sequence[Typed]) -> list[str]:
+def refuse(typed: Sequence[Typed], tasks: Sequence[Task]) -> list[str]:
     """Return what cannot be swept over, or has no meaning in a sweep."""
     problems = []
     for item in typed:
@@ -108,8 +109,9 @@ def refuse(typed: Sequence[Typed]) -> list[str]:
             problems.append(f"{item.word!r}: a sweep over {item.key} is refused; run each checkpoint by itself")
         if item.key == "hydra.run.dir":
             problems.append("hydra.run.dir has no effect in a sweep; use hydra.sweep.dir=, the folder of all its jobs")
-        if item.key == "task" and "doctor" in (item.value, *item.choices):
-            problems.append("task=doctor looks at the machine, and is no job of a sweep; run it by itself")
+        if item.key == "task":
+            named = [task_called(name, tasks) for name in (item.value, *item.choices)]
+            problems += [task.not_swept for task in named if task is not None and task.not_swept is not None]
         if item.key == "input" and item.value == "-":
             problems.append(
                 "input=- can be read once, and not by each job of a sweep; name a file, a folder or a pattern"
@@ -148,6 +150,7 @@ def run_job(sweep: Sweep, number: int, words: list[str]) -> JobResult:
         find_modules_beside(sweep.own)
         result.yardstick = Yardstick.of(composed.resolved())
         summary = perform(composed, words, directory)
+        assert summary is not None, "a sweep refuses a task that measures nothing"
         result.monitor, result.monitored, result.mode = summary.monitor, summary.monitored, summary.mode
         result.metrics = summary.metrics
     except (KeyboardInterrupt, InterruptedRun):

@@ -64,7 +64,7 @@ def open_session(
         is_finished = False
         undoing = at_the_end(partial(_end_in_the_midst, out, stop))
         try:
-            out.start(job.task, resumed)
+            out.start(job.task.name, resumed)
             console.secrets = job.composed.secrets
             console.log_to(alone(inside(path, "run.log")))
             if stale:
@@ -76,9 +76,9 @@ def open_session(
             out.describe(yaml_text(config), yaml_text(typed))
             write_json(path / "environment.json", job.environment(), ENVIRONMENT_SCHEMA)
             precision = (
-                f" in {job.precision.name} ({job.precision.reason})" if job.trains or job.task == "inspect" else ""
+                f" in {job.precision.name} ({job.precision.reason})" if job.task.reads("trainer.precision") else ""
             )
-            console.say(f"{job.task} {job.name} on {job.device}{precision}")
+            console.say(f"{job.task.name} {job.name} on {job.device}{precision}")
             console.say(f"run directory {path}")
             for note in job.notes:
                 console.note(note)

@@ -1,42 +1,41 @@
-"""What each task is done by. Each imports torch: not before the config is right."""
+"""The tasks, a line each: the folders of this room, whose `record.py` says all that is known of a task elsewhere."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnrun.config.compose import Composed
+from nnrun.config.task import Task
 
 if TYPE_CHECKING:
+    from nnrun.config.compose import Composed
     from nnrun.runs.summary import Summary
 
-# Takes a config, the words of the command line, and the directory that a sweep has made for the job.
-Task = Callable[[Composed, Sequence[str], Path | None], "Summary"]
+FOLDERS = (
+    "train",
+    "evaluate",
+    "export",
+    "predict",
+    "inspect",
+    "doctor",
+)
 
 
-def _run() -> Task:
-    from nnrun.tasks.train.run import run  # noqa: PLC0415 - imports torch
-
-    return run
-
-
-def _inspect() -> Task:
-    from nnrun.tasks.inspect.run import inspect  # noqa: PLC0415 - imports torch
-
-    return inspect
+@functools.cache
+def collect_tasks() -> tuple[Task, ...]:
+    """Return the record of every task, in the order of the table."""
+    return tuple(import_module(f"nnrun.tasks.{folder}.record").TASK for folder in FOLDERS)
 
 
-def _predict() -> Task:
-    from nnrun.tasks.predict.run import predict  # noqa: PLC0415 - imports torch
+def perform(composed: Composed, words: Sequence[str], directory: Path | None = None) -> Summary | None:
+    """Do what a config asks for, and return the summary, if the task has one.
 
-    return predict
-
-
-# What is not here trains, evaluates or exports, and is a run.
-_TASKS: dict[str, Callable[[], Task]] = {"inspect": _inspect, "predict": _predict}
-
-
-def perform(composed: Composed, words: Sequence[str], directory: Path | None = None) -> Summary:
-    """Do what a config asks for, and return the summary; raises a NnrunError where something is wrong."""
-    return _TASKS.get(composed.config.task, _run)()(composed, words, directory)
+    `words` are the command line's, `directory` the one that a sweep has made for the job. Raises a NnrunError where
+    something is wrong.
+    """
+    module, _, function = composed.task.run.rpartition(".")
+    summary: Summary | None = getattr(import_module(module), function)(composed, words, directory)
+    return summary

@@ -30,7 +30,7 @@ from nnrun.core.seams.export import ExportContext
 from nnrun.proof.isolated import Isolated
 from nnrun.proof.verdict import Verification
 from nnrun.proof.verify import Standard, has_fallen
-from nnrun.tasks.train.exports import _export_one
+from nnrun.tasks.export.exports import _export_one
 from support.options import option_sections, target_and_parameters
 
 SECTIONS = option_sections("export")

@@ -19,9 +19,9 @@ from nnrun.assembly.prediction.raw_images import Images
 from nnrun.base.errors import complain
 from nnrun.base.foreign_messages import guard_libraries, show_traceback
 from nnrun.base.visible import as_cell, few, visible, visible_lines
-from nnrun.config.schema import PredictSettings
 from nnrun.runs.console import Console, Sheet
 from nnrun.sweeps.sweep import JobResult, as_csv, as_table
+from nnrun.tasks.predict.record import PredictSettings
 from nnrun.tasks.predict.table import PredictionFile
 
 # Sets a title, clears the screen, turns what follows, begins a line that is not ours, is half a character.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from nnrun.base.errors import ConfigError, ResourceError
+from nnrun.base.errors import ResourceError
 from nnrun.base.files import saving
 from nnrun.base.signals import stop_request
 from nnrun.config.compose import Composed
@@ -18,19 +18,14 @@ from nnrun.tasks.doctor.machine import ABSENT, FAILS, WORKS, Finding, look_at_ma
 from nnrun.tasks.doctor.trial import try_runs
 
 _STYLES = {WORKS: "green", ABSENT: "dim", FAILS: "bold red"}
-# What says where runs are kept is all that it reads.
-_READ = {"task", "hydra.run.dir"}
 
 
-def examine(composed: Composed) -> int:
+def examine(composed: Composed, _words: Sequence[str], _directory: Path | None = None) -> None:
     """Print what works here.
 
-    What is tried is done where a run would be kept, since disks differ, and removed again. Raises ConfigError for
-    settings that would have no effect, ResourceError where something fails that should work.
+    What is tried is done where a run would be kept, since disks differ, and removed again. Raises ResourceError where
+    something fails that should work.
     """
-    idle = sorted({item.key for item in composed.typed} - _READ)
-    if idle:
-        raise ConfigError(f"{', '.join(idle)} would have no effect with task=doctor, which tries what it needs itself")
     console = Console()
     start = time.perf_counter()
     home = _home(composed.run_dir)
@@ -48,7 +43,6 @@ def examine(composed: Composed) -> int:
     if failed:
         raise ResourceError(*(f"{what}: fails on this machine; the table says how" for what in failed))
     console.say(f"all that is here works; looked at in {seconds:.0f} s", style="bold")
-    return 0
 
 
 def _home(run_dir: Path | None) -> Path:

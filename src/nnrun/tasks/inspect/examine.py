@@ -23,6 +23,7 @@ from nnrun.core.seams.problem import Problem
 from nnrun.tasks.inspect.cost import Cost, Layer, Memory, measure_step, memory_of
 from nnrun.tasks.inspect.gradients import Proof, prove
 from nnrun.tasks.inspect.overfit import Overfit, overfit
+from nnrun.tasks.inspect.record import InspectSettings
 from nnrun.tasks.session import Session
 
 
@@ -111,13 +112,14 @@ def examine(job: Job, data: Opened, session: Session) -> NetworkReport:
     start = copy.deepcopy((state.network.state_dict(), state.optimizer.state_dict()))
     cost, memory, proof = measure(training, problem, batch)
     learned = None
-    if job.settings.inspect.overfit:
+    settings = job.settings_of(InspectSettings)
+    if settings.overfit:
         state.network.load_state_dict(start[0])
         state.optimizer.load_state_dict(start[1])
         # The same samples without augmentation: a mixture has no target that could be known by heart.
         inputs, targets = train.take(train.order(0)[0])
         plain = batch._replace(inputs=inputs, targets=targets, mixed=None)
-        plan = replace(training.plan, total_steps=job.settings.inspect.steps)
+        plan = replace(training.plan, total_steps=settings.steps)
         session.console.say(
             f"learning one batch of {plain.num_samples} by heart, in {plan.total_steps} updates at most"
         )

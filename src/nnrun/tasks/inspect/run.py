@@ -21,6 +21,7 @@ from nnrun.runs.summary import Summary
 from nnrun.tasks.inspect.batch_picture import write_sheet
 from nnrun.tasks.inspect.data_report import DataReport, data_table, findings_table, report_data
 from nnrun.tasks.inspect.examine import NetworkReport, examine
+from nnrun.tasks.inspect.record import InspectSettings
 from nnrun.tasks.inspect.tables import layer_table, network_table
 from nnrun.tasks.session import Session, open_session
 
@@ -34,7 +35,7 @@ def inspect(composed: Composed, words: Sequence[str], directory: Path | None = N
     Raises DataError for what a run would refuse, after the report on the data where it can be read at all, and
     ArtifactError where the proof fails, besides what a run raises.
     """
-    job = prepare(without_the_rest(composed))
+    job = prepare(uncompiled(composed))
     if job.precision.scales_gradients:
         # The scaled gradients of a first step overflow as a matter of course.
         job = replace(job, precision=Precision("fp32", "a single step in fp16 proves nothing"))
@@ -65,10 +66,9 @@ def inspect(composed: Composed, words: Sequence[str], directory: Path | None = N
     return summary
 
 
-def without_the_rest(composed: Composed) -> Composed:
-    """Return the config without what only a whole run uses; the learning rate is then the optimizer's own."""
+def uncompiled(composed: Composed) -> Composed:
+    """Return the config with a network that is looked into as it is."""
     config = composed.config.copy()
-    config.scheduler, config.export, config.logger = None, {}, {}
     config.trainer.compile = False
     return replace(composed, config=config)
 
@@ -97,7 +97,7 @@ def summarize(job: Job, report: NetworkReport, session: Session) -> Summary:
     """Return the summary: the figures of the network as its metrics."""
     root = report.cost.root
     return Summary(
-        task=job.task,
+        task=job.task.name,
         state="finished" if report.ok else "failed",
         run=str(session.out.path),
         metrics={
@@ -114,7 +114,7 @@ def summarize(job: Job, report: NetworkReport, session: Session) -> Summary:
 
 def show(job: Job, report: NetworkReport, described: DataReport, console: Console) -> None:
     """Print the tree of layers, and what was found."""
-    table, deepest = layer_table(report.cost.root, report.batch_size, job.settings.inspect.depth)
+    table, deepest = layer_table(report.cost.root, report.batch_size, job.settings_of(InspectSettings).depth)
     console.table(table)
     if deepest is not None:
         console.say(f"deeper layers are not shown; inspect.depth={deepest} shows them all", style="dim")

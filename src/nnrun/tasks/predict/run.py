@@ -18,12 +18,12 @@ from nnrun.base.errors import ConfigError, DataError
 from nnrun.components.data.images import shown
 from nnrun.components.data.tally import Tally
 from nnrun.config.compose import Composed
-from nnrun.config.schema import NAMED_SECTIONS
 from nnrun.runs.console import Console, Sheet
 from nnrun.runs.summary import Summary
 from nnrun.tasks.predict.arrays import holds_array, read_images
 from nnrun.tasks.predict.inputs import FROM_STDIN, Named, find_inputs
 from nnrun.tasks.predict.progress import PredictionProgress
+from nnrun.tasks.predict.record import PredictSettings
 from nnrun.tasks.predict.table import FILE_NAME, PredictionFile
 from nnrun.tasks.session import Session, open_session
 
@@ -77,7 +77,7 @@ class PredictionSummary(Summary):
 
 def predict(composed: Composed, words: Sequence[str], directory: Path | None = None) -> PredictionSummary:
     """Classify what `input=` names with what `ckpt=` names, in a directory of its own; return the summary."""
-    job = prepare(only_what_is_read(composed))
+    job = prepare(as_predicted_with(composed))
     console = Console()
     with open_session(job, words, directory, console) as session:
         named = find_inputs(job.settings.input or "")
@@ -93,7 +93,7 @@ def predict(composed: Composed, words: Sequence[str], directory: Path | None = N
             for note in tally.notes():
                 console.note(note)
         summary = PredictionSummary(
-            task=job.task,
+            task=job.task.name,
             state="finished",
             run=str(session.out.path),
             metrics={},
@@ -109,13 +109,10 @@ def predict(composed: Composed, words: Sequence[str], directory: Path | None = N
     return summary
 
 
-def only_what_is_read(composed: Composed) -> Composed:
-    """Return the config without what a prediction does not read: data, loss and optimizer may be nowhere to be had."""
+def as_predicted_with(composed: Composed) -> Composed:
+    """Return the config as a prediction uses it."""
     config = composed.config.copy()
-    config.data.dataset = {}
-    for section in ("loss", "optimizer", *NAMED_SECTIONS):
-        config[section] = {}
-    config.scheduler = config.early_stopping = None
+    config.early_stopping = None
     config.trainer.compile = False
     if not composed.named("trainer.progress"):
         # Whoever trained without a bar may have had no terminal.
@@ -146,7 +143,8 @@ def open_source(job: Job, named: Named, predictor: Predictor, bad: BadFiles, tal
         if fault := scale_fault(predictor.preprocessing, some_of(pixels)):
             raise DataError(f"{shown(files[0])} is on another scale than what the network was trained on: {fault}")
         return Source(of_array(files[0], pixels, batch_size), len(pixels))
-    if job.settings.predict.format == "kaggle" and job.settings.predict.id == "stem":
+    settings = job.settings_of(PredictSettings)
+    if settings.format == "kaggle" and settings.id == "stem":
         check_stems(files)
     return Source(of_files(files, in_shape, batch_size, bad.refuse, tally), len(files))
 
@@ -162,7 +160,8 @@ def check_stems(files: Sequence[str]) -> None:
 
 def numbered_otherwise(job: Job, files: Sequence[str]) -> list[str]:
     """Return what is said where Kaggle's ids are numbers, and files that are called by other numbers would get them."""
-    if (job.settings.predict.format, job.settings.predict.id) != ("kaggle", "number"):
+    settings = job.settings_of(PredictSettings)
+    if (settings.format, settings.id) != ("kaggle", "number"):
         return []
     stems = [Path(file).stem for file in files]
     if len(set(stems)) < len(stems) or not all(stem.isdecimal() and len(stem) < _MAX_DIGITS for stem in stems):
@@ -178,7 +177,7 @@ def numbered_otherwise(job: Job, files: Sequence[str]) -> list[str]:
 
 def classify(job: Job, session: Session, predictor: Predictor, source: Source) -> Result:
     """Write predictions.csv, whole or not at all."""
-    settings, console = job.settings.predict, session.console
+    settings, console = job.settings_of(PredictSettings), session.console
     if settings.top_k is not None and settings.top_k > len(predictor.class_names):
         console.note(
             f"predict.top_k={settings.top_k}, and there are {len(predictor.class_names)} classes: all are named"

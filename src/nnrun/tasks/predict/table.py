@@ -12,7 +12,7 @@ from nnrun.assembly.prediction.predictor import Ranked
 from nnrun.assembly.prediction.raw_images import Images
 from nnrun.base.files import DurableFile, saving
 from nnrun.base.visible import as_cell
-from nnrun.config.schema import PredictSettings
+from nnrun.tasks.predict.record import PredictSettings
 
 FILE_NAME = "predictions.csv"
 

@@ -11,7 +11,8 @@ from nnrun.base.errors import ConfigError, DataError
 from nnrun.base.files import read_json
 from nnrun.base.secrets import redact
 from nnrun.checkpoints.read import peek
-from nnrun.config.from_checkpoint import INVOCATION_KEYS, as_meant
+from nnrun.config.from_checkpoint import as_meant
+from nnrun.config.schema import RUN_KEYS
 from nnrun.runs.console import Console
 from nnrun.runs.summary import Summary
 from nnrun.tasks.session import Session
@@ -125,7 +126,7 @@ def _changes(job: Job) -> list[tuple[str, str]]:
     """Return the settings in which a resumed run differs from its checkpoint, each with `key: old -> new`."""
     saved = as_meant(_saved(job)["config"])
     tree = job.tree(saved["data"]["in_shape"], saved["data"]["num_classes"])
-    wanted = {key: value for key, value in tree.items() if key not in INVOCATION_KEYS}
+    wanted = {key: value for key, value in tree.items() if key in RUN_KEYS}
     # A secret is not in the checkpoint: it may be, and may have to be, typed again.
     sections: dict[str, Any] = {name: {} for name, value in wanted.items() if isinstance(value, Mapping)}
     changes = differences(sections | saved, redact(wanted, known=job.composed.secrets))

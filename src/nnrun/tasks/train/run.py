@@ -21,8 +21,8 @@ from nnrun.core.seams.training import Logger
 from nnrun.proof.verify import Standard
 from nnrun.runs.console import Console
 from nnrun.runs.summary import Summary, show
+from nnrun.tasks.export.exports import export_all, export_context
 from nnrun.tasks.session import Session, open_session
-from nnrun.tasks.train.exports import export_all, export_context
 from nnrun.tasks.train.fit import train
 from nnrun.tasks.train.resume import check_config, check_data, finished_summary, going_on
 
@@ -65,7 +65,7 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
         session.stop.poll()  # an exporter that a signal tears may call that a failure of its own
         good = all(artifact["ok"] for artifact in summary.artifacts.values())
         summary.state, summary.wall_seconds = "finished" if good else "failed", session.out.seconds()
-        show(summary, console, job.reading(trained.preprocessing.to_plain()))
+        show(summary, console, job.reading(trained.preprocessing.to_plain()), trained=job.trains)
         report(summary, session, training.loggers if training else [])
     return summary
 
@@ -90,7 +90,7 @@ def summarize(job: Job, session: Session, trained: Trained, measured: Measured, 
         values = {name.removeprefix("test/"): v for name, v in measured.metrics.items() if name.startswith("test/")}
         session.out.add_row({"step": at["step"], "epoch": at["epoch"], "split": "test", **values})
     return Summary(
-        task=job.task,
+        task=job.task.name,
         state="finished",
         run=str(session.out.path),
         metrics=measured.metrics,

@@ -1,0 +1,15 @@
+"""The record of `task=doctor`."""
+
+from __future__ import annotations
+
+from nnrun.config.task import Task
+
+TASK = Task(
+    name="doctor",
+    run="nnrun.tasks.doctor.examine.examine",
+    help=(("nnrun task=doctor", "what works here, and a self-test"),),
+    takes_only=("hydra.run.dir",),
+    unread_with="task=doctor, which tries what it needs itself",
+    builds=(),
+    not_swept="task=doctor looks at the machine, and is no job of a sweep; run it by itself",
+)

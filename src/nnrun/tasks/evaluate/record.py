@@ -1,0 +1,16 @@
+"""The record of `task=evaluate`, which is a run that trains nothing: tasks/train/run.py has the screen of both."""
+
+from __future__ import annotations
+
+from nnrun.config.task import OF_A_TRAINING, OF_ANY_NETWORK, Task
+
+TASK = Task(
+    name="evaluate",
+    run="nnrun.tasks.train.run.run",
+    help=(("nnrun ckpt=outputs/latest", "evaluate a finished run"),),
+    is_meant=lambda tree: tree.get("ckpt") and not tree.get("export"),
+    needs={"ckpt": "task=evaluate needs ckpt=: a run directory or a checkpoint file"},
+    unread=OF_A_TRAINING,
+    reads_of_unread=OF_ANY_NETWORK,
+    unread_with="ckpt=: nothing is trained",
+)

@@ -1,0 +1,16 @@
+"""The record of an evaluation that also exports, which `export=` beside `ckpt=` asks for."""
+
+from __future__ import annotations
+
+from nnrun.config.task import OF_A_TRAINING, OF_ANY_NETWORK, Task
+
+TASK = Task(
+    name="export",
+    run="nnrun.tasks.train.run.run",
+    help=(("nnrun export=onnx ckpt=outputs/latest", "evaluate and export it"),),
+    is_named=False,
+    is_meant=lambda tree: tree.get("ckpt") and tree.get("export"),
+    unread=OF_A_TRAINING,
+    reads_of_unread=OF_ANY_NETWORK,
+    unread_with="ckpt=: nothing is trained",
+)

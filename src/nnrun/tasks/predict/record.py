@@ -1,0 +1,84 @@
+"""The record of `task=predict`, and its settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from nnrun.config.conflicts import Conflict
+from nnrun.config.no_effect import Idle
+from nnrun.config.ranges import TITLE, whole
+from nnrun.config.task import OF_A_TRAINING, OF_ANY_NETWORK, Task
+
+
+@dataclass(frozen=True)
+class PredictSettings:
+    """What task=predict writes for each image."""
+
+    format: Literal["csv", "kaggle"]
+    top_k: int | None
+    id: Literal["number", "stem"]
+    id_column: str
+    label_column: str
+
+
+def _only_with(key: str, format_name: str) -> Idle:
+    """Return the row of a setting that one format alone reads."""
+    return Idle(
+        (key,),
+        ("predict.format",),
+        lambda name: name != format_name,
+        f"{key} has an effect only with predict.format={format_name}",
+    )
+
+
+TASK = Task(
+    name="predict",
+    run="nnrun.tasks.predict.run.predict",
+    help=(
+        (
+            "nnrun task=predict ckpt=RUN input=DIR",
+            "classify images: a file, a folder, a pattern, or - for standard input",
+        ),
+    ),
+    settings=PredictSettings,
+    ranges={
+        "predict.top_k": whole(1, null=True),
+        "predict.id_column": TITLE,
+        "predict.label_column": TITLE,
+    },
+    conflicts=(
+        Conflict(
+            ("predict.id_column", "predict.label_column"),
+            lambda id_column, label_column: id_column is not None and id_column == label_column,
+            "predict.id_column and predict.label_column are both {}; give the columns two names",
+        ),
+    ),
+    idle=(
+        _only_with("predict.top_k", "csv"),
+        _only_with("predict.id", "kaggle"),
+        _only_with("predict.id_column", "kaggle"),
+        _only_with("predict.label_column", "kaggle"),
+    ),
+    reads_alone=("input",),
+    needs={
+        "ckpt": "task=predict needs ckpt=: a run directory, a checkpoint file, or an ONNX file that nnrun exported",
+        "input": (
+            "task=predict needs input=: an image, a folder, a pattern in quotes, or - for paths from standard input"
+        ),
+    },
+    excludes={
+        "resume": "task=predict and resume exclude each other; ckpt= predicts with the network of a run",
+        "init_from": "task=predict and init_from exclude each other; name the checkpoint with ckpt=",
+        "export": "export has no effect with task=predict: it makes no artifact; nnrun export=... ckpt= does",
+    },
+    unread=("data", "loss", *OF_A_TRAINING),
+    reads_of_unread=("data.eval_batch_size", "data.on_bad", "data.white", *OF_ANY_NETWORK),
+    # Data, loss and optimizer may be nowhere to be had.
+    builds=("model",),
+    takes_artifact=True,
+    refuses_weights=(
+        "{0} holds weights alone, and a prediction needs the names of their classes and how samples are prepared; make "
+        "a checkpoint of it with init_from={0} model=... data=... trainer.epochs=0"
+    ),
+)
