@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from nnrun.assembly.training import make_augmenter, make_optimizer, make_scaler, make_scheduler
+from nnrun.base.targets import Targets
 from nnrun.cli import compose
 from nnrun.components.data.normalize import Normalize
 from nnrun.components.losses.cross_entropy import CrossEntropy
@@ -76,7 +77,7 @@ def make_training(setup: Setup, device: torch.device, num_steps: int) -> tuple[T
     network = make_network(setup.network, setup.batchnorm).to(device)
     if setup.channels_last:
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    problem = Classification(CrossEntropy(), [str(number) for number in range(NUM_CLASSES)])
+    problem = Classification(CrossEntropy(), Targets.classes([str(number) for number in range(NUM_CLASSES)]))
     layout = Layout(device, setup.channels_last, setup.residency, setup.num_workers)
     split = noise(setup.network, setup.batch_size * setup.accumulate * num_steps)
     scaling = Normalize((0.5,) * shape[0], (0.25,) * shape[0])

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from nnrun.base.targets import Targets
 from nnrun.components.losses.cross_entropy import CrossEntropy
 from nnrun.components.problems.classification import Classification
 from nnrun.core.batches import Layout, make_batches
@@ -67,7 +68,7 @@ class Small:
     def __post_init__(self) -> None:
         layout = Layout(CPU)
         self.split = make_split(self.num_samples)
-        self.problem = Classification(CrossEntropy(), ["a", "b", "c"])
+        self.problem = Classification(CrossEntropy(), Targets.classes("abc"))
         train = make_batches(self.split, Plain(), self.batch_size, self.seed, layout)
         valid = make_batches(self.valid, Plain(), 7, None, layout) if self.valid else None
         self.work = Work(self.problem, train, valid, self.poll)

@@ -122,7 +122,7 @@ def _load_alone(job: Job, data: Opened) -> Trained:
         _check_classes(card.class_names, job, data)
         preprocessing = preprocessing_of(card.preprocessing, job.settings.trust)
     weights_of_card = None if card is None else read_weights(path)
-    network = _network(job, data.in_shape, len(data.class_names), weights_of_card or {}, path)
+    network = _network(job, data.in_shape, len(data.targets.names), weights_of_card or {}, path)
     weights, notes = match(path, network)
     load_weights(network, weights, path)
     return Trained(network.eval(), None, preprocessing, tuple(notes))
@@ -130,10 +130,10 @@ def _load_alone(job: Job, data: Opened) -> Trained:
 
 def _check_classes(names: tuple[str, ...], job: Job, data: Opened) -> None:
     """Raise DataError unless the data has the classes that a network was trained on."""
-    if names != data.class_names:
+    if names != data.targets.names:
         raise DataError(
             f"the checkpoint was trained on {len(names)} classes ({few(names)}), and data={job.settings.data.name} "
-            f"has {len(data.class_names)} ({few(data.class_names)}); name data with the same classes"
+            f"has {len(data.targets.names)} ({few(data.targets.names)}); name data with the same classes"
         )
 
 

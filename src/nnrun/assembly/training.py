@@ -66,7 +66,7 @@ class Training:
 def make_training(job: Job, data: Opened, problem: Problem) -> Training:
     """Build the network and what trains it, on the device."""
     settings, trainer = job.settings, job.settings.trainer
-    tree = job.tree(data.in_shape, len(data.class_names), data.became)
+    tree = job.tree(data.in_shape, len(data.targets.names), data.became)
     if "balanced" in tree["loss"].values():
         # Saved with the run: its loss stays the same, whatever data a checkpoint is measured on.
         tree["loss"] |= job.counts_for_loss(data.class_counts)
@@ -75,10 +75,10 @@ def make_training(job: Job, data: Opened, problem: Problem) -> Training:
     channels_last = choose_channels_last(trainer.channels_last, network, job.device, job.precision)
     if channels_last:
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    num_classes, notes = len(data.class_names), lists_by_class(tree["loss"], data.class_names)
+    num_classes, notes = len(data.targets.names), lists_by_class(tree["loss"], data.targets.names)
     transfer = plan_transfer(settings.transfer, network, num_classes)
     if settings.transfer.weights is not None and not job.resume and settings.ckpt is None:
-        notes.append(load_pretrained(transfer, tree["model"], network, data.class_names))
+        notes.append(load_pretrained(transfer, tree["model"], network, data.targets.names))
     residency = choose_residency(settings.data.residency, data.num_bytes, job.device)
     layout = Layout(job.device, channels_last, residency, settings.data.num_workers)
     batch_size, eval_batch_size = settings.data.batch_size, settings.data.eval_batch_size

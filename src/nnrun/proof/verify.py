@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from nnrun.base.errors import ResourceError
 from nnrun.base.foreign_errors import of_the_machine
 from nnrun.base.paths import without_paths
+from nnrun.base.targets import Targets
 from nnrun.core.seams.data import Preprocessing, Split
 from nnrun.core.seams.export import Exporter
 from nnrun.core.seams.problem import Problem
@@ -45,7 +46,7 @@ class Standard:
     preprocessing: Preprocessing
     problem: Problem
     test: Split
-    class_names: Sequence[str]
+    targets: Targets
 
     def __call__(self, raw: Tensor) -> Tensor:
         """Return the network's scores of raw samples."""
@@ -156,7 +157,7 @@ def _find(artifact: Path, exporter: Exporter, standard: Standard) -> _Found:
 
 def _fault(metadata: Mapping[str, str], standard: Standard, packages: Sequence[str] | None) -> str | None:
     """Return what is wrong with what an artifact says of itself, or with the process that it ran in."""
-    names = list(standard.class_names)
+    names = list(standard.targets.names)
     if "class_names" in metadata and json.loads(metadata["class_names"]) != names:
         return f"it names the classes {metadata['class_names'][:100]}, and they are {json.dumps(names)[:100]}"
     if packages is not None and "nnrun" in packages:

@@ -19,6 +19,7 @@ from torch import nn
 
 import nnrun
 from nnrun.base.errors import ArtifactError, InterruptedRun, ResourceError
+from nnrun.base.targets import Targets
 from nnrun.components.data.digits import Digits
 from nnrun.components.data.normalize import Normalize
 from nnrun.components.exporters.onnx import OnnxExporter
@@ -55,7 +56,7 @@ def standard() -> Standard:
     """A network that was trained for a moment, as a run hands it to its exporters."""
     data = Digits().load()
     torch.manual_seed(0)
-    network, problem = Deep(), Classification(CrossEntropy(), data.class_names)
+    network, problem = Deep(), Classification(CrossEntropy(), data.targets)
     optimizer = torch.optim.Adam(network.parameters(), 3e-3)
     for _ in range(3):
         for part in torch.randperm(len(data.train)).split(64):
@@ -63,14 +64,14 @@ def standard() -> Standard:
             scores = network(data.preprocessing(data.train.inputs[part]))
             problem.losses(scores, data.train.targets[part]).mean().backward()
             optimizer.step()
-    return Standard(network.eval(), data.preprocessing, problem, data.test, data.class_names)
+    return Standard(network.eval(), data.preprocessing, problem, data.test, data.targets)
 
 
 def context(standard: Standard) -> ExportContext:
     train = Digits().load().train
     return ExportContext(
         standard.test.inputs[:4],
-        standard.class_names,
+        standard.targets,
         standard.preprocessing,
         "a_run",
         0.9,
@@ -227,8 +228,8 @@ class _FreezesTheBatch:
 
 class _MixesUpTheNames:
     def export(self, model, context, folder):
-        names = [*context.class_names[1:], context.class_names[0]]
-        return super().export(model, dataclasses.replace(context, class_names=names), folder)
+        first, *others = context.targets.names
+        return super().export(model, dataclasses.replace(context, targets=Targets.classes([*others, first])), folder)
 
 
 FAULTS = {

@@ -18,6 +18,7 @@ from nnrun.assembly.prediction.predictor import Ranked
 from nnrun.assembly.prediction.raw_images import Images
 from nnrun.base.errors import complain
 from nnrun.base.foreign_messages import guard_libraries, show_traceback
+from nnrun.base.targets import Targets
 from nnrun.base.visible import as_cell, few, visible, visible_lines
 from nnrun.runs.console import Console, Sheet
 from nnrun.sweeps.sweep import JobResult, as_csv, as_table
@@ -126,7 +127,7 @@ def test_a_sweeps_table_holds_no_formula_and_its_screen_no_command():
 
 def test_predictions_hold_no_formula_and_count_the_quotes(tmp_path):
     settings = PredictSettings(**dict.fromkeys(field.name for field in fields(PredictSettings)) | {"format": "csv"})
-    with PredictionFile(tmp_path, settings, ("=1+1", "-2")) as file:
+    with PredictionFile(tmp_path, settings, Targets.classes(["=1+1", "-2"])) as file:
         images = Images(["a.png", "@b.png"], [1, 2], torch.zeros(2))
         file.add(images, Ranked(torch.tensor([[0.5], [0.5]]), torch.tensor([[0], [1]])))
         file.commit()

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from nnrun.base.targets import Targets
 from nnrun.components.losses.cross_entropy import CrossEntropy
 from nnrun.components.problems.classification import Classification
 from nnrun.core.batches import Layout, make_batches
@@ -17,7 +18,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def problem():
-    return Classification(CrossEntropy(), ["a", "b", "c"])
+    return Classification(CrossEntropy(), Targets.classes("abc"))
 
 
 @pytest.fixture

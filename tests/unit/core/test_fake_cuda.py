@@ -28,6 +28,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatc
 
 import nnrun.core.loop
 from nnrun.assembly.training import make_augmenter
+from nnrun.base.targets import Targets
 from nnrun.cli import compose
 from nnrun.components.data import normalize
 from nnrun.components.data.normalize import Normalize
@@ -127,7 +128,7 @@ def take_steps(trained: list[nn.Parameter], case: SimpleNamespace) -> TrainState
     split = Split(
         torch.zeros((NUM_SAMPLES, channels, 28, 28), dtype=torch.uint8), torch.zeros(NUM_SAMPLES, dtype=torch.int64)
     )
-    problem = Classification(case.loss(), [str(number) for number in range(10)])
+    problem = Classification(case.loss(), Targets.classes("0123456789"))
     scaling, layout = Normalize((0.1,) * channels, (0.3,) * channels), Layout(CUDA, True, case.residency)
     train = make_batches(split, scaling, BATCH_SIZE, 0, layout)
     if case.augment:

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from nnrun.base.targets import Targets
 from nnrun.components.data.normalize import Normalize
 from nnrun.components.losses.cross_entropy import CrossEntropy
 from nnrun.components.problems.classification import Classification
@@ -71,7 +72,7 @@ def bare_step() -> float:
 def our_step(ema: bool = False, skip: bool = False, clip: float | None = None) -> float:
     net = network()
     split = Split(torch.zeros(BATCH_SIZE * STEPS, 1, 8, 8, dtype=torch.uint8), torch.arange(BATCH_SIZE * STEPS) % 10)
-    problem = Classification(CrossEntropy(), [str(number) for number in range(10)])
+    problem = Classification(CrossEntropy(), Targets.classes("0123456789"))
     work = Work(problem, make_batches(split, Normalize((0.1,), (0.3,)), BATCH_SIZE, 0, Layout(CPU)), None)
     state = TrainState(
         network=net,

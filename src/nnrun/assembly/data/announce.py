@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import torch
-
 from nnrun.assembly.data.opened import Opened
 from nnrun.base.visible import few
 from nnrun.components.data.images import shown
 from nnrun.config.schema import DataSettings
+from nnrun.core.target_values import class_counts
 from nnrun.runs.console import Console
 
 # A class with fewer samples in a part is not measured there to better than some 10 points.
@@ -38,13 +37,13 @@ def data_line(data: Opened, settings: DataSettings) -> str:
         limit = f" (data.limit={settings.limit})"
     root = settings.dataset.get("root")
     source = f"{settings.name} in {shown(root)}" if isinstance(root, str) else settings.name
-    return f"data: {source}, {', '.join(sizes)} samples of {len(data.class_names)} classes{limit}"
+    return f"data: {source}, {', '.join(sizes)} samples of {data.targets}{limit}"
 
 
 def missing_classes(data: Opened, *, trains: bool) -> Iterator[str]:
     """Yield a note for each part that has no sample of some class."""
     for part, counts in _counts(data, trains).items():
-        names = [name for name, count in zip(data.class_names, counts, strict=True) if not count]
+        names = [name for name, count in zip(data.targets.names, counts, strict=True) if not count]
         if names:
             which = "class" if len(names) == 1 else "classes"
             yield f"the {_words(part)} has no sample of the {which} {few(names)}"
@@ -54,7 +53,8 @@ def few_samples(data: Opened, *, trains: bool) -> str:
     """Return of each part how many classes have few samples there, and the class with the fewest; empty if none."""
     found = []
     for part, counts in _counts(data, trains).items():
-        small = [(count, name) for name, count in zip(data.class_names, counts, strict=True) if 0 < count < FEW_SAMPLES]
+        by_class = zip(data.targets.names, counts, strict=True)
+        small = [(count, name) for name, count in by_class if 0 < count < FEW_SAMPLES]
         if small:
             least, name = min(small)
             found.append(f"{len(small):,} of {len(counts):,} in {part} (fewest: {least}, of class {name})")
@@ -64,9 +64,7 @@ def few_samples(data: Opened, *, trains: bool) -> str:
 def _counts(data: Opened, trains: bool) -> dict[str, list[int]]:
     """Return how many samples each class has in each part that has any, and that the run reads."""
     parts = {name: split for name, split in data.parts.items() if len(split) and (trains or name != "train")}
-    return {
-        name: torch.bincount(split.targets, minlength=len(data.class_names)).tolist() for name, split in parts.items()
-    }
+    return {name: class_counts(split.targets, data.targets) for name, split in parts.items()}
 
 
 def _words(part: str) -> str:

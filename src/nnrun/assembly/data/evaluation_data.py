@@ -15,6 +15,7 @@ from nnrun.assembly.data.seen import Seen, known_among, seen_in
 from nnrun.assembly.job import Job
 from nnrun.base.errors import ConfigError, DataError
 from nnrun.base.paths import expanded
+from nnrun.base.targets import Targets
 from nnrun.checkpoints.read import peek
 from nnrun.checkpoints.tensors import read_tensors
 from nnrun.config.schema import DataSettings
@@ -181,7 +182,7 @@ def _moved(data: Opened) -> Opened:
 
 def _opened(past: _Past, settings: DataSettings, *, all_is_test: bool) -> tuple[Opened, str]:
     """Return data to measure a network, and their fingerprint, as the run, with its own limit, would have it."""
-    dataset = load_dataset(settings, Evaluation(past.class_names, all_is_test))
+    dataset = load_dataset(settings, Evaluation(Targets.classes(past.class_names), all_is_test))
     data = take_parts(dataset, settings, trains=False, evaluates=True)
     if settings.limit == past.data.get("limit"):
         return data, data.fingerprint

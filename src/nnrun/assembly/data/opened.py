@@ -15,11 +15,13 @@ from nnrun.assembly.instantiate import build, map_style_parameters
 from nnrun.base.errors import DataError, NnrunError
 from nnrun.base.foreign_errors import of_the_machine, place_of
 from nnrun.base.host import fits_in_memory
+from nnrun.base.targets import Targets
 from nnrun.checkpoints.saveable import plain_names
 from nnrun.config.schema import TAKEN_BY_SOME, DataSettings
 from nnrun.core.randomness import SPLIT
 from nnrun.core.seams.data import Dataset, DataSource, Evaluation, Findings, Preprocessing, Split
 from nnrun.core.splits import Drawing
+from nnrun.core.target_values import class_counts, fault_in, strata
 
 
 @dataclass(frozen=True)
@@ -29,10 +31,9 @@ class Opened:
     train: Split
     valid: Split | None
     test: Split
-    class_names: tuple[str, ...]
+    targets: Targets
     preprocessing: Preprocessing
     in_shape: tuple[int, ...]
-    problem: str
     findings: Findings = field(default_factory=Findings)
     # What stands for the samples, and for which of them are in which part, where the source knows it.
     source_fingerprint: str | None = None
@@ -53,7 +54,7 @@ class Opened:
     @functools.cached_property
     def class_counts(self) -> list[int]:
         """How many training samples each class has."""
-        return torch.bincount(self.train.targets, minlength=len(self.class_names)).tolist()
+        return class_counts(self.train.targets, self.targets)
 
     @property
     def num_bytes(self) -> int:
@@ -83,25 +84,27 @@ def open_data(settings: DataSettings, *, trains: bool, evaluation: Evaluation | 
 
 def take_parts(dataset: Dataset, settings: DataSettings, *, trains: bool, evaluates: bool) -> Opened:
     """Return the parts of a data set that was read, at most as many samples as asked for, its validation held out."""
-    dataset = replace(dataset, class_names=plain_names(dataset.class_names, settings.name))
+    targets = replace(dataset.targets, names=plain_names(dataset.targets.names, settings.name))
     brought = {"training": dataset.train, "validation": dataset.valid, "test": dataset.test}
     is_tested_alone = evaluates and len(dataset.train) == 0
     for name, split in brought.items():
         if split is not None and not (name == "training" and is_tested_alone):
-            _check_targets(name, split, len(dataset.class_names), settings.name)
-    in_shape, num_classes = dataset.in_shape, len(dataset.class_names)
+            _check_targets(name, split, targets, settings.name)
+    in_shape = dataset.in_shape
     if settings.in_shape is not None and tuple(settings.in_shape) != in_shape:
         raise DataError(f"data.in_shape is {settings.in_shape}, and {settings.name} has {list(in_shape)}")
-    if settings.num_classes is not None and settings.num_classes != num_classes:
-        raise DataError(f"data.num_classes is {settings.num_classes}, and {settings.name} has {num_classes}")
+    if settings.num_classes is not None and settings.num_classes != targets.num_outputs:
+        raise DataError(f"data.num_classes is {settings.num_classes}, and {settings.name} has {targets.num_outputs}")
     if settings.limit is not None:
         drawing = Drawing(settings.split_by, SPLIT, settings.split_seed)
-        brought = {name: limited(split, settings.limit, drawing) if split else None for name, split in brought.items()}
+        brought = {
+            name: limited(split, targets, settings.limit, drawing) if split else None for name, split in brought.items()
+        }
     train, valid, test = brought.values()
     assert train is not None and test is not None
     findings = dataset.findings
     if valid is None and not is_tested_alone:
-        train, valid = _held_out(train, settings, evaluates=evaluates)
+        train, valid = _held_out(train, targets, settings, evaluates=evaluates)
     if len(train) == 0 and not is_tested_alone:
         raise DataError(f"data.val_fraction={settings.val_fraction:g} leaves no sample to train on; lower it")
     if trains and settings.batch_size > len(train):
@@ -113,10 +116,9 @@ def take_parts(dataset: Dataset, settings: DataSettings, *, trains: bool, evalua
         train,
         valid,
         test,
-        dataset.class_names,
+        targets,
         dataset.preprocessing,
         in_shape,
-        dataset.problem,
         findings,
         _fingerprint(dataset, settings),
         dataset.became,
@@ -164,14 +166,14 @@ def _source(settings: DataSettings) -> DataSource:
     return build(wrapper, "data.dataset", DataSource, open_set, parameters, section)  # type: ignore[type-abstract]
 
 
-def _held_out(train: Split, settings: DataSettings, *, evaluates: bool) -> tuple[Split, Split | None]:
+def _held_out(train: Split, targets: Targets, settings: DataSettings, *, evaluates: bool) -> tuple[Split, Split | None]:
     """Return what is left to train on, and the validation part, if one is asked for; an evaluation goes without."""
     if settings.val_fraction == 0:
         return train, None
     if settings.split_by == "content":
         train = replace(train, originals=train.identified())
     drawing = Drawing(settings.split_by, SPLIT, settings.split_seed)
-    kept, held_out = drawing.hold_out(train.targets, train.identified, settings.val_fraction)
+    kept, held_out = drawing.hold_out(strata(train.targets, targets), train.identified, settings.val_fraction)
     if len(held_out):
         return train.subset(kept), train.subset(held_out)
     if evaluates:
@@ -191,26 +193,22 @@ def _fingerprint(dataset: Dataset, settings: DataSettings) -> str | None:
     return hashlib.sha256(repr(choice).encode()).hexdigest()
 
 
-def _check_targets(name: str, split: Split, num_classes: int, data: str) -> None:
-    """Find a label outside the classes on the host: on a device it would be an unreadable error, or none."""
+def _check_targets(name: str, split: Split, targets: Targets, data: str) -> None:
+    """Raise DataError where a split is empty, or has not a target for each sample, such as `targets` says."""
     if len(split) == 0:
         raise DataError(f"data={data}: the {name} split is empty")
-    if split.targets.dtype != torch.int64:
-        raise DataError(f"data={data}: the {name} split's targets are {split.targets.dtype}, and must be torch.int64")
     for leaf in tree_leaves(split.inputs):
         if len(leaf) != len(split):
             raise DataError(f"data={data}: the {name} split has {len(leaf):,} inputs and {len(split):,} targets")
-    low, high = int(split.targets.min()), int(split.targets.max())
-    if low < 0 or high >= num_classes:
-        wrong = low if low < 0 else high
-        raise DataError(f"data={data}: the {name} split has the label {wrong}; there are {num_classes} classes, from 0")
+    if fault := fault_in(split.targets, targets):
+        raise DataError(f"data={data}: the {name} split has {fault}")
 
 
-def limited(split: Split, limit: int, drawing: Drawing) -> Split:
+def limited(split: Split, targets: Targets, limit: int, drawing: Drawing) -> Split:
     """Return at most `limit` samples, each class with its share."""
     if limit >= len(split):
         return split
-    return split.subset(drawing.limit(split.targets, split.identified, limit))
+    return split.subset(drawing.limit(strata(split.targets, targets), split.identified, limit))
 
 
 def noted(data: Opened, note: str, other: bool = False, left_out: Mapping[str, int] | None = None) -> Opened:

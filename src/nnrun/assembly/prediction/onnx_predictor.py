@@ -19,6 +19,7 @@ from nnrun.assembly.prediction.predictor import Predictor, image_shape, refuse_f
 from nnrun.base.errors import ArtifactError, ConfigError
 from nnrun.base.foreign_errors import lacks_package
 from nnrun.base.host import available_bytes
+from nnrun.base.targets import Targets
 from nnrun.components.data.image_form import AUTO
 from nnrun.core.seams.data import Preprocessing
 from nnrun.proof.isolated import RUNNER, Isolated, Limits, WrongShape
@@ -51,7 +52,7 @@ def predictor_of_artifact(path: Path, job: Job) -> Predictor:
         raise lacks_package(f"ckpt={path}", error) from error
     try:
         preprocessing = _preprocessing(file.facts, network.signature, path, job)
-        shape, names = _in_shape(network.signature, path), tuple(file.facts["class_names"])
+        shape, targets = _in_shape(network.signature, path), Targets.classes(file.facts["class_names"])
         white = _white(file.facts, path, job)
     except BaseException:
         network.close()
@@ -61,16 +62,16 @@ def predictor_of_artifact(path: Path, job: Job) -> Predictor:
     def outputs(pixels: Tensor) -> Tensor:
         inputs = pixels if preprocessing is None else preprocessing(pixels)
         try:
-            given = network(inputs, num_outputs=len(names))
+            given = network(inputs, num_outputs=targets.num_outputs)
         except WrongShape as error:
-            raise ArtifactError(f"{path} gives {error} for {len(pixels)} images of {len(names)} classes") from error
+            raise ArtifactError(f"{path} gives {error} for {len(pixels)} images of {targets}") from error
         except RuntimeError as error:
             raise ArtifactError(f"{path} cannot be run: {said(error)}") from error
         if is_probable and not ((given >= -_ROUNDING) & (given <= 1 + _ROUNDING)).all():
             raise ArtifactError(f"{path} says that it gives probabilities, and gives NaN or numbers outside of 0..1")
         return given
 
-    return Predictor(outputs, is_probable, names, shape, file.facts["preprocessing"], network.close, white)
+    return Predictor(outputs, is_probable, targets, shape, file.facts["preprocessing"], network.close, white)
 
 
 def _limits(num_bytes: int) -> Limits:

@@ -15,6 +15,7 @@ from nnrun.assembly.network import load_classifier, to_device
 from nnrun.assembly.prediction.raw_images import Images
 from nnrun.base.errors import ArtifactError, ConfigError, DataError
 from nnrun.base.foreign_errors import calling
+from nnrun.base.targets import Targets
 from nnrun.components.data.image_form import AUTO
 from nnrun.components.data.images import MAX_PIXELS, shown
 from nnrun.components.problems.classification import check_scores
@@ -38,7 +39,7 @@ class Predictor:
 
     outputs: Callable[[Tensor], Tensor]
     is_probable: bool
-    class_names: tuple[str, ...]
+    targets: Targets
     in_shape: tuple[int, ...]
     preprocessing: Mapping[str, Any]
     close: Callable[[], None] = lambda: None
@@ -48,7 +49,7 @@ class Predictor:
     def rank(self, images: Images, num_ranks: int) -> Ranked:
         """Return the most probable classes of some images; raise ArtifactError where the network gives no number."""
         outputs = self.outputs(images.pixels)
-        check_scores(outputs, len(images.pixels), len(self.class_names))
+        check_scores(outputs, len(images.pixels), self.targets)
         outputs = outputs.float()
         probabilities = outputs if self.is_probable else outputs.softmax(1)
         # By the scores, and of equal ones the first class: what argmax says of them.
@@ -76,7 +77,8 @@ def predictor_of_checkpoint(job: Job) -> Predictor:
 
     shape, white = image_shape(classifier.in_shape), job.settings.data.white
     depth = None if white in (None, AUTO) else float(white)
-    return Predictor(outputs, False, classifier.class_names, shape, classifier.preprocessing.to_plain(), white=depth)
+    targets = Targets.classes(classifier.class_names)
+    return Predictor(outputs, False, targets, shape, classifier.preprocessing.to_plain(), white=depth)
 
 
 def image_shape(in_shape: tuple[int, ...]) -> tuple[int, ...]:

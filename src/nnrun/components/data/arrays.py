@@ -105,7 +105,8 @@ class Arrays:
         if evaluation is None:
             class_names, targets = classes_of(labels, names[next(iter(pairs))], order=self.class_order)
         else:
-            class_names, targets = evaluation.class_names, targets_among(evaluation.class_names, labels)
+            class_names = evaluation.targets.names
+            targets = targets_among(class_names, labels)
         parts: dict[str, Part] = {}
         shapes: dict[str, tuple[int, ...]] = {}
         for part, (samples, _) in pairs.items():

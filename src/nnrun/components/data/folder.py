@@ -51,7 +51,7 @@ class Folder:
 
     def _load(self, evaluation: Evaluation | None) -> Dataset:
         root = data_root(self.root)
-        listing = list_folder(root, self.class_order, evaluation.class_names if evaluation else None)
+        listing = list_folder(root, self.class_order, evaluation.targets.names if evaluation else None)
         files = [file for part in listing.parts.values() for file in part]
         wanted = Wanted.of(self.image_size, self.channels, self.on_bad, self.white, self.in_shape)
         cache = Cache(f"folder {root}", listing.state, wanted.to_plain())

@@ -97,7 +97,7 @@ def dataset_of_items(
     first = next(iter(datasets))
     listed = _class_names(datasets[first])
     if choices.evaluation is not None:
-        class_names = choices.evaluation.class_names
+        class_names = choices.evaluation.targets.names
         targets = targets_among(class_names, labels, listed)
     else:
         class_names, targets = classes_of(labels, first, listed, class_order)

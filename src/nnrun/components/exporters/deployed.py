@@ -67,7 +67,7 @@ class Form:
     def metadata(self, context: ExportContext) -> dict[str, str]:
         """Return what an artifact says of itself."""
         return {
-            "class_names": json.dumps(list(context.class_names), ensure_ascii=False),
+            "class_names": json.dumps(list(context.targets.names), ensure_ascii=False),
             "input": self._input(context),
             "output": OUTPUTS[self.output],
             "output_kind": self.output,

@@ -60,7 +60,7 @@ class TorchServeExporter:
         metadata = form.metadata(context) | {"method": how}
         card = {
             **metadata,
-            "class_names": list(context.class_names),
+            "class_names": list(context.targets.names),
             "in_shape": shape,
             "top_k": self.top_k,
             "answer": ANSWERS[self.output],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nnrun.base.errors import ConfigError
 from nnrun.base.foreign_errors import calling
+from nnrun.base.targets import Targets
 from nnrun.core.seams.batch import Batch
 from nnrun.core.seams.problem import Metric, Sums
 
@@ -19,11 +20,11 @@ class Classification:
 
     headline = "accuracy"
 
-    def __init__(self, loss: Callable[[Tensor, Tensor], Tensor], class_names: Sequence[str]) -> None:
+    def __init__(self, loss: Callable[[Tensor, Tensor], Tensor], targets: Targets) -> None:
         self.loss = loss
-        self.class_names = tuple(class_names)
+        self.targets = targets
         self.train_metric: Metric = RunningAccuracy()
-        self.eval_metric: Metric = ClassificationMetrics(len(self.class_names))
+        self.eval_metric: Metric = ClassificationMetrics(targets.num_outputs)
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of each sample, `(N,)`.
@@ -31,7 +32,7 @@ class Classification:
         Raises ConfigError where the network does not give a score a class, or the loss not a value a sample.
         """
         num_samples = len(targets)
-        check_scores(outputs, num_samples, len(self.class_names))
+        check_scores(outputs, num_samples, self.targets)
         with calling("loss"):
             losses = self.loss(outputs, targets)
         if _shape(losses) != (num_samples,):
@@ -49,7 +50,7 @@ class Classification:
         return {
             "per_class": [
                 {"class": name, "precision": precision, "recall": recall, "f1": f1, "samples": samples}
-                for name, precision, recall, f1, samples in zip(self.class_names, *columns, strict=True)
+                for name, precision, recall, f1, samples in zip(self.targets.names, *columns, strict=True)
             ],
             "confusion_matrix": confusion.tolist(),
         }
@@ -68,14 +69,15 @@ class Classification:
 
     def compare(self, ours: Tensor, theirs: Tensor, target: Tensor) -> dict[str, Any]:
         """Return the true class of a sample, the class that each network names, and the scores of those two, `(C,)`."""
+        names = self.targets.names
         our_class, their_class = int(ours.argmax()), int(theirs.argmax())
         shown = dict.fromkeys((our_class, their_class))
         return {
-            "target": self.class_names[int(target)],
-            "eager": self.class_names[our_class],
-            "artifact": self.class_names[their_class],
-            "scores_eager": {self.class_names[index]: ours[index].item() for index in shown},
-            "scores_artifact": {self.class_names[index]: theirs[index].item() for index in shown},
+            "target": names[int(target)],
+            "eager": names[our_class],
+            "artifact": names[their_class],
+            "scores_eager": {names[index]: ours[index].item() for index in shown},
+            "scores_artifact": {names[index]: theirs[index].item() for index in shown},
         }
 
 
@@ -146,14 +148,14 @@ class ClassificationMetrics:
         return metrics | {name: float(values[seen].mean()) for name, values in scores._asdict().items()}
 
 
-def check_scores(outputs: object, num_samples: int, num_classes: int) -> None:
+def check_scores(outputs: object, num_samples: int, targets: Targets) -> None:
     """Raise ConfigError where what a network gives for a batch is not a score for each class."""
-    expected = (num_samples, num_classes)
+    expected = (num_samples, targets.num_outputs)
     if _shape(outputs) != expected:
         # Of a wrong width, the confusion matrix would be indexed out of its bounds, which on CUDA ends the process.
         raise ConfigError(
             f"model gives {_shape(outputs)} for a batch of {num_samples} samples; "
-            f"allowed: a score for each of the {num_classes} classes, {expected}; "
+            f"allowed: a score for each of the {targets}, {expected}; "
             "give the model the number of classes, ${data.num_classes}"
         )
 

@@ -3,6 +3,7 @@
 Classes of users' own import their names from here. Our own modules import each from its file.
 """
 
+from nnrun.base.targets import Targets
 from nnrun.core.seams.batch import Augmentation, Batch, Batches, Mixed, Mixing
 from nnrun.core.seams.callback import Callback
 from nnrun.core.seams.data import Dataset, DataSource, Evaluation, Findings, Preprocessing, Split, Tree
@@ -31,5 +32,6 @@ __all__ = [
     "Scheduler",
     "Split",
     "Sums",
+    "Targets",
     "Tree",
 ]

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
+from nnrun.base.targets import Targets
 from nnrun.core.lazy_samples import Stored
 from nnrun.core.sample_hashes import identities, tree_digests
 
@@ -110,6 +111,11 @@ class Dataset:
     test_is_drawn: bool = False
 
     @property
+    def targets(self) -> Targets:
+        """What is learned of these data: to tell their classes apart."""
+        return Targets.classes(self.class_names)
+
+    @property
     def in_shape(self) -> tuple[int, ...]:
         """The shape of one sample, `(C, H, W)` for images."""
         return tuple(tree_leaves(self.train.inputs)[0].shape[1:])
@@ -117,13 +123,18 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What data are opened for besides a training: to measure a network that tells `class_names` apart.
+    """What data are opened for besides a training: to measure a network that has learned `targets`.
 
     `all_is_test` asks for every sample of data without a test part: the network was trained on other data.
     """
 
-    class_names: tuple[str, ...]
+    targets: Targets
     all_is_test: bool
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes that the network tells apart."""
+        return self.targets.names
 
 
 class DataSource(Protocol):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from nnrun.base.targets import Targets
 from nnrun.core.seams.data import Preprocessing
 
 
@@ -21,12 +22,17 @@ class ExportContext:
     """
 
     example: Tensor
-    class_names: Sequence[str]
+    targets: Targets
     preprocessing: Preprocessing
     run_id: str
     accuracy: float
     calibration: Callable[[int], Tensor]
     config: Mapping[str, Any]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes that the network tells apart."""
+        return self.targets.names
 
 
 class CannotExport(Exception):

@@ -47,12 +47,12 @@ def export_context(
     drawing = Drawing(job.settings.data.split_by, SPLIT, job.settings.data.split_seed)
 
     def calibration(num_samples: int) -> Tensor:
-        return tree_leaves(limited(data.train, num_samples, drawing).inputs)[0]
+        return tree_leaves(limited(data.train, data.targets, num_samples, drawing).inputs)[0]
 
-    tree = job.tree(data.in_shape, len(data.class_names), data.became)
+    tree = job.tree(data.in_shape, data.targets.num_outputs, data.became)
     config = exported_config(tree, job.composed.secrets)
-    names, run_id = data.class_names, run_id_of(model)
-    return ExportContext(head(data.test), names, preprocessing, run_id, accuracy, calibration, config)
+    example, run_id = head(data.test), run_id_of(model)
+    return ExportContext(example, data.targets, preprocessing, run_id, accuracy, calibration, config)
 
 
 def run_id_of(model: nn.Module) -> str:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from nnrun.base.files import DurableFile, saving
+from nnrun.base.targets import Targets
 from nnrun.core.seams.batch import Batch
 from nnrun.core.seams.data import Preprocessing
 
@@ -28,7 +29,7 @@ TEXT_HEIGHT = 14
 GAP = 6
 
 
-def write_sheet(path: Path, batch: Batch, preprocessing: Preprocessing, class_names: Sequence[str]) -> bool:
+def write_sheet(path: Path, batch: Batch, preprocessing: Preprocessing, targets: Targets) -> bool:
     """Write a PNG of the first pictures of a batch, their classes below them; return whether they are pictures.
 
     Pictures are inputs `(N, C, H, W)` with one or three channels.
@@ -38,7 +39,7 @@ def write_sheet(path: Path, batch: Batch, preprocessing: Preprocessing, class_na
         return False
     count = min(NUM_PICTURES, batch.num_samples)
     pixels = to_pixels(inputs[:count].detach().float().cpu().contiguous(), preprocessing)
-    names = [class_names[label] for label in batch.targets[:count].tolist()]
+    names = [targets.names[label] for label in batch.targets[:count].tolist()]
     sheet = _sheet(pixels, names)
     with saving(path), DurableFile(path.parent) as file:
         file.write(_png(sheet))

@@ -10,7 +10,9 @@ from typing import Any
 import torch
 
 from nnrun.assembly.data.opened import Opened
+from nnrun.base.targets import Targets
 from nnrun.core.seams.data import Split
+from nnrun.core.target_values import class_counts
 from nnrun.runs.console import Sheet
 
 # How many groups of the same sample are kept, how many classes shown: more are counted.
@@ -68,7 +70,7 @@ def report_data(data: Opened) -> DataReport:
     }
     return DataReport(
         sample_shape=list(data.in_shape),
-        counts={name: _counts(split, data.class_names) for name, split in parts.items()},
+        counts={name: _counts(split, data.targets) for name, split in parts.items()},
         num_repeated=sum(len(group) - 1 for group in groups),
         repeated=[[_called(parts[name], name, index) for name, index in group] for group in groups[:_MOST_GROUPS]],
         contradicting=contradicting,
@@ -77,9 +79,9 @@ def report_data(data: Opened) -> DataReport:
     )
 
 
-def _counts(split: Split, class_names: Sequence[str]) -> dict[str, int]:
+def _counts(split: Split, targets: Targets) -> dict[str, int]:
     """Return how many samples each class has."""
-    return dict(zip(class_names, torch.bincount(split.targets, minlength=len(class_names)).tolist(), strict=True))
+    return dict(zip(targets.names, class_counts(split.targets, targets), strict=True))
 
 
 def _called(split: Split, part: str, index: int) -> str:

@@ -94,7 +94,7 @@ def _layers(layer: Layer) -> list[dict[str, Any]]:
 
 def examine(job: Job, data: Opened, session: Session) -> NetworkReport:
     """Build what a run would train, or load what one has trained, and measure its first step."""
-    problem = Classification(job.loss(data.class_counts), data.class_names)
+    problem = Classification(job.loss(data.class_counts), data.targets)
     weights = None
     if job.settings.ckpt is not None:
         trained = load_trained(job, data, session.out.path)
@@ -105,7 +105,7 @@ def examine(job: Job, data: Opened, session: Session) -> NetworkReport:
     state, train = training.state, training.train
     if weights is not None:
         state.network.load_state_dict(weights)
-    start_from(job, state, session.console, data.class_names)
+    start_from(job, state, session.console, data.targets.names)
     for note in training.notes:
         session.console.say(note)
     batch = next(iter(train.epoch(0)))

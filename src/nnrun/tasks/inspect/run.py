@@ -128,5 +128,5 @@ def show(job: Job, report: NetworkReport, described: DataReport, console: Consol
 def draw(report: NetworkReport, data: Opened, session: Session) -> None:
     """Write a picture of the batch that the network was given, if it is made of pictures, and say where."""
     path = session.out.path / "batch.png"
-    if write_sheet(path, report.batch, report.preprocessing, data.class_names):
+    if write_sheet(path, report.batch, report.preprocessing, data.targets):
         session.console.say(f"the first batch, as the network sees it: {path}")

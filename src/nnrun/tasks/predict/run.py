@@ -178,16 +178,14 @@ def numbered_otherwise(job: Job, files: Sequence[str]) -> list[str]:
 def classify(job: Job, session: Session, predictor: Predictor, source: Source) -> Result:
     """Write predictions.csv, whole or not at all."""
     settings, console = job.settings_of(PredictSettings), session.console
-    if settings.top_k is not None and settings.top_k > len(predictor.class_names):
-        console.note(
-            f"predict.top_k={settings.top_k}, and there are {len(predictor.class_names)} classes: all are named"
-        )
+    if settings.top_k is not None and settings.top_k > predictor.targets.num_outputs:
+        console.note(f"predict.top_k={settings.top_k}, and there are {predictor.targets}: all are named")
     counts: Counter[int] = Counter()
     progress = PredictionProgress(console, source.num_images, bar=console.wants_bar(job.settings.trainer.progress))
     with (
         closing(progress),
         closing(source.batches) as batches,
-        PredictionFile(session.out.path, settings, predictor.class_names) as file,
+        PredictionFile(session.out.path, settings, predictor.targets) as file,
     ):
         for images in batches:
             session.stop.poll()
@@ -202,7 +200,8 @@ def classify(job: Job, session: Session, predictor: Predictor, source: Source) -
         console.note(
             f"put ' before {file.num_quoted:,} cells of {FILE_NAME}, which a spreadsheet would take for formulas"
         )
-    return Result(Counter({predictor.class_names[number]: count for number, count in counts.items()}), progress.seconds)
+    names = predictor.targets.names
+    return Result(Counter({names[number]: count for number, count in counts.items()}), progress.seconds)
 
 
 def show(summary: PredictionSummary, counts: Counter[str], console: Console) -> None:

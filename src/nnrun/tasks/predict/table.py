@@ -11,6 +11,7 @@ from pathlib import Path
 from nnrun.assembly.prediction.predictor import Ranked
 from nnrun.assembly.prediction.raw_images import Images
 from nnrun.base.files import DurableFile, saving
+from nnrun.base.targets import Targets
 from nnrun.base.visible import as_cell
 from nnrun.tasks.predict.record import PredictSettings
 
@@ -20,11 +21,11 @@ FILE_NAME = "predictions.csv"
 class PredictionFile:
     """Write predictions as they come. The file appears with `commit`; without it nothing is left behind."""
 
-    def __init__(self, folder: Path, settings: PredictSettings, class_names: Sequence[str]) -> None:
+    def __init__(self, folder: Path, settings: PredictSettings, targets: Targets) -> None:
         self.path = folder / FILE_NAME
         self._settings = settings
-        self._class_names = class_names
-        self._top_k = min(settings.top_k or 0, len(class_names))
+        self._names = targets.names
+        self._top_k = min(settings.top_k or 0, targets.num_outputs)
         self._open = ExitStack()
         # Cells that a spreadsheet would have taken for formulas.
         self.num_quoted = 0
@@ -47,7 +48,7 @@ class PredictionFile:
         """Write a line for each of some images."""
         rows = zip(images.names, images.numbers, ranked.classes.tolist(), ranked.probabilities.tolist(), strict=True)
         if self._settings.format == "kaggle":
-            self._write([[self._id(name, number), self._class_names[top[0]]] for name, number, top, _ in rows])
+            self._write([[self._id(name, number), self._names[top[0]]] for name, number, top, _ in rows])
             return
         self._write([[name, *self._pairs(top[:1], p), *self._pairs(top[: self._top_k], p)] for name, _, top, p in rows])
 
@@ -70,7 +71,7 @@ class PredictionFile:
     def _pairs(self, classes: Sequence[int], probabilities: Sequence[float]) -> list[str]:
         """Return the name of each class, and its probability in six digits."""
         pairs = zip(classes, probabilities, strict=False)
-        return [text for number, value in pairs for text in (self._class_names[number], f"{value:.6g}")]
+        return [text for number, value in pairs for text in (self._names[number], f"{value:.6g}")]
 
     def _write(self, rows: Sequence[Sequence[object]]) -> None:
         """Write some lines; what is no UTF-8 in a file's name stays as it is."""

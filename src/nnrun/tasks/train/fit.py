@@ -42,7 +42,7 @@ def train(job: Job, data: Opened, problem: Problem, session: Session) -> Trainin
     state, plan = training.state, training.plan
     constant = {
         "config": saved_config(training.tree, job.composed.secrets),
-        "class_names": list(data.class_names),
+        "class_names": list(data.targets.names),
         "preprocessing": data.preprocessing.to_plain(),
         "data_fingerprint": data.fingerprint,
         "threads": torch.get_num_threads(),
@@ -61,7 +61,7 @@ def train(job: Job, data: Opened, problem: Problem, session: Session) -> Trainin
     for note in training.notes:
         console.say(note)
     check_readable(payload(state))
-    start_from(job, state, console, data.class_names)
+    start_from(job, state, console, data.targets.names)
     state.set_training()
     console.say(describe_training(state.network))
     if trainer.compile is not False and plan.total_steps > 0:

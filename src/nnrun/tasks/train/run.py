@@ -44,7 +44,7 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
         tell_of_data(data, job.data, console, trains=job.trains)
         if job.trains and not job.resume:
             check_given_mean(data, job.data)
-        problem = Classification(job.loss(data.class_counts), data.class_names)
+        problem = Classification(job.loss(data.class_counts), data.targets)
         if job.resume:
             check_data(job, data, session)
         training = train(job, data, problem, session) if job.trains else None
@@ -58,7 +58,7 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
         summary.data = dict(data.findings.facts)
         # On the CPU, in fp32 and in the plain layout: an artifact is proven against what anyone can run.
         network = copy.deepcopy(trained.network).cpu().float().eval()
-        standard = Standard(network, trained.preprocessing, problem, data.test, data.class_names)
+        standard = Standard(network, trained.preprocessing, problem, data.test, data.targets)
         accuracy = measured.metrics[f"test/{problem.headline}"]
         context = export_context(job, data, trained.preprocessing, network, accuracy)
         summary.artifacts = export_all(job.settings.export, standard, context, session.out.path, console)

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from nnrun.base.errors import DataError
+from nnrun.base.targets import Targets
 from nnrun.components.data.folder import Folder
 from nnrun.components.data.images import decode, read_image
 from nnrun.components.data.pixels import read_pixels
@@ -236,7 +237,7 @@ def test_the_scale_of_a_run_is_that_of_its_predictions_and_exports(tmp_path: Pat
 
 def test_artifacts_say_what_is_white() -> None:
     class Context:
-        class_names, run_id, accuracy = ("a", "b"), "r", 1.0
+        targets, run_id, accuracy = Targets.classes("ab"), "r", 1.0
         preprocessing = type("P", (), {"to_plain": lambda _: {}})()
         example = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
         config: ClassVar = {"data": {"white": 1023.0}}

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from nnrun.base.errors import ConfigError
+from nnrun.base.targets import Targets
 from nnrun.components.losses.cross_entropy import CrossEntropy
 from nnrun.components.problems.classification import Classification
 from nnrun.core.seams.batch import Batch
@@ -20,12 +21,12 @@ from nnrun.core.seams.problem import Sums
 CPU = torch.device("cpu")
 
 
-def names(num_classes: int) -> list[str]:
-    return [f"class {index}" for index in range(num_classes)]
+def classes(num_classes: int) -> Targets:
+    return Targets.classes([f"class {index}" for index in range(num_classes)])
 
 
 def make_problem(num_classes: int) -> Classification:
-    return Classification(CrossEntropy(), names(num_classes))
+    return Classification(CrossEntropy(), classes(num_classes))
 
 
 def padded(logits: Tensor, targets: Tensor, num_padding: int, fill: float = 100.0) -> tuple[Tensor, Batch]:
@@ -100,7 +101,7 @@ def test_report_equals_scikit_learn(seed):
     report = problem.report(sums)
     assert report["confusion_matrix"] == confusion_matrix(true, predicted, labels=range(num_classes)).tolist()
     columns = precision_recall_fscore_support(true, predicted, labels=range(num_classes), zero_division=0)
-    assert [row["class"] for row in report["per_class"]] == names(num_classes)
+    assert [row["class"] for row in report["per_class"]] == list(classes(num_classes).names)
     for key, column in zip(("precision", "recall", "f1", "samples"), columns, strict=True):
         assert [row[key] for row in report["per_class"]] == pytest.approx(column.tolist())
     with warnings.catch_warnings():
@@ -213,8 +214,8 @@ def test_a_reduced_loss_is_refused():
     """Negative control: with reduction none the same loss is taken."""
     outputs, targets = torch.randn(4, 3), torch.tensor([0, 1, 2, 0])
     with pytest.raises(ConfigError, match=r"loss gives \(\) for a batch of 4 samples.*reduction: none"):
-        Classification(nn.CrossEntropyLoss(), names(3)).losses(outputs, targets)
-    assert Classification(nn.CrossEntropyLoss(reduction="none"), names(3)).losses(outputs, targets).shape == (4,)
+        Classification(nn.CrossEntropyLoss(), classes(3)).losses(outputs, targets)
+    assert Classification(nn.CrossEntropyLoss(reduction="none"), classes(3)).losses(outputs, targets).shape == (4,)
 
 
 @pytest.mark.parametrize(

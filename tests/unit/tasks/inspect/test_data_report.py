@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from nnrun.assembly.data.opened import Opened
+from nnrun.base.targets import Targets
 from nnrun.components.data.normalize import Normalize, Standardize
 from nnrun.core.seams.batch import Batch
 from nnrun.core.seams.data import Findings, Split
@@ -32,7 +33,7 @@ def data() -> Opened:
     train.inputs[4] = train.inputs[0]  # the same, of another class
     test.inputs[2] = train.inputs[1]
     facts = {"skipped": 2, "unlabelled": 0, "sizes": {"4x4": 9, "5x5": 1}}
-    return Opened(train, valid, test, ("ant", "b[e]e"), NORMALIZE, (1, 4, 4), "classification", Findings(facts=facts))
+    return Opened(train, valid, test, Targets.classes(["ant", "b[e]e"]), NORMALIZE, (1, 4, 4), Findings(facts=facts))
 
 
 def test_counts_by_class_and_part_and_what_is_there_twice(data):
@@ -72,7 +73,9 @@ def test_the_sheet_shows_the_pixels_that_the_network_was_given(tmp_path, channel
     normalize = Normalize((0.5,) * channels, (0.25,) * channels)
     raw = torch.randint(0, 256, (10, channels, 6, 42), dtype=torch.uint8)
     assert torch.equal(to_pixels(normalize(raw), normalize), raw)
-    assert write_sheet(tmp_path / "é.png", batch_of(raw, normalize), normalize, ("ant", "猫 of a long name"))
+    assert write_sheet(
+        tmp_path / "é.png", batch_of(raw, normalize), normalize, Targets.classes(["ant", "猫 of a long name"])
+    )
     sheet = Image.open(tmp_path / "é.png")
     assert sheet.mode == "RGB"
     first = torch.tensor([sheet.getpixel((x, y)) for x in (6, 7) for y in (6, 7)])
@@ -84,5 +87,5 @@ def test_floats_of_any_scale_are_stretched_and_what_is_no_picture_is_left(tmp_pa
     standardize = Standardize((7.0,), (2.0,))
     assert to_pixels(standardize(values), standardize).flatten().tolist() == [0, 255, 128, 128]
     rows = Batch(torch.zeros(3, 5), torch.zeros(3, dtype=torch.int64), torch.ones(3), 3)
-    assert not write_sheet(tmp_path / "a.png", rows, NORMALIZE, ("a", "b"))
+    assert not write_sheet(tmp_path / "a.png", rows, NORMALIZE, Targets.classes("ab"))
     assert list(tmp_path.iterdir()) == []
