@@ -113,7 +113,7 @@ def dispatch(words: Sequence[str]) -> int:
 def collect_rules() -> Rules:
     """Collect what a config is checked against: rows of our sections, those beside the components, the tasks."""
     ranges, conflicts = dict(RANGES), list(CONFLICTS)
-    for path in sorted(Path(components.__path__[0]).glob("*/ranges.py")):
+    for path in (path for folder in components.__path__ for path in sorted(Path(folder).glob("*/ranges.py"))):
         rows = importlib.import_module(f"{components.__name__}.{path.parent.name}.ranges")
         ranges |= rows.RANGES
         conflicts += getattr(rows, "CONFLICTS", ())

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nnrun.assembly.kinds import KINDS, is_kind, section_of
-from nnrun.base.errors import ArtifactError, ConfigError, did_you_mean
+from nnrun.base.errors import ArtifactError, Complaint, ConfigError, did_you_mean
 from nnrun.base.foreign_errors import lacks_package, of_the_machine, place_of
 from nnrun.checkpoints.aliases import current_name
 from nnrun.config.schema import NAMED_SECTIONS
@@ -92,20 +92,24 @@ def import_target(name: str, target: str) -> Any:
         if not is_target and module_name.startswith("nnrun."):
             raise lacks_package(name, error) from error
         where = f"a module of your own belongs in {Path.cwd()}" if is_target else f"{module_name} imports it"
-        raise ConfigError(f"{name}._target_={target} cannot be imported: {error.msg}; {where}") from error
+        raise wrong_target(name, target, f"cannot be imported: {error.msg}; {where}") from error
     except Exception as error:
         if machine := of_the_machine(error):
             raise machine from error
         reason = f"{module_name} fails with {type(error).__name__}: {error}{place_of(error)}"
-        raise ConfigError(f"{name}._target_={target} cannot be imported: {reason}") from error
+        raise wrong_target(name, target, f"cannot be imported: {reason}") from error
     if module is None:
-        raise ConfigError(f"{name}._target_={target} names no module; write module.{target}")
+        raise wrong_target(name, target, f"names no module; write module.{target}")
     if not hasattr(module, attribute):
         hint = did_you_mean(attribute, [key for key in vars(module) if not key.startswith("_")])
-        raise ConfigError(
-            f"{name}._target_={target} cannot be imported: {module_name} has no {attribute!r}{hint and '; ' + hint}"
-        )
+        lacks = f"{module_name} has no {attribute!r}{hint and '; ' + hint}"
+        raise wrong_target(name, target, f"cannot be imported: {lacks}")
     return getattr(module, attribute)
+
+
+def wrong_target(name: str, target: str, what: str) -> ConfigError:
+    """Return the error that says what is wrong with the `_target_` of a section."""
+    return ConfigError(Complaint(f"{name}._target_", f"{name}._target_={target} {what}"))
 
 
 def parameters_of(target: str) -> list[str]:

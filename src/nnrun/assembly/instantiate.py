@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import UnionType
 from typing import Any, TypeVar
 
 from hydra.utils import instantiate
 
-from nnrun.assembly.allowed import check_trust, import_target, parameters_of, target_sections
+from nnrun.assembly.allowed import check_trust, import_target, parameters_of, target_sections, wrong_target
 from nnrun.assembly.kinds import KINDS, in_words, is_kind, is_map_style, lacking, section_of
-from nnrun.base.errors import ConfigError, NnrunError, did_you_mean
+from nnrun.base.errors import Complaint, ConfigError, NnrunError, did_you_mean
 from nnrun.base.foreign_errors import lacks_memory, place_of, said_by
 from nnrun.base.secrets import hide
-from nnrun.config.validate import not_taken
+from nnrun.config.data_settings import not_taken
 from nnrun.config.yaml_files import keys_that_are_no_texts
 
 Built = TypeVar("Built")
@@ -32,14 +32,14 @@ def check_targets(tree: Mapping[str, Any], own: Sequence[str], trust: Sequence[s
     `own` names the sections that the user's own YAML or command line gave. The others came out of a checkpoint: they
     may name only what nnrun ships, and modules in `trust`.
     """
-    problems: list[str] = []
+    problems: list[Complaint] = []
     for name, section in target_sections(tree).items():
         if name not in own:
             check_trust(name, section, trust)
         try:
             _check_target(name, section)
         except ConfigError as error:
-            problems += error.messages
+            problems += error.about(name).complaints
         else:
             if name == "data.dataset" and map_style_parameters(section) is None:
                 problems += not_taken(tree["data"], section)
@@ -52,25 +52,33 @@ def build(section: Mapping[str, Any], name: str, kind: type[Built] | UnionType, 
 
     Raises ConfigError where the class refuses its parameters, or where what came out is no `kind`.
     """
-    if not isinstance(section.get("_target_"), str):
-        raise ConfigError(f"{name} has no _target_")
+    target = section.get("_target_")
+    if not isinstance(target, str):
+        raise ConfigError(Complaint(name, f"{name} has no _target_"))
     try:
         built = instantiate({**section, **late}, *given, _convert_="all")
     except Exception as error:
-        cause: BaseException = error
-        while cause.__cause__ is not None and not isinstance(cause, NnrunError):
-            cause = cause.__cause__
+        cause = _first_cause(error)
         if isinstance(cause, NnrunError):
-            raise cause from None
+            raise cause.about(name) from None
         if lacks_memory(cause):
-            raise ConfigError(f"{name}: {section['_target_']} asks for more memory than there is") from error
-        reason = hide(said_by(cause), dict(section)) + place_of(cause)
-        raise ConfigError(f"{name}: {section['_target_']} cannot be built: {reason}") from error
+            text = f"{name}: {target} asks for more memory than there is"
+        else:
+            text = f"{name}: {target} cannot be built: {hide(said_by(cause), dict(section))}{place_of(cause)}"
+        raise ConfigError(Complaint(name, text)) from error
     if not is_kind(built, kind):
         lacks = lacking(built, kind)
         why = f": it lacks {', '.join(lacks)}" if lacks else ""
-        raise ConfigError(f"{name}: {section['_target_']} gives {in_words(type(built))}, not {in_words(kind)}{why}")
+        text = f"{name}: {target} gives {in_words(type(built))}, not {in_words(kind)}{why}"
+        raise ConfigError(Complaint(name, text))
     return built
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """Return what an error of Hydra's was raised for; what we have said ourselves stands as it is."""
+    while error.__cause__ is not None and not isinstance(error, NnrunError):
+        error = error.__cause__
+    return error
 
 
 def published_weights(section: Mapping[str, Any], *, only_check: bool = False) -> Any:
@@ -82,7 +90,8 @@ def published_weights(section: Mapping[str, Any], *, only_check: bool = False) -
     if find is None:
         name = section["_target_"].rpartition(".")[2]
         hint = "name a file with transfer.weights=PATH, or choose model=resnet18, torchvision or timm"
-        raise ConfigError(f"transfer.weights=default: no weights are published for {name}; {hint}")
+        text = f"transfer.weights=default: no weights are published for {name}; {hint}"
+        raise ConfigError(Complaint("transfer.weights", text))
     return None if only_check else find(section)
 
 
@@ -95,28 +104,30 @@ def map_style_parameters(section: Mapping[str, Any]) -> list[str] | None:
 def _check_target(name: str, section: Mapping[str, Any]) -> None:
     """Raise ConfigError unless a target can be imported, is of its section's kind, and takes the parameters given."""
     target = section["_target_"]
-    kind = KINDS[section_of(name)]
     found = import_target(name, target)
-    if isinstance(found, type):
-        if not is_kind(found, kind) and not (name == "data.dataset" and is_map_style(found)):
-            other = ", and no data set with __getitem__ and __len__" if name == "data.dataset" else ""
-            raise ConfigError(f"{name}._target_={target} is not allowed: it is not {in_words(kind)}{other}")
-    elif not callable(found) or getattr(found, "__module__", "").partition(".")[0] in sys.stdlib_module_names:
-        raise ConfigError(
-            f"{name}._target_={target} is not allowed: name {in_words(kind)}, or a function that makes one"
-        )
+    _check_kind(name, target, found)
     if name == "optimizer" and _needs_closure(found):
-        raise ConfigError(
-            f"{name}._target_={target} is not allowed: its step evaluates the loss several times, and the training "
-            "loop takes one gradient an update"
-        )
-    problems = _check_parameters(name, section, found)
+        why = "its step evaluates the loss several times, and the training loop takes one gradient an update"
+        raise wrong_target(name, target, f"is not allowed: {why}")
+    problems = list(_check_parameters(name, section, found))
     if problems:
         raise ConfigError(*problems)
     # A class of ours may know more of its parameters than their names.
     check_parameters = getattr(found, "check_parameters", None)
     if check_parameters is not None and target.startswith("nnrun."):
         check_parameters(section)
+
+
+def _check_kind(name: str, target: str, found: Any) -> None:
+    """Raise ConfigError unless a target is a class of its section's kind, or a function that may make one."""
+    kind = KINDS[section_of(name)]
+    if isinstance(found, type):
+        if not is_kind(found, kind) and not (name == "data.dataset" and is_map_style(found)):
+            other = ", and no data set with __getitem__ and __len__" if name == "data.dataset" else ""
+            raise wrong_target(name, target, f"is not allowed: it is not {in_words(kind)}{other}")
+    elif not callable(found) or getattr(found, "__module__", "").partition(".")[0] in sys.stdlib_module_names:
+        what = f"is not allowed: name {in_words(kind)}, or a function that makes one"
+        raise wrong_target(name, target, what)
 
 
 def _needs_closure(optimizer: Any) -> bool:
@@ -126,28 +137,29 @@ def _needs_closure(optimizer: Any) -> bool:
     return closure is not None and closure.default is inspect.Parameter.empty
 
 
-def _check_parameters(name: str, section: Mapping[str, Any], found: Callable[..., Any]) -> list[str]:
-    """Return a message for each parameter that a target does not take, or lacks."""
-    if "_args_" in section and section["_target_"].startswith("nnrun."):
+def _check_parameters(name: str, section: Mapping[str, Any], found: Callable[..., Any]) -> Iterator[Complaint]:
+    """Complain of each parameter that a target does not take, or lacks."""
+    target = section["_target_"]
+    if "_args_" in section and target.startswith("nnrun."):
         # All that is checked of them goes by their names.
-        return [f"{name}._args_ is not allowed: {section['_target_']} takes its parameters by name"]
+        key = f"{name}._args_"
+        yield Complaint(key, f"{key} is not allowed: {target} takes its parameters by name")
+        return
     try:
-        parameters = dict(inspect.signature(found).parameters)
+        parameters = list(inspect.signature(found).parameters.values())[_GIVEN.get(name, 0) :]
     except (TypeError, ValueError):
-        return []
-    for given in list(parameters)[: _GIVEN.get(name, 0)]:
-        del parameters[given]
-    takes_all = any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters.values())
-    names = [key for key, p in parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
-    problems = [f"{name}: {problem}" for problem in keys_that_are_no_texts(dict.fromkeys(section))]
+        return
+    takes_all = any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters)
+    named = [p for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+    names = [parameter.name for parameter in named]
+    for text in keys_that_are_no_texts(dict.fromkeys(section)):
+        yield Complaint(name, f"{name}: {text}")
     for key in filter(lambda key: isinstance(key, str), section):
         if key not in names and not takes_all and not (key.startswith("_") and key.endswith("_")):
             hint = did_you_mean(key, names) or f"it takes {', '.join(names) or 'none'}"
-            problems.append(f"{name}.{key} is not a parameter of {section['_target_']}; {hint}")
-    for key in names:
-        is_ours = name == "data.dataset" and key in PART_PARAMETERS
-        if parameters[key].default is inspect.Parameter.empty and key not in section and "_args_" not in section:
-            if is_ours:
-                continue
-            problems.append(f"{name}.{key} must be given: {section['_target_']} needs it")
-    return problems
+            yield Complaint(f"{name}.{key}", f"{name}.{key} is not a parameter of {target}; {hint}")
+    for parameter in named:
+        full, is_ours = f"{name}.{parameter.name}", name == "data.dataset" and parameter.name in PART_PARAMETERS
+        is_given = parameter.name in section or "_args_" in section or is_ours
+        if parameter.default is parameter.empty and not is_given:
+            yield Complaint(full, f"{full} must be given: {target} needs it")

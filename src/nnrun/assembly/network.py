@@ -108,7 +108,7 @@ def _network(
     try:
         return (build(section, "model", nn.Module) if is_own else build_network(section, weights, path)).eval()
     except ConfigError as error:
-        raise fault(error.messages, job.composed.saved_in, job.composed.typed) from error
+        raise fault(error.complaints, job.composed.saved_in, job.composed.typed) from error
 
 
 def _load_alone(job: Job, data: Opened) -> Trained:
@@ -174,7 +174,7 @@ def load_network(path: Path, trust: Sequence[str]) -> nn.Module:
     try:
         network = build(section, "model", nn.Module) if is_trusted else build_network(section, weights, located)
     except ConfigError as error:
-        raise fault(error.messages, located, ()) from error
+        raise fault(error.complaints, located, ()) from error
     load_weights(network, read_tensors(located, weights), located)
     # Plain attributes: a module among them would add keys to the state dict.
     network.class_names = tuple(saved["class_names"])  # type: ignore[assignment]

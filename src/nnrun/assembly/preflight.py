@@ -10,13 +10,13 @@ from nnrun.assembly.instantiate import check_targets
 from nnrun.assembly.job import Job
 from nnrun.assembly.process import set_up_process
 from nnrun.assembly.transfer import check_transfer
-from nnrun.base.errors import ConfigError, NnrunError
+from nnrun.base.errors import Complaint, ConfigError, NnrunError
 from nnrun.checkpoints.saveable import unsaveable
 from nnrun.config.compose import Composed
 from nnrun.config.from_checkpoint import fault, saved_config
+from nnrun.config.monitor import monitored
 from nnrun.config.no_effect import trial_notes
 from nnrun.config.schema import RunSettings, from_mapping
-from nnrun.config.validate import monitored
 from nnrun.core.device import choose_device, choose_precision
 
 
@@ -36,16 +36,16 @@ def check_job(composed: Composed) -> Job:
     """
     task, tree = composed.task, composed.resolved()
     settings = from_mapping(RunSettings, tree)
-    problems: list[str] = []
+    problems: list[Complaint] = []
     try:
         check_targets(tree, sorted(composed.own_targets), settings.trust)
     except ConfigError as error:
-        problems += error.messages
+        problems += error.complaints
     if settings.ckpt is None and settings.resume is None:
         try:
             check_transfer(settings.transfer, tree["model"])
         except ConfigError as error:
-            problems += error.messages
+            problems += error.complaints
     notes: list[str] = list(composed.checkpoint.notes) if composed.checkpoint else []
     if settings.resume is None and task.trains:
         problems += unsaveable(saved_config(tree))
@@ -55,13 +55,14 @@ def check_job(composed: Composed) -> Job:
         notes.append(f"the run was on {device_name}, which is not here; trainer.device=auto")
         device_name, precision_name = "auto", "auto" if precision_name == "fp16" else precision_name
     if trainer.cuda_graph is True:
-        problems.append("trainer.cuda_graph=true is not in this version; leave it at auto")
+        text = "trainer.cuda_graph=true is not in this version; leave it at auto"
+        problems.append(Complaint("trainer.cuda_graph", text))
     try:
         device = choose_device(device_name)
         precision = choose_precision(precision_name, device)
     except NnrunError as error:
         if problems:
-            raise ConfigError(*problems, *error.messages) from error
+            raise ConfigError(*problems, *error.complaints) from error
         raise
     if problems:
         raise fault(problems, composed.saved_in, composed.typed)

@@ -5,11 +5,16 @@ from __future__ import annotations
 import difflib
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from nnrun.base.secrets import redact
 from nnrun.base.visible import visible
+
+if TYPE_CHECKING:
+    from typing import Self
 
 BUG = 70
 # What a terminal takes for a command; a line's end and a tab are not among them.
@@ -18,16 +23,48 @@ CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 MAX_MESSAGES, MAX_CHARACTERS = 50, 8_000
 
 
+@dataclass(frozen=True)
+class Complaint:
+    """A problem in words, and the full key of the setting that it is about; of none, the key is empty.
+
+    `others` are further keys that it is about, where settings are wrong together.
+    """
+
+    key: str
+    text: str
+    others: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, key: str, got: object, allowed: str, hint: str = "") -> Complaint:
+        """Say `key is got; allowed: ...; hint`, the one form in which a wrong value is reported."""
+        return cls(key, f"{key} is {shown(redact(got, key))}; allowed: {allowed}" + (f"; {hint}" if hint else ""))
+
+
 class NnrunError(Exception):
-    """Carry one or more messages for the user, and the exit code of the process."""
+    """Carry one or more complaints to the user, and the exit code of the process."""
 
     exit_code = BUG
 
-    def __init__(self, *messages: str) -> None:
-        self.messages = tuple(map(_abbreviated, messages[:MAX_MESSAGES]))
-        if len(messages) > MAX_MESSAGES:
-            self.messages += (f"and {len(messages) - MAX_MESSAGES:,} more",)
+    def __init__(self, *problems: str | Complaint) -> None:
+        said = [item if isinstance(item, Complaint) else Complaint("", item) for item in problems[:MAX_MESSAGES]]
+        if len(problems) > MAX_MESSAGES:
+            said.append(Complaint("", f"and {len(problems) - MAX_MESSAGES:,} more"))
+        self.complaints = tuple(replace(item, text=_abbreviated(item.text)) for item in said)
         super().__init__("\n".join(self.messages))
+
+    @property
+    def messages(self) -> tuple[str, ...]:
+        """What is said to the user."""
+        return tuple(item.text for item in self.complaints)
+
+    def about(self, key: str) -> Self:
+        """Let what is about no key be about this one, in place; return the error."""
+        self.complaints = tuple(item if item.key else replace(item, key=key) for item in self.complaints)
+        return self
+
+    def reword(self, change: Callable[[str], str]) -> None:
+        """Change each message, in place."""
+        self.complaints = tuple(replace(item, text=change(item.text)) for item in self.complaints)
 
 
 def _abbreviated(message: str) -> str:
@@ -53,7 +90,7 @@ class ConfigError(NnrunError):
     @classmethod
     def of(cls, key: str, got: object, allowed: str, hint: str = "") -> ConfigError:
         """Name the key, the value it has, what is allowed and, where known, what to do next."""
-        return cls(describe(key, got, allowed, hint))
+        return cls(Complaint.of(key, got, allowed, hint))
 
 
 class DataError(NnrunError):
@@ -93,6 +130,10 @@ class InterruptedRun(KeyboardInterrupt):
         self.exit_code = 128 + signal_number
         self.at_once = at_once
 
+    def reword(self, change: Callable[[str], str]) -> None:
+        """Change each message, in place."""
+        self.messages = tuple(map(change, self.messages))
+
 
 def complain(messages: Sequence[str]) -> None:
     """Write messages to stderr, each as `nnrun: ...`."""
@@ -101,11 +142,6 @@ def complain(messages: Sequence[str]) -> None:
             # A name out of a stranger's file must not command the terminal.
             sys.stderr.write(f"nnrun: {visible(message)}\n")
         sys.stderr.flush()
-
-
-def describe(key: str, got: object, allowed: str, hint: str = "") -> str:
-    """Return `key is got; allowed: ...; hint`, the one form in which a wrong value is reported."""
-    return f"{key} is {shown(redact(got, key))}; allowed: {allowed}" + (f"; {hint}" if hint else "")
 
 
 def shown(value: object) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nnrun.base.errors import ArtifactError, ConfigError, DataError
+from nnrun.base.errors import ArtifactError, Complaint, ConfigError, DataError
 from nnrun.checkpoints.manifest import SCHEMA
 from nnrun.checkpoints.payload import MAX_THREADS, check_contents, check_names, check_plain, writable
 from nnrun.checkpoints.stored_tensors import DTYPE_BYTES, StoredTensor
@@ -50,23 +50,24 @@ def plain_names(names: Sequence[Any], source: str) -> tuple[str, ...]:
     return plain
 
 
-def unsaveable(config: Mapping[str, Any]) -> list[str]:
-    """Return what a config holds that no checkpoint may, each with its key."""
+def unsaveable(config: Mapping[str, Any]) -> list[Complaint]:
+    """Complain of what a config holds that no checkpoint may."""
     problems = list(_refused("", config))
     num_bytes = 0 if problems else len(json.dumps(config))
     if num_bytes > MAX_CONFIG_BYTES:
-        problems.append(f"the config takes {num_bytes:,} bytes, and a checkpoint has room for {MAX_CONFIG_BYTES:,}")
+        text = f"the config takes {num_bytes:,} bytes, and a checkpoint has room for {MAX_CONFIG_BYTES:,}"
+        problems.append(Complaint("", text))
     return problems
 
 
-def _refused(key: str, value: Any) -> Iterator[str]:
-    """Yield why the reader refuses a value, or what is in it, with the key."""
+def _refused(key: str, value: Any) -> Iterator[Complaint]:
+    """Complain of a value that the reader refuses, or of what is in it."""
     try:
         check_plain(value, key or "the config")
     except ArtifactError as error:
         inside = value.items() if isinstance(value, Mapping) and all(isinstance(name, str) for name in value) else ()
-        found = [text for name, item in inside for text in _refused(f"{key}.{name}".removeprefix("."), item)]
-        yield from found or [f"{error}; a run with it could not be resumed or evaluated"]
+        found = [wrong for name, item in inside for wrong in _refused(f"{key}.{name}".removeprefix("."), item)]
+        yield from found or [Complaint(key, f"{error}; a run with it could not be resumed or evaluated")]
 
 
 def check_readable(payload: Mapping[str, Any]) -> None:

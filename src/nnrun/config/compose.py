@@ -17,14 +17,15 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from nnrun.base.errors import ConfigError
+from nnrun.base.errors import Complaint, ConfigError
 from nnrun.base.paths import expanded
 from nnrun.base.secrets import is_secret, left_out, secrets_in
 from nnrun.checkpoints.locate import Located
 from nnrun.checkpoints.model_card import paths_left_out
+from nnrun.config.data_settings import unread_root
 from nnrun.config.from_checkpoint import fault, merge_saved, own_targets, saved_references
 from nnrun.config.interpolation import PLACEHOLDERS, explain_unresolvable, resolve, resolve_path
-from nnrun.config.no_effect import idle_settings, unread_root
+from nnrun.config.no_effect import idle_settings
 from nnrun.config.options import compose_groups, option_references, show_to_hydra, unknown_options
 from nnrun.config.overrides import HYDRA_KEYS, Typed, ambiguous, parse_all
 from nnrun.config.rules import Rules
@@ -122,7 +123,11 @@ def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> C
     if source is not None and source.key == "ckpt" and "export" not in chosen:
         config.export = {}
     if source is not None and source.saved is not None:
-        problems += [f"{item.key}= and {source.key}= exclude each other" for item in groups if item.key == "experiment"]
+        problems += [
+            Complaint(item.key, f"{item.key}= and {source.key}= exclude each other", (source.key,))
+            for item in groups
+            if item.key == "experiment"
+        ]
         config = merge_saved(source.saved, fresh, chosen, keep_export=source.key == "resume")
         named_here = {name: found for name, found in references.items() if name.partition(".")[0] in chosen}
         references = saved_references(source.saved) | named_here
@@ -130,20 +135,23 @@ def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> C
         problems += _lay(config, item)
     unresolvable = explain_unresolvable(config)
     tree = resolve(config, PLACEHOLDERS)
-    problems += unresolvable.values()
+    problems += unresolvable
     task = rules.task_of(tree)
     if config is not fresh:
         used = tree if task is None or task.builds is None else {key: tree[key] for key in tree if key in task.builds}
-        problems += [f"{key} is a secret, which no checkpoint holds; give it again" for key in left_out(used)]
         problems += [
-            f"{key} is a path, which no exported file holds; give it again: {key}="
+            Complaint(key, f"{key} is a secret, which no checkpoint holds; give it again") for key in left_out(used)
+        ]
+        problems += [
+            Complaint(key, f"{key} is a path, which no exported file holds; give it again: {key}=")
             for key in paths_left_out(used)
             if key != "data.dataset.root"
         ]
     problems += misfits(typed, tree, rules.tasks) + idle_settings(typed, tree, task)
     if task is None or task.builds_section("data.dataset"):
         problems += unread_root(typed, tree)
-    wrong = [problem for problem in check(tree, references, rules) if problem.split(" ", 1)[0] not in unresolvable]
+    null = {item.key for item in unresolvable}
+    wrong = [item for item in check(tree, references, rules) if item.key not in null]
     if problems:
         raise ConfigError(*dict.fromkeys([*problems, *wrong]))
     if wrong:
@@ -200,15 +208,16 @@ def folder_of_jobs(typed: Sequence[Typed], own: Sequence[Path]) -> Path | None:
     return hydra_dir(words, "hydra.sweep.dir", config)
 
 
-def _lay(config: DictConfig, item: Typed) -> list[str]:
+def _lay(config: DictConfig, item: Typed) -> list[Complaint]:
     """Set the value of one typed word in the config; return what is wrong with the place it names."""
     parent = item.key.rpartition(".")[0]
     while parent:
         if OmegaConf.select(config, parent) is None and parent in OPTIONAL_SECTIONS:
-            return [f"{item.key} has no effect: {parent} is none here; choose one of its options first"]
+            text = f"{item.key} has no effect: {parent} is none here; choose one of its options first"
+            return [Complaint(item.key, text)]
         parent = parent.rpartition(".")[0]
     try:
         OmegaConf.update(config, item.key, item.value, merge=True, force_add=True)
     except (OmegaConfBaseException, ValueError, TypeError) as error:
-        return [f"{item.key} cannot be set: {str(error).splitlines()[0]}"]
+        return [Complaint(item.key, f"{item.key} cannot be set: {str(error).splitlines()[0]}")]
     return []

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
-
-def natural_mode(metric: str) -> Literal["min", "max"]:
-    """Return whether a smaller or a larger value of a metric is better."""
-    return "min" if metric.endswith("loss") else "max"
+from nnrun.config.monitor import natural_mode
 
 
 @dataclass(frozen=True)
 class Conflict:
-    """Settings that are each right and wrong together: their keys, the test on their values, what to say."""
+    """Settings that are each right and wrong together: their keys, the test on their values, what to say.
+
+    `clashes` is true of values that exclude each other. The message is about the first of the keys most of all.
+    """
 
     keys: tuple[str, ...]
     clashes: Callable[..., bool]
@@ -28,14 +27,14 @@ CONFLICTS = (
         ("resume", "init_from"), lambda a, b: a and b, "resume and init_from exclude each other; name one of them"
     ),
     Conflict(
-        ("trainer.device", "trainer.precision"),
-        lambda device, precision: device == "cpu" and precision == "fp16",
+        ("trainer.precision", "trainer.device"),
+        lambda precision, device: device == "cpu" and precision == "fp16",
         "trainer.precision=fp16 and trainer.device=cpu exclude each other; a CPU takes fp32 or bf16",
     ),
     Conflict(
-        ("trainer.device", "trainer.cuda_graph"),
-        lambda device, graph: device in ("cpu", "mps") and graph is True,
-        "trainer.cuda_graph=true and trainer.device={} exclude each other",
+        ("trainer.cuda_graph", "trainer.device"),
+        lambda graph, device: device in ("cpu", "mps") and graph is True,
+        "trainer.cuda_graph=true and trainer.device={1} exclude each other",
     ),
     Conflict(
         ("data.num_workers", "data.residency"),

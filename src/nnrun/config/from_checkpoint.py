@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from nnrun.base.errors import ArtifactError, ConfigError, NnrunError
+from nnrun.base.errors import ArtifactError, Complaint, ConfigError, NnrunError
 from nnrun.base.paths import expanded
 from nnrun.base.secrets import is_left_out, left_out, redact
 from nnrun.checkpoints.model_card import without_private_paths
 from nnrun.config.overrides import Typed
 from nnrun.config.schema import NAMED_SECTIONS, RUN_KEYS, TARGET_SECTIONS, DataSettings
-from nnrun.config.validate import Reference
+from nnrun.config.target_sections import Reference
 
 # What the absence of a setting means in a file that was written before the setting existed: the rule of that time, and
 # not today's default. By full key, `data.split_by`; a parameter of a class by the class, wherever its section stands:
@@ -150,19 +150,21 @@ def saved_references(saved: Mapping[str, Any]) -> dict[str, Reference]:
     return found
 
 
-def fault(problems: Sequence[str], checkpoint: Path | None, typed: Sequence[Typed]) -> NnrunError:
-    """Return problems, each beginning with its key, as an error: the user's, unless the config came out of a checkpoint
-    and no word of the command line names what is wrong. Then it is the checkpoint's.
+def fault(complaints: Sequence[Complaint], checkpoint: Path | None, typed: Sequence[Typed]) -> NnrunError:
+    """Return complaints as an error: the user's, unless the config came out of a checkpoint and no word of the command
+    line names what is wrong. Then it is the checkpoint's.
     """
-    keys = [problem.split(" ", 1)[0].rstrip(":").partition("=")[0] for problem in problems]
-    is_typed = any(
-        key == item.key or key.startswith(item.key + ".") or item.key.startswith(key + ".")
-        for key in keys
-        for item in typed
+    keys = {key for complaint in complaints for key in (complaint.key, *complaint.others)}
+    if checkpoint is None or any(_is_about(key, item.key) for key in keys for item in typed):
+        return ConfigError(*complaints)
+    return ArtifactError(
+        *(replace(item, text=f"{checkpoint}: its config is not right: {item.text}") for item in complaints)
     )
-    if checkpoint is None or is_typed:
-        return ConfigError(*problems)
-    return ArtifactError(*(f"{checkpoint}: its config is not right: {problem}" for problem in problems))
+
+
+def _is_about(key: str, typed: str) -> bool:
+    """Return whether one of two keys is the other, or a section that it is in."""
+    return key == typed or key.startswith(typed + ".") or typed.startswith(key + ".")
 
 
 def own_targets(

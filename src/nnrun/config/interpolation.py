@@ -10,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from nnrun.base.errors import ConfigError
+from nnrun.base.errors import Complaint, ConfigError
 
 # Stand in for what is known once the data is opened, so that everything else can be resolved and checked before.
 PLACEHOLDERS = {"in_shape": [1, 1, 1], "num_classes": 2}
@@ -40,11 +40,11 @@ def resolve_path(config: DictConfig, key: str, text: str) -> str:
     except RecursionError:
         raise ConfigError(_unresolved(key, "Recursive interpolation detected")) from None
     except OmegaConfBaseException as error:
-        raise ConfigError(_unresolved(f"{key}={text}", str(error).splitlines()[0])) from error
+        raise ConfigError(_unresolved(key, str(error).splitlines()[0], text)) from error
     for reference in re.findall(r"\$\{hydra:([^{},]*)\}", text):
         # Hydra's own resolver gives None for what it does not know.
         if OmegaConf.select(cast(DictConfig, HydraConfig.get()), reference, throw_on_missing=False) is None:
-            raise ConfigError(f"{key}={text} refers to hydra:{reference}, which is not known here")
+            raise ConfigError(Complaint(key, f"{key}={text} refers to hydra:{reference}, which is not known here"))
     return path
 
 
@@ -57,28 +57,29 @@ def _filled(config: DictConfig, data: Mapping[str, Any]) -> DictConfig:
     return filled
 
 
-def _unresolved(key: str, reason: str) -> str:
-    """Return why the reference that stands at a key leads nowhere, from OmegaConf's words for it."""
+def _unresolved(key: str, reason: str, text: str = "") -> Complaint:
+    """Say why the reference that stands at a key leads nowhere, from OmegaConf's words for it; `text` was typed."""
+    what = f"{key}={text}" if text else key
     if variable := re.search(r"Environment variable '([^']+)' not found", reason):
-        return f"{key} needs the environment variable {variable[1]}, which is not set"
+        return Complaint(key, f"{what} needs the environment variable {variable[1]}, which is not set")
     if reason.startswith("Recursive"):
-        return f"{key} refers to itself in a circle"
+        return Complaint(key, f"{what} refers to itself in a circle")
     if missing := re.search(r"Missing mandatory value: (\S+)", reason):
-        return f"{key} refers to {missing[1]}, which is not known here"
+        return Complaint(key, f"{what} refers to {missing[1]}, which is not known here")
     if other := re.match(r"Interpolation key '([^']+)' not found", reason):
-        return f"{key} refers to {other[1]}, which does not exist"
-    return f"{key} cannot be resolved: {reason}"
+        return Complaint(key, f"{what} refers to {other[1]}, which does not exist")
+    return Complaint(key, f"{what} cannot be resolved: {reason}")
 
 
-def explain_unresolvable(config: DictConfig) -> dict[str, str]:
-    """Return, by key, a message for each value that is missing or whose interpolation fails; null takes its place."""
-    problems: dict[str, str] = {}
+def explain_unresolvable(config: DictConfig) -> list[Complaint]:
+    """Complain of each value that is missing or whose interpolation fails; null takes its place in the config."""
+    found: list[Complaint] = []
 
     def visit(node: Any, prefix: str) -> None:
         for key in list(node) if isinstance(node, DictConfig) else range(len(node)):
             full = f"{prefix}{key}"
             if OmegaConf.is_missing(node, key):
-                problems[full] = f"{full} must be given: it is ???; write {full}=..."
+                found.append(Complaint(full, f"{full} must be given: it is ???; write {full}=..."))
             else:
                 try:
                     value = node[key]
@@ -86,13 +87,13 @@ def explain_unresolvable(config: DictConfig) -> dict[str, str]:
                         visit(value, f"{full}.")
                     continue
                 except RecursionError:
-                    problems[full] = _unresolved(full, "Recursive interpolation detected")
+                    found.append(_unresolved(full, "Recursive interpolation detected"))
                 except OmegaConfBaseException as error:
-                    problems[full] = _unresolved(full, str(error).splitlines()[0])
+                    found.append(_unresolved(full, str(error).splitlines()[0]))
             node[key] = None
 
     # The data's shape is not known yet: what refers to it can be resolved all the same.
     visit(_filled(config, PLACEHOLDERS), "")
-    for key in problems:
-        OmegaConf.update(config, key, None)
-    return problems
+    for item in found:
+        OmegaConf.update(config, item.key, None)
+    return found

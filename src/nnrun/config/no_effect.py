@@ -10,6 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from nnrun.base.errors import Complaint
+from nnrun.config.tree import value_at
+
 if TYPE_CHECKING:
     from nnrun.config.overrides import Typed
     from nnrun.config.task import Task
@@ -135,8 +138,8 @@ _ALWAYS = (
 _TOGETHER = {"scheduler.max_lr": "optimizer.lr"}
 
 
-def idle_settings(typed: Sequence[Typed], tree: Mapping[str, Any], task: Task | None) -> list[str]:
-    """Return a message for each typed setting that cannot act in what a config asks for, a training or another task."""
+def idle_settings(typed: Sequence[Typed], tree: Mapping[str, Any], task: Task | None) -> list[Complaint]:
+    """Complain of each typed setting that cannot act in what a config asks for, a training or another task."""
     problems = _found(task.idle, typed, tree) if task is not None else []
     if not _trains(tree, task):
         return problems
@@ -146,31 +149,13 @@ def idle_settings(typed: Sequence[Typed], tree: Mapping[str, Any], task: Task | 
 
 def trial_notes(typed: Sequence[Typed], tree: Mapping[str, Any], task: Task) -> list[str]:
     """Return what is said of settings that cannot act only because `trainer=debug` cuts the run short."""
-    return _too_short(typed, tree) if _trains(tree, task) and _is_trial(typed) else []
+    return [item.text for item in _too_short(typed, tree)] if _trains(tree, task) and _is_trial(typed) else []
 
 
-def unread_root(typed: Sequence[Typed], tree: Mapping[str, Any]) -> list[str]:
-    """Return a message where a folder is typed for a data set that reads none."""
-    section = _at(tree, "data.dataset")
-    if not isinstance(section, Mapping) or not str(section.get("_target_")).startswith("nnrun."):
-        return []  # what one of the user's own reads is not known
-    values = {item.key: item.value for item in typed if not item.is_group}
-    name, problems = _at(tree, "data.name"), []
-    if "data.root" in values and "root" not in section:
-        problems.append(
-            f"data.root={values['data.root']} has no effect with data={name}, which reads no folder; data=folder reads "
-            "a folder of images, data=arrays one of arrays"
-        )
-    if "data.class_order" in values and "class_order" not in section:
-        problems.append(
-            f"data.class_order={values['data.class_order']} has no effect with data={name}, whose classes have "
-            "an order of their own"
-        )
-    return problems
-
-
-def of_steps(typed: Sequence[Typed], tree: Mapping[str, Any], steps_per_epoch: int, total_steps: int) -> list[str]:
-    """Return a message for each typed setting that cannot act in a run of so many steps."""
+def of_steps(
+    typed: Sequence[Typed], tree: Mapping[str, Any], steps_per_epoch: int, total_steps: int
+) -> list[Complaint]:
+    """Complain of each typed setting that cannot act in a run of so many steps."""
     words = {item.key for item in typed if not item.is_group}
     trainer, scheduler = tree["trainer"], tree.get("scheduler") or {}
     whole = trainer["epochs"] * steps_per_epoch
@@ -178,7 +163,7 @@ def of_steps(typed: Sequence[Typed], tree: Mapping[str, Any], steps_per_epoch: i
     found = {
         "trainer.max_steps": (trainer["max_steps"] or 0) > whole > 0,
         "trainer.checkpoint_every_steps": (trainer["checkpoint_every_steps"] or 0) > total_steps > 0,
-        "transfer.unfreeze_epoch": ((_at(tree, "transfer.unfreeze_epoch") or 1) - 1) * steps_per_epoch
+        "transfer.unfreeze_epoch": ((value_at(tree, "transfer.unfreeze_epoch") or 1) - 1) * steps_per_epoch
         >= total_steps
         > 0,
         "scheduler.warmup_fraction": _warmup(scheduler, total_steps) > 0
@@ -191,7 +176,7 @@ def of_steps(typed: Sequence[Typed], tree: Mapping[str, Any], steps_per_epoch: i
         "scheduler.total_steps": "; the learning rate rises longer than that, and never falls",
     }
     return [
-        f"{key}={_at(tree, key)} has no effect: {length}{more.get(key, '')}"
+        Complaint(key, f"{key}={value_at(tree, key)} has no effect: {length}{more.get(key, '')}")
         for key, is_idle in found.items()
         if is_idle and key in words
     ]
@@ -207,7 +192,7 @@ def _warmup(scheduler: Mapping[str, Any], total_steps: int) -> float:
 
 def _trains(tree: Mapping[str, Any], task: Task | None) -> bool:
     """Return whether a config asks for a training of an epoch or more."""
-    return task is not None and task.trains and bool(_at(tree, "trainer.epochs"))
+    return task is not None and task.trains and bool(value_at(tree, "trainer.epochs"))
 
 
 def _is_trial(typed: Sequence[Typed]) -> bool:
@@ -215,29 +200,21 @@ def _is_trial(typed: Sequence[Typed]) -> bool:
     return any(item.key == "trainer" and item.value == "debug" for item in typed)
 
 
-def _too_short(typed: Sequence[Typed], tree: Mapping[str, Any]) -> list[str]:
-    """Return a message for each typed setting that cannot act in so few epochs."""
+def _too_short(typed: Sequence[Typed], tree: Mapping[str, Any]) -> list[Complaint]:
+    """Complain of each typed setting that cannot act in so few epochs."""
     return _found(_TOO_SHORT, typed, tree)
 
 
-def _found(rows: Sequence[Idle], typed: Sequence[Typed], tree: Mapping[str, Any]) -> list[str]:
-    """Return the messages of the rows that hold."""
-    words, problems = {item.key for item in typed}, []
+def _found(rows: Sequence[Idle], typed: Sequence[Typed], tree: Mapping[str, Any]) -> list[Complaint]:
+    """Complain of the rows that hold."""
+    words, found = {item.key for item in typed}, []
     for row in rows:
         needed = {_TOGETHER[word] for word in row.words if word in _TOGETHER}
-        values = [_at(tree, key) for key in row.keys]
+        values = [value_at(tree, key) for key in row.keys]
         try:
             holds = not words.isdisjoint(row.words) and needed <= words and row.holds(*values)
         except TypeError:
             continue  # a value of a wrong type is another row's matter
         if holds:
-            problems.append(row.message.format(*values))
-    return problems
-
-
-def _at(tree: Mapping[str, Any], key: str) -> Any:
-    """Return the value at a dotted key, or None."""
-    node: Any = tree
-    for part in key.split("."):
-        node = node.get(part) if isinstance(node, Mapping) else None
-    return node
+            found.append(Complaint(row.words[0], row.message.format(*values), (*row.words[1:], *row.keys)))
+    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,41 +17,41 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from nnrun.base.errors import ConfigError, did_you_mean, shown
+from nnrun.base.errors import Complaint, ConfigError, did_you_mean, shown
 from nnrun.base.files import state_of
 from nnrun.base.secrets import redact, redact_word
 from nnrun.config.folders import GROUPS, conf_dir, option_file, options
 from nnrun.config.overrides import Typed
 from nnrun.config.schema import NAMED_SECTIONS
-from nnrun.config.validate import Reference
+from nnrun.config.target_sections import Reference
 from nnrun.config.yaml_files import read_yaml, refuse_hidden_marks, unreadable
 
 
-def unknown_options(groups: Sequence[Typed], own: Sequence[Path]) -> list[str]:
-    """Return a message for each option that no folder has."""
-    problems: list[str] = []
-    for item in groups:
-        known = options(item.key, own)
-        names = item.value if isinstance(item.value, list) else [item.value]
-        if any(isinstance(name, dict | list) for name in names):
-            problems.append(_not_options(item, known))
-            continue
-        if isinstance(item.value, list) and item.key not in NAMED_SECTIONS:
-            problems.append(f"{item.key} takes one option; there are {', '.join(known)}")
-            continue
-        if not names:
-            problems.append(f"{redact_word(item.word)} names no option; write {item.key}=none")
-        problems += [
-            f"{redact_word(item.word)} names {name} twice" for name in dict.fromkeys(names) if names.count(name) > 1
-        ]
-        if len(names) > 1 and "none" in names:
-            problems.append(f"{redact_word(item.word)} names none beside another option; leave one of them out")
-        for name in names:
-            if str(name) not in known:
-                hint = did_you_mean(str(name), known)
-                there = f"there are {', '.join(known)}"
-                problems.append(f"{item.key}={name} is not an option; {hint + ' ' if hint else ''}{there}")
-    return problems
+def unknown_options(groups: Sequence[Typed], own: Sequence[Path]) -> list[Complaint]:
+    """Complain of each option that no folder has, and of words that choose none, or several where one is taken."""
+    return [Complaint(item.key, text) for item in groups for text in _wrong_choice(item, options(item.key, own))]
+
+
+def _wrong_choice(item: Typed, known: Sequence[str]) -> Iterator[str]:
+    """Say what is wrong with a word that chooses options of a group, which has those that are known."""
+    names = item.value if isinstance(item.value, list) else [item.value]
+    if any(isinstance(name, dict | list) for name in names):
+        yield _not_options(item, known)
+        return
+    if isinstance(item.value, list) and item.key not in NAMED_SECTIONS:
+        yield f"{item.key} takes one option; there are {', '.join(known)}"
+        return
+    if not names:
+        yield f"{redact_word(item.word)} names no option; write {item.key}=none"
+    for name in dict.fromkeys(names):
+        if names.count(name) > 1:
+            yield f"{redact_word(item.word)} names {name} twice"
+    if len(names) > 1 and "none" in names:
+        yield f"{redact_word(item.word)} names none beside another option; leave one of them out"
+    for name in names:
+        if str(name) not in known:
+            hint = did_you_mean(str(name), known)
+            yield f"{item.key}={name} is not an option; {hint + ' ' if hint else ''}there are {', '.join(known)}"
 
 
 def _not_options(item: Typed, known: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
-from nnrun.base.errors import did_you_mean
+from nnrun.base.errors import Complaint, did_you_mean
 from nnrun.base.paths import is_there
 from nnrun.base.secrets import redact_word
 from nnrun.config.folders import GROUPS, options
@@ -49,30 +49,33 @@ class Typed:
         return self.key in GROUPS
 
 
-def parse_all(words: Sequence[str]) -> tuple[list[Typed], list[str]]:
-    """Return the words that could be read, and a message for each that could not."""
+def parse_all(words: Sequence[str]) -> tuple[list[Typed], list[Complaint]]:
+    """Return the words that could be read, and a complaint for each that could not."""
     typed: list[Typed] = []
-    problems: list[str] = []
+    problems: list[Complaint] = []
     parser = OverridesParser.create()
     for word in words:
         key, equals, value = word.partition("=")
         if word.startswith("~"):
             bare = key[1:]
-            problems.append(f"{word!r} would delete a setting; {_instead_of_deleting(bare)}")
+            problems.append(Complaint(bare, f"{word!r} would delete a setting; {_instead_of_deleting(bare)}"))
         elif not equals or not key.strip("+"):
-            problems.append(_not_an_override(word))
+            problems.append(Complaint("", _not_an_override(word)))
         elif value == "":
-            problems.append(f"{key} has no value; write one after the =, or {key}=null where it may be left out")
+            text = f"{key} has no value; write one after the =, or {key}=null where it may be left out"
+            problems.append(Complaint(key, text))
         elif key in PATH_KEYS:
             typed.append(_path(key, value, word))
         else:
             try:
                 typed.append(_from_hydra(parser.parse_override(word), word))
             except HydraException:
-                shown = repr(redact_word(word))
-                problems.append(f"{shown} cannot be read; put two pairs of quotes around the value: {key}='\"...\"'")
+                text = (
+                    f"{redact_word(word)!r} cannot be read; put two pairs of quotes around the value: {key}='\"...\"'"
+                )
+                problems.append(Complaint(key, text))
             except ValueError as error:
-                problems.append(str(error))
+                problems.append(Complaint(key, str(error)))
     return typed, problems
 
 
@@ -117,11 +120,14 @@ def _not_an_override(word: str) -> str:
     return f"{word!r} is neither a flag nor key=value; {hint or 'nnrun --help lists the settings'}"
 
 
-def ambiguous(typed: Sequence[Typed]) -> list[str]:
-    """Return a message for each word that names several values outside a sweep."""
+def ambiguous(typed: Sequence[Typed]) -> list[Complaint]:
+    """Complain of each word that names several values outside a sweep."""
     return [
-        f"{redact_word(item.word)!r} names several values; sweep over them with nnrun -m, "
-        f"or write a list: '{item.key}=[...]'"
+        Complaint(
+            item.key,
+            f"{redact_word(item.word)!r} names several values; sweep over them with nnrun -m, "
+            f"or write a list: '{item.key}=[...]'",
+        )
         for item in typed
         if item.is_sweep
     ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nnrun.base.errors import ArtifactError, ConfigError
+from nnrun.base.errors import ArtifactError, Complaint, ConfigError
 from nnrun.base.lock import check_free
 from nnrun.base.paths import expanded, is_there
 from nnrun.checkpoints.latest import latest_link, put_back
@@ -65,12 +65,12 @@ def source_word(values: Sequence[Typed], task: Task | None) -> Typed | None:
     return None if is_excluded else named[0]
 
 
-def lacking_words(weights: Path, chosen: set[str], task: Task | None) -> list[str]:
+def lacking_words(weights: Path, chosen: set[str], task: Task | None) -> list[Complaint]:
     """Return what the words must name besides weights alone, which carry no config."""
     if task is not None and task.refuses_weights is not None:
-        return [task.refuses_weights.format(weights)]
+        return [Complaint("ckpt", task.refuses_weights.format(weights))]
     lacks = f"{weights} holds weights alone: name their network with model=, and data= besides"
-    return [] if "model" in chosen else [lacks]
+    return [] if "model" in chosen else [Complaint("model", lacks)]
 
 
 def read_source(named: Typed, task: Task | None, tasks: Sequence[Task]) -> Source:

@@ -5,10 +5,11 @@ Neither torch nor Hydra is imported here: `nnrun --help` reads the records too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from nnrun.base.errors import Complaint
 from nnrun.config.conflicts import Conflict
 from nnrun.config.folders import GROUPS
 from nnrun.config.no_effect import Idle
@@ -111,37 +112,34 @@ def allowed_names(tasks: Sequence[Task]) -> Range:
     return Range(lambda value: value in names, ", ".join(names))
 
 
-def misfits(typed: Sequence[Typed], tree: Mapping[str, Any], tasks: Sequence[Task]) -> list[str]:
-    """Return what a config lacks for the task that it names, and what has no place beside that task."""
+def misfits(typed: Sequence[Typed], tree: Mapping[str, Any], tasks: Sequence[Task]) -> list[Complaint]:
+    """Complain of what a config lacks for the task that it names, and of what has no place beside that task."""
     task = task_called(tree.get("task"), tasks)
-    problems = _of_other_tasks(typed, tree, tasks)
+    problems = list(_of_other_tasks(typed, tree, tasks))
     if task is None:
         return problems
-    problems += [message for key, message in task.needs.items() if not tree.get(key)]
-    problems += [message for key, message in task.excludes.items() if _is_beside(key, typed, tree)]
-    if task.takes_only is not None:
-        words = sorted({item.key for item in typed} - {"task", *task.takes_only})
-        problems += [f"{', '.join(words)} would have no effect with {task.words}"] if words else []
+    problems += [Complaint(key, text) for key, text in task.needs.items() if not tree.get(key)]
+    problems += [Complaint(key, text) for key, text in task.excludes.items() if _is_beside(key, typed, tree)]
+    if task.takes_only is not None and (words := sorted({item.key for item in typed} - {"task", *task.takes_only})):
+        problems.append(Complaint("task", f"{', '.join(words)} would have no effect with {task.words}", tuple(words)))
     return problems
 
 
-def _of_other_tasks(typed: Sequence[Typed], tree: Mapping[str, Any], tasks: Sequence[Task]) -> list[str]:
-    """Return a message for each setting that only tasks read which are not done."""
+def _of_other_tasks(typed: Sequence[Typed], tree: Mapping[str, Any], tasks: Sequence[Task]) -> Iterator[Complaint]:
+    """Complain of each setting that only tasks read which are not done."""
     readers: dict[str, list[str]] = {}
     for task in tasks:
         for key in (*((task.name,) if task.settings else ()), *task.reads_alone):
             readers.setdefault(key, []).append(task.name)
-    problems = []
     for key, names in readers.items():
         if tree.get("task") in names:
             continue
         needed = " or ".join(f"task={name}" for name in names)
         if isinstance(tree.get(key), Mapping):
-            words = [item.key for item in typed if _is_in(item.key, (key,))]
-            problems += [f"{word} has no effect without {needed}" for word in words]
+            for word in (item.key for item in typed if _is_in(item.key, (key,))):
+                yield Complaint(word, f"{word} has no effect without {needed}")
         elif tree.get(key):
-            problems.append(f"{key}={tree[key]} has no effect without {needed}")
-    return problems
+            yield Complaint(key, f"{key}={tree[key]} has no effect without {needed}")
 
 
 def _is_beside(key: str, typed: Sequence[Typed], tree: Mapping[str, Any]) -> bool:

@@ -6,14 +6,14 @@ import csv
 import io
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from rich import box
 
-from nnrun.base.errors import BUG, ConfigError, InterruptedRun, NnrunError, SweepFailed, complain
+from nnrun.base.errors import BUG, Complaint, ConfigError, InterruptedRun, NnrunError, SweepFailed, complain
 from nnrun.base.files import saving, write_json, write_text
 from nnrun.base.foreign_messages import show_traceback
 from nnrun.base.paths import is_there
@@ -100,25 +100,25 @@ def sweep(words: Sequence[str], own: Sequence[Path], rules: Rules) -> int:
     return 0
 
 
-def refuse(typed: Sequence[Typed], tasks: Sequence[Task]) -> list[str]:
-    """Return what cannot be swept over, or has no meaning in a sweep."""
-    problems = []
-    for item in typed:
-        looks_swept = item.value is not None and "," in str(item.value) and not is_there(str(item.value))
-        if item.key in NOT_SWEPT and (looks_swept or str(item.value).startswith("choice(")):
-            problems.append(f"{item.word!r}: a sweep over {item.key} is refused; run each checkpoint by itself")
-        if item.key == "hydra.run.dir":
-            problems.append("hydra.run.dir has no effect in a sweep; use hydra.sweep.dir=, the folder of all its jobs")
-        if item.key == "task":
-            named = [task_called(name, tasks) for name in (item.value, *item.choices)]
-            problems += [task.not_swept for task in named if task is not None and task.not_swept is not None]
-        if item.key == "input" and item.value == "-":
-            problems.append(
-                "input=- can be read once, and not by each job of a sweep; name a file, a folder or a pattern"
-            )
-        if item.key == "resume" and item.value is not None:
-            problems.append("resume= continues one run and cannot be part of a sweep")
-    return problems
+def refuse(typed: Sequence[Typed], tasks: Sequence[Task]) -> list[Complaint]:
+    """Complain of what cannot be swept over, or has no meaning in a sweep."""
+    return [Complaint(item.key, text) for item in typed for text in _refused(item, tasks)]
+
+
+def _refused(item: Typed, tasks: Sequence[Task]) -> Iterator[str]:
+    """Say why a word has no place in a sweep."""
+    looks_swept = item.value is not None and "," in str(item.value) and not is_there(str(item.value))
+    if item.key in NOT_SWEPT and (looks_swept or str(item.value).startswith("choice(")):
+        yield f"{item.word!r}: a sweep over {item.key} is refused; run each checkpoint by itself"
+    if item.key == "hydra.run.dir":
+        yield "hydra.run.dir has no effect in a sweep; use hydra.sweep.dir=, the folder of all its jobs"
+    if item.key == "task":
+        named = [task_called(name, tasks) for name in (item.value, *item.choices)]
+        yield from (task.not_swept for task in named if task is not None and task.not_swept is not None)
+    if item.key == "input" and item.value == "-":
+        yield "input=- can be read once, and not by each job of a sweep; name a file, a folder or a pattern"
+    if item.key == "resume" and item.value is not None:
+        yield "resume= continues one run and cannot be part of a sweep"
 
 
 def sweep_folder(typed: Sequence[Typed], own: Sequence[Path]) -> Path:

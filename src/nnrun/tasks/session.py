@@ -94,7 +94,7 @@ def open_session(
                 error, cause = _as_said(error, job, path, stop), error
                 reason = hide_known(str(error) or type(error).__name__, job.composed.secrets)
                 if isinstance(error, NnrunError | InterruptedRun):
-                    error.messages = tuple(hide_known(message, job.composed.secrets) for message in error.messages)
+                    error.reword(lambda message: hide_known(message, job.composed.secrets))
                     error.args = (reason,)
                 sweep_temporaries(path)
                 # On a disk that is full this fails too: what is said is the first cause.

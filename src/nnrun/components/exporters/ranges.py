@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from nnrun.config.ranges import FRACTION, POSITIVE, Range, one_of, whole
+from nnrun.config.ranges import FRACTION, POSITIVE, one_of, whole
 
-
-def _exports(*formats: str) -> dict[str, Range]:
-    """Return the ranges of what all formats have."""
-    ranges = {"output": one_of("scores", "probabilities"), "tolerance": POSITIVE, "min_agreement": FRACTION}
-    return {f"export.{name}.{key}": allowed for name in formats for key, allowed in ranges.items()}
-
+OUTPUT = one_of("scores", "probabilities")
 
 RANGES = {
+    **{f"export.{name}.output": OUTPUT for name in ("onnx", "onnx_int8", "torchscript", "pt2", "torchserve")},
+    **{f"export.{name}.tolerance": POSITIVE for name in ("onnx", "torchscript", "pt2", "safetensors", "torchserve")},
+    **{
+        f"export.{name}.min_agreement": FRACTION
+        for name in ("onnx", "onnx_int8", "torchscript", "pt2", "safetensors", "torchserve")
+    },
     "export.onnx.opset": whole(18, 25, null=True),
     "export.onnx_int8.calibration_samples": whole(1),
     "export.onnx_int8.max_accuracy_drop": FRACTION,
     "export.torchserve.top_k": whole(1),
-    **_exports("onnx", "onnx_int8", "torchscript", "pt2", "safetensors", "torchserve"),
 }

@@ -38,7 +38,7 @@ def check_name(name: str, known: Iterable[str], where: str) -> None:
     names = sorted(known)
     if name not in names:
         hint = did_you_mean(str(name), names) or f"there are {', '.join(names[:: max(len(names) // 8, 1)][:8])}, ..."
-        raise ConfigError(f"model.name is {name!r}; allowed: one of {len(names)} networks of {where}; {hint}")
+        raise ConfigError.of("model.name", name, f"one of {len(names)} networks of {where}", hint)
 
 
 def adapt_channels(network: nn.Module, in_channels: int) -> None:

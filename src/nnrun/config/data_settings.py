@@ -1,0 +1,54 @@
+"""Settings of `data` that the chosen data set has no use for. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from nnrun.base.errors import Complaint
+from nnrun.config.overrides import Typed
+from nnrun.config.schema import TAKEN_BY_SOME
+from nnrun.config.tree import value_at
+
+
+def idle_data_settings(tree: Mapping[str, Any]) -> Iterator[Complaint]:
+    """Find settings of `data` that a data set of ours does not take; what the user's own class takes, build knows."""
+    section, data = _dataset_of_ours(tree), tree.get("data")
+    if section is not None and isinstance(data, Mapping):
+        yield from not_taken(data, section)
+
+
+def not_taken(data: Mapping[str, Any], section: Mapping[str, Any]) -> list[Complaint]:
+    """Complain of each setting of `data` that is named and that the section `data.dataset` has no use for."""
+    named = {key: data.get(key) for key, idle in TAKEN_BY_SOME.items() if data.get(key) not in (idle, None)}
+    return [
+        Complaint(
+            f"data.{key}", f"data.{key}={value} has no effect: data={data.get('name')} does not take it; leave it out"
+        )
+        for key, value in named.items()
+        if key not in section
+    ]
+
+
+def unread_root(typed: Sequence[Typed], tree: Mapping[str, Any]) -> Iterator[Complaint]:
+    """Complain of a folder that is typed for a data set that reads none, and of an order of classes for another's."""
+    section = _dataset_of_ours(tree)
+    if section is None:
+        return
+    values = {item.key: item.value for item in typed if not item.is_group}
+    name = value_at(tree, "data.name")
+    why = {
+        "root": "which reads no folder; data=folder reads a folder of images, data=arrays one of arrays",
+        "class_order": "whose classes have an order of their own",
+    }
+    for key, reason in why.items():
+        full = f"data.{key}"
+        if full in values and key not in section:
+            yield Complaint(full, f"{full}={values[full]} has no effect with data={name}, {reason}")
+
+
+def _dataset_of_ours(tree: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the section of the data set, if its class is ours."""
+    section = value_at(tree, "data.dataset")
+    is_ours = isinstance(section, Mapping) and str(section.get("_target_")).startswith("nnrun.")
+    return section if is_ours else None

@@ -1,0 +1,110 @@
+"""Compare the sections that nnrun owns with the dataclasses that type them: unknown keys, missing ones, wrong types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from nnrun.base.errors import Complaint, did_you_mean
+from nnrun.config.ranges import is_integer, is_number
+from nnrun.config.rules import Rules
+from nnrun.config.schema import OPTIONAL_SECTIONS, TARGET_SECTIONS, RunSettings
+from nnrun.config.tree import value_at
+
+# Types as a user calls them, one and many.
+_WORDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    list: "a list",
+    dict: "a section with a _target_",
+    type(None): "null",
+}
+_PLURALS = {int: "whole numbers", float: "numbers", str: "texts"}
+
+
+def check_typed_sections(tree: Mapping[str, Any], rules: Rules) -> list[Complaint]:
+    """Return what is wrong with a resolved config, but for values of a right type and the parameters of a `_target_`.
+
+    A value of a wrong type that has a range is said to be out of it.
+    """
+    hints = get_type_hints(RunSettings) | rules.task_sections
+    return list(_check_fields(hints, tree, "", _known_keys(tree, rules), rules))
+
+
+def _check_fields(
+    hints: Mapping[str, Any], values: Mapping[str, Any], prefix: str, known: Sequence[str], rules: Rules
+) -> Iterator[Complaint]:
+    """Compare a mapping with the types of its fields, and the sections below it with theirs."""
+    for key in values:
+        if key not in hints:
+            others = [name for name in known if name != prefix + str(key)]
+            yield unknown_key(f"{prefix}{key}", others, [prefix + name for name in hints])
+    missing = [key for key in hints if key not in values]
+    if prefix and missing:
+        name = prefix.removesuffix(".")
+        base = "_base" if name == "data" else "default"
+        text = f"{name} lacks {', '.join(missing)}; begin your own option's file with the line: defaults: [{base}]"
+        yield Complaint(name, text)
+    elif missing:
+        for key in missing:
+            yield Complaint(
+                key, f"{key} is missing" + (f"; {key}=none turns it off" if key in OPTIONAL_SECTIONS else "")
+            )
+    for key, hint in hints.items():
+        if key in missing:
+            continue
+        full, value = prefix + key, values[key]
+        section = next((c for c in rules.sections.values() if c is hint or c in get_args(hint)), None)
+        if section and isinstance(value, Mapping):
+            yield from _check_fields(get_type_hints(section), value, full + ".", known, rules)
+        elif not _has_type(value, hint):
+            allowed = rules.ranges[full].allowed if full in rules.ranges else in_words(hint)
+            yield Complaint.of(full, value, allowed)
+
+
+def _known_keys(tree: Mapping[str, Any], rules: Rules) -> list[str]:
+    """Return every full key that a user may set here: our own, and those of the chosen options."""
+    known = [field.name for field in fields(RunSettings)]
+    for name, cls in rules.sections.items():
+        known += [f"{name}.{field.name}" for field in fields(cls)]
+    for name in TARGET_SECTIONS:
+        section = value_at(tree, name)
+        known += [f"{name}.{key}" for key in section] if isinstance(section, Mapping) else []
+    return known
+
+
+def unknown_key(key: str, known: Sequence[str], here: Sequence[str]) -> Complaint:
+    """Complain of a key that nothing reads: name the nearest known ones, or those of its section."""
+    hint = did_you_mean(key, known)
+    there = f"there are {', '.join(sorted(here))}" if here else f"{key.rpartition('.')[0]} has none"
+    return Complaint(key, f"{key} is not a setting; {hint or there}")
+
+
+def _has_type(value: Any, hint: Any) -> bool:
+    """Return whether a plain value is of the type that a settings dataclass states."""
+    origin, args = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return any(_has_type(value, option) for option in args)
+    if origin is Literal:
+        return any(value == option and type(value) is type(option) for option in args)
+    if origin is list:
+        return isinstance(value, list) and all(_has_type(item, args[0]) for item in value)
+    if hint is int:
+        return is_integer(value)
+    return is_number(value) if hint is float else isinstance(value, origin or hint)
+
+
+def in_words(hint: Any) -> str:
+    """Return a type in a user's words."""
+    origin, args = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return " or ".join(in_words(option) for option in args)
+    if origin is Literal:
+        return ", ".join(str(option) for option in args)
+    if origin is list:
+        return f"a list of {_PLURALS[args[0]]}"
+    return _WORDS.get(origin or hint, "a section")
