@@ -60,7 +60,7 @@ class Head:
             return [f"the head, {head}, is for the same classes in another order, and is put into this one"]
         weights |= {name: own[name] for name in names}
         self._check_trains(network)
-        return [f"the head, {head}, is new: other classes here ({_difference(theirs, ours)})"]
+        return [f"the classifier {head} is new: other classes here ({_difference(theirs, ours)})"]
 
     def _check_trains(self, network: nn.Module) -> None:
         """Raise ConfigError where a head that is new, and knows nothing, would stay as it is."""
@@ -101,7 +101,7 @@ def replace_head(weights: dict[str, Tensor], network: nn.Module, head: str | Non
     sizes = [shape[0] for name, shape in theirs.items() if shape != own[name].shape]
     there = f"{sizes[0]:,}" if sizes else "none"
     weights |= {name: own[name] for name in names}
-    return [f"the head, {head}, is new: {num_classes:,} classes here, {there} there"]
+    return [f"the classifier {head} is new: {num_classes:,} classes here, {there} in the file"]
 
 
 def _is_for_others(theirs: Mapping[str, torch.Size], own: Mapping[str, Tensor], num_classes: int) -> bool:

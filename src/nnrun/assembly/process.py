@@ -34,4 +34,4 @@ def take_up_threads(threads: int) -> list[str]:
     torch.set_num_threads(threads)
     if torch.get_num_threads() != threads:
         raise ResourceError(f"the run used {threads} threads, which this machine does not give")
-    return [f"using {threads} threads, as the run did: another number would give other bits"]
+    return [f"using {threads} threads, as the run did: a different number changes the last bits of the result"]

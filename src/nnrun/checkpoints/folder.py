@@ -81,8 +81,8 @@ class CheckpointFolder:
         if free is not None and free < missing * num_bytes:
             raise ResourceError(
                 f"{self.path} has room for {free:,} bytes, and the run needs at least {missing * num_bytes:,} more: "
-                f"{missing} checkpoints of {num_bytes:,}; free some space, then go on with resume=, or choose another "
-                "folder with hydra.run.dir="
+                f"{missing} checkpoints of {num_bytes:,}; free some space, then continue with resume=, or choose "
+                "another folder with hydra.run.dir="
             )
 
     @property

@@ -34,7 +34,7 @@ def point_latest(run: Path, base: Path = Path("outputs")) -> bool:
 
 
 def put_back(latest: Path, lost: Path | None = None) -> str | None:
-    """Let the link say again what it said before a run that was lost before its first checkpoint, and say so.
+    """Let the link say again what it said before a run that failed before its first checkpoint, and say so.
 
     That is `lost`, whose process is this one, or one whose process is gone, killed perhaps. Return None where the link
     leads to a run that has a checkpoint, or that is under way, or to anything else.
@@ -59,7 +59,7 @@ def put_back(latest: Path, lost: Path | None = None) -> str | None:
         if latest.is_symlink()
         else "is removed"
     )
-    return f"{os.path.normpath(latest.parent / gone[0])} was lost before its first checkpoint; {latest} {now}"
+    return f"{os.path.normpath(latest.parent / gone[0])} failed before its first checkpoint; {latest} {now}"
 
 
 def _before(run: Path) -> tuple[bool, str | None]:

@@ -40,7 +40,7 @@ def locate(path: Path, want: str) -> Located:
         raise ArtifactError(f"{path} {what}")
     folder = path / FOLDER_NAME
     if not folder.is_dir() and (path / "status.json").is_file():
-        raise ArtifactError(f"{path} was lost before its first checkpoint: remove it, and start the run again")
+        raise ArtifactError(f"{path} failed before its first checkpoint: remove it, and start the run again")
     if not folder.is_dir():
         raise ArtifactError(f"{path} is not a run directory: it has no folder {FOLDER_NAME!r}")
     if want == "last":
@@ -56,7 +56,7 @@ def _whole_best(folder: Path, manifest: Manifest) -> Located:
     entries = {entry.name: entry for entry in manifest.files}
     name = manifest.best or manifest.last
     if name is None or name not in entries:
-        raise ArtifactError(f"{folder} has no checkpoint yet; go on with resume={folder.parent}")
+        raise ArtifactError(f"{folder} has no checkpoint yet; resume it with resume={folder.parent}")
     try:
         verify(folder / name, entries[name])
     except ArtifactError as error:

@@ -33,7 +33,7 @@ def create(wanted: Path | None, name: str, base: Path = Path("outputs")) -> Path
             wanted.mkdir(parents=True, exist_ok=True)
             if any(entry.name != LOCK_NAME for entry in wanted.iterdir()):
                 raise ConfigError(
-                    f"hydra.run.dir={wanted} is in use: it is not empty; choose another, or go on with resume={wanted}"
+                    f"hydra.run.dir={wanted} is in use (not empty); choose another, or continue with resume={wanted}"
                 )
         return wanted
     now = datetime.now()

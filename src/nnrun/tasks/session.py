@@ -149,7 +149,7 @@ def _how_to_go_on(job: Job, path: Path, interruption: InterruptedRun) -> str:
     """Return what to do after an interrupt that came outside the training, or in the midst of one of its steps."""
     if job.trains and (path / FOLDER_NAME / MANIFEST_NAME).exists():
         saved = "the last checkpoint is whole" if interruption.at_once else "all that was trained is saved"
-        return f"stopped; {saved}; go on with: nnrun {shlex.quote(f'resume={path}')}{job.reading()}"
+        return f"stopped; {saved}; resume with: nnrun {shlex.quote(f'resume={path}')}{job.reading()}"
     return "stopped; there was nothing to save: start it again"
 
 

@@ -245,7 +245,7 @@ def test_a_resumption_that_is_struck_keeps_what_was_saved(runs: Path, tmp_path: 
 
 def test_a_run_directory_in_use_is_refused(runs: Path, tmp_path: Path) -> None:
     done = run_here([*WORDS, f"hydra.run.dir={runs / 'whole'}"], tmp_path)
-    assert (done.code, f"go on with resume={runs / 'whole'}" in done.err) == (2, True)
+    assert (done.code, f"continue with resume={runs / 'whole'}" in done.err) == (2, True)
 
 
 def test_two_processes_on_one_directory(runs: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ RUN = "hydra.run.dir=a run"
 
 def words_of(text: str) -> list[str]:
     """The words of the one command that a text prints, as a shell reads them."""
-    (command,) = re.findall(r"(?:go on with|next): nnrun (.+)", text)
+    (command,) = re.findall(r"(?:resume with|next): nnrun (.+)", text)
     return shlex.split(command)
 
 
@@ -30,7 +30,7 @@ def test_what_an_interrupt_prints_goes_on_with_the_run(tmp_path: Path, model: st
     with stop_at(STOPS[where]):
         stopped = run_here([*WORDS, f"model={model}", RUN], tmp_path)
     assert stopped.code == 143
-    assert stopped.err.endswith(f"go on with: nnrun 'resume=a run'{trust}\n")
+    assert stopped.err.endswith(f"resume with: nnrun 'resume=a run'{trust}\n")
     assert f"nnrun: {status(tmp_path / 'a run')['reason']}\n" == stopped.err
     words = words_of(stopped.err)
     if trust:

@@ -154,10 +154,10 @@ LINES: dict[str, Line] = {
     "a directory that is no run": Line(
         ckpt(lambda c: c.whole / "checkpoints"), 4, ["is not a run directory: it has no folder 'checkpoints'"]
     ),
-    "a run that was lost before its first checkpoint": Line(
+    "a run that failed before its first checkpoint": Line(
         lambda c: (shutil.rmtree(c.stopped / "checkpoints"), [f"resume={c.stopped}"])[1],
         4,
-        ["was lost before its first checkpoint: remove it, and start the run again"],
+        ["failed before its first checkpoint: remove it, and start the run again"],
     ),
     "empty": Line(ckpt(lambda c: overwrite(c.file, b"")), 4, ["stranger.ckpt is empty"]),
     "truncated": Line(ckpt(lambda c: cut(c.best, 5000)), 4, ["is damaged: 5,000 bytes, and the manifest says"]),

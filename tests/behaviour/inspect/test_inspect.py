@@ -53,10 +53,10 @@ ROWS: dict[str, Row] = {
     "not learned": Row(
         [*INSPECT, "inspect.overfit=true", "inspect.steps=7", "optimizer.lr=1e-9"],
         4,
-        ["the network does not know one batch by heart after 7 updates (loss 2.", "inspect.steps"],
+        ["the network does not overfit one batch in 7 steps (loss 2.", "inspect.steps"],
         OWN,
     ),
-    "diverged": Row([*INSPECT, "inspect.overfit=true", "optimizer.lr=1e38"], 4, ["by heart after"], OWN),
+    "diverged": Row([*INSPECT, "inspect.overfit=true", "optimizer.lr=1e38"], 4, ["does not overfit one batch in"], OWN),
     # what is refused, and what is said of words that do nothing
     "overfit without the task": Row(
         ["inspect.overfit=true"], 2, ["inspect.overfit has no effect without task=inspect"]
@@ -132,7 +132,7 @@ def test_overfit_says_how_many_updates_it_took(outcomes: dict[str, Outcome]) -> 
     assert 3 < learned["steps"] < 200
     assert learned["last_loss"] < learned["first_loss"] / 4
     assert (not_learned["reached"], not_learned["steps"]) == (False, 7)
-    assert f"knows a batch of 32 by heart after {learned['steps']} updates" in outcomes["learned"].out
+    assert f"overfits one batch of 32 in {learned['steps']} steps" in outcomes["learned"].out
     assert findings(outcomes["diverged"])["overfit"]["last_loss"] is None
     assert findings(outcomes["sound"])["overfit"] is None
 

@@ -163,7 +163,7 @@ def test_a_resumed_run_keeps_its_augmentation_and_takes_no_other(tmp_path: Path,
     ):
         assert resume(run, *words) == 2
         err = capsys.readouterr().err
-        assert "would have changed its past" in err
+        assert "cannot change on resume" in err
         assert says in err
     assert resume(run, "augment=digits") == 0, "the same, said again"
     assert train(tmp_path / "whole", "augment=digits") == 0

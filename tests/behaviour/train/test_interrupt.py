@@ -84,7 +84,7 @@ def test_a_signal_saves_and_the_run_goes_on(whole: dict[str, Path], tmp_path: Pa
         done = run_here(words(moment), tmp_path)
     assert done.code == CODES[name], done.err
     assert "Traceback" not in done.err
-    assert "go on with: nnrun resume=run" in done.err
+    assert "resume with: nnrun resume=run" in done.err
     assert (status(run)["state"], status(run)["exit_code"]) == ("interrupted", CODES[name])
     assert_whole(run)
     assert not list(run.rglob("*.rejected")), "an interrupt is no failed proof"

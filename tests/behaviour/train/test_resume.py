@@ -52,7 +52,7 @@ def test_a_run_stopped_anywhere_resumes_to_the_same_bits(whole, tmp_path, where,
     assert train(run, stop=STOPS[where]) == 143
     assert status(run)["state"] == "interrupted"
     if where != "the final measuring":
-        assert f"go on with: nnrun resume={run}" in capsys.readouterr().err
+        assert f"resume with: nnrun resume={run}" in capsys.readouterr().err
     assert resume(run) == 0
     assert_same_bits(run, whole)
     assert status(run)["state"] == "finished"

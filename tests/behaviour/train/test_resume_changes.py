@@ -64,7 +64,7 @@ def test_a_config_that_would_have_changed_the_past_is_refused_with_a_diff(stoppe
     assert resume(stopped, *words) == 2
     error = capsys.readouterr().err
     assert difference in error
-    assert "would have changed its past" in error
+    assert "cannot change on resume" in error
     assert tree(stopped) == before
 
 

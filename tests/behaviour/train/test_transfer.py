@@ -47,9 +47,9 @@ def test_from_a_file_of_torchvisions_only_the_head_trains(weights: Path, tmp_pat
     words = [*NET, f"transfer.weights={weights}", *FROZEN, "trainer=debug", "data.limit=100", "hydra.run.dir=run"]
     done = run_here([*words, "export=none", "trainer.progress=false"], tmp_path)
     assert (done.code, done.err) == (0, "")
-    assert f"starting from {weights}; the head, fc, is new: 10 classes here, 1,000 there; " in done.out
+    assert f"starting from {weights}; the classifier fc is new: 10 classes here, 1,000 in the file; " in done.out
     assert "conv1.0 takes 1 channel, with the sum over the file's 3; all else is loaded\n" in done.out
-    assert "trains 10,250 of 351,610 parameters\n" in done.out
+    assert "10,250 trainable parameters of 351,610\n" in done.out
     found, file = best_weights(tmp_path / "run"), torch.load(weights)
     torch.testing.assert_close(found["conv1.0.weight"], file["conv1.0.weight"].sum(1, keepdim=True), rtol=0, atol=0)
     same = [name for name in file if name in found and torch.equal(found[name], file[name])]
@@ -114,7 +114,7 @@ def test_unfreezing_changes_the_backbone_from_that_epoch_on(whole_all: Path, tmp
     )
     assert not torch.equal(before["features.0.conv.weight"], after["features.0.conv.weight"])
     log = (whole_all / "run.log").read_text()
-    assert f"trains {8 * 10 + 10} of " in log
+    assert f"{8 * 10 + 10} trainable parameters of " in log
 
 
 def test_an_old_checkpoint_without_the_section_goes_on(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_init_from_a_run_on_other_classes_takes_all_but_the_head(tmp_path: Path)
     words = [*short, "data=few", "init_from=ten", "transfer.freeze=backbone", "hydra.run.dir=few"]
     done = run_here(words, tmp_path)
     assert (done.code, done.err) == (0, "")
-    line = "the head, head, is new: 7 classes here, 10 there; all else is loaded\n"
+    line = "the classifier head is new: 7 classes here, 10 in the file; all else is loaded\n"
     assert line in done.out.replace("\n", "\n")
     ten, few = best_weights(tmp_path / "ten"), best_weights(tmp_path / "few")
     assert all(torch.equal(ten[name], few[name]) for name in ten if not name.startswith("head."))

@@ -169,12 +169,12 @@ def test_the_first_convolution_answers_a_grey_picture_as_before(theirs: int, our
 def test_only_a_head_for_other_classes_is_replaced() -> None:
     ours, theirs = CNN((1, 12, 12), 3, [2, 4], 5), CNN((1, 12, 12), 7, [2, 4], 5).state_dict()
     weights = dict(theirs)
-    assert replace_head(weights, ours, None, 3) == ["the head, head, is new: 3 classes here, 7 there"]
+    assert replace_head(weights, ours, None, 3) == ["the classifier head is new: 3 classes here, 7 in the file"]
     assert torch.equal(weights["head.weight"], ours.head.weight)
     same = CNN((1, 12, 12), 3, [2, 4], 5).state_dict()
     assert replace_head(dict(same), ours, None, 3) == []
     without = {name: tensor for name, tensor in same.items() if not name.startswith("head.")}
-    assert replace_head(without, ours, None, 3) == ["the head, head, is new: 3 classes here, none there"]
+    assert replace_head(without, ours, None, 3) == ["the classifier head is new: 3 classes here, none in the file"]
     wider = CNN((1, 12, 12), 7, [2, 4], 6).state_dict()
     assert replace_head(dict(wider), ours, None, 3) == [], "another network: loading says so"
     odd = {
@@ -195,7 +195,7 @@ def test_a_head_for_other_classes_of_the_same_number_is_new() -> None:
     ours, theirs = CNN((1, 12, 12), 3, [2, 4], 5), CNN((1, 12, 12), 3, [2, 4], 5).state_dict()
     weights = dict(theirs)
     (note,) = fit(("cat", "dog", "wolf"), ours, weights)
-    assert note == "the head, head, is new: other classes here (fox; there wolf)"
+    assert note == "the classifier head is new: other classes here (fox; there wolf)"
     assert torch.equal(weights["head.weight"], ours.head.weight) and torch.equal(weights["head.bias"], ours.head.bias)
     assert all(weights[name] is theirs[name] for name in theirs if not name.startswith("head."))
     weights = dict(theirs)

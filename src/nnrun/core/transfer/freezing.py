@@ -97,7 +97,11 @@ def _near(pattern: str, network: nn.Module) -> str:
 def describe_training(network: nn.Module) -> str:
     """Return in words how many parameters of a network train as it is now."""
     training, whole = count_training(network)
-    return f"trains all {whole:,} parameters" if training == whole else f"trains {training:,} of {whole:,} parameters"
+    return (
+        f"{whole:,} trainable parameters (all)"
+        if training == whole
+        else f"{training:,} trainable parameters of {whole:,}"
+    )
 
 
 def count_training(network: nn.Module) -> tuple[int, int]:

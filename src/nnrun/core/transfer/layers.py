@@ -36,7 +36,7 @@ def find_head(network: nn.Module, num_classes: int, name: str | None = None) -> 
     else:
         what = "it has no linear layer and no convolution"
     raise ConfigError(
-        f"the network's head is not to be seen: {what}; name the layer that gives the scores, transfer.head=NAME"
+        f"cannot find the classifier head: {what}; name the layer that gives the scores, transfer.head=NAME"
     )
 
 

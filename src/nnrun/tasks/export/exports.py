@@ -71,7 +71,7 @@ def export_all(
     rows: dict[str, dict[str, Any]] = {}
     for name, section in sections.items():
         exporter = build(section, f"export.{name}", Exporter)  # type: ignore[type-abstract]
-        console.say(f"exporting {name}, and proving it on {len(standard.test):,} test samples")
+        console.say(f"exporting to {name}; verifying on {len(standard.test):,} test samples")
         start = time.perf_counter()
         with _whole_folder(run, name) as making:
             try:

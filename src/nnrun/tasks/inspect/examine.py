@@ -78,7 +78,7 @@ class NetworkReport:
         lines = [text.format(few(names)) for names, text in texts if names]
         if learned is not None and not learned.reached:
             lines.append(
-                f"the network does not know one batch by heart after {learned.steps} updates (loss "
+                f"the network does not overfit one batch in {learned.steps} steps (loss "
                 f"{learned.first_loss:.4f} to {learned.last_loss:.4f}); try another optimizer.lr, more inspect.steps, "
                 "or look at the targets"
             )
@@ -120,9 +120,7 @@ def examine(job: Job, data: Opened, session: Session) -> NetworkReport:
         inputs, targets = train.take(train.order(0)[0])
         plain = batch._replace(inputs=inputs, targets=targets, mixed=None)
         plan = replace(training.plan, total_steps=settings.steps)
-        session.console.say(
-            f"learning one batch of {plain.num_samples} by heart, in {plan.total_steps} updates at most"
-        )
+        session.console.say(f"overfitting one batch of {plain.num_samples} in at most {plan.total_steps} steps")
         learned = overfit(state, problem, plain, plan, session.stop.poll)
     return NetworkReport(batch, data.preprocessing, cost, memory, proof, learned)
 

@@ -154,7 +154,5 @@ def _overfit_line(learned: Overfit, batch_size: int) -> str:
     """Return whether the batch was learned by heart."""
     losses = f"loss {learned.first_loss:.4f} to {learned.last_loss:.4f}"
     if learned.reached:
-        return f"knows a batch of {batch_size} by heart after {learned.steps} updates, {losses}"
-    return (
-        f"does not know a batch of {batch_size} by heart after {learned.steps} updates: {learned.score:.1%}, {losses}"
-    )
+        return f"overfits one batch of {batch_size} in {learned.steps} steps, {losses}"
+    return f"does not overfit one batch of {batch_size} in {learned.steps} steps: {learned.score:.1%}, {losses}"

@@ -84,10 +84,10 @@ def train(job: Job, data: Opened, problem: Problem, session: Session) -> Trainin
                 raise
             saving.save(state, is_best=False)
             at = state.progress
-            place = f"step {at.step:,}, in epoch {at.epoch + 1}"
+            place = f"step {at.step:,} (epoch {at.epoch + 1})"
             raise InterruptedRun(
                 interruption.exit_code - 128,
-                f"stopped at {place}; all is saved; go on with: nnrun {shlex.quote(f'resume={out.path}')}"
+                f"stopped at {place}; checkpoint saved; resume with: nnrun {shlex.quote(f'resume={out.path}')}"
                 + job.reading(data.preprocessing.to_plain()),
             ) from None
         except DivergedError as error:

@@ -11,7 +11,7 @@ TASK = Task(
         ("nnrun", "train, evaluate, export, report"),
         ("nnrun model=mlp optimizer.lr=3e-3", "choose options of groups, set values"),
         ("nnrun -m optimizer.lr=1e-3,3e-3 seed=0,1", "a sweep: a job for each combination"),
-        ("nnrun resume=RUN_DIR", "go on with a run, bit for bit"),
+        ("nnrun resume=RUN_DIR", "resume a run (bit-exact)"),
         ("nnrun init_from=PATH", "a new run from those weights"),
     ),
     is_meant=lambda tree: not tree.get("ckpt"),

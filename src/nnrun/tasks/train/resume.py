@@ -75,7 +75,7 @@ def check_config(job: Job) -> None:
     changes = [line for key, line in _changes(job) if key not in FREE] + _changes_of_the_past(job)
     if changes:
         raise ConfigError(
-            f"{job.resume} cannot go on with a config that would have changed its past; "
+            f"{job.resume} cannot resume with settings that cannot change on resume; "
             f"leave it as it was, or start a new run with init_from={job.resume}:",
             *changes,
         )

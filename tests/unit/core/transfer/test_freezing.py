@@ -42,7 +42,7 @@ def test_a_frozen_backbone_keeps_weights_and_statistics_to_the_bit_and_drops_not
     after = train_a_little(network, lambda n: freezing.apply(n, 0))
     assert changed(before, after) == {"head"}
     assert network.training and network.head.training and not network.hidden.dropout.training
-    assert describe_training(network) == f"trains 18 of {sum(p.numel() for p in network.parameters())} parameters"
+    assert describe_training(network) == f"18 trainable parameters of {sum(p.numel() for p in network.parameters())}"
 
 
 @pytest.mark.parametrize("part", ["features", "hidden"])
@@ -55,7 +55,7 @@ def test_setting_requires_grad_on_a_module_freezes_nothing(part: str) -> None:
         setattr(network.get_submodule(part), "requires_grad", False)  # noqa: B010
 
     assert part in changed(before, train_a_little(network, as_tutorials_do))
-    assert describe_training(network).startswith("trains all ")
+    assert describe_training(network).endswith(" trainable parameters (all)")
 
 
 def test_norms_with_frozen_parameters_alone_change_their_statistics_in_training_mode() -> None:
