@@ -88,7 +88,7 @@ def image_shape(in_shape: tuple[int, ...]) -> tuple[int, ...]:
     """
     if len(in_shape) != 3 or in_shape[0] not in (1, 3):
         raise ConfigError(
-            f"task=predict reads images, grey or RGB, and this network takes samples of the shape {in_shape}; "
+            f"a prediction reads images, grey or RGB, and this network takes samples of the shape {in_shape}; "
             "nnrun.load(PATH) gives it to a program of your own"
         )
     if in_shape[1] * in_shape[2] > MAX_PIXELS:
@@ -103,6 +103,6 @@ def refuse_floats(preprocessing: Mapping[str, Any]) -> None:
     """Raise DataError where the samples that a network learned were no pixels but floats, whose scale none knows."""
     if preprocessing["_target_"] == FLOATS:
         raise DataError(
-            "task=predict reads pixels from 0 to 255, and this network was trained on samples stored as floats; "
+            "a prediction reads pixels from 0 to 255, and this network was trained on samples stored as floats; "
             "nnrun.load(PATH) gives it to a program of your own"
         )
