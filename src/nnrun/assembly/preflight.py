@@ -68,22 +68,11 @@ def check_job(composed: Composed) -> Job:
         raise fault(problems, composed.saved_in, composed.typed)
     if task.trains and trainer.epochs == 0:
         notes.append("trainer.epochs=0: nothing is trained; the network is evaluated as it is")
-    notes += _notes_on_unread(composed)
+    notes += composed.notes_on_unread
     notes += trial_notes(composed.typed, tree, task)
     saved = composed.source.saved if composed.source and not task.trains else None
     monitor, mode = monitored(saved or tree)
     return Job(composed, settings, device, precision, monitor, mode, tuple(notes))
-
-
-def _notes_on_unread(composed: Composed) -> list[str]:
-    """Return what is said of each setting of the command line that the task does not read."""
-    task = composed.task
-    if composed.artifact is not None:
-        task = replace(task, unread=("model", *task.unread))
-    if composed.weights_alone and composed.saved_in is None:
-        # How samples are prepared is in no file then, and is the data's.
-        task = replace(task, reads_of_unread=(*task.reads_of_unread, "data.dataset.mean", "data.dataset.std"))
-    return [f"{item.key} has no effect with {task.words}" for item in composed.typed if not task.reads(item.key)]
 
 
 def _is_here(device: str) -> bool:

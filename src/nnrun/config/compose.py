@@ -99,6 +99,17 @@ class Composed:
         """Return whether the command line names a key, or the section that it is in."""
         return any(key == item.key or key.startswith(item.key + ".") for item in self.typed)
 
+    @property
+    def notes_on_unread(self) -> list[str]:
+        """What is said of each setting of the command line that the task does not read."""
+        task = self.task
+        if self.artifact is not None:
+            task = replace(task, unread=("model", *task.unread))
+        if self.weights_alone and self.saved_in is None:
+            # How samples are prepared is in no file then, and is the data's.
+            task = replace(task, reads_of_unread=(*task.reads_of_unread, "data.dataset.mean", "data.dataset.std"))
+        return [f"{item.key} has no effect with {task.words}" for item in self.typed if not task.reads(item.key)]
+
 
 def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> Composed:
     """Compose and check the config that the words of a command line ask for; `own` are the user's folders.

@@ -58,9 +58,8 @@ from pathlib import Path
 def tally(composed, words, directory):
     """Print how many lines there are, up to a number."""
     settings = composed.resolved()["tally"]
-    for item in composed.typed:
-        if not composed.task.reads(item.key):
-            print(f"{item.key} has no effect with {composed.task.words}")
+    for note in composed.notes_on_unread:
+        print(note)
     lines = Path(composed.config.input).read_text().splitlines()
     print(f"{min(len(lines), settings['upto'])} lines")
 ''',

@@ -104,4 +104,4 @@ def typed(*words: str) -> list[Typed]:
 def test_what_a_task_lacks_and_what_has_no_place_beside_it(
     words: tuple[str, ...], tree: dict[str, Any], messages: list[str]
 ) -> None:
-    assert misfits(typed(*words), tree, TASKS) == messages
+    assert [item.text for item in misfits(typed(*words), tree, TASKS)] == messages
