@@ -22,7 +22,7 @@ from nnrun.core.loop import Work, fit
 from nnrun.core.seams.callback import Callback
 from nnrun.core.state import TrainState
 from nnrun.runs.console import Console
-from nnrun.tasks.train.fit import make_training
+from nnrun.tasks.train.fit import make_step, make_training
 
 WORDS = ("model=resnet18", "transfer.freeze=backbone", "data.limit=1000", "early_stopping=none", "export=none")
 NUM_EPOCHS = {"false": 2, "true": 8}
@@ -46,10 +46,11 @@ def measure(words: Sequence[str]) -> tuple[float, list[float]]:
     problem = Classification(job.loss(data.class_counts), data.targets)
     training = make_training(job, data, problem)
     start = time.perf_counter()
-    work = Work(problem, training.train, training.valid)
-    work, _ = keep_features(training.transfer, training.state, work, training.plan, Console())
     times = EpochTimes()
-    training.state.callbacks = [times]
+    step = make_step(job.settings.trainer, training.state, problem)
+    work = Work(problem, step, training.train, training.valid, [times])
+    work, _ = keep_features(training.transfer, training.state, work, training.plan, Console())
+    times.ends[:] = [time.perf_counter()]
     fit(training.state, work, training.plan)
     return times.ends[0] - start, [end - begin for begin, end in zip(times.ends, times.ends[1:], strict=False)]
 

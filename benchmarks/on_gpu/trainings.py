@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,14 +16,19 @@ from nnrun.cli import compose
 from nnrun.components.data.normalize import Normalize
 from nnrun.components.losses.cross_entropy import CrossEntropy
 from nnrun.components.problems.classification import Classification
-from nnrun.core.batches import Layout, make_batches
+from nnrun.core.batches import SplitBatches
 from nnrun.core.device import Precision, set_deterministic, set_exact
 from nnrun.core.ema import Ema
-from nnrun.core.loop import Plan, Work, train_epoch
-from nnrun.core.nonfinite import SkippingWatch
+from nnrun.core.loop import Work, train_epoch
+from nnrun.core.nonfinite import FiniteWatch, SkippingWatch
+from nnrun.core.plan import Plan
+from nnrun.core.residency import Layout, samples_at
+from nnrun.core.schedule import Schedule
 from nnrun.core.seams.callback import Callback
 from nnrun.core.seams.data import Split
+from nnrun.core.skipping_step import SkippingStep
 from nnrun.core.state import TrainState
+from nnrun.core.step import Step
 
 NUM_CLASSES = 10
 # Of what is a step done: the images of the network, and those of MNIST for the small one.
@@ -68,7 +73,9 @@ def noise(network: str, num_samples: int) -> Split:
     return Split(inputs, torch.randint(NUM_CLASSES, (num_samples,), generator=draws))
 
 
-def make_training(setup: Setup, device: torch.device, num_steps: int) -> tuple[TrainState, Work, Plan]:
+def make_training(
+    setup: Setup, device: torch.device, num_steps: int, callbacks: Sequence[Callback] = ()
+) -> tuple[TrainState, Work, Plan]:
     """Return a training of so many steps in one epoch."""
     set_deterministic(setup.deterministic)
     set_exact()
@@ -81,26 +88,27 @@ def make_training(setup: Setup, device: torch.device, num_steps: int) -> tuple[T
     layout = Layout(device, setup.channels_last, setup.residency, setup.num_workers)
     split = noise(setup.network, setup.batch_size * setup.accumulate * num_steps)
     scaling = Normalize((0.5,) * shape[0], (0.25,) * shape[0])
-    train = make_batches(split, scaling, setup.batch_size, 0, layout)
-    train.augmenter = make_augmenter(tree["augment"], 0, device)
+    augmenter = make_augmenter(tree["augment"], 0, device)
+    train = SplitBatches(samples_at(split, layout), scaling, setup.batch_size, 0, augmenter)
     parameters: list[Any] = list(network.parameters())
     optimizer = make_optimizer(tree["optimizer"], parameters)
+    scheduler = make_scheduler(tree["scheduler"], optimizer, num_steps, "max")
     precision = Precision(setup.precision, "as asked")
     state = TrainState(
         network=network,
         optimizer=optimizer,
-        scheduler=make_scheduler(tree["scheduler"], optimizer, num_steps, "max"),
+        schedule=Schedule(scheduler, "valid/loss") if scheduler else None,
         scaler=make_scaler(precision, device),
         ema=Ema(network, 0.99) if setup.ema else None,
         device=device,
         precision=precision,
         seed=0,
         sums=problem.train_metric.init(device),
+        watch=SkippingWatch(100) if setup.skip else FiniteWatch(),
     )
-    if setup.skip:
-        state.watch = SkippingWatch(device, 100)
-    plan = Plan(1, num_steps, setup.accumulate, setup.clip, log_every_steps=10**9)
-    return state, Work(problem, train, None), plan
+    step = (SkippingStep if setup.skip else Step)(state, problem, setup.clip, callbacks)
+    plan = Plan(1, num_steps, setup.accumulate, log_every_steps=10**9)
+    return state, Work(problem, step, train, None, callbacks), plan
 
 
 class Window(Callback):
@@ -117,8 +125,7 @@ class Window(Callback):
 
 def run_window(setup: Setup, device: torch.device, window: Window) -> TrainState:
     """Train through a window, and a step more."""
-    state, work, plan = make_training(setup, device, window.last_step + 1)
-    state.callbacks = [window]
+    state, work, plan = make_training(setup, device, window.last_step + 1, [window])
     train_epoch(state, work, plan)
     return state
 

@@ -11,8 +11,9 @@ import torch
 from torch.utils import deterministic
 
 from nnrun.components.data.normalize import Normalize
-from nnrun.core.batches import Layout, make_batches
+from nnrun.core.batches import SplitBatches
 from nnrun.core.evaluate import evaluate
+from nnrun.core.residency import Layout, samples_at
 from on_gpu.place import Place, Row
 from on_gpu.tracing import first_wait, trace, trace_calls
 from on_gpu.trainings import SHAPES, Setup, bare_step, make_training, noise, seconds_a_step
@@ -74,7 +75,7 @@ def look_at_evaluation(place: Place) -> dict[str, Any]:
     """Return where an evaluation waits; its sums are read after it."""
     state, work, _ = make_training(Setup(), place.device, 1)
     layout = Layout(place.device, channels_last=True)
-    batches = make_batches(noise("cnn", 256), Normalize((0.5,), (0.25,)), 64, None, layout)
+    batches = SplitBatches(samples_at(noise("cnn", 256), layout), Normalize((0.5,), (0.25,)), 64)
     evaluate(state.network, work.problem, batches, place.device)
     ready = iter(batches.epoch(0))
     next(ready)  # the order is there

@@ -17,8 +17,9 @@ from nnrun.base.errors import ConfigError
 from nnrun.base.foreign_errors import calling
 from nnrun.cli import main
 from nnrun.components.data.digits import Digits
-from nnrun.core.batches import Layout, make_batches
+from nnrun.core.batches import SplitBatches
 from nnrun.core.device import choose_precision, set_deterministic, set_exact
+from nnrun.core.residency import Layout, samples_at
 from nnrun.core.seams.batch import Batch
 
 pytestmark = pytest.mark.gpu
@@ -102,7 +103,9 @@ def test_a_batch_taken_on_the_device_is_the_one_taken_on_the_host():
     dataset = Digits().load()
 
     def first(device: torch.device) -> Batch:
-        return next(iter(make_batches(dataset.train, dataset.preprocessing, 32, 0, Layout(device)).epoch(1)))
+        return next(
+            iter(SplitBatches(samples_at(dataset.train, Layout(device)), dataset.preprocessing, 32, 0).epoch(1))
+        )
 
     ours, theirs = first(CUDA), first(torch.device("cpu"))
     assert ours.inputs.device == CUDA

@@ -11,13 +11,18 @@ from torch import Tensor, nn
 from nnrun.base.targets import Targets
 from nnrun.components.losses.cross_entropy import CrossEntropy
 from nnrun.components.problems.classification import Classification
-from nnrun.core.batches import Layout, make_batches
+from nnrun.core.batches import SplitBatches
 from nnrun.core.device import Precision
 from nnrun.core.ema import Ema
-from nnrun.core.loop import Plan, Work
+from nnrun.core.loop import Work
+from nnrun.core.nonfinite import FiniteWatch, SkippingWatch
+from nnrun.core.plan import Plan
+from nnrun.core.residency import Layout, samples_at
 from nnrun.core.seams.callback import Callback
 from nnrun.core.seams.data import Split
+from nnrun.core.skipping_step import SkippingStep
 from nnrun.core.state import TrainState
+from nnrun.core.step import Step
 
 NUM_CLASSES = 3
 CPU = torch.device("cpu")
@@ -63,30 +68,33 @@ class Small:
     network: nn.Module = field(default_factory=make_network)
     valid: Split | None = None
     callbacks: Sequence[Callback] = ()
+    max_skipped: int | None = None
     poll: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
         layout = Layout(CPU)
         self.split = make_split(self.num_samples)
         self.problem = Classification(CrossEntropy(), Targets.classes("abc"))
-        train = make_batches(self.split, Plain(), self.batch_size, self.seed, layout)
-        valid = make_batches(self.valid, Plain(), 7, None, layout) if self.valid else None
-        self.work = Work(self.problem, train, valid, self.poll)
+        train = SplitBatches(samples_at(self.split, layout), Plain(), self.batch_size, self.seed)
+        valid = SplitBatches(samples_at(self.valid, layout), Plain(), 7) if self.valid else None
         steps = self.epochs * -(-train.num_batches // self.accumulate)
         total = steps if self.max_steps is None else min(steps, self.max_steps)
-        self.plan = Plan(self.epochs, total, self.accumulate, self.grad_clip_norm, self.log_every_steps)
+        self.plan = Plan(self.epochs, total, self.accumulate, self.log_every_steps)
         self.state = TrainState(
             network=self.network,
             optimizer=torch.optim.SGD(self.network.parameters(), lr=self.lr),
-            scheduler=None,
+            schedule=None,
             scaler=None,
             ema=Ema(self.network, self.ema_decay) if self.ema_decay is not None else None,
             device=CPU,
             precision=Precision(self.precision, "as asked"),
             seed=self.seed,
             sums=self.problem.train_metric.init(CPU),
-            callbacks=self.callbacks,
+            watch=FiniteWatch() if self.max_skipped is None else SkippingWatch(self.max_skipped),
         )
+        kind = Step if self.max_skipped is None else SkippingStep
+        step = kind(self.state, self.problem, self.grad_clip_norm, self.callbacks)
+        self.work = Work(self.problem, step, train, valid, self.callbacks, self.poll)
 
 
 @pytest.fixture

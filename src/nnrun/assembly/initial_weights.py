@@ -11,11 +11,18 @@ from nnrun.base.errors import CONTROL, ArtifactError
 from nnrun.checkpoints.folder import load_payload, load_weights
 from nnrun.checkpoints.foreign_weights import match
 from nnrun.core.nonfinite import are_finite
+from nnrun.core.seams.training import Stateful
 from nnrun.core.state import TrainState
 from nnrun.runs.console import Console
 
 
-def start_from(job: Job, state: TrainState, console: Console, class_names: Sequence[str]) -> None:
+def start_from(
+    job: Job,
+    state: TrainState,
+    console: Console,
+    class_names: Sequence[str],
+    callbacks: Sequence[Stateful] = (),
+) -> None:
     """Take up the checkpoint that is resumed, or the weights that the run starts from.
 
     Weights of a network for other classes come without its head; the new one stays as it was drawn.
@@ -25,7 +32,8 @@ def start_from(job: Job, state: TrainState, console: Console, class_names: Seque
         path = job.composed.checkpoint.path
         payload = load_payload(path)
         try:
-            state.load_state_dict(payload["model"], fitted(state, payload["model"], payload["training"]))
+            training = fitted(state, payload["model"], payload["training"], callbacks)
+            state.load_state_dict(payload["model"], training, callbacks)
         except Unlike as error:
             raise ArtifactError(f"{path} does not fit this run: {CONTROL.sub('?', str(error))}") from error
         except Exception as error:

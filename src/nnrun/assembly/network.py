@@ -28,9 +28,10 @@ from nnrun.checkpoints.read import holds_weights_alone, peek
 from nnrun.checkpoints.stored_tensors import StoredTensor
 from nnrun.checkpoints.tensors import read_tensors
 from nnrun.config.from_checkpoint import as_meant, fault
-from nnrun.core.batches import Layout, choose_residency, make_batches
+from nnrun.core.batches import SplitBatches
 from nnrun.core.device import choose_channels_last
 from nnrun.core.evaluate import evaluate
+from nnrun.core.residency import Layout, choose_residency, samples_at
 from nnrun.core.seams.data import Preprocessing
 from nnrun.core.seams.problem import Problem
 
@@ -191,7 +192,7 @@ def measure(job: Job, trained: Trained, data: Opened, problem: Problem, poll: Ca
     details: dict[str, dict[str, Any]] = {}
     for name, split in (("valid", data.valid), ("test", data.test)):
         if split is not None:
-            batches = make_batches(split, trained.preprocessing, job.settings.data.eval_batch_size, None, layout)
+            batches = SplitBatches(samples_at(split, layout), trained.preprocessing, job.settings.data.eval_batch_size)
             sums = evaluate(network, problem, batches, job.device, poll)
             metrics |= {f"{name}/{key}": value for key, value in problem.eval_metric.compute(sums).items()}
             details[name] = problem.report(sums)

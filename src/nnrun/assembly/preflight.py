@@ -54,9 +54,6 @@ def check_job(composed: Composed) -> Job:
     if composed.checkpoint and not composed.named("trainer.device") and not _is_here(device_name):
         notes.append(f"the run was on {device_name}, which is not here; trainer.device=auto")
         device_name, precision_name = "auto", "auto" if precision_name == "fp16" else precision_name
-    if trainer.cuda_graph is True:
-        text = "trainer.cuda_graph=true is not in this version; leave it at auto"
-        problems.append(Complaint("trainer.cuda_graph", text))
     try:
         device = choose_device(device_name)
         precision = choose_precision(precision_name, device)

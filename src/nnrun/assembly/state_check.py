@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from nnrun.base.visible import few
 from nnrun.checkpoints.tensors import dtype_name
+from nnrun.core.seams.training import Stateful
 from nnrun.core.state import TrainState
 
 # Which kernels an optimizer uses: the machine's choice, and not the checkpoint's.
@@ -26,13 +27,13 @@ class Unlike(Exception):
     """A saved state is none that this training could have; the message says where they differ."""
 
 
-def fitted(state: TrainState, model: Any, training: Any) -> dict[str, Any]:
+def fitted(state: TrainState, model: Any, training: Any, callbacks: Sequence[Stateful] = ()) -> dict[str, Any]:
     """Return the saved state of a training as this one can take it up, tensors laid out as its own.
 
     `model` are the weights beside it. Raises Unlike where a name, a shape, a type or the kind of a value is another
     than the fresh training's, which is left as it was.
     """
-    fresh = state.state_dict()
+    fresh = state.state_dict(callbacks)
     if not isinstance(training, dict) or (odd := training.keys() ^ fresh.keys()) - {"watch", "epoch_sums"}:
         raise Unlike(f"its training has other parts: {few(odd) if isinstance(training, dict) else 'none'}")
     check_tensors(model, state.evaluated.state_dict(), "model")
@@ -42,8 +43,8 @@ def fitted(state: TrainState, model: Any, training: Any) -> dict[str, Any]:
     if state.ema:
         check_tensors(training["network"], fresh["network"], "network")
         check_like(training["ema_updates"], fresh["ema_updates"], "ema_updates")
-    if state.scheduler:
-        _check_scheduler(training["scheduler"], state.scheduler, fresh["scheduler"])
+    if state.schedule:
+        _check_scheduler(training["scheduler"], state.schedule.scheduler, fresh["scheduler"])
     if state.scaler:
         check_like(training["scaler"], fresh["scaler"], "scaler")
     check_like(training.get("watch", {}), dict.fromkeys(training.get("watch", {}), 0), "watch")

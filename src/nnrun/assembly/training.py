@@ -30,17 +30,22 @@ from nnrun.checkpoints.read import peek
 from nnrun.config.no_effect import of_steps
 from nnrun.config.schema import TrainerSettings
 from nnrun.core.augmenter import Augmenter
-from nnrun.core.batches import Layout, choose_residency, make_batches
+from nnrun.core.batches import SplitBatches
 from nnrun.core.compile import Compilation, choose_compile
 from nnrun.core.device import Precision, choose_channels_last, has_fused_kernel
 from nnrun.core.ema import Ema
-from nnrun.core.loop import Plan
-from nnrun.core.nonfinite import SkippingWatch
+from nnrun.core.nonfinite import FiniteWatch, SkippingWatch
+from nnrun.core.plan import Plan
 from nnrun.core.randomness import seed_weights
+from nnrun.core.residency import Layout, choose_residency, samples_at
+from nnrun.core.schedule import Schedule
 from nnrun.core.seams.batch import Augmentation, Batches, Mixing
+from nnrun.core.seams.callback import Callback
 from nnrun.core.seams.problem import Problem
 from nnrun.core.seams.training import Logger
+from nnrun.core.skipping_step import SkippingStep
 from nnrun.core.state import TrainState
+from nnrun.core.step import Step
 
 # So many samples tell on which scale floats are.
 _NUM_LOOKED_AT = 1000
@@ -82,35 +87,35 @@ def make_training(job: Job, data: Opened, problem: Problem) -> Training:
     residency = choose_residency(settings.data.residency, data.num_bytes, job.device)
     layout = Layout(job.device, channels_last, residency, settings.data.num_workers)
     batch_size, eval_batch_size = settings.data.batch_size, settings.data.eval_batch_size
-    train = make_batches(data.train, data.preprocessing, batch_size, settings.seed, layout)
-    train.augmenter = make_augmenter(tree["augment"], settings.seed, job.device)
-    if train.augmenter is not None:
-        train.augmenter.check_range(data.train.take(torch.arange(min(len(data.train), _NUM_LOOKED_AT)))[0])
-    valid = make_batches(data.valid, data.preprocessing, eval_batch_size, None, layout) if data.valid else None
-    plan = make_plan(trainer, train.num_batches, job.monitor)
+    augmenter = make_augmenter(tree["augment"], settings.seed, job.device)
+    train = SplitBatches(samples_at(data.train, layout), data.preprocessing, batch_size, settings.seed, augmenter)
+    if augmenter is not None:
+        augmenter.check_range(data.train.take(torch.arange(min(len(data.train), _NUM_LOOKED_AT)))[0])
+    valid = SplitBatches(samples_at(data.valid, layout), data.preprocessing, eval_batch_size) if data.valid else None
+    plan = make_plan(trainer, train.num_batches)
     steps_per_epoch = -(-train.num_batches // trainer.accumulate)
     if idle := of_steps(job.composed.typed, tree, steps_per_epoch, plan.total_steps):
         raise ConfigError(*idle)
     ema = Ema(network, trainer.ema_decay) if trainer.ema_decay is not None else None
     compilation = choose_compile(_compile_wanted(job), job.device, plan.total_steps)
     optimizer = make_optimizer(tree["optimizer"], parameter_groups(network, transfer))
+    scheduler = make_scheduler(tree["scheduler"], optimizer, plan.total_steps, job.mode)
     tree["trainer"] |= {"compile": compilation.enabled, "cuda_graph": False, "channels_last": channels_last}
     tree["data"]["residency"] = residency
     state = TrainState(
         network=network,
         optimizer=optimizer,
-        scheduler=make_scheduler(tree["scheduler"], optimizer, plan.total_steps, job.mode),
+        schedule=Schedule(scheduler, job.monitor) if scheduler else None,
         scaler=make_scaler(job.precision, job.device),
         ema=ema,
         device=job.device,
         precision=job.precision,
         seed=settings.seed,
         sums=problem.train_metric.init(job.device),
+        watch=SkippingWatch(trainer.max_nonfinite) if trainer.nonfinite == "skip" else FiniteWatch(),
         freezing=transfer.freezing,
     )
     state.set_training()
-    if trainer.nonfinite == "skip":
-        state.watch = SkippingWatch(job.device, trainer.max_nonfinite)
     loggers = [
         build(section, f"logger.{name}", Logger)  # type: ignore[type-abstract]
         for name, section in settings.logger.items()
@@ -148,7 +153,15 @@ def _compile_wanted(job: Job) -> str | bool:
     return wanted
 
 
-def make_plan(trainer: TrainerSettings, num_batches: int, monitor: str) -> Plan:
+def make_step(
+    trainer: TrainerSettings, state: TrainState, problem: Problem, callbacks: Sequence[Callback] = ()
+) -> Step:
+    """Return what makes the updates."""
+    kind = SkippingStep if trainer.nonfinite == "skip" else Step
+    return kind(state, problem, trainer.grad_clip_norm, callbacks)
+
+
+def make_plan(trainer: TrainerSettings, num_batches: int) -> Plan:
     """Return how long the training goes: all its epochs, or fewer steps where max_steps says so."""
     steps_per_epoch = -(-num_batches // trainer.accumulate)
     total_steps = trainer.epochs * steps_per_epoch
@@ -158,9 +171,7 @@ def make_plan(trainer: TrainerSettings, num_batches: int, monitor: str) -> Plan:
         epochs=trainer.epochs,
         total_steps=total_steps,
         accumulate=trainer.accumulate,
-        grad_clip_norm=trainer.grad_clip_norm,
         log_every_steps=trainer.log_every_steps,
-        monitor=monitor,
     )
 
 

@@ -18,7 +18,8 @@ from nnrun.checkpoints.foreign_weights import match
 from nnrun.checkpoints.locate import locate
 from nnrun.checkpoints.read import holds_weights_alone
 from nnrun.config.schema import TransferSettings
-from nnrun.core.loop import Plan, Work, finished
+from nnrun.core.loop import Work
+from nnrun.core.plan import Plan
 from nnrun.core.state import TrainState
 from nnrun.core.transfer.feature_cache import DoesNotPay, cache_features
 from nnrun.core.transfer.freezing import Freezing, frozen_names
@@ -165,9 +166,9 @@ def keep_features(transfer: Transfer, state: TrainState, work: Work, plan: Plan,
     Raises ConfigError where `transfer.cache=true` asks for what cannot be; with `auto` the console is told.
     """
     wanted = transfer.settings.cache
-    if not transfer.may_cache or transfer.head is None or getattr(work.train, "augmenter", None):
+    if not transfer.may_cache or transfer.head is None or work.train.is_augmented:
         return work, False
-    if not state.freezing.holds(state.progress.epoch) or finished(state, plan):
+    if not state.freezing.holds(state.progress.epoch) or plan.is_done(state.progress):
         return work, bool(wanted)
     try:
         train, valid = cache_features(state, transfer.head, work.train, work.valid, work.poll)

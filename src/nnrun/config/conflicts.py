@@ -32,11 +32,6 @@ CONFLICTS = (
         "trainer.precision=fp16 and trainer.device=cpu exclude each other; a CPU takes fp32 or bf16",
     ),
     Conflict(
-        ("trainer.cuda_graph", "trainer.device"),
-        lambda graph, device: device in ("cpu", "mps") and graph is True,
-        "trainer.cuda_graph=true and trainer.device={1} exclude each other",
-    ),
-    Conflict(
         ("data.num_workers", "data.residency"),
         lambda workers, residency: workers and residency != "stream",
         "data.num_workers={} has an effect only with data.residency=stream",

@@ -61,7 +61,7 @@ class TrainerSettings:
     nonfinite: Nonfinite
     max_nonfinite: int
     compile: Switch
-    cuda_graph: Switch
+    cuda_graph: Literal["auto", False]
     channels_last: Switch
     deterministic: bool
     checkpoint_every_steps: int | None

@@ -104,7 +104,7 @@ def in_words(hint: Any) -> str:
     if origin in (Union, UnionType):
         return " or ".join(in_words(option) for option in args)
     if origin is Literal:
-        return ", ".join(str(option) for option in args)
+        return ", ".join("false" if option is False else str(option) for option in args)
     if origin is list:
         return f"a list of {_PLURALS[args[0]]}"
     return _WORDS.get(origin or hint, "a section")

@@ -55,6 +55,12 @@ def choose_device(wanted: str) -> torch.device:
     return device
 
 
+def wait_for(device: torch.device) -> None:
+    """Wait for a device to finish what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 def choose_precision(wanted: str, device: torch.device) -> Precision:
     """Return the precision that `trainer.precision` names; `auto` takes the fastest that is exact enough.
 

@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import Tensor
 
 from nnrun.base.errors import DivergedError
-from nnrun.core.multi_tensor import Snapshot
-from nnrun.core.seams.batch import Batch
-from nnrun.core.undo_step import can_be_undone, gradients_of, step_and_undo_unless, trained_by
+from nnrun.core.progress import Place
 
 # So many numbers are kept as they are: each takes a block of the device's memory, which many would fill.
 _NUM_APART = 256
-
-
-class Place(NamedTuple):
-    """Which update of a training: its number, its epoch and its first batch in that epoch, all from 1."""
-
-    step: int
-    epoch: int
-    batch: int
-
-    def __str__(self) -> str:
-        return f"step {self.step:,} (epoch {self.epoch}, batch {self.batch})"
 
 
 class FiniteWatch:
@@ -42,29 +28,13 @@ class FiniteWatch:
         self._places: list[Place] = []
         self._end: Place | None = None
 
-    def keep(self, network: nn.Module) -> None:
-        """Keep what `settle` needs of the network before a batch: nothing here."""
-
-    def settle(self, network: nn.Module, loss: Tensor, batch: Batch) -> Batch:
-        """Judge one batch by its loss, a scalar on the device; return it as the metrics are to count it."""
-        return batch
-
-    def see(self, loss: Tensor, optimizer: Optimizer | None, place: Place, norm: Tensor | None = None) -> None:
-        """Judge one update by its loss, a scalar on the device."""
-        self._note(loss, place)
-
-    def _note(self, number: Tensor, place: Place) -> None:
-        """Keep a number until the next check."""
+    def note(self, number: Tensor, place: Place) -> None:
+        """Keep a number on the device, which is NaN or infinite where the update there is bad, until the next check."""
         self._numbers.append(number)
         self._places.append(place)
         if len(self._numbers) == _NUM_APART:
             self._joined.append(torch.stack(self._numbers))
             self._numbers.clear()
-
-    @property
-    def good(self) -> Tensor | None:
-        """Whether the newest update is to be made, a bool on the device; None where all of them are."""
-        return None
 
     def check(self) -> None:
         """Raise DivergedError, naming the update, if one of those seen since the last check ends the training.
@@ -106,45 +76,13 @@ class FiniteWatch:
 
 
 class SkippingWatch(FiniteWatch):
-    """Have bad updates left out, until `max_in_a_row` of them come one after the other.
+    """Count the bad updates, which a SkippingStep leaves out, and end the training after `max_in_a_row` in a row."""
 
-    An update is bad if its loss or its gradients are NaN or infinite. A bad batch does not count in the metrics, and
-    leaves no trace in the network's buffers, such as BatchNorm's statistics.
-    """
-
-    def __init__(self, device: torch.device, max_in_a_row: int) -> None:
+    def __init__(self, max_in_a_row: int) -> None:
         super().__init__()
-        self._good = torch.ones((), dtype=torch.bool, device=device)
         self._max_in_a_row = max_in_a_row
         # Updates left out, and of these the newest ones in a row.
         self._skipped, self._in_a_row = 0, 0
-
-    def keep(self, network: nn.Module) -> None:
-        """Keep what the network's buffers hold."""
-        self._buffers = Snapshot(network.buffers())
-
-    def settle(self, network: nn.Module, loss: Tensor, batch: Batch) -> Batch:
-        """Put the buffers back if the loss is bad; return the batch, with no weight then."""
-        good = _is_finite(loss)
-        self._buffers.put_back_unless(good, network.buffers())
-        return batch._replace(weight=batch.weight * good, is_full=False)
-
-    def see(self, loss: Tensor, optimizer: Optimizer | None, place: Place, norm: Tensor | None = None) -> None:
-        """Judge one update by its loss, and by the gradients of `optimizer`, if they are not judged elsewhere.
-
-        `norm` is that of the gradients, where the caller has it.
-        """
-        if optimizer is not None:
-            if norm is None:
-                norm = torch.nn.utils.get_total_norm(gradients_of(optimizer))
-            loss = loss + norm
-        self._good = _is_finite(loss)
-        self._note(loss, place)
-
-    @property
-    def good(self) -> Tensor | None:
-        """Whether the newest update is to be made, a bool on the device."""
-        return self._good
 
     def _ends(self, is_good: bool) -> bool:
         """Count the next update; return whether it is one bad one too many."""
@@ -172,47 +110,6 @@ class SkippingWatch(FiniteWatch):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up the counts; of a run that left nothing out until now there are none."""
         self._skipped, self._in_a_row = state.get("skipped", 0), state.get("in_a_row", 0)
-
-
-def step_if(good: Tensor, optimizer: Optimizer) -> None:
-    """Make an optimizer's step if `good`, a bool on its device; without waiting for the device where that can be.
-
-    Fused kernels take the flag that GradScaler gives them. Of the other optimizers on a GPU, the step is made and taken
-    back again, once their state is complete. What else there is waits for the device.
-    """
-    if _takes_a_flag(optimizer):
-        optimizer.grad_scale = None  # type: ignore[attr-defined]
-        optimizer.found_inf = (~good).to(torch.float32)  # type: ignore[attr-defined]
-        try:
-            optimizer.step()
-        finally:
-            del optimizer.grad_scale, optimizer.found_inf  # type: ignore[attr-defined]
-    elif good.device.type == "cuda" and can_be_undone(optimizer):
-        step_and_undo_unless(good, optimizer)
-    elif good.item():  # waits for the device
-        optimizer.step()
-
-
-def judged_by(scaler: torch.amp.GradScaler, optimizer: Optimizer) -> Tensor:
-    """Return whether the gradients that a scaler has just unscaled are finite, a bool on the device."""
-    first, *others = scaler._found_inf_per_device(optimizer).values()
-    return sum(others, first) == 0
-
-
-def _takes_a_flag(optimizer: Optimizer) -> bool:
-    """Return whether an optimizer's own kernels leave a step out on a flag.
-
-    Of a first step that is left out, fused SGD would keep a momentum buffer that nobody filled.
-    """
-    if not getattr(optimizer, "_step_supports_amp_scaling", False):
-        return False
-    has_buffers = isinstance(optimizer, torch.optim.SGD) and any(group["momentum"] for group in optimizer.param_groups)
-    return not has_buffers or all(optimizer.state.get(p) for p in trained_by(optimizer))
-
-
-def _is_finite(number: Tensor) -> Tensor:
-    """Return whether a number is neither NaN nor infinite: in two launches, where torch.isfinite takes four."""
-    return number * 0 == 0
 
 
 def are_finite(tensors: Iterable[Tensor]) -> bool:

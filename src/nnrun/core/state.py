@@ -2,76 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LRScheduler
 
 from nnrun.core.clock import Clock
 from nnrun.core.device import Precision
 from nnrun.core.ema import Ema
 from nnrun.core.nonfinite import FiniteWatch
+from nnrun.core.progress import Progress
+from nnrun.core.schedule import Schedule
 from nnrun.core.seams.problem import Sums
-from nnrun.core.seams.training import Scheduler
+from nnrun.core.seams.training import Stateful
 from nnrun.core.transfer.freezing import Freezing
-
-
-@dataclass(frozen=True)
-class Best:
-    """The best weights so far: the monitored value, and when they were reached. Epochs count from 1."""
-
-    value: float
-    epoch: int
-    step: int
-
-
-@dataclass
-class Progress:
-    """Where a training stands: `epoch` is the one under way, from 0; `batch` of its batches are done; `step` updates.
-
-    An epoch whose batches are all done is under way until it is validated.
-    """
-
-    epoch: int = 0
-    batch: int = 0
-    step: int = 0
-    num_rows: int = 0
-    logged_step: int = 0
-    best: Best | None = None
-    stop_reason: str | None = None
 
 
 @dataclass
 class TrainState:
     """The network, what trains it, and where the training stands.
 
-    `network` is the plain module, so that key names stay clean; compiled or not, it is what a step calls.
-    `sums` are the training metric's since the last log, `epoch_sums` those of the epoch before that; NaN where they are
-    not known, since an older checkpoint from the midst of an epoch does not tell.
+    `network` is the plain module, so that key names stay clean. `train_module` and `eval_module` are what a step and an
+    evaluation call: the networks, or what computes the same in a shorter way. `sums` are the training metric's since
+    the last log, `epoch_sums` those of the epoch before that; NaN where they are not known, since an older checkpoint
+    from the midst of an epoch does not tell.
     """
 
     network: nn.Module
     optimizer: torch.optim.Optimizer
-    scheduler: Scheduler | LRScheduler | None
+    schedule: Schedule | None
     scaler: torch.amp.GradScaler | None
     ema: Ema | None
     device: torch.device
     precision: Precision
     seed: int
     sums: Sums
-    progress: Progress = field(default_factory=Progress)
-    callbacks: Sequence[Any] = ()
+    watch: FiniteWatch = field(default_factory=FiniteWatch)
     freezing: Freezing = field(default_factory=Freezing)
+    progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
-        # What a step and an evaluation call: the networks, or what computes the same in a shorter way.
-        self.called: nn.Module = self.network
-        self.judged: nn.Module = self.evaluated
-        # Another one where bad updates are left out.
-        self.watch: FiniteWatch = FiniteWatch()
+        self.train_module: nn.Module = self.network
+        self.eval_module: nn.Module = self.evaluated
         self.clock = Clock()
         self.epoch_sums: Sums = {name: torch.zeros_like(total) for name, total in self.sums.items()}
 
@@ -80,50 +54,46 @@ class TrainState:
         """The network whose weights are evaluated and saved as the model: the average where there is one."""
         return self.ema.network if self.ema else self.network
 
-    def wait(self) -> None:
-        """Wait for the device to finish what it was given."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-
     def set_training(self) -> None:
         """Put the network in training mode, except for what does not train in the epoch under way."""
         self.freezing.apply(self.network, self.progress.epoch)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return all that the future of the training depends on: tensors and plain values."""
+    def state_dict(self, callbacks: Iterable[Stateful] = ()) -> dict[str, Any]:
+        """Return all that the future of the training depends on, its callbacks among it: tensors and plain values."""
         return {
             "progress": asdict(self.progress),
             "network": self.network.state_dict() if self.ema else None,
             "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict() if self.scheduler else None,
+            "scheduler": self.schedule.state_dict() if self.schedule else None,
             "scaler": self.scaler.state_dict() if self.scaler else None,
             "ema_updates": self.ema.num_updates if self.ema else None,
             "watch": self.watch.state_dict(),
             "sums": self.sums,
             "epoch_sums": self.epoch_sums,
-            "callbacks": {type(callback).__name__: callback.state_dict() for callback in self.callbacks},
+            "callbacks": {type(callback).__name__: callback.state_dict() for callback in callbacks},
         }
 
-    def load_state_dict(self, model: dict[str, Tensor], training: dict[str, Any]) -> None:
+    def load_state_dict(
+        self, model: dict[str, Tensor], training: dict[str, Any], callbacks: Iterable[Stateful] = ()
+    ) -> None:
         """Take up what was saved: `model` the evaluated weights, `training` what `state_dict` returned."""
         self.evaluated.load_state_dict(model)
         if self.ema:
             self.network.load_state_dict(training["network"])
             self.ema.num_updates = training["ema_updates"]
         self.optimizer.load_state_dict(training["optimizer"])
-        if self.scheduler:
-            self.scheduler.load_state_dict(training["scheduler"])
+        if self.schedule:
+            self.schedule.load_state_dict(training["scheduler"])
         if self.scaler:
             self.scaler.load_state_dict(training["scaler"])
         self.watch.load_state_dict(training.get("watch", {}))
         for name, total in self.sums.items():
             total.copy_(training["sums"][name])
-        best = training["progress"]["best"]
-        self.progress = Progress(**training["progress"] | {"best": Best(**best) if best else None})
+        self.progress = Progress.from_plain(training["progress"])
         for name, total in self.epoch_sums.items():
             if "epoch_sums" in training:
                 total.copy_(training["epoch_sums"][name])
             else:
                 total.fill_(torch.nan if self.progress.batch and total.is_floating_point() else 0)
-        for callback in self.callbacks:
+        for callback in callbacks:
             callback.load_state_dict(training["callbacks"][type(callback).__name__])

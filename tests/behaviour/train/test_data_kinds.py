@@ -171,7 +171,7 @@ def test_a_network_with_batchnorm_takes_a_last_batch_of_one(home: Path, tmp_path
 def test_data_that_fills_no_memory_stays_in_its_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the machine had room for nothing: the run streams, and reaches the same bits."""
     expected = run(home, "fits", [*KINDS["folder"], *WORDS, "export=none"])
-    for module in ("nnrun.assembly.data.opened", "nnrun.core.batches"):
+    for module in ("nnrun.assembly.data.opened", "nnrun.core.residency"):
         monkeypatch.setattr(f"{module}.fits_in_memory", lambda _: False)
     made = run(home, "fits-not", [*KINDS["folder"], *WORDS, "export=none"])
     assert (made / "metrics.jsonl").read_bytes() == (expected / "metrics.jsonl").read_bytes()

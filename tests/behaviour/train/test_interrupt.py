@@ -14,6 +14,7 @@ import pytest
 
 import nnrun.assembly.instantiate
 import nnrun.core.loop
+import nnrun.core.step
 import nnrun.tasks.train.run
 from nnrun.base.errors import InterruptedRun
 from nnrun.base.files import DurableFile
@@ -25,7 +26,7 @@ from support.small_runs import WORDS, assert_same_bits, assert_whole, manifest, 
 CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 143, "SIGUSR1": 143, "SIGUSR2": 143}
 # Where a signal may come: what is called there, and at which call of it.
 MOMENTS: dict[str, tuple[object, str, int]] = {
-    "a step": (nnrun.core.loop, "backward", 8),
+    "a step": (nnrun.core.step.Step, "backward", 8),
     # The second checkpoint's: after the run's six files, the first checkpoint and its manifest.
     "a save": (DurableFile, "commit", 9),
     "a save, before its manifest": (CheckpointFolder, "_commit", 2),

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-import nnrun.core.loop
+import nnrun.core.step
 from nnrun.cli import main
 from nnrun.core.randomness import seed_step
 from support.small_runs import (
@@ -157,7 +157,7 @@ def test_negative_control_a_lost_optimizer_state_shows(whole, stopped):
 
 
 def test_negative_control_lost_random_numbers_show(whole, stopped, monkeypatch):
-    monkeypatch.setattr(nnrun.core.loop, "seed_step", lambda device, seed, *where: seed_step(device, seed + 1, *where))
+    monkeypatch.setattr(nnrun.core.step, "seed_step", lambda device, seed, *where: seed_step(device, seed + 1, *where))
     assert resume(stopped) == 0
     with pytest.raises(AssertionError):
         assert_same_bits(stopped, whole)

@@ -12,10 +12,11 @@ from nnrun.components.augment.color import Color
 from nnrun.components.augment.erasing import Erasing
 from nnrun.components.augment.trivialaugment import TrivialAugment
 from nnrun.core.augmenter import COLOR, HIDE, SHAPE, Augmenter, partners
-from nnrun.core.batches import Layout, make_batches
-from nnrun.core.loop import losses_of
+from nnrun.core.batches import SplitBatches
+from nnrun.core.residency import Layout, samples_at
 from nnrun.core.seams.batch import Batch, Mixed
 from nnrun.core.seams.data import Split
+from nnrun.core.seams.problem import losses_of
 
 CPU = torch.device("cpu")
 KINDS = [("device", 0), ("memory", 0), ("stream", 0), ("stream", 2)]
@@ -42,10 +43,9 @@ class Whole:
         return inputs, torch.ones(len(inputs))
 
 
-def batches_of(split, plain, parts, place=("device", 0), seed=5):
-    batches = make_batches(split, plain, 8, 1, Layout(CPU, False, *place))
-    batches.augmenter = Augmenter(parts, seed, CPU)
-    return batches
+def batches_of(split, plain, parts, where=("device", 0), seed=5):
+    samples = samples_at(split, Layout(CPU, False, *where))
+    return SplitBatches(samples, plain, 8, 1, Augmenter(parts, seed, CPU))
 
 
 def numbers(batch):
@@ -85,7 +85,7 @@ def test_negative_control_another_seed_epoch_or_index_is_another_draw(make_split
 
 def test_batches_of_an_evaluation_have_no_augmenter(make_split, plain):
     split = make_split(8)
-    (batch,) = make_batches(split, plain, 8, None, Layout(CPU)).epoch(0)
+    (batch,) = SplitBatches(samples_at(split, Layout(CPU)), plain, 8).epoch(0)
     assert torch.equal(batch.inputs, split.inputs)
     assert batch.mixed is None
 
@@ -189,10 +189,10 @@ def test_the_loss_of_a_mixed_sample_is_that_of_both_targets_by_their_shares(smal
         part * cross_entropy(scores, own) + (1 - part) * cross_entropy(scores, other)
         for scores, own, other, part in zip(outputs, targets, others, share.tolist(), strict=True)
     ]
-    assert torch.allclose(losses_of(batch, outputs, problem), torch.tensor(by_hand, dtype=torch.float32), atol=1e-6)
-    plain = losses_of(batch._replace(mixed=None), outputs, problem)
+    assert torch.allclose(losses_of(problem, outputs, batch), torch.tensor(by_hand, dtype=torch.float32), atol=1e-6)
+    plain = losses_of(problem, outputs, batch._replace(mixed=None))
     assert torch.allclose(plain, problem.losses(outputs, targets))
-    assert not torch.allclose(plain, losses_of(batch, outputs, problem)), "the negative control"
+    assert not torch.allclose(plain, losses_of(problem, outputs, batch)), "the negative control"
 
 
 def test_training_accuracy_is_that_of_the_larger_part(small):

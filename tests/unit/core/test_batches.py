@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nnrun.core.batches import Layout, choose_residency, make_batches
+from nnrun.core.batches import SplitBatches
 from nnrun.core.pinned import PinnedRows
+from nnrun.core.residency import Layout, choose_residency, samples_at
 from nnrun.core.seams.data import Split
 
 CPU = torch.device("cpu")
@@ -16,7 +17,7 @@ KINDS = [("device", 0), ("memory", 0), ("stream", 0), ("stream", 2)]
 def batches_of(split, plain, residency="device", workers=0, **options):
     layout = Layout(CPU, options.pop("channels_last", False), residency, workers)
     settings = {"batch_size": 8, "shuffle_seed": 5} | options
-    return make_batches(split, plain, layout=layout, **settings)
+    return SplitBatches(samples_at(split, layout), plain, **settings)
 
 
 def assert_same_batches(ours, theirs):
@@ -151,8 +152,8 @@ def test_samples_in_memory_are_gathered_in_pinned_buffers_by_turns(make_split, p
 def test_batches_that_gave_up_their_place_take_it_again(make_split, plain):
     batches = batches_of(make_split(20), plain)
     first = list(batches.epoch(0))
-    placed = batches._split
-    batches.release()
-    assert batches._placed is None
+    placed = batches.samples.placed
+    batches.samples.release()
+    assert batches.samples._placed is None
     assert_same_batches(batches.epoch(0), first)
-    assert batches._split is not placed
+    assert batches.samples.placed is not placed

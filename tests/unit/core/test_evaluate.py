@@ -10,8 +10,9 @@ from torch.nn import functional
 from nnrun.base.targets import Targets
 from nnrun.components.losses.cross_entropy import CrossEntropy
 from nnrun.components.problems.classification import Classification
-from nnrun.core.batches import Layout, make_batches
+from nnrun.core.batches import SplitBatches
 from nnrun.core.evaluate import evaluate
+from nnrun.core.residency import Layout, samples_at
 
 CPU = torch.device("cpu")
 
@@ -31,7 +32,7 @@ def network():
 def test_equals_the_plain_computation(make_split, plain, network, problem, batch_size):
     """Negative control: in training mode, with dropout and the batch's own statistics, the loss is another."""
     split = make_split(23)
-    batches = make_batches(split, plain, batch_size, None, Layout(CPU))
+    batches = SplitBatches(samples_at(split, Layout(CPU)), plain, batch_size)
     metrics = problem.eval_metric.compute(evaluate(network, problem, batches, CPU))
     network.eval()
     outputs = network(split.inputs)
@@ -47,7 +48,7 @@ def test_the_mode_is_put_back_and_statistics_and_generator_are_untouched(make_sp
     network.train(mode)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     draws = torch.get_rng_state()
-    evaluate(network, problem, make_batches(make_split(23), plain, 8, None, Layout(CPU)), CPU)
+    evaluate(network, problem, SplitBatches(samples_at(make_split(23), Layout(CPU)), plain, 8), CPU)
     assert network.training is mode
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert torch.equal(torch.get_rng_state(), draws)
@@ -62,7 +63,7 @@ def test_the_mode_is_put_back_after_a_stop_and_polls_come_between_batches(make_s
         if polls == 3:
             raise InterruptedError
 
-    batches = make_batches(make_split(23), plain, 8, None, Layout(CPU))
+    batches = SplitBatches(samples_at(make_split(23), Layout(CPU)), plain, 8)
     with pytest.raises(InterruptedError):
         evaluate(network, problem, batches, CPU, poll)
     assert network.training
@@ -71,6 +72,6 @@ def test_the_mode_is_put_back_after_a_stop_and_polls_come_between_batches(make_s
 def test_training_goes_on_after_an_evaluation(make_split, plain, network, problem):
     """The sums and cached tensors of inference mode must not reach a backward pass."""
     split = make_split(23)
-    evaluate(network, problem, make_batches(split, plain, 8, None, Layout(CPU)), CPU)
+    evaluate(network, problem, SplitBatches(samples_at(split, Layout(CPU)), plain, 8), CPU)
     functional.cross_entropy(network(split.inputs), split.targets).backward()
     assert all(weight.grad is not None for weight in network.parameters())

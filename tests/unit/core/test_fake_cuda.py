@@ -26,7 +26,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.amp import grad_scaler
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode, _pop_mode
 
-import nnrun.core.loop
+import nnrun.core.step
 from nnrun.assembly.training import make_augmenter
 from nnrun.base.targets import Targets
 from nnrun.cli import compose
@@ -38,15 +38,20 @@ from nnrun.components.models.cnn import CNN
 from nnrun.components.optimizers.muon import MuonWithAdamW
 from nnrun.components.problems.classification import Classification
 from nnrun.components.schedulers.cosine import WarmupCosine
-from nnrun.core.batches import Layout, make_batches
+from nnrun.core.batches import SplitBatches
 from nnrun.core.device import Precision
 from nnrun.core.ema import Ema
 from nnrun.core.evaluate import evaluate
-from nnrun.core.loop import Plan, Work, train_epoch
-from nnrun.core.nonfinite import SkippingWatch
+from nnrun.core.loop import Work, train_epoch
+from nnrun.core.nonfinite import FiniteWatch, SkippingWatch
+from nnrun.core.plan import Plan
+from nnrun.core.residency import Layout, samples_at
+from nnrun.core.schedule import Schedule
 from nnrun.core.seams.callback import Callback
 from nnrun.core.seams.data import Split
+from nnrun.core.skipping_step import SkippingStep
 from nnrun.core.state import TrainState
+from nnrun.core.step import Step
 
 CUDA = torch.device("cuda", 0)
 NUM_SAMPLES, BATCH_SIZE = 40, 16
@@ -113,7 +118,7 @@ def fake_cuda():
         patch.setattr(torch.cuda, "is_bf16_supported", lambda *_: True)
         patch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
         patch.setattr(torch.cuda, "synchronize", lambda *_: None)
-        patch.setattr(nnrun.core.loop, "seed_step", lambda *_: None)
+        patch.setattr(nnrun.core.step, "seed_step", lambda *_: None)
         patch.setattr(torch.Tensor, "backward", backward)
         # What is kept of a device from the first batch on is made anew for each call on fake tensors.
         patch.setattr(normalize, "_channel_tensors", functools.cache(normalize._channel_tensors))
@@ -130,11 +135,12 @@ def take_steps(trained: list[nn.Parameter], case: SimpleNamespace) -> TrainState
     )
     problem = Classification(case.loss(), Targets.classes("0123456789"))
     scaling, layout = Normalize((0.1,) * channels, (0.3,) * channels), Layout(CUDA, True, case.residency)
-    train = make_batches(split, scaling, BATCH_SIZE, 0, layout)
+    augmenter = None
     if case.augment:
         sections = compose([f"augment={case.augment}"]).resolved([channels, 28, 28], 10)["augment"]
-        train.augmenter = make_augmenter(sections, 0, torch.device("cpu"))
-        train.augmenter.generator, train.augmenter.seed = None, lambda *_: None
+        augmenter = make_augmenter(sections, 0, torch.device("cpu"))
+        augmenter.generator, augmenter.seed = None, lambda *_: None
+    train = SplitBatches(samples_at(split, layout), scaling, BATCH_SIZE, 0, augmenter)
     with torch.device(CUDA):
         network = CNN((channels, 28, 28), 10, [4, 8], 16, 0.5, batchnorm=True)
     trained += network.parameters()
@@ -143,25 +149,26 @@ def take_steps(trained: list[nn.Parameter], case: SimpleNamespace) -> TrainState
     state = TrainState(
         network=network,
         optimizer=optimizer,
-        scheduler=WarmupCosine(optimizer, 9, 0.3) if case.scheduler else None,
+        schedule=Schedule(WarmupCosine(optimizer, 9, 0.3), "valid/loss") if case.scheduler else None,
         scaler=fake_scaler() if case.fp16 else None,
         ema=Ema(network, 0.99) if case.ema else None,
         device=CUDA,
         precision=Precision("fp16" if case.fp16 else case.precision, "as asked"),
         seed=0,
         sums=problem.train_metric.init(CUDA),
-        callbacks=[*case.callbacks, WatchCopies(num_steps)],
+        watch=SkippingWatch(10) if case.skip else FiniteWatch(),
     )
     if case.skip:
-        state.watch = SkippingWatch(CUDA, 10)
         # Of an optimizer without a state the first step waits, by design: it is made here.
         torch.zeros(()).backward()
         optimizer.step()
         optimizer.zero_grad()
     state.watch.check = lambda: None
-    train_epoch(state, Work(problem, train, None), Plan(1, 99, case.accumulate, case.clip, log_every_steps=1000))
+    callbacks = [*case.callbacks, WatchCopies(num_steps)]
+    step = (SkippingStep if case.skip else Step)(state, problem, case.clip, callbacks)
+    train_epoch(state, Work(problem, step, train, None, callbacks), Plan(1, 99, case.accumulate, 1000))
     assert state.progress.step == num_steps
-    evaluate(state.judged, problem, make_batches(split, scaling, 50, None, layout), CUDA)
+    evaluate(state.eval_module, problem, SplitBatches(samples_at(split, layout), scaling, 50), CUDA)
     return state
 
 

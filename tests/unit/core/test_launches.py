@@ -14,13 +14,17 @@ from nnrun.base.targets import Targets
 from nnrun.components.data.normalize import Normalize
 from nnrun.components.losses.cross_entropy import CrossEntropy
 from nnrun.components.problems.classification import Classification
-from nnrun.core.batches import Layout, make_batches
+from nnrun.core.batches import SplitBatches
 from nnrun.core.device import Precision
 from nnrun.core.ema import Ema
-from nnrun.core.loop import Plan, Work, train_epoch
-from nnrun.core.nonfinite import SkippingWatch
+from nnrun.core.loop import Work, train_epoch
+from nnrun.core.nonfinite import FiniteWatch, SkippingWatch
+from nnrun.core.plan import Plan
+from nnrun.core.residency import Layout, samples_at
 from nnrun.core.seams.data import Split
+from nnrun.core.skipping_step import SkippingStep
 from nnrun.core.state import TrainState
+from nnrun.core.step import Step
 
 CPU = torch.device("cpu")
 BATCH_SIZE, STEPS = 16, 8
@@ -73,24 +77,24 @@ def our_step(ema: bool = False, skip: bool = False, clip: float | None = None) -
     net = network()
     split = Split(torch.zeros(BATCH_SIZE * STEPS, 1, 8, 8, dtype=torch.uint8), torch.arange(BATCH_SIZE * STEPS) % 10)
     problem = Classification(CrossEntropy(), Targets.classes("0123456789"))
-    work = Work(problem, make_batches(split, Normalize((0.1,), (0.3,)), BATCH_SIZE, 0, Layout(CPU)), None)
+    batches = SplitBatches(samples_at(split, Layout(CPU)), Normalize((0.1,), (0.3,)), BATCH_SIZE, 0)
     state = TrainState(
         network=net,
         optimizer=torch.optim.Adam(net.parameters(), fused=True),
-        scheduler=None,
+        schedule=None,
         scaler=None,
         ema=Ema(net, 0.9) if ema else None,
         device=CPU,
         precision=Precision("fp32", "as asked"),
         seed=0,
         sums=problem.train_metric.init(CPU),
+        watch=SkippingWatch(3) if skip else FiniteWatch(),
     )
-    if skip:
-        state.watch = SkippingWatch(CPU, 3)
-    train_epoch(state, work, Plan(9, STEPS, grad_clip_norm=clip))
+    work = Work(problem, (SkippingStep if skip else Step)(state, problem, clip), batches, None)
+    train_epoch(state, work, Plan(9, STEPS))
     state.progress.epoch, state.progress.batch = 1, 0
     with Launches() as launches:
-        train_epoch(state, work, Plan(9, 2 * STEPS, grad_clip_norm=clip))
+        train_epoch(state, work, Plan(9, 2 * STEPS))
     assert state.progress.step == 2 * STEPS
     return launches.names.total() / STEPS
 

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from nnrun.core.loop import finish_epoch, finished, fit, train_epoch
-from nnrun.core.nonfinite import SkippingWatch
+from nnrun.core.loop import finish_epoch, fit, train_epoch
+from nnrun.core.schedule import Schedule
 from nnrun.core.seams.callback import Callback
 
 
@@ -207,9 +207,9 @@ def test_a_training_stopped_at_any_poll_and_continued_in_memory_gives_the_same_b
 def test_an_epoch_trained_and_not_validated_is_not_finished(small, make_split):
     training = small(epochs=1, valid=make_split(9, seed=1))
     train_epoch(training.state, training.work, training.plan)
-    assert not finished(training.state, training.plan)
-    finish_epoch(training.state, training.work, training.plan)
-    assert finished(training.state, training.plan)
+    assert not training.plan.is_done(training.state.progress)
+    finish_epoch(training.state, training.work)
+    assert training.plan.is_done(training.state.progress)
 
 
 READS = ("item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__", "__index__", "nonzero")
@@ -221,10 +221,10 @@ READS = ("item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__", "
 @pytest.mark.parametrize("skips", [False, True])
 def test_no_step_between_two_logs_reads_a_tensor_on_the_host(small, monkeypatch, options, skips):
     """Negative control: at a log, and at the end of the epoch, the watch does read."""
-    training = small(num_samples=80, log_every_steps=6 if not options.get("accumulate") else 3, **options)
+    every = 3 if options.get("accumulate") else 6
+    training = small(num_samples=80, log_every_steps=every, max_skipped=3 if skips else None, **options)
     training.state.optimizer = torch.optim.Adam(training.network.parameters(), fused=True)
     if skips:  # from its second step on: before that a fused optimizer has no state to leave alone
-        training.state.watch = SkippingWatch(training.state.device, 3)
         for parameter in training.network.parameters():
             parameter.grad = torch.zeros_like(parameter)
         training.state.optimizer.step()
@@ -252,7 +252,7 @@ def test_scheduler_steps_by_step_or_by_epoch_as_its_class_says(small):
     rates = {}
     for cls in (ByStep, torch.optim.lr_scheduler.ExponentialLR):
         training = small(epochs=2, lr=1.0)
-        training.state.scheduler = cls(training.state.optimizer, gamma=0.5)
+        training.state.schedule = Schedule(cls(training.state.optimizer, gamma=0.5), "valid/loss")
         fit(training.state, training.work, training.plan)
         rates[cls] = training.state.optimizer.param_groups[0]["lr"]
     assert rates == {ByStep: 0.5**6, torch.optim.lr_scheduler.ExponentialLR: 0.5**2}
@@ -260,11 +260,12 @@ def test_scheduler_steps_by_step_or_by_epoch_as_its_class_says(small):
 
 def test_a_plateau_is_given_the_monitored_metric(small, make_split):
     training = small(epochs=4, lr=1e-30, valid=make_split(9, seed=1))
-    training.state.scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(training.state.optimizer, patience=0)
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(training.state.optimizer, patience=0)
+    training.state.schedule = Schedule(scheduler, "valid/loss")
     fit(training.state, training.work, training.plan)
     # Nothing gets better at this rate: reduced after each epoch but the first, down to where eps ends it.
-    assert training.state.scheduler.num_bad_epochs in (0, 3)
-    assert training.state.scheduler.last_epoch == 4
-    assert training.state.scheduler.best == pytest.approx(
+    assert scheduler.num_bad_epochs in (0, 3)
+    assert scheduler.last_epoch == 4
+    assert scheduler.best == pytest.approx(
         training.problem.losses(training.network(training.valid.inputs), training.valid.targets).mean().item()
     )

@@ -12,7 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from nnrun.checkpoints.folder import on_host
 from nnrun.components.optimizers.muon import MuonWithAdamW
 from nnrun.core.multi_tensor import Snapshot, copy_all
-from nnrun.core.undo_step import can_be_undone, step_and_undo_unless
+from nnrun.core.step_if import can_be_undone, step_and_undo_unless
 
 NAN = float("nan")
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
 from nnrun.base.errors import DivergedError
-from nnrun.core.batches import Layout, make_batches
-from nnrun.core.loop import Work, fit, train_epoch
-from nnrun.core.nonfinite import FiniteWatch, Place, SkippingWatch, are_finite
+from nnrun.core.batches import SplitBatches
+from nnrun.core.loop import fit, train_epoch
+from nnrun.core.nonfinite import FiniteWatch, SkippingWatch, are_finite
+from nnrun.core.progress import Place
+from nnrun.core.residency import Layout, samples_at
 from nnrun.core.seams.data import Split
 
 CPU = torch.device("cpu")
@@ -20,7 +23,7 @@ NAN, INF = float("nan"), float("inf")
 
 def see(watch: FiniteWatch, *losses: float, start: int = 1) -> None:
     for step, loss in enumerate(losses, start):
-        watch.see(torch.tensor(loss), None, Place(step, 2, step))
+        watch.note(torch.tensor(loss), Place(step, 2, step))
 
 
 @pytest.mark.parametrize(("losses", "named"), [([1, 1, "bad", "bad"], 3), ([1, 1, 1, "bad"], 4), (["bad"], 1)])
@@ -43,7 +46,7 @@ def test_the_watch_counts_on_after_a_check_that_found_nothing():
 
 def test_a_skipping_watch_ends_the_training_where_too_many_in_a_row_are_bad():
     """Negative control: as many bad ones, but never three in a row, end nothing."""
-    watch = SkippingWatch(CPU, 3)
+    watch = SkippingWatch(3)
     see(watch, NAN, NAN, 1.0, INF, NAN, 1.0)
     watch.check()
     assert watch.state_dict() == {"skipped": 4, "in_a_row": 0}
@@ -53,7 +56,7 @@ def test_a_skipping_watch_ends_the_training_where_too_many_in_a_row_are_bad():
 
 
 def test_the_count_in_a_row_survives_a_resume():
-    watch, resumed = SkippingWatch(CPU, 3), SkippingWatch(CPU, 3)
+    watch, resumed = SkippingWatch(3), SkippingWatch(3)
     see(watch, NAN, NAN)
     resumed.load_state_dict(watch.state_dict())
     see(resumed, NAN, start=3)
@@ -77,8 +80,8 @@ def poisoned(training, bad_batches, value=NAN):
     inputs = training.split.inputs.clone()
     for batch in bad_batches:
         inputs[order[batch]] = value
-    batches = make_batches(Split(inputs, training.split.targets), nn.Identity(), 8, 0, Layout(CPU))
-    training.work = Work(training.problem, batches, None)
+    batches = SplitBatches(samples_at(Split(inputs, training.split.targets), Layout(CPU)), nn.Identity(), 8, 0)
+    training.work = replace(training.work, train=batches, valid=None)
     return training
 
 
@@ -90,9 +93,8 @@ def test_an_update_that_is_left_out_leaves_no_trace(small, make_network, name, b
     Negative control: with an update less or more, they are others.
     """
     network = make_network(nn.BatchNorm1d(8), nn.Tanh())
-    training = poisoned(small(num_samples=40, network=network), bad_batches)
+    training = poisoned(small(num_samples=40, network=network, max_skipped=3), bad_batches)
     training.state.optimizer = OPTIMIZERS[name](network.parameters())
-    training.state.watch = SkippingWatch(CPU, 3)
     fit(training.state, training.work, training.plan)
 
     def without(batches):
@@ -119,8 +121,7 @@ def test_an_update_that_is_left_out_leaves_no_trace(small, make_network, name, b
 
 
 def test_a_bad_batch_does_not_count_in_the_metrics(small):
-    training = poisoned(small(num_samples=40), (1,), INF)
-    training.state.watch = SkippingWatch(CPU, 3)
+    training = poisoned(small(num_samples=40, max_skipped=3), (1,), INF)
     train_epoch(training.state, training.work, training.plan)
     assert training.state.sums["weight"] == 32
     assert torch.isfinite(training.state.sums["loss"])
@@ -137,9 +138,7 @@ def test_gradients_that_are_not_finite_are_left_out_though_the_loss_is(small, ma
     """Negative control: without the skipping the weights are lost, and a save finds that out."""
     for skipping in (True, False):
         network = make_network(Root())
-        training = small(network=network)
-        if skipping:
-            training.state.watch = SkippingWatch(CPU, 100)
+        training = small(network=network, max_skipped=100 if skipping else None)
         with contextlib.suppress(DivergedError):
             train_epoch(training.state, training.work, training.plan)
         assert are_finite(network.parameters()) is skipping

@@ -7,6 +7,7 @@ from typing import Any
 
 from nnrun.base.errors import DivergedError
 from nnrun.checkpoints.folder import CheckpointFolder
+from nnrun.core.device import wait_for
 from nnrun.core.nonfinite import are_finite
 from nnrun.core.seams.callback import Callback
 from nnrun.core.state import TrainState
@@ -51,7 +52,7 @@ class Checkpointing(Callback):
 
     def save(self, state: TrainState, *, is_best: bool) -> None:
         """Write a checkpoint, unless the loss or a weight is NaN or infinite: the last good one stays the last."""
-        state.wait()  # what the device has yet to do are steps, and no saving
+        wait_for(state.device)  # what the device has yet to do are steps, and no saving
         with state.clock.saving():
             state.watch.check()
             if not are_finite(state.network.state_dict().values()):

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from nnrun.base.errors import ConfigError
+from nnrun.core.progress import Best
 from nnrun.core.seams.callback import Callback
-from nnrun.core.state import Best, TrainState
+from nnrun.core.state import TrainState
 
 
 def improved(reference: float | None, value: float, min_delta: float, mode: str) -> bool:

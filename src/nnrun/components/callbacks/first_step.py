@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nnrun.core.device import wait_for
 from nnrun.core.seams.callback import Callback
 from nnrun.core.state import TrainState
 from nnrun.runs.directory import RunDir
@@ -17,6 +18,6 @@ class FirstStep(Callback):
     def on_step_end(self, state: TrainState) -> None:
         """Take the time once."""
         if self._out is not None:
-            state.wait()  # the host has only ordered the step
+            wait_for(state.device)  # the host has only ordered the step
             self._out.remember(first_step_seconds=process_age_seconds())
             self._out = None

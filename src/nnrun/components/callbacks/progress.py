@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
 from nnrun.components.callbacks.metrics import MetricRows
-from nnrun.core.loop import Plan
+from nnrun.core.plan import Plan
 from nnrun.core.seams.callback import Callback
 from nnrun.core.state import TrainState
 from nnrun.runs.console import Console

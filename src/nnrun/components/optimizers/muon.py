@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim import AdamW, Muon, Optimizer
 
 from nnrun.core.device import has_fused_kernel
-from nnrun.core.undo_step import gradients_of, step_and_undo_unless, trained_by
+from nnrun.core.step_if import gradients_of, step_and_undo_unless, trained_by
 
 
 class MuonWithAdamW(Optimizer):

@@ -9,7 +9,7 @@ from nnrun.core.seams.callback import Callback
 from nnrun.core.seams.data import Dataset, DataSource, Evaluation, Findings, Preprocessing, Split, Tree
 from nnrun.core.seams.export import CannotExport, ExportContext, Exporter
 from nnrun.core.seams.problem import Metric, Problem, Sums
-from nnrun.core.seams.training import Logger, Scheduler
+from nnrun.core.seams.training import Logger, Scheduler, Stateful, UpdateStep
 
 __all__ = [
     "Augmentation",
@@ -31,7 +31,9 @@ __all__ = [
     "Problem",
     "Scheduler",
     "Split",
+    "Stateful",
     "Sums",
     "Targets",
     "Tree",
+    "UpdateStep",
 ]

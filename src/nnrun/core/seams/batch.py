@@ -40,6 +40,8 @@ class Batches(Protocol):
     num_samples: int
     batch_size: int
     num_batches: int
+    # A sample is then another one in each epoch.
+    is_augmented: bool
 
     def order(self, epoch: int) -> Tensor:
         """Return the sample indices of each batch of an epoch, `(num_batches, batch_size)`, on the device."""

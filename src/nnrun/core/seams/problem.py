@@ -58,3 +58,18 @@ class Problem(Protocol):
     def compare(self, ours: Tensor, theirs: Tensor, target: Tensor) -> dict[str, Any]:
         """Return what two networks say of one sample, as plain values."""
         ...
+
+
+def losses_of(problem: Problem, outputs: Tensor, batch: Batch) -> Tensor:
+    """Return the loss of each sample, `(N,)`; of one that is mixed, those of both targets by their shares."""
+    losses = problem.losses(outputs, batch.targets)
+    if batch.mixed is None:
+        return losses
+    return torch.lerp(problem.losses(outputs, batch.mixed.targets), losses, batch.mixed.share)
+
+
+def mean_loss(losses: Tensor, batch: Batch, num_samples: int) -> Tensor:
+    """Return a batch's part of the mean over an update's samples; padding has no part in it."""
+    if batch.is_full:
+        return losses.mean() if num_samples == batch.num_samples else losses.sum() / num_samples
+    return (losses * batch.weight).sum() / num_samples

@@ -1,14 +1,31 @@
-"""What goes beside a training: its schedule of learning rates, and where its metrics go."""
+"""What a training is made of besides its data and its problem: its step, its schedule, and where its metrics go."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
+from nnrun.core.seams.batch import Batch
 
-class Scheduler(Protocol):
-    """A learning rate schedule. A class of another library that has no `interval` steps by epoch."""
+
+class Stateful(Protocol):
+    """What is saved with a training, and taken up again."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what must survive, as plain values."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what `state_dict` returned."""
+        ...
+
+
+class Scheduler(Stateful, Protocol):
+    """A learning rate schedule. A class of another library that has no `interval` steps by epoch.
+
+    One that steps by epoch and has a true `takes_metric` is given the monitored metric: `step(value)`.
+    """
 
     interval: ClassVar[Literal["step", "epoch"]]
 
@@ -16,12 +33,15 @@ class Scheduler(Protocol):
         """Set the learning rate for the next step or epoch."""
         ...
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return plain values."""
-        ...
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up a saved state."""
+class UpdateStep(Protocol):
+    """What is done with the batches of one update."""
+
+    def __call__(self, batches: Iterator[Batch], indices: range, num_samples: int) -> None:
+        """Make an update of the next batches, those at `indices` in their epoch, of so many samples in all.
+
+        Counts the update in the state's progress; does not wait for the device.
+        """
         ...
 
 

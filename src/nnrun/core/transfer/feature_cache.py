@@ -11,7 +11,8 @@ from torch.utils._pytree import tree_map
 
 from nnrun.base.foreign_errors import calling
 from nnrun.base.host import fits_in_memory
-from nnrun.core.batches import Layout, ResidentBatches, choose_residency, make_batches
+from nnrun.core.batches import SplitBatches
+from nnrun.core.residency import Layout, choose_residency, samples_at
 from nnrun.core.seams.batch import Batch, Batches
 from nnrun.core.seams.data import Split, Tree
 from nnrun.core.state import TrainState
@@ -112,6 +113,7 @@ class CachedBatches:
 
     def __init__(self, plain: Batches, features: Batches, is_frozen: Callable[[], bool]) -> None:
         self.num_samples, self.batch_size, self.num_batches = plain.num_samples, plain.batch_size, plain.num_batches
+        self.is_augmented = plain.is_augmented
         self._plain = plain
         self._features: Batches | None = features
         self._is_frozen = is_frozen
@@ -189,11 +191,11 @@ def cache_features(
 
     def cached(plain: Batches, seed: int | None) -> Batches:
         split = compute_features(state, head, plain, poll)
-        if isinstance(plain, ResidentBatches):
-            plain.release()
+        if isinstance(plain, SplitBatches):
+            plain.samples.release()
         is_there = split.targets.device == state.device
         layout = Layout(state.device, residency="device" if is_there else "memory")
-        made = make_batches(split, _AsFeatures(), plain.batch_size, seed, layout)
+        made = SplitBatches(samples_at(split, layout), _AsFeatures(), plain.batch_size, seed)
         return CachedBatches(plain, made, is_frozen)
 
     state.freezing.apply(state.network, state.progress.epoch)
@@ -201,7 +203,7 @@ def cache_features(
         cached_train = cached(train, state.seed)
     state.network.eval()
     cached_valid = cached(valid, None) if valid is not None else None
-    state.called, state.judged = Shortcut(state.network, head), Shortcut(state.evaluated, head)
+    state.train_module, state.eval_module = Shortcut(state.network, head), Shortcut(state.evaluated, head)
     return cached_train, cached_valid
 
 

@@ -12,14 +12,13 @@ from nnrun.assembly.data.opened import Opened
 from nnrun.assembly.initial_weights import start_from
 from nnrun.assembly.job import Job
 from nnrun.assembly.network import load_trained
-from nnrun.assembly.training import Training, make_training
+from nnrun.assembly.training import make_step, make_training
 from nnrun.base.visible import few
 from nnrun.components.problems.classification import Classification
-from nnrun.core.loop import backward, update
 from nnrun.core.randomness import seed_step
 from nnrun.core.seams.batch import Batch
 from nnrun.core.seams.data import Preprocessing
-from nnrun.core.seams.problem import Problem
+from nnrun.core.step import Step
 from nnrun.tasks.inspect.cost import Cost, Layer, Memory, measure_step, memory_of
 from nnrun.tasks.inspect.gradients import Proof, prove
 from nnrun.tasks.inspect.overfit import Overfit, overfit
@@ -108,9 +107,9 @@ def examine(job: Job, data: Opened, session: Session) -> NetworkReport:
     start_from(job, state, session.console, data.targets.names)
     for note in training.notes:
         session.console.say(note)
-    batch = next(iter(train.epoch(0)))
+    batch, step = next(iter(train.epoch(0))), make_step(job.settings.trainer, state, problem)
     start = copy.deepcopy((state.network.state_dict(), state.optimizer.state_dict()))
-    cost, memory, proof = measure(training, problem, batch)
+    cost, memory, proof = measure(step, batch)
     learned = None
     settings = job.settings_of(InspectSettings)
     if settings.overfit:
@@ -119,29 +118,28 @@ def examine(job: Job, data: Opened, session: Session) -> NetworkReport:
         # The same samples without augmentation: a mixture has no target that could be known by heart.
         inputs, targets = train.take(train.order(0)[0])
         plain = batch._replace(inputs=inputs, targets=targets, mixed=None)
-        plan = replace(training.plan, total_steps=settings.steps)
-        session.console.say(f"overfitting one batch of {plain.num_samples} in at most {plan.total_steps} steps")
-        learned = overfit(state, problem, plain, plan, session.stop.poll)
+        session.console.say(f"overfitting one batch of {plain.num_samples} in at most {settings.steps} steps")
+        learned = overfit(step, plain, settings.steps, session.stop.poll)
     return NetworkReport(batch, data.preprocessing, cost, memory, proof, learned)
 
 
-def measure(training: Training, problem: Problem, batch: Batch) -> tuple[Cost, Memory, Proof]:
+def measure(step: Step, batch: Batch) -> tuple[Cost, Memory, Proof]:
     """Do the first step of a training, draw by draw, and judge it. The network is changed by an update or two."""
-    state = training.state
+    state = step.state
     losses: list[Tensor] = []
     state.set_training()
 
-    def step() -> None:
+    def add_gradients() -> None:
         seed_step(state.device, state.seed, 0, len(losses))
-        losses.append(backward(state, problem, batch, batch.num_samples))
+        losses.append(step.backward(batch, batch.num_samples))
 
-    def step_again() -> None:
-        update(state, training.plan, losses[-1])
-        step()
+    def add_them_again() -> None:
+        step.update(losses[-1])
+        add_gradients()
 
-    cost = measure_step(state.network, step, batch.inputs)
-    proof = prove(state.network, losses[0].item(), step_again)
-    update(state, training.plan, losses[-1])
+    cost = measure_step(state.network, add_gradients, batch.inputs)
+    proof = prove(state.network, losses[0].item(), add_them_again)
+    step.update(losses[-1])
     average = state.ema.network if state.ema else None
     memory = memory_of(state.network, state.optimizer, average, batch.inputs, cost.activation_bytes)
     return cost, memory, proof

@@ -7,11 +7,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from nnrun.core.loop import Plan, backward, update
 from nnrun.core.randomness import seed_step
 from nnrun.core.seams.batch import Batch
-from nnrun.core.seams.problem import Problem
-from nnrun.core.state import TrainState
+from nnrun.core.step import Step
 
 # So many steps in a row must get every sample right: with dropout, one may by luck.
 _STEPS_IN_A_ROW = 5
@@ -32,20 +30,21 @@ class Overfit:
         return {key: value if math.isfinite(value) else None for key, value in asdict(self).items()}
 
 
-def overfit(state: TrainState, problem: Problem, batch: Batch, plan: Plan, poll: Callable[[], None]) -> Overfit:
-    """Train on one batch until the problem's headline metric is 1 for some steps in a row, or the plan is done.
+def overfit(step: Step, batch: Batch, most_steps: int, poll: Callable[[], None]) -> Overfit:
+    """Train on one batch until the problem's headline metric is 1 for some steps in a row, or so many are made.
 
     `poll` is called before each step, and may raise to stop. Waits for the device in every step.
     """
+    state, problem = step.state, step.problem
     losses: list[float] = []
     in_a_row, score = 0, 0.0
     state.set_training()
-    for step in range(plan.total_steps):
+    for number in range(most_steps):
         poll()
         for total in state.sums.values():
             total.zero_()
-        seed_step(state.device, state.seed, 0, step)
-        loss = backward(state, problem, batch, batch.num_samples)
+        seed_step(state.device, state.seed, 0, number)
+        loss = step.backward(batch, batch.num_samples)
         figures = problem.train_metric.compute(state.sums)
         losses.append(loss.item())
         score = figures[problem.headline]
@@ -53,6 +52,6 @@ def overfit(state: TrainState, problem: Problem, batch: Batch, plan: Plan, poll:
             break
         in_a_row = in_a_row + 1 if score == 1 else 0
         if in_a_row == _STEPS_IN_A_ROW:
-            return Overfit(True, step + 1 - _STEPS_IN_A_ROW, losses[0], losses[-1], score)
-        update(state, plan, loss)
+            return Overfit(True, number + 1 - _STEPS_IN_A_ROW, losses[0], losses[-1], score)
+        step.update(loss)
     return Overfit(False, len(losses), losses[0], losses[-1], score)

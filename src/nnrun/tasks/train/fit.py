@@ -11,7 +11,7 @@ from nnrun.assembly.data.opened import Opened
 from nnrun.assembly.data.seen import seen_of
 from nnrun.assembly.initial_weights import start_from
 from nnrun.assembly.job import Job
-from nnrun.assembly.training import Training, make_training
+from nnrun.assembly.training import Training, make_step, make_training
 from nnrun.assembly.transfer import keep_features
 from nnrun.base.errors import DivergedError, InterruptedRun, ResourceError
 from nnrun.base.foreign_errors import calling, lacks_memory
@@ -50,18 +50,18 @@ def train(job: Job, data: Opened, problem: Problem, session: Session) -> Trainin
     }
 
     def payload(state: TrainState) -> dict[str, Any]:
-        return {"model": state.evaluated.state_dict(), "training": state.state_dict(), **constant}
+        return {"model": state.evaluated.state_dict(), "training": state.state_dict(callbacks), **constant}
 
     rows = MetricRows(out, problem.train_metric, trainer.log_every_steps, training.loggers)
     progress = TrainingProgress(console, plan, _samples_per_step(job), rows, bar=console.wants_bar(trainer.progress))
     patience = (stopping.patience, stopping.min_delta) if stopping else (None, 0.0)
     folder = CheckpointFolder(out.path, trainer.keep_last)
     saving = Checkpointing(folder, trainer.checkpoint_every_steps, payload, out.sync_rows)
-    state.callbacks = [rows, EarlyStopping(job.monitor, job.mode, *patience), progress, FirstStep(out), saving]
+    callbacks = [rows, EarlyStopping(job.monitor, job.mode, *patience), progress, FirstStep(out), saving]
     for note in training.notes:
         console.say(note)
     check_readable(payload(state))
-    start_from(job, state, console, data.targets.names)
+    start_from(job, state, console, data.targets.names, callbacks)
     state.set_training()
     console.say(describe_training(state.network))
     if trainer.compile is not False and plan.total_steps > 0:
@@ -75,7 +75,14 @@ def train(job: Job, data: Opened, problem: Problem, session: Session) -> Trainin
     with stop.deferred():
         try:
             with state.clock.fitting():
-                work = Work(problem, training.train, training.valid, stop.poll)
+                work = Work(
+                    problem,
+                    make_step(trainer, state, problem, callbacks),
+                    training.train,
+                    training.valid,
+                    callbacks,
+                    stop.poll,
+                )
                 work, training.tree["transfer"]["cache"] = keep_features(training.transfer, state, work, plan, console)
                 constant["config"] = saved_config(training.tree, job.composed.secrets)
                 fit(state, work, plan)

@@ -1,4 +1,4 @@
-"""Make an optimizer's step and take it back on a flag that the host need not read."""
+"""Make an optimizer's step on a flag that the host need not read, or make it and take it back."""
 
 from __future__ import annotations
 
@@ -12,6 +12,25 @@ from torch.optim import Optimizer
 from nnrun.core.multi_tensor import Snapshot
 
 
+def step_if(good: Tensor, optimizer: Optimizer) -> None:
+    """Make an optimizer's step if `good`, a bool on its device; without waiting for the device where that can be.
+
+    Fused kernels take the flag that GradScaler gives them. Of the other optimizers on a GPU, the step is made and taken
+    back again, once their state is complete. What else there is waits for the device.
+    """
+    if _takes_a_flag(optimizer):
+        optimizer.grad_scale = None  # type: ignore[attr-defined]
+        optimizer.found_inf = (~good).to(torch.float32)  # type: ignore[attr-defined]
+        try:
+            optimizer.step()
+        finally:
+            del optimizer.grad_scale, optimizer.found_inf  # type: ignore[attr-defined]
+    elif good.device.type == "cuda" and can_be_undone(optimizer):
+        step_and_undo_unless(good, optimizer)
+    elif good.item():  # waits for the device
+        optimizer.step()
+
+
 def trained_by(optimizer: Optimizer) -> list[Tensor]:
     """Return the parameters that an optimizer's next step changes."""
     return [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
@@ -20,6 +39,17 @@ def trained_by(optimizer: Optimizer) -> list[Tensor]:
 def gradients_of(optimizer: Optimizer) -> list[Tensor]:
     """Return the gradients that an optimizer's next step goes by."""
     return [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+
+
+def _takes_a_flag(optimizer: Optimizer) -> bool:
+    """Return whether an optimizer's own kernels leave a step out on a flag.
+
+    Of a first step that is left out, fused SGD would keep a momentum buffer that nobody filled.
+    """
+    if not getattr(optimizer, "_step_supports_amp_scaling", False):
+        return False
+    has_buffers = isinstance(optimizer, torch.optim.SGD) and any(group["momentum"] for group in optimizer.param_groups)
+    return not has_buffers or all(optimizer.state.get(p) for p in trained_by(optimizer))
 
 
 def can_be_undone(optimizer: Optimizer) -> bool:

@@ -1,0 +1,48 @@
+"""The passes of a step in the number format of its training; what fails in one is reported as the plug-in's failure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from nnrun.base.foreign_errors import calling
+from nnrun.core.seams.data import Tree
+from nnrun.core.state import TrainState
+from nnrun.core.step_if import step_if
+
+
+def forward(state: TrainState, inputs: Tree) -> Any:
+    """Return the network's outputs, in fp32 whatever the precision."""
+    with calling("model"), state.precision.autocast(state.device):
+        outputs = state.train_module(inputs)
+    return outputs.float() if isinstance(outputs, Tensor) else outputs
+
+
+def backward(state: TrainState, loss: Tensor) -> None:
+    """Add the gradients of a loss, scaled where the precision asks for that."""
+    with calling("model"):
+        (state.scaler.scale(loss) if state.scaler else loss).backward()
+
+
+def unscale(state: TrainState) -> None:
+    """Take the scale out of the gradients, if they have one."""
+    if state.scaler:
+        state.scaler.unscale_(state.optimizer)
+
+
+def make_update(state: TrainState, good: Tensor | None = None) -> None:
+    """Make the optimizer's update from unscaled gradients; not, where `good` is a false bool on the device.
+
+    A scaler judges the gradients itself: in fp16 they overflow as a matter of course.
+    """
+    if state.scaler:
+        first, *others = state.scaler._found_inf_per_device(state.optimizer).values()
+        good = sum(others, first) == 0
+    with calling("optimizer"):
+        if good is None:
+            state.optimizer.step()
+        else:
+            step_if(good, state.optimizer)
+        if state.scaler:
+            state.scaler.update()

@@ -1,0 +1,54 @@
+"""Where a training stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best weights so far: the monitored value, and when they were reached. Epochs count from 1."""
+
+    value: float
+    epoch: int
+    step: int
+
+
+class Place(NamedTuple):
+    """Which update of a training: its number, its epoch and its first batch in that epoch, all from 1."""
+
+    step: int
+    epoch: int
+    batch: int
+
+    def __str__(self) -> str:
+        return f"step {self.step:,} (epoch {self.epoch}, batch {self.batch})"
+
+
+@dataclass
+class Progress:
+    """Where a training stands: `epoch` is the one under way, from 0; `batch` of its batches are done; `step` updates.
+
+    An epoch whose batches are all done is under way until it is validated.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    num_rows: int = 0
+    logged_step: int = 0
+    best: Best | None = None
+    stop_reason: str | None = None
+
+    @classmethod
+    def from_plain(cls, saved: Mapping[str, Any]) -> Progress:
+        """Return what was saved with dataclasses.asdict."""
+        best = saved["best"]
+        return cls(**{**saved, "best": Best(**best) if best else None})
+
+    @property
+    def place(self) -> Place:
+        """The next update."""
+        return Place(self.step + 1, self.epoch + 1, self.batch + 1)

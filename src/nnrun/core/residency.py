@@ -1,0 +1,118 @@
+"""Where the samples of a split lie: on the device, in the host's memory, or in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from nnrun.base.host import fits_in_memory
+from nnrun.core.pinned import PinnedRows
+from nnrun.core.seams.data import Split, Tree
+from nnrun.core.workers.crew import Crew, in_order
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How batches come to the device: from where, in which memory layout, by how many processes."""
+
+    device: torch.device
+    channels_last: bool = False
+    residency: str = "device"
+    num_workers: int = 0
+
+    def on_device(self, raw: Tree) -> Tree:
+        """Return samples on the device."""
+        return tree_map(lambda tensor: tensor.to(self.device, non_blocking=True), raw)
+
+    def arranged(self, inputs: Tree) -> Tree:
+        """Return inputs in the memory layout that is wanted."""
+        return tree_map(_channels_last, inputs) if self.channels_last else inputs
+
+
+class ResidentSamples:
+    """Samples in tensors that lie on the device, or in the host's memory: no workers, no work per sample."""
+
+    def __init__(self, split: Split, layout: Layout) -> None:
+        self._source = split
+        self.layout = layout
+        self._placed: Split | None = None
+        self.home = layout.device if layout.residency == "device" else torch.device("cpu")
+        is_copied = layout.residency == "memory" and layout.device.type == "cuda" and torch.cuda.is_available()
+        self._pinned = PinnedRows(layout.device) if is_copied else None
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    @property
+    def placed(self) -> Split:
+        """The samples where they are to lie."""
+        if self._placed is None:
+            inputs = tree_map(lambda tensor: tensor.to(self.home), self._source.inputs)
+            self._placed = Split(inputs, self._source.targets.to(self.home))
+        return self._placed
+
+    def release(self) -> None:
+        """Give up the place that the samples take on the device, until one is asked for again."""
+        self._placed = None
+
+    def inputs(self, indices: Tensor) -> Tree:
+        """Return the raw samples at `indices`, on the device or where the samples lie."""
+        if self._pinned is not None:
+            return self._pinned.take(self.placed.inputs, indices)
+        return tree_map(lambda tensor: tensor.index_select(0, indices), self.placed.inputs)
+
+    def targets(self, indices: Tensor) -> Tensor:
+        """Return the targets at `indices`, on the device."""
+        return self.placed.targets.index_select(0, indices).to(self.layout.device)
+
+    def rows(self, order: Tensor) -> Generator[Tree, None, None]:
+        """Yield the raw samples of each row of an order."""
+        for indices in order:
+            yield self.inputs(indices)
+
+
+class StreamedSamples(ResidentSamples):
+    """Samples that do not fit in memory: processes bring those of an order ahead of their turn."""
+
+    def rows(self, order: Tensor) -> Generator[Tree, None, None]:
+        """Yield the raw samples of each row of an order; the processes start with the first."""
+        crew = Crew(
+            self.layout.num_workers,
+            "reads data ahead",
+            "try fewer data.num_workers, or data.residency=memory",
+            pin_memory=self.layout.device.type == "cuda",
+        )
+        indices: Any = order
+        with closing(in_order(self.placed.take, indices, crew)) as taken:
+            for raw, _ in taken:
+                yield raw
+
+
+def samples_at(split: Split, layout: Layout) -> ResidentSamples:
+    """Return the samples of a split where a residency that `choose_residency` returned has them."""
+    return StreamedSamples(split, layout) if layout.residency == "stream" else ResidentSamples(split, layout)
+
+
+def choose_residency(wanted: str, num_bytes: int, device: torch.device) -> str:
+    """Return where the samples lie: on the device if they fill at most half of what is free there, else in memory.
+
+    What would fill more than half of the memory too is streamed.
+    """
+    if wanted != "auto":
+        return wanted
+    if not fits_in_memory(num_bytes):
+        return "stream"
+    if device.type == "cuda" and num_bytes > torch.cuda.mem_get_info(device)[0] // 2:
+        return "memory"
+    return "device"
+
+
+def _channels_last(tensor: Tensor) -> Tensor:
+    """Return images, `(N, C, H, W)`, with their channels last in memory; other tensors as they are."""
+    return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor

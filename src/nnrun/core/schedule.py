@@ -1,0 +1,50 @@
+"""When a schedule of learning rates is stepped, and what it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from nnrun.base.errors import ConfigError
+from nnrun.base.foreign_errors import calling
+from nnrun.core.seams.training import Scheduler
+
+
+class Schedule:
+    """Step a scheduler after each update or after each epoch, as its `interval` says; one that has none goes by epochs.
+
+    One that goes by epochs and says that it `takes_metric`, as ReduceLROnPlateau does, is given the value of `monitor`.
+    """
+
+    def __init__(self, scheduler: Scheduler | LRScheduler, monitor: str) -> None:
+        self.scheduler: Any = scheduler
+        self._monitor = monitor
+        self._by_step = getattr(scheduler, "interval", "epoch") == "step"
+        self._takes_metric = getattr(scheduler, "takes_metric", isinstance(scheduler, ReduceLROnPlateau))
+
+    def after_update(self) -> None:
+        """Set the learning rate for the next update."""
+        if self._by_step:
+            with calling("scheduler"):
+                self.scheduler.step()
+
+    def after_epoch(self, metrics: Mapping[str, float]) -> None:
+        """Set the learning rate for the next epoch; `metrics` are the validation's, by full name."""
+        if self._by_step:
+            return
+        if self._takes_metric and self._monitor not in metrics:
+            raise ConfigError.of("early_stopping.monitor", self._monitor, ", ".join(sorted(metrics)))
+        given = [metrics[self._monitor]] if self._takes_metric else []
+        with calling("scheduler"):
+            self.scheduler.step(*given)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the scheduler's state."""
+        state: dict[str, Any] = self.scheduler.state_dict()
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up the scheduler's state."""
+        self.scheduler.load_state_dict(state)

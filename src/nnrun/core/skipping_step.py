@@ -1,0 +1,46 @@
+"""A step that leaves bad updates out, without waiting for the device."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nnrun.core.multi_tensor import Snapshot
+from nnrun.core.passes import make_update
+from nnrun.core.seams.batch import Batch
+from nnrun.core.step import Step
+from nnrun.core.step_if import gradients_of
+
+
+class SkippingStep(Step):
+    """Leave out an update whose loss or gradients are NaN or infinite; the state's watch counts them.
+
+    A bad batch does not count in the metrics, and leaves no trace in the network's buffers, such as BatchNorm's
+    statistics.
+    """
+
+    def backward(self, batch: Batch, num_samples: int) -> Tensor:
+        """Add the gradients of a batch, and count it in the metrics unless it is bad; return its part of the loss."""
+        network = self.state.network
+        before = Snapshot(network.buffers())
+        outputs, losses, loss = self.gradients(batch, num_samples)
+        good = _is_finite(loss)
+        before.put_back_unless(good, network.buffers())
+        counted = batch._replace(weight=batch.weight * good, is_full=False)
+        self.problem.train_metric.update(self.state.sums, outputs, losses, counted)
+        return loss
+
+    def update(self, loss: Tensor) -> None:
+        """Make one update from the gradients unless it is bad, and forget them."""
+        norm = self.prepare()
+        if not self.state.scaler:  # which judges the gradients itself
+            loss = loss + (torch.nn.utils.get_total_norm(gradients_of(self.state.optimizer)) if norm is None else norm)
+        good = _is_finite(loss)
+        self.state.watch.note(loss, self.state.progress.place)
+        make_update(self.state, good)
+        self.finish(good)
+
+
+def _is_finite(number: Tensor) -> Tensor:
+    """Return whether a number is neither NaN nor infinite: in two launches, where torch.isfinite takes four."""
+    return number * 0 == 0

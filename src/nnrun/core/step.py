@@ -1,0 +1,85 @@
+"""One update of the weights, from the batches that it takes. Nothing in it waits for the device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from nnrun.base.errors import InterruptedRun
+from nnrun.core.passes import backward, forward, make_update, unscale
+from nnrun.core.randomness import seed_step
+from nnrun.core.seams.batch import Batch
+from nnrun.core.seams.callback import Callback
+from nnrun.core.seams.problem import Problem, losses_of, mean_loss
+from nnrun.core.state import TrainState
+
+
+@dataclass
+class Step:
+    """Make updates: of each batch the gradients are added, and from their sum the optimizer makes one update."""
+
+    state: TrainState
+    problem: Problem
+    grad_clip_norm: float | None = None
+    callbacks: Sequence[Callback] = ()
+
+    def __call__(self, batches: Iterator[Batch], indices: range, num_samples: int) -> None:
+        """Make an update of the next batches, those at `indices` in their epoch, of so many samples in all."""
+        losses = []
+        for index in indices:
+            seed_step(self.state.device, self.state.seed, self.state.progress.epoch, index)
+            try:
+                batch = next(batches)
+            except InterruptedRun as interruption:
+                # It waited in vain for data; what the update has accumulated so far is in no checkpoint.
+                interruption.at_once |= index > indices.start
+                raise
+            losses.append(self.backward(batch, num_samples))
+        self.update(losses[0] if len(losses) == 1 else torch.stack(losses).sum())
+
+    def backward(self, batch: Batch, num_samples: int) -> Tensor:
+        """Add the gradients of a batch, and count it in the metrics; return its part of the loss.
+
+        `num_samples` is the update's, over all the batches that it accumulates.
+        """
+        outputs, losses, loss = self.gradients(batch, num_samples)
+        self.problem.train_metric.update(self.state.sums, outputs, losses, batch)
+        return loss
+
+    def update(self, loss: Tensor) -> None:
+        """Make one update from the gradients, and forget them."""
+        self.prepare()
+        self.state.watch.note(loss, self.state.progress.place)
+        make_update(self.state)
+        self.finish()
+
+    def gradients(self, batch: Batch, num_samples: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Add the gradients of a batch; return its outputs, the loss of each sample, and the loss they come from."""
+        outputs = forward(self.state, batch.inputs)
+        losses = losses_of(self.problem, outputs, batch)
+        loss = mean_loss(losses, batch, num_samples)
+        backward(self.state, loss)
+        return outputs.detach(), losses.detach(), loss.detach()
+
+    def prepare(self) -> Tensor | None:
+        """Make the gradients ready for the update; return their norm where it is clipped."""
+        norm = None
+        unscale(self.state)
+        if self.grad_clip_norm is not None:
+            norm = nn.utils.clip_grad_norm_(self.state.network.parameters(), self.grad_clip_norm)
+        for callback in self.callbacks:
+            callback.on_gradients_ready(self.state)
+        return norm
+
+    def finish(self, good: Tensor | None = None) -> None:
+        """Forget the gradients, and let follow what follows an update; `good`, on the device, says if it was made."""
+        state = self.state
+        state.optimizer.zero_grad(set_to_none=True)
+        if state.ema:
+            state.ema.update(state.network, good)
+        if state.schedule:
+            state.schedule.after_update()
+        state.progress.step += 1
