@@ -1,37 +1,41 @@
-"""The config of one invocation: from conf/, the user's own folder, the command line, or a checkpoint.
-
-Hydra composes the groups; the values typed on the command line are laid on top here, so that one check sees every
-mistake at once and not only Hydra's first.
-"""
+"""The config of one invocation, composed and checked: all that is wrong is found at once, and said together."""
 
 from __future__ import annotations
 
 import functools
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from nnrun.base.errors import Complaint, ConfigError
-from nnrun.base.paths import expanded
 from nnrun.base.secrets import is_secret, left_out, secrets_in
 from nnrun.checkpoints.locate import Located
 from nnrun.checkpoints.model_card import paths_left_out
 from nnrun.config.data_settings import unread_root
-from nnrun.config.from_checkpoint import fault, merge_saved, own_targets, saved_references
-from nnrun.config.interpolation import PLACEHOLDERS, explain_unresolvable, resolve, resolve_path
+from nnrun.config.draft import (
+    choose_options,
+    excluded_beside,
+    find_source,
+    hydra_dir,
+    lay,
+    split,
+    start_from,
+    with_source_resolved,
+)
+from nnrun.config.from_checkpoint import fault, own_targets
+from nnrun.config.interpolation import PLACEHOLDERS, explain_unresolvable, resolve
 from nnrun.config.no_effect import idle_settings
-from nnrun.config.options import compose_groups, option_references, show_to_hydra, unknown_options
-from nnrun.config.overrides import HYDRA_KEYS, Typed, ambiguous, parse_all
+from nnrun.config.options import unknown_options
+from nnrun.config.overrides import Typed, ambiguous, parse_all
 from nnrun.config.rules import Rules
-from nnrun.config.schema import NAMED_SECTIONS, OPTIONAL_SECTIONS, TARGET_SECTIONS
-from nnrun.config.source import SOURCE_KEYS, Source, lacking_words, read_source, source_word
-from nnrun.config.task import Task, misfits, task_called
+from nnrun.config.schema import NAMED_SECTIONS, TARGET_SECTIONS
+from nnrun.config.source import Source
+from nnrun.config.task import Task, misfits
 from nnrun.config.validate import check
 
 # How a value of the environment is referred to.
@@ -40,14 +44,19 @@ _ENVIRONMENT = re.compile(r"\$\{oc\.env:\s*(\w+)")
 
 @dataclass(frozen=True)
 class Composed:
-    """A config that passed the first tier of checks; `own` are the user's own folders of options."""
+    """A config that passed the first tier of checks, and where it came from."""
 
     task: Task
     config: DictConfig
+    # The words of the command line.
     typed: tuple[Typed, ...]
+    # What `ckpt=`, `resume=` or `init_from=` names.
     source: Source | None
+    # The sections whose `_target_` the user's own YAML or command line names: their own code, to be trusted.
     own_targets: frozenset[str]
+    # What `hydra.run.dir=` names.
     run_dir: Path | None
+    # The user's own folders of options.
     own: tuple[Path, ...]
 
     @property
@@ -118,60 +127,58 @@ def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> C
     """
     typed, problems = parse_all(words)
     problems += ambiguous(typed)
-    groups, values = _split(typed)
+    groups, values = split(typed)
     problems += unknown_options(groups, own)
-    known = [item for item in groups if not unknown_options([item], own)]
-    chosen = {item.key for item in known}
-    fresh, choices = compose_groups(known, own)
-    config, references = fresh, option_references(choices, own)
-    show_to_hydra(typed)
-    values = [_resolved_source(item, values, fresh) for item in values]
-    asked = task_called(next((item.value for item in reversed(values) if item.key == "task"), fresh.task), rules.tasks)
-    named = source_word(values, asked)
-    source = read_source(named, asked, rules.tasks) if named is not None else None
-    if source is not None and source.key == "ckpt" and source.saved is None and not source.is_artifact:
-        problems += lacking_words(source.checkpoint.path, chosen, asked)
-    if source is not None and source.key == "ckpt" and "export" not in chosen:
-        config.export = {}
-    if source is not None and source.saved is not None:
-        problems += [
-            Complaint(item.key, f"{item.key}= and {source.key}= exclude each other", (source.key,))
-            for item in groups
-            if item.key == "experiment"
-        ]
-        config = merge_saved(source.saved, fresh, chosen, keep_export=source.key == "resume")
-        named_here = {name: found for name, found in references.items() if name.partition(".")[0] in chosen}
-        references = saved_references(source.saved) | named_here
-    for item in values:
-        problems += _lay(config, item)
-    unresolvable = explain_unresolvable(config)
-    tree = resolve(config, PLACEHOLDERS)
+    draft = choose_options(typed, own)
+    values = [with_source_resolved(item, values, draft.config) for item in values]
+    source, lacking = find_source(values, draft, rules.tasks)
+    problems += lacking
+    if source is not None:
+        problems += excluded_beside(source, groups)
+        draft = start_from(source, draft)
+    problems += [problem for item in values for problem in lay(draft.config, item)]
+    unresolvable = explain_unresolvable(draft.config)
     problems += unresolvable
+    tree = resolve(draft.config, PLACEHOLDERS)
     task = rules.task_of(tree)
-    if config is not fresh:
-        used = tree if task is None or task.builds is None else {key: tree[key] for key in tree if key in task.builds}
-        problems += [
-            Complaint(key, f"{key} is a secret, which no checkpoint holds; give it again") for key in left_out(used)
-        ]
-        problems += [
-            Complaint(key, f"{key} is a path, which no exported file holds; give it again: {key}=")
-            for key in paths_left_out(used)
-            if key != "data.dataset.root"
-        ]
-    problems += misfits(typed, tree, rules.tasks) + idle_settings(typed, tree, task)
-    if task is None or task.builds_section("data.dataset"):
-        problems += unread_root(typed, tree)
+    saved_in = source.saved_in if source is not None else None
+    if saved_in is not None:
+        problems += _left_out(tree, task)
+    problems += misfits(typed, tree, rules.tasks)
+    problems += _without_effect(typed, tree, task)
+    # What could not be resolved is null by now, and has been complained of.
     null = {item.key for item in unresolvable}
-    wrong = [item for item in check(tree, references, rules) if item.key not in null]
+    wrong = [item for item in check(tree, draft.references, rules) if item.key not in null]
     if problems:
+        # The words themselves: whatever else is wrong, the user can mend them.
         raise ConfigError(*dict.fromkeys([*problems, *wrong]))
     if wrong:
-        raise fault(list(dict.fromkeys(wrong)), source.saved_in if source else None, typed)
-    own_sections = own_targets(tree, config is not fresh, {item.key for item in groups}, values)
-    run_dir = hydra_dir(typed, "hydra.run.dir", config)
-    assert task is not None
-    _leave_out(config, task)
-    return Composed(task, config, tuple(typed), source, frozenset(own_sections), run_dir, tuple(own))
+        raise fault(list(dict.fromkeys(wrong)), saved_in, typed)
+    assert task is not None, "the range of `task` names those that there are"
+    own_sections = own_targets(tree, saved_in is not None, {item.key for item in groups}, values)
+    run_dir = hydra_dir(typed, "hydra.run.dir", draft.config)
+    _leave_out(draft.config, task)
+    return Composed(task, draft.config, tuple(typed), source, frozenset(own_sections), run_dir, tuple(own))
+
+
+def _left_out(tree: Mapping[str, Any], task: Task | None) -> list[Complaint]:
+    """Complain of what a file leaves out of the config that it holds, where the task needs it: secrets, and paths."""
+    used = tree if task is None or task.builds is None else {key: tree[key] for key in tree if key in task.builds}
+    secrets = [Complaint(key, f"{key} is a secret, which no checkpoint holds; give it again") for key in left_out(used)]
+    paths = [
+        Complaint(key, f"{key} is a path, which no exported file holds; give it again: {key}=")
+        for key in paths_left_out(used)
+        if key != "data.dataset.root"
+    ]
+    return secrets + paths
+
+
+def _without_effect(typed: Sequence[Typed], tree: Mapping[str, Any], task: Task | None) -> list[Complaint]:
+    """Complain of what is typed and cannot act in what the config asks for."""
+    found = idle_settings(typed, tree, task)
+    if task is None or task.builds_section("data.dataset"):
+        found += unread_root(typed, tree)
+    return found
 
 
 def _leave_out(config: DictConfig, task: Task) -> None:
@@ -179,56 +186,3 @@ def _leave_out(config: DictConfig, task: Task) -> None:
     for name in (*TARGET_SECTIONS, *NAMED_SECTIONS):
         if not task.builds_section(name):
             OmegaConf.update(config, name, None if name == "scheduler" else {}, merge=False)
-
-
-def _split(typed: Sequence[Typed]) -> tuple[list[Typed], list[Typed]]:
-    """Return the words that choose options, and those that set values; Hydra's own and sweeps are neither."""
-    plain = [item for item in typed if not item.is_sweep and item.key not in HYDRA_KEYS]
-    return [item for item in plain if item.is_group], [item for item in plain if not item.is_group]
-
-
-def hydra_dir(typed: Sequence[Typed], key: str, config: DictConfig) -> Path | None:
-    """Return the folder that a word such as hydra.run.dir= names, if any, references in it resolved."""
-    value = next((item.value for item in reversed(typed) if item.key == key), None)
-    return None if value is None else expanded(resolve_path(config, key, str(value)))
-
-
-def _resolved_source(item: Typed, values: Sequence[Typed], fresh: DictConfig) -> Typed:
-    """Return a word that names a checkpoint with the references in it resolved: it is read before all else is known."""
-    if item.key not in SOURCE_KEYS or "${" not in str(item.value):
-        return item
-    config = fresh.copy()
-    for other in values:
-        _lay(config, other)
-    return replace(item, value=resolve_path(config, item.key, str(item.value)))
-
-
-def folder_of_jobs(typed: Sequence[Typed], own: Sequence[Path]) -> Path | None:
-    """Return the folder that hydra.sweep.dir names, if any; what the sweep varies is not known in it."""
-    words = [item for item in typed if item.key == "hydra.sweep.dir" and item.value is not None]
-    if not words or "${" not in str(words[-1].value):
-        return hydra_dir(words, "hydra.sweep.dir", OmegaConf.create())
-    groups, values = _split(typed)
-    config, _ = compose_groups([item for item in groups if not unknown_options([item], own)], own)
-    show_to_hydra(typed)
-    for item in values:
-        _lay(config, item)
-    for item in typed:
-        if item.is_sweep:
-            OmegaConf.update(config, item.key, "???", force_add=True)
-    return hydra_dir(words, "hydra.sweep.dir", config)
-
-
-def _lay(config: DictConfig, item: Typed) -> list[Complaint]:
-    """Set the value of one typed word in the config; return what is wrong with the place it names."""
-    parent = item.key.rpartition(".")[0]
-    while parent:
-        if OmegaConf.select(config, parent) is None and parent in OPTIONAL_SECTIONS:
-            text = f"{item.key} has no effect: {parent} is none here; choose one of its options first"
-            return [Complaint(item.key, text)]
-        parent = parent.rpartition(".")[0]
-    try:
-        OmegaConf.update(config, item.key, item.value, merge=True, force_add=True)
-    except (OmegaConfBaseException, ValueError, TypeError) as error:
-        return [Complaint(item.key, f"{item.key} cannot be set: {str(error).splitlines()[0]}")]
-    return []

@@ -20,7 +20,8 @@ from nnrun.base.paths import is_there
 from nnrun.base.secrets import hide_known, redact_word, secrets_in_words
 from nnrun.base.signals import in_force, stop_request
 from nnrun.base.visible import as_cell
-from nnrun.config.compose import compose_config, folder_of_jobs
+from nnrun.config.compose import compose_config
+from nnrun.config.draft import folder_of_jobs
 from nnrun.config.folders import find_modules_beside
 from nnrun.config.overrides import NOT_SWEPT, Typed, jobs_of, parse_all
 from nnrun.config.rules import Rules

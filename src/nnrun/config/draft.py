@@ -1,0 +1,134 @@
+"""A config before it is checked: the options chosen, what a checkpoint saved, and what was typed laid on top.
+
+Hydra composes the groups alone. The values typed are laid on top here, so that one check sees every mistake at once and
+not only Hydra's first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from nnrun.base.errors import Complaint
+from nnrun.base.paths import expanded
+from nnrun.config.from_checkpoint import merge_saved, saved_references
+from nnrun.config.interpolation import resolve_path
+from nnrun.config.options import compose_groups, option_references, show_to_hydra, unknown_options
+from nnrun.config.overrides import HYDRA_KEYS, Typed
+from nnrun.config.schema import OPTIONAL_SECTIONS
+from nnrun.config.source import SOURCE_KEYS, Source, lacking_words, read_source, source_word
+from nnrun.config.target_sections import Reference
+from nnrun.config.task import Task, task_called
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A config, what its sections with a `_target_` are compared with, and the groups whose options were typed."""
+
+    config: DictConfig
+    references: Mapping[str, Reference]
+    chosen: set[str]
+
+
+def split(typed: Sequence[Typed]) -> tuple[list[Typed], list[Typed]]:
+    """Return the words that choose options, and those that set values; Hydra's own and sweeps are neither."""
+    plain = [item for item in typed if not item.is_sweep and item.key not in HYDRA_KEYS]
+    return [item for item in plain if item.is_group], [item for item in plain if not item.is_group]
+
+
+def choose_options(typed: Sequence[Typed], own: Sequence[Path]) -> Draft:
+    """Return what Hydra composes of the options that are typed and that there are, and of the defaults of the rest."""
+    groups, _ = split(typed)
+    known = [item for item in groups if not unknown_options([item], own)]
+    config, choices = compose_groups(known, own)
+    show_to_hydra(typed)
+    return Draft(config, option_references(choices, own), {item.key for item in known})
+
+
+def with_source_resolved(item: Typed, values: Sequence[Typed], fresh: DictConfig) -> Typed:
+    """Return a word that names a checkpoint with the references in it resolved: it is read before all else is known."""
+    if item.key not in SOURCE_KEYS or "${" not in str(item.value):
+        return item
+    config = fresh.copy()
+    for other in values:
+        lay(config, other)
+    return replace(item, value=resolve_path(config, item.key, str(item.value)))
+
+
+def find_source(values: Sequence[Typed], draft: Draft, tasks: Sequence[Task]) -> tuple[Source | None, list[Complaint]]:
+    """Return what `ckpt=`, `resume=` or `init_from=` names, if one does, and what the words lack beside it.
+
+    Raises ArtifactError where it cannot be trusted.
+    """
+    last = {item.key: item.value for item in values}
+    task = task_called(last.get("task", draft.config.task), tasks)
+    word = source_word(values, task)
+    if word is None:
+        return None, []
+    source = read_source(word, task, tasks)
+    is_bare = source.key == "ckpt" and source.saved is None and not source.is_artifact
+    return source, lacking_words(source.checkpoint.path, draft.chosen, task) if is_bare else []
+
+
+def excluded_beside(source: Source, groups: Sequence[Typed]) -> list[Complaint]:
+    """Complain of an experiment beside a config that is saved: each says what all settings are."""
+    if source.saved is None:
+        return []
+    return [
+        Complaint(item.key, f"{item.key}= and {source.key}= exclude each other", (source.key,))
+        for item in groups
+        if item.key == "experiment"
+    ]
+
+
+def start_from(source: Source, fresh: Draft) -> Draft:
+    """Return the config that was saved, if one was, with what belongs to this invocation and what is chosen anew.
+
+    An evaluation exports nothing unless it is asked to.
+    """
+    if source.key == "ckpt" and "export" not in fresh.chosen:
+        fresh.config.export = {}
+    if source.saved is None:
+        return fresh
+    config = merge_saved(source.saved, fresh.config, fresh.chosen, keep_export=source.key == "resume")
+    chosen = {name: found for name, found in fresh.references.items() if name.partition(".")[0] in fresh.chosen}
+    return Draft(config, saved_references(source.saved) | chosen, fresh.chosen)
+
+
+def lay(config: DictConfig, item: Typed) -> list[Complaint]:
+    """Set the value of one typed word in the config; return what is wrong with the place it names."""
+    parent = item.key.rpartition(".")[0]
+    while parent:
+        if OmegaConf.select(config, parent) is None and parent in OPTIONAL_SECTIONS:
+            text = f"{item.key} has no effect: {parent} is none here; choose one of its options first"
+            return [Complaint(item.key, text)]
+        parent = parent.rpartition(".")[0]
+    try:
+        OmegaConf.update(config, item.key, item.value, merge=True, force_add=True)
+    except (OmegaConfBaseException, ValueError, TypeError) as error:
+        return [Complaint(item.key, f"{item.key} cannot be set: {str(error).splitlines()[0]}")]
+    return []
+
+
+def hydra_dir(typed: Sequence[Typed], key: str, config: DictConfig) -> Path | None:
+    """Return the folder that a word such as hydra.run.dir= names, if any, references in it resolved."""
+    value = next((item.value for item in reversed(typed) if item.key == key), None)
+    return None if value is None else expanded(resolve_path(config, key, str(value)))
+
+
+def folder_of_jobs(typed: Sequence[Typed], own: Sequence[Path]) -> Path | None:
+    """Return the folder that hydra.sweep.dir names, if any; what the sweep varies is not known in it."""
+    words = [item for item in typed if item.key == "hydra.sweep.dir" and item.value is not None]
+    if not words or "${" not in str(words[-1].value):
+        return hydra_dir(words, "hydra.sweep.dir", OmegaConf.create())
+    config = choose_options(typed, own).config
+    for item in split(typed)[1]:
+        lay(config, item)
+    for item in typed:
+        if item.is_sweep:
+            OmegaConf.update(config, item.key, "???", force_add=True)
+    return hydra_dir(words, "hydra.sweep.dir", config)
