@@ -20,7 +20,7 @@ from nnrun.components.data.cache import Cache
 from nnrun.components.data.data_root import data_root
 from nnrun.components.data.dataset_from_parts import Choices, Part, dataset_of
 from nnrun.components.data.images import shown
-from nnrun.components.data.labels import classes_of, targets_among
+from nnrun.components.data.labels import classes_of, numbers_among
 from nnrun.components.data.sample_stats import Measures
 from nnrun.core.lazy_samples import Stored
 from nnrun.core.seams.data import Dataset, Evaluation, Findings
@@ -103,27 +103,27 @@ class Arrays:
         names = {part: str(labels) for part, (_, labels) in pairs.items()}
         labels = {names[part]: _one_a_sample(names[part], of.open()) for part, (_, of) in pairs.items()}
         if evaluation is None:
-            class_names, targets = classes_of(labels, names[next(iter(pairs))], order=self.class_order)
+            targets, numbers = classes_of(labels, names[next(iter(pairs))], order=self.class_order)
         else:
-            class_names = evaluation.targets.names
-            targets = targets_among(class_names, labels)
+            targets, numbers = evaluation.targets, numbers_among(evaluation.targets, labels)
         parts: dict[str, Part] = {}
         shapes: dict[str, tuple[int, ...]] = {}
         for part, (samples, _) in pairs.items():
             stored = Stored(functools.partial(open_pictures, samples, self.layout))
-            if len(stored) != len(targets[names[part]]):
+            if len(stored) != len(numbers[names[part]]):
                 raise DataError(
-                    f"{samples} has {len(stored):,} samples, and {names[part]} {len(targets[names[part]]):,} labels"
+                    f"{samples} has {len(stored):,} samples, and {names[part]} {len(numbers[names[part]]):,} labels"
                 )
             shapes[str(samples)] = stored.shape[1:]
-            parts[part] = Part(stored, measured(samples, stored, self.layout), targets[names[part]])
+            parts[part] = Part(stored, measured(samples, stored, self.layout), numbers[names[part]])
         if len(set(shapes.values())) > 1 or len({part.samples.dtype for part in parts.values()}) > 1:
             each = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in shapes.items())
             raise DataError(f"the parts have samples of different shapes or types: {each}")
         choices = Choices(self.test_fraction, self.split_seed, self.split_by, self.mean, self.std, evaluation)
-        is_counted = not class_names[0].isdecimal() or class_names == tuple(map(str, range(len(class_names))))
-        notes = () if is_counted else (f"classes, as the labels say: {', '.join(class_names[:10])}",)
-        return dataset_of(parts, class_names, choices, Findings(notes))
+        named = targets.names
+        is_counted = not named[0].isdecimal() or named == tuple(map(str, range(len(named))))
+        notes = () if is_counted else (f"classes, as the labels say: {', '.join(named[:10])}",)
+        return dataset_of(parts, targets, choices, Findings(notes))
 
 
 def find_arrays(root: str, *, for_test: bool = False) -> dict[str, tuple[Array, Array]]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from nnrun.base.errors import ConfigError, DataError
+from nnrun.base.targets import Targets
 from nnrun.checkpoints.aliases import first_name
 from nnrun.components.data.cache import Entry
 from nnrun.components.data.normalize import Normalize, Standardize
@@ -19,6 +20,7 @@ from nnrun.core.lazy_samples import Stored
 from nnrun.core.randomness import TEST_SPLIT
 from nnrun.core.seams.data import Dataset, Evaluation, Findings, Preprocessing, Split
 from nnrun.core.splits import Drawing
+from nnrun.core.target_values import class_counts
 
 # What is held out where the data has no test part, and the settings do not say.
 TEST_FRACTION = 0.2
@@ -62,13 +64,11 @@ def entry_part(entry: Entry, rows: Tensor, targets: Tensor, names: Sequence[str]
     return Part(entry.samples.subset(rows), entry.measures.subset(rows), targets, names)
 
 
-def dataset_of(
-    parts: Mapping[str, Part], class_names: tuple[str, ...], choices: Choices, findings: Findings
-) -> Dataset:
+def dataset_of(parts: Mapping[str, Part], targets: Targets, choices: Choices, findings: Findings) -> Dataset:
     """Return the data set of some parts: `train`, perhaps `valid` and `test`; without `test` it is held out."""
     split = with_test(parts, choices)
-    counts = torch.bincount(split["train"].targets, minlength=len(class_names)).tolist()
-    missing = [name for name, count in zip(class_names, counts, strict=True) if not count]
+    counts = class_counts(split["train"].targets, targets)
+    missing = [name for name, count in zip(targets.names, counts, strict=True) if not count]
     if missing and choices.evaluation is None:
         raise DataError(f"no sample to train on is of class {', '.join(missing[:5])}; add some, or take the class away")
     mean, std = _mean_and_std(split["train"] if len(split["train"]) else split["test"], choices)
@@ -81,10 +81,10 @@ def dataset_of(
     return Dataset(
         train=splits["train"],
         test=splits["test"],
-        class_names=class_names,
+        class_names=targets.names,
         preprocessing=preprocessing,
         valid=splits.get("valid"),
-        fingerprint=_fingerprint(split, class_names, preprocessing),
+        fingerprint=_fingerprint(split, targets, preprocessing),
         findings=_with_shared(findings, split),
         test_is_drawn="test" not in parts,
     )
@@ -149,11 +149,11 @@ def _with_shared(findings: Findings, parts: Mapping[str, Part]) -> Findings:
     return Findings(tuple(notes), tuple(details), facts)
 
 
-def _fingerprint(parts: Mapping[str, Part], class_names: tuple[str, ...], preprocessing: Preprocessing) -> str:
+def _fingerprint(parts: Mapping[str, Part], targets: Targets, preprocessing: Preprocessing) -> str:
     """Return a hash that is the same for the same samples in the same parts, wherever they lie."""
     # By the name that the class had at first: the same data keeps its fingerprint when a class moves.
     plain = {key: first_name(value) if key == "_target_" else value for key, value in preprocessing.to_plain().items()}
-    sha256 = hashlib.sha256(repr((class_names, plain)).encode("utf-8", "surrogateescape"))
+    sha256 = hashlib.sha256(repr((targets.names, plain)).encode("utf-8", "surrogateescape"))
     for name, part in parts.items():
         sha256.update(repr((name, part.samples.shape, str(part.samples.dtype))).encode())
         sha256.update(part.measures.digests.numpy().tobytes())

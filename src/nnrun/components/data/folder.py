@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from nnrun.base.targets import Targets
 from nnrun.components.data.cache import Cache, Entry
 from nnrun.components.data.data_root import data_root
 from nnrun.components.data.dataset_from_parts import Choices, Part, dataset_of, entry_part
@@ -57,7 +58,8 @@ class Folder:
         cache = Cache(f"folder {root}", listing.state, wanted.to_plain())
         entry = decoded(cache, lambda: Files([file.path for file in files]), wanted)
         choices = Choices(self.test_fraction, self.split_seed, self.split_by, self.mean, self.std, evaluation)
-        dataset = dataset_of(_parts(entry, listing.parts), listing.class_names, choices, _findings(listing, entry))
+        parts, targets = _parts(entry, listing.parts), Targets.classes(listing.classes)
+        dataset = dataset_of(parts, targets, choices, _findings(listing, entry))
         return replace(dataset, became=became(entry.found))
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from nnrun.base.errors import DataError
+from nnrun.base.targets import Targets
 from nnrun.base.visible import few
 from nnrun.checkpoints.payload import writable
 from nnrun.components.data.layout import same_name
@@ -18,12 +19,12 @@ from nnrun.components.data.order import CLASS_ORDERS
 
 
 def classes_of(
-    labels: Mapping[str, Sequence[Any]], first: str, class_names: Sequence[str] | None = None, order: str = "natural"
-) -> tuple[tuple[str, ...], dict[str, Tensor]]:
-    """Return the names of the classes, and for each part its labels as their numbers, int64 `(N,)`.
+    labels: Mapping[str, Sequence[Any]], first: str, listed: Sequence[str] | None = None, order: str = "natural"
+) -> tuple[Targets, dict[str, Tensor]]:
+    """Return the classes, and for each part its labels as their numbers, int64 `(N,)`.
 
     `labels` are by what people call the part, such as its file. The classes are those of the part `first`, numbers by
-    size and texts by `order`, or, where `class_names` are given, these: then a number is the place of a name among
+    size and texts by `order`, or, where some are `listed`, these: then a number is the place of a name among
     them. The Unicode forms of a text are one class, but for the order `text`, which is that of older runs. Raises
     DataError that names the part and the sample whose label is negative, no whole number, or of no class.
     """
@@ -35,30 +36,27 @@ def classes_of(
         plain = {
             part: [same_name(label) if isinstance(label, str) else label for label in of] for part, of in plain.items()
         }
-        class_names = None if class_names is None else _told_apart(first, tuple(map(same_name, class_names)), texts)
+        listed = None if listed is None else _told_apart(first, tuple(map(same_name, listed)), texts)
     kinds = {type(label) for of in plain.values() for label in of}
     if len(kinds) > 1:
         raise DataError(f"{first}: some labels are numbers, and some are texts")
-    if class_names is None:
+    if listed is None:
         values: Sequence[Any] = _sorted(set(plain[first]), order)
     else:
-        values = list(range(len(class_names))) if kinds == {int} else list(class_names)
+        values = list(range(len(listed))) if kinds == {int} else list(listed)
     if len(values) < 2:
         raise DataError(
             f"{first}: all labels are {values[0] if values else 'missing'}; classification needs two classes or more"
         )
-    names = tuple(str(value) for value in values) if class_names is None else tuple(class_names)
     places = {value: place for place, value in enumerate(values)}
     found: dict[str, Tensor] = {}
     for part, of in plain.items():
         for index, label in enumerate(of):
             if label not in places:
-                there = (
-                    f"the classes are {few(values, 8)}" if class_names is not None else f"{first} has {few(values, 8)}"
-                )
+                there = f"the classes are {few(values, 8)}" if listed is not None else f"{first} has {few(values, 8)}"
                 raise DataError(f"{part}: sample {index} has the label {label!r}, which is no class: {there}")
         found[part] = torch.tensor([places[label] for label in of], dtype=torch.int64)
-    return names, found
+    return Targets.classes(list(map(str, values)) if listed is None else listed), found
 
 
 def distinct(names: Sequence[str]) -> tuple[str, ...]:
@@ -91,8 +89,8 @@ def _sorted(values: Collection[Any], order: str) -> list[Any]:
     return sorted(values, key=lambda value: CLASS_ORDERS[order](value) if isinstance(value, str) else value)
 
 
-def targets_among(
-    known: Sequence[str], labels: Mapping[str, Sequence[Any]], listed: Sequence[str] | None = None
+def numbers_among(
+    known: Targets, labels: Mapping[str, Sequence[Any]], listed: Sequence[str] | None = None
 ) -> dict[str, Tensor]:
     """Return, for each part, its labels as their places among the classes that a trained network knows, int64 `(N,)`.
 
@@ -100,11 +98,11 @@ def targets_among(
     need be there. Raises DataError that names the part and the sample whose label the network does not know.
     """
     # A list that named two classes alike was kept as it was by nnrun 0.1.0.
-    known, listed = distinct(known), listed and distinct(listed)
-    places = {same_name(name): place for place, name in enumerate(known)} | {name: i for i, name in enumerate(known)}
+    names, listed = distinct(known.names), listed and distinct(listed)
+    places = {same_name(name): place for place, name in enumerate(names)} | {name: i for i, name in enumerate(names)}
     found = {}
     for part, of in labels.items():
-        targets = []
+        numbers = []
         for index, label in enumerate(of):
             plain = _plain(part, index, label)
             name = listed[plain] if listed and isinstance(plain, int) and plain < len(listed) else str(plain)
@@ -112,10 +110,10 @@ def targets_among(
             if name not in places:
                 raise DataError(
                     f"{part}: sample {index} has the label {name!r}, which is no class of the network; its classes are "
-                    f"{few(known, 8)}"
+                    f"{few(names, 8)}"
                 )
-            targets.append(places[name])
-        found[part] = torch.tensor(targets, dtype=torch.int64)
+            numbers.append(places[name])
+        found[part] = torch.tensor(numbers, dtype=torch.int64)
     return found
 
 

@@ -37,7 +37,7 @@ class Listing:
     A folder of classes alone has one part, `all`.
     """
 
-    class_names: tuple[str, ...]
+    classes: tuple[str, ...]
     parts: dict[str, list[LabelledFile]]
     num_unlabelled: int
     others: tuple[Path, ...]
@@ -80,18 +80,18 @@ def _list_parts(root: Path, folders: dict[str, Path], class_order: str, known: S
     """Return the files of each part's class folders."""
     first = next(iter(folders))
     classes = {part: class_folders(_folders(folder)) for part, folder in folders.items()}
-    class_names = tuple(classes[first])
+    ordered = tuple(classes[first])
     if class_order == "natural":
         # In the same order, by the same names, whichever of the Unicode forms the folders have.
-        class_names = tuple(sorted(map(same_name, class_names), key=natural_key))
-    if not class_names:
+        ordered = tuple(sorted(map(same_name, ordered), key=natural_key))
+    if not ordered:
         raise DataError(
             f"{shown(folders[first])} holds no class folders: put the images of each class into a folder with its name"
         )
-    if known is None or not {same_name(name) for name in known} & {same_name(name) for name in class_names}:
+    if known is None or not {same_name(name) for name in known} & {same_name(name) for name in ordered}:
         _refuse_what_is_no_class(folders[first], classes[first])
     if known is not None:
-        class_names = tuple(known)
+        ordered = tuple(known)
     problems: list[str] = []
     parts: dict[str, list[LabelledFile]] = {}
     others: list[Path] = []
@@ -100,11 +100,11 @@ def _list_parts(root: Path, folders: dict[str, Path], class_order: str, known: S
     for part, folder in folders.items():
         names = {same_name(name): paths for name, paths in classes[part].items()}
         if known is None:
-            problems += _differences(folder, folders[first], classes[part], class_names)
+            problems += _differences(folder, folders[first], classes[part], ordered)
         else:
             problems += _unknown(folder, classes[part], known)
         parts[part] = []
-        for label, name in enumerate(class_names):
+        for label, name in enumerate(ordered):
             for class_folder in names.get(same_name(name), ()):
                 found = find_images(class_folder)
                 others += found.others
@@ -117,7 +117,7 @@ def _list_parts(root: Path, folders: dict[str, Path], class_order: str, known: S
     num_unlabelled = sum(len(_images_in(folder)) for folder in loose)
     unread = () if first == "all" else [path.name for path in _folders(root) if path not in folders.values()]
     notes = [note for part, folder in folders.items() for note in _notes(folder, classes[part])]
-    return Listing(class_names, parts, num_unlabelled, tuple(others), num_hidden, tuple(unread), tuple(notes))
+    return Listing(ordered, parts, num_unlabelled, tuple(others), num_hidden, tuple(unread), tuple(notes))
 
 
 def _refuse_what_is_no_class(folder: Path, classes: Mapping[str, Sequence[Path]]) -> None:
@@ -154,11 +154,11 @@ def _notes(folder: Path, classes: Mapping[str, Sequence[Path]]) -> list[str]:
     return [*notes, alike] if alike else notes
 
 
-def _differences(folder: Path, first: Path, names: Collection[str], class_names: Sequence[str]) -> list[str]:
+def _differences(folder: Path, first: Path, names: Collection[str], ordered: Sequence[str]) -> list[str]:
     """Return in what the classes of a part differ from those of the first one."""
-    ours, theirs = ({same_name(name) for name in some} for some in (names, class_names))
+    ours, theirs = ({same_name(name) for name in some} for some in (names, ordered))
     more = [name for name in names if same_name(name) not in theirs]
-    fewer = [name for name in class_names if same_name(name) not in ours]
+    fewer = [name for name in ordered if same_name(name) not in ours]
     return [f"{shown(folder)} has the class folder {name}, and {shown(first)} has not" for name in more[:3]] + [
         f"{shown(folder)} lacks the class folder {name}, which {shown(first)} has" for name in fewer[:3]
     ]

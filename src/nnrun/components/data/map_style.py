@@ -13,6 +13,7 @@ from torch import Tensor
 
 from nnrun.base.errors import DataError, ResourceError
 from nnrun.base.host import fits_in_memory
+from nnrun.base.targets import Targets
 from nnrun.base.visible import few
 from nnrun.checkpoints.payload import writable
 from nnrun.components.data.cache import Entry
@@ -20,13 +21,14 @@ from nnrun.components.data.dataset_from_parts import Choices, Part, dataset_of, 
 from nnrun.components.data.decoding import decode_into
 from nnrun.components.data.found import became, found_in_images
 from nnrun.components.data.image_form import Wanted
-from nnrun.components.data.labels import classes_of, targets_among
+from nnrun.components.data.labels import classes_of, numbers_among
 from nnrun.components.data.map_style_items import Items
 from nnrun.components.data.sample_stats import Measures
 from nnrun.components.data.transforms import refuse_mean_of_255
 from nnrun.core.lazy_samples import Stored
 from nnrun.core.randomness import SPLIT, mix
 from nnrun.core.seams.data import Dataset, Evaluation, Findings
+from nnrun.core.target_values import class_counts
 
 
 class OwnDataset:
@@ -95,44 +97,42 @@ def dataset_of_items(
         labels[part] = given[row : row + kept]
         row += kept
     first = next(iter(datasets))
-    listed = _class_names(datasets[first])
+    listed = _listed(datasets[first])
     if choices.evaluation is not None:
-        class_names = choices.evaluation.targets.names
-        targets = targets_among(class_names, labels, listed)
+        targets = choices.evaluation.targets
+        numbers = numbers_among(targets, labels, listed)
     else:
-        class_names, targets = classes_of(labels, first, listed, class_order)
+        targets, numbers = classes_of(labels, first, listed, class_order)
         if not skipped:
-            class_names, targets, notes = without_empty(class_names, targets)
+            targets, numbers, notes = without_empty(targets, numbers)
             findings = replace(findings, notes=(*findings.notes, *notes))
-    parts: dict[str, Part] = {part: entry_part(entry, rows[part], targets[part]) for part in datasets}
+    parts: dict[str, Part] = {part: entry_part(entry, rows[part], numbers[part]) for part in datasets}
     found = found_in_images(entry.found, entry.samples.shape[1:])
     both = replace(found, notes=(*findings.notes, *found.notes), facts={**findings.facts, **found.facts})
-    return replace(dataset_of(parts, class_names, choices, both), became=became(entry.found))
+    return replace(dataset_of(parts, targets, choices, both), became=became(entry.found))
 
 
-def without_empty(
-    class_names: Sequence[str], targets: Mapping[str, Tensor]
-) -> tuple[tuple[str, ...], dict[str, Tensor], list[str]]:
-    """Return classes and targets without those classes of a library's list that no part has a sample of, and a note.
+def without_empty(targets: Targets, numbers: Mapping[str, Tensor]) -> tuple[Targets, dict[str, Tensor], list[str]]:
+    """Return classes and numbers without those classes of a library's list that no part has a sample of, and a note.
 
     A class that only another part than the training's has is left: the test would ask for what cannot be learned.
     """
-    counts = sum(torch.bincount(numbers, minlength=len(class_names)) for numbers in targets.values())
-    kept = torch.as_tensor(counts > 0)
-    names = tuple(name for name, is_kept in zip(class_names, kept.tolist(), strict=True) if is_kept)
-    empty = [name for name, is_kept in zip(class_names, kept.tolist(), strict=True) if not is_kept]
+    counts = torch.tensor([class_counts(of, targets) for of in numbers.values()]).sum(0)
+    kept = counts > 0
+    names = tuple(name for name, is_kept in zip(targets.names, kept.tolist(), strict=True) if is_kept)
+    empty = [name for name, is_kept in zip(targets.names, kept.tolist(), strict=True) if not is_kept]
     if not empty:
-        return names, dict(targets), []
+        return targets, dict(numbers), []
     if len(names) < 2:
         raise DataError(
             f"only one of the classes has samples, {', '.join(names)}; classification needs two classes or more"
         )
     place = kept.cumsum(0) - 1
-    note = f"left out: {len(empty):,} of {len(class_names):,} listed classes, without samples: {few(empty)}"
-    return names, {part: place[numbers] for part, numbers in targets.items()}, [note]
+    note = f"left out: {len(empty):,} of {targets.num_outputs:,} listed classes, without samples: {few(empty)}"
+    return Targets.classes(names), {part: place[of] for part, of in numbers.items()}, [note]
 
 
-def _class_names(dataset: Any) -> tuple[str, ...] | None:
+def _listed(dataset: Any) -> tuple[str, ...] | None:
     """Return what a data set calls its classes, if it says so."""
     names = getattr(dataset, "classes", None)
     if isinstance(names, list | tuple) and len(names) > 1:

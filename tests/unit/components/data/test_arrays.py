@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from nnrun.base.errors import DataError
+from nnrun.base.targets import Targets
 from nnrun.components.data.arrays import Array, Arrays, open_pictures
-from nnrun.components.data.labels import classes_of, distinct, targets_among
+from nnrun.components.data.labels import classes_of, distinct, numbers_among
 from nnrun.components.data.normalize import Normalize, Standardize
 from nnrun.components.data.sample_stats import Measures
 from nnrun.core.lazy_samples import Stored
@@ -105,7 +106,7 @@ def test_the_names_that_people_use_are_known(names, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("labels", "names", "numbers"),
+    ("labels", "names", "expected"),
     [
         ([3, 7, 3], ("3", "7"), [0, 1, 0]),
         ([10, 9, 100], ("9", "10", "100"), [1, 0, 2]),
@@ -116,19 +117,19 @@ def test_the_names_that_people_use_are_known(names, tmp_path):
         ([np.int32(1), torch.tensor(0)], ("0", "1"), [1, 0]),
     ],
 )
-def test_labels_of_any_kind_become_the_numbers_of_classes(labels, names, numbers):
-    found, targets = classes_of({"y": labels}, "y")
-    assert (found, targets["y"].tolist()) == (names, numbers)
+def test_labels_of_any_kind_become_the_numbers_of_classes(labels, names, expected):
+    found, numbers = classes_of({"y": labels}, "y")
+    assert (found.names, numbers["y"].tolist()) == (names, expected)
 
 
 def test_a_text_in_two_unicode_forms_is_one_class():
     """An older run, whose order is that of texts, keeps the two that it was trained with."""
     labels = {"y.npy": ["caf\u00e9", "cafe\u0301", "tea", "caf\u00e9"]}
-    names, targets = classes_of(labels, "y.npy")
-    assert (names, targets["y.npy"].tolist()) == (("caf\u00e9", "tea"), [0, 0, 1, 0])
-    assert len(classes_of(labels, "y.npy", order="text")[0]) == 3
-    found = targets_among(("tea", "cafe\u0301"), {"y.npy": ["caf\u00e9", "tea"]})
-    assert found["y.npy"].tolist() == [1, 0], "a network knows its class in any form"
+    found, numbers = classes_of(labels, "y.npy")
+    assert (found.names, numbers["y.npy"].tolist()) == (("caf\u00e9", "tea"), [0, 0, 1, 0])
+    assert classes_of(labels, "y.npy", order="text")[0].num_outputs == 3
+    places = numbers_among(Targets.classes(("tea", "cafe\u0301")), {"y.npy": ["caf\u00e9", "tea"]})
+    assert places["y.npy"].tolist() == [1, 0], "a network knows its class in any form"
 
 
 def test_names_that_are_given_are_what_numbers_count_in_and_texts_name():
@@ -143,28 +144,29 @@ def test_names_that_are_given_are_what_numbers_count_in_and_texts_name():
 
 def test_labels_that_are_texts_are_in_the_order_that_people_count_in():
     labels = {"y": ["10", "2", "1", "b10", "b2", "2"]}
-    names, targets = classes_of(labels, "y")
-    assert (names, targets["y"].tolist()) == (COUNTED, [2, 1, 0, 4, 3, 1])
-    assert classes_of(labels, "y", order="text")[0] == ("1", "10", "2", "b10", "b2"), "as before the setting"
+    found, numbers = classes_of(labels, "y")
+    assert (found.names, numbers["y"].tolist()) == (COUNTED, [2, 1, 0, 4, 3, 1])
+    assert classes_of(labels, "y", order="text")[0].names == ("1", "10", "2", "b10", "b2"), "as before the setting"
     long = ["9" * 5000, "10" * 2500, "0009"]
-    assert classes_of({"y": long}, "y")[0] == ("0009", long[1], long[0]), "no number is too long"
+    assert classes_of({"y": long}, "y")[0].names == ("0009", long[1], long[0]), "no number is too long"
 
 
 def test_labels_that_no_file_can_hold_are_escaped_and_two_that_become_one_are_refused():
-    names, targets = classes_of({"y": ["\x1b[2J", "${x}", "\udc80"]}, "y")
-    assert names == ("${x}", r"\udc80", r"\x1b[2J")
-    assert targets["y"].tolist() == [2, 0, 1]
+    found, numbers = classes_of({"y": ["\x1b[2J", "${x}", "\udc80"]}, "y")
+    assert found.names == ("${x}", r"\udc80", r"\x1b[2J")
+    assert numbers["y"].tolist() == [2, 0, 1]
     with pytest.raises(DataError, match="two labels differ only in characters"):
         classes_of({"y": ["\x1b", r"\x1b"]}, "y")
 
 
 def test_classes_that_a_list_names_alike_stay_two_in_training_and_when_measured():
     names = ("crane", "hen", "crane")  # as ImageNet's list in torchvision: a bird, and a machine
-    found, targets = classes_of({"y": [0, 2, 1]}, "y", names)
-    assert found == ("crane (0)", "hen", "crane (2)")
+    found, numbers = classes_of({"y": [0, 2, 1]}, "y", names)
+    assert found.names == ("crane (0)", "hen", "crane (2)")
     # By the name alone both were the last of them.
-    assert targets_among(found, {"y": [0, 2, 1]}, names)["y"].tolist() == targets["y"].tolist() == [0, 2, 1]
-    assert targets_among(names, {"y": [0, 2, 1]}, names)["y"].tolist() == [0, 2, 1]  # a run of 0.1.0 keeps its list
+    assert numbers_among(found, {"y": [0, 2, 1]}, names)["y"].tolist() == numbers["y"].tolist() == [0, 2, 1]
+    of_0_1_0 = Targets.classes(names)  # its runs keep their list
+    assert numbers_among(of_0_1_0, {"y": [0, 2, 1]}, names)["y"].tolist() == [0, 2, 1]
     with pytest.raises(DataError, match="the class crane is listed more than once, and labels name it"):
         classes_of({"y": ["hen", "crane"]}, "y", names)
     assert distinct(("a", "a", "a (1)")) == ("a (0)", "a (1) (1)", "a (1)")

@@ -105,7 +105,7 @@ CLASSES = {
 def test_what_are_classes_is_taken(tmp_path: Path, name: str) -> None:
     """The negative control of the table above."""
     places, expected = CLASSES[name]
-    assert list(list_folder(make(tmp_path / "a", *places)).class_names) == expected
+    assert list(list_folder(make(tmp_path / "a", *places)).classes) == expected
 
 
 def test_folders_that_are_not_meant_and_classes_that_look_alike_inside_are_said(tmp_path: Path) -> None:
@@ -131,20 +131,20 @@ def test_a_name_in_two_unicode_forms_is_one_class(tmp_path: Path) -> None:
     """As a copy from macOS makes it; byte for byte these are two names, and were two classes, or an error."""
     assert NFC != NFD
     across = list_folder(make(tmp_path / "a", f"train/{NFD}", "train/tea", f"test/{NFC}", "test/tea"))
-    assert (across.class_names, labels(across, "test"), across.notes) == ((NFC, "tea"), [0, 0, 1, 1], ())
+    assert (across.classes, labels(across, "test"), across.notes) == ((NFC, "tea"), [0, 0, 1, 1], ())
     accents = ("e\u0301clair", "flan", "zabaglione")
     moved = [
         list_folder(make(tmp_path / form, *(unicodedata.normalize(form, name) for name in accents))) for form in FORMS
     ]
-    assert moved[0].class_names == moved[1].class_names, "copied from one system to another it is the same data"
-    as_before = list_folder(tmp_path / "NFD", class_order="text").class_names
+    assert moved[0].classes == moved[1].classes, "copied from one system to another it is the same data"
+    as_before = list_folder(tmp_path / "NFD", class_order="text").classes
     assert as_before == accents, "an older run keeps the names and the order that it was trained with"
     within = list_folder(make(tmp_path / "b", NFC, NFD, "tea"))
-    assert (within.class_names, labels(within, "all")) == ((NFC, "tea"), [0, 0, 0, 0, 1, 1])
+    assert (within.classes, labels(within, "all")) == ((NFC, "tea"), [0, 0, 0, 0, 1, 1])
     (note,) = within.notes
     assert re.search(r"holds 2 folders of the name café, in two Unicode forms: they are one class", note)
     other = unicodedata.normalize("NFD", "cafè")
-    assert len(list_folder(make(tmp_path / "c", NFC, other)).class_names) == 2, "another accent is another class"
+    assert len(list_folder(make(tmp_path / "c", NFC, other)).classes) == 2, "another accent is another class"
 
 
 def test_files_that_are_not_taken_are_counted_named_and_told_what_they_are(tmp_path: Path, monkeypatch) -> None:
