@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import pytest
-from gpu_fixtures import SMALL, has_bf16, read, train
 
-from nnrun.cli import main
 from nnrun.core.device import set_deterministic
-from support.small_runs import stop_at
+from support.on_gpu import SMALL, assert_resumed_to_the_same_bits, has_bf16, train
 
 pytestmark = pytest.mark.gpu
 
@@ -35,29 +31,11 @@ CASES = {
 }
 
 
-def same_bits(tmp_path, words) -> None:
-    """Negative control: another seed has other bits."""
-    words = [*SMALL, "trainer.deterministic=true", "trainer.log_every_steps=2", *words]
-    assert train(tmp_path / "whole", *words) == 0
-    with stop_at(10):
-        assert train(tmp_path / "run", *words) == 143
-    with contextlib.chdir(tmp_path):
-        assert main([f"resume={tmp_path / 'run'}"]) == 0
-    assert train(tmp_path / "other", *words, "seed=1") == 0
-    rows, names = {}, {}
-    for name in ("whole", "run", "other"):
-        rows[name] = (tmp_path / name / "metrics.jsonl").read_bytes()
-        names[name] = read(tmp_path / name / "checkpoints/manifest.json")["last"]
-    assert rows["run"] == rows["whole"]
-    assert names["run"] == names["whole"]
-    assert rows["other"] != rows["whole"]
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_a_resumed_run_has_the_bits_of_one_that_was_never_stopped(tmp_path, name):
     if "trainer.precision=bf16" in CASES[name] and not has_bf16():
         pytest.skip("this GPU does not compute in bf16")
-    same_bits(tmp_path, CASES[name])
+    assert_resumed_to_the_same_bits(tmp_path, CASES[name])
 
 
 def test_where_the_samples_lie_changes_no_bit(tmp_path):

@@ -9,7 +9,6 @@ import sys
 
 import pytest
 import torch
-from gpu_fixtures import CUDA, SMALL, WORDS, has_bf16, last, read, train
 from torch.utils._pytree import tree_leaves
 
 import nnrun
@@ -21,6 +20,7 @@ from nnrun.core.batches import SplitBatches
 from nnrun.core.device import choose_precision, set_deterministic, set_exact
 from nnrun.core.residency import Layout, samples_at
 from nnrun.core.seams.batch import Batch
+from support.on_gpu import CUDA, SMALL, WORDS, has_bf16, last, read, train
 
 pytestmark = pytest.mark.gpu
 

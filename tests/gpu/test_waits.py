@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from gpu_fixtures import CUDA, has_bf16
 
 from nnrun.core.device import set_deterministic
 from nnrun.core.seams.callback import Callback
@@ -15,6 +14,7 @@ from on_gpu.place import Place
 from on_gpu.tracing import first_wait, trace
 from on_gpu.trainings import Setup, Window
 from on_gpu.waiting import WAITS, look_at_evaluation
+from support.on_gpu import CUDA, has_bf16
 
 pytestmark = pytest.mark.gpu
 WARMUP, STEPS = 4, 5

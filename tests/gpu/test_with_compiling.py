@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from gpu_fixtures import last, read, train
-from test_bits import same_bits
 
 import nnrun
 from nnrun.core.device import set_deterministic
+from support.on_gpu import assert_resumed_to_the_same_bits, last, read, train
 
 pytestmark = pytest.mark.gpu
 
@@ -26,7 +25,7 @@ def _put_determinism_back():
     ],
 )
 def test_a_resumed_run_of_a_compiled_network_has_the_bits_of_one_that_was_never_stopped(tmp_path, words):
-    same_bits(tmp_path, words)
+    assert_resumed_to_the_same_bits(tmp_path, words)
 
 
 def test_a_compiled_network_keeps_its_key_names_and_learns(tmp_path):

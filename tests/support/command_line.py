@@ -84,6 +84,11 @@ def environment(**more: str) -> dict[str, str]:
     return kept | fixed | more
 
 
+def notes(outcome: Outcome) -> str:
+    """The lines of a command line's output that are notes."""
+    return "\n".join(line for line in outcome.out.splitlines() if line.startswith("note: "))
+
+
 def run_rows(rows: Mapping[str, Row], folder: Path) -> dict[str, Outcome]:
     """Run every row in this process; a folder of its own for each lies in `folder`."""
     outcomes = {}

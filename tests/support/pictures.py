@@ -110,3 +110,27 @@ dataset:
   broken: null
 """
 OWN_DATA_FILES = {"mydata.py": OWN_DATA, "conf/data/mine.yaml": OWN_DATA_YAML}
+# The same kind of data, not divided into parts.
+UNDIVIDED = {
+    "mydata.py": """\
+from PIL import Image
+from support.pictures import arrays
+
+class MyData:
+    classes = ["ant", "bee", "cat"]
+
+    def __init__(self, number=20, seed=0, labels=(0, 1, 2)):
+        x, y = arrays(number, seed)
+        self.rows = [(x[i], int(y[i])) for i in range(len(y)) if int(y[i]) in labels]
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, index):
+        x, y = self.rows[index]
+        return Image.fromarray(x), y
+""",
+    "conf/data/mine.yaml": OWN_DATA_YAML.replace(
+        "kind: pillow\n  broken: null", "number: 20\n  seed: 0\n  labels: [0, 1, 2]"
+    ),
+}

@@ -57,7 +57,7 @@ def test_too_little_for_torch_is_said(tmp_path: Path, limit: int) -> None:
         ("sys.exit(130)", 130),
     ],
 )
-def test_whichever_way_a_library_ends_the_process_it_is_put_in_words(tmp_path: Path, end: str, code: int) -> None:
+def test_a_library_that_ends_the_process_is_reported_with_the_limit(tmp_path: Path, end: str, code: int) -> None:
     done = run(tmp_path, PLENTY, f"nnrun.cli.main = lambda words: {end}")
     assert done.returncode == code
     assert ("the address space of a process is limited to 68.7 GB here (ulimit -v)" in done.stderr) == (code == 5)
@@ -74,7 +74,7 @@ def test_whichever_way_a_library_ends_the_process_it_is_put_in_words(tmp_path: P
     ],
     ids=repr,
 )
-def test_what_lacks_memory_says_is_the_machine_s(error: Exception) -> None:
+def test_errors_for_want_of_memory_are_resource_errors(error: Exception) -> None:
     """Negative control: another import that fails is not."""
     assert isinstance(of_the_machine(error), ResourceError)
     assert of_the_machine(ImportError("cannot import name 'x'")) is None

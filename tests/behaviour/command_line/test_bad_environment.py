@@ -209,7 +209,7 @@ def assert_said(line: Line, done: Outcome) -> None:
 
 
 @pytest.mark.parametrize("name", LINES)
-def test_a_run_that_is_struck_keeps_what_it_saved(runs: Path, tmp_path: Path, name: str) -> None:
+def test_a_run_in_a_bad_environment_keeps_its_checkpoints(runs: Path, tmp_path: Path, name: str) -> None:
     line = LINES[name]
     with pytest.MonkeyPatch.context() as monkeypatch:
         line.patch(monkeypatch)
@@ -231,7 +231,7 @@ def test_a_run_that_is_struck_keeps_what_it_saved(runs: Path, tmp_path: Path, na
 
 
 @pytest.mark.parametrize("name", [name for name in LINES if "worker" not in name and "package" not in name])
-def test_a_resumption_that_is_struck_keeps_what_was_saved(runs: Path, tmp_path: Path, name: str) -> None:
+def test_a_resumed_run_in_a_bad_environment_keeps_its_checkpoints(runs: Path, tmp_path: Path, name: str) -> None:
     run = Path(shutil.copytree(runs / "stopped", tmp_path / "run"))
     line = LINES[name]
     with pytest.MonkeyPatch.context() as monkeypatch:
@@ -248,7 +248,7 @@ def test_a_run_directory_in_use_is_refused(runs: Path, tmp_path: Path) -> None:
     assert (done.code, f"continue with resume={runs / 'whole'}" in done.err) == (2, True)
 
 
-def test_two_processes_on_one_directory(runs: Path, tmp_path: Path) -> None:
+def test_a_second_process_in_one_run_directory_is_refused(runs: Path, tmp_path: Path) -> None:
     """The second refuses and names the first's pid; of a dead one the lock is taken over, and that is said."""
     run = Path(shutil.copytree(runs / "stopped", tmp_path / "run"))
     with locked(run):
@@ -267,7 +267,7 @@ def test_two_processes_on_one_directory(runs: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_is_really_read_only(tmp_path: Path) -> None:
+def test_a_read_only_folder_is_an_environment_error(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     done = run_here([*WORDS, "hydra.run.dir=run"], tmp_path)
     tmp_path.chmod(0o700)
@@ -285,7 +285,7 @@ def small_files(num_bytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, earlier)
 
 
-def test_a_limit_that_the_kernel_keeps(runs: Path, tmp_path: Path) -> None:
+def test_a_run_that_reaches_the_limit_on_file_sizes_can_be_resumed(runs: Path, tmp_path: Path) -> None:
     """The checkpoint of the start has no state of Adam's yet: it fits, and stays when the next one does not."""
     first = next(entry for entry in manifest(runs / "stopped")["files"] if entry["step"] == 0)
     with small_files(2 * first["bytes"]):
@@ -311,7 +311,7 @@ def test_too_little_room_is_said_before_the_first_step(tmp_path: Path, monkeypat
     assert done.code == 0
 
 
-def test_a_loss_that_is_not_a_number(runs: Path, tmp_path: Path) -> None:
+def test_a_loss_that_is_nan_ends_the_run(runs: Path, tmp_path: Path) -> None:
     """Code 6, step and batch named, the last good checkpoint kept; a good setting goes on from it."""
     words = ["optimizer=sgd", "optimizer.lr=1e30", "trainer.checkpoint_every_steps=1"]
     done = run_here([*WORDS, *words, "hydra.run.dir=run"], tmp_path)

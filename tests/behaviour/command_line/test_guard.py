@@ -116,7 +116,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
 
 
 @pytest.mark.parametrize(("name", "code"), [("training", 130), ("inspection", 143)])
-def test_a_run_in_the_midst_of_what_does_not_end_is_ended(name: str, code: int, ended: dict[str, Ended]) -> None:
+def test_a_signal_ends_a_run_inside_a_call_that_never_returns(name: str, code: int, ended: dict[str, Ended]) -> None:
     it = ended[name]
     assert it.code == code
     assert it.seconds < 6
@@ -144,7 +144,7 @@ main()
 
 
 @pytest.mark.parametrize(("code", "seconds"), [(0, 600), (3, 600), (3, 0.1)])
-def test_a_signal_hastens_an_end_and_changes_nothing_of_it(code: int, seconds: float, tmp_path: Path) -> None:
+def test_a_signal_at_the_exit_keeps_the_exit_code(code: int, seconds: float, tmp_path: Path) -> None:
     """Negative control: where no thread is waited for long, all is done as Python does it."""
     script = LEAVING.replace("CODE", str(code)).replace("SECONDS", str(seconds))
     begun = time.monotonic()

@@ -111,7 +111,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_what_own_code_raises_is_a_line_with_its_place(name: str, outcomes: dict[str, Outcome]) -> None:
+def test_an_exception_in_user_code_is_reported_with_file_and_line(name: str, outcomes: dict[str, Outcome]) -> None:
     outcome = outcomes[name]
     assert outcome.code == ROWS[name].code, outcome.err
     assert all(text in outcome.err for text in ROWS[name].says), outcome.err
@@ -123,7 +123,7 @@ def test_the_same_classes_train_when_they_raise_nothing(outcomes: dict[str, Outc
     assert (outcomes["good"].code, outcomes["good"].err) == (0, "")
 
 
-def test_a_mistake_of_ours_is_70_and_shows_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_of_nnrun_is_exit_code_70_with_a_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nnrun.cli, "compose", lambda *_: {}["ours"])
     outcome = run_here(["seed=1"], tmp_path)
     assert outcome.code == 70

@@ -69,7 +69,7 @@ ROWS: dict[str, Row] = {
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_exit_code(name: str, rows: tuple[Path, dict[str, Outcome]]) -> None:
+def test_a_command_ends_with_its_exit_code(name: str, rows: tuple[Path, dict[str, Outcome]]) -> None:
     assert_ended_as(ROWS[name], rows[1][name])
 
 

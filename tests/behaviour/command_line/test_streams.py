@@ -63,7 +63,7 @@ def assert_no_traceback(text: str) -> None:
         ("--cfg job", "full"),
     ],
 )
-def test_what_prints_may_be_cut_short(words: str, stream: str, tmp_path: Path) -> None:
+def test_printing_to_a_closed_or_full_output_shows_no_traceback(words: str, stream: str, tmp_path: Path) -> None:
     done = nnrun_into(stream, words.split(), tmp_path)
     assert_no_traceback(done.stderr)
     assert done.returncode == PRINTING[stream]

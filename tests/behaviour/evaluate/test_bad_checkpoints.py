@@ -245,7 +245,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", LINES)
-def test_a_line_of_the_catalogue(runs: Path, tmp_path: Path, name: str) -> None:
+def test_a_bad_checkpoint_is_refused_with_its_reason(runs: Path, tmp_path: Path, name: str) -> None:
     case = Case(tmp_path, tmp_path / "stopped", tmp_path / "whole")
     shutil.copytree(runs / "whole", case.whole)
     shutil.copytree(runs / "stopped", case.stopped)
@@ -267,7 +267,7 @@ def test_a_line_of_the_catalogue(runs: Path, tmp_path: Path, name: str) -> None:
         }
 
 
-def test_what_is_whole_is_evaluated(runs: Path, tmp_path: Path) -> None:
+def test_a_good_checkpoint_is_evaluated(runs: Path, tmp_path: Path) -> None:
     case = Case(tmp_path, runs / "stopped", runs / "whole")
     for path in (case.whole, case.best, case.file):
         assert run_here([f"ckpt={path}"], tmp_path).code == 0

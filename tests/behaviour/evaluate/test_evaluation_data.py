@@ -14,41 +14,13 @@ import torch
 from nnrun.assembly.data import seen
 from nnrun.checkpoints.folder import CheckpointFolder
 from nnrun.components.data.sample_stats import Measures
-from support.command_line import Outcome, run_here, write_files
-from support.pictures import CLASSES, OWN_DATA_YAML, arrays, make_folder, pictures, save
+from support.command_line import notes, run_here, write_files
+from support.pictures import CLASSES, UNDIVIDED, arrays, make_folder, pictures, save
 from support.small_runs import manifest, summary
 
 WORDS = [
     *("model=mlp", "model.hidden=8", "data.batch_size=8", "trainer.epochs=1", "export=none", "trainer.progress=false"),
 ]
-# One set, without parts.
-WHOLE = {
-    "mydata.py": """\
-from PIL import Image
-from support.pictures import arrays
-
-class MyData:
-    classes = ["ant", "bee", "cat"]
-
-    def __init__(self, number=20, seed=0, labels=(0, 1, 2)):
-        x, y = arrays(number, seed)
-        self.rows = [(x[i], int(y[i])) for i in range(len(y)) if int(y[i]) in labels]
-
-    def __len__(self):
-        return len(self.rows)
-
-    def __getitem__(self, index):
-        x, y = self.rows[index]
-        return Image.fromarray(x), y
-""",
-    "conf/data/mine.yaml": OWN_DATA_YAML.replace(
-        "kind: pillow\n  broken: null", "number: 20\n  seed: 0\n  labels: [0, 1, 2]"
-    ),
-}
-
-
-def notes(outcome: Outcome) -> str:
-    return "\n".join(line for line in outcome.out.splitlines() if line.startswith("note: "))
 
 
 def measured(run: Path, part: str = "test") -> int:
@@ -319,7 +291,7 @@ def test_arrays_grow_and_come_without_parts_or_classes(tmp_path: Path) -> None:
 
 
 def test_a_class_of_the_user_s_own_grows_too(tmp_path: Path) -> None:
-    write_files(tmp_path, WHOLE)
+    write_files(tmp_path, UNDIVIDED)
     assert run_here([*WORDS, "data=mine", "hydra.run.dir=run"], tmp_path).code == 0
     tested = measured(tmp_path / "run")
     for given, number in ((["seed=5"], 60), (["seed=5", "labels=[0,2]"], 40), (["number=20"], tested)):
@@ -327,7 +299,8 @@ def test_a_class_of_the_user_s_own_grows_too(tmp_path: Path) -> None:
         done = run_here(["ckpt=run", "trust=[mydata]", *words, "hydra.run.dir=e"], tmp_path)
         assert (done.code, measured(tmp_path / "e")) == (0, number), done.err
         shutil.rmtree(tmp_path / "e")
-    (tmp_path / "mydata.py").write_text(WHOLE["mydata.py"].replace("= arrays(number, seed)", "= grown(number)") + GROWN)
+    grown = UNDIVIDED["mydata.py"].replace("= arrays(number, seed)", "= grown(number)") + GROWN
+    (tmp_path / "mydata.py").write_text(grown)
     done = run_here(["ckpt=run", "trust=[mydata]", "hydra.run.dir=e"], tmp_path)
     assert done.code == 0, done.err
     assert tested < measured(tmp_path / "e") < tested + 45

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_evaluation_data import WHOLE, WORDS, notes
 
 from nnrun.assembly.data.seen import seen_of
 from nnrun.cli import compose
@@ -18,8 +17,8 @@ from nnrun.components.data.images import decode_sample
 from nnrun.config.schema import RunSettings, from_mapping
 from nnrun.core.sample_hashes import identities, identity
 from nnrun.sweeps.ranking import Yardstick
-from support.command_line import run_here, write_files
-from support.pictures import CLASSES, SETTINGS, make_folder, pictures, save
+from support.command_line import notes, run_here, write_files
+from support.pictures import CLASSES, SETTINGS, UNDIVIDED, make_folder, pictures, save
 
 # Each shows the same pictures otherwise.
 SHOWN = ({"image_size": 8}, {"image_size": [6, 20]}, {"channels": 3}, {"channels": 1, "image_size": 8}, {"white": 4095})
@@ -135,7 +134,8 @@ def opened(words: list[str]):
 def test_progressive_resizing_tests_on_nothing_that_the_first_run_saw(tmp_path: Path) -> None:
     """Without a note, since there is nothing to say; with another seed it says what was seen."""
     make_folder(tmp_path / "pics", {"": 20})
-    words = [*WORDS[2:], "model=cnn", "model.channels=[4]", "data=folder", "data.root=pics"]
+    words = ["data.batch_size=8", "trainer.epochs=1", "export=none", "trainer.progress=false"]
+    words += ["model=cnn", "model.channels=[4]", "data=folder", "data.root=pics"]
     assert run_here([*words, "data.image_size=8", "hydra.run.dir=run"], tmp_path).code == 0
     larger = run_here([*words, "data.image_size=9", "init_from=run", "hydra.run.dir=larger"], tmp_path)
     assert (larger.code, "are among those that" in notes(larger)) == (0, False), larger.err
@@ -145,7 +145,7 @@ def test_progressive_resizing_tests_on_nothing_that_the_first_run_saw(tmp_path: 
 
 
 def test_pictures_of_a_class_of_the_user_s_own_stay_where_they_are_too(tmp_path: Path, monkeypatch) -> None:
-    write_files(tmp_path, WHOLE)
+    write_files(tmp_path, UNDIVIDED)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     found = [

@@ -122,7 +122,7 @@ def test_an_artifact_is_proven_on_the_whole_test_split_in_a_process_without_nnru
         assert ("torch" in proof.packages) == (name not in PACKAGES)
 
 
-def test_int8_is_smaller_and_its_own(proven) -> None:
+def test_int8_is_smaller_and_really_quantized(proven) -> None:
     assert proven["onnx_int8"][1].size_bytes < 0.6 * proven["onnx"][1].size_bytes
     path, proof = proven["onnx_int8"]
     operators = {node.op_type for node in onnx.load(path).graph.node}

@@ -95,7 +95,7 @@ def findings(outcome: Outcome) -> dict:
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_it_ends_as_it_should(name: str, outcomes: dict[str, Outcome]) -> None:
+def test_an_inspection_ends_with_its_exit_code(name: str, outcomes: dict[str, Outcome]) -> None:
     row, outcome = ROWS[name], outcomes[name]
     assert outcome.code == row.code, outcome.err
     assert all(text in outcome.err for text in row.says), outcome.err
@@ -137,7 +137,7 @@ def test_overfit_says_how_many_updates_it_took(outcomes: dict[str, Outcome]) -> 
     assert findings(outcomes["sound"])["overfit"] is None
 
 
-def test_words_that_only_a_run_reads_are_named(outcomes: dict[str, Outcome]) -> None:
+def test_settings_that_only_a_run_reads_are_named(outcomes: dict[str, Outcome]) -> None:
     """The negative control is what is frozen: that is read, and not among them."""
     said = outcomes["idle words"].out
     for key in ("trainer.epochs", "scheduler", "transfer.cache", "transfer.unfreeze_epoch"):

@@ -121,7 +121,7 @@ def test_the_most_probable_classes_have_columns(whole: Path, shots: Path, pixels
             assert float(row[f"probability_{ranks}"]) == pytest.approx(own[best[-1]].item(), rel=1e-3)
 
 
-def test_the_form_of_kaggle_to_the_byte(whole: Path, shots: Path, pixels: Tensor, tmp_path: Path) -> None:
+def test_the_kaggle_format_is_exact_to_the_byte(whole: Path, shots: Path, pixels: Tensor, tmp_path: Path) -> None:
     first = answers(whole, pixels[:3]).argmax(1).tolist()
     forms = {
         "number": (["predict.format=kaggle"], "ImageId,Label\n", ("1", "2", "3")),

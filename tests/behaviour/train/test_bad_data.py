@@ -222,7 +222,7 @@ def outcome_of(line: Line, root: Path, words: list[str], home: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", FOLDER)
-def test_a_folder(name: str, tmp_path: Path) -> None:
+def test_a_bad_folder_is_refused_by_naming_the_file(name: str, tmp_path: Path) -> None:
     root = make_folder(tmp_path / "pictures", {"train": 30, "test": 9})
     (tmp_path / "pictures2").mkdir()
     run = outcome_of(FOLDER[name], root, ["data=folder", "data.root=pictures"], tmp_path)
@@ -244,14 +244,14 @@ def test_a_folder(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ARRAYS)
-def test_arrays(name: str, tmp_path: Path) -> None:
+def test_bad_arrays_are_refused_by_naming_the_file(name: str, tmp_path: Path) -> None:
     path = tmp_path / "arrays.npz"
     change()(path)
     outcome_of(ARRAYS[name], path, ["data=arrays", "data.root=arrays.npz"], tmp_path)
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_a_data_set_of_the_user_s_own(name: str, tmp_path: Path) -> None:
+def test_a_bad_dataset_of_the_user_is_refused(name: str, tmp_path: Path) -> None:
     write_files(tmp_path, OWN_DATA_FILES)
     line = OWN[name]
     words = [word if word.startswith("data.") else f"data.dataset.{word}" for word in line.words]

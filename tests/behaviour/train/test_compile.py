@@ -15,7 +15,6 @@ from support.small_runs import STEPS, assert_same_bits, manifest, resume, train
 WORDS = ("trainer.compile=true", "trainer.epochs=2", "model.hidden=[8]")
 
 
-@pytest.mark.slow
 def test_a_compiled_run_is_resumed_to_the_same_bits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Stopped in a validation, so that the resumed run begins with one, of another batch size than the training's.
 

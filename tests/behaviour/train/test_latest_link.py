@@ -31,7 +31,7 @@ def latest(folder: Path) -> str | None:
     return (folder / "outputs" / link.readlink()).resolve().name if link.is_symlink() else None
 
 
-def test_a_run_that_fails_before_its_first_checkpoint_gives_it_back(folder: Path) -> None:
+def test_a_run_that_fails_before_its_first_checkpoint_restores_the_link(folder: Path) -> None:
     write_files(folder, OWN)
     failed = run_here([*SHORT, "model=mynet", "model.mood=breaks", "hydra.run.dir=bad"], folder)
     assert (failed.code, latest(folder)) == (2, "good")
@@ -64,7 +64,7 @@ def test_runs_that_were_killed_before_their_first_checkpoint_are_passed_over_and
     assert "note" not in run_here(["ckpt=outputs/latest"], folder).out
 
 
-def test_none_is_resumed_in_the_place_of_another(folder: Path) -> None:
+def test_resuming_latest_never_resumes_another_run(folder: Path) -> None:
     kill(folder, "killed", "../good")
     done = run_here(["resume=outputs/latest"], folder)
     assert (done.code, latest(folder)) == (4, "good")
@@ -77,7 +77,7 @@ def test_the_next_run_knows_what_was_before_a_killed_one(folder: Path) -> None:
     assert (failed.code, latest(folder)) == (3, "good")
 
 
-def test_a_run_under_way_keeps_it(folder: Path) -> None:
+def test_a_run_under_way_keeps_the_link(folder: Path) -> None:
     kill(folder, "living", "../good")
     with locked(folder / "living"):
         assert put_back(folder / "outputs" / "latest") is None

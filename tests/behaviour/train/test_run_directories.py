@@ -56,7 +56,7 @@ ENVIRONMENT = {"RUN_OF_THE_TEST": f"0_{datetime.now():%Y}_mlp"}
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_exit_code(name: str, rows: tuple[Path, dict[str, Outcome]]) -> None:
+def test_a_command_ends_with_its_exit_code(name: str, rows: tuple[Path, dict[str, Outcome]]) -> None:
     assert_ended_as(ROWS[name], rows[1][name])
 
 

@@ -56,7 +56,7 @@ def shipped() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("section", "target"), shipped())
-def test_what_our_options_name_is_trusted(section: str, target: str) -> None:
+def test_targets_of_shipped_options_are_trusted(section: str, target: str) -> None:
     """Negative control: the table below."""
     check_trust(section, {"_target_": target}, [])
 
@@ -66,14 +66,14 @@ def test_all_sections_are_in_the_table() -> None:
 
 
 @pytest.mark.parametrize(("section", "target"), [(name, target) for name in REFUSED for target in REFUSED[name]])
-def test_what_only_looks_like_it_is_not(section: str, target: str) -> None:
+def test_a_target_that_only_looks_like_a_shipped_one_is_refused(section: str, target: str) -> None:
     """Negative control: it is trusted where the user says so."""
     with pytest.raises(ArtifactError, match="trust="):
         check_trust(section, {"_target_": target}, [])
     check_trust(section, {"_target_": target}, [target.rpartition(".")[0]])
 
 
-def test_what_is_nested_is_held_to_the_same() -> None:
+def test_nested_targets_are_checked_too() -> None:
     inner = {"_target_": "torch.nn.Linear", "in_features": 1, "out_features": 1}
     check_trust("model", {"_target_": "torch.nn.Sequential", "_args_": [inner]}, [])
     with pytest.raises(ArtifactError, match="Isolated"):

@@ -44,7 +44,7 @@ def limits(tmp_path, monkeypatch):
         (None, {}, MACHINE),
     ],
 )
-def test_the_least_limit_counts(limits, groups, files, expected):
+def test_the_lowest_memory_limit_counts(limits, groups, files, expected):
     """Negative control: without a limit, it is the machine's memory."""
     limits(groups, files)
     assert usable_bytes() == expected

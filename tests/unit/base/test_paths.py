@@ -26,7 +26,7 @@ def test_what_is_a_path_lies_nowhere(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", [".hidden", "-rf", "a b", "a\nb", "x" * 101, "a\\b", 3, None, "\x1b]0;x\a", "\u202ex"])
-def test_other_odd_names_are_not_plain(name):
+def test_hidden_long_and_odd_names_are_not_plain(name):
     assert not is_plain_name(name)
 
 
@@ -72,7 +72,7 @@ def test_a_path_that_the_system_cannot_follow_is_no_bug(tmp_path: Path, name: st
         locate(tmp_path / "missing", want)
 
 
-def test_the_home_of_nobody_is_a_name() -> None:
+def test_a_home_of_an_unknown_user_is_not_expanded() -> None:
     assert expanded("~nobody-of-that-name/x") == Path("~nobody-of-that-name/x")
     assert expanded("~/x") == Path.home() / "x"
 

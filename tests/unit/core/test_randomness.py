@@ -70,7 +70,7 @@ def test_the_first_order_stays_what_it_is():
     assert permutation(8, 0, 0).tolist() == [7, 0, 6, 2, 3, 4, 1, 5]
 
 
-def test_streams_of_one_seed_do_not_meet():
+def test_streams_of_one_seed_are_distinct():
     draws = [torch.rand(4, generator=generator(purpose, 0)) for purpose in (INIT, ORDER, STEP, SPLIT)]
     assert all(not torch.equal(one, other) for one, other in itertools.combinations(draws, 2))
 

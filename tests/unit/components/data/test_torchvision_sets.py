@@ -68,7 +68,7 @@ class Whole(Fake):
         (Whole, {}, (8, None, 2)),
     ],
 )
-def test_each_is_asked_for_the_parts_that_it_has(kind, options, parts, tmp_path, monkeypatch):
+def test_a_dataset_is_asked_only_for_the_splits_that_it_has(kind, options, parts, tmp_path, monkeypatch):
     monkeypatch.setattr(torchvision.datasets, "SVHN", kind)
     data = TorchvisionDataset("SVHN", str(tmp_path), False, options, **SETTINGS).load()
     assert tuple(split and len(split) for split in (data.train, data.valid, data.test)) == parts

@@ -186,3 +186,19 @@ def test_a_deep_copy_trains_on_by_itself():
         set_gradients(copies, 2)
         one.step()
     assert same_bits(params, twins)
+
+
+def test_muon_updates_the_matrices_of_each_group_at_the_groups_rate() -> None:
+    """Negative control: were the groups mixed up, a group with rate 0 would move."""
+    torch.manual_seed(0)
+    first, second = ([nn.Parameter(torch.randn(3, 3)), nn.Parameter(torch.randn(3))] for _ in range(2))
+    optimizer = MuonWithAdamW([{"params": first, "weight_decay": 0.0}, {"params": second}], weight_decay=0.1)
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.0, 0.1, 0.0, 0.0]
+    for group in optimizer.param_groups:
+        if group["params"][0] in set(second):
+            group["lr"] = 0.0
+    before = [param.detach().clone() for param in (*first, *second)]
+    for param in (*first, *second):
+        param.grad = torch.randn_like(param)
+    optimizer.step()
+    assert [torch.equal(*pair) for pair in zip(before, (*first, *second), strict=True)] == [False, False, True, True]

@@ -1,24 +1,18 @@
-"""Groups of parameters and their learning rates to the value, weights fitted to another network, published ones."""
+"""Groups of parameters and their learning rates to the value, and weights fitted to another network."""
 
 from __future__ import annotations
 
-import urllib.error
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
-from nnrun.assembly.heads import Head, replace_head
 from nnrun.assembly.training import make_optimizer
 from nnrun.assembly.transfer import fit_channels, load_pretrained, parameter_groups, plan_transfer
-from nnrun.base.errors import ArtifactError, ConfigError, ResourceError
-from nnrun.base.files import sha256_of
+from nnrun.base.errors import ArtifactError, ConfigError
 from nnrun.components.models.cnn import CNN
 from nnrun.components.models.resnet18 import ResNet18
-from nnrun.components.models.torchvision import published
-from nnrun.components.optimizers.muon import MuonWithAdamW
 from nnrun.components.schedulers.cosine import WarmupCosine
 from nnrun.components.schedulers.onecycle import OneCycle
 from nnrun.config.schema import TransferSettings
@@ -130,22 +124,6 @@ def test_schedules_keep_the_factors(kind: str) -> None:
                 schedule.step()
 
 
-def test_muon_updates_the_matrices_of_each_group_at_the_groups_rate() -> None:
-    """Negative control: were the groups mixed up, a group with rate 0 would move."""
-    torch.manual_seed(0)
-    first, second = ([nn.Parameter(torch.randn(3, 3)), nn.Parameter(torch.randn(3))] for _ in range(2))
-    optimizer = MuonWithAdamW([{"params": first, "weight_decay": 0.0}, {"params": second}], weight_decay=0.1)
-    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.0, 0.1, 0.0, 0.0]
-    for group in optimizer.param_groups:
-        if group["params"][0] in set(second):
-            group["lr"] = 0.0
-    before = [param.detach().clone() for param in (*first, *second)]
-    for param in (*first, *second):
-        param.grad = torch.randn_like(param)
-    optimizer.step()
-    assert [torch.equal(*pair) for pair in zip(before, (*first, *second), strict=True)] == [False, False, True, True]
-
-
 def test_frozen_for_good_is_in_no_group() -> None:
     model = network()
     found = rates(model, optimizer_for(model, settings(freeze=["features.*"])))
@@ -164,69 +142,6 @@ def test_the_first_convolution_answers_a_grey_picture_as_before(theirs: int, our
     grey = torch.randn(1, 1, 4, 4)
     expected = other(grey.expand(1, theirs, 4, 4))
     torch.testing.assert_close(model(grey.expand(1, ours, 4, 4)), expected)
-
-
-def test_only_a_head_for_other_classes_is_replaced() -> None:
-    ours, theirs = CNN((1, 12, 12), 3, [2, 4], 5), CNN((1, 12, 12), 7, [2, 4], 5).state_dict()
-    weights = dict(theirs)
-    assert replace_head(weights, ours, None, 3) == ["the classifier head is new: 3 classes here, 7 in the file"]
-    assert torch.equal(weights["head.weight"], ours.head.weight)
-    same = CNN((1, 12, 12), 3, [2, 4], 5).state_dict()
-    assert replace_head(dict(same), ours, None, 3) == []
-    without = {name: tensor for name, tensor in same.items() if not name.startswith("head.")}
-    assert replace_head(without, ours, None, 3) == ["the classifier head is new: 3 classes here, none in the file"]
-    wider = CNN((1, 12, 12), 7, [2, 4], 6).state_dict()
-    assert replace_head(dict(wider), ours, None, 3) == [], "another network: loading says so"
-    odd = {
-        "a bias of 4": theirs | {"head.bias": torch.ones(4)},
-        "no bias": {k: theirs[k] for k in theirs if k != "head.bias"},
-    }
-    odd["a bias alone"] = same | {"head.bias": torch.ones(7)}
-    assert [replace_head(dict(weights), ours, None, 3) for weights in odd.values()] == [[]] * 3
-    strange = {f"other.{name}": tensor for name, tensor in theirs.items()}
-    assert replace_head(strange, ours, None, 3) == [] and "head.weight" not in strange
-
-
-def fit(theirs, network: nn.Module, weights: dict, freezing: Freezing = TRAINS, name: str | None = None) -> list[str]:
-    return Head(name, freezing, CLASSES).fit(weights, network, theirs)
-
-
-def test_a_head_for_other_classes_of_the_same_number_is_new() -> None:
-    ours, theirs = CNN((1, 12, 12), 3, [2, 4], 5), CNN((1, 12, 12), 3, [2, 4], 5).state_dict()
-    weights = dict(theirs)
-    (note,) = fit(("cat", "dog", "wolf"), ours, weights)
-    assert note == "the classifier head is new: other classes here (fox; there wolf)"
-    assert torch.equal(weights["head.weight"], ours.head.weight) and torch.equal(weights["head.bias"], ours.head.bias)
-    assert all(weights[name] is theirs[name] for name in theirs if not name.startswith("head."))
-    weights = dict(theirs)
-    assert fit(CLASSES, ours, weights) == [] and weights == theirs, "the negative control: the same classes"
-    assert fit(None, ours, weights)[0].startswith("the file names no classes") and weights == theirs
-
-
-def test_a_head_for_the_same_classes_in_another_order_is_put_in_order() -> None:
-    ours, theirs = CNN((1, 12, 12), 3, [2, 4], 5), CNN((1, 12, 12), 3, [2, 4], 5)
-    weights = theirs.state_dict()
-    (note,) = fit(("fox", "cat", "dog"), ours, weights)
-    assert "in another order" in note
-    ours.load_state_dict(weights)
-    samples = torch.randn(4, 1, 12, 12)
-    torch.testing.assert_close(ours(samples), theirs(samples)[:, [1, 2, 0]])
-
-
-def test_a_new_head_that_never_trains_is_refused_and_one_that_is_not_found_must_be_named() -> None:
-    ours = CNN((1, 12, 12), 3, [2, 4], 5)
-    frozen = Freezing(frozenset({"head.weight", "head.bias"}))
-    for theirs, weights in (
-        (("cat", "dog", "wolf"), ours.state_dict()),
-        (None, CNN((1, 12, 12), 7, [2, 4], 5).state_dict()),
-    ):
-        with pytest.raises(ConfigError, match=r"transfer\.freeze freezes the head, head, which is new"):
-            fit(theirs, ours, dict(weights), frozen)
-        fit(theirs, ours, dict(weights), Freezing(frozen.names, until_epoch=2))
-    fit(("fox", "cat", "dog"), ours, ours.state_dict(), frozen)
-    unseen = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 5), nn.AdaptiveAvgPool1d(3))
-    with pytest.raises(ConfigError, match=r"the weights are for other classes .*transfer\.head=NAME"):
-        fit(("a", "b", "c"), unseen, unseen.state_dict())
 
 
 def test_weights_must_fit_but_for_the_head(tmp_path: Path) -> None:
@@ -259,36 +174,6 @@ def test_auxiliary_scores_of_published_networks_are_left_out(tmp_path: Path) -> 
         else:
             with pytest.raises(ArtifactError, match=r"auxiliary\.weight is not in this network"):
                 load(path, {}, model)
-
-
-def entry(url: str, fetch) -> SimpleNamespace:
-    return SimpleNamespace(url=url, get_state_dict=fetch)
-
-
-def test_published_weights_come_from_the_cache_or_an_error_says_which_file_to_put_where(tmp_path, monkeypatch) -> None:
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "a ché="))
-    folder = tmp_path / "a ché=" / "hub" / "checkpoints"
-
-    def fetch(**options):
-        assert options["weights_only"] and options["check_hash"]
-        if not list(folder.glob("net-*.pth")):
-            raise urllib.error.URLError("no network here")
-        return torch.load(next(folder.glob("net-*.pth")), weights_only=True)
-
-    with pytest.raises(ResourceError) as caught:
-        published(entry("https://example.org/net-00000000.pth", fetch))
-    assert str(caught.value).endswith(
-        f"no network here>); put that file at {folder}/net-00000000.pth, or name one with transfer.weights=PATH"
-    )
-    folder.mkdir(parents=True)
-    torch.save({"features.denselayer1.norm.1.weight": torch.ones(1), "fc.bias": torch.ones(1)}, folder / "x")
-    digits = sha256_of(folder / "x")[:8]
-    path = (folder / "x").rename(folder / f"net-{digits}.pth")
-    found = published(entry(f"https://example.org/net-{digits}.pth", fetch))
-    assert (list(found.weights), found.path) == (["features.denselayer1.norm1.weight", "fc.bias"], path)
-    path.write_bytes(path.read_bytes()[:-1] + b"x")
-    with pytest.raises(ArtifactError, match="is damaged"):
-        published(entry(f"https://example.org/net-{digits}.pth", fetch))
 
 
 def test_nobody_publishes_weights_for_the_users_own_network() -> None:

@@ -108,7 +108,7 @@ def test_one_bright_file_among_dark_ones_decides_and_that_is_said(tmp_path: Path
     )
 
 
-def test_other_images_decide_nothing(tmp_path: Path) -> None:
+def test_images_of_8_bits_do_not_change_what_is_white(tmp_path: Path) -> None:
     make(tmp_path / "a", 200)
     for path in (tmp_path / "a").rglob("*.png"):
         Image.open(path).convert("L").save(path)
@@ -204,7 +204,7 @@ def test_crops_are_called_crops(tmp_path: Path) -> None:
     assert (data.findings.facts["resized"], data.findings.facts["cropped"]) == (4, 2)
 
 
-def test_an_older_file_means_the_old_rule() -> None:
+def test_a_file_of_an_earlier_version_keeps_its_rule_for_white() -> None:
     section = {"_target_": "nnrun.components.data.folder.Folder", "root": "x"}
     old = as_meant({"data": {"name": "folder", "dataset": section}})
     assert (old["data"]["white"], old["data"]["dataset"]["white"]) == (None, None)
