@@ -21,6 +21,7 @@ from nnrun.base.visible import visible_lines
 from nnrun.config.compose import Composed, compose_config
 from nnrun.config.conflicts import CONFLICTS
 from nnrun.config.folders import conf_dir, find_modules_beside, own_folders
+from nnrun.config.no_effect import IDLE
 from nnrun.config.ranges import RANGES
 from nnrun.config.rules import Rules
 from nnrun.config.yaml_files import yaml_text
@@ -112,12 +113,13 @@ def dispatch(words: Sequence[str]) -> int:
 @functools.cache
 def collect_rules() -> Rules:
     """Collect what a config is checked against: rows of our sections, those beside the components, the tasks."""
-    ranges, conflicts = dict(RANGES), list(CONFLICTS)
+    ranges, conflicts, idle = dict(RANGES), list(CONFLICTS), list(IDLE)
     for path in (path for folder in components.__path__ for path in sorted(Path(folder).glob("*/ranges.py"))):
         rows = importlib.import_module(f"{components.__name__}.{path.parent.name}.ranges")
         ranges |= rows.RANGES
         conflicts += getattr(rows, "CONFLICTS", ())
-    return Rules.of(ranges, conflicts, collect_tasks())
+        idle += getattr(rows, "IDLE", ())
+    return Rules.of(ranges, conflicts, idle, collect_tasks())
 
 
 def compose(words: Sequence[str], own: Sequence[Path] = ()) -> Composed:

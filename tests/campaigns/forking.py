@@ -41,7 +41,7 @@ def serve() -> None:
         importlib.import_module(module)
     # What Hydra takes is most of a tiny run's start: children have what it learns, and what it makes of their words.
     for words in (WORDS, ()):
-        compose_config(words, (), Rules.of({}, (), collect_tasks()))
+        compose_config(words, (), Rules.of({}, (), (), collect_tasks()))
     _say("ready")
     for line in sys.stdin:
         command = json.loads(line)

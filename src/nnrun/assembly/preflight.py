@@ -15,7 +15,6 @@ from nnrun.checkpoints.saveable import unsaveable
 from nnrun.config.compose import Composed
 from nnrun.config.from_checkpoint import fault, saved_config
 from nnrun.config.monitor import monitored
-from nnrun.config.no_effect import trial_notes
 from nnrun.config.schema import RunSettings, from_mapping
 from nnrun.core.device import choose_device, choose_precision
 
@@ -66,7 +65,7 @@ def check_job(composed: Composed) -> Job:
     if task.trains and trainer.epochs == 0:
         notes.append("trainer.epochs=0: nothing is trained; the network is evaluated as it is")
     notes += composed.notes_on_unread
-    notes += trial_notes(composed.typed, tree, task)
+    notes += composed.trial_notes
     saved = composed.source.saved if composed.source and not task.trains else None
     monitor, mode = monitored(saved or tree)
     return Job(composed, settings, device, precision, monitor, mode, tuple(notes))

@@ -29,7 +29,7 @@ from nnrun.config.draft import (
 )
 from nnrun.config.from_checkpoint import fault, own_targets
 from nnrun.config.interpolation import PLACEHOLDERS, explain_unresolvable, resolve
-from nnrun.config.no_effect import idle_settings
+from nnrun.config.no_effect import idle_settings, trial_notes
 from nnrun.config.options import unknown_options
 from nnrun.config.overrides import Typed, ambiguous, parse_all
 from nnrun.config.rules import Rules
@@ -58,6 +58,8 @@ class Composed:
     run_dir: Path | None
     # The user's own folders of options.
     own: tuple[Path, ...]
+    # What cannot act only because `trainer=debug` cuts the run short.
+    trial_notes: tuple[str, ...]
 
     @property
     def checkpoint(self) -> Located | None:
@@ -145,7 +147,7 @@ def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> C
     if saved_in is not None:
         problems += _left_out(tree, task)
     problems += misfits(typed, tree, rules.tasks)
-    problems += _without_effect(typed, tree, task)
+    problems += _without_effect(typed, tree, task, rules)
     # What could not be resolved is null by now, and has been complained of.
     null = {item.key for item in unresolvable}
     wrong = [item for item in check(tree, draft.references, rules) if item.key not in null]
@@ -158,7 +160,16 @@ def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> C
     own_sections = own_targets(tree, saved_in is not None, {item.key for item in groups}, values)
     run_dir = hydra_dir(typed, "hydra.run.dir", draft.config)
     _leave_out(draft.config, task)
-    return Composed(task, draft.config, tuple(typed), source, frozenset(own_sections), run_dir, tuple(own))
+    return Composed(
+        task=task,
+        config=draft.config,
+        typed=tuple(typed),
+        source=source,
+        own_targets=frozenset(own_sections),
+        run_dir=run_dir,
+        own=tuple(own),
+        trial_notes=trial_notes(typed, tree, task, rules.idle),
+    )
 
 
 def _left_out(tree: Mapping[str, Any], task: Task | None) -> list[Complaint]:
@@ -173,9 +184,11 @@ def _left_out(tree: Mapping[str, Any], task: Task | None) -> list[Complaint]:
     return secrets + paths
 
 
-def _without_effect(typed: Sequence[Typed], tree: Mapping[str, Any], task: Task | None) -> list[Complaint]:
+def _without_effect(
+    typed: Sequence[Typed], tree: Mapping[str, Any], task: Task | None, rules: Rules
+) -> list[Complaint]:
     """Complain of what is typed and cannot act in what the config asks for."""
-    found = idle_settings(typed, tree, task)
+    found = idle_settings(typed, tree, task, rules.idle)
     if task is None or task.builds_section("data.dataset"):
         found += unread_root(typed, tree)
     return found

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nnrun.config.conflicts import Conflict
+from nnrun.config.no_effect import Idle
 from nnrun.config.ranges import Range
 from nnrun.config.schema import SECTIONS
 from nnrun.config.task import Task, allowed_names, task_of
@@ -15,18 +16,23 @@ from nnrun.config.task import Task, allowed_names, task_of
 
 @dataclass(frozen=True)
 class Rules:
-    """What values may be, by full key, which settings exclude each other, and the tasks, each with rules of its own."""
+    """What values may be, by full key; which settings exclude each other; which have no effect in a training; and the
+    tasks, each with rules of its own.
+    """
 
     ranges: Mapping[str, Range]
     conflicts: Sequence[Conflict]
+    idle: Sequence[Idle]
     tasks: Sequence[Task]
 
     @classmethod
-    def of(cls, ranges: Mapping[str, Range], conflicts: Sequence[Conflict], tasks: Sequence[Task]) -> Rules:
+    def of(
+        cls, ranges: Mapping[str, Range], conflicts: Sequence[Conflict], idle: Sequence[Idle], tasks: Sequence[Task]
+    ) -> Rules:
         """Return the rules given together with those of the tasks themselves."""
         own = {key: value for task in tasks for key, value in task.ranges.items()}
         more = [conflict for task in tasks for conflict in task.conflicts]
-        return cls({"task": allowed_names(tasks), **ranges, **own}, [*conflicts, *more], tasks)
+        return cls({"task": allowed_names(tasks), **ranges, **own}, [*conflicts, *more], idle, tasks)
 
     @functools.cached_property
     def task_sections(self) -> dict[str, type]:

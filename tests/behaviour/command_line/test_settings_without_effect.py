@@ -9,7 +9,6 @@ import pytest
 
 from nnrun.base.errors import ConfigError
 from nnrun.cli import compose
-from nnrun.config.no_effect import trial_notes
 from support.command_line import run_here
 from support.pictures import make_folder
 
@@ -68,10 +67,11 @@ def test_a_default_that_cannot_act_is_no_mistake() -> None:
 
 def test_in_a_trial_the_real_run_s_settings_are_only_said_to_be_idle() -> None:
     composed = compose(["trainer=debug", "scheduler=step", "early_stopping.patience=3"])
-    notes = trial_notes(composed.typed, composed.resolved(), composed.task)
-    assert [note.split(" ", 1)[0] for note in notes] == ["early_stopping.patience=3", "scheduler.step_size=5"]
-    plain = compose(["trainer=debug"])
-    assert trial_notes(plain.typed, plain.resolved(), plain.task) == []
+    assert [note.split(" ", 1)[0] for note in composed.trial_notes] == [
+        "early_stopping.patience=3",
+        "scheduler.step_size=5",
+    ]
+    assert compose(["trainer=debug"]).trial_notes == ()
 
 
 def test_a_share_to_hold_out_is_refused_where_the_data_has_a_validation_part_and_a_default_one_is_not_spoken_of(

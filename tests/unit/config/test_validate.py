@@ -84,9 +84,11 @@ def known_keys() -> set[str]:
     return keys
 
 
-def test_every_range_and_every_conflict_is_of_keys_that_exist() -> None:
+def test_every_range_conflict_and_idle_setting_is_of_keys_that_exist() -> None:
     rules, known = collect_rules(), known_keys()
     named = {*rules.ranges, *(key for conflict in rules.conflicts for key in conflict.keys)}
+    rows = [*rules.idle, *(row for task in rules.tasks for row in task.idle)]
+    named |= {key for row in rows for key in (*row.words, *row.keys, *row.together)}
     assert len(named) > 100
     assert named - known == set()
     assert {"model.dropot", "data.dataset.dropout"} - known  # the negative control

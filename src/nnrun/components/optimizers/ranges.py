@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nnrun.config.conflicts import Conflict
+from nnrun.config.no_effect import Idle
 from nnrun.config.ranges import FRACTION, NOT_NEGATIVE, POSITIVE, number, several, whole
 
 BETAS = several(number(0, 1, below=True), 2)
@@ -39,5 +40,20 @@ CONFLICTS = (
         ("optimizer.fused", "optimizer.foreach"),
         lambda fused, foreach: fused and foreach,
         "optimizer.fused=true and optimizer.foreach=true exclude each other",
+    ),
+)
+
+IDLE = (
+    Idle(
+        ("optimizer.dampening",),
+        ("optimizer.dampening", "optimizer.momentum"),
+        lambda dampening, momentum: bool(dampening) and momentum == 0,
+        "optimizer.dampening={} has no effect with optimizer.momentum=0",
+    ),
+    Idle(
+        ("optimizer.decoupled_weight_decay",),
+        ("optimizer.decoupled_weight_decay", "optimizer.weight_decay"),
+        lambda decoupled, decay: decoupled is True and decay == 0,
+        "optimizer.decoupled_weight_decay=true has no effect with optimizer.weight_decay=0",
     ),
 )

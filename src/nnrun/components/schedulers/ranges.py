@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nnrun.config.conflicts import Conflict
+from nnrun.config.no_effect import Idle, is_one_of
 from nnrun.config.ranges import FRACTION, NOT_NEGATIVE, POSITIVE, number, one_of, several, whole
 
 RANGES = {
@@ -32,5 +33,73 @@ CONFLICTS = (
         ("data.val_fraction", "scheduler._target_"),
         lambda fraction, target: fraction == 0 and str(target).endswith("ReduceLROnPlateau"),
         "data.val_fraction=0 leaves scheduler=plateau nothing to watch; choose another scheduler",
+    ),
+)
+
+IDLE = (
+    Idle(
+        ("scheduler", "scheduler.step_size"),
+        ("scheduler.step_size", "trainer.epochs", "scheduler._target_"),
+        lambda size, epochs, target: size is not None and is_one_of(target, "StepLR") and size >= epochs,
+        "scheduler.step_size={} has no effect with trainer.epochs={}: the learning rate changes after the end; lower "
+        "it, or raise trainer.epochs, or use scheduler=none",
+        by_length=True,
+    ),
+    Idle(
+        ("scheduler", "scheduler.patience"),
+        ("scheduler.patience", "trainer.epochs", "scheduler._target_"),
+        lambda patience, epochs, target: (
+            patience is not None and is_one_of(target, "ReduceLROnPlateau") and patience + 2 >= epochs
+        ),
+        "scheduler.patience={} has no effect with trainer.epochs={}: a plateau shows only after the end; lower it, or "
+        "raise trainer.epochs, or use scheduler=none",
+        by_length=True,
+    ),
+    Idle(
+        ("scheduler",),
+        ("scheduler.gamma", "trainer.epochs", "scheduler._target_"),
+        lambda _, epochs, target: epochs == 1 and is_one_of(target, "ExponentialLR"),
+        "scheduler=exponential has no effect with trainer.epochs=1: the learning rate changes after each epoch; "
+        "raise trainer.epochs, or use scheduler=none",
+        by_length=True,
+    ),
+    Idle(
+        ("scheduler.gamma",),
+        ("scheduler.gamma", "scheduler._target_"),
+        lambda gamma, target: gamma == 1 and is_one_of(target, "StepLR", "ExponentialLR", "MultiStep"),
+        "scheduler.gamma={} has no effect: the learning rate stays as it is; use scheduler=none",
+    ),
+    Idle(
+        ("scheduler.milestones",),
+        ("scheduler.milestones", "scheduler._target_"),
+        lambda milestones, target: milestones == [] and is_one_of(target, "MultiStep"),
+        "scheduler.milestones={} has no effect: the learning rate stays as it is; use scheduler=none",
+    ),
+    Idle(
+        ("scheduler.min_lr",),
+        ("scheduler.min_lr", "optimizer.lr", "scheduler._target_"),
+        lambda low, rate, target: (
+            isinstance(low, int | float)
+            and isinstance(rate, int | float)
+            and is_one_of(target, "ReduceLROnPlateau", "WarmupCosine")
+            and low == rate
+        ),
+        "scheduler.min_lr={} is the learning rate itself, which would never fall; use scheduler=none",
+    ),
+    Idle(
+        ("scheduler.base_momentum", "scheduler.max_momentum"),
+        ("scheduler.cycle_momentum", "scheduler._target_"),
+        lambda cycles, target: cycles is False and is_one_of(target, "OneCycle"),
+        "scheduler.base_momentum and scheduler.max_momentum have no effect with scheduler.cycle_momentum=false",
+    ),
+    Idle(
+        ("scheduler.max_lr",),
+        ("scheduler.max_lr", "optimizer.lr", "scheduler._target_", "optimizer._target_"),
+        # A typed learning rate of the optimizer would be overruled; muon's two rates keep their ratio.
+        lambda top, rate, target, optimizer: (
+            top != rate and is_one_of(target, "OneCycle") and not is_one_of(optimizer, "Muon")
+        ),
+        "optimizer.lr has no effect with scheduler.max_lr={}, which onecycle takes instead; leave one out",
+        together=("optimizer.lr",),
     ),
 )
