@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -102,7 +103,7 @@ def saves(place: Place) -> Iterator[Row]:
     """What a save of a ResNet-18 with Adam takes, and whether plain torch reads it where there is no device."""
     setup = replace(Setup(network="cnn" if place.dry else "resnet18"), ema=True)
     state = run_window(setup, place.device, Window(1, 1, lambda: None, lambda: None))
-    payload = {"model": state.evaluated.state_dict(), "training": state.state_dict()}
+    payload: Any = {"model": state.evaluated.state_dict(), "training": state.state_dict()}
     for turn in ("first", "second"):
         times = [time.perf_counter()]
         are_finite(state.network.state_dict().values())

@@ -88,10 +88,12 @@ def kill_at_each_call(arena: Arena, count: int, save: Main | None = None) -> Res
 
 def save_again(words: Sequence[str]) -> int:
     """Save a checkpoint, the second word, as that of the next step into a run, the first. (A child's main.)"""
-    from nnrun.checkpoints.folder import CheckpointFolder, load_payload  # noqa: PLC0415 - imports torch
+    import torch  # noqa: PLC0415 - takes a while
+
+    from nnrun.checkpoints.folder import CheckpointFolder  # noqa: PLC0415 - imports torch
 
     run, source = map(Path, words)
-    payload = load_payload(source)
+    payload = torch.load(source, weights_only=True)
     del payload["schema"]
     CheckpointFolder(run, keep_last=2).save(payload, payload["training"]["progress"]["step"] + 1, is_best=False)
     return 0

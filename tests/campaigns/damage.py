@@ -16,10 +16,11 @@ from campaigns.campaign import Arena, Broken, Result, counting
 from campaigns.harms import Damage, drawn, flip, truncate, zero_page, zero_tail
 from campaigns.specimen import Specimen, command, ends, prepare, resume
 from nnrun.base.errors import ArtifactError
-from nnrun.checkpoints.folder import load_payload
+from nnrun.base.open_file import OpenFile
 from nnrun.checkpoints.locate import locate
 from nnrun.checkpoints.manifest import FOLDER_NAME
-from nnrun.checkpoints.read import peek
+from nnrun.checkpoints.read import read_pickle, read_run
+from nnrun.checkpoints.tensors import read_tensors
 
 # A read takes milliseconds, a command a tenth of a second, a resumed training two.
 COMMAND_EVERY, RESUME_EVERY = 50, 100
@@ -75,16 +76,21 @@ def _damaged_checkpoints(arena: Arena, count: int, result: Result, damage: Damag
 def _expect_refusal(source: Path, whole: Path) -> None:
     """Read a damaged checkpoint as `ckpt=` does; raise Broken unless it is refused."""
     try:
-        path = locate(source, "best").path
-        peek(path)
-        payload = load_payload(path)
+        located = locate(source, "best")
+        read_run(located)
+        payload = _all_of(located.file)
     except ArtifactError:
         return
     except Exception as error:
         raise Broken("unexplained", f"{source.name} is read with {type(error).__name__}: {error}") from error
-    if is_same(payload, load_payload(whole)):
+    if is_same(payload, _all_of(OpenFile(whole))):
         raise Broken("unexplained", f"{source.name} is read although its bytes differ; what it holds is the same")
     raise Broken("different", f"{source.name} is read, and holds something else than what was saved")
+
+
+def _all_of(file: OpenFile) -> Any:
+    """Return all that a checkpoint holds."""
+    return read_tensors(file, read_pickle(file))
 
 
 def is_same(one: Any, other: Any) -> bool:

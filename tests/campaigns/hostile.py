@@ -47,7 +47,6 @@ from campaigns.strangers.kind import (
 from campaigns.strangers.table import FILES
 from nnrun.base.errors import BUG, NnrunError
 from nnrun.base.files import write_json
-from nnrun.checkpoints.folder import load_payload
 from nnrun.checkpoints.manifest import FOLDER_NAME, MANIFEST_NAME, SCHEMA, Entry, Manifest
 
 # A refusal takes a tenth of a second and no memory to speak of, and its message is of one to a few lines.
@@ -57,7 +56,7 @@ WANTS_MEMORY = ("allocate", "out of memory", "MemoryError")
 
 def hostile_files(arena: Arena, count: int) -> Result:
     """Have the files of the table read, in `count` tries at most: each of them once, and then in other places too."""
-    result, good = Result("hostile files"), functools.cache(lambda: load_payload(prepare(arena).best))
+    result, good = Result("hostile files"), functools.cache(lambda: torch.load(prepare(arena).best, weights_only=True))
     for number, (name, place) in enumerate(itertools.islice(tries(arena.draw), count)):
         folder = arena.folder.resolve() / f"stranger{number}"
         with counting(result, f"{name}, {place}"):

@@ -14,6 +14,7 @@ from campaigns import damage, damaged_manifests, harms
 from campaigns.campaign import Arena
 from campaigns.specimen import WORDS
 from nnrun.base.errors import ArtifactError
+from nnrun.base.open_file import OpenFile
 from nnrun.checkpoints import locate, manifest
 from nnrun.checkpoints import zip_entries as zipped
 from nnrun.cli import main
@@ -55,7 +56,7 @@ def test_damage_that_nobody_looks_for_is_counted(arena, monkeypatch, campaign, k
     monkeypatch.setattr(damage, "COMMAND_EVERY", 1000)
     monkeypatch.setattr(zipped.Region, "read_into", without_crc)
     for module in (manifest, locate):
-        monkeypatch.setattr(module, "verify", lambda path, entry=None: None)
+        monkeypatch.setattr(module, "open_verified", lambda path, entry=None: OpenFile(path))
     assert getattr(campaign(arena, 20), kind) > 0
 
 
@@ -112,7 +113,7 @@ def test_a_manifest_for_which_another_is_taken_is_counted(arena, monkeypatch):
         try:
             return original(path, want)
         except ArtifactError:
-            return locate.Located(min((path / "checkpoints").glob("*.ckpt")), path)
+            return locate.Located(OpenFile(min((path / "checkpoints").glob("*.ckpt"))), path)
 
     monkeypatch.setattr(damaged_manifests, "locate", guess)
     result = damaged_manifests.damaged_manifests(replace(arena, seed=1), 6)

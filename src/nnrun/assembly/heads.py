@@ -4,22 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from nnrun.base.errors import ConfigError
 from nnrun.base.visible import few
-from nnrun.checkpoints.model_card import read_card
 from nnrun.core.transfer.freezing import Freezing
 from nnrun.core.transfer.layers import find_head
-
-
-def class_names_beside(weights: Path) -> tuple[str, ...] | None:
-    """Return the classes that a file of weights is for, where nnrun has written them beside it."""
-    card = read_card(weights)
-    return None if card is None else card.class_names
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from nnrun.assembly.allowed import SHIPPED_ROOTS, parameters_of, target_sections
 from nnrun.assembly.instantiate import build
 from nnrun.assembly.skeleton import check_small
 from nnrun.base.errors import ConfigError
+from nnrun.checkpoints.saved_run import SavedWeights
 from nnrun.config.compose import Composed
 from nnrun.config.schema import DataSettings, RunSettings, Section, from_mapping
 from nnrun.config.task import Task
@@ -33,6 +34,8 @@ class Job:
     monitor: str
     mode: str
     notes: tuple[str, ...]
+    # What transfer.weights names; None too where that is what a library publishes.
+    pretrained: SavedWeights | None = None
 
     @property
     def task(self) -> Task:
@@ -75,8 +78,7 @@ class Job:
     @property
     def resume(self) -> Path | None:
         """The run directory that this invocation goes on in."""
-        checkpoint = self.composed.checkpoint
-        return checkpoint.run if checkpoint and self.settings.resume else None
+        return self.composed.resumed.run if self.composed.resumed else None
 
     @property
     def data(self) -> DataSettings:

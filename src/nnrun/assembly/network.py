@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from nnrun.assembly.allowed import SHIPPED_ROOTS, check_trust
 from nnrun.assembly.data.opened import Opened, head
@@ -21,13 +21,12 @@ from nnrun.base.paths import expanded
 from nnrun.base.secrets import left_out
 from nnrun.base.visible import few
 from nnrun.checkpoints.folder import load_weights
-from nnrun.checkpoints.foreign_weights import match, read_weights
-from nnrun.checkpoints.locate import locate
-from nnrun.checkpoints.model_card import read_card
-from nnrun.checkpoints.read import holds_weights_alone, peek
-from nnrun.checkpoints.stored_tensors import StoredTensor
+from nnrun.checkpoints.foreign_weights import weights_for
+from nnrun.checkpoints.saved_run import SavedNetwork, SavedRun, SavedWeights
 from nnrun.checkpoints.tensors import read_tensors
-from nnrun.config.from_checkpoint import as_meant, fault
+from nnrun.config.from_checkpoint import fault
+from nnrun.config.overrides import Typed
+from nnrun.config.source import open_saved
 from nnrun.core.batches import SplitBatches
 from nnrun.core.device import choose_channels_last
 from nnrun.core.evaluate import evaluate
@@ -41,7 +40,7 @@ class Trained:
     """A trained network on the CPU, where its training stood, if known, and how raw samples become its input."""
 
     network: nn.Module
-    progress: dict[str, Any] | None
+    progress: Mapping[str, Any] | None
     preprocessing: Preprocessing
     notes: tuple[str, ...] = ()
 
@@ -64,69 +63,59 @@ class Measured:
     details: dict[str, dict[str, Any]]
 
 
-def load_trained(job: Job, data: Opened, run: Path) -> Trained:
-    """Return the network that `ckpt=` names, or the best of the run that was just trained in `run`."""
-    if not job.trains and job.composed.weights_alone:
-        return _load_alone(job, data)
-    if job.trains:
-        path, preprocessing = locate(run, "best").path, data.preprocessing
-        saved = peek(path)
-    else:
-        assert job.composed.checkpoint is not None
-        path = job.composed.checkpoint.path
-        saved = peek(path)
-        preprocessing = preprocessing_of(saved["preprocessing"], job.settings.trust)
-    names = tuple(saved["class_names"])
-    _check_classes(names, job, data)
-    network = _network(job, data.in_shape, len(names), saved["model"], path)
-    load_weights(network, read_tensors(path, saved["model"]), path)
-    _check_shape(network, preprocessing, saved["config"]["data"].get("in_shape"), job, data)
-    return Trained(network, saved["training"]["progress"], preprocessing)
+def load_trained(job: Job, data: Opened, saved: SavedWeights) -> Trained:
+    """Return the network whose weights a file holds: what `ckpt=` names, or the best of the run that was just trained.
+
+    How samples are prepared is said by the file, or by what nnrun has written beside it, or else by the data.
+    """
+    preprocessing, progress = data.preprocessing, None
+    if isinstance(saved, SavedNetwork):
+        _check_classes(saved.class_names, job, data)
+        if not job.trains:
+            preprocessing = preprocessing_of(saved.preprocessing, job.settings.trust)
+    network = _network(job, data.in_shape, len(data.targets.names), saved)
+    weights, notes = weights_for(network, saved)
+    load_weights(network, weights, saved.path)
+    if isinstance(saved, SavedRun):
+        progress = saved.progress
+        _check_shape(network, preprocessing, saved.config["data"].get("in_shape"), job, data)
+    saved.file.close()
+    return Trained(network, progress, preprocessing, tuple(notes))
 
 
-def load_classifier(job: Job) -> Classifier:
+def load_classifier(job: Job, saved: SavedNetwork) -> Classifier:
     """Return the network that `ckpt=` names; all else that is needed is in its checkpoint, and no data is opened."""
-    assert job.composed.source is not None
-    path, card = job.composed.source.checkpoint.path, job.composed.source.card
-    saved = peek(path) if card is None else asdict(card)
-    in_shape = saved["config"]["data"].get("in_shape")
+    in_shape = saved.config["data"].get("in_shape")
     if not isinstance(in_shape, list) or not all(isinstance(size, int) and size > 0 for size in in_shape):
-        raise ArtifactError(f"{path} is not a checkpoint of nnrun: its data.in_shape is {in_shape!r}")
-    names = tuple(saved["class_names"])
-    weights = saved["model"] if card is None else read_weights(path)
-    network = _network(job, tuple(in_shape), len(names), weights, path)
-    load_weights(network, read_tensors(path, weights), path)
-    preprocessing = preprocessing_of(saved["preprocessing"], job.settings.trust)
-    return Classifier(network, preprocessing, names, tuple(in_shape))
+        raise ArtifactError(f"{saved.path} is not a checkpoint of nnrun: its data.in_shape is {in_shape!r}")
+    network = _network(job, tuple(in_shape), len(saved.class_names), saved)
+    load_weights(network, read_tensors(saved.file, saved.weights), saved.path)
+    preprocessing = preprocessing_of(saved.preprocessing, job.settings.trust)
+    return Classifier(network, preprocessing, saved.class_names, tuple(in_shape))
 
 
-def _network(
-    job: Job, in_shape: tuple[int, ...], num_classes: int, weights: Mapping[str, Tensor | StoredTensor], path: Path
-) -> nn.Module:
-    """Return the network of the config, in eval mode, if it is the one that has these weights."""
+def _network(job: Job, in_shape: tuple[int, ...], num_classes: int, saved: SavedWeights) -> nn.Module:
+    """Return the network of the config, in eval mode; one that only a file names, if it is of the weights in it."""
     section = job.tree(in_shape, num_classes)["model"]
     is_own = job.trains or job.composed.saved_in is None or "model" in job.composed.own_targets
+    return _built(section, saved, job.composed.saved_in, is_own=is_own, typed=job.composed.typed)
+
+
+def _built(
+    section: Mapping[str, Any],
+    saved: SavedWeights,
+    saved_in: Path | None,
+    *,
+    is_own: bool,
+    typed: Sequence[Typed] = (),
+) -> nn.Module:
+    """Return the network of a section, in eval mode; `saved_in` is the file that the section came out of, if any."""
     try:
-        return (build(section, "model", nn.Module) if is_own else build_network(section, weights, path)).eval()
+        return (
+            build(section, "model", nn.Module) if is_own else build_network(section, saved.weights, saved.path)
+        ).eval()
     except ConfigError as error:
-        raise fault(error.complaints, job.composed.saved_in, job.composed.typed) from error
-
-
-def _load_alone(job: Job, data: Opened) -> Trained:
-    """Return the network that the config names with weights from elsewhere.
-
-    How samples are prepared is said by what nnrun has written beside the weights, or else by the data.
-    """
-    assert job.composed.source is not None
-    path, card, preprocessing = job.composed.source.checkpoint.path, job.composed.source.card, data.preprocessing
-    if card is not None:
-        _check_classes(card.class_names, job, data)
-        preprocessing = preprocessing_of(card.preprocessing, job.settings.trust)
-    weights_of_card = None if card is None else read_weights(path)
-    network = _network(job, data.in_shape, len(data.targets.names), weights_of_card or {}, path)
-    weights, notes = match(path, network)
-    load_weights(network, weights, path)
-    return Trained(network.eval(), None, preprocessing, tuple(notes))
+        raise fault(error.complaints, saved_in, typed) from error
 
 
 def _check_classes(names: tuple[str, ...], job: Job, data: Opened) -> None:
@@ -160,27 +149,25 @@ def _check_shape(network: nn.Module, preprocessing: Preprocessing, trained_on: A
 
 def load_network(path: Path, trust: Sequence[str]) -> nn.Module:
     """Return the trained network of a run directory, a checkpoint file or exported weights; see nnrun.load."""
-    located = locate(expanded(path), "best").path
-    card = read_card(located) if holds_weights_alone(located) else None
-    saved = peek(located) if card is None else asdict(card)
-    section = as_meant(saved["config"]["model"], key="model")
+    saved = open_saved(expanded(path))
+    if not isinstance(saved, SavedNetwork):
+        raise ArtifactError(
+            f"{saved.path} is not a checkpoint of nnrun but weights alone; build their network yourself"
+        )
+    section = saved.config["model"]
     check_trust("model", section, trust)
     if secrets := left_out(section, "model"):
         raise ConfigError(
             f"{', '.join(secrets)}: a secret, which no checkpoint holds; build the network yourself, and load "
             "torch.load(path, weights_only=True)['model'] into it"
         )
-    weights = saved["model"] if card is None else read_weights(located)
     is_trusted = not str(section.get("_target_")).startswith(SHIPPED_ROOTS)
-    try:
-        network = build(section, "model", nn.Module) if is_trusted else build_network(section, weights, located)
-    except ConfigError as error:
-        raise fault(error.complaints, located, ()) from error
-    load_weights(network, read_tensors(located, weights), located)
+    network = _built(section, saved, saved.path, is_own=is_trusted)
+    load_weights(network, read_tensors(saved.file, saved.weights), saved.path)
     # Plain attributes: a module among them would add keys to the state dict.
-    network.class_names = tuple(saved["class_names"])  # type: ignore[assignment]
-    network.preprocessing = preprocessing_of(saved["preprocessing"], trust)  # type: ignore[assignment]
-    return network.eval()
+    network.class_names = saved.class_names  # type: ignore[assignment]
+    network.preprocessing = preprocessing_of(saved.preprocessing, trust)  # type: ignore[assignment]
+    return network
 
 
 def measure(job: Job, trained: Trained, data: Opened, problem: Problem, poll: Callable[[], None]) -> Measured:
@@ -211,4 +198,4 @@ def to_device(network: nn.Module, job: Job) -> tuple[nn.Module, bool]:
 def preprocessing_of(plain: Mapping[str, Any], trust: Sequence[str]) -> Preprocessing:
     """Return the preprocessing that a checkpoint describes."""
     check_trust("preprocessing", plain, trust)
-    return build(as_meant(plain), "preprocessing", Preprocessing)  # type: ignore[type-abstract]
+    return build(plain, "preprocessing", Preprocessing)  # type: ignore[type-abstract]

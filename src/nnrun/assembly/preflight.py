@@ -9,9 +9,10 @@ import torch
 from nnrun.assembly.instantiate import check_targets
 from nnrun.assembly.job import Job
 from nnrun.assembly.process import set_up_process
-from nnrun.assembly.transfer import check_transfer
+from nnrun.assembly.transfer import open_pretrained
 from nnrun.base.errors import Complaint, ConfigError, NnrunError
 from nnrun.checkpoints.saveable import unsaveable
+from nnrun.checkpoints.saved_run import SavedWeights
 from nnrun.config.compose import Composed
 from nnrun.config.from_checkpoint import fault, saved_config
 from nnrun.config.monitor import monitored
@@ -36,21 +37,22 @@ def check_job(composed: Composed) -> Job:
     task, tree = composed.task, composed.resolved()
     settings = from_mapping(RunSettings, tree)
     problems: list[Complaint] = []
+    pretrained: SavedWeights | None = None
     try:
         check_targets(tree, sorted(composed.own_targets), settings.trust)
     except ConfigError as error:
         problems += error.complaints
     if settings.ckpt is None and settings.resume is None:
         try:
-            check_transfer(settings.transfer, tree["model"])
+            pretrained = open_pretrained(settings.transfer, tree["model"])
         except ConfigError as error:
             problems += error.complaints
-    notes: list[str] = list(composed.checkpoint.notes) if composed.checkpoint else []
+    notes: list[str] = list(composed.located.notes) if composed.located else []
     if settings.resume is None and task.trains:
         problems += unsaveable(saved_config(tree))
     trainer = settings.trainer
     device_name, precision_name = trainer.device, trainer.precision
-    if composed.checkpoint and not composed.named("trainer.device") and not _is_here(device_name):
+    if composed.located and not composed.named("trainer.device") and not _is_here(device_name):
         notes.append(f"the run was on {device_name}, which is not here; trainer.device=auto")
         device_name, precision_name = "auto", "auto" if precision_name == "fp16" else precision_name
     try:
@@ -66,9 +68,9 @@ def check_job(composed: Composed) -> Job:
         notes.append("trainer.epochs=0: nothing is trained; the network is evaluated as it is")
     notes += composed.notes_on_unread
     notes += composed.trial_notes
-    saved = composed.source.saved if composed.source and not task.trains else None
+    saved = composed.source.config if composed.source and not task.trains else None
     monitor, mode = monitored(saved or tree)
-    return Job(composed, settings, device, precision, monitor, mode, tuple(notes))
+    return Job(composed, settings, device, precision, monitor, mode, tuple(notes), pretrained)
 
 
 def _is_here(device: str) -> bool:

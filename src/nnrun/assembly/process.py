@@ -7,7 +7,6 @@ import torch
 from nnrun.assembly.job import Job
 from nnrun.base.errors import ResourceError
 from nnrun.base.host import keep_freed_memory
-from nnrun.checkpoints.read import peek
 from nnrun.core.device import set_deterministic, set_exact
 
 
@@ -16,8 +15,8 @@ def set_up_process(job: Job) -> list[str]:
     notes: list[str] = []
     if job.device.type == "cpu":
         keep_freed_memory()
-        if job.settings.resume and job.composed.checkpoint:
-            notes += take_up_threads(peek(job.composed.checkpoint.path)["threads"])
+        if job.composed.resumed:
+            notes += take_up_threads(job.composed.resumed.threads)
     set_deterministic(job.settings.trainer.deterministic)
     if job.device.type == "cuda":
         set_exact()

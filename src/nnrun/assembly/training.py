@@ -26,7 +26,6 @@ from nnrun.assembly.transfer import (
     scale_rates,
 )
 from nnrun.base.errors import ConfigError
-from nnrun.checkpoints.read import peek
 from nnrun.config.no_effect import of_steps
 from nnrun.config.schema import TrainerSettings
 from nnrun.core.augmenter import Augmenter
@@ -83,7 +82,7 @@ def make_training(job: Job, data: Opened, problem: Problem) -> Training:
     num_classes, notes = len(data.targets.names), lists_by_class(tree["loss"], data.targets.names)
     transfer = plan_transfer(settings.transfer, network, num_classes)
     if settings.transfer.weights is not None and not job.resume and settings.ckpt is None:
-        notes.append(load_pretrained(transfer, tree["model"], network, data.targets.names))
+        notes.append(load_pretrained(transfer, job.pretrained, tree["model"], network, data.targets.names))
     residency = choose_residency(settings.data.residency, data.num_bytes, job.device)
     layout = Layout(job.device, channels_last, residency, settings.data.num_workers)
     batch_size, eval_batch_size = settings.data.batch_size, settings.data.eval_batch_size
@@ -125,11 +124,10 @@ def make_training(job: Job, data: Opened, problem: Problem) -> Training:
 
 def _network(job: Job, section: Mapping[str, Any]) -> nn.Module:
     """Return the network; of a run that goes on, only if it is the one whose weights are in its checkpoint."""
-    if not job.resume or "model" in job.composed.own_targets:
+    resumed = job.composed.resumed
+    if resumed is None or "model" in job.composed.own_targets:
         return build(section, "model", nn.Module)
-    assert job.composed.checkpoint is not None
-    path = job.composed.checkpoint.path
-    return build_network(section, peek(path)["model"], path)
+    return build_network(section, resumed.weights, resumed.path)
 
 
 def lists_by_class(loss: Mapping[str, Any], class_names: Sequence[str]) -> list[str]:
@@ -146,11 +144,8 @@ def lists_by_class(loss: Mapping[str, Any], class_names: Sequence[str]) -> list[
 
 def _compile_wanted(job: Job) -> str | bool:
     """Return the setting; of a run that goes on, `auto` is what it became at its start, since its bits depend on it."""
-    wanted = job.settings.trainer.compile
-    if job.resume and wanted == "auto":
-        assert job.composed.checkpoint is not None
-        return bool(peek(job.composed.checkpoint.path)["config"]["trainer"]["compile"])
-    return wanted
+    wanted, resumed = job.settings.trainer.compile, job.composed.resumed
+    return bool(resumed.config["trainer"]["compile"]) if resumed and wanted == "auto" else wanted
 
 
 def make_step(

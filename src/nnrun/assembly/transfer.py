@@ -9,15 +9,15 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from nnrun.assembly.heads import Head, class_names_beside
+from nnrun.assembly.heads import Head
 from nnrun.assembly.instantiate import published_weights
 from nnrun.base.errors import ArtifactError, ConfigError
 from nnrun.base.paths import expanded
-from nnrun.checkpoints.folder import load_payload, load_weights
-from nnrun.checkpoints.foreign_weights import match
-from nnrun.checkpoints.locate import locate
-from nnrun.checkpoints.read import holds_weights_alone
+from nnrun.checkpoints.folder import load_weights
+from nnrun.checkpoints.foreign_weights import weights_for
+from nnrun.checkpoints.saved_run import SavedWeights
 from nnrun.config.schema import TransferSettings
+from nnrun.config.source import open_saved
 from nnrun.core.loop import Work
 from nnrun.core.plan import Plan
 from nnrun.core.state import TrainState
@@ -63,30 +63,28 @@ def plan_transfer(settings: TransferSettings, network: nn.Module, num_classes: i
 
 
 def load_pretrained(
-    transfer: Transfer, model: Mapping[str, Any], network: nn.Module, class_names: Sequence[str]
+    transfer: Transfer,
+    pretrained: SavedWeights | None,
+    model: Mapping[str, Any],
+    network: nn.Module,
+    class_names: Sequence[str],
 ) -> str:
-    """Load the weights that `transfer.weights` names; return in a line what was made of them.
+    """Load the weights that `transfer.weights` names, None the published ones; return in a line what was made of them.
 
     The head is left as it was drawn where the file is of other classes or has none, and the first convolution's weights
     are fitted to the channels of the images; all else must fit. Raises ArtifactError where it does not.
     """
-    settings = transfer.settings
-    assert settings.weights is not None
     notes: list[str] = []
     theirs: Sequence[str] | None = None
-    if settings.weights == "default":
+    if pretrained is None:
         weights, path = published_weights(model)
     else:
-        path = locate(expanded(settings.weights), "best").path
-        if holds_weights_alone(path):
-            weights, notes = match(path, network)
-            theirs = class_names_beside(path)
-        else:
-            payload = load_payload(path)
-            weights, theirs = payload["model"], payload["class_names"]
+        weights, notes = weights_for(network, pretrained)
+        theirs, path = pretrained.class_names, pretrained.path
+        pretrained.file.close()
     wanted = network.state_dict()
     weights = {k: tensor for k, tensor in weights.items() if k in wanted or not k.startswith(_AUXILIARY)}
-    head = Head(settings.head, transfer.freezing, class_names)
+    head = Head(transfer.settings.head, transfer.freezing, class_names)
     notes += head.fit(weights, network, theirs)
     notes += fit_channels(weights, network)
     try:
@@ -152,12 +150,16 @@ def scale_rates(optimizer: Optimizer) -> None:
         group["lr"] *= group.get("lr_factor", 1.0)
 
 
-def check_transfer(settings: TransferSettings, model: Mapping[str, Any]) -> None:
-    """Raise ConfigError or ArtifactError where the weights named are not there: before data is read."""
+def open_pretrained(settings: TransferSettings, model: Mapping[str, Any]) -> SavedWeights | None:
+    """Return what the file says that `transfer.weights` names; None where none is named.
+
+    Raises ConfigError or ArtifactError where the weights, published ones too, are not there: before data is read.
+    """
     if settings.weights == "default":
         published_weights(model, only_check=True)
     elif settings.weights is not None:
-        locate(expanded(settings.weights), "best")
+        return open_saved(expanded(settings.weights))
+    return None
 
 
 def keep_features(transfer: Transfer, state: TrainState, work: Work, plan: Plan, console: Console) -> tuple[Work, bool]:

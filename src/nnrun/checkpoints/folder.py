@@ -17,10 +17,10 @@ from torch.utils._pytree import tree_leaves, tree_map
 from nnrun.base.errors import ArtifactError, ResourceError
 from nnrun.base.files import DurableFile, free_bytes, saving, sweep_temporaries, sync_folder
 from nnrun.base.paths import inside
-from nnrun.checkpoints.manifest import FOLDER_NAME, MANIFEST_NAME, SCHEMA, Entry, Manifest, is_whole, read_manifest
-from nnrun.checkpoints.read import read_pickle
+from nnrun.checkpoints.manifest import FOLDER_NAME, MANIFEST_NAME, Entry, Manifest, is_whole, read_manifest
+from nnrun.checkpoints.payload import Payload, with_schema
 from nnrun.checkpoints.stored_tensors import StoredTensor
-from nnrun.checkpoints.tensors import dtype_name, read_tensors
+from nnrun.checkpoints.tensors import dtype_name
 
 DAMAGED_SUFFIX = ".damaged"
 _NAME = re.compile(r"step-\d{8,}-[0-9a-f]{8}\.ckpt")
@@ -90,12 +90,12 @@ class CheckpointFolder:
         """The newest checkpoint's path."""
         return self.path / self.manifest.last if self.manifest.last else None
 
-    def save(self, payload: dict[str, Any], step: int, *, is_best: bool) -> Path:
+    def save(self, payload: Payload, step: int, *, is_best: bool) -> Path:
         """Write a checkpoint and commit it; raise ResourceError where the disk refuses, with the old ones untouched."""
         num_bytes = sum(leaf.nbytes for leaf in tree_leaves(payload) if isinstance(leaf, Tensor))
         with saving(self.path / f"step-{step:08d}", num_bytes):
             with DurableFile(self.path) as file:
-                torch.save(canonical({"schema": SCHEMA, **on_host(payload)}), file)  # type: ignore[arg-type]
+                torch.save(canonical(on_host(with_schema(payload))), file)  # type: ignore[arg-type]
                 entry = Entry(f"step-{step:08d}-{file.sha256[:8]}.ckpt", file.sha256, file.num_bytes, step)
                 file.commit(entry.name)
             self._commit(entry, is_best=is_best)
@@ -153,14 +153,6 @@ def canonical(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(canonical(item) for item in value)
     return sys.intern(value) if isinstance(value, str) else value
-
-
-def load_payload(path: Path) -> Any:
-    """Return what a verified checkpoint, or another file that torch.save wrote, holds, on the host.
-
-    Raises ArtifactError where it is none: where a tensor claims what the file does not hold, or a value is not plain.
-    """
-    return read_tensors(path, read_pickle(path))
 
 
 def load_weights(network: nn.Module, weights: dict[str, Tensor], path: Path) -> None:

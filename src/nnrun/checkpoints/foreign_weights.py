@@ -15,9 +15,7 @@ from torch import Tensor, nn
 
 from nnrun.base.errors import ArtifactError
 from nnrun.base.visible import few
-from nnrun.checkpoints.payload import weights_in
-from nnrun.checkpoints.read import SAFETENSORS_SUFFIX, read_pickle
-from nnrun.checkpoints.safetensors_file import describe
+from nnrun.checkpoints.saved_run import SavedRun, SavedWeights
 from nnrun.checkpoints.tensors import read_tensors
 from nnrun.checkpoints.weight_names import averages, fitted, holds_no_weight, under_wrappers
 
@@ -40,12 +38,17 @@ class Named:
         return sum(name in self.tensors for name in wanted)
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Return the weights in a file that nnrun wrote; raise ArtifactError where it cannot be read."""
-    return _read(path)[0].tensors
+def weights_for(network: nn.Module, saved: SavedWeights) -> tuple[dict[str, Tensor], list[str]]:
+    """Return the weights in a file for a network, and notes on what was done to their names.
+
+    Those of a checkpoint bear the network's names as they are; for others see `match`.
+    """
+    if isinstance(saved, SavedRun):
+        return read_tensors(saved.file, saved.weights), []
+    return match(saved, network)
 
 
-def match(path: Path, network: nn.Module) -> tuple[dict[str, Tensor], list[str]]:
+def match(saved: SavedWeights, network: nn.Module) -> tuple[dict[str, Tensor], list[str]]:
     """Return the weights in a file under the network's names, and notes on what was done to the file's own.
 
     Where the file holds several that fit as well, averaged ones are taken. Words that all names begin with are left
@@ -56,7 +59,7 @@ def match(path: Path, network: nn.Module) -> tuple[dict[str, Tensor], list[str]]
     """
     state = network.state_dict()
     wanted = {name: tensor for name, tensor in state.items() if not holds_no_weight(name, tensor)}
-    found = [item for whole in _read(path) for item in _with_parts(whole, wanted)]
+    found = [item for whole in _read(saved) for item in _with_parts(whole, wanted)]
     most = max(item.num_fitting(wanted) for item in found)
     best = [item for item in found if item.num_fitting(wanted) == most]
     chosen = next((item for item in best if item.is_average), best[0])
@@ -80,25 +83,14 @@ def match(path: Path, network: nn.Module) -> tuple[dict[str, Tensor], list[str]]
     if missing and not wanted.keys().isdisjoint(weights):
         weights |= {name: state[name] for name in missing}
         notes.append(f"lacks {few(missing, _SHOWN)}, which hold no weights: they stay as the network makes them")
-    _check_types(weights, state, path)
-    return {name: _plain(tensor) for name, tensor in weights.items()}, [f"{path} {note}" for note in notes]
+    _check_types(weights, state, saved.path)
+    return {name: _plain(tensor) for name, tensor in weights.items()}, [f"{saved.path} {note}" for note in notes]
 
 
-def _read(path: Path) -> list[Named]:
-    """Return the tensors that stand together in a file, the usual places first, the names without wrappers."""
-    if path.suffix == SAFETENSORS_SUFFIX:
-        return [_named("", read_tensors(path, describe(path)))]
-    described = read_pickle(path)
-    places = weights_in(described)
-    assert places is not None, "the config was composed for a file that holds weights"
-    payload = read_tensors(path, described)
-    found = []
-    for keys in places:
-        content = payload
-        for key in keys:
-            content = content[key]
-        found.append(_named(".".join(keys), content))
-    return found
+def _read(saved: SavedWeights) -> list[Named]:
+    """Return the tensors that stand together in a file, the usual places first."""
+    contents = read_tensors(saved.file, list(saved.groups.values()))
+    return [_named(".".join(keys), content) for keys, content in zip(saved.groups, contents, strict=True)]
 
 
 def _named(place: str, content: Mapping[str, object]) -> Named:

@@ -6,21 +6,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnrun.base.errors import ArtifactError, did_you_mean
+from nnrun.base.open_file import OpenFile
 from nnrun.base.paths import abbreviated, check_no_links, why_out_of_reach
-from nnrun.checkpoints.manifest import FOLDER_NAME, Manifest, is_whole, read_manifest, verify
+from nnrun.checkpoints.manifest import FOLDER_NAME, Manifest, is_whole, open_verified, read_manifest
 
 
 @dataclass(frozen=True)
 class Located:
-    """A checkpoint file that proved to be whole, the run directory it is in, if any, and what was said on the way."""
+    """A file that proved to be whole, open; the run directory it is in, if any, and what was said on the way."""
 
-    path: Path
+    file: OpenFile
     run: Path | None
     notes: tuple[str, ...] = ()
 
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return self.file.path
+
 
 def locate(path: Path, want: str) -> Located:
-    """Return the verified checkpoint file that `path`, a run directory or a file, stands for.
+    """Return the checkpoint file that `path`, a run directory or a file, stands for: verified, and open since.
 
     `want` is `best` (for `ckpt=` and `init_from=`: a damaged one is an error that names the others, since another
     checkpoint is another model) or `last` (for `resume=`: a damaged one falls back to the one before it).
@@ -33,8 +39,7 @@ def locate(path: Path, want: str) -> Located:
     if path.is_symlink():
         raise ArtifactError(f"{path} is a link to {path.readlink()}, which does not exist")
     if path.is_file():
-        verify(path)
-        return Located(path, path.parent.parent if path.parent.name == FOLDER_NAME else None)
+        return Located(open_verified(path), path.parent.parent if path.parent.name == FOLDER_NAME else None)
     if not path.is_dir():
         what = "is a pipe or a device, and no file" if path.exists() else f"does not exist; {nearest(path)}"
         raise ArtifactError(f"{path} {what}")
@@ -58,14 +63,14 @@ def _whole_best(folder: Path, manifest: Manifest) -> Located:
     if name is None or name not in entries:
         raise ArtifactError(f"{folder} has no checkpoint yet; resume it with resume={folder.parent}")
     try:
-        verify(folder / name, entries[name])
+        file = open_verified(folder / name, entries[name])
     except ArtifactError as error:
         whole = [entry.name for entry in manifest.files if entry.name != name and is_whole(folder, entry)]
         others = ", ".join(f"ckpt={folder / other}" for other in whole)
         hint = f"another checkpoint is another model; there are: {others}" if others else "no other one is whole"
         raise ArtifactError(f"{error}; {hint}") from error
     notes = () if manifest.best else (f"{folder.parent} has no best weights yet: these are its last, {name}",)
-    return Located(folder / name, folder.parent, notes)
+    return Located(file, folder.parent, notes)
 
 
 def _newest_whole(folder: Path, manifest: Manifest) -> Located:
@@ -74,7 +79,7 @@ def _newest_whole(folder: Path, manifest: Manifest) -> Located:
     notes: list[str] = []
     for entry in reversed(manifest.files):
         try:
-            verify(folder / entry.name, entry)
+            file = open_verified(folder / entry.name, entry)
         except ArtifactError as error:
             notes.append(str(error))
             continue
@@ -83,7 +88,7 @@ def _newest_whole(folder: Path, manifest: Manifest) -> Located:
         best = next((row for row in manifest.files if row.name == manifest.best), None)
         if best is not None and not is_whole(folder, best):
             notes.append(f"the best checkpoint {best.name} is damaged; the best of what follows takes its place")
-        return Located(folder / entry.name, folder.parent, tuple(notes))
+        return Located(file, folder.parent, tuple(notes))
     raise ArtifactError(*notes, f"{folder} holds no checkpoint that is whole; start the run again")
 
 

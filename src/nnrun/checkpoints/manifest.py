@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from nnrun.base.errors import ArtifactError
-from nnrun.base.files import read_json, sha256_of
+from nnrun.base.files import read_json
+from nnrun.base.open_file import OpenFile
 
 SCHEMA = 1
 FOLDER_NAME = "checkpoints"
@@ -96,7 +97,7 @@ def _by_themselves(folder: Path) -> str:
     """
     for path in sorted(folder.glob("step-*.ckpt"), reverse=True):
         with suppress(ArtifactError):
-            _verify(path, None)
+            _open_verified(path, None).close()
             return f"ckpt={path} or init_from={path}, the newest that is whole, can be used by itself"
     return ""
 
@@ -107,36 +108,41 @@ def _check_schema(path: Path, entry: Entry) -> None:
         raise ArtifactError(f"{path} was written by a newer nnrun (schema {entry.schema}); upgrade nnrun")
 
 
-def verify(path: Path, entry: Entry | None = None) -> None:
-    """Raise ArtifactError unless the file has the size and the sha256 that the manifest, or its own name, states."""
+def open_verified(path: Path, entry: Entry | None = None) -> OpenFile:
+    """Return a file, open, that has the size and the sha256 which the manifest, or its own name, states of it.
+
+    Raises ArtifactError where it has others. Where neither states any, it is taken as it is.
+    """
     if entry is None and path.parent.name == FOLDER_NAME and (path.parent / MANIFEST_NAME).is_file():
         # Where the manifest is damaged, the name still proves what it can.
         with suppress(ArtifactError):
             entry = next((row for row in read_manifest(path.parent).files if row.name == path.name), None)
-    _verify(path, entry)
+    return _open_verified(path, entry)
 
 
-def _verify(path: Path, entry: Entry | None) -> None:
-    """Raise ArtifactError unless the file is what an entry of the manifest, or for want of one its own name, states."""
+def _open_verified(path: Path, entry: Entry | None) -> OpenFile:
+    """Return a file that is what an entry of the manifest, or for want of one its own name, states."""
     try:
-        size = path.stat().st_size
+        file = OpenFile(path)
+        size = file.num_bytes
         if size == 0:
             raise ArtifactError(f"{path} is empty")
         if entry is not None and size != entry.bytes:
             raise ArtifactError(f"{path} is damaged: {size:,} bytes, and the manifest says {entry.bytes:,}")
         stated = entry.sha256 if entry else _digits_in_name(path)
-        if stated and not sha256_of(path).startswith(stated):
+        if stated and not file.sha256.startswith(stated):
             raise ArtifactError(f"{path} is damaged: its sha256 is not the one it was saved with")
     except FileNotFoundError as error:
         raise ArtifactError(f"{path} is missing") from error
     except OSError as error:
         raise ArtifactError(f"{path} cannot be read: {error.strerror}") from error
+    return file
 
 
 def is_whole(folder: Path, entry: Entry) -> bool:
     """Return whether a file that the manifest lists is there as it was saved."""
     try:
-        verify(folder / entry.name, entry)
+        open_verified(folder / entry.name, entry).close()
     except ArtifactError:
         return False
     return True

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nnrun.base.errors import ArtifactError
-from nnrun.base.files import sha256_of
+from nnrun.base.open_file import OpenFile
 from nnrun.base.paths import is_private
 from nnrun.checkpoints.aliases import with_current_names
 from nnrun.checkpoints.payload import check_names, check_plain, is_config
@@ -59,13 +59,13 @@ def paths_left_out(value: Any, key: str = "") -> list[str]:
     return [key] if value == PATH_LEFT_OUT else []
 
 
-def read_card(weights: Path) -> Card | None:
+def read_card(weights: OpenFile) -> Card | None:
     """Return what stands beside a file of weights; None where nothing of nnrun's does.
 
     Raises ArtifactError where it is damaged, holds what could act, or is of other weights: those that it names by their
     sha256 are meant.
     """
-    path = weights.with_name(CARD_NAME)
+    path = weights.path.with_name(CARD_NAME)
     if not path.is_file():
         return None
     try:
@@ -90,6 +90,6 @@ def read_card(weights: Path) -> Card | None:
         or not isinstance(preprocessing.get("_target_"), str)
     ):
         raise ArtifactError(f"{path} does not say what nnrun says of weights; move it away to use the weights alone")
-    if value.get("sha256") != sha256_of(weights):
-        raise ArtifactError(f"{weights} is damaged, or is not what {path} is of: its sha256 is another")
+    if value.get("sha256") != weights.sha256:
+        raise ArtifactError(f"{weights.path} is damaged, or is not what {path} is of: its sha256 is another")
     return Card(with_current_names(config), tuple(names), with_current_names(preprocessing))

@@ -1,10 +1,10 @@
-"""What a checkpoint may hold: plain values, few, small and unable to act, each where nnrun saves it."""
+"""What a checkpoint holds: its keys, and plain values, few, small and unable to act, each where nnrun saves it."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, get_origin, get_type_hints
 
 from nnrun.base.errors import CONTROL, ArtifactError
 from nnrun.checkpoints.manifest import SCHEMA
@@ -20,7 +20,6 @@ MAX_NUMBER = 2**63 - 1
 MAX_THREADS = 4096
 # What no file of nnrun's holds in a text: what a terminal obeys, and halves of characters, which UTF-8 cannot write.
 UNWRITABLE = re.compile(f"{CONTROL.pattern}|[\ud800-\udfff]")
-_PARTS = {"config": dict, "class_names": list, "preprocessing": dict, "model": dict, "training": dict}
 # Sections of a config that every run has, and those that a run may go without.
 _SECTIONS, _MAYBE = ("model", "data", "loss", "trainer"), ("optimizer", "scheduler", "augment", "transfer")
 _MAYBE_TOO = ("early_stopping", "export", "logger")
@@ -29,38 +28,76 @@ _WEIGHT_KEYS = ("model", "state_dict", "model_state_dict", "net")
 _WEIGHTS_DEPTH = 3
 
 
-def check_contents(payload: Any, path: Path) -> None:
-    """Raise ArtifactError unless what the file holds, tensors as StoredTensor, is what nnrun saves of a training."""
-    if not isinstance(payload, dict) or not _is_count(payload.get("schema"), 1):
-        alone = " but weights alone; name their network with model=" if weights_in(payload) is not None else ""
+class _OfEachVersion(TypedDict):
+    """What every checkpoint holds."""
+
+    model: dict[str, Any]
+    training: dict[str, Any]
+    config: dict[str, Any]
+    class_names: list[str]
+    preprocessing: dict[str, Any]
+    data_fingerprint: str
+    threads: int
+
+
+class Payload(_OfEachVersion, total=False):
+    """What a checkpoint holds under which key: tensors when it is written, StoredTensor when it is read.
+
+    `model` are the weights that are evaluated, `training` what `TrainState.state_dict` returns, `seen` what the
+    training saw of its data. Beside them the file states its schema.
+    """
+
+    seen: dict[str, Any]
+
+
+_SCHEMA_KEY = "schema"
+_KINDS = {key: get_origin(hint) or hint for key, hint in get_type_hints(_OfEachVersion).items()}
+
+
+def with_schema(payload: Payload) -> dict[str, Any]:
+    """Return what a file holds: the payload, and by which schema."""
+    return {_SCHEMA_KEY: SCHEMA, **payload}
+
+
+def is_checkpoint(content: Any) -> bool:
+    """Return whether what a file holds is meant to be a checkpoint of nnrun's, of whatever schema."""
+    return isinstance(content, dict) and _SCHEMA_KEY in content
+
+
+def checked_payload(content: Any, path: Path) -> Payload:
+    """Return what a file holds, tensors as StoredTensor; raise ArtifactError unless it is what nnrun saves of a run."""
+    schema = content.get(_SCHEMA_KEY) if isinstance(content, dict) else None
+    if not _is_count(schema, 1):
+        alone = " but weights alone; name their network with model=" if weights_in(content) is not None else ""
         raise ArtifactError(f"{path} is not a checkpoint of nnrun{alone}")
-    if payload["schema"] > SCHEMA:
-        raise ArtifactError(f"{path} was written by a newer nnrun (schema {payload['schema']}); upgrade nnrun")
-    for key, kind in _PARTS.items():
-        if not isinstance(payload.get(key), kind):
+    if content[_SCHEMA_KEY] > SCHEMA:
+        raise ArtifactError(f"{path} was written by a newer nnrun (schema {schema}); upgrade nnrun")
+    for key, kind in _KINDS.items():
+        if not isinstance(content.get(key), kind):
             raise ArtifactError(f"{path} is not a checkpoint of nnrun: it carries no {key}")
-    if unknown := set(payload) - {*_PARTS, "schema", "threads", "data_fingerprint", "seen"}:
+    if unknown := set(content) - {_SCHEMA_KEY, *Payload.__annotations__}:
         raise ArtifactError(
             f"{path} is not a checkpoint of nnrun: {len(unknown)} of its parts are none that nnrun saves"
         )
+    payload: Payload = {key: content[key] for key in Payload.__annotations__ if key in content}  # type: ignore[assignment]
     progress = payload["training"].get("progress")
     check_names(payload["class_names"], f"{path}: class_names")
-    plain = {key: payload[key] for key in ("config", "preprocessing")}
-    plain |= {"progress": progress, "watch": payload["training"].get("watch", {})}
+    plain = {"config": payload["config"], "preprocessing": payload["preprocessing"], "progress": progress}
+    plain |= {"watch": payload["training"].get("watch", {})}
     for key, value in plain.items():
         check_plain(value, f"{path}: {key}")
     if (
         not is_config(payload["config"])
         or not isinstance(payload["preprocessing"].get("_target_"), str)
         or not _is_state_dict(payload["model"])
-        or not _is_count(payload.get("threads"), 1, MAX_THREADS)
-        or not isinstance(payload.get("data_fingerprint"), str)
+        or not _is_count(payload["threads"], 1, MAX_THREADS)
         or not isinstance(plain["watch"], dict)
         or not all(_is_count(count) for count in plain["watch"].values())
         or not _is_progress(progress)
         or not ("seen" not in payload or _is_seen(payload["seen"]))
     ):
         raise ArtifactError(f"{path} is not a checkpoint of nnrun: what it says of its run is not whole")
+    return payload
 
 
 def is_config(value: Any) -> bool:

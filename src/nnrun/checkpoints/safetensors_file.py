@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 import math
 import struct
-from pathlib import Path
 from typing import Any
 
 from nnrun.base.errors import CONTROL, ArtifactError
+from nnrun.base.open_file import OpenFile
 from nnrun.checkpoints.payload import UNWRITABLE
 from nnrun.checkpoints.stored_tensors import DTYPE_BYTES, MAX_DIMENSIONS, StoredTensor
 from nnrun.checkpoints.zip_entries import Region
@@ -33,21 +33,20 @@ class _Odd(Exception):
     """A file is not as the format asks for; the message says why."""
 
 
-def describe(path: Path) -> dict[str, StoredTensor]:
+def describe(file: OpenFile) -> dict[str, StoredTensor]:
     """Return the tensors in a file, by name; raise ArtifactError unless the header accounts for each byte once."""
     try:
-        with path.open("rb") as file:
-            num_bytes = file.seek(0, 2)
-            file.seek(0)
-            first = file.read(8)
-            length = struct.unpack("<Q", first)[0] if len(first) == 8 else num_bytes
-            if length > min(MAX_HEADER_BYTES, num_bytes - 8):
-                raise _Odd("its header is longer than the file, or than any that is written")
-            header = _parsed(file.read(length))
+        num_bytes = file.num_bytes
+        file.stream.seek(0)
+        first = file.stream.read(8)
+        length = struct.unpack("<Q", first)[0] if len(first) == 8 else num_bytes
+        if length > min(MAX_HEADER_BYTES, num_bytes - 8):
+            raise _Odd("its header is longer than the file, or than any that is written")
+        header = _parsed(file.stream.read(length))
         return _tensors(header, 8 + length, num_bytes)
     except (OSError, _Odd) as error:
         said = CONTROL.sub("?", str(error))[:300]
-        raise ArtifactError(f"{path} cannot be read as safetensors: {said}") from error
+        raise ArtifactError(f"{file.path} cannot be read as safetensors: {said}") from error
 
 
 def _parsed(content: bytes) -> dict[str, Any]:

@@ -14,8 +14,15 @@ import torch
 from torch import Tensor
 
 from nnrun.base.errors import ArtifactError, Complaint, ConfigError, DataError
-from nnrun.checkpoints.manifest import SCHEMA
-from nnrun.checkpoints.payload import MAX_THREADS, check_contents, check_names, check_plain, writable
+from nnrun.checkpoints.payload import (
+    MAX_THREADS,
+    Payload,
+    check_names,
+    check_plain,
+    checked_payload,
+    with_schema,
+    writable,
+)
 from nnrun.checkpoints.stored_tensors import DTYPE_BYTES, StoredTensor
 from nnrun.checkpoints.tensors import dtype_name
 from nnrun.checkpoints.zip_entries import Region
@@ -70,7 +77,7 @@ def _refused(key: str, value: Any) -> Iterator[Complaint]:
         yield from found or [Complaint(key, f"{error}; a run with it could not be resumed or evaluated")]
 
 
-def check_readable(payload: Mapping[str, Any]) -> None:
+def check_readable(payload: Payload) -> None:
     """Raise ConfigError unless the reader takes what the checkpoints of a run will hold."""
     if payload["threads"] > MAX_THREADS:
         raise ConfigError(f"torch uses {payload['threads']:,} threads; set OMP_NUM_THREADS to {MAX_THREADS:,} or less")
@@ -83,7 +90,7 @@ def check_readable(payload: Mapping[str, Any]) -> None:
         if value.layout != torch.strided or dtype_name(value) not in DTYPE_BYTES:
             raise ConfigError(f"the network's {name!r} is of the type {value.dtype}, which no checkpoint holds")
     try:
-        check_contents({"schema": SCHEMA, **_described(payload)}, Path("its checkpoint"))
+        checked_payload(_described(with_schema(payload)), Path("its checkpoint"))
     except ArtifactError as error:
         raise ConfigError(f"{error}; this run could not be resumed or evaluated") from error
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor, UntypedStorage
 
 from nnrun.base.errors import ArtifactError
+from nnrun.base.open_file import OpenFile
 from nnrun.checkpoints.stored_tensors import StoredTensor
 from nnrun.checkpoints.zip_entries import OddZip, Region
 
@@ -16,21 +16,16 @@ from nnrun.checkpoints.zip_entries import OddZip, Region
 MAX_DEPTH = 64
 
 
-def read_tensors(path: Path, described: Any) -> Any:
+def read_tensors(file: OpenFile, described: Any) -> Any:
     """Return a tree of plain values in which each StoredTensor has become the tensor, on the host.
 
     Tensors that share a storage in the file share one here. Raises ArtifactError where the bytes cannot be read, are
     damaged, or where the tree is nested too deep.
     """
     try:
-        with path.open("rb") as file:
-            return _Reader(file).made(described, 0)
-    except FileNotFoundError as error:
-        raise ArtifactError(
-            f"{path} is gone: its run has newer ones by now, or somebody removed it; try again"
-        ) from error
+        return _Reader(file.stream).made(described, 0)
     except (OddZip, OSError, RecursionError) as error:
-        raise ArtifactError(f"{path} cannot be read as a checkpoint: {error}") from error
+        raise ArtifactError(f"{file.path} cannot be read as a checkpoint: {error}") from error
 
 
 def dtype_name(tensor: Tensor | StoredTensor) -> str:

@@ -12,7 +12,6 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
 # An entry of the list takes some 70 bytes: this suffices for 400,000 tensors.
@@ -70,33 +69,32 @@ class _Listed:
     header_at: int
 
 
-def entries_of(path: Path) -> dict[str, Region]:
+def entries_of(file: BinaryIO) -> dict[str, Region]:
     """Return where the content of each entry lies, by name; raise NotZip or OddZip unless the file is as torch packs.
 
     That is: entries without compression, one after the other from the first byte on, each described alike before its
     content and in the list; then the list, and its end. Raises OSError where the file cannot be read.
     """
-    with path.open("rb", buffering=2**16) as file:
-        num_bytes = os.fstat(file.fileno()).st_size
-        count, list_at, list_bytes = _find_list(file, num_bytes)
-        if list_bytes > MAX_LIST_BYTES:
-            raise OddZip(f"it lists its entries in {list_bytes:,} bytes")
-        listed = list(_read_list(_read_at(file, list_at, list_bytes)))
-        if not listed:
-            raise NotZip("it has no entries")
-        if len(listed) != count:
-            raise OddZip("it lists another number of entries than it says")
-        found: dict[str, Region] = {}
-        end = 0
-        for entry, limit in zip(listed, [*(entry.header_at for entry in listed[1:]), list_at], strict=True):
-            if entry.header_at != end:
-                raise OddZip("its entries do not lie one after the other")
-            name = _decoded(entry)
-            start = _check_header(file, entry, limit)
-            found[name] = Region(start, entry.size, entry.crc or None)
-            end = limit
-        if end != list_at:
-            raise OddZip("something lies between its entries and their list")
+    num_bytes = os.fstat(file.fileno()).st_size
+    count, list_at, list_bytes = _find_list(file, num_bytes)
+    if list_bytes > MAX_LIST_BYTES:
+        raise OddZip(f"it lists its entries in {list_bytes:,} bytes")
+    listed = list(_read_list(_read_at(file, list_at, list_bytes)))
+    if not listed:
+        raise NotZip("it has no entries")
+    if len(listed) != count:
+        raise OddZip("it lists another number of entries than it says")
+    found: dict[str, Region] = {}
+    end = 0
+    for entry, limit in zip(listed, [*(entry.header_at for entry in listed[1:]), list_at], strict=True):
+        if entry.header_at != end:
+            raise OddZip("its entries do not lie one after the other")
+        name = _decoded(entry)
+        start = _check_header(file, entry, limit)
+        found[name] = Region(start, entry.size, entry.crc or None)
+        end = limit
+    if end != list_at:
+        raise OddZip("something lies between its entries and their list")
     if len({name.lower() for name in found}) != count:
         raise OddZip("two of its entries have one name")
     return found

@@ -16,6 +16,7 @@ from nnrun.base.errors import Complaint, ConfigError
 from nnrun.base.secrets import is_secret, left_out, secrets_in
 from nnrun.checkpoints.locate import Located
 from nnrun.checkpoints.model_card import paths_left_out
+from nnrun.checkpoints.saved_run import SavedRun, SavedWeights
 from nnrun.config.data_settings import unread_root
 from nnrun.config.draft import (
     choose_options,
@@ -62,24 +63,44 @@ class Composed:
     trial_notes: tuple[str, ...]
 
     @property
-    def checkpoint(self) -> Located | None:
+    def located(self) -> Located | None:
         """The file that `ckpt=`, `resume=` or `init_from=` stands for, whole."""
-        return self.source.checkpoint if self.source else None
+        return self.source.located if self.source else None
+
+    def _saved(self, key: str) -> SavedWeights | None:
+        """Return what the file says that a key names."""
+        return self.source.saved if self.source and self.source.key == key else None
+
+    @property
+    def evaluated(self) -> SavedWeights | None:
+        """What `ckpt=` names: a checkpoint, or weights alone; no exported network."""
+        return self._saved("ckpt")
+
+    @property
+    def resumed(self) -> SavedRun | None:
+        """The checkpoint that `resume=` goes on from."""
+        saved = self._saved("resume")
+        return saved if isinstance(saved, SavedRun) else None
+
+    @property
+    def start(self) -> SavedWeights | None:
+        """What `init_from=` names: a checkpoint, or weights alone."""
+        return self._saved("init_from")
 
     @property
     def weights_alone(self) -> bool:
         """Whether that file is a state dict, from elsewhere or exported, and no checkpoint."""
-        return self.source is not None and self.source.weights_alone
+        return self.source is not None and self.source.saved is not None and not isinstance(self.source.saved, SavedRun)
 
     @property
     def saved_in(self) -> Path | None:
-        """The checkpoint that the config came out of, if it did."""
+        """The file that the config came out of, if it did."""
         return self.source.saved_in if self.source else None
 
     @property
     def artifact(self) -> Path | None:
         """The exported network that `ckpt=` names instead of a checkpoint."""
-        return self.source.checkpoint.path if self.source and self.source.is_artifact else None
+        return self.source.located.path if self.source and self.source.saved is None else None
 
     def resolved(self, in_shape: Sequence[int] | None = None, num_classes: int | None = None) -> dict[str, Any]:
         """Return the config as plain values, with what the data turned out to be filled in.

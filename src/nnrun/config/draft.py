@@ -70,13 +70,13 @@ def find_source(values: Sequence[Typed], draft: Draft, tasks: Sequence[Task]) ->
     if word is None:
         return None, []
     source = read_source(word, task, tasks)
-    is_bare = source.key == "ckpt" and source.saved is None and not source.is_artifact
-    return source, lacking_words(source.checkpoint.path, draft.chosen, task) if is_bare else []
+    is_bare = source.key == "ckpt" and source.saved is not None and source.config is None
+    return source, lacking_words(source.located.path, draft.chosen, task) if is_bare else []
 
 
 def excluded_beside(source: Source, groups: Sequence[Typed]) -> list[Complaint]:
     """Complain of an experiment beside a config that is saved: each says what all settings are."""
-    if source.saved is None:
+    if source.config is None:
         return []
     return [
         Complaint(item.key, f"{item.key}= and {source.key}= exclude each other", (source.key,))
@@ -92,11 +92,11 @@ def start_from(source: Source, fresh: Draft) -> Draft:
     """
     if source.key == "ckpt" and "export" not in fresh.chosen:
         fresh.config.export = {}
-    if source.saved is None:
+    if source.config is None:
         return fresh
-    config = merge_saved(source.saved, fresh.config, fresh.chosen, keep_export=source.key == "resume")
+    config = merge_saved(source.config, fresh.config, fresh.chosen, keep_export=source.key == "resume")
     chosen = {name: found for name, found in fresh.references.items() if name.partition(".")[0] in fresh.chosen}
-    return Draft(config, saved_references(source.saved) | chosen, fresh.chosen)
+    return Draft(config, saved_references(source.config) | chosen, fresh.chosen)
 
 
 def lay(config: DictConfig, item: Typed) -> list[Complaint]:

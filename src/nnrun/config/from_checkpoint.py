@@ -13,6 +13,7 @@ from nnrun.base.errors import ArtifactError, Complaint, ConfigError, NnrunError
 from nnrun.base.paths import expanded
 from nnrun.base.secrets import is_left_out, left_out, redact
 from nnrun.checkpoints.model_card import without_private_paths
+from nnrun.checkpoints.saved_run import SavedNetwork, SavedWeights
 from nnrun.config.overrides import Typed
 from nnrun.config.schema import NAMED_SECTIONS, RUN_KEYS, TARGET_SECTIONS, DataSettings
 from nnrun.config.target_sections import Reference
@@ -53,6 +54,14 @@ def as_meant(saved: Any, meant: Mapping[str, Any] = MEANT_BEFORE, key: str = "")
     return {
         name: as_meant(value, meant, f"{key}.{name}".removeprefix(".")) for name, value in {**saved, **absent}.items()
     }
+
+
+def as_meant_then(saved: SavedWeights) -> SavedWeights:
+    """Return what a file says with what MEANT_BEFORE says of what is absent filled in."""
+    if not isinstance(saved, SavedNetwork):
+        return saved
+    card = saved.card
+    return replace(saved, card=replace(card, config=as_meant(card.config), preprocessing=as_meant(card.preprocessing)))
 
 
 def exported_config(tree: Mapping[str, Any], secrets: Collection[str] = ()) -> dict[str, Any]:

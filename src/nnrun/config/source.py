@@ -1,4 +1,4 @@
-"""What `ckpt=`, `resume=` or `init_from=` names: the file that it stands for, and the config in it."""
+"""What `ckpt=`, `resume=` or `init_from=` names: the file that it stands for, and what it says."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from nnrun.base.lock import check_free
 from nnrun.base.paths import expanded, is_there
 from nnrun.checkpoints.latest import latest_link, put_back
 from nnrun.checkpoints.locate import Located, locate
-from nnrun.checkpoints.model_card import Card, read_card
-from nnrun.checkpoints.read import holds_weights_alone, peek
-from nnrun.config.from_checkpoint import as_meant
+from nnrun.checkpoints.read import read_run, read_saved
+from nnrun.checkpoints.saved_run import SavedNetwork, SavedWeights
+from nnrun.config.from_checkpoint import as_meant_then
 from nnrun.config.overrides import Typed
 from nnrun.config.task import Task
 
@@ -25,33 +25,21 @@ ARTIFACT_SUFFIX, REJECTED_SUFFIX = ".onnx", ".rejected"
 
 @dataclass(frozen=True)
 class Source:
-    """What one of SOURCE_KEYS names: the file that it stands for, and the config in it, if it is nnrun's own."""
+    """What one of SOURCE_KEYS names: the file, whole, and what it says; of an exported network that is not read."""
 
     key: str
-    checkpoint: Located
-    config: Mapping[str, Any] | None
-    # What stands beside weights that nnrun exported.
-    card: Card | None = None
+    located: Located
+    saved: SavedWeights | None
 
     @property
-    def weights_alone(self) -> bool:
-        """Whether it is a state dict, and no checkpoint."""
-        return self.card is not None or (self.config is None and not self.is_artifact)
-
-    @property
-    def is_artifact(self) -> bool:
-        """Whether it is an exported network, which says by itself what a prediction must know."""
-        return self.checkpoint.path.suffix == ARTIFACT_SUFFIX
-
-    @property
-    def saved(self) -> Mapping[str, Any] | None:
+    def config(self) -> Mapping[str, Any] | None:
         """The config that this invocation goes on from: a new run takes no more than weights."""
-        return None if self.key == "init_from" else self.config
+        return self.saved.config if isinstance(self.saved, SavedNetwork) and self.key != "init_from" else None
 
     @property
     def saved_in(self) -> Path | None:
-        """The checkpoint that this invocation's config came out of, if it did."""
-        return None if self.saved is None else self.checkpoint.path
+        """The file that this invocation's config came out of, if it did."""
+        return None if self.config is None else self.located.path
 
 
 def source_word(values: Sequence[Typed], task: Task | None) -> Typed | None:
@@ -74,7 +62,7 @@ def lacking_words(weights: Path, chosen: set[str], task: Task | None) -> list[Co
 
 
 def read_source(named: Typed, task: Task | None, tasks: Sequence[Task]) -> Source:
-    """Find the file that a word stands for, and read the config in it; some of the tasks alone take an artifact.
+    """Find the file that a word stands for, and read what it says; some of the tasks alone take an artifact.
 
     Raises ArtifactError where the file is not what the word asks for.
     """
@@ -87,17 +75,23 @@ def read_source(named: Typed, task: Task | None, tasks: Sequence[Task]) -> Sourc
     if named.key == "resume":
         # A run under way saves new checkpoints and removes old ones: it would look damaged.
         check_free(path)
-    checkpoint = locate(path, "last" if named.key == "resume" else "best")
+    located = locate(path, "last" if named.key == "resume" else "best")
     if lost:
-        checkpoint = replace(checkpoint, notes=(lost, *checkpoint.notes))
-    if checkpoint.path.suffix == REJECTED_SUFFIX:
+        located = replace(located, notes=(lost, *located.notes))
+    if located.path.suffix == REJECTED_SUFFIX:
         raise ArtifactError(f"{path} failed its proof: verification.json beside it says why")
-    if checkpoint.path.suffix == ARTIFACT_SUFFIX:
+    if located.path.suffix == ARTIFACT_SUFFIX:
         if task is None or not task.takes_artifact:
             takers = " and ".join(f"task={other.name}" for other in tasks if other.takes_artifact)
             raise ArtifactError(f"{path} is an exported network, which only {takers} takes; name its run instead")
-        return Source(named.key, checkpoint, None)
-    if not holds_weights_alone(checkpoint.path):
-        return Source(named.key, checkpoint, as_meant(peek(checkpoint.path)["config"]))
-    card = read_card(checkpoint.path)
-    return Source(named.key, checkpoint, as_meant(card.config) if card else None, card)
+        return Source(named.key, located, None)
+    saved = read_run(located) if named.key == "resume" else read_saved(located)
+    return Source(named.key, located, as_meant_then(saved))
+
+
+def open_saved(path: Path) -> SavedWeights:
+    """Return what the best checkpoint of a run directory, a checkpoint, or a file of weights says.
+
+    Raises ArtifactError where it is damaged, or none of these.
+    """
+    return as_meant_then(read_saved(locate(path, "best")))

@@ -14,7 +14,6 @@ import torchvision.datasets
 from nnrun.base.errors import ArtifactError, ConfigError, DataError
 from nnrun.base.files import check_is_file
 from nnrun.checkpoints.locate import locate
-from nnrun.checkpoints.read import holds_weights_alone
 from nnrun.components.data.array_pickle import read_array_pickle
 from nnrun.components.data.arrays import Array, find_arrays
 from nnrun.components.data.idx import open_idx
@@ -95,5 +94,3 @@ def test_a_run_on_a_folder_with_a_pipe_names_it(tmp_path):
     assert f"{folder.name}/x.png cannot be read: it is a pipe" in outcome.err
     outcome = run_here([f"init_from={pipe(tmp_path / 'w.pth')}", "hydra.run.dir=r2"], tmp_path)
     assert outcome.code == 4 and "w.pth is a pipe or a device" in outcome.err
-    with pytest.raises(ArtifactError):
-        holds_weights_alone(tmp_path / "missing.pth")

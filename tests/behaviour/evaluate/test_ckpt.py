@@ -11,7 +11,7 @@ import yaml
 
 from nnrun.checkpoints.folder import CheckpointFolder
 from nnrun.checkpoints.locate import locate
-from nnrun.checkpoints.read import peek
+from nnrun.checkpoints.read import read_run
 from nnrun.cli import main
 from support.command_line import mnist_files, run_here, write_files
 from support.small_runs import WORDS, stop_at, summary
@@ -119,7 +119,7 @@ def mnist(tmp_path: Path) -> tuple[Path, Path]:
 def test_the_data_of_a_checkpoint_are_found_from_another_folder(mnist: tuple[Path, Path], key: str) -> None:
     """Negative control: data that are named relatively by a new run are not found from there."""
     here, there = mnist
-    saved = peek(locate(here / "run", "best").path)["config"]["data"]
+    saved = read_run(locate(here / "run", "best")).config["data"]
     assert saved["root"] == saved["dataset"]["root"]
     assert Path(saved["root"]).is_absolute()
     assert Path(saved["root"]).samefile(here / "pixels")

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from nnrun.checkpoints.locate import locate
-from nnrun.checkpoints.read import peek
+from nnrun.checkpoints.read import read_run
 from support.small_runs import STEPS, assert_same_bits, manifest, resume, train
 
 WORDS = ("trainer.compile=true", "trainer.epochs=2", "model.hidden=[8]")
@@ -38,4 +38,4 @@ def test_a_compiled_run_is_resumed_to_the_same_bits(tmp_path: Path, capsys: pyte
 def test_auto_on_a_cpu_does_not_compile_and_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert train(tmp_path / "run", "trainer.compile=auto", "trainer.device=cpu", "trainer.max_steps=1") == 0
     assert "not compiled (auto: what it gains on cpu seldom pays for the compiling)" in capsys.readouterr().out
-    assert peek(locate(tmp_path / "run", "last").path)["config"]["trainer"]["compile"] is False
+    assert read_run(locate(tmp_path / "run", "last")).config["trainer"]["compile"] is False

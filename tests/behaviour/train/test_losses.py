@@ -13,7 +13,7 @@ import nnrun
 from nnrun.assembly.data.opened import open_data
 from nnrun.assembly.training import lists_by_class
 from nnrun.checkpoints.locate import locate
-from nnrun.checkpoints.read import peek
+from nnrun.checkpoints.read import read_run
 from nnrun.cli import compose
 from nnrun.components.data.digits import Digits
 from nnrun.config.schema import RunSettings, from_mapping
@@ -68,7 +68,7 @@ def test_balanced_counts_the_training_part_and_weighs_the_test_alike(run: Path) 
     """
     data = open_data(from_mapping(RunSettings, compose(BALANCED).resolved()).data, trains=True)
     counts = torch.bincount(data.train.targets, minlength=10)
-    assert peek(locate(run, "best").path)["config"]["loss"]["class_counts"] == counts.tolist()
+    assert read_run(locate(run, "best")).config["loss"]["class_counts"] == counts.tolist()
     assert len(set(counts.tolist())) > 1, "equal counts would show nothing"
     network = nnrun.load(run)
     with torch.no_grad():
@@ -86,7 +86,7 @@ def test_a_checkpoint_keeps_its_weights_on_other_data(run: Path) -> None:
     outcome = run_here(words, run.parent)
     assert (outcome.code, outcome.err) == (0, "")
     test = Digits().load().test
-    counts = torch.tensor(peek(locate(run, "best").path)["config"]["loss"]["class_counts"])
+    counts = torch.tensor(read_run(locate(run, "best")).config["loss"]["class_counts"])
     network = nnrun.load(run)
     with torch.no_grad():
         logits = network(network.preprocessing(test.inputs))

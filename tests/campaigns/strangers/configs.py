@@ -79,7 +79,7 @@ TARGETS = (
     "torch.nn.modules.module.torch.os.system",
     "torch.hub.load",
     "nnrun.cli.main",
-    "nnrun.checkpoints.folder.load_payload",
+    "nnrun.checkpoints.folder.load_weights",
     "nnrun.base.files.write_text",
     "nnrun_canary.Canary",
     "campaigns.strangers.torch_zip.Call",

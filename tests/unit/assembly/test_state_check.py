@@ -12,7 +12,9 @@ import torch
 from torch import nn
 
 from nnrun.assembly.state_check import Unlike, _check_scheduler, _fitted_optimizer, check_like, check_tensors
-from nnrun.checkpoints.folder import load_payload
+from nnrun.base.open_file import OpenFile
+from nnrun.checkpoints.read import read_pickle
+from nnrun.checkpoints.tensors import read_tensors
 from nnrun.components.optimizers.muon import MuonWithAdamW
 
 OPTIMIZERS = {
@@ -60,7 +62,8 @@ def test_what_an_optimizer_saved_is_taken_up_to_the_bit_and_the_step_that_asks_f
     torch.save(optimizer.state_dict(), tmp_path / "x")
     again, fresh = trained(name, 0)
     before = [parameter.clone() for parameter in again.parameters()]
-    state = _fitted_optimizer(load_payload(tmp_path / "x"), fresh)
+    file = OpenFile(tmp_path / "x")
+    state = _fitted_optimizer(read_tensors(file, read_pickle(file)), fresh)
     for parameter, value in zip(again.parameters(), before, strict=True):
         assert torch.equal(parameter, value)
         assert parameter.grad is None

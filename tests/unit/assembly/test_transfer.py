@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from nnrun.assembly.training import make_optimizer
-from nnrun.assembly.transfer import fit_channels, load_pretrained, parameter_groups, plan_transfer
+from nnrun.assembly.transfer import fit_channels, load_pretrained, open_pretrained, parameter_groups, plan_transfer
 from nnrun.base.errors import ArtifactError, ConfigError
 from nnrun.components.models.cnn import CNN
 from nnrun.components.models.resnet18 import ResNet18
@@ -28,7 +28,8 @@ def settings(**changes) -> TransferSettings:
 
 
 def load(path: object, model: dict, network: nn.Module) -> str:
-    return load_pretrained(plan_transfer(settings(weights=str(path)), network, 3), model, network, CLASSES)
+    plan = plan_transfer(settings(weights=str(path)), network, 3)
+    return load_pretrained(plan, open_pretrained(plan.settings, model), model, network, CLASSES)
 
 
 def network() -> CNN:

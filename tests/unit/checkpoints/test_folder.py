@@ -13,9 +13,11 @@ from torch import nn
 import nnrun.base.files
 from nnrun.base.errors import ArtifactError, ResourceError
 from nnrun.base.files import DurableFile
-from nnrun.checkpoints.folder import CheckpointFolder, canonical, load_payload, load_weights
-from nnrun.checkpoints.locate import locate
+from nnrun.base.open_file import OpenFile
+from nnrun.checkpoints.folder import CheckpointFolder, canonical, load_weights
+from nnrun.checkpoints.locate import Located, locate
 from nnrun.checkpoints.manifest import read_manifest
+from nnrun.checkpoints.read import read_saved
 
 
 def payload(value: float = 1.0) -> dict:
@@ -199,7 +201,7 @@ def test_what_torch_cannot_read_is_an_error_with_words(tmp_path, content):
     path = tmp_path / "x.ckpt"
     path.write_bytes(content)
     with pytest.raises(ArtifactError, match=r"x.ckpt is (not a checkpoint of nnrun|a bare pickle)"):
-        load_payload(path)
+        read_saved(Located(OpenFile(path), None))
 
 
 def test_equal_payloads_are_equal_bytes_whoever_owns_their_texts(folder, tmp_path):

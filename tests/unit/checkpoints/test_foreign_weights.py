@@ -13,6 +13,8 @@ from torch.optim.swa_utils import AveragedModel
 from nnrun.base.errors import ArtifactError
 from nnrun.checkpoints.folder import load_weights
 from nnrun.checkpoints.foreign_weights import match
+from nnrun.checkpoints.locate import locate
+from nnrun.checkpoints.read import read_saved
 
 
 class Net(nn.Module):
@@ -49,7 +51,7 @@ def without(*words, weights=THEIRS):
 def loaded(path, value, network):
     """Return the notes; the network has the file's weights."""
     torch.save(value, path)
-    weights, notes = match(path, network)
+    weights, notes = match(read_saved(locate(path, "best")), network)
     load_weights(network, weights, path)
     return "; ".join(notes)
 
@@ -195,6 +197,6 @@ def test_plain_values_among_the_weights_are_left_out_and_named(tmp_path):
 def test_safetensors_have_the_same_rules(tmp_path):
     network = Net()
     save_file(under("model.", OTHERS) | under("ema.") | {"n_averaged": torch.ones(1)}, tmp_path / "w.safetensors")
-    weights, notes = match(tmp_path / "w.safetensors", network)
+    weights, notes = match(read_saved(locate(tmp_path / "w.safetensors", "best")), network)
     load_weights(network, weights, tmp_path)
     assert is_same(network) and "ema.*" in "; ".join(notes)

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from nnrun.base.errors import ArtifactError
+from nnrun.base.open_file import OpenFile
 from nnrun.checkpoints.safetensors_file import describe
 from nnrun.checkpoints.tensors import read_tensors
 
@@ -28,7 +29,7 @@ def test_what_the_library_writes_is_read_as_the_library_reads_it(tmp_path):
     tensors = {str(dtype): torch.randn(3, 5).abs().mul(3).to(dtype) for dtype in DTYPES}
     tensors |= {"scalar": torch.tensor(3.0), "empty": torch.zeros(0, 4), "none": torch.zeros(0), "é/ß": torch.ones(2)}
     save_file(tensors, path, {"made": "by hand"})
-    ours, theirs = read_tensors(path, describe(path)), load_file(path)
+    ours, theirs = read_tensors(OpenFile(path), describe(OpenFile(path))), load_file(path)
     assert ours.keys() == theirs.keys()
     for name, tensor in theirs.items():
         assert (ours[name].dtype, ours[name].shape, ours[name].stride()) == (
@@ -81,11 +82,11 @@ def test_a_file_that_could_be_read_in_two_ways_is_refused(tmp_path, header, data
     path = tmp_path / "x.safetensors"
     path.write_bytes(struct.pack("<Q", len(header)) + header.encode() + data)
     with pytest.raises(ArtifactError, match=r"x.safetensors cannot be read as safetensors: "):
-        describe(path)
+        describe(OpenFile(path))
 
 
 @pytest.mark.parametrize("content", [b"", b"1234567", struct.pack("<Q", 2**63) + b"{}", struct.pack("<Q", 3) + b"{}"])
 def test_a_header_longer_than_the_file_is_refused(tmp_path, content):
     (tmp_path / "x.safetensors").write_bytes(content)
     with pytest.raises(ArtifactError, match="its header is longer than the file"):
-        describe(tmp_path / "x.safetensors")
+        describe(OpenFile(tmp_path / "x.safetensors"))

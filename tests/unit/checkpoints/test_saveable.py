@@ -13,11 +13,12 @@ from torch import nn
 
 from nnrun.base.errors import ConfigError, DataError
 from nnrun.base.files import sha256_of, write_json
+from nnrun.base.open_file import OpenFile
 from nnrun.checkpoints.folder import canonical
 from nnrun.checkpoints.locate import locate
 from nnrun.checkpoints.model_card import CARD_NAME, FORMAT, SCHEMA, read_card
 from nnrun.checkpoints.payload import MAX_CHARACTERS, MAX_NAMES
-from nnrun.checkpoints.read import peek
+from nnrun.checkpoints.read import read_run
 from nnrun.checkpoints.saveable import check_readable, plain_names, unsaveable
 from support.command_line import run_here
 from support.pictures import make_folder
@@ -58,7 +59,7 @@ def trained(tmp_path_factory):
 def reread(payload, path):
     """What the reader makes of what a run would write; it raises where it refuses that."""
     torch.save(canonical(payload), path)
-    return peek(path)
+    return read_run(locate(path, "best"))
 
 
 @OFTEN
@@ -69,7 +70,7 @@ def test_names_of_classes_are_refused_before_a_training_or_read_after_it(trained
     except DataError:
         assert any(len(name) > MAX_CHARACTERS for name in names) or len(set(names)) > 1
         return
-    assert reread(trained | {"class_names": list(plain)}, tmp_path / "x.ckpt")["class_names"] == list(plain)
+    assert reread(trained | {"class_names": list(plain)}, tmp_path / "x.ckpt").class_names == plain
     assert plain_names(plain, "mine") == plain, "read again, the same data has the same classes"
 
 
@@ -78,9 +79,9 @@ def test_names_of_classes_are_refused_before_a_training_or_read_after_it(trained
 def test_settings_are_refused_before_a_training_or_read_after_it(trained, tmp_path, tree):
     config = {**trained["config"], "data": trained["config"]["data"] | {"dataset": tree}}
     if problems := unsaveable(config):
-        assert all(problem.startswith("data.dataset") for problem in problems), "the key is named"
+        assert all(problem.key.startswith("data.dataset") for problem in problems), "the key is named"
         return
-    assert reread(trained | {"config": config}, tmp_path / "x.ckpt")["config"] == canonical(config)
+    assert reread(trained | {"config": config}, tmp_path / "x.ckpt").config == canonical(config)
 
 
 REFUSED = {
@@ -101,7 +102,7 @@ def test_what_is_refused_is_named(name):
         for _ in range(40):
             value = [value]
     (problem,) = unsaveable({"data": {"root": value, "name": "mine"}})
-    assert message in problem
+    assert message in problem.text
     assert unsaveable({"data": {"root": "/data/x $ {y}", "numbers": [math.inf, -(2**63) + 1]}}) == []
 
 
@@ -127,7 +128,7 @@ def test_the_most_names_fit_into_what_stands_beside_exported_weights(tmp_path, t
     weights.write_bytes(b"x")
     card = {"format": FORMAT, "version": SCHEMA, "sha256": sha256_of(weights), "class_names": list(names)}
     write_json(tmp_path / CARD_NAME, card | {key: trained[key] for key in ("config", "preprocessing")}, 1)
-    assert read_card(weights).class_names == names
+    assert read_card(OpenFile(weights)).class_names == names
 
 
 class Odd(nn.Module):
@@ -175,7 +176,7 @@ def test_runs_on_classes_of_every_name_are_evaluated_resumed_and_predicted_with(
             outcome = run_here(more, tmp_path)
             assert outcome.code == 0, outcome
             assert "\x1b" not in outcome.out + outcome.err
-        assert set(peek(locate(tmp_path / data, "last").path)["class_names"]) == {
+        assert set(read_run(locate(tmp_path / data, "last")).class_names) == {
             "${price}",
             r"\x1b]0;pwned\x07cat",
             names[2],

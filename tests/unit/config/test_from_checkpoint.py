@@ -14,10 +14,15 @@ from omegaconf import OmegaConf, open_dict
 from torch import nn
 
 from nnrun.assembly.network import preprocessing_of
+from nnrun.base.open_file import OpenFile
 from nnrun.checkpoints.aliases import current_name
+from nnrun.checkpoints.locate import Located
+from nnrun.checkpoints.model_card import Card
+from nnrun.checkpoints.saved_run import SavedNetwork
 from nnrun.cli import compose
 from nnrun.components.data.normalize import Normalize
-from nnrun.config.from_checkpoint import MEANT_BEFORE, as_meant, merge_saved
+from nnrun.config import source
+from nnrun.config.from_checkpoint import MEANT_BEFORE, as_meant, as_meant_then, merge_saved
 from nnrun.config.schema import SECTIONS
 
 CONF = Path(__file__).parents[3] / "conf"
@@ -67,7 +72,9 @@ def test_a_preprocessing_of_an_earlier_version_is_built_as_it_was_meant(monkeypa
     plain = Normalize([0.5], [0.5]).to_plain()
     monkeypatch.setattr("nnrun.components.data.normalize.Normalize", Later)
     monkeypatch.setitem(MEANT_BEFORE, f"{plain['_target_']}.scale", 2.0)
-    assert preprocessing_of(plain, ["nnrun.components.data"]).scale == 2.0  # type: ignore[attr-defined]
+    saved = SavedNetwork(Located(OpenFile(Path(__file__)), None), {}, Card({}, (), plain))
+    meant = as_meant_then(saved).preprocessing
+    assert preprocessing_of(meant, ["nnrun.components.data"]).scale == 2.0  # type: ignore[attr-defined]
 
 
 def _parameters(node: Any) -> dict[str, set[str]]:
@@ -101,13 +108,11 @@ def test_a_network_of_an_earlier_version_is_built_as_it_was_meant(
 
     built: list[Mapping[str, Any]] = []
     section = {"_target_": "nnrun.components.models.cnn.CNN"}
-    payload = {"config": {"model": section}, "class_names": ["a"], "preprocessing": Normalize([0.5], [0.5]).to_plain()}
-    payload["model"] = {}
-    monkeypatch.setattr(loading, "locate", lambda path, _: type("Located", (), {"path": path}))
-    monkeypatch.setattr(loading, "holds_weights_alone", lambda _: False)
-    monkeypatch.setattr(loading, "peek", lambda _: payload)
+    card = Card({"model": section}, ("a",), Normalize([0.5], [0.5]).to_plain())
+    monkeypatch.setattr(source, "locate", lambda path, _: Located(OpenFile(path), None))
+    monkeypatch.setattr(source, "read_saved", lambda located: SavedNetwork(located, {(): {}}, card))
     monkeypatch.setattr(loading, "load_weights", lambda *_: None)
-    monkeypatch.setattr(loading, "read_tensors", lambda *_: {})
+    (tmp_path / "x.ckpt").touch()
 
     def build_network(node: Mapping[str, Any], *_: Any) -> Any:
         built.append(node)

@@ -11,13 +11,12 @@ import torch
 
 from nnrun.assembly.data.opened import Opened, load_dataset, noted, open_data, take_parts
 from nnrun.assembly.data.overlap import beside_its_start
-from nnrun.assembly.data.seen import Seen, known_among, seen_in
+from nnrun.assembly.data.seen import Seen, known_among, seen_by
 from nnrun.assembly.job import Job
 from nnrun.base.errors import ConfigError, DataError
 from nnrun.base.paths import expanded
 from nnrun.base.targets import Targets
-from nnrun.checkpoints.read import peek
-from nnrun.checkpoints.tensors import read_tensors
+from nnrun.checkpoints.saved_run import SavedNetwork, SavedRun
 from nnrun.config.schema import DataSettings
 from nnrun.core.seams.data import Evaluation, Split
 
@@ -70,15 +69,11 @@ def open_for(job: Job) -> Opened:
 
 def _past_of(job: Job) -> _Past | None:
     """Return what is known of the run that `ckpt=` names; None where there is none."""
-    source = job.composed.source
-    if job.trains or source is None or source.config is None:
+    saved = job.composed.evaluated
+    if not isinstance(saved, SavedNetwork):
         return None
-    path, data = source.checkpoint.path, source.config["data"]
-    if source.card is not None:
-        return _Past(path, data, source.card.class_names, None, None)
-    saved = peek(path)
-    seen = seen_in(read_tensors(path, saved["seen"]), path) if "seen" in saved else None
-    return _Past(path, data, tuple(saved["class_names"]), saved["data_fingerprint"], seen)
+    fingerprint, seen = (saved.data_fingerprint, seen_by(saved)) if isinstance(saved, SavedRun) else (None, None)
+    return _Past(saved.path, saved.config["data"], saved.class_names, fingerprint, seen)
 
 
 def _is_same_source(saved: Mapping[str, Any], settings: DataSettings) -> bool:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +12,8 @@ from torch import Tensor
 
 from nnrun.assembly.data.opened import Opened
 from nnrun.base.errors import ArtifactError
+from nnrun.checkpoints.saved_run import SavedRun
+from nnrun.checkpoints.tensors import read_tensors
 from nnrun.core.seams.data import Split
 
 # Of more samples, those with the smallest digests stand for all: a part of the data that is drawn as by chance.
@@ -41,7 +42,7 @@ class Seen:
 
 
 def seen_of(data: Opened) -> dict[str, dict[str, Any]]:
-    """Return what a training on some data sees, plain values and tensors, as `seen_in` reads it."""
+    """Return what a training on some data sees, plain values and tensors, as `seen_by` reads it."""
     return {name: _plain(split.identified()) for name, split in data.parts.items() if name != "test"}
 
 
@@ -50,13 +51,15 @@ def _plain(digests: Tensor) -> dict[str, Any]:
     return {"digests": unique[:MAX_DIGESTS].clone(), "num_samples": len(unique)}
 
 
-def seen_in(saved: Mapping[str, Any], path: Path) -> dict[str, Seen]:
-    """Return what a checkpoint says that its training saw, by part."""
+def seen_by(saved: SavedRun) -> dict[str, Seen] | None:
+    """Return what a checkpoint says that its training saw, by part; None for one of an earlier version."""
+    if saved.seen is None:
+        return None
     found = {}
-    for part, seen in saved.items():
+    for part, seen in read_tensors(saved.file, saved.seen).items():
         digests = seen["digests"]
         if not isinstance(digests, Tensor) or digests.dtype != torch.int64 or digests.dim() != 1:
-            raise ArtifactError(f"{path} is not a checkpoint of nnrun: what it says of its data is not whole")
+            raise ArtifactError(f"{saved.path} is not a checkpoint of nnrun: what it says of its data is not whole")
         found[part] = Seen(digests, seen["num_samples"])
     return found
 

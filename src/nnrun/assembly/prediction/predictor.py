@@ -16,6 +16,7 @@ from nnrun.assembly.prediction.raw_images import Images
 from nnrun.base.errors import ArtifactError, ConfigError, DataError
 from nnrun.base.foreign_errors import calling
 from nnrun.base.targets import Targets
+from nnrun.checkpoints.saved_run import SavedNetwork
 from nnrun.components.data.image_form import AUTO
 from nnrun.components.data.images import MAX_PIXELS, shown
 from nnrun.components.problems.classification import check_scores
@@ -61,9 +62,9 @@ class Predictor:
         return ranked
 
 
-def predictor_of_checkpoint(job: Job) -> Predictor:
+def predictor_of_checkpoint(job: Job, saved: SavedNetwork) -> Predictor:
     """Return the network of a checkpoint on the job's device, in fp32, as it is evaluated."""
-    classifier = load_classifier(job)
+    classifier = load_classifier(job, saved)
     refuse_floats(classifier.preprocessing.to_plain())
     network, channels_last = to_device(classifier.network, job)
 

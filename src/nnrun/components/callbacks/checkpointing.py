@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from nnrun.base.errors import DivergedError
 from nnrun.checkpoints.folder import CheckpointFolder
+from nnrun.checkpoints.payload import Payload
 from nnrun.core.device import wait_for
 from nnrun.core.nonfinite import are_finite
 from nnrun.core.seams.callback import Callback
@@ -25,7 +25,7 @@ class Checkpointing(Callback):
         self,
         folder: CheckpointFolder,
         every_steps: int | None,
-        payload: Callable[[TrainState], dict[str, Any]],
+        payload: Callable[[TrainState], Payload],
         sync: Callable[[], None] = lambda: None,
     ) -> None:
         self._sync = sync

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from nnrun.base.errors import ResourceError
-from nnrun.checkpoints.manifest import verify
+from nnrun.checkpoints.manifest import open_verified
 from nnrun.components.models.adapting import adapt_channels, check_fits, check_image_shape, check_name, unsuited
 
 # Networks with scores besides the last ones while they train: built without, so that they are the same in both modes.
@@ -80,7 +80,7 @@ def published(entry: models.WeightsEnum) -> Published:
     """
     path = Path(torch.hub.get_dir()) / "checkpoints" / entry.url.rpartition("/")[2]
     if path.is_file():
-        verify(path)
+        open_verified(path).close()
     try:
         weights = entry.get_state_dict(progress=False, check_hash=True, weights_only=True, map_location="cpu")
     except Exception as error:

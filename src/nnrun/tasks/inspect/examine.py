@@ -95,8 +95,8 @@ def examine(job: Job, data: Opened, session: Session) -> NetworkReport:
     """Build what a run would train, or load what one has trained, and measure its first step."""
     problem = Classification(job.loss(data.class_counts), data.targets)
     weights = None
-    if job.settings.ckpt is not None:
-        trained = load_trained(job, data, session.out.path)
+    if job.composed.evaluated is not None:
+        trained = load_trained(job, data, job.composed.evaluated)
         data, weights = replace(data, preprocessing=trained.preprocessing), trained.network.state_dict()
         for note in trained.notes:
             session.console.note(note)

@@ -15,6 +15,7 @@ from nnrun.assembly.prediction.predictor import Predictor, predictor_of_checkpoi
 from nnrun.assembly.prediction.raw_images import Images, of_array, of_files
 from nnrun.assembly.preflight import prepare
 from nnrun.base.errors import ConfigError, DataError
+from nnrun.checkpoints.saved_run import SavedNetwork
 from nnrun.components.data.images import shown
 from nnrun.components.data.tally import Tally
 from nnrun.config.compose import Composed
@@ -131,8 +132,14 @@ def as_predicted_with(composed: Composed) -> Composed:
 
 def open_predictor(job: Job) -> Predictor:
     """Return what classifies."""
-    artifact = job.composed.artifact
-    return predictor_of_checkpoint(job) if artifact is None else predictor_of_artifact(artifact, job)
+    artifact, saved = job.composed.artifact, job.composed.evaluated
+    if artifact is not None:
+        return predictor_of_artifact(artifact, job)
+    if isinstance(saved, SavedNetwork):
+        return predictor_of_checkpoint(job, saved)
+    raise ConfigError(
+        "task=predict needs ckpt=: a run directory, a checkpoint file, or an ONNX file that nnrun exported"
+    )
 
 
 def open_source(job: Job, named: Named, predictor: Predictor, bad: BadFiles, tally: Tally) -> Source:

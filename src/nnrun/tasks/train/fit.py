@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any
 
 import torch
 
@@ -17,6 +16,7 @@ from nnrun.base.errors import DivergedError, InterruptedRun, ResourceError
 from nnrun.base.foreign_errors import calling, lacks_memory
 from nnrun.base.secrets import redact
 from nnrun.checkpoints.folder import CheckpointFolder
+from nnrun.checkpoints.payload import Payload
 from nnrun.checkpoints.saveable import check_readable
 from nnrun.components.callbacks.checkpointing import Checkpointing
 from nnrun.components.callbacks.early_stopping import EarlyStopping
@@ -40,17 +40,19 @@ def train(job: Job, data: Opened, problem: Problem, session: Session) -> Trainin
     out, console, stop = session.out, session.console, session.stop
     training = make_training(job, data, problem)
     state, plan = training.state, training.plan
-    constant = {
-        "config": saved_config(training.tree, job.composed.secrets),
-        "class_names": list(data.targets.names),
-        "preprocessing": data.preprocessing.to_plain(),
-        "data_fingerprint": data.fingerprint,
-        "threads": torch.get_num_threads(),
-        "seen": seen_of(data),
-    }
+    threads, seen = torch.get_num_threads(), seen_of(data)
 
-    def payload(state: TrainState) -> dict[str, Any]:
-        return {"model": state.evaluated.state_dict(), "training": state.state_dict(callbacks), **constant}
+    def payload(state: TrainState) -> Payload:
+        return {
+            "model": state.evaluated.state_dict(),
+            "training": state.state_dict(callbacks),
+            "config": saved_config(training.tree, job.composed.secrets),
+            "class_names": list(data.targets.names),
+            "preprocessing": data.preprocessing.to_plain(),
+            "data_fingerprint": data.fingerprint,
+            "threads": threads,
+            "seen": seen,
+        }
 
     rows = MetricRows(out, problem.train_metric, trainer.log_every_steps, training.loggers)
     progress = TrainingProgress(console, plan, _samples_per_step(job), rows, bar=console.wants_bar(trainer.progress))
@@ -84,7 +86,6 @@ def train(job: Job, data: Opened, problem: Problem, session: Session) -> Trainin
                     stop.poll,
                 )
                 work, training.tree["transfer"]["cache"] = keep_features(training.transfer, state, work, plan, console)
-                constant["config"] = saved_config(training.tree, job.composed.secrets)
                 fit(state, work, plan)
         except InterruptedRun as interruption:
             if interruption.at_once:

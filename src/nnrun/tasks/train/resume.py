@@ -10,8 +10,7 @@ from nnrun.assembly.job import Job
 from nnrun.base.errors import ConfigError, DataError
 from nnrun.base.files import read_json
 from nnrun.base.secrets import redact
-from nnrun.checkpoints.read import peek
-from nnrun.config.from_checkpoint import as_meant
+from nnrun.checkpoints.saved_run import SavedRun
 from nnrun.config.schema import RUN_KEYS
 from nnrun.runs.console import Console
 from nnrun.runs.summary import Summary
@@ -40,61 +39,56 @@ FREE = (
 _LENGTH_PARAMETER = "total_steps"
 
 
-def finished_summary(job: Job, console: Console) -> Summary | None:
+def finished_summary(job: Job, saved: SavedRun, console: Console) -> Summary | None:
     """Return the summary of a run that is finished and is not asked to go on, after saying so."""
-    assert job.resume is not None
-    saved = _saved(job)
-    at = saved["training"]["progress"]
-    if job.settings.trainer.epochs > saved["config"]["trainer"]["epochs"] and not at["stop_reason"]:
+    at, run = saved.progress, saved.run
+    if job.settings.trainer.epochs > saved.config["trainer"]["epochs"] and not at["stop_reason"]:
         return None
     try:
-        status = read_json(job.resume / "status.json")
-        summary = Summary.from_json(read_json(job.resume / "summary.json"))
+        status = read_json(run / "status.json")
+        summary = Summary.from_json(read_json(run / "summary.json"))
     except (OSError, ValueError, TypeError, AttributeError):
         return None
     if not isinstance(status, dict) or status.get("state") != "finished":
         return None
-    assert job.composed.checkpoint is not None
-    for note in job.composed.checkpoint.notes:
+    for note in saved.located.notes:
         console.note(note)
     idle = [item.key for item in job.composed.typed if item.key not in ("resume", "trust", "task")]
     if idle:
         raise ConfigError(
-            f"{', '.join(idle)} would have no effect: {job.resume} is finished after {at['epoch']} epochs"
+            f"{', '.join(idle)} would have no effect: {run} is finished after {at['epoch']} epochs"
             + (f", because {at['stop_reason']}" if at["stop_reason"] else "")
-            + f"; nnrun ckpt={job.resume} evaluates or exports it, init_from={job.resume} starts a new run"
+            + f"; nnrun ckpt={run} evaluates or exports it, init_from={run} starts a new run"
         )
     why = f" ({at['stop_reason']})" if at["stop_reason"] else "; a larger trainer.epochs would go on"
-    console.say(f"{job.resume} is finished after {at['epoch']} epochs{why}: nothing to do")
+    console.say(f"{run} is finished after {at['epoch']} epochs{why}: nothing to do")
     return summary
 
 
-def check_config(job: Job) -> None:
+def check_config(job: Job, saved: SavedRun) -> None:
     """Raise ConfigError with a diff where a resumed run's config would have changed its past."""
-    assert job.resume is not None
-    changes = [line for key, line in _changes(job) if key not in FREE] + _changes_of_the_past(job)
+    changes = [line for key, line in _changes(job, saved) if key not in FREE] + _changes_of_the_past(job, saved)
     if changes:
         raise ConfigError(
-            f"{job.resume} cannot resume with settings that cannot change on resume; "
-            f"leave it as it was, or start a new run with init_from={job.resume}:",
+            f"{saved.run} cannot resume with settings that cannot change on resume; "
+            f"leave it as it was, or start a new run with init_from={saved.run}:",
             *changes,
         )
 
 
-def _changes_of_the_past(job: Job) -> list[str]:
+def _changes_of_the_past(job: Job, saved: SavedRun) -> list[str]:
     """Return the changes of settings that are free only one way, or only under some conditions."""
-    payload = _saved(job)
-    saved, at, trainer = payload["config"], payload["training"]["progress"], job.settings.trainer
-    epochs, stopping = saved["trainer"]["epochs"], job.settings.early_stopping
+    before, at, trainer = saved.config, saved.progress, job.settings.trainer
+    epochs, stopping = before["trainer"]["epochs"], job.settings.early_stopping
     found = []
     if trainer.epochs != epochs and _LENGTH_PARAMETER in (job.settings.scheduler or {}):
         found.append(f"trainer.epochs: {epochs} -> {trainer.epochs}, under a schedule over the whole run")
     elif trainer.epochs < at["epoch"] + (at["batch"] > 0):
         found.append(f"trainer.epochs: {epochs} -> {trainer.epochs}, and {at['epoch']} epochs are done")
-    if stopping and saved["early_stopping"] and stopping.patience < saved["early_stopping"]["patience"]:
-        patience = saved["early_stopping"]["patience"]
+    if stopping and before["early_stopping"] and stopping.patience < before["early_stopping"]["patience"]:
+        patience = before["early_stopping"]["patience"]
         found.append(f"early_stopping.patience: {patience} -> {stopping.patience}, with which it may have stopped")
-    skipped = payload["training"].get("watch", {}).get("skipped", 0)
+    skipped = saved.training.get("watch", {}).get("skipped", 0)
     if trainer.nonfinite == "stop" and skipped:
         found.append(f"trainer.nonfinite: 'skip' -> 'stop', and {skipped} updates were left out")
     return found
@@ -102,36 +96,36 @@ def _changes_of_the_past(job: Job) -> list[str]:
 
 def going_on(job: Job) -> dict[str, Any] | None:
     """Return from where a resumed run goes on, and every setting that it changes, as status.json records them."""
-    if not job.resume:
+    saved = job.composed.resumed
+    if saved is None:
         return None
-    return {"step": _saved(job)["training"]["progress"]["step"], "changes": [line for _, line in _changes(job)]}
+    return {"step": saved.progress["step"], "changes": [line for _, line in _changes(job, saved)]}
 
 
-def check_data(job: Job, data: Opened, session: Session) -> None:
+def check_data(saved: SavedRun, data: Opened, session: Session) -> None:
     """Raise DataError where the data is another than that of the run that is resumed; say where the run goes on."""
-    saved = _saved(job)
-    if data.fingerprint != saved["data_fingerprint"]:
+    if data.fingerprint != saved.data_fingerprint:
         raise DataError(
-            f"the data is not the same as when {job.resume} was interrupted (its fingerprint differs); "
+            f"the data is not the same as when {saved.run} was interrupted (its fingerprint differs); "
             "name the folder that holds it with data.root="
         )
-    at = saved["training"]["progress"]
+    at = saved.progress
     session.console.say(f"going on from step {at['step']:,}, in epoch {at['epoch'] + 1}")
     missing = at["num_rows"] - session.out.count_rows()
     if missing > 0:
         session.console.note(f"{missing} of {at['num_rows']} rows are missing from metrics.jsonl, and stay so")
 
 
-def _changes(job: Job) -> list[tuple[str, str]]:
+def _changes(job: Job, saved: SavedRun) -> list[tuple[str, str]]:
     """Return the settings in which a resumed run differs from its checkpoint, each with `key: old -> new`."""
-    saved = as_meant(_saved(job)["config"])
-    tree = job.tree(saved["data"]["in_shape"], saved["data"]["num_classes"])
+    before = saved.config
+    tree = job.tree(before["data"]["in_shape"], before["data"]["num_classes"])
     wanted = {key: value for key, value in tree.items() if key in RUN_KEYS}
     # A secret is not in the checkpoint: it may be, and may have to be, typed again.
     sections: dict[str, Any] = {name: {} for name, value in wanted.items() if isinstance(value, Mapping)}
-    changes = differences(sections | saved, redact(wanted, known=job.composed.secrets))
+    changes = differences(sections | dict(before), redact(wanted, known=job.composed.secrets))
     # A setting that did not exist when the checkpoint was saved has its default.
-    return [(key, line) for key, line in changes if _is_in(saved, key) or job.composed.named(key)]
+    return [(key, line) for key, line in changes if _is_in(before, key) or job.composed.named(key)]
 
 
 def _is_in(tree: Any, key: str) -> bool:
@@ -156,9 +150,3 @@ def differences(saved: Any, wanted: Any, key: str = "") -> list[tuple[str, str]]
     if wanted in (saved, "auto") or (saved is None and wanted == {}):
         return []
     return [(key, f"{key}: {saved!r} -> {wanted!r}")]
-
-
-def _saved(job: Job) -> dict[str, Any]:
-    """Return the plain values of the checkpoint that the run goes on from."""
-    assert job.composed.checkpoint is not None
-    return peek(job.composed.checkpoint.path)

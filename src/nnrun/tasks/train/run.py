@@ -17,6 +17,7 @@ from nnrun.base.errors import ArtifactError
 from nnrun.base.foreign_errors import calling
 from nnrun.components.problems.classification import Classification
 from nnrun.config.compose import Composed
+from nnrun.config.source import open_saved
 from nnrun.core.seams.training import Logger
 from nnrun.proof.verify import Standard
 from nnrun.runs.console import Console
@@ -35,20 +36,21 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
     """
     job = prepare(composed)
     console = Console()
-    if job.resume:
-        check_config(job)
-        if done := finished_summary(job, console):
+    resumed = job.composed.resumed
+    if resumed:
+        check_config(job, resumed)
+        if done := finished_summary(job, resumed, console):
             return done
     with open_session(job, words, directory, console, going_on(job)) as session:
         data = open_for(job)
         tell_of_data(data, job.data, console, trains=job.trains)
-        if job.trains and not job.resume:
+        if job.trains and not resumed:
             check_given_mean(data, job.data)
         problem = Classification(job.loss(data.class_counts), data.targets)
-        if job.resume:
-            check_data(job, data, session)
+        if resumed:
+            check_data(resumed, data, session)
         training = train(job, data, problem, session) if job.trains else None
-        trained = load_trained(job, data, session.out.path)
+        trained = load_trained(job, data, job.composed.evaluated or open_saved(session.out.path))
         if not job.trains:
             check_learned(trained.preprocessing, data, job.data)
         for note in trained.notes:
