@@ -124,6 +124,17 @@ def test_what_a_word_names_is_the_users_fault_and_all_else_the_checkpoints(typed
     assert type(fault([Complaint("model.width", "it is wrong")], None, [])) is ConfigError
 
 
+def test_what_is_wrong_only_beside_a_typed_word_is_the_users_fault() -> None:
+    """A checkpoint of a training in fp16, and trainer.device=cpu typed: nothing is wrong with the checkpoint."""
+    tree = compose([]).resolved()
+    tree["trainer"] |= {"precision": "fp16", "device": "cpu"}
+    (complaint,) = check(tree, {}, collect_rules())
+    assert (complaint.key, complaint.others) == ("trainer.precision", ("trainer.device",))
+    device, seed = Typed("trainer.device", "cpu", "trainer.device=cpu"), Typed("seed", 1, "seed=1")
+    assert type(fault([complaint], Path("x.ckpt"), [device])) is ConfigError
+    assert type(fault([complaint], Path("x.ckpt"), [seed])) is ArtifactError
+
+
 def test_ranges_say_what_they_allow() -> None:
     cases = (
         (whole(1), "a whole number from 1 up", [1, 99], [0, 1.0, True, None, "1"]),
