@@ -50,7 +50,7 @@ class Task:
     ranges: Mapping[str, Range] = field(default_factory=dict)
     conflicts: tuple[Conflict, ...] = ()
     idle: tuple[Idle, ...] = ()
-    # Settings outside of its section that no other task reads.
+    # Settings outside of its section that have no effect without it, or without another task that lists them.
     reads_alone: tuple[str, ...] = ()
 
     # Settings without which it cannot be done, and those that cannot stand beside it: key -> message. A group is beside
