@@ -8,6 +8,7 @@ from nnrun.assembly.heads import Head
 from nnrun.assembly.job import Job
 from nnrun.assembly.state_check import Unlike, fitted
 from nnrun.base.errors import CONTROL, ArtifactError
+from nnrun.base.targets import Targets
 from nnrun.checkpoints.folder import load_weights
 from nnrun.checkpoints.foreign_weights import weights_for
 from nnrun.checkpoints.saved_run import SavedRun
@@ -22,7 +23,7 @@ def start_from(
     job: Job,
     state: TrainState,
     console: Console,
-    class_names: Sequence[str],
+    targets: Targets,
     callbacks: Sequence[Stateful] = (),
 ) -> None:
     """Take up the checkpoint that is resumed, or the weights that the run starts from.
@@ -36,8 +37,8 @@ def start_from(
         weights, notes = weights_for(state.network, start)
         for note in notes:
             console.note(note)
-        head = Head(job.settings.transfer.head, state.freezing, class_names)
-        replaced = head.fit(weights, state.network, start.class_names)
+        head = Head(job.settings.transfer.head, state.freezing, targets)
+        replaced = head.fit(weights, state.network, start.targets)
         load_weights(state.network, weights, start.path)
         if state.ema:
             load_weights(state.ema.network, weights, start.path)

@@ -19,6 +19,7 @@ from nnrun.base.errors import ArtifactError, ConfigError, DataError
 from nnrun.base.foreign_errors import of_the_machine
 from nnrun.base.paths import expanded
 from nnrun.base.secrets import left_out
+from nnrun.base.targets import Targets
 from nnrun.base.visible import few
 from nnrun.checkpoints.folder import load_weights
 from nnrun.checkpoints.foreign_weights import weights_for
@@ -51,7 +52,7 @@ class Classifier:
 
     network: nn.Module
     preprocessing: Preprocessing
-    class_names: tuple[str, ...]
+    targets: Targets
     in_shape: tuple[int, ...]
 
 
@@ -70,10 +71,10 @@ def load_trained(job: Job, data: Opened, saved: SavedWeights) -> Trained:
     """
     preprocessing, progress = data.preprocessing, None
     if isinstance(saved, SavedNetwork):
-        _check_classes(saved.class_names, job, data)
+        _check_targets(saved.targets, job, data)
         if not job.trains:
             preprocessing = preprocessing_of(saved.preprocessing, job.settings.trust)
-    network = _network(job, data.in_shape, len(data.targets.names), saved)
+    network = _network(job, data.in_shape, data.targets, saved)
     weights, notes = weights_for(network, saved)
     load_weights(network, weights, saved.path)
     if isinstance(saved, SavedRun):
@@ -88,15 +89,15 @@ def load_classifier(job: Job, saved: SavedNetwork) -> Classifier:
     in_shape = saved.config["data"].get("in_shape")
     if not isinstance(in_shape, list) or not all(isinstance(size, int) and size > 0 for size in in_shape):
         raise ArtifactError(f"{saved.path} is not a checkpoint of nnrun: its data.in_shape is {in_shape!r}")
-    network = _network(job, tuple(in_shape), len(saved.class_names), saved)
+    network = _network(job, tuple(in_shape), saved.targets, saved)
     load_weights(network, read_tensors(saved.file, saved.weights), saved.path)
     preprocessing = preprocessing_of(saved.preprocessing, job.settings.trust)
-    return Classifier(network, preprocessing, saved.class_names, tuple(in_shape))
+    return Classifier(network, preprocessing, saved.targets, tuple(in_shape))
 
 
-def _network(job: Job, in_shape: tuple[int, ...], num_classes: int, saved: SavedWeights) -> nn.Module:
+def _network(job: Job, in_shape: tuple[int, ...], targets: Targets, saved: SavedWeights) -> nn.Module:
     """Return the network of the config, in eval mode; one that only a file names, if it is of the weights in it."""
-    section = job.tree(in_shape, num_classes)["model"]
+    section = job.tree(in_shape, targets)["model"]
     is_own = job.trains or job.composed.saved_in is None or "model" in job.composed.own_targets
     return _built(section, saved, job.composed.saved_in, is_own=is_own, typed=job.composed.typed)
 
@@ -118,12 +119,13 @@ def _built(
         raise fault(error.complaints, saved_in, typed) from error
 
 
-def _check_classes(names: tuple[str, ...], job: Job, data: Opened) -> None:
+def _check_targets(theirs: Targets, job: Job, data: Opened) -> None:
     """Raise DataError unless the data has the classes that a network was trained on."""
-    if names != data.targets.names:
+    ours = data.targets
+    if theirs != ours:
         raise DataError(
-            f"the checkpoint was trained on {len(names)} classes ({few(names)}), and data={job.settings.data.name} "
-            f"has {len(data.targets.names)} ({few(data.targets.names)}); name data with the same classes"
+            f"the checkpoint was trained on {theirs} ({few(theirs.names)}), and data={job.settings.data.name} "
+            f"has {ours.num_outputs} ({few(ours.names)}); name data with the same classes"
         )
 
 
@@ -165,7 +167,7 @@ def load_network(path: Path, trust: Sequence[str]) -> nn.Module:
     network = _built(section, saved, saved.path, is_own=is_trusted)
     load_weights(network, read_tensors(saved.file, saved.weights), saved.path)
     # Plain attributes: a module among them would add keys to the state dict.
-    network.class_names = saved.class_names  # type: ignore[assignment]
+    network.class_names = saved.targets.names  # type: ignore[assignment]
     network.preprocessing = preprocessing_of(saved.preprocessing, trust)  # type: ignore[assignment]
     return network
 

@@ -26,6 +26,7 @@ from nnrun.assembly.transfer import (
     scale_rates,
 )
 from nnrun.base.errors import ConfigError
+from nnrun.base.targets import Targets
 from nnrun.config.no_effect import of_steps
 from nnrun.config.schema import TrainerSettings
 from nnrun.core.augmenter import Augmenter
@@ -70,7 +71,7 @@ class Training:
 def make_training(job: Job, data: Opened, problem: Problem) -> Training:
     """Build the network and what trains it, on the device."""
     settings, trainer = job.settings, job.settings.trainer
-    tree = job.tree(data.in_shape, len(data.targets.names), data.became)
+    tree = job.tree(data.in_shape, data.targets, data.became)
     if "balanced" in tree["loss"].values():
         # Saved with the run: its loss stays the same, whatever data a checkpoint is measured on.
         tree["loss"] |= job.counts_for_loss(data.class_counts)
@@ -79,10 +80,10 @@ def make_training(job: Job, data: Opened, problem: Problem) -> Training:
     channels_last = choose_channels_last(trainer.channels_last, network, job.device, job.precision)
     if channels_last:
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    num_classes, notes = len(data.targets.names), lists_by_class(tree["loss"], data.targets.names)
-    transfer = plan_transfer(settings.transfer, network, num_classes)
+    notes = lists_by_class(tree["loss"], data.targets)
+    transfer = plan_transfer(settings.transfer, network, data.targets)
     if settings.transfer.weights is not None and not job.resume and settings.ckpt is None:
-        notes.append(load_pretrained(transfer, job.pretrained, tree["model"], network, data.targets.names))
+        notes.append(load_pretrained(transfer, job.pretrained, tree["model"], network, data.targets))
     residency = choose_residency(settings.data.residency, data.num_bytes, job.device)
     layout = Layout(job.device, channels_last, residency, settings.data.num_workers)
     batch_size, eval_batch_size = settings.data.batch_size, settings.data.eval_batch_size
@@ -130,13 +131,13 @@ def _network(job: Job, section: Mapping[str, Any]) -> nn.Module:
     return build_network(section, resumed.weights, resumed.path)
 
 
-def lists_by_class(loss: Mapping[str, Any], class_names: Sequence[str]) -> list[str]:
+def lists_by_class(loss: Mapping[str, Any], targets: Targets) -> list[str]:
     """Return for each list of numbers that a loss is given, one a class, which number is for which class."""
     given = {key: values for key, values in loss.items() if key != "class_counts" and isinstance(values, list)}
     notes = []
     for key, values in given.items():
-        if len(values) == len(class_names):
-            pairs = [f"{value} for {name}" for name, value in zip(class_names, values, strict=True)]
+        if len(values) == targets.num_outputs:
+            pairs = [f"{value} for {name}" for name, value in zip(targets.names, values, strict=True)]
             more = ", ..." if len(pairs) > _NUM_NAMED else ""
             notes.append(f"loss.{key} by class: {', '.join(pairs[:_NUM_NAMED])}{more}")
     return notes

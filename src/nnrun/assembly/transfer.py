@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from nnrun.assembly.heads import Head
 from nnrun.assembly.instantiate import published_weights
 from nnrun.base.errors import ArtifactError, ConfigError
 from nnrun.base.paths import expanded
+from nnrun.base.targets import Targets
 from nnrun.checkpoints.folder import load_weights
 from nnrun.checkpoints.foreign_weights import weights_for
 from nnrun.checkpoints.saved_run import SavedWeights
@@ -48,7 +49,7 @@ class Transfer:
         return self.settings.freeze == "backbone" and self.settings.cache is not False
 
 
-def plan_transfer(settings: TransferSettings, network: nn.Module, num_classes: int) -> Transfer:
+def plan_transfer(settings: TransferSettings, network: nn.Module, targets: Targets) -> Transfer:
     """Return what `transfer` means for a network; raise ConfigError where it means nothing."""
     asks_for_head = (
         settings.freeze == "backbone"
@@ -56,7 +57,7 @@ def plan_transfer(settings: TransferSettings, network: nn.Module, num_classes: i
         or settings.layer_decay is not None
         or (settings.head_lr_factor, settings.backbone_lr_factor) != (1, 1)
     )
-    head = find_head(network, num_classes, settings.head) if asks_for_head else None
+    head = find_head(network, targets.num_outputs, settings.head) if asks_for_head else None
     epoch = settings.unfreeze_epoch
     freezing = Freezing(frozen_names(network, settings.freeze, head), None if epoch is None else epoch - 1)
     return Transfer(settings, head, freezing)
@@ -67,7 +68,7 @@ def load_pretrained(
     pretrained: SavedWeights | None,
     model: Mapping[str, Any],
     network: nn.Module,
-    class_names: Sequence[str],
+    targets: Targets,
 ) -> str:
     """Load the weights that `transfer.weights` names, None the published ones; return in a line what was made of them.
 
@@ -75,16 +76,16 @@ def load_pretrained(
     are fitted to the channels of the images; all else must fit. Raises ArtifactError where it does not.
     """
     notes: list[str] = []
-    theirs: Sequence[str] | None = None
+    theirs: Targets | None = None
     if pretrained is None:
         weights, path = published_weights(model)
     else:
         weights, notes = weights_for(network, pretrained)
-        theirs, path = pretrained.class_names, pretrained.path
+        theirs, path = pretrained.targets, pretrained.path
         pretrained.file.close()
     wanted = network.state_dict()
     weights = {k: tensor for k, tensor in weights.items() if k in wanted or not k.startswith(_AUXILIARY)}
-    head = Head(transfer.settings.head, transfer.freezing, class_names)
+    head = Head(transfer.settings.head, transfer.freezing, targets)
     notes += head.fit(weights, network, theirs)
     notes += fit_channels(weights, network)
     try:

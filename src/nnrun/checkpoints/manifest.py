@@ -16,6 +16,8 @@ from nnrun.base.files import read_json
 from nnrun.base.open_file import OpenFile
 
 SCHEMA = 1
+# Of a checkpoint file. Until 0.2.0, by 1, it held `class_names` in the place of `targets`.
+CHECKPOINT_SCHEMA = 2
 FOLDER_NAME = "checkpoints"
 MANIFEST_NAME = "manifest.json"
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,194}\.ckpt")
@@ -29,7 +31,7 @@ class Entry:
     sha256: str
     bytes: int
     step: int
-    schema: int = SCHEMA
+    schema: int = CHECKPOINT_SCHEMA
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def _by_themselves(folder: Path) -> str:
 
 def _check_schema(path: Path, entry: Entry) -> None:
     """Raise ArtifactError where a file was written by a later version of this program."""
-    if entry.schema > SCHEMA:
+    if entry.schema > CHECKPOINT_SCHEMA:
         raise ArtifactError(f"{path} was written by a newer nnrun (schema {entry.schema}); upgrade nnrun")
 
 

@@ -14,8 +14,9 @@ from typing import Any
 from nnrun.base.errors import ArtifactError
 from nnrun.base.open_file import OpenFile
 from nnrun.base.paths import is_private
+from nnrun.base.targets import Targets
 from nnrun.checkpoints.aliases import with_current_names
-from nnrun.checkpoints.payload import check_names, check_plain, is_config
+from nnrun.checkpoints.payload import check_names, check_plain, checked_targets, is_config
 
 CARD_NAME = "model.json"
 FORMAT, SCHEMA = "nnrun.safetensors", 1
@@ -29,7 +30,7 @@ class Card:
     """The config of the run that the weights are of, and what a user of them needs to know."""
 
     config: Mapping[str, Any]
-    class_names: tuple[str, ...]
+    targets: Targets
     preprocessing: Mapping[str, Any]
 
 
@@ -79,9 +80,8 @@ def read_card(weights: OpenFile) -> Card | None:
     # Until 0.2.0 it was called the version; it is written still, for those who read it.
     if (schema := value.get("schema", value.get("version"))) != SCHEMA:
         raise ArtifactError(f"{path} was written by a newer nnrun (schema {schema!r}); upgrade nnrun")
-    names = value.pop("class_names", None)
+    targets = _targets_of(value.pop("targets", None), value.pop("class_names", None), path)
     check_plain(value, str(path))
-    check_names(names, f"{path}: class_names")
     config, preprocessing = value.get("config"), value.get("preprocessing")
     if (
         not isinstance(config, dict)
@@ -92,4 +92,13 @@ def read_card(weights: OpenFile) -> Card | None:
         raise ArtifactError(f"{path} does not say what nnrun says of weights; move it away to use the weights alone")
     if value.get("sha256") != weights.sha256:
         raise ArtifactError(f"{weights.path} is damaged, or is not what {path} is of: its sha256 is another")
-    return Card(with_current_names(config), tuple(names), with_current_names(preprocessing))
+    return Card(with_current_names(config), targets, with_current_names(preprocessing))
+
+
+def _targets_of(stated: Any, names: Any, path: Path) -> Targets:
+    """Return what weights have learned; until 0.2.0 a card had `class_names` alone, which people read in it still."""
+    check_names(names, f"{path}: class_names")
+    targets = Targets.classes(names) if stated is None else checked_targets(stated, f"{path}: targets")
+    if list(targets.names) != names:
+        raise ArtifactError(f"{path} is refused: its targets have other names than its class_names")
+    return targets

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, TypedDict, get_origin, get_type_hints
 
 from nnrun.base.errors import CONTROL, ArtifactError
-from nnrun.checkpoints.manifest import SCHEMA
+from nnrun.base.targets import KINDS, Targets
+from nnrun.checkpoints.manifest import CHECKPOINT_SCHEMA
 from nnrun.checkpoints.safe_pickle import Inert
 from nnrun.checkpoints.stored_tensors import StoredTensor
 
@@ -34,7 +35,7 @@ class _OfEachVersion(TypedDict):
     model: dict[str, Any]
     training: dict[str, Any]
     config: dict[str, Any]
-    class_names: list[str]
+    targets: dict[str, Any]
     preprocessing: dict[str, Any]
     data_fingerprint: str
     threads: int
@@ -43,8 +44,11 @@ class _OfEachVersion(TypedDict):
 class Payload(_OfEachVersion, total=False):
     """What a checkpoint holds under which key: tensors when it is written, StoredTensor when it is read.
 
-    `model` are the weights that are evaluated, `training` what `TrainState.state_dict` returns, `seen` what the
-    training saw of its data. Beside them the file states its schema.
+    `model` are the weights that are evaluated, `training` what `TrainState.state_dict` returns, `targets` what
+    `Targets.to_plain` does, `seen` what the training saw of its data. Beside them the file states its schema.
+
+    A file of schema 1 has `class_names`, a list, in the place of `targets`: the names of the classes, for there was
+    nothing else to learn. No file has both.
     """
 
     seen: dict[str, Any]
@@ -56,7 +60,7 @@ _KINDS = {key: get_origin(hint) or hint for key, hint in get_type_hints(_OfEachV
 
 def with_schema(payload: Payload) -> dict[str, Any]:
     """Return what a file holds: the payload, and by which schema."""
-    return {_SCHEMA_KEY: SCHEMA, **payload}
+    return {_SCHEMA_KEY: CHECKPOINT_SCHEMA, **payload}
 
 
 def is_checkpoint(content: Any) -> bool:
@@ -70,8 +74,9 @@ def checked_payload(content: Any, path: Path) -> Payload:
     if not _is_count(schema, 1):
         alone = " but weights alone; name their network with model=" if weights_in(content) is not None else ""
         raise ArtifactError(f"{path} is not a checkpoint of nnrun{alone}")
-    if content[_SCHEMA_KEY] > SCHEMA:
+    if content[_SCHEMA_KEY] > CHECKPOINT_SCHEMA:
         raise ArtifactError(f"{path} was written by a newer nnrun (schema {schema}); upgrade nnrun")
+    content = _with_targets(content)
     for key, kind in _KINDS.items():
         if not isinstance(content.get(key), kind):
             raise ArtifactError(f"{path} is not a checkpoint of nnrun: it carries no {key}")
@@ -81,7 +86,7 @@ def checked_payload(content: Any, path: Path) -> Payload:
         )
     payload: Payload = {key: content[key] for key in Payload.__annotations__ if key in content}  # type: ignore[assignment]
     progress = payload["training"].get("progress")
-    check_names(payload["class_names"], f"{path}: class_names")
+    checked_targets(payload["targets"], f"{path}: targets")
     plain = {"config": payload["config"], "preprocessing": payload["preprocessing"], "progress": progress}
     plain |= {"watch": payload["training"].get("watch", {})}
     for key, value in plain.items():
@@ -98,6 +103,14 @@ def checked_payload(content: Any, path: Path) -> Payload:
     ):
         raise ArtifactError(f"{path} is not a checkpoint of nnrun: what it says of its run is not whole")
     return payload
+
+
+def _with_targets(content: dict[str, Any]) -> dict[str, Any]:
+    """Return what a file holds; of one of schema 1 with its classes as targets."""
+    if "targets" in content or not isinstance(content.get("class_names"), list):
+        return content
+    others = {key: value for key, value in content.items() if key != "class_names"}
+    return others | {"targets": {"kind": "classes", "names": content["class_names"]}}
 
 
 def is_config(value: Any) -> bool:
@@ -186,6 +199,19 @@ def _is_state_dict(value: Any) -> bool:
         and all(isinstance(tensor, StoredTensor) for tensor in value.values())
         and all(map(_is_name, value))
     )
+
+
+def checked_targets(value: Any, where: str) -> Targets:
+    """Return what a file says is learned; raise ArtifactError unless it is a kind that this nnrun knows, and names."""
+    if type(value) is not dict or set(value) != {"kind", "names"} or not isinstance(value["kind"], str):
+        raise ArtifactError(f"{where} is refused: it is not a kind and names")
+    if value["kind"] not in KINDS:
+        raise ArtifactError(
+            f"{where} is refused: this nnrun knows no kind {value['kind'][:60]!r} of them, only {', '.join(KINDS)}; "
+            "upgrade nnrun"
+        )
+    check_names(value["names"], where)
+    return Targets(value["kind"], tuple(value["names"]))
 
 
 def check_names(names: Any, where: str) -> None:

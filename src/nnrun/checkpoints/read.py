@@ -19,7 +19,7 @@ from nnrun.base.open_file import OpenFile
 from nnrun.checkpoints.aliases import with_current_names
 from nnrun.checkpoints.locate import Located
 from nnrun.checkpoints.model_card import Card, read_card
-from nnrun.checkpoints.payload import checked_payload, is_checkpoint, weights_in
+from nnrun.checkpoints.payload import checked_payload, checked_targets, is_checkpoint, weights_in
 from nnrun.checkpoints.safe_pickle import MAX_PICKLE_BYTES, BadPickle, PlainUnpickler
 from nnrun.checkpoints.safetensors_file import describe
 from nnrun.checkpoints.saved_run import SavedNetwork, SavedRun, SavedWeights
@@ -65,7 +65,7 @@ def _run_of(content: Any, located: Located) -> SavedRun:
     return SavedRun(
         located,
         {("model",): payload["model"]},
-        Card(config, tuple(payload["class_names"]), preprocessing),
+        Card(config, checked_targets(payload["targets"], f"{located.path}: targets"), preprocessing),
         payload["training"],
         payload["data_fingerprint"],
         payload["threads"],

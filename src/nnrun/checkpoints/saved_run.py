@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nnrun.base.open_file import OpenFile
+from nnrun.base.targets import Targets
 from nnrun.checkpoints.locate import Located
 from nnrun.checkpoints.model_card import Card
 from nnrun.checkpoints.stored_tensors import StoredTensor
@@ -41,8 +42,8 @@ class SavedWeights:
         return {name: item for name, item in group.items() if isinstance(item, StoredTensor)}
 
     @property
-    def class_names(self) -> tuple[str, ...] | None:
-        """The classes that the weights tell apart; None where nobody knows."""
+    def targets(self) -> Targets | None:
+        """What the network has learned; None where nobody knows."""
         return None
 
 
@@ -58,9 +59,9 @@ class SavedNetwork(SavedWeights):
         return self.card.config
 
     @property
-    def class_names(self) -> tuple[str, ...]:
-        """The classes that the weights tell apart."""
-        return self.card.class_names
+    def targets(self) -> Targets:
+        """What the network has learned."""
+        return self.card.targets
 
     @property
     def preprocessing(self) -> Mapping[str, Any]:

@@ -102,13 +102,13 @@ class Composed:
         """The exported network that `ckpt=` names instead of a checkpoint."""
         return self.source.located.path if self.source and self.source.saved is None else None
 
-    def resolved(self, in_shape: Sequence[int] | None = None, num_classes: int | None = None) -> dict[str, Any]:
+    def resolved(self, in_shape: Sequence[int] | None = None, num_outputs: int | None = None) -> dict[str, Any]:
         """Return the config as plain values, with what the data turned out to be filled in.
 
         Without that, sections that refer to the data's shape hold placeholders, good enough to be checked.
         """
         if in_shape is not None:
-            return resolve(self.config, {"in_shape": list(in_shape), "num_classes": num_classes})
+            return resolve(self.config, {"in_shape": list(in_shape), "num_classes": num_outputs})
         tree = resolve(self.config, PLACEHOLDERS)
         tree["data"] |= {key: OmegaConf.select(self.config, f"data.{key}") for key in PLACEHOLDERS}
         return tree

@@ -12,6 +12,7 @@ from torch.nn import functional
 import nnrun
 from nnrun.assembly.data.opened import open_data
 from nnrun.assembly.training import lists_by_class
+from nnrun.base.targets import Targets
 from nnrun.checkpoints.locate import locate
 from nnrun.checkpoints.read import read_run
 from nnrun.cli import compose
@@ -108,6 +109,6 @@ def test_focal_loss_learns(tmp_path: Path) -> None:
 def test_a_list_by_class_is_said_with_the_classes() -> None:
     """Negative control: numbers that are no list by class, and counts that nnrun itself fills in, are not."""
     loss = {"weight": [1, 2.5], "class_counts": [3, 4], "gamma": 2.0, "other": [1, 2, 3]}
-    assert lists_by_class(loss, ("2", "10")) == ["loss.weight by class: 1 for 2, 2.5 for 10"]
-    many = lists_by_class({"alpha": [0.5] * 30}, list(map(str, range(30))))
+    assert lists_by_class(loss, Targets.classes(["2", "10"])) == ["loss.weight by class: 1 for 2, 2.5 for 10"]
+    many = lists_by_class({"alpha": [0.5] * 30}, Targets.classes(list(map(str, range(30)))))
     assert many[0].endswith("0.5 for 19, ...")

@@ -43,6 +43,11 @@ def model(**section: Any) -> Hostile:
     return config(lambda _: {f"model/{key}": value for key, value in section.items()}, NETWORK)
 
 
+def targets(**changes: Any) -> Hostile:
+    """Make a checkpoint of a network that has learned something else."""
+    return part(targets=lambda _: {"kind": "classes", "names": [*"0123456789"]} | changes)
+
+
 def exported(name: str | Callable[[Path], str]) -> Hostile:
     """Make a checkpoint whose run would be exported into a folder of this name, which is emptied before."""
     return config(
@@ -207,10 +212,19 @@ CONFIGS = {
     "a schema of -1": part(schema=lambda _: -1),
     "a schema of 10^5000": part(schema=lambda _: 10**5000),
     "a schema that is true": part(schema=lambda _: True),
-    "class names that are numbers": part(class_names=lambda _: [1, 2]),
-    "class names of 1 MB": part((CKPT, RUN), (3, 4), class_names=lambda _: ["x" * 10**6]),
-    "class names that cannot be written": part((CKPT, RUN), (3, 4), class_names=lambda _: ["\ud800"] * 10),
-    "class names that command the terminal": part((CKPT, RUN), (3, 4), class_names=lambda _: [TITLE]),
+    "class names that are numbers": targets(names=[1, 2]),
+    "class names of 1 MB": targets(names=["x" * 10**6]),
+    "class names that cannot be written": targets(names=["\ud800"] * 10),
+    "class names that command the terminal": targets(names=[TITLE]),
+    "class names that are a text": targets(names="0123456789"),
+    "class names of 100,001 classes": targets(names=["x"] * 100_001),
+    "targets of a kind of tomorrow": targets(kind="tomorrow"),
+    "targets of a kind that commands the terminal": targets(kind=TITLE),
+    "targets of a kind that is a list": targets(kind=["classes"]),
+    "targets that are a text": part(targets=lambda _: "classes"),
+    "targets without names": part(targets=lambda _: {"kind": "classes"}),
+    "targets, and class names of their own": part(class_names=lambda _: [*"9876543210"]),
+    "targets, and the class names of before": part(class_names=lambda _: [*"0123456789"]),
     "a preprocessing of nothing": part(SHOWN, preprocessing=lambda _: {}),
     "a preprocessing that divides by 0": part((CKPT, RUN), (2, 4), preprocessing=lambda _: normalize(std=[0.0])),
     "a preprocessing of texts": part((CKPT, RUN), (2, 4), preprocessing=lambda _: normalize(mean="ab", std="cd")),

@@ -8,36 +8,38 @@ from torch import nn
 
 from nnrun.assembly.heads import Head, replace_head
 from nnrun.base.errors import ConfigError
+from nnrun.base.targets import Targets
 from nnrun.components.models.cnn import CNN
 from nnrun.core.transfer.freezing import Freezing
 
 TRAINS = Freezing()
-CLASSES = ("cat", "dog", "fox")
+CLASSES = Targets.classes(("cat", "dog", "fox"))
 
 
 def test_only_a_head_for_other_classes_is_replaced() -> None:
     ours, theirs = CNN((1, 12, 12), 3, [2, 4], 5), CNN((1, 12, 12), 7, [2, 4], 5).state_dict()
     weights = dict(theirs)
-    assert replace_head(weights, ours, None, 3) == ["the classifier head is new: 3 classes here, 7 in the file"]
+    assert replace_head(weights, ours, None, CLASSES) == ["the classifier head is new: 3 classes here, 7 in the file"]
     assert torch.equal(weights["head.weight"], ours.head.weight)
     same = CNN((1, 12, 12), 3, [2, 4], 5).state_dict()
-    assert replace_head(dict(same), ours, None, 3) == []
+    assert replace_head(dict(same), ours, None, CLASSES) == []
     without = {name: tensor for name, tensor in same.items() if not name.startswith("head.")}
-    assert replace_head(without, ours, None, 3) == ["the classifier head is new: 3 classes here, none in the file"]
+    (note,) = replace_head(without, ours, None, CLASSES)
+    assert note == "the classifier head is new: 3 classes here, none in the file"
     wider = CNN((1, 12, 12), 7, [2, 4], 6).state_dict()
-    assert replace_head(dict(wider), ours, None, 3) == [], "another network: loading says so"
+    assert replace_head(dict(wider), ours, None, CLASSES) == [], "another network: loading says so"
     odd = {
         "a bias of 4": theirs | {"head.bias": torch.ones(4)},
         "no bias": {k: theirs[k] for k in theirs if k != "head.bias"},
     }
     odd["a bias alone"] = same | {"head.bias": torch.ones(7)}
-    assert [replace_head(dict(weights), ours, None, 3) for weights in odd.values()] == [[]] * 3
+    assert [replace_head(dict(weights), ours, None, CLASSES) for weights in odd.values()] == [[]] * 3
     strange = {f"other.{name}": tensor for name, tensor in theirs.items()}
-    assert replace_head(strange, ours, None, 3) == [] and "head.weight" not in strange
+    assert replace_head(strange, ours, None, CLASSES) == [] and "head.weight" not in strange
 
 
 def fit(theirs, network: nn.Module, weights: dict, freezing: Freezing = TRAINS, name: str | None = None) -> list[str]:
-    return Head(name, freezing, CLASSES).fit(weights, network, theirs)
+    return Head(name, freezing, CLASSES).fit(weights, network, None if theirs is None else Targets.classes(theirs))
 
 
 def test_a_head_for_other_classes_of_the_same_number_is_new() -> None:
@@ -48,7 +50,7 @@ def test_a_head_for_other_classes_of_the_same_number_is_new() -> None:
     assert torch.equal(weights["head.weight"], ours.head.weight) and torch.equal(weights["head.bias"], ours.head.bias)
     assert all(weights[name] is theirs[name] for name in theirs if not name.startswith("head."))
     weights = dict(theirs)
-    assert fit(CLASSES, ours, weights) == [] and weights == theirs, "the negative control: the same classes"
+    assert fit(CLASSES.names, ours, weights) == [] and weights == theirs, "the negative control: the same classes"
     assert fit(None, ours, weights)[0].startswith("the file names no classes") and weights == theirs
 
 

@@ -11,6 +11,7 @@ from torch import nn
 from nnrun.assembly.training import make_optimizer
 from nnrun.assembly.transfer import fit_channels, load_pretrained, open_pretrained, parameter_groups, plan_transfer
 from nnrun.base.errors import ArtifactError, ConfigError
+from nnrun.base.targets import Targets
 from nnrun.components.models.cnn import CNN
 from nnrun.components.models.resnet18 import ResNet18
 from nnrun.components.schedulers.cosine import WarmupCosine
@@ -19,7 +20,7 @@ from nnrun.config.schema import TransferSettings
 from nnrun.core.transfer.freezing import Freezing
 
 TRAINS = Freezing()
-CLASSES = ("cat", "dog", "fox")
+CLASSES = Targets.classes(("cat", "dog", "fox"))
 DEFAULT = TransferSettings(None, None, "none", None, 1.0, 1.0, None, False, "auto")
 
 
@@ -28,7 +29,7 @@ def settings(**changes) -> TransferSettings:
 
 
 def load(path: object, model: dict, network: nn.Module) -> str:
-    plan = plan_transfer(settings(weights=str(path)), network, 3)
+    plan = plan_transfer(settings(weights=str(path)), network, CLASSES)
     return load_pretrained(plan, open_pretrained(plan.settings, model), model, network, CLASSES)
 
 
@@ -46,11 +47,11 @@ def rates(model: nn.Module, optimizer: torch.optim.Optimizer, key: str = "lr") -
 def optimizer_for(model: nn.Module, chosen: TransferSettings, name: str = "AdamW", **options) -> torch.optim.Optimizer:
     target = "nnrun.components.optimizers.muon.MuonWithAdamW" if name == "Muon" else f"torch.optim.{name}"
     section = {"_target_": target, "lr": 0.1, **options}
-    return make_optimizer(section, parameter_groups(model, plan_transfer(chosen, model, 3)))
+    return make_optimizer(section, parameter_groups(model, plan_transfer(chosen, model, CLASSES)))
 
 
 def test_without_settings_there_is_one_group_as_ever() -> None:
-    groups = parameter_groups(network(), plan_transfer(DEFAULT, network(), 3))
+    groups = parameter_groups(network(), plan_transfer(DEFAULT, network(), CLASSES))
     assert all(isinstance(item, nn.Parameter) for item in groups)
 
 
@@ -77,7 +78,7 @@ def test_norms_and_biases_decay_only_where_that_is_not_switched_off() -> None:
 def test_groups_go_with_every_optimizer_and_what_is_frozen_at_first_joins_late(name: str) -> None:
     model = network()
     chosen = settings(freeze="backbone", unfreeze_epoch=2, layer_decay=0.5)
-    transfer = plan_transfer(chosen, model, 3)
+    transfer = plan_transfer(chosen, model, CLASSES)
     fused = {"fused": None} if name in ("SGD", "Adam", "AdamW", "Adagrad") else {}
     optimizer = make_optimizer(
         {

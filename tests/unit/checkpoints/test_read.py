@@ -18,6 +18,7 @@ import torch
 
 from nnrun.base.errors import ArtifactError
 from nnrun.base.open_file import OpenFile
+from nnrun.base.targets import Targets
 from nnrun.checkpoints import payload as contents
 from nnrun.checkpoints import safe_pickle as plain_pickle
 from nnrun.checkpoints.locate import Located, locate
@@ -27,7 +28,7 @@ from nnrun.checkpoints.saved_run import SavedRun
 from nnrun.checkpoints.tensors import read_tensors
 
 GOOD = {
-    "schema": 1,
+    "schema": 2,
     "model": {"weight": torch.zeros(2, 3)},
     "training": {
         "progress": dict.fromkeys(("epoch", "batch", "step", "num_rows", "logged_step"), 0)
@@ -42,9 +43,13 @@ GOOD = {
         "loss": {"_target_": "nnrun.components.losses.cross_entropy.CrossEntropy"},
         "trainer": {"device": "cpu"},
     },
-    "class_names": ["a", "é"],
+    "targets": {"kind": "classes", "names": ["a", "é"]},
     "preprocessing": {"_target_": "nnrun.components.data.normalize.Normalize", "mean": [0.5], "std": [1.0]},
 }
+
+
+def classes(names: Any) -> dict[str, Any]:
+    return {"kind": "classes", "names": names}
 
 
 def saved(path: Path, **changes) -> Path:
@@ -88,7 +93,7 @@ def test_plain_values_come_out_as_they_went_in_and_tensors_as_descriptions(path)
     }
     peeked = peek(saved(path, **tensors))
     assert (peeked.config, peeked.preprocessing) == (GOOD["config"], GOOD["preprocessing"])
-    assert peeked.class_names == tuple(GOOD["class_names"])
+    assert peeked.targets == Targets.classes(["a", "é"])
     assert (peeked.threads, peeked.data_fingerprint, peeked.seen) == (1, "0", None)
     described = peeked.weights | {key: peeked.training[key] for key in ("step", "view", "flags")}
     assert {key: (item.dtype, item.shape, item.stride, item.offset, item.bytes) for key, item in described.items()} == {
@@ -379,13 +384,45 @@ def test_a_bomb_is_refused_before_it_goes_off(bomb, monkeypatch):
 def test_a_bomb_in_a_file_is_refused(path):
     with pytest.raises(ArtifactError, match=r"x.ckpt: config is refused: it is nested too deep or too large"):
         peek(saved(path, config={"a": alias_bomb(10, 20)}))
-    with pytest.raises(ArtifactError, match="class_names is refused: it is no list of texts"):
-        peek(saved(path, class_names=deep(40)))
+    with pytest.raises(ArtifactError, match="targets is refused: it is no list of texts"):
+        peek(saved(path, targets=classes(deep(40))))
 
 
-def test_class_names_are_a_list_of_texts_that_can_be_written(path):
+def test_what_is_learned_has_names_that_can_be_written(path):
     for names in ([1, 2], {"a": 1}, None, ["\x1b"], ["\ud800"], ["x" * 10_001], ["x"] * 100_001, [["x"]]):
-        with pytest.raises(ArtifactError, match=r"class_names|cannot|utf-8"):
+        with pytest.raises(ArtifactError, match=r"targets is refused|cannot|utf-8"):
+            peek(saved(path, targets=classes(names)))
+
+
+@pytest.mark.parametrize(
+    ("targets", "says"),
+    [
+        ({"kind": "values", "names": ["a"]}, "knows no kind 'values' of them, only classes; upgrade nnrun"),
+        ({"kind": "\x1b[2J", "names": ["a"]}, r"knows no kind '\\x1b\[2J'"),
+        ({"kind": ["classes"], "names": ["a"]}, "is not a kind and names"),
+        ({"kind": "classes"}, "is not a kind and names"),
+        ({"kind": "classes", "names": ["a"], "more": 1}, "is not a kind and names"),
+    ],
+)
+def test_what_is_learned_is_a_kind_that_is_known_and_names(path, targets, says):
+    with pytest.raises(ArtifactError, match=f"targets is refused: .*{says}"):
+        peek(saved(path, targets=targets))
+
+
+def as_of_schema_1(path: Path, names: Any) -> Path:
+    others = {key: value for key, value in GOOD.items() if key != "targets"}
+    torch.save(others | {"schema": 1, "class_names": names}, path)
+    return path
+
+
+def test_a_file_of_schema_1_names_its_classes_alone(path):
+    assert peek(as_of_schema_1(path, ["a", "é"])).targets == peek(saved(path)).targets == Targets.classes(["a", "é"])
+    with pytest.raises(ArtifactError, match="it carries no targets"):
+        peek(as_of_schema_1(path, "ab"))
+    with pytest.raises(ArtifactError, match="targets is refused: it is no list of texts"):
+        peek(as_of_schema_1(path, [1, 2]))
+    for names in (["a", "é"], ["b", "c"]):
+        with pytest.raises(ArtifactError, match="1 of its parts are none that nnrun saves"):
             peek(saved(path, class_names=names))
 
 
@@ -400,7 +437,7 @@ def test_a_text_that_a_resolver_would_act_on_is_refused(path, key, text):
         peek(saved(path, **{key: {"model": {"root": text}}}))
     with pytest.raises(ArtifactError, match=f"{key} is refused: the text .* could act when read"):
         peek(saved(path, **{key: {"model": {text: 1}}}))
-    assert peek(saved(path, class_names=[text, "b"])).class_names == (text, "b"), "a name is data"
+    assert peek(saved(path, targets=classes([text, "b"]))).targets.names == (text, "b"), "a name is data"
 
 
 @pytest.mark.parametrize(
@@ -412,11 +449,11 @@ def test_a_config_of_anything_but_plain_values_is_refused(path, value, named):
 
 
 def test_a_newer_schema_says_upgrade(path):
-    with pytest.raises(ArtifactError, match=r"written by a newer nnrun \(schema 2\); upgrade nnrun"):
-        peek(saved(path, schema=2))
+    with pytest.raises(ArtifactError, match=r"written by a newer nnrun \(schema 3\); upgrade nnrun"):
+        peek(saved(path, schema=3))
 
 
-@pytest.mark.parametrize("key", ["config", "class_names", "preprocessing", "model", "training"])
+@pytest.mark.parametrize("key", ["config", "targets", "preprocessing", "model", "training"])
 @pytest.mark.parametrize("value", [None, "text", 3])
 def test_a_part_that_is_missing_or_something_else_is_named(path, key, value):
     with pytest.raises(ArtifactError, match=f"is not a checkpoint of nnrun: it carries no {key}"):
@@ -498,10 +535,10 @@ def test_what_was_verified_is_read_though_another_file_has_its_name_by_now(path)
     """Negative control: under the name lies what another opens; it would be read where the name decides."""
     located = locate(saved(path), "best")
     path.unlink()
-    other = saved(path, model={"weight": torch.ones(2, 3)}, class_names=["c", "d"])
-    assert peek(other).class_names == ("c", "d")
+    other = saved(path, model={"weight": torch.ones(2, 3)}, targets=classes(["c", "d"]))
+    assert peek(other).targets.names == ("c", "d")
     run = read_run(located)
-    assert run.class_names == ("a", "é")
+    assert run.targets.names == ("a", "é")
     assert read_tensors(run.file, run.weights)["weight"].tolist() == [[0] * 3] * 2
 
 

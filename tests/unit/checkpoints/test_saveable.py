@@ -14,6 +14,7 @@ from torch import nn
 from nnrun.base.errors import ConfigError, DataError
 from nnrun.base.files import sha256_of, write_json
 from nnrun.base.open_file import OpenFile
+from nnrun.base.targets import Targets
 from nnrun.checkpoints.folder import canonical
 from nnrun.checkpoints.locate import locate
 from nnrun.checkpoints.model_card import CARD_NAME, FORMAT, SCHEMA, read_card
@@ -70,7 +71,8 @@ def test_names_of_classes_are_refused_before_a_training_or_read_after_it(trained
     except DataError:
         assert any(len(name) > MAX_CHARACTERS for name in names) or len(set(names)) > 1
         return
-    assert reread(trained | {"class_names": list(plain)}, tmp_path / "x.ckpt").class_names == plain
+    targets = Targets.classes(plain)
+    assert reread(trained | {"targets": targets.to_plain()}, tmp_path / "x.ckpt").targets == targets
     assert plain_names(plain, "mine") == plain, "read again, the same data has the same classes"
 
 
@@ -128,7 +130,7 @@ def test_the_most_names_fit_into_what_stands_beside_exported_weights(tmp_path, t
     weights.write_bytes(b"x")
     card = {"format": FORMAT, "version": SCHEMA, "sha256": sha256_of(weights), "class_names": list(names)}
     write_json(tmp_path / CARD_NAME, card | {key: trained[key] for key in ("config", "preprocessing")}, 1)
-    assert read_card(OpenFile(weights)).class_names == names
+    assert read_card(OpenFile(weights)).targets.names == names
 
 
 class Odd(nn.Module):
@@ -176,7 +178,7 @@ def test_runs_on_classes_of_every_name_are_evaluated_resumed_and_predicted_with(
             outcome = run_here(more, tmp_path)
             assert outcome.code == 0, outcome
             assert "\x1b" not in outcome.out + outcome.err
-        assert set(read_run(locate(tmp_path / data, "last")).class_names) == {
+        assert set(read_run(locate(tmp_path / data, "last")).targets.names) == {
             "${price}",
             r"\x1b]0;pwned\x07cat",
             names[2],

@@ -15,6 +15,7 @@ from torch import nn
 
 from nnrun.assembly.network import preprocessing_of
 from nnrun.base.open_file import OpenFile
+from nnrun.base.targets import Targets
 from nnrun.checkpoints.aliases import current_name
 from nnrun.checkpoints.locate import Located
 from nnrun.checkpoints.model_card import Card
@@ -108,7 +109,7 @@ def test_a_network_of_an_earlier_version_is_built_as_it_was_meant(
 
     built: list[Mapping[str, Any]] = []
     section = {"_target_": "nnrun.components.models.cnn.CNN"}
-    card = Card({"model": section}, ("a",), Normalize([0.5], [0.5]).to_plain())
+    card = Card({"model": section}, Targets.classes("a"), Normalize([0.5], [0.5]).to_plain())
     monkeypatch.setattr(source, "locate", lambda path, _: Located(OpenFile(path), None))
     monkeypatch.setattr(source, "read_saved", lambda located: SavedNetwork(located, {(): {}}, card))
     monkeypatch.setattr(loading, "load_weights", lambda *_: None)

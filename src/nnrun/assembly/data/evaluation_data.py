@@ -40,7 +40,7 @@ class _Past:
 
     path: Path
     data: Mapping[str, Any]
-    class_names: tuple[str, ...]
+    targets: Targets
     fingerprint: str | None
     seen: dict[str, Seen] | None
 
@@ -73,7 +73,7 @@ def _past_of(job: Job) -> _Past | None:
     if not isinstance(saved, SavedNetwork):
         return None
     fingerprint, seen = (saved.data_fingerprint, seen_by(saved)) if isinstance(saved, SavedRun) else (None, None)
-    return _Past(saved.path, saved.config["data"], saved.class_names, fingerprint, seen)
+    return _Past(saved.path, saved.config["data"], saved.targets, fingerprint, seen)
 
 
 def _is_same_source(saved: Mapping[str, Any], settings: DataSettings) -> bool:
@@ -177,7 +177,7 @@ def _moved(data: Opened) -> Opened:
 
 def _opened(past: _Past, settings: DataSettings, *, all_is_test: bool) -> tuple[Opened, str]:
     """Return data to measure a network, and their fingerprint, as the run, with its own limit, would have it."""
-    dataset = load_dataset(settings, Evaluation(Targets.classes(past.class_names), all_is_test))
+    dataset = load_dataset(settings, Evaluation(past.targets, all_is_test))
     data = take_parts(dataset, settings, trains=False, evaluates=True)
     if settings.limit == past.data.get("limit"):
         return data, data.fingerprint

@@ -78,8 +78,7 @@ def predictor_of_checkpoint(job: Job, saved: SavedNetwork) -> Predictor:
 
     shape, white = image_shape(classifier.in_shape), job.settings.data.white
     depth = None if white in (None, AUTO) else float(white)
-    targets = Targets.classes(classifier.class_names)
-    return Predictor(outputs, False, targets, shape, classifier.preprocessing.to_plain(), white=depth)
+    return Predictor(outputs, False, classifier.targets, shape, classifier.preprocessing.to_plain(), white=depth)
 
 
 def image_shape(in_shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -49,6 +49,7 @@ class SafetensorsExporter:
             "sha256": sha256_of(path),
             "input": metadata["input"],
             "output": metadata["output"],
+            "targets": context.targets.to_plain(),
             "class_names": list(context.targets.names),
             "preprocessing": context.preprocessing.to_plain(),
             "run_id": context.run_id,

@@ -14,11 +14,11 @@ _CONTAINERS = (nn.Sequential, nn.ModuleList)
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
-def find_head(network: nn.Module, num_classes: int, name: str | None = None) -> str:
+def find_head(network: nn.Module, num_outputs: int, name: str | None = None) -> str:
     """Return the name of the layer that gives the scores: the one named, or else the last that can.
 
     The last linear layer or convolution, in the order in which the network's constructor makes them, must have as many
-    outputs as there are classes. Raises ConfigError where it has not, or where no module has the name.
+    outputs as the network is to give. Raises ConfigError where it has not, or where no module has the name.
     """
     modules = {key: module for key, module in network.named_modules() if key and any(True for _ in module.parameters())}
     if name is not None:
@@ -29,10 +29,10 @@ def find_head(network: nn.Module, num_classes: int, name: str | None = None) -> 
     scoring = [(key, module) for key, module in modules.items() if isinstance(module, _SCORING)]
     if scoring:
         key, last = scoring[-1]
-        num_outputs = last.out_features if isinstance(last, nn.Linear) else last.out_channels
-        if num_outputs == num_classes:
+        given = last.out_features if isinstance(last, nn.Linear) else last.out_channels
+        if given == num_outputs:
             return key
-        what = f"its last linear layer or convolution, {key}, gives {num_outputs} numbers for {num_classes} classes"
+        what = f"its last linear layer or convolution, {key}, gives {given} numbers for {num_outputs} classes"
     else:
         what = "it has no linear layer and no convolution"
     raise ConfigError(

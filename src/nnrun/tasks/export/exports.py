@@ -49,7 +49,7 @@ def export_context(
     def calibration(num_samples: int) -> Tensor:
         return tree_leaves(limited(data.train, data.targets, num_samples, drawing).inputs)[0]
 
-    tree = job.tree(data.in_shape, data.targets.num_outputs, data.became)
+    tree = job.tree(data.in_shape, data.targets, data.became)
     config = exported_config(tree, job.composed.secrets)
     example, run_id = head(data.test), run_id_of(model)
     return ExportContext(example, data.targets, preprocessing, run_id, accuracy, calibration, config)

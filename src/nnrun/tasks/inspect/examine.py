@@ -104,7 +104,7 @@ def examine(job: Job, data: Opened, session: Session) -> NetworkReport:
     state, train = training.state, training.train
     if weights is not None:
         state.network.load_state_dict(weights)
-    start_from(job, state, session.console, data.targets.names)
+    start_from(job, state, session.console, data.targets)
     for note in training.notes:
         session.console.say(note)
     batch, step = next(iter(train.epoch(0))), make_step(job.settings.trainer, state, problem)

@@ -47,7 +47,7 @@ def train(job: Job, data: Opened, problem: Problem, session: Session) -> Trainin
             "model": state.evaluated.state_dict(),
             "training": state.state_dict(callbacks),
             "config": saved_config(training.tree, job.composed.secrets),
-            "class_names": list(data.targets.names),
+            "targets": data.targets.to_plain(),
             "preprocessing": data.preprocessing.to_plain(),
             "data_fingerprint": data.fingerprint,
             "threads": threads,
@@ -63,7 +63,7 @@ def train(job: Job, data: Opened, problem: Problem, session: Session) -> Trainin
     for note in training.notes:
         console.say(note)
     check_readable(payload(state))
-    start_from(job, state, console, data.targets.names, callbacks)
+    start_from(job, state, console, data.targets, callbacks)
     state.set_training()
     console.say(describe_training(state.network))
     if trainer.compile is not False and plan.total_steps > 0:

@@ -119,7 +119,7 @@ def check_data(saved: SavedRun, data: Opened, session: Session) -> None:
 def _changes(job: Job, saved: SavedRun) -> list[tuple[str, str]]:
     """Return the settings in which a resumed run differs from its checkpoint, each with `key: old -> new`."""
     before = saved.config
-    tree = job.tree(before["data"]["in_shape"], before["data"]["num_classes"])
+    tree = job.tree(before["data"]["in_shape"], saved.targets)
     wanted = {key: value for key, value in tree.items() if key in RUN_KEYS}
     # A secret is not in the checkpoint: it may be, and may have to be, typed again.
     sections: dict[str, Any] = {name: {} for name, value in wanted.items() if isinstance(value, Mapping)}
