@@ -37,6 +37,7 @@ CONFLICTS = (Conflict(("model.wobble", "seed"), lambda wobble, seed: wobble == s
 @pytest.fixture
 def gadgets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rules]:
     """The rules with those of a group of components that has just been added."""
+    collect_rules()  # what is remembered is to be without them
     (tmp_path / "gadgets").mkdir()
     (tmp_path / "gadgets" / "__init__.py").touch()
     (tmp_path / "gadgets" / "ranges.py").write_text(GADGETS)
@@ -97,9 +98,10 @@ def test_every_range_conflict_and_idle_setting_is_of_keys_that_exist() -> None:
 def test_a_range_stands_beside_what_it_is_about() -> None:
     folders = {"model": "models", "loss": "losses", "augment": "augment", "optimizer": "optimizers"}
     folders |= {"scheduler": "schedulers", "export": "exporters", "data.dataset": "data"}
+    ranges = collect_rules().ranges
     for section, folder in folders.items():
         module = sys.modules[f"nnrun.components.{folder}.ranges"]
-        wanted = fnmatch.filter(collect_rules().ranges, f"{section}.*")
+        wanted = fnmatch.filter(ranges, f"{section}.*")
         assert sorted(module.RANGES) == sorted(wanted)
 
 
