@@ -7,9 +7,10 @@ from typing import Any
 
 from nnrun.assembly.data.opened import Opened
 from nnrun.assembly.job import Job
-from nnrun.base.errors import ConfigError, DataError
+from nnrun.base.errors import ArtifactError, ConfigError, DataError
 from nnrun.base.files import read_json
 from nnrun.base.secrets import redact
+from nnrun.checkpoints.manifest import read_manifest
 from nnrun.checkpoints.saved_run import SavedRun
 from nnrun.config.schema import RUN_KEYS
 from nnrun.runs.console import Console
@@ -100,6 +101,15 @@ def going_on(job: Job) -> dict[str, Any] | None:
     if saved is None:
         return None
     return {"step": saved.progress["step"], "changes": [line for _, line in _changes(job, saved)]}
+
+
+def check_newest(saved: SavedRun) -> None:
+    """Raise ArtifactError where a run, locked by now, has gone on in another process since its checkpoint was read."""
+    fell_back = bool(saved.located.notes)
+    if read_manifest(saved.path.parent).last != saved.path.name and not fell_back:
+        raise ArtifactError(
+            f"{saved.run} has gone on since its checkpoint was read, in another process; resume it again"
+        )
 
 
 def check_data(saved: SavedRun, data: Opened, session: Session) -> None:

@@ -25,7 +25,7 @@ from nnrun.runs.summary import Summary, show
 from nnrun.tasks.export.exports import export_all, export_context
 from nnrun.tasks.session import Session, open_session
 from nnrun.tasks.train.fit import train
-from nnrun.tasks.train.resume import check_config, check_data, finished_summary, going_on
+from nnrun.tasks.train.resume import check_config, check_data, check_newest, finished_summary, going_on
 
 
 def run(composed: Composed, words: Sequence[str], directory: Path | None = None) -> Summary:
@@ -42,6 +42,8 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
         if done := finished_summary(job, resumed, console):
             return done
     with open_session(job, words, directory, console, going_on(job)) as session:
+        if resumed:
+            check_newest(resumed)
         data = open_for(job)
         tell_of_data(data, job.data, console, trains=job.trains)
         if job.trains and not resumed:
