@@ -126,3 +126,10 @@ def test_a_command_is_watched_in_all_its_threads_up_to_its_first_step(tmp_path: 
         "opened": {"x.ckpt": 1},
         "hashes": 1,
     }
+
+
+def test_the_step_path_reads_in_one_sitting() -> None:
+    """Docstrings included. Negative control: it is not counted as nothing."""
+    path = house.static_counts(house.SRC)["step_path"]
+    assert path.keys() == set(house.STEP_PATH)
+    assert 250 < sum(path.values()) <= 350
