@@ -16,7 +16,7 @@ from nnrun.base.files import read_json
 from nnrun.base.open_file import OpenFile
 
 SCHEMA = 1
-# Of a checkpoint file. Until 0.2.0, by 1, it held `class_names` in the place of `targets`.
+# Of a checkpoint file. One of schema 1, which 0.2.0 wrote, has `class_names` in the place of `targets`.
 CHECKPOINT_SCHEMA = 2
 FOLDER_NAME = "checkpoints"
 MANIFEST_NAME = "manifest.json"

@@ -318,7 +318,8 @@ def test_load_takes_a_text_or_a_checkpoint_file_and_gives_the_measured_accuracy(
 def read_limited_test(split):
     """The 300 test samples that data.limit=300 leaves."""
     from nnrun.assembly.data.opened import limited
+    from nnrun.base.targets import Targets
     from nnrun.core.randomness import SPLIT
     from nnrun.core.splits import Drawing
 
-    return limited(split, 300, Drawing("content", SPLIT, 0))
+    return limited(split, Targets.classes("0123456789"), 300, Drawing("content", SPLIT, 0))

@@ -20,7 +20,7 @@ from nnrun.core.lazy_samples import Stored
 from nnrun.core.randomness import TEST_SPLIT
 from nnrun.core.seams.data import Dataset, Evaluation, Findings, Preprocessing, Split
 from nnrun.core.splits import Drawing
-from nnrun.core.target_values import class_counts
+from nnrun.core.target_values import class_counts, strata
 
 # What is held out where the data has no test part, and the settings do not say.
 TEST_FRACTION = 0.2
@@ -66,7 +66,7 @@ def entry_part(entry: Entry, rows: Tensor, targets: Tensor, names: Sequence[str]
 
 def dataset_of(parts: Mapping[str, Part], targets: Targets, choices: Choices, findings: Findings) -> Dataset:
     """Return the data set of some parts: `train`, perhaps `valid` and `test`; without `test` it is held out."""
-    split = with_test(parts, choices)
+    split = with_test(parts, targets, choices)
     counts = class_counts(split["train"].targets, targets)
     missing = [name for name, count in zip(targets.names, counts, strict=True) if not count]
     if missing and choices.evaluation is None:
@@ -90,7 +90,7 @@ def dataset_of(parts: Mapping[str, Part], targets: Targets, choices: Choices, fi
     )
 
 
-def with_test(parts: Mapping[str, Part], choices: Choices) -> dict[str, Part]:
+def with_test(parts: Mapping[str, Part], targets: Targets, choices: Choices) -> dict[str, Part]:
     """Return parts with one to train on and one for the test: if there is none, a share of the only or the training
     part, by class; for a network that was trained on other data all of it.
     """
@@ -107,7 +107,7 @@ def with_test(parts: Mapping[str, Part], choices: Choices) -> dict[str, Part]:
         return {**others, "train": whole.subset(torch.arange(0)), "test": whole}
     fraction = TEST_FRACTION if choices.test_fraction is None else choices.test_fraction
     drawing = Drawing(choices.split_by, TEST_SPLIT, choices.split_seed)
-    train, test = drawing.hold_out(whole.targets, lambda: whole.measures.originals, fraction)
+    train, test = drawing.hold_out(strata(whole.targets, targets), lambda: whole.measures.originals, fraction)
     if not 0 < len(test) < len(whole):
         raise DataError(
             f"data.dataset.test_fraction={fraction:g} of {len(whole)} samples leaves {len(test)} for "
