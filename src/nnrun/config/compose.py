@@ -35,7 +35,7 @@ from nnrun.config.options import unknown_options
 from nnrun.config.overrides import Typed, ambiguous, parse_all
 from nnrun.config.rules import Rules
 from nnrun.config.schema import NAMED_SECTIONS, TARGET_SECTIONS
-from nnrun.config.source import Source
+from nnrun.config.source import SOURCE_KEYS, Source
 from nnrun.config.task import Task, misfits
 from nnrun.config.validate import check
 
@@ -169,6 +169,7 @@ def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> C
         problems += _left_out(tree, task)
     problems += misfits(typed, tree, rules.tasks)
     problems += _without_effect(typed, tree, task, rules)
+    problems += _not_typed(typed, tree)
     # What could not be resolved is null by now, and has been complained of.
     null = {item.key for item in unresolvable}
     wrong = [item for item in check(tree, draft.references, rules) if item.key not in null]
@@ -203,6 +204,15 @@ def _left_out(tree: Mapping[str, Any], task: Task | None) -> list[Complaint]:
         if key != "data.dataset.root"
     ]
     return secrets + paths
+
+
+def _not_typed(typed: Sequence[Typed], tree: Mapping[str, Any]) -> list[Complaint]:
+    """Complain of a checkpoint that a YAML file names: what is in it must be known before the YAML files are."""
+    return [
+        Complaint(key, f"{key} is read from the command line alone: type {key}={tree[key]}")
+        for key in SOURCE_KEYS
+        if tree.get(key) is not None and all(item.key != key for item in typed)
+    ]
 
 
 def _without_effect(

@@ -1,4 +1,4 @@
-"""A checkpoint is opened, verified and parsed once in a process, and closed when its tensors are taken up."""
+"""A checkpoint is named by a word, opened, verified and parsed once, and closed when its tensors are taken up."""
 
 from __future__ import annotations
 
@@ -144,3 +144,14 @@ def test_a_file_that_is_not_asked_for_any_more_is_closed(runs: Path) -> None:
     assert held() == 0
     nnrun.load(path)
     assert held() == 0
+
+
+@pytest.mark.parametrize("key", ["ckpt", "resume", "init_from"])
+def test_a_checkpoint_that_a_yaml_file_names_is_an_error_and_not_left_out(
+    tmp_path: Path, key: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "conf" / "experiment"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text(f"# @package _global_\n# Mine.\n#   nnrun\n{key}: there\n")
+    assert main(["experiment=mine"]) == 2
+    assert f"{key} is read from the command line alone: type {key}=there" in capsys.readouterr().err
