@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 ARGS ?=
 
-.PHONY: run test test-deploy lint bench bench-folder bench-exports bench-tutorial torture gpu gpu-bundle clean
+.PHONY: run test test-fast test-deploy lint bench bench-folder bench-exports bench-tutorial torture gpu gpu-bundle clean
 
 run: $(STAMP)
 	$(BIN)/nnrun $(ARGS)
@@ -12,6 +12,10 @@ run: $(STAMP)
 # Several processes, each with one thread; the tests of a file stay together, since they share runs.
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+
+# The quickest files, about a minute; --record-seconds with make test says anew which those are.
+test-fast: $(STAMP)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --fast $(ARGS)
 
 test-deploy: .venv/.deploy
 	java -version

@@ -47,9 +47,29 @@ def _why_no_torchserve() -> str | None:
     return f"{' and '.join(missing)} missing; see make test-deploy" if missing else None
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fast", action="store_true", help="the quickest files alone (make test-fast)")
+    parser.addoption("--record-seconds", action="store_true", help="write down how long each file takes, for --fast")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--record-seconds") and not hasattr(config, "workerinput"):
+        from support.timing import Stopwatch
+
+        config.pluginmanager.register(Stopwatch())
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave tests out that need what is not here."""
+    """Leave tests out that need what is not here, and those of slow files where that is asked for."""
     config.stash[_LEFT_OUT] = {}
+    if config.getoption("--fast"):
+        from support.timing import slow_files
+
+        slow = slow_files()
+        waiting = [item for item in items if item.path in slow]
+        config.stash[_LEFT_OUT]["slow"] = (len(waiting), "make test runs them too")
+        config.hook.pytest_deselected(items=waiting)
+        items[:] = [item for item in items if item.path not in slow]
     for mark, why_not in (("gpu", _why_no_gpu), ("torchserve", _why_no_torchserve)):
         wanting = [item for item in items if item.get_closest_marker(mark)]
         reason = why_not() if wanting else None
