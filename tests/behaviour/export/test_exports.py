@@ -237,7 +237,7 @@ def test_classes_that_agree_too_seldom_are_rejected_even_where_scores_are_near(r
     words = ["export=onnx", f"export.onnx._target_={__name__}.SwapsTwoClasses", "export.onnx.tolerance=1000"]
     run = tmp_path / "run"
     assert run_nnrun(tmp_path, *words, f"ckpt={runs / 'mlp'}", f"hydra.run.dir={run}") == 4
-    assert "of the classes agree, fewer than 99.90%" in capsys.readouterr().err
+    assert "of the predictions agree, fewer than 99.90%" in capsys.readouterr().err
 
 
 def test_a_network_that_cannot_be_exported_is_a_failed_proof(runs, tmp_path, capsys):

@@ -1,0 +1,55 @@
+"""Run a network or an artifact on a whole split, in batches of every size, and take the time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nnrun.proof.isolated import Isolated
+from nnrun.proof.verdict import BATCH_SIZES, LARGEST_BATCH
+
+_TIMED_CALLS = 30
+
+
+@dataclass(frozen=True)
+class TimedOutputs:
+    """What a network gives for a whole split, in fp32, and how long it took."""
+
+    outputs: Tensor
+    seconds: float
+    latency_ms: float
+
+
+def run_on_split(call: Callable[[Tensor], Tensor], inputs: Tensor, prepare: Callable[[Tensor], Tensor]) -> TimedOutputs:
+    """Run a network on all samples, in batches of every size; `prepare` is done before, and not timed."""
+    call(prepare(inputs[:LARGEST_BATCH]))
+    outputs, seconds = [], 0.0
+    for part in _slices(len(inputs)):
+        if len(inputs[part]):
+            output, took = _timed(call, prepare(inputs[part]))
+            outputs.append(output.float())
+            seconds += took
+    samples = (prepare(inputs[index % len(inputs)][None]) for index in range(_TIMED_CALLS))
+    latencies = sorted(_timed(call, sample)[1] for sample in samples)
+    return TimedOutputs(torch.cat(outputs), seconds, latencies[len(latencies) // 2] * 1000)
+
+
+def _slices(length: int) -> Iterator[slice]:
+    """Cut a split into batches: one of each small size, then large ones."""
+    start = 0
+    for size in BATCH_SIZES:
+        yield slice(start, start + size)
+        start += size
+    for first in range(start, length, LARGEST_BATCH):
+        yield slice(first, first + LARGEST_BATCH)
+
+
+def _timed(call: Callable[[Tensor], Tensor], batch: Tensor) -> tuple[Tensor, float]:
+    """Return the output of a call and its seconds: those in the process where it happened."""
+    start = time.perf_counter()
+    output = call(batch)
+    return output, call.seconds if isinstance(call, Isolated) else time.perf_counter() - start

@@ -1,0 +1,104 @@
+"""The proof of an artifact, without a format: what it asks of both sides, and which reason it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nnrun.base.targets import Targets
+from nnrun.components.losses.cross_entropy import CrossEntropy
+from nnrun.components.problems.classification import Classification
+from nnrun.core.seams.data import Split
+from nnrun.proof.verify import Standard, verify
+
+TARGETS = Targets.classes(("left", "middle", "right"))
+
+
+class AsTheyAre:
+    """A preprocessing that changes nothing."""
+
+    def __call__(self, raw: Tensor) -> Tensor:
+        return raw
+
+    def to_plain(self) -> dict[str, Any]:
+        return {}
+
+
+class Changed:
+    """A format whose artifact is the network itself, with its scores changed."""
+
+    tolerance, min_agreement, preprocess = 1e-6, 0.99, True
+
+    def __init__(self, network: nn.Module, change: Callable[[Tensor], Tensor]) -> None:
+        self._network, self._change = network, change
+
+    def export(self, model: nn.Module, context: object, folder: Path) -> Path:
+        raise NotImplementedError
+
+    def load(self, path: Path) -> Callable[[Tensor], Tensor]:
+        return lambda batch: self._change(self._network(batch))
+
+
+@pytest.fixture
+def standard() -> Standard:
+    torch.manual_seed(0)
+    network = nn.Linear(4, 3).eval()
+    inputs = torch.randn(700, 4)
+    targets = network(inputs).argmax(1)
+    return Standard(network, AsTheyAre(), Classification(CrossEntropy(), TARGETS), Split(inputs, targets), TARGETS)
+
+
+def test_neither_side_keeps_what_a_backward_pass_would_need(standard: Standard, tmp_path: Path) -> None:
+    """Kept for a whole test split, that fills the memory: no call is made with gradients on."""
+    modes: list[bool] = []
+    standard.network.register_forward_hook(lambda *_: modes.append(torch.is_inference_mode_enabled()))
+    proof = verify(tmp_path, Changed(standard.network, lambda scores: scores), standard)
+    assert proof.ok
+    assert len(modes) > 2 * len(proof.batch_sizes)
+    assert all(modes)
+    assert not standard.measured.outputs.requires_grad
+
+
+def _nudged(scores: Tensor) -> Tensor:
+    return scores + 1.0
+
+
+def _with_nan(scores: Tensor) -> Tensor:
+    return scores.masked_fill(scores == scores.max(), torch.nan)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda scores: scores, None),
+        (_nudged, "scores differ by 1, more than"),
+        (_with_nan, "scores differ by nan, more than"),
+    ],
+    ids=["same", "nudged", "nan"],
+)
+def test_the_reason_says_what_is_wrong_and_names_the_worst(
+    change: Callable[[Tensor], Tensor], reason: str | None, standard: Standard, tmp_path: Path
+) -> None:
+    proof = verify(tmp_path, Changed(standard.network, change), standard)
+    assert (proof.ok, proof.num_samples) == (reason is None, 700)
+    if reason is None:
+        assert (proof.reason, proof.worst, proof.agreement, proof.metric_eager) == (None, [], 1.0, 1.0)
+    else:
+        assert proof.reason is not None
+        assert proof.reason.startswith(reason)
+        assert len(proof.worst) == 5
+
+
+def test_the_samples_that_are_predicted_otherwise_are_the_worst(standard: Standard, tmp_path: Path) -> None:
+    """Scores may differ at will: then the predictions decide, and those that are others come first."""
+    standard.test.inputs[[10, 600]] *= 100
+    exporter = Changed(standard.network, lambda scores: torch.where(scores.abs().amax(1, True) > 20, -scores, scores))
+    exporter.tolerance, exporter.min_agreement = float("inf"), 1.0
+    proof = verify(tmp_path, exporter, standard)
+    assert proof.reason == f"{698 / 700:.2%} of the predictions agree, fewer than 100.00%"
+    assert {row["index"] for row in proof.worst[:2]} == {10, 600}
