@@ -15,6 +15,7 @@ from nnrun.assembly.allowed import parameters_of
 from nnrun.assembly.data.opened import Opened
 from nnrun.assembly.instantiate import build
 from nnrun.assembly.job import Job
+from nnrun.assembly.network import to_device
 from nnrun.assembly.skeleton import build_network
 from nnrun.assembly.transfer import (
     Groups,
@@ -28,11 +29,11 @@ from nnrun.assembly.transfer import (
 from nnrun.base.errors import ConfigError
 from nnrun.base.targets import Targets
 from nnrun.config.no_effect import of_steps
-from nnrun.config.schema import TrainerSettings
+from nnrun.config.schema import RunSettings, TrainerSettings
 from nnrun.core.augmenter import Augmenter
 from nnrun.core.batches import SplitBatches
 from nnrun.core.compile import Compilation, choose_compile
-from nnrun.core.device import Precision, choose_channels_last, has_fused_kernel
+from nnrun.core.device import Precision, has_fused_kernel
 from nnrun.core.ema import Ema
 from nnrun.core.nonfinite import FiniteWatch, SkippingWatch
 from nnrun.core.plan import Plan
@@ -76,22 +77,14 @@ def make_training(job: Job, data: Opened, problem: Problem) -> Training:
         # Saved with the run: its loss stays the same, whatever data a checkpoint is measured on.
         tree["loss"] |= job.counts_for_loss(data.class_counts)
     seed_weights(settings.seed)
-    network = _network(job, tree["model"]).to(job.device)
-    channels_last = choose_channels_last(trainer.channels_last, network, job.device, job.precision)
-    if channels_last:
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network, channels_last = to_device(_network(job, tree["model"]), job)
     notes = lists_by_class(tree["loss"], data.targets)
     transfer = plan_transfer(settings.transfer, network, data.targets)
     if settings.transfer.weights is not None and not job.resume and settings.ckpt is None:
         notes.append(load_pretrained(transfer, job.pretrained, tree["model"], network, data.targets))
     residency = choose_residency(settings.data.residency, data.num_bytes, job.device)
     layout = Layout(job.device, channels_last, residency, settings.data.num_workers)
-    batch_size, eval_batch_size = settings.data.batch_size, settings.data.eval_batch_size
-    augmenter = make_augmenter(tree["augment"], settings.seed, job.device)
-    train = SplitBatches(samples_at(data.train, layout), data.preprocessing, batch_size, settings.seed, augmenter)
-    if augmenter is not None:
-        augmenter.check_range(data.train.take(torch.arange(min(len(data.train), _NUM_LOOKED_AT)))[0])
-    valid = SplitBatches(samples_at(data.valid, layout), data.preprocessing, eval_batch_size) if data.valid else None
+    train, valid = _batches(data, settings, layout, make_augmenter(tree["augment"], settings.seed, job.device))
     plan = make_plan(trainer, train.num_batches)
     steps_per_epoch = -(-train.num_batches // trainer.accumulate)
     if idle := of_steps(job.composed.typed, tree, steps_per_epoch, plan.total_steps):
@@ -121,6 +114,18 @@ def make_training(job: Job, data: Opened, problem: Problem) -> Training:
         for name, section in settings.logger.items()
     ]
     return Training(state, plan, train, valid, tree, loggers, compilation, transfer, notes)
+
+
+def _batches(
+    data: Opened, settings: RunSettings, layout: Layout, augmenter: Augmenter | None
+) -> tuple[SplitBatches, SplitBatches | None]:
+    """Return the batches of the training part, and those of the validation part, if there is one."""
+    batch_size, eval_batch_size = settings.data.batch_size, settings.data.eval_batch_size
+    train = SplitBatches(samples_at(data.train, layout), data.preprocessing, batch_size, settings.seed, augmenter)
+    if augmenter is not None:
+        augmenter.check_range(data.train.take(torch.arange(min(len(data.train), _NUM_LOOKED_AT)))[0])
+    valid = SplitBatches(samples_at(data.valid, layout), data.preprocessing, eval_batch_size) if data.valid else None
+    return train, valid
 
 
 def _network(job: Job, section: Mapping[str, Any]) -> nn.Module:
