@@ -102,7 +102,6 @@ def take_parts(dataset: Dataset, settings: DataSettings, *, trains: bool, evalua
         }
     train, valid, test = brought.values()
     assert train is not None and test is not None
-    findings = dataset.findings
     if valid is None and not is_tested_alone:
         train, valid = _held_out(train, targets, settings, evaluates=evaluates)
     if len(train) == 0 and not is_tested_alone:
@@ -113,18 +112,18 @@ def take_parts(dataset: Dataset, settings: DataSettings, *, trains: bool, evalua
             f"samples; use data.batch_size={len(train)} or less"
         )
     opened = Opened(
-        train,
-        valid,
-        test,
-        targets,
-        dataset.preprocessing,
-        in_shape,
-        findings,
-        _fingerprint(dataset, settings),
-        dataset.became,
-        dataset.test_is_drawn,
-        dataset.valid is None,
-        len(dataset.test),
+        train=train,
+        valid=valid,
+        test=test,
+        targets=targets,
+        preprocessing=dataset.preprocessing,
+        in_shape=in_shape,
+        findings=dataset.findings,
+        source_fingerprint=_fingerprint(dataset, settings),
+        became=dataset.became,
+        test_is_drawn=dataset.test_is_drawn,
+        valid_is_drawn=dataset.valid is None,
+        num_test=len(dataset.test),
     )
     if settings.residency == "stream" or (settings.residency == "auto" and not fits_in_memory(opened.num_bytes)):
         return opened
