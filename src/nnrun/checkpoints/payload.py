@@ -22,8 +22,8 @@ MAX_THREADS = 4096
 # What no file of nnrun's holds in a text: what a terminal obeys, and halves of characters, which UTF-8 cannot write.
 UNWRITABLE = re.compile(f"{CONTROL.pattern}|[\ud800-\udfff]")
 # Sections of a config that every run has, and those that a run may go without.
-_SECTIONS, _MAYBE = ("model", "data", "loss", "trainer"), ("optimizer", "scheduler", "augment", "transfer")
-_MAYBE_TOO = ("early_stopping", "export", "logger")
+_SECTIONS = ("model", "data", "loss", "trainer")
+_OPTIONAL_SECTIONS = ("optimizer", "scheduler", "augment", "transfer", "early_stopping", "export", "logger")
 # Where trainers other than nnrun keep the state dict in what they save.
 _WEIGHT_KEYS = ("model", "state_dict", "model_state_dict", "net")
 _WEIGHTS_DEPTH = 3
@@ -118,7 +118,7 @@ def is_config(value: Any) -> bool:
     return (
         isinstance(value, dict)
         and all(isinstance(value.get(key), dict) for key in _SECTIONS)
-        and all(isinstance(value.get(key), dict | None) for key in (*_MAYBE, *_MAYBE_TOO))
+        and all(isinstance(value.get(key), dict | None) for key in _OPTIONAL_SECTIONS)
         and isinstance(value["data"].get("dataset", {}), dict)
     )
 
