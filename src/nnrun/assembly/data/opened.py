@@ -85,9 +85,9 @@ def open_data(settings: DataSettings, *, trains: bool, evaluation: Evaluation | 
 def take_parts(dataset: Dataset, settings: DataSettings, *, trains: bool, evaluates: bool) -> Opened:
     """Return the parts of a data set that was read, at most as many samples as asked for, its validation held out."""
     targets = replace(dataset.targets, names=plain_names(dataset.targets.names, settings.name))
-    brought = {"training": dataset.train, "validation": dataset.valid, "test": dataset.test}
-    is_tested_alone = evaluates and len(dataset.train) == 0
-    for name, split in brought.items():
+    train, valid, test = dataset.train, dataset.valid, dataset.test
+    is_tested_alone = evaluates and len(train) == 0
+    for name, split in (("training", train), ("validation", valid), ("test", test)):
         if split is not None and not (name == "training" and is_tested_alone):
             _check_targets(name, split, targets, settings.name)
     in_shape = dataset.in_shape
@@ -97,11 +97,8 @@ def take_parts(dataset: Dataset, settings: DataSettings, *, trains: bool, evalua
         raise DataError(f"data.num_classes is {settings.num_classes}, and {settings.name} has {targets.num_outputs}")
     if settings.limit is not None:
         drawing = Drawing(settings.split_by, SPLIT, settings.split_seed)
-        brought = {
-            name: limited(split, targets, settings.limit, drawing) if split else None for name, split in brought.items()
-        }
-    train, valid, test = brought.values()
-    assert train is not None and test is not None
+        train, test = (limited(split, targets, settings.limit, drawing) for split in (train, test))
+        valid = limited(valid, targets, settings.limit, drawing) if valid is not None else None
     if valid is None and not is_tested_alone:
         train, valid = _held_out(train, targets, settings, evaluates=evaluates)
     if len(train) == 0 and not is_tested_alone:
@@ -147,6 +144,12 @@ def load_dataset(settings: DataSettings, evaluation: Evaluation | None = None) -
         raise DataError(
             f"data={settings.name}: load() gives a {type(dataset).__name__}, not a nnrun.core.seams.Dataset"
         )
+    for name in ("train", "test"):
+        if not isinstance(split := getattr(dataset, name), Split):
+            raise DataError(
+                f"data={settings.name}: load() gives a Dataset whose {name} is a {type(split).__name__}, not a "
+                "nnrun.core.seams.Split"
+            )
     return dataset
 
 

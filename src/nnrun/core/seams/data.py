@@ -141,7 +141,7 @@ class DataSource(Protocol):
     """A data set that can be opened: what `data.dataset._target_` names.
 
     One may also have `load_for(evaluation)`, which returns the data as an Evaluation asks for them: their labels are
-    those of its classes, of which some may have no sample, and the part to train on may be missing, or of length 0.
+    those of its classes, of which some may have no sample, and the part to train on may be of length 0.
     """
 
     def load(self) -> Dataset:

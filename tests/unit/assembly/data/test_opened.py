@@ -11,7 +11,7 @@ from nnrun.assembly.data.opened import open_data
 from nnrun.base.errors import DataError
 from nnrun.components.data.digits import Digits
 from nnrun.config.schema import DataSettings
-from nnrun.core.seams.data import Split
+from nnrun.core.seams.data import Evaluation, Split
 
 SETTINGS = DataSettings(
     name="mine",
@@ -106,3 +106,19 @@ def test_what_a_source_of_the_users_own_raises_is_named(monkeypatch):
     monkeypatch.setattr(Digits, "load", lambda _: torch.zeros(3))
     with pytest.raises(DataError, match=r"gives a Tensor, not a nnrun\.core\.seams\.Dataset"):
         open_data(SETTINGS, trains=True)
+
+
+def test_a_data_set_without_a_test_part_is_refused(monkeypatch):
+    monkeypatch.setattr(Digits, "load", lambda _: dataclasses.replace(GOOD, test=None))
+    with pytest.raises(DataError, match=r"load\(\) gives a Dataset whose test is a NoneType, not a nnrun"):
+        open_data(SETTINGS, trains=True)
+
+
+def test_a_limit_is_taken_of_data_that_is_all_test(monkeypatch):
+    """Nothing of it is to train on, and of nothing a limit takes nothing."""
+    nothing = Split(GOOD.train.inputs[:0], GOOD.train.targets[:0])
+    monkeypatch.setattr(Digits, "load", lambda _: dataclasses.replace(GOOD, train=nothing))
+    data = open_data(
+        dataclasses.replace(SETTINGS, limit=40), trains=False, evaluation=Evaluation(GOOD.targets, all_is_test=True)
+    )
+    assert (len(data.train), data.valid, len(data.test), data.num_test) == (0, None, 40, 360)
