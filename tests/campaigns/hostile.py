@@ -47,7 +47,7 @@ from campaigns.strangers.kind import (
 from campaigns.strangers.table import FILES
 from nnrun.base.errors import BUG, NnrunError
 from nnrun.base.files import write_json
-from nnrun.checkpoints.manifest import FOLDER_NAME, MANIFEST_NAME, SCHEMA, Entry, Manifest
+from nnrun.checkpoints.manifest import FOLDER_NAME, MANIFEST_NAME, SCHEMA, Manifest, ManifestEntry
 
 # A refusal takes a tenth of a second and no memory to speak of, and its message is of one to a few lines.
 MAX_SECONDS, MAX_GROWTH_BYTES, MAX_SAID = 10.0, 2**28, 20_000
@@ -139,7 +139,7 @@ def _forge_run(path: Path, hostile: Hostile) -> Path:
     content = _content(path)
     sha256, folder = hashlib.sha256(content).hexdigest(), path.parent / "run" / FOLDER_NAME
     folder.mkdir(parents=True)
-    entry = Entry(f"step-00000008-{sha256[:8]}.ckpt", sha256, len(content), 8)
+    entry = ManifestEntry(f"step-00000008-{sha256[:8]}.ckpt", sha256, len(content), 8)
     path.rename(folder / entry.name)
     write_json(folder / MANIFEST_NAME, Manifest((entry,), entry.name, entry.name).to_json(), SCHEMA)
     hostile.forge(folder / MANIFEST_NAME)

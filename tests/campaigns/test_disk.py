@@ -17,7 +17,7 @@ from campaigns.calls import failing_fsync, kill_at_each_call, kill_run_at_each_c
 from campaigns.disk import disk_full, read_only
 from nnrun import cli
 from nnrun.checkpoints.folder import CheckpointFolder
-from nnrun.checkpoints.manifest import Entry
+from nnrun.checkpoints.manifest import ManifestEntry
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def save_in_place(words: Sequence[str]) -> int:
         content = io.BytesIO()
         torch.save({"schema": 1, **payload}, content)
         sha256 = hashlib.sha256(content.getvalue()).hexdigest()
-        entry = Entry(f"step-{step:08d}-{sha256[:8]}.ckpt", sha256, len(content.getvalue()), step)
+        entry = ManifestEntry(f"step-{step:08d}-{sha256[:8]}.ckpt", sha256, len(content.getvalue()), step)
         folder._commit(entry, is_best=is_best)
         (folder.path / entry.name).write_bytes(content.getvalue())
 

@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from nnrun.base.errors import ArtifactError, ResourceError
 from nnrun.base.files import DurableFile, free_bytes, saving, sweep_temporaries, sync_folder
 from nnrun.base.paths import inside
-from nnrun.checkpoints.manifest import FOLDER_NAME, MANIFEST_NAME, Entry, Manifest, is_whole, read_manifest
+from nnrun.checkpoints.manifest import FOLDER_NAME, MANIFEST_NAME, Manifest, ManifestEntry, is_whole, read_manifest
 from nnrun.checkpoints.payload import Payload, with_schema
 from nnrun.checkpoints.stored_tensors import StoredTensor
 from nnrun.checkpoints.tensors import dtype_name
@@ -61,7 +61,7 @@ class CheckpointFolder:
             if path.name not in named and _NAME.fullmatch(path.name) and not path.is_dir():
                 path.unlink(missing_ok=True)
 
-    def _is_whole(self, row: Entry) -> bool:
+    def _is_whole(self, row: ManifestEntry) -> bool:
         """Return whether a file is as it was saved; one that is not gets another name, for people to look at."""
         path = self.path / row.name
         if is_whole(self.path, row):
@@ -96,12 +96,12 @@ class CheckpointFolder:
         with saving(self.path / f"step-{step:08d}", num_bytes):
             with DurableFile(self.path) as file:
                 torch.save(canonical(on_host(with_schema(payload))), file)  # type: ignore[arg-type]
-                entry = Entry(f"step-{step:08d}-{file.sha256[:8]}.ckpt", file.sha256, file.num_bytes, step)
+                entry = ManifestEntry(f"step-{step:08d}-{file.sha256[:8]}.ckpt", file.sha256, file.num_bytes, step)
                 file.commit(entry.name)
             self._commit(entry, is_best=is_best)
         return self.path / entry.name
 
-    def _commit(self, entry: Entry, *, is_best: bool) -> None:
+    def _commit(self, entry: ManifestEntry, *, is_best: bool) -> None:
         """Name the new file in the manifest, then remove what the rules no longer keep."""
         files = [row for row in self.manifest.files if row.name != entry.name] + [entry]
         best = entry.name if is_best else self.manifest.best

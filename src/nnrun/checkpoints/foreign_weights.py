@@ -25,7 +25,7 @@ _GROUP_DEPTH = 3
 
 
 @dataclass(frozen=True)
-class Named:
+class NamedTensors:
     """The tensors that stand together somewhere in a file, and what was done to their names."""
 
     place: str
@@ -87,23 +87,23 @@ def match(saved: SavedWeights, network: nn.Module) -> tuple[dict[str, Tensor], l
     return {name: _plain(tensor) for name, tensor in weights.items()}, [f"{saved.path} {note}" for note in notes]
 
 
-def _read(saved: SavedWeights) -> list[Named]:
+def _read(saved: SavedWeights) -> list[NamedTensors]:
     """Return the tensors that stand together in a file, the usual places first."""
     contents = read_tensors(saved.file, list(saved.groups.values()))
     return [_named(".".join(keys), content) for keys, content in zip(saved.groups, contents, strict=True)]
 
 
-def _named(place: str, content: Mapping[str, object]) -> Named:
+def _named(place: str, content: Mapping[str, object]) -> NamedTensors:
     """Return what stands in one place: its tensors, and a note on what else there is among them."""
     tensors = {name: item for name, item in content.items() if isinstance(name, str) and isinstance(item, Tensor)}
     # What holds weights itself is another place; of the whole file the rest is how it was trained.
     others = [str(name) for name, item in content.items() if not isinstance(item, Tensor | dict | list)]
     notes = (f"holds {few(others, _SHOWN)}, which is no tensor and is left out",) if others and len(tensors) > 1 else ()
     is_average = averages(place) or any(name.rpartition(".")[2] == "n_averaged" for name in tensors)
-    return Named(place or "the file itself", tensors, is_average, notes)
+    return NamedTensors(place or "the file itself", tensors, is_average, notes)
 
 
-def _with_parts(whole: Named, wanted: Mapping[str, Tensor]) -> Iterator[Named]:
+def _with_parts(whole: NamedTensors, wanted: Mapping[str, Tensor]) -> Iterator[NamedTensors]:
     """Yield tensors with names that fit a network, and, of a file with several networks, those of each that fits."""
     fitting = _renamed(whole, wanted)
     has_more = any(name not in wanted and not holds_no_weight(name, item) for name, item in fitting.tensors.items())
@@ -118,13 +118,13 @@ def _with_parts(whole: Named, wanted: Mapping[str, Tensor]) -> Iterator[Named]:
         yield replace(part, notes=(*part.notes, _left_out(others))) if others else part
 
 
-def _kept(item: Named, names: Collection[str]) -> Named:
+def _kept(item: NamedTensors, names: Collection[str]) -> NamedTensors:
     """Return some of the tensors, and say which are left out."""
     tensors = {name: tensor for name, tensor in item.tensors.items() if name in names}
     return replace(item, tensors=tensors, notes=(*item.notes, _left_out(item.tensors.keys() - names)))
 
 
-def _parts(whole: Named, wanted: Mapping[str, Tensor]) -> Iterator[tuple[set[str], Named]]:
+def _parts(whole: NamedTensors, wanted: Mapping[str, Tensor]) -> Iterator[tuple[set[str], NamedTensors]]:
     """Yield the tensors, all under one word, that make up a whole network: their names in the file, and as they fit."""
     groups: dict[str, dict[str, Tensor]] = {}
     for name, tensor in whole.tensors.items():
@@ -135,7 +135,7 @@ def _parts(whole: Named, wanted: Mapping[str, Tensor]) -> Iterator[tuple[set[str
     for word, tensors in groups.items():
         if len(wanted) <= len(tensors) < len(whole.tensors) and taken.isdisjoint(tensors):
             is_average = averages(word) or any(name.endswith(".n_averaged") for name in tensors)
-            part = replace(_renamed(Named(f"{word}.*", tensors, is_average), wanted), notes=whole.notes)
+            part = replace(_renamed(NamedTensors(f"{word}.*", tensors, is_average), wanted), notes=whole.notes)
             has_more = any(
                 name not in wanted and not holds_no_weight(name, item) for name, item in part.tensors.items()
             )
@@ -144,7 +144,7 @@ def _parts(whole: Named, wanted: Mapping[str, Tensor]) -> Iterator[tuple[set[str
                 yield set(tensors), part
 
 
-def _renamed(item: Named, wanted: Mapping[str, Tensor]) -> Named:
+def _renamed(item: NamedTensors, wanted: Mapping[str, Tensor]) -> NamedTensors:
     """Return tensors under names that fit a network as well as they can."""
     notes = [*item.notes]
     names = under_wrappers(item.tensors, wanted)

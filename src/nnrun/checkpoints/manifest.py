@@ -24,7 +24,7 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,194}\.ckpt")
 
 
 @dataclass(frozen=True)
-class Entry:
+class ManifestEntry:
     """A checkpoint file as the manifest lists it."""
 
     name: str
@@ -38,7 +38,7 @@ class Entry:
 class Manifest:
     """The files of a `checkpoints` folder, oldest first, and which of them are the best and the last."""
 
-    files: tuple[Entry, ...] = ()
+    files: tuple[ManifestEntry, ...] = ()
     best: str | None = None
     last: str | None = None
 
@@ -68,7 +68,7 @@ def read_manifest(folder: Path) -> Manifest:
         stated = value.pop("sha256", None)
         is_whole = set(value) <= {"schema", "best", "last", "files"} and stated in (None, _hash_of(value))
         files = tuple(
-            Entry(str(row["name"]), str(row["sha256"]), int(row["bytes"]), int(row["step"]), int(row["schema"]))
+            ManifestEntry(str(row["name"]), str(row["sha256"]), int(row["bytes"]), int(row["step"]), int(row["schema"]))
             for row in value["files"]
         )
         best, last = (None if value[key] is None else str(value[key]) for key in ("best", "last"))
@@ -104,13 +104,13 @@ def _by_themselves(folder: Path) -> str:
     return ""
 
 
-def _check_schema(path: Path, entry: Entry) -> None:
+def _check_schema(path: Path, entry: ManifestEntry) -> None:
     """Raise ArtifactError where a file was written by a later version of this program."""
     if entry.schema > CHECKPOINT_SCHEMA:
         raise ArtifactError(f"{path} was written by a newer nnrun (schema {entry.schema}); upgrade nnrun")
 
 
-def open_verified(path: Path, entry: Entry | None = None) -> OpenFile:
+def open_verified(path: Path, entry: ManifestEntry | None = None) -> OpenFile:
     """Return a file, open, that has the size and the sha256 which the manifest, or its own name, states of it.
 
     Raises ArtifactError where it has others. Where neither states any, it is taken as it is.
@@ -122,7 +122,7 @@ def open_verified(path: Path, entry: Entry | None = None) -> OpenFile:
     return _open_verified(path, entry)
 
 
-def _open_verified(path: Path, entry: Entry | None) -> OpenFile:
+def _open_verified(path: Path, entry: ManifestEntry | None) -> OpenFile:
     """Return a file that is what an entry of the manifest, or for want of one its own name, states."""
     try:
         file = OpenFile(path)
@@ -141,7 +141,7 @@ def _open_verified(path: Path, entry: Entry | None) -> OpenFile:
     return file
 
 
-def is_whole(folder: Path, entry: Entry) -> bool:
+def is_whole(folder: Path, entry: ManifestEntry) -> bool:
     """Return whether a file that the manifest lists is there as it was saved."""
     try:
         open_verified(folder / entry.name, entry).close()

@@ -37,7 +37,7 @@ class Answer(NamedTuple):
 Call = Callable[[str, list[int], bytes], Answer]
 
 
-class Opened(NamedTuple):
+class OpenedArtifact(NamedTuple):
     """An artifact: what it says of itself, how it is called; name, type and shape of what it takes and gives."""
 
     metadata: dict[str, str]
@@ -49,7 +49,7 @@ class CannotStart(Exception):
     """The libraries that run an artifact cannot be loaded on this machine."""
 
 
-def open_onnx(path: str, threads: int) -> Opened:
+def open_onnx(path: str, threads: int) -> OpenedArtifact:
     """Use ONNX Runtime and numpy alone."""
     try:
         import numpy  # noqa: PLC0415 - each format has packages of its own
@@ -83,25 +83,25 @@ def open_onnx(path: str, threads: int) -> Opened:
         side: [{"name": node.name, "type": node.type, "shape": list(node.shape)} for node in nodes]
         for side, nodes in (("inputs", session.get_inputs()), ("outputs", session.get_outputs()))
     }
-    return Opened({key.removeprefix("nnrun."): value for key, value in metadata.items()}, call, signature)
+    return OpenedArtifact({key.removeprefix("nnrun."): value for key, value in metadata.items()}, call, signature)
 
 
-def open_torchscript(path: str, threads: int) -> Opened:
+def open_torchscript(path: str, threads: int) -> OpenedArtifact:
     """Use torch alone."""
     import torch  # noqa: PLC0415
 
     files = {"nnrun.json": b""}
     network = torch.jit.load(path, map_location="cpu", _extra_files=files)
-    return Opened(json.loads(files["nnrun.json"]), _call_of_torch(network, threads), {})
+    return OpenedArtifact(json.loads(files["nnrun.json"]), _call_of_torch(network, threads), {})
 
 
-def open_pt2(path: str, threads: int) -> Opened:
+def open_pt2(path: str, threads: int) -> OpenedArtifact:
     """Use torch alone."""
     import torch  # noqa: PLC0415
 
     files = {"nnrun.json": ""}
     program = torch.export.load(path, extra_files=files)
-    return Opened(json.loads(files["nnrun.json"]), _call_of_torch(program.module(), threads), {})
+    return OpenedArtifact(json.loads(files["nnrun.json"]), _call_of_torch(program.module(), threads), {})
 
 
 def _call_of_torch(network: Any, threads: int) -> Call:
@@ -122,7 +122,7 @@ def _call_of_torch(network: Any, threads: int) -> Call:
     return call
 
 
-def open_torchserve(path: str, threads: int) -> Opened:
+def open_torchserve(path: str, threads: int) -> OpenedArtifact:
     """Run the archive's handler as TorchServe does, on PNG files, with torch and Pillow alone."""
     import torch  # noqa: PLC0415
     from PIL import Image  # noqa: PLC0415
@@ -167,10 +167,10 @@ def open_torchserve(path: str, threads: int) -> Opened:
         return Answer(scores.numpy().tobytes(), [number, len(names)], seconds)
 
     metadata = {**handler.card, "class_names": json.dumps(names)}
-    return Opened({key: value for key, value in metadata.items() if isinstance(value, str)}, call, {})
+    return OpenedArtifact({key: value for key, value in metadata.items() if isinstance(value, str)}, call, {})
 
 
-OPENERS: dict[str, Callable[[str, int], Opened]] = {
+OPENERS: dict[str, Callable[[str, int], OpenedArtifact]] = {
     "onnx": open_onnx,
     "torchscript": open_torchscript,
     "pt2": open_pt2,

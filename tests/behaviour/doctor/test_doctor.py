@@ -17,7 +17,7 @@ PROGRAM = """
 import os, signal, sys, time
 from pathlib import Path
 from nnrun.base.files import DurableFile, write_json
-from nnrun.checkpoints.manifest import SCHEMA, Entry, Manifest, read_manifest
+from nnrun.checkpoints.manifest import SCHEMA, ManifestEntry, Manifest, read_manifest
 
 words = dict(word.partition("=")[::2] for word in sys.argv[1:])
 mood = os.environ.get("MOOD")
@@ -44,7 +44,7 @@ for step in range(len(entries), 30):
     with DurableFile(folder) as file:
         file.write(f"{step}{mood if 'resume' in words and mood == 'forgets' else ''}".encode())
         time.sleep(0.02)
-        entries.append(Entry(f"step-{step:08d}-{file.sha256[:8]}.ckpt", file.sha256, file.num_bytes, step))
+        entries.append(ManifestEntry(f"step-{step:08d}-{file.sha256[:8]}.ckpt", file.sha256, file.num_bytes, step))
         path = file.commit(entries[-1].name)
         if mood == "loses" and words.get("hydra.run.dir") == "killed" and step > 5:
             path.unlink()

@@ -20,7 +20,7 @@ from nnrun.base.targets import Targets
 from nnrun.components.data.folder import Folder
 from nnrun.components.data.images import decode, read_image
 from nnrun.components.data.pixels import read_pixels
-from nnrun.components.exporters.deployed import Form
+from nnrun.components.exporters.deployed import ArtifactForm
 from nnrun.config.from_checkpoint import as_meant
 from nnrun.core.seams.data import Dataset
 from support.command_line import run_here
@@ -242,7 +242,7 @@ def test_artifacts_say_what_is_white() -> None:
         example = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
         config: ClassVar = {"data": {"white": 1023.0}}
 
-    form = Form(True, "scores")
+    form = ArtifactForm(True, "scores")
     assert form.metadata(Context())["white"] == "1023"
     Context.config = {"data": {"white": None}}
     assert "white" not in json.dumps(form.metadata(Context()))

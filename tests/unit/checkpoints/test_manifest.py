@@ -10,7 +10,7 @@ import pytest
 
 from nnrun.base.errors import ArtifactError
 from nnrun.checkpoints.locate import locate
-from nnrun.checkpoints.manifest import Entry, Manifest, is_whole, read_manifest
+from nnrun.checkpoints.manifest import Manifest, ManifestEntry, is_whole, read_manifest
 
 
 def write(run: Path, steps: list[int], best: int | None = None) -> list[Path]:
@@ -23,7 +23,7 @@ def write(run: Path, steps: list[int], best: int | None = None) -> list[Path]:
         digest = hashlib.sha256(content).hexdigest()
         name = f"step-{step:08d}-{digest[:8]}.ckpt"
         (folder / name).write_bytes(content)
-        entries.append(Entry(name, digest, len(content), step))
+        entries.append(ManifestEntry(name, digest, len(content), step))
         paths.append(folder / name)
     names = {entry.step: entry.name for entry in entries}
     manifest = Manifest(tuple(entries), names.get(best), entries[-1].name if entries else None)

@@ -67,7 +67,7 @@ class OwnDataset:
         with _drawing_the_same(settings["split_seed"]):
             findings = _steady(next(iter(datasets.values())))
             items = Items(f"data={settings['name']}", datasets, in_processes=False)
-            entry = decode_into(Memory(), items, wanted)
+            entry = decode_into(MemoryStore(), items, wanted)
         return dataset_of_items(entry, datasets, choices, findings, settings["class_order"])
 
 
@@ -180,7 +180,7 @@ def _drawing_the_same(seed: int) -> Iterator[None]:
             np.random.set_state(numpy)
 
 
-class Memory:
+class MemoryStore:
     """Keep samples in memory: what a class of the user's own gives may change with its code, so no file keeps it."""
 
     def write(self, chunks: Iterable[tuple[Tensor, Measures]], num_bytes: int, found: dict[str, Any]) -> Entry:

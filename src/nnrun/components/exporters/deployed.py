@@ -48,7 +48,7 @@ class Deployed(nn.Module):
 
 
 @dataclass(frozen=True)
-class Form:
+class ArtifactForm:
     """What an artifact takes and gives: raw samples or (not `preprocess`) normalised ones; scores or probabilities."""
 
     preprocess: bool

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from nnrun.components.exporters.deployed import Form, Output
+from nnrun.components.exporters.deployed import ArtifactForm, Output
 from nnrun.components.exporters.refusals import refusing
 from nnrun.components.exporters.stripping import strip_onnx
 from nnrun.core.seams.export import ExportContext
@@ -50,7 +50,7 @@ class OnnxExporter:
         """Return the network as ONNX, with nothing in it of the machine that it was made on."""
         import onnx  # noqa: PLC0415 - a run that exports nothing does not pay for it
 
-        form = Form(self.preprocess, self.output)
+        form = ArtifactForm(self.preprocess, self.output)
         network, example = form.deployed(model, context)
         with refusing("onnx"), quiet():
             program = torch.onnx.export(

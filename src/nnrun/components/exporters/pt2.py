@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from nnrun.components.exporters.deployed import METADATA_NAME, Form, Output
+from nnrun.components.exporters.deployed import METADATA_NAME, ArtifactForm, Output
 from nnrun.components.exporters.refusals import refusing
 from nnrun.components.exporters.stripping import strip_program
 from nnrun.core.seams.export import ExportContext
@@ -29,7 +29,7 @@ class Pt2Exporter:
 
     def export(self, model: nn.Module, context: ExportContext, folder: Path) -> Path:
         """Write the artifact of a network in eval mode, on the CPU, in fp32; return its path."""
-        form = Form(self.preprocess, self.output)
+        form = ArtifactForm(self.preprocess, self.output)
         network, example = form.deployed(model, context)
         path = folder / "model.pt2"
         with refusing("pt2"), warnings.catch_warnings():

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from nnrun.base.files import sha256_of, write_json
 from nnrun.checkpoints.model_card import CARD_NAME, FORMAT, SCHEMA
-from nnrun.components.exporters.deployed import Form
+from nnrun.components.exporters.deployed import ArtifactForm
 from nnrun.components.exporters.stripping import sort_safetensors
 from nnrun.core.seams.export import ExportContext
 
@@ -37,7 +37,7 @@ class SafetensorsExporter:
         from safetensors.torch import save  # noqa: PLC0415 - a run that exports nothing does not pay for it
 
         self._skeleton = copy.deepcopy(model)
-        metadata = Form(self.preprocess, "scores").metadata(context)
+        metadata = ArtifactForm(self.preprocess, "scores").metadata(context)
         path = folder / "model.safetensors"
         # A copy of each: the format takes no tensor that shares its memory with another.
         weights = {name: tensor.detach().clone().contiguous() for name, tensor in model.state_dict().items()}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from nnrun.base.paths import without_paths
-from nnrun.components.exporters.deployed import METADATA_NAME, Deployed, Form, Output
+from nnrun.components.exporters.deployed import METADATA_NAME, ArtifactForm, Deployed, Output
 from nnrun.components.exporters.refusals import cannot_follow
 from nnrun.components.exporters.stripping import strip_script
 from nnrun.core.seams.export import ExportContext
@@ -31,7 +31,7 @@ class TorchScriptExporter:
 
     def export(self, model: nn.Module, context: ExportContext, folder: Path) -> Path:
         """Write the artifact of a network in eval mode, on the CPU, in fp32; return its path."""
-        form = Form(self.preprocess, self.output)
+        form = ArtifactForm(self.preprocess, self.output)
         path = folder / "model.pt"
         module, example = form.deployed(model, context)
         script, how = compile_script(module, example)

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from nnrun.components.exporters.deployed import Form, Output
+from nnrun.components.exporters.deployed import ArtifactForm, Output
 from nnrun.components.exporters.torchscript import compile_script, script_bytes
 from nnrun.core.seams.export import CannotExport, ExportContext
 from nnrun.proof.isolated import RUNNER, Isolated
@@ -53,7 +53,7 @@ class TorchServeExporter:
                 f"torchserve takes image files, uint8 of 1 or 3 channels; the samples are {kind} of {shape}; "
                 "export=onnx"
             )
-        form = Form(self.preprocess, self.output)
+        form = ArtifactForm(self.preprocess, self.output)
         module, example = form.deployed(model, context)
         script, how = compile_script(module, example, "torchserve")
         self.notes = [how]
