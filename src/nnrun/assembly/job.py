@@ -59,6 +59,8 @@ class Job:
         if self.composed.artifact is not None:
             return self.composed.artifact.name
         section = self.settings.model
+        if not section:  # the task builds none
+            return f"{self.task.name}_{self.settings.data.name}"
         target = str(section["_target_"])
         is_named = target.startswith("nnrun.") and isinstance(section.get("name"), str)
         model = section["name"] if is_named else target.rpartition(".")[2].lower()

@@ -1,0 +1,84 @@
+"""What CONTRIBUTING shows works as it stands: a model, an exporter and a task, added by its words alone."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import nnrun
+from support.command_line import NNRUN, environment
+
+TOP = Path(nnrun.__file__).parents[2]
+# A path that ends a paragraph, and the block below it.
+BLOCK = re.compile(r"`([^`\n]+)`:\n\n```\w+\n(.*?)```", re.DOTALL)
+
+
+def between(text: str, start: str, end: str) -> str:
+    return text.partition(start)[2].partition(end)[0]
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the program with what the page adds, and nothing else."""
+    page, top = (TOP / "CONTRIBUTING.md").read_text(), tmp_path_factory.mktemp("house")
+    shutil.copytree(TOP / "src", top / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(TOP / "conf", top / "conf")
+    for path, text in BLOCK.findall(page):
+        (top / path).parent.mkdir(exist_ok=True)
+        (top / path).write_text(text)
+    line = between(page, "In `RANGES` of `src/nnrun/components/models/ranges.py` the line `", "`")
+    ranges, table = top / "src/nnrun/components/models/ranges.py", top / "src/nnrun/tasks/table.py"
+    ranges.write_text(re.sub(r"(^RANGES.*\{\n)", rf"\1    {line}\n", ranges.read_text(), count=1, flags=re.MULTILINE))
+    table.write_text(table.read_text().replace("FOLDERS = (\n", 'FOLDERS = (\n    "census",\n'))
+    with (top / "conf/config.yaml").open("a") as file:
+        file.write("\ncensus:\n  least: 0\n")
+    return top
+
+
+def run(house: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*NNRUN, *words],
+        cwd=house,
+        capture_output=True,
+        text=True,
+        env=environment(PYTHONPATH=str(house / "src"), COLUMNS="120"),
+        check=False,
+    )
+
+
+def test_the_page_shows_a_model_an_exporter_and_a_task() -> None:
+    paths = [path for path, _ in BLOCK.findall((TOP / "CONTRIBUTING.md").read_text())]
+    assert [Path(path).stem for path in paths] == ["wide", "wide", "npz", "npz", "record", "run"]
+    assert not [path for path in paths if (TOP / path).exists()], "the negative control: none of it is there without"
+
+
+def test_help_lists_them(house: Path) -> None:
+    told = run(house, "--help").stdout
+    for text in ("One wide hidden layer.", "Weights as numpy arrays.", "how many samples each class has"):
+        assert text in told
+
+
+def test_the_model_trains_and_the_exporter_proves_it(house: Path) -> None:
+    words = ("model=wide", "model.units=8", "data.limit=200", "trainer.epochs=1", "export=npz", "hydra.run.dir=r")
+    done = run(house, *words)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((house / "r/exports/npz/verification.json").read_text())["agreement"] == 1
+    refused = run(house, "model=wide", "model.units=0")
+    assert (refused.returncode, "model.units is 0; allowed: a whole number from 1 up" in refused.stderr) == (2, True)
+
+
+def test_the_task_counts(house: Path) -> None:
+    done = run(house, "task=census", "model=mlp", "hydra.run.dir=c")
+    assert done.returncode == 0, done.stderr
+    assert "model has no effect with task=census" in done.stdout
+    counts = json.loads((house / "c/census.json").read_text())["train"]
+    assert (list(counts), json.loads((house / "c/summary.json").read_text())["task"]) == (list("0123456789"), "census")
+    refused = run(house, "task=census", "census.leest=1", "resume=c")
+    assert refused.returncode == 2
+    assert "did you mean 'census.least'?" in refused.stderr
+    assert "task=census and resume exclude each other" in refused.stderr
