@@ -17,7 +17,7 @@ from nnrun.base.errors import ArtifactError
 from nnrun.base.visible import few
 from nnrun.checkpoints.saved_run import SavedRun, SavedWeights
 from nnrun.checkpoints.tensors import read_tensors
-from nnrun.checkpoints.weight_names import averages, fitted, holds_no_weight, under_wrappers
+from nnrun.checkpoints.weight_names import averages, fitting_prefixes, holds_no_weight, under_wrappers
 
 _SHOWN = 3
 # How many words deep the weights of one of several networks in a file are looked for: `net.`, `model.ema.`
@@ -148,7 +148,7 @@ def _renamed(item: NamedTensors, wanted: Mapping[str, Tensor]) -> NamedTensors:
     """Return tensors under names that fit a network as well as they can."""
     notes = [*item.notes]
     names = under_wrappers(item.tensors, wanted)
-    begin, before = fitted(names.values(), wanted)
+    begin, before = fitting_prefixes(names.values(), wanted)
     if begin:
         notes.append(f"has {begin!r} before every name, which is left out")
     elif before:

@@ -30,7 +30,7 @@ def averages(place: str) -> bool:
 def under_wrappers(names: Collection[str], wanted: Iterable[str]) -> dict[str, str]:
     """Return for each name the one without the words of wrappers inside of it, as in `features.module.0`.
 
-    What all names begin with is left to `fitted`, and a word that the network itself uses is no wrapper's.
+    What all names begin with is left to `fitting_prefixes`, and a word that the network itself uses is no wrapper's.
     """
     words = _WRAPPERS - {word for name in wanted for word in name.split(".")}
     begin = _beginnings(names)[-1]
@@ -43,7 +43,7 @@ def _without(name: str, words: Collection[str]) -> str:
     return ".".join(part for part in name.split(".") if part not in words)
 
 
-def fitted(names: Iterable[str], wanted: Mapping[str, Tensor]) -> tuple[str, str]:
+def fitting_prefixes(names: Iterable[str], wanted: Mapping[str, Tensor]) -> tuple[str, str]:
     """Return what to leave out before all names, and what to put there, so that most of them are a network's."""
     names = list(names)
     best = (sum(name in wanted for name in names), 0, "", "")

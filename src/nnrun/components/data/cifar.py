@@ -12,7 +12,7 @@ import torch
 from nnrun.base.errors import DataError
 from nnrun.components.data.array_pickle import StoredArray, read_array_pickle
 from nnrun.components.data.data_root import damaged, data_root, is_file
-from nnrun.components.data.download import RemoteFile, extract, obtain, verify
+from nnrun.components.data.download import RemoteFile, check_download, extract, obtain
 from nnrun.components.data.normalize import Normalize
 from nnrun.core.seams.data import Dataset, Split
 
@@ -56,7 +56,7 @@ class CIFAR10:
             return
         published, archive = _published(type(self).__name__), folder.parent / self.archive_name
         if is_file(archive):
-            verify(published, archive)
+            check_download(published, archive)
         else:
             obtain(type(self).__name__, self.root, folder.parent, [published], self.download)
         extract(archive, folder, missing)

@@ -127,7 +127,7 @@ def _with_progress(name: str, chunks: Iterator[tuple[bytes, int | None]]) -> Ite
             progress.update(task, advance=len(data), total=total_bytes)
 
 
-def verify(file: RemoteFile, path: Path) -> None:
+def check_download(file: RemoteFile, path: Path) -> None:
     """Raise DataError where a file that somebody put there is not the published one."""
     try:
         with path.open("rb") as opened:
