@@ -1,1 +1,1 @@
-"""What is on disk of a network: manifests, checkpoint files read safely, model cards, and weights from elsewhere."""
+"""What is on disk of a network: manifests, checkpoints read safely, model cards, foreign weights, the latest run."""

@@ -1,1 +1,1 @@
-"""Data sources: one file each."""
+"""Data sources, one file each, and what finds, decodes, measures and keeps their samples."""

@@ -1,1 +1,1 @@
-"""Losses: one file each."""
+"""Losses, one file each, and the weights of classes, which they share."""

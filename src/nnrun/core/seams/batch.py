@@ -44,7 +44,7 @@ class Batches(Protocol):
     is_augmented: bool
 
     def order(self, epoch: int) -> Tensor:
-        """Return the sample indices of each batch of an epoch, `(num_batches, batch_size)`, on the device."""
+        """Return the sample indices of each batch of an epoch, `(num_batches, batch_size)`, where the samples lie."""
         ...
 
     def take(self, indices: Tensor) -> tuple[Tree, Tensor]:
