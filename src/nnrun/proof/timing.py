@@ -15,6 +15,10 @@ from nnrun.proof.verdict import BATCH_SIZES, LARGEST_BATCH
 _TIMED_CALLS = 30
 
 
+class WrongOutputs(Exception):
+    """What an artifact gives cannot be compared with what its network gives."""
+
+
 @dataclass(frozen=True)
 class TimedOutputs:
     """What a network gives for a whole split, in fp32, and how long it took."""
@@ -52,4 +56,6 @@ def _timed(call: Callable[[Tensor], Tensor], batch: Tensor) -> tuple[Tensor, flo
     """Return the output of a call and its seconds: those in the process where it happened."""
     start = time.perf_counter()
     output = call(batch)
+    if not isinstance(output, Tensor):
+        raise WrongOutputs(f"it gives a {type(output).__name__} for a batch, where its network gives a Tensor")
     return output, call.seconds if isinstance(call, Isolated) else time.perf_counter() - start

@@ -21,7 +21,7 @@ from nnrun.core.seams.data import Preprocessing, Split
 from nnrun.core.seams.export import Exporter
 from nnrun.core.seams.problem import Problem
 from nnrun.proof.isolated import Isolated
-from nnrun.proof.timing import TimedOutputs, run_on_split
+from nnrun.proof.timing import TimedOutputs, WrongOutputs, run_on_split
 from nnrun.proof.verdict import Verification, asked
 
 _NUM_WORST = 5
@@ -94,7 +94,10 @@ def verify(artifact: Path, exporter: Exporter, standard: Standard) -> Verificati
         found = _find(artifact, exporter, standard)
     except (ModuleNotFoundError, ResourceError):
         raise
-    except Exception as error:
+    except WrongOutputs as error:
+        return Verification.unusable(exporter, size_of(artifact), str(error))
+    except (Exception, SystemExit) as error:
+        # A class of the user's own may even leave by sys.exit(0): nothing is proven by that.
         if of_the_machine(error):
             raise
         why = f"it cannot be run: {type(error).__name__}: {without_paths(str(error))[:300]}"
@@ -134,6 +137,9 @@ def _find(artifact: Path, exporter: Exporter, standard: Standard) -> _Found:
         if isinstance(loaded, Isolated):
             loaded.close()
     ours = standard.measured.outputs
+    if theirs.outputs.shape != ours.shape:
+        given, wanted = tuple(theirs.outputs.shape), tuple(ours.shape)
+        raise WrongOutputs(f"it gives outputs of the shape {given} for the test split, and its network {wanted}")
     if metadata.get("output_kind", getattr(exporter, "output", "scores")) == PROBABILITIES:
         ours = standard.problem.probabilities(ours)
     return _Found(theirs, ours, packages, _fault(metadata, standard, packages))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -78,8 +79,16 @@ def _with_nan(scores: Tensor) -> Tensor:
         (lambda scores: scores, None),
         (_nudged, "scores differ by 1, more than"),
         (_with_nan, "scores differ by nan, more than"),
+        (
+            lambda scores: scores[:, :2],
+            "it gives outputs of the shape (700, 2) for the test split, and its network (700, 3)",
+        ),
+        (lambda scores: scores[:1], "it gives outputs of the shape (11, 3)"),
+        (lambda scores: scores[:, 0], "it gives outputs of the shape (700,)"),
+        (lambda scores: scores.tolist(), "it gives a list for a batch, where its network gives a Tensor"),
+        (lambda scores: sys.exit(0), "it cannot be run: SystemExit: 0"),
     ],
-    ids=["same", "nudged", "nan"],
+    ids=["same", "nudged", "nan", "a class less", "a sample a batch", "one number each", "no tensor", "leaves"],
 )
 def test_the_reason_says_what_is_wrong_and_names_the_worst(
     change: Callable[[Tensor], Tensor], reason: str | None, standard: Standard, tmp_path: Path

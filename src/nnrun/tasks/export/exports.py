@@ -121,7 +121,7 @@ def _export_one(
         raise
     except CannotExport as error:
         return folder, Verification.unusable(exporter, 0, f"it cannot be exported: {without_paths(str(error))}")
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         # An exporter fails on networks that it cannot express, in as many ways as there are networks.
         if machine := _of_the_machine(error, standard.network, folder):
             raise machine from error
@@ -140,7 +140,7 @@ def _export_one(
     return path, proof
 
 
-def _of_the_machine(error: Exception, model: nn.Module, folder: Path) -> ResourceError | None:
+def _of_the_machine(error: BaseException, model: nn.Module, folder: Path) -> ResourceError | None:
     """Return what the machine has to do with an exporter's error: no room, no permission, no memory; None for nothing.
 
     Libraries put a disk's error in words of their own, or read the half of a file that they wrote: where a file as
