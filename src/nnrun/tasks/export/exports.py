@@ -169,6 +169,6 @@ def _named(folder: Path) -> Path:
     return folder.with_name(folder.name.removeprefix(".").removesuffix(TEMPORARY_SUFFIX))
 
 
-def _first(error: Exception) -> str:
+def _first(error: BaseException) -> str:
     """Return the first lines of an exporter's error, without colours; the rest are pages."""
     return without_paths(" ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split("\n")[:3]))[:300]
