@@ -32,11 +32,12 @@ from nnrun.config.from_checkpoint import fault, own_targets
 from nnrun.config.interpolation import PLACEHOLDERS, explain_unresolvable, resolve
 from nnrun.config.no_effect import idle_settings, trial_notes
 from nnrun.config.options import unknown_options
-from nnrun.config.overrides import Typed, ambiguous, parse_all
+from nnrun.config.overrides import SOURCE_KEYS, Typed, ambiguous, parse_all
 from nnrun.config.rules import Rules
 from nnrun.config.schema import NAMED_SECTIONS, TARGET_SECTIONS
-from nnrun.config.source import SOURCE_KEYS, Source
+from nnrun.config.source import Source
 from nnrun.config.task import Task, misfits
+from nnrun.config.tree import is_within
 from nnrun.config.validate import check
 
 # How a value of the environment is referred to.
@@ -129,7 +130,7 @@ class Composed:
 
     def named(self, key: str) -> bool:
         """Return whether the command line names a key, or the section that it is in."""
-        return any(key == item.key or key.startswith(item.key + ".") for item in self.typed)
+        return any(is_within(key, item.key) for item in self.typed)
 
     @property
     def notes_on_unread(self) -> list[str]:

@@ -18,9 +18,9 @@ from nnrun.base.paths import expanded
 from nnrun.config.from_checkpoint import merge_saved, saved_references
 from nnrun.config.interpolation import resolve_path
 from nnrun.config.options import compose_groups, option_references, show_to_hydra, unknown_options
-from nnrun.config.overrides import HYDRA_KEYS, Typed
+from nnrun.config.overrides import HYDRA_KEYS, SOURCE_KEYS, Typed
 from nnrun.config.schema import OPTIONAL_SECTIONS
-from nnrun.config.source import SOURCE_KEYS, Source, lacking_words, read_source, source_word
+from nnrun.config.source import Source, lacking_words, read_source, source_word
 from nnrun.config.target_sections import Reference
 from nnrun.config.task import Task, task_called
 

@@ -17,6 +17,7 @@ from nnrun.checkpoints.saved_run import SavedNetwork, SavedWeights
 from nnrun.config.overrides import Typed
 from nnrun.config.schema import NAMED_SECTIONS, RUN_KEYS, TARGET_SECTIONS, DataSettings
 from nnrun.config.target_sections import Reference
+from nnrun.config.tree import is_within, value_at
 
 # What the absence of a setting means in a file that was written before the setting existed: the rule of that time, and
 # not today's default. By full key, `data.split_by`; a parameter of a class by the class, wherever its section stands:
@@ -147,11 +148,9 @@ def saved_references(saved: Mapping[str, Any]) -> dict[str, Reference]:
     """Return the sections of a checkpoint's config as references: they list all that their targets take."""
     found = {}
     for name in TARGET_SECTIONS:
-        node: Any = saved
-        for part in name.split("."):
-            node = node.get(part) if isinstance(node, Mapping) else None
-        if isinstance(node, Mapping):
-            found[name] = Reference(node, complete=True)
+        section = value_at(saved, name)
+        if isinstance(section, Mapping):
+            found[name] = Reference(section, complete=True)
     for group in NAMED_SECTIONS:
         # What is no section is said where the config is checked.
         sections = named.items() if isinstance(named := saved.get(group), Mapping) else ()
@@ -173,7 +172,7 @@ def fault(complaints: Sequence[Complaint], checkpoint: Path | None, typed: Seque
 
 def _is_about(key: str, typed: str) -> bool:
     """Return whether one of two keys is the other, or a section that it is in."""
-    return key == typed or key.startswith(typed + ".") or typed.startswith(key + ".")
+    return is_within(key, typed) or is_within(typed, key)
 
 
 def own_targets(

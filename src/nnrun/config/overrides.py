@@ -16,11 +16,11 @@ from nnrun.base.paths import is_there
 from nnrun.base.secrets import redact_word
 from nnrun.config.folders import GROUPS, options
 
+# What names a run, or a file of weights, to start from.
+SOURCE_KEYS = ("ckpt", "resume", "init_from")
 # Values of these keys are paths: no character of theirs has a meaning in Hydra's grammar.
 PATH_KEYS = (
-    "ckpt",
-    "resume",
-    "init_from",
+    *SOURCE_KEYS,
     "input",
     "data.root",
     "transfer.weights",
@@ -29,7 +29,6 @@ PATH_KEYS = (
 )
 # Of these a list with commas is what a sweep compares, unless it is the name of a file that is there.
 SWEPT_PATHS = ("transfer.weights",)
-NOT_SWEPT = ("ckpt", "resume", "init_from")
 HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.dir")
 
 

@@ -14,6 +14,7 @@ from nnrun.config.conflicts import Conflict
 from nnrun.config.folders import GROUPS
 from nnrun.config.no_effect import Idle
 from nnrun.config.ranges import Range
+from nnrun.config.tree import is_within
 
 if TYPE_CHECKING:
     from nnrun.config.overrides import Typed
@@ -136,7 +137,7 @@ def _of_other_tasks(typed: Sequence[Typed], tree: Mapping[str, Any], tasks: Sequ
             continue
         needed = " or ".join(f"task={name}" for name in names)
         if isinstance(tree.get(key), Mapping):
-            for word in (item.key for item in typed if _is_in(item.key, (key,))):
+            for word in (item.key for item in typed if is_within(item.key, key)):
                 yield Complaint(word, f"{word} has no effect without {needed}")
         elif tree.get(key):
             yield Complaint(key, f"{key}={tree[key]} has no effect without {needed}")
@@ -145,10 +146,10 @@ def _of_other_tasks(typed: Sequence[Typed], tree: Mapping[str, Any], tasks: Sequ
 def _is_beside(key: str, typed: Sequence[Typed], tree: Mapping[str, Any]) -> bool:
     """Return whether a config names a setting; the default option of a group is nobody's wish."""
     if key in GROUPS:
-        return any(_is_in(item.key, (key,)) for item in typed)
+        return any(is_within(item.key, key) for item in typed)
     return bool(tree.get(key))
 
 
 def _is_in(key: str, names: Sequence[str]) -> bool:
     """Return whether a key is one of some settings and sections, or in one of them."""
-    return any(key == name or key.startswith(name + ".") for name in names)
+    return any(is_within(key, name) for name in names)

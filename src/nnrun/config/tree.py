@@ -1,4 +1,4 @@
-"""A config as plain values, and what stands in it at a full key."""
+"""Full keys: what stands in a config of plain values at one, and whether one is in a section."""
 
 from __future__ import annotations
 
@@ -14,3 +14,8 @@ def value_at(tree: Mapping[str, Any], key: str, default: Any = None) -> Any:
             return default
         node = node[part]
     return node
+
+
+def is_within(key: str, name: str) -> bool:
+    """Return whether a key is that of a setting or section, or of something in it."""
+    return key == name or key.startswith(name + ".")

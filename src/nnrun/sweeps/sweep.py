@@ -23,7 +23,7 @@ from nnrun.base.visible import as_cell
 from nnrun.config.compose import compose_config
 from nnrun.config.draft import folder_of_jobs
 from nnrun.config.folders import find_modules_beside
-from nnrun.config.overrides import NOT_SWEPT, Typed, jobs_of, parse_all
+from nnrun.config.overrides import SOURCE_KEYS, Typed, jobs_of, parse_all
 from nnrun.config.rules import Rules
 from nnrun.config.task import Task, task_called
 from nnrun.runs.console import Console, Sheet
@@ -31,8 +31,9 @@ from nnrun.runs.directory import STATUS_SCHEMA, create_numbered, plain_name
 from nnrun.sweeps.ranking import Yardstick, choose_ranking, order
 from nnrun.tasks.table import perform
 
-# The metrics that the table on the terminal has, of those that there are; an inspection has the last two.
+# Of sweep.json.
 SCHEMA = 1
+# The metrics that the table on the terminal has, of those that there are; an inspection has the last two.
 _SHOWN = ("valid/loss", "valid/accuracy", "test/accuracy", "model/parameters", "model/forward_flops")
 
 
@@ -109,7 +110,7 @@ def refuse(typed: Sequence[Typed], tasks: Sequence[Task]) -> list[Complaint]:
 def _refused(item: Typed, tasks: Sequence[Task]) -> Iterator[str]:
     """Say why a word has no place in a sweep."""
     looks_swept = item.value is not None and "," in str(item.value) and not is_there(str(item.value))
-    if item.key in NOT_SWEPT and (looks_swept or str(item.value).startswith("choice(")):
+    if item.key in SOURCE_KEYS and (looks_swept or str(item.value).startswith("choice(")):
         yield f"{item.word!r}: a sweep over {item.key} is refused; run each checkpoint by itself"
     if item.key == "hydra.run.dir":
         yield "hydra.run.dir has no effect in a sweep; use hydra.sweep.dir=, the folder of all its jobs"

@@ -13,6 +13,7 @@ from nnrun.base.secrets import redact
 from nnrun.checkpoints.manifest import read_manifest
 from nnrun.checkpoints.saved_run import SavedRun
 from nnrun.config.schema import RUN_KEYS
+from nnrun.config.tree import value_at
 from nnrun.runs.console import Console
 from nnrun.runs.summary import Summary
 from nnrun.tasks.session import Session
@@ -38,6 +39,8 @@ FREE = (
 )
 # Schedules whose every step depends on the run's length: with another length, the past would have been another.
 _LENGTH_PARAMETER = "total_steps"
+# What stands where a checkpoint has no value: null is one.
+_ABSENT = object()
 
 
 def finished_summary(job: Job, saved: SavedRun, console: Console) -> Summary | None:
@@ -135,16 +138,9 @@ def _changes(job: Job, saved: SavedRun) -> list[tuple[str, str]]:
     sections: dict[str, Any] = {name: {} for name, value in wanted.items() if isinstance(value, Mapping)}
     changes = differences(sections | dict(before), redact(wanted, known=job.composed.secrets))
     # A setting that did not exist when the checkpoint was saved has its default.
-    return [(key, line) for key, line in changes if _is_in(before, key) or job.composed.named(key)]
-
-
-def _is_in(tree: Any, key: str) -> bool:
-    """Return whether a tree of settings has a dotted key."""
-    for part in key.split("."):
-        if not isinstance(tree, Mapping) or part not in tree:
-            return False
-        tree = tree[part]
-    return True
+    return [
+        (key, line) for key, line in changes if value_at(before, key, _ABSENT) is not _ABSENT or job.composed.named(key)
+    ]
 
 
 def differences(saved: Any, wanted: Any, key: str = "") -> list[tuple[str, str]]:
