@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 
 from campaigns.command import Main, find_main
 from campaigns.variants import WORDS
-from nnrun.base.signals import STOPPING
+from nnrun.base.stopping import STOPPING
 from nnrun.config.compose import compose_config
 from nnrun.config.rules import Rules
 from nnrun.tasks.table import collect_tasks

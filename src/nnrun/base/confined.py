@@ -9,10 +9,11 @@ import os
 import signal
 from collections.abc import Sequence
 
+from nnrun.base.stopping import heard_signals
+
 # What a dying library exits with: the dynamic loader, and OpenMP, whose 1 is otherwise a sweep's alone.
 _LOADERS, _OPENMPS = 127, 1
 _HARD = (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
-_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 def limited_bytes() -> int | None:
@@ -44,9 +45,8 @@ def go_on_in_a_child(words: Sequence[str]) -> int | None:
         os.setpgid(0, 0)
         die_with_parent(parent)
         return None
-    for number in _FORWARDED:
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, lambda heard, _: os.kill(child, heard))
+    for number in heard_signals():
+        signal.signal(number, lambda heard, _: os.kill(child, heard))
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     is_lost = code == _LOADERS or (code == _OPENMPS and not {"-m", "--multirun"} & set(words)) or -code in _HARD
     if is_lost:

@@ -11,6 +11,8 @@ import os
 import signal
 import sys
 
+from nnrun.base.stopping import heard_signals
+
 # As typing has it, which takes a while to import.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ _CODE: list[int] = []
 
 def guard() -> None:
     """Leave at a signal from here on, until something listens to signals itself, and again behind that."""
-    for number in _stopping():
+    for number in heard_signals():
         signal.signal(number, _leave)
     sys.unraisablehook = _not_raised
 
@@ -44,12 +46,6 @@ def _not_raised(lost: sys.UnraisableHookArgs) -> None:
     from nnrun.base.signals import in_force  # noqa: PLC0415 - see _end
 
     in_force().receive_again()
-
-
-def _stopping() -> list[int]:
-    """Return the signals that stop a command; one that is ignored, as under nohup, stays so."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-    return [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:
@@ -134,7 +130,7 @@ def _watch(reader: int) -> None:
         before = time.monotonic()
         if select.select([reader], [], [], _TICK_SECONDS if first else None)[0]:
             for number in os.read(reader, 64):
-                if number in _stopping():
+                if number in heard_signals():
                     is_second = is_second or (bool(first) and number == signal.SIGINT)
                     first = first or number
             continue

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from nnrun.base.errors import InterruptedRun
+from nnrun.base.stopping import heard_signals
 
 # How long a training that heard a signal waits for data before it stops without it.
 PATIENCE_SECONDS = 1.0
@@ -94,7 +95,6 @@ class StopRequest:
             raise InterruptedRun(self._number, at_once=is_second)
 
 
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _IN_FORCE: list[StopRequest] = []
 
 
@@ -117,11 +117,10 @@ def stop_request() -> Iterator[StopRequest]:
         yield _IN_FORCE[-1]
         return
     request = StopRequest()
-    heard = [number for number in STOPPING if signal.getsignal(number) != signal.SIG_IGN]
-    earlier = {number: signal.getsignal(number) for number in heard}
+    earlier = {number: signal.getsignal(number) for number in heard_signals()}
     _IN_FORCE.append(request)
     try:
-        for number in heard:
+        for number in earlier:
             signal.signal(number, request.receive)
         yield request
     finally:

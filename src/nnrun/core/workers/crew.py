@@ -27,7 +27,8 @@ from torch.utils._pytree import tree_map
 
 from nnrun.base import ending
 from nnrun.base.errors import ResourceError
-from nnrun.base.signals import STOPPING, in_force
+from nnrun.base.signals import in_force
+from nnrun.base.stopping import STOPPING
 from nnrun.core.workers.pipes import readable, receive, send, widen
 
 Item = TypeVar("Item")
