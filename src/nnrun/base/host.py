@@ -44,14 +44,18 @@ def fits_in_memory(num_bytes: int) -> bool:
     return num_bytes <= usable_bytes() // 2
 
 
+def machine_bytes() -> int:
+    """Return the machine's memory, whoever may use how much of it."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def usable_bytes() -> int:
     """Return the machine's memory, or the limit that a container or a scheduler gives this process's control group."""
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
         lines = _CGROUPS.read_text(encoding="utf-8").splitlines()
     except OSError:  # no Linux
-        return machine
-    return min([machine, *(limit for line in lines for limit in _limits(line))])
+        return machine_bytes()
+    return min([machine_bytes(), *(limit for line in lines for limit in _limits(line))])
 
 
 def _limits(line: str) -> Iterator[int]:
@@ -75,7 +79,7 @@ def available_bytes() -> int:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         available = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
     except (OSError, ValueError, StopIteration):  # no Linux
-        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        available = machine_bytes()
     available = min(available, usable_bytes())
     return available * 4 // 5
 

@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from nnrun.base.host import machine_bytes
 from nnrun.base.secrets import redact_word
 
 ENVIRONMENT_SCHEMA = 1
@@ -26,7 +27,7 @@ def environment(threads: int, device: str, secrets: Collection[str] = ()) -> dic
         "versions": {name: version_of(name) for name in VERSIONED},
         "cpu": cpu_model(),
         "cpu_count": os.cpu_count(),
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "memory_bytes": machine_bytes(),
         "device": device,
         "threads": threads,
         "git_commit": _git("rev-parse", "HEAD"),

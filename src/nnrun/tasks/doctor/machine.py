@@ -14,6 +14,7 @@ from torch import nn
 
 from nnrun.base.files import write_text
 from nnrun.base.foreign_errors import of_the_machine
+from nnrun.base.host import machine_bytes
 from nnrun.base.lock import locked
 from nnrun.core.device import Precision, cpu_has_bf16
 from nnrun.runs.environment import VERSIONED, cpu_model, version_of
@@ -42,7 +43,7 @@ def _software() -> list[Finding]:
     """Return the versions, and the processor."""
     versions = ", ".join(f"{name} {version}" for name in VERSIONED if (version := version_of(name)))
     missing = [name for name in VERSIONED if version_of(name) is None]
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    memory = machine_bytes() / 2**30
     threads = f"{os.cpu_count()} cores, {torch.get_num_threads()} threads in use, {memory:.0f} GiB memory"
     return [
         Finding("packages", WORKS if not missing else ABSENT, versions + "".join(f"; no {name}" for name in missing)),

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from nnrun.base.errors import DataError
 from nnrun.base.files import check_is_file
+from nnrun.base.paths import expanded
 from nnrun.checkpoints.locate import nearest
 from nnrun.components.data.finding import IMAGE_SUFFIXES, find_images
 from nnrun.components.data.images import shown
@@ -39,7 +40,7 @@ def find_inputs(given: str) -> Named:
     """
     if given == FROM_STDIN:
         return Named(_listed())
-    path = _at_home(given)
+    path = expanded(given)
     try:
         is_folder = path.is_dir()
         check_is_file(path)
@@ -56,14 +57,6 @@ def find_inputs(given: str) -> Named:
             raise DataError(f"input={shown(given)}: {reason}") from error
         return _images_among(given, matches)
     return _images_among(given, [path]) if is_folder else Named((str(path),))
-
-
-def _at_home(given: str) -> Path:
-    """Return a path with the `~` at its beginning replaced; a `~name` of nobody is a file's name."""
-    try:
-        return Path(given).expanduser()
-    except RuntimeError:
-        return Path(given)
 
 
 def _listed() -> tuple[str, ...]:
