@@ -59,54 +59,64 @@ def open_session(
     """
     path = job.resume or directory or rundir.create(job.composed.run_dir, job.name)
     with stop_request() as stop, locked(path) as stale:
-        out = RunDir(path)
+        session = Session(RunDir(path), console, stop)
         sweep_temporaries(path)
         is_finished = False
-        undoing = at_the_end(partial(_end_in_the_midst, out, stop))
+        undoing = at_the_end(partial(_end_in_the_midst, session.out, stop))
         try:
-            out.start(job.task.name, resumed)
+            session.out.start(job.task.name, resumed)
             console.secrets = job.composed.secrets
             console.log_to(alone(inside(path, "run.log")))
             if stale:
                 console.note(f"took over {path} from {stale}, which is gone")
-            if job.trains and not take_latest(out):
-                console.note("outputs/latest is not a link, and is left as it is")
-            secrets = job.composed.secrets
-            config, typed = redact(job.composed.shown(), known=secrets), [redact_word(word, secrets) for word in words]
-            out.describe(yaml_text(config), yaml_text(typed))
-            write_json(path / "environment.json", job.environment(), ENVIRONMENT_SCHEMA)
-            precision = (
-                f" in {job.precision.name} ({job.precision.reason})" if job.task.reads("trainer.precision") else ""
-            )
-            console.say(f"{job.task.name} {job.name} on {job.device}{precision}")
-            console.say(f"run directory {path}")
-            for note in job.notes:
-                console.note(note)
-            yield Session(out, console, stop)
+            _describe(session, job, words)
+            yield session
             # What came to its end is finished, whatever signal comes now.
             with stop.held():
-                out.end("finished", 0, None)
+                session.out.end("finished", 0, None)
                 is_finished = True
         except BaseException as error:
             if is_finished:
                 raise
             with stop.held():
-                error, cause = _as_said(error, job, path, stop), error
-                reason = hide_known(str(error) or type(error).__name__, job.composed.secrets)
-                if isinstance(error, NnrunError | InterruptedRun):
-                    error.reword(lambda message: hide_known(message, job.composed.secrets))
-                    error.args = (reason,)
-                sweep_temporaries(path)
-                # On a disk that is full this fails too: what is said is the first cause.
-                with suppress(ResourceError, OSError):
-                    put_back(latest_link(), lost=path)
-                with suppress(ResourceError):
-                    out.end(_state_of(error), getattr(error, "exit_code", BUG), reason)
-            raise error from (cause if cause is not error else cause.__cause__)
+                said = _end_with(error, session, job)
+            raise said from (error if said is not error else error.__cause__)
         finally:
             end_workers()
             console.close()
             forget(undoing)
+
+
+def _describe(session: Session, job: Job, words: Sequence[str]) -> None:
+    """Write down what is run, where and with what, and say it; the newest run that trains is outputs/latest."""
+    out, console, secrets = session.out, session.console, job.composed.secrets
+    if job.trains and not take_latest(out):
+        console.note("outputs/latest is not a link, and is left as it is")
+    config, typed = redact(job.composed.shown(), known=secrets), [redact_word(word, secrets) for word in words]
+    out.describe(yaml_text(config), yaml_text(typed))
+    write_json(out.path / "environment.json", job.environment(), ENVIRONMENT_SCHEMA)
+    precision = f" in {job.precision.name} ({job.precision.reason})" if job.task.reads("trainer.precision") else ""
+    console.say(f"{job.task.name} {job.name} on {job.device}{precision}")
+    console.say(f"run directory {out.path}")
+    for note in job.notes:
+        console.note(note)
+
+
+def _end_with(error: BaseException, session: Session, job: Job) -> BaseException:
+    """Write down that an error ended the run, and return it as what is said of it. No signal may tear this."""
+    out, secrets = session.out, job.composed.secrets
+    said = _as_said(error, job, out.path, session.stop)
+    reason = hide_known(str(said) or type(said).__name__, secrets)
+    if isinstance(said, NnrunError | InterruptedRun):
+        said.reword(lambda message: hide_known(message, secrets))
+        said.args = (reason,)
+    sweep_temporaries(out.path)
+    # On a disk that is full this fails too: what is said is the first cause.
+    with suppress(ResourceError, OSError):
+        put_back(latest_link(), lost=out.path)
+    with suppress(ResourceError):
+        out.end(_state_of(said), getattr(said, "exit_code", BUG), reason)
+    return said
 
 
 def take_latest(out: RunDir) -> bool:
