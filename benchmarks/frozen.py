@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from machine import OtherWork, machine
 from nnrun.assembly.data.opened import open_data
 from nnrun.assembly.preflight import prepare
+from nnrun.assembly.training import make_step, make_training
 from nnrun.assembly.transfer import keep_features
 from nnrun.cli import compose
 from nnrun.components.problems.classification import Classification
@@ -22,7 +23,6 @@ from nnrun.core.loop import Work, fit
 from nnrun.core.seams.callback import Callback
 from nnrun.core.state import TrainState
 from nnrun.runs.console import Console
-from nnrun.tasks.train.fit import make_step, make_training
 
 WORDS = ("model=resnet18", "transfer.freeze=backbone", "data.limit=1000", "early_stopping=none", "export=none")
 NUM_EPOCHS = {"false": 2, "true": 8}

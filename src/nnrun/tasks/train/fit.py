@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
@@ -26,6 +28,7 @@ from nnrun.components.callbacks.progress import TrainingProgress
 from nnrun.config.from_checkpoint import saved_config
 from nnrun.core.compile import compile_network
 from nnrun.core.loop import Work, fit
+from nnrun.core.seams.callback import Callback
 from nnrun.core.seams.problem import Problem
 from nnrun.core.state import TrainState
 from nnrun.core.transfer.freezing import describe_training
@@ -34,12 +37,65 @@ from nnrun.tasks.session import Session
 from nnrun.tasks.train.memory_advice import out_of_memory
 
 
+@dataclass(frozen=True)
+class Watchers:
+    """The callbacks of a training, in the order in which they are called, and what else is asked of some of them."""
+
+    callbacks: list[Callback]
+    progress: TrainingProgress
+    saving: Checkpointing
+    folder: CheckpointFolder
+    # What a checkpoint holds of the training as it stands.
+    payload: Callable[[TrainState], Payload]
+
+
 def train(job: Job, data: Opened, problem: Problem, session: Session) -> Training:
     """Train until the plan is done, saving as it goes; on a signal finish the step, save, and say how to go on."""
-    trainer, stopping = job.settings.trainer, job.settings.early_stopping
-    out, console, stop = session.out, session.console, session.stop
+    console, stop = session.console, session.stop
     training = make_training(job, data, problem)
     state, plan = training.state, training.plan
+    watchers = make_watchers(job, data, problem, training, session)
+    for note in training.notes:
+        console.say(note)
+    check_readable(watchers.payload(state))
+    start_from(job, state, console, data.targets, watchers.callbacks)
+    state.set_training()
+    console.say(describe_training(state.network))
+    if job.settings.trainer.compile is not False and plan.total_steps > 0:
+        say_and_compile(training, console)
+    if watchers.folder.manifest.best is None:
+        # The best weights so far were damaged: there is nothing that a later epoch would have to be better than.
+        state.progress.best = None
+    with calling("logger"):
+        for logger in training.loggers:
+            logger.start(session.out.path, redact(training.tree, known=job.composed.secrets))
+    with stop.deferred():
+        try:
+            _fit(job, problem, training, watchers, session)
+        except InterruptedRun as interruption:
+            if interruption.at_once:
+                raise
+            watchers.saving.save(state, is_best=False)
+            going_on = shlex.quote(f"resume={session.out.path}") + job.reading(data.preprocessing.to_plain())
+            raise _stopped(interruption, state, going_on) from None
+        except DivergedError as error:
+            last = watchers.folder.last
+            raise DivergedError(*error.messages, f"the last good checkpoint is {last}") from error
+        except Exception as error:
+            if lacks_memory(error):
+                raise ResourceError(out_of_memory(job.settings, str(job.device))) from error
+            raise
+        finally:
+            watchers.progress.close()
+    if state.progress.stop_reason:
+        console.say(f"stopped early: {state.progress.stop_reason}")
+    return training
+
+
+def make_watchers(job: Job, data: Opened, problem: Problem, training: Training, session: Session) -> Watchers:
+    """Return the callbacks that log a training, show it, stop it early and save it."""
+    trainer, stopping = job.settings.trainer, job.settings.early_stopping
+    out, console = session.out, session.console
     threads, seen = torch.get_num_threads(), seen_of(data)
 
     def payload(state: TrainState) -> Payload:
@@ -55,60 +111,33 @@ def train(job: Job, data: Opened, problem: Problem, session: Session) -> Trainin
         }
 
     rows = MetricRows(out, problem.train_metric, trainer.log_every_steps, training.loggers)
-    progress = TrainingProgress(console, plan, _samples_per_step(job), rows, bar=console.wants_bar(trainer.progress))
+    bar = console.wants_bar(trainer.progress)
+    progress = TrainingProgress(console, training.plan, _samples_per_step(job), rows, bar=bar)
     patience = (stopping.patience, stopping.min_delta) if stopping else (None, 0.0)
     folder = CheckpointFolder(out.path, trainer.keep_last)
     saving = Checkpointing(folder, trainer.checkpoint_every_steps, payload, out.sync_rows)
     callbacks = [rows, EarlyStopping(job.monitor, job.mode, *patience), progress, FirstStep(out), saving]
-    for note in training.notes:
-        console.say(note)
-    check_readable(payload(state))
-    start_from(job, state, console, data.targets, callbacks)
-    state.set_training()
-    console.say(describe_training(state.network))
-    if trainer.compile is not False and plan.total_steps > 0:
-        say_and_compile(training, console)
-    if folder.manifest.best is None:
-        # The best weights so far were damaged: there is nothing that a later epoch would have to be better than.
-        state.progress.best = None
-    with calling("logger"):
-        for logger in training.loggers:
-            logger.start(out.path, redact(training.tree, known=job.composed.secrets))
-    with stop.deferred():
-        try:
-            with state.clock.fitting():
-                work = Work(
-                    problem,
-                    make_step(trainer, state, problem, callbacks),
-                    training.train,
-                    training.valid,
-                    callbacks,
-                    stop.poll,
-                )
-                work, training.tree["transfer"]["cache"] = keep_features(training.transfer, state, work, plan, console)
-                fit(state, work, plan)
-        except InterruptedRun as interruption:
-            if interruption.at_once:
-                raise
-            saving.save(state, is_best=False)
-            at = state.progress
-            place = f"step {at.step:,} (epoch {at.epoch + 1})"
-            raise InterruptedRun(
-                interruption.exit_code - 128,
-                f"stopped at {place}; checkpoint saved; resume with: nnrun {shlex.quote(f'resume={out.path}')}"
-                + job.reading(data.preprocessing.to_plain()),
-            ) from None
-        except DivergedError as error:
-            raise DivergedError(*error.messages, f"the last good checkpoint is {folder.last}") from error
-        except Exception as error:
-            if lacks_memory(error):
-                raise ResourceError(out_of_memory(job.settings, str(job.device))) from error
-            raise
-        finally:
-            progress.close()
-    if state.progress.stop_reason:
-        console.say(f"stopped early: {state.progress.stop_reason}")
-    return training
+    return Watchers(callbacks, progress, saving, folder, payload)
+
+
+def _fit(job: Job, problem: Problem, training: Training, watchers: Watchers, session: Session) -> None:
+    """Fit the network; where the backbone is frozen, to features that are computed once, if that pays."""
+    state, callbacks = training.state, watchers.callbacks
+    with state.clock.fitting():
+        step = make_step(job.settings.trainer, state, problem, callbacks)
+        work = Work(problem, step, training.train, training.valid, callbacks, session.stop.poll)
+        work, is_cached = keep_features(training.transfer, state, work, training.plan, session.console)
+        training.tree["transfer"]["cache"] = is_cached
+        fit(state, work, training.plan)
+
+
+def _stopped(interruption: InterruptedRun, state: TrainState, going_on: str) -> InterruptedRun:
+    """Return what is said of a training that a signal stopped, now that it is saved."""
+    at = state.progress
+    place = f"step {at.step:,} (epoch {at.epoch + 1})"
+    return InterruptedRun(
+        interruption.exit_code - 128, f"stopped at {place}; checkpoint saved; resume with: nnrun {going_on}"
+    )
 
 
 def say_and_compile(training: Training, console: Console) -> None:
