@@ -80,7 +80,7 @@ def test_a_task_is_named_in_its_own_folder_and_in_one_line_of_the_table() -> Non
         ("runs/summary.py", 'def f(summary):\n    return summary.task == "train"', "runs/summary.py: 'train'"),
         ("runs/summary.py", 'def f(job):\n    return job.task in ("auto", "export")', "runs/summary.py: 'export'"),
         ("config/schema.py", "# What task=inspect does.", "config/schema.py: task=inspect"),
-        ("cli.py", "from nnrun.tasks.doctor.examine import examine", "cli.py: nnrun.tasks.doctor"),
+        ("cli.py", "from nnrun.tasks.doctor.run import doctor", "cli.py: nnrun.tasks.doctor"),
         ("tasks/predict/run.py", '_OTHER = ("inspect",)', "tasks/predict/run.py: 'inspect'"),
     ],
 )

@@ -36,7 +36,7 @@ class Yardstick:
         return cls(dict(_flat(tree.get("loss"), "loss")), dict(_flat(chosen, "data")))
 
 
-class Measured(Protocol):
+class Rankable(Protocol):
     """A job, as far as its place depends on it."""
 
     number: int
@@ -57,7 +57,7 @@ class Ranking:
     note: str | None = None
 
 
-def choose_ranking(results: Sequence[Measured]) -> Ranking:
+def choose_ranking(results: Sequence[Rankable]) -> Ranking:
     """Return by what the jobs that were measured can be compared with each other."""
     measured = [result for result in results if _is_measured(result)]
     if not measured:
@@ -81,10 +81,10 @@ def choose_ranking(results: Sequence[Measured]) -> Ranking:
     return Ranking(None, note=f"not ranked: {why}, and not all have {FALLBACK}")
 
 
-def order(results: Sequence[Measured], ranking: Ranking) -> list[Any]:
+def order(results: Sequence[Rankable], ranking: Ranking) -> list[Any]:
     """Return the jobs best first, those that were not measured last; in their own order where nothing is compared."""
 
-    def key(result: Measured) -> tuple[bool, float, int]:
+    def key(result: Rankable) -> tuple[bool, float, int]:
         value = result.monitored if ranking.metric == result.monitor else result.metrics.get(str(ranking.metric))
         if not _is_measured(result) or ranking.metric is None or value is None:
             return not _is_measured(result) and ranking.metric is not None, 0.0, result.number
@@ -93,7 +93,7 @@ def order(results: Sequence[Measured], ranking: Ranking) -> list[Any]:
     return sorted(results, key=key)
 
 
-def _is_measured(result: Measured) -> bool:
+def _is_measured(result: Rankable) -> bool:
     """Return whether a job came to its end with a number to be judged by."""
     return not result.exit_code and result.monitored is not None and not math.isnan(result.monitored)
 

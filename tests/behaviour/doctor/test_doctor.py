@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nnrun.tasks.doctor import examine, machine, trial
+from nnrun.tasks.doctor import machine, run, trial
 from support.command_line import run_here
 
 # A program that does with its words what nnrun does, without training anything; MOOD says what it does wrong.
@@ -60,7 +60,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "program.py"
     path.write_text(PROGRAM)
     monkeypatch.setattr(trial, "_NNRUN", (sys.executable, str(path)))
-    monkeypatch.setattr(examine, "look_at_machine", lambda _: [])
+    monkeypatch.setattr(run, "look_at_machine", lambda _: [])
 
 
 def doctor(folder: Path, *words: str) -> tuple[int, str, str]:

@@ -6,7 +6,7 @@ from nnrun.config.task import Task
 
 TASK = Task(
     name="doctor",
-    run="nnrun.tasks.doctor.examine.examine",
+    run="nnrun.tasks.doctor.run.doctor",
     help=(("nnrun task=doctor", "what works here, and a self-test"),),
     takes_only=("hydra.run.dir",),
     unread_with="task=doctor, which tries what it needs itself",

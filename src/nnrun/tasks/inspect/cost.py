@@ -40,7 +40,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Memory:
+class StepMemory:
     """The bytes that a training step keeps at a time, without what kernels need in passing.
 
     `activations` are the tensors that the forward pass keeps for the backward pass, the batch itself not counted.
@@ -174,10 +174,10 @@ def _address(tensor: object) -> int | None:
 
 def memory_of(
     network: nn.Module, optimizer: Optimizer, average: nn.Module | None, inputs: Any, activation_bytes: int
-) -> Memory:
+) -> StepMemory:
     """Return the memory of a training whose optimizer has made a step, so that its state exists."""
     gradients = num_bytes(parameter for parameter in network.parameters() if parameter.requires_grad)
-    return Memory(
+    return StepMemory(
         weights=_module_bytes(network),
         gradients=gradients,
         optimizer=num_bytes(tree_leaves(optimizer.state_dict()["state"])),

@@ -19,7 +19,7 @@ from nnrun.core.randomness import seed_step
 from nnrun.core.seams.batch import Batch
 from nnrun.core.seams.data import Preprocessing
 from nnrun.core.step import Step
-from nnrun.tasks.inspect.cost import Cost, Layer, Memory, measure_step, memory_of
+from nnrun.tasks.inspect.cost import Cost, Layer, StepMemory, measure_step, memory_of
 from nnrun.tasks.inspect.gradients import Proof, prove
 from nnrun.tasks.inspect.overfit import Overfit, overfit
 from nnrun.tasks.inspect.record import InspectSettings
@@ -33,7 +33,7 @@ class NetworkReport:
     batch: Batch
     preprocessing: Preprocessing
     cost: Cost
-    memory: Memory
+    memory: StepMemory
     proof: Proof
     overfit: Overfit | None
 
@@ -109,7 +109,7 @@ def examine(job: Job, data: Opened, session: Session) -> NetworkReport:
         session.console.say(note)
     batch, step = next(iter(train.epoch(0))), make_step(job.settings.trainer, state, problem)
     start = copy.deepcopy((state.network.state_dict(), state.optimizer.state_dict()))
-    cost, memory, proof = measure(step, batch)
+    cost, memory, proof = measure_first_step(step, batch)
     learned = None
     settings = job.settings_of(InspectSettings)
     if settings.overfit:
@@ -123,7 +123,7 @@ def examine(job: Job, data: Opened, session: Session) -> NetworkReport:
     return NetworkReport(batch, data.preprocessing, cost, memory, proof, learned)
 
 
-def measure(step: Step, batch: Batch) -> tuple[Cost, Memory, Proof]:
+def measure_first_step(step: Step, batch: Batch) -> tuple[Cost, StepMemory, Proof]:
     """Do the first step of a training, draw by draw, and judge it. The network is changed by an update or two."""
     state = step.state
     losses: list[Tensor] = []

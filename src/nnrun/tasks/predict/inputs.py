@@ -24,14 +24,14 @@ FROM_STDIN = "-"
 
 
 @dataclass(frozen=True)
-class Named:
+class InputFiles:
     """The files that `input=` stands for, in the order of their predictions, and what is to be said of the others."""
 
     files: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
 
-def find_inputs(given: str) -> Named:
+def find_inputs(given: str) -> InputFiles:
     """Return the files that `input=` names: one file, those of a folder and below, or what a pattern matches.
 
     They are in their natural order, `2.png` before `10.png`, folder by folder. A name that exists means itself,
@@ -39,7 +39,7 @@ def find_inputs(given: str) -> Named:
     Raises DataError where there is no image.
     """
     if given == FROM_STDIN:
-        return Named(_listed())
+        return InputFiles(_listed())
     path = expanded(given)
     try:
         is_folder = path.is_dir()
@@ -56,7 +56,7 @@ def find_inputs(given: str) -> Named:
             reason = f"{error.strerror}, and as a pattern it matches nothing{hint}"
             raise DataError(f"input={shown(given)}: {reason}") from error
         return _images_among(given, matches)
-    return _images_among(given, [path]) if is_folder else Named((str(path),))
+    return _images_among(given, [path]) if is_folder else InputFiles((str(path),))
 
 
 def _listed() -> tuple[str, ...]:
@@ -79,7 +79,7 @@ def _pattern(path: Path) -> str:
     return os.path.join(literal, *parts[known:])  # noqa: PTH118 - a pattern is no path
 
 
-def _images_among(given: str, found: Iterable[Path]) -> Named:
+def _images_among(given: str, found: Iterable[Path]) -> InputFiles:
     """Return the images among files and in folders, by their suffixes; raise DataError where there is none."""
     images: set[str] = set()
     others: set[str] = set()
@@ -95,4 +95,4 @@ def _images_among(given: str, found: Iterable[Path]) -> Named:
     left = left_out(sorted(others), num_hidden)
     if not images:
         raise DataError(f"input={shown(given)} holds no image" + (f": {left}" if left else "; it is empty"))
-    return Named(tuple(sorted(images, key=path_key)), (left,) if left else ())
+    return InputFiles(tuple(sorted(images, key=path_key)), (left,) if left else ())

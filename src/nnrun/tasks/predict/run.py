@@ -22,7 +22,7 @@ from nnrun.config.compose import Composed
 from nnrun.runs.console import Console, Sheet
 from nnrun.runs.summary import Summary
 from nnrun.tasks.predict.arrays import holds_array, read_images
-from nnrun.tasks.predict.inputs import FROM_STDIN, Named, find_inputs
+from nnrun.tasks.predict.inputs import FROM_STDIN, InputFiles, find_inputs
 from nnrun.tasks.predict.progress import PredictionProgress
 from nnrun.tasks.predict.record import PredictSettings
 from nnrun.tasks.predict.table import FILE_NAME, PredictionFile
@@ -52,7 +52,7 @@ class BadFiles:
 
 
 @dataclass(frozen=True)
-class Source:
+class ImageSource:
     """The images to classify, in batches, and how many there are."""
 
     batches: Generator[Images, None, None]
@@ -135,25 +135,22 @@ def open_predictor(job: Job) -> Predictor:
     artifact, saved = job.composed.artifact, job.composed.evaluated
     if artifact is not None:
         return predictor_of_artifact(artifact, job)
-    if isinstance(saved, SavedNetwork):
-        return predictor_of_checkpoint(job, saved)
-    raise ConfigError(
-        "task=predict needs ckpt=: a run directory, a checkpoint file, or an ONNX file that nnrun exported"
-    )
+    assert isinstance(saved, SavedNetwork), "the task's record needs ckpt=, and refuses weights alone"
+    return predictor_of_checkpoint(job, saved)
 
 
-def open_source(job: Job, named: Named, predictor: Predictor, bad: BadFiles, tally: Tally) -> Source:
+def open_source(job: Job, named: InputFiles, predictor: Predictor, bad: BadFiles, tally: Tally) -> ImageSource:
     """Return the images: those of files, or of one file that holds many."""
     files, batch_size, in_shape = named.files, job.settings.data.eval_batch_size, predictor.in_shape
     if job.settings.input != FROM_STDIN and len(files) == 1 and holds_array(Path(files[0])):
         pixels = read_images(Path(files[0]), in_shape)
         if fault := scale_fault(predictor.preprocessing, some_of(pixels)):
             raise DataError(f"{shown(files[0])} is on another scale than what the network was trained on: {fault}")
-        return Source(of_array(files[0], pixels, batch_size), len(pixels))
+        return ImageSource(of_array(files[0], pixels, batch_size), len(pixels))
     settings = job.settings_of(PredictSettings)
     if settings.format == "kaggle" and settings.id == "stem":
         check_stems(files)
-    return Source(of_files(files, in_shape, batch_size, bad.refuse, tally), len(files))
+    return ImageSource(of_files(files, in_shape, batch_size, bad.refuse, tally), len(files))
 
 
 def check_stems(files: Sequence[str]) -> None:
@@ -182,7 +179,7 @@ def numbered_otherwise(job: Job, files: Sequence[str]) -> list[str]:
     ]
 
 
-def classify(job: Job, session: Session, predictor: Predictor, source: Source) -> Result:
+def classify(job: Job, session: Session, predictor: Predictor, source: ImageSource) -> Result:
     """Write predictions.csv, whole or not at all."""
     settings, console = job.settings_of(PredictSettings), session.console
     if settings.top_k is not None and settings.top_k > predictor.targets.num_outputs:

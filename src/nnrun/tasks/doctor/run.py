@@ -20,7 +20,7 @@ from nnrun.tasks.doctor.trial import try_runs
 _STYLES = {WORKS: "green", ABSENT: "dim", FAILS: "bold red"}
 
 
-def examine(composed: Composed, _words: Sequence[str], _directory: Path | None = None) -> None:
+def doctor(composed: Composed, _words: Sequence[str], _directory: Path | None = None) -> None:
     """Print what works here.
 
     What is tried is done where a run would be kept, since disks differ, and removed again. Raises ResourceError where
