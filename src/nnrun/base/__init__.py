@@ -1,1 +1,1 @@
-"""What everything stands on, of the standard library alone: errors, files, signals, secrets, and the host."""
+"""What everything stands on, of the standard library alone: errors, files, paths, signals, secrets, host, targets."""

@@ -74,7 +74,7 @@ class Task:
     # Whether `ckpt=` may be an exported network; and why it cannot be weights alone, `{}` being their file.
     takes_artifact: bool = False
     refuses_weights: str | None = None
-    # Why a sweep refuses it.
+    # Why a sweep refuses it: one that returns no summary has nothing to compare.
     not_swept: str | None = None
 
     def reads(self, key: str) -> bool:

@@ -2,57 +2,30 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from rich import box
-
 from nnrun.base.errors import BUG, Complaint, ConfigError, InterruptedRun, NnrunError, SweepFailed, complain
-from nnrun.base.files import saving, write_json, write_text
+from nnrun.base.files import saving, write_json
 from nnrun.base.foreign_messages import show_traceback
 from nnrun.base.paths import is_there
 from nnrun.base.secrets import hide_known, redact_word, secrets_in_words
 from nnrun.base.signals import in_force, stop_request
-from nnrun.base.visible import as_cell
 from nnrun.config.compose import compose_config
 from nnrun.config.draft import folder_of_jobs
 from nnrun.config.folders import find_modules_beside
 from nnrun.config.overrides import SOURCE_KEYS, Typed, jobs_of, parse_all
 from nnrun.config.rules import Rules
 from nnrun.config.task import Task, task_called
-from nnrun.runs.console import Console, Sheet
+from nnrun.runs.console import Console
 from nnrun.runs.directory import STATUS_SCHEMA, create_numbered, plain_name
-from nnrun.sweeps.ranking import Yardstick, choose_ranking, order
+from nnrun.sweeps.ranking import Yardstick, choose_ranking
+from nnrun.sweeps.table import JobResult, as_table, metric_names, ranked, write_table
 from nnrun.tasks.table import perform
-
-# Of sweep.json.
-SCHEMA = 1
-# The metrics that the table on the terminal has, of those that there are; an inspection has the last two.
-_SHOWN = ("valid/loss", "valid/accuracy", "test/accuracy", "model/parameters", "model/forward_flops")
-
-
-@dataclass
-class JobResult:
-    """What became of one job."""
-
-    number: int
-    overrides: dict[str, str]
-    directory: str
-    exit_code: int
-    state: str
-    monitor: str | None = None
-    monitored: float | None = None
-    mode: str | None = None
-    seconds: float = 0.0
-    metrics: dict[str, float] = field(default_factory=dict)
-    reason: str | None = None
-    yardstick: Yardstick = field(default_factory=Yardstick)
 
 
 @dataclass(frozen=True)
@@ -85,7 +58,7 @@ def sweep(words: Sequence[str], own: Sequence[Path], rules: Rules) -> int:
                 stop.poll()
                 results.append(run_job(shared, number, job))
                 # Whatever ends the sweep, a kill too: there is a table of the jobs that are done.
-                write_table(results, shared)
+                write_table(results, shared.swept, shared.folder)
         except (KeyboardInterrupt, InterruptedRun) as error:
             with stop.held():
                 finish(results, shared)
@@ -175,29 +148,9 @@ def run_job(sweep: Sweep, number: int, words: list[str]) -> JobResult:
     return result
 
 
-def ranked(results: Sequence[JobResult]) -> list[JobResult]:
-    """Return the jobs best first, by what they can be compared by, those without a number last."""
-    return order(results, choose_ranking(results))
-
-
-def write_table(results: Sequence[JobResult], sweep: Sweep) -> Path:
-    """Write the jobs so far, best first, as sweep.csv and sweep.json; return the path of the first."""
-    rows = ranked(results)
-    table = sweep.folder / "sweep.csv"
-    write_text(table, as_csv(rows, sweep.swept, metric_names(rows)))
-    plain = [{key: value for key, value in asdict(result).items() if key != "yardstick"} for result in rows]
-    write_json(sweep.folder / "sweep.json", {"jobs": plain}, SCHEMA)
-    return table
-
-
-def metric_names(rows: Sequence[JobResult]) -> list[str]:
-    """Return the name of every metric that a job has."""
-    return sorted({name for result in rows for name in result.metrics})
-
-
 def finish(results: Sequence[JobResult], sweep: Sweep) -> None:
     """Write the jobs, best first, and print their table, if any was done."""
-    table, rows = write_table(results, sweep), ranked(results)
+    table, rows = write_table(results, sweep.swept, sweep.folder), ranked(results)
     if not rows:
         return
     ranking = choose_ranking(results)
@@ -207,34 +160,3 @@ def finish(results: Sequence[JobResult], sweep: Sweep) -> None:
         sweep.console.note(ranking.note)
     sweep.console.table(as_table(rows, sweep.swept, metric_names(rows)))
     sweep.console.say(f"the table is in {table}")
-
-
-def as_csv(rows: Sequence[JobResult], swept: Sequence[str], metrics: Sequence[str]) -> str:
-    """Return the jobs as text: a line each, the values that were swept over, every metric in full."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(["job", *swept, "state", "exit_code", *metrics, "seconds", "directory", "reason"])
-    for row in rows:
-        values = [row.overrides.get(key, "") for key in swept]
-        exact = [row.metrics.get(name, "") for name in metrics]
-        end = [row.seconds, row.directory, row.reason or ""]
-        writer.writerow(map(as_cell, [row.number, *values, row.state, row.exit_code, *exact, *end]))
-    return text.getvalue()
-
-
-def as_table(rows: Sequence[JobResult], swept: Sequence[str], metrics: Sequence[str]) -> Sheet:
-    """Return the jobs as a table for the terminal, with the metrics that matter most."""
-    shown = [name for name in _SHOWN if name in metrics]
-    table = Sheet(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in ("job", *swept, *shown, "seconds", "exit"):
-        table.add_column(title, overflow="fold")
-    for row in rows:
-        values = [row.overrides.get(key, "") for key in swept]
-        figures = [_figure(name, row.metrics[name]) if name in row.metrics else "-" for name in shown]
-        table.add_row(str(row.number), *values, *figures, f"{row.seconds:.1f}", str(row.exit_code))
-    return table
-
-
-def _figure(name: str, value: float) -> str:
-    """Return a metric for the terminal: what is counted of a network has no digits behind the point."""
-    return f"{value:,.0f}" if name.startswith("model/") else f"{value:.4f}"

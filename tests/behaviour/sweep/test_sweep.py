@@ -14,7 +14,8 @@ from nnrun.base.errors import ConfigError, InterruptedRun
 from nnrun.cli import collect_rules, compose
 from nnrun.config.overrides import jobs_of, parse_all
 from nnrun.sweeps.ranking import Yardstick, choose_ranking
-from nnrun.sweeps.sweep import JobResult, as_table, ranked, sweep
+from nnrun.sweeps.sweep import sweep
+from nnrun.sweeps.table import JobResult, as_table, ranked
 from support.command_line import OWN, SHORT, Outcome, Row, assert_ended_as
 
 

@@ -21,7 +21,7 @@ from nnrun.base.foreign_messages import guard_libraries, show_traceback
 from nnrun.base.targets import Targets
 from nnrun.base.visible import as_cell, few, visible, visible_lines
 from nnrun.runs.console import Console, Sheet
-from nnrun.sweeps.sweep import JobResult, as_csv, as_table
+from nnrun.sweeps.table import JobResult, as_csv, as_table
 from nnrun.tasks.predict.record import PredictSettings
 from nnrun.tasks.predict.table import PredictionFile
 

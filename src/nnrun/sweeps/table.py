@@ -1,0 +1,90 @@
+"""The table of a sweep: what became of each job, best first, as files and on the terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from rich import box
+
+from nnrun.base.files import write_json, write_text
+from nnrun.base.visible import as_cell
+from nnrun.runs.console import Sheet
+from nnrun.sweeps.ranking import Yardstick, choose_ranking, order
+
+# Of sweep.json.
+SCHEMA = 1
+# The metrics that the table on the terminal has, of those that there are; an inspection has the last two.
+_SHOWN = ("valid/loss", "valid/accuracy", "test/accuracy", "model/parameters", "model/forward_flops")
+
+
+@dataclass
+class JobResult:
+    """What became of one job."""
+
+    number: int
+    overrides: dict[str, str]
+    directory: str
+    exit_code: int
+    state: str
+    monitor: str | None = None
+    monitored: float | None = None
+    mode: str | None = None
+    seconds: float = 0.0
+    metrics: dict[str, float] = field(default_factory=dict)
+    reason: str | None = None
+    yardstick: Yardstick = field(default_factory=Yardstick)
+
+
+def ranked(results: Sequence[JobResult]) -> list[JobResult]:
+    """Return the jobs best first, by what they can be compared by, those without a number last."""
+    return order(results, choose_ranking(results))
+
+
+def write_table(results: Sequence[JobResult], swept: Sequence[str], folder: Path) -> Path:
+    """Write the jobs so far, best first, as sweep.csv and sweep.json; return the path of the first."""
+    rows = ranked(results)
+    table = folder / "sweep.csv"
+    write_text(table, as_csv(rows, swept, metric_names(rows)))
+    plain = [{key: value for key, value in asdict(result).items() if key != "yardstick"} for result in rows]
+    write_json(folder / "sweep.json", {"jobs": plain}, SCHEMA)
+    return table
+
+
+def metric_names(rows: Sequence[JobResult]) -> list[str]:
+    """Return the name of every metric that a job has."""
+    return sorted({name for result in rows for name in result.metrics})
+
+
+def as_csv(rows: Sequence[JobResult], swept: Sequence[str], metrics: Sequence[str]) -> str:
+    """Return the jobs as text: a line each, the values that were swept over, every metric in full."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["job", *swept, "state", "exit_code", *metrics, "seconds", "directory", "reason"])
+    for row in rows:
+        values = [row.overrides.get(key, "") for key in swept]
+        exact = [row.metrics.get(name, "") for name in metrics]
+        end = [row.seconds, row.directory, row.reason or ""]
+        writer.writerow(map(as_cell, [row.number, *values, row.state, row.exit_code, *exact, *end]))
+    return text.getvalue()
+
+
+def as_table(rows: Sequence[JobResult], swept: Sequence[str], metrics: Sequence[str]) -> Sheet:
+    """Return the jobs as a table for the terminal, with the metrics that matter most."""
+    shown = [name for name in _SHOWN if name in metrics]
+    table = Sheet(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("job", *swept, *shown, "seconds", "exit"):
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        values = [row.overrides.get(key, "") for key in swept]
+        figures = [_figure(name, row.metrics[name]) if name in row.metrics else "-" for name in shown]
+        table.add_row(str(row.number), *values, *figures, f"{row.seconds:.1f}", str(row.exit_code))
+    return table
+
+
+def _figure(name: str, value: float) -> str:
+    """Return a metric for the terminal: what is counted of a network has no digits behind the point."""
+    return f"{value:,.0f}" if name.startswith("model/") else f"{value:.4f}"
