@@ -1,4 +1,4 @@
-"""The run directory: its name, its status, its rows of metrics, its summary. Needs no torch."""
+"""The run directory: its name, its status, its rows of metrics. Needs no torch."""
 
 from __future__ import annotations
 
