@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nnrun.base.errors import Complaint
 from nnrun.base.paths import expanded
+from nnrun.checkpoints.aliases import current_name, with_current_names
 from nnrun.config.from_checkpoint import merge_saved, saved_references
 from nnrun.config.interpolation import resolve_path
 from nnrun.config.options import compose_groups, option_references, show_to_hydra, unknown_options
@@ -45,8 +46,21 @@ def choose_options(typed: Sequence[Typed], own: Sequence[Path]) -> Draft:
     groups, _ = split(typed)
     known = [item for item in groups if not unknown_options([item], own)]
     config, choices = compose_groups(known, own)
+    _name_as_today(config)
     show_to_hydra(typed)
     return Draft(config, option_references(choices, own), {item.key for item in known})
+
+
+def _name_as_today(node: DictConfig | ListConfig) -> None:
+    """Give each class that a `_target_` names the name that it has today: an own YAML may be older than that."""
+    for key in list(node) if isinstance(node, DictConfig) else range(len(node)):
+        if OmegaConf.is_missing(node, key) or OmegaConf.is_interpolation(node, key):  # type: ignore[arg-type]
+            continue
+        value = node[key]
+        if isinstance(value, DictConfig | ListConfig):
+            _name_as_today(value)
+        elif key == "_target_" and isinstance(value, str) and value != current_name(value):
+            node[key] = current_name(value)
 
 
 def with_source_resolved(item: Typed, values: Sequence[Typed], fresh: DictConfig) -> Typed:
@@ -107,8 +121,10 @@ def lay(config: DictConfig, item: Typed) -> list[Complaint]:
             text = f"{item.key} has no effect: {parent} is none here; choose one of its options first"
             return [Complaint(item.key, text)]
         parent = parent.rpartition(".")[0]
+    leaf = item.key.rpartition(".")[2]
+    value = with_current_names({leaf: item.value})[leaf]
     try:
-        OmegaConf.update(config, item.key, item.value, merge=True, force_add=True)
+        OmegaConf.update(config, item.key, value, merge=True, force_add=True)
     except (OmegaConfBaseException, ValueError, TypeError) as error:
         return [Complaint(item.key, f"{item.key} cannot be set: {str(error).splitlines()[0]}")]
     return []

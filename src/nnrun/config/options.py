@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from nnrun.base.errors import Complaint, ConfigError, did_you_mean, shown
 from nnrun.base.files import state_of
 from nnrun.base.secrets import redact, redact_word
+from nnrun.checkpoints.aliases import with_current_names
 from nnrun.config.folders import GROUPS, conf_dir, option_file, options
 from nnrun.config.overrides import Typed
 from nnrun.config.schema import NAMED_SECTIONS
@@ -166,7 +167,7 @@ def option_references(choices: Mapping[str, list[str]], own: Sequence[Path]) -> 
         for name in names:
             path = option_file(group, name, own)
             if path is not None:
-                content = read_yaml(path)
+                content = with_current_names(read_yaml(path))
                 is_ours = path.parents[1] == conf_dir()
                 found[f"{group}.{name}" if group in NAMED_SECTIONS else group] = Reference(content, is_ours)
                 if isinstance(content.get("dataset"), dict):

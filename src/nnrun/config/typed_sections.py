@@ -68,7 +68,7 @@ def _check_fields(
 
 def _known_keys(tree: Mapping[str, Any], rules: Rules) -> list[str]:
     """Return every full key that a user may set here: our own, and those of the chosen options."""
-    known = [field.name for field in fields(RunSettings)]
+    known = [*(field.name for field in fields(RunSettings)), *rules.task_sections]
     for name, cls in rules.sections.items():
         known += [f"{name}.{field.name}" for field in fields(cls)]
     for name in TARGET_SECTIONS:

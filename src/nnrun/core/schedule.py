@@ -7,7 +7,7 @@ from typing import Any
 
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from nnrun.base.errors import ConfigError
+from nnrun.base.errors import Complaint, ConfigError
 from nnrun.base.foreign_errors import calling
 from nnrun.core.seams.training import Scheduler
 
@@ -34,6 +34,9 @@ class Schedule:
         """Set the learning rate for the next epoch; `metrics` are the validation's, by full name."""
         if self._by_step:
             return
+        if self._takes_metric and not metrics:
+            why = f"the schedule takes {self._monitor}, and nothing is validated"
+            raise ConfigError(Complaint("scheduler", f"{why}: choose another, or raise data.val_fraction"))
         if self._takes_metric and self._monitor not in metrics:
             raise ConfigError.of("early_stopping.monitor", self._monitor, ", ".join(sorted(metrics)))
         given = [metrics[self._monitor]] if self._takes_metric else []

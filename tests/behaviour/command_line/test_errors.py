@@ -29,6 +29,7 @@ TIER_ONE: dict[str, Row] = {
         ["trainer.foo=1"], 2, ["trainer.foo is not", "there are trainer.accumulate", "trainer.epochs"]
     ),
     "misspelt section": Row(["optimiser.lr=0.1"], 2, ["optimiser is not a setting; did you mean 'optimizer'?"]),
+    "misspelt section of a task": Row(["insect.steps=9"], 2, ["insect is not a setting; did you mean 'inspect'?"]),
     "bare leaf": Row(["lr=0.1"], 2, ["lr is not a setting; did you mean 'optimizer.lr'?"]),
     "misspelt group": Row(["modle=cnn"], 2, ["modle is not a setting; did you mean 'model'?"]),
     "misspelt option": Row(["model=cnnn"], 2, ["model=cnnn is not an option; did you mean 'cnn'? there are cnn, mlp"]),

@@ -16,6 +16,28 @@ from nnrun.config.schema import TrainerSettings
 from support.command_line import OWN, OWN_MODULE, OWN_YAML, SHORT, Outcome, Row, assert_ended_as, write_files
 
 BESIDE = {"there/mine/model/mynet.yaml": OWN_YAML, "there/mynet.py": OWN_MODULE}
+# Options that were written when the classes of nnrun lay in other modules.
+OLDER = {
+    "conf/model/older.yaml": (
+        "_target_: nnrun.models.mlp.MLP\nin_shape: ${data.in_shape}\nnum_classes: ${data.num_classes}\n"
+        "hidden: [8]\ndropout: 0.0\n"
+    ),
+    "conf/data/older.yaml": "defaults: [_base]\nname: older\ndataset:\n  _target_: nnrun.data.digits.Digits\n",
+    "conf/loss/older.yaml": "_target_: nnrun.losses.focal.Focal\ngamma: 1.0\n",
+    "conf/optimizer/older.yaml": "_target_: nnrun.optimizers.muon.MuonWithAdamW\nlr: 0.02\n",
+    "conf/scheduler/older.yaml": (
+        "_target_: nnrun.schedulers.cosine.WarmupCosine\ntotal_steps: null\nwarmup_fraction: 0.1\n"
+    ),
+    "conf/augment/older.yaml": (
+        "# @package augment.older\n_target_: nnrun.augment.crop_flip.CropFlip\nin_shape: ${data.in_shape}\n"
+        "padding: 1\nflip: 0.0\n"
+    ),
+    "conf/export/older.yaml": (
+        "# @package export.older\n_target_: nnrun.exporters.onnx.OnnxExporter\npreprocess: true\noutput: scores\n"
+        "opset: null\ntolerance: 1.0e-3\nmin_agreement: 0.999\n"
+    ),
+}
+ALL_OLDER = [f"{path.split('/')[1]}=older" for path in OLDER]
 # An option of the user's own that lists only these; with a base it is whole.
 PART = "epochs: 2\nlog_every_steps: 1\n"
 
@@ -63,6 +85,17 @@ ROWS: dict[str, Row] = {
         [],
         {"conf/trainer/part.yaml": "defaults: [default]\n" + PART},
         folder="part",
+    ),
+    "older names: trained": Row([*SHORT, *ALL_OLDER, "early_stopping=none"], 0, [], OLDER, folder="older"),
+    "older names: evaluated": Row(["ckpt=outputs/latest", "model=older", "export=older"], 0, [], folder="older"),
+    "older names: swept": Row(["-m", *SHORT, "model=older,mlp", "hydra.sweep.dir=swept"], 0, [], folder="older"),
+    "older names: typed": Row([*SHORT, "model=mlp", "model._target_=nnrun.models.mlp.MLP"], 0, [], folder="older"),
+    # Negative control: a module that never was.
+    "older names: none such": Row(
+        [*SHORT, "model=mlp", "model._target_=nnrun.models.mpl.MLP"],
+        2,
+        ["nnrun.components.models.mpl.MLP cannot be imported"],
+        folder="older",
     ),
     "own: ours are not hidden": Row([*SHORT, "model=mlp"], 0, [], {"torch.py": "raise ImportError('not this one')"}),
 }

@@ -72,3 +72,9 @@ def test_the_state_is_the_schedulers():
     other.load_state_dict(schedule.state_dict())
     assert other.scheduler.given == [()]
     assert schedule.state_dict() == {"steps": 1}
+
+
+def test_a_schedule_that_takes_a_metric_says_what_to_do_where_nothing_is_validated():
+    with pytest.raises(ConfigError, match=r"takes valid/loss, and nothing is validated: .* raise data\.val_fraction"):
+        Schedule(TakesMetric(), "valid/loss").after_epoch({})
+    Schedule(Plain(), "valid/loss").after_epoch({})
