@@ -8,8 +8,10 @@ is ended from here. Imports little: Ctrl-C may come at once.
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
+import time
 
 from nnrun.base.stopping import heard_signals
 
@@ -106,6 +108,10 @@ def watch() -> None:
     """Have signals seen even where Python is in the midst of a library's call, and not wait for it without end."""
     import threading  # noqa: PLC0415 - see _end
 
+    # What the thread needs is there before it starts: while it imports, so would the command, and two threads that
+    # import at once may find modules half made.
+    import nnrun.base.signals  # noqa: F401, PLC0415
+
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
@@ -120,10 +126,7 @@ def _forget() -> None:
 
 def _watch(reader: int) -> None:
     """End the process some time after a signal, as it is."""
-    import select  # noqa: PLC0415 - see _end
-    import time  # noqa: PLC0415
-
-    from nnrun.base.signals import in_force  # noqa: PLC0415 - see _end
+    from nnrun.base.signals import in_force  # noqa: PLC0415 - see watch
 
     first, is_second, waited = 0, False, 0.0
     while True:

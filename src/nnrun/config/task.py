@@ -116,6 +116,8 @@ def allowed_names(tasks: Sequence[Task]) -> Range:
 def misfits(typed: Sequence[Typed], tree: Mapping[str, Any], tasks: Sequence[Task]) -> list[Complaint]:
     """Complain of what a config lacks for the task that it names, and of what has no place beside that task."""
     task = task_called(tree.get("task"), tasks)
+    if task is None and tree.get("task") != AUTO:
+        return []  # what it would read is not known: that the name is wrong is said elsewhere
     problems = list(_of_other_tasks(typed, tree, tasks))
     if task is None:
         return problems

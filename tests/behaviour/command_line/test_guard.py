@@ -198,3 +198,20 @@ os.kill(os.getpid(), signal.SIGHUP)
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment(), check=False)
     assert done.returncode == code
+
+
+def test_the_thread_that_watches_imports_nothing_beside_the_command() -> None:
+    """Two threads that import at once may find modules half made: a command in a hundred then failed on a busy machine.
+
+    Negative control: before it watches, the module is not there.
+    """
+    script = """
+import sys
+from nnrun.base.guard import watch
+needed = {"nnrun.base.signals", "select", "time"}
+print(needed <= set(sys.modules))
+watch()
+print(needed <= set(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]
