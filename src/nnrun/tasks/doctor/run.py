@@ -33,7 +33,7 @@ def doctor(composed: Composed, _words: Sequence[str], _directory: Path | None = 
         temporary = tempfile.TemporaryDirectory(prefix=".doctor-", dir=home, ignore_cleanup_errors=True)
     with stop_request() as stop, temporary as name:
         folder = Path(name)
-        console.say(f"looking at this machine, and trying in {home} what nnrun promises; this takes some 15 seconds")
+        console.say(f"looking at this machine, and trying in {home} what nnrun promises; this takes some ten seconds")
         findings = look_at_machine(folder)
         stop.poll()
         findings += try_runs(folder, stop)
