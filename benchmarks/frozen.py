@@ -43,7 +43,7 @@ def measure(words: Sequence[str]) -> tuple[float, list[float]]:
     """Return the seconds that the features took, and those of each epoch."""
     job = prepare(compose(words))
     data = open_data(job.settings.data, trains=True)
-    problem = Classification(job.loss(data.class_counts), data.targets)
+    problem = Classification(job.loss(data.target_counts), data.targets)
     training = make_training(job, data, problem)
     start = time.perf_counter()
     times = EpochTimes()

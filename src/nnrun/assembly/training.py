@@ -75,7 +75,7 @@ def make_training(job: Job, data: Opened, problem: Problem) -> Training:
     tree = job.tree(data.in_shape, data.targets, data.became)
     if "balanced" in tree["loss"].values():
         # Saved with the run: its loss stays the same, whatever data a checkpoint is measured on.
-        tree["loss"] |= job.counts_for_loss(data.class_counts)
+        tree["loss"] |= job.counts_for_loss(data.target_counts)
     seed_weights(settings.seed)
     network, channels_last = to_device(_network(job, tree["model"]), job)
     notes = lists_by_class(tree["loss"], data.targets)

@@ -6,13 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-Kind = Literal["classes"]
+Kind = Literal["classes", "labels", "values"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What a network learns to give: of `classes` a score for each, and a sample's target is the number of its class.
+    """What a network learns to give: a number for each name. Of a sample's target the kind says what it is.
+
+    - `classes`: one of the names, int64 `(N,)`, its place among them;
+    - `labels`: each name for itself holds or not, several at once or none, float32 `(N, K)` of 0 and 1;
+    - `values`: a quantity for each name, float32 `(N, K)`.
 
     Two are equal where they mean the same outputs in the same order.
     """
@@ -22,8 +26,18 @@ class Targets:
 
     @classmethod
     def classes(cls, names: Sequence[str]) -> Targets:
-        """Return those of a classification: one class a sample, int64 `(N,)`, the place of its name."""
+        """Return those of a classification: one class a sample."""
         return cls("classes", tuple(names))
+
+    @classmethod
+    def labels(cls, names: Sequence[str]) -> Targets:
+        """Return those of which a sample may have several, or none."""
+        return cls("labels", tuple(names))
+
+    @classmethod
+    def values(cls, names: Sequence[str] = ("value",)) -> Targets:
+        """Return those of a regression: a quantity for each name."""
+        return cls("values", tuple(names))
 
     @property
     def num_outputs(self) -> int:
@@ -31,7 +45,8 @@ class Targets:
         return len(self.names)
 
     def __str__(self) -> str:
-        return f"{self.num_outputs:,} {self.kind}"
+        kind = self.kind.removesuffix("s") if self.num_outputs == 1 and self.kind != "classes" else self.kind
+        return f"{self.num_outputs:,} {kind}"
 
     def to_plain(self) -> dict[str, Any]:
         """Return what a file says of them."""

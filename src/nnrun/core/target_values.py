@@ -7,29 +7,93 @@ from torch import Tensor
 
 from nnrun.base.targets import Targets
 
+# Of values, a drawn part has its share of each of so many ranges, by how many values a sample has; of more the first
+# three are looked at.
+_RANGES = {1: 10, 2: 3}
+_RANGES_OF_MORE, _LOOKED_AT = 2, 3
+
 
 def fault_in(values: Tensor, targets: Targets) -> str | None:
     """Return what is wrong with the targets of some samples, on the host; None for nothing.
 
-    On a device a class that there is not would be an error that nobody can read, or none.
+    On a device a target that there is not would be an error that nobody can read, or none.
     """
     match targets.kind:
         case "classes":
-            if values.dtype != torch.int64:
-                return f"targets of the type {values.dtype}; they must be torch.int64"
-            low, high = int(values.min()), int(values.max())
-            if low < 0 or high >= targets.num_outputs:
-                return f"the label {low if low < 0 else high}; there are {targets.num_outputs} classes, from 0"
-            return None
+            return _fault_of_form(values, targets, torch.int64, ()) or _fault_in_classes(values, targets)
+        case "labels":
+            is_wrong = (values != 0) & (values != 1)
+        case "values":
+            is_wrong = ~values.isfinite()
+    form = _fault_of_form(values, targets, torch.float32, (targets.num_outputs,))
+    if form is not None or not bool(is_wrong.any()):
+        return form
+    sample, place = is_wrong.nonzero()[0].tolist()
+    allowed = "0 or 1" if targets.kind == "labels" else "finite"
+    found = f"{values[sample, place].item():g} for {targets.names[place]} in sample {sample}"
+    return f"the target {found}; {targets.kind} are {allowed}"
+
+
+def _fault_of_form(values: Tensor, targets: Targets, dtype: torch.dtype, shape: tuple[int, ...]) -> str | None:
+    """Return what is wrong with the type of some targets, or with the shape, which is `(N, *shape)`."""
+    if values.dtype != dtype:
+        return f"targets of the type {values.dtype}; they must be {dtype}"
+    if tuple(values.shape[1:]) != shape or values.dim() == 0:
+        return f"targets of the shape {tuple(values.shape)}; of {targets} they are {(*values.shape[:1], *shape)}"
+    return None
+
+
+def _fault_in_classes(values: Tensor, targets: Targets) -> str | None:
+    """Return which number is that of no class."""
+    low, high = int(values.min()), int(values.max())
+    if low >= 0 and high < targets.num_outputs:
+        return None
+    return f"the label {low if low < 0 else high}; there are {targets.num_outputs} classes, from 0"
 
 
 def strata(values: Tensor, targets: Targets) -> Tensor:
-    """Return what a part that is drawn has its share of, `(N,)` of labels: of classes each."""
+    """Return what a part that is drawn has its share of, `(N,)` of whole numbers: of classes each, of labels the
+    rarest that a sample has, of values each range of them.
+    """
     match targets.kind:
         case "classes":
             return values
+        case "labels":
+            return _rarest(values)
+        case "values":
+            return _ranges(values)
 
 
-def class_counts(values: Tensor, targets: Targets) -> list[int]:
-    """Return how many of some samples each class has."""
-    return torch.bincount(values, minlength=targets.num_outputs).tolist()
+def target_counts(values: Tensor, targets: Targets) -> list[int]:
+    """Return how many of some samples each class or label has; of values, which all samples have, nothing."""
+    match targets.kind:
+        case "classes":
+            return torch.bincount(values, minlength=targets.num_outputs).tolist()
+        case "labels":
+            return values.sum(0, dtype=torch.float64).long().tolist()
+        case "values":
+            return []
+
+
+def _rarest(labels: Tensor) -> Tensor:
+    """Return the place of the rarest label that each sample has, ties to the first; the number of labels for none."""
+    counts = labels.sum(0, dtype=torch.float64)
+    of_each = torch.where(labels > 0, counts, torch.inf)
+    none = torch.full_like(of_each[:, :1], torch.finfo(torch.float64).max)
+    return torch.cat([of_each, none], dim=1).argmin(1)
+
+
+def _ranges(values: Tensor) -> Tensor:
+    """Return a number for the range that the values of each sample are in; each range has about as many samples.
+
+    Where some ranges have to give a sample more than others, those with the lower numbers do: so the numbers are drawn,
+    and say nothing of the values.
+    """
+    number = _RANGES.get(values.shape[1], _RANGES_OF_MORE)
+    found = torch.zeros(len(values), dtype=torch.int64)
+    columns = values[:, :_LOOKED_AT].t().contiguous()
+    for column in columns:
+        edges = column.sort().values[torch.arange(1, number) * len(column) // number]
+        found = found * number + torch.bucketize(column, edges, right=True)
+    drawn = torch.randperm(number ** len(columns), generator=torch.Generator().manual_seed(0))
+    return drawn[found]

@@ -84,7 +84,7 @@ def set_at(*keys: str, value: Any) -> Callable[[dict[str, Any]], None]:
         (set_at("config", "model", "hidden", value="${oc.env:HOME}"), "which could act when read"),
         (set_at("config", value=None), "does not say what nnrun says of weights"),
         (set_at("schema", value=2), "was written by a newer nnrun"),
-        (set_at("targets", "kind", value="labels"), "knows no kind 'labels' of them"),
+        (set_at("targets", "kind", value="graphs"), "knows no kind 'graphs' of them"),
         (set_at("targets", "names", value="0123456789"), "targets is refused: it is no list of texts"),
         (set_at("targets", "names", value=["\x1b[2J"] * 10), "targets is refused: it holds a text"),
         (set_at("targets", "names", value=[*"9876543210"]), "its targets have other names than its class_names"),

@@ -397,7 +397,10 @@ def test_what_is_learned_has_names_that_can_be_written(path):
 @pytest.mark.parametrize(
     ("targets", "says"),
     [
-        ({"kind": "values", "names": ["a"]}, "knows no kind 'values' of them, only classes; upgrade nnrun"),
+        (
+            {"kind": "graphs", "names": ["a"]},
+            "knows no kind 'graphs' of them, only classes, labels, values; upgrade nnrun",
+        ),
         ({"kind": "\x1b[2J", "names": ["a"]}, r"knows no kind '\\x1b\[2J'"),
         ({"kind": ["classes"], "names": ["a"]}, "is not a kind and names"),
         ({"kind": "classes"}, "is not a kind and names"),

@@ -8,7 +8,7 @@ from nnrun.assembly.data.opened import Opened
 from nnrun.base.visible import few
 from nnrun.components.data.images import shown
 from nnrun.config.schema import DataSettings
-from nnrun.core.target_values import class_counts
+from nnrun.core.target_values import target_counts
 from nnrun.runs.console import Console
 
 # A class with fewer samples in a part is not measured there to better than some 10 points.
@@ -64,7 +64,7 @@ def few_samples(data: Opened, *, trains: bool) -> str:
 def _counts(data: Opened, trains: bool) -> dict[str, list[int]]:
     """Return how many samples each class has in each part that has any, and that the run reads."""
     parts = {name: split for name, split in data.parts.items() if len(split) and (trains or name != "train")}
-    return {name: class_counts(split.targets, data.targets) for name, split in parts.items()}
+    return {name: target_counts(split.targets, data.targets) for name, split in parts.items()}
 
 
 def _words(part: str) -> str:

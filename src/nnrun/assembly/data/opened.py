@@ -21,7 +21,7 @@ from nnrun.config.schema import TAKEN_BY_SOME, DataSettings
 from nnrun.core.randomness import SPLIT
 from nnrun.core.seams.data import Dataset, DataSource, Evaluation, Findings, Preprocessing, Split
 from nnrun.core.splits import Drawing
-from nnrun.core.target_values import class_counts, fault_in, strata
+from nnrun.core.target_values import fault_in, strata, target_counts
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,9 @@ class Opened:
         return {name: split for name, split in named.items() if split is not None}
 
     @functools.cached_property
-    def class_counts(self) -> list[int]:
-        """How many training samples each class has."""
-        return class_counts(self.train.targets, self.targets)
+    def target_counts(self) -> list[int]:
+        """How many training samples each class or label has; of values nothing."""
+        return target_counts(self.train.targets, self.targets)
 
     @property
     def num_bytes(self) -> int:

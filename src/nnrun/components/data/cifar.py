@@ -10,6 +10,7 @@ from typing import ClassVar
 import torch
 
 from nnrun.base.errors import DataError
+from nnrun.base.targets import Targets
 from nnrun.components.data.array_pickle import StoredArray, read_array_pickle
 from nnrun.components.data.data_root import damaged, data_root, is_file
 from nnrun.components.data.download import RemoteFile, check_download, extract, obtain
@@ -45,7 +46,7 @@ class CIFAR10:
         return Dataset(
             train=self._read_split(folder, self.train_files),
             test=self._read_split(folder, self.test_files),
-            class_names=self._read_class_names(folder / self.meta_file),
+            targets=Targets.classes(self._read_class_names(folder / self.meta_file)),
             preprocessing=Normalize(self.mean, self.std),
         )
 

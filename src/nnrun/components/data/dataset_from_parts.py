@@ -20,7 +20,7 @@ from nnrun.core.lazy_samples import Stored
 from nnrun.core.randomness import TEST_SPLIT
 from nnrun.core.seams.data import Dataset, Evaluation, Findings, Preprocessing, Split
 from nnrun.core.splits import Drawing
-from nnrun.core.target_values import class_counts, strata
+from nnrun.core.target_values import strata, target_counts
 
 # What is held out where the data has no test part, and the settings do not say.
 TEST_FRACTION = 0.2
@@ -67,7 +67,7 @@ def entry_part(entry: Entry, rows: Tensor, targets: Tensor, names: Sequence[str]
 def dataset_of(parts: Mapping[str, Part], targets: Targets, choices: Choices, findings: Findings) -> Dataset:
     """Return the data set of some parts: `train`, perhaps `valid` and `test`; without `test` it is held out."""
     split = with_test(parts, targets, choices)
-    counts = class_counts(split["train"].targets, targets)
+    counts = target_counts(split["train"].targets, targets)
     missing = [name for name, count in zip(targets.names, counts, strict=True) if not count]
     if missing and choices.evaluation is None:
         raise DataError(f"no sample to train on is of class {', '.join(missing[:5])}; add some, or take the class away")
@@ -81,7 +81,7 @@ def dataset_of(parts: Mapping[str, Part], targets: Targets, choices: Choices, fi
     return Dataset(
         train=splits["train"],
         test=splits["test"],
-        class_names=targets.names,
+        targets=targets,
         preprocessing=preprocessing,
         valid=splits.get("valid"),
         fingerprint=_fingerprint(split, targets, preprocessing),

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from nnrun.base.errors import DataError, ResourceError
+from nnrun.base.targets import Targets
 from nnrun.components.data.normalize import Normalize
 from nnrun.core.seams.data import Dataset, Split
 from nnrun.core.splits import stratified_indices
@@ -39,7 +40,7 @@ class Digits:
         return Dataset(
             train=samples.subset(train),
             test=samples.subset(test),
-            class_names=tuple("0123456789"),
+            targets=Targets.classes("0123456789"),
             preprocessing=Normalize((MEAN,), (STD,)),
         )
 

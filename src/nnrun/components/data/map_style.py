@@ -28,7 +28,7 @@ from nnrun.components.data.transforms import refuse_mean_of_255
 from nnrun.core.lazy_samples import Stored
 from nnrun.core.randomness import SPLIT, mix
 from nnrun.core.seams.data import Dataset, Evaluation, Findings
-from nnrun.core.target_values import class_counts
+from nnrun.core.target_values import target_counts
 
 
 class OwnDataset:
@@ -117,7 +117,7 @@ def without_empty(targets: Targets, numbers: Mapping[str, Tensor]) -> tuple[Targ
 
     A class that only another part than the training's has is left: the test would ask for what cannot be learned.
     """
-    counts = torch.tensor([class_counts(of, targets) for of in numbers.values()]).sum(0)
+    counts = torch.tensor([target_counts(of, targets) for of in numbers.values()]).sum(0)
     kept = counts > 0
     names = tuple(name for name, is_kept in zip(targets.names, kept.tolist(), strict=True) if is_kept)
     empty = [name for name, is_kept in zip(targets.names, kept.tolist(), strict=True) if not is_kept]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nnrun.base.errors import DataError
 from nnrun.base.files import DurableFile
+from nnrun.base.targets import Targets
 from nnrun.components.data.data_root import damaged, data_root, is_file, unreadable
 from nnrun.components.data.download import RemoteFile, obtain
 from nnrun.components.data.idx import PACKED_SUFFIX, IdxArray, read_idx_array
@@ -47,7 +48,7 @@ class MNIST:
         if train.inputs.shape[1:] != test.inputs.shape[1:]:
             shapes = [tuple(split.inputs.shape[2:]) for split in (train, test)]
             raise DataError(f"{folder}: the training images are {shapes[0]}, the test images {shapes[1]}")
-        return Dataset(train, test, self.class_names, Normalize((self.mean,), (self.std,)))
+        return Dataset(train, test, Targets.classes(self.class_names), Normalize((self.mean,), (self.std,)))
 
 
 class FashionMNIST(MNIST):

@@ -32,7 +32,7 @@ class Preprocessing(Protocol):
 
 @dataclass(frozen=True)
 class Split:
-    """Samples and their targets, on the host: `inputs` raw, each tensor `(N, ...)`; `targets` `(N,)`.
+    """Samples and their targets, on the host: `inputs` raw, each tensor `(N, ...)`; `targets` as their kind has them.
 
     `names` says of each sample what a person calls it, the path of its file, where there is such a thing. `digests`,
     int64 `(N,)`, stand for the values of each sample, where they are known already; `originals` for what it was before
@@ -89,31 +89,65 @@ class Findings:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Dataset:
     """What a data source gives: a training and a test split, and what a network and a report need to know of them.
 
     `valid` is a validation part that the data brings along; without one it is held out of `train`. `fingerprint` is the
     same for the same samples in the same order, wherever they lie; without one, every sample is read for it. `became`
     has settings of `data` that the samples decided, by name: the run is saved with these. `test_is_drawn` says that
-    the data has no test part of its own: it was held out of the samples to train on.
+    the data has no test part of its own: it was held out of the samples to train on. `facts` are plain values by name
+    that a network's section may ask for, as `${data.facts.NAME}`.
     """
 
     train: Split
     test: Split
-    class_names: tuple[str, ...]
+    targets: Targets
     preprocessing: Preprocessing
-    problem: str = "classification"
-    valid: Split | None = None
-    fingerprint: str | None = None
-    findings: Findings = field(default_factory=Findings)
-    became: Mapping[str, Any] = field(default_factory=dict)
-    test_is_drawn: bool = False
+    valid: Split | None
+    fingerprint: str | None
+    findings: Findings
+    became: Mapping[str, Any]
+    test_is_drawn: bool
+    facts: Mapping[str, Any]
+
+    def __init__(  # noqa: PLR0913, PLR0917 - a dataclass's own, but for one more name
+        self,
+        train: Split,
+        test: Split,
+        targets: Targets | Sequence[str] = (),
+        preprocessing: Preprocessing | None = None,
+        valid: Split | None = None,
+        fingerprint: str | None = None,
+        findings: Findings | None = None,
+        became: Mapping[str, Any] | None = None,
+        test_is_drawn: bool = False,
+        facts: Mapping[str, Any] | None = None,
+        class_names: Sequence[str] | None = None,
+    ) -> None:
+        """Take names in place of `targets`, also as `class_names`, for classes of these names."""
+        names = targets if class_names is None else class_names
+        given = {
+            "train": train,
+            "test": test,
+            "targets": names if isinstance(names, Targets) else Targets.classes(names),
+            "preprocessing": preprocessing,
+            "valid": valid,
+            "fingerprint": fingerprint,
+            "findings": Findings() if findings is None else findings,
+            "became": became or {},
+            "test_is_drawn": test_is_drawn,
+            "facts": facts or {},
+        }
+        if not names or preprocessing is None:
+            raise TypeError(f"a Dataset lacks its {'preprocessing' if names else 'targets'}")
+        for name, value in given.items():
+            object.__setattr__(self, name, value)
 
     @property
-    def targets(self) -> Targets:
-        """What is learned of these data: to tell their classes apart."""
-        return Targets.classes(self.class_names)
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the targets."""
+        return self.targets.names
 
     @property
     def in_shape(self) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ import torch
 from nnrun.assembly.data.opened import Opened
 from nnrun.base.targets import Targets
 from nnrun.core.seams.data import Split
-from nnrun.core.target_values import class_counts
+from nnrun.core.target_values import target_counts
 from nnrun.runs.console import Sheet
 
 # How many groups of the same sample are kept, how many classes shown: more are counted.
@@ -81,7 +81,7 @@ def report_data(data: Opened) -> DataReport:
 
 def _counts(split: Split, targets: Targets) -> dict[str, int]:
     """Return how many samples each class has."""
-    return dict(zip(targets.names, class_counts(split.targets, targets), strict=True))
+    return dict(zip(targets.names, target_counts(split.targets, targets), strict=True))
 
 
 def _called(split: Split, part: str, index: int) -> str:

@@ -93,7 +93,7 @@ def _layers(layer: Layer) -> list[dict[str, Any]]:
 
 def examine(job: Job, data: Opened, session: Session) -> NetworkReport:
     """Build what a run would train, or load what one has trained, and measure its first step."""
-    problem = Classification(job.loss(data.class_counts), data.targets)
+    problem = Classification(job.loss(data.target_counts), data.targets)
     weights = None
     if job.composed.evaluated is not None:
         trained = load_trained(job, data, job.composed.evaluated)

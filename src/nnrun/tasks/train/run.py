@@ -48,7 +48,7 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
         tell_of_data(data, job.data, console, trains=job.trains)
         if job.trains and not resumed:
             check_given_mean(data, job.data)
-        problem = Classification(job.loss(data.class_counts), data.targets)
+        problem = Classification(job.loss(data.target_counts), data.targets)
         if resumed:
             check_data(resumed, data, session)
         training = train(job, data, problem, session) if job.trains else None
