@@ -10,7 +10,7 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from machine import OtherWork, machine
 from nnrun.assembly.data.opened import open_data
@@ -34,7 +34,7 @@ class EpochTimes(Callback):
     def __init__(self) -> None:
         self.ends = [time.perf_counter()]
 
-    def on_epoch_end(self, state: TrainState, metrics: Mapping[str, float]) -> None:
+    def on_epoch_end(self, state: TrainState) -> None:
         """Take the time."""
         self.ends.append(time.perf_counter())
 

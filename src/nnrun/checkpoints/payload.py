@@ -142,9 +142,10 @@ def _is_seen(value: Any) -> bool:
 def _is_progress(value: Any) -> bool:
     """Return whether a value says where a training stands."""
     counts = ("epoch", "batch", "step", "num_rows", "logged_step")
-    if not isinstance(value, dict) or set(value) != {*counts, "best", "stop_reason"}:
+    # Files of versions that validated at an epoch's end alone do not tell of the newest validation.
+    if not isinstance(value, dict) or set(value) - {"validated_step"} != {*counts, "best", "stop_reason"}:
         return False
-    best, reason = value["best"], value["stop_reason"]
+    best, reason, validated = value["best"], value["stop_reason"], value.get("validated_step", 0)
     has_best = best is None or (
         isinstance(best, dict)
         and set(best) == {"value", "epoch", "step"}
@@ -152,7 +153,8 @@ def _is_progress(value: Any) -> bool:
         and _is_count(best["epoch"])
         and _is_count(best["step"])
     )
-    return all(_is_count(value[key]) for key in counts) and has_best and isinstance(reason, str | None)
+    has_counts = all(_is_count(value[key]) for key in counts) and _is_count(validated)
+    return has_counts and has_best and isinstance(reason, str | None)
 
 
 def _is_count(value: Any, low: int = 0, high: int = MAX_NUMBER) -> bool:

@@ -42,6 +42,7 @@ class SplitBatches:
         self._shuffle_seed = shuffle_seed
         self._layout = samples.layout
         self._ones = torch.ones(self.batch_size, device=samples.layout.device)
+        self._numbers = torch.arange(self.batch_size, device=samples.layout.device)
 
     def order(self, epoch: int) -> Tensor:
         """Return the sample indices of each batch of an epoch, `(num_batches, batch_size)`, where the samples lie."""
@@ -69,7 +70,8 @@ class SplitBatches:
         The draws are seeded first. What comes after that asks for no value: a CUDA graph can capture it.
         """
         num_samples = min(self.batch_size, self.num_samples - index * self.batch_size)
-        weight, is_full = self._weight(num_samples), num_samples == self.batch_size
+        is_full = num_samples == self.batch_size
+        weight = self._ones if is_full else (self._numbers < num_samples).float()
         raw = self._layout.on_device(raw)
         if self._augmenter is None:
             return Batch(self._layout.arranged(self._preprocessed(raw)), targets, weight, num_samples, None, is_full)
@@ -82,11 +84,3 @@ class SplitBatches:
         """Return the network's inputs for raw samples."""
         with calling("the preprocessing of data"):
             return self._preprocessing(raw)
-
-    def _weight(self, num_samples: int) -> Tensor:
-        """Return the weight of each sample of a batch, `(B,)`, of which so many are no padding."""
-        if num_samples == self.batch_size:
-            return self._ones
-        weight = torch.zeros_like(self._ones)
-        weight[:num_samples] = 1
-        return weight

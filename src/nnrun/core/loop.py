@@ -69,5 +69,9 @@ def finish_epoch(state: TrainState, work: Work) -> None:
     at.epoch, at.batch = at.epoch + 1, 0
     if state.schedule:
         state.schedule.after_epoch(metrics)
+    if metrics:
+        at.validated_step = at.step
+        for callback in work.callbacks:
+            callback.on_validation_end(state, metrics)
     for callback in work.callbacks:
-        callback.on_epoch_end(state, metrics)
+        callback.on_epoch_end(state)

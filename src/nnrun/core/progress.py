@@ -31,7 +31,8 @@ class Place(NamedTuple):
 class Progress:
     """Where a training stands: `epoch` is the one under way, from 0; `batch` of its batches are done; `step` updates.
 
-    An epoch whose batches are all done is under way until it is validated.
+    An epoch whose batches are all done is under way until it is validated. `validated_step` is the newest update after
+    which there was a validation; 0 for none, and in files of versions that did not keep it.
     """
 
     epoch: int = 0
@@ -41,12 +42,18 @@ class Progress:
     logged_step: int = 0
     best: Best | None = None
     stop_reason: str | None = None
+    validated_step: int = 0
 
     @classmethod
     def from_plain(cls, saved: Mapping[str, Any]) -> Progress:
         """Return what was saved with dataclasses.asdict."""
         best = saved["best"]
         return cls(**{**saved, "best": Best(**best) if best else None})
+
+    @property
+    def epoch_number(self) -> int:
+        """The epoch of the newest update, from 1."""
+        return self.epoch + (self.batch > 0)
 
     @property
     def place(self) -> Place:

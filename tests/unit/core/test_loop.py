@@ -113,8 +113,11 @@ class Events(Callback):
     def on_step_end(self, state) -> None:
         self.seen.append(("step", state.progress.step, state.progress.batch))
 
-    def on_epoch_end(self, state, metrics) -> None:
-        self.seen.append(("epoch", state.progress.epoch, sorted(metrics)[:1]))
+    def on_validation_end(self, state, metrics) -> None:
+        self.seen.append(("validation", state.progress.epoch_number, sorted(metrics)[:1]))
+
+    def on_epoch_end(self, state) -> None:
+        self.seen.append(("epoch", state.progress.epoch))
 
     def on_fit_end(self, state) -> None:
         self.seen.append(("end",))
@@ -126,15 +129,17 @@ def test_hooks_come_in_their_order(small, make_split):
         num_samples=20, batch_size=8, epochs=2, accumulate=2, callbacks=[events], valid=make_split(9, seed=1)
     )
     fit(training.state, training.work, training.plan)
-    epoch = ["valid/accuracy"]
+    metrics = ["valid/accuracy"]
     assert events.seen == [
         ("start",),
         ("step", 1, 2),
         ("step", 2, 3),
-        ("epoch", 1, epoch),
+        ("validation", 1, metrics),
+        ("epoch", 1),
         ("step", 3, 2),
         ("step", 4, 3),
-        ("epoch", 2, epoch),
+        ("validation", 2, metrics),
+        ("epoch", 2),
         ("end",),
     ]
 
@@ -145,8 +150,8 @@ def test_max_steps_ends_a_training_and_what_is_trained_is_validated(small, make_
     training = small(epochs=2, max_steps=max_steps, callbacks=[events], valid=make_split(9, seed=1))
     fit(training.state, training.work, training.plan)
     assert training.state.progress.step == steps
-    assert [event[:2] for event in events.seen if event[0] == "epoch"] == [("epoch", n + 1) for n in range(epochs)]
-    assert events.seen[-2] == ("epoch", epochs, ["valid/accuracy"])
+    assert [event for event in events.seen if event[0] == "epoch"] == [("epoch", n + 1) for n in range(epochs)]
+    assert events.seen[-3:-1] == [("validation", epochs, ["valid/accuracy"]), ("epoch", epochs)]
     assert training.state.clock.num_samples == {1: 8, 3: 20, 4: 28, 6: 40}[steps]
 
 
@@ -160,7 +165,7 @@ def test_no_epochs_leave_the_network_as_it_was(small, make_network):
 
 def test_a_reason_to_stop_ends_the_training_after_its_epoch(small):
     class Stop(Callback):
-        def on_epoch_end(self, state, metrics) -> None:
+        def on_epoch_end(self, state) -> None:
             if state.progress.epoch == 2:
                 state.progress.stop_reason = "enough"
 

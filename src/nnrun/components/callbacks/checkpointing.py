@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from nnrun.base.errors import DivergedError
 from nnrun.checkpoints.folder import CheckpointFolder
@@ -45,7 +45,7 @@ class Checkpointing(Callback):
         if self._every_steps is not None and at.step % self._every_steps == 0:
             self.save(state, is_best=False)
 
-    def on_epoch_end(self, state: TrainState, metrics: Mapping[str, float]) -> None:
+    def on_epoch_end(self, state: TrainState) -> None:
         """Save the epoch, as the best if it is."""
         at = state.progress
         self.save(state, is_best=at.best is not None and at.best.step == at.step)

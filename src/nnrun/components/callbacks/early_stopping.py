@@ -36,23 +36,26 @@ class EarlyStopping(Callback):
         self.reference: float | None = None
         self.bad_epochs = 0
 
-    def on_epoch_end(self, state: TrainState, metrics: Mapping[str, float]) -> None:
-        """Compare the epoch with the best so far."""
+    def on_validation_end(self, state: TrainState, metrics: Mapping[str, float]) -> None:
+        """Compare the validation with the best so far."""
         at = state.progress
-        if not metrics:
-            at.best = Best(0.0, at.epoch, at.step)
-            return
         if self.monitor not in metrics:
             raise ConfigError.of("early_stopping.monitor", self.monitor, ", ".join(sorted(metrics)))
         value = metrics[self.monitor]
         if improved(at.best.value if at.best else None, value, 0.0, self.mode):
-            at.best = Best(value, at.epoch, at.step)
+            at.best = Best(value, at.epoch_number, at.step)
         if improved(self.reference, value, self.min_delta, self.mode):
             self.reference, self.bad_epochs = value, 0
         else:
             self.bad_epochs += 1
         if self.patience is not None and self.bad_epochs >= self.patience:
             at.stop_reason = f"{self.monitor} has not improved for {self.bad_epochs} epochs"
+
+    def on_epoch_end(self, state: TrainState) -> None:
+        """Take the newest weights for the best where nothing is validated."""
+        at = state.progress
+        if at.validated_step != at.step:
+            at.best = Best(0.0, at.epoch_number, at.step)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the patience used up so far."""

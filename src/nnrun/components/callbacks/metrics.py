@@ -47,19 +47,21 @@ class MetricRows(Callback):
     def on_step_end(self, state: TrainState) -> None:
         """Add the training's row where it is due. Waits for the device."""
         if state.progress.step % self._every_steps == 0:
-            self._add_training_row(state, state.progress.epoch + 1)
+            self._add_training_row(state)
 
-    def on_epoch_end(self, state: TrainState, metrics: Mapping[str, float]) -> None:
-        """Add the rest of the epoch's training, and its validation."""
-        epoch = state.progress.epoch
-        self._add_training_row(state, epoch)
+    def on_validation_end(self, state: TrainState, metrics: Mapping[str, float]) -> None:
+        """Add the training until now, and the validation."""
+        self._add_training_row(state)
+        self._add(state, "valid", {name.removeprefix("valid/"): value for name, value in metrics.items()})
+
+    def on_epoch_end(self, state: TrainState) -> None:
+        """Add the rest of the epoch's training."""
+        self._add_training_row(state)
         self.epoch = {f"train/{name}": value for name, value in self._metric.compute(state.epoch_sums).items()}
         for total in state.epoch_sums.values():
             total.zero_()
-        if metrics:
-            self._add(state, epoch, "valid", {name.removeprefix("valid/"): value for name, value in metrics.items()})
 
-    def _add_training_row(self, state: TrainState, epoch: int) -> None:
+    def _add_training_row(self, state: TrainState) -> None:
         """Add what the training's sums hold, and start them again; the epoch's go on."""
         if state.progress.logged_step == state.progress.step:
             return
@@ -68,14 +70,15 @@ class MetricRows(Callback):
             state.epoch_sums[name].add_(total)
             total.zero_()
         state.progress.logged_step = state.progress.step
-        self._add(state, epoch, "train", values | {"lr": float(state.optimizer.param_groups[0]["lr"])})
+        self._add(state, "train", values | {"lr": float(state.optimizer.param_groups[0]["lr"])})
 
-    def _add(self, state: TrainState, epoch: int, split: str, values: dict[str, float]) -> None:
+    def _add(self, state: TrainState, split: str, values: dict[str, float]) -> None:
         """Add one row, and count it."""
-        self._rows.add_row({"step": state.progress.step, "epoch": epoch, "split": split, **values})
-        state.progress.num_rows += 1
+        at = state.progress
+        self._rows.add_row({"step": at.step, "epoch": at.epoch_number, "split": split, **values})
+        at.num_rows += 1
         named = {f"{split}/{name}": value for name, value in values.items()}
         self.newest |= named
         with calling("logger"):
             for logger in self._loggers:
-                logger.log(state.progress.step, named)
+                logger.log(at.step, named)

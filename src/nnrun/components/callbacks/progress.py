@@ -34,6 +34,7 @@ class TrainingProgress(Callback):
         self._bar = self._make_bar() if bar else None
         self._drawn = 0.0
         self._start = (0.0, 0)
+        self._validated: dict[str, float] = {}
 
     def _make_bar(self) -> Progress:
         """Return a bar that is drawn when it is told to: a thread of its own would cost the training time."""
@@ -72,10 +73,14 @@ class TrainingProgress(Callback):
         )
         self._bar.refresh()
 
-    def on_epoch_end(self, state: TrainState, metrics: Mapping[str, float]) -> None:
+    def on_validation_end(self, state: TrainState, metrics: Mapping[str, float]) -> None:
+        """Keep the figures for the epoch's line."""
+        self._validated = dict(metrics)
+
+    def on_epoch_end(self, state: TrainState) -> None:
         """Say the epoch's figures in a line: those of all of its steps."""
         at = state.progress
-        figures_of = self._rows.epoch | dict(metrics)
+        figures_of = self._rows.epoch | self._validated
         shown = ("train/loss", "train/accuracy", "valid/loss", "valid/accuracy")
         figures = "  ".join(
             f"{name} {figures_of[name]:.4f}" for name in shown if not math.isnan(figures_of.get(name, math.nan))

@@ -21,8 +21,11 @@ class Callback:
     def on_step_end(self, state: TrainState) -> None:
         """After each update."""
 
-    def on_epoch_end(self, state: TrainState, metrics: Mapping[str, float]) -> None:
+    def on_validation_end(self, state: TrainState, metrics: Mapping[str, float]) -> None:
         """After each validation, with its metrics by full name, `valid/loss`."""
+
+    def on_epoch_end(self, state: TrainState) -> None:
+        """After each epoch, and after its validation, if there is one."""
 
     def on_fit_end(self, state: TrainState) -> None:
         """After the last epoch."""
