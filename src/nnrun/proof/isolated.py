@@ -1,7 +1,7 @@
 """An artifact in a process of its own, which has neither the model's class nor nnrun.
 
 The process runs a script that is given by its path, in Python's isolated mode and in an empty folder of its own, and
-speaks over its standard input and output: a line of JSON, then the bytes of an array. When this process ends, however
+speaks over its standard input and output: a line of JSON, then the bytes of arrays. When this process ends, however
 it ends, the other notices it and ends as well. An artifact of somebody else's has limits: what takes more time is
 killed, what asks for more memory does not get it, and no answer is read that is larger than the one asked for.
 """
@@ -25,10 +25,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from nnrun.base.ending import at_the_end, forget
 from nnrun.base.errors import CONTROL, ArtifactError, ResourceError
 from nnrun.base.signals import in_force
+from nnrun.core.seams.data import Tree
+from nnrun.core.trees import form_of, named_leaves, num_samples
 
 # The script that runs an artifact in a process of its own.
 RUNNER = Path(__file__).parent / "runner.py"
@@ -126,23 +129,23 @@ class Isolated:
         self.metadata: dict[str, str] = header["metadata"]
         self.signature: dict[str, Any] = header["signature"]
 
-    def __call__(self, batch: Tensor, num_outputs: int | None = None) -> Tensor:
+    def __call__(self, batch: Tree, num_outputs: int | None = None) -> Tensor:
         """Return the scores of a batch.
 
         Raises WrongShape where `num_outputs` are wanted for each sample and others are given, which are not read then.
         """
-        content = batch.contiguous().view(-1).view(torch.uint8).numpy().data
-        dtype, limits = str(batch.dtype).removeprefix("torch."), self._limits
-        request = {"dtype": dtype, "shape": list(batch.shape), "num_bytes": len(content)}
+        size, limits = num_samples(batch), self._limits
+        num_numbers = sum(leaf.numel() for leaf in tree_leaves(batch))
+        request, contents = _request(batch)
         if limits is not None:
-            request["spare_bytes"] = limits.bytes_for(batch.numel())
-        with self._at_most(limits.seconds_for(len(batch)) if limits else None, _count(len(batch))):
-            self._send(request, content)
+            request["spare_bytes"] = limits.bytes_for(num_numbers)
+        with self._at_most(limits.seconds_for(size) if limits else None, _count(size)):
+            self._send(request, *contents)
             header = self._receive()
             if "error" in header:
-                raise RuntimeError(self._why(header, len(batch), batch.numel()))
+                raise RuntimeError(self._why(header, size, num_numbers))
             shape = header["shape"]
-            if num_outputs is not None and shape != [len(batch), num_outputs]:
+            if num_outputs is not None and shape != [size, num_outputs]:
                 raise WrongShape(_shown(shape))
             assert self._process.stdout is not None
             scores = bytearray(self._process.stdout.read(4 * math.prod(shape)))
@@ -197,13 +200,13 @@ class Isolated:
         what = _count(num_samples) if num_samples else "being loaded"
         return f"{what} takes more memory than the {spare:,} MiB that a file may use{_advice(num_samples)}"
 
-    def _send(self, header: dict[str, Any], content: bytes | memoryview | None = None) -> None:
+    def _send(self, header: dict[str, Any], *contents: bytes | memoryview) -> None:
         """Send a header, and what follows it."""
         pipe = self._process.stdin
         assert pipe is not None
         with contextlib.suppress(BrokenPipeError):  # the answer, which does not come, says why
             pipe.write(json.dumps(header).encode() + b"\n")
-            if content is not None:
+            for content in contents:
                 pipe.write(content)
             pipe.flush()
 
@@ -226,6 +229,22 @@ class Isolated:
         self._stderr.seek(0)
         words = _plain(self._stderr.read().decode(errors="replace"))[-_SHOWN_ERROR:]
         raise RuntimeError(f"its process ended with {code}: {words or 'it said nothing'}")
+
+
+def _request(batch: Tree) -> tuple[dict[str, Any], list[memoryview]]:
+    """Return what says of a batch what it is made of, and the bytes of each of its tensors."""
+    leaves = named_leaves(batch)
+    contents = [leaf.contiguous().view(-1).view(torch.uint8).numpy().data for leaf in leaves.values()]
+    tensors = [
+        {
+            "name": name,
+            "dtype": str(leaf.dtype).removeprefix("torch."),
+            "shape": list(leaf.shape),
+            "num_bytes": len(content),
+        }
+        for (name, leaf), content in zip(leaves.items(), contents, strict=True)
+    ]
+    return {"tensors": tensors, "form": form_of(batch), "num_bytes": sum(map(len, contents))}, contents
 
 
 def _plain(text: str) -> str:

@@ -33,8 +33,17 @@ class Answer(NamedTuple):
     seconds: float
 
 
-# Takes the type, the shape and the bytes of a batch.
-Call = Callable[[str, list[int], bytes], Answer]
+class Given(NamedTuple):
+    """A tensor of a batch."""
+
+    name: str
+    dtype: str
+    shape: list[int]
+    content: memoryview
+
+
+# Takes the tensors of a batch, and the form of the tree that they are the leaves of.
+Call = Callable[[list[Given], Any], Answer]
 
 
 class OpenedArtifact(NamedTuple):
@@ -68,12 +77,14 @@ def open_onnx(path: str, threads: int) -> OpenedArtifact:
     source = _limited_content() if path == "-" else path
     session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     del source
-    name = session.get_inputs()[0].name if session.get_inputs() else ""
+    names = [node.name for node in session.get_inputs()]
 
-    def call(dtype: str, shape: list[int], content: bytes) -> Answer:
-        batch = numpy.frombuffer(content, dtype).reshape(shape)
+    def call(tensors: list[Given], _: Any) -> Answer:
+        # Where there is one tensor, that is meant, whatever it is called.
+        called = names if len(names) == len(tensors) == 1 else [given.name for given in tensors]
+        arrays = [numpy.frombuffer(given.content, given.dtype).reshape(given.shape) for given in tensors]
         start = time.perf_counter()
-        scores = session.run(None, {name: batch})[0]
+        scores = session.run(None, dict(zip(called, arrays, strict=True)))[0]
         seconds = time.perf_counter() - start
         scores = numpy.ascontiguousarray(scores, numpy.float32)
         return Answer(scores.tobytes(), list(scores.shape), seconds)
@@ -110,8 +121,12 @@ def _call_of_torch(network: Any, threads: int) -> Call:
 
     torch.set_num_threads(threads)
 
-    def call(dtype: str, shape: list[int], content: bytes) -> Answer:
-        batch = torch.frombuffer(bytearray(content), dtype=getattr(torch, dtype)).reshape(shape)
+    def call(tensors: list[Given], form: Any) -> Answer:
+        leaves = [
+            torch.frombuffer(bytearray(given.content), dtype=getattr(torch, given.dtype)).reshape(given.shape)
+            for given in tensors
+        ]
+        batch = _tree_of(form, leaves)
         with torch.inference_mode():
             start = time.perf_counter()
             scores = network(batch)
@@ -120,6 +135,16 @@ def _call_of_torch(network: Any, threads: int) -> Call:
         return Answer(scores.numpy().tobytes(), list(scores.shape), seconds)
 
     return call
+
+
+def _tree_of(form: Any, leaves: list[Any]) -> Any:
+    """Return the tree of a form, as `nnrun.core.trees.form_of` tells it, with its tensors in their places."""
+    if isinstance(form, int):
+        return leaves[form]
+    ((kind, parts),) = form.items()
+    if kind == "dict":
+        return {key: _tree_of(part, leaves) for key, part in parts.items()}
+    return {"tuple": tuple, "list": list}[kind](_tree_of(part, leaves) for part in parts)
 
 
 def open_torchserve(path: str, threads: int) -> OpenedArtifact:
@@ -146,7 +171,8 @@ def open_torchserve(path: str, threads: int) -> OpenedArtifact:
     # All classes, so that all can be compared.
     handler.card["top_k"] = len(names)
 
-    def call(_: str, shape: list[int], content: bytes) -> Answer:
+    def call(tensors: list[Given], _: Any) -> Answer:
+        ((_, _, shape, content),) = tensors
         number, channels, height, width = shape
         batch = torch.frombuffer(bytearray(content), dtype=torch.uint8).view(shape).permute(0, 2, 3, 1).contiguous()
         requests = []
@@ -168,6 +194,16 @@ def open_torchserve(path: str, threads: int) -> OpenedArtifact:
 
     metadata = {**handler.card, "class_names": json.dumps(names)}
     return OpenedArtifact({key: value for key, value in metadata.items() if isinstance(value, str)}, call, {})
+
+
+def _given(tensors: list[dict[str, Any]], content: bytes) -> list[Given]:
+    """Return the tensors of a batch, whose bytes lie one after the other."""
+    given, view, start = [], memoryview(content), 0
+    for tensor in tensors:
+        end = start + tensor["num_bytes"]
+        given.append(Given(tensor["name"], tensor["dtype"], tensor["shape"], view[start:end]))
+        start = end
+    return given
 
 
 OPENERS: dict[str, Callable[[str, int], OpenedArtifact]] = {
@@ -267,7 +303,7 @@ def main(format_name: str, path: str, threads: str, parent: str) -> None:
         content = requests.read(request["num_bytes"])
         try:
             _limit_memory(request)
-            scores = opened.call(request["dtype"], request["shape"], content)
+            scores = opened.call(_given(request["tensors"], content), request["form"])
         except Exception as error:
             answer(_told(error))
             continue

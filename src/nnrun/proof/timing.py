@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nnrun.core.seams.data import Tree
+from nnrun.core.trees import num_samples, samples_of
 from nnrun.proof.isolated import Isolated
 from nnrun.proof.verdict import BATCH_SIZES, LARGEST_BATCH
 
@@ -28,17 +30,18 @@ class TimedOutputs:
     latency_ms: float
 
 
-def run_on_split(call: Callable[[Tensor], Tensor], inputs: Tensor, prepare: Callable[[Tensor], Tensor]) -> TimedOutputs:
+def run_on_split(call: Callable[[Tree], Tensor], inputs: Tree, prepare: Callable[[Tree], Tree]) -> TimedOutputs:
     """Run a network on all samples, in batches of every size; `prepare` is done before, and not timed."""
-    call(prepare(inputs[:LARGEST_BATCH]))
+    length = num_samples(inputs)
+    call(prepare(samples_of(inputs, slice(LARGEST_BATCH))))
     outputs, seconds = [], 0.0
-    for part in _slices(len(inputs)):
-        if len(inputs[part]):
-            output, took = _timed(call, prepare(inputs[part]))
+    for part in _slices(length):
+        if part.start < length:
+            output, took = _timed(call, prepare(samples_of(inputs, part)))
             outputs.append(output.float())
             seconds += took
-    samples = (prepare(inputs[index % len(inputs)][None]) for index in range(_TIMED_CALLS))
-    latencies = sorted(_timed(call, sample)[1] for sample in samples)
+    first = [slice(index % length, index % length + 1) for index in range(_TIMED_CALLS)]
+    latencies = sorted(_timed(call, prepare(samples_of(inputs, one)))[1] for one in first)
     return TimedOutputs(torch.cat(outputs), seconds, latencies[len(latencies) // 2] * 1000)
 
 
@@ -52,7 +55,7 @@ def _slices(length: int) -> Iterator[slice]:
         yield slice(first, first + LARGEST_BATCH)
 
 
-def _timed(call: Callable[[Tensor], Tensor], batch: Tensor) -> tuple[Tensor, float]:
+def _timed(call: Callable[[Tree], Tensor], batch: Tree) -> tuple[Tensor, float]:
     """Return the output of a call and its seconds: those in the process where it happened."""
     start = time.perf_counter()
     output = call(batch)

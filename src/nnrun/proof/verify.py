@@ -17,7 +17,7 @@ from nnrun.base.errors import ResourceError
 from nnrun.base.foreign_errors import of_the_machine
 from nnrun.base.paths import without_paths
 from nnrun.base.targets import Targets
-from nnrun.core.seams.data import Preprocessing, Split
+from nnrun.core.seams.data import Preprocessing, Split, Tree
 from nnrun.core.seams.export import Exporter
 from nnrun.core.seams.problem import Problem
 from nnrun.proof.isolated import Isolated
@@ -39,7 +39,7 @@ class Standard:
     test: Split
     targets: Targets
 
-    def __call__(self, raw: Tensor) -> Tensor:
+    def __call__(self, raw: Tree) -> Tensor:
         """Return the network's scores of raw samples."""
         return self.network(self.preprocessing(raw))
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import torch
 from torch.utils._pytree import tree_leaves
 
 from nnrun.assembly.instantiate import build, map_style_parameters
@@ -19,9 +18,10 @@ from nnrun.base.targets import Targets
 from nnrun.checkpoints.saveable import plain_names
 from nnrun.config.schema import TAKEN_BY_SOME, DataSettings
 from nnrun.core.randomness import SPLIT
-from nnrun.core.seams.data import Dataset, DataSource, Evaluation, Findings, Preprocessing, Split
+from nnrun.core.seams.data import Dataset, DataSource, Evaluation, Findings, Preprocessing, Split, Tree
 from nnrun.core.splits import Drawing
 from nnrun.core.target_values import fault_in, strata, target_counts
+from nnrun.core.trees import samples_of
 
 
 @dataclass(frozen=True)
@@ -220,6 +220,6 @@ def noted(data: Opened, note: str, other: bool = False, left_out: Mapping[str, i
     return replace(data, findings=replace(data.findings, notes=(*data.findings.notes, note), facts=facts))
 
 
-def head(split: Split, count: int = 4) -> torch.Tensor:
+def head(split: Split, count: int = 4) -> Tree:
     """Return the first raw inputs of a split, as an example batch."""
-    return tree_leaves(split.inputs)[0][:count]
+    return samples_of(split.inputs, slice(count))

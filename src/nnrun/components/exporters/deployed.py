@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 import nnrun
-from nnrun.core.seams.data import Preprocessing
+from nnrun.core.seams.data import Preprocessing, Tree
 from nnrun.core.seams.export import ExportContext
+from nnrun.core.trees import ALONE, named_leaves, num_samples
 
 # What an artifact of torch's says of itself, as a file in it.
 METADATA_NAME = "nnrun.json"
@@ -28,7 +31,7 @@ class Prepare(nn.Module):
         super().__init__()
         self.preprocessing = preprocessing
 
-    def forward(self, raw: Tensor) -> Tensor:
+    def forward(self, raw: Tree) -> Tree:
         """Return the network's input for raw samples, uint8 `(N, C, H, W)` for images."""
         return self.preprocessing(raw)
 
@@ -54,15 +57,19 @@ class ArtifactForm:
     preprocess: bool
     output: Output
 
-    def deployed(self, network: nn.Module, context: ExportContext) -> tuple[Deployed, Tensor]:
+    def deployed(self, network: nn.Module, context: ExportContext) -> tuple[Deployed, Tree]:
         """Return the module that an artifact is made of, in eval mode, and an example batch of what it takes."""
         finish = nn.Softmax(1) if self.output == "probabilities" else nn.Identity()
         prepare = Prepare(context.preprocessing) if self.preprocess else nn.Identity()
-        example = context.example if self.preprocess else context.preprocessing(context.example)
-        if len(example) == 1:
+        example = self.example(context)
+        if num_samples(example) == 1:
             # torch takes a batch of 1 for a constant.
-            example = example.repeat(2, *[1] * (example.dim() - 1))
+            example = tree_map(lambda leaf: leaf.repeat(2, *[1] * (leaf.dim() - 1)), example)
         return Deployed(prepare, network, finish).eval(), example
+
+    def example(self, context: ExportContext) -> Tree:
+        """Return some samples as the artifact takes them."""
+        return context.example if self.preprocess else context.preprocessing(context.example)
 
     def metadata(self, context: ExportContext) -> dict[str, str]:
         """Return what an artifact says of itself."""
@@ -84,7 +91,23 @@ class ArtifactForm:
         return {} if white in (None, "auto") else {"white": f"{white:g}"}
 
     def _input(self, context: ExportContext) -> str:
-        """Return what an artifact takes: pixels, or the floats that the data were stored as, or normalised ones."""
-        raw = str(context.example.dtype).removeprefix("torch.")
-        kind = f"raw pixels, {raw}" if raw == "uint8" else f"raw values, {raw}"
-        return f"{kind if self.preprocess else 'normalised pixels, float32'}, (N, C, H, W)"
+        """Return what an artifact takes: for each tensor its kind, its type and its shape."""
+        raw = named_leaves(context.example)
+        said = {
+            name: _kind(leaf, raw.get(name, leaf), is_raw=self.preprocess)
+            for name, leaf in named_leaves(self.example(context)).items()
+        }
+        return said[ALONE] if list(said) == [ALONE] else "; ".join(f"{name}: {kind}" for name, kind in said.items())
+
+
+def _kind(taken: Tensor, raw: Tensor, *, is_raw: bool) -> str:
+    """Return what one tensor is that an artifact takes: pixels, or floats as the data were stored, or normalised."""
+    what = "pixels" if raw.dim() == 4 and (raw.dtype == torch.uint8 or not is_raw) else "values"
+    dtype = str(taken.dtype).removeprefix("torch.")
+    shape = "N, C, H, W" if taken.dim() == 4 else ", ".join(["N", *map(str, taken.shape[1:])])
+    return f"{'raw' if is_raw else 'normalised'} {what}, {dtype}, ({shape})"
+
+
+def batches_of(tree: Tree) -> Any:
+    """Return what torch.export is told of a batch: the first dimension of every tensor is free."""
+    return tree_map(lambda _: {0: torch.export.Dim.DYNAMIC}, tree)

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from nnrun.components.exporters.deployed import ArtifactForm, Output
+from nnrun.components.exporters.deployed import ArtifactForm, Output, batches_of
 from nnrun.components.exporters.refusals import refusing
 from nnrun.components.exporters.stripping import strip_onnx
-from nnrun.core.seams.export import ExportContext
+from nnrun.core.seams.data import Tree
+from nnrun.core.seams.export import CannotExport, ExportContext
+from nnrun.core.trees import named_leaves
 from nnrun.proof.isolated import RUNNER, Isolated
 
 if TYPE_CHECKING:
@@ -29,8 +31,9 @@ PREFIX = "nnrun."
 class OnnxExporter:
     """Write `model.onnx` with torch.onnx's exporter; `opset` None leaves the version to it.
 
-    The input is named `input`, the output `scores` or `probabilities`, whichever is asked for. Class names, input
-    format, run id and test accuracy are in the file's metadata, under names that begin with `nnrun.`.
+    The input is named `input`, those of a dict by its keys, the output `scores` or `probabilities`, whichever is asked
+    for. Class names, input format, run id and test accuracy are in the file's metadata, under names that begin with
+    `nnrun.`.
     """
 
     def __init__(
@@ -52,13 +55,17 @@ class OnnxExporter:
 
         form = ArtifactForm(self.preprocess, self.output)
         network, example = form.deployed(model, context)
+        names = list(named_leaves(example))
+        if self.output in names:
+            raise CannotExport(f"the data has an input {self.output!r}, as its output is called; export=pt2 can")
         with refusing("onnx"), quiet():
             program = torch.onnx.export(
                 network,
-                (example,),
+                # A dict that comes last it would take for named arguments.
+                (example, {}),
                 dynamo=True,
-                dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
-                input_names=["input"],
+                dynamic_shapes=(batches_of(example),),
+                input_names=names,
                 output_names=[self.output],
                 opset_version=self.opset,
                 external_data=False,
@@ -71,7 +78,7 @@ class OnnxExporter:
             proto.metadata_props.append(onnx.StringStringEntryProto(key=PREFIX + key, value=value))
         return proto
 
-    def load(self, path: Path) -> Callable[[Tensor], Tensor]:
+    def load(self, path: Path) -> Callable[[Tree], Tensor]:
         """Return the file, run by ONNX Runtime on the CPU in a process that has only that and numpy."""
         return Isolated(RUNNER, "onnx", path)
 

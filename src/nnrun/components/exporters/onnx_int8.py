@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from nnrun.components.exporters.deployed import Output
 from nnrun.components.exporters.onnx import OnnxExporter, quiet, write
 from nnrun.components.exporters.stripping import strip_onnx
+from nnrun.core.seams.data import Tree
 from nnrun.core.seams.export import CannotExport, ExportContext
+from nnrun.core.trees import named_leaves, num_samples, samples_of
 
 _CALIBRATION_BATCH = 32
 
@@ -45,7 +46,7 @@ class OnnxInt8Exporter(OnnxExporter):
 
         exact = self.model_of(model, context)
         samples = context.calibration(self.calibration_samples)
-        if len(samples) == 0:
+        if num_samples(samples) == 0:
             raise CannotExport(
                 "int8 is calibrated on training samples, and the data has none; export with the run's own data, or use "
                 "export=onnx"
@@ -70,17 +71,18 @@ class OnnxInt8Exporter(OnnxExporter):
         del quantized.metadata_props[:]
         quantized.metadata_props.extend(exact.metadata_props)
         quantized.metadata_props.append(onnx.StringStringEntryProto(key="nnrun.precision", value="int8"))
-        self.notes = [f"int8, calibrated on {len(samples):,} training samples"]
+        self.notes = [f"int8, calibrated on {num_samples(samples):,} training samples"]
         return write(quantized, folder)
 
 
 class _Calibration:
     """The reader that ONNX Runtime takes its batches from, by its name for that."""
 
-    def __init__(self, samples: Tensor) -> None:
-        self._batches: Iterator[Tensor] = iter(samples.split(_CALIBRATION_BATCH))
+    def __init__(self, samples: Tree) -> None:
+        starts = range(0, num_samples(samples), _CALIBRATION_BATCH)
+        self._batches = iter([samples_of(samples, slice(start, start + _CALIBRATION_BATCH)) for start in starts])
 
     def get_next(self) -> dict[str, Any] | None:
         """Return the next batch, or None."""
         batch = next(self._batches, None)
-        return None if batch is None else {"input": batch.numpy()}
+        return None if batch is None else {name: leaf.numpy() for name, leaf in named_leaves(batch).items()}

@@ -11,9 +11,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from nnrun.components.exporters.deployed import METADATA_NAME, ArtifactForm, Output
+from nnrun.components.exporters.deployed import METADATA_NAME, ArtifactForm, Output, batches_of
 from nnrun.components.exporters.refusals import refusing
 from nnrun.components.exporters.stripping import strip_program
+from nnrun.core.seams.data import Tree
 from nnrun.core.seams.export import ExportContext
 from nnrun.proof.isolated import RUNNER, Isolated
 
@@ -34,7 +35,7 @@ class Pt2Exporter:
         path = folder / "model.pt2"
         with refusing("pt2"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            program = torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
+            program = torch.export.export(network, (example,), dynamic_shapes=(batches_of(example),))
             metadata = json.dumps(form.metadata(context), ensure_ascii=False)
             strip_program(program)
             content = io.BytesIO()
@@ -42,6 +43,6 @@ class Pt2Exporter:
         path.write_bytes(content.getbuffer())
         return path
 
-    def load(self, path: Path) -> Callable[[Tensor], Tensor]:
+    def load(self, path: Path) -> Callable[[Tree], Tensor]:
         """Return the file, run by torch on the CPU in a process that has only that."""
         return Isolated(RUNNER, "pt2", path)

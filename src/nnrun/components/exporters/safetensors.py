@@ -17,6 +17,7 @@ from nnrun.base.files import sha256_of, write_json
 from nnrun.checkpoints.model_card import CARD_NAME, FORMAT, SCHEMA
 from nnrun.components.exporters.deployed import ArtifactForm
 from nnrun.components.exporters.stripping import sort_safetensors
+from nnrun.core.seams.data import Tree
 from nnrun.core.seams.export import ExportContext
 
 
@@ -60,7 +61,7 @@ class SafetensorsExporter:
         write_json(folder / CARD_NAME, card, SCHEMA)
         return path
 
-    def load(self, path: Path) -> Callable[[Tensor], Tensor]:
+    def load(self, path: Path) -> Callable[[Tree], Tensor]:
         """Return the network's class with the weights of the file, read by safetensors alone."""
         from safetensors import safe_open  # noqa: PLC0415 - as above
 

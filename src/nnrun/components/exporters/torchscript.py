@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from nnrun.base.paths import without_paths
-from nnrun.components.exporters.deployed import METADATA_NAME, ArtifactForm, Deployed, Output
+from nnrun.components.exporters.deployed import METADATA_NAME, ArtifactForm, Deployed, Output, batches_of
 from nnrun.components.exporters.refusals import cannot_follow
 from nnrun.components.exporters.stripping import strip_script
+from nnrun.core.seams.data import Tree
 from nnrun.core.seams.export import ExportContext
 from nnrun.proof.isolated import RUNNER, Isolated
 
@@ -39,13 +40,13 @@ class TorchScriptExporter:
         path.write_bytes(script_bytes(script, form.metadata(context) | {"method": how}))
         return path
 
-    def load(self, path: Path) -> Callable[[Tensor], Tensor]:
+    def load(self, path: Path) -> Callable[[Tree], Tensor]:
         """Return the file, run by torch on the CPU in a process that has only that."""
         return Isolated(RUNNER, "torchscript", path)
 
 
 def compile_script(
-    module: Deployed, example: Tensor, format_name: str = "torchscript"
+    module: Deployed, example: Tree, format_name: str = "torchscript"
 ) -> tuple[torch.jit.ScriptModule, str]:
     """Return a network as TorchScript, and a line on how it became that: scripted, or traced and why.
 
@@ -54,14 +55,16 @@ def compile_script(
     """
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        # What is done to the samples may be any function: it is the same for all of them, so that a trace has it all.
-        prepare = torch.jit.trace(module.prepare, (example,), check_trace=False)
         try:
             network: torch.jit.ScriptModule = torch.jit.script(module.network)
             how = "scripted"
         except Exception as error:
-            network = _trace(module.network, prepare(example), format_name)
+            network = _trace(module.network, module.prepare(example), format_name)
             how = f"traced, since it cannot be scripted: {_last_line(error)}"
+        # What is done to the samples may be any function: it is the same for all of them, so that a trace has it all.
+        if not isinstance(example, Tensor):
+            return _traced(Deployed(module.prepare, network, module.finish).eval(), example), how
+        prepare = _traced(module.prepare, example)
         return torch.jit.script(Deployed(prepare, network, module.finish).eval()), how
 
 
@@ -74,16 +77,21 @@ def script_bytes(script: torch.jit.ScriptModule, metadata: dict[str, str]) -> by
     return strip_script(file.getvalue())
 
 
-def _trace(network: nn.Module, example: Tensor, format_name: str) -> torch.jit.ScriptModule:
+def _traced(module: nn.Module, example: Tree) -> torch.jit.ScriptModule:
+    """Return a trace, which takes the tree that its example is; parts that were scripted stay so."""
+    return torch.jit.trace(module, (example,), check_trace=False, strict=False)
+
+
+def _trace(network: nn.Module, example: Tree, format_name: str) -> torch.jit.ScriptModule:
     """Return a trace; raise CannotExport where it would hold only one of several paths."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        trace = torch.jit.trace(network, (example,), check_trace=False)
+        trace = _traced(network, example)
     # A trace warns of each tensor that becomes a bool or a number in Python, of a harmless shape as well. torch.export
     # can tell them apart.
     if any(issubclass(item.category, torch.jit.TracerWarning) for item in caught):
         try:
-            torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},), strict=False)
+            torch.export.export(network, (example,), dynamic_shapes=(batches_of(example),), strict=False)
         except Exception as error:
             raise cannot_follow(format_name) from error
     return trace

@@ -13,12 +13,13 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from nnrun.components.exporters.deployed import ArtifactForm, Output
 from nnrun.components.exporters.torchscript import compile_script, script_bytes
+from nnrun.core.seams.data import Tree
 from nnrun.core.seams.export import CannotExport, ExportContext
+from nnrun.core.trees import named_leaves
 from nnrun.proof.isolated import RUNNER, Isolated
 
 HANDLER = Path(__file__).parent / "handler.py"
@@ -46,13 +47,7 @@ class TorchServeExporter:
 
     def export(self, model: nn.Module, context: ExportContext, folder: Path) -> Path:
         """Write the artifact of a network in eval mode, on the CPU, in fp32; return its path."""
-        shape = list(context.example.shape[1:])
-        if context.example.dtype != torch.uint8 or len(shape) != 3 or shape[0] not in (1, 3):
-            kind = str(context.example.dtype).removeprefix("torch.")
-            raise CannotExport(
-                f"torchserve takes image files, uint8 of 1 or 3 channels; the samples are {kind} of {shape}; "
-                "export=onnx"
-            )
+        shape = _image_shape(context.example)
         form = ArtifactForm(self.preprocess, self.output)
         module, example = form.deployed(model, context)
         script, how = compile_script(module, example, "torchserve")
@@ -81,9 +76,24 @@ class TorchServeExporter:
         path.write_bytes(content.getbuffer())
         return path
 
-    def load(self, path: Path) -> Callable[[Tensor], Tensor]:
+    def load(self, path: Path) -> Callable[[Tree], Tensor]:
         """Return the archive's handler, run as TorchServe does, on PNG files, in a process without nnrun."""
         return Isolated(RUNNER, "torchserve", path)
+
+
+def _image_shape(example: Tree) -> list[int]:
+    """Return the shape of a sample; raise CannotExport where it is not one image, as a file holds it."""
+    others = "; export=onnx, torchscript or pt2 can"
+    if not isinstance(example, Tensor):
+        raise CannotExport(
+            f"torchserve takes one image a sample, and these have {', '.join(named_leaves(example))}{others}"
+        )
+    shape, kind = list(example.shape[1:]), str(example.dtype).removeprefix("torch.")
+    if kind != "uint8" or len(shape) != 3 or shape[0] not in (1, 3):
+        raise CannotExport(
+            f"torchserve takes image files, uint8 of 1 or 3 channels; the samples are {kind} of {shape}{others}"
+        )
+    return shape
 
 
 def handler_text(path: Path = HANDLER) -> str:

@@ -10,23 +10,24 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from nnrun.base.targets import Targets
-from nnrun.core.seams.data import Preprocessing
+from nnrun.core.seams.data import Preprocessing, Tree
 
 
 @dataclass(frozen=True)
 class ExportContext:
     """What an exporter may need besides the network.
 
+    `example` are a few raw samples: a tensor, or a dict or tuple of tensors, as the network takes them in one argument.
     `calibration` draws raw training samples, at most so many, and reads none before it is called. `config` is that of
     the run, as plain values, without secrets.
     """
 
-    example: Tensor
+    example: Tree
     targets: Targets
     preprocessing: Preprocessing
     run_id: str
     accuracy: float
-    calibration: Callable[[int], Tensor]
+    calibration: Callable[[int], Tree]
     config: Mapping[str, Any]
 
     @property
@@ -57,7 +58,7 @@ class Exporter(Protocol):
         """
         ...
 
-    def load(self, path: Path) -> Callable[[Tensor], Tensor]:
+    def load(self, path: Path) -> Callable[[Tree], Tensor]:
         """Return the artifact as a function from a batch, raw or normalised by `preprocess`, to scores.
 
         Where it can be run without the model's class, that is an `nnrun.proof.isolated.Isolated`.

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
+from torch import nn
 
 from nnrun.assembly.data.opened import Opened, head, limited
 from nnrun.assembly.instantiate import build
@@ -29,7 +28,7 @@ from nnrun.base.paths import inside, without_paths
 from nnrun.config.from_checkpoint import exported_config
 from nnrun.config.source import REJECTED_SUFFIX
 from nnrun.core.randomness import SPLIT
-from nnrun.core.seams.data import Preprocessing
+from nnrun.core.seams.data import Preprocessing, Tree
 from nnrun.core.seams.export import CannotExport, ExportContext, Exporter
 from nnrun.core.splits import Drawing
 from nnrun.proof.verdict import VERIFICATION_SCHEMA, Verification
@@ -46,8 +45,8 @@ def export_context(
     """Return what exporters may need to know of a run and of its network."""
     drawing = Drawing(job.settings.data.split_by, SPLIT, job.settings.data.split_seed)
 
-    def calibration(num_samples: int) -> Tensor:
-        return tree_leaves(limited(data.train, data.targets, num_samples, drawing).inputs)[0]
+    def calibration(num_samples: int) -> Tree:
+        return limited(data.train, data.targets, num_samples, drawing).loaded().inputs
 
     tree = job.tree(data.in_shape, data.targets, data.became)
     config = exported_config(tree, job.composed.secrets)

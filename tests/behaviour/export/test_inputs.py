@@ -1,0 +1,198 @@
+"""Networks that take several tensors: each format takes them by name, is proven with them, or says which format can."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+from nnrun.base.targets import Targets
+from nnrun.components.losses.cross_entropy import CrossEntropy
+from nnrun.components.problems.classification import Classification
+from nnrun.core.seams.data import Split
+from nnrun.core.seams.export import ExportContext
+from nnrun.core.trees import samples_of
+from nnrun.proof.verdict import Verification
+from nnrun.proof.verify import Standard
+from nnrun.tasks.export.exports import _export_one
+from support.options import option_sections, target_and_parameters
+
+SECTIONS = option_sections("export")
+TARGETS = Targets.classes(("left", "right", "above"))
+
+
+class OfBoth(nn.Module):
+    """A picture and a few numbers beside it, in one dict."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.picture, self.numbers, self.head = nn.Conv2d(1, 8, 3), nn.Linear(5, 8), nn.Linear(8, 3)
+
+    def forward(self, inputs: dict[str, Tensor]) -> Tensor:
+        seen = self.picture(inputs["picture"]).relu().mean((2, 3))
+        return self.head(seen + self.numbers(inputs["numbers"]))
+
+
+class OfBothWithoutTypes(OfBoth):
+    """TorchScript takes an argument without a type for one tensor: it is traced."""
+
+    def forward(self, inputs):
+        seen = self.picture(inputs["picture"]).relu().mean((2, 3))
+        return self.head(seen + self.numbers(inputs["numbers"]))
+
+
+class OfATuple(OfBoth):
+    def forward(self, inputs: tuple[Tensor, Tensor]) -> Tensor:
+        picture, numbers = inputs
+        return self.head(self.picture(picture).relu().mean((2, 3)) + self.numbers(numbers))
+
+
+class Scaled:
+    """Pixels in 0..1; of the numbers nothing is changed."""
+
+    def __call__(self, raw: Any) -> Any:
+        return tree_map(lambda leaf: leaf.float() / 255 if leaf.dtype == torch.uint8 else leaf, raw)
+
+    def to_plain(self) -> dict[str, Any]:
+        return {"_target_": "mine.Scaled"}
+
+
+def standard_of(network: nn.Module) -> Standard:
+    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
+    pictures = torch.randint(0, 256, (700, 1, 6, 6), dtype=torch.uint8, generator=generator)
+    numbers = torch.randn(700, 5, generator=generator)
+    both = (pictures, numbers)
+    inputs = both if isinstance(network, OfATuple) else dict(zip(("picture", "numbers"), both, strict=True))
+    with torch.no_grad():
+        network.eval().head.weight.mul_(20)
+        targets = network(Scaled()(inputs)).argmax(1)
+    return Standard(network, Scaled(), Classification(CrossEntropy(), TARGETS), Split(inputs, targets), TARGETS)
+
+
+def prove(name: str, standard: Standard, folder: Path, **changes: Any) -> tuple[Path, Verification]:
+    cls, parameters = target_and_parameters(SECTIONS[name])
+    inputs = standard.test.inputs
+    context = ExportContext(
+        samples_of(inputs, slice(4)),
+        standard.targets,
+        standard.preprocessing,
+        "a_run",
+        0.9,
+        lambda number: samples_of(inputs, slice(number)),
+        {"model": {"_target_": "my.Network"}},
+    )
+    return _export_one(cls(**parameters | changes), standard, context, folder)
+
+
+@pytest.mark.parametrize("kind", [OfBoth, OfBothWithoutTypes, OfATuple])
+@pytest.mark.parametrize("name", [name for name in SECTIONS if name != "torchserve"])
+def test_a_network_of_several_inputs_is_proven(name: str, kind: type[OfBoth], tmp_path: Path) -> None:
+    standard = standard_of(kind())
+    assert standard.test.targets.bincount(minlength=3).min() > 0
+    # Its targets are what it says itself: int8 loses those that it was unsure of.
+    _, proof = prove(name, standard, tmp_path, **{"max_accuracy_drop": 0.03} if name == "onnx_int8" else {})
+    assert proof.ok, proof.reason
+    assert (proof.num_samples, proof.batch_sizes) == (700, (1, 2, 97, 500))
+    if name == "torchscript":
+        assert proof.notes[0].startswith("traced, since" if kind is OfBothWithoutTypes else "scripted")
+
+
+def test_a_network_without_its_preprocessing_is_proven_too(tmp_path: Path) -> None:
+    path, proof = prove("onnx", standard_of(OfBoth()), tmp_path, preprocess=False, output="probabilities")
+    assert proof.ok, proof.reason
+    said = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+    assert said["nnrun.input"] == "picture: normalised pixels, float32, (N, C, H, W); numbers: normalised values, " + (
+        "float32, (N, 5)"
+    )
+
+
+def test_onnx_takes_the_names_of_a_dict(tmp_path: Path) -> None:
+    standard = standard_of(OfBoth())
+    path, _ = prove("onnx", standard, tmp_path)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    assert {node.name: (node.type, node.shape[1:]) for node in session.get_inputs()} == {
+        "picture": ("tensor(uint8)", [1, 6, 6]),
+        "numbers": ("tensor(float)", [5]),
+    }
+    some = samples_of(standard.test.inputs, slice(7))
+    (scores,) = session.run(["scores"], {name: leaf.numpy() for name, leaf in some.items()})
+    with torch.no_grad():
+        np.testing.assert_allclose(scores, standard(some).numpy(), rtol=1e-4, atol=1e-4)
+    said = session.get_modelmeta().custom_metadata_map["nnrun.input"]
+    assert said == "picture: raw pixels, uint8, (N, C, H, W); numbers: raw values, float32, (N, 5)"
+
+
+@pytest.mark.parametrize("kind", [OfBoth, OfBothWithoutTypes, OfATuple])
+def test_the_formats_of_torch_take_the_same_tree_in_one_argument(kind: type[OfBoth], tmp_path: Path) -> None:
+    standard = standard_of(kind())
+    some = samples_of(standard.test.inputs, slice(7))
+    for name, load in (("torchscript", torch.jit.load), ("pt2", lambda path: torch.export.load(path).module())):
+        (tmp_path / name).mkdir()
+        path, _ = prove(name, standard, tmp_path / name)
+        with torch.no_grad():
+            torch.testing.assert_close(load(path)(some), standard(some), rtol=1e-4, atol=1e-4)
+
+
+def test_torchserve_takes_one_image_and_says_which_formats_take_more(tmp_path: Path) -> None:
+    _, proof = prove("torchserve", standard_of(OfBoth()), tmp_path)
+    assert proof.reason == (
+        "it cannot be exported: torchserve takes one image a sample, and these have picture, numbers; export=onnx, "
+        "torchscript or pt2 can"
+    )
+
+
+def test_an_input_that_is_called_as_the_output_is_refused(tmp_path: Path) -> None:
+    class Renamed(OfBoth):
+        def forward(self, inputs: dict[str, Tensor]) -> Tensor:
+            return super().forward({"picture": inputs["picture"], "numbers": inputs["scores"]})
+
+    made = standard_of(OfBoth())
+    inputs = {"picture": made.test.inputs["picture"], "scores": made.test.inputs["numbers"]}
+    renamed = Standard(Renamed().eval(), Scaled(), made.problem, Split(inputs, made.test.targets), TARGETS)
+    _, proof = prove("onnx", renamed, tmp_path)
+    assert proof.reason is not None
+    assert "the data has an input 'scores', as its output is called; export=pt2 can" in proof.reason
+
+
+def test_inputs_that_are_mixed_up_are_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two tensors of one shape and type that change places: only the names say which is which."""
+
+    class Difference(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(4, 3)
+
+        def forward(self, inputs: dict[str, Tensor]) -> Tensor:
+            return self.head(inputs["a"] - inputs["b"])
+
+    inputs = {"b": torch.randn(700, 4), "a": torch.randn(700, 4)}
+    network = Difference().eval()
+    with torch.no_grad():
+        targets = network(inputs).argmax(1)
+    problem = Classification(CrossEntropy(), TARGETS)
+    standard = Standard(network, Scaled(), problem, Split(inputs, targets), TARGETS)
+    path, proof = prove("onnx", standard, tmp_path)
+    assert proof.ok, "the negative control"
+    assert json.loads(json.dumps(proof.to_json()))["agreement"] == 1.0
+    model = onnx.load(io.BytesIO(path.read_bytes()))
+    first, second = model.graph.input
+    first.name, second.name = second.name, first.name
+    for node in model.graph.node:
+        swapped = [{"a": "b", "b": "a"}.get(name, name) for name in node.input]
+        node.input[:] = swapped
+    cls, _ = target_and_parameters(SECTIONS["onnx"])
+    monkeypatch.setattr(cls, "model_of", lambda *_: model)
+    (tmp_path / "wrong").mkdir()
+    _, wrong = prove("onnx", standard, tmp_path / "wrong")
+    assert not wrong.ok
+    assert "scores differ by" in str(wrong.reason)
