@@ -17,7 +17,7 @@ from nnrun.core.seams.data import Preprocessing, Tree
 
 
 class SplitBatches:
-    """Make batches of the samples of a split, on the device.
+    """Make batches of the samples of a split, on the device: of each the slice that is this rank's.
 
     `shuffle_seed` None keeps the samples' own order, for evaluation. A last batch that is short is filled up with the
     first samples of the order, so that BatchNorm sees real ones, and their weight is 0. `augmenter` changes the batches
@@ -41,15 +41,17 @@ class SplitBatches:
         self._preprocessing = preprocessing
         self._shuffle_seed = shuffle_seed
         self._layout = samples.layout
-        self._ones = torch.ones(self.batch_size, device=samples.layout.device)
-        self._numbers = torch.arange(self.batch_size, device=samples.layout.device)
+        self._share = samples.layout.world.share(self.batch_size)
+        self._numbers = torch.arange(self.batch_size, device=samples.layout.device)[self._share]
+        self._ones = torch.ones_like(self._numbers, dtype=torch.float32)
 
     def order(self, epoch: int) -> Tensor:
-        """Return the sample indices of each batch of an epoch, `(num_batches, batch_size)`, where the samples lie."""
+        """Return the sample indices of each batch of an epoch, `(num_batches, B)`, where the samples lie."""
         num, seed = self.num_samples, self._shuffle_seed
         order = torch.arange(num) if seed is None else permutation(num, seed, epoch)
         padding = self.num_batches * self.batch_size - num
-        return torch.cat([order, order[:padding]]).view(self.num_batches, self.batch_size).to(self.samples.home)
+        order = torch.cat([order, order[:padding]]).view(self.num_batches, self.batch_size)
+        return order[:, self._share].to(self.samples.home)
 
     def take(self, indices: Tensor) -> tuple[Tree, Tensor]:
         """Return the network's inputs and the targets of the samples at `indices`, on the device, not augmented."""
@@ -59,7 +61,7 @@ class SplitBatches:
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch from batch `start` on."""
         order = self.order(epoch)[start:]
-        targets = self.samples.targets(order.flatten()).view(order.shape)
+        targets = self.samples.targets(order.flatten()).unflatten(0, order.shape)
         with closing(self.samples.rows(order)) as raws:
             for index, (raw, row) in enumerate(zip(raws, targets, strict=True), start):
                 yield self.prepare(raw, row, epoch, index)
@@ -69,13 +71,14 @@ class SplitBatches:
 
         The draws are seeded first. What comes after that asks for no value: a CUDA graph can capture it.
         """
-        num_samples = min(self.batch_size, self.num_samples - index * self.batch_size)
-        is_full = num_samples == self.batch_size
-        weight = self._ones if is_full else (self._numbers < num_samples).float()
+        of_all = min(self.batch_size, self.num_samples - index * self.batch_size)
+        num_samples = len(range(of_all)[self._share])
+        is_full = num_samples == len(self._ones)
+        weight = self._ones if is_full else (self._numbers < of_all).float()
         raw = self._layout.on_device(raw)
         if self._augmenter is None:
             return Batch(self._layout.arranged(self._preprocessed(raw)), targets, weight, num_samples, None, is_full)
-        self._augmenter.seed(epoch, index)
+        self._augmenter.seed(epoch, self._layout.world.stream(index))
         inputs = self._preprocessed(self._augmenter.augment(raw))
         inputs, mixed = self._augmenter.mix(inputs, targets, weight)
         return Batch(self._layout.arranged(inputs), targets, weight, num_samples, mixed, is_full)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nnrun.base.errors import DivergedError
 from nnrun.core.progress import Place
+from nnrun.core.seams.world import World
 
 # So many numbers are kept as they are: each takes a block of the device's memory, which many would fill.
 _NUM_APART = 256
@@ -18,10 +19,12 @@ _NUM_APART = 256
 class FiniteWatch:
     """Note the loss of every update, on the device; whether they are finite is read only at `check`.
 
-    What was trained after the first bad one is lost, and never saved, because a check comes before each save.
+    What was trained after the first bad one is lost, and never saved, because a check comes before each save. A loss
+    that is bad on one rank is bad on all: they end together.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, world: World | None = None) -> None:
+        self._world = world or World()
         # Numbers that must be finite, one an update since the last check, and where those updates were.
         self._numbers: list[Tensor] = []
         self._joined: list[Tensor] = []
@@ -43,6 +46,7 @@ class FiniteWatch:
         """
         if self._numbers:
             self._joined.append(torch.stack(self._numbers))
+        self._world.sum(self._joined)
         are_good = torch.isfinite(torch.cat(self._joined)).tolist() if self._joined else []  # waits for the device
         for is_good, place in zip(are_good, self._places, strict=True):
             if self._end is None and self._ends(is_good):
@@ -78,8 +82,8 @@ class FiniteWatch:
 class SkippingWatch(FiniteWatch):
     """Count the bad updates, which a SkippingStep leaves out, and end the training after `max_in_a_row` in a row."""
 
-    def __init__(self, max_in_a_row: int) -> None:
-        super().__init__()
+    def __init__(self, max_in_a_row: int, world: World | None = None) -> None:
+        super().__init__(world)
         self._max_in_a_row = max_in_a_row
         # Updates left out, and of these the newest ones in a row.
         self._skipped, self._in_a_row = 0, 0

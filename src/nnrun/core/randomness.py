@@ -1,4 +1,7 @@
-"""Every random draw as a pure function of (seed, purpose, epoch, index), so that a run can go on from anywhere."""
+"""Every random draw as a pure function of (seed, purpose, epoch, index), so that a run can go on from anywhere.
+
+The index of what is drawn for a batch is the number that World.stream gives for it: of one process the batch's own.
+"""
 
 from __future__ import annotations
 

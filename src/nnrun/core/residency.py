@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,17 +14,19 @@ from torch.utils._pytree import tree_map
 from nnrun.base.host import fits_in_memory
 from nnrun.core.pinned import PinnedRows
 from nnrun.core.seams.data import Split, Tree
+from nnrun.core.seams.world import World
 from nnrun.core.workers.crew import Crew, in_order
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How batches come to the device: from where, in which memory layout, by how many processes."""
+    """How batches come to the device: from where, in which memory layout, by how many processes, for which rank."""
 
     device: torch.device
     channels_last: bool = False
     residency: str = "device"
     num_workers: int = 0
+    world: World = field(default_factory=World)
 
     def on_device(self, raw: Tree) -> Tree:
         """Return samples on the device."""

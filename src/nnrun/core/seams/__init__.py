@@ -10,6 +10,7 @@ from nnrun.core.seams.data import Dataset, DataSource, Evaluation, Findings, Pre
 from nnrun.core.seams.export import CannotExport, ExportContext, Exporter
 from nnrun.core.seams.problem import Metric, Problem, Sums
 from nnrun.core.seams.training import Logger, Scheduler, Stateful, UpdateStep
+from nnrun.core.seams.world import World
 
 __all__ = [
     "Augmentation",
@@ -36,4 +37,5 @@ __all__ = [
     "Targets",
     "Tree",
     "UpdateStep",
+    "World",
 ]

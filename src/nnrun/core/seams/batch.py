@@ -19,7 +19,7 @@ class Mixed(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Samples on the device, always as many as the batch size: a short last batch is padded with weight 0.
+    """Samples on the device, this rank's slice of a batch: always as many, as a short last one is padded with weight 0.
 
     `weight` is `(B,)`, 1 for a sample and 0 for padding; `num_samples` counts the samples on the host. `targets` are
     the samples' own, also where they are mixed with others. `is_full` says that every weight is 1, where the host knows
@@ -35,7 +35,10 @@ class Batch(NamedTuple):
 
 
 class Batches(Protocol):
-    """The batches of a split: a pure function of (seed, epoch, index)."""
+    """The batches of a split: a pure function of (seed, epoch, index), and in a world of several ranks of the rank.
+
+    The three numbers are those of whole batches, whichever slice of each is this rank's; `B` samples are in a slice.
+    """
 
     num_samples: int
     batch_size: int
@@ -44,7 +47,7 @@ class Batches(Protocol):
     is_augmented: bool
 
     def order(self, epoch: int) -> Tensor:
-        """Return the sample indices of each batch of an epoch, `(num_batches, batch_size)`, where the samples lie."""
+        """Return the sample indices of each batch of an epoch, `(num_batches, B)`, where the samples lie."""
         ...
 
     def take(self, indices: Tensor) -> tuple[Tree, Tensor]:

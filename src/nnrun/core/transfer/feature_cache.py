@@ -159,7 +159,8 @@ def compute_features(state: TrainState, head: str, batches: Batches, poll: Calla
         if made is None:
             home = _home(values, batches.num_samples, state.device)
             features = torch.empty((batches.num_samples, *values.shape[1:]), dtype=values.dtype, device=home)
-            made = Split(features, torch.empty(batches.num_samples, dtype=batch.targets.dtype, device=home))
+            shape = (batches.num_samples, *batch.targets.shape[1:])
+            made = Split(features, torch.empty(shape, dtype=batch.targets.dtype, device=home))
         here = row[: batch.num_samples].to(made.targets.device)
         made.inputs[here] = values[: batch.num_samples].to(here.device)
         made.targets[here] = batch.targets[: batch.num_samples].to(here.device)
