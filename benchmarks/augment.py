@@ -18,8 +18,10 @@ import torch
 
 from network import BATCH_SIZE, make_bare_step
 from nnrun.assembly.training import make_augmenter
+from nnrun.base.targets import Targets
 from nnrun.cli import compose
 from nnrun.config.folders import options
+from nnrun.config.interpolation import known_late
 from nnrun.core.augmenter import Augmenter
 
 GREY = ("augment.color.saturation=0", "augment.color.hue=0")
@@ -39,7 +41,7 @@ def seconds(call: Callable[[], object], device: str) -> float:
 def augmenting(option: str, device: str) -> Callable[[], object]:
     """Return a function that augments one batch as an option of the group does it."""
     words = [f"augment={option}", *(GREY if option == "color" else ())]
-    sections = compose(words).resolved([1, 28, 28], 10)["augment"]
+    sections = compose(words).resolved(known_late([1, 28, 28], Targets.classes("0123456789")))["augment"]
     augmenter = make_augmenter(sections, 0, torch.device(device))
     assert isinstance(augmenter, Augmenter)
     raw = torch.randint(256, (BATCH_SIZE, 1, 28, 28), dtype=torch.uint8).to(device)

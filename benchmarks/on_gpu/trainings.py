@@ -16,6 +16,7 @@ from nnrun.cli import compose
 from nnrun.components.data.normalize import Normalize
 from nnrun.components.losses.cross_entropy import CrossEntropy
 from nnrun.components.problems.classification import Classification
+from nnrun.config.interpolation import known_late
 from nnrun.core.batches import SplitBatches
 from nnrun.core.device import Precision, set_deterministic, set_exact
 from nnrun.core.ema import Ema
@@ -80,7 +81,7 @@ def make_training(
     set_deterministic(setup.deterministic)
     set_exact()
     shape = SHAPES[setup.network]
-    tree = compose([*setup.words]).resolved(list(shape), NUM_CLASSES)
+    tree = compose([*setup.words]).resolved(known_late(shape, Targets.classes(list(map(str, range(NUM_CLASSES))))))
     network = make_network(setup.network, setup.batchnorm).to(device)
     if setup.channels_last:
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -15,7 +15,6 @@ from nnrun.assembly.allowed import SHIPPED_ROOTS, parameters_of, target_sections
 from nnrun.assembly.instantiate import build
 from nnrun.assembly.skeleton import check_small
 from nnrun.base.errors import ConfigError
-from nnrun.base.targets import Targets
 from nnrun.checkpoints.saved_run import SavedWeights
 from nnrun.config.compose import Composed
 from nnrun.config.schema import DataSettings, RunSettings, Section, from_mapping
@@ -118,13 +117,16 @@ class Job:
         return environment(torch.get_num_threads(), name, self.composed.secrets) | {"kernels": kernels()}
 
     def tree(
-        self, in_shape: tuple[int, ...], targets: Targets, became: Mapping[str, Any] | None = None, **trainer: Any
+        self,
+        known: Mapping[str, Any],
+        became: Mapping[str, Any] | None = None,
+        **trainer: Any,
     ) -> dict[str, Any]:
-        """Return the config with everything filled in: the data's shape and targets, and what each `auto` became.
+        """Return the config with everything filled in: what is `known` of the data, and what each `auto` became.
 
         `became` has the settings of `data` that the samples decided.
         """
-        tree = self.composed.resolved(in_shape, targets.num_outputs)
+        tree = self.composed.resolved(known)
         for key, value in (became or {}).items():
             for section in (tree["data"], tree["data"]["dataset"]):
                 if key in section:

@@ -26,6 +26,7 @@ from nnrun.checkpoints.foreign_weights import weights_for
 from nnrun.checkpoints.saved_run import SavedNetwork, SavedRun, SavedWeights
 from nnrun.checkpoints.tensors import read_tensors
 from nnrun.config.from_checkpoint import fault
+from nnrun.config.interpolation import known_late, plain_shapes
 from nnrun.config.overrides import Typed
 from nnrun.config.source import open_saved
 from nnrun.core.batches import SplitBatches
@@ -74,7 +75,7 @@ def load_trained(job: Job, data: Opened, saved: SavedWeights) -> Trained:
         _check_targets(saved.targets, job, data)
         if not job.trains:
             preprocessing = preprocessing_of(saved.preprocessing, job.settings.trust)
-    network = _network(job, data.in_shape, data.targets, saved)
+    network = _network(job, data.known, saved)
     weights, notes = weights_for(network, saved)
     load_weights(network, weights, saved.path)
     if isinstance(saved, SavedRun):
@@ -89,15 +90,15 @@ def load_classifier(job: Job, saved: SavedNetwork) -> Classifier:
     in_shape = saved.config["data"].get("in_shape")
     if not isinstance(in_shape, list) or not all(isinstance(size, int) and size > 0 for size in in_shape):
         raise ArtifactError(f"{saved.path} is not a checkpoint of nnrun: its data.in_shape is {in_shape!r}")
-    network = _network(job, tuple(in_shape), saved.targets, saved)
+    network = _network(job, known_late(in_shape, saved.targets, saved.config["data"].get("facts")), saved)
     load_weights(network, read_tensors(saved.file, saved.weights), saved.path)
     preprocessing = preprocessing_of(saved.preprocessing, job.settings.trust)
     return Classifier(network, preprocessing, saved.targets, tuple(in_shape))
 
 
-def _network(job: Job, in_shape: tuple[int, ...], targets: Targets, saved: SavedWeights) -> nn.Module:
+def _network(job: Job, known: Mapping[str, Any], saved: SavedWeights) -> nn.Module:
     """Return the network of the config, in eval mode; one that only a file names, if it is of the weights in it."""
-    section = job.tree(in_shape, targets)["model"]
+    section = job.tree(known)["model"]
     is_own = job.trains or job.composed.saved_in is None or "model" in job.composed.own_targets
     return _built(section, saved, job.composed.saved_in, is_own=is_own, typed=job.composed.typed)
 
@@ -134,7 +135,7 @@ def _check_shape(network: nn.Module, preprocessing: Preprocessing, trained_on: A
 
     One that averages over the pixels takes pictures of any size.
     """
-    if trained_on is None or list(trained_on) == list(data.in_shape):
+    if trained_on is None or trained_on == plain_shapes(data.in_shape):
         return
     try:
         with torch.inference_mode():

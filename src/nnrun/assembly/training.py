@@ -72,7 +72,7 @@ class Training:
 def make_training(job: Job, data: Opened, problem: Problem) -> Training:
     """Build the network and what trains it, on the device."""
     settings, trainer = job.settings, job.settings.trainer
-    tree = job.tree(data.in_shape, data.targets, data.became)
+    tree = job.tree(data.known, data.became)
     if "balanced" in tree["loss"].values():
         # Saved with the run: its loss stays the same, whatever data a checkpoint is measured on.
         tree["loss"] |= job.counts_for_loss(data.target_counts)

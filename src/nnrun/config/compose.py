@@ -29,7 +29,7 @@ from nnrun.config.draft import (
     with_source_resolved,
 )
 from nnrun.config.from_checkpoint import fault, own_targets
-from nnrun.config.interpolation import PLACEHOLDERS, explain_unresolvable, resolve
+from nnrun.config.interpolation import KNOWN_LATE, explain_unresolvable, resolve
 from nnrun.config.no_effect import idle_settings, trial_notes
 from nnrun.config.options import unknown_options
 from nnrun.config.overrides import SOURCE_KEYS, Typed, ambiguous, parse_all
@@ -103,15 +103,16 @@ class Composed:
         """The exported network that `ckpt=` names instead of a checkpoint."""
         return self.source.located.path if self.source and self.source.saved is None else None
 
-    def resolved(self, in_shape: Sequence[int] | None = None, num_outputs: int | None = None) -> dict[str, Any]:
-        """Return the config as plain values, with what the data turned out to be filled in.
+    def resolved(self, known: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return the config as plain values, with what is `known` of the data (`known_late`) filled in.
 
-        Without that, sections that refer to the data's shape hold placeholders, good enough to be checked.
+        Without that, sections that refer to it hold placeholders, good enough to be checked.
         """
-        if in_shape is not None:
-            return resolve(self.config, {"in_shape": list(in_shape), "num_classes": num_outputs})
-        tree = resolve(self.config, PLACEHOLDERS)
-        tree["data"] |= {key: OmegaConf.select(self.config, f"data.{key}") for key in PLACEHOLDERS}
+        tree = resolve(self.config, known)
+        if known is None:
+            for key in KNOWN_LATE:
+                value = OmegaConf.select(self.config, f"data.{key}")
+                tree["data"][key] = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
         return tree
 
     def shown(self) -> dict[str, Any]:
@@ -163,7 +164,7 @@ def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> C
     problems += [problem for item in values for problem in lay(draft.config, item)]
     unresolvable = explain_unresolvable(draft.config)
     problems += unresolvable
-    tree = resolve(draft.config, PLACEHOLDERS)
+    tree = resolve(draft.config)
     task = rules.task_of(tree)
     saved_in = source.saved_in if source is not None else None
     if saved_in is not None:

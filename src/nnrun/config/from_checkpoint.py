@@ -14,6 +14,7 @@ from nnrun.base.paths import expanded
 from nnrun.base.secrets import is_left_out, left_out, redact
 from nnrun.checkpoints.model_card import without_private_paths
 from nnrun.checkpoints.saved_run import SavedNetwork, SavedWeights
+from nnrun.config.interpolation import KNOWN_LATE
 from nnrun.config.overrides import Typed
 from nnrun.config.schema import NAMED_SECTIONS, RUN_KEYS, TARGET_SECTIONS, DataSettings
 from nnrun.config.target_sections import Reference
@@ -36,7 +37,7 @@ MEANT_BEFORE: dict[str, Any] = {
 }
 
 # What a data set's section may take from `data`. What a trained network takes in is not to be changed.
-_SETTINGS_OF_DATA = {field.name for field in fields(DataSettings)} - {"in_shape", "num_classes", "name"}
+_SETTINGS_OF_DATA = {field.name for field in fields(DataSettings)} - {*KNOWN_LATE, "name"}
 
 
 def as_meant(saved: Any, meant: Mapping[str, Any] = MEANT_BEFORE, key: str = "") -> Any:

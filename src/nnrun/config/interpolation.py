@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
@@ -11,16 +12,78 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nnrun.base.errors import Complaint, ConfigError
+from nnrun.base.targets import Targets
 
-# Stand in for what is known once the data is opened, so that everything else can be resolved and checked before.
-PLACEHOLDERS = {"in_shape": [1, 1, 1], "num_classes": 2}
+# Settings of `data` that are known once it is opened.
+KNOWN_LATE = ("in_shape", "num_outputs", "num_classes", "facts")
+_REFERENCE = re.compile(r"\$\{data\.(in_shape|facts)[.\[]([^{}:]+)\}")
 
 
-def resolve(config: DictConfig, data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the config as plain values, with `data.in_shape` and `data.num_classes` filled in where they are null."""
-    tree = OmegaConf.to_container(_filled(config, data), resolve=True)
+def placeholders(config: DictConfig) -> dict[str, Any]:
+    """Return what stands in for what is known once the data is opened, so that all else can be checked before.
+
+    Of the facts, and of shapes by name, there are those that the config refers to.
+    """
+    found: dict[str, Any] = {"in_shape": [1, 1, 1], "num_outputs": 2, "num_classes": 2, "facts": {}}
+    for key, path in _REFERENCE.findall(str(OmegaConf.to_container(config, resolve=False))):
+        names = path.replace("[", ".").replace("]", "").split(".")
+        if key == "in_shape" and not names[0].isdecimal():
+            found["in_shape"] = {} if isinstance(found["in_shape"], list) else found["in_shape"]
+            found["in_shape"][names[0]] = [1, 1, 1]
+        elif key == "facts":
+            place = found["facts"]
+            for name in names[:-1]:
+                place[name] = place = place[name] if isinstance(place.get(name), dict) else {}
+            place.setdefault(names[-1], 1)
+    return found
+
+
+def resolve(config: DictConfig, known: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the config as plain values, with what is `known` of the data where its settings are null, or placeholders.
+
+    Raises ConfigError where a section refers to what the data has not.
+    """
+    try:
+        tree = OmegaConf.to_container(_filled(config, placeholders(config) if known is None else known), resolve=True)
+    except OmegaConfBaseException as error:
+        if known is None:
+            raise
+        raise ConfigError(_unknown(str(error.full_key), str(error).splitlines()[0], known)) from error
     assert isinstance(tree, dict)
+    for key in KNOWN_LATE:
+        tree["data"][key] = None if tree["data"].get(key) == "???" else tree["data"].get(key)
     return tree  # type: ignore[return-value]
+
+
+def known_late(in_shape: Any, targets: Targets, facts: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the settings of `data` that are known once it is opened: `in_shape` is a shape, or shapes by name."""
+    # Of what are no classes nothing may refer to their number.
+    num_classes = targets.num_outputs if targets.kind == "classes" else "???"
+    return {
+        "in_shape": plain_shapes(in_shape),
+        "num_outputs": targets.num_outputs,
+        "num_classes": num_classes,
+        "facts": dict(facts or {}),
+    }
+
+
+def plain_shapes(shapes: Any) -> Any:
+    """Return a shape, or a tree of them, as a config has it."""
+    if isinstance(shapes, Mapping):
+        return {name: plain_shapes(of) for name, of in shapes.items()}
+    return [plain_shapes(of) for of in shapes] if isinstance(shapes, list | tuple) else shapes
+
+
+def _unknown(key: str, reason: str, known: Mapping[str, Any]) -> Complaint:
+    """Say why a value that refers to the data cannot be had."""
+    if "data.num_classes" in reason:
+        text = f"{key} refers to data.num_classes, and the data has no classes; write ${{data.num_outputs}}"
+        return Complaint(key, text)
+    complaint = _unresolved(key, reason)
+    if "data.facts." in reason:
+        there = f"there are {', '.join(known['facts'])}" if known["facts"] else "the data states none"
+        complaint = replace(complaint, text=f"{complaint.text}; of data.facts {there}")
+    return complaint
 
 
 def resolve_path(config: DictConfig, key: str, text: str) -> str:
@@ -31,7 +94,7 @@ def resolve_path(config: DictConfig, key: str, text: str) -> str:
     if "${" not in text:
         return text
     # What is known only once the data is read cannot be part of a name.
-    place = _filled(config, dict.fromkeys(PLACEHOLDERS, "???"))
+    place = _filled(config, dict.fromkeys(KNOWN_LATE, "???"))
     OmegaConf.set_struct(place, False)
     name = "path of the command line"
     try:
@@ -93,7 +156,7 @@ def explain_unresolvable(config: DictConfig) -> list[Complaint]:
             node[key] = None
 
     # The data's shape is not known yet: what refers to it can be resolved all the same.
-    visit(_filled(config, PLACEHOLDERS), "")
+    visit(_filled(config, placeholders(config)), "")
     for item in found:
         OmegaConf.update(config, item.key, None)
     return found

@@ -79,6 +79,13 @@ def span(low: float, high: float = math.inf) -> Range:
     return Range(lambda v: pair.holds(v) and v[0] <= v[1], f"[from, to], each {each.allowed}, in rising order")
 
 
+def _is_shape(value: Any) -> bool:
+    """Return whether a value is a shape, or shapes by name."""
+    if isinstance(value, dict):
+        return all(map(_is_shape, value.values()))
+    return isinstance(value, list) and all(is_integer(item) or _is_shape(item) for item in value)
+
+
 RANGES: dict[str, Range] = {
     "seed": whole(0, 2**63 - 1),
     "data.root": Range(lambda v: isinstance(v, str) and v != "", "the path of a folder"),
@@ -96,7 +103,12 @@ RANGES: dict[str, Range] = {
     "data.white": Range(
         lambda v: v in ("auto", None) or POSITIVE.holds(v), "auto, null or a number above 0, such as 255, 1023 or 4095"
     ),
+    "data.in_shape": Range(
+        lambda v: v is None or _is_shape(v), "a list of whole numbers, a mapping of such lists by name, or null"
+    ),
+    "data.num_outputs": whole(1, null=True),
     "data.num_classes": whole(2, null=True),
+    "data.facts": Range(lambda v: v is None or isinstance(v, dict), "values by name, or null"),
     "trainer.device": Range(
         lambda v: isinstance(v, str) and DEVICE.fullmatch(v) is not None, "auto, cpu, cuda, cuda:1 (a number), mps"
     ),

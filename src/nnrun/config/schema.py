@@ -19,7 +19,15 @@ NAMED_SECTIONS = ("augment", "export", "logger")
 OPTIONAL_SECTIONS = ("scheduler", "early_stopping", *NAMED_SECTIONS)
 
 # Settings of `data` that a data set may take or not, by what they are where nobody names them.
-TAKEN_BY_SOME = {"image_size": None, "channels": None, "on_bad": "error", "white": "auto"}
+TAKEN_BY_SOME = {
+    "image_size": None,
+    "channels": None,
+    "on_bad": "error",
+    "white": "auto",
+    "targets": "auto",
+    "labels": None,
+    "target": None,
+}
 
 
 @dataclass(frozen=True)
@@ -42,8 +50,13 @@ class DataSettings:
     on_bad: Literal["error", "skip"]
     white: Literal["auto"] | float | None
     class_order: Literal["natural", "text"]
-    in_shape: list[int] | None
+    targets: Literal["auto", "classes", "labels", "values"]
+    labels: str | None
+    target: str | list[str] | None
+    in_shape: list[Any] | dict[str, Any] | None
+    num_outputs: int | None
     num_classes: int | None
+    facts: dict[str, Any] | None
     dataset: dict[str, Any]
 
 

@@ -93,8 +93,8 @@ def _has_type(value: Any, hint: Any) -> bool:
         return any(value == option and type(value) is type(option) for option in args)
     if origin is list:
         return isinstance(value, list) and all(_has_type(item, args[0]) for item in value)
-    if hint is int:
-        return is_integer(value)
+    if hint in (int, Any):
+        return hint is Any or is_integer(value)
     return is_number(value) if hint is float else isinstance(value, origin or hint)
 
 

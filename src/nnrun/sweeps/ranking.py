@@ -12,7 +12,7 @@ FALLBACK = "valid/accuracy"
 # What decides which samples are validated on; of the section `dataset` all but how samples are shown.
 _SAMPLES = ("name", "root", "limit", "split_seed", "split_by", "val_fraction", "dataset")
 _SHOWING = (
-    *("mean", "std", "image_size", "channels", "in_shape", "num_classes"),
+    *("mean", "std", "image_size", "channels", "in_shape", "num_outputs", "num_classes", "facts"),
     *("download", "on_bad", "class_order", "white"),
 )
 

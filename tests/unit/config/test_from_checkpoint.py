@@ -33,7 +33,7 @@ BEFORE = {
     for name, keys in json.loads((Path(__file__).parents[2] / "data" / "settings_of_2a05829.json").read_text()).items()
 }
 # Settings of nnrun's own sections that came later, and whose absence means what their default means today.
-AS_TODAY: set[str] = set()
+AS_TODAY = {f"data.{key}" for key in ("targets", "labels", "target", "num_outputs", "facts")}
 FOLDER = "nnrun.components.data.folder.Folder"
 
 

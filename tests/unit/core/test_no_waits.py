@@ -38,6 +38,7 @@ from nnrun.components.models.cnn import CNN
 from nnrun.components.optimizers.muon import MuonWithAdamW
 from nnrun.components.problems.classification import Classification
 from nnrun.components.schedulers.cosine import WarmupCosine
+from nnrun.config.interpolation import known_late
 from nnrun.core.batches import SplitBatches
 from nnrun.core.device import Precision
 from nnrun.core.ema import Ema
@@ -137,7 +138,8 @@ def take_steps(trained: list[nn.Parameter], case: SimpleNamespace) -> TrainState
     scaling, layout = Normalize((0.1,) * channels, (0.3,) * channels), Layout(CUDA, True, case.residency)
     augmenter = None
     if case.augment:
-        sections = compose([f"augment={case.augment}"]).resolved([channels, 28, 28], 10)["augment"]
+        known = known_late([channels, 28, 28], problem.targets)
+        sections = compose([f"augment={case.augment}"]).resolved(known)["augment"]
         augmenter = make_augmenter(sections, 0, torch.device("cpu"))
         augmenter.generator, augmenter.seed = None, lambda *_: None
     train = SplitBatches(samples_at(split, layout), scaling, BATCH_SIZE, 0, augmenter)

@@ -16,6 +16,7 @@ from nnrun.base.foreign_errors import of_the_machine, place_of
 from nnrun.base.host import fits_in_memory
 from nnrun.base.targets import Targets
 from nnrun.checkpoints.saveable import plain_names
+from nnrun.config.interpolation import known_late
 from nnrun.config.schema import TAKEN_BY_SOME, DataSettings
 from nnrun.core.randomness import SPLIT
 from nnrun.core.seams.data import Dataset, DataSource, Evaluation, Findings, Preprocessing, Split, Tree
@@ -33,7 +34,7 @@ class Opened:
     test: Split
     targets: Targets
     preprocessing: Preprocessing
-    in_shape: tuple[int, ...]
+    in_shape: Tree
     findings: Findings = field(default_factory=Findings)
     # What stands for the samples, and for which of them are in which part, where the source knows it.
     source_fingerprint: str | None = None
@@ -44,6 +45,13 @@ class Opened:
     valid_is_drawn: bool = False
     # How many test samples the data has; data.limit may take fewer.
     num_test: int = 0
+    # What else a network's section may ask for, plain values by name.
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def known(self) -> dict[str, Any]:
+        """What the data turned out to be, as settings of `data`."""
+        return known_late(self.in_shape, self.targets, self.facts)
 
     @property
     def parts(self) -> dict[str, Split]:
@@ -91,10 +99,7 @@ def take_parts(dataset: Dataset, settings: DataSettings, *, trains: bool, evalua
         if split is not None and not (name == "training" and is_tested_alone):
             _check_targets(name, split, targets, settings.name)
     in_shape = dataset.in_shape
-    if settings.in_shape is not None and tuple(settings.in_shape) != in_shape:
-        raise DataError(f"data.in_shape is {settings.in_shape}, and {settings.name} has {list(in_shape)}")
-    if settings.num_classes is not None and settings.num_classes != targets.num_outputs:
-        raise DataError(f"data.num_classes is {settings.num_classes}, and {settings.name} has {targets.num_outputs}")
+    _check_claims(known_late(in_shape, targets, dataset.facts), settings)
     if settings.limit is not None:
         drawing = Drawing(settings.split_by, SPLIT, settings.split_seed)
         train, test = (limited(split, targets, settings.limit, drawing) for split in (train, test))
@@ -121,10 +126,20 @@ def take_parts(dataset: Dataset, settings: DataSettings, *, trains: bool, evalua
         test_is_drawn=dataset.test_is_drawn,
         valid_is_drawn=dataset.valid is None,
         num_test=len(dataset.test),
+        facts=dataset.facts,
     )
     if settings.residency == "stream" or (settings.residency == "auto" and not fits_in_memory(opened.num_bytes)):
         return opened
     return replace(opened, train=train.loaded(), valid=valid.loaded() if valid else None, test=test.loaded())
+
+
+def _check_claims(known: Mapping[str, Any], settings: DataSettings) -> None:
+    """Raise DataError where the settings say of the data what it is not."""
+    for key, found in known.items():
+        claim = getattr(settings, key)
+        if claim is not None and claim != found:
+            has = "no classes" if key == "num_classes" and found == "???" else found
+            raise DataError(f"data.{key} is {claim}, and {settings.name} has {has}")
 
 
 def load_dataset(settings: DataSettings, evaluation: Evaluation | None = None) -> Dataset:

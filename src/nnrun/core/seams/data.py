@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -28,6 +29,14 @@ class Preprocessing(Protocol):
     def to_plain(self) -> dict[str, Any]:
         """Return its `_target_` and parameters, plain values from which it can be built again."""
         ...
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """The shape of a tensor in a sample, a dimension that each sample has its own of as None, and its type."""
+
+    shape: tuple[int | None, ...]
+    dtype: torch.dtype
 
 
 @dataclass(frozen=True)
@@ -150,9 +159,14 @@ class Dataset:
         return self.targets.names
 
     @property
-    def in_shape(self) -> tuple[int, ...]:
-        """The shape of one sample, `(C, H, W)` for images."""
-        return tuple(tree_leaves(self.train.inputs)[0].shape[1:])
+    def input_spec(self) -> Tree:
+        """The shape and the type of each tensor of a sample: a tree of TensorSpec."""
+        return tree_map(lambda t: TensorSpec(tuple(t.shape[1:]), t.dtype), self.train.inputs)
+
+    @property
+    def in_shape(self) -> Tree:
+        """The shape of one sample, `(C, H, W)` for images; of several tensors the shapes by name."""
+        return tree_map(lambda spec: spec.shape, self.input_spec)
 
 
 @dataclass(frozen=True)

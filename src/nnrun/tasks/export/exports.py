@@ -48,7 +48,7 @@ def export_context(
     def calibration(num_samples: int) -> Tree:
         return limited(data.train, data.targets, num_samples, drawing).loaded().inputs
 
-    tree = job.tree(data.in_shape, data.targets, data.became)
+    tree = job.tree(data.known, data.became)
     config = exported_config(tree, job.composed.secrets)
     example, run_id = head(data.test), run_id_of(model)
     return ExportContext(example, data.targets, preprocessing, run_id, accuracy, calibration, config)

@@ -12,6 +12,7 @@ from nnrun.base.files import read_json
 from nnrun.base.secrets import redact
 from nnrun.checkpoints.manifest import read_manifest
 from nnrun.checkpoints.saved_run import SavedRun
+from nnrun.config.interpolation import known_late
 from nnrun.config.schema import RUN_KEYS
 from nnrun.config.tree import value_at
 from nnrun.runs.console import Console
@@ -132,7 +133,7 @@ def check_data(saved: SavedRun, data: Opened, session: Session) -> None:
 def _changes(job: Job, saved: SavedRun) -> list[tuple[str, str]]:
     """Return the settings in which a resumed run differs from its checkpoint, each with `key: old -> new`."""
     before = saved.config
-    tree = job.tree(before["data"]["in_shape"], saved.targets)
+    tree = job.tree(known_late(before["data"]["in_shape"], saved.targets, before["data"].get("facts")))
     wanted = {key: value for key, value in tree.items() if key in RUN_KEYS}
     # A secret is not in the checkpoint: it may be, and may have to be, typed again.
     sections: dict[str, Any] = {name: {} for name, value in wanted.items() if isinstance(value, Mapping)}

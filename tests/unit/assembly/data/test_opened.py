@@ -30,8 +30,13 @@ SETTINGS = DataSettings(
     on_bad="error",
     white="auto",
     class_order="natural",
+    targets="auto",
+    labels=None,
+    target=None,
     in_shape=None,
+    num_outputs=None,
     num_classes=None,
+    facts=None,
     dataset={"_target_": "nnrun.components.data.digits.Digits"},
 )
 GOOD = Digits().load()
