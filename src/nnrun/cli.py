@@ -114,12 +114,14 @@ def dispatch(words: Sequence[str]) -> int:
 def collect_rules() -> Rules:
     """Collect what a config is checked against: rows of our sections, those beside the components, the tasks."""
     ranges, conflicts, idle = dict(RANGES), list(CONFLICTS), list(IDLE)
+    data_kinds: dict[str, tuple[str, ...]] = {}
     for path in (path for folder in components.__path__ for path in sorted(Path(folder).glob("*/ranges.py"))):
         rows = importlib.import_module(f"{components.__name__}.{path.parent.name}.ranges")
         ranges |= rows.RANGES
         conflicts += getattr(rows, "CONFLICTS", ())
         idle += getattr(rows, "IDLE", ())
-    return Rules.of(ranges, conflicts, idle, collect_tasks())
+        data_kinds |= getattr(rows, "DATA_KINDS", {})
+    return Rules.of(ranges, conflicts, idle, collect_tasks(), data_kinds)
 
 
 def compose(words: Sequence[str], own: Sequence[Path] = ()) -> Composed:

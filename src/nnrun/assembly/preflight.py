@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import torch
 
+from nnrun.assembly.data.opened import Opened
 from nnrun.assembly.instantiate import check_targets
 from nnrun.assembly.job import Job
 from nnrun.assembly.process import set_up_process
@@ -18,6 +19,9 @@ from nnrun.config.from_checkpoint import fault, saved_config
 from nnrun.config.monitor import monitored
 from nnrun.config.schema import RunSettings, from_mapping
 from nnrun.core.device import choose_device, choose_precision
+
+# Of one image: its channels, its rows and its columns.
+NUM_IMAGE_DIMS = 3
 
 
 def prepare(composed: Composed) -> Job:
@@ -71,6 +75,18 @@ def check_job(composed: Composed) -> Job:
     saved = composed.source.config if composed.source and not task.trains else None
     monitor, mode = monitored(saved or tree)
     return Job(composed, settings, device, precision, monitor, mode, tuple(notes), pretrained)
+
+
+def for_data(job: Job, data: Opened) -> Job:
+    """Return the job with each `auto` as its data, now open, asks for; what has changed is checked again.
+
+    Raises ConfigError where what was typed does not fit the data.
+    """
+    samples = "images" if len(data.in_shape) == NUM_IMAGE_DIMS else "other"
+    composed = job.composed.fitted((data.targets.kind, samples))
+    if composed is job.composed:
+        return job
+    return replace(check_job(composed), precision=job.precision, notes=job.notes)
 
 
 def _is_here(device: str) -> bool:

@@ -17,13 +17,16 @@ from nnrun.base.secrets import is_secret, left_out, secrets_in
 from nnrun.checkpoints.locate import Located
 from nnrun.checkpoints.model_card import paths_left_out
 from nnrun.checkpoints.saved_run import SavedRun, SavedWeights
+from nnrun.config.auto import Auto, Claim, claims, claims_of_data, fitting_kinds
 from nnrun.config.data_settings import unread_root
 from nnrun.config.draft import (
+    Draft,
+    become,
     choose_options,
     excluded_beside,
     find_source,
     hydra_dir,
-    lay,
+    lay_typed,
     split,
     start_from,
     with_source_resolved,
@@ -36,6 +39,7 @@ from nnrun.config.overrides import SOURCE_KEYS, Typed, ambiguous, parse_all
 from nnrun.config.rules import Rules
 from nnrun.config.schema import NAMED_SECTIONS, TARGET_SECTIONS
 from nnrun.config.source import Source
+from nnrun.config.target_sections import References
 from nnrun.config.task import Task, misfits
 from nnrun.config.tree import is_within
 from nnrun.config.validate import check
@@ -62,6 +66,13 @@ class Composed:
     own: tuple[Path, ...]
     # What cannot act only because `trainer=debug` cuts the run short.
     trial_notes: tuple[str, ...]
+    # What the config was checked against.
+    rules: Rules
+    references: References
+    # The groups whose option follows from the data, what the config says of its data, and the kinds that fit that.
+    autos: Mapping[str, Auto]
+    stated: tuple[Claim, ...]
+    kinds: tuple[str, ...]
 
     @property
     def located(self) -> Located | None:
@@ -134,6 +145,30 @@ class Composed:
         return any(is_within(key, item.key) for item in self.typed)
 
     @property
+    def became(self) -> dict[str, str]:
+        """The option that each `auto` became, by group."""
+        options = {group: auto.of(self.kinds) for group, auto in self.autos.items()}
+        return {group: candidate.option for group, candidate in options.items() if candidate is not None}
+
+    def fitted(self, kinds: Sequence[str]) -> Composed:
+        """Return the config for data that turned out to be of some kinds: each `auto` as what they ask for.
+
+        Raises ConfigError where what is typed does not fit them.
+        """
+        stated = [claim for claim in self.stated if claim.key != "data"]
+        data = claims_of_data(self.config.data.name, kinds)
+        fitting, problems = fitting_kinds([*data, *stated], self.autos, self.rules.data_kinds)
+        if problems:
+            raise ConfigError(*problems)
+        draft = become(Draft(self.config.copy(), self.references, set(), self.autos), fitting)
+        fitted = replace(self, config=draft.config, references=draft.references, kinds=tuple(fitting))
+        if fitted.became == self.became:
+            return self
+        if wrong := check(resolve(draft.config, PLACEHOLDERS), draft.references, self.rules):
+            raise ConfigError(*wrong)
+        return fitted
+
+    @property
     def notes_on_unread(self) -> list[str]:
         """What is said of each setting of the command line that the task does not read."""
         task = self.task
@@ -161,7 +196,11 @@ def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> C
     if source is not None:
         problems += excluded_beside(source, groups)
         draft = start_from(source, draft)
-    problems += [problem for item in values for problem in lay(draft.config, item)]
+    draft, misplaced = lay_typed(draft, values)
+    problems += misplaced
+    stated = tuple(claims(draft.config, draft.autos, rules.data_kinds))
+    kinds, at_odds = fitting_kinds(stated, draft.autos, rules.data_kinds)
+    draft = become(draft, kinds)
     unresolvable = explain_unresolvable(draft.config)
     problems += unresolvable
     tree = resolve(draft.config)
@@ -174,14 +213,14 @@ def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> C
     problems += _not_typed(typed, tree)
     # What could not be resolved is null by now, and has been complained of.
     null = {item.key for item in unresolvable}
-    wrong = [item for item in check(tree, draft.references, rules) if item.key not in null]
+    wrong = at_odds + [item for item in check(tree, draft.references, rules) if item.key not in null]
     if problems:
         # The words themselves: whatever else is wrong, the user can mend them.
         raise ConfigError(*dict.fromkeys([*problems, *wrong]))
     if wrong:
         raise fault(list(dict.fromkeys(wrong)), saved_in, typed)
     assert task is not None, "the range of `task` names those that there are"
-    own_sections = own_targets(tree, saved_in is not None, {item.key for item in groups}, values)
+    own_sections = own_targets(tree, saved_in is not None, draft.chosen, values)
     run_dir = hydra_dir(typed, "hydra.run.dir", draft.config)
     _leave_out(draft.config, task)
     return Composed(
@@ -193,6 +232,11 @@ def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> C
         run_dir=run_dir,
         own=tuple(own),
         trial_notes=trial_notes(typed, tree, task, rules.idle),
+        rules=rules,
+        references=draft.references,
+        autos=draft.autos,
+        stated=stated,
+        kinds=tuple(kinds),
     )
 
 

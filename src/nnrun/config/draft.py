@@ -7,7 +7,7 @@ not only Hydra's first.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from nnrun.base.errors import Complaint
 from nnrun.base.paths import expanded
 from nnrun.checkpoints.aliases import current_name, with_current_names
+from nnrun.config.auto import Auto, read_autos
 from nnrun.config.from_checkpoint import merge_saved, saved_references
 from nnrun.config.interpolation import resolve_path
 from nnrun.config.options import compose_groups, option_references, show_to_hydra, unknown_options
@@ -33,6 +34,8 @@ class Draft:
     config: DictConfig
     references: Mapping[str, Reference]
     chosen: set[str]
+    # The groups whose option follows from the data; what is assumed of it stands in the config.
+    autos: Mapping[str, Auto] = field(default_factory=dict)
 
 
 def split(typed: Sequence[Typed]) -> tuple[list[Typed], list[Typed]]:
@@ -46,9 +49,11 @@ def choose_options(typed: Sequence[Typed], own: Sequence[Path]) -> Draft:
     groups, _ = split(typed)
     known = [item for item in groups if not unknown_options([item], own)]
     config, choices = compose_groups(known, own)
+    autos = read_autos(config, choices, own)
     _name_as_today(config)
     show_to_hydra(typed)
-    return Draft(config, option_references(choices, own), {item.key for item in known})
+    assumed = {group: next(iter(auto.candidates.values())).reference for group, auto in autos.items()}
+    return Draft(config, option_references(choices, own) | assumed, {item.key for item in known}, autos)
 
 
 def _name_as_today(node: DictConfig | ListConfig) -> None:
@@ -108,9 +113,34 @@ def start_from(source: Source, fresh: Draft) -> Draft:
         fresh.config.export = {}
     if source.config is None:
         return fresh
-    config = merge_saved(source.config, fresh.config, fresh.chosen, keep_export=source.key == "resume")
-    chosen = {name: found for name, found in fresh.references.items() if name.partition(".")[0] in fresh.chosen}
-    return Draft(config, saved_references(source.config) | chosen, fresh.chosen)
+    # Of a trained network `auto` is what it became.
+    groups = fresh.chosen - fresh.autos.keys()
+    config = merge_saved(source.config, fresh.config, groups, keep_export=source.key == "resume")
+    chosen = {name: found for name, found in fresh.references.items() if name.partition(".")[0] in groups}
+    return Draft(config, saved_references(source.config) | chosen, groups)
+
+
+def become(draft: Draft, kinds: Sequence[str]) -> Draft:
+    """Return the config with each `auto` as the first of some kinds of data asks for."""
+    references = dict(draft.references)
+    for group, auto in draft.autos.items():
+        if becomes := auto.of(kinds):
+            draft.config[group] = becomes.section.copy()
+            references[group] = becomes.reference
+    return replace(draft, references=references)
+
+
+def lay_typed(draft: Draft, values: Sequence[Typed]) -> tuple[Draft, list[Complaint]]:
+    """Set every value that was typed; return what is wrong with their places."""
+    autos = dict(draft.autos)
+    problems: list[Complaint] = []
+    for item in values:
+        group = item.key.partition(".")[0]
+        wrong = lay(draft.config, item)
+        problems += wrong
+        if group in autos and not wrong:
+            autos[group] = autos[group].with_value(item.key, item.value)
+    return replace(draft, autos=autos), problems
 
 
 def lay(config: DictConfig, item: Typed) -> list[Complaint]:

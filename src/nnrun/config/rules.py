@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from nnrun.config.conflicts import Conflict
@@ -16,23 +16,29 @@ from nnrun.config.task import Task, allowed_names, task_of
 
 @dataclass(frozen=True)
 class Rules:
-    """What values may be, by full key; which settings exclude each other; which have no effect in a training; and the
-    tasks, each with rules of its own.
+    """What values may be, by full key; which settings exclude each other; which have no effect in a training; the
+    tasks, each with rules of its own; and the kinds of data that classes of ours are for, or give.
     """
 
     ranges: Mapping[str, Range]
     conflicts: Sequence[Conflict]
     idle: Sequence[Idle]
     tasks: Sequence[Task]
+    data_kinds: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, ranges: Mapping[str, Range], conflicts: Sequence[Conflict], idle: Sequence[Idle], tasks: Sequence[Task]
+        cls,
+        ranges: Mapping[str, Range],
+        conflicts: Sequence[Conflict],
+        idle: Sequence[Idle],
+        tasks: Sequence[Task],
+        data_kinds: Mapping[str, Sequence[str]] | None = None,
     ) -> Rules:
         """Return the rules given together with those of the tasks themselves."""
         own = {key: value for task in tasks for key, value in task.ranges.items()}
         more = [conflict for task in tasks for conflict in task.conflicts]
-        return cls({"task": allowed_names(tasks), **ranges, **own}, [*conflicts, *more], idle, tasks)
+        return cls({"task": allowed_names(tasks), **ranges, **own}, [*conflicts, *more], idle, tasks, data_kinds or {})
 
     @functools.cached_property
     def task_sections(self) -> dict[str, type]:

@@ -73,8 +73,12 @@ class RunDir:
 
     def describe(self, config: str, words: str) -> None:
         """Write what people read about the run, as YAML without secrets: its config, and what was typed."""
-        write_text(self.path / "config.yaml", config)
+        self.write_config(config)
         write_text(self.path / "overrides.yaml", words)
+
+    def write_config(self, config: str) -> None:
+        """Write the config alone, which the data may have changed."""
+        write_text(self.path / "config.yaml", config)
 
     def set_status(self, **values: Any) -> None:
         """Replace status.json with the status so far and `values`."""

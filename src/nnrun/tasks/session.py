@@ -11,7 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from nnrun.assembly.data.opened import Opened
 from nnrun.assembly.job import Job
+from nnrun.assembly.preflight import for_data
 from nnrun.base.ending import at_the_end, forget
 from nnrun.base.errors import (
     BUG,
@@ -92,14 +94,31 @@ def _describe(session: Session, job: Job, words: Sequence[str]) -> None:
     out, console, secrets = session.out, session.console, job.composed.secrets
     if job.trains and not take_latest(out):
         console.note("outputs/latest is not a link, and is left as it is")
-    config, typed = redact(job.composed.shown(), known=secrets), [redact_word(word, secrets) for word in words]
-    out.describe(yaml_text(config), yaml_text(typed))
+    out.describe(_config_text(job), yaml_text([redact_word(word, secrets) for word in words]))
     write_json(out.path / "environment.json", job.environment(), ENVIRONMENT_SCHEMA)
     precision = f" in {job.precision.name} ({job.precision.reason})" if job.task.reads("trainer.precision") else ""
     console.say(f"{job.task.name} {job.name} on {job.device}{precision}")
     console.say(f"run directory {out.path}")
     for note in job.notes:
         console.note(note)
+
+
+def _config_text(job: Job) -> str:
+    """Return the config as composed, for people to read."""
+    return yaml_text(redact(job.composed.shown(), known=job.composed.secrets))
+
+
+def fit_to_data(job: Job, data: Opened, session: Session) -> Job:
+    """Return the job with each `auto` as its data, now open, asks for; where that is not what was assumed, say so.
+
+    Raises ConfigError where what was typed does not fit the data.
+    """
+    fitted = for_data(job, data)
+    if fitted is not job:
+        session.out.write_config(_config_text(fitted))
+        became = [f"{group}=auto is {option}" for group, option in fitted.composed.became.items()]
+        session.console.note(f"{', '.join(became)}: data={job.settings.data.name} has {data.targets}")
+    return fitted
 
 
 def _end_with(error: BaseException, session: Session, job: Job) -> BaseException:

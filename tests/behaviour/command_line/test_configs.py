@@ -23,10 +23,10 @@ OPTIONS = [(group, option) for group in GROUPS for option in options(group, [])]
 # What we give to each class ourselves, or leave at the class's own default because no user sets it.
 GIVEN = {"params", "optimizer", "last_epoch"}
 DEFAULTS = {
-    "model": "cnn",
+    "model": "auto",
     "data": "digits",
     "augment": "none",
-    "loss": "cross_entropy",
+    "loss": "auto",
     "optimizer": "adam",
     "scheduler": "none",
     "trainer": "default",

@@ -32,7 +32,9 @@ TIER_ONE: dict[str, Row] = {
     "misspelt section of a task": Row(["insect.steps=9"], 2, ["insect is not a setting; did you mean 'inspect'?"]),
     "bare leaf": Row(["lr=0.1"], 2, ["lr is not a setting; did you mean 'optimizer.lr'?"]),
     "misspelt group": Row(["modle=cnn"], 2, ["modle is not a setting; did you mean 'model'?"]),
-    "misspelt option": Row(["model=cnnn"], 2, ["model=cnnn is not an option; did you mean 'cnn'? there are cnn, mlp"]),
+    "misspelt option": Row(
+        ["model=cnnn"], 2, ["model=cnnn is not an option; did you mean 'cnn'? there are auto, cnn, mlp"]
+    ),
     "unknown option": Row(["optimizer=zzz"], 2, ["optimizer=zzz is not", "there are adagrad, adam,"], {}, ["mean"]),
     "unknown experiment": Row(
         ["experiment=unknown"], 2, ["experiment=unknown is not an option; there are ", "none, quick_digits"]
@@ -85,7 +87,7 @@ TIER_ONE: dict[str, Row] = {
         ["mine.yaml begins with a byte order mark, which hides its line '# @package'"],
         own("\xef\xbb\xbf# @package _global_\nseed: 1\n", "conf/experiment/mine.yaml") | OWN,
     ),
-    "two options": Row(["model=[mlp,cnn]"], 2, ["model takes one option; there are cnn, mlp"]),
+    "two options": Row(["model=[mlp,cnn]"], 2, ["model takes one option; there are auto, cnn, mlp"]),
     "plus": Row(["+typo=1"], 2, ["typo is not a setting; there are augment, ckpt, data,"]),
     "two plus": Row(["++trainer.foo=1"], 2, ["trainer.foo is not a setting"]),
     "setting of another option": Row(["model=mlp", "model.channels=[3]"], 2, ["model.channels", "model.dropout"]),

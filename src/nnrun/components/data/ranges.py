@@ -40,3 +40,12 @@ CONFLICTS = (
         "data.dataset.std={} is not of pixels in 0..1; divide it by 255, or leave it out to have it measured",
     ),
 )
+
+# What is known of data sets before they are read: what is learned of them, and what their samples are.
+DATA_KINDS: dict[str, tuple[str, ...]] = {
+    "nnrun.components.data.digits.Digits": ("classes", "images"),
+    **{f"nnrun.components.data.mnist.{name}": ("classes", "images") for name in ("MNIST", "FashionMNIST", "KMNIST")},
+    **{f"nnrun.components.data.cifar.{name}": ("classes", "images") for name in ("CIFAR10", "CIFAR100")},
+    "nnrun.components.data.torchvision_sets.TorchvisionDataset": ("images",),
+    "nnrun.components.data.folder.Folder": ("images",),
+}

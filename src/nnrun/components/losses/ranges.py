@@ -29,3 +29,9 @@ CONFLICTS = (
         "loss.class_counts has an effect only with loss.weight=balanced or, of the focal loss, loss.alpha=balanced",
     ),
 )
+
+# The kind of targets that each loss is for.
+DATA_KINDS = {
+    "nnrun.components.losses.cross_entropy.CrossEntropy": ("classes",),
+    "nnrun.components.losses.focal.Focal": ("classes",),
+}

@@ -23,7 +23,7 @@ from nnrun.tasks.inspect.data_report import DataReport, data_table, findings_tab
 from nnrun.tasks.inspect.examine import NetworkReport, examine
 from nnrun.tasks.inspect.record import InspectSettings
 from nnrun.tasks.inspect.tables import layer_table, network_table
-from nnrun.tasks.session import Session, open_session
+from nnrun.tasks.session import Session, fit_to_data, open_session
 
 # Of inspect.json.
 SCHEMA = 1
@@ -54,6 +54,7 @@ def inspect(composed: Composed, words: Sequence[str], directory: Path | None = N
         if fault is not None:
             write_json(session.out.path / "inspect.json", {"ok": False, "data": described.to_json()}, SCHEMA)
             raise fault
+        job = fit_to_data(job, data, session)
         report = examine(job, data, session)
         write_json(session.out.path / "inspect.json", {**report.to_json(), "data": described.to_json()}, SCHEMA)
         summary = summarize(job, report, session)

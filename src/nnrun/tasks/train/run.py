@@ -23,7 +23,7 @@ from nnrun.proof.verify import Standard
 from nnrun.runs.console import Console
 from nnrun.runs.summary import Summary, show
 from nnrun.tasks.export.exports import export_all, export_context
-from nnrun.tasks.session import Session, open_session
+from nnrun.tasks.session import Session, fit_to_data, open_session
 from nnrun.tasks.train.fit import train
 from nnrun.tasks.train.resume import check_config, check_data, check_newest, finished_summary, going_on
 
@@ -45,6 +45,7 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
         if resumed:
             check_newest(resumed)
         data = open_for(job)
+        job = fit_to_data(job, data, session)
         tell_of_data(data, job.data, console, trains=job.trains)
         if job.trains and not resumed:
             check_given_mean(data, job.data)
