@@ -164,7 +164,7 @@ class Composed:
         fitted = replace(self, config=draft.config, references=draft.references, kinds=tuple(fitting))
         if fitted.became == self.became:
             return self
-        if wrong := check(resolve(draft.config, PLACEHOLDERS), draft.references, self.rules):
+        if wrong := check(resolve(draft.config), draft.references, self.rules):
             raise ConfigError(*wrong)
         return fitted
 
