@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import importlib
 import os
@@ -13,9 +12,8 @@ from pathlib import Path
 
 from nnrun import components
 from nnrun.base.errors import BUG, ConfigError, InterruptedRun, NnrunError, ResourceError, complain, did_you_mean
-from nnrun.base.foreign_errors import of_the_machine
+from nnrun.base.foreign_errors import of_the_system
 from nnrun.base.foreign_messages import guard_libraries, show_traceback
-from nnrun.base.paths import abbreviated
 from nnrun.base.secrets import hide_known, redact, secrets_in_words
 from nnrun.base.visible import visible_lines
 from nnrun.config.compose import Composed, compose_config
@@ -79,7 +77,7 @@ def exit_code_of(action: Callable[[], int], secrets: Collection[str] = ()) -> in
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ResourceError.exit_code
     except Exception as error:
-        machine = of_the_machine(error) or _of_a_file(error)
+        machine = of_the_system(error)
         if machine is None or os.environ.get("NNRUN_DEBUG") == "1":
             show_traceback()
         said = hide_known(f"this is a bug in nnrun: {type(error).__name__}: {error}", secrets)
@@ -87,27 +85,24 @@ def exit_code_of(action: Callable[[], int], secrets: Collection[str] = ()) -> in
         return machine.exit_code if machine else BUG
 
 
-def _of_a_file(error: Exception) -> ResourceError | None:
-    """Return what the system says of a file that it refuses: whoever may not read it, or named it so, can mend that."""
-    if isinstance(error, OSError) and error.filename is not None and error.errno != errno.ENOENT:
-        return ResourceError(f"{abbreviated(str(error.filename))}: {error.strerror}")
-    return None
-
-
 def dispatch(words: Sequence[str]) -> int:
     """Run, sweep, or hand over to Hydra."""
     line = sort_words(words)
-    own = own_folders(line.config_dir)
     if line.is_hydra_verb:
-        return hydra_verb(line, own)
+        return hydra_verb(line, own_folders(line.config_dir))
     if line.is_sweep:
         from nnrun.sweeps.sweep import sweep  # noqa: PLC0415 - a run does not need it
 
-        return sweep(line.overrides, own, collect_rules())
-    composed = compose(line.overrides, own)
-    find_modules_beside(own)
+        return sweep(line.overrides, own_folders(line.config_dir), collect_rules())
+    composed = compose_line(line)
+    find_modules_beside(composed.own)
     perform(composed, line.overrides)
     return 0
+
+
+def compose_line(line: CommandLine) -> Composed:
+    """Return the checked config that a command line asks for."""
+    return compose(line.overrides, own_folders(line.config_dir))
 
 
 @functools.cache

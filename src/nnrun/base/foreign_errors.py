@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 from nnrun.base.errors import ConfigError, NnrunError, ResourceError
+from nnrun.base.paths import abbreviated
 
 # nnrun's own folder, and Python's.
 _LIBRARIES = tuple(str(folder) + os.sep for folder in (Path(__file__).parents[1], Path(os.__file__).parent))
@@ -89,6 +90,16 @@ def of_the_machine(error: BaseException) -> ResourceError | None:
     if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
         return ResourceError(f"{error.filename or 'a file'}: {explain(error)}")
     return None
+
+
+def of_the_system(error: Exception) -> ResourceError | None:
+    """Return what an exception that nobody has put in words says of the machine, or of a file that it refuses.
+
+    Whoever may not read a file, or named it so, can mend that.
+    """
+    if isinstance(error, OSError) and error.filename is not None and error.errno != errno.ENOENT:
+        return of_the_machine(error) or ResourceError(f"{abbreviated(str(error.filename))}: {error.strerror}")
+    return of_the_machine(error)
 
 
 def of_determinism(error: BaseException) -> str | None:

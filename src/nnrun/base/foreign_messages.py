@@ -22,8 +22,16 @@ class _VisibleFormatter(logging.Formatter):
         return visible_lines(super().format(record))
 
 
+def ignore_pillow() -> None:
+    """Ignore what Pillow warns of, odd metadata and large sizes, a line for each file; what matters raises."""
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
 def guard_libraries() -> None:
     """Have warnings, and what is logged with nobody else to show it, shown by the same rule."""
+    ignore_pillow()
+    # By default Python shows these to whoever runs the code that they are about itself, and that is us here.
+    warnings.filterwarnings("default", r"nnrun\.", DeprecationWarning)
     notices = logging.getLogger("nnrun")
     if not notices.handlers:
         notices.addHandler(logging.StreamHandler())

@@ -37,17 +37,6 @@ def guard() -> None:
     """Leave at a signal from here on, until something listens to signals itself, and again behind that."""
     for number in heard_signals():
         signal.signal(number, _leave)
-    sys.unraisablehook = _not_raised
-
-
-def _not_raised(lost: sys.UnraisableHookArgs) -> None:
-    """Have a signal heard that came while Python removed an object, where nothing that is raised reaches anybody."""
-    if lost.exc_type.__name__ != "InterruptedRun":
-        sys.__unraisablehook__(lost)
-        return
-    from nnrun.base.signals import in_force  # noqa: PLC0415 - see _end
-
-    in_force().receive_again()
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:

@@ -15,6 +15,8 @@ _M_MMAP_THRESHOLD = -3
 # The largest value that glibc takes.
 _MMAP_BYTES = 32 * 2**20
 _TRIM_BYTES = 2**30
+# What glibc itself raises the other to, at most, as a program frees large blocks.
+_USUAL_TRIM_BYTES = 2 * _MMAP_BYTES
 # Where Linux says to which control groups this process belongs, and where they are.
 _CGROUPS = Path("/proc/self/cgroup")
 _CGROUP_ROOT = Path("/sys/fs/cgroup")
@@ -27,13 +29,27 @@ def keep_freed_memory() -> bool:
     to the kernel each time, which then fills them with zeros: on the small CNN, 40 % of a step (docs/benchmarks.md).
     Other C libraries have no such call, and nothing is changed there.
     """
+    return _tell_malloc(_TRIM_BYTES)
+
+
+def give_back_memory() -> None:
+    """Tell glibc's malloc to give the kernel what was freed, and to keep no more from now on than it does by itself.
+
+    What was set before cannot be asked; that is where a program ends up that trains a while without us.
+    """
+    if _tell_malloc(_USUAL_TRIM_BYTES):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _tell_malloc(trim_bytes: int) -> bool:
+    """Tell glibc's malloc how much to keep that was freed; return whether it took the setting."""
     if not sys.platform.startswith("linux"):
         return False
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return False
-    return bool(mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES)) and bool(mallopt(_M_TRIM_THRESHOLD, _TRIM_BYTES))
+    return bool(mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES)) and bool(mallopt(_M_TRIM_THRESHOLD, trim_bytes))
 
 
 def fits_in_memory(num_bytes: int) -> bool:

@@ -6,11 +6,14 @@ SIGTERM, a closed terminal, and the signals by which SLURM warns a job (`sbatch 
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
+from typing import Any
 
 from nnrun.base.errors import InterruptedRun
 from nnrun.base.stopping import heard_signals
@@ -104,8 +107,8 @@ def in_force() -> StopRequest:
 
 
 @contextmanager
-def stop_request() -> Iterator[StopRequest]:
-    """Listen to the signals in the block; one that is ignored, as under nohup, stays so.
+def stop_request(wanted: Sequence[signal.Signals] | None = None) -> Iterator[StopRequest]:
+    """Listen to signals in the block: to those wanted, else to all that stop a command and are not ignored.
 
     In a block that listens already, as that of a sweep does for its jobs, it is that one who goes on to. Outside the
     main thread, where no signals arrive, nothing is changed.
@@ -117,13 +120,24 @@ def stop_request() -> Iterator[StopRequest]:
         yield _IN_FORCE[-1]
         return
     request = StopRequest()
-    earlier = {number: signal.getsignal(number) for number in heard_signals()}
+    numbers = heard_signals() if wanted is None else wanted
+    earlier, hook = {number: signal.getsignal(number) for number in numbers}, sys.unraisablehook
     _IN_FORCE.append(request)
     try:
+        sys.unraisablehook = partial(_not_raised, hook)
         for number in earlier:
             signal.signal(number, request.receive)
         yield request
     finally:
         for number, handler in earlier.items():
             signal.signal(number, handler)
+        sys.unraisablehook = hook
         _IN_FORCE.remove(request)
+
+
+def _not_raised(hook: Callable[[Any], object], lost: Any) -> None:
+    """Have a signal heard that came while Python removed an object, where nothing that is raised reaches anybody."""
+    if isinstance(lost.exc_value, InterruptedRun):
+        in_force().receive_again()
+    else:
+        hook(lost)

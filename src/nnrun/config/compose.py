@@ -32,7 +32,7 @@ from nnrun.config.draft import (
     with_source_resolved,
 )
 from nnrun.config.from_checkpoint import fault, own_targets
-from nnrun.config.interpolation import KNOWN_LATE, explain_unresolvable, resolve
+from nnrun.config.interpolation import KNOWN_LATE, explain_unresolvable, placeholders, resolve
 from nnrun.config.no_effect import idle_settings, trial_notes
 from nnrun.config.options import unknown_options
 from nnrun.config.overrides import SOURCE_KEYS, Typed, ambiguous, parse_all
@@ -131,6 +131,11 @@ class Composed:
         tree = OmegaConf.to_container(self.config, resolve=False)
         assert isinstance(tree, dict)
         return tree  # type: ignore[return-value]
+
+    def plain(self) -> dict[str, Any]:
+        """Return the config as plain values; what the data alone decides stays a reference to it."""
+        known = placeholders(self.config)
+        return _where_alike(resolve(self.config, known), resolve(self.config, _another(known)), self.shown())
 
     @functools.cached_property
     def secrets(self) -> frozenset[str]:
@@ -269,6 +274,22 @@ def _without_effect(
     if task is None or task.builds_section("data.dataset"):
         found += unread_root(typed, tree)
     return found
+
+
+def _another(value: Any) -> Any:
+    """Return another value of the same kind."""
+    if isinstance(value, Mapping):
+        return {key: _another(item) for key, item in value.items()}
+    return [_another(item) for item in value] if isinstance(value, list) else value + 1
+
+
+def _where_alike(one: Any, other: Any, else_: Any) -> Any:
+    """Return what is the same in two trees, and elsewhere what stands there in a third."""
+    if one == other:
+        return one
+    if isinstance(one, dict) and isinstance(else_, dict):
+        return {key: _where_alike(one[key], other[key], value) for key, value in else_.items()}
+    return else_
 
 
 def _leave_out(config: DictConfig, task: Task) -> None:

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nnrun.base.errors import ResourceError
+from nnrun.base.invocation import invocation
 from nnrun.base.secrets import hide_known
 from nnrun.base.visible import visible
 
@@ -57,7 +58,9 @@ class Console:
     """Print lines and tables to standard output; from `log_to` on, to the run's log as well, without colours."""
 
     def __init__(self) -> None:
-        self.rich = _RichConsole(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+        width = None if sys.stdout.isatty() else PLAIN_WIDTH
+        # In a notebook rich would make a table of HTML of each line.
+        self.rich = _RichConsole(highlight=False, width=width, quiet=invocation().is_quiet, force_jupyter=False)
         self._log: IO[str] | None = None
         # What is not to be said, whoever says it.
         self.secrets: Collection[str] = ()

@@ -6,13 +6,13 @@ import contextlib
 import os
 import platform
 import subprocess
-import sys
 from collections.abc import Collection
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from nnrun.base.host import machine_bytes
+from nnrun.base.invocation import invocation
 from nnrun.base.secrets import redact_word
 
 ENVIRONMENT_SCHEMA = 1
@@ -21,6 +21,7 @@ VERSIONED = ("nnrun", "torch", "torchvision", "hydra-core", "omegaconf", "numpy"
 
 def environment(threads: int, device: str, secrets: Collection[str] = ()) -> dict[str, Any]:
     """Return versions, hardware and the state of the code, as environment.json holds them."""
+    called = invocation()
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -32,7 +33,7 @@ def environment(threads: int, device: str, secrets: Collection[str] = ()) -> dic
         "threads": threads,
         "git_commit": _git("rev-parse", "HEAD"),
         "git_dirty": None if (changes := _git("status", "--porcelain")) is None else changes != "",
-        "command": [Path(sys.argv[0]).name, *(redact_word(word, secrets) for word in sys.argv[1:])],
+        "command": [called.program, *(redact_word(word, secrets) for word in called.words)],
     }
 
 

@@ -15,7 +15,7 @@ from support.command_line import Outcome, Row, run_here, run_rows
 MODULE = """\
 import torch
 from torch import nn
-from nnrun.core.seams import Dataset, Split
+from nnrun.api import Dataset, Split
 
 def fail(mood, name):
     if mood == name:

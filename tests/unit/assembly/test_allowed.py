@@ -24,14 +24,14 @@ REFUSED = {
         "nnrun.checkpoints.read._PlainUnpickler",
         "nnrun.components.data.array_pickle._ArrayUnpickler",
         "nnrun.components.exporters.onnx.OnnxExporter",
-        "nnrun.core.seams.DataSource",
+        "nnrun.core.seams.data.DataSource",
     ],
     "model": [
         "nnrun.components.losses.focal.Focal",
         "nnrun.core.transfer.feature_cache.Shortcut",
         "torch.optim.swa_utils.AveragedModel",
     ],
-    "export.x": ["nnrun.core.seams.Exporter"],
+    "export.x": ["nnrun.core.seams.export.Exporter"],
     "preprocessing": ["nnrun.core.transfer.feature_cache._AsFeatures"],
     "optimizer": ["torch.optim.lr_scheduler.StepLR", "torch.nn.Linear"],
 }

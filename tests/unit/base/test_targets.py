@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from nnrun.api import Dataset, Evaluation, ExportContext, Split
 from nnrun.base.targets import Targets
-from nnrun.core.seams import Dataset, Evaluation, ExportContext, Split
 
 
 def test_what_is_learned_is_a_kind_and_names():

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import warnings
 from typing import Any, cast
 
 import torch
@@ -38,8 +37,6 @@ SIDEWAYS = (5, 6, 7, 8)
 # What is white in images of 16 and 32 bits, unless something else is said.
 WHITE = 65535
 
-# Of odd metadata and large sizes, a line for each file; what matters raises.
-warnings.filterwarnings("ignore", module=r"PIL\.")
 Image.init()
 FORMATS = [name for name in Image.OPEN if name not in REFUSED_FORMATS]
 

@@ -1,41 +1,25 @@
 """The seams: what the core asks of data, problems, schedules, callbacks, loggers and exporters, and nothing more.
 
-Classes of users' own import their names from here. Our own modules import each from its file.
+Classes of users' own import their names from `nnrun.api`. Our own modules import each from its file.
 """
 
-from nnrun.base.targets import Targets
-from nnrun.core.seams.batch import Augmentation, Batch, Batches, Mixed, Mixing
-from nnrun.core.seams.callback import Callback
-from nnrun.core.seams.data import Dataset, DataSource, Evaluation, Findings, Preprocessing, Split, Tree
-from nnrun.core.seams.export import CannotExport, ExportContext, Exporter
-from nnrun.core.seams.problem import Metric, Problem, Sums
-from nnrun.core.seams.training import Logger, Scheduler, Stateful, UpdateStep
-from nnrun.core.seams.world import World
+from nnrun.base.deprecated import moved
 
-__all__ = [
-    "Augmentation",
-    "Batch",
-    "Batches",
-    "Callback",
-    "CannotExport",
-    "DataSource",
-    "Dataset",
-    "Evaluation",
-    "ExportContext",
-    "Exporter",
-    "Findings",
-    "Logger",
-    "Metric",
-    "Mixed",
-    "Mixing",
-    "Preprocessing",
-    "Problem",
-    "Scheduler",
-    "Split",
-    "Stateful",
-    "Sums",
-    "Targets",
-    "Tree",
-    "UpdateStep",
-    "World",
-]
+# What could be imported from here until 0.3.0, by the file that it is in.
+_PLACES = {
+    name: module
+    for module, names in {
+        "nnrun.base.targets": ("Targets",),
+        "nnrun.core.seams.batch": ("Augmentation", "Batch", "Batches", "Mixed", "Mixing"),
+        "nnrun.core.seams.callback": ("Callback",),
+        "nnrun.core.seams.data": (
+            *("DataSource", "Dataset", "Evaluation", "Findings", "Preprocessing", "Split", "Tree"),
+        ),
+        "nnrun.core.seams.export": ("CannotExport", "ExportContext", "Exporter"),
+        "nnrun.core.seams.problem": ("Metric", "Problem", "Sums"),
+        "nnrun.core.seams.training": ("Logger", "Scheduler", "Stateful", "UpdateStep"),
+    }.items()
+    for name in names
+}
+
+__getattr__ = moved(__name__, _PLACES, "nnrun.api", gone_in="0.6.0")

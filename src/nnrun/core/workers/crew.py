@@ -15,10 +15,12 @@ import sys
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from types import ModuleType
 from typing import Any, TypeVar
 
 import torch
@@ -27,6 +29,7 @@ from torch.utils._pytree import tree_map
 
 from nnrun.base import ending
 from nnrun.base.errors import ResourceError
+from nnrun.base.foreign_messages import ignore_pillow
 from nnrun.base.signals import in_force
 from nnrun.base.stopping import STOPPING
 from nnrun.core.workers.pipes import readable, receive, send, widen
@@ -120,7 +123,7 @@ class _Workers:
                     part = items[first::number]
                     process = context.Process(target=_serve, args=(work, part, theirs, os.getpid()), daemon=True)
                     self._workers.append(_Worker(process, ours, len(part)))
-                    with theirs:
+                    with theirs, _without_main():
                         widen(theirs)
                         process.start()
         finally:
@@ -177,6 +180,21 @@ class _Workers:
                 worker.process.kill()
 
 
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Let a process that is started in the block not import the program itself: it would run once more in each.
+
+    Where processes are spawned, Python has them do that, for classes of the program's own file, which no `_target_`
+    names. A fork imports nothing.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
 def _ready(workers: Sequence[_Worker]) -> list[_Worker]:
     """Return the workers that have sent something, or have ended, once there are some."""
     by_pipe = {worker.pipe.fileno(): worker for worker in workers}
@@ -186,6 +204,7 @@ def _ready(workers: Sequence[_Worker]) -> list[_Worker]:
 def _serve(work: Callable[[Any], Any], items: Sequence[Any], pipe: Connection, parent: int) -> None:
     """Be a worker: send what comes of each item, until the first that fails."""
     ending.die_with_parent(parent)
+    ignore_pillow()  # one that was not forked has Python's own filters of warnings
     _LIVING.clear()
     for ours in _PIPES:
         ours.close()

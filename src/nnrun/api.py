@@ -1,0 +1,203 @@
+"""What a program calls and builds on: functions, base classes and Protocols of the seams, errors.
+
+A name that changes here goes on under its old one for two minor versions, and warns (`nnrun.base.deprecated`). To
+import this module imports no torch: each name brings what it needs when it is used.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from nnrun.base.errors import (
+    ArtifactError,
+    ConfigError,
+    DataError,
+    DivergedError,
+    InterruptedRun,
+    NnrunError,
+    ResourceError,
+)
+from nnrun.base.foreign_errors import of_the_system
+from nnrun.base.invocation import called_from_python
+from nnrun.base.secrets import hide_known, secrets_in_words
+from nnrun.base.signals import stop_request
+from nnrun.base.stopping import unanswered_signals
+from nnrun.base.surroundings import kept_surroundings
+from nnrun.base.targets import Targets
+from nnrun.runs.summary import Summary
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from nnrun.cli import CommandLine
+    from nnrun.core.seams.batch import Augmentation, Batch, Batches, Mixed, Mixing
+    from nnrun.core.seams.callback import Callback
+    from nnrun.core.seams.data import Dataset, DataSource, Evaluation, Findings, Preprocessing, Split, Tree
+    from nnrun.core.seams.export import CannotExport, ExportContext, Exporter
+    from nnrun.core.seams.problem import Metric, Problem, Sums
+    from nnrun.core.seams.training import Logger, Scheduler, Stateful, UpdateStep
+
+# Where the names are that need torch.
+_PLACES = {
+    "nnrun.core.seams.batch": ("Augmentation", "Batch", "Batches", "Mixed", "Mixing"),
+    "nnrun.core.seams.callback": ("Callback",),
+    "nnrun.core.seams.data": ("DataSource", "Dataset", "Evaluation", "Findings", "Preprocessing", "Split", "Tree"),
+    "nnrun.core.seams.export": ("CannotExport", "ExportContext", "Exporter"),
+    "nnrun.core.seams.problem": ("Metric", "Problem", "Sums"),
+    "nnrun.core.seams.training": ("Logger", "Scheduler", "Stateful", "UpdateStep"),
+}
+
+__all__ = [
+    # Functions, and what they give.
+    "compose",
+    "load",
+    "run",
+    "Summary",
+    # What is raised; each has its `exit_code`.
+    "ArtifactError",
+    "ConfigError",
+    "DataError",
+    "DivergedError",
+    "InterruptedRun",
+    "NnrunError",
+    "ResourceError",
+    # Data.
+    "Augmentation",
+    "DataSource",
+    "Dataset",
+    "Evaluation",
+    "Findings",
+    "Mixing",
+    "Preprocessing",
+    "Split",
+    "Targets",
+    "Tree",
+    # Training.
+    "Batch",
+    "Batches",
+    "Callback",
+    "Logger",
+    "Metric",
+    "Mixed",
+    "Problem",
+    "Scheduler",
+    "Stateful",
+    "Sums",
+    "UpdateStep",
+    # Export.
+    "CannotExport",
+    "ExportContext",
+    "Exporter",
+]
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _PLACES.items():
+        if name in names:
+            return getattr(import_module(module), name)
+    raise AttributeError(f"module 'nnrun.api' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def run(words: str | Iterable[str | os.PathLike[str]] = (), *, quiet: bool = False) -> Summary:
+    """Do what the command with these words does, and return the summary: its attributes are those of summary.json.
+
+    `words` are those of the command line, `["model=cnn", "optimizer.lr=1e-3"]`; a single text is split as a shell
+    splits it. `quiet` prints nothing; run.log has it all the same. The process is left as it was.
+
+    Raises a NnrunError where the command ends with an exit code other than 0, and InterruptedRun, a KeyboardInterrupt,
+    where Ctrl-C or a SIGTERM stops it, after it has saved.
+    """
+    from nnrun import cli  # noqa: PLC0415 - what composes and runs is imported when that is asked for
+    from nnrun.tasks.table import perform  # noqa: PLC0415
+
+    with _as_a_command(words) as plain, called_from_python(plain, quiet=quiet):
+        composed = cli.compose_line(_sorted(plain))
+        if composed.task.not_swept is not None:
+            raise ConfigError(f"task={composed.task.name} has no summary to return; use the command nnrun")
+        from nnrun.assembly.process import torch_of_its_own  # noqa: PLC0415 - a wrong config imports no torch
+
+        with stop_request(unanswered_signals()), torch_of_its_own():
+            cli.find_modules_beside(composed.own)
+            try:
+                summary = perform(composed, plain)
+            except SystemExit as error:
+                raise ConfigError(f"code that the config names leaves the process: SystemExit({error.code})") from error
+    assert summary is not None, "only a task that a sweep refuses has none"
+    return summary
+
+
+def compose(words: str | Iterable[str | os.PathLike[str]] = ()) -> dict[str, Any]:
+    """Return the config that these words ask for, checked, as plain values; a copy, which nothing reads.
+
+    What is known only once the data is open stays a reference, such as `${data.num_classes}`. Raises ConfigError with
+    all that is wrong; what needs torch to be checked, such as the parameters of a `_target_`, `run` checks.
+    """
+    from nnrun import cli  # noqa: PLC0415 - see run
+
+    with _as_a_command(words) as plain:
+        return cli.compose_line(_sorted(plain)).plain()
+
+
+def load(path: str | os.PathLike[str], trust: Sequence[str] = ()) -> nn.Module:
+    """Return the trained network of a run directory, a checkpoint file or exported safetensors, in eval mode.
+
+    The network has two attributes besides its own: `class_names`, a tuple of texts, and `preprocessing`, which turns
+    raw samples, uint8 `(N, C, H, W)` for images, into the float input of the network. `trust` names modules of your
+    own that the checkpoint may take its class from. Raises ArtifactError where the checkpoint is damaged or refused.
+    """
+    from pathlib import Path  # noqa: PLC0415 - nnrun is imported in a moment
+
+    from nnrun.assembly.network import load_network  # noqa: PLC0415
+
+    return load_network(Path(path), trust)
+
+
+# Torch's generators, signals and the like are the process's: a call waits until that of another thread is done.
+_ONE_AT_A_TIME = threading.RLock()
+
+
+@contextmanager
+def _as_a_command(words: str | Iterable[str | os.PathLike[str]]) -> Iterator[list[str]]:
+    """Let the block find the process as a command would, but for what the program has imported; put it back behind it.
+
+    Yields the words as texts. What is raised is put in words as a command does.
+    """
+    from nnrun.config.hydra_state import hydra_of_its_own  # noqa: PLC0415 - see run
+
+    plain = shlex.split(words) if isinstance(words, str) else list(words)
+    if wrong := [word for word in plain if not isinstance(word, str | os.PathLike)]:
+        raise ConfigError(f"{wrong[0]!r} is no word of a command line; write ['model=cnn', 'optimizer.lr=1e-3']")
+    plain = list(map(str, plain))
+    with _ONE_AT_A_TIME, kept_surroundings(), hydra_of_its_own():
+        try:
+            yield plain
+        except (NnrunError, InterruptedRun) as error:
+            error.reword(lambda message: hide_known(message, secrets_in_words(plain)))
+            error.args = ("\n".join(error.messages),)
+            raise
+        except Exception as error:
+            if said := of_the_system(error):
+                raise said from error
+            raise
+
+
+def _sorted(words: Sequence[str]) -> CommandLine:
+    """Return the words of a command line, sorted; raise ConfigError where they ask for more than one run, or none."""
+    from nnrun.cli import sort_words  # noqa: PLC0415 - see run
+
+    line = sort_words(words)
+    if line.is_sweep:
+        raise ConfigError("a sweep has no single summary: call nnrun.run for each of its jobs, or use nnrun -m")
+    if line.is_hydra_verb:
+        raise ConfigError(f"{line.hydra[0]} prints, and runs nothing; nnrun.compose gives the config")
+    return line

@@ -1,0 +1,84 @@
+"""What a process has besides its memory, kept as it is while something runs in it that changes it. No torch."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+
+from nnrun.base.foreign_messages import ignore_pillow
+
+
+@contextmanager
+def kept_surroundings() -> Iterator[None]:
+    """Put back, behind the block, the folder, the environment, the module path, warnings' filters, and logging.
+
+    Modules that the block imports from where the user stands, or from a folder that it adds to the path, are forgotten
+    again, so that the next block finds its own. What was imported before stays, and is what the block uses.
+    """
+    folder, environment, path, modules = _folder(), dict(os.environ), list(sys.path), set(sys.modules)
+    loggers = _loggers()
+    # A file that was written a moment ago may not be known yet.
+    importlib.invalidate_caches()
+    try:
+        with warnings.catch_warnings():
+            ignore_pillow()
+            yield
+    finally:
+        _forget(set(sys.modules) - modules, {folder, *map(Path, set(sys.path) - set(path))})
+        sys.path[:] = path
+        _put_back_environment(environment)
+        for logger, (level, handlers, propagates, is_disabled) in loggers.items():
+            logger.setLevel(level)
+            logger.handlers[:] = handlers
+            logger.propagate, logger.disabled = propagates, is_disabled
+        with suppress(OSError):
+            if folder is not None and _folder() != folder:
+                os.chdir(folder)
+
+
+def _folder() -> Path | None:
+    """Return where the user stands; None where that folder is gone."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return None
+
+
+def _loggers() -> dict[logging.Logger, tuple[int, list[logging.Handler], bool, bool]]:
+    """Return the loggers that there are, and what is set of each."""
+    named = [logger for logger in logging.root.manager.loggerDict.values() if isinstance(logger, logging.Logger)]
+    return {it: (it.level, list(it.handlers), it.propagate, it.disabled) for it in (logging.root, *named)}
+
+
+def _put_back_environment(before: dict[str, str]) -> None:
+    """Give each variable of the environment the value that it had."""
+    for name in set(os.environ) - set(before):
+        del os.environ[name]
+    for name, value in before.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
+
+
+def _forget(names: Collection[str], folders: Collection[Path | None]) -> None:
+    """Forget the modules and packages that lie in some folders themselves, with all that is in these packages."""
+    tops = {name for name in names if "." not in name and _home(sys.modules[name]) & set(folders)}
+    for name in names:
+        if name.partition(".")[0] in tops:
+            del sys.modules[name]
+
+
+def _home(module: ModuleType | None) -> set[Path | None]:
+    """Return the folders that a module, or a package, was found in."""
+    spec = getattr(module, "__spec__", None)
+    if not isinstance(spec, ModuleSpec):
+        return set()
+    places = list(spec.submodule_search_locations or ()) or [spec.origin or ""]
+    return {Path(place).parent for place in places if place}
