@@ -30,6 +30,7 @@ MEANT_BEFORE: dict[str, Any] = {
     "data.white": None,
     "nnrun.components.data.folder.Folder.white": None,
     "nnrun.components.data.torchvision_sets.TorchvisionDataset.white": None,
+    "nnrun.components.data.arrays.Arrays.targets": "classes",
     "data.split_by": "position",
     "nnrun.components.data.arrays.Arrays.split_by": "position",
     "nnrun.components.data.folder.Folder.split_by": "position",

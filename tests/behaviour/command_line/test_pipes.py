@@ -14,8 +14,8 @@ import torchvision.datasets
 from nnrun.base.errors import ArtifactError, ConfigError, DataError
 from nnrun.base.files import check_is_file
 from nnrun.checkpoints.locate import locate
+from nnrun.components.data.array_files import Array, find_arrays
 from nnrun.components.data.array_pickle import read_array_pickle
-from nnrun.components.data.arrays import Array, find_arrays
 from nnrun.components.data.idx import open_idx
 from nnrun.components.data.images import read_image
 from nnrun.components.data.torchvision_sets import TorchvisionDataset

@@ -3,73 +3,29 @@
 from __future__ import annotations
 
 import functools
-import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from nnrun.base.errors import DataError, did_you_mean
-from nnrun.base.files import check_is_file, state_of
-from nnrun.base.foreign_errors import of_the_machine
-from nnrun.base.paths import expanded
+from nnrun.base.errors import DataError
+from nnrun.base.files import state_of
+from nnrun.components.data.array_files import Array, column_names, find_arrays
+from nnrun.components.data.array_targets import learned_of
 from nnrun.components.data.cache import Cache
-from nnrun.components.data.data_root import data_root
 from nnrun.components.data.dataset_from_parts import Choices, Part, dataset_of
-from nnrun.components.data.images import shown
-from nnrun.components.data.labels import classes_of, numbers_among
 from nnrun.components.data.sample_stats import Measures
 from nnrun.core.lazy_samples import Stored
 from nnrun.core.seams.data import Dataset, Evaluation, Findings
 
 if TYPE_CHECKING:
-    import numpy as np
+    pass
 
-# What people call the arrays of a part: samples and labels.
-NAMES = ("x_{0}", "X_{0}", "{0}_x", "{0}_images", "{0}_data"), ("y_{0}", "Y_{0}", "{0}_y", "{0}_labels", "{0}_targets")
-PARTS = {"train": ("train",), "valid": ("valid", "val"), "test": ("test",)}
-UNSPLIT = ("x", "X", "images", "data"), ("y", "Y", "labels", "targets")
 # Samples that are measured at a time.
 CHUNK_SAMPLES = 512
 FEW_CHANNELS = (1, 3, 4)
-
-
-@dataclass(frozen=True)
-class Array:
-    """An array in a file: of an archive the member's name, else None."""
-
-    path: Path
-    member: str | None = None
-
-    def __str__(self) -> str:
-        return shown(self.path) + (f"[{self.member}]" if self.member else "")
-
-    def open(self) -> np.ndarray:
-        """Return the array, mapped into memory where it has a file of its own; raise DataError where it is damaged."""
-        import numpy as np  # noqa: PLC0415 - a run on other data does not pay for it
-
-        try:
-            check_is_file(self.path)
-            if self.member is None:
-                # Copied on write, and so never written: torch warns of tensors that cannot be.
-                return np.load(self.path, mmap_mode="c", allow_pickle=False)
-            with np.load(self.path, allow_pickle=False) as archive:
-                return archive[self.member]
-        except Exception as error:  # numpy fails on damaged bytes in every way there is
-            if of_the_machine(error):
-                raise
-            raise self._wrong(error) from error
-
-    def _wrong(self, error: Exception) -> DataError:
-        """Return what is wrong with a file that numpy cannot read, in a line."""
-        if "pickle" in str(error):
-            return DataError(f"{self} is no array of numbers: it holds Python objects, which are not loaded, or text")
-        if isinstance(error, OSError) and error.errno is not None:
-            return DataError(f"{self} cannot be read: {error.strerror}")
-        return DataError(f"{self} is damaged, or cut off: {str(error) or type(error).__name__}")
 
 
 @dataclass(frozen=True)
@@ -77,8 +33,9 @@ class Arrays:
     """Open `x_train`, `y_train`, `x_test`, `y_test` (and `x_valid`, `y_valid`), or `x` and `y` that are split by seed.
 
     `root` is an `.npz` file, or a folder of `.npy` files with these names. Samples are uint8 or floats, `(N, H, W)`,
-    `(N, C, H, W)` or `(N, H, W, C)`; `layout` says which, where the shape leaves it open. Labels are whole numbers or
-    texts. `mean` and `std`, of pixels in 0..1 or of the floats as they are, are measured where they are None.
+    `(N, C, H, W)` or `(N, H, W, C)`; `layout` says which, where the shape leaves it open. Targets are classes, whole
+    numbers or texts `(N,)`; labels, 0 or 1 `(N, K)`; or values, floats; `targets` says which. `mean` and `std`, of
+    pixels in 0..1 or of the floats as they are, are measured where they are None.
     """
 
     root: str
@@ -89,6 +46,7 @@ class Arrays:
     mean: Sequence[float] | None
     std: Sequence[float] | None
     class_order: str = "natural"
+    targets: str = "auto"
 
     def load(self) -> Dataset:
         """Check and measure every sample once; raise DataError that names file and sample where one is wrong."""
@@ -101,11 +59,9 @@ class Arrays:
     def _load(self, evaluation: Evaluation | None) -> Dataset:
         pairs = find_arrays(self.root, for_test=evaluation is not None)
         names = {part: str(labels) for part, (_, labels) in pairs.items()}
-        labels = {names[part]: _one_a_sample(names[part], of.open()) for part, (_, of) in pairs.items()}
-        if evaluation is None:
-            targets, numbers = classes_of(labels, names[next(iter(pairs))], order=self.class_order)
-        else:
-            targets, numbers = evaluation.targets, numbers_among(evaluation.targets, labels)
+        known = None if evaluation is None else evaluation.targets
+        given = {names[part]: of.open() for part, (_, of) in pairs.items()}
+        targets, numbers, notes = learned_of(given, self.targets, self.class_order, column_names(self.root), known)
         parts: dict[str, Part] = {}
         shapes: dict[str, tuple[int, ...]] = {}
         for part, (samples, _) in pairs.items():
@@ -120,79 +76,7 @@ class Arrays:
             each = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in shapes.items())
             raise DataError(f"the parts have samples of different shapes or types: {each}")
         choices = Choices(self.test_fraction, self.split_seed, self.split_by, self.mean, self.std, evaluation)
-        named = targets.names
-        is_counted = not named[0].isdecimal() or named == tuple(map(str, range(len(named))))
-        notes = () if is_counted else (f"classes, as the labels say: {', '.join(named[:10])}",)
         return dataset_of(parts, targets, choices, Findings(notes))
-
-
-def find_arrays(root: str, *, for_test: bool = False) -> dict[str, tuple[Array, Array]]:
-    """Return the samples and labels of each part; raise DataError where the file or folder lacks some.
-
-    To test a trained network, those of a test part do.
-    """
-    path = expanded(root).absolute()
-    if path.suffix == ".npz" or path.is_file():
-        arrays = {name: Array(path, name) for name in _members(path)}
-    else:
-        folder = data_root(root)
-        if not folder.is_dir():
-            beside = [other.name for other in folder.parent.iterdir()] if folder.parent.is_dir() else []
-            hint = did_you_mean(folder.name, beside)
-            raise DataError(
-                f"data.root={shown(root)} does not exist; {hint or 'name an .npz file, or a folder of .npy files'}"
-            )
-        arrays = {file.stem: Array(file) for file in sorted(folder.glob("*.npy"))}
-    found: dict[str, tuple[Array, Array]] = {}
-    for part, words in PARTS.items():
-        candidates = [[form.format(word) for form in forms for word in words] for forms in NAMES]
-        if pair := _pair(path, arrays, *candidates):
-            found[part] = pair
-    if "train" in found or (for_test and "test" in found):
-        return found
-    whole = _pair(path, arrays, *UNSPLIT)
-    if whole is None or found:
-        names = ", ".join(sorted(arrays)) or "no arrays"
-        raise DataError(
-            f"{shown(path)} holds {names}; name them x_train, y_train, x_test and y_test, or x and y to have them split"
-        )
-    return {"all": whole}
-
-
-def _pair(
-    path: Path, arrays: Mapping[str, Array], samples: Sequence[str], labels: Sequence[str]
-) -> tuple[Array, Array] | None:
-    """Return the samples and labels that go by some of the names, or None where there are neither."""
-    ours, theirs = (next((name for name in names if name in arrays), None) for names in (samples, labels))
-    if ours is None and theirs is None:
-        return None
-    if ours is None or theirs is None:
-        lacks = samples[0] if ours is None else labels[0]
-        raise DataError(f"{shown(path)} has {ours or theirs}, and no {lacks}")
-    return arrays[ours], arrays[theirs]
-
-
-def _members(path: Path) -> list[str]:
-    """Return the names of the arrays in an archive."""
-    try:
-        check_is_file(path)
-        with zipfile.ZipFile(path) as archive:
-            return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-    except OSError as error:
-        raise DataError(f"data.root={shown(path)} cannot be read: {error.strerror}") from error
-    except zipfile.BadZipFile as error:
-        raise DataError(f"{shown(path)} is no .npz archive: {error}") from error
-
-
-def _one_a_sample(name: str, labels: np.ndarray) -> list[Any]:
-    """Return labels as a list of plain values."""
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.ndim != 1:
-        raise DataError(f"{name} is {_shown(labels.shape)}; labels are one number or text a sample, (N,)")
-    if not len(labels):
-        raise DataError(f"{name} holds no labels")
-    return labels.tolist()
 
 
 def open_pictures(array: Array, layout: str) -> Tensor:

@@ -67,10 +67,8 @@ def entry_part(entry: Entry, rows: Tensor, targets: Tensor, names: Sequence[str]
 def dataset_of(parts: Mapping[str, Part], targets: Targets, choices: Choices, findings: Findings) -> Dataset:
     """Return the data set of some parts: `train`, perhaps `valid` and `test`; without `test` it is held out."""
     split = with_test(parts, targets, choices)
-    counts = target_counts(split["train"].targets, targets)
-    missing = [name for name, count in zip(targets.names, counts, strict=True) if not count]
-    if missing and choices.evaluation is None:
-        raise DataError(f"no sample to train on is of class {', '.join(missing[:5])}; add some, or take the class away")
+    if choices.evaluation is None:
+        _check_there_is_something_to_learn(split["train"].targets, targets)
     mean, std = _mean_and_std(split["train"] if len(split["train"]) else split["test"], choices)
     is_pixels = split["train"].samples.dtype == torch.uint8
     splits = {
@@ -88,6 +86,18 @@ def dataset_of(parts: Mapping[str, Part], targets: Targets, choices: Choices, fi
         findings=_with_shared(findings, split),
         test_is_drawn="test" not in parts,
     )
+
+
+def _check_there_is_something_to_learn(values: Tensor, targets: Targets) -> None:
+    """Raise DataError where a class has no sample to train on, or all of these have the same target."""
+    if targets.kind == "classes":
+        counts = zip(targets.names, target_counts(values, targets), strict=True)
+        if missing := [name for name, count in counts if not count]:
+            names = ", ".join(missing[:5])
+            raise DataError(f"no sample to train on is of class {names}; add some, or take the class away")
+    elif bool((values == values[:1]).all()):
+        same = ", ".join(f"{value:g}" for value in values[0, :5].tolist())
+        raise DataError(f"all samples to train on have the same {targets.kind}, {same}: there is nothing to learn")
 
 
 def with_test(parts: Mapping[str, Part], targets: Targets, choices: Choices) -> dict[str, Part]:
@@ -153,7 +163,9 @@ def _fingerprint(parts: Mapping[str, Part], targets: Targets, preprocessing: Pre
     """Return a hash that is the same for the same samples in the same parts, wherever they lie."""
     # By the name that the class had at first: the same data keeps its fingerprint when a class moves.
     plain = {key: first_name(value) if key == "_target_" else value for key, value in preprocessing.to_plain().items()}
-    sha256 = hashlib.sha256(repr((targets.names, plain)).encode("utf-8", "surrogateescape"))
+    # Before there were other kinds, the names of classes stood for what is learned.
+    learned = targets.names if targets.kind == "classes" else targets.to_plain()
+    sha256 = hashlib.sha256(repr((learned, plain)).encode("utf-8", "surrogateescape"))
     for name, part in parts.items():
         sha256.update(repr((name, part.samples.shape, str(part.samples.dtype))).encode())
         sha256.update(part.measures.digests.numpy().tobytes())

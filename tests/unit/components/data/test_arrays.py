@@ -11,7 +11,8 @@ import torch
 
 from nnrun.base.errors import DataError
 from nnrun.base.targets import Targets
-from nnrun.components.data.arrays import Array, Arrays, open_pictures
+from nnrun.components.data.array_files import Array
+from nnrun.components.data.arrays import Arrays, open_pictures
 from nnrun.components.data.labels import classes_of, distinct, numbers_among
 from nnrun.components.data.normalize import Normalize, Standardize
 from nnrun.components.data.sample_stats import Measures

@@ -1,0 +1,133 @@
+"""The arrays in a `.npz`, or in a folder of `.npy` files: found by their names, opened one by one."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nnrun.base.errors import DataError, did_you_mean
+from nnrun.base.files import check_is_file
+from nnrun.base.foreign_errors import of_the_machine
+from nnrun.base.paths import expanded
+from nnrun.components.data.data_root import data_root
+from nnrun.components.data.images import shown
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# What people call the arrays of a part: samples and labels.
+NAMES = ("x_{0}", "X_{0}", "{0}_x", "{0}_images", "{0}_data"), ("y_{0}", "Y_{0}", "{0}_y", "{0}_labels", "{0}_targets")
+PARTS = {"train": ("train",), "valid": ("valid", "val"), "test": ("test",)}
+UNSPLIT = ("x", "X", "images", "data"), ("y", "Y", "labels", "targets")
+# An array of texts that says what the columns of the targets are.
+COLUMN_NAMES = ("target_names", "label_names", "class_names", "names")
+
+
+@dataclass(frozen=True)
+class Array:
+    """An array in a file: of an archive the member's name, else None."""
+
+    path: Path
+    member: str | None = None
+
+    def __str__(self) -> str:
+        return shown(self.path) + (f"[{self.member}]" if self.member else "")
+
+    def open(self) -> np.ndarray:
+        """Return the array, mapped into memory where it has a file of its own; raise DataError where it is damaged."""
+        import numpy as np  # noqa: PLC0415 - a run on other data does not pay for it
+
+        try:
+            check_is_file(self.path)
+            if self.member is None:
+                # Copied on write, and so never written: torch warns of tensors that cannot be.
+                return np.load(self.path, mmap_mode="c", allow_pickle=False)
+            with np.load(self.path, allow_pickle=False) as archive:
+                return archive[self.member]
+        except Exception as error:  # numpy fails on damaged bytes in every way there is
+            if of_the_machine(error):
+                raise
+            raise self._wrong(error) from error
+
+    def _wrong(self, error: Exception) -> DataError:
+        """Return what is wrong with a file that numpy cannot read, in a line."""
+        if "pickle" in str(error):
+            return DataError(f"{self} is no array of numbers: it holds Python objects, which are not loaded, or text")
+        if isinstance(error, OSError) and error.errno is not None:
+            return DataError(f"{self} cannot be read: {error.strerror}")
+        return DataError(f"{self} is damaged, or cut off: {str(error) or type(error).__name__}")
+
+
+def find_arrays(root: str, *, for_test: bool = False) -> dict[str, tuple[Array, Array]]:
+    """Return the samples and labels of each part; raise DataError where the file or folder lacks some.
+
+    To test a trained network, those of a test part do.
+    """
+    path, arrays = _arrays_in(root)
+    found: dict[str, tuple[Array, Array]] = {}
+    for part, words in PARTS.items():
+        candidates = [[form.format(word) for form in forms for word in words] for forms in NAMES]
+        if pair := _pair(path, arrays, *candidates):
+            found[part] = pair
+    if "train" in found or (for_test and "test" in found):
+        return found
+    whole = _pair(path, arrays, *UNSPLIT)
+    if whole is None or found:
+        names = ", ".join(sorted(arrays)) or "no arrays"
+        raise DataError(
+            f"{shown(path)} holds {names}; name them x_train, y_train, x_test and y_test, or x and y to have them split"
+        )
+    return {"all": whole}
+
+
+def column_names(root: str) -> list[str] | None:
+    """Return what the data calls the columns of its targets, where it has an array for that."""
+    _, arrays = _arrays_in(root)
+    array = next((arrays[name] for name in COLUMN_NAMES if name in arrays), None)
+    stated = None if array is None else array.open()
+    if stated is None or stated.ndim != 1 or stated.dtype.kind not in "US":
+        return None
+    return [name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else name for name in stated.tolist()]
+
+
+def _arrays_in(root: str) -> tuple[Path, dict[str, Array]]:
+    """Return the file or the folder that a root names, and the arrays in it by name."""
+    path = expanded(root).absolute()
+    if path.suffix == ".npz" or path.is_file():
+        return path, {name: Array(path, name) for name in _members(path)}
+    folder = data_root(root)
+    if not folder.is_dir():
+        beside = [other.name for other in folder.parent.iterdir()] if folder.parent.is_dir() else []
+        hint = did_you_mean(folder.name, beside)
+        raise DataError(
+            f"data.root={shown(root)} does not exist; {hint or 'name an .npz file, or a folder of .npy files'}"
+        )
+    return path, {file.stem: Array(file) for file in sorted(folder.glob("*.npy"))}
+
+
+def _pair(
+    path: Path, arrays: Mapping[str, Array], samples: Sequence[str], labels: Sequence[str]
+) -> tuple[Array, Array] | None:
+    """Return the samples and labels that go by some of the names, or None where there are neither."""
+    ours, theirs = (next((name for name in names if name in arrays), None) for names in (samples, labels))
+    if ours is None and theirs is None:
+        return None
+    if ours is None or theirs is None:
+        lacks = samples[0] if ours is None else labels[0]
+        raise DataError(f"{shown(path)} has {ours or theirs}, and no {lacks}")
+    return arrays[ours], arrays[theirs]
+
+
+def _members(path: Path) -> list[str]:
+    """Return the names of the arrays in an archive."""
+    try:
+        check_is_file(path)
+        with zipfile.ZipFile(path) as archive:
+            return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+    except OSError as error:
+        raise DataError(f"data.root={shown(path)} cannot be read: {error.strerror}") from error
+    except zipfile.BadZipFile as error:
+        raise DataError(f"{shown(path)} is no .npz archive: {error}") from error
