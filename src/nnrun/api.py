@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from nnrun.core.seams.data import Dataset, DataSource, Evaluation, Findings, Preprocessing, Split, Tree
     from nnrun.core.seams.export import CannotExport, ExportContext, Exporter
     from nnrun.core.seams.problem import Metric, Problem, Sums
-    from nnrun.core.seams.training import Logger, Scheduler, Stateful, UpdateStep
+    from nnrun.core.seams.training import ImageLogger, Logger, RunInfo, Scheduler, Stateful, UpdateStep
 
 # Where the names are that need torch.
 _PLACES = {
@@ -50,7 +50,7 @@ _PLACES = {
     "nnrun.core.seams.data": ("DataSource", "Dataset", "Evaluation", "Findings", "Preprocessing", "Split", "Tree"),
     "nnrun.core.seams.export": ("CannotExport", "ExportContext", "Exporter"),
     "nnrun.core.seams.problem": ("Metric", "Problem", "Sums"),
-    "nnrun.core.seams.training": ("Logger", "Scheduler", "Stateful", "UpdateStep"),
+    "nnrun.core.seams.training": ("ImageLogger", "Logger", "RunInfo", "Scheduler", "Stateful", "UpdateStep"),
 }
 
 __all__ = [
@@ -82,10 +82,12 @@ __all__ = [
     "Batch",
     "Batches",
     "Callback",
+    "ImageLogger",
     "Logger",
     "Metric",
     "Mixed",
     "Problem",
+    "RunInfo",
     "Scheduler",
     "Stateful",
     "Sums",

@@ -25,6 +25,7 @@ _SHIPPED: dict[str, tuple[str, ...]] = {
     "scheduler": ("nnrun.components.schedulers.", "torch.optim."),
     "data.dataset": ("nnrun.components.data.",),
     "augment": ("nnrun.components.augment.",),
+    "callback": ("nnrun.components.callbacks.",),
     "export": ("nnrun.components.exporters.",),
     "logger": ("nnrun.components.loggers.",),
     "preprocessing": ("nnrun.components.data.",),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from nnrun.assembly.heads import Head
 from nnrun.assembly.job import Job
@@ -24,14 +24,14 @@ def start_from(
     state: TrainState,
     console: Console,
     targets: Targets,
-    callbacks: Sequence[Stateful] = (),
+    callbacks: Mapping[str, Stateful] | None = None,
 ) -> None:
     """Take up the checkpoint that is resumed, or the weights that the run starts from.
 
     Weights of a network for other classes come without its head; the new one stays as it was drawn.
     """
     if job.composed.resumed is not None:
-        _take_up(job.composed.resumed, state, callbacks)
+        _take_up(job.composed.resumed, state, callbacks or {})
     elif job.composed.start is not None:
         start = job.composed.start
         weights, notes = weights_for(state.network, start)
@@ -47,12 +47,13 @@ def start_from(
         start.file.close()
 
 
-def _take_up(saved: SavedRun, state: TrainState, callbacks: Sequence[Stateful]) -> None:
+def _take_up(saved: SavedRun, state: TrainState, callbacks: Mapping[str, Stateful]) -> None:
     """Take up the state of a training; raise ArtifactError where it is none that this one could have."""
     described = {"model": saved.weights, "training": saved.training}
     model, training = read_tensors(saved.file, described).values()
     try:
-        state.load_state_dict(model, fitted(state, model, training, callbacks), callbacks)
+        training = fitted(state, model, training, callbacks)
+        state.load_state_dict(model, training)
     except Unlike as error:
         raise ArtifactError(f"{saved.path} does not fit this run: {CONTROL.sub('?', str(error))}") from error
     except Exception as error:
@@ -61,5 +62,7 @@ def _take_up(saved: SavedRun, state: TrainState, callbacks: Sequence[Stateful]) 
         raise ArtifactError(f"{saved.path} does not fit this run: {reason}") from error
     if not are_finite(state.network.state_dict().values()):
         raise ArtifactError(f"{saved.path} holds NaN or infinite weights")
+    for name, callback_state in training["callbacks"].items():
+        callbacks[name].load_state_dict(callback_state)
     # The run goes on to remove it from the disk.
     saved.file.close()

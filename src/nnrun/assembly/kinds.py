@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from nnrun.core.seams.batch import Augmentation, Mixing
+from nnrun.core.seams.callback import Callback
 from nnrun.core.seams.data import DataSource, Preprocessing
 from nnrun.core.seams.export import Exporter
 from nnrun.core.seams.training import Logger
@@ -22,6 +23,7 @@ KINDS: dict[str, type | UnionType] = {
     "scheduler": LRScheduler,
     "data.dataset": DataSource,
     "augment": Augmentation | Mixing,
+    "callback": Callback,
     "export": Exporter,
     "logger": Logger,
     "preprocessing": Preprocessing,

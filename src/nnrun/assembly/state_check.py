@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from nnrun.base.visible import few
+from nnrun.checkpoints.aliases import CALLBACKS
 from nnrun.checkpoints.tensors import dtype_name
+from nnrun.core.seams.callback import states_of
 from nnrun.core.seams.training import Stateful
 from nnrun.core.state import TrainState
 
@@ -27,13 +29,15 @@ class Unlike(Exception):
     """A saved state is none that this training could have; the message says where they differ."""
 
 
-def fitted(state: TrainState, model: Any, training: Any, callbacks: Sequence[Stateful] = ()) -> dict[str, Any]:
+def fitted(
+    state: TrainState, model: Any, training: Any, callbacks: Mapping[str, Stateful] | None = None
+) -> dict[str, Any]:
     """Return the saved state of a training as this one can take it up, tensors laid out as its own.
 
     `model` are the weights beside it. Raises Unlike where a name, a shape, a type or the kind of a value is another
     than the fresh training's, which is left as it was.
     """
-    fresh = state.state_dict(callbacks)
+    fresh = state.state_dict() | {"callbacks": states_of(callbacks or {})}
     if not isinstance(training, dict) or (odd := training.keys() ^ fresh.keys()) - {"watch", "epoch_sums"}:
         raise Unlike(f"its training has other parts: {few(odd) if isinstance(training, dict) else 'none'}")
     check_tensors(model, state.evaluated.state_dict(), "model")
@@ -50,8 +54,26 @@ def fitted(state: TrainState, model: Any, training: Any, callbacks: Sequence[Sta
     check_like(training.get("watch", {}), dict.fromkeys(training.get("watch", {}), 0), "watch")
     check_tensors(training["sums"], fresh["sums"], "sums")
     check_tensors(training.get("epoch_sums", fresh["epoch_sums"]), fresh["epoch_sums"], "epoch_sums")
-    check_like(training["callbacks"], fresh["callbacks"], "callbacks")
-    return training | {"optimizer": _fitted_optimizer(training["optimizer"], state.optimizer)}
+    return training | {
+        "callbacks": _fitted_callbacks(training["callbacks"], fresh["callbacks"], callbacks or {}),
+        "optimizer": _fitted_optimizer(training["optimizer"], state.optimizer),
+    }
+
+
+def _fitted_callbacks(
+    saved: Any, fresh: Mapping[str, Any], callbacks: Mapping[str, Stateful]
+) -> dict[str, dict[str, Any]]:
+    """Return the saved states of the callbacks that there are, by the names of today.
+
+    One of ours that has a state must have been saved; what the user's own keep is their own affair.
+    """
+    if not isinstance(saved, dict) or not all(isinstance(state, dict) for state in saved.values()):
+        raise Unlike("callbacks are not states by name")
+    named = {CALLBACKS.get(name, name): state for name, state in saved.items()}
+    for name, callback in callbacks.items():
+        if type(callback).__module__.startswith("nnrun.") and fresh[name]:
+            check_like(named.get(name), fresh[name], f"callbacks.{name}")
+    return {name: named[name] for name in callbacks if name in named}
 
 
 def check_tensors(saved: Any, fresh: Mapping[str, Tensor], where: str) -> None:

@@ -28,6 +28,7 @@ from nnrun.assembly.transfer import (
 )
 from nnrun.base.errors import ConfigError
 from nnrun.base.targets import Targets
+from nnrun.components.callbacks.own import OwnCallback
 from nnrun.config.no_effect import of_steps
 from nnrun.config.schema import RunSettings, TrainerSettings
 from nnrun.core.augmenter import Augmenter
@@ -56,14 +57,15 @@ _NUM_NAMED = 20
 
 @dataclass(frozen=True)
 class Training:
-    """All that fit() takes, the config with everything filled in, and who else is told of metrics."""
+    """All that fit() takes, the config with everything filled in, and who else is called or told."""
 
     state: TrainState
     plan: Plan
     train: Batches
     valid: Batches | None
     tree: dict[str, Any]
-    loggers: list[Logger]
+    callbacks: dict[str, Callback]
+    loggers: dict[str, Logger]
     compilation: Compilation
     transfer: Transfer
     notes: list[str]
@@ -109,11 +111,15 @@ def make_training(job: Job, data: Opened, problem: Problem) -> Training:
         freezing=transfer.freezing,
     )
     state.set_training()
-    loggers = [
-        build(section, f"logger.{name}", Logger)  # type: ignore[type-abstract]
-        for name, section in settings.logger.items()
-    ]
-    return Training(state, plan, train, valid, tree, loggers, compilation, transfer, notes)
+    callbacks: dict[str, Callback] = {
+        name: OwnCallback(name, build(section, f"callback.{name}", Callback))
+        for name, section in tree["callback"].items()
+    }
+    loggers: dict[str, Logger] = {
+        name: build(section, f"logger.{name}", Logger)  # type: ignore[type-abstract]
+        for name, section in tree["logger"].items()
+    }
+    return Training(state, plan, train, valid, tree, callbacks, loggers, compilation, transfer, notes)
 
 
 def _batches(

@@ -18,6 +18,9 @@ MOVED: dict[str, str] = {
     "nnrun.loggers.": "nnrun.components.loggers.",
 }
 
+# Until 0.3.0 the state of a callback was saved under the name of its class; the others' were empty.
+CALLBACKS = {"EarlyStopping": "early_stopping"}
+
 
 def current_name(target: str) -> str:
     """Return the dotted name of a class as it is today."""

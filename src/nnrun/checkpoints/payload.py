@@ -23,7 +23,9 @@ MAX_THREADS = 4096
 UNWRITABLE = re.compile(f"{CONTROL.pattern}|[\ud800-\udfff]")
 # Sections of a config that every run has, and those that a run may go without.
 _SECTIONS = ("model", "data", "loss", "trainer")
-_OPTIONAL_SECTIONS = ("optimizer", "scheduler", "augment", "transfer", "early_stopping", "export", "logger")
+_OPTIONAL_SECTIONS = (
+    *("optimizer", "scheduler", "augment", "transfer", "early_stopping", "callback", "export", "logger"),
+)
 # Where trainers other than nnrun keep the state dict in what they save.
 _WEIGHT_KEYS = ("model", "state_dict", "model_state_dict", "net")
 _WEIGHTS_DEPTH = 3

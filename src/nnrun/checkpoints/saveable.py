@@ -31,6 +31,8 @@ from nnrun.checkpoints.zip_entries import Region
 MAX_NAMES_BYTES, MAX_CONFIG_BYTES = 2_500_000, 1_000_000
 # On a line of its own in model.json.
 _BYTES_AROUND_A_NAME = 8
+# Deeper than any state is, and less deep than the reader goes.
+_STATE_DEPTH = 32
 
 
 def plain_names(names: Sequence[Any], source: str) -> tuple[str, ...]:
@@ -93,6 +95,34 @@ def check_readable(payload: Payload) -> None:
         checked_payload(_described(with_schema(payload)), Path("its checkpoint"))
     except ArtifactError as error:
         raise ConfigError(f"{error}; this run could not be resumed or evaluated") from error
+
+
+def check_state(value: Any, where: str, depth: int = 0) -> None:
+    """Raise ConfigError unless a state is tensors and plain values by name, as the reader of checkpoints takes them."""
+    if depth == 0 and type(value) is not dict:
+        raise ConfigError(f"{where} is a {_class_of(value)}, and must be a dict")
+    if depth > _STATE_DEPTH:
+        raise ConfigError(f"{where} is nested too deep")
+    if type(value) is dict:
+        for key, item in value.items():
+            if type(key) not in (str, int):
+                raise ConfigError(f"{where} has the key {key!r}, and a checkpoint takes texts and whole numbers")
+            check_state(item, f"{where}[{key!r}]", depth + 1)
+    elif type(value) in (list, tuple):
+        for index, item in enumerate(value):
+            check_state(item, f"{where}[{index}]", depth + 1)
+    elif type(value) is Tensor:
+        if value.layout != torch.strided or dtype_name(value) not in DTYPE_BYTES:
+            raise ConfigError(f"{where} is a tensor of the type {value.dtype}, which no checkpoint holds")
+    elif value is not None and type(value) not in (bool, int, float, str):
+        raise ConfigError(
+            f"{where} is a {_class_of(value)}; a checkpoint holds tensors, numbers, texts, and lists and dicts of them"
+        )
+
+
+def _class_of(value: object) -> str:
+    """Return the full name of a value's class: `numpy.float64`."""
+    return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
 
 
 def _described(value: Any) -> Any:

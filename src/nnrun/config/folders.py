@@ -19,6 +19,7 @@ GROUPS = (
     "trainer",
     "transfer",
     "early_stopping",
+    "callback",
     "export",
     "logger",
     "experiment",

@@ -13,9 +13,9 @@ Residency = Literal["auto", "device", "memory", "stream"]
 # A value that a machine may decide: it is saved as what it became.
 Switch = Literal["auto"] | bool
 
-# Sections that are built from their `_target_`; `augment`, `export` and `logger` hold several, by name.
+# Sections that are built from their `_target_`; those of NAMED_SECTIONS hold several, by name.
 TARGET_SECTIONS = ("model", "loss", "optimizer", "scheduler", "data.dataset")
-NAMED_SECTIONS = ("augment", "export", "logger")
+NAMED_SECTIONS = ("augment", "callback", "export", "logger")
 OPTIONAL_SECTIONS = ("scheduler", "early_stopping", *NAMED_SECTIONS)
 
 # Settings of `data` that a data set may take or not, by what they are where nobody names them.
@@ -137,6 +137,7 @@ class RunSettings:
     optimizer: dict[str, Any]
     scheduler: dict[str, Any] | None
     augment: dict[str, Any]
+    callback: dict[str, Any]
     export: dict[str, Any]
     logger: dict[str, Any]
 

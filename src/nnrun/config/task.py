@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 AUTO = "auto"
 # Settings, and whole sections, that a training alone reads; and those of them that anything reads that runs a network.
 OF_A_TRAINING = (
-    *("augment", "transfer", "optimizer", "scheduler", "early_stopping", "logger", "seed", "data.batch_size"),
+    *("augment", "transfer", "optimizer", "scheduler", "early_stopping", "callback", "logger", "seed"),
+    "data.batch_size",
     *("data.class_order", "data.dataset.mean", "data.dataset.std"),
     "trainer",
 )

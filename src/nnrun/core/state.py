@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -16,7 +15,6 @@ from nnrun.core.nonfinite import FiniteWatch
 from nnrun.core.progress import Progress
 from nnrun.core.schedule import Schedule
 from nnrun.core.seams.problem import Sums
-from nnrun.core.seams.training import Stateful
 from nnrun.core.transfer.freezing import Freezing
 
 
@@ -58,8 +56,8 @@ class TrainState:
         """Put the network in training mode, except for what does not train in the epoch under way."""
         self.freezing.apply(self.network, self.progress.epoch)
 
-    def state_dict(self, callbacks: Iterable[Stateful] = ()) -> dict[str, Any]:
-        """Return all that the future of the training depends on, its callbacks among it: tensors and plain values."""
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that the future of the training depends on but its callbacks: tensors and plain values."""
         return {
             "progress": asdict(self.progress),
             "network": self.network.state_dict() if self.ema else None,
@@ -70,12 +68,9 @@ class TrainState:
             "watch": self.watch.state_dict(),
             "sums": self.sums,
             "epoch_sums": self.epoch_sums,
-            "callbacks": {type(callback).__name__: callback.state_dict() for callback in callbacks},
         }
 
-    def load_state_dict(
-        self, model: dict[str, Tensor], training: dict[str, Any], callbacks: Iterable[Stateful] = ()
-    ) -> None:
+    def load_state_dict(self, model: dict[str, Tensor], training: dict[str, Any]) -> None:
         """Take up what was saved: `model` the evaluated weights, `training` what `state_dict` returned."""
         self.evaluated.load_state_dict(model)
         if self.ema:
@@ -95,5 +90,3 @@ class TrainState:
                 total.copy_(training["epoch_sums"][name])
             else:
                 total.fill_(torch.nan if self.progress.batch and total.is_floating_point() else 0)
-        for callback in callbacks:
-            callback.load_state_dict(training["callbacks"][type(callback).__name__])

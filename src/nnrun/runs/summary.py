@@ -33,6 +33,8 @@ class Summary:
     artifacts: dict[str, dict[str, Any]] = field(default_factory=dict)
     # What was found while the data was read: files left out, and the like.
     data: dict[str, Any] = field(default_factory=dict)
+    # Of each logger that failed, why: what was logged after that has not reached it.
+    failed_loggers: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the summary as plain values."""

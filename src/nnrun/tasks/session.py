@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import signal
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,21 +33,41 @@ from nnrun.base.secrets import hide_known, redact, redact_word
 from nnrun.base.signals import StopRequest, stop_request
 from nnrun.checkpoints.latest import BEFORE, latest_link, point_latest, put_back
 from nnrun.checkpoints.manifest import FOLDER_NAME, MANIFEST_NAME
+from nnrun.components.callbacks.loggers import Loggers
 from nnrun.config.yaml_files import yaml_text
 from nnrun.core.workers.crew import end_workers
 from nnrun.runs import directory as rundir
 from nnrun.runs.console import Console
 from nnrun.runs.directory import RunDir
 from nnrun.runs.environment import ENVIRONMENT_SCHEMA
+from nnrun.runs.summary import Summary
 
 
-@dataclass(frozen=True)
+@dataclass
 class Session:
-    """What a run under way writes to, talks to and listens to."""
+    """What a run under way writes to, talks to and listens to, and what it has reached so far."""
 
     out: RunDir
     console: Console
     stop: StopRequest
+    loggers: Loggers
+    reached: Summary
+    _is_reported: bool = False
+
+    def report(self, summary: Summary) -> None:
+        """Write what the run has reached to its summary.json."""
+        self.reached, self._is_reported = summary, True
+        summary.failed_loggers = dict(self.loggers.failed)
+        summary.write(self.out.path)
+
+    def finish_loggers(self, state: str, exit_code: int, reason: str | None) -> None:
+        """Tell each logger how the run ends; where one fails at that, the status and the summary name it too."""
+        reached = self.reached.to_json()
+        self.loggers.finish({**reached, "state": state, "exit_code": exit_code, "reason": reason})
+        if self.loggers.failed:
+            self.out.remember(failed_loggers=self.loggers.failed)
+        if self._is_reported and self.loggers.failed != self.reached.failed_loggers:
+            self.report(self.reached)
 
 
 @contextmanager
@@ -61,7 +81,16 @@ def open_session(
     """
     path = job.resume or directory or rundir.create(job.composed.run_dir, job.name)
     with stop_request() as stop, locked(path) as stale:
-        session = Session(RunDir(path), console, stop)
+        reached = Summary(
+            task=job.task.name,
+            state="running",
+            run=str(path),
+            metrics={},
+            monitor=job.monitor,
+            mode=job.mode,
+            wall_seconds=0.0,
+        )
+        session = Session(RunDir(path), console, stop, Loggers(console), reached)
         sweep_temporaries(path)
         is_finished = False
         undoing = at_the_end(partial(_end_in_the_midst, session.out, stop))
@@ -73,6 +102,7 @@ def open_session(
                 console.note(f"took over {path} from {stale}, which is gone")
             _describe(session, job, words)
             yield session
+            session.finish_loggers("finished", 0, None)
             # What came to its end is finished, whatever signal comes now.
             with stop.held():
                 session.out.end("finished", 0, None)
@@ -82,6 +112,8 @@ def open_session(
                 raise
             with stop.held():
                 said = _end_with(error, session, job)
+            forget(undoing)
+            _tell_loggers(said, session)
             raise said from (error if said is not error else error.__cause__)
         finally:
             end_workers()
@@ -133,9 +165,25 @@ def _end_with(error: BaseException, session: Session, job: Job) -> BaseException
     # On a disk that is full this fails too: what is said is the first cause.
     with suppress(ResourceError, OSError):
         put_back(latest_link(), lost=out.path)
+    if session.loggers.failed:
+        out.remember(failed_loggers=session.loggers.failed)
     with suppress(ResourceError):
         out.end(_state_of(said), getattr(said, "exit_code", BUG), reason)
     return said
+
+
+def _tell_loggers(said: BaseException, session: Session) -> None:
+    """Tell the loggers how an error ended the run, as its status has it: what they do of that changes nothing.
+
+    Where a signal ended the run they may take their time; a second Ctrl-C cuts that short.
+    """
+    waiting = session.stop.deferred() if session.stop.heard else nullcontext()
+    num_failed = len(session.loggers.failed)
+    with suppress(KeyboardInterrupt, ResourceError, OSError), waiting:
+        reason = str(said) or type(said).__name__
+        session.finish_loggers(_state_of(said), getattr(said, "exit_code", BUG), reason)
+        if len(session.loggers.failed) > num_failed:
+            session.out.set_status()
 
 
 def take_latest(out: RunDir) -> bool:
@@ -156,6 +204,8 @@ def _as_said(error: BaseException, job: Job, path: Path, stop: StopRequest) -> B
     """Return the error that ends a run as what is said of it."""
     if stop.heard and _hides_an_interrupt(error):
         error = InterruptedRun(stop.heard)
+    if isinstance(error, KeyboardInterrupt) and not isinstance(error, InterruptedRun):
+        error = InterruptedRun(signal.SIGINT, at_once=True)  # raised by what was called: no signal came
     if isinstance(error, InterruptedRun) and not error.messages:
         return InterruptedRun(error.exit_code - 128, _how_to_go_on(job, path, error))
     if not isinstance(error, NnrunError | InterruptedRun):

@@ -32,6 +32,7 @@ DEFAULTS = {
     "trainer": "default",
     "transfer": "default",
     "early_stopping": "default",
+    "callback": "none",
     "export": "onnx",
     "logger": "none",
     "experiment": "none",
@@ -94,7 +95,9 @@ def test_the_defaults_are_the_contract() -> None:
     assert set(DEFAULTS) == set(GROUPS)
 
 
-@pytest.mark.parametrize("group", ["augment", "scheduler", "early_stopping", "export", "logger", "experiment"])
+@pytest.mark.parametrize(
+    "group", ["augment", "scheduler", "early_stopping", "callback", "export", "logger", "experiment"]
+)
 def test_an_optional_group_has_none(group: str) -> None:
     assert "none" in options(group, [])
 

@@ -15,7 +15,7 @@ from support.command_line import Outcome, Row, run_here, run_rows
 MODULE = """\
 import torch
 from torch import nn
-from nnrun.api import Dataset, Split
+from nnrun.api import Callback, Dataset, Split
 
 def fail(mood, name):
     if mood == name:
@@ -59,15 +59,14 @@ class Data:
         split = Split(torch.zeros(40, 1, 28, 28, dtype=torch.uint8), torch.arange(40) % 10)
         return Dataset(split, split, tuple("0123456789"), Scale(self.mood))
 
-class Log:
+class Watch(Callback):
     def __init__(self, mood):
         self.mood = mood
-    def start(self, run, config):
-        fail(self.mood, "start")
-    def log(self, step, values):
-        fail(self.mood, "log")
-    def finish(self, summary):
-        fail(self.mood, "finish")
+    def on_step_end(self, state):
+        fail(self.mood, "step")
+    def state_dict(self):
+        fail(self.mood, "saves")
+        return {}
 """
 FILES = {
     "own.py": MODULE,
@@ -75,7 +74,7 @@ FILES = {
     "conf/loss/own.yaml": "_target_: own.Loss\n",
     "conf/scheduler/own.yaml": "_target_: own.Schedule\n",
     "conf/data/own.yaml": "defaults: [_base]\nname: own\ndataset:\n  _target_: own.Data\n  mood: good\n",
-    "conf/logger/own.yaml": "# @package logger.own\n_target_: own.Log\nmood: good\n",
+    "conf/callback/own.yaml": "# @package callback.own\n_target_: own.Watch\nmood: good\n",
 }
 SHORT = ("trainer=debug", "export=none", "trainer.progress=false", "data.batch_size=8")
 OWN = (*SHORT, "model=net", "data=own")
@@ -90,9 +89,8 @@ ROWS: dict[str, Row] = {
     "schedule": Row([*OWN, "scheduler=own"], 2, ["scheduler fails with " + KEY]),
     "load": Row([*OWN, "data.dataset.mood=load"], 3, ["data=own cannot be loaded: " + KEY]),
     "preprocessing": Row([*OWN, "data.dataset.mood=preprocessing"], 2, ["the preprocessing of data fails with " + KEY]),
-    "logger starts": Row([*OWN, "logger=own", "logger.own.mood=start"], 2, ["logger fails with " + KEY]),
-    "logger logs": Row([*OWN, "logger=own", "logger.own.mood=log"], 2, ["logger fails with " + KEY]),
-    "logger finishes": Row([*OWN, "logger=own", "logger.own.mood=finish"], 2, ["logger fails with " + KEY]),
+    "callback": Row([*OWN, "callback=own", "callback.own.mood=step"], 2, ["callback.own fails with " + KEY]),
+    "callback saves": Row([*OWN, "callback=own", "callback.own.mood=saves"], 2, ["callback.own fails with " + KEY]),
     "optimizer that needs sparse gradients": Row(
         [*SHORT, "model=mlp", "optimizer=sparse"], 2, ["optimizer fails with RuntimeError: SparseAdam does not support"]
     ),
@@ -100,7 +98,7 @@ ROWS: dict[str, Row] = {
         ["optimizer._target_=torch.optim.LBFGS"], 2, ["LBFGS is not allowed: its step evaluates the loss several times"]
     ),
 }
-GOOD = Row([*OWN, "logger=own"], 0, [])
+GOOD = Row([*OWN, "callback=own"], 0, [])
 
 
 @pytest.fixture(scope="module")

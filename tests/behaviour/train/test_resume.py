@@ -137,7 +137,7 @@ def test_early_stopping_remembers_the_patience_that_is_used_up(tmp_path):
         run = tmp_path / name
         assert train(run, *words, stop=2 * POLLS + 3) == 143
         if forget:
-            tamper(run, lambda training: training["callbacks"]["EarlyStopping"].update(reference=None, bad_epochs=0))
+            tamper(run, lambda training: training["callbacks"]["early_stopping"].update(reference=None, bad_epochs=0))
         assert resume(run) == 0
     assert summary(tmp_path / "whole")["train"]["epochs"] == 4
     assert_same_bits(tmp_path / "run", tmp_path / "whole")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol
 
-from nnrun.base.foreign_errors import calling
+from nnrun.components.callbacks.loggers import Loggers
 from nnrun.core.seams.callback import Callback
 from nnrun.core.seams.problem import Metric
-from nnrun.core.seams.training import Logger
 from nnrun.core.state import TrainState
 
 
@@ -31,7 +30,7 @@ class MetricRows(Callback):
     so that no row is there twice and none is missing.
     """
 
-    def __init__(self, rows: RowFile, metric: Metric, every_steps: int, loggers: Sequence[Logger]) -> None:
+    def __init__(self, rows: RowFile, metric: Metric, every_steps: int, loggers: Loggers) -> None:
         self._rows = rows
         self._metric = metric
         self._every_steps = every_steps
@@ -79,6 +78,4 @@ class MetricRows(Callback):
         at.num_rows += 1
         named = {f"{split}/{name}": value for name, value in values.items()}
         self.newest |= named
-        with calling("logger"):
-            for logger in self._loggers:
-                logger.log(at.step, named)
+        self._loggers.log(at.step, named)

@@ -6,7 +6,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nnrun.core.seams.training import Stateful
     from nnrun.core.state import TrainState
+
+
+def states_of(callbacks: Mapping[str, Stateful]) -> dict[str, dict[str, Any]]:
+    """Return the states of callbacks by their names."""
+    return {name: callback.state_dict() for name, callback in callbacks.items()}
 
 
 class Callback:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
+
+from torch import Tensor
 
 from nnrun.core.seams.batch import Batch
 
@@ -45,17 +48,44 @@ class UpdateStep(Protocol):
         ...
 
 
-class Logger(Protocol):
-    """Where metrics go besides metrics.jsonl."""
+@dataclass(frozen=True)
+class RunInfo:
+    """What a logger is told of the run: its task and directory, its config without secrets, and where it begins.
 
-    def start(self, run: Path, config: Mapping[str, Any]) -> None:
-        """Begin with the run directory and the redacted config."""
+    `step` is 0, or the step that a resumed run goes on from: what a logger has of later steps will be sent again.
+    """
+
+    task: str
+    directory: Path
+    config: Mapping[str, Any]
+    step: int
+
+
+class Logger(Protocol):
+    """Where metrics go besides metrics.jsonl. What it raises is said once: it is not called again, the run goes on.
+
+    One that has `image` is an ImageLogger.
+    """
+
+    def start(self, run: RunInfo) -> None:
+        """Begin, or go on with a run that began before."""
         ...
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Take metrics by full name."""
+        """Take values by full name, `valid/loss`. The host waits for this: what takes long belongs in a thread."""
         ...
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """Take the summary and close."""
+        """Close, however the run ended: take its task, state, exit_code and reason, and what it has reached by then.
+
+        The keys are those of summary.json. Called once for each logger that started.
+        """
+        ...
+
+
+class ImageLogger(Logger, Protocol):
+    """A logger that takes images too."""
+
+    def image(self, step: int, name: str, image: Tensor) -> None:
+        """Take an image by full name: uint8 `(C, H, W)` on the CPU, of 1 or 3 channels."""
         ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +15,7 @@ from nnrun.assembly.job import Job
 from nnrun.assembly.training import Training, make_step, make_training
 from nnrun.assembly.transfer import keep_features
 from nnrun.base.errors import DivergedError, InterruptedRun, ResourceError
-from nnrun.base.foreign_errors import calling, lacks_memory
+from nnrun.base.foreign_errors import lacks_memory
 from nnrun.base.secrets import redact
 from nnrun.checkpoints.folder import CheckpointFolder
 from nnrun.checkpoints.payload import Payload
@@ -28,20 +28,23 @@ from nnrun.components.callbacks.progress import TrainingProgress
 from nnrun.config.from_checkpoint import saved_config
 from nnrun.core.compile import compile_network
 from nnrun.core.loop import Work, fit
-from nnrun.core.seams.callback import Callback
+from nnrun.core.seams.callback import Callback, states_of
 from nnrun.core.seams.problem import Problem
+from nnrun.core.seams.training import RunInfo
 from nnrun.core.state import TrainState
 from nnrun.core.transfer.freezing import describe_training
 from nnrun.runs.console import Console
+from nnrun.runs.summary import Summary
 from nnrun.tasks.session import Session
 from nnrun.tasks.train.memory_advice import out_of_memory
 
 
 @dataclass(frozen=True)
 class Watchers:
-    """The callbacks of a training, in the order in which they are called, and what else is asked of some of them."""
+    """The callbacks of a training by name, in the order of their calls, and what else is asked of some of them."""
 
-    callbacks: list[Callback]
+    callbacks: dict[str, Callback]
+    rows: MetricRows
     progress: TrainingProgress
     saving: Checkpointing
     folder: CheckpointFolder
@@ -66,9 +69,8 @@ def train(job: Job, data: Opened, problem: Problem, session: Session) -> Trainin
     if watchers.folder.manifest.best is None:
         # The best weights so far were damaged: there is nothing that a later epoch would have to be better than.
         state.progress.best = None
-    with calling("logger"):
-        for logger in training.loggers:
-            logger.start(session.out.path, redact(training.tree, known=job.composed.secrets))
+    config = redact(training.tree, known=job.composed.secrets)
+    session.loggers.start(training.loggers, RunInfo(job.task.name, session.out.path, config, state.progress.step))
     with stop.deferred():
         try:
             _fit(job, problem, training, watchers, session)
@@ -87,6 +89,7 @@ def train(job: Job, data: Opened, problem: Problem, session: Session) -> Trainin
             raise
         finally:
             watchers.progress.close()
+            tell_of_training(session.reached, state, watchers.rows.newest)
     if state.progress.stop_reason:
         console.say(f"stopped early: {state.progress.stop_reason}")
     return training
@@ -101,7 +104,7 @@ def make_watchers(job: Job, data: Opened, problem: Problem, training: Training, 
     def payload(state: TrainState) -> Payload:
         return {
             "model": state.evaluated.state_dict(),
-            "training": state.state_dict(callbacks),
+            "training": state.state_dict() | {"callbacks": states_of(callbacks)},
             "config": saved_config(training.tree, job.composed.secrets),
             "targets": data.targets.to_plain(),
             "preprocessing": data.preprocessing.to_plain(),
@@ -110,19 +113,44 @@ def make_watchers(job: Job, data: Opened, problem: Problem, training: Training, 
             "seen": seen,
         }
 
-    rows = MetricRows(out, problem.train_metric, trainer.log_every_steps, training.loggers)
+    rows = MetricRows(out, problem.train_metric, trainer.log_every_steps, session.loggers)
     bar = console.wants_bar(trainer.progress)
     progress = TrainingProgress(console, training.plan, _samples_per_step(job), rows, bar=bar)
     patience = (stopping.patience, stopping.min_delta) if stopping else (None, 0.0)
     folder = CheckpointFolder(out.path, trainer.keep_last)
     saving = Checkpointing(folder, trainer.checkpoint_every_steps, payload, out.sync_rows)
-    callbacks = [rows, EarlyStopping(job.monitor, job.mode, *patience), progress, FirstStep(out), saving]
-    return Watchers(callbacks, progress, saving, folder, payload)
+    # Saved last: what the others note of a step or an epoch belongs to it.
+    callbacks: dict[str, Callback] = {
+        "rows": rows,
+        "first_step": FirstStep(out),
+        "early_stopping": EarlyStopping(job.monitor, job.mode, *patience),
+        **training.callbacks,
+        "progress": progress,
+        "checkpointing": saving,
+    }
+    return Watchers(callbacks, rows, progress, saving, folder, payload)
+
+
+def tell_of_training(reached: Summary, state: TrainState, metrics: Mapping[str, float]) -> None:
+    """Write into a summary how far the training came, and its newest metrics."""
+    at, clock = state.progress, state.clock
+    reached.best = {"epoch": at.best.epoch, "step": at.best.step} if at.best else None
+    reached.metrics = dict(metrics)
+    reached.train = {
+        "steps": at.step,
+        "epochs": at.epoch,
+        "samples_per_second": clock.num_samples / clock.seconds if clock.seconds else None,
+        "seconds": clock.seconds,
+        "checkpoint_seconds": clock.saving_seconds,
+        "checkpoint_fraction": clock.saving_seconds / clock.fit_seconds if clock.fit_seconds else None,
+        "skipped_updates": state.watch.num_skipped,
+        "stop_reason": at.stop_reason,
+    }
 
 
 def _fit(job: Job, problem: Problem, training: Training, watchers: Watchers, session: Session) -> None:
     """Fit the network; where the backbone is frozen, to features that are computed once, if that pays."""
-    state, callbacks = training.state, watchers.callbacks
+    state, callbacks = training.state, list(watchers.callbacks.values())
     with state.clock.fitting():
         step = make_step(job.settings.trainer, state, problem, callbacks)
         work = Work(problem, step, training.train, training.valid, callbacks, session.stop.poll)

@@ -72,13 +72,18 @@ def finished_summary(job: Job, saved: SavedRun, console: Console) -> Summary | N
 
 def check_config(job: Job, saved: SavedRun) -> None:
     """Raise ConfigError with a diff where a resumed run's config would have changed its past."""
-    changes = [line for key, line in _changes(job, saved) if key not in FREE] + _changes_of_the_past(job, saved)
+    changes = [line for key, line in _changes(job, saved) if not _is_free(key)] + _changes_of_the_past(job, saved)
     if changes:
         raise ConfigError(
             f"{saved.run} cannot resume with settings that cannot change on resume; "
             f"leave it as it was, or start a new run with init_from={saved.run}:",
             *changes,
         )
+
+
+def _is_free(key: str) -> bool:
+    """Return whether a setting may change: a callback may come and go, but not be another than it was."""
+    return key in FREE or (key.startswith("callback.") and key.count(".") == 1)
 
 
 def _changes_of_the_past(job: Job, saved: SavedRun) -> list[str]:
@@ -116,7 +121,7 @@ def check_newest(saved: SavedRun) -> None:
         )
 
 
-def check_data(saved: SavedRun, data: Opened, session: Session) -> None:
+def check_data(job: Job, saved: SavedRun, data: Opened, session: Session) -> None:
     """Raise DataError where the data is another than that of the run that is resumed; say where the run goes on."""
     if data.fingerprint != saved.data_fingerprint:
         raise DataError(
@@ -125,6 +130,11 @@ def check_data(saved: SavedRun, data: Opened, session: Session) -> None:
         )
     at = saved.progress
     session.console.say(f"going on from step {at['step']:,}, in epoch {at['epoch'] + 1}")
+    before, wanted = saved.config.get("callback") or {}, job.settings.callback
+    for name in wanted.keys() - before.keys():
+        session.console.note(f"callback.{name} is new to this run: it begins at step {at['step']:,} without a state")
+    for name in before.keys() - wanted.keys():
+        session.console.note(f"callback.{name} is left out from step {at['step']:,} on; its state is dropped")
     missing = at["num_rows"] - session.out.count_rows()
     if missing > 0:
         session.console.note(f"{missing} of {at['num_rows']} rows are missing from metrics.jsonl, and stay so")

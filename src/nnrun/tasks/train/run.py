@@ -14,11 +14,9 @@ from nnrun.assembly.network import Measured, Trained, load_trained, measure
 from nnrun.assembly.preflight import prepare
 from nnrun.assembly.training import Training
 from nnrun.base.errors import ArtifactError
-from nnrun.base.foreign_errors import calling
 from nnrun.components.problems.classification import Classification
 from nnrun.config.compose import Composed
 from nnrun.config.source import open_saved
-from nnrun.core.seams.training import Logger
 from nnrun.proof.verify import Standard
 from nnrun.runs.console import Console
 from nnrun.runs.summary import Summary, show
@@ -51,7 +49,7 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
             check_given_mean(data, job.data)
         problem = Classification(job.loss(data.target_counts), data.targets)
         if resumed:
-            check_data(resumed, data, session)
+            check_data(job, resumed, data, session)
         training = train(job, data, problem, session) if job.trains else None
         trained = load_trained(job, data, job.composed.evaluated or open_saved(session.out.path))
         if not job.trains:
@@ -71,7 +69,7 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
         good = all(artifact["ok"] for artifact in summary.artifacts.values())
         summary.state, summary.wall_seconds = "finished" if good else "failed", session.out.seconds()
         show(summary, console, job.reading(trained.preprocessing.to_plain()), trained=job.trains)
-        report(summary, session, training.loggers if training else [])
+        report(summary, session)
     return summary
 
 
@@ -80,20 +78,12 @@ def summarize(job: Job, session: Session, trained: Trained, measured: Measured, 
     at = trained.progress or {"step": None, "epoch": None, "best": None}
     train = {"steps": at["step"], "epochs": at["epoch"], "samples_per_second": None, "seconds": None}
     if training is not None:
-        progress, clock = training.state.progress, training.state.clock
-        speed = clock.num_samples / clock.seconds if clock.seconds else None
-        train = {
-            "steps": progress.step,
-            "epochs": progress.epoch,
-            "samples_per_second": speed,
-            "seconds": clock.seconds,
-            "checkpoint_seconds": clock.saving_seconds,
-            "checkpoint_fraction": clock.saving_seconds / clock.fit_seconds if clock.fit_seconds else None,
-            "skipped_updates": training.state.watch.num_skipped,
-            "stop_reason": progress.stop_reason,
-        }
-        values = {name.removeprefix("test/"): v for name, v in measured.metrics.items() if name.startswith("test/")}
+        tested = {name: value for name, value in measured.metrics.items() if name.startswith("test/")}
+        values = {name.removeprefix("test/"): value for name, value in tested.items()}
         session.out.add_row({"step": at["step"], "epoch": at["epoch"], "split": "test", **values})
+        # Where a logger's steps only rise, the best weights' own would come too late.
+        session.loggers.log(training.state.progress.step, tested)
+        session.reached.metrics, train = measured.metrics, session.reached.train
     return Summary(
         task=job.task.name,
         state="finished",
@@ -108,12 +98,9 @@ def summarize(job: Job, session: Session, trained: Trained, measured: Measured, 
     )
 
 
-def report(summary: Summary, session: Session, loggers: Sequence[Logger]) -> None:
-    """Write and log what was reached; raise ArtifactError where an artifact failed its proof."""
+def report(summary: Summary, session: Session) -> None:
+    """Write what was reached; raise ArtifactError where an artifact failed its proof."""
     refused = {name: artifact["reason"] for name, artifact in summary.artifacts.items() if not artifact["ok"]}
-    summary.write(session.out.path)
-    with calling("logger"):
-        for logger in loggers:
-            logger.finish(summary.to_json())
+    session.report(summary)
     if refused:
         raise ArtifactError(*(f"export.{name} failed its proof: {reason}" for name, reason in refused.items()))

@@ -1,0 +1,71 @@
+"""Call a callback of the group `callback`: what goes wrong in it is reported as its own, by its name in the config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from nnrun.base.errors import ConfigError
+from nnrun.base.foreign_errors import calling
+from nnrun.checkpoints.saveable import check_state
+from nnrun.core.seams.callback import Callback
+from nnrun.core.state import TrainState
+
+
+class OwnCallback(Callback):
+    """Call another callback, of the user's own perhaps, and say where it fails; look at what it wants saved."""
+
+    def __init__(self, name: str, callback: Callback) -> None:
+        self._key = f"callback.{name}"
+        self._callback = callback
+
+    def on_fit_start(self, state: TrainState) -> None:
+        """Before the first step of this process."""
+        with calling(self._key):
+            self._callback.on_fit_start(state)
+
+    def on_gradients_ready(self, state: TrainState) -> None:
+        """Before the update."""
+        with calling(self._key):
+            self._callback.on_gradients_ready(state)
+
+    def on_step_end(self, state: TrainState) -> None:
+        """After each update."""
+        with calling(self._key):
+            self._callback.on_step_end(state)
+        self._check_reason(state)
+
+    def on_validation_end(self, state: TrainState, metrics: Mapping[str, float]) -> None:
+        """After each validation."""
+        with calling(self._key):
+            self._callback.on_validation_end(state, metrics)
+        self._check_reason(state)
+
+    def on_epoch_end(self, state: TrainState) -> None:
+        """After each epoch."""
+        with calling(self._key):
+            self._callback.on_epoch_end(state)
+        self._check_reason(state)
+
+    def on_fit_end(self, state: TrainState) -> None:
+        """After the last epoch."""
+        with calling(self._key):
+            self._callback.on_fit_end(state)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what it wants saved; raise ConfigError where no checkpoint could hold that."""
+        with calling(self._key):
+            state = self._callback.state_dict()
+        check_state(state, f"{self._key}: its state_dict()")
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Let it take up what it had saved."""
+        with calling(self._key):
+            self._callback.load_state_dict(state)
+
+    def _check_reason(self, state: TrainState) -> None:
+        """Raise ConfigError where the reason to stop, which is saved and shown, is no text."""
+        if not isinstance(state.progress.stop_reason, str | None):
+            allowed = "a text, which says why the training stops, or None"
+            raise ConfigError.of(f"{self._key}: progress.stop_reason", state.progress.stop_reason, allowed)
