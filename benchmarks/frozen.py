@@ -14,11 +14,11 @@ from collections.abc import Sequence
 
 from machine import OtherWork, machine
 from nnrun.assembly.data.opened import open_data
+from nnrun.assembly.objective import make_objective
 from nnrun.assembly.preflight import prepare
 from nnrun.assembly.training import make_step, make_training
 from nnrun.assembly.transfer import keep_features
 from nnrun.cli import compose
-from nnrun.components.problems.classification import Classification
 from nnrun.core.loop import Work, fit
 from nnrun.core.seams.callback import Callback
 from nnrun.core.state import TrainState
@@ -43,12 +43,12 @@ def measure(words: Sequence[str]) -> tuple[float, list[float]]:
     """Return the seconds that the features took, and those of each epoch."""
     job = prepare(compose(words))
     data = open_data(job.settings.data, trains=True)
-    problem = Classification(job.loss(data.target_counts), data.targets)
-    training = make_training(job, data, problem)
+    objective = make_objective(job, data)
+    training = make_training(job, data, objective)
     start = time.perf_counter()
     times = EpochTimes()
-    step = make_step(job.settings.trainer, training.state, problem)
-    work = Work(problem, step, training.train, training.valid, [times])
+    step = make_step(job.settings.trainer, training.state, objective)
+    work = Work(objective, step, training.train, training.valid, [times])
     work, _ = keep_features(training.transfer, training.state, work, training.plan, Console())
     times.ends[:] = [time.perf_counter()]
     fit(training.state, work, training.plan)

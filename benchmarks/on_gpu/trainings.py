@@ -22,6 +22,7 @@ from nnrun.core.device import Precision, set_deterministic, set_exact
 from nnrun.core.ema import Ema
 from nnrun.core.loop import Work, train_epoch
 from nnrun.core.nonfinite import FiniteWatch, SkippingWatch
+from nnrun.core.objective import Objective
 from nnrun.core.plan import Plan
 from nnrun.core.residency import Layout, samples_at
 from nnrun.core.schedule import Schedule
@@ -85,7 +86,8 @@ def make_training(
     network = make_network(setup.network, setup.batchnorm).to(device)
     if setup.channels_last:
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    problem = Classification(CrossEntropy(), Targets.classes([str(number) for number in range(NUM_CLASSES)]))
+    problem = Classification(Targets.classes([str(number) for number in range(NUM_CLASSES)]))
+    objective = Objective(problem, CrossEntropy())
     layout = Layout(device, setup.channels_last, setup.residency, setup.num_workers)
     split = noise(setup.network, setup.batch_size * setup.accumulate * num_steps)
     scaling = Normalize((0.5,) * shape[0], (0.25,) * shape[0])
@@ -107,9 +109,9 @@ def make_training(
         sums=problem.train_metric.init(device),
         watch=SkippingWatch(100) if setup.skip else FiniteWatch(),
     )
-    step = (SkippingStep if setup.skip else Step)(state, problem, setup.clip, callbacks)
+    step = (SkippingStep if setup.skip else Step)(state, objective, setup.clip, callbacks)
     plan = Plan(1, num_steps, setup.accumulate, log_every_steps=10**9)
-    return state, Work(problem, step, train, None, callbacks), plan
+    return state, Work(objective, step, train, None, callbacks), plan
 
 
 class Window(Callback):

@@ -76,7 +76,7 @@ def look_at_evaluation(place: Place) -> dict[str, Any]:
     state, work, _ = make_training(Setup(), place.device, 1)
     layout = Layout(place.device, channels_last=True)
     batches = SplitBatches(samples_at(noise("cnn", 256), layout), Normalize((0.5,), (0.25,)), 64)
-    evaluate(state.network, work.problem, batches, place.device)
+    evaluate(state.network, work.objective, batches, place.device)
     ready = iter(batches.epoch(0))
     next(ready)  # the order is there
     try:
@@ -85,10 +85,10 @@ def look_at_evaluation(place: Place) -> dict[str, Any]:
         for batch in ready:
             with torch.inference_mode():
                 outputs = state.network(batch.inputs)
-                work.problem.eval_metric.update(
-                    work.problem.eval_metric.init(place.device),
+                work.objective.eval_metric.update(
+                    work.objective.eval_metric.init(place.device),
                     outputs,
-                    work.problem.losses(outputs, batch.targets),
+                    work.objective.losses(outputs, batch),
                     batch,
                 )
     except Exception as error:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from nnrun.core.seams.callback import Callback
     from nnrun.core.seams.data import Dataset, DataSource, Evaluation, Findings, Preprocessing, Split, Tree
     from nnrun.core.seams.export import CannotExport, ExportContext, Exporter
-    from nnrun.core.seams.problem import Metric, Problem, Sums
+    from nnrun.core.seams.problem import Metric, Output, Problem, Sums
     from nnrun.core.seams.training import ImageLogger, Logger, RunInfo, Scheduler, Stateful, UpdateStep
 
 # Where the names are that need torch.
@@ -49,7 +49,7 @@ _PLACES = {
     "nnrun.core.seams.callback": ("Callback",),
     "nnrun.core.seams.data": ("DataSource", "Dataset", "Evaluation", "Findings", "Preprocessing", "Split", "Tree"),
     "nnrun.core.seams.export": ("CannotExport", "ExportContext", "Exporter"),
-    "nnrun.core.seams.problem": ("Metric", "Problem", "Sums"),
+    "nnrun.core.seams.problem": ("Metric", "Output", "Problem", "Sums"),
     "nnrun.core.seams.training": ("ImageLogger", "Logger", "RunInfo", "Scheduler", "Stateful", "UpdateStep"),
 }
 
@@ -86,6 +86,7 @@ __all__ = [
     "Logger",
     "Metric",
     "Mixed",
+    "Output",
     "Problem",
     "RunInfo",
     "Scheduler",

@@ -16,6 +16,7 @@ from nnrun.core.device import Precision
 from nnrun.core.ema import Ema
 from nnrun.core.loop import Work
 from nnrun.core.nonfinite import FiniteWatch, SkippingWatch
+from nnrun.core.objective import Objective
 from nnrun.core.plan import Plan
 from nnrun.core.residency import Layout, samples_at
 from nnrun.core.seams.callback import Callback
@@ -74,7 +75,7 @@ class Small:
     def __post_init__(self) -> None:
         layout = Layout(CPU)
         self.split = make_split(self.num_samples)
-        self.problem = Classification(CrossEntropy(), Targets.classes("abc"))
+        self.objective = Objective(Classification(Targets.classes("abc")), CrossEntropy())
         train = SplitBatches(samples_at(self.split, layout), Plain(), self.batch_size, self.seed)
         valid = SplitBatches(samples_at(self.valid, layout), Plain(), 7) if self.valid else None
         steps = self.epochs * -(-train.num_batches // self.accumulate)
@@ -89,12 +90,12 @@ class Small:
             device=CPU,
             precision=Precision(self.precision, "as asked"),
             seed=self.seed,
-            sums=self.problem.train_metric.init(CPU),
+            sums=self.objective.train_metric.init(CPU),
             watch=FiniteWatch() if self.max_skipped is None else SkippingWatch(self.max_skipped),
         )
         kind = Step if self.max_skipped is None else SkippingStep
-        step = kind(self.state, self.problem, self.grad_clip_norm, self.callbacks)
-        self.work = Work(self.problem, step, train, valid, self.callbacks, self.poll)
+        step = kind(self.state, self.objective, self.grad_clip_norm, self.callbacks)
+        self.work = Work(self.objective, step, train, valid, self.callbacks, self.poll)
 
 
 @pytest.fixture

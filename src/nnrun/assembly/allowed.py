@@ -20,7 +20,9 @@ SHIPPED_ROOTS = ("nnrun.", "torch.nn.", "torch.optim.")
 # can lie. Having the methods of a kind is not enough: nnrun has classes with `__call__` that start a process.
 _SHIPPED: dict[str, tuple[str, ...]] = {
     "model": ("nnrun.components.models.", "torch.nn.modules."),
+    "problem": ("nnrun.components.problems.",),
     "loss": ("nnrun.components.losses.", "torch.nn.modules."),
+    "metric": ("nnrun.components.metrics.",),
     "optimizer": ("nnrun.components.optimizers.", "torch.optim."),
     "scheduler": ("nnrun.components.schedulers.", "torch.optim."),
     "data.dataset": ("nnrun.components.data.",),
@@ -37,7 +39,7 @@ def target_sections(tree: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     named = {
         f"{group}.{name}": section for group in NAMED_SECTIONS for name, section in (tree.get(group) or {}).items()
     }
-    sections = {name: tree[name] for name in ("model", "loss", "optimizer", "scheduler") if tree.get(name)}
+    sections = {name: tree[name] for name in ("model", "problem", "loss", "optimizer", "scheduler") if tree.get(name)}
     if tree["data"]["dataset"]:
         sections["data.dataset"] = tree["data"]["dataset"]
     return sections | named

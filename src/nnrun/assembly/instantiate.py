@@ -23,7 +23,7 @@ Built = TypeVar("Built")
 # By these a data set of the user's own is told which part to give.
 PART_PARAMETERS = ("train", "split")
 # How many positional arguments the builder gives: parameters that no YAML names.
-_GIVEN = {"optimizer": 1, "scheduler": 1}
+_GIVEN = {"optimizer": 1, "scheduler": 1, "problem": 1}
 
 
 def check_targets(tree: Mapping[str, Any], own: Sequence[str], trust: Sequence[str]) -> None:

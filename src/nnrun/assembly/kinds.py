@@ -13,12 +13,15 @@ from nnrun.core.seams.batch import Augmentation, Mixing
 from nnrun.core.seams.callback import Callback
 from nnrun.core.seams.data import DataSource, Preprocessing
 from nnrun.core.seams.export import Exporter
+from nnrun.core.seams.problem import Metric, Problem
 from nnrun.core.seams.training import Logger
 
 # What each section builds. Protocols are compared by the methods that they ask for.
 KINDS: dict[str, type | UnionType] = {
     "model": nn.Module,
+    "problem": Problem,
     "loss": nn.Module,
+    "metric": Metric,
     "optimizer": torch.optim.Optimizer,
     "scheduler": LRScheduler,
     "data.dataset": DataSource,

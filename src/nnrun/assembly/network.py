@@ -32,9 +32,9 @@ from nnrun.config.source import open_saved
 from nnrun.core.batches import SplitBatches
 from nnrun.core.device import choose_channels_last
 from nnrun.core.evaluate import evaluate
+from nnrun.core.objective import Objective
 from nnrun.core.residency import Layout, choose_residency, samples_at
 from nnrun.core.seams.data import Preprocessing
-from nnrun.core.seams.problem import Problem
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ class Trained:
     progress: Mapping[str, Any] | None
     preprocessing: Preprocessing
     notes: tuple[str, ...] = ()
+    # What its problem was fitted to; None where its file does not say.
+    problem: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -70,9 +72,10 @@ def load_trained(job: Job, data: Opened, saved: SavedWeights) -> Trained:
 
     How samples are prepared is said by the file, or by what nnrun has written beside it, or else by the data.
     """
-    preprocessing, progress = data.preprocessing, None
+    preprocessing, progress, problem = data.preprocessing, None, None
     if isinstance(saved, SavedNetwork):
         _check_targets(saved.targets, job, data)
+        problem = saved.problem
         if not job.trains:
             preprocessing = preprocessing_of(saved.preprocessing, job.settings.trust)
     network = _network(job, data.known, saved)
@@ -82,7 +85,7 @@ def load_trained(job: Job, data: Opened, saved: SavedWeights) -> Trained:
         progress = saved.progress
         _check_shape(network, preprocessing, saved.config["data"].get("in_shape"), job, data)
     saved.file.close()
-    return Trained(network, progress, preprocessing, tuple(notes))
+    return Trained(network, progress, preprocessing, tuple(notes), problem)
 
 
 def load_classifier(job: Job, saved: SavedNetwork) -> Classifier:
@@ -173,7 +176,7 @@ def load_network(path: Path, trust: Sequence[str]) -> nn.Module:
     return network
 
 
-def measure(job: Job, trained: Trained, data: Opened, problem: Problem, poll: Callable[[], None]) -> Measured:
+def measure(job: Job, trained: Trained, data: Opened, objective: Objective, poll: Callable[[], None]) -> Measured:
     """Return how a trained network does on the validation and the test part."""
     network, channels_last = to_device(trained.network, job)
     residency = choose_residency(job.settings.data.residency, data.num_bytes, job.device)
@@ -183,9 +186,11 @@ def measure(job: Job, trained: Trained, data: Opened, problem: Problem, poll: Ca
     for name, split in (("valid", data.valid), ("test", data.test)):
         if split is not None:
             batches = SplitBatches(samples_at(split, layout), trained.preprocessing, job.settings.data.eval_batch_size)
-            sums = evaluate(network, problem, batches, job.device, poll)
-            metrics |= {f"{name}/{key}": value for key, value in problem.eval_metric.compute(sums).items()}
-            details[name] = problem.report(sums)
+            sums = evaluate(network, objective, batches, job.device, poll)
+            if trained.problem is None and name == "valid":
+                objective.problem.fit_validation(sums)
+            metrics |= {f"{name}/{key}": value for key, value in objective.eval_metric.compute(sums).items()}
+            details[name] = objective.problem.report(sums)
     return Measured(metrics, details)
 
 

@@ -37,13 +37,13 @@ from nnrun.core.compile import Compilation, choose_compile
 from nnrun.core.device import Precision, has_fused_kernel
 from nnrun.core.ema import Ema
 from nnrun.core.nonfinite import FiniteWatch, SkippingWatch
+from nnrun.core.objective import Objective
 from nnrun.core.plan import Plan
 from nnrun.core.randomness import seed_weights
 from nnrun.core.residency import Layout, choose_residency, samples_at
 from nnrun.core.schedule import Schedule
 from nnrun.core.seams.batch import Augmentation, Batches, Mixing
 from nnrun.core.seams.callback import Callback
-from nnrun.core.seams.problem import Problem
 from nnrun.core.seams.training import Logger
 from nnrun.core.skipping_step import SkippingStep
 from nnrun.core.state import TrainState
@@ -71,7 +71,7 @@ class Training:
     notes: list[str]
 
 
-def make_training(job: Job, data: Opened, problem: Problem) -> Training:
+def make_training(job: Job, data: Opened, objective: Objective) -> Training:
     """Build the network and what trains it, on the device."""
     settings, trainer = job.settings, job.settings.trainer
     tree = job.tree(data.known, data.became)
@@ -106,7 +106,7 @@ def make_training(job: Job, data: Opened, problem: Problem) -> Training:
         device=job.device,
         precision=job.precision,
         seed=settings.seed,
-        sums=problem.train_metric.init(job.device),
+        sums=objective.train_metric.init(job.device),
         watch=SkippingWatch(trainer.max_nonfinite) if trainer.nonfinite == "skip" else FiniteWatch(),
         freezing=transfer.freezing,
     )
@@ -161,11 +161,11 @@ def _compile_wanted(job: Job) -> str | bool:
 
 
 def make_step(
-    trainer: TrainerSettings, state: TrainState, problem: Problem, callbacks: Sequence[Callback] = ()
+    trainer: TrainerSettings, state: TrainState, objective: Objective, callbacks: Sequence[Callback] = ()
 ) -> Step:
     """Return what makes the updates."""
     kind = SkippingStep if trainer.nonfinite == "skip" else Step
-    return kind(state, problem, trainer.grad_clip_norm, callbacks)
+    return kind(state, objective, trainer.grad_clip_norm, callbacks)
 
 
 def make_plan(trainer: TrainerSettings, num_batches: int) -> Plan:

@@ -32,6 +32,8 @@ class Card:
     config: Mapping[str, Any]
     targets: Targets
     preprocessing: Mapping[str, Any]
+    # What its problem was fitted to, `Problem.state_dict()`; None in a file of before.
+    problem: Mapping[str, Any] | None = None
 
 
 def without_private_paths(value: Any) -> Any:
@@ -82,17 +84,18 @@ def read_card(weights: OpenFile) -> Card | None:
         raise ArtifactError(f"{path} was written by a newer nnrun (schema {schema!r}); upgrade nnrun")
     targets = _targets_of(value.pop("targets", None), value.pop("class_names", None), path)
     check_plain(value, str(path))
-    config, preprocessing = value.get("config"), value.get("preprocessing")
+    config, preprocessing, problem = (value.get(key) for key in ("config", "preprocessing", "problem"))
     if (
         not isinstance(config, dict)
         or not is_config(config)
         or not isinstance(preprocessing, dict)
         or not isinstance(preprocessing.get("_target_"), str)
+        or not isinstance(problem, dict | None)
     ):
         raise ArtifactError(f"{path} does not say what nnrun says of weights; move it away to use the weights alone")
     if value.get("sha256") != weights.sha256:
         raise ArtifactError(f"{weights.path} is damaged, or is not what {path} is of: its sha256 is another")
-    return Card(with_current_names(config), targets, with_current_names(preprocessing))
+    return Card(with_current_names(config), targets, with_current_names(preprocessing), problem)
 
 
 def _targets_of(stated: Any, names: Any, path: Path) -> Targets:

@@ -24,7 +24,18 @@ UNWRITABLE = re.compile(f"{CONTROL.pattern}|[\ud800-\udfff]")
 # Sections of a config that every run has, and those that a run may go without.
 _SECTIONS = ("model", "data", "loss", "trainer")
 _OPTIONAL_SECTIONS = (
-    *("optimizer", "scheduler", "augment", "transfer", "early_stopping", "callback", "export", "logger"),
+    *(
+        "problem",
+        "metric",
+        "optimizer",
+        "scheduler",
+        "augment",
+        "transfer",
+        "early_stopping",
+        "callback",
+        "export",
+        "logger",
+    ),
 )
 # Where trainers other than nnrun keep the state dict in what they save.
 _WEIGHT_KEYS = ("model", "state_dict", "model_state_dict", "net")
@@ -47,13 +58,15 @@ class Payload(_OfEachVersion, total=False):
     """What a checkpoint holds under which key: tensors when it is written, StoredTensor when it is read.
 
     `model` are the weights that are evaluated, `training` what `TrainState.state_dict` returns, `targets` what
-    `Targets.to_plain` does, `seen` what the training saw of its data. Beside them the file states its schema.
+    `Targets.to_plain` does, `seen` what the training saw of its data, `problem` what its problem was fitted to. Beside
+    them the file states its schema.
 
     A file of schema 1 has `class_names`, a list, in the place of `targets`: the names of the classes, for there was
     nothing else to learn. No file has both.
     """
 
     seen: dict[str, Any]
+    problem: dict[str, Any]
 
 
 _SCHEMA_KEY = "schema"
@@ -90,7 +103,7 @@ def checked_payload(content: Any, path: Path) -> Payload:
     progress = payload["training"].get("progress")
     checked_targets(payload["targets"], f"{path}: targets")
     plain = {"config": payload["config"], "preprocessing": payload["preprocessing"], "progress": progress}
-    plain |= {"watch": payload["training"].get("watch", {})}
+    plain |= {"watch": payload["training"].get("watch", {}), "problem": payload.get("problem", {})}
     for key, value in plain.items():
         check_plain(value, f"{path}: {key}")
     if (
@@ -99,6 +112,7 @@ def checked_payload(content: Any, path: Path) -> Payload:
         or not _is_state_dict(payload["model"])
         or not _is_count(payload["threads"], 1, MAX_THREADS)
         or not isinstance(plain["watch"], dict)
+        or not isinstance(plain["problem"], dict)
         or not all(_is_count(count) for count in plain["watch"].values())
         or not _is_progress(progress)
         or not ("seen" not in payload or _is_seen(payload["seen"]))

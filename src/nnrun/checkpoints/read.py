@@ -65,7 +65,12 @@ def _run_of(content: Any, located: Located) -> SavedRun:
     return SavedRun(
         located,
         {("model",): payload["model"]},
-        Card(config, checked_targets(payload["targets"], f"{located.path}: targets"), preprocessing),
+        Card(
+            config,
+            checked_targets(payload["targets"], f"{located.path}: targets"),
+            preprocessing,
+            payload.get("problem"),
+        ),
         payload["training"],
         payload["data_fingerprint"],
         payload["threads"],

@@ -68,6 +68,11 @@ class SavedNetwork(SavedWeights):
         """How raw samples become the network's input, as plain values."""
         return self.card.preprocessing
 
+    @property
+    def problem(self) -> Mapping[str, Any] | None:
+        """What the problem was fitted to, as plain values; None in a file of an earlier version."""
+        return self.card.problem
+
 
 @dataclass(frozen=True)
 class SavedRun(SavedNetwork):

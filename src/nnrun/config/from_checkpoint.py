@@ -24,6 +24,8 @@ from nnrun.config.tree import is_within, value_at
 # not today's default. By full key, `data.split_by`; a parameter of a class by the class, wherever its section stands:
 # `nnrun.components.data.folder.Folder.order`. A parameter that is added to an option's file needs an entry here.
 MEANT_BEFORE: dict[str, Any] = {
+    "problem": {"_target_": "nnrun.components.problems.classification.Classification"},
+    "metric": {},
     "data.class_order": "text",
     "nnrun.components.data.folder.Folder.class_order": "text",
     "nnrun.components.data.arrays.Arrays.class_order": "text",
@@ -64,7 +66,8 @@ def as_meant_then(saved: SavedWeights) -> SavedWeights:
     if not isinstance(saved, SavedNetwork):
         return saved
     card = saved.card
-    return replace(saved, card=replace(card, config=as_meant(card.config), preprocessing=as_meant(card.preprocessing)))
+    preprocessing = as_meant(card.preprocessing, key="preprocessing")
+    return replace(saved, card=replace(card, config=as_meant(card.config), preprocessing=preprocessing))
 
 
 def exported_config(tree: Mapping[str, Any], secrets: Collection[str] = ()) -> dict[str, Any]:

@@ -14,8 +14,8 @@ Residency = Literal["auto", "device", "memory", "stream"]
 Switch = Literal["auto"] | bool
 
 # Sections that are built from their `_target_`; those of NAMED_SECTIONS hold several, by name.
-TARGET_SECTIONS = ("model", "loss", "optimizer", "scheduler", "data.dataset")
-NAMED_SECTIONS = ("augment", "callback", "export", "logger")
+TARGET_SECTIONS = ("model", "problem", "loss", "optimizer", "scheduler", "data.dataset")
+NAMED_SECTIONS = ("metric", "augment", "callback", "export", "logger")
 OPTIONAL_SECTIONS = ("scheduler", "early_stopping", *NAMED_SECTIONS)
 
 # Settings of `data` that a data set may take or not, by what they are where nobody names them.
@@ -133,7 +133,9 @@ class RunSettings:
     transfer: TransferSettings
     early_stopping: EarlyStoppingSettings | None
     model: dict[str, Any]
+    problem: dict[str, Any]
     loss: dict[str, Any]
+    metric: dict[str, Any]
     optimizer: dict[str, Any]
     scheduler: dict[str, Any] | None
     augment: dict[str, Any]

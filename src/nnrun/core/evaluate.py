@@ -10,36 +10,49 @@ from torch import nn
 
 from nnrun.base.errors import ResourceError
 from nnrun.base.foreign_errors import calling, lacks_memory
+from nnrun.core.objective import Objective
 from nnrun.core.seams.batch import Batches
-from nnrun.core.seams.problem import Problem, Sums
+from nnrun.core.seams.problem import Sums
 
 
 @torch.inference_mode()
 def evaluate(
     network: nn.Module,
-    problem: Problem,
+    objective: Objective,
     batches: Batches,
     device: torch.device,
     poll: Callable[[], None] = lambda: None,
 ) -> Sums:
-    """Return the sums of the problem's metric over a split, in fp32 and in eval mode; the mode is put back.
+    """Return the sums of the metrics over a split, in fp32 and in eval mode; the mode is put back.
 
     fp32 whatever the training's precision: what is measured is the weights, as they are exported. `poll` is
     called between batches and may raise to stop.
     """
     was_training = network.training
     network.eval()
-    sums = problem.eval_metric.init(device)
+    sums = objective.eval_metric.init(device)
     try:
         with explaining_memory(device, batches.batch_size):
             for batch in batches.epoch(0):
                 poll()
                 with calling("model"):
                     outputs = network(batch.inputs)
-                problem.eval_metric.update(sums, outputs, problem.losses(outputs, batch.targets), batch)
+                objective.eval_metric.update(sums, outputs, objective.losses(outputs, batch), batch)
     finally:
         network.train(was_training)
     return sums
+
+
+def validate(
+    network: nn.Module, objective: Objective, batches: Batches, device: torch.device, poll: Callable[[], None]
+) -> dict[str, float]:
+    """Measure a network on the validation part, let the problem choose what it chooses there; return the metrics.
+
+    They are called by their full names, `valid/loss`.
+    """
+    sums = evaluate(network, objective, batches, device, poll)
+    objective.problem.fit_validation(sums)
+    return {f"valid/{name}": value for name, value in objective.eval_metric.compute(sums).items()}
 
 
 @contextmanager

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from nnrun.core.device import wait_for
-from nnrun.core.evaluate import evaluate
+from nnrun.core.evaluate import validate
+from nnrun.core.objective import Objective
 from nnrun.core.plan import Plan
 from nnrun.core.seams.batch import Batches
 from nnrun.core.seams.callback import Callback
-from nnrun.core.seams.problem import Problem
 from nnrun.core.seams.training import UpdateStep
 from nnrun.core.state import TrainState
 
@@ -19,7 +19,7 @@ from nnrun.core.state import TrainState
 class Work:
     """What is learned, and from what; `poll` is asked between steps, at points that can be saved, and may raise."""
 
-    problem: Problem
+    objective: Objective
     step: UpdateStep
     train: Batches
     valid: Batches | None
@@ -63,8 +63,7 @@ def finish_epoch(state: TrainState, work: Work) -> None:
     """Validate, and close the epoch, also one that the plan's last step cut short."""
     metrics: dict[str, float] = {}
     if work.valid is not None:
-        sums = evaluate(state.eval_module, work.problem, work.valid, state.device, work.poll)
-        metrics = {f"valid/{name}": value for name, value in work.problem.eval_metric.compute(sums).items()}
+        metrics = validate(state.eval_module, work.objective, work.valid, state.device, work.poll)
     at = state.progress
     at.epoch, at.batch = at.epoch + 1, 0
     if state.schedule:

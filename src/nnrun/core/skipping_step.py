@@ -27,7 +27,7 @@ class SkippingStep(Step):
         good = _is_finite(loss)
         before.put_back_unless(good, network.buffers())
         counted = batch._replace(weight=batch.weight * good, is_full=False)
-        self.problem.train_metric.update(self.state.sums, outputs, losses, counted)
+        self.objective.train_metric.update(self.state.sums, outputs, losses, counted)
         return loss
 
     def update(self, loss: Tensor) -> None:

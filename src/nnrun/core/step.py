@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from nnrun.base.errors import InterruptedRun
+from nnrun.core.objective import Objective
 from nnrun.core.passes import backward, forward, make_update, unscale
 from nnrun.core.randomness import seed_step
 from nnrun.core.seams.batch import Batch
 from nnrun.core.seams.callback import Callback
-from nnrun.core.seams.problem import Problem, losses_of, mean_loss
+from nnrun.core.seams.problem import mean_loss
 from nnrun.core.state import TrainState
 
 
@@ -22,7 +23,7 @@ class Step:
     """Make updates: of each batch the gradients are added, and from their sum the optimizer makes one update."""
 
     state: TrainState
-    problem: Problem
+    objective: Objective
     grad_clip_norm: float | None = None
     callbacks: Sequence[Callback] = ()
 
@@ -46,7 +47,7 @@ class Step:
         `num_samples` is the update's, over all the batches that it accumulates.
         """
         outputs, losses, loss = self.gradients(batch, num_samples)
-        self.problem.train_metric.update(self.state.sums, outputs, losses, batch)
+        self.objective.train_metric.update(self.state.sums, outputs, losses, batch)
         return loss
 
     def update(self, loss: Tensor) -> None:
@@ -59,7 +60,7 @@ class Step:
     def gradients(self, batch: Batch, num_samples: int) -> tuple[Tensor, Tensor, Tensor]:
         """Add the gradients of a batch; return its outputs, the loss of each sample, and the loss they come from."""
         outputs = forward(self.state, batch.inputs)
-        losses = losses_of(self.problem, outputs, batch)
+        losses = self.objective.losses(outputs, batch)
         loss = mean_loss(losses, batch, num_samples)
         backward(self.state, loss)
         return outputs.detach(), losses.detach(), loss.detach()

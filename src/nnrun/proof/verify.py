@@ -19,14 +19,13 @@ from nnrun.base.paths import without_paths
 from nnrun.base.targets import Targets
 from nnrun.core.seams.data import Preprocessing, Split, Tree
 from nnrun.core.seams.export import Exporter
-from nnrun.core.seams.problem import Problem
+from nnrun.core.seams.problem import Output, Problem
 from nnrun.proof.isolated import Isolated
 from nnrun.proof.timing import TimedOutputs, WrongOutputs, run_on_split
 from nnrun.proof.verdict import Verification, asked
 
 _NUM_WORST = 5
 _ROUNDING = 1e-9
-PROBABILITIES = "probabilities"
 
 
 @dataclass(frozen=True)
@@ -55,6 +54,7 @@ class _Found:
 
     theirs: TimedOutputs
     ours: Tensor
+    output: Output
     packages: list[str] | None
     fault: str | None
 
@@ -136,13 +136,14 @@ def _find(artifact: Path, exporter: Exporter, standard: Standard) -> _Found:
     finally:
         if isinstance(loaded, Isolated):
             loaded.close()
-    ours = standard.measured.outputs
+    # What the artifact's outputs mean, and those of the network as it would give them.
+    said = metadata.get("output_kind", getattr(exporter, "output", "scores"))
+    kind: Output = "probabilities" if said == "probabilities" else "scores"
+    ours = standard.problem.final_layer(kind)(standard.measured.outputs)
     if theirs.outputs.shape != ours.shape:
         given, wanted = tuple(theirs.outputs.shape), tuple(ours.shape)
         raise WrongOutputs(f"it gives outputs of the shape {given} for the test split, and its network {wanted}")
-    if metadata.get("output_kind", getattr(exporter, "output", "scores")) == PROBABILITIES:
-        ours = standard.problem.probabilities(ours)
-    return _Found(theirs, ours, packages, _fault(metadata, standard, packages))
+    return _Found(theirs, ours, kind, packages, _fault(metadata, standard, packages))
 
 
 def _fault(metadata: Mapping[str, str], standard: Standard, packages: Sequence[str] | None) -> str | None:
@@ -159,10 +160,11 @@ def _compare(found: _Found, standard: Standard) -> _Comparison:
     """Compare the outputs of an artifact with those that it is held against."""
     problem, targets = standard.problem, standard.test.targets
     ours, theirs = found.ours, found.theirs.outputs
+    our_predictions, their_predictions = (_predictions(problem, outputs, found.output) for outputs in (ours, theirs))
     return _Comparison(
-        agrees=problem.agreement(ours, theirs),
-        score=problem.score(ours, targets),
-        their_score=problem.score(theirs, targets),
+        agrees=problem.agreement(our_predictions, their_predictions),
+        score=problem.score(our_predictions, targets),
+        their_score=problem.score(their_predictions, targets),
         max_abs_diff=(ours - theirs).abs().max().item(),
         scale=max(1.0, ours.abs().max().item()),
     )
@@ -189,10 +191,17 @@ def _worst(found: _Found, agrees: Tensor, standard: Standard) -> list[dict[str, 
     # NaN is the largest difference.
     distance = (ours - theirs).abs().flatten(1).amax(1).nan_to_num(nan=math.inf, posinf=math.inf)
     order = torch.where(agrees, distance, math.inf).argsort(descending=True, stable=True)
+    worst = order[:_NUM_WORST]
+    ours, theirs = (_predictions(standard.problem, outputs[worst], found.output) for outputs in (ours, theirs))
     return [
-        {"index": index, **standard.problem.compare(ours[index], theirs[index], targets[index])}
-        for index in order[:_NUM_WORST].tolist()
+        {"index": index, **standard.problem.compare(our, their, targets[index])}
+        for index, our, their in zip(worst.tolist(), ours, theirs, strict=True)
     ]
+
+
+def _predictions(problem: Problem, outputs: Tensor, kind: Output) -> Tensor:
+    """Return what the outputs of an artifact predict."""
+    return problem.predictions(outputs) if kind == "scores" else outputs
 
 
 def size_of(artifact: Path) -> int:

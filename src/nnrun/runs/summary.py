@@ -128,11 +128,12 @@ def _worst(artifact: Mapping[str, Any]) -> list[str]:
     """Return the samples by which an artifact was rejected, a line each."""
     return [
         f"test sample {sample['index']} is {sample['target']}: PyTorch says {sample['eager']} "
-        f"{_scores(sample['scores_eager'])}, the artifact {sample['artifact']} {_scores(sample['scores_artifact'])}"
+        f"{_values(sample['predictions_eager'])}, the artifact {sample['artifact']} "
+        f"{_values(sample['predictions_artifact'])}"
         for sample in artifact["worst"]
     ]
 
 
-def _scores(scores: Mapping[str, float]) -> str:
-    """Return the scores of some classes."""
-    return "(" + ", ".join(f"{name}: {score:.4g}" for name, score in scores.items()) + ")"
+def _values(predictions: Mapping[str, float]) -> str:
+    """Return some predictions by their names."""
+    return "(" + ", ".join(f"{name}: {value:.4g}" for name, value in predictions.items()) + ")"

@@ -56,13 +56,13 @@ def standard() -> Standard:
     """A network that was trained for a moment, as a run hands it to its exporters."""
     data = Digits().load()
     torch.manual_seed(0)
-    network, problem = Deep(), Classification(CrossEntropy(), data.targets)
+    network, problem = Deep(), Classification(data.targets)
     optimizer = torch.optim.Adam(network.parameters(), 3e-3)
     for _ in range(3):
         for part in torch.randperm(len(data.train)).split(64):
             optimizer.zero_grad()
             scores = network(data.preprocessing(data.train.inputs[part]))
-            problem.losses(scores, data.train.targets[part]).mean().backward()
+            CrossEntropy()(scores, data.train.targets[part]).mean().backward()
             optimizer.step()
     return Standard(network.eval(), data.preprocessing, problem, data.test, data.targets)
 
@@ -258,8 +258,8 @@ def test_a_wrong_artifact_is_caught_and_the_worst_samples_are_named(standard, tm
         assert worst["target"] == str(standard.test.targets[index].item())
         with torch.no_grad():
             ours = standard(standard.test.inputs[index][None])[0]
-        assert worst["scores_eager"]["4"] == pytest.approx(ours[4].item(), rel=1e-3)
-        assert worst["scores_artifact"]["9"] == pytest.approx(ours[4].item(), rel=1e-3)
+        assert worst["predictions_eager"]["4"] == pytest.approx(ours.softmax(0)[4].item(), rel=1e-3)
+        assert worst["predictions_artifact"]["9"] == pytest.approx(ours.softmax(0)[4].item(), rel=1e-3)
 
 
 def test_weights_of_which_one_is_missing_or_rounded_are_caught(standard, tmp_path) -> None:

@@ -14,12 +14,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnrun.assembly.prediction.predictor import Ranked
 from nnrun.assembly.prediction.raw_images import Images
 from nnrun.base.errors import complain
 from nnrun.base.foreign_messages import guard_libraries, show_traceback
 from nnrun.base.targets import Targets
 from nnrun.base.visible import as_cell, few, visible, visible_lines
+from nnrun.components.problems.classification import Classification
 from nnrun.runs.console import Console, Sheet
 from nnrun.sweeps.table import JobResult, as_csv, as_table
 from nnrun.tasks.predict.record import PredictSettings
@@ -127,9 +127,9 @@ def test_a_sweeps_table_holds_no_formula_and_its_screen_no_command():
 
 def test_predictions_hold_no_formula_and_count_the_quotes(tmp_path):
     settings = PredictSettings(**dict.fromkeys(field.name for field in fields(PredictSettings)) | {"format": "csv"})
-    with PredictionFile(tmp_path, settings, Targets.classes(["=1+1", "-2"])) as file:
+    with PredictionFile(tmp_path, settings, Classification(Targets.classes(["=1+1", "-2"]))) as file:
         images = Images(["a.png", "@b.png"], [1, 2], torch.zeros(2))
-        file.add(images, Ranked(torch.tensor([[0.5], [0.5]]), torch.tensor([[0], [1]])))
+        file.add(images, torch.tensor([[0.5, 0.4], [0.4, 0.5]]))
         file.commit()
     lines = (tmp_path / "predictions.csv").read_text().splitlines()
     assert lines == ["path,class,probability", "a.png,'=1+1,0.5", "'@b.png,-2,0.5"]

@@ -16,7 +16,6 @@ from nnrun.core.batches import SplitBatches
 from nnrun.core.residency import Layout, samples_at
 from nnrun.core.seams.batch import Batch, Mixed
 from nnrun.core.seams.data import Split
-from nnrun.core.seams.problem import losses_of
 
 CPU = torch.device("cpu")
 KINDS = [("device", 0), ("memory", 0), ("stream", 0), ("stream", 2)]
@@ -181,7 +180,7 @@ def cross_entropy(scores, target):
 
 
 def test_the_loss_of_a_mixed_sample_is_that_of_both_targets_by_their_shares(small):
-    problem = small().problem
+    objective = small().objective
     outputs = torch.tensor([[1.0, 2.0, -1.0], [0.5, 0.0, 3.0], [0.0, 0.0, 0.0]])
     targets, others, share = torch.tensor([1, 0, 2]), torch.tensor([0, 2, 1]), torch.tensor([0.75, 0.5, 1.0])
     batch = Batch(None, targets, torch.ones(3), 3, Mixed(others, share))
@@ -189,14 +188,14 @@ def test_the_loss_of_a_mixed_sample_is_that_of_both_targets_by_their_shares(smal
         part * cross_entropy(scores, own) + (1 - part) * cross_entropy(scores, other)
         for scores, own, other, part in zip(outputs, targets, others, share.tolist(), strict=True)
     ]
-    assert torch.allclose(losses_of(problem, outputs, batch), torch.tensor(by_hand, dtype=torch.float32), atol=1e-6)
-    plain = losses_of(problem, outputs, batch._replace(mixed=None))
-    assert torch.allclose(plain, problem.losses(outputs, targets))
-    assert not torch.allclose(plain, losses_of(problem, outputs, batch)), "the negative control"
+    assert torch.allclose(objective.losses(outputs, batch), torch.tensor(by_hand, dtype=torch.float32), atol=1e-6)
+    plain = objective.losses(outputs, batch._replace(mixed=None))
+    assert torch.allclose(plain, objective.loss(outputs, targets, batch))
+    assert not torch.allclose(plain, objective.losses(outputs, batch)), "the negative control"
 
 
 def test_training_accuracy_is_that_of_the_larger_part(small):
-    metric = small().problem.train_metric
+    metric = small().objective.train_metric
     outputs, own, other = torch.eye(3)[[0, 1]], torch.tensor([0, 0]), torch.tensor([1, 1])
     batch = Batch(None, own, torch.ones(2), 2, Mixed(other, torch.tensor([0.6, 0.6])))
     sums = metric.init(CPU)

@@ -78,7 +78,7 @@ def test_bf16_learns_what_fp32_learns_to_rounding_and_not_exactly(small, make_ne
     for name in ("fp32", "bf16"):
         training = small(network=make_network(), precision=name, epochs=5, num_samples=24)
         fit(training.state, training.work, training.plan)
-        losses[name] = training.problem.train_metric.compute(training.state.sums)["loss"]
+        losses[name] = training.objective.train_metric.compute(training.state.sums)["loss"]
     assert losses["bf16"] != losses["fp32"]
     assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.02)
 

@@ -12,14 +12,15 @@ from nnrun.components.losses.cross_entropy import CrossEntropy
 from nnrun.components.problems.classification import Classification
 from nnrun.core.batches import SplitBatches
 from nnrun.core.evaluate import evaluate
+from nnrun.core.objective import Objective
 from nnrun.core.residency import Layout, samples_at
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def problem():
-    return Classification(CrossEntropy(), Targets.classes("abc"))
+def objective():
+    return Objective(Classification(Targets.classes("abc")), CrossEntropy())
 
 
 @pytest.fixture
@@ -29,11 +30,11 @@ def network():
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 10, 64])
-def test_equals_the_plain_computation(make_split, plain, network, problem, batch_size):
+def test_equals_the_plain_computation(make_split, plain, network, objective, batch_size):
     """Negative control: in training mode, with dropout and the batch's own statistics, the loss is another."""
     split = make_split(23)
     batches = SplitBatches(samples_at(split, Layout(CPU)), plain, batch_size)
-    metrics = problem.eval_metric.compute(evaluate(network, problem, batches, CPU))
+    metrics = objective.eval_metric.compute(evaluate(network, objective, batches, CPU))
     network.eval()
     outputs = network(split.inputs)
     assert metrics["loss"] == pytest.approx(functional.cross_entropy(outputs, split.targets).item(), rel=1e-6)
@@ -44,17 +45,17 @@ def test_equals_the_plain_computation(make_split, plain, network, problem, batch
 
 
 @pytest.mark.parametrize("mode", [True, False])
-def test_the_mode_is_put_back_and_statistics_and_generator_are_untouched(make_split, plain, network, problem, mode):
+def test_the_mode_is_put_back_and_statistics_and_generator_are_untouched(make_split, plain, network, objective, mode):
     network.train(mode)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     draws = torch.get_rng_state()
-    evaluate(network, problem, SplitBatches(samples_at(make_split(23), Layout(CPU)), plain, 8), CPU)
+    evaluate(network, objective, SplitBatches(samples_at(make_split(23), Layout(CPU)), plain, 8), CPU)
     assert network.training is mode
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert torch.equal(torch.get_rng_state(), draws)
 
 
-def test_the_mode_is_put_back_after_a_stop_and_polls_come_between_batches(make_split, plain, network, problem):
+def test_the_mode_is_put_back_after_a_stop_and_polls_come_between_batches(make_split, plain, network, objective):
     polls = 0
 
     def poll() -> None:
@@ -65,13 +66,13 @@ def test_the_mode_is_put_back_after_a_stop_and_polls_come_between_batches(make_s
 
     batches = SplitBatches(samples_at(make_split(23), Layout(CPU)), plain, 8)
     with pytest.raises(InterruptedError):
-        evaluate(network, problem, batches, CPU, poll)
+        evaluate(network, objective, batches, CPU, poll)
     assert network.training
 
 
-def test_training_goes_on_after_an_evaluation(make_split, plain, network, problem):
+def test_training_goes_on_after_an_evaluation(make_split, plain, network, objective):
     """The sums and cached tensors of inference mode must not reach a backward pass."""
     split = make_split(23)
-    evaluate(network, problem, SplitBatches(samples_at(split, Layout(CPU)), plain, 8), CPU)
+    evaluate(network, objective, SplitBatches(samples_at(split, Layout(CPU)), plain, 8), CPU)
     functional.cross_entropy(network(split.inputs), split.targets).backward()
     assert all(weight.grad is not None for weight in network.parameters())

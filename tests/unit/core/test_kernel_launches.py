@@ -19,6 +19,7 @@ from nnrun.core.device import Precision
 from nnrun.core.ema import Ema
 from nnrun.core.loop import Work, train_epoch
 from nnrun.core.nonfinite import FiniteWatch, SkippingWatch
+from nnrun.core.objective import Objective
 from nnrun.core.plan import Plan
 from nnrun.core.residency import Layout, samples_at
 from nnrun.core.seams.data import Split
@@ -76,7 +77,7 @@ def bare_step() -> float:
 def our_step(ema: bool = False, skip: bool = False, clip: float | None = None) -> float:
     net = network()
     split = Split(torch.zeros(BATCH_SIZE * STEPS, 1, 8, 8, dtype=torch.uint8), torch.arange(BATCH_SIZE * STEPS) % 10)
-    problem = Classification(CrossEntropy(), Targets.classes("0123456789"))
+    objective = Objective(Classification(Targets.classes("0123456789")), CrossEntropy())
     batches = SplitBatches(samples_at(split, Layout(CPU)), Normalize((0.1,), (0.3,)), BATCH_SIZE, 0)
     state = TrainState(
         network=net,
@@ -87,10 +88,10 @@ def our_step(ema: bool = False, skip: bool = False, clip: float | None = None) -
         device=CPU,
         precision=Precision("fp32", "as asked"),
         seed=0,
-        sums=problem.train_metric.init(CPU),
+        sums=objective.train_metric.init(CPU),
         watch=SkippingWatch(3) if skip else FiniteWatch(),
     )
-    work = Work(problem, (SkippingStep if skip else Step)(state, problem, clip), batches, None)
+    work = Work(objective, (SkippingStep if skip else Step)(state, objective, clip), batches, None)
     train_epoch(state, work, Plan(9, STEPS))
     state.progress.epoch, state.progress.batch = 1, 0
     with Launches() as launches:

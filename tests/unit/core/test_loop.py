@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from nnrun.components.losses.cross_entropy import CrossEntropy
 from nnrun.core.loop import finish_epoch, fit, train_epoch
 from nnrun.core.schedule import Schedule
 from nnrun.core.seams.callback import Callback
@@ -61,7 +62,7 @@ def test_padding_changes_nothing(small, make_network):
     sums, split = training.state.sums, training.split
     outputs = make_network()(split.inputs)
     expected = functional.cross_entropy(outputs, split.targets).item()
-    metrics = training.problem.train_metric.compute(sums)
+    metrics = training.objective.train_metric.compute(sums)
     assert sums["weight"] == 11
     assert metrics["loss"] == pytest.approx(expected, rel=1e-6)
     assert metrics["accuracy"] == pytest.approx((outputs.argmax(1) == split.targets).double().mean().item())
@@ -272,5 +273,5 @@ def test_a_plateau_is_given_the_monitored_metric(small, make_split):
     assert scheduler.num_bad_epochs in (0, 3)
     assert scheduler.last_epoch == 4
     assert scheduler.best == pytest.approx(
-        training.problem.losses(training.network(training.valid.inputs), training.valid.targets).mean().item()
+        CrossEntropy()(training.network(training.valid.inputs), training.valid.targets).mean().item()
     )

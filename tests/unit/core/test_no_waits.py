@@ -45,6 +45,7 @@ from nnrun.core.ema import Ema
 from nnrun.core.evaluate import evaluate
 from nnrun.core.loop import Work, train_epoch
 from nnrun.core.nonfinite import FiniteWatch, SkippingWatch
+from nnrun.core.objective import Objective
 from nnrun.core.plan import Plan
 from nnrun.core.residency import Layout, samples_at
 from nnrun.core.schedule import Schedule
@@ -134,11 +135,11 @@ def take_steps(trained: list[nn.Parameter], case: SimpleNamespace) -> TrainState
     split = Split(
         torch.zeros((NUM_SAMPLES, channels, 28, 28), dtype=torch.uint8), torch.zeros(NUM_SAMPLES, dtype=torch.int64)
     )
-    problem = Classification(case.loss(), Targets.classes("0123456789"))
+    objective = Objective(Classification(Targets.classes("0123456789")), case.loss())
     scaling, layout = Normalize((0.1,) * channels, (0.3,) * channels), Layout(CUDA, True, case.residency)
     augmenter = None
     if case.augment:
-        known = known_late([channels, 28, 28], problem.targets)
+        known = known_late([channels, 28, 28], objective.problem.targets)
         sections = compose([f"augment={case.augment}"]).resolved(known)["augment"]
         augmenter = make_augmenter(sections, 0, torch.device("cpu"))
         augmenter.generator, augmenter.seed = None, lambda *_: None
@@ -157,7 +158,7 @@ def take_steps(trained: list[nn.Parameter], case: SimpleNamespace) -> TrainState
         device=CUDA,
         precision=Precision("fp16" if case.fp16 else case.precision, "as asked"),
         seed=0,
-        sums=problem.train_metric.init(CUDA),
+        sums=objective.train_metric.init(CUDA),
         watch=SkippingWatch(10) if case.skip else FiniteWatch(),
     )
     if case.skip:
@@ -167,10 +168,10 @@ def take_steps(trained: list[nn.Parameter], case: SimpleNamespace) -> TrainState
         optimizer.zero_grad()
     state.watch.check = lambda: None
     callbacks = [*case.callbacks, WatchCopies(num_steps)]
-    step = (SkippingStep if case.skip else Step)(state, problem, case.clip, callbacks)
-    train_epoch(state, Work(problem, step, train, None, callbacks), Plan(1, 99, case.accumulate, 1000))
+    step = (SkippingStep if case.skip else Step)(state, objective, case.clip, callbacks)
+    train_epoch(state, Work(objective, step, train, None, callbacks), Plan(1, 99, case.accumulate, 1000))
     assert state.progress.step == num_steps
-    evaluate(state.eval_module, problem, SplitBatches(samples_at(split, layout), scaling, 50), CUDA)
+    evaluate(state.eval_module, objective, SplitBatches(samples_at(split, layout), scaling, 50), CUDA)
     return state
 
 

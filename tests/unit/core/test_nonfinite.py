@@ -102,7 +102,7 @@ def test_an_update_that_is_left_out_leaves_no_trace(small, make_network, name, b
         optimizer = OPTIMIZERS[name](reference.parameters())
         for index, batch in enumerate(training.work.train.epoch(0)):
             if index not in batches:
-                training.problem.losses(reference(batch.inputs), batch.targets).mean().backward()
+                training.objective.losses(reference(batch.inputs), batch).mean().backward()
                 optimizer.step()
                 optimizer.zero_grad()
         return reference.state_dict(), optimizer.state_dict()["state"]
@@ -177,13 +177,13 @@ def test_training_names_the_update_whose_loss_was_not_finite(small, accumulate):
     training = small(num_samples=40, epochs=3, accumulate=accumulate)
     updates_an_epoch = 5 if accumulate == 1 else 3
     calls = 0
-    plain_losses = training.problem.loss
+    plain_losses = training.objective.loss.loss
 
     def losses(outputs, targets):
         nonlocal calls
         calls += 1
         return plain_losses(outputs, targets) * (float("nan") if calls == 11 else 1.0)
 
-    training.problem.loss = losses
+    training.objective.loss.loss = losses
     with pytest.raises(DivergedError, match=rf"at step {2 * updates_an_epoch + 1} \(epoch 3, batch 1\)"):
         fit(training.state, training.work, training.plan)

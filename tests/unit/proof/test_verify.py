@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from nnrun.base.targets import Targets
-from nnrun.components.losses.cross_entropy import CrossEntropy
 from nnrun.components.problems.classification import Classification
 from nnrun.core.seams.data import Split
 from nnrun.proof.verify import Standard, verify
@@ -51,7 +50,7 @@ def standard() -> Standard:
     network = nn.Linear(4, 3).eval()
     inputs = torch.randn(700, 4)
     targets = network(inputs).argmax(1)
-    return Standard(network, AsTheyAre(), Classification(CrossEntropy(), TARGETS), Split(inputs, targets), TARGETS)
+    return Standard(network, AsTheyAre(), Classification(TARGETS), Split(inputs, targets), TARGETS)
 
 
 def test_neither_side_keeps_what_a_backward_pass_would_need(standard: Standard, tmp_path: Path) -> None:

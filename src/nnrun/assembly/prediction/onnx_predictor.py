@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nnrun.assembly.instantiate import build
 from nnrun.assembly.job import Job
 from nnrun.assembly.network import preprocessing_of
 from nnrun.assembly.prediction.onnx_file import read_onnx, said
@@ -22,6 +23,7 @@ from nnrun.base.host import available_bytes
 from nnrun.base.targets import Targets
 from nnrun.components.data.image_form import AUTO
 from nnrun.core.seams.data import Preprocessing
+from nnrun.core.seams.problem import Output, Problem
 from nnrun.proof.isolated import RUNNER, Isolated, Limits, WrongShape
 
 _FLOATS = ("tensor(float)", "tensor(float16)", "tensor(double)")
@@ -35,6 +37,8 @@ _STACK_BYTES = 2**24
 _LEAST_SECONDS = 15.0
 _SECONDS_PER_FILE_BYTE = 1e-7
 _SECONDS_PER_SAMPLE = 2.0
+# What an exported network was trained for.
+_PROBLEM = "nnrun.components.problems.classification.Classification"
 # How far from 0..1 a probability may lie by rounding.
 _ROUNDING = 1e-3
 
@@ -71,7 +75,9 @@ def predictor_of_artifact(path: Path, job: Job) -> Predictor:
             raise ArtifactError(f"{path} says that it gives probabilities, and gives NaN or numbers outside of 0..1")
         return given
 
-    return Predictor(outputs, is_probable, targets, shape, file.facts["preprocessing"], network.close, white)
+    problem = build({"_target_": _PROBLEM}, "problem", Problem, targets)
+    output: Output = "probabilities" if is_probable else "scores"
+    return Predictor(outputs, output, problem, shape, file.facts["preprocessing"], network.close, white)
 
 
 def _limits(num_bytes: int) -> Limits:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,54 +12,46 @@ from torch import Tensor
 from nnrun.assembly.data.scales import FLOATS
 from nnrun.assembly.job import Job
 from nnrun.assembly.network import load_classifier, to_device
+from nnrun.assembly.objective import load_problem, make_problem
 from nnrun.assembly.prediction.raw_images import Images
 from nnrun.base.errors import ArtifactError, ConfigError, DataError
 from nnrun.base.foreign_errors import calling
-from nnrun.base.targets import Targets
 from nnrun.checkpoints.saved_run import SavedNetwork
 from nnrun.components.data.image_form import AUTO
 from nnrun.components.data.images import MAX_PIXELS, shown
-from nnrun.components.problems.classification import check_scores
 from nnrun.core.evaluate import explaining_memory
-
-
-class Ranked(NamedTuple):
-    """The most probable classes of some images, the first one first: probabilities and class numbers, `(N, k)` each."""
-
-    probabilities: Tensor
-    classes: Tensor
+from nnrun.core.seams.problem import Output, Problem
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """A function from raw pixels, uint8 `(N, C, H, W)` on the host, to `(N, classes)`; and what these are.
+    """A function from raw pixels, uint8 `(N, C, H, W)` on the host, to `(N, K)`; and what these are.
 
-    It gives scores, or, where `is_probable`, probabilities. `close` ends what runs it. `white` is what becomes 255 of
-    greys of more than 8 bits; None where 65535 does.
+    It gives `scores` or `probabilities`, or, where `output` is None, what its network does. `close` ends what runs it.
+    `white` is what becomes 255 of greys of more than 8 bits; None where 65535 does.
     """
 
     outputs: Callable[[Tensor], Tensor]
-    is_probable: bool
-    targets: Targets
+    output: Output | None
+    problem: Problem
     in_shape: tuple[int, ...]
     preprocessing: Mapping[str, Any]
     close: Callable[[], None] = lambda: None
     white: float | None = None
 
     @torch.inference_mode()
-    def rank(self, images: Images, num_ranks: int) -> Ranked:
-        """Return the most probable classes of some images; raise ArtifactError where the network gives no number."""
+    def predict(self, images: Images) -> Tensor:
+        """Return the predictions of some images, `(N, K)` on the host; raise ArtifactError where one is no number."""
         outputs = self.outputs(images.pixels)
-        check_scores(outputs, len(images.pixels), self.targets)
-        outputs = outputs.float()
-        probabilities = outputs if self.is_probable else outputs.softmax(1)
-        # By the scores, and of equal ones the first class: what argmax says of them.
-        classes = outputs.argsort(dim=1, descending=True, stable=True)[:, :num_ranks]
-        ranked = Ranked(probabilities.gather(1, classes).cpu(), classes.cpu())  # waits for the device
-        wrong = ranked.probabilities.isnan().any(1).nonzero()
+        self.problem.check_outputs(outputs, len(images.pixels))
+        # In fp64 two scores that are not the same stay two probabilities.
+        outputs = outputs.cpu().double()  # waits for the device
+        scores = self.problem.scores(outputs) if self.output is None else outputs
+        predictions = scores if self.output == "probabilities" else self.problem.predictions(scores)
+        wrong = predictions.isnan().any(1).nonzero()
         if len(wrong):
             raise ArtifactError(f"the network gives NaN or infinite scores for {shown(images.names[int(wrong[0])])}")
-        return ranked
+        return predictions
 
 
 def predictor_of_checkpoint(job: Job, saved: SavedNetwork) -> Predictor:
@@ -78,7 +70,9 @@ def predictor_of_checkpoint(job: Job, saved: SavedNetwork) -> Predictor:
 
     shape, white = image_shape(classifier.in_shape), job.settings.data.white
     depth = None if white in (None, AUTO) else float(white)
-    return Predictor(outputs, False, classifier.targets, shape, classifier.preprocessing.to_plain(), white=depth)
+    problem = make_problem(job, saved.targets)
+    load_problem(problem, saved)
+    return Predictor(outputs, None, problem, shape, classifier.preprocessing.to_plain(), white=depth)
 
 
 def image_shape(in_shape: tuple[int, ...]) -> tuple[int, ...]:

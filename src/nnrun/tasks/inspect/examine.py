@@ -12,9 +12,9 @@ from nnrun.assembly.data.opened import Opened
 from nnrun.assembly.initial_weights import start_from
 from nnrun.assembly.job import Job
 from nnrun.assembly.network import load_trained
+from nnrun.assembly.objective import make_objective
 from nnrun.assembly.training import make_step, make_training
 from nnrun.base.visible import few
-from nnrun.components.problems.classification import Classification
 from nnrun.core.randomness import seed_step
 from nnrun.core.seams.batch import Batch
 from nnrun.core.seams.data import Preprocessing
@@ -93,21 +93,21 @@ def _layers(layer: Layer) -> list[dict[str, Any]]:
 
 def examine(job: Job, data: Opened, session: Session) -> NetworkReport:
     """Build what a run would train, or load what one has trained, and measure its first step."""
-    problem = Classification(job.loss(data.target_counts), data.targets)
+    objective = make_objective(job, data)
     weights = None
     if job.composed.evaluated is not None:
         trained = load_trained(job, data, job.composed.evaluated)
         data, weights = replace(data, preprocessing=trained.preprocessing), trained.network.state_dict()
         for note in trained.notes:
             session.console.note(note)
-    training = make_training(job, data, problem)
+    training = make_training(job, data, objective)
     state, train = training.state, training.train
     if weights is not None:
         state.network.load_state_dict(weights)
     start_from(job, state, session.console, data.targets)
     for note in training.notes:
         session.console.say(note)
-    batch, step = next(iter(train.epoch(0))), make_step(job.settings.trainer, state, problem)
+    batch, step = next(iter(train.epoch(0))), make_step(job.settings.trainer, state, objective)
     start = copy.deepcopy((state.network.state_dict(), state.optimizer.state_dict()))
     cost, memory, proof = measure_first_step(step, batch)
     learned = None

@@ -35,7 +35,7 @@ def overfit(step: Step, batch: Batch, most_steps: int, poll: Callable[[], None])
 
     `poll` is called before each step, and may raise to stop. Waits for the device in every step.
     """
-    state, problem = step.state, step.problem
+    state, objective = step.state, step.objective
     losses: list[float] = []
     in_a_row, score = 0, 0.0
     state.set_training()
@@ -45,9 +45,9 @@ def overfit(step: Step, batch: Batch, most_steps: int, poll: Callable[[], None])
             total.zero_()
         seed_step(state.device, state.seed, 0, number)
         loss = step.backward(batch, batch.num_samples)
-        figures = problem.train_metric.compute(state.sums)
+        figures = objective.train_metric.compute(state.sums)
         losses.append(loss.item())
-        score = figures[problem.headline]
+        score = figures[objective.problem.headline]
         if not math.isfinite(losses[-1]):
             break
         in_a_row = in_a_row + 1 if score == 1 else 0

@@ -34,7 +34,7 @@ TASK = Task(
     ),
     excludes={"resume": "task=inspect and resume exclude each other; ckpt= inspects the network of a run"},
     unread=(
-        *("scheduler", "early_stopping", "callback", "export", "logger", "data.eval_batch_size"),
+        *("scheduler", "early_stopping", "metric", "callback", "export", "logger", "data.eval_batch_size"),
         *("transfer.unfreeze_epoch", "transfer.cache", "trainer"),
     ),
     reads_of_unread=(
@@ -43,5 +43,5 @@ TASK = Task(
     ),
     unread_with="task=inspect: nothing is trained",
     # The learning rate is then the optimizer's own.
-    builds=("model", "data", "loss", "optimizer", "augment"),
+    builds=("model", "data", "problem", "loss", "optimizer", "augment"),
 )

@@ -72,10 +72,10 @@ TASK = Task(
         "init_from": "task=predict and init_from exclude each other; name the checkpoint with ckpt=",
         "export": "export has no effect with task=predict: it makes no artifact; nnrun export=... ckpt= does",
     },
-    unread=("data", "loss", *OF_A_TRAINING),
+    unread=("data", "loss", "metric", *OF_A_TRAINING),
     reads_of_unread=("data.eval_batch_size", "data.on_bad", "data.white", *OF_ANY_NETWORK),
     # Data, loss and optimizer may be nowhere to be had.
-    builds=("model",),
+    builds=("model", "problem"),
     takes_artifact=True,
     refuses_weights=(
         "{0} holds weights alone, and a prediction needs the names of their classes and how samples are prepared; make "

@@ -182,20 +182,20 @@ def numbered_otherwise(job: Job, files: Sequence[str]) -> list[str]:
 def classify(job: Job, session: Session, predictor: Predictor, source: ImageSource) -> Result:
     """Write predictions.csv, whole or not at all."""
     settings, console = job.settings_of(PredictSettings), session.console
-    if settings.top_k is not None and settings.top_k > predictor.targets.num_outputs:
-        console.note(f"predict.top_k={settings.top_k}, and there are {predictor.targets}: all are named")
-    counts: Counter[int] = Counter()
+    if settings.top_k is not None and settings.top_k > predictor.problem.targets.num_outputs:
+        console.note(f"predict.top_k={settings.top_k}, and there are {predictor.problem.targets}: all are named")
+    counts: Counter[str] = Counter()
     progress = PredictionProgress(console, source.num_images, bar=console.wants_bar(job.settings.trainer.progress))
     with (
         closing(progress),
         closing(source.batches) as batches,
-        PredictionFile(session.out.path, settings, predictor.targets) as file,
+        PredictionFile(session.out.path, settings, predictor.problem) as file,
     ):
         for images in batches:
             session.stop.poll()
-            ranked = predictor.rank(images, file.num_ranks)
-            file.add(images, ranked)
-            counts.update(ranked.classes[:, 0].tolist())
+            predictions = predictor.predict(images)
+            file.add(images, predictions)
+            counts.update(predictor.problem.answers(predictions))
             progress.advance(len(images.names))
         if not counts:
             raise DataError(f"not one of {source.num_images:,} files can be read; no {FILE_NAME} is written")
@@ -204,8 +204,7 @@ def classify(job: Job, session: Session, predictor: Predictor, source: ImageSour
         console.note(
             f"put ' before {file.num_quoted:,} cells of {FILE_NAME}, which a spreadsheet would take for formulas"
         )
-    names = predictor.targets.names
-    return Result(Counter({names[number]: count for number, count in counts.items()}), progress.seconds)
+    return Result(counts, progress.seconds)
 
 
 def show(summary: PredictionSummary, counts: Counter[str], console: Console) -> None:

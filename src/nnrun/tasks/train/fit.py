@@ -28,8 +28,8 @@ from nnrun.components.callbacks.progress import TrainingProgress
 from nnrun.config.from_checkpoint import saved_config
 from nnrun.core.compile import compile_network
 from nnrun.core.loop import Work, fit
+from nnrun.core.objective import Objective
 from nnrun.core.seams.callback import Callback, states_of
-from nnrun.core.seams.problem import Problem
 from nnrun.core.seams.training import RunInfo
 from nnrun.core.state import TrainState
 from nnrun.core.transfer.freezing import describe_training
@@ -52,12 +52,12 @@ class Watchers:
     payload: Callable[[TrainState], Payload]
 
 
-def train(job: Job, data: Opened, problem: Problem, session: Session) -> Training:
+def train(job: Job, data: Opened, objective: Objective, session: Session) -> Training:
     """Train until the plan is done, saving as it goes; on a signal finish the step, save, and say how to go on."""
     console, stop = session.console, session.stop
-    training = make_training(job, data, problem)
+    training = make_training(job, data, objective)
     state, plan = training.state, training.plan
-    watchers = make_watchers(job, data, problem, training, session)
+    watchers = make_watchers(job, data, objective, training, session)
     for note in training.notes:
         console.say(note)
     check_readable(watchers.payload(state))
@@ -73,7 +73,7 @@ def train(job: Job, data: Opened, problem: Problem, session: Session) -> Trainin
     session.loggers.start(training.loggers, RunInfo(job.task.name, session.out.path, config, state.progress.step))
     with stop.deferred():
         try:
-            _fit(job, problem, training, watchers, session)
+            _fit(job, objective, training, watchers, session)
         except InterruptedRun as interruption:
             if interruption.at_once:
                 raise
@@ -95,7 +95,7 @@ def train(job: Job, data: Opened, problem: Problem, session: Session) -> Trainin
     return training
 
 
-def make_watchers(job: Job, data: Opened, problem: Problem, training: Training, session: Session) -> Watchers:
+def make_watchers(job: Job, data: Opened, objective: Objective, training: Training, session: Session) -> Watchers:
     """Return the callbacks that log a training, show it, stop it early and save it."""
     trainer, stopping = job.settings.trainer, job.settings.early_stopping
     out, console = session.out, session.console
@@ -111,9 +111,10 @@ def make_watchers(job: Job, data: Opened, problem: Problem, training: Training, 
             "data_fingerprint": data.fingerprint,
             "threads": threads,
             "seen": seen,
+            "problem": objective.problem.state_dict(),
         }
 
-    rows = MetricRows(out, problem.train_metric, trainer.log_every_steps, session.loggers)
+    rows = MetricRows(out, objective.train_metric, trainer.log_every_steps, session.loggers)
     bar = console.wants_bar(trainer.progress)
     progress = TrainingProgress(console, training.plan, _samples_per_step(job), rows, bar=bar)
     patience = (stopping.patience, stopping.min_delta) if stopping else (None, 0.0)
@@ -148,12 +149,12 @@ def tell_of_training(reached: Summary, state: TrainState, metrics: Mapping[str, 
     }
 
 
-def _fit(job: Job, problem: Problem, training: Training, watchers: Watchers, session: Session) -> None:
+def _fit(job: Job, objective: Objective, training: Training, watchers: Watchers, session: Session) -> None:
     """Fit the network; where the backbone is frozen, to features that are computed once, if that pays."""
     state, callbacks = training.state, list(watchers.callbacks.values())
     with state.clock.fitting():
-        step = make_step(job.settings.trainer, state, problem, callbacks)
-        work = Work(problem, step, training.train, training.valid, callbacks, session.stop.poll)
+        step = make_step(job.settings.trainer, state, objective, callbacks)
+        work = Work(objective, step, training.train, training.valid, callbacks, session.stop.poll)
         work, is_cached = keep_features(training.transfer, state, work, training.plan, session.console)
         training.tree["transfer"]["cache"] = is_cached
         fit(state, work, training.plan)

@@ -11,10 +11,10 @@ from nnrun.assembly.data.evaluation_data import open_for
 from nnrun.assembly.data.scales import check_given_mean, check_learned
 from nnrun.assembly.job import Job
 from nnrun.assembly.network import Measured, Trained, load_trained, measure
+from nnrun.assembly.objective import load_problem, make_objective
 from nnrun.assembly.preflight import prepare
 from nnrun.assembly.training import Training
 from nnrun.base.errors import ArtifactError
-from nnrun.components.problems.classification import Classification
 from nnrun.config.compose import Composed
 from nnrun.config.source import open_saved
 from nnrun.proof.verify import Standard
@@ -47,16 +47,19 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
         tell_of_data(data, job.data, console, trains=job.trains)
         if job.trains and not resumed:
             check_given_mean(data, job.data)
-        problem = Classification(job.loss(data.target_counts), data.targets)
+        objective = make_objective(job, data)
+        problem = objective.problem
         if resumed:
             check_data(job, resumed, data, session)
-        training = train(job, data, problem, session) if job.trains else None
-        trained = load_trained(job, data, job.composed.evaluated or open_saved(session.out.path))
+        training = train(job, data, objective, session) if job.trains else None
+        saved = job.composed.evaluated or open_saved(session.out.path)
+        trained = load_trained(job, data, saved)
+        load_problem(problem, saved)
         if not job.trains:
             check_learned(trained.preprocessing, data, job.data)
         for note in trained.notes:
             console.note(note)
-        measured = measure(job, trained, data, problem, session.stop.poll)
+        measured = measure(job, trained, data, objective, session.stop.poll)
         summary = summarize(job, session, trained, measured, training)
         summary.data = dict(data.findings.facts)
         # On the CPU, in fp32 and in the plain layout: an artifact is proven against what anyone can run.

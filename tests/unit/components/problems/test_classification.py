@@ -15,6 +15,7 @@ from nnrun.base.errors import ConfigError
 from nnrun.base.targets import Targets
 from nnrun.components.losses.cross_entropy import CrossEntropy
 from nnrun.components.problems.classification import Classification
+from nnrun.core.objective import Objective
 from nnrun.core.seams.batch import Batch
 from nnrun.core.seams.problem import Sums
 
@@ -26,7 +27,7 @@ def classes(num_classes: int) -> Targets:
 
 
 def make_problem(num_classes: int) -> Classification:
-    return Classification(CrossEntropy(), classes(num_classes))
+    return Classification(classes(num_classes))
 
 
 def padded(logits: Tensor, targets: Tensor, num_padding: int, fill: float = 100.0) -> tuple[Tensor, Batch]:
@@ -46,7 +47,7 @@ def evaluate(
     sums = problem.eval_metric.init(CPU)
     for scores, true in zip(logits.split(batch_size), targets.split(batch_size), strict=True):
         outputs, batch = padded(scores, true, batch_size - len(true), fill)
-        problem.eval_metric.update(sums, outputs, problem.losses(outputs, batch.targets), batch)
+        problem.eval_metric.update(sums, outputs, CrossEntropy()(outputs, batch.targets), batch)
     return problem.eval_metric.compute(sums), sums
 
 
@@ -144,7 +145,7 @@ def test_padding_adds_nothing_even_where_it_is_not_finite(metric, fill):
     for num_padding in (0, 3):
         sums = judge.init(CPU)
         outputs, batch = padded(logits, targets, num_padding, fill)
-        judge.update(sums, outputs, problem.losses(outputs, batch.targets), batch)
+        judge.update(sums, outputs, CrossEntropy()(outputs, batch.targets), batch)
         results.append(judge.compute(sums))
     assert results[0] == pytest.approx(results[1], abs=1e-9)
 
@@ -156,7 +157,7 @@ def test_train_metric_weighs_by_samples():
     right, wrong = torch.tensor([[5.0, 0.0]] * 3), torch.tensor([[0.0, 5.0]])
     for scores, padding in ((right, 0), (wrong, 2)):
         outputs, batch = padded(scores, torch.zeros(len(scores), dtype=torch.int64), padding)
-        problem.train_metric.update(sums, outputs, problem.losses(outputs, batch.targets), batch)
+        problem.train_metric.update(sums, outputs, CrossEntropy()(outputs, batch.targets), batch)
     losses = nn.functional.cross_entropy(torch.cat([right, wrong]), torch.zeros(4, dtype=torch.int64))
     assert problem.train_metric.compute(sums) == {"loss": pytest.approx(losses.item()), "accuracy": 0.75}
 
@@ -170,7 +171,7 @@ def test_update_never_waits_for_the_device(metric):
     sums = judge.init(meta)
     outputs = torch.empty(8, 10, device=meta)
     targets = torch.empty(8, dtype=torch.int64, device=meta)
-    losses = problem.losses(outputs, targets)
+    losses = CrossEntropy()(outputs, targets)
     judge.update(sums, outputs, losses, Batch(outputs, targets, torch.empty(8, device=meta), 8))
     with pytest.raises((RuntimeError, NotImplementedError)):
         torch.bincount(targets)
@@ -183,7 +184,7 @@ def test_update_works_in_place_and_keeps_no_graph(metric):
     sums = judge.init(CPU)
     before = {name: (id(total), total.data_ptr()) for name, total in sums.items()}
     outputs, batch = padded(torch.randn(4, 6, requires_grad=True), torch.randint(6, (4,)), 2)
-    judge.update(sums, outputs, problem.losses(outputs, batch.targets), batch)
+    judge.update(sums, outputs, CrossEntropy()(outputs, batch.targets), batch)
     assert {name: (id(total), total.data_ptr()) for name, total in sums.items()} == before
     assert not any(total.requires_grad for total in sums.values())
     assert sums["weight"] == 4
@@ -212,10 +213,11 @@ def test_no_samples_give_nan():
 
 def test_a_reduced_loss_is_refused():
     """Negative control: with reduction none the same loss is taken."""
-    outputs, targets = torch.randn(4, 3), torch.tensor([0, 1, 2, 0])
+    outputs, batch = torch.randn(4, 3), Batch(torch.empty(0), torch.tensor([0, 1, 2, 0]), torch.ones(4), 4)
     with pytest.raises(ConfigError, match=r"loss gives \(\) for a batch of 4 samples.*reduction: none"):
-        Classification(nn.CrossEntropyLoss(), classes(3)).losses(outputs, targets)
-    assert Classification(nn.CrossEntropyLoss(reduction="none"), classes(3)).losses(outputs, targets).shape == (4,)
+        Objective(Classification(classes(3)), nn.CrossEntropyLoss()).losses(outputs, batch)
+    plain = Objective(Classification(classes(3)), nn.CrossEntropyLoss(reduction="none"))
+    assert plain.losses(outputs, batch).shape == (4,)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +226,7 @@ def test_a_reduced_loss_is_refused():
 def test_a_network_with_other_outputs_is_refused(outputs):
     """Negative control: 1000 scores for 3 classes train without an error, and index out of the confusion matrix."""
     with pytest.raises(ConfigError, match=r"model gives .* for a batch of 4 samples.*3 classes.*num_classes"):
-        make_problem(3).losses(outputs, torch.zeros(4, dtype=torch.int64))
+        make_problem(3).check_outputs(outputs, 4)
 
 
 def test_agreement_is_that_of_the_predicted_class():

@@ -1,0 +1,52 @@
+"""Build what a network is trained for and judged by: its problem, its loss, and the metrics added to the problem's."""
+
+from __future__ import annotations
+
+from nnrun.assembly.data.opened import Opened
+from nnrun.assembly.instantiate import build
+from nnrun.assembly.job import Job
+from nnrun.base.errors import ArtifactError, ConfigError
+from nnrun.base.targets import Targets
+from nnrun.checkpoints.saved_run import SavedNetwork, SavedWeights
+from nnrun.core.objective import Objective
+from nnrun.core.seams.problem import Metric, Problem
+
+
+def make_objective(job: Job, data: Opened) -> Objective:
+    """Return the objective of a job on its data; what is fitted to targets comes from the checkpoint that it goes by.
+
+    Raises ConfigError where the problem is not for what the data has to be learned.
+    """
+    saved = job.composed.resumed or job.composed.evaluated
+    problem = make_problem(job, data.targets)
+    if not load_problem(problem, saved) and len(data.train):
+        problem.fit_targets(data.train.targets)
+    metrics = {
+        name: build(section, f"metric.{name}", Metric)  # type: ignore[type-abstract]
+        for name, section in job.settings.metric.items()
+    }
+    return Objective(problem, job.loss(data.target_counts), metrics)
+
+
+def make_problem(job: Job, targets: Targets) -> Problem:
+    """Return the problem of a config, with nothing fitted."""
+    section = job.settings.problem
+    problem = build(section, "problem", Problem, targets)
+    if problem.kind != targets.kind:
+        name = section["_target_"].rpartition(".")[2]
+        raise ConfigError(
+            f"problem: {name} learns {problem.kind}, and data={job.settings.data.name} has {targets}; choose another "
+            "problem, or other data"
+        )
+    return problem
+
+
+def load_problem(problem: Problem, saved: SavedWeights | None) -> bool:
+    """Let a problem take up what was fitted for a trained network, and return whether its file says that."""
+    if not isinstance(saved, SavedNetwork) or saved.problem is None:
+        return False
+    try:
+        problem.load_state_dict(saved.problem)
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+        raise ArtifactError(f"{saved.path}: what it says of its problem is not right: {error}") from error
+    return True

@@ -1,0 +1,134 @@
+"""What a network is trained for: a problem, the loss of each sample, and what is measured."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from nnrun.base.errors import ConfigError
+from nnrun.base.foreign_errors import calling
+from nnrun.core.seams.batch import Batch
+from nnrun.core.seams.problem import Metric, Problem, Sums
+
+
+class SampleLoss:
+    """A loss that gives a value a sample, and is given what its signature asks for.
+
+    One with a parameter `inputs` gets the batch's, one with `features` what went into the head of the network that
+    gave the outputs.
+    """
+
+    def __init__(self, loss: Callable[..., Tensor]) -> None:
+        self.loss = loss
+        names = inspect.signature(loss.forward if isinstance(loss, nn.Module) else loss).parameters
+        self._takes_inputs, self.takes_features = "inputs" in names, "features" in names
+        self._features: Tensor | None = None
+
+    def watch(self, head: nn.Module) -> None:
+        """Keep what goes into the head of a network from now on, where the loss asks for it."""
+        if self.takes_features:
+            head.register_forward_pre_hook(self._keep)
+
+    def _keep(self, _head: nn.Module, given: tuple[Tensor, ...]) -> None:
+        """Keep the input of the head until the loss is asked for."""
+        self._features = given[0]
+
+    def __call__(self, outputs: Tensor, targets: Tensor, batch: Batch) -> Tensor:
+        """Return the loss of each sample, `(N,)`; raise ConfigError where it gives something else."""
+        more = {"inputs": batch.inputs} if self._takes_inputs else {}
+        if self.takes_features:
+            more["features"] = self._features
+        with calling("loss"):
+            losses = self.loss(outputs, targets, **more)
+        expected = (len(targets),)
+        if not isinstance(losses, Tensor) or losses.shape != expected:
+            gives = tuple(losses.shape) if isinstance(losses, Tensor) else f"a {type(losses).__name__}"
+            raise ConfigError(
+                f"loss gives {gives} for a batch of {len(targets)} samples; "
+                f"allowed: one value a sample, {expected}; give the loss reduction: none"
+            )
+        return losses
+
+
+class Objective:
+    """A problem with its loss, and with the metrics of the group `metric` beside its own."""
+
+    def __init__(
+        self, problem: Problem, loss: Callable[..., Tensor], metrics: Mapping[str, Metric] | None = None
+    ) -> None:
+        self.problem = problem
+        self.loss = SampleLoss(loss)
+        self.train_metric = problem.train_metric
+        self.eval_metric: Metric = MetricGroup(problem, metrics) if metrics else problem.eval_metric
+
+    @property
+    def higher_is_better(self) -> Mapping[str, bool]:
+        """Which way is better, of each value of an evaluation whose way is known."""
+        return self.eval_metric.higher_is_better
+
+    def losses(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Return the loss of each sample, `(N,)`; of one that is mixed, those of both targets by their shares.
+
+        Raises ConfigError where the network or the loss gives what it should not.
+        """
+        learned = self.problem.learned
+        self.problem.check_outputs(outputs, len(batch.targets))
+        losses = self.loss(outputs, learned(batch.targets), batch)
+        if batch.mixed is None:
+            return losses
+        return torch.lerp(self.loss(outputs, learned(batch.mixed.targets), batch), losses, batch.mixed.share)
+
+
+class MetricGroup:
+    """The metrics of a problem and those that a config adds: their values under the option's name.
+
+    One that gives several has them as `NAME_KEY`; one that gives its own name, or `value`, as `NAME`.
+    """
+
+    def __init__(self, problem: Problem, added: Mapping[str, Metric]) -> None:
+        self._problem, self._added = problem, added
+        ways = {f"{_full(name, key)}": way for name, metric in added.items() for key, way in _ways(metric).items()}
+        self.higher_is_better: Mapping[str, bool] = {**ways, **problem.eval_metric.higher_is_better}
+
+    def init(self, device: torch.device) -> Sums:
+        """Return the sums of no samples."""
+        sums = dict(self._problem.eval_metric.init(device))
+        for name, metric in self._added.items():
+            with calling(f"metric.{name}"):
+                sums |= {f"{name}.{key}": total for key, total in metric.init(device).items()}
+        return sums
+
+    def update(self, sums: Sums, outputs: Tensor, losses: Tensor, batch: Batch) -> None:
+        """Add a batch to the sums, in place."""
+        self._problem.eval_metric.update(sums, outputs, losses, batch)
+        predictions = self._problem.predictions(self._problem.scores(outputs))
+        for name, metric in self._added.items():
+            with calling(f"metric.{name}"):
+                metric.update(_own(sums, name), predictions, losses, batch)
+
+    def compute(self, sums: Sums) -> dict[str, float]:
+        """Return the metrics by name. Waits for the device."""
+        values = dict(self._problem.eval_metric.compute(sums))
+        for name, metric in self._added.items():
+            with calling(f"metric.{name}"):
+                own = metric.compute(_own(sums, name))
+            values |= {_full(name, key): float(value) for key, value in own.items()}
+        return values
+
+
+def _own(sums: Sums, name: str) -> Sums:
+    """Return the sums of one metric of a group, under its own names."""
+    return {key.removeprefix(f"{name}."): total for key, total in sums.items() if key.startswith(f"{name}.")}
+
+
+def _full(name: str, key: str) -> str:
+    """Return the name of a value of a metric that has an option's name."""
+    return name if key in (name, "value") else f"{name}_{key}"
+
+
+def _ways(metric: Metric) -> Mapping[str, bool]:
+    """Return which way is better, of each value of which a metric says so."""
+    return getattr(metric, "higher_is_better", {})
