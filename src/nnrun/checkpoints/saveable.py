@@ -113,7 +113,8 @@ def check_state(value: Any, where: str, depth: int = 0) -> None:
             check_state(item, f"{where}[{index}]", depth + 1)
     elif type(value) is Tensor:
         if value.layout != torch.strided or dtype_name(value) not in DTYPE_BYTES:
-            raise ConfigError(f"{where} is a tensor of the type {value.dtype}, which no checkpoint holds")
+            odd = f"type {value.dtype}" if value.layout == torch.strided else f"layout {value.layout}"
+            raise ConfigError(f"{where} is a tensor of the {odd}, which no checkpoint holds")
     elif value is not None and type(value) not in (bool, int, float, str):
         raise ConfigError(
             f"{where} is a {_class_of(value)}; a checkpoint holds tensors, numbers, texts, and lists and dicts of them"

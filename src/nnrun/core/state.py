@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -25,7 +26,8 @@ class TrainState:
     `network` is the plain module, so that key names stay clean. `train_module` and `eval_module` are what a step and an
     evaluation call: the networks, or what computes the same in a shorter way. `sums` are the training metric's since
     the last log, `epoch_sums` those of the epoch before that; NaN where they are not known, since an older checkpoint
-    from the midst of an epoch does not tell.
+    from the midst of an epoch does not tell. A callback's `log("weights", {"norm": 1.5})` adds a row to metrics.jsonl
+    and reaches the loggers as `weights/norm`.
     """
 
     network: nn.Module
@@ -40,6 +42,7 @@ class TrainState:
     watch: FiniteWatch = field(default_factory=FiniteWatch)
     freezing: Freezing = field(default_factory=Freezing)
     progress: Progress = field(default_factory=Progress)
+    log: Callable[[str, Mapping[str, float]], None] = lambda split, values: None
 
     def __post_init__(self) -> None:
         self.train_module: nn.Module = self.network

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Protocol
 
 from nnrun.components.callbacks.loggers import Loggers
 from nnrun.core.seams.callback import Callback
 from nnrun.core.seams.problem import Metric
 from nnrun.core.state import TrainState
+
+# The splits whose rows are nnrun's, and what each row has besides its values.
+_OUR_NAMES = ("train", "valid", "test", "step", "epoch", "split")
 
 
 class RowFile(Protocol):
@@ -40,8 +44,9 @@ class MetricRows(Callback):
         self.epoch: dict[str, float] = {}
 
     def on_fit_start(self, state: TrainState) -> None:
-        """Drop the rows that the checkpoint does not know."""
+        """Drop the rows that the checkpoint does not know; take those of other callbacks from now on."""
         self._rows.cut_rows(state.progress.num_rows)
+        state.log = partial(self._add_of_others, state)
 
     def on_step_end(self, state: TrainState) -> None:
         """Add the training's row where it is due. Waits for the device."""
@@ -70,6 +75,13 @@ class MetricRows(Callback):
             total.zero_()
         state.progress.logged_step = state.progress.step
         self._add(state, "train", values | {"lr": float(state.optimizer.param_groups[0]["lr"])})
+
+    def _add_of_others(self, state: TrainState, split: str, values: Mapping[str, float]) -> None:
+        """Add a row of another callback's; raise ValueError where it would pass for one of ours."""
+        for name in (split, *values):
+            if name in _OUR_NAMES:
+                raise ValueError(f"state.log: {name!r} means something else in metrics.jsonl; choose another name")
+        self._add(state, split, {name: float(value) for name, value in values.items()})
 
     def _add(self, state: TrainState, split: str, values: dict[str, float]) -> None:
         """Add one row, and count it."""

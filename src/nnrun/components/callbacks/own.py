@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nnrun.base.errors import ConfigError
+from nnrun.base.errors import Complaint, ConfigError
 from nnrun.base.foreign_errors import calling
 from nnrun.checkpoints.saveable import check_state
 from nnrun.core.seams.callback import Callback
@@ -66,6 +66,7 @@ class OwnCallback(Callback):
 
     def _check_reason(self, state: TrainState) -> None:
         """Raise ConfigError where the reason to stop, which is saved and shown, is no text."""
-        if not isinstance(state.progress.stop_reason, str | None):
-            allowed = "a text, which says why the training stops, or None"
-            raise ConfigError.of(f"{self._key}: progress.stop_reason", state.progress.stop_reason, allowed)
+        reason = state.progress.stop_reason
+        if not isinstance(reason, str | None):
+            text = f"{self._key}: progress.stop_reason is {reason!r}; allowed: a text that says why, or None"
+            raise ConfigError(Complaint(self._key, text))
