@@ -21,7 +21,10 @@ PART_NAMES = {"train": ("train", "training"), "valid": ("valid", "val", "validat
 
 @dataclass(frozen=True, slots=True)
 class LabelledFile:
-    """An image file: where it is, what it is called below the root, its class as a number, and its state."""
+    """An image file: where it is, what it is called below the root, its class as a number, and its state.
+
+    Of one that a table lists, `label` is its row.
+    """
 
     path: str
     name: str

@@ -1,0 +1,118 @@
+"""A CSV file as people write it: any of the usual delimiters, quotes and ends of lines, with a first line of titles."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnrun.base.errors import DataError
+from nnrun.base.files import check_is_file
+from nnrun.components.data.images import reading, shown
+from nnrun.components.data.layout import same_name
+
+_DELIMITERS = (",", ";", "\t")
+_BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+# What a spreadsheet is told the delimiter by.
+_FOR_EXCEL = re.compile(r"sep=([^\r\n])\r?\n", re.IGNORECASE)
+# How many wrong lines an error names.
+_MOST_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Table:
+    """The cells of a CSV file without the spaces around them, a row each, and the line of the file that each begins in.
+
+    `has_decimal_commas` says whether the delimiter leaves the comma to numbers.
+    """
+
+    path: Path
+    titles: tuple[str, ...]
+    rows: list[list[str]]
+    lines: list[int]
+    has_decimal_commas: bool
+
+    def at(self, row: int) -> str:
+        """Return what people call a row."""
+        return f"{shown(self.path)}, line {self.lines[row]:,}"
+
+
+def read_table(path: Path) -> Table:
+    """Return the table in a file; raise DataError that names the line that is wrong."""
+    with reading(path):
+        check_is_file(path)
+        content = path.read_bytes()
+    text = _decoded(path, content)
+    if not text.strip():
+        raise DataError(
+            f"{shown(path)} is empty: write a line of titles, such as file,labels, and a line for each image"
+        )
+    first = text.lstrip().splitlines()[0]
+    delimiter, num_skipped = _delimiter(first), 0
+    if told := _FOR_EXCEL.match(text):
+        delimiter, text, num_skipped = told[1], text[told.end() :], 1
+    titles: list[str] | None = None
+    rows: list[list[str]] = []
+    lines: list[int] = []
+    wrong: list[str] = []
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
+    start = num_skipped + 1
+    try:
+        for cells in reader:
+            row, line = [same_name(cell.strip()) for cell in cells], start
+            start = num_skipped + reader.line_num + 1
+            if not any(row):
+                continue
+            if titles is None:
+                titles = _titles(path, row)
+                continue
+            while len(row) > len(titles) and not row[-1]:
+                row.pop()
+            if len(row) != len(titles):
+                wrong.append(f"{shown(path)}, line {line:,} has {_cells(len(row))}, and the titles are {len(titles)}")
+            rows.append(row)
+            lines.append(line)
+    except csv.Error as error:
+        raise DataError(f"{shown(path)}, line {num_skipped + reader.line_num:,}: {error}") from error
+    if wrong:
+        more = [f"and {len(wrong) - _MOST_NAMED:,} more lines"] if len(wrong) > _MOST_NAMED else []
+        raise DataError(*wrong[:_MOST_NAMED], *more)
+    if not rows or titles is None:
+        raise DataError(f"{shown(path)} holds a line of titles and no samples")
+    return Table(path, tuple(titles), rows, lines, delimiter != ",")
+
+
+def _decoded(path: Path, content: bytes) -> str:
+    """Return the text of a file, in UTF-8, or in UTF-16 where it begins with its mark."""
+    encoding = next((name for mark, name in _BOMS if content.startswith(mark)), "utf-8")
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{shown(path)}, line {line:,} is not {encoding.removesuffix('-sig').upper()}; save the file as UTF-8"
+        ) from error
+
+
+def _delimiter(line: str) -> str:
+    """Return what a line of titles is divided by: what makes most of them."""
+    return max(_DELIMITERS, key=lambda one: len(next(csv.reader([line], delimiter=one))))
+
+
+def _titles(path: Path, row: list[str]) -> list[str]:
+    """Return the titles of the columns, without empty ones at the end."""
+    titles = list(row)
+    while not titles[-1]:
+        titles.pop()
+    twice = [title for title, count in Counter(titles).items() if count > 1 and title]
+    if twice:
+        raise DataError(f"{shown(path)} has two columns with the title {shown(twice[0])}")
+    return titles
+
+
+def _cells(count: int) -> str:
+    """Return a number of cells in words."""
+    return f"{count} cell" if count == 1 else f"{count} cells"

@@ -1,0 +1,176 @@
+"""A CSV file that says of each image what is to be learned: which images it means, and which part each is of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from nnrun.base.errors import DataError, did_you_mean
+from nnrun.base.files import state_of
+from nnrun.base.paths import expanded
+from nnrun.base.visible import few
+from nnrun.components.data.csv_table import Table
+from nnrun.components.data.finding import IMAGE_SUFFIXES
+from nnrun.components.data.images import reading, shown
+from nnrun.components.data.layout import same_name
+from nnrun.components.data.listed_images import ListedImages, NoSuchImage
+from nnrun.components.data.listing import PART_NAMES, LabelledFile
+from nnrun.components.data.order import path_key
+
+# The file that is looked for, and the titles of the columns that say the file and the part of a sample.
+NAME = "labels.csv"
+FILE_TITLE, PART_TITLE = "file", "split"
+_PARTS = {word: part for part, words in PART_NAMES.items() for word in words}
+_MOST_NAMED = 5
+
+
+class Roles(NamedTuple):
+    """The columns of a table that say the file of a sample, its part, if one does, and what is learned."""
+
+    file: int
+    part: int | None
+    learned: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The images that a table lists, by part, sorted by name: `label` of each is its row; and what is to be said.
+
+    Where nothing says the parts there is one, `all`.
+    """
+
+    parts: dict[str, list[LabelledFile]]
+    notes: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()
+    facts: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def state(self) -> str:
+        """What a cache of the files is a cache of; what is learned of them may change."""
+        return "\n".join(f"{part}/{file.name}\0{file.state}" for part, files in self.parts.items() for file in files)
+
+
+def find_labels(root: Path, labels: str | None) -> Path | None:
+    """Return the CSV file that is named, or the one in the folder of the images, if any.
+
+    Raises DataError where the one that is named is missing.
+    """
+    if labels is None:
+        found = [path for path in root.iterdir() if path.name.lower() == NAME] if root.is_dir() else []
+        return found[0] if found else None
+    for path in (expanded(labels).absolute(), root / labels):
+        if path.exists():
+            return path
+    raise DataError(f"data.labels={shown(labels)} does not exist, neither here nor in {shown(root)}")
+
+
+def roles_of(table: Table, wanted: str | Sequence[str] | None) -> Roles:
+    """Return what the columns of a table say; those that are `wanted`, or else all others, are learned."""
+    low, name = [title.lower() for title in table.titles], shown(table.path)
+    file = low.index(FILE_TITLE) if FILE_TITLE in low else 0
+    first = shown(table.titles[file])
+    if PurePosixPath(first).suffix.lower() in IMAGE_SUFFIXES:
+        raise DataError(f"{name} begins with a sample, {first}: write a first line of titles, such as file,labels")
+    part = low.index(PART_TITLE) if PART_TITLE in low else None
+    others = {title: column for column, title in enumerate(table.titles) if title and column not in (file, part)}
+    if wanted is not None:
+        asked = [same_name(title) for title in ([wanted] if isinstance(wanted, str) else wanted)]
+        for title in asked:
+            if title not in others:
+                hint = did_you_mean(title, list(others)) or f"there are {few([shown(other) for other in others])}"
+                raise DataError(f"data.target={shown(title)} is no column of {name}; {hint}")
+        others = {title: others[title] for title in asked}
+    if not others:
+        raise DataError(f"{name} has no column beside {first}: nothing says what is learned")
+    return Roles(file, part, tuple(others.values()))
+
+
+def list_rows(root: Path, table: Table, roles: Roles, *, skips: bool) -> Listed:
+    """Return the images that a table lists; one that is not there is left out where that `skips`, or an error.
+
+    Raises DataError that names the line where a path leads elsewhere, or two lines say different things of one file.
+    """
+    images = ListedImages(root)
+    rows: dict[str, int] = {}
+    wrong: list[str] = []
+    missing: list[str] = []
+    num_again = 0
+    for row, cells in enumerate(table.rows):
+        called = f"{table.at(row)}: {shown(cells[roles.file])}"
+        try:
+            name = images.named(cells[roles.file])
+        except NoSuchImage as error:
+            (missing if error.is_missing else wrong).append(f"{called} {error}")
+            continue
+        first = rows.setdefault(name, row)
+        num_again += first != row
+        if any(cells[column] != table.rows[first][column] for column in _said(roles)):
+            wrong.append(f"{called} is in line {table.lines[first]:,} too, and other things are said of it")
+    if wrong:
+        raise _many(wrong)
+    if missing and not (skips and rows):
+        raise _many(missing, f"{len(missing):,} files are not there; data.on_bad=skip leaves them out")
+    files = {
+        part: [_file(images.present[name], name, rows[name]) for name in sorted(names, key=path_key)]
+        for part, names in _parts(table, rows, roles.part).items()
+    }
+    unlisted = sorted(images.present.keys() - rows.keys(), key=path_key)
+    notes = _notes(shown(table.path.name), num_again, images.num_below, (missing, unlisted))
+    details = [f"left out: {line}" for line in missing]
+    details += [f"left out: {shown(root / name)} is not in {shown(table.path.name)}" for name in unlisted]
+    return Listed(files, tuple(notes), tuple(details), {"unlabelled": len(unlisted), "missing": len(missing)})
+
+
+def _said(roles: Roles) -> tuple[int, ...]:
+    """Return the columns that say something of a file."""
+    return roles.learned if roles.part is None else (*roles.learned, roles.part)
+
+
+def _notes(name: str, num_again: int, num_below: int, left_out: tuple[Sequence[str], Sequence[str]]) -> Iterator[str]:
+    """Yield what is to be said of the files that a table lists, and of those that it does not."""
+    missing, unlisted = left_out
+    if num_again:
+        yield f"{name} lists {num_again:,} files again, and says the same of them: each is taken once"
+    if num_below:
+        yield f"{num_below:,} files of {name} are in folders below data.root, which it does not name"
+    if missing:
+        yield f"left out: {len(missing):,} files of {name} that are not there (data.on_bad=skip); run.log names them"
+    if unlisted:
+        names = few([shown(other) for other in unlisted], 3)
+        yield f"left out: {len(unlisted):,} image files that {name} does not list ({names}); run.log names them"
+
+
+def _parts(table: Table, rows: Mapping[str, int], part: int | None) -> dict[str, list[str]]:
+    """Return the names of the files by part: as a column says, or as they lie in folders of parts; else `all`."""
+    wrong: list[str] = []
+    if part is None:
+        said = {name: name.partition("/")[0].lower() if "/" in name else "" for name in rows}
+        if not set(said.values()) <= _PARTS.keys() or "train" not in {_PARTS[word] for word in said.values()}:
+            return {"all": list(rows)}
+    else:
+        said = {name: table.rows[row][part].lower() for name, row in rows.items()}
+        title, allowed = shown(table.titles[part]), "allowed: train, valid, test"
+        wrong = [
+            f"{table.at(rows[name])}: {title} is {shown(word) or 'empty'}; {allowed}"
+            for name, word in said.items()
+            if word not in _PARTS
+        ]
+    if wrong:
+        raise _many(wrong)
+    found = {of: [name for name, word in said.items() if _PARTS[word] == of] for of in PART_NAMES}
+    return {of: names for of, names in found.items() if names}
+
+
+def _many(wrong: Sequence[str], *way: str) -> DataError:
+    """Return the error with some of what is wrong, and how much more there is."""
+    rest = len(wrong) - _MOST_NAMED
+    return DataError(*wrong[:_MOST_NAMED], *([f"and {rest:,} more"] if rest > 0 else []), *way)
+
+
+def _file(path: Path, name: str, row: int) -> LabelledFile:
+    """Return a listed file with its row, and what tells whether it has changed."""
+    with reading(path):
+        status = path.stat() if path.exists() else path.lstat()
+    return LabelledFile(str(path), name, row, state_of(status))

@@ -1,0 +1,229 @@
+"""What the columns of a table say of samples: a class, several labels, or values."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nnrun.base.errors import DataError, did_you_mean
+from nnrun.base.targets import Kind, Targets
+from nnrun.base.visible import few
+from nnrun.components.data.array_targets import Learned
+from nnrun.components.data.csv_table import Table
+from nnrun.components.data.images import shown
+from nnrun.components.data.labels import classes_of, numbers_among
+from nnrun.components.data.layout import same_name
+from nnrun.components.data.order import CLASS_ORDERS
+
+# What stands between several labels in a cell; where none of these is in any, spaces do.
+_SEPARATORS, _SURE_SEPARATORS = re.compile(r"[;|,]"), re.compile(r"[;|]")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_WHOLE = re.compile(r"[0-9]+")
+_WITH_COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+([eE][+-]?[0-9]+)?")
+_YES_OR_NO = {"true": 1.0, "false": 0.0}
+# Whole numbers in one column are classes where there are at most so many of them.
+_MOST_CLASSES = 100
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a table that say what is learned, and the rows of each part that do."""
+
+    table: Table
+    columns: Sequence[int]
+    rows: Mapping[str, Sequence[int]]
+
+    @property
+    def names(self) -> list[str]:
+        """The titles of the columns."""
+        return [self.table.titles[column] for column in self.columns]
+
+    @property
+    def all_rows(self) -> list[int]:
+        """The rows of all parts."""
+        return [row for rows in self.rows.values() for row in rows]
+
+    def cells(self, column: int, part: str | None = None) -> list[str]:
+        """Return the cells of a column, of all parts or of one."""
+        return [self.table.rows[row][column] for row in (self.all_rows if part is None else self.rows[part])]
+
+    def wrong(self, row: int, column: int, what: str) -> DataError:
+        """Return the error that names a cell."""
+        title, cell = shown(self.table.titles[column]), shown(self.table.rows[row][column])
+        return DataError(f"{self.table.at(row)}: {title} is {cell or 'empty'}; {what}")
+
+
+def learned_of_columns(given: Columns, kind: str, order: str, known: Targets | None = None) -> Learned:
+    """Return what is learned, and the targets of each part; the first part is to train on.
+
+    `kind` is that of Targets or `auto`, `known` what a trained network has learned, which decides. Raises DataError
+    that names the line and the column of a cell that is wrong.
+    """
+    if known is not None and kind not in ("auto", known.kind):
+        raise DataError(f"data.targets={kind}, and the network has learned {known}; leave it out")
+    notes: tuple[str, ...] = ()
+    if known is not None:
+        kind = known.kind
+    elif kind == "auto":
+        kind, notes = _kind_shown(given)
+    if kind == "classes":
+        learned = _classes(given, order, known)
+    elif kind == "labels" and len(given.columns) == 1 and not _is_column_of_a_label(given, known):
+        learned = _several_in_a_cell(given, order, known)
+    else:
+        learned = _numbers(given, kind, known)
+    return learned._replace(notes=(*notes, *learned.notes))
+
+
+def _kind_shown(given: Columns) -> tuple[Kind, tuple[str, ...]]:
+    """Return the kind that the cells show, and what is said where they may be meant otherwise."""
+    if len(given.columns) > 1:
+        cells = [cell for column in given.columns for cell in given.cells(column)]
+        return ("labels" if all(_as_label(given, cell) is not None for cell in cells) else "values"), ()
+    column, title = given.cells(given.columns[0]), shown(given.names[0])
+    if all(_WHOLE.fullmatch(cell) for cell in column) and len(set(column)) <= _MOST_CLASSES:
+        text = f"{title} holds whole numbers: they are taken for classes; data.targets=values takes them for values"
+        return "classes", (text,)
+    if any(column) and all(_as_number(given, cell) is not None for cell in column if cell):
+        return "values", ()
+    return _kind_of_words(column, title)
+
+
+def _kind_of_words(column: Sequence[str], title: str) -> tuple[Kind, tuple[str, ...]]:
+    """Return what texts are, labels or the names of classes; and what is said where they may be meant otherwise."""
+    if not all(column) or any(_SURE_SEPARATORS.search(cell) for cell in column):
+        return "labels", ()
+    words = {word for cell in column for word in _split(cell, any("," in cell for cell in column))}
+    as_classes = "data.targets=classes takes each cell for a class"
+    if any("," in cell for cell in column):
+        return "labels", (f"{title} is taken for labels with commas between them; {as_classes}",)
+    if len(words) < len(set(column)):
+        return "labels", (f"{title} is taken for labels with spaces between them; {as_classes}",)
+    if any(" " in cell for cell in column):
+        return "classes", (
+            f"{title} is taken for classes of several words; data.targets=labels takes words for labels",
+        )
+    return "classes", ()
+
+
+def _split(cell: str, is_separated: bool) -> list[str]:
+    """Return the names in a cell, which separators divide, or spaces."""
+    names = _SEPARATORS.split(cell) if is_separated else cell.split()
+    return [name.strip() for name in names if name.strip()]
+
+
+def _classes(given: Columns, order: str, known: Targets | None) -> Learned:
+    """Return the cells of a column as classes."""
+    if len(given.columns) != 1:
+        several = f"{shown(given.table.path)} has the columns {few(given.names)}"
+        raise DataError(f"{several}: classes are in one; choose it with data.target=")
+    (column,) = given.columns
+    for row in given.all_rows:
+        if not given.table.rows[row][column]:
+            raise given.wrong(row, column, "each sample has a class")
+    name = shown(given.table.path)
+    labels = {part: f"{name}, {part}" for part in given.rows}
+    cells = {called: given.cells(column, part) for part, called in labels.items()}
+    if known is None:
+        targets, numbers = classes_of(cells, next(iter(cells)), order=order)
+    else:
+        targets, numbers = known, numbers_among(known, cells)
+    return Learned(targets, {part: numbers[called] for part, called in labels.items()})
+
+
+def _is_column_of_a_label(given: Columns, known: Targets | None) -> bool:
+    """Return whether a single column says of one label whether it holds."""
+    (column,) = given.columns
+    is_its_own = known is None or known.names == (given.table.titles[column],)
+    return is_its_own and all(_as_label(given, cell) is not None for cell in given.cells(column))
+
+
+def _several_in_a_cell(given: Columns, order: str, known: Targets | None) -> Learned:
+    """Return the labels that the cells of one column name, none or several each."""
+    (column,) = given.columns
+    is_separated = any(_SEPARATORS.search(cell) for cell in given.cells(column))
+    names_of = {row: _split(given.table.rows[row][column], is_separated) for row in given.all_rows}
+    if known is None:
+        found = {name for names in names_of.values() for name in names}
+        if not found:
+            raise DataError(f"{shown(given.table.path)}: no cell of {shown(given.names[0])} names a label")
+        known = Targets.labels(sorted(found, key=CLASS_ORDERS[order]))
+    places = {same_name(name): place for place, name in enumerate(known.names)}
+    values = {}
+    for part, rows in given.rows.items():
+        values[part] = torch.zeros(len(rows), known.num_outputs)
+        for place, row in enumerate(rows):
+            for name in names_of[row]:
+                if name not in places:
+                    raise given.wrong(
+                        row, column, f"{shown(name)} is no label of the network, which knows {few(known.names, 8)}"
+                    )
+                values[part][place, places[name]] = 1
+    return Learned(known, values)
+
+
+def _numbers(given: Columns, kind: str, known: Targets | None) -> Learned:
+    """Return the numbers of the columns, one for each name: 0 and 1 of labels, any of values."""
+    if known is not None:
+        by_title = dict(zip(given.names, given.columns, strict=True))
+        lacking = [name for name in known.names if same_name(name) not in by_title]
+        if lacking:
+            hint = did_you_mean(lacking[0], given.names) or f"it has {few(given.names)}"
+            raise DataError(
+                f"{shown(given.table.path)} has no column {shown(lacking[0])}, which the network has learned; {hint}"
+            )
+        given = Columns(given.table, [by_title[same_name(name)] for name in known.names], given.rows)
+    targets = known or Targets(kind, tuple(given.names))  # type: ignore[arg-type]
+    values: dict[str, Tensor] = {}
+    for part, rows in given.rows.items():
+        read = [[_number(given, row, column, targets.kind) for column in given.columns] for row in rows]
+        values[part] = torch.tensor(read, dtype=torch.float32).reshape(len(rows), len(given.columns))
+    return Learned(targets, values)
+
+
+def _number(given: Columns, row: int, column: int, kind: Kind) -> float:
+    """Return the number in a cell; raise DataError where it is none that the kind has."""
+    cell = given.table.rows[row][column]
+    if kind == "labels":
+        value = _as_label(given, cell)
+        if value is None:
+            unknown = (
+                "; one that is not known cannot be told so: leave the line out" if not cell or cell == "-1" else ""
+            )
+            raise given.wrong(row, column, f"labels are 0 or 1 in a column for each, or names in one column{unknown}")
+        return value
+    value = _as_number(given, cell)
+    if value is None:
+        if _WITH_COMMA.fullmatch(cell):
+            raise given.wrong(row, column, f"write {cell.replace(',', '.')}, or divide the columns by semicolons")
+        way = (
+            "leave the line out, or choose other columns with data.target="
+            if not cell
+            else "data.target= chooses columns"
+        )
+        raise given.wrong(row, column, f"values are finite numbers: {way}")
+    return value
+
+
+def _as_label(given: Columns, cell: str) -> float | None:
+    """Return 0 or 1 where a cell says that a label does not hold, or does; else None."""
+    value = _YES_OR_NO.get(cell.lower())
+    value = _as_number(given, cell) if value is None else value
+    return value if value in (0, 1) else None
+
+
+def _as_number(given: Columns, cell: str) -> float | None:
+    """Return the number in a cell, with a decimal comma too where that divides no columns; None where it is no finite
+    one of float32.
+    """
+    if given.table.has_decimal_commas and _WITH_COMMA.fullmatch(cell):
+        cell = cell.replace(",", ".")
+    if not _NUMBER.fullmatch(cell):
+        return None
+    value = float(cell)
+    return value if math.isfinite(value) and abs(value) <= torch.finfo(torch.float32).max else None

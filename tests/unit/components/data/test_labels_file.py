@@ -1,0 +1,345 @@
+"""A labels.csv beside images: what it lists, what is learned of it, and everything that can be wrong with it."""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import Path
+
+import pytest
+import torch
+
+from nnrun.base.errors import DataError
+from nnrun.base.targets import Targets
+from nnrun.components.data import decoding
+from nnrun.components.data.folder import Folder
+from nnrun.core.seams.data import Dataset, Evaluation
+from support.pictures import SETTINGS, make_folder, pictures, save
+
+NAMES = [f"{index}.png" for index in range(6)]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NNRUN_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Six images, 0.png to 5.png, of which no two are alike."""
+    for name, picture in zip(NAMES, pictures(6, 0), strict=True):
+        save(tmp_path / "pics" / name, picture)
+    return tmp_path / "pics"
+
+
+def load(root: Path, csv: str | bytes | None = None, known: Targets | None = None, **changes) -> Dataset:
+    if csv is not None:
+        (root / "labels.csv").write_bytes(csv.encode() if isinstance(csv, str) else csv)
+    source = Folder(str(root), **(SETTINGS | {"test_fraction": 0.4} | changes))
+    return source.load() if known is None else source.load_for(Evaluation(known, all_is_test=True))
+
+
+def learned(data: Dataset) -> dict[str, list[float] | int]:
+    """What is to be learned of each file, by its name."""
+    found = {}
+    for split in (data.train, data.valid, data.test):
+        if split is not None:
+            for name, target in zip(split.names, split.targets.tolist(), strict=True):
+                found[Path(name).name] = target
+    return found
+
+
+def listed(cells: list[str], title: str = "labels", delimiter: str = ",") -> str:
+    return "\n".join([f"file{delimiter}{title}", *map(delimiter.join, zip(NAMES, cells, strict=True))]) + "\n"
+
+
+TAGS = ["cat dog", "cat", "", "dog", "cat dog", "bird"]
+CAT_DOG = {"0.png": [0, 1, 1], "1.png": [0, 1, 0], "2.png": [0, 0, 0], "3.png": [0, 0, 1], "4.png": [0, 1, 1]}
+
+
+@pytest.mark.parametrize("separator", [" ", ";", "|", " ; ", "; "])
+def test_names_in_a_cell_are_labels_several_or_none(root: Path, separator: str) -> None:
+    data = load(root, listed([f'"{cell.replace(" ", separator)}"' for cell in TAGS]))
+    assert data.targets == Targets.labels(["bird", "cat", "dog"])
+    assert learned(data) == {**CAT_DOG, "5.png": [1, 0, 0]}
+    assert data.train.targets.dtype == torch.float32
+    assert (len(data.train), len(data.test), data.test_is_drawn) == (4, 2, True)
+
+
+def test_a_column_for_each_label_holds_0_and_1(root: Path) -> None:
+    rows = ["1,0", "0,0", "1,1", "0,1", "1.0,0.0", "True,false"]
+    data = load(root, listed(rows, "cat,dog"))
+    assert data.targets == Targets.labels(["cat", "dog"])
+    assert learned(data) == dict(zip(NAMES, [[1, 0], [0, 0], [1, 1], [0, 1], [1, 0], [1, 0]], strict=True))
+
+
+def test_numbers_are_values_by_the_titles_of_their_columns(root: Path) -> None:
+    rows = ["1.5,-2", "0,3", "1e-3,.5", "+4,5.", "6,7", "8,9"]
+    data = load(root, listed(rows, "height,width"))
+    assert data.targets == Targets.values(["height", "width"])
+    assert learned(data)["2.png"] == pytest.approx([0.001, 0.5])
+    one = load(root, listed(["1.5", "2", "3", "-4", "5", "6"], "age"))
+    assert (one.targets, learned(one)["3.png"]) == (Targets.values(["age"]), [-4])
+
+
+def test_one_name_in_each_cell_is_a_class(root: Path) -> None:
+    data = load(root, listed(["cat", "dog", "caf\u00e9", "dog", "caf\u00e9", "cat"], "label"))
+    assert data.targets == Targets.classes(["caf\u00e9", "cat", "dog"])
+    assert learned(data) == dict(zip(NAMES, [1, 2, 0, 2, 0, 1], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind", "note"),
+    [
+        (["1", "2", "1", "2", "10", "10"], "classes", "labels holds whole numbers: they are taken for classes"),
+        (["a b", "a", "b", "a b", "a", "b"], "labels", "labels is taken for labels with spaces between them"),
+        (["big cat", "dog", "dog", "big cat", "ox", "ox"], "classes", "labels is taken for classes of several words"),
+        (['"a, b"', "a", "b", "b", "a", "b"], "labels", "labels is taken for labels with commas between them"),
+    ],
+)
+def test_what_may_be_meant_otherwise_is_said_and_can_be_set(root: Path, cells: list[str], kind: str, note: str) -> None:
+    data = load(root, listed(cells))
+    assert data.targets.kind == kind
+    assert [note in said for said in data.findings.notes].count(True) == 1
+    other = {"classes": "labels", "labels": "classes"}[kind]
+    assert load(root, targets=other).targets.kind == other
+    if cells[0] == "1":
+        assert load(root, targets="values").targets == Targets.values(["labels"])
+
+
+def test_columns_are_chosen(root: Path) -> None:
+    csv = listed([f"{i},{'ab'[i % 2]},{i / 2 + 0.25}" for i in range(6)], "number,kind,size")
+    assert load(root, csv, target="size").targets == Targets.values(["size"])
+    assert load(root, target=["size", "number"]).targets == Targets.values(["size", "number"])
+    assert load(root, target=["kind"]).targets == Targets.classes("ab")
+    for target, says in (
+        ("sise", "data.target=sise is no column of .*labels.csv; did you mean 'size'"),
+        (["size", "weight"], "data.target=weight is no column of .*labels.csv; there are number, kind, size"),
+        ("file", "data.target=file is no column"),
+    ):
+        with pytest.raises(DataError, match=says):
+            load(root, target=target)
+    with pytest.raises(DataError, match=r"line 2: kind is a; values are finite numbers: data.target= chooses columns"):
+        load(root)
+
+
+def test_a_column_or_folders_say_the_parts(root: Path, tmp_path: Path) -> None:
+    data = load(
+        root, listed(["a,train", "b,Train", "a,train", "b,val", "a,test", "b,TEST"], "label,split"), test_fraction=None
+    )
+    assert [[Path(name).name for name in split.names] for split in (data.train, data.valid, data.test)] == [
+        NAMES[:3],
+        NAMES[3:4],
+        NAMES[4:],
+    ]
+    assert not data.test_is_drawn
+    other = tmp_path / "parts"
+    for place in ("train/1.png", "train/2.png", "train/3.png", "test/4.png", "test/5.png"):
+        save(other / place, pictures(9, 0)[int(Path(place).stem)])
+    csv = "file,label\ntrain/1.png,a\ntrain/2.png,b\ntrain/3.png,b\ntest/4.png,a\ntest/5.png,b\n"
+    data = load(other, csv, test_fraction=None)
+    assert (len(data.train), len(data.test), data.test_is_drawn) == (3, 2, False)
+
+
+SAME = listed(TAGS)
+
+
+@pytest.mark.parametrize(
+    "csv",
+    [
+        b"\xef\xbb\xbf" + SAME.encode(),
+        SAME.encode("utf-16"),
+        SAME.replace("\n", "\r\n"),
+        SAME.replace("\n", "\r"),
+        SAME.rstrip("\n"),
+        "\n\n" + SAME.replace("\n", "\n\n"),
+        SAME.replace(",", ";"),
+        SAME.replace(",", "\t"),
+        "sep=;\r\n" + SAME.replace(",", ";"),
+        SAME.replace(",", " , "),
+        "labels,file\n" + "".join(f"{tags},{name}\n" for name, tags in zip(NAMES, TAGS, strict=True)),
+        "image,labels\n" + SAME.partition("\n")[2],
+        SAME.replace("0.png", '"0.png"').replace("cat dog", '"cat dog"'),
+        SAME.replace("0.png", "./0.png").replace("1.png", ".\\1.png"),
+        SAME.replace("\n", ",\n"),
+    ],
+    ids=[
+        *("bom", "utf-16", "crlf", "cr", "no last end", "blank lines", "semicolons", "tabs", "sep", "spaces"),
+        *("other order", "other title", "quotes", "dots", "empty column"),
+    ],
+)
+def test_the_same_file_in_another_form_says_the_same(root: Path, csv: str | bytes) -> None:
+    data = load(root, csv)
+    assert data.targets == Targets.labels(["bird", "cat", "dog"])
+    assert learned(data) == {**CAT_DOG, "5.png": [1, 0, 0]}
+    assert not data.findings.notes or "spaces" in data.findings.notes[0]
+
+
+def test_decimal_commas_are_read_where_they_divide_no_columns(root: Path) -> None:
+    data = load(root, listed(["1,5", "2,25", "3", "-4,5", "5", "6"], "size", ";"))
+    assert (data.targets, learned(data)["1.png"]) == (Targets.values(["size"]), [2.25])
+    with pytest.raises(DataError, match=r"line 2: size is 1,5; write 1.5, or divide the columns by semicolons"):
+        load(root, listed(['"1,5"', "2", "3", "4", "5", "6"], "size"), targets="values")
+
+
+@pytest.mark.parametrize(
+    ("csv", "says"),
+    [
+        ("", "labels.csv is empty: write a line of titles"),
+        (" \n\n", "labels.csv is empty"),
+        ("file,labels\n", "labels.csv holds a line of titles and no samples"),
+        ("0.png,cat\n1.png,dog\n", "labels.csv begins with a sample, 0.png: write a first line of titles"),
+        ("file\n0.png\n", "labels.csv has no column beside file: nothing says what is learned"),
+        ("file,a,a\n0.png,1,0\n", "labels.csv has two columns with the title a"),
+        ("file,label\n0.png,a\n1.png,a,b\n2.png\n", "labels.csv, line 3 has 3 cells, and the titles are 2"),
+        ('file,label\n0.png,"a\n1.png,b\n', "labels.csv, line 3: unexpected end of data"),
+        ('file,label\n0.png,"a"b\n1.png,b\n', "labels.csv, line 2: ',' expected after '\"'"),
+        (b"file,label\n0.png,a\n1.png,caf\xe9\n", "labels.csv, line 3 is not UTF-8; save the file as UTF-8"),
+        ("file,label\n,a\n", "line 2:  is empty: it names no file"),
+        ("file,label\n../0.png,a\n", "line 2: ../0.png leads out of data.root"),
+        ("file,label\n/etc/passwd,a\n", "line 2: /etc/passwd leads out of data.root"),
+        ("file,label\nC:\\pics\\0.png,a\n", r"line 2: C:\pics\0.png leads out of data.root"),
+        ("file,label\n..\\0.png,a\n", r"line 2: ..\0.png leads out of data.root"),
+        ("file,label\n0.png,a\n7.png,a\n8.PNG,b\n", "line 3: 7.png is not there"),
+        ("file,label\n0.png,a\n7.png,a\n8.PNG,b\n", "2 files are not there; data.on_bad=skip leaves them out"),
+        ("file,label\n0.PNG,a\n1.png,b\n", "line 2: 0.PNG is not there; 0.png is"),
+        ("file,label\n0.png,a\n1.png,b\n0.png,b\n", "line 4: 0.png is in line 2 too, and other things are said of it"),
+        ("file,label,split\n0.png,a,train\n1.png,b,holdout\n", "line 3: split is holdout; allowed: train, valid, test"),
+        ("file,label,split\n0.png,a,train\n1.png,b,\n", "line 3: split is empty; allowed: train, valid, test"),
+        ("file,label,split\n0.png,a,test\n1.png,b,test\n", "lists no sample to train on, only test"),
+        ("file,x,y\n0.png,1,2\n1.png,,3\n", "line 3: x is empty; values are finite numbers: leave the line out"),
+        ("file,x,y\n0.png,1,2\n1.png,nan,3\n", "line 3: x is nan; values are finite numbers"),
+        ("file,x,y\n0.png,1,2\n1.png,1e39,3\n", "line 3: x is 1e39; values are finite numbers"),
+        ("file,x,y\n0.png,1,0\n1.png,1_0,1\n", "line 3: x is 1_0; values are finite numbers"),
+        ("file,label\n0.png,a\n1.png,a\n", "all labels are a; classification needs two classes or more"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_line(root: Path, csv: str | bytes, says: str) -> None:
+    with pytest.raises(DataError) as raised:
+        load(root, csv)
+    assert says in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("csv", "kind", "says"),
+    [
+        (
+            "file,x,y\n0.png,1,0\n1.png,-1,1\n",
+            "labels",
+            "line 3: x is -1; labels are 0 or 1 in a column for each, or names in",
+        ),
+        ("file,x,y\n0.png,1,0\n1.png,,1\n", "labels", "line 3: x is empty; labels are 0 or 1 in a column for each"),
+        ("file,x,y\n0.png,1,0\n1.png,0,1\n", "classes", "has the columns x, y: classes are in one; choose it with"),
+        ("file,label\n0.png,a\n1.png,\n", "classes", "line 3: label is empty; each sample has a class"),
+        ("file,label\n0.png,\n1.png,\n", "labels", "no cell of label names a label"),
+        ("file,age\n0.png,a\n1.png,3\n", "values", "line 2: age is a; values are finite numbers"),
+    ],
+)
+def test_what_is_set_and_not_there_is_named(root: Path, csv: str, kind: str, says: str) -> None:
+    with pytest.raises(DataError) as raised:
+        load(root, csv, targets=kind)
+    assert says in str(raised.value)
+
+
+def test_names_that_command_a_terminal_are_escaped(root: Path) -> None:
+    with pytest.raises(DataError) as raised:
+        load(root, "file,label\n\x1b[2J.png,a\n1.png,b\n")
+    assert "\x1b" not in str(raised.value)
+    assert r"\x1b[2J.png is not there" in str(raised.value)
+
+
+def test_files_that_are_not_there_or_damaged_are_left_out_and_counted(root: Path) -> None:
+    (root / "1.png").write_bytes(b"no image")
+    csv = "file,x\n0.png,1.5\n1.png,2.5\n2.png,3.5\n3.png,4.5\n9.png,5.5\n"
+    with pytest.raises(DataError, match=r"9.png is not there"):
+        load(root, csv)
+    data = load(root, on_bad="skip")
+    assert learned(data) == {"0.png": [1.5], "2.png": [3.5], "3.png": [4.5]}
+    facts = data.findings.facts
+    assert (facts["skipped"], facts["missing"], facts["unlabelled"]) == (1, 1, 2)
+    notes = "\n".join(data.findings.notes)
+    assert "left out: 1 files of labels.csv that are not there (data.on_bad=skip)" in notes
+    assert "left out: 2 image files that labels.csv does not list (4.png, 5.png); run.log names them" in notes
+    assert any("9.png is not there" in line for line in data.findings.details)
+    assert any(line.endswith("4.png is not in labels.csv") for line in data.findings.details)
+
+
+def test_a_file_that_is_listed_twice_with_the_same_labels_is_taken_once(root: Path) -> None:
+    data = load(root, SAME + "0.png,cat dog\n./1.png,cat\n")
+    assert len(data.train) + len(data.test) == 6
+    assert "labels.csv lists 2 files again, and says the same of them: each is taken once" in data.findings.notes
+
+
+def test_paths_are_found_as_people_write_them(root: Path) -> None:
+    """With Windows' separators, in either Unicode form, without a suffix, in another case of it, or below a folder."""
+    for place in ("deep/er/a.JPG", "deep/b.png", unicodedata.normalize("NFD", "caf\u00e9.png"), "one/c.png"):
+        save(root / place, pictures(9, 1)[len(place) % 9])
+    csv = "file,size\ndeep\\er\\a.JPG,1.5\ndeep/b,2.5\ncaf\u00e9.png,3.5\nc.png,4.5\n"
+    data = load(root, csv, labels="labels.csv")
+    assert sorted(map(sum, learned(data).values())) == [1.5, 2.5, 3.5, 4.5]
+    assert "1 files of labels.csv are in folders below data.root, which it does not name" in data.findings.notes
+    save(root / "two/c.png", pictures(9, 1)[8])
+    with pytest.raises(DataError, match=r"line 5: c.png may be one/c.png, two/c.png: write its path from data.root"):
+        load(root, labels="labels.csv")
+    (root / "plain").write_bytes((root / "0.png").read_bytes())
+    (root / "link.png").symlink_to(root / "1.png")
+    assert len(learned(load(root, "file,size\nplain,1.5\nlink.png,2.5\n2.png,0.5\n", target="size"))) == 3
+
+
+def test_the_file_may_have_another_name_and_lie_elsewhere(root: Path, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "mine.csv").write_text(SAME)
+    monkeypatch.chdir(tmp_path)
+    assert load(root, labels="mine.csv").targets == load(root, labels=str(tmp_path / "mine.csv")).targets
+    (root / "other.csv").write_text(SAME)
+    assert load(root, labels="other.csv").targets == Targets.labels(["bird", "cat", "dog"])
+    with pytest.raises(DataError, match=r"data.labels=none.csv does not exist, neither here nor in"):
+        load(root, labels="none.csv")
+    with pytest.raises(
+        DataError, match=r"data.targets=labels needs a file labels.csv in data.root=.*, or data.labels=FILE"
+    ):
+        load(root, targets="labels")
+
+
+def test_class_folders_come_first_unless_the_file_is_named(tmp_path: Path) -> None:
+    """Where the folders are no classes, as those of parts, the file is read by itself."""
+    root = make_folder(tmp_path / "both", {"": 3})
+    csv = "file,size\nant/000.png,1.5\nbee/000.png,2.5\n" + "cat \u00e9/000.png,3.5\n"
+    data = load(root, csv)
+    assert data.targets.kind == "classes"
+    assert data.findings.notes == ("labels.csv is not read: folders say the classes; data.labels=labels.csv reads it",)
+    assert load(root, labels="labels.csv").targets == Targets.values(["size"])
+    assert load(root, targets="values").targets == Targets.values(["size"])
+    assert load(root, target="size").targets == Targets.values(["size"])
+    assert load(root, known=Targets.values(["size"])).targets == Targets.values(["size"])
+
+
+def test_other_labels_of_the_same_files_are_not_decoded_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = load(root, SAME)
+
+    def decoded_again(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(decoding, "decode_sample", decoded_again)
+    assert load(root, SAME).fingerprint == first.fingerprint
+    lines = SAME.splitlines()
+    assert load(root, "\n".join([lines[0], *reversed(lines[1:])])).fingerprint == first.fingerprint, (
+        "the order is nobody's"
+    )
+    assert load(root, SAME.replace("bird", "cat")).fingerprint != first.fingerprint
+
+
+def test_a_trained_network_decides_what_the_columns_are(root: Path) -> None:
+    known = Targets.labels(["dog", "cat", "bird"])
+    data = load(root, SAME, known)
+    assert data.targets == known
+    assert learned(data)["0.png"] == [1, 1, 0]
+    assert len(data.test) == 6
+    with pytest.raises(DataError, match="line 7: labels is bird; bird is no label of the network, which knows dog"):
+        load(root, known=Targets.labels(["dog", "cat"]))
+    columns = listed([f"{i}.5,{i}.25" for i in range(6)], "height,width")
+    data = load(root, columns, Targets.values(["width", "height"]))
+    assert learned(data)["3.png"] == [3.25, 3.5]
+    with pytest.raises(DataError, match="has no column depth, which the network has learned; it has height, width"):
+        load(root, known=Targets.values(["depth"]))
+    assert load(root, listed(["a", "b", "a", "b", "a", "b"]), Targets.classes("abc")).targets == Targets.classes("abc")
+    with pytest.raises(DataError, match=r"data.targets=values, and the network has learned 3 labels"):
+        load(root, SAME, known, targets="values")
