@@ -31,7 +31,7 @@ class Augmenter:
         self._mixings: dict[str, Any] = {name: parts[name] for name in names if hasattr(parts[name], "mix")}
         self._augmentations: dict[str, Any] = {name: parts[name] for name in names if name not in self._mixings}
         self._seed = seed
-        # A CUDA graph that captures draws must be told of it: CUDAGraph.register_generator_state.
+        # A graph that captures draws must be told of it (register_generator_state).
         self.generator = torch.Generator(device)
 
     def seed(self, epoch: int, index: int) -> None:

@@ -69,7 +69,7 @@ class SplitBatches:
     def prepare(self, raw: Tree, targets: Tensor, epoch: int, index: int) -> Batch:
         """Bring the raw samples of a batch to the device; there augment them, if that is wanted, and preprocess them.
 
-        The draws are seeded first. What comes after that asks for no value: a CUDA graph can capture it.
+        The draws are seeded first. What comes after that asks for no value: a graph of kernels can capture it.
         """
         of_all = min(self.batch_size, self.num_samples - index * self.batch_size)
         num_samples = len(range(of_all)[self._share])

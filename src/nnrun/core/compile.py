@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from nnrun.base.foreign_errors import calling
+from nnrun.core.device import is_gpu
 from nnrun.core.randomness import seed_step
 from nnrun.core.state import TrainState
 
@@ -33,7 +34,7 @@ def choose_compile(wanted: str | bool, device: torch.device, num_steps: int) -> 
     """Return what `trainer.compile` means for a training of so many steps; a function of the config and the machine."""
     if wanted != "auto":
         return Compilation(bool(wanted), "as asked")
-    if device.type != "cuda":
+    if not is_gpu(device):
         return Compilation(False, f"auto: what it gains on {device.type} seldom pays for the compiling")
     least = round(_COMPILING_SECONDS / _SAVED_SECONDS_PER_STEP)
     if num_steps < least:
@@ -49,7 +50,7 @@ def compile_network(state: TrainState, inputs: Any) -> float:
     not depend on which shape came first, that of a training step or, in a resumed run, that of a validation.
     """
     start = time.perf_counter()
-    # On a CPU it says that there is no CUDA.
+    # On a CPU it says that there is no GPU.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     # Of an earlier job in this process nothing is left, neither kernels nor the count of kernels that may be made.
     torch.compiler.reset()

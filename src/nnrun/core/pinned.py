@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from nnrun.core.device import Mark
 from nnrun.core.seams.data import Tree
 
 
@@ -30,7 +31,7 @@ class PinnedRows:
         self._turns = [other, turn]
         rows = turn.gather(leaves, indices)
         there = [row.to(self._device, non_blocking=True) for row in rows]
-        turn.copied.record(torch.cuda.current_stream(self._device))
+        turn.copied.set(self._device)
         return tree_unflatten(there, structure)
 
 
@@ -39,11 +40,11 @@ class _Turn:
 
     def __init__(self) -> None:
         self._buffers: list[Tensor] = []
-        self.copied = torch.cuda.Event()
+        self.copied = Mark()
 
     def gather(self, leaves: list[Tensor], indices: Tensor) -> list[Tensor]:
         """Return the rows at `indices` of each tensor, in the buffers."""
-        self.copied.synchronize()  # waits for the copy of the last batch but one
+        self.copied.wait()  # waits for the copy of the last batch but one
         shapes = [(len(indices), *leaf.shape[1:]) for leaf in leaves]
         if [tuple(buffer.shape) for buffer in self._buffers] != shapes:
             pairs = zip(leaves, shapes, strict=True)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nnrun.core.device import seed_device
+
 # Purposes, so that no two streams of one seed meet.
 INIT, ORDER, STEP, SPLIT, TEST_SPLIT, AUGMENT, LIMIT = range(7)
 _MASK = 2**64 - 1
@@ -40,15 +42,5 @@ def seed_weights(seed: int) -> None:
 
 
 def seed_step(device: torch.device, seed: int, epoch: int, batch: int) -> None:
-    """Seed the draws of one batch (dropout, stochastic layers).
-
-    The device's own generator alone: `torch.manual_seed` visits every backend and costs 150 times as much.
-    """
-    number = mix(STEP, seed, epoch, batch)
-    if device.type == "cuda":
-        index = device.index if device.index is not None else torch.cuda.current_device()
-        torch.cuda.default_generators[index].manual_seed(number)
-    elif device.type == "mps":
-        torch.mps.manual_seed(number)
-    else:
-        torch.default_generator.manual_seed(number)
+    """Seed the draws of one batch (dropout, stochastic layers)."""
+    seed_device(device, mix(STEP, seed, epoch, batch))

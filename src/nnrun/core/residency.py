@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from nnrun.base.host import fits_in_memory
+from nnrun.core.device import copies_beside, free_bytes, is_gpu
 from nnrun.core.pinned import PinnedRows
 from nnrun.core.seams.data import Split, Tree
 from nnrun.core.seams.world import World
@@ -45,7 +46,7 @@ class ResidentSamples:
         self.layout = layout
         self._placed: Split | None = None
         self.home = layout.device if layout.residency == "device" else torch.device("cpu")
-        is_copied = layout.residency == "memory" and layout.device.type == "cuda" and torch.cuda.is_available()
+        is_copied = layout.residency == "memory" and copies_beside(layout.device)
         self._pinned = PinnedRows(layout.device) if is_copied else None
 
     def __len__(self) -> int:
@@ -88,7 +89,7 @@ class StreamedSamples(ResidentSamples):
             self.layout.num_workers,
             "reads data ahead",
             "try fewer data.num_workers, or data.residency=memory",
-            pin_memory=self.layout.device.type == "cuda",
+            pin_memory=is_gpu(self.layout.device),
         )
         indices: Any = order
         with closing(in_order(self.placed.take, indices, crew)) as taken:
@@ -110,11 +111,10 @@ def choose_residency(wanted: str, num_bytes: int, device: torch.device) -> str:
         return wanted
     if not fits_in_memory(num_bytes):
         return "stream"
-    if device.type == "cuda" and num_bytes > torch.cuda.mem_get_info(device)[0] // 2:
-        return "memory"
-    return "device"
+    free = free_bytes(device)
+    return "device" if free is None or num_bytes <= free // 2 else "memory"
 
 
 def _channels_last(tensor: Tensor) -> Tensor:
-    """Return images, `(N, C, H, W)`, with their channels last in memory; other tensors as they are."""
+    """Return a tensor `(N, C, H, W)` with its channels last in memory; others as they are."""
     return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from nnrun.core.device import is_gpu
 from nnrun.core.multi_tensor import Snapshot
 
 
@@ -25,7 +26,7 @@ def step_if(good: Tensor, optimizer: Optimizer) -> None:
             optimizer.step()
         finally:
             del optimizer.grad_scale, optimizer.found_inf  # type: ignore[attr-defined]
-    elif good.device.type == "cuda" and can_be_undone(optimizer):
+    elif is_gpu(good.device) and can_be_undone(optimizer):
         step_and_undo_unless(good, optimizer)
     elif good.item():  # waits for the device
         optimizer.step()

@@ -145,7 +145,7 @@ def test_samples_in_memory_are_gathered_in_pinned_buffers_by_turns(make_split, p
         assert torch.equal(taken[number], split.inputs[order[number]])
     # On a CPU `to` copies nothing: what a GPU would have copied by then is overwritten two batches later.
     assert torch.equal(taken[1], split.inputs[order[3]])
-    calls = [turn.copied.calls for turn in rows._turns]
+    calls = [turn.copied._event.calls for turn in rows._turns]
     assert sorted(calls, key=len) == [["synchronize", "record"] * 2, ["synchronize", "record"] * 3]
 
 

@@ -165,7 +165,7 @@ class Dataset:
 
     @property
     def in_shape(self) -> Tree:
-        """The shape of one sample, `(C, H, W)` for images; of several tensors the shapes by name."""
+        """The shape of one sample, such as `(C, H, W)`; of several tensors the shapes by name."""
         return tree_map(lambda spec: spec.shape, self.input_spec)
 
 

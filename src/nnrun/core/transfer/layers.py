@@ -8,7 +8,7 @@ from torch import nn
 
 from nnrun.base.errors import ConfigError, did_you_mean
 
-# What gives scores; a convolution does where its outputs are averaged over the image.
+# What gives scores; a convolution does where its outputs are averaged over all places.
 _SCORING = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _CONTAINERS = (nn.Sequential, nn.ModuleList)
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
@@ -32,12 +32,10 @@ def find_head(network: nn.Module, num_outputs: int, name: str | None = None) -> 
         given = last.out_features if isinstance(last, nn.Linear) else last.out_channels
         if given == num_outputs:
             return key
-        what = f"its last linear layer or convolution, {key}, gives {given} numbers for {num_outputs} classes"
+        what = f"its last linear layer or convolution, {key}, gives {given} numbers, and {num_outputs} are wanted"
     else:
         what = "it has no linear layer and no convolution"
-    raise ConfigError(
-        f"cannot find the classifier head: {what}; name the layer that gives the scores, transfer.head=NAME"
-    )
+    raise ConfigError(f"cannot find the head: {what}; name the layer that gives the scores, transfer.head=NAME")
 
 
 def parameter_names(network: nn.Module, module: str) -> list[str]:
