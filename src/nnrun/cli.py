@@ -7,7 +7,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nnrun import components
@@ -21,7 +21,7 @@ from nnrun.config.conflicts import CONFLICTS
 from nnrun.config.folders import conf_dir, find_modules_beside, own_folders
 from nnrun.config.no_effect import IDLE
 from nnrun.config.ranges import RANGES
-from nnrun.config.rules import Rules
+from nnrun.config.rules import Known, Rules
 from nnrun.config.yaml_files import yaml_text
 from nnrun.tasks.table import collect_tasks, perform
 
@@ -110,13 +110,15 @@ def collect_rules() -> Rules:
     """Collect what a config is checked against: rows of our sections, those beside the components, the tasks."""
     ranges, conflicts, idle = dict(RANGES), list(CONFLICTS), list(IDLE)
     data_kinds: dict[str, tuple[str, ...]] = {}
+    metrics: dict[str, dict[str, bool]] = {}
     for path in (path for folder in components.__path__ for path in sorted(Path(folder).glob("*/ranges.py"))):
         rows = importlib.import_module(f"{components.__name__}.{path.parent.name}.ranges")
         ranges |= rows.RANGES
         conflicts += getattr(rows, "CONFLICTS", ())
         idle += getattr(rows, "IDLE", ())
         data_kinds |= getattr(rows, "DATA_KINDS", {})
-    return Rules.of(ranges, conflicts, idle, collect_tasks(), data_kinds)
+        metrics |= getattr(rows, "METRICS", {})
+    return replace(Rules.of(ranges, conflicts, idle, collect_tasks()), known=Known(data_kinds, metrics))
 
 
 def compose(words: Sequence[str], own: Sequence[Path] = ()) -> Composed:

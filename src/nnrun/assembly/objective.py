@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from nnrun.assembly.data.opened import Opened
 from nnrun.assembly.instantiate import build
 from nnrun.assembly.job import Job
-from nnrun.base.errors import ArtifactError, ConfigError
+from nnrun.base.errors import ArtifactError, Complaint, ConfigError
 from nnrun.base.targets import Targets
 from nnrun.checkpoints.saved_run import SavedNetwork, SavedWeights
+from nnrun.config.monitor import natural_mode, wrong_way
 from nnrun.core.objective import Objective
 from nnrun.core.seams.problem import Metric, Problem
 
@@ -26,6 +29,20 @@ def make_objective(job: Job, data: Opened) -> Objective:
         for name, section in job.settings.metric.items()
     }
     return Objective(problem, job.loss(data.target_counts), metrics)
+
+
+def watched_by(job: Job, objective: Objective) -> Job:
+    """Return the job with the way of what is watched that is better, where only the built metric says it.
+
+    Raises ConfigError where it does not, or where what was typed is the other way.
+    """
+    mode = natural_mode(job.monitor, objective.higher_is_better)
+    if job.mode == "auto" == mode:
+        text = f"early_stopping.mode must be min or max: {job.monitor} does not say whether more of it is better"
+        raise ConfigError(Complaint("early_stopping.mode", text, ("early_stopping.monitor",)))
+    if mode not in ("auto", job.mode) and job.mode != "auto":
+        raise ConfigError(wrong_way(job.monitor, job.mode))
+    return job if mode in ("auto", job.mode) else replace(job, mode=mode)
 
 
 def make_problem(job: Job, targets: Targets) -> Problem:

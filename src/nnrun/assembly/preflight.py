@@ -73,7 +73,7 @@ def check_job(composed: Composed) -> Job:
     notes += composed.notes_on_unread
     notes += composed.trial_notes
     saved = composed.source.config if composed.source and not task.trains else None
-    monitor, mode = monitored(saved or tree)
+    monitor, mode = monitored(saved or tree, composed.rules.known.metrics)
     return Job(composed, settings, device, precision, monitor, mode, tuple(notes), pretrained)
 
 
@@ -82,7 +82,8 @@ def for_data(job: Job, data: Opened) -> Job:
 
     Raises ConfigError where what was typed does not fit the data.
     """
-    samples = "images" if len(data.in_shape) == NUM_IMAGE_DIMS else "other"
+    is_tensor = isinstance(data.in_shape, tuple) and all(isinstance(size, int) for size in data.in_shape)
+    samples = "images" if is_tensor and len(data.in_shape) == NUM_IMAGE_DIMS else "other"
     composed = job.composed.fitted((data.targets.kind, samples))
     if composed is job.composed:
         return job

@@ -82,6 +82,8 @@ class Claim:
     verb: str
 
     def __str__(self) -> str:
+        if self.subject.startswith("data.targets="):
+            return self.subject
         names = [_SAID.get(kind, kind) for kind in (*KINDS, *SAMPLES) if kind in self.kinds]
         subject = self.subject if "=" in self.subject or self.is_of_auto else _words_for(self.key, self.subject)
         return f"{subject} {self.verb} {' or '.join(names)}"
@@ -119,6 +121,19 @@ def _candidate(group: str, option: str, own: Sequence[Path]) -> Candidate:
     return Candidate(option, section, Reference(content, complete=path.parents[1] == conf_dir()))
 
 
+def tell_data(config: DictConfig, kinds: Sequence[str]) -> None:
+    """Let data that can be read as several kinds of targets be of the one kind that all else is for, if that is one."""
+    left = [kind for kind in kinds if kind in KINDS]
+    section = OmegaConf.select(config, "data.dataset", throw_on_missing=False) or {}
+    if len(left) == 1 and "targets" in section and config.data.get("targets") == AUTO:
+        config.data.targets = left[0]
+
+
+def targets_of(auto: Auto | None, kinds: Sequence[str]) -> list[str]:
+    """Return the classes that a group may become for some kinds of data; of one that is no `auto`, none."""
+    return [str(auto.candidates[kind].section._target_) for kind in kinds if kind in auto.candidates] if auto else []
+
+
 def claims(config: DictConfig, autos: Mapping[str, Auto], known: Mapping[str, Sequence[str]]) -> Iterator[Claim]:
     """Yield what a config says of the kind of its data; `known` has the kinds that each class of ours is for."""
     for key, verb in (("problem", "learns"), ("loss", "is for")):
@@ -126,7 +141,11 @@ def claims(config: DictConfig, autos: Mapping[str, Auto], known: Mapping[str, Se
         if key not in autos and target in known:
             yield Claim(key, frozenset(known[target]), target, verb)
     target = str(OmegaConf.select(config, "data.dataset._target_", throw_on_missing=False))
-    yield from claims_of_data(config.data.get("name"), known.get(target, ()))
+    kinds = known.get(target, ())
+    yield from claims_of_data(config.data.get("name"), kinds)
+    kind = OmegaConf.select(config, "data.targets", throw_on_missing=False)
+    if kind in KINDS and set(KINDS).isdisjoint(kinds):
+        yield Claim("data", frozenset([kind]), f"data.targets={kind}", "has")
     for auto in autos.values():
         for key in auto.beside:
             fitting = auto.takers(key)

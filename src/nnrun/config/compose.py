@@ -17,7 +17,7 @@ from nnrun.base.secrets import is_secret, left_out, secrets_in
 from nnrun.checkpoints.locate import Located
 from nnrun.checkpoints.model_card import paths_left_out
 from nnrun.checkpoints.saved_run import SavedRun, SavedWeights
-from nnrun.config.auto import Auto, Claim, claims, claims_of_data, fitting_kinds
+from nnrun.config.auto import Auto, Claim, claims, claims_of_data, fitting_kinds, targets_of, tell_data
 from nnrun.config.data_settings import unread_root
 from nnrun.config.draft import (
     Draft,
@@ -33,6 +33,7 @@ from nnrun.config.draft import (
 )
 from nnrun.config.from_checkpoint import fault, own_targets
 from nnrun.config.interpolation import KNOWN_LATE, explain_unresolvable, placeholders, resolve
+from nnrun.config.monitor import check_monitor
 from nnrun.config.no_effect import idle_settings, trial_notes
 from nnrun.config.options import unknown_options
 from nnrun.config.overrides import SOURCE_KEYS, Typed, ambiguous, parse_all
@@ -162,14 +163,18 @@ class Composed:
         """
         stated = [claim for claim in self.stated if claim.key != "data"]
         data = claims_of_data(self.config.data.name, kinds)
-        fitting, problems = fitting_kinds([*data, *stated], self.autos, self.rules.data_kinds)
+        fitting, problems = fitting_kinds([*data, *stated], self.autos, self.rules.known.data_kinds)
         if problems:
             raise ConfigError(*problems)
         draft = become(Draft(self.config.copy(), self.references, set(), self.autos), fitting)
         fitted = replace(self, config=draft.config, references=draft.references, kinds=tuple(fitting))
+        tree = resolve(draft.config)
         if fitted.became == self.became:
-            return self
-        if wrong := check(resolve(draft.config), draft.references, self.rules):
+            # What may be watched is known now, though no `auto` became another option.
+            wrong, fitted = list(check_monitor(tree, (), self.rules.known.metrics)), self
+        else:
+            wrong = check(tree, draft.references, self.rules)
+        if wrong:
             raise ConfigError(*wrong)
         return fitted
 
@@ -203,9 +208,11 @@ def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> C
         draft = start_from(source, draft)
     draft, misplaced = lay_typed(draft, values)
     problems += misplaced
-    stated = tuple(claims(draft.config, draft.autos, rules.data_kinds))
-    kinds, at_odds = fitting_kinds(stated, draft.autos, rules.data_kinds)
+    stated = tuple(claims(draft.config, draft.autos, rules.known.data_kinds))
+    kinds, at_odds = fitting_kinds(stated, draft.autos, rules.known.data_kinds)
     draft = become(draft, kinds)
+    if source is None or source.config is None:
+        tell_data(draft.config, kinds)
     unresolvable = explain_unresolvable(draft.config)
     problems += unresolvable
     tree = resolve(draft.config)
@@ -218,7 +225,11 @@ def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> C
     problems += _not_typed(typed, tree)
     # What could not be resolved is null by now, and has been complained of.
     null = {item.key for item in unresolvable}
-    wrong = at_odds + [item for item in check(tree, draft.references, rules) if item.key not in null]
+    wrong = at_odds + [
+        item
+        for item in check(tree, draft.references, rules, targets_of(draft.autos.get("problem"), kinds))
+        if item.key not in null
+    ]
     if problems:
         # The words themselves: whatever else is wrong, the user can mend them.
         raise ConfigError(*dict.fromkeys([*problems, *wrong]))

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from nnrun.config.monitor import natural_mode
-
 
 @dataclass(frozen=True)
 class Conflict:
@@ -40,11 +38,6 @@ CONFLICTS = (
         ("data.val_fraction", "early_stopping"),
         lambda fraction, section: fraction == 0 and section,
         "data.val_fraction=0 leaves early stopping nothing to watch; add early_stopping=none",
-    ),
-    Conflict(
-        ("early_stopping.mode", "early_stopping.monitor"),
-        lambda mode, monitor: mode in ("min", "max") and mode != natural_mode(monitor),
-        "early_stopping.mode={} would choose the worst weights by {}; leave it at auto",
     ),
     Conflict(
         ("transfer.weights", "init_from"),

@@ -111,7 +111,7 @@ def merge_saved(
         is_named = key in named_groups and (key in NAMED_SECTIONS or _target(fresh, key) != _target(config, key))
         if is_named or key not in config or key not in RUN_KEYS:
             config[key] = fresh._get_node(key)
-        elif key in NAMED_SECTIONS and not keep_export and key not in named_groups:
+        elif key in NAMED_SECTIONS and key != "metric" and not keep_export and key not in named_groups:
             config[key] = {}
         elif key in named_groups:
             _fill_secrets(config[key], OmegaConf.to_container(fresh[key], resolve=False))

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 DEVICE = re.compile(r"auto|cpu|cuda|cuda:\d+|mps")
-VALID_METRICS = ("valid/loss", "valid/accuracy", "valid/top5_accuracy", "valid/precision", "valid/recall", "valid/f1")
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,6 @@ RANGES: dict[str, Range] = {
     "transfer.head_lr_factor": POSITIVE,
     "transfer.backbone_lr_factor": POSITIVE,
     "transfer.layer_decay": number(0, 1, above=True, null=True),
-    "early_stopping.monitor": one_of(*VALID_METRICS),
     "early_stopping.patience": whole(1),
     "early_stopping.min_delta": NOT_NEGATIVE,
 }

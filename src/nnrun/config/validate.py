@@ -8,6 +8,7 @@ from typing import Any
 from nnrun.base.errors import Complaint
 from nnrun.config.conflicts import Conflict
 from nnrun.config.data_settings import idle_data_settings
+from nnrun.config.monitor import check_monitor
 from nnrun.config.rules import Rules
 from nnrun.config.target_sections import References, check_target_sections
 from nnrun.config.tree import value_at
@@ -17,11 +18,13 @@ from nnrun.config.typed_sections import check_typed_sections
 _ABSENT = object()
 
 
-def check(tree: Mapping[str, Any], references: References, rules: Rules) -> list[Complaint]:
+def check(
+    tree: Mapping[str, Any], references: References, rules: Rules, problems: Sequence[str] = ()
+) -> list[Complaint]:
     """Return what is wrong with a resolved config; empty where nothing is.
 
-    `references` gives what each section with a `_target_` is compared with. Of what one check finds wrong, the next
-    says nothing.
+    `references` gives what each section with a `_target_` is compared with, `problems` the classes of problems that may
+    be meant, where that is left to the data. Of what one check finds wrong, the next says nothing.
     """
     found = check_typed_sections(tree, rules)
     wrong = _keys(found)
@@ -31,6 +34,8 @@ def check(tree: Mapping[str, Any], references: References, rules: Rules) -> list
     if task is None or task.builds_section("data.dataset"):
         found += idle_data_settings(tree)
     found += _check_conflicts(tree, rules.conflicts, _keys(found))
+    wrong = _keys(found)
+    found += (item for item in check_monitor(tree, problems, rules.known.metrics) if item.key not in wrong)
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,6 @@ from nnrun.base.files import write_json
 from nnrun.runs.console import Console, Sheet
 
 SCHEMA = 1
-# How many of the weakest classes are named on the terminal; all of them are in summary.json.
-_WEAKEST = 3
 
 
 @dataclass(kw_only=True)
@@ -26,6 +24,8 @@ class Summary:
     metrics: dict[str, float]
     monitor: str
     mode: str
+    # The metric to quote, `accuracy`, of which more is better; None where nothing is measured.
+    headline: str | None = None
     best: dict[str, Any] | None = None
     train: dict[str, Any] = field(default_factory=dict)
     details: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -56,24 +56,17 @@ class Summary:
         return self.metrics.get(self.monitor)
 
 
-def show(summary: Summary, console: Console, trust: str, *, trained: bool) -> None:
+def show(summary: Summary, figures: Sequence[tuple[str, str]], console: Console, trust: str, *, trained: bool) -> None:
     """Print the table of what was reached, where things are, and after a training what to do next.
 
-    `trust` is what commands then add.
+    `figures` are what was measured, a title and a line each; `trust` is what commands then add.
     """
     console.say(f"{summary.task} {summary.state} after {summary.wall_seconds:.1f} s", style="bold")
     table = Sheet(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True, style="cyan")
     table.add_column(overflow="fold")
-    for split in ("test", "valid"):
-        names = ("accuracy", "top5_accuracy", "loss", "f1")
-        values = [
-            f"{name} {summary.metrics[key]:.4f}" for name in names if (key := f"{split}/{name}") in summary.metrics
-        ]
-        if values:
-            table.add_row(split, "  ".join(values))
-    if weakest := _weakest(summary.details["test"].get("per_class", [])):
-        table.add_row("weakest", weakest)
+    for title, line in figures:
+        table.add_row(title, line)
     how = f", by {summary.monitor}" if summary.monitored is not None else ""
     if summary.monitored is None and trained:
         how = ", the last one: there is no validation part to choose by"
@@ -101,12 +94,6 @@ def show(summary: Summary, console: Console, trust: str, *, trained: bool) -> No
     if trained:
         run = shlex.quote(f"ckpt={summary.run}")
         console.say(f"next: nnrun {run}{trust}" if summary.artifacts else f"next: nnrun export=onnx {run}{trust}")
-
-
-def _weakest(rows: list[dict[str, Any]]) -> str:
-    """Return the classes that are recognised worst."""
-    worst = sorted((row for row in rows if row["samples"]), key=lambda row: row["f1"])[:_WEAKEST]
-    return "  ".join(f"{row['class']} (F1 {row['f1']:.3f})" for row in worst if row["f1"] < 1)
 
 
 def _proof(artifact: Mapping[str, Any]) -> str:

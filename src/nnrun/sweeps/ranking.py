@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-# What stands for a loss that is not the same in all jobs.
-FALLBACK = "valid/accuracy"
+from nnrun.config.monitor import LOSS, PREFIX
+
 # What decides which samples are validated on; of the section `dataset` all but how samples are shown.
 _SAMPLES = ("name", "root", "limit", "split_seed", "split_by", "val_fraction", "dataset")
 _SHOWING = (
@@ -19,10 +19,13 @@ _SHOWING = (
 
 @dataclass(frozen=True)
 class Yardstick:
-    """What a job was measured with: its loss, and what chose its validation samples, as flat settings."""
+    """What a job was measured with: its loss, and what chose its validation samples, as flat settings; and the metric
+    to quote of its problem, of which more is better, where it has come to that.
+    """
 
     loss: Mapping[str, Any] = field(default_factory=dict)
     samples: Mapping[str, Any] = field(default_factory=dict)
+    headline: str | None = None
 
     @classmethod
     def of(cls, tree: Mapping[str, Any]) -> Yardstick:
@@ -69,16 +72,19 @@ def choose_ranking(results: Sequence[Rankable]) -> Ranking:
         )
     losses = _differing([result.yardstick.loss for result in measured])
     monitors = dict.fromkeys(str(result.monitor) for result in measured)
-    if len(monitors) == 1 and not (losses and str(first.monitor).endswith("loss")):
+    if len(monitors) == 1 and not (losses and first.monitor == LOSS):
         return Ranking(first.monitor, first.mode == "min")
     why = (
         f"the jobs differ in {', '.join(losses)}, so their losses cannot be compared"
         if losses
         else f"the jobs watch different metrics ({', '.join(monitors)})"
     )
-    if all(FALLBACK in result.metrics for result in measured):
-        return Ranking(FALLBACK, note=f"ranked by {FALLBACK}: {why}")
-    return Ranking(None, note=f"not ranked: {why}, and not all have {FALLBACK}")
+    # What stands for a loss that is not the same in all jobs.
+    headlines = dict.fromkeys(f"{PREFIX}{result.yardstick.headline}" for result in measured)
+    if len(headlines) == 1 and all(result.metrics.keys() >= headlines.keys() for result in measured):
+        headline = next(iter(headlines))
+        return Ranking(headline, note=f"ranked by {headline}: {why}")
+    return Ranking(None, note=f"not ranked: {why}, and not all have {' and '.join(headlines)}")
 
 
 def order(results: Sequence[Rankable], ranking: Ranking) -> list[Any]:

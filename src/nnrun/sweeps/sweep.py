@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -127,7 +127,7 @@ def run_job(sweep: Sweep, number: int, words: list[str]) -> JobResult:
         summary = perform(composed, words, directory)
         assert summary is not None, "a sweep refuses a task that measures nothing"
         result.monitor, result.monitored, result.mode = summary.monitor, summary.monitored, summary.mode
-        result.metrics = summary.metrics
+        result.metrics, result.yardstick = summary.metrics, replace(result.yardstick, headline=summary.headline)
     except (KeyboardInterrupt, InterruptedRun):
         raise
     except NnrunError as error:

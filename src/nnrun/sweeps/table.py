@@ -12,13 +12,15 @@ from rich import box
 
 from nnrun.base.files import write_json, write_text
 from nnrun.base.visible import as_cell
+from nnrun.config.monitor import LOSS
 from nnrun.runs.console import Sheet
 from nnrun.sweeps.ranking import Yardstick, choose_ranking, order
 
 # Of sweep.json.
 SCHEMA = 1
-# The metrics that the table on the terminal has, of those that there are; an inspection has the last two.
-_SHOWN = ("valid/loss", "valid/accuracy", "test/accuracy", "model/parameters", "model/forward_flops")
+# The metrics that the table on the terminal has besides what was watched, and the metric to quote of the validation and
+# of the test part; an inspection has these.
+_OF_AN_INSPECTION = ("model/parameters", "model/forward_flops")
 
 
 @dataclass
@@ -74,7 +76,10 @@ def as_csv(rows: Sequence[JobResult], swept: Sequence[str], metrics: Sequence[st
 
 def as_table(rows: Sequence[JobResult], swept: Sequence[str], metrics: Sequence[str]) -> Sheet:
     """Return the jobs as a table for the terminal, with the metrics that matter most."""
-    shown = [name for name in _SHOWN if name in metrics]
+    watched = [row.monitor for row in rows if row.monitor]
+    quoted = [f"{split}/{row.yardstick.headline}" for split in ("valid", "test") for row in rows]
+    names = dict.fromkeys([LOSS, *watched, *quoted, *_OF_AN_INSPECTION])
+    shown = [name for name in names if name in metrics]
     table = Sheet(box=box.SIMPLE_HEAD, pad_edge=False)
     for title in ("job", *swept, *shown, "seconds", "exit"):
         table.add_column(title, overflow="fold")

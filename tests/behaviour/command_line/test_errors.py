@@ -60,12 +60,14 @@ TIER_ONE: dict[str, Row] = {
         ["optimizer={lr: 0.1}"], 2, ["optimizer takes one option (there are adagrad", "write optimizer.lr=0.1"]
     ),
     "settings for a group, with plus": Row(["+optimizer={lr: 0.1}"], 2, ["write optimizer.lr=0.1"]),
-    "no settings for a group": Row(["model={}"], 2, ["model takes one option (there are cnn"], {}, ["write model"]),
+    "no settings for a group": Row(
+        ["model={}"], 2, ["model takes one option (there are auto, cnn"], {}, ["write model"]
+    ),
     "settings for exporters": Row(
         ["export={onnx: {opset: 18}}"], 2, ["export takes options, one or a list of them", "write export.onnx.opset=18"]
     ),
     "settings in a list": Row(["augment=[{mixup: {alpha: 1}},digits]"], 2, ["write augment.mixup.alpha=1"]),
-    "a list in a list": Row(["model=[[cnn]]"], 2, ["model takes one option (there are cnn"]),
+    "a list in a list": Row(["model=[[cnn]]"], 2, ["model takes one option (there are auto, cnn"]),
     "a run directory that leads nowhere": Row(
         ["hydra.run.dir=logs/${nope}"], 2, ["hydra.run.dir=logs/${nope} refers to nope, which does not exist"]
     ),
@@ -88,7 +90,7 @@ TIER_ONE: dict[str, Row] = {
         own("\xef\xbb\xbf# @package _global_\nseed: 1\n", "conf/experiment/mine.yaml") | OWN,
     ),
     "two options": Row(["model=[mlp,cnn]"], 2, ["model takes one option; there are auto, cnn, mlp"]),
-    "plus": Row(["+typo=1"], 2, ["typo is not a setting; there are augment, ckpt, data,"]),
+    "plus": Row(["+typo=1"], 2, ["typo is not a setting; there are augment, callback, ckpt, data,"]),
     "two plus": Row(["++trainer.foo=1"], 2, ["trainer.foo is not a setting"]),
     "setting of another option": Row(["model=mlp", "model.channels=[3]"], 2, ["model.channels", "model.dropout"]),
     "setting of none": Row(["scheduler.gamma=0.1"], 2, ["scheduler.gamma has no effect: scheduler is none"]),

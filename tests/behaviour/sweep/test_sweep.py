@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ def test_jobs_are_ranked_by_the_monitored_metric() -> None:
 def job(number: int, value: float | None, accuracy: float, words: list[str], monitor: str = "valid/loss") -> JobResult:
     mode = "min" if monitor == "valid/loss" else "max"
     metrics = {"valid/accuracy": accuracy}
-    of = Yardstick.of(compose(words).resolved())
+    of = replace(Yardstick.of(compose(words).resolved()), headline="accuracy")
     return JobResult(number, {}, "", 0, "finished", monitor, value, mode, metrics=metrics, yardstick=of)
 
 
@@ -73,6 +74,14 @@ def test_jobs_that_watch_different_metrics_are_ranked_by_one_that_all_have() -> 
     assert (
         choose_ranking([job(n, n, n, [f"loss.label_smoothing=0.{n}"], "valid/accuracy") for n in (1, 2)]).note is None
     )
+
+
+def test_jobs_of_different_problems_are_not_ranked_by_what_they_do_not_share() -> None:
+    one, other = job(0, 0.1, 0.5, []), job(1, 0.8, 0.8, ["loss=focal"])
+    other.yardstick = replace(other.yardstick, headline="r2")
+    note = choose_ranking([one, other]).note
+    assert note is not None
+    assert note.startswith("not ranked") and note.endswith("and not all have valid/accuracy and valid/r2")
 
 
 def test_a_sweep_that_is_killed_leaves_the_table_of_the_jobs_that_are_done(tmp_path: Path, monkeypatch) -> None:

@@ -14,7 +14,7 @@ from support.command_line import SHORT, run_here, write_files
 
 OWN_DATA = """\
 import torch
-from nnrun.core.seams import Dataset, Split
+from nnrun.api import Dataset, Split
 
 class Scale:
     def __call__(self, raw):

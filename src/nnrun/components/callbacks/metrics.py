@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any, Protocol
 
 from nnrun.components.callbacks.loggers import Loggers
+from nnrun.core.objective import Objective
 from nnrun.core.seams.callback import Callback
-from nnrun.core.seams.problem import Metric
 from nnrun.core.state import TrainState
 
 # The splits whose rows are nnrun's, and what each row has besides its values.
@@ -34,14 +34,17 @@ class MetricRows(Callback):
     so that no row is there twice and none is missing.
     """
 
-    def __init__(self, rows: RowFile, metric: Metric, every_steps: int, loggers: Loggers) -> None:
+    def __init__(self, rows: RowFile, objective: Objective, every_steps: int, loggers: Loggers) -> None:
         self._rows = rows
-        self._metric = metric
+        self._metric = objective.train_metric
+        self._problem = objective.problem
         self._every_steps = every_steps
         self._loggers = loggers
         self.newest: dict[str, float] = {}
         # The training's means over the newest epoch that is done; NaN where they are not known.
         self.epoch: dict[str, float] = {}
+        # What a line has room for of the newest validation of an epoch: loss, headline, and what a config adds.
+        self.validated: dict[str, float] = {}
 
     def on_fit_start(self, state: TrainState) -> None:
         """Drop the rows that the checkpoint does not know; take those of other callbacks from now on."""
@@ -57,6 +60,9 @@ class MetricRows(Callback):
         """Add the training until now, and the validation."""
         self._add_training_row(state)
         self._add(state, "valid", {name.removeprefix("valid/"): value for name, value in metrics.items()})
+        own = {f"valid/{name}" for name in self._problem.eval_metric.higher_is_better}
+        names = ["valid/loss", f"valid/{self._problem.headline}", *(name for name in metrics if name not in own)]
+        self.validated = {name: metrics[name] for name in names if name in metrics}
 
     def on_epoch_end(self, state: TrainState) -> None:
         """Add the rest of the epoch's training."""

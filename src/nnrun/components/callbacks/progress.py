@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
 
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
@@ -34,7 +33,6 @@ class TrainingProgress(Callback):
         self._bar = self._make_bar() if bar else None
         self._drawn = 0.0
         self._start = (0.0, 0)
-        self._validated: dict[str, float] = {}
 
     def _make_bar(self) -> Progress:
         """Return a bar that is drawn when it is told to: a thread of its own would cost the training time."""
@@ -73,18 +71,11 @@ class TrainingProgress(Callback):
         )
         self._bar.refresh()
 
-    def on_validation_end(self, state: TrainState, metrics: Mapping[str, float]) -> None:
-        """Keep the figures for the epoch's line."""
-        self._validated = dict(metrics)
-
     def on_epoch_end(self, state: TrainState) -> None:
         """Say the epoch's figures in a line: those of all of its steps."""
         at = state.progress
-        figures_of = self._rows.epoch | self._validated
-        shown = ("train/loss", "train/accuracy", "valid/loss", "valid/accuracy")
-        figures = "  ".join(
-            f"{name} {figures_of[name]:.4f}" for name in shown if not math.isnan(figures_of.get(name, math.nan))
-        )
+        means = self._rows.epoch | self._rows.validated
+        figures = "  ".join(f"{name} {value:.4f}" for name, value in means.items() if not math.isnan(value))
         mark = "  best" if at.best and at.best.step == at.step else ""
         self._console.say(f"epoch {at.epoch:>3}  step {at.step:>6,}  {figures}{mark}")
 
@@ -94,10 +85,11 @@ class TrainingProgress(Callback):
             self._bar.stop()
 
     def _figures(self, state: TrainState) -> str:
-        """Return the loss, the accuracy and the speed, for the bar."""
+        """Return the loss, with room for it what else is measured of each step, and the speed, for the bar."""
         newest = self._rows.newest
         seconds = time.perf_counter() - self._start[0]
         speed = (state.progress.step - self._start[1]) * self._samples_per_step / max(seconds, 1e-9)
-        names = ("loss", "accuracy") if self._is_wide else ("loss",)
-        figures = [f"{name} {newest[f'train/{name}']:.3f}" for name in names if f"train/{name}" in newest]
+        measured = {name.removeprefix("train/"): v for name, v in newest.items() if name.startswith("train/")}
+        names = [name for name in measured if name == "loss" or (self._is_wide and name != "lr")]
+        figures = [f"{name} {measured[name]:.3f}" for name in names]
         return "  ".join([*figures, f"{speed:,.0f} samples/s"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -28,6 +28,14 @@ class Classification(Problem):
         super().__init__(targets)
         self.train_metric: Metric = RunningAccuracy()
         self.eval_metric: Metric = ClassificationMetrics(targets.num_outputs)
+
+    def in_short(self, metrics: Sequence[str]) -> list[str]:
+        """Return the metrics but for precision and recall: F1 stands for both."""
+        first = ("accuracy", "top5_accuracy", "loss", "f1")
+        return [
+            *(name for name in first if name in metrics),
+            *(name for name in metrics if name not in (*first, "precision", "recall")),
+        ]
 
     def check_outputs(self, outputs: object, num_samples: int) -> None:
         """Raise ConfigError where what a network gives for a batch is not a score for each class."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Protocol
 
 import torch
@@ -58,6 +58,10 @@ class Problem:
 
     def __init__(self, targets: Targets) -> None:
         self.targets = targets
+
+    def in_short(self, metrics: Sequence[str]) -> list[str]:
+        """Return which of the metrics that were measured a line has room for, in their order: the headline first."""
+        return sorted(metrics, key=lambda name: name != self.headline)
 
     def check_outputs(self, outputs: object, num_samples: int) -> None:
         """Raise ConfigError where what a network gives for a batch is not what its metrics can take."""

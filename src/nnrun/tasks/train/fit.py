@@ -114,7 +114,7 @@ def make_watchers(job: Job, data: Opened, objective: Objective, training: Traini
             "problem": objective.problem.state_dict(),
         }
 
-    rows = MetricRows(out, objective.train_metric, trainer.log_every_steps, session.loggers)
+    rows = MetricRows(out, objective, trainer.log_every_steps, session.loggers)
     bar = console.wants_bar(trainer.progress)
     progress = TrainingProgress(console, training.plan, _samples_per_step(job), rows, bar=bar)
     patience = (stopping.patience, stopping.min_delta) if stopping else (None, 0.0)

@@ -11,12 +11,14 @@ from nnrun.assembly.data.evaluation_data import open_for
 from nnrun.assembly.data.scales import check_given_mean, check_learned
 from nnrun.assembly.job import Job
 from nnrun.assembly.network import Measured, Trained, load_trained, measure
-from nnrun.assembly.objective import load_problem, make_objective
+from nnrun.assembly.objective import load_problem, make_objective, watched_by
 from nnrun.assembly.preflight import prepare
 from nnrun.assembly.training import Training
 from nnrun.base.errors import ArtifactError
+from nnrun.base.shown import Table
 from nnrun.config.compose import Composed
 from nnrun.config.source import open_saved
+from nnrun.core.seams.problem import Problem
 from nnrun.proof.verify import Standard
 from nnrun.runs.console import Console
 from nnrun.runs.summary import Summary, show
@@ -48,7 +50,7 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
         if job.trains and not resumed:
             check_given_mean(data, job.data)
         objective = make_objective(job, data)
-        problem = objective.problem
+        job, problem = watched_by(job, objective), objective.problem
         if resumed:
             check_data(job, resumed, data, session)
         training = train(job, data, objective, session) if job.trains else None
@@ -61,7 +63,7 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
             console.note(note)
         measured = measure(job, trained, data, objective, session.stop.poll)
         summary = summarize(job, session, trained, measured, training)
-        summary.data = dict(data.findings.facts)
+        summary.data, summary.headline = dict(data.findings.facts), problem.headline
         # On the CPU, in fp32 and in the plain layout: an artifact is proven against what anyone can run.
         network = copy.deepcopy(trained.network).cpu().float().eval()
         standard = Standard(network, trained.preprocessing, problem, data.test, data.targets)
@@ -71,7 +73,8 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
         session.stop.poll()  # an exporter that a signal tears may call that a failure of its own
         good = all(artifact["ok"] for artifact in summary.artifacts.values())
         summary.state, summary.wall_seconds = "finished" if good else "failed", session.out.seconds()
-        show(summary, console, job.reading(trained.preprocessing.to_plain()), trained=job.trains)
+        trust = job.reading(trained.preprocessing.to_plain())
+        show(summary, figures(problem, measured), console, trust, trained=job.trains)
         report(summary, session)
     return summary
 
@@ -99,6 +102,17 @@ def summarize(job: Job, session: Session, trained: Trained, measured: Measured, 
         details=measured.details,
         wall_seconds=0.0,
     )
+
+
+def figures(problem: Problem, measured: Measured) -> list[tuple[str, str]]:
+    """Return what a terminal has room for of what was measured: a title and a line each."""
+    lines = []
+    for split in ("test", "valid"):
+        values = {name.removeprefix(f"{split}/"): v for name, v in measured.metrics.items() if name.startswith(split)}
+        names = problem.in_short(list(values))
+        lines.append((split, "  ".join(f"{name} {values[name]:.4f}" for name in names)))
+    tables = [shown for shown in problem.show(measured.details["test"]) if isinstance(shown, Table)]
+    return [(title, line) for title, line in (*lines, *((table.title, table.summary) for table in tables)) if line]
 
 
 def report(summary: Summary, session: Session) -> None:
