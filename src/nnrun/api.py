@@ -10,7 +10,7 @@ import os
 import shlex
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,6 @@ from nnrun.base.signals import stop_request
 from nnrun.base.stopping import unanswered_signals
 from nnrun.base.surroundings import kept_surroundings
 from nnrun.base.targets import Targets
-from nnrun.runs.summary import Summary
 
 if TYPE_CHECKING:
     from torch import nn
@@ -42,8 +41,9 @@ if TYPE_CHECKING:
     from nnrun.core.seams.export import CannotExport, ExportContext, Exporter
     from nnrun.core.seams.problem import Metric, Output, Problem, Sums
     from nnrun.core.seams.training import ImageLogger, Logger, RunInfo, Scheduler, Stateful, UpdateStep
+    from nnrun.runs.summary import Summary
 
-# Where the names are that need torch.
+# Where the names are that need torch, or rich.
 _PLACES = {
     "nnrun.core.seams.batch": ("Augmentation", "Batch", "Batches", "Mixed", "Mixing"),
     "nnrun.core.seams.callback": ("Callback",),
@@ -51,6 +51,7 @@ _PLACES = {
     "nnrun.core.seams.export": ("CannotExport", "ExportContext", "Exporter"),
     "nnrun.core.seams.problem": ("Metric", "Output", "Problem", "Sums"),
     "nnrun.core.seams.training": ("ImageLogger", "Logger", "RunInfo", "Scheduler", "Stateful", "UpdateStep"),
+    "nnrun.runs.summary": ("Summary",),
 }
 
 __all__ = [
@@ -120,10 +121,10 @@ def run(words: str | Iterable[str | os.PathLike[str]] = (), *, quiet: bool = Fal
     Raises a NnrunError where the command ends with an exit code other than 0, and InterruptedRun, a KeyboardInterrupt,
     where Ctrl-C or a SIGTERM stops it, after it has saved.
     """
-    from nnrun import cli  # noqa: PLC0415 - what composes and runs is imported when that is asked for
-    from nnrun.tasks.table import perform  # noqa: PLC0415
-
     with _as_a_command(words) as plain, called_from_python(plain, quiet=quiet):
+        from nnrun import cli  # noqa: PLC0415 - what composes and runs is imported when that is asked for
+        from nnrun.tasks.table import perform  # noqa: PLC0415
+
         composed = cli.compose_line(_sorted(plain))
         if composed.task.not_swept is not None:
             raise ConfigError(f"task={composed.task.name} has no summary to return; use the command nnrun")
@@ -145,9 +146,9 @@ def compose(words: str | Iterable[str | os.PathLike[str]] = ()) -> dict[str, Any
     What is known only once the data is open stays a reference, such as `${data.num_classes}`. Raises ConfigError with
     all that is wrong; what needs torch to be checked, such as the parameters of a `_target_`, `run` checks.
     """
-    from nnrun import cli  # noqa: PLC0415 - see run
-
     with _as_a_command(words) as plain:
+        from nnrun import cli  # noqa: PLC0415 - see run
+
         return cli.compose_line(_sorted(plain)).plain()
 
 
@@ -175,13 +176,14 @@ def _as_a_command(words: str | Iterable[str | os.PathLike[str]]) -> Iterator[lis
 
     Yields the words as texts. What is raised is put in words as a command does.
     """
-    from nnrun.config.hydra_state import hydra_of_its_own  # noqa: PLC0415 - see run
-
     plain = shlex.split(words) if isinstance(words, str) else list(words)
     if wrong := [word for word in plain if not isinstance(word, str | os.PathLike)]:
         raise ConfigError(f"{wrong[0]!r} is no word of a command line; write ['model=cnn', 'optimizer.lr=1e-3']")
     plain = list(map(str, plain))
-    with _ONE_AT_A_TIME, kept_surroundings(), hydra_of_its_own():
+    with _ONE_AT_A_TIME, kept_surroundings(), ExitStack() as hydra:
+        from nnrun.config.hydra_state import hydra_of_its_own  # noqa: PLC0415 - even an import may draw a number
+
+        hydra.enter_context(hydra_of_its_own())
         try:
             yield plain
         except (NnrunError, InterruptedRun) as error:

@@ -12,7 +12,7 @@ TESTS = Path(__file__).parents[1]
 SRC = TESTS.parent / "src" / "nnrun"
 FOLDERS = {"behaviour", "campaigns", "data", "gpu", "house", "support", "unit"}
 # Of what a user meets, what is of no task, or of each.
-OF_NO_TASK = {"benchmarks", "command_line", "sweep"}
+OF_NO_TASK = {"benchmarks", "command_line", "python", "sweep"}
 # Tests in the folder of several modules, about something that they keep together.
 OF_SEVERAL_MODULES = {
     "core/test_kernel_launches.py": "a step, with all that it calls",

@@ -6,7 +6,6 @@ and what the program had set is put back behind it.
 
 from __future__ import annotations
 
-import random
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -75,7 +74,7 @@ def torch_of_its_own() -> Iterator[None]:
 
 
 def _put_back_draws(back: ExitStack) -> None:
-    """Have the global generators of Python, numpy and torch put back."""
+    """Have the global generators of numpy and torch put back."""
     had_cuda, seed = torch.cuda.is_initialized(), torch.initial_seed()
 
     def seed_new_devices() -> None:
@@ -83,7 +82,6 @@ def _put_back_draws(back: ExitStack) -> None:
         if not had_cuda and torch.cuda.is_initialized():
             torch.cuda.manual_seed_all(seed)
 
-    back.callback(random.setstate, random.getstate())
     back.callback(numpy.random.set_state, numpy.random.get_state())
     back.callback(seed_new_devices)
     if torch.backends.mps.is_available():

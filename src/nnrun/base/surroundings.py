@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import random
 import sys
 import warnings
 from collections.abc import Collection, Iterator
@@ -12,19 +13,25 @@ from contextlib import contextmanager, suppress
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from nnrun.base.foreign_messages import ignore_pillow
 
 
 @contextmanager
 def kept_surroundings() -> Iterator[None]:
-    """Put back, behind the block, the folder, the environment, the module path, warnings' filters, and logging.
+    """Put back, behind the block, the folder, the environment, the module path, warnings' filters, logging, `random`.
 
     Modules that the block imports from where the user stands, or from a folder that it adds to the path, are forgotten
     again, so that the next block finds its own. What was imported before stays, and is what the block uses.
     """
     folder, environment, path, modules = _folder(), dict(os.environ), list(sys.path), set(sys.modules)
-    loggers = _loggers()
+    loggers, draws, depth, is_watched = (
+        _loggers(),
+        random.getstate(),
+        sys.getrecursionlimit(),
+        _tqdms_thread() is not None,
+    )
     # A file that was written a moment ago may not be known yet.
     importlib.invalidate_caches()
     try:
@@ -34,11 +41,16 @@ def kept_surroundings() -> Iterator[None]:
     finally:
         _forget(set(sys.modules) - modules, {folder, *map(Path, set(sys.path) - set(path))})
         sys.path[:] = path
+        sys.setrecursionlimit(depth)
+        random.setstate(draws)
         _put_back_environment(environment)
         for logger, (level, handlers, propagates, is_disabled) in loggers.items():
             logger.setLevel(level)
             logger.handlers[:] = handlers
             logger.propagate, logger.disabled = propagates, is_disabled
+        if not is_watched and (thread := _tqdms_thread()) is not None:
+            thread.exit()
+            sys.modules["tqdm.std"].tqdm.monitor = None
         with suppress(OSError):
             if folder is not None and _folder() != folder:
                 os.chdir(folder)
@@ -56,6 +68,11 @@ def _loggers() -> dict[logging.Logger, tuple[int, list[logging.Handler], bool, b
     """Return the loggers that there are, and what is set of each."""
     named = [logger for logger in logging.root.manager.loggerDict.values() if isinstance(logger, logging.Logger)]
     return {it: (it.level, list(it.handlers), it.propagate, it.disabled) for it in (logging.root, *named)}
+
+
+def _tqdms_thread() -> Any:
+    """Return the thread that tqdm's first bar starts, which none of them ends; None where there is none."""
+    return getattr(getattr(sys.modules.get("tqdm.std"), "tqdm", None), "monitor", None)
 
 
 def _put_back_environment(before: dict[str, str]) -> None:

@@ -20,6 +20,7 @@ def hydra_of_its_own() -> Iterator[None]:
     try:
         yield
     finally:
+        GlobalHydra.set_instance(composing)  # composing puts a copy into its place
         composing.hydra, described.cfg, version.version_base, resolvers = before
         BaseContainer._resolvers.clear()
         BaseContainer._resolvers.update(resolvers)

@@ -39,7 +39,7 @@ class Verification:
     latency_ms_batch_1_eager: float | None
     samples_per_second: float
     samples_per_second_eager: float
-    batch_sizes: tuple[int, ...]
+    batch_sizes: list[int]
     packages: list[str] | None
     notes: list[str]
     worst: list[dict[str, Any]]
@@ -79,6 +79,6 @@ def asked(exporter: Exporter) -> dict[str, Any]:
         "min_agreement": exporter.min_agreement,
         "max_accuracy_drop": getattr(exporter, "max_accuracy_drop", None),
         "output": getattr(exporter, "output", "scores"),
-        "batch_sizes": (*BATCH_SIZES, LARGEST_BATCH),
+        "batch_sizes": [*BATCH_SIZES, LARGEST_BATCH],
         "notes": list(getattr(exporter, "notes", ())),
     }

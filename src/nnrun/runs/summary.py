@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from nnrun.base.files import write_json
 from nnrun.runs.console import Console, Sheet
@@ -18,6 +18,7 @@ SCHEMA = 1
 class Summary:
     """What summary.json holds. Accuracies are fractions; `metrics` holds no timings."""
 
+    schema: ClassVar[int] = SCHEMA
     task: str
     state: str
     run: str
