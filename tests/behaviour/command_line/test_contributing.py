@@ -1,4 +1,4 @@
-"""What CONTRIBUTING shows works as it stands: a model, an exporter and a task, added by its words alone."""
+"""What CONTRIBUTING shows works as it stands: a model, a callback, a task and more, added by its words alone."""
 
 from __future__ import annotations
 
@@ -51,9 +51,10 @@ def run(house: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_page_shows_a_model_an_exporter_and_a_task() -> None:
+def test_the_page_shows_a_part_of_each_kind() -> None:
     paths = [path for path, _ in BLOCK.findall((TOP / "CONTRIBUTING.md").read_text())]
-    assert [Path(path).stem for path in paths] == ["wide", "wide", "npz", "npz", "record", "run"]
+    stems = [Path(path).stem for path in paths]
+    assert stems == ["wide", "wide", "npz", "npz", "norms", "norms", "lines", "lines", "record", "run"]
     assert not [path for path in paths if (TOP / path).exists()], "the negative control: none of it is there without"
 
 
@@ -70,6 +71,23 @@ def test_the_model_trains_and_the_exporter_proves_it(house: Path) -> None:
     assert json.loads((house / "r/exports/npz/verification.json").read_text())["agreement"] == 1
     refused = run(house, "model=wide", "model.units=0")
     assert (refused.returncode, "model.units is 0; allowed: a whole number from 1 up" in refused.stderr) == (2, True)
+
+
+def test_the_callback_adds_rows_and_the_logger_writes_them(house: Path) -> None:
+    words = ("callback=norms", "callback.norms.every_steps=2", "logger=lines", "data.limit=200", "trainer.epochs=1")
+    done = run(house, "model=mlp", *words, "export=none", "hydra.run.dir=n")
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in (house / "n/metrics.jsonl").read_text().splitlines()]
+    norms = [row for row in rows if row["split"] == "weights"]
+    assert [row["step"] for row in norms] == [2, 4, 6]
+    lines = (house / "n/lines.txt").read_text().splitlines()
+    assert [line for line in lines if "weights/norm" in line] == [
+        f"{row['step']} weights/norm {row['norm']}" for row in norms
+    ]
+    assert lines[-1] == "6 finished 0"
+    again = run(house, "ckpt=n", "hydra.run.dir=again")
+    assert again.returncode == 0, again.stderr
+    assert not (house / "again/lines.txt").exists(), "the negative control: an evaluation calls neither"
 
 
 def test_the_task_counts(house: Path) -> None:
