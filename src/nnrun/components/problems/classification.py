@@ -80,11 +80,15 @@ class Classification(Problem):
 
     def score(self, predictions: Tensor, targets: Tensor) -> float:
         """Return the accuracy of predictions `(N, C)`."""
-        return (predictions.argmax(1) == targets).double().mean().item()
+        return self.are_right(predictions, targets).double().mean().item()
 
     def agreement(self, ours: Tensor, theirs: Tensor) -> Tensor:
         """Return for each sample whether both name the same class, `(N,)` of bool."""
         return ours.argmax(1) == theirs.argmax(1)
+
+    def are_right(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        """Return for each sample whether its class is the predicted one, `(N,)` of bool."""
+        return predictions.argmax(1) == targets
 
     def compare(self, ours: Tensor, theirs: Tensor, target: Tensor) -> dict[str, Any]:
         """Return the true class of a sample, the class that each network names, and the probabilities of those two."""

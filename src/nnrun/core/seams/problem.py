@@ -98,6 +98,10 @@ class Problem:
         """Return for each sample whether two networks' predictions mean the same, `(N,)` of bool."""
         raise NotImplementedError
 
+    def are_right(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        """Return for each sample whether its prediction is what it should be, `(N,)` of bool."""
+        return self.agreement(predictions, targets)
+
     def compare(self, ours: Tensor, theirs: Tensor, target: Tensor) -> dict[str, Any]:
         """Return what two networks predict for one sample, as plain values.
 

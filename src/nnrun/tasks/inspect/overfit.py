@@ -17,7 +17,10 @@ _STEPS_IN_A_ROW = 5
 
 @dataclass(frozen=True)
 class Overfit:
-    """What came of it: `steps` updates were needed, or made in vain; the losses are of the first and the last step."""
+    """What came of it: `steps` updates were needed, or made in vain; the losses are of the first and the last step.
+
+    `score` is the share of the samples that were right in the last one.
+    """
 
     reached: bool
     steps: int
@@ -31,25 +34,23 @@ class Overfit:
 
 
 def overfit(step: Step, batch: Batch, most_steps: int, poll: Callable[[], None]) -> Overfit:
-    """Train on one batch until the problem's headline metric is 1 for some steps in a row, or so many are made.
+    """Train on one batch until every sample is right for some steps in a row, or so many are made.
 
     `poll` is called before each step, and may raise to stop. Waits for the device in every step.
     """
-    state, objective = step.state, step.objective
+    state, problem = step.state, step.objective.problem
     losses: list[float] = []
     in_a_row, score = 0, 0.0
     state.set_training()
     for number in range(most_steps):
         poll()
-        for total in state.sums.values():
-            total.zero_()
         seed_step(state.device, state.seed, 0, number)
-        loss = step.backward(batch, batch.num_samples)
-        figures = objective.train_metric.compute(state.sums)
+        outputs, _, loss = step.gradients(batch, batch.num_samples)
         losses.append(loss.item())
-        score = figures[objective.problem.headline]
         if not math.isfinite(losses[-1]):
             break
+        predictions = problem.predictions(problem.scores(outputs.float()))
+        score = problem.are_right(predictions, batch.targets).double().mean().item()
         in_a_row = in_a_row + 1 if score == 1 else 0
         if in_a_row == _STEPS_IN_A_ROW:
             return Overfit(True, number + 1 - _STEPS_IN_A_ROW, losses[0], losses[-1], score)
