@@ -8,6 +8,8 @@ from typing import Any, Literal, get_args
 
 Kind = Literal["classes", "labels", "values"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+# What one of them is called.
+SINGULAR: dict[str, str] = {"classes": "class", "labels": "label", "values": "value"}
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,7 @@ class Targets:
         return len(self.names)
 
     def __str__(self) -> str:
-        kind = self.kind.removesuffix("s") if self.num_outputs == 1 and self.kind != "classes" else self.kind
-        return f"{self.num_outputs:,} {kind}"
+        return f"{self.num_outputs:,} {SINGULAR[self.kind] if self.num_outputs == 1 else self.kind}"
 
     def to_plain(self) -> dict[str, Any]:
         """Return what a file says of them."""

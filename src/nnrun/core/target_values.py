@@ -75,6 +75,23 @@ def target_counts(values: Tensor, targets: Targets) -> list[int]:
             return []
 
 
+def in_words(values: Tensor, targets: Targets) -> list[str]:
+    """Return the target of each sample as a text, on the host: `cat`, `cat, dog`, `1.5`, `height 1.5, width 3`."""
+    names = targets.names
+    match targets.kind:
+        case "classes":
+            return [names[place] for place in values.tolist()]
+        case "labels":
+            return [", ".join(name for name, holds in zip(names, row, strict=True) if holds) for row in values.tolist()]
+        case "values":
+            if len(names) == 1:
+                return [f"{value:g}" for value in values[:, 0].tolist()]
+            return [
+                ", ".join(f"{name} {value:g}" for name, value in zip(names, row, strict=True))
+                for row in values.tolist()
+            ]
+
+
 def _rarest(labels: Tensor) -> Tensor:
     """Return the place of the rarest label that each sample has, ties to the first; the number of labels for none."""
     counts = labels.sum(0, dtype=torch.float64)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nnrun.base.targets import Targets
 from nnrun.core.splits import Drawing, stratified_indices
-from nnrun.core.target_values import fault_in, strata, target_counts
+from nnrun.core.target_values import fault_in, in_words, strata, target_counts
 
 THREE = Targets.classes("abc")
 BOTH = Targets.labels(["cat", "dog"])
@@ -126,3 +126,10 @@ def test_of_several_values_each_is_spread_evenly(num_values: int) -> None:
 
 def test_values_that_are_all_the_same_are_one_stratum():
     assert len(strata(torch.ones(50, 1), ONE).unique()) == 1
+
+
+def test_targets_are_said_in_words():
+    assert in_words(torch.tensor([2, 0]), THREE) == ["c", "a"]
+    assert in_words(torch.tensor([[1.0, 1], [0, 0], [0, 1]]), BOTH) == ["cat, dog", "", "dog"]
+    assert in_words(torch.tensor([[1.5], [-2]]), ONE) == ["1.5", "-2"]
+    assert in_words(torch.tensor([[1.5, 20]]), SIZES) == ["height 1.5, width 20"]

@@ -1,10 +1,11 @@
-"""What a run says of its data before it begins: how many samples and classes, from where, and where they are few."""
+"""What a run says of its data before it begins: how many samples, of what, from where, and where they are few."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from nnrun.assembly.data.opened import Opened
+from nnrun.base.targets import SINGULAR
 from nnrun.base.visible import few
 from nnrun.components.data.images import shown
 from nnrun.config.schema import DataSettings
@@ -22,14 +23,14 @@ def tell_of_data(data: Opened, settings: DataSettings, console: Console, *, trai
         console.note(note)
     for line in data.findings.details:
         console.record(line)
-    for note in missing_classes(data, trains=trains):
+    for note in missing_targets(data, trains=trains):
         console.note(note)
     if small := few_samples(data, trains=trains):
-        console.say(f"classes with fewer than {FEW_SAMPLES} samples: {small}")
+        console.say(f"{data.targets.kind} with fewer than {FEW_SAMPLES} samples: {small}")
 
 
 def data_line(data: Opened, settings: DataSettings) -> str:
-    """Return where the samples come from, how many each part has, and of how many classes."""
+    """Return where the samples come from, how many each part has, and of what."""
     sizes = [f"{len(split):,} {name}" for name, split in data.parts.items() if len(split)]
     limit = ""
     if data.num_test > len(data.test) and settings.limit is not None:
@@ -40,29 +41,32 @@ def data_line(data: Opened, settings: DataSettings) -> str:
     return f"data: {source}, {', '.join(sizes)} samples of {data.targets}{limit}"
 
 
-def missing_classes(data: Opened, *, trains: bool) -> Iterator[str]:
-    """Yield a note for each part that has no sample of some class."""
+def missing_targets(data: Opened, *, trains: bool) -> Iterator[str]:
+    """Yield a note for each part that has no sample of some class or label."""
     for part, counts in _counts(data, trains).items():
         names = [name for name, count in zip(data.targets.names, counts, strict=True) if not count]
         if names:
-            which = "class" if len(names) == 1 else "classes"
+            which = SINGULAR[data.targets.kind] if len(names) == 1 else data.targets.kind
             yield f"the {_words(part)} has no sample of the {which} {few(names)}"
 
 
 def few_samples(data: Opened, *, trains: bool) -> str:
-    """Return of each part how many classes have few samples there, and the class with the fewest; empty if none."""
+    """Return of each part how many classes or labels have few samples, and which has the fewest; empty if none."""
     found = []
     for part, counts in _counts(data, trains).items():
         by_class = zip(data.targets.names, counts, strict=True)
         small = [(count, name) for name, count in by_class if 0 < count < FEW_SAMPLES]
         if small:
             least, name = min(small)
-            found.append(f"{len(small):,} of {len(counts):,} in {part} (fewest: {least}, of class {name})")
+            fewest = f"{least}, of {SINGULAR[data.targets.kind]} {name}"
+            found.append(f"{len(small):,} of {len(counts):,} in {part} (fewest: {fewest})")
     return ", ".join(found)
 
 
 def _counts(data: Opened, trains: bool) -> dict[str, list[int]]:
-    """Return how many samples each class has in each part that has any, and that the run reads."""
+    """Return how many samples each class or label has in each part that has any, and that the run reads."""
+    if data.targets.kind == "values":
+        return {}
     parts = {name: split for name, split in data.parts.items() if len(split) and (trains or name != "train")}
     return {name: target_counts(split.targets, data.targets) for name, split in parts.items()}
 

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from nnrun.base.files import DurableFile, saving
 from nnrun.base.targets import Targets
 from nnrun.core.seams.batch import Batch
 from nnrun.core.seams.data import Preprocessing
+from nnrun.core.target_values import in_words
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -30,16 +32,17 @@ GAP = 6
 
 
 def write_sheet(path: Path, batch: Batch, preprocessing: Preprocessing, targets: Targets) -> bool:
-    """Write a PNG of the first pictures of a batch, their classes below them; return whether they are pictures.
+    """Write a PNG of the first pictures of a batch, their targets below them; return whether they are pictures.
 
-    Pictures are inputs `(N, C, H, W)` with one or three channels.
+    Pictures are inputs `(N, C, H, W)` with one or three channels, or the first of several inputs that are.
     """
-    inputs = batch.inputs
-    if not isinstance(inputs, Tensor) or inputs.dim() != 4 or inputs.shape[1] not in (1, 3):
+    leaves = tree_leaves(batch.inputs)
+    inputs = next((leaf for leaf in leaves if leaf.dim() == 4 and leaf.shape[1] in (1, 3)), None)
+    if inputs is None:
         return False
     count = min(NUM_PICTURES, batch.num_samples)
     pixels = to_pixels(inputs[:count].detach().float().cpu().contiguous(), preprocessing)
-    names = [targets.names[label] for label in batch.targets[:count].tolist()]
+    names = in_words(batch.targets[:count].cpu(), targets)
     sheet = _sheet(pixels, names)
     with saving(path), DurableFile(path.parent) as file:
         file.write(_png(sheet))

@@ -1,23 +1,25 @@
-"""What is in a data set: samples by class and part, the same sample twice, what was left out."""
+"""What is in a data set: its targets by part, the same sample twice, what was left out."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from nnrun.assembly.data.opened import Opened
-from nnrun.base.targets import Targets
+from nnrun.base.targets import SINGULAR
+from nnrun.config.interpolation import plain_shapes
 from nnrun.core.seams.data import Split
-from nnrun.core.target_values import target_counts
 from nnrun.runs.console import Sheet
+from nnrun.tasks.inspect.target_report import bars, counts_of, spread_of, together_of
 
 # How many groups of the same sample are kept, how many classes shown: more are counted.
 _MOST_GROUPS = 100
 _MOST_CLASSES = 40
+_MOST_PAIRS = 3
 # What a source of pictures counts.
 _FACTS = (
     ("skipped", "left out", "{:,} files cannot be read"),
@@ -34,13 +36,18 @@ _FACTS = (
 class DataReport:
     """What was found of a data set, in plain values.
 
-    `counts` is by part and class. `repeated` are groups of samples that are the same, value for value; of a pair of
-    parts, `shared` counts the samples of the second that are in the first too; `contradicting` counts the groups whose
-    samples are of several classes.
+    `samples` are by part, `counts` by part and class or label, `spread` by part and value, `together` of the labels to
+    train on. `repeated` are groups of samples that are the same, value for value; of a pair of parts, `shared` counts
+    the samples of the second that are in the first too; `contradicting` counts the groups whose samples have several
+    targets.
     """
 
-    sample_shape: list[int]
+    sample_shape: Any
+    kind: str
+    samples: dict[str, int]
     counts: dict[str, dict[str, int]]
+    spread: dict[str, dict[str, dict[str, Any]]]
+    together: dict[str, Any]
     num_repeated: int
     repeated: list[list[str]]
     contradicting: int
@@ -61,7 +68,7 @@ def report_data(data: Opened) -> DataReport:
         for index, digest in enumerate(part_hashes.tolist()):
             places.setdefault(digest, []).append((name, index))
     groups = [group for group in places.values() if len(group) > 1]
-    contradicting = sum(len({int(parts[name].targets[index]) for name, index in group}) > 1 for group in groups)
+    contradicting = sum(_differ([parts[name].targets[index] for name, index in group]) for group in groups)
     pairs = [("train", "valid"), ("train", "test"), ("valid", "test")]
     shared = {
         f"{first} and {second}": int(torch.isin(hashes[second], hashes[first]).sum())
@@ -69,8 +76,12 @@ def report_data(data: Opened) -> DataReport:
         if first in parts and second in parts
     }
     return DataReport(
-        sample_shape=list(data.in_shape),
-        counts={name: _counts(split, data.targets) for name, split in parts.items()},
+        sample_shape=plain_shapes(data.in_shape),
+        kind=data.targets.kind,
+        samples={name: len(split) for name, split in parts.items()},
+        counts={name: counts_of(split, data.targets) for name, split in parts.items()},
+        spread=spread_of(parts, data.targets),
+        together=together_of(data.train, data.targets),
         num_repeated=sum(len(group) - 1 for group in groups),
         repeated=[[_called(parts[name], name, index) for name, index in group] for group in groups[:_MOST_GROUPS]],
         contradicting=contradicting,
@@ -79,9 +90,9 @@ def report_data(data: Opened) -> DataReport:
     )
 
 
-def _counts(split: Split, targets: Targets) -> dict[str, int]:
-    """Return how many samples each class has."""
-    return dict(zip(targets.names, target_counts(split.targets, targets), strict=True))
+def _differ(targets: Sequence[Tensor]) -> bool:
+    """Return whether some targets are not all the same."""
+    return any(not torch.equal(target, targets[0]) for target in targets)
 
 
 def _called(split: Split, part: str, index: int) -> str:
@@ -90,24 +101,39 @@ def _called(split: Split, part: str, index: int) -> str:
 
 
 def data_table(report: DataReport) -> Sheet:
-    """Return the counts by class and part as a table."""
+    """Return the counts by part and class or label as a table, or of values how they lie."""
     table = Sheet(
         box=None,
         padding=(0, 2, 0, 0),
         header_style="dim",
     )
-    table.add_column("class", overflow="fold", style="cyan")
-    for part in report.counts:
-        table.add_column(part, justify="right")
+    table.add_column(SINGULAR[report.kind], overflow="fold", style="cyan")
+    for part in report.samples:
+        table.add_column(part, justify="left" if report.spread else "right")
+    if report.spread:
+        for name in list(report.spread["train"])[:_MOST_CLASSES]:
+            table.add_row(name, *(_spread_line(report.spread[part][name]) for part in report.spread))
+    else:
+        _add_counts(table, report)
+    table.add_row("all", *(f"{number:,}" for number in report.samples.values()), style="bold")
+    return table
+
+
+def _spread_line(spread: Mapping[str, Any]) -> str:
+    """Return how values lie: a histogram from the least to the largest, the mean and the deviation."""
+    low, mean, std, high = (f"{spread[key]:.4g}" for key in ("min", "mean", "std", "max"))
+    return f"{low} {bars(spread['histogram'])} {high}, {mean} ± {std}"
+
+
+def _add_counts(table: Sheet, report: DataReport) -> None:
+    """Add a row for each class or label, and one for what is too many."""
     names = list(next(iter(report.counts.values())))
     for name in names[:_MOST_CLASSES]:
         table.add_row(name, *(f"{counts[name]:,}" for counts in report.counts.values()))
     if len(names) > _MOST_CLASSES:
         rest = names[_MOST_CLASSES:]
         sums = (sum(counts[name] for name in rest) for counts in report.counts.values())
-        table.add_row(f"{len(rest)} more classes", *(f"{total:,}" for total in sums))
-    table.add_row("all", *(f"{sum(counts.values()):,}" for counts in report.counts.values()), style="bold")
-    return table
+        table.add_row(f"{len(rest)} more {report.kind}", *(f"{total:,}" for total in sums))
 
 
 def findings_table(report: DataReport) -> Sheet:
@@ -123,22 +149,35 @@ def findings_table(report: DataReport) -> Sheet:
 def _findings(report: DataReport) -> Iterator[tuple[str, str]]:
     """Yield what was found, a title and a text each."""
     facts = report.facts
-    yield "a sample", "x".join(map(str, report.sample_shape))
+    yield "a sample", _shape_line(report.sample_shape)
     if len(sizes := facts.get("sizes") or {}) > 1:
         yield "as stored", ", ".join(f"{size} ({number:,})" for size, number in sizes.items())
-    train = Counter(report.counts["train"])
-    (most, largest), (least, smallest) = train.most_common(1)[0], min(train.items(), key=lambda item: item[1])
-    if smallest and largest >= 2 * smallest:
-        yield "uneven", f"{most} has {largest / smallest:.1f} times as many samples as {least}"
+    if train := report.counts["train"]:
+        most, least = max(train, key=train.__getitem__), min(train, key=train.__getitem__)
+        if train[least] and train[most] >= 2 * train[least]:
+            yield "uneven", f"{most} has {train[most] / train[least]:.1f} times as many samples as {least}"
+    if labels := report.together:
+        yield "labels", f"{labels['mean']:.2f} a sample, at most {labels['most']}; {labels['none']:,} samples have none"
+        if pairs := [f"{ours} and {theirs} ({number:,})" for ours, theirs, number in labels["pairs"][:_MOST_PAIRS]]:
+            yield "together", ", ".join(pairs)
     yield "repeated", f"{report.num_repeated:,} samples are the same as another one{_first(report.repeated)}"
     if report.contradicting:
-        yield "contradicting", f"{report.contradicting:,} samples are there under several classes"
+        yield "contradicting", f"{report.contradicting:,} samples are there under several {report.kind}"
     for pair, number in report.shared.items():
         if number:
             yield "shared", f"{number:,} samples are in {pair}"
     for key, title, text in _FACTS:
         if facts.get(key):
             yield title, text.format(facts[key])
+
+
+def _shape_line(shape: Any) -> str:
+    """Return the shape of a sample, or the shapes by name."""
+    if isinstance(shape, Mapping):
+        return ", ".join(f"{name} {_shape_line(of)}" for name, of in shape.items())
+    if any(isinstance(of, list | Mapping) for of in shape):
+        return ", ".join(map(_shape_line, shape))
+    return "x".join(map(str, shape)) or "a number"
 
 
 def _first(groups: Sequence[Sequence[str]]) -> str:

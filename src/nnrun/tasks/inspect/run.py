@@ -58,7 +58,7 @@ def inspect(composed: Composed, words: Sequence[str], directory: Path | None = N
         report = examine(job, data, session)
         write_json(session.out.path / "inspect.json", {**report.to_json(), "data": described.to_json()}, SCHEMA)
         summary = summarize(job, report, session)
-        show(job, report, described, console)
+        show(job, report, described, data, console)
         draw(report, data, session)
         summary.write(session.out.path)
         console.say(f"{summary.task} {summary.state} after {summary.wall_seconds:.1f} s", style="bold")
@@ -113,7 +113,7 @@ def summarize(job: Job, report: NetworkReport, session: Session) -> Summary:
     )
 
 
-def show(job: Job, report: NetworkReport, described: DataReport, console: Console) -> None:
+def show(job: Job, report: NetworkReport, described: DataReport, data: Opened, console: Console) -> None:
     """Print the tree of layers, and what was found."""
     table, deepest = layer_table(report.cost.root, report.batch_size, job.settings_of(InspectSettings).depth)
     console.table(table)
@@ -121,8 +121,8 @@ def show(job: Job, report: NetworkReport, described: DataReport, console: Consol
         console.say(f"deeper layers are not shown; inspect.depth={deepest} shows them all", style="dim")
     console.say("")
     found = network_table(report)
-    sizes = ", ".join(f"{sum(counts.values()):,} {part}" for part, counts in described.counts.items())
-    found.add_row("data", f"{job.settings.data.name}, {sizes} samples of {len(described.counts['train'])} classes")
+    sizes = ", ".join(f"{number:,} {part}" for part, number in described.samples.items())
+    found.add_row("data", f"{job.settings.data.name}, {sizes} samples of {data.targets}")
     console.table(found)
 
 

@@ -89,3 +89,70 @@ def test_floats_of_any_scale_are_stretched_and_what_is_no_picture_is_left(tmp_pa
     rows = Batch(torch.zeros(3, 5), torch.zeros(3, dtype=torch.int64), torch.ones(3), 3)
     assert not write_sheet(tmp_path / "a.png", rows, NORMALIZE, Targets.classes("ab"))
     assert list(tmp_path.iterdir()) == []
+
+
+def of_targets(targets: Targets, values: list[list[float]]) -> Opened:
+    """Data of two parts, the second of which has the first three targets again."""
+    parts = [Split(torch.arange(len(rows))[:, None], torch.tensor(rows)) for rows in (values, values[:3])]
+    return Opened(parts[0], None, parts[1], targets, NORMALIZE, {"a": (3, 4, 4), "b": (7,)})
+
+
+def text_of(data: Opened) -> str:
+    console = RichConsole(width=200, record=True, file=io.StringIO())
+    console.print(data_table(report_data(data)))
+    console.print(findings_table(report_data(data)))
+    return console.export_text()
+
+
+def test_labels_are_counted_each_for_itself_and_in_pairs():
+    rows = [[1.0, 1, 0], [1, 1, 0], [0, 1, 0], [0, 0, 0], [1, 0, 1]]
+    data = of_targets(Targets.labels(["cat", "dog", "b[e]e"]), rows)
+    report = report_data(data)
+    assert report.counts == {"train": {"cat": 3, "dog": 3, "b[e]e": 1}, "test": {"cat": 2, "dog": 3, "b[e]e": 0}}
+    assert report.samples == {"train": 5, "test": 3}
+    assert report.together == {
+        "none": 1,
+        "mean": pytest.approx(1.4),
+        "most": 2,
+        "pairs": [["cat", "dog", 2], ["cat", "b[e]e", 1]],
+    }
+    text = text_of(data)
+    for words in ("label", "cat and dog (2), cat and b[e]e (1)", "1.40 a sample, at most 2; 1 samples have none"):
+        assert words in text
+    assert "a 3x4x4, b 7" in text
+    assert "all        5     3" in text
+
+
+def test_values_are_shown_by_how_they_lie():
+    rows = [[float(value), 7.0] for value in (0, 1, 2, 3, 15)]
+    data = of_targets(Targets.values(["size", "same"]), rows)
+    report = report_data(data)
+    assert (report.counts["train"], report.together) == ({}, {})
+    assert report.spread["train"]["size"] == {
+        "min": 0,
+        "mean": pytest.approx(4.2),
+        "std": pytest.approx(5.492, abs=1e-3),
+        "max": 15,
+        "histogram": [1, 1, 1, 1, *[0] * 11, 1],
+    }
+    assert sum(report.spread["train"]["same"]["histogram"]) == 5
+    assert report.spread["test"]["size"]["histogram"] == [1, 1, 1, *[0] * 13]
+    json.dumps(report.to_json())
+    text = text_of(data)
+    assert "0 ████           █ 15, 4.2 ± 5.492" in text
+    assert report_data(of_targets(Targets.values(), [[1.0], [2.0], [2.0]])).contradicting == 0
+
+
+def test_the_same_sample_with_other_values_contradicts():
+    data = of_targets(Targets.values(), [[1.0], [2.0], [3.0], [4.0]])
+    data.train.inputs[1] = data.train.inputs[0]
+    report = report_data(data)
+    assert (report.num_repeated, report.contradicting) == (3, 1)
+
+
+@pytest.mark.parametrize("targets", [Targets.labels(["cat", "dog"]), Targets.values(["x", "y"])])
+def test_the_sheet_shows_pictures_of_any_targets_and_among_other_inputs(tmp_path, targets):
+    images = torch.randint(0, 256, (4, 1, 6, 6), dtype=torch.uint8)
+    batch = Batch({"age": torch.zeros(4, 1), "image": NORMALIZE(images)}, torch.ones(4, 2), torch.ones(4), 4)
+    assert write_sheet(tmp_path / "a.png", batch, NORMALIZE, targets)
+    assert Image.open(tmp_path / "a.png").getpixel((6, 6)) == (int(images[0, 0, 0, 0]),) * 3
