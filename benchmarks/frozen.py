@@ -19,9 +19,10 @@ from nnrun.assembly.preflight import prepare
 from nnrun.assembly.training import make_step, make_training
 from nnrun.assembly.transfer import keep_features
 from nnrun.cli import compose
-from nnrun.core.loop import Work, fit
+from nnrun.core.loop import fit
 from nnrun.core.seams.callback import Callback
 from nnrun.core.state import TrainState
+from nnrun.core.work import Work
 from nnrun.runs.console import Console
 
 WORDS = ("model=resnet18", "transfer.freeze=backbone", "data.limit=1000", "early_stopping=none", "export=none")

@@ -20,7 +20,7 @@ from nnrun.config.interpolation import known_late
 from nnrun.core.batches import SplitBatches
 from nnrun.core.device import Precision, set_deterministic, set_exact
 from nnrun.core.ema import Ema
-from nnrun.core.loop import Work, train_epoch
+from nnrun.core.loop import train_epoch
 from nnrun.core.nonfinite import FiniteWatch, SkippingWatch
 from nnrun.core.objective import Objective
 from nnrun.core.plan import Plan
@@ -31,6 +31,7 @@ from nnrun.core.seams.data import Split
 from nnrun.core.skipping_step import SkippingStep
 from nnrun.core.state import TrainState
 from nnrun.core.step import Step
+from nnrun.core.work import Work
 
 NUM_CLASSES = 10
 # Of what is a step done: the images of the network, and those of MNIST for the small one.

@@ -14,7 +14,6 @@ from nnrun.components.problems.classification import Classification
 from nnrun.core.batches import SplitBatches
 from nnrun.core.device import Precision
 from nnrun.core.ema import Ema
-from nnrun.core.loop import Work
 from nnrun.core.nonfinite import FiniteWatch, SkippingWatch
 from nnrun.core.objective import Objective
 from nnrun.core.plan import Plan
@@ -24,6 +23,7 @@ from nnrun.core.seams.data import Split
 from nnrun.core.skipping_step import SkippingStep
 from nnrun.core.state import TrainState
 from nnrun.core.step import Step
+from nnrun.core.work import Work
 
 NUM_CLASSES = 3
 CPU = torch.device("cpu")

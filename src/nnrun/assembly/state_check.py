@@ -38,7 +38,7 @@ def fitted(
     than the fresh training's, which is left as it was.
     """
     fresh = state.state_dict() | {"callbacks": states_of(callbacks or {})}
-    if not isinstance(training, dict) or (odd := training.keys() ^ fresh.keys()) - {"watch", "epoch_sums"}:
+    if not isinstance(training, dict) or (odd := training.keys() ^ fresh.keys()) - {"watch", "epoch_sums", "grad_norm"}:
         raise Unlike(f"its training has other parts: {few(odd) if isinstance(training, dict) else 'none'}")
     check_tensors(model, state.evaluated.state_dict(), "model")
     for part in ("network", "scheduler", "ema_updates"):
@@ -54,6 +54,8 @@ def fitted(
     check_like(training.get("watch", {}), dict.fromkeys(training.get("watch", {}), 0), "watch")
     check_tensors(training["sums"], fresh["sums"], "sums")
     check_tensors(training.get("epoch_sums", fresh["epoch_sums"]), fresh["epoch_sums"], "epoch_sums")
+    if training.get("grad_norm") is not None:
+        _check_tensor(training["grad_norm"], torch.zeros(()), "grad_norm")
     return training | {
         "callbacks": _fitted_callbacks(training["callbacks"], fresh["callbacks"], callbacks or {}),
         "optimizer": _fitted_optimizer(training["optimizer"], state.optimizer),

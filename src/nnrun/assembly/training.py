@@ -45,6 +45,7 @@ from nnrun.core.schedule import Schedule
 from nnrun.core.seams.batch import Augmentation, Batches, Mixing
 from nnrun.core.seams.callback import Callback
 from nnrun.core.seams.training import Logger
+from nnrun.core.seams.world import World
 from nnrun.core.skipping_step import SkippingStep
 from nnrun.core.state import TrainState
 from nnrun.core.step import Step
@@ -85,9 +86,10 @@ def make_training(job: Job, data: Opened, objective: Objective) -> Training:
     if settings.transfer.weights is not None and not job.resume and settings.ckpt is None:
         notes.append(load_pretrained(transfer, job.pretrained, tree["model"], network, data.targets))
     residency = choose_residency(settings.data.residency, data.num_bytes, job.device)
-    layout = Layout(job.device, channels_last, residency, settings.data.num_workers)
+    world = World()
+    layout = Layout(job.device, channels_last, residency, settings.data.num_workers, world)
     train, valid = _batches(data, settings, layout, make_augmenter(tree["augment"], settings.seed, job.device))
-    plan = make_plan(trainer, train.num_batches)
+    plan = make_plan(trainer, train.num_batches, is_validated=valid is not None)
     steps_per_epoch = -(-train.num_batches // trainer.accumulate)
     if idle := of_steps(job.composed.typed, tree, steps_per_epoch, plan.total_steps):
         raise ConfigError(*idle)
@@ -95,19 +97,23 @@ def make_training(job: Job, data: Opened, objective: Objective) -> Training:
     compilation = choose_compile(_compile_wanted(job), job.device, plan.total_steps)
     optimizer = make_optimizer(tree["optimizer"], parameter_groups(network, transfer))
     scheduler = make_scheduler(tree["scheduler"], optimizer, plan.total_steps, job.mode)
+    schedule = Schedule(scheduler, job.monitor) if scheduler else None
+    if schedule:
+        schedule.check(is_validated=valid is not None)
     tree["trainer"] |= {"compile": compilation.enabled, "cuda_graph": False, "channels_last": channels_last}
     tree["data"]["residency"] = residency
     state = TrainState(
         network=network,
         optimizer=optimizer,
-        schedule=Schedule(scheduler, job.monitor) if scheduler else None,
+        schedule=schedule,
         scaler=make_scaler(job.precision, job.device),
         ema=ema,
         device=job.device,
         precision=job.precision,
         seed=settings.seed,
         sums=objective.train_metric.init(job.device),
-        watch=SkippingWatch(trainer.max_nonfinite) if trainer.nonfinite == "skip" else FiniteWatch(),
+        watch=SkippingWatch(trainer.max_nonfinite, world) if trainer.nonfinite == "skip" else FiniteWatch(world),
+        world=world,
         freezing=transfer.freezing,
     )
     state.set_training()
@@ -168,7 +174,7 @@ def make_step(
     return kind(state, objective, trainer.grad_clip_norm, callbacks)
 
 
-def make_plan(trainer: TrainerSettings, num_batches: int) -> Plan:
+def make_plan(trainer: TrainerSettings, num_batches: int, *, is_validated: bool = True) -> Plan:
     """Return how long the training goes: all its epochs, or fewer steps where max_steps says so."""
     steps_per_epoch = -(-num_batches // trainer.accumulate)
     total_steps = trainer.epochs * steps_per_epoch
@@ -179,6 +185,7 @@ def make_plan(trainer: TrainerSettings, num_batches: int) -> Plan:
         total_steps=total_steps,
         accumulate=trainer.accumulate,
         log_every_steps=trainer.log_every_steps,
+        validate_every_steps=trainer.validate_every_steps if is_validated else None,
     )
 
 

@@ -19,12 +19,12 @@ from nnrun.checkpoints.foreign_weights import weights_for
 from nnrun.checkpoints.saved_run import SavedWeights
 from nnrun.config.schema import TransferSettings
 from nnrun.config.source import open_saved
-from nnrun.core.loop import Work
 from nnrun.core.plan import Plan
 from nnrun.core.state import TrainState
 from nnrun.core.transfer.feature_cache import DoesNotPay, cache_features
 from nnrun.core.transfer.freezing import Freezing, frozen_names
 from nnrun.core.transfer.layers import distances, find_head
+from nnrun.core.work import Work
 from nnrun.runs.console import Console
 
 # Scores beside the last ones, which some published networks give while they train, and ours do not.

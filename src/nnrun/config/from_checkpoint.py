@@ -26,6 +26,7 @@ from nnrun.config.tree import is_within, value_at
 MEANT_BEFORE: dict[str, Any] = {
     "problem": {"_target_": "nnrun.components.problems.classification.Classification"},
     "metric": {},
+    "trainer.validate_every_steps": None,
     "data.class_order": "text",
     "nnrun.components.data.folder.Folder.class_order": "text",
     "nnrun.components.data.arrays.Arrays.class_order": "text",

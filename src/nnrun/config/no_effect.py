@@ -6,6 +6,7 @@ once the data is read: `of_steps`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -42,8 +43,8 @@ def is_one_of(target: object, *names: str) -> bool:
 IDLE = (
     Idle(
         ("early_stopping.patience",),
-        ("early_stopping.patience", "trainer.epochs"),
-        lambda patience, epochs: patience is not None and patience >= epochs,
+        ("early_stopping.patience", "trainer.epochs", "trainer.validate_every_steps"),
+        lambda patience, epochs, every: every is None and patience is not None and patience >= epochs,
         "early_stopping.patience={} has no effect with trainer.epochs={}: the run ends first; lower it, or "
         "early_stopping=none",
         by_length=True,
@@ -53,6 +54,20 @@ IDLE = (
         ("trainer.max_nonfinite", "trainer.nonfinite"),
         lambda _, nonfinite: nonfinite == "stop",
         "trainer.max_nonfinite={} has an effect only with trainer.nonfinite=skip",
+    ),
+    Idle(
+        ("trainer.validate_every_steps",),
+        ("trainer.validate_every_steps", "data.val_fraction"),
+        lambda every, fraction: every is not None and fraction == 0,
+        "trainer.validate_every_steps={} has no effect with data.val_fraction={}: nothing is validated",
+    ),
+    Idle(
+        ("trainer.validate_every_steps",),
+        ("trainer.validate_every_steps", "trainer.max_steps"),
+        lambda every, most: every is not None and most is not None and every >= most,
+        "trainer.validate_every_steps={} has no effect with trainer.max_steps={}: the last step is validated anyway, "
+        "and none before it would be",
+        by_length=True,
     ),
     Idle(
         ("trainer.checkpoint_every_steps",),
@@ -85,12 +100,21 @@ def trial_notes(
 def of_steps(
     typed: Sequence[Typed], tree: Mapping[str, Any], steps_per_epoch: int, total_steps: int
 ) -> list[Complaint]:
-    """Complain of each typed setting that cannot act in a run of so many steps."""
+    """Complain of each typed setting that cannot act in a run of so many steps.
+
+    In a trial, which cuts the run short, validations are not counted.
+    """
     words = {item.key for item in typed if not item.is_group}
     trainer, scheduler = tree["trainer"], tree.get("scheduler") or {}
     whole = trainer["epochs"] * steps_per_epoch
     length = f"the run has {total_steps:,} steps, {steps_per_epoch:,} an epoch"
+    every, num_validations = trainer["validate_every_steps"], _num_validations(trainer, steps_per_epoch, total_steps)
+    is_counted = total_steps > 0 and every is not None and not _is_trial(typed)
+    is_plateau = is_one_of(scheduler.get("_target_"), "ReduceLROnPlateau")
     found = {
+        "trainer.validate_every_steps": is_counted and (every % steps_per_epoch == 0 or every >= total_steps),
+        "early_stopping.patience": is_counted and (value_at(tree, "early_stopping.patience") or 0) >= num_validations,
+        "scheduler.patience": is_counted and is_plateau and scheduler["patience"] + 2 >= num_validations,
         "trainer.max_steps": (trainer["max_steps"] or 0) > whole > 0,
         "trainer.checkpoint_every_steps": (trainer["checkpoint_every_steps"] or 0) > total_steps > 0,
         "transfer.unfreeze_epoch": ((value_at(tree, "transfer.unfreeze_epoch") or 1) - 1) * steps_per_epoch
@@ -101,6 +125,9 @@ def of_steps(
         "scheduler.total_steps": _warmup(scheduler, total_steps) >= total_steps > 0,
     }
     more = {
+        "trainer.validate_every_steps": "; the last step of each, and of the run, is validated anyway",
+        "early_stopping.patience": f"; the network is validated {num_validations:,} times",
+        "scheduler.patience": f"; the network is validated {num_validations:,} times",
         "trainer.max_steps": "; raise trainer.epochs for more",
         "scheduler.warmup_fraction": "; the learning rate rises over less than one",
         "scheduler.total_steps": "; the learning rate rises longer than that, and never falls",
@@ -110,6 +137,15 @@ def of_steps(
         for key, is_idle in found.items()
         if is_idle and key in words
     ]
+
+
+def _num_validations(trainer: Mapping[str, Any], steps_per_epoch: int, total_steps: int) -> int:
+    """Return how often a run of so many steps validates: at the end of each epoch, and at the steps asked for."""
+    every = trainer["validate_every_steps"] or steps_per_epoch
+    both = math.lcm(every, steps_per_epoch)
+    num = total_steps // every + total_steps // steps_per_epoch - total_steps // both
+    is_last_validated = total_steps % every == 0 or total_steps % steps_per_epoch == 0
+    return num + (not is_last_validated)
 
 
 def _warmup(scheduler: Mapping[str, Any], total_steps: int) -> float:

@@ -117,6 +117,7 @@ RANGES: dict[str, Range] = {
     "trainer.grad_clip_norm": number(0, above=True, null=True),
     "trainer.ema_decay": number(0, 1, above=True, below=True, null=True),
     "trainer.max_nonfinite": whole(1),
+    "trainer.validate_every_steps": whole(1, null=True),
     "trainer.checkpoint_every_steps": whole(1, null=True),
     "trainer.keep_last": whole(2),
     "trainer.log_every_steps": whole(1),

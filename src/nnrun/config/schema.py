@@ -77,6 +77,7 @@ class TrainerSettings:
     cuda_graph: Literal["auto", False]
     channels_last: Switch
     deterministic: bool
+    validate_every_steps: int | None
     checkpoint_every_steps: int | None
     keep_last: int
     log_every_steps: int
@@ -100,7 +101,7 @@ class TransferSettings:
 
 @dataclass(frozen=True)
 class EarlyStoppingSettings:
-    """Which validation metric decides, and how long it may fail to improve, in epochs."""
+    """Which validation metric decides, and how long it may fail to improve, in validations."""
 
     monitor: str
     mode: Literal["auto", "min", "max"]

@@ -43,18 +43,6 @@ def evaluate(
     return sums
 
 
-def validate(
-    network: nn.Module, objective: Objective, batches: Batches, device: torch.device, poll: Callable[[], None]
-) -> dict[str, float]:
-    """Measure a network on the validation part, let the problem choose what it chooses there; return the metrics.
-
-    They are called by their full names, `valid/loss`.
-    """
-    sums = evaluate(network, objective, batches, device, poll)
-    objective.problem.fit_validation(sums)
-    return {f"valid/{name}": value for name, value in objective.eval_metric.compute(sums).items()}
-
-
 @contextmanager
 def explaining_memory(device: torch.device, batch_size: int) -> Iterator[None]:
     """Say what to do where the device's memory does not suffice in the block, which learns nothing of its batches."""

@@ -31,8 +31,8 @@ class Place(NamedTuple):
 class Progress:
     """Where a training stands: `epoch` is the one under way, from 0; `batch` of its batches are done; `step` updates.
 
-    An epoch whose batches are all done is under way until it is validated. `validated_step` is the newest update after
-    which there was a validation; 0 for none, and in files of versions that did not keep it.
+    An epoch whose batches are all done is under way until it is validated and closed. `validated_step` is the newest
+    update after which there was a validation; 0 for none, and in files of versions that did not keep it.
     """
 
     epoch: int = 0
@@ -54,6 +54,16 @@ class Progress:
     def epoch_number(self) -> int:
         """The epoch of the newest update, from 1."""
         return self.epoch + (self.batch > 0)
+
+    @property
+    def is_within_epoch(self) -> bool:
+        """Whether the epoch under way goes on after the newest validation."""
+        return self.batch > 0 and self.stop_reason is None
+
+    @property
+    def is_best(self) -> bool:
+        """Whether the weights as they stand are the best so far."""
+        return self.best is not None and self.best.step == self.step
 
     @property
     def place(self) -> Place:

@@ -15,14 +15,16 @@ from nnrun.core.seams.training import Scheduler
 class Schedule:
     """Step a scheduler after each update or after each epoch, as its `interval` says; one that has none goes by epochs.
 
-    One that goes by epochs and says that it `takes_metric`, as ReduceLROnPlateau does, is given the value of `monitor`.
+    One that says that it `takes_metric`, as ReduceLROnPlateau does, goes by validations: each gives it the value of
+    `monitor`.
     """
 
     def __init__(self, scheduler: Scheduler | LRScheduler, monitor: str) -> None:
         self.scheduler: Any = scheduler
         self._monitor = monitor
         self._by_step = getattr(scheduler, "interval", "epoch") == "step"
-        self._takes_metric = getattr(scheduler, "takes_metric", isinstance(scheduler, ReduceLROnPlateau))
+        takes_metric = getattr(scheduler, "takes_metric", isinstance(scheduler, ReduceLROnPlateau))
+        self._takes_metric = takes_metric and not self._by_step
 
     def after_update(self) -> None:
         """Set the learning rate for the next update."""
@@ -30,18 +32,26 @@ class Schedule:
             with calling("scheduler"):
                 self.scheduler.step()
 
-    def after_epoch(self, metrics: Mapping[str, float]) -> None:
-        """Set the learning rate for the next epoch; `metrics` are the validation's, by full name."""
-        if self._by_step:
+    def after_validation(self, metrics: Mapping[str, float]) -> None:
+        """Set the learning rate by the metrics of a validation, which are called by full name; none change nothing."""
+        if not self._takes_metric or not metrics:
             return
-        if self._takes_metric and not metrics:
+        if self._monitor not in metrics:
+            raise ConfigError.of("early_stopping.monitor", self._monitor, ", ".join(sorted(metrics)))
+        with calling("scheduler"):
+            self.scheduler.step(metrics[self._monitor])
+
+    def after_epoch(self) -> None:
+        """Set the learning rate for the next epoch."""
+        if not self._by_step and not self._takes_metric:
+            with calling("scheduler"):
+                self.scheduler.step()
+
+    def check(self, *, is_validated: bool) -> None:
+        """Raise ConfigError where the schedule goes by validations and there are none."""
+        if self._takes_metric and not is_validated:
             why = f"the schedule takes {self._monitor}, and nothing is validated"
             raise ConfigError(Complaint("scheduler", f"{why}: choose another, or raise data.val_fraction"))
-        if self._takes_metric and self._monitor not in metrics:
-            raise ConfigError.of("early_stopping.monitor", self._monitor, ", ".join(sorted(metrics)))
-        given = [metrics[self._monitor]] if self._takes_metric else []
-        with calling("scheduler"):
-            self.scheduler.step(*given)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the scheduler's state."""

@@ -24,6 +24,7 @@ class SkippingStep(Step):
         network = self.state.network
         before = Snapshot(network.buffers())
         outputs, losses, loss = self.gradients(batch, num_samples)
+        self.state.world.sum([loss])
         good = _is_finite(loss)
         before.put_back_unless(good, network.buffers())
         counted = batch._replace(weight=batch.weight * good, is_full=False)
@@ -32,7 +33,8 @@ class SkippingStep(Step):
 
     def update(self, loss: Tensor) -> None:
         """Make one update from the gradients unless it is bad, and forget them."""
-        norm = self.prepare()
+        self.prepare()
+        norm = self.state.grad_norm
         if not self.state.scaler:  # which judges the gradients itself
             loss = loss + (torch.nn.utils.get_total_norm(gradients_of(self.state.optimizer)) if norm is None else norm)
         good = _is_finite(loss)

@@ -16,6 +16,7 @@ from nnrun.core.nonfinite import FiniteWatch
 from nnrun.core.progress import Progress
 from nnrun.core.schedule import Schedule
 from nnrun.core.seams.problem import Sums
+from nnrun.core.seams.world import World
 from nnrun.core.transfer.freezing import Freezing
 
 
@@ -25,9 +26,10 @@ class TrainState:
 
     `network` is the plain module, so that key names stay clean. `train_module` and `eval_module` are what a step and an
     evaluation call: the networks, or what computes the same in a shorter way. `sums` are the training metric's since
-    the last log, `epoch_sums` those of the epoch before that; NaN where they are not known, since an older checkpoint
-    from the midst of an epoch does not tell. A callback's `log("weights", {"norm": 1.5})` adds a row to metrics.jsonl
-    and reaches the loggers as `weights/norm`.
+    the last log, `epoch_sums` those of the epoch before that, both of this rank's samples; NaN where they are not
+    known, since an older checkpoint from the midst of an epoch does not tell. `grad_norm` is that of the newest
+    update's gradients before they were clipped, where they are. A callback's `log("weights", {"norm": 1.5})` adds a row
+    to metrics.jsonl and reaches the loggers as `weights/norm`.
     """
 
     network: nn.Module
@@ -43,6 +45,8 @@ class TrainState:
     freezing: Freezing = field(default_factory=Freezing)
     progress: Progress = field(default_factory=Progress)
     log: Callable[[str, Mapping[str, float]], None] = lambda split, values: None
+    world: World = field(default_factory=World)
+    grad_norm: Tensor | None = None
 
     def __post_init__(self) -> None:
         self.train_module: nn.Module = self.network
@@ -69,8 +73,9 @@ class TrainState:
             "scaler": self.scaler.state_dict() if self.scaler else None,
             "ema_updates": self.ema.num_updates if self.ema else None,
             "watch": self.watch.state_dict(),
-            "sums": self.sums,
-            "epoch_sums": self.epoch_sums,
+            "sums": self.world.total(self.sums),
+            "epoch_sums": self.world.total(self.epoch_sums),
+            "grad_norm": self.grad_norm,
         }
 
     def load_state_dict(self, model: dict[str, Tensor], training: dict[str, Any]) -> None:
@@ -86,10 +91,11 @@ class TrainState:
             self.scaler.load_state_dict(training["scaler"])
         self.watch.load_state_dict(training.get("watch", {}))
         for name, total in self.sums.items():
-            total.copy_(training["sums"][name])
+            total.copy_(training["sums"][name] * self.world.is_first)
+        self.grad_norm = training.get("grad_norm")
         self.progress = Progress.from_plain(training["progress"])
         for name, total in self.epoch_sums.items():
             if "epoch_sums" in training:
-                total.copy_(training["epoch_sums"][name])
+                total.copy_(training["epoch_sums"][name] * self.world.is_first)
             else:
                 total.fill_(torch.nan if self.progress.batch and total.is_floating_point() else 0)

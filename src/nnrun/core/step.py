@@ -31,12 +31,14 @@ class Step:
         """Make an update of the next batches, those at `indices` in their epoch, of so many samples in all."""
         losses = []
         for index in indices:
-            seed_step(self.state.device, self.state.seed, self.state.progress.epoch, index)
+            draws = self.state.world.stream(index)
+            seed_step(self.state.device, self.state.seed, self.state.progress.epoch, draws)
             try:
                 batch = next(batches)
             except InterruptedRun as interruption:
-                # It waited in vain for data; what the update has accumulated so far is in no checkpoint.
-                interruption.at_once |= index > indices.start
+                # It waited in vain for data. What the update has accumulated so far is in no checkpoint, and other
+                # ranks may be ahead.
+                interruption.at_once |= index > indices.start or self.state.world.size > 1
                 raise
             losses.append(self.backward(batch, num_samples))
         self.update(losses[0] if len(losses) == 1 else torch.stack(losses).sum())
@@ -65,15 +67,15 @@ class Step:
         backward(self.state, loss)
         return outputs.detach(), losses.detach(), loss.detach()
 
-    def prepare(self) -> Tensor | None:
-        """Make the gradients ready for the update; return their norm where it is clipped."""
-        norm = None
-        unscale(self.state)
+    def prepare(self) -> None:
+        """Make the gradients ready for the update; keep their norm where it is clipped."""
+        state = self.state
+        state.world.sum_gradients(state.network.parameters())
+        unscale(state)
         if self.grad_clip_norm is not None:
-            norm = nn.utils.clip_grad_norm_(self.state.network.parameters(), self.grad_clip_norm)
+            state.grad_norm = nn.utils.clip_grad_norm_(state.network.parameters(), self.grad_clip_norm)
         for callback in self.callbacks:
-            callback.on_gradients_ready(self.state)
-        return norm
+            callback.on_gradients_ready(state)
 
     def finish(self, good: Tensor | None = None) -> None:
         """Forget the gradients, and let follow what follows an update; `good`, on the device, says if it was made."""

@@ -8,9 +8,10 @@ from torch import nn
 from torch.nn import functional
 
 from nnrun.components.losses.cross_entropy import CrossEntropy
-from nnrun.core.loop import finish_epoch, fit, train_epoch
+from nnrun.core.loop import fit, train_epoch
 from nnrun.core.schedule import Schedule
 from nnrun.core.seams.callback import Callback
+from nnrun.core.validation import finish_epoch
 
 
 def weights_of(training) -> torch.Tensor:

@@ -43,7 +43,7 @@ from nnrun.core.batches import SplitBatches
 from nnrun.core.device import Precision
 from nnrun.core.ema import Ema
 from nnrun.core.evaluate import evaluate
-from nnrun.core.loop import Work, train_epoch
+from nnrun.core.loop import train_epoch
 from nnrun.core.nonfinite import FiniteWatch, SkippingWatch
 from nnrun.core.objective import Objective
 from nnrun.core.plan import Plan
@@ -54,6 +54,7 @@ from nnrun.core.seams.data import Split
 from nnrun.core.skipping_step import SkippingStep
 from nnrun.core.state import TrainState
 from nnrun.core.step import Step
+from nnrun.core.work import Work
 
 CUDA = torch.device("cuda", 0)
 NUM_SAMPLES, BATCH_SIZE = 40, 16

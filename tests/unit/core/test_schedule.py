@@ -42,7 +42,8 @@ def test_a_schedule_is_stepped_as_it_says_and_given_what_it_takes(cls, given):
     for updates, loss in ((2, 0.5), (1, 0.25)):
         for _ in range(updates):
             schedule.after_update()
-        schedule.after_epoch({"valid/loss": loss, "valid/accuracy": 0.9})
+        schedule.after_validation({"valid/loss": loss, "valid/accuracy": 0.9})
+        schedule.after_epoch()
     assert schedule.scheduler.given == given
 
 
@@ -50,8 +51,8 @@ def test_a_metric_that_is_not_there_is_named_with_those_that_are():
     with pytest.raises(
         ConfigError, match=r"early_stopping\.monitor is .?valid/f1.?; allowed: valid/accuracy, valid/loss"
     ):
-        Schedule(TakesMetric(), "valid/f1").after_epoch({"valid/loss": 1.0, "valid/accuracy": 0.5})
-    Schedule(Plain(), "valid/f1").after_epoch({"valid/loss": 1.0})  # one that takes none is not asked
+        Schedule(TakesMetric(), "valid/f1").after_validation({"valid/loss": 1.0, "valid/accuracy": 0.5})
+    Schedule(Plain(), "valid/f1").after_validation({"valid/loss": 1.0})  # one that takes none is not asked
 
 
 @pytest.mark.parametrize("cls", [ByStep, Plain])
@@ -63,7 +64,7 @@ def test_what_a_schedule_raises_is_said_to_be_its_own(cls):
     schedule.scheduler.step = fails
     with pytest.raises(ConfigError, match="scheduler fails with ZeroDivisionError: no epochs"):
         schedule.after_update()
-        schedule.after_epoch({})
+        schedule.after_epoch()
 
 
 def test_the_state_is_the_schedulers():
@@ -76,5 +77,6 @@ def test_the_state_is_the_schedulers():
 
 def test_a_schedule_that_takes_a_metric_says_what_to_do_where_nothing_is_validated():
     with pytest.raises(ConfigError, match=r"takes valid/loss, and nothing is validated: .* raise data\.val_fraction"):
-        Schedule(TakesMetric(), "valid/loss").after_epoch({})
-    Schedule(Plain(), "valid/loss").after_epoch({})
+        Schedule(TakesMetric(), "valid/loss").check(is_validated=False)
+    Schedule(TakesMetric(), "valid/loss").check(is_validated=True)
+    Schedule(Plain(), "valid/loss").check(is_validated=False)

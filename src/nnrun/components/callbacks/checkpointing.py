@@ -1,8 +1,8 @@
-"""Save the training: at its start, after every epoch, and every so many steps."""
+"""Save the training: at its start, after every validation and every epoch, and every so many steps."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from nnrun.base.errors import DivergedError
 from nnrun.checkpoints.folder import CheckpointFolder
@@ -35,9 +35,10 @@ class Checkpointing(Callback):
 
     def on_fit_start(self, state: TrainState) -> None:
         """Save the start, unless the run goes on from a checkpoint."""
-        if self._folder.manifest.last is None:
+        if state.world.agree(self._folder.manifest.last is None):
             self.save(state, is_best=False)
-            self._folder.check_room()
+            if state.world.is_first:
+                self._folder.check_room()
 
     def on_step_end(self, state: TrainState) -> None:
         """Save where the steps say so."""
@@ -45,21 +46,27 @@ class Checkpointing(Callback):
         if self._every_steps is not None and at.step % self._every_steps == 0:
             self.save(state, is_best=False)
 
+    def on_validation_end(self, state: TrainState, metrics: Mapping[str, float]) -> None:
+        """Save what was validated within an epoch, as the best if it is; with the epoch's end, that is saved."""
+        if state.progress.is_within_epoch:
+            self.save(state, is_best=state.progress.is_best)
+
     def on_epoch_end(self, state: TrainState) -> None:
         """Save the epoch, as the best if it is."""
-        at = state.progress
-        self.save(state, is_best=at.best is not None and at.best.step == at.step)
+        self.save(state, is_best=state.progress.is_best)
 
     def save(self, state: TrainState, *, is_best: bool) -> None:
         """Write a checkpoint, unless the loss or a weight is NaN or infinite: the last good one stays the last."""
         wait_for(state.device)  # what the device has yet to do are steps, and no saving
         with state.clock.saving():
             state.watch.check()
-            if not are_finite(state.network.state_dict().values()):
+            if state.world.agree(not are_finite(state.network.state_dict().values())):
                 at = state.progress
                 raise DivergedError(
                     f"the weights became NaN or infinite by step {at.step:,} (epoch {at.epoch + 1}), though the loss "
                     "was not; try a lower optimizer.lr, or trainer.grad_clip_norm=1.0"
                 )
-            self._sync()
-            self._folder.save(self._payload(state), state.progress.step, is_best=is_best)
+            payload = self._payload(state)  # in which all ranks have a part
+            if state.world.is_first:
+                self._sync()
+                self._folder.save(payload, state.progress.step, is_best=is_best)

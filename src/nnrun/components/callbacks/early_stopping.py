@@ -22,19 +22,23 @@ def improved(reference: float | None, value: float, min_delta: float, mode: str)
 
 
 class EarlyStopping(Callback):
-    """Mark the best validation by a metric; with a patience, stop after that many epochs without improvement.
+    """Mark the best validation by a metric; with a patience, stop after that many of them without improvement.
 
+    `counted` names what the patience counts, for the reason to stop: epochs, where each has one validation.
     Any improvement makes new best weights; only one of more than `min_delta` starts the patience again. Where nothing
     is validated, the newest weights are the best.
     """
 
-    def __init__(self, monitor: str, mode: str, patience: int | None, min_delta: float) -> None:
+    def __init__(
+        self, monitor: str, mode: str, patience: int | None, min_delta: float, counted: str = "epochs"
+    ) -> None:
         self.monitor = monitor
         self.mode = mode
         self.patience = patience
         self.min_delta = min_delta
+        self.counted = counted
         self.reference: float | None = None
-        self.bad_epochs = 0
+        self.num_bad = 0
 
     def on_validation_end(self, state: TrainState, metrics: Mapping[str, float]) -> None:
         """Compare the validation with the best so far."""
@@ -45,11 +49,11 @@ class EarlyStopping(Callback):
         if improved(at.best.value if at.best else None, value, 0.0, self.mode):
             at.best = Best(value, at.epoch_number, at.step)
         if improved(self.reference, value, self.min_delta, self.mode):
-            self.reference, self.bad_epochs = value, 0
+            self.reference, self.num_bad = value, 0
         else:
-            self.bad_epochs += 1
-        if self.patience is not None and self.bad_epochs >= self.patience:
-            at.stop_reason = f"{self.monitor} has not improved for {self.bad_epochs} epochs"
+            self.num_bad += 1
+        if self.patience is not None and self.num_bad >= self.patience:
+            at.stop_reason = f"{self.monitor} has not improved for {self.num_bad} {self.counted}"
 
     def on_epoch_end(self, state: TrainState) -> None:
         """Take the newest weights for the best where nothing is validated."""
@@ -59,8 +63,8 @@ class EarlyStopping(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the patience used up so far."""
-        return {"reference": self.reference, "bad_epochs": self.bad_epochs}
+        return {"reference": self.reference, "bad_epochs": self.num_bad}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up the patience used up so far."""
-        self.reference, self.bad_epochs = state["reference"], state["bad_epochs"]
+        self.reference, self.num_bad = state["reference"], state["bad_epochs"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Protocol
@@ -41,14 +42,15 @@ class MetricRows(Callback):
         self._every_steps = every_steps
         self._loggers = loggers
         self.newest: dict[str, float] = {}
-        # The training's means over the newest epoch that is done; NaN where they are not known.
+        # The training's means over the epoch, up to its newest validation or its end; NaN where they are not known.
         self.epoch: dict[str, float] = {}
         # What a line has room for of the newest validation of an epoch: loss, headline, and what a config adds.
         self.validated: dict[str, float] = {}
 
     def on_fit_start(self, state: TrainState) -> None:
         """Drop the rows that the checkpoint does not know; take those of other callbacks from now on."""
-        self._rows.cut_rows(state.progress.num_rows)
+        if state.world.is_first:
+            self._rows.cut_rows(state.progress.num_rows)
         state.log = partial(self._add_of_others, state)
 
     def on_step_end(self, state: TrainState) -> None:
@@ -59,6 +61,7 @@ class MetricRows(Callback):
     def on_validation_end(self, state: TrainState, metrics: Mapping[str, float]) -> None:
         """Add the training until now, and the validation."""
         self._add_training_row(state)
+        self._average(state)
         self._add(state, "valid", {name.removeprefix("valid/"): value for name, value in metrics.items()})
         own = {f"valid/{name}" for name in self._problem.eval_metric.higher_is_better}
         names = ["valid/loss", f"valid/{self._problem.headline}", *(name for name in metrics if name not in own)]
@@ -67,20 +70,29 @@ class MetricRows(Callback):
     def on_epoch_end(self, state: TrainState) -> None:
         """Add the rest of the epoch's training."""
         self._add_training_row(state)
-        self.epoch = {f"train/{name}": value for name, value in self._metric.compute(state.epoch_sums).items()}
+        self._average(state)
         for total in state.epoch_sums.values():
             total.zero_()
+
+    def _average(self, state: TrainState) -> None:
+        """Take the training's means over the epoch until now, all of whose steps are in rows."""
+        self.epoch = {
+            f"train/{name}": value for name, value in self._metric.compute(state.world.total(state.epoch_sums)).items()
+        }
 
     def _add_training_row(self, state: TrainState) -> None:
         """Add what the training's sums hold, and start them again; the epoch's go on."""
         if state.progress.logged_step == state.progress.step:
             return
-        values = self._metric.compute(state.sums)
+        values = self._metric.compute(state.world.total(state.sums))
         for name, total in state.sums.items():
             state.epoch_sums[name].add_(total)
             total.zero_()
         state.progress.logged_step = state.progress.step
-        self._add(state, "train", values | {"lr": float(state.optimizer.param_groups[0]["lr"])})
+        values["lr"] = float(state.optimizer.param_groups[0]["lr"])
+        norm = math.nan if state.grad_norm is None else float(state.grad_norm)
+        # It overflows where small gradients are scaled up in fp16: such an update is left out.
+        self._add(state, "train", values | ({"grad_norm": norm} if math.isfinite(norm) else {}))
 
     def _add_of_others(self, state: TrainState, split: str, values: Mapping[str, float]) -> None:
         """Add a row of another callback's; raise ValueError where it would pass for one of ours."""
@@ -90,10 +102,11 @@ class MetricRows(Callback):
         self._add(state, split, {name: float(value) for name, value in values.items()})
 
     def _add(self, state: TrainState, split: str, values: dict[str, float]) -> None:
-        """Add one row, and count it."""
+        """Add one row, and count it; the first rank alone writes it and tells the loggers."""
         at = state.progress
-        self._rows.add_row({"step": at.step, "epoch": at.epoch_number, "split": split, **values})
-        at.num_rows += 1
         named = {f"{split}/{name}": value for name, value in values.items()}
         self.newest |= named
-        self._loggers.log(at.step, named)
+        if state.world.is_first:
+            self._rows.add_row({"step": at.step, "epoch": at.epoch_number, "split": split, **values})
+            self._loggers.log(at.step, named)
+        at.num_rows += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
@@ -54,6 +55,8 @@ class TrainingProgress(Callback):
     def on_fit_start(self, state: TrainState) -> None:
         """Begin the bar where the training stands."""
         self._start = (time.perf_counter(), state.progress.step)
+        if not state.world.is_first:
+            self._bar = None
         if self._bar:
             self._bar.start()
             self._task = self._bar.add_task(
@@ -71,13 +74,24 @@ class TrainingProgress(Callback):
         )
         self._bar.refresh()
 
+    def on_validation_end(self, state: TrainState, metrics: Mapping[str, float]) -> None:
+        """Say the figures in a line; at an epoch's end, its own line has them."""
+        if state.progress.is_within_epoch:
+            self._say(state)
+
     def on_epoch_end(self, state: TrainState) -> None:
         """Say the epoch's figures in a line: those of all of its steps."""
+        self._say(state)
+
+    def _say(self, state: TrainState) -> None:
+        """Say the means of the epoch's steps until now, and the newest validation; the first rank alone does."""
+        if not state.world.is_first:
+            return
         at = state.progress
         means = self._rows.epoch | self._rows.validated
         figures = "  ".join(f"{name} {value:.4f}" for name, value in means.items() if not math.isnan(value))
-        mark = "  best" if at.best and at.best.step == at.step else ""
-        self._console.say(f"epoch {at.epoch:>3}  step {at.step:>6,}  {figures}{mark}")
+        mark = "  best" if at.is_best else ""
+        self._console.say(f"epoch {at.epoch_number:>3}  step {at.step:>6,}  {figures}{mark}")
 
     def close(self) -> None:
         """Take the bar away, however the training ended."""

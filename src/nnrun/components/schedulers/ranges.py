@@ -47,9 +47,9 @@ IDLE = (
     ),
     Idle(
         ("scheduler", "scheduler.patience"),
-        ("scheduler.patience", "trainer.epochs", "scheduler._target_"),
-        lambda patience, epochs, target: (
-            patience is not None and is_one_of(target, "ReduceLROnPlateau") and patience + 2 >= epochs
+        ("scheduler.patience", "trainer.epochs", "scheduler._target_", "trainer.validate_every_steps"),
+        lambda patience, epochs, target, every: (
+            every is None and patience is not None and is_one_of(target, "ReduceLROnPlateau") and patience + 2 >= epochs
         ),
         "scheduler.patience={} has no effect with trainer.epochs={}: a plateau shows only after the end; lower it, or "
         "raise trainer.epochs, or use scheduler=none",

@@ -141,7 +141,8 @@ class DoesNotPay(Exception):
 def compute_features(state: TrainState, head: str, batches: Batches, poll: Callable[[], None]) -> Split:
     """Return the features of every sample of a split and the targets, in the split's own order.
 
-    They are computed batch by batch in the order of the first epoch. The network is in the mode that they are for;
+    They are computed batch by batch in the order of the first epoch, by each rank those of its slices. The network is
+    in the mode that they are for;
     `poll` may raise to stop. Raises DoesNotPay where the network is not to be separated, or memory does not suffice.
     """
     network = state.network
@@ -158,13 +159,14 @@ def compute_features(state: TrainState, head: str, batches: Batches, poll: Calla
         assert values is not None
         if made is None:
             home = _home(values, batches.num_samples, state.device)
-            features = torch.empty((batches.num_samples, *values.shape[1:]), dtype=values.dtype, device=home)
+            features = torch.zeros((batches.num_samples, *values.shape[1:]), dtype=values.dtype, device=home)
             shape = (batches.num_samples, *batch.targets.shape[1:])
-            made = Split(features, torch.empty(shape, dtype=batch.targets.dtype, device=home))
+            made = Split(features, torch.zeros(shape, dtype=batch.targets.dtype, device=home))
         here = row[: batch.num_samples].to(made.targets.device)
         made.inputs[here] = values[: batch.num_samples].to(here.device)
         made.targets[here] = batch.targets[: batch.num_samples].to(here.device)
     assert made is not None, "a split has at least one sample"
+    state.world.sum([made.inputs, made.targets])  # a rank has filled in those of its slices
     return made
 
 
@@ -195,7 +197,7 @@ def cache_features(
         if isinstance(plain, SplitBatches):
             plain.samples.release()
         is_there = split.targets.device == state.device
-        layout = Layout(state.device, residency="device" if is_there else "memory")
+        layout = Layout(state.device, residency="device" if is_there else "memory", world=state.world)
         made = SplitBatches(samples_at(split, layout), _AsFeatures(), plain.batch_size, seed)
         return CachedBatches(plain, made, is_frozen)
 

@@ -27,12 +27,13 @@ from nnrun.components.callbacks.metrics import MetricRows
 from nnrun.components.callbacks.progress import TrainingProgress
 from nnrun.config.from_checkpoint import saved_config
 from nnrun.core.compile import compile_network
-from nnrun.core.loop import Work, fit
+from nnrun.core.loop import fit
 from nnrun.core.objective import Objective
 from nnrun.core.seams.callback import Callback, states_of
 from nnrun.core.seams.training import RunInfo
 from nnrun.core.state import TrainState
 from nnrun.core.transfer.freezing import describe_training
+from nnrun.core.work import Work, poll_together
 from nnrun.runs.console import Console
 from nnrun.runs.summary import Summary
 from nnrun.tasks.session import Session
@@ -117,14 +118,15 @@ def make_watchers(job: Job, data: Opened, objective: Objective, training: Traini
     rows = MetricRows(out, objective, trainer.log_every_steps, session.loggers)
     bar = console.wants_bar(trainer.progress)
     progress = TrainingProgress(console, training.plan, _samples_per_step(job), rows, bar=bar)
-    patience = (stopping.patience, stopping.min_delta) if stopping else (None, 0.0)
+    patience, min_delta = (stopping.patience, stopping.min_delta) if stopping else (None, 0.0)
+    counted = "epochs" if trainer.validate_every_steps is None else "validations"
     folder = CheckpointFolder(out.path, trainer.keep_last)
     saving = Checkpointing(folder, trainer.checkpoint_every_steps, payload, out.sync_rows)
     # Saved last: what the others note of a step or an epoch belongs to it.
     callbacks: dict[str, Callback] = {
         "rows": rows,
         "first_step": FirstStep(out),
-        "early_stopping": EarlyStopping(job.monitor, job.mode, *patience),
+        "early_stopping": EarlyStopping(job.monitor, job.mode, patience, min_delta, counted),
         **training.callbacks,
         "progress": progress,
         "checkpointing": saving,
@@ -154,7 +156,8 @@ def _fit(job: Job, objective: Objective, training: Training, watchers: Watchers,
     state, callbacks = training.state, list(watchers.callbacks.values())
     with state.clock.fitting():
         step = make_step(job.settings.trainer, state, objective, callbacks)
-        work = Work(objective, step, training.train, training.valid, callbacks, session.stop.poll)
+        poll = poll_together(session.stop.poll, state.world)
+        work = Work(objective, step, training.train, training.valid, callbacks, poll)
         work, is_cached = keep_features(training.transfer, state, work, training.plan, session.console)
         training.tree["transfer"]["cache"] = is_cached
         fit(state, work, training.plan)

@@ -1,0 +1,45 @@
+"""What a training works on."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from nnrun.base.errors import InterruptedRun
+from nnrun.core.objective import Objective
+from nnrun.core.seams.batch import Batches
+from nnrun.core.seams.callback import Callback
+from nnrun.core.seams.training import UpdateStep
+from nnrun.core.seams.world import World
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is learned, and from what.
+
+    `poll` is asked between steps, and between the batches of a validation, at points that can be saved, and may raise:
+    on all ranks at once.
+    """
+
+    objective: Objective
+    step: UpdateStep
+    train: Batches
+    valid: Batches | None
+    callbacks: Sequence[Callback] = ()
+    poll: Callable[[], None] = lambda: None
+
+
+def poll_together(poll: Callable[[], None], world: World) -> Callable[[], None]:
+    """Return a poll by which all ranks are interrupted where one is, so that none waits for another."""
+
+    def together() -> None:
+        interruption = None
+        try:
+            poll()
+        except InterruptedRun as heard:
+            interruption = heard
+        if world.agree(interruption is not None):
+            raise interruption or InterruptedRun(signal.SIGTERM)
+
+    return together
