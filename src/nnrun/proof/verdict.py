@@ -29,7 +29,7 @@ class Verification:
     max_abs_diff: float | None
     tolerance: float | None
     min_agreement: float
-    max_accuracy_drop: float | None
+    max_drop: float | None
     output: str
     metric: str
     metric_eager: float | None
@@ -74,10 +74,10 @@ class Verification:
 def asked(exporter: Exporter) -> dict[str, Any]:
     """Return what the proof asks of an artifact, and what its exporter says of it."""
     return {
-        # JSON has no infinity; int8 weights are judged by the metric, and not by their scores.
+        # JSON has no infinity; int8 weights are judged by the metric, and not by their outputs.
         "tolerance": exporter.tolerance if math.isfinite(exporter.tolerance) else None,
         "min_agreement": exporter.min_agreement,
-        "max_accuracy_drop": getattr(exporter, "max_accuracy_drop", None),
+        "max_drop": getattr(exporter, "max_drop", None),
         "output": getattr(exporter, "output", "scores"),
         "batch_sizes": [*BATCH_SIZES, LARGEST_BATCH],
         "notes": list(getattr(exporter, "notes", ())),

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from nnrun.base.errors import ResourceError
 from nnrun.base.foreign_errors import of_the_machine
 from nnrun.base.paths import without_paths
-from nnrun.base.targets import Targets
 from nnrun.core.seams.data import Preprocessing, Split, Tree
 from nnrun.core.seams.export import Exporter
 from nnrun.core.seams.problem import Output, Problem
@@ -36,7 +35,6 @@ class Standard:
     preprocessing: Preprocessing
     problem: Problem
     test: Split
-    targets: Targets
 
     def __call__(self, raw: Tree) -> Tensor:
         """Return the network's scores of raw samples."""
@@ -148,9 +146,14 @@ def _find(artifact: Path, exporter: Exporter, standard: Standard) -> _Found:
 
 def _fault(metadata: Mapping[str, str], standard: Standard, packages: Sequence[str] | None) -> str | None:
     """Return what is wrong with what an artifact says of itself, or with the process that it ran in."""
-    names = list(standard.targets.names)
-    if "class_names" in metadata and json.loads(metadata["class_names"]) != names:
-        return f"it names the classes {metadata['class_names'][:100]}, and they are {json.dumps(names)[:100]}"
+    targets, fitted = standard.problem.targets.to_plain(), standard.problem.state_dict()
+    said = {key: json.loads(metadata[key]) for key in ("targets", "problem") if key in metadata}
+    if (theirs := said.get("targets", targets)) != targets:
+        ours, others = (json.dumps(stated["names"], ensure_ascii=False)[:100] for stated in (targets, theirs))
+        return f"it names the {targets['kind']} {others}, and they are {ours}"
+    if "problem" in said and (theirs := said["problem"]["state"]) != fitted:
+        ours, others = (json.dumps(state)[:100] for state in (fitted, theirs))
+        return f"it says that its problem was fitted to {others}, and it was to {ours}"
     if packages is not None and "nnrun" in packages:
         return "it ran in a process that had imported nnrun, which proves nothing of a process without it"
     return None
@@ -174,7 +177,7 @@ def _why_not(compared: _Comparison, exporter: Exporter, headline: str) -> str | 
     """Return in which way an artifact is not what its exporter promises; None where it is."""
     difference, scale, agreement = compared.max_abs_diff, compared.scale, compared.agreement
     score, their_score = compared.score, compared.their_score
-    max_drop = getattr(exporter, "max_accuracy_drop", None)
+    max_drop = getattr(exporter, "max_drop", None)
     # Of NaN no comparison is true.
     if not difference <= exporter.tolerance * scale:
         return f"scores differ by {difference:.3g}, more than {exporter.tolerance:g} of the largest score {scale:.3g}"
@@ -200,7 +203,8 @@ def _worst(found: _Found, agrees: Tensor, standard: Standard) -> list[dict[str, 
 
 
 def _predictions(problem: Problem, outputs: Tensor, kind: Output) -> Tensor:
-    """Return what the outputs of an artifact predict."""
+    """Return what the outputs of an artifact predict, in fp64: two scores that differ stay two predictions."""
+    outputs = outputs.double()
     return problem.predictions(outputs) if kind == "scores" else outputs
 
 

@@ -64,14 +64,14 @@ def standard() -> Standard:
             scores = network(data.preprocessing(data.train.inputs[part]))
             CrossEntropy()(scores, data.train.targets[part]).mean().backward()
             optimizer.step()
-    return Standard(network.eval(), data.preprocessing, problem, data.test, data.targets)
+    return Standard(network.eval(), data.preprocessing, problem, data.test)
 
 
 def context(standard: Standard) -> ExportContext:
     train = Digits().load().train
     return ExportContext(
         standard.test.inputs[:4],
-        standard.targets,
+        standard.problem,
         standard.preprocessing,
         "a_run",
         0.9,
@@ -229,7 +229,8 @@ class _FreezesTheBatch:
 class _MixesUpTheNames:
     def export(self, model, context, folder):
         first, *others = context.targets.names
-        return super().export(model, dataclasses.replace(context, targets=Targets.classes([*others, first])), folder)
+        problem = Classification(Targets.classes([*others, first]))
+        return super().export(model, dataclasses.replace(context, problem=problem), folder)
 
 
 FAULTS = {

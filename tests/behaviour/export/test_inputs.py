@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from nnrun.base.targets import Targets
-from nnrun.components.losses.cross_entropy import CrossEntropy
 from nnrun.components.problems.classification import Classification
 from nnrun.core.seams.data import Split
 from nnrun.core.seams.export import ExportContext
@@ -76,7 +75,7 @@ def standard_of(network: nn.Module) -> Standard:
     with torch.no_grad():
         network.eval().head.weight.mul_(20)
         targets = network(Scaled()(inputs)).argmax(1)
-    return Standard(network, Scaled(), Classification(CrossEntropy(), TARGETS), Split(inputs, targets), TARGETS)
+    return Standard(network, Scaled(), Classification(TARGETS), Split(inputs, targets))
 
 
 def prove(name: str, standard: Standard, folder: Path, **changes: Any) -> tuple[Path, Verification]:
@@ -84,7 +83,7 @@ def prove(name: str, standard: Standard, folder: Path, **changes: Any) -> tuple[
     inputs = standard.test.inputs
     context = ExportContext(
         samples_of(inputs, slice(4)),
-        standard.targets,
+        standard.problem,
         standard.preprocessing,
         "a_run",
         0.9,
@@ -158,7 +157,7 @@ def test_an_input_that_is_called_as_the_output_is_refused(tmp_path: Path) -> Non
 
     made = standard_of(OfBoth())
     inputs = {"picture": made.test.inputs["picture"], "scores": made.test.inputs["numbers"]}
-    renamed = Standard(Renamed().eval(), Scaled(), made.problem, Split(inputs, made.test.targets), TARGETS)
+    renamed = Standard(Renamed().eval(), Scaled(), made.problem, Split(inputs, made.test.targets))
     _, proof = prove("onnx", renamed, tmp_path)
     assert proof.reason is not None
     assert "the data has an input 'scores', as its output is called; export=pt2 can" in proof.reason
@@ -179,8 +178,8 @@ def test_inputs_that_are_mixed_up_are_caught(tmp_path: Path, monkeypatch: pytest
     network = Difference().eval()
     with torch.no_grad():
         targets = network(inputs).argmax(1)
-    problem = Classification(CrossEntropy(), TARGETS)
-    standard = Standard(network, Scaled(), problem, Split(inputs, targets), TARGETS)
+    problem = Classification(TARGETS)
+    standard = Standard(network, Scaled(), problem, Split(inputs, targets))
     path, proof = prove("onnx", standard, tmp_path)
     assert proof.ok, "the negative control"
     assert json.loads(json.dumps(proof.to_json()))["agreement"] == 1.0

@@ -50,7 +50,7 @@ def standard() -> Standard:
     network = nn.Linear(4, 3).eval()
     inputs = torch.randn(700, 4)
     targets = network(inputs).argmax(1)
-    return Standard(network, AsTheyAre(), Classification(TARGETS), Split(inputs, targets), TARGETS)
+    return Standard(network, AsTheyAre(), Classification(TARGETS), Split(inputs, targets))
 
 
 def test_neither_side_keeps_what_a_backward_pass_would_need(standard: Standard, tmp_path: Path) -> None:

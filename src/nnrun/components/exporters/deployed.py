@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,16 +12,12 @@ from torch.utils._pytree import tree_map
 
 import nnrun
 from nnrun.core.seams.data import Preprocessing, Tree
-from nnrun.core.seams.export import ExportContext
+from nnrun.core.seams.export import CannotExport, ExportContext
+from nnrun.core.seams.problem import Output
 from nnrun.core.trees import ALONE, named_leaves, num_samples
 
 # What an artifact of torch's says of itself, as a file in it.
 METADATA_NAME = "nnrun.json"
-Output = Literal["scores", "probabilities"]
-OUTPUTS: dict[Output, str] = {
-    "scores": "class scores before the softmax (logits), float32, (N, classes)",
-    "probabilities": "class probabilities (softmax), float32, (N, classes)",
-}
 
 
 class Prepare(nn.Module):
@@ -52,14 +48,16 @@ class Deployed(nn.Module):
 
 @dataclass(frozen=True)
 class ArtifactForm:
-    """What an artifact takes and gives: raw samples or (not `preprocess`) normalised ones; scores or probabilities."""
+    """What an artifact takes and gives: raw samples or (not `preprocess`) normalised ones; its problem's `output`."""
 
     preprocess: bool
     output: Output
 
     def deployed(self, network: nn.Module, context: ExportContext) -> tuple[Deployed, Tree]:
         """Return the module that an artifact is made of, in eval mode, and an example batch of what it takes."""
-        finish = nn.Softmax(1) if self.output == "probabilities" else nn.Identity()
+        if self.output == "probabilities" and not context.problem.has_probabilities:
+            raise CannotExport(f"{context.targets.kind} have no probabilities; use its setting output=scores")
+        finish = context.problem.final_layer(self.output)
         prepare = Prepare(context.preprocessing) if self.preprocess else nn.Identity()
         example = self.example(context)
         if num_samples(example) == 1:
@@ -73,15 +71,21 @@ class ArtifactForm:
 
     def metadata(self, context: ExportContext) -> dict[str, str]:
         """Return what an artifact says of itself."""
+        names = json.dumps(list(context.targets.names), ensure_ascii=False)
         return {
-            "class_names": json.dumps(list(context.targets.names), ensure_ascii=False),
+            # Until 0.3.0 there was nothing else to learn.
+            **({"class_names": names} if context.targets.kind == "classes" else {}),
+            "targets": json.dumps(context.targets.to_plain(), ensure_ascii=False),
+            "problem": json.dumps(self._problem(context), ensure_ascii=False),
             "input": self._input(context),
-            "output": OUTPUTS[self.output],
+            "inputs": json.dumps(self._inputs(context), ensure_ascii=False),
+            "output": context.problem.described(self.output),
             "output_kind": self.output,
             "preprocessing": json.dumps(context.preprocessing.to_plain()),
             "run_id": context.run_id,
             **self._white(context),
-            "test_accuracy": f"{context.accuracy:.6f}",
+            "metric": context.problem.headline,
+            f"test_{context.problem.headline}": f"{context.score:.6f}",
             "nnrun_version": nnrun.__version__,
         }
 
@@ -89,6 +93,19 @@ class ArtifactForm:
         """Return what became 255 of greys of more than 8 bits, if the network was trained on any."""
         white = context.config.get("data", {}).get("white")
         return {} if white in (None, "auto") else {"white": f"{white:g}"}
+
+    def _problem(self, context: ExportContext) -> dict[str, Any]:
+        """Return of which class the problem is, by its section of the config, and what it was fitted to."""
+        kind = type(context.problem)
+        section = context.config.get("problem") or {"_target_": f"{kind.__module__}.{kind.__qualname__}"}
+        return {**section, "state": context.problem.state_dict()}
+
+    def _inputs(self, context: ExportContext) -> dict[str, Any]:
+        """Return the type and the shape of each tensor that an artifact takes, by name; the first dimension is free."""
+        return {
+            name: {"dtype": str(leaf.dtype).removeprefix("torch."), "shape": [None, *leaf.shape[1:]]}
+            for name, leaf in named_leaves(self.example(context)).items()
+        }
 
     def _input(self, context: ExportContext) -> str:
         """Return what an artifact takes: for each tensor its kind, its type and its shape."""

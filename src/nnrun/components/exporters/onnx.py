@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from nnrun.components.exporters.deployed import ArtifactForm, Output, batches_of
+from nnrun.components.exporters.deployed import ArtifactForm, batches_of
 from nnrun.components.exporters.refusals import refusing
 from nnrun.components.exporters.stripping import strip_onnx
 from nnrun.core.seams.data import Tree
 from nnrun.core.seams.export import CannotExport, ExportContext
+from nnrun.core.seams.problem import Output
 from nnrun.core.trees import named_leaves
 from nnrun.proof.isolated import RUNNER, Isolated
 

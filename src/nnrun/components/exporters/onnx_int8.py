@@ -1,4 +1,4 @@
-"""ONNX in int8: static quantization by ONNX Runtime, calibrated on training data; proven by its accuracy."""
+"""ONNX in int8: static quantization by ONNX Runtime, calibrated on training data; proven by the metric to quote."""
 
 from __future__ import annotations
 
@@ -9,20 +9,24 @@ from typing import Any
 
 from torch import nn
 
-from nnrun.components.exporters.deployed import Output
 from nnrun.components.exporters.onnx import OnnxExporter, quiet, write
 from nnrun.components.exporters.stripping import strip_onnx
 from nnrun.core.seams.data import Tree
 from nnrun.core.seams.export import CannotExport, ExportContext
+from nnrun.core.seams.problem import Output
 from nnrun.core.trees import named_leaves, num_samples, samples_of
 
 _CALIBRATION_BATCH = 32
+# Which share of the predictions must be the same, where each is one of a few: of labels one in many changes, of values
+# every one does.
+_MIN_AGREEMENT = {"classes": 0.9}
 
 
 class OnnxInt8Exporter(OnnxExporter):
     """Write `model.onnx` with weights and activations in int8, in QDQ form, weights by channel.
 
-    Its scores are not those of the network: it is held to `max_accuracy_drop`, and to `min_agreement` of its classes.
+    Its scores are not those of the network: it is held to `max_accuracy_drop`, by how much the metric to quote may be
+    worse, and to `min_agreement`; None for 0.9 of classes, and for nothing of labels and values.
     """
 
     def __init__(
@@ -31,11 +35,12 @@ class OnnxInt8Exporter(OnnxExporter):
         output: Output,
         calibration_samples: int,
         max_accuracy_drop: float,
-        min_agreement: float,
+        min_agreement: float | None,
     ) -> None:
-        super().__init__(None, preprocess, output, math.inf, min_agreement)
+        super().__init__(None, preprocess, output, math.inf, min_agreement or 0.0)
         self.calibration_samples = calibration_samples
-        self.max_accuracy_drop = max_accuracy_drop
+        self.max_drop = max_accuracy_drop
+        self._is_given = min_agreement is not None
         self.notes: list[str] = []
 
     def export(self, model: nn.Module, context: ExportContext, folder: Path) -> Path:
@@ -44,6 +49,8 @@ class OnnxInt8Exporter(OnnxExporter):
         from onnxruntime.quantization import QuantFormat, QuantType, quantize_static  # noqa: PLC0415 - as above
         from onnxruntime.quantization.shape_inference import quant_pre_process  # noqa: PLC0415 - as above
 
+        if not self._is_given:
+            self.min_agreement = _MIN_AGREEMENT.get(context.targets.kind, 0.0)
         exact = self.model_of(model, context)
         samples = context.calibration(self.calibration_samples)
         if num_samples(samples) == 0:

@@ -11,11 +11,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from nnrun.components.exporters.deployed import METADATA_NAME, ArtifactForm, Output, batches_of
+from nnrun.components.exporters.deployed import METADATA_NAME, ArtifactForm, batches_of
 from nnrun.components.exporters.refusals import refusing
 from nnrun.components.exporters.stripping import strip_program
 from nnrun.core.seams.data import Tree
 from nnrun.core.seams.export import ExportContext
+from nnrun.core.seams.problem import Output
 from nnrun.proof.isolated import RUNNER, Isolated
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nnrun.config.ranges import FRACTION, POSITIVE, one_of, whole
+from nnrun.config.ranges import FRACTION, POSITIVE, number, one_of, whole
 
 OUTPUT = one_of("scores", "probabilities")
 
@@ -10,9 +10,9 @@ RANGES = {
     **{f"export.{name}.output": OUTPUT for name in ("onnx", "onnx_int8", "torchscript", "pt2", "torchserve")},
     **{f"export.{name}.tolerance": POSITIVE for name in ("onnx", "torchscript", "pt2", "safetensors", "torchserve")},
     **{
-        f"export.{name}.min_agreement": FRACTION
-        for name in ("onnx", "onnx_int8", "torchscript", "pt2", "safetensors", "torchserve")
+        f"export.{name}.min_agreement": FRACTION for name in ("onnx", "torchscript", "pt2", "safetensors", "torchserve")
     },
+    "export.onnx_int8.min_agreement": number(0, 1, null=True),
     "export.onnx.opset": whole(18, 25, null=True),
     "export.onnx_int8.calibration_samples": whole(1),
     "export.onnx_int8.max_accuracy_drop": FRACTION,

@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from nnrun.base.files import sha256_of, write_json
 from nnrun.checkpoints.model_card import CARD_NAME, FORMAT, SCHEMA
-from nnrun.components.exporters.deployed import ArtifactForm
+from nnrun.components.exporters.deployed import ArtifactForm, Deployed
 from nnrun.components.exporters.stripping import sort_safetensors
 from nnrun.core.seams.data import Tree
 from nnrun.core.seams.export import ExportContext
 
 
 class SafetensorsExporter:
-    """Write `model.safetensors`, and beside it `model.json` with the config, the class names and the preprocessing."""
+    """Write `model.safetensors`, and beside it `model.json` with the config, the names and the preprocessing."""
 
     preprocess = False
     output = "scores"
@@ -31,13 +31,13 @@ class SafetensorsExporter:
         self.tolerance = tolerance
         self.min_agreement = min_agreement
         self.notes = ["weights alone: proven in the network's own class, which their user has to bring"]
-        self._skeleton = nn.Module()
+        self._skeleton, self._finish = nn.Module(), nn.Module()
 
     def export(self, model: nn.Module, context: ExportContext, folder: Path) -> Path:
         """Write the artifact of a network in eval mode, on the CPU, in fp32; return its path."""
         from safetensors.torch import save  # noqa: PLC0415 - a run that exports nothing does not pay for it
 
-        self._skeleton = copy.deepcopy(model)
+        self._skeleton, self._finish = copy.deepcopy(model), context.problem.final_layer("scores")
         metadata = ArtifactForm(self.preprocess, "scores").metadata(context)
         path = folder / "model.safetensors"
         # A copy of each: the format takes no tensor that shares its memory with another.
@@ -51,10 +51,12 @@ class SafetensorsExporter:
             "input": metadata["input"],
             "output": metadata["output"],
             "targets": context.targets.to_plain(),
-            "class_names": list(context.targets.names),
+            **({"class_names": list(context.targets.names)} if context.targets.kind == "classes" else {}),
+            "problem": context.problem.state_dict(),
             "preprocessing": context.preprocessing.to_plain(),
             "run_id": context.run_id,
-            "test_accuracy": context.accuracy,
+            "metric": context.problem.headline,
+            f"test_{context.problem.headline}": context.score,
             "nnrun_version": metadata["nnrun_version"],
             "config": context.config,
         }
@@ -73,4 +75,4 @@ class SafetensorsExporter:
             for tensor in network.state_dict().values():
                 tensor.fill_(math.nan if tensor.is_floating_point() else 0)
         network.load_state_dict(weights)
-        return network.eval()
+        return Deployed(nn.Identity(), network, self._finish).eval()

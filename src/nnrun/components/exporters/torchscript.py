@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from nnrun.base.paths import without_paths
-from nnrun.components.exporters.deployed import METADATA_NAME, ArtifactForm, Deployed, Output, batches_of
+from nnrun.components.exporters.deployed import METADATA_NAME, ArtifactForm, Deployed, batches_of
 from nnrun.components.exporters.refusals import cannot_follow
 from nnrun.components.exporters.stripping import strip_script
 from nnrun.core.seams.data import Tree
 from nnrun.core.seams.export import ExportContext
+from nnrun.core.seams.problem import Output
 from nnrun.proof.isolated import RUNNER, Isolated
 
 

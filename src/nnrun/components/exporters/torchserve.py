@@ -15,10 +15,11 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from nnrun.components.exporters.deployed import ArtifactForm, Output
+from nnrun.components.exporters.deployed import ArtifactForm
 from nnrun.components.exporters.torchscript import compile_script, script_bytes
 from nnrun.core.seams.data import Tree
 from nnrun.core.seams.export import CannotExport, ExportContext
+from nnrun.core.seams.problem import Output
 from nnrun.core.trees import named_leaves
 from nnrun.proof.isolated import RUNNER, Isolated
 
@@ -29,6 +30,7 @@ DATA = Path(__file__).parents[1] / "data"
 FUTURE = "from __future__ import annotations\n"
 # Its name in the archive: TorchServe imports it by that, beside whatever else a server imports.
 HANDLER_NAME = "nnrun_handler.py"
+_OTHERS = "; export=onnx, torchscript or pt2 can"
 # What an answer calls its number.
 ANSWERS: dict[Output, str] = {"scores": "score", "probabilities": "probability"}
 
@@ -47,6 +49,8 @@ class TorchServeExporter:
 
     def export(self, model: nn.Module, context: ExportContext, folder: Path) -> Path:
         """Write the artifact of a network in eval mode, on the CPU, in fp32; return its path."""
+        if context.targets.kind != "classes":
+            raise CannotExport(f"torchserve answers with classes, and these are {context.targets}{_OTHERS}")
         shape = _image_shape(context.example)
         form = ArtifactForm(self.preprocess, self.output)
         module, example = form.deployed(model, context)
@@ -83,15 +87,14 @@ class TorchServeExporter:
 
 def _image_shape(example: Tree) -> list[int]:
     """Return the shape of a sample; raise CannotExport where it is not one image, as a file holds it."""
-    others = "; export=onnx, torchscript or pt2 can"
     if not isinstance(example, Tensor):
         raise CannotExport(
-            f"torchserve takes one image a sample, and these have {', '.join(named_leaves(example))}{others}"
+            f"torchserve takes one image a sample, and these have {', '.join(named_leaves(example))}{_OTHERS}"
         )
     shape, kind = list(example.shape[1:]), str(example.dtype).removeprefix("torch.")
     if kind != "uint8" or len(shape) != 3 or shape[0] not in (1, 3):
         raise CannotExport(
-            f"torchserve takes image files, uint8 of 1 or 3 channels; the samples are {kind} of {shape}{others}"
+            f"torchserve takes image files, uint8 of 1 or 3 channels; the samples are {kind} of {shape}{_OTHERS}"
         )
     return shape
 

@@ -57,6 +57,11 @@ class Classification(Problem):
         """Return the softmax, or nothing: a network's outputs are scores."""
         return nn.Softmax(1) if output == "probabilities" else nn.Identity()
 
+    def described(self, output: Output) -> str:
+        """Return in words what an artifact gives."""
+        kind = "class scores before the softmax (logits)" if output == "scores" else "class probabilities (softmax)"
+        return f"{kind}, float32, (N, classes)"
+
     def report(self, sums: Sums) -> dict[str, Any]:
         """Return the scores of each class, and the confusion matrix: rows are true classes, columns predictions."""
         confusion = sums["confusion"].cpu()  # waits for the device

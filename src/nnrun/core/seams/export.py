@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from nnrun.base.targets import Targets
 from nnrun.core.seams.data import Preprocessing, Tree
+from nnrun.core.seams.problem import Problem
 
 
 @dataclass(frozen=True)
@@ -18,21 +19,27 @@ class ExportContext:
     """What an exporter may need besides the network.
 
     `example` are a few raw samples: a tensor, or a dict or tuple of tensors, as the network takes them in one argument.
-    `calibration` draws raw training samples, at most so many, and reads none before it is called. `config` is that of
-    the run, as plain values, without secrets.
+    `problem` says what its outputs mean: `problem.final_layer("scores")` makes of them what an artifact gives. `score`
+    is the metric to quote, `problem.headline`, on the test split. `calibration` draws raw training samples, at most so
+    many, and reads none before it is called. `config` is that of the run, as plain values, without secrets.
     """
 
     example: Tree
-    targets: Targets
+    problem: Problem
     preprocessing: Preprocessing
     run_id: str
-    accuracy: float
+    score: float
     calibration: Callable[[int], Tree]
     config: Mapping[str, Any]
 
     @property
+    def targets(self) -> Targets:
+        """What the network has learned to give."""
+        return self.problem.targets
+
+    @property
     def class_names(self) -> tuple[str, ...]:
-        """The names of the classes that the network tells apart."""
+        """The names of what it gives."""
         return self.targets.names
 
 
@@ -43,8 +50,8 @@ class CannotExport(Exception):
 class Exporter(Protocol):
     """One format. The verifier, written once for all, calls `load` and compares with the network.
 
-    An exporter may say more of its artifact: that its `output` is "probabilities", where the network's are scores; by
-    how much the metric may be worse, `max_accuracy_drop`; and `notes` on how it was made, for people.
+    An exporter may say more of its artifact: that its `output` is "probabilities", where others give scores; by how
+    much the metric to quote may be worse, `max_drop`; and `notes` on how it was made, for people.
     """
 
     tolerance: float
@@ -59,7 +66,7 @@ class Exporter(Protocol):
         ...
 
     def load(self, path: Path) -> Callable[[Tree], Tensor]:
-        """Return the artifact as a function from a batch, raw or normalised by `preprocess`, to scores.
+        """Return the artifact as a function from a batch, raw or normalised by `preprocess`, to its output `(N, K)`.
 
         Where it can be run without the model's class, that is an `nnrun.proof.isolated.Isolated`.
         """

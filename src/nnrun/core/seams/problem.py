@@ -52,6 +52,8 @@ class Problem:
 
     kind: ClassVar[Kind]
     headline: str
+    # Whether its scores can be given as probabilities too.
+    has_probabilities: ClassVar[bool] = True
     # Cheap enough for each step, and all that an evaluation measures.
     train_metric: Metric
     eval_metric: Metric
@@ -81,6 +83,10 @@ class Problem:
     def final_layer(self, output: Output) -> nn.Module:
         """Return what makes a network's outputs what an artifact gives; every exporter can express it."""
         raise NotImplementedError
+
+    def described(self, output: Output) -> str:
+        """Return in words what an artifact gives, for those who have nothing else."""
+        return f"{output}, float32, (N, {self.targets.kind})"
 
     def report(self, sums: Sums) -> dict[str, Any]:
         """Return what the summary says of a split beyond the metrics, as plain values."""

@@ -28,7 +28,7 @@ from nnrun.base.paths import inside, without_paths
 from nnrun.config.from_checkpoint import exported_config
 from nnrun.config.source import REJECTED_SUFFIX
 from nnrun.core.randomness import SPLIT
-from nnrun.core.seams.data import Preprocessing, Tree
+from nnrun.core.seams.data import Tree
 from nnrun.core.seams.export import CannotExport, ExportContext, Exporter
 from nnrun.core.splits import Drawing
 from nnrun.proof.verdict import VERIFICATION_SCHEMA, Verification
@@ -39,10 +39,8 @@ from nnrun.runs.console import Console
 _LEAST_ROOM = 2**20
 
 
-def export_context(
-    job: Job, data: Opened, preprocessing: Preprocessing, model: nn.Module, accuracy: float
-) -> ExportContext:
-    """Return what exporters may need to know of a run and of its network."""
+def export_context(job: Job, data: Opened, standard: Standard, score: float) -> ExportContext:
+    """Return what exporters may need to know of a run and of its network, whose metric to quote is `score`."""
     drawing = Drawing(job.settings.data.split_by, SPLIT, job.settings.data.split_seed)
 
     def calibration(num_samples: int) -> Tree:
@@ -50,8 +48,8 @@ def export_context(
 
     tree = job.tree(data.known, data.became)
     config = exported_config(tree, job.composed.secrets)
-    example, run_id = head(data.test), run_id_of(model)
-    return ExportContext(example, data.targets, preprocessing, run_id, accuracy, calibration, config)
+    example, run_id = head(data.test), run_id_of(standard.network)
+    return ExportContext(example, standard.problem, standard.preprocessing, run_id, score, calibration, config)
 
 
 def run_id_of(model: nn.Module) -> str:

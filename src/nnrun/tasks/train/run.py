@@ -66,9 +66,9 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
         summary.data, summary.headline = dict(data.findings.facts), problem.headline
         # On the CPU, in fp32 and in the plain layout: an artifact is proven against what anyone can run.
         network = copy.deepcopy(trained.network).cpu().float().eval()
-        standard = Standard(network, trained.preprocessing, problem, data.test, data.targets)
-        accuracy = measured.metrics[f"test/{problem.headline}"]
-        context = export_context(job, data, trained.preprocessing, network, accuracy)
+        standard = Standard(network, trained.preprocessing, problem, data.test)
+        score = measured.metrics[f"test/{problem.headline}"]
+        context = export_context(job, data, standard, score)
         summary.artifacts = export_all(job.settings.export, standard, context, session.out.path, console)
         session.stop.poll()  # an exporter that a signal tears may call that a failure of its own
         good = all(artifact["ok"] for artifact in summary.artifacts.values())
