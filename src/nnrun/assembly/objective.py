@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from nnrun.assembly.data.opened import Opened
 from nnrun.assembly.instantiate import build
@@ -62,8 +65,13 @@ def load_problem(problem: Problem, saved: SavedWeights | None) -> bool:
     """Let a problem take up what was fitted for a trained network, and return whether its file says that."""
     if not isinstance(saved, SavedNetwork) or saved.problem is None:
         return False
-    try:
-        problem.load_state_dict(saved.problem)
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-        raise ArtifactError(f"{saved.path}: what it says of its problem is not right: {error}") from error
+    load_fitted(problem, saved.problem, saved.path)
     return True
+
+
+def load_fitted(problem: Problem, state: Mapping[str, Any], path: Path) -> None:
+    """Let a problem take up what a file says that it was fitted to; raise ArtifactError where that is not for it."""
+    try:
+        problem.load_state_dict(state)
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+        raise ArtifactError(f"{path}: what it says of its problem is not right: {error}") from error

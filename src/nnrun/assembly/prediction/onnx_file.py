@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from nnrun.assembly.prediction.onnx_facts import OnnxFacts, facts_of
 from nnrun.assembly.prediction.onnx_wire import Unclear, check_bytes
 from nnrun.base.errors import CONTROL, ArtifactError
-from nnrun.checkpoints.aliases import with_current_names
-from nnrun.checkpoints.payload import check_names, check_plain
 
 if TYPE_CHECKING:
     from onnx import AttributeProto, GraphProto, ModelProto, TensorProto
 
-PREFIX = "nnrun."
 # A protobuf message is no longer.
 MAX_BYTES = 2**31
 MAX_NODES = 100_000
-# Of one thing that a file says of itself.
-_MAX_FACT_BYTES = 4_000_000
 # The operators of the standard; others are code that comes in a library of its own.
 _DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
 _MAX_DEPTH = 16
@@ -31,13 +26,10 @@ _SHOWN_ERROR = 300
 
 @dataclass(frozen=True)
 class OnnxFile:
-    """What was checked, as bytes that hold nothing else; and what the file says of itself.
-
-    `facts` lack the prefix of their names; the class names are a list of texts, the preprocessing a section.
-    """
+    """What was checked, as bytes that hold nothing else; and what the file says of itself."""
 
     content: bytes
-    facts: dict[str, Any]
+    facts: OnnxFacts
 
 
 def read_onnx(path: Path) -> OnnxFile:
@@ -63,7 +55,7 @@ def read_onnx(path: Path) -> OnnxFile:
         _check_model(model)
     except Unclear as error:
         raise ArtifactError(f"{path} is refused: {error}") from error
-    return OnnxFile(plain, _facts(model, path))
+    return OnnxFile(plain, facts_of({entry.key: entry.value for entry in model.metadata_props}, path))
 
 
 def said(error: Exception) -> str:
@@ -112,28 +104,3 @@ def _parts_of_attribute(attribute: AttributeProto, depth: int) -> Iterator[str |
         yield from (sparse.values, sparse.indices)
     for graph in (attribute.g, *attribute.graphs):
         yield from _parts(graph, depth + 1)
-
-
-def _facts(model: ModelProto, path: Path) -> dict[str, Any]:
-    """Return what the file says of itself."""
-    facts: dict[str, Any] = {
-        entry.key.removeprefix(PREFIX): entry.value for entry in model.metadata_props if entry.key.startswith(PREFIX)
-    }
-    if "class_names" not in facts or "preprocessing" not in facts:
-        raise ArtifactError(
-            f"{path} was not exported by nnrun: it does not say what its classes are; nnrun export=onnx ckpt= does"
-        )
-    for key in ("class_names", "preprocessing"):
-        if len(facts[key]) > _MAX_FACT_BYTES:
-            raise ArtifactError(f"{path} is refused: its {PREFIX}{key} is a text of {len(facts[key]):,} characters")
-        try:
-            facts[key] = json.loads(facts[key])
-        except (ValueError, RecursionError) as error:
-            raise ArtifactError(f"{path} is damaged: its {PREFIX}{key} is no JSON") from error
-    check_names(facts["class_names"], f"{path}: {PREFIX}class_names")
-    check_plain(facts["preprocessing"], f"{path}: {PREFIX}preprocessing")
-    if not facts["class_names"]:
-        raise ArtifactError(f"{path} is damaged: its {PREFIX}class_names are no list of texts")
-    if not isinstance(facts["preprocessing"], dict) or not isinstance(facts["preprocessing"].get("_target_"), str):
-        raise ArtifactError(f"{path} is damaged: its {PREFIX}preprocessing names no _target_")
-    return facts | {"preprocessing": with_current_names(facts["preprocessing"])}

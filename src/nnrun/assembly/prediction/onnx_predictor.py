@@ -12,18 +12,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nnrun.assembly.allowed import check_trust
 from nnrun.assembly.instantiate import build
 from nnrun.assembly.job import Job
 from nnrun.assembly.network import preprocessing_of
+from nnrun.assembly.objective import load_fitted
+from nnrun.assembly.prediction.onnx_facts import OnnxFacts
 from nnrun.assembly.prediction.onnx_file import read_onnx, said
-from nnrun.assembly.prediction.predictor import Predictor, image_shape, refuse_floats
+from nnrun.assembly.prediction.predictor import Predictor
 from nnrun.base.errors import ArtifactError, ConfigError
 from nnrun.base.foreign_errors import lacks_package
 from nnrun.base.host import available_bytes
-from nnrun.base.targets import Targets
 from nnrun.components.data.image_form import AUTO
-from nnrun.core.seams.data import Preprocessing
+from nnrun.core.seams.data import Preprocessing, Tree
 from nnrun.core.seams.problem import Output, Problem
+from nnrun.core.trees import ALONE, num_samples
 from nnrun.proof.isolated import RUNNER, Isolated, Limits, WrongShape
 
 _FLOATS = ("tensor(float)", "tensor(float16)", "tensor(double)")
@@ -37,8 +40,6 @@ _STACK_BYTES = 2**24
 _LEAST_SECONDS = 15.0
 _SECONDS_PER_FILE_BYTE = 1e-7
 _SECONDS_PER_SAMPLE = 2.0
-# What an exported network was trained for.
-_PROBLEM = "nnrun.components.problems.classification.Classification"
 # How far from 0..1 a probability may lie by rounding.
 _ROUNDING = 1e-3
 
@@ -55,29 +56,28 @@ def predictor_of_artifact(path: Path, job: Job) -> Predictor:
     except ModuleNotFoundError as error:
         raise lacks_package(f"ckpt={path}", error) from error
     try:
+        shape = _in_shape(network.signature, file.facts, path)
         preprocessing = _preprocessing(file.facts, network.signature, path, job)
-        shape, targets = _in_shape(network.signature, path), Targets.classes(file.facts["class_names"])
-        white = _white(file.facts, path, job)
+        problem, white = _problem(file.facts, path, job), _white(file.facts, path, job)
     except BaseException:
         network.close()
         raise
-    is_probable = file.facts.get("output_kind") == "probabilities"
+    targets, is_probable = file.facts.targets, file.facts.is_probable
 
-    def outputs(pixels: Tensor) -> Tensor:
-        inputs = pixels if preprocessing is None else preprocessing(pixels)
+    def outputs(samples: Tree) -> Tensor:
+        inputs = samples if preprocessing is None else preprocessing(samples)
         try:
             given = network(inputs, num_outputs=targets.num_outputs)
         except WrongShape as error:
-            raise ArtifactError(f"{path} gives {error} for {len(pixels)} images of {targets}") from error
+            raise ArtifactError(f"{path} gives {error} for {num_samples(samples)} samples of {targets}") from error
         except RuntimeError as error:
             raise ArtifactError(f"{path} cannot be run: {said(error)}") from error
         if is_probable and not ((given >= -_ROUNDING) & (given <= 1 + _ROUNDING)).all():
             raise ArtifactError(f"{path} says that it gives probabilities, and gives NaN or numbers outside of 0..1")
         return given
 
-    problem = build({"_target_": _PROBLEM}, "problem", Problem, targets)
     output: Output = "probabilities" if is_probable else "scores"
-    return Predictor(outputs, output, problem, shape, file.facts["preprocessing"], network.close, white)
+    return Predictor(outputs, output, problem, shape, file.facts.preprocessing, network.close, white)
 
 
 def _limits(num_bytes: int) -> Limits:
@@ -92,45 +92,69 @@ def _limits(num_bytes: int) -> Limits:
     )
 
 
-def _preprocessing(facts: dict[str, Any], signature: dict[str, Any], path: Path, job: Job) -> Preprocessing | None:
-    """Return what is to be done to pixels before the network; None where it takes them raw."""
-    taken, given = signature["inputs"], signature["outputs"]
-    if len(taken) != 1 or len(given) != 1:
-        raise ArtifactError(f"{path} has {len(taken)} inputs and {len(given)} outputs; one is wanted")
-    refuse_floats(facts["preprocessing"])
-    if given[0]["type"] not in _FLOATS:
-        raise ArtifactError(f"{path} gives {given[0]['type']}; nnrun exports networks that give float scores")
-    if taken[0]["type"] == "tensor(uint8)":
-        return None
-    if taken[0]["type"] != "tensor(float)":
-        raise ArtifactError(f"{path} takes {taken[0]['type']}; nnrun exports networks that take uint8 or float pixels")
+def _problem(facts: OnnxFacts, path: Path, job: Job) -> Problem:
+    """Return what a network has learned to do, fitted as its file says."""
     try:
-        return preprocessing_of(facts["preprocessing"], job.settings.trust)
+        check_trust("problem", facts.problem, job.settings.trust)
+        problem = build(facts.problem, "problem", Problem, facts.targets)
+    except (ArtifactError, ConfigError) as error:
+        raise ArtifactError(*(f"{path}: {message}" for message in error.messages)) from error
+    if problem.kind != facts.targets.kind:
+        raise ArtifactError(f"{path} is damaged: its problem is for {problem.kind}, and it has {facts.targets}")
+    if facts.is_probable and not problem.has_probabilities:
+        raise ArtifactError(f"{path} says that it gives probabilities, and {problem.kind} have none")
+    load_fitted(problem, facts.fitted, path)
+    return problem
+
+
+def _preprocessing(facts: OnnxFacts, signature: dict[str, Any], path: Path, job: Job) -> Preprocessing | None:
+    """Return what is to be done to samples before the network; None where it takes them raw."""
+    types = [node["type"] for node in signature["inputs"]]
+    if facts.is_raw or (facts.is_raw is None and types == ["tensor(uint8)"]):
+        return None
+    if types != ["tensor(float)"] * len(types):
+        raise ArtifactError(f"{path} takes {', '.join(types)}; nnrun exports networks that take uint8 or float pixels")
+    try:
+        return preprocessing_of(facts.preprocessing, job.settings.trust)
     except (ArtifactError, ConfigError) as error:
         raise ArtifactError(*(f"{path}: {message}" for message in error.messages)) from error
 
 
-def _white(facts: dict[str, Any], path: Path, job: Job) -> float | None:
+def _white(facts: OnnxFacts, path: Path, job: Job) -> float | None:
     """Return what becomes 255 of greys of more than 8 bits: as typed, or as the file says, if it does."""
     typed = job.settings.data.white
     if job.composed.named("data.white") and typed != AUTO:
         return None if typed is None else float(typed)
-    if "white" not in facts:
+    if facts.white is None:
         return None
     try:
-        white = float(facts["white"])
+        white = float(facts.white)
     except ValueError:
         white = math.nan
     if not 0 < white < math.inf:
-        raise ArtifactError(f"{path} says that {said(Exception(facts['white']))!r} is white; it is a number above 0")
+        raise ArtifactError(f"{path} says that {said(Exception(facts.white))!r} is white; it is a number above 0")
     return white
 
 
-def _in_shape(signature: dict[str, Any], path: Path) -> tuple[int, ...]:
-    """Return the shape of an image that the network takes."""
-    shape = signature["inputs"][0]["shape"]
+def _in_shape(signature: dict[str, Any], facts: OnnxFacts, path: Path) -> tuple[int, ...] | dict[str, tuple[int, ...]]:
+    """Return the shape of a sample that the network takes; of several tensors those by name, which the file must say.
+
+    Raises ArtifactError where it gives anything but one tensor of floats.
+    """
+    taken, given = signature["inputs"], signature["outputs"]
+    names = [node["name"] for node in taken]
+    if len(given) != 1 or not names or names != list(facts.inputs or names[:1]):
+        raise ArtifactError(f"{path} has {len(taken)} inputs and {len(given)} outputs; one is wanted")
+    if given[0]["type"] not in _FLOATS:
+        raise ArtifactError(f"{path} gives {given[0]['type']}; nnrun exports networks that give float scores")
+    shapes = {node["name"]: _shape_of(node["shape"], path) for node in taken}
+    return shapes[names[0]] if facts.inputs in (None, (ALONE,)) else shapes
+
+
+def _shape_of(shape: list[Any], path: Path) -> tuple[int, ...]:
+    """Return the shape of a tensor without its batch, which must be free."""
     if not shape or isinstance(shape[0], int) or not all(isinstance(size, int) and size > 0 for size in shape[1:]):
         raise ArtifactError(
             f"{path} takes {said(Exception(shape))}; nnrun exports networks with a batch of any size alone"
         )
-    return image_shape(tuple(shape[1:]))
+    return tuple(shape[1:])

@@ -20,21 +20,23 @@ from nnrun.checkpoints.saved_run import SavedNetwork
 from nnrun.components.data.image_form import AUTO
 from nnrun.components.data.images import MAX_PIXELS, shown
 from nnrun.core.evaluate import explaining_memory
+from nnrun.core.seams.data import Tree
 from nnrun.core.seams.problem import Output, Problem
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """A function from raw pixels, uint8 `(N, C, H, W)` on the host, to `(N, K)`; and what these are.
+    """A function from raw samples on the host, for images uint8 `(N, C, H, W)`, to `(N, K)`; and what these are.
 
-    It gives `scores` or `probabilities`, or, where `output` is None, what its network does. `close` ends what runs it.
-    `white` is what becomes 255 of greys of more than 8 bits; None where 65535 does.
+    `in_shape` is that of a sample; of one of several tensors, their shapes by name. It gives `scores` or
+    `probabilities`, or, where `output` is None, what its network does. `close` ends what runs it. `white` is what
+    becomes 255 of greys of more than 8 bits; None where 65535 does.
     """
 
-    outputs: Callable[[Tensor], Tensor]
+    outputs: Callable[[Tree], Tensor]
     output: Output | None
     problem: Problem
-    in_shape: tuple[int, ...]
+    in_shape: tuple[int, ...] | Mapping[str, tuple[int, ...]]
     preprocessing: Mapping[str, Any]
     close: Callable[[], None] = lambda: None
     white: float | None = None
@@ -57,7 +59,6 @@ class Predictor:
 def predictor_of_checkpoint(job: Job, saved: SavedNetwork) -> Predictor:
     """Return the network of a checkpoint on the job's device, in fp32, as it is evaluated."""
     classifier = load_classifier(job, saved)
-    refuse_floats(classifier.preprocessing.to_plain())
     network, channels_last = to_device(classifier.network, job)
 
     def outputs(pixels: Tensor) -> Tensor:
@@ -68,21 +69,24 @@ def predictor_of_checkpoint(job: Job, saved: SavedNetwork) -> Predictor:
         with calling("model"), explaining_memory(job.device, len(pixels)):
             return network(inputs)
 
-    shape, white = image_shape(classifier.in_shape), job.settings.data.white
+    white = job.settings.data.white
     depth = None if white in (None, AUTO) else float(white)
     problem = make_problem(job, saved.targets)
     load_problem(problem, saved)
-    return Predictor(outputs, None, problem, shape, classifier.preprocessing.to_plain(), white=depth)
+    return Predictor(outputs, None, problem, classifier.in_shape, classifier.preprocessing.to_plain(), white=depth)
 
 
-def image_shape(in_shape: tuple[int, ...]) -> tuple[int, ...]:
+def image_shape(predictor: Predictor) -> tuple[int, ...]:
     """Return the shape of a sample; raise ConfigError unless it is an image's, grey or RGB.
 
-    Raises ArtifactError where a file claims one so large that no image of that size would be decoded.
+    Raises DataError where the images that a network learned were no pixels but floats, whose scale none knows;
+    ArtifactError where a file claims a shape so large that no image of that size would be decoded.
     """
-    if len(in_shape) != 3 or in_shape[0] not in (1, 3):
+    in_shape = predictor.in_shape
+    if not isinstance(in_shape, tuple) or len(in_shape) != 3 or in_shape[0] not in (1, 3):
+        shown_shape = in_shape if isinstance(in_shape, tuple) else ", ".join(f"{n} {s}" for n, s in in_shape.items())
         raise ConfigError(
-            f"a prediction reads images, grey or RGB, and this network takes samples of the shape {in_shape}; "
+            f"a prediction reads images, grey or RGB, and this network takes samples of the shape {shown_shape}; "
             "nnrun.load(PATH) gives it to a program of your own"
         )
     if in_shape[1] * in_shape[2] > MAX_PIXELS:
@@ -90,13 +94,9 @@ def image_shape(in_shape: tuple[int, ...]) -> tuple[int, ...]:
             f"the network of ckpt= says that it takes images of {in_shape[1]:,} x {in_shape[2]:,}, and at most "
             f"{MAX_PIXELS:,} pixels are decoded: the file is damaged, or hostile"
         )
-    return in_shape
-
-
-def refuse_floats(preprocessing: Mapping[str, Any]) -> None:
-    """Raise DataError where the samples that a network learned were no pixels but floats, whose scale none knows."""
-    if preprocessing["_target_"] == FLOATS:
+    if predictor.preprocessing["_target_"] == FLOATS:
         raise DataError(
             "a prediction reads pixels from 0 to 255, and this network was trained on samples stored as floats; "
             "nnrun.load(PATH) gives it to a program of your own"
         )
+    return in_shape

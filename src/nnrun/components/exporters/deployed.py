@@ -79,6 +79,7 @@ class ArtifactForm:
             "problem": json.dumps(self._problem(context), ensure_ascii=False),
             "input": self._input(context),
             "inputs": json.dumps(self._inputs(context), ensure_ascii=False),
+            "input_kind": "raw" if self.preprocess else "normalised",
             "output": context.problem.described(self.output),
             "output_kind": self.output,
             "preprocessing": json.dumps(context.preprocessing.to_plain()),

@@ -11,7 +11,7 @@ from pathlib import Path
 from nnrun.assembly.data.scales import scale_fault, some_of
 from nnrun.assembly.job import Job
 from nnrun.assembly.prediction.onnx_predictor import predictor_of_artifact
-from nnrun.assembly.prediction.predictor import Predictor, predictor_of_checkpoint
+from nnrun.assembly.prediction.predictor import Predictor, image_shape, predictor_of_checkpoint
 from nnrun.assembly.prediction.raw_images import Images, of_array, of_files
 from nnrun.assembly.preflight import prepare
 from nnrun.base.errors import ConfigError, DataError
@@ -141,7 +141,7 @@ def open_predictor(job: Job) -> Predictor:
 
 def open_source(job: Job, named: InputFiles, predictor: Predictor, bad: BadFiles, tally: Tally) -> ImageSource:
     """Return the images: those of files, or of one file that holds many."""
-    files, batch_size, in_shape = named.files, job.settings.data.eval_batch_size, predictor.in_shape
+    files, batch_size, in_shape = named.files, job.settings.data.eval_batch_size, image_shape(predictor)
     if job.settings.input != FROM_STDIN and len(files) == 1 and holds_array(Path(files[0])):
         pixels = read_images(Path(files[0]), in_shape)
         if fault := scale_fault(predictor.preprocessing, some_of(pixels)):

@@ -1,0 +1,109 @@
+"""What an ONNX file says of itself, in its metadata. It may be a stranger's: plain values, few, small, and checked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nnrun.base.errors import ArtifactError
+from nnrun.base.targets import Targets
+from nnrun.checkpoints.aliases import with_current_names
+from nnrun.checkpoints.payload import check_names, check_plain, checked_targets
+
+PREFIX = "nnrun."
+# Of one thing that a file says of itself.
+_MAX_BYTES = 4_000_000
+# The problem of the files that do not say theirs: until 0.3.0 there was no other.
+_CLASSIFICATION = "nnrun.components.problems.classification.Classification"
+
+
+@dataclass(frozen=True)
+class OnnxFacts:
+    """What a file says of its network.
+
+    `problem` and `preprocessing` are sections with a `_target_`, `fitted` what the problem was fitted to, `inputs` the
+    names of the tensors that it takes, where it says them. `is_raw` says whether it takes samples as they are stored,
+    None where that is left to their type; `white` is what the file says of greys of more than 8 bits.
+    """
+
+    targets: Targets
+    problem: Mapping[str, Any]
+    fitted: Mapping[str, Any]
+    preprocessing: Mapping[str, Any]
+    inputs: tuple[str, ...] | None
+    is_raw: bool | None
+    is_probable: bool
+    white: str | None
+
+
+def facts_of(metadata: Mapping[str, str], path: Path) -> OnnxFacts:
+    """Return what the metadata of a file say; raise ArtifactError where that is not what nnrun writes."""
+    said = {key.removeprefix(PREFIX): text for key, text in metadata.items() if key.startswith(PREFIX)}
+    if not {"class_names", "targets"} & set(said) or "preprocessing" not in said:
+        raise ArtifactError(
+            f"{path} was not exported by nnrun: it does not say what its classes are; nnrun export=onnx ckpt= does"
+        )
+    targets = _targets(said, path)
+    problem: dict[str, Any] = _section(said, "problem", path) if "problem" in said else {"_target_": _CLASSIFICATION}
+    fitted = problem.pop("state", {})
+    if not isinstance(fitted, dict):
+        raise ArtifactError(f"{path} is damaged: the state of its {PREFIX}problem is no object")
+    inputs = _read(said, "inputs", path) if "inputs" in said else None
+    if inputs is not None and (not isinstance(inputs, dict) or not inputs):
+        raise ArtifactError(f"{path} is damaged: its {PREFIX}inputs name no tensors")
+    return OnnxFacts(
+        targets=targets,
+        problem=problem,
+        fitted=fitted,
+        preprocessing=_section(said, "preprocessing", path),
+        inputs=None if inputs is None else tuple(inputs),
+        is_raw={"raw": True, "normalised": False}.get(said.get("input_kind", "")),
+        is_probable=said.get("output_kind") == "probabilities",
+        white=said.get("white"),
+    )
+
+
+def _targets(said: Mapping[str, str], path: Path) -> Targets:
+    """Return what the network has learned to give; until 0.3.0 a file had `class_names` alone."""
+    names = None
+    if "class_names" in said:
+        names = _parsed(said, "class_names", path)
+        check_names(names, f"{path}: {PREFIX}class_names")
+    targets = Targets.classes(names or ())
+    if "targets" in said:
+        targets = checked_targets(_parsed(said, "targets", path), f"{path}: {PREFIX}targets")
+    if names is not None and list(targets.names) != names:
+        raise ArtifactError(f"{path} is refused: its {PREFIX}targets have other names than its {PREFIX}class_names")
+    if not targets.names:
+        raise ArtifactError(f"{path} is damaged: its {PREFIX}class_names are no list of texts")
+    if "problem" not in said and targets.kind != "classes":
+        raise ArtifactError(f"{path} is damaged: it has learned {targets.kind}, and names no {PREFIX}problem")
+    return targets
+
+
+def _section(said: Mapping[str, str], key: str, path: Path) -> dict[str, Any]:
+    """Return a section that names what is to be built."""
+    section = _read(said, key, path)
+    if not isinstance(section, dict) or not isinstance(section.get("_target_"), str):
+        raise ArtifactError(f"{path} is damaged: its {PREFIX}{key} names no _target_")
+    return dict(with_current_names(section))
+
+
+def _read(said: Mapping[str, str], key: str, path: Path) -> Any:
+    """Return plain values, in which nothing can act."""
+    value = _parsed(said, key, path)
+    check_plain(value, f"{path}: {PREFIX}{key}")
+    return value
+
+
+def _parsed(said: Mapping[str, str], key: str, path: Path) -> Any:
+    """Return what a text of JSON says."""
+    if len(said[key]) > _MAX_BYTES:
+        raise ArtifactError(f"{path} is refused: its {PREFIX}{key} is a text of {len(said[key]):,} characters")
+    try:
+        return json.loads(said[key])
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(f"{path} is damaged: its {PREFIX}{key} is no JSON") from error
