@@ -34,7 +34,7 @@ from nnrun.core.device import choose_channels_last
 from nnrun.core.evaluate import evaluate
 from nnrun.core.objective import Objective
 from nnrun.core.residency import Layout, choose_residency, samples_at
-from nnrun.core.seams.data import Preprocessing
+from nnrun.core.seams.data import Preprocessing, Tree
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,12 @@ class Trained:
 
 @dataclass(frozen=True)
 class Classifier:
-    """A trained network on the CPU, with what a prediction needs: `in_shape` is that of one sample."""
+    """A trained network on the CPU, with what a prediction needs; `in_shape` is that of a sample, or a tree of them."""
 
     network: nn.Module
     preprocessing: Preprocessing
     targets: Targets
-    in_shape: tuple[int, ...]
+    in_shape: Tree
 
 
 @dataclass(frozen=True)
@@ -91,12 +91,26 @@ def load_trained(job: Job, data: Opened, saved: SavedWeights) -> Trained:
 def load_classifier(job: Job, saved: SavedNetwork) -> Classifier:
     """Return the network that `ckpt=` names; all else that is needed is in its checkpoint, and no data is opened."""
     in_shape = saved.config["data"].get("in_shape")
-    if not isinstance(in_shape, list) or not all(isinstance(size, int) and size > 0 for size in in_shape):
+    shapes = _shapes(in_shape)
+    if shapes is None:
         raise ArtifactError(f"{saved.path} is not a checkpoint of nnrun: its data.in_shape is {in_shape!r}")
     network = _network(job, known_late(in_shape, saved.targets, saved.config["data"].get("facts")), saved)
     load_weights(network, read_tensors(saved.file, saved.weights), saved.path)
     preprocessing = preprocessing_of(saved.preprocessing, job.settings.trust)
-    return Classifier(network, preprocessing, saved.targets, tuple(in_shape))
+    return Classifier(network, preprocessing, saved.targets, shapes)
+
+
+def _shapes(plain: Any) -> Tree:
+    """Return the shape of a sample, or a tree of them, as a config has it; None where it is none."""
+    if isinstance(plain, list) and all(type(size) is int and size > 0 for size in plain):
+        return tuple(plain)
+    if isinstance(plain, list):
+        shapes = tuple(map(_shapes, plain))
+        return None if None in shapes else shapes
+    if isinstance(plain, Mapping):
+        named = {name: _shapes(part) for name, part in plain.items()}
+        return None if None in named.values() else named
+    return None
 
 
 def _network(job: Job, known: Mapping[str, Any], saved: SavedWeights) -> nn.Module:

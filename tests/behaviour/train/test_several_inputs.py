@@ -171,4 +171,4 @@ def test_a_prediction_of_files_says_that_it_reads_images(home: Path, trained: Pa
         words = ["task=predict", f"ckpt={trained}{name}", "input=both.py", "trust=[both]"]
         outcome = run(home, f"predicted{name.count('/')}", words)
         assert outcome.code == 2
-        assert "this network takes samples of the shape picture (1, 6, 6), vector (4,)" in outcome.err
+        assert "this network takes samples of the shape {'picture': (1, 6, 6), 'vector': (4,)}" in outcome.err

@@ -136,7 +136,7 @@ def _white(facts: OnnxFacts, path: Path, job: Job) -> float | None:
     return white
 
 
-def _in_shape(signature: dict[str, Any], facts: OnnxFacts, path: Path) -> tuple[int, ...] | dict[str, tuple[int, ...]]:
+def _in_shape(signature: dict[str, Any], facts: OnnxFacts, path: Path) -> Tree:
     """Return the shape of a sample that the network takes; of several tensors those by name, which the file must say.
 
     Raises ArtifactError where it gives anything but one tensor of floats.

@@ -28,7 +28,7 @@ from nnrun.core.seams.problem import Output, Problem
 class Predictor:
     """A function from raw samples on the host, for images uint8 `(N, C, H, W)`, to `(N, K)`; and what these are.
 
-    `in_shape` is that of a sample; of one of several tensors, their shapes by name. It gives `scores` or
+    `in_shape` is that of a sample; of one of several tensors, a tree of their shapes. It gives `scores` or
     `probabilities`, or, where `output` is None, what its network does. `close` ends what runs it. `white` is what
     becomes 255 of greys of more than 8 bits; None where 65535 does.
     """
@@ -36,7 +36,7 @@ class Predictor:
     outputs: Callable[[Tree], Tensor]
     output: Output | None
     problem: Problem
-    in_shape: tuple[int, ...] | Mapping[str, tuple[int, ...]]
+    in_shape: Tree
     preprocessing: Mapping[str, Any]
     close: Callable[[], None] = lambda: None
     white: float | None = None
@@ -84,9 +84,8 @@ def image_shape(predictor: Predictor) -> tuple[int, ...]:
     """
     in_shape = predictor.in_shape
     if not isinstance(in_shape, tuple) or len(in_shape) != 3 or in_shape[0] not in (1, 3):
-        shown_shape = in_shape if isinstance(in_shape, tuple) else ", ".join(f"{n} {s}" for n, s in in_shape.items())
         raise ConfigError(
-            f"a prediction reads images, grey or RGB, and this network takes samples of the shape {shown_shape}; "
+            f"a prediction reads images, grey or RGB, and this network takes samples of the shape {in_shape}; "
             "nnrun.load(PATH) gives it to a program of your own"
         )
     if in_shape[1] * in_shape[2] > MAX_PIXELS:
