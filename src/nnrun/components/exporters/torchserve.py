@@ -49,9 +49,9 @@ class TorchServeExporter:
 
     def export(self, model: nn.Module, context: ExportContext, folder: Path) -> Path:
         """Write the artifact of a network in eval mode, on the CPU, in fp32; return its path."""
+        shape = _image_shape(context.example)
         if context.targets.kind != "classes":
             raise CannotExport(f"torchserve answers with classes, and these are {context.targets}{_OTHERS}")
-        shape = _image_shape(context.example)
         form = ArtifactForm(self.preprocess, self.output)
         module, example = form.deployed(model, context)
         script, how = compile_script(module, example, "torchserve")
