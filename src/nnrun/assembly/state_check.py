@@ -13,9 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from nnrun.base.errors import ConfigError
 from nnrun.base.visible import few
 from nnrun.checkpoints.aliases import CALLBACKS
+from nnrun.checkpoints.saveable import check_state
 from nnrun.checkpoints.tensors import dtype_name
+from nnrun.components.callbacks.own import OwnCallback
 from nnrun.core.seams.callback import states_of
 from nnrun.core.seams.training import Stateful
 from nnrun.core.state import TrainState
@@ -67,14 +70,20 @@ def _fitted_callbacks(
 ) -> dict[str, dict[str, Any]]:
     """Return the saved states of the callbacks that there are, by the names of today.
 
-    One of ours that has a state must have been saved; what the user's own keep is their own affair.
+    One of ours that has a state must have been saved; of those of the group `callback` any plain state is taken.
     """
     if not isinstance(saved, dict) or not all(isinstance(state, dict) for state in saved.values()):
         raise Unlike("callbacks are not states by name")
     named = {CALLBACKS.get(name, name): state for name, state in saved.items()}
     for name, callback in callbacks.items():
-        if type(callback).__module__.startswith("nnrun.") and fresh[name]:
-            check_like(named.get(name), fresh[name], f"callbacks.{name}")
+        if not isinstance(callback, OwnCallback):
+            if fresh[name]:
+                check_like(named.get(name), fresh[name], f"callbacks.{name}")
+        elif name in named:
+            try:
+                check_state(named[name], f"callbacks.{name}")
+            except ConfigError as error:
+                raise Unlike(str(error)) from error
     return {name: named[name] for name in callbacks if name in named}
 
 

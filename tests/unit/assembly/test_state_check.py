@@ -11,11 +11,21 @@ import pytest
 import torch
 from torch import nn
 
-from nnrun.assembly.state_check import Unlike, _check_scheduler, _fitted_optimizer, check_like, check_tensors
+from nnrun.assembly.state_check import (
+    Unlike,
+    _check_scheduler,
+    _fitted_callbacks,
+    _fitted_optimizer,
+    check_like,
+    check_tensors,
+)
 from nnrun.base.open_file import OpenFile
 from nnrun.checkpoints.read import read_pickle
 from nnrun.checkpoints.tensors import read_tensors
+from nnrun.components.callbacks.early_stopping import EarlyStopping
+from nnrun.components.callbacks.own import OwnCallback
 from nnrun.components.optimizers.muon import MuonWithAdamW
+from nnrun.core.seams.callback import Callback, states_of
 
 OPTIMIZERS = {
     "adam": lambda p: torch.optim.Adam(p, fused=True),
@@ -201,3 +211,31 @@ def test_sums_are_of_the_metrics_own_shape_and_type(value):
     check_tensors({"loss": torch.tensor(2.0)}, {"loss": torch.tensor(0.0)}, "sums")
     with pytest.raises(Unlike, match=r"sums.loss"):
         check_tensors({"loss": value}, {"loss": torch.tensor(0.0)}, "sums")
+
+
+class Mine(Callback):
+    """One of the user's own: what it keeps grows."""
+
+    def state_dict(self):
+        return {"seen": []}
+
+
+def test_states_of_callbacks_are_known_by_their_names_and_by_those_of_earlier_versions():
+    ours = EarlyStopping("valid/loss", "min", 3, 0.0)
+    callbacks = {"early_stopping": ours, "mine": OwnCallback("mine", Mine())}
+    fresh = states_of(callbacks)
+    kept = {"reference": 0.5, "bad_epochs": 2}
+    for name in ("early_stopping", "EarlyStopping"):
+        saved = {name: kept, "mine": {"seen": [1, torch.zeros(3)]}, "gone": {"x": 1}, "MetricRows": {}}
+        taken = _fitted_callbacks(saved, fresh, callbacks)
+        assert taken == {"early_stopping": kept, "mine": saved["mine"]}
+    # One that joins has saved nothing; ours have always been there.
+    assert _fitted_callbacks({"early_stopping": kept}, fresh, callbacks) == {"early_stopping": kept}
+    for saved in (
+        *({}, None, {"Early": kept}, {"early_stopping": {"bad_epochs": 2}}, {"early_stopping": None}),
+        {"early_stopping": kept, "mine": {"seen": [{1, 2}]}},
+        {"early_stopping": kept, "mine": [1]},
+        {"early_stopping": {"reference": 0.5, "bad_epochs": "2"}},
+    ):
+        with pytest.raises(Unlike):
+            _fitted_callbacks(saved, fresh, callbacks)
