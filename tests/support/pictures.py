@@ -72,6 +72,32 @@ def make_arrays(path: Path, number: int) -> Path:
     return path
 
 
+def labelled(number: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Grey pictures with bright bands, uint8 `(N, 12, 12)`, and which of the three each has, float `(N, 3)`.
+
+    The first label is rare; some pictures have none.
+    """
+    draw = torch.Generator().manual_seed(seed)
+    y = (torch.rand(number, 3, generator=draw) < torch.tensor([0.15, 0.4, 0.5])).float()
+    x = torch.randint(0, 120, (number, 12, 12), generator=draw, dtype=torch.uint8)
+    x += (15 * y.repeat_interleave(4, dim=1)).byte()[:, :, None]
+    return x.numpy(), y.numpy()
+
+
+def valued(number: int, num_values: int = 2, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Grey pictures whose bands are more or less bright, uint8 `(N, 12, 12)`, and values that say how much.
+
+    The values, float `(N, num_values)`, are in units of their own: about 1000, and about -0.002.
+    """
+    draw = torch.Generator().manual_seed(seed)
+    light = torch.rand(number, num_values, generator=draw)
+    x = torch.randint(0, 60, (number, 12, 12), generator=draw, dtype=torch.uint8)
+    rows = light.repeat_interleave(12 // num_values, dim=1)
+    x += (180 * rows).byte()[:, :, None]
+    scale, shift = torch.tensor([50.0, 0.001])[:num_values], torch.tensor([1000.0, -0.002])[:num_values]
+    return x.numpy(), (light * scale + shift).numpy()
+
+
 OWN_DATA = """\
 import numpy as np
 from PIL import Image

@@ -12,17 +12,18 @@ from nnrun.assembly.kinds import KINDS, is_kind, section_of
 from nnrun.base.errors import ArtifactError, Complaint, ConfigError, did_you_mean
 from nnrun.base.foreign_errors import lacks_package, of_the_machine, place_of
 from nnrun.checkpoints.aliases import current_name
+from nnrun.components.metrics.torchmetrics import is_torchmetric
 from nnrun.config.schema import NAMED_SECTIONS
 
 # What a text must begin with, if it is to be imported to find out what it names.
-SHIPPED_ROOTS = ("nnrun.", "torch.nn.", "torch.optim.")
+SHIPPED_ROOTS = ("nnrun.", "torch.nn.", "torch.optim.", "torchmetrics.classification.", "torchmetrics.regression.")
 # Where the classes lie that a checkpoint may name in a section. The resolved object is compared, not the text: texts
 # can lie. Having the methods of a kind is not enough: nnrun has classes with `__call__` that start a process.
 _SHIPPED: dict[str, tuple[str, ...]] = {
     "model": ("nnrun.components.models.", "torch.nn.modules."),
     "problem": ("nnrun.components.problems.",),
     "loss": ("nnrun.components.losses.", "torch.nn.modules."),
-    "metric": ("nnrun.components.metrics.",),
+    "metric": ("nnrun.components.metrics.", "torchmetrics.classification.", "torchmetrics.regression."),
     "optimizer": ("nnrun.components.optimizers.", "torch.optim."),
     "scheduler": ("nnrun.components.schedulers.", "torch.optim."),
     "data.dataset": ("nnrun.components.data.",),
@@ -82,7 +83,8 @@ def _is_shipped(target: str, section: str) -> bool:
     if not isinstance(found, type) or found.__name__.startswith("_"):
         return False
     true_name = f"{found.__module__}.{found.__qualname__}"
-    return true_name.startswith(_SHIPPED[section]) and is_kind(found, KINDS[section])
+    is_right = is_kind(found, KINDS[section]) or (section == "metric" and is_torchmetric(found))
+    return true_name.startswith(_SHIPPED[section]) and is_right
 
 
 def import_target(name: str, target: str) -> Any:
@@ -92,7 +94,7 @@ def import_target(name: str, target: str) -> Any:
         module = importlib.import_module(module_name) if module_name else None
     except ModuleNotFoundError as error:
         is_target = error.name is not None and (module_name + ".").startswith(error.name + ".")
-        if not is_target and module_name.startswith("nnrun."):
+        if error.name == "torchmetrics" or (not is_target and module_name.startswith("nnrun.")):
             raise lacks_package(name, error) from error
         where = f"a module of your own belongs in {Path.cwd()}" if is_target else f"{module_name} imports it"
         raise wrong_target(name, target, f"cannot be imported: {error.msg}; {where}") from error

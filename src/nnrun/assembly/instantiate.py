@@ -15,8 +15,10 @@ from nnrun.assembly.kinds import KINDS, in_words, is_kind, is_map_style, lacking
 from nnrun.base.errors import Complaint, ConfigError, NnrunError, did_you_mean
 from nnrun.base.foreign_errors import lacks_memory, place_of, said_by
 from nnrun.base.secrets import hide
+from nnrun.components.metrics.torchmetrics import is_torchmetric
 from nnrun.config.data_settings import not_taken
 from nnrun.config.yaml_files import keys_that_are_no_texts
+from nnrun.core.seams.problem import Metric
 
 Built = TypeVar("Built")
 
@@ -122,7 +124,8 @@ def _check_kind(name: str, target: str, found: Any) -> None:
     """Raise ConfigError unless a target is a class of its section's kind, or a function that may make one."""
     kind = KINDS[section_of(name)]
     if isinstance(found, type):
-        if not is_kind(found, kind) and not (name == "data.dataset" and is_map_style(found)):
+        is_other = (name == "data.dataset" and is_map_style(found)) or (kind is Metric and is_torchmetric(found))
+        if not is_kind(found, kind) and not is_other:
             other = ", and no data set with __getitem__ and __len__" if name == "data.dataset" else ""
             raise wrong_target(name, target, f"is not allowed: it is not {in_words(kind)}{other}")
     elif not callable(found) or getattr(found, "__module__", "").partition(".")[0] in sys.stdlib_module_names:

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from nnrun.assembly.allowed import SHIPPED_ROOTS, parameters_of, target_sections, targets_in
-from nnrun.assembly.instantiate import build
-from nnrun.assembly.skeleton import check_small
-from nnrun.base.errors import ConfigError
+from nnrun.assembly.allowed import SHIPPED_ROOTS, target_sections, targets_in
 from nnrun.checkpoints.saved_run import SavedWeights
-from nnrun.config.auto import AUTO
 from nnrun.config.compose import Composed
 from nnrun.config.schema import DataSettings, RunSettings, Section, from_mapping
 from nnrun.config.task import Task
@@ -55,17 +50,12 @@ class Job:
 
     @property
     def name(self) -> str:
-        """The network and the data, for the run directory: `cnn_digits`; of an exported network its file's name.
-
-        Where the data, which is not open yet, will say which network, that is `auto`.
-        """
+        """The network and the data, for the run directory: `cnn_digits`; of an exported network its file's name."""
         if self.composed.artifact is not None:
             return self.composed.artifact.name
         section = self.settings.model
         if not section:  # the task builds none
             return f"{self.task.name}_{self.settings.data.name}"
-        if self.composed.is_open("model"):
-            return f"{AUTO}_{self.settings.data.name}"
         target = str(section["_target_"])
         is_named = target.startswith("nnrun.") and isinstance(section.get("name"), str)
         model = section["name"] if is_named else target.rpartition(".")[2].lower()
@@ -97,25 +87,6 @@ class Job:
             return settings
         stays = {"download": False} if "download" in settings.dataset else {}
         return replace(settings, download=False, dataset=settings.dataset | stays)
-
-    def loss(self, class_counts: Sequence[int]) -> nn.Module:
-        """Return the loss, built; `class_counts` are the training samples of each class."""
-        if self.composed.saved_in is not None and "loss" not in self.composed.own_targets:
-            check_small(self.settings.loss, "loss")
-        return build(self.settings.loss, "loss", nn.Module, **self.counts_for_loss(class_counts))
-
-    def counts_for_loss(self, class_counts: Sequence[int]) -> dict[str, Any]:
-        """Return the class counts as a parameter, if the loss has one that its config leaves null.
-
-        Raises ConfigError where its config gives them for another number of classes.
-        """
-        section = self.settings.loss
-        given = section.get("class_counts")
-        if "balanced" in section.values() and isinstance(given, list) and len(given) != len(class_counts):
-            allowed = f"null, or a count for each of the {len(class_counts)} classes"
-            raise ConfigError.of("loss.class_counts", given, allowed)
-        is_open = section.get("class_counts") is None and "class_counts" in parameters_of(section["_target_"])
-        return {"class_counts": list(class_counts)} if is_open else {}
 
     def environment(self) -> dict[str, Any]:
         """Return what environment.json holds."""

@@ -7,12 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
+from nnrun.assembly.allowed import import_target, parameters_of
 from nnrun.assembly.data.opened import Opened
 from nnrun.assembly.instantiate import build
 from nnrun.assembly.job import Job
+from nnrun.assembly.skeleton import check_small
 from nnrun.base.errors import ArtifactError, Complaint, ConfigError
 from nnrun.base.targets import Targets
+from nnrun.base.visible import few
 from nnrun.checkpoints.saved_run import SavedNetwork, SavedWeights
+from nnrun.components.metrics.torchmetrics import TorchMetric, is_torchmetric
 from nnrun.config.monitor import natural_mode, wrong_way
 from nnrun.core.objective import Objective
 from nnrun.core.seams.problem import Metric, Problem
@@ -23,15 +29,55 @@ def make_objective(job: Job, data: Opened) -> Objective:
 
     Raises ConfigError where the problem is not for what the data has to be learned.
     """
-    saved = job.composed.resumed or job.composed.evaluated
-    problem = make_problem(job, data.targets)
-    if not load_problem(problem, saved) and len(data.train):
-        problem.fit_targets(data.train.targets)
-    metrics = {
-        name: build(section, f"metric.{name}", Metric)  # type: ignore[type-abstract]
-        for name, section in job.settings.metric.items()
-    }
-    return Objective(problem, job.loss(data.target_counts), metrics)
+    tree = job.tree(data.known, data.became)
+    problem, notes = make_problem(job, data.targets), list[str]()
+    if not load_problem(problem, job.composed.resumed or job.composed.evaluated) and len(data.train):
+        notes = problem.fit_targets(data.train.targets)
+    if data.valid is None and problem.without_validation:
+        notes.append(problem.without_validation)
+    for name, section in {"loss": tree["loss"], **_metrics(tree)}.items():
+        if job.composed.saved_in is not None and name.partition(".")[0] not in job.composed.own_targets:
+            check_small(section, name)
+    loss = build(tree["loss"], "loss", nn.Module, **counts_for_loss(tree["loss"], data))
+    if trained := [name for name, parameter in loss.named_parameters() if parameter.requires_grad]:
+        raise ConfigError(
+            f"loss: {tree['loss']['_target_']} has parameters of its own, {few(trained)}, which no optimizer trains "
+            "and no checkpoint holds; compute them from the batch, or register them as buffers, which stay as they are"
+        )
+    metrics = {name.partition(".")[2]: _metric(section, name, data.targets) for name, section in _metrics(tree).items()}
+    return Objective(problem, loss.to(job.device), metrics, notes)
+
+
+def counts_for_loss(section: Mapping[str, Any], data: Opened) -> dict[str, Any]:
+    """Return how many training samples each class or label has as parameters, those that a loss's config leaves null.
+
+    Raises ConfigError where its config gives them for another number of classes or labels.
+    """
+    counts, kind = data.target_counts, data.targets.kind
+    known: dict[str, Any] = {}
+    if kind == "classes":
+        known = {"class_counts": counts}
+    elif kind == "labels":
+        known = {"label_counts": counts, "num_samples": len(data.train)}
+    for name, value in known.items():
+        given = section.get(name)
+        if "balanced" in section.values() and isinstance(given, list) and len(given) != len(value):
+            allowed = f"null, or a count for each of the {len(counts)} {kind}"
+            raise ConfigError.of(f"loss.{name}", given, allowed)
+    taken = parameters_of(section["_target_"])
+    return {name: value for name, value in known.items() if name in taken and section.get(name) is None}
+
+
+def _metrics(tree: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the sections of the metrics that a config adds, by their full names."""
+    return {f"metric.{name}": section for name, section in tree["metric"].items()}
+
+
+def _metric(section: Mapping[str, Any], name: str, targets: Targets) -> Metric:
+    """Return a metric, built; one of torchmetrics as one of ours."""
+    if is_torchmetric(import_target(name, section["_target_"])):
+        return TorchMetric(build(section, name, nn.Module), name, targets)
+    return build(section, name, Metric)  # type: ignore[type-abstract]
 
 
 def watched_by(job: Job, objective: Objective) -> Job:

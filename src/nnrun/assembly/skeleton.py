@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from nnrun.assembly.instantiate import build
 from nnrun.base.errors import ArtifactError, ConfigError
@@ -60,10 +61,13 @@ def check_small(section: Mapping[str, Any], name: str) -> None:
     """Raise ArtifactError where what a section out of a file names, and no weights are compared with, is large."""
     try:
         with torch.device("meta"), _Limits(_STEPS):
-            made = build(section, name, nn.Module)
+            made = build(section, name, object)
     except ConfigError:
         return  # it is said when the thing itself is built
-    count = sum(tensor.numel() for tensor in (*made.parameters(), *made.buffers()))
+    held = tree_leaves(vars(made)) if hasattr(made, "__dict__") else []
+    for module in made.modules() if isinstance(made, nn.Module) else ():
+        held += [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+    count = sum(leaf.numel() for leaf in {id(leaf): leaf for leaf in held}.values() if isinstance(leaf, Tensor))
     if count > _MAX_SMALL:
         raise ArtifactError(f"{name}: {section['_target_']} asks for {count:,} numbers, and no file holds them")
 

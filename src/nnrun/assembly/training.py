@@ -16,6 +16,7 @@ from nnrun.assembly.data.opened import Opened
 from nnrun.assembly.instantiate import build
 from nnrun.assembly.job import Job
 from nnrun.assembly.network import to_device
+from nnrun.assembly.objective import counts_for_loss
 from nnrun.assembly.skeleton import build_network
 from nnrun.assembly.transfer import (
     Groups,
@@ -27,7 +28,7 @@ from nnrun.assembly.transfer import (
     scale_rates,
 )
 from nnrun.base.errors import ConfigError
-from nnrun.base.targets import Targets
+from nnrun.base.targets import SINGULAR, Targets
 from nnrun.components.callbacks.own import OwnCallback
 from nnrun.config.no_effect import of_steps
 from nnrun.config.schema import RunSettings, TrainerSettings
@@ -78,10 +79,10 @@ def make_training(job: Job, data: Opened, objective: Objective) -> Training:
     tree = job.tree(data.known, data.became)
     if "balanced" in tree["loss"].values():
         # Saved with the run: its loss stays the same, whatever data a checkpoint is measured on.
-        tree["loss"] |= job.counts_for_loss(data.target_counts)
+        tree["loss"] |= counts_for_loss(tree["loss"], data)
     seed_weights(settings.seed)
     network, channels_last = to_device(_network(job, tree["model"]), job)
-    notes = lists_by_class(tree["loss"], data.targets)
+    notes = [*objective.notes, *lists_by_class(tree["loss"], data.targets)]
     transfer = plan_transfer(settings.transfer, network, data.targets)
     if settings.transfer.weights is not None and not job.resume and settings.ckpt is None:
         notes.append(load_pretrained(transfer, job.pretrained, tree["model"], network, data.targets))
@@ -149,14 +150,14 @@ def _network(job: Job, section: Mapping[str, Any]) -> nn.Module:
 
 
 def lists_by_class(loss: Mapping[str, Any], targets: Targets) -> list[str]:
-    """Return for each list of numbers that a loss is given, one a class, which number is for which class."""
-    given = {key: values for key, values in loss.items() if key != "class_counts" and isinstance(values, list)}
+    """Return for each list of numbers that a loss is given, one a class or label, which number is for which."""
+    given = {key: values for key, values in loss.items() if not key.endswith("_counts") and isinstance(values, list)}
     notes = []
     for key, values in given.items():
         if len(values) == targets.num_outputs:
             pairs = [f"{value} for {name}" for name, value in zip(targets.names, values, strict=True)]
             more = ", ..." if len(pairs) > _NUM_NAMED else ""
-            notes.append(f"loss.{key} by class: {', '.join(pairs[:_NUM_NAMED])}{more}")
+            notes.append(f"loss.{key} by {SINGULAR[targets.kind]}: {', '.join(pairs[:_NUM_NAMED])}{more}")
     return notes
 
 

@@ -33,7 +33,7 @@ _REASONS = {
 # Packages whose modules have another name.
 _DISTRIBUTIONS = {"sklearn": "scikit-learn", "PIL": "pillow", "yaml": "pyyaml"}
 # Those that only one part of nnrun needs, by the extra that brings it.
-_EXTRAS = {"timm": "timm"}
+_EXTRAS = {"timm": "timm", "torchmetrics": "metrics"}
 # What torch.compile says where there is nothing to compile with.
 _COMPILERS = {
     "No working C++ compiler": "a C++ compiler",

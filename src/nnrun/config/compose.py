@@ -156,11 +156,6 @@ class Composed:
         options = {group: auto.of(self.kinds) for group, auto in self.autos.items()}
         return {group: candidate.option for group, candidate in options.items() if candidate is not None}
 
-    def is_open(self, group: str) -> bool:
-        """Return whether only the data will say what the option of a group is."""
-        auto = self.autos.get(group)
-        return auto is not None and len({c.option for kind, c in auto.candidates.items() if kind in self.kinds}) > 1
-
     def fitted(self, kinds: Sequence[str]) -> Composed:
         """Return the config for data that turned out to be of some kinds: each `auto` as what they ask for.
 

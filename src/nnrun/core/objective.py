@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -57,9 +57,15 @@ class Objective:
     """A problem with its loss, and with the metrics of the group `metric` beside its own."""
 
     def __init__(
-        self, problem: Problem, loss: Callable[..., Tensor], metrics: Mapping[str, Metric] | None = None
+        self,
+        problem: Problem,
+        loss: Callable[..., Tensor],
+        metrics: Mapping[str, Metric] | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
         self.problem = problem
+        # What is to be said of it when a training begins.
+        self.notes = tuple(notes)
         self.loss = SampleLoss(loss)
         self.train_metric = problem.train_metric
         self.eval_metric: Metric = MetricGroup(problem, metrics) if metrics else problem.eval_metric

@@ -8,6 +8,7 @@ import math
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -16,7 +17,7 @@ from nnrun.cli import compose
 from nnrun.config.folders import GROUPS, conf_dir, options
 from nnrun.config.schema import NAMED_SECTIONS
 from support.command_line import cifar_files, mnist_files, run_here, write_files
-from support.pictures import make_arrays, make_folder
+from support.pictures import labelled, make_arrays, make_folder, valued
 
 FILES = sorted(str(path.relative_to(conf_dir())) for path in conf_dir().rglob("*.yaml"))
 OPTIONS = [(group, option) for group in GROUPS for option in options(group, [])]
@@ -42,7 +43,14 @@ DEFAULTS = {
 
 
 # What an option needs beside it, where the defaults are not for it.
-BESIDE = {("augment", "color"): {"data": "cifar10"}}
+OF_LABELS, OF_VALUES = (
+    [(group, option) for group, names in groups.items() for option in names]
+    for groups in (
+        {"problem": ["multilabel"], "loss": ["bce"]},
+        {"problem": ["regression"], "loss": ["mse", "mae", "huber"]},
+    )
+)
+BESIDE = {("augment", "color"): {"data": "cifar10"}, **{pair: {"data": "arrays"} for pair in OF_LABELS + OF_VALUES}}
 
 
 def header(name: str) -> list[str]:
@@ -124,6 +132,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_files(folder, cifar_files("data", num_classes))
     make_folder(folder / "pictures", {"train": 20, "test": 20})
     make_arrays(folder / "pictures.npz", 30)
+    for name, make in (("labelled", labelled), ("valued", valued)):
+        x, y = make(90)
+        np.savez(folder / f"{name}.npz", x=x, y=y)
     return folder
 
 
@@ -132,6 +143,8 @@ NEEDED = {
     ("data", "folder"): ["data.root=pictures"],
     ("data", "arrays"): ["data.root=pictures.npz"],
     ("data", "torchvision"): ["data.dataset.name=MNIST"],
+    **{pair: ["data.root=labelled.npz"] for pair in OF_LABELS},
+    **{pair: ["data.root=valued.npz"] for pair in OF_VALUES},
 }
 
 

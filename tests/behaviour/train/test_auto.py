@@ -97,15 +97,6 @@ def test_what_only_another_option_takes_is_no_mistake_until_the_data_says_so(fol
     assert compose(["model.width=2"]).shown()["model"]["width"] == 2
 
 
-def test_a_directory_is_not_named_after_a_network_that_is_only_assumed(folder: Path) -> None:
-    """Negative control: of pictures, and of a network that is typed, it is known before the data is open."""
-    for words, name in ((["data=rows"], "auto_rows"), (["data=rows", "model=mlp"], "mlp_rows"), ([], "cnn_digits")):
-        outcome = run_here([*RUN, *words], folder)
-        assert outcome.code == 0, outcome.err
-        assert f"train {name} on cpu" in outcome.out
-        assert [path for path in outcome.created if path.endswith(f"{name}/summary.json")]
-
-
 def test_an_experiment_sets_what_auto_becomes(folder: Path) -> None:
     outcome = run_here([*RUN, "experiment=deep", "model=mlp", "data=rows", "hydra.run.dir=r"], folder)
     assert outcome.code == 0, outcome.err

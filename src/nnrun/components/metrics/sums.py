@@ -8,9 +8,12 @@ from torch import Tensor
 from nnrun.core.seams.batch import Batch
 
 
-def zero(device: torch.device) -> Tensor:
-    """Return a sum of nothing, in fp64, so that long sums keep their digits; in fp32 on MPS, which has no fp64."""
-    return torch.zeros((), dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
+def zero(device: torch.device, *shape: int) -> Tensor:
+    """Return a sum of nothing, of numbers or of rows, in fp64, so that long sums keep their digits.
+
+    On MPS, which has no fp64, it is in fp32.
+    """
+    return torch.zeros(shape, dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
 
 
 def add_sums(totals: list[Tensor], values: list[Tensor], batch: Batch) -> None:
@@ -19,6 +22,14 @@ def add_sums(totals: list[Tensor], values: list[Tensor], batch: Batch) -> None:
         # Filled, because NaN times 0 is NaN: padding adds nothing, whatever the network made of it.
         values = [(value * batch.weight).masked_fill(batch.weight == 0, 0) for value in values]
     torch._foreach_add_(totals, [value.sum(dtype=total.dtype) for total, value in zip(totals, values, strict=True)])
+
+
+def add_rows(total: Tensor, values: Tensor, batch: Batch) -> None:
+    """Add to a total `(K,)` the sum of its values over the samples of a batch, `(N, K)`, in place."""
+    if not batch.is_full:
+        weight = batch.weight[:, None]
+        values = (values * weight).masked_fill(weight == 0, 0)
+    total.add_(values.sum(0, dtype=total.dtype))
 
 
 def add_weight(total: Tensor, batch: Batch) -> None:

@@ -7,9 +7,11 @@ from nnrun.config.ranges import Range
 RANGES: dict[str, Range] = {}
 
 _CLASSIFICATION = "nnrun.components.problems.classification.Classification"
+_MULTILABEL = "nnrun.components.problems.multilabel.Multilabel"
+_REGRESSION = "nnrun.components.problems.regression.Regression"
 
 # The kind of targets that each is for.
-DATA_KINDS = {_CLASSIFICATION: ("classes",)}
+DATA_KINDS = {_CLASSIFICATION: ("classes",), _MULTILABEL: ("labels",), _REGRESSION: ("values",)}
 
 # What each measures, and whether more of it is better.
 METRICS = {
@@ -17,4 +19,6 @@ METRICS = {
         "loss": False,
         **dict.fromkeys(("accuracy", "top5_accuracy", "precision", "recall", "f1"), True),
     },
+    _MULTILABEL: {"loss": False, "f1_macro": True, "f1_micro": True, "map": True},
+    _REGRESSION: {"loss": False, "mse": False, "mae": False, "r2": True},
 }

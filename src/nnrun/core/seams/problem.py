@@ -54,6 +54,8 @@ class Problem:
     headline: str
     # Whether its scores can be given as probabilities too.
     has_probabilities: ClassVar[bool] = True
+    # What is said where there is no validation part to choose on, as `fit_validation` does.
+    without_validation: ClassVar[str] = ""
     # Cheap enough for each step, and all that an evaluation measures.
     train_metric: Metric
     eval_metric: Metric
@@ -131,8 +133,9 @@ class Problem:
         """Return the prediction of each sample as one text."""
         raise NotImplementedError
 
-    def fit_targets(self, targets: Tensor) -> None:
-        """Take from the training part's targets what the network is trained with, before it is trained."""
+    def fit_targets(self, targets: Tensor) -> list[str]:
+        """Take from the training part's targets what the network is trained with, before it is; return what to say."""
+        return []
 
     def fit_validation(self, sums: Sums) -> None:
         """Choose what is chosen on the validation part, after each validation, from the sums of its metric."""

@@ -1,0 +1,119 @@
+"""Metrics of values: a network's outputs and the targets, both standardised, measured in the data's own units."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from nnrun.components.metrics.standardisation import Standardisation
+from nnrun.components.metrics.sums import add_rows, add_sums, add_weight, zero
+from nnrun.core.seams.batch import Batch
+from nnrun.core.seams.problem import Sums
+
+# What a sum of squares may lose to rounding in float64, of itself: a deviation below that is none.
+_ROUNDING = 1e-13
+
+
+class RunningErrors:
+    """Mean loss, and mean absolute error over all targets, cheap enough for every training step; of mixed samples that
+    of their own targets alone.
+    """
+
+    higher_is_better: Mapping[str, bool] = {"loss": False, "mae": False}
+
+    def __init__(self, standardisation: Standardisation) -> None:
+        self._standardisation = standardisation
+
+    def init(self, device: torch.device) -> Sums:
+        """Return the sums of no samples."""
+        num_values = self._standardisation.num_values
+        return {"loss": zero(device), "weight": zero(device), "absolute": zero(device, num_values)}
+
+    @torch.no_grad()
+    def update(self, sums: Sums, outputs: Tensor, losses: Tensor, batch: Batch) -> None:
+        """Add a batch to the sums, in place, without waiting for the device."""
+        add_sums([sums["loss"]], [losses], batch)
+        add_weight(sums["weight"], batch)
+        add_rows(sums["absolute"], (outputs - self._standardisation(batch.targets)).abs(), batch)
+
+    def compute(self, sums: Sums) -> dict[str, float]:
+        """Return loss and mean absolute error; NaN where there was no sample. Waits for the device."""
+        loss, absolute = sums["loss"] / sums["weight"], (sums["absolute"] / sums["weight"]).cpu().double()
+        return {"loss": float(loss), "mae": float((absolute * self._standardisation.deviation).mean())}
+
+
+class RegressionMetrics:
+    """Mean loss, mean squared error, mean absolute error, and R2, each the mean over targets.
+
+    Sums are of standardised values, shifted by the mean of the training part and in units of its deviation, so that
+    large values with small differences lose no digits; the errors are in the data's units. R2 is as scikit-learn gives
+    it: of a target that is constant in the samples measured it is 1 where every prediction is right, and else 0; of
+    fewer than two samples it is NaN.
+    """
+
+    higher_is_better: Mapping[str, bool] = {
+        "loss": False,
+        "mse": False,
+        "mae": False,
+        "r2": True,
+    }
+
+    def __init__(self, standardisation: Standardisation) -> None:
+        self._standardisation = standardisation
+
+    def init(self, device: torch.device) -> Sums:
+        """Return the sums of no samples, those of values `(K,)`."""
+        num_values = self._standardisation.num_values
+        of_values = ("absolute", "squared", "targets", "squared_targets")
+        return {"loss": zero(device), "weight": zero(device)} | {name: zero(device, num_values) for name in of_values}
+
+    @torch.no_grad()
+    def update(self, sums: Sums, outputs: Tensor, losses: Tensor, batch: Batch) -> None:
+        """Add a batch to the sums, in place, without waiting for the device."""
+        add_sums([sums["loss"]], [losses], batch)
+        add_weight(sums["weight"], batch)
+        kind = sums["squared"].dtype
+        targets = self._standardisation(batch.targets).to(kind)
+        errors = outputs.to(kind) - targets
+        add_rows(sums["absolute"], errors.abs(), batch)
+        add_rows(sums["squared"], errors.square(), batch)
+        add_rows(sums["targets"], targets, batch)
+        add_rows(sums["squared_targets"], targets.square(), batch)
+
+    def compute(self, sums: Sums) -> dict[str, float]:
+        """Return the metrics by name; NaN where there was no sample. Waits for the device."""
+        scores = self.score_targets(sums)
+        means = {name: float(getattr(scores, name).mean()) for name in ("mse", "mae", "r2")}
+        return {"loss": float(sums["loss"] / sums["weight"])} | means
+
+    def score_targets(self, sums: Sums) -> TargetScores:
+        """Return the scores of each target. Waits for the device."""
+        host = {name: total.cpu().double() for name, total in sums.items()}  # waits for the device
+        number, deviation = host["weight"], self._standardisation.deviation
+        return TargetScores(
+            mse=host["squared"] / number * deviation.square(),
+            mae=host["absolute"] / number * deviation,
+            r2=r2(host["squared"], host["targets"], host["squared_targets"], float(number)),
+        )
+
+
+class TargetScores(NamedTuple):
+    """Mean squared error, mean absolute error and R2 of each target, float64 `(K,)`."""
+
+    mse: Tensor
+    mae: Tensor
+    r2: Tensor
+
+
+def r2(squared_errors: Tensor, totals: Tensor, squared_totals: Tensor, number: float) -> Tensor:
+    """Return R2 of each target, `(K,)`, from sums over samples: of squared errors, of targets, of their squares."""
+    if number < 2:
+        return torch.full_like(totals, math.nan)
+    spread = squared_totals - totals.square() / number
+    is_constant = spread <= _ROUNDING * squared_totals
+    constant = torch.where(squared_errors == 0, 1.0, 0.0).masked_fill(squared_errors.isnan(), math.nan)
+    return torch.where(is_constant, constant, 1 - squared_errors / spread.masked_fill(is_constant, 1))

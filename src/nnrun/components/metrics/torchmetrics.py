@@ -1,0 +1,62 @@
+"""A metric of torchmetrics as one of ours. Who names its class imports the library; nothing of it is needed here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nnrun.base.errors import ConfigError
+from nnrun.base.targets import Targets
+from nnrun.core.seams.batch import Batch
+from nnrun.core.seams.problem import Sums
+
+
+def is_torchmetric(kind: type) -> bool:
+    """Return whether a class is a metric of torchmetrics, or a collection of them."""
+    names = {f"{base.__module__}.{base.__name__}" for base in kind.__mro__}
+    return not names.isdisjoint(("torchmetrics.metric.Metric", "torchmetrics.collections.MetricCollection"))
+
+
+class TorchMetric:
+    """Measure with a metric of torchmetrics: predictions `(N, K)`, of a single value `(N,)`, and the targets.
+
+    What it has seen stays in the metric itself, since some keep every sample; in several processes torchmetrics brings
+    it together. A sample that pads a batch is not shown to it.
+    """
+
+    def __init__(self, metric: Any, name: str, targets: Targets) -> None:
+        self._metric, self._name, self._targets = metric, name, targets
+        parts = metric.items() if hasattr(metric, "items") else [("value", metric)]
+        ways = {key: getattr(part, "higher_is_better", None) for key, part in parts}
+        self.higher_is_better: Mapping[str, bool] = {key: way for key, way in ways.items() if way is not None}
+
+    def init(self, device: torch.device) -> Sums:
+        """Forget what was seen; there are no sums of ours."""
+        self._metric.to(device)
+        self._metric.reset()
+        return {}
+
+    @torch.no_grad()
+    def update(self, sums: Sums, outputs: Tensor, losses: Tensor, batch: Batch) -> None:
+        """Show the metric a batch of predictions; most check what they are given, and wait for the device."""
+        predictions, targets = outputs[: batch.num_samples], batch.targets[: batch.num_samples]
+        if self._targets.kind == "labels":
+            targets = targets.long()
+        if targets.shape[1:] == (1,):
+            predictions, targets = predictions[:, 0], targets[:, 0]
+        self._metric.update(predictions, targets)
+
+    def compute(self, sums: Sums) -> dict[str, float]:
+        """Return the metric under `value`, or each one of a collection under its name. Waits for the device."""
+        found = self._metric.compute()
+        values = found if isinstance(found, Mapping) else {"value": found}
+        for value in values.values():
+            if (number := torch.as_tensor(value).numel()) != 1:
+                raise ConfigError(
+                    f"metric.{self._name} gives {number} numbers; allowed: one, such as their mean; metrics of classes "
+                    "and labels take average: macro, those of values num_outputs: 1 or multioutput: uniform_average"
+                )
+        return {key: float(value) for key, value in values.items()}

@@ -1,0 +1,163 @@
+"""Regression: values `(N, K)`, one or several a sample; a network learns them standardised."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from nnrun.base.errors import DataError
+from nnrun.base.shown import Shown, Table
+from nnrun.base.targets import Kind, Targets
+from nnrun.components.metrics.regression import RegressionMetrics, RunningErrors, r2
+from nnrun.components.metrics.standardisation import PutBack, Standardisation
+from nnrun.components.problems.outputs import check_width
+from nnrun.core.seams.problem import Metric, Output, Problem, Sums
+
+# Two networks predict the same value within this part of the deviation of the training part.
+_SAME = 1e-3
+# Beyond these a deviation, or the difference of two values, is nothing that fp32 holds well.
+_SMALLEST, _LARGEST = 1e-30, 1e30
+
+
+class Regression(Problem):
+    """Judge a network by its squared and absolute errors, and by R2, in the data's own units.
+
+    What it learns are values less their mean, divided by their deviation, both of the training part; that of a value
+    that never changes is 1.
+    """
+
+    kind: ClassVar[Kind] = "values"
+    headline = "r2"
+    has_probabilities = False
+
+    def __init__(self, targets: Targets) -> None:
+        super().__init__(targets)
+        self.standardisation = Standardisation(targets.num_outputs)
+        self.train_metric: Metric = RunningErrors(self.standardisation)
+        self._metric = RegressionMetrics(self.standardisation)
+        self.eval_metric: Metric = self._metric
+
+    def check_outputs(self, outputs: object, num_samples: int) -> None:
+        """Raise ConfigError where what a network gives for a batch is not a number for each value."""
+        check_width(outputs, num_samples, self.targets, "a number for each")
+
+    def learned(self, targets: Tensor) -> Tensor:
+        """Return values standardised."""
+        return self.standardisation(targets)
+
+    def scores(self, outputs: Tensor) -> Tensor:
+        """Return outputs in the data's units."""
+        return self.standardisation.put_back(outputs)
+
+    def final_layer(self, output: Output) -> nn.Module:
+        """Return what puts outputs back into the data's units; values have no probabilities."""
+        return PutBack(*self.standardisation.parts())
+
+    def fit_targets(self, targets: Tensor) -> list[str]:
+        """Take the mean and the deviation of the training part, computed in float64; say which value never changes.
+
+        Raises DataError where fp32 cannot hold what differs in a value.
+        """
+        values = targets.double()
+        low, high = values.amin(0), values.amax(0)
+        mean = low + (values - low).mean(0)
+        deviation = (values - mean).square().mean(0).sqrt()
+        for name, spread in zip(self.targets.names, (high - low).tolist(), strict=True):
+            if spread and not _SMALLEST <= spread <= _LARGEST:
+                raise DataError(
+                    f"the training part's values of {name} lie within {spread:.3g}; allowed: from {_SMALLEST:g} to "
+                    f"{_LARGEST:g}; give them in another unit"
+                )
+        self.standardisation.set(mean, torch.where(low == high, 1.0, deviation))
+        constant = [
+            (name, value)
+            for name, value, is_one in zip(self.targets.names, low.tolist(), low == high, strict=True)
+            if is_one
+        ]
+        return [
+            f"{name} is {value:g} in the whole training part: there is nothing to learn" for name, value in constant
+        ]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return mean and deviation, by the places of the values."""
+        return {"mean": self.standardisation.mean.tolist(), "deviation": self.standardisation.deviation.tolist()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up mean and deviation; raise ValueError where they are not numbers, one for each value."""
+        parts = [state["mean"], state["deviation"]]
+        for part in parts:
+            is_whole = isinstance(part, list) and len(part) == self.targets.num_outputs
+            if not is_whole or not all(isinstance(value, float) and math.isfinite(value) for value in part):
+                raise ValueError(f"mean and deviation must be a number for each of the {self.targets}")
+        mean, deviation = (torch.tensor(part, dtype=torch.float64) for part in parts)
+        if not bool((deviation > 0).all()):
+            raise ValueError("a deviation must be above 0")
+        self.standardisation.set(mean, deviation)
+
+    def report(self, sums: Sums) -> dict[str, Any]:
+        """Return the scores of each target, and how its values are standardised."""
+        scores = self._metric.score_targets(sums)
+        columns = (*scores, self.standardisation.mean, self.standardisation.deviation)
+        titles = ("mse", "mae", "r2", "train_mean", "train_deviation")
+        rows = zip(self.targets.names, *(column.tolist() for column in columns), strict=True)
+        return {
+            "per_target": [
+                {"target": name}
+                | {title: value if math.isfinite(value) else None for title, value in zip(titles, values, strict=True)}
+                for name, *values in rows
+            ]
+        }
+
+    def show(self, report: Mapping[str, Any]) -> list[Shown]:
+        """Return the scores of the targets, the weakest first, where there are several."""
+        rows = sorted(report.get("per_target", ()), key=lambda row: -math.inf if row["r2"] is None else row["r2"])
+        columns = ("target", "mse", "mae", "r2")
+        weakest = [f"{row['target']} (R2 {row['r2']:.3f})" for row in rows[:3] if row["r2"] is not None]
+        cells = [[row[column] for column in columns] for row in rows]
+        return [Table("weakest", columns, cells, "  ".join(weakest))] if len(rows) > 1 else []
+
+    def score(self, predictions: Tensor, targets: Tensor) -> float:
+        """Return R2 of values in the data's units, the mean over targets."""
+        ours, true = (self.standardisation(values).double() for values in (predictions, targets))
+        errors, totals, squares = (ours - true).square().sum(0), true.sum(0), true.square().sum(0)
+        return float(r2(errors, totals, squares, len(targets)).mean())
+
+    def agreement(self, ours: Tensor, theirs: Tensor) -> Tensor:
+        """Return for each sample whether both predict the same values, within a part of their deviation, `(N,)`."""
+        deviation = self.standardisation.deviation.to(ours.device, ours.dtype)
+        # fp32 may not hold that part of a deviation beside a large mean: its own step is no difference.
+        step = ours.abs() * torch.finfo(torch.float32).eps
+        return ((ours - theirs).abs() <= _SAME * deviation + 2 * step).all(1)
+
+    def compare(self, ours: Tensor, theirs: Tensor, target: Tensor) -> dict[str, Any]:
+        """Return the values of a sample, and those that each network predicts."""
+        said = {"target": target, "eager": ours, "artifact": theirs}
+        found: dict[str, Any] = {
+            key: dict(zip(self.targets.names, row.tolist(), strict=True)) for key, row in said.items()
+        }
+        return found | {"predictions_eager": found["eager"], "predictions_artifact": found["artifact"]}
+
+    def baseline(self, train_targets: Tensor, targets: Tensor) -> float | None:
+        """Return R2 of predicting the mean of the training part, which is 0 or somewhat below."""
+        if not len(train_targets) or not len(targets):
+            return None
+        low = train_targets.double().amin(0)
+        mean = low + (train_targets.double() - low).mean(0)
+        return self.score(mean.float().expand(targets.shape), targets)
+
+    def columns(self, top_k: int | None = None) -> list[str]:
+        """Return `prediction`; of several values one for each, with its name."""
+        names = self.targets.names
+        return ["prediction"] if len(names) == 1 else [f"prediction_{name}" for name in names]
+
+    def rows(self, predictions: Tensor, top_k: int | None = None) -> list[list[Any]]:
+        """Return the values predicted for each sample."""
+        return predictions.tolist()
+
+    def answers(self, predictions: Tensor) -> list[str]:
+        """Return the values predicted for each sample as a text."""
+        return [" ".join(f"{value:.6g}" for value in row) for row in predictions.tolist()]
