@@ -150,7 +150,7 @@ def calling(what: str) -> Iterator[None]:
         yield
     except NnrunError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # the exit code is not a plug-in's to choose
         if of_the_machine(error):
             raise
         if problem := of_determinism(error):

@@ -64,6 +64,8 @@ class Watch(Callback):
         self.mood = mood
     def on_step_end(self, state):
         fail(self.mood, "step")
+        if self.mood == "leaves":
+            raise SystemExit(0)
     def state_dict(self):
         fail(self.mood, "saves")
         return {}
@@ -90,6 +92,9 @@ ROWS: dict[str, Row] = {
     "load": Row([*OWN, "data.dataset.mood=load"], 3, ["data=own cannot be loaded: " + KEY]),
     "preprocessing": Row([*OWN, "data.dataset.mood=preprocessing"], 2, ["the preprocessing of data fails with " + KEY]),
     "callback": Row([*OWN, "callback=own", "callback.own.mood=step"], 2, ["callback.own fails with " + KEY]),
+    "callback leaves": Row(
+        [*OWN, "callback=own", "callback.own.mood=leaves"], 2, ["callback.own fails with SystemExit: 0 ("]
+    ),
     "callback saves": Row([*OWN, "callback=own", "callback.own.mood=saves"], 2, ["callback.own fails with " + KEY]),
     "optimizer that needs sparse gradients": Row(
         [*SHORT, "model=mlp", "optimizer=sparse"], 2, ["optimizer fails with RuntimeError: SparseAdam does not support"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nnrun.base.errors import Complaint, ConfigError
+from nnrun.base.errors import Complaint, ConfigError, did_you_mean
 from nnrun.base.foreign_errors import calling
 from nnrun.checkpoints.saveable import check_state
 from nnrun.core.seams.callback import Callback
@@ -13,11 +13,20 @@ from nnrun.core.state import TrainState
 
 
 class OwnCallback(Callback):
-    """Call another callback, of the user's own perhaps, and say where it fails; look at what it wants saved."""
+    """Call another callback, of the user's own perhaps, and say where it fails; look at what it wants saved.
+
+    Raises ConfigError where a method of it looks like a hook and is none.
+    """
 
     def __init__(self, name: str, callback: Callback) -> None:
         self._key = f"callback.{name}"
         self._callback = callback
+        hooks = [hook for hook in dir(Callback) if hook.startswith("on_")]
+        for method in dir(type(callback)):
+            if method.startswith("on_") and method not in hooks:
+                hint = did_you_mean(method, hooks) or f"there are {', '.join(hooks)}"
+                text = f"{self._key}: {type(callback).__name__}.{method} would never be called; {hint}"
+                raise ConfigError(Complaint(self._key, text))
 
     def on_fit_start(self, state: TrainState) -> None:
         """Before the first step of this process."""

@@ -91,6 +91,23 @@ def test_a_state_that_no_checkpoint_holds_is_refused(state: Any, says: str) -> N
     assert says in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("method", "hint"),
+    [
+        ("on_steps_end", "did you mean 'on_step_end'?"),
+        ("on_batch_end", "on_"),
+        ("on_exception", "there are on_epoch_end,"),
+    ],
+)
+def test_a_method_that_looks_like_a_hook_and_is_none_is_refused(method: str, hint: str) -> None:
+    """Negative control: others may be called anything."""
+    with pytest.raises(ConfigError) as error:
+        OwnCallback("mine", type("Mine", (Callback,), {method: lambda self: None})())
+    assert f"callback.mine: Mine.{method} would never be called; " in str(error.value)
+    assert hint in str(error.value)
+    OwnCallback("mine", type("Mine", (Callback,), {"turn_on": lambda self: None})())
+
+
 def test_a_reason_to_stop_is_a_text() -> None:
     class Stops(Callback):
         def __init__(self, reason: Any) -> None:
