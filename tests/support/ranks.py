@@ -1,0 +1,187 @@
+"""Small trainings in two processes, over gloo, and the same in one: what each writes, and where it ends."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import Tensor, nn
+
+from nnrun.base.errors import DivergedError, InterruptedRun
+from nnrun.components.callbacks.checkpointing import Checkpointing
+from nnrun.components.callbacks.early_stopping import EarlyStopping
+from nnrun.components.callbacks.loggers import Loggers
+from nnrun.components.callbacks.metrics import MetricRows
+from nnrun.core.loop import fit
+from nnrun.core.seams.callback import Callback
+from nnrun.core.seams.world import World
+from nnrun.core.transfer.feature_cache import cache_features
+from nnrun.core.transfer.freezing import Freezing
+from nnrun.runs.console import Console
+from support.small_training import Small, make_network, make_split
+
+NETWORKS: dict[str, Callable[[], Sequence[nn.Module]]] = {
+    "plain": lambda: (nn.Tanh(),),
+    "dropout": lambda: (nn.Dropout(0.5),),
+    "batchnorm": lambda: (nn.BatchNorm1d(8), nn.Tanh()),
+}
+
+
+class GlooWorld(World):
+    """The processes that `train_in_two_processes` starts."""
+
+    def __init__(self) -> None:
+        self.rank, self.size = dist.get_rank(), dist.get_world_size()
+
+    def sum(self, tensors: Iterable[Tensor]) -> None:
+        for tensor in tensors:
+            dist.all_reduce(tensor)
+
+    def agree(self, flag: bool) -> bool:
+        votes = torch.tensor(int(flag))
+        dist.all_reduce(votes)
+        return bool(votes)
+
+    def broadcast(self, tensors: Iterable[Tensor]) -> None:
+        for tensor in tensors:
+            dist.broadcast(tensor, 0)
+
+
+class WithoutSums(GlooWorld):
+    """The negative control: each rank learns from its own samples alone."""
+
+    def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Case:
+    """A training: a network, what Small is given, and what happens to it."""
+
+    network: str = "plain"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    # The sample whose values are NaN: in one rank's slice of a batch.
+    bad_sample: int | None = None
+    # The rank that hears a signal, and at which of its polls; the training is then resumed from what it saved.
+    stop_at: tuple[int, int] | None = None
+    patience: int | None = None
+    is_summed: bool = True
+    keeps_features: bool = False
+
+
+@dataclass
+class Result:
+    """How a training ended: in which words, at which step; its weights; and what this process wrote."""
+
+    end: str
+    step: int
+    weights: Tensor
+    evaluated: Tensor
+    rows: list[dict[str, Any]]
+    saved: list[int]
+    stopped_at: int | None = None
+
+
+class _Written:
+    """In the place of a run's folder."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.saved: list[int] = []
+        self.manifest = SimpleNamespace(last=None)
+
+    def add_row(self, row: Mapping[str, Any]) -> None:
+        self.rows.append(dict(row))
+
+    def cut_rows(self, num_rows: int) -> None:
+        del self.rows[num_rows:]
+
+    def save(self, payload: object, step: int, *, is_best: bool) -> None:
+        self.saved.append(step)
+
+    def check_room(self) -> None:
+        pass
+
+
+def _stop_at(poll: int | None) -> Callable[[], None]:
+    """Return a poll that hears a signal the given time it is asked."""
+    left = poll
+
+    def counted() -> None:
+        nonlocal left
+        left = None if left is None else left - 1
+        if left == 0:
+            raise InterruptedRun(signal.SIGTERM)
+
+    return counted
+
+
+def _make(case: Case, world: World, written: _Written, poll: Callable[[], None]) -> tuple[Small, list[Callback]]:
+    """Return the training of a case with its callbacks."""
+    callbacks: list[Callback] = []
+    training = Small(
+        network=make_network(*NETWORKS[case.network]()),
+        valid=make_split(9, seed=1),
+        callbacks=callbacks,
+        poll=poll,
+        world=world,
+        **case.options,
+    )
+    if case.bad_sample is not None:
+        training.split.inputs[case.bad_sample] = torch.nan
+    every = case.options.get("log_every_steps", 2)
+    callbacks += [
+        MetricRows(written, training.objective, every, Loggers(Console())),
+        EarlyStopping("valid/loss", "min", case.patience, 0.0),
+        Checkpointing(written, None, lambda state: state.state_dict()),  # type: ignore[arg-type]
+    ]
+    return training, callbacks
+
+
+def train_case(case: Case, world: World) -> Result:
+    """Train a case to its end in this process."""
+    written = _Written()
+    poll = case.stop_at[1] if case.stop_at and case.stop_at[0] == world.rank else None
+    training, _ = _make(case, world, written, _stop_at(poll))
+    stopped_at, end = None, "done"
+    if case.keeps_features:
+        training.state.freezing = Freezing(("0.weight", "0.bias"), None)
+        train, valid = cache_features(training.state, "2", training.work.train, training.work.valid, lambda: None)
+        training.work = replace(training.work, train=train, valid=valid)
+    try:
+        try:
+            fit(training.state, training.work, training.plan)
+        except InterruptedRun:
+            stopped_at = training.state.progress.step
+            model, saved = training.state.evaluated.state_dict(), training.state.state_dict()
+            training, _ = _make(case, world, written, lambda: None)
+            training.state.load_state_dict(model, saved)
+            fit(training.state, training.work, training.plan)
+    except DivergedError as error:
+        end = str(error)
+    state = training.state
+    vectors = [nn.utils.parameters_to_vector(net.parameters()).detach() for net in (state.network, state.evaluated)]
+    return Result(end, state.progress.step, *vectors, written.rows, written.saved, stopped_at)
+
+
+def _run(rank: int, cases: Mapping[str, Case], folder: Path) -> None:
+    """Be a rank: train every case."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    results = {name: train_case(case, GlooWorld() if case.is_summed else WithoutSums()) for name, case in cases.items()}
+    torch.save(results, folder / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+def train_in_two_processes(cases: Mapping[str, Case], folder: Path) -> dict[str, tuple[Result, Result]]:
+    """Return how each case ended in two processes that train it together, by its name."""
+    mp.spawn(_run, (dict(cases), folder), nprocs=2)
+    first, second = (torch.load(folder / f"{rank}.pt", weights_only=False) for rank in (0, 1))
+    return {name: (first[name], second[name]) for name in cases}
