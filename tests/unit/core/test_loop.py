@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
+import nnrun.core.clock
+from nnrun.base.errors import InterruptedRun
 from nnrun.components.losses.cross_entropy import CrossEntropy
 from nnrun.core.loop import fit, train_epoch
 from nnrun.core.schedule import Schedule
 from nnrun.core.seams.callback import Callback
+from nnrun.core.transfer.freezing import Freezing, frozen_names
 from nnrun.core.validation import finish_epoch
 
 
@@ -217,6 +222,135 @@ def test_an_epoch_trained_and_not_validated_is_not_finished(small, make_split):
     assert not training.plan.is_done(training.state.progress)
     finish_epoch(training.state, training.work)
     assert training.plan.is_done(training.state.progress)
+
+
+def test_a_validation_within_an_epoch_comes_between_steps_and_one_at_its_end_comes_once(small, make_split):
+    """Five steps an epoch, a validation after every second: step 10 is both, and is validated once."""
+    events = Events()
+    training = small(num_samples=40, epochs=2, validate_every_steps=2, callbacks=[events], valid=make_split(9, seed=1))
+    fit(training.state, training.work, training.plan)
+    names = [("epoch", *event[1:]) if event[0] == "epoch" else event[:2] for event in events.seen]
+    steps = {"step", "validation"}
+    assert [name if name[0] in steps else name[0] for name in names] == [
+        "start",
+        *(("step", 1), ("step", 2), ("validation", 1), ("step", 3), ("step", 4), ("validation", 1)),
+        *(("step", 5), ("validation", 1), "epoch"),
+        *(("step", 6), ("validation", 2), ("step", 7), ("step", 8), ("validation", 2)),
+        *(("step", 9), ("step", 10), ("validation", 2), "epoch"),
+        "end",
+    ]
+
+
+@pytest.mark.parametrize("polls", range(21))
+def test_stopped_at_any_poll_of_a_training_that_validates_within_epochs_it_gives_the_same_bits(
+    small, make_split, polls
+):
+    """Three steps an epoch and two batches a validation, of which there are six: after steps 2, 3, 4, 6, 8 and 9."""
+
+    class Validated(Callback):
+        def __init__(self) -> None:
+            self.seen: list[tuple[int, float]] = []
+
+        def on_validation_end(self, state, metrics) -> None:
+            self.seen.append((state.progress.step, metrics["valid/loss"]))
+
+    def make(poll=lambda: None, network=None):
+        with torch.random.fork_rng():
+            torch.manual_seed(1)
+            network = network or nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3))
+        return small(
+            network=network,
+            epochs=3,
+            valid=make_split(9, seed=1),
+            ema_decay=0.9,
+            validate_every_steps=2,
+            callbacks=[Validated()],
+            poll=poll,
+        )
+
+    whole, left = make(), polls
+    expected = trained(whole)
+
+    def poll() -> None:
+        nonlocal left
+        left -= 1
+        if left == -1:
+            raise InterruptedRun(15)
+
+    first = make(poll)
+    with pytest.raises(InterruptedRun):
+        fit(first.state, first.work, first.plan)
+    rest = make()
+    rest.state.load_state_dict(first.state.evaluated.state_dict(), first.state.state_dict())
+    assert torch.equal(trained(rest), expected)
+    for one, other in zip(rest.state.evaluated.parameters(), whole.state.evaluated.parameters(), strict=True):
+        assert torch.equal(one, other)
+    seen = [training.work.callbacks[0].seen for training in (first, rest, whole)]
+    assert seen[0] + seen[1] == seen[2], "each step is validated once, and gives the same"
+    assert [step for step, _ in seen[2]] == [2, 3, 4, 6, 8, 9]
+
+
+def test_the_clock_of_the_steps_stands_still_while_a_network_is_validated(small, make_split, monkeypatch):
+    """A second a validation and a second a step, by a clock of the test's."""
+    now = 0.0
+    monkeypatch.setattr(nnrun.core.clock, "time", SimpleNamespace(perf_counter=lambda: now))
+
+    class Slow(Callback):
+        def on_step_end(self, state) -> None:
+            nonlocal now
+            now += 1
+
+        def on_validation_end(self, state, metrics) -> None:
+            nonlocal now
+            now += 100
+
+    training = small(num_samples=40, epochs=2, validate_every_steps=2, callbacks=[Slow()], valid=make_split(9, seed=1))
+    fit(training.state, training.work, training.plan)
+    assert training.state.clock.seconds == training.state.progress.step == 10
+    assert training.state.clock.num_samples == 80
+
+
+def test_what_is_frozen_stays_in_its_mode_after_a_validation_within_an_epoch(small, make_split):
+    """Negative control: evaluate alone would put the whole network back in training mode."""
+    modes = []
+
+    class Look(Callback):
+        def on_step_end(self, state) -> None:
+            modes.append(state.network[1].training)
+
+    network = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
+    training = small(network=network, epochs=1, validate_every_steps=1, callbacks=[Look()], valid=make_split(9, seed=1))
+    names = frozen_names(network, ["0.*", "1.*"], None)
+    training.state.freezing = Freezing(names, None)
+    fit(training.state, training.work, training.plan)
+    assert modes == [False] * 3
+
+
+def test_a_reason_to_stop_within_an_epoch_ends_it_and_it_is_validated(small, make_split):
+    class Stop(Callback):
+        def on_step_end(self, state) -> None:
+            if state.progress.step == 4:
+                state.progress.stop_reason = "enough"
+
+    events = Events()
+    training = small(epochs=9, callbacks=[Stop(), events], valid=make_split(9, seed=1))
+    fit(training.state, training.work, training.plan)
+    assert (training.state.progress.epoch, training.state.progress.step) == (2, 4)
+    assert events.seen[-3:] == [("validation", 2, ["valid/accuracy"]), ("epoch", 2), ("end",)]
+    assert training.plan.is_done(training.state.progress)
+
+
+@pytest.mark.parametrize("options", [{}, {"accumulate": 2}, {"max_skipped": 3}])
+def test_the_norm_that_clipping_computes_is_kept(small, options):
+    """It is that of before the clipping. Negative control: nothing is kept where nothing is clipped."""
+    watch = GradientNorms()
+    unclipped = small(epochs=1, max_steps=1, callbacks=[watch], **options)
+    fit(unclipped.state, unclipped.work, unclipped.plan)
+    assert unclipped.state.grad_norm is None
+    clipped = small(epochs=1, max_steps=1, grad_clip_norm=0.01, **options)
+    fit(clipped.state, clipped.work, clipped.plan)
+    assert clipped.state.grad_norm.item() == pytest.approx(watch.norms[0], rel=1e-5)
+    assert clipped.state.state_dict()["grad_norm"] is clipped.state.grad_norm
 
 
 READS = ("item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__", "__index__", "nonzero")
