@@ -17,6 +17,7 @@ from nnrun.base.foreign_errors import lacks_memory, place_of, said_by
 from nnrun.base.secrets import hide
 from nnrun.components.metrics.torchmetrics import is_torchmetric
 from nnrun.config.data_settings import not_taken
+from nnrun.config.schema import TAKEN_BY_MAP_STYLE
 from nnrun.config.yaml_files import keys_that_are_no_texts
 from nnrun.core.seams.problem import Metric
 
@@ -43,8 +44,9 @@ def check_targets(tree: Mapping[str, Any], own: Sequence[str], trust: Sequence[s
         except ConfigError as error:
             problems += error.about(name).complaints
         else:
-            if name == "data.dataset" and map_style_parameters(section) is None:
-                problems += not_taken(tree["data"], section)
+            if name == "data.dataset":
+                is_own = map_style_parameters(section) is not None
+                problems += not_taken(tree["data"], dict.fromkeys(TAKEN_BY_MAP_STYLE) if is_own else section)
     if problems:
         raise ConfigError(*problems)
 

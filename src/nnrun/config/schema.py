@@ -28,6 +28,8 @@ TAKEN_BY_SOME = {
     "labels": None,
     "target": None,
 }
+# Those that a data set of torch's kind takes: its samples are read by nnrun.
+TAKEN_BY_MAP_STYLE = ("image_size", "channels", "on_bad", "white", "targets")
 
 
 @dataclass(frozen=True)

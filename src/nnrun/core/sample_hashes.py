@@ -46,7 +46,7 @@ def as_tensor(found: bytes) -> Tensor:
 
 def digests(samples: Tensor) -> Tensor:
     """Return a hash of the values of each sample, int64 `(N,)`."""
-    rows = samples.contiguous().flatten(1).view(torch.uint8).numpy() if len(samples) else ()
+    rows = samples.contiguous().reshape(len(samples), -1).view(torch.uint8).numpy() if len(samples) else ()
     return as_tensor(b"".join(map(whole, rows)))
 
 

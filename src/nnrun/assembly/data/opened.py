@@ -17,7 +17,7 @@ from nnrun.base.host import fits_in_memory
 from nnrun.base.targets import Targets
 from nnrun.checkpoints.saveable import plain_names
 from nnrun.config.interpolation import known_late
-from nnrun.config.schema import TAKEN_BY_SOME, DataSettings
+from nnrun.config.schema import TAKEN_BY_MAP_STYLE, DataSettings
 from nnrun.core.randomness import SPLIT
 from nnrun.core.seams.data import Dataset, DataSource, Evaluation, Findings, Preprocessing, Split, Tree
 from nnrun.core.splits import Drawing
@@ -175,7 +175,7 @@ def _source(settings: DataSettings) -> DataSource:
     if parameters is None:
         late = {"in_shape": settings.in_shape} if "in_shape" in section else {}
         return build(section, "data.dataset", DataSource, **late)  # type: ignore[type-abstract]
-    taken = ("name", *TAKEN_BY_SOME, "split_seed", "split_by", "in_shape", "class_order")
+    taken = ("name", *TAKEN_BY_MAP_STYLE, "split_seed", "split_by", "in_shape", "class_order")
     wrapper = {"_target_": "nnrun.components.data.map_style.OwnDataset"} | {
         key: getattr(settings, key) for key in taken
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,8 +13,14 @@ from torch.utils._pytree import tree_leaves
 from nnrun.assembly.data.opened import Opened
 from nnrun.base.errors import ConfigError, DataError
 from nnrun.config.schema import DataSettings
+from nnrun.core.lazy_samples import Stored
 from nnrun.core.seams.data import Preprocessing, Split
+from nnrun.core.trees import named_leaves
 
+# Samples in memory, or in a file.
+Samples = Tensor | Stored
+
+OF_TREES = "nnrun.components.data.normalize_tree.NormalizeTree"
 PIXELS, FLOATS = "nnrun.components.data.normalize.Normalize", "nnrun.components.data.normalize.Standardize"
 _WORDS = {PIXELS: "pixels (uint8, 0 to 255)", FLOATS: "floats as they were stored"}
 _WHITE = 255
@@ -53,19 +59,29 @@ def check_learned(learned: Preprocessing, data: Opened, settings: DataSettings) 
     if learned is data.preprocessing:
         check_given_mean(data, settings)
         return
-    preprocessing, name = learned.to_plain(), settings.name
-    leaves = tree_leaves(data.test.inputs)
-    if preprocessing["_target_"] not in _WORDS or len(leaves) != 1 or len(data.test) == 0:
-        return
-    kind = PIXELS if leaves[0].dtype == torch.uint8 else FLOATS
-    if preprocessing["_target_"] != kind:
-        theirs, ours = _WORDS[preprocessing["_target_"]], str(leaves[0].dtype).removeprefix("torch.")
-        raise DataError(
-            f"the network was trained on {theirs}, and data={name} holds {ours}, whose scale is another one: save "
-            "the samples as those of the training were, or train a network on these"
-        )
-    if fault := scale_fault(preprocessing, some_of(data.test)):
-        raise DataError(f"data={name} is on another scale than what the network was trained on: {fault}")
+    for name, preprocessing, leaf in _each(learned.to_plain(), data.test):
+        what = f"data={settings.name}" + (f": {name}" if name else "")
+        kind = PIXELS if leaf.dtype == torch.uint8 else FLOATS
+        if preprocessing["_target_"] != kind:
+            theirs, ours = _WORDS[preprocessing["_target_"]], str(leaf.dtype).removeprefix("torch.")
+            raise DataError(
+                f"the network was trained on {theirs}, and {what} holds {ours}, whose scale is another one: save "
+                "the samples as those of the training were, or train a network on these"
+            )
+        if fault := scale_fault(preprocessing, some_of(leaf)):
+            raise DataError(f"{what} is on another scale than what the network was trained on: {fault}")
+
+
+def _each(preprocessing: Mapping[str, Any], split: Split) -> Iterator[tuple[str, Mapping[str, Any], Samples]]:
+    """Yield the tensors of samples whose scale a preprocessing was made for: the name, how each is prepared, itself."""
+    leaves = named_leaves(split.inputs) if len(split) else {}
+    if preprocessing["_target_"] in _WORDS and len(leaves) == 1:
+        yield "", preprocessing, next(iter(leaves.values()))
+    elif preprocessing["_target_"] == OF_TREES:
+        for name, given in preprocessing["leaves"].items():
+            if name in leaves:
+                # What was measured of integers was pixels; of what is neither nothing was.
+                yield name, {**given, "_target_": PIXELS if given.get("peak") == _WHITE else FLOATS}, leaves[name]
 
 
 def scale_fault(preprocessing: Mapping[str, Any], samples: Tensor) -> str | None:
@@ -90,9 +106,9 @@ def scale_fault(preprocessing: Mapping[str, Any], samples: Tensor) -> str | None
     return None
 
 
-def some_of(samples: Split | Tensor) -> Tensor:
+def some_of(samples: Split | Samples) -> Tensor:
     """Return some samples of a split or a tensor, evenly spread."""
-    leaf = samples if isinstance(samples, Tensor) else tree_leaves(samples.inputs)[0]
+    leaf = tree_leaves(samples.inputs)[0] if isinstance(samples, Split) else samples
     num_values = max(1, math.prod(leaf.shape[1:]))
     number = max(1, min(len(leaf), _NUM_SAMPLES, _NUM_VALUES // num_values))
     return leaf[torch.linspace(0, len(leaf) - 1, number).long()]

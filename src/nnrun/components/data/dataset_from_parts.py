@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -40,8 +40,20 @@ class Part:
         names = None if self.names is None else [self.names[index] for index in indices.tolist()]
         return Part(self.samples.subset(indices), self.measures.subset(indices), self.targets[indices], names)
 
+    def digested(self) -> Tensor:
+        """Return what stands for the values of each sample, int64 `(N,)`."""
+        return self.measures.digests
+
+    def identified(self) -> Tensor:
+        """Return what stands for each sample however it is shown, int64 `(N,)`."""
+        return self.measures.originals
+
     def __len__(self) -> int:
         return len(self.targets)
+
+
+# Samples that were decoded and measured, or that are as they will be trained on.
+Samples = TypeVar("Samples", Part, Split)
 
 
 @dataclass(frozen=True)
@@ -66,9 +78,7 @@ def entry_part(entry: Entry, rows: Tensor, targets: Tensor, names: Sequence[str]
 
 def dataset_of(parts: Mapping[str, Part], targets: Targets, choices: Choices, findings: Findings) -> Dataset:
     """Return the data set of some parts: `train`, perhaps `valid` and `test`; without `test` it is held out."""
-    split = with_test(parts, targets, choices)
-    if choices.evaluation is None:
-        _check_there_is_something_to_learn(split["train"].targets, targets)
+    split = divided(parts, targets, choices)
     mean, std = _mean_and_std(split["train"] if len(split["train"]) else split["test"], choices)
     is_pixels = split["train"].samples.dtype == torch.uint8
     splits = {
@@ -83,9 +93,17 @@ def dataset_of(parts: Mapping[str, Part], targets: Targets, choices: Choices, fi
         preprocessing=preprocessing,
         valid=splits.get("valid"),
         fingerprint=_fingerprint(split, targets, preprocessing),
-        findings=_with_shared(findings, split),
+        findings=with_shared(findings, split),
         test_is_drawn="test" not in parts,
     )
+
+
+def divided(parts: Mapping[str, Samples], targets: Targets, choices: Choices) -> dict[str, Samples]:
+    """Return parts with one to train on and one for the test; raise DataError where there is nothing to learn."""
+    split = with_test(parts, targets, choices)
+    if choices.evaluation is None:
+        _check_there_is_something_to_learn(split["train"].targets, targets)
+    return split
 
 
 def _check_there_is_something_to_learn(values: Tensor, targets: Targets) -> None:
@@ -100,7 +118,7 @@ def _check_there_is_something_to_learn(values: Tensor, targets: Targets) -> None
         raise DataError(f"all samples to train on have the same {targets.kind}, {same}: there is nothing to learn")
 
 
-def with_test(parts: Mapping[str, Part], targets: Targets, choices: Choices) -> dict[str, Part]:
+def with_test(parts: Mapping[str, Samples], targets: Targets, choices: Choices) -> dict[str, Samples]:
     """Return parts with one to train on and one for the test: if there is none, a share of the only or the training
     part, by class; for a network that was trained on other data all of it.
     """
@@ -117,7 +135,7 @@ def with_test(parts: Mapping[str, Part], targets: Targets, choices: Choices) -> 
         return {**others, "train": whole.subset(torch.arange(0)), "test": whole}
     fraction = TEST_FRACTION if choices.test_fraction is None else choices.test_fraction
     drawing = Drawing(choices.split_by, TEST_SPLIT, choices.split_seed)
-    train, test = drawing.hold_out(strata(whole.targets, targets), lambda: whole.measures.originals, fraction)
+    train, test = drawing.hold_out(strata(whole.targets, targets), whole.identified, fraction)
     if not 0 < len(test) < len(whole):
         raise DataError(
             f"data.dataset.test_fraction={fraction:g} of {len(whole)} samples leaves {len(test)} for "
@@ -138,7 +156,7 @@ def _mean_and_std(train: Part, choices: Choices) -> tuple[tuple[float, ...], tup
     return tuple(choices.mean or mean), tuple(choices.std or std)
 
 
-def _with_shared(findings: Findings, parts: Mapping[str, Part]) -> Findings:
+def with_shared(findings: Findings, parts: Mapping[str, Samples]) -> Findings:
     """Return findings with how many samples of the other parts are samples to train on too, if any."""
     notes, details = [*findings.notes], [*findings.details]
     facts: dict[str, Any] = dict(findings.facts)
@@ -146,7 +164,7 @@ def _with_shared(findings: Findings, parts: Mapping[str, Part]) -> Findings:
         if name not in parts:
             continue
         part = parts[name]
-        shared = in_both(part.measures.digests, parts["train"].measures.digests)
+        shared = in_both(part.digested(), parts["train"].digested())
         facts[f"in_train_and_{name}"] = len(shared)
         if len(shared):
             effect = "the test's scores are inflated" if name == "test" else "they favor weights that overfit"

@@ -5,30 +5,30 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
-from nnrun.base.errors import DataError, ResourceError
+from nnrun.base.errors import ConfigError, DataError, ResourceError
 from nnrun.base.host import fits_in_memory
-from nnrun.base.targets import Targets
-from nnrun.base.visible import few
-from nnrun.checkpoints.payload import writable
 from nnrun.components.data.cache import Entry
-from nnrun.components.data.dataset_from_parts import Choices, Part, dataset_of, entry_part
+from nnrun.components.data.dataset_from_parts import Choices
 from nnrun.components.data.decoding import decode_into
-from nnrun.components.data.found import became, found_in_images
-from nnrun.components.data.image_form import Wanted
-from nnrun.components.data.labels import classes_of, numbers_among
+from nnrun.components.data.image_form import AUTO, Wanted
+from nnrun.components.data.map_style_dataset import Wish, dataset_of_items, dataset_of_trees, listed_by
 from nnrun.components.data.map_style_items import Items
+from nnrun.components.data.map_style_trees import holds_trees, read_trees
 from nnrun.components.data.sample_stats import Measures
 from nnrun.components.data.transforms import refuse_mean_of_255
 from nnrun.core.lazy_samples import Stored
 from nnrun.core.randomness import SPLIT, mix
 from nnrun.core.seams.data import Dataset, Evaluation, Findings
-from nnrun.core.target_values import target_counts
+
+# The settings of what pictures are brought to, as `Wanted` takes them.
+_OF_PICTURES = ("image_size", "channels", "on_bad", "white", "in_shape")
 
 
 class OwnDataset:
@@ -56,19 +56,29 @@ class OwnDataset:
 
     def _load(self, evaluation: Evaluation | None) -> Dataset:
         settings = self._settings
-        wanted = Wanted.of(
-            settings["image_size"], settings["channels"], settings["on_bad"], settings["white"], settings["in_shape"]
-        )
         datasets = open_parts(self._open_set, self._parameters, self._given)
+        first = next(iter(datasets.values()))
         if evaluation is None:
             for dataset in datasets.values():
                 refuse_mean_of_255(dataset, settings["name"])
         choices = Choices(None, settings["split_seed"], settings["split_by"], None, None, evaluation)
+        wish = Wish(settings["targets"], settings["class_order"])
         with _drawing_the_same(settings["split_seed"]):
-            findings = _steady(next(iter(datasets.values())))
+            findings = _steady(first)
+            if holds_trees(first):
+                read = read_trees(f"data={settings['name']}", datasets, self._on_bad_of_trees())
+                return dataset_of_trees(read, listed_by(first), choices, findings, wish)
             items = Items(f"data={settings['name']}", datasets, in_processes=False)
-            entry = decode_into(MemoryStore(), items, wanted)
-        return dataset_of_items(entry, datasets, choices, findings, settings["class_order"])
+            entry = decode_into(MemoryStore(), items, Wanted.of(*(settings[key] for key in _OF_PICTURES)))
+        return dataset_of_items(entry, datasets, choices, findings, wish)
+
+    def _on_bad_of_trees(self) -> str:
+        """Return data.on_bad; raise ConfigError where settings of pictures are named, and there are none."""
+        for key in ("image_size", "channels", "white"):
+            if (value := self._settings[key]) not in (None, AUTO):
+                no_pictures = f"the samples of data={self._settings['name']} are no pictures"
+                raise ConfigError(f"data.{key}={value} has no effect: {no_pictures}; leave it out")
+        return str(self._settings["on_bad"])
 
 
 def open_parts(open_set: Callable[..., Any], parameters: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,66 +88,6 @@ def open_parts(open_set: Callable[..., Any], parameters: Sequence[str], given: M
     if "split" in parameters and given.get("split") in (None, "train"):
         return {"train": open_set(split="train"), "test": open_set(split="test")}
     return {"all": open_set()}
-
-
-def dataset_of_items(
-    entry: Entry, datasets: Mapping[str, Any], choices: Choices, findings: Findings, class_order: str = "natural"
-) -> Dataset:
-    """Return the data set of samples that were read out of other data sets, one after the other."""
-    skipped = {index for index, _ in entry.found["skipped"]}
-    # Where no sample has a label, none is kept.
-    given = entry.found["labels"] or [None] * len(entry.samples)
-    labels: dict[str, list[Any]] = {}
-    rows: dict[str, Tensor] = {}
-    place = row = 0
-    for part, dataset in datasets.items():
-        kept = sum(index not in skipped for index in range(place, place + len(dataset)))
-        place += len(dataset)
-        rows[part] = torch.arange(row, row + kept)
-        labels[part] = given[row : row + kept]
-        row += kept
-    first = next(iter(datasets))
-    listed = _listed(datasets[first])
-    if choices.evaluation is not None:
-        targets = choices.evaluation.targets
-        numbers = numbers_among(targets, labels, listed)
-    else:
-        targets, numbers = classes_of(labels, first, listed, class_order)
-        if not skipped:
-            targets, numbers, notes = without_empty(targets, numbers)
-            findings = replace(findings, notes=(*findings.notes, *notes))
-    parts: dict[str, Part] = {part: entry_part(entry, rows[part], numbers[part]) for part in datasets}
-    found = found_in_images(entry.found, entry.samples.shape[1:])
-    both = replace(found, notes=(*findings.notes, *found.notes), facts={**findings.facts, **found.facts})
-    return replace(dataset_of(parts, targets, choices, both), became=became(entry.found))
-
-
-def without_empty(targets: Targets, numbers: Mapping[str, Tensor]) -> tuple[Targets, dict[str, Tensor], list[str]]:
-    """Return classes and numbers without those classes of a library's list that no part has a sample of, and a note.
-
-    A class that only another part than the training's has is left: the test would ask for what cannot be learned.
-    """
-    counts = torch.tensor([target_counts(of, targets) for of in numbers.values()]).sum(0)
-    kept = counts > 0
-    names = tuple(name for name, is_kept in zip(targets.names, kept.tolist(), strict=True) if is_kept)
-    empty = [name for name, is_kept in zip(targets.names, kept.tolist(), strict=True) if not is_kept]
-    if not empty:
-        return targets, dict(numbers), []
-    if len(names) < 2:
-        raise DataError(
-            f"only one of the classes has samples, {', '.join(names)}; classification needs two classes or more"
-        )
-    place = kept.cumsum(0) - 1
-    note = f"left out: {len(empty):,} of {targets.num_outputs:,} listed classes, without samples: {few(empty)}"
-    return Targets.classes(names), {part: place[of] for part, of in numbers.items()}, [note]
-
-
-def _listed(dataset: Any) -> tuple[str, ...] | None:
-    """Return what a data set calls its classes, if it says so."""
-    names = getattr(dataset, "classes", None)
-    if isinstance(names, list | tuple) and len(names) > 1:
-        return tuple(writable(str(name)) for name in names)
-    return None
 
 
 def _steady(dataset: Any) -> Findings:
@@ -156,8 +106,8 @@ def _steady(dataset: Any) -> Findings:
 def _bytes_of(dataset: Any) -> object:
     """Return the values of the first sample as what can be compared; of one that cannot be read nothing."""
     try:
-        picture = dataset[0][0]
-        return picture.tobytes() if hasattr(picture, "tobytes") else torch.as_tensor(picture).numpy().tobytes()
+        leaves = [leaf for leaf in tree_leaves(dataset[0][0]) if leaf is not None]
+        return [of.tobytes() if hasattr(of, "tobytes") else torch.as_tensor(of).numpy().tobytes() for of in leaves]
     except Exception:  # what is wrong with it is said when it is read in its turn
         return None
 

@@ -32,15 +32,15 @@ class Items:
     def kind(self, index: int) -> ImageKind:
         """Return what the picture of a sample is."""
         part, place = self._place(index)
-        with _reading(f"{self._name}, {part}: sample {place}"):
-            return _pictured(_pair(self._datasets[part][place])[0])[0]
+        with reading(f"{self._name}, {part}: sample {place}"):
+            return _pictured(pair_of(self._datasets[part][place])[0])[0]
 
     def read(self, index: int, form: Form) -> tuple[Picture, Any]:
         """Return the picture of a sample with its values in a form, and its label."""
         part, place = self._place(index)
         called = f"{self._name}, {part}: sample {place}"
-        with _reading(called):
-            picture, label = _pair(self._datasets[part][place])
+        with reading(called):
+            picture, label = pair_of(self._datasets[part][place])
             kind, values = _pictured(picture)
             if kind.is_float != form.dtype.is_floating_point:
                 raise ValueError("some samples are floats, and some are pixels")
@@ -50,8 +50,8 @@ class Items:
                     raise ValueError(f"it has the shape {tuple(values.shape)}, and most have {wanted}")
                 if not values.isfinite().all():
                     raise ValueError("it holds NaN or infinity")
-                return Picture(kind, values, identities(values[None]).numpy().tobytes()), _plain(label)
-            return from_pillow(values, form.channels, (form.height, form.width), form.white, called), _plain(label)
+                return Picture(kind, values, identities(values[None]).numpy().tobytes()), plain_label(label)
+            return from_pillow(values, form.channels, (form.height, form.width), form.white, called), plain_label(label)
 
     def _place(self, index: int) -> tuple[str, int]:
         """Return the part of a sample, and its index there."""
@@ -62,7 +62,7 @@ class Items:
         raise IndexError(index)
 
 
-def _pair(item: Any) -> tuple[Any, Any]:
+def pair_of(item: Any) -> tuple[Any, Any]:
     """Return the picture and the label of a sample, as its data set gives it."""
     if not isinstance(item, tuple | list) or len(item) != 2:
         raise TypeError(f"it is {_a(item)}; a sample is a pair (x, y)")
@@ -70,7 +70,7 @@ def _pair(item: Any) -> tuple[Any, Any]:
 
 
 @contextmanager
-def _reading(called: str) -> Iterator[None]:
+def reading(called: str) -> Iterator[None]:
     """Turn what a data set raises for one of its samples into a DataError that names the sample and the place."""
     try:
         yield
@@ -105,7 +105,7 @@ def _pictured(picture: Any) -> tuple[ImageKind, Any]:
     return ImageKind(height, width, FLOAT_MODE, channels == 1, True), values.to(torch.float32)
 
 
-def _plain(label: Any) -> Any:
+def plain_label(label: Any) -> Any:
     """Return a label as a plain value, so that it can be handed over and kept."""
     return label.item() if hasattr(label, "item") and getattr(label, "ndim", 1) == 0 else label
 

@@ -21,7 +21,7 @@ from nnrun.components.data.dataset_from_parts import Choices
 from nnrun.components.data.decoding import decoded
 from nnrun.components.data.image_form import AUTO, Wanted
 from nnrun.components.data.images import shown
-from nnrun.components.data.map_style import dataset_of_items
+from nnrun.components.data.map_style_dataset import Wish, dataset_of_items
 from nnrun.components.data.map_style_items import Items
 from nnrun.core.seams.data import Dataset, Evaluation, Findings
 
@@ -83,7 +83,7 @@ class TorchvisionDataset:
         cache = Cache(source, _state(root, datasets), wanted.to_plain())
         entry = decoded(cache, lambda: Items(self.name, datasets, in_processes=True), wanted)
         choices = Choices(self.test_fraction, self.split_seed, self.split_by, self.mean, self.std, evaluation)
-        return dataset_of_items(entry, datasets, choices, Findings())
+        return dataset_of_items(entry, datasets, choices, Findings(), Wish("classes"))
 
     def _open(self) -> dict[str, Any]:
         """Return the data sets of the parts that there are."""

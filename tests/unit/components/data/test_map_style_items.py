@@ -27,7 +27,7 @@ SETTINGS = {
     "in_shape": None,
     "white": "auto",
 }
-SETTINGS |= {"class_order": "natural"}
+SETTINGS |= {"class_order": "natural", "targets": "auto"}
 
 
 def read(picture, form: Form, label: object = 1):

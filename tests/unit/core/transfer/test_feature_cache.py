@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -12,7 +14,17 @@ from nnrun.components.models.cnn import CNN
 from nnrun.components.models.mlp import MLP
 from nnrun.components.models.resnet18 import ResNet18
 from nnrun.components.models.vgg import VGG
-from nnrun.core.transfer.feature_cache import Features, Shortcut, features_of, tail_of, why_not_separable
+from nnrun.core.batches import SplitBatches
+from nnrun.core.residency import Layout, samples_at
+from nnrun.core.seams.data import Split
+from nnrun.core.transfer.feature_cache import (
+    Features,
+    Shortcut,
+    compute_features,
+    features_of,
+    tail_of,
+    why_not_separable,
+)
 from nnrun.core.transfer.freezing import Freezing, frozen_names
 
 SEPARABLE = {
@@ -100,3 +112,37 @@ def test_other_networks_are_not_separated_and_the_reason_is_known(make, head: st
     network = frozen(make(), head)
     with torch.no_grad():
         assert why_not_separable(network, tail_of(network, head), torch.randn(4, *shape), 4) == reason
+
+
+class OfTwo(nn.Module):
+    """Its inputs are two tensors by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.image, self.age = nn.Linear(6, 4), nn.Linear(1, 4)
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        return self.head(torch.cat([self.image(inputs["image"].flatten(1)), self.age(inputs["age"])], dim=1).relu())
+
+
+def test_a_network_of_several_inputs_is_separated_too() -> None:
+    network = frozen(OfTwo(), "head")
+    inputs = {"image": torch.randn(4, 1, 2, 3), "age": torch.randn(4, 1)}
+    tail = tail_of(network, "head")
+    assert why_not_separable(network, tail, inputs, 4) is None
+    features = features_of(network, tail, inputs)
+    assert features is not None
+    assert torch.equal(Shortcut(network, "head")(Features(features)), network(inputs))
+
+
+@pytest.mark.parametrize("targets", [torch.rand(10, 2), torch.arange(10)])
+def test_features_are_kept_with_the_targets_of_their_samples(targets: torch.Tensor) -> None:
+    inputs = {"image": torch.randn(10, 1, 2, 3), "age": torch.arange(10.0)[:, None]}
+    network = frozen(OfTwo(), "head").eval()
+    layout = Layout(torch.device("cpu"))
+    batches = SplitBatches(samples_at(Split(inputs, targets), layout), lambda raw: raw, 4, 3)
+    state = SimpleNamespace(network=network, device=torch.device("cpu"))
+    made = compute_features(state, "head", batches, lambda: None)  # type: ignore[arg-type]
+    assert torch.equal(made.targets, targets)
+    torch.testing.assert_close(made.inputs, features_of(network, tail_of(network, "head"), inputs))

@@ -1,0 +1,86 @@
+"""The preprocessing of samples that are several tensors: each by itself, or as it is."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from nnrun.core.trees import named_leaves
+
+# The largest value of a pixel.
+PEAK = 255
+
+
+@dataclass(frozen=True)
+class NormalizeTree:
+    """Bring the tensors of a sample that have a `mean` and a `std`, by name, to `(raw - mean) / std` in float32.
+
+    Both have a number for each place of the first dimension of a sample, or one; they are of values divided by `peak`,
+    255 of pixels. What is not named, such as the numbers of categories, stays as it is.
+    """
+
+    leaves: Mapping[str, Mapping[str, Any]]
+
+    def __call__(self, raw: Any) -> Any:
+        """Return the network's inputs, a tree as the raw samples are."""
+        names = iter(named_leaves(raw))
+        return tree_map(lambda leaf: self._scaled(next(names), leaf), raw)
+
+    def _scaled(self, name: str, leaf: Tensor) -> Tensor:
+        """Return one of the tensors as a network is given it."""
+        given = self.leaves.get(name)
+        if given is None:
+            return leaf
+        peak = given["peak"]
+        # What a trace makes belongs to that trace: it must not stay for later calls.
+        tracing = torch.compiler.is_compiling() or type(leaf) is not Tensor
+        make = _scale_and_shift if tracing else _kept_scale_and_shift
+        scale, shift = make(tuple(given["mean"]), tuple(given["std"]), peak, leaf.dim(), leaf.device)
+        return leaf.to(torch.float32) * scale + shift
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the `_target_` and the parameters from which the same preprocessing is built again."""
+        leaves = {name: dict(given) for name, given in self.leaves.items()}
+        return {"_target_": f"{__name__}.{type(self).__name__}", "leaves": leaves}
+
+
+def _scale_and_shift(
+    mean: tuple[float, ...], std: tuple[float, ...], peak: int, num_dims: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Return a and b of `a * raw + b`, which is `(raw / peak - mean) / std`, for tensors of so many dimensions."""
+    with torch.inference_mode(False):
+        pairs = [[1 / (peak * of) for of in std], [-middle / of for middle, of in zip(mean, std, strict=True)]]
+        scale, shift = torch.tensor(pairs, dtype=torch.float32, device=device).unbind()
+        shape = (-1, *[1] * (num_dims - 2)) if num_dims > 1 else (-1,)
+        return scale.reshape(shape), shift.reshape(shape)
+
+
+# Once for each device: a copy from the host in each step would make it wait, and cannot be captured in a CUDA graph.
+_kept_scale_and_shift = functools.cache(_scale_and_shift)
+
+
+def measured(tree: Any) -> NormalizeTree:
+    """Return the preprocessing for samples by their mean and deviation: of pixels, uint8 `(N, C, H, W)`, and of floats.
+
+    What never varies is only shifted.
+    """
+    found = {}
+    for name, leaf in named_leaves(tree).items():
+        is_pixels = leaf.dtype == torch.uint8 and leaf.dim() == 4
+        if is_pixels or leaf.is_floating_point():
+            columns = leaf.transpose(0, 1).flatten(1) if leaf.dim() > 1 else leaf[None]
+            peak = PEAK if is_pixels else 1
+            mean, std = columns.double().mean(1) / peak, columns.double().std(1, correction=0) / peak
+            found[name] = {"mean": _rounded(mean), "std": _rounded(torch.where(std > 0, std, 1.0)), "peak": peak}
+    return NormalizeTree(found)
+
+
+def _rounded(values: Tensor) -> list[float]:
+    """Return numbers to six digits: the last bits of a long sum are no two machines' own."""
+    return [float(f"{value:.6g}") for value in values.tolist()]
