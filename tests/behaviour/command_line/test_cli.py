@@ -37,7 +37,7 @@ def test_help_names_every_group_and_option(tmp_path: Path) -> None:
         listed = [line.lstrip(" *").split(" ")[0] for line in below[: below.index("")]]
         assert listed == options(group, [tmp_path / "mine"] if group == "model" else [])
     assert "mynet" in done.stdout
-    assert any(line.startswith("  * cnn ") for line in lines), "the default is marked"
+    assert any(line.startswith("  * auto ") for line in lines), "the default is marked"
     assert "nnrun ckpt=outputs/latest" in done.stdout
     assert "  inspect.steps=200" in lines, "a setting of a section"
     assert "mynet" not in run_nnrun(["-h"], tmp_path).stdout
