@@ -29,6 +29,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "stream": ("data.residency=stream", "data.num_workers=2"),
     "cnn": ("model=cnn", "model.channels=[4,4]", "model.hidden=16", "model.dropout=0.5"),
     "early stopping": ("optimizer=sgd", "optimizer.lr=1e-30", "early_stopping.patience=4", "trainer.epochs=9"),
+    "validated within epochs": ("trainer.validate_every_steps=4", "scheduler=plateau", "scheduler.patience=0"),
     "augment": ("augment=[digits,erasing,mixup]",),
     "batchnorm": ("model=cnn", "model.channels=[4,4]", "model.hidden=16", "model.batchnorm=true"),
     "streamed augment": ("augment=[crop_flip,cutmix]", "data.residency=stream", "data.num_workers=1"),
