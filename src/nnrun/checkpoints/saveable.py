@@ -33,6 +33,8 @@ MAX_NAMES_BYTES, MAX_CONFIG_BYTES = 2_500_000, 1_000_000
 _BYTES_AROUND_A_NAME = 8
 # Deeper than any state is, and less deep than the reader goes.
 _STATE_DEPTH = 32
+# As many as a checkpoint's pickle has instructions.
+_STATE_VALUES = 2**21
 
 
 def plain_names(names: Sequence[Any], source: str) -> tuple[str, ...]:
@@ -97,28 +99,35 @@ def check_readable(payload: Payload) -> None:
         raise ConfigError(f"{error}; this run could not be resumed or evaluated") from error
 
 
-def check_state(value: Any, where: str, depth: int = 0) -> None:
+def check_state(state: Any, where: str) -> None:
     """Raise ConfigError unless a state is tensors and plain values by name, as the reader of checkpoints takes them."""
-    if depth == 0 and type(value) is not dict:
-        raise ConfigError(f"{where} is a {_class_of(value)}, and must be a dict")
-    if depth > _STATE_DEPTH:
-        raise ConfigError(f"{where} is nested too deep")
-    if type(value) is dict:
-        for key, item in value.items():
+    if type(state) is not dict:
+        raise ConfigError(f"{where} is a {_class_of(state)}, and must be a dict")
+    num_values, pending = 0, [(where, state, 0)]
+    while pending:
+        place, node, depth = pending.pop()
+        num_values += len(node)
+        # A list may stand in many places: what is small in a file may be endless here.
+        if depth > _STATE_DEPTH or num_values > _STATE_VALUES:
+            raise ConfigError(f"{where} is nested too deep or has more than {_STATE_VALUES:,} values")
+        for key, value in node.items() if type(node) is dict else enumerate(node):
             if type(key) not in (str, int):
-                raise ConfigError(f"{where} has the key {key!r}, and a checkpoint takes texts and whole numbers")
-            check_state(item, f"{where}[{key!r}]", depth + 1)
-    elif type(value) in (list, tuple):
-        for index, item in enumerate(value):
-            check_state(item, f"{where}[{index}]", depth + 1)
-    elif type(value) is Tensor:
-        if value.layout != torch.strided or dtype_name(value) not in DTYPE_BYTES:
-            odd = f"type {value.dtype}" if value.layout == torch.strided else f"layout {value.layout}"
-            raise ConfigError(f"{where} is a tensor of the {odd}, which no checkpoint holds")
-    elif value is not None and type(value) not in (bool, int, float, str):
-        raise ConfigError(
-            f"{where} is a {_class_of(value)}; a checkpoint holds tensors, numbers, texts, and lists and dicts of them"
-        )
+                raise ConfigError(f"{place} has the key {key!r}, and a checkpoint takes texts and whole numbers")
+            if type(value) in (dict, list, tuple):
+                pending.append((f"{place}[{key!r}]", value, depth + 1))
+            elif why := _not_plain(value):
+                raise ConfigError(f"{place}[{key!r}] is {why}")
+
+
+def _not_plain(value: object) -> str | None:
+    """Return what a value is that no checkpoint holds, and why; None of a tensor, a number, a text or None."""
+    if type(value) is Tensor:
+        if value.layout != torch.strided:
+            return f"a tensor of the layout {value.layout}, which no checkpoint holds"
+        return None if dtype_name(value) in DTYPE_BYTES else f"a tensor of {value.dtype}, which no checkpoint holds"
+    if value is None or type(value) in (bool, int, float, str):
+        return None
+    return f"a {_class_of(value)}; a checkpoint holds tensors, numbers, texts, and lists and dicts of them"
 
 
 def _class_of(value: object) -> str:

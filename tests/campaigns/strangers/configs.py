@@ -118,6 +118,13 @@ TEXTS = (
 )
 # A class of nnrun's that has the methods of an augmentation, and runs a file when it is made.
 STARTER = {"_target_": "nnrun.proof.isolated.Isolated", "format_name": "onnx", "path": "x"}
+STOPPING = {
+    "_target_": "nnrun.components.callbacks.early_stopping.EarlyStopping",
+    "monitor": "valid/loss",
+    "mode": "min",
+    "patience": 1,
+    "min_delta": 0.0,
+}
 CONFIGS = {
     **{f"a network that is {target!r}": model(_target_=target) for target in TARGETS},
     "a foreign optimizer": config(lambda _: {"optimizer": FOREIGN}),
@@ -130,6 +137,8 @@ CONFIGS = {
     **{f"an export called {name!r}": exported(name) for name in ("..", ".", "", "a/b", "a\0b", TITLE)},
     "an augmentation that is a path": config(lambda canary: {"augment": {str(canary): ERASING}}, (RESUME,), (4,)),
     "a foreign logger": config(lambda _: {"logger": {"x": FOREIGN}}, (RESUME,)),
+    "a foreign callback": config(lambda _: {"callback": {"x": FOREIGN}}, (RESUME,)),
+    "a callback of ours twice": config(lambda _: {"callback": {"rows": STOPPING}}, (RESUME,), (4,)),
     "a foreign augmentation": config(lambda _: {"augment": {"x": FOREIGN}}, (RESUME,)),
     "a foreign preprocessing": part(SHOWN, preprocessing=lambda _: FOREIGN),
     "a foreign class that trusts itself": config(lambda _: {"trust": [MODULE_NAME], "model": FOREIGN}, NETWORK),

@@ -51,6 +51,14 @@ def test_what_nnrun_raises_itself_passes(error: BaseException) -> None:
         OwnCallback("mine", Mine()).on_step_end(State())  # type: ignore[arg-type]
 
 
+# Thirty lists in memory, and 2**30 to whoever goes through them; and one without end.
+BOMB: list[Any] = []
+for _ in range(30):
+    BOMB = [BOMB, BOMB]
+CIRCLE: list[Any] = []
+CIRCLE.append(CIRCLE)
+
+
 class Keeps(Callback):
     def __init__(self, state: Any) -> None:
         self.state = state
@@ -81,6 +89,8 @@ def test_tensors_and_plain_values_are_saved(state: dict[Any, Any]) -> None:
         ({"network": nn.Linear(1, 1)}, "['network'] is a torch.nn.modules.linear.Linear"),
         ({"weight": nn.Parameter(torch.zeros(1))}, "['weight'] is a torch.nn.parameter.Parameter"),
         ({"sparse": torch.zeros(2).to_sparse()}, "['sparse'] is a tensor of the layout torch.sparse_coo"),
+        ({"bomb": BOMB}, "its state_dict() is nested too deep or has more than 2,097,152 values"),
+        ({"circle": CIRCLE}, "its state_dict() is nested too deep or has more than 2,097,152 values"),
         ({(1, 2): 3}, "has the key (1, 2), and a checkpoint takes texts and whole numbers"),
     ],
 )
