@@ -14,6 +14,7 @@ from nnrun.assembly.allowed import SHIPPED_ROOTS, check_trust
 from nnrun.assembly.data.opened import Opened, head
 from nnrun.assembly.instantiate import build
 from nnrun.assembly.job import Job
+from nnrun.assembly.objective import watching_head
 from nnrun.assembly.skeleton import build_network
 from nnrun.base.errors import ArtifactError, ConfigError, DataError
 from nnrun.base.foreign_errors import of_the_machine
@@ -200,7 +201,8 @@ def measure(job: Job, trained: Trained, data: Opened, objective: Objective, poll
     for name, split in (("valid", data.valid), ("test", data.test)):
         if split is not None:
             batches = SplitBatches(samples_at(split, layout), trained.preprocessing, job.settings.data.eval_batch_size)
-            sums = evaluate(network, objective, batches, job.device, poll)
+            with watching_head(job, objective, network, data.targets):
+                sums = evaluate(network, objective, batches, job.device, poll)
             if trained.problem is None and name == "valid":
                 objective.problem.fit_validation(sums)
             metrics |= {f"{name}/{key}": value for key, value in objective.eval_metric.compute(sums).items()}

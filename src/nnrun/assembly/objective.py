@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from nnrun.assembly.allowed import import_target, parameters_of
 from nnrun.assembly.data.opened import Opened
@@ -22,6 +24,7 @@ from nnrun.components.metrics.torchmetrics import TorchMetric, is_torchmetric
 from nnrun.config.monitor import natural_mode, wrong_way
 from nnrun.core.objective import Objective
 from nnrun.core.seams.problem import Metric, Problem
+from nnrun.core.transfer.layers import find_head
 
 
 def make_objective(job: Job, data: Opened) -> Objective:
@@ -78,6 +81,27 @@ def _metric(section: Mapping[str, Any], name: str, targets: Targets) -> Metric:
     if is_torchmetric(import_target(name, section["_target_"])):
         return TorchMetric(build(section, name, nn.Module), name, targets)
     return build(section, name, Metric)  # type: ignore[type-abstract]
+
+
+def watch_head(objective: Objective, network: nn.Module, head: str | None, targets: Targets) -> RemovableHandle | None:
+    """Let a loss that takes features have what goes into a network's head from now on; `head` is its name, if known.
+
+    Raises ConfigError where the head is not found.
+    """
+    if not objective.loss.takes_features:
+        return None
+    return objective.loss.watch(network.get_submodule(find_head(network, targets.num_outputs, head)))
+
+
+@contextmanager
+def watching_head(job: Job, objective: Objective, network: nn.Module, targets: Targets) -> Iterator[None]:
+    """Let a loss have the features of a network in the block; nothing is left of it."""
+    handle = watch_head(objective, network, job.settings.transfer.head, targets)
+    try:
+        yield
+    finally:
+        if handle is not None:
+            handle.remove()
 
 
 def watched_by(job: Job, objective: Objective) -> Job:

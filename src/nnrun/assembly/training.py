@@ -16,7 +16,7 @@ from nnrun.assembly.data.opened import Opened
 from nnrun.assembly.instantiate import build
 from nnrun.assembly.job import Job
 from nnrun.assembly.network import to_device
-from nnrun.assembly.objective import counts_for_loss
+from nnrun.assembly.objective import counts_for_loss, watch_head
 from nnrun.assembly.skeleton import build_network
 from nnrun.assembly.transfer import (
     Groups,
@@ -95,6 +95,8 @@ def make_training(job: Job, data: Opened, objective: Objective) -> Training:
     if idle := of_steps(job.composed.typed, tree, steps_per_epoch, plan.total_steps):
         raise ConfigError(*idle)
     ema = Ema(network, trainer.ema_decay) if trainer.ema_decay is not None else None
+    for watched in (network, *([ema.network] if ema else [])):
+        watch_head(objective, watched, settings.transfer.head, data.targets)
     compilation = choose_compile(_compile_wanted(job), job.device, plan.total_steps)
     optimizer = make_optimizer(tree["optimizer"], parameter_groups(network, transfer))
     scheduler = make_scheduler(tree["scheduler"], optimizer, plan.total_steps, job.mode)

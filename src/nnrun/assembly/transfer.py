@@ -174,6 +174,8 @@ def keep_features(transfer: Transfer, state: TrainState, work: Work, plan: Plan,
     if not state.freezing.holds(state.progress.epoch) or plan.is_done(state.progress):
         return work, bool(wanted)
     try:
+        if work.objective.loss.takes_inputs:
+            raise DoesNotPay("the loss takes the network's input")
         train, valid = cache_features(state, transfer.head, work.train, work.valid, work.poll)
     except DoesNotPay as reason:
         if wanted is True:

@@ -82,10 +82,17 @@ CONFLICTS = (
     Conflict(
         (
             *("transfer.head", "transfer.weights", "init_from", "transfer.freeze", "transfer.layer_decay"),
-            *("transfer.head_lr_factor", "transfer.backbone_lr_factor"),
+            *("loss._target_", "transfer.head_lr_factor", "transfer.backbone_lr_factor"),
         ),
-        lambda head, weights, source, freeze, decay, *factors: (
-            head and not weights and not source and freeze != "backbone" and decay is None and factors == (1, 1)
+        lambda head, weights, source, freeze, decay, loss, *factors: (
+            head
+            and not weights
+            and not source
+            and freeze != "backbone"
+            and decay is None
+            and factors == (1, 1)
+            # One of the user's own may take the features that go into the head.
+            and str(loss).startswith(("nnrun.", "torch."))
         ),
         "transfer.head={} has no effect: no setting asks which layer is the head",
     ),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from nnrun.base.errors import ConfigError
 from nnrun.base.foreign_errors import calling
@@ -24,22 +25,30 @@ class SampleLoss:
     def __init__(self, loss: Callable[..., Tensor]) -> None:
         self.loss = loss
         names = inspect.signature(loss.forward if isinstance(loss, nn.Module) else loss).parameters
-        self._takes_inputs, self.takes_features = "inputs" in names, "features" in names
+        self.takes_inputs, self.takes_features = "inputs" in names, "features" in names
         self._features: Tensor | None = None
 
-    def watch(self, head: nn.Module) -> None:
-        """Keep what goes into the head of a network from now on, where the loss asks for it."""
-        if self.takes_features:
-            head.register_forward_pre_hook(self._keep)
+    def watch(self, head: nn.Module) -> RemovableHandle:
+        """Keep what goes into the head of a network from now on, in fp32, until the loss is asked for."""
+        return head.register_forward_pre_hook(self._keep)
 
     def _keep(self, _head: nn.Module, given: tuple[Tensor, ...]) -> None:
-        """Keep the input of the head until the loss is asked for."""
-        self._features = given[0]
+        """Keep the input of the head."""
+        self._features = given[0].float()
+
+    def forget(self) -> None:
+        """Let go of what went into the head: it is of one batch."""
+        self._features = None
 
     def __call__(self, outputs: Tensor, targets: Tensor, batch: Batch) -> Tensor:
         """Return the loss of each sample, `(N,)`; raise ConfigError where it gives something else."""
-        more = {"inputs": batch.inputs} if self._takes_inputs else {}
+        more = {"inputs": batch.inputs} if self.takes_inputs else {}
         if self.takes_features:
+            if self._features is None:
+                raise ConfigError(
+                    "loss takes the features that go into the network's head, and the network did not call the layer "
+                    "that is taken for its head; name the one that gives the scores, transfer.head=NAME"
+                )
             more["features"] = self._features
         with calling("loss"):
             losses = self.loss(outputs, targets, **more)
@@ -63,6 +72,9 @@ class Objective:
         metrics: Mapping[str, Metric] | None = None,
         notes: Sequence[str] = (),
     ) -> None:
+        measured = problem.eval_metric.higher_is_better
+        if clash := [name for name in metrics or () if name in measured]:
+            raise ConfigError(f"metric={clash[0]} has the name of a metric of the problem; give its option another one")
         self.problem = problem
         # What is to be said of it when a training begins.
         self.notes = tuple(notes)
@@ -83,9 +95,11 @@ class Objective:
         learned = self.problem.learned
         self.problem.check_outputs(outputs, len(batch.targets))
         losses = self.loss(outputs, learned(batch.targets), batch)
-        if batch.mixed is None:
-            return losses
-        return torch.lerp(self.loss(outputs, learned(batch.mixed.targets), batch), losses, batch.mixed.share)
+        if batch.mixed is not None:
+            others = self.loss(outputs, learned(batch.mixed.targets), batch)
+            losses = torch.lerp(others, losses, batch.mixed.share)
+        self.loss.forget()
+        return losses
 
 
 class MetricGroup:
