@@ -12,6 +12,7 @@ import torch
 
 from nnrun.assembly.allowed import SHIPPED_ROOTS, target_sections, targets_in
 from nnrun.checkpoints.saved_run import SavedWeights
+from nnrun.config.auto import AUTO
 from nnrun.config.compose import Composed
 from nnrun.config.schema import DataSettings, RunSettings, Section, from_mapping
 from nnrun.config.task import Task
@@ -50,12 +51,17 @@ class Job:
 
     @property
     def name(self) -> str:
-        """The network and the data, for the run directory: `cnn_digits`; of an exported network its file's name."""
+        """The network and the data, for the run directory: `cnn_digits`; of an exported network its file's name.
+
+        Where the data, which is not open yet, will say which network, that is `auto`.
+        """
         if self.composed.artifact is not None:
             return self.composed.artifact.name
         section = self.settings.model
         if not section:  # the task builds none
             return f"{self.task.name}_{self.settings.data.name}"
+        if self.composed.is_open("model"):
+            return f"{AUTO}_{self.settings.data.name}"
         target = str(section["_target_"])
         is_named = target.startswith("nnrun.") and isinstance(section.get("name"), str)
         model = section["name"] if is_named else target.rpartition(".")[2].lower()

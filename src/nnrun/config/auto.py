@@ -121,12 +121,12 @@ def _candidate(group: str, option: str, own: Sequence[Path]) -> Candidate:
     return Candidate(option, section, Reference(content, complete=path.parents[1] == conf_dir()))
 
 
-def tell_data(config: DictConfig, kinds: Sequence[str]) -> None:
-    """Let data that can be read as several kinds of targets be of the one kind that all else is for, if that is one."""
-    left = [kind for kind in kinds if kind in KINDS]
+def tell_data(config: DictConfig, stated: Sequence[Claim]) -> None:
+    """Let data that can be read as several kinds of targets be of the kind that the problem or the loss is for."""
     section = OmegaConf.select(config, "data.dataset", throw_on_missing=False) or {}
-    if len(left) == 1 and "targets" in section and config.data.get("targets") == AUTO:
-        config.data.targets = left[0]
+    kinds = [kind for claim in stated if claim.key in ("problem", "loss") for kind in claim.kinds]
+    if kinds and "targets" in section and config.data.get("targets") == AUTO:
+        config.data.targets = kinds[0]
 
 
 def targets_of(auto: Auto | None, kinds: Sequence[str]) -> list[str]:

@@ -156,6 +156,11 @@ class Composed:
         options = {group: auto.of(self.kinds) for group, auto in self.autos.items()}
         return {group: candidate.option for group, candidate in options.items() if candidate is not None}
 
+    def is_open(self, group: str) -> bool:
+        """Return whether only the data will say what the option of a group is."""
+        auto = self.autos.get(group)
+        return auto is not None and len({c.option for kind, c in auto.candidates.items() if kind in self.kinds}) > 1
+
     def fitted(self, kinds: Sequence[str]) -> Composed:
         """Return the config for data that turned out to be of some kinds: each `auto` as what they ask for.
 
@@ -212,7 +217,7 @@ def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> C
     kinds, at_odds = fitting_kinds(stated, draft.autos, rules.known.data_kinds)
     draft = become(draft, kinds)
     if source is None or source.config is None:
-        tell_data(draft.config, kinds)
+        tell_data(draft.config, stated)
     unresolvable = explain_unresolvable(draft.config)
     problems += unresolvable
     tree = resolve(draft.config)

@@ -54,16 +54,22 @@ def _known(problems: Collection[str], metrics: Metrics) -> dict[str, bool]:
 
 
 def check_monitor(tree: Mapping[str, Any], problems: Sequence[str], metrics: Metrics) -> Iterator[Complaint]:
-    """Complain of a metric that nothing measures, and of a way that would choose the worst weights by it.
+    """Complain of a metric that nothing measures, of a way that would choose the worst weights by it, and of a metric
+    that is added under the name of one of the problem's own.
 
     `problems` are the classes of those that may be meant; none: that of the config is.
     """
     problems = problems or [_problem_of(tree)]
     monitor, mode = value_at(tree, "early_stopping.monitor"), value_at(tree, "early_stopping.mode")
+    known = _known(problems, metrics)
+    section = tree.get("metric")
+    added = [str(name) for name in section] if isinstance(section, Mapping) else []
+    for name in added:
+        if name in known:
+            text = f"metric.{name} has the name of a metric of the problem's own; give its option another name"
+            yield Complaint(f"metric.{name}", text)
     if not isinstance(monitor, str):
         return  # none, or of a wrong type, which is said elsewhere
-    known = _known(problems, metrics)
-    added = [str(name) for name in tree.get("metric") or {}]
     name = monitor.removeprefix(PREFIX)
     is_added = any(name == option or name.startswith(f"{option}_") for option in added)
     is_open = any(problem not in metrics for problem in problems)

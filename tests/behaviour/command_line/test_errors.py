@@ -173,6 +173,40 @@ TIER_ONE: dict[str, Row] = {
     "unknown metric": Row(
         ["early_stopping.monitor=valid/acc"], 2, ["early_stopping.monitor is 'valid/acc'", "valid/loss, valid/accuracy"]
     ),
+    "a loss of another kind than the data": Row(
+        ["loss=mse"],
+        2,
+        ["loss=mse is for values, and data=digits has classes; choose loss=auto or cross_entropy or focal"],
+    ),
+    "a problem of another kind than the data": Row(
+        ["problem=regression"],
+        2,
+        ["problem=regression learns values, and data=digits has classes; choose problem=auto"],
+    ),
+    "a loss of another kind than the problem": Row(
+        ["problem=regression", "loss=focal", "data=arrays"],
+        2,
+        ["loss=focal is for classes, and problem=regression learns values; choose loss=auto or huber or mae or mse"],
+    ),
+    "a problem of another kind than is said of the data": Row(
+        ["problem=regression", "data=arrays", "data.targets=labels"],
+        2,
+        ["problem=regression learns values, and data.targets=labels; choose problem=auto or multilabel"],
+    ),
+    "a setting of a loss that auto does not mean": Row(
+        ["problem=regression", "loss.weight=balanced", "data=arrays"],
+        2,
+        ["loss.weight has no effect: problem=regression learns values, for which loss=auto means mse; leave it out"],
+    ),
+    "a setting of a loss that auto does not mean for this data": Row(
+        ["loss.pos_weight=balanced"],
+        2,
+        ["loss.pos_weight has no effect: data=digits has classes, for which loss=auto means cross_entropy"],
+    ),
+    "a metric of another problem": Row(["early_stopping.monitor=valid/r2"], 2, ["allowed: valid/loss, valid/accuracy"]),
+    "a problem without an option": Row(
+        ["problem=ranking"], 2, ["there are auto, classification, multilabel, regression"]
+    ),
     "metric of the test": Row(["early_stopping.monitor=test/loss"], 2, ["allowed: valid/loss"]),
     # what leads nowhere
     "missing": Row(["loss.label_smoothing=???"], 2, ["loss.label_smoothing must be given", "loss.label_smoothing=..."]),

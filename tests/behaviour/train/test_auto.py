@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -95,6 +96,73 @@ def test_what_only_another_option_takes_is_no_mistake_until_the_data_says_so(fol
         "leave it out\n"
     )
     assert compose(["model.width=2"]).shown()["model"]["width"] == 2
+
+
+@pytest.fixture(scope="module")
+def arrays(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small grey pictures with values, with several labels, and with whole numbers to learn."""
+    place = tmp_path_factory.mktemp("arrays")
+    draw = np.random.default_rng(0)
+    x = draw.integers(0, 256, (120, 12, 12), dtype=np.uint8)
+    brightness = x.mean((1, 2)).astype(np.float32)
+    np.savez(place / "values.npz", x=x, y=brightness)
+    np.savez(place / "whole.npz", x=x, y=(10 * brightness).astype(np.int64))
+    np.savez(place / "labels.npz", x=x, y=np.stack([brightness > 127, x[:, 0, 0] > 99], 1).astype(np.int64))
+    return place
+
+
+def became(config: dict) -> list[str]:
+    """The classes of what follows from the data, in a run's config."""
+    return [config[group]["_target_"].rpartition(".")[2] for group in ("model", "problem", "loss")]
+
+
+@pytest.mark.parametrize(
+    ("words", "classes"),
+    [
+        (["data.root=values.npz"], ["CNN", "Regression", "SquaredError"]),
+        (["data.root=labels.npz"], ["CNN", "Multilabel", "BinaryCrossEntropy"]),
+        (["data.root=whole.npz", "problem=regression"], ["CNN", "Regression", "SquaredError"]),
+        (["data.root=whole.npz", "loss=huber"], ["CNN", "Regression", "Huber"]),
+        (["data.root=values.npz", "early_stopping.monitor=valid/r2"], ["CNN", "Regression", "SquaredError"]),
+        (["data.root=labels.npz", "loss.pos_weight=balanced"], ["CNN", "Multilabel", "BinaryCrossEntropy"]),
+    ],
+)
+def test_the_problem_and_the_loss_follow_from_the_targets(arrays: Path, words: list[str], classes: list[str]) -> None:
+    run = "-".join(words).replace("/", "-").replace("=", "-")
+    outcome = run_here([*RUN, "data=arrays", *words, f"hydra.run.dir={run}"], arrays)
+    assert outcome.code == 0, outcome.err
+    assert became(saved(arrays / run)) == classes
+    assert became(yaml.safe_load((arrays / run / "config.yaml").read_text())) == classes
+    outcome = run_here([f"ckpt={run}", f"hydra.run.dir={run}-again"], arrays)
+    assert outcome.code == 0, outcome.err
+    metrics = [json.loads((arrays / of / "summary.json").read_text())["metrics"] for of in (run, f"{run}-again")]
+    assert metrics[0] == metrics[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (
+            ["data.root=values.npz", "loss.weight=balanced"],
+            "loss.weight has no effect: data=arrays has values, for which loss=auto means mse; leave it out",
+        ),
+        (["data.root=labels.npz", "early_stopping.monitor=valid/r2"], "allowed: valid/loss, valid/f1_macro"),
+        (["data.root=whole.npz", "early_stopping.monitor=valid/r2"], "allowed: valid/loss, valid/accuracy"),
+    ],
+)
+def test_what_does_not_fit_the_data_is_said_once_it_is_open(arrays: Path, words: list[str], says: str) -> None:
+    outcome = run_here([*RUN, "data=arrays", *words], arrays)
+    assert outcome.code == 2, outcome.err
+    assert says in outcome.err
+
+
+def test_a_directory_is_not_named_after_a_network_that_is_only_assumed(folder: Path) -> None:
+    """Negative control: of pictures, and of a network that is typed, it is known before the data is open."""
+    for words, name in ((["data=rows"], "auto_rows"), (["data=rows", "model=mlp"], "mlp_rows"), ([], "cnn_digits")):
+        outcome = run_here([*RUN, *words], folder)
+        assert outcome.code == 0, outcome.err
+        assert f"train {name} on cpu" in outcome.out
+        assert [path for path in outcome.created if path.endswith(f"{name}/summary.json")]
 
 
 def test_an_experiment_sets_what_auto_becomes(folder: Path) -> None:

@@ -38,7 +38,7 @@ TASK = Task(
     help=(
         (
             "nnrun task=predict ckpt=RUN input=DIR",
-            "classify images: a file, a folder, a pattern, or - for standard input",
+            "predict for images: a file, a folder, a pattern, or - for standard input",
         ),
     ),
     settings=PredictSettings,
