@@ -16,8 +16,9 @@ from nnrun.base.files import read_json
 from nnrun.base.open_file import OpenFile
 
 SCHEMA = 1
-# Of a checkpoint file. One of schema 1, which 0.2.0 wrote, has `class_names` in the place of `targets`.
-CHECKPOINT_SCHEMA = 2
+# Of a checkpoint file. One of schema 1, which 0.2.0 wrote, has `class_names` in the place of `targets`; one of schema
+# 2, of 0.3.0, has no `problem`, no step of its newest validation and no norm of gradients.
+CHECKPOINT_SCHEMA = 3
 FOLDER_NAME = "checkpoints"
 MANIFEST_NAME = "manifest.json"
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,194}\.ckpt")

@@ -50,7 +50,7 @@ def test_the_name_states_the_step_and_the_digits_of_the_files_sha256(folder):
         "schema": 1,
         "best": path.name,
         "last": path.name,
-        "files": [{"name": path.name, "sha256": digest, "bytes": path.stat().st_size, "step": 938, "schema": 2}],
+        "files": [{"name": path.name, "sha256": digest, "bytes": path.stat().st_size, "step": 938, "schema": 3}],
     }
 
 
@@ -60,7 +60,7 @@ def test_plain_torch_loads_it_and_the_weights_fit_a_bare_network(folder):
     network = nn.Linear(3, 2)
     network.load_state_dict(loaded["model"], strict=True)
     assert network.weight.detach().unique().tolist() == [3.0]
-    assert loaded["schema"] == 2
+    assert loaded["schema"] == 3
 
 
 def test_rotation_keeps_the_best_and_the_two_newest(folder):

@@ -183,8 +183,8 @@ def test_a_manifest_that_is_not_what_its_hash_says_is_refused(run):
 def test_a_newer_schema_says_upgrade(run):
     write(run, [1], best=1)
     files = json.loads((run / "checkpoints" / "manifest.json").read_text())["files"]
-    edit(run, files=[files[0] | {"schema": 3}])
-    with pytest.raises(ArtifactError, match=r"written by a newer nnrun \(schema 3\); upgrade nnrun"):
+    edit(run, files=[files[0] | {"schema": 4}])
+    with pytest.raises(ArtifactError, match=r"written by a newer nnrun \(schema 4\); upgrade nnrun"):
         locate(run, "best")
 
 

@@ -451,9 +451,20 @@ def test_a_config_of_anything_but_plain_values_is_refused(path, value, named):
         peek(saved(path, config={"a": value}))
 
 
+@pytest.mark.parametrize(("step", "is_read"), [(None, True), (3, True), (-1, False), ("3", False)])
+def test_the_step_of_the_newest_validation_may_be_missing_as_in_older_files_and_must_be_a_count(path, step, is_read):
+    progress = GOOD["training"]["progress"] | ({} if step is None else {"validated_step": step})
+    saved(path, training=GOOD["training"] | {"progress": progress})
+    if is_read:
+        assert peek(path).progress == progress
+    else:
+        with pytest.raises(ArtifactError, match="what it says of its run is not whole"):
+            peek(path)
+
+
 def test_a_newer_schema_says_upgrade(path):
-    with pytest.raises(ArtifactError, match=r"written by a newer nnrun \(schema 3\); upgrade nnrun"):
-        peek(saved(path, schema=3))
+    with pytest.raises(ArtifactError, match=r"written by a newer nnrun \(schema 4\); upgrade nnrun"):
+        peek(saved(path, schema=4))
 
 
 @pytest.mark.parametrize("key", ["config", "targets", "preprocessing", "model", "training"])
