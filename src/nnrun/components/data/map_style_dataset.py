@@ -117,7 +117,8 @@ def without_empty(targets: Targets, numbers: Mapping[str, Tensor]) -> tuple[Targ
 
 def listed_by(dataset: Any) -> tuple[str, ...] | None:
     """Return what a data set calls its classes, or what its targets hold, if it says so."""
-    names = getattr(dataset, "classes", None) or getattr(dataset, "target_names", None)
-    if isinstance(names, list | tuple) and len(names) > 1:
-        return tuple(writable(str(name)) for name in names)
+    for attribute, least in (("classes", 2), ("target_names", 1)):
+        names = getattr(dataset, attribute, None)
+        if isinstance(names, list | tuple) and len(names) >= least:
+            return tuple(writable(str(name)) for name in names)
     return None
