@@ -120,9 +120,8 @@ def data_table(report: DataReport) -> Sheet:
 
 
 def _spread_line(spread: Mapping[str, Any]) -> str:
-    """Return how values lie: a histogram from the least to the largest, the mean and the deviation."""
-    low, mean, std, high = (f"{spread[key]:.4g}" for key in ("min", "mean", "std", "max"))
-    return f"{low} {bars(spread['histogram'])} {high}, {mean} ± {std}"
+    """Return how values lie: a histogram from the least to the largest."""
+    return f"{spread['min']:.4g} {bars(spread['histogram'])} {spread['max']:.4g}"
 
 
 def _add_counts(table: Sheet, report: DataReport) -> None:
@@ -156,6 +155,8 @@ def _findings(report: DataReport) -> Iterator[tuple[str, str]]:
         most, least = max(train, key=train.__getitem__), min(train, key=train.__getitem__)
         if train[least] and train[most] >= 2 * train[least]:
             yield "uneven", f"{most} has {train[most] / train[least]:.1f} times as many samples as {least}"
+    for name, spread in list(report.spread.get("train", {}).items())[:_MOST_CLASSES]:
+        yield "mean", f"{name} {spread['mean']:.4g} ± {spread['std']:.4g} (deviation) in train"
     if labels := report.together:
         yield "labels", f"{labels['mean']:.2f} a sample, at most {labels['most']}; {labels['none']:,} samples have none"
         if pairs := [f"{ours} and {theirs} ({number:,})" for ours, theirs, number in labels["pairs"][:_MOST_PAIRS]]:

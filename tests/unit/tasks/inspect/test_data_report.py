@@ -139,7 +139,8 @@ def test_values_are_shown_by_how_they_lie():
     assert report.spread["test"]["size"]["histogram"] == [1, 1, 1, *[0] * 13]
     json.dumps(report.to_json())
     text = text_of(data)
-    assert "0 ████           █ 15, 4.2 ± 5.492" in text
+    assert "0 ████           █ 15" in text
+    assert "size 4.2 ± 5.492 (deviation) in train" in text
     assert report_data(of_targets(Targets.values(), [[1.0], [2.0], [2.0]])).contradicting == 0
 
 
