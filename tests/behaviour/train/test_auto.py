@@ -139,6 +139,27 @@ def test_the_problem_and_the_loss_follow_from_the_targets(arrays: Path, words: l
     assert metrics[0] == metrics[1]
 
 
+@pytest.mark.parametrize("kind", ["values", "labels"])
+def test_an_inspection_looks_at_what_auto_becomes_and_knows_when_a_batch_is_learned(arrays: Path, kind: str) -> None:
+    words = ["task=inspect", "inspect.overfit=true", "data=arrays", f"data.root={kind}.npz", "data.batch_size=16"]
+    outcome = run_here([*words, f"hydra.run.dir=inspect-{kind}"], arrays)
+    assert outcome.code == 0, outcome.err
+    found = json.loads((arrays / f"inspect-{kind}" / "inspect.json").read_text())["overfit"]
+    assert (found["reached"], found["score"]) == (True, 1.0)
+    assert 0 < found["steps"] < 200
+
+
+def test_a_sweep_compares_what_auto_became_with_other_losses(arrays: Path) -> None:
+    """Negative control: losses of their own scale are not compared, what the problem quotes is."""
+    words = [*RUN, "-m", "loss=auto,huber", "data=arrays", "data.root=values.npz", "hydra.sweep.dir=sweep"]
+    outcome = run_here(words, arrays)
+    assert outcome.code == 0, outcome.err
+    assert "ranked by valid/r2: the jobs differ in loss._target_" in outcome.out
+    jobs = json.loads((arrays / "sweep" / "sweep.json").read_text())["jobs"]
+    r2 = [job["metrics"]["valid/r2"] for job in jobs]
+    assert r2 == sorted(r2, reverse=True)
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -113,6 +113,10 @@ class Multilabel(Problem):
         is_rounding = (ours - theirs).abs() <= _ROUNDING
         return (is_rounding | (self._given(ours) == self._given(theirs))).all(1) & ~theirs.isnan().any(1)
 
+    def are_right(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        """Return for each sample whether it is given its labels and no other, `(N,)` of bool."""
+        return (self._given(predictions) == (targets == 1)).all(1)
+
     def compare(self, ours: Tensor, theirs: Tensor, target: Tensor) -> dict[str, Any]:
         """Return the labels of a sample, those that each network gives, and the probabilities that differ most."""
         differ = (ours - theirs).abs().nan_to_num(nan=math.inf).argsort(descending=True, stable=True)[:_WEAKEST]

@@ -19,6 +19,8 @@ from nnrun.core.seams.problem import Metric, Output, Problem, Sums
 
 # Two networks predict the same value within this part of the deviation of the training part.
 _SAME = 1e-3
+# A network has learned a value by heart that it predicts within this part of the deviation.
+_RIGHT = 0.1
 # Beyond these a deviation, or the difference of two values, is nothing that fp32 holds well.
 _SMALLEST, _LARGEST = 1e-30, 1e30
 
@@ -132,6 +134,11 @@ class Regression(Problem):
         # fp32 may not hold that part of a deviation beside a large mean: its own step is no difference.
         step = ours.abs() * torch.finfo(torch.float32).eps
         return ((ours - theirs).abs() <= _SAME * deviation + 2 * step).all(1)
+
+    def are_right(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        """Return for each sample whether all of its values are predicted within a tenth of their deviation, `(N,)`."""
+        deviation = self.standardisation.deviation.to(predictions.device, predictions.dtype)
+        return ((predictions - targets).abs() <= _RIGHT * deviation).all(1)
 
     def compare(self, ours: Tensor, theirs: Tensor, target: Tensor) -> dict[str, Any]:
         """Return the values of a sample, and those that each network predicts."""

@@ -149,3 +149,9 @@ def test_the_final_layer_gives_scores_or_probabilities():
     outputs = torch.randn(5, 3)
     assert torch.equal(make().final_layer("scores")(outputs), outputs)
     assert torch.equal(make().final_layer("probabilities")(outputs), make().predictions(outputs))
+
+
+def test_a_sample_is_right_with_its_labels_and_no_other():
+    predictions = torch.tensor([[0.9, 0.1, 0.6], [0.9, 0.6, 0.6], [0.4, 0.1, 0.6]])
+    targets = torch.tensor([[1.0, 0.0, 1.0]]).expand(3, 3)
+    assert make().are_right(predictions, targets).tolist() == [True, False, False]

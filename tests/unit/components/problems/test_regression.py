@@ -187,3 +187,15 @@ def test_one_value_a_sample_is_a_column():
         ConfigError, match=r"model gives \(4,\).*1 value, \(4, 1\).*no squeeze\(\) after its last layer"
     ):
         problem.check_outputs(torch.zeros(4), 4)
+
+
+def test_a_value_is_right_within_a_tenth_of_its_deviation():
+    """Negative control: that is no agreement of two networks, which is a hundred times closer."""
+    targets = draw()
+    problem = fitted(targets)
+    deviation = torch.tensor(problem.state_dict()["deviation"])
+    for part, is_right in ((0.09, True), (-0.09, True), (0.11, False)):
+        predictions = targets.clone()
+        predictions[:, 1] += part * deviation[1]
+        assert problem.are_right(predictions, targets).tolist() == [is_right] * len(targets)
+        assert not problem.agreement(predictions, targets).any()
