@@ -15,14 +15,16 @@ __version__ = "0.4.0"
 __all__ = ["api", "compose", "load", "predictor", "run"]
 
 
-def __getattr__(name: str) -> object:
-    """Import what is asked for when it is asked for: `nnrun --help` needs none of it."""
-    if name not in __all__:
-        raise AttributeError(f"module 'nnrun' has no attribute {name!r}")
-    from importlib import import_module  # noqa: PLC0415 - see above
+if not TYPE_CHECKING:  # a type checker would take every name for one that there is
 
-    module = import_module("nnrun.api")
-    return module if name == "api" else getattr(module, name)
+    def __getattr__(name: str) -> object:
+        """Import what is asked for when it is asked for: `nnrun --help` needs none of it."""
+        if name not in __all__:
+            raise AttributeError(f"module 'nnrun' has no attribute {name!r}")
+        from importlib import import_module  # noqa: PLC0415 - see above
+
+        module = import_module("nnrun.api")
+        return module if name == "api" else getattr(module, name)
 
 
 def __dir__() -> list[str]:
