@@ -32,8 +32,10 @@ from nnrun.base.surroundings import kept_surroundings
 from nnrun.base.targets import Targets
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
+    from nnrun.assembly.prediction.predictor import Predictor
     from nnrun.cli import CommandLine
     from nnrun.core.seams.batch import Augmentation, Batch, Batches, Mixed, Mixing
     from nnrun.core.seams.callback import Callback
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 
 # Where the names are that need torch, or rich.
 _PLACES = {
+    "nnrun.assembly.prediction.predictor": ("Predictor",),
     "nnrun.core.seams.batch": ("Augmentation", "Batch", "Batches", "Mixed", "Mixing"),
     "nnrun.core.seams.callback": ("Callback",),
     "nnrun.core.seams.data": ("DataSource", "Dataset", "Evaluation", "Findings", "Preprocessing", "Split", "Tree"),
@@ -58,7 +61,9 @@ __all__ = [
     # Functions, and what they give.
     "compose",
     "load",
+    "predictor",
     "run",
+    "Predictor",
     "Summary",
     # What is raised; each has its `exit_code`.
     "ArtifactError",
@@ -155,16 +160,34 @@ def compose(words: str | Iterable[str | os.PathLike[str]] = ()) -> dict[str, Any
         return cli.compose_line(_sorted(plain)).plain()
 
 
-def load(path: str | os.PathLike[str], trust: Sequence[str] = ()) -> nn.Module:
-    """Return the trained network of a run directory, a checkpoint file or exported safetensors, in eval mode.
+def predictor(
+    path: str | os.PathLike[str], trust: Sequence[str] = (), *, device: str | torch.device = "auto"
+) -> Predictor:
+    """Return what predicts with the network of a run directory, a checkpoint, exported safetensors or an ONNX file.
 
-    The network has two attributes besides its own: `class_names`, a tuple of texts, and `preprocessing`, which turns
-    raw samples, uint8 `(N, C, H, W)` for images, into the float input of the network. `trust` names modules of your
-    own that the checkpoint may take its class from. Raises ArtifactError where the checkpoint is damaged or refused.
+    Called with samples, one or many, it gives a dict for each: `nnrun.predictor("outputs/latest")("photos")`. `trust`
+    names modules of your own that a checkpoint may take classes from. An ONNX file is run on the CPU, in a process of
+    its own. Raises ArtifactError where the file is damaged or refused.
     """
     from pathlib import Path  # noqa: PLC0415 - nnrun is imported in a moment
 
-    from nnrun.assembly.network import load_network  # noqa: PLC0415
+    from nnrun.assembly.prediction.from_file import open_predictor  # noqa: PLC0415
+
+    return open_predictor(Path(path), trust, device)
+
+
+def load(path: str | os.PathLike[str], trust: Sequence[str] = ()) -> nn.Module:
+    """Return the trained network of a run directory, a checkpoint file or exported safetensors, in eval mode.
+
+    The network has attributes besides its own: `targets`, what it has learned to give, `class_names`, their names, and
+    `preprocessing`, which turns raw samples, uint8 `(N, C, H, W)` for images, into the float input of the network. One
+    that learned several labels has `thresholds` too, the probability from which on each is given; one that learned
+    values gives them in the data's units. `trust` names modules of your own that the checkpoint may take its class
+    from. Raises ArtifactError where the checkpoint is damaged or refused.
+    """
+    from pathlib import Path  # noqa: PLC0415 - nnrun is imported in a moment
+
+    from nnrun.assembly.loaded import load_network  # noqa: PLC0415
 
     return load_network(Path(path), trust)
 

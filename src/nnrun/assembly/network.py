@@ -1,4 +1,4 @@
-"""A network out of a checkpoint: for ckpt=, for the best weights of a training, and for nnrun.load; and its metrics."""
+"""A network out of a checkpoint, for ckpt= and for the best weights of a training; and its metrics."""
 
 from __future__ import annotations
 
@@ -10,28 +10,24 @@ from typing import Any
 import torch
 from torch import nn
 
-from nnrun.assembly.allowed import SHIPPED_ROOTS, check_trust
+from nnrun.assembly.allowed import check_trust
 from nnrun.assembly.data.opened import Opened, head
 from nnrun.assembly.instantiate import build
 from nnrun.assembly.job import Job
 from nnrun.assembly.objective import watching_head
 from nnrun.assembly.skeleton import build_network
-from nnrun.base.errors import ArtifactError, ConfigError, DataError
+from nnrun.base.errors import ConfigError, DataError
 from nnrun.base.foreign_errors import of_the_machine
-from nnrun.base.paths import expanded
-from nnrun.base.secrets import left_out
 from nnrun.base.targets import Targets
 from nnrun.base.visible import few
 from nnrun.checkpoints.folder import load_weights
 from nnrun.checkpoints.foreign_weights import weights_for
 from nnrun.checkpoints.saved_run import SavedNetwork, SavedRun, SavedWeights
-from nnrun.checkpoints.tensors import read_tensors
 from nnrun.config.from_checkpoint import fault
-from nnrun.config.interpolation import known_late, plain_shapes
+from nnrun.config.interpolation import plain_shapes
 from nnrun.config.overrides import Typed
-from nnrun.config.source import open_saved
 from nnrun.core.batches import SplitBatches
-from nnrun.core.device import choose_channels_last
+from nnrun.core.device import Precision, choose_channels_last
 from nnrun.core.evaluate import evaluate
 from nnrun.core.objective import Objective
 from nnrun.core.residency import Layout, choose_residency, samples_at
@@ -48,16 +44,6 @@ class Trained:
     notes: tuple[str, ...] = ()
     # What its problem was fitted to; None where its file does not say.
     problem: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True)
-class Classifier:
-    """A trained network on the CPU, with what a prediction needs; `in_shape` is that of a sample, or a tree of them."""
-
-    network: nn.Module
-    preprocessing: Preprocessing
-    targets: Targets
-    in_shape: Tree
 
 
 @dataclass(frozen=True)
@@ -79,7 +65,7 @@ def load_trained(job: Job, data: Opened, saved: SavedWeights) -> Trained:
         problem = saved.problem
         if not job.trains:
             preprocessing = preprocessing_of(saved.preprocessing, job.settings.trust)
-    network = _network(job, data.known, saved)
+    network = network_of(job, data.known, saved)
     weights, notes = weights_for(network, saved)
     load_weights(network, weights, saved.path)
     if isinstance(saved, SavedRun):
@@ -89,39 +75,27 @@ def load_trained(job: Job, data: Opened, saved: SavedWeights) -> Trained:
     return Trained(network, progress, preprocessing, tuple(notes), problem)
 
 
-def load_classifier(job: Job, saved: SavedNetwork) -> Classifier:
-    """Return the network that `ckpt=` names; all else that is needed is in its checkpoint, and no data is opened."""
-    in_shape = saved.config["data"].get("in_shape")
-    shapes = _shapes(in_shape)
-    if shapes is None:
-        raise ArtifactError(f"{saved.path} is not a checkpoint of nnrun: its data.in_shape is {in_shape!r}")
-    network = _network(job, known_late(in_shape, saved.targets, saved.config["data"].get("facts")), saved)
-    load_weights(network, read_tensors(saved.file, saved.weights), saved.path)
-    preprocessing = preprocessing_of(saved.preprocessing, job.settings.trust)
-    return Classifier(network, preprocessing, saved.targets, shapes)
-
-
-def _shapes(plain: Any) -> Tree:
+def shapes_in(plain: Any) -> Tree:
     """Return the shape of a sample, or a tree of them, as a config has it; None where it is none."""
     if isinstance(plain, list) and all(type(size) is int and size > 0 for size in plain):
         return tuple(plain)
     if isinstance(plain, list):
-        shapes = tuple(map(_shapes, plain))
+        shapes = tuple(map(shapes_in, plain))
         return None if None in shapes else shapes
     if isinstance(plain, Mapping):
-        named = {name: _shapes(part) for name, part in plain.items()}
+        named = {name: shapes_in(part) for name, part in plain.items()}
         return None if None in named.values() else named
     return None
 
 
-def _network(job: Job, known: Mapping[str, Any], saved: SavedWeights) -> nn.Module:
+def network_of(job: Job, known: Mapping[str, Any], saved: SavedWeights) -> nn.Module:
     """Return the network of the config, in eval mode; one that only a file names, if it is of the weights in it."""
     section = job.tree(known)["model"]
     is_own = job.trains or job.composed.saved_in is None or "model" in job.composed.own_targets
-    return _built(section, saved, job.composed.saved_in, is_own=is_own, typed=job.composed.typed)
+    return built(section, saved, job.composed.saved_in, is_own=is_own, typed=job.composed.typed)
 
 
-def _built(
+def built(
     section: Mapping[str, Any],
     saved: SavedWeights,
     saved_in: Path | None,
@@ -168,32 +142,9 @@ def _check_shape(network: nn.Module, preprocessing: Preprocessing, trained_on: A
         ) from error
 
 
-def load_network(path: Path, trust: Sequence[str]) -> nn.Module:
-    """Return the trained network of a run directory, a checkpoint file or exported weights; see nnrun.load."""
-    saved = open_saved(expanded(path))
-    if not isinstance(saved, SavedNetwork):
-        raise ArtifactError(
-            f"{saved.path} is not a checkpoint of nnrun but weights alone; build their network yourself"
-        )
-    section = saved.config["model"]
-    check_trust("model", section, trust)
-    if secrets := left_out(section, "model"):
-        raise ConfigError(
-            f"{', '.join(secrets)}: a secret, which no checkpoint holds; build the network yourself, and load "
-            "torch.load(path, weights_only=True)['model'] into it"
-        )
-    is_trusted = not str(section.get("_target_")).startswith(SHIPPED_ROOTS)
-    network = _built(section, saved, saved.path, is_own=is_trusted)
-    load_weights(network, read_tensors(saved.file, saved.weights), saved.path)
-    # Plain attributes: a module among them would add keys to the state dict.
-    network.class_names = saved.targets.names  # type: ignore[assignment]
-    network.preprocessing = preprocessing_of(saved.preprocessing, trust)  # type: ignore[assignment]
-    return network
-
-
 def measure(job: Job, trained: Trained, data: Opened, objective: Objective, poll: Callable[[], None]) -> Measured:
     """Return how a trained network does on the validation and the test part."""
-    network, channels_last = to_device(trained.network, job)
+    network, channels_last = to_device(trained.network, job.device, job.settings.trainer.channels_last, job.precision)
     residency = choose_residency(job.settings.data.residency, data.num_bytes, job.device)
     layout = Layout(job.device, channels_last, residency, job.settings.data.num_workers)
     metrics: dict[str, float] = {}
@@ -210,10 +161,12 @@ def measure(job: Job, trained: Trained, data: Opened, objective: Objective, poll
     return Measured(metrics, details)
 
 
-def to_device(network: nn.Module, job: Job) -> tuple[nn.Module, bool]:
-    """Return a network on the job's device, and whether its images are to lie with their channels last."""
-    network = network.to(job.device)
-    channels_last = choose_channels_last(job.settings.trainer.channels_last, network, job.device, job.precision)
+def to_device(
+    network: nn.Module, device: torch.device, channels_last: str | bool, precision: Precision
+) -> tuple[nn.Module, bool]:
+    """Return a network on a device, and whether its images are to lie with their channels last."""
+    network = network.to(device)
+    channels_last = choose_channels_last(channels_last, network, device, precision)
     if channels_last:
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network, channels_last

@@ -7,6 +7,7 @@ and what the program had set is put back behind it.
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
@@ -138,3 +139,30 @@ def _put_back_modes(back: ExitStack) -> None:
     torch.set_default_dtype(torch.float32)
     if torch.get_default_device().type != "cpu":
         back.enter_context(torch.device("cpu"))
+
+
+# Settings that all threads share are changed by one at a time.
+_EXACT = threading.RLock()
+
+
+@contextmanager
+def computing_exactly(device: torch.device) -> Iterator[None]:
+    """Let the block compute as an evaluation does, in fp32, whatever the program has set, and put that back."""
+    with ExitStack() as back:
+        for kind in _AUTOCAST_DEVICES:
+            back.enter_context(torch.autocast(kind, enabled=False))
+        if not _is_exact(device):
+            back.enter_context(_EXACT)
+            _put_back_precision(back)
+            _put_back_modes(back)
+            if device.type == "cuda":
+                set_exact()
+        yield
+
+
+def _is_exact(device: torch.device) -> bool:
+    """Return whether nothing is set under which a device would compute otherwise than in fp32."""
+    parts = _CUDA_PRECISIONS[1:] if device.type == "cuda" else (_BACKENDS, *_CPU_PRECISIONS)
+    fine = ("ieee",) if device.type == "cuda" else ("none", "ieee")
+    is_plain = torch.get_default_dtype() == torch.float32 and torch.get_default_device().type == "cpu"
+    return is_plain and sys.float_info.min / 2 > 0 and all(part.fp32_precision in fine for part in parts)

@@ -81,7 +81,9 @@ def make_training(job: Job, data: Opened, objective: Objective) -> Training:
         # Saved with the run: its loss stays the same, whatever data a checkpoint is measured on.
         tree["loss"] |= counts_for_loss(tree["loss"], data)
     seed_weights(settings.seed)
-    network, channels_last = to_device(_network(job, tree["model"]), job)
+    network, channels_last = to_device(
+        _network(job, tree["model"]), job.device, job.settings.trainer.channels_last, job.precision
+    )
     notes = [*objective.notes, *lists_by_class(tree["loss"], data.targets)]
     transfer = plan_transfer(settings.transfer, network, data.targets)
     if settings.transfer.weights is not None and not job.resume and settings.ckpt is None:

@@ -77,15 +77,26 @@ def read_source(named: Typed, task: Task | None, tasks: Sequence[Task]) -> Sourc
     located = locate(path, "last" if named.key == "resume" else "best")
     if lost:
         located = replace(located, notes=(lost, *located.notes))
-    if located.path.suffix == REJECTED_SUFFIX:
-        raise ArtifactError(f"{path} failed its proof: verification.json beside it says why")
-    if located.path.suffix == ARTIFACT_SUFFIX:
+    if _is_artifact(located):
         if task is None or not task.takes_artifact:
             takers = " and ".join(f"task={other.name}" for other in tasks if other.takes_artifact)
             raise ArtifactError(f"{path} is an exported network, which only {takers} takes; name its run instead")
         return Source(named.key, located, None)
     saved = read_run(located) if named.key == "resume" else read_saved(located)
     return Source(named.key, located, as_meant_then(saved))
+
+
+def _is_artifact(located: Located) -> bool:
+    """Return whether a file is an exported network; raise ArtifactError for one that failed its proof."""
+    if located.path.suffix == REJECTED_SUFFIX:
+        raise ArtifactError(f"{located.path} failed its proof: verification.json beside it says why")
+    return located.path.suffix == ARTIFACT_SUFFIX
+
+
+def open_network(path: Path) -> SavedWeights | Path:
+    """Return what a file says as `open_saved` does; of an exported network, which is not read, its path."""
+    located = locate(path, "best")
+    return located.path if _is_artifact(located) else as_meant_then(read_saved(located))
 
 
 def open_saved(path: Path) -> SavedWeights:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torchvision.datasets
 
+from nnrun.assembly.prediction.input_files import find_inputs
 from nnrun.base.errors import ArtifactError, ConfigError, DataError
 from nnrun.base.files import check_is_file
 from nnrun.checkpoints.locate import locate
@@ -20,7 +21,6 @@ from nnrun.components.data.idx import open_idx
 from nnrun.components.data.images import read_image
 from nnrun.components.data.torchvision_sets import TorchvisionDataset
 from nnrun.config.yaml_files import read_yaml, refuse_hidden_marks
-from nnrun.tasks.predict.inputs import find_inputs
 from support.command_line import run_here
 from support.pictures import SETTINGS, make_folder
 

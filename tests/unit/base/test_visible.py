@@ -14,7 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnrun.assembly.prediction.raw_images import Images
+from nnrun.assembly.prediction.raw_images import Samples
 from nnrun.base.errors import complain
 from nnrun.base.foreign_messages import guard_libraries, show_traceback
 from nnrun.base.targets import Targets
@@ -128,7 +128,7 @@ def test_a_sweeps_table_holds_no_formula_and_its_screen_no_command():
 def test_predictions_hold_no_formula_and_count_the_quotes(tmp_path):
     settings = PredictSettings(**dict.fromkeys(field.name for field in fields(PredictSettings)) | {"format": "csv"})
     with PredictionFile(tmp_path, settings, Classification(Targets.classes(["=1+1", "-2"]))) as file:
-        images = Images(["a.png", "@b.png"], [1, 2], torch.zeros(2))
+        images = Samples(["a.png", "@b.png"], [1, 2], torch.zeros(2))
         file.add(images, torch.tensor([[0.5, 0.4], [0.4, 0.5]]))
         file.commit()
     lines = (tmp_path / "predictions.csv").read_text().splitlines()

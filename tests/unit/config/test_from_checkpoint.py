@@ -105,23 +105,23 @@ def test_a_network_of_an_earlier_version_is_built_as_it_was_meant(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What `nnrun.load` reads is no merged config: it is filled in too."""
-    from nnrun.assembly import network as loading
+    from nnrun.assembly import loaded, network
 
     built: list[Mapping[str, Any]] = []
     section = {"_target_": "nnrun.components.models.cnn.CNN"}
     card = Card({"model": section}, Targets.classes("a"), Normalize([0.5], [0.5]).to_plain())
     monkeypatch.setattr(source, "locate", lambda path, _: Located(OpenFile(path), None))
     monkeypatch.setattr(source, "read_saved", lambda located: SavedNetwork(located, {(): {}}, card))
-    monkeypatch.setattr(loading, "load_weights", lambda *_: None)
+    monkeypatch.setattr(loaded, "load_weights", lambda *_: None)
     (tmp_path / "x.ckpt").touch()
 
     def build_network(node: Mapping[str, Any], *_: Any) -> Any:
         built.append(node)
         return nn.Linear(1, 1)
 
-    monkeypatch.setattr(loading, "build_network", build_network)
+    monkeypatch.setattr(network, "build_network", build_network)
     monkeypatch.setitem(MEANT_BEFORE, "nnrun.components.models.cnn.CNN.pooling", "old")
-    loading.load_network(tmp_path / "x.ckpt", ())
+    loaded.load_network(tmp_path / "x.ckpt", ())
     assert built == [{**section, "pooling": "old"}]
 
 

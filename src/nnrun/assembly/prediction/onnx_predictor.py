@@ -6,6 +6,7 @@ It runs in a process of its own, which has limits on its memory and its time.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from torch import Tensor
 
 from nnrun.assembly.allowed import check_trust
 from nnrun.assembly.instantiate import build
-from nnrun.assembly.job import Job
 from nnrun.assembly.network import preprocessing_of
 from nnrun.assembly.objective import load_fitted
 from nnrun.assembly.prediction.onnx_facts import OnnxFacts
@@ -44,8 +44,10 @@ _SECONDS_PER_SAMPLE = 2.0
 _ROUNDING = 1e-3
 
 
-def predictor_of_artifact(path: Path, job: Job) -> Predictor:
+def predictor_of_artifact(path: Path, trust: Sequence[str], white: float | str | None = AUTO) -> Predictor:
     """Return an exported network, run by ONNX Runtime on the CPU in a process of its own, which `close` ends.
+
+    `white` is what becomes 255 of greys of more than 8 bits; `auto`: what the file says.
 
     Raises ArtifactError where the file is damaged, refused, or was not made by nnrun.
     """
@@ -57,8 +59,8 @@ def predictor_of_artifact(path: Path, job: Job) -> Predictor:
         raise lacks_package(f"ckpt={path}", error) from error
     try:
         shape = _in_shape(network.signature, file.facts, path)
-        preprocessing = _preprocessing(file.facts, network.signature, path, job)
-        problem, white = _problem(file.facts, path, job), _white(file.facts, path, job)
+        preprocessing = _preprocessing(file.facts, network.signature, path, trust)
+        problem, depth = _problem(file.facts, path, trust), _white(file.facts, white, path)
     except BaseException:
         network.close()
         raise
@@ -77,7 +79,7 @@ def predictor_of_artifact(path: Path, job: Job) -> Predictor:
         return given
 
     output: Output = "probabilities" if is_probable else "scores"
-    return Predictor(outputs, output, problem, shape, file.facts.preprocessing, network.close, white)
+    return Predictor(outputs, output, problem, shape, file.facts.preprocessing, network.close, depth)
 
 
 def _limits(num_bytes: int) -> Limits:
@@ -92,10 +94,10 @@ def _limits(num_bytes: int) -> Limits:
     )
 
 
-def _problem(facts: OnnxFacts, path: Path, job: Job) -> Problem:
+def _problem(facts: OnnxFacts, path: Path, trust: Sequence[str]) -> Problem:
     """Return what a network has learned to do, fitted as its file says."""
     try:
-        check_trust("problem", facts.problem, job.settings.trust)
+        check_trust("problem", facts.problem, trust)
         problem = build(facts.problem, "problem", Problem, facts.targets)
     except (ArtifactError, ConfigError) as error:
         raise ArtifactError(*(f"{path}: {message}" for message in error.messages)) from error
@@ -107,7 +109,9 @@ def _problem(facts: OnnxFacts, path: Path, job: Job) -> Problem:
     return problem
 
 
-def _preprocessing(facts: OnnxFacts, signature: dict[str, Any], path: Path, job: Job) -> Preprocessing | None:
+def _preprocessing(
+    facts: OnnxFacts, signature: dict[str, Any], path: Path, trust: Sequence[str]
+) -> Preprocessing | None:
     """Return what is to be done to samples before the network; None where it takes them raw."""
     types = [node["type"] for node in signature["inputs"]]
     if facts.is_raw or (facts.is_raw is None and types == ["tensor(uint8)"]):
@@ -115,16 +119,15 @@ def _preprocessing(facts: OnnxFacts, signature: dict[str, Any], path: Path, job:
     if types != ["tensor(float)"] * len(types):
         raise ArtifactError(f"{path} takes {', '.join(types)}; nnrun exports networks that take uint8 or float pixels")
     try:
-        return preprocessing_of(facts.preprocessing, job.settings.trust)
+        return preprocessing_of(facts.preprocessing, trust)
     except (ArtifactError, ConfigError) as error:
         raise ArtifactError(*(f"{path}: {message}" for message in error.messages)) from error
 
 
-def _white(facts: OnnxFacts, path: Path, job: Job) -> float | None:
-    """Return what becomes 255 of greys of more than 8 bits: as typed, or as the file says, if it does."""
-    typed = job.settings.data.white
-    if job.composed.named("data.white") and typed != AUTO:
-        return None if typed is None else float(typed)
+def _white(facts: OnnxFacts, wanted: float | str | None, path: Path) -> float | None:
+    """Return what becomes 255 of greys of more than 8 bits: as wanted, or as the file says, if it does."""
+    if wanted != AUTO:
+        return None if wanted is None else float(wanted)
     if facts.white is None:
         return None
     try:

@@ -1,101 +1,146 @@
-"""What classifies: the network of a checkpoint, or an exported one, as a function from pixels to scores."""
+"""What predicts: a trained network, or an exported one, as a function from samples to what is said of each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+import threading
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
-from nnrun.assembly.data.scales import FLOATS
-from nnrun.assembly.job import Job
-from nnrun.assembly.network import load_classifier, to_device
-from nnrun.assembly.objective import load_problem, make_problem
-from nnrun.assembly.prediction.raw_images import Images
-from nnrun.base.errors import ArtifactError, ConfigError, DataError
+from nnrun.assembly.loaded import Loaded
+from nnrun.assembly.network import to_device
+from nnrun.assembly.prediction.given import samples_given
+from nnrun.assembly.prediction.raw_images import Samples
+from nnrun.assembly.process import computing_exactly
+from nnrun.base.errors import ArtifactError
 from nnrun.base.foreign_errors import calling
-from nnrun.checkpoints.saved_run import SavedNetwork
+from nnrun.base.targets import Targets
 from nnrun.components.data.image_form import AUTO
-from nnrun.components.data.images import MAX_PIXELS, shown
+from nnrun.components.data.images import shown
+from nnrun.core.device import Precision
 from nnrun.core.evaluate import explaining_memory
 from nnrun.core.seams.data import Tree
 from nnrun.core.seams.problem import Output, Problem
+from nnrun.core.trees import num_samples
+
+if TYPE_CHECKING:
+    import numpy
+
+# How many samples go through the network at a time, unless it is said.
+BATCH_SIZE = 256
+_FP32 = Precision("fp32", "as it is evaluated")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Predictor:
-    """A function from raw samples on the host, for images uint8 `(N, C, H, W)`, to `(N, K)`; and what these are.
+    """A trained network, called with samples: one or many, as paths, arrays, tensors, PIL images or dicts of arrays.
 
-    `in_shape` is that of a sample; of one of several tensors, a tree of their shapes. It gives `scores` or
-    `probabilities`, or, where `output` is None, what its network does. `close` ends what runs it. `white` is what
-    becomes 255 of greys of more than 8 bits; None where 65535 does.
+    Of images that are uint8 pixels, `(N, C, H, W)`, `(N, H, W, C)` or `(N, H, W)`; PIL images and files of another size
+    or kind are brought to what the network takes. Paths are files, folders and patterns. Of several inputs a dict has
+    an array each, by name. Calls from several threads take turns; `close`, or a `with` block, ends what runs it.
     """
 
     outputs: Callable[[Tree], Tensor]
+    # What `outputs` gives; None: what the network gives itself.
     output: Output | None
     problem: Problem
+    # The shape of a sample; of one of several tensors, a tree of their shapes.
     in_shape: Tree
     preprocessing: Mapping[str, Any]
-    close: Callable[[], None] = lambda: None
+    end: Callable[[], None] = lambda: None
+    # What becomes 255 of greys of more than 8 bits; None where 65535 does.
     white: float | None = None
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    batch_size: int = BATCH_SIZE
+    _turn: threading.RLock = field(default_factory=threading.RLock, compare=False)
+
+    def __repr__(self) -> str:
+        return f"<Predictor of {self.targets} for samples {self.in_shape} on {self.device}>"
+
+    @property
+    def targets(self) -> Targets:
+        """What is predicted: its kind, and the names of what it is one of, or several of, or of its values."""
+        return self.problem.targets
+
+    def __call__(self, inputs: Any, *, top_k: int | None = None) -> list[dict[str, Any]]:
+        """Return what is predicted for each sample, as `predictions.csv` has it: `{"class": "7", "probability": 0.99}`.
+
+        `top_k` adds so many of the most probable classes. Raises DataError for what cannot be read or does not fit.
+        """
+        columns = self.problem.columns(top_k)
+        return [
+            dict(zip(columns, row, strict=True))
+            for predictions in self._predictions(inputs)
+            for row in self.problem.rows(predictions, top_k)
+        ]
+
+    def predict_array(self, inputs: Any) -> numpy.ndarray:
+        """Return the probabilities, or the values, float64 `(N, K)`, in the order of `targets.names`."""
+        parts = list(self._predictions(inputs))
+        return (torch.cat(parts) if parts else torch.empty(0, self.targets.num_outputs, dtype=torch.float64)).numpy()
+
+    def close(self) -> None:
+        """End what runs the network, such as the process of an exported one."""
+        self.end()
+
+    def __enter__(self) -> Predictor:
+        return self
+
+    def __exit__(self, *cause: object) -> None:
+        self.close()
+
+    def _predictions(self, inputs: Any) -> Generator[Tensor, None, None]:
+        """Yield the predictions of what a program gives, a batch each."""
+        with closing(samples_given(inputs, self)) as batches:
+            for samples in batches:
+                with computing_exactly(self.device):
+                    predictions = self.predict(samples)
+                yield predictions
 
     @torch.inference_mode()
-    def predict(self, images: Images) -> Tensor:
-        """Return the predictions of some images, `(N, K)` on the host; raise ArtifactError where one is no number."""
-        outputs = self.outputs(images.pixels)
-        self.problem.check_outputs(outputs, len(images.pixels))
+    def predict(self, samples: Samples) -> Tensor:
+        """Return the predictions of raw samples, `(N, K)` on the host; raise ArtifactError where one is no number."""
+        with self._turn:
+            outputs = self.outputs(samples.inputs)
+        self.problem.check_outputs(outputs, num_samples(samples.inputs))
         # In fp64 two scores that are not the same stay two probabilities.
         outputs = outputs.cpu().double()  # waits for the device
         scores = self.problem.scores(outputs) if self.output is None else outputs
         predictions = scores if self.output == "probabilities" else self.problem.predictions(scores)
         wrong = predictions.isnan().any(1).nonzero()
         if len(wrong):
-            raise ArtifactError(f"the network gives NaN or infinite scores for {shown(images.names[int(wrong[0])])}")
+            raise ArtifactError(f"the network gives NaN or infinite scores for {shown(samples.names[int(wrong[0])])}")
         return predictions
 
 
-def predictor_of_checkpoint(job: Job, saved: SavedNetwork) -> Predictor:
-    """Return the network of a checkpoint on the job's device, in fp32, as it is evaluated."""
-    classifier = load_classifier(job, saved)
-    network, channels_last = to_device(classifier.network, job)
+def predictor_of(
+    loaded: Loaded,
+    device: torch.device,
+    *,
+    channels_last: str | bool = "auto",
+    precision: Precision = _FP32,
+) -> Predictor:
+    """Return a trained network as it is evaluated, in fp32, on a device."""
+    network, is_channels_last = to_device(loaded.network, device, channels_last, precision)
 
-    def outputs(pixels: Tensor) -> Tensor:
+    def outputs(samples: Tree) -> Tensor:
         with calling("the preprocessing of data"):
-            inputs = classifier.preprocessing(pixels.to(job.device, non_blocking=True))
-            if channels_last:
-                inputs = inputs.contiguous(memory_format=torch.channels_last)
-        with calling("model"), explaining_memory(job.device, len(pixels)):
+            inputs = loaded.preprocessing(tree_map(lambda leaf: leaf.to(device, non_blocking=True), samples))
+            if is_channels_last:
+                inputs = tree_map(_with_channels_last, inputs)
+        with calling("model"), explaining_memory(device, num_samples(samples)):
             return network(inputs)
 
-    white = job.settings.data.white
-    depth = None if white in (None, AUTO) else float(white)
-    problem = make_problem(job, saved.targets)
-    load_problem(problem, saved)
-    return Predictor(outputs, None, problem, classifier.in_shape, classifier.preprocessing.to_plain(), white=depth)
+    depth = None if loaded.white in (None, AUTO) else float(loaded.white)  # type: ignore[arg-type]
+    plain = loaded.preprocessing.to_plain()
+    return Predictor(outputs, None, loaded.problem, loaded.in_shape, plain, white=depth, device=device)
 
 
-def image_shape(predictor: Predictor) -> tuple[int, ...]:
-    """Return the shape of a sample; raise ConfigError unless it is an image's, grey or RGB.
-
-    Raises DataError where the images that a network learned were no pixels but floats, whose scale none knows;
-    ArtifactError where a file claims a shape so large that no image of that size would be decoded.
-    """
-    in_shape = predictor.in_shape
-    if not isinstance(in_shape, tuple) or len(in_shape) != 3 or in_shape[0] not in (1, 3):
-        raise ConfigError(
-            f"a prediction reads images, grey or RGB, and this network takes samples of the shape {in_shape}; "
-            "nnrun.load(PATH) gives it to a program of your own"
-        )
-    if in_shape[1] * in_shape[2] > MAX_PIXELS:
-        raise ArtifactError(
-            f"the network of ckpt= says that it takes images of {in_shape[1]:,} x {in_shape[2]:,}, and at most "
-            f"{MAX_PIXELS:,} pixels are decoded: the file is damaged, or hostile"
-        )
-    if predictor.preprocessing["_target_"] == FLOATS:
-        raise DataError(
-            "a prediction reads pixels from 0 to 255, and this network was trained on samples stored as floats; "
-            "nnrun.load(PATH) gives it to a program of your own"
-        )
-    return in_shape
+def _with_channels_last(leaf: Tensor) -> Tensor:
+    """Return images with their channels last in memory; other tensors as they are."""
+    return leaf.contiguous(memory_format=torch.channels_last) if leaf.dim() == 4 else leaf

@@ -1,4 +1,4 @@
-"""The images to classify in batches; files are decoded ahead by threads, and only a few of them are held at a time."""
+"""The samples to predict for in batches; images are decoded ahead by threads, and only a few are held at a time."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from nnrun.base.host import num_cores
 from nnrun.base.threads import in_threads
 from nnrun.components.data.images import ImageKind, decode
 from nnrun.components.data.tally import Tally
+from nnrun.core.seams.data import Tree
+from nnrun.core.trees import num_samples, samples_of
 
 # Files that a thread decodes at a go.
 _PART = 16
@@ -24,25 +26,30 @@ _MAX_THREADS = 16
 Decoded = tuple[ImageKind, Tensor]
 
 
-class Images(NamedTuple):
-    """Some of the images: what they are called, which they are in the input, from 1, and their pixels, uint8."""
+class Samples(NamedTuple):
+    """Some of the samples: what they are called, which they are in the input, from 1, and a tree of raw tensors.
+
+    Of images that is one, uint8 `(N, C, H, W)`.
+    """
 
     names: list[str]
     numbers: list[int]
-    pixels: Tensor
+    inputs: Tree
 
 
-def of_array(file: str, pixels: Tensor, batch_size: int) -> Generator[Images, None, None]:
-    """Yield the images of an array, `(N, C, H, W)`, in batches; they are called `file#1` and so on."""
-    for start in range(0, len(pixels), batch_size):
-        part = pixels[start : start + batch_size]
-        numbers = list(range(start + 1, start + len(part) + 1))
-        yield Images([f"{file}#{number}" for number in numbers], numbers, part)
+def of_tree(name: str, inputs: Tree, batch_size: int) -> Generator[Samples, None, None]:
+    """Yield the samples of a tree of tensors in batches; they are called `name#1` and so on."""
+    total = num_samples(inputs)
+    for start in range(0, total, batch_size):
+        numbers = list(range(start + 1, min(start + batch_size, total) + 1))
+        yield Samples(
+            [f"{name}#{number}" for number in numbers], numbers, samples_of(inputs, slice(start, numbers[-1]))
+        )
 
 
 def of_files(
     files: Sequence[str], in_shape: tuple[int, ...], batch_size: int, refuse: Callable[[DataError], None], tally: Tally
-) -> Generator[Images, None, None]:
+) -> Generator[Samples, None, None]:
     """Yield the images of files in batches, in the files' order.
 
     `refuse` is told of each that cannot be read, when its turn comes; if it returns, the file is left out. `tally` says
@@ -62,10 +69,10 @@ def of_files(
             numbers.append(number)
             waiting.append(pixels)
             if len(waiting) == batch_size:
-                yield Images(names, numbers, torch.stack(waiting))
+                yield Samples(names, numbers, torch.stack(waiting))
                 names, numbers, waiting = [], [], []
     if waiting:
-        yield Images(names, numbers, torch.stack(waiting))
+        yield Samples(names, numbers, torch.stack(waiting))
 
 
 def _decoded(

@@ -10,19 +10,22 @@ from pathlib import Path
 
 from nnrun.assembly.data.scales import scale_fault, some_of
 from nnrun.assembly.job import Job
+from nnrun.assembly.loaded import load_for
+from nnrun.assembly.prediction.array_files import holds_array, read_images
+from nnrun.assembly.prediction.given import image_shape
+from nnrun.assembly.prediction.input_files import FROM_STDIN, InputFiles, find_inputs
 from nnrun.assembly.prediction.onnx_predictor import predictor_of_artifact
-from nnrun.assembly.prediction.predictor import Predictor, image_shape, predictor_of_checkpoint
-from nnrun.assembly.prediction.raw_images import Images, of_array, of_files
+from nnrun.assembly.prediction.predictor import Predictor, predictor_of
+from nnrun.assembly.prediction.raw_images import Samples, of_files, of_tree
 from nnrun.assembly.preflight import prepare
 from nnrun.base.errors import ConfigError, DataError
 from nnrun.checkpoints.saved_run import SavedNetwork
+from nnrun.components.data.image_form import AUTO
 from nnrun.components.data.images import shown
 from nnrun.components.data.tally import Tally
 from nnrun.config.compose import Composed
 from nnrun.runs.console import Console, Sheet
 from nnrun.runs.summary import Summary
-from nnrun.tasks.predict.arrays import holds_array, read_images
-from nnrun.tasks.predict.inputs import FROM_STDIN, InputFiles, find_inputs
 from nnrun.tasks.predict.progress import PredictionProgress
 from nnrun.tasks.predict.record import PredictSettings
 from nnrun.tasks.predict.table import FILE_NAME, PredictionFile
@@ -55,7 +58,7 @@ class BadFiles:
 class ImageSource:
     """The images to classify, in batches, and how many there are."""
 
-    batches: Generator[Images, None, None]
+    batches: Generator[Samples, None, None]
     num_images: int
 
 
@@ -134,19 +137,22 @@ def open_predictor(job: Job) -> Predictor:
     """Return what classifies."""
     artifact, saved = job.composed.artifact, job.composed.evaluated
     if artifact is not None:
-        return predictor_of_artifact(artifact, job)
+        white = job.settings.data.white if job.composed.named("data.white") else AUTO
+        return predictor_of_artifact(artifact, job.settings.trust, white)
     assert isinstance(saved, SavedNetwork), "the task's record needs ckpt=, and refuses weights alone"
-    return predictor_of_checkpoint(job, saved)
+    channels_last = job.settings.trainer.channels_last
+    return predictor_of(load_for(job, saved), job.device, channels_last=channels_last, precision=job.precision)
 
 
 def open_source(job: Job, named: InputFiles, predictor: Predictor, bad: BadFiles, tally: Tally) -> ImageSource:
     """Return the images: those of files, or of one file that holds many."""
-    files, batch_size, in_shape = named.files, job.settings.data.eval_batch_size, image_shape(predictor)
+    in_shape = image_shape(predictor.in_shape, predictor.preprocessing)
+    files, batch_size = named.files, job.settings.data.eval_batch_size
     if job.settings.input != FROM_STDIN and len(files) == 1 and holds_array(Path(files[0])):
         pixels = read_images(Path(files[0]), in_shape)
         if fault := scale_fault(predictor.preprocessing, some_of(pixels)):
             raise DataError(f"{shown(files[0])} is on another scale than what the network was trained on: {fault}")
-        return ImageSource(of_array(files[0], pixels, batch_size), len(pixels))
+        return ImageSource(of_tree(files[0], pixels, batch_size), len(pixels))
     settings = job.settings_of(PredictSettings)
     if settings.format == "kaggle" and settings.id == "stem":
         check_stems(files)
@@ -191,12 +197,12 @@ def classify(job: Job, session: Session, predictor: Predictor, source: ImageSour
         closing(source.batches) as batches,
         PredictionFile(session.out.path, settings, predictor.problem) as file,
     ):
-        for images in batches:
+        for samples in batches:
             session.stop.poll()
-            predictions = predictor.predict(images)
-            file.add(images, predictions)
+            predictions = predictor.predict(samples)
+            file.add(samples, predictions)
             counts.update(predictor.problem.answers(predictions))
-            progress.advance(len(images.names))
+            progress.advance(len(samples.names))
         if not counts:
             raise DataError(f"not one of {source.num_images:,} files can be read; no {FILE_NAME} is written")
         file.commit()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from nnrun.assembly.prediction.raw_images import Images
+from nnrun.assembly.prediction.raw_images import Samples
 from nnrun.base.files import DurableFile, saving
 from nnrun.base.visible import as_cell
 from nnrun.core.seams.problem import Problem
@@ -39,14 +39,14 @@ class PredictionFile:
     def __exit__(self, *cause: object) -> None:
         self._open.__exit__(*cause)  # type: ignore[arg-type]
 
-    def add(self, images: Images, predictions: Tensor) -> None:
-        """Write a line for each of some images."""
+    def add(self, samples: Samples, predictions: Tensor) -> None:
+        """Write a line for each of some samples."""
         if self._settings.format == "kaggle":
-            answers = zip(images.names, images.numbers, self._problem.answers(predictions), strict=True)
+            answers = zip(samples.names, samples.numbers, self._problem.answers(predictions), strict=True)
             self._write([[self._id(name, number), answer] for name, number, answer in answers])
             return
         rows = self._problem.rows(predictions, self._settings.top_k)
-        self._write([[name, *map(_as_text, row)] for name, row in zip(images.names, rows, strict=True)])
+        self._write([[name, *map(_as_text, row)] for name, row in zip(samples.names, rows, strict=True)])
 
     def commit(self) -> None:
         """Let the file appear."""

@@ -1,4 +1,4 @@
-"""What `input=` names: image files, found and put in order before any of them is read."""
+"""The files that a path names, or `input=`: images, found and put in order before any of them is read."""
 
 from __future__ import annotations
 
@@ -32,31 +32,34 @@ class InputFiles:
 
 
 def find_inputs(given: str) -> InputFiles:
-    """Return the files that `input=` names: one file, those of a folder and below, or what a pattern matches.
-
-    They are in their natural order, `2.png` before `10.png`, folder by folder. A name that exists means itself,
-    whatever characters are in it. `-` takes what standard input lists, in its order.
-    Raises DataError where there is no image.
-    """
+    """Return the files that `input=` names; `-` takes what standard input lists, in its order."""
     if given == FROM_STDIN:
         return InputFiles(_listed())
+    return find_files(given, "input=", "; input=- takes a list of paths from standard input")
+
+
+def find_files(given: str, key: str = "", way_out: str = "") -> InputFiles:
+    """Return the files that a path names: one file, those of a folder and below, or what a pattern matches.
+
+    They are in their natural order, `2.png` before `10.png`, folder by folder. A name that exists means itself,
+    whatever characters are in it. Raises DataError, which calls it by its `key`, where there is no image.
+    """
     path = expanded(given)
     try:
         is_folder = path.is_dir()
         check_is_file(path)
     except OSError as error:
         if error.errno == errno.EINVAL and error.filename:
-            more = "; input=- takes a list of paths from standard input"
-            raise DataError(f"input={shown(given)} cannot be read: {error.strerror}{more}") from error
+            raise DataError(f"{key}{shown(given)} cannot be read: {error.strerror}{way_out}") from error
         matches = [Path(match) for match in glob.iglob(_pattern(path), recursive=True)]  # noqa: PTH207 - Path.glob takes no absolute one
         if not matches:
             hint = ""
             with suppress(OSError):  # a name may be longer than any that can be looked for
                 hint = f"; {shown(nearest(path))}"
             reason = f"{error.strerror}, and as a pattern it matches nothing{hint}"
-            raise DataError(f"input={shown(given)}: {reason}") from error
-        return _images_among(given, matches)
-    return _images_among(given, [path]) if is_folder else InputFiles((str(path),))
+            raise DataError(f"{key}{shown(given)}: {reason}") from error
+        return _images_among(f"{key}{shown(given)}", matches)
+    return _images_among(f"{key}{shown(given)}", [path]) if is_folder else InputFiles((str(path),))
 
 
 def _listed() -> tuple[str, ...]:
@@ -79,7 +82,7 @@ def _pattern(path: Path) -> str:
     return os.path.join(literal, *parts[known:])  # noqa: PTH118 - a pattern is no path
 
 
-def _images_among(given: str, found: Iterable[Path]) -> InputFiles:
+def _images_among(named: str, found: Iterable[Path]) -> InputFiles:
     """Return the images among files and in folders, by their suffixes; raise DataError where there is none."""
     images: set[str] = set()
     others: set[str] = set()
@@ -94,5 +97,5 @@ def _images_among(given: str, found: Iterable[Path]) -> InputFiles:
             (images if path.suffix.lower() in IMAGE_SUFFIXES else others).add(str(path))
     left = left_out(sorted(others), num_hidden)
     if not images:
-        raise DataError(f"input={shown(given)} holds no image" + (f": {left}" if left else "; it is empty"))
+        raise DataError(f"{named} holds no image" + (f": {left}" if left else "; it is empty"))
     return InputFiles(tuple(sorted(images, key=path_key)), (left,) if left else ())

@@ -1,0 +1,132 @@
+"""A trained network as its file has it, with all that a prediction needs: no data is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from nnrun.assembly.allowed import SHIPPED_ROOTS, check_trust
+from nnrun.assembly.instantiate import build
+from nnrun.assembly.job import Job
+from nnrun.assembly.network import built, network_of, preprocessing_of, shapes_in
+from nnrun.assembly.objective import load_problem, make_problem
+from nnrun.base.errors import ArtifactError, ConfigError
+from nnrun.base.paths import expanded
+from nnrun.base.secrets import left_out
+from nnrun.checkpoints.folder import load_weights
+from nnrun.checkpoints.saved_run import SavedNetwork, SavedWeights
+from nnrun.checkpoints.tensors import read_tensors
+from nnrun.config.from_checkpoint import fault
+from nnrun.config.interpolation import known_late
+from nnrun.config.source import open_saved
+from nnrun.core.seams.data import Preprocessing, Tree
+from nnrun.core.seams.problem import Problem
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A trained network on the CPU, in eval mode; `in_shape` is that of a sample, or a tree of them."""
+
+    network: nn.Module
+    preprocessing: Preprocessing
+    problem: Problem
+    in_shape: Tree
+    # What becomes 255 of greys of more than 8 bits, as `data.white` says it.
+    white: float | str | None
+
+
+def load_for(job: Job, saved: SavedNetwork) -> Loaded:
+    """Return the network that `ckpt=` names; its class may be the command line's."""
+    in_shape = _in_shape(saved)
+    facts = saved.config["data"].get("facts")
+    network = network_of(job, known_late(saved.config["data"]["in_shape"], saved.targets, facts), saved)
+    load_weights(network, read_tensors(saved.file, saved.weights), saved.path)
+    problem = make_problem(job, saved.targets)
+    load_problem(problem, saved)
+    preprocessing = preprocessing_of(saved.preprocessing, job.settings.trust)
+    return Loaded(network, preprocessing, problem, in_shape, job.settings.data.white)
+
+
+def load_alone(saved: SavedWeights, trust: Sequence[str]) -> Loaded:
+    """Return the network of a file as that says, its class too: one of ours, or of the modules in `trust`."""
+    saved = _with_network(saved)
+    network, problem = _network_in(saved, trust), _problem_in(saved, trust)
+    preprocessing, white = preprocessing_of(saved.preprocessing, trust), saved.config["data"].get("white")
+    return Loaded(network, preprocessing, problem, _in_shape(saved), white)
+
+
+def load_network(path: Path, trust: Sequence[str]) -> nn.Module:
+    """Return the trained network of a run directory, a checkpoint file or exported weights; see nnrun.load."""
+    saved = _with_network(open_saved(expanded(path)))
+    network, problem = _network_in(saved, trust), _problem_in(saved, trust)
+    if problem.kind == "values":
+        network.register_forward_hook(_InUnits(problem))
+    # Plain attributes: a module among them would add keys to the state dict.
+    attributes: Any = network
+    attributes.targets, attributes.class_names = saved.targets, saved.targets.names
+    attributes.preprocessing = preprocessing_of(saved.preprocessing, trust)
+    thresholds = getattr(problem, "thresholds", None)
+    if thresholds is not None:
+        attributes.thresholds = tuple(thresholds.tolist())
+    return network
+
+
+class _InUnits:
+    """Put what a network gives back into the data's units, behind each of its calls."""
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+
+    def __call__(self, _network: nn.Module, _inputs: Any, outputs: Tensor) -> Tensor:
+        return self._problem.scores(outputs)
+
+
+def _with_network(saved: SavedWeights) -> SavedNetwork:
+    """Return what a file says of its network; raise ArtifactError where it says nothing."""
+    if not isinstance(saved, SavedNetwork):
+        raise ArtifactError(
+            f"{saved.path} is not a checkpoint of nnrun but weights alone; build their network yourself"
+        )
+    return saved
+
+
+def _network_in(saved: SavedNetwork, trust: Sequence[str]) -> nn.Module:
+    """Return the network that a file's own config names, with its weights."""
+    section = saved.config["model"]
+    check_trust("model", section, trust)
+    if secrets := left_out(section, "model"):
+        raise ConfigError(
+            f"{', '.join(secrets)}: a secret, which no checkpoint holds; build the network yourself, and load "
+            "torch.load(path, weights_only=True)['model'] into it"
+        )
+    is_trusted = not str(section.get("_target_")).startswith(SHIPPED_ROOTS)
+    network = built(section, saved, saved.path, is_own=is_trusted)
+    load_weights(network, read_tensors(saved.file, saved.weights), saved.path)
+    return network
+
+
+def _problem_in(saved: SavedNetwork, trust: Sequence[str]) -> Problem:
+    """Return the problem that a file's own config names, fitted as the file says."""
+    section = saved.config["problem"]
+    check_trust("problem", section, trust)
+    try:
+        problem = build(section, "problem", Problem, saved.targets)
+    except ConfigError as error:
+        raise fault(error.complaints, saved.path, ()) from error
+    if problem.kind != saved.targets.kind:
+        raise ArtifactError(f"{saved.path}: its problem is for {problem.kind}, and it has learned {saved.targets}")
+    load_problem(problem, saved)
+    return problem
+
+
+def _in_shape(saved: SavedNetwork) -> Tree:
+    """Return the shape of a sample, or a tree of them; raise ArtifactError where a file does not say it."""
+    plain = saved.config["data"].get("in_shape")
+    shapes = shapes_in(plain)
+    if shapes is None:
+        raise ArtifactError(f"{saved.path} is not a checkpoint of nnrun: its data.in_shape is {plain!r}")
+    return shapes

@@ -1,0 +1,224 @@
+"""What a program gives to be predicted, as batches of raw samples: files, arrays, images of Pillow's, one or many."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from nnrun.assembly.data.scales import FLOATS, PIXELS, scale_fault, some_of
+from nnrun.assembly.prediction.array_files import holds_array, read_images
+from nnrun.assembly.prediction.input_files import find_files
+from nnrun.assembly.prediction.raw_images import Samples, of_files, of_tree
+from nnrun.base.errors import ArtifactError, ConfigError, DataError
+from nnrun.components.data.images import MAX_PIXELS, from_pillow
+from nnrun.components.data.tally import Tally
+from nnrun.core.seams.data import Tree
+
+if TYPE_CHECKING:
+    from nnrun.assembly.prediction.predictor import Predictor
+
+
+def samples_given(inputs: Any, predictor: Predictor) -> Generator[Samples, None, None]:
+    """Yield what a program gives as batches of raw samples, in its order; nothing for an empty list.
+
+    Raises DataError where something cannot be read, or is not what the network takes.
+    """
+    given = [inputs] if _is_path(inputs) or _is_image(inputs) else inputs
+    if isinstance(given, Iterable) and not isinstance(given, Mapping) and not _is_array(given):
+        given = tuple(given) if _is_tuple(predictor.in_shape) else list(given)
+    if isinstance(given, list):
+        if not given:
+            return
+        kinds = {_kind(item) for item in given}
+        if kinds == {"path"}:
+            yield from _of_paths(given, predictor)
+            return
+        if kinds == {"image"}:
+            given = _stacked_images(given, predictor)
+        elif kinds in ({"array"}, {"dict"}):
+            given = _stacked(given, predictor.in_shape)
+        elif kinds != {"number"}:
+            raise DataError(
+                f"a list of {' and '.join(sorted(kinds))} cannot be predicted; give a path, an array, a tensor, an "
+                "image of Pillow's, a dict of arrays by name, or a list of one of these"
+            )
+    tree = _as_tree(given, predictor.in_shape)
+    _check_scale(tree, predictor.preprocessing)
+    yield from of_tree("sample ", tree, predictor.batch_size)
+
+
+def image_shape(in_shape: Tree, preprocessing: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return the shape of a sample; raise ConfigError unless it is an image's, grey or RGB.
+
+    Raises DataError where the images that a network learned were no pixels but floats, whose scale none knows;
+    ArtifactError where a file claims a shape so large that no image of that size would be decoded.
+    """
+    if not isinstance(in_shape, tuple) or len(in_shape) != 3 or in_shape[0] not in (1, 3):
+        raise ConfigError(
+            f"a prediction reads images, grey or RGB, and this network takes samples of the shape {in_shape}; "
+            "nnrun.predictor(PATH) takes arrays of them in a program of your own"
+        )
+    if in_shape[1] * in_shape[2] > MAX_PIXELS:
+        raise ArtifactError(
+            f"the network of ckpt= says that it takes images of {in_shape[1]:,} x {in_shape[2]:,}, and at most "
+            f"{MAX_PIXELS:,} pixels are decoded: the file is damaged, or hostile"
+        )
+    if preprocessing["_target_"] == FLOATS:
+        raise DataError(
+            "a prediction reads pixels from 0 to 255, and this network was trained on samples stored as floats; "
+            "nnrun.predictor(PATH) takes arrays of them in a program of your own"
+        )
+    return in_shape
+
+
+def _kind(item: Any) -> str:
+    """Return what an item of a list is, in words."""
+    if _is_path(item):
+        return "path"
+    if _is_image(item):
+        return "image"
+    if isinstance(item, Mapping):
+        return "dict"
+    if isinstance(item, int | float):
+        return "number"
+    return "array" if _is_array(item) or isinstance(item, list | tuple) else type(item).__name__
+
+
+def _is_path(item: Any) -> bool:
+    """Return whether something is a path."""
+    return isinstance(item, str | os.PathLike)
+
+
+def _is_image(item: Any) -> bool:
+    """Return whether something is an image of Pillow's, which whoever has one has imported."""
+    images = sys.modules.get("PIL.Image")
+    return images is not None and isinstance(item, images.Image)
+
+
+def _is_array(item: Any) -> bool:
+    """Return whether something is a tensor, or an array of numpy's or of a library that can make one of it."""
+    return isinstance(item, Tensor) or hasattr(item, "__array__")
+
+
+def _of_paths(paths: Sequence[Any], predictor: Predictor) -> Generator[Samples, None, None]:
+    """Yield the images of files, of those in folders, and of what patterns match; of files that hold many, all."""
+    in_shape = image_shape(predictor.in_shape, predictor.preprocessing)
+    found = [file for path in paths for file in find_files(os.fspath(path)).files]
+    if len(found) == 1 and holds_array(Path(found[0])):
+        yield from of_tree(found[0], read_images(Path(found[0]), in_shape), predictor.batch_size)
+        return
+    yield from of_files(found, in_shape, predictor.batch_size, _refuse, Tally(predictor.white))
+
+
+def _refuse(error: DataError) -> None:
+    """Raise for a file that cannot be read: its prediction would be missing among the others."""
+    raise error
+
+
+def _is_tuple(in_shape: Tree) -> bool:
+    """Return whether a sample is several tensors in a tuple, and not one tensor of this shape."""
+    return isinstance(in_shape, tuple) and any(not isinstance(size, int) for size in in_shape)
+
+
+def _stacked_images(images: Sequence[Any], predictor: Predictor) -> Tensor:
+    """Return images of Pillow's as pixels, uint8 `(N, C, H, W)`, each brought to what the network takes."""
+    channels, *size = image_shape(predictor.in_shape, predictor.preprocessing)
+    height, width = size
+    parts = [
+        from_pillow(image, channels, (height, width), predictor.white, f"image {number}").pixels
+        for number, image in enumerate(images, 1)
+    ]
+    return torch.stack(parts)
+
+
+def _stacked(items: Sequence[Any], in_shape: Tree) -> Any:
+    """Return single samples, arrays or dicts of arrays, as one."""
+    if isinstance(items[0], Mapping):
+        return {name: torch.cat([_one(item, name, in_shape) for item in items]) for name in items[0]}
+    return torch.cat([_as_tree(item, in_shape) for item in items])
+
+
+def _one(item: Any, name: str, in_shape: Tree) -> Tensor:
+    """Return the array of a name out of a single sample."""
+    if name not in item:
+        raise DataError(f"a sample has no {name!r}, which others have")
+    shape = in_shape.get(name) if isinstance(in_shape, Mapping) else None
+    return _as_samples(item[name], name, shape)
+
+
+def _as_tree(given: Any, in_shape: Tree) -> Tree:
+    """Return arrays as tensors `(N, ...)`, in the form and of the shapes that the network takes."""
+    tree: Tree
+    if isinstance(in_shape, Mapping):
+        if not isinstance(given, Mapping) or set(given) != set(in_shape):
+            got = ", ".join(map(str, given)) if isinstance(given, Mapping) else f"a {type(given).__name__}"
+            raise DataError(f"the network takes a dict of {', '.join(in_shape)}, and was given {got}")
+        tree = {name: _as_samples(given[name], name, in_shape[name]) for name in in_shape}
+    elif _is_tuple(in_shape):
+        if not isinstance(given, tuple) or len(given) != len(in_shape):
+            raise DataError(
+                f"the network takes a tuple of {len(in_shape)} arrays, and was given a {type(given).__name__}"
+            )
+        parts = zip(given, in_shape, strict=True)
+        tree = tuple(_as_samples(part, f"input {number}", shape) for number, (part, shape) in enumerate(parts))
+    elif isinstance(given, Mapping):
+        raise DataError(f"the network takes one array of samples {in_shape}, and was given a dict")
+    else:
+        tree = _as_samples(given, "", in_shape)
+    counts = [len(leaf) for leaf in tree_leaves(tree)]
+    if len(set(counts)) > 1:
+        raise DataError(f"of each input there must be as many samples, and there are {', '.join(map(str, counts))}")
+    return tree
+
+
+def _as_samples(given: Any, name: str, shape: Any) -> Tensor:
+    """Return an array of samples, or of a single one, as a tensor `(N, ...)`; images may have their channels last."""
+    what = f"{name}: " if name else ""
+    try:
+        tensor = given.detach() if isinstance(given, Tensor) else torch.from_numpy(_writeable(numpy.asarray(given)))
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{what}this is no array of numbers: {error}") from error
+    if tensor.dtype == torch.float64:
+        tensor = tensor.float()
+    found = tuple(tensor.shape)
+    for single, batch in _forms(shape):
+        if found[1:] == single:
+            return batch(tensor)
+        if found == single:
+            return batch(tensor[None])
+    raise DataError(f"{what}the network takes samples {tuple(shape)}, and was given an array {found}")
+
+
+def _writeable(array: numpy.ndarray) -> numpy.ndarray:
+    """Return an array that torch can use as it lies; a copy of one that is not to be written to."""
+    return array if array.flags.writeable and min(array.strides, default=0) >= 0 else array.copy()
+
+
+def _forms(shape: Any) -> Any:
+    """Yield the forms in which a sample may lie in an array, each with what makes a batch of these one of `shape`."""
+    shape = tuple(shape)
+    yield shape, lambda batch: batch
+    if len(shape) == 3 and shape[0] in (1, 3):
+        channels, height, width = shape
+        yield (height, width, channels), lambda batch: batch.permute(0, 3, 1, 2)
+        if channels == 1:
+            yield (height, width), lambda batch: batch[:, None]
+
+
+def _check_scale(tree: Tree, preprocessing: Mapping[str, Any]) -> None:
+    """Raise DataError where samples are on another scale than those that the network learned."""
+    if not isinstance(tree, Tensor) or preprocessing["_target_"] not in (PIXELS, FLOATS):
+        return
+    if preprocessing["_target_"] == PIXELS and tree.dtype != torch.uint8:
+        dtype = str(tree.dtype).removeprefix("torch.")
+        raise DataError(f"the samples are {dtype}; the network takes pixels, uint8 from 0 to 255")
+    if fault := scale_fault(preprocessing, some_of(tree)):
+        raise DataError(f"the samples are on another scale than what the network was trained on: {fault}")
