@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -16,20 +15,12 @@ from nnrun.assembly.job import Job
 from nnrun.assembly.preflight import for_data
 from nnrun.base.ending import at_the_end, forget
 from nnrun.base.errors import (
-    BUG,
-    ArtifactError,
-    ConfigError,
-    DataError,
-    DivergedError,
-    InterruptedRun,
-    NnrunError,
     ResourceError,
 )
 from nnrun.base.files import sweep_temporaries, write_json
-from nnrun.base.foreign_errors import causes_of, of_the_machine
 from nnrun.base.lock import locked
 from nnrun.base.paths import alone, inside
-from nnrun.base.secrets import hide_known, redact, redact_word
+from nnrun.base.secrets import redact, redact_word
 from nnrun.base.signals import StopRequest, stop_request
 from nnrun.checkpoints.latest import BEFORE, latest_link, point_latest, put_back
 from nnrun.checkpoints.manifest import FOLDER_NAME, MANIFEST_NAME
@@ -41,6 +32,7 @@ from nnrun.runs.console import Console
 from nnrun.runs.directory import RunDir
 from nnrun.runs.environment import ENVIRONMENT_SCHEMA
 from nnrun.runs.summary import Summary
+from nnrun.tasks.outcome import Outcome, outcome_of
 
 
 @dataclass
@@ -111,10 +103,11 @@ def open_session(
             if is_finished:
                 raise
             with stop.held():
-                said = _end_with(error, session, job)
+                outcome = outcome_of(error, job, path, stop)
+                _end_with(outcome, session)
             forget(undoing)
-            _tell_loggers(said, session)
-            raise said from (error if said is not error else error.__cause__)
+            _tell_loggers(outcome, session)
+            raise outcome.error from (error if outcome.error is not error else error.__cause__)
         finally:
             end_workers()
             console.close()
@@ -153,14 +146,9 @@ def fit_to_data(job: Job, data: Opened, session: Session) -> Job:
     return fitted
 
 
-def _end_with(error: BaseException, session: Session, job: Job) -> BaseException:
-    """Write down that an error ended the run, and return it as what is said of it. No signal may tear this."""
-    out, secrets = session.out, job.composed.secrets
-    said = _as_said(error, job, out.path, session.stop)
-    reason = hide_known(str(said) or type(said).__name__, secrets)
-    if isinstance(said, NnrunError | InterruptedRun):
-        said.reword(lambda message: hide_known(message, secrets))
-        said.args = (reason,)
+def _end_with(outcome: Outcome, session: Session) -> None:
+    """Write down how an error ended the run. No signal may tear this."""
+    out = session.out
     sweep_temporaries(out.path)
     # On a disk that is full this fails too: what is said is the first cause.
     with suppress(ResourceError, OSError):
@@ -168,11 +156,10 @@ def _end_with(error: BaseException, session: Session, job: Job) -> BaseException
     if session.loggers.failed:
         out.remember(failed_loggers=session.loggers.failed)
     with suppress(ResourceError):
-        out.end(_state_of(said), getattr(said, "exit_code", BUG), reason)
-    return said
+        out.end(outcome.state, outcome.exit_code, outcome.reason)
 
 
-def _tell_loggers(said: BaseException, session: Session) -> None:
+def _tell_loggers(outcome: Outcome, session: Session) -> None:
     """Tell the loggers how an error ended the run, as its status has it: what they do of that changes nothing.
 
     Where a signal ended the run they may take their time; a second Ctrl-C cuts that short.
@@ -180,8 +167,7 @@ def _tell_loggers(said: BaseException, session: Session) -> None:
     waiting = session.stop.deferred() if session.stop.heard else nullcontext()
     num_failed = len(session.loggers.failed)
     with suppress(KeyboardInterrupt, ResourceError, OSError), waiting:
-        reason = str(said) or type(said).__name__
-        session.finish_loggers(_state_of(said), getattr(said, "exit_code", BUG), reason)
+        session.finish_loggers(outcome.state, outcome.exit_code, outcome.reason)
         if len(session.loggers.failed) > num_failed:
             session.out.set_status()
 
@@ -198,42 +184,3 @@ def take_latest(out: RunDir) -> bool:
 def _end_in_the_midst(out: RunDir, stop: StopRequest) -> None:
     """Say of a run that a signal could not stop that it is no longer under way: its process is about to be gone."""
     out.end("interrupted", 128 + (stop.heard or signal.SIGTERM), "stopped in a call that did not return")
-
-
-def _as_said(error: BaseException, job: Job, path: Path, stop: StopRequest) -> BaseException:
-    """Return the error that ends a run as what is said of it."""
-    if stop.heard and _hides_an_interrupt(error):
-        error = InterruptedRun(stop.heard)
-    if isinstance(error, KeyboardInterrupt) and not isinstance(error, InterruptedRun):
-        error = InterruptedRun(signal.SIGINT, at_once=True)  # raised by what was called: no signal came
-    if isinstance(error, InterruptedRun) and not error.messages:
-        return InterruptedRun(error.exit_code - 128, _how_to_go_on(job, path, error))
-    if not isinstance(error, NnrunError | InterruptedRun):
-        return of_the_machine(error) or error
-    return error
-
-
-def _hides_an_interrupt(error: BaseException) -> bool:
-    """Return whether an error is what a library made of an interrupt: its own cleaning up may fail then.
-
-    We may have put that in words already, as the fault of a config, of data or of a file. A disk that refuses what is
-    saved because of an interrupt is another matter.
-    """
-    if isinstance(error, ConfigError | DataError | ArtifactError):
-        return any(isinstance(cause, InterruptedRun) for cause in causes_of(error))
-    return not isinstance(error, NnrunError | InterruptedRun)
-
-
-def _how_to_go_on(job: Job, path: Path, interruption: InterruptedRun) -> str:
-    """Return what to do after an interrupt that came outside the training, or in the midst of one of its steps."""
-    if job.trains and (path / FOLDER_NAME / MANIFEST_NAME).exists():
-        saved = "the last checkpoint is whole" if interruption.at_once else "all that was trained is saved"
-        return f"stopped; {saved}; resume with: nnrun {shlex.quote(f'resume={path}')}{job.reading()}"
-    return "stopped; there was nothing to save: start it again"
-
-
-def _state_of(error: BaseException) -> str:
-    """Return the state that status.json gives to a run that an error ended."""
-    if isinstance(error, InterruptedRun | KeyboardInterrupt):
-        return "interrupted"
-    return "diverged" if isinstance(error, DivergedError) else "failed"

@@ -1,0 +1,82 @@
+"""How a run ends that an error ends: what is said of it, and what its status says."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnrun.assembly.job import Job
+from nnrun.base.errors import (
+    BUG,
+    ArtifactError,
+    ConfigError,
+    DataError,
+    DivergedError,
+    InterruptedRun,
+    NnrunError,
+)
+from nnrun.base.foreign_errors import causes_of, of_the_machine
+from nnrun.base.secrets import hide_known
+from nnrun.base.signals import StopRequest
+from nnrun.checkpoints.manifest import FOLDER_NAME, MANIFEST_NAME
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The error that ends a run, as it is said, and what status.json has of it, without secrets."""
+
+    error: BaseException
+    state: str
+    exit_code: int
+    reason: str
+
+
+def outcome_of(error: BaseException, job: Job, path: Path, stop: StopRequest) -> Outcome:
+    """Return what becomes of a run in a directory that an error ends; the error said has no secrets in it."""
+    said, secrets = _as_said(error, job, path, stop), job.composed.secrets
+    reason = hide_known(str(said) or type(said).__name__, secrets)
+    if isinstance(said, NnrunError | InterruptedRun):
+        said.reword(lambda message: hide_known(message, secrets))
+        said.args = (reason,)
+    return Outcome(said, _state_of(said), getattr(said, "exit_code", BUG), reason)
+
+
+def _as_said(error: BaseException, job: Job, path: Path, stop: StopRequest) -> BaseException:
+    """Return the error that ends a run as what is said of it."""
+    if stop.heard and _hides_an_interrupt(error):
+        error = InterruptedRun(stop.heard)
+    if isinstance(error, KeyboardInterrupt) and not isinstance(error, InterruptedRun):
+        error = InterruptedRun(signal.SIGINT, at_once=True)  # raised by what was called: no signal came
+    if isinstance(error, InterruptedRun) and not error.messages:
+        return InterruptedRun(error.exit_code - 128, _how_to_go_on(job, path, error))
+    if not isinstance(error, NnrunError | InterruptedRun):
+        return of_the_machine(error) or error
+    return error
+
+
+def _hides_an_interrupt(error: BaseException) -> bool:
+    """Return whether an error is what a library made of an interrupt: its own cleaning up may fail then.
+
+    We may have put that in words already, as the fault of a config, of data or of a file. A disk that refuses what is
+    saved because of an interrupt is another matter.
+    """
+    if isinstance(error, ConfigError | DataError | ArtifactError):
+        return any(isinstance(cause, InterruptedRun) for cause in causes_of(error))
+    return not isinstance(error, NnrunError | InterruptedRun)
+
+
+def _how_to_go_on(job: Job, path: Path, interruption: InterruptedRun) -> str:
+    """Return what to do after an interrupt that came outside the training, or in the midst of one of its steps."""
+    if job.trains and (path / FOLDER_NAME / MANIFEST_NAME).exists():
+        saved = "the last checkpoint is whole" if interruption.at_once else "all that was trained is saved"
+        return f"stopped; {saved}; resume with: nnrun {shlex.quote(f'resume={path}')}{job.reading()}"
+    return "stopped; there was nothing to save: start it again"
+
+
+def _state_of(error: BaseException) -> str:
+    """Return the state that status.json gives to a run that an error ended."""
+    if isinstance(error, InterruptedRun):
+        return "interrupted"
+    return "diverged" if isinstance(error, DivergedError) else "failed"
