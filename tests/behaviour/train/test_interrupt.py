@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 import nnrun.assembly.instantiate
-import nnrun.core.loop
 import nnrun.core.step
+import nnrun.core.validation
 import nnrun.tasks.train.run
 from nnrun.base.errors import InterruptedRun
 from nnrun.base.files import DurableFile
@@ -31,7 +31,7 @@ MOMENTS: dict[str, tuple[object, str, int]] = {
     "a save": (DurableFile, "commit", 9),
     "a save, before its manifest": (CheckpointFolder, "_commit", 2),
     "the first save": (CheckpointFolder, "save", 1),
-    "a validation": (nnrun.core.loop, "evaluate", 2),
+    "a validation": (nnrun.core.validation, "evaluate", 2),
     "an export": (OnnxExporter, "export", 1),
     "a proof": (OnnxExporter, "load", 1),
 }
