@@ -159,6 +159,18 @@ VERSIONS = {
         ),
         finished=("mlp", "mnist", "fashion", "kmnist", "floats", "torchvision_set", "longer"),
     ),
+    "0.3.0": Files(
+        runs={"mlp": ("data.root=sets",), "folder": ("data.root=photos",), "own": ("model=mynet", "data.root=sets")},
+        predicted={"folder": ("folder", "photos"), "folder_onnx": ("folder/exports/onnx/model.onnx", "photos")},
+        resumed={"interrupted": (("data.root=sets",), "uninterrupted")},
+        loaded={
+            "mlp": ((1, 12, 12), "0123456789"),
+            "mlp/exports/safetensors/model.safetensors": ((1, 12, 12), "0123456789"),
+            "folder": ((1, 12, 12), ("1", "2", "10")),
+        },
+        started=(("init_from=mlp", *MNIST, "model=mlp", "model.hidden=[2]"),),
+        finished=("mlp", "folder"),
+    ),
 }
 
 
