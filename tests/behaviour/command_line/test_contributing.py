@@ -16,10 +16,8 @@ from support.command_line import NNRUN, environment
 TOP = Path(nnrun.__file__).parents[2]
 # A path that ends a paragraph, and the block below it.
 BLOCK = re.compile(r"`([^`\n]+)`:\n\n```\w+\n(.*?)```", re.DOTALL)
-
-
-def between(text: str, start: str, end: str) -> str:
-    return text.partition(start)[2].partition(end)[0]
+# A line that belongs into a mapping of a file.
+LINE = re.compile(r"[Ii]n `(\w+)` of\s`([^`\n]+)` the line `([^`\n]+)`")
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +29,12 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for path, text in BLOCK.findall(page):
         (top / path).parent.mkdir(exist_ok=True)
         (top / path).write_text(text)
-    line = between(page, "In `RANGES` of `src/nnrun/components/models/ranges.py` the line `", "`")
-    ranges, table = top / "src/nnrun/components/models/ranges.py", top / "src/nnrun/tasks/table.py"
-    ranges.write_text(re.sub(r"(^RANGES.*\{\n)", rf"\1    {line}\n", ranges.read_text(), count=1, flags=re.MULTILINE))
+    for name, path, line in LINE.findall(page):
+        file = top / path
+        file.write_text(
+            re.sub(rf"(^{name}\b.*\{{)", rf"\1\n    {line}\n", file.read_text(), count=1, flags=re.MULTILINE)
+        )
+    table = top / "src/nnrun/tasks/table.py"
     table.write_text(table.read_text().replace("FOLDERS = (\n", 'FOLDERS = (\n    "census",\n'))
     with (top / "conf/config.yaml").open("a") as file:
         file.write("\ncensus:\n  least: 0\n")
@@ -53,8 +54,9 @@ def run(house: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_page_shows_a_part_of_each_kind() -> None:
     paths = [path for path, _ in BLOCK.findall((TOP / "CONTRIBUTING.md").read_text())]
+    problems = ["brier", "brier", "center", "center", "ordinal", "ordinal"]
     stems = [Path(path).stem for path in paths]
-    assert stems == ["wide", "wide", "npz", "npz", "norms", "norms", "lines", "lines", "record", "run"]
+    assert stems == ["wide", "wide", *problems, "npz", "npz", "norms", "norms", "lines", "lines", "record", "run"]
     assert not [path for path in paths if (TOP / path).exists()], "the negative control: none of it is there without"
 
 
@@ -71,6 +73,23 @@ def test_the_model_trains_and_the_exporter_proves_it(house: Path) -> None:
     assert json.loads((house / "r/exports/npz/verification.json").read_text())["agreement"] == 1
     refused = run(house, "model=wide", "model.units=0")
     assert (refused.returncode, "model.units is 0; allowed: a whole number from 1 up" in refused.stderr) == (2, True)
+
+
+def test_the_problem_its_loss_and_a_metric_train_and_are_watched(house: Path) -> None:
+    words = ("problem=ordinal", "loss=center", "metric=brier", "data.limit=300", "trainer.epochs=2", "export=onnx")
+    done = run(house, "model=mlp", *words, "early_stopping.monitor=valid/within_one", "hydra.run.dir=o")
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((house / "o/summary.json").read_text())["metrics"]
+    assert 0 < metrics["test/brier"] < 1
+    assert metrics["test/accuracy"] < metrics["test/within_one"] < 1
+    assert re.search(r"^test +within_one", done.stdout, re.MULTILINE), "it is quoted first"
+    assert json.loads((house / "o/exports/onnx/verification.json").read_text())["metric"] == "within_one"
+    without = run(house, "model=mlp", *words, "loss.share=0", "hydra.run.dir=w")
+    assert without.returncode == 0, without.stderr
+    assert json.loads((house / "w/summary.json").read_text())["metrics"]["test/loss"] != metrics["test/loss"]
+    refused = run(house, "problem=ordinal", "loss=center", "loss.share=-1", "early_stopping.monitor=valid/with_one")
+    assert refused.returncode == 2
+    assert "loss.share is -1; allowed: a finite number from 0 up" in refused.stderr
 
 
 def test_the_callback_adds_rows_and_the_logger_writes_them(house: Path) -> None:

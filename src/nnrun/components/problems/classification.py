@@ -30,8 +30,8 @@ class Classification(Problem):
         self.eval_metric: Metric = ClassificationMetrics(targets.num_outputs)
 
     def in_short(self, metrics: Sequence[str]) -> list[str]:
-        """Return the metrics but for precision and recall: F1 stands for both."""
-        first = ("accuracy", "top5_accuracy", "loss", "f1")
+        """Return the metrics but for precision and recall, for which F1 stands: the headline first."""
+        first = dict.fromkeys((self.headline, "accuracy", "top5_accuracy", "loss", "f1"))
         return [
             *(name for name in first if name in metrics),
             *(name for name in metrics if name not in (*first, "precision", "recall")),

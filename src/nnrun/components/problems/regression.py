@@ -142,11 +142,14 @@ class Regression(Problem):
 
     def compare(self, ours: Tensor, theirs: Tensor, target: Tensor) -> dict[str, Any]:
         """Return the values of a sample, and those that each network predicts."""
-        said = {"target": target, "eager": ours, "artifact": theirs}
-        found: dict[str, Any] = {
-            key: dict(zip(self.targets.names, row.tolist(), strict=True)) for key, row in said.items()
+        target_text, our_text, their_text = self.answers(torch.stack([target, ours, theirs]))
+        return {
+            "target": target_text,
+            "eager": our_text,
+            "artifact": their_text,
+            "predictions_eager": dict(zip(self.targets.names, ours.tolist(), strict=True)),
+            "predictions_artifact": dict(zip(self.targets.names, theirs.tolist(), strict=True)),
         }
-        return found | {"predictions_eager": found["eager"], "predictions_artifact": found["artifact"]}
 
     def baseline(self, train_targets: Tensor, targets: Tensor) -> float | None:
         """Return R2 of predicting the mean of the training part, which is 0 or somewhat below."""
