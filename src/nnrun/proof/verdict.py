@@ -8,7 +8,8 @@ from typing import Any
 
 from nnrun.core.seams.export import Exporter
 
-VERIFICATION_SCHEMA = 1
+# Until 0.3.0 (1) it had `max_accuracy_drop` for `max_drop`, and its worst samples had scores for predictions.
+VERIFICATION_SCHEMA = 2
 # A prime number and 1: an artifact whose batch is frozen at the example's size fails here.
 BATCH_SIZES = (1, 2, 97)
 LARGEST_BATCH = 500
@@ -67,8 +68,11 @@ class Verification:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the proof as verification.json holds it."""
-        return asdict(self)
+        """Return the proof as verification.json holds it; JSON has no NaN."""
+        return {
+            key: None if isinstance(value, float) and math.isnan(value) else value
+            for key, value in asdict(self).items()
+        }
 
 
 def asked(exporter: Exporter) -> dict[str, Any]:

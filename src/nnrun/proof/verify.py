@@ -183,6 +183,8 @@ def _why_not(compared: _Comparison, exporter: Exporter, headline: str) -> str | 
         return f"scores differ by {difference:.3g}, more than {exporter.tolerance:g} of the largest score {scale:.3g}"
     if agreement < exporter.min_agreement:
         return f"{agreement:.2%} of the predictions agree, fewer than {exporter.min_agreement:.2%}"
+    if max_drop is not None and math.isnan(score):
+        return f"{headline} of its network is not a number on the test split, so that nothing is known by it"
     if max_drop is not None and has_fallen(score, their_score, max_drop):
         return f"{headline} falls from {score:.4f} to {their_score:.4f}, by more than {max_drop:g}"
     return None

@@ -46,7 +46,8 @@ def test_every_json_file_states_its_schema(folder: Path) -> None:
     files = list(folder.rglob("*.json"))
     assert {path.name for path in files} == NAMES, "the negative control: there are files of each kind"
     schemas = {path: json.loads(path.read_text())["schema"] for path in files}
-    assert set(schemas.values()) == {1}, schemas
+    raised = {path: number for path, number in schemas.items() if number != 1}
+    assert {path.name: number for path, number in raised.items()} == {"verification.json": 2}
 
 
 def test_a_reader_passes_over_keys_that_a_later_version_wrote(folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -16,7 +16,11 @@ from nnrun.core.seams.export import CannotExport, ExportContext
 from nnrun.core.seams.problem import Output
 from nnrun.core.trees import named_leaves, num_samples, samples_of
 
+if TYPE_CHECKING:
+    from onnx import GraphProto
+
 _CALIBRATION_BATCH = 32
+_ELEMENTWISE = ("Add", "Sub", "Mul", "Div", "Sigmoid", "Softmax")
 # Which share of the predictions must be the same, where each is one of a few: of labels one in many changes, of values
 # every one does.
 _MIN_AGREEMENT = {"classes": 0.9}
@@ -72,6 +76,7 @@ class OnnxInt8Exporter(OnnxExporter):
                 per_channel=True,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
+                nodes_to_exclude=_last_steps(onnx.load(fused).graph),
             )
             quantized = onnx.load(quantized_file)
         strip_onnx(quantized)
@@ -80,6 +85,22 @@ class OnnxInt8Exporter(OnnxExporter):
         quantized.metadata_props.append(onnx.StringStringEntryProto(key="nnrun.precision", value="int8"))
         self.notes = [f"int8, calibrated on {num_samples(samples):,} training samples"]
         return write(quantized, folder)
+
+
+def _last_steps(graph: GraphProto) -> list[str]:
+    """Return the names of the operators that scale and shift what a network gives, and of the last function of it.
+
+    They stay in fp32. In int8, values of about 1000 that differ by 50 would be 256 steps from 0 to 1000.
+    """
+    by_output = {name: node for node in graph.node for name in node.output}
+    constants = {tensor.name for tensor in graph.initializer}
+    names: list[str] = []
+    node = by_output.get(graph.output[0].name)
+    while node is not None and node.op_type in _ELEMENTWISE:
+        names.append(node.name)
+        (given, *more) = [name for name in node.input if name not in constants] or [""]
+        node = None if more else by_output.get(given)
+    return names
 
 
 class _Calibration:

@@ -55,6 +55,11 @@ class Multilabel(Problem):
         """Return the sigmoid, or nothing: a network's outputs are scores."""
         return nn.Sigmoid() if output == "probabilities" else nn.Identity()
 
+    def described(self, output: Output) -> str:
+        """Return in words what an artifact gives."""
+        kind = "label scores before the sigmoid (logits)" if output == "scores" else "label probabilities (sigmoid)"
+        return f"{kind}, float32, (N, labels)"
+
     def fit_validation(self, sums: Sums) -> None:
         """Choose the threshold of each label that has the largest F1."""
         self._metric.thresholds = self._metric.fitted(sums)

@@ -59,6 +59,10 @@ class Regression(Problem):
         """Return what puts outputs back into the data's units; values have no probabilities."""
         return PutBack(*self.standardisation.parts())
 
+    def described(self, output: Output) -> str:
+        """Return in words what an artifact gives."""
+        return f"values in the units of the data, float32, (N, {self.targets.num_outputs})"
+
     def fit_targets(self, targets: Tensor) -> list[str]:
         """Take the mean and the deviation of the training part, computed in float64; say which value never changes.
 
