@@ -101,7 +101,7 @@ def test_a_network_of_several_inputs_is_proven(name: str, kind: type[OfBoth], tm
     # Its targets are what it says itself: int8 loses those that it was unsure of.
     _, proof = prove(name, standard, tmp_path, **{"max_accuracy_drop": 0.03} if name == "onnx_int8" else {})
     assert proof.ok, proof.reason
-    assert (proof.num_samples, proof.batch_sizes) == (700, (1, 2, 97, 500))
+    assert (proof.num_samples, proof.batch_sizes) == (700, [1, 2, 97, 500])
     if name == "torchscript":
         assert proof.notes[0].startswith("traced, since" if kind is OfBothWithoutTypes else "scripted")
 
