@@ -44,6 +44,10 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "clip": ("trainer.grad_clip_norm=0.5",),
     "bf16": ("trainer.precision=bf16",),
     "max_steps": ("trainer.max_steps=33",),
+    "a callback besides": (
+        "+callback.again={_target_: nnrun.components.callbacks.early_stopping.EarlyStopping, monitor: valid/accuracy, "
+        "mode: max, patience: 99, min_delta: 0.0, counted: epochs}",
+    ),
     "memory": ("data.residency=memory",),
     "muon": ("optimizer=muon",),
     "sgd": ("optimizer=sgd", "optimizer.momentum=0.9"),

@@ -141,6 +141,7 @@ def fit_to_data(job: Job, data: Opened, session: Session) -> Job:
     fitted = for_data(job, data)
     if fitted is not job:
         session.out.write_config(_config_text(fitted))
+        session.reached.monitor, session.reached.mode = fitted.monitor, fitted.mode
         became = [f"{group}=auto is {option}" for group, option in fitted.composed.became.items()]
         session.console.note(f"{', '.join(became)}: data={job.settings.data.name} has {data.targets}")
     return fitted
