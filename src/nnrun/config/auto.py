@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from nnrun.base.errors import Complaint
+from nnrun.base.errors import Complaint, ConfigError
 from nnrun.base.targets import KINDS
 from nnrun.checkpoints.aliases import with_current_names
 from nnrun.config.folders import conf_dir, option_file, options
@@ -31,42 +31,57 @@ _SAID = {"other": "samples that are no images"}
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """An option that a group may become, its section, and what its file lists."""
-
-    option: str
-    section: DictConfig
-    reference: Reference
-
-
-@dataclass(frozen=True)
 class Auto:
-    """A group that is `auto`: the option for each kind of data, and the keys of what is set beside these."""
+    """A group that is `auto`: its option for each kind of data, and what is set beside these, by full key.
+
+    `own` are the user's folders of options. The file of an option is read when it is asked for.
+    """
 
     group: str
-    candidates: Mapping[str, Candidate]
-    beside: tuple[str, ...] = ()
+    options: Mapping[str, str]
+    own: Sequence[Path]
+    beside: Mapping[str, Any] = field(default_factory=dict)
 
-    def of(self, kinds: Sequence[str]) -> Candidate | None:
+    def option(self, kinds: Sequence[str]) -> str | None:
         """Return the option for the first of some kinds that there is one for."""
-        return next((self.candidates[kind] for kind in kinds if kind in self.candidates), None)
+        return next((self.options[kind] for kind in kinds if kind in self.options), None)
+
+    @property
+    def assumed(self) -> str:
+        """The option that is assumed."""
+        return next(iter(self.options.values()))
 
     def with_value(self, key: str, value: Any) -> Auto:
-        """Return it with a value set at a full key in each section that takes it; in all where none does, which the
-        checks say then.
-        """
-        candidates = dict(self.candidates)
-        for kind in self.takers(key) or frozenset(self.candidates):
-            laid = OmegaConf.create({self.group: candidates[kind].section.copy()})
-            with suppress(OmegaConfBaseException, ValueError, TypeError):  # it is said of what is assumed
-                OmegaConf.update(laid, key, value, merge=True, force_add=True)
-            candidates[kind] = replace(candidates[kind], section=laid[self.group])
-        return replace(self, candidates=candidates, beside=(*self.beside, key))
+        """Return it with a value set at a full key."""
+        return replace(self, beside={**self.beside, key: value})
+
+    def reference(self, option: str) -> Reference:
+        """Return what the file of an option lists."""
+        path = option_file(self.group, option, self.own)
+        if path is None:
+            names = ", ".join(name for name in options(self.group, self.own) if name != AUTO)
+            raise ConfigError(f"{self.group}=auto cannot become {option}; there are {names}")
+        return Reference(with_current_names(read_yaml(path)), complete=path.parents[1] == conf_dir())
 
     def takers(self, key: str) -> frozenset[str]:
         """Return the kinds whose option has a place for a full key."""
         name = key.split(".")[1]
-        return frozenset(kind for kind, candidate in self.candidates.items() if name in candidate.reference.values)
+        return frozenset(kind for kind, option in self.options.items() if name in self.reference(option).values)
+
+    def section(self, option: str) -> DictConfig:
+        """Return the section of an option, with the values beside it that it takes, or that none takes.
+
+        The latter are mistakes, which the checks find.
+        """
+        tree = OmegaConf.create({self.group: dict(self.reference(option).values)})
+        for key, value in self.beside.items():
+            takers = {self.options[kind] for kind in self.takers(key)}
+            if option in takers or not takers:
+                with suppress(OmegaConfBaseException, ValueError, TypeError):  # it is said where it is typed
+                    OmegaConf.update(tree, key, value, merge=True, force_add=True)
+        section = tree[self.group]
+        assert isinstance(section, DictConfig)
+        return section
 
 
 @dataclass(frozen=True)
@@ -102,23 +117,24 @@ def read_autos(config: DictConfig, choices: Mapping[str, Sequence[str]], own: Se
         if path is None:
             continue
         kinds, section = list(read_yaml(path)), config[group]
-        auto = Auto(group, {kind: _candidate(group, str(section[kind]), own) for kind in kinds})
-        for key in section:
-            if key not in kinds:
-                auto = auto.with_value(f"{group}.{key}", section._get_node(key))
-        found[group] = auto
-        config[group] = next(iter(auto.candidates.values())).section.copy()
+        beside = {f"{group}.{key}": section._get_node(key) for key in section if key not in kinds}
+        found[group] = auto = Auto(group, {kind: str(section[kind]) for kind in kinds}, own, beside)
+        config[group] = auto.section(auto.assumed)
     return found
 
 
-def _candidate(group: str, option: str, own: Sequence[Path]) -> Candidate:
-    """Return an option of a group as its file has it."""
-    path = option_file(group, option, own)
-    assert path is not None, f"conf/{group}/auto.yaml names {option}"
-    content = with_current_names(read_yaml(path))
-    section = OmegaConf.create(content)
-    assert isinstance(section, DictConfig)
-    return Candidate(option, section, Reference(content, complete=path.parents[1] == conf_dir()))
+def become(
+    config: DictConfig, autos: Mapping[str, Auto], now: Mapping[str, str], kinds: Sequence[str]
+) -> dict[str, Reference]:
+    """Put in a config what each `auto` becomes for some kinds of data, where that is another option than `now`.
+
+    Returns what the files of these list, by group.
+    """
+    options = {group: option for group, auto in autos.items() if (option := auto.option(kinds)) is not None}
+    other = {group: option for group, option in options.items() if option != now.get(group)}
+    for group, option in other.items():
+        config[group] = autos[group].section(option)
+    return {group: autos[group].reference(option) for group, option in other.items()}
 
 
 def tell_data(config: DictConfig, stated: Sequence[Claim]) -> None:
@@ -131,7 +147,8 @@ def tell_data(config: DictConfig, stated: Sequence[Claim]) -> None:
 
 def targets_of(auto: Auto | None, kinds: Sequence[str]) -> list[str]:
     """Return the classes that a group may become for some kinds of data; of one that is no `auto`, none."""
-    return [str(auto.candidates[kind].section._target_) for kind in kinds if kind in auto.candidates] if auto else []
+    names = dict.fromkeys(auto.options[kind] for kind in kinds if kind in auto.options) if auto else ()
+    return [str(auto.reference(name).values.get("_target_")) for name in names] if auto else []
 
 
 def claims(config: DictConfig, autos: Mapping[str, Auto], known: Mapping[str, Sequence[str]]) -> Iterator[Claim]:
@@ -149,7 +166,7 @@ def claims(config: DictConfig, autos: Mapping[str, Auto], known: Mapping[str, Se
     for auto in autos.values():
         for key in auto.beside:
             fitting = auto.takers(key)
-            if 0 < len(fitting) < len(auto.candidates):
+            if 0 < len(fitting) < len(auto.options):
                 yield Claim(key, fitting, key, "is for")
 
 
@@ -203,8 +220,8 @@ def _clash(one: Claim, other: Claim, autos: Mapping[str, Auto], known: Mapping[s
     for mine, theirs in ((one, other), (other, one)):
         if mine.is_of_auto:
             group = mine.key.partition(".")[0]
-            becomes = autos[group].of([kind for kind in (*KINDS, *SAMPLES) if kind in theirs.kinds])
-            means = f", for which {group}=auto means {becomes.option}" if becomes else ""
+            becomes = autos[group].option([kind for kind in (*KINDS, *SAMPLES) if kind in theirs.kinds])
+            means = f", for which {group}=auto means {becomes}" if becomes else ""
             return Complaint(mine.key, f"{mine.key} has no effect: {theirs}{means}; leave it out", (theirs.key, group))
     # About what is easier to change.
     mine, theirs = (one, other) if one.key == "loss" or other.key == "data" else (other, one)

@@ -17,11 +17,9 @@ from nnrun.base.secrets import is_secret, left_out, secrets_in
 from nnrun.checkpoints.locate import Located
 from nnrun.checkpoints.model_card import paths_left_out
 from nnrun.checkpoints.saved_run import SavedRun, SavedWeights
-from nnrun.config.auto import Auto, Claim, claims, claims_of_data, fitting_kinds, targets_of, tell_data
+from nnrun.config.auto import Auto, Claim, become, claims, claims_of_data, fitting_kinds, targets_of, tell_data
 from nnrun.config.data_settings import unread_root
 from nnrun.config.draft import (
-    Draft,
-    become,
     choose_options,
     excluded_beside,
     find_source,
@@ -153,13 +151,13 @@ class Composed:
     @property
     def became(self) -> dict[str, str]:
         """The option that each `auto` became, by group."""
-        options = {group: auto.of(self.kinds) for group, auto in self.autos.items()}
-        return {group: candidate.option for group, candidate in options.items() if candidate is not None}
+        options = {group: auto.option(self.kinds) for group, auto in self.autos.items()}
+        return {group: option for group, option in options.items() if option is not None}
 
     def is_open(self, group: str) -> bool:
         """Return whether only the data will say what the option of a group is."""
         auto = self.autos.get(group)
-        return auto is not None and len({c.option for kind, c in auto.candidates.items() if kind in self.kinds}) > 1
+        return auto is not None and len({option for kind, option in auto.options.items() if kind in self.kinds}) > 1
 
     def fitted(self, kinds: Sequence[str]) -> Composed:
         """Return the config for data that turned out to be of some kinds: each `auto` as what they ask for.
@@ -171,14 +169,14 @@ class Composed:
         fitting, problems = fitting_kinds([*data, *stated], self.autos, self.rules.known.data_kinds)
         if problems:
             raise ConfigError(*problems)
-        draft = become(Draft(self.config.copy(), self.references, set(), self.autos), fitting)
-        fitted = replace(self, config=draft.config, references=draft.references, kinds=tuple(fitting))
-        tree = resolve(draft.config)
+        fitted = replace(self, config=self.config.copy(), kinds=tuple(fitting))
         if fitted.became == self.became:
             # What may be watched is known now, though no `auto` became another option.
-            wrong, fitted = list(check_monitor(tree, (), self.rules.known.metrics)), self
+            wrong, fitted = list(check_monitor(resolve(self.config), (), self.rules.known.metrics)), self
         else:
-            wrong = check(tree, draft.references, self.rules)
+            references = {**self.references, **become(fitted.config, self.autos, self.became, fitting)}
+            fitted = replace(fitted, references=references)
+            wrong = check(resolve(fitted.config), references, self.rules)
         if wrong:
             raise ConfigError(*wrong)
         return fitted
@@ -215,7 +213,8 @@ def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> C
     problems += misplaced
     stated = tuple(claims(draft.config, draft.autos, rules.known.data_kinds))
     kinds, at_odds = fitting_kinds(stated, draft.autos, rules.known.data_kinds)
-    draft = become(draft, kinds)
+    assumed = {group: auto.assumed for group, auto in draft.autos.items()}
+    references = {**draft.references, **become(draft.config, draft.autos, assumed, kinds)}
     if source is None or source.config is None:
         tell_data(draft.config, stated)
     unresolvable = explain_unresolvable(draft.config)
@@ -232,7 +231,7 @@ def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> C
     null = {item.key for item in unresolvable}
     wrong = at_odds + [
         item
-        for item in check(tree, draft.references, rules, targets_of(draft.autos.get("problem"), kinds))
+        for item in check(tree, references, rules, targets_of(draft.autos.get("problem"), kinds))
         if item.key not in null
     ]
     if problems:
@@ -254,7 +253,7 @@ def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> C
         own=tuple(own),
         trial_notes=trial_notes(typed, tree, task, rules.idle),
         rules=rules,
-        references=draft.references,
+        references=references,
         autos=draft.autos,
         stated=stated,
         kinds=tuple(kinds),

@@ -52,7 +52,7 @@ def choose_options(typed: Sequence[Typed], own: Sequence[Path]) -> Draft:
     autos = read_autos(config, choices, own)
     _name_as_today(config)
     show_to_hydra(typed)
-    assumed = {group: next(iter(auto.candidates.values())).reference for group, auto in autos.items()}
+    assumed = {group: auto.reference(auto.assumed) for group, auto in autos.items()}
     return Draft(config, option_references(choices, own) | assumed, {item.key for item in known}, autos)
 
 
@@ -118,16 +118,6 @@ def start_from(source: Source, fresh: Draft) -> Draft:
     config = merge_saved(source.config, fresh.config, groups, keep_export=source.key == "resume")
     chosen = {name: found for name, found in fresh.references.items() if name.partition(".")[0] in groups}
     return Draft(config, saved_references(source.config) | chosen, groups)
-
-
-def become(draft: Draft, kinds: Sequence[str]) -> Draft:
-    """Return the config with each `auto` as the first of some kinds of data asks for."""
-    references = dict(draft.references)
-    for group, auto in draft.autos.items():
-        if becomes := auto.of(kinds):
-            draft.config[group] = becomes.section.copy()
-            references[group] = becomes.reference
-    return replace(draft, references=references)
 
 
 def lay_typed(draft: Draft, values: Sequence[Typed]) -> tuple[Draft, list[Complaint]]:

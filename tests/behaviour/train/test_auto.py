@@ -193,6 +193,22 @@ def test_an_experiment_sets_what_auto_becomes(folder: Path) -> None:
     assert (config["model"]["hidden"], config["loss"]["label_smoothing"]) == ([7, 7], 0.1)
 
 
+def test_an_experiment_may_say_what_auto_means(arrays: Path) -> None:
+    """Negative control: without it values are learned by mse; and an option that there is not is named."""
+    experiments = {
+        "robust": "# @package _global_\nloss:\n  values: huber\n  delta: 0.5\n",
+        "wrong": "# @package _global_\nloss:\n  values: hubert\n",
+    }
+    write_files(arrays, {f"conf/experiment/{name}.yaml": text for name, text in experiments.items()})
+    words = [*RUN, "data=arrays", "data.root=values.npz", "experiment=robust", "hydra.run.dir=robust"]
+    outcome = run_here(words, arrays)
+    assert outcome.code == 0, outcome.err
+    assert saved(arrays / "robust")["loss"] == {"_target_": "nnrun.components.losses.huber.Huber", "delta": 0.5}
+    outcome = run_here([*RUN, "data=arrays", "data.root=values.npz", "experiment=wrong"], arrays)
+    assert outcome.code == 2
+    assert "loss=auto cannot become hubert; there are bce, cross_entropy, focal, huber, mae, mse" in outcome.err
+
+
 def test_a_setting_of_no_option_is_not_one() -> None:
     with pytest.raises(Exception, match=r"loss\.wieght is not a setting; did you mean 'loss\.weight'"):
         compose(["loss.wieght=balanced"])

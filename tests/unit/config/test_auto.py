@@ -77,13 +77,10 @@ def test_settings_that_no_option_takes_together_are_not_passed_over() -> None:
 
 def test_a_value_goes_to_every_option_that_has_a_place_for_it(tmp_path: Path) -> None:
     composed = compose(["model.dropout=0.3", "model.hidden=5"])
-    sections = {kind: auto.section for kind, auto in composed.autos["model"].candidates.items()}
-    assert {kind: (section.dropout, section.hidden) for kind, section in sections.items()} == {
-        "images": (0.3, 5),
-        "other": (0.3, 5),
-    }
+    sections = [composed.autos["model"].section(option) for option in ("cnn", "mlp")]
+    assert [(section.dropout, section.hidden) for section in sections] == [(0.3, 5), (0.3, 5)]
     composed = compose(["model.width=2"])
-    assert "width" not in composed.autos["model"].candidates["other"].section
+    assert "width" not in composed.autos["model"].section("mlp")
     assert composed.kinds == ("classes", "images")
 
 
