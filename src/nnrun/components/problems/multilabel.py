@@ -141,16 +141,16 @@ class Multilabel(Problem):
         return self.score((train_targets > 0.5).any(0).double().expand(targets.shape), targets)
 
     def columns(self, top_k: int | None = None) -> list[str]:
-        """Return a title for the probability of each label, and one for the labels that are given."""
-        return [*self.targets.names, "labels"]
+        """Return each label, of which a sample is given it or not, and then a title for the probability of each."""
+        return [*self.targets.names, *(f"probability_{name}" for name in self.targets.names)]
 
     def rows(self, predictions: Tensor, top_k: int | None = None) -> list[list[Any]]:
-        """Return the probability of each label of each sample, and the labels that it is given, `|` between them."""
-        return [[*row, answer] for answer, row in zip(self.answers(predictions), predictions.tolist(), strict=True)]
+        """Return 1 for each label that a sample is given and 0 for the others, and then their probabilities."""
+        return [[*g, *p] for g, p in zip(self._given(predictions).int().tolist(), predictions.tolist(), strict=True)]
 
     def answers(self, predictions: Tensor) -> list[str]:
-        """Return the labels given to each sample, with `|` between them."""
-        return ["|".join(self._names(row)) for row in self._given(predictions)]
+        """Return the labels given to each sample, with a space between them, as Kaggle takes them."""
+        return [" ".join(self._names(row)) for row in self._given(predictions)]
 
     def _given(self, predictions: Tensor) -> Tensor:
         """Return which labels are given, `(N, K)` of bool."""

@@ -133,8 +133,8 @@ def test_the_baseline_gives_every_label_that_was_seen():
 
 def test_the_rows_of_predictions():
     problem, predictions = make(), torch.tensor([[0.75, 0.25, 0.5], [0.125, 0.25, 0.0]])
-    assert problem.columns() == ["cat", "dog", "owl", "labels"]
-    assert problem.rows(predictions) == [[0.75, 0.25, 0.5, "cat|owl"], [0.125, 0.25, 0.0, ""]]
+    assert problem.columns() == ["cat", "dog", "owl", "probability_cat", "probability_dog", "probability_owl"]
+    assert problem.rows(predictions) == [[1, 0, 1, 0.75, 0.25, 0.5], [0, 0, 0, 0.125, 0.25, 0.0]]
     problem.load_state_dict({"thresholds": [0.1, 0.3, 0.6]})
     assert problem.answers(predictions) == ["cat", "cat"]
 
