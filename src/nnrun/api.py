@@ -214,7 +214,6 @@ def _as_a_command(words: str | Iterable[str | os.PathLike[str]]) -> Iterator[lis
             yield plain
         except (NnrunError, InterruptedRun) as error:
             error.reword(lambda message: hide_known(message, secrets_in_words(plain)))
-            error.args = ("\n".join(error.messages),)
             raise
         except Exception as error:
             if said := of_the_system(error):

@@ -65,6 +65,7 @@ class NnrunError(Exception):
     def reword(self, change: Callable[[str], str]) -> None:
         """Change each message, in place."""
         self.complaints = tuple(replace(item, text=change(item.text)) for item in self.complaints)
+        self.args = ("\n".join(self.messages),)
 
 
 def _abbreviated(message: str) -> str:
@@ -133,6 +134,7 @@ class InterruptedRun(KeyboardInterrupt):
     def reword(self, change: Callable[[str], str]) -> None:
         """Change each message, in place."""
         self.messages = tuple(map(change, self.messages))
+        self.args = ("\n".join(self.messages),)
 
 
 def complain(messages: Sequence[str]) -> None:

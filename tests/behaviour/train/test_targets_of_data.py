@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+import nnrun
 from support.command_line import run_here, write_files
 from support.pictures import save
 from support.small_runs import assert_same_bits, manifest, stop_at, summary
@@ -153,8 +154,18 @@ def test_a_prediction_has_a_column_for_each_label_or_value(home: Path, kind: str
     with (made / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 10
-    for name in saved(whole(home, kind))["targets"]["names"]:
-        assert any(name in column for column in rows[0])
+    names = saved(whole(home, kind))["targets"]["names"]
+    if kind == "values":
+        assert list(rows[0]) == ["path", *(f"prediction_{name}" for name in names)]
+        return
+    assert list(rows[0]) == ["path", *names, *(f"probability_{name}" for name in names)]
+    thresholds = nnrun.load(whole(home, kind)).thresholds
+    for name, threshold in zip(names, thresholds, strict=True):
+        assert [row[name] for row in rows] == [str(int(float(row[f"probability_{name}"]) >= threshold)) for row in rows]
+    words = ["task=predict", f"ckpt={whole(home, kind)}", f"input={folder}/0*.png", "predict.format=kaggle"]
+    with (run(home, f"kaggle-{kind}", words) / "predictions.csv").open(newline="") as file:
+        kaggle = list(csv.DictReader(file))
+    assert [row["Label"] for row in kaggle] == [" ".join(name for name in names if row[name] == "1") for row in rows]
 
 
 @pytest.mark.parametrize("kind", ["labels", "values"])

@@ -45,7 +45,7 @@ def samples_given(inputs: Any, predictor: Predictor) -> Generator[Samples, None,
             given = _stacked_images(given, predictor)
         elif kinds in ({"array"}, {"dict"}):
             given = _stacked(given, predictor.in_shape)
-        elif kinds != {"number"}:
+        elif not kinds <= {"number", "list"}:
             raise DataError(
                 f"a list of {' and '.join(sorted(kinds))} cannot be predicted; give a path, an array, a tensor, an "
                 "image of Pillow's, a dict of arrays by name, or a list of one of these"
@@ -89,7 +89,9 @@ def _kind(item: Any) -> str:
         return "dict"
     if isinstance(item, int | float):
         return "number"
-    return "array" if _is_array(item) or isinstance(item, list | tuple) else type(item).__name__
+    if isinstance(item, list | tuple):
+        return "list"
+    return "array" if _is_array(item) else type(item).__name__
 
 
 def _is_path(item: Any) -> bool:
