@@ -19,6 +19,7 @@ from nnrun.assembly.prediction.predictor import Predictor, predictor_of
 from nnrun.assembly.prediction.raw_images import Samples, of_files, of_tree
 from nnrun.assembly.preflight import prepare
 from nnrun.base.errors import ConfigError, DataError
+from nnrun.base.targets import Kind
 from nnrun.checkpoints.saved_run import SavedNetwork
 from nnrun.components.data.image_form import AUTO
 from nnrun.components.data.images import shown
@@ -64,8 +65,9 @@ class ImageSource:
 
 @dataclass(frozen=True)
 class Result:
-    """How often each class was predicted, and how long all of it took."""
+    """The kind of what was predicted, how often each was, and how long all of it took."""
 
+    kind: Kind
     counts: Counter[str]
     seconds: float
 
@@ -109,7 +111,7 @@ def predict(composed: Composed, words: Sequence[str], directory: Path | None = N
             samples_per_second=result.counts.total() / result.seconds,
         )
         summary.write(session.out.path)
-        show(summary, result.counts, console)
+        show(summary, result, console)
     return summary
 
 
@@ -188,8 +190,11 @@ def numbered_otherwise(job: Job, files: Sequence[str]) -> list[str]:
 def classify(job: Job, session: Session, predictor: Predictor, source: ImageSource) -> Result:
     """Write predictions.csv, whole or not at all."""
     settings, console = job.settings_of(PredictSettings), session.console
-    if settings.top_k is not None and settings.top_k > predictor.problem.targets.num_outputs:
-        console.note(f"predict.top_k={settings.top_k}, and there are {predictor.problem.targets}: all are named")
+    targets = predictor.problem.targets
+    if settings.top_k is not None and predictor.problem.columns(settings.top_k) == predictor.problem.columns():
+        raise ConfigError(f"predict.top_k={settings.top_k} has no effect: of {targets} no alternatives are ranked")
+    if settings.top_k is not None and settings.top_k > targets.num_outputs:
+        console.note(f"predict.top_k={settings.top_k}, and there are {targets}: all are named")
     counts: Counter[str] = Counter()
     progress = PredictionProgress(console, source.num_images, bar=console.wants_bar(job.settings.trainer.progress))
     with (
@@ -210,10 +215,10 @@ def classify(job: Job, session: Session, predictor: Predictor, source: ImageSour
         console.note(
             f"put ' before {file.num_quoted:,} cells of {FILE_NAME}, which a spreadsheet would take for formulas"
         )
-    return Result(counts, progress.seconds)
+    return Result(targets.kind, counts, progress.seconds)
 
 
-def show(summary: PredictionSummary, counts: Counter[str], console: Console) -> None:
+def show(summary: PredictionSummary, result: Result, console: Console) -> None:
     """Print what was found, and where it is."""
     console.say(f"{summary.task} {summary.state} after {summary.wall_seconds:.1f} s", style="bold")
     table = Sheet(box=None, show_header=False, padding=(0, 2, 0, 0))
@@ -223,8 +228,9 @@ def show(summary: PredictionSummary, counts: Counter[str], console: Console) -> 
     table.add_row("predicted", f"{summary.predicted:,} {images}, {summary.samples_per_second:,.0f} samples/s")
     if summary.skipped:
         table.add_row("left out", f"{summary.skipped:,} that cannot be read", style="red")
-    more = "  ..." if len(counts) > _NUM_SHOWN else ""
-    often = "  ".join(f"{name} ({count:,})" for name, count in counts.most_common(_NUM_SHOWN))
-    table.add_row("classes", often + more)
+    if result.kind != "values":  # of which each is another one
+        more = "  ..." if len(result.counts) > _NUM_SHOWN else ""
+        often = "  ".join(f"{name or 'none'} ({count:,})" for name, count in result.counts.most_common(_NUM_SHOWN))
+        table.add_row(result.kind, often + more)
     table.add_row("predictions", f"{summary.run}/{FILE_NAME}")
     console.table(table)
