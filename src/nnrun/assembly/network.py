@@ -113,12 +113,12 @@ def built(
 
 
 def _check_targets(theirs: Targets, job: Job, data: Opened) -> None:
-    """Raise DataError unless the data has the classes that a network was trained on."""
+    """Raise DataError unless the data has the targets that a network was trained on."""
     ours = data.targets
     if theirs != ours:
         raise DataError(
             f"the checkpoint was trained on {theirs} ({few(theirs.names)}), and data={job.settings.data.name} "
-            f"has {ours.num_outputs} ({few(ours.names)}); name data with the same classes"
+            f"has {ours} ({few(ours.names)}); name data with the same {theirs.kind}"
         )
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from nnrun.base.errors import ArtifactError, Complaint, ConfigError, DataError
+from nnrun.base.targets import SINGULAR, Kind
 from nnrun.checkpoints.payload import (
     MAX_THREADS,
     Payload,
@@ -37,27 +38,28 @@ _STATE_DEPTH = 32
 _STATE_VALUES = 2**21
 
 
-def plain_names(names: Sequence[Any], source: str) -> tuple[str, ...]:
-    """Return the names of classes as they are saved: what cannot be written, or tells a terminal something, escaped.
+def plain_names(names: Sequence[Any], source: str, kind: Kind = "classes") -> tuple[str, ...]:
+    """Return the names of targets as they are saved: what cannot be written, or tells a terminal something, escaped.
 
     Raises DataError where they are no texts, too long or too many for a checkpoint, or where two become one.
     """
+    one = SINGULAR[kind]
     wrong = next((name for name in names if not isinstance(name, str)), None)
     if wrong is not None:
-        raise DataError(f"data={source}: the class name {wrong!r} is a {type(wrong).__name__}, and must be a text")
+        raise DataError(f"data={source}: the {one} name {wrong!r} is a {type(wrong).__name__}, and must be a text")
     plain = tuple(map(writable, names))
     try:
-        check_names(list(plain), f"data={source}: its list of classes")
+        check_names(list(plain), f"data={source}: its list of {kind}")
     except ArtifactError as error:
         raise DataError(f"{error}; no checkpoint could hold it") from error
     num_bytes = sum(len(json.dumps(name)) + _BYTES_AROUND_A_NAME for name in plain)
     if num_bytes > MAX_NAMES_BYTES:
         raise DataError(
-            f"data={source}: the names of its {len(plain):,} classes take {num_bytes:,} bytes, and a run has room for "
+            f"data={source}: the names of its {len(plain):,} {kind} take {num_bytes:,} bytes, and a run has room for "
             f"{MAX_NAMES_BYTES:,}; shorten them"
         )
     if len(set(plain)) < len(set(names)):
-        raise DataError(f"data={source}: two class names differ only in characters that no file can hold")
+        raise DataError(f"data={source}: two {one} names differ only in characters that no file can hold")
     return plain
 
 

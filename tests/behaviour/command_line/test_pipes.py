@@ -17,6 +17,7 @@ from nnrun.base.files import check_is_file
 from nnrun.checkpoints.locate import locate
 from nnrun.components.data.array_files import Array, find_arrays
 from nnrun.components.data.array_pickle import read_array_pickle
+from nnrun.components.data.csv_table import read_table
 from nnrun.components.data.idx import open_idx
 from nnrun.components.data.images import read_image
 from nnrun.components.data.torchvision_sets import TorchvisionDataset
@@ -44,6 +45,7 @@ READERS = {
     "a packed one": ("x.gz", open_idx),
     "arrays": ("x.npz", lambda path: find_arrays(str(path))),
     "an array": ("x.npy", lambda path: Array(path).open()),
+    "a table of labels": ("labels.csv", read_table),
     "a pickle of arrays": ("batch_1", read_array_pickle),
     "an input": ("x.png", lambda path: find_inputs(str(path))),
     "a table of pixels": ("x.csv", lambda path: find_inputs(str(path))),

@@ -211,3 +211,64 @@ def test_integers_are_values_where_the_problem_is_a_regression(tmp_path: Path) -
     words = ["data=arrays", "data.root=ages.npz", "model=mlp", *WORDS]
     for more, kind in (([], "classes"), (["problem=regression"], "values"), (["data.targets=values"], "values")):
         assert saved(run(tmp_path, kind + str(len(str(more))), [*words, *more]))["targets"]["kind"] == kind
+
+
+OF_FACTS = """\
+import torch
+from torch import nn
+
+from nnrun.api import Dataset, Split, Targets
+
+class AsIs:
+    def __call__(self, raw):
+        return raw
+
+    def to_plain(self):
+        return {"_target_": "words.AsIs"}
+
+class Words:
+    def __init__(self, size=9):
+        self.size = size
+
+    def load(self):
+        draw = torch.Generator().manual_seed(0)
+        tokens = torch.randint(0, self.size, (90, 5), generator=draw)
+        split = Split({"tokens": tokens}, torch.stack([(tokens == word).any(1) for word in (1, 2)], 1).float())
+        parts = [split.subset(torch.arange(low, high)) for low, high in ((0, 70), (70, 90))]
+        return Dataset(*parts, Targets.labels(["one", "two"]), AsIs(), facts={"vocab_size": self.size})
+
+class Bag(nn.Module):
+    def __init__(self, vocab_size, num_outputs):
+        super().__init__()
+        self.words, self.head = nn.EmbeddingBag(vocab_size, 8), nn.Linear(8, num_outputs)
+
+    def forward(self, inputs):
+        return self.head(self.words(inputs["tokens"]))
+"""
+
+
+def test_a_network_is_built_by_what_the_data_states(tmp_path: Path) -> None:
+    """Of other data, where it is another number, the network would be another one."""
+    data = "# Mine.\ndefaults: [_base]\nname: words\ndataset:\n  _target_: words.Words\n  size: 9\n"
+    model = "# Mine.\n_target_: words.Bag\nvocab_size: ${data.facts.vocab_size}\nnum_outputs: ${data.num_outputs}\n"
+    files = {"words.py": OF_FACTS, "conf/data/words.yaml": data, "conf/model/bag.yaml": model}
+    write_files(tmp_path, files)
+    words = ["data=words", "model=bag", *WORDS]
+    whole, stopped = run(tmp_path, "whole", words), run(tmp_path, "stopped", words, stop=4)
+    found = saved(whole)
+    assert (found["config"]["data"]["facts"], found["config"]["model"]["vocab_size"]) == ({"vocab_size": 9}, 9)
+    assert found["model"]["words.weight"].shape == (9, 8)
+    assert run_here([f"resume={stopped}", "trust=[words]"], tmp_path).code == 0
+    assert_same_bits(stopped, whole)
+    again = run(tmp_path, "again", [f"ckpt={whole}", "trust=[words]"])
+    assert summary(again)["metrics"] == pytest.approx(summary(whole)["metrics"])
+    other = run_here([f"ckpt={whole}", "trust=[words]", "data.dataset.size=12", "hydra.run.dir=other"], tmp_path)
+    assert other.code == 3
+    assert "data.facts is {'vocab_size': 9}, and words has {'vocab_size': 12}" in other.err
+    write_files(tmp_path, {"conf/model/bag.yaml": model.replace("facts.vocab_size", "facts.vocabulary")})
+    wrong = run_here([*words, "hydra.run.dir=wrong"], tmp_path)
+    assert wrong.code == 2
+    assert (
+        "model.vocab_size refers to data.facts.vocabulary, which does not exist; of data.facts there are vocab_size"
+        in wrong.err
+    )

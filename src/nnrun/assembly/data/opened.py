@@ -92,7 +92,7 @@ def open_data(settings: DataSettings, *, trains: bool, evaluation: Evaluation | 
 
 def take_parts(dataset: Dataset, settings: DataSettings, *, trains: bool, evaluates: bool) -> Opened:
     """Return the parts of a data set that was read, at most as many samples as asked for, its validation held out."""
-    targets = replace(dataset.targets, names=plain_names(dataset.targets.names, settings.name))
+    targets = replace(dataset.targets, names=plain_names(dataset.targets.names, settings.name, dataset.targets.kind))
     train, valid, test = dataset.train, dataset.valid, dataset.test
     is_tested_alone = evaluates and len(train) == 0
     for name, split in (("training", train), ("validation", valid), ("test", test)):

@@ -181,7 +181,7 @@ class Evaluation:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The classes that the network tells apart."""
+        """The names of what the network has learned."""
         return self.targets.names
 
 
@@ -189,7 +189,7 @@ class DataSource(Protocol):
     """A data set that can be opened: what `data.dataset._target_` names.
 
     One may also have `load_for(evaluation)`, which returns the data as an Evaluation asks for them: their labels are
-    those of its classes, of which some may have no sample, and the part to train on may be of length 0.
+    those that it has learned, of which some may have no sample, and the part to train on may be of length 0.
     """
 
     def load(self) -> Dataset:
