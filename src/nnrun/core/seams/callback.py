@@ -16,7 +16,11 @@ def states_of(callbacks: Mapping[str, Stateful]) -> dict[str, dict[str, Any]]:
 
 
 class Callback:
-    """Hooks beside the steps; each does nothing by default. A state is saved with the checkpoint and taken up again."""
+    """Hooks beside the steps; each does nothing by default. A state is saved with the checkpoint and taken up again.
+
+    A validation may come in the midst of an epoch: then `state.progress.batch` is not 0. Of several ranks each calls
+    its own callbacks, and they must decide alike: by metrics, which are the same on each, or by `state.world.agree`.
+    """
 
     def on_fit_start(self, state: TrainState) -> None:
         """Before the first step of this process."""

@@ -15,6 +15,7 @@ from nnrun.core.batches import SplitBatches
 from nnrun.core.residency import Layout, choose_residency, samples_at
 from nnrun.core.seams.batch import Batch, Batches
 from nnrun.core.seams.data import Split, Tree
+from nnrun.core.seams.world import World
 from nnrun.core.state import TrainState
 
 # What bf16 may round, of the largest feature.
@@ -142,8 +143,8 @@ def compute_features(state: TrainState, head: str, batches: Batches, poll: Calla
     """Return the features of every sample of a split and the targets, in the split's own order.
 
     They are computed batch by batch in the order of the first epoch, by each rank those of its slices. The network is
-    in the mode that they are for;
-    `poll` may raise to stop. Raises DoesNotPay where the network is not to be separated, or memory does not suffice.
+    in the mode that they are for; `poll` may raise to stop. Raises DoesNotPay, on all ranks, where the network is not
+    to be separated, or memory does not suffice.
     """
     network = state.network
     tail = tail_of(network, head)
@@ -153,12 +154,14 @@ def compute_features(state: TrainState, head: str, batches: Batches, poll: Calla
         if made is None:
             with calling("model"):
                 reason = why_not_separable(network, tail, batch.inputs, len(batch.targets))
-            if reason:
-                raise DoesNotPay(reason)
+            _give_up_together(state.world, reason)
         values = features_of(network, tail, batch.inputs)
         assert values is not None
         if made is None:
-            home = _home(values, batches.num_samples, state.device)
+            num_bytes = values[0].nbytes * batches.num_samples
+            _give_up_together(state.world, _why_too_large(num_bytes))
+            is_on_device = choose_residency("auto", num_bytes, state.device) == "device"
+            home = state.device if is_on_device else torch.device("cpu")
             features = torch.zeros((batches.num_samples, *values.shape[1:]), dtype=values.dtype, device=home)
             shape = (batches.num_samples, *batch.targets.shape[1:])
             made = Split(features, torch.zeros(shape, dtype=batch.targets.dtype, device=home))
@@ -170,15 +173,17 @@ def compute_features(state: TrainState, head: str, batches: Batches, poll: Calla
     return made
 
 
-def _home(values: Tensor, num_samples: int, device: torch.device) -> torch.device:
-    """Return where the features of all samples are to lie: on the device if there is room, else in the host's memory.
+def _why_too_large(num_bytes: int) -> str | None:
+    """Return why features do not fit into the host's memory, if they would fill more than half of it."""
+    if fits_in_memory(num_bytes):
+        return None
+    return f"they would take {num_bytes:,} bytes, more than half of this machine's memory"
 
-    Raises DoesNotPay where they would fill more than half of that.
-    """
-    num_bytes = values[0].nbytes * num_samples
-    if not fits_in_memory(num_bytes):
-        raise DoesNotPay(f"they would take {num_bytes:,} bytes, more than half of this machine's memory")
-    return device if choose_residency("auto", num_bytes, device) == "device" else torch.device("cpu")
+
+def _give_up_together(world: World, reason: str | None) -> None:
+    """Raise DoesNotPay on all ranks where one has a reason."""
+    if world.agree(reason is not None):
+        raise DoesNotPay(reason or "another rank cannot keep them")
 
 
 def cache_features(

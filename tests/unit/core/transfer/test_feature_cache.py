@@ -17,6 +17,7 @@ from nnrun.components.models.vgg import VGG
 from nnrun.core.batches import SplitBatches
 from nnrun.core.residency import Layout, samples_at
 from nnrun.core.seams.data import Split
+from nnrun.core.seams.world import World
 from nnrun.core.transfer.feature_cache import (
     Features,
     Shortcut,
@@ -142,7 +143,7 @@ def test_features_are_kept_with_the_targets_of_their_samples(targets: torch.Tens
     network = frozen(OfTwo(), "head").eval()
     layout = Layout(torch.device("cpu"))
     batches = SplitBatches(samples_at(Split(inputs, targets), layout), lambda raw: raw, 4, 3)
-    state = SimpleNamespace(network=network, device=torch.device("cpu"))
+    state = SimpleNamespace(network=network, device=torch.device("cpu"), world=World())
     made = compute_features(state, "head", batches, lambda: None)  # type: ignore[arg-type]
     assert torch.equal(made.targets, targets)
     torch.testing.assert_close(made.inputs, features_of(network, tail_of(network, "head"), inputs))
