@@ -98,16 +98,16 @@ def list_rows(root: Path, table: Table, roles: Roles, *, skips: bool) -> Listed:
     missing: list[str] = []
     num_again = 0
     for row, cells in enumerate(table.rows):
-        called = f"{table.at(row)}: {shown(cells[roles.file])}"
         try:
             name = images.named(cells[roles.file])
         except NoSuchImage as error:
-            (missing if error.is_missing else wrong).append(f"{called} {error}")
+            (missing if error.is_missing else wrong).append(f"{table.at(row)}: {shown(cells[roles.file])} {error}")
             continue
         first = rows.setdefault(name, row)
         num_again += first != row
         if any(cells[column] != table.rows[first][column] for column in _said(roles)):
-            wrong.append(f"{called} is in line {table.lines[first]:,} too, and other things are said of it")
+            again = f"{shown(cells[roles.file])} is in line {table.lines[first]:,} too"
+            wrong.append(f"{table.at(row)}: {again}, and other things are said of it")
     if wrong:
         raise _many(wrong)
     if missing and not (skips and rows):

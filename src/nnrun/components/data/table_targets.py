@@ -98,9 +98,10 @@ def _kind_of_words(column: Sequence[str], title: str) -> tuple[Kind, tuple[str, 
     """Return what texts are, labels or the names of classes; and what is said where they may be meant otherwise."""
     if not all(column) or any(_SURE_SEPARATORS.search(cell) for cell in column):
         return "labels", ()
-    words = {word for cell in column for word in _split(cell, any("," in cell for cell in column))}
+    has_commas = any("," in cell for cell in column)
+    words = {word for cell in column for word in _split(cell, has_commas)}
     as_classes = "data.targets=classes takes each cell for a class"
-    if any("," in cell for cell in column):
+    if has_commas:
         return "labels", (f"{title} is taken for labels with commas between them; {as_classes}",)
     if len(words) < len(set(column)):
         return "labels", (f"{title} is taken for labels with spaces between them; {as_classes}",)

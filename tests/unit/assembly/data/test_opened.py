@@ -9,6 +9,7 @@ import torch
 
 from nnrun.assembly.data.opened import open_data
 from nnrun.base.errors import DataError
+from nnrun.base.targets import Targets
 from nnrun.components.data.digits import Digits
 from nnrun.config.schema import DataSettings
 from nnrun.core.seams.data import Evaluation, Split
@@ -127,3 +128,45 @@ def test_a_limit_is_taken_of_data_that_is_all_test(monkeypatch):
         dataclasses.replace(SETTINGS, limit=40), trains=False, evaluation=Evaluation(GOOD.targets, all_is_test=True)
     )
     assert (len(data.train), data.valid, len(data.test), data.num_test) == (0, None, 40, 360)
+
+
+@pytest.mark.parametrize("split_by", ["position", "content"])
+def test_a_validation_part_of_values_is_spread_evenly_over_them(monkeypatch, split_by):
+    """Each fifth of the values gives its share. Negative control: the lowest ones alone would not."""
+    draw = torch.Generator().manual_seed(0)
+    ages = torch.randn(1000, 1, generator=draw).exp()
+    train = Split(torch.randint(0, 256, (1000, 1, 4, 4), dtype=torch.uint8, generator=draw), ages)
+    whole = dataclasses.replace(GOOD, train=train, test=train.subset(torch.arange(50)), targets=Targets.values(["age"]))
+    monkeypatch.setattr(Digits, "load", lambda _: whole)
+    data = open_data(dataclasses.replace(SETTINGS, split_by=split_by, val_fraction=0.2, limit=900), trains=True)
+    assert (len(data.train) + len(data.valid), data.known["num_outputs"]) == (900, 1)
+    edges = ages[:, 0].quantile(torch.tensor([0.2, 0.4, 0.6, 0.8]))
+
+    def is_even(values):
+        counts = torch.bincount(torch.bucketize(values, edges), minlength=5)
+        return bool((counts > 20).all()) and bool((counts < 52).all())
+
+    assert is_even(data.valid.targets[:, 0])
+    assert not is_even(ages[:, 0].sort().values[:180])
+
+
+def test_claims_about_the_data_are_held_against_it(monkeypatch):
+    labels = Split(GOOD.train.inputs, torch.eye(10)[GOOD.train.targets])
+    whole = dataclasses.replace(
+        GOOD, train=labels, test=labels, targets=Targets.labels("abcdefghij"), facts={"words": 3}
+    )
+    monkeypatch.setattr(Digits, "load", lambda _: whole)
+    for claim, says in (
+        ({"num_classes": 10}, "data.num_classes is 10, and mine has no classes"),
+        ({"num_outputs": 3}, "data.num_outputs is 3, and mine has 10"),
+        (
+            {"in_shape": {"image": [1, 28, 28]}},
+            r"data.in_shape is {'image': \[1, 28, 28\]}, and mine has \[1, 28, 28\]",
+        ),
+        ({"facts": {"words": 4}}, "data.facts is {'words': 4}, and mine has {'words': 3}"),
+    ):
+        with pytest.raises(DataError, match=says):
+            open_data(dataclasses.replace(SETTINGS, **claim), trains=True)
+    right = {"num_outputs": 10, "in_shape": [1, 28, 28], "facts": {"words": 3}}
+    data = open_data(dataclasses.replace(SETTINGS, **right), trains=True)
+    assert sum(data.target_counts) == len(data.train)
