@@ -32,11 +32,16 @@ from nnrun.base.targets import Targets
 from nnrun.cli import compose
 from nnrun.components.data import normalize
 from nnrun.components.data.normalize import Normalize
+from nnrun.components.losses.bce import BinaryCrossEntropy
 from nnrun.components.losses.cross_entropy import CrossEntropy
 from nnrun.components.losses.focal import Focal
+from nnrun.components.losses.huber import Huber
+from nnrun.components.losses.mse import SquaredError
 from nnrun.components.models.cnn import CNN
 from nnrun.components.optimizers.muon import MuonWithAdamW
 from nnrun.components.problems.classification import Classification
+from nnrun.components.problems.multilabel import Multilabel
+from nnrun.components.problems.regression import Regression
 from nnrun.components.schedulers.cosine import WarmupCosine
 from nnrun.config.interpolation import known_late
 from nnrun.core.batches import SplitBatches
@@ -133,10 +138,11 @@ def fake_cuda():
 def take_steps(trained: list[nn.Parameter], case: SimpleNamespace) -> TrainState:
     """Train an epoch of the CNN, and evaluate it, as a case says."""
     channels = case.channels
-    split = Split(
-        torch.zeros((NUM_SAMPLES, channels, 28, 28), dtype=torch.uint8), torch.zeros(NUM_SAMPLES, dtype=torch.int64)
-    )
-    objective = Objective(Classification(Targets.classes("0123456789")), case.loss())
+    problem = case.problem(Targets(case.problem.kind, tuple("0123456789")))
+    is_classes = problem.kind == "classes"
+    targets = torch.zeros(NUM_SAMPLES, dtype=torch.int64) if is_classes else torch.zeros(NUM_SAMPLES, 10)
+    split = Split(torch.zeros((NUM_SAMPLES, channels, 28, 28), dtype=torch.uint8), targets)
+    objective = Objective(problem, case.loss())
     scaling, layout = Normalize((0.1,) * channels, (0.3,) * channels), Layout(CUDA, True, case.residency)
     augmenter = None
     if case.augment:
@@ -178,6 +184,7 @@ def take_steps(trained: list[nn.Parameter], case: SimpleNamespace) -> TrainState
 
 def case(**options) -> SimpleNamespace:
     defaults = {"precision": "bf16", "optimizer": ADAM, "loss": CrossEntropy, "residency": "device", "channels": 1}
+    defaults["problem"] = Classification
     more = {"accumulate": 1, "callbacks": []} | dict.fromkeys(("ema", "skip", "clip", "fp16", "augment", "scheduler"))
     return SimpleNamespace(**defaults | more | options)
 
@@ -198,6 +205,10 @@ CASES = {
     "fp16, skip": case(fp16=True, skip=True, ema=True),
     "smoothed and weighted": case(loss=lambda: CrossEntropy(0.1, [1.0] * 10)),
     "focal": case(loss=lambda: Focal(2.0, [1.0] * 10)),
+    "labels": case(problem=Multilabel, loss=lambda: BinaryCrossEntropy([2.0] * 10, 0.1)),
+    "labels, skip, mixup": case(problem=Multilabel, loss=BinaryCrossEntropy, skip=True, augment="mixup", channels=3),
+    "values": case(problem=Regression, loss=Huber),
+    "values, skip, mixup": case(problem=Regression, loss=SquaredError, skip=True, augment="mixup", channels=3),
     "muon": case(optimizer={"name": "Muon"}),
     "muon, skip": case(optimizer={"name": "Muon"}, skip=True),
     "muon, fp16": case(optimizer={"name": "Muon"}, fp16=True),

@@ -47,5 +47,7 @@ class OnDevice:
     def to(self, device: torch.device) -> Tensor | None:
         """Return the constant on a device. Waits for the device once."""
         if self.value is not None and self.value.device != device:
-            self.value = self.value.to(device)
+            # A run may begin with a validation, and go on with steps, whose gradients need what is kept here.
+            with torch.inference_mode(False):
+                self.value = self.value.to(device)
         return self.value

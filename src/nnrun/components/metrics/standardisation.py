@@ -40,7 +40,8 @@ class Standardisation:
         """Return the parts on a device."""
         if self._on_device[0].device != device:
             high, low, deviation = self._on_device
-            self._on_device = high.to(device), low.to(device), deviation.to(device)
+            with torch.inference_mode(False):  # an evaluation may come first, and a training after it
+                self._on_device = high.to(device), low.to(device), deviation.to(device)
         return self._on_device
 
 

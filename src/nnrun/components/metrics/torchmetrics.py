@@ -42,6 +42,8 @@ class TorchMetric:
     @torch.no_grad()
     def update(self, sums: Sums, outputs: Tensor, losses: Tensor, batch: Batch) -> None:
         """Show the metric a batch of predictions; most check what they are given, and wait for the device."""
+        if batch.num_samples == 0:
+            return  # a rank's slice may be padding alone
         predictions, targets = outputs[: batch.num_samples], batch.targets[: batch.num_samples]
         if self._targets.kind == "labels":
             targets = targets.long()

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from nnrun.base.errors import ConfigError, DataError
-from nnrun.components.losses.class_weights import class_weights
+from nnrun.components.losses.class_weights import OnDevice, class_weights
 from nnrun.components.losses.cross_entropy import CrossEntropy
 from nnrun.components.losses.focal import Focal
 
@@ -97,6 +97,15 @@ def test_the_gradient_of_focal_is_that_of_the_formula_in_fp64_and_finite_where_p
     losses.sum().backward()
     assert losses.tolist() == [0.0]
     assert torch.isfinite(certain.grad).all()
+
+
+def test_a_weight_brought_to_a_device_by_an_evaluation_serves_a_training_after_it():
+    """Of a run that goes on with a validation. Negative control: what is made in inference mode is no part of a graph."""
+    device = torch.device("meta")
+    kept = OnDevice(torch.ones(3))
+    with torch.inference_mode():
+        assert not kept.to(device).is_inference()
+        assert torch.ones(3).to(device).is_inference()
 
 
 @pytest.mark.parametrize("loss", [Focal(), CrossEntropy()])
