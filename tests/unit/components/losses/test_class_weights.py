@@ -100,7 +100,7 @@ def test_the_gradient_of_focal_is_that_of_the_formula_in_fp64_and_finite_where_p
 
 
 def test_a_weight_brought_to_a_device_by_an_evaluation_serves_a_training_after_it():
-    """Of a run that goes on with a validation. Negative control: what is made in inference mode is no part of a graph."""
+    """Of a run that goes on with a validation. Negative control: what inference mode makes is no part of a graph."""
     device = torch.device("meta")
     kept = OnDevice(torch.ones(3))
     with torch.inference_mode():
