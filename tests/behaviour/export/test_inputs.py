@@ -142,6 +142,30 @@ def test_the_formats_of_torch_take_the_same_tree_in_one_argument(kind: type[OfBo
             torch.testing.assert_close(load(path)(some), standard(some), rtol=1e-4, atol=1e-4)
 
 
+def test_trees_within_a_tree_are_for_onnx_and_pt2_alone(tmp_path: Path) -> None:
+    class Deep(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(4, 3)
+
+        def forward(self, inputs: Any) -> Tensor:
+            first, second = inputs["pair"]
+            return self.head(inputs["one"]["x"] + first - second)
+
+    inputs = {"pair": (torch.randn(700, 4), torch.randn(700, 4)), "one": {"x": torch.randn(700, 4)}}
+    network = Deep().eval()
+    with torch.no_grad():
+        targets = network(inputs).argmax(1)
+    standard = Standard(network, Scaled(), Classification(TARGETS), Split(inputs, targets))
+    for name in ("onnx", "pt2"):
+        (tmp_path / name).mkdir()
+        assert prove(name, standard, tmp_path / name)[1].ok
+    assert prove("torchscript", standard, tmp_path)[1].reason == (
+        "it cannot be exported: torchscript takes a tensor, or a dict or tuple of tensors, and these are deeper "
+        "(pair.0, pair.1, one.x); export=onnx, pt2 or safetensors can"
+    )
+
+
 def test_torchserve_takes_one_image_and_says_which_formats_take_more(tmp_path: Path) -> None:
     _, proof = prove("torchserve", standard_of(OfBoth()), tmp_path)
     assert proof.reason == (

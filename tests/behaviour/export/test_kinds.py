@@ -250,6 +250,19 @@ def test_int8_is_not_judged_by_a_metric_that_is_no_number(tmp_path: Path) -> Non
     )
 
 
+@pytest.mark.parametrize("kind", ["values"], indirect=True, scope="module")
+def test_a_value_that_is_infinite_is_no_prediction(run: Path, kind: str, tmp_path: Path) -> None:
+    """Negative control: as it was exported, the file predicts, as above."""
+    model = onnx.load(run / "exports/onnx/model.onnx")
+    weight = next(tensor for tensor in model.graph.initializer if len(tensor.dims) == 2)
+    found = onnx.numpy_helper.to_array(weight)
+    weight.CopyFrom(onnx.numpy_helper.from_array(np.full_like(found, 3e38), weight.name))
+    (tmp_path / "network.onnx").write_bytes(model.SerializeToString())
+    Image.fromarray(MAKE[kind](1)[0][0]).save(tmp_path / "seen.png")
+    outcome = run_here(["task=predict", "ckpt=network.onnx", "input=seen.png", "hydra.run.dir=p"], tmp_path)
+    assert (outcome.code, "gives NaN or infinite scores for seen.png" in outcome.err) == (4, True), outcome.err
+
+
 # What a stranger's ONNX file may say.
 
 

@@ -166,6 +166,22 @@ def test_it_is_predicted_from_python(home: Path, trained: Path, monkeypatch: pyt
     }
 
 
+def test_a_predictor_takes_a_dict_of_arrays(home: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the run, and of its ONNX file: as the network itself says, and in the test's order."""
+    monkeypatch.chdir(home)
+    monkeypatch.syspath_prepend(str(home))
+    import both  # type: ignore[import-not-found]
+
+    test = both.part(120, 1)
+    names = np.array(["left -", "left +", "right -", "right +"])
+    arrays = {name: leaf.numpy() for name, leaf in test.inputs.items()}
+    for path in (trained, trained / "exports/onnx/model.onnx"):
+        with nnrun.predictor(path, trust=["both"]) as predictor:
+            said = predictor(arrays)
+        right = [row["class"] == name for row, name in zip(said, names[test.targets], strict=True)]
+        assert np.mean(right) == pytest.approx(summary(trained)["metrics"]["test/accuracy"])
+
+
 def test_a_prediction_of_files_says_that_it_reads_images(home: Path, trained: Path) -> None:
     for name in ("", "/exports/onnx/model.onnx"):
         words = ["task=predict", f"ckpt={trained}{name}", "input=both.py", "trust=[both]"]

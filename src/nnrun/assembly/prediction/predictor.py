@@ -112,7 +112,7 @@ class Predictor:
         outputs = outputs.cpu().double()  # waits for the device
         scores = self.problem.scores(outputs) if self.output is None else outputs
         predictions = scores if self.output == "probabilities" else self.problem.predictions(scores)
-        wrong = predictions.isnan().any(1).nonzero()
+        wrong = (~predictions.isfinite()).any(1).nonzero()
         if len(wrong):
             raise ArtifactError(f"the network gives NaN or infinite scores for {shown(samples.names[int(wrong[0])])}")
         return predictions

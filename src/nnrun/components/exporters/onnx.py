@@ -33,7 +33,7 @@ class OnnxExporter:
     """Write `model.onnx` with torch.onnx's exporter; `opset` None leaves the version to it.
 
     The input is named `input`, those of a dict by its keys, the output `scores` or `probabilities`, whichever is asked
-    for. Class names, input format, run id and test accuracy are in the file's metadata, under names that begin with
+    for. What it takes, what was learned, run id and metric are in the file's metadata, under names that begin with
     `nnrun.`.
     """
 

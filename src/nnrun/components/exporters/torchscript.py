@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
@@ -16,8 +16,9 @@ from nnrun.components.exporters.deployed import METADATA_NAME, ArtifactForm, Dep
 from nnrun.components.exporters.refusals import cannot_follow
 from nnrun.components.exporters.stripping import strip_script
 from nnrun.core.seams.data import Tree
-from nnrun.core.seams.export import ExportContext
+from nnrun.core.seams.export import CannotExport, ExportContext
 from nnrun.core.seams.problem import Output
+from nnrun.core.trees import named_leaves
 from nnrun.proof.isolated import RUNNER, Isolated
 
 
@@ -52,8 +53,13 @@ def compile_script(
     """Return a network as TorchScript, and a line on how it became that: scripted, or traced and why.
 
     Raises CannotExport where it cannot be scripted and its path depends on the data: a trace would freeze the path of
-    the example.
+    the example; and where its inputs are a tree within a tree, which has no type in TorchScript.
     """
+    if not isinstance(example, Tensor) and not all(isinstance(part, Tensor) for part in _parts(example)):
+        raise CannotExport(
+            f"{format_name} takes a tensor, or a dict or tuple of tensors, and these are deeper "
+            f"({', '.join(named_leaves(example))}); export=onnx, pt2 or safetensors can"
+        )
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         try:
@@ -67,6 +73,11 @@ def compile_script(
             return _traced(Deployed(module.prepare, network, module.finish).eval(), example), how
         prepare = _traced(module.prepare, example)
         return torch.jit.script(Deployed(prepare, network, module.finish).eval()), how
+
+
+def _parts(tree: Tree) -> Iterable[Tree]:
+    """Return the trees within a tree."""
+    return tree.values() if isinstance(tree, dict) else tree
 
 
 def script_bytes(script: torch.jit.ScriptModule, metadata: dict[str, str]) -> bytes:
