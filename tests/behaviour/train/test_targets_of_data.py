@@ -128,6 +128,7 @@ def test_what_is_learned_is_saved_and_learned(home: Path, kind, targets, at_leas
     assert found["targets"] == targets
     data = found["config"]["data"]
     assert (data["in_shape"], data["num_outputs"], data["num_classes"]) == (in_shape, len(targets["names"]), None)
+    assert data["targets"] == targets["kind"], "saved as what it became"
     metric, least = at_least
     assert summary(whole(home, kind))["metrics"][f"test/{metric}"] > least
 

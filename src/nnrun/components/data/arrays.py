@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -76,7 +76,7 @@ class Arrays:
             each = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in shapes.items())
             raise DataError(f"the parts have samples of different shapes or types: {each}")
         choices = Choices(self.test_fraction, self.split_seed, self.split_by, self.mean, self.std, evaluation)
-        return dataset_of(parts, targets, choices, Findings(notes))
+        return replace(dataset_of(parts, targets, choices, Findings(notes)), became={"targets": targets.kind})
 
 
 def open_pictures(array: Array, layout: str) -> Tensor:

@@ -134,7 +134,7 @@ class Folder:
         """Return the data set of decoded images and their targets."""
         choices = Choices(self.test_fraction, self.split_seed, self.split_by, self.mean, self.std, evaluation)
         dataset = dataset_of(_parts(entry, parts), targets, choices, findings)
-        return replace(dataset, became=became(entry.found))
+        return replace(dataset, became={**became(entry.found), "targets": targets.kind})
 
 
 def _parts(entry: Entry, listed: _Listed) -> dict[str, Part]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -67,10 +67,10 @@ class OwnDataset:
             findings = _steady(first)
             if holds_trees(first):
                 read = read_trees(f"data={settings['name']}", datasets, self._on_bad_of_trees())
-                return dataset_of_trees(read, listed_by(first), choices, findings, wish)
+                return _as_it_became(dataset_of_trees(read, listed_by(first), choices, findings, wish))
             items = Items(f"data={settings['name']}", datasets, in_processes=False)
             entry = decode_into(MemoryStore(), items, Wanted.of(*(settings[key] for key in _OF_PICTURES)))
-        return dataset_of_items(entry, datasets, choices, findings, wish)
+        return _as_it_became(dataset_of_items(entry, datasets, choices, findings, wish))
 
     def _on_bad_of_trees(self) -> str:
         """Return data.on_bad; raise ConfigError where settings of pictures are named, and there are none."""
@@ -79,6 +79,11 @@ class OwnDataset:
                 no_pictures = f"the samples of data={self._settings['name']} are no pictures"
                 raise ConfigError(f"data.{key}={value} has no effect: {no_pictures}; leave it out")
         return str(self._settings["on_bad"])
+
+
+def _as_it_became(dataset: Dataset) -> Dataset:
+    """Return a data set that says what kind of targets it has."""
+    return replace(dataset, became={**dataset.became, "targets": dataset.targets.kind})
 
 
 def open_parts(open_set: Callable[..., Any], parameters: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
