@@ -88,13 +88,15 @@ class Auto:
 class Claim:
     """What a setting, at `key`, or the data itself says of the kind of the data: the kinds that fit.
 
-    `subject` is what says so: words as a user may type them, or the class that a section names.
+    `subject` is what says so: words as a user may type them, or the class that a section names; `is_saved` where that
+    is a checkpoint's.
     """
 
     key: str
     kinds: frozenset[str]
     subject: str
     verb: str
+    is_saved: bool = False
 
     def __str__(self) -> str:
         if self.subject.startswith("data.targets="):
@@ -223,6 +225,11 @@ def _clash(one: Claim, other: Claim, autos: Mapping[str, Auto], known: Mapping[s
             becomes = autos[group].option([kind for kind in (*KINDS, *SAMPLES) if kind in theirs.kinds])
             means = f", for which {group}=auto means {becomes}" if becomes else ""
             return Complaint(mine.key, f"{mine.key} has no effect: {theirs}{means}; leave it out", (theirs.key, group))
+    if one.is_saved != other.is_saved:
+        # A trained network stays what it is.
+        mine, theirs = (other, one) if one.is_saved else (one, other)
+        hint = "name other data" if mine.key == "data" else "leave it out"
+        return Complaint(mine.key, f"{mine}, and {theirs}; {hint}", (theirs.key,))
     # About what is easier to change.
     mine, theirs = (one, other) if one.key == "loss" or other.key == "data" else (other, one)
     fitting = [name for name, target in _targets(mine.key) if not theirs.kinds.isdisjoint(known.get(target, ()))]

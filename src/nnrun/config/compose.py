@@ -17,7 +17,7 @@ from nnrun.base.secrets import is_secret, left_out, secrets_in
 from nnrun.checkpoints.locate import Located
 from nnrun.checkpoints.model_card import paths_left_out
 from nnrun.checkpoints.saved_run import SavedRun, SavedWeights
-from nnrun.config.auto import Auto, Claim, become, claims, claims_of_data, fitting_kinds, targets_of, tell_data
+from nnrun.config.auto import AUTO, Auto, Claim, become, claims, claims_of_data, fitting_kinds, targets_of, tell_data
 from nnrun.config.data_settings import unread_root
 from nnrun.config.draft import (
     choose_options,
@@ -212,6 +212,9 @@ def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> C
     draft, misplaced = lay_typed(draft, values)
     problems += misplaced
     stated = tuple(claims(draft.config, draft.autos, rules.known.data_kinds))
+    if source is not None and source.config is not None:
+        words = [item.key for item in typed if item.value != AUTO]
+        stated = tuple(replace(it, is_saved=not any(is_within(word, it.key) for word in words)) for it in stated)
     kinds, at_odds = fitting_kinds(stated, draft.autos, rules.known.data_kinds)
     assumed = {group: auto.assumed for group, auto in draft.autos.items()}
     references = {**draft.references, **become(draft.config, draft.autos, assumed, kinds)}
@@ -229,7 +232,8 @@ def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> C
     problems += _not_typed(typed, tree)
     # What could not be resolved is null by now, and has been complained of.
     null = {item.key for item in unresolvable}
-    wrong = at_odds + [
+    wrong = [item for item in at_odds if task is None or all(map(task.builds_section, _places(item)))]
+    wrong += [
         item
         for item in check(tree, references, rules, targets_of(draft.autos.get("problem"), kinds))
         if item.key not in null
@@ -258,6 +262,12 @@ def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> C
         stated=stated,
         kinds=tuple(kinds),
     )
+
+
+def _places(complaint: Complaint) -> list[str]:
+    """Return the sections that a complaint of what is said of the data is about."""
+    groups = dict.fromkeys(key.partition(".")[0] for key in (complaint.key, *complaint.others))
+    return ["data.dataset" if group == "data" else group for group in groups]
 
 
 def _left_out(tree: Mapping[str, Any], task: Task | None) -> list[Complaint]:

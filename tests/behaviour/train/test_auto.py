@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from nnrun.cli import compose
 from support.command_line import SHORT, run_here, write_files
@@ -175,6 +176,23 @@ def test_what_does_not_fit_the_data_is_said_once_it_is_open(arrays: Path, words:
     outcome = run_here([*RUN, "data=arrays", *words], arrays)
     assert outcome.code == 2, outcome.err
     assert says in outcome.err
+
+
+def test_beside_a_trained_network_what_is_typed_is_wrong_and_what_is_not_built_is_not(arrays: Path) -> None:
+    words = [*RUN, "data=arrays", "data.root=values.npz", "export=onnx", "hydra.run.dir=trained"]
+    assert run_here(words, arrays).code == 0
+    for typed, says in (
+        ("problem=classification", "problem=classification learns classes, and loss=mse is for values; leave it out"),
+        ("loss=focal", "loss=focal is for classes, and problem=regression learns values; leave it out"),
+        ("data=digits", "data=digits has classes, and problem=regression learns values; name other data"),
+    ):
+        outcome = run_here(["ckpt=trained", typed], arrays)
+        assert (outcome.code, outcome.err) == (2, f"nnrun: {says}\n")
+    assert run_here(["ckpt=trained", "loss=mae", "hydra.run.dir=other"], arrays).code == 0
+    Image.fromarray(np.load(arrays / "values.npz")["x"][0]).save(arrays / "one.png")
+    outcome = run_here(["task=predict", "ckpt=trained", "input=one.png", "data=digits", "hydra.run.dir=said"], arrays)
+    assert outcome.code == 0, outcome.err
+    assert "data has no effect with task=predict" in outcome.out
 
 
 def test_a_directory_is_not_named_after_a_network_that_is_only_assumed(folder: Path) -> None:
