@@ -18,7 +18,7 @@ from campaigns.specimen import prepare
 from campaigns.strangers.kind import CKPT, EVERYWHERE, LOAD, RESUME, TITLE, Bench, Hostile
 from campaigns.strangers.states import STATES
 from campaigns.strangers.torch_zip import pack, torch_entries
-from nnrun.assembly import network as loading
+from nnrun.assembly import loaded as loading
 from nnrun.checkpoints import payload as contents
 from nnrun.checkpoints import read as archive
 from nnrun.checkpoints import safe_pickle as plain_pickle

@@ -263,6 +263,40 @@ def test_a_value_that_is_infinite_is_no_prediction(run: Path, kind: str, tmp_pat
     assert (outcome.code, "gives NaN or infinite scores for seen.png" in outcome.err) == (4, True), outcome.err
 
 
+CARDS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
+    "too few thresholds": (
+        lambda card: card.update(problem={"thresholds": [0.5]}),
+        "what it says of its problem is not right: thresholds must be",
+    ),
+    "NaN": (
+        lambda card: card.update(problem={"thresholds": [0.5, float("nan"), 0.5]}),
+        "what it says of its problem is not right: thresholds must be",
+    ),
+    "a list": (lambda card: card.update(problem=[0.5]), "does not say what nnrun says of weights"),
+    "class names": (lambda card: card.update(class_names=["a", "b", "c"]), "its targets have other names than"),
+    "no targets": (lambda card: card.pop("targets"), "class_names is refused"),
+    "a stranger's problem": (
+        lambda card: card["config"]["problem"].update(_target_="os.system"),
+        "problem._target_ is 'os.system', which nnrun does not ship for that",
+    ),
+}
+
+
+@pytest.mark.parametrize(("kind", "name"), [("labels", name) for name in CARDS], indirect=["kind"], scope="module")
+def test_what_a_strangers_model_card_says_of_its_problem_is_checked(kind: str, name: str, run: Path) -> None:
+    """Negative control: unchanged, the weights are evaluated, as above."""
+    change, says = CARDS[name]
+    folder = run.parent / f"card {name}".replace(" ", "-")
+    folder.mkdir()
+    for path in (run / "exports/safetensors").iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    card = json.loads((folder / "model.json").read_text())
+    change(card)
+    (folder / "model.json").write_text(json.dumps(card))
+    outcome = run_here([f"ckpt={folder}/model.safetensors", f"hydra.run.dir={folder}/run"], run.parent)
+    assert (outcome.code, says in outcome.err) == (4, True), outcome.err
+
+
 # What a stranger's ONNX file may say.
 
 
