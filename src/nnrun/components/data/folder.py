@@ -85,8 +85,8 @@ class Folder:
         asked = [name for name in ("labels", "target") if getattr(self, name) is not None]
         asked += ["targets"] if self.targets in ("labels", "values") else []
         if table is None and asked and root.is_dir():
-            needs = f"data.{asked[0]}={getattr(self, asked[0])} needs a file {NAME} in data.root"
-            raise DataError(f"{needs}={shown(root)}, or data.labels=FILE")
+            why = f"data.target={self.target}" if self.target is not None else f"learning {self.targets}"
+            raise DataError(f"{why} needs a file {NAME} in data.root={shown(root)}, or data.labels=FILE")
         if table is not None and (asked or (known is not None and known.kind != "classes")):
             return None
         try:

@@ -46,6 +46,6 @@ DATA_KINDS: dict[str, tuple[str, ...]] = {
     "nnrun.components.data.digits.Digits": ("classes", "images"),
     **{f"nnrun.components.data.mnist.{name}": ("classes", "images") for name in ("MNIST", "FashionMNIST", "KMNIST")},
     **{f"nnrun.components.data.cifar.{name}": ("classes", "images") for name in ("CIFAR10", "CIFAR100")},
-    "nnrun.components.data.torchvision_sets.TorchvisionDataset": ("images",),
+    "nnrun.components.data.torchvision_sets.TorchvisionDataset": ("classes", "images"),
     "nnrun.components.data.folder.Folder": ("images",),
 }

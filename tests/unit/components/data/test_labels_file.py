@@ -294,7 +294,7 @@ def test_the_file_may_have_another_name_and_lie_elsewhere(root: Path, tmp_path: 
     with pytest.raises(DataError, match=r"data.labels=none.csv does not exist, neither here nor in"):
         load(root, labels="none.csv")
     with pytest.raises(
-        DataError, match=r"data.targets=labels needs a file labels.csv in data.root=.*, or data.labels=FILE"
+        DataError, match=r"learning labels needs a file labels.csv in data.root=.*, or data.labels=FILE"
     ):
         load(root, targets="labels")
 
