@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -15,8 +15,9 @@ LUMA = (0.2989, 0.587, 0.114)
 
 def check_images(name: str, in_shape: Sequence[int], channels: Sequence[int] = ()) -> None:
     """Raise ConfigError unless samples are images `(C, H, W)`, of one of these numbers of channels if any is named."""
-    if len(in_shape) != 3:
-        raise ConfigError.of("data.in_shape", list(in_shape), f"images, for augment.{name}", "leave it out of augment=")
+    if isinstance(in_shape, Mapping) or len(in_shape) != 3:
+        got = in_shape if isinstance(in_shape, Mapping) else list(in_shape)
+        raise ConfigError.of("data.in_shape", got, f"images, for augment.{name}", "leave it out of augment=")
     if channels and in_shape[0] not in channels:
         allowed = f"images of {' or '.join(map(str, channels))} channels, for augment.{name}"
         raise ConfigError.of("data.in_shape", list(in_shape), allowed, "leave it out of augment=")

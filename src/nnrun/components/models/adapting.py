@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,8 +12,16 @@ from torch.func import functional_call
 from nnrun.base.errors import ConfigError, did_you_mean
 
 
+def check_one_tensor(in_shape: Any, network: str) -> None:
+    """Raise ConfigError where a sample is several tensors, or a shape is none."""
+    if isinstance(in_shape, Mapping) or not all(isinstance(size, int) for size in in_shape):
+        allowed = f"one shape, for {network}, which takes one tensor a sample"
+        raise ConfigError.of("data.in_shape", in_shape, allowed, "write a network of your own for several tensors")
+
+
 def check_image_shape(in_shape: Sequence[int], network: str) -> None:
     """Raise ConfigError unless samples are images."""
+    check_one_tensor(in_shape, network)
     if len(in_shape) != 3:
         allowed = f"channels, height and width for {network}"
         raise ConfigError.of("data.in_shape", list(in_shape), allowed, "model=mlp takes samples of any shape")

@@ -9,6 +9,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from nnrun.components.models.adapting import check_one_tensor
+
 
 class MLP(nn.Module):
     """Flatten, then Linear, ReLU and Dropout for each hidden width, then Linear.
@@ -21,6 +23,7 @@ class MLP(nn.Module):
         self, in_shape: Sequence[int], num_classes: int, hidden: int | Sequence[int] = (128,), dropout: float = 0.2
     ) -> None:
         super().__init__()
+        check_one_tensor(in_shape, "mlp")
         widths = [math.prod(in_shape), *([hidden] if isinstance(hidden, int) else hidden)]
         self.flatten = nn.Flatten()
         self.hidden = nn.Sequential(*(_hidden_layer(inputs, width, dropout) for inputs, width in pairwise(widths)))

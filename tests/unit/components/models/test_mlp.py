@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from nnrun.base.errors import ConfigError
+from nnrun.components.models.cnn import CNN
 from nnrun.components.models.mlp import MLP
 
 
@@ -56,3 +58,13 @@ def test_dropout_drops_while_training_only():
     assert torch.equal(control(inputs), control(inputs))
     model.eval()
     assert torch.equal(model(inputs), model(inputs))
+
+
+@pytest.mark.parametrize("in_shape", [{"image": [1, 2, 2], "age": [1], "city": []}, [[1, 2, 2], [1]]])
+def test_samples_of_several_tensors_are_refused_in_words(in_shape):
+    with pytest.raises(
+        ConfigError, match="allowed: one shape, for mlp, which takes one tensor a sample; write a network"
+    ):
+        MLP(in_shape, 2)
+    with pytest.raises(ConfigError, match="allowed: one shape, for cnn"):
+        CNN(in_shape, 2, [3], 4, 0.5, batchnorm=False)
