@@ -5,6 +5,7 @@ Such a warning is Python's `DeprecationWarning`; a command shows it, and `python
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -18,6 +19,13 @@ def warn_renamed(old: str, new: str, gone_in: str, stacklevel: int = 1) -> None:
     """
     text = f"{old} is {new} now; the old name goes with nnrun {gone_in}"
     warnings.warn(text, DeprecationWarning, stacklevel=stacklevel + 2)
+
+
+def warn_about(kind: type, old: str, new: str, gone_in: str) -> None:
+    """Do the same of what a class of the user's own has, where it is we who call it."""
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None) or kind.__module__
+    text = f"{old} is {new} now; the old name goes with nnrun {gone_in}"
+    warnings.warn_explicit(text, DeprecationWarning, file, 1, kind.__module__)
 
 
 def moved(module: str, places: Mapping[str, str], now_in: str, gone_in: str) -> Callable[[str], Any]:

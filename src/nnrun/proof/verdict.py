@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from nnrun.core.seams.export import Exporter
+from nnrun.core.seams.export import Exporter, max_drop_of
 
 # Until 0.3.0 (1) it had `max_accuracy_drop` for `max_drop`, and its worst samples had scores for predictions.
 VERIFICATION_SCHEMA = 2
@@ -81,7 +81,7 @@ def asked(exporter: Exporter) -> dict[str, Any]:
         # JSON has no infinity; int8 weights are judged by the metric, and not by their outputs.
         "tolerance": exporter.tolerance if math.isfinite(exporter.tolerance) else None,
         "min_agreement": exporter.min_agreement,
-        "max_drop": getattr(exporter, "max_drop", None),
+        "max_drop": max_drop_of(exporter),
         "output": getattr(exporter, "output", "scores"),
         "batch_sizes": [*BATCH_SIZES, LARGEST_BATCH],
         "notes": list(getattr(exporter, "notes", ())),

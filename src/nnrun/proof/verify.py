@@ -17,7 +17,7 @@ from nnrun.base.errors import ResourceError
 from nnrun.base.foreign_errors import of_the_machine
 from nnrun.base.paths import without_paths
 from nnrun.core.seams.data import Preprocessing, Split, Tree
-from nnrun.core.seams.export import Exporter
+from nnrun.core.seams.export import Exporter, max_drop_of
 from nnrun.core.seams.problem import Output, Problem
 from nnrun.proof.isolated import Isolated
 from nnrun.proof.timing import TimedOutputs, WrongOutputs, run_on_split
@@ -177,7 +177,7 @@ def _why_not(compared: _Comparison, exporter: Exporter, headline: str) -> str | 
     """Return in which way an artifact is not what its exporter promises; None where it is."""
     difference, scale, agreement = compared.max_abs_diff, compared.scale, compared.agreement
     score, their_score = compared.score, compared.their_score
-    max_drop = getattr(exporter, "max_drop", None)
+    max_drop = max_drop_of(exporter)
     # Of NaN no comparison is true.
     if not difference <= exporter.tolerance * scale:
         return f"scores differ by {difference:.3g}, more than {exporter.tolerance:g} of the largest score {scale:.3g}"

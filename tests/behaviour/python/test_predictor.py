@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -269,6 +270,7 @@ def test_images_of_another_size_and_kind_are_brought_to_what_the_network_takes(
 
 
 def test_what_a_stranger_names_is_refused_and_your_own_is_trusted(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "mynet", raising=False)
     for open_one in (nnrun.predictor, nnrun.load):
         with pytest.raises(ArtifactError, match=r"trust=\[mynet\]"):
             open_one("own")

@@ -355,6 +355,7 @@ def test_your_own_folder_is_found_and_each_run_finds_the_code_that_lies_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two modules of one name in two folders, as two commands find them; what was imported before is used as it is."""
+    monkeypatch.delitem(sys.modules, "mynet", raising=False)  # another test's
     sizes = {}
     for name, hidden in (("one", 4), ("two", 9)):
         module = OWN["mynet.py"].replace("hidden)", f"{hidden})").replace("Linear(hidden", f"Linear({hidden}")

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from nnrun.base.deprecated import warn_about, warn_renamed
 from nnrun.base.targets import Targets
 from nnrun.core.seams.data import Preprocessing, Tree
 from nnrun.core.seams.problem import Problem
@@ -42,6 +43,12 @@ class ExportContext:
         """The names of what it gives."""
         return self.targets.names
 
+    @property
+    def accuracy(self) -> float:
+        """What `score` was called until 0.3.0."""
+        warn_renamed("nnrun.api.ExportContext.accuracy", "nnrun.api.ExportContext.score", gone_in="0.6.0")
+        return self.score
+
 
 class CannotExport(Exception):
     """A format cannot express a network; the message is the reason, and names a format that can."""
@@ -71,3 +78,12 @@ class Exporter(Protocol):
         Where it can be run without the model's class, that is an `nnrun.proof.isolated.Isolated`.
         """
         ...
+
+
+def max_drop_of(exporter: Exporter) -> float | None:
+    """Return by how much the metric to quote may be worse, where an exporter says it."""
+    if not hasattr(exporter, "max_drop") and hasattr(exporter, "max_accuracy_drop"):
+        old, new = (f"nnrun.api.Exporter.{name}" for name in ("max_accuracy_drop", "max_drop"))
+        warn_about(type(exporter), old, new, gone_in="0.6.0")
+        return exporter.max_accuracy_drop
+    return getattr(exporter, "max_drop", None)
