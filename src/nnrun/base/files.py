@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
 import os
 import resource
 import shutil
@@ -152,7 +153,16 @@ def write_json(path: Path, value: Mapping[str, Any], schema: int) -> None:
 
 def as_json(value: Mapping[str, Any], schema: int) -> str:
     """Return the text of a JSON file that states its schema."""
-    return json.dumps({"schema": schema, **value}, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(without_nan({"schema": schema, **value}), indent=2, ensure_ascii=False) + "\n"
+
+
+def without_nan(value: Any) -> Any:
+    """Return plain values with null for each number that is NaN or infinite: JSON has none of them."""
+    if isinstance(value, Mapping):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_json(path: Path) -> Any:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nnrun.base.errors import ConfigError, ResourceError
-from nnrun.base.files import DurableFile, as_json, read_json, saving, write_json, write_text
+from nnrun.base.files import DurableFile, as_json, read_json, saving, without_nan, write_json, write_text
 from nnrun.base.lock import LOCK_NAME
 from nnrun.base.paths import alone, inside
 
@@ -131,7 +131,7 @@ class RunDir:
     def add_row(self, row: Mapping[str, Any]) -> None:
         """Append a row to metrics.jsonl."""
         with saving(self._rows), self._rows.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write(json.dumps(without_nan(row)) + "\n")
 
     def sync_rows(self) -> None:
         """Bring the rows to the disk, before a checkpoint that counts them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -105,10 +106,11 @@ def _proof(artifact: Mapping[str, Any]) -> str:
         f"{artifact[key]:{form}} (PyTorch {artifact[key + '_eager']:{form}})"
         for key, form in (("latency_ms_batch_1", ".2f"), ("samples_per_second", ",.0f"))
     )
+    metric = artifact["metric_artifact"]  # None where the test split is too small for one
+    score = f"{artifact['metric']} {math.nan if metric is None else metric:.4f}"
     return (
         f"{artifact['agreement']:.2%} of {artifact['num_samples']:,} samples agree, "
-        f"largest difference {artifact['max_abs_diff']:.1e}, {artifact['metric']} {artifact['metric_artifact']:.4f}, "
-        f"{latency} ms a sample, {speed} samples/s"
+        f"largest difference {artifact['max_abs_diff']:.1e}, {score}, {latency} ms a sample, {speed} samples/s"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -152,3 +153,23 @@ def test_mixed_samples_are_learned_from(place):
     outcome = run_here([*WORDS, "augment=[mixup,cutmix]", "hydra.run.dir=m"], place)
     assert outcome.code == 0, outcome.err
     assert summary(place / "m")["metrics"]["test/r2"] > 0.5
+
+
+def no_nan(word):
+    raise AssertionError(f"{word} is no JSON")
+
+
+def test_one_sample_of_which_there_is_no_r2_is_said_in_plain_json(tmp_path):
+    """R2 needs two samples: of a validation part and a test of one there is none, in any file or line."""
+    (x, y), (x_test, y_test) = valued(200, 1), valued(1, 1, seed=1)
+    np.savez(tmp_path / "pictures.npz", x_train=x, y_train=y, x_test=x_test, y_test=y_test)
+    words = [*WORDS[:-1], "export=onnx", "hydra.run.dir=run", "data.val_fraction=0.005", "trainer.epochs=2"]
+    done = run_here([*words, "early_stopping.monitor=valid/r2"], tmp_path)
+    assert done.code == 0, done.err
+    assert "valid/r2 was NaN in every validation: no weights are the best by it" in done.out
+    run = tmp_path / "run"
+    metrics = json.loads((run / "summary.json").read_text(), parse_constant=no_nan)["metrics"]
+    assert metrics["valid/r2"] is metrics["test/r2"] is None
+    rows = [json.loads(line, parse_constant=no_nan) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["r2"] for row in rows if row["split"] != "train"] == [None, None, None]
+    assert "of 1 samples agree" in done.out

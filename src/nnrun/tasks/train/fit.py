@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -93,6 +94,11 @@ def train(job: Job, data: Opened, objective: Objective, session: Session) -> Tra
             tell_of_training(session.reached, state, watchers.rows.newest)
     if state.progress.stop_reason:
         console.say(f"stopped early: {state.progress.stop_reason}")
+    if state.progress.best is None and math.isnan(watchers.rows.newest.get(job.monitor, 0.0)):
+        console.note(
+            f"{job.monitor} was NaN in every validation: no weights are the best by it, and the newest are taken; "
+            "set another early_stopping.monitor, or a larger data.val_fraction"
+        )
     return training
 
 
