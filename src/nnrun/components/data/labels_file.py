@@ -67,11 +67,14 @@ def find_labels(root: Path, labels: str | None) -> Path | None:
 
 
 def roles_of(table: Table, wanted: str | Sequence[str] | None) -> Roles:
-    """Return what the columns of a table say; those that are `wanted`, or else all others, are learned."""
+    """Return what the columns of a table say; those that are `wanted`, or else all others, are learned.
+
+    The file is in the column of that title, or else in the first that has names of images, or else in the first.
+    """
     low, name = [title.lower() for title in table.titles], shown(table.path)
-    file = low.index(FILE_TITLE) if FILE_TITLE in low else 0
+    file = low.index(FILE_TITLE) if FILE_TITLE in low else _first_of_images(table)
     first = shown(table.titles[file])
-    if PurePosixPath(first).suffix.lower() in IMAGE_SUFFIXES:
+    if _is_image(first):
         raise DataError(f"{name} begins with a sample, {first}: write a first line of titles, such as file,labels")
     part = low.index(PART_TITLE) if PART_TITLE in low else None
     others = {title: column for column, title in enumerate(table.titles) if title and column not in (file, part)}
@@ -85,6 +88,16 @@ def roles_of(table: Table, wanted: str | Sequence[str] | None) -> Roles:
     if not others:
         raise DataError(f"{name} has no column beside {first}: nothing says what is learned")
     return Roles(file, part, tuple(others.values()))
+
+
+def _first_of_images(table: Table) -> int:
+    """Return the first column whose first cell is the name of an image; the first of all where there is none."""
+    return next((column for column, cell in enumerate(table.rows[0]) if _is_image(cell)), 0)
+
+
+def _is_image(name: str) -> bool:
+    """Return whether a name has the suffix of an image."""
+    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 def list_rows(root: Path, table: Table, roles: Roles, *, skips: bool) -> Listed:

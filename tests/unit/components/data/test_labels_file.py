@@ -158,13 +158,15 @@ SAME = listed(TAGS)
         SAME.replace(",", " , "),
         "labels,file\n" + "".join(f"{tags},{name}\n" for name, tags in zip(NAMES, TAGS, strict=True)),
         "image,labels\n" + SAME.partition("\n")[2],
+        "tags,where\n" + "".join(f"{tags},{name}\n" for name, tags in zip(NAMES, TAGS, strict=True)),
+        ",where,tags\n" + "".join(f"{i},{name},{TAGS[i]}\n" for i, name in enumerate(NAMES)),
         SAME.replace("0.png", '"0.png"').replace("cat dog", '"cat dog"'),
         SAME.replace("0.png", "./0.png").replace("1.png", ".\\1.png"),
         SAME.replace("\n", ",\n"),
     ],
     ids=[
         *("bom", "utf-16", "crlf", "cr", "no last end", "blank lines", "semicolons", "tabs", "sep", "spaces"),
-        *("other order", "other title", "quotes", "dots", "empty column"),
+        *("other order", "other title", "other title, other order", "an index", "quotes", "dots", "empty column"),
     ],
 )
 def test_the_same_file_in_another_form_says_the_same(root: Path, csv: str | bytes) -> None:
@@ -188,6 +190,7 @@ def test_decimal_commas_are_read_where_they_divide_no_columns(root: Path) -> Non
         (" \n\n", "labels.csv is empty"),
         ("file,labels\n", "labels.csv holds a line of titles and no samples"),
         ("0.png,cat\n1.png,dog\n", "labels.csv begins with a sample, 0.png: write a first line of titles"),
+        ("cat,0.png\ndog,1.png\n", "labels.csv begins with a sample, 0.png: write a first line of titles"),
         ("file\n0.png\n", "labels.csv has no column beside file: nothing says what is learned"),
         ("file,a,a\n0.png,1,0\n", "labels.csv has two columns with the title a"),
         ("file,label\n0.png,a\n1.png,a,b\n2.png\n", "labels.csv, line 3 has 3 cells, and the titles are 2"),
