@@ -118,8 +118,10 @@ def read_autos(config: DictConfig, choices: Mapping[str, Sequence[str]], own: Se
         path = option_file(group, AUTO, own) if list(names) == [AUTO] and group not in NAMED_SECTIONS else None
         if path is None:
             continue
-        kinds, section = list(read_yaml(path)), config[group]
-        beside = {f"{group}.{key}": section._get_node(key) for key in section if key not in kinds}
+        kinds, section = list(read_yaml(path)), config.get(group)
+        if not isinstance(section, DictConfig):
+            continue  # what an experiment made of it is said where the config is checked
+        beside = {f"{group}.{key!s}": section._get_node(key) for key in section if key not in kinds}
         found[group] = auto = Auto(group, {kind: str(section[kind]) for kind in kinds}, own, beside)
         config[group] = auto.section(auto.assumed)
     return found
@@ -141,10 +143,19 @@ def become(
 
 def tell_data(config: DictConfig, stated: Sequence[Claim]) -> None:
     """Let data that can be read as several kinds of targets be of the kind that the problem or the loss is for."""
-    section = OmegaConf.select(config, "data.dataset", throw_on_missing=False) or {}
+    section = _selected(config, "data.dataset")
     kinds = [kind for claim in stated if claim.key in ("problem", "loss") for kind in claim.kinds]
-    if kinds and "targets" in section and config.data.get("targets") == AUTO:
+    takes = isinstance(section, DictConfig) and "targets" in section
+    if kinds and takes and _selected(config, "data.targets") == AUTO:
         config.data.targets = kinds[0]
+
+
+def _selected(config: DictConfig, key: str) -> Any:
+    """Return what stands at a key; None where nothing does, or what cannot be known, which is said elsewhere."""
+    try:
+        return OmegaConf.select(config, key, throw_on_missing=False)
+    except OmegaConfBaseException:
+        return None
 
 
 def targets_of(auto: Auto | None, kinds: Sequence[str]) -> list[str]:
@@ -156,13 +167,13 @@ def targets_of(auto: Auto | None, kinds: Sequence[str]) -> list[str]:
 def claims(config: DictConfig, autos: Mapping[str, Auto], known: Mapping[str, Sequence[str]]) -> Iterator[Claim]:
     """Yield what a config says of the kind of its data; `known` has the kinds that each class of ours is for."""
     for key, verb in (("problem", "learns"), ("loss", "is for")):
-        target = str(OmegaConf.select(config, f"{key}._target_", throw_on_missing=False))
+        target = str(_selected(config, f"{key}._target_"))
         if key not in autos and target in known:
             yield Claim(key, frozenset(known[target]), target, verb)
-    target = str(OmegaConf.select(config, "data.dataset._target_", throw_on_missing=False))
+    target = str(_selected(config, "data.dataset._target_"))
     kinds = known.get(target, ())
-    yield from claims_of_data(config.data.get("name"), kinds)
-    kind = OmegaConf.select(config, "data.targets", throw_on_missing=False)
+    yield from claims_of_data(_selected(config, "data.name"), kinds)
+    kind = _selected(config, "data.targets")
     if kind in KINDS and set(KINDS).isdisjoint(kinds):
         yield Claim("data", frozenset([kind]), f"data.targets={kind}", "has")
     for auto in autos.values():
@@ -212,7 +223,8 @@ def fitting_kinds(
                 holding.append(claim)
             else:
                 other = next((held for held in holding if claim.kinds.isdisjoint(held.kinds)), holding[-1])
-                problems.append(_clash(claim, other, autos, known))
+                clash = _clash(claim, other, autos, known)
+                problems += [] if any(clash.key == said.key for said in problems) else [clash]
         kinds += left
     return kinds, problems
 

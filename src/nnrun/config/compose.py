@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -20,6 +20,7 @@ from nnrun.checkpoints.saved_run import SavedRun, SavedWeights
 from nnrun.config.auto import AUTO, Auto, Claim, become, claims, claims_of_data, fitting_kinds, targets_of, tell_data
 from nnrun.config.data_settings import unread_root
 from nnrun.config.draft import (
+    Draft,
     choose_options,
     excluded_beside,
     find_source,
@@ -38,7 +39,7 @@ from nnrun.config.overrides import SOURCE_KEYS, Typed, ambiguous, parse_all
 from nnrun.config.rules import Rules
 from nnrun.config.schema import NAMED_SECTIONS, TARGET_SECTIONS
 from nnrun.config.source import Source
-from nnrun.config.target_sections import References
+from nnrun.config.target_sections import Reference, References
 from nnrun.config.task import Task, misfits
 from nnrun.config.tree import is_within
 from nnrun.config.validate import check
@@ -211,15 +212,7 @@ def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> C
         draft = start_from(source, draft)
     draft, misplaced = lay_typed(draft, values)
     problems += misplaced
-    stated = tuple(claims(draft.config, draft.autos, rules.known.data_kinds))
-    if source is not None and source.config is not None:
-        words = [item.key for item in typed if item.value != AUTO]
-        stated = tuple(replace(it, is_saved=not any(is_within(word, it.key) for word in words)) for it in stated)
-    kinds, at_odds = fitting_kinds(stated, draft.autos, rules.known.data_kinds)
-    assumed = {group: auto.assumed for group, auto in draft.autos.items()}
-    references = {**draft.references, **become(draft.config, draft.autos, assumed, kinds)}
-    if source is None or source.config is None:
-        tell_data(draft.config, stated)
+    follows, references = _follow(draft, source, typed, rules)
     unresolvable = explain_unresolvable(draft.config)
     problems += unresolvable
     tree = resolve(draft.config)
@@ -232,12 +225,9 @@ def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> C
     problems += _not_typed(typed, tree)
     # What could not be resolved is null by now, and has been complained of.
     null = {item.key for item in unresolvable}
-    wrong = [item for item in at_odds if task is None or all(map(task.builds_section, _places(item)))]
-    wrong += [
-        item
-        for item in check(tree, references, rules, targets_of(draft.autos.get("problem"), kinds))
-        if item.key not in null
-    ]
+    wrong = [item for item in follows.at_odds if task is None or all(map(task.builds_section, _places(item)))]
+    problem_classes = targets_of(draft.autos.get("problem"), follows.kinds)
+    wrong += [item for item in check(tree, references, rules, problem_classes) if item.key not in null]
     if problems:
         # The words themselves: whatever else is wrong, the user can mend them.
         raise ConfigError(*dict.fromkeys([*problems, *wrong]))
@@ -259,9 +249,37 @@ def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> C
         rules=rules,
         references=references,
         autos=draft.autos,
-        stated=stated,
-        kinds=tuple(kinds),
+        stated=follows.stated,
+        kinds=follows.kinds,
     )
+
+
+class _Follows(NamedTuple):
+    """What a config says of its data, the kinds of data that fit that, and what of it is at odds."""
+
+    stated: tuple[Claim, ...]
+    kinds: tuple[str, ...]
+    at_odds: list[Complaint]
+
+
+def _follow(
+    draft: Draft, source: Source | None, typed: Sequence[Typed], rules: Rules
+) -> tuple[_Follows, dict[str, Reference]]:
+    """Let each `auto` of a config, and how its data are read, be what the rest says of the data, in place.
+
+    Returns what that is, and what sections with a `_target_` are compared with then.
+    """
+    known = rules.known.data_kinds
+    stated = tuple(claims(draft.config, draft.autos, known))
+    if source is not None and source.config is not None:
+        words = [item.key for item in typed if item.value != AUTO]
+        stated = tuple(replace(it, is_saved=not any(is_within(word, it.key) for word in words)) for it in stated)
+    else:
+        tell_data(draft.config, stated)
+    kinds, at_odds = fitting_kinds(stated, draft.autos, known)
+    assumed = {group: auto.assumed for group, auto in draft.autos.items()}
+    references = {**draft.references, **become(draft.config, draft.autos, assumed, kinds)}
+    return _Follows(stated, tuple(kinds), at_odds), references
 
 
 def _places(complaint: Complaint) -> list[str]:

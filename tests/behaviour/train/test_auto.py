@@ -227,6 +227,23 @@ def test_an_experiment_may_say_what_auto_means(arrays: Path) -> None:
     assert "loss=auto cannot become hubert; there are bce, cross_entropy, focal, huber, mae, mse" in outcome.err
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("model: null", "model is null; allowed: a section with a _target_"),
+        ("loss: 3", "loss is 3; allowed: a section with a _target_"),
+        ("data: null", "data lacks name, root"),
+        ("loss:\n  label_smoothing: ${nope}", "loss.label_smoothing refers to nope, which does not exist"),
+        ("data:\n  targets: ${nope}", "data.targets refers to nope, which does not exist"),
+    ],
+)
+def test_a_section_that_an_experiment_breaks_is_named(tmp_path: Path, text: str, says: str) -> None:
+    write_files(tmp_path, {"conf/experiment/broken.yaml": f"# @package _global_\n{text}\n"})
+    outcome = run_here(["experiment=broken"], tmp_path)
+    assert outcome.code == 2, outcome.err
+    assert says in outcome.err
+
+
 def test_a_setting_of_no_option_is_not_one() -> None:
     with pytest.raises(Exception, match=r"loss\.wieght is not a setting; did you mean 'loss\.weight'"):
         compose(["loss.wieght=balanced"])
