@@ -27,6 +27,14 @@ def test_it_gives_plain_values_that_are_a_copy() -> None:
     assert nnrun.compose(["model=cnn"])["optimizer"]["lr"] == 0.001
 
 
+def test_a_text_is_split_as_a_shell_does_and_a_path_is_a_word() -> None:
+    wanted = nnrun.compose(["data=folder", "data.root=my photos", "model=mlp"])
+    assert nnrun.compose("data=folder 'data.root=my photos' model=mlp") == wanted
+    assert nnrun.compose(("data=folder", Path("data.root=my photos"), "model=mlp")) == wanted
+    with pytest.raises(ConfigError, match="3 is no word of a command line"):
+        nnrun.compose([3])  # type: ignore[list-item]
+
+
 def test_what_only_the_data_decides_stays_a_reference_and_all_else_is_resolved(tmp_path: Path) -> None:
     files = {
         "conf/model/mynet.yaml": OWN["conf/model/mynet.yaml"]

@@ -1,4 +1,4 @@
-"""`task=predict`: classify images with a trained network, and write down what they are."""
+"""`task=predict`: predict for images with a trained network, and write down what it says of each."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from nnrun.tasks.predict.record import PredictSettings
 from nnrun.tasks.predict.table import FILE_NAME, PredictionFile
 from nnrun.tasks.session import Session, open_session
 
-# How many of the classes predicted are named on the terminal.
+# How many of the answers given are named on the terminal.
 _NUM_SHOWN = 5
 # A name of more digits is no number of a file.
 _MAX_DIGITS = 19
@@ -57,7 +57,7 @@ class BadFiles:
 
 @dataclass(frozen=True)
 class ImageSource:
-    """The images to classify, in batches, and how many there are."""
+    """The images to predict for, in batches, and how many there are."""
 
     batches: Generator[Samples, None, None]
     num_images: int
@@ -65,8 +65,9 @@ class ImageSource:
 
 @dataclass(frozen=True)
 class Result:
-    """The kind of what was predicted, how often each was, and how long all of it took."""
+    """For how many images something was predicted, how often what, unless each is another, and how long it took."""
 
+    number: int
     kind: Kind
     counts: Counter[str]
     seconds: float
@@ -74,7 +75,7 @@ class Result:
 
 @dataclass(kw_only=True)
 class PredictionSummary(Summary):
-    """What summary.json holds of a prediction: also how many images were classified, how many left out, how fast."""
+    """What summary.json holds of a prediction: also for how many images it is, how many were left out, how fast."""
 
     predicted: int = 0
     skipped: int = 0
@@ -82,7 +83,7 @@ class PredictionSummary(Summary):
 
 
 def predict(composed: Composed, words: Sequence[str], directory: Path | None = None) -> PredictionSummary:
-    """Classify what `input=` names with what `ckpt=` names, in a directory of its own; return the summary."""
+    """Predict for what `input=` names with what `ckpt=` names, in a directory of its own; return the summary."""
     job = prepare(as_predicted_with(composed))
     console = Console()
     with open_session(job, words, directory, console) as session:
@@ -95,7 +96,7 @@ def predict(composed: Composed, words: Sequence[str], directory: Path | None = N
             source = open_source(job, named, predictor, bad, tally)
             for note in numbered_otherwise(job, named.files):
                 console.note(note)
-            result = classify(job, session, predictor, source)
+            result = write_predictions(job, session, predictor, source)
             for note in tally.notes():
                 console.note(note)
         summary = PredictionSummary(
@@ -106,9 +107,9 @@ def predict(composed: Composed, words: Sequence[str], directory: Path | None = N
             monitor=job.monitor,
             mode=job.mode,
             wall_seconds=session.out.seconds(),
-            predicted=result.counts.total(),
+            predicted=result.number,
             skipped=bad.count,
-            samples_per_second=result.counts.total() / result.seconds,
+            samples_per_second=result.number / result.seconds,
         )
         summary.write(session.out.path)
         show(summary, result, console)
@@ -136,7 +137,7 @@ def as_predicted_with(composed: Composed) -> Composed:
 
 
 def open_predictor(job: Job) -> Predictor:
-    """Return what classifies."""
+    """Return what predicts."""
     artifact, saved = job.composed.artifact, job.composed.evaluated
     if artifact is not None:
         white = job.settings.data.white if job.composed.named("data.white") else AUTO
@@ -187,7 +188,7 @@ def numbered_otherwise(job: Job, files: Sequence[str]) -> list[str]:
     ]
 
 
-def classify(job: Job, session: Session, predictor: Predictor, source: ImageSource) -> Result:
+def write_predictions(job: Job, session: Session, predictor: Predictor, source: ImageSource) -> Result:
     """Write predictions.csv, whole or not at all."""
     settings, console = job.settings_of(PredictSettings), session.console
     targets = predictor.problem.targets
@@ -195,7 +196,7 @@ def classify(job: Job, session: Session, predictor: Predictor, source: ImageSour
         raise ConfigError(f"predict.top_k={settings.top_k} has no effect: of {targets} no alternatives are ranked")
     if settings.top_k is not None and settings.top_k > targets.num_outputs:
         console.note(f"predict.top_k={settings.top_k}, and there are {targets}: all are named")
-    counts: Counter[str] = Counter()
+    number, counts = 0, Counter[str]()
     progress = PredictionProgress(console, source.num_images, bar=console.wants_bar(job.settings.trainer.progress))
     with (
         closing(progress),
@@ -206,16 +207,18 @@ def classify(job: Job, session: Session, predictor: Predictor, source: ImageSour
             session.stop.poll()
             predictions = predictor.predict(samples)
             file.add(samples, predictions)
-            counts.update(predictor.problem.answers(predictions))
+            if predictor.problem.has_probabilities:
+                counts.update(predictor.problem.answers(predictions))
+            number += len(samples.names)
             progress.advance(len(samples.names))
-        if not counts:
+        if not number:
             raise DataError(f"not one of {source.num_images:,} files can be read; no {FILE_NAME} is written")
         file.commit()
     if file.num_quoted:
         console.note(
             f"put ' before {file.num_quoted:,} cells of {FILE_NAME}, which a spreadsheet would take for formulas"
         )
-    return Result(targets.kind, counts, progress.seconds)
+    return Result(number, targets.kind, counts, progress.seconds)
 
 
 def show(summary: PredictionSummary, result: Result, console: Console) -> None:
@@ -228,7 +231,7 @@ def show(summary: PredictionSummary, result: Result, console: Console) -> None:
     table.add_row("predicted", f"{summary.predicted:,} {images}, {summary.samples_per_second:,.0f} samples/s")
     if summary.skipped:
         table.add_row("left out", f"{summary.skipped:,} that cannot be read", style="red")
-    if result.kind != "values":  # of which each is another one
+    if result.counts:
         more = "  ..." if len(result.counts) > _NUM_SHOWN else ""
         often = "  ".join(f"{name or 'none'} ({count:,})" for name, count in result.counts.most_common(_NUM_SHOWN))
         table.add_row(result.kind, often + more)
