@@ -28,7 +28,7 @@ from nnrun.core.seams.problem import Problem
 from nnrun.proof.verdict import Verification
 from nnrun.proof.verify import Standard
 from nnrun.tasks.export.exports import _export_one
-from support.command_line import run_here
+from support.command_line import run_here, write_files
 from support.options import option_sections, target_and_parameters
 from support.pictures import labelled, valued
 from support.small_runs import manifest, summary
@@ -150,6 +150,74 @@ def test_what_cannot_be_had_of_values_is_refused_and_the_others_are_exported(kin
         assert artifacts["onnx"]["reason"] == (
             "it cannot be exported: values have no probabilities; use its setting output=scores"
         )
+
+
+OWN = {
+    "logs.py": """\
+import torch
+from nnrun.components.problems.regression import Regression
+from torch import nn
+
+
+class Exponential(nn.Module):
+    def __init__(self, base):
+        super().__init__()
+        self.base = base
+
+    def forward(self, outputs):
+        return torch.pow(self.base, outputs)
+
+
+class Logs(Regression):
+    def __init__(self, targets, base):
+        super().__init__(targets)
+        self.base = base
+
+    def learned(self, targets):
+        return targets.log() / torch.tensor(self.base).log()
+
+    def scores(self, outputs):
+        return torch.pow(self.base, outputs)
+
+    def final_layer(self, output):
+        return Exponential(self.base)
+
+    def fit_targets(self, targets):
+        super().fit_targets(targets)
+        return []
+""",
+    "conf/problem/logs.yaml": """\
+# Positive values, learned as logarithms.
+#   nnrun problem=logs
+_target_: logs.Logs
+base: 10.0
+""",
+}
+
+
+def test_a_problem_of_ones_own_is_exported_proven_and_predicted_with(tmp_path: Path) -> None:
+    """Negative control: without trust= its class is not taken from an ONNX file."""
+    write_files(tmp_path, OWN)
+    (x, y), (x_test, y_test) = valued(400, 1), valued(150, 1, seed=1)
+    np.savez(tmp_path / "pictures.npz", x_train=x, y_train=y / 1000, x_test=x_test, y_test=y_test / 1000)
+    Image.fromarray(x_test[0]).save(tmp_path / "seen.png")
+    outcome = run_here(
+        [*WORDS[:-1], "problem=logs", "loss=mse", "export=[onnx,torchscript]", "hydra.run.dir=run"], tmp_path
+    )
+    assert outcome.code == 0, outcome.err
+    assert all(row["ok"] for row in summary(tmp_path / "run")["artifacts"].values())
+    path = "run/exports/onnx/model.onnx"
+    assert json.loads(metadata(tmp_path / path)["problem"])["_target_"] == "logs.Logs"
+    words = ["task=predict", f"ckpt={path}", "input=seen.png"]
+    outcome = run_here([*words, "hydra.run.dir=believed", "trust=[logs]"], tmp_path)
+    assert outcome.code == 0, outcome.err
+    (_, (_, value)) = csv.reader((tmp_path / "believed/predictions.csv").read_text().splitlines())
+    session = onnxruntime.InferenceSession(tmp_path / path, providers=["CPUExecutionProvider"])
+    (scores,) = session.run(["scores"], {"input": x_test[:1, None]})
+    assert float(value) == pytest.approx(scores.item(), rel=1e-5)
+    assert float(value) == pytest.approx(y_test[0].item() / 1000, abs=0.1)
+    outcome = run_here([*words, "hydra.run.dir=not-believed"], tmp_path)
+    assert (outcome.code, "problem._target_ is 'logs.Logs', which nnrun does not ship" in outcome.err) == (4, True)
 
 
 # Artifacts that are wrong in what their problem adds.
