@@ -152,6 +152,18 @@ def test_what_cannot_be_had_of_values_is_refused_and_the_others_are_exported(kin
         )
 
 
+def test_a_test_split_too_small_for_its_metric_is_exported_all_the_same(tmp_path: Path) -> None:
+    (x, y), (x_test, y_test) = valued(60, 1), valued(1, 1, seed=1)
+    np.savez(tmp_path / "pictures.npz", x_train=x, y_train=y, x_test=x_test, y_test=y_test)
+    outcome = run_here([*WORDS[:-1], "trainer.epochs=1", "export=[onnx,safetensors]", "hydra.run.dir=run"], tmp_path)
+    assert outcome.code == 0, outcome.err
+    for file in ("exports/onnx/verification.json", "exports/safetensors/model.json"):
+        text = (tmp_path / "run" / file).read_text()
+        said = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+        assert said["metric"] == "r2"
+        assert said.get("metric_eager", said.get("test_r2")) is None
+
+
 OWN = {
     "logs.py": """\
 import torch

@@ -56,7 +56,8 @@ class SafetensorsExporter:
             "preprocessing": context.preprocessing.to_plain(),
             "run_id": context.run_id,
             "metric": context.problem.headline,
-            f"test_{context.problem.headline}": context.score,
+            # JSON has no NaN, which R2 of one sample is.
+            f"test_{context.problem.headline}": None if math.isnan(context.score) else context.score,
             "nnrun_version": metadata["nnrun_version"],
             "config": context.config,
         }
