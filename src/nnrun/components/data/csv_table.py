@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -18,6 +19,10 @@ _DELIMITERS = (",", ";", "\t")
 _BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 # What a spreadsheet is told the delimiter by.
 _FOR_EXCEL = re.compile(r"sep=([^\r\n])\r?\n", re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+DECIMAL_COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+([eE][+-]?[0-9]+)?")
+# Of float32.
+_LARGEST = 3.4028234663852886e38
 # How many wrong lines an error names.
 _MOST_NAMED = 5
 
@@ -34,6 +39,13 @@ class Table:
     rows: list[list[str]]
     lines: list[int]
     has_decimal_commas: bool
+
+    def number(self, cell: str) -> float | None:
+        """Return the number in a cell; None where it is no finite one of float32."""
+        if self.has_decimal_commas and DECIMAL_COMMA.fullmatch(cell):
+            cell = cell.replace(",", ".")
+        value = float(cell) if _NUMBER.fullmatch(cell) else math.inf
+        return value if abs(value) <= _LARGEST else None
 
     def at(self, row: int) -> str:
         """Return what people call a row."""

@@ -124,7 +124,8 @@ def list_rows(root: Path, table: Table, roles: Roles, *, skips: bool) -> Listed:
     if wrong:
         raise _many(wrong)
     if missing and not (skips and rows):
-        raise _many(missing, f"{len(missing):,} files are not there; data.on_bad=skip leaves them out")
+        way = "name no file that is there; data.on_bad=skip leaves them out"
+        raise _many(missing, f"{len(missing):,} of {len(table.rows):,} lines {way}")
     files = {
         part: [_file(images.present[name], name, rows[name]) for name in sorted(names, key=path_key)]
         for part, names in _parts(table, rows, roles.part).items()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from nnrun.base.errors import DataError, did_you_mean
 from nnrun.base.targets import Kind, Targets
 from nnrun.base.visible import few
 from nnrun.components.data.array_targets import Learned
-from nnrun.components.data.csv_table import Table
+from nnrun.components.data.csv_table import DECIMAL_COMMA, Table
 from nnrun.components.data.images import shown
 from nnrun.components.data.labels import classes_of, numbers_among
 from nnrun.components.data.layout import same_name
@@ -22,9 +21,7 @@ from nnrun.components.data.order import CLASS_ORDERS
 
 # What stands between several labels in a cell; where none of these is in any, spaces do.
 _SEPARATORS, _SURE_SEPARATORS = re.compile(r"[;|,]"), re.compile(r"[;|]")
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _WHOLE = re.compile(r"[0-9]+")
-_WITH_COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+([eE][+-]?[0-9]+)?")
 _YES_OR_NO = {"true": 1.0, "false": 0.0}
 # Whole numbers in one column are classes where there are at most so many of them.
 _MOST_CLASSES = 100
@@ -89,7 +86,7 @@ def _kind_shown(given: Columns) -> tuple[Kind, tuple[str, ...]]:
     if all(_WHOLE.fullmatch(cell) for cell in column) and len(set(column)) <= _MOST_CLASSES:
         text = f"{title} holds whole numbers: they are taken for classes; data.targets=values takes them for values"
         return "classes", (text,)
-    if any(column) and all(_as_number(given, cell) is not None for cell in column if cell):
+    if any(column) and all(given.table.number(cell) is not None for cell in column if cell):
         return "values", ()
     return _kind_of_words(column, title)
 
@@ -198,9 +195,9 @@ def _number(given: Columns, row: int, column: int, kind: Kind) -> float:
             )
             raise given.wrong(row, column, f"labels are 0 or 1 in a column for each, or names in one column{unknown}")
         return value
-    value = _as_number(given, cell)
+    value = given.table.number(cell)
     if value is None:
-        if _WITH_COMMA.fullmatch(cell):
+        if DECIMAL_COMMA.fullmatch(cell):
             raise given.wrong(row, column, f"write {cell.replace(',', '.')}, or divide the columns by semicolons")
         way = (
             "leave the line out, or choose other columns with data.target="
@@ -214,17 +211,5 @@ def _number(given: Columns, row: int, column: int, kind: Kind) -> float:
 def _as_label(given: Columns, cell: str) -> float | None:
     """Return 0 or 1 where a cell says that a label does not hold, or does; else None."""
     value = _YES_OR_NO.get(cell.lower())
-    value = _as_number(given, cell) if value is None else value
+    value = given.table.number(cell) if value is None else value
     return value if value in (0, 1) else None
-
-
-def _as_number(given: Columns, cell: str) -> float | None:
-    """Return the number in a cell, with a decimal comma too where that divides no columns; None where it is no finite
-    one of float32.
-    """
-    if given.table.has_decimal_commas and _WITH_COMMA.fullmatch(cell):
-        cell = cell.replace(",", ".")
-    if not _NUMBER.fullmatch(cell):
-        return None
-    value = float(cell)
-    return value if math.isfinite(value) and abs(value) <= torch.finfo(torch.float32).max else None

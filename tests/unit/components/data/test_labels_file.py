@@ -203,7 +203,10 @@ def test_decimal_commas_are_read_where_they_divide_no_columns(root: Path) -> Non
         ("file,label\nC:\\pics\\0.png,a\n", r"line 2: C:\pics\0.png leads out of data.root"),
         ("file,label\n..\\0.png,a\n", r"line 2: ..\0.png leads out of data.root"),
         ("file,label\n0.png,a\n7.png,a\n8.PNG,b\n", "line 3: 7.png is not there"),
-        ("file,label\n0.png,a\n7.png,a\n8.PNG,b\n", "2 files are not there; data.on_bad=skip leaves them out"),
+        (
+            "file,label\n0.png,a\n7.png,a\n8.PNG,b\n",
+            "2 of 3 lines name no file that is there; data.on_bad=skip leaves them out",
+        ),
         ("file,label\n0.PNG,a\n1.png,b\n", "line 2: 0.PNG is not there; 0.png is"),
         ("file,label\n0.png,a\n1.png,b\n0.png,b\n", "line 4: 0.png is in line 2 too, and other things are said of it"),
         ("file,label,split\n0.png,a,train\n1.png,b,holdout\n", "line 3: split is holdout; allowed: train, valid, test"),
