@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 
-from nnrun.assembly.data.opened import Opened, load_dataset, noted, open_data, take_parts
+from nnrun.assembly.data.opened import Opened, noted, open_data, take_parts
 from nnrun.assembly.data.overlap import beside_its_start
 from nnrun.assembly.data.seen import Seen, known_among, seen_by
+from nnrun.assembly.data.source import load_dataset
 from nnrun.assembly.job import Job
 from nnrun.base.errors import ConfigError, DataError
 from nnrun.base.paths import expanded

@@ -50,9 +50,11 @@ class Wanted:
         channels: int | None,
         on_bad: str,
         white: float | str | None,
-        in_shape: Sequence[int] | None,
+        in_shape: Sequence[int] | Mapping[str, Any] | None,
     ) -> Wanted:
         """Return what the settings ask for; what they leave open, a trained network's `in_shape` decides."""
+        if isinstance(in_shape, Mapping) or (in_shape is not None and len(in_shape) != len("CHW")):
+            in_shape = None  # of no pictures: that these are some is said where they are held against it
         if image_size is None:
             image_size = tuple(in_shape[1:]) if in_shape else None
         elif isinstance(image_size, int):

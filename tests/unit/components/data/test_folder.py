@@ -319,3 +319,8 @@ def test_classes_called_by_numbers_are_in_the_order_that_people_count_in(tmp_pat
                 data.class_names[target] == COUNTED[int(sample.max()) // 10]
                 for sample, target in zip(samples, targets, strict=True)
             )
+
+
+@pytest.mark.parametrize("in_shape", [{"image": [1, 10, 10]}, [10, 10], [100]])
+def test_a_shape_of_no_pictures_decides_nothing(parted, in_shape):
+    assert load(parted, in_shape=in_shape).in_shape == (1, 12, 12)

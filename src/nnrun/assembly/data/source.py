@@ -1,0 +1,52 @@
+"""The source that a config names, built, and what it gives before anything is held out of it."""
+
+from __future__ import annotations
+
+import functools
+
+from nnrun.assembly.instantiate import build, map_style_parameters
+from nnrun.base.errors import DataError, NnrunError
+from nnrun.base.foreign_errors import of_the_machine, place_of
+from nnrun.config.schema import TAKEN_BY_MAP_STYLE, DataSettings
+from nnrun.core.seams.data import Dataset, DataSource, Evaluation, Split
+
+
+def load_dataset(settings: DataSettings, evaluation: Evaluation | None = None) -> Dataset:
+    """Return what the source that a config names gives, before anything is held out of it."""
+    source = _source(settings)
+    load_for = getattr(source, "load_for", None)
+    try:
+        dataset = source.load() if evaluation is None or load_for is None else load_for(evaluation)
+    except NnrunError:
+        raise
+    except Exception as error:
+        if of_the_machine(error):
+            raise
+        reason = f"{type(error).__name__}: {error}{place_of(error)}"
+        raise DataError(f"data={settings.name} cannot be loaded: {reason}") from error
+    if not isinstance(dataset, Dataset):
+        raise DataError(
+            f"data={settings.name}: load() gives a {type(dataset).__name__}, not a nnrun.core.seams.Dataset"
+        )
+    for name in ("train", "test"):
+        if not isinstance(split := getattr(dataset, name), Split):
+            raise DataError(
+                f"data={settings.name}: load() gives a Dataset whose {name} is a {type(split).__name__}, not a "
+                "nnrun.core.seams.Split"
+            )
+    return dataset
+
+
+def _source(settings: DataSettings) -> DataSource:
+    """Return what `data.dataset` names, built; a data set of torch's kind is wrapped, and built when it is loaded."""
+    section = settings.dataset
+    parameters = map_style_parameters(section)
+    if parameters is None:
+        late = {"in_shape": settings.in_shape} if "in_shape" in section else {}
+        return build(section, "data.dataset", DataSource, **late)  # type: ignore[type-abstract]
+    taken = ("name", *TAKEN_BY_MAP_STYLE, "split_seed", "split_by", "in_shape", "class_order")
+    wrapper = {"_target_": "nnrun.components.data.map_style.OwnDataset"} | {
+        key: getattr(settings, key) for key in taken
+    }
+    open_set = functools.partial(build, section, "data.dataset", object)
+    return build(wrapper, "data.dataset", DataSource, open_set, parameters, section)  # type: ignore[type-abstract]
