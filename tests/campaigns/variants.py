@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+# 200 pictures of 6x6 each: with several labels, and with values of about 1e9 and 1e-9.
+_DATA = Path(__file__).parents[1] / "data"
+
 # 163 training samples in 6 batches, 37 for validation in 3, dropout; a checkpoint of 160 kB after each of 36 steps. On
 # the CPU: other devices do not promise the same bits.
 WORDS = (
@@ -34,6 +39,13 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "batchnorm": ("model=cnn", "model.channels=[4,4]", "model.hidden=16", "model.batchnorm=true"),
     "streamed augment": ("augment=[crop_flip,cutmix]", "data.residency=stream", "data.num_workers=1"),
     "focal": ("loss=focal", "loss.alpha=balanced"),
+    "labels": (
+        "data=arrays",
+        f"data.root={_DATA / 'labelled.npz'}",
+        "loss.pos_weight=balanced",
+        "trainer.ema_decay=0.9",
+    ),
+    "values": ("data=arrays", f"data.root={_DATA / 'valued.npz'}", "loss=huber", "early_stopping.monitor=valid/r2"),
     "skip": ("trainer.nonfinite=skip",),
     "accumulate": ("trainer.accumulate=2",),
     "transfer": (
