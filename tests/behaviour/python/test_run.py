@@ -374,6 +374,24 @@ def test_your_own_folder_is_found_and_each_run_finds_the_code_that_lies_there(
     assert sys.modules["mynet"] is mynet
 
 
+def test_a_class_of_the_program_itself_is_built_and_trusted_by_its_name(tmp_path: Path) -> None:
+    """As those of a notebook's cells are."""
+    yaml = OWN["conf/model/mynet.yaml"].replace("mynet.MyNet", "__main__.MyNet")
+    write_files(tmp_path, {"conf/model/mynet.yaml": yaml})
+    source = f"""{OWN["mynet.py"]}
+import nnrun
+run = nnrun.run({[*SHORT, "model=mynet", "export=onnx"]!r}, quiet=True)
+print(run.artifacts["onnx"]["ok"], type(nnrun.load(run.run, trust=["__main__"])) is MyNet)
+try:
+    nnrun.load(run.run)
+except nnrun.api.ArtifactError as error:
+    print(error.exit_code)
+"""
+    done = script(source, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["True", "True", "4"]
+
+
 def test_it_prints_what_the_command_prints_unless_it_is_quiet(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -184,8 +184,8 @@ class _Workers:
 def _without_main() -> Iterator[None]:
     """Let a process that is started in the block not import the program itself: it would run once more in each.
 
-    Where processes are spawned, Python has them do that, for classes of the program's own file, which no `_target_`
-    names. A fork imports nothing.
+    Where processes are spawned, on a Mac, Python has them do that for classes of the program's own file: there a data
+    set that processes read lies in a module. A fork imports nothing.
     """
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
