@@ -86,7 +86,8 @@ def roles_of(table: Table, wanted: str | Sequence[str] | None) -> Roles:
                 raise DataError(f"data.target={shown(title)} is no column of {name}; {hint}")
         others = {title: others[title] for title in asked}
     if not others:
-        raise DataError(f"{name} has no column beside {first}: nothing says what is learned")
+        lacks = f"{name} has no column beside {first}" if wanted is None else "data.target=[] names no column"
+        raise DataError(f"{lacks}: nothing says what is learned")
     return Roles(file, part, tuple(others.values()))
 
 

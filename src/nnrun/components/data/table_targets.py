@@ -86,9 +86,20 @@ def _kind_shown(given: Columns) -> tuple[Kind, tuple[str, ...]]:
     if all(_WHOLE.fullmatch(cell) for cell in column) and len(set(column)) <= _MOST_CLASSES:
         text = f"{title} holds whole numbers: they are taken for classes; data.targets=values takes them for values"
         return "classes", (text,)
-    if any(column) and all(given.table.number(cell) is not None for cell in column if cell):
+    if _are_numbers(given, column):
         return "values", ()
     return _kind_of_words(column, title)
+
+
+def _are_numbers(given: Columns, column: Sequence[str]) -> bool:
+    """Return whether the cells of a column are meant for numbers: all, but for empty ones, or most of them.
+
+    One that is none is a slip then, which is said. Few whole numbers may be classes, beside one that has a word.
+    """
+    cells = [cell for cell in column if cell]
+    numbers = [cell for cell in cells if given.table.number(cell) is not None]
+    may_be_classes = all(map(_WHOLE.fullmatch, numbers)) and len(set(numbers)) <= _MOST_CLASSES
+    return bool(cells) and (len(numbers) == len(cells) or (2 * len(numbers) > len(cells) and not may_be_classes))
 
 
 def _kind_of_words(column: Sequence[str], title: str) -> tuple[Kind, tuple[str, ...]]:

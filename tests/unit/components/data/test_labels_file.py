@@ -11,7 +11,9 @@ import torch
 from nnrun.base.errors import DataError
 from nnrun.base.targets import Targets
 from nnrun.components.data import decoding
+from nnrun.components.data.csv_table import read_table
 from nnrun.components.data.folder import Folder
+from nnrun.components.data.table_targets import Columns, learned_of_columns
 from nnrun.core.seams.data import Dataset, Evaluation
 from support.pictures import SETTINGS, make_folder, pictures, save
 
@@ -216,6 +218,8 @@ def test_decimal_commas_are_read_where_they_divide_no_columns(root: Path) -> Non
         ("file,x,y\n0.png,1,2\n1.png,nan,3\n", "line 3: x is nan; values are finite numbers"),
         ("file,x,y\n0.png,1,2\n1.png,1e39,3\n", "line 3: x is 1e39; values are finite numbers"),
         ("file,x,y\n0.png,1,0\n1.png,1_0,1\n", "line 3: x is 1_0; values are finite numbers"),
+        ("file,x\n0.png,1.5\n1.png,2.5\n2.png,nan\n", "line 4: x is nan; values are finite numbers"),
+        ("file,x\n0.png,1.5\n1.png,2.5\n2.png,1e39\n3.png,\n", "line 4: x is 1e39; values are finite numbers"),
         ("file,label\n0.png,a\n1.png,a\n", "all labels are a; classification needs two classes or more"),
     ],
 )
@@ -244,6 +248,19 @@ def test_what_is_set_and_not_there_is_named(root: Path, csv: str, kind: str, say
     with pytest.raises(DataError) as raised:
         load(root, csv, targets=kind)
     assert says in str(raised.value)
+
+
+def test_numbers_with_a_word_among_them_may_be_classes(root: Path) -> None:
+    """The negative control of a slip among numbers: few whole numbers, or a number among words."""
+    for cells in (["1", "1", "1", "2", "2", "none"], ["1.5", "1.5", "a", "a", "b", "b"]):
+        (root / "labels.csv").write_text(listed(cells))
+        given = Columns(read_table(root / "labels.csv"), [1], {"all": range(len(cells))})
+        assert learned_of_columns(given, "auto", "natural").targets == Targets.classes(dict.fromkeys(cells))
+
+
+def test_no_column_to_learn_is_said_as_it_was_asked_for(root: Path) -> None:
+    with pytest.raises(DataError, match=r"data\.target=\[\] names no column: nothing says what is learned"):
+        load(root, "file,x\n0.png,1.5\n1.png,2.5\n", target=[])
 
 
 def test_names_that_command_a_terminal_are_escaped(root: Path) -> None:
