@@ -180,7 +180,7 @@ ARRAYS = {
         change(**with_value("y_test", 5, 9)), ["[y_test]: sample 5 has the label 9, which is no class", "has 0, 1, 2"]
     ),
     "one class": Line(change(y_train=np.zeros(90)), ["[y_train]: all labels are 0"]),
-    "one-hot": Line(change(y_train=np.eye(90)), ["[y_train] is (90, 90); labels are one number"]),
+    "one-hot": Line(change(y_train=np.eye(90)), ["[y_test] has 1 columns, and ", "[y_train] has 90"]),
     "too few labels": Line(change(y_train=arrays(30)[1][:-1]), ["[x_train] has 90 samples", "[y_train] 89 labels"]),
     "no labels": Line(change(y_train=None), ["has x_train, and no y_train"]),
     "other names": Line(change(x_train=None, y_train=None, a=np.zeros(3)), ["holds a, x_test, y_test; name them"]),

@@ -41,11 +41,8 @@ def learned_of(
     `kind` is that of Targets or `auto`; `names` are those of the columns, where the data states them; `known` is what a
     trained network has learned, which decides. Raises DataError that names the array and the sample that is wrong.
     """
-    for name, array in arrays.items():
-        if array.ndim not in (1, 2):
-            raise DataError(f"{name} is {_shown(array)}; targets are (N,), or (N, K) for several labels or values")
-        if 0 in array.shape:
-            raise DataError(f"{name} is {_shown(array)}: it holds no {'labels' if not len(array) else 'column'}")
+    columns = _columns(arrays)
+    first = next(iter(columns))
     if known is not None and kind not in ("auto", known.kind):
         raise DataError(f"data.targets={kind}, and the network has learned {known}; leave it out")
     if kind == "auto":
@@ -53,15 +50,26 @@ def learned_of(
     if kind == "classes":
         return _classes(arrays, order, known)
     assert kind in get_args(Kind)
-    columns = {name: array.reshape(len(array), -1) for name, array in arrays.items()}
-    first, (shape, *others) = next(iter(columns)), [(array.shape[1], name) for name, array in columns.items()]
-    for width, name in others:
-        if width != shape[0]:
-            raise DataError(f"{name} has {width:,} columns, and {shape[1]} has {shape[0]:,}")
-    targets, notes = _named(kind, shape[0], first, names, known)
+    targets, notes = _named(kind, columns[first].shape[1], first, names, known)
     values = {name: _floats(name, array, targets) for name, array in columns.items()}
     told = _of_labels(values[first], first) if kind == "labels" else _of_values(columns[first], values[first], first)
     return Learned(targets, values, (*notes, *told, *(_taken_for(arrays, kind) if known is None else ())))
+
+
+def _columns(arrays: Arrays) -> dict[str, np.ndarray]:
+    """Return arrays as `(N, K)`; raise DataError where one is no such, or has other columns than the first."""
+    for name, array in arrays.items():
+        if array.ndim not in (1, 2):
+            raise DataError(f"{name} is {_shown(array)}; targets are (N,), or (N, K) for several labels or values")
+        if 0 in array.shape:
+            raise DataError(f"{name} is {_shown(array)}: it holds no {'labels' if not len(array) else 'column'}")
+    columns = {name: array.reshape(len(array), -1) for name, array in arrays.items()}
+    first = next(iter(columns))
+    for name, array in columns.items():
+        if array.shape[1] != columns[first].shape[1]:
+            both = f"{name} has {array.shape[1]:,} columns, and {first} has {columns[first].shape[1]:,}"
+            raise DataError(f"{both}: the targets of all parts are alike")
+    return columns
 
 
 def _kind_shown(arrays: Arrays) -> Kind:
