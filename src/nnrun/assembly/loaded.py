@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from nnrun.assembly.allowed import SHIPPED_ROOTS, check_trust
@@ -104,7 +105,8 @@ def _network_in(saved: SavedNetwork, trust: Sequence[str]) -> nn.Module:
             "torch.load(path, weights_only=True)['model'] into it"
         )
     is_trusted = not str(section.get("_target_")).startswith(SHIPPED_ROOTS)
-    network = built(section, saved, saved.path, is_own=is_trusted)
+    with torch.random.fork_rng(devices=[]):  # what the first weights draw is none of the program's business
+        network = built(section, saved, saved.path, is_own=is_trusted)
     load_weights(network, read_tensors(saved.file, saved.weights), saved.path)
     return network
 

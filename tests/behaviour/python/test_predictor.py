@@ -275,6 +275,11 @@ def test_what_a_stranger_names_is_refused_and_your_own_is_trusted(home: Path, mo
         with pytest.raises(ArtifactError, match=r"trust=\[mynet\]"):
             open_one("own")
     monkeypatch.syspath_prepend(str(home))
+    torch.manual_seed(3)
+    drawn = torch.rand(1)
+    torch.manual_seed(3)
+    nnrun.load("own", trust=["mynet"])
+    assert torch.rand(1) == drawn, "its first weights are drawn, and not from the program's generator"
     assert nnrun.predictor("own", trust=["mynet"]).targets.names == tuple("0123456789")
     with pytest.raises(ArtifactError, match="nowhere"):
         nnrun.predictor("nowhere")
