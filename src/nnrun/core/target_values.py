@@ -25,6 +25,8 @@ def fault_in(values: Tensor, targets: Targets) -> str | None:
             is_wrong = (values != 0) & (values != 1)
         case "values":
             is_wrong = ~values.isfinite()
+    if not targets.names:
+        return f"{targets.kind} without a name, of which nothing can be learned"
     form = _fault_of_form(values, targets, torch.float32, (targets.num_outputs,))
     if form is not None or not bool(is_wrong.any()):
         return form

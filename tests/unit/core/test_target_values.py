@@ -36,6 +36,7 @@ ONE = Targets.values()
         (torch.tensor([[-3.5, 1e30]]), SIZES, None),
         (torch.tensor([[1, 2], [math.inf, 0]]), SIZES, "the target inf for height in sample 1; values are finite"),
         (torch.tensor([[1, math.nan]]), SIZES, "the target nan for width in sample 0; values are finite"),
+        (torch.zeros(2, 0), Targets.labels([]), "labels without a name, of which nothing can be learned"),
         (torch.tensor([1.0]), ONE, "targets of the shape (1,); of 1 value they are (1, 1)"),
         (
             torch.tensor([[1.0]], dtype=torch.float64),

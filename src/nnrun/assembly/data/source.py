@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 
+from torch import Tensor
+
 from nnrun.assembly.instantiate import build, map_style_parameters
 from nnrun.base.errors import DataError, NnrunError
 from nnrun.base.foreign_errors import of_the_machine, place_of
@@ -34,6 +36,9 @@ def load_dataset(settings: DataSettings, evaluation: Evaluation | None = None) -
                 f"data={settings.name}: load() gives a Dataset whose {name} is a {type(split).__name__}, not a "
                 "nnrun.core.seams.Split"
             )
+        if not isinstance(split.targets, Tensor):
+            found = f"a Dataset whose {name} has targets that are a {type(split.targets).__name__}"
+            raise DataError(f"data={settings.name}: load() gives {found}, not a tensor")
     return dataset
 
 

@@ -170,3 +170,10 @@ def test_claims_about_the_data_are_held_against_it(monkeypatch):
     right = {"num_outputs": 10, "in_shape": [1, 28, 28], "facts": {"words": 3}}
     data = open_data(dataclasses.replace(SETTINGS, **right), trains=True)
     assert sum(data.target_counts) == len(data.train)
+
+
+def test_targets_that_are_no_tensor_are_refused(monkeypatch):
+    with pytest.raises(
+        DataError, match="load\\(\\) gives a Dataset whose train has targets that are a list, not a tensor"
+    ):
+        opened(monkeypatch, Split(GOOD.train.inputs, GOOD.train.targets.tolist()))
