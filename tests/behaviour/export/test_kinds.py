@@ -103,6 +103,7 @@ def test_an_onnx_file_gives_what_its_metadata_say(kind: str, run: Path) -> None:
 def test_weights_with_their_card_are_evaluated_as_the_run_is(kind: str, run: Path) -> None:
     card = json.loads((run / "exports/safetensors/model.json").read_text())
     assert (card["targets"]["kind"], card["problem"], "class_names" in card) == (kind, fitted(run), False)
+    assert card["output"].startswith("label scores" if kind == "labels" else "the network's own outputs; its problem")
     words = [f"ckpt={run}/exports/safetensors/model.safetensors", f"hydra.run.dir={run.parent}/from-weights"]
     outcome = run_here(words, run.parent)
     assert outcome.code == 0, outcome.err

@@ -39,6 +39,8 @@ class SafetensorsExporter:
 
         self._skeleton, self._finish = copy.deepcopy(model), context.problem.final_layer("scores")
         metadata = ArtifactForm(self.preprocess, "scores").metadata(context)
+        if not isinstance(self._finish, nn.Identity):
+            metadata["output"] = f"the network's own outputs; its problem makes of them {metadata['output']}"
         path = folder / "model.safetensors"
         # A copy of each: the format takes no tensor that shares its memory with another.
         weights = {name: tensor.detach().clone().contiguous() for name, tensor in model.state_dict().items()}
