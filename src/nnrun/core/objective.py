@@ -135,7 +135,13 @@ class MetricGroup:
         for name, metric in self._added.items():
             with calling(f"metric.{name}"):
                 own = metric.compute(_own(sums, name))
-            values |= {_full(name, key): float(value) for key, value in own.items()}
+            for key, value in _numbers(name, own).items():
+                full = _full(name, key)
+                if full in values:
+                    raise ConfigError(
+                        f"metric.{name} gives {full}, as another metric does; give its option another name"
+                    )
+                values[full] = value
         return values
 
 
@@ -147,6 +153,15 @@ def _own(sums: Sums, name: str) -> Sums:
 def _full(name: str, key: str) -> str:
     """Return the name of a value of a metric that has an option's name."""
     return name if key in (name, "value") else f"{name}_{key}"
+
+
+def _numbers(name: str, given: object) -> dict[str, float]:
+    """Return what a metric computes, numbers by name; raise ConfigError where it is anything else."""
+    try:
+        return {key: float(value) for key, value in given.items()}  # type: ignore[attr-defined]
+    except (AttributeError, TypeError, ValueError, RuntimeError) as error:
+        text = f"metric.{name}: compute gives {repr(given)[:100]}; allowed: a number for each name, as a dict"
+        raise ConfigError(text) from error
 
 
 def _ways(metric: Metric) -> Mapping[str, bool]:

@@ -42,6 +42,14 @@ class Two(Brier):
     def compute(self, sums):
         return {"low": 0.25, "high": 0.75}
 
+class Odd(Brier):
+    def __init__(self, gives):
+        self.gives = gives
+
+    def compute(self, sums):
+        given = {"none": None, "a number": 0.5, "a text": {"odd": "x"}, "several": {"odd": torch.ones(2)}}
+        return given.get(self.gives, {"value": 1})
+
 class Few:
     pass
 """
@@ -49,6 +57,9 @@ FILES = {
     "brier.py": BRIER,
     "conf/metric/brier.yaml": "# @package metric.brier\n# Brier.\n_target_: brier.Brier\n",
     "conf/metric/two.yaml": "# @package metric.two\n# Two.\n_target_: brier.Two\n",
+    "conf/metric/odd.yaml": "# @package metric.odd\n# Odd.\n_target_: brier.Odd\ngives: none\n",
+    "conf/metric/two_odd.yaml": "# @package metric.two_odd\n# Two again.\n_target_: brier.Two\n",
+    "conf/metric/two_odd_low.yaml": "# @package metric.two_odd_low\n# Brier again.\n_target_: brier.Odd\ngives: fine\n",
     "conf/metric/few.yaml": "# @package metric.few\n# Few.\n_target_: brier.Few\n",
     "conf/metric/loss.yaml": "# @package metric.loss\n# Loss.\n_target_: brier.Brier\n",
     "conf/metric/ece.yaml": (
@@ -179,6 +190,25 @@ def test_several_values_have_names_of_their_own_and_their_way_must_be_told(place
 )
 def test_what_is_no_metric_is_refused(place, metric, says):
     refused = run_here([*WORDS, f"metric={metric}"], place)
+    assert refused.code == 2
+    assert says in refused.err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["metric=odd"], "metric.odd: compute gives None; allowed: a number for each name, as a dict"),
+        (["metric=odd", "metric.odd.gives=a number"], "metric.odd: compute gives 0.5; allowed: a number for each name"),
+        (["metric=odd", "metric.odd.gives=a text"], "metric.odd: compute gives {'odd': 'x'}; allowed: a number for"),
+        (["metric=odd", "metric.odd.gives=several"], "metric.odd: compute gives {'odd': tensor([1., 1.])}; allowed"),
+        (
+            ["metric=[two_odd,two_odd_low]"],
+            "metric.two_odd_low gives two_odd_low, as another metric does; give its option",
+        ),
+    ],
+)
+def test_what_a_metric_computes_must_be_numbers_each_by_a_name_of_its_own(place, words, says):
+    refused = run_here([*WORDS, *words], place)
     assert refused.code == 2
     assert says in refused.err
 

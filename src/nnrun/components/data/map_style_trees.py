@@ -79,7 +79,11 @@ class _Reader:
         tree = tree_map(lambda value: _as_tensor(value, called), sample, is_leaf=_is_vector)
         leaves, spec = tree_flatten(tree)
         if self._spec is None:
-            names = named_leaves(tree)
+            _check_keys(tree, called)
+            try:
+                names = named_leaves(tree)
+            except ValueError as error:
+                raise DataError(f"{called}: {error}") from error
             if not names:
                 raise DataError(f"{called}: x holds no tensor")
             self._spec = spec
@@ -93,6 +97,18 @@ class _Reader:
             if leaf.is_floating_point() and not bool(leaf.isfinite().all()):
                 raise DataError(f"{called}: {name} holds NaN or infinity")
         return leaves
+
+
+def _check_keys(tree: Any, called: str) -> None:
+    """Raise DataError where a part of a sample has another name than a text: no file could say it."""
+    if isinstance(tree, Mapping):
+        for key, part in tree.items():
+            if not isinstance(key, str):
+                raise DataError(f"{called}: x has a part with the key {key!r}; the keys of its parts are texts")
+            _check_keys(part, called)
+    elif isinstance(tree, list | tuple):
+        for part in tree:
+            _check_keys(part, called)
 
 
 def _form(shape: tuple[int, ...], dtype: torch.dtype) -> str:

@@ -190,6 +190,20 @@ def test_a_sample_that_is_not_like_the_others_is_named_or_left_out() -> None:
     assert "left out: 4 samples that cannot be read (data.on_bad=skip); run.log names them" in data.findings.notes
 
 
+@pytest.mark.parametrize(
+    ("sample", "says"),
+    [
+        ({"a": {1: [1.0]}}, "sample 0: x has a part with the key 1; the keys of its parts are texts"),
+        (({"a": [1.0]}, {("a", "b"): [1.0]}), "sample 0: x has a part with the key ('a', 'b'); the keys"),
+        ({"a": {"b": [1.0]}, "a.b": [1.0]}, "sample 0: two of the inputs have one name: a.b, a.b"),
+    ],
+)
+def test_parts_that_no_file_could_name_are_refused(sample: Any, says: str) -> None:
+    with pytest.raises(DataError) as raised:
+        load(AGES, lambda _: sample, targets="values")
+    assert says in str(raised.value)
+
+
 def test_the_settings_of_pictures_have_no_effect_on_what_is_none() -> None:
     with pytest.raises(ConfigError, match=r"data.image_size=8 has no effect: the samples of data=mine are no pictures"):
         load(AGES, person, targets="values", image_size=8)
