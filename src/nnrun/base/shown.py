@@ -1,4 +1,4 @@
-"""What is to be shown of a result, as plain data: a table, a chart, a gallery."""
+"""What is shown of a result: tables, charts and galleries as plain data, and a metric as text."""
 
 from __future__ import annotations
 
@@ -42,3 +42,13 @@ class Gallery:
 
 
 Shown = Table | Chart | Gallery
+
+# Between these a metric has four digits behind the point; errors of values may be of any size.
+_SMALLEST, _LARGEST = 1e-3, 1e5
+
+
+def metric_text(value: float) -> str:
+    """Return a metric as text: with four digits behind the point, unless these would hide it or be noise."""
+    if value == 0 or _SMALLEST <= abs(value) < _LARGEST:
+        return f"{value:.4f}"
+    return f"{value:.3g}" if abs(value) < _SMALLEST else f"{value:.6g}"

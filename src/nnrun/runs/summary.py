@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from nnrun.base.files import write_json
+from nnrun.base.shown import metric_text
 from nnrun.runs.console import Console, Sheet
 
 SCHEMA = 1
@@ -107,7 +108,7 @@ def _proof(artifact: Mapping[str, Any]) -> str:
         for key, form in (("latency_ms_batch_1", ".2f"), ("samples_per_second", ",.0f"))
     )
     metric = artifact["metric_artifact"]  # None where the test split is too small for one
-    score = f"{artifact['metric']} {math.nan if metric is None else metric:.4f}"
+    score = f"{artifact['metric']} {metric_text(math.nan if metric is None else metric)}"
     return (
         f"{artifact['agreement']:.2%} of {artifact['num_samples']:,} samples agree, "
         f"largest difference {artifact['max_abs_diff']:.1e}, {score}, {latency} ms a sample, {speed} samples/s"

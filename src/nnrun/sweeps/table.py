@@ -11,6 +11,7 @@ from pathlib import Path
 from rich import box
 
 from nnrun.base.files import write_json, write_text
+from nnrun.base.shown import metric_text
 from nnrun.base.visible import as_cell
 from nnrun.config.monitor import LOSS
 from nnrun.runs.console import Sheet
@@ -92,4 +93,4 @@ def as_table(rows: Sequence[JobResult], swept: Sequence[str], metrics: Sequence[
 
 def _figure(name: str, value: float) -> str:
     """Return a metric for the terminal: what is counted of a network has no digits behind the point."""
-    return f"{value:,.0f}" if name.startswith("model/") else f"{value:.4f}"
+    return f"{value:,.0f}" if name.startswith("model/") else metric_text(value)

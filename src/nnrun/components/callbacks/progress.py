@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
+from nnrun.base.shown import metric_text
 from nnrun.components.callbacks.metrics import MetricRows
 from nnrun.core.plan import Plan
 from nnrun.core.seams.callback import Callback
@@ -89,7 +90,7 @@ class TrainingProgress(Callback):
             return
         at = state.progress
         means = self._rows.epoch | self._rows.validated
-        figures = "  ".join(f"{name} {value:.4f}" for name, value in means.items() if not math.isnan(value))
+        figures = "  ".join(f"{name} {metric_text(value)}" for name, value in means.items() if not math.isnan(value))
         mark = "  best" if at.is_best else ""
         self._console.say(f"epoch {at.epoch_number:>3}  step {at.step:>6,}  {figures}{mark}")
 

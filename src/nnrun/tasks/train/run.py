@@ -15,7 +15,7 @@ from nnrun.assembly.objective import load_problem, make_objective, watched_by
 from nnrun.assembly.preflight import prepare
 from nnrun.assembly.training import Training
 from nnrun.base.errors import ArtifactError
-from nnrun.base.shown import Table
+from nnrun.base.shown import Table, metric_text
 from nnrun.config.compose import Composed
 from nnrun.config.source import open_saved
 from nnrun.core.seams.problem import Problem
@@ -110,7 +110,7 @@ def figures(problem: Problem, measured: Measured) -> list[tuple[str, str]]:
     for split in ("test", "valid"):
         values = {name.removeprefix(f"{split}/"): v for name, v in measured.metrics.items() if name.startswith(split)}
         names = problem.in_short(list(values))
-        lines.append((split, "  ".join(f"{name} {values[name]:.4f}" for name in names)))
+        lines.append((split, "  ".join(f"{name} {metric_text(values[name])}" for name in names)))
     tables = [shown for shown in problem.show(measured.details["test"]) if isinstance(shown, Table)]
     return [(title, line) for title, line in (*lines, *((table.title, table.summary) for table in tables)) if line]
 

@@ -1,0 +1,30 @@
+"""What is shown of a result."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from nnrun.base.shown import metric_text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0.0000"),
+        (0.98765, "0.9877"),
+        (-1.5, "-1.5000"),
+        (0.001, "0.0010"),
+        (0.00012345, "0.000123"),
+        (3.2e-7, "3.2e-07"),
+        (96910.62811, "96910.6281"),
+        (123464.3283, "123464"),
+        (24913691511.2147, "2.49137e+10"),
+        (math.nan, "nan"),
+        (math.inf, "inf"),
+    ],
+)
+def test_a_metric_of_any_size_can_be_read(value: float, text: str) -> None:
+    """With four digits behind the point alone, an error of 3.2e-7 would be 0.0000."""
+    assert metric_text(value) == text
