@@ -16,7 +16,8 @@ from nnrun.base.foreign_errors import of_the_system
 from nnrun.base.foreign_messages import guard_libraries, show_traceback
 from nnrun.base.secrets import hide_known, redact, secrets_in_words
 from nnrun.base.visible import visible_lines
-from nnrun.config.compose import Composed, compose_config
+from nnrun.config.compose import compose_config
+from nnrun.config.composed import Composed
 from nnrun.config.conflicts import CONFLICTS
 from nnrun.config.folders import conf_dir, find_modules_beside, own_folders
 from nnrun.config.no_effect import IDLE

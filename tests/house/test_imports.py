@@ -231,7 +231,7 @@ def test_one_module_instantiates(sources: dict[str, str]) -> None:
 def test_a_config_is_composed_without_torch(sources: dict[str, str]) -> None:
     beside = [module for module in sources if fnmatch.fnmatch(module, "components.*.ranges")]
     assert beside
-    for start in ("config.compose", "api", "cli", "sweeps.sweep", "help", "__main__", *beside):
+    for start in ("config.compose", "config.composed", "api", "cli", "sweeps.sweep", "help", "__main__", *beside):
         modules = reached(start, sources)
         assert not [module for module, outside in modules.items() if "torch" in outside]
     assert "torch" in reached("tasks.train.run", sources)["assembly.kinds"], (

@@ -13,7 +13,7 @@ import torch
 from nnrun.assembly.allowed import SHIPPED_ROOTS, target_sections, targets_in
 from nnrun.checkpoints.saved_run import SavedWeights
 from nnrun.config.auto import AUTO
-from nnrun.config.compose import Composed
+from nnrun.config.composed import Composed
 from nnrun.config.schema import DataSettings, RunSettings, Section, from_mapping
 from nnrun.config.task import Task
 from nnrun.core.device import Precision, kernels

@@ -14,7 +14,7 @@ from nnrun.assembly.transfer import open_pretrained
 from nnrun.base.errors import Complaint, ConfigError, NnrunError
 from nnrun.checkpoints.saveable import unsaveable
 from nnrun.checkpoints.saved_run import SavedWeights
-from nnrun.config.compose import Composed
+from nnrun.config.composed import Composed
 from nnrun.config.from_checkpoint import fault, saved_config
 from nnrun.config.monitor import monitored
 from nnrun.config.schema import RunSettings, from_mapping

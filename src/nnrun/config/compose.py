@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import functools
-import os
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
 from nnrun.base.errors import Complaint, ConfigError
-from nnrun.base.secrets import is_secret, left_out, secrets_in
-from nnrun.checkpoints.locate import Located
+from nnrun.base.secrets import left_out
 from nnrun.checkpoints.model_card import paths_left_out
-from nnrun.checkpoints.saved_run import SavedRun, SavedWeights
-from nnrun.config.auto import AUTO, Auto, Claim, become, claims, claims_of_data, fitting_kinds, targets_of, tell_data
+from nnrun.config.auto import AUTO, Claim, become, claims, fitting_kinds, targets_of, tell_data
+from nnrun.config.composed import Composed
 from nnrun.config.data_settings import unread_root
 from nnrun.config.draft import (
     Draft,
@@ -31,167 +27,17 @@ from nnrun.config.draft import (
     with_source_resolved,
 )
 from nnrun.config.from_checkpoint import fault, own_targets
-from nnrun.config.interpolation import KNOWN_LATE, explain_unresolvable, placeholders, resolve
-from nnrun.config.monitor import check_monitor
+from nnrun.config.interpolation import explain_unresolvable, resolve
 from nnrun.config.no_effect import idle_settings, trial_notes
 from nnrun.config.options import unknown_options
 from nnrun.config.overrides import SOURCE_KEYS, Typed, ambiguous, parse_all
 from nnrun.config.rules import Rules
 from nnrun.config.schema import NAMED_SECTIONS, TARGET_SECTIONS
 from nnrun.config.source import Source
-from nnrun.config.target_sections import Reference, References
+from nnrun.config.target_sections import Reference
 from nnrun.config.task import Task, misfits
 from nnrun.config.tree import is_within
 from nnrun.config.validate import check
-
-# How a value of the environment is referred to.
-_ENVIRONMENT = re.compile(r"\$\{oc\.env:\s*(\w+)")
-
-
-@dataclass(frozen=True)
-class Composed:
-    """A config that passed the first tier of checks, and where it came from."""
-
-    task: Task
-    config: DictConfig
-    # The words of the command line.
-    typed: tuple[Typed, ...]
-    # What `ckpt=`, `resume=` or `init_from=` names.
-    source: Source | None
-    # The sections whose `_target_` the user's own YAML or command line names: their own code, to be trusted.
-    own_targets: frozenset[str]
-    # What `hydra.run.dir=` names.
-    run_dir: Path | None
-    # The user's own folders of options.
-    own: tuple[Path, ...]
-    # What cannot act only because `trainer=debug` cuts the run short.
-    trial_notes: tuple[str, ...]
-    # What the config was checked against.
-    rules: Rules
-    references: References
-    # The groups whose option follows from the data, what the config says of its data, and the kinds that fit that.
-    autos: Mapping[str, Auto]
-    stated: tuple[Claim, ...]
-    kinds: tuple[str, ...]
-
-    @property
-    def located(self) -> Located | None:
-        """The file that `ckpt=`, `resume=` or `init_from=` stands for, whole."""
-        return self.source.located if self.source else None
-
-    def _saved(self, key: str) -> SavedWeights | None:
-        """Return what the file says that a key names."""
-        return self.source.saved if self.source and self.source.key == key else None
-
-    @property
-    def evaluated(self) -> SavedWeights | None:
-        """What `ckpt=` names: a checkpoint, or weights alone; no exported network."""
-        return self._saved("ckpt")
-
-    @property
-    def resumed(self) -> SavedRun | None:
-        """The checkpoint that `resume=` goes on from."""
-        saved = self._saved("resume")
-        return saved if isinstance(saved, SavedRun) else None
-
-    @property
-    def start(self) -> SavedWeights | None:
-        """What `init_from=` names: a checkpoint, or weights alone."""
-        return self._saved("init_from")
-
-    @property
-    def weights_alone(self) -> bool:
-        """Whether that file is a state dict, from elsewhere or exported, and no checkpoint."""
-        return self.source is not None and self.source.saved is not None and not isinstance(self.source.saved, SavedRun)
-
-    @property
-    def saved_in(self) -> Path | None:
-        """The file that the config came out of, if it did."""
-        return self.source.saved_in if self.source else None
-
-    @property
-    def artifact(self) -> Path | None:
-        """The exported network that `ckpt=` names instead of a checkpoint."""
-        return self.source.located.path if self.source and self.source.saved is None else None
-
-    def resolved(self, known: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Return the config as plain values, with what is `known` of the data (`known_late`) filled in.
-
-        Without that, sections that refer to it hold placeholders, good enough to be checked.
-        """
-        tree = resolve(self.config, known)
-        if known is None:
-            for key in KNOWN_LATE:
-                value = OmegaConf.select(self.config, f"data.{key}")
-                tree["data"][key] = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
-        return tree
-
-    def shown(self) -> dict[str, Any]:
-        """Return the config as composed, references unresolved, for people to read."""
-        tree = OmegaConf.to_container(self.config, resolve=False)
-        assert isinstance(tree, dict)
-        return tree  # type: ignore[return-value]
-
-    def plain(self) -> dict[str, Any]:
-        """Return the config as plain values; what the data alone decides stays a reference to it."""
-        known = placeholders(self.config)
-        return _where_alike(resolve(self.config, known), resolve(self.config, _another(known)), self.shown())
-
-    @functools.cached_property
-    def secrets(self) -> frozenset[str]:
-        """Every secret text of the config, those that come out of the environment too."""
-        shown = self.shown()
-        variables = _ENVIRONMENT.findall(str(shown))
-        found = {os.environ[name] for name in variables if is_secret(name) and os.environ.get(name)}
-        return secrets_in(self.resolved()) | secrets_in(shown) | found
-
-    def named(self, key: str) -> bool:
-        """Return whether the command line names a key, or the section that it is in."""
-        return any(is_within(key, item.key) for item in self.typed)
-
-    @property
-    def became(self) -> dict[str, str]:
-        """The option that each `auto` became, by group."""
-        options = {group: auto.option(self.kinds) for group, auto in self.autos.items()}
-        return {group: option for group, option in options.items() if option is not None}
-
-    def is_open(self, group: str) -> bool:
-        """Return whether only the data will say what the option of a group is."""
-        auto = self.autos.get(group)
-        return auto is not None and len({option for kind, option in auto.options.items() if kind in self.kinds}) > 1
-
-    def fitted(self, kinds: Sequence[str]) -> Composed:
-        """Return the config for data that turned out to be of some kinds: each `auto` as what they ask for.
-
-        Raises ConfigError where what is typed does not fit them.
-        """
-        stated = [claim for claim in self.stated if claim.key != "data"]
-        data = claims_of_data(self.config.data.name, kinds)
-        fitting, problems = fitting_kinds([*data, *stated], self.autos, self.rules.known.data_kinds)
-        if problems:
-            raise ConfigError(*problems)
-        fitted = replace(self, config=self.config.copy(), kinds=tuple(fitting))
-        if fitted.became == self.became:
-            # What may be watched is known now, though no `auto` became another option.
-            wrong, fitted = list(check_monitor(resolve(self.config), (), self.rules.known.metrics)), self
-        else:
-            references = {**self.references, **become(fitted.config, self.autos, self.became, fitting)}
-            fitted = replace(fitted, references=references)
-            wrong = check(resolve(fitted.config), references, self.rules)
-        if wrong:
-            raise ConfigError(*wrong)
-        return fitted
-
-    @property
-    def notes_on_unread(self) -> list[str]:
-        """What is said of each setting of the command line that the task does not read."""
-        task = self.task
-        if self.artifact is not None:
-            task = replace(task, unread=("model", *task.unread))
-        if self.weights_alone and self.saved_in is None:
-            # How samples are prepared is in no file then, and is the data's.
-            task = replace(task, reads_of_unread=(*task.reads_of_unread, "data.dataset.mean", "data.dataset.std"))
-        return [f"{item.key} has no effect with {task.words}" for item in self.typed if not task.reads(item.key)]
 
 
 def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> Composed:
@@ -317,22 +163,6 @@ def _without_effect(
     if task is None or task.builds_section("data.dataset"):
         found += unread_root(typed, tree)
     return found
-
-
-def _another(value: Any) -> Any:
-    """Return another value of the same kind."""
-    if isinstance(value, Mapping):
-        return {key: _another(item) for key, item in value.items()}
-    return [_another(item) for item in value] if isinstance(value, list) else value + 1
-
-
-def _where_alike(one: Any, other: Any, else_: Any) -> Any:
-    """Return what is the same in two trees, and elsewhere what stands there in a third."""
-    if one == other:
-        return one
-    if isinstance(one, dict) and isinstance(else_, dict):
-        return {key: _where_alike(one[key], other[key], value) for key, value in else_.items()}
-    return else_
 
 
 def _leave_out(config: DictConfig, task: Task) -> None:

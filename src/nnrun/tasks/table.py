@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from nnrun.config.task import Task
 
 if TYPE_CHECKING:
-    from nnrun.config.compose import Composed
+    from nnrun.config.composed import Composed
     from nnrun.runs.summary import Summary
 
 FOLDERS = (

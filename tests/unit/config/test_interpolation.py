@@ -9,7 +9,8 @@ import pytest
 from nnrun.base.errors import ConfigError
 from nnrun.base.targets import Targets
 from nnrun.cli import collect_rules
-from nnrun.config.compose import Composed, compose_config
+from nnrun.config.compose import compose_config
+from nnrun.config.composed import Composed
 from nnrun.config.interpolation import known_late
 from support.command_line import write_files
 

@@ -12,7 +12,7 @@ from rich.text import Text
 from nnrun.base.errors import ResourceError
 from nnrun.base.files import saving
 from nnrun.base.signals import stop_request
-from nnrun.config.compose import Composed
+from nnrun.config.composed import Composed
 from nnrun.runs.console import Console, Sheet
 from nnrun.tasks.doctor.machine import ABSENT, FAILS, WORKS, Finding, look_at_machine
 from nnrun.tasks.doctor.trial import try_runs

@@ -13,7 +13,7 @@ from nnrun.assembly.job import Job
 from nnrun.assembly.preflight import prepare
 from nnrun.base.errors import ArtifactError, DataError
 from nnrun.base.files import write_json
-from nnrun.config.compose import Composed
+from nnrun.config.composed import Composed
 from nnrun.config.schema import DataSettings
 from nnrun.core.device import Precision
 from nnrun.runs.console import Console

@@ -24,7 +24,7 @@ from nnrun.checkpoints.saved_run import SavedNetwork
 from nnrun.components.data.image_form import AUTO
 from nnrun.components.data.images import shown
 from nnrun.components.data.tally import Tally
-from nnrun.config.compose import Composed
+from nnrun.config.composed import Composed
 from nnrun.runs.console import Console, Sheet
 from nnrun.runs.summary import Summary
 from nnrun.tasks.predict.progress import PredictionProgress

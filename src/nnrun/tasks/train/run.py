@@ -16,7 +16,7 @@ from nnrun.assembly.preflight import prepare
 from nnrun.assembly.training import Training
 from nnrun.base.errors import ArtifactError
 from nnrun.base.shown import Table, metric_text
-from nnrun.config.compose import Composed
+from nnrun.config.composed import Composed
 from nnrun.config.source import open_saved
 from nnrun.core.seams.problem import Problem
 from nnrun.proof.verify import Standard
