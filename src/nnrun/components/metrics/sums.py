@@ -17,7 +17,9 @@ def zero(device: torch.device, *shape: int) -> Tensor:
 
 
 def add_sums(totals: list[Tensor], values: list[Tensor], batch: Batch) -> None:
-    """Add to each total the sum of its values over the samples of a batch, `(N,)`, in place."""
+    """Add to each total, a number, the sum of its values over the samples of a batch, `(N,)`, in place."""
+    if any(total.dim() or value.dim() != 1 for total, value in zip(totals, values, strict=True)):
+        raise ValueError("add_sums adds a number for each sample, (N,), to a number; add_rows adds rows")
     if not batch.is_full:
         # Filled, because NaN times 0 is NaN: padding adds nothing, whatever the network made of it.
         values = [(value * batch.weight).masked_fill(batch.weight == 0, 0) for value in values]
@@ -26,6 +28,8 @@ def add_sums(totals: list[Tensor], values: list[Tensor], batch: Batch) -> None:
 
 def add_rows(total: Tensor, values: Tensor, batch: Batch) -> None:
     """Add to a total `(K,)` the sum of its values over the samples of a batch, `(N, K)`, in place."""
+    if values.dim() != 2 or values.shape[1:] != total.shape:
+        raise ValueError("add_rows adds a row for each sample, (N, K), to one of K numbers; add_sums adds numbers")
     if not batch.is_full:
         weight = batch.weight[:, None]
         values = (values * weight).masked_fill(weight == 0, 0)
