@@ -21,7 +21,7 @@ from nnrun.base.targets import Targets
 from nnrun.base.visible import few
 from nnrun.checkpoints.saved_run import SavedNetwork, SavedWeights
 from nnrun.components.metrics.torchmetrics import TorchMetric, is_torchmetric
-from nnrun.config.monitor import natural_mode, wrong_way
+from nnrun.config.monitor import PREFIX, natural_mode, wrong_way
 from nnrun.core.objective import Objective
 from nnrun.core.seams.problem import Metric, Problem
 from nnrun.core.transfer.layers import find_head
@@ -111,7 +111,11 @@ def watched_by(job: Job, objective: Objective) -> Job:
     """
     mode = natural_mode(job.monitor, objective.higher_is_better)
     if job.mode == "auto" == mode:
-        text = f"early_stopping.mode must be min or max: {job.monitor} does not say whether more of it is better"
+        known = ", ".join(PREFIX + name for name in objective.higher_is_better)
+        text = (
+            f"early_stopping.mode must be min or max: nothing says whether more of {job.monitor} is better; it is "
+            f"known of {known}"
+        )
         raise ConfigError(Complaint("early_stopping.mode", text, ("early_stopping.monitor",)))
     if mode not in ("auto", job.mode) and job.mode != "auto":
         raise ConfigError(wrong_way(job.monitor, job.mode))

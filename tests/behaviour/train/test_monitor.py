@@ -72,7 +72,10 @@ ROWS = {
     "a way that nobody knows": Row(
         [*RUN, WATCH, "metric.distance.ways=[unsaid]"],
         2,
-        ["early_stopping.mode must be min or max: valid/distance does not say whether more of it is better"],
+        [
+            "early_stopping.mode must be min or max: nothing says whether more of valid/distance is better; it is",
+            "valid/accuracy",
+        ],
         FILES,
     ),
     "a way that is typed": Row([*RUN, WATCH, "metric.distance.ways=[unsaid]", "early_stopping.mode=min"], 0, [], FILES),

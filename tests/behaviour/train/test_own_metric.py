@@ -176,7 +176,7 @@ def test_several_values_have_names_of_their_own_and_their_way_must_be_told(place
     words = [*WORDS, "metric=two", "early_stopping.monitor=valid/two_low"]
     refused = run_here(words, place)
     assert refused.code == 2
-    assert "early_stopping.mode must be min or max: valid/two_low does not say" in refused.err
+    assert "early_stopping.mode must be min or max: nothing says whether more of valid/two_low" in refused.err
     assert run_here([*words, "early_stopping.mode=min", "hydra.run.dir=told"], place).code == 0
 
 
