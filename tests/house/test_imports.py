@@ -173,6 +173,13 @@ def test_imports_run_one_way(sources: dict[str, str]) -> None:
     assert wrong_imports(sources) == []
 
 
+def test_what_the_page_shows_keeps_to_its_table(sources: dict[str, str]) -> None:
+    shown = dict(re.findall(r"`src/nnrun/([^`\n]+)\.py`:\n\n```python\n(.*?)```", PAGE.read_text(), re.DOTALL))
+    shown = {path.replace("/", "."): text for path, text in shown.items()}
+    assert {"components.metrics.brier", "tasks.census.run"} <= shown.keys()
+    assert wrong_imports(sources | shown) == []
+
+
 def test_there_are_no_circles(sources: dict[str, str]) -> None:
     # The bare package, which holds the version and a lazy `load`, is left out.
     graph = {module: ours(imported(source, sources)) - {"", module} for module, source in sources.items() if module}

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,18 @@ def test_the_page_shows_a_part_of_each_kind() -> None:
     assert not [path for path in paths if (TOP / path).exists()], "the negative control: none of it is there without"
 
 
+def test_what_it_shows_passes_the_lint(house: Path) -> None:
+    """As `make lint` has it; the negative control is an import of no use."""
+    shutil.copy(TOP / "pyproject.toml", house)
+    shown = [path for path, _ in BLOCK.findall((TOP / "CONTRIBUTING.md").read_text()) if path.endswith(".py")]
+    (house / "src/nnrun/more.py").write_text('"""More."""\n\nimport os\n')
+    command = [sys.executable, "-m", "ruff", "check", "--no-cache", "--output-format=concise"]
+    for paths, faults in ((shown, 0), (["src/nnrun/more.py"], 1)):
+        found = subprocess.run([*command, *paths], cwd=house, capture_output=True, text=True, check=False)
+        assert (found.returncode, found.stdout.count("F401")) == (faults, faults), found.stdout + found.stderr
+    (house / "src/nnrun/more.py").unlink()
+
+
 def test_help_lists_them(house: Path) -> None:
     told = run(house, "--help").stdout
     for text in ("One wide hidden layer.", "Weights as numpy arrays.", "how many samples each class has"):
@@ -87,9 +100,13 @@ def test_the_problem_its_loss_and_a_metric_train_and_are_watched(house: Path) ->
     without = run(house, "model=mlp", *words, "loss.share=0", "hydra.run.dir=w")
     assert without.returncode == 0, without.stderr
     assert json.loads((house / "w/summary.json").read_text())["metrics"]["test/loss"] != metrics["test/loss"]
-    refused = run(house, "problem=ordinal", "loss=center", "loss.share=-1", "early_stopping.monitor=valid/with_one")
+    refused = run(house, "problem=ordinal", "loss=center", "loss.share=-1")
     assert refused.returncode == 2
     assert "loss.share is -1; allowed: a finite number from 0 up" in refused.stderr
+    refused = run(house, "problem=ordinal", "early_stopping.monitor=valid/with_one", "hydra.run.dir=never")
+    assert refused.returncode == 2
+    assert re.search(r"monitor is 'valid/with_one'; allowed: .*, valid/within_one$", refused.stderr, re.MULTILINE)
+    assert not (house / "never").exists(), "it is known before a directory is made"
 
 
 def test_the_callback_adds_rows_and_the_logger_writes_them(house: Path) -> None:

@@ -11,7 +11,11 @@ _MULTILABEL = "nnrun.components.problems.multilabel.Multilabel"
 _REGRESSION = "nnrun.components.problems.regression.Regression"
 
 # The kind of targets that each is for.
-DATA_KINDS = {_CLASSIFICATION: ("classes",), _MULTILABEL: ("labels",), _REGRESSION: ("values",)}
+DATA_KINDS = {
+    _CLASSIFICATION: ("classes",),
+    _MULTILABEL: ("labels",),
+    _REGRESSION: ("values",),
+}
 
 # What each measures, and whether more of it is better.
 METRICS = {
