@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from itertools import islice
 
 # Control characters, marks that turn the direction of what follows, separators of lines, halves of characters.
@@ -31,6 +32,15 @@ def as_cell(value: object) -> object:
         return value
     is_formula = value.lstrip().startswith(_FORMULA) or value.startswith(("\t", "\r", "\n"))
     return f"'{value}" if is_formula else value
+
+
+def distinct(titles: Sequence[str]) -> list[str]:
+    """Return the titles of columns, each once: one that stands before is followed by `_2`, or the next free number."""
+    found: dict[str, None] = {}
+    for title in titles:
+        numbered = (f"{title}_{number}" for number in itertools.count(2))
+        found[next(name for name in itertools.chain([title], numbered) if name not in found)] = None
+    return list(found)
 
 
 def few(values: Collection[object], most: int = 5) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+import nnrun
 from support.command_line import run_here
 from support.pictures import labelled, save, valued
 
@@ -72,3 +73,22 @@ def test_alternatives_are_for_classes_alone(place):
         outcome = run_here(["task=predict", f"ckpt={kind}", f"input=pictures of {kind}", "predict.top_k=2"], place)
         assert outcome.code == 2
         assert "predict.top_k=2 has no effect: of " in outcome.err
+
+
+def test_a_label_that_is_called_as_another_column_has_one_of_its_own(place, tmp_path):
+    x, y = labelled(150)
+    for index, picture in enumerate(x):
+        save(tmp_path / "listed" / f"{index}.png", torch.from_numpy(picture))
+    lines = ["file,path,probability_path", *(f"{index}.png,{row[0]},{row[1]}" for index, row in enumerate(y))]
+    (tmp_path / "listed" / "labels.csv").write_text("\n".join(lines) + "\n")
+    words = [word for word in WORDS if word.split("=")[0] not in ("data", "data.root")]
+    words += ["data=folder", "data.root=listed", "trainer.epochs=1", "export=none", "hydra.run.dir=run"]
+    assert run_here(words, tmp_path).code == 0
+    pictures = place / "pictures of labels"
+    assert run_here(["task=predict", "ckpt=run", f"input={pictures}", "hydra.run.dir=out"], tmp_path).code == 0
+    with (tmp_path / "out" / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    titles = ["path", "path_2", "probability_path", "probability_path_2", "probability_probability_path"]
+    assert list(rows[0]) == titles
+    assert rows[0]["path"].endswith("00.png")
+    assert list(nnrun.predictor(tmp_path / "run")(pictures)[0]) == ["path", *titles[2:]]

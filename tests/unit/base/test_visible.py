@@ -18,7 +18,7 @@ from nnrun.assembly.prediction.raw_images import Samples
 from nnrun.base.errors import complain
 from nnrun.base.foreign_messages import guard_libraries, show_traceback
 from nnrun.base.targets import Targets
-from nnrun.base.visible import as_cell, few, visible, visible_lines
+from nnrun.base.visible import as_cell, distinct, few, visible, visible_lines
 from nnrun.components.problems.classification import Classification
 from nnrun.runs.console import Console, Sheet
 from nnrun.sweeps.table import JobResult, as_csv, as_table
@@ -149,3 +149,15 @@ def test_predictions_hold_no_formula_and_count_the_quotes(tmp_path):
 )
 def test_a_few_of_many_names_are_shown_and_how_many_more_there_are(values, most, expected):
     assert few(values, most) == expected
+
+
+def test_titles_of_columns_are_each_there_once() -> None:
+    """A label may be called as a column of ours is. Negative control: others stay as they are."""
+    assert distinct(["path", "path", "cat", "path_2", "probability_cat"]) == [
+        "path",
+        "path_2",
+        "cat",
+        "path_2_2",
+        "probability_cat",
+    ]
+    assert distinct(["path", "class"]) == ["path", "class"]

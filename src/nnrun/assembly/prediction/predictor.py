@@ -20,6 +20,7 @@ from nnrun.assembly.process import computing_exactly
 from nnrun.base.errors import ArtifactError
 from nnrun.base.foreign_errors import calling
 from nnrun.base.targets import Targets
+from nnrun.base.visible import distinct
 from nnrun.components.data.image_form import AUTO
 from nnrun.components.data.images import shown
 from nnrun.core.device import Precision
@@ -72,7 +73,7 @@ class Predictor:
 
         `top_k` adds so many of the most probable classes. Raises DataError for what cannot be read or does not fit.
         """
-        columns = self.problem.columns(top_k)
+        columns = distinct(self.problem.columns(top_k))
         return [
             dict(zip(columns, row, strict=True))
             for predictions in self._predictions(inputs)

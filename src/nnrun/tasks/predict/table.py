@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nnrun.assembly.prediction.raw_images import Samples
 from nnrun.base.files import DurableFile, saving
-from nnrun.base.visible import as_cell
+from nnrun.base.visible import as_cell, distinct
 from nnrun.core.seams.problem import Problem
 from nnrun.tasks.predict.record import PredictSettings
 
@@ -57,7 +57,7 @@ class PredictionFile:
         """Return the first line."""
         if self._settings.format == "kaggle":
             return [self._settings.id_column, self._settings.label_column]
-        return ["path", *self._problem.columns(self._settings.top_k)]
+        return distinct(["path", *self._problem.columns(self._settings.top_k)])
 
     def _id(self, name: str, number: int) -> str | int:
         """Return what an image is called in Kaggle's form."""
