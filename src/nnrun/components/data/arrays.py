@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -19,9 +18,6 @@ from nnrun.components.data.dataset_from_parts import Choices, Part, dataset_of
 from nnrun.components.data.sample_stats import Measures
 from nnrun.core.lazy_samples import Stored
 from nnrun.core.seams.data import Dataset, Evaluation, Findings
-
-if TYPE_CHECKING:
-    pass
 
 # Samples that are measured at a time.
 CHUNK_SAMPLES = 512
