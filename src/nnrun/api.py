@@ -1,7 +1,7 @@
 """What a program calls and builds on: functions, base classes and Protocols of the seams, errors.
 
-A name that changes here goes on under its old one for two minor versions, and warns (`nnrun.base.deprecated`). To
-import this module imports no torch: each name brings what it needs when it is used.
+A name that changes here goes on under its old one for two minor versions, and warns (`nnrun.base.deprecated`).
+Importing this module does not import torch: each name imports what it needs when it is used.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def compose(words: str | Iterable[str | os.PathLike[str]] = ()) -> dict[str, Any
 def predictor(
     path: str | os.PathLike[str], trust: Sequence[str] = (), *, device: str | torch.device = "auto"
 ) -> Predictor:
-    """Return what predicts with the network of a run directory, a checkpoint, exported safetensors or an ONNX file.
+    """Return a predictor with the network of a run directory, a checkpoint, exported safetensors or an ONNX file.
 
     Called with samples, one or many, it gives a dict for each: `nnrun.predictor("outputs/latest")("photos")`. `trust`
     names modules of your own that a checkpoint may take classes from. An ONNX file is run on the CPU, in a process of

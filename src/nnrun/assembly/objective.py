@@ -105,9 +105,9 @@ def watching_head(job: Job, objective: Objective, network: nn.Module, targets: T
 
 
 def watched_by(job: Job, objective: Objective) -> Job:
-    """Return the job with the way of what is watched that is better, where only the built metric says it.
+    """Return the job with its mode, min or max, where only the built metric says which is better.
 
-    Raises ConfigError where it does not, or where what was typed is the other way.
+    Raises ConfigError where the metric does not say it, or where the config asks for the opposite.
     """
     mode = natural_mode(job.monitor, objective.higher_is_better)
     if job.mode == "auto" == mode:
@@ -136,7 +136,7 @@ def make_problem(job: Job, targets: Targets) -> Problem:
 
 
 def load_problem(problem: Problem, saved: SavedWeights | None) -> bool:
-    """Let a problem take up what was fitted for a trained network, and return whether its file says that."""
+    """Restore what a problem was fitted to from a trained network, and return whether its file has that."""
     if not isinstance(saved, SavedNetwork) or saved.problem is None:
         return False
     load_fitted(problem, saved.problem, saved.path)
@@ -144,7 +144,7 @@ def load_problem(problem: Problem, saved: SavedWeights | None) -> bool:
 
 
 def load_fitted(problem: Problem, state: Mapping[str, Any], path: Path) -> None:
-    """Let a problem take up what a file says that it was fitted to; raise ArtifactError where that is not for it."""
+    """Restore what a problem was fitted to from a file; raise ArtifactError where that does not fit the problem."""
     try:
         problem.load_state_dict(state)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:

@@ -30,7 +30,7 @@ def ignore_pillow() -> None:
 def guard_libraries() -> None:
     """Have warnings, and what is logged with nobody else to show it, shown by the same rule."""
     ignore_pillow()
-    # By default Python shows these to whoever runs the code that they are about itself, and that is us here.
+    # By default Python shows these only where code of __main__ causes them; users' code is called from nnrun's modules.
     warnings.filterwarnings("default", r"nnrun\.", DeprecationWarning)
     notices = logging.getLogger("nnrun")
     if not notices.handlers:

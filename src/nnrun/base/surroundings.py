@@ -85,7 +85,7 @@ def _put_back_environment(before: dict[str, str]) -> None:
 
 
 def _forget(names: Collection[str], folders: Collection[Path | None]) -> None:
-    """Forget the modules and packages that lie in some folders themselves, with all that is in these packages."""
+    """Remove from sys.modules the modules and packages directly in some folders, with all of their submodules."""
     tops = {name for name in names if "." not in name and _home(sys.modules[name]) & set(folders)}
     for name in names:
         if name.partition(".")[0] in tops:

@@ -112,7 +112,7 @@ class Claim:
 
 
 def read_autos(config: DictConfig, choices: Mapping[str, Sequence[str]], own: Sequence[Path]) -> dict[str, Auto]:
-    """Return the groups whose option is `auto`, and put in their place in the config what is assumed."""
+    """Return the groups whose option is `auto`, and replace each in the config by the option that is assumed."""
     found = {}
     for group, names in choices.items():
         path = option_file(group, AUTO, own) if list(names) == [AUTO] and group not in NAMED_SECTIONS else None
@@ -130,7 +130,7 @@ def read_autos(config: DictConfig, choices: Mapping[str, Sequence[str]], own: Se
 def become(
     config: DictConfig, autos: Mapping[str, Auto], now: Mapping[str, str], kinds: Sequence[str]
 ) -> dict[str, Reference]:
-    """Put in a config what each `auto` becomes for some kinds of data, where that is another option than `now`.
+    """Replace in a config each `auto` by its option for some kinds of data, where that is another than `now`.
 
     Returns what the files of these list, by group.
     """
@@ -206,8 +206,9 @@ def _targets(group: str) -> Iterator[tuple[str, str]]:
 def fitting_kinds(
     stated: Sequence[Claim], autos: Mapping[str, Auto], known: Mapping[str, Sequence[str]]
 ) -> tuple[list[str], list[Complaint]]:
-    """Return the kinds of data that fit all that is stated, and a complaint of each two statements that exclude each
-    other; of those the first holds.
+    """Return the kinds of data that fit all claims, and a complaint for each two claims that exclude each other.
+
+    Of two such claims the first holds.
     """
     kinds: list[str] = []
     problems: list[Complaint] = []
@@ -230,7 +231,7 @@ def fitting_kinds(
 
 
 def _clash(one: Claim, other: Claim, autos: Mapping[str, Auto], known: Mapping[str, Sequence[str]]) -> Complaint:
-    """Complain of two statements of which one at most is true of any data."""
+    """Complain of two claims that exclude each other."""
     for mine, theirs in ((one, other), (other, one)):
         if mine.is_of_auto:
             group = mine.key.partition(".")[0]

@@ -1,4 +1,4 @@
-"""The metric that decides which weights are the best, and which way of it is better. Needs no torch.
+"""The metric that decides which weights are the best, and whether more of it is better. Needs no torch.
 
 The metrics of a problem of ours are known by a table beside it; those of the group `metric` have its options' names;
 what a problem of the user's own measures is known once it is built.
@@ -49,7 +49,7 @@ def _problem_of(tree: Mapping[str, Any]) -> str:
 
 
 def _known(problems: Collection[str], metrics: Metrics) -> dict[str, bool]:
-    """Return which way of each metric is better that one of some problems has."""
+    """Return for each metric of some problems whether more of it is better."""
     return {name: way for problem in problems for name, way in metrics.get(problem, {}).items()}
 
 

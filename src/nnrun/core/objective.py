@@ -37,7 +37,7 @@ class SampleLoss:
         self._features = given[0].float()
 
     def forget(self) -> None:
-        """Let go of what went into the head: it is of one batch."""
+        """Drop the features of the last batch."""
         self._features = None
 
     def __call__(self, outputs: Tensor, targets: Tensor, batch: Batch) -> Tensor:
@@ -84,7 +84,7 @@ class Objective:
 
     @property
     def higher_is_better(self) -> Mapping[str, bool]:
-        """Which way is better, of each value of an evaluation whose way is known."""
+        """Whether higher is better, for each value of an evaluation where that is known."""
         return self.eval_metric.higher_is_better
 
     def losses(self, outputs: Tensor, batch: Batch) -> Tensor:
@@ -165,5 +165,5 @@ def _numbers(name: str, given: object) -> dict[str, float]:
 
 
 def _ways(metric: Metric) -> Mapping[str, bool]:
-    """Return which way is better, of each value of which a metric says so."""
+    """Return whether higher is better, for each value of which the metric says so."""
     return getattr(metric, "higher_is_better", {})

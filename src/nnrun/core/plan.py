@@ -30,7 +30,7 @@ class Plan:
         return every is not None and step % every == 0 and progress.batch > 0 and step != progress.validated_step
 
     def is_done(self, progress: Progress) -> bool:
-        """Return whether nothing is left to do; an epoch that is trained and not closed is left."""
+        """Return whether nothing is left to do; an epoch that is trained but not yet closed counts as left."""
         if progress.epoch >= self.epochs:
             return True
         return progress.batch == 0 and (progress.step >= self.total_steps or progress.stop_reason is not None)

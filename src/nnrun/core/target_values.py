@@ -54,8 +54,9 @@ def _fault_in_classes(values: Tensor, targets: Targets) -> str | None:
 
 
 def strata(values: Tensor, targets: Targets) -> Tensor:
-    """Return what a part that is drawn has its share of, `(N,)` of whole numbers: of classes each, of labels the
-    rarest that a sample has, of values each range of them.
+    """Return the stratum of each sample, `(N,)` of whole numbers, for drawing a part with its share of each.
+
+    That is the sample's class, the rarest of its labels, or the range that its values are in.
     """
     match targets.kind:
         case "classes":

@@ -1,4 +1,4 @@
-"""How a run ends that an error ends: what is said of it, and what its status says."""
+"""How a run ends after an error: what is reported, and what status.json holds."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from nnrun.core.device import choose_device
 
 
 def open_predictor(path: Path, trust: Sequence[str], device: str | torch.device) -> Predictor:
-    """Return what predicts with the network of a file; see nnrun.predictor."""
+    """Return a predictor with the network of a file; see nnrun.predictor."""
     where = _device(str(device))
     saved = open_network(expanded(path))
     if isinstance(saved, Path):
@@ -28,7 +28,7 @@ def open_predictor(path: Path, trust: Sequence[str], device: str | torch.device)
 
 
 def _device(wanted: str) -> torch.device:
-    """Return the device of a name; `auto` is the fastest that is here."""
+    """Return the device of a name; `auto` is the fastest of this machine."""
     try:
         return choose_device(wanted)
     except ResourceError as error:

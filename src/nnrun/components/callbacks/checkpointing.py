@@ -47,7 +47,7 @@ class Checkpointing(Callback):
             self.save(state, is_best=False)
 
     def on_validation_end(self, state: TrainState, metrics: Mapping[str, float]) -> None:
-        """Save what was validated within an epoch, as the best if it is; with the epoch's end, that is saved."""
+        """Save after a validation within an epoch, as the best if it is; on_epoch_end saves the last of an epoch."""
         if state.progress.is_within_epoch:
             self.save(state, is_best=state.progress.is_best)
 

@@ -53,7 +53,7 @@ class Table:
 
 
 def read_table(path: Path) -> Table:
-    """Return the table in a file; raise DataError that names the line that is wrong."""
+    """Return the table in a file; raise DataError that names the line with the mistake."""
     with reading(path):
         check_is_file(path)
         content = path.read_bytes()

@@ -11,7 +11,7 @@ from nnrun.components.data.layout import same_name
 
 
 class NoSuchImage(Exception):
-    """A name is that of no image, or may be that of several; the message says so, `is_missing` that none is there."""
+    """A listed name fits no image (`is_missing`), or several; the message says which."""
 
     def __init__(self, reason: str, *, is_missing: bool = False) -> None:
         super().__init__(reason)

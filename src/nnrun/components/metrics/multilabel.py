@@ -1,4 +1,4 @@
-"""Metrics of several labels at once: scores `(N, K)`, of which sigmoid makes probabilities, and targets of 0 and 1."""
+"""Metrics of several labels at once: scores `(N, K)`, logits, and targets `(N, K)` of 0 and 1."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ _LARGEST_THRESHOLD_SCORE = math.log(9999)
 
 
 class RunningLabels:
-    """Mean loss, and micro F1 at a probability of 0.5, cheap enough for every training step; of mixed samples that of
-    their own targets alone.
+    """Mean loss, and micro F1 at a probability of 0.5, cheap enough for every training step.
+
+    Mixed samples are measured by their own targets alone.
     """
 
     higher_is_better: Mapping[str, bool] = {"loss": False, "f1_micro": True}
@@ -150,8 +151,10 @@ class MultilabelMetrics:
 
 
 class LabelScores(NamedTuple):
-    """Of each label, `(K,)`: the samples with it that are given it, those with it plus those given it, those with it,
-    whether a score is NaN; and quotients, float64, NaN where a score is.
+    """The counts and scores of each label, `(K,)`.
+
+    `hits` are the samples with the label that are given it, `marks` those with it plus those given it, `samples` those
+    with it. The others are quotients, float64, NaN where a score is.
     """
 
     hits: Tensor

@@ -14,13 +14,14 @@ from nnrun.components.metrics.sums import add_rows, add_sums, add_weight, zero
 from nnrun.core.seams.batch import Batch
 from nnrun.core.seams.problem import Sums
 
-# What a sum of squares may lose to rounding in float64, of itself: a deviation below that is none.
+# The relative rounding error of a sum of squares in float64: a deviation below it counts as 0.
 _ROUNDING = 1e-13
 
 
 class RunningErrors:
-    """Mean loss, and mean absolute error over all targets, cheap enough for every training step; of mixed samples that
-    of their own targets alone.
+    """Mean loss, and mean absolute error over all targets, cheap enough for every training step.
+
+    Mixed samples are measured by their own targets alone.
     """
 
     higher_is_better: Mapping[str, bool] = {"loss": False, "mae": False}

@@ -1,4 +1,4 @@
-"""Several labels at once: scores `(N, K)`, of which sigmoid makes probabilities, and targets `(N, K)` of 0 and 1."""
+"""Several labels at once: scores `(N, K)`, logits, and targets `(N, K)` of 0 and 1."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Multilabel(Problem):
         self._metric.thresholds = self._metric.fitted(sums)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the thresholds, by the places of the labels."""
+        """Return the thresholds, in the order of the labels."""
         return {"thresholds": self.thresholds.tolist()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What a network gives for a batch, held against what it is to learn."""
+"""Check the shape of what a network gives for a batch."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ class Regression(Problem):
         ]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return mean and deviation, by the places of the values."""
+        """Return the means and the deviations, in the order of the values."""
         return {"mean": self.standardisation.mean.tolist(), "deviation": self.standardisation.deviation.tolist()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -43,7 +43,7 @@ class Metric(Protocol):
 
 
 class Problem:
-    """What kind of learning a run is; a kind of one's own derives from this.
+    """What kind of learning a run is: the base class of ours and of users' own.
 
     A network's *outputs* are what it gives, `(N, K)`; its *scores* are these in the data's units, and what an artifact
     gives by default; its *predictions* are probabilities, or the values that are predicted. `kind` is that of the

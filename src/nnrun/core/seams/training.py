@@ -62,7 +62,7 @@ class RunInfo:
 
 
 class Logger(Protocol):
-    """Where metrics go besides metrics.jsonl. What it raises is said once: it is not called again, the run goes on.
+    """Where metrics go besides metrics.jsonl. An error that it raises is reported once, and it is not called again.
 
     One that has `image` is an ImageLogger.
     """
