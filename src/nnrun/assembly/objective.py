@@ -79,7 +79,7 @@ def _metrics(tree: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 def _metric(section: Mapping[str, Any], name: str, targets: Targets) -> Metric:
     """Return a metric, built; one of torchmetrics as one of ours."""
     if is_torchmetric(import_target(name, section["_target_"])):
-        return TorchMetric(build(section, name, nn.Module), name, targets)
+        return TorchMetric(build(section, name, nn.Module), name.partition(".")[2], targets)
     return build(section, name, Metric)  # type: ignore[type-abstract]
 
 

@@ -185,7 +185,7 @@ def test_several_values_have_names_of_their_own_and_their_way_must_be_told(place
     [
         ("few", "metric.few._target_=brier.Few is not allowed: it is not a Metric"),
         ("loss", "metric.loss has the name of a metric of the problem's own; give its option another name"),
-        ("each", "metric.each gives 10 numbers; allowed: one"),
+        ("each", "nnrun: metric.each gives 10 numbers; allowed: one"),
     ],
 )
 def test_what_is_no_metric_is_refused(place, metric, says):
