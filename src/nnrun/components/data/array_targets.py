@@ -52,7 +52,7 @@ def learned_of(
     assert kind in get_args(Kind)
     targets, notes = _named(kind, columns[first].shape[1], first, names, known)
     values = {name: _floats(name, array, targets) for name, array in columns.items()}
-    told = _of_labels(values[first], first) if kind == "labels" else _of_values(columns[first], values[first], first)
+    told = _of_labels(values[first], first) if kind == "labels" else rounding_of(columns[first], values[first], first)
     return Learned(targets, values, (*notes, *told, *(_taken_for(arrays, kind) if known is None else ())))
 
 
@@ -197,18 +197,16 @@ def _of_labels(labels: Tensor, name: str) -> list[str]:
     ]
 
 
-def _of_values(array: np.ndarray, values: Tensor, name: str) -> list[str]:
-    """Return what is said of values that float32 does not keep apart, and of those that are all the same."""
+def rounding_of(given: np.ndarray, values: Tensor, name: str) -> list[str]:
+    """Return what is said of values `(N, K)` that float32 rounds to a good part of their differences."""
     import numpy as np  # noqa: PLC0415 - as above
 
-    given = array.astype(np.float64)
-    lost = np.abs(given - values.numpy()).max(0) > _ROUNDING * given.std(0)
-    notes = []
-    if bool((lost & (given.std(0) > 0)).any()):
-        notes.append(
-            f"{name} holds values that float32 rounds to a good part of their differences: subtract what they share"
-        )
-    return notes
+    exact = given.astype(np.float64)
+    deviation = exact.std(0)
+    lost = (np.abs(exact - values.numpy()).max(0) > _ROUNDING * deviation) & (deviation > 0)
+    if not bool(lost.any()):
+        return []
+    return [f"{name} holds values that float32 rounds to a good part of their differences: subtract what they share"]
 
 
 def _shown(array: np.ndarray) -> str:

@@ -115,7 +115,10 @@ def _check_there_is_something_to_learn(values: Tensor, targets: Targets) -> None
             raise DataError(f"no sample to train on is of class {names}; add some, or take the class away")
     elif bool((values == values[:1]).all()):
         same = ", ".join(f"{value:g}" for value in values[0, :5].tolist())
-        raise DataError(f"all samples to train on have the same {targets.kind}, {same}: there is nothing to learn")
+        text = f"all samples to train on have the same {targets.kind}, {same}: there is nothing to learn"
+        if targets.kind == "values":
+            text += "; where they differ after the seventh digit, which float32 does not keep, subtract what they share"
+        raise DataError(text)
 
 
 def with_test(parts: Mapping[str, Samples], targets: Targets, choices: Choices) -> dict[str, Samples]:

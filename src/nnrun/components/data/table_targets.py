@@ -12,7 +12,7 @@ from torch import Tensor
 from nnrun.base.errors import DataError, did_you_mean
 from nnrun.base.targets import Kind, Targets
 from nnrun.base.visible import few
-from nnrun.components.data.array_targets import Learned
+from nnrun.components.data.array_targets import Learned, rounding_of
 from nnrun.components.data.csv_table import DECIMAL_COMMA, Table
 from nnrun.components.data.images import shown
 from nnrun.components.data.labels import classes_of, numbers_among
@@ -188,11 +188,14 @@ def _numbers(given: Columns, kind: str, known: Targets | None) -> Learned:
             )
         given = Columns(given.table, [by_title[same_name(name)] for name in known.names], given.rows)
     targets = known or Targets(kind, tuple(given.names))  # type: ignore[arg-type]
-    values: dict[str, Tensor] = {}
+    exact: dict[str, Tensor] = {}
     for part, rows in given.rows.items():
         read = [[_number(given, row, column, targets.kind) for column in given.columns] for row in rows]
-        values[part] = torch.tensor(read, dtype=torch.float32).reshape(len(rows), len(given.columns))
-    return Learned(targets, values)
+        exact[part] = torch.tensor(read, dtype=torch.float64).reshape(len(rows), len(given.columns))
+    values = {part: numbers.float() for part, numbers in exact.items()}
+    first = next(iter(exact))
+    notes = rounding_of(exact[first].numpy(), values[first], shown(given.table.path)) if len(exact[first]) else []
+    return Learned(targets, values, tuple(notes))
 
 
 def _number(given: Columns, row: int, column: int, kind: Kind) -> float:
