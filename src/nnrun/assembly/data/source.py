@@ -27,14 +27,12 @@ def load_dataset(settings: DataSettings, evaluation: Evaluation | None = None) -
         reason = f"{type(error).__name__}: {error}{place_of(error)}"
         raise DataError(f"data={settings.name} cannot be loaded: {reason}") from error
     if not isinstance(dataset, Dataset):
-        raise DataError(
-            f"data={settings.name}: load() gives a {type(dataset).__name__}, not a nnrun.core.seams.Dataset"
-        )
+        raise DataError(f"data={settings.name}: load() gives a {type(dataset).__name__}, not a nnrun.api.Dataset")
     for name in ("train", "test"):
         if not isinstance(split := getattr(dataset, name), Split):
             raise DataError(
                 f"data={settings.name}: load() gives a Dataset whose {name} is a {type(split).__name__}, not a "
-                "nnrun.core.seams.Split"
+                "nnrun.api.Split"
             )
         if not isinstance(split.targets, Tensor):
             found = f"a Dataset whose {name} has targets that are a {type(split.targets).__name__}"

@@ -110,7 +110,7 @@ def test_what_a_source_of_the_users_own_raises_is_named(monkeypatch):
     with pytest.raises(DataError, match=r"data=mine cannot be loaded: FileNotFoundError: no such file: x\.npy"):
         open_data(SETTINGS, trains=True)
     monkeypatch.setattr(Digits, "load", lambda _: torch.zeros(3))
-    with pytest.raises(DataError, match=r"gives a Tensor, not a nnrun\.core\.seams\.Dataset"):
+    with pytest.raises(DataError, match=r"gives a Tensor, not a nnrun\.api\.Dataset"):
         open_data(SETTINGS, trains=True)
 
 
