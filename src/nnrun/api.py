@@ -26,6 +26,7 @@ from nnrun.base.errors import (
 from nnrun.base.foreign_errors import of_the_system
 from nnrun.base.invocation import called_from_python
 from nnrun.base.secrets import hide_known, secrets_in_words
+from nnrun.base.shown import Chart, Gallery, Table
 from nnrun.base.signals import stop_request
 from nnrun.base.stopping import unanswered_signals
 from nnrun.base.surroundings import kept_surroundings
@@ -39,10 +40,11 @@ if TYPE_CHECKING:
     from nnrun.cli import CommandLine
     from nnrun.core.seams.batch import Augmentation, Batch, Batches, Mixed, Mixing
     from nnrun.core.seams.callback import Callback
-    from nnrun.core.seams.data import Dataset, DataSource, Evaluation, Findings, Preprocessing, Split, Tree
+    from nnrun.core.seams.data import Dataset, DataSource, Evaluation, Findings, Preprocessing, Split, TensorSpec, Tree
     from nnrun.core.seams.export import CannotExport, ExportContext, Exporter
     from nnrun.core.seams.problem import Metric, Output, Problem, Sums
     from nnrun.core.seams.training import ImageLogger, Logger, RunInfo, Scheduler, Stateful, UpdateStep
+    from nnrun.core.state import TrainState
     from nnrun.runs.summary import Summary
 
 # Where the names are that need torch, or rich.
@@ -50,10 +52,20 @@ _PLACES = {
     "nnrun.assembly.prediction.predictor": ("Predictor",),
     "nnrun.core.seams.batch": ("Augmentation", "Batch", "Batches", "Mixed", "Mixing"),
     "nnrun.core.seams.callback": ("Callback",),
-    "nnrun.core.seams.data": ("DataSource", "Dataset", "Evaluation", "Findings", "Preprocessing", "Split", "Tree"),
+    "nnrun.core.seams.data": (
+        "DataSource",
+        "Dataset",
+        "Evaluation",
+        "Findings",
+        "Preprocessing",
+        "Split",
+        "TensorSpec",
+        "Tree",
+    ),
     "nnrun.core.seams.export": ("CannotExport", "ExportContext", "Exporter"),
     "nnrun.core.seams.problem": ("Metric", "Output", "Problem", "Sums"),
     "nnrun.core.seams.training": ("ImageLogger", "Logger", "RunInfo", "Scheduler", "Stateful", "UpdateStep"),
+    "nnrun.core.state": ("TrainState",),
     "nnrun.runs.summary": ("Summary",),
 }
 
@@ -83,6 +95,7 @@ __all__ = [
     "Preprocessing",
     "Split",
     "Targets",
+    "TensorSpec",
     "Tree",
     # Training.
     "Batch",
@@ -98,6 +111,10 @@ __all__ = [
     "Scheduler",
     "Stateful",
     "Sums",
+    "Chart",
+    "Gallery",
+    "Table",
+    "TrainState",
     "UpdateStep",
     # Export.
     "CannotExport",
