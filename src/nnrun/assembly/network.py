@@ -157,7 +157,8 @@ def measure(job: Job, trained: Trained, data: Opened, objective: Objective, poll
             if trained.problem is None and name == "valid":
                 objective.problem.fit_validation(sums)
             metrics |= {f"{name}/{key}": value for key, value in objective.eval_metric.compute(sums).items()}
-            details[name] = objective.problem.report(sums)
+            baseline = objective.problem.baseline(data.train.targets, split.targets)
+            details[name] = {"baseline": baseline, **objective.problem.report(sums)}
     return Measured(metrics, details)
 
 

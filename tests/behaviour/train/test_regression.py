@@ -73,6 +73,16 @@ def test_the_metrics_of_the_test_are_scikit_learns_in_the_data_s_units(place):
     rows = summary(place / "whole")["details"]["test"]["per_target"]
     assert [row["r2"] for row in rows] == pytest.approx(r2_score(y, ours, multioutput="raw_values"), abs=1e-4)
     assert min(row["r2"] for row in rows) > 0.8
+
+
+def test_beside_the_metric_to_quote_stands_what_the_mean_of_the_training_part_reaches(place):
+    y_test = valued(150, 2, seed=1)[1].astype(np.float64)
+    seen = saved(place / "whole")["problem"]
+    baseline = summary(place / "whole")["details"]["test"]["baseline"]
+    assert baseline == pytest.approx(r2_score(y_test, np.tile(seen["mean"], (150, 1))), abs=1e-4)
+    assert (
+        f"baseline     r2 {baseline:.4f} by the best constant prediction" in (place / "whole" / "run.log").read_text()
+    )
     train = saved(place / "whole")["problem"]
     assert train["mean"] == pytest.approx([1025, -0.0015], rel=0.05)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -111,6 +112,9 @@ def figures(problem: Problem, measured: Measured) -> list[tuple[str, str]]:
         values = {name.removeprefix(f"{split}/"): v for name, v in measured.metrics.items() if name.startswith(split)}
         names = problem.in_short(list(values))
         lines.append((split, "  ".join(f"{name} {metric_text(values[name])}" for name in names)))
+    baseline = measured.details["test"]["baseline"]
+    if baseline is not None and math.isfinite(baseline):
+        lines.append(("baseline", f"{problem.headline} {metric_text(baseline)} by the best constant prediction"))
     tables = [shown for shown in problem.show(measured.details["test"]) if isinstance(shown, Table)]
     return [(title, line) for title, line in (*lines, *((table.title, table.summary) for table in tables)) if line]
 
