@@ -77,9 +77,10 @@ def show(summary: Summary, figures: Sequence[tuple[str, str]], console: Console,
         table.add_row("best", f"epoch {summary.best['epoch']}, step {summary.best['step']:,}{how}")
     if summary.train.get("samples_per_second"):
         train = summary.train
+        epochs = "epoch" if train["epochs"] == 1 else "epochs"
         table.add_row(
             "training",
-            f"{train['steps']:,} steps, {train['epochs']} epochs, {train['seconds']:.1f} s, "
+            f"{train['steps']:,} steps, {train['epochs']} {epochs}, {train['seconds']:.1f} s, "
             f"{train['samples_per_second']:,.0f} samples/s",
         )
         share = train["checkpoint_fraction"]
