@@ -52,14 +52,27 @@ class SampleLoss:
             more["features"] = self._features
         with calling("loss"):
             losses = self.loss(outputs, targets, **more)
-        expected = (len(targets),)
-        if not isinstance(losses, Tensor) or losses.shape != expected:
-            gives = tuple(losses.shape) if isinstance(losses, Tensor) else f"a {type(losses).__name__}"
-            raise ConfigError(
-                f"loss gives {gives} for a batch of {len(targets)} samples; "
-                f"allowed: one value a sample, {expected}; give the loss reduction: none"
-            )
+        _check_losses(losses, outputs)
         return losses
+
+
+def _check_losses(losses: object, outputs: Tensor) -> None:
+    """Raise ConfigError where a loss gives something that no network can be trained by."""
+    expected = (len(outputs),)
+    if not isinstance(losses, Tensor) or losses.shape != expected:
+        gives = tuple(losses.shape) if isinstance(losses, Tensor) else f"a {type(losses).__name__}"
+        hint = "; give the loss reduction: none" if isinstance(losses, Tensor) else ""
+        raise ConfigError(
+            f"loss gives {gives} for a batch of {len(outputs)} samples; allowed: one value a sample, {expected}{hint}"
+        )
+    if not losses.is_floating_point():
+        dtype = str(losses.dtype).removeprefix("torch.")
+        raise ConfigError(f"loss gives values of {dtype}; allowed: floats, which have gradients")
+    if outputs.requires_grad and not losses.requires_grad and torch.is_grad_enabled():
+        raise ConfigError(
+            "loss gives values that have no gradient: they do not depend on the network's outputs, or are cut off "
+            "from them by detach(), rounding, comparing or a way over numpy"
+        )
 
 
 class Objective:
@@ -110,7 +123,7 @@ class MetricGroup:
 
     def __init__(self, problem: Problem, added: Mapping[str, Metric]) -> None:
         self._problem, self._added = problem, added
-        ways = {f"{_full(name, key)}": way for name, metric in added.items() for key, way in _ways(metric).items()}
+        ways = {_full(name, key): way for name, metric in added.items() for key, way in _ways(name, metric).items()}
         self.higher_is_better: Mapping[str, bool] = {**ways, **problem.eval_metric.higher_is_better}
 
     def init(self, device: torch.device) -> Sums:
@@ -118,7 +131,12 @@ class MetricGroup:
         sums = dict(self._problem.eval_metric.init(device))
         for name, metric in self._added.items():
             with calling(f"metric.{name}"):
-                sums |= {f"{name}.{key}": total for key, total in metric.init(device).items()}
+                own = metric.init(device)
+            if not isinstance(own, Mapping) or not all(isinstance(total, Tensor) for total in own.values()):
+                raise ConfigError(
+                    f"metric.{name}: init gives {repr(own)[:100]}; allowed: a tensor for each name, as a dict"
+                )
+            sums |= _named(own, name)
         return sums
 
     def update(self, sums: Sums, outputs: Tensor, losses: Tensor, batch: Batch) -> None:
@@ -126,8 +144,10 @@ class MetricGroup:
         self._problem.eval_metric.update(sums, outputs, losses, batch)
         predictions = self._problem.predictions(self._problem.scores(outputs))
         for name, metric in self._added.items():
+            own = _own(sums, name)
             with calling(f"metric.{name}"):
-                metric.update(_own(sums, name), predictions, losses, batch)
+                metric.update(own, predictions, losses, batch)
+            sums |= _named(own, name)  # one that does not add in place has made other tensors
 
     def compute(self, sums: Sums) -> dict[str, float]:
         """Return the metrics by name. Waits for the device."""
@@ -150,6 +170,11 @@ def _own(sums: Sums, name: str) -> Sums:
     return {key.removeprefix(f"{name}."): total for key, total in sums.items() if key.startswith(f"{name}.")}
 
 
+def _named(own: Sums, name: str) -> Sums:
+    """Return the sums of one metric under the names that they have in a group."""
+    return {f"{name}.{key}": total for key, total in own.items()}
+
+
 def _full(name: str, key: str) -> str:
     """Return the name of a value of a metric that has an option's name."""
     return name if key in (name, "value") else f"{name}_{key}"
@@ -164,6 +189,10 @@ def _numbers(name: str, given: object) -> dict[str, float]:
         raise ConfigError(text) from error
 
 
-def _ways(metric: Metric) -> Mapping[str, bool]:
-    """Return whether higher is better, for each value of which the metric says so."""
-    return getattr(metric, "higher_is_better", {})
+def _ways(name: str, metric: Metric) -> Mapping[str, bool]:
+    """Return whether higher is better, for each value of which a metric says so; ConfigError where it says it oddly."""
+    ways = getattr(metric, "higher_is_better", {})
+    if not isinstance(ways, Mapping) or not all(isinstance(way, bool) for way in ways.values()):
+        text = f"metric.{name}: higher_is_better is {repr(ways)[:100]}; allowed: true or false for each name, as a dict"
+        raise ConfigError(text)
+    return ways

@@ -149,3 +149,52 @@ def test_metrics_beside_the_problem_s_are_given_predictions_and_have_their_optio
 def test_a_metric_with_the_name_of_one_of_the_problem_s_is_refused():
     with pytest.raises(ConfigError, match="metric=r2 has the name of a metric of the problem"):
         Objective(Regression(Targets.values()), SquaredError(), {"r2": Sums2(("r2",))})
+
+
+class Replacing(Sums2):
+    """Put another tensor where the sum was, in place of adding to it."""
+
+    def update(self, sums, outputs, losses, batch):
+        sums["total"] = sums["total"] + outputs.double().sum()
+
+
+def test_a_metric_that_does_not_add_in_place_counts_every_batch_all_the_same():
+    objective = Objective(Regression(Targets.values()), SquaredError(), {"one": Replacing(("one",))})
+    batch, sums = batch_of(torch.zeros(2, 1)), objective.eval_metric.init(CPU)
+    for _ in range(2):
+        objective.eval_metric.update(sums, torch.ones(2, 1), torch.zeros(2), batch)
+    assert objective.eval_metric.compute(sums)["one"] == 4
+
+
+@pytest.mark.parametrize("given", [None, {"total": 0.0}])
+def test_a_metric_whose_sums_are_no_tensors_is_refused(given):
+    metric = Sums2(("one",))
+    metric.init = lambda device: given
+    with pytest.raises(ConfigError, match=r"metric\.one: init gives .*; allowed: a tensor for each name, as a dict"):
+        Objective(Regression(Targets.values()), SquaredError(), {"one": metric}).eval_metric.init(CPU)
+
+
+@pytest.mark.parametrize("ways", [True, None, {"one": "max"}])
+def test_a_metric_that_says_oddly_which_way_is_better_is_refused(ways):
+    metric = Sums2(("one",))
+    metric.higher_is_better = ways
+    with pytest.raises(ConfigError, match=r"metric\.one: higher_is_better is .*; allowed: true or false for each name"):
+        Objective(Regression(Targets.values()), SquaredError(), {"one": metric})
+
+
+@pytest.mark.parametrize(
+    ("loss", "words"),
+    [
+        (lambda outputs, targets: outputs[:, 0].detach(), r"loss gives values that have no gradient"),
+        (lambda outputs, targets: outputs.argmax(1), r"loss gives values of int64; allowed: floats"),
+        (lambda outputs, targets: None, r"loss gives a NoneType for .*; allowed: one value a sample, \(2,\)$"),
+        (
+            lambda outputs, targets: outputs.mean(),
+            r"allowed: one value a sample, \(2,\); give the loss reduction: none",
+        ),
+    ],
+)
+def test_a_loss_that_nothing_can_be_trained_by_is_refused_in_its_own_name(loss, words):
+    objective = Objective(Regression(Targets.values()), loss)
+    with pytest.raises(ConfigError, match=words):
+        objective.losses(torch.ones(2, 1, requires_grad=True), batch_of(torch.zeros(2, 1)))
