@@ -35,7 +35,7 @@ def make_objective(job: Job, data: Opened) -> Objective:
     tree = job.tree(data.known, data.became)
     problem, notes = make_problem(job, data.targets), list[str]()
     if not load_problem(problem, job.composed.resumed or job.composed.evaluated) and len(data.train):
-        notes = problem.fit_targets(data.train.targets)
+        notes = problem.fit_targets(data.train.targets) or []  # of the user's own, it may return nothing
     if data.valid is None and problem.without_validation:
         notes.append(problem.without_validation)
     for name, section in {"loss": tree["loss"], **_metrics(tree)}.items():
@@ -126,6 +126,8 @@ def make_problem(job: Job, targets: Targets) -> Problem:
     """Return the problem of a config, with nothing fitted."""
     section = job.settings.problem
     problem = build(section, "problem", Problem, targets)
+    if lacks := [name for name in ("kind", "headline", "train_metric", "eval_metric") if not hasattr(problem, name)]:
+        raise ConfigError(f"problem: {section['_target_']} lacks {', '.join(lacks)}, which each Problem sets")
     if problem.kind != targets.kind:
         name = section["_target_"].rpartition(".")[2]
         raise ConfigError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -156,6 +156,13 @@ def calling(what: str) -> Iterator[None]:
         if problem := of_determinism(error):
             raise ConfigError(f"trainer.deterministic=true: {what} {problem}") from error
         raise ConfigError(f"{what} fails with {said_by(error)}{place_of(error)}") from error
+
+
+def of_own_code(error: BaseException, files: Collection[str]) -> ConfigError | None:
+    """Return an exception as the failure of the user's own code; None where none of these files was being run."""
+    if not any(file in files for file, _ in _frames(error.__traceback__)):
+        return None
+    return ConfigError(f"your own code fails with {said_by(error)}{place_of(error)}")
 
 
 def said_by(error: BaseException) -> str:

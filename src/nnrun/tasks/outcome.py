@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shlex
 import signal
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from nnrun.assembly.allowed import targets_in
 from nnrun.assembly.job import Job
 from nnrun.base.errors import (
     BUG,
@@ -17,7 +19,7 @@ from nnrun.base.errors import (
     InterruptedRun,
     NnrunError,
 )
-from nnrun.base.foreign_errors import causes_of, of_the_machine
+from nnrun.base.foreign_errors import causes_of, of_own_code, of_the_machine
 from nnrun.base.secrets import hide_known
 from nnrun.base.signals import StopRequest
 from nnrun.checkpoints.manifest import FOLDER_NAME, MANIFEST_NAME
@@ -52,8 +54,15 @@ def _as_said(error: BaseException, job: Job, path: Path, stop: StopRequest) -> B
     if isinstance(error, InterruptedRun) and not error.messages:
         return InterruptedRun(error.exit_code - 128, _how_to_go_on(job, path, error))
     if not isinstance(error, NnrunError | InterruptedRun):
-        return of_the_machine(error) or error
+        return of_the_machine(error) or of_own_code(error, _own_files(job)) or error
     return error
+
+
+def _own_files(job: Job) -> set[str]:
+    """Return the files of the classes of the user's own that the config names."""
+    modules = {target.rpartition(".")[0] for target in targets_in(job.composed.resolved())}
+    found = [sys.modules.get(name) for name in modules if name.partition(".")[0] not in ("nnrun", "torch")]
+    return {file for module in found if (file := getattr(module, "__file__", None))}
 
 
 def _hides_an_interrupt(error: BaseException) -> bool:

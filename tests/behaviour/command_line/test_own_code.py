@@ -15,7 +15,8 @@ from support.command_line import Outcome, Row, run_here, run_rows
 MODULE = """\
 import torch
 from torch import nn
-from nnrun.api import Callback, Dataset, Split
+from nnrun.api import Callback, Dataset, Problem, Split
+from nnrun.components.problems.classification import Classification
 
 def fail(mood, name):
     if mood == name:
@@ -59,6 +60,23 @@ class Data:
         split = Split(torch.zeros(40, 1, 28, 28, dtype=torch.uint8), torch.arange(40) % 10)
         return Dataset(split, split, tuple("0123456789"), Scale(self.mood))
 
+class Judge(Classification):
+    def __init__(self, targets, mood):
+        super().__init__(targets)
+        self.mood = mood
+    def fit_targets(self, targets):
+        fail(self.mood, "fit_targets")
+        super().fit_targets(targets)
+    def learned(self, targets):
+        fail(self.mood, "learned")
+        return super().learned(targets)
+    def report(self, sums):
+        fail(self.mood, "report")
+        return super().report(sums)
+
+class Bare(Problem):
+    kind, headline = "classes", "accuracy"
+
 class Watch(Callback):
     def __init__(self, mood):
         self.mood = mood
@@ -73,6 +91,8 @@ class Watch(Callback):
 FILES = {
     "own.py": MODULE,
     "conf/model/net.yaml": "_target_: own.Net\nmood: good\nwidth: 784\n",
+    "conf/problem/own.yaml": "# Own.\n_target_: own.Judge\nmood: good\n",
+    "conf/problem/bare.yaml": "# Bare.\n_target_: own.Bare\n",
     "conf/loss/own.yaml": "_target_: own.Loss\n",
     "conf/scheduler/own.yaml": "_target_: own.Schedule\n",
     "conf/data/own.yaml": "defaults: [_base]\nname: own\ndataset:\n  _target_: own.Data\n  mood: good\n",
@@ -83,9 +103,9 @@ OWN = (*SHORT, "model=net", "data=own")
 KEY = "KeyError: 'no such key' ("
 
 ROWS: dict[str, Row] = {
-    "forward": Row([*OWN, "model.mood=forward"], 2, ["model fails with " + KEY, "own.py, line 7)"]),
+    "forward": Row([*OWN, "model.mood=forward"], 2, ["model fails with " + KEY, "own.py, line 8)"]),
     "evaluation": Row([*OWN, "model.mood=evaluation"], 2, ["model fails with " + KEY]),
-    "width": Row([*OWN, "model.width=100"], 2, ["model fails with RuntimeError: ", "(8x784 and 100x10)", "line 15)"]),
+    "width": Row([*OWN, "model.width=100"], 2, ["model fails with RuntimeError: ", "(8x784 and 100x10)", "line 16)"]),
     "tuple": Row([*OWN, "model.mood=tuple"], 2, ["model gives a tuple for a batch", "allowed: a score for each"]),
     "loss": Row([*OWN, "loss=own"], 2, ["loss fails with " + KEY]),
     "schedule": Row([*OWN, "scheduler=own"], 2, ["scheduler fails with " + KEY]),
@@ -96,6 +116,13 @@ ROWS: dict[str, Row] = {
         [*OWN, "callback=own", "callback.own.mood=leaves"], 2, ["callback.own fails with SystemExit: 0 ("]
     ),
     "callback saves": Row([*OWN, "callback=own", "callback.own.mood=saves"], 2, ["callback.own fails with " + KEY]),
+    **{
+        f"problem {mood}": Row([*OWN, "problem=own", f"problem.mood={mood}"], 2, ["your own code fails with " + KEY])
+        for mood in ("fit_targets", "learned", "report")
+    },
+    "problem without metrics": Row(
+        [*OWN, "problem=bare"], 2, ["problem: own.Bare lacks train_metric, eval_metric, which each Problem sets"]
+    ),
     "optimizer that needs sparse gradients": Row(
         [*SHORT, "model=mlp", "optimizer=sparse"], 2, ["optimizer fails with RuntimeError: SparseAdam does not support"]
     ),
@@ -103,7 +130,7 @@ ROWS: dict[str, Row] = {
         ["optimizer._target_=torch.optim.LBFGS"], 2, ["LBFGS is not allowed: its step evaluates the loss several times"]
     ),
 }
-GOOD = Row([*OWN, "callback=own"], 0, [])
+GOOD = Row([*OWN, "callback=own", "problem=own"], 0, [])
 
 
 @pytest.fixture(scope="module")
