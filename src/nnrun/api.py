@@ -219,7 +219,10 @@ def _as_a_command(words: str | Iterable[str | os.PathLike[str]]) -> Iterator[lis
 
     Yields the words as texts. What is raised is put in words as a command does.
     """
-    plain = shlex.split(words) if isinstance(words, str) else list(words)
+    try:
+        plain = shlex.split(words) if isinstance(words, str) else list(words)
+    except ValueError as error:
+        raise ConfigError(f"{words!r} cannot be split as a shell splits it: {error}") from error
     if wrong := [word for word in plain if not isinstance(word, str | os.PathLike)]:
         raise ConfigError(f"{wrong[0]!r} is no word of a command line; write ['model=cnn', 'optimizer.lr=1e-3']")
     plain = list(map(str, plain))
@@ -242,6 +245,8 @@ def _sorted(words: Sequence[str]) -> CommandLine:
     """Return the words of a command line, sorted; raise ConfigError where they ask for more than one run, or none."""
     from nnrun.cli import sort_words  # noqa: PLC0415 - see run
 
+    if printing := [word for word in words if word in ("--help", "-h", "--version")]:
+        raise ConfigError(f"{printing[0]} prints, and runs nothing; use the command nnrun")
     line = sort_words(words)
     if line.is_sweep:
         raise ConfigError("a sweep has no single summary: call nnrun.run for each of its jobs, or use nnrun -m")

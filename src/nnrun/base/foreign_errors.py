@@ -160,7 +160,7 @@ def calling(what: str) -> Iterator[None]:
 
 def of_own_code(error: BaseException, files: Collection[str]) -> ConfigError | None:
     """Return an exception as the failure of the user's own code; None where none of these files was being run."""
-    if not any(file in files for file, _ in _frames(error.__traceback__)):
+    if not isinstance(error, Exception) or not any(file in files for file, _ in _frames(error.__traceback__)):
         return None
     return ConfigError(f"your own code fails with {said_by(error)}{place_of(error)}")
 

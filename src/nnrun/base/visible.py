@@ -9,9 +9,11 @@ from itertools import islice
 
 # Control characters, marks that turn the direction of what follows, separators of lines, halves of characters.
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-# What a spreadsheet takes for a formula at the beginning of a cell, in both widths, and plain numbers, which it may.
+# What a spreadsheet takes for a formula at the beginning of a cell, in both widths, and plain numbers, which it may,
+# one or several with a space between them.
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
+_NUMBERS = re.compile(f"{_NUMBER}( {_NUMBER})*")
 # Of a name that is one of a few in a message.
 _LONGEST_OF_FEW = 80
 
@@ -28,7 +30,7 @@ def visible_lines(text: str) -> str:
 
 def as_cell(value: object) -> object:
     """Return a value for a CSV file; before a text that a spreadsheet would calculate comes a `'`: it is text then."""
-    if not isinstance(value, str) or _NUMBER.fullmatch(value):
+    if not isinstance(value, str) or _NUMBERS.fullmatch(value):
         return value
     is_formula = value.lstrip().startswith(_FORMULA) or value.startswith(("\t", "\r", "\n"))
     return f"'{value}" if is_formula else value

@@ -140,7 +140,8 @@ def test_one_sample_is_a_list_of_one_and_none_is_an_empty_one(predictor: Predict
     for one in (digits[3], digits[3, 0].numpy(), picture, "shots/3.png", digits[3].permute(1, 2, 0).numpy()):
         (row,) = predictor(one)
         assert row == {"class": whole[3]["class"], "probability": pytest.approx(whole[3]["probability"])}
-    assert predictor([]) == [] and predictor.predict_array([]).shape == (0, 10)
+    for none in ([], digits[:0], digits[:0].numpy()):
+        assert predictor(none) == [] and predictor.predict_array(none).shape == (0, 10)
 
 
 def test_it_says_what_the_task_says_of_a_run_and_of_what_was_exported(home: Path) -> None:
@@ -170,6 +171,8 @@ def test_labels_have_a_column_each_and_their_probability(path: str) -> None:
     with nnrun.predictor(f"labels{path}") as predictor:
         np.testing.assert_allclose(predictor.predict_array(x), probabilities, atol=1e-5)
         rows = predictor(x)
+        with pytest.raises(ConfigError, match="top_k=2 has no effect: of 3 labels no alternatives are ranked"):
+            predictor(x, top_k=2)
     names = network.targets.names
     assert list(rows[0]) == [*names, *(f"probability_{name}" for name in names)]
     assert [[row[name] for name in names] for row in rows] == (probabilities >= network.thresholds).astype(int).tolist()
@@ -204,6 +207,7 @@ def test_samples_that_are_floats_are_taken_as_arrays_alone() -> None:
         sample = np.load("floats.npz")["x_test"][0]
         (row,) = predictor(sample)
         assert predictor(sample.astype(np.float64)) == predictor([sample]) == predictor(sample.tolist()) == [row]
+        assert predictor(sample.astype(">f4")) == [row], "of another order of bytes"
         with pytest.raises(DataError, match=r"on another scale"):
             predictor(10_000 * np.load("floats.npz")["x_test"])
         with pytest.raises(DataError, match="trained on samples stored as floats"):
@@ -229,6 +233,7 @@ def test_several_inputs_are_a_dict_of_arrays_or_a_list_of_dicts(
             ({"vector": vectors}, "takes a dict of picture, vector, and was given vector"),
             ({"vector": vectors[:2], "picture": pictures}, "as many samples, and there are 6, 2"),
             ({"vector": vectors, "picture": pictures[:, :, :3]}, r"picture: the network takes samples \(1, 4, 4\)"),
+            ([{"vector": vectors[0], "picture": pictures[0], "sound": 1}], "was given vector, picture, sound"),
             (vectors, "takes a dict of picture, vector, and was given a ndarray"),
         ):
             with pytest.raises(DataError, match=says):
@@ -241,6 +246,9 @@ def test_several_inputs_are_a_dict_of_arrays_or_a_list_of_dicts(
         (lambda x: x.float(), r"the samples are float32; the network takes pixels, uint8 from 0 to 255"),
         (lambda x: x[:, :, :5], r"takes samples \(1, 28, 28\), and was given an array \(12, 1, 5, 28\)"),
         (lambda _: {"x": 1}, r"takes one array of samples \(1, 28, 28\), and was given a dict"),
+        (lambda x: [{"x": x[0]}], r"takes one array of samples \(1, 28, 28\), and was given a dict"),
+        (lambda x: x.to_sparse(), r"no plain tensor of numbers, but a sparse"),
+        (lambda x: x.to("meta"), r"no plain tensor of numbers, but a sparse"),
         (lambda x: [x[0], "shots/1.png"], r"a list of array and path cannot be predicted"),
         (lambda _: [object()], r"a list of object cannot be predicted"),
         (lambda _: None, r"this is no array of numbers"),

@@ -100,8 +100,25 @@ FORMULAS = [
     "-x.png",
     "+1e",
     "--1",
+    "-1 =2",
+    "-1  2",
 ]
-VALUES = ["", "cat", "-2", "+1.5e-3", "1e400", "a=b", "shots/=1.png", "'x", "0.5", 3, -2.5, None]
+VALUES = [
+    "",
+    "cat",
+    "-2",
+    "-0.5 1.2",
+    "-1 -2e-05 3",
+    "+1.5e-3",
+    "1e400",
+    "a=b",
+    "shots/=1.png",
+    "'x",
+    "0.5",
+    3,
+    -2.5,
+    None,
+]
 
 
 @pytest.mark.parametrize("text", FORMULAS)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def samples_given(inputs: Any, predictor: Predictor) -> Generator[Samples, None, None]:
-    """Yield what a program gives as batches of raw samples, in its order; nothing for an empty list.
+    """Yield what a program gives as batches of raw samples, in its order; nothing where there are none.
 
     Raises DataError where something cannot be read, or is not what the network takes.
     """
@@ -51,6 +51,8 @@ def samples_given(inputs: Any, predictor: Predictor) -> Generator[Samples, None,
                 "image of Pillow's, a dict of arrays by name, or a list of one of these"
             )
     tree = _as_tree(given, predictor.in_shape)
+    if not len(tree_leaves(tree)[0]):
+        return
     _check_scale(tree, predictor.preprocessing)
     yield from of_tree("sample ", tree, predictor.batch_size)
 
@@ -144,6 +146,8 @@ def _stacked_images(images: Sequence[Any], predictor: Predictor) -> Tensor:
 def _stacked(items: Sequence[Any], in_shape: Tree) -> Any:
     """Return single samples, arrays or dicts of arrays, as one."""
     if isinstance(items[0], Mapping):
+        if not isinstance(in_shape, Mapping) or set(items[0]) != set(in_shape):
+            return _as_tree(items[0], in_shape)  # which says what is wrong
         return {name: torch.cat([_one(item, name, in_shape) for item in items]) for name in items[0]}
     return torch.cat([_as_tree(item, in_shape) for item in items])
 
@@ -184,6 +188,8 @@ def _as_tree(given: Any, in_shape: Tree) -> Tree:
 def _as_samples(given: Any, name: str, shape: Any) -> Tensor:
     """Return an array of samples, or of a single one, as a tensor `(N, ...)`; images may have their channels last."""
     what = f"{name}: " if name else ""
+    if isinstance(given, Tensor) and (given.layout != torch.strided or given.is_meta or given.is_quantized):
+        raise DataError(f"{what}this is no plain tensor of numbers, but a sparse, quantized or empty one (meta)")
     try:
         tensor = given.detach() if isinstance(given, Tensor) else torch.from_numpy(_writeable(numpy.asarray(given)))
     except (TypeError, ValueError) as error:
@@ -200,7 +206,8 @@ def _as_samples(given: Any, name: str, shape: Any) -> Tensor:
 
 
 def _writeable(array: numpy.ndarray) -> numpy.ndarray:
-    """Return an array that torch can use as it lies; a copy of one that is not to be written to."""
+    """Return an array that torch can use as it lies: a copy of one that is not to be written to, or of other bytes."""
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
     return array if array.flags.writeable and min(array.strides, default=0) >= 0 else array.copy()
 
 

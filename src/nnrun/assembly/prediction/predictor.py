@@ -17,7 +17,7 @@ from nnrun.assembly.network import to_device
 from nnrun.assembly.prediction.given import samples_given
 from nnrun.assembly.prediction.raw_images import Samples
 from nnrun.assembly.process import computing_exactly
-from nnrun.base.errors import ArtifactError
+from nnrun.base.errors import ArtifactError, ConfigError
 from nnrun.base.foreign_errors import calling
 from nnrun.base.targets import Targets
 from nnrun.base.visible import distinct
@@ -73,6 +73,11 @@ class Predictor:
 
         `top_k` adds so many of the most probable classes. Raises DataError for what cannot be read or does not fit.
         """
+        if top_k is not None:
+            if not isinstance(top_k, int) or top_k < 1:
+                raise ConfigError.of("top_k", top_k, "a whole number from 1 up, or None")
+            if self.problem.columns(top_k) == self.problem.columns():
+                raise ConfigError(f"top_k={top_k} has no effect: of {self.targets} no alternatives are ranked")
         columns = distinct(self.problem.columns(top_k))
         return [
             dict(zip(columns, row, strict=True))
