@@ -12,7 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 from nnrun.base.errors import Complaint, ConfigError
 from nnrun.base.secrets import left_out
 from nnrun.checkpoints.model_card import paths_left_out
-from nnrun.config.auto import AUTO, Claim, become, claims, fitting_kinds, targets_of, tell_data
+from nnrun.config.auto import AUTO, become, targets_of
+from nnrun.config.claims import Claim, claims, fitting_kinds, tell_data
 from nnrun.config.composed import Composed
 from nnrun.config.data_settings import unread_root
 from nnrun.config.draft import (

@@ -16,7 +16,8 @@ from nnrun.base.errors import ConfigError
 from nnrun.base.secrets import is_secret, secrets_in
 from nnrun.checkpoints.locate import Located
 from nnrun.checkpoints.saved_run import SavedRun, SavedWeights
-from nnrun.config.auto import Auto, Claim, become, claims_of_data, fitting_kinds
+from nnrun.config.auto import Auto, become
+from nnrun.config.claims import Claim, claims_of_data, fitting_kinds
 from nnrun.config.interpolation import KNOWN_LATE, placeholders, resolve
 from nnrun.config.monitor import check_monitor
 from nnrun.config.overrides import Typed

@@ -10,7 +10,7 @@ import pytest
 from nnrun.assembly.allowed import import_target
 from nnrun.base.targets import KINDS
 from nnrun.cli import collect_rules, compose
-from nnrun.config.auto import SAMPLES, Claim, claims_of_data, fitting_kinds
+from nnrun.config.claims import SAMPLES, Claim, claims_of_data, fitting_kinds
 from nnrun.config.folders import conf_dir, option_file
 from nnrun.config.yaml_files import read_yaml
 

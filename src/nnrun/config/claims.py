@@ -1,0 +1,152 @@
+"""What a config says of the kind of its data, and which kinds fit all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from nnrun.base.errors import Complaint
+from nnrun.base.targets import KINDS
+from nnrun.config.auto import AUTO, Auto
+from nnrun.config.folders import option_file, options
+from nnrun.config.yaml_files import read_yaml
+
+# What a sample is: an image, `(C, H, W)`, or something else.
+SAMPLES = ("images", "other")
+# What a kind of data is called, where that is not its own name.
+_SAID = {"other": "samples that are no images"}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a setting, at `key`, or the data itself says of the kind of the data: the kinds that fit.
+
+    `subject` is what says so: words as a user may type them, or the class that a section names; `is_saved` where that
+    is a checkpoint's.
+    """
+
+    key: str
+    kinds: frozenset[str]
+    subject: str
+    verb: str
+    is_saved: bool = False
+
+    def __str__(self) -> str:
+        if self.subject.startswith("data.targets="):
+            return self.subject
+        names = [_SAID.get(kind, kind) for kind in (*KINDS, *SAMPLES) if kind in self.kinds]
+        subject = self.subject if "=" in self.subject or self.is_of_auto else _words_for(self.key, self.subject)
+        return f"{subject} {self.verb} {' or '.join(names)}"
+
+    @property
+    def is_of_auto(self) -> bool:
+        """Whether a setting says so that only some options of an `auto` take."""
+        return "." in self.key
+
+
+def claims(config: DictConfig, autos: Mapping[str, Auto], known: Mapping[str, Sequence[str]]) -> Iterator[Claim]:
+    """Yield what a config says of the kind of its data; `known` has the kinds that each class of ours is for."""
+    for key, verb in (("problem", "learns"), ("loss", "is for")):
+        target = str(_selected(config, f"{key}._target_"))
+        if key not in autos and target in known:
+            yield Claim(key, frozenset(known[target]), target, verb)
+    target = str(_selected(config, "data.dataset._target_"))
+    kinds = known.get(target, ())
+    yield from claims_of_data(_selected(config, "data.name"), kinds)
+    kind = _selected(config, "data.targets")
+    if kind in KINDS and set(KINDS).isdisjoint(kinds):
+        yield Claim("data", frozenset([kind]), f"data.targets={kind}", "has")
+    for auto in autos.values():
+        for key in auto.beside:
+            fitting = auto.takers(key)
+            if 0 < len(fitting) < len(auto.options):
+                yield Claim(key, fitting, key, "is for")
+
+
+def claims_of_data(name: object, kinds: Sequence[str]) -> Iterator[Claim]:
+    """Yield what is known of the data of a name: the kind of its targets, and that of its samples."""
+    for axis in (KINDS, SAMPLES):
+        if fitting := frozenset(axis) & frozenset(kinds):
+            yield Claim("data", fitting, f"data={name}", "has")
+
+
+def _words_for(group: str, target: str) -> str:
+    """Return the words that choose a class: the option of ours whose file names it."""
+    return next((f"{group}={option}" for option, named in _targets(group) if named == target), f"{group}={target}")
+
+
+def _targets(group: str) -> Iterator[tuple[str, str]]:
+    """Yield each option of ours of a group with the class that its file names."""
+    for option in options(group, ()):
+        path = option_file(group, option, ())
+        if path is not None and isinstance(target := read_yaml(path).get("_target_"), str):
+            yield option, target
+
+
+def fitting_kinds(
+    stated: Sequence[Claim], autos: Mapping[str, Auto], known: Mapping[str, Sequence[str]]
+) -> tuple[list[str], list[Complaint]]:
+    """Return the kinds of data that fit all claims, and a complaint for each two claims that exclude each other.
+
+    Of two such claims the first holds.
+    """
+    kinds: list[str] = []
+    problems: list[Complaint] = []
+    for axis in (KINDS, SAMPLES):
+        left = list(axis)
+        holding: list[Claim] = []
+        for claim in stated:
+            if claim.kinds.isdisjoint(axis):
+                continue
+            still = [kind for kind in left if kind in claim.kinds]
+            if still:
+                left = still
+                holding.append(claim)
+            else:
+                other = next((held for held in holding if claim.kinds.isdisjoint(held.kinds)), holding[-1])
+                clash = _clash(claim, other, autos, known)
+                problems += [] if any(clash.key == said.key for said in problems) else [clash]
+        kinds += left
+    return kinds, problems
+
+
+def _clash(one: Claim, other: Claim, autos: Mapping[str, Auto], known: Mapping[str, Sequence[str]]) -> Complaint:
+    """Complain of two claims that exclude each other."""
+    for mine, theirs in ((one, other), (other, one)):
+        if mine.is_of_auto:
+            group = mine.key.partition(".")[0]
+            becomes = autos[group].option([kind for kind in (*KINDS, *SAMPLES) if kind in theirs.kinds])
+            means = f", for which {group}=auto means {becomes}" if becomes else ""
+            return Complaint(mine.key, f"{mine.key} has no effect: {theirs}{means}; leave it out", (theirs.key, group))
+    if one.is_saved != other.is_saved:
+        # A trained network stays what it is.
+        mine, theirs = (other, one) if one.is_saved else (one, other)
+        hint = "name other data" if mine.key == "data" else "leave it out"
+        return Complaint(mine.key, f"{mine}, and {theirs}; {hint}", (theirs.key,))
+    # About what is easier to change.
+    mine, theirs = (one, other) if one.key == "loss" or other.key == "data" else (other, one)
+    fitting = [name for name, target in _targets(mine.key) if not theirs.kinds.isdisjoint(known.get(target, ()))]
+    return Complaint(
+        mine.key, f"{mine}, and {theirs}; choose {mine.key}={' or '.join([AUTO, *fitting])}", (theirs.key,)
+    )
+
+
+def tell_data(config: DictConfig, stated: Sequence[Claim]) -> None:
+    """Let data that can be read as several kinds of targets be of the kind that the problem or the loss is for."""
+    section = _selected(config, "data.dataset")
+    kinds = [kind for claim in stated if claim.key in ("problem", "loss") for kind in claim.kinds]
+    takes = isinstance(section, DictConfig) and "targets" in section
+    if kinds and takes and _selected(config, "data.targets") == AUTO:
+        config.data.targets = kinds[0]
+
+
+def _selected(config: DictConfig, key: str) -> Any:
+    """Return what stands at a key; None where nothing does, or what cannot be known, which is said elsewhere."""
+    try:
+        return OmegaConf.select(config, key, throw_on_missing=False)
+    except OmegaConfBaseException:
+        return None
