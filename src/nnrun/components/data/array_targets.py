@@ -116,7 +116,10 @@ def _classes(arrays: Arrays, order: str, known: Targets | None) -> Learned:
     labels = {}
     for name, array in arrays.items():
         if array.ndim == 2 and array.shape[1] != 1:
-            raise DataError(f"{name} is {_shown(array)}; labels are one number or text a sample, (N,)")
+            raise DataError(
+                f"{name} is {_shown(array)}; classes are one number or text a sample, (N,); several columns are for "
+                "problem=multilabel (of 0 and 1) or problem=regression, and a loss that goes with it"
+            )
         labels[name] = array.reshape(-1).tolist()
     if known is not None:
         return Learned(known, numbers_among(known, labels))

@@ -80,7 +80,11 @@ def test_the_kind_is_as_set_or_as_the_array_shows(y: np.ndarray, kind: str, expe
         (np.array(["a", "b"]), "labels", "y holds <U1; labels are numbers"),
         (np.ones((4, 2), complex), "auto", "y is (4, 2) of complex128"),
         (np.arange(8).reshape(4, 2), "auto", "y is (4, 2) of whole numbers from 0 to 7: labels are 0 or 1; for values"),
-        (np.arange(8).reshape(4, 2), "classes", "y is (4, 2); labels are one number or text a sample, (N,)"),
+        (
+            np.arange(8).reshape(4, 2),
+            "classes",
+            "y is (4, 2); classes are one number or text a sample, (N,); several columns are for problem=",
+        ),
         (
             np.array([[0, 1], [1, -1]]),
             "auto",
