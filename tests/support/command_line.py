@@ -131,16 +131,24 @@ def run_here(words: Sequence[str], folder: Path) -> Outcome:
     from nnrun.cli import main
 
     folder = folder.resolve()
-    out, err, modules, path, before = io.StringIO(), io.StringIO(), set(sys.modules), list(sys.path), below(folder)
-    importlib.invalidate_caches()
-    with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = main(words)
-    sys.path[:] = path
-    for name in set(sys.modules) - modules:
-        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(folder)):
-            del sys.modules[name]
+    out, err, path, before = io.StringIO(), io.StringIO(), list(sys.path), below(folder)
+    forget_modules_of_tests()  # another test's may have the same name
+    try:
+        with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = main(words)
+    finally:
+        sys.path[:] = path
+        forget_modules_of_tests()
     created = sorted(below(folder) - before)
     return Outcome(code, out.getvalue(), err.getvalue(), created, "torch" in sys.modules, str(folder))
+
+
+def forget_modules_of_tests() -> None:
+    """Let what lies in temporary folders be imported anew."""
+    importlib.invalidate_caches()
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None) or "").startswith(tempfile.gettempdir()):
+            del sys.modules[name]
 
 
 def below(folder: Path) -> set[str]:

@@ -21,6 +21,7 @@ from nnrun.components.data.folder import Folder
 from nnrun.components.data.images import decode, read_image
 from nnrun.components.data.pixels import read_pixels
 from nnrun.components.exporters.deployed import ArtifactForm
+from nnrun.components.problems.classification import Classification
 from nnrun.config.from_checkpoint import as_meant
 from nnrun.core.seams.data import Dataset
 from support.command_line import run_here
@@ -69,7 +70,7 @@ def test_white_is_the_largest_value_of_the_depth_that_is_used(tmp_path: Path, hi
     """By 65535 alone, values up to 255 would be 0 and 1, and nobody would know."""
     values = make(tmp_path / "a", high)
     data = load(tmp_path / "a")
-    assert data.became == {"white": white}
+    assert data.became == {"targets": "classes", "white": white}
     assert torch.equal(pixels_of(data), scaled(values, white))
     said = [note for note in data.findings.notes if "bits" in note]
     if white < 65535:
@@ -90,7 +91,7 @@ def test_white_is_as_it_is_set_and_what_is_above_it_is_counted(tmp_path: Path) -
     )
     old = load(tmp_path / "a", white=None)
     assert torch.equal(pixels_of(old), scaled(values, 65535)), "what an older run did"
-    assert old.became == {"white": None}
+    assert old.became == {"targets": "classes", "white": None}
     (note,) = [note for note in old.findings.notes if "bits" in note]
     assert note.startswith("20 of 20 images of 16 or 32 bits use only 0..1000 of 65535, which leaves 4 levels of grey")
     assert note.endswith("data.white=1023 makes 1023 white")
@@ -100,7 +101,7 @@ def test_one_bright_file_among_dark_ones_decides_and_that_is_said(tmp_path: Path
     make(tmp_path / "a", 4000)
     Image.fromarray(np.full((8, 8), 60000, np.uint16)).save(tmp_path / "a" / "dark" / "11.png")
     data = load(tmp_path / "a")
-    assert data.became == {"white": 65535}
+    assert data.became == {"targets": "classes", "white": 65535}
     assert any(
         "20 of 21 images of 16 or 32 bits use only 0..4000 of 65535, which leaves 16 levels" in note
         and "data.white=4095" in note
@@ -113,7 +114,7 @@ def test_images_of_8_bits_do_not_change_what_is_white(tmp_path: Path) -> None:
     for path in (tmp_path / "a").rglob("*.png"):
         Image.open(path).convert("L").save(path)
     data = load(tmp_path / "a")
-    assert data.became == {"white": None}
+    assert data.became == {"targets": "classes", "white": None}
     assert not any("white" in note for note in data.findings.notes)
 
 
@@ -237,7 +238,7 @@ def test_the_scale_of_a_run_is_that_of_its_predictions_and_exports(tmp_path: Pat
 
 def test_artifacts_say_what_is_white() -> None:
     class Context:
-        targets, run_id, accuracy = Targets.classes("ab"), "r", 1.0
+        problem, targets, run_id, score = Classification(Targets.classes("ab")), Targets.classes("ab"), "r", 1.0
         preprocessing = type("P", (), {"to_plain": lambda _: {}})()
         example = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
         config: ClassVar = {"data": {"white": 1023.0}}
