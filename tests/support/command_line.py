@@ -11,7 +11,6 @@ import random
 import struct
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -144,10 +143,10 @@ def run_here(words: Sequence[str], folder: Path) -> Outcome:
 
 
 def forget_modules_of_tests() -> None:
-    """Let what lies in temporary folders be imported anew."""
+    """Let what lies in the folders of tests be imported anew: in those that pytest makes, wherever the project lies."""
     importlib.invalidate_caches()
     for name, module in list(sys.modules.items()):
-        if str(getattr(module, "__file__", None) or "").startswith(tempfile.gettempdir()):
+        if "/pytest-of-" in str(getattr(module, "__file__", None) or ""):
             del sys.modules[name]
 
 
