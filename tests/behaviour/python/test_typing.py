@@ -82,11 +82,17 @@ words: int = summary.task
 """
 
 
-def check(source: str, folder: Path) -> list[str]:
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What mypy finds of torch and of the package, which takes it long: once for all programs."""
+    return tmp_path_factory.mktemp("mypy")
+
+
+def check(source: str, folder: Path, cache: Path) -> list[str]:
     """What mypy says of a program that lies by itself, with the installed package beside it."""
     (folder / "program.py").write_text(source)
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--config-file=", f"--cache-dir={folder / 'cache'}", "program.py"],
+        [sys.executable, "-m", "mypy", "--strict", "--config-file=", f"--cache-dir={cache}", "program.py"],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -96,13 +102,13 @@ def check(source: str, folder: Path) -> list[str]:
     return [line for line in done.stdout.splitlines() if ": error: " in line]
 
 
-def test_a_program_that_builds_on_the_api_passes_the_strict_check_of_its_types(tmp_path: Path) -> None:
-    assert check(PROGRAM, tmp_path) == []
+def test_a_program_that_builds_on_the_api_passes_the_strict_check_of_its_types(tmp_path: Path, cache: Path) -> None:
+    assert check(PROGRAM, tmp_path, cache) == []
 
 
-def test_a_wrong_program_does_not(tmp_path: Path) -> None:
+def test_a_wrong_program_does_not(tmp_path: Path, cache: Path) -> None:
     """Negative control: without py.typed, or with names that are Any, nothing would be found."""
-    found = "\n".join(check(WRONG, tmp_path))
+    found = "\n".join(check(WRONG, tmp_path, cache))
     for text in ('no attribute "Spilt"', 'Unexpected keyword argument "silent"', '"str", variable has type "int"'):
         assert text in found
 
