@@ -174,8 +174,7 @@ def test_a_run_leaves_the_process_as_it_was_and_finds_it_as_a_command_does(tmp_p
 def test_what_a_run_sets_would_be_seen(tmp_path: Path) -> None:
     """Negative control of the state that is compared: the command itself, called as a function, changes it."""
     source = STATE + "from nnrun.cli import main\nbefore = state()\nmain(sys.argv[1:])\nprint(*changed(before))"
-    # Other tests may have let this process have what the command sets.
-    done = script(source, tmp_path, *SHORT, "model=mlp", "trainer.deterministic=true", HYDRA_FULL_ERROR="0")
+    done = script(source, tmp_path, *SHORT, "model=mlp", "trainer.deterministic=true")
     found = done.stdout.splitlines()[-1]
     for name in ("environment", "warnings", "logging", "hydra", "determinism", "torch's draws"):
         assert name in found
