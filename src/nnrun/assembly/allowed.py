@@ -8,11 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nnrun.assembly.kinds import KINDS, is_kind, section_of
+from nnrun.assembly.kinds import KINDS, is_adapted, is_kind, section_of
 from nnrun.base.errors import ArtifactError, Complaint, ConfigError, did_you_mean
 from nnrun.base.foreign_errors import lacks_package, of_the_machine, place_of
 from nnrun.checkpoints.aliases import current_name
-from nnrun.components.metrics.torchmetrics import is_torchmetric
 from nnrun.config.schema import NAMED_SECTIONS
 
 # What a text must begin with, if it is to be imported to find out what it names.
@@ -83,7 +82,7 @@ def _is_shipped(target: str, section: str) -> bool:
     if not isinstance(found, type) or found.__name__.startswith("_"):
         return False
     true_name = f"{found.__module__}.{found.__qualname__}"
-    is_right = is_kind(found, KINDS[section]) or (section == "metric" and is_torchmetric(found))
+    is_right = is_kind(found, KINDS[section]) or (not true_name.startswith("nnrun.") and is_adapted(found, section))
     return true_name.startswith(_SHIPPED[section]) and is_right
 
 

@@ -11,15 +11,13 @@ from typing import Any, TypeVar
 from hydra.utils import instantiate
 
 from nnrun.assembly.allowed import check_trust, import_target, parameters_of, target_sections, wrong_target
-from nnrun.assembly.kinds import KINDS, in_words, is_kind, is_map_style, lacking, section_of
+from nnrun.assembly.kinds import KINDS, in_words, is_adapted, is_kind, is_map_style, lacking, section_of
 from nnrun.base.errors import Complaint, ConfigError, NnrunError, did_you_mean
 from nnrun.base.foreign_errors import lacks_memory, place_of, said_by
 from nnrun.base.secrets import hide
-from nnrun.components.metrics.torchmetrics import is_torchmetric
 from nnrun.config.data_settings import not_taken
 from nnrun.config.schema import TAKEN_BY_MAP_STYLE
 from nnrun.config.yaml_files import keys_that_are_no_texts
-from nnrun.core.seams.problem import Metric
 
 Built = TypeVar("Built")
 
@@ -126,10 +124,11 @@ def _check_kind(name: str, target: str, found: Any) -> None:
     """Raise ConfigError unless a target is a class of its section's kind, or a function that may make one."""
     kind = KINDS[section_of(name)]
     if isinstance(found, type):
-        is_other = (name == "data.dataset" and is_map_style(found)) or (kind is Metric and is_torchmetric(found))
-        if not is_kind(found, kind) and not is_other:
+        if not is_kind(found, kind) and not is_adapted(found, section_of(name)):
             other = ", and no data set with __getitem__ and __len__" if name == "data.dataset" else ""
             raise wrong_target(name, target, f"is not allowed: it is not {in_words(kind)}{other}")
+        if missing := sorted(getattr(found, "__abstractmethods__", ())):
+            raise wrong_target(name, target, f"is not allowed: it lacks {', '.join(missing)}")
     elif not callable(found) or getattr(found, "__module__", "").partition(".")[0] in sys.stdlib_module_names:
         what = f"is not allowed: name {in_words(kind)}, or a function that makes one"
         raise wrong_target(name, target, what)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import UnionType
 from typing import get_args
 
@@ -69,6 +70,21 @@ def is_map_style(kind: type) -> bool:
     """Return whether a class is a data set of torch's kind: a sample by its index, and a length."""
     is_source = is_kind(kind, DataSource)
     return not is_source and all(callable(getattr(kind, name, None)) for name in ("__getitem__", "__len__"))
+
+
+def is_torchmetric(kind: type) -> bool:
+    """Return whether a class is a metric of torchmetrics, or a collection of them. Imports nothing of the library."""
+    names = {f"{base.__module__}.{base.__name__}" for base in kind.__mro__}
+    return not names.isdisjoint(("torchmetrics.metric.Metric", "torchmetrics.collections.MetricCollection"))
+
+
+# Classes of other libraries that a section takes besides those of its kind: they are adapted.
+_ADAPTED: dict[str, Callable[[type], bool]] = {"data.dataset": is_map_style, "metric": is_torchmetric}
+
+
+def is_adapted(kind: type, section: str) -> bool:
+    """Return whether a class is another library's that is adapted to what a section builds."""
+    return section in _ADAPTED and _ADAPTED[section](kind)
 
 
 def _methods(protocol: type) -> list[str]:

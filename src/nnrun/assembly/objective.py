@@ -15,12 +15,13 @@ from nnrun.assembly.allowed import import_target, parameters_of
 from nnrun.assembly.data.opened import Opened
 from nnrun.assembly.instantiate import build
 from nnrun.assembly.job import Job
+from nnrun.assembly.kinds import is_adapted
 from nnrun.assembly.skeleton import check_small
+from nnrun.assembly.torchmetric import TorchMetric
 from nnrun.base.errors import ArtifactError, Complaint, ConfigError
 from nnrun.base.targets import Targets
 from nnrun.base.visible import few
 from nnrun.checkpoints.saved_run import SavedNetwork, SavedWeights
-from nnrun.components.metrics.torchmetrics import TorchMetric, is_torchmetric
 from nnrun.config.monitor import PREFIX, natural_mode, wrong_way
 from nnrun.core.objective import Objective
 from nnrun.core.seams.problem import Metric, Problem
@@ -78,7 +79,7 @@ def _metrics(tree: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 def _metric(section: Mapping[str, Any], name: str, targets: Targets) -> Metric:
     """Return a metric, built; one of torchmetrics as one of ours."""
-    if is_torchmetric(import_target(name, section["_target_"])):
+    if is_adapted(import_target(name, section["_target_"]), "metric"):
         return TorchMetric(build(section, name, nn.Module), name.partition(".")[2], targets)
     return build(section, name, Metric)  # type: ignore[type-abstract]
 
@@ -128,6 +129,7 @@ def make_problem(job: Job, targets: Targets) -> Problem:
     problem = build(section, "problem", Problem, targets)
     if lacks := [name for name in ("kind", "headline", "train_metric", "eval_metric") if not hasattr(problem, name)]:
         raise ConfigError(f"problem: {section['_target_']} lacks {', '.join(lacks)}, which each Problem sets")
+    _check_score(problem, section["_target_"])
     if problem.kind != targets.kind:
         name = section["_target_"].rpartition(".")[2]
         raise ConfigError(
@@ -135,6 +137,20 @@ def make_problem(job: Job, targets: Targets) -> Problem:
             "problem, or other data"
         )
     return problem
+
+
+def _check_score(problem: Problem, target: str) -> None:
+    """Raise ConfigError where a problem quotes another metric than the one that its score was written for.
+
+    Its proofs would give one metric under the name of the other.
+    """
+    written_for = next(cls for cls in type(problem).__mro__ if "score" in vars(cls))
+    inherited = getattr(written_for, "headline", problem.headline)
+    if problem.headline != inherited:
+        raise ConfigError(
+            f"problem: {target} quotes {problem.headline}, and its score is that of {written_for.__name__}, "
+            f"{inherited}; give it a score of its own"
+        )
 
 
 def load_problem(problem: Problem, saved: SavedWeights | None) -> bool:

@@ -58,10 +58,15 @@ class Auto:
             raise ConfigError(f"{self.group}=auto cannot become {option}; there are {names}")
         return Reference(with_current_names(read_yaml(path)), complete=path.parents[1] == conf_dir())
 
-    def takers(self, key: str) -> frozenset[str]:
-        """Return the kinds whose option has a place for a full key."""
-        name = key.split(".")[1]
-        return frozenset(kind for kind, option in self.options.items() if name in self.reference(option).values)
+    def takers(self, key: str, *, of_the_type: bool = False) -> frozenset[str]:
+        """Return the kinds whose option has a place for a full key, or for a value of the type that is set there."""
+        name, value = key.split(".")[1], self.beside.get(key)
+        value = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+        return frozenset(
+            kind
+            for kind, option in self.options.items()
+            if name in (listed := self.reference(option)).values and (not of_the_type or listed.takes(value, name))
+        )
 
     def section(self, option: str) -> DictConfig:
         """Return the section of an option, with the values beside it that it takes, or that none takes.

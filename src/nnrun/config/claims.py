@@ -63,6 +63,10 @@ def claims(config: DictConfig, autos: Mapping[str, Auto], known: Mapping[str, Se
     for auto in autos.values():
         for key in auto.beside:
             fitting = auto.takers(key)
+            by_type = auto.takers(key, of_the_type=True)
+            # Where the data is known to be of another kind, the type is what is wrong, and is said by the checks.
+            if by_type and (by_type & set(kinds) or not set(kinds) & set(auto.options)):
+                fitting = by_type
             if 0 < len(fitting) < len(auto.options):
                 yield Claim(key, fitting, key, "is for")
 

@@ -106,6 +106,8 @@ def _rarest(labels: Tensor) -> Tensor:
 def _ranges(values: Tensor) -> Tensor:
     """Return a number for the range that the values of each sample are in; each range has about as many samples.
 
+    But for values that many samples have, such as 0: these are a range by themselves.
+
     Where some ranges have to give a sample more than others, those with the lower numbers do: so the numbers are drawn,
     and say nothing of the values.
     """
@@ -114,6 +116,8 @@ def _ranges(values: Tensor) -> Tensor:
     columns = values[:, :_LOOKED_AT].t().contiguous()
     for column in columns:
         edges = column.sort().values[torch.arange(1, number) * len(column) // number]
-        found = found * number + torch.bucketize(column, edges, right=True)
-    drawn = torch.randperm(number ** len(columns), generator=torch.Generator().manual_seed(0))
+        # A value that many samples have is on both sides of an edge: it is a range of its own, and what lies above
+        # another one.
+        found = found * (2 * number) + sum(torch.bucketize(column, edges, right=right) for right in (False, True))
+    drawn = torch.randperm((2 * number) ** len(columns), generator=torch.Generator().manual_seed(0))
     return drawn[found]

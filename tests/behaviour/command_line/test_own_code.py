@@ -77,6 +77,13 @@ class Judge(Classification):
 class Bare(Problem):
     kind, headline = "classes", "accuracy"
 
+class Half(Classification):
+    def __init__(self, targets):
+        self.targets = targets
+
+class Renamed(Classification):
+    headline = "f1"
+
 class Watch(Callback):
     def __init__(self, mood):
         self.mood = mood
@@ -93,6 +100,8 @@ FILES = {
     "conf/model/net.yaml": "_target_: own.Net\nmood: good\nwidth: 784\n",
     "conf/problem/own.yaml": "# Own.\n_target_: own.Judge\nmood: good\n",
     "conf/problem/bare.yaml": "# Bare.\n_target_: own.Bare\n",
+    "conf/problem/half.yaml": "# Half.\n_target_: own.Half\n",
+    "conf/problem/renamed.yaml": "# Renamed.\n_target_: own.Renamed\n",
     "conf/loss/own.yaml": "_target_: own.Loss\n",
     "conf/scheduler/own.yaml": "_target_: own.Schedule\n",
     "conf/data/own.yaml": "defaults: [_base]\nname: own\ndataset:\n  _target_: own.Data\n  mood: good\n",
@@ -120,8 +129,18 @@ ROWS: dict[str, Row] = {
         f"problem {mood}": Row([*OWN, "problem=own", f"problem.mood={mood}"], 2, ["your own code fails with " + KEY])
         for mood in ("fit_targets", "learned", "report")
     },
+    "problem without methods": Row(
+        [*OWN, "problem=bare"],
+        2,
+        ["problem._target_=own.Bare is not allowed: it lacks agreement, answers, columns, compare, final_layer"],
+    ),
     "problem without metrics": Row(
-        [*OWN, "problem=bare"], 2, ["problem: own.Bare lacks train_metric, eval_metric, which each Problem sets"]
+        [*OWN, "problem=half"], 2, ["problem: own.Half lacks train_metric, eval_metric, which each Problem sets"]
+    ),
+    "problem whose score is another metric's": Row(
+        [*OWN, "problem=renamed"],
+        2,
+        ["problem: own.Renamed quotes f1, and its score is that of Classification, accuracy"],
     ),
     "optimizer that needs sparse gradients": Row(
         [*SHORT, "model=mlp", "optimizer=sparse"], 2, ["optimizer fails with RuntimeError: SparseAdam does not support"]

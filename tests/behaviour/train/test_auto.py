@@ -82,11 +82,18 @@ def test_a_run_of_what_auto_became_is_evaluated_and_resumed(folder: Path) -> Non
 
 
 def test_what_is_typed_goes_to_each_option_that_takes_it(folder: Path) -> None:
-    outcome = run_here([*RUN, "data=rows", "model.hidden=[9]", "hydra.run.dir=r"], folder)
-    assert outcome.code == 2, "of the CNN, which is assumed, hidden is a number"
     outcome = run_here([*RUN, "data=rows", "model.dropout=0.5", "experiment=none", "hydra.run.dir=r"], folder)
     assert outcome.code == 0, outcome.err
     assert saved(folder / "r")["model"]["dropout"] == 0.5
+
+
+def test_a_value_goes_to_the_option_that_takes_one_of_its_type(folder: Path) -> None:
+    """The CNN's `hidden` is a number, the perceptron's a list too. Negative control: of images a list is wrong."""
+    outcome = run_here([*RUN, "data=rows", "model.hidden=[6]", "trainer.epochs=0", "hydra.run.dir=typed"], folder)
+    assert outcome.code == 0, outcome.err
+    assert saved(folder / "typed")["model"]["hidden"] == [6]
+    outcome = run_here([*RUN, "model.hidden=[6]"], folder)
+    assert (outcome.code, outcome.err) == (2, "nnrun: model.hidden is [6]; allowed: a whole number\n")
 
 
 def test_what_only_another_option_takes_is_no_mistake_until_the_data_says_so(folder: Path) -> None:

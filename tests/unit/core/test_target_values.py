@@ -125,6 +125,19 @@ def test_of_several_values_each_is_spread_evenly(num_values: int) -> None:
         assert all(abs(share - 0.2) < 0.08 for share in deciles(column, held_out))
 
 
+@pytest.mark.parametrize("split_by", ["content", "position"])
+def test_beside_a_value_that_most_samples_have_the_others_give_their_share(split_by: str) -> None:
+    """Sums that are mostly 0, as of rain or sales; below and above 0 lie few, and both give some."""
+    torch.manual_seed(0)
+    values = torch.cat([torch.zeros(1900), torch.rand(50) + 1, -torch.rand(50) - 1])[torch.randperm(2000)]
+    digests = torch.randint(-(2**62), 2**62, (2000,))
+    drawn = strata(values[:, None], ONE)
+    assert len(drawn.unique()) == 3
+    _, held_out = Drawing(split_by, 0, 0).hold_out(drawn, lambda: digests, 0.2)
+    for part in (values > 0, values < 0):
+        assert 3 <= int(part[held_out].sum()) <= 20
+
+
 def test_values_that_are_all_the_same_are_one_stratum():
     assert len(strata(torch.ones(50, 1), ONE).unique()) == 1
 

@@ -82,7 +82,10 @@ def open_pictures(array: Array, layout: str) -> Tensor:
     values = array.open()
     dims = values.ndim
     if dims not in (3, 4) or 0 in values.shape:
-        raise DataError(f"{array} is {_shown(values.shape)}; pictures are (N, H, W), (N, C, H, W) or (N, H, W, C)")
+        rows = "; rows of numbers are taken from a Dataset class of your own (docs/data.md)" if dims == 2 else ""
+        raise DataError(
+            f"{array} is {_shown(values.shape)}; pictures are (N, H, W), (N, C, H, W) or (N, H, W, C){rows}"
+        )
     if values.dtype.kind == "f":
         values = values.astype(np.float32, copy=False)
     elif values.dtype.kind in "biu":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -42,7 +43,7 @@ class Metric(Protocol):
         ...
 
 
-class Problem:
+class Problem(ABC):
     """What kind of learning a run is: the base class of ours and of users' own.
 
     A network's *outputs* are what it gives, `(N, K)`; its *scores* are these in the data's units, and what an artifact
@@ -67,7 +68,7 @@ class Problem:
         """Return which of the metrics that were measured a line has room for, in their order: the headline first."""
         return sorted(metrics, key=lambda name: name != self.headline)
 
-    def check_outputs(self, outputs: object, num_samples: int) -> None:
+    def check_outputs(self, outputs: object, num_samples: int) -> None:  # noqa: B027 - most need not
         """Raise ConfigError where what a network gives for a batch is not what its metrics can take."""
 
     def learned(self, targets: Tensor) -> Tensor:
@@ -82,9 +83,9 @@ class Problem:
         """Return scores as probabilities, or as the values predicted, of the same shape."""
         return scores
 
+    @abstractmethod
     def final_layer(self, output: Output) -> nn.Module:
         """Return what makes a network's outputs what an artifact gives; every exporter can express it."""
-        raise NotImplementedError
 
     def described(self, output: Output) -> str:
         """Return in words what an artifact gives, for those who have nothing else."""
@@ -98,53 +99,53 @@ class Problem:
         """Return what people are shown of a report."""
         return []
 
+    @abstractmethod
     def score(self, predictions: Tensor, targets: Tensor) -> float:
         """Return the headline metric of one network's predictions on a whole split."""
-        raise NotImplementedError
 
+    @abstractmethod
     def agreement(self, ours: Tensor, theirs: Tensor) -> Tensor:
         """Return for each sample whether two networks' predictions mean the same, `(N,)` of bool."""
-        raise NotImplementedError
 
     def are_right(self, predictions: Tensor, targets: Tensor) -> Tensor:
         """Return for each sample whether its prediction is what it should be, `(N,)` of bool."""
         return self.agreement(predictions, targets)
 
+    @abstractmethod
     def compare(self, ours: Tensor, theirs: Tensor, target: Tensor) -> dict[str, Any]:
         """Return what two networks predict for one sample, as plain values.
 
         `target`, `eager` and `artifact` say it in words, `predictions_eager` and `predictions_artifact` by name.
         """
-        raise NotImplementedError
 
     def baseline(self, train_targets: Tensor, targets: Tensor) -> float | None:
         """Return the headline metric, on `targets`, of the best guess that is the same for every sample."""
         return None
 
+    @abstractmethod
     def columns(self, top_k: int | None = None) -> list[str]:
         """Return the titles of what is said of a sample's prediction; `top_k` asks for so many alternatives."""
-        raise NotImplementedError
 
+    @abstractmethod
     def rows(self, predictions: Tensor, top_k: int | None = None) -> list[list[Any]]:
         """Return what is said of each sample's prediction, under the titles of `columns`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def answers(self, predictions: Tensor) -> list[str]:
         """Return the prediction of each sample as one text."""
-        raise NotImplementedError
 
     def fit_targets(self, targets: Tensor) -> list[str]:
         """Take from the training part's targets what the network is trained with, before it is; return what to say."""
         return []
 
-    def fit_validation(self, sums: Sums) -> None:
+    def fit_validation(self, sums: Sums) -> None:  # noqa: B027 - most need not
         """Choose what is chosen on the validation part, after each validation, from the sums of its metric."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return what was fitted, as plain values: it is saved with each checkpoint and with what is exported."""
         return {}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:  # noqa: B027 - most need not
         """Take up what `state_dict` returned; raise ValueError where it is not for these targets."""
 
 

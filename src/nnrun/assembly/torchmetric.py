@@ -14,12 +14,6 @@ from nnrun.core.seams.batch import Batch
 from nnrun.core.seams.problem import Sums
 
 
-def is_torchmetric(kind: type) -> bool:
-    """Return whether a class is a metric of torchmetrics, or a collection of them."""
-    names = {f"{base.__module__}.{base.__name__}" for base in kind.__mro__}
-    return not names.isdisjoint(("torchmetrics.metric.Metric", "torchmetrics.collections.MetricCollection"))
-
-
 class TorchMetric:
     """Measure with a metric of torchmetrics: predictions `(N, K)`, of a single value `(N,)`, and the targets.
 

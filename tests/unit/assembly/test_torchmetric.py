@@ -8,9 +8,10 @@ import torchmetrics
 from torch import Tensor
 from torchmetrics import classification, regression
 
+from nnrun.assembly.kinds import is_torchmetric
+from nnrun.assembly.torchmetric import TorchMetric
 from nnrun.base.errors import ConfigError
 from nnrun.base.targets import Targets
-from nnrun.components.metrics.torchmetrics import TorchMetric, is_torchmetric
 from nnrun.core.seams.batch import Batch
 
 CPU = torch.device("cpu")
