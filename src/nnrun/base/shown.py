@@ -19,7 +19,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Chart:
-    """Values over places: a line or points for each name, or, of a `heatmap`, a matrix under one name.
+    """Values over places: a line, points or bars for each name, or, of a `heatmap`, a row for each.
 
     `x` are the places, which all series share.
     """

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nnrun.base.errors import ConfigError
-from nnrun.base.shown import Shown, Table
+from nnrun.base.shown import Chart, Shown, Table
 from nnrun.base.targets import Kind, Targets
 from nnrun.components.metrics.classification import ClassificationMetrics, RunningAccuracy, score_classes
 from nnrun.core.seams.problem import Metric, Output, Problem, Sums
@@ -76,12 +76,16 @@ class Classification(Problem):
         }
 
     def show(self, report: Mapping[str, Any]) -> list[Shown]:
-        """Return the scores of the classes, the weakest first."""
+        """Return the scores of the classes, the weakest first, and the confusion matrix."""
         rows = sorted((row for row in report.get("per_class", ()) if row["samples"]), key=lambda row: row["f1"])
         weakest = [f"{row['class']} (F1 {row['f1']:.3f})" for row in rows[:_WEAKEST] if row["f1"] < 1]
         columns = ("class", "precision", "recall", "f1", "samples")
         cells = [[row[column] for column in columns] for row in rows]
-        return [Table("weakest", columns, cells, "  ".join(weakest))]
+        shown: list[Shown] = [Table("weakest", columns, cells, "  ".join(weakest))]
+        if matrix := report.get("confusion_matrix"):
+            series = dict(zip(self.targets.names, matrix, strict=True))
+            shown.append(Chart("confusion", "heatmap", self.targets.names, series, "predicted", "true"))
+        return shown
 
     def score(self, predictions: Tensor, targets: Tensor) -> float:
         """Return the accuracy of predictions `(N, C)`."""
