@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -177,7 +178,10 @@ def _run(rank: int, cases: Mapping[str, Case], folder: Path) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     results = {name: train_case(case, GlooWorld() if case.is_summed else WithoutSums()) for name, case in cases.items()}
     torch.save(results, folder / f"{rank}.pt")
+    dist.barrier()
     dist.destroy_process_group()
+    # Without Python's own way out: on a busy machine torch's threads sometimes outlive it and abort the process.
+    os._exit(0)
 
 
 def train_in_two_processes(cases: Mapping[str, Case], folder: Path) -> dict[str, tuple[Result, Result]]:

@@ -12,10 +12,10 @@ import nnrun
 from nnrun.base.deprecated import moved, warn_renamed
 from nnrun.base.targets import Targets
 from nnrun.components.callbacks.loggers import Loggers
+from nnrun.components.problems.classification import Classification
 from nnrun.core import seams
 from nnrun.core.seams.data import Split
 from nnrun.core.seams.export import ExportContext, max_drop_of
-from nnrun.core.seams.problem import Problem
 from nnrun.core.seams.training import RunInfo
 from nnrun.runs.console import Console
 from support.command_line import OWN, SHORT, write_files
@@ -90,7 +90,7 @@ def test_a_logger_of_before_is_given_what_it_was_given_and_warned_of() -> None:
 
 
 def test_the_score_of_an_export_and_what_may_be_lost_of_it_have_their_old_names() -> None:
-    context = ExportContext(torch.zeros(1), Problem(Targets.classes("ab")), abs, "id", 0.75, torch.zeros, {})  # type: ignore[arg-type]
+    context = ExportContext(torch.zeros(1), Classification(Targets.classes("ab")), abs, "id", 0.75, torch.zeros, {})  # type: ignore[arg-type]
     with pytest.warns(
         DeprecationWarning, match=r"ExportContext\.accuracy is nnrun\.api\.ExportContext\.score now"
     ) as seen:

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from nnrun.api import Dataset, Evaluation, ExportContext, Problem, Split
+from nnrun.api import Dataset, Evaluation, ExportContext, Split
 from nnrun.base.targets import Targets
+from nnrun.components.problems.classification import Classification
 
 
 def test_what_is_learned_is_a_kind_and_names():
@@ -40,7 +41,7 @@ def test_a_data_source_says_its_classes_by_name_and_plug_ins_read_them():
     assert dataset.targets == Dataset(split, split, ("a", "b"), torch.square).targets == Targets.classes("ab")
     assert replace(dataset, class_names=dataset.class_names[:1]).targets == Targets.classes("a")
     assert Evaluation(dataset.targets, all_is_test=True).class_names == ("a", "b")
-    context = ExportContext(torch.zeros(1), Problem(dataset.targets), torch.square, "id", 1.0, torch.zeros, {})
+    context = ExportContext(torch.zeros(1), Classification(dataset.targets), torch.square, "id", 1.0, torch.zeros, {})
     assert context.class_names == ("a", "b")
 
 
