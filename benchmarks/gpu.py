@@ -129,21 +129,19 @@ def _row(line: str) -> dict[str, Any] | None:
         return None
 
 
-def unpack(bundle: Path, folder: Path) -> list[str]:
-    """Unpack the wheels that are missing here, and the digits; return what to look for modules in."""
+def unpack(bundle: Path, folder: Path) -> None:
+    """Unpack the wheels that are missing here into a folder."""
     for wheel in sorted((bundle / "wheels").glob("*.whl")):
         name = wheel.name.split("-")[0].replace("_", "-").lower()
         if importlib.util.find_spec(_MODULES.get(name, name.replace("-", "_"))) is None:
             with zipfile.ZipFile(wheel) as archive:
                 archive.extractall(folder)
-    if importlib.util.find_spec("sklearn") is None and (bundle / "digits").is_dir():
-        return [str(folder), str(bundle / "digits")]
-    return [str(folder)]
 
 
 def surroundings(bundle: Path, folder: Path) -> dict[str, str]:
     """Return the environment of the parts: this checkout's source, and the bundle for what this Python lacks."""
-    places = [str(REPOSITORY / "src"), str(HERE), *unpack(bundle, folder), os.environ.get("PYTHONPATH", "")]
+    unpack(bundle, folder)
+    places = [str(REPOSITORY / "src"), str(HERE), str(folder), os.environ.get("PYTHONPATH", "")]
     more = {"PYTHONPATH": os.pathsep.join(filter(None, places)), "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
     return dict(os.environ) | more | {"KINETO_LOG_LEVEL": "5", "XDG_CACHE_HOME": str(folder / "cache")}
 

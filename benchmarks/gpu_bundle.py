@@ -1,17 +1,16 @@
 """Pack what `make gpu` needs on a machine that has PyTorch and no network: build/gpu-bundle, below 60 MB.
 
-    make gpu-bundle                        the source, the wheels that such a machine may lack, the digits
+    make gpu-bundle                        the source and the wheels that such a machine may lack
     make gpu-bundle ARGS="--root DIR"      and MNIST, compressed, from DIR/MNIST/raw
 
 There is taken to be there: torch, torchvision, numpy, onnx, onnxruntime, onnxscript, safetensors, rich, Pillow, pytest,
-and what these need. Of scikit-learn nothing is needed but its file of digits.
+and what these need.
 """
 
 from __future__ import annotations
 
 import argparse
 import gzip
-import importlib.util
 import json
 import re
 import shutil
@@ -39,9 +38,6 @@ THERE = (
     "pillow",
     "pytest",
 )
-# Only a file of it is read.
-ONLY_DATA = ("scikit-learn",)
-DIGITS = Path("sklearn/datasets/data/digits.csv.gz")
 SOURCE = ("src", "conf", "tests", "benchmarks", "docs", "Makefile", "pyproject.toml", "README.md", "LICENSE")
 MNIST_FILES = [f"{part}-{what}-ubyte" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1")]
 
@@ -71,7 +67,7 @@ def to_bundle() -> list[str]:
     block = re.search(r"^dependencies = \[(.*?)^\]", text, re.MULTILINE | re.DOTALL)
     assert block is not None
     ours = [Requirement(line).name for line in re.findall(r'"([^"]+)"', block.group(1))]
-    return sorted(needed(name for name in ours if _plain(name) not in ONLY_DATA) - needed(THERE))
+    return sorted(needed(ours) - needed(THERE))
 
 
 def _plain(name: str) -> str:
@@ -100,16 +96,6 @@ def pack_source(path: Path) -> None:
             archive.add(REPOSITORY / name, arcname=f"nnrun/{name}", filter=without_built)
 
 
-def pack_digits(folder: Path) -> None:
-    """Copy the file of digits to where it is looked for."""
-    spec = importlib.util.find_spec("sklearn")
-    assert spec is not None, "scikit-learn is not installed"
-    assert spec.submodule_search_locations
-    target = folder / DIGITS
-    target.parent.mkdir(parents=True)
-    shutil.copyfile(Path(spec.submodule_search_locations[0]).parent / DIGITS, target)
-
-
 def pack_mnist(root: Path, folder: Path) -> None:
     """Compress MNIST's files into `folder/MNIST/raw`."""
     raw = folder / "MNIST" / "raw"
@@ -131,7 +117,6 @@ def main(arguments: list[str] | None = None) -> int:
     options.out.mkdir(parents=True)
     wheels = make_wheels(options.out / "wheels")
     pack_source(options.out / "source.tar.xz")
-    pack_digits(options.out / "digits")
     if options.root is not None:
         pack_mnist(options.root, options.out / "data")
     # A wheel for one Python alone: unpacked under another one, its compiled part is not found.

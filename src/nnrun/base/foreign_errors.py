@@ -31,7 +31,7 @@ _REASONS = {
     errno.EIO: "the disk reports an input/output error; what was saved before is untouched",
 }
 # Packages whose modules have another name.
-_DISTRIBUTIONS = {"sklearn": "scikit-learn", "PIL": "pillow", "yaml": "pyyaml"}
+_DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml"}
 # Those that only one part of nnrun needs, by the extra that brings it.
 _EXTRAS = {"timm": "timm", "torchmetrics": "metrics"}
 # What torch.compile says where there is nothing to compile with.

@@ -14,16 +14,20 @@ import pytest
 from support.command_line import NNRUN, OWN_YAML, environment, write_files
 from support.small_runs import assert_whole, status
 
-# A signal comes as a module is imported, before the run has begun.
+# A signal comes as a module is first imported, before the run has begun, or a file is opened.
 SENDING = """
 import os, sys
 
-class Sending:
-    def find_spec(self, name, *_):
-        if name == MODULE:
-            os.kill(os.getpid(), NUMBER)
+def send_at(name):
+    if name == WHERE:
+        os.kill(os.getpid(), NUMBER)
 
-sys.meta_path.insert(0, Sending())
+class Importing:
+    def find_spec(self, name, *_):
+        send_at(name)
+
+sys.meta_path.insert(0, Importing())
+sys.addaudithook(lambda event, details: event == "open" and send_at(os.path.basename(str(details[0]))))
 sys.argv[1:] = ["model=mlp", "trainer.epochs=1", "export=none"]
 from nnrun.__main__ import main
 main()
@@ -31,23 +35,23 @@ main()
 
 
 @pytest.mark.parametrize(
-    ("module", "name", "code"),
+    ("where", "name", "code"),
     [
         ("nnrun.cli", "SIGINT", 130),
         ("hydra", "SIGTERM", 143),
         ("omegaconf", "SIGUSR1", 143),
         ("nnrun.tasks.train.run", "SIGHUP", 143),
-        ("sklearn", "SIGINT", 130),
+        ("digits.csv.gz", "SIGINT", 130),
     ],
 )
-def test_a_signal_in_the_first_moments_is_no_traceback(module: str, name: str, code: int, tmp_path: Path) -> None:
+def test_a_signal_in_the_first_moments_is_no_traceback(where: str, name: str, code: int, tmp_path: Path) -> None:
     """Nothing has begun, until data is read: then there is a run, which says that it was interrupted."""
-    script = SENDING.replace("MODULE", repr(module)).replace("NUMBER", str(int(signal.Signals[name])))
+    script = SENDING.replace("WHERE", repr(where)).replace("NUMBER", str(int(signal.Signals[name])))
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, env=environment(), check=False
     )
     assert done.returncode == code, done.stderr
-    begun = module == "sklearn"
+    begun = where == "digits.csv.gz"
     said = "stopped; there was nothing to save: start it again" if begun else "interrupted"
     assert done.stderr == f"nnrun: {said}\n"
     assert [status(run.parent)["state"] for run in tmp_path.rglob("status.json")] == ["interrupted"] * begun

@@ -1,21 +1,22 @@
-"""scikit-learn's handwritten digits (UCI ML hand-written digits, Alpaydin & Kaynak 1998): 1,797 images of 8x8."""
+"""Handwritten digits that come along (UCI Machine Learning Repository, Alpaydin & Kaynak 1998): 1,797 images of 8x8."""
 
 from __future__ import annotations
 
 import gzip
-import importlib.util
 import zlib
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from nnrun.base.errors import DataError, ResourceError
+from nnrun.base.errors import DataError
 from nnrun.base.targets import Targets
 from nnrun.components.data.normalize import Normalize
 from nnrun.core.seams.data import Dataset, Split
 from nnrun.core.splits import stratified_indices
 
+# With their licence beside them.
+FILE = Path(__file__).parent / "embedded" / "digits.csv.gz"
 NUM_SAMPLES = 1797
 NUM_TEST = 360
 STORED_SIZE = 8
@@ -32,8 +33,8 @@ class Digits:
     """Open the digits at 28x28, with 360 test samples that are the same in every run."""
 
     def load(self) -> Dataset:
-        """Read the file that scikit-learn brings; raise ResourceError where scikit-learn is missing."""
-        images, targets = read_digits(_digits_file())
+        """Read the embedded file."""
+        images, targets = read_digits(FILE)
         # A constant: the test split is a property of the data set, not of a run and its seeds.
         train, test = stratified_indices(targets, NUM_TEST, torch.Generator().manual_seed(0))
         samples = Split(enlarge(images), targets)
@@ -45,14 +46,6 @@ class Digits:
         )
 
 
-def _digits_file() -> Path:
-    """Return the path of the digits in the installed scikit-learn, which is not imported: that takes a second."""
-    spec = importlib.util.find_spec("sklearn")
-    if spec is None or not spec.submodule_search_locations:
-        raise ResourceError("data=digits reads its images from scikit-learn: pip install scikit-learn, or choose data=")
-    return Path(spec.submodule_search_locations[0]) / "datasets" / "data" / "digits.csv.gz"
-
-
 def read_digits(path: Path) -> tuple[Tensor, Tensor]:
     """Return the images as uint8 0..16 `(N, 8, 8)` and their labels `(N,)`; a line is 64 pixels and the label."""
     try:
@@ -60,7 +53,7 @@ def read_digits(path: Path) -> tuple[Tensor, Tensor]:
         values = bytearray(map(int, b",".join(lines).split(b",")))
         rows = torch.frombuffer(values, dtype=torch.uint8).view(NUM_SAMPLES, STORED_SIZE**2 + 1)
     except (OSError, EOFError, zlib.error, ValueError, RuntimeError) as error:
-        raise DataError(f"{path} cannot be read: {error}; install scikit-learn again") from error
+        raise DataError(f"{path} cannot be read: {error}; install nnrun again") from error
     return rows[:, :-1].reshape(-1, STORED_SIZE, STORED_SIZE), rows[:, -1].to(torch.int64)
 
 

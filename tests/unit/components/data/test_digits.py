@@ -2,34 +2,28 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import importlib.util
 from pathlib import Path
 
 import pytest
 import torch
 
-from nnrun.base.errors import DataError, ResourceError
-from nnrun.components.data.digits import Digits, enlarge, read_digits
+from nnrun.base.errors import DataError
+from nnrun.components.data.digits import FILE, Digits, enlarge, read_digits
 from nnrun.core.splits import stratified_indices
 
 
-@pytest.fixture(scope="module")
-def stored() -> Path:
-    return Path(importlib.util.find_spec("sklearn").submodule_search_locations[0]) / "datasets/data/digits.csv.gz"
-
-
-def test_reads_what_scikit_learn_reads(stored: Path) -> None:
+def test_reads_what_scikit_learn_reads() -> None:
     from sklearn.datasets import load_digits
 
     oracle = load_digits()
-    images, targets = read_digits(stored)
+    images, targets = read_digits(FILE)
     assert images.dtype == torch.uint8
     assert torch.equal(images, torch.from_numpy(oracle.images).to(torch.uint8))
     assert torch.equal(targets, torch.from_numpy(oracle.target).to(torch.int64))
 
 
-def test_is_enlarged_as_torch_enlarges_and_padded(stored: Path) -> None:
-    images, _ = read_digits(stored)
+def test_is_enlarged_as_torch_enlarges_and_padded() -> None:
+    images, _ = read_digits(FILE)
     as_255 = images[:, None].to(torch.float64) * 255 / 16
     expected = torch.nn.functional.interpolate(as_255, size=20, mode="bilinear")
 
@@ -53,7 +47,7 @@ def test_splits_are_complete_stratified_and_disjoint() -> None:
     assert ((data.test.targets.bincount() - share).abs() < 1).all()
 
 
-def test_the_test_split_is_the_same_in_every_run(stored: Path) -> None:
+def test_the_test_split_is_the_same_in_every_run() -> None:
     """Control: the seed of the process has no say; another split has other bytes."""
     torch.manual_seed(1)
     first = Digits().load()
@@ -62,7 +56,7 @@ def test_the_test_split_is_the_same_in_every_run(stored: Path) -> None:
     assert torch.equal(first.test.inputs, second.test.inputs)
 
     # Fixed over machines and versions of torch too: published accuracies are of these samples.
-    _, test = stratified_indices(read_digits(stored)[1], 360, torch.Generator().manual_seed(0))
+    _, test = stratified_indices(read_digits(FILE)[1], 360, torch.Generator().manual_seed(0))
     assert hashlib.sha256(str(test.tolist()).encode()).hexdigest()[:16] == "35d3ccccc4e08ce3"
     pixels = first.test.inputs.numpy().tobytes()
     assert hashlib.sha256(pixels).hexdigest()[:16] == "7fd03e4b93efe636"
@@ -78,10 +72,8 @@ def test_mean_and_std_are_those_of_the_training_split() -> None:
     assert data.preprocessing.std[0] == pytest.approx(float(pixels.std()), abs=1e-3)
 
 
-def test_a_missing_scikit_learn_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ResourceError, match="pip install scikit-learn"):
-        Digits().load()
+def test_the_licence_lies_beside_the_file() -> None:
+    assert "CC BY 4.0" in (FILE.parent / "LICENSE-digits.txt").read_text()
 
 
 @pytest.mark.parametrize(
@@ -97,5 +89,5 @@ def test_a_damaged_file_is_named(content: bytes, tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="install scikit-learn again"):
+    with pytest.raises(DataError, match="install nnrun again"):
         read_digits(tmp_path / "digits.csv.gz")
