@@ -1,0 +1,189 @@
+"""What the YAML files of options say to people: each setting with its default, its comment and its line.
+
+They are read line by line: `nnrun --help` must not take as long as importing a YAML reader does, which drops comments.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from nnrun.config.folders import GROUPS, conf_dir, option_file
+
+# `key: value`, with what indents it.
+_SETTING = re.compile(r"""( *)(?:"([^"]+)"|'([^']+)'|([^\s#'"\[{-][^:#]*?))\s*:(?:\s+(.*))?$""")
+_PACKAGE = re.compile(r"#\s*@package\s+(\S+)")
+# A comment behind a value; `#` in a text has no space before it, or is in quotes.
+_BEHIND = re.compile(r"""^((?:"[^"]*"|'[^']*'|[^"'#]|(?<!\s)#)*?)\s+#\s*(.*)$""")
+# In the head of a file, an example is indented.
+_EXAMPLE = "#   "
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting as a file has it: its full key, its default as written, what is said of it, and where.
+
+    A section has no default. Lines count from 1.
+    """
+
+    key: str
+    default: str
+    comment: str
+    path: Path
+    line: int
+    is_section: bool = False
+
+    @property
+    def place(self) -> str:
+        """Where it stands, as people write it: a file of ours from `conf` on."""
+        return place_of(self.path, self.line)
+
+
+@dataclass(frozen=True)
+class OptionFile:
+    """An option's file: what it says of itself, the options that it builds on or chooses, and its settings."""
+
+    path: Path
+    description: str
+    examples: tuple[str, ...]
+    # Options of its own group that it starts from, and those that it chooses for other groups.
+    bases: tuple[str, ...]
+    chooses: tuple[Setting, ...]
+    settings: tuple[Setting, ...]
+
+
+def place_of(path: Path, line: int | None = None) -> str:
+    """Return a file, and a line of it, as people write it: a file of ours from `conf` on, one of theirs from here."""
+    shown = path
+    for base in (conf_dir().parent, Path.cwd()):
+        if path.is_relative_to(base):
+            shown = path.relative_to(base)
+            break
+    return f"{shown}" + (f", line {line}" if line else "")
+
+
+def read_option_file(path: Path, group: str) -> OptionFile:
+    """Read the file of an option of a group; `config.yaml` is of none, ''. What is no YAML is read as far as it goes.
+
+    Raises OSError and UnicodeDecodeError.
+    """
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    head, first = _head(lines)
+    package = next((found[1] for line in head if (found := _PACKAGE.match(line))), group)
+    prefix = "" if package in ("_global_", "") else f"{package}."
+    said = [line for line in head if not _PACKAGE.match(line)]
+    settings, bases, chooses = [], [], []
+    for setting in _settings(lines, first, path):
+        top, _, name = setting.key.partition(".")
+        if top != "defaults":
+            settings.append(replace(setting, key=prefix + setting.key))
+        elif "/" in name or name in GROUPS:
+            chooses.append(replace(setting, key=name.rpartition("/")[2] if name.count("/") < 2 else name))
+        elif name and name != "_self_":
+            bases.append(name)
+    return OptionFile(
+        path,
+        " ".join(line[2:].strip() for line in said if line.startswith("# ") and not line.startswith(_EXAMPLE)),
+        tuple(line[len(_EXAMPLE) :].strip() for line in said if line.startswith(_EXAMPLE)),
+        tuple(bases),
+        tuple(chooses),
+        tuple(settings),
+    )
+
+
+def option_settings(group: str, option: str, own: Sequence[Path]) -> list[Setting]:
+    """Return all settings of an option, those of the options that it starts from first; what is its own wins."""
+    return list(_merged(group, option, own, frozenset()).values())
+
+
+def _merged(group: str, option: str, own: Sequence[Path], seen: frozenset[str]) -> dict[str, Setting]:
+    """Return the settings of an option by key; of options that start from each other, each once."""
+    path = option_file(group, option, own)
+    if path is None or option in seen:
+        return {}
+    file = read_option_file(path, group)
+    found: dict[str, Setting] = {}
+    for base in file.bases:
+        found |= _merged(group, base, own, seen | {option})
+    for setting in file.settings:
+        before = found.get(setting.key)
+        # What is said of a setting stands where it is first; another default needs no second comment.
+        comment = setting.comment or (before.comment if before else "")
+        found[setting.key] = replace(setting, comment=comment)
+    return found
+
+
+def _head(lines: Sequence[str]) -> tuple[list[str], int]:
+    """Return the comment at the head of a file, and the number of lines that it takes.
+
+    It ends with its last example: what follows that without an empty line is said of the first setting.
+    """
+    end = next((number for number, line in enumerate(lines) if not line.startswith("#")), len(lines))
+    examples = [number for number in range(end) if lines[number].startswith(_EXAMPLE)]
+    # A long line of an example, or of what is said, goes on; a remark behind the last example is a setting's.
+    if examples and end < len(lines) and lines[end].strip():
+        end = examples[-1] + 1
+    return list(lines[:end]), end
+
+
+def _settings(lines: Sequence[str], first: int, path: Path) -> Iterator[Setting]:
+    """Yield every setting and section, with keys from the file's own top; `defaults.NAME` is a line of that list."""
+    above: list[tuple[int, str]] = []
+    comment: list[str] = []
+    block = -1
+    for number, line in enumerate(lines[first:], first + 1):
+        text, indent = line.strip(), len(line) - len(line.lstrip(" "))
+        if 0 <= block < indent:
+            continue  # within a text of several lines
+        block = -1
+        if text.startswith("#"):
+            comment.append(text[1:].strip())
+            continue
+        if not text:
+            comment = []
+            continue
+        entry = text.startswith("- ")
+        found = _SETTING.match(" " * (indent + 2) + text[2:]) if entry else _SETTING.match(line)
+        while above and above[-1][0] >= indent + 2 * entry:
+            above.pop()
+        in_defaults = bool(above) and above[0][1] == "defaults"
+        if entry and in_defaults:
+            yield from _entry(text[2:], " ".join(comment), path, number)
+        elif found and not entry and not in_defaults:
+            value, behind = _without_comment(found[5] or "")
+            above.append((indent, found[2] or found[3] or found[4]))
+            key = ".".join(name for _, name in above)
+            if key == "defaults":
+                for item in value.strip("[]").split(",") if value else ():
+                    yield from _entry(item.strip(), "", path, number)
+            else:
+                is_section = not value and _goes_deeper(lines[number:], indent)
+                yield Setting(
+                    key, value or ("" if is_section else "null"), " ".join([*comment, behind] if behind else comment),
+                    path, number, is_section,
+                )  # fmt: skip
+            block = indent if value[:1] in ("|", ">") else -1
+        comment = []
+
+
+def _entry(text: str, comment: str, path: Path, line: int) -> Iterator[Setting]:
+    """Yield a line of a defaults list: `defaults.GROUP` with its option, or `defaults.OPTION` of the file's group."""
+    name, _, option = (part.strip() for part in _without_comment(text)[0].partition(":"))
+    for word in ("override ", "optional "):
+        name = name.removeprefix(word).strip()
+    if name:
+        yield Setting(f"defaults.{name}", option, comment, path, line)
+
+
+def _without_comment(value: str) -> tuple[str, str]:
+    """Return a value and the comment that stands behind it."""
+    found = _BEHIND.match(f" {value}")
+    return (found[1].strip(), found[2]) if found else (value.strip(), "")
+
+
+def _goes_deeper(lines: Sequence[str], indent: int) -> bool:
+    """Return whether the next line that says something is indented further."""
+    following = next((line for line in lines if line.strip() and not line.strip().startswith("#")), "")
+    return len(following) - len(following.lstrip(" ")) > indent
