@@ -32,7 +32,7 @@ class Files:
     `runs`: beside `ckpt=`, the words that find the data: the same samples at another place are the run's own, and are
     split as it split them. `predicted`: an artifact and its images, by the folder of what was said of them. `resumed`:
     words beside `resume=`, and the run that says where it would have come. `loaded`: what nnrun.load reads, with the
-    shape of a sample and the class names. `started`: words of new runs. `finished`: runs that no `resume=` takes on.
+    shape of a sample and the names of what was learned. `started`: words of new runs. `finished`: runs that no `resume=` takes on.
     """
 
     runs: Mapping[str, tuple[str, ...]]
@@ -49,6 +49,7 @@ FASHION = (
     *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
 )
 CNN = ("model=cnn", "model.channels=[2,3]", "model.hidden=4")
+TINY_CNN = ("model=cnn", "model.channels=[2,2]", "model.hidden=2")
 VERSIONS = {
     "0.1.0": Files(
         runs={
@@ -171,6 +172,35 @@ VERSIONS = {
         started=(("init_from=mlp", *MNIST, "model=mlp", "model.hidden=[2]"),),
         finished=("mlp", "folder"),
     ),
+    "0.4.0": Files(
+        runs={
+            "labels": ("data.root=scenes",),
+            "values": ("data.root=values.npz",),
+            "photographs": ("data.root=photos",),
+            "sized": ("data.root=photos",),
+            "own": ("model=mynet", "loss=myloss", "data.root=photos"),
+        },
+        predicted={
+            "labels": ("labels", "scenes"),
+            "labels_onnx": ("labels/exports/onnx/model.onnx", "scenes"),
+            "values": ("values", "values.npy"),
+            "values_safetensors": ("values/exports/safetensors/model.safetensors", "values.npy"),
+            "photographs": ("photographs", "photos"),
+            "photographs_onnx": ("photographs/exports/onnx/model.onnx", "photos"),
+            "sized": ("sized", "photos"),
+        },
+        resumed={"interrupted": (("data.root=values.npz",), "uninterrupted")},
+        loaded={
+            "labels": ((1, 10, 10), ("dark", "wide")),
+            "values/exports/safetensors/model.safetensors": ((1, 10, 10), ("value_0", "value_1")),
+            "photographs": ((3, 240, 320), ("shore", "wood")),
+        },
+        started=(
+            ("init_from=labels", "data=folder", "data.root=scenes", *TINY_CNN),
+            ("init_from=sized", "data=folder", "data.root=photos", "data.image_size=[64,48]", *TINY_CNN),
+        ),
+        finished=("labels", "values"),
+    ),
 }
 
 
@@ -197,7 +227,7 @@ def old(
     monkeypatch.chdir(folder)
     monkeypatch.setenv("NNRUN_CACHE", str(folder / "cache"))
     yield folder
-    for name in ("mynet", "mydata"):
+    for name in ("mynet", "mydata", "mine"):
         sys.modules.pop(name, None)  # the other version, and other tests, have one of that name
 
 
@@ -232,9 +262,10 @@ def test_an_old_run_is_evaluated_on_the_samples_of_its_own_hold_out(
 ) -> None:
     assert main([f"ckpt={run}", *words, f"hydra.run.dir=now/{run}"]) == 0
     assert_same_metrics(results(old / "now" / run)["metrics"], results(old / "evaluated" / run)["metrics"])
-    then, now = (results(old / at / run)["details"]["test"]["per_class"] for at in ("evaluated", "now"))
-    assert [row["class"] for row in now] == [row["class"] for row in then]
-    assert [row["samples"] for row in now] == [row["samples"] for row in then]
+    then, now = (results(old / at / run)["details"]["test"] for at in ("evaluated", "now"))
+    (table,) = {"per_class", "per_label", "per_target"} & then.keys()
+    for column in {"class", "label", "target", "samples"} & then[table][0].keys():
+        assert [row[column] for row in now[table]] == [row[column] for row in then[table]]
 
 
 def predictions(folder: Path) -> dict[str, dict[str, str]]:
@@ -254,8 +285,11 @@ def test_old_networks_and_artifacts_predict_as_they_did(old: Path, name: str, so
     # Another processor rounds sums of int8 otherwise.
     tolerance = 0.05 if "int8" in name else 1e-4
     for picture, row in then.items():
-        assert now[picture]["class"] == row["class"] or "int8" in name
-        assert math.isclose(float(now[picture]["probability"]), float(row["probability"]), rel_tol=tolerance)
+        for column, said in row.items():
+            if column.startswith(("probability", "prediction")):
+                assert math.isclose(float(now[picture][column]), float(said), rel_tol=tolerance)
+            else:
+                assert now[picture][column] == said or "int8" in name
 
 
 @each("resumed", "run", "how")
@@ -282,7 +316,7 @@ def test_python_loads_old_files(old: Path, path: str, what: tuple[tuple[int, ...
     network = nnrun.load(path)
     images = torch.zeros(2, *in_shape, dtype=torch.uint8)
     assert network(network.preprocessing(images)).shape == (2, len(class_names))
-    assert tuple(network.class_names) == tuple(class_names)
+    assert tuple(network.targets.names) == tuple(class_names)
 
 
 @each("started", "words")
