@@ -32,7 +32,8 @@ class Files:
     `runs`: beside `ckpt=`, the words that find the data: the same samples at another place are the run's own, and are
     split as it split them. `predicted`: an artifact and its images, by the folder of what was said of them. `resumed`:
     words beside `resume=`, and the run that says where it would have come. `loaded`: what nnrun.load reads, with the
-    shape of a sample and the names of what was learned. `started`: words of new runs. `finished`: runs that no `resume=` takes on.
+    shape of a sample and the names of what was learned. `started`: words of new runs. `finished`: runs that no
+    `resume=` takes on.
     """
 
     runs: Mapping[str, tuple[str, ...]]
