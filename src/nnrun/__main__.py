@@ -7,6 +7,11 @@ import sys
 
 from nnrun.base.guard import guard, leave_with, watch
 
+# As typing has it, which takes a while to import.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 def main() -> None:
     """Run the command line and exit with its code."""
@@ -16,10 +21,7 @@ def main() -> None:
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115 - it stays open as long as the process
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115
     if "--help" in words or "-h" in words:
-        from nnrun.base.visible import visible_lines  # noqa: PLC0415
-        from nnrun.help import help_text  # noqa: PLC0415 - imports are what this function is about
-
-        sys.exit(say(visible_lines(help_text())))
+        sys.exit(say_help(words))
     if "--version" in words:
         from nnrun import __version__  # noqa: PLC0415
 
@@ -35,6 +37,19 @@ def main() -> None:
     code = cli_main(words)
     said = say("")
     leave_with(code or said)
+
+
+def say_help(words: Sequence[str]) -> int:
+    """Write the help on what the words name, or on all; return the exit code."""
+    from nnrun.base.errors import NnrunError, complain  # noqa: PLC0415 - imports are what this module is about
+    from nnrun.base.visible import visible_lines  # noqa: PLC0415
+    from nnrun.help import help_text  # noqa: PLC0415
+
+    try:
+        return say(visible_lines(help_text(words)))
+    except NnrunError as error:
+        complain(error.messages)
+        return error.exit_code
 
 
 def say(text: str) -> int:

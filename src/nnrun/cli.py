@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-import importlib
 import os
 import sys
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from nnrun import components
 from nnrun.base.errors import BUG, ConfigError, InterruptedRun, NnrunError, ResourceError, complain, did_you_mean
 from nnrun.base.foreign_errors import of_the_system
 from nnrun.base.foreign_messages import guard_libraries, show_traceback
@@ -18,13 +15,10 @@ from nnrun.base.secrets import hide_known, redact, secrets_in_words
 from nnrun.base.visible import visible_lines
 from nnrun.config.compose import compose_config
 from nnrun.config.composed import Composed
-from nnrun.config.conflicts import CONFLICTS
 from nnrun.config.folders import conf_dir, find_modules_beside, own_folders
-from nnrun.config.no_effect import IDLE
-from nnrun.config.ranges import RANGES
-from nnrun.config.rules import Known, Rules
 from nnrun.config.yaml_files import yaml_text
-from nnrun.tasks.table import collect_tasks, perform
+from nnrun.tasks.rules import collect_rules
+from nnrun.tasks.table import perform
 
 # Hydra's own verbs, which print and run nothing, and how many words each takes.
 _HYDRA_VERBS = {"--cfg": 1, "-c": 1, "--info": 1, "-i": 1, "--shell-completion": 0, "-sc": 0, "--hydra-help": 0}
@@ -104,22 +98,6 @@ def dispatch(words: Sequence[str]) -> int:
 def compose_line(line: CommandLine) -> Composed:
     """Return the checked config that a command line asks for."""
     return compose(line.overrides, own_folders(line.config_dir))
-
-
-@functools.cache
-def collect_rules() -> Rules:
-    """Collect what a config is checked against: rows of our sections, those beside the components, the tasks."""
-    ranges, conflicts, idle = dict(RANGES), list(CONFLICTS), list(IDLE)
-    data_kinds: dict[str, tuple[str, ...]] = {}
-    metrics: dict[str, dict[str, bool]] = {}
-    for path in (path for folder in components.__path__ for path in sorted(Path(folder).glob("*/ranges.py"))):
-        rows = importlib.import_module(f"{components.__name__}.{path.parent.name}.ranges")
-        ranges |= rows.RANGES
-        conflicts += getattr(rows, "CONFLICTS", ())
-        idle += getattr(rows, "IDLE", ())
-        data_kinds |= getattr(rows, "DATA_KINDS", {})
-        metrics |= getattr(rows, "METRICS", {})
-    return replace(Rules.of(ranges, conflicts, idle, collect_tasks()), known=Known(data_kinds, metrics))
 
 
 def compose(words: Sequence[str], own: Sequence[Path] = ()) -> Composed:

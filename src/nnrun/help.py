@@ -1,25 +1,35 @@
-"""What `nnrun --help` prints: the commands, and every group with its options, read from the YAML files themselves."""
+"""What `nnrun --help` prints: commands, groups, options and settings, read from the YAML files and the checks."""
 
 from __future__ import annotations
 
 import shutil
-import sys
 import textwrap
+from collections.abc import Iterable, Iterator, Sequence
 
-from nnrun.base.errors import NnrunError
-from nnrun.config.folders import GROUPS, conf_dir, description, option_file, options, own_folders
+from nnrun.base.errors import ConfigError, NnrunError, did_you_mean
+from nnrun.config.catalogue import Catalogue
+from nnrun.config.folders import GROUPS, description, option_file, own_folders
+from nnrun.config.option_files import Setting, place_of, read_option_file
+from nnrun.config.schema import NAMED_SECTIONS
+from nnrun.config.tree import is_within
+from nnrun.tasks.rules import collect_rules
 from nnrun.tasks.table import collect_tasks
 
 _TITLE = "nnrun: from YAML to a trained, proven, deployable network"
-_FLAGS = """\
-Flags: -m/--multirun, --config-dir DIR (your own groups; ./conf is found by
-itself), --cfg job (print the config), -sc install=bash (completion),
---hydra-help, --version. NNRUN_DEBUG=1 shows tracebacks. hydra.run.dir=DIR and
-hydra.sweep.dir=DIR choose where results go. Paths need no quoting.
-
-Groups and their options (the default is marked with *):"""
-# The width of a command, and of what it does.
-_COMMAND_WIDTH, _DOES_WIDTH = 42, 36
+_MORE = (
+    ("nnrun --help trainer", "the options and settings of a group"),
+    ("nnrun --help model=cnn", "an option"),
+    ("nnrun --help data.batch_size", "a setting: its default, what is allowed, and which options have it"),
+    ("nnrun --cfg job ...", "print the config that a command would run"),
+)
+_FLAGS = (
+    "Flags: -m/--multirun, --config-dir DIR (your own groups; ./conf is found by itself), --cfg job (print the "
+    "config), -sc install=bash (completion), --hydra-help, --version. NNRUN_DEBUG=1 shows tracebacks. "
+    "hydra.run.dir=DIR and hydra.sweep.dir=DIR choose where results go. Paths need no quoting."
+)
+# The width of a command, and of a setting with its default; what is said of it stands beside it where that leaves it
+# this room, else below it.
+_COMMAND, _SETTING = (42, 34), (38, 60)
 # A description takes no more than that, and no more than the terminal's line has room for.
 _DESCRIPTION_WIDTH = 96
 _LEAST_WIDTH = 24
@@ -27,80 +37,218 @@ _LEAST_WIDTH = 24
 _COLUMNS = 120
 
 
-def help_text() -> str:
-    """Return the help; options of the user's own folder are in it too."""
-    lines = [_TITLE, "", *_commands(), "", _FLAGS]
+def help_text(words: Sequence[str] = ()) -> str:
+    """Return the help on what the words name, or on all; options of the user's own folder are in it too.
+
+    Raises ConfigError for a word that names nothing.
+    """
+    topics, config_dir = _topics(words)
+    lines: list[str] = []
     try:
-        own = own_folders(_config_dir())
+        own = own_folders(config_dir)
     except NnrunError as error:
-        lines.insert(0, f"({error})\n")
-        own = []
-    defaults = _defaults()
-    columns = shutil.get_terminal_size((_COLUMNS, 0)).columns
+        lines, own = [f"({error})", ""], []
+    catalogue = Catalogue(collect_rules(), tuple(own))
+    columns = max(shutil.get_terminal_size((_COLUMNS, 0)).columns, _LEAST_WIDTH)
+    if not topics:
+        lines += _overview(catalogue, columns)
+    problems: list[str] = []
+    for topic in topics:
+        try:
+            lines += [*_page(topic, catalogue, columns), ""]
+        except ConfigError as error:
+            problems += error.messages
+    if problems:
+        raise ConfigError(*problems)
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _topics(words: Sequence[str]) -> tuple[list[str], str | None]:
+    """Return the words that are no flags, and the folder that --config-dir names, in any of its spellings."""
+    topics, config_dir, rest = [], None, list(words)
+    while rest:
+        word = rest.pop(0)
+        if word in ("--config-dir", "-cd") and rest:
+            config_dir = rest.pop(0)
+        elif word.startswith(("--config-dir=", "-cd=")):
+            config_dir = word.partition("=")[2]
+        elif not word.startswith("-"):
+            topics.append(word.lstrip("+~"))
+    return topics, config_dir
+
+
+def _overview(catalogue: Catalogue, columns: int) -> Iterator[str]:
+    """Yield the help on everything: commands, groups with their options, settings with their defaults."""
+    yield from (_TITLE, "")
+    for command, does in (*(row for task in collect_tasks() for row in task.help), *_MORE):
+        yield from _row(command, does, _COMMAND, min(columns, 80))
+    yield from ("", *_paragraph(_FLAGS, columns), "")
+    yield from _paragraph("Groups and their options (the default is marked with *):", columns)
     for group in GROUPS:
-        lines.append(f"\n{group}")
-        names = options(group, own)
-        width = max(map(len, names), default=0)
-        room = min(max(columns - width - len("  *   "), _LEAST_WIDTH), _DESCRIPTION_WIDTH)
-        for name in names:
-            path = option_file(group, name, own)
-            text = description(path) if path else ""
-            if len(text) > room:
-                text = text[: room - 3].rstrip() + "..."
-            lines.append(f"  {'*' if defaults.get(group) == name else ' '} {name:<{width}}  {text}")
-    lines.append("\nSettings (each with its default):")
-    for path in (
-        conf_dir() / "config.yaml",
-        conf_dir() / "data" / "_base.yaml",
-        conf_dir() / "trainer" / "default.yaml",
-        conf_dir() / "transfer" / "default.yaml",
-    ):
-        prefix = "" if path.stem == "config" else f"{path.parent.name}."
-        lines += [f"  {prefix}{key}={value or 'null'}" for key, value in _settings_in(path.read_text(encoding="utf-8"))]
-    return "\n".join(lines) + "\n"
+        yield from ("", group, *_options(group, catalogue, columns))
+    yield from ("", *_paragraph("Settings, each with the default that it has in a plain `nnrun`:", columns), "")
+    yield from _settings(catalogue.defaults.values(), columns)
 
 
-def _commands() -> list[str]:
-    """Return the commands of every task, each with what it does, as its record says them."""
-    lines = []
-    for command, does in (row for task in collect_tasks() for row in task.help):
-        first, *more = textwrap.wrap(does, _DOES_WIDTH)
-        lines.append(f"  {command:<{_COMMAND_WIDTH - 1}} {first}")
-        lines += [" " * (_COMMAND_WIDTH + 2) + line for line in more]
-    return lines
+def _options(group: str, catalogue: Catalogue, columns: int) -> Iterator[str]:
+    """Yield a line for each option of a group."""
+    names = catalogue.options(group)
+    width = max(map(len, names), default=0)
+    room = min(max(columns - width - len("  *   "), _LEAST_WIDTH), _DESCRIPTION_WIDTH)
+    for name in names:
+        path = option_file(group, name, catalogue.own)
+        text = description(path) if path else ""
+        if len(text) > room:
+            text = text[: room - 3].rstrip() + "..."
+        yield f"  {'*' if catalogue.groups[group].default == name else ' '} {name:<{width}}  {text}".rstrip()
 
 
-def _config_dir() -> str | None:
-    """Return the folder that --config-dir names, in any of its spellings."""
-    words = sys.argv[1:]
-    for index, word in enumerate(words):
-        if word in ("--config-dir", "-cd") and index + 1 < len(words):
-            return words[index + 1]
-        if word.startswith("--config-dir="):
-            return word.partition("=")[2]
-    return None
+def _settings(settings: Iterable[Setting], columns: int) -> Iterator[str]:
+    """Yield each setting with its default and what is said of it."""
+    for setting in settings:
+        if not setting.is_section:
+            yield from _row(f"{setting.key}={setting.default}", _said(setting), _SETTING, columns)
 
 
-def _defaults() -> dict[str, str]:
-    """Return the default option of each group, from the defaults list of config.yaml."""
-    found = {}
-    for line in (conf_dir() / "config.yaml").read_text(encoding="utf-8").splitlines():
-        group, colon, option = line.strip().removeprefix("- ").partition(": ")
-        if line.startswith("  - ") and colon:
-            found[group] = option
-    return found
+def _said(setting: Setting) -> str:
+    """Return what a file says of a setting; of one that follows another, which."""
+    followed = setting.default.removeprefix("${").removesuffix("}")
+    if setting.comment or len(followed) == len(setting.default) or ":" in followed:
+        return setting.comment
+    return f"follows {followed}"
 
 
-def _settings_in(text: str) -> list[tuple[str, str]]:
-    """Return the settings of a YAML file that have a value on their line, those of a section below it by full key."""
-    pairs, section = [], ""
-    for line in text.splitlines():
-        key, colon, value = line.partition(":")
-        if not colon or line.lstrip().startswith(("#", "-")):
-            continue
-        if not line.startswith(" "):
-            section = key
-        name = f"{section}.{key.strip()}" if line.startswith(" ") else key
-        if value.strip() and section not in ("defaults", "hydra"):
-            pairs.append((name, value.strip()))
-    return pairs
+def _row(word: str, text: str, form: tuple[int, int], columns: int) -> Iterator[str]:
+    """Yield a word and what is said of it: beside it where the terminal is wide enough, else below."""
+    width, least_room = form
+    is_beside = columns - width - 2 >= least_room
+    indent = " " * (width + 2 if is_beside else 6)
+    lines = _paragraph(text, columns, indent)
+    if is_beside and lines and len(word) < width:
+        lines[0] = f"  {word:<{width}}" + lines[0].lstrip()
+    else:
+        yield f"  {word}"
+    yield from lines
+
+
+def _command(text: str, columns: int) -> Iterator[str]:
+    """Yield a command of several lines where one is too narrow, as a shell takes it; a remark behind it comes below."""
+    command, _, remark = text.partition("   ")
+    if len(text) + 2 <= columns:
+        yield f"  {text}"
+        return
+    lines = _paragraph(command, columns - 2, "  ", "      ")
+    yield from (f"{line} \\" for line in lines[:-1])
+    yield lines[-1]
+    yield from _paragraph(remark.strip(), columns, "      ")
+
+
+def _page(topic: str, catalogue: Catalogue, columns: int) -> Iterator[str]:
+    """Yield the help on a group, an option, a section or a setting; raise ConfigError for what is none."""
+    key, equals, value = topic.partition("=")
+    named = key.partition(".")[0]
+    if key in GROUPS and not equals:
+        yield from _group_page(key, catalogue, columns)
+    elif key in GROUPS:
+        for option in value.strip("[]").split(","):
+            yield from _option_page(key, option.strip(), catalogue, columns)
+    elif named in NAMED_SECTIONS and key.count(".") == 1 and key.partition(".")[2] in catalogue.options(named):
+        yield from _option_page(named, key.partition(".")[2], catalogue, columns)
+    elif (setting := catalogue.find(key)) is not None and not setting.is_section:
+        yield from _setting_page(setting, catalogue, columns)
+        yield from _tasks_page(value, key, columns)
+    elif below := [it for name, it in catalogue.every.items() if is_within(name, key)]:
+        yield from (*_paragraph(key if below[0].key != key else f"{key}: {below[0].comment}", columns), "")
+        yield from _settings(below, columns)
+    else:
+        hint = did_you_mean(key, [*GROUPS, *catalogue.every]) or "nnrun --help lists them"
+        raise ConfigError(f"{topic} is neither a group, an option nor a setting; {hint}")
+
+
+def _group_page(group: str, catalogue: Catalogue, columns: int) -> Iterator[str]:
+    """Yield the help on a group: its options, and the settings of the one that a plain run has."""
+    chosen = catalogue.groups[group].default
+    yield from (*_paragraph(f"{group}: {catalogue.groups[group].comment}", columns), "")
+    yield from _paragraph(f"Options (nnrun {group}=OPTION; the default is marked with *):", columns)
+    yield from _options(group, catalogue, columns)
+    settings = catalogue.settings(group, chosen)
+    if settings:
+        became = catalogue.becomes(group, chosen)
+        means = f", which is {group}={became} in a plain `nnrun`" if became != chosen else ""
+        yield from ("", *_paragraph(f"Settings of {group}={chosen}{means}, with their defaults:", columns))
+        yield from _settings(settings, columns)
+    others = [name for name in catalogue.options(group) if name != chosen and catalogue.settings(group, name)]
+    if others:
+        more = ", ".join(f"{group}={name}" for name in others)
+        yield from (
+            "",
+            *_paragraph(f"Others have settings of their own (nnrun --help {group}=OPTION): {more}", columns),
+        )
+
+
+def _option_page(group: str, option: str, catalogue: Catalogue, columns: int) -> Iterator[str]:
+    """Yield the help on an option: all that its file says, and its settings."""
+    path = option_file(group, option, catalogue.own)
+    if path is None or option not in catalogue.options(group):
+        names = catalogue.options(group)
+        hint = did_you_mean(option, names)
+        raise ConfigError(f"{group}={option} is not an option; {hint}{' ' * bool(hint)}there are {', '.join(names)}")
+    file = read_option_file(path, group)
+    yield from _paragraph(f"{group}={option}: {file.description}", columns)
+    for example in file.examples:
+        yield from _command(example, columns)
+    yield f"  ({place_of(path)})"
+    for chosen in file.chooses:
+        yield f"  chooses {chosen.key}={chosen.default}"
+    became = catalogue.becomes(group, option)
+    rows = file.settings if group == "experiment" else catalogue.settings(group, option)
+    if rows:
+        means = f" ({group}={became} in a plain `nnrun`)" if became != option else ""
+        yield from ("", f"Sets{means}:" if group == "experiment" else f"Settings{means}, with their defaults:")
+        yield from _settings(rows, columns)
+    elif group != "experiment":
+        yield "  It has no settings."
+
+
+def _setting_page(setting: Setting, catalogue: Catalogue, columns: int) -> Iterator[str]:
+    """Yield the help on a setting: default, comment, what is allowed, and which options have it."""
+    yield f"{setting.key}={setting.default}"
+    yield from _paragraph(_said(setting), columns, "  ")
+    if allowed := catalogue.allowed(setting):
+        yield from _paragraph(f"allowed: {allowed}", columns, "  ")
+    group = setting.key.partition(".")[0]
+    holders = list(catalogue.having(setting.key))
+    of_default = catalogue.becomes(group, catalogue.groups[group].default) if group in GROUPS else ""
+    if setting.key not in catalogue.defaults:
+        yield f"  not in a plain `nnrun`: choose {' or '.join(f'{group}={name}' for name, _ in holders)}"
+    by_default: dict[str, list[str]] = {}
+    for name, held in holders:
+        by_default.setdefault(held.default, []).append(name)
+    if group in NAMED_SECTIONS or not holders:
+        pass
+    elif len(by_default) == 1 and len(holders) > 1:
+        yield from _paragraph(f"in {', '.join(f'{group}={name}' for name, _ in holders)}", columns, "  ")
+    else:
+        for default, names in by_default.items():
+            listed = ", ".join(f"{group}={name}{' (here)' if name == of_default else ''}" for name in names)
+            yield from _paragraph(f"{default} in {listed}", columns, "  ")
+    yield f"  ({setting.place})"
+
+
+def _tasks_page(name: str, key: str, columns: int) -> Iterator[str]:
+    """Yield what the task of a name is asked for with; without a name, of all tasks."""
+    named = [task for task in collect_tasks() if key == "task" and name in ("", task.name)]
+    for command, does in (row for task in named for row in task.help):
+        yield from _row(command, does, _COMMAND, min(columns, 80))
+
+
+def _paragraph(text: str, columns: int, indent: str = "", further: str | None = None) -> list[str]:
+    """Return a text as lines that fit, the second and further ones with another indent; no number is broken."""
+    return textwrap.wrap(
+        text,
+        max(columns, len(indent) + _LEAST_WIDTH),
+        initial_indent=indent,
+        subsequent_indent=indent if further is None else further,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )

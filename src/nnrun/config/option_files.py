@@ -109,9 +109,9 @@ def _merged(group: str, option: str, own: Sequence[Path], seen: frozenset[str]) 
         found |= _merged(group, base, own, seen | {option})
     for setting in file.settings:
         before = found.get(setting.key)
-        # What is said of a setting stands where it is first; another default needs no second comment.
-        comment = setting.comment or (before.comment if before else "")
-        found[setting.key] = replace(setting, comment=comment)
+        # What a setting does is said where it is first; an option may add why it has another default.
+        comments = dict.fromkeys([before.comment if before else "", setting.comment])
+        found[setting.key] = replace(setting, comment="; ".join(filter(None, comments)))
     return found
 
 

@@ -8,15 +8,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+NULL = ("null",)
 DEVICE = re.compile(r"auto|cpu|cuda|cuda:\d+|mps")
 
 
 @dataclass(frozen=True)
 class Range:
-    """What a value may be, as a test and in words."""
+    """What a value may be, as a test and in words; and the words, as YAML has them, that it may be besides others."""
 
     holds: Callable[[Any], bool]
     allowed: str
+    words: tuple[str, ...] = ()
 
 
 def is_integer(value: Any) -> bool:
@@ -32,7 +34,11 @@ def is_number(value: Any) -> bool:
 def whole(low: int, high: int | None = None, *, null: bool = False) -> Range:
     """Allow integers from low to high, both included."""
     words = f"a whole number from {low} {'up' if high is None else f'to {high}'}" + (" or null" if null else "")
-    return Range(lambda v: (null and v is None) or (is_integer(v) and v >= low and (high is None or v <= high)), words)
+    return Range(
+        lambda v: (null and v is None) or (is_integer(v) and v >= low and (high is None or v <= high)),
+        words,
+        NULL if null else (),
+    )
 
 
 def number(
@@ -49,7 +55,9 @@ def number(
 
     words = f"a finite number {'above' if above else 'from'} {low:g}"
     words += "" if high == math.inf else f" {'and below' if below else 'to'} {high:g}"
-    return Range(holds, words + ("" if above or high < math.inf else " up") + (" or null" if null else ""))
+    return Range(
+        holds, words + ("" if above or high < math.inf else " up") + (" or null" if null else ""), NULL if null else ()
+    )
 
 
 def several(each: Range, length: int | None = None) -> Range:
@@ -62,7 +70,7 @@ def several(each: Range, length: int | None = None) -> Range:
 
 def one_of(*options: str) -> Range:
     """Allow the words named."""
-    return Range(lambda v: v in options, ", ".join(options))
+    return Range(lambda v: v in options, ", ".join(options), options)
 
 
 FRACTION = number(0, 1)
@@ -98,9 +106,11 @@ RANGES: dict[str, Range] = {
         lambda v: v is None or whole(1, 16384).holds(v) or several(whole(1, 16384), 2).holds(v),
         "a whole number from 1 to 16384, two of them as [height, width], or null",
     ),
-    "data.channels": Range(lambda v: v is None or (is_integer(v) and v in (1, 3)), "1, 3 or null"),
+    "data.channels": Range(lambda v: v is None or (is_integer(v) and v in (1, 3)), "1, 3 or null", ("1", "3", "null")),
     "data.white": Range(
-        lambda v: v in ("auto", None) or POSITIVE.holds(v), "auto, null or a number above 0, such as 255, 1023 or 4095"
+        lambda v: v in ("auto", None) or POSITIVE.holds(v),
+        "auto, null or a number above 0, such as 255, 1023 or 4095",
+        ("auto", "null"),
     ),
     "data.in_shape": Range(
         lambda v: v is None or _is_shape(v), "a list of whole numbers, a mapping of such lists by name, or null"
@@ -109,7 +119,9 @@ RANGES: dict[str, Range] = {
     "data.num_classes": whole(2, null=True),
     "data.facts": Range(lambda v: v is None or isinstance(v, dict), "values by name, or null"),
     "trainer.device": Range(
-        lambda v: isinstance(v, str) and DEVICE.fullmatch(v) is not None, "auto, cpu, cuda, cuda:1 (a number), mps"
+        lambda v: isinstance(v, str) and DEVICE.fullmatch(v) is not None,
+        "auto, cpu, cuda, cuda:1 (a number), mps",
+        ("auto", "cpu", "cuda", "mps"),
     ),
     "trainer.epochs": whole(0),
     "trainer.max_steps": whole(1, null=True),
@@ -122,11 +134,14 @@ RANGES: dict[str, Range] = {
     "trainer.keep_last": whole(2),
     "trainer.log_every_steps": whole(1),
     "transfer.weights": Range(
-        lambda v: v is None or (isinstance(v, str) and v != ""), "default, the path of a file or of a run, or null"
+        lambda v: v is None or (isinstance(v, str) and v != ""),
+        "default, the path of a file or of a run, or null",
+        ("default", "null"),
     ),
     "transfer.freeze": Range(
         lambda v: v != [] and all(isinstance(name, str) and name for name in (v if isinstance(v, list) else [v])),
         "none, backbone, or names of parameters, such as conv1.* or [conv1.*, layer1.*]",
+        ("none", "backbone"),
     ),
     "transfer.unfreeze_epoch": whole(2, null=True),
     "transfer.head_lr_factor": POSITIVE,

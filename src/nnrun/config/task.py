@@ -13,7 +13,7 @@ from nnrun.base.errors import Complaint
 from nnrun.config.conflicts import Conflict
 from nnrun.config.folders import GROUPS
 from nnrun.config.no_effect import Idle
-from nnrun.config.ranges import Range
+from nnrun.config.ranges import Range, one_of
 from nnrun.config.tree import is_within
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def task_of(tree: Mapping[str, Any], tasks: Sequence[Task]) -> Task | None:
 def allowed_names(tasks: Sequence[Task]) -> Range:
     """Return what `task` may be."""
     names = (AUTO, *(task.name for task in tasks if task.is_named))
-    return Range(lambda value: value in names, ", ".join(names))
+    return one_of(*names)
 
 
 def misfits(typed: Sequence[Typed], tree: Mapping[str, Any], tasks: Sequence[Task]) -> list[Complaint]:

@@ -14,8 +14,7 @@ import yaml
 
 import nnrun
 from nnrun.cli import main
-from nnrun.config.folders import GROUPS, options
-from support.command_line import OWN, OWN_YAML, SHORT, environment, write_files
+from support.command_line import OWN, SHORT, environment, write_files
 from support.command_line import nnrun as run_nnrun
 
 
@@ -27,36 +26,11 @@ def python(code: str, folder: Path, **more: str) -> str:
     return done.stdout
 
 
-def test_help_names_every_group_and_option(tmp_path: Path) -> None:
-    write_files(tmp_path, {"mine/model/mynet.yaml": OWN_YAML})
-    done = run_nnrun(["--config-dir", "mine", "--help"], tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
-    lines = done.stdout.splitlines()
-    for group in GROUPS:
-        below = lines[lines.index(group) + 1 :]
-        listed = [line.lstrip(" *").split(" ")[0] for line in below[: below.index("")]]
-        assert listed == options(group, [tmp_path / "mine"] if group == "model" else [])
-    assert "mynet" in done.stdout
-    assert any(line.startswith("  * auto ") for line in lines), "the default is marked"
-    assert "nnrun ckpt=outputs/latest" in done.stdout
-    assert "  inspect.steps=200" in lines, "a setting of a section"
-    assert "mynet" not in run_nnrun(["-h"], tmp_path).stdout
-
-
-def test_an_option_takes_one_line_of_the_terminal(tmp_path: Path) -> None:
-    """Negative control: a wide terminal is shown more of the same lines."""
-    code = "from nnrun.help import help_text; print(help_text())"
-    narrow, wide = (python(code, tmp_path, COLUMNS=columns).splitlines() for columns in ("80", "200"))
-    assert max(map(len, narrow)) == 80
-    assert max(map(len, wide)) > 100
-    assert [line[:40] for line in narrow] == [line[:40] for line in wide]
-
-
-@pytest.mark.parametrize("word", ["--help", "--version"])
-def test_help_and_version_import_neither_hydra_nor_torch(word: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["--help", "data.batch_size", "model=cnn", "epochs"]])
+def test_help_and_version_import_neither_hydra_nor_torch(words: list[str], tmp_path: Path) -> None:
     code = f"""
 import contextlib, runpy, sys
-sys.argv = ["nnrun", {word!r}]
+sys.argv = ["nnrun", *{words!r}]
 with contextlib.suppress(SystemExit):
     runpy.run_module("nnrun", run_name="__main__")
 print("modules", *sorted({{name.partition(".")[0] for name in sys.modules}}))

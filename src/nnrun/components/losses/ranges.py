@@ -8,10 +8,12 @@ from nnrun.config.ranges import NOT_NEGATIVE, POSITIVE, Range, number, several, 
 CLASS_WEIGHTS = Range(
     lambda v: v is None or v == "balanced" or (several(NOT_NEGATIVE).holds(v) and any(v)),
     "null, balanced, or a list of a finite number from 0 up for each class, not all 0",
+    ("null", "balanced"),
 )
 LABEL_WEIGHTS = Range(
     lambda v: v is None or v == "balanced" or (several(POSITIVE).holds(v) and v != []),
     "null, balanced, or a list of a finite number above 0 for each label",
+    ("null", "balanced"),
 )
 
 RANGES = {
