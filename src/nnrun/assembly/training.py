@@ -50,6 +50,7 @@ from nnrun.core.seams.world import World
 from nnrun.core.skipping_step import SkippingStep
 from nnrun.core.state import TrainState
 from nnrun.core.step import Step
+from nnrun.core.without_compiler import spare_compiler
 
 # So many samples tell on which scale floats are.
 _NUM_LOOKED_AT = 1000
@@ -196,6 +197,7 @@ def make_plan(trainer: TrainerSettings, num_batches: int, *, is_validated: bool 
 
 def make_optimizer(section: Mapping[str, Any], parameters: Groups) -> Optimizer:
     """Return the optimizer, with the fused kernel where the class has one and the config leaves the choice."""
+    spare_compiler()
     late: dict[str, Any] = {}
     has_choice = (
         section.get("fused", False) is None and not section.get("foreach") and not section.get("differentiable")

@@ -17,6 +17,7 @@ from nnrun.base.foreign_errors import of_the_machine
 from nnrun.base.host import machine_bytes
 from nnrun.base.lock import locked
 from nnrun.core.device import Precision, cpu_has_bf16
+from nnrun.core.without_compiler import spare_compiler
 from nnrun.runs.environment import VERSIONED, cpu_model, version_of
 
 WORKS, ABSENT, FAILS = "works", "not here", "FAILS"
@@ -110,6 +111,7 @@ def _train_a_little(device: torch.device, precision: str) -> tuple[float, int]:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(0)
         network = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(800, 4)).to(device)
+    spare_compiler()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
     # A scale that these gradients do not overflow with.
     scaler = torch.amp.GradScaler(device.type, init_scale=256.0) if precision == "fp16" else None
