@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nnrun.assembly.allowed import check_trust
 from nnrun.assembly.data.opened import Opened, head
@@ -28,10 +28,11 @@ from nnrun.config.interpolation import plain_shapes
 from nnrun.config.overrides import Typed
 from nnrun.core.batches import SplitBatches
 from nnrun.core.device import Precision, choose_channels_last
-from nnrun.core.evaluate import evaluate
+from nnrun.core.evaluate import KeptOutputs, evaluate
 from nnrun.core.objective import Objective
 from nnrun.core.residency import Layout, choose_residency, samples_at
-from nnrun.core.seams.data import Preprocessing, Tree
+from nnrun.core.seams.data import Preprocessing, Split, Tree
+from nnrun.core.seams.problem import Sums
 
 
 @dataclass(frozen=True)
@@ -44,14 +45,21 @@ class Trained:
     notes: tuple[str, ...] = ()
     # What its problem was fitted to; None where its file does not say.
     problem: Mapping[str, Any] | None = None
+    # The sums of its validation, where the training that has just ended made them of these very weights.
+    validated: Sums | None = None
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The metrics of the validation and the test part by full name, and by part what else the problem reports of it."""
+    """The metrics of the validation and the test part by full name, and by part what else the problem reports of it.
+
+    `test_outputs` are those of the network on the test part, a row a sample in its order, in fp32 on the host; None
+    where they are too large to be kept. `problem.predictions(problem.scores(outputs))` makes predictions of them.
+    """
 
     metrics: dict[str, float]
     details: dict[str, dict[str, Any]]
+    test_outputs: Tensor | None = None
 
 
 def load_trained(job: Job, data: Opened, saved: SavedWeights) -> Trained:
@@ -143,23 +151,29 @@ def _check_shape(network: nn.Module, preprocessing: Preprocessing, trained_on: A
 
 
 def measure(job: Job, trained: Trained, data: Opened, objective: Objective, poll: Callable[[], None]) -> Measured:
-    """Return how a trained network does on the validation and the test part."""
+    """Return how a trained network does on the validation part, unless that is known of it, and on the test part."""
     network, channels_last = to_device(trained.network, job.device, job.settings.trainer.channels_last, job.precision)
     residency = choose_residency(job.settings.data.residency, data.num_bytes, job.device)
     layout = Layout(job.device, channels_last, residency, job.settings.data.num_workers)
     metrics: dict[str, float] = {}
     details: dict[str, dict[str, Any]] = {}
+    kept = KeptOutputs()
+
+    def evaluated(split: Split, keeping: KeptOutputs | None) -> Sums:
+        batches = SplitBatches(samples_at(split, layout), trained.preprocessing, job.settings.data.eval_batch_size)
+        with watching_head(job, objective, network, data.targets):
+            return evaluate(network, objective, batches, job.device, poll, keeping)
+
     for name, split in (("valid", data.valid), ("test", data.test)):
         if split is not None:
-            batches = SplitBatches(samples_at(split, layout), trained.preprocessing, job.settings.data.eval_batch_size)
-            with watching_head(job, objective, network, data.targets):
-                sums = evaluate(network, objective, batches, job.device, poll)
+            known, keeping = (trained.validated, None) if name == "valid" else (None, kept)
+            sums = known or evaluated(split, keeping)
             if trained.problem is None and name == "valid":
                 objective.problem.fit_validation(sums)
             metrics |= {f"{name}/{key}": value for key, value in objective.eval_metric.compute(sums).items()}
             baseline = objective.problem.baseline(data.train.targets, split.targets)
             details[name] = {"baseline": baseline, **objective.problem.report(sums)}
-    return Measured(metrics, details)
+    return Measured(metrics, details, kept.on_host())
 
 
 def to_device(

@@ -6,27 +6,55 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nnrun.base.errors import ResourceError
 from nnrun.base.foreign_errors import calling, lacks_memory
 from nnrun.core.objective import Objective
-from nnrun.core.seams.batch import Batches
+from nnrun.core.seams.batch import Batch, Batches
 from nnrun.core.seams.problem import Sums
+
+# Outputs of a split that take more than this are not kept.
+MOST_KEPT_BYTES = 2**28
+
+
+class KeptOutputs:
+    """The outputs of a network on the samples of a split, in their order, as an evaluation gets them.
+
+    They stay on the device until they are asked for; where they come to more than `most_bytes`, none are kept.
+    """
+
+    def __init__(self, most_bytes: int = MOST_KEPT_BYTES) -> None:
+        self._spare_bytes = most_bytes
+        self._parts: list[Tensor] = []
+
+    def add(self, outputs: Tensor, batch: Batch) -> None:
+        """Keep the outputs of a batch, without its padding."""
+        outputs = outputs[: batch.num_samples]
+        self._spare_bytes -= outputs.nbytes
+        if self._spare_bytes < 0:
+            self._parts.clear()
+        else:
+            self._parts.append(outputs)
+
+    def on_host(self) -> Tensor | None:
+        """Return them, `(N, ...)` in fp32, on the host; None where they were too large. Waits for the device."""
+        return torch.cat(self._parts).float().cpu() if self._parts else None
 
 
 @torch.inference_mode()
-def evaluate(
+def evaluate(  # noqa: PLR0913, PLR0917 - who looks on comes last, and is seldom there
     network: nn.Module,
     objective: Objective,
     batches: Batches,
     device: torch.device,
     poll: Callable[[], None] = lambda: None,
+    kept: KeptOutputs | None = None,
 ) -> Sums:
     """Return the sums of the metrics over a split, in fp32 and in eval mode; the mode is put back.
 
     fp32 whatever the training's precision: what is measured is the weights, as they are exported. `poll` is
-    called between batches and may raise to stop.
+    called between batches and may raise to stop. `kept` is given the outputs of each batch.
     """
     was_training = network.training
     network.eval()
@@ -38,6 +66,8 @@ def evaluate(
                 with calling("model"):
                     outputs = network(batch.inputs)
                 objective.eval_metric.update(sums, outputs, objective.losses(outputs, batch), batch)
+                if kept is not None:
+                    kept.add(outputs, batch)
     finally:
         network.train(was_training)
     return sums

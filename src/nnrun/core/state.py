@@ -27,7 +27,8 @@ class TrainState:
     `network` is the plain module, so that key names stay clean. `train_module` and `eval_module` are what a step and an
     evaluation call: the networks, or what computes the same in a shorter way. `sums` are the training metric's since
     the last log, `epoch_sums` those of the epoch before that, both of this rank's samples; NaN where they are not
-    known, since an older checkpoint from the midst of an epoch does not tell. `grad_norm` is that of the newest
+    known, since an older checkpoint from the midst of an epoch does not tell. `best_sums` are those of the best
+    weights' validation, if it was in this process. `grad_norm` is that of the newest
     update's gradients before they were clipped, where they are. A callback's `log("weights", {"norm": 1.5})` adds a row
     to metrics.jsonl and reaches the loggers as `weights/norm`.
     """
@@ -52,6 +53,7 @@ class TrainState:
         self.train_module: nn.Module = self.network
         self.eval_module: nn.Module = self.evaluated
         self.clock = Clock()
+        self.best_sums: Sums | None = None
         self.epoch_sums: Sums = {name: torch.zeros_like(total) for name, total in self.sums.items()}
 
     @property

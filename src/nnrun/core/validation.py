@@ -5,49 +5,52 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from nnrun.core.evaluate import evaluate
+from nnrun.core.seams.problem import Sums
 from nnrun.core.state import TrainState
 from nnrun.core.work import Work
 
 
 def validate(state: TrainState, work: Work) -> None:
     """Validate in the midst of an epoch."""
-    metrics = _measure(state, work)
+    sums, metrics = _measure(state, work)
     if state.schedule:
         state.schedule.after_validation(metrics)
-    _tell(state, work, metrics)
+    _tell(state, work, metrics, sums)
 
 
 def finish_epoch(state: TrainState, work: Work) -> None:
     """Validate, unless this step is validated, and close the epoch, also one that was cut short."""
     at = state.progress
-    metrics = _measure(state, work) if at.validated_step != at.step else {}
+    sums, metrics = _measure(state, work) if at.validated_step != at.step else ({}, {})
     at.epoch, at.batch = at.epoch + 1, 0
     if state.schedule:
         state.schedule.after_validation(metrics)
         state.schedule.after_epoch()
-    _tell(state, work, metrics)
+    _tell(state, work, metrics, sums)
     for callback in work.callbacks:
         callback.on_epoch_end(state)
 
 
-def _measure(state: TrainState, work: Work) -> dict[str, float]:
-    """Return the metrics of the validation part by full name, `valid/loss`; none where there is no such part.
+def _measure(state: TrainState, work: Work) -> tuple[Sums, dict[str, float]]:
+    """Return the sums of the validation part, and its metrics by full name, `valid/loss`; none where there is no part.
 
     The problem chooses what it chooses there.
     """
     if work.valid is None:
-        return {}
+        return {}, {}
     # Of its own slices each rank has the statistics, in BatchNorm: the first's are saved.
     state.world.broadcast(state.evaluated.buffers())
     sums = evaluate(state.eval_module, work.objective, work.valid, state.device, work.poll)
     state.world.sum(sums.values())
     state.progress.validated_step = state.progress.step
     work.objective.problem.fit_validation(sums)
-    return {f"valid/{name}": value for name, value in work.objective.eval_metric.compute(sums).items()}
+    return sums, {f"valid/{name}": value for name, value in work.objective.eval_metric.compute(sums).items()}
 
 
-def _tell(state: TrainState, work: Work, metrics: Mapping[str, float]) -> None:
-    """Give the metrics of a validation, if there was one, to who waits for it."""
+def _tell(state: TrainState, work: Work, metrics: Mapping[str, float], sums: Sums) -> None:
+    """Give the metrics of a validation, if there was one, to who waits for it; keep the sums of the best."""
     if metrics:
         for callback in work.callbacks:
             callback.on_validation_end(state, metrics)
+        if state.progress.is_best:
+            state.best_sums = sums

@@ -11,7 +11,7 @@ from nnrun.base.targets import Targets
 from nnrun.components.losses.cross_entropy import CrossEntropy
 from nnrun.components.problems.classification import Classification
 from nnrun.core.batches import SplitBatches
-from nnrun.core.evaluate import evaluate
+from nnrun.core.evaluate import KeptOutputs, evaluate
 from nnrun.core.objective import Objective
 from nnrun.core.residency import Layout, samples_at
 
@@ -42,6 +42,15 @@ def test_equals_the_plain_computation(make_split, plain, network, objective, bat
     network.train()
     other = functional.cross_entropy(network(split.inputs), split.targets).item()
     assert other != pytest.approx(metrics["loss"], rel=1e-3)
+
+
+def test_the_outputs_are_kept_in_the_samples_order_without_padding(make_split, plain, network, objective):
+    split, network = make_split(23), network.eval()
+    kept, too_large = KeptOutputs(), KeptOutputs(most_bytes=23 * 3 * 4 - 1)
+    for keeping in (kept, too_large):
+        evaluate(network, objective, SplitBatches(samples_at(split, Layout(CPU)), plain, 7), CPU, kept=keeping)
+    torch.testing.assert_close(kept.on_host(), network(split.inputs))
+    assert too_large.on_host() is None
 
 
 @pytest.mark.parametrize("mode", [True, False])

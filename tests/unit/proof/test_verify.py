@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,3 +123,23 @@ def test_the_samples_that_are_predicted_otherwise_are_the_worst(standard: Standa
     proof = verify(tmp_path, exporter, standard)
     assert proof.reason == f"{698 / 700:.2%} of the predictions agree, fewer than 100.00%"
     assert {row["index"] for row in proof.worst[:2]} == {10, 600}
+
+
+def test_outputs_that_are_known_are_not_computed_again(standard: Standard, tmp_path: Path) -> None:
+    """Negative control: outputs that are not the network's own are found out, and all are computed."""
+    ran: list[int] = []
+    own = standard.network(standard.test.inputs).detach()
+    exporter = Changed(standard.network, lambda scores: scores)
+    proofs = []
+    standard.network.register_forward_hook(lambda *call: ran.append(len(call[1][0])))
+    for outputs in (None, own, own.flip(0), own[:, :2]):
+        ran.clear()
+        known = replace(standard, outputs=outputs)
+        proofs.append((verify(tmp_path, exporter, known), sum(ran)))
+        assert torch.equal(known.measured.outputs, own)
+    (plain, all_ran), (once, some_ran), (other, again), (narrow, _) = proofs
+    assert all_ran - some_ran == 700 + 500 - (1 + 2 + 97 + 500 + 1), "neither the whole split nor a batch to warm up"
+    assert again > all_ran
+    same = [(p.ok, p.agreement, p.metric_eager, p.max_abs_diff, p.num_samples) for p in (plain, once, other, narrow)]
+    assert len(set(same)) == 1
+    assert once.samples_per_second_eager > 0

@@ -31,6 +31,7 @@ from nnrun.core.compile import compile_network
 from nnrun.core.loop import fit
 from nnrun.core.objective import Objective
 from nnrun.core.seams.callback import Callback, states_of
+from nnrun.core.seams.problem import Sums
 from nnrun.core.seams.training import RunInfo
 from nnrun.core.state import TrainState
 from nnrun.core.transfer.freezing import describe_training
@@ -100,6 +101,17 @@ def train(job: Job, data: Opened, objective: Objective, session: Session) -> Tra
             "set another early_stopping.monitor, or a larger data.val_fraction"
         )
     return training
+
+
+def best_sums(job: Job, training: Training) -> Sums | None:
+    """Return the sums of the best weights' validation, where another one in this process would give the same bits.
+
+    A GPU may take other kernels, and a compiled network or one on cached features computes in another way.
+    """
+    state = training.state
+    is_plain = state.eval_module is state.evaluated and not training.compilation.enabled
+    is_same = job.device.type == "cpu" and is_plain and not training.tree["transfer"]["cache"]
+    return state.best_sums if is_same else None
 
 
 def make_watchers(job: Job, data: Opened, objective: Objective, training: Training, session: Session) -> Watchers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from nnrun.assembly.data.announce import tell_of_data
@@ -25,7 +26,7 @@ from nnrun.runs.console import Console
 from nnrun.runs.summary import Summary, show
 from nnrun.tasks.export.exports import export_all, export_context
 from nnrun.tasks.session import Session, fit_to_data, open_session
-from nnrun.tasks.train.fit import train
+from nnrun.tasks.train.fit import best_sums, train
 from nnrun.tasks.train.resume import check_config, check_data, check_newest, finished_summary, going_on
 
 
@@ -62,12 +63,15 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
             check_learned(trained.preprocessing, data, job.data)
         for note in trained.notes:
             console.note(note)
+        if training:
+            trained = replace(trained, validated=best_sums(job, training))
         measured = measure(job, trained, data, objective, session.stop.poll)
         summary = summarize(job, session, trained, measured, training)
         summary.data, summary.headline = dict(data.findings.facts), problem.headline
         # On the CPU, in fp32 and in the plain layout: an artifact is proven against what anyone can run.
         network = copy.deepcopy(trained.network).cpu().float().eval()
-        standard = Standard(network, trained.preprocessing, problem, data.test)
+        outputs = measured.test_outputs if job.device.type == "cpu" else None
+        standard = Standard(network, trained.preprocessing, problem, data.test, outputs)
         score = measured.metrics[f"test/{problem.headline}"]
         context = export_context(job, data, standard, score)
         summary.artifacts = export_all(job.settings.export, standard, context, session.out.path, console)
