@@ -6,6 +6,7 @@ import os
 import sys
 
 from nnrun.base.guard import guard, leave_with, watch
+from nnrun.base.streams import say
 
 # As typing has it, which takes a while to import.
 TYPE_CHECKING = False
@@ -50,31 +51,6 @@ def say_help(words: Sequence[str]) -> int:
     except NnrunError as error:
         complain(error.messages)
         return error.exit_code
-
-
-def say(text: str) -> int:
-    """Write a text to standard output; return 0, or 5 where it cannot be written. A reader who has left is no error."""
-    code = 0
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except OSError as error:
-        if not isinstance(error, BrokenPipeError):
-            from nnrun.base.errors import complain  # noqa: PLC0415
-
-            complain([f"standard output cannot be written: {error.strerror}"])
-            code = 5
-    forsake_if_broken()
-    return code
-
-
-def forsake_if_broken() -> None:
-    """Let what cannot be written go nowhere, so that nothing is said of it when the process ends."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 if __name__ == "__main__":

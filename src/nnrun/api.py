@@ -146,7 +146,7 @@ def run(words: str | Iterable[str | os.PathLike[str]] = (), *, quiet: bool = Fal
     Raises a NnrunError where the command ends with an exit code other than 0, and InterruptedRun, a KeyboardInterrupt,
     where Ctrl-C or a SIGTERM stops it, after it has saved.
     """
-    with _as_a_command(words) as plain, called_from_python(plain, quiet=quiet):
+    with _as_a_command(words) as plain, called_from_python(plain, quiet=quiet or _asks_for_quiet(plain)):
         from nnrun import cli  # noqa: PLC0415 - what composes and runs is imported when that is asked for
         from nnrun.tasks.table import perform  # noqa: PLC0415
 
@@ -161,7 +161,9 @@ def run(words: str | Iterable[str | os.PathLike[str]] = (), *, quiet: bool = Fal
                 summary = perform(composed, plain)
             except SystemExit as error:
                 raise ConfigError(f"code that the config names leaves the process: SystemExit({error.code})") from error
-    assert summary is not None, "only a task that a sweep refuses has none"
+    from nnrun.runs.summary import Summary  # noqa: PLC0415 - see above
+
+    assert isinstance(summary, Summary), "only a task that a sweep refuses has none"
     return summary
 
 
@@ -241,10 +243,17 @@ def _as_a_command(words: str | Iterable[str | os.PathLike[str]]) -> Iterator[lis
             raise
 
 
+def _asks_for_quiet(words: Sequence[str]) -> bool:
+    """Return whether one of the words says that nothing is to be printed."""
+    return not {"-q", "--quiet"}.isdisjoint(words)
+
+
 def _sorted(words: Sequence[str]) -> CommandLine:
     """Return the words of a command line, sorted; raise ConfigError where they ask for more than one run, or none."""
     from nnrun.cli import sort_words  # noqa: PLC0415 - see run
 
+    if "--json" in words:
+        raise ConfigError("--json prints the summary, which nnrun.run returns: its to_json() is the same")
     if printing := [word for word in words if word in ("--help", "-h", "--version")]:
         raise ConfigError(f"{printing[0]} prints, and runs nothing; use the command nnrun")
     line = sort_words(words)

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from nnrun.base.errors import BUG, ConfigError, InterruptedRun, NnrunError, ResourceError, complain, did_you_mean
+from nnrun.base.files import without_nan
 from nnrun.base.foreign_errors import of_the_system
 from nnrun.base.foreign_messages import guard_libraries, show_traceback
+from nnrun.base.invocation import quietly
 from nnrun.base.secrets import hide_known, redact, secrets_in_words
-from nnrun.base.visible import visible_lines
+from nnrun.base.streams import OutputToStderr, say
+from nnrun.base.visible import visible, visible_lines
 from nnrun.config.compose import compose_config
 from nnrun.config.composed import Composed
-from nnrun.config.folders import conf_dir, find_modules_beside, own_folders
+from nnrun.config.folders import conf_dir, find_modules_beside, note_on_conf, own_folders
 from nnrun.config.yaml_files import yaml_text
 from nnrun.tasks.rules import collect_rules
 from nnrun.tasks.table import perform
 
+# Of the document that --json prints.
+DOCUMENT_SCHEMA = 1
 # Hydra's own verbs, which print and run nothing, and how many words each takes.
 _HYDRA_VERBS = {"--cfg": 1, "-c": 1, "--info": 1, "-i": 1, "--shell-completion": 0, "-sc": 0, "--hydra-help": 0}
 _HYDRA_CHOICES = {
@@ -29,7 +37,17 @@ _HYDRA_CHOICES = {
     "-i": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
 }
 _HYDRA_MODIFIERS = {"--resolve": 0, "--package": 1, "-p": 1}
-_FLAGS = ("--multirun", "--config-dir", "--help", "--version", "--run", *_HYDRA_VERBS, *_HYDRA_MODIFIERS)
+# Flags of ours that take no word, and the field of CommandLine that each sets.
+_SWITCHES = {
+    **dict.fromkeys(("-m", "--multirun"), "is_sweep"),
+    "--json": "prints_json",
+    **dict.fromkeys(("-q", "--quiet"), "is_quiet"),
+    "--no-conf": "leaves_conf_out",
+}
+_FLAGS = (
+    *("--multirun", "--config-dir", "--no-conf", "--json", "--quiet", "--help", "--version", "--run"),
+    *(*_HYDRA_VERBS, *_HYDRA_MODIFIERS),
+)
 
 
 @dataclass
@@ -41,63 +59,113 @@ class CommandLine:
     config_dir: str | None = None
     is_sweep: bool = False
     is_hydra_verb: bool = False
+    prints_json: bool = False
+    is_quiet: bool = False
+    leaves_conf_out: bool = False
+
+    @property
+    def own(self) -> list[Path]:
+        """The user's own folders of options; raise ConfigError where they cannot be used."""
+        return own_folders(self.config_dir, is_searched=not self.leaves_conf_out)
+
+    @property
+    def note(self) -> str | None:
+        """What is said of a ./conf that is there and not used."""
+        return None if self.config_dir or self.leaves_conf_out else note_on_conf()
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a command ended: its exit code, what it reached, as plain values, and what is wrong, as it was said."""
+
+    exit_code: int
+    reached: Mapping[str, Any] | None = None
+    messages: Sequence[str] = ()
+
+    @property
+    def directory(self) -> str | None:
+        """The directory of a run, or of a sweep, that came to its end."""
+        return (self.reached or {}).get("run") if self.exit_code == 0 else None
+
+    def document(self) -> str:
+        """Return it as the one JSON document that --json prints."""
+        state = "interrupted" if self.exit_code > BUG else "failed" if self.exit_code else "finished"
+        reached = {"state": state, **(self.reached or {})}
+        end = {"exit_code": self.exit_code, "reason": "\n".join(self.messages) or None}
+        return json.dumps(without_nan({"schema": DOCUMENT_SCHEMA, **reached, **end}), indent=2) + "\n"
 
 
 def main(words: Sequence[str]) -> int:
     """Do what the words of a command line ask for; return the exit code."""
-    guard_libraries()
-    return exit_code_of(lambda: dispatch(words), secrets_in_words(words))
+    is_quiet = not {"-q", "--quiet"}.isdisjoint(words)
+    guard_libraries(is_quiet=is_quiet)
+    secrets = secrets_in_words(words)
+    prints_json = "--json" in words
+    with quietly() if is_quiet else nullcontext(), OutputToStderr() if prints_json else nullcontext():
+        ending = ending_of(lambda: dispatch(words), secrets)
+    told = 0
+    if prints_json:
+        told = say(ending.document())
+    elif is_quiet and (run := ending.directory):
+        told = say(f"{visible(run)}\n")
+    return ending.exit_code or told
 
 
-def exit_code_of(action: Callable[[], int], secrets: Collection[str] = ()) -> int:
-    """Return what an action returns, or the code of the error that it ends with, after saying it on stderr.
-
-    `secrets` are not said.
-    """
+def ending_of(action: Callable[[], Mapping[str, Any] | None], secrets: Collection[str] = ()) -> Ending:
+    """Return how an action ended, which returns what it reached; what is wrong is said on stderr, without `secrets`."""
     try:
-        return action()
+        return Ending(0, action())
     except NnrunError as error:
         if os.environ.get("NNRUN_DEBUG") == "1":
             show_traceback()
-        complain([hide_known(message, secrets) for message in error.messages] or [type(error).__name__])
-        return error.exit_code
+        messages = [hide_known(message, secrets) for message in error.messages] or [type(error).__name__]
+        return said(Ending(error.exit_code, error.reached, messages))
     except InterruptedRun as interruption:
-        complain(interruption.messages or ("interrupted",))
-        return interruption.exit_code
+        return said(Ending(interruption.exit_code, interruption.reached, interruption.messages or ("interrupted",)))
     except KeyboardInterrupt:
-        complain(("interrupted",))
-        return 130
+        return said(Ending(130, None, ("interrupted",)))
     except BrokenPipeError:
         # Nobody reads any more; what is left in the buffer must not raise again when the process ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ResourceError.exit_code
+        return Ending(ResourceError.exit_code)
     except Exception as error:
         machine = of_the_system(error)
         if machine is None or os.environ.get("NNRUN_DEBUG") == "1":
             show_traceback()
-        said = hide_known(f"this is a bug in nnrun: {type(error).__name__}: {error}", secrets)
-        complain(machine.messages if machine else (said,))
-        return machine.exit_code if machine else BUG
+        bug = hide_known(f"this is a bug in nnrun: {type(error).__name__}: {error}", secrets)
+        reached = getattr(error, "reached", None)
+        return said(Ending(machine.exit_code if machine else BUG, reached, machine.messages if machine else (bug,)))
 
 
-def dispatch(words: Sequence[str]) -> int:
-    """Run, sweep, or hand over to Hydra."""
+def said(ending: Ending) -> Ending:
+    """Return how a command ended, after saying on stderr what is wrong."""
+    complain(ending.messages)
+    return ending
+
+
+def dispatch(words: Sequence[str]) -> Mapping[str, Any] | None:
+    """Run, sweep, or hand over to Hydra; return what was reached, as plain values."""
     line = sort_words(words)
     if line.is_hydra_verb:
-        return hydra_verb(line, own_folders(line.config_dir))
+        return hydra_verb(line)
     if line.is_sweep:
         from nnrun.sweeps.sweep import sweep  # noqa: PLC0415 - a run does not need it
 
-        return sweep(line.overrides, own_folders(line.config_dir), collect_rules())
+        return sweep(line.overrides, line.own, collect_rules(), line.note)
     composed = compose_line(line)
     find_modules_beside(composed.own)
-    perform(composed, line.overrides)
-    return 0
+    reached = perform(composed, line.overrides)
+    return None if reached is None else reached.to_json()
 
 
 def compose_line(line: CommandLine) -> Composed:
     """Return the checked config that a command line asks for."""
-    return compose(line.overrides, own_folders(line.config_dir))
+    note = line.note
+    try:
+        composed = compose(line.overrides, line.own)
+    except ConfigError as error:
+        raise ConfigError(*error.complaints, *([note] if note else [])) from error
+    return replace(composed, notes=(note,)) if note else composed
 
 
 def compose(words: Sequence[str], own: Sequence[Path] = ()) -> Composed:
@@ -115,8 +183,8 @@ def sort_words(words: Sequence[str]) -> CommandLine:
         flag, equals, value = word.partition("=")
         if not word.startswith("-"):
             line.overrides.append(word)
-        elif word in ("-m", "--multirun"):
-            line.is_sweep = True
+        elif word in _SWITCHES:
+            setattr(line, _SWITCHES[word], True)
         elif word in ("-r", "--run"):
             line.is_sweep = False
         elif flag in ("--config-dir", "-cd"):
@@ -129,6 +197,8 @@ def sort_words(words: Sequence[str]) -> CommandLine:
         else:
             hint = did_you_mean(flag, _FLAGS) or f"flags are {', '.join(_FLAGS)}"
             problems.append(f"{word} is not a flag; {hint}")
+    if line.config_dir and line.leaves_conf_out:
+        problems.append("--config-dir and --no-conf exclude each other: where a folder is named, ./conf is not used")
     if line.hydra and not line.is_hydra_verb:
         problems.append(f"{line.hydra[0]} goes with --cfg")
     if problems:
@@ -148,13 +218,24 @@ def _take_hydra(line: CommandLine, word: str, rest: list[str]) -> list[str]:
     return [] if value in choices else [f"{flag} takes {', '.join(choices)}"]
 
 
-def hydra_verb(line: CommandLine, own: Sequence[Path]) -> int:
-    """Print the config that would run; hand over to Hydra for completion, its own help and its own config."""
+def hydra_verb(line: CommandLine) -> Mapping[str, Any] | None:
+    """Print the config that would run; hand over to Hydra for completion, its own help and its own config.
+
+    With --json the config is returned instead, to be printed.
+    """
     is_completion = any(word.startswith(("-sc", "--shell-completion")) for word in line.hydra)
+    own = line.own
     composed = None if is_completion else compose(line.overrides, own)
     if composed and line.hydra in (["--cfg", "job"], ["-c", "job"], ["--cfg=job"]):
-        sys.stdout.write(visible_lines(yaml_text(redact(composed.shown()))))
-        return 0
+        shown = redact(composed.shown())
+        if line.prints_json:
+            return {"config": shown}
+        sys.stdout.write(visible_lines(yaml_text(shown)))
+        return None
+    if line.prints_json:
+        raise ConfigError(
+            f"--json has no effect with {' '.join(line.hydra)}; of what Hydra prints it goes with --cfg job"
+        )
     import hydra  # noqa: PLC0415 - two words of the command line in a thousand
 
     search = [f"hydra.searchpath=[{','.join(f'file://{folder}' for folder in own)}]"] if own else []
@@ -162,4 +243,4 @@ def hydra_verb(line: CommandLine, own: Sequence[Path]) -> int:
     sys.argv = [sys.argv[0], *line.hydra, *overrides]
     os.environ["HYDRA_FULL_ERROR"] = "1"
     hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(lambda _: None)()
-    return 0
+    return None

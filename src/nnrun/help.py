@@ -23,8 +23,9 @@ _MORE = (
     ("nnrun --cfg job ...", "print the config that a command would run"),
 )
 _FLAGS = (
-    "Flags: -m/--multirun, --config-dir DIR (your own groups; ./conf is found by itself), --cfg job (print the "
-    "config), -sc install=bash (completion), --hydra-help, --version. NNRUN_DEBUG=1 shows tracebacks. "
+    "Flags: -m/--multirun, --config-dir DIR (your own groups; ./conf is found by itself), --no-conf (leaves ./conf out), "
+    "--json (print the summary as JSON, and nothing else), -q/--quiet (print nothing but errors and the run's directory), "
+    "--cfg job (print the config), -sc install=bash (completion), --hydra-help, --version. NNRUN_DEBUG=1 shows tracebacks. "
     "hydra.run.dir=DIR and hydra.sweep.dir=DIR choose where results go. Paths need no quoting."
 )
 # The width of a command, and of a setting with its default; what is said of it stands beside it where that leaves it
@@ -45,7 +46,7 @@ def help_text(words: Sequence[str] = ()) -> str:
     topics, config_dir = _topics(words)
     lines: list[str] = []
     try:
-        own = own_folders(config_dir)
+        own = own_folders(config_dir, is_searched="--no-conf" not in words)
     except NnrunError as error:
         lines, own = [f"({error})", ""], []
     catalogue = Catalogue(collect_rules(), tuple(own))

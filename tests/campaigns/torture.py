@@ -17,12 +17,12 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from campaigns.table import CAMPAIGNS, run_campaigns  # noqa: E402
-from nnrun.cli import exit_code_of  # noqa: E402
+from nnrun.cli import ending_of  # noqa: E402
 from nnrun.cli import main as nnrun_main  # noqa: E402
 
 
-def main() -> int:
-    """Run the campaigns named, or all."""
+def main() -> dict[str, int]:
+    """Run the campaigns named, or all; return how many found a promise broken."""
     names = [campaign.name for campaign in CAMPAIGNS]
     promises = "\n".join(f"  {campaign.name:22}  {campaign.promise}" for campaign in CAMPAIGNS)
     parser = argparse.ArgumentParser(
@@ -41,8 +41,9 @@ def main() -> int:
             broken += not done.result.ok
             print(f"{done.result.line()} ({done.seconds:.0f} s)", flush=True)
     print(f"{time.perf_counter() - start:.0f} s in all; {broken} campaigns found a promise broken")
-    return int(broken > 0)
+    return {"broken": broken}
 
 
 if __name__ == "__main__":
-    sys.exit(exit_code_of(main))
+    ending = ending_of(main)
+    sys.exit(ending.exit_code or int((ending.reached or {}).get("broken", 0) > 0))

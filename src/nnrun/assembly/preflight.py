@@ -51,7 +51,7 @@ def check_job(composed: Composed) -> Job:
             pretrained = open_pretrained(settings.transfer, tree["model"])
         except ConfigError as error:
             problems += error.complaints
-    notes: list[str] = list(composed.located.notes) if composed.located else []
+    notes = [*composed.notes, *(composed.located.notes if composed.located else ())]
     if settings.resume is None and task.trains:
         problems += unsaveable(saved_config(tree))
     trainer = settings.trainer

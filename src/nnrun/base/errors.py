@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nnrun.base.secrets import redact
 from nnrun.base.visible import visible
@@ -44,6 +44,8 @@ class NnrunError(Exception):
     """Carry one or more complaints to the user, and the exit code of the process."""
 
     exit_code = BUG
+    # What had been reached by then, as `--json` prints it; None where nothing had begun.
+    reached: Mapping[str, Any] | None = None
 
     def __init__(self, *problems: str | Complaint) -> None:
         said = [item if isinstance(item, Complaint) else Complaint("", item) for item in problems[:MAX_MESSAGES]]
@@ -124,6 +126,8 @@ class InterruptedRun(KeyboardInterrupt):
     No Exception: a library that catches those, as exporters do, must not swallow it. `at_once`: it came in the midst
     of something, whose state must not be saved.
     """
+
+    reached: Mapping[str, Any] | None = None
 
     def __init__(self, signal_number: int, *messages: str, at_once: bool = False) -> None:
         super().__init__("\n".join(messages))

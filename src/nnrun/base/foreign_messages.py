@@ -27,15 +27,18 @@ def ignore_pillow() -> None:
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def guard_libraries() -> None:
-    """Have warnings, and what is logged with nobody else to show it, shown by the same rule."""
+def guard_libraries(*, is_quiet: bool = False) -> None:
+    """Have warnings, and what is logged with nobody else to show it, shown by the same rule.
+
+    What nnrun itself logs, such as where it fetches data from, is not shown where it is to be quiet.
+    """
     ignore_pillow()
     # By default Python shows these only where code of __main__ causes them; users' code is called from nnrun's modules.
     warnings.filterwarnings("default", r"nnrun\.", DeprecationWarning)
     notices = logging.getLogger("nnrun")
     if not notices.handlers:
         notices.addHandler(logging.StreamHandler())
-        notices.setLevel(logging.INFO)
+    notices.setLevel(logging.WARNING if is_quiet else logging.INFO)
     for handler in (*notices.handlers, logging.lastResort):
         if handler is not None:
             handler.setFormatter(_VisibleFormatter())

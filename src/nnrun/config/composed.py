@@ -57,6 +57,8 @@ class Composed:
     autos: Mapping[str, Auto]
     stated: tuple[Claim, ...]
     kinds: tuple[str, ...]
+    # What was found while the folders of options were looked for.
+    notes: tuple[str, ...] = ()
 
     @property
     def located(self) -> Located | None:

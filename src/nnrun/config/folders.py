@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ GROUPS = (
     "logger",
     "experiment",
 )
+# The folder of the user's own that is found by itself, where they stand.
+_FOUND = Path("conf")
 
 
 def conf_dir() -> Path:
@@ -35,21 +38,25 @@ def conf_dir() -> Path:
     return shipped if shipped.is_dir() else package.parents[1] / "conf"
 
 
-def own_folders(named: str | None) -> list[Path]:
+def own_folders(named: str | None, *, is_searched: bool = True) -> list[Path]:
     """Return the user's own folder, if any: the one named by --config-dir, else ./conf where it holds a group of ours.
 
-    Raises ConfigError where the named one is none, or where one of its options has the name of one of ours.
+    A ./conf of another program is passed over, and any where it is not to be searched for (--no-conf). Raises
+    ConfigError where the named one is none, or where one of its options has the name of one of ours.
     """
-    folder = Path(named if named is not None else "conf")
+    if named is None and (not is_searched or note_on_conf() is not None):
+        return []
+    folder = Path(named if named is not None else _FOUND)
     if named is not None and (reason := why_out_of_reach(folder)):
         raise ConfigError(f"--config-dir {abbreviated(named)}: {reason}")
-    holds_groups = any((folder / group).is_dir() for group in GROUPS)
+    holds_groups = _holds_groups(folder)
     if named is not None and not holds_groups:
         what = "holds no folder of a group, such as model/" if folder.is_dir() else "is not a folder"
         raise ConfigError(f"--config-dir {named} {what}")
     folders = [folder.resolve()] if holds_groups and folder.resolve() != conf_dir() else []
+    way_out = "give it another name" + ("" if named is not None else f", or leave {_FOUND} out with --no-conf")
     clashes = [
-        f"{folder / group / option}.yaml has the name of an option of nnrun's own; give it another name"
+        f"{folder / group / option}.yaml has the name of an option of nnrun's own; {way_out}"
         for folder in folders
         for group in GROUPS
         for option in options_in(folder, group)
@@ -58,6 +65,34 @@ def own_folders(named: str | None) -> list[Path]:
     if clashes:
         raise ConfigError(*clashes)
     return folders
+
+
+def note_on_conf() -> str | None:
+    """Return what is said of a ./conf that is another Hydra program's; None where there is none.
+
+    Folders of options for nnrun hold groups alone. What begins with the options that are chosen, as a file at the top
+    with a list `defaults` does, is the whole config of a program.
+    """
+    if not _holds_groups(_FOUND) or _FOUND.resolve() == conf_dir():
+        return None
+    whole = next((path for path in sorted(_FOUND.glob("*.yaml")) if _is_whole_config(path)), None)
+    if whole is None:
+        return None
+    return f"{_FOUND} is another Hydra program's ({whole} is its config) and is not used; --config-dir={_FOUND} uses it"
+
+
+def _is_whole_config(path: Path) -> bool:
+    """Return whether a YAML file is what a Hydra program begins with."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") if path.is_file() else io.StringIO() as file:
+            return path.name == "config.yaml" or any(line.startswith("defaults:") for line in file)
+    except OSError:
+        return False
+
+
+def _holds_groups(folder: Path) -> bool:
+    """Return whether a folder has one of the name of a group."""
+    return any((folder / group).is_dir() for group in GROUPS)
 
 
 def find_modules_beside(folders: Sequence[Path]) -> None:

@@ -36,8 +36,9 @@ class Task:
     """What is done where `task=` has this name, and all that the checks, the notes and the help say of it."""
 
     name: str
-    # The dotted name of a function `(composed, words, directory) -> Summary | None`: a checked config, the words of the
-    # command line, and the directory that a sweep made for the job. It is imported when it runs, and not before.
+    # The dotted name of a function `(composed, words, directory) -> Summary`: a checked config, the words of the
+    # command line, and the directory that a sweep made for the job. It is imported when it runs, and not before. What
+    # no sweep takes may return something else that was `Reached`.
     run: str
     # Commands, each with what it does.
     help: tuple[tuple[str, str], ...]

@@ -7,13 +7,20 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from nnrun.base.files import write_json
 from nnrun.base.shown import metric_text
 from nnrun.runs.console import Console, Sheet
 
 SCHEMA = 1
+
+
+class Reached(Protocol):
+    """What a command has to show for itself in the end, as --json prints it."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain values."""
 
 
 @dataclass(kw_only=True)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from nnrun.base.errors import BUG, Complaint, ConfigError, InterruptedRun, NnrunError, SweepFailed, complain
 from nnrun.base.files import saving, write_json
@@ -23,8 +24,9 @@ from nnrun.config.rules import Rules
 from nnrun.config.task import Task, task_called
 from nnrun.runs.console import Console
 from nnrun.runs.directory import STATUS_SCHEMA, create_numbered, plain_name
+from nnrun.runs.summary import Summary
 from nnrun.sweeps.ranking import Yardstick, choose_ranking
-from nnrun.sweeps.table import JobResult, as_table, metric_names, ranked, write_table
+from nnrun.sweeps.table import JobResult, as_plain, as_table, metric_names, ranked, write_table
 from nnrun.tasks.table import perform
 
 
@@ -40,8 +42,11 @@ class Sweep:
     console: Console
 
 
-def sweep(words: Sequence[str], own: Sequence[Path], rules: Rules) -> int:
-    """Run every job; return 0, or raise SweepFailed where some failed. A job that fails leaves the others alone."""
+def sweep(words: Sequence[str], own: Sequence[Path], rules: Rules, note: str | None = None) -> dict[str, Any]:
+    """Run every job, and return what became of each; raise SweepFailed where some failed.
+
+    A job that fails leaves the others alone. `note` is what was found while the own folders were looked for.
+    """
     typed, problems = parse_all(words)
     problems += refuse(typed, rules.tasks)
     if problems:
@@ -50,6 +55,8 @@ def sweep(words: Sequence[str], own: Sequence[Path], rules: Rules) -> int:
     swept = tuple(item.key for item in typed if item.is_sweep)
     shared = Sweep(sweep_folder(typed, own), swept, len(jobs), own, rules, Console())
     folder = shared.folder
+    if note:
+        shared.console.note(note)
     shared.console.say(f"a sweep of {len(jobs)} jobs in {folder}")
     results: list[JobResult] = []
     with stop_request() as stop:
@@ -62,17 +69,26 @@ def sweep(words: Sequence[str], own: Sequence[Path], rules: Rules) -> int:
         except (KeyboardInterrupt, InterruptedRun) as error:
             with stop.held():
                 finish(results, shared)
-            raise InterruptedRun(
+            stopped = InterruptedRun(
                 getattr(error, "exit_code", 130) - 128,
                 *getattr(error, "messages", ()),
                 f"the sweep was stopped after {len(results)} of {len(jobs)} jobs; what they reached is in {folder}",
-            ) from None
+            )
+            stopped.reached = reached_by(results, shared, "interrupted")
+            raise stopped from None
         with stop.held():
             finish(results, shared)
     failed = [result for result in results if result.exit_code]
     if failed:
-        raise SweepFailed(f"{len(failed)} of {len(results)} jobs failed; why is in {folder / 'sweep.csv'}")
-    return 0
+        failure = SweepFailed(f"{len(failed)} of {len(results)} jobs failed; why is in {folder / 'sweep.csv'}")
+        failure.reached = reached_by(results, shared, "failed")
+        raise failure
+    return reached_by(results, shared, "finished")
+
+
+def reached_by(results: Sequence[JobResult], sweep: Sweep, state: str) -> dict[str, Any]:
+    """Return what a sweep reached as plain values: its jobs, best first, as sweep.json has them."""
+    return {"state": state, "run": str(sweep.folder), "num_jobs": sweep.num_jobs, "jobs": as_plain(results)}
 
 
 def refuse(typed: Sequence[Typed], tasks: Sequence[Task]) -> list[Complaint]:
@@ -125,7 +141,7 @@ def run_job(sweep: Sweep, number: int, words: list[str]) -> JobResult:
         find_modules_beside(sweep.own)
         result.yardstick = Yardstick.of(composed.resolved())
         summary = perform(composed, words, directory)
-        assert summary is not None, "a sweep refuses a task that measures nothing"
+        assert isinstance(summary, Summary), "a sweep refuses a task that measures nothing"
         result.monitor, result.monitored, result.mode = summary.monitor, summary.monitored, summary.mode
         result.metrics, result.yardstick = summary.metrics, replace(result.yardstick, headline=summary.headline)
     except (KeyboardInterrupt, InterruptedRun):

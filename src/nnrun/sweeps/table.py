@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rich import box
 
@@ -52,9 +53,13 @@ def write_table(results: Sequence[JobResult], swept: Sequence[str], folder: Path
     rows = ranked(results)
     table = folder / "sweep.csv"
     write_text(table, as_csv(rows, swept, metric_names(rows)))
-    plain = [{key: value for key, value in asdict(result).items() if key != "yardstick"} for result in rows]
-    write_json(folder / "sweep.json", {"jobs": plain}, SCHEMA)
+    write_json(folder / "sweep.json", {"jobs": as_plain(results)}, SCHEMA)
     return table
+
+
+def as_plain(results: Sequence[JobResult]) -> list[dict[str, Any]]:
+    """Return the jobs, best first, as plain values."""
+    return [{key: item for key, item in asdict(row).items() if key != "yardstick"} for row in ranked(results)]
 
 
 def metric_names(rows: Sequence[JobResult]) -> list[str]:

@@ -38,6 +38,13 @@ OLDER = {
     ),
 }
 ALL_OLDER = [f"{path.split('/')[1]}=older" for path in OLDER]
+# The config of another Hydra program: groups of the same names, options of the same names.
+ANOTHERS = {
+    "conf/config.yaml": "defaults:\n  - model: mlp\nlr: 1\n",
+    "conf/model/mlp.yaml": "_target_: theirs.Mlp\n",
+    "conf/optimizer/adam.yaml": "lr: 0.1\n",
+}
+IS_ANOTHERS = "conf is another Hydra program's (conf/config.yaml is its config) and is not used"
 # An option of the user's own that lists only these; with a base it is whole.
 PART = "epochs: 2\nlog_every_steps: 1\n"
 
@@ -97,6 +104,29 @@ ROWS: dict[str, Row] = {
         ["nnrun.components.models.mpl.MLP cannot be imported"],
         folder="older",
     ),
+    "another's: passed over": Row([*SHORT, "model=mlp"], 0, [], ANOTHERS, folder="another"),
+    "another's: swept": Row(["-m", *SHORT, "model=mlp", "seed=0,1"], 0, [], folder="another"),
+    "another's: left out": Row([*SHORT, "model=mlp", "--no-conf"], 0, [], folder="another"),
+    "another's: one of its options": Row(
+        [*SHORT, "model=theirs"], 2, ["model=theirs is not an option", IS_ANOTHERS], folder="another"
+    ),
+    "another's: named": Row(
+        ["--config-dir=conf", *SHORT], 2, ["conf/model/mlp.yaml has the name of an option"], folder="another"
+    ),
+    # Where its config has another name, what it begins with tells.
+    "another's: of another name": Row(
+        [*SHORT, "model=mlp"],
+        0,
+        [],
+        {"conf/train.yaml": "# Theirs.\ndefaults: [{model: mlp}]\n", "conf/model/mlp.yaml": "_target_: theirs.Mlp\n"},
+        folder="train",
+    ),
+    # Negative control: without a config at its top it is a folder for nnrun, and its options must have other names.
+    "ours: a clash": Row(
+        [*SHORT, "model=mlp"], 2, ["leave conf out with --no-conf"], {"conf/model/mlp.yaml": "x: 1\n"}, folder="clash"
+    ),
+    "ours: left out": Row([*SHORT, "model=mlp", "--no-conf"], 0, [], folder="clash"),
+    "ours: left out and named": Row(["--no-conf", "--config-dir=conf"], 2, ["exclude each other"], folder="clash"),
     "own: ours are not hidden": Row([*SHORT, "model=mlp"], 0, [], {"torch.py": "raise ImportError('not this one')"}),
 }
 
@@ -104,6 +134,14 @@ ROWS: dict[str, Row] = {
 @pytest.mark.parametrize("name", ROWS)
 def test_a_command_ends_with_its_exit_code(name: str, rows: tuple[Path, dict[str, Outcome]]) -> None:
     assert_ended_as(ROWS[name], rows[1][name])
+
+
+def test_another_program_s_conf_is_passed_over_and_that_is_said(rows: tuple[Path, dict[str, Outcome]]) -> None:
+    """Negative control: with --no-conf nothing is said of it."""
+    for name in ("another's: passed over", "another's: swept"):
+        assert rows[1][name].out.count(f"note: {IS_ANOTHERS}; --config-dir=conf uses it\n") == 1
+    assert "conf/train.yaml is its config" in rows[1]["another's: of another name"].out
+    assert "Hydra" not in rows[1]["another's: left out"].out
 
 
 def test_a_checkpoint_of_an_own_network_needs_trust(rows: tuple[Path, dict[str, Outcome]]) -> None:

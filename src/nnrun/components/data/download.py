@@ -16,6 +16,7 @@ from pathlib import Path
 
 from nnrun.base.errors import DataError
 from nnrun.base.files import DurableFile
+from nnrun.base.invocation import invocation
 from nnrun.components.data.data_root import damaged, storing, unreadable
 
 TIMEOUT_SECONDS = 30
@@ -113,7 +114,7 @@ def _chunks(url: str) -> Iterator[tuple[bytes, int | None]]:
 
 def _with_progress(name: str, chunks: Iterator[tuple[bytes, int | None]]) -> Iterator[bytes]:
     """Yield the pieces of a download, with a progress bar beside them where somebody looks on."""
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty() or invocation().is_quiet:
         yield from (data for data, _ in chunks)
         return
     from rich.console import Console  # noqa: PLC0415 - rich is needed only while somebody waits for a download

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+from nnrun.base.invocation import invocation
 from nnrun.base.visible import visible
 
 Item = TypeVar("Item")
@@ -13,7 +14,7 @@ Item = TypeVar("Item")
 
 def with_progress(what: str, items: Iterator[Item], total: int, size: Callable[[Item], int]) -> Iterator[Item]:
     """Yield items; on a terminal a bar shows how many of `total` are done, each item counting for its size."""
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty() or invocation().is_quiet:
         yield from items
         return
     from rich.console import Console  # noqa: PLC0415 - rich is needed only while somebody waits

@@ -5,7 +5,9 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.text import Text
 
@@ -15,13 +17,31 @@ from nnrun.base.signals import stop_request
 from nnrun.config.composed import Composed
 from nnrun.runs.console import Console, Sheet
 from nnrun.tasks.doctor.machine import ABSENT, FAILS, WORKS, Finding, look_at_machine
+from nnrun.tasks.doctor.record import TASK
 from nnrun.tasks.doctor.trial import try_runs
 
 _STYLES = {WORKS: "green", ABSENT: "dim", FAILS: "bold red"}
 
 
-def doctor(composed: Composed, _words: Sequence[str], _directory: Path | None = None) -> None:
-    """Print what works here.
+@dataclass(frozen=True)
+class Examination:
+    """What was found of the machine, and whether all of it that is here works."""
+
+    findings: Sequence[Finding]
+
+    @property
+    def failed(self) -> list[str]:
+        """What fails that should work."""
+        return [finding.what for finding in self.findings if finding.state == FAILS]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        state = "failed" if self.failed else "finished"
+        return {"task": TASK.name, "state": state, "findings": [asdict(finding) for finding in self.findings]}
+
+
+def doctor(composed: Composed, _words: Sequence[str], _directory: Path | None = None) -> Examination:
+    """Print what works here, and return it.
 
     What is tried is done where a run would be kept, since disks differ, and removed again. Raises ResourceError where
     something fails that should work.
@@ -38,11 +58,14 @@ def doctor(composed: Composed, _words: Sequence[str], _directory: Path | None = 
         stop.poll()
         findings += try_runs(folder, stop)
     console.table(as_table(findings))
-    failed = [finding.what for finding in findings if finding.state == FAILS]
+    examination = Examination(findings)
     seconds = time.perf_counter() - start
-    if failed:
-        raise ResourceError(*(f"{what}: fails on this machine; the table says how" for what in failed))
+    if examination.failed:
+        error = ResourceError(*(f"{what}: fails on this machine; the table says how" for what in examination.failed))
+        error.reached = examination.to_json()
+        raise error
     console.say(f"all that is here works; looked at in {seconds:.0f} s", style="bold")
+    return examination
 
 
 def _home(run_dir: Path | None) -> Path:
