@@ -23,9 +23,10 @@ _MORE = (
     ("nnrun --cfg job ...", "print the config that a command would run"),
 )
 _FLAGS = (
-    "Flags: -m/--multirun, --config-dir DIR (your own groups; ./conf is found by itself), --no-conf (leaves ./conf out), "
-    "--json (print the summary as JSON, and nothing else), -q/--quiet (print nothing but errors and the run's directory), "
-    "--cfg job (print the config), -sc install=bash (completion), --hydra-help, --version. NNRUN_DEBUG=1 shows tracebacks. "
+    "Flags: -m/--multirun, --config-dir DIR (your own groups; ./conf is found by itself), --no-conf (leaves ./conf "
+    "out), --json (print the summary as JSON, and nothing else), -q/--quiet (print nothing but errors and the run's "
+    "directory), --cfg job (print the config), -sc install=bash (completion), --hydra-help, --version. NNRUN_DEBUG=1 "
+    "shows tracebacks. "
     "hydra.run.dir=DIR and hydra.sweep.dir=DIR choose where results go. Paths need no quoting."
 )
 # The width of a command, and of a setting with its default; what is said of it stands beside it where that leaves it
