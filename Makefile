@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 ARGS ?=
 
-.PHONY: run test test-fast test-deploy lint bench bench-folder bench-exports bench-tutorial torture gpu gpu-bundle clean
+.PHONY: run test test-fast test-docs test-deploy lint bench bench-folder bench-exports bench-tutorial torture gpu gpu-bundle clean
 
 run: $(STAMP)
 	$(BIN)/nnrun $(ARGS)
@@ -16,6 +16,10 @@ test: $(STAMP)
 # The quickest files, about a minute; --record-seconds with make test says anew which those are.
 test-fast: $(STAMP)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --fast $(ARGS)
+
+# Every command that README, docs/ and the heads of conf/ show.
+test-docs: $(STAMP)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --pages -m pages $(ARGS)
 
 test-deploy: .venv/.deploy
 	java -version

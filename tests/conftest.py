@@ -49,6 +49,9 @@ def _why_no_torchserve() -> str | None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fast", action="store_true", help="the quickest files alone (make test-fast)")
+    parser.addoption(
+        "--pages", action="store_true", help="every command of README, docs/ and conf/ too (make test-docs)"
+    )
     parser.addoption("--record-seconds", action="store_true", help="write down how long each file takes, for --fast")
 
 
@@ -70,7 +73,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.stash[_LEFT_OUT]["slow"] = (len(waiting), "make test runs them too")
         config.hook.pytest_deselected(items=waiting)
         items[:] = [item for item in items if item.path not in slow]
-    for mark, why_not in (("gpu", _why_no_gpu), ("torchserve", _why_no_torchserve)):
+
+    def why_no_pages() -> str | None:
+        return None if config.getoption("--pages") else "make test-docs runs them"
+
+    for mark, why_not in (("gpu", _why_no_gpu), ("torchserve", _why_no_torchserve), ("pages", why_no_pages)):
         wanting = [item for item in items if item.get_closest_marker(mark)]
         reason = why_not() if wanting else None
         if reason:

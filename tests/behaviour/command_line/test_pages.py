@@ -1,0 +1,273 @@
+"""Every command that README, docs/ and the heads of conf/ show runs as it stands, on small data of its kind."""
+
+from __future__ import annotations
+
+import csv
+import re
+import shlex
+import shutil
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import nnrun
+from support.command_line import cifar_files, mnist_files, run_here, write_files
+from support.small_runs import stop_at
+
+TOP = Path(nnrun.__file__).parents[2]
+PAGES = [TOP / "README.md", *sorted((TOP / "docs").glob("*.md")), *sorted((TOP / "conf").rglob("*.yaml"))]
+# In a block, indented by four, or in the head of a YAML file; what it prints follows it.
+COMMAND = re.compile(r"^(?:\$ |    (?:\$ )?|#   )(nnrun(?: .*)?)$|^(nnrun (?:-|\S+=).*)$", re.MULTILINE)
+# Own code that a page shows: a path that ends a paragraph and the block below it, or a block that begins with its path.
+NAMED = re.compile(r"`([\w./]+\.(?:py|yaml))`:\n\n```\w+\n(.*?)```", re.DOTALL)
+INDENTED = re.compile(r"`([\w./]+\.(?:py|yaml))`:\n\n((?:    .*\n|\n)+)")
+HEADED = re.compile(r"```(?:python|yaml)\n((?:# @package \S+\n)?# ([\w./]+\.(?:py|yaml))\n.*?)```", re.DOTALL)
+# What these need is not made here: the files of a data set in a form that torchvision alone writes, or a GPU.
+ELSEWHERE = ("dataset.name=SVHN", "dataset.name=EMNIST", "trainer.device=cuda")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A command of a page, and whether the page shows that it fails."""
+
+    page: Path
+    words: tuple[str, ...]
+    fails: bool
+
+    def __str__(self) -> str:
+        return f"{self.page.relative_to(TOP)}: {shlex.join(self.words)}"
+
+
+def shown(page: Path) -> Iterator[Shown]:
+    text = page.read_text()
+    for found in COMMAND.finditer(text):
+        line = re.split(r"\s{2,}|\s#", found[1] or found[2])[0]
+        printed = re.split(r"^\$ |^```|^$", text[found.end() + 1 :], maxsplit=1, flags=re.MULTILINE)[0]
+        yield Shown(page, tuple(shlex.split(line)[1:]), re.search(r"^\s*nnrun: ", printed, re.MULTILINE) is not None)
+
+
+COMMANDS = [command for page in PAGES for command in shown(page)]
+
+
+def test_the_pages_show_commands() -> None:
+    """What is looked for is found: the README's first ones, those of an indented block, and those of a YAML's head."""
+    texts = [str(command) for command in COMMANDS]
+    assert len(texts) > 150
+    assert {
+        "README.md: -m model=mlp,cnn optimizer=adam,sgd trainer.epochs=1",
+        "docs/augment.md: 'augment=[digits,mixup]'",
+        "conf/optimizer/sgd.yaml: optimizer=sgd optimizer.lr=0.05 scheduler=cosine",
+    } <= set(texts)
+    assert [command.words for command in COMMANDS if command.fails and command.page.name == "README.md"] == [
+        ("modle=cnn", "optimizer.lr=-1", "trainer.epoch=3", "data.batch_size=2.5")
+    ]
+
+
+# Own code of which a page shows the outline alone, or leaves it to the reader.
+LEFT_OUT = {
+    "data.md": {
+        "mymod.py": """
+import numpy as np
+from PIL import Image
+
+class MyData:
+    classes = ["dark", "light"]
+
+    def __init__(self, train, kind="pil"):
+        self.size, self.kind = (40 if train else 10), kind
+
+    def __len__(self):
+        return self.size
+
+    def __getitem__(self, index):
+        if index >= self.size:
+            raise IndexError
+        pixels = np.random.default_rng(index).integers(0, 90, (12, 12), dtype=np.uint8) + np.uint8(90 * (index % 2))
+        return (Image.fromarray(pixels) if self.kind == "pil" else pixels), index % 2
+"""
+    },
+    "inspect.md": {
+        "mynet.py": """
+from math import prod
+from torch import nn
+
+class MyNet(nn.Module):
+    def __init__(self, in_shape, num_outputs, fault):
+        super().__init__()
+        self.hidden, self.head, self.fault = nn.Linear(prod(in_shape), 8), nn.Linear(8, num_outputs), fault
+
+    def forward(self, images):
+        hidden = self.hidden(images.flatten(1)).relu()
+        return self.head(hidden.detach() if self.fault == "detached" else hidden)
+""",
+        "conf/model/mynet.yaml": """
+_target_: mynet.MyNet
+in_shape: ${data.in_shape}
+num_outputs: ${data.num_outputs}
+fault: none
+""",
+    },
+    "problems.md": {
+        "conf/metric/kappa.yaml": """# @package metric.kappa
+_target_: torchmetrics.classification.MulticlassCohenKappa
+num_classes: ${data.num_classes}
+"""
+    },
+}
+LEFT_OUT["models.md"] = {
+    "mymod.py": LEFT_OUT["data.md"]["mymod.py"].replace("(12, 12)", "(28, 28)"),
+    "conf/data/mine.yaml": "defaults: [_base]\nname: mine\ndataset: {_target_: mymod.MyData}\n",
+}
+
+
+def own_code(page: Path) -> dict[str, str]:
+    """The files that a page shows, by their path; an outline with `...` in it is filled in."""
+    text = page.read_text()
+    files = {name: textwrap.dedent(block) for pattern in (NAMED, INDENTED) for name, block in pattern.findall(text)}
+    return files | {name: block for block, name in HEADED.findall(text)} | LEFT_OUT.get(page.name, {})
+
+
+def picture(path: Path, *, light: bool, number: int, size: tuple[int, int] = (16, 16), bits: int = 8) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(number).integers(0, 90, size) + 120 * light
+    Image.fromarray((pixels * 16).astype(np.uint16) if bits == 16 else pixels.astype(np.uint8)).save(path)
+
+
+def make_data(place: Path) -> None:
+    """Make the data that the pages name: folders of pictures, arrays, MNIST and its kin."""
+    for folder, parts in (
+        ("photos", ("",)),
+        ("pets", ("",)),
+        ("classes", ("",)),
+        ("pictures", ("train", "test")),
+        ("xrays", ("",)),
+        ("new", ("test",)),
+    ):
+        names = ("cat", "dog")
+        for part in parts:
+            for number in range(40):
+                kind = number % len(names)
+                path = place / folder / part / names[kind] / f"{number}.png"
+                picture(path, light=kind == 1, number=number, bits=16 if folder == "xrays" else 8)
+    lines, sizes = [["file", "labels"]], [["file", "height", "width"]]
+    for number in range(40):
+        picture(place / "scenes" / f"{number}.png", light=number % 2 == 1, number=number)
+        lines.append([f"{number}.png", ";".join(["sky"] * (number % 2) + ["sea"] * (number % 3 == 0))])
+        sizes.append([f"{number}.png", number / 3, 5.5 - number])
+    for name, rows in (("labels", lines), ("sizes", sizes)):
+        with (place / "scenes" / f"{name}.csv").open("w", newline="") as file:
+            csv.writer(file).writerows(rows)
+    for number in range(3):
+        picture(place / "shots" / f"{number}.png", light=False, number=number, size=(28, 28))
+    draw = np.random.default_rng(0)
+    x = draw.integers(0, 256, (60, 12, 12), dtype=np.uint8)
+    colours = x[..., None].repeat(3, -1)
+    both = {"x_train": x[:40], "x_test": x[40:]}
+    kinds = {
+        "my": np.arange(60) % 3,
+        "heights": draw.normal(size=60).astype(np.float32),
+        "ages": draw.normal(size=60).astype(np.float32),
+        "defects": draw.integers(0, 2, (60, 3)),
+    }
+    for name, y in kinds.items():
+        np.savez(place / f"{name}.npz", y_train=y[:40], y_test=y[40:], **both)
+    (place / "folder_of_npy").mkdir()
+    for name, array in {"x_train": colours[:40], "x_test": colours[40:], "y_train": kinds["my"][:40]}.items():
+        np.save(place / "folder_of_npy" / f"{name}.npy", array)
+    np.save(place / "folder_of_npy" / "y_test.npy", kinds["my"][40:])
+    with (place / "test.csv").open("w", newline="") as file:
+        rows = draw.integers(0, 256, (5, 784)).tolist()
+        csv.writer(file).writerows([[f"pixel{number}" for number in range(784)], *rows])
+    for name in ("MNIST", "FashionMNIST", "KMNIST"):
+        write_files(place, mnist_files("DIR", name, num_train=1000, num_test=200))
+    write_files(place, cifar_files("DIR", 10) | cifar_files("DIR", 100, num_train=400))
+
+
+def train(place: Path, *words: str, stop: int | None = None) -> None:
+    with stop_at(stop):
+        outcome = run_here([*words, "trainer.progress=false", "data.limit=200"], place)
+    assert outcome.code == (143 if stop else 0), outcome.err
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("pages")
+    make_data(place)
+    train(place, "trainer.epochs=1", "export=[safetensors,onnx]", "model=cnn", "hydra.run.dir=RUN")
+    folder = ("data=folder", "data.root=photos", "data.batch_size=8")
+    train(place, "trainer.epochs=1", "export=none", *folder, "hydra.run.dir=of_a_folder")
+    train(place, "trainer.epochs=2", "export=none", "model=cnn", "hydra.run.dir=stopped", stop=3)
+    weights = nnrun.load(place / "RUN").state_dict()
+    torch.save(weights, place / "mnist_cnn.pth")
+    train(place, "model=resnet18", "model.stem=imagenet", "trainer.epochs=0", "export=none", "hydra.run.dir=resnet")
+    torch.save(nnrun.load(place / "resnet").state_dict(), place / "resnet18.pth")
+    return place
+
+
+def arrange(folder: Path, place: Path, command: Shown) -> None:
+    """Lay out what a command finds: data, the page's own code, the latest run, and a run of a date that it names."""
+    folder.mkdir()
+    for path in place.iterdir():
+        if path.name not in ("outputs", "RUN"):
+            (folder / path.name).symlink_to(path)
+    write_files(folder, own_code(command.page))
+    latest = folder / "outputs" / "2026-11-20" / "finished"
+    if "model=mynet" in command.words:
+        train(folder, "model=mynet", "trainer.max_steps=2", "export=none", f"hydra.run.dir={latest}")
+    else:
+        shutil.copytree(place / ("of_a_folder" if "data.root=new" in command.words else "RUN"), latest)
+        (folder / "outputs" / "latest").symlink_to("2026-11-20/finished")
+    (folder / "RUN").symlink_to(latest)
+    for word in command.words:
+        key, _, path = word.partition("=")
+        if path.startswith("outputs/2"):
+            shutil.copytree(place / ("stopped" if key == "resume" else "RUN"), folder / path)
+
+
+# What a command's names stand for where the page does not say which kind of data it is about.
+STAND_FOR = {
+    "data.root=DATA.npz loss.pos_weight": "data.root=defects.npz loss.pos_weight",
+    "multilabel data=arrays data.root=DATA.npz": "multilabel data=arrays data.root=defects.npz",
+    "data.root=DATA.npz": "data.root=ages.npz",
+    "data=folder data.root=DIR data.labels": "data=folder data.root=scenes data.labels",
+    "data=folder data.root=DIR": "data=folder data.root=photos",
+    "validate_every_steps=1000 early_stopping.patience=10": "validate_every_steps=1 early_stopping.patience=1",
+}
+
+
+def made_small(words: tuple[str, ...]) -> list[str]:
+    """Return the command with what keeps it short, where it does not say otherwise itself."""
+    line = " ".join(words)
+    for name, stands_for in STAND_FOR.items():
+        line = line.replace(name, stands_for)
+    words = tuple(line.split(" ")) if words else ()
+    keys = {word.partition("=")[0] for word in words}
+    if "resume" in keys:
+        return list(words)
+    more = {"trainer.progress": "false"}
+    if "ckpt" not in keys and "task=predict" not in words:
+        more |= {"data.limit": "200", "data.batch_size": "8"}
+    if not keys & {"ckpt", "task"}:
+        more |= {"export": "none"} | ({} if "transfer.unfreeze_epoch" in keys else {"trainer.max_steps": "2"})
+    if any(word.startswith("data=cifar") for word in words):
+        more |= {"data.root": "DIR"}
+    return [*words, *(f"{key}={value}" for key, value in more.items() if key not in keys)]
+
+
+@pytest.mark.pages
+@pytest.mark.parametrize(
+    "command",
+    [command for command in COMMANDS if not any(word in str(command) for word in ELSEWHERE)],
+    ids=str,
+)
+def test_a_command_that_a_page_shows_runs(command: Shown, place: Path, tmp_path: Path) -> None:
+    arrange(tmp_path / "here", place, command)
+    outcome = run_here(made_small(command.words), tmp_path / "here")
+    assert (outcome.code != 0) == command.fails, outcome.err
+    assert outcome.code in (0, 2, 4), outcome.err
