@@ -86,7 +86,19 @@ def open_data(settings: DataSettings, *, trains: bool, evaluation: Evaluation | 
 
     An `evaluation` says what trained network the data are to measure.
     """
-    return take_parts(load_dataset(settings, evaluation), settings, trains=trains, evaluates=evaluation is not None)
+    # What was opened is let go before its samples are copied: of very many, what stands for each takes room too.
+    return in_memory(
+        take_parts(load_dataset(settings, evaluation), settings, trains=trains, evaluates=evaluation is not None),
+        settings,
+    )
+
+
+def in_memory(opened: Opened, settings: DataSettings) -> Opened:
+    """Return data with its samples in memory, unless they are to be read from their files as they are needed."""
+    if settings.residency == "stream" or (settings.residency == "auto" and not fits_in_memory(opened.num_bytes)):
+        return opened
+    train, valid, test = opened.train, opened.valid, opened.test
+    return replace(opened, train=train.loaded(), valid=valid.loaded() if valid else None, test=test.loaded())
 
 
 def take_parts(dataset: Dataset, settings: DataSettings, *, trains: bool, evaluates: bool) -> Opened:
@@ -112,7 +124,7 @@ def take_parts(dataset: Dataset, settings: DataSettings, *, trains: bool, evalua
             f"data.batch_size={settings.batch_size} is larger than the training part, which has {len(train):,} "
             f"samples; use data.batch_size={len(train)} or less"
         )
-    opened = Opened(
+    return Opened(
         train=train,
         valid=valid,
         test=test,
@@ -127,9 +139,6 @@ def take_parts(dataset: Dataset, settings: DataSettings, *, trains: bool, evalua
         num_test=len(dataset.test),
         facts=dataset.facts,
     )
-    if settings.residency == "stream" or (settings.residency == "auto" and not fits_in_memory(opened.num_bytes)):
-        return opened
-    return replace(opened, train=train.loaded(), valid=valid.loaded() if valid else None, test=test.loaded())
 
 
 def _check_claims(known: Mapping[str, Any], settings: DataSettings) -> None:
