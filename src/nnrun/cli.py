@@ -22,6 +22,7 @@ from nnrun.base.visible import visible, visible_lines
 from nnrun.config.compose import compose_config
 from nnrun.config.composed import Composed
 from nnrun.config.folders import conf_dir, find_modules_beside, note_on_conf, own_folders
+from nnrun.config.meant import hint_by_meaning
 from nnrun.config.yaml_files import yaml_text
 from nnrun.tasks.rules import collect_rules
 from nnrun.tasks.table import perform
@@ -195,8 +196,7 @@ def sort_words(words: Sequence[str]) -> CommandLine:
         elif flag in _HYDRA_VERBS or flag in _HYDRA_MODIFIERS:
             problems += _take_hydra(line, word, rest)
         else:
-            hint = did_you_mean(flag, _FLAGS) or f"flags are {', '.join(_FLAGS)}"
-            problems.append(f"{word} is not a flag; {hint}")
+            problems.append(_not_a_flag(word, rest))
     if line.config_dir and line.leaves_conf_out:
         problems.append("--config-dir and --no-conf exclude each other: where a folder is named, ./conf is not used")
     if line.hydra and not line.is_hydra_verb:
@@ -204,6 +204,17 @@ def sort_words(words: Sequence[str]) -> CommandLine:
     if problems:
         raise ConfigError(*problems)
     return line
+
+
+def _not_a_flag(word: str, rest: Sequence[str]) -> str:
+    """Return the message for a flag that there is not; of a setting, how it is written; `rest` are the next words."""
+    flag, equals, value = word.partition("=")
+    follows = rest[0] if rest and not equals and "=" not in rest[0] and not rest[0].startswith("-") else "..."
+    if meant := hint_by_meaning(flag, value if equals else follows):
+        return f"{word} is not a flag: settings have no dashes; {meant}"
+    if near := did_you_mean(flag, _FLAGS):
+        return f"{word} is not a flag; {near}"
+    return f"{word} is not a flag; flags are {', '.join(_FLAGS)}"
 
 
 def _take_hydra(line: CommandLine, word: str, rest: list[str]) -> list[str]:

@@ -9,9 +9,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from nnrun.base.errors import ConfigError, NnrunError, did_you_mean
 from nnrun.config.catalogue import Catalogue
 from nnrun.config.folders import GROUPS, description, option_file, own_folders
+from nnrun.config.meant import hint_by_meaning, hint_for_key, hint_for_option
 from nnrun.config.option_files import Setting, place_of, read_option_file
 from nnrun.config.schema import NAMED_SECTIONS
 from nnrun.config.tree import is_within
+from nnrun.config.values import allowed_in_words
 from nnrun.tasks.rules import collect_rules
 from nnrun.tasks.table import collect_tasks
 
@@ -50,7 +52,7 @@ def help_text(words: Sequence[str] = ()) -> str:
         own = own_folders(config_dir, is_searched="--no-conf" not in words)
     except NnrunError as error:
         lines, own = [f"({error})", ""], []
-    catalogue = Catalogue(collect_rules(), tuple(own))
+    catalogue = Catalogue(tuple(own))
     columns = max(shutil.get_terminal_size((_COLUMNS, 0)).columns, _LEAST_WIDTH)
     if not topics:
         lines += _overview(catalogue, columns)
@@ -163,7 +165,9 @@ def _page(topic: str, catalogue: Catalogue, columns: int) -> Iterator[str]:
         yield from (*_paragraph(key if below[0].key != key else f"{key}: {below[0].comment}", columns), "")
         yield from _settings(below, columns)
     else:
-        hint = did_you_mean(key, [*GROUPS, *catalogue.every]) or "nnrun --help lists them"
+        known = [*GROUPS, *catalogue.every]
+        hint = hint_for_key(key, known) if "." in key else hint_by_meaning(key) or did_you_mean(key, known)
+        hint = hint or "nnrun --help lists them"
         raise ConfigError(f"{topic} is neither a group, an option nor a setting; {hint}")
 
 
@@ -193,7 +197,7 @@ def _option_page(group: str, option: str, catalogue: Catalogue, columns: int) ->
     path = option_file(group, option, catalogue.own)
     if path is None or option not in catalogue.options(group):
         names = catalogue.options(group)
-        hint = did_you_mean(option, names)
+        hint = hint_for_option(group, option, names)
         raise ConfigError(f"{group}={option} is not an option; {hint}{' ' * bool(hint)}there are {', '.join(names)}")
     file = read_option_file(path, group)
     yield from _paragraph(f"{group}={option}: {file.description}", columns)
@@ -216,7 +220,7 @@ def _setting_page(setting: Setting, catalogue: Catalogue, columns: int) -> Itera
     """Yield the help on a setting: default, comment, what is allowed, and which options have it."""
     yield f"{setting.key}={setting.default}"
     yield from _paragraph(_said(setting), columns, "  ")
-    if allowed := catalogue.allowed(setting):
+    if allowed := allowed_in_words(setting, collect_rules()):
         yield from _paragraph(f"allowed: {allowed}", columns, "  ")
     group = setting.key.partition(".")[0]
     holders = list(catalogue.having(setting.key))

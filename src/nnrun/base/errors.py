@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 BUG = 70
 # What a terminal takes for a command; a line's end and a tab are not among them.
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# How alike two names are of which one may be meant by the other: one letter of three may be wrong.
+_LIKENESS = 0.65
 # What people read of one error: a file can have more to complain of than a screen, or a disk, has room for.
 MAX_MESSAGES, MAX_CHARACTERS = 50, 8_000
 
@@ -171,7 +173,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
         [key for key in candidates if key.rpartition(".")[2] == leaf],
         _near(leaf, beside),
         # Of two keys of one section the section is what is alike: only a section that is not there may be misspelt.
-        [] if section and beside else difflib.get_close_matches(name, candidates, n=2, cutoff=0.7),
+        [] if section and beside else difflib.get_close_matches(name, candidates, n=2, cutoff=_LIKENESS),
         _near(leaf, candidates),
     )
     near = next((group for group in groups if group), [])
@@ -181,5 +183,5 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def _near(leaf: str, candidates: Sequence[str]) -> list[str]:
     """Return the keys whose last word is nearest to `leaf`."""
     leaves = {key.rpartition(".")[2] for key in candidates}
-    near = difflib.get_close_matches(leaf, sorted(leaves), n=1, cutoff=0.7)
+    near = difflib.get_close_matches(leaf, sorted(leaves), n=1, cutoff=_LIKENESS)
     return [key for key in candidates if near and key.rpartition(".")[2] == near[0]]

@@ -97,4 +97,6 @@ def nearest(path: Path) -> str:
     parent = next((folder for folder in path.parents if folder.is_dir()), Path())
     missing = path.relative_to(parent).parts[0] if path != parent else path.name
     names = [entry.name for entry in parent.iterdir()] if parent.is_dir() else []
+    # What is hidden is meant by nobody who did not type the dot.
+    names = [name for name in names if name.startswith(".") <= missing.startswith(".")]
     return did_you_mean(missing, names) or f"{parent.absolute()} holds {', '.join(sorted(names)[:5]) or 'nothing'}"

@@ -1,34 +1,26 @@
-"""All groups, options and settings that there are, with defaults, comments and allowed values, as plain data.
+"""All groups, options and settings that there are, with defaults and comments: ours and the user's own.
 
-Ours and the user's own, read from the YAML files and the checks: neither torch nor Hydra is needed.
+They are read from the YAML files; neither torch nor Hydra is needed.
 """
 
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from nnrun.config.folders import GROUPS, conf_dir, option_file, options
 from nnrun.config.option_files import OptionFile, Setting, option_settings, read_option_file
-from nnrun.config.rules import Rules
-from nnrun.config.schema import RunSettings
-from nnrun.config.typed_sections import in_words
 
 # The option that follows from the data.
 _AUTO = "auto"
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 @dataclass(frozen=True)
 class Catalogue:
     """What can be chosen and set; `own` are the user's folders of options."""
 
-    rules: Rules
     own: tuple[Path, ...] = ()
     _options: dict[tuple[str, str], list[Setting]] = field(default_factory=dict, compare=False, repr=False)
 
@@ -101,53 +93,3 @@ class Catalogue:
             for option in self.options(group) if group != "experiment" else ():
                 found |= {it.key: it for it in self.settings(group, option) if it.key not in found}
         return found
-
-    def allowed(self, setting: Setting) -> str:
-        """Return in words what a setting may be; empty where any value may be."""
-        row = self.rules.ranges.get(setting.key)
-        if row is not None and self._is_ranged(setting):
-            return row.allowed
-        hint = self._hint(setting)
-        return "" if hint is None else in_words(hint)
-
-    def words(self, setting: Setting) -> list[str]:
-        """Return the words that a setting may be, as far as they can be listed."""
-        row = self.rules.ranges.get(setting.key)
-        found = list(row.words) if row is not None and self._is_ranged(setting) else []
-        hint = self._hint(setting)
-        return list(dict.fromkeys([*found, *([] if found or hint is None else _words_of(hint))]))
-
-    def _is_ranged(self, setting: Setting) -> bool:
-        """Return whether the range of its key is meant for a setting: another's class may take anything."""
-        section = setting.key.rpartition(".")[0]
-        return section in ("", *self.rules.sections) or setting.path.is_relative_to(conf_dir())
-
-    def _hint(self, setting: Setting) -> Any:
-        """Return the type of a setting, stated or shown by its default; None where nothing tells it."""
-        section, _, name = setting.key.rpartition(".")
-        cls = RunSettings if not section else self.rules.sections.get(section)
-        if cls is not None and name in (hints := get_type_hints(cls)):
-            return hints[name]
-        return _type_of(setting.default)
-
-
-def _type_of(text: str) -> Any:
-    """Return the type that a default, as written, shows; null and references show none."""
-    if text in ("true", "false"):
-        return bool
-    if text in ("", "null", "???") or "${" in text or text[:1] == "{":
-        return None
-    if text[:1] == "[":
-        return list
-    if _NUMBER.fullmatch(text):
-        return int if text.lstrip("+-").isdecimal() else float
-    return str
-
-
-def _words_of(hint: Any) -> list[str]:
-    """Return the words that a type consists of."""
-    if get_origin(hint) in (Union, UnionType):
-        return [word for option in get_args(hint) for word in _words_of(option)]
-    if get_origin(hint) is Literal:
-        return ["false" if option is False else str(option) for option in get_args(hint)]
-    return {bool: ["true", "false"], type(None): ["null"]}.get(hint, [])

@@ -46,7 +46,7 @@ def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> C
 
     Raises ConfigError with all that is wrong, ArtifactError where a checkpoint named cannot be trusted.
     """
-    typed, problems = parse_all(words)
+    typed, problems = parse_all(words, [task.name for task in rules.tasks if task.is_named])
     problems += ambiguous(typed)
     groups, values = split(typed)
     problems += unknown_options(groups, own)

@@ -19,6 +19,7 @@ from nnrun.checkpoints.aliases import current_name, with_current_names
 from nnrun.config.auto import Auto, read_autos
 from nnrun.config.from_checkpoint import merge_saved, saved_references
 from nnrun.config.interpolation import resolve_path
+from nnrun.config.meant import options_having
 from nnrun.config.options import compose_groups, option_references, show_to_hydra, unknown_options
 from nnrun.config.overrides import HYDRA_KEYS, SOURCE_KEYS, Typed
 from nnrun.config.schema import OPTIONAL_SECTIONS
@@ -138,7 +139,8 @@ def lay(config: DictConfig, item: Typed) -> list[Complaint]:
     parent = item.key.rpartition(".")[0]
     while parent:
         if OmegaConf.select(config, parent) is None and parent in OPTIONAL_SECTIONS:
-            text = f"{item.key} has no effect: {parent} is none here; choose one of its options first"
+            having = " or ".join(options_having(item.key))
+            text = f"{item.key} has no effect: {parent} is none here; choose {having or 'one of its options'} first"
             return [Complaint(item.key, text)]
         parent = parent.rpartition(".")[0]
     leaf = item.key.rpartition(".")[2]

@@ -17,11 +17,12 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from nnrun.base.errors import Complaint, ConfigError, did_you_mean, shown
+from nnrun.base.errors import Complaint, ConfigError, shown
 from nnrun.base.files import state_of
 from nnrun.base.secrets import redact, redact_word
 from nnrun.checkpoints.aliases import with_current_names
 from nnrun.config.folders import GROUPS, conf_dir, option_file, options
+from nnrun.config.meant import hint_for_option
 from nnrun.config.overrides import Typed
 from nnrun.config.schema import NAMED_SECTIONS
 from nnrun.config.target_sections import Reference
@@ -51,7 +52,7 @@ def _wrong_choice(item: Typed, known: Sequence[str]) -> Iterator[str]:
         yield f"{redact_word(item.word)} names none beside another option; leave one of them out"
     for name in names:
         if str(name) not in known:
-            hint = did_you_mean(str(name), known)
+            hint = hint_for_option(item.key, str(name), known)
             yield f"{item.key}={name} is not an option; {hint + ' ' if hint else ''}there are {', '.join(known)}"
 
 

@@ -11,10 +11,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
-from nnrun.base.errors import Complaint, did_you_mean
+from nnrun.base.errors import Complaint
 from nnrun.base.paths import is_there
 from nnrun.base.secrets import redact_word
 from nnrun.config.folders import GROUPS, options
+from nnrun.config.meant import hint_for_word, keys_meant
 
 # What names a run, or a file of weights, to start from.
 SOURCE_KEYS = ("ckpt", "resume", "init_from")
@@ -48,18 +49,20 @@ class Typed:
         return self.key in GROUPS
 
 
-def parse_all(words: Sequence[str]) -> tuple[list[Typed], list[Complaint]]:
-    """Return the words that could be read, and a complaint for each that could not."""
+def parse_all(words: Sequence[str], tasks: Sequence[str] = ()) -> tuple[list[Typed], list[Complaint]]:
+    """Return the words that could be read, and a complaint for each that could not; `tasks` are the names of tasks."""
     typed: list[Typed] = []
     problems: list[Complaint] = []
     parser = OverridesParser.create()
-    for word in words:
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
         key, equals, value = word.partition("=")
         if word.startswith("~"):
             bare = key[1:]
             problems.append(Complaint(bare, f"{word!r} would delete a setting; {_instead_of_deleting(bare)}"))
         elif not equals or not key.strip("+"):
-            problems.append(Complaint("", _not_an_override(word)))
+            problems.append(Complaint("", _not_an_override(word, rest, tasks)))
         elif value == "":
             text = f"{key} has no value; write one after the =, or {key}=null where it may be left out"
             problems.append(Complaint(key, text))
@@ -110,12 +113,15 @@ def _instead_of_deleting(key: str) -> str:
     return f"write {key}=none" if "none" in options(key, ()) else f"choose another option with {key}="
 
 
-def _not_an_override(word: str) -> str:
-    """Return the message for a word without `=`."""
-    if word in GROUPS:
+def _not_an_override(word: str, rest: list[str], tasks: Sequence[str]) -> str:
+    """Return the message for a word without `=`; of `rest`, what follows, its value is taken off."""
+    named = word in GROUPS or bool(keys_meant(word))
+    is_followed = named and rest and "=" not in rest[0] and rest[0] not in GROUPS and not keys_meant(rest[0])
+    value = rest.pop(0) if is_followed else None
+    if word in GROUPS and value is None:
         hint = f"write the option after it, such as {word}={options(word, ())[0]}"
     else:
-        hint = did_you_mean(word, GROUPS)
+        hint = hint_for_word(word, value or "...", tasks)
     return f"{word!r} is neither a flag nor key=value; {hint or 'nnrun --help lists the settings'}"
 
 

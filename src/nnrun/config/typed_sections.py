@@ -7,7 +7,8 @@ from dataclasses import fields
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from nnrun.base.errors import Complaint, did_you_mean
+from nnrun.base.errors import Complaint
+from nnrun.config.meant import hint_for_key, hint_for_value
 from nnrun.config.ranges import is_integer, is_number
 from nnrun.config.rules import Rules
 from nnrun.config.schema import OPTIONAL_SECTIONS, TARGET_SECTIONS, RunSettings
@@ -63,7 +64,12 @@ def _check_fields(
             yield from _check_fields(get_type_hints(section), value, full + ".", known, rules)
         elif not _has_type(value, hint):
             allowed = rules.ranges[full].allowed if full in rules.ranges else in_words(hint)
-            yield Complaint.of(full, value, allowed)
+            yield Complaint.of(full, value, allowed, hint_for_value(full, value, _words(full, hint, rules)))
+
+
+def _words(key: str, hint: Any, rules: Rules) -> Sequence[str]:
+    """Return the words that a setting of ours takes, as far as they can be listed."""
+    return rules.ranges[key].words if key in rules.ranges else words_in(hint)
 
 
 def _known_keys(tree: Mapping[str, Any], rules: Rules) -> list[str]:
@@ -79,9 +85,11 @@ def _known_keys(tree: Mapping[str, Any], rules: Rules) -> list[str]:
 
 def unknown_key(key: str, known: Sequence[str], here: Sequence[str]) -> Complaint:
     """Complain of a key that nothing reads: name the nearest known ones, or those of its section."""
-    hint = did_you_mean(key, known)
+    hint = hint_for_key(key, known)
     there = f"there are {', '.join(sorted(here))}" if here else f"{key.rpartition('.')[0]} has none"
-    return Complaint(key, f"{key} is not a setting; {hint or there}")
+    # Where no name is near, people read what there is, and then what may be meant.
+    said = hint if hint.startswith("did you mean") else "; ".join(filter(None, (there, hint)))
+    return Complaint(key, f"{key} is not a setting; {said}")
 
 
 def _has_type(value: Any, hint: Any) -> bool:
@@ -108,3 +116,12 @@ def in_words(hint: Any) -> str:
     if origin is list:
         return f"a list of {_PLURALS[args[0]]}"
     return _WORDS.get(origin or hint, "a section")
+
+
+def words_in(hint: Any) -> list[str]:
+    """Return the words that a type consists of, as YAML has them."""
+    if get_origin(hint) in (Union, UnionType):
+        return [word for option in get_args(hint) for word in words_in(option)]
+    if get_origin(hint) is Literal:
+        return ["false" if option is False else str(option) for option in get_args(hint)]
+    return {bool: ["true", "false"], type(None): ["null"]}.get(hint, [])

@@ -8,6 +8,7 @@ from typing import Any
 from nnrun.base.errors import Complaint
 from nnrun.config.conflicts import Conflict
 from nnrun.config.data_settings import idle_data_settings
+from nnrun.config.meant import hint_for_value
 from nnrun.config.monitor import check_monitor
 from nnrun.config.rules import Rules
 from nnrun.config.target_sections import References, check_target_sections
@@ -53,7 +54,7 @@ def _check_ranges(
         if value is _ABSENT or key in wrong or not _is_ranged(key, tree, references, rules):
             continue
         if not allowed.holds(value):
-            yield Complaint.of(key, value, allowed.allowed)
+            yield Complaint.of(key, value, allowed.allowed, hint_for_value(key, value, allowed.words))
 
 
 def _is_ranged(key: str, tree: Mapping[str, Any], references: References, rules: Rules) -> bool:

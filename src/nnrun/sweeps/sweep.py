@@ -47,7 +47,7 @@ def sweep(words: Sequence[str], own: Sequence[Path], rules: Rules, note: str | N
 
     A job that fails leaves the others alone. `note` is what was found while the own folders were looked for.
     """
-    typed, problems = parse_all(words)
+    typed, problems = parse_all(words, [task.name for task in rules.tasks if task.is_named])
     problems += refuse(typed, rules.tasks)
     if problems:
         raise ConfigError(*problems)

@@ -31,6 +31,26 @@ TIER_ONE: dict[str, Row] = {
     "misspelt section": Row(["optimiser.lr=0.1"], 2, ["optimiser is not a setting; did you mean 'optimizer'?"]),
     "misspelt section of a task": Row(["insect.steps=9"], 2, ["insect is not a setting; did you mean 'inspect'?"]),
     "bare leaf": Row(["lr=0.1"], 2, ["lr is not a setting; did you mean 'optimizer.lr'?"]),
+    "what others call a setting": Row(
+        ["data.batch=32", "max_epochs=3", "optimizer.learning_rate=1"],
+        2,
+        ["did you mean 'data.batch_size'?", "did you mean 'trainer.epochs'?", "did you mean 'optimizer.lr'?"],
+    ),
+    "what others call an option": Row(
+        ["model=resnet50"], 2, ["did you mean 'model=torchvision model.name=resnet50'? there are auto, cnn, mlp"]
+    ),
+    "what others call a value": Row(["trainer.precision=16-mixed"], 2, ["fp16; did you mean 'fp16'?"]),
+    "misspelt value": Row(["task=evalute"], 2, ["inspect, doctor; did you mean 'evaluate'?"]),
+    "misspelt export": Row(["export=onx"], 2, ["export=onx is not an option; did you mean 'onnx'?"]),
+    "a setting of another option": Row(["loss.gamma=1"], 2, ["loss.gamma is not a setting", "; loss=focal has it"]),
+    "a setting and its value": Row(["epochs", "3"], 2, ["'epochs' is neither", "did you mean 'trainer.epochs=3'?"]),
+    "a setting as a flag": Row(
+        ["--epochs", "3", "--lr=0.1"],
+        2,
+        ["--epochs is not a flag: settings have no dashes; did you mean 'trainer.epochs=3'?", "'optimizer.lr=0.1'"],
+    ),
+    "an option alone": Row(["resnet50"], 2, ["did you mean 'model=torchvision model.name=resnet50'?"]),
+    "a task alone": Row(["train"], 2, ["'train' is neither", "did you mean 'task=train'?"]),
     "misspelt group": Row(["modle=cnn"], 2, ["modle is not a setting; did you mean 'model'?"]),
     "misspelt option": Row(
         ["model=cnnn"], 2, ["model=cnnn is not an option; did you mean 'cnn'? there are auto, cnn, mlp"]
@@ -93,7 +113,11 @@ TIER_ONE: dict[str, Row] = {
     "plus": Row(["+typo=1"], 2, ["typo is not a setting; there are augment, callback, ckpt, data,"]),
     "two plus": Row(["++trainer.foo=1"], 2, ["trainer.foo is not a setting"]),
     "setting of another option": Row(["model=mlp", "model.channels=[3]"], 2, ["model.channels", "model.dropout"]),
-    "setting of none": Row(["scheduler.gamma=0.1"], 2, ["scheduler.gamma has no effect: scheduler is none"]),
+    "setting of none": Row(
+        ["scheduler.gamma=0.1"],
+        2,
+        ["scheduler.gamma has no effect: scheduler is none", "choose scheduler=exponential or scheduler=multistep or"],
+    ),
     "setting of early stopping none": Row(
         ["early_stopping=none", "early_stopping.patience=3"], 2, ["early_stopping.patience has no effect"]
     ),
@@ -308,6 +332,9 @@ TIER_ONE: dict[str, Row] = {
     "no checkpoint": Row(["ckpt=nope"], 4, ["nope does not exist"]),
     "no checkpoint, near": Row(
         ["ckpt=ouputs"], 4, ["ouputs does not exist; did you mean 'outputs'?"], {"outputs/a": ""}
+    ),
+    "no checkpoint, beside what is hidden": Row(
+        ["ckpt=nope"], 4, [" holds outputs, things"], {".git/a": "", ".x/a": "", "outputs/a": "", "things/a": ""}
     ),
     "no run": Row(["resume=folder"], 4, ["folder is not a run directory"], {"folder/a": ""}),
 }

@@ -11,7 +11,6 @@ from nnrun.cli import compose
 from nnrun.config.catalogue import Catalogue
 from nnrun.config.folders import GROUPS, options
 from nnrun.help import help_text
-from nnrun.tasks.rules import collect_rules
 from support.command_line import OWN, OWN_YAML, nnrun, write_files
 
 TOPICS = [
@@ -51,7 +50,7 @@ def leaves(tree: dict, prefix: str = "") -> dict[str, object]:
 
 def test_the_defaults_that_help_shows_are_those_of_a_plain_run() -> None:
     """All of them, and no other; of the class of each section its option says."""
-    shown = Catalogue(collect_rules()).defaults
+    shown = Catalogue().defaults
     plain = leaves(compose([]).shown())
     kept = {key: value for key, value in plain.items() if not key.endswith("_target_")}
     empty = {key for key in GROUPS if kept.get(key, 1) in ({}, None)}

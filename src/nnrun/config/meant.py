@@ -1,0 +1,136 @@
+"""What a name that is wrong here may mean: a setting, an option, or what other frameworks call one of ours.
+
+Needs no torch; the YAML files are read only when there is something to say.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from nnrun.base.errors import did_you_mean
+from nnrun.base.secrets import redact_word
+from nnrun.config.catalogue import Catalogue
+from nnrun.config.elsewhere import OPTIONS, SETTINGS, TIMM, TORCHVISION, VALUES
+from nnrun.config.folders import GROUPS, options
+
+# Where other frameworks name the class of a section.
+_NAMES_A_CLASS = ("name", "type", "class", "kind")
+
+
+def hint_for_key(key: str, known: Collection[str]) -> str:
+    """Return what may be meant by a key that nothing reads, of the settings that are known here or others."""
+    section, _, leaf = key.rpartition(".")
+    if holders := options_having(key):
+        return f"{' and '.join(holders)} {'has' if len(holders) == 1 else 'have'} it"
+    if section in GROUPS and leaf in _NAMES_A_CLASS:
+        return f"an option is chosen by the group itself: {section}={Catalogue().groups[section].default}"
+    if not any(other.rpartition(".")[2] == leaf for other in known) and (found := list(_elsewhere(leaf))):
+        here = [name for name in found if name in known or name in GROUPS or not _is_optional(name)]
+        return _asked(here or [_with_holders(name) for name in found])
+    return did_you_mean(key, known)
+
+
+def hint_for_option(group: str, name: str, known: Sequence[str]) -> str:
+    """Return what may be meant by an option that a group has not; `known` are those that it has."""
+    if words := option_meant(group, name, known):
+        return _asked([words])
+    if near := did_you_mean(name, known):
+        return near
+    others = [other for other in GROUPS if other != group and name in options(other, ())]
+    return _asked([f"{other}={name}" for other in others])
+
+
+def hint_for_word(name: str, value: str = "", tasks: Sequence[str] = ()) -> str:
+    """Return what may be meant by a word, or a flag, that is none: with its value, as it has to be written."""
+    return hint_by_meaning(name, value, tasks) or did_you_mean(name.lstrip("-"), GROUPS)
+
+
+def hint_by_meaning(name: str, value: str = "", tasks: Sequence[str] = ()) -> str:
+    """Return what is meant by a word that is the name of something, here or elsewhere; nothing of one that is near."""
+    plain = name.lstrip("-").replace("-", "_")
+    behind = f"={value}" if value else ""
+    if plain in GROUPS:
+        return _asked([option_meant(plain, value, options(plain, ())) or plain + behind])
+    if plain in tasks:
+        return _asked([f"task={plain}"])
+    if keys := keys_meant(plain):
+        return _asked([redact_word(key + behind) if "=" not in key else key for key in keys])
+    return _asked([words for group in GROUPS if (words := option_meant(group, name, options(group, ())))])
+
+
+def hint_for_value(key: str, value: object, words: Iterable[str]) -> str:
+    """Return which of the words that a setting takes may be meant by a value."""
+    if not isinstance(value, str | int) or isinstance(value, bool):
+        return ""
+    table = VALUES.get(key, {})
+    found = [word for word, names in table.items() if str(value).lower() in names.split()]
+    return _asked(found) if found else did_you_mean(str(value), words)
+
+
+def keys_meant(name: str) -> list[str]:
+    """Return the settings, groups and words that a name without a section may mean: by its own name, or another's."""
+    if name in _every():
+        return [name]
+    leaves = [key for key in _every() if key.rpartition(".")[2] == name and "." in key]
+    plain = [key for key in leaves if key in Catalogue().defaults]
+    return plain or leaves[:3] or list(_elsewhere(name))
+
+
+def option_meant(group: str, name: str, known: Sequence[str]) -> str:
+    """Return the words that choose an option of a group by what it is called elsewhere, or in another spelling."""
+    plain = _squeezed(name)
+    for option in known:
+        if plain in (_squeezed(option), _squeezed(option.rpartition("/")[2])):
+            return f"{group}={option}"
+    for words, names in OPTIONS.items():
+        if words.startswith(f"{group}=") and plain in names.split():
+            return words
+    if group == "model":
+        network = next((network for network in TORCHVISION if _squeezed(network) == plain), None)
+        if network is not None:
+            return f"model=torchvision model.name={network}"
+        spelled = name.lower().replace("-", "_")
+        if spelled.startswith(TIMM):
+            return f"model=timm model.name={spelled}"
+    return ""
+
+
+def options_having(key: str, own: Sequence[Path] = ()) -> list[str]:
+    """Return the words that choose an option which has a setting, by its full key; none where all have it."""
+    group = key.partition(".")[0]
+    return [f"{group}={option}" for option, _ in Catalogue(tuple(own)).having(key)]
+
+
+def _elsewhere(name: str) -> Iterator[str]:
+    """Yield what a name means that other frameworks have."""
+    plain = name.lower().replace("-", "_")
+    yield from (ours for ours, names in SETTINGS.items() if plain in names.split())
+
+
+@functools.cache
+def _every() -> frozenset[str]:
+    """Return every setting of ours by full key."""
+    return frozenset(key for key, setting in Catalogue().every.items() if not setting.is_section)
+
+
+def _is_optional(name: str) -> bool:
+    """Return whether a name is that of a setting which only some options have."""
+    return "=" not in name and name.partition(".")[0] in GROUPS and name not in Catalogue().defaults
+
+
+def _with_holders(name: str) -> str:
+    """Return a setting with the options that have it."""
+    holders = options_having(name)
+    return f"{name} (of {', '.join(holders)})" if holders else name
+
+
+def _squeezed(name: str) -> str:
+    """Return a name as it is compared: in lower case, without what some write between its words."""
+    return name.lower().replace("_", "").replace("-", "").replace(" ", "")
+
+
+def _asked(names: Sequence[str]) -> str:
+    """Return `did you mean 'x' or 'y'?`."""
+    return f"did you mean {' or '.join(repr(name) for name in names[:3])}?" if names else ""
