@@ -23,7 +23,9 @@ from support.small_runs import stop_at
 TOP = Path(nnrun.__file__).parents[2]
 PAGES = [TOP / "README.md", *sorted((TOP / "docs").glob("*.md")), *sorted((TOP / "conf").rglob("*.yaml"))]
 # In a block, indented by four, or in the head of a YAML file; what it prints follows it.
-COMMAND = re.compile(r"^(?:\$ |    (?:\$ )?|#   )(nnrun(?: .*)?)$|^(nnrun (?:-|\S+=).*)$", re.MULTILINE)
+COMMAND = re.compile(r"^(?:\$ |    (?:\$ )?|#   )(?:\w+=\$\()?(nnrun(?: .*)?)$|^(nnrun (?:-|\S+=).*)$", re.MULTILINE)
+# Where it ends: before a comment, or what the shell does with its output.
+BEHIND = re.compile(r"\s{2,}|\s#|\s(?:\d?>|\|)|\)$")
 # Own code that a page shows: a path that ends a paragraph and the block below it, or a block that begins with its path.
 NAMED = re.compile(r"`([\w./]+\.(?:py|yaml))`:\n\n```\w+\n(.*?)```", re.DOTALL)
 INDENTED = re.compile(r"`([\w./]+\.(?:py|yaml))`:\n\n((?:    .*\n|\n)+)")
@@ -47,7 +49,7 @@ class Shown:
 def shown(page: Path) -> Iterator[Shown]:
     text = page.read_text()
     for found in COMMAND.finditer(text):
-        line = re.split(r"\s{2,}|\s#", found[1] or found[2])[0]
+        line = BEHIND.split(found[1] or found[2])[0].replace("$run", "outputs/latest")
         printed = re.split(r"^\$ |^```|^$", text[found.end() + 1 :], maxsplit=1, flags=re.MULTILINE)[0]
         yield Shown(page, tuple(shlex.split(line)[1:]), re.search(r"^\s*nnrun: ", printed, re.MULTILINE) is not None)
 
