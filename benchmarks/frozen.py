@@ -43,7 +43,7 @@ class EpochTimes(Callback):
 def measure(words: Sequence[str]) -> tuple[float, list[float]]:
     """Return the seconds that the features took, and those of each epoch."""
     job = prepare(compose(words))
-    data = open_data(job.settings.data, trains=True)
+    data = open_data(job.settings.data, checks_batch=True)
     objective = make_objective(job, data)
     training = make_training(job, data, objective)
     start = time.perf_counter()

@@ -97,6 +97,13 @@ def published_weights(section: Mapping[str, Any], *, only_check: bool = False) -
     return None if only_check else find(section)
 
 
+def notes_on_network(section: Mapping[str, Any]) -> list[str]:
+    """Return what a class of ours says of the network of a section, of which not all is as one would think."""
+    target = str(section["_target_"])
+    notes = getattr(import_target("model", target), "notes", None) if target.startswith("nnrun.") else None
+    return [] if notes is None else list(notes(section))
+
+
 def map_style_parameters(section: Mapping[str, Any]) -> list[str] | None:
     """Return the parameters of the class that `data.dataset` names, if that is a data set of torch's kind."""
     found = import_target("data.dataset", str(section["_target_"]))

@@ -44,6 +44,11 @@ class Job:
         """Whether this invocation trains a network to keep."""
         return self.task.trains
 
+    @property
+    def lowers_batch(self) -> bool:
+        """Whether a batch larger than the training part is made smaller: nobody asked for that many samples."""
+        return self.composed.is_default("data.batch_size")
+
     def settings_of(self, section: type[Section]) -> Section:
         """Return the section of the task itself, filled from the config; the task's record names its type."""
         assert section is self.task.settings

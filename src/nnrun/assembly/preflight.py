@@ -22,6 +22,8 @@ from nnrun.core.device import choose_device, choose_precision
 
 # Of one image: its channels, its rows and its columns.
 NUM_IMAGE_DIMS = 3
+# In an epoch of a training part that is smaller than a batch.
+_LEAST_BATCHES = 4
 
 
 def prepare(composed: Composed) -> Job:
@@ -78,16 +80,26 @@ def check_job(composed: Composed) -> Job:
 
 
 def for_data(job: Job, data: Opened) -> Job:
-    """Return the job with each `auto` as its data, now open, asks for; what has changed is checked again.
+    """Return the job with each `auto`, and a batch size that nobody set, as its data, now open, asks for.
 
-    Raises ConfigError where what was typed does not fit the data.
+    What has changed is checked again. Raises ConfigError where what was typed does not fit the data.
     """
     is_tensor = isinstance(data.in_shape, tuple) and all(isinstance(size, int) for size in data.in_shape)
     samples = "images" if is_tensor and len(data.in_shape) == NUM_IMAGE_DIMS else "other"
     composed = job.composed.fitted((data.targets.kind, samples))
+    if job.task.reads("data.batch_size") and job.lowers_batch and len(data.train) < job.settings.data.batch_size:
+        composed = composed.with_data(batch_size=small_batch(len(data.train)))
     if composed is job.composed:
         return job
     return replace(check_job(composed), precision=job.precision, notes=job.notes)
+
+
+def small_batch(num_samples: int) -> int:
+    """Return a size of batches for fewer samples than the default has: a power of 2, for some updates an epoch.
+
+    With a single update an epoch early stopping would end the run after a handful of them.
+    """
+    return min(num_samples, max(2, 2 ** (num_samples // _LEAST_BATCHES).bit_length() // 2))
 
 
 def _is_here(device: str) -> bool:

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from nnrun.assembly.allowed import parameters_of
 from nnrun.assembly.data.opened import Opened
-from nnrun.assembly.instantiate import build
+from nnrun.assembly.instantiate import build, notes_on_network
 from nnrun.assembly.job import Job
 from nnrun.assembly.network import to_device
 from nnrun.assembly.objective import counts_for_loss, watch_head
@@ -85,7 +85,7 @@ def make_training(job: Job, data: Opened, objective: Objective) -> Training:
     network, channels_last = to_device(
         _network(job, tree["model"]), job.device, job.settings.trainer.channels_last, job.precision
     )
-    notes = [*objective.notes, *lists_by_class(tree["loss"], data.targets)]
+    notes = [*notes_on_network(tree["model"]), *objective.notes, *lists_by_class(tree["loss"], data.targets)]
     transfer = plan_transfer(settings.transfer, network, data.targets)
     if settings.transfer.weights is not None and not job.resume and settings.ckpt is None:
         notes.append(load_pretrained(transfer, job.pretrained, tree["model"], network, data.targets))

@@ -96,6 +96,7 @@ def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> C
         rules=rules,
         references=references,
         autos=draft.autos,
+        choices=draft.choices,
         stated=follows.stated,
         kinds=follows.kinds,
     )

@@ -20,6 +20,7 @@ from nnrun.config.auto import Auto, become
 from nnrun.config.claims import Claim, claims_of_data, fitting_kinds
 from nnrun.config.interpolation import KNOWN_LATE, placeholders, resolve
 from nnrun.config.monitor import check_monitor
+from nnrun.config.option_files import chosen_settings, is_shipped_default
 from nnrun.config.overrides import Typed
 from nnrun.config.rules import Rules
 from nnrun.config.source import Source
@@ -53,6 +54,8 @@ class Composed:
     # What the config was checked against.
     rules: Rules
     references: References
+    # The options that were chosen for each group; of a config out of a file, none.
+    choices: Mapping[str, Sequence[str]]
     # The groups whose option follows from the data, what the config says of its data, and the kinds that fit that.
     autos: Mapping[str, Auto]
     stated: tuple[Claim, ...]
@@ -134,6 +137,22 @@ class Composed:
     def named(self, key: str) -> bool:
         """Return whether the command line names a key, or the section that it is in."""
         return any(is_within(key, item.key) for item in self.typed)
+
+    def is_default(self, key: str) -> bool:
+        """Return whether a setting is as our own files have it: neither typed, nor set by a file of the user's choice.
+
+        Such a file is an experiment, an option of their own, or a checkpoint.
+        """
+        setting = chosen_settings(self.choices, self.own).get(key)
+        is_typed = any(is_within(key, item.key) for item in self.typed if not item.is_group)
+        return setting is not None and is_shipped_default(setting) and not is_typed
+
+    def with_data(self, **settings: Any) -> Composed:
+        """Return the config with settings of `data` as they became, which nobody has typed."""
+        config = self.config.copy()
+        for key, value in settings.items():
+            OmegaConf.update(config, f"data.{key}", value)
+        return replace(self, config=config)
 
     @property
     def became(self) -> dict[str, str]:

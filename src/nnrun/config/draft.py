@@ -37,6 +37,8 @@ class Draft:
     chosen: set[str]
     # The groups whose option follows from the data; what is assumed of it stands in the config.
     autos: Mapping[str, Auto] = field(default_factory=dict)
+    # The options that were chosen for each group; of what a file says, none.
+    choices: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def split(typed: Sequence[Typed]) -> tuple[list[Typed], list[Typed]]:
@@ -54,7 +56,7 @@ def choose_options(typed: Sequence[Typed], own: Sequence[Path]) -> Draft:
     _name_as_today(config)
     show_to_hydra(typed)
     assumed = {group: auto.reference(auto.assumed) for group, auto in autos.items()}
-    return Draft(config, option_references(choices, own) | assumed, {item.key for item in known}, autos)
+    return Draft(config, option_references(choices, own) | assumed, {item.key for item in known}, autos, choices)
 
 
 def _name_as_today(node: DictConfig | ListConfig) -> None:

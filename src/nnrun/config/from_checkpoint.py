@@ -41,6 +41,7 @@ MEANT_BEFORE: dict[str, Any] = {
     "nnrun.components.data.arrays.Arrays.split_by": "position",
     "nnrun.components.data.folder.Folder.split_by": "position",
     "nnrun.components.data.torchvision_sets.TorchvisionDataset.split_by": "position",
+    "nnrun.components.models.cnn.CNN.grid": None,
 }
 
 # What a data set's section may take from `data`. What a trained network takes in is not to be changed.

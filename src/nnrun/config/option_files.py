@@ -6,7 +6,7 @@ They are read line by line: `nnrun --help` must not take as long as importing a 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +19,8 @@ _PACKAGE = re.compile(r"#\s*@package\s+(\S+)")
 _BEHIND = re.compile(r"""^((?:"[^"]*"|'[^']*'|[^"'#]|(?<!\s)#)*?)\s+#\s*(.*)$""")
 # In the head of a file, an example is indented.
 _EXAMPLE = "#   "
+# The group whose options set what belongs to others.
+EXPERIMENT = "experiment"
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,21 @@ def read_option_file(path: Path, group: str) -> OptionFile:
 def option_settings(group: str, option: str, own: Sequence[Path]) -> list[Setting]:
     """Return all settings of an option, those of the options that it starts from first; what is its own wins."""
     return list(_merged(group, option, own, frozenset()).values())
+
+
+def chosen_settings(choices: Mapping[str, Sequence[str]], own: Sequence[Path]) -> dict[str, Setting]:
+    """Return the settings of all chosen options by full key; what an experiment sets wins."""
+    found: dict[str, Setting] = {}
+    for group in sorted(choices, key=lambda group: group == EXPERIMENT):
+        for option in choices[group]:
+            found |= {setting.key: setting for setting in option_settings(group, option, own)}
+    return found
+
+
+def is_shipped_default(setting: Setting) -> bool:
+    """Return whether a setting stands in an option of ours that is no experiment: it is nobody's wish."""
+    ours = conf_dir()
+    return setting.path.is_relative_to(ours) and not setting.path.is_relative_to(ours / EXPERIMENT)
 
 
 def _merged(group: str, option: str, own: Sequence[Path], seen: frozenset[str]) -> dict[str, Setting]:

@@ -134,16 +134,23 @@ def _config_text(job: Job) -> str:
 
 
 def fit_to_data(job: Job, data: Opened, session: Session) -> Job:
-    """Return the job with each `auto` as its data, now open, asks for; where that is not what was assumed, say so.
+    """Return the job as its data, now open, asks for (`for_data`); where that is not what was assumed, say so.
 
     Raises ConfigError where what was typed does not fit the data.
     """
     fitted = for_data(job, data)
-    if fitted is not job:
-        session.out.write_config(_config_text(fitted))
-        session.reached.monitor, session.reached.mode = fitted.monitor, fitted.mode
+    if fitted is job:
+        return job
+    session.out.write_config(_config_text(fitted))
+    session.reached.monitor, session.reached.mode = fitted.monitor, fitted.mode
+    if fitted.composed.became != job.composed.became:
         became = [f"{group}=auto is {option}" for group, option in fitted.composed.became.items()]
         session.console.note(f"{', '.join(became)}: data={job.settings.data.name} has {data.targets}")
+    if (batch_size := fitted.settings.data.batch_size) != job.settings.data.batch_size:
+        session.console.note(
+            f"data.batch_size lowered from {job.settings.data.batch_size} to {batch_size}: the training part has "
+            f"{len(data.train):,} samples"
+        )
     return fitted
 
 

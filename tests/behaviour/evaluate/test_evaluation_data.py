@@ -94,7 +94,7 @@ def _digests(home: Path, part: str) -> set[int]:
     from nnrun.config.schema import RunSettings, from_mapping
 
     tree = compose(["data=folder", f"data.root={home / 'pics'}"]).resolved()
-    return set(open_data(from_mapping(RunSettings, tree).data, trains=False).parts[part].digested().tolist())
+    return set(open_data(from_mapping(RunSettings, tree).data, checks_batch=False).parts[part].digested().tolist())
 
 
 def test_a_run_of_an_earlier_version_is_not_measured_on_data_that_grew(in_place: Path) -> None:

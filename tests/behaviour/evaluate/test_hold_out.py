@@ -128,7 +128,9 @@ def test_an_array_of_pictures_holds_the_same_samples_as_their_files(tmp_path: Pa
 def opened(words: list[str]):
     from nnrun.assembly.data.opened import open_data
 
-    return open_data(from_mapping(RunSettings, compose(words, [Path("conf").resolve()]).resolved()).data, trains=False)
+    return open_data(
+        from_mapping(RunSettings, compose(words, [Path("conf").resolve()]).resolved()).data, checks_batch=False
+    )
 
 
 def test_progressive_resizing_tests_on_nothing_that_the_first_run_saw(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_balanced_counts_the_training_part_and_weighs_the_test_alike(run: Path) 
 
     Negative control: without the weights it is another.
     """
-    data = open_data(from_mapping(RunSettings, compose(BALANCED).resolved()).data, trains=True)
+    data = open_data(from_mapping(RunSettings, compose(BALANCED).resolved()).data, checks_batch=True)
     counts = torch.bincount(data.train.targets, minlength=10)
     assert read_run(locate(run, "best")).config["loss"]["class_counts"] == counts.tolist()
     assert len(set(counts.tolist())) > 1, "equal counts would show nothing"

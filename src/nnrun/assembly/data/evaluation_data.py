@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from nnrun.assembly.data.opened import Opened, in_memory, noted, open_data, take_parts
+from nnrun.assembly.data.opened import Opened, noted, open_data, take_parts
 from nnrun.assembly.data.overlap import beside_its_start
 from nnrun.assembly.data.seen import Seen, known_among, seen_by
 from nnrun.assembly.data.source import load_dataset
@@ -53,7 +53,7 @@ def open_for(job: Job) -> Opened:
     """
     past, settings = _past_of(job), job.data
     if past is None:
-        data = open_data(settings, trains=job.trains)
+        data = open_data(settings, checks_batch=job.trains and not job.lowers_batch)
         is_typed = any(item.key == "data.val_fraction" and item.value for item in job.composed.typed)
         if job.trains and is_typed and not data.valid_is_drawn:
             raise ConfigError(
@@ -179,12 +179,11 @@ def _moved(data: Opened) -> Opened:
 def _opened(past: _Past, settings: DataSettings, *, all_is_test: bool) -> tuple[Opened, str]:
     """Return data to measure a network, and their fingerprint, as the run, with its own limit, would have it."""
     dataset = load_dataset(settings, Evaluation(past.targets, all_is_test))
-    data = take_parts(dataset, settings, trains=False, evaluates=True)
-    as_run = data
-    if settings.limit != past.data.get("limit"):
-        limit_of_run = replace(settings, limit=past.data.get("limit"))
-        as_run = take_parts(dataset, limit_of_run, trains=False, evaluates=True)
-    return in_memory(data, settings), as_run.fingerprint
+    data = take_parts(dataset, settings, checks_batch=False, evaluates=True)
+    if settings.limit == past.data.get("limit"):
+        return data, data.fingerprint
+    as_run = replace(settings, limit=past.data.get("limit"))
+    return data, take_parts(dataset, as_run, checks_batch=False, evaluates=True).fingerprint
 
 
 def _check_hold_out(saved: Mapping[str, Any], settings: DataSettings) -> None:

@@ -81,27 +81,17 @@ class Opened:
         return sha256.hexdigest()
 
 
-def open_data(settings: DataSettings, *, trains: bool, evaluation: Evaluation | None = None) -> Opened:
+def open_data(settings: DataSettings, *, checks_batch: bool, evaluation: Evaluation | None = None) -> Opened:
     """Read the data that a config names; raise DataError where it is wrong or does not fit the config.
 
-    An `evaluation` says what trained network the data are to measure.
+    `checks_batch` says whether a batch must fit into the training part. An `evaluation` says what trained network the
+    data are to measure.
     """
-    # What was opened is let go before its samples are copied: of very many, what stands for each takes room too.
-    return in_memory(
-        take_parts(load_dataset(settings, evaluation), settings, trains=trains, evaluates=evaluation is not None),
-        settings,
-    )
+    dataset = load_dataset(settings, evaluation)
+    return take_parts(dataset, settings, checks_batch=checks_batch, evaluates=evaluation is not None)
 
 
-def in_memory(opened: Opened, settings: DataSettings) -> Opened:
-    """Return data with its samples in memory, unless they are to be read from their files as they are needed."""
-    if settings.residency == "stream" or (settings.residency == "auto" and not fits_in_memory(opened.num_bytes)):
-        return opened
-    train, valid, test = opened.train, opened.valid, opened.test
-    return replace(opened, train=train.loaded(), valid=valid.loaded() if valid else None, test=test.loaded())
-
-
-def take_parts(dataset: Dataset, settings: DataSettings, *, trains: bool, evaluates: bool) -> Opened:
+def take_parts(dataset: Dataset, settings: DataSettings, *, checks_batch: bool, evaluates: bool) -> Opened:
     """Return the parts of a data set that was read, at most as many samples as asked for, its validation held out."""
     targets = replace(dataset.targets, names=plain_names(dataset.targets.names, settings.name, dataset.targets.kind))
     train, valid, test = dataset.train, dataset.valid, dataset.test
@@ -119,12 +109,12 @@ def take_parts(dataset: Dataset, settings: DataSettings, *, trains: bool, evalua
         train, valid = _held_out(train, targets, settings, evaluates=evaluates)
     if len(train) == 0 and not is_tested_alone:
         raise DataError(f"data.val_fraction={settings.val_fraction:g} leaves no sample to train on; lower it")
-    if trains and settings.batch_size > len(train):
+    if checks_batch and settings.batch_size > len(train):
         raise DataError(
             f"data.batch_size={settings.batch_size} is larger than the training part, which has {len(train):,} "
             f"samples; use data.batch_size={len(train)} or less"
         )
-    return Opened(
+    opened = Opened(
         train=train,
         valid=valid,
         test=test,
@@ -139,6 +129,9 @@ def take_parts(dataset: Dataset, settings: DataSettings, *, trains: bool, evalua
         num_test=len(dataset.test),
         facts=dataset.facts,
     )
+    if settings.residency == "stream" or (settings.residency == "auto" and not fits_in_memory(opened.num_bytes)):
+        return opened
+    return replace(opened, train=train.loaded(), valid=valid.loaded() if valid else None, test=test.loaded())
 
 
 def _check_claims(known: Mapping[str, Any], settings: DataSettings) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -15,8 +16,10 @@ class CNN(nn.Module):
     """Convolve 3x3, halve by MaxPool and apply ReLU for each channel width, then Linear, ReLU, Dropout and Linear.
 
     Takes `(N, C, H, W)` and returns scores `(N, num_classes)`. `batchnorm` normalises before each ReLU (Ioffe & Szegedy
-    2015, arXiv 1502.03167), `width` is a factor on `channels` and `hidden`. Raises ConfigError where `in_shape` is not
-    `(C, H, W)` or where the image is used up before the last convolution.
+    2015, arXiv 1502.03167), `width` is a factor on `channels` and `hidden`. Images with more rows or columns than
+    `grid`, or than the convolutions need if that is more, are averaged to so many first, so that neither parameters nor
+    work grow with the image; None, as networks of before version 0.5.0 have it, takes images as they are. Raises
+    ConfigError where `in_shape` is not `(C, H, W)` or where the image is used up before the last convolution.
     """
 
     def __init__(  # noqa: PLR0913 - each is a setting of its own in the YAML
@@ -29,17 +32,21 @@ class CNN(nn.Module):
         *,
         batchnorm: bool = False,
         width: float = 1.0,
+        grid: int | None = None,
     ) -> None:
         super().__init__()
         check_image_shape(in_shape, "cnn")
         check_image_size(in_shape, smallest_size(len(channels)), channels)
         channels, hidden = [scaled(number, width) for number in channels], scaled(hidden, width)
         in_channels, *image = in_shape
-        height, breadth = (size_after(size, len(channels)) for size in image)
+        rows, columns = averaged_size(image, len(channels), grid)
+        self.features = nn.Sequential()
+        if [rows, columns] != image:
+            self.features.add_module("grid", averaging((image[0], image[1]), (rows, columns)))
         widths = [in_channels, *channels]
-        self.features = nn.Sequential(
-            *(_convolution(inputs, outputs, batchnorm) for inputs, outputs in pairwise(widths))
-        )
+        for index, (inputs, outputs) in enumerate(pairwise(widths)):
+            self.features.add_module(str(index), _convolution(inputs, outputs, batchnorm))
+        height, breadth = (size_after(size, len(channels)) for size in (rows, columns))
         self.flatten = nn.Flatten()
         layers = OrderedDict[str, nn.Module](linear=nn.Linear(widths[-1] * height * breadth, hidden, not batchnorm))
         if batchnorm:
@@ -50,6 +57,23 @@ class CNN(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         return self.head(self.hidden(self.flatten(self.features(inputs))))
+
+    @staticmethod
+    def notes(parameters: Mapping[str, Any]) -> list[str]:
+        """Return what is said of a network of these parameters where its training begins."""
+        _, *image = parameters["in_shape"]
+        size = averaged_size(image, len(parameters["channels"]), parameters["grid"])
+        if list(size) == image:
+            return []
+        shown, averaged = ("x".join(map(str, each)) for each in (image, size))
+        hint = "model.grid=64 or model=resnet18 sees more detail"
+        return [f"cnn averages images of {shown} to {averaged} first (model.grid={parameters['grid']}); {hint}"]
+
+
+def averaged_size(image: Sequence[int], num_convolutions: int, grid: int | None) -> tuple[int, int]:
+    """Return the height and width to which an image is averaged: at most `grid`, and what the convolutions need."""
+    largest = max(image) if grid is None else max(grid, smallest_size(num_convolutions))
+    return min(image[0], largest), min(image[1], largest)
 
 
 def size_after(size: int, num_convolutions: int) -> int:
@@ -65,6 +89,16 @@ def smallest_size(num_convolutions: int) -> int:
     for _ in range(num_convolutions):
         size = 2 * size + 2
     return size
+
+
+def averaging(have: tuple[int, int], want: tuple[int, int]) -> nn.AvgPool2d:
+    """Return what averages rows and columns to fewer, by windows of one size that cover all, and overlap if they must.
+
+    AdaptiveAvgPool2d has windows of several sizes, which ONNX cannot say, and on CUDA no deterministic gradient.
+    """
+    strides = [rows // fewer for rows, fewer in zip(have, want, strict=True)]
+    sizes = [rows - (fewer - 1) * stride for rows, fewer, stride in zip(have, want, strides, strict=True)]
+    return nn.AvgPool2d((sizes[0], sizes[1]), (strides[0], strides[1]))
 
 
 def _convolution(inputs: int, outputs: int, batchnorm: bool) -> nn.Sequential:

@@ -14,7 +14,6 @@ from nnrun.assembly.preflight import prepare
 from nnrun.base.errors import ArtifactError, DataError
 from nnrun.base.files import write_json
 from nnrun.config.composed import Composed
-from nnrun.config.schema import DataSettings
 from nnrun.core.device import Precision
 from nnrun.runs.console import Console
 from nnrun.runs.summary import Summary
@@ -41,7 +40,7 @@ def inspect(composed: Composed, words: Sequence[str], directory: Path | None = N
         job = replace(job, precision=Precision("fp32", "a single step in fp16 proves nothing"))
     console = Console()
     with open_session(job, words, directory, console) as session:
-        data, fault = open_with_faults(job.data)
+        data, fault = open_with_faults(job)
         tell_of_data(data, job.data, console, trains=True)
         if note := note_on_data(job, data):
             console.note(note)
@@ -74,17 +73,18 @@ def uncompiled(composed: Composed) -> Composed:
     return replace(composed, config=config)
 
 
-def open_with_faults(settings: DataSettings) -> tuple[Opened, DataError | None]:
+def open_with_faults(job: Job) -> tuple[Opened, DataError | None]:
     """Return the data, and why a run would refuse it if it would: what can be read of it is still worth a report.
 
     Raises DataError where nothing can be reported.
     """
+    settings = job.data
     try:
-        return open_data(settings, trains=True), None
+        return open_data(settings, checks_batch=not job.lowers_batch), None
     except DataError as error:
         dataset = settings.dataset | ({"on_bad": "skip"} if "on_bad" in settings.dataset else {})
         try:
-            return open_data(replace(settings, dataset=dataset), trains=False), error
+            return open_data(replace(settings, dataset=dataset), checks_batch=False), error
         except DataError:
             raise error from None
 

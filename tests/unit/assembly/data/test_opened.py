@@ -45,7 +45,7 @@ GOOD = Digits().load()
 
 def opened(monkeypatch, train: Split, **changes):
     monkeypatch.setattr(Digits, "load", lambda _: dataclasses.replace(GOOD, train=train))
-    return open_data(dataclasses.replace(SETTINGS, **changes), trains=True)
+    return open_data(dataclasses.replace(SETTINGS, **changes), checks_batch=True)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,9 @@ def test_nothing_left_to_train_on_and_a_batch_larger_than_the_data_are_refused(m
         opened(monkeypatch, GOOD.train, val_fraction=0.9999)
     with pytest.raises(DataError, match="batch_size=2000 is larger than the training part, which has 1,293"):
         opened(monkeypatch, GOOD.train, batch_size=2000)
-    assert open_data(dataclasses.replace(SETTINGS, batch_size=2000), trains=False), "an evaluation has no such batch"
+    assert open_data(dataclasses.replace(SETTINGS, batch_size=2000), checks_batch=False), (
+        "an evaluation has no such batch"
+    )
 
 
 def test_what_a_source_of_the_users_own_raises_is_named(monkeypatch):
@@ -108,16 +110,16 @@ def test_what_a_source_of_the_users_own_raises_is_named(monkeypatch):
 
     monkeypatch.setattr(Digits, "load", broken)
     with pytest.raises(DataError, match=r"data=mine cannot be loaded: FileNotFoundError: no such file: x\.npy"):
-        open_data(SETTINGS, trains=True)
+        open_data(SETTINGS, checks_batch=True)
     monkeypatch.setattr(Digits, "load", lambda _: torch.zeros(3))
     with pytest.raises(DataError, match=r"gives a Tensor, not a nnrun\.api\.Dataset"):
-        open_data(SETTINGS, trains=True)
+        open_data(SETTINGS, checks_batch=True)
 
 
 def test_a_data_set_without_a_test_part_is_refused(monkeypatch):
     monkeypatch.setattr(Digits, "load", lambda _: dataclasses.replace(GOOD, test=None))
     with pytest.raises(DataError, match=r"load\(\) gives a Dataset whose test is a NoneType, not a nnrun"):
-        open_data(SETTINGS, trains=True)
+        open_data(SETTINGS, checks_batch=True)
 
 
 def test_a_limit_is_taken_of_data_that_is_all_test(monkeypatch):
@@ -125,7 +127,9 @@ def test_a_limit_is_taken_of_data_that_is_all_test(monkeypatch):
     nothing = Split(GOOD.train.inputs[:0], GOOD.train.targets[:0])
     monkeypatch.setattr(Digits, "load", lambda _: dataclasses.replace(GOOD, train=nothing))
     data = open_data(
-        dataclasses.replace(SETTINGS, limit=40), trains=False, evaluation=Evaluation(GOOD.targets, all_is_test=True)
+        dataclasses.replace(SETTINGS, limit=40),
+        checks_batch=False,
+        evaluation=Evaluation(GOOD.targets, all_is_test=True),
     )
     assert (len(data.train), data.valid, len(data.test), data.num_test) == (0, None, 40, 360)
 
@@ -138,7 +142,7 @@ def test_a_validation_part_of_values_is_spread_evenly_over_them(monkeypatch, spl
     train = Split(torch.randint(0, 256, (1000, 1, 4, 4), dtype=torch.uint8, generator=draw), ages)
     whole = dataclasses.replace(GOOD, train=train, test=train.subset(torch.arange(50)), targets=Targets.values(["age"]))
     monkeypatch.setattr(Digits, "load", lambda _: whole)
-    data = open_data(dataclasses.replace(SETTINGS, split_by=split_by, val_fraction=0.2, limit=900), trains=True)
+    data = open_data(dataclasses.replace(SETTINGS, split_by=split_by, val_fraction=0.2, limit=900), checks_batch=True)
     assert (len(data.train) + len(data.valid), data.known["num_outputs"]) == (900, 1)
     edges = ages[:, 0].quantile(torch.tensor([0.2, 0.4, 0.6, 0.8]))
 
@@ -166,9 +170,9 @@ def test_claims_about_the_data_are_held_against_it(monkeypatch):
         ({"facts": {"words": 4}}, "data.facts is {'words': 4}, and mine has {'words': 3}"),
     ):
         with pytest.raises(DataError, match=says):
-            open_data(dataclasses.replace(SETTINGS, **claim), trains=True)
+            open_data(dataclasses.replace(SETTINGS, **claim), checks_batch=True)
     right = {"num_outputs": 10, "in_shape": [1, 28, 28], "facts": {"words": 3}}
-    data = open_data(dataclasses.replace(SETTINGS, **right), trains=True)
+    data = open_data(dataclasses.replace(SETTINGS, **right), checks_batch=True)
     assert sum(data.target_counts) == len(data.train)
 
 

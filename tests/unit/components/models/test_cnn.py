@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from nnrun.base.errors import ConfigError
-from nnrun.components.models.cnn import CNN, smallest_size
+from nnrun.components.models.cnn import CNN, averaging, smallest_size
 
 
 @pytest.mark.parametrize(
@@ -116,3 +116,51 @@ def test_width_is_a_factor_on_channels_and_hidden_units(width, channels, hidden)
     scaled, named = CNN((1, 28, 28), 10, width=width), CNN((1, 28, 28), 10, channels, hidden)
     shapes = [{name: value.shape for name, value in model.state_dict().items()} for model in (scaled, named)]
     assert shapes[0] == shapes[1]
+
+
+@pytest.mark.parametrize("in_shape", [(3, 224, 224), (1, 33, 47), (3, 3000, 4000)])
+def test_parameters_do_not_grow_with_images_above_the_grid(in_shape):
+    """On the device meta nothing takes memory. Negative control: without a grid they grow."""
+    with torch.device("meta"):
+        counts = [
+            sum(parameter.numel() for parameter in CNN(shape, 10, grid=grid).parameters())
+            for shape, grid in ((in_shape, 32), ((in_shape[0], 32, 32), None), ((in_shape[0], 64, 64), None))
+        ]
+    assert counts[0] == counts[1] < counts[2]
+
+
+@pytest.mark.parametrize("in_shape", [(1, 28, 28), (3, 32, 32), (1, 32, 12)])
+@pytest.mark.parametrize("channels", [[4], [4, 8]])
+def test_images_up_to_the_grid_have_the_network_that_they_had(in_shape, channels):
+    """The same layers and the same draws."""
+    networks = []
+    for grid in (None, 32):
+        torch.manual_seed(0)
+        networks.append(CNN(in_shape, 10, channels, 6, grid=grid))
+    assert str(networks[0]) == str(networks[1])
+    for ours, theirs in zip(networks[0].parameters(), networks[1].parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_the_grid_is_what_the_convolutions_see():
+    """A picture of blocks of one color is seen as the picture of a pixel for each block."""
+    torch.manual_seed(0)
+    small, large = CNN((3, 12, 12), 3, [2, 3], 4), CNN((3, 24, 24), 3, [2, 3], 4, grid=12)
+    large.load_state_dict(small.state_dict())
+    picture = torch.randn(2, 3, 12, 12)
+    torch.testing.assert_close(large(picture.repeat_interleave(2, 2).repeat_interleave(2, 3)), small(picture))
+
+
+@pytest.mark.parametrize("size", range(13, 60))
+def test_windows_cover_every_pixel(size):
+    pixels = torch.ones(1, 3, size, 40, requires_grad=True)
+    pooled = averaging((size, 40), (13, 13))(pixels)
+    assert pooled.shape == (1, 3, 13, 13)
+    assert torch.equal(pooled, torch.ones_like(pooled))
+    pooled.sum().backward()
+    assert bool((pixels.grad > 0).all())
+
+
+def test_a_grid_is_never_smaller_than_the_convolutions_need():
+    model = CNN((1, 64, 64), 3, [2] * 4, 4, grid=8)
+    assert model(torch.zeros(2, 1, 64, 64)).shape == (2, 3)
