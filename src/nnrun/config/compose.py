@@ -18,6 +18,7 @@ from nnrun.config.composed import Composed
 from nnrun.config.data_settings import unread_root
 from nnrun.config.draft import (
     Draft,
+    built_as_before,
     choose_options,
     excluded_beside,
     find_source,
@@ -57,6 +58,7 @@ def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> C
     if source is not None:
         problems += excluded_beside(source, groups)
         draft = start_from(source, draft)
+        built_as_before(source, draft)
     draft, misplaced = lay_typed(draft, values)
     problems += misplaced
     follows, references = _follow(draft, source, typed, rules)

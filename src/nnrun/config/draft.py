@@ -16,8 +16,9 @@ from omegaconf.errors import OmegaConfBaseException
 from nnrun.base.errors import Complaint
 from nnrun.base.paths import expanded
 from nnrun.checkpoints.aliases import current_name, with_current_names
+from nnrun.checkpoints.saved_run import SavedNetwork
 from nnrun.config.auto import Auto, read_autos
-from nnrun.config.from_checkpoint import merge_saved, saved_references
+from nnrun.config.from_checkpoint import merge_saved, parameters_meant, saved_references
 from nnrun.config.interpolation import resolve_path
 from nnrun.config.meant import options_having
 from nnrun.config.options import compose_groups, option_references, show_to_hydra, unknown_options
@@ -121,6 +122,20 @@ def start_from(source: Source, fresh: Draft) -> Draft:
     config = merge_saved(source.config, fresh.config, groups, keep_export=source.key == "resume")
     chosen = {name: found for name, found in fresh.references.items() if name.partition(".")[0] in groups}
     return Draft(config, saved_references(source.config) | chosen, groups)
+
+
+def built_as_before(source: Source, draft: Draft) -> None:
+    """Let a network that starts from a file's weights be built as that was, in what did not exist when it was saved.
+
+    In place: no word of then says it. What is typed, later, wins.
+    """
+    saved = source.saved.config.get("model") if isinstance(source.saved, SavedNetwork) else None
+    section = draft.config.get("model")
+    if source.key != "init_from" or not isinstance(saved, Mapping) or not OmegaConf.is_dict(section):
+        return
+    for name in parameters_meant(str(section.get("_target_"))):
+        if saved.get("_target_") == section.get("_target_") and name in saved:
+            section[name] = saved[name]
 
 
 def lay_typed(draft: Draft, values: Sequence[Typed]) -> tuple[Draft, list[Complaint]]:

@@ -41,7 +41,8 @@ MEANT_BEFORE: dict[str, Any] = {
     "nnrun.components.data.arrays.Arrays.split_by": "position",
     "nnrun.components.data.folder.Folder.split_by": "position",
     "nnrun.components.data.torchvision_sets.TorchvisionDataset.split_by": "position",
-    "nnrun.components.models.cnn.CNN.grid": None,
+    # No image is larger: none is averaged.
+    "nnrun.components.models.cnn.CNN.grid": 16384,
 }
 
 # What a data set's section may take from `data`. What a trained network takes in is not to be changed.
@@ -64,6 +65,11 @@ def as_meant(saved: Any, meant: Mapping[str, Any] = MEANT_BEFORE, key: str = "")
     return {
         name: as_meant(value, meant, f"{key}.{name}".removeprefix(".")) for name, value in {**saved, **absent}.items()
     }
+
+
+def parameters_meant(target: str) -> list[str]:
+    """Return the parameters of a class whose absence in a file means something."""
+    return [name for full in MEANT_BEFORE for place, _, name in (full.rpartition("."),) if place == target]
 
 
 def as_meant_then(saved: SavedWeights) -> SavedWeights:

@@ -122,7 +122,7 @@ def test_a_network_of_an_earlier_version_is_built_as_it_was_meant(
     monkeypatch.setattr(network, "build_network", build_network)
     monkeypatch.setitem(MEANT_BEFORE, "nnrun.components.models.cnn.CNN.pooling", "old")
     loaded.load_network(tmp_path / "x.ckpt", ())
-    assert built == [{**section, "grid": None, "pooling": "old"}]
+    assert built == [{**section, "grid": 16384, "pooling": "old"}]
 
 
 def test_a_run_of_before_the_order_of_classes_was_a_setting_has_the_order_of_texts() -> None:

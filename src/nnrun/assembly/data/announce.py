@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from nnrun.assembly.data.opened import Opened
 from nnrun.base.targets import SINGULAR
@@ -14,10 +15,19 @@ from nnrun.runs.console import Console
 
 # A class with fewer samples in a part is not measured there to better than some 10 points.
 FEW_SAMPLES = 10
+# Of the sizes of two classes, or of the samples without a label to those with it: beyond that it is said.
+MAX_RATIO = 3
+# Parameters of losses of ours that weigh classes or labels.
+_WEIGHTS = {"classes": ("weight", "alpha"), "labels": ("pos_weight",)}
 
 
-def tell_of_data(data: Opened, settings: DataSettings, console: Console, *, trains: bool) -> None:
-    """Say what was opened in a line; in others what was found, and where a class has few samples or none."""
+def tell_of_data(
+    data: Opened, settings: DataSettings, loss: Mapping[str, Any], console: Console, *, trains: bool
+) -> None:
+    """Say what was opened in a line; in others what was found, and where a class has few samples or none.
+
+    `loss` is its section: where it could weigh classes of very different sizes, and does not, that is said.
+    """
     console.say(data_line(data, settings))
     for note in data.findings.notes:
         console.note(note)
@@ -27,6 +37,8 @@ def tell_of_data(data: Opened, settings: DataSettings, console: Console, *, trai
         console.note(note)
     if small := few_samples(data, trains=trains):
         console.say(f"{data.targets.kind} with fewer than {FEW_SAMPLES} samples: {small}")
+    if trains and (said := imbalance(data, loss)):
+        console.say(said)
 
 
 def data_line(data: Opened, settings: DataSettings) -> str:
@@ -61,6 +73,27 @@ def few_samples(data: Opened, *, trains: bool) -> str:
             fewest = f"{least}, of {SINGULAR[data.targets.kind]} {name}"
             found.append(f"{len(small):,} of {len(counts):,} in {part} (fewest: {fewest})")
     return ", ".join(found)
+
+
+def imbalance(data: Opened, loss: Mapping[str, Any]) -> str:
+    """Return that classes or labels of the training part have very different sizes, and the word that helps.
+
+    Empty where they have not, where one has no sample to weigh, and where the loss weighs them already or cannot.
+    """
+    key = next((f"loss.{name}" for name in _WEIGHTS.get(data.targets.kind, ()) if name in loss), None)
+    if key is None or loss[key.partition(".")[2]] is not None or not str(loss.get("_target_")).startswith("nnrun."):
+        return ""
+    counts = dict(zip(data.targets.names, data.target_counts, strict=True))
+    rarest = min(counts, key=lambda name: counts[name])
+    if data.targets.kind == "classes":
+        commonest = max(counts, key=lambda name: counts[name])
+        most, what = counts[commonest], f"class {commonest} has {counts[commonest]:,} training samples and {rarest}"
+    else:
+        most = len(data.train) - counts[rarest]
+        what = f"{most:,} training samples are without the label {rarest}, and with it"
+    if not 0 < counts[rarest] * MAX_RATIO < most:
+        return ""
+    return f"imbalanced {data.targets.kind}: {what} {counts[rarest]:,}; {key}=balanced weighs them alike"
 
 
 def _counts(data: Opened, trains: bool) -> dict[str, list[int]]:

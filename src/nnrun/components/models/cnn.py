@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from nnrun.components.models.adapting import check_image_shape, check_image_size, scaled
 
+# The largest height and width that data.image_size may ask for.
+LARGEST_IMAGE = 16384
+
 
 class CNN(nn.Module):
     """Convolve 3x3, halve by MaxPool and apply ReLU for each channel width, then Linear, ReLU, Dropout and Linear.
@@ -18,7 +21,7 @@ class CNN(nn.Module):
     Takes `(N, C, H, W)` and returns scores `(N, num_classes)`. `batchnorm` normalises before each ReLU (Ioffe & Szegedy
     2015, arXiv 1502.03167), `width` is a factor on `channels` and `hidden`. Images with more rows or columns than
     `grid`, or than the convolutions need if that is more, are averaged to so many first, so that neither parameters nor
-    work grow with the image; None, as networks of before version 0.5.0 have it, takes images as they are. Raises
+    work grow with the image; without it, as networks of before version 0.5.0, it takes images as they are. Raises
     ConfigError where `in_shape` is not `(C, H, W)` or where the image is used up before the last convolution.
     """
 
@@ -32,7 +35,7 @@ class CNN(nn.Module):
         *,
         batchnorm: bool = False,
         width: float = 1.0,
-        grid: int | None = None,
+        grid: int = LARGEST_IMAGE,
     ) -> None:
         super().__init__()
         check_image_shape(in_shape, "cnn")
@@ -70,9 +73,9 @@ class CNN(nn.Module):
         return [f"cnn averages images of {shown} to {averaged} first (model.grid={parameters['grid']}); {hint}"]
 
 
-def averaged_size(image: Sequence[int], num_convolutions: int, grid: int | None) -> tuple[int, int]:
+def averaged_size(image: Sequence[int], num_convolutions: int, grid: int) -> tuple[int, int]:
     """Return the height and width to which an image is averaged: at most `grid`, and what the convolutions need."""
-    largest = max(image) if grid is None else max(grid, smallest_size(num_convolutions))
+    largest = max(grid, smallest_size(num_convolutions))
     return min(image[0], largest), min(image[1], largest)
 
 

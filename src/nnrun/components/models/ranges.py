@@ -14,7 +14,7 @@ RANGES = {
         lambda v: v != [] and several(whole(1)).holds(v),
         "a list of numbers, at least one, each a whole number from 1 up",
     ),
-    "model.grid": whole(1, null=True),
+    "model.grid": whole(1, 16384),
     "model.depth": whole(1),
     "model.width": POSITIVE,
     "model.stem": one_of("auto", "imagenet", "small"),

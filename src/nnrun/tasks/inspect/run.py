@@ -41,7 +41,7 @@ def inspect(composed: Composed, words: Sequence[str], directory: Path | None = N
     console = Console()
     with open_session(job, words, directory, console) as session:
         data, fault = open_with_faults(job)
-        tell_of_data(data, job.data, console, trains=True)
+        tell_of_data(data, job.data, job.settings.loss, console, trains=True)
         if note := note_on_data(job, data):
             console.note(note)
         described = report_data(data)

@@ -48,7 +48,7 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
             check_newest(resumed)
         data = open_for(job)
         job = fit_to_data(job, data, session)
-        tell_of_data(data, job.data, console, trains=job.trains)
+        tell_of_data(data, job.data, job.settings.loss, console, trains=job.trains)
         if job.trains and not resumed:
             check_given_mean(data, job.data)
         objective = make_objective(job, data)
