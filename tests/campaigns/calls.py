@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import shutil
 import signal
 from collections.abc import Sequence
@@ -34,12 +35,15 @@ def _at_each_call(arena: Arena, count: int, result: Result, names: Sequence[str]
     draw, run = arena.draw, arena.folder / "run"
     with nursery_of(arena) as nursery, counting(result, "undisturbed", tries=0):
         subject = undisturbed(arena, nursery, "plain", "trainer.max_steps=3")
-        command = Command(subject.main, arena.folder, (*subject.words, f"hydra.run.dir={run}"))
-        tracer = tracer_of(nursery, arena.folder, result)
-        calls = tracer.calls(command, names)
-        for call in spread(calls, count, draw):
+
+        def fresh() -> Command:
             shutil.rmtree(run, ignore_errors=True)
-            with counting(result, f"{call.name} {call.nth}"):
+            return Command(subject.main, arena.folder, (*subject.words, f"hydra.run.dir={run}"))
+
+        tracer = tracer_of(nursery, arena.folder, result)
+        for call in spread(tracer.calls(fresh, names), count, draw):
+            command = fresh()
+            with counting(result, f"{call.name} {call.nth}{' of a thread' if call.in_thread else ''}"):
                 child = tracer.start(command, call, effect)
                 if effect == KILLS:
                     expect(child, -signal.SIGKILL)
@@ -72,7 +76,8 @@ def kill_at_each_call(arena: Arena, count: int, save: Main | None = None) -> Res
         expect(nursery.start(command), 0)
         manifests = [(run / FOLDER_NAME / MANIFEST_NAME).read_bytes() for run in (whole, after)]
         tracer = tracer_of(nursery, arena.folder, result)
-        calls = tracer.calls(saving("counted")[1], TO_DISK)
+        numbers = itertools.count()
+        calls = tracer.calls(lambda: saving(f"counted{next(numbers)}")[1], TO_DISK)
         for call in spread(calls, count, draw):
             with counting(result, f"{call.name} {call.nth}"):
                 run, command = saving(f"{call.name}-{call.nth}")

@@ -1,4 +1,8 @@
-"""Count the system calls of a command, and let something happen to one of them: by strace, or without it."""
+"""Count the system calls of a command, and let something happen to one of them: by strace, or without it.
+
+strace follows the main thread: it counts the calls of each thread by themselves, and cannot name one. What threads do,
+the writing of checkpoints beside the training, is tried by wrapping Python's calls.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ import re
 import shutil
 import signal
 import subprocess
+import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +27,8 @@ from campaigns.nursery import Child, Nursery
 from campaigns.subject import expect
 from nnrun.base.files import DurableFile
 
+# A thread's many small writes, which reach the disk together: one of so many is tried.
+_WRITES_APART = 24
 # What is done to a call, in strace's words.
 FAILS, KILLS = "error=EIO", "signal=KILL"
 # The system calls that change what is on a disk; not every machine has each.
@@ -49,6 +56,8 @@ class Call:
 
     name: str
     nth: int
+    # Of the threads beside the main one, all together.
+    in_thread: bool = False
 
 
 def spread(calls: Sequence[Call], count: int, draw: random.Random) -> list[Call]:
@@ -62,8 +71,8 @@ def spread(calls: Sequence[Call], count: int, draw: random.Random) -> list[Call]
 class Tracer(Protocol):
     """Count the calls of a command, and let something happen to one of them."""
 
-    def calls(self, command: Command, names: Sequence[str]) -> list[Call]:
-        """Return the calls of these names that a command makes; raise Broken unless it ends well."""
+    def calls(self, fresh: Callable[[], Command], names: Sequence[str]) -> list[Call]:
+        """Return the calls of these names that a command makes, prepared anew; raise Broken unless it ends well."""
         ...
 
     def start(self, command: Command, call: Call, effect: str) -> Child:
@@ -73,14 +82,14 @@ class Tracer(Protocol):
 
 def tracer_of(nursery: Nursery, folder: Path, result: Result) -> Tracer:
     """Return the best tracer that can be had here, and note which."""
-    strace = Strace(nursery, folder / "trace")
+    strace, wrapping = Strace(nursery, folder / "trace"), Wrapping(nursery, folder / "trace")
     try:
         strace.start(Command(idle, folder, ()), Call("fsync", 1), FAILS)
     except (FileNotFoundError, PermissionError) as error:
         result.notes.append(f"by wrapping Python's calls, since strace cannot be used: {error}")
-        return Wrapping(nursery, folder / "trace")
+        return wrapping
     result.notes.append("by strace")
-    return strace
+    return Both(strace, replace(wrapping, threads_alone=True))
 
 
 def idle(_words: Sequence[str]) -> int:
@@ -89,14 +98,30 @@ def idle(_words: Sequence[str]) -> int:
 
 
 @dataclass(frozen=True)
+class Both:
+    """The main thread's calls by one tracer, those of the other threads by another."""
+
+    main: Tracer
+    threads: Tracer
+
+    def calls(self, fresh: Callable[[], Command], names: Sequence[str]) -> list[Call]:
+        of_threads = self.threads.calls(fresh, names)
+        few = [call for call in of_threads if call.name != "write" or call.nth % _WRITES_APART == 1]
+        return [*self.main.calls(fresh, names), *few]
+
+    def start(self, command: Command, call: Call, effect: str) -> Child:
+        return (self.threads if call.in_thread else self.main).start(command, call, effect)
+
+
+@dataclass(frozen=True)
 class Strace:
-    """Linux's strace, attached to a child before its main is called. It sees every call as the kernel does."""
+    """Linux's strace, attached to a child's main thread before its main is called. It sees calls as the kernel does."""
 
     nursery: Nursery
     trace: Path
 
-    def calls(self, command: Command, names: Sequence[str]) -> list[Call]:
-        child = self._follow(command, "-e", "trace=" + ",".join(f"?{name}" for name in names))
+    def calls(self, fresh: Callable[[], Command], names: Sequence[str]) -> list[Call]:
+        child = self._follow(fresh(), "-e", "trace=" + ",".join(f"?{name}" for name in names))
         expect(child, 0)
         calls, counts = [], Counter[str]()
         for line in self.trace.read_text(errors="replace").splitlines():
@@ -131,22 +156,27 @@ class Strace:
 
 @dataclass(frozen=True)
 class Wrapping:
-    """Python's own functions, wrapped in the child: what libraries in other languages call is not seen."""
+    """Python's own functions, wrapped in the child: what libraries in other languages call is not seen.
+
+    `threads_alone`: the main thread's calls are not counted.
+    """
 
     nursery: Nursery
     trace: Path
+    threads_alone: bool = False
 
-    def calls(self, command: Command, names: Sequence[str]) -> list[Call]:
-        expect(self.start(command, Call("", 0), FAILS), 0)
+    def calls(self, fresh: Callable[[], Command], names: Sequence[str]) -> list[Call]:
+        expect(self.start(fresh(), Call("", 0), FAILS), 0)
         calls, counts = [], Counter[str]()
         for name in self.trace.read_text().split():
             counts[name] += 1
             if name in names:
-                calls.append(Call(name, counts[name]))
+                calls.append(Call(name, counts[name], self.threads_alone))
         return calls
 
     def start(self, command: Command, call: Call, effect: str) -> Child:
-        words = (str(self.trace), call.name, str(call.nth), effect, name_of(command.main), *command.words)
+        whose = "threads" if self.threads_alone else "all"
+        words = (str(self.trace), call.name, str(call.nth), effect, whose, name_of(command.main), *command.words)
         child = self.nursery.start(replace(command, main=wrapped, words=words))
         child.wait()
         return child
@@ -154,11 +184,13 @@ class Wrapping:
 
 def wrapped(words: Sequence[str]) -> int:
     """Call a main with Python's calls to the disk wrapped, and write down which there were. (A child's main.)"""
-    trace, name, nth, effect, main, *rest = words
+    trace, name, nth, effect, whose, main, *rest = words
     made: list[str] = []
 
     def wrap(called: str, original: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
+            if whose == "threads" and threading.current_thread() is threading.main_thread():
+                return original(*args, **kwargs)
             made.append(called)
             if called == name and made.count(name) == int(nth):
                 if effect == KILLS:

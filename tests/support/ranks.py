@@ -124,8 +124,8 @@ def _stop_at(poll: int | None) -> Callable[[], None]:
     return counted
 
 
-def _make(case: Case, world: World, written: _Written, poll: Callable[[], None]) -> tuple[Small, list[Callback]]:
-    """Return the training of a case with its callbacks."""
+def _make(case: Case, world: World, written: _Written, poll: Callable[[], None]) -> tuple[Small, Checkpointing]:
+    """Return the training of a case, and the one of its callbacks that saves."""
     callbacks: list[Callback] = []
     training = Small(
         network=make_network(*NETWORKS[case.network]()),
@@ -138,19 +138,20 @@ def _make(case: Case, world: World, written: _Written, poll: Callable[[], None])
     if case.bad_sample is not None:
         training.split.inputs[case.bad_sample] = torch.nan
     every = case.options.get("log_every_steps", 2)
+    saving = Checkpointing(written, None, lambda state: state.state_dict())  # type: ignore[arg-type]
     callbacks += [
         MetricRows(written, training.objective, every, Loggers(Console())),
         EarlyStopping("valid/loss", "min", case.patience, 0.0),
-        Checkpointing(written, None, lambda state: state.state_dict()),  # type: ignore[arg-type]
+        saving,
     ]
-    return training, callbacks
+    return training, saving
 
 
 def train_case(case: Case, world: World) -> Result:
     """Train a case to its end in this process."""
     written = _Written()
     poll = case.stop_at[1] if case.stop_at and case.stop_at[0] == world.rank else None
-    training, _ = _make(case, world, written, _stop_at(poll))
+    training, saving = _make(case, world, written, _stop_at(poll))
     stopped_at, end = None, "done"
     if case.keeps_features:
         training.state.freezing = Freezing(("0.weight", "0.bias"), None)
@@ -160,6 +161,7 @@ def train_case(case: Case, world: World) -> Result:
         try:
             fit(training.state, training.work, training.plan)
         except InterruptedRun:
+            saving.finish(training.state)
             stopped_at = training.state.progress.step
             model, saved = training.state.evaluated.state_dict(), training.state.state_dict()
             training, _ = _make(case, world, written, lambda: None)

@@ -12,7 +12,7 @@ import resource
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -34,21 +34,25 @@ class DurableFile:
             path = file.commit(f"weights-{file.sha256[:8]}.pt")
 
     The order is write beside, fsync, rename, fsync the folder. What passes is hashed, so that a file can be named by
-    its own hash. Without a commit nothing is left behind.
+    its own hash. Without a commit nothing is left behind. `poll` is asked before each write and before the file gets
+    its name, and may raise.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, poll: Callable[[], None] = lambda: None) -> None:
         self._folder = folder
+        self._poll = poll
         self._sha256 = hashlib.sha256()
         self._failure: OSError | None = None
         self.num_bytes = 0
 
     def __enter__(self) -> DurableFile:
-        descriptor, name = tempfile.mkstemp(dir=self._folder, prefix=".", suffix=TEMPORARY_SUFFIX)
-        self._temporary: Path | None = Path(name)
-        self._undoing = at_the_end(self._temporary.unlink)
+        # Not by tempfile, whose files only their owner may read: to change that one would have to ask for the umask,
+        # and whoever asks has set it, for all threads of the process.
+        path = self._folder / f".{os.urandom(8).hex()}{TEMPORARY_SUFFIX}"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+        self._temporary: Path | None = path
+        self._undoing = at_the_end(path.unlink)
         self._file: IO[bytes] = os.fdopen(descriptor, "wb")
-        os.fchmod(descriptor, 0o666 & ~_umask())
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
@@ -65,6 +69,7 @@ class DurableFile:
 
     def write(self, data: Any) -> int:
         """Write and hash all of `data`; return its length in bytes."""
+        self._poll()
         self._sha256.update(data)
         self.num_bytes += memoryview(data).nbytes
         try:
@@ -88,18 +93,12 @@ class DurableFile:
         assert self._temporary is not None, "a file is committed once"
         self._file.flush()
         os.fsync(self._file.fileno())
+        self._poll()
         path = self._folder / name
         self._temporary.replace(path)
         self._temporary = None
         sync_folder(self._folder)
         return path
-
-
-def _umask() -> int:
-    """Return the process's umask; it can only be read by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def sync_folder(folder: Path) -> None:

@@ -87,6 +87,10 @@ def leave_with(code: int) -> NoReturn:
         threading._shutdown()  # type: ignore[attr-defined]
     with contextlib.suppress(Exception):
         atexit._run_exitfuncs()
+    if "nnrun.base.ending" in sys.modules:
+        from nnrun.base.ending import undo_all  # noqa: PLC0415 - see _end
+
+        undo_all()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_leaves
 
 from nnrun.base.errors import ArtifactError, ResourceError
 from nnrun.base.files import DurableFile, free_bytes, saving, sweep_temporaries, sync_folder
 from nnrun.base.paths import inside
+from nnrun.checkpoints.host_copy import canonical
 from nnrun.checkpoints.manifest import FOLDER_NAME, MANIFEST_NAME, Manifest, ManifestEntry, is_whole, read_manifest
 from nnrun.checkpoints.payload import Payload, with_schema
 from nnrun.checkpoints.stored_tensors import StoredTensor
@@ -24,6 +23,10 @@ from nnrun.checkpoints.tensors import dtype_name
 
 DAMAGED_SUFFIX = ".damaged"
 _NAME = re.compile(r"step-\d{8,}-[0-9a-f]{8}\.ckpt")
+
+
+class Abandoned(Exception):
+    """A save is not to come to its end."""
 
 
 class CheckpointFolder:
@@ -39,6 +42,7 @@ class CheckpointFolder:
         with saving(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
         self._keep_last = keep_last
+        self._is_abandoned = False
         has_manifest = (self.path / MANIFEST_NAME).is_file()
         manifest = read_manifest(self.path) if has_manifest else Manifest()
         with saving(self.path):
@@ -91,15 +95,27 @@ class CheckpointFolder:
         return self.path / self.manifest.last if self.manifest.last else None
 
     def save(self, payload: Payload, step: int, *, is_best: bool) -> Path:
-        """Write a checkpoint and commit it; raise ResourceError where the disk refuses, with the old ones untouched."""
+        """Write a checkpoint, whose tensors are on the host, and commit it.
+
+        Raises ResourceError where the disk refuses, with the old ones untouched.
+        """
         num_bytes = sum(leaf.nbytes for leaf in tree_leaves(payload) if isinstance(leaf, Tensor))
         with saving(self.path / f"step-{step:08d}", num_bytes):
-            with DurableFile(self.path) as file:
-                torch.save(canonical(on_host(with_schema(payload))), file)  # type: ignore[arg-type]
+            with DurableFile(self.path, self._poll) as file:
+                torch.save(canonical(with_schema(payload)), file)  # type: ignore[arg-type]
                 entry = ManifestEntry(f"step-{step:08d}-{file.sha256[:8]}.ckpt", file.sha256, file.num_bytes, step)
                 file.commit(entry.name)
             self._commit(entry, is_best=is_best)
         return self.path / entry.name
+
+    def abandon(self) -> None:
+        """Let a save that is under way in another thread come to nothing, and each that is begun from now on."""
+        self._is_abandoned = True
+
+    def _poll(self) -> None:
+        """Raise Abandoned where nothing is to be saved any more: the folder may be another process's by now."""
+        if self._is_abandoned:
+            raise Abandoned
 
     def _commit(self, entry: ManifestEntry, *, is_best: bool) -> None:
         """Name the new file in the manifest, then remove what the rules no longer keep."""
@@ -109,7 +125,7 @@ class CheckpointFolder:
         manifest = replace(
             self.manifest, files=tuple(row for row in files if row.name in kept), best=best, last=entry.name
         )
-        with DurableFile(self.path) as file:
+        with DurableFile(self.path, self._poll) as file:
             file.write(json.dumps(manifest.to_json(), indent=2).encode())
             file.commit(MANIFEST_NAME)
         self.manifest = manifest
@@ -117,42 +133,6 @@ class CheckpointFolder:
             if row.name not in kept:
                 (self.path / row.name).unlink(missing_ok=True)
         sync_folder(self.path)
-
-
-def on_host(tree: Any) -> Any:
-    """Return a tree of values with its tensors on the host; tensors that are one, such as tied weights, stay one.
-
-    The copies of a GPU's tensors are ordered all at once and waited for once.
-    """
-    copies: dict[tuple[Any, ...], Tensor] = {}
-    gpus: set[torch.device] = set()
-
-    def copied(value: Any) -> Any:
-        if not isinstance(value, Tensor) or value.device.type == "cpu":
-            return value
-        key = (value.untyped_storage()._cdata, value.storage_offset(), value.dtype, value.shape, value.stride())
-        if key not in copies:
-            copies[key] = value.detach().to("cpu", non_blocking=value.is_cuda)
-            gpus.update([value.device] if value.is_cuda else [])
-        return copies[key]
-
-    moved = tree_map(copied, tree)
-    for gpu in gpus:
-        torch.cuda.synchronize(gpu)  # waits for the copies
-    return moved
-
-
-def canonical(value: Any) -> Any:
-    """Return equal values as equal bytes when pickled.
-
-    A pickle also tells which texts and lists are one object: a resumed run would differ in that from one that was
-    never stopped, and its checkpoints in their names.
-    """
-    if isinstance(value, dict):
-        return {canonical(key): canonical(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(canonical(item) for item in value)
-    return sys.intern(value) if isinstance(value, str) else value
 
 
 def load_weights(network: nn.Module, weights: dict[str, Tensor], path: Path) -> None:

@@ -91,7 +91,11 @@ def show(summary: Summary, figures: Sequence[tuple[str, str]], console: Console,
             f"{train['samples_per_second']:,.0f} samples/s",
         )
         share = train["checkpoint_fraction"]
-        table.add_row("checkpoints", f"{train['checkpoint_seconds']:.1f} s, {share:.1%} of the training")
+        beside = train["checkpoint_background_seconds"]
+        table.add_row(
+            "checkpoints",
+            f"{train['checkpoint_seconds']:.1f} s, {share:.1%} of the training; {beside:.1f} s in the background",
+        )
     if skipped := summary.train.get("skipped_updates"):
         table.add_row("left out", f"{skipped:,} updates whose loss or gradients were NaN or infinite", style="red")
     for name, artifact in summary.artifacts.items():

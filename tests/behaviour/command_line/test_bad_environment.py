@@ -64,10 +64,14 @@ def refusing(code: int) -> Callable[[Patch], None]:
     """Let no file be made."""
 
     def patch(monkeypatch: Patch) -> None:
-        def mkstemp(*_args: object, **_kwargs: object) -> None:
-            raise OSError(code, os.strerror(code))
+        original = os.open
 
-        monkeypatch.setattr(nnrun.base.files.tempfile, "mkstemp", mkstemp)
+        def refuse(path: str, flags: int, *args: Any, **kwargs: Any) -> int:
+            if flags & os.O_EXCL:
+                raise OSError(code, os.strerror(code))
+            return original(path, flags, *args, **kwargs)
+
+        monkeypatch.setattr(nnrun.base.files.os, "open", refuse)
 
     return patch
 

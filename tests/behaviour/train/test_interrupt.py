@@ -6,6 +6,8 @@ import contextlib
 import json
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ import nnrun.core.validation
 import nnrun.tasks.train.run
 from nnrun.base.errors import InterruptedRun
 from nnrun.base.files import DurableFile
+from nnrun.base.signals import in_force
 from nnrun.checkpoints.folder import CheckpointFolder
 from nnrun.components.exporters.onnx import OnnxExporter
 from support.command_line import run_here
@@ -49,6 +52,9 @@ def sending(number: int, place: object, name: str, at_call: int, times: int = 1)
         if calls == at_call:
             for _ in range(times):
                 os.kill(os.getpid(), number)
+                # From a thread, that of a save: two signals at once would be one.
+                while threading.current_thread() is not threading.main_thread() and in_force().heard is None:
+                    time.sleep(0.001)
         return original(*args, **kwargs)
 
     with pytest.MonkeyPatch.context() as monkeypatch:

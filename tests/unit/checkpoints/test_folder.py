@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import pickle
 
 import pytest
@@ -14,7 +15,8 @@ import nnrun.base.files
 from nnrun.base.errors import ArtifactError, ResourceError
 from nnrun.base.files import DurableFile
 from nnrun.base.open_file import OpenFile
-from nnrun.checkpoints.folder import CheckpointFolder, canonical, load_weights
+from nnrun.checkpoints.folder import Abandoned, CheckpointFolder, load_weights
+from nnrun.checkpoints.host_copy import canonical
 from nnrun.checkpoints.locate import Located, locate
 from nnrun.checkpoints.manifest import read_manifest
 from nnrun.checkpoints.read import read_saved
@@ -229,6 +231,25 @@ def test_equal_payloads_are_equal_bytes_whoever_owns_their_texts(folder, tmp_pat
 def test_a_list_that_stands_twice_is_written_as_two_equal_ones(folder):
     once = [1, 2]
     assert pickle.dumps(canonical([once, once])) == pickle.dumps(canonical([[1, 2], [1, 2]]))
+
+
+def test_a_save_that_is_abandoned_comes_to_nothing_wherever_it_is(folder, monkeypatch):
+    """In the midst of its bytes, and before it gets its name; what was saved before stays."""
+    folder.save(payload(), 1, is_best=True)
+    before = folder.manifest, names(folder)
+    original = os.fsync
+
+    def fsync(descriptor):
+        original(descriptor)
+        folder.abandon()
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    for _ in range(2):
+        with pytest.raises((Abandoned, RuntimeError)):
+            folder.save(payload(), 2, is_best=True)
+    monkeypatch.undo()
+    assert (folder.manifest, names(folder)) == before
+    assert read_manifest(folder.path) == folder.manifest
 
 
 def test_weights_of_another_network_are_refused_with_the_first_mismatches(tmp_path):

@@ -15,7 +15,7 @@ from nnrun.base.errors import ConfigError, DataError
 from nnrun.base.files import sha256_of, write_json
 from nnrun.base.open_file import OpenFile
 from nnrun.base.targets import Targets
-from nnrun.checkpoints.folder import canonical
+from nnrun.checkpoints.host_copy import canonical
 from nnrun.checkpoints.locate import locate
 from nnrun.checkpoints.model_card import CARD_NAME, FORMAT, SCHEMA, read_card
 from nnrun.checkpoints.payload import MAX_CHARACTERS, MAX_NAMES

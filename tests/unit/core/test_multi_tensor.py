@@ -7,9 +7,7 @@ import copy
 import pytest
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
-from nnrun.checkpoints.folder import on_host
 from nnrun.components.optimizers.muon import MuonWithAdamW
 from nnrun.core.multi_tensor import Snapshot, copy_all
 from nnrun.core.step_if import can_be_undone, step_and_undo_unless
@@ -120,20 +118,3 @@ def test_muon_takes_the_flags_of_a_gradient_scaler(scaled, first, bad):
     for state in optimizer.state.values():
         for value in state.values():
             assert torch.isfinite(value).all()
-
-
-def test_a_tree_goes_to_the_host_and_what_is_one_stays_one(monkeypatch):
-    """On a CPU nothing is copied; fake tensors stand for those of a GPU."""
-    weight = torch.ones(2, 3)
-    tree = {"a": weight, "b": [weight, 1, None, "text"], 3: (weight.t(),)}
-    same = on_host(tree)
-    assert same["a"] is weight
-    assert same["b"][0] is weight
-    waited: list[torch.device] = []
-    monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        there = torch.ones(2, 3, device="cuda")
-        moved = on_host({"a": there, "b": [there], "c": torch.ones(2, 3, device="cuda")})
-    assert {leaf.device.type for leaf in (moved["a"], moved["b"][0], moved["c"])} == {"cpu"}
-    assert moved["a"] is moved["b"][0]
-    assert waited == [torch.device("cuda", 0)]

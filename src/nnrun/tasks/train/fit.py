@@ -74,16 +74,18 @@ def train(job: Job, data: Opened, objective: Objective, session: Session) -> Tra
         state.progress.best = None
     config = redact(training.tree, known=job.composed.secrets)
     session.loggers.start(training.loggers, RunInfo(job.task.name, session.out.path, config, state.progress.step))
-    with stop.deferred():
+    with stop.deferred(), watchers.saving:
         try:
             _fit(job, objective, training, watchers, session)
         except InterruptedRun as interruption:
             if interruption.at_once:
                 raise
             watchers.saving.save(state, is_best=False)
+            watchers.saving.finish(state)
             going_on = shlex.quote(f"resume={session.out.path}") + job.reading(data.preprocessing.to_plain())
             raise _stopped(interruption, state, going_on) from None
         except DivergedError as error:
+            watchers.saving.finish(state)
             last = watchers.folder.last
             raise DivergedError(*error.messages, f"the last good checkpoint is {last}") from error
         except Exception as error:
@@ -163,6 +165,7 @@ def tell_of_training(reached: Summary, state: TrainState, metrics: Mapping[str, 
         "samples_per_second": clock.num_samples / clock.seconds if clock.seconds else None,
         "seconds": clock.seconds,
         "checkpoint_seconds": clock.saving_seconds,
+        "checkpoint_background_seconds": clock.writing_seconds,
         "checkpoint_fraction": clock.saving_seconds / clock.fit_seconds if clock.fit_seconds else None,
         "skipped_updates": state.watch.num_skipped,
         "stop_reason": at.stop_reason,

@@ -4,12 +4,12 @@ import errno
 import io
 import logging
 import tarfile
-import tempfile
 from pathlib import Path
 
 import pytest
 
 from nnrun.base.errors import DataError, ResourceError
+from nnrun.base.files import DurableFile
 from nnrun.components.data.data_root import data_root
 from nnrun.components.data.download import RemoteFile, extract, fetch, obtain
 
@@ -106,10 +106,10 @@ def test_a_folder_that_cannot_be_made_is_named(server, tmp_path, monkeypatch) ->
 def test_a_full_disk_is_no_fault_of_the_mirror(server, tmp_path, monkeypatch) -> None:
     md5 = server.serve("a.gz", CONTENT)
 
-    def full(**_: object) -> None:
+    def full(_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(tempfile, "mkstemp", full)
+    monkeypatch.setattr(DurableFile, "__enter__", full)
     with pytest.raises(ResourceError, match="No space left on device"):
         fetch(RemoteFile("a.gz", (server.url, server.url), md5), tmp_path)
 

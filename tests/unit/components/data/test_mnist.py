@@ -4,13 +4,13 @@ import errno
 import struct
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
 import torch
 
 from nnrun.base.errors import DataError
+from nnrun.base.files import DurableFile
 from nnrun.components.data.mnist import KMNIST, MNIST, FashionMNIST
 from nnrun.components.data.normalize import Normalize
 
@@ -67,10 +67,10 @@ def test_packed_files_are_unpacked_beside(idx_folder) -> None:
 def test_packed_files_in_a_read_only_folder_are_read_all_the_same(idx_folder, monkeypatch) -> None:
     idx_folder.pack()
 
-    def refuse(**_: object) -> None:
+    def refuse(_: object) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr(tempfile, "mkstemp", refuse)  # permissions do not bind root, who may run the tests
+    monkeypatch.setattr(DurableFile, "__enter__", refuse)  # permissions do not bind root, who may run the tests
     assert torch.equal(load(idx_folder).test.inputs[:, 0], idx_folder.images["t10k"])
     assert all(path.suffix == ".gz" for path in idx_folder.folder.iterdir())
 
