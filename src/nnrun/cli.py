@@ -16,6 +16,7 @@ from nnrun.base.files import without_nan
 from nnrun.base.foreign_errors import of_the_system
 from nnrun.base.foreign_messages import guard_libraries, show_traceback
 from nnrun.base.invocation import quietly
+from nnrun.base.paragraphs import terminal_columns
 from nnrun.base.secrets import hide_known, redact, secrets_in_words
 from nnrun.base.streams import OutputToStderr, say
 from nnrun.base.visible import visible, visible_lines
@@ -45,8 +46,13 @@ _SWITCHES = {
     **dict.fromkeys(("-q", "--quiet"), "is_quiet"),
     "--no-conf": "leaves_conf_out",
 }
+# Those that take one, and what it is.
+_NEEDING_A_WORD = {
+    **dict.fromkeys(("--config-dir", "-cd"), "a folder"),
+    "--explain": "a setting, a section or a group, such as --explain trainer.epochs",
+}
 _FLAGS = (
-    *("--multirun", "--config-dir", "--no-conf", "--json", "--quiet", "--help", "--version", "--run"),
+    *("--multirun", "--config-dir", "--no-conf", "--json", "--quiet", "--help", "--explain", "--version", "--run"),
     *(*_HYDRA_VERBS, *_HYDRA_MODIFIERS),
 )
 
@@ -63,6 +69,7 @@ class CommandLine:
     prints_json: bool = False
     is_quiet: bool = False
     leaves_conf_out: bool = False
+    explained: list[str] = field(default_factory=list)
 
     @property
     def own(self) -> list[Path]:
@@ -149,6 +156,9 @@ def dispatch(words: Sequence[str]) -> Mapping[str, Any] | None:
     line = sort_words(words)
     if line.is_hydra_verb:
         return hydra_verb(line)
+    if line.explained:
+        explain_line(line)
+        return None
     if line.is_sweep:
         from nnrun.sweeps.sweep import sweep  # noqa: PLC0415 - a run does not need it
 
@@ -157,6 +167,13 @@ def dispatch(words: Sequence[str]) -> Mapping[str, Any] | None:
     find_modules_beside(composed.own)
     reached = perform(composed, line.overrides)
     return None if reached is None else reached.to_json()
+
+
+def explain_line(line: CommandLine) -> None:
+    """Print what set the values that a command line asks for."""
+    from nnrun.config.origins import explain  # noqa: PLC0415 - a run does not need it
+
+    sys.stdout.write(visible_lines(explain(line.explained, compose_line(line), terminal_columns())))
 
 
 def compose_line(line: CommandLine) -> Composed:
@@ -181,29 +198,41 @@ def sort_words(words: Sequence[str]) -> CommandLine:
     rest = list(words)
     while rest:
         word = rest.pop(0)
-        flag, equals, value = word.partition("=")
+        flag = word.partition("=")[0]
         if not word.startswith("-"):
             line.overrides.append(word)
         elif word in _SWITCHES:
             setattr(line, _SWITCHES[word], True)
         elif word in ("-r", "--run"):
             line.is_sweep = False
-        elif flag in ("--config-dir", "-cd"):
-            if not equals and not rest:
-                problems.append("--config-dir needs a folder")
-            else:
-                line.config_dir = value if equals else rest.pop(0)
+        elif flag in _NEEDING_A_WORD:
+            problems += _take_word(line, word, rest)
         elif flag in _HYDRA_VERBS or flag in _HYDRA_MODIFIERS:
             problems += _take_hydra(line, word, rest)
         else:
             problems.append(_not_a_flag(word, rest))
     if line.config_dir and line.leaves_conf_out:
         problems.append("--config-dir and --no-conf exclude each other: where a folder is named, ./conf is not used")
+    if line.explained and line.is_sweep:
+        problems.append("--explain takes the words of one run; leave out -m")
     if line.hydra and not line.is_hydra_verb:
         problems.append(f"{line.hydra[0]} goes with --cfg")
     if problems:
         raise ConfigError(*problems)
     return line
+
+
+def _take_word(line: CommandLine, word: str, rest: list[str]) -> list[str]:
+    """Set what a flag with a word of its own says, which is the first of `rest` or behind `=`; return what is wrong."""
+    flag, equals, value = word.partition("=")
+    if not equals and not rest:
+        return [f"{flag} needs {_NEEDING_A_WORD[flag]}"]
+    value = value if equals else rest.pop(0)
+    if flag == "--explain":
+        line.explained.append(value)
+    else:
+        line.config_dir = value
+    return []
 
 
 def _not_a_flag(word: str, rest: Sequence[str]) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
-from nnrun.base.errors import ConfigError, NnrunError, did_you_mean
+from nnrun.base.errors import ConfigError, NnrunError
+from nnrun.base.paragraphs import LEAST, paragraph, row, terminal_columns
 from nnrun.config.catalogue import Catalogue
 from nnrun.config.folders import GROUPS, description, option_file, own_folders
-from nnrun.config.meant import hint_by_meaning, hint_for_key, hint_for_option
+from nnrun.config.meant import hint_for_name, hint_for_option
 from nnrun.config.option_files import Setting, place_of, read_option_file
 from nnrun.config.schema import NAMED_SECTIONS
 from nnrun.config.tree import is_within
@@ -22,6 +21,7 @@ _MORE = (
     ("nnrun --help trainer", "the options and settings of a group"),
     ("nnrun --help model=cnn", "an option"),
     ("nnrun --help data.batch_size", "a setting: its default, what is allowed, and which options have it"),
+    ("nnrun --explain trainer.epochs ...", "which file or word of a command sets a value"),
     ("nnrun --cfg job ...", "print the config that a command would run"),
 )
 _FLAGS = (
@@ -36,9 +36,6 @@ _FLAGS = (
 _COMMAND, _SETTING = (42, 34), (38, 60)
 # A description takes no more than that, and no more than the terminal's line has room for.
 _DESCRIPTION_WIDTH = 96
-_LEAST_WIDTH = 24
-# Where no terminal says how wide it is.
-_COLUMNS = 120
 
 
 def help_text(words: Sequence[str] = ()) -> str:
@@ -53,7 +50,7 @@ def help_text(words: Sequence[str] = ()) -> str:
     except NnrunError as error:
         lines, own = [f"({error})", ""], []
     catalogue = Catalogue(tuple(own))
-    columns = max(shutil.get_terminal_size((_COLUMNS, 0)).columns, _LEAST_WIDTH)
+    columns = terminal_columns()
     if not topics:
         lines += _overview(catalogue, columns)
     problems: list[str] = []
@@ -84,13 +81,13 @@ def _topics(words: Sequence[str]) -> tuple[list[str], str | None]:
 def _overview(catalogue: Catalogue, columns: int) -> Iterator[str]:
     """Yield the help on everything: commands, groups with their options, settings with their defaults."""
     yield from (_TITLE, "")
-    for command, does in (*(row for task in collect_tasks() for row in task.help), *_MORE):
-        yield from _row(command, does, _COMMAND, min(columns, 80))
-    yield from ("", *_paragraph(_FLAGS, columns), "")
-    yield from _paragraph("Groups and their options (the default is marked with *):", columns)
+    for command, does in (*(line for task in collect_tasks() for line in task.help), *_MORE):
+        yield from row(command, does, _COMMAND, min(columns, 80))
+    yield from ("", *paragraph(_FLAGS, columns), "")
+    yield from paragraph("Groups and their options (the default is marked with *):", columns)
     for group in GROUPS:
         yield from ("", group, *_options(group, catalogue, columns))
-    yield from ("", *_paragraph("Settings, each with the default that it has in a plain `nnrun`:", columns), "")
+    yield from ("", *paragraph("Settings, each with the default that it has in a plain `nnrun`:", columns), "")
     yield from _settings(catalogue.defaults.values(), columns)
 
 
@@ -98,7 +95,7 @@ def _options(group: str, catalogue: Catalogue, columns: int) -> Iterator[str]:
     """Yield a line for each option of a group."""
     names = catalogue.options(group)
     width = max(map(len, names), default=0)
-    room = min(max(columns - width - len("  *   "), _LEAST_WIDTH), _DESCRIPTION_WIDTH)
+    room = min(max(columns - width - len("  *   "), LEAST), _DESCRIPTION_WIDTH)
     for name in names:
         path = option_file(group, name, catalogue.own)
         text = description(path) if path else ""
@@ -111,7 +108,7 @@ def _settings(settings: Iterable[Setting], columns: int) -> Iterator[str]:
     """Yield each setting with its default and what is said of it."""
     for setting in settings:
         if not setting.is_section:
-            yield from _row(f"{setting.key}={setting.default}", _said(setting), _SETTING, columns)
+            yield from row(f"{setting.key}={setting.default}", _said(setting), _SETTING, columns)
 
 
 def _said(setting: Setting) -> str:
@@ -122,29 +119,16 @@ def _said(setting: Setting) -> str:
     return f"follows {followed}"
 
 
-def _row(word: str, text: str, form: tuple[int, int], columns: int) -> Iterator[str]:
-    """Yield a word and what is said of it: beside it where the terminal is wide enough, else below."""
-    width, least_room = form
-    is_beside = columns - width - 2 >= least_room
-    indent = " " * (width + 2 if is_beside else 6)
-    lines = _paragraph(text, columns, indent)
-    if is_beside and lines and len(word) < width:
-        lines[0] = f"  {word:<{width}}" + lines[0].lstrip()
-    else:
-        yield f"  {word}"
-    yield from lines
-
-
 def _command(text: str, columns: int) -> Iterator[str]:
     """Yield a command of several lines where one is too narrow, as a shell takes it; a remark behind it comes below."""
     command, _, remark = text.partition("   ")
     if len(text) + 2 <= columns:
         yield f"  {text}"
         return
-    lines = _paragraph(command, columns - 2, "  ", "      ")
+    lines = paragraph(command, columns - 2, "  ", "      ")
     yield from (f"{line} \\" for line in lines[:-1])
     yield lines[-1]
-    yield from _paragraph(remark.strip(), columns, "      ")
+    yield from paragraph(remark.strip(), columns, "      ")
 
 
 def _page(topic: str, catalogue: Catalogue, columns: int) -> Iterator[str]:
@@ -162,33 +146,32 @@ def _page(topic: str, catalogue: Catalogue, columns: int) -> Iterator[str]:
         yield from _setting_page(setting, catalogue, columns)
         yield from _tasks_page(value, key, columns)
     elif below := [it for name, it in catalogue.every.items() if is_within(name, key)]:
-        yield from (*_paragraph(key if below[0].key != key else f"{key}: {below[0].comment}", columns), "")
+        yield from (*paragraph(key if below[0].key != key else f"{key}: {below[0].comment}", columns), "")
         yield from _settings(below, columns)
     else:
         known = [*GROUPS, *catalogue.every]
-        hint = hint_for_key(key, known) if "." in key else hint_by_meaning(key) or did_you_mean(key, known)
-        hint = hint or "nnrun --help lists them"
+        hint = hint_for_name(key, known) or "nnrun --help lists them"
         raise ConfigError(f"{topic} is neither a group, an option nor a setting; {hint}")
 
 
 def _group_page(group: str, catalogue: Catalogue, columns: int) -> Iterator[str]:
     """Yield the help on a group: its options, and the settings of the one that a plain run has."""
     chosen = catalogue.groups[group].default
-    yield from (*_paragraph(f"{group}: {catalogue.groups[group].comment}", columns), "")
-    yield from _paragraph(f"Options (nnrun {group}=OPTION; the default is marked with *):", columns)
+    yield from (*paragraph(f"{group}: {catalogue.groups[group].comment}", columns), "")
+    yield from paragraph(f"Options (nnrun {group}=OPTION; the default is marked with *):", columns)
     yield from _options(group, catalogue, columns)
     settings = catalogue.settings(group, chosen)
     if settings:
         became = catalogue.becomes(group, chosen)
         means = f", which is {group}={became} in a plain `nnrun`" if became != chosen else ""
-        yield from ("", *_paragraph(f"Settings of {group}={chosen}{means}, with their defaults:", columns))
+        yield from ("", *paragraph(f"Settings of {group}={chosen}{means}, with their defaults:", columns))
         yield from _settings(settings, columns)
     others = [name for name in catalogue.options(group) if name != chosen and catalogue.settings(group, name)]
     if others:
         more = ", ".join(f"{group}={name}" for name in others)
         yield from (
             "",
-            *_paragraph(f"Others have settings of their own (nnrun --help {group}=OPTION): {more}", columns),
+            *paragraph(f"Others have settings of their own (nnrun --help {group}=OPTION): {more}", columns),
         )
 
 
@@ -200,7 +183,7 @@ def _option_page(group: str, option: str, catalogue: Catalogue, columns: int) ->
         hint = hint_for_option(group, option, names)
         raise ConfigError(f"{group}={option} is not an option; {hint}{' ' * bool(hint)}there are {', '.join(names)}")
     file = read_option_file(path, group)
-    yield from _paragraph(f"{group}={option}: {file.description}", columns)
+    yield from paragraph(f"{group}={option}: {file.description}", columns)
     for example in file.examples:
         yield from _command(example, columns)
     yield f"  ({place_of(path)})"
@@ -219,9 +202,9 @@ def _option_page(group: str, option: str, catalogue: Catalogue, columns: int) ->
 def _setting_page(setting: Setting, catalogue: Catalogue, columns: int) -> Iterator[str]:
     """Yield the help on a setting: default, comment, what is allowed, and which options have it."""
     yield f"{setting.key}={setting.default}"
-    yield from _paragraph(_said(setting), columns, "  ")
+    yield from paragraph(_said(setting), columns, "  ")
     if allowed := allowed_in_words(setting, collect_rules()):
-        yield from _paragraph(f"allowed: {allowed}", columns, "  ")
+        yield from paragraph(f"allowed: {allowed}", columns, "  ")
     group = setting.key.partition(".")[0]
     holders = list(catalogue.having(setting.key))
     of_default = catalogue.becomes(group, catalogue.groups[group].default) if group in GROUPS else ""
@@ -233,28 +216,16 @@ def _setting_page(setting: Setting, catalogue: Catalogue, columns: int) -> Itera
     if group in NAMED_SECTIONS or not holders:
         pass
     elif len(by_default) == 1 and len(holders) > 1:
-        yield from _paragraph(f"in {', '.join(f'{group}={name}' for name, _ in holders)}", columns, "  ")
+        yield from paragraph(f"in {', '.join(f'{group}={name}' for name, _ in holders)}", columns, "  ")
     else:
         for default, names in by_default.items():
             listed = ", ".join(f"{group}={name}{' (here)' if name == of_default else ''}" for name in names)
-            yield from _paragraph(f"{default} in {listed}", columns, "  ")
+            yield from paragraph(f"{default} in {listed}", columns, "  ")
     yield f"  ({setting.place})"
 
 
 def _tasks_page(name: str, key: str, columns: int) -> Iterator[str]:
     """Yield what the task of a name is asked for with; without a name, of all tasks."""
     named = [task for task in collect_tasks() if key == "task" and name in ("", task.name)]
-    for command, does in (row for task in named for row in task.help):
-        yield from _row(command, does, _COMMAND, min(columns, 80))
-
-
-def _paragraph(text: str, columns: int, indent: str = "", further: str | None = None) -> list[str]:
-    """Return a text as lines that fit, the second and further ones with another indent; no number is broken."""
-    return textwrap.wrap(
-        text,
-        max(columns, len(indent) + _LEAST_WIDTH),
-        initial_indent=indent,
-        subsequent_indent=indent if further is None else further,
-        break_on_hyphens=False,
-        break_long_words=False,
-    )
+    for command, does in (line for task in named for line in task.help):
+        yield from row(command, does, _COMMAND, min(columns, 80))

@@ -32,6 +32,11 @@ def hint_for_key(key: str, known: Collection[str]) -> str:
     return did_you_mean(key, known)
 
 
+def hint_for_name(name: str, known: Collection[str]) -> str:
+    """Return what may be meant by a name that should be that of a setting, a section or a group."""
+    return hint_for_key(name, known) if "." in name else hint_by_meaning(name) or did_you_mean(name, known)
+
+
 def hint_for_option(group: str, name: str, known: Sequence[str]) -> str:
     """Return what may be meant by an option that a group has not; `known` are those that it has."""
     if words := option_meant(group, name, known):

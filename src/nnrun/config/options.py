@@ -12,8 +12,10 @@ from typing import Any, cast
 import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
@@ -23,6 +25,7 @@ from nnrun.base.secrets import redact, redact_word
 from nnrun.checkpoints.aliases import with_current_names
 from nnrun.config.folders import GROUPS, conf_dir, option_file, options
 from nnrun.config.meant import hint_for_option
+from nnrun.config.option_files import OptionFile, read_option_file
 from nnrun.config.overrides import Typed
 from nnrun.config.schema import NAMED_SECTIONS
 from nnrun.config.target_sections import Reference
@@ -72,13 +75,10 @@ def _not_options(item: Typed, known: Sequence[str]) -> str:
 
 def compose_groups(groups: Sequence[Typed], own: Sequence[Path]) -> tuple[DictConfig, dict[str, list[str]]]:
     """Return Hydra's composition of the chosen options, and which options were chosen for each group."""
-    words = [f"{item.key}={_quoted(item.value)}" for item in groups]
     for folder in own:
         refuse_hidden_marks(folder)
-    if own:
-        words.append("hydra.searchpath=[" + ",".join(_quoted(f"file://{folder}") for folder in own) + "]")
     try:
-        whole = _compose(tuple(words), _files_of([conf_dir(), *own]))
+        whole = _compose(_for_hydra(groups, own), _files_of([conf_dir(), *own]))
     except yaml.YAMLError as error:
         raise unreadable(error) from error
     except RecursionError as error:
@@ -106,6 +106,29 @@ def compose_groups(groups: Sequence[Typed], own: Sequence[Path]) -> tuple[DictCo
             choices[item.key] = [str(name) for name in item.value]
     config = OmegaConf.masked_copy(whole, [str(key) for key in whole if key != "hydra"])
     return config, choices
+
+
+def _for_hydra(groups: Sequence[Typed], own: Sequence[Path]) -> tuple[str, ...]:
+    """Return the words that choose options, and the user's folders, in Hydra's grammar."""
+    words = [f"{item.key}={_quoted(item.value)}" for item in groups]
+    if own:
+        words.append("hydra.searchpath=[" + ",".join(_quoted(f"file://{folder}") for folder in own) + "]")
+    return tuple(words)
+
+
+def composed_files(groups: Sequence[Typed], own: Sequence[Path]) -> list[OptionFile]:
+    """Return what the files say that Hydra composes of the chosen options, in its order: a later one wins."""
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        found = loader.compute_defaults_list("config", list(_for_hydra(groups, own)), RunMode.RUN).defaults
+    files = []
+    for row in found:
+        paths = (folder / f"{row.config_path}.yaml" for folder in (conf_dir(), *own))
+        path = next((path for path in paths if path.is_file()), None)
+        # Hydra's own files are not among them.
+        if path is not None:
+            files.append(read_option_file(path, row.package or ""))
+    return files
 
 
 def show_to_hydra(typed: Sequence[Typed]) -> None:

@@ -1,0 +1,205 @@
+"""Which file or word set a value: what `nnrun --explain KEY` says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nnrun.base.errors import ConfigError
+from nnrun.base.paragraphs import paragraph, row
+from nnrun.base.secrets import redact, redact_word
+from nnrun.config.catalogue import Catalogue
+from nnrun.config.composed import Composed
+from nnrun.config.folders import GROUPS, option_file
+from nnrun.config.interpolation import KNOWN_LATE
+from nnrun.config.meant import hint_for_name
+from nnrun.config.option_files import OptionFile, option_settings, read_option_file
+from nnrun.config.options import composed_files
+from nnrun.config.schema import NAMED_SECTIONS, RUN_KEYS
+from nnrun.config.tree import is_within, value_at
+from nnrun.config.values import allowed_in_words
+
+_ABSENT = object()
+# What is known once the data is opened.
+_LATE = tuple(f"data.{name}" for name in KNOWN_LATE)
+# The width of a setting with its value, and the least room beside it.
+_FORM = (46, 40)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A value that something gives a setting, as text, and what: a line of a file, a word, a checkpoint."""
+
+    value: str
+    place: str
+
+
+class Origins:
+    """Where the values of a checked config come from."""
+
+    def __init__(self, composed: Composed) -> None:
+        self._composed = composed
+        self._groups = [item for item in composed.typed if item.is_group]
+        self._files = composed_files(self._groups, composed.own)
+        self._saved = composed.source.config if composed.source is not None else None
+
+    def of_option(self, group: str) -> list[Origin]:
+        """Return what chose the option of a group, the last of which counts."""
+        if self._is_saved(group):
+            return [Origin(self._target(group), self._checkpoint)]
+        found = [Origin(item.default, item.place) for file in self._files for item in file.chooses if item.key == group]
+        typed = [item for item in self._groups if item.key == group]
+        return [*found, *(Origin(_plain(item.value), f"the command line: {redact_word(item.word)}") for item in typed)]
+
+    def of(self, key: str) -> list[Origin]:
+        """Return what gave a setting a value, the last of which counts."""
+        found = list(self._given(key))
+        typed = [it for it in self._composed.typed if not it.is_group and is_within(key, it.key)]
+        for item in typed:
+            value = item.value if item.key == key else value_at({"": item.value}, key.removeprefix(item.key), _ABSENT)
+            if value is not _ABSENT:
+                shown = _plain(redact(value, key))
+                found.append(Origin(shown, f"the command line: {redact_word(item.word)}"))
+        if key == "data.targets" and found and found[-1].value != (now := _plain(self.value(key))):
+            found.append(Origin(now, "the loss or the problem that is chosen"))
+        return found
+
+    def value(self, key: str) -> Any:
+        """Return the value of a setting; what only the data says stays a reference."""
+        raw = value_at(self._composed.shown(), key, _ABSENT)
+        is_late = isinstance(raw, str) and any(f"${{{name}" in raw for name in _LATE)
+        return raw if is_late or raw is _ABSENT else value_at(self._composed.resolved(), key, _ABSENT)
+
+    def became(self, group: str) -> str:
+        """Return what a group became that is `auto`, or an empty text."""
+        auto = self._composed.autos.get(group)
+        return "" if auto is None else self._composed.became.get(group, auto.assumed)
+
+    def note(self, key: str) -> str:
+        """Return what is to be added on a value that is not final."""
+        raw, value = value_at(self._composed.shown(), key), self.value(key)
+        if (key in _LATE and raw is None) or (isinstance(value, str) and "${data." in value):
+            return "filled in when the data is opened"
+        if isinstance(raw, str) and "${" in raw:
+            return f"follows {raw}"
+        return "auto: a run saves what it became in its config.yaml" if raw == "auto" else ""
+
+    def _given(self, key: str) -> Iterator[Origin]:
+        """Yield what files and a checkpoint give a setting."""
+        group = key.partition(".")[0]
+        if self._is_saved(group) and self._saved is not None and value_at(self._saved, key, _ABSENT) is not _ABSENT:
+            yield Origin(_plain(redact(value_at(self._saved, key), key)), self._checkpoint)
+            return
+        for file in self._files_for(group):
+            yield from (Origin(item.default, item.place) for item in file.settings if item.key == key)
+
+    def _files_for(self, group: str) -> Iterator[OptionFile]:
+        """Yield the files that a group is made of: where it is `auto`, that of the option which it became."""
+        option = self.became(group)
+        if not option:
+            yield from self._files
+            return
+        paths = dict.fromkeys(item.path for item in option_settings(group, option, self._composed.own))
+        yield from (read_option_file(path, group) for path in paths)
+        replaced = option_file(group, "auto", self._composed.own)
+        yield from (file for file in self._files if file.path != replaced)
+
+    def _is_saved(self, group: str) -> bool:
+        """Return whether a group comes out of a checkpoint: all of a run does, unless it is chosen anew."""
+        if self._saved is None or group not in RUN_KEYS or group not in self._saved:
+            return False
+        is_named = any(item.key == group for item in self._groups)
+        if group in NAMED_SECTIONS:
+            is_kept = self._composed.resumed is not None or group == "metric"
+            return is_kept and not is_named
+        return not is_named or self._target(group) == _target_in(self._saved, group)
+
+    def _target(self, group: str) -> str:
+        """Return the class that a group builds."""
+        return _target_in(self._composed.shown(), group)
+
+    @property
+    def _checkpoint(self) -> str:
+        """What is said of a value out of a checkpoint."""
+        assert self._composed.source is not None
+        return f"the checkpoint {self._composed.source.located.path}"
+
+
+def _target_in(tree: Mapping[str, Any], group: str) -> str:
+    """Return the class that a group builds, or of what builds none its name."""
+    found = value_at(tree, f"{group}._target_") or value_at(tree, f"{group}.name")
+    return str(found) if found else group
+
+
+def _plain(value: Any) -> str:
+    """Return a value as YAML has it in one line."""
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def explain(keys: Sequence[str], composed: Composed, columns: int) -> str:
+    """Return what set the value of each key, and what it does; raise ConfigError for what is no setting."""
+    origins, catalogue = Origins(composed), Catalogue(composed.own)
+    lines: list[str] = []
+    problems: list[str] = []
+    for key in (word.partition("=")[0] for word in keys):
+        value = origins.value(key)
+        if value is _ABSENT and key not in GROUPS:
+            known = [*_leaves(composed.shown()), *GROUPS]
+            hint = hint_for_name(key, known) or "nnrun --help lists them"
+            problems.append(f"{key} is not a setting here; {hint}")
+        elif key in GROUPS or (isinstance(value, Mapping) and value):
+            lines += [*_explain_section(key, value, origins, columns), ""]
+        else:
+            lines += [*_explain_setting(key, origins, catalogue, composed, columns), ""]
+    if problems:
+        raise ConfigError(*problems)
+    return "\n".join(lines[:-1]) + "\n"
+
+
+def _explain_section(key: str, value: Any, origins: Origins, columns: int) -> Iterator[str]:
+    """Yield what chose an option, and for each setting of a section its value and what set it."""
+    chosen = origins.of_option(key) if key in GROUPS else []
+    yield f"{key}={chosen[-1].value}" if chosen else key
+    yield from _history(chosen, columns)
+    if became := origins.became(key):
+        yield f"  auto is {became} here"
+    for name in _leaves(value if isinstance(value, Mapping) else {}, f"{key}."):
+        if not name.endswith("._target_"):
+            found = origins.of(name)
+            note = origins.note(name)
+            place = found[-1].place if found else "no file"
+            said = place if note.startswith("auto") else "; ".join(filter(None, (place, note)))
+            yield from row(f"{name}={_plain(redact(origins.value(name), name))}", said, _FORM, columns)
+
+
+def _explain_setting(
+    key: str, origins: Origins, catalogue: Catalogue, composed: Composed, columns: int
+) -> Iterator[str]:
+    """Yield the value of a setting, what set it, what was set before, and what it does."""
+    yield f"{key}={_plain(redact(origins.value(key), key))}"
+    yield from _history(origins.of(key), columns)
+    note, setting = origins.note(key), catalogue.find(key)
+    if note and not (setting is not None and setting.comment.startswith(note)):
+        yield from paragraph(note, columns, "  ")
+    if setting is not None:
+        yield from paragraph(setting.comment, columns, "  ")
+        if allowed := allowed_in_words(setting, composed.rules):
+            yield from paragraph(f"allowed: {allowed}", columns, "  ")
+
+
+def _history(found: Sequence[Origin], columns: int) -> Iterator[str]:
+    """Yield what set a value, and what it was before that."""
+    for number, origin in enumerate(reversed(found)):
+        before = f"instead of {origin.value}: " if number else "set by "
+        yield from paragraph(f"{before}{origin.place}", columns, "  ", "      ")
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield the full key of every value of a tree that is no section."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
