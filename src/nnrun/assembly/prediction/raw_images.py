@@ -1,4 +1,4 @@
-"""The samples to predict for in batches; images are decoded ahead by threads, and only a few are held at a time."""
+"""The samples to predict for in batches; images are decoded ahead, and only a few are held at a time."""
 
 from __future__ import annotations
 
@@ -10,20 +10,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from nnrun.assembly.prediction.image_parts import decoded_parts
 from nnrun.base.errors import DataError
-from nnrun.base.host import num_cores
-from nnrun.base.threads import in_threads
-from nnrun.components.data.images import ImageKind, decode
+from nnrun.components.data.images import decode
 from nnrun.components.data.tally import Tally
 from nnrun.core.seams.data import Tree
 from nnrun.core.trees import num_samples, samples_of
-
-# Files that a thread decodes at a go.
-_PART = 16
-_MAX_THREADS = 16
-
-# What an image file is, and its pixels.
-Decoded = tuple[ImageKind, Tensor]
 
 
 class Samples(NamedTuple):
@@ -48,51 +40,38 @@ def of_tree(name: str, inputs: Tree, batch_size: int) -> Generator[Samples, None
 
 
 def of_files(
-    files: Sequence[str], in_shape: tuple[int, ...], batch_size: int, refuse: Callable[[DataError], None], tally: Tally
+    files: Sequence[str],
+    in_shape: tuple[int, ...],
+    batch_size: int,
+    refuse: Callable[[DataError], None],
+    tally: Tally,
+    *,
+    in_processes: bool = False,
 ) -> Generator[Samples, None, None]:
     """Yield the images of files in batches, in the files' order.
 
     `refuse` is told of each that cannot be read, when its turn comes; if it returns, the file is left out. `tally` says
-    what is white in images of more than 8 bits, and counts them.
+    what is white in images of more than 8 bits, and counts them. Many files are decoded by processes, where `in_processes` allows it.
     """
+    channels, height, width = in_shape
+    read = functools.partial(decode, channels=channels, size=(height, width), white=tally.white)
     names: list[str] = []
     numbers: list[int] = []
-    waiting: list[Tensor] = []
-    with closing(_decoded(files, in_shape, tally.white)) as decoded:
-        for number, image in enumerate(decoded, 1):
-            if isinstance(image, DataError):
-                refuse(image)
-                continue
-            kind, pixels = image
-            tally.add((kind,))
-            names.append(files[number - 1])
-            numbers.append(number)
-            waiting.append(pixels)
-            if len(waiting) == batch_size:
-                yield Samples(names, numbers, torch.stack(waiting))
-                names, numbers, waiting = [], [], []
-    if waiting:
-        yield Samples(names, numbers, torch.stack(waiting))
-
-
-def _decoded(
-    files: Sequence[str], in_shape: tuple[int, ...], white: float | None
-) -> Generator[Decoded | DataError, None, None]:
-    """Yield what each file is and its pixels in turn, or why there are none; threads work some files ahead."""
-    parts = [files[start : start + _PART] for start in range(0, len(files), _PART)]
-    read = functools.partial(_read_part, in_shape=in_shape, white=white)
-    with closing(in_threads(read, parts, min(num_cores(), _MAX_THREADS))) as done:
-        for images in done:
-            yield from images
-
-
-def _read_part(files: Sequence[str], in_shape: tuple[int, ...], white: float | None) -> list[Decoded | DataError]:
-    """Return what a few files are and their pixels, or why there are none."""
-    channels, height, width = in_shape
-    images: list[Decoded | DataError] = []
-    for file in files:
-        try:
-            images.append(decode(file, channels, (height, width), white))
-        except DataError as error:
-            images.append(error)
-    return images
+    pixels: list[Tensor] = []
+    start = 1
+    with closing(decoded_parts(files, read, in_processes=in_processes)) as parts:
+        for of_part, part in parts:
+            for failure in part.failures.values():
+                refuse(failure)
+            read_ones = [place for place in range(len(of_part)) if place not in part.failures]
+            names += [of_part[place] for place in read_ones]
+            numbers += [start + place for place in read_ones]
+            pixels += [] if part.pixels is None else [part.pixels]
+            start += len(of_part)
+            tally.add(part.kinds)
+            while len(names) >= batch_size:
+                whole = torch.cat(pixels)
+                yield Samples(names[:batch_size], numbers[:batch_size], whole[:batch_size])
+                names, numbers, pixels = names[batch_size:], numbers[batch_size:], [whole[batch_size:]]
+    if names:
+        yield Samples(names, numbers, torch.cat(pixels))

@@ -159,7 +159,7 @@ def open_source(job: Job, named: InputFiles, predictor: Predictor, bad: BadFiles
     settings = job.settings_of(PredictSettings)
     if settings.format == "kaggle" and settings.id == "stem":
         check_stems(files)
-    return ImageSource(of_files(files, in_shape, batch_size, bad.refuse, tally), len(files))
+    return ImageSource(of_files(files, in_shape, batch_size, bad.refuse, tally, in_processes=True), len(files))
 
 
 def check_stems(files: Sequence[str]) -> None:
