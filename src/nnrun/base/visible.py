@@ -30,10 +30,10 @@ def visible_lines(text: str) -> str:
 
 def as_cell(value: object) -> object:
     """Return a value for a CSV file; before a text that a spreadsheet would calculate comes a `'`: it is text then."""
-    if not isinstance(value, str) or _NUMBERS.fullmatch(value):
+    if not isinstance(value, str):
         return value
     is_formula = value.lstrip().startswith(_FORMULA) or value.startswith(("\t", "\r", "\n"))
-    return f"'{value}" if is_formula else value
+    return f"'{value}" if is_formula and not _NUMBERS.fullmatch(value) else value
 
 
 def distinct(titles: Sequence[str]) -> list[str]:

@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 from nnrun.assembly.data.scales import FLOATS, PIXELS, scale_fault, some_of
 from nnrun.assembly.prediction.array_files import holds_array, read_images
 from nnrun.assembly.prediction.input_files import find_files
-from nnrun.assembly.prediction.raw_images import Samples, of_files, of_tree
+from nnrun.assembly.prediction.raw_images import Intake, Samples, of_files, of_tree
 from nnrun.base.errors import ArtifactError, ConfigError, DataError
 from nnrun.components.data.images import MAX_PIXELS, from_pillow
 from nnrun.components.data.tally import Tally
@@ -119,7 +119,7 @@ def _of_paths(paths: Sequence[Any], predictor: Predictor) -> Generator[Samples, 
     if len(found) == 1 and holds_array(Path(found[0])):
         yield from of_tree(found[0], read_images(Path(found[0]), in_shape), predictor.batch_size)
         return
-    yield from of_files(found, in_shape, predictor.batch_size, _refuse, Tally(predictor.white))
+    yield from of_files(found, Intake(in_shape, predictor.batch_size), _refuse, Tally(predictor.white))
 
 
 def _refuse(error: DataError) -> None:

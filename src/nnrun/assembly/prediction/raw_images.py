@@ -29,6 +29,13 @@ class Samples(NamedTuple):
     inputs: Tree
 
 
+class Intake(NamedTuple):
+    """What a network takes: images of which shape, and how many at a time."""
+
+    in_shape: tuple[int, ...]
+    batch_size: int
+
+
 def of_tree(name: str, inputs: Tree, batch_size: int) -> Generator[Samples, None, None]:
     """Yield the samples of a tree of tensors in batches; they are called `name#1` and so on."""
     total = num_samples(inputs)
@@ -41,8 +48,7 @@ def of_tree(name: str, inputs: Tree, batch_size: int) -> Generator[Samples, None
 
 def of_files(
     files: Sequence[str],
-    in_shape: tuple[int, ...],
-    batch_size: int,
+    intake: Intake,
     refuse: Callable[[DataError], None],
     tally: Tally,
     *,
@@ -51,9 +57,10 @@ def of_files(
     """Yield the images of files in batches, in the files' order.
 
     `refuse` is told of each that cannot be read, when its turn comes; if it returns, the file is left out. `tally` says
-    what is white in images of more than 8 bits, and counts them. Many files are decoded by processes, where `in_processes` allows it.
+    what is white in images of more than 8 bits, and counts them. `in_processes` allows to decode many in processes.
     """
-    channels, height, width = in_shape
+    channels, height, width = intake.in_shape
+    batch_size = intake.batch_size
     read = functools.partial(decode, channels=channels, size=(height, width), white=tally.white)
     names: list[str] = []
     numbers: list[int] = []

@@ -16,7 +16,7 @@ from nnrun.assembly.prediction.given import image_shape
 from nnrun.assembly.prediction.input_files import FROM_STDIN, InputFiles, find_inputs
 from nnrun.assembly.prediction.onnx_predictor import predictor_of_artifact
 from nnrun.assembly.prediction.predictor import Predictor, predictor_of
-from nnrun.assembly.prediction.raw_images import Samples, of_files, of_tree
+from nnrun.assembly.prediction.raw_images import Intake, Samples, of_files, of_tree
 from nnrun.assembly.preflight import prepare
 from nnrun.base.errors import ConfigError, DataError
 from nnrun.base.targets import Kind
@@ -159,7 +159,8 @@ def open_source(job: Job, named: InputFiles, predictor: Predictor, bad: BadFiles
     settings = job.settings_of(PredictSettings)
     if settings.format == "kaggle" and settings.id == "stem":
         check_stems(files)
-    return ImageSource(of_files(files, in_shape, batch_size, bad.refuse, tally, in_processes=True), len(files))
+    batches = of_files(files, Intake(in_shape, batch_size), bad.refuse, tally, in_processes=True)
+    return ImageSource(batches, len(files))
 
 
 def check_stems(files: Sequence[str]) -> None:
