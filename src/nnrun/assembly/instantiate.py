@@ -17,6 +17,7 @@ from nnrun.base.foreign_errors import lacks_memory, place_of, said_by
 from nnrun.base.secrets import hide
 from nnrun.config.data_settings import not_taken
 from nnrun.config.schema import TAKEN_BY_MAP_STYLE
+from nnrun.config.task import Task
 from nnrun.config.yaml_files import keys_that_are_no_texts
 
 Built = TypeVar("Built")
@@ -27,14 +28,16 @@ PART_PARAMETERS = ("train", "split")
 _GIVEN = {"optimizer": 1, "scheduler": 1, "problem": 1}
 
 
-def check_targets(tree: Mapping[str, Any], own: Sequence[str], trust: Sequence[str]) -> None:
+def check_targets(tree: Mapping[str, Any], own: Sequence[str], trust: Sequence[str], task: Task | None = None) -> None:
     """Raise ConfigError with all that is wrong with the `_target_`s of a config; ArtifactError for one not trusted.
 
     `own` names the sections that the user's own YAML or command line gave. The others came out of a checkpoint: they
-    may name only what nnrun ships, and modules in `trust`.
+    may name only what nnrun ships, and modules in `trust`. What a task that is given does not build is not looked at.
     """
     problems: list[Complaint] = []
     for name, section in target_sections(tree).items():
+        if task is not None and not task.builds_section(name):
+            continue
         if name not in own:
             check_trust(name, section, trust)
         try:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from nnrun.assembly.allowed import SHIPPED_ROOTS, target_sections, targets_in
+from nnrun.base.invocation import invocation
 from nnrun.checkpoints.saved_run import SavedWeights
 from nnrun.config.auto import AUTO
 from nnrun.config.composed import Composed
@@ -56,7 +57,7 @@ class Job:
 
     @property
     def name(self) -> str:
-        """The network and the data, for the run directory: `cnn_digits`; of an exported network its file's name.
+        """The network and the data, `cnn_digits`; of an exported network its file's name.
 
         Where the data, which is not open yet, will say which network, that is `auto`.
         """
@@ -64,7 +65,7 @@ class Job:
             return self.composed.artifact.name
         section = self.settings.model
         if not section:  # the task builds none
-            return f"{self.task.name}_{self.settings.data.name}"
+            return self.settings.data.name
         if self.composed.is_open("model"):
             return f"{AUTO}_{self.settings.data.name}"
         target = str(section["_target_"])
@@ -72,15 +73,23 @@ class Job:
         model = section["name"] if is_named else target.rpartition(".")[2].lower()
         return f"{model}_{self.settings.data.name}"
 
-    def reading(self, preprocessing: Mapping[str, Any] | None = None) -> str:
+    @property
+    def directory_name(self) -> str:
+        """What the run directory is called behind its time: `cnn_digits`; where nothing is trained, by the task too."""
+        return self.name if self.trains else f"{self.task.name}_{self.name}"
+
+    def reading(self, preprocessing: Mapping[str, Any] | None = None, task: Task | None = None) -> str:
         """Return what a command that reads this run's checkpoints must add, with a space before each word.
 
-        That is ` trust=[mynet]` for classes of the user's own, and the folder of options that was named.
+        That is ` trust=[mynet]` for the classes of the user's own that its task builds, by default this one, and the
+        folder of options that was named, or that none was to be used.
         """
-        sections = [*target_sections(self.composed.resolved()).values(), preprocessing]
+        found, builds = target_sections(self.composed.resolved()), (task or self.task).builds_section
+        sections = [*(section for name, section in found.items() if builds(name)), preprocessing]
         targets = [target for section in sections for target in targets_in(section)]
         modules = {target.rpartition(".")[0] for target in targets if not target.startswith(SHIPPED_ROOTS)}
         words = [f"--config-dir={folder}" for folder in self.composed.own if folder != Path("conf").resolve()]
+        words += ["--no-conf"] if "--no-conf" in invocation().words else []
         words += [f"trust=[{','.join(sorted(modules))}]"] if modules else []
         return "".join(f" {shlex.quote(word)}" for word in words)
 

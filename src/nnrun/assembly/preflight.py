@@ -45,7 +45,7 @@ def check_job(composed: Composed) -> Job:
     problems: list[Complaint] = []
     pretrained: SavedWeights | None = None
     try:
-        check_targets(tree, sorted(composed.own_targets), settings.trust)
+        check_targets(tree, sorted(composed.own_targets), settings.trust, task)
     except ConfigError as error:
         problems += error.complaints
     if settings.ckpt is None and settings.resume is None:

@@ -85,7 +85,8 @@ def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> C
     assert task is not None, "the range of `task` names those that there are"
     own_sections = own_targets(tree, saved_in is not None, draft.chosen, values)
     run_dir = hydra_dir(typed, "hydra.run.dir", draft.config)
-    _leave_out(draft.config, task)
+    if not task.keeps_unbuilt:
+        _leave_out(draft.config, task)
     return Composed(
         task=task,
         config=draft.config,

@@ -70,6 +70,8 @@ class Task:
     unread_with: str = ""
     # The sections with a `_target_` that it builds; None: all.
     builds: tuple[str, ...] | None = None
+    # Whether the others stay in the config all the same, unread: what it exports carries the whole of it.
+    keeps_unbuilt: bool = False
 
     # Whether it trains a network to keep.
     trains: bool = False

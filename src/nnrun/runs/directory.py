@@ -19,6 +19,8 @@ from nnrun.base.lock import LOCK_NAME
 from nnrun.base.paths import alone, inside
 
 STATUS_SCHEMA = 1
+# What was typed; and what that file holds where nothing was.
+_WORDS, _NO_WORDS = "overrides.yaml", "[]\n"
 _MAX_ROW_BYTES = 2**20
 _SCALARS = (str, int, float, type(None))
 
@@ -74,7 +76,23 @@ class RunDir:
     def describe(self, config: str, words: str) -> None:
         """Write what people read about the run, as YAML without secrets: its config, and what was typed."""
         self.write_config(config)
-        write_text(self.path / "overrides.yaml", words)
+        write_text(self.path / _WORDS, words)
+
+    def describe_again(self, config: str, record: str) -> None:
+        """Write the config of a run that is resumed, and add a record to what was typed, which stays as it is.
+
+        The record is YAML, an entry of a list as `describe` has written one.
+        """
+        self.write_config(config)
+        path = alone(inside(self.path, _WORDS))
+        with saving(path):
+            if not path.exists() or path.stat().st_size <= len(_NO_WORDS):
+                write_text(path, record)
+                return
+            with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(record)
+                file.flush()
+                os.fsync(file.fileno())
 
     def write_config(self, config: str) -> None:
         """Write the config alone, which the data may have changed."""

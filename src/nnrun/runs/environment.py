@@ -6,11 +6,12 @@ import contextlib
 import os
 import platform
 import subprocess
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from nnrun.base.files import read_json
 from nnrun.base.host import machine_bytes
 from nnrun.base.invocation import invocation
 from nnrun.base.secrets import redact_word
@@ -35,6 +36,23 @@ def environment(threads: int, device: str, secrets: Collection[str] = ()) -> dic
         "git_dirty": None if (changes := _git("status", "--porcelain")) is None else changes != "",
         "command": [called.program, *(redact_word(word, secrets) for word in called.words)],
     }
+
+
+def with_resumed(path: Path, found: Mapping[str, Any], at: str, step: int) -> dict[str, Any]:
+    """Return what environment.json, at a path, says of a run's beginning, and a record of where the run is resumed.
+
+    Where nothing can be read, it begins with what is `found` now.
+    """
+    try:
+        earlier = read_json(path)
+    except (OSError, ValueError):
+        earlier = None
+    if not isinstance(earlier, dict):
+        return dict(found)
+    records = earlier.get("resumed")
+    now = {"at": at, "step": step, **found}
+    kept = {key: value for key, value in earlier.items() if key != "schema"}
+    return {**kept, "resumed": [*(records if isinstance(records, list) else []), now]}
 
 
 def version_of(name: str) -> str | None:

@@ -28,7 +28,7 @@ from nnrun.core.workers.crew import end_workers
 from nnrun.runs import directory as rundir
 from nnrun.runs.console import Console
 from nnrun.runs.directory import RunDir
-from nnrun.runs.environment import ENVIRONMENT_SCHEMA
+from nnrun.runs.environment import ENVIRONMENT_SCHEMA, with_resumed
 from nnrun.runs.summary import Summary
 from nnrun.tasks.outcome import Outcome, outcome_of
 
@@ -69,7 +69,7 @@ def open_session(
     The directory is the one resumed, the one that a sweep made, or a new one. `words` are what was typed, `resumed`
     from where, and with which changes, a run goes on.
     """
-    path = job.resume or directory or rundir.create(job.composed.run_dir, job.name)
+    path = job.resume or directory or rundir.create(job.composed.run_dir, job.directory_name)
     with stop_request() as stop, locked(path) as stale:
         reached = Summary(
             task=job.task.name,
@@ -90,7 +90,7 @@ def open_session(
             console.log_to(alone(inside(path, "run.log")))
             if stale:
                 console.note(f"took over {path} from {stale}, which is gone")
-            _describe(session, job, words)
+            _describe(session, job, words, resumed)
             yield session
             session.finish_loggers("finished", 0, None)
             # What came to its end is finished, whatever signal comes now.
@@ -114,13 +114,22 @@ def open_session(
             forget(undoing)
 
 
-def _describe(session: Session, job: Job, words: Sequence[str]) -> None:
-    """Write down what is run, where and with what, and say it; the newest run that trains is outputs/latest."""
+def _describe(session: Session, job: Job, words: Sequence[str], resumed: Mapping[str, Any] | None) -> None:
+    """Write down what is run, where and with what, and say it; the newest run that trains is outputs/latest.
+
+    What a resumed run has written down before stays.
+    """
     out, console, secrets = session.out, session.console, job.composed.secrets
     if job.trains and not take_latest(out):
         console.note("outputs/latest is not a link, and is left as it is")
-    out.describe(_config_text(job), yaml_text([redact_word(word, secrets) for word in words]))
-    write_json(out.path / "environment.json", job.environment(), ENVIRONMENT_SCHEMA)
+    typed, found = [redact_word(word, secrets) for word in words], job.environment()
+    if resumed is None:
+        out.describe(_config_text(job), yaml_text(typed))
+    else:
+        at, step = rundir.now(), resumed["step"]
+        out.describe_again(_config_text(job), yaml_text([{"resumed": at, "step": step, "words": typed}]))
+        found = with_resumed(out.path / "environment.json", found, at, step)
+    write_json(out.path / "environment.json", found, ENVIRONMENT_SCHEMA)
     precision = f" in {job.precision.name} ({job.precision.reason})" if job.task.reads("trainer.precision") else ""
     console.say(f"{job.task.name} {job.name} on {job.device}{precision}")
     console.say(f"run directory {out.path}")

@@ -30,12 +30,12 @@ def collect_tasks() -> tuple[Task, ...]:
     return tuple(import_module(f"nnrun.tasks.{folder}.record").TASK for folder in FOLDERS)
 
 
-def perform(composed: Composed, words: Sequence[str], directory: Path | None = None) -> Reached:
+def perform(composed: Composed, words: Sequence[str], directory: Path | None = None) -> Reached | None:
     """Do what a config asks for, and return what was reached: a summary, unless no sweep takes the task.
 
     `words` are the command line's, `directory` the one that a sweep has made for the job. Raises a NnrunError where
     something is wrong.
     """
     module, _, function = composed.task.run.rpartition(".")
-    reached: Reached = getattr(import_module(module), function)(composed, words, directory)
+    reached: Reached | None = getattr(import_module(module), function)(composed, words, directory)
     return reached

@@ -68,6 +68,13 @@ def test_odd_paths_are_taken_as_they_are(odd: str, rows: tuple[Path, dict[str, O
     assert trained["metrics"] == evaluated["metrics"]
 
 
+def test_the_name_of_a_directory_says_the_task_and_the_network(rows: tuple[Path, dict[str, Outcome]]) -> None:
+    """But for a training, which is the network itself."""
+    (evaluated,) = (rows[0] / "latest").glob("outputs/20*/*")
+    assert evaluated.name[len("14-03-22") :] == "_evaluate_mlp_digits"
+    assert not any("_train_" in path.name for path in rows[0].glob("*/outputs/20*/*"))
+
+
 def test_references_in_a_path_are_resolved_as_in_any_value(rows: tuple[Path, dict[str, Outcome]]) -> None:
     """Negative control: a backslash before it makes it part of the name."""
     folder = rows[0] / "references"

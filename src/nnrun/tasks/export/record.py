@@ -13,4 +13,6 @@ TASK = Task(
     unread=OF_A_TRAINING,
     reads_of_unread=OF_ANY_NETWORK,
     unread_with="ckpt=: nothing is trained",
+    builds=("model", "problem", "loss", "metric", "data", "export"),
+    keeps_unbuilt=True,
 )

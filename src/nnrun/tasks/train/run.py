@@ -24,6 +24,7 @@ from nnrun.core.seams.problem import Problem
 from nnrun.proof.verify import Standard
 from nnrun.runs.console import Console
 from nnrun.runs.summary import Summary, show
+from nnrun.tasks.evaluate.record import TASK as EVALUATION
 from nnrun.tasks.export.exports import export_all, export_context
 from nnrun.tasks.session import Session, fit_to_data, open_session
 from nnrun.tasks.train.fit import best_sums, train
@@ -78,7 +79,7 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
         session.stop.poll()  # an exporter that a signal tears may call that a failure of its own
         good = all(artifact["ok"] for artifact in summary.artifacts.values())
         summary.state, summary.wall_seconds = "finished" if good else "failed", session.out.seconds()
-        trust = job.reading(trained.preprocessing.to_plain())
+        trust = job.reading(trained.preprocessing.to_plain(), EVALUATION)
         show(summary, figures(problem, measured), console, trust, trained=job.trains)
         report(summary, session)
     return summary
