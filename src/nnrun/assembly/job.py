@@ -111,7 +111,11 @@ class Job:
     def environment(self) -> dict[str, Any]:
         """Return what environment.json holds."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
-        return environment(torch.get_num_threads(), name, self.composed.secrets) | {"kernels": kernels()}
+        found = environment(torch.get_num_threads(), name, self.composed.secrets) | {"kernels": kernels()}
+        if self.trains and self.composed.start is not None:
+            start = self.composed.start.file
+            found["init_from"] = {"path": str(start.path.absolute()), "sha256": start.sha256}
+        return found
 
     def tree(
         self,

@@ -34,8 +34,8 @@ def set_up_process(job: Job) -> list[str]:
     notes: list[str] = []
     if job.device.type == "cpu":
         keep_freed_memory()
-        if job.composed.resumed:
-            notes += take_up_threads(job.composed.resumed.threads)
+        if saved := job.composed.resumed or job.composed.repeated:
+            notes += take_up_threads(saved.threads)
     set_deterministic(job.settings.trainer.deterministic)
     if job.device.type == "cuda":
         set_exact()

@@ -32,6 +32,7 @@ from nnrun.base.targets import SINGULAR, Targets
 from nnrun.components.callbacks.own import OwnCallback
 from nnrun.config.no_effect import of_steps
 from nnrun.config.schema import RunSettings, TrainerSettings
+from nnrun.config.tree import is_within
 from nnrun.core.augmenter import Augmenter
 from nnrun.core.batches import SplitBatches
 from nnrun.core.compile import Compilation, choose_compile
@@ -147,11 +148,12 @@ def _batches(
 
 
 def _network(job: Job, section: Mapping[str, Any]) -> nn.Module:
-    """Return the network; of a run that goes on, only if it is the one whose weights are in its checkpoint."""
-    resumed = job.composed.resumed
-    if resumed is None or "model" in job.composed.own_targets:
+    """Return the network; of a run that goes on, or is done anew, only if the weights of its checkpoint are of it."""
+    saved = job.composed.resumed or job.composed.repeated
+    is_changed = job.composed.repeated is not None and any(is_within(it.key, "model") for it in job.composed.typed)
+    if saved is None or is_changed or "model" in job.composed.own_targets:
         return build(section, "model", nn.Module)
-    return build_network(section, resumed.weights, resumed.path)
+    return build_network(section, saved.weights, saved.path)
 
 
 def lists_by_class(loss: Mapping[str, Any], targets: Targets) -> list[str]:

@@ -29,7 +29,8 @@ def locate(path: Path, want: str) -> Located:
     """Return the checkpoint file that `path`, a run directory or a file, stands for: verified, and open since.
 
     `want` is `best` (for `ckpt=` and `init_from=`: a damaged one is an error that names the others, since another
-    checkpoint is another model) or `last` (for `resume=`: a damaged one falls back to the one before it).
+    checkpoint is another model), `last` (for `resume=`: a damaged one falls back to the one before it), or `config`
+    (for `repeat=`: likewise, and nothing is written beside it).
     """
     # `outputs/latest` may point elsewhere before this run ends: what it stands for now is meant.
     if reason := why_out_of_reach(path):

@@ -84,9 +84,15 @@ class Composed:
         return saved if isinstance(saved, SavedRun) else None
 
     @property
+    def repeated(self) -> SavedRun | None:
+        """The newest checkpoint of the run that `repeat=` does anew."""
+        saved = self._saved("repeat")
+        return saved if isinstance(saved, SavedRun) else None
+
+    @property
     def start(self) -> SavedWeights | None:
-        """What `init_from=` names: a checkpoint, or weights alone."""
-        return self._saved("init_from")
+        """What `init_from=` names, or what a run that is repeated began with: a checkpoint, or weights alone."""
+        return self._saved("init_from") or (self.source.start if self.source else None)
 
     @property
     def weights_alone(self) -> bool:

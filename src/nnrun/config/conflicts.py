@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import combinations
 
 
 @dataclass(frozen=True)
@@ -19,10 +20,9 @@ class Conflict:
 
 
 CONFLICTS = (
-    Conflict(("ckpt", "resume"), lambda a, b: a and b, "ckpt and resume exclude each other; name one of them"),
-    Conflict(("ckpt", "init_from"), lambda a, b: a and b, "ckpt and init_from exclude each other; name one of them"),
-    Conflict(
-        ("resume", "init_from"), lambda a, b: a and b, "resume and init_from exclude each other; name one of them"
+    *(
+        Conflict(pair, lambda a, b: a and b, f"{pair[0]} and {pair[1]} exclude each other; name one of them")
+        for pair in combinations(("ckpt", "resume", "init_from", "repeat"), 2)
     ),
     Conflict(
         ("trainer.precision", "trainer.device"),

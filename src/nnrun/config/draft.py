@@ -19,7 +19,7 @@ from nnrun.checkpoints.aliases import current_name, with_current_names
 from nnrun.checkpoints.saved_run import SavedNetwork
 from nnrun.config.auto import Auto, read_autos
 from nnrun.config.from_checkpoint import merge_saved, parameters_meant, saved_references
-from nnrun.config.interpolation import resolve_path
+from nnrun.config.interpolation import KNOWN_LATE, resolve_path
 from nnrun.config.meant import options_having
 from nnrun.config.options import compose_groups, option_references, show_to_hydra, unknown_options
 from nnrun.config.overrides import HYDRA_KEYS, SOURCE_KEYS, Typed
@@ -98,13 +98,19 @@ def find_source(values: Sequence[Typed], draft: Draft, tasks: Sequence[Task]) ->
 
 
 def excluded_beside(source: Source, groups: Sequence[Typed]) -> list[Complaint]:
-    """Complain of an experiment beside a config that is saved: each says what all settings are."""
+    """Complain of an experiment beside a config that is saved, since each says what all settings are.
+
+    Beside a run that is done anew also of data: its network is made for those that it was trained on.
+    """
     if source.config is None:
         return []
+    excluded = {"experiment": ""}
+    if source.key == "repeat":
+        excluded["data"] = ": the network of a run is made for its data; data.root= says where they are"
     return [
-        Complaint(item.key, f"{item.key}= and {source.key}= exclude each other", (source.key,))
+        Complaint(item.key, f"{item.key}= and {source.key}= exclude each other{excluded[item.key]}", (source.key,))
         for item in groups
-        if item.key == "experiment"
+        if item.key in excluded
     ]
 
 
@@ -119,7 +125,10 @@ def start_from(source: Source, fresh: Draft) -> Draft:
         return fresh
     # Of a trained network `auto` is what it became.
     groups = fresh.chosen - fresh.autos.keys()
-    config = merge_saved(source.config, fresh.config, groups, keep_export=source.key == "resume")
+    config = merge_saved(source.config, fresh.config, groups, keep_export=source.key in ("resume", "repeat"))
+    if source.key == "repeat":
+        for key in KNOWN_LATE:
+            config.data[key] = None
     chosen = {name: found for name, found in fresh.references.items() if name.partition(".")[0] in groups}
     return Draft(config, saved_references(source.config) | chosen, groups)
 

@@ -18,7 +18,7 @@ from nnrun.config.folders import GROUPS, options
 from nnrun.config.meant import hint_for_word, keys_meant
 
 # What names a run, or a file of weights, to start from.
-SOURCE_KEYS = ("ckpt", "resume", "init_from")
+SOURCE_KEYS = ("ckpt", "resume", "init_from", "repeat")
 # Values of these keys are paths: no character of theirs has a meaning in Hydra's grammar.
 PATH_KEYS = (
     *SOURCE_KEYS,

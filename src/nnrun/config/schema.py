@@ -129,6 +129,7 @@ class RunSettings:
     ckpt: str | None
     resume: str | None
     init_from: str | None
+    repeat: str | None
     input: str | None
     trust: list[str]
     data: DataSettings
@@ -148,7 +149,7 @@ class RunSettings:
 
 
 # What belongs to an invocation, as the sections of tasks do, and not to the run that a checkpoint is saved in.
-_OF_AN_INVOCATION = ("task", "ckpt", "resume", "init_from", "input", "trust")
+_OF_AN_INVOCATION = ("task", "ckpt", "resume", "init_from", "repeat", "input", "trust")
 # What does belong to the run: a checkpoint carries these.
 RUN_KEYS = tuple(field.name for field in fields(RunSettings) if field.name not in _OF_AN_INVOCATION)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nnrun.base.errors import ArtifactError, Complaint, ConfigError
+from nnrun.base.files import read_json
 from nnrun.base.lock import check_free
 from nnrun.base.paths import expanded, is_there
 from nnrun.checkpoints.latest import latest_link, put_back
@@ -29,6 +30,8 @@ class Source:
     key: str
     located: Located
     saved: SavedWeights | None
+    # What the run that is repeated had begun with, if it began with weights.
+    start: SavedWeights | None = None
 
     @property
     def config(self) -> Mapping[str, Any] | None:
@@ -74,7 +77,7 @@ def read_source(named: Typed, task: Task | None, tasks: Sequence[Task]) -> Sourc
     if named.key == "resume":
         # A run under way saves new checkpoints and removes old ones: it would look damaged.
         check_free(path)
-    located = locate(path, "last" if named.key == "resume" else "best")
+    located = locate(path, {"resume": "last", "repeat": "config"}.get(named.key, "best"))
     if lost:
         located = replace(located, notes=(lost, *located.notes))
     if _is_artifact(located):
@@ -82,8 +85,38 @@ def read_source(named: Typed, task: Task | None, tasks: Sequence[Task]) -> Sourc
             takers = " and ".join(f"task={other.name}" for other in tasks if other.takes_artifact)
             raise ArtifactError(f"{path} is an exported network, which only {takers} takes; name its run instead")
         return Source(named.key, located, None)
+    if named.key == "repeat":
+        run = as_meant_then(read_run(located))
+        return Source(named.key, located, run, start_of(located.run) if located.run else None)
     saved = read_run(located) if named.key == "resume" else read_saved(located)
     return Source(named.key, located, as_meant_then(saved))
+
+
+def start_of(run: Path) -> SavedWeights | None:
+    """Return the weights that a run began with, as its environment.json says; None where it began with none.
+
+    Raises ArtifactError where they are gone, or are others than they were.
+    """
+    try:
+        found = read_json(run / "environment.json")
+    except (OSError, ValueError):
+        return None  # what differs of it cannot be said either, and that is
+    found = found if isinstance(found, dict) else {}
+    start, words = found.get("init_from"), found.get("command")
+    if isinstance(start, dict) and isinstance(path := start.get("path"), str):
+        weights = as_meant_then(read_saved(locate(Path(path), "best")))
+        if weights.file.sha256 != start.get("sha256"):
+            raise ArtifactError(
+                f"{run} began with the weights of {path}, which has changed since: it cannot be repeated"
+            )
+        return weights
+    named = [word for word in words if str(word).startswith("init_from=")] if isinstance(words, list) else []
+    if named:
+        raise ArtifactError(
+            f"{run} began with {named[-1]}, and an earlier version did not note which weights that were; start it with "
+            f"{named[-1]} and the settings in {run / 'overrides.yaml'}"
+        )
+    return None
 
 
 def _is_artifact(located: Located) -> bool:

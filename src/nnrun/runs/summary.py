@@ -45,6 +45,8 @@ class Summary:
     data: dict[str, Any] = field(default_factory=dict)
     # Of each logger that failed, why: what was logged after that has not reached it.
     failed_loggers: dict[str, str] = field(default_factory=dict)
+    # Of a run that does another one anew: which, what was known to differ, and every metric that does.
+    repeated: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the summary as plain values."""

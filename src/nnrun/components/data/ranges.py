@@ -28,14 +28,14 @@ RANGES = {
 }
 
 CONFLICTS = (
-    # Of a run that goes on, or is measured, the mean is what it was.
+    # Of a run that goes on, is done anew, or is measured, the mean is what it was.
     Conflict(
-        ("data.dataset.mean", "data.dataset._target_", "ckpt", "resume"),
+        ("data.dataset.mean", "data.dataset._target_", "ckpt", "resume", "repeat"),
         lambda mean, target, *goes_on: mean and target in OF_PIXELS and not any(goes_on) and not _in_0_to_1(mean),
         "data.dataset.mean={} is not of pixels in 0..1; divide it by 255, or leave it out to have it measured",
     ),
     Conflict(
-        ("data.dataset.std", "data.dataset._target_", "ckpt", "resume"),
+        ("data.dataset.std", "data.dataset._target_", "ckpt", "resume", "repeat"),
         lambda std, target, *goes_on: std and target in OF_PIXELS and not any(goes_on) and not _in_0_to_1(std),
         "data.dataset.std={} is not of pixels in 0..1; divide it by 255, or leave it out to have it measured",
     ),

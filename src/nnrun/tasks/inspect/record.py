@@ -32,7 +32,10 @@ TASK = Task(
             "inspect.steps has an effect only with inspect.overfit=true",
         ),
     ),
-    excludes={"resume": "task=inspect and resume exclude each other; ckpt= inspects the network of a run"},
+    excludes={
+        "resume": "task=inspect and resume exclude each other; ckpt= inspects the network of a run",
+        "repeat": "task=inspect and repeat exclude each other; ckpt= inspects the network of a run",
+    },
     unread=(
         *("scheduler", "early_stopping", "metric", "callback", "export", "logger", "data.eval_batch_size"),
         *("transfer.unfreeze_epoch", "transfer.cache", "trainer"),

@@ -69,6 +69,7 @@ TASK = Task(
     },
     excludes={
         "resume": "task=predict and resume exclude each other; ckpt= predicts with the network of a run",
+        "repeat": "task=predict and repeat exclude each other; ckpt= predicts with the network of a run",
         "init_from": "task=predict and init_from exclude each other; name the checkpoint with ckpt=",
         "export": "export has no effect with task=predict: it makes no artifact; nnrun export=... ckpt= does",
     },

@@ -72,12 +72,12 @@ def finished_summary(job: Job, saved: SavedRun, console: Console) -> Summary | N
 
 def check_config(job: Job, saved: SavedRun) -> None:
     """Raise ConfigError with a diff where a resumed run's config would have changed its past."""
-    changes = [line for key, line in _changes(job, saved) if not _is_free(key)] + _changes_of_the_past(job, saved)
-    if changes:
+    found = [line for key, line in changes(job, saved) if not _is_free(key)] + _changes_of_the_past(job, saved)
+    if found:
         raise ConfigError(
             f"{saved.run} cannot resume with settings that cannot change on resume; "
             f"leave it as it was, or start a new run with init_from={saved.run}:",
-            *changes,
+            *found,
         )
 
 
@@ -109,7 +109,7 @@ def going_on(job: Job) -> dict[str, Any] | None:
     saved = job.composed.resumed
     if saved is None:
         return None
-    return {"step": saved.progress["step"], "changes": [line for _, line in _changes(job, saved)]}
+    return {"step": saved.progress["step"], "changes": [line for _, line in changes(job, saved)]}
 
 
 def check_newest(saved: SavedRun) -> None:
@@ -140,17 +140,17 @@ def check_data(job: Job, saved: SavedRun, data: Opened, session: Session) -> Non
         session.console.note(f"{missing} of {at['num_rows']} rows are missing from metrics.jsonl, and stay so")
 
 
-def _changes(job: Job, saved: SavedRun) -> list[tuple[str, str]]:
-    """Return the settings in which a resumed run differs from its checkpoint, each with `key: old -> new`."""
+def changes(job: Job, saved: SavedRun) -> list[tuple[str, str]]:
+    """Return the settings in which a run differs from a checkpoint's, each with `key: old -> new`."""
     before = saved.config
     tree = job.tree(known_late(before["data"]["in_shape"], saved.targets, before["data"].get("facts")))
     wanted = {key: value for key, value in tree.items() if key in RUN_KEYS}
     # A secret is not in the checkpoint: it may be, and may have to be, typed again.
     sections: dict[str, Any] = {name: {} for name, value in wanted.items() if isinstance(value, Mapping)}
-    changes = differences(sections | dict(before), redact(wanted, known=job.composed.secrets))
+    found = differences(sections | dict(before), redact(wanted, known=job.composed.secrets))
     # A setting that did not exist when the checkpoint was saved has its default.
     return [
-        (key, line) for key, line in changes if value_at(before, key, _ABSENT) is not _ABSENT or job.composed.named(key)
+        (key, line) for key, line in found if value_at(before, key, _ABSENT) is not _ABSENT or job.composed.named(key)
     ]
 
 

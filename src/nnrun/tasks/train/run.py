@@ -28,6 +28,7 @@ from nnrun.tasks.evaluate.record import TASK as EVALUATION
 from nnrun.tasks.export.exports import export_all, export_context
 from nnrun.tasks.session import Session, fit_to_data, open_session
 from nnrun.tasks.train.fit import best_sums, train
+from nnrun.tasks.train.repeat import begin_again
 from nnrun.tasks.train.resume import check_config, check_data, check_newest, finished_summary, going_on
 
 
@@ -39,7 +40,7 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
     """
     job = prepare(composed)
     console = Console()
-    resumed = job.composed.resumed
+    resumed, repeated = job.composed.resumed, job.composed.repeated
     if resumed:
         check_config(job, resumed)
         if done := finished_summary(job, resumed, console):
@@ -50,12 +51,13 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
         data = open_for(job)
         job = fit_to_data(job, data, session)
         tell_of_data(data, job.data, job.settings.loss, console, trains=job.trains)
-        if job.trains and not resumed:
+        if job.trains and not resumed and not repeated:
             check_given_mean(data, job.data)
         objective = make_objective(job, data)
         job, problem = watched_by(job, objective), objective.problem
         if resumed:
             check_data(job, resumed, data, session)
+        again = begin_again(job, repeated, data, session) if repeated else None
         training = train(job, data, objective, session) if job.trains else None
         saved = job.composed.evaluated or open_saved(session.out.path)
         trained = load_trained(job, data, saved)
@@ -81,6 +83,8 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
         summary.state, summary.wall_seconds = "finished" if good else "failed", session.out.seconds()
         trust = job.reading(trained.preprocessing.to_plain(), EVALUATION)
         show(summary, figures(problem, measured), console, trust, trained=job.trains)
+        if again:
+            again.compare(summary, console)
         report(summary, session)
     return summary
 
