@@ -23,7 +23,8 @@ BESIDE = ("", "__main__", "api", "cli", "help")
 BY_TARGET = ("models", "data", "augment", "losses", "optimizers", "schedulers", "exporters", "loggers")
 # Among them, how files are read: no `_target_` names these.
 SHARED = tuple(
-    f"data.{name}" for name in ("images", "finding", "left_out", "tally", "image_form", "order", "pixels", "idx")
+    f"data.{name}"
+    for name in ("images", "conversion", "finding", "left_out", "tally", "image_form", "order", "pixels", "idx")
 )
 INSTANTIATE = {"instantiate", "call", "get_object", "get_class", "get_method"}
 

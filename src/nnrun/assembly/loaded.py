@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from nnrun.base.secrets import left_out
 from nnrun.checkpoints.folder import load_weights
 from nnrun.checkpoints.saved_run import SavedNetwork, SavedWeights
 from nnrun.checkpoints.tensors import read_tensors
+from nnrun.components.data.conversion import Conversion
+from nnrun.components.data.image_form import conversion_of
 from nnrun.config.from_checkpoint import fault
 from nnrun.config.interpolation import known_late
 from nnrun.config.source import open_saved
@@ -36,8 +38,8 @@ class Loaded:
     preprocessing: Preprocessing
     problem: Problem
     in_shape: Tree
-    # What becomes 255 of greys of more than 8 bits, as `data.white` says it.
-    white: float | str | None
+    # How its training read image files, but for their size and channels.
+    conversion: Conversion
 
 
 def load_for(job: Job, saved: SavedNetwork) -> Loaded:
@@ -49,15 +51,15 @@ def load_for(job: Job, saved: SavedNetwork) -> Loaded:
     problem = make_problem(job, saved.targets)
     load_problem(problem, saved)
     preprocessing = preprocessing_of(saved.preprocessing, job.settings.trust)
-    return Loaded(network, preprocessing, problem, in_shape, job.settings.data.white)
+    return Loaded(network, preprocessing, problem, in_shape, conversion_of(asdict(job.settings.data)))
 
 
 def load_alone(saved: SavedWeights, trust: Sequence[str]) -> Loaded:
     """Return the network of a file as that says, its class too: one of ours, or of the modules in `trust`."""
     saved = _with_network(saved)
     network, problem = _network_in(saved, trust), _problem_in(saved, trust)
-    preprocessing, white = preprocessing_of(saved.preprocessing, trust), saved.config["data"].get("white")
-    return Loaded(network, preprocessing, problem, _in_shape(saved), white)
+    preprocessing = preprocessing_of(saved.preprocessing, trust)
+    return Loaded(network, preprocessing, problem, _in_shape(saved), conversion_of(saved.config["data"]))
 
 
 def load_network(path: Path, trust: Sequence[str]) -> nn.Module:

@@ -103,8 +103,8 @@ RANGES: dict[str, Range] = {
     "data.limit": whole(1, null=True),
     "data.num_workers": whole(0, 256),
     "data.image_size": Range(
-        lambda v: v is None or whole(1, 16384).holds(v) or several(whole(1, 16384), 2).holds(v),
-        "a whole number from 1 to 16384, two of them as [height, width], or null",
+        lambda v: v in ("auto", None) or whole(1, 16384).holds(v) or several(whole(1, 16384), 2).holds(v),
+        "auto, a whole number from 1 to 16384, two of them as [height, width], or null",
     ),
     "data.channels": Range(lambda v: v is None or (is_integer(v) and v in (1, 3)), "1, 3 or null", ("1", "3", "null")),
     "data.white": Range(

@@ -20,16 +20,17 @@ OPTIONAL_SECTIONS = ("scheduler", "early_stopping", *NAMED_SECTIONS)
 
 # Settings of `data` that a data set may take or not, by what they are where nobody names them.
 TAKEN_BY_SOME = {
-    "image_size": None,
+    "image_size": "auto",
     "channels": None,
     "on_bad": "error",
     "white": "auto",
+    "resize": "crop",
     "targets": "auto",
     "labels": None,
     "target": None,
 }
 # Those that a data set of torch's kind takes: its samples are read by nnrun.
-TAKEN_BY_MAP_STYLE = ("image_size", "channels", "on_bad", "white", "targets")
+TAKEN_BY_MAP_STYLE = ("image_size", "channels", "on_bad", "white", "resize", "targets")
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,9 @@ class DataSettings:
     num_workers: int
     residency: Residency
     download: bool
-    image_size: int | list[int] | None
+    image_size: Literal["auto"] | int | list[int] | None
+    resize: Literal["crop", "pad", "stretch"]
+    jpeg_draft: bool
     channels: Literal[1, 3] | None
     on_bad: Literal["error", "skip"]
     white: Literal["auto"] | float | None

@@ -13,7 +13,7 @@ from nnrun.config.monitor import LOSS, PREFIX
 _SAMPLES = ("name", "root", "limit", "split_seed", "split_by", "val_fraction", "dataset")
 _SHOWING = (
     *("mean", "std", "image_size", "channels", "in_shape", "num_outputs", "num_classes", "facts"),
-    *("download", "on_bad", "class_order", "white", "targets"),
+    *("download", "on_bad", "class_order", "white", "resize", "jpeg_draft", "targets"),
 )
 
 

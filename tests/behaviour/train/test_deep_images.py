@@ -17,6 +17,7 @@ from PIL import Image
 
 from nnrun.base.errors import DataError
 from nnrun.base.targets import Targets
+from nnrun.components.data.conversion import Conversion
 from nnrun.components.data.folder import Folder
 from nnrun.components.data.images import decode, read_image
 from nnrun.components.data.pixels import read_pixels
@@ -128,9 +129,9 @@ def test_every_reader_takes_the_same_for_white(tmp_path: Path, mode: str, suffix
     Image.fromarray(values.astype(kind)).save(path)
     assert Image.open(path).mode == mode
     for size in (None, (6, 4)):
-        ours = read_image(path, 1, size, 4095)
-        assert torch.equal(ours, read_pixels(path.read_bytes(), 1, size, 4095))
-    assert torch.equal(read_image(path, 1, None, 4095)[None], scaled(values[None], 4095))
+        ours = read_image(path, 1, size, Conversion(4095))
+        assert torch.equal(ours, read_pixels(path.read_bytes(), 1, size, Conversion(4095)))
+    assert torch.equal(read_image(path, 1, None, Conversion(4095))[None], scaled(values[None], 4095))
 
 
 def test_floats_are_read_where_white_is_set_alone(tmp_path: Path) -> None:
@@ -138,10 +139,10 @@ def test_floats_are_read_where_white_is_set_alone(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0, 0.25], [0.5, 1]], np.float32)).save(path)
     with pytest.raises(DataError, match=r"its pixels are floats, of no known range; set data\.white"):
         read_image(path, 1, None)
-    assert read_image(path, 1, None, 1.0)[0].tolist() == [[0, 64], [128, 255]]
+    assert read_image(path, 1, None, Conversion(1.0))[0].tolist() == [[0, 64], [128, 255]]
     Image.fromarray(np.array([[0, np.nan]], np.float32)).save(path)
     with pytest.raises(DataError, match="its pixels"):
-        read_image(path, 1, None, 1.0)
+        read_image(path, 1, None, Conversion(1.0))
 
 
 def png_of_48_bits(path: Path, values: np.ndarray) -> None:

@@ -27,6 +27,7 @@ _HOLD_OUT, _HOLD_OUT_OF_SET = ("val_fraction", "split_seed", "split_by"), ("test
 _NOT_THE_SOURCE = (
     *("split_seed", "split_by", "test_fraction", "mean", "std"),
     *("image_size", "channels", "on_bad", "in_shape", "download", "layout", "class_order", "white"),
+    *("resize", "jpeg_draft"),
 )
 # Where less than that of what a training saw is in its data, the samples are others, or are read otherwise.
 _MIN_SHARE = 0.5

@@ -16,11 +16,20 @@ def note_on_data(job: Job, data: Opened) -> str | None:
     return f"the data is not that of {saved.path}: its fingerprint differs"
 
 
+def is_read_otherwise(saved: SavedRun, job: Job) -> bool:
+    """Return whether a run knew large JPEGs by something else than this one does."""
+    return bool(saved.config["data"].get("jpeg_draft")) != job.data.jpeg_draft
+
+
 def beside_its_start(job: Job, data: Opened) -> Opened:
     """Return a new run's data, with what is said where the weights that it starts from have seen what it holds out."""
     saved = job.composed.start or job.pretrained
     if not isinstance(saved, SavedRun):
         return data
+    if data.findings.facts.get("large_jpegs") and is_read_otherwise(saved, job):
+        before = str(bool(saved.config["data"].get("jpeg_draft"))).lower()
+        unknown = "whether it was trained on samples that are held out here is not known"
+        return noted(data, f"{saved.path} read large JPEGs with data.jpeg_draft={before}: {unknown}")
     seen = seen_by(saved)
     if seen is None:
         unknown = "whether it was trained on samples that are held out here is not known"

@@ -119,7 +119,8 @@ def _of_paths(paths: Sequence[Any], predictor: Predictor) -> Generator[Samples, 
     if len(found) == 1 and holds_array(Path(found[0])):
         yield from of_tree(found[0], read_images(Path(found[0]), in_shape), predictor.batch_size)
         return
-    yield from of_files(found, Intake(in_shape, predictor.batch_size), _refuse, Tally(predictor.white))
+    intake = Intake(in_shape, predictor.batch_size, predictor.conversion)
+    yield from of_files(found, intake, _refuse, Tally(predictor.conversion.white))
 
 
 def _refuse(error: DataError) -> None:
@@ -137,7 +138,7 @@ def _stacked_images(images: Sequence[Any], predictor: Predictor) -> Tensor:
     channels, *size = image_shape(predictor.in_shape, predictor.preprocessing)
     height, width = size
     parts = [
-        from_pillow(image, channels, (height, width), predictor.white, f"image {number}").pixels
+        from_pillow(image, channels, (height, width), predictor.conversion, f"image {number}").pixels
         for number, image in enumerate(images, 1)
     ]
     return torch.stack(parts)

@@ -12,6 +12,7 @@ from nnrun.base.errors import ArtifactError
 from nnrun.base.targets import Targets
 from nnrun.checkpoints.aliases import with_current_names
 from nnrun.checkpoints.payload import check_names, check_plain, checked_targets
+from nnrun.components.data.conversion import HOW_READ
 
 PREFIX = "nnrun."
 # Of one thing that a file says of itself.
@@ -26,7 +27,7 @@ class OnnxFacts:
 
     `problem` and `preprocessing` are sections with a `_target_`, `fitted` what the problem was fitted to, `inputs` the
     names of the tensors that it takes, where it says them. `is_raw` says whether it takes samples as they are stored,
-    None where that is left to their type; `white` is what the file says of greys of more than 8 bits.
+    None where that is left to their type; `read_as` is what the file says of how image files are read, by setting.
     """
 
     targets: Targets
@@ -36,7 +37,7 @@ class OnnxFacts:
     inputs: tuple[str, ...] | None
     is_raw: bool | None
     is_probable: bool
-    white: str | None
+    read_as: Mapping[str, str]
 
 
 def facts_of(metadata: Mapping[str, str], path: Path) -> OnnxFacts:
@@ -62,7 +63,7 @@ def facts_of(metadata: Mapping[str, str], path: Path) -> OnnxFacts:
         inputs=None if inputs is None else tuple(inputs),
         is_raw={"raw": True, "normalised": False}.get(said.get("input_kind", "")),
         is_probable=said.get("output_kind") == "probabilities",
-        white=said.get("white"),
+        read_as={key: said[key] for key in HOW_READ if key in said},
     )
 
 

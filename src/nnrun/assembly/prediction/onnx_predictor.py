@@ -6,7 +6,7 @@ It runs in a process of its own, which has limits on its memory and its time.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ from nnrun.assembly.prediction.predictor import Predictor
 from nnrun.base.errors import ArtifactError, ConfigError
 from nnrun.base.foreign_errors import lacks_package
 from nnrun.base.host import available_bytes
-from nnrun.components.data.image_form import AUTO
+from nnrun.components.data.conversion import AS_BEFORE, RESIZES, Conversion
+from nnrun.components.data.image_form import AUTO, conversion_of
 from nnrun.core.seams.data import Preprocessing, Tree
 from nnrun.core.seams.problem import Output, Problem
 from nnrun.core.trees import ALONE, num_samples
@@ -44,10 +45,10 @@ _SECONDS_PER_SAMPLE = 2.0
 _ROUNDING = 1e-3
 
 
-def predictor_of_artifact(path: Path, trust: Sequence[str], white: float | str | None = AUTO) -> Predictor:
+def predictor_of_artifact(path: Path, trust: Sequence[str], read_as: Mapping[str, Any] = {}) -> Predictor:
     """Return an exported network, run by ONNX Runtime on the CPU in a process of its own, which `close` ends.
 
-    `white` is what becomes 255 of greys of more than 8 bits; `auto`: what the file says.
+    `read_as` says how image files are read, as settings of `data`, where the file is not to say it.
 
     Raises ArtifactError where the file is damaged, refused, or was not made by nnrun.
     """
@@ -60,7 +61,7 @@ def predictor_of_artifact(path: Path, trust: Sequence[str], white: float | str |
     try:
         shape = _in_shape(network.signature, file.facts, path)
         preprocessing = _preprocessing(file.facts, network.signature, path, trust)
-        problem, depth = _problem(file.facts, path, trust), _white(file.facts, white, path)
+        problem, conversion = _problem(file.facts, path, trust), _conversion(file.facts, read_as, path)
     except BaseException:
         network.close()
         raise
@@ -79,7 +80,7 @@ def predictor_of_artifact(path: Path, trust: Sequence[str], white: float | str |
         return given
 
     output: Output = "probabilities" if is_probable else "scores"
-    return Predictor(outputs, output, problem, shape, file.facts.preprocessing, network.close, depth)
+    return Predictor(outputs, output, problem, shape, file.facts.preprocessing, network.close, conversion)
 
 
 def _limits(num_bytes: int) -> Limits:
@@ -124,19 +125,22 @@ def _preprocessing(
         raise ArtifactError(*(f"{path}: {message}" for message in error.messages)) from error
 
 
-def _white(facts: OnnxFacts, wanted: float | str | None, path: Path) -> float | None:
-    """Return what becomes 255 of greys of more than 8 bits: as wanted, or as the file says, if it does."""
-    if wanted != AUTO:
-        return None if wanted is None else float(wanted)
-    if facts.white is None:
-        return None
+def _conversion(facts: OnnxFacts, wanted: Mapping[str, Any], path: Path) -> Conversion:
+    """Return how image files are read: as wanted, or else as the file says."""
+    white = facts.read_as.get("white")
     try:
-        white = float(facts.white)
+        depth = None if white is None else float(white)
     except ValueError:
-        white = math.nan
-    if not 0 < white < math.inf:
-        raise ArtifactError(f"{path} says that {said(Exception(facts.white))!r} is white; it is a number above 0")
-    return white
+        depth = math.nan
+    if depth is not None and not 0 < depth < math.inf:
+        raise ArtifactError(f"{path} says that {said(Exception(white))!r} is white; it is a number above 0")
+    resize = facts.read_as.get("resize", AS_BEFORE.resize)
+    if resize not in RESIZES:
+        raise ArtifactError(
+            f"{path} says that images are resized by {said(Exception(resize))!r}; nnrun writes {', '.join(RESIZES)}"
+        )
+    told = Conversion(depth, resize, facts.read_as.get("jpeg_draft") == "true")
+    return conversion_of({**told._asdict(), **{key: value for key, value in wanted.items() if value != AUTO}})
 
 
 def _in_shape(signature: dict[str, Any], facts: OnnxFacts, path: Path) -> Tree:

@@ -21,7 +21,7 @@ from nnrun.base.errors import ArtifactError, ConfigError
 from nnrun.base.foreign_errors import calling
 from nnrun.base.targets import Targets
 from nnrun.base.visible import distinct
-from nnrun.components.data.image_form import AUTO
+from nnrun.components.data.conversion import AS_BEFORE, Conversion
 from nnrun.components.data.images import shown
 from nnrun.core.device import Precision
 from nnrun.core.evaluate import explaining_memory
@@ -54,8 +54,8 @@ class Predictor:
     in_shape: Tree
     preprocessing: Mapping[str, Any]
     end: Callable[[], None] = lambda: None
-    # What becomes 255 of greys of more than 8 bits; None where 65535 does.
-    white: float | None = None
+    # How image files are read, but for their size and channels.
+    conversion: Conversion = AS_BEFORE
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     batch_size: int = BATCH_SIZE
     _turn: threading.RLock = field(default_factory=threading.RLock, compare=False)
@@ -142,9 +142,8 @@ def predictor_of(
         with calling("model"), explaining_memory(device, num_samples(samples)):
             return network(inputs)
 
-    depth = None if loaded.white in (None, AUTO) else float(loaded.white)  # type: ignore[arg-type]
     plain = loaded.preprocessing.to_plain()
-    return Predictor(outputs, None, loaded.problem, loaded.in_shape, plain, white=depth, device=device)
+    return Predictor(outputs, None, loaded.problem, loaded.in_shape, plain, conversion=loaded.conversion, device=device)
 
 
 def _with_channels_last(leaf: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nnrun.assembly.prediction.image_parts import decoded_parts
 from nnrun.base.errors import DataError
+from nnrun.components.data.conversion import AS_BEFORE, Conversion
 from nnrun.components.data.images import decode
 from nnrun.components.data.tally import Tally
 from nnrun.core.seams.data import Tree
@@ -30,10 +31,11 @@ class Samples(NamedTuple):
 
 
 class Intake(NamedTuple):
-    """What a network takes: images of which shape, and how many at a time."""
+    """What a network takes: images of which shape, how many at a time, and how their files are read besides that."""
 
     in_shape: tuple[int, ...]
     batch_size: int
+    conversion: Conversion = AS_BEFORE
 
 
 def of_tree(name: str, inputs: Tree, batch_size: int) -> Generator[Samples, None, None]:
@@ -56,12 +58,12 @@ def of_files(
 ) -> Generator[Samples, None, None]:
     """Yield the images of files in batches, in the files' order.
 
-    `refuse` is told of each that cannot be read, when its turn comes; if it returns, the file is left out. `tally` says
-    what is white in images of more than 8 bits, and counts them. `in_processes` allows to decode many in processes.
+    `refuse` is told of each that cannot be read, when its turn comes; if it returns, the file is left out. `tally`
+    counts those of more than 8 bits. `in_processes` allows to decode many in processes.
     """
     channels, height, width = intake.in_shape
     batch_size = intake.batch_size
-    read = functools.partial(decode, channels=channels, size=(height, width), white=tally.white)
+    read = functools.partial(decode, channels=channels, size=(height, width), conversion=intake.conversion)
     names: list[str] = []
     numbers: list[int] = []
     pixels: list[Tensor] = []

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -14,8 +15,9 @@ from torch import Tensor
 
 from nnrun.base.errors import DataError
 from nnrun.base.host import num_cores
+from nnrun.base.threads import in_threads
 from nnrun.components.data.cache import Cache, Entry
-from nnrun.components.data.image_form import Form, Wanted, form_of
+from nnrun.components.data.image_form import AUTO, Form, Wanted, form_of, is_middle
 from nnrun.components.data.images import ImageKind, Picture, decode_sample, read_kind
 from nnrun.components.data.progress import with_progress
 from nnrun.components.data.sample_stats import Measures
@@ -23,10 +25,14 @@ from nnrun.components.data.tally import Tally
 from nnrun.core.sample_hashes import as_tensor
 from nnrun.core.workers.crew import Crew, in_order
 
-# Samples that a process decodes at a time: enough to make handing them over cheap, few enough for a smooth bar.
+# Samples that a process decodes at a time: enough to make handing them over cheap, few enough for a smooth bar; of
+# large ones fewer, since several chunks are in memory at once.
 CHUNK_SAMPLES = 64
+CHUNK_BYTES = 2**24
 # For fewer, starting processes takes longer than it saves.
 SAMPLES_FOR_PROCESSES = 1000
+# Larger files than that, threads decode in parallel: Pillow works on pixels without Python's lock.
+BYTES_FOR_THREADS = 2**16
 # How many headers are read to guess the size that most images have; the guess is checked against all of them.
 NUM_SAMPLED = 50
 # How many that cannot be read an error names; the rest are counted.
@@ -42,6 +48,11 @@ class Readable(Protocol):
     in_processes: bool
 
     def __len__(self) -> int: ...
+
+    @property
+    def in_threads(self) -> bool:
+        """Whether threads read them faster than one."""
+        ...
 
     def kind(self, index: int) -> ImageKind:
         """Return what a sample's image is, at as little cost as can be."""
@@ -63,13 +74,19 @@ class Files:
     def __len__(self) -> int:
         return len(self._paths)
 
+    @property
+    def in_threads(self) -> bool:
+        """Whether they are large files, by some of them: for small ones threads wait for each other."""
+        some = [path for path in self._paths[:: max(1, len(self) // NUM_SAMPLED)] if Path(path).is_file()]
+        return sum(Path(path).stat().st_size for path in some) > BYTES_FOR_THREADS * len(some)
+
     def kind(self, index: int) -> ImageKind:
         """Read a file's header."""
         return read_kind(self._paths[index])
 
     def read(self, index: int, form: Form) -> tuple[Picture, None]:
         """Decode a file."""
-        return decode_sample(self._paths[index], form.channels, (form.height, form.width), form.white), None
+        return decode_sample(self._paths[index], form.channels, (form.height, form.width), form.conversion), None
 
 
 @dataclass(frozen=True)
@@ -89,21 +106,28 @@ class _DecodeChunk:
 
     samples: Readable
     form: Form
+    size: int
 
     def __call__(self, number: int) -> Chunk:
-        first = number * CHUNK_SAMPLES
-        read: list[tuple[Picture, Any]] = []
+        first, form = number * self.size, self.form
+        indices = range(first, min(first + self.size, len(self.samples)))
+        values = torch.empty((len(indices), form.channels, form.height, form.width), dtype=form.dtype)
+        kinds: list[ImageKind] = []
+        labels: list[Any] = []
+        originals: list[bytes] = []
         failures: dict[int, str] = {}
-        for index in range(first, min(first + CHUNK_SAMPLES, len(self.samples))):
+        for index in indices:
             try:
-                read.append(self.samples.read(index, self.form))
+                picture, label = self.samples.read(index, form)
             except DataError as error:
                 failures[index] = error.messages[0]
-        form = self.form
-        empty = torch.empty((0, form.channels, form.height, form.width), dtype=form.dtype)
-        values = torch.stack([picture.pixels for picture, _ in read]) if read else empty
-        measures = Measures.of(values, as_tensor(b"".join(picture.original for picture, _ in read)))
-        return Chunk(values, measures, [picture.kind for picture, _ in read], [label for _, label in read], failures)
+                continue
+            values[len(kinds)] = picture.pixels
+            kinds.append(picture.kind)
+            labels.append(label)
+            originals.append(picture.original)
+        values = values[: len(kinds)]
+        return Chunk(values, Measures.of(values, as_tensor(b"".join(originals))), kinds, labels, failures)
 
 
 class Store(Protocol):
@@ -127,14 +151,11 @@ class _Decoding:
     found: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.tally = Tally(self.form.white)
+        self.tally = Tally(self.form.conversion.white)
 
     def chunks(self) -> Generator[tuple[Tensor, Measures], None, None]:
         """Yield the samples in order; at the end raise what is wrong with them, or with the form that was guessed."""
-        pays = self.samples.in_processes and len(self.samples) >= SAMPLES_FOR_PROCESSES
-        crew = Crew(num_cores() if pays else 0, "decodes the data", "close programs, or set a smaller data.image_size")
-        numbers = range(math.ceil(len(self.samples) / CHUNK_SAMPLES))
-        with closing(in_order(_DecodeChunk(self.samples, self.form), numbers, crew)) as chunks:
+        with closing(self._decoded()) as chunks:
             for chunk in with_progress(
                 "decoding", chunks, len(self.samples), lambda chunk: len(chunk.kinds) + len(chunk.failures)
             ):
@@ -153,7 +174,22 @@ class _Decoding:
             "kinds": [[kind.height, kind.width, kind.mode, number] for kind, number in self.kinds.items()],
             "tally": self.tally.to_plain(),
             "labels": self.labels if any(label is not None for label in self.labels) else None,
+            "resize": self.form.conversion.resize,
+            "large_jpegs": sum(number for kind, number in self.kinds.items() if kind.is_large_jpeg),
+            # Whether the images decided on their size, and whether that is saved with the run.
+            "size": None if self.wanted.size is not None else "auto" if self.wanted.image_size == AUTO else "common",
         }
+
+    def _decoded(self) -> Generator[Chunk, None, None]:
+        """Yield the samples in chunks, decoded by processes where there are many, by threads where they are large."""
+        total, pays = len(self.samples), self.samples.in_processes and len(self.samples) >= SAMPLES_FOR_PROCESSES
+        threads = num_cores() if self.samples.in_processes and not pays and self.samples.in_threads else 1
+        size = max(1, min(CHUNK_SAMPLES, CHUNK_BYTES // self.form.num_bytes, total // (4 * threads)))
+        decode, numbers = _DecodeChunk(self.samples, self.form, size), range(math.ceil(total / size))
+        if threads > 1:
+            return in_threads(decode, numbers, threads)
+        crew = Crew(num_cores() if pays else 0, "decodes the data", "close programs, or set a smaller data.image_size")
+        return in_order(decode, numbers, crew)
 
 
 class _AnotherForm(Exception):
@@ -196,11 +232,22 @@ def _unreadable(failures: Mapping[int, str], total: int) -> DataError:
 
 
 def _guess(samples: Readable, wanted: Wanted) -> Form:
-    """Return the form that some of the samples, evenly spread, ask for, where the settings leave it open."""
+    """Return the form that some of the samples, evenly spread, ask for, where the settings leave it open.
+
+    Where it is the middle of their sizes, which some do not tell, all are looked at.
+    """
+    kinds = _kinds(samples, max(1, len(samples) // NUM_SAMPLED))
+    if is_middle(kinds, wanted) and len(samples) > NUM_SAMPLED:
+        kinds = _kinds(samples, 1)
+    return form_of(kinds, wanted) or Form(wanted.channels or 3, *(wanted.size or (1, 1)))
+
+
+def _kinds(samples: Readable, every: int) -> Counter[ImageKind]:
+    """Return what some of the samples are, one of `every` so many."""
     kinds: Counter[ImageKind] = Counter()
-    for index in range(0, len(samples), max(1, len(samples) // NUM_SAMPLED)):
+    for index in range(0, len(samples), every):
         try:
             kinds[samples.kind(index)] += 1
         except DataError:
             continue  # all are looked at later
-    return form_of(kinds, wanted) or Form(wanted.channels or 3, *(wanted.size or (1, 1)))
+    return kinds

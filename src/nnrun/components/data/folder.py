@@ -40,7 +40,7 @@ class Folder:
     """
 
     root: str
-    image_size: int | Sequence[int] | None
+    image_size: int | Sequence[int] | str | None
     channels: int | None
     on_bad: str
     test_fraction: float | None
@@ -51,6 +51,8 @@ class Folder:
     in_shape: Sequence[int] | None
     class_order: str = "natural"
     white: float | str | None = AUTO
+    resize: str = "crop"
+    jpeg_draft: bool = False
     targets: str = "auto"
     labels: str | None = None
     target: str | Sequence[str] | None = None
@@ -124,7 +126,8 @@ class Folder:
 
     def _decoded(self, root: Path, parts: Mapping[str, Sequence[LabelledFile]], state: str) -> Entry:
         """Return the images of all parts, one after the other, decoded."""
-        wanted = Wanted.of(self.image_size, self.channels, self.on_bad, self.white, self.in_shape)
+        wanted = Wanted(self.image_size, self.channels, self.on_bad, self.white, self.resize, self.jpeg_draft)
+        wanted = wanted.for_network(self.in_shape)
         paths = [file.path for files in parts.values() for file in files]
         return decoded(Cache(f"folder {root}", state, wanted.to_plain()), lambda: Files(paths), wanted)
 
@@ -134,7 +137,7 @@ class Folder:
         """Return the data set of decoded images and their targets."""
         choices = Choices(self.test_fraction, self.split_seed, self.split_by, self.mean, self.std, evaluation)
         dataset = dataset_of(_parts(entry, parts), targets, choices, findings)
-        return replace(dataset, became={**became(entry.found), "targets": targets.kind})
+        return replace(dataset, became={**became(entry.found, dataset.in_shape), "targets": targets.kind})
 
 
 def _parts(entry: Entry, listed: _Listed) -> dict[str, Part]:

@@ -23,7 +23,7 @@ def found_in_images(found: Mapping[str, Any], shape: tuple[int, ...]) -> Finding
     for high, wide, mode, number in found["kinds"]:
         sizes[f"{high}x{wide}"] += number
         modes[mode] += number
-        num_cropped += number * is_cropped((high, wide), size)
+        num_cropped += number * (found["resize"] == "crop" and is_cropped((high, wide), size))
     total = sum(sizes.values())
     notes = []
     converted = {mode: number for mode, number in modes.most_common() if mode not in (plain, FLOAT_MODE)}
@@ -31,7 +31,7 @@ def found_in_images(found: Mapping[str, Any], shape: tuple[int, ...]) -> Finding
         notes.append(f"converted to {kind}: {', '.join(f'{number:,} {mode}' for mode, number in converted.items())}")
     resized = total - sizes["x".join(map(str, size))]
     if resized:
-        notes.append(_resized(resized, num_cropped, total, len(sizes), "x".join(map(str, size))))
+        notes.append(_resized(found, num_cropped, sizes, size))
     tally = Tally(**found["tally"])
     notes += tally.notes()
     skipped = [message for _, message in found["skipped"]]
@@ -41,6 +41,7 @@ def found_in_images(found: Mapping[str, Any], shape: tuple[int, ...]) -> Finding
         "converted": sum(converted.values()),
         "resized": resized,
         "cropped": num_cropped,
+        "large_jpegs": found["large_jpegs"],
         "several_pictures": tally.num_several,
         "sizes": dict(sizes.most_common(NUM_SIZES)),
         "skipped": len(skipped),
@@ -50,9 +51,10 @@ def found_in_images(found: Mapping[str, Any], shape: tuple[int, ...]) -> Finding
     return Findings(tuple(notes), tuple(f"left out: {message}" for message in skipped), facts)
 
 
-def became(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what settings of `data` became that the images decide."""
-    return {"white": found["tally"]["white"]}
+def became(found: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
+    """Return what settings of `data` became that the images, brought to `(C, H, W)`, decide."""
+    size = {"image_size": shape[1] if shape[1] == shape[2] else list(shape[1:])} if found["size"] == "auto" else {}
+    return {"white": found["tally"]["white"], **size}
 
 
 def is_cropped(size: tuple[int, int], wanted: list[int]) -> bool:
@@ -61,11 +63,14 @@ def is_cropped(size: tuple[int, int], wanted: list[int]) -> bool:
     return any(have - want * scale >= 1 for have, want in zip(size, wanted, strict=True))
 
 
-def _resized(resized: int, cropped: int, total: int, num_sizes: int, size: str) -> str:
-    """Return what is said of images that had another size."""
-    several = f", of {num_sizes:,} sizes in all" if num_sizes > 1 else ""
-    few = "; data.image_size sets another size" if several and resized * 2 > total else ""
-    if cropped == resized:
-        return f"resized and center-cropped {resized:,} of {total:,} images to {size}{several}{few}"
+def _resized(found: Mapping[str, Any], cropped: int, sizes: Counter[str], size: list[int]) -> str:
+    """Return what is said of images that had another size than that which they were brought to."""
+    total, wanted = sizes.total(), "x".join(map(str, size))
+    number = total - sizes[wanted]
+    several = f", of {len(sizes):,} sizes in all" if len(sizes) > 1 else ""
+    way = "; data.image_size sets another size" if found["size"] is not None and number * 2 > total else ""
+    how = {"crop": "resized", "pad": "resized and padded", "stretch": "stretched"}[found["resize"]]
+    if cropped == number:
+        return f"resized and center-cropped {number:,} of {total:,} images to {wanted}{several}{way}"
     also = f", {cropped:,} of them center-cropped" if cropped else ""
-    return f"resized {resized:,} of {total:,} images to {size}{also}{several}{few}"
+    return f"{how} {number:,} of {total:,} images to {wanted}{also}{several}{way}"

@@ -4,29 +4,33 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
+from nnrun.components.data.conversion import AS_BEFORE, Conversion
 from nnrun.components.data.images import ImageKind
 
-# What data.white says where the images decide.
+# What data.white and data.image_size say where the images decide.
 AUTO = "auto"
+# With `auto`, images whose shorter side is longer are brought to a square of this size, which networks for photographs
+# are made for.
+AUTO_SIZE = 224
 
 
 @dataclass(frozen=True)
 class Form:
-    """What every image is brought to: grey or RGB, a height and width, and a type of value.
+    """What every image is brought to: grey or RGB, a height and width, and a type of value; and how.
 
-    `white` is what becomes 255 of greys of more than 8 bits; None where there are none, and where 65535 does.
+    The `white` of its conversion is None where there are no greys of more than 8 bits, and where 65535 becomes 255.
     """
 
     channels: int
     height: int
     width: int
     dtype: torch.dtype = torch.uint8
-    white: float | None = None
+    conversion: Conversion = AS_BEFORE
 
     @property
     def num_bytes(self) -> int:
@@ -36,55 +40,99 @@ class Form:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the settings say of a form, where they do, and whether what cannot be read ends the run or is left out."""
+    """What the settings say of a form, where they do, and whether what cannot be read ends the run or is left out.
 
-    size: tuple[int, int] | None
+    `image_size` and `channels` None, and `auto`, leave it to the images.
+    """
+
+    image_size: int | Sequence[int] | str | None
     channels: int | None
     on_bad: str
     white: float | str | None
+    resize: str = "crop"
+    jpeg_draft: bool = False
 
-    @classmethod
-    def of(
-        cls,
-        image_size: int | Sequence[int] | None,
-        channels: int | None,
-        on_bad: str,
-        white: float | str | None,
-        in_shape: Sequence[int] | Mapping[str, Any] | None,
-    ) -> Wanted:
+    def for_network(self, in_shape: Sequence[int] | Mapping[str, Any] | None) -> Wanted:
         """Return what the settings ask for; what they leave open, a trained network's `in_shape` decides."""
-        if isinstance(in_shape, Mapping) or (in_shape is not None and len(in_shape) != len("CHW")):
-            in_shape = None  # of no pictures: that these are some is said where they are held against it
-        if image_size is None:
-            image_size = tuple(in_shape[1:]) if in_shape else None
-        elif isinstance(image_size, int):
-            image_size = (image_size, image_size)
-        size = None if image_size is None else (image_size[0], image_size[1])
-        return cls(size, channels or (in_shape[0] if in_shape else None), on_bad, white)
+        if in_shape is None or isinstance(in_shape, Mapping) or len(in_shape) != len("CHW"):
+            return self  # of no pictures: that these are some is said where they are held against it
+        size = tuple(in_shape[1:]) if self.image_size in (None, AUTO) else self.image_size
+        return replace(self, image_size=size, channels=self.channels or in_shape[0])
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """The height and width that are set, if they are."""
+        if self.image_size is None or isinstance(self.image_size, str):
+            return None
+        if isinstance(self.image_size, int):
+            return self.image_size, self.image_size
+        return self.image_size[0], self.image_size[1]
 
     def to_plain(self) -> list[Any]:
         """Return what tells one decoding from another."""
-        return [self.size, self.channels, self.on_bad, self.white]
+        return [self.size or self.image_size, self.channels, self.on_bad, self.white, self.resize, self.jpeg_draft]
+
+
+def conversion_of(data: Mapping[str, Any]) -> Conversion:
+    """Return how image files are read by the settings of `data`, once the images have decided what they leave open."""
+    white = data.get("white")
+    resize, jpeg_draft = data.get("resize", AS_BEFORE.resize), bool(data.get("jpeg_draft"))
+    return Conversion(None if white in (None, AUTO) else float(white), resize, jpeg_draft)
 
 
 def form_of(kinds: Mapping[ImageKind, int], wanted: Wanted) -> Form | None:
-    """Return the form for images of these kinds: the commonest size, the larger of two alike; grey if all are; white by
-    the deepest.
+    """Return the form for images of these kinds: grey if all are, white by the deepest, and the size as `size_of` says.
 
     None where there are none.
     """
     if not kinds:
         return None
-    size, channels = wanted.size, wanted.channels
+    channels = wanted.channels
     dtype = torch.float32 if any(kind.is_float for kind in kinds) else torch.uint8
-    if size is None:
-        sizes: Counter[tuple[int, int]] = Counter()
-        for kind, number in kinds.items():
-            sizes[kind.height, kind.width] += number
-        size = max(sizes, key=lambda size: (sizes[size], size))
+    size = wanted.size or size_of(kinds, is_auto=wanted.image_size == AUTO and dtype == torch.uint8)
     if channels is None:
         channels = 1 if all(kind.is_grey for kind in kinds) else 3
     white = wanted.white
     if white == AUTO:
         white = max((kind.depth for kind in kinds if kind.depth is not None), default=None)
-    return Form(channels, *size, dtype, None if white is None else float(white))
+    conversion = Conversion(None if white is None else float(white), wanted.resize, wanted.jpeg_draft)
+    return Form(channels, *size, dtype, conversion)
+
+
+def size_of(kinds: Mapping[ImageKind, int], *, is_auto: bool) -> tuple[int, int]:
+    """Return the height and width that images of these kinds are brought to: the commonest, the larger of two alike.
+
+    `is_auto` takes that only where most images have it, and it is not above AUTO_SIZE; else it is a square, with the
+    middle one of the shorter sides, AUTO_SIZE at most.
+    """
+    sizes = _sizes(kinds)
+    commonest = max(sizes, key=lambda size: (sizes[size], size))
+    if not is_auto or (_is_shared(sizes) and min(commonest) <= AUTO_SIZE):
+        return commonest
+    side = min(AUTO_SIZE, _middle_side(sizes))
+    return side, side
+
+
+def is_middle(kinds: Mapping[ImageKind, int], wanted: Wanted) -> bool:
+    """Return whether the size for images of these kinds is the middle one of many."""
+    sizes = _sizes(kinds)
+    return bool(wanted.image_size == AUTO and sizes and not _is_shared(sizes) and _middle_side(sizes) < AUTO_SIZE)
+
+
+def _sizes(kinds: Mapping[ImageKind, int]) -> Counter[tuple[int, int]]:
+    """Return how many images have each height and width."""
+    sizes: Counter[tuple[int, int]] = Counter()
+    for kind, number in kinds.items():
+        sizes[kind.height, kind.width] += number
+    return sizes
+
+
+def _is_shared(sizes: Counter[tuple[int, int]]) -> bool:
+    """Return whether most images have the same size."""
+    return max(sizes.values()) * 2 > sizes.total()
+
+
+def _middle_side(sizes: Counter[tuple[int, int]]) -> int:
+    """Return the middle one of the shorter sides of all images."""
+    shorter = sorted(min(size) for size in sizes.elements())
+    return shorter[len(shorter) // 2]

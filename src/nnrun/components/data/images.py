@@ -19,7 +19,8 @@ from torch import Tensor
 from nnrun.base.errors import DataError, NnrunError
 from nnrun.base.files import check_is_file
 from nnrun.base.foreign_errors import lacks_package, of_the_machine
-from nnrun.core.sample_hashes import identity
+from nnrun.components.data.conversion import AS_BEFORE, Conversion
+from nnrun.components.data.originals import of_jpeg, of_pixels
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -36,8 +37,6 @@ DEPTHS = (255, 1023, 4095, 16383, WHITE)
 _MAX_BYTES = 2**30
 
 Read = TypeVar("Read")
-# Modes in which the same values are saved that others have too.
-_SAVED_AS = {"1": "L", "P": "RGB", "RGBA": "RGB", "RGBX": "RGB"} | dict.fromkeys(_DEEP_MODES, "I")
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,8 @@ class ImageKind:
     """What an image file is: height and width in pixels as the image is seen, Pillow's mode, whether it is grey.
 
     `several` says whether the file holds more pictures than the one that is taken, `is_deep_colour` whether it has
-    several channels of 16 bits, of which Pillow keeps the upper 8. Of greys of more than 8 bits `peak` is the largest
+    several channels of 16 bits, of which Pillow keeps the upper 8, `is_large_jpeg` whether it may be decoded at a part
+    of its size. Of greys of more than 8 bits `peak` is the largest
     value, and `depth` the largest that so many bits hold; both are None for others.
     """
 
@@ -57,6 +57,7 @@ class ImageKind:
     several: bool = False
     is_deep_colour: bool = False
     depth: int | None = None
+    is_large_jpeg: bool = False
     # Not compared: images are counted by their kind, and hardly two have the same.
     peak: int | None = field(default=None, compare=False)
 
@@ -75,30 +76,30 @@ def shown(path: Path | str) -> str:
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
-def read_image(path: Path, channels: int, size: tuple[int, int] | None, white: float | None = None) -> Tensor:
+def read_image(path: Path, channels: int, size: tuple[int, int] | None, conversion: Conversion = AS_BEFORE) -> Tensor:
     """Return the pixels of an image file as uint8 `(C, H, W)`; `channels` is 1 (grey) or 3 (RGB).
 
     Any format and mode that Pillow reads: palettes and CMYK are converted, 16 bits scaled to 8, what is transparent
     lies on white, the camera's orientation is applied, of several frames the first counts. An image of another `size`
-    (height, width) is brought to it by its shorter side, its longer side cut at both ends, with antialiased bilinear
-    interpolation. `white` is what becomes 255 of greys of more than 8 bits, 65535 where it is None; floats are read
-    only where it is given. Raises DataError that names the file where it is empty, cut off, no image, or above 50
-    megapixels; odd metadata is no damage.
+    (height, width) is brought to it as `conversion` says, with antialiased bilinear interpolation. Raises DataError
+    that names the file where it is empty, cut off, no image, or above 50 megapixels; odd metadata is no damage.
     """
-    return decode(path, channels, size, white)[1]
+    return decode(path, channels, size, conversion)[1]
 
 
 def decode(
-    path: Path | str, channels: int, size: tuple[int, int] | None, white: float | None = None
+    path: Path | str, channels: int, size: tuple[int, int] | None, conversion: Conversion = AS_BEFORE
 ) -> tuple[ImageKind, Tensor]:
     """Return what an image file was, and its pixels as `read_image` gives them."""
-    picture = _read(Path(path), lambda image: _pictured(image, channels, size, white))
+    picture = _read(Path(path), lambda image: _pictured(image, channels, size, conversion))
     return picture.kind, picture.pixels
 
 
-def decode_sample(path: Path | str, channels: int, size: tuple[int, int] | None, white: float | None = None) -> Picture:
+def decode_sample(
+    path: Path | str, channels: int, size: tuple[int, int] | None, conversion: Conversion = AS_BEFORE
+) -> Picture:
     """Do the same for a data set, with what stands for the picture itself."""
-    return _read(Path(path), lambda image: _pictured(image, channels, size, white, identifies=True))
+    return _read(Path(path), lambda image: _pictured(image, channels, size, conversion, identifies=True))
 
 
 def read_kind(path: Path | str) -> ImageKind:
@@ -106,48 +107,41 @@ def read_kind(path: Path | str) -> ImageKind:
     return _read(Path(path), kind_of)
 
 
-def from_pillow(image: Image, channels: int, size: tuple[int, int] | None, white: float | None, name: str) -> Picture:
-    """Return what `decode_sample` does of an image of Pillow's; an error calls it `name`."""
+def from_pillow(
+    image: Image, channels: int, size: tuple[int, int] | None, conversion: Conversion, name: str
+) -> Picture:
+    """Return what `decode_sample` does of an image of Pillow's; an error calls it `name`.
+
+    It may be decoded already, and is its owner's: it is taken at its full size.
+    """
     try:
-        return _pictured(image, channels, size, white, identifies=True)
+        return _pictured(image, channels, size, conversion._replace(jpeg_draft=False), identifies=True)
     except ValueError as error:
         raise DataError(f"{name}: {error}") from error
 
 
 def _pictured(
-    image: Image, channels: int, size: tuple[int, int] | None, white: float | None, *, identifies: bool = False
+    image: Image, channels: int, size: tuple[int, int] | None, conversion: Conversion, *, identifies: bool = False
 ) -> Picture:
     """Return what an image is, its pixels, and, where it is asked for, what stands for it."""
     pixels = _pixels()
-    is_deep_colour = pixels.is_deep_colour(image)
+    is_deep_colour, is_large = pixels.is_deep_colour(image), pixels.is_large_jpeg(image)
+    # What stands for a JPEG that may be decoded at a part of its size must be the same at every size.
+    by_content = identifies and conversion.jpeg_draft and is_large
+    original = of_jpeg(image) if by_content else b""
+    whole = pixels.draft(image, size, conversion)
     upright = pixels.upright(image)
-    shown_on_white = pixels.on_white(upright, white)
-    kind = kind_of(image, several=pixels.holds_several(image))
+    shown_on_white = pixels.on_white(upright, conversion.white)
+    kind = replace(kind_of(image, several=pixels.holds_several(image)), is_large_jpeg=is_large)
+    if whole is not None:
+        kind = replace(kind, height=whole[1], width=whole[0])
     if is_deep_colour:
         highest = int(pixels.fitted(shown_on_white, 3, None).max())
         kind = replace(kind, mode=f"{kind.mode};16", is_deep_colour=True, peak=highest * WHITE // 255)
-    values = pixels.fitted(shown_on_white, channels, size)
-    if not identifies:
-        return Picture(kind, values, b"")
-    return Picture(
-        kind, values, _identity_of(upright if upright.mode in (*_DEEP_MODES, "F") else shown_on_white, values)
-    )
-
-
-def _identity_of(image: Image, values: Tensor) -> bytes:
-    """Return what stands for an upright image at its own size, in whatever format and mode it was saved.
-
-    That is `identity` of its values; a grey picture has one channel. `values` are its pixels as they are wanted.
-    """
-    if image.mode == "L" and values.shape == (1, image.height, image.width):
-        return identity([values.numpy().reshape(-1)])
-    if image.mode in _SAVED_AS:
-        image = image.convert(_SAVED_AS[image.mode])
-    if image.mode != "RGB":
-        channels = image.split() if len(image.getbands()) > 1 else (image,)
-        return identity([channel.tobytes() for channel in channels])
-    red, green, blue = (image.tobytes("raw", channel) for channel in "RGB")
-    return identity([red] if red == green == blue else [red, green, blue])
+    values = pixels.fitted(shown_on_white, channels, size, conversion.resize, whole)
+    if identifies and not by_content:
+        original = of_pixels(upright if upright.mode in (*_DEEP_MODES, "F") else shown_on_white, values)
+    return Picture(kind, values, original)
 
 
 def pillow_image(pixels: Tensor) -> Image:

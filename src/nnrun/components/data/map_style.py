@@ -27,9 +27,6 @@ from nnrun.core.lazy_samples import Stored
 from nnrun.core.randomness import SPLIT, mix
 from nnrun.core.seams.data import Dataset, Evaluation, Findings
 
-# The settings of what pictures are brought to, as `Wanted` takes them.
-_OF_PICTURES = ("image_size", "channels", "on_bad", "white", "in_shape")
-
 
 class OwnDataset:
     """Take a class whose objects give `(x, y)` by index for a data source.
@@ -69,13 +66,19 @@ class OwnDataset:
                 read = read_trees(f"data={settings['name']}", datasets, self._on_bad_of_trees())
                 return _as_it_became(dataset_of_trees(read, listed_by(first), choices, findings, wish))
             items = Items(f"data={settings['name']}", datasets, in_processes=False)
-            entry = decode_into(MemoryStore(), items, Wanted.of(*(settings[key] for key in _OF_PICTURES)))
+            entry = decode_into(MemoryStore(), items, self._wanted())
         return _as_it_became(dataset_of_items(entry, datasets, choices, findings, wish))
+
+    def _wanted(self) -> Wanted:
+        """Return what pictures are brought to; `auto` is their own size, which is for the class to choose."""
+        of = self._settings
+        size = None if of["image_size"] == AUTO else of["image_size"]
+        return Wanted(size, of["channels"], of["on_bad"], of["white"], of["resize"]).for_network(of["in_shape"])
 
     def _on_bad_of_trees(self) -> str:
         """Return data.on_bad; raise ConfigError where settings of pictures are named, and there are none."""
-        for key in ("image_size", "channels", "white"):
-            if (value := self._settings[key]) not in (None, AUTO):
+        for key, idle in {"image_size": AUTO, "channels": None, "white": AUTO, "resize": "crop"}.items():
+            if (value := self._settings[key]) not in (None, idle):
                 no_pictures = f"the samples of data={self._settings['name']} are no pictures"
                 raise ConfigError(f"data.{key}={value} has no effect: {no_pictures}; leave it out")
         return str(self._settings["on_bad"])
@@ -145,9 +148,16 @@ class MemoryStore:
                 f"the samples take {num_bytes:,} bytes, more than half of the memory; set data.image_size to a smaller "
                 "one, or write them as files for data=folder or data=arrays, which are not read whole"
             )
-        pairs = list(chunks)
-        samples = torch.cat([values for values, _ in pairs])
-        return Entry(Stored(_Held(samples)), Measures.together([measures for _, measures in pairs]), found)
+        measured: list[Measures] = []
+        # As they come, into one tensor: twice they may not fit.
+        whole, num_samples = torch.empty(num_bytes, dtype=torch.uint8), 0
+        for samples, measures in chunks:
+            if not measured:
+                whole = whole.view(samples.dtype).view(-1, *samples.shape[1:])
+            whole[num_samples : num_samples + len(samples)] = samples
+            num_samples += len(samples)
+            measured.append(measures)
+        return Entry(Stored(_Held(whole[:num_samples])), Measures.together(measured), found)
 
 
 @dataclass(frozen=True)

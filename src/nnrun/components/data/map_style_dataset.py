@@ -54,7 +54,8 @@ def dataset_of_items(
     found = found_in_images(entry.found, entry.samples.shape[1:])
     said = (*findings.notes, *notes, *found.notes)
     both = replace(found, notes=said, facts={**findings.facts, **found.facts})
-    return replace(dataset_of(parts, targets, choices, both), became=became(entry.found))
+    dataset = dataset_of(parts, targets, choices, both)
+    return replace(dataset, became=became(entry.found, dataset.in_shape))
 
 
 def dataset_of_trees(

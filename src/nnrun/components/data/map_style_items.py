@@ -29,6 +29,11 @@ class Items:
     def __len__(self) -> int:
         return sum(map(len, self._datasets.values()))
 
+    @property
+    def in_threads(self) -> bool:
+        """Never: a class of somebody else's may not be made for them."""
+        return False
+
     def kind(self, index: int) -> ImageKind:
         """Return what the picture of a sample is."""
         part, place = self._place(index)
@@ -51,7 +56,8 @@ class Items:
                 if not values.isfinite().all():
                     raise ValueError("it holds NaN or infinity")
                 return Picture(kind, values, identities(values[None]).numpy().tobytes()), plain_label(label)
-            return from_pillow(values, form.channels, (form.height, form.width), form.white, called), plain_label(label)
+            size = (form.height, form.width)
+            return from_pillow(values, form.channels, size, form.conversion, called), plain_label(label)
 
     def _place(self, index: int) -> tuple[str, int]:
         """Return the part of a sample, and its index there."""

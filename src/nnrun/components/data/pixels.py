@@ -1,6 +1,7 @@
 """The pixels of an image file, whatever format and mode it was saved in. Needs torch and Pillow alone.
 
-TorchServe's handler holds this file as it stands, and bare.py: what is served is read as what was trained on.
+TorchServe's handler holds this file as it stands, and those that it imports: what is served is read as what was
+trained on.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from nnrun.components.data.bare import without_metadata
+from nnrun.components.data.conversion import AS_BEFORE, MIN_DRAFT_PIXELS, Conversion, draft_size, inside, middle
 
 # A PNG of 20 KB can decode to 500 MB.
 MAX_PIXELS = 50_000_000
@@ -34,6 +36,8 @@ TURNS = {
 }
 # Those that lay an image on its side.
 SIDEWAYS = (5, 6, 7, 8)
+# What Pillow calls a JPEG; one of several pictures, as phones take them, is an MPO.
+JPEG_FORMATS = ("JPEG", "MPO")
 # What is white in images of 16 and 32 bits, unless something else is said.
 WHITE = 65535
 
@@ -41,22 +45,23 @@ Image.init()
 FORMATS = [name for name in Image.OPEN if name not in REFUSED_FORMATS]
 
 
-def read_pixels(content: bytes, channels: int, size: tuple[int, int] | None, white: float | None = None) -> Tensor:
+def read_pixels(
+    content: bytes, channels: int, size: tuple[int, int] | None, conversion: Conversion = AS_BEFORE
+) -> Tensor:
     """Return the pixels of an image file as uint8 `(C, H, W)`; `channels` is 1 (grey) or 3 (RGB).
 
-    An image of another `size` (height, width) is brought to it by its shorter side, and its longer side cut at both
-    ends. `white` is what becomes 255 of greys of more than 8 bits, 65535 where it is None; floats are read only where
-    it is given. Raises where it is no image, or above 50 megapixels.
+    An image of another `size` (height, width) is brought to it as `conversion` says. Raises where it is no image, or
+    above 50 megapixels.
     """
     try:
         with open_image(io.BytesIO(content)) as image:
-            return pixels_of(image, channels, size, white)
+            return pixels_of(image, channels, size, conversion)
     except Exception:  # Pillow fails on odd metadata in every way there is
         bare = without_metadata(content)
         if bare is None:
             raise
     with open_image(io.BytesIO(bare)) as image:
-        return pixels_of(image, channels, size, white)
+        return pixels_of(image, channels, size, conversion)
 
 
 def open_image(file: Any) -> Image.Image:
@@ -68,9 +73,29 @@ def open_image(file: Any) -> Image.Image:
     return image
 
 
-def pixels_of(image: Image.Image, channels: int, size: tuple[int, int] | None, white: float | None = None) -> Tensor:
+def pixels_of(image: Image.Image, channels: int, size: tuple[int, int] | None, conversion: Conversion) -> Tensor:
     """Return the pixels of an image as `read_pixels` does."""
-    return fitted(on_white(upright(image), white), channels, size)
+    whole = draft(image, size, conversion)
+    return fitted(on_white(upright(image), conversion.white), channels, size, conversion.resize, whole)
+
+
+def is_large_jpeg(image: Image.Image) -> bool:
+    """Return whether an image, not decoded yet, is a JPEG that may be decoded at a part of its size."""
+    return image.format in JPEG_FORMATS and image.width * image.height > MIN_DRAFT_PIXELS
+
+
+def draft(image: Image.Image, size: tuple[int, int] | None, conversion: Conversion) -> tuple[int, int] | None:
+    """Have a large JPEG that is not decoded yet decoded at 1/2, 1/4 or 1/8 of its size, where that is enough.
+
+    Return its own size as it is seen (width, height); None where the image is decoded as a whole.
+    """
+    if not conversion.jpeg_draft or size is None or not is_large_jpeg(image):
+        return None
+    whole, is_sideways = image.size, orientation_of(image) in SIDEWAYS
+    image.draft(None, draft_size(whole, size[::-1] if is_sideways else size, conversion.resize))
+    if image.size == whole:
+        return None
+    return whole[::-1] if is_sideways else whole
 
 
 def upright(image: Image.Image) -> Image.Image:
@@ -86,13 +111,40 @@ def on_white(image: Image.Image, white: float | None) -> Image.Image:
     return _in_colour(_of_8_bits(image, white))
 
 
-def fitted(image: Image.Image, channels: int, size: tuple[int, int] | None) -> Tensor:
-    """Return the pixels of what `on_white` gives, with so many channels, at a size."""
+def fitted(
+    image: Image.Image,
+    channels: int,
+    size: tuple[int, int] | None,
+    resize: str = "crop",
+    whole: tuple[int, int] | None = None,
+) -> Tensor:
+    """Return the pixels of what `on_white` gives, with so many channels, at a size.
+
+    `whole` is the size (width, height) of the image itself, where it was decoded at a part of it.
+    """
     pixels = image.convert("L" if channels == 1 else "RGB")
     if size is not None and (pixels.height, pixels.width) != tuple(size):
-        pixels = pixels.resize((size[1], size[0]), Image.Resampling.BILINEAR, box=middle(pixels.size, size))
+        pixels = resized(pixels, size, resize, whole or pixels.size)
     values = torch.frombuffer(bytearray(pixels.tobytes()), dtype=torch.uint8)
     return values.view(pixels.height, pixels.width, channels).permute(2, 0, 1).contiguous()
+
+
+def resized(image: Image.Image, size: tuple[int, int], resize: str, whole: tuple[int, int]) -> Image.Image:
+    """Return a grey or RGB image, of the size `whole` (width, height) by itself, at a size (height, width), as `resize`
+    says (see Conversion).
+    """
+    high, wide = size
+    if resize == "crop":
+        across, down = image.width / whole[0], image.height / whole[1]
+        left, top, right, bottom = middle(whole, size)
+        box = left * across, top * down, min(right * across, image.width), min(bottom * down, image.height)
+        return image.resize((wide, high), Image.Resampling.BILINEAR, box=box)
+    if resize == "stretch":
+        return image.resize((wide, high), Image.Resampling.BILINEAR)
+    drawn, padded = inside(whole, size), Image.new(image.mode, (wide, high))
+    inner = image.resize(drawn, Image.Resampling.BILINEAR)
+    padded.paste(inner, ((wide - drawn[0]) // 2, (high - drawn[1]) // 2))
+    return padded
 
 
 def decode(image: Image.Image) -> None:
@@ -122,16 +174,6 @@ def orientation_of(image: Image.Image) -> int:
         return int(found) if found in TURNS else 1
     except Exception:  # it may be anything, and is no pixel
         return 1
-
-
-def middle(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[float, float, float, float]:
-    """Return the middle of an image of a `size` (width, height), as large as it can be, in the proportions of `wanted`
-    (height, width): left, top, right and bottom. No sum of floats leads out of the image.
-    """
-    (width, height), (high, wide) = size, wanted
-    scale = min(width / wide, height / high)
-    left, top = max(0.0, (width - wide * scale) / 2), max(0.0, (height - high * scale) / 2)
-    return left, top, min(left + wide * scale, width), min(top + high * scale, height)
 
 
 def _of_8_bits(image: Image.Image, white: float | None) -> Image.Image:

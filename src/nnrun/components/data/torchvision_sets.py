@@ -50,7 +50,7 @@ class TorchvisionDataset:
     root: str
     download: bool
     options: Mapping[str, Any]
-    image_size: int | Sequence[int] | None
+    image_size: int | Sequence[int] | str | None
     channels: int | None
     on_bad: str
     test_fraction: float | None
@@ -60,6 +60,7 @@ class TorchvisionDataset:
     std: Sequence[float] | None
     in_shape: Sequence[int] | None
     white: float | str | None = AUTO
+    resize: str = "crop"
 
     def __post_init__(self) -> None:
         if self.name not in NAMES:
@@ -78,7 +79,8 @@ class TorchvisionDataset:
         root = data_root(self.root)
         _refuse_pipes(root)
         datasets = self._open()
-        wanted = Wanted.of(self.image_size, self.channels, self.on_bad, self.white, self.in_shape)
+        wanted = Wanted(self.image_size, self.channels, self.on_bad, self.white, self.resize)
+        wanted = wanted.for_network(self.in_shape)
         source = f"torchvision {self.name} {sorted(self.options.items())} {root}"
         cache = Cache(source, _state(root, datasets), wanted.to_plain())
         entry = decoded(cache, lambda: Items(self.name, datasets, in_processes=True), wanted)

@@ -32,6 +32,9 @@ def _only_with(key: str, format_name: str) -> Idle:
     )
 
 
+# How files are read, where the run is not to say it.
+HOW_READ = ("data.white", "data.resize", "data.jpeg_draft")
+
 TASK = Task(
     name="predict",
     run="nnrun.tasks.predict.run.predict",
@@ -74,7 +77,7 @@ TASK = Task(
         "export": "export has no effect with task=predict: it makes no artifact; nnrun export=... ckpt= does",
     },
     unread=("data", "loss", "metric", *OF_A_TRAINING),
-    reads_of_unread=("data.eval_batch_size", "data.on_bad", "data.white", *OF_ANY_NETWORK),
+    reads_of_unread=("data.eval_batch_size", "data.on_bad", *HOW_READ, *OF_ANY_NETWORK),
     # Data, loss and optimizer may be nowhere to be had.
     builds=("model", "problem"),
     takes_artifact=True,

@@ -21,7 +21,7 @@ from nnrun.assembly.preflight import prepare
 from nnrun.base.errors import ConfigError, DataError
 from nnrun.base.targets import Kind
 from nnrun.checkpoints.saved_run import SavedNetwork
-from nnrun.components.data.image_form import AUTO
+from nnrun.components.data.conversion import HOW_READ
 from nnrun.components.data.images import shown
 from nnrun.components.data.tally import Tally
 from nnrun.config.composed import Composed
@@ -92,7 +92,7 @@ def predict(composed: Composed, words: Sequence[str], directory: Path | None = N
             console.note(note)
         with closing(open_predictor(job)) as predictor:
             bad = BadFiles(job.settings.data.on_bad, console)
-            tally = Tally(predictor.white)
+            tally = Tally(predictor.conversion.white)
             source = open_source(job, named, predictor, bad, tally)
             for note in numbered_otherwise(job, named.files):
                 console.note(note)
@@ -140,8 +140,9 @@ def open_predictor(job: Job) -> Predictor:
     """Return what predicts."""
     artifact, saved = job.composed.artifact, job.composed.evaluated
     if artifact is not None:
-        white = job.settings.data.white if job.composed.named("data.white") else AUTO
-        return predictor_of_artifact(artifact, job.settings.trust, white)
+        # What is not named here, the file says.
+        named = {key: getattr(job.settings.data, key) for key in HOW_READ if job.composed.named(f"data.{key}")}
+        return predictor_of_artifact(artifact, job.settings.trust, named)
     assert isinstance(saved, SavedNetwork), "the task's record needs ckpt=, and refuses weights alone"
     channels_last = job.settings.trainer.channels_last
     return predictor_of(load_for(job, saved), job.device, channels_last=channels_last, precision=job.precision)
@@ -159,8 +160,8 @@ def open_source(job: Job, named: InputFiles, predictor: Predictor, bad: BadFiles
     settings = job.settings_of(PredictSettings)
     if settings.format == "kaggle" and settings.id == "stem":
         check_stems(files)
-    batches = of_files(files, Intake(in_shape, batch_size), bad.refuse, tally, in_processes=True)
-    return ImageSource(batches, len(files))
+    intake = Intake(in_shape, batch_size, predictor.conversion)
+    return ImageSource(of_files(files, intake, bad.refuse, tally, in_processes=True), len(files))
 
 
 def check_stems(files: Sequence[str]) -> None:

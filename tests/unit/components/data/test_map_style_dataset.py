@@ -24,6 +24,7 @@ SETTINGS = {
     "split_by": "content",
     "in_shape": None,
     "white": "auto",
+    "resize": "crop",
     "class_order": "natural",
     "targets": "auto",
 }

@@ -26,6 +26,7 @@ SETTINGS = {
     "split_by": "position",
     "in_shape": None,
     "white": "auto",
+    "resize": "crop",
 }
 SETTINGS |= {"class_order": "natural", "targets": "auto"}
 
