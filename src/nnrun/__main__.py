@@ -23,6 +23,11 @@ def main() -> None:
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115
     if "--help" in words or "-h" in words:
         sys.exit(say_help(words))
+    if "-sc" in words or "--shell-completion" in words:
+        from nnrun.help import completion_text  # noqa: PLC0415 - imports are what this module is about
+
+        if (text := completion_text(words)) is not None:
+            sys.exit(say(text))
     if "--version" in words:
         from nnrun import __version__  # noqa: PLC0415
 

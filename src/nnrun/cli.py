@@ -22,6 +22,7 @@ from nnrun.base.streams import OutputToStderr, say
 from nnrun.base.visible import visible, visible_lines
 from nnrun.config.compose import compose_config
 from nnrun.config.composed import Composed
+from nnrun.config.flags import FLAGS, HYDRA_CHOICES, HYDRA_MODIFIERS, HYDRA_VERBS, NEEDING_A_WORD, SWITCHES
 from nnrun.config.folders import conf_dir, find_modules_beside, note_on_conf, own_folders
 from nnrun.config.meant import hint_by_meaning
 from nnrun.config.yaml_files import yaml_text
@@ -30,31 +31,6 @@ from nnrun.tasks.table import perform
 
 # Of the document that --json prints.
 DOCUMENT_SCHEMA = 1
-# Hydra's own verbs, which print and run nothing, and how many words each takes.
-_HYDRA_VERBS = {"--cfg": 1, "-c": 1, "--info": 1, "-i": 1, "--shell-completion": 0, "-sc": 0, "--hydra-help": 0}
-_HYDRA_CHOICES = {
-    "--cfg": ("job", "hydra", "all"),
-    "-c": ("job", "hydra", "all"),
-    "--info": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
-    "-i": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
-}
-_HYDRA_MODIFIERS = {"--resolve": 0, "--package": 1, "-p": 1}
-# Flags of ours that take no word, and the field of CommandLine that each sets.
-_SWITCHES = {
-    **dict.fromkeys(("-m", "--multirun"), "is_sweep"),
-    "--json": "prints_json",
-    **dict.fromkeys(("-q", "--quiet"), "is_quiet"),
-    "--no-conf": "leaves_conf_out",
-}
-# Those that take one, and what it is.
-_NEEDING_A_WORD = {
-    **dict.fromkeys(("--config-dir", "-cd"), "a folder"),
-    "--explain": "a setting, a section or a group, such as --explain trainer.epochs",
-}
-_FLAGS = (
-    *("--multirun", "--config-dir", "--no-conf", "--json", "--quiet", "--help", "--explain", "--version", "--run"),
-    *(*_HYDRA_VERBS, *_HYDRA_MODIFIERS),
-)
 
 
 @dataclass
@@ -201,13 +177,13 @@ def sort_words(words: Sequence[str]) -> CommandLine:
         flag = word.partition("=")[0]
         if not word.startswith("-"):
             line.overrides.append(word)
-        elif word in _SWITCHES:
-            setattr(line, _SWITCHES[word], True)
+        elif word in SWITCHES:
+            setattr(line, SWITCHES[word], True)
         elif word in ("-r", "--run"):
             line.is_sweep = False
-        elif flag in _NEEDING_A_WORD:
+        elif flag in NEEDING_A_WORD:
             problems += _take_word(line, word, rest)
-        elif flag in _HYDRA_VERBS or flag in _HYDRA_MODIFIERS:
+        elif flag in HYDRA_VERBS or flag in HYDRA_MODIFIERS:
             problems += _take_hydra(line, word, rest)
         else:
             problems.append(_not_a_flag(word, rest))
@@ -226,7 +202,7 @@ def _take_word(line: CommandLine, word: str, rest: list[str]) -> list[str]:
     """Set what a flag with a word of its own says, which is the first of `rest` or behind `=`; return what is wrong."""
     flag, equals, value = word.partition("=")
     if not equals and not rest:
-        return [f"{flag} needs {_NEEDING_A_WORD[flag]}"]
+        return [f"{flag} needs {NEEDING_A_WORD[flag]}"]
     value = value if equals else rest.pop(0)
     if flag == "--explain":
         line.explained.append(value)
@@ -241,20 +217,20 @@ def _not_a_flag(word: str, rest: Sequence[str]) -> str:
     follows = rest[0] if rest and not equals and "=" not in rest[0] and not rest[0].startswith("-") else "..."
     if meant := hint_by_meaning(flag, value if equals else follows):
         return f"{word} is not a flag: settings have no dashes; {meant}"
-    if near := did_you_mean(flag, _FLAGS):
+    if near := did_you_mean(flag, FLAGS):
         return f"{word} is not a flag; {near}"
-    return f"{word} is not a flag; flags are {', '.join(_FLAGS)}"
+    return f"{word} is not a flag; flags are {', '.join(FLAGS)}"
 
 
 def _take_hydra(line: CommandLine, word: str, rest: list[str]) -> list[str]:
     """Add a flag of Hydra's and the word that it takes, the first of `rest`; return what is wrong with them."""
     flag, equals, value = word.partition("=")
-    line.is_hydra_verb = line.is_hydra_verb or flag in _HYDRA_VERBS
+    line.is_hydra_verb = line.is_hydra_verb or flag in HYDRA_VERBS
     line.hydra.append(word)
-    if (_HYDRA_VERBS | _HYDRA_MODIFIERS)[flag] and not equals:
+    if (HYDRA_VERBS | HYDRA_MODIFIERS)[flag] and not equals:
         value = rest.pop(0) if rest else ""
         line.hydra.append(value)
-    choices = _HYDRA_CHOICES.get(flag, (value,))
+    choices = HYDRA_CHOICES.get(flag, (value,))
     return [] if value in choices else [f"{flag} takes {', '.join(choices)}"]
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 from nnrun.base.errors import ConfigError, NnrunError
 from nnrun.base.paragraphs import LEAST, paragraph, row, terminal_columns
 from nnrun.config.catalogue import Catalogue
+from nnrun.config.completion import BASH, BASH_UNDO, completed
 from nnrun.config.folders import GROUPS, description, option_file, own_folders
 from nnrun.config.meant import hint_for_name, hint_for_option
 from nnrun.config.option_files import Setting, place_of, read_option_file
@@ -229,3 +233,18 @@ def _tasks_page(name: str, key: str, columns: int) -> Iterator[str]:
     named = [task for task in collect_tasks() if key == "task" and name in ("", task.name)]
     for command, does in (line for task in named for line in task.help):
         yield from row(command, does, _COMMAND, min(columns, 80))
+
+
+def completion_text(words: Sequence[str]) -> str | None:
+    """Return what a shell is told that asks for completion; None of what is left to Hydra: other shells' scripts."""
+    asked = next((word for word in words if word.startswith(("install=", "uninstall=", "query="))), "")
+    verb, _, shell = asked.partition("=")
+    if verb == "query" and "COMP_LINE" in os.environ:
+        line, point = os.environ["COMP_LINE"], os.environ.get("COMP_POINT", "")
+        found = completed(line[: int(point)] if point.isdecimal() else line, collect_rules())
+        return "".join(f"{word}\n" for word in found)
+    if shell in ("bash", "zsh") and verb != "query":
+        program = Path(sys.argv[0]).name
+        script = BASH if verb == "install" else BASH_UNDO
+        return script.format(program="nnrun" if program.endswith(".py") else program)
+    return None

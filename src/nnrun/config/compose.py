@@ -32,13 +32,14 @@ from nnrun.config.from_checkpoint import fault, own_targets
 from nnrun.config.interpolation import explain_unresolvable, resolve
 from nnrun.config.no_effect import idle_settings, trial_notes
 from nnrun.config.options import unknown_options
-from nnrun.config.overrides import SOURCE_KEYS, Typed, ambiguous, parse_all
+from nnrun.config.overrides import Typed, ambiguous, parse_all
 from nnrun.config.rules import Rules
 from nnrun.config.schema import NAMED_SECTIONS, TARGET_SECTIONS
 from nnrun.config.source import Source
 from nnrun.config.target_sections import Reference
 from nnrun.config.task import Task, misfits
 from nnrun.config.tree import is_within
+from nnrun.config.typed_paths import SOURCE_KEYS
 from nnrun.config.validate import check
 
 

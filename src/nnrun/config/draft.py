@@ -22,11 +22,12 @@ from nnrun.config.from_checkpoint import merge_saved, parameters_meant, saved_re
 from nnrun.config.interpolation import KNOWN_LATE, resolve_path
 from nnrun.config.meant import options_having
 from nnrun.config.options import compose_groups, option_references, show_to_hydra, unknown_options
-from nnrun.config.overrides import HYDRA_KEYS, SOURCE_KEYS, Typed
+from nnrun.config.overrides import Typed
 from nnrun.config.schema import OPTIONAL_SECTIONS
 from nnrun.config.source import Source, lacking_words, read_source, source_word
 from nnrun.config.target_sections import Reference
 from nnrun.config.task import Task, task_called
+from nnrun.config.typed_paths import HYDRA_KEYS, SOURCE_KEYS
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from nnrun.base.errors import ConfigError
@@ -127,10 +128,11 @@ def option_file(group: str, option: str, own: Sequence[Path]) -> Path | None:
 
 
 def description(path: Path) -> str:
-    """Return the first line of an option file that is written for people."""
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if line.startswith("# ") and not line.startswith("# @"):
-            return line[2:]
-        if line and not line.startswith("#"):
-            break
+    """Return the first line of an option file that is written for people; of one that cannot be read, none."""
+    with suppress(OSError):
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("# ") and not line.startswith("# @"):
+                return line[2:]
+            if line and not line.startswith("#"):
+                break
     return ""

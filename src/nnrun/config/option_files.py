@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -69,9 +70,11 @@ def place_of(path: Path, line: int | None = None) -> str:
 def read_option_file(path: Path, group: str) -> OptionFile:
     """Read the file of an option of a group; `config.yaml` is of none, ''. What is no YAML is read as far as it goes.
 
-    Raises OSError and UnicodeDecodeError.
+    What is wrong with a file is said where it is composed.
     """
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    lines: list[str] = []
+    with suppress(OSError):
+        lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     head, first = _head(lines)
     package = next((found[1] for line in head if (found := _PACKAGE.match(line))), group)
     prefix = "" if package in ("_global_", "") else f"{package}."

@@ -16,21 +16,7 @@ from nnrun.base.paths import is_there
 from nnrun.base.secrets import redact_word
 from nnrun.config.folders import GROUPS, options
 from nnrun.config.meant import hint_for_word, keys_meant
-
-# What names a run, or a file of weights, to start from.
-SOURCE_KEYS = ("ckpt", "resume", "init_from", "repeat")
-# Values of these keys are paths: no character of theirs has a meaning in Hydra's grammar.
-PATH_KEYS = (
-    *SOURCE_KEYS,
-    "input",
-    "data.root",
-    "transfer.weights",
-    "hydra.run.dir",
-    "hydra.sweep.dir",
-)
-# Of these a list with commas is what a sweep compares, unless it is the name of a file that is there.
-SWEPT_PATHS = ("transfer.weights",)
-HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.dir")
+from nnrun.config.typed_paths import HYDRA_KEYS, PATH_KEYS, SWEPT_PATHS
 
 
 @dataclass(frozen=True)

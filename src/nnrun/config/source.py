@@ -16,8 +16,9 @@ from nnrun.checkpoints.locate import Located, locate
 from nnrun.checkpoints.read import read_run, read_saved
 from nnrun.checkpoints.saved_run import SavedNetwork, SavedWeights
 from nnrun.config.from_checkpoint import as_meant_then
-from nnrun.config.overrides import SOURCE_KEYS, Typed
+from nnrun.config.overrides import Typed
 from nnrun.config.task import Task
+from nnrun.config.typed_paths import SOURCE_KEYS
 
 # The suffix of an artifact that can predict, and of one that failed its proof.
 ARTIFACT_SUFFIX, REJECTED_SUFFIX = ".onnx", ".rejected"

@@ -19,9 +19,10 @@ from nnrun.base.signals import in_force, stop_request
 from nnrun.config.compose import compose_config
 from nnrun.config.draft import folder_of_jobs
 from nnrun.config.folders import find_modules_beside
-from nnrun.config.overrides import SOURCE_KEYS, Typed, jobs_of, parse_all
+from nnrun.config.overrides import Typed, jobs_of, parse_all
 from nnrun.config.rules import Rules
 from nnrun.config.task import Task, task_called
+from nnrun.config.typed_paths import SOURCE_KEYS
 from nnrun.runs.console import Console
 from nnrun.runs.directory import STATUS_SCHEMA, create_numbered, plain_name
 from nnrun.runs.summary import Summary

@@ -8,7 +8,7 @@ from nnrun.cli import compose
 from nnrun.config.catalogue import Catalogue
 from nnrun.config.elsewhere import OPTIONS, SETTINGS, TIMM, TORCHVISION, VALUES
 from nnrun.config.folders import GROUPS, options
-from nnrun.config.overrides import HYDRA_KEYS
+from nnrun.config.typed_paths import HYDRA_KEYS
 from nnrun.config.values import listed_values
 from nnrun.tasks.rules import collect_rules
 

@@ -152,3 +152,13 @@ def test_what_an_option_starts_from_and_what_it_chooses_are_told_apart(tmp_path:
         ("logger", "null"),
     ]
     assert [(item.key, item.default) for item in file.settings if not item.is_section] == [("model.width", "5")]
+
+
+def test_a_file_that_cannot_be_read_is_said_elsewhere(tmp_path: Path) -> None:
+    """The help and the completion go on without it."""
+    latin = tmp_path / "latin.yaml"
+    latin.write_bytes(b"# M\xe9.\nwidth: 1\n")
+    assert [item.key for item in read_option_file(latin, "model").settings] == ["model.width"]
+    assert read_option_file(tmp_path / "gone.yaml", "model").settings == ()
+    (tmp_path / "folder.yaml").mkdir()
+    assert read_option_file(tmp_path / "folder.yaml", "model").settings == ()

@@ -1,0 +1,29 @@
+"""The flags of the command line. Needs neither torch nor Hydra."""
+
+from __future__ import annotations
+
+# Hydra's own verbs, which print and run nothing, and how many words each takes.
+HYDRA_VERBS = {"--cfg": 1, "-c": 1, "--info": 1, "-i": 1, "--shell-completion": 0, "-sc": 0, "--hydra-help": 0}
+HYDRA_CHOICES = {
+    "--cfg": ("job", "hydra", "all"),
+    "-c": ("job", "hydra", "all"),
+    "--info": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
+    "-i": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
+}
+HYDRA_MODIFIERS = {"--resolve": 0, "--package": 1, "-p": 1}
+# Flags of ours that take no word, and the field of CommandLine that each sets.
+SWITCHES = {
+    **dict.fromkeys(("-m", "--multirun"), "is_sweep"),
+    "--json": "prints_json",
+    **dict.fromkeys(("-q", "--quiet"), "is_quiet"),
+    "--no-conf": "leaves_conf_out",
+}
+# Those that take one, and what it is.
+NEEDING_A_WORD = {
+    **dict.fromkeys(("--config-dir", "-cd"), "a folder"),
+    "--explain": "a setting, a section or a group, such as --explain trainer.epochs",
+}
+FLAGS = (
+    *("--multirun", "--config-dir", "--no-conf", "--json", "--quiet", "--help", "--explain", "--version", "--run"),
+    *(*HYDRA_VERBS, *HYDRA_MODIFIERS),
+)

@@ -1,0 +1,18 @@
+"""The settings whose values are paths or name runs, by full key. Needs neither torch nor Hydra."""
+
+from __future__ import annotations
+
+# What names a run, or a file of weights, to start from.
+SOURCE_KEYS = ("ckpt", "resume", "init_from", "repeat")
+# Values of these keys are paths: no character of theirs has a meaning in Hydra's grammar.
+PATH_KEYS = (
+    *SOURCE_KEYS,
+    "input",
+    "data.root",
+    "transfer.weights",
+    "hydra.run.dir",
+    "hydra.sweep.dir",
+)
+# Of these a list with commas is what a sweep compares, unless it is the name of a file that is there.
+SWEPT_PATHS = ("transfer.weights",)
+HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.dir")
