@@ -38,6 +38,9 @@ def main() -> None:
     if code is not None:
         leave_with(code)
     watch()
+    from nnrun.base.host import wait_without_spinning  # noqa: PLC0415
+
+    wait_without_spinning()
     from nnrun.cli import main as cli_main  # noqa: PLC0415
 
     code = cli_main(words)

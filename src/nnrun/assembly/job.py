@@ -132,5 +132,6 @@ class Job:
             for section in (tree["data"], tree["data"]["dataset"]):
                 if key in section:
                     section[key] = value
-        tree["trainer"] |= {"device": str(self.device), "precision": self.precision.name, **trainer}
+        threads = torch.get_num_threads()
+        tree["trainer"] |= {"device": str(self.device), "precision": self.precision.name, "threads": threads, **trainer}
         return tree

@@ -17,7 +17,7 @@ import torch
 from torch.utils import deterministic
 
 from nnrun.assembly.job import Job
-from nnrun.base.errors import ResourceError
+from nnrun.assembly.threads import choose_threads, forget_threads
 from nnrun.base.host import give_back_memory, keep_freed_memory
 from nnrun.core.device import set_deterministic, set_exact
 
@@ -31,28 +31,13 @@ _CUDA_PRECISIONS = (_BACKENDS.cudnn, _BACKENDS.cudnn.conv, _BACKENDS.cudnn.rnn, 
 
 def set_up_process(job: Job) -> list[str]:
     """Set all of it; return what is said of it. Raises ResourceError where it cannot be had."""
-    notes: list[str] = []
     if job.device.type == "cpu":
         keep_freed_memory()
-        if saved := job.composed.resumed or job.composed.repeated:
-            notes += take_up_threads(saved.threads)
+    notes = choose_threads(job)
     set_deterministic(job.settings.trainer.deterministic)
     if job.device.type == "cuda":
         set_exact()
     return notes
-
-
-def take_up_threads(threads: int) -> list[str]:
-    """Use as many threads as the run that is resumed did: another number gives other bits. Return what is said of it.
-
-    Raises ResourceError where that many cannot be had.
-    """
-    if threads == torch.get_num_threads():
-        return []
-    torch.set_num_threads(threads)
-    if torch.get_num_threads() != threads:
-        raise ResourceError(f"the run used {threads} threads, which this machine does not give")
-    return [f"using {threads} threads, as the run did: a different number changes the last bits of the result"]
 
 
 @contextmanager
@@ -64,6 +49,7 @@ def torch_of_its_own() -> Iterator[None]:
     """
     with ExitStack() as back:
         back.callback(give_back_memory)
+        back.callback(forget_threads)
         back.callback(torch.set_num_threads, torch.get_num_threads())
         _put_back_draws(back)
         _put_back_precision(back)

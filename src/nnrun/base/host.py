@@ -6,9 +6,15 @@ import contextlib
 import ctypes
 import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+# So long a thread of OpenMP's spins before it sleeps: some 0.1 ms.
+_SPINS = 2000
+_NUM_LOOKS, _LOOK_SECONDS = 5, 0.004
+# More than any machine has cores.
+MAX_THREADS = 4096
 # glibc's names for these are in malloc.h.
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
@@ -20,6 +26,7 @@ _USUAL_TRIM_BYTES = 2 * _MMAP_BYTES
 # Where Linux says to which control groups this process belongs, and where they are.
 _CGROUPS = Path("/proc/self/cgroup")
 _CGROUP_ROOT = Path("/sys/fs/cgroup")
+_LOAD = Path("/proc/loadavg")
 
 
 def keep_freed_memory() -> bool:
@@ -67,26 +74,35 @@ def machine_bytes() -> int:
 
 def usable_bytes() -> int:
     """Return the machine's memory, or the limit that a container or a scheduler gives this process's control group."""
+    limits = [machine_bytes()]
+    for folder, is_v1 in _control_groups("memory"):
+        with contextlib.suppress(OSError, ValueError):  # "max" is no number
+            limits.append(int(_text(folder / ("memory.limit_in_bytes" if is_v1 else "memory.max"))))
+    return min(limits)
+
+
+def _control_groups(controller: str) -> Iterator[tuple[Path, bool]]:
+    """Yield the folder of each control group that may limit this process, and whether it is of the first version.
+
+    Those above a group limit it too. Inside a container the path may be the host's, which is not there: its own limit
+    then stands at the top.
+    """
     try:
         lines = _CGROUPS.read_text(encoding="utf-8").splitlines()
     except OSError:  # no Linux
-        return machine_bytes()
-    return min([machine_bytes(), *(limit for line in lines for limit in _limits(line))])
-
-
-def _limits(line: str) -> Iterator[int]:
-    """Yield the limits on memory of a control group and of all above it, for a line of /proc/self/cgroup.
-
-    Inside a container the path may be the host's, which is not there: its own limit then stands at the top.
-    """
-    _, controllers, name = line.split(":", 2)
-    if controllers and "memory" not in controllers.split(","):
         return
-    root, file = (_CGROUP_ROOT / "memory", "memory.limit_in_bytes") if controllers else (_CGROUP_ROOT, "memory.max")
-    path = PurePosixPath(name.lstrip("/"))
-    for folder in (path, *path.parents):
-        with contextlib.suppress(OSError, ValueError):  # "max" is no number
-            yield int((root / folder / file).read_text(encoding="ascii"))
+    for line in lines:
+        _, controllers, name = line.split(":", 2)
+        if controllers and controller not in controllers.split(","):
+            continue
+        root = _CGROUP_ROOT / controller if controllers else _CGROUP_ROOT
+        path = PurePosixPath(name.lstrip("/"))
+        yield from ((root / folder, bool(controllers)) for folder in (path, *path.parents))
+
+
+def _text(path: Path) -> str:
+    """Return what a file of the kernel's says."""
+    return path.read_text(encoding="ascii").strip()
 
 
 def available_bytes() -> int:
@@ -101,5 +117,54 @@ def available_bytes() -> int:
 
 
 def num_cores() -> int:
-    """Return how many cores this process may use: where that is not known, how many there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return how many cores this process may use: by its affinity, and by the CPU time of its control group.
+
+    Of a share of a core nothing is counted: threads that wait for each other are as slow as the one that has to pause.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min([cores, *map(int, _shares())]))
+
+
+def _shares() -> Iterator[float]:
+    """Yield how many cores' worth of time each control group has, where that is limited."""
+    for folder, is_v1 in _control_groups("cpu"):
+        with contextlib.suppress(OSError, ValueError):  # "max" is no number
+            if is_v1:
+                quota, period = _text(folder / "cpu.cfs_quota_us"), _text(folder / "cpu.cfs_period_us")
+            else:
+                quota, period = _text(folder / "cpu.max").split()
+            if int(quota) > 0:
+                yield int(quota) / int(period)
+
+
+def num_others_in_the_way(threads: int) -> int:
+    """Return how many threads of other programs run, or wait for a core, where there is no core left for some of ours.
+
+    0 where there is room, or where that is not known. A machine is busy that is so at each of several looks.
+    """
+    cores, most = os.cpu_count() or 1, 0
+    for look in range(_NUM_LOOKS):
+        time.sleep(_LOOK_SECONDS if look else 0)
+        try:
+            others = int(_text(_LOAD).split()[3].partition("/")[0]) - 1
+        except (OSError, IndexError, ValueError):  # no Linux
+            return 0
+        if others + threads <= cores:
+            return 0
+        most = min(others, most) if look else others
+    return most
+
+
+def wait_without_spinning() -> None:
+    """Tell OpenMP, before torch loads it, how long a waiting thread keeps its core: by default that is some 10 ms.
+
+    Two runs on the same cores would each wait for threads that the other's waiting threads do not let run: ten times
+    as slow as with one thread each. On a quiet machine a short wait is kept, since to wake a thread takes longer: 30 %
+    of a step of a small network (docs/configuration.md). What the user has set stays.
+    """
+    if "OMP_WAIT_POLICY" in os.environ or "GOMP_SPINCOUNT" in os.environ:
+        return
+    if num_others_in_the_way(num_cores()):
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    else:
+        os.environ["GOMP_SPINCOUNT"] = str(_SPINS)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypedDict, get_origin, get_type_hints
 
 from nnrun.base.errors import CONTROL, ArtifactError
+from nnrun.base.host import MAX_THREADS
 from nnrun.base.targets import KINDS, Targets
 from nnrun.checkpoints.manifest import CHECKPOINT_SCHEMA
 from nnrun.checkpoints.safe_pickle import Inert
@@ -18,7 +19,6 @@ MAX_NAMES = 100_000
 MAX_VALUES = 25_000
 MAX_CHARACTERS = 10_000
 MAX_NUMBER = 2**63 - 1
-MAX_THREADS = 4096
 # What no file of nnrun's holds in a text: what a terminal obeys, and halves of characters, which UTF-8 cannot write.
 UNWRITABLE = re.compile(f"{CONTROL.pattern}|[\ud800-\udfff]")
 # Sections of a config that every run has, and those that a run may go without.

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from nnrun.base.errors import ArtifactError, Complaint, ConfigError, DataError
+from nnrun.base.host import MAX_THREADS
 from nnrun.base.targets import SINGULAR, Kind
 from nnrun.checkpoints.payload import (
-    MAX_THREADS,
     Payload,
     check_names,
     check_plain,
@@ -86,7 +86,7 @@ def _refused(key: str, value: Any) -> Iterator[Complaint]:
 def check_readable(payload: Payload) -> None:
     """Raise ConfigError unless the reader takes what the checkpoints of a run will hold."""
     if payload["threads"] > MAX_THREADS:
-        raise ConfigError(f"torch uses {payload['threads']:,} threads; set OMP_NUM_THREADS to {MAX_THREADS:,} or less")
+        raise ConfigError(f"torch uses {payload['threads']:,} threads; set trainer.threads={MAX_THREADS} or less")
     for name, value in payload["model"].items():
         if not isinstance(value, Tensor):
             raise ConfigError(

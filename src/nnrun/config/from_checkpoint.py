@@ -13,7 +13,7 @@ from nnrun.base.errors import ArtifactError, Complaint, ConfigError, NnrunError
 from nnrun.base.paths import expanded
 from nnrun.base.secrets import is_left_out, left_out, redact
 from nnrun.checkpoints.model_card import without_private_paths
-from nnrun.checkpoints.saved_run import SavedNetwork, SavedWeights
+from nnrun.checkpoints.saved_run import SavedNetwork, SavedRun, SavedWeights
 from nnrun.config.interpolation import KNOWN_LATE
 from nnrun.config.overrides import Typed
 from nnrun.config.schema import NAMED_SECTIONS, RUN_KEYS, TARGET_SECTIONS, DataSettings
@@ -27,6 +27,8 @@ MEANT_BEFORE: dict[str, Any] = {
     "problem": {"_target_": "nnrun.components.problems.classification.Classification"},
     "metric": {},
     "trainer.validate_every_steps": None,
+    # Of a checkpoint, which states a number: see as_meant_then.
+    "trainer.threads": "auto",
     "data.class_order": "text",
     "nnrun.components.data.folder.Folder.class_order": "text",
     "nnrun.components.data.arrays.Arrays.class_order": "text",
@@ -82,9 +84,11 @@ def as_meant_then(saved: SavedWeights) -> SavedWeights:
     """Return what a file says with what MEANT_BEFORE says of what is absent filled in."""
     if not isinstance(saved, SavedNetwork):
         return saved
-    card = saved.card
+    card, meant = saved.card, MEANT_BEFORE
+    if isinstance(saved, SavedRun):
+        meant = meant | {"trainer.threads": saved.threads}
     preprocessing = as_meant(card.preprocessing, key="preprocessing")
-    return replace(saved, card=replace(card, config=as_meant(card.config), preprocessing=preprocessing))
+    return replace(saved, card=replace(card, config=as_meant(card.config, meant), preprocessing=preprocessing))
 
 
 def exported_config(tree: Mapping[str, Any], secrets: Collection[str] = ()) -> dict[str, Any]:

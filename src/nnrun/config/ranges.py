@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from nnrun.base.host import MAX_THREADS
+
 NULL = ("null",)
 DEVICE = re.compile(r"auto|cpu|cuda|cuda:\d+|mps")
 
@@ -132,6 +134,11 @@ RANGES: dict[str, Range] = {
     "trainer.validate_every_steps": whole(1, null=True),
     "trainer.checkpoint_every_steps": whole(1, null=True),
     "trainer.keep_last": whole(2),
+    "trainer.threads": Range(
+        lambda v: v == "auto" or whole(1, MAX_THREADS).holds(v),
+        f"auto or a whole number from 1 to {MAX_THREADS}",
+        ("auto",),
+    ),
     "trainer.log_every_steps": whole(1),
     "transfer.weights": Range(
         lambda v: v is None or (isinstance(v, str) and v != ""),

@@ -82,6 +82,7 @@ class TrainerSettings:
     cuda_graph: Literal["auto", False]
     channels_last: Switch
     deterministic: bool
+    threads: Literal["auto"] | int
     validate_every_steps: int | None
     checkpoint_every_steps: int | None
     keep_last: int

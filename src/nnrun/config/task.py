@@ -28,7 +28,9 @@ OF_A_TRAINING = (
     *("data.class_order", "data.dataset.mean", "data.dataset.std"),
     "trainer",
 )
-OF_ANY_NETWORK = ("trainer.device", "trainer.channels_last", "trainer.deterministic", "trainer.progress")
+OF_ANY_NETWORK = (
+    *("trainer.device", "trainer.channels_last", "trainer.deterministic", "trainer.threads", "trainer.progress"),
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

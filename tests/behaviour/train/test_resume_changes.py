@@ -56,6 +56,7 @@ def test_more_epochs_under_a_schedule_over_the_whole_run_are_refused(tmp_path, c
         (["trainer.ema_decay=0.9"], "trainer.ema_decay: None -> 0.9"),
         (["model.dropout=0.5"], "model.dropout: 0.2 -> 0.5"),
         (["optimizer=sgd"], "optimizer._target_: 'torch.optim.Adam' -> 'torch.optim.SGD'"),
+        (["trainer.threads=2"], "trainer.threads: 1 -> 2"),
         (["seed=7", "trainer.accumulate=2"], "trainer.accumulate: 1 -> 2"),
     ],
 )

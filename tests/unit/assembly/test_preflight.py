@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from nnrun.assembly.preflight import check_job, prepare
-from nnrun.assembly.process import take_up_threads
 from nnrun.base.errors import ConfigError
 from nnrun.cli import compose
 
@@ -38,11 +37,3 @@ def test_what_is_wrong_is_found_before_the_process_is_changed() -> None:
     with pytest.raises(ConfigError, match="nothing"):
         prepare(composed)
     assert not torch.are_deterministic_algorithms_enabled()
-
-
-def test_a_resumed_run_takes_up_its_threads_and_says_so_where_they_are_others() -> None:
-    torch.set_num_threads(1)
-    assert take_up_threads(1) == []
-    (note,) = take_up_threads(2)
-    assert note.startswith("using 2 threads")
-    assert torch.get_num_threads() == 2

@@ -7,7 +7,14 @@ import os
 import pytest
 
 from nnrun.base import host as memory
-from nnrun.base.host import available_bytes, fits_in_memory, usable_bytes
+from nnrun.base.host import (
+    available_bytes,
+    fits_in_memory,
+    num_cores,
+    num_others_in_the_way,
+    usable_bytes,
+    wait_without_spinning,
+)
 
 MACHINE = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 GIB = 2**30
@@ -51,3 +58,47 @@ def test_the_lowest_memory_limit_counts(limits, groups, files, expected):
     assert fits_in_memory(expected // 2)
     assert not fits_in_memory(expected // 2 + 1)
     assert available_bytes() <= expected
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "expected"),
+    [
+        ("0::/a/b\n", {"a/b/cpu.max": "max 100000\n", "a/cpu.max": "300000 100000\n"}, 3),
+        # A share of a core is none, but for the only one.
+        ("0::/docker/0123\n", {"cpu.max": "250000 100000\n"}, 2),
+        ("0::/\n", {"cpu.max": "50000 100000\n"}, 1),
+        (
+            "4:cpu,cpuacct:/job\n0::/\n",
+            {"cpu/job/cpu.cfs_quota_us": "200000\n", "cpu/job/cpu.cfs_period_us": "100000\n"},
+            2,
+        ),
+        ("4:cpu:/job\n", {"cpu/job/cpu.cfs_quota_us": "-1\n", "cpu/job/cpu.cfs_period_us": "100000\n"}, 8),
+        (None, {}, 8),
+    ],
+)
+def test_the_cores_are_those_that_affinity_and_control_groups_leave(limits, monkeypatch, groups, files, expected):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    limits(groups, files)
+    assert num_cores() == expected
+
+
+@pytest.mark.parametrize(("running", "others"), [("1/90", 0), ("7/90", 0), ("8/90", 7), ("20/90", 19), ("?", 0)])
+def test_others_are_in_the_way_where_no_core_is_left(tmp_path, monkeypatch, running, others):
+    (tmp_path / "loadavg").write_text(f"0.10 0.20 0.30 {running} 12345\n")
+    monkeypatch.setattr(memory, "_LOAD", tmp_path / "loadavg")
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    assert num_others_in_the_way(2) == others
+
+
+def test_threads_sleep_on_a_busy_machine_and_spin_shortly_on_a_quiet_one(monkeypatch):
+    """Negative control: what the user has set stays."""
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    for others, name, value in ((0, "GOMP_SPINCOUNT", "2000"), (4, "OMP_WAIT_POLICY", "PASSIVE")):
+        monkeypatch.setattr(memory, "num_others_in_the_way", lambda threads, others=others: others)
+        wait_without_spinning()
+        assert os.environ.pop(name) == value
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    wait_without_spinning()
+    assert "GOMP_SPINCOUNT" not in os.environ

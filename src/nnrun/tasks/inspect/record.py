@@ -42,7 +42,7 @@ TASK = Task(
     ),
     reads_of_unread=(
         *("trainer.device", "trainer.precision", "trainer.channels_last", "trainer.deterministic"),
-        *("trainer.ema_decay", "trainer.grad_clip_norm"),
+        *("trainer.threads", "trainer.progress", "trainer.ema_decay", "trainer.grad_clip_norm"),
     ),
     unread_with="task=inspect: nothing is trained",
     # The learning rate is then the optimizer's own.

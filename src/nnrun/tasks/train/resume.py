@@ -72,7 +72,7 @@ def finished_summary(job: Job, saved: SavedRun, console: Console) -> Summary | N
 
 def check_config(job: Job, saved: SavedRun) -> None:
     """Raise ConfigError with a diff where a resumed run's config would have changed its past."""
-    found = [line for key, line in changes(job, saved) if not _is_free(key)] + _changes_of_the_past(job, saved)
+    found = [line for key, line in changes(job, saved) if not _is_free(key, job)] + _changes_of_the_past(job, saved)
     if found:
         raise ConfigError(
             f"{saved.run} cannot resume with settings that cannot change on resume; "
@@ -81,8 +81,13 @@ def check_config(job: Job, saved: SavedRun) -> None:
         )
 
 
-def _is_free(key: str) -> bool:
-    """Return whether a setting may change: a callback may come and go, but not be another than it was."""
+def _is_free(key: str, job: Job) -> bool:
+    """Return whether a setting may change: a callback may come and go, but not be another than it was.
+
+    Threads change the bits that a CPU computes, and no others.
+    """
+    if key == "trainer.threads":
+        return job.device.type != "cpu"
     return key in FREE or (key.startswith("callback.") and key.count(".") == 1)
 
 

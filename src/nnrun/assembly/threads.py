@@ -1,0 +1,72 @@
+"""How many threads compute on the CPU: `trainer.threads`, and what this machine has and does besides."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from nnrun.assembly.job import Job
+from nnrun.base.errors import ResourceError
+from nnrun.base.host import num_cores, num_others_in_the_way
+from nnrun.config.auto import AUTO
+
+# What torch reads at its start.
+_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+# How many threads torch had before a job set another number, by that number: the next job of a sweep starts from it.
+_FOUND: dict[int, int] = {}
+
+
+def choose_threads(job: Job) -> list[str]:
+    """Use as many threads as the config says; return what is said of it.
+
+    A number that only a checkpoint states is that of another machine, and counts for nothing, but for a run that is
+    resumed or repeated on a CPU: another number gives other bits. Raises ResourceError where that many cannot be had.
+    """
+    composed, found = job.composed, _found_threads()
+    wanted: str | int = job.settings.trainer.threads
+    goes_on = (composed.resumed or composed.repeated) is not None and job.device.type == "cpu"
+    is_typed = composed.named("trainer.threads")
+    if composed.saved_in is not None and not is_typed and not goes_on:
+        wanted = AUTO
+    variable = next((name for name in _VARIABLES if os.environ.get(name)), None)
+    threads = int(wanted) if wanted != AUTO else found if variable else min(found, num_cores())
+    _use_threads(threads, found)
+    notes = []
+    if goes_on and not is_typed and threads != found:
+        notes.append(f"using {threads} threads, as the run did: a different number changes the last bits of the result")
+    elif wanted != AUTO and variable and os.environ[variable] != str(threads):
+        notes.append(f"trainer.threads={threads} wins over {variable}={os.environ[variable]}")
+    return notes + _on_a_busy_machine(threads)
+
+
+def _found_threads() -> int:
+    """Return how many threads torch uses by itself or by its program's wish, whatever an earlier job has set here."""
+    used = torch.get_num_threads()
+    return _FOUND.get(used, used)
+
+
+def _use_threads(threads: int, found: int) -> None:
+    """Have torch use some threads, where it would use others; remember what it would have used."""
+    _FOUND.clear()
+    if threads != torch.get_num_threads():
+        torch.set_num_threads(threads)
+    if torch.get_num_threads() != threads:
+        raise ResourceError(f"trainer.threads={threads}: this machine gives {torch.get_num_threads()}")
+    _FOUND[threads] = found
+
+
+def forget_threads() -> None:
+    """Let the number of threads that torch uses now be nobody's doing: that of the program."""
+    _FOUND.clear()
+
+
+def _on_a_busy_machine(threads: int) -> list[str]:
+    """Return what is said where other programs keep the cores busy that some threads would run on."""
+    others = num_others_in_the_way(threads) if threads > 1 else 0
+    if not others:
+        return []
+    return [
+        f"this machine is busy: {others} threads of other programs run on its {os.cpu_count()} cores, and {threads} of "
+        "this run; with trainer.threads=1 they wait less for each other"
+    ]
