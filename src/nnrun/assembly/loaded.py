@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from nnrun.assembly.allowed import SHIPPED_ROOTS, check_trust
 from nnrun.assembly.instantiate import build
@@ -26,6 +26,7 @@ from nnrun.components.data.image_form import conversion_of
 from nnrun.config.from_checkpoint import fault
 from nnrun.config.interpolation import known_late
 from nnrun.config.source import open_saved
+from nnrun.core.outputs import SCORES, parted
 from nnrun.core.seams.data import Preprocessing, Tree
 from nnrun.core.seams.problem import Problem
 
@@ -84,8 +85,12 @@ class _InUnits:
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
 
-    def __call__(self, _network: nn.Module, _inputs: Any, outputs: Tensor) -> Tensor:
-        return self._problem.scores(outputs)
+    def __call__(self, _network: nn.Module, _inputs: Any, outputs: Any) -> Any:
+        scores, features = parted(outputs)
+        scores = self._problem.scores(scores)
+        if features is None:
+            return scores
+        return {**outputs, SCORES: scores} if isinstance(outputs, Mapping) else (scores, features)
 
 
 def _with_network(saved: SavedWeights) -> SavedNetwork:

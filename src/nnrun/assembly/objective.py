@@ -17,6 +17,7 @@ from nnrun.assembly.instantiate import build
 from nnrun.assembly.job import Job
 from nnrun.assembly.kinds import is_adapted
 from nnrun.assembly.skeleton import check_small
+from nnrun.assembly.torch_loss import Kinds, build_torch_loss, is_of_torch
 from nnrun.assembly.torchmetric import TorchMetric
 from nnrun.base.errors import ArtifactError, Complaint, ConfigError
 from nnrun.base.targets import Targets
@@ -42,7 +43,7 @@ def make_objective(job: Job, data: Opened) -> Objective:
     for name, section in {"loss": tree["loss"], **_metrics(tree)}.items():
         if job.composed.saved_in is not None and name.partition(".")[0] not in job.composed.own_targets:
             check_small(section, name)
-    loss = build(tree["loss"], "loss", nn.Module, **counts_for_loss(tree["loss"], data))
+    loss = _loss(tree["loss"], data, job.composed.rules.known.data_kinds)
     if trained := [name for name, parameter in loss.named_parameters() if parameter.requires_grad]:
         raise ConfigError(
             f"loss: {tree['loss']['_target_']} has parameters of its own, {few(trained)}, which no optimizer trains "
@@ -50,6 +51,14 @@ def make_objective(job: Job, data: Opened) -> Objective:
         )
     metrics = {name.partition(".")[2]: _metric(section, name, data.targets) for name, section in _metrics(tree).items()}
     return Objective(problem, loss.to(job.device), metrics, notes)
+
+
+def _loss(section: Mapping[str, Any], data: Opened, known: Kinds) -> nn.Module:
+    """Return the loss of a section; one of torch's own as one of ours."""
+    found = import_target("loss", section["_target_"])
+    if is_of_torch(found):
+        return build_torch_loss(section, found, data.targets, known)
+    return build(section, "loss", nn.Module, **counts_for_loss(section, data))
 
 
 def counts_for_loss(section: Mapping[str, Any], data: Opened) -> dict[str, Any]:
@@ -87,11 +96,18 @@ def _metric(section: Mapping[str, Any], name: str, targets: Targets) -> Metric:
 def watch_head(objective: Objective, network: nn.Module, head: str | None, targets: Targets) -> RemovableHandle | None:
     """Let a loss that takes features have what goes into a network's head from now on; `head` is its name, if known.
 
-    Raises ConfigError where the head is not found.
+    Raises ConfigError where the head that is named is not found.
     """
     if not objective.loss.takes_features:
         return None
-    return objective.loss.watch(network.get_submodule(find_head(network, targets.num_outputs, head)))
+    try:
+        name = find_head(network, targets.num_outputs, head)
+    except ConfigError as error:
+        if head is not None:
+            raise
+        objective.loss.no_head = str(error)
+        return None
+    return objective.loss.watch(network.get_submodule(name))
 
 
 @contextmanager

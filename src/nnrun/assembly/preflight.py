@@ -10,6 +10,7 @@ from nnrun.assembly.data.opened import Opened
 from nnrun.assembly.instantiate import check_targets
 from nnrun.assembly.job import Job
 from nnrun.assembly.process import set_up_process
+from nnrun.assembly.torch_loss import check_loss
 from nnrun.assembly.transfer import open_pretrained
 from nnrun.base.errors import Complaint, ConfigError, NnrunError
 from nnrun.checkpoints.saveable import unsaveable
@@ -46,6 +47,7 @@ def check_job(composed: Composed) -> Job:
     pretrained: SavedWeights | None = None
     try:
         check_targets(tree, sorted(composed.own_targets), settings.trust, task)
+        problems += check_loss(tree["loss"], composed.rules.known.data_kinds)
     except ConfigError as error:
         problems += error.complaints
     if settings.ckpt is None and settings.resume is None:

@@ -64,7 +64,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - who looks on comes last, and is seldom
             for batch in batches.epoch(0):
                 poll()
                 with calling("model"):
-                    outputs = network(batch.inputs)
+                    outputs = objective.loss.take(network(batch.inputs))
                 objective.eval_metric.update(sums, outputs, objective.losses(outputs, batch), batch)
                 if kept is not None:
                     kept.add(outputs, batch)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from torch.utils.hooks import RemovableHandle
 
 from nnrun.base.errors import ConfigError
 from nnrun.base.foreign_errors import calling
+from nnrun.core.outputs import parted
 from nnrun.core.seams.batch import Batch
 from nnrun.core.seams.problem import Metric, Problem, Sums
 
@@ -18,14 +20,16 @@ from nnrun.core.seams.problem import Metric, Problem, Sums
 class SampleLoss:
     """A loss that gives a value a sample, and is given what its signature asks for.
 
-    One with a parameter `inputs` gets the batch's, one with `features` what went into the head of the network that
-    gave the outputs.
+    One with a parameter `inputs` gets the batch's, one with `features` those that the network gave beside its scores,
+    or else what went into its head.
     """
 
     def __init__(self, loss: Callable[..., Tensor]) -> None:
         self.loss = loss
         names = inspect.signature(loss.forward if isinstance(loss, nn.Module) else loss).parameters
         self.takes_inputs, self.takes_features = "inputs" in names, "features" in names
+        # Why the head is not known, where it is not: a network that gives its features needs none.
+        self.no_head: str | None = None
         self._features: Tensor | None = None
 
     def watch(self, head: nn.Module) -> RemovableHandle:
@@ -36,6 +40,13 @@ class SampleLoss:
         """Keep the input of the head."""
         self._features = given[0].float()
 
+    def take(self, outputs: Any) -> Any:
+        """Return the scores of what a network gives, in fp32; features beside them are kept until the loss is asked."""
+        scores, features = parted(outputs)
+        if features is not None and self.takes_features:
+            self._features = features.float()
+        return scores.float() if isinstance(scores, Tensor) else scores
+
     def forget(self) -> None:
         """Drop the features of the last batch."""
         self._features = None
@@ -45,9 +56,13 @@ class SampleLoss:
         more = {"inputs": batch.inputs} if self.takes_inputs else {}
         if self.takes_features:
             if self._features is None:
+                reason = self.no_head or (
+                    "the network did not call the layer that is taken for its head; name the one that gives the "
+                    "scores, transfer.head=NAME"
+                )
                 raise ConfigError(
-                    "loss takes the features that go into the network's head, and the network did not call the layer "
-                    "that is taken for its head; name the one that gives the scores, transfer.head=NAME"
+                    f"loss takes the features that go into the network's head, and {reason}, or let the network "
+                    "return (scores, features)"
                 )
             more["features"] = self._features
         with calling("loss"):

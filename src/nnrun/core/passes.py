@@ -13,10 +13,9 @@ from nnrun.core.step_if import step_if
 
 
 def forward(state: TrainState, inputs: Tree) -> Any:
-    """Return the network's outputs, in fp32 whatever the precision."""
+    """Return the network's outputs."""
     with calling("model"), state.precision.autocast(state.device):
-        outputs = state.train_module(inputs)
-    return outputs.float() if isinstance(outputs, Tensor) else outputs
+        return state.train_module(inputs)
 
 
 def backward(state: TrainState, loss: Tensor) -> None:

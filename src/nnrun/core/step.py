@@ -61,7 +61,7 @@ class Step:
 
     def gradients(self, batch: Batch, num_samples: int) -> tuple[Tensor, Tensor, Tensor]:
         """Add the gradients of a batch; return its outputs, the loss of each sample, and the loss they come from."""
-        outputs = forward(self.state, batch.inputs)
+        outputs = self.objective.loss.take(forward(self.state, batch.inputs))
         losses = self.objective.losses(outputs, batch)
         loss = mean_loss(losses, batch, num_samples)
         backward(self.state, loss)

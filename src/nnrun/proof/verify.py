@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from nnrun.base.errors import ResourceError
 from nnrun.base.foreign_errors import of_the_machine
 from nnrun.base.paths import without_paths
+from nnrun.core.outputs import scores_of
 from nnrun.core.seams.data import Preprocessing, Split, Tree
 from nnrun.core.seams.export import Exporter, max_drop_of
 from nnrun.core.seams.problem import Output, Problem
@@ -43,7 +44,7 @@ class Standard:
 
     def __call__(self, raw: Tree) -> Tensor:
         """Return the network's scores of raw samples."""
-        return self.network(self.preprocessing(raw))
+        return scores_of(self.network(self.preprocessing(raw)))
 
     @cached_property
     def measured(self) -> TimedOutputs:

@@ -140,3 +140,83 @@ def test_the_network_is_exported_without_a_trace_of_it(place):
     outcome = run_here([*words, "loss=center", "export=[onnx,torchscript]", "hydra.run.dir=x"], place)
     assert outcome.code == 0, outcome.err
     assert all(artifact["ok"] for artifact in summary(place / "x")["artifacts"].values())
+
+
+PAIR = """\
+from math import prod
+from torch import nn
+from torch.nn import functional
+
+class Pair(nn.Module):
+    \"\"\"Scores, and features that are not what goes into the last layer made.\"\"\"
+
+    def __init__(self, in_shape, num_outputs, as_dict):
+        super().__init__()
+        self.as_dict = as_dict
+        self.last, self.first = nn.Linear(16, num_outputs), nn.Linear(prod(in_shape), 16)
+
+    def forward(self, inputs):
+        hidden = self.first(inputs.flatten(1)).relu()
+        scores, features = self.last(hidden), functional.normalize(hidden)
+        return {"scores": scores, "features": features} if self.as_dict else (scores, features)
+"""
+PAIR_FILES = {
+    "pair.py": PAIR,
+    "conf/model/pair.yaml": "# A pair.\n_target_: pair.Pair\nin_shape: ${data.in_shape}\n"
+    "num_outputs: ${data.num_outputs}\nas_dict: false\n",
+    "conf/loss/torchs.yaml": "# Torch's.\n_target_: torch.nn.CrossEntropyLoss\nweight: [1,1,1,1,1,1,1,1,1,3]\n",
+}
+
+
+@pytest.fixture(scope="module")
+def paired(place: Path) -> Path:
+    """A run of a network that gives a pair, exported; its last layer is made first, and is not found as the head."""
+    write_files(place, PAIR_FILES)
+    words = [word for word in WORDS if not word.startswith(("model=", "export="))]
+    for name, more in {"pair": ["export=[onnx,torchscript,pt2,safetensors]"], "dict": ["model.as_dict=true"]}.items():
+        outcome = run_here([*words, "model=pair", "loss=center", *more, f"hydra.run.dir={name}"], place)
+        assert outcome.code == 0, outcome.err
+    return place
+
+
+def test_a_network_gives_features_beside_its_scores(paired: Path) -> None:
+    """As a dict it is the same run. Negative control: what goes into the last layer is not normalised."""
+    metrics = summary(paired / "pair")["metrics"]
+    assert metrics == summary(paired / "dict")["metrics"]
+    rows = summary(paired / "pair")["artifacts"]
+    assert rows.keys() == {"onnx", "torchscript", "pt2", "safetensors"} and all(row["ok"] for row in rows.values())
+    words = [word for word in WORDS if not word.startswith("model=")]
+    named = run_here([*words, "model=pair", "loss=torchs", "hydra.run.dir=plain"], paired)
+    assert named.code == 0, named.err
+    assert summary(paired / "plain")["metrics"]["test/loss"] != metrics["test/loss"]
+    again = run_here(["ckpt=pair", "trust=[center,pair]", "hydra.run.dir=pair-e"], paired)
+    assert again.code == 0, again.err
+    assert summary(paired / "pair-e")["metrics"] == pytest.approx(metrics)
+
+
+def test_such_a_network_is_resumed_to_the_same_bits_and_predicts(paired: Path) -> None:
+    words = [word for word in WORDS if not word.startswith(("model=", "export="))]
+    run = [*words, "model=pair", "model.as_dict=true", "loss=center"]
+    with stop_at(12):
+        assert run_here([*run, "hydra.run.dir=stopped"], paired).code == 143
+    assert resume(paired / "stopped", "trust=[center,pair]") == 0
+    assert_same_bits(paired / "stopped", paired / "dict")
+    predictor = nnrun.predictor(paired / "pair", trust=["center", "pair"])
+    test = Digits().load().test
+    network = nnrun.load(paired / "pair", trust=["pair"])
+    scores, features = network(network.preprocessing(test.inputs[:5]))
+    assert features.shape == (5, 16)
+    predicted = predictor(test.inputs[:5].numpy())
+    assert [item["class"] for item in predicted] == [str(index) for index in scores.argmax(1).tolist()]
+
+
+def test_a_loss_of_torchs_is_trained_and_resumed_without_trust(place: Path) -> None:
+    write_files(place, PAIR_FILES)
+    words = [*WORDS, "loss=torchs"]
+    assert run_here([*words, "hydra.run.dir=torchs"], place).code == 0
+    with stop_at(12):
+        assert run_here([*words, "hydra.run.dir=torchs-run"], place).code == 143
+    assert resume(place / "torchs-run") == 0
+    assert_same_bits(place / "torchs-run", place / "torchs")
+    assert run_here(["ckpt=torchs", "hydra.run.dir=torchs-e"], place).code == 0
+    assert summary(place / "torchs-e")["metrics"] == pytest.approx(summary(place / "torchs")["metrics"])

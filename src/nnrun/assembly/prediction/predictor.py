@@ -25,6 +25,7 @@ from nnrun.components.data.conversion import AS_BEFORE, Conversion
 from nnrun.components.data.images import shown
 from nnrun.core.device import Precision
 from nnrun.core.evaluate import explaining_memory
+from nnrun.core.outputs import scores_of
 from nnrun.core.seams.data import Tree
 from nnrun.core.seams.problem import Output, Problem
 from nnrun.core.trees import num_samples
@@ -140,7 +141,7 @@ def predictor_of(
             if is_channels_last:
                 inputs = tree_map(_with_channels_last, inputs)
         with calling("model"), explaining_memory(device, num_samples(samples)):
-            return network(inputs)
+            return scores_of(network(inputs))
 
     plain = loaded.preprocessing.to_plain()
     return Predictor(outputs, None, loaded.problem, loaded.in_shape, plain, conversion=loaded.conversion, device=device)

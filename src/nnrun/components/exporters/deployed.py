@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch.utils._pytree import tree_map
 
 import nnrun
 from nnrun.components.data.conversion import AS_BEFORE
+from nnrun.core.outputs import scores_of
 from nnrun.core.seams.data import Preprocessing, Tree
 from nnrun.core.seams.export import CannotExport, ExportContext
 from nnrun.core.seams.problem import Output
@@ -47,6 +49,37 @@ class Deployed(nn.Module):
         return self.finish(self.network(self.prepare(samples)))
 
 
+class FirstAlone(nn.Module):
+    """A network that gives a pair, scores and features, without the features."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.network(inputs)[0]
+
+
+class ScoresAlone(nn.Module):
+    """A network that gives a dict, of which the scores are taken."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.network(inputs)["scores"]
+
+
+def giving_scores(network: nn.Module, inputs: Tree) -> nn.Module:
+    """Return a network that gives scores for inputs such as these: the network itself, unless it gives more."""
+    with torch.no_grad():
+        outputs = network.eval()(inputs)
+    if isinstance(scores_of(outputs), Tensor) and not isinstance(outputs, Tensor):
+        return ScoresAlone(network) if isinstance(outputs, Mapping) else FirstAlone(network)
+    return network
+
+
 @dataclass(frozen=True)
 class ArtifactForm:
     """What an artifact takes and gives: raw samples or (not `preprocess`) normalised ones; its problem's `output`."""
@@ -64,6 +97,7 @@ class ArtifactForm:
         if num_samples(example) == 1:
             # torch takes a batch of 1 for a constant.
             example = tree_map(lambda leaf: leaf.repeat(2, *[1] * (leaf.dim() - 1)), example)
+        network = giving_scores(network, context.preprocessing(context.example))
         return Deployed(prepare, network, finish).eval(), example
 
     def example(self, context: ExportContext) -> Tree:

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from nnrun.base.files import sha256_of, write_json
 from nnrun.checkpoints.model_card import CARD_NAME, FORMAT, SCHEMA
-from nnrun.components.exporters.deployed import ArtifactForm, Deployed
+from nnrun.components.exporters.deployed import ArtifactForm
 from nnrun.components.exporters.stripping import sort_safetensors
+from nnrun.core.outputs import scores_of
 from nnrun.core.seams.data import Tree
 from nnrun.core.seams.export import ExportContext
 
@@ -78,4 +79,5 @@ class SafetensorsExporter:
             for tensor in network.state_dict().values():
                 tensor.fill_(math.nan if tensor.is_floating_point() else 0)
         network.load_state_dict(weights)
-        return Deployed(nn.Identity(), network, self._finish).eval()
+        network, finish = network.eval(), self._finish
+        return lambda samples: finish(scores_of(network(samples)))

@@ -49,7 +49,7 @@ CONFLICTS = (
     ),
 )
 
-# The kind of targets that each loss is for.
+# The kind of targets that each loss is for; of torch's own, those that take a network's scores and targets as they are.
 DATA_KINDS = {
     "nnrun.components.losses.cross_entropy.CrossEntropy": ("classes",),
     "nnrun.components.losses.focal.Focal": ("classes",),
@@ -57,4 +57,7 @@ DATA_KINDS = {
     "nnrun.components.losses.mse.SquaredError": ("values",),
     "nnrun.components.losses.mae.AbsoluteError": ("values",),
     "nnrun.components.losses.huber.Huber": ("values",),
+    **dict.fromkeys(("torch.nn.CrossEntropyLoss", "torch.nn.MultiMarginLoss"), ("classes",)),
+    **dict.fromkeys(("torch.nn.BCEWithLogitsLoss", "torch.nn.MultiLabelSoftMarginLoss"), ("labels",)),
+    **{f"torch.nn.{name}": ("values",) for name in ("MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss")},
 }

@@ -101,6 +101,8 @@ def why_not_separable(network: nn.Module, tail: list[nn.Module], inputs: Tree, n
     try:
         network.eval()
         outputs, values = network.forward(inputs), features_of(network, tail, inputs)
+        if not isinstance(outputs, Tensor):
+            return "the network gives more than its scores"
         for module in tail:
             values = module(values)
         return None if torch.equal(outputs, values) else "something follows the head"  # type: ignore[arg-type]

@@ -1,0 +1,91 @@
+"""A loss of torch's own as one of ours: a value a sample, for the kind of targets that it is for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nnrun.assembly.allowed import import_target
+from nnrun.assembly.instantiate import build
+from nnrun.base.errors import Complaint, ConfigError
+from nnrun.base.targets import Targets
+
+_MODULE = "torch.nn.modules.loss"
+# Why others of torch's are not taken. Networks give scores, and values are learned standardised.
+_REFUSED = {
+    "NLLLoss": "it takes log-probabilities; torch.nn.CrossEntropyLoss takes scores, and log-probabilities too",
+    "BCELoss": "it takes probabilities; torch.nn.BCEWithLogitsLoss takes scores",
+    "KLDivLoss": "it takes log-probabilities and distributions; torch.nn.CrossEntropyLoss takes scores and classes",
+    "GaussianNLLLoss": "it takes a variance besides outputs and targets; write a loss of your own around it",
+    "PoissonNLLLoss": "it takes counts, and values are learned standardised; write a loss of your own around it",
+}
+# What sums or averages over the samples, which is nnrun's to do.
+_REDUCING = ("reduction", "size_average", "reduce")
+# Lists of numbers, one for each class or label, that torch takes as tensors.
+_BY_OUTPUT = ("weight", "pos_weight")
+
+
+def is_of_torch(found: Any) -> bool:
+    """Return whether a class is a loss of torch's own."""
+    return isinstance(found, type) and found.__module__ == _MODULE
+
+
+# The kinds of targets that each class of ours, and each of torch's that is taken, is for.
+Kinds = Mapping[str, Sequence[str]]
+
+
+def check_loss(section: Mapping[str, Any], known: Kinds) -> list[Complaint]:
+    """Complain of a loss that its section names if it is one of torch's: before data is read."""
+    target = str(section.get("_target_"))
+    found = import_target("loss", target) if target.startswith("torch.nn.") else None
+    return list(_complaints(section, found, known)) if is_of_torch(found) else []
+
+
+def _complaints(section: Mapping[str, Any], found: Any, known: Kinds) -> Iterator[Complaint]:
+    """Complain of a loss of torch's that takes other than scores and targets, and of settings that are nnrun's."""
+    if f"torch.nn.{found.__name__}" not in known:
+        why = _REFUSED.get(found.__name__, "it takes other than a network's scores and targets")
+        target = section["_target_"]
+        yield Complaint("loss._target_", f"loss._target_={target} is not allowed: {why}")
+    for name in _REDUCING:
+        if section.get(name) not in (None, "none"):
+            yield Complaint.of(f"loss.{name}", section[name], "none: nnrun averages over the samples", "leave it out")
+    for name in _BY_OUTPUT:
+        if isinstance(section.get(name), str):
+            hint = "nnrun's own losses take balanced: loss=cross_entropy, focal or bce"
+            yield Complaint.of(f"loss.{name}", section[name], "null or a list of numbers", hint)
+
+
+def build_torch_loss(section: Mapping[str, Any], found: type, targets: Targets, known: Kinds) -> nn.Module:
+    """Return a loss of torch's for some targets; raise ConfigError where it is for others."""
+    if problems := list(_complaints(section, found, known)):
+        raise ConfigError(*problems)
+    kinds = known[f"torch.nn.{found.__name__}"]
+    if targets.kind not in kinds:
+        text = f"loss: torch.nn.{found.__name__} is for {' or '.join(kinds)}, and the data has {targets}"
+        raise ConfigError(Complaint("loss", text))
+    late: dict[str, Any] = {"reduction": "none"}
+    for name in _BY_OUTPUT:
+        if (given := section.get(name)) is None:
+            continue
+        if len(given) != targets.num_outputs:
+            raise ConfigError.of(
+                f"loss.{name}", given, f"a number for each of the {targets.num_outputs} {targets.kind}"
+            )
+        late[name] = torch.tensor(given, dtype=torch.float32)
+    return PerSample(build(section, "loss", nn.Module, **late))
+
+
+class PerSample(nn.Module):
+    """Average what a loss gives for the places of a sample, such as its labels or values: a value a sample, `(N,)`."""
+
+    def __init__(self, loss: nn.Module) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        losses: Tensor = self.loss(outputs, targets)
+        return losses.flatten(1).mean(1) if losses.dim() > 1 else losses

@@ -1,0 +1,25 @@
+"""What a network gives for a batch: scores alone, or scores and the features that a loss takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+# The names of both, where a network gives them as a dict.
+SCORES, FEATURES = "scores", "features"
+
+
+def parted(outputs: Any) -> tuple[Any, Tensor | None]:
+    """Return the scores, and the features if there are any, of a pair of tensors or a dict; others as they are."""
+    if isinstance(outputs, Mapping) and SCORES in outputs:
+        return outputs[SCORES], outputs.get(FEATURES)
+    if isinstance(outputs, tuple | list) and len(outputs) == 2 and all(isinstance(part, Tensor) for part in outputs):
+        return outputs[0], outputs[1]
+    return outputs, None
+
+
+def scores_of(outputs: Any) -> Any:
+    """Return the scores of what a network gives."""
+    return parted(outputs)[0]
