@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 ARGS ?=
 
-.PHONY: run test test-fast test-docs test-deploy lint bench bench-folder bench-exports bench-tutorial torture gpu gpu-bundle clean
+.PHONY: run test test-fast test-docs test-deploy lint settings bench bench-folder bench-exports bench-tutorial torture gpu gpu-bundle clean
 
 run: $(STAMP)
 	$(BIN)/nnrun $(ARGS)
@@ -24,6 +24,10 @@ test-docs: $(STAMP)
 test-deploy: .venv/.deploy
 	java -version
 	$(BIN)/python -m pytest -m torchserve $(ARGS)
+
+# docs/settings.md, made of conf/.
+settings: $(STAMP)
+	$(BIN)/python tests/support/settings_page.py
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
