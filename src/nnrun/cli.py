@@ -27,7 +27,7 @@ from nnrun.config.folders import conf_dir, find_modules_beside, note_on_conf, ow
 from nnrun.config.meant import hint_by_meaning
 from nnrun.config.yaml_files import yaml_text
 from nnrun.tasks.rules import collect_rules
-from nnrun.tasks.table import perform
+from nnrun.tasks.table import carry_out, command_called, perform
 
 # Of the document that --json prints.
 DOCUMENT_SCHEMA = 1
@@ -135,6 +135,11 @@ def dispatch(words: Sequence[str]) -> Mapping[str, Any] | None:
     if line.explained:
         explain_line(line)
         return None
+    if command := command_called(line.overrides):
+        if line.is_sweep:
+            raise ConfigError(str(command.not_swept))
+        made = carry_out(command, line.overrides[1:])
+        return None if made is None else made.to_json()
     if line.is_sweep:
         from nnrun.sweeps.sweep import sweep  # noqa: PLC0415 - a run does not need it
 
@@ -189,6 +194,8 @@ def sort_words(words: Sequence[str]) -> CommandLine:
             problems.append(_not_a_flag(word, rest))
     if line.config_dir and line.leaves_conf_out:
         problems.append("--config-dir and --no-conf exclude each other: where a folder is named, ./conf is not used")
+    if line.explained and line.prints_json:
+        problems.append("--json has no effect with --explain, which prints a table")
     if line.explained and line.is_sweep:
         problems.append("--explain takes the words of one run; leave out -m")
     if line.hydra and not line.is_hydra_verb:

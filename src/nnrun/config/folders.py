@@ -33,10 +33,14 @@ _FOUND = Path("conf")
 
 
 def conf_dir() -> Path:
-    """Return the folder of our options: beside the package in a wheel, at the top of the repository in a checkout."""
+    """Return the folder of our options."""
+    return shipped("conf")
+
+
+def shipped(name: str) -> Path:
+    """Return a folder that comes with nnrun: in the package in a wheel, at the top of the repository in a checkout."""
     package = Path(__file__).resolve().parents[1]
-    shipped = package / "conf"
-    return shipped if shipped.is_dir() else package.parents[1] / "conf"
+    return package / name if (package / name).is_dir() else package.parents[1] / name
 
 
 def own_folders(named: str | None, *, is_searched: bool = True) -> list[Path]:

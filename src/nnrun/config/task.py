@@ -46,6 +46,8 @@ class Task:
     help: tuple[tuple[str, str], ...]
     # Whether `task=` takes the name; a task that something else asks for, such as `export=`, may go without.
     is_named: bool = True
+    # Whether it is called as `nnrun NAME WORD ...`, and has no config: its function is given None, and those words.
+    is_command: bool = False
     # Whether task=auto means this one, of a resolved config; None: it has to be named.
     is_meant: Callable[[Mapping[str, Any]], object] | None = None
 

@@ -251,7 +251,7 @@ def made_small(words: tuple[str, ...]) -> list[str]:
         line = line.replace(name, stands_for)
     words = tuple(line.split(" ")) if words else ()
     keys = {word.partition("=")[0] for word in words}
-    if "resume" in keys:
+    if keys & {"resume", "init"}:
         return list(words)
     more = {"trainer.progress": "false"}
     if "ckpt" not in keys and "task=predict" not in words:

@@ -1,0 +1,1 @@
+"""`nnrun init DIR`: a small project of one's own, which runs as it stands."""
