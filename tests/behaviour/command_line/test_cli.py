@@ -117,9 +117,11 @@ call("init_from=run", "model=resnet18", "trainer=debug", "trainer.max_steps=1", 
 call("model=mlp", "trainer=debug", "hydra.run.dir=short", "trainer.epochs=1")
 call("resume=short", "trainer.epochs=2")
 assert main(["export=onnx", "ckpt=short"]) == 0
-print(json.dumps([lean, loaded()]))
+exporting = loaded()
+assert main(["export=pt2", "ckpt=short"]) == 0
+print(json.dumps([lean, exporting, loaded()]))
 """
-    lean, exporting = json.loads(python(code, tmp_path).splitlines()[-1])
+    lean, exporting, compiling = json.loads(python(code, tmp_path).splitlines()[-1])
     heavy = {
         "torch._dynamo",
         "sympy",
@@ -142,4 +144,5 @@ print(json.dumps([lean, loaded()]))
         assert {"torch", "hydra", "rich"} <= set(names)
         assert not heavy & set(names), words
     # The proof, and onnxruntime with it, is in a process of its own.
-    assert {"onnx", "torch._dynamo", "sympy"} <= set(exporting), "the negative control: an export does import them"
+    assert heavy & set(exporting) == {"onnx"}, "the negative control: an export imports what it writes with"
+    assert {"torch._dynamo", "sympy"} <= set(compiling), "and some write with the compiler"

@@ -6,7 +6,7 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from nnrun.components.exporters.deployed import ArtifactForm, batches_of
 from nnrun.components.exporters.refusals import refusing
 from nnrun.components.exporters.stripping import strip_onnx
+from nnrun.components.exporters.traced_onnx import traced
 from nnrun.core.seams.data import Tree
 from nnrun.core.seams.export import CannotExport, ExportContext
 from nnrun.core.seams.problem import Output
@@ -30,7 +31,7 @@ PREFIX = "nnrun."
 
 
 class OnnxExporter:
-    """Write `model.onnx` with torch.onnx's exporter; `opset` None leaves the version to it.
+    """Write `model.onnx` with one of torch.onnx's exporters; `opset` None leaves the version to it.
 
     The input is named `input`, those of a dict by its keys, the output `scores` or `probabilities`, whichever is asked
     for. What it takes, what was learned, run id and metric are in the file's metadata, under names that begin with
@@ -59,6 +60,17 @@ class OnnxExporter:
         names = list(named_leaves(example))
         if self.output in names:
             raise CannotExport(f"the data has an input {self.output!r}, as its output is called; export=pt2 can")
+        with quiet():
+            proto = traced(network, example, names, self.output, self.opset)
+        if proto is None:
+            proto = self._program(network, example, names)
+        strip_onnx(proto)
+        for key, value in form.metadata(context).items():
+            proto.metadata_props.append(onnx.StringStringEntryProto(key=PREFIX + key, value=value))
+        return proto
+
+    def _program(self, network: nn.Module, example: Tree, names: Sequence[str]) -> ModelProto:
+        """Return the network as torch's newer exporter writes it, which follows every way that its code can take."""
         with refusing("onnx"), quiet():
             program = torch.onnx.export(
                 network,
@@ -66,18 +78,14 @@ class OnnxExporter:
                 (example, {}),
                 dynamo=True,
                 dynamic_shapes=(batches_of(example),),
-                input_names=names,
+                input_names=list(names),
                 output_names=[self.output],
                 opset_version=self.opset,
                 external_data=False,
                 verbose=False,
             )
         assert program is not None, "the dynamo exporter returns a program"
-        proto = program.model_proto
-        strip_onnx(proto)
-        for key, value in form.metadata(context).items():
-            proto.metadata_props.append(onnx.StringStringEntryProto(key=PREFIX + key, value=value))
-        return proto
+        return program.model_proto
 
     def load(self, path: Path) -> Callable[[Tree], Tensor]:
         """Return the file, run by ONNX Runtime on the CPU in a process that has only that and numpy."""
