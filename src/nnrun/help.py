@@ -10,14 +10,10 @@ from pathlib import Path
 from nnrun.base.errors import ConfigError, NnrunError
 from nnrun.base.paragraphs import LEAST, paragraph, row, terminal_columns
 from nnrun.config.catalogue import Catalogue
-from nnrun.config.completion import BASH, BASH_UNDO, completed
 from nnrun.config.folders import GROUPS, description, option_file, own_folders
-from nnrun.config.meant import hint_for_name, hint_for_option
 from nnrun.config.option_files import Setting, place_of, read_option_file
 from nnrun.config.schema import NAMED_SECTIONS
 from nnrun.config.tree import is_within
-from nnrun.config.values import allowed_in_words
-from nnrun.tasks.rules import collect_rules
 from nnrun.tasks.table import collect_tasks
 
 _TITLE = "nnrun: from YAML to a trained, proven, deployable network"
@@ -153,6 +149,8 @@ def _page(topic: str, catalogue: Catalogue, columns: int) -> Iterator[str]:
         yield from (*paragraph(key if below[0].key != key else f"{key}: {below[0].comment}", columns), "")
         yield from _settings(below, columns)
     else:
+        from nnrun.config.meant import hint_for_name  # noqa: PLC0415 - only where something is wrong
+
         known = [*GROUPS, *catalogue.every]
         hint = hint_for_name(key, known) or "nnrun --help lists them"
         raise ConfigError(f"{topic} is neither a group, an option nor a setting; {hint}")
@@ -183,6 +181,8 @@ def _option_page(group: str, option: str, catalogue: Catalogue, columns: int) ->
     """Yield the help on an option: all that its file says, and its settings."""
     path = option_file(group, option, catalogue.own)
     if path is None or option not in catalogue.options(group):
+        from nnrun.config.meant import hint_for_option  # noqa: PLC0415 - only where something is wrong
+
         names = catalogue.options(group)
         hint = hint_for_option(group, option, names)
         raise ConfigError(f"{group}={option} is not an option; {hint}{' ' * bool(hint)}there are {', '.join(names)}")
@@ -205,6 +205,9 @@ def _option_page(group: str, option: str, catalogue: Catalogue, columns: int) ->
 
 def _setting_page(setting: Setting, catalogue: Catalogue, columns: int) -> Iterator[str]:
     """Yield the help on a setting: default, comment, what is allowed, and which options have it."""
+    from nnrun.config.values import allowed_in_words  # noqa: PLC0415 - the overview need not wait for the checks
+    from nnrun.tasks.rules import collect_rules  # noqa: PLC0415
+
     yield f"{setting.key}={setting.default}"
     yield from paragraph(_said(setting), columns, "  ")
     if allowed := allowed_in_words(setting, collect_rules()):
@@ -237,6 +240,9 @@ def _tasks_page(name: str, key: str, columns: int) -> Iterator[str]:
 
 def completion_text(words: Sequence[str]) -> str | None:
     """Return what a shell is told that asks for completion; None of what is left to Hydra: other shells' scripts."""
+    from nnrun.config.completion import BASH, BASH_UNDO, completed  # noqa: PLC0415 - the help is quicker without
+    from nnrun.tasks.rules import collect_rules  # noqa: PLC0415
+
     asked = next((word for word in words if word.startswith(("install=", "uninstall=", "query="))), "")
     verb, _, shell = asked.partition("=")
     if verb == "query" and "COMP_LINE" in os.environ:

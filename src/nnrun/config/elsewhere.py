@@ -193,6 +193,11 @@ VALUES: dict[str, dict[str, str]] = {
         "fp32": "32 32-true float32 full float no",
     },
     "trainer.device": {"cuda": "gpu cuda-gpu nvidia", "cuda:0": "0", "mps": "metal apple"},
+    "early_stopping.monitor": {
+        "valid/loss": "val_loss val/loss loss validation_loss eval_loss valid_loss",
+        "valid/accuracy": "val_acc val_accuracy val/acc val/accuracy acc accuracy eval_accuracy valid_acc "
+        "metrics/accuracy_top1",
+    },
     "early_stopping.mode": {"max": "maximize higher", "min": "minimize lower"},
     "data.residency": {"device": "gpu cuda ram_gpu", "memory": "ram cpu host", "stream": "disk lazy"},
     "data.on_bad": {"skip": "ignore drop"},

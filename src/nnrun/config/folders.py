@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import sys
 from collections.abc import Sequence
@@ -32,6 +33,7 @@ GROUPS = (
 _FOUND = Path("conf")
 
 
+@functools.cache
 def conf_dir() -> Path:
     """Return the folder of our options."""
     return shipped("conf")

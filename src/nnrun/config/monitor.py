@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from nnrun.base.errors import Complaint
+from nnrun.config.meant import hint_for_value
 from nnrun.config.tree import value_at
 
 PREFIX = "valid/"
@@ -74,9 +75,10 @@ def check_monitor(tree: Mapping[str, Any], problems: Sequence[str], metrics: Met
     is_added = any(name == option or name.startswith(f"{option}_") for option in added)
     is_open = any(problem not in metrics for problem in problems)
     if not monitor.startswith(PREFIX) or not (name in known or is_added or is_open):
-        allowed = ", ".join(PREFIX + name for name in dict.fromkeys(["loss", *known, *added]))
+        names = [PREFIX + name for name in dict.fromkeys(["loss", *known, *added])]
         more = ", and what else the problem measures" if is_open else ""
-        yield Complaint.of("early_stopping.monitor", monitor, allowed + more)
+        hint = hint_for_value("early_stopping.monitor", monitor, names)
+        yield Complaint.of("early_stopping.monitor", monitor, ", ".join(names) + more, hint)
     elif mode in ("min", "max") and natural_mode(monitor, known) not in ("auto", mode):
         yield wrong_way(monitor, mode)
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+
+import yaml
 
 from nnrun.base.errors import ConfigError
 from nnrun.base.paragraphs import paragraph, row
@@ -48,7 +52,9 @@ class Origins:
     def of_option(self, group: str) -> list[Origin]:
         """Return what chose the option of a group, the last of which counts."""
         if self._is_saved(group):
-            return [Origin(self._target(group), self._checkpoint)]
+            return [Origin(self._named(group), self._checkpoint + self._then(group))]
+        if self._saved is not None and group in NAMED_SECTIONS and all(item.key != group for item in self._groups):
+            return [Origin("none", "what ckpt= means: what belongs to a training is left out, and nothing is exported")]
         found = [Origin(item.default, item.place) for file in self._files for item in file.chooses if item.key == group]
         typed = [item for item in self._groups if item.key == group]
         return [*found, *(Origin(_plain(item.value), f"the command line: {redact_word(item.word)}") for item in typed)]
@@ -90,7 +96,7 @@ class Origins:
         """Yield what files and a checkpoint give a setting."""
         group = key.partition(".")[0]
         if self._is_saved(group) and self._saved is not None and value_at(self._saved, key, _ABSENT) is not _ABSENT:
-            yield Origin(_plain(redact(value_at(self._saved, key), key)), self._checkpoint)
+            yield Origin(_plain(redact(value_at(self._saved, key), key)), self._checkpoint + self._then(key))
             return
         for file in self._files_for(group):
             yield from (Origin(item.default, item.place) for item in file.settings if item.key == key)
@@ -106,6 +112,24 @@ class Origins:
         replaced = option_file(group, "auto", self._composed.own)
         yield from (file for file in self._files if file.path != replaced)
 
+    def _then(self, key: str) -> str:
+        """Return what is added of a value that was typed when the run of the checkpoint was started."""
+        typed = {word.partition("=")[0].lstrip("+"): word for word in self._typed_then}
+        word = next(
+            (word for name, word in typed.items() if is_within(key, name) and (name == key or name not in GROUPS)), ""
+        )
+        return f", whose command had {redact_word(word)}" if word else ""
+
+    @functools.cached_property
+    def _typed_then(self) -> list[str]:
+        """The words of the command that made the run of a checkpoint, where its directory says them."""
+        source = self._composed.source
+        path = None if source is None or source.located.run is None else source.located.run / "overrides.yaml"
+        with suppress(OSError, UnicodeDecodeError, yaml.YAMLError):
+            words = yaml.safe_load(path.read_text(encoding="utf-8")) if path is not None else None
+            return [word for word in words if isinstance(word, str)] if isinstance(words, list) else []
+        return []
+
     def _is_saved(self, group: str) -> bool:
         """Return whether a group comes out of a checkpoint: all of a run does, unless it is chosen anew."""
         if self._saved is None or group not in RUN_KEYS or group not in self._saved:
@@ -120,6 +144,12 @@ class Origins:
         """Return the class that a group builds."""
         return _target_in(self._composed.shown(), group)
 
+    def _named(self, group: str) -> str:
+        """Return the option that a saved group is, or the class that it builds where no option does."""
+        target, catalogue = self._target(group), Catalogue(self._composed.own)
+        names = catalogue.options(group)
+        return next((name for name in names if target and target in (name, catalogue.target(group, name))), target)
+
     @property
     def _checkpoint(self) -> str:
         """What is said of a value out of a checkpoint."""
@@ -128,9 +158,8 @@ class Origins:
 
 
 def _target_in(tree: Mapping[str, Any], group: str) -> str:
-    """Return the class that a group builds, or of what builds none its name."""
-    found = value_at(tree, f"{group}._target_") or value_at(tree, f"{group}.name")
-    return str(found) if found else group
+    """Return the class that a group builds, or of what builds none its name, if it has one."""
+    return str(value_at(tree, f"{group}._target_") or value_at(tree, f"{group}.name") or "")
 
 
 def _plain(value: Any) -> str:
@@ -161,7 +190,7 @@ def explain(keys: Sequence[str], composed: Composed, columns: int) -> str:
 def _explain_section(key: str, value: Any, origins: Origins, columns: int) -> Iterator[str]:
     """Yield what chose an option, and for each setting of a section its value and what set it."""
     chosen = origins.of_option(key) if key in GROUPS else []
-    yield f"{key}={chosen[-1].value}" if chosen else key
+    yield f"{key}={chosen[-1].value}" if chosen and chosen[-1].value else key
     yield from _history(chosen, columns)
     if became := origins.became(key):
         yield f"  auto is {became} here"

@@ -40,6 +40,9 @@ TIER_ONE: dict[str, Row] = {
         ["model=resnet50"], 2, ["did you mean 'model=torchvision model.name=resnet50'? there are auto, cnn, mlp"]
     ),
     "what others call a value": Row(["trainer.precision=16-mixed"], 2, ["fp16; did you mean 'fp16'?"]),
+    "what others call a metric": Row(
+        ["early_stopping.monitor=val_loss"], 2, ["valid/loss, valid/accuracy", "; did you mean 'valid/loss'?"]
+    ),
     "misspelt value": Row(["task=evalute"], 2, ["inspect, doctor; did you mean 'evaluate'?"]),
     "misspelt export": Row(["export=onx"], 2, ["export=onx is not an option; did you mean 'onnx'?"]),
     "a setting of another option": Row(["loss.gamma=1"], 2, ["loss.gamma is not a setting", "; loss=focal has it"]),

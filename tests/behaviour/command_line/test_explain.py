@@ -115,15 +115,20 @@ def test_a_checkpoint_sets_what_belongs_to_its_run(tmp_path: Path) -> None:
     lines = told.out.splitlines()
     assert lines[0] == "model.hidden=[8]"
     checkpoint = r"the checkpoint run/checkpoints/step-\d{8}-[0-9a-f]{8}\.ckpt"
-    assert re.fullmatch(f"  set by {checkpoint}", lines[1])
+    assert re.fullmatch(rf"  set by {checkpoint}, whose command had model.hidden=\[8\]", lines[1])
     device = lines.index("trainer.device=cpu")
     assert lines[device + 1] == "  set by the command line: trainer.device=cpu"
     assert re.fullmatch(f"  instead of cpu: {checkpoint}", lines[device + 2])
     assert "export=onnx" in lines and "  set by the command line: export=onnx" in lines
     assert told.created == [], "nothing is done"
     other = run_here(["--explain", "data.limit", "--explain", "task", "resume=run"], tmp_path).out.splitlines()
-    assert (other[0], re.fullmatch(f"  set by {checkpoint}", other[1]) is not None) == ("data.limit=200", True)
+    assert (other[0], re.fullmatch(f"  set by {checkpoint}, .* had data.limit=200", other[1]) is not None) == (
+        "data.limit=200",
+        True,
+    )
     assert f"  set by {line_of('config.yaml', 'task:')}" in other
+    evaluated = run_here(["--explain", "model", "--explain", "export", "ckpt=run"], tmp_path).out.splitlines()
+    assert (evaluated[0], "export=none" in evaluated) == ("model=mlp", True)
 
 
 @pytest.mark.parametrize(

@@ -65,13 +65,13 @@ def test_what_nothing_measures_is_refused(monitor: str) -> None:
     (complaint,) = check_monitor(tree(monitor, **added), (), METRICS)
     assert complaint.key == "early_stopping.monitor"
     assert complaint.text.startswith(f"early_stopping.monitor is {monitor!r}; allowed: valid/loss, valid/accuracy")
-    assert complaint.text.endswith("valid/mine") == bool(added)
+    assert complaint.text.partition("; did you mean")[0].endswith("valid/mine") == bool(added)
 
 
 def test_a_problem_of_one_s_own_may_measure_anything() -> None:
     assert list(check_monitor(tree("valid/anything", problem=OWN), (), METRICS)) == []
     (complaint,) = check_monitor(tree("test/anything", problem=OWN), (), METRICS)
-    assert complaint.text.endswith("valid/loss, and what else the problem measures")
+    assert "valid/loss, and what else the problem measures" in complaint.text
 
 
 def test_what_one_of_the_problems_that_may_be_meant_measures_may_be_watched() -> None:
