@@ -114,6 +114,10 @@ RANGES: dict[str, Range] = {
         "auto, null or a number above 0, such as 255, 1023 or 4095",
         ("auto", "null"),
     ),
+    "data.labels": Range(
+        lambda v: not isinstance(v, dict) or ("train" in v and set(v) <= {"train", "valid", "test"}),
+        "a file, or one for each part as {train: FILE, valid: FILE, test: FILE}, of which train is needed",
+    ),
     "data.in_shape": Range(
         lambda v: v is None or _is_shape(v), "a list of whole numbers, a mapping of such lists by name, or null"
     ),

@@ -56,7 +56,7 @@ class DataSettings:
     white: Literal["auto"] | float | None
     class_order: Literal["natural", "text"]
     targets: Literal["auto", "classes", "labels", "values"]
-    labels: str | None
+    labels: str | dict[str, str] | None
     target: str | list[str] | None
     in_shape: list[Any] | dict[str, Any] | None
     num_outputs: int | None

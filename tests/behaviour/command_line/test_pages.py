@@ -166,6 +166,13 @@ def make_data(place: Path) -> None:
     for name, rows in (("labels", lines), ("sizes", sizes)):
         with (place / "scenes" / f"{name}.csv").open("w", newline="") as file:
             csv.writer(file).writerows(rows)
+    for part, of_part in (("train", lines[:31]), ("test", [lines[0], *lines[31:]])):
+        with (place / "scenes" / f"{part}.csv").open("w", newline="") as file:
+            csv.writer(file).writerows(of_part)
+    food = [f"{'pie' if number % 2 else 'soup'}/{number}" for number in range(40)]
+    for number, name in enumerate(food):
+        picture(place / "food" / "images" / f"{name}.png", light=number % 2 == 1, number=number)
+    write_files(place / "food", {"train.txt": "\n".join(food[:30]), "test.txt": "\n".join(food[30:])})
     for number in range(3):
         picture(place / "shots" / f"{number}.png", light=False, number=number, size=(28, 28))
     draw = np.random.default_rng(0)

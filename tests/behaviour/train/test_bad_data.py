@@ -114,7 +114,9 @@ FOLDER = {
     "mixed modes": Line(mixed, [], 0),
     "names of all kinds": Line(odd_names, [], 0),
     "batch too large": Line(
-        nothing, ["data.batch_size=500 is larger than the training part, which has 72"], words=["data.batch_size=500"]
+        nothing,
+        ["data.batch_size=500 is larger than the training part, which has at most 90 samples", "data.batch_size=32 or"],
+        words=["data.batch_size=500"],
     ),
     "classes of the parts differ": Line(
         lambda root: (root / "test" / "bee").rename(root / "test" / "wasp"),

@@ -46,7 +46,10 @@ def test_a_default_batch_is_lowered_said_saved_and_resumed(place: Path) -> None:
 def test_one_that_was_asked_for_is_an_error(word: str, place: Path) -> None:
     outcome = run_here([*WORDS, word], place)
     assert outcome.code == 3
-    assert "data.batch_size=64 is larger than the training part, which has 45 samples" in outcome.err
+    assert (
+        "data.batch_size=64 is larger than the training part, which has at most 45 samples; use data.batch_size=16"
+        in outcome.err
+    )
 
 
 def test_an_inspection_does_the_same(place: Path) -> None:

@@ -87,7 +87,7 @@ def open_data(settings: DataSettings, *, checks_batch: bool, evaluation: Evaluat
     `checks_batch` says whether a batch must fit into the training part. An `evaluation` says what trained network the
     data are to measure.
     """
-    dataset = load_dataset(settings, evaluation)
+    dataset = load_dataset(settings, evaluation, checks_batch=checks_batch)
     return take_parts(dataset, settings, checks_batch=checks_batch, evaluates=evaluation is not None)
 
 

@@ -13,11 +13,18 @@ from nnrun.config.schema import TAKEN_BY_MAP_STYLE, DataSettings
 from nnrun.core.seams.data import Dataset, DataSource, Evaluation, Split
 
 
-def load_dataset(settings: DataSettings, evaluation: Evaluation | None = None) -> Dataset:
-    """Return what the source that a config names gives, before anything is held out of it."""
+def load_dataset(
+    settings: DataSettings, evaluation: Evaluation | None = None, *, checks_batch: bool = False
+) -> Dataset:
+    """Return what the source that a config names gives, before anything is held out of it.
+
+    `checks_batch` raises DataError where a batch cannot fit into it, before it is read where the source can count.
+    """
     source = _source(settings)
     load_for = getattr(source, "load_for", None)
     try:
+        if checks_batch:
+            _check_batch(settings, getattr(source, "num_to_train_on", None))
         dataset = source.load() if evaluation is None or load_for is None else load_for(evaluation)
     except NnrunError:
         raise
@@ -38,6 +45,16 @@ def load_dataset(settings: DataSettings, evaluation: Evaluation | None = None) -
             found = f"a Dataset whose {name} has targets that are a {type(split.targets).__name__}"
             raise DataError(f"data={settings.name}: load() gives {found}, not a tensor")
     return dataset
+
+
+def _check_batch(settings: DataSettings, count: int | None) -> None:
+    """Raise DataError where a batch is larger than all samples of which the training part is a part."""
+    if count is not None and settings.batch_size > count:
+        enough = 2 ** max(0, (count // 2).bit_length() - 1)
+        raise DataError(
+            f"data.batch_size={settings.batch_size} is larger than the training part, which has at most {count:,} "
+            f"samples; use data.batch_size={enough} or less"
+        )
 
 
 def _source(settings: DataSettings) -> DataSource:

@@ -1,4 +1,6 @@
-"""A CSV file as people write it: any of the usual delimiters, quotes and ends of lines, with a first line of titles."""
+"""A CSV file as people write it: any of the usual delimiters, quotes and ends of lines, titles or none; or a plain list
+of paths and labels with a space between them.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +9,22 @@ import io
 import math
 import re
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from nnrun.base.errors import DataError
 from nnrun.base.files import check_is_file
+from nnrun.components.data.finding import IMAGE_SUFFIXES
 from nnrun.components.data.images import reading, shown
 from nnrun.components.data.layout import same_name
 
 _DELIMITERS = (",", ";", "\t")
+# The titles of the columns of a file that has none.
+FILE_TITLE, LABEL_TITLE = "file", "label"
+# Files of these suffixes have none, unless one of the first line is such a title.
+_LIST_SUFFIXES = (".txt", ".lst", ".list")
+FILE_TITLES = ("file", "filename", "file_name", "path", "image", "img", "id", "image_id", "name")
 _BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 # What a spreadsheet is told the delimiter by.
 _FOR_EXCEL = re.compile(r"sep=([^\r\n])\r?\n", re.IGNORECASE)
@@ -31,7 +40,8 @@ _MOST_NAMED = 5
 class Table:
     """The cells of a CSV file without the spaces around them, a row each, and the line of the file that each begins in.
 
-    `has_decimal_commas` says whether the delimiter leaves the comma to numbers.
+    `has_decimal_commas` says whether the delimiter leaves the comma to numbers, `has_titles` whether the file itself
+    says the titles. Of a table out of several files `paths` are those of the rows.
     """
 
     path: Path
@@ -39,6 +49,8 @@ class Table:
     rows: list[list[str]]
     lines: list[int]
     has_decimal_commas: bool
+    has_titles: bool = True
+    paths: tuple[Path, ...] = ()
 
     def number(self, cell: str) -> float | None:
         """Return the number in a cell; None where it is no finite one of float32."""
@@ -49,7 +61,7 @@ class Table:
 
     def at(self, row: int) -> str:
         """Return what people call a row."""
-        return f"{shown(self.path)}, line {self.lines[row]:,}"
+        return f"{shown(self.paths[row] if self.paths else self.path)}, line {self.lines[row]:,}"
 
 
 def read_table(path: Path) -> Table:
@@ -66,35 +78,87 @@ def read_table(path: Path) -> Table:
     delimiter, num_skipped = _delimiter(first), 0
     if told := _FOR_EXCEL.match(text):
         delimiter, text, num_skipped = told[1], text[told.end() :], 1
+    cells_of = _csv_lines(path, text, delimiter, num_skipped)
+    if _is_list(path, first, delimiter):
+        cells_of, delimiter = _listed_lines(text), " "
     titles: list[str] | None = None
+    has_titles = True
     rows: list[list[str]] = []
     lines: list[int] = []
     wrong: list[str] = []
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
-    start = num_skipped + 1
-    try:
-        for cells in reader:
-            row, line = [same_name(cell.strip()) for cell in cells], start
-            start = num_skipped + reader.line_num + 1
-            if not any(row):
+    for line, cells in cells_of:
+        row = [same_name(cell.strip()) for cell in cells]
+        if not any(row):
+            continue
+        if titles is None:
+            has_titles = _are_titles(path, row)
+            titles = _titles(path, row if has_titles else _made_up(row))
+            if has_titles:
                 continue
-            if titles is None:
-                titles = _titles(path, row)
-                continue
-            while len(row) > len(titles) and not row[-1]:
-                row.pop()
-            if len(row) != len(titles):
-                wrong.append(f"{shown(path)}, line {line:,} has {_cells(len(row))}, and the titles are {len(titles)}")
-            rows.append(row)
-            lines.append(line)
-    except csv.Error as error:
-        raise DataError(f"{shown(path)}, line {num_skipped + reader.line_num:,}: {error}") from error
+        while len(row) > len(titles) and not row[-1]:
+            row.pop()
+        if len(row) != len(titles):
+            wrong.append(f"{shown(path)}, line {line:,} has {_cells(len(row))}, and the titles are {len(titles)}")
+        rows.append(row)
+        lines.append(line)
     if wrong:
         more = [f"and {len(wrong) - _MOST_NAMED:,} more lines"] if len(wrong) > _MOST_NAMED else []
         raise DataError(*wrong[:_MOST_NAMED], *more)
     if not rows or titles is None:
         raise DataError(f"{shown(path)} holds a line of titles and no samples")
-    return Table(path, tuple(titles), rows, lines, delimiter != ",")
+    return Table(path, tuple(titles), rows, lines, delimiter not in (",", " "), has_titles)
+
+
+def _csv_lines(path: Path, text: str, delimiter: str, num_skipped: int) -> Iterator[tuple[int, list[str]]]:
+    """Yield the cells of each row of a CSV file, with the line that it begins in."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
+    start = num_skipped + 1
+    try:
+        for cells in reader:
+            yield start, cells
+            start = num_skipped + reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(f"{shown(path)}, line {num_skipped + reader.line_num:,}: {error}") from error
+
+
+def _listed_lines(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the path, which may hold spaces, and the label, if there is one, of each line of a list."""
+    for number, line in enumerate(map(str.strip, text.splitlines()), 1):
+        words = line.split(" ")
+        # The path ends with the first suffix of an image; of one without a suffix the last word is the label.
+        ends = [end for end in range(1, len(words)) if is_image(" ".join(words[:end]))]
+        if not ends and not is_image(line) and "/" not in words[-1]:
+            ends = [len(words) - 1]
+        yield number, [" ".join(words[: ends[0]]), " ".join(words[ends[0] :])] if ends and ends[0] else [line]
+
+
+def _is_list(path: Path, first: str, delimiter: str) -> bool:
+    """Return whether a file is a list of paths and labels with a space between them, by its first line."""
+    if delimiter in first:
+        return False
+    cells = next(_listed_lines(first))[1]
+    says_image = is_image(cells[0]) or cells[0].lower() in FILE_TITLES
+    return path.suffix.lower() in _LIST_SUFFIXES or (len(cells) > 1 and says_image)
+
+
+def _are_titles(path: Path, row: Sequence[str]) -> bool:
+    """Return whether the first row of a file holds titles, and no sample."""
+    if any(map(is_image, row)):
+        return False
+    return path.suffix.lower() not in _LIST_SUFFIXES or any(cell.lower() in FILE_TITLES for cell in row)
+
+
+def _made_up(row: Sequence[str]) -> list[str]:
+    """Return titles for a file that has none: what names an image is the file, the rest is learned."""
+    file = next((column for column, cell in enumerate(row) if is_image(cell)), 0)
+    if len(row) <= 2:
+        return [FILE_TITLE if column == file else LABEL_TITLE for column in range(len(row))]
+    return [FILE_TITLE if column == file else f"{LABEL_TITLE}_{column}" for column in range(len(row))]
+
+
+def is_image(name: str) -> bool:
+    """Return whether a name has the suffix of an image."""
+    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 def _decoded(path: Path, content: bytes) -> str:

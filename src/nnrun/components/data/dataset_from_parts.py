@@ -70,6 +70,11 @@ class Choices:
     std: Sequence[float] | None
     evaluation: Evaluation | None = None
 
+    @property
+    def fraction(self) -> float:
+        """The share of the samples that is held out for a test."""
+        return TEST_FRACTION if self.test_fraction is None else self.test_fraction
+
 
 def entry_part(entry: Entry, rows: Tensor, targets: Tensor, names: Sequence[str] | None = None) -> Part:
     """Return some of the samples that were decoded together."""
@@ -106,6 +111,35 @@ def divided(parts: Mapping[str, Samples], targets: Targets, choices: Choices) ->
     return split
 
 
+def check_counts(values: Mapping[str, Tensor], targets: Targets, choices: Choices) -> None:
+    """Raise what `divided` raises where the targets of the parts say it already, so that no sample is read for it."""
+    if "test" in values:
+        _check_fraction_acts(choices)
+    if choices.evaluation is not None:
+        return
+    whole = values["train"] if "train" in values else values["all"]
+    if "test" not in values and len(whole) < 2:
+        raise _leaves_no_test(choices, len(whole), 0)
+    _check_there_is_something_to_learn(whole, targets)
+
+
+def _check_fraction_acts(choices: Choices) -> None:
+    """Raise ConfigError where a share is to be held out of data that has a test part."""
+    if choices.test_fraction is not None:
+        raise ConfigError(
+            f"data.dataset.test_fraction={choices.test_fraction:g} has no effect: the data has a test part of its "
+            "own; leave it out"
+        )
+
+
+def _leaves_no_test(choices: Choices, number: int, num_test: int) -> DataError:
+    """Return the error for samples that are too few to be divided."""
+    return DataError(
+        f"data.dataset.test_fraction={choices.fraction:g} of {number} samples leaves {num_test} for the test; change "
+        "it, or add samples"
+    )
+
+
 def _check_there_is_something_to_learn(values: Tensor, targets: Targets) -> None:
     """Raise DataError where a class has no sample to train on, or all of these have the same target."""
     if targets.kind == "classes":
@@ -126,24 +160,16 @@ def with_test(parts: Mapping[str, Samples], targets: Targets, choices: Choices) 
     part, by class; for a network that was trained on other data all of it.
     """
     if "test" in parts:
-        if choices.test_fraction is not None:
-            raise ConfigError(
-                f"data.dataset.test_fraction={choices.test_fraction:g} has no effect: the data has a test part of its "
-                "own; leave it out"
-            )
+        _check_fraction_acts(choices)
         return {"train": parts["test"].subset(torch.arange(0)), **parts}
     whole = parts["train"] if "train" in parts else parts["all"]
     others = {name: part for name, part in parts.items() if name not in ("all", "train")}
     if choices.evaluation is not None and choices.evaluation.all_is_test:
         return {**others, "train": whole.subset(torch.arange(0)), "test": whole}
-    fraction = TEST_FRACTION if choices.test_fraction is None else choices.test_fraction
     drawing = Drawing(choices.split_by, TEST_SPLIT, choices.split_seed)
-    train, test = drawing.hold_out(strata(whole.targets, targets), whole.identified, fraction)
+    train, test = drawing.hold_out(strata(whole.targets, targets), whole.identified, choices.fraction)
     if not 0 < len(test) < len(whole):
-        raise DataError(
-            f"data.dataset.test_fraction={fraction:g} of {len(whole)} samples leaves {len(test)} for "
-            "the test; change it, or add samples"
-        )
+        raise _leaves_no_test(choices, len(whole), len(test))
     return {**others, "train": whole.subset(train), "test": whole.subset(test)}
 
 

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 from nnrun.base.errors import DataError, did_you_mean
 from nnrun.base.files import state_of
-from nnrun.base.paths import expanded
 from nnrun.base.visible import few
-from nnrun.components.data.csv_table import Table
-from nnrun.components.data.finding import IMAGE_SUFFIXES
+from nnrun.components.data.csv_table import FILE_TITLE, FILE_TITLES, Table, is_image
 from nnrun.components.data.images import reading, shown
-from nnrun.components.data.layout import same_name
+from nnrun.components.data.label_lists import PART_TITLE
+from nnrun.components.data.layout import part_and_rest, same_name
 from nnrun.components.data.listed_images import ListedImages, NoSuchImage
 from nnrun.components.data.listing import PART_NAMES, LabelledFile
 from nnrun.components.data.order import path_key
 
-# The file that is looked for, and the titles of the columns that say the file and the part of a sample.
-NAME = "labels.csv"
-FILE_TITLE, PART_TITLE = "file", "split"
 _PARTS = {word: part for part, words in PART_NAMES.items() for word in words}
 _MOST_NAMED = 5
 
@@ -52,30 +48,14 @@ class Listed:
         return "\n".join(f"{part}/{file.name}\0{file.state}" for part, files in self.parts.items() for file in files)
 
 
-def find_labels(root: Path, labels: str | None) -> Path | None:
-    """Return the CSV file that is named, or the one in the folder of the images, if any.
-
-    Raises DataError where the one that is named is missing.
-    """
-    if labels is None:
-        found = [path for path in root.iterdir() if path.name.lower() == NAME] if root.is_dir() else []
-        return found[0] if found else None
-    for path in (expanded(labels).absolute(), root / labels):
-        if path.exists():
-            return path
-    raise DataError(f"data.labels={shown(labels)} does not exist, neither here nor in {shown(root)}")
-
-
 def roles_of(table: Table, wanted: str | Sequence[str] | None) -> Roles:
     """Return what the columns of a table say; those that are `wanted`, or else all others, are learned.
 
-    The file is in the column of that title, or else in the first that has names of images, or else in the first.
+    The file is in the column of that title, or else where `_column_of_files` finds it.
     """
     low, name = [title.lower() for title in table.titles], shown(table.path)
-    file = low.index(FILE_TITLE) if FILE_TITLE in low else _first_of_images(table)
+    file = low.index(FILE_TITLE) if FILE_TITLE in low else _column_of_files(table)
     first = shown(table.titles[file])
-    if _is_image(first):
-        raise DataError(f"{name} begins with a sample, {first}: write a first line of titles, such as file,labels")
     part = low.index(PART_TITLE) if PART_TITLE in low else None
     others = {title: column for column, title in enumerate(table.titles) if title and column not in (file, part)}
     if wanted is not None:
@@ -91,14 +71,14 @@ def roles_of(table: Table, wanted: str | Sequence[str] | None) -> Roles:
     return Roles(file, part, tuple(others.values()))
 
 
-def _first_of_images(table: Table) -> int:
-    """Return the first column whose first cell is the name of an image; the first of all where there is none."""
-    return next((column for column, cell in enumerate(table.rows[0]) if _is_image(cell)), 0)
-
-
-def _is_image(name: str) -> bool:
-    """Return whether a name has the suffix of an image."""
-    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
+def _column_of_files(table: Table) -> int:
+    """Return the column that says the file: the first whose first cell is the name of an image, or whose title is such
+    as such columns have, or the first that has a title.
+    """
+    titles = [title.lower() for title in table.titles]
+    by_cell = [column for column, cell in enumerate(table.rows[0]) if is_image(cell)]
+    by_title = [column for column, title in enumerate(titles) if title in FILE_TITLES]
+    return next(iter([*by_cell, *by_title, *(column for column, title in enumerate(titles) if title)]))
 
 
 def list_rows(root: Path, table: Table, roles: Roles, *, skips: bool) -> Listed:
@@ -113,7 +93,7 @@ def list_rows(root: Path, table: Table, roles: Roles, *, skips: bool) -> Listed:
     num_again = 0
     for row, cells in enumerate(table.rows):
         try:
-            name = images.named(cells[roles.file])
+            name = images.named(cells[roles.file], _part_meant(table, roles, row))
         except NoSuchImage as error:
             (missing if error.is_missing else wrong).append(f"{table.at(row)}: {shown(cells[roles.file])} {error}")
             continue
@@ -132,15 +112,29 @@ def list_rows(root: Path, table: Table, roles: Roles, *, skips: bool) -> Listed:
         for part, names in _parts(table, rows, roles.part).items()
     }
     unlisted = sorted(images.present.keys() - rows.keys(), key=path_key)
-    notes = _notes(shown(table.path.name), num_again, images.num_below, (missing, unlisted))
+    notes = [*_titles_made_up(table), *_notes(shown(table.path.name), num_again, images.num_below, (missing, unlisted))]
     details = [f"left out: {line}" for line in missing]
     details += [f"left out: {shown(root / name)} is not in {shown(table.path.name)}" for name in unlisted]
     return Listed(files, tuple(notes), tuple(details), {"unlabelled": len(unlisted), "missing": len(missing)})
 
 
+def _part_meant(table: Table, roles: Roles, row: int) -> str:
+    """Return the part that a row is of, by its column or by the name of its file; an empty text where neither says."""
+    if roles.part is not None:
+        return _PARTS.get(table.rows[row][roles.part].lower(), "")
+    return part_and_rest(table.path.stem)[0]
+
+
 def _said(roles: Roles) -> tuple[int, ...]:
     """Return the columns that say something of a file."""
     return roles.learned if roles.part is None else (*roles.learned, roles.part)
+
+
+def _titles_made_up(table: Table) -> Iterator[str]:
+    """Yield what is said of a file without titles."""
+    if not table.has_titles:
+        titles = " and ".join(title for title in table.titles if title != PART_TITLE)
+        yield f"{shown(table.path.name)} has no line of titles: its columns are taken for {titles}"
 
 
 def _notes(name: str, num_again: int, num_below: int, left_out: tuple[Sequence[str], Sequence[str]]) -> Iterator[str]:

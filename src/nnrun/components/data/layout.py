@@ -62,7 +62,7 @@ def not_classes(folder: Path, inside: Mapping[Path, Inside]) -> str:
     """Return why the folders in a folder are no classes, by what is inside of each; an empty text where they may be."""
     paths = list(inside)
     parts = _parts_among(paths)
-    alone = paths if len(paths) == 1 and _part_and_rest(paths[0].name)[0] else []
+    alone = paths if len(paths) == 1 and part_and_rest(paths[0].name)[0] else []
     bare = next((path for path in parts or alone if inside[path].is_bare), None)
     if bare is not None:
         return (
@@ -120,14 +120,14 @@ def _parts_among(folders: Sequence[Path]) -> list[Path]:
     """Return those of some folders that are parts of one data set by their names: one of each; else none."""
     found: dict[str, dict[str, Path]] = {}
     for path in folders:
-        part, rest = _part_and_rest(path.name)
+        part, rest = part_and_rest(path.name)
         if part:
             found.setdefault(rest, {}).setdefault(part, path)
     several = next((parts for parts in found.values() if len(parts) > 1), {})
     return [several[part] for part in dict.fromkeys(_PART_WORDS.values()) if part in several]
 
 
-def _part_and_rest(name: str) -> tuple[str, str]:
+def part_and_rest(name: str) -> tuple[str, str]:
     """Return the part that a folder's name says, and the rest of the name; two empty texts where it says none.
 
     `train` and `test_1` have the same rest, and so have `trainA` and `testA`; `bullet_train` and `test_tube` have not.

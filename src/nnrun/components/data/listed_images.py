@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from nnrun.base.visible import few
 from nnrun.components.data.finding import find_images
 from nnrun.components.data.images import shown
-from nnrun.components.data.layout import same_name
+from nnrun.components.data.layout import part_and_rest, same_name
 
 
 class NoSuchImage(Exception):
@@ -35,11 +35,11 @@ class ListedImages:
             for last in {pure.name, pure.stem}:
                 self._ending.setdefault(last, []).append(name)
 
-    def named(self, text: str) -> str:
+    def named(self, text: str, part: str = "") -> str:
         """Return the path of the image that a text means; raise NoSuchImage where it means none.
 
         That is the path from the folder, also with Windows' separators; or the end of the path of one image alone, also
-        without its suffix.
+        without its suffix. Where there are several, it is the one in the folder of the `part`.
         """
         name = text if text in self.present else self._relative(text)
         if name in self.present:
@@ -50,6 +50,9 @@ class ListedImages:
             return name
         last = PurePosixPath(name).name
         fitting = [other for other in self._ending.get(last, ()) if _ends_with(other, name)]
+        if len(fitting) > 1 and part:
+            of_part = [other for other in fitting if part_and_rest(other.partition("/")[0])[0] == part]
+            fitting = of_part if len(of_part) == 1 else fitting
         if len(fitting) > 1:
             raise NoSuchImage(f"may be {few(fitting, 3)}: write its path from data.root")
         if not fitting:

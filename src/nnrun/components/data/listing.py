@@ -12,6 +12,7 @@ from nnrun.base.files import state_of
 from nnrun.base.visible import few
 from nnrun.components.data.finding import IMAGE_SUFFIXES, find_images
 from nnrun.components.data.images import shown
+from nnrun.components.data.label_hints import way_to_labels
 from nnrun.components.data.layout import LEFT_BY_PROGRAMS, Inside, alike_inside, class_folders, not_classes, same_name
 from nnrun.components.data.order import natural_key
 
@@ -90,6 +91,7 @@ def _list_parts(root: Path, folders: dict[str, Path], class_order: str, known: S
     if not ordered:
         raise DataError(
             f"{shown(folders[first])} holds no class folders: put the images of each class into a folder with its name"
+            f"{way_to_labels(root, folders[first])}"
         )
     if known is None or not {same_name(name) for name in known} & {same_name(name) for name in ordered}:
         _refuse_what_is_no_class(folders[first], classes[first])
@@ -118,15 +120,30 @@ def _list_parts(root: Path, folders: dict[str, Path], class_order: str, known: S
     if problems:
         raise DataError(*problems)
     num_unlabelled = sum(len(_images_in(folder)) for folder in loose)
-    unread = () if first == "all" else [path.name for path in _folders(root) if path not in folders.values()]
+    unread = [] if first == "all" else [path for path in _folders(root) if path not in folders.values()]
     notes = [note for part, folder in folders.items() for note in _notes(folder, classes[part])]
-    return Listing(ordered, parts, num_unlabelled, tuple(others), num_hidden, tuple(unread), tuple(notes))
+    unsorted = [path for path in unread if _inside(path).is_bare]
+    notes += [_note_on_unsorted(path) for path in unsorted]
+    left = tuple(path.name for path in unread if path not in unsorted)
+    return Listing(ordered, parts, num_unlabelled, tuple(others), num_hidden, left, tuple(notes))
+
+
+def _note_on_unsorted(folder: Path) -> str:
+    """Return what is said of a folder beside the parts that holds images and no class folders, as Kaggle's tests do."""
+    count = len(_images_in(folder))
+    images = "1 image" if count == 1 else f"{count:,} images"
+    return (
+        f"left out: the folder {shown(folder.name)} of {images} in no class folders; input=DIR ckpt=RUN predicts them"
+    )
 
 
 def _refuse_what_is_no_class(folder: Path, classes: Mapping[str, Sequence[Path]]) -> None:
     """Raise DataError where the folders in a folder are not two classes or more, but only look like them."""
     inside = {path: _inside(path) for paths in classes.values() for path in paths}
     reason = not_classes(folder, inside)
+    if reason:
+        ways = (way_to_labels(folder, path) for path, found in inside.items() if found.is_bare)
+        reason += next(filter(None, ways), "")
     if len(classes) == 1:
         (only,), found = classes, next(iter(inside.values()))
         alone = f"{shown(folder)} holds one class folder, {only}; classification needs two classes or more"

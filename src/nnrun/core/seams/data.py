@@ -189,7 +189,8 @@ class DataSource(Protocol):
     """A data set that can be opened: what `data.dataset._target_` names.
 
     One may also have `load_for(evaluation)`, which returns the data as an Evaluation asks for them: their labels are
-    those that it has learned, of which some may have no sample, and the part to train on may be of length 0.
+    those that it has learned, of which some may have no sample, and the part to train on may be of length 0. One that
+    knows before it reads them how many samples there are to train on, or to be divided, says so as `num_to_train_on`.
     """
 
     def load(self) -> Dataset:

@@ -283,8 +283,8 @@ def test_parts_are_known_with_capitals_and_another_folder_is_said_to_be_left_out
     data = load(parted)
     assert (as_it_was.findings.notes, len(data.test.targets)) == ((), len(as_it_was.test.targets))
     assert data.findings.notes == (
+        "left out: the folder valid of 1 image in no class folders; input=DIR ckpt=RUN predicts them",
         "left out: the folder holdout, no train, valid or test of classes",
-        "left out: the folder valid, no train, valid or test of classes",
     )
 
 
@@ -324,3 +324,29 @@ def test_classes_called_by_numbers_are_in_the_order_that_people_count_in(tmp_pat
 @pytest.mark.parametrize("in_shape", [{"image": [1, 10, 10]}, [10, 10], [100]])
 def test_a_shape_of_no_pictures_decides_nothing(parted, in_shape):
     assert load(parted, in_shape=in_shape).in_shape == (1, 12, 12)
+
+
+def test_kaggle_s_folders_are_answered_with_what_is_to_be_done(tmp_path):
+    root = tmp_path / "dogs-vs-cats"
+    for number in range(3):
+        for label, name in enumerate(("cat", "dog")):
+            save(root / "train" / f"{name}.{number}.jpg", pictures(1, label, seed=number)[0])
+        save(root / "test1" / f"{number}.jpg", pictures(1, 0, seed=9 + number)[0])
+    with pytest.raises(
+        DataError, match=r"train holds images and .*; their names begin with cat \(3\), dog \(3\)"
+    ) as error:
+        load(root)
+    assert "Or list them in labels.csv (file,label)" in str(error.value)
+    (root / "train_labels.csv").write_text("id,kind\n0,cat\n")
+    with pytest.raises(DataError, match=r"if train_labels.csv says their labels, use data.labels=train_labels.csv"):
+        load(root)
+
+
+def test_a_test_folder_without_labels_is_left_out_with_a_note(tmp_path):
+    root = make_folder(tmp_path / "a", {"train": 6})
+    for number, picture in enumerate(pictures(4, 0, seed=5)):
+        save(root / "test" / f"{number}.png", picture)
+    data = load(root)
+    assert len(data.train) + len(data.test) == 18 and data.test_is_drawn
+    note = "left out: the folder test of 4 images in no class folders; input=DIR ckpt=RUN predicts them"
+    assert note in data.findings.notes

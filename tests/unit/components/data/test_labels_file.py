@@ -191,8 +191,6 @@ def test_decimal_commas_are_read_where_they_divide_no_columns(root: Path) -> Non
         ("", "labels.csv is empty: write a line of titles"),
         (" \n\n", "labels.csv is empty"),
         ("file,labels\n", "labels.csv holds a line of titles and no samples"),
-        ("0.png,cat\n1.png,dog\n", "labels.csv begins with a sample, 0.png: write a first line of titles"),
-        ("cat,0.png\ndog,1.png\n", "labels.csv begins with a sample, 0.png: write a first line of titles"),
         ("file\n0.png\n", "labels.csv has no column beside file: nothing says what is learned"),
         ("file,a,a\n0.png,1,0\n", "labels.csv has two columns with the title a"),
         ("file,label\n0.png,a\n1.png,a,b\n2.png\n", "labels.csv, line 3 has 3 cells, and the titles are 2"),
@@ -375,3 +373,99 @@ def test_a_trained_network_decides_what_the_columns_are(root: Path) -> None:
     assert load(root, listed(["a", "b", "a", "b", "a", "b"]), Targets.classes("abc")).targets == Targets.classes("abc")
     with pytest.raises(DataError, match=r"data.targets=values, and the network has learned 3 labels"):
         load(root, SAME, known, targets="values")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("labels.csv", "0.png,cat\n1.png,dog\n2.png,cat\n3.png,dog\n"),
+        ("labels.csv", "cat;0.png\ndog;1.png\ncat;2.png\ndog;3.png\n"),
+        ("labels.csv", "file label\n0.png cat\n1.png dog\n2.png cat\n3.png dog\n"),
+        ("labels.txt", "0.png cat\n1.png dog\n\n2.png cat\n3.png dog\n"),
+        ("labels.txt", "0 cat\n1 dog\n2 cat\n3 dog\n"),
+        ("labels.txt", "image\tlabel\n0.png\tcat\n1.png\tdog\n2.png\tcat\n3.png\tdog\n"),
+        ("labels.tsv", "id\tkind\n0\tcat\n1\tdog\n2\tcat\n3\tdog\n"),
+        ("labels.csv", ",image_id,label\n0,0,cat\n1,1,dog\n2,2,cat\n3,3,dog\n"),
+    ],
+)
+def test_a_list_is_read_as_people_write_it(root: Path, name: str, text: str) -> None:
+    (root / name).write_text(text)
+    data = load(root, labels=name)
+    assert data.targets == Targets.classes(["cat", "dog"])
+    assert learned(data) == {"0.png": 0, "1.png": 1, "2.png": 0, "3.png": 1}
+    said = f"{name} has no line of titles: its columns are taken for "
+    has_titles = text.split(maxsplit=1)[0].strip(",") in ("file", "image", "id", "image_id,label")
+    assert any(note.startswith(said) for note in data.findings.notes) != has_titles
+
+
+def test_paths_and_labels_of_a_list_may_hold_spaces(root: Path) -> None:
+    save(root / "hot dog" / "a b.png", pictures(1, 1)[0])
+    (root / "all.txt").write_text("hot dog/a b.png golden retriever\n0.png cat\n1.png cat\n2.png golden retriever\n")
+    data = load(root, labels="all.txt")
+    assert learned(data) == {"a b.png": 1, "0.png": 0, "1.png": 0, "2.png": 1}
+
+
+def test_each_part_has_a_list_of_its_own(root: Path) -> None:
+    (root / "train.csv").write_text("file,label\n0.png,cat\n1.png,dog\n")
+    (root / "val.csv").write_text("label,file,more\ncat,2.png,1\n")
+    (root / "test.txt").write_text("3.png dog\n4.png cat\n")
+    labels = {"train": "train.csv", "valid": "val.csv", "test": "test.txt"}
+    data = load(root, labels=labels, test_fraction=None)
+    assert [len(part) for part in (data.train, data.valid, data.test)] == [2, 1, 2]
+    assert learned(data) == {"0.png": 0, "1.png": 1, "2.png": 0, "3.png": 1, "4.png": 0}
+    with pytest.raises(DataError, match=r"data\.labels\.test=none.csv does not exist, neither here nor in"):
+        load(root, labels={**labels, "test": "none.csv"})
+    (root / "test.txt").write_text("3.png bird\n4.png cat\n")
+    with pytest.raises(DataError, match=r"sample 0 has the label 'bird', which is no class"):
+        load(root, labels=labels, test_fraction=None)
+    (root / "test.txt").write_text("3.png dog\n9.png cat\n")
+    with pytest.raises(DataError, match=r"test\.txt, line 2: 9\.png is not there"):
+        load(root, labels=labels, test_fraction=None)
+    (root / "test.csv").write_text("file\n5.png\n")
+    with pytest.raises(DataError, match=r"test\.csv has no column label, which .*train\.csv has; .* predicts them"):
+        load(root, labels={**labels, "test": "test.csv"}, test_fraction=None)
+    (root / "val.csv").write_text("file,label,split\n2.png,cat,train\n")
+    with pytest.raises(DataError, match=r"val\.csv has a column split, and data\.labels says that it is valid"):
+        load(root, labels=labels, test_fraction=None)
+
+
+def test_where_a_list_has_paths_alone_their_folders_are_the_classes(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "food", {"images": 3}, ("pie", "soup"))
+    lists = {"train": ["pie/000", "pie/001", "soup/001", "soup/002"], "test": ["soup/000", "pie/002"]}
+    for part, names in lists.items():
+        (root / f"{part}.txt").write_text("\n".join(names) + "\n")
+    data = load(root, labels={part: f"{part}.txt" for part in lists}, test_fraction=None)
+    assert data.targets == Targets.classes(["pie", "soup"])
+    assert (sorted(data.train.targets.tolist()), sorted(data.test.targets.tolist())) == ([0, 0, 1, 1], [0, 1])
+    assert {Path(name).parent.name for name in data.test.names} == {"pie", "soup"}
+    (root / "train.txt").write_text("000.png\n001.png\n")
+    with pytest.raises(DataError, match=r"train\.txt has no column beside file: nothing says what is learned"):
+        load(root, labels="train.txt")
+
+
+def test_names_that_are_in_two_folders_are_those_of_the_part_of_the_list(tmp_path: Path) -> None:
+    """As Kaggle packs a competition: ids from 0 on in both folders, labels for one of them."""
+    root = make_folder(tmp_path / "kaggle", {"": 4}, ("train", "test"))
+    (root / "train_labels.csv").write_text("id,kind\n000,cat\n001,dog\n002,cat\n003,dog\n")
+    data = load(root, labels="train_labels.csv")
+    assert {Path(name).parent.name for name in (*data.train.names, *data.test.names)} == {"train"}
+    assert any(
+        note.startswith("left out: 4 image files that train_labels.csv does not list") for note in data.findings.notes
+    )
+    (root / "other.csv").write_text("id,kind\n000,cat\n001,dog\n")
+    with pytest.raises(DataError, match=r"line 2: 000 may be test/000\.png, train/000\.png: write its path"):
+        load(root, labels="other.csv")
+
+
+def test_what_the_targets_say_is_said_before_anything_is_decoded(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def decoded(*_: object) -> None:
+        raise AssertionError("an image was decoded")
+
+    monkeypatch.setattr(decoding, "decode_sample", decoded)
+    monkeypatch.setattr(decoding, "read_kind", decoded)
+    with pytest.raises(DataError, match="all samples to train on have the same values, 5: there is nothing to learn"):
+        load(root, listed(["5.0"] * 6, "size"), targets="values")
+    with pytest.raises(DataError, match="of 1 samples leaves 0 for the test"):
+        load(root, "file,size\n0.png,1.5\n")
+    with pytest.raises(AssertionError, match="an image was decoded"):
+        load(root, listed(list("123456"), "size"), targets="values")

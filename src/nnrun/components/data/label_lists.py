@@ -1,0 +1,89 @@
+"""The files that say what is learned of images: one for all, or one for each part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from nnrun.base.errors import DataError
+from nnrun.base.paths import expanded
+from nnrun.components.data.csv_table import Table, read_table
+from nnrun.components.data.images import shown
+
+# The file that is looked for, and the title of the column that says the part of a sample.
+NAME = "labels.csv"
+PART_TITLE = "split"
+# The title of what is learned where a list has paths alone: their folders are the classes.
+FOLDER_TITLE = "folder"
+
+Labels = str | Mapping[str, str] | None
+# Where the files are: of a single one, the part is an empty text.
+Paths = dict[str, Path]
+
+
+def find_labels(root: Path, labels: Labels) -> Paths | None:
+    """Return the files that are named, by their parts, or the one in the folder of the images, if any.
+
+    Raises DataError where one that is named is missing.
+    """
+    if labels is None:
+        found = [path for path in root.iterdir() if path.name.lower() == NAME] if root.is_dir() else []
+        return {"": found[0]} if found else None
+    named = {"": labels} if isinstance(labels, str) else labels
+    return {part: _named(root, part, name) for part, name in named.items()}
+
+
+def _named(root: Path, part: str, name: str) -> Path:
+    """Return the file that is named, where the user stands or in the folder of the images."""
+    for path in (expanded(name).absolute(), root / name):
+        if path.exists():
+            return path
+    key = f"data.labels.{part}" if part else "data.labels"
+    raise DataError(f"{key}={shown(name)} does not exist, neither here nor in {shown(root)}")
+
+
+def read_labels(paths: Paths) -> Table:
+    """Return the table of all files, with a column that says the part where they are those of parts."""
+    tables = {part: _with_folders(read_table(path)) for part, path in paths.items()}
+    first = next(iter(tables.values()))
+    if "" in tables:
+        return first
+    titles = [title for title in first.titles if title]
+    rows: list[list[str]] = []
+    for part, table in tables.items():
+        if PART_TITLE in map(str.lower, table.titles):
+            raise DataError(f"{shown(table.path)} has a column {PART_TITLE}, and data.labels says that it is {part}")
+        rows += [[*cells, part] for cells in _columns(table, first, titles)]
+    return replace(
+        first,
+        titles=(*titles, PART_TITLE),
+        rows=rows,
+        lines=[line for table in tables.values() for line in table.lines],
+        has_titles=all(table.has_titles for table in tables.values()),
+        paths=tuple(table.path for table in tables.values() for _ in table.rows),
+    )
+
+
+def _columns(table: Table, first: Table, titles: list[str]) -> list[list[str]]:
+    """Return the cells of the columns of some titles; raise DataError where a table lacks one of them."""
+    lacks = next((title for title in titles if title not in table.titles), None)
+    if lacks is not None:
+        raise DataError(
+            f"{shown(table.path)} has no column {shown(lacks)}, which {shown(first.path)} has; images without labels "
+            "are no part: leave the file out; input=DIR ckpt=RUN predicts them"
+        )
+    places = [table.titles.index(title) for title in titles]
+    return [[cells[place] for place in places] for cells in table.rows]
+
+
+def _with_folders(table: Table) -> Table:
+    """Return a table with what is learned: where it has paths alone, the folder of each."""
+    if len([title for title in table.titles if title]) > 1:
+        return table
+    place = next(place for place, title in enumerate(table.titles) if title)
+    folders = [PurePosixPath(cells[place].replace("\\", "/")).parent.name for cells in table.rows]
+    if not all(folders):
+        return table
+    rows = [[cells[place], folder] for cells, folder in zip(table.rows, folders, strict=True)]
+    return replace(table, titles=(table.titles[place], FOLDER_TITLE), rows=rows)

@@ -1,0 +1,132 @@
+"""Image files with what is to be learned of each, by part, before any is decoded: of class folders, or of a list."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nnrun.base.errors import DataError
+from nnrun.base.targets import Targets
+from nnrun.components.data.images import shown
+from nnrun.components.data.label_lists import NAME, Labels, Paths, find_labels, read_labels
+from nnrun.components.data.labels_file import list_rows, roles_of
+from nnrun.components.data.left_out import left_out
+from nnrun.components.data.listing import LabelledFile, Listing, list_folder
+from nnrun.components.data.table_targets import Columns, learned_of_columns
+from nnrun.core.seams.data import Findings
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """The files of each part, `(N,)` or `(N, K)` targets beside them, what these are, and what there is to say.
+
+    `state` is what a cache of the images is a cache of.
+    """
+
+    parts: Mapping[str, tuple[Sequence[LabelledFile], Tensor]]
+    targets: Targets
+    state: str
+    findings: Findings
+
+    @property
+    def paths(self) -> list[str]:
+        """The paths of all files, one part after the other."""
+        return [file.path for files, _ in self.parts.values() for file in files]
+
+    @property
+    def values(self) -> dict[str, Tensor]:
+        """The targets of each part."""
+        return {part: values for part, (_, values) in self.parts.items()}
+
+
+@dataclass(frozen=True)
+class LabelSettings:
+    """The settings of `data` that say what is learned of images."""
+
+    labels: Labels
+    target: str | Sequence[str] | None
+    targets: str
+    class_order: str
+    on_bad: str
+
+    @property
+    def ask_for_a_list(self) -> bool:
+        """Whether class folders are not what is meant."""
+        return self.labels is not None or self.target is not None or self.targets in ("labels", "values")
+
+
+def labelled_images(root: Path, settings: LabelSettings, known: Targets | None) -> LabelledImages:
+    """Return the images below a folder with their targets; `known` is what a trained network has learned.
+
+    Raises DataError where nothing says what is to be learned, or something is wrong with what says it.
+    """
+    paths = find_labels(root, settings.labels)
+    if paths is None and settings.ask_for_a_list and root.is_dir():
+        asked = settings.target is not None
+        why = f"data.target={settings.target}" if asked else f"learning {settings.targets}"
+        raise DataError(f"{why} needs a file {NAME} in data.root={shown(root)}, or data.labels=FILE")
+    listing = _class_folders(root, settings, known, paths)
+    if listing is not None:
+        return _of_folders(listing)
+    assert paths is not None, "there are class folders, a list, or an error"
+    return _of_lists(root, paths, settings, known)
+
+
+def _class_folders(root: Path, settings: LabelSettings, known: Targets | None, paths: Paths | None) -> Listing | None:
+    """Return the files of class folders; None where a list says what is learned. Raises DataError without either."""
+    if paths is not None and (settings.ask_for_a_list or (known is not None and known.kind != "classes")):
+        return None
+    try:
+        listing = list_folder(root, settings.class_order, known.names if known else None)
+    except DataError:
+        if paths is None:
+            raise
+        return None
+    if paths is None:
+        return listing
+    name = shown(next(iter(paths.values())).name)
+    note = f"{name} is not read: folders say the classes; data.labels={name} reads it"
+    return replace(listing, notes=(*listing.notes, note))
+
+
+def _of_folders(listing: Listing) -> LabelledImages:
+    """Return the images of class folders."""
+    parts = {
+        part: (files, torch.tensor([file.label for file in files], dtype=torch.int64))
+        for part, files in listing.parts.items()
+    }
+    return LabelledImages(parts, Targets.classes(listing.classes), listing.state, _findings(listing))
+
+
+def _of_lists(root: Path, paths: Paths, settings: LabelSettings, known: Targets | None) -> LabelledImages:
+    """Return the images that a file lists, or one for each part."""
+    called = " and ".join(shown(path) for path in paths.values())
+    if not root.is_dir():
+        raise DataError(f"data.root={shown(root)} is no folder; name the one that the paths of {called} begin in")
+    table = read_labels(paths)
+    roles = roles_of(table, settings.target)
+    listed = list_rows(root, table, roles, skips=settings.on_bad == "skip")
+    if known is None and not listed.parts.keys() & {"train", "all"}:
+        raise DataError(f"{called} lists no sample to train on, only {' and '.join(listed.parts)}")
+    rows = {of: [file.label for file in files] for of, files in listed.parts.items()}
+    columns = Columns(table, roles.learned, rows)
+    targets, values, notes = learned_of_columns(columns, settings.targets, settings.class_order, known)
+    parts = {of: (files, values[of]) for of, files in listed.parts.items()}
+    findings = Findings((*listed.notes, *notes), listed.details, listed.facts)
+    return LabelledImages(parts, targets, listed.state, findings)
+
+
+def _findings(listing: Listing) -> Findings:
+    """Return what there is to say of the files of class folders."""
+    loose = listing.num_unlabelled
+    notes = [f"left out: {loose:,} image files that are in no class folder"] if loose else []
+    notes += [f"left out: the folder {shown(name)}, no train, valid or test of classes" for name in listing.unread]
+    if said := left_out(listing.others, listing.num_hidden):
+        notes.append(said)
+    details = [f"left out: {shown(path)} has no suffix of an image" for path in listing.others]
+    facts = {"unlabelled": loose, "other_files": len(listing.others), "hidden_files": listing.num_hidden}
+    return Findings((*listing.notes, *notes), tuple(details), facts)
