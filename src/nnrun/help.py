@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -99,8 +100,7 @@ def _options(group: str, catalogue: Catalogue, columns: int) -> Iterator[str]:
     for name in names:
         path = option_file(group, name, catalogue.own)
         text = description(path) if path else ""
-        if len(text) > room:
-            text = text[: room - 3].rstrip() + "..."
+        text = textwrap.shorten(text, room, placeholder="...")
         yield f"  {'*' if catalogue.groups[group].default == name else ' '} {name:<{width}}  {text}".rstrip()
 
 
@@ -215,7 +215,7 @@ def _setting_page(setting: Setting, catalogue: Catalogue, columns: int) -> Itera
     group = setting.key.partition(".")[0]
     holders = list(catalogue.having(setting.key))
     of_default = catalogue.becomes(group, catalogue.groups[group].default) if group in GROUPS else ""
-    if setting.key not in catalogue.defaults:
+    if setting.key not in catalogue.defaults and holders:
         yield f"  not in a plain `nnrun`: choose {' or '.join(f'{group}={name}' for name, _ in holders)}"
     by_default: dict[str, list[str]] = {}
     for name, held in holders:

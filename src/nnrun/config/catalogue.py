@@ -83,7 +83,9 @@ class Catalogue:
 
     def find(self, key: str) -> Setting | None:
         """Return a setting by its full key: as a plain run has it, else as the first option that has it."""
-        return self.defaults.get(key) or next((it for _, it in self.having(key)), None)
+        # Of Hydra's own settings, config.yaml has those that may be typed.
+        listed = (it for it in self._main.settings if it.key == key and not it.is_section)
+        return self.defaults.get(key) or next((it for _, it in self.having(key)), None) or next(listed, None)
 
     @functools.cached_property
     def every(self) -> dict[str, Setting]:
