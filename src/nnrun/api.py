@@ -251,12 +251,15 @@ def _asks_for_quiet(words: Sequence[str]) -> bool:
 def _sorted(words: Sequence[str]) -> CommandLine:
     """Return the words of a command line, sorted; raise ConfigError where they ask for more than one run, or none."""
     from nnrun.cli import sort_words  # noqa: PLC0415 - see run
+    from nnrun.tasks.table import command_called  # noqa: PLC0415
 
     if "--json" in words:
         raise ConfigError("--json prints the summary, which nnrun.run returns: its to_json() is the same")
     if printing := [word for word in words if word in ("--help", "-h", "--version")]:
         raise ConfigError(f"{printing[0]} prints, and runs nothing; use the command nnrun")
     line = sort_words(words)
+    if command_called(line.overrides):
+        raise ConfigError(f"nnrun {line.overrides[0]} runs nothing that has a summary; use the command nnrun")
     if line.is_sweep:
         raise ConfigError("a sweep has no single summary: call nnrun.run for each of its jobs, or use nnrun -m")
     if line.is_hydra_verb:

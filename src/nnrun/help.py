@@ -11,7 +11,7 @@ from pathlib import Path
 from nnrun.base.errors import ConfigError, NnrunError
 from nnrun.base.paragraphs import LEAST, paragraph, row, terminal_columns
 from nnrun.config.catalogue import Catalogue
-from nnrun.config.folders import GROUPS, description, option_file, own_folders
+from nnrun.config.folders import GROUPS, description, note_on_conf, option_file, own_folders
 from nnrun.config.option_files import Setting, place_of, read_option_file
 from nnrun.config.schema import NAMED_SECTIONS
 from nnrun.config.tree import is_within
@@ -50,6 +50,8 @@ def help_text(words: Sequence[str] = ()) -> str:
         own = own_folders(config_dir, is_searched="--no-conf" not in words)
     except NnrunError as error:
         lines, own = [f"({error})", ""], []
+    if config_dir is None and "--no-conf" not in words and (note := note_on_conf()):
+        lines += [f"({note})", ""]
     catalogue = Catalogue(tuple(own))
     columns = terminal_columns()
     if not topics:

@@ -113,8 +113,9 @@ class Job:
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
         found = environment(torch.get_num_threads(), name, self.composed.secrets) | {"kernels": kernels()}
         if self.trains and self.composed.start is not None:
-            start = self.composed.start.file
-            found["init_from"] = {"path": str(start.path.absolute()), "sha256": start.sha256}
+            found["init_from"] = _noted(self.composed.start)
+        if self.trains and self.pretrained is not None:
+            found["transfer.weights"] = _noted(self.pretrained)
         return found
 
     def tree(
@@ -135,3 +136,8 @@ class Job:
         threads = torch.get_num_threads()
         tree["trainer"] |= {"device": str(self.device), "precision": self.precision.name, "threads": threads, **trainer}
         return tree
+
+
+def _noted(weights: SavedWeights) -> dict[str, str]:
+    """Return where weights are that a run begins with, and the hash by which a repetition knows them again."""
+    return {"path": str(weights.path.absolute()), "sha256": weights.file.sha256}

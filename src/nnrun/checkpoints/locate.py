@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnrun.base.errors import ArtifactError, did_you_mean
+from nnrun.base.files import read_json
 from nnrun.base.open_file import OpenFile
 from nnrun.base.paths import abbreviated, check_no_links, why_out_of_reach
 from nnrun.checkpoints.manifest import FOLDER_NAME, Manifest, is_whole, open_verified, read_manifest
@@ -46,7 +47,7 @@ def locate(path: Path, want: str) -> Located:
         raise ArtifactError(f"{path} {what}")
     folder = path / FOLDER_NAME
     if not folder.is_dir() and (path / "status.json").is_file():
-        raise ArtifactError(f"{path} failed before its first checkpoint: remove it, and start the run again")
+        raise ArtifactError(f"{path} {_why_empty(path)}")
     if not folder.is_dir():
         raise ArtifactError(f"{path} is not a run directory: it has no folder {FOLDER_NAME!r}")
     if want == "last":
@@ -91,6 +92,17 @@ def _newest_whole(folder: Path, manifest: Manifest) -> Located:
             notes.append(f"the best checkpoint {best.name} is damaged; the best of what follows takes its place")
         return Located(file, folder.parent, tuple(notes))
     raise ArtifactError(*notes, f"{folder} holds no checkpoint that is whole; start the run again")
+
+
+def _why_empty(run: Path) -> str:
+    """Return why a run directory has no checkpoints."""
+    try:
+        status = read_json(run / "status.json")
+    except (OSError, ValueError):
+        status = None
+    if isinstance(status, dict) and status.get("state") == "finished":
+        return "holds no network: nothing was trained in it; name the run that was"
+    return "failed before its first checkpoint: remove it, and start the run again"
 
 
 def nearest(path: Path) -> str:

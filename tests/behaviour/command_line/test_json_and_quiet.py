@@ -12,6 +12,7 @@ import nnrun
 from nnrun.base.errors import ConfigError
 from support.command_line import OWN, SHORT, Outcome, Row, run_here, write_files
 from support.command_line import nnrun as run_apart
+from support.small_runs import stop_at
 
 TINY = [*SHORT, "model=mlp", "trainer.device=cpu"]
 
@@ -88,6 +89,15 @@ def test_a_run_that_fails_says_how_far_it_came(outcomes: dict[str, Outcome]) -> 
     assert "NaN" in document["reason"] or "infinite" in document["reason"]
 
 
+def test_a_run_that_is_stopped_says_so_and_that_it_can_be_resumed(tmp_path: Path) -> None:
+    with stop_at(4):
+        outcome = run_here(["--json", "-q", *TINY, "hydra.run.dir=r"], tmp_path)
+    document = json.loads(outcome.out)
+    assert (outcome.code, document["exit_code"], document["state"]) == (143, 143, "interrupted")
+    assert document["reason"].endswith("resume with: nnrun resume=r")
+    assert document["train"]["steps"] > 0
+
+
 def test_the_document_of_a_sweep_has_its_jobs_best_first(outcomes: dict[str, Outcome], folder: Path) -> None:
     document = json.loads(outcomes["swept"].out)
     assert (document["run"], document["num_jobs"]) == ("s", 2)
@@ -127,5 +137,7 @@ def test_from_python_the_summary_is_returned_and_quiet_is_quiet(tmp_path: Path, 
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match="its to_json"):
         nnrun.run(["--json"])
+    with pytest.raises(ConfigError, match="runs nothing that has a summary"):
+        nnrun.run(["init", "here"])
     assert nnrun.run(["--quiet", *TINY, "hydra.run.dir=p"]).run == "p"
     assert capsys.readouterr() == ("", "")

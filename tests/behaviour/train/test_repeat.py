@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+import nnrun
 from support.command_line import OWN, Outcome, run_here, write_files
 from support.small_runs import STOPS, WORDS, assert_same_bits, summary, train
 
@@ -19,6 +21,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("repeat")
     assert train(folder / "whole", "optimizer.lr=0.002") == 0
     assert train(folder / "second", "init_from=whole") == 0
+    assert run_here(["ckpt=whole", "hydra.run.dir=evaluated"], folder).code == 0
     return folder
 
 
@@ -78,6 +81,20 @@ def test_weights_that_changed_or_that_nobody_knows_are_refused(folder: Path) -> 
         path.write_text(before)
 
 
+def test_pretrained_weights_that_changed_are_said(folder: Path) -> None:
+    """Negative control: with the same file nothing is said of it."""
+    path = folder / "weights.pth"
+    weights = nnrun.load(folder / "whole").state_dict()
+    torch.save(weights, path)
+    assert train(folder / "moved", "transfer.weights=weights.pth") == 0
+    same = go(folder, "repeat=moved", "trainer.max_steps=1", "hydra.run.dir=moved-again")
+    torch.save({name: 2 * value for name, value in weights.items()}, path)
+    other = go(folder, "repeat=moved", "trainer.max_steps=1", "hydra.run.dir=moved-other")
+    assert (same.code, other.code) == (0, 0)
+    line = "note: unlike moved: transfer.weights: "
+    assert (line in same.out, line in other.out) == (False, True)
+
+
 def test_another_environment_other_data_and_a_run_that_did_not_finish_are_said(tmp_path: Path) -> None:
     draw = np.random.default_rng(0)
     x, y = draw.integers(0, 256, (120, 8, 8), dtype=np.uint8), np.arange(120) % 3
@@ -119,6 +136,7 @@ def test_a_stopped_run_with_a_network_of_one_s_own_is_repeated_once_it_is_truste
         (["repeat=whole", "experiment=quick_digits"], 2, "experiment= and repeat= exclude each other"),
         (["repeat=whole", "task=inspect"], 2, "task=inspect and repeat exclude each other"),
         (["-m", "repeat=whole,second"], 2, "a sweep over repeat is refused"),
+        (["repeat=evaluated"], 4, "evaluated holds no network: nothing was trained in it"),
         (["repeat=none-such"], 4, "none-such does not exist"),
     ],
 )

@@ -21,6 +21,7 @@ from nnrun.tasks.train.resume import changes
 
 # What environment.json says of what the bits of a run may depend on.
 _ENVIRONMENT = ("python", "platform", "versions", "cpu", "device", "threads", "kernels", "git_commit")
+_WEIGHTS = "transfer.weights"
 _MAX_CHARACTERS = 100
 
 
@@ -91,6 +92,8 @@ def _environment_of(run: Path, job: Job) -> list[str]:
         *(record for record in (resumed if isinstance(resumed, list) else []) if isinstance(record, dict)),
     ]
     lines = [line for record in records for line in _differences(record, now)]
+    if _WEIGHTS in now and (before := _shown(earlier.get(_WEIGHTS))) != _shown(now[_WEIGHTS]):
+        lines.append(f"{_WEIGHTS}: {before} -> {_shown(now[_WEIGHTS])}")
     dirty = [whose for whose, record in (("then", earlier), ("now", now)) if record.get("git_dirty")]
     return [*dict.fromkeys(lines), *(f"{whose}, the code had changes that no commit holds" for whose in dirty)]
 
@@ -106,7 +109,8 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[
 
 
 def _shown(value: Any) -> str:
-    """Return a value out of a file as a text that is not long."""
+    """Return a value out of a file as a text that is not long; of weights that were noted their hash."""
+    value = value.get("sha256") if isinstance(value, dict) else value
     return str(value)[:_MAX_CHARACTERS]
 
 
