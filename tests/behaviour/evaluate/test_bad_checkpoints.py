@@ -261,7 +261,8 @@ def test_a_bad_checkpoint_is_refused_with_its_reason(runs: Path, tmp_path: Path,
         assert all(text.startswith("nnrun: ") for text in done.err.splitlines())
         # Where the network and the data are already known, a run has begun that says in its status why it failed.
         after = {path: content for path, content in tree(tmp_path).items() if not path.startswith("out/")}
-        ignored = {f"stopped/{file}" for file in ("status.json", "run.log", "config.yaml", "overrides.yaml", ".lock")}
+        described = ("environment.json", "config.yaml", "overrides.yaml")
+        ignored = {f"stopped/{file}" for file in ("status.json", "run.log", ".lock", *described)}
         assert {k: v for k, v in after.items() if k not in ignored} == {
             k: v for k, v in before.items() if k not in ignored
         }
