@@ -31,9 +31,9 @@ _REASONS = {
     errno.EIO: "the disk reports an input/output error; what was saved before is untouched",
 }
 # Packages whose modules have another name.
-_DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml"}
+_DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml", "pillow_heif": "pillow-heif"}
 # Those that only one part of nnrun needs, by the extra that brings it.
-_EXTRAS = {"timm": "timm", "torchmetrics": "metrics"}
+_EXTRAS = {"timm": "timm", "torchmetrics": "metrics", "pillow-heif": "heic"}
 # What torch.compile says where there is nothing to compile with.
 _COMPILERS = {
     "No working C++ compiler": "a C++ compiler",

@@ -15,7 +15,7 @@ from nnrun.base.errors import DataError
 from nnrun.base.files import check_is_file
 from nnrun.base.paths import expanded
 from nnrun.checkpoints.locate import nearest
-from nnrun.components.data.finding import IMAGE_SUFFIXES, find_images
+from nnrun.components.data.finding import find_images, is_image_name
 from nnrun.components.data.images import shown
 from nnrun.components.data.left_out import left_out
 from nnrun.components.data.order import path_key
@@ -94,7 +94,7 @@ def _images_among(named: str, found: Iterable[Path]) -> InputFiles:
             others.update(map(str, below.others))
             num_hidden += below.num_hidden
         else:
-            (images if path.suffix.lower() in IMAGE_SUFFIXES else others).add(str(path))
+            (images if is_image_name(path.name) else others).add(str(path))
     left = left_out(sorted(others), num_hidden)
     if not images:
         raise DataError(f"{named} holds no image" + (f": {left}" if left else "; it is empty"))

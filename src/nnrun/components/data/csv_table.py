@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from nnrun.base.errors import DataError
 from nnrun.base.files import check_is_file
-from nnrun.components.data.finding import IMAGE_SUFFIXES
+from nnrun.components.data.finding import HEIC_SUFFIXES, IMAGE_SUFFIXES
 from nnrun.components.data.images import reading, shown
 from nnrun.components.data.layout import same_name
 
@@ -158,7 +158,7 @@ def _made_up(row: Sequence[str]) -> list[str]:
 
 def is_image(name: str) -> bool:
     """Return whether a name has the suffix of an image."""
-    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
+    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES | HEIC_SUFFIXES
 
 
 def _decoded(path: Path, content: bytes) -> str:

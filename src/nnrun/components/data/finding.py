@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,22 @@ IMAGE_SUFFIXES = frozenset(
         *(".ppm", ".pgm", ".pbm", ".pnm", ".ico", ".tga", ".jp2", ".j2k", ".pcx", ".sgi", ".qoi"),
     )
 )
+
+
+# Those of iPhones' photos, which Pillow reads with a package beside it.
+HEIC_SUFFIXES = frozenset((".heic", ".heif", ".hif"))
+
+
+def is_image_name(name: str) -> bool:
+    """Return whether a file is to be read as an image, by the suffix of its name."""
+    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - of very many names
+    return suffix in IMAGE_SUFFIXES or (suffix in HEIC_SUFFIXES and reads_heic())
+
+
+@functools.cache
+def reads_heic() -> bool:
+    """Return whether the package that reads HEIC is installed; it is imported with the first such file."""
+    return importlib.util.find_spec("pillow_heif") is not None
 
 
 @dataclass(frozen=True)
@@ -54,7 +72,7 @@ def find_images(folder: Path) -> Found:
             elif _is_folder(entry):
                 below.append(path)
             else:
-                (images if path.suffix.lower() in IMAGE_SUFFIXES else others).append(path)
+                (images if is_image_name(path.name) else others).append(path)
         waiting += reversed(below)
     return Found(tuple(images), tuple(others), num_hidden)
 

@@ -200,6 +200,8 @@ def _read(path: Path, read: Callable[[Image], Read]) -> Read:
         try:
             with path.open("rb") as file, pixels.open_image(file) as image:
                 return read(image)
+        except ModuleNotFoundError as error:
+            raise lacks_package(f"reading {shown(path)}", error) from error
         except Exception as error:  # Pillow fails on damaged bytes in every way there is
             if of_the_machine(error):
                 raise

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from nnrun.base.visible import few
-from nnrun.components.data.finding import IMAGE_SUFFIXES
+from nnrun.components.data.finding import is_image_name
 from nnrun.components.data.images import shown
 
 LIST_SUFFIXES = (".csv", ".tsv", ".txt")
@@ -38,7 +38,7 @@ def _beginnings(folder: Path) -> Counter[str]:
     found: Counter[str] = Counter()
     with os.scandir(folder) as entries:
         for _, entry in zip(range(_MOST_OPENED), entries, strict=False):
-            if Path(entry.name).suffix.lower() in IMAGE_SUFFIXES:
+            if is_image_name(entry.name):
                 match = _BEGINNING.match(entry.name)
                 found[match[1] if match else ""] += 1
     is_clear = 2 <= len(found) <= _MOST_CLASSES and "" not in found and min(found.values()) > 1

@@ -26,8 +26,8 @@ _BEGINNINGS = (
     (0, b"\xff\x0a", "JPEG XL"),
     (4, b"JXL \r\n\x87\n", "JPEG XL"),
 )
-# What Pillow alone does not read.
-_FOREIGN = ("HEIC", "JPEG XL")
+# What Pillow alone does not read, and what to do.
+_FOREIGN = {"HEIC": "pip install 'nnrun[heic]' reads them", "JPEG XL": "convert them to JPEG or PNG"}
 
 
 def left_out(others: Sequence[Path | str], num_hidden: int) -> str:
@@ -41,14 +41,14 @@ def left_out(others: Sequence[Path | str], num_hidden: int) -> str:
         said.append(f"{len(others):,} {_files(len(others))} without the suffix of an image ({names}{more})")
     if num_hidden:
         said.append(f"{num_hidden:,} hidden {_files(num_hidden)}")
-    return f"left out {' and '.join(said)}{_images_among(others)}" if said else ""
+    return f"left out {' and '.join(said)}{images_among(others)}" if said else ""
 
 
-def _images_among(others: Sequence[Path | str]) -> str:
+def images_among(others: Sequence[Path | str]) -> str:
     """Return how many of some files are images by what they hold, and what is to be done to have them taken."""
     formats = Counter(name for file in others[:_MOST_OPENED] if (name := _format_of(Path(file))))
     foreign = {name: formats.pop(name) for name in _FOREIGN if name in formats}
-    said = [f"{number:,} of them are {name}: convert them to JPEG or PNG" for name, number in foreign.items()]
+    said = [f"{number:,} of them are {name}: {_FOREIGN[name]}" for name, number in foreign.items()]
     if formats:
         names = " and ".join(formats)
         said.append(f"{formats.total():,} of them are images by what they hold ({names}): give them its suffix")

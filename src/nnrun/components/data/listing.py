@@ -10,10 +10,11 @@ from pathlib import Path
 from nnrun.base.errors import DataError, did_you_mean
 from nnrun.base.files import state_of
 from nnrun.base.visible import few
-from nnrun.components.data.finding import IMAGE_SUFFIXES, find_images
+from nnrun.components.data.finding import find_images, is_image_name
 from nnrun.components.data.images import shown
 from nnrun.components.data.label_hints import way_to_labels
 from nnrun.components.data.layout import LEFT_BY_PROGRAMS, Inside, alike_inside, class_folders, not_classes, same_name
+from nnrun.components.data.left_out import images_among
 from nnrun.components.data.order import natural_key
 
 # The folders of the parts, by the names that people give them; the first is ours.
@@ -197,7 +198,8 @@ def _unknown(folder: Path, names: Collection[str], known: Sequence[str]) -> list
 
 def _what_else(others: Sequence[Path]) -> str:
     """Return what a folder without images holds."""
-    return f"; it holds {len(others)} files that are none, such as {shown(others[0].name)}" if others else ""
+    said = f"; it holds {len(others)} files that are none, such as {shown(others[0].name)}" if others else ""
+    return said + images_among(others)
 
 
 def _labelled(path: Path, folder: Path, label: int) -> LabelledFile:
@@ -229,7 +231,7 @@ def _folders(folder: Path) -> list[Path]:
 
 def _images_in(folder: Path) -> list[Path]:
     """Return the image files that lie in a folder itself."""
-    return [path for path in _entries(folder) if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
+    return [path for path in _entries(folder) if is_image_name(path.name) and path.is_file()]
 
 
 def _entries(folder: Path) -> list[Path]:

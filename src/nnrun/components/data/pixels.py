@@ -43,6 +43,8 @@ WHITE = 65535
 
 Image.init()
 FORMATS = [name for name in Image.OPEN if name not in REFUSED_FORMATS]
+# Kinds of HEIC, of which a file names one among those that it is compatible with.
+HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis")
 
 
 def read_pixels(
@@ -66,11 +68,27 @@ def read_pixels(
 
 def open_image(file: Any) -> Image.Image:
     """Open an image file, its pixels undecoded; raise ValueError where it is too large to be decoded."""
-    image = Image.open(file, formats=FORMATS)
+    image = Image.open(file, formats=[*FORMATS, "HEIF"] if with_heic(file) else FORMATS)
     if image.width * image.height > MAX_PIXELS:
         image.close()
         raise ValueError(f"it has {image.width:,} x {image.height:,} pixels; at most {MAX_PIXELS:,} are decoded")
     return image
+
+
+def with_heic(file: Any) -> bool:
+    """Return whether a file is a HEIC, as iPhones write them; then Pillow is given what reads it.
+
+    Raises ModuleNotFoundError where that is not installed.
+    """
+    start = file.read(64)
+    file.seek(0)
+    brands = start[8 : int.from_bytes(start[:4], "big")]
+    is_heic = start[4:8] == b"ftyp" and any(brand in brands for brand in HEIC_BRANDS)
+    if is_heic and "HEIF" not in Image.OPEN:
+        import pillow_heif  # noqa: PLC0415 - hardly any data has them
+
+        pillow_heif.register_heif_opener()
+    return is_heic
 
 
 def pixels_of(image: Image.Image, channels: int, size: tuple[int, int] | None, conversion: Conversion) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from nnrun.base.errors import DataError
+from nnrun.components.data import finding
 from nnrun.components.data.folder import Folder
 from nnrun.components.data.left_out import left_out
 from nnrun.components.data.listing import Listing, list_folder
@@ -149,6 +150,7 @@ def test_a_name_in_two_unicode_forms_is_one_class(tmp_path: Path) -> None:
 
 def test_files_that_are_not_taken_are_counted_named_and_told_what_they_are(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("NNRUN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(finding, "reads_heic", lambda: False)
     root = tmp_path / "a"
     for number in range(10):
         make(root, f"cat/{number}.png")
@@ -166,7 +168,7 @@ def test_files_that_are_not_taken_are_counted_named_and_told_what_they_are(tmp_p
     assert len(data.train.targets) + len(data.test.targets) == 20
     (note,) = data.findings.notes
     assert note.startswith("left out 4 files without the suffix of an image (")
-    assert "and 1 hidden file; 1 of them are HEIC: convert them to JPEG or PNG" in note
+    assert "and 1 hidden file; 1 of them are HEIC: pip install 'nnrun[heic]' reads them" in note
     assert "; 2 of them are images by what they hold (PNG and JPEG): give them its suffix" in note
     assert (data.findings.facts["other_files"], data.findings.facts["hidden_files"]) == (4, 1)
     for name in ("IMG_1.HEIC", "cat/5", "6.jpg_large", "notes.txt"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 import zlib
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from nnrun.base.errors import DataError
+from nnrun.base.errors import DataError, ResourceError
+from nnrun.components.data import finding
 from nnrun.components.data.bare import without_metadata
 from nnrun.components.data.images import decode, read_image, read_kind
 from nnrun.components.data.pixels import middle, read_pixels
@@ -224,3 +226,61 @@ def test_what_any_mode_and_format_can_hold_is_read(tmp_path: Path) -> None:
                 assert torch.equal(pixels, read_pixels(content, channels, (16, 16))), (mode, kind)
                 num_read += 1
     assert num_read > 120
+
+
+# What stands in for the package that reads HEIC: each file is a red picture of 8x6.
+HEIF_OPENER = """
+from PIL import Image, ImageFile
+
+class RedHeif(ImageFile.ImageFile):
+    format = "HEIF"
+    def _open(self):
+        self._size, self._mode = (8, 6), "RGB"
+    def load(self):
+        if self._im is None:
+            self.im = Image.new("RGB", self.size, "red").im
+        return super(ImageFile.ImageFile, self).load()
+
+def register_heif_opener():
+    Image.register_open("HEIF", RedHeif, lambda prefix: prefix[4:8] == b"ftyp")
+"""
+HEIC = b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + b"pixels"
+AVIF = b"\0\0\0\x18ftypmif1\0\0\0\0mif1avif" + b"heic" * 9
+
+
+def test_a_heic_is_read_with_the_package_of_its_extra_alone(tmp_path, monkeypatch):
+    """The package is imported with the first such file; an AVIF, which begins alike, is none."""
+    (tmp_path / "pillow_heif.py").write_text(HEIF_OPENER)
+    (tmp_path / "a.heic").write_bytes(HEIC)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(ResourceError, match=r"a\.heic needs the package pillow-heif, .*: pip install 'nnrun\[heic\]'"):
+        read_image(tmp_path / "a.heic", 3, None)
+    with pytest.raises(ModuleNotFoundError):
+        read_pixels(HEIC, 3, None)
+    (tmp_path / "a.avif").write_bytes(AVIF)
+    with pytest.raises(DataError, match=r"a\.avif is"):
+        read_image(tmp_path / "a.avif", 3, None)
+    monkeypatch.delitem(sys.modules, "pillow_heif")
+    monkeypatch.setattr(Image, "OPEN", dict(Image.OPEN))
+    monkeypatch.setattr(Image, "ID", [name for name in Image.ID if name != "HEIF"])
+    Image.OPEN.pop("HEIF", None)
+    read_image(saved_png(tmp_path), 3, None)
+    assert "pillow_heif" not in sys.modules
+    pixels = read_image(tmp_path / "a.heic", 3, None)
+    assert pixels[:, 0, 0].tolist() == [255, 0, 0] and tuple(pixels.shape) == (3, 6, 8)
+    assert torch.equal(read_pixels(HEIC, 3, None), pixels)
+
+
+def test_a_heic_is_listed_where_it_can_be_read(tmp_path, monkeypatch):
+    for name in ("IMG_1.HEIC", "IMG_2.heif", "3.png"):
+        (tmp_path / name).write_bytes(HEIC)
+    for reads in (True, False):
+        monkeypatch.setattr(finding, "reads_heic", lambda reads=reads: reads)
+        found = finding.find_images(tmp_path)
+        assert (len(found.images), len(found.others)) == ((3, 0) if reads else (1, 2))
+
+
+def saved_png(folder):
+    Image.new("RGB", (2, 2)).save(folder / "b.png")
+    return folder / "b.png"
