@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 ARGS ?=
 
-.PHONY: run test test-fast test-docs test-deploy lint settings bench bench-folder bench-exports bench-tutorial torture gpu gpu-bundle clean
+.PHONY: run test test-fast test-docs test-deploy lint settings bench bench-checkpoints bench-folder bench-exports bench-tutorial torture gpu gpu-bundle clean
 
 run: $(STAMP)
 	$(BIN)/nnrun $(ARGS)
@@ -36,6 +36,9 @@ lint: $(STAMP)
 
 bench: $(STAMP) .venv/.bench
 	$(BIN)/python benchmarks/bench.py $(ARGS)
+
+bench-checkpoints: $(STAMP)
+	$(BIN)/python benchmarks/checkpoints.py $(ARGS)
 
 bench-folder: $(STAMP)
 	$(BIN)/python benchmarks/folder.py $(ARGS)
