@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -56,7 +57,7 @@ def write_images(folder: Path, num_samples: int) -> Path:
     """Write random images with random classes, and return the file."""
     draws = np.random.default_rng(0)
     parts = {"train": num_samples, "valid": NUM_TESTED, "test": NUM_TESTED}
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for part, number in parts.items():
         arrays[f"x_{part}"] = draws.integers(256, size=(number, 3, SIDE, SIDE), dtype=np.uint8)
         arrays[f"y_{part}"] = draws.integers(NUM_CLASSES, size=number)

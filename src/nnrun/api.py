@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from nnrun.core.seams.problem import Metric, Output, Problem, Sums
     from nnrun.core.seams.training import ImageLogger, Logger, RunInfo, Scheduler, Stateful, UpdateStep
     from nnrun.core.state import TrainState
+    from nnrun.runs.samples import SampleResults, read_samples
     from nnrun.runs.summary import Summary
 
 # Where the names are that need torch, or rich.
@@ -66,6 +67,7 @@ _PLACES = {
     "nnrun.core.seams.problem": ("Metric", "Output", "Problem", "Sums"),
     "nnrun.core.seams.training": ("ImageLogger", "Logger", "RunInfo", "Scheduler", "Stateful", "UpdateStep"),
     "nnrun.core.state": ("TrainState",),
+    "nnrun.runs.samples": ("SampleResults", "read_samples"),
     "nnrun.runs.summary": ("Summary",),
 }
 
@@ -74,8 +76,10 @@ __all__ = [
     "compose",
     "load",
     "predictor",
+    "read_samples",
     "run",
     "Predictor",
+    "SampleResults",
     "Summary",
     # What is raised; each has its `exit_code`.
     "ArtifactError",

@@ -55,11 +55,13 @@ class Measured:
 
     `test_outputs` are those of the network on the test part, a row a sample in its order, in fp32 on the host; None
     where they are too large to be kept. `problem.predictions(problem.scores(outputs))` makes predictions of them.
+    `test_losses` are the losses of its samples, `(N,)`.
     """
 
     metrics: dict[str, float]
     details: dict[str, dict[str, Any]]
     test_outputs: Tensor | None = None
+    test_losses: Tensor | None = None
 
 
 def load_trained(job: Job, data: Opened, saved: SavedWeights) -> Trained:
@@ -173,7 +175,7 @@ def measure(job: Job, trained: Trained, data: Opened, objective: Objective, poll
             metrics |= {f"{name}/{key}": value for key, value in objective.eval_metric.compute(sums).items()}
             baseline = objective.problem.baseline(data.train.targets, split.targets)
             details[name] = {"baseline": baseline, **objective.problem.report(sums)}
-    return Measured(metrics, details, kept.on_host())
+    return Measured(metrics, details, kept.on_host(), kept.losses_on_host())
 
 
 def to_device(

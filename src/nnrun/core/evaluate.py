@@ -19,7 +19,7 @@ MOST_KEPT_BYTES = 2**28
 
 
 class KeptOutputs:
-    """The outputs of a network on the samples of a split, in their order, as an evaluation gets them.
+    """The outputs of a network on the samples of a split, in their order, as an evaluation gets them, and their losses.
 
     They stay on the device until they are asked for; where they come to more than `most_bytes`, none are kept.
     """
@@ -27,9 +27,11 @@ class KeptOutputs:
     def __init__(self, most_bytes: int = MOST_KEPT_BYTES) -> None:
         self._spare_bytes = most_bytes
         self._parts: list[Tensor] = []
+        self._losses: list[Tensor] = []
 
-    def add(self, outputs: Tensor, batch: Batch) -> None:
-        """Keep the outputs of a batch, without its padding."""
+    def add(self, outputs: Tensor, losses: Tensor, batch: Batch) -> None:
+        """Keep the outputs of a batch, and the loss of each sample, without its padding."""
+        self._losses.append(losses[: batch.num_samples])
         outputs = outputs[: batch.num_samples]
         self._spare_bytes -= outputs.nbytes
         if self._spare_bytes < 0:
@@ -40,6 +42,10 @@ class KeptOutputs:
     def on_host(self) -> Tensor | None:
         """Return them, `(N, ...)` in fp32, on the host; None where they were too large. Waits for the device."""
         return torch.cat(self._parts).float().cpu() if self._parts else None
+
+    def losses_on_host(self) -> Tensor | None:
+        """Return the losses, `(N,)` in fp32, on the host; None where there are none. Waits for the device."""
+        return torch.cat(self._losses).float().cpu() if self._losses else None
 
 
 @torch.inference_mode()
@@ -65,9 +71,10 @@ def evaluate(  # noqa: PLR0913, PLR0917 - who looks on comes last, and is seldom
                 poll()
                 with calling("model"):
                     outputs = objective.loss.take(network(batch.inputs))
-                objective.eval_metric.update(sums, outputs, objective.losses(outputs, batch), batch)
+                losses = objective.losses(outputs, batch)
+                objective.eval_metric.update(sums, outputs, losses, batch)
                 if kept is not None:
-                    kept.add(outputs, batch)
+                    kept.add(outputs, losses, batch)
     finally:
         network.train(was_training)
     return sums

@@ -25,7 +25,7 @@ def test_every_example_runs_as_it_stands(tmp_path: Path) -> None:
         [sys.executable, "page.py"], cwd=tmp_path, capture_output=True, text=True, env=environment(), check=False
     )
     assert done.returncode == 0, done.stderr
-    assert len(SNIPPETS) == 9
+    assert len(SNIPPETS) == 10
     assert "modle - modle is not a setting; did you mean 'model'?" in done.stdout
     assert "'class_2'" in done.stdout
 
@@ -34,7 +34,7 @@ def test_the_page_lists_every_name_that_may_be_built_on() -> None:
     section = PAGE.partition("## What you may build on")[2]
     named = set(re.findall(r"`(\w+)`", section.partition("| for | names |")[2].partition("\n\n")[0]))
     errors = {name for name in api.__all__ if name.endswith("Error") or name == "InterruptedRun"}
-    functions = {"compose", "load", "predictor", "run", "Summary", "Predictor"}
+    functions = {"compose", "load", "predictor", "read_samples", "run", "SampleResults", "Summary", "Predictor"}
     assert named | errors | functions == set(api.__all__)
     for name in errors - {"InterruptedRun"}:
         assert f"`{name}`" in PAGE or name == "NnrunError"

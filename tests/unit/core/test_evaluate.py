@@ -50,6 +50,8 @@ def test_the_outputs_are_kept_in_the_samples_order_without_padding(make_split, p
     for keeping in (kept, too_large):
         evaluate(network, objective, SplitBatches(samples_at(split, Layout(CPU)), plain, 7), CPU, kept=keeping)
     torch.testing.assert_close(kept.on_host(), network(split.inputs))
+    losses = functional.cross_entropy(network(split.inputs), split.targets, reduction="none")
+    torch.testing.assert_close(kept.losses_on_host(), losses)
     assert too_large.on_host() is None
 
 

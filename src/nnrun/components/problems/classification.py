@@ -16,6 +16,8 @@ from nnrun.core.seams.problem import Metric, Output, Problem, Sums
 
 # How many of the weakest classes are named where there is room for a line.
 _WEAKEST = 3
+# And of the pairs that were confused most often.
+_MOST = 3
 
 
 class Classification(Problem):
@@ -83,9 +85,23 @@ class Classification(Problem):
         cells = [[row[column] for column in columns] for row in rows]
         shown: list[Shown] = [Table("weakest", columns, cells, "  ".join(weakest))]
         if matrix := report.get("confusion_matrix"):
+            shown.append(self._confused(matrix))
             series = dict(zip(self.targets.names, matrix, strict=True))
             shown.append(Chart("confusion", "heatmap", self.targets.names, series, "predicted", "true"))
         return shown
+
+    def _confused(self, matrix: Sequence[Sequence[int]]) -> Table:
+        """Return the pairs of classes of which one was taken for the other, the most frequent first."""
+        names = self.targets.names
+        cells: list[tuple[str, str, int, int]] = [
+            (names[true], names[predicted], count, sum(row))
+            for true, row in enumerate(matrix)
+            for predicted, count in enumerate(row)
+            if count and true != predicted
+        ]
+        cells.sort(key=lambda cell: -cell[2])
+        most = [f"{true} -> {predicted} ({count} of {samples})" for true, predicted, count, samples in cells[:_MOST]]
+        return Table("confused", ("true", "predicted", "samples", "of the class"), cells, "  ".join(most))
 
     def score(self, predictions: Tensor, targets: Tensor) -> float:
         """Return the accuracy of predictions `(N, C)`."""

@@ -30,6 +30,7 @@ from nnrun.tasks.session import Session, fit_to_data, open_session
 from nnrun.tasks.train.fit import best_sums, train
 from nnrun.tasks.train.repeat import begin_again
 from nnrun.tasks.train.resume import check_config, check_data, check_newest, finished_summary, going_on
+from nnrun.tasks.train.tested import keep_samples
 
 
 def run(composed: Composed, words: Sequence[str], directory: Path | None = None) -> Summary:
@@ -71,6 +72,7 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
         measured = measure(job, trained, data, objective, session.stop.poll)
         summary = summarize(job, session, trained, measured, training)
         summary.data, summary.headline = dict(data.findings.facts), problem.headline
+        mistakes = keep_samples(problem, data.test, measured, session, job.settings.data.root)
         # On the CPU, in fp32 and in the plain layout: an artifact is proven against what anyone can run.
         network = copy.deepcopy(trained.network).cpu().float().eval()
         outputs = measured.test_outputs if job.device.type == "cpu" else None
@@ -82,7 +84,7 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
         good = all(artifact["ok"] for artifact in summary.artifacts.values())
         summary.state, summary.wall_seconds = "finished" if good else "failed", session.out.seconds()
         trust = job.reading(trained.preprocessing.to_plain(), EVALUATION)
-        show(summary, figures(problem, measured), console, trust, trained=job.trains)
+        show(summary, figures(problem, measured, mistakes), console, trust, trained=job.trains)
         if again:
             again.compare(summary, console)
         report(summary, session)
@@ -114,8 +116,8 @@ def summarize(job: Job, session: Session, trained: Trained, measured: Measured, 
     )
 
 
-def figures(problem: Problem, measured: Measured) -> list[tuple[str, str]]:
-    """Return what a terminal has room for of what was measured: a title and a line each."""
+def figures(problem: Problem, measured: Measured, mistakes: Sequence[str] = ()) -> list[tuple[str, str]]:
+    """Return what a terminal has room for of what was measured: titles and lines, the costliest mistakes last."""
     lines = []
     for split in ("test", "valid"):
         values = {name.removeprefix(f"{split}/"): v for name, v in measured.metrics.items() if name.startswith(split)}
@@ -125,7 +127,9 @@ def figures(problem: Problem, measured: Measured) -> list[tuple[str, str]]:
     if baseline is not None and math.isfinite(baseline):
         lines.append(("baseline", f"{problem.headline} {metric_text(baseline)} by the best constant prediction"))
     tables = [shown for shown in problem.show(measured.details["test"]) if isinstance(shown, Table)]
-    return [(title, line) for title, line in (*lines, *((table.title, table.summary) for table in tables)) if line]
+    lines += [(table.title, table.summary) for table in tables]
+    lines += [("" if index else "costliest", line) for index, line in enumerate(mistakes)]
+    return [(title, line) for title, line in lines if line]
 
 
 def report(summary: Summary, session: Session) -> None:

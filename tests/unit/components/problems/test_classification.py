@@ -232,9 +232,10 @@ def test_a_network_with_other_outputs_is_refused(outputs):
 def test_what_is_shown_is_the_weakest_classes_first_and_the_confusion_of_all():
     problem = make_problem(3)
     _, sums = evaluate(problem, torch.eye(3)[[0, 0, 1, 0, 2]] * 9, torch.tensor([0, 0, 1, 1, 2]))
-    table, chart = problem.show(problem.report(sums))
+    table, confused, chart = problem.show(problem.report(sums))
     assert [row[0] for row in table.rows] == ["class 1", "class 0", "class 2"]
     assert table.summary == "class 1 (F1 0.667)  class 0 (F1 0.800)"
+    assert (confused.summary, confused.rows) == ("class 1 -> class 0 (1 of 2)", [("class 1", "class 0", 1, 2)])
     assert (chart.kind, chart.x) == ("heatmap", problem.targets.names)
     assert chart.series == {"class 0": [2, 0, 0], "class 1": [1, 1, 0], "class 2": [0, 0, 1]}
 

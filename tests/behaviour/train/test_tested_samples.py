@@ -1,0 +1,124 @@
+"""test_samples.npz: what a network predicted for each sample of the test part, as the summary has it in sum."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import nnrun
+from nnrun.api import ArtifactError, SampleResults, Split, Summary, Targets, read_samples
+from nnrun.components.problems.classification import Classification
+from nnrun.tasks.train.tested import costliest, results_of
+from support.pictures import make_folder
+
+DATA = Path(__file__).parents[2] / "data"
+WORDS = ["model=mlp", "trainer.epochs=2", "data.val_fraction=0.2", "export=none"]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+
+    def train(*words: str) -> tuple[Summary, SampleResults]:
+        summary = nnrun.run([*WORDS, *words], quiet=True)
+        return summary, read_samples(Path(summary.run))
+
+    return train
+
+
+def test_of_classes_the_confusion_and_the_loss_are_the_summarys(run) -> None:
+    summary, samples = run("data.limit=300")
+    confusion = np.zeros((10, 10), dtype=int)
+    np.add.at(confusion, (samples.targets, samples.predicted), 1)
+    assert confusion.tolist() == summary.details["test"]["confusion_matrix"]
+    assert samples.losses.mean() == pytest.approx(summary.metrics["test/loss"], rel=1e-5)
+    assert samples.are_right.mean() == pytest.approx(summary.metrics["test/accuracy"])
+    assert (samples.kind, samples.names) == ("classes", tuple("0123456789"))
+    assert samples.indices.tolist() == list(range(samples.num_samples))
+    assert (samples.predictions.dtype, samples.columns, samples.paths) == (np.float16, None, None)
+    of_target = samples.predictions[samples.indices, samples.targets].astype(float)
+    assert -np.log(of_target) == pytest.approx(samples.losses, rel=0.02, abs=0.002)
+    again = nnrun.run([f"ckpt={summary.run}"], quiet=True)
+    assert again.run != summary.run
+    for name, value in vars(read_samples(Path(again.run))).items():
+        assert np.array_equal(value, getattr(samples, name)), name
+    log = (Path(summary.run) / "run.log").read_text()
+    true, predicted = np.unravel_index((confusion * (1 - np.eye(10, dtype=int))).argmax(), (10, 10))
+    most = f"{true} -> {predicted} ({confusion[true, predicted]} of {confusion[true].sum()})"
+    assert most in next(line for line in log.splitlines() if line.startswith("confused"))
+
+
+def test_of_labels_and_of_values_they_are_the_summarys_too(run) -> None:
+    summary, samples = run("data=arrays", f"data.root={DATA / 'labelled.npz'}")
+    assert samples.losses.mean() == pytest.approx(summary.metrics["test/loss"], rel=1e-5)
+    assert (samples.kind, samples.targets.dtype, samples.predictions.dtype) == ("labels", np.uint8, np.float16)
+    assert samples.targets.shape == samples.predictions.shape == (samples.num_samples, len(samples.names))
+    assert samples.predicted is None
+    assert samples.targets.sum(0).tolist() == [row["samples"] for row in summary.details["test"]["per_label"]]
+    summary, samples = run("data=arrays", f"data.root={DATA / 'valued.npz'}")
+    assert (samples.kind, samples.predictions.dtype) == ("values", np.float32)
+    # The two values differ by a factor of 1e18: the larger one alone is seen in the mean.
+    errors = np.abs(samples.predictions.astype(float) - samples.targets).mean()
+    assert errors == pytest.approx(summary.metrics["test/mae"], rel=1e-5)
+
+
+def test_of_a_folder_the_samples_have_their_paths_and_the_costliest_mistakes_are_named(run, tmp_path: Path) -> None:
+    make_folder(tmp_path / "pictures", {"train": 8, "test": 6})
+    summary, samples = run("data=folder", f"data.root={tmp_path / 'pictures'}", "optimizer.lr=1e-9")
+    assert samples.paths is not None
+    assert len(samples.paths) == samples.num_samples
+    for path, target in zip(samples.paths, samples.targets, strict=True):
+        assert samples.names[target] in path
+    wrong = np.flatnonzero(~samples.are_right)
+    worst = wrong[samples.losses[wrong].argsort()[::-1]][:3]
+    assert len(worst), "untrained, it is wrong somewhere"
+    lines = []
+    for row in worst:
+        path = Path(samples.paths[row]).relative_to(tmp_path / "pictures")
+        is_, said = (samples.names[numbers[row]] for numbers in (samples.targets, samples.predicted))
+        lines.append(f"{path} is {is_}, predicted {said}")
+    log = (Path(summary.run) / "run.log").read_text().splitlines()
+    at = next(number for number, line in enumerate(log) if line.startswith("costliest"))
+    assert [line.removeprefix("costliest").strip() for line in log[at : at + len(lines)]] == lines
+
+
+def test_of_many_classes_the_most_probable_and_for_want_of_room_the_costliest_are_kept(tmp_path: Path) -> None:
+    problem = Classification(Targets.classes([str(number) for number in range(30)]))
+    draws = torch.Generator().manual_seed(0)
+    predictions = torch.randn(50, 30, generator=draws).softmax(1)
+    split = Split(torch.zeros(50, 1), torch.randint(30, (50,), generator=draws), names=[f"{i}.png" for i in range(50)])
+    losses = torch.rand(50, generator=draws)
+    losses[7] = torch.nan
+    whole = results_of(problem, split, predictions, losses)
+    assert whole.columns is not None
+    assert whole.predictions.shape == whole.columns.shape == (50, 10)
+    assert np.array_equal(whole.columns[:, 0], predictions.argmax(1).numpy())
+    assert np.array_equal(whole.predicted, predictions.argmax(1).numpy())
+    part = results_of(problem, split, predictions, losses, most_bytes=20 * (17 + 60 + 8))
+    assert part.num_samples == 50
+    costly = losses.nan_to_num(nan=2).argsort(descending=True)[:20].sort().values
+    assert part.indices.tolist() == costly.tolist()
+    assert part.paths == tuple(f"{index}.png" for index in costly.tolist())
+    assert costliest(problem, split, predictions, losses)[0].startswith("7.png is ")
+    part.write(tmp_path)
+    for name, value in vars(read_samples(tmp_path)).items():
+        assert np.array_equal(value, getattr(part, name), equal_nan=name == "losses"), name
+    assert [path.name for path in tmp_path.iterdir()] == ["test_samples.npz"]
+
+
+def test_a_file_that_is_missing_damaged_or_newer_is_said(run, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"test_samples.npz cannot be read: .*No such file"):
+        read_samples(tmp_path)
+    path = tmp_path / "test_samples.npz"
+    path.write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(ArtifactError, match=r"test_samples.npz cannot be read"):
+        read_samples(tmp_path)
+    np.savez(path, schema=1, names="[]", paths="null", kind="classes", num_samples=0, indices=np.array([{}]))
+    with pytest.raises(ArtifactError, match=r"cannot be read: .*allow_pickle"):
+        read_samples(tmp_path)
+    np.savez(path, schema=2)
+    with pytest.raises(ArtifactError, match=r"written by a newer nnrun \(schema 2\)"):
+        read_samples(tmp_path)
