@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 ARGS ?=
 
-.PHONY: run test test-fast test-docs test-deploy lint settings bench bench-checkpoints bench-folder bench-exports bench-tutorial torture gpu gpu-bundle clean
+.PHONY: run test test-fast test-docs test-deploy lint settings bench bench-checkpoints bench-folder bench-exports bench-scale bench-tutorial torture gpu gpu-bundle clean
 
 run: $(STAMP)
 	$(BIN)/nnrun $(ARGS)
@@ -45,6 +45,9 @@ bench-folder: $(STAMP)
 
 bench-exports: $(STAMP)
 	$(BIN)/python benchmarks/exports.py --write $(ARGS)
+
+bench-scale: $(STAMP)
+	$(BIN)/python benchmarks/scale.py --write $(ARGS)
 
 bench-tutorial: $(STAMP)
 	$(BIN)/python benchmarks/tutorial.py --write $(ARGS)

@@ -30,6 +30,7 @@ import sys
 from pathlib import Path
 
 import report
+import scale
 from contest import measure_by_turns
 from contestants import Plan, speed_blocks, startup_blocks
 from machine import OtherWork, machine
@@ -99,6 +100,7 @@ def main() -> int:
         speed=report.speed_table(speed),
         startup=report.startup_table(startup),
         goals=report.goals_table(report.goals(speed, startup)),
+        scale=scale.part_of(PAGE),
         failures=failures,
         rounds=options.rounds,
         steps=options.steps,
