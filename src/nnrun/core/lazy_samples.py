@@ -8,17 +8,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
+# So much of a file is read at a time where all is copied: then it need not lie in memory beside its copy.
+_CHUNK_BYTES = 2**25
+
 
 class Stored:
     """Stand for a tensor `(N, ...)` that a file holds: what is asked for is read, and nothing else.
 
     `open_file` maps the file and returns all of its samples; `rows` says which of them these are, in which order. A
-    process that is started with one opens the file for itself.
+    process that is started with one opens the file for itself. `is_mapped` says that opening it does no more than map
+    it, so that it may be opened as often as one likes.
     """
 
-    def __init__(self, open_file: Callable[[], Tensor], rows: Tensor | None = None) -> None:
+    def __init__(self, open_file: Callable[[], Tensor], rows: Tensor | None = None, *, is_mapped: bool = False) -> None:
         self._open_file = open_file
         self._rows = rows
+        self._is_mapped = is_mapped
         self._tensor: Tensor | None = None
 
     @property
@@ -55,13 +60,26 @@ class Stored:
 
     def subset(self, indices: Tensor) -> Stored:
         """Return the samples at `indices`, still unread."""
-        subset = Stored(self._open_file, indices if self._rows is None else self._rows[indices])
+        rows = indices if self._rows is None else self._rows[indices]
+        subset = Stored(self._open_file, rows, is_mapped=self._is_mapped)
         subset._tensor = self._tensor
         return subset
 
     def loaded(self) -> Tensor:
         """Return all samples as a tensor in memory."""
-        return self[:]
+        if not self._is_mapped:
+            return self[:]
+        samples = torch.empty(self.shape, dtype=self.dtype)
+        # As many as lie in so much of the file, where they are spread evenly over it.
+        num_samples = max(1, _CHUNK_BYTES * len(self) // max(1, self._mapped().nbytes))
+        for start in range(0, len(self), num_samples):
+            part = samples[start : start + num_samples]
+            # Mapped anew each time: the pages that were read go with the mapping.
+            if self._rows is None:
+                part.copy_(self._open_file()[start : start + num_samples])
+            else:
+                torch.index_select(self._open_file(), 0, self._rows[start : start + num_samples], out=part)
+        return samples
 
     def to(self, device: torch.device) -> Stored | Tensor:
         """Return all samples on a device; on the host they stay in their file."""
@@ -74,4 +92,4 @@ class Stored:
         return self._tensor
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_open_file": self._open_file, "_rows": self._rows, "_tensor": None}
+        return self.__dict__ | {"_tensor": None}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import struct
 import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,6 +16,12 @@ from torch.utils._pytree import tree_leaves
 DIGEST_BYTES = 8
 # Samples that are hashed at a time, so that what lies in a file is never in memory as a whole.
 _CHUNK_SAMPLES = 1000
+# Fewer digests are compared by sorting; of more, those are set aside first that cannot be among the others.
+_FEW = 2**14
+# Digests that are looked up at a time: their temporaries stay in the processor's cache.
+_LOOKED_UP = 2**16
+# How many bits of a digest tell it from others, beyond those that number the digests.
+_MORE_BITS = 4
 # Of larger samples, checksums of so many bytes are hashed: all of a photograph takes longer than decoding it.
 _STRIP_BYTES, _MOST_BYTES = 2**12, 2**14
 
@@ -46,13 +54,23 @@ def as_tensor(found: bytes) -> Tensor:
 
 def digests(samples: Tensor) -> Tensor:
     """Return a hash of the values of each sample, int64 `(N,)`."""
-    rows = samples.contiguous().reshape(len(samples), -1).view(torch.uint8).numpy() if len(samples) else ()
-    return as_tensor(b"".join(map(whole, rows)))
+    if samples.numel() == 0:
+        return as_tensor(whole(b"") * len(samples))
+    rows = samples.contiguous().reshape(len(samples), -1).view(torch.uint8)
+    hashed = functools.partial(hashlib.blake2b, digest_size=DIGEST_BYTES)
+    # A copy of each row as bytes is hashed in less time than a view of it.
+    each = struct.iter_unpack(f"{rows.shape[1]}s", rows.numpy().data)
+    return as_tensor(b"".join([hashed(row).digest() for (row,) in each]))
+
+
+def is_small(samples: Tensor) -> bool:
+    """Return whether samples are so small that their digests are their identities too."""
+    return len(samples) == 0 or samples[0].nbytes <= _MOST_BYTES
 
 
 def identities(samples: Tensor) -> Tensor:
     """Return `identity` of each sample of `(N, C, ...)`, or of `(N, L)`, int64 `(N,)`; of small ones their digests."""
-    if len(samples) == 0 or samples[0].nbytes <= _MOST_BYTES:
+    if is_small(samples):
         return digests(samples)
     channels = samples.contiguous().flatten(2) if samples.dim() > 2 else samples.contiguous()[:, None]
     return as_tensor(b"".join(identity(list(row)) for row in channels.view(torch.uint8).numpy()))
@@ -67,3 +85,30 @@ def tree_digests(tree: Any, hashed: Callable[[Tensor], Tensor] = digests) -> Ten
             torch.cat([hashed(leaf[start : start + _CHUNK_SAMPLES]) for start in starts] or [digests(torch.empty(0))])
         )
     return columns[0] if len(columns) == 1 else digests(torch.stack(columns, dim=1))
+
+
+def among(ours: Tensor, theirs: Tensor) -> Tensor:
+    """Return which of our digests are among theirs, as booleans `(N,)`, in time in proportion to how many there are.
+
+    What `torch.isin` returns, which sorts both. Digests are as if drawn by chance: most that have no equal are known by
+    a few of their bits, and only the others are sorted.
+    """
+    if len(ours) < _FEW or len(theirs) < _FEW:
+        return torch.isin(ours, theirs)
+    found = _may_be_among(ours, theirs)
+    places = found.nonzero()[:, 0]
+    few = ours[places]
+    found[places] = torch.isin(few, theirs[_may_be_among(theirs, few)])
+    return found
+
+
+def _may_be_among(ours: Tensor, theirs: Tensor) -> Tensor:
+    """Return which of our digests have the lower bits of some of theirs, as booleans."""
+    mask = 2 ** (len(theirs).bit_length() + _MORE_BITS) - 1
+    is_there = torch.zeros(mask + 1, dtype=torch.bool)
+    for part in theirs.split(_LOOKED_UP):
+        is_there[part & mask] = True
+    found = torch.empty(len(ours), dtype=torch.bool)
+    for part, place in zip(ours.split(_LOOKED_UP), found.split(_LOOKED_UP), strict=True):
+        torch.index_select(is_there, 0, part & mask, out=place)
+    return found

@@ -9,8 +9,11 @@ import torch
 from torch import Tensor
 
 from nnrun.core.randomness import LIMIT, generator, mix
+from nnrun.core.sample_hashes import among
 
 _FRACTION_BITS = 53
+# Digests that are hashed at a time: their temporaries stay in the processor's cache.
+_CHUNK = 2**16
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ def stratified_indices(strata: Tensor, num_held_out: int, generator: torch.Gener
     """
     num_samples = len(strata)
     assert 0 <= num_held_out <= num_samples, f"{num_held_out} of {num_samples} samples cannot be held out"
-    _, stratum, sizes = torch.unique(strata, return_inverse=True, return_counts=True)
+    stratum, sizes = numbered(strata)
     quotas = _shares(sizes, num_held_out)
     shuffled = torch.randperm(num_samples, generator=generator)
     by_stratum = shuffled[torch.argsort(stratum[shuffled], stable=True)]
@@ -80,19 +83,41 @@ def indices_by_content(digests: Tensor, strata: Tensor, fraction: float, salt: i
     strata, none of whose shares is one, give one together.
     """
     hashes = hashed(digests, salt)
-    _, stratum, sizes = torch.unique(strata, return_inverse=True, return_counts=True)
+    stratum, sizes = numbered(strata)
     empty = torch.zeros(len(sizes), dtype=hashes.dtype)
     smallest, largest = (empty.scatter_reduce(0, stratum, hashes, how, include_self=False) for how in ("amin", "amax"))
     keeps_none = largest < fraction
     gives_none = (smallest >= fraction) & (smallest < largest) & (sizes * fraction >= 0.5)
-    held_out = (hashes < fraction) & ~(keeps_none[stratum] & (hashes == largest[stratum]))
-    held_out |= gives_none[stratum] & (hashes == smallest[stratum])
+    by_hash = hashes < fraction
+    held_out = by_hash.clone()
+    if bool(keeps_none.any()):
+        held_out &= ~(keeps_none[stratum] & (hashes == largest[stratum]))
+    if bool(gives_none.any()):
+        held_out |= gives_none[stratum] & (hashes == smallest[stratum])
     if not bool(held_out.any()) and len(strata) * fraction >= 0.5:
         spares = (smallest < largest)[stratum]
         held_out |= spares & (hashes == torch.where(spares, hashes, 1.0).min())
-    # What was put right in one stratum may stand in another one too, under its label.
-    held_out &= ~torch.isin(digests, digests[~held_out])
+    # What was put right in one stratum may stand in another one too, under its label; the hash of all others is one.
+    moved = digests[held_out != by_hash]
+    if len(moved):
+        held_out &= ~among(digests, moved[among(moved, digests[~held_out])])
     return (~held_out).nonzero()[:, 0], held_out.nonzero()[:, 0]
+
+
+def numbered(strata: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the place of each sample's stratum among those that there are, ascending, and how many samples each has.
+
+    `strata` are whole numbers `(N,)`, counted where they lie close together, and else sorted.
+    """
+    low, high = (int(strata.min()), int(strata.max())) if len(strata) else (0, 0)
+    if high - low > len(strata):
+        _, places, sizes = torch.unique(strata, return_inverse=True, return_counts=True)
+        return places, sizes
+    counts = torch.bincount(strata - low if low else strata)
+    is_there = counts > 0
+    if low == 0 and bool(is_there.all()):
+        return strata, counts
+    return (is_there.cumsum(0) - 1)[strata - low], counts[is_there]
 
 
 def limit_by_content(digests: Tensor, strata: Tensor, limit: int, salt: int) -> Tensor:
@@ -100,7 +125,7 @@ def limit_by_content(digests: Tensor, strata: Tensor, limit: int, salt: int) -> 
 
     A stratum has at least one where there are that many; of fewer samples the choice is a part of that of more.
     """
-    _, stratum, sizes = torch.unique(strata, return_inverse=True, return_counts=True)
+    stratum, sizes = numbered(strata)
     each = 1 if limit >= len(sizes) else 0
     quotas = each + _shares(sizes - each, limit - each * len(sizes))
     by_hash = hashed(digests, salt).argsort(stable=True)
@@ -112,7 +137,14 @@ def limit_by_content(digests: Tensor, strata: Tensor, limit: int, salt: int) -> 
 
 def hashed(digests: Tensor, salt: int) -> Tensor:
     """Return a number in [0, 1) for each digest, float64 `(N,)`: SplitMix64's finaliser of it and of `salt`."""
-    state = digests ^ _signed(salt)
+    found = torch.empty(len(digests), dtype=torch.float64)
+    for part, place in zip(digests.split(_CHUNK), found.split(_CHUNK), strict=True):
+        place.copy_(_finalised(part ^ _signed(salt)))
+    return found
+
+
+def _finalised(state: Tensor) -> Tensor:
+    """Return a number in [0, 1) for each of 64 bits."""
     # Of int64 the products wrap around as those of 64 bits without a sign do; a shift must not bring the sign in.
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         state = (state ^ ((state >> shift) & (2 ** (64 - shift) - 1))) * _signed(factor)

@@ -8,6 +8,7 @@ import pickle
 import pytest
 import torch
 
+from nnrun.core import lazy_samples
 from nnrun.core.lazy_samples import Stored
 from nnrun.core.seams.data import Split
 
@@ -35,6 +36,17 @@ def test_is_the_tensor_that_it_stands_for(stored, rows):
     assert torch.equal(ours.loaded(), theirs)
     assert torch.equal(ours.subset(torch.tensor([1])).loaded(), theirs[[1]])
     assert ours.to(torch.device("cpu")) is ours
+
+
+@pytest.mark.parametrize("rows", [None, ROWS, torch.tensor([1, 1, 2, 3, 3, 5, 0])])
+def test_a_mapped_file_is_copied_a_part_at_a_time(stored, rows, monkeypatch):
+    monkeypatch.setattr(lazy_samples, "_CHUNK_BYTES", 40)
+    whole = Stored(stored._open_file, is_mapped=True)
+    ours, theirs = (whole, VALUES) if rows is None else (whole.subset(rows), VALUES[rows])
+    assert torch.equal(ours.loaded(), theirs)
+    ours.loaded().zero_()
+    assert torch.equal(pickle.loads(pickle.dumps(ours)).loaded(), theirs)
+    assert whole.subset(ROWS[:0]).loaded().shape == (0, 2, 2)
 
 
 def test_what_is_read_is_a_copy(stored):

@@ -6,9 +6,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from nnrun.core.randomness import SPLIT, TEST_SPLIT
-from nnrun.core.splits import Drawing, hashed, indices_by_content, limit_by_content, stratified_indices
+from nnrun.core.splits import (
+    Drawing,
+    hashed,
+    indices_by_content,
+    limit_by_content,
+    numbered,
+    stratified_indices,
+)
 
 PAIRS = [(TEST_SPLIT, 0), (TEST_SPLIT, 1), (SPLIT, 0), (SPLIT, 1)]
 # By a second reading of SplitMix64, in Python's whole numbers.
@@ -158,3 +166,41 @@ def test_a_limit_by_content_takes_each_class_its_share_whatever_the_order(data: 
     order = torch.randperm(len(targets), generator=seeded())
     again = limit_by_content(digests[order], targets[order], number, 3)
     assert set(digests[order][again].tolist()) == set(digests[chosen].tolist())
+
+
+def held_out_by_sorting(digests: Tensor, strata: Tensor, fraction: float, salt: int) -> Tensor:
+    """Draw as the rule is written down, with everything sorted and compared: which samples are held out."""
+    hashes = hashed(digests, salt)
+    _, stratum, sizes = torch.unique(strata, return_inverse=True, return_counts=True)
+    held_out = hashes < fraction
+    for place, size in enumerate(sizes.tolist()):
+        own, of = stratum == place, hashes[stratum == place]
+        if of.max() < fraction:
+            held_out &= ~(own & (hashes == of.max()))
+        elif of.min() >= fraction and of.min() < of.max() and size * fraction >= 0.5:
+            held_out |= own & (hashes == of.min())
+    if not held_out.any() and len(strata) * fraction >= 0.5:
+        several = [hashes[stratum == place] for place in range(len(sizes))]
+        spares = torch.cat([of for of in several if of.min() < of.max()] or [hashes[:0]])
+        held_out |= torch.isin(hashes, spares[spares.argmin()]) if len(spares) else False
+    return held_out & ~torch.isin(digests, digests[~held_out])
+
+
+@given(
+    pairs=st.lists(st.tuples(st.integers(-20, 20), st.sampled_from([0, 1, 2, 5, 900])), min_size=1, max_size=60),
+    fraction=st.floats(0.01, 0.9),
+    salt=st.integers(0, 5),
+)
+def test_by_content_very_many_are_drawn_as_few_are(pairs, fraction, salt) -> None:
+    """What was left out of the rule for speed changes no draw: classes are counted, and only moved samples compared."""
+    digests, strata = (torch.tensor(column) for column in zip(*pairs, strict=True))
+    held_out = indices_by_content(digests, strata, fraction, salt)[1]
+    assert held_out.tolist() == held_out_by_sorting(digests, strata, fraction, salt).nonzero()[:, 0].tolist()
+
+
+@given(st.lists(st.integers(-5, 5) | st.integers(-(10**9), 10**9), max_size=40))
+def test_strata_are_numbered_as_sorting_numbers_them(values) -> None:
+    strata = torch.tensor(values, dtype=torch.int64)
+    _, places, sizes = torch.unique(strata, return_inverse=True, return_counts=True)
+    found = numbered(strata)
+    assert (found[0].tolist(), found[1].tolist()) == (places.tolist(), sizes.tolist())

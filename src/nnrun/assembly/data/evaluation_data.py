@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from nnrun.assembly.data.opened import Opened, noted, open_data, take_parts
+from nnrun.assembly.data.opened import Opened, in_memory, noted, open_data, take_parts
 from nnrun.assembly.data.overlap import beside_its_start
 from nnrun.assembly.data.seen import Seen, known_among, seen_by
 from nnrun.assembly.data.source import load_dataset
@@ -181,10 +181,11 @@ def _opened(past: _Past, settings: DataSettings, *, all_is_test: bool) -> tuple[
     """Return data to measure a network, and their fingerprint, as the run, with its own limit, would have it."""
     dataset = load_dataset(settings, Evaluation(past.targets, all_is_test))
     data = take_parts(dataset, settings, checks_batch=False, evaluates=True)
-    if settings.limit == past.data.get("limit"):
-        return data, data.fingerprint
-    as_run = replace(settings, limit=past.data.get("limit"))
-    return data, take_parts(dataset, as_run, checks_batch=False, evaluates=True).fingerprint
+    as_run = data
+    if settings.limit != past.data.get("limit"):
+        limit_of_run = replace(settings, limit=past.data.get("limit"))
+        as_run = take_parts(dataset, limit_of_run, checks_batch=False, evaluates=True)
+    return in_memory(data, settings), as_run.fingerprint
 
 
 def _check_hold_out(saved: Mapping[str, Any], settings: DataSettings) -> None:

@@ -87,8 +87,24 @@ def open_data(settings: DataSettings, *, checks_batch: bool, evaluation: Evaluat
     `checks_batch` says whether a batch must fit into the training part. An `evaluation` says what trained network the
     data are to measure.
     """
-    dataset = load_dataset(settings, evaluation, checks_batch=checks_batch)
-    return take_parts(dataset, settings, checks_batch=checks_batch, evaluates=evaluation is not None)
+    # What was opened is let go before its samples are copied: of very many, what stands for each takes room too.
+    return in_memory(
+        take_parts(
+            load_dataset(settings, evaluation, checks_batch=checks_batch),
+            settings,
+            checks_batch=checks_batch,
+            evaluates=evaluation is not None,
+        ),
+        settings,
+    )
+
+
+def in_memory(opened: Opened, settings: DataSettings) -> Opened:
+    """Return data with its samples in memory, unless they are to be read from their files as they are needed."""
+    if settings.residency == "stream" or (settings.residency == "auto" and not fits_in_memory(opened.num_bytes)):
+        return opened
+    train, valid, test = opened.train, opened.valid, opened.test
+    return replace(opened, train=train.loaded(), valid=valid.loaded() if valid else None, test=test.loaded())
 
 
 def take_parts(dataset: Dataset, settings: DataSettings, *, checks_batch: bool, evaluates: bool) -> Opened:
@@ -114,7 +130,7 @@ def take_parts(dataset: Dataset, settings: DataSettings, *, checks_batch: bool, 
             f"data.batch_size={settings.batch_size} is larger than the training part, which has {len(train):,} "
             f"samples; use data.batch_size={len(train)} or less"
         )
-    opened = Opened(
+    return Opened(
         train=train,
         valid=valid,
         test=test,
@@ -129,9 +145,6 @@ def take_parts(dataset: Dataset, settings: DataSettings, *, checks_batch: bool, 
         num_test=len(dataset.test),
         facts=dataset.facts,
     )
-    if settings.residency == "stream" or (settings.residency == "auto" and not fits_in_memory(opened.num_bytes)):
-        return opened
-    return replace(opened, train=train.loaded(), valid=valid.loaded() if valid else None, test=test.loaded())
 
 
 def _check_claims(known: Mapping[str, Any], settings: DataSettings) -> None:

@@ -14,6 +14,7 @@ from nnrun.assembly.data.opened import Opened
 from nnrun.base.errors import ArtifactError
 from nnrun.checkpoints.saved_run import SavedRun
 from nnrun.checkpoints.tensors import read_tensors
+from nnrun.core.sample_hashes import among
 from nnrun.core.seams.data import Split
 
 # Of more samples, those with the smallest digests stand for all: a part of the data that is drawn as by chance.
@@ -34,11 +35,11 @@ class Seen:
 
     def among(self, digests: Tensor) -> Tensor:
         """Return which of some samples are known to have been seen, as booleans."""
-        return torch.isin(digests, self.digests)
+        return among(digests, self.digests)
 
     def share_in(self, digests: Tensor) -> float:
         """Return how many of those that were seen are among some samples, as a fraction."""
-        return float(torch.isin(self.digests, digests).double().mean()) if len(self.digests) else 0.0
+        return float(among(self.digests, digests).double().mean()) if len(self.digests) else 0.0
 
 
 def seen_of(data: Opened) -> dict[str, dict[str, Any]]:

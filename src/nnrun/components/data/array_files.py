@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import math
+import struct
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnrun.base.errors import DataError, did_you_mean
-from nnrun.base.files import check_is_file
+from nnrun.base.files import check_is_file, state_of
 from nnrun.base.foreign_errors import of_the_machine
 from nnrun.base.paths import expanded
 from nnrun.components.data.data_root import data_root
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
 NAMES = ("x_{0}", "X_{0}", "{0}_x", "{0}_images", "{0}_data"), ("y_{0}", "Y_{0}", "{0}_y", "{0}_labels", "{0}_targets")
 PARTS = {"train": ("train",), "valid": ("valid", "val"), "test": ("test",)}
 UNSPLIT = ("x", "X", "images", "data"), ("y", "Y", "labels", "targets")
+# Where the lengths of a name and of what comes after it stand before a file in an archive, and how long that is.
+_LENGTHS, _LENGTHS_AT, _LOCAL_BYTES = struct.Struct("<HH"), 26, 30
+_READ_BYTES = 2**20
 # An array of texts that says what the columns of the targets are.
 COLUMN_NAMES = ("target_names", "label_names", "class_names", "names")
 
@@ -37,7 +43,7 @@ class Array:
         return shown(self.path) + (f"[{self.member}]" if self.member else "")
 
     def open(self) -> np.ndarray:
-        """Return the array, mapped into memory where it has a file of its own; raise DataError where it is damaged."""
+        """Return the array, mapped into memory unless it is compressed; raise DataError where it is damaged."""
         import numpy as np  # noqa: PLC0415 - a run on other data does not pay for it
 
         try:
@@ -45,6 +51,8 @@ class Array:
             if self.member is None:
                 # Copied on write, and so never written: torch warns of tensors that cannot be.
                 return np.load(self.path, mmap_mode="c", allow_pickle=False)
+            if (mapped := _mapped_member(self.path, self.member, state_of(self.path.stat()))) is not None:
+                return mapped()
             with np.load(self.path, allow_pickle=False) as archive:
                 return archive[self.member]
         except Exception as error:  # numpy fails on damaged bytes in every way there is
@@ -59,6 +67,37 @@ class Array:
         if isinstance(error, OSError) and error.errno is not None:
             return DataError(f"{self} cannot be read: {error.strerror}")
         return DataError(f"{self} is damaged, or cut off: {str(error) or type(error).__name__}")
+
+
+@functools.lru_cache(maxsize=32)
+def _mapped_member(path: Path, member: str, _state: str) -> Callable[[], np.ndarray] | None:
+    """Return what maps an array in an archive; None where it is compressed, or not made for that.
+
+    For as long as the file is as it is, its checksum is compared once.
+    """
+    import numpy as np  # noqa: PLC0415 - as above
+
+    with zipfile.ZipFile(path) as archive:
+        info = archive.getinfo(f"{member}.npy")
+        if info.compress_type != zipfile.ZIP_STORED:
+            return None
+        with archive.open(info) as stored:
+            version = np.lib.format.read_magic(stored)
+            if version not in ((1, 0), (2, 0)):
+                return None
+            reads = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}[version[0]]
+            shape, is_fortran, dtype = reads(stored)
+            header_bytes = stored.tell()
+            while stored.read(_READ_BYTES):
+                pass  # at its end the checksum is compared
+    with path.open("rb") as file:
+        file.seek(info.header_offset + _LENGTHS_AT)
+        start = info.header_offset + _LOCAL_BYTES + sum(_LENGTHS.unpack(file.read(_LENGTHS.size))) + header_bytes
+    num_bytes = math.prod(shape) * dtype.itemsize
+    if dtype.hasobject or num_bytes == 0 or header_bytes + num_bytes != info.file_size or start % dtype.alignment:
+        return None
+    order = "F" if is_fortran else "C"
+    return functools.partial(np.memmap, path, dtype, "c", start, shape, order)
 
 
 def find_arrays(root: str, *, for_test: bool = False) -> dict[str, tuple[Array, Array]]:

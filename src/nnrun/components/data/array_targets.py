@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from nnrun.base.errors import DataError
 from nnrun.base.targets import Kind, Targets
 from nnrun.base.visible import few
+from nnrun.components.data.label_arrays import classes_in
 from nnrun.components.data.labels import classes_of, numbers_among
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 _MOST_CLASSES_AS_FLOATS = 100
 # Of values, rounding to float32 may take so much of their deviation.
 _ROUNDING = 1e-3
+# Samples that are looked at at a time: their temporaries stay small.
+_CHUNK = 2**16
 
 
 class Learned(NamedTuple):
@@ -104,11 +108,13 @@ def _are_classes(arrays: Arrays) -> bool:
     import numpy as np  # noqa: PLC0415 - a run on other data does not pay for it
 
     found: set[float] = set()
-    for array in arrays.values():
-        if not bool(((array >= 0) & (array == np.floor(array)) & np.isfinite(array)).all()):
+    for part in itertools.chain.from_iterable(map(_parts, arrays.values())):
+        if not bool(((part >= 0) & (part == np.floor(part)) & np.isfinite(part)).all()):
             return False
-        found |= set(np.unique(array).tolist())
-    return 1 < len(found) <= _MOST_CLASSES_AS_FLOATS
+        found.update(np.unique(part).tolist())
+        if len(found) > _MOST_CLASSES_AS_FLOATS:
+            return False
+    return len(found) > 1
 
 
 def _classes(arrays: Arrays, order: str, known: Targets | None) -> Learned:
@@ -120,10 +126,10 @@ def _classes(arrays: Arrays, order: str, known: Targets | None) -> Learned:
                 f"{name} is {_shown(array)}; classes are one number or text a sample, (N,); several columns are for "
                 "problem=multilabel (of 0 and 1) or problem=regression, and a loss that goes with it"
             )
-        labels[name] = array.reshape(-1).tolist()
+        labels[name] = array.reshape(-1)
     if known is not None:
-        return Learned(known, numbers_among(known, labels))
-    targets, numbers = classes_of(labels, next(iter(arrays)), order=order)
+        return Learned(*classes_in(labels, lambda of: (known, numbers_among(known, of))))
+    targets, numbers = classes_in(labels, lambda of: classes_of(of, next(iter(arrays)), order=order))
     named = targets.names
     is_counted = not named[0].isdecimal() or named == tuple(map(str, range(len(named))))
     notes = () if is_counted else (f"classes, as the labels say: {', '.join(named[:10])}",)
@@ -204,12 +210,25 @@ def rounding_of(given: np.ndarray, values: Tensor, name: str) -> list[str]:
     """Return what is said of values `(N, K)` that float32 rounds to a good part of their differences."""
     import numpy as np  # noqa: PLC0415 - as above
 
-    exact = given.astype(np.float64)
-    deviation = exact.std(0)
-    lost = (np.abs(exact - values.numpy()).max(0) > _ROUNDING * deviation) & (deviation > 0)
+    # Less the first sample: what never changes then has a deviation of 0, whatever it is.
+    first = given[:1].astype(np.float64)
+    mean, square, rounding = (np.zeros(given.shape[1]) for _ in range(3))
+    for part in _parts(given):
+        mean += (part.astype(np.float64) - first).sum(0) / len(given)
+    for part, kept in zip(_parts(given), values.split(_CHUNK), strict=True):
+        exact = part.astype(np.float64)
+        square += np.square(exact - first - mean).sum(0) / len(given)
+        rounding = np.maximum(rounding, np.abs(exact - kept.numpy()).max(0))
+    lost = (rounding > _ROUNDING * np.sqrt(square)) & (square > 0)
     if not bool(lost.any()):
         return []
     return [f"{name} holds values that float32 rounds to a good part of their differences: subtract what they share"]
+
+
+def _parts(array: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield an array in parts."""
+    for start in range(0, len(array), _CHUNK):
+        yield array[start : start + _CHUNK]
 
 
 def _shown(array: np.ndarray) -> str:

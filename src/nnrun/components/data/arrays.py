@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,16 +12,21 @@ from torch import Tensor
 
 from nnrun.base.errors import DataError
 from nnrun.base.files import state_of
+from nnrun.base.host import num_cores
 from nnrun.components.data.array_files import Array, column_names, find_arrays
 from nnrun.components.data.array_targets import learned_of
 from nnrun.components.data.cache import Cache
 from nnrun.components.data.dataset_from_parts import Choices, Part, dataset_of
+from nnrun.components.data.progress import with_progress
 from nnrun.components.data.sample_stats import Measures
 from nnrun.core.lazy_samples import Stored
 from nnrun.core.seams.data import Dataset, Evaluation, Findings
+from nnrun.core.workers.crew import Crew, in_order
 
-# Samples that are measured at a time.
-CHUNK_SAMPLES = 512
+# What is measured at a time.
+_CHUNK_BYTES = 2**20
+# For less than this, starting processes takes longer than it saves.
+_BYTES_FOR_PROCESSES, _SAMPLES_FOR_PROCESSES = 2**26, 100_000
 FEW_CHANNELS = (1, 3, 4)
 
 
@@ -61,7 +67,7 @@ class Arrays:
         parts: dict[str, Part] = {}
         shapes: dict[str, tuple[int, ...]] = {}
         for part, (samples, _) in pairs.items():
-            stored = Stored(functools.partial(open_pictures, samples, self.layout))
+            stored = Stored(functools.partial(open_pictures, samples, self.layout), is_mapped=_is_mapped(samples))
             if len(stored) != len(numbers[names[part]]):
                 raise DataError(
                     f"{samples} has {len(stored):,} samples, and {names[part]} {len(numbers[names[part]]):,} labels"
@@ -120,21 +126,47 @@ def _layout(array: Array, shape: tuple[int, ...], layout: str) -> str:
     return "NCHW" if first else "NHWC"
 
 
+def _is_mapped(array: Array) -> bool:
+    """Return whether to open samples is no more than to map their file: of others all values are converted."""
+    import numpy as np  # noqa: PLC0415 - as above
+
+    values = array.open()
+    return isinstance(values, np.memmap) and values.dtype in (np.uint8, np.float32)
+
+
 def measured(array: Array, stored: Stored, layout: str) -> Measures:
     """Return the measures of samples, kept for as long as their file is as it is; NaN and infinity are refused."""
     state = f"{array.member}\0{state_of(array.path.stat())}"
-    return Cache(f"array {array}", state, layout).measures(lambda: Measures.together(list(_measure(array, stored))))
+    return Cache(f"array {array}", state, layout).measures(lambda: _measured(array, stored))
 
 
-def _measure(array: Array, stored: Stored) -> Iterator[Measures]:
-    """Yield the measures of samples, a chunk at a time."""
-    for start in range(0, len(stored), CHUNK_SAMPLES):
-        samples = stored[start : start + CHUNK_SAMPLES]
+def _measured(array: Array, stored: Stored) -> Measures:
+    """Return the measures of samples; processes measure many of them."""
+    number = len(stored)
+    each = max(1, min(number, _CHUNK_BYTES * number // max(1, stored.nbytes)))
+    pays = number >= _SAMPLES_FOR_PROCESSES or stored.nbytes >= _BYTES_FOR_PROCESSES
+    crew = Crew(num_cores() if pays else 0, "measures the data", "close programs")
+    measure = _MeasureChunk(array, stored, each)
+    with closing(in_order(measure, range(-(-number // each)), crew)) as chunks:
+        return Measures.together(with_progress("measuring", chunks, number, len), number)
+
+
+@dataclass(frozen=True)
+class _MeasureChunk:
+    """Measure the samples of a chunk, by its number."""
+
+    array: Array
+    samples: Stored
+    num_samples: int
+
+    def __call__(self, number: int) -> Measures:
+        start = number * self.num_samples
+        samples = self.samples[start : start + self.num_samples]
         if samples.is_floating_point():
             wrong = (~samples.isfinite().flatten(1).all(1)).nonzero()
             if len(wrong):
-                raise DataError(f"{array}: sample {start + int(wrong[0])} holds NaN or infinity")
-        yield Measures.of(samples)
+                raise DataError(f"{self.array}: sample {start + int(wrong[0])} holds NaN or infinity")
+        return Measures.of(samples)
 
 
 def _shown(shape: Sequence[int]) -> str:

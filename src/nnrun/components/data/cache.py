@@ -25,11 +25,11 @@ from nnrun.base.errors import DataError, ResourceError
 from nnrun.base.files import DurableFile, free_bytes, sweep_temporaries
 from nnrun.base.foreign_errors import explain
 from nnrun.base.threads import in_threads
-from nnrun.components.data.sample_stats import Measures
+from nnrun.components.data.sample_stats import SHA256_BYTES, Measures
 from nnrun.core.lazy_samples import Stored
 
 # What is kept of a sample: the entries of another version are decoded anew, and removed.
-VERSION = 2
+VERSION = 3
 BLOCK_BYTES = 2**26
 # More than that takes longer to check than a person waits: then so many blocks are, evenly spread.
 MAX_CHECKED_BYTES = 2**32
@@ -74,18 +74,18 @@ class Cache:
         if written["sha256"] != _digest(json.dumps(content, sort_keys=True)):
             return None
         shape, dtype = tuple(content["shape"]), DTYPES[content["dtype"]]
-        samples, measures = self._path("samples"), self._path("measures").read_bytes()
-        if hashlib.sha256(measures).hexdigest() != content["measures"]:
+        samples, measures = self._path("samples"), _bytes_of(self._path("measures"))
+        if measures[:SHA256_BYTES].numpy().tobytes().hex() != content["measures"]:
             return None
         if not _blocks_agree(samples, content["blocks"], content["num_bytes"]):
             return None
-        stored = Stored(functools.partial(map_file, samples, shape, dtype))
+        stored = Stored(functools.partial(map_file, samples, shape, dtype), is_mapped=True)
         return Entry(stored, Measures.unpacked(measures), content["found"])
 
     def measures(self, compute: Callable[[], Measures]) -> Measures:
         """Return the measures of samples that lie elsewhere: those that were kept, or else computed, and kept."""
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RuntimeError):
-            return Measures.unpacked(self._path("measures").read_bytes())
+            return Measures.unpacked(_bytes_of(self._path("measures")))
         with self.alone():
             measures = compute()
             self._write_measures(measures)
@@ -93,11 +93,13 @@ class Cache:
         return measures
 
     def _write_measures(self, measures: Measures) -> str:
-        """Write measures; return the sha256 of their file."""
+        """Write measures; return the sha256 that they prove themselves with."""
+        packed = measures.packed()
         with _writing(self.folder), DurableFile(self.folder) as file:
-            file.write(measures.packed())
+            for part in packed:
+                file.write(part)
             file.commit(self._path("measures").name)
-            return file.sha256
+        return packed[0].hex()
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -192,6 +194,11 @@ def map_file(path: Path, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """Return the raw values of a file as a tensor; they are read when they are used."""
     num_values = functools.reduce(int.__mul__, shape, 1)
     return torch.from_file(str(path), shared=False, size=num_values, dtype=dtype).view(shape)
+
+
+def _bytes_of(path: Path) -> Tensor:
+    """Return the bytes of a file, uint8 `(B,)`, mapped into memory; raise OSError where there is none."""
+    return map_file(path, (path.stat().st_size,), torch.uint8)
 
 
 def _blocks_agree(path: Path, hashes: list[str], num_bytes: int) -> bool:

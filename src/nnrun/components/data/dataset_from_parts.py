@@ -15,9 +15,10 @@ from nnrun.base.targets import Targets
 from nnrun.checkpoints.aliases import first_name
 from nnrun.components.data.cache import Entry
 from nnrun.components.data.normalize import Normalize, Standardize
-from nnrun.components.data.sample_stats import Measures, in_both
+from nnrun.components.data.sample_stats import Measures
 from nnrun.core.lazy_samples import Stored
 from nnrun.core.randomness import TEST_SPLIT
+from nnrun.core.sample_hashes import among
 from nnrun.core.seams.data import Dataset, Evaluation, Findings, Preprocessing, Split
 from nnrun.core.splits import Drawing
 from nnrun.core.target_values import strata, target_counts
@@ -193,7 +194,7 @@ def with_shared(findings: Findings, parts: Mapping[str, Samples]) -> Findings:
         if name not in parts:
             continue
         part = parts[name]
-        shared = in_both(part.digested(), parts["train"].digested())
+        shared = among(part.digested(), parts["train"].digested()).nonzero()[:, 0]
         facts[f"in_train_and_{name}"] = len(shared)
         if len(shared):
             effect = "the test's scores are inflated" if name == "test" else "they favor weights that overfit"
@@ -215,6 +216,6 @@ def _fingerprint(parts: Mapping[str, Part], targets: Targets, preprocessing: Pre
     sha256 = hashlib.sha256(repr((learned, plain)).encode("utf-8", "surrogateescape"))
     for name, part in parts.items():
         sha256.update(repr((name, part.samples.shape, str(part.samples.dtype))).encode())
-        sha256.update(part.measures.digests.numpy().tobytes())
-        sha256.update(part.targets.numpy().tobytes())
+        for column in (part.measures.digests, part.targets):
+            sha256.update(column.contiguous().numpy().data)
     return sha256.hexdigest()

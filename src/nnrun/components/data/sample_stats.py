@@ -7,17 +7,24 @@ values and that of their squares: means and deviations of any part follow, and w
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from nnrun.core.sample_hashes import digests, identities
+from nnrun.core.sample_hashes import digests, identities, is_small
 
 MAX_PIXEL = 255
 SHA256_BYTES = 32
 _COLUMNS = ("digests", "originals", "sums", "squares")
+# The types that sums may have, by the number that stands for each in a file.
+_TYPES = (torch.int64, torch.float64, torch.int32)
+# Samples whose sums are added up at a time.
+_CHUNK_SAMPLES = 2**16
+_WORD_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,7 @@ class Measures:
     """The digests of samples and of their originals, int64 `(N,)`; their sums and sums of squares by channel `(N, C)`.
 
     The sums are whole numbers for samples of uint8, float64 for others. `num_values` is that of a channel in a sample.
+    Samples that are their own originals have one tensor for both.
     """
 
     digests: Tensor
@@ -39,21 +47,52 @@ class Measures:
         exact = samples.dtype == torch.uint8
         flat = samples.flatten(2) if samples.dim() > 2 else samples[:, :, None]
         wide = flat.to(torch.int32 if exact else torch.float64)
-        total = torch.int64 if exact else torch.float64
+        fits = MAX_PIXEL**2 * flat.shape[2] <= torch.iinfo(torch.int32).max
+        total = (torch.int32 if fits else torch.int64) if exact else torch.float64
         sums, squares = wide.sum(2, dtype=total), wide.square().sum(2, dtype=total)
+        found = digests(samples)
         if originals is None:
-            originals = identities(samples)
-        return cls(digests(samples), originals, sums, squares, flat.shape[2])
+            originals = found if is_small(samples) else identities(samples)
+        return cls(found, originals, sums, squares, flat.shape[2])
 
     @classmethod
-    def together(cls, parts: list[Measures]) -> Measures:
-        """Return the measures of all parts, one after the other."""
-        found, originals, sums, squares = (torch.cat([getattr(part, name) for part in parts]) for name in _COLUMNS)
-        return cls(found, originals, sums, squares, parts[0].num_values)
+    def together(cls, parts: Iterable[Measures], num_samples: int | None = None) -> Measures:
+        """Return the measures of all parts, one after the other.
+
+        With `num_samples` each goes to its place as it comes: so many of very many are never held twice.
+        """
+        if num_samples is None:
+            parts = list(parts)
+            num_samples = sum(map(len, parts))
+        whole: Measures | None = None
+        start = 0
+        for part in parts:
+            whole = part._room_for(num_samples) if whole is None else whole
+            for name in _COLUMNS:
+                if name != "originals" or not whole._are_their_own:
+                    getattr(whole, name)[start : start + len(part)] = getattr(part, name)
+            start += len(part)
+        assert whole is not None
+        assert start == num_samples, f"measured {start} of {num_samples} samples"
+        return whole
+
+    @property
+    def _are_their_own(self) -> bool:
+        """Whether the samples are their own originals."""
+        return self.originals is self.digests
+
+    def _room_for(self, num_samples: int) -> Measures:
+        """Return measures of so many samples of this kind, yet to be filled in."""
+        found, originals, sums, squares = (
+            torch.empty(num_samples, *getattr(self, name).shape[1:], dtype=getattr(self, name).dtype)
+            for name in _COLUMNS
+        )
+        return Measures(found, found if self._are_their_own else originals, sums, squares, self.num_values)
 
     def subset(self, indices: Tensor) -> Measures:
         """Return the measures of the samples at `indices`."""
-        found, originals, sums, squares = (getattr(self, name)[indices] for name in _COLUMNS)
+        found, sums, squares = self.digests[indices], self.sums[indices], self.squares[indices]
+        originals = found if self._are_their_own else self.originals[indices]
         return Measures(found, originals, sums, squares, self.num_values)
 
     def mean_and_std(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -61,13 +100,11 @@ class Measures:
 
         A channel that never varies has a deviation of 0, which nothing can be divided by: 1 stands for it.
         """
-        exact = not self.sums.is_floating_point()
-        scale = MAX_PIXEL if exact else 1
+        scale = 1 if self.sums.is_floating_point() else MAX_PIXEL
         count = len(self.sums) * self.num_values
         means, stds = [], []
         for channel in range(self.sums.shape[1]):
-            columns = [column[:, channel].tolist() for column in (self.sums, self.squares)]
-            total, square = (sum(column) if exact else math.fsum(column) for column in columns)
+            total, square = _total(self.sums[:, channel]), _total(self.squares[:, channel])
             mean = total / count
             variance = max(square / count - mean**2, 0.0)
             means.append(_rounded(mean / scale))
@@ -77,36 +114,51 @@ class Measures:
     def __len__(self) -> int:
         return len(self.digests)
 
-    def packed(self) -> bytes:
-        """Return the measures as bytes that prove themselves: their sha256, and then words of eight bytes.
+    def packed(self) -> list[memoryview]:
+        """Return the measures as buffers, which together prove themselves: their sha256, and then words of eight bytes.
 
-        The words are how many samples, channels and values of a channel there are, whether the sums are floats, then
-        the digests, the originals', the sums and the squares.
+        The words are how many samples, channels and values of a channel there are, which type the sums have, whether
+        the originals have digests of their own; then the digests, these, the sums and the squares, each filled up with
+        zeros to a whole word.
         """
-        head = torch.tensor([*self.sums.shape, self.num_values, self.sums.is_floating_point()])
-        columns = (head, *(getattr(self, name) for name in _COLUMNS))
-        words = b"".join(column.contiguous().view(torch.uint8).numpy().tobytes() for column in columns)
-        return hashlib.sha256(words).digest() + words
+        is_own = self._are_their_own
+        head = torch.tensor([*self.sums.shape, self.num_values, _TYPES.index(self.sums.dtype), not is_own])
+        columns = [getattr(self, name) for name in _COLUMNS if name != "originals" or not is_own]
+        buffers, sha256 = [], hashlib.sha256()
+        for column in (head, *columns):
+            values = column.contiguous().view(-1).view(torch.uint8).numpy().data
+            buffers += [values, memoryview(bytes(-values.nbytes % _WORD_BYTES))]
+        for buffer in buffers:
+            sha256.update(buffer)
+        return [memoryview(sha256.digest()), *buffers]
 
     @classmethod
-    def unpacked(cls, packed: bytes) -> Measures:
-        """Return the measures that `packed` made; raise ValueError where they are not whole."""
-        if hashlib.sha256(packed[SHA256_BYTES:]).digest() != packed[:SHA256_BYTES]:
+    def unpacked(cls, packed: Tensor) -> Measures:
+        """Return the measures in the bytes of a file that `packed` made, uint8 `(B,)`, where they lie.
+
+        Raises ValueError where they are not whole.
+        """
+        proof, words = packed[:SHA256_BYTES], packed[SHA256_BYTES:].view(torch.int64)
+        if hashlib.sha256(words.numpy().data).digest() != proof.numpy().tobytes():
             raise ValueError("damaged measures")
-        words = torch.frombuffer(bytearray(packed[SHA256_BYTES:]), dtype=torch.int64)
-        num_samples, num_channels, num_values, is_float = words[:4].tolist()
+        num_samples, num_channels, num_values, kind, has_originals = words[:5].tolist()
+        dtype = _TYPES[kind]
         size = num_samples * num_channels
-        _, digests, originals, sums, squares = words.split([4, num_samples, num_samples, size, size])
-        if is_float:
-            sums, squares = sums.view(torch.float64), squares.view(torch.float64)
-        return cls(digests, originals, sums.view(num_samples, -1), squares.view(num_samples, -1), num_values)
+        size_words = -(-size * dtype.itemsize // _WORD_BYTES)
+        of_originals = [num_samples] if has_originals else []
+        _, found, *originals, sums, squares = words.split([5, num_samples, *of_originals, size_words, size_words])
+        sums, squares = (column.view(dtype)[:size].view(num_samples, -1) for column in (sums, squares))
+        return cls(found, originals[0] if originals else found, sums, squares, num_values)
+
+
+def _total(values: Tensor) -> float:
+    """Return the exact sum of whole numbers `(N,)`, or that of floats rounded once."""
+    parts = values.split(_CHUNK_SAMPLES)
+    if values.is_floating_point():
+        return math.fsum(itertools.chain.from_iterable(part.tolist() for part in parts))
+    return sum(int(part.sum(dtype=torch.int64)) for part in parts)
 
 
 def _rounded(value: float) -> float:
     """Return a number to six digits: the last bits of a long sum are no two machines' own."""
     return float(f"{value:.6g}")
-
-
-def in_both(ours: Tensor, theirs: Tensor) -> Tensor:
-    """Return the indices of our digests that are among theirs, ascending."""
-    return torch.isin(ours, theirs).nonzero()[:, 0]

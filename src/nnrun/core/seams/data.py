@@ -61,7 +61,10 @@ class Split:
         """Return the samples at `indices`, in that order; what lies in a file stays there."""
         inputs = tree_map(lambda t: t.subset(indices) if isinstance(t, Stored) else t[indices], self.inputs)
         names = None if self.names is None else [self.names[index] for index in indices.tolist()]
-        digests, originals = (None if kept is None else kept[indices] for kept in (self.digests, self.originals))
+        digests = None if self.digests is None else self.digests[indices]
+        originals = digests  # where they are the same, as of small samples, they are held once
+        if self.originals is not self.digests:
+            originals = None if self.originals is None else self.originals[indices]
         return Split(inputs, self.targets[indices], names, digests, originals)
 
     def take(self, indices: Tensor) -> tuple[Tree, Tensor]:

@@ -11,6 +11,7 @@ import torch
 
 from nnrun.base.errors import DataError
 from nnrun.base.targets import Targets
+from nnrun.components.data import arrays
 from nnrun.components.data.array_files import Array
 from nnrun.components.data.arrays import Arrays, open_pictures
 from nnrun.components.data.labels import classes_of, distinct, numbers_among
@@ -93,6 +94,40 @@ def test_another_content_of_the_same_length_and_time_is_measured_again(tmp_path)
     new = load(tmp_path)
     assert new.preprocessing.mean[0] == pytest.approx(old.preprocessing.mean[0] / 2, rel=0.01)
     assert new.fingerprint != old.fingerprint
+
+
+def test_processes_measure_many_samples_as_one_measures_few(tmp_path, monkeypatch):
+    samples = np.random.default_rng(1).normal(size=(300, 4, 5)).astype(np.float32)
+    np.save(tmp_path / "x.npy", samples)
+    np.save(tmp_path / "y.npy", np.arange(300) % 3)
+    monkeypatch.setattr(arrays, "_CHUNK_BYTES", 1000)
+    alone = load(tmp_path, split_by="content")
+    monkeypatch.setattr(arrays, "_SAMPLES_FOR_PROCESSES", 100)
+    monkeypatch.setenv("NNRUN_CACHE", str(tmp_path / "empty"))
+    together = load(tmp_path, split_by="content")
+    assert together.fingerprint == alone.fingerprint
+    assert together.preprocessing == alone.preprocessing
+    samples[207, 1, 1], samples[290] = np.nan, np.inf
+    np.save(tmp_path / "x.npy", samples)
+    with pytest.raises(DataError, match=r"x\.npy: sample 207 holds NaN or infinity"):
+        load(tmp_path)
+
+
+def test_an_archive_that_is_not_compressed_is_mapped_and_any_damage_found(tmp_path):
+    """Negative control: a compressed one is no map, and gives the same samples."""
+    archive, packed = tmp_path / "a.npz", tmp_path / "packed.npz"
+    np.savez(archive, x=PIXELS, y=LABELS)
+    np.savez_compressed(packed, x=PIXELS, y=LABELS)
+    mapped, read = Array(archive, "x").open(), Array(packed, "x").open()
+    assert isinstance(mapped, np.memmap)
+    assert not isinstance(read, np.memmap)
+    assert np.array_equal(mapped, PIXELS)
+    assert load(archive).fingerprint == load(packed).fingerprint
+    content = bytearray(archive.read_bytes())
+    content[content.index(PIXELS.tobytes()[:50]) + 20] ^= 1
+    archive.write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.npz\[x\] is damaged, or cut off: Bad CRC-32"):
+        load(archive)
 
 
 @pytest.mark.parametrize("names", [("x_{}", "y_{}"), ("X_{}", "Y_{}"), ("{}_images", "{}_labels")])

@@ -1,0 +1,113 @@
+"""Labels that lie in arrays, millions of them: what each of the distinct ones is, is looked at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from nnrun.base.errors import DataError
+from nnrun.base.targets import Targets
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Labels = Mapping[str, Sequence[Any]]
+# Labels that are looked at at a time.
+_CHUNK = 2**16
+# Whole numbers from 0 up, of which there are so many at most, are looked up in a table.
+_MOST_IN_TABLE = 2**20
+# Whole numbers that a float64 and an int64 both hold, all of them.
+_LARGEST = 2**53
+
+
+def classes_in(
+    labels: Mapping[str, np.ndarray], classes: Callable[[Labels], tuple[Targets, dict[str, Tensor]]]
+) -> tuple[Targets, dict[str, Tensor]]:
+    """Return what `classes` returns of the labels of each part `(N,)`: the classes, and each label's number, `(N,)`.
+
+    It is asked for the distinct labels; where it refuses one of them, for all, since it names the sample.
+    """
+    distinct = {part: found for part, array in labels.items() if (found := _distinct(array)) is not None}
+    if len(distinct) == len(labels):
+        try:
+            targets, numbers = classes(distinct)
+        except DataError:
+            pass
+        else:
+            return targets, {part: _looked_up(array, distinct[part], numbers[part]) for part, array in labels.items()}
+    return classes({part: array.tolist() for part, array in labels.items()})
+
+
+def _distinct(labels: np.ndarray) -> list[Any] | None:
+    """Return the labels that an array holds, each once, as plain values; None where some can be no labels."""
+    kind = labels.dtype.kind
+    if kind not in "biufUS":
+        return None
+    found: set[Any] = set()
+    for part in _parts(labels):
+        if kind in "US":
+            found.update(part.tolist())
+        elif (whole := _whole(part)) is None:
+            return None
+        else:
+            found.update(whole.unique().tolist() if int(whole.max()) >= _MOST_IN_TABLE else _present(whole))
+    return list(found)
+
+
+def _whole(labels: np.ndarray) -> Tensor | None:
+    """Return numbers as int64; None where some are negative, not whole, or too large."""
+    import numpy as np  # noqa: PLC0415 - a run on other data does not pay for it
+
+    values = labels.astype(np.float64) if labels.dtype.kind == "f" else labels
+    if labels.dtype.kind != "b" and not bool(((values >= 0) & (values <= _LARGEST)).all()):
+        return None
+    whole = values.astype(np.int64)
+    return torch.from_numpy(whole) if bool((whole == labels).all()) else None
+
+
+def _present(numbers: Tensor) -> list[int]:
+    """Return which numbers from 0 up there are."""
+    return torch.bincount(numbers).nonzero()[:, 0].tolist()
+
+
+def _looked_up(labels: np.ndarray, distinct: Sequence[Any], numbers: Tensor) -> Tensor:
+    """Return for each label the number that belongs to it, int64 `(N,)`."""
+    look_up = _of_texts if labels.dtype.kind in "US" else _of_numbers
+    found = torch.empty(len(labels), dtype=torch.int64)
+    by_label = look_up(distinct, numbers)
+    for part, place in zip(_parts(labels), found.split(_CHUNK), strict=True):
+        place.copy_(by_label(part))
+    return found
+
+
+def _of_texts(distinct: Sequence[Any], numbers: Tensor) -> Callable[[np.ndarray], Tensor]:
+    """Return what looks up texts."""
+    places = dict(zip(distinct, numbers.tolist(), strict=True))
+    return lambda part: torch.tensor(list(map(places.__getitem__, part.tolist())), dtype=torch.int64)
+
+
+def _of_numbers(distinct: Sequence[Any], numbers: Tensor) -> Callable[[np.ndarray], Tensor]:
+    """Return what looks up whole numbers: in a table of all from 0 up, or among the sorted ones."""
+    labels = torch.tensor(distinct, dtype=torch.int64)
+    if int(labels.max()) < _MOST_IN_TABLE:
+        table = torch.zeros(int(labels.max()) + 1, dtype=torch.int64)
+        table[labels] = numbers
+        return lambda part: table[_known_whole(part)]
+    ordered, places = labels.sort()
+    return lambda part: numbers[places[torch.searchsorted(ordered, _known_whole(part))]]
+
+
+def _known_whole(labels: np.ndarray) -> Tensor:
+    """Return numbers as int64, which they were found to be."""
+    whole = _whole(labels)
+    assert whole is not None, "the distinct ones were whole"
+    return whole
+
+
+def _parts(labels: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield an array in parts."""
+    for start in range(0, len(labels), _CHUNK):
+        yield labels[start : start + _CHUNK]
