@@ -31,6 +31,7 @@ HELP = "`nnrun --help`"
 CONFIG_ERROR = "a config error (`nnrun optimizer.lrr=1`)"
 FIRST_STEP = "nnrun, from the command to the end of the first step"
 BARE_FIRST_STEP = "a bare script, the same"
+LEAN_FIRST_STEP = "a bare script that does not import torch's compiler, the same"
 
 MS_A_STEP, SECONDS = "ms a step", "s"
 
@@ -72,6 +73,7 @@ def startup_blocks(plan: Plan) -> list[list[Contestant]]:
         [Contestant(CONFIG_ERROR, SECONDS, lambda: _wall_seconds(["optimizer.lrr=1"], 2))],
         [
             Contestant(FIRST_STEP, SECONDS, lambda: _nnrun_first_step(plan)),
+            Contestant(LEAN_FIRST_STEP, SECONDS, lambda: _bare_first_step(plan, "--lean")),
             Contestant(BARE_FIRST_STEP, SECONDS, lambda: _bare_first_step(plan)),
         ],
     ]
@@ -141,8 +143,8 @@ def _nnrun_first_step(plan: Plan) -> float:
     return float(seconds)
 
 
-def _bare_first_step(plan: Plan) -> float:
-    command = [sys.executable, str(HERE / "bare_first_step.py"), "--device", plan.device, "--spawned-at"]
+def _bare_first_step(plan: Plan, *options: str) -> float:
+    command = [sys.executable, str(HERE / "bare_first_step.py"), *options, "--device", plan.device, "--spawned-at"]
     with _empty_folder() as folder:
         stdout = run_process([*command, repr(time.time())], folder, START_TIMEOUT_SECONDS).stdout
     return float(last_json_line(stdout)["first_step_seconds"])
