@@ -41,6 +41,9 @@ def main() -> None:
     from nnrun.base.host import wait_without_spinning  # noqa: PLC0415
 
     wait_without_spinning()
+    from nnrun.base.garbage import put_off_collection  # noqa: PLC0415
+
+    put_off_collection()
     from nnrun.cli import main as cli_main  # noqa: PLC0415
 
     code = cli_main(words)

@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nnrun.base.garbage import collect_again
 from nnrun.config.task import Task
 
 if TYPE_CHECKING:
@@ -53,4 +54,6 @@ def perform(composed: Composed, words: Sequence[str], directory: Path | None = N
 def _function_of(task: Task) -> Callable[..., Reached | None]:
     """Return what does a task, imported now."""
     module, _, function = task.run.rpartition(".")
-    return getattr(import_module(module), function)  # type: ignore[no-any-return]
+    found = getattr(import_module(module), function)
+    collect_again()  # all that takes long to import is here
+    return found  # type: ignore[no-any-return]
