@@ -59,15 +59,15 @@ COMMANDS = [command for page in PAGES for command in shown(page)]
 
 
 def test_the_pages_show_commands() -> None:
-    """What is looked for is found: the README's first ones, those of an indented block, and those of a YAML's head."""
+    """What is looked for is found: those of a block, those of an indented block, and those of a YAML's head."""
     texts = [str(command) for command in COMMANDS]
     assert len(texts) > 150
     assert {
-        "README.md: -m model=mlp,cnn optimizer=adam,sgd trainer.epochs=1",
+        "docs/guide.md: -m model=mlp,cnn optimizer=adam,sgd trainer.epochs=1",
         "docs/augment.md: 'augment=[digits,mixup]'",
         "conf/optimizer/sgd.yaml: optimizer=sgd optimizer.lr=0.05 scheduler=cosine",
     } <= set(texts)
-    assert [command.words for command in COMMANDS if command.fails and command.page.name == "README.md"] == [
+    assert [command.words for command in COMMANDS if command.fails and command.page.name == "guide.md"] == [
         ("modle=cnn", "optimizer.lr=-1", "trainer.epoch=3", "data.batch_size=2.5")
     ]
 
