@@ -7,12 +7,14 @@ In each round, one after the other: nnrun with an empty cache, nnrun again, and 
 Grayscale, ToTensor, Normalize, a DataLoader with 2 workers and shuffle). All train the same network for one epoch with
 batch 64 and Adam 1e-3 in a process of their own. "samples/s" is that of the training steps, data handling included;
 "whole" is the process from its start to its end, imports, decoding, checkpoints and nnrun's evaluations included.
+Then the cnn predicts all images, with task=predict and with a DataLoader of 2 workers, which writes the same table.
 Ratios are taken within a round; reported are their medians.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import statistics
@@ -21,11 +23,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from bench import default_root
 from machine import OtherWork, machine
 
-BATCH_SIZE, LR, NUM_WORKERS = 64, 1e-3, 2
+BATCH_SIZE, EVAL_BATCH_SIZE, LR, NUM_WORKERS = 64, 512, 1e-3, 2
 MEAN, STD = 0.1307, 0.3081
 CONTESTANTS = ("nnrun, first", "nnrun, cached", "ImageFolder")
 
@@ -38,7 +41,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--models", nargs="+", default=["mlp", "cnn"])
     parser.add_argument("--image-folder", help="be the contestant: train on this folder, and print the figures")
+    parser.add_argument("--predicts-with", help="be the contestant: predict that folder with this run instead")
     args = parser.parse_args()
+    if args.predicts_with:
+        print(json.dumps({"samples_per_second": predict_with_loader(args.image_folder, args.predicts_with)}))
+        return
     if args.image_folder:
         print(json.dumps({"samples_per_second": train_image_folder(args.image_folder, args.models[0])}))
         return
@@ -49,6 +56,7 @@ def main() -> None:
         for model in args.models:
             rounds = [one_round(Path(scratch), root, model) for _ in range(args.rounds)]
             print(table(model, rounds))
+        print(predictions(Path(scratch), root, args.rounds))
     print(f"{machine()}. {other.sentence()}")
 
 
@@ -110,6 +118,62 @@ def train_image_folder(folder: str, model: str) -> float:
         optimizer.zero_grad()
         torch.nn.functional.cross_entropy(network(inputs), targets).backward()
         optimizer.step()
+    return len(images) / (time.perf_counter() - start)
+
+
+def predictions(scratch: Path, root: Path, num_rounds: int) -> str:
+    """Return a table of how fast the images are predicted, each round by both one after the other."""
+    run, images = scratch / "run", root / "train"
+    words = ["data=folder", f"data.root={root}", "model=cnn", "export=none", "trainer.max_steps=1"]
+    nnrun_command([*words, f"hydra.run.dir={run}"], scratch, scratch / "cache")
+    rounds = []
+    for number in range(num_rounds):
+        directory = scratch / f"predicted_{number}"
+        nnrun_command(
+            ["task=predict", f"ckpt={run}", f"input={images}", f"hydra.run.dir={directory}"], scratch, scratch / "cache"
+        )
+        command = [sys.executable, __file__, "--image-folder", str(images), "--predicts-with", str(run)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        ours = json.loads((directory / "summary.json").read_text())["samples_per_second"]
+        rounds.append((ours, json.loads(done.stdout)["samples_per_second"]))
+    ours, theirs, ratio = (
+        statistics.median(figures) for figures in (*zip(*rounds, strict=True), [our / their for our, their in rounds])
+    )
+    lines = ["| prediction, model=cnn | samples/s | beside the DataLoader |", "|---|---|---|"]
+    lines += [
+        f"| nnrun task=predict | {ours:,.0f} | {ratio:.2f} |",
+        f"| DataLoader, 2 workers | {theirs:,.0f} | 1.00 |",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def nnrun_command(words: list[str], folder: Path, cache: Path) -> None:
+    """Run nnrun by its command line."""
+    environment = os.environ | {"NNRUN_CACHE": str(cache)}
+    subprocess.run(
+        [sys.executable, "-m", "nnrun", *words], capture_output=True, check=True, cwd=folder, env=environment
+    )
+
+
+def predict_with_loader(folder: str, run: str) -> float:
+    """Predict all images of a folder as scripts do, and write a table; return the samples/s."""
+    import torch
+    from torch.utils.data import DataLoader
+    from torchvision import datasets, transforms
+
+    import nnrun
+
+    network: Any = nnrun.load(run)
+    steps = [transforms.Grayscale(), transforms.ToTensor(), transforms.Normalize((MEAN,), (STD,))]
+    images = datasets.ImageFolder(folder, transforms.Compose(steps))
+    start = time.perf_counter()
+    paths = iter(path for path, _ in images.samples)
+    with torch.inference_mode(), tempfile.TemporaryFile("w", newline="") as file:
+        table_file = csv.writer(file)
+        for inputs, _ in DataLoader(images, EVAL_BATCH_SIZE, num_workers=NUM_WORKERS):
+            probabilities, classes = network(inputs).softmax(1).max(1)
+            for number, probability in zip(classes.tolist(), probabilities.tolist(), strict=True):
+                table_file.writerow([next(paths), network.class_names[number], f"{probability:.6g}"])
     return len(images) / (time.perf_counter() - start)
 
 
