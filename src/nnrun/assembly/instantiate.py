@@ -12,7 +12,7 @@ from hydra.utils import instantiate
 
 from nnrun.assembly.allowed import check_trust, import_target, parameters_of, target_sections, wrong_target
 from nnrun.assembly.kinds import KINDS, in_words, is_adapted, is_kind, is_map_style, lacking, section_of
-from nnrun.base.errors import Complaint, ConfigError, NnrunError, did_you_mean
+from nnrun.base.errors import Complaint, ConfigError, NnrunError, OutOfMemory, did_you_mean
 from nnrun.base.foreign_errors import lacks_memory, place_of, said_by
 from nnrun.base.secrets import hide
 from nnrun.config.data_settings import not_taken
@@ -67,9 +67,9 @@ def build(section: Mapping[str, Any], name: str, kind: type[Built] | UnionType, 
         if isinstance(cause, NnrunError):
             raise cause.about(name) from None
         if lacks_memory(cause):
-            text = f"{name}: {target} asks for more memory than there is"
-        else:
-            text = f"{name}: {target} cannot be built: {hide(said_by(cause), dict(section))}{place_of(cause)}"
+            what = f"out of memory: {name}: {target} asks for more memory than there is"
+            raise OutOfMemory(what, f"smaller settings of {name}, or another {name}") from error
+        text = f"{name}: {target} cannot be built: {hide(said_by(cause), dict(section))}{place_of(cause)}"
         raise ConfigError(Complaint(name, text)) from error
     if not is_kind(built, kind):
         lacks = lacking(built, kind)

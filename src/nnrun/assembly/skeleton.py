@@ -17,7 +17,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from nnrun.assembly.instantiate import build
-from nnrun.base.errors import ArtifactError, ConfigError
+from nnrun.base.errors import ArtifactError, ConfigError, OutOfMemory
+from nnrun.base.host import usable_bytes
 from nnrun.checkpoints.folder import check_names_and_shapes
 from nnrun.checkpoints.stored_tensors import StoredTensor
 
@@ -27,6 +28,8 @@ _STEPS, _STEPS_FOR_A_WEIGHT = 4_000, 40
 _NUMBERS, _NUMBERS_FOR_ONE = 2**24, 3
 # Of what has no weights in the file, such as a loss.
 _MAX_SMALL = 2**24
+# Of a config that the user wrote.
+_MOST_STEPS = 10**9
 # Classes that are made on `meta` as they are elsewhere; others, of libraries or of the user's own, may read numbers.
 _PLAIN = (
     "nnrun.components.models.mlp.",
@@ -55,6 +58,27 @@ def build_network(section: Mapping[str, Any], weights: Mapping[str, Tensor | Sto
             return build(section, "model", nn.Module)
     check_names_and_shapes(skeleton.state_dict(), weights, path)
     return build(section, "model", nn.Module)
+
+
+def check_room(section: Mapping[str, Any]) -> None:
+    """Raise OutOfMemory where a network of ours is known to need more memory than this machine has, to be trained.
+
+    That is for its weights and their gradients, of what an optimizer keeps nothing. A system may give out memory that
+    it has not, and end the process where that is used.
+    """
+    target = str(section.get("_target_"))
+    if not target.startswith(_PLAIN):
+        return
+    with torch.device("meta"), _Limits(_MOST_STEPS):
+        skeleton = build(section, "model", nn.Module)
+    count = sum(parameter.numel() for parameter in skeleton.parameters())
+    num_bytes, usable = 2 * 4 * count, usable_bytes()
+    if num_bytes > usable:
+        what = (
+            f"out of memory: {target.rpartition('.')[2]} would have {count:,} parameters, whose training takes more "
+            f"than {num_bytes / 1e9:.0f} GB, and {usable / 1e9:.0f} GB are there"
+        )
+        raise OutOfMemory(what, "smaller settings of model", "another model")
 
 
 def check_small(section: Mapping[str, Any], name: str) -> None:

@@ -17,7 +17,7 @@ from nnrun.assembly.instantiate import build, notes_on_network
 from nnrun.assembly.job import Job
 from nnrun.assembly.network import to_device
 from nnrun.assembly.objective import counts_for_loss, watch_head
-from nnrun.assembly.skeleton import build_network
+from nnrun.assembly.skeleton import build_network, check_room
 from nnrun.assembly.transfer import (
     Groups,
     Transfer,
@@ -152,6 +152,7 @@ def _network(job: Job, section: Mapping[str, Any]) -> nn.Module:
     saved = job.composed.resumed or job.composed.repeated
     is_changed = job.composed.repeated is not None and any(is_within(it.key, "model") for it in job.composed.typed)
     if saved is None or is_changed or "model" in job.composed.own_targets:
+        check_room(section)
         return build(section, "model", nn.Module)
     return build_network(section, saved.weights, saved.path)
 

@@ -116,6 +116,18 @@ class ResourceError(NnrunError):
     exit_code = 5
 
 
+class OutOfMemory(ResourceError):
+    """Memory did not suffice for `what`, the host's or the device's; `advice` are settings to try, the best first."""
+
+    def __init__(self, what: str, *advice: str) -> None:
+        super().__init__(f"{what}: try {', or '.join(advice)}")
+        self.what, self.advice = what, advice
+
+    def with_first(self, advice: str) -> OutOfMemory:
+        """Return the error with something better to try."""
+        return OutOfMemory(self.what, advice, *self.advice)
+
+
 class DivergedError(NnrunError):
     """The loss became NaN or infinite."""
 

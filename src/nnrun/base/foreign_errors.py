@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
-from nnrun.base.errors import ConfigError, NnrunError, ResourceError
+from nnrun.base.errors import ConfigError, NnrunError, OutOfMemory, ResourceError
 from nnrun.base.paths import abbreviated
 
 # nnrun's own folder, and Python's.
@@ -73,7 +73,7 @@ def lacks_package(what: str, error: ModuleNotFoundError) -> ResourceError:
 def of_the_machine(error: BaseException) -> ResourceError | None:
     """Return what an exception says of the machine, as an error of ours; None where it says nothing of it."""
     if lacks_memory(error):
-        return ResourceError("out of memory; what was saved is whole: try a smaller data.batch_size, or close programs")
+        return OutOfMemory("out of memory; what was saved is whole", "a smaller data.batch_size", "closing programs")
     if "DataLoader worker" in str(error):
         return ResourceError(
             "a process that reads data ahead was killed, perhaps for want of memory; what was saved is whole: "

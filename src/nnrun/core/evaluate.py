@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from nnrun.base.errors import ResourceError
+from nnrun.base.errors import OutOfMemory
 from nnrun.base.foreign_errors import calling, lacks_memory
 from nnrun.core.objective import Objective
 from nnrun.core.seams.batch import Batch, Batches
@@ -82,13 +82,11 @@ def evaluate(  # noqa: PLR0913, PLR0917 - who looks on comes last, and is seldom
 
 @contextmanager
 def explaining_memory(device: torch.device, batch_size: int) -> Iterator[None]:
-    """Say what to do where the device's memory does not suffice in the block, which learns nothing of its batches."""
+    """Turn out-of-memory in the block into advice on data.eval_batch_size."""
     try:
         yield
     except Exception as error:
         if lacks_memory(error):
-            raise ResourceError(
-                f"out of memory on {device} with data.eval_batch_size={batch_size}; what was saved is whole: "
-                f"try data.eval_batch_size={max(batch_size // 2, 1)}"
-            ) from error
+            what = f"out of memory on {device} with data.eval_batch_size={batch_size}; what was saved is whole"
+            raise OutOfMemory(what, f"data.eval_batch_size={max(batch_size // 2, 1)}") from error
         raise

@@ -18,11 +18,14 @@ from nnrun.base.errors import (
     DivergedError,
     InterruptedRun,
     NnrunError,
+    OutOfMemory,
 )
 from nnrun.base.foreign_errors import causes_of, of_own_code, of_the_machine
 from nnrun.base.secrets import hide_known
 from nnrun.base.signals import StopRequest
 from nnrun.checkpoints.manifest import FOLDER_NAME, MANIFEST_NAME
+from nnrun.components.data.image_form import AUTO_SIZE
+from nnrun.config.schema import RunSettings
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,26 @@ def _as_said(error: BaseException, job: Job, path: Path, stop: StopRequest) -> B
     if isinstance(error, InterruptedRun) and not error.messages:
         return InterruptedRun(error.exit_code - 128, _how_to_go_on(job, path, error))
     if not isinstance(error, NnrunError | InterruptedRun):
-        return of_the_machine(error) or of_own_code(error, _own_files(job)) or error
-    return error
+        error = of_the_machine(error) or of_own_code(error, _own_files(job)) or error
+    return advised(error, job.settings) if isinstance(error, OutOfMemory) and _chooses_images(job) else error
+
+
+def _chooses_images(job: Job) -> bool:
+    """Return whether the size of the images can be chosen: a trained network takes the one that it has learned."""
+    return job.composed.evaluated is None and job.task.reads("data.image_size")
+
+
+def advised(error: OutOfMemory, settings: RunSettings) -> OutOfMemory:
+    """Return the error with smaller images as the first thing to try, where the data is of images that have a size.
+
+    Memory goes with their pixels, also where a batch cannot be smaller.
+    """
+    data = settings.data
+    if "image_size" not in data.dataset:
+        return error
+    size = data.image_size if isinstance(data.image_size, int | list) else AUTO_SIZE
+    half = [max(side // 2, 1) for side in size] if isinstance(size, list) else max(size // 2, 1)
+    return error.with_first(f"smaller images, data.image_size={str(half).replace(' ', '')}")
 
 
 def _own_files(job: Job) -> set[str]:

@@ -14,9 +14,10 @@ import pytest
 import torch
 from torch import nn
 
+from nnrun.assembly import skeleton
 from nnrun.assembly.instantiate import build
-from nnrun.assembly.skeleton import _Limits, build_network, check_small
-from nnrun.base.errors import ArtifactError
+from nnrun.assembly.skeleton import _Limits, build_network, check_room, check_small
+from nnrun.base.errors import ArtifactError, OutOfMemory
 
 PATH = Path("stranger.ckpt")
 MLP = {
@@ -123,3 +124,18 @@ def test_looking_before_building_imports_nothing_that_building_does_not():
         "assert 'torch._dynamo' not in sys.modules and 'sympy' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+
+
+def test_a_network_that_this_machine_cannot_train_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its weights and their gradients alone are more than there is. Negative control: with the room for them it is."""
+    section = {
+        "_target_": "nnrun.components.models.mlp.MLP",
+        "in_shape": [3, 4000, 3000],
+        "num_classes": 2,
+        "hidden": [10_000],
+    }
+    with pytest.raises(OutOfMemory, match="MLP would have 360,000,030,002 parameters, whose training takes more than "):
+        check_room(section)
+    monkeypatch.setattr(skeleton, "usable_bytes", lambda: 8 * 4 * (48 * 5 + 5 + 12))
+    check_room({**section, "in_shape": [3, 4, 4], "hidden": [5]})
+    check_room({**section, "_target_": "torchvision.models.resnet18"})

@@ -15,7 +15,7 @@ from nnrun.assembly.initial_weights import start_from
 from nnrun.assembly.job import Job
 from nnrun.assembly.training import Training, make_step, make_training
 from nnrun.assembly.transfer import keep_features
-from nnrun.base.errors import DivergedError, InterruptedRun, ResourceError
+from nnrun.base.errors import DivergedError, InterruptedRun
 from nnrun.base.foreign_errors import lacks_memory
 from nnrun.base.secrets import redact
 from nnrun.checkpoints.folder import CheckpointFolder
@@ -90,7 +90,7 @@ def train(job: Job, data: Opened, objective: Objective, session: Session) -> Tra
             raise DivergedError(*error.messages, f"the last good checkpoint is {last}") from error
         except Exception as error:
             if lacks_memory(error):
-                raise ResourceError(out_of_memory(job.settings, str(job.device))) from error
+                raise out_of_memory(job.settings, str(job.device)) from error
             raise
         finally:
             watchers.progress.close()

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from nnrun.base.errors import OutOfMemory
 from nnrun.config.schema import RunSettings
 
 
-def out_of_memory(settings: RunSettings, device: str) -> str:
+def out_of_memory(settings: RunSettings, device: str) -> OutOfMemory:
     """Return what to do when the device's memory did not suffice: the largest smaller batch that divides this one."""
     batch_size, accumulate = settings.data.batch_size, settings.trainer.accumulate
     what = f"out of memory on {device} with data.batch_size={batch_size}; the last checkpoint is whole"
     if batch_size == 1:
-        return f"{what}; the network itself is too large for this device: choose a smaller one"
+        return OutOfMemory(f"{what}; the network itself is too large for this device", "a smaller one")
     parts = next(parts for parts in range(2, batch_size + 1) if batch_size % parts == 0)
     smaller = f"data.batch_size={batch_size // parts}"
-    return (
-        f"{what}; try {smaller} trainer.accumulate={accumulate * parts}, which makes the same update (for a network "
-        f"without dropout and BatchNorm), or {smaller} alone"
-    )
+    same = f"{smaller} trainer.accumulate={accumulate * parts}, which makes the same update (for a network "
+    return OutOfMemory(what, f"{same}without dropout and BatchNorm)", f"{smaller} alone")
