@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -19,6 +19,15 @@ from nnrun.config.schema import DataSettings, RunSettings, Section, from_mapping
 from nnrun.config.task import Task
 from nnrun.core.device import Precision, kernels
 from nnrun.runs.environment import environment
+
+
+class TrainedInput(NamedTuple):
+    """What weights were trained on: their name, the images' height and width, mean and deviation of pixels in 0..1."""
+
+    weights: str
+    size: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -34,6 +43,8 @@ class Job:
     notes: tuple[str, ...]
     # What transfer.weights names; None too where that is what a library publishes.
     pretrained: SavedWeights | None = None
+    # What they were trained on, where that is known.
+    trained_on: TrainedInput | None = None
 
     @property
     def task(self) -> Task:

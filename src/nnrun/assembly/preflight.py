@@ -8,7 +8,8 @@ import torch
 
 from nnrun.assembly.data.opened import Opened
 from nnrun.assembly.instantiate import check_targets
-from nnrun.assembly.job import Job
+from nnrun.assembly.job import Job, TrainedInput
+from nnrun.assembly.pretrained_input import sized_as_trained, trained_input
 from nnrun.assembly.process import set_up_process
 from nnrun.assembly.torch_loss import check_loss
 from nnrun.assembly.transfer import open_pretrained
@@ -33,6 +34,9 @@ def prepare(composed: Composed) -> Job:
     Raises ConfigError, ArtifactError or ResourceError.
     """
     job = check_job(composed)
+    sized = sized_as_trained(composed, job.trained_on)
+    if sized is not composed:
+        job = replace(job, composed=sized, settings=from_mapping(RunSettings, sized.resolved()))
     return replace(job, notes=(*job.notes, *set_up_process(job)))
 
 
@@ -45,6 +49,7 @@ def check_job(composed: Composed) -> Job:
     settings = from_mapping(RunSettings, tree)
     problems: list[Complaint] = []
     pretrained: SavedWeights | None = None
+    trained_on: TrainedInput | None = None
     try:
         check_targets(tree, sorted(composed.own_targets), settings.trust, task)
         problems += check_loss(tree["loss"], composed.rules.known.data_kinds)
@@ -53,6 +58,7 @@ def check_job(composed: Composed) -> Job:
     if settings.ckpt is None and settings.resume is None:
         try:
             pretrained = open_pretrained(settings.transfer, tree["model"])
+            trained_on = trained_input(tree["model"], settings.transfer.weights, pretrained)
         except ConfigError as error:
             problems += error.complaints
     notes = [*composed.notes, *(composed.located.notes if composed.located else ())]
@@ -78,7 +84,7 @@ def check_job(composed: Composed) -> Job:
     notes += composed.trial_notes
     saved = composed.source.config if composed.source and not task.trains else None
     monitor, mode = monitored(saved or tree, composed.rules.known.metrics)
-    return Job(composed, settings, device, precision, monitor, mode, tuple(notes), pretrained)
+    return Job(composed, settings, device, precision, monitor, mode, tuple(notes), pretrained, trained_on)
 
 
 def for_data(job: Job, data: Opened) -> Job:

@@ -50,6 +50,13 @@ def test_from_a_file_of_torchvisions_only_the_head_trains(weights: Path, tmp_pat
     assert f"starting from {weights}; the classifier fc is new: 10 classes here, 1,000 in the file; " in done.out
     assert "conv1.0 takes 1 channel, with the sum over the file's 3; all else is loaded\n" in done.out
     assert "10,250 trainable parameters of 351,610\n" in done.out
+    name = "torchvision's ShuffleNet_V2_X0_5_Weights.IMAGENET1K_V1"
+    assert (
+        f"note: images of 28x28, normalized with mean [0.449] and std [0.226], as in the training of {name}\n"
+        in done.out
+    )
+    prepared = torch.load(locate(tmp_path / "run", "best").path)["preprocessing"]
+    assert (prepared["mean"], prepared["std"]) == ([pytest.approx(0.449)], [pytest.approx(0.226)])
     found, file = best_weights(tmp_path / "run"), torch.load(weights)
     torch.testing.assert_close(found["conv1.0.weight"], file["conv1.0.weight"].sum(1, keepdim=True), rtol=0, atol=0)
     same = [name for name in file if name in found and torch.equal(found[name], file[name])]

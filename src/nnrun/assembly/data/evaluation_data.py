@@ -14,6 +14,7 @@ from nnrun.assembly.data.overlap import beside_its_start
 from nnrun.assembly.data.seen import Seen, known_among, seen_by
 from nnrun.assembly.data.source import load_dataset
 from nnrun.assembly.job import Job
+from nnrun.assembly.pretrained_input import normalised_as_trained
 from nnrun.base.errors import ConfigError, DataError
 from nnrun.base.paths import expanded
 from nnrun.base.targets import Targets
@@ -61,7 +62,8 @@ def open_for(job: Job) -> Opened:
                 f"data.val_fraction={settings.val_fraction:g} has no effect: the data has a validation part of its "
                 "own; leave it out"
             )
-        return beside_its_start(job, data) if job.trains and job.resume is None else data
+        data = beside_its_start(job, data) if job.trains and job.resume is None else data
+        return normalised_as_trained(job, data)
     if past.fingerprint is None:
         return _of_exported_weights(past, settings)
     if _is_same_source(past.data, settings):

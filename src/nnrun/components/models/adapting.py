@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 from torch.func import functional_call
 
 from nnrun.base.errors import ConfigError, did_you_mean
+
+
+class TrainedOn(NamedTuple):
+    """What published weights were trained on: their name, height and width, mean and deviation of pixels in 0..1.
+
+    `num_scores` is how many they give.
+    """
+
+    weights: str
+    size: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    num_scores: int
 
 
 def check_one_tensor(in_shape: Any, network: str) -> None:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import timm
+import timm.data
 from torch import nn
 
 from nnrun.base.errors import ResourceError
-from nnrun.components.models.adapting import check_fits, check_image_shape, check_name, unsuited
+from nnrun.components.models.adapting import TrainedOn, check_fits, check_image_shape, check_name, unsuited
 from nnrun.components.models.torchvision import Published
 
 
@@ -49,6 +50,17 @@ class Timm(nn.Module):
                 f"{str(error).splitlines()[0]}); name a file of them with transfer.weights=PATH"
             ) from error
         return Published(network.state_dict(), Path(f"timm's weights for {name}"))
+
+    @staticmethod
+    def trained_on(parameters: Mapping[str, Any], file: str | None) -> TrainedOn | None:
+        """Return what timm's weights for the network were trained on, as their config says; None where it has none."""
+        config = timm.get_pretrained_cfg(parameters["name"])
+        if config is None or not config.has_weights:
+            return None
+        said = timm.data.resolve_data_config(pretrained_cfg=config.to_dict())
+        _, height, width = said["input_size"]
+        name = f"timm's {config.architecture}.{config.tag}".removesuffix(".")
+        return TrainedOn(name, (height, width), tuple(said["mean"]), tuple(said["std"]), config.num_classes)
 
 
 def _check_name(name: str) -> None:

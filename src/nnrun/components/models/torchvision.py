@@ -13,7 +13,14 @@ from torchvision import models
 
 from nnrun.base.errors import ResourceError
 from nnrun.checkpoints.manifest import open_verified
-from nnrun.components.models.adapting import adapt_channels, check_fits, check_image_shape, check_name, unsuited
+from nnrun.components.models.adapting import (
+    TrainedOn,
+    adapt_channels,
+    check_fits,
+    check_image_shape,
+    check_name,
+    unsuited,
+)
 
 # Networks with scores besides the last ones while they train: built without, so that they are the same in both modes.
 _WITH_AUXILIARY = ("googlenet", "inception_v3")
@@ -65,6 +72,18 @@ class Torchvision(nn.Module):
     def published_weights(parameters: Mapping[str, Any]) -> Published:
         """Return the newest weights that torchvision publishes for the network, fetched unless they are here."""
         return published(models.get_model_weights(parameters["name"]).DEFAULT)  # type: ignore[attr-defined]
+
+    @staticmethod
+    def trained_on(parameters: Mapping[str, Any], file: str | None) -> TrainedOn:
+        """Return what published weights were trained on: those in a file of that name, or else the newest."""
+        entries = models.get_model_weights(parameters["name"])
+        default: models.WeightsEnum = entries.DEFAULT  # type: ignore[attr-defined]
+        entry = next((entry for entry in entries if entry.url.rpartition("/")[2] == file), default)
+        said = entry.transforms()
+        side = said.crop_size[0]
+        categories = entry.meta["categories"]
+        name = f"torchvision's {entry}"
+        return TrainedOn(name, (side, side), tuple(said.mean), tuple(said.std), len(categories))
 
 
 def _names() -> list[str]:

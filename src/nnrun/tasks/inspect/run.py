@@ -11,6 +11,7 @@ from nnrun.assembly.data.opened import Opened, open_data
 from nnrun.assembly.data.overlap import note_on_data
 from nnrun.assembly.job import Job
 from nnrun.assembly.preflight import prepare
+from nnrun.assembly.pretrained_input import normalised_as_trained
 from nnrun.base.errors import ArtifactError, DataError
 from nnrun.base.files import write_json
 from nnrun.config.composed import Composed
@@ -41,6 +42,7 @@ def inspect(composed: Composed, words: Sequence[str], directory: Path | None = N
     console = Console()
     with open_session(job, words, directory, console) as session:
         data, fault = open_with_faults(job)
+        data = normalised_as_trained(job, data)
         tell_of_data(data, job.data, job.settings.loss, console, trains=True)
         if note := note_on_data(job, data):
             console.note(note)
