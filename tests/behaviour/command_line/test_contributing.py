@@ -105,7 +105,11 @@ def test_the_problem_its_loss_and_a_metric_train_and_are_watched(house: Path) ->
     assert "loss.share is -1; allowed: a finite number from 0 up" in refused.stderr
     refused = run(house, "problem=ordinal", "early_stopping.monitor=valid/with_one", "hydra.run.dir=never")
     assert refused.returncode == 2
-    assert re.search(r"monitor is 'valid/with_one'; allowed: .*, valid/within_one; did you mean 'valid/within_one'\?$", refused.stderr, re.MULTILINE)
+    assert re.search(
+        r"monitor is 'valid/with_one'; allowed: .*, valid/within_one; did you mean 'valid/within_one'\?$",
+        refused.stderr,
+        re.MULTILINE,
+    )
     assert not (house / "never").exists(), "it is known before a directory is made"
 
 
