@@ -180,10 +180,13 @@ def test_a_run_under_nohup_does_not_hear_that_its_terminal_closed(whole: dict[st
     assert_same_bits(tmp_path / "run", whole["export=none"])
 
 
-def test_after_a_run_signals_mean_what_they_meant_before(tmp_path: Path) -> None:
-    before = [signal.getsignal(name) for name in CODES_AS_SIGNALS]
+def test_after_a_run_signals_mean_what_they_meant_before_and_no_thread_is_left(tmp_path: Path) -> None:
+    before, threads = [signal.getsignal(name) for name in CODES_AS_SIGNALS], set(threading.enumerate())
     assert run_here(words("a step"), tmp_path).code == 0
     assert [signal.getsignal(name) for name in CODES_AS_SIGNALS] == before
+    for thread in set(threading.enumerate()) - threads:
+        thread.join(1)
+        assert not thread.is_alive(), thread.name
 
 
 CODES_AS_SIGNALS = [signal.Signals[name] for name in CODES]
