@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 from torch import Tensor, nn
 
 from nnrun.components.models.adapting import check_one_tensor
+
+# In the first layer: an MLP of the default width has as many on images of 161x161 in color.
+MANY_WEIGHTS = 10_000_000
 
 
 class MLP(nn.Module):
@@ -31,6 +35,19 @@ class MLP(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         return self.head(self.hidden(self.flatten(inputs)))
+
+    @staticmethod
+    def notes(parameters: Mapping[str, Any]) -> list[str]:
+        """Return what is said of a network of these parameters where its training begins."""
+        hidden, in_shape = parameters["hidden"], parameters["in_shape"]
+        widths = [hidden] if isinstance(hidden, int) else list(hidden)
+        count = math.prod(in_shape) * widths[0] if widths else 0
+        if len(in_shape) != len("CHW") or count < MANY_WEIGHTS:
+            return []
+        size = "x".join(map(str, in_shape[1:]))
+        return [
+            f"mlp has {count:,} weights in its first layer for images of {size}; model=cnn or resnet18 has far fewer"
+        ]
 
 
 def _hidden_layer(inputs: int, width: int, dropout: float) -> nn.Sequential:

@@ -164,3 +164,10 @@ def test_windows_cover_every_pixel(size):
 def test_a_grid_is_never_smaller_than_the_convolutions_need():
     model = CNN((1, 64, 64), 3, [2] * 4, 4, grid=8)
     assert model(torch.zeros(2, 1, 64, 64)).shape == (2, 3)
+
+
+def test_what_is_averaged_is_said():
+    parameters = {"in_shape": [3, 224, 40], "channels": [32, 64], "grid": 32}
+    (note,) = CNN.notes(parameters)
+    assert note.startswith("cnn averages images of 224x40 to 32x32 first (model.grid=32); ")
+    assert CNN.notes({**parameters, "in_shape": [1, 28, 32]}) == CNN.notes({**parameters, "grid": 224}) == []

@@ -68,3 +68,12 @@ def test_samples_of_several_tensors_are_refused_in_words(in_shape):
         MLP(in_shape, 2)
     with pytest.raises(ConfigError, match="allowed: one shape, for cnn"):
         CNN(in_shape, 2, [3], 4, 0.5, batchnorm=False)
+
+
+def test_very_many_weights_for_large_images_are_said():
+    notes = MLP.notes({"in_shape": [3, 224, 224], "hidden": [128]})
+    assert notes == [
+        "mlp has 19,267,584 weights in its first layer for images of 224x224; model=cnn or resnet18 has far fewer"
+    ]
+    for in_shape, hidden in (([3, 160, 160], 128), ([10_000_000], [128]), ([3, 224, 224], [])):
+        assert MLP.notes({"in_shape": in_shape, "hidden": hidden}) == []
