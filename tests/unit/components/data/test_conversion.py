@@ -5,19 +5,32 @@ from __future__ import annotations
 import importlib.util
 import io
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+from unittest.mock import Mock
 
 import pytest
 import torch
 from PIL import Image
 
+from nnrun.assembly.data.opened import Opened
+from nnrun.assembly.data.overlap import beside_its_start
+from nnrun.assembly.prediction.onnx_facts import PREFIX, facts_of
+from nnrun.assembly.prediction.onnx_predictor import _conversion
+from nnrun.base.errors import ArtifactError
+from nnrun.base.targets import Targets
+from nnrun.checkpoints.saved_run import SavedRun
 from nnrun.components.data.conversion import AS_BEFORE, Conversion
-from nnrun.components.data.image_form import Wanted, form_of
+from nnrun.components.data.image_form import Wanted, conversion_of, form_of
 from nnrun.components.data.images import ImageKind, decode, decode_sample, from_pillow, read_kind
+from nnrun.components.data.normalize import Normalize
 from nnrun.components.data.pixels import read_pixels
+from nnrun.components.exporters.deployed import ArtifactForm
 from nnrun.components.exporters.torchserve import handler_text
+from nnrun.components.problems.classification import Classification
 from nnrun.config.from_checkpoint import as_meant
+from nnrun.core.seams.data import Findings, Split
 
 DRAFT = Conversion(jpeg_draft=True)
 SIZE = (60, 60)
@@ -183,6 +196,49 @@ def test_a_trained_network_decides_where_the_size_is_left_open():
     for image_size in ("auto", None):
         assert Wanted(image_size, None, "error", None).for_network((1, 20, 30)).size == (20, 30)
     assert Wanted(64, None, "error", None).for_network((1, 20, 30)).size == (64, 64)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"white": 1023.0, "resize": "pad", "jpeg_draft": True},
+        {"white": None, "resize": "crop", "jpeg_draft": True},
+        {"white": "auto", "resize": "stretch", "jpeg_draft": False},
+        {"white": None},
+    ],
+)
+def test_an_artifact_says_how_files_are_read_and_its_absence_is_how_it_was(data):
+    class Context:
+        config: ClassVar = {"data": data}
+        targets, problem = Targets.classes(["a", "b"]), Classification(Targets.classes(["a", "b"]))
+        preprocessing = Normalize([0.5], [0.5])
+        example = torch.zeros(2, 1, 4, 4, dtype=torch.uint8)
+        run_id, score = "run", 0.5
+
+    written = ArtifactForm(True, "scores").metadata(Context())
+    facts = facts_of({f"{PREFIX}{key}": value for key, value in written.items()}, Path("x.onnx"))
+    assert _conversion(facts, {}, Path("x.onnx")) == conversion_of(data)
+    typed = _conversion(facts, {"resize": "stretch", "white": "auto"}, Path("x.onnx"))
+    assert typed == conversion_of(data)._replace(resize="stretch"), "what is typed wins; auto is what the file says"
+    assert ("resize" in written, "jpeg_draft" in written) == (
+        data.get("resize", "crop") != "crop",
+        bool(data.get("jpeg_draft")),
+    )
+    with pytest.raises(ArtifactError, match=r"x\.onnx says that images are resized by 'zoom'; nnrun writes crop, pad"):
+        _conversion(replace(facts, read_as={"resize": "zoom"}), {}, Path("x.onnx"))
+
+
+def test_a_run_that_starts_from_one_that_knew_photos_otherwise_says_that_it_cannot_tell():
+    """The negative control is a start that read them alike, and data without large JPEGs."""
+    note = "start read large JPEGs with data.jpeg_draft=false: whether it was trained on samples that are held out"
+    for before, large, is_said in ((None, 3, True), (False, 3, True), (True, 3, False), (None, 0, False)):
+        saved = Mock(spec=SavedRun, path=Path("start"), config={"data": {"jpeg_draft": before}}, seen=None)
+        job = Mock(composed=Mock(start=saved), data=Mock(jpeg_draft=True))
+        split = Split(torch.zeros(2, 1), torch.zeros(2, dtype=torch.int64))
+        data = Opened(split, None, split, Targets.classes(["a", "b"]), Normalize([0.5], [0.5]), (1,))
+        data = replace(data, findings=Findings(facts={"large_jpegs": large}))
+        said = beside_its_start(job, data).findings.notes
+        assert any(one.startswith(note) for one in said) == is_said
 
 
 def test_a_file_of_an_earlier_version_was_read_without_all_this():
