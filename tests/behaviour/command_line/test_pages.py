@@ -166,9 +166,6 @@ def make_data(place: Path) -> None:
     for name, rows in (("labels", lines), ("sizes", sizes)):
         with (place / "scenes" / f"{name}.csv").open("w", newline="") as file:
             csv.writer(file).writerows(rows)
-    for part, of_part in (("train", lines[:31]), ("test", [lines[0], *lines[31:]])):
-        with (place / "scenes" / f"{part}.csv").open("w", newline="") as file:
-            csv.writer(file).writerows(of_part)
     food = [f"{'pie' if number % 2 else 'soup'}/{number}" for number in range(40)]
     for number, name in enumerate(food):
         picture(place / "food" / "images" / f"{name}.png", light=number % 2 == 1, number=number)
@@ -245,6 +242,7 @@ STAND_FOR = {
     "data.root=DATA.npz loss.pos_weight": "data.root=defects.npz loss.pos_weight",
     "multilabel data=arrays data.root=DATA.npz": "multilabel data=arrays data.root=defects.npz",
     "data.root=DATA.npz": "data.root=ages.npz",
+    "data=folder data.root=DIR data.labels={": "data=folder data.root=food data.labels={",
     "data=folder data.root=DIR data.labels": "data=folder data.root=scenes data.labels",
     "data=folder data.root=DIR": "data=folder data.root=photos",
     "validate_every_steps=1000 early_stopping.patience=10": "validate_every_steps=1 early_stopping.patience=1",
