@@ -6,7 +6,7 @@ import os
 import sys
 
 from nnrun.base.guard import guard, leave_with, watch
-from nnrun.base.streams import say
+from nnrun.base.streams import say, write_any_character
 
 # As typing has it, which takes a while to import.
 TYPE_CHECKING = False
@@ -21,6 +21,8 @@ def main() -> None:
     # A closed stream is None; whatever is said goes nowhere then.
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115 - it stays open as long as the process
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115
+    read_names_as_utf8()
+    write_any_character()
     if "--help" in words or "-h" in words:
         sys.exit(say_help(words))
     if "-sc" in words or "--shell-completion" in words:
@@ -49,6 +51,17 @@ def main() -> None:
     code = cli_main(words)
     said = say("")
     leave_with(code or said)
+
+
+def read_names_as_utf8() -> None:
+    """Begin anew where Python takes the names of files for ASCII (LC_ALL=C, PYTHONUTF8=0): names of classes are UTF-8.
+
+    Standard output keeps its encoding.
+    """
+    if sys.getfilesystemencoding() != "ascii":
+        return
+    os.environ |= {"PYTHONUTF8": "1", "PYTHONIOENCODING": sys.stdout.encoding}
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def say_help(words: Sequence[str]) -> int:

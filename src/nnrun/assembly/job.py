@@ -110,6 +110,12 @@ class Job:
         return self.composed.resumed.run if self.composed.resumed else None
 
     @property
+    def progress(self) -> str | bool:
+        """Whether long work is shown; whoever trained the network that is read here may have had no terminal."""
+        is_read = self.composed.saved_in is not None and not self.trains
+        return AUTO if is_read and not self.composed.named("trainer.progress") else self.settings.trainer.progress
+
+    @property
     def data(self) -> DataSettings:
         """The data's settings. Into a folder that only a file names nothing is fetched: it may be a stranger's file."""
         settings, composed = self.settings.data, self.composed

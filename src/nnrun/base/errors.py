@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nnrun.base.secrets import redact
-from nnrun.base.visible import visible
+from nnrun.base.visible import visible, wrapped
 
 if TYPE_CHECKING:
     from typing import Self
@@ -158,9 +159,11 @@ class InterruptedRun(KeyboardInterrupt):
 def complain(messages: Sequence[str]) -> None:
     """Write messages to stderr, each as `nnrun: ...`."""
     with suppress(OSError):  # nobody can be told then
+        width = os.get_terminal_size(sys.stderr.fileno()).columns if sys.stderr.isatty() else 0
         for message in messages:
             # A name out of a stranger's file must not command the terminal.
-            sys.stderr.write(f"nnrun: {visible(message)}\n")
+            line = f"nnrun: {visible(message)}"
+            sys.stderr.write(f"{wrapped(line, width) if width else line}\n")
         sys.stderr.flush()
 
 

@@ -18,6 +18,7 @@ from nnrun.base.stopping import heard_signals
 # As typing has it, which takes a while to import.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
     from typing import NoReturn
 
@@ -29,6 +30,8 @@ UNDOING_SECONDS = 0.7
 _TICK_SECONDS = 0.1
 # A process that was stopped for an hour has had no time to answer: a tick counts for so much at most.
 _LONG_TICK_SECONDS = 0.5
+# What is done before something is said from here, such as taking the live line away: nothing that could wait.
+BEFORE_LAST_WORDS: list[Callable[[], object]] = []
 # What the process exits with, once that is known.
 _CODE: list[int] = []
 
@@ -51,6 +54,8 @@ def _say(text: str) -> None:
     import contextlib  # noqa: PLC0415 - see _end
 
     with contextlib.suppress(OSError):  # nobody listens
+        for prepare in BEFORE_LAST_WORDS:
+            prepare()
         os.write(2, f"nnrun: {text}\n".encode())
 
 

@@ -52,3 +52,14 @@ def metric_text(value: float) -> str:
     if value == 0 or _SMALLEST <= abs(value) < _LARGEST:
         return f"{value:.4f}"
     return f"{value:.3g}" if abs(value) < _SMALLEST else f"{value:.6g}"
+
+
+def fitting(parts: Sequence[tuple[int, str]], width: int | None) -> str:
+    """Join texts to a line of at most `width` characters, leaving out those that matter least.
+
+    Each comes with a number: what matters most has the lowest. One of them is always there.
+    """
+    kept = list(parts)
+    while width is not None and len(kept) > 1 and len("  ".join(text for _, text in kept)) > width:
+        kept.remove(max(reversed(kept), key=lambda part: part[0]))
+    return "  ".join(text for _, text in kept)

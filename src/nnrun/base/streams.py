@@ -2,8 +2,39 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
 import sys
+
+# What signs of nnrun's own are written as where they cannot be; other characters are written as \u4e2d.
+_IN_PLACE = {
+    "…": "...",
+    "×": "x",
+    "±": "+-",
+    "─": "-",
+    "│": "|",
+    "├": "+",
+    "└": "+",
+    **dict(zip("▁▂▃▄▅▆▇█", "_.,-=+*#", strict=True)),
+}
+_ERRORS = "nnrun.in_place"
+
+
+def write_any_character() -> None:
+    """Let standard output and error take every text: what they cannot encode is written in other characters."""
+    codecs.register_error(_ERRORS, _in_place)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_ERRORS)
+
+
+def _in_place(error: UnicodeError) -> tuple[str, int]:
+    """Return what is written in the place of characters that an encoding lacks, and where the text goes on."""
+    assert isinstance(error, UnicodeEncodeError)
+    lacking = error.object[error.start : error.end]
+    texts = (_IN_PLACE.get(sign) or sign.encode("ascii", "backslashreplace").decode() for sign in lacking)
+    return "".join(texts), error.end
 
 
 def say(text: str) -> int:

@@ -71,6 +71,16 @@ def wait_for(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+def peak_memory(device: torch.device) -> tuple[int, int] | None:
+    """Return the most bytes of a GPU that torch has held, and all that it has; None of what shares the host's memory.
+
+    Both are known on the host: nothing waits for the device.
+    """
+    if not is_gpu(device):
+        return None
+    return torch.cuda.max_memory_reserved(device), torch.cuda.get_device_properties(device).total_memory
+
+
 def free_bytes(device: torch.device) -> int | None:
     """Return how much of a GPU's memory is free; None of a device that shares the host's."""
     return torch.cuda.mem_get_info(device)[0] if is_gpu(device) else None

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from nnrun.base.errors import OutOfMemory
 from nnrun.base.foreign_errors import calling, lacks_memory
+from nnrun.base.meter import meter
 from nnrun.core.objective import Objective
 from nnrun.core.seams.batch import Batch, Batches
 from nnrun.core.seams.problem import Sums
@@ -66,7 +67,10 @@ def evaluate(  # noqa: PLR0913, PLR0917 - who looks on comes last, and is seldom
     network.eval()
     sums = objective.eval_metric.init(device)
     try:
-        with explaining_memory(device, batches.batch_size):
+        with (
+            explaining_memory(device, batches.batch_size),
+            meter("evaluating", batches.num_batches, "batches") as advance,
+        ):
             for batch in batches.epoch(0):
                 poll()
                 with calling("model"):
@@ -75,6 +79,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - who looks on comes last, and is seldom
                 objective.eval_metric.update(sums, outputs, losses, batch)
                 if kept is not None:
                     kept.add(outputs, losses, batch)
+                advance(1)
     finally:
         network.train(was_training)
     return sums

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nnrun.base.meter import meter
 from nnrun.core.seams.data import Tree
 from nnrun.core.trees import num_samples, samples_of
 from nnrun.proof.isolated import Isolated
@@ -50,12 +51,14 @@ def run_on_split(
     length = num_samples(inputs)
     call(prepare(samples_of(inputs, slice(LARGEST_BATCH if known is None else 1))))
     outputs, seconds = [], 0.0
-    for number, part in enumerate(_slices(length)):
-        is_enough = known is not None and (number > len(BATCH_SIZES) or seconds > _ENOUGH_SECONDS)
-        if part.start < length and not is_enough:
-            output, took = _timed(call, prepare(samples_of(inputs, part)))
-            outputs.append(output.float())
-            seconds += took
+    with meter("verifying", length) as advance:
+        for number, part in enumerate(_slices(length)):
+            is_enough = known is not None and (number > len(BATCH_SIZES) or seconds > _ENOUGH_SECONDS)
+            if part.start < length and not is_enough:
+                output, took = _timed(call, prepare(samples_of(inputs, part)))
+                outputs.append(output.float())
+                seconds += took
+                advance(len(output))
     first = [slice(index % length, index % length + 1) for index in range(_TIMED_CALLS)]
     latencies = sorted(_timed(call, prepare(samples_of(inputs, one)))[1] for one in first)
     found = torch.cat(outputs)

@@ -87,8 +87,12 @@ def as_table(rows: Sequence[JobResult], swept: Sequence[str], metrics: Sequence[
     names = dict.fromkeys([LOSS, *watched, *quoted, *_OF_AN_INSPECTION])
     shown = [name for name in names if name in metrics]
     table = Sheet(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in ("job", *swept, *shown, "seconds", "exit"):
-        table.add_column(title, overflow="fold")
+    # What is left out first where there is no room: times, then what was not watched.
+    importance = {name: 2 if name.startswith("test/") else 3 for name in shown if name not in watched}
+    for title in ("job", *swept, *shown):
+        table.add_column(title, overflow="fold", importance=importance.get(title, 0))
+    table.add_column("seconds", importance=4)
+    table.add_column("exit", importance=1)
     for row in rows:
         values = [row.overrides.get(key, "") for key in swept]
         figures = [_figure(name, row.metrics[name]) if name in row.metrics else "-" for name in shown]

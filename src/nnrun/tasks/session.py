@@ -91,7 +91,8 @@ def open_session(
             if stale:
                 console.note(f"took over {path} from {stale}, which is gone")
             _describe(session, job, words, resumed)
-            yield session
+            with console.showing_work(job.progress):
+                yield session
             session.finish_loggers("finished", 0, None)
             # What came to its end is finished, whatever signal comes now.
             with stop.held():

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from nnrun.base.shown import metric_text
+from nnrun.base.shown import fitting, metric_text
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,17 @@ from nnrun.base.shown import metric_text
 def test_a_metric_of_any_size_can_be_read(value: float, text: str) -> None:
     """With four digits behind the point alone, an error of 3.2e-7 would be 0.0000."""
     assert metric_text(value) == text
+
+
+@pytest.mark.parametrize(
+    ("width", "expected"),
+    [
+        (None, "epoch 1  step 2  loss 3  best"),
+        (29, "epoch 1  step 2  loss 3  best"),
+        (28, "epoch 1  loss 3  best"),
+        (20, "epoch 1  best"),
+        (3, "epoch 1"),
+    ],
+)
+def test_what_matters_least_of_a_line_is_left_out_whole(width: int | None, expected: str) -> None:
+    assert fitting([(0, "epoch 1"), (2, "step 2"), (1, "loss 3"), (0, "best")], width) == expected

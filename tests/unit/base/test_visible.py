@@ -18,7 +18,7 @@ from nnrun.assembly.prediction.raw_images import Samples
 from nnrun.base.errors import complain
 from nnrun.base.foreign_messages import guard_libraries, show_traceback
 from nnrun.base.targets import Targets
-from nnrun.base.visible import as_cell, distinct, few, visible, visible_lines
+from nnrun.base.visible import as_cell, distinct, few, visible, visible_lines, wrapped
 from nnrun.components.problems.classification import Classification
 from nnrun.runs.console import Console, Sheet
 from nnrun.sweeps.table import JobResult, as_csv, as_table
@@ -178,3 +178,22 @@ def test_titles_of_columns_are_each_there_once() -> None:
         "probability_cat",
     ]
     assert distinct(["path", "class"]) == ["path", "class"]
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "expected"),
+    [
+        ("a loss of 0.1234 in 5 steps", 40, ["a loss of 0.1234 in 5 steps"]),
+        ("a loss of 0.1234 in 5 steps", 14, ["a loss of", "0.1234 in 5", "steps"]),
+        # What can be copied stays whole: a word by the terminal's doing, a command in a line of its own.
+        ("see outputs/2026-11-26/run for it", 12, ["see", "outputs/2026-11-26/run", "for it"]),
+        ("next: nnrun export=onnx ckpt=run", 28, ["next:", "nnrun export=onnx ckpt=run"]),
+        ("next: nnrun export=onnx ckpt=run; go", 20, ["next:", "nnrun export=onnx \\", "  ckpt=run;", "go"]),
+        ("next: nnrun 'ckpt=a b'", 17, ["next:", "nnrun 'ckpt=a b'"]),
+        ("epoch   3  step", 12, ["epoch   3", "step"]),
+    ],
+)
+def test_a_line_is_broken_between_words_and_a_command_as_a_shell_takes_it(
+    text: str, width: int, expected: list[str]
+) -> None:
+    assert [line.rstrip() for line in wrapped(text, width).split("\n")] == expected

@@ -1,4 +1,4 @@
-"""Show how the training goes: a progress bar on a terminal, a line an epoch elsewhere."""
+"""Show how the training goes: a line an epoch, and between them where it stands, in what the console has for that."""
 
 from __future__ import annotations
 
@@ -6,74 +6,44 @@ import math
 import time
 from collections.abc import Mapping
 
-from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
-
+from nnrun.base.meter import Meter, clock
 from nnrun.base.shown import metric_text
 from nnrun.components.callbacks.metrics import MetricRows
+from nnrun.core.device import peak_memory
 from nnrun.core.plan import Plan
 from nnrun.core.seams.callback import Callback
 from nnrun.core.state import TrainState
 from nnrun.runs.console import Console
 
-_REDRAW_SECONDS = 0.1
-# A narrower terminal is shown fewer figures, and no bar, rather than the beginnings of all.
-_WIDE = 100
+# What of a line there is room for first: the epoch and what is chosen by, then what else was measured.
+_FIRST, _SECOND, _THIRD, _FOURTH, _LAST = range(5)
 
 
 class TrainingProgress(Callback):
-    """Say each epoch's figures; with a bar, also where the training stands within it.
+    """Say each epoch's figures; between them show where the training stands within it.
 
-    The bar shows the newest figures that were read anyway: it never waits for the device.
+    Shown are the newest figures that were read anyway: nothing here waits for the device.
     """
 
-    def __init__(self, console: Console, plan: Plan, samples_per_step: int, rows: MetricRows, *, bar: bool) -> None:
+    def __init__(self, console: Console, plan: Plan, samples_per_step: int, rows: MetricRows) -> None:
         self._console = console
         self._plan = plan
         self._samples_per_step = samples_per_step
         self._rows = rows
-        self._is_wide = console.rich.width >= _WIDE
-        self._bar = self._make_bar() if bar else None
-        self._drawn = 0.0
         self._start = (0.0, 0)
-
-    def _make_bar(self) -> Progress:
-        """Return a bar that is drawn when it is told to: a thread of its own would cost the training time."""
-        columns: list[ProgressColumn] = [
-            TextColumn("{task.description}"),
-            TextColumn("{task.completed:,}/{task.total:,}  {task.fields[figures]}"),
-            TimeRemainingColumn(compact=True),
-        ]
-        if self._is_wide:
-            columns.insert(1, BarColumn(bar_width=None))
-        return Progress(
-            *columns,
-            console=self._console.rich,
-            transient=True,
-            auto_refresh=False,
-            expand=self._is_wide,
-        )
+        self._work: Meter | None = None
 
     def on_fit_start(self, state: TrainState) -> None:
-        """Begin the bar where the training stands."""
+        """Begin where the training stands."""
         self._start = (time.perf_counter(), state.progress.step)
-        if not state.world.is_first:
-            self._bar = None
-        if self._bar:
-            self._bar.start()
-            self._task = self._bar.add_task(
-                "training", total=self._plan.total_steps, completed=state.progress.step, figures=""
-            )
+        if state.world.is_first:
+            self._work = Meter("training", self._plan.total_steps, "steps", describe=lambda: self._parts(state))
+            self._console.display.begin(self._work)
 
     def on_step_end(self, state: TrainState) -> None:
-        """Redraw the bar, ten times a second at most."""
-        if not self._bar or time.perf_counter() - self._drawn < _REDRAW_SECONDS:
-            return
-        self._drawn = time.perf_counter()
-        description = f"epoch {state.progress.epoch + 1}/{self._plan.epochs}"
-        self._bar.update(
-            self._task, completed=state.progress.step, description=description, figures=self._figures(state)
-        )
-        self._bar.refresh()
+        """Show it, ten times a second at most."""
+        if self._work:
+            self._console.display.moved()
 
     def on_validation_end(self, state: TrainState, metrics: Mapping[str, float]) -> None:
         """Say the figures in a line; at an epoch's end, its own line has them."""
@@ -89,22 +59,44 @@ class TrainingProgress(Callback):
         if not state.world.is_first:
             return
         at = state.progress
-        means = self._rows.epoch | self._rows.validated
-        figures = "  ".join(f"{name} {metric_text(value)}" for name, value in means.items() if not math.isnan(value))
-        mark = "  best" if at.is_best else ""
-        self._console.say(f"epoch {at.epoch_number:>3}  step {at.step:>6,}  {figures}{mark}")
+        parts = [(_FIRST, f"epoch {at.epoch_number:>3}"), (_LAST, f"step {at.step:>6,}")]
+        for name, value in (self._rows.epoch | self._rows.validated).items():
+            if not math.isnan(value):
+                parts.append((self._importance(name), f"{name} {metric_text(value)}"))
+        if at.is_best:
+            parts.append((_FIRST, "best"))
+        self._console.say("", parts=parts)
+        self._console.display.said()
+
+    def _importance(self, name: str) -> int:
+        """Return how much a metric matters: the validation's more, the training's less, a loss less than the rest."""
+        is_loss = name.endswith("/loss")
+        if name in self._rows.validated:
+            return _SECOND if is_loss else _FIRST
+        return _THIRD if is_loss else _FOURTH
 
     def close(self) -> None:
-        """Take the bar away, however the training ended."""
-        if self._bar:
-            self._bar.stop()
+        """Show nothing more, however the training ended."""
+        if self._work:
+            self._console.display.end(self._work)
+            self._work = None
 
-    def _figures(self, state: TrainState) -> str:
-        """Return the loss, with room for it what else is measured of each step, and the speed, for the bar."""
-        newest = self._rows.newest
-        seconds = time.perf_counter() - self._start[0]
-        speed = (state.progress.step - self._start[1]) * self._samples_per_step / max(seconds, 1e-9)
+    def _parts(self, state: TrainState) -> list[tuple[int, str]]:
+        """Return where the training stands: epoch, step, what was measured, speed, memory and the time left."""
+        at, newest = state.progress, self._rows.newest
+        seconds = max(time.perf_counter() - self._start[0], 1e-9)
+        steps_a_second = (at.step - self._start[1]) / seconds
+        parts = [
+            (_FIRST, f"epoch {at.epoch + 1}/{self._plan.epochs}"),
+            (_SECOND, f"step {at.step:,}/{self._plan.total_steps:,}"),
+        ]
         measured = {name.removeprefix("train/"): v for name, v in newest.items() if name.startswith("train/")}
-        names = [name for name in measured if name == "loss" or (self._is_wide and name != "lr")]
-        figures = [f"{name} {measured[name]:.3f}" for name in names]
-        return "  ".join([*figures, f"{speed:,.0f} samples/s"])
+        for name in (name for name in measured if name != "lr"):
+            parts.append((_FIRST if name == "loss" else _LAST, f"{name} {measured[name]:.3f}"))
+        parts.append((_THIRD, f"{steps_a_second * self._samples_per_step:,.0f} samples/s"))
+        if memory := peak_memory(state.device):
+            peak, total = memory
+            parts.append((_FOURTH, f"{peak / 2**30:.1f}/{total / 2**30:.0f} GiB"))
+        if steps_a_second:
+            parts.append((_THIRD, f"{clock((self._plan.total_steps - at.step) / steps_a_second)} left"))
+        return parts

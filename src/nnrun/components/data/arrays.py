@@ -13,11 +13,11 @@ from torch import Tensor
 from nnrun.base.errors import DataError
 from nnrun.base.files import state_of
 from nnrun.base.host import num_cores
+from nnrun.base.meter import counting, meter
 from nnrun.components.data.array_files import Array, column_names, find_arrays
 from nnrun.components.data.array_targets import learned_of
 from nnrun.components.data.cache import Cache
 from nnrun.components.data.dataset_from_parts import Choices, Part, dataset_of
-from nnrun.components.data.progress import with_progress
 from nnrun.components.data.sample_stats import Measures
 from nnrun.core.lazy_samples import Stored
 from nnrun.core.seams.data import Dataset, Evaluation, Findings
@@ -147,8 +147,11 @@ def _measured(array: Array, stored: Stored) -> Measures:
     pays = number >= _SAMPLES_FOR_PROCESSES or stored.nbytes >= _BYTES_FOR_PROCESSES
     crew = Crew(num_cores() if pays else 0, "measures the data", "close programs")
     measure = _MeasureChunk(array, stored, each)
-    with closing(in_order(measure, range(-(-number // each)), crew)) as chunks:
-        return Measures.together(with_progress("measuring", chunks, number, len), number)
+    with (
+        closing(in_order(measure, range(-(-number // each)), crew)) as chunks,
+        meter(f"hashing {array.path.name}", number) as advance,
+    ):
+        return Measures.together(counting(chunks, advance, len), number)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from torch import Tensor
 from nnrun.base.errors import DataError, ResourceError
 from nnrun.base.files import DurableFile, free_bytes, sweep_temporaries
 from nnrun.base.foreign_errors import explain
+from nnrun.base.meter import meter
 from nnrun.base.threads import in_threads
 from nnrun.components.data.sample_stats import SHA256_BYTES, Measures
 from nnrun.core.lazy_samples import Stored
@@ -213,8 +214,15 @@ def _blocks_agree(path: Path, hashes: list[str], num_bytes: int) -> bool:
             file.seek(index * BLOCK_BYTES)
             return hashlib.sha256(file.read(BLOCK_BYTES)).hexdigest() == hashes[index]
 
-    with contextlib.closing(in_threads(agrees, chosen, 4)) as agreeing:
-        return all(agreeing)
+    with (
+        meter("checking the decoded samples", len(chosen) * BLOCK_BYTES, "bytes") as advance,
+        contextlib.closing(in_threads(agrees, chosen, 4)) as agreeing,
+    ):
+        for does_agree in agreeing:
+            if not does_agree:
+                return False
+            advance(BLOCK_BYTES)
+    return True
 
 
 def _digest(text: str) -> str:

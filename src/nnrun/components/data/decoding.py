@@ -15,11 +15,11 @@ from torch import Tensor
 
 from nnrun.base.errors import DataError
 from nnrun.base.host import num_cores
+from nnrun.base.meter import meter
 from nnrun.base.threads import in_threads
 from nnrun.components.data.cache import Cache, Entry
 from nnrun.components.data.image_form import AUTO, Form, Wanted, form_of, is_middle
 from nnrun.components.data.images import ImageKind, Picture, decode_sample, read_kind
-from nnrun.components.data.progress import with_progress
 from nnrun.components.data.sample_stats import Measures
 from nnrun.components.data.tally import Tally
 from nnrun.core.sample_hashes import as_tensor
@@ -155,15 +155,14 @@ class _Decoding:
 
     def chunks(self) -> Generator[tuple[Tensor, Measures], None, None]:
         """Yield the samples in order; at the end raise what is wrong with them, or with the form that was guessed."""
-        with closing(self._decoded()) as chunks:
-            for chunk in with_progress(
-                "decoding", chunks, len(self.samples), lambda chunk: len(chunk.kinds) + len(chunk.failures)
-            ):
+        with closing(self._decoded()) as chunks, meter("decoding", len(self.samples)) as advance:
+            for chunk in chunks:
                 self.kinds.update(chunk.kinds)
                 self.tally.add(chunk.kinds)
                 self.labels += chunk.labels
                 self.failures |= chunk.failures
                 yield chunk.values, chunk.measures
+                advance(len(chunk.kinds) + len(chunk.failures))
         if self.failures and (self.wanted.on_bad == "error" or not self.kinds):
             raise _unreadable(self.failures, len(self.samples))
         true = form_of(self.kinds, self.wanted)

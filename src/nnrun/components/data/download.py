@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import http.client
 import logging
-import sys
 import tarfile
 import urllib.error
 import urllib.request
@@ -16,7 +15,7 @@ from pathlib import Path
 
 from nnrun.base.errors import DataError
 from nnrun.base.files import DurableFile
-from nnrun.base.invocation import invocation
+from nnrun.base.meter import meter
 from nnrun.components.data.data_root import damaged, storing, unreadable
 
 TIMEOUT_SECONDS = 30
@@ -79,10 +78,11 @@ def _fetch_from(url: str, file: RemoteFile, folder: Path) -> Path:
     """Download a file from one address; raise DataError where it breaks off or its md5 is wrong."""
     log.info("fetching %s into %s", url, folder)
     md5 = hashlib.md5(usedforsecurity=False)
-    with storing(folder), DurableFile(folder) as target:
-        for chunk in _with_progress(file.name, _chunks(url)):
+    with storing(folder), DurableFile(folder) as target, meter(f"fetching {file.name}", None, "bytes") as advance:
+        for chunk, total_bytes in _chunks(url):
             md5.update(chunk)
             target.write(chunk)
+            advance(len(chunk), total_bytes)
         if md5.hexdigest() != file.md5:
             raise DataError(f"{url}: the checksum is wrong (md5 {md5.hexdigest()}, not {file.md5}); nothing was kept")
         return target.commit(file.name)
@@ -110,22 +110,6 @@ def _chunks(url: str) -> Iterator[tuple[bytes, int | None]]:
     # http.client takes a connection that closes early for the end of the file.
     if total_bytes is not None and num_bytes < total_bytes:
         raise DataError(f"{url}: the connection closed after {num_bytes:,} of {total_bytes:,} bytes; nothing was kept")
-
-
-def _with_progress(name: str, chunks: Iterator[tuple[bytes, int | None]]) -> Iterator[bytes]:
-    """Yield the pieces of a download, with a progress bar beside them where somebody looks on."""
-    if not sys.stderr.isatty() or invocation().is_quiet:
-        yield from (data for data, _ in chunks)
-        return
-    from rich.console import Console  # noqa: PLC0415 - rich is needed only while somebody waits for a download
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
-
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(name, total=None)
-        for data, total_bytes in chunks:
-            yield data
-            progress.update(task, advance=len(data), total=total_bytes)
 
 
 def check_download(file: RemoteFile, path: Path) -> None:

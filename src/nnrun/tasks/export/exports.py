@@ -24,6 +24,7 @@ from nnrun.base.ending import at_the_end, forget
 from nnrun.base.errors import NnrunError, ResourceError
 from nnrun.base.files import TEMPORARY_SUFFIX, check_room, saving, sync_all, sync_folder, write_json
 from nnrun.base.foreign_errors import causes_of, lacks_package, of_the_machine
+from nnrun.base.meter import meter
 from nnrun.base.paths import inside, without_paths
 from nnrun.config.from_checkpoint import exported_config
 from nnrun.config.source import REJECTED_SUFFIX
@@ -113,7 +114,8 @@ def _export_one(
 ) -> tuple[Path, Verification]:
     """Return an artifact's path, by which one can see whether it is good, and its proof."""
     try:
-        path = exporter.export(standard.network, context, folder)
+        with meter(f"exporting to {_named(folder).name}", ticks=True):
+            path = exporter.export(standard.network, context, folder)
     except (NnrunError, ModuleNotFoundError):
         raise
     except CannotExport as error:

@@ -20,6 +20,8 @@ from nnrun.tasks.inspect.target_report import bars, counts_of, spread_of, togeth
 _MOST_GROUPS = 100
 _MOST_CLASSES = 40
 _MOST_PAIRS = 3
+# A longer name takes several lines on a narrow terminal.
+_LEAST_NAME_WIDTH = 16
 # What a source of pictures counts.
 _FACTS = (
     ("skipped", "left out", "{:,} files cannot be read"),
@@ -107,9 +109,9 @@ def data_table(report: DataReport) -> Sheet:
         padding=(0, 2, 0, 0),
         header_style="dim",
     )
-    table.add_column(SINGULAR[report.kind], overflow="fold", style="cyan")
-    for part in report.samples:
-        table.add_column(part, justify="left" if report.spread else "right")
+    table.add_column(SINGULAR[report.kind], overflow="fold", style="cyan", least_width=_LEAST_NAME_WIDTH)
+    for number, part in enumerate(report.samples):
+        table.add_column(part, justify="left" if report.spread else "right", no_wrap=True, importance=number)
     if report.spread:
         for name in list(report.spread["train"])[:_MOST_CLASSES]:
             table.add_row(name, *(_spread_line(report.spread[part][name]) for part in report.spread))

@@ -16,6 +16,8 @@ from nnrun.tasks.inspect.overfit import Overfit
 
 # With no depth asked for, the tree is as deep as fits so many rows.
 _MOST_ROWS = 50
+# Of a layer's place in the tree, its name and its kind, on a narrow terminal.
+_LEAST_LAYER_WIDTH = 28
 _PREFIXES = ("", "k", "M", "G", "T", "P")
 
 
@@ -29,10 +31,10 @@ def layer_table(root: Layer, batch_size: int, depth: int | None) -> tuple[Sheet,
         fits = [tried for tried in range(1, deepest + 1) if len(list(_rows(root, batch_size, tried))) <= _MOST_ROWS]
         depth = max(fits, default=1)
     table = Sheet(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("layer", no_wrap=True, overflow="ellipsis")
-    table.add_column("output", no_wrap=True)
+    table.add_column("layer", no_wrap=True, overflow="ellipsis", least_width=_LEAST_LAYER_WIDTH)
+    table.add_column("output", no_wrap=True, importance=1)
     table.add_column("parameters", no_wrap=True, justify="right")
-    table.add_column("FLOPs", no_wrap=True, justify="right")
+    table.add_column("FLOPs", no_wrap=True, justify="right", importance=2)
     for row in _rows(root, batch_size, depth):
         table.add_row(*row)
     return table, deepest if depth < deepest else None

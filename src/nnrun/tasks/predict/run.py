@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Generator, Sequence
 from contextlib import closing
@@ -19,6 +20,7 @@ from nnrun.assembly.prediction.predictor import Predictor, predictor_of
 from nnrun.assembly.prediction.raw_images import Intake, Samples, of_files, of_tree
 from nnrun.assembly.preflight import prepare
 from nnrun.base.errors import ConfigError, DataError
+from nnrun.base.meter import meter
 from nnrun.base.targets import Kind
 from nnrun.checkpoints.saved_run import SavedNetwork
 from nnrun.components.data.conversion import HOW_READ
@@ -27,7 +29,6 @@ from nnrun.components.data.tally import Tally
 from nnrun.config.composed import Composed
 from nnrun.runs.console import Console, Sheet
 from nnrun.runs.summary import Summary
-from nnrun.tasks.predict.progress import PredictionProgress
 from nnrun.tasks.predict.record import PredictSettings
 from nnrun.tasks.predict.table import FILE_NAME, PredictionFile
 from nnrun.tasks.session import Session, open_session
@@ -121,9 +122,6 @@ def as_predicted_with(composed: Composed) -> Composed:
     config = composed.config.copy()
     config.early_stopping = None
     config.trainer.compile = False
-    if not composed.named("trainer.progress"):
-        # Whoever trained without a bar may have had no terminal.
-        config.trainer.progress = "auto"
     if composed.artifact is not None:
         # It is the network, and runs on the CPU.
         config.model = {}
@@ -199,9 +197,9 @@ def write_predictions(job: Job, session: Session, predictor: Predictor, source: 
     if settings.top_k is not None and settings.top_k > targets.num_outputs:
         console.note(f"predict.top_k={settings.top_k}, and there are {targets}: all are named")
     number, counts = 0, Counter[str]()
-    progress = PredictionProgress(console, source.num_images, bar=console.wants_bar(job.settings.trainer.progress))
+    start = time.perf_counter()
     with (
-        closing(progress),
+        meter("predicting", source.num_images) as advance,
         closing(source.batches) as batches,
         PredictionFile(session.out.path, settings, predictor.problem) as file,
     ):
@@ -212,7 +210,7 @@ def write_predictions(job: Job, session: Session, predictor: Predictor, source: 
             if predictor.problem.has_probabilities:
                 counts.update(predictor.problem.answers(predictions))
             number += len(samples.names)
-            progress.advance(len(samples.names))
+            advance(len(samples.names))
         if not number:
             raise DataError(f"not one of {source.num_images:,} files can be read; no {FILE_NAME} is written")
         file.commit()
@@ -220,7 +218,7 @@ def write_predictions(job: Job, session: Session, predictor: Predictor, source: 
         console.note(
             f"put ' before {file.num_quoted:,} cells of {FILE_NAME}, which a spreadsheet would take for formulas"
         )
-    return Result(number, targets.kind, counts, progress.seconds)
+    return Result(number, targets.kind, counts, time.perf_counter() - start)
 
 
 def show(summary: PredictionSummary, result: Result, console: Console) -> None:

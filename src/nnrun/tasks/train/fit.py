@@ -136,8 +136,7 @@ def make_watchers(job: Job, data: Opened, objective: Objective, training: Traini
         }
 
     rows = MetricRows(out, objective, trainer.log_every_steps, session.loggers)
-    bar = console.wants_bar(trainer.progress)
-    progress = TrainingProgress(console, training.plan, _samples_per_step(job), rows, bar=bar)
+    progress = TrainingProgress(console, training.plan, _samples_per_step(job), rows)
     patience, min_delta = (stopping.patience, stopping.min_delta) if stopping else (None, 0.0)
     counted = "epochs" if trainer.validate_every_steps is None else "validations"
     folder = CheckpointFolder(out.path, trainer.keep_last)

@@ -10,6 +10,7 @@ import pytest
 
 from nnrun.base.errors import DataError, ResourceError
 from nnrun.base.files import DurableFile
+from nnrun.base.meter import Meter, shown_by
 from nnrun.components.data.data_root import data_root
 from nnrun.components.data.download import RemoteFile, extract, fetch, obtain
 
@@ -75,22 +76,25 @@ def test_what_cannot_be_fetched_is_listed(dead_url, tmp_path) -> None:
     assert len(caught.value.messages) == 3
 
 
-def test_a_progress_bar_is_shown_on_a_terminal_alone(server, tmp_path, monkeypatch, capsys) -> None:
+def test_the_bytes_of_a_download_are_counted_for_who_shows_them(server, tmp_path, capsys) -> None:
+    """Negative control: where nobody does, nothing is printed."""
     file = RemoteFile("a.gz", (server.url,), server.serve("a.gz", CONTENT))
+    works: list[Meter] = []
+
+    class Shown:
+        def begin(self, work: Meter) -> None:
+            works.append(work)
+
+        def moved(self) -> None: ...
+
+        def end(self, work: Meter) -> None: ...
+
+    with shown_by(Shown()):
+        fetch(file, tmp_path)
+    (work,) = works
+    assert (work.what, work.unit, work.done, work.total) == ("fetching a.gz", "bytes", len(CONTENT), len(CONTENT))
     fetch(file, tmp_path)
     assert capsys.readouterr() == ("", "")
-
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    terminal = Terminal()
-    monkeypatch.setattr("sys.stderr", terminal)
-    monkeypatch.setenv("TERM", "xterm")
-    fetch(file, tmp_path)
-    assert "a.gz" in terminal.getvalue()
-    assert "MB" in terminal.getvalue()
-    assert capsys.readouterr().out == ""
 
 
 def test_a_folder_that_cannot_be_made_is_named(server, tmp_path, monkeypatch) -> None:

@@ -1,0 +1,75 @@
+"""What fits into a terminal: columns are left out whole, lines break between words, the log has all."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+from nnrun.runs.console import Console, Sheet
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """A terminal of 28 columns without colours."""
+    terminal = Terminal()
+    for name, value in (("COLUMNS", "28"), ("TERM", "xterm"), ("NO_COLOR", "1")):
+        monkeypatch.setenv(name, value)
+    return terminal
+
+
+def sheet() -> Sheet:
+    table = Sheet(box=None, padding=(0, 2, 0, 0))
+    table.add_column("name", least_width=8, no_wrap=True, overflow="ellipsis")
+    table.add_column("loss", importance=2)
+    table.add_column("accuracy", importance=1)
+    table.add_row("a name that is long", "0.123456", "0.987654")
+    return table
+
+
+def test_a_table_leaves_out_whole_columns_and_names_them(narrow: Terminal, tmp_path: Path) -> None:
+    """Negative control: the log, which is wide, has them."""
+    with contextlib.redirect_stdout(narrow):
+        console = Console()
+        console.log_to(tmp_path / "run.log")
+        console.table(sheet())
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", narrow.getvalue())
+    assert "0.987654" in shown
+    assert "0.123456" not in shown
+    assert "for want of room:" in shown
+    assert "loss" in shown
+    assert max(map(len, shown.splitlines())) <= 28
+    assert "0.123456" in (tmp_path / "run.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("width", "left_out"), [(100, []), (38, []), (37, []), (31, []), (29, ["loss"]), (15, ["loss", "accuracy"])]
+)
+def test_what_matters_least_is_left_out_first(width: int, left_out: list[str]) -> None:
+    assert sheet().fitted(width)[1] == left_out
+
+
+def test_a_line_of_parts_shows_those_that_fit_and_logs_all(narrow: Terminal, tmp_path: Path) -> None:
+    with contextlib.redirect_stdout(narrow):
+        console = Console()
+        console.log_to(tmp_path / "run.log")
+        console.say("", parts=[(0, "epoch 1"), (2, "train/loss 1.2345"), (1, "valid/loss 0.1234")])
+    assert narrow.getvalue() == "epoch 1  valid/loss 0.1234\n"
+    assert (tmp_path / "run.log").read_text() == "epoch 1  train/loss 1.2345  valid/loss 0.1234\n"
+
+
+def test_a_line_breaks_between_words_and_is_whole_in_the_log(narrow: Terminal, tmp_path: Path) -> None:
+    with contextlib.redirect_stdout(narrow):
+        console = Console()
+        console.log_to(tmp_path / "run.log")
+        console.say("the loss was 123456789 in the step 987654321")
+    assert narrow.getvalue() == "the loss was 123456789 in\nthe step 987654321\n"
+    assert (tmp_path / "run.log").read_text() == "the loss was 123456789 in the step 987654321\n"
