@@ -31,13 +31,14 @@ from nnrun.base.signals import stop_request
 from nnrun.base.stopping import unanswered_signals
 from nnrun.base.surroundings import kept_surroundings
 from nnrun.base.targets import Targets
+from nnrun.config.flags import is_switched_on
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
     from nnrun.assembly.prediction.predictor import Predictor
-    from nnrun.cli import CommandLine
+    from nnrun.config.command_line import CommandLine
     from nnrun.core.seams.batch import Augmentation, Batch, Batches, Mixed, Mixing
     from nnrun.core.seams.callback import Callback
     from nnrun.core.seams.data import Dataset, DataSource, Evaluation, Findings, Preprocessing, Split, TensorSpec, Tree
@@ -150,7 +151,7 @@ def run(words: str | Iterable[str | os.PathLike[str]] = (), *, quiet: bool = Fal
     Raises a NnrunError where the command ends with an exit code other than 0, and InterruptedRun, a KeyboardInterrupt,
     where Ctrl-C or a SIGTERM stops it, after it has saved.
     """
-    with _as_a_command(words) as plain, called_from_python(plain, quiet=quiet or _asks_for_quiet(plain)):
+    with _as_a_command(words) as plain, called_from_python(plain, quiet=quiet or is_switched_on("is_quiet", plain)):
         from nnrun import cli  # noqa: PLC0415 - what composes and runs is imported when that is asked for
         from nnrun.tasks.table import perform  # noqa: PLC0415
 
@@ -247,17 +248,12 @@ def _as_a_command(words: str | Iterable[str | os.PathLike[str]]) -> Iterator[lis
             raise
 
 
-def _asks_for_quiet(words: Sequence[str]) -> bool:
-    """Return whether one of the words says that nothing is to be printed."""
-    return not {"-q", "--quiet"}.isdisjoint(words)
-
-
 def _sorted(words: Sequence[str]) -> CommandLine:
     """Return the words of a command line, sorted; raise ConfigError where they ask for more than one run, or none."""
-    from nnrun.cli import sort_words  # noqa: PLC0415 - see run
+    from nnrun.config.command_line import sort_words  # noqa: PLC0415 - see run
     from nnrun.tasks.table import command_called  # noqa: PLC0415
 
-    if "--json" in words:
+    if is_switched_on("prints_json", words):
         raise ConfigError("--json prints the summary, which nnrun.run returns: its to_json() is the same")
     if printing := [word for word in words if word in ("--help", "-h", "--version")]:
         raise ConfigError(f"{printing[0]} prints, and runs nothing; use the command nnrun")

@@ -7,11 +7,11 @@ import os
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nnrun.base.errors import BUG, ConfigError, InterruptedRun, NnrunError, ResourceError, complain, did_you_mean
+from nnrun.base.errors import BUG, ConfigError, InterruptedRun, NnrunError, ResourceError, complain
 from nnrun.base.files import without_nan
 from nnrun.base.foreign_errors import of_the_system
 from nnrun.base.foreign_messages import guard_libraries, show_traceback
@@ -20,42 +20,17 @@ from nnrun.base.paragraphs import terminal_columns
 from nnrun.base.secrets import hide_known, redact, secrets_in_words
 from nnrun.base.streams import OutputToStderr, say
 from nnrun.base.visible import visible, visible_lines
+from nnrun.config.command_line import CommandLine, sort_words
 from nnrun.config.compose import compose_config
 from nnrun.config.composed import Composed
-from nnrun.config.flags import FLAGS, HYDRA_CHOICES, HYDRA_MODIFIERS, HYDRA_VERBS, NEEDING_A_WORD, SWITCHES
-from nnrun.config.folders import conf_dir, find_modules_beside, note_on_conf, own_folders
-from nnrun.config.meant import hint_by_meaning
+from nnrun.config.flags import is_switched_on
+from nnrun.config.folders import conf_dir, find_modules_beside
 from nnrun.config.yaml_files import yaml_text
 from nnrun.tasks.rules import collect_rules
 from nnrun.tasks.table import carry_out, command_called, perform
 
 # Of the document that --json prints.
 DOCUMENT_SCHEMA = 1
-
-
-@dataclass
-class CommandLine:
-    """The words of a command line, sorted."""
-
-    overrides: list[str] = field(default_factory=list)
-    hydra: list[str] = field(default_factory=list)
-    config_dir: str | None = None
-    is_sweep: bool = False
-    is_hydra_verb: bool = False
-    prints_json: bool = False
-    is_quiet: bool = False
-    leaves_conf_out: bool = False
-    explained: list[str] = field(default_factory=list)
-
-    @property
-    def own(self) -> list[Path]:
-        """The user's own folders of options; raise ConfigError where they cannot be used."""
-        return own_folders(self.config_dir, is_searched=not self.leaves_conf_out)
-
-    @property
-    def note(self) -> str | None:
-        """What is said of a ./conf that is there and not used."""
-        return None if self.config_dir or self.leaves_conf_out else note_on_conf()
 
 
 @dataclass(frozen=True)
@@ -81,10 +56,9 @@ class Ending:
 
 def main(words: Sequence[str]) -> int:
     """Do what the words of a command line ask for; return the exit code."""
-    is_quiet = not {"-q", "--quiet"}.isdisjoint(words)
+    is_quiet, prints_json = is_switched_on("is_quiet", words), is_switched_on("prints_json", words)
     guard_libraries(is_quiet=is_quiet)
     secrets = secrets_in_words(words)
-    prints_json = "--json" in words
     with quietly() if is_quiet else nullcontext(), OutputToStderr() if prints_json else nullcontext():
         ending = ending_of(lambda: dispatch(words), secrets)
     told = 0
@@ -170,75 +144,6 @@ def compose_line(line: CommandLine) -> Composed:
 def compose(words: Sequence[str], own: Sequence[Path] = ()) -> Composed:
     """Return the checked config that the words of a command line ask for; `own` are the user's folders of options."""
     return compose_config(words, own, collect_rules())
-
-
-def sort_words(words: Sequence[str]) -> CommandLine:
-    """Sort the words of a command line; raise ConfigError naming every flag that is not one."""
-    line = CommandLine()
-    problems = []
-    rest = list(words)
-    while rest:
-        word = rest.pop(0)
-        flag = word.partition("=")[0]
-        if not word.startswith("-"):
-            line.overrides.append(word)
-        elif word in SWITCHES:
-            setattr(line, SWITCHES[word], True)
-        elif word in ("-r", "--run"):
-            line.is_sweep = False
-        elif flag in NEEDING_A_WORD:
-            problems += _take_word(line, word, rest)
-        elif flag in HYDRA_VERBS or flag in HYDRA_MODIFIERS:
-            problems += _take_hydra(line, word, rest)
-        else:
-            problems.append(_not_a_flag(word, rest))
-    if line.config_dir and line.leaves_conf_out:
-        problems.append("--config-dir and --no-conf exclude each other: where a folder is named, ./conf is not used")
-    if line.explained and line.prints_json:
-        problems.append("--json has no effect with --explain, which prints a table")
-    if line.explained and line.is_sweep:
-        problems.append("--explain takes the words of one run; leave out -m")
-    if line.hydra and not line.is_hydra_verb:
-        problems.append(f"{line.hydra[0]} goes with --cfg")
-    if problems:
-        raise ConfigError(*problems)
-    return line
-
-
-def _take_word(line: CommandLine, word: str, rest: list[str]) -> list[str]:
-    """Set what a flag with a word of its own says, which is the first of `rest` or behind `=`; return what is wrong."""
-    flag, equals, value = word.partition("=")
-    if not equals and not rest:
-        return [f"{flag} needs {NEEDING_A_WORD[flag]}"]
-    value = value if equals else rest.pop(0)
-    if flag == "--explain":
-        line.explained.append(value)
-    else:
-        line.config_dir = value
-    return []
-
-
-def _not_a_flag(word: str, rest: Sequence[str]) -> str:
-    """Return the message for a flag that there is not; of a setting, how it is written; `rest` are the next words."""
-    flag, equals, value = word.partition("=")
-    follows = rest[0] if rest and not equals and "=" not in rest[0] and not rest[0].startswith("-") else "..."
-    if meant := hint_by_meaning(flag, value if equals else follows):
-        return f"{word} is not a flag: settings have no dashes; {meant}"
-    if near := did_you_mean(flag, FLAGS):
-        return f"{word} is not a flag; {near}"
-    return f"{word} is not a flag; flags are {', '.join(FLAGS)}"
-
-
-def _take_hydra(line: CommandLine, word: str, rest: list[str]) -> list[str]:
-    """Add a flag of Hydra's and the word that it takes, the first of `rest`; return what is wrong with them."""
-    flag, equals, value = word.partition("=")
-    line.is_hydra_verb = line.is_hydra_verb or flag in HYDRA_VERBS
-    line.hydra.append(word)
-    if (HYDRA_VERBS | HYDRA_MODIFIERS)[flag] and not equals:
-        value = rest.pop(0) if rest else ""
-        line.hydra.append(value)
-    choices = HYDRA_CHOICES.get(flag, (value,))
-    return [] if value in choices else [f"{flag} takes {', '.join(choices)}"]
 
 
 def hydra_verb(line: CommandLine) -> Mapping[str, Any] | None:

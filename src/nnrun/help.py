@@ -11,6 +11,7 @@ from pathlib import Path
 from nnrun.base.errors import ConfigError, NnrunError
 from nnrun.base.paragraphs import LEAST, paragraph, row, terminal_columns
 from nnrun.config.catalogue import Catalogue
+from nnrun.config.flags import is_switched_on, take_config_dir
 from nnrun.config.folders import GROUPS, description, note_on_conf, option_file, own_folders
 from nnrun.config.option_files import Setting, place_of, read_option_file
 from nnrun.config.schema import NAMED_SECTIONS
@@ -44,13 +45,15 @@ def help_text(words: Sequence[str] = ()) -> str:
 
     Raises ConfigError for a word that names nothing.
     """
-    topics, config_dir = _topics(words)
+    config_dir, others = take_config_dir(words)
+    topics = [word.lstrip("+~") for word in others if not word.startswith("-")]
+    is_searched = not is_switched_on("leaves_conf_out", words)
     lines: list[str] = []
     try:
-        own = own_folders(config_dir, is_searched="--no-conf" not in words)
+        own = own_folders(config_dir, is_searched=is_searched)
     except NnrunError as error:
         lines, own = [f"({error})", ""], []
-    if config_dir is None and "--no-conf" not in words and (note := note_on_conf()):
+    if config_dir is None and is_searched and (note := note_on_conf()):
         lines += [f"({note})", ""]
     catalogue = Catalogue(tuple(own))
     columns = terminal_columns()
@@ -65,20 +68,6 @@ def help_text(words: Sequence[str] = ()) -> str:
     if problems:
         raise ConfigError(*problems)
     return "\n".join(lines).rstrip("\n") + "\n"
-
-
-def _topics(words: Sequence[str]) -> tuple[list[str], str | None]:
-    """Return the words that are no flags, and the folder that --config-dir names, in any of its spellings."""
-    topics, config_dir, rest = [], None, list(words)
-    while rest:
-        word = rest.pop(0)
-        if word in ("--config-dir", "-cd") and rest:
-            config_dir = rest.pop(0)
-        elif word.startswith(("--config-dir=", "-cd=")):
-            config_dir = word.partition("=")[2]
-        elif not word.startswith("-"):
-            topics.append(word.lstrip("+~"))
-    return topics, config_dir
 
 
 def _overview(catalogue: Catalogue, columns: int) -> Iterator[str]:

@@ -15,6 +15,7 @@ from nnrun.base.invocation import invocation
 from nnrun.checkpoints.saved_run import SavedWeights
 from nnrun.config.auto import AUTO
 from nnrun.config.composed import Composed
+from nnrun.config.flags import is_switched_on
 from nnrun.config.schema import DataSettings, RunSettings, Section, from_mapping
 from nnrun.config.task import Task
 from nnrun.core.device import Precision, kernels
@@ -100,7 +101,7 @@ class Job:
         targets = [target for section in sections for target in targets_in(section)]
         modules = {target.rpartition(".")[0] for target in targets if not target.startswith(SHIPPED_ROOTS)}
         words = [f"--config-dir={folder}" for folder in self.composed.own if folder != Path("conf").resolve()]
-        words += ["--no-conf"] if "--no-conf" in invocation().words else []
+        words += ["--no-conf"] if is_switched_on("leaves_conf_out", invocation().words) else []
         words += [f"trust=[{','.join(sorted(modules))}]"] if modules else []
         return "".join(f" {shlex.quote(word)}" for word in words)
 

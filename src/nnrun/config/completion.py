@@ -15,7 +15,7 @@ from pathlib import Path
 
 from nnrun.base.errors import NnrunError
 from nnrun.config.catalogue import Catalogue
-from nnrun.config.flags import FLAGS, HYDRA_CHOICES
+from nnrun.config.flags import FLAGS, HYDRA_CHOICES, is_switched_on, take_config_dir
 from nnrun.config.folders import GROUPS, option_file, own_folders
 from nnrun.config.option_files import Setting, read_option_file
 from nnrun.config.rules import Rules
@@ -114,14 +114,8 @@ def _candidates(before: _Before, current: str) -> Iterator[str]:
 
 def _own(words: Sequence[str]) -> list[Path]:
     """Return the user's folder of options; of one that cannot be used, nothing is offered."""
-    named = None
-    for index, word in enumerate(words):
-        if word in ("--config-dir", "-cd") and index + 1 < len(words):
-            named = words[index + 1]
-        elif word.startswith(("--config-dir=", "-cd=")):
-            named = word.partition("=")[2]
     try:
-        return own_folders(named, is_searched="--no-conf" not in words)
+        return own_folders(take_config_dir(words)[0], is_searched=not is_switched_on("leaves_conf_out", words))
     except NnrunError:
         return []
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 # Hydra's own verbs, which print and run nothing, and how many words each takes.
 HYDRA_VERBS = {"--cfg": 1, "-c": 1, "--info": 1, "-i": 1, "--shell-completion": 0, "-sc": 0, "--hydra-help": 0}
 HYDRA_CHOICES = {
@@ -27,3 +29,21 @@ FLAGS = (
     *("--multirun", "--config-dir", "--no-conf", "--json", "--quiet", "--help", "--explain", "--version", "--run"),
     *(*HYDRA_VERBS, *HYDRA_MODIFIERS),
 )
+
+
+def is_switched_on(name: str, words: Sequence[str]) -> bool:
+    """Return whether one of some words is a switch that sets this field of CommandLine; all words may not be sorted."""
+    return any(SWITCHES.get(word) == name for word in words)
+
+
+def take_config_dir(words: Sequence[str]) -> tuple[str | None, list[str]]:
+    """Return the folder that --config-dir names, the last one if there are several, and the other words."""
+    named, others, rest = None, [], list(words)
+    while rest:
+        word = rest.pop(0)
+        flag, equals, value = word.partition("=")
+        if flag not in ("--config-dir", "-cd") or not (equals or rest):
+            others.append(word)
+        else:
+            named = value if equals else rest.pop(0)
+    return named, others
