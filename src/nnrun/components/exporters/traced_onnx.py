@@ -9,10 +9,11 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from nnrun.core.seams.data import Tree
 
@@ -23,6 +24,35 @@ if TYPE_CHECKING:
 _OPSET = 20
 # That it is the older one.
 _NO_MATTER = (DeprecationWarning, FutureWarning)
+# What makes numbers of tensors: code may decide by them, and a trace takes them for constants. It warns of some, unless
+# that code keeps warnings silent. Whole numbers it divides towards zero, where torch rounds down.
+_NUMBERS = {
+    "item",
+    "tolist",
+    "numpy",
+    "equal",
+    "allclose",
+    "is_nonzero",
+    "__bool__",
+    "__int__",
+    "__float__",
+    "__index__",
+}
+_FLOORS = {"floor_divide", "floor_divide_", "__floordiv__", "__rfloordiv__", "__ifloordiv__"}
+
+
+class _NotTracedError(Exception):
+    """A network does what a trace does not tell."""
+
+
+class _Watching(TorchFunctionMode):
+    """Raise where a call of a network does what a trace does not tell."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        known = kwargs or {}
+        if getattr(func, "__name__", "") in _NUMBERS | _FLOORS or known.get("rounding_mode") == "floor":
+            raise _NotTracedError
+        return func(*args, **known)
 
 
 def traced(
@@ -30,7 +60,8 @@ def traced(
 ) -> ModelProto | None:
     """Return a network in eval mode as ONNX, its batch dynamic; None where a trace may not tell all of it.
 
-    So it is where the network takes more than one tensor, where anything is warned of, and where it fails.
+    So it is where the network takes more than one tensor, where anything is warned of, where numbers of the data decide
+    what is computed, and where it fails.
     """
     if not isinstance(example, Tensor) or (opset or 0) > _OPSET:
         return None
@@ -41,6 +72,8 @@ def traced(
     try:
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
+            with torch.no_grad(), _Watching():
+                network(example)
             torch.onnx.export(
                 network,
                 (example,),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 
 import pytest
 import torch
@@ -36,6 +37,29 @@ class CountsOnTheHost(nn.Module):
         return inputs + torch.ones(len(inputs), 1, 1, 1)
 
 
+class DecidesInSilence(nn.Module):
+    """Which way is taken depends on the data, and no warning of that gets out."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return inputs if inputs.sum() > 0 else -inputs
+
+
+class DecidesByEqual(nn.Module):
+    """The same, and the tracer does not warn of it."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs if torch.equal(inputs, inputs.abs()) else inputs * 2
+
+
+class DividesWholeNumbers(nn.Module):
+    """-1 // 2 is -1, and traced it would be 0."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs * (inputs.long() // 2)
+
+
 class Fails(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         return torch.linalg.eigvals(inputs).real
@@ -52,7 +76,9 @@ def test_networks_that_ship_are_traced_with_a_dynamic_batch(kind: type[nn.Module
     assert [entry.version for entry in model.opset_import] == [20]
 
 
-@pytest.mark.parametrize("kind", [TwoWays, CountsOnTheHost, Fails])
+@pytest.mark.parametrize(
+    "kind", [TwoWays, DecidesInSilence, DecidesByEqual, DividesWholeNumbers, CountsOnTheHost, Fails]
+)
 def test_what_a_trace_may_not_tell_is_left_to_the_other(kind: type[nn.Module]) -> None:
     """A trace would take the way of the example, or its number of samples, for every batch."""
     assert traced(kind().eval(), IMAGES, ["input"], "scores", None) is None
