@@ -18,6 +18,7 @@ SAMPLES_NAME = "test_samples.npz"
 SCHEMA = 1
 # A file that unpacks to more is none of ours.
 _MOST_BYTES = 2**30
+_ROWS = ("indices", "targets", "predictions", "losses", "are_right")
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,13 +79,21 @@ def read_samples(run: str | Path) -> SampleResults:
         if schema > SCHEMA:
             raise ArtifactError(f"{path} was written by a newer nnrun (schema {schema}); upgrade nnrun")
         names, paths = (json.loads(str(found.pop(name))) for name in ("names", "paths"))
+        rows = {name: found[name] for name in _ROWS}
+        rows |= {name: found[name] for name in ("columns", "predicted") if name in found}
+        # What is no array numpy gives as its bytes.
+        if not all(isinstance(value, np.ndarray) and value.ndim > 0 for value in rows.values()):
+            raise ValueError("it does not hold arrays with a row a sample")
+        if len({len(value) for value in (*rows.values(), *([] if paths is None else [paths]))}) != 1:
+            raise ValueError("its arrays are not of one length")
         return SampleResults(
             kind=str(found["kind"]),
             names=tuple(names),
             num_samples=int(found["num_samples"]),
             paths=None if paths is None else tuple(paths),
-            **{name: found[name] for name in ("indices", "targets", "predictions", "losses", "are_right")},
-            **{name: found[name] for name in ("columns", "predicted") if name in found},
+            **rows,
         )
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except ArtifactError:
+        raise
+    except Exception as error:  # numpy fails on damaged bytes in every way there is
         raise ArtifactError(f"{path} cannot be read: {error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -121,4 +122,40 @@ def test_a_file_that_is_missing_damaged_or_newer_is_said(run, tmp_path: Path) ->
         read_samples(tmp_path)
     np.savez(path, schema=2)
     with pytest.raises(ArtifactError, match=r"written by a newer nnrun \(schema 2\)"):
+        read_samples(tmp_path)
+
+
+def _npy(shape: str) -> bytes:
+    """Return a `.npy` file with four numbers that says of itself that it has some shape."""
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}}}\n".encode()
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(16)
+
+
+def _flipped(content: bytes) -> bytes:
+    """Return an archive whose first compressed bytes are others."""
+    at = content.index(b"losses.npy") + len(b"losses.npy") + 20
+    return content[:at] + bytes(byte ^ 0xFF for byte in content[at : at + 8]) + content[at + 8 :]
+
+
+@pytest.mark.parametrize(
+    "losses", [_npy(f"({10**13},)"), _npy(f"({10**25},)"), _npy("[" * 100), b"no array", _npy("(2,)")]
+)
+def test_of_a_hostile_file_nothing_but_what_is_wrong_is_said(losses: bytes, tmp_path: Path) -> None:
+    """Memory that is not there, numbers that are none, headers that are no Python, no array, another length."""
+    rows = {name: np.zeros(4) for name in ("indices", "targets", "predictions", "are_right")}
+    path = tmp_path / "test_samples.npz"
+    np.savez_compressed(path, schema=1, kind="classes", num_samples=4, names="[]", paths="null", **rows)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("losses.npy", losses)
+    with pytest.raises(ArtifactError, match=r"test_samples.npz cannot be read: ."):
+        read_samples(tmp_path)
+
+
+def test_a_damaged_array_is_said(tmp_path: Path) -> None:
+    rows = {name: np.random.rand(40) for name in ("losses", "indices", "targets", "predictions", "are_right")}
+    path = tmp_path / "test_samples.npz"
+    np.savez_compressed(path, schema=1, kind="classes", num_samples=40, names="[]", paths="null", **rows)
+    assert read_samples(tmp_path).num_samples == 40, "the negative control"
+    path.write_bytes(_flipped(path.read_bytes()))
+    with pytest.raises(ArtifactError, match=r"test_samples.npz cannot be read: ."):
         read_samples(tmp_path)
