@@ -10,9 +10,19 @@ import torch
 from torch import Tensor
 
 import nnrun
+from nnrun.api import Callback, TrainState
 from nnrun.components.models.mlp import MLP
 
 WORDS = ["model=mlp", "trainer.epochs=3", "data.limit=200", "data.val_fraction=0.2", "trainer.progress=false"]
+
+
+class Changes(Callback):
+    """Change the weights after the validation of an epoch, as averaging weights or setting statistics anew does."""
+
+    def on_epoch_end(self, state: TrainState) -> None:
+        for weight in state.network.parameters():
+            weight.data.mul_(3)
+
 
 NUM_VALID, NUM_TEST = 37, 200
 
@@ -55,3 +65,10 @@ def test_a_resumed_run_whose_best_weights_are_of_before_validates_them(evaluated
     resumed = nnrun.run([f"resume={first.run}", "trainer.epochs=3"])
     assert resumed.best == {"epoch": 1, "step": 6}
     assert sum(evaluated) == NUM_VALID + NUM_VALID + NUM_TEST
+
+
+def test_weights_that_a_callback_changes_before_they_are_saved_are_validated_as_saved(evaluated: list[int]) -> None:
+    own = f"+callback.changes._target_={__name__}.Changes"
+    trained = nnrun.run([*WORDS, "export=none", own])
+    again = nnrun.run([f"ckpt={trained.run}"])
+    assert (again.metrics, again.details) == (trained.metrics, trained.details)

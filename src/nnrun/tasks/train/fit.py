@@ -108,9 +108,12 @@ def train(job: Job, data: Opened, objective: Objective, session: Session) -> Tra
 def best_sums(job: Job, training: Training) -> Sums | None:
     """Return the sums of the best weights' validation, where another one in this process would give the same bits.
 
-    A GPU may take other kernels, and a compiled network or one on cached features computes in another way.
+    A GPU may take other kernels, and a compiled network or one on cached features computes in another way. A callback
+    of the user's own may change the weights after a validation, before they are saved.
     """
     state = training.state
+    if training.callbacks:
+        return None
     is_plain = state.eval_module is state.evaluated and not training.compilation.enabled
     is_same = job.device.type == "cpu" and is_plain and not training.tree["transfer"]["cache"]
     return state.best_sums if is_same else None
