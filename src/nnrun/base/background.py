@@ -21,14 +21,19 @@ class Background:
     def start(self, work: Callable[[], None]) -> None:
         """Begin a piece of work, once the one before it is done."""
         self.wait()
-        self._is_idle.clear()
+        given = [work]
         try:
-            threading.Thread(target=self._do, args=(work,), daemon=True).start()
-        except RuntimeError:  # no more threads can be started
-            self._is_idle.set()
+            self._is_idle.clear()
+            threading.Thread(target=self._do, args=(given,), daemon=True).start()
+        except BaseException:  # no more threads can be started, or a signal came in their midst
+            if _taken(given) is not None:
+                self._is_idle.set()
             raise
 
-    def _do(self, work: Callable[[], None]) -> None:
+    def _do(self, given: list[Callable[[], None]]) -> None:
+        work = _taken(given)
+        if work is None:
+            return
         try:
             work()
         except BaseException as error:
@@ -46,3 +51,11 @@ class Background:
         """Wait until nothing is under way, or for so long; raise what the work raised."""
         self._is_idle.wait(seconds)
         self.check()
+
+
+def _taken(given: list[Callable[[], None]]) -> Callable[[], None] | None:
+    """Take the work out of a list; None where the other thread has."""
+    try:
+        return given.pop()
+    except IndexError:
+        return None

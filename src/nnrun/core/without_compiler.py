@@ -60,7 +60,7 @@ def _call_plainly(torchs: Callable[..., Any]) -> None:
     def call(*args: Any, **kwargs: Any) -> Any:
         if not _is_imported():
             return function(*args, **kwargs)
-        delattr(function, _IN_PLACE)
+        vars(function).pop(_IN_PLACE, None)  # another thread may have
         return torchs(*args, **kwargs)
 
     setattr(function, _IN_PLACE, call)

@@ -13,10 +13,11 @@ class Gate:
     """Work that waits until it is let through."""
 
     def __init__(self, failure: BaseException | None = None) -> None:
-        self.open = threading.Event()
+        self.begun, self.open = threading.Event(), threading.Event()
         self.failure = failure
 
     def __call__(self) -> None:
+        self.begun.set()
         assert self.open.wait(10)
         if self.failure is not None:
             raise self.failure
@@ -77,3 +78,26 @@ def test_where_no_thread_can_be_started_that_is_said_and_nothing_is_waited_for(m
     background.start(lambda: done.append(1))
     background.wait()
     assert done == [1]
+
+
+@pytest.mark.parametrize("is_begun", [False, True])
+def test_a_signal_in_the_midst_of_a_start_leaves_nothing_to_wait_for_in_vain(
+    is_begun: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may come before the thread runs, or behind that: then the work is done as ever, and waited for."""
+    background, gate, done = Background(), Gate(), []
+    begin = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if is_begun:
+            begin(thread)
+            assert gate.begun.wait(10)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(threading.Thread, "start", start)
+        background.start(lambda: (gate(), done.append(1)))
+    assert background._is_idle.is_set() is not is_begun
+    gate.open.set()
+    assert background._is_idle.wait(10)
+    assert done == ([1] if is_begun else [])
