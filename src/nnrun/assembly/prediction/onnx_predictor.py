@@ -23,7 +23,7 @@ from nnrun.assembly.prediction.predictor import Predictor
 from nnrun.base.errors import ArtifactError, ConfigError
 from nnrun.base.foreign_errors import lacks_package
 from nnrun.base.host import available_bytes
-from nnrun.components.data.conversion import AS_BEFORE, RESIZES, Conversion
+from nnrun.components.data.conversion import RESIZES, Conversion
 from nnrun.components.data.image_form import AUTO, conversion_of
 from nnrun.core.seams.data import Preprocessing, Tree
 from nnrun.core.seams.problem import Output, Problem
@@ -127,19 +127,16 @@ def _preprocessing(
 
 def _conversion(facts: OnnxFacts, wanted: Mapping[str, Any], path: Path) -> Conversion:
     """Return how image files are read: as wanted, or else as the file says."""
-    white = facts.read_as.get("white")
     try:
-        depth = None if white is None else float(white)
+        told = Conversion.of_texts(facts.read_as)
     except ValueError:
-        depth = math.nan
-    if depth is not None and not 0 < depth < math.inf:
-        raise ArtifactError(f"{path} says that {said(Exception(white))!r} is white; it is a number above 0")
-    resize = facts.read_as.get("resize", AS_BEFORE.resize)
-    if resize not in RESIZES:
-        raise ArtifactError(
-            f"{path} says that images are resized by {said(Exception(resize))!r}; nnrun writes {', '.join(RESIZES)}"
-        )
-    told = Conversion(depth, resize, facts.read_as.get("jpeg_draft") == "true")
+        told = Conversion(white=math.nan)
+    if told.white is not None and not 0 < told.white < math.inf:
+        white = said(Exception(facts.read_as["white"]))
+        raise ArtifactError(f"{path} says that {white!r} is white; it is a number above 0")
+    if told.resize not in RESIZES:
+        resize = said(Exception(told.resize))
+        raise ArtifactError(f"{path} says that images are resized by {resize!r}; nnrun writes {', '.join(RESIZES)}")
     return conversion_of({**told._asdict(), **{key: value for key, value in wanted.items() if value != AUTO}})
 
 

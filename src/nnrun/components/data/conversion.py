@@ -5,11 +5,14 @@ Needs the standard library alone. TorchServe's handler holds this file as it sta
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 # A smaller JPEG is always decoded at its full size.
 MIN_DRAFT_PIXELS = 512 * 512
 RESIZES = ("crop", "pad", "stretch")
+# What Pillow calls greys of more than 8 bits.
+DEEP_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
 
 class Conversion(NamedTuple):
@@ -25,6 +28,24 @@ class Conversion(NamedTuple):
     white: float | None = None
     resize: str = "crop"
     jpeg_draft: bool = False
+
+    @classmethod
+    def of_texts(cls, texts: Mapping[str, str]) -> Conversion:
+        """Return what the metadata of an artifact says, by setting; raise ValueError where `white` is no number."""
+        white = texts.get("white")
+        return cls(
+            None if white is None else float(white),
+            texts.get("resize", AS_BEFORE.resize),
+            texts.get("jpeg_draft") == "true",
+        )
+
+    def texts(self) -> dict[str, str]:
+        """Return it as `of_texts` takes it: what is as before is left out."""
+        return {
+            **({} if self.white is None else {"white": f"{self.white:g}"}),
+            **({} if self.resize == AS_BEFORE.resize else {"resize": self.resize}),
+            **({"jpeg_draft": "true"} if self.jpeg_draft else {}),
+        }
 
 
 def middle(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[float, float, float, float]:

@@ -19,7 +19,7 @@ from torch import Tensor
 from nnrun.base.errors import DataError, NnrunError
 from nnrun.base.files import check_is_file
 from nnrun.base.foreign_errors import lacks_package, of_the_machine
-from nnrun.components.data.conversion import AS_BEFORE, Conversion
+from nnrun.components.data.conversion import AS_BEFORE, DEEP_MODES, Conversion
 from nnrun.components.data.originals import of_jpeg, of_pixels
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ MAX_PIXELS = 50_000_000
 WHITE = 65535
 # What stands for Pillow's mode where a picture is an array of floats.
 FLOAT_MODE = "float"
-_DEEP_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 # The largest values of the depths that cameras, scanners and X-ray detectors have.
 DEPTHS = (255, 1023, 4095, 16383, WHITE)
 # Of a larger file no second reading is tried.
@@ -140,7 +139,7 @@ def _pictured(
         kind = replace(kind, mode=f"{kind.mode};16", is_deep_colour=True, peak=highest * WHITE // 255)
     values = pixels.fitted(shown_on_white, channels, size, conversion.resize, whole)
     if identifies and not by_content:
-        original = of_pixels(upright if upright.mode in (*_DEEP_MODES, "F") else shown_on_white, values)
+        original = of_pixels(upright if upright.mode in (*DEEP_MODES, "F") else shown_on_white, values)
     return Picture(kind, values, original)
 
 
@@ -171,7 +170,7 @@ def is_grey(image: Image) -> bool:
     if image.mode in ("P", "PA"):
         colours = image.getpalette("RGB") or []
         return colours[0::3] == colours[1::3] == colours[2::3]
-    return image.mode in ("1", "L", "LA", "La", "F", *_DEEP_MODES)
+    return image.mode in ("1", "L", "LA", "La", "F", *DEEP_MODES)
 
 
 @functools.cache

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from torch import Tensor
 
+from nnrun.components.data.conversion import DEEP_MODES
 from nnrun.core.sample_hashes import identity, whole
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 # Modes in which the same values are saved that others have too.
-_SAVED_AS = {"1": "L", "P": "RGB", "RGBA": "RGB", "RGBX": "RGB"} | dict.fromkeys(
-    ("I", "I;16", "I;16L", "I;16B", "I;16N"), "I"
-)
+_SAVED_AS = {"1": "L", "P": "RGB", "RGBA": "RGB", "RGBX": "RGB"} | dict.fromkeys(DEEP_MODES, "I")
 _JPEG_START, _JPEG_END, _SCAN = 0xD8, b"\xff\xd9", 0xDA
 
 

@@ -15,13 +15,20 @@ from PIL import Image
 from torch import Tensor
 
 from nnrun.components.data.bare import without_metadata
-from nnrun.components.data.conversion import AS_BEFORE, MIN_DRAFT_PIXELS, Conversion, draft_size, inside, middle
+from nnrun.components.data.conversion import (
+    AS_BEFORE,
+    DEEP_MODES,
+    MIN_DRAFT_PIXELS,
+    Conversion,
+    draft_size,
+    inside,
+    middle,
+)
 
 # A PNG of 20 KB can decode to 500 MB.
 MAX_PIXELS = 50_000_000
 # Reading one starts a program of its own (Ghostscript) on what the file says.
 REFUSED_FORMATS = ("EPS",)
-DEEP_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 TRANSPARENT_MODES = ("RGBA", "RGBa", "LA", "La", "PA")
 # How an image is turned, by what the tag Orientation of its EXIF says.
 ORIENTATION = 0x0112

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 import nnrun
-from nnrun.components.data.conversion import AS_BEFORE
+from nnrun.components.data.image_form import conversion_of
 from nnrun.core.outputs import scores_of
 from nnrun.core.seams.data import Preprocessing, Tree
 from nnrun.core.seams.export import CannotExport, ExportContext
@@ -119,23 +119,11 @@ class ArtifactForm:
             "output_kind": self.output,
             "preprocessing": json.dumps(context.preprocessing.to_plain()),
             "run_id": context.run_id,
-            **self._read_as(context),
+            # How image files are read besides their size and channels.
+            **conversion_of(context.config.get("data", {})).texts(),
             "metric": context.problem.headline,
             f"test_{context.problem.headline}": f"{context.score:.6f}",
             "nnrun_version": nnrun.__version__,
-        }
-
-    def _read_as(self, context: ExportContext) -> dict[str, str]:
-        """Return how image files are read besides their size and channels, by setting; what is left out is AS_BEFORE.
-
-        `white` is there if the network was trained on greys of more than 8 bits.
-        """
-        data = context.config.get("data", {})
-        white, resize = data.get("white"), data.get("resize", AS_BEFORE.resize)
-        return {
-            **({} if white in (None, "auto") else {"white": f"{white:g}"}),
-            **({} if resize == AS_BEFORE.resize else {"resize": resize}),
-            **({"jpeg_draft": "true"} if data.get("jpeg_draft") else {}),
         }
 
     def _problem(self, context: ExportContext) -> dict[str, Any]:

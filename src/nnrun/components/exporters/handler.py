@@ -17,7 +17,7 @@ from PIL import UnidentifiedImageError
 from torch import Tensor
 
 # In the archive the text of this module stands here, in the place of the line.
-from nnrun.components.data.pixels import AS_BEFORE, MAX_PIXELS, Conversion, read_pixels  # noqa: F401
+from nnrun.components.data.pixels import MAX_PIXELS, Conversion, read_pixels  # noqa: F401
 
 # What TorchServe calls the one image of a request.
 ALONE = ("data", "body")
@@ -67,9 +67,7 @@ class ImageClassifier:
         if not isinstance(content, bytes | bytearray | memoryview):
             raise ValueError("send the bytes of an image file")
         channels, height, width = self.card["in_shape"]
-        white, drafts = self.card.get("white"), self.card.get("jpeg_draft") == "true"
-        how = Conversion(None if white is None else float(white), self.card.get("resize", AS_BEFORE.resize), drafts)
-        return read_pixels(bytes(content), channels, (height, width), how)
+        return read_pixels(bytes(content), channels, (height, width), Conversion.of_texts(self.card))
 
     def _answer(self, values: Tensor) -> dict[str, Any]:
         """Return the most probable classes of an image, in JSON's types."""

@@ -25,7 +25,7 @@ from nnrun.proof.isolated import RUNNER, Isolated
 
 HANDLER = Path(__file__).parent / "handler.py"
 # What it imports of nnrun: in the archive the text of the module stands in the place of the line.
-IMPORTED = re.compile(r"^from nnrun\.components\.data\.(\w+) import .*\n", re.MULTILINE)
+IMPORTED = re.compile(r"^from nnrun\.components\.data\.(\w+) import (?:\([^)]*\)|[^(\n]*)\n", re.MULTILINE)
 DATA = Path(__file__).parents[1] / "data"
 FUTURE = "from __future__ import annotations\n"
 # Its name in the archive: TorchServe imports it by that, beside whatever else a server imports.

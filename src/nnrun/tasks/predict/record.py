@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from nnrun.components.data.conversion import HOW_READ
 from nnrun.config.conflicts import Conflict
 from nnrun.config.no_effect import Idle
 from nnrun.config.ranges import TITLE, whole
@@ -32,8 +33,8 @@ def _only_with(key: str, format_name: str) -> Idle:
     )
 
 
-# How files are read, where the run is not to say it.
-HOW_READ = ("data.white", "data.resize", "data.jpeg_draft")
+# How image files are read, where the run is not to say it.
+_HOW_READ = tuple(f"data.{name}" for name in HOW_READ)
 
 TASK = Task(
     name="predict",
@@ -77,7 +78,7 @@ TASK = Task(
         "export": "export has no effect with task=predict: it makes no artifact; nnrun export=... ckpt= does",
     },
     unread=("data", "loss", "metric", *OF_A_TRAINING),
-    reads_of_unread=("data.eval_batch_size", "data.on_bad", *HOW_READ, *OF_ANY_NETWORK),
+    reads_of_unread=("data.eval_batch_size", "data.on_bad", *_HOW_READ, *OF_ANY_NETWORK),
     # Data, loss and optimizer may be nowhere to be had.
     builds=("model", "problem"),
     takes_artifact=True,
