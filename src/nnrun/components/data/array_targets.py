@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from nnrun.base.errors import DataError
 from nnrun.base.targets import Kind, Targets
 from nnrun.base.visible import few
-from nnrun.components.data.label_arrays import classes_in
+from nnrun.components.data.label_arrays import CHUNK_SAMPLES, classes_in, parts_of
 from nnrun.components.data.labels import classes_of, numbers_among
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 _MOST_CLASSES_AS_FLOATS = 100
 # Of values, rounding to float32 may take so much of their deviation.
 _ROUNDING = 1e-3
-# Samples that are looked at at a time: their temporaries stay small.
-_CHUNK = 2**16
 
 
 class Learned(NamedTuple):
@@ -108,7 +106,7 @@ def _are_classes(arrays: Arrays) -> bool:
     import numpy as np  # noqa: PLC0415 - a run on other data does not pay for it
 
     found: set[float] = set()
-    for part in itertools.chain.from_iterable(map(_parts, arrays.values())):
+    for part in itertools.chain.from_iterable(map(parts_of, arrays.values())):
         if not bool(((part >= 0) & (part == np.floor(part)) & np.isfinite(part)).all()):
             return False
         found.update(np.unique(part).tolist())
@@ -213,9 +211,9 @@ def rounding_of(given: np.ndarray, values: Tensor, name: str) -> list[str]:
     # Less the first sample: what never changes then has a deviation of 0, whatever it is.
     first = given[:1].astype(np.float64)
     mean, square, rounding = (np.zeros(given.shape[1]) for _ in range(3))
-    for part in _parts(given):
+    for part in parts_of(given):
         mean += (part.astype(np.float64) - first).sum(0) / len(given)
-    for part, kept in zip(_parts(given), values.split(_CHUNK), strict=True):
+    for part, kept in zip(parts_of(given), values.split(CHUNK_SAMPLES), strict=True):
         exact = part.astype(np.float64)
         square += np.square(exact - first - mean).sum(0) / len(given)
         rounding = np.maximum(rounding, np.abs(exact - kept.numpy()).max(0))
@@ -223,12 +221,6 @@ def rounding_of(given: np.ndarray, values: Tensor, name: str) -> list[str]:
     if not bool(lost.any()):
         return []
     return [f"{name} holds values that float32 rounds to a good part of their differences: subtract what they share"]
-
-
-def _parts(array: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield an array in parts."""
-    for start in range(0, len(array), _CHUNK):
-        yield array[start : start + _CHUNK]
 
 
 def _shown(array: np.ndarray) -> str:

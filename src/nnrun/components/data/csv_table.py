@@ -11,11 +11,11 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from nnrun.base.errors import DataError
 from nnrun.base.files import check_is_file
-from nnrun.components.data.finding import HEIC_SUFFIXES, IMAGE_SUFFIXES
+from nnrun.components.data.finding import has_image_suffix
 from nnrun.components.data.images import reading, shown
 from nnrun.components.data.layout import same_name
 
@@ -126,8 +126,8 @@ def _listed_lines(text: str) -> Iterator[tuple[int, list[str]]]:
     for number, line in enumerate(map(str.strip, text.splitlines()), 1):
         words = line.split(" ")
         # The path ends with the first suffix of an image; of one without a suffix the last word is the label.
-        ends = [end for end in range(1, len(words)) if is_image(" ".join(words[:end]))]
-        if not ends and not is_image(line) and "/" not in words[-1]:
+        ends = [end for end in range(1, len(words)) if has_image_suffix(" ".join(words[:end]))]
+        if not ends and not has_image_suffix(line) and "/" not in words[-1]:
             ends = [len(words) - 1]
         yield number, [" ".join(words[: ends[0]]), " ".join(words[ends[0] :])] if ends and ends[0] else [line]
 
@@ -137,28 +137,23 @@ def _is_list(path: Path, first: str, delimiter: str) -> bool:
     if delimiter in first:
         return False
     cells = next(_listed_lines(first))[1]
-    says_image = is_image(cells[0]) or cells[0].lower() in FILE_TITLES
+    says_image = has_image_suffix(cells[0]) or cells[0].lower() in FILE_TITLES
     return path.suffix.lower() in _LIST_SUFFIXES or (len(cells) > 1 and says_image)
 
 
 def _are_titles(path: Path, row: Sequence[str]) -> bool:
     """Return whether the first row of a file holds titles, and no sample."""
-    if any(map(is_image, row)):
+    if any(map(has_image_suffix, row)):
         return False
     return path.suffix.lower() not in _LIST_SUFFIXES or any(cell.lower() in FILE_TITLES for cell in row)
 
 
 def _made_up(row: Sequence[str]) -> list[str]:
     """Return titles for a file that has none: what names an image is the file, the rest is learned."""
-    file = next((column for column, cell in enumerate(row) if is_image(cell)), 0)
+    file = next((column for column, cell in enumerate(row) if has_image_suffix(cell)), 0)
     if len(row) <= 2:
         return [FILE_TITLE if column == file else LABEL_TITLE for column in range(len(row))]
     return [FILE_TITLE if column == file else f"{LABEL_TITLE}_{column}" for column in range(len(row))]
-
-
-def is_image(name: str) -> bool:
-    """Return whether a name has the suffix of an image."""
-    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES | HEIC_SUFFIXES
 
 
 def _decoded(path: Path, content: bytes) -> str:

@@ -16,16 +16,24 @@ IMAGE_SUFFIXES = frozenset(
         *(".ppm", ".pgm", ".pbm", ".pnm", ".ico", ".tga", ".jp2", ".j2k", ".pcx", ".sgi", ".qoi"),
     )
 )
-
-
 # Those of iPhones' photos, which Pillow reads with a package beside it.
 HEIC_SUFFIXES = frozenset((".heic", ".heif", ".hif"))
 
 
+def has_image_suffix(name: str) -> bool:
+    """Return whether a name has the suffix of an image, whether or not that can be read here."""
+    return _suffix(name) in IMAGE_SUFFIXES | HEIC_SUFFIXES
+
+
 def is_image_name(name: str) -> bool:
     """Return whether a file is to be read as an image, by the suffix of its name."""
-    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - of very many names
+    suffix = _suffix(name)
     return suffix in IMAGE_SUFFIXES or (suffix in HEIC_SUFFIXES and reads_heic())
+
+
+def _suffix(name: str) -> str:
+    """Return the suffix of a name in lower case."""
+    return os.path.splitext(name)[1].lower()  # noqa: PTH122 - of very many names
 
 
 @functools.cache

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 Labels = Mapping[str, Sequence[Any]]
-# Labels that are looked at at a time.
-_CHUNK = 2**16
+# Samples that are looked at at a time: their temporaries stay small.
+CHUNK_SAMPLES = 2**16
 # Whole numbers from 0 up, of which there are so many at most, are looked up in a table.
 _MOST_IN_TABLE = 2**20
 # Whole numbers that a float64 and an int64 both hold, all of them.
@@ -47,7 +47,7 @@ def _distinct(labels: np.ndarray) -> list[Any] | None:
     if kind not in "biufUS":
         return None
     found: set[Any] = set()
-    for part in _parts(labels):
+    for part in parts_of(labels):
         if kind in "US":
             found.update(part.tolist())
         elif (whole := _whole(part)) is None:
@@ -78,7 +78,7 @@ def _looked_up(labels: np.ndarray, distinct: Sequence[Any], numbers: Tensor) -> 
     look_up = _of_texts if labels.dtype.kind in "US" else _of_numbers
     found = torch.empty(len(labels), dtype=torch.int64)
     by_label = look_up(distinct, numbers)
-    for part, place in zip(_parts(labels), found.split(_CHUNK), strict=True):
+    for part, place in zip(parts_of(labels), found.split(CHUNK_SAMPLES), strict=True):
         place.copy_(by_label(part))
     return found
 
@@ -107,7 +107,7 @@ def _known_whole(labels: np.ndarray) -> Tensor:
     return whole
 
 
-def _parts(labels: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield an array in parts."""
-    for start in range(0, len(labels), _CHUNK):
-        yield labels[start : start + _CHUNK]
+def parts_of(array: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield an array in parts of CHUNK_SAMPLES, the last of which may be shorter."""
+    for start in range(0, len(array), CHUNK_SAMPLES):
+        yield array[start : start + CHUNK_SAMPLES]

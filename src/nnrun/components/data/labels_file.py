@@ -10,7 +10,8 @@ from typing import NamedTuple
 from nnrun.base.errors import DataError, did_you_mean
 from nnrun.base.files import state_of
 from nnrun.base.visible import few
-from nnrun.components.data.csv_table import FILE_TITLE, FILE_TITLES, Table, is_image
+from nnrun.components.data.csv_table import FILE_TITLE, FILE_TITLES, Table
+from nnrun.components.data.finding import has_image_suffix
 from nnrun.components.data.images import reading, shown
 from nnrun.components.data.label_lists import PART_TITLE
 from nnrun.components.data.layout import part_and_rest, same_name
@@ -76,7 +77,7 @@ def _column_of_files(table: Table) -> int:
     as such columns have, or the first that has a title.
     """
     titles = [title.lower() for title in table.titles]
-    by_cell = [column for column, cell in enumerate(table.rows[0]) if is_image(cell)]
+    by_cell = [column for column, cell in enumerate(table.rows[0]) if has_image_suffix(cell)]
     by_title = [column for column, title in enumerate(titles) if title in FILE_TITLES]
     return next(iter([*by_cell, *by_title, *(column for column, title in enumerate(titles) if title)]))
 

@@ -18,7 +18,7 @@ DRAWN = np.random.default_rng(0)
 
 @pytest.fixture(autouse=True)
 def in_small_parts(monkeypatch):
-    monkeypatch.setattr(label_arrays, "_CHUNK", 7)
+    monkeypatch.setattr(label_arrays, "CHUNK_SAMPLES", 7)
 
 
 @pytest.mark.parametrize(
