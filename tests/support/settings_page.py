@@ -42,12 +42,6 @@ def of_group(group: str, catalogue: Catalogue) -> Iterator[str]:
         path = option_file(group, name, ())
         assert path is not None
         yield f"| `{group}={name}` | {cell(read_option_file(path, group).description)} |"
-    sets = {
-        name: rows
-        for name in names
-        if catalogue.becomes(group, name) == name
-        for rows in [whole(group, name, catalogue)]
-    }
     chosen = [name for name in names if catalogue.becomes(group, name) == name and group != "experiment"]
     sets = {name: rows for name in chosen if (rows := whole(group, name, catalogue))}
     first = next(iter(sets.values()), {})

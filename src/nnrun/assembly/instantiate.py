@@ -102,9 +102,17 @@ def published_weights(section: Mapping[str, Any], *, only_check: bool = False) -
 
 def notes_on_network(section: Mapping[str, Any]) -> list[str]:
     """Return what a class of ours says of the network of a section, of which not all is as one would think."""
-    target = str(section["_target_"])
-    notes = getattr(import_target("model", target), "notes", None) if target.startswith("nnrun.") else None
+    notes = said_by_class(section, "notes")
     return [] if notes is None else list(notes(section))
+
+
+def said_by_class(section: Mapping[str, Any], name: str) -> Any:
+    """Return the function of this name of the network's class in a section, None where it has none.
+
+    Only classes of ours are asked: elsewhere the name may mean something else.
+    """
+    target = str(section.get("_target_"))
+    return getattr(import_target("model", target), name, None) if target.startswith("nnrun.") else None
 
 
 def map_style_parameters(section: Mapping[str, Any]) -> list[str] | None:

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from nnrun.assembly.allowed import import_target
 from nnrun.assembly.data.opened import Opened, noted
 from nnrun.assembly.data.scales import PIXELS
-from nnrun.assembly.instantiate import build
+from nnrun.assembly.instantiate import build, said_by_class
 from nnrun.assembly.job import Job, TrainedInput
 from nnrun.checkpoints.saved_run import SavedNetwork, SavedWeights
 from nnrun.config.composed import Composed
@@ -24,8 +23,7 @@ def trained_input(
     A run of nnrun's says it, and so does who publishes weights. A file of as many scores as the published weights give
     is taken for these.
     """
-    target = str(model.get("_target_"))
-    of_published = getattr(import_target("model", target), "trained_on", None) if target.startswith("nnrun.") else None
+    of_published = said_by_class(model, "trained_on")
     if weights is None or of_published is None:
         return None
     if isinstance(pretrained, SavedNetwork):

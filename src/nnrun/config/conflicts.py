@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
 
+from nnrun.config.typed_paths import SOURCE_KEYS
+
 
 @dataclass(frozen=True)
 class Conflict:
@@ -22,7 +24,7 @@ class Conflict:
 CONFLICTS = (
     *(
         Conflict(pair, lambda a, b: a and b, f"{pair[0]} and {pair[1]} exclude each other; name one of them")
-        for pair in combinations(("ckpt", "resume", "init_from", "repeat"), 2)
+        for pair in combinations(SOURCE_KEYS, 2)
     ),
     Conflict(
         ("trainer.precision", "trainer.device"),

@@ -16,6 +16,7 @@ from nnrun.checkpoints.model_card import without_private_paths
 from nnrun.checkpoints.saved_run import SavedNetwork, SavedRun, SavedWeights
 from nnrun.config.interpolation import KNOWN_LATE
 from nnrun.config.overrides import Typed
+from nnrun.config.ranges import MAX_SIDE
 from nnrun.config.schema import NAMED_SECTIONS, RUN_KEYS, TARGET_SECTIONS, DataSettings
 from nnrun.config.target_sections import Reference
 from nnrun.config.tree import is_within, value_at
@@ -50,7 +51,7 @@ MEANT_BEFORE: dict[str, Any] = {
     "nnrun.components.data.folder.Folder.split_by": "position",
     "nnrun.components.data.torchvision_sets.TorchvisionDataset.split_by": "position",
     # No image is larger: none is averaged.
-    "nnrun.components.models.cnn.CNN.grid": 16384,
+    "nnrun.components.models.cnn.CNN.grid": MAX_SIDE,
 }
 
 # What a data set's section may take from `data`. What a trained network takes in is not to be changed.

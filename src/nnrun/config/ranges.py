@@ -76,6 +76,9 @@ def one_of(*options: str) -> Range:
 
 
 FRACTION = number(0, 1)
+# The height or the width of an image.
+MAX_SIDE = 16384
+SIDE = whole(1, MAX_SIDE)
 POSITIVE = number(0, above=True)
 NOT_NEGATIVE = number(0)
 TITLE = Range(lambda v: isinstance(v, str) and v.strip() != "", "the title of a column")
@@ -105,8 +108,8 @@ RANGES: dict[str, Range] = {
     "data.limit": whole(1, null=True),
     "data.num_workers": whole(0, 256),
     "data.image_size": Range(
-        lambda v: v in ("auto", None) or whole(1, 16384).holds(v) or several(whole(1, 16384), 2).holds(v),
-        "auto, a whole number from 1 to 16384, two of them as [height, width], or null",
+        lambda v: v in ("auto", None) or SIDE.holds(v) or several(SIDE, 2).holds(v),
+        f"auto, {SIDE.allowed}, two of them as [height, width], or null",
     ),
     "data.channels": Range(lambda v: v is None or (is_integer(v) and v in (1, 3)), "1, 3 or null", ("1", "3", "null")),
     "data.white": Range(

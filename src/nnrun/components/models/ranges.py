@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nnrun.config.ranges import FRACTION, POSITIVE, Range, is_integer, one_of, several, whole
+from nnrun.config.ranges import FRACTION, POSITIVE, SIDE, Range, is_integer, one_of, several, whole
 
 RANGES = {
     "model.dropout": FRACTION,
@@ -14,7 +14,7 @@ RANGES = {
         lambda v: v != [] and several(whole(1)).holds(v),
         "a list of numbers, at least one, each a whole number from 1 up",
     ),
-    "model.grid": whole(1, 16384),
+    "model.grid": SIDE,
     "model.depth": whole(1),
     "model.width": POSITIVE,
     "model.stem": one_of("auto", "imagenet", "small"),

@@ -14,5 +14,5 @@ def out_of_memory(settings: RunSettings, device: str) -> OutOfMemory:
         return OutOfMemory(f"{what}; the network itself is too large for this device", "a smaller one")
     parts = next(parts for parts in range(2, batch_size + 1) if batch_size % parts == 0)
     smaller = f"data.batch_size={batch_size // parts}"
-    same = f"{smaller} trainer.accumulate={accumulate * parts}, which makes the same update (for a network "
-    return OutOfMemory(what, f"{same}without dropout and BatchNorm)", f"{smaller} alone")
+    same = "which makes the same update (for a network without dropout and BatchNorm)"
+    return OutOfMemory(what, f"{smaller} trainer.accumulate={accumulate * parts}, {same}", f"{smaller} alone")
