@@ -33,7 +33,7 @@ def test_a_default_a_file_and_a_word() -> None:
         "  set by the command line: trainer.epochs=3",
         f"  instead of 20: {experiment}",
         f"  instead of 40: {default}",
-        "  passes over the training samples, at most; 0 evaluates the network as it is",
+        "  maximum number of passes over the training samples; 0 evaluates the network untrained",
         "  allowed: a whole number from 0 up",
     ]
     assert explained("trainer.epochs", ["trainer=debug"])[:3] == [
@@ -79,7 +79,7 @@ def test_what_the_data_fills_in_and_what_follows_from_it() -> None:
     assert "  filled in when the data is opened" in explained("model.in_shape", [])
     late = explained("data.num_outputs", [])
     assert late[0] == "data.num_outputs=null"
-    assert late[2].startswith("  filled in when the data is opened: how many numbers")
+    assert late[2].startswith("  filled in when the data is opened: how many outputs")
     targets = explained("data.targets", ["loss=mse", "data=arrays"])
     assert targets[:2] == ["data.targets=values", "  set by the loss or the problem that is chosen"]
     followed = explained("scheduler.max_lr", ["scheduler=onecycle", "optimizer.lr=0.5"])

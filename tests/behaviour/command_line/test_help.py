@@ -37,7 +37,7 @@ def test_help_names_every_group_option_and_setting(tmp_path: Path) -> None:
     assert any(line.startswith("  * auto ") for line in lines), "the default is marked"
     assert "nnrun ckpt=outputs/latest" in done.stdout
     said = [line.split() for line in lines if line.startswith("  ")]
-    assert ["inspect.steps=200", "how", "many"] in [words[:3] for words in said]
+    assert ["inspect.steps=200", "maximum", "number"] in [words[:3] for words in said]
     assert "mynet" not in nnrun(["-h"], tmp_path).stdout
 
 
@@ -79,15 +79,15 @@ def test_a_wide_terminal_has_a_setting_and_what_it_does_in_one_line(monkeypatch:
     wide, narrow = paged("trainer", monkeypatch, 120), paged("trainer", monkeypatch, 60)
     assert any(line.startswith("  trainer.ema_decay=null    ") and "moving average" in line for line in wide)
     below = narrow[narrow.index("  trainer.ema_decay=null") + 1]
-    assert below.startswith("      an exponential moving average")
+    assert below.startswith("      decay of an exponential moving average")
     assert any(line.endswith("...") for line in narrow)
 
 
 def test_a_group_shows_its_options_and_the_settings_of_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = paged("trainer", monkeypatch)
-    assert lines[0] == "trainer: the training itself: device, precision, length, checkpoints, logging"
+    assert lines[0] == "trainer: device, precision, training length, checkpoints, logging"
     assert any(line.startswith("  * default  ") for line in lines)
-    assert lines[lines.index("  trainer.epochs=40") + 1].strip().startswith("passes over the training samples")
+    assert lines[lines.index("  trainer.epochs=40") + 1].strip().startswith("maximum number of passes over")
     assert "  trainer.keep_last=2" in lines
 
 
