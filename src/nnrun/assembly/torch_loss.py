@@ -13,6 +13,9 @@ from nnrun.assembly.instantiate import build
 from nnrun.base.errors import Complaint, ConfigError
 from nnrun.base.targets import Targets
 
+# The kinds of targets that each class of ours, and each of torch's that is taken, is for.
+Kinds = Mapping[str, Sequence[str]]
+
 _MODULE = "torch.nn.modules.loss"
 # Why others of torch's are not taken. Networks give scores, and values are learned standardised.
 _REFUSED = {
@@ -31,10 +34,6 @@ _BY_OUTPUT = ("weight", "pos_weight")
 def is_of_torch(found: Any) -> bool:
     """Return whether a class is a loss of torch's own."""
     return isinstance(found, type) and found.__module__ == _MODULE
-
-
-# The kinds of targets that each class of ours, and each of torch's that is taken, is for.
-Kinds = Mapping[str, Sequence[str]]
 
 
 def check_loss(section: Mapping[str, Any], known: Kinds) -> list[Complaint]:

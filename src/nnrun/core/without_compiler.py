@@ -35,8 +35,9 @@ def spare_compiler() -> bool:
         _call_plainly(getattr(Optimizer, name))
     for kind in vars(torch.optim).values():
         step: Any = vars(kind).get("step") if isinstance(kind, type) and issubclass(kind, Optimizer) else None
-        if getattr(getattr(step, "__code__", None), "co_name", None) == _WRAPPED_STEP:
-            kind.step = _step_plainly(step)
+        function = getattr(step, "__wrapped__", None)
+        if function is not None and getattr(getattr(step, "__code__", None), "co_name", None) == _WRAPPED_STEP:
+            kind.step = _step_plainly(step, function)
     return True
 
 
@@ -66,9 +67,8 @@ def _call_plainly(torchs: Callable[..., Any]) -> None:
     setattr(function, _IN_PLACE, call)
 
 
-def _step_plainly(torchs: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the `step` of one of torch's optimizers as torch wraps it, but for its calls of the compiler."""
-    function = torchs.__wrapped__  # type: ignore[attr-defined]
+def _step_plainly(torchs: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a `step` that does what `torchs`, torch's wrapper of `function`, does, without importing the compiler."""
 
     @functools.wraps(function)
     def step(self: Optimizer, *args: Any, **kwargs: Any) -> Any:

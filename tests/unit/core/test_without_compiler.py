@@ -148,7 +148,7 @@ def test_another_torch_is_left_as_it_is(version: str, known: bool, monkeypatch: 
     patched: list[object] = []
     monkeypatch.setattr(without_compiler, "_is_imported", lambda: False)
     monkeypatch.setattr(without_compiler, "_call_plainly", patched.append)
-    monkeypatch.setattr(without_compiler, "_step_plainly", lambda step: step)
+    monkeypatch.setattr(without_compiler, "_step_plainly", lambda step, _function: step)
     monkeypatch.setattr(torch, "__version__", version)
     assert without_compiler.spare_compiler() is known
     assert bool(patched) is known
