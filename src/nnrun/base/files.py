@@ -180,6 +180,15 @@ def read_json(path: Path) -> Any:
         raise ValueError("it is nested too deep") from error
 
 
+def read_record(path: Path) -> dict[str, Any] | None:
+    """Return what a JSON file of a run says by name; None where it cannot be read, or says nothing by name."""
+    try:
+        value = read_json(path)
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
 def check_is_file(path: Path) -> None:
     """Raise OSError for a pipe, a device or a socket: opening or reading one may wait for ever."""
     mode = path.stat().st_mode

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from nnrun.base.files import read_json, saving
+from nnrun.base.files import read_record, saving
 from nnrun.base.lock import is_locked
 
 # In status.json: what the link said before the run.
@@ -64,11 +64,8 @@ def put_back(latest: Path, lost: Path | None = None) -> str | None:
 
 def _before(run: Path) -> tuple[bool, str | None]:
     """Return whether a run says what the link said before it, and that."""
-    try:
-        status = read_json(run / "status.json")
-    except (OSError, ValueError):
-        return False, None
-    if not isinstance(status, dict) or BEFORE not in status:
+    status = read_record(run / "status.json")
+    if status is None or BEFORE not in status:
         return False, None
     before = status[BEFORE]
     return True, before if isinstance(before, str) and before and "\0" not in before else None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnrun.base.errors import ArtifactError, did_you_mean
-from nnrun.base.files import read_json
+from nnrun.base.files import read_record
 from nnrun.base.open_file import OpenFile
 from nnrun.base.paths import abbreviated, check_no_links, why_out_of_reach
 from nnrun.checkpoints.manifest import FOLDER_NAME, Manifest, is_whole, open_verified, read_manifest
@@ -96,11 +96,7 @@ def _newest_whole(folder: Path, manifest: Manifest) -> Located:
 
 def _why_empty(run: Path) -> str:
     """Return why a run directory has no checkpoints."""
-    try:
-        status = read_json(run / "status.json")
-    except (OSError, ValueError):
-        status = None
-    if isinstance(status, dict) and status.get("state") == "finished":
+    if (read_record(run / "status.json") or {}).get("state") == "finished":
         return "holds no network: nothing was trained in it; name the run that was"
     return "failed before its first checkpoint: remove it, and start the run again"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nnrun.base.errors import ArtifactError, Complaint, ConfigError
-from nnrun.base.files import read_json
+from nnrun.base.files import read_record
 from nnrun.base.lock import check_free
 from nnrun.base.paths import expanded, is_there
 from nnrun.checkpoints.latest import latest_link, put_back
@@ -98,11 +98,7 @@ def start_of(run: Path) -> SavedWeights | None:
 
     Raises ArtifactError where they are gone, or are others than they were.
     """
-    try:
-        found = read_json(run / "environment.json")
-    except (OSError, ValueError):
-        return None  # what differs of it cannot be said either, and that is
-    found = found if isinstance(found, dict) else {}
+    found = read_record(run / "environment.json") or {}  # that it cannot be read is said with what differs
     start, words = found.get("init_from"), found.get("command")
     if isinstance(start, dict) and isinstance(path := start.get("path"), str):
         weights = as_meant_then(read_saved(locate(Path(path), "best")))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nnrun.base.errors import ConfigError, ResourceError
-from nnrun.base.files import DurableFile, as_json, read_json, saving, without_nan, write_json, write_text
+from nnrun.base.files import DurableFile, as_json, read_record, saving, without_nan, write_json, write_text
 from nnrun.base.lock import LOCK_NAME
 from nnrun.base.paths import alone, inside
 
@@ -134,11 +134,8 @@ class RunDir:
 
     def earlier_status(self) -> dict[str, Any]:
         """Return what an earlier process wrote to status.json, or nothing."""
-        try:
-            value = read_json(self.path / "status.json")
-        except (OSError, ValueError):
-            return {}
-        if not isinstance(value, dict):
+        value = read_record(self.path / "status.json")
+        if value is None:
             return {}
         resumed = value.get("resumed")
         # It is written again: of what is not ours nothing is taken up.

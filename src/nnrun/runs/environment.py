@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from nnrun.base.files import read_json
+from nnrun.base.files import read_record
 from nnrun.base.host import machine_bytes
 from nnrun.base.invocation import invocation
 from nnrun.base.secrets import redact_word
@@ -43,11 +43,8 @@ def with_resumed(path: Path, found: Mapping[str, Any], at: str, step: int) -> di
 
     Where nothing can be read, it begins with what is `found` now.
     """
-    try:
-        earlier = read_json(path)
-    except (OSError, ValueError):
-        earlier = None
-    if not isinstance(earlier, dict):
+    earlier = read_record(path)
+    if earlier is None:
         return dict(found)
     records = earlier.get("resumed")
     now = {"at": at, "step": step, **found}

@@ -10,7 +10,7 @@ from typing import Any
 from nnrun.assembly.data.opened import Opened
 from nnrun.assembly.job import Job
 from nnrun.base.errors import DataError
-from nnrun.base.files import read_json
+from nnrun.base.files import read_record
 from nnrun.base.shown import metric_text
 from nnrun.checkpoints.saved_run import SavedRun
 from nnrun.config.interpolation import plain_shapes
@@ -83,14 +83,12 @@ def begin_again(job: Job, saved: SavedRun, data: Opened, session: Session) -> Re
 
 def _environment_of(run: Path, job: Job) -> list[str]:
     """Return in what the environment differs from those that a run was made in, a line each."""
-    earlier = _read(run / "environment.json")
+    earlier = read_record(run / "environment.json")
     if earlier is None:
         return ["its environment.json cannot be read: what differs in the environment is not known"]
     now, resumed = job.environment(), earlier.get("resumed")
-    records = [
-        earlier,
-        *(record for record in (resumed if isinstance(resumed, list) else []) if isinstance(record, dict)),
-    ]
+    later = resumed if isinstance(resumed, list) else []
+    records = [earlier, *(record for record in later if isinstance(record, dict))]
     lines = [line for record in records for line in _differences(record, now)]
     if _WEIGHTS in now and (before := _shown(earlier.get(_WEIGHTS))) != _shown(now[_WEIGHTS]):
         lines.append(f"{_WEIGHTS}: {before} -> {_shown(now[_WEIGHTS])}")
@@ -116,20 +114,11 @@ def _shown(value: Any) -> str:
 
 def _metrics_of(run: Path) -> dict[str, float | None] | None:
     """Return the metrics of a run that came to its end."""
-    summary = _read(run / "summary.json")
+    summary = read_record(run / "summary.json")
     metrics = (summary or {}).get("metrics")
     if summary is None or summary.get("state") != "finished" or not isinstance(metrics, dict):
         return None
     return {str(name): value for name, value in metrics.items() if isinstance(value, int | float | None)}
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    """Return what a JSON file of a run says; None where it cannot be read."""
-    try:
-        value = read_json(path)
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None
 
 
 def _difference(before: float | None, now: float | None) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from nnrun.assembly.data.opened import Opened
 from nnrun.assembly.job import Job
 from nnrun.base.errors import ArtifactError, ConfigError, DataError
-from nnrun.base.files import read_json
+from nnrun.base.files import read_json, read_record
 from nnrun.base.secrets import redact
 from nnrun.checkpoints.manifest import read_manifest
 from nnrun.checkpoints.saved_run import SavedRun
@@ -49,12 +49,11 @@ def finished_summary(job: Job, saved: SavedRun, console: Console) -> Summary | N
     at, run = saved.progress, saved.run
     if job.settings.trainer.epochs > saved.config["trainer"]["epochs"] and not at["stop_reason"]:
         return None
+    if (read_record(run / "status.json") or {}).get("state") != "finished":
+        return None
     try:
-        status = read_json(run / "status.json")
         summary = Summary.from_json(read_json(run / "summary.json"))
     except (OSError, ValueError, TypeError, AttributeError):
-        return None
-    if not isinstance(status, dict) or status.get("state") != "finished":
         return None
     for note in saved.located.notes:
         console.note(note)
