@@ -116,6 +116,8 @@ class WorkDisplay:
         self._say = say
         self._works: list[Meter] = []
         self._shown = 0.0
+        # Work that ticks moves in a thread of its own: it must not be over in the midst of that.
+        self._lock = threading.RLock()
 
     def begin(self, work: Meter) -> None:
         """Take note of work that begins."""
@@ -126,14 +128,15 @@ class WorkDisplay:
     def moved(self) -> None:
         """Show the innermost work, ten times a second at most; as lines, every few seconds."""
         now = time.perf_counter()
-        if not self._works or now - self._shown < self._seconds(now):
-            return
-        self._shown = now
-        parts = self._works[-1].parts(now)
-        if self.live is not None:
-            self.live.draw(fitting(parts, self.live.width))
-        else:
-            self._say(fitting(parts, None))
+        with self._lock:
+            if not self._works or now - self._shown < self._seconds(now):
+                return
+            self._shown = now
+            parts = self._works[-1].parts(now)
+            if self.live is not None:
+                self.live.draw(fitting(parts, self.live.width))
+            else:
+                self._say(fitting(parts, None))
 
     def said(self) -> None:
         """Take note that something else was just said of the work: the next line is due later."""
@@ -145,6 +148,7 @@ class WorkDisplay:
 
     def end(self, work: Meter) -> None:
         """Take note of work that is over."""
-        self._works.remove(work)
-        if self.live is not None:
-            self.live.clear()
+        with self._lock:
+            self._works.remove(work)
+            if self.live is not None:
+                self.live.clear()

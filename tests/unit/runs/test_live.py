@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import threading
 
 import pytest
 
@@ -112,3 +113,22 @@ def test_a_live_line_shows_the_innermost_work(monkeypatch: pytest.MonkeyPatch) -
     now[0] = 2.0
     display.moved()
     assert screen.rows[0].startswith("training")
+
+
+def test_work_that_is_over_is_not_drawn_by_the_thread_that_was_drawing_it() -> None:
+    """Negative control: without a lock the work ends while its line is made, and that line stays on the terminal."""
+    screen, ended_early = Screen(), []
+    display = WorkDisplay(LiveLine(screen, lambda: 40), lambda _: None)
+
+    def describe() -> list[tuple[int, str]]:
+        ending.start()
+        ending.join(0.2)
+        ended_early.append(not ending.is_alive())
+        return [(0, "exporting")]
+
+    work = Meter("exporting", None, "", describe=describe)
+    ending = threading.Thread(target=display.end, args=(work,))
+    display.begin(work)
+    display.moved()
+    ending.join()
+    assert (ended_early, screen.rows) == ([False], [""])
