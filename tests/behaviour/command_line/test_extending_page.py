@@ -17,7 +17,7 @@ from support.small_runs import STEPS, STOPS, WORDS, manifest, stop_at, summary
 PAGE = (Path(nnrun.__file__).parents[2] / "docs" / "extending.md").read_text()
 # A path that ends a paragraph, and the block below it.
 FILES = dict(re.findall(r"`([^`\n]+)`:\n\n```\w+\n(.*?)```", PAGE, re.DOTALL))
-COMMANDS = [shlex.split(line)[1:] for line in re.findall(r"^    (nnrun .*)", PAGE, re.MULTILINE)]
+COMMANDS = [shlex.split(line)[1:] for line in re.findall(r"^    (nnrun \w+=.*)", PAGE, re.MULTILINE)]
 
 
 def go(folder: Path, *words: str, stop: int | None = None) -> Outcome:
