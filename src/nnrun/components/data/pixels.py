@@ -24,6 +24,7 @@ from nnrun.components.data.conversion import (
     inside,
     middle,
 )
+from nnrun.components.data.heic import with_heic
 
 # A PNG of 20 KB can decode to 500 MB.
 MAX_PIXELS = 50_000_000
@@ -50,8 +51,6 @@ WHITE = 65535
 
 Image.init()
 FORMATS = [name for name in Image.OPEN if name not in REFUSED_FORMATS]
-# Kinds of HEIC, of which a file names one among those that it is compatible with.
-HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis")
 
 
 def read_pixels(
@@ -80,22 +79,6 @@ def open_image(file: Any) -> Image.Image:
         image.close()
         raise ValueError(f"it has {image.width:,} x {image.height:,} pixels; at most {MAX_PIXELS:,} are decoded")
     return image
-
-
-def with_heic(file: Any) -> bool:
-    """Return whether a file is a HEIC, as iPhones write them; then Pillow is given what reads it.
-
-    Raises ModuleNotFoundError where that is not installed.
-    """
-    start = file.read(64)
-    file.seek(0)
-    brands = start[8 : int.from_bytes(start[:4], "big")]
-    is_heic = start[4:8] == b"ftyp" and any(brand in brands for brand in HEIC_BRANDS)
-    if is_heic and "HEIF" not in Image.OPEN:
-        import pillow_heif  # noqa: PLC0415 - hardly any data has them
-
-        pillow_heif.register_heif_opener()
-    return is_heic
 
 
 def pixels_of(image: Image.Image, channels: int, size: tuple[int, int] | None, conversion: Conversion) -> Tensor:
