@@ -80,9 +80,9 @@ class Outcome:
 def environment(**more: str) -> dict[str, str]:
     """The environment of a child: one thread, no GPU, no bytecode, the usual buffer, none of nnrun's own variables.
 
-    Nor what a command that another test ran in this process has set.
+    Nor what a command that another test ran in this process has set, or the width that pytest gives its workers.
     """
-    without = ("NNRUN_", "PYTHONUNBUFFERED", "CUBLAS_WORKSPACE_CONFIG")
+    without = ("NNRUN_", "PYTHONUNBUFFERED", "CUBLAS_WORKSPACE_CONFIG", "COLUMNS", "LINES")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(without)}
     fixed = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONDONTWRITEBYTECODE": "1"}
     return kept | fixed | more

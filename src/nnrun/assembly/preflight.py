@@ -60,7 +60,7 @@ def check_job(composed: Composed) -> Job:
             pretrained = open_pretrained(settings.transfer, tree["model"])
             trained_on = trained_input(tree["model"], settings.transfer.weights, pretrained)
         except ConfigError as error:
-            problems += error.complaints
+            problems += [complaint for complaint in error.complaints if complaint not in problems]
     notes = [*composed.notes, *(composed.located.notes if composed.located else ())]
     if settings.resume is None and task.trains:
         problems += unsaveable(saved_config(tree))

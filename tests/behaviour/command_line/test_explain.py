@@ -106,7 +106,8 @@ def test_what_is_no_setting_here_is_an_error() -> None:
         explained("optimizer.learning_rate", [])
 
 
-def test_a_checkpoint_sets_what_belongs_to_its_run(tmp_path: Path) -> None:
+def test_a_checkpoint_sets_what_belongs_to_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     words = [*SHORT, "model=mlp", "model.hidden=[8]", "hydra.run.dir=run"]
     assert run_here(words, tmp_path).code == 0
     flag = ["--explain", "model.hidden", "--explain=trainer.device", "--explain", "export"]
