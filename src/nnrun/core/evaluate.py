@@ -31,14 +31,17 @@ class KeptOutputs:
         self._losses: list[Tensor] = []
 
     def add(self, outputs: Tensor, losses: Tensor, batch: Batch) -> None:
-        """Keep the outputs of a batch, and the loss of each sample, without its padding."""
+        """Keep the outputs of a batch, and the loss of each sample, without its padding.
+
+        Of the outputs a copy: a network may write those of the next batch into the same memory.
+        """
         self._losses.append(losses[: batch.num_samples])
         outputs = outputs[: batch.num_samples]
         self._spare_bytes -= outputs.nbytes
         if self._spare_bytes < 0:
             self._parts.clear()
         else:
-            self._parts.append(outputs)
+            self._parts.append(outputs.clone())
 
     def on_host(self) -> Tensor | None:
         """Return them, `(N, ...)` in fp32, on the host; None where they were too large. Waits for the device."""

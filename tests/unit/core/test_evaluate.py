@@ -55,6 +55,21 @@ def test_the_outputs_are_kept_in_the_samples_order_without_padding(make_split, p
     assert too_large.on_host() is None
 
 
+def test_outputs_are_kept_of_a_network_that_writes_each_into_the_same_memory(make_split, plain, network, objective):
+    class InOnePlace(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner, self.place = network, torch.zeros(7, 3)
+
+        def forward(self, inputs):
+            return self.place[: len(inputs)].copy_(self.inner(inputs))
+
+    split, kept = make_split(23), KeptOutputs()
+    batches = SplitBatches(samples_at(split, Layout(CPU)), plain, 7)
+    evaluate(InOnePlace(), objective, batches, CPU, kept=kept)
+    torch.testing.assert_close(kept.on_host(), network.eval()(split.inputs))
+
+
 @pytest.mark.parametrize("mode", [True, False])
 def test_the_mode_is_put_back_and_statistics_and_generator_are_untouched(make_split, plain, network, objective, mode):
     network.train(mode)
