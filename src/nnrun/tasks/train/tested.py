@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from nnrun.assembly.network import Measured
+from nnrun.base.paths import expanded
 from nnrun.core.seams.data import Split
 from nnrun.core.seams.problem import Problem
 from nnrun.runs.samples import SAMPLES_NAME, SampleResults
@@ -41,7 +42,8 @@ def keep_samples(
             f"{SAMPLES_NAME} holds the {len(samples.indices):,} of {samples.num_samples:,} test samples with the "
             "largest losses"
         )
-    return [line.removeprefix(f"{root}/") for line in costliest(problem, test, predictions, measured.test_losses)]
+    below = f"{expanded(root or '.').absolute()}/"
+    return [line.removeprefix(below) for line in costliest(problem, test, predictions, measured.test_losses)]
 
 
 def results_of(
