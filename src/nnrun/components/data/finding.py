@@ -8,7 +8,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnrun.components.data.images import reading
+from nnrun.base.errors import DataError, did_you_mean
+from nnrun.components.data.images import reading, shown
 
 IMAGE_SUFFIXES = frozenset(
     (
@@ -23,6 +24,13 @@ HEIC_SUFFIXES = frozenset((".heic", ".heif", ".hif"))
 def has_image_suffix(name: str) -> bool:
     """Return whether a name has the suffix of an image, whether or not that can be read here."""
     return _suffix(name) in IMAGE_SUFFIXES | HEIC_SUFFIXES
+
+
+def missing_folder(root: Path) -> DataError:
+    """Return the error of a data.root that does not exist, with what may be meant of what lies beside it."""
+    beside = [path.name for path in root.parent.iterdir()] if root.parent.is_dir() else []
+    hint = did_you_mean(root.name, beside)
+    return DataError(f"data.root={shown(root)} does not exist; {hint or 'name the folder of the images'}")
 
 
 def is_image_name(name: str) -> bool:

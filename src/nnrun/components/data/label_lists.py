@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from nnrun.base.errors import DataError
 from nnrun.base.paths import expanded
 from nnrun.components.data.csv_table import Table, read_table
+from nnrun.components.data.finding import missing_folder
 from nnrun.components.data.images import shown
 
 # The file that is looked for, and the title of the column that says the part of a sample.
@@ -39,6 +40,8 @@ def _named(root: Path, part: str, name: str) -> Path:
     for path in (expanded(name).absolute(), root / name):
         if path.exists():
             return path
+    if not root.exists():
+        raise missing_folder(root)
     key = f"data.labels.{part}" if part else "data.labels"
     raise DataError(f"{key}={shown(name)} does not exist, neither here nor in {shown(root)}")
 

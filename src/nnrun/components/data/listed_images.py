@@ -38,8 +38,9 @@ class ListedImages:
     def named(self, text: str, part: str = "") -> str:
         """Return the path of the image that a text means; raise NoSuchImage where it means none.
 
-        That is the path from the folder, also with Windows' separators; or the end of the path of one image alone, also
-        without its suffix. Where there are several, it is the one in the folder of the `part`.
+        That is the path from the folder, also with Windows' separators, or the whole path of an image in it; or the
+        end of the path of one image alone, also without its suffix. Where there are several, it is the one in the
+        folder of the `part`.
         """
         name = text if text in self.present else self._relative(text)
         if name in self.present:
@@ -64,6 +65,7 @@ class ListedImages:
     def _relative(self, text: str) -> str:
         """Return a path from the folder as its names below each other; raise NoSuchImage where it leads elsewhere."""
         plain = text.replace("\\", "/")
+        plain = plain.removeprefix(f"{same_name(shown(self._root.absolute()))}/")
         names = [name for name in plain.split("/") if name not in ("", ".")]
         if not names:
             raise NoSuchImage("is empty: it names no file" if not text else "names no file")

@@ -7,10 +7,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnrun.base.errors import DataError, did_you_mean
+from nnrun.base.errors import DataError
 from nnrun.base.files import state_of
 from nnrun.base.visible import few
-from nnrun.components.data.finding import find_images, is_image_name
+from nnrun.components.data.finding import find_images, is_image_name, missing_folder
 from nnrun.components.data.images import shown
 from nnrun.components.data.label_hints import way_to_labels
 from nnrun.components.data.layout import LEFT_BY_PROGRAMS, Inside, alike_inside, class_folders, not_classes, same_name
@@ -67,9 +67,7 @@ def list_folder(root: Path, class_order: str = "natural", known: Sequence[str] |
     part to train on.
     """
     if not root.exists():
-        beside = [path.name for path in root.parent.iterdir()] if root.parent.is_dir() else []
-        hint = did_you_mean(root.name, beside)
-        raise DataError(f"data.root={shown(root)} does not exist; {hint or 'name the folder of the images'}")
+        raise missing_folder(root)
     found = {part: _part_folder(root, names) for part, names in PART_NAMES.items()}
     folders = {part: folder for part, folder in found.items() if folder is not None}
     if "train" in folders:

@@ -315,6 +315,14 @@ def test_paths_are_found_as_people_write_them(root: Path) -> None:
     assert len(learned(load(root, "file,size\nplain,1.5\nlink.png,2.5\n2.png,0.5\n", target="size"))) == 3
 
 
+def test_whole_paths_of_images_in_the_folder_are_taken(root: Path) -> None:
+    lines = [f"{root / f'{number}.png'},{label}" for number, label in enumerate(("cat", "dog", "cat"))]
+    whole = load(root, "\n".join(["file,label", *lines]))
+    assert learned(whole) == learned(load(root, "file,label\n0.png,cat\n1.png,dog\n2.png,cat\n"))
+    with pytest.raises(DataError, match=r"/\.\./0.png leads out of data.root"):
+        load(root, f"file,label\n{root}/../0.png,cat\n1.png,dog\n")
+
+
 def test_the_file_may_have_another_name_and_lie_elsewhere(root: Path, tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "mine.csv").write_text(SAME)
     monkeypatch.chdir(tmp_path)
@@ -323,6 +331,8 @@ def test_the_file_may_have_another_name_and_lie_elsewhere(root: Path, tmp_path: 
     assert load(root, labels="other.csv").targets == Targets.labels(["bird", "cat", "dog"])
     with pytest.raises(DataError, match=r"data.labels=none.csv does not exist, neither here nor in"):
         load(root, labels="none.csv")
+    with pytest.raises(DataError, match=r"data.root=.*gone does not exist"):  # and not of the list in it
+        load(root / "gone", labels="none.csv")
     with pytest.raises(
         DataError, match=r"learning labels needs a file labels.csv in data.root=.*, or data.labels=FILE"
     ):
