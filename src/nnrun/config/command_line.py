@@ -78,6 +78,8 @@ def _take_word(line: CommandLine, word: str, rest: list[str]) -> list[str]:
     value = value if equals else rest.pop(0)
     if flag == "--explain":
         line.explained.append(value)
+        if "=" in value:  # --explain KEY=VALUE: a word of the command that is explained, too
+            line.overrides.append(value)
     else:
         line.config_dir = value
     return []

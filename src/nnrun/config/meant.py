@@ -10,11 +10,14 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from nnrun.base.errors import did_you_mean
+from nnrun.base.paths import expanded, is_there
 from nnrun.base.secrets import redact_word
 from nnrun.config.catalogue import Catalogue
 from nnrun.config.elsewhere import OPTIONS, SETTINGS, TIMM, TORCHVISION, VALUES
 from nnrun.config.folders import GROUPS, options
 
+# Flags that other programs take as words.
+_FLAGS_AS_WORDS = ("help", "version")
 # Where other frameworks name the class of a section.
 _NAMES_A_CLASS = ("name", "type", "class", "kind")
 
@@ -43,13 +46,21 @@ def hint_for_option(group: str, name: str, known: Sequence[str]) -> str:
         return _asked([words])
     if near := did_you_mean(name, known):
         return near
+    if group == "data" and _is_folder(name):
+        return _asked([_of_folder(name)])
     others = [other for other in GROUPS if other != group and name in options(other, ())]
     return _asked([f"{other}={name}" for other in others])
 
 
 def hint_for_word(name: str, value: str = "", tasks: Sequence[str] = ()) -> str:
     """Return what may be meant by a word, or a flag, that is none: with its value, as it has to be written."""
-    return hint_by_meaning(name, value, tasks) or did_you_mean(name.lstrip("-"), GROUPS)
+    if name in _FLAGS_AS_WORDS:
+        return _asked([f"--{name}"])
+    if hint := hint_by_meaning(name, value, tasks):
+        return hint
+    if not name.startswith("-") and _is_folder(name):
+        return _asked([_of_folder(name)])
+    return did_you_mean(name.lstrip("-"), GROUPS)
 
 
 def hint_by_meaning(name: str, value: str = "", tasks: Sequence[str] = ()) -> str:
@@ -129,6 +140,17 @@ def _with_holders(name: str) -> str:
     """Return a setting with the options that have it."""
     holders = options_having(name)
     return f"{name} (of {', '.join(holders)})" if holders else name
+
+
+def _is_folder(name: str) -> bool:
+    """Return whether a word names a folder that is there, as of someone who names the images alone."""
+    path = expanded(name)
+    return is_there(path) and path.is_dir()
+
+
+def _of_folder(name: str) -> str:
+    """Return the words that take the images in a folder, as a shell reads them."""
+    return redact_word(f'data=folder data.root="{name}"' if " " in name else f"data=folder data.root={name}")
 
 
 def _squeezed(name: str) -> str:

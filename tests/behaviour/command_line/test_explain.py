@@ -106,6 +106,11 @@ def test_what_is_no_setting_here_is_an_error() -> None:
         explained("optimizer.learning_rate", [])
 
 
+def test_a_value_beside_the_key_is_a_word_of_the_command(tmp_path: Path) -> None:
+    told = run_here(["--explain", "trainer.epochs=3"], tmp_path)
+    assert told.out.splitlines()[:2] == ["trainer.epochs=3", "  set by the command line: trainer.epochs=3"]
+
+
 def test_a_checkpoint_sets_what_belongs_to_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     words = [*SHORT, "model=mlp", "model.hidden=[8]", "hydra.run.dir=run"]

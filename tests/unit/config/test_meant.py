@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from nnrun.base.errors import did_you_mean
@@ -111,3 +113,14 @@ def test_one_letter_of_three_may_be_wrong() -> None:
     assert did_you_mean("npx", ["npz", "onnx"]) == "did you mean 'npz'?"
     assert did_you_mean("coutn", ["count"]) == "did you mean 'count'?"
     assert did_you_mean("abz", ["npz"]) == ""
+
+
+def test_a_folder_of_images_named_alone_and_flags_without_dashes(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my photos").mkdir()
+    (tmp_path / "cnn").mkdir()
+    hint = "did you mean 'data=folder data.root=\"my photos\"'?"
+    assert hint_for_word("my photos") == hint_for_option("data", "my photos", options("data", ())) == hint
+    assert hint_for_word("cnn") == "did you mean 'model=cnn'?"
+    assert "folder" not in hint_for_option("model", "my photos", options("model", ()))
+    assert hint_for_word("help") == "did you mean '--help'?"
