@@ -120,6 +120,13 @@ def _plain(cell: RenderableType | None) -> Text | None:
     return None if cell is None else Text(visible(str(cell)))
 
 
+def _unfilled(console: RichConsole, sheet: Sheet) -> str:
+    """Return what a console prints of a table, without the spaces that fill its lines up to the last column."""
+    with console.capture() as printed:
+        console.print(sheet)
+    return "".join(f"{line.rstrip()}\n" for line in printed.get().splitlines())
+
+
 class Console:
     """Print lines and tables to standard output; from `log_to` on, to the run's log as well, without colours."""
 
@@ -207,7 +214,10 @@ class Console:
         """Print a table, without the columns that a terminal has no room for."""
         fitted, left_out = table.fitted(self.rich.width)
         try:
-            self.rich.print(fitted)
+            if self.rich.is_terminal:
+                self.rich.print(fitted)
+            else:
+                self.rich.print(_unfilled(self.rich, fitted), end="", markup=False, emoji=False, soft_wrap=True)
             if left_out:
                 self.rich.print(
                     wrapped(f"left out for want of room: {', '.join(left_out)}", self.rich.width), style="dim"
@@ -215,5 +225,6 @@ class Console:
         except OSError as error:
             raise _nobody_reads() from error
         if self._log is not None:
-            RichConsole(file=self._log, width=PLAIN_WIDTH, color_system=None, force_terminal=False).print(table)
+            plain = RichConsole(file=self._log, width=PLAIN_WIDTH, color_system=None, force_terminal=False)
+            self._log.write(_unfilled(plain, table))
             self._log.flush()

@@ -73,3 +73,16 @@ def test_a_line_breaks_between_words_and_is_whole_in_the_log(narrow: Terminal, t
         console.say("the loss was 123456789 in the step 987654321")
     assert narrow.getvalue() == "the loss was 123456789 in\nthe step 987654321\n"
     assert (tmp_path / "run.log").read_text() == "the loss was 123456789 in the step 987654321\n"
+
+
+def test_no_spaces_fill_up_the_lines_of_a_table_but_on_a_terminal(tmp_path: Path) -> None:
+    table = Sheet(box=None, padding=(0, 2, 0, 0), show_header=False)
+    table.add_row("test", "accuracy 0.99")
+    table.add_row("a longer title", "1")
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        console = Console()
+        console.log_to(tmp_path / "run.log")
+        console.table(table)
+    expected = "test            accuracy 0.99\na longer title  1\n"
+    assert (printed.getvalue(), (tmp_path / "run.log").read_text()) == (expected, expected)
