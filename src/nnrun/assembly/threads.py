@@ -34,7 +34,8 @@ def choose_threads(job: Job) -> list[str]:
     _use_threads(threads, found)
     notes = []
     if goes_on and not is_typed and threads != found:
-        notes.append(f"using {threads} threads, as the run did: a different number changes the last bits of the result")
+        noun = "thread" if threads == 1 else "threads"
+        notes.append(f"using {threads} {noun}, as the run did: a different number changes the last bits of the result")
     elif wanted != AUTO and variable and os.environ[variable] != str(threads):
         notes.append(f"trainer.threads={threads} wins over {variable}={os.environ[variable]}")
     return notes + _on_a_busy_machine(threads)

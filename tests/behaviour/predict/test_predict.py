@@ -278,7 +278,7 @@ def test_bad_files_end_the_prediction_or_are_left_out(whole: Path, pixels: Tenso
 
     outcome = predict(tmp_path, f"ckpt={whole}", f"input={folder}/[12].png", "data.on_bad=skip", run="none")
     assert outcome.code == 3
-    assert "not one of 2 files can be read" in outcome.err
+    assert "none of 2 files can be read" in outcome.err
 
 
 def test_a_signal_leaves_no_half_of_a_file(whole: Path, shots: Path, tmp_path: Path) -> None:

@@ -48,10 +48,14 @@ def images_among(others: Sequence[Path | str]) -> str:
     """Return how many of some files are images by what they hold, and what is to be done to have them taken."""
     formats = Counter(name for file in others[:_MOST_OPENED] if (name := _format_of(Path(file))))
     foreign = {name: formats.pop(name) for name in _FOREIGN if name in formats}
-    said = [f"{number:,} of them are {name}: {_FOREIGN[name]}" for name, number in foreign.items()]
+    said = [f"{number:,} of them {_are(number)} {name}: {_FOREIGN[name]}" for name, number in foreign.items()]
     if formats:
         names = " and ".join(formats)
-        said.append(f"{formats.total():,} of them are images by what they hold ({names}): give them its suffix")
+        number = formats.total()
+        noun = "an image by what it holds" if number == 1 else "images by what they hold"
+        said.append(
+            f"{number:,} of them {_are(number)} {noun} ({names}): give {'it' if number == 1 else 'them'} its suffix"
+        )
     return "".join(f"; {text}" for text in said)
 
 
@@ -65,6 +69,11 @@ def _format_of(path: Path) -> str | None:
     except OSError:
         return None
     return next((name for place, what, name in _BEGINNINGS if start[place : place + len(what)] == what), None)
+
+
+def _are(count: int) -> str:
+    """Return the verb for a number of files."""
+    return "is" if count == 1 else "are"
 
 
 def _files(count: int) -> str:

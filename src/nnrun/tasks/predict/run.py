@@ -212,7 +212,9 @@ def write_predictions(job: Job, session: Session, predictor: Predictor, source: 
             number += len(samples.names)
             advance(len(samples.names))
         if not number:
-            raise DataError(f"not one of {source.num_images:,} files can be read; no {FILE_NAME} is written")
+            total = source.num_images
+            unread = "the only file cannot be read" if total == 1 else f"none of {total:,} files can be read"
+            raise DataError(f"{unread}; no {FILE_NAME} is written")
         file.commit()
     if file.num_quoted:
         console.note(

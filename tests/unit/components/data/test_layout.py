@@ -168,7 +168,7 @@ def test_files_that_are_not_taken_are_counted_named_and_told_what_they_are(tmp_p
     assert len(data.train.targets) + len(data.test.targets) == 20
     (note,) = data.findings.notes
     assert note.startswith("left out 4 files without the suffix of an image (")
-    assert "and 1 hidden file; 1 of them are HEIC: pip install 'nnrun[heic]' reads them" in note
+    assert "and 1 hidden file; 1 of them is HEIC: pip install 'nnrun[heic]' reads them" in note
     assert "; 2 of them are images by what they hold (PNG and JPEG): give them its suffix" in note
     assert (data.findings.facts["other_files"], data.findings.facts["hidden_files"]) == (4, 1)
     for name in ("IMG_1.HEIC", "cat/5", "6.jpg_large", "notes.txt"):
