@@ -26,7 +26,10 @@ def write_any_character() -> None:
     codecs.register_error(_ERRORS, _in_place)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors=_ERRORS)
+            try:
+                stream.reconfigure(errors=_ERRORS)
+            except OSError:  # done, but the stream, a file once, is another's pipe by now, which has no position
+                continue
 
 
 def _in_place(error: UnicodeError) -> tuple[str, int]:
