@@ -13,7 +13,7 @@ run: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
-# The quickest files, about a minute; --record-seconds with make test says anew which those are.
+# The quickest files, a minute and a half; --record-seconds with make test says anew which those are.
 test-fast: $(STAMP)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --fast $(ARGS)
 
