@@ -40,9 +40,6 @@ def main() -> None:
     if code is not None:
         leave_with(code)
     watch()
-    from nnrun.base.host import wait_without_spinning  # noqa: PLC0415
-
-    wait_without_spinning()
     from nnrun.base.garbage import put_off_collection  # noqa: PLC0415
 
     put_off_collection()

@@ -9,12 +9,15 @@ import torch
 from nnrun.assembly.job import Job
 from nnrun.base.errors import ResourceError
 from nnrun.base.host import num_cores, num_others_in_the_way
+from nnrun.base.spinning import SpinsWhileAlone, spin_while_alone
 from nnrun.config.auto import AUTO
 
 # What torch reads at its start.
 _VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 # How many threads torch had before a job set another number, by that number: the next job of a sweep starts from it.
 _FOUND: dict[int, int] = {}
+# What watches over the threads of the latest job, where that is needed.
+_WATCHES: list[SpinsWhileAlone] = []
 
 
 def choose_threads(job: Job) -> list[str]:
@@ -32,13 +35,16 @@ def choose_threads(job: Job) -> list[str]:
     variable = next((name for name in _VARIABLES if os.environ.get(name)), None)
     threads = int(wanted) if wanted != AUTO else found if variable else min(found, num_cores())
     _use_threads(threads, found)
+    others = num_others_in_the_way(threads) if threads > 1 else 0
+    if job.device.type == "cpu":
+        _WATCHES.extend(filter(None, [spin_while_alone(threads, is_busy=others > 0)]))
     notes = []
     if goes_on and not is_typed and threads != found:
         noun = "thread" if threads == 1 else "threads"
         notes.append(f"using {threads} {noun}, as the run did: a different number changes the last bits of the result")
     elif wanted != AUTO and variable and os.environ[variable] != str(threads):
         notes.append(f"trainer.threads={threads} wins over {variable}={os.environ[variable]}")
-    return notes + _on_a_busy_machine(threads)
+    return notes + _on_a_busy_machine(threads, others)
 
 
 def _found_threads() -> int:
@@ -49,7 +55,7 @@ def _found_threads() -> int:
 
 def _use_threads(threads: int, found: int) -> None:
     """Have torch use some threads, where it would use others; remember what it would have used."""
-    _FOUND.clear()
+    forget_threads()
     if threads != torch.get_num_threads():
         torch.set_num_threads(threads)
     if torch.get_num_threads() != threads:
@@ -58,16 +64,17 @@ def _use_threads(threads: int, found: int) -> None:
 
 
 def forget_threads() -> None:
-    """Let the number of threads that torch uses now be nobody's doing: that of the program."""
+    """Stop watching the threads; take the number that torch uses now for the program's own."""
     _FOUND.clear()
+    while _WATCHES:
+        _WATCHES.pop().stop()
 
 
-def _on_a_busy_machine(threads: int) -> list[str]:
-    """Return what is said where other programs keep the cores busy that some threads would run on."""
-    others = num_others_in_the_way(threads) if threads > 1 else 0
+def _on_a_busy_machine(threads: int, others: int) -> list[str]:
+    """Return what is said where threads of other programs keep the cores busy that some threads would run on."""
     if not others:
         return []
     return [
-        f"this machine is busy: {others} threads of other programs run on its {os.cpu_count()} cores, and {threads} of "
-        "this run; with trainer.threads=1 they wait less for each other"
+        f"this machine is busy: {others} threads of other programs and {threads} of this run share {os.cpu_count()} "
+        "cores. If they stay busy, use trainer.threads=1"
     ]

@@ -10,8 +10,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-# So long a thread of OpenMP's spins before it sleeps: some 0.1 ms.
-_SPINS = 2000
 _NUM_LOOKS, _LOOK_SECONDS = 5, 0.004
 # More than any machine has cores.
 MAX_THREADS = 4096
@@ -153,18 +151,3 @@ def num_others_in_the_way(threads: int) -> int:
             return 0
         most = min(others, most) if look else others
     return most
-
-
-def wait_without_spinning() -> None:
-    """Tell OpenMP, before torch loads it, how long a waiting thread keeps its core: by default that is some 10 ms.
-
-    Two runs on the same cores would each wait for threads that the other's waiting threads do not let run: ten times
-    as slow as with one thread each. On a quiet machine a short wait is kept, since to wake a thread takes longer: 30 %
-    of a step of a small network (docs/configuration.md). What the user has set stays.
-    """
-    if "OMP_WAIT_POLICY" in os.environ or "GOMP_SPINCOUNT" in os.environ:
-        return
-    if num_others_in_the_way(num_cores()):
-        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-    else:
-        os.environ["GOMP_SPINCOUNT"] = str(_SPINS)

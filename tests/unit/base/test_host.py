@@ -13,7 +13,6 @@ from nnrun.base.host import (
     num_cores,
     num_others_in_the_way,
     usable_bytes,
-    wait_without_spinning,
 )
 
 MACHINE = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -88,17 +87,3 @@ def test_others_are_in_the_way_where_no_core_is_left(tmp_path, monkeypatch, runn
     monkeypatch.setattr(memory, "_LOAD", tmp_path / "loadavg")
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     assert num_others_in_the_way(2) == others
-
-
-def test_threads_sleep_on_a_busy_machine_and_spin_shortly_on_a_quiet_one(monkeypatch):
-    """Negative control: what the user has set stays."""
-    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
-        monkeypatch.setenv(name, "")
-        monkeypatch.delenv(name)
-    for others, name, value in ((0, "GOMP_SPINCOUNT", "2000"), (4, "OMP_WAIT_POLICY", "PASSIVE")):
-        monkeypatch.setattr(memory, "num_others_in_the_way", lambda threads, others=others: others)
-        wait_without_spinning()
-        assert os.environ.pop(name) == value
-    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
-    wait_without_spinning()
-    assert "GOMP_SPINCOUNT" not in os.environ
