@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from nnrun.base.errors import ArtifactError, did_you_mean
 from nnrun.base.files import read_record
 from nnrun.base.open_file import OpenFile
 from nnrun.base.paths import abbreviated, check_no_links, why_out_of_reach
-from nnrun.checkpoints.manifest import FOLDER_NAME, Manifest, is_whole, open_verified, read_manifest
+from nnrun.base.visible import few
+from nnrun.checkpoints.manifest import FOLDER_NAME, MANIFEST_NAME, Manifest, is_whole, open_verified, read_manifest
+
+# The table of a sweep, in its folder: sweeps/table.py writes it.
+_SWEEP_NAME = "sweep.json"
+# Entries of a folder that is no run directory which are looked at.
+_MOST_ENTRIES = 1000
 
 
 @dataclass(frozen=True)
@@ -49,7 +58,7 @@ def locate(path: Path, want: str) -> Located:
     if not folder.is_dir() and (path / "status.json").is_file():
         raise ArtifactError(f"{path} {_why_empty(path)}")
     if not folder.is_dir():
-        raise ArtifactError(f"{path} is not a run directory: it has no folder {FOLDER_NAME!r}")
+        raise ArtifactError(f"{path} {_why_no_run(path)}")
     if want == "last":
         check_no_links(path)
     manifest = read_manifest(folder)
@@ -99,6 +108,22 @@ def _why_empty(run: Path) -> str:
     if (read_record(run / "status.json") or {}).get("state") == "finished":
         return "holds no network: nothing was trained in it; name the run that was"
     return "failed before its first checkpoint: remove it, and start the run again"
+
+
+def _why_no_run(folder: Path) -> str:
+    """Return why a folder is no run directory; of a sweep's, and of others that hold runs, which there are."""
+    runs: list[Path] = []
+    with suppress(OSError):  # what cannot be looked at is none that can be named
+        entries = islice(folder.iterdir(), _MOST_ENTRIES)
+        runs = sorted((entry for entry in entries if (entry / FOLDER_NAME / MANIFEST_NAME).is_file()), reverse=True)
+    sweep = (read_record(folder / _SWEEP_NAME) or {}).get("jobs")
+    if not isinstance(sweep, list):
+        named = f"; it holds runs, name one of them: {few(runs)}" if runs else ""
+        return f"is not a run directory: it has no folder {FOLDER_NAME!r}{named}"
+    ranking = [Path(str(job.get("directory"))).name for job in sweep if isinstance(job, Mapping)]
+    jobs = sorted(runs, key=lambda run: ranking.index(run.name) if run.name in ranking else len(ranking))
+    named = f"name one of its jobs, the best first: {few(jobs)}" if jobs else "none of its jobs has a checkpoint"
+    return f"is the folder of a sweep, not a run directory: {named}"
 
 
 def nearest(path: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -231,9 +232,28 @@ def test_what_is_no_run_is_said_to_be_none(tmp_path, run):
         locate(tmp_path / "mlp_digit", "best")
     with pytest.raises(ArtifactError, match="is not a run directory: it has no folder 'checkpoints'"):
         locate(tmp_path / "mlp_digits", "best")
+    with pytest.raises(ArtifactError, match=r"'checkpoints'$"):
+        locate(tmp_path, "last")
     (run / "checkpoints").mkdir(parents=True)
     with pytest.raises(ArtifactError, match="has no checkpoint yet"):
         locate(run, "last")
+
+
+def test_of_a_folder_of_runs_the_runs_are_named(tmp_path, run):
+    """Of a sweep's the jobs, the best first; one without a checkpoint is none to name."""
+    write(run, [1])
+    for name in ("0_a", "1_b"):
+        shutil.copytree(run, tmp_path / "sweep" / name)
+    (tmp_path / "sweep" / "2_c").mkdir()
+    with pytest.raises(ArtifactError, match=f"it holds runs, name one of them: {run}$"):
+        locate(run.parent, "best")
+    jobs = [{"directory": f"outputs/multirun/x/{name}"} for name in ("2_c", "1_b", "0_a")]
+    (tmp_path / "sweep" / "sweep.json").write_text(json.dumps({"schema": 1, "jobs": jobs}))
+    one, other = (tmp_path / "sweep" / name for name in ("1_b", "0_a"))
+    says = f"sweep is the folder of a sweep, not a run directory: name one of its jobs, the best first: {one}, {other}$"
+    for want in ("best", "last", "config"):
+        with pytest.raises(ArtifactError, match=says):
+            locate(tmp_path / "sweep", want)
 
 
 def test_nothing_that_is_read_is_changed(run):
