@@ -228,7 +228,7 @@ def test_words_that_would_draw_the_hold_out_anew_are_refused(trained: Path, word
 @pytest.mark.parametrize(
     ("word", "code", "says"),
     [
-        ("data.image_size=8", 3, "data.in_shape is [1, 12, 12], and folder has [1, 8, 8]"),
+        ("data.image_size=8", 3, "data.in_shape is [1, 12, 12], and folder has [1, 8, 8] (data.image_size=8)"),
         ("data.channels=3", 3, "data.in_shape is [1, 12, 12], and folder has [3, 12, 12]"),
         ("data.class_order=text", 0, "data.class_order has no effect with ckpt="),
         ("data.white=100", 0, ""),

@@ -11,7 +11,7 @@ from typing import Any
 from torch.utils._pytree import tree_leaves
 
 from nnrun.assembly.data.source import load_dataset
-from nnrun.base.errors import DataError
+from nnrun.base.errors import DataError, shown
 from nnrun.base.host import fits_in_memory
 from nnrun.base.targets import Targets
 from nnrun.checkpoints.saveable import plain_names
@@ -153,7 +153,9 @@ def _check_claims(known: Mapping[str, Any], settings: DataSettings) -> None:
         claim = getattr(settings, key)
         if claim is not None and claim != found:
             has = "no classes" if key == "num_classes" and found == "???" else found
-            raise DataError(f"data.{key} is {claim}, and {settings.name} has {has}")
+            is_sized = key == "in_shape" and settings.image_size not in (None, "auto")
+            why = f" (data.image_size={shown(settings.image_size)})" if is_sized else ""
+            raise DataError(f"data.{key} is {claim}, and {settings.name} has {has}{why}")
 
 
 def _held_out(train: Split, targets: Targets, settings: DataSettings, *, evaluates: bool) -> tuple[Split, Split | None]:

@@ -9,7 +9,10 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from nnrun.base.errors import ConfigError, did_you_mean
+from nnrun.base.errors import Complaint, ConfigError, did_you_mean
+
+# What to do where images are too small: their size can be set where the data set reads image files or is a custom one.
+_LARGER = "use a larger data.image_size (data=folder, data=torchvision, your own data)"
 
 
 class TrainedOn(NamedTuple):
@@ -43,8 +46,11 @@ def check_image_shape(in_shape: Sequence[int], network: str) -> None:
 def check_image_size(in_shape: Sequence[int], least: int, channels: Sequence[int]) -> None:
     """Raise ConfigError unless images are at least so high and so wide, as the length of `model.channels` asks."""
     if min(in_shape[1:]) < least:
-        allowed = f"images of at least {least}x{least} with model.channels={list(channels)}"
-        raise ConfigError.of("data.in_shape", list(in_shape), allowed, "make that list shorter, or choose model=mlp")
+        text = (
+            f"{_images_of(in_shape)} are too small: model.channels={list(channels)} needs at least {least}x{least}; "
+            f"{_LARGER}, shorten model.channels, or choose model=mlp"
+        )
+        raise ConfigError(Complaint("data.image_size", text, ("data.in_shape", "model.channels")))
 
 
 def scaled(number: int, width: float) -> int:
@@ -104,6 +110,13 @@ def check_fits(network: nn.Module, in_shape: Sequence[int], name: str) -> None:
 
 def unsuited(in_shape: Sequence[int], name: str, error: Exception) -> ConfigError:
     """Return the error for images of a shape that a network refuses, in that network's words."""
-    allowed = f"a shape that {name} takes ({str(error).splitlines()[0][:200]})"
-    hint = "take larger images, or another network: resnet18 takes any size"
-    return ConfigError.of("data.in_shape", list(in_shape), allowed, hint)
+    text = (
+        f"{name} does not take {_images_of(in_shape)} with {in_shape[0]} channels: "
+        f"{str(error).splitlines()[0][:200]}; {_LARGER}, or choose another network: resnet18 takes any size"
+    )
+    return ConfigError(Complaint("data.image_size", text, ("data.in_shape", "model.name")))
+
+
+def _images_of(in_shape: Sequence[int]) -> str:
+    """Return a height and a width in words."""
+    return f"images of {'x'.join(map(str, in_shape[1:]))}"

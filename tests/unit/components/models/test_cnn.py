@@ -78,7 +78,8 @@ def test_smallest_size_works_and_one_pixel_less_does_not(num_convolutions, expec
     with pytest.raises(ConfigError) as caught:
         CNN((1, expected, expected - 1), 3, channels, 4)
     message = str(caught.value)
-    assert message.startswith(f"data.in_shape is [1, {expected}, {expected - 1}]")
+    assert message.startswith(f"images of {expected}x{expected - 1} are too small: ")
+    assert "use a larger data.image_size" in message
     assert "model.channels" in message
     assert f"{expected}x{expected}" in message
 

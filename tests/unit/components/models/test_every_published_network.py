@@ -75,16 +75,21 @@ def test_a_vision_transformer_takes_the_size_of_the_images() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "name", "in_shape"),
+    ("kind", "name", "in_shape", "says"),
     [
-        (Torchvision, "alexnet", (3, 32, 32)),
-        (Torchvision, "vit_b_16", (3, 28, 28)),
-        (Torchvision, "resnet18", (784,)),
-        (Timm, "vit_tiny_patch16_224", (3, 32, 32)),
+        (
+            Torchvision,
+            "alexnet",
+            (3, 32, 32),
+            r"^alexnet does not take images of 32x32 .*; use a larger data\.image_size",
+        ),
+        (Torchvision, "vit_b_16", (3, 28, 28), "^vit_b_16 does not take images of 28x28 "),
+        (Torchvision, "resnet18", (784,), r"^data\.in_shape is \[784\]; allowed: channels"),
+        (Timm, "vit_tiny_patch16_224", (3, 32, 32), "^vit_tiny_patch16_224 does not take images of 32x32 "),
     ],
 )
-def test_images_that_do_not_suit_are_refused_with_the_reason(kind, name, in_shape) -> None:
-    with pytest.raises(ConfigError, match=r"^data\.in_shape is \[.*allowed: (a shape that|channels)"):
+def test_images_that_do_not_suit_are_refused_with_the_reason(kind, name, in_shape, says) -> None:
+    with pytest.raises(ConfigError, match=says):
         kind(name, in_shape, 10)
 
 

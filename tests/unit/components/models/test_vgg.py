@@ -90,7 +90,8 @@ def test_smallest_image_works_and_one_pixel_less_does_not(num_stages, least):
     with pytest.raises(ConfigError) as caught:
         VGG((1, least, least - 1), 3, channels)
     message = str(caught.value)
-    assert message.startswith(f"data.in_shape is [1, {least}, {least - 1}]")
+    assert message.startswith(f"images of {least}x{least - 1} are too small: ")
+    assert "use a larger data.image_size" in message
     assert "model.channels" in message
     assert f"{least}x{least}" in message
 
