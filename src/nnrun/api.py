@@ -197,7 +197,7 @@ def predictor(
 
     from nnrun.assembly.prediction.from_file import open_predictor  # noqa: PLC0415
 
-    return open_predictor(Path(path), trust, device)
+    return open_predictor(Path(path), _names(trust), device)
 
 
 def load(path: str | os.PathLike[str], trust: Sequence[str] = ()) -> nn.Module:
@@ -213,7 +213,12 @@ def load(path: str | os.PathLike[str], trust: Sequence[str] = ()) -> nn.Module:
 
     from nnrun.assembly.loaded import load_network  # noqa: PLC0415
 
-    return load_network(Path(path), trust)
+    return load_network(Path(path), _names(trust))
+
+
+def _names(trust: Sequence[str]) -> Sequence[str]:
+    """Return names of modules as a list; a single one may be given as a text."""
+    return [trust] if isinstance(trust, str) else trust
 
 
 # Torch's generators, signals and the like are the process's: a call waits until that of another thread is done.

@@ -55,20 +55,33 @@ def targets_in(node: Any) -> list[str]:
     return []
 
 
-def check_trust(name: str, section: Mapping[str, Any], trust: Sequence[str]) -> None:
-    """Raise ArtifactError unless a checkpoint may name every `_target_` in this section.
+def check_trust(sections: Mapping[str, Mapping[str, Any]], trust: Sequence[str]) -> None:
+    """Raise one ArtifactError for every `_target_` that a checkpoint may not name in these sections, by full name.
 
     Nothing of a stranger's is imported to find out.
     """
-    for target in targets_in(section):
-        module = target.rpartition(".")[0]
-        if any(module == trusted or module.startswith(trusted + ".") for trusted in trust):
-            continue
-        if not _is_shipped(target, section_of(name)):
-            raise ArtifactError(
-                f"the checkpoint's {name}._target_ is {target!r}, which nnrun does not ship for that; "
-                f"if you trust it, add trust=[{module or target}], or name your own {name.partition('.')[0]}="
-            )
+    refused = {
+        f"{name}._target_ is {target!r}": (name, target)
+        for name, section in sections.items()
+        for target in targets_in(section)
+        if not _is_trusted(target, trust) and not _is_shipped(target, section_of(name))
+    }
+    if not refused:
+        return
+    modules = sorted({target.rpartition(".")[0] or target for _, target in refused.values()})
+    groups = dict.fromkeys(f"{name.partition('.')[0]}=" for name, _ in refused.values() if name != "preprocessing")
+    own = f", or name your own {' and '.join(groups)}" if groups else ""
+    raise ArtifactError(
+        f"the checkpoint's {' and its '.join(refused)}, which nnrun does not ship for that; "
+        f"if you trust {'it' if len(refused) == 1 else 'them'}, "
+        f"add trust=[{','.join(dict.fromkeys([*trust, *modules]))}]{own}"
+    )
+
+
+def _is_trusted(target: str, trust: Sequence[str]) -> bool:
+    """Return whether a target is in one of the modules that the user trusts, or below one."""
+    module = target.rpartition(".")[0]
+    return any(module == trusted or module.startswith(trusted + ".") for trusted in trust)
 
 
 def _is_shipped(target: str, section: str) -> bool:

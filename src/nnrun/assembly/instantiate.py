@@ -28,18 +28,26 @@ PART_PARAMETERS = ("train", "split")
 _GIVEN = {"optimizer": 1, "scheduler": 1, "problem": 1}
 
 
-def check_targets(tree: Mapping[str, Any], own: Sequence[str], trust: Sequence[str], task: Task | None = None) -> None:
-    """Raise ConfigError with all that is wrong with the `_target_`s of a config; ArtifactError for one not trusted.
+def check_targets(
+    tree: Mapping[str, Any],
+    own: Sequence[str],
+    trust: Sequence[str],
+    task: Task | None = None,
+    preprocessing: Mapping[str, Any] | None = None,
+) -> None:
+    """Raise ConfigError with all that is wrong with the `_target_`s of a config; ArtifactError for those not trusted.
 
-    `own` names the sections that the user's own YAML or command line gave. The others came out of a checkpoint: they
-    may name only what nnrun ships, and modules in `trust`. What a task that is given does not build is not looked at.
+    `own` names the sections that the user's own YAML or command line gave. The others came out of a checkpoint, and
+    `preprocessing` too if it is given: they may name only what nnrun ships, and modules in `trust`. What a task that is
+    given does not build is not looked at.
     """
     problems: list[Complaint] = []
-    for name, section in target_sections(tree).items():
-        if task is not None and not task.builds_section(name):
-            continue
-        if name not in own:
-            check_trust(name, section, trust)
+    sections = {
+        name: section for name, section in target_sections(tree).items() if task is None or task.builds_section(name)
+    }
+    saved = {name: section for name, section in sections.items() if name not in own}
+    check_trust(saved | ({} if preprocessing is None else {"preprocessing": preprocessing}), trust)
+    for name, section in sections.items():
         try:
             _check_target(name, section)
         except ConfigError as error:

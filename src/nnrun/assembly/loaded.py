@@ -58,7 +58,8 @@ def load_for(job: Job, saved: SavedNetwork) -> Loaded:
 def load_alone(saved: SavedWeights, trust: Sequence[str]) -> Loaded:
     """Return the network of a file as that says, its class too: one of ours, or of the modules in `trust`."""
     saved = _with_network(saved)
-    network, problem = _network_in(saved, trust), _problem_in(saved, trust)
+    _check_trust(saved, trust)
+    network, problem = _network_in(saved), _problem_in(saved)
     preprocessing = preprocessing_of(saved.preprocessing, trust)
     return Loaded(network, preprocessing, problem, _in_shape(saved), conversion_of(saved.config["data"]))
 
@@ -66,7 +67,8 @@ def load_alone(saved: SavedWeights, trust: Sequence[str]) -> Loaded:
 def load_network(path: Path, trust: Sequence[str]) -> nn.Module:
     """Return the trained network of a run directory, a checkpoint file or exported weights; see nnrun.load."""
     saved = _with_network(open_saved(expanded(path)))
-    network, problem = _network_in(saved, trust), _problem_in(saved, trust)
+    _check_trust(saved, trust)
+    network, problem = _network_in(saved), _problem_in(saved)
     if problem.kind == "values":
         network.register_forward_hook(_InUnits(problem))
     # Plain attributes: a module among them would add keys to the state dict.
@@ -102,10 +104,15 @@ def _with_network(saved: SavedWeights) -> SavedNetwork:
     return saved
 
 
-def _network_in(saved: SavedNetwork, trust: Sequence[str]) -> nn.Module:
+def _check_trust(saved: SavedNetwork, trust: Sequence[str]) -> None:
+    """Raise ArtifactError unless a file may name all the classes that are built of it."""
+    named = {"model": saved.config["model"], "problem": saved.config["problem"], "preprocessing": saved.preprocessing}
+    check_trust(named, trust)
+
+
+def _network_in(saved: SavedNetwork) -> nn.Module:
     """Return the network that a file's own config names, with its weights."""
     section = saved.config["model"]
-    check_trust("model", section, trust)
     if secrets := left_out(section, "model"):
         raise ConfigError(
             f"{', '.join(secrets)}: a secret, which no checkpoint holds; build the network yourself, and load "
@@ -118,10 +125,9 @@ def _network_in(saved: SavedNetwork, trust: Sequence[str]) -> nn.Module:
     return network
 
 
-def _problem_in(saved: SavedNetwork, trust: Sequence[str]) -> Problem:
+def _problem_in(saved: SavedNetwork) -> Problem:
     """Return the problem that a file's own config names, fitted as the file says."""
     section = saved.config["problem"]
-    check_trust("problem", section, trust)
     try:
         problem = build(section, "problem", Problem, saved.targets)
     except ConfigError as error:

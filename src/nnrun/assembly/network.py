@@ -191,5 +191,5 @@ def to_device(
 
 def preprocessing_of(plain: Mapping[str, Any], trust: Sequence[str]) -> Preprocessing:
     """Return the preprocessing that a checkpoint describes."""
-    check_trust("preprocessing", plain, trust)
+    check_trust({"preprocessing": plain}, trust)
     return build(plain, "preprocessing", Preprocessing)  # type: ignore[type-abstract]

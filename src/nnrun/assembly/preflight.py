@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -15,7 +17,7 @@ from nnrun.assembly.torch_loss import check_loss
 from nnrun.assembly.transfer import open_pretrained
 from nnrun.base.errors import Complaint, ConfigError, NnrunError
 from nnrun.checkpoints.saveable import unsaveable
-from nnrun.checkpoints.saved_run import SavedWeights
+from nnrun.checkpoints.saved_run import SavedNetwork, SavedWeights
 from nnrun.config.composed import Composed
 from nnrun.config.from_checkpoint import fault, saved_config
 from nnrun.config.monitor import monitored
@@ -51,7 +53,7 @@ def check_job(composed: Composed) -> Job:
     pretrained: SavedWeights | None = None
     trained_on: TrainedInput | None = None
     try:
-        check_targets(tree, sorted(composed.own_targets), settings.trust, task)
+        check_targets(tree, sorted(composed.own_targets), settings.trust, task, _preprocessing_in(composed))
         problems += check_loss(tree["loss"], composed.rules.known.data_kinds)
     except ConfigError as error:
         problems += error.complaints
@@ -108,6 +110,12 @@ def small_batch(num_samples: int) -> int:
     With a single update an epoch early stopping would end the run after a handful of them.
     """
     return min(num_samples, max(2, 2 ** (num_samples // _LEAST_BATCHES).bit_length() // 2))
+
+
+def _preprocessing_in(composed: Composed) -> Mapping[str, Any] | None:
+    """Return the preprocessing that a checkpoint describes, where it is built; a training has that of its data."""
+    saved = composed.evaluated
+    return saved.preprocessing if isinstance(saved, SavedNetwork) and not composed.task.trains else None
 
 
 def _is_here(device: str) -> bool:

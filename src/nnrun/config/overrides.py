@@ -18,6 +18,9 @@ from nnrun.config.folders import GROUPS, options
 from nnrun.config.meant import hint_for_word, keys_meant
 from nnrun.config.typed_paths import HYDRA_KEYS, PATH_KEYS, SWEPT_PATHS
 
+# Settings that are lists, of which a single word may be typed without brackets.
+LISTS = ("trust",)
+
 
 @dataclass(frozen=True)
 class Typed:
@@ -87,6 +90,8 @@ def _from_hydra(override: Override, word: str) -> Typed:
         choices = tuple(str(choice) for choice in override.sweep_string_iterator())
         return Typed(key, None, word, is_sweep=True, choices=choices)
     value = override.value()
+    if key in LISTS and isinstance(value, str):
+        value = [value]
     if key in GROUPS and value is None:
         value = "none"
     return Typed(key, value, word)

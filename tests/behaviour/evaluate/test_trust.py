@@ -34,6 +34,8 @@ class Plain(torch.nn.Module):
 """
 FILES = {
     "mine.py": MODULE,
+    "other.py": "from mine import Plain\n\nclass Other(Plain):\n    pass\n",
+    "conf/loss/other.yaml": "_target_: other.Other\n",
     "conf/optimizer/steady.yaml": "_target_: mine.Steady\nlr: 0.01\n",
     "conf/scheduler/flat.yaml": "_target_: mine.Flat\nstep_size: 5\n",
     "conf/callback/silent.yaml": "# @package callback.silent\n_target_: mine.Silent\n",
@@ -73,3 +75,15 @@ def test_to_resume_all_of_it_is_built_and_needs_trust(folder: Path) -> None:
     assert go(folder, *SHORT, "model=mlp", "loss=plain", "hydra.run.dir=p").code == 0
     refused = go(folder, "ckpt=p")
     assert (refused.code, "loss._target_ is 'mine.Plain'" in refused.err) == (4, True)
+
+
+def test_all_that_must_be_trusted_is_asked_for_at_once(folder: Path) -> None:
+    """A single module needs no brackets; negative control: it alone is not enough."""
+    done = go(folder, *SHORT, "model=mlp", "loss=other", "optimizer=steady", "trainer.epochs=1", "hydra.run.dir=both")
+    assert done.code == 0, done.err
+    refused = go(folder, "resume=both", "trainer.epochs=2", "trust=mine")
+    assert (refused.code, "trust=[mine,other]" in refused.err) == (4, True)
+    refused = go(folder, "resume=both", "trainer.epochs=2")
+    assert (refused.code, "trust=[mine,other]" in refused.err) == (4, True)
+    assert go(folder, "resume=both", "trainer.epochs=2", "trust=[mine,other]").code == 0
+    assert go(folder, "ckpt=both", "trust=other").code == 0

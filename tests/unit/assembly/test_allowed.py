@@ -58,7 +58,7 @@ def shipped() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("section", "target"), shipped())
 def test_targets_of_shipped_options_are_trusted(section: str, target: str) -> None:
     """Negative control: the table below."""
-    check_trust(section, {"_target_": target}, [])
+    check_trust({section: {"_target_": target}}, [])
 
 
 def test_all_sections_are_in_the_table() -> None:
@@ -69,16 +69,25 @@ def test_all_sections_are_in_the_table() -> None:
 def test_a_target_that_only_looks_like_a_shipped_one_is_refused(section: str, target: str) -> None:
     """Negative control: it is trusted where the user says so."""
     with pytest.raises(ArtifactError, match="trust="):
-        check_trust(section, {"_target_": target}, [])
-    check_trust(section, {"_target_": target}, [target.rpartition(".")[0]])
+        check_trust({section: {"_target_": target}}, [])
+    check_trust({section: {"_target_": target}}, [target.rpartition(".")[0]])
 
 
 def test_nested_targets_are_checked_too() -> None:
     inner = {"_target_": "torch.nn.Linear", "in_features": 1, "out_features": 1}
-    check_trust("model", {"_target_": "torch.nn.Sequential", "_args_": [inner]}, [])
+    check_trust({"model": {"_target_": "torch.nn.Sequential", "_args_": [inner]}}, [])
     with pytest.raises(ArtifactError, match="Isolated"):
-        check_trust(
-            "augment.x",
-            {"_target_": "nnrun.components.augment.mixing.MixUp", "alpha": [{"_target_": REFUSED["augment.x"][0]}]},
-            [],
-        )
+        outer = {"_target_": "nnrun.components.augment.mixing.MixUp", "alpha": [{"_target_": REFUSED["augment.x"][0]}]}
+        check_trust({"augment.x": outer}, [])
+
+
+def test_one_refusal_names_all_that_must_be_trusted() -> None:
+    """With what is trusted already, so that the word can be copied; negative control: then nothing is refused."""
+    named = {"model": "mynet.Net", "data.dataset": "mydata.Set", "loss": "torch.nn.MSELoss", "problem": "known.Problem"}
+    sections = {name: {"_target_": target} for name, target in named.items()}
+    with pytest.raises(ArtifactError) as refused:
+        check_trust(sections, ["known"])
+    (message,) = refused.value.messages
+    assert "model._target_ is 'mynet.Net' and its data.dataset._target_ is 'mydata.Set'" in message
+    assert "add trust=[known,mydata,mynet], or name your own model= and data=" in message
+    check_trust(sections, ["known", "mydata", "mynet"])

@@ -98,7 +98,7 @@ def _limits(num_bytes: int) -> Limits:
 def _problem(facts: OnnxFacts, path: Path, trust: Sequence[str]) -> Problem:
     """Return what a network has learned to do, fitted as its file says."""
     try:
-        check_trust("problem", facts.problem, trust)
+        check_trust({"problem": facts.problem}, trust)
         problem = build(facts.problem, "problem", Problem, facts.targets)
     except (ArtifactError, ConfigError) as error:
         raise ArtifactError(*(f"{path}: {message}" for message in error.messages)) from error
