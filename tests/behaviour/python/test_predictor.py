@@ -251,7 +251,8 @@ def test_several_inputs_are_a_dict_of_arrays_or_a_list_of_dicts(
         (lambda x: x.to("meta"), r"no plain tensor of numbers, but a sparse"),
         (lambda x: [x[0], "shots/1.png"], r"a list of array and path cannot be predicted"),
         (lambda _: [object()], r"a list of object cannot be predicted"),
-        (lambda _: None, r"this is no array of numbers"),
+        (lambda _: None, r"^None cannot be predicted; give a path, a Pillow image, "),
+        (lambda _: b"\x89PNG", r"^bytes cannot be predicted; give a path, a Pillow image, "),
         (lambda _: "nowhere.png", r"^nowhere\.png: .*matches nothing"),
         (lambda _: "two.py", r"two\.py is no image"),
     ],
@@ -261,6 +262,15 @@ def test_what_cannot_be_predicted_is_said(
 ) -> None:
     with pytest.raises(DataError, match=says):
         predictor(given(digits))
+
+
+def test_a_damaged_file_is_refused_without_advice_for_a_data_set(predictor: Predictor, tmp_path: Path) -> None:
+    """`data.on_bad=skip` is named where it is a setting: by a training and the task."""
+    Image.new("L", (40, 40)).save(tmp_path / "cut.jpg")
+    content = (tmp_path / "cut.jpg").read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match=r"cut\.jpg is damaged, or cut off: .*; restore it$"):
+        predictor(str(tmp_path / "cut.jpg"))
 
 
 def test_images_of_another_size_and_kind_are_brought_to_what_the_network_takes(

@@ -25,13 +25,18 @@ from nnrun.core.seams.data import Tree
 if TYPE_CHECKING:
     from nnrun.assembly.prediction.predictor import Predictor
 
+_GIVE = "give a path, a Pillow image, an array, a tensor, a dict of arrays by name, or a list of one of these"
+
 
 def samples_given(inputs: Any, predictor: Predictor) -> Generator[Samples, None, None]:
     """Yield what a program gives as batches of raw samples, in its order; nothing where there are none.
 
     Raises DataError where something cannot be read, or is not what the network takes.
     """
-    given = [inputs] if _is_path(inputs) or _is_image(inputs) else inputs
+    is_one = _is_path(inputs) or _is_image(inputs)
+    if isinstance(inputs, bytes) or not (is_one or _is_array(inputs) or isinstance(inputs, Iterable | int | float)):
+        raise DataError(f"{_kind(inputs)} cannot be predicted; {_GIVE}")
+    given = [inputs] if is_one else inputs
     if isinstance(given, Iterable) and not isinstance(given, Mapping) and not _is_array(given):
         given = tuple(given) if _is_tuple(predictor.in_shape) else list(given)
     if isinstance(given, list):
@@ -46,10 +51,7 @@ def samples_given(inputs: Any, predictor: Predictor) -> Generator[Samples, None,
         elif kinds in ({"array"}, {"dict"}):
             given = _stacked(given, predictor.in_shape)
         elif not kinds <= {"number", "list"}:
-            raise DataError(
-                f"a list of {' and '.join(sorted(kinds))} cannot be predicted; give a path, an array, a tensor, an "
-                "image of Pillow's, a dict of arrays by name, or a list of one of these"
-            )
+            raise DataError(f"a list of {' and '.join(sorted(kinds))} cannot be predicted; {_GIVE}")
     tree = _as_tree(given, predictor.in_shape)
     if not len(tree_leaves(tree)[0]):
         return
@@ -93,7 +95,7 @@ def _kind(item: Any) -> str:
         return "number"
     if isinstance(item, list | tuple):
         return "list"
-    return "array" if _is_array(item) else type(item).__name__
+    return "array" if _is_array(item) else "None" if item is None else type(item).__name__
 
 
 def _is_path(item: Any) -> bool:

@@ -243,6 +243,4 @@ def reading(path: Path) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno is not None:
             raise DataError(f"{shown(path)} cannot be read: {error.strerror}") from error
         reason = str(error) or type(error).__name__
-        raise DataError(
-            f"{shown(path)} is damaged, or cut off: {reason}; restore it, or leave it out with data.on_bad=skip"
-        ) from error
+        raise DataError(f"{shown(path)} is damaged, or cut off: {reason}; restore it") from error
