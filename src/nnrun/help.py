@@ -11,7 +11,7 @@ from pathlib import Path
 from nnrun.base.errors import ConfigError, NnrunError
 from nnrun.base.paragraphs import LEAST, paragraph, row, terminal_columns
 from nnrun.config.catalogue import Catalogue
-from nnrun.config.flags import is_switched_on, take_config_dir
+from nnrun.config.flags import is_switched_on, is_unknown_flag, take_config_dir
 from nnrun.config.folders import GROUPS, description, note_on_conf, option_file, own_folders
 from nnrun.config.option_files import Setting, place_of, read_option_file
 from nnrun.config.schema import NAMED_SECTIONS
@@ -43,8 +43,10 @@ _DESCRIPTION_WIDTH = 96
 def help_text(words: Sequence[str] = ()) -> str:
     """Return the help on what the words name, or on all; options of the user's own folder are in it too.
 
-    Raises ConfigError for a word that names nothing.
+    Raises ConfigError for a word that names nothing, and for an unknown flag.
     """
+    if wrong := _unknown_flags(words):
+        raise ConfigError(*wrong)
     config_dir, others = take_config_dir(words)
     topics = [word.lstrip("+~") for word in others if not word.startswith("-")]
     is_searched = not is_switched_on("leaves_conf_out", words)
@@ -68,6 +70,16 @@ def help_text(words: Sequence[str] = ()) -> str:
     if problems:
         raise ConfigError(*problems)
     return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _unknown_flags(words: Sequence[str]) -> list[str]:
+    """Return what is wrong with the flags among the words."""
+    unknown = [place for place, word in enumerate(words) if is_unknown_flag(word)]
+    if not unknown:
+        return []
+    from nnrun.config.command_line import not_a_flag  # noqa: PLC0415 - only where something is wrong
+
+    return [not_a_flag(words[place], words[place + 1 :]) for place in unknown]
 
 
 def _overview(catalogue: Catalogue, columns: int) -> Iterator[str]:
@@ -136,6 +148,8 @@ def _page(topic: str, catalogue: Catalogue, columns: int) -> Iterator[str]:
     elif (setting := catalogue.find(key)) is not None and not setting.is_section:
         yield from _setting_page(setting, catalogue, columns)
         yield from _tasks_page(value, key, columns)
+    elif key in [task.name for task in collect_tasks()] and key not in catalogue.every:
+        yield from _tasks_page(key, "task", columns)
     elif below := [it for name, it in catalogue.every.items() if is_within(name, key)]:
         yield from (*paragraph(key if below[0].key != key else f"{key}: {below[0].comment}", columns), "")
         yield from _settings(below, columns)
@@ -224,9 +238,11 @@ def _setting_page(setting: Setting, catalogue: Catalogue, columns: int) -> Itera
 
 def _tasks_page(name: str, key: str, columns: int) -> Iterator[str]:
     """Yield what the task of a name is asked for with; without a name, of all tasks."""
-    named = [task for task in collect_tasks() if key == "task" and name in ("", task.name)]
-    for command, does in (line for task in named for line in task.help):
-        yield from row(command, does, _COMMAND, min(columns, 80))
+    for task in (task for task in collect_tasks() if key == "task" and name in ("", task.name)):
+        for command, does in task.help:
+            yield from row(command, does, _COMMAND, min(columns, 80))
+        if name and task.help_adds:
+            yield from paragraph(task.help_adds, columns, "  ")
 
 
 def completion_text(words: Sequence[str]) -> str | None:

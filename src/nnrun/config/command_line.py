@@ -56,7 +56,7 @@ def sort_words(words: Sequence[str]) -> CommandLine:
         elif flag in HYDRA_VERBS or flag in HYDRA_MODIFIERS:
             problems += _take_hydra(line, word, rest)
         else:
-            problems.append(_not_a_flag(word, rest))
+            problems.append(not_a_flag(word, rest))
     if line.config_dir and line.leaves_conf_out:
         problems.append("--config-dir and --no-conf exclude each other: where a folder is named, ./conf is not used")
     if line.explained and line.prints_json:
@@ -85,7 +85,7 @@ def _take_word(line: CommandLine, word: str, rest: list[str]) -> list[str]:
     return []
 
 
-def _not_a_flag(word: str, rest: Sequence[str]) -> str:
+def not_a_flag(word: str, rest: Sequence[str]) -> str:
     """Return the message for a flag that there is not; of a setting, how it is written; `rest` are the next words."""
     flag, equals, value = word.partition("=")
     follows = rest[0] if rest and not equals and "=" not in rest[0] and not rest[0].startswith("-") else "..."

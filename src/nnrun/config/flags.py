@@ -31,6 +31,12 @@ FLAGS = (
 )
 
 
+def is_unknown_flag(word: str) -> bool:
+    """Return whether a word looks like a flag and is none."""
+    flag = word.partition("=")[0]
+    return word.startswith("-") and flag not in (*FLAGS, "-h", "-r", *SWITCHES, *NEEDING_A_WORD)
+
+
 def is_switched_on(name: str, words: Sequence[str]) -> bool:
     """Return whether one of some words is a switch that sets this field of CommandLine; all words may not be sorted."""
     return any(SWITCHES.get(word) == name for word in words)

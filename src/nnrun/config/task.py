@@ -42,8 +42,9 @@ class Task:
     # command line, and the directory that a sweep made for the job. It is imported when it runs, and not before. What
     # no sweep takes may return something else that was `Reached`.
     run: str
-    # Commands, each with what it does.
+    # Commands, each with what it does; and what the help on the task itself adds.
     help: tuple[tuple[str, str], ...]
+    help_adds: str = ""
     # Whether `task=` takes the name; a task that something else asks for, such as `export=`, may go without.
     is_named: bool = True
     # Whether it is called as `nnrun NAME WORD ...`, and has no config: its function is given None, and those words.

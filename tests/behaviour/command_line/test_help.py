@@ -119,6 +119,23 @@ def test_a_setting_shows_default_comment_range_and_who_has_it(monkeypatch: pytes
     assert "  allowed: auto or true or false" in paged("trainer.compile", monkeypatch)
 
 
+def test_a_command_says_what_it_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`nnrun init --help` among them; negative control: a task that is a section of settings shows these."""
+    done = nnrun(["init", "--help"], tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("  nnrun init DIR")
+    assert "DIR must be new or empty" in done.stdout
+    assert not list(tmp_path.iterdir())
+    assert "ckpt=outputs/latest" in "\n".join(paged("evaluate", monkeypatch))
+    assert any(line.startswith("  predict.format=") for line in paged("predict", monkeypatch))
+
+
+def test_an_unknown_flag_is_an_error_beside_help_too(tmp_path: Path) -> None:
+    done = nnrun(["init", "--help", "--epochs", "3"], tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--epochs is not a flag: settings have no dashes; did you mean 'trainer.epochs=3'?" in done.stderr
+
+
 def test_own_options_are_shown_as_ours_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     yaml = OWN_YAML.replace("hidden: 16", "# units of mine\nhidden: 16")
     write_files(tmp_path, OWN | {"conf/model/mynet.yaml": yaml})
