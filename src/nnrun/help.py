@@ -150,6 +150,11 @@ def _page(topic: str, catalogue: Catalogue, columns: int) -> Iterator[str]:
         yield from _tasks_page(value, key, columns)
     elif key in [task.name for task in collect_tasks()] and key not in catalogue.every:
         yield from _tasks_page(key, "task", columns)
+    elif rows := _rows_of_options(key, catalogue):
+        yield from paragraph(f"{key}: its settings depend on {named}=", columns)
+        for settings, options in rows.items():
+            yield from ("", *paragraph(f"{_chosen(named, options)}:", columns))
+            yield from _settings(settings, columns)
     elif below := [it for name, it in catalogue.every.items() if is_within(name, key)]:
         yield from (*paragraph(key if below[0].key != key else f"{key}: {below[0].comment}", columns), "")
         yield from _settings(below, columns)
@@ -208,32 +213,59 @@ def _option_page(group: str, option: str, catalogue: Catalogue, columns: int) ->
         yield "  It has no settings."
 
 
+def _rows_of_options(key: str, catalogue: Catalogue) -> dict[tuple[Setting, ...], list[str]]:
+    """Return the settings within a section that each option of its group has, with those options.
+
+    Empty for a section that all of them share.
+    """
+    group = key.partition(".")[0]
+    found: dict[tuple[Setting, ...], list[str]] = {}
+    alike: dict[tuple[tuple[str, str, str], ...], tuple[Setting, ...]] = {}
+    for option in catalogue.options(group) if group in GROUPS and group not in NAMED_SECTIONS else ():
+        own = catalogue.becomes(group, option) == option
+        rows = tuple(it for it in catalogue.settings(group, option) if own and is_within(it.key, key))
+        if rows:
+            rows = alike.setdefault(tuple((it.key, it.default, it.comment) for it in rows), rows)
+            found.setdefault(rows, []).append(option)
+    return found if len(found) > 1 else {}
+
+
+def _chosen(group: str, options: Iterable[str]) -> str:
+    """Return the words that choose some options of a group."""
+    return ", ".join(f"{group}={option}" for option in options)
+
+
 def _setting_page(setting: Setting, catalogue: Catalogue, columns: int) -> Iterator[str]:
     """Yield the help on a setting: default, comment, what is allowed, and which options have it."""
     from nnrun.config.values import allowed_in_words  # noqa: PLC0415 - the overview need not wait for the checks
     from nnrun.tasks.rules import collect_rules  # noqa: PLC0415
 
+    holders = list(catalogue.having(setting.key))
+    is_plain = setting.key in catalogue.defaults or not holders
+    is_one = is_plain or len({_said(held) for _, held in holders}) == 1
     yield f"{setting.key}={setting.default}"
-    yield from paragraph(_said(setting), columns, "  ")
+    yield from paragraph(_said(setting) if is_one else "", columns, "  ")
     if allowed := allowed_in_words(setting, collect_rules()):
         yield from paragraph(f"allowed: {allowed}", columns, "  ")
     group = setting.key.partition(".")[0]
-    holders = list(catalogue.having(setting.key))
     of_default = catalogue.becomes(group, catalogue.groups[group].default) if group in GROUPS else ""
-    if setting.key not in catalogue.defaults and holders:
-        yield f"  not in a plain `nnrun`: choose {' or '.join(f'{group}={name}' for name, _ in holders)}"
-    by_default: dict[str, list[str]] = {}
+    if not is_plain:
+        choices = " or ".join(f"{group}={name}" for name, _ in holders)
+        yield from paragraph(f"not in a plain `nnrun`: choose {choices}", columns, "  ")
+    # An option may mean something else by the name.
+    by_default: dict[tuple[str, str], list[str]] = {}
     for name, held in holders:
-        by_default.setdefault(held.default, []).append(name)
+        by_default.setdefault((held.default, "" if is_one else f": {_said(held)}"), []).append(name)
     if group in NAMED_SECTIONS or not holders:
         pass
     elif len(by_default) == 1 and len(holders) > 1:
-        yield from paragraph(f"in {', '.join(f'{group}={name}' for name, _ in holders)}", columns, "  ")
+        yield from paragraph(f"in {_chosen(group, (name for name, _ in holders))}", columns, "  ")
     else:
-        for default, names in by_default.items():
-            listed = ", ".join(f"{group}={name}{' (here)' if name == of_default else ''}" for name in names)
-            yield from paragraph(f"{default} in {listed}", columns, "  ")
-    yield f"  ({setting.place})"
+        for (default, said), names in by_default.items():
+            listed = _chosen(group, (f"{name}{' (here)' if name == of_default else ''}" for name in names))
+            yield from paragraph(f"{default} in {listed}{said}", columns, "  ")
+    if is_one:
+        yield f"  ({setting.place})"
 
 
 def _tasks_page(name: str, key: str, columns: int) -> Iterator[str]:

@@ -136,6 +136,18 @@ def test_an_unknown_flag_is_an_error_beside_help_too(tmp_path: Path) -> None:
     assert "--epochs is not a flag: settings have no dashes; did you mean 'trainer.epochs=3'?" in done.stderr
 
 
+def test_a_setting_that_options_describe_differently_is_shown_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first option's text is not everybody's; negative control: what all share is one list."""
+    text = "\n".join(paged("data.dataset.root", monkeypatch, 200))
+    assert "  ${data.root} in data=arrays: the .npz file, or the folder with the .npy files\n" in text
+    assert "data=torchvision: follows data.root" in text
+    lines = paged("data.dataset", monkeypatch, 200)
+    arrays, folder = lines.index("data=arrays:"), lines.index("data=folder:")
+    assert any("the .npz file" in line for line in lines[arrays:folder])
+    assert not any("the .npz file" in line for line in lines[folder:])
+    assert not any(line.startswith("data=") for line in paged("trainer", monkeypatch, 200))
+
+
 def test_own_options_are_shown_as_ours_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     yaml = OWN_YAML.replace("hidden: 16", "# units of mine\nhidden: 16")
     write_files(tmp_path, OWN | {"conf/model/mynet.yaml": yaml})

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from omegaconf._utils import get_yaml_loader
 
-from nnrun.config.folders import GROUPS, conf_dir, options
+from nnrun.config.folders import GROUPS, conf_dir, option_file, options
 from nnrun.config.option_files import OptionFile, Setting, option_settings, place_of, read_option_file
 from nnrun.config.yaml_files import read_yaml
 
@@ -67,6 +67,14 @@ def test_every_setting_of_an_option_says_what_it_does(group: str, option: str) -
     silent = [item.key for item in option_settings(group, option, []) if not item.comment]
     settings = {item.key: item for item in option_settings(group, option, [])}
     assert [key for key in silent if not needs_no_comment(settings[key], group)] == []
+
+
+@pytest.mark.parametrize(("group", "option"), [(group, name) for group in GROUPS for name in options(group, ())])
+def test_what_an_option_says_of_itself_is_whole_sentences(group: str, option: str) -> None:
+    """Examples are listed apart: a sentence that leads to one would end in the middle, in the help and on the page."""
+    path = option_file(group, option, ())
+    assert path is not None
+    assert read_option_file(path, group).description.endswith(".")
 
 
 def test_every_setting_of_no_group_says_what_it_does_and_every_group_what_it_is() -> None:
