@@ -156,10 +156,39 @@ OPTIONS: dict[str, str] = {
     "model=cnn": "lenet lenet5 simplecnn convnet",
 }
 
+# What is said of names that are no option and mean none, by group; names as in OPTIONS, `yolo*` for all that begin so.
+ADVICE: dict[str, dict[str, str]] = {
+    "model": {
+        "object detection is not a task of nnrun, which classifies samples and predicts labels or values": "yolo* "
+        "fasterrcnn* maskrcnn* keypointrcnn* retinanet* fcos* ssd* detr* rtdetr* detectron*",
+        "segmentation is not a task of nnrun, which classifies samples and predicts labels or values": "unet* deeplab* "
+        "fcn* lraspp* segformer* mask2former* sam sam2* pspnet*",
+        "nnrun ships no networks for text; a custom one is chosen as model=mynet (docs/models.md)": "bert* roberta* "
+        "distilbert* gpt* llama* t5* transformer* lstm gru rnn",
+    },
+    "augment": {
+        "name one, such as augment=crop_flip for photographs or augment=digits for digits, or several: "
+        "augment=[crop_flip,color]": "true yes on 1 auto default all",
+    },
+    "transfer": {"pretrained weights are chosen with transfer.weights=default": "true yes on 1 imagenet pretrained"},
+    "metric": {
+        "the metrics of the problem are always measured; early_stopping.monitor= chooses the one to watch": "accuracy "
+        "acc f1 precision recall top5 loss rmse mae r2",
+    },
+    "callback": {
+        "checkpoints, early stopping and logs need no callback; docs/extending.md shows a custom one": "checkpoint "
+        "modelcheckpoint earlystopping lrmonitor learningratemonitor richprogressbar tqdmprogressbar",
+    },
+    "logger": {
+        "nnrun ships no other logger; docs/extending.md shows a custom one": "tensorboard wandb mlflow csv comet "
+        "neptune aim clearml",
+    },
+}
+
 # Networks of torchvision that `model=torchvision` builds, by family; and of timm, by how their names begin.
 _TORCHVISION: dict[str, str] = {
     "": "alexnet googlenet inception_v3 maxvit_t mobilenet_v2 mobilenet_v3_large mobilenet_v3_small",
-    "convnext_": "base large small tiny",
+    "convnext_": "tiny small base large",
     "densenet": "121 161 169 201",
     "efficientnet_": "b0 b1 b2 b3 b4 b5 b6 b7 v2_l v2_m v2_s",
     "mnasnet": "0_5 0_75 1_0 1_3",
@@ -169,7 +198,7 @@ _TORCHVISION: dict[str, str] = {
     "resnext": "50_32x4d 101_32x8d 101_64x4d",
     "shufflenet_v2_": "x0_5 x1_0 x1_5 x2_0",
     "squeezenet": "1_0 1_1",
-    "swin_": "b s t v2_b v2_s v2_t",
+    "swin_": "t s b v2_t v2_s v2_b",
     "vgg": "11 11_bn 13 13_bn 16 16_bn 19 19_bn",
     "vit_": "b_16 b_32 h_14 l_16 l_32",
     "wide_resnet": "50_2 101_2",

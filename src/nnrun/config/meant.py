@@ -13,11 +13,17 @@ from nnrun.base.errors import did_you_mean
 from nnrun.base.paths import expanded, is_there
 from nnrun.base.secrets import redact_word
 from nnrun.config.catalogue import Catalogue
-from nnrun.config.elsewhere import OPTIONS, SETTINGS, TIMM, TORCHVISION, VALUES
+from nnrun.config.elsewhere import ADVICE, OPTIONS, SETTINGS, TIMM, TORCHVISION, VALUES
 from nnrun.config.folders import GROUPS, options
 
 # Flags that other programs take as words.
 _FLAGS_AS_WORDS = ("help", "version")
+# Characters without which names are compared.
+_DROPPED = str.maketrans(dict.fromkeys("_- /."))
+# What people type to have something, or not.
+_YES, _NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+# Of networks' names: what is shorter begins too many.
+_LEAST_OF_A_FAMILY = 3
 # Where other frameworks name the class of a section.
 _NAMES_A_CLASS = ("name", "type", "class", "kind")
 
@@ -42,10 +48,15 @@ def hint_for_name(name: str, known: Collection[str]) -> str:
 
 def hint_for_option(group: str, name: str, known: Sequence[str]) -> str:
     """Return what may be meant by an option that a group has not; `known` are those that it has."""
-    if words := option_meant(group, name, known):
-        return _asked([words])
-    if near := did_you_mean(name, known):
-        return near
+    words = option_meant(group, name, known)
+    if not words and _squeezed(name) in _NO and "none" in known:
+        words = f"{group}=none"
+    if words or (near := did_you_mean(name, known)):
+        return _asked([words]) if words else near
+    if group == "model" and (network := _first_of_family(name)):
+        return _asked([f"model=torchvision model.name={network}"])
+    if advice := _advice(group, name, known):
+        return f"{advice};"
     if group == "data" and _is_folder(name):
         return _asked([_of_folder(name)])
     others = [other for other in GROUPS if other != group and name in options(other, ())]
@@ -113,6 +124,25 @@ def option_meant(group: str, name: str, known: Sequence[str]) -> str:
     return ""
 
 
+def _first_of_family(name: str) -> str:
+    """Return the first of torchvision's networks of a family, `vit` or `efficientnet`; an empty text for no family."""
+    plain = _squeezed(name)
+    named = (network for network in TORCHVISION if _squeezed(network).startswith(plain))
+    return next(named, "") if len(plain) >= _LEAST_OF_A_FAMILY else ""
+
+
+def _advice(group: str, name: str, known: Sequence[str]) -> str:
+    """Return what is said of a name that means no option of a group."""
+    plain = _squeezed(name)
+    for text, names in ADVICE.get(group, {}).items():
+        if any(plain == each or (each.endswith("*") and plain.startswith(each[:-1])) for each in names.split()):
+            return text
+    named = [option for option in known if option not in ("auto", "none")]
+    default = Catalogue().groups[group].default
+    wanted = default if default in named else next(iter(named), "")
+    return f"an option is chosen by its name, such as {group}={wanted}" if plain in _YES and wanted else ""
+
+
 def options_having(key: str, own: Sequence[Path] = ()) -> list[str]:
     """Return the words that choose an option which has a setting, by its full key; none where all have it."""
     group = key.partition(".")[0]
@@ -155,7 +185,7 @@ def _of_folder(name: str) -> str:
 
 def _squeezed(name: str) -> str:
     """Return a name as it is compared: in lower case, without what some write between its words."""
-    return name.lower().replace("_", "").replace("-", "").replace(" ", "")
+    return name.lower().translate(_DROPPED)
 
 
 def _asked(names: Sequence[str]) -> str:

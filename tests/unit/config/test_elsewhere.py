@@ -6,7 +6,7 @@ import pytest
 
 from nnrun.cli import compose
 from nnrun.config.catalogue import Catalogue
-from nnrun.config.elsewhere import OPTIONS, SETTINGS, TIMM, TORCHVISION, VALUES
+from nnrun.config.elsewhere import ADVICE, OPTIONS, SETTINGS, TIMM, TORCHVISION, VALUES
 from nnrun.config.folders import GROUPS, options
 from nnrun.config.typed_paths import HYDRA_KEYS
 from nnrun.config.values import listed_values
@@ -55,6 +55,10 @@ def test_names_are_written_as_they_are_compared() -> None:
     assert [name for names in OPTIONS.values() for name in names.split() if name != name.lower() or "_" in name] == []
     for names in [*SETTINGS.values(), *OPTIONS.values()]:
         assert len(names.split()) == len(set(names.split()))
+    for group, rows in ADVICE.items():
+        names = " ".join(rows.values()).split()
+        assert [name for name in names if name != name.lower() or "_" in name or name in options(group, ())] == []
+        assert len(names) == len(set(names))
 
 
 @pytest.mark.parametrize("key", VALUES)

@@ -70,10 +70,33 @@ def test_a_key_that_nothing_reads(key: str, hint: str) -> None:
         ("model", "adam", "did you mean 'optimizer=adam'?"),
         ("model", "cnnn", "did you mean 'cnn'?"),
         ("optimizer", "zzz", ""),
+        ("model", "ViT-B/16", "did you mean 'model=torchvision model.name=vit_b_16'?"),
+        ("model", "efficientnet", "did you mean 'model=torchvision model.name=efficientnet_b0'?"),
+        ("model", "resnet", "did you mean 'resnet18'?"),
+        ("augment", "False", "did you mean 'augment=none'?"),
+        ("scheduler", "True", "an option is chosen by its name, such as scheduler=cosine;"),
     ],
 )
 def test_an_option_that_there_is_not(group: str, name: str, hint: str) -> None:
     assert hint_for_option(group, name, options(group, ())) == hint
+
+
+@pytest.mark.parametrize(
+    ("group", "name", "says"),
+    [
+        ("model", "yolo11n.pt", "object detection is not a task of nnrun"),
+        ("model", "UNet", "segmentation is not a task of nnrun"),
+        ("model", "bert-base", "no networks for text"),
+        ("augment", "True", "augment=crop_flip for photographs or augment=digits for digits"),
+        ("transfer", "True", "transfer.weights=default"),
+        ("metric", "f1", "early_stopping.monitor="),
+        ("logger", "wandb", "docs/extending.md shows a custom one"),
+    ],
+)
+def test_what_is_not_here_is_said_with_what_to_do(group: str, name: str, says: str) -> None:
+    hint = hint_for_option(group, name, options(group, ()))
+    assert says in hint
+    assert hint.endswith(";"), "the options that there are follow"
 
 
 @pytest.mark.parametrize(
