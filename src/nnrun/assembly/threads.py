@@ -18,6 +18,8 @@ _VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _FOUND: dict[int, int] = {}
 # What watches over the threads of the latest job, where that is needed.
 _WATCHES: list[SpinsWhileAlone] = []
+# What was said in this command: a sweep says it in its first job.
+_SAID: set[str] = set()
 
 
 def choose_threads(job: Job) -> list[str]:
@@ -44,7 +46,7 @@ def choose_threads(job: Job) -> list[str]:
         notes.append(f"using {threads} {noun}, as the run did: a different number changes the last bits of the result")
     elif wanted != AUTO and variable and os.environ[variable] != str(threads):
         notes.append(f"trainer.threads={threads} wins over {variable}={os.environ[variable]}")
-    return notes + _on_a_busy_machine(threads, others)
+    return notes + (_on_a_busy_machine(threads, others) if job.trains else [])
 
 
 def _found_threads() -> int:
@@ -55,7 +57,7 @@ def _found_threads() -> int:
 
 def _use_threads(threads: int, found: int) -> None:
     """Have torch use some threads, where it would use others; remember what it would have used."""
-    forget_threads()
+    _leave_latest_job()
     if threads != torch.get_num_threads():
         torch.set_num_threads(threads)
     if torch.get_num_threads() != threads:
@@ -65,15 +67,22 @@ def _use_threads(threads: int, found: int) -> None:
 
 def forget_threads() -> None:
     """Stop watching the threads; take the number that torch uses now for the program's own."""
+    _leave_latest_job()
+    _SAID.clear()
+
+
+def _leave_latest_job() -> None:
+    """Stop watching the threads of the latest job, and forget what it has set."""
     _FOUND.clear()
     while _WATCHES:
         _WATCHES.pop().stop()
 
 
 def _on_a_busy_machine(threads: int, others: int) -> list[str]:
-    """Return what is said where threads of other programs keep the cores busy that some threads would run on."""
-    if not others:
+    """Return what is said, once, where threads of other programs keep the cores busy that some threads would run on."""
+    if not others or "busy" in _SAID:
         return []
+    _SAID.add("busy")
     return [
         f"this machine is busy: {others} threads of other programs and {threads} of this run share {os.cpu_count()} "
         "cores. If they stay busy, use trainer.threads=1"

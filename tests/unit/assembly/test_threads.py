@@ -33,7 +33,7 @@ def job(threads: Any, *, saved: bool = False, resumed: bool = False, typed: bool
         saved_in="run" if saved else None, resumed="run" if resumed else None, repeated=None, named=lambda key: typed
     )
     settings = SimpleNamespace(trainer=SimpleNamespace(threads=threads))
-    return SimpleNamespace(composed=composed, settings=settings, device=torch.device(device))
+    return SimpleNamespace(composed=composed, settings=settings, device=torch.device(device), trains=True)
 
 
 @pytest.mark.parametrize(
@@ -93,3 +93,14 @@ def test_a_busy_machine_is_said_with_the_way_out(monkeypatch: pytest.MonkeyPatch
     assert "3 threads of other programs" in note
     assert "trainer.threads=1" in note
     assert choose_threads(job(1)) == []
+
+
+def test_a_busy_machine_is_said_of_a_training_once_in_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The jobs of a sweep are one command; an evaluation is short. Negative control: another command says it again."""
+    monkeypatch.setattr(module, "num_others_in_the_way", lambda threads: 3)
+    evaluation = job(2)
+    evaluation.trains = False
+    assert choose_threads(evaluation) == []
+    assert [len(choose_threads(job(2))) for _ in range(3)] == [1, 0, 0]
+    forget_threads()
+    assert len(choose_threads(job(2))) == 1
