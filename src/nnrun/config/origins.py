@@ -23,6 +23,7 @@ from nnrun.config.option_files import OptionFile, option_settings, read_option_f
 from nnrun.config.options import composed_files
 from nnrun.config.schema import NAMED_SECTIONS, RUN_KEYS
 from nnrun.config.tree import is_within, value_at
+from nnrun.config.typed_paths import HYDRA_KEYS
 from nnrun.config.values import allowed_in_words
 
 _ABSENT = object()
@@ -74,6 +75,8 @@ class Origins:
 
     def value(self, key: str) -> Any:
         """Return the value of a setting; what only the data says stays a reference."""
+        if key in HYDRA_KEYS:
+            return self.of(key)[-1].value
         raw = value_at(self._composed.shown(), key, _ABSENT)
         is_late = isinstance(raw, str) and any(f"${{{name}" in raw for name in _LATE)
         return raw if is_late or raw is _ABSENT else value_at(self._composed.resolved(), key, _ABSENT)
@@ -85,6 +88,8 @@ class Origins:
 
     def note(self, key: str) -> str:
         """Return what is to be added on a value that is not final."""
+        if key in HYDRA_KEYS:
+            return ""
         raw, value = value_at(self._composed.shown(), key), self.value(key)
         if (key in _LATE and raw is None) or (isinstance(value, str) and "${data." in value):
             return "filled in when the data is opened"
@@ -175,7 +180,7 @@ def explain(keys: Sequence[str], composed: Composed, columns: int) -> str:
     for key in (word.partition("=")[0] for word in keys):
         value = origins.value(key)
         if value is _ABSENT and key not in GROUPS:
-            known = [*_leaves(composed.shown()), *GROUPS]
+            known = [*_leaves(composed.shown()), *GROUPS, *HYDRA_KEYS]
             hint = hint_for_name(key, known) or "nnrun --help lists them"
             problems.append(f"{key} is not a setting here; {hint}")
         elif key in GROUPS or (isinstance(value, Mapping) and value):

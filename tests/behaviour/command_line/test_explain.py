@@ -61,6 +61,20 @@ def test_auto_is_explained_as_what_it_became() -> None:
     assert "  auto is mse here" in values
 
 
+def test_the_directories_of_runs_and_sweeps_are_settings_too() -> None:
+    default = "outputs/${now:%Y-%m-%d}/${now:%H-%M-%S}"
+    place = line_of("config.yaml", f"dir: {default}")
+    assert explained("hydra.run.dir", [])[:2] == [f"hydra.run.dir={default}", f"  set by {place}"]
+    assert explained("hydra.run.dir", ["hydra.run.dir=here/${seed}"])[:3] == [
+        "hydra.run.dir=here/${seed}",
+        "  set by the command line: hydra.run.dir=here/${seed}",
+        f"  instead of {default}: {place}",
+    ]
+    assert explained("hydra.sweep.dir", [])[0].startswith("hydra.sweep.dir=outputs/multirun/")
+    with pytest.raises(ConfigError, match=r"hydra\.run is not a setting here; did you mean 'hydra.run.dir'"):
+        explained("hydra.run", [])
+
+
 def test_an_option_that_an_experiment_chooses() -> None:
     """Of a file that starts from another, which has the line."""
     lines = explained("model", ["experiment=tutorial/augment"])

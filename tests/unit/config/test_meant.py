@@ -20,6 +20,7 @@ KNOWN = list(Catalogue().defaults)
         ("data.batch", "did you mean 'data.batch_size'?"),
         ("optimizer.learning_rate", "did you mean 'optimizer.lr'?"),
         ("trainer.max_time", "did you mean 'trainer.epochs' or 'trainer.max_steps'?"),
+        ("trainer.max_minutes", "did you mean 'trainer.epochs' or 'trainer.max_steps'?"),
         ("max_epochs", "did you mean 'trainer.epochs'?"),  # Lightning
         ("trainer.accelerator", "did you mean 'trainer.device'?"),
         ("trainer.devices", "did you mean 'trainer.device'?"),
