@@ -6,7 +6,7 @@ import errno
 import glob
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +82,7 @@ def _pattern(path: Path) -> str:
     return os.path.join(literal, *parts[known:])  # noqa: PTH118 - a pattern is no path
 
 
-def _images_among(named: str, found: Iterable[Path]) -> InputFiles:
+def _images_among(named: str, found: Sequence[Path]) -> InputFiles:
     """Return the images among files and in folders, by their suffixes; raise DataError where there is none."""
     images: set[str] = set()
     others: set[str] = set()
@@ -95,7 +95,8 @@ def _images_among(named: str, found: Iterable[Path]) -> InputFiles:
             num_hidden += below.num_hidden
         else:
             (images if is_image_name(path.name) else others).add(str(path))
-    left = left_out(sorted(others), num_hidden)
+    root = found[0] if len(found) == 1 else None
+    left = left_out(sorted(others), num_hidden, root)
     if not images:
         raise DataError(f"{named} holds no image" + (f": {left}" if left else "; it is empty"))
     return InputFiles(tuple(sorted(images, key=path_key)), (left,) if left else ())

@@ -14,7 +14,7 @@ from nnrun.base.targets import Targets
 from nnrun.components.data.images import shown
 from nnrun.components.data.label_lists import NAME, Labels, Paths, find_labels, read_labels
 from nnrun.components.data.labels_file import list_rows, roles_of
-from nnrun.components.data.left_out import left_out
+from nnrun.components.data.left_out import left_out, within
 from nnrun.components.data.listing import LabelledFile, Listing, list_folder
 from nnrun.components.data.table_targets import Columns, learned_of_columns
 from nnrun.core.seams.data import Findings
@@ -71,7 +71,7 @@ def labelled_images(root: Path, settings: LabelSettings, known: Targets | None) 
         raise DataError(f"{why} needs a file {NAME} in data.root={shown(root)}, or data.labels=FILE")
     listing = _class_folders(root, settings, known, paths)
     if listing is not None:
-        return _of_folders(listing)
+        return _of_folders(root, listing)
     assert paths is not None, "there are class folders, a list, or an error"
     return _of_lists(root, paths, settings, known)
 
@@ -93,13 +93,13 @@ def _class_folders(root: Path, settings: LabelSettings, known: Targets | None, p
     return replace(listing, notes=(*listing.notes, note))
 
 
-def _of_folders(listing: Listing) -> LabelledImages:
+def _of_folders(root: Path, listing: Listing) -> LabelledImages:
     """Return the images of class folders."""
     parts = {
         part: (files, torch.tensor([file.label for file in files], dtype=torch.int64))
         for part, files in listing.parts.items()
     }
-    return LabelledImages(parts, Targets.classes(listing.classes), listing.state, _findings(listing))
+    return LabelledImages(parts, Targets.classes(listing.classes), listing.state, _findings(listing, root))
 
 
 def _of_lists(root: Path, paths: Paths, settings: LabelSettings, known: Targets | None) -> LabelledImages:
@@ -120,13 +120,13 @@ def _of_lists(root: Path, paths: Paths, settings: LabelSettings, known: Targets 
     return LabelledImages(parts, targets, listed.state, findings)
 
 
-def _findings(listing: Listing) -> Findings:
+def _findings(listing: Listing, root: Path) -> Findings:
     """Return what there is to say of the files of class folders."""
     loose = listing.num_unlabelled
     notes = [f"left out: {loose:,} image files that are in no class folder"] if loose else []
     notes += [f"left out: the folder {shown(name)}, no train, valid or test of classes" for name in listing.unread]
-    if said := left_out(listing.others, listing.num_hidden):
+    if said := left_out(listing.others, listing.num_hidden, root):
         notes.append(said)
-    details = [f"left out: {shown(path)} has no suffix of an image" for path in listing.others]
+    details = [f"left out: {shown(within(path, root))} has no suffix of an image" for path in listing.others]
     facts = {"unlabelled": loose, "other_files": len(listing.others), "hidden_files": listing.num_hidden}
     return Findings((*listing.notes, *notes), tuple(details), facts)

@@ -115,7 +115,7 @@ def list_rows(root: Path, table: Table, roles: Roles, *, skips: bool) -> Listed:
     unlisted = sorted(images.present.keys() - rows.keys(), key=path_key)
     notes = [*_titles_made_up(table), *_notes(shown(table.path.name), num_again, images.num_below, (missing, unlisted))]
     details = [f"left out: {line}" for line in missing]
-    details += [f"left out: {shown(root / name)} is not in {shown(table.path.name)}" for name in unlisted]
+    details += [f"left out: {shown(name)} is not in {shown(table.path.name)}" for name in unlisted]
     return Listed(files, tuple(notes), tuple(details), {"unlabelled": len(unlisted), "missing": len(missing)})
 
 

@@ -30,18 +30,23 @@ _BEGINNINGS = (
 _FOREIGN = {"HEIC": "pip install 'nnrun[heic]' reads them", "JPEG XL": "convert them to JPEG or PNG"}
 
 
-def left_out(others: Sequence[Path | str], num_hidden: int) -> str:
+def left_out(others: Sequence[Path | str], num_hidden: int, root: Path | None = None) -> str:
     """Return what is said of files without the suffix of an image and of hidden ones; an empty text where there is
-    none. Images among them, by what they hold, are counted: only their names are in the way.
+    none. Images among them, by what they hold, are counted: only their names are in the way. Names begin in `root`.
     """
     said = []
     if others:
         more = ", ..." if len(others) > _FEW else ""
-        names = ", ".join(shown(name) for name in others[:_FEW])
+        names = ", ".join(shown(within(Path(name), root)) for name in others[:_FEW])
         said.append(f"{len(others):,} {_files(len(others))} without the suffix of an image ({names}{more})")
     if num_hidden:
         said.append(f"{num_hidden:,} hidden {_files(num_hidden)}")
     return f"left out {' and '.join(said)}{images_among(others)}" if said else ""
+
+
+def within(path: Path, root: Path | None) -> Path:
+    """Return a path from a folder on, where it is in that."""
+    return path.relative_to(root) if root is not None and path.is_relative_to(root) and path != root else path
 
 
 def images_among(others: Sequence[Path | str]) -> str:

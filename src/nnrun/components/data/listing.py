@@ -163,12 +163,12 @@ def _inside(folder: Path) -> Inside:
 def _notes(folder: Path, classes: Mapping[str, Sequence[Path]]) -> list[str]:
     """Return what is said of a part's folders: two forms of one name, what programs left, folders that look alike."""
     notes = [
-        f"{shown(folder)} holds {len(paths)} folders of the name {name}, in two Unicode forms: they are one class"
+        f"{shown(folder.name)} holds {len(paths)} folders of the name {name}, in two Unicode forms: they are one class"
         for name, paths in classes.items()
         if len(paths) > 1
     ]
     left = [path.name for path in _folders(folder) if path.name in LEFT_BY_PROGRAMS]
-    notes += [f"left out: the folder {name} in {shown(folder)}, which a program left" for name in left]
+    notes += [f"left out: the folder {name} in {shown(folder.name)}, which a program left" for name in left]
     alike = alike_inside({path: _folders(path) for paths in classes.values() for path in paths})
     return [*notes, alike] if alike else notes
 

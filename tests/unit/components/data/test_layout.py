@@ -113,7 +113,7 @@ def test_folders_that_are_not_meant_and_classes_that_look_alike_inside_are_said(
     plain = list_folder(make(tmp_path / "a", "cat/1", "dog/2"))
     assert plain.notes == ()
     left = list_folder(make(tmp_path / "a", "__MACOSX/cat"))
-    assert left.notes == (f"left out: the folder __MACOSX in {tmp_path}/a, which a program left",)
+    assert left.notes == ("left out: the folder __MACOSX in a, which a program left",)
     alike = list_folder(make(tmp_path / "b", "site1/cat", "site1/dog", "site2/cat", "site2/dog"))
     assert alike.notes == (
         "every class folder holds the folders cat, dog: all images below site1, say, are of the class site1",
@@ -167,7 +167,8 @@ def test_files_that_are_not_taken_are_counted_named_and_told_what_they_are(tmp_p
     data = Folder(**settings).load()
     assert len(data.train.targets) + len(data.test.targets) == 20
     (note,) = data.findings.notes
-    assert note.startswith("left out 4 files without the suffix of an image (")
+    names = "cat/5, cat/IMG_1.HEIC, dog/6.jpg_large, ..."
+    assert note.startswith(f"left out 4 files without the suffix of an image ({names})"), "from data.root on"
     assert "and 1 hidden file; 1 of them is HEIC: pip install 'nnrun[heic]' reads them" in note
     assert "; 2 of them are images by what they hold (PNG and JPEG): give them its suffix" in note
     assert (data.findings.facts["other_files"], data.findings.facts["hidden_files"]) == (4, 1)
