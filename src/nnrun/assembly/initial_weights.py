@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from nnrun.assembly.heads import Head
 from nnrun.assembly.job import Job
 from nnrun.assembly.state_check import Unlike, fitted
-from nnrun.base.errors import CONTROL, ArtifactError
+from nnrun.base.errors import CONTROL, ArtifactError, shown
 from nnrun.base.targets import Targets
 from nnrun.checkpoints.folder import load_weights
 from nnrun.checkpoints.foreign_weights import weights_for
-from nnrun.checkpoints.saved_run import SavedRun
+from nnrun.checkpoints.saved_run import SavedNetwork, SavedRun, SavedWeights
 from nnrun.checkpoints.tensors import read_tensors
+from nnrun.config.interpolation import KNOWN_LATE
 from nnrun.core.nonfinite import are_finite
 from nnrun.core.seams.training import Stateful
 from nnrun.core.state import TrainState
@@ -39,12 +41,26 @@ def start_from(
             console.note(note)
         head = Head(job.settings.transfer.head, state.freezing, targets)
         replaced = head.fit(weights, state.network, start.targets)
-        load_weights(state.network, weights, start.path)
+        try:
+            load_weights(state.network, weights, start.path)
+        except ArtifactError as error:
+            if built := built_otherwise(start, job.settings.model):
+                raise ArtifactError(f"{error}; its network was built with {built}: set the same") from error
+            raise
         if state.ema:
             load_weights(state.ema.network, weights, start.path)
         for note in replaced:
             console.say(f"starting from {start.path}: {note}; all else is loaded")
         start.file.close()
+
+
+def built_otherwise(saved: SavedWeights | None, model: Mapping[str, Any]) -> str:
+    """Return the settings of a network that weights were trained in, where a network of the same class has others."""
+    theirs = saved.config.get("model") if isinstance(saved, SavedNetwork) else None
+    if not isinstance(theirs, Mapping) or theirs.get("_target_") != model.get("_target_"):
+        return ""
+    named = [name for name in model if name in theirs and name not in KNOWN_LATE and theirs[name] != model[name]]
+    return ", ".join(f"model.{name}={shown(theirs[name])}" for name in named)
 
 
 def _take_up(saved: SavedRun, state: TrainState, callbacks: Mapping[str, Stateful]) -> None:

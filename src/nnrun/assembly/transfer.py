@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from nnrun.assembly.heads import Head
+from nnrun.assembly.initial_weights import built_otherwise
 from nnrun.assembly.instantiate import published_weights
 from nnrun.base.errors import ArtifactError, ConfigError
 from nnrun.base.paths import expanded
@@ -91,6 +92,8 @@ def load_pretrained(
     try:
         load_weights(network, weights, path)
     except ArtifactError as error:
+        if built := built_otherwise(pretrained, model):
+            raise ArtifactError(f"{error}; its network was built with {built}: set the same") from error
         if model.get("stem") in ("auto", "small"):
             raise ArtifactError(f"{error}; weights for photographs want model.stem=imagenet") from error
         raise

@@ -168,9 +168,21 @@ def test_init_from_a_run_on_other_classes_takes_all_but_the_head(tmp_path: Path)
     other = run_here([*words[:-1], "model.hidden=9", "hydra.run.dir=other"], tmp_path)
     assert other.code == 4, "the negative control: another network is none with another head"
     assert "does not fit the network" in other.err
+    assert "its network was built with model.hidden=8: set the same" in other.err
     shutil.rmtree(tmp_path / "few")
     weights = run_here([*words[:-3], "transfer.weights=ten", "hydra.run.dir=few"], tmp_path)
     assert (weights.code, weights.err) == (0, "")
+
+
+def test_weights_of_a_network_with_other_settings_name_these(tmp_path: Path) -> None:
+    """As of a run of before model.grid, on larger images. Negative control: with the same setting they are loaded."""
+    short = ["trainer=debug", "data.limit=100", "export=none", "trainer.progress=false", *CNN]
+    assert run_here([*short, "model.grid=16", "hydra.run.dir=averaged"], tmp_path).code == 0
+    words = [*short, "transfer.weights=averaged", "hydra.run.dir=next"]
+    refused = run_here(words, tmp_path)
+    assert refused.code == 4
+    assert "its network was built with model.grid=16: set the same" in refused.err
+    assert run_here([*words[:-1], "model.grid=16", "hydra.run.dir=same"], tmp_path).code == 0
 
 
 ROWS: dict[str, Row] = {
