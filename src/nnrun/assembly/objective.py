@@ -17,7 +17,7 @@ from nnrun.assembly.instantiate import build
 from nnrun.assembly.job import Job
 from nnrun.assembly.kinds import is_adapted
 from nnrun.assembly.skeleton import check_small
-from nnrun.assembly.torch_loss import Kinds, build_torch_loss, is_of_torch
+from nnrun.assembly.torch_loss import Kinds, build_torch_loss, is_of_torch, unreduced
 from nnrun.assembly.torchmetric import TorchMetric
 from nnrun.base.errors import ArtifactError, Complaint, ConfigError
 from nnrun.base.targets import Targets
@@ -58,7 +58,7 @@ def _loss(section: Mapping[str, Any], data: Opened, known: Kinds) -> nn.Module:
     found = import_target("loss", section["_target_"])
     if is_of_torch(found):
         return build_torch_loss(section, found, data.targets, known)
-    return build(section, "loss", nn.Module, **counts_for_loss(section, data))
+    return unreduced(build(section, "loss", nn.Module, **counts_for_loss(section, data)), section)
 
 
 def counts_for_loss(section: Mapping[str, Any], data: Opened) -> dict[str, Any]:

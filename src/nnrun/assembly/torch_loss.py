@@ -1,4 +1,4 @@
-"""A loss of torch's own as one of ours: a value a sample, for the kind of targets that it is for."""
+"""A loss of torch's own, or one that derives from it, as one of ours: a value a sample."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.loss import _Loss
 
 from nnrun.assembly.allowed import import_target
 from nnrun.assembly.instantiate import build
@@ -49,13 +50,18 @@ def _complaints(section: Mapping[str, Any], found: Any, known: Kinds) -> Iterato
         why = _REFUSED.get(found.__name__, "it takes other than a network's scores and targets")
         target = section["_target_"]
         yield Complaint("loss._target_", f"loss._target_={target} is not allowed: {why}")
-    for name in _REDUCING:
-        if section.get(name) not in (None, "none"):
-            yield Complaint.of(f"loss.{name}", section[name], "none: nnrun averages over the samples", "leave it out")
+    yield from _reductions(section)
     for name in _BY_OUTPUT:
         if isinstance(section.get(name), str):
             hint = "nnrun's own losses take balanced: loss=cross_entropy, focal or bce"
             yield Complaint.of(f"loss.{name}", section[name], "null or a list of numbers", hint)
+
+
+def _reductions(section: Mapping[str, Any]) -> Iterator[Complaint]:
+    """Complain of settings that sum or average over the samples."""
+    for name in _REDUCING:
+        if section.get(name) not in (None, "none"):
+            yield Complaint.of(f"loss.{name}", section[name], "none: nnrun averages over the samples", "leave it out")
 
 
 def build_torch_loss(section: Mapping[str, Any], found: type, targets: Targets, known: Kinds) -> nn.Module:
@@ -78,6 +84,30 @@ def build_torch_loss(section: Mapping[str, Any], found: type, targets: Targets, 
     return PerSample(build(section, "loss", nn.Module, **late))
 
 
+def unreduced(loss: nn.Module, section: Mapping[str, Any]) -> nn.Module:
+    """Let a loss that derives from one of torch's give a value a sample, as torch's own do here; return it, or another.
+
+    Raises ConfigError where its section asks for a mean or a sum: to average over the samples is nnrun's to do.
+    """
+    if not isinstance(loss, _Loss):
+        return loss
+    if problems := list(_reductions(section)):
+        raise ConfigError(*problems)
+    loss.reduction = "none"
+    loss.register_forward_hook(_average_places)
+    return loss
+
+
+def _average_places(_loss: nn.Module, _given: Any, losses: Any) -> Any:
+    """Return what a loss gives as a value a sample: a hook behind its forward, whose parameters stay visible."""
+    return _mean_of_places(losses)
+
+
+def _mean_of_places(losses: Any) -> Any:
+    """Return the mean of what a loss gives for the places of a sample, such as its labels or values."""
+    return losses.flatten(1).mean(1) if isinstance(losses, Tensor) and losses.dim() > 1 else losses
+
+
 class PerSample(nn.Module):
     """Average what a loss gives for the places of a sample, such as its labels or values: a value a sample, `(N,)`."""
 
@@ -86,5 +116,4 @@ class PerSample(nn.Module):
         self.loss = loss
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        losses: Tensor = self.loss(outputs, targets)
-        return losses.flatten(1).mean(1) if losses.dim() > 1 else losses
+        return _mean_of_places(self.loss(outputs, targets))  # type: ignore[no-any-return]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from nnrun.assembly.torch_loss import build_torch_loss, check_loss
+from nnrun.assembly.torch_loss import build_torch_loss, check_loss, unreduced
 from nnrun.base.errors import ConfigError
 from nnrun.base.targets import Targets
 from nnrun.components.losses.ranges import DATA_KINDS
@@ -61,6 +61,30 @@ def test_lists_become_tensors_for_each_class_or_label():
         build_torch_loss(
             {"_target_": "torch.nn.CrossEntropyLoss", "weight": [1, 2]}, nn.CrossEntropyLoss, CLASSES, DATA_KINDS
         )
+
+
+class Doubled(nn.CrossEntropyLoss):
+    """A loss of the user's own that derives from one of torch's, and takes no reduction."""
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def forward(self, outputs, targets, features=None):
+        return 2 * super().forward(outputs, targets)
+
+
+def test_a_loss_that_derives_from_one_of_torchs_gives_a_value_a_sample():
+    """Negative control: by itself it gives the mean; one that does not derive from torch's stays as it is."""
+    assert Doubled()(OUTPUTS, ANSWERS["classes"]).shape == ()
+    losses = unreduced(Doubled(), {"_target_": "mine.Doubled"})(OUTPUTS, ANSWERS["classes"])
+    torch.testing.assert_close(losses, 2 * nn.CrossEntropyLoss(reduction="none")(OUTPUTS, ANSWERS["classes"]))
+    squared = unreduced(type("Squared", (nn.MSELoss,), {})(), {})(OUTPUTS, ANSWERS["values"])
+    torch.testing.assert_close(squared, nn.MSELoss(reduction="none")(OUTPUTS, ANSWERS["values"]).mean(1))
+    with pytest.raises(ConfigError, match=r"loss\.reduction is 'mean'; allowed: none: nnrun averages"):
+        unreduced(Doubled(), {"_target_": "mine.Doubled", "reduction": "mean"})
+    other = nn.Identity()
+    assert unreduced(other, {"reduction": "mean"}) is other
+    assert not other._forward_hooks
 
 
 @pytest.mark.parametrize(
