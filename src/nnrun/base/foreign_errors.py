@@ -15,12 +15,13 @@ from nnrun.base.paths import abbreviated
 # nnrun's own folder, and Python's.
 _LIBRARIES = tuple(str(folder) + os.sep for folder in (Path(__file__).parents[1], Path(os.__file__).parent))
 
-_AGAIN = "then run the command again, or resume the training with resume="
+# What to do once a disk has room; of a training that has a checkpoint it is said how to resume it instead.
+AGAIN = "then run the command again"
 # What the operating system's error numbers mean, and what to do.
 _REASONS = {
-    errno.ENOSPC: f"the disk is full; free some space, {_AGAIN}",
-    errno.EDQUOT: f"the disk quota is used up; free some space, {_AGAIN}",
-    errno.EFBIG: f"the limit on the size of a file is reached; raise it with ulimit -f, {_AGAIN}",
+    errno.ENOSPC: f"the disk is full; free some space, {AGAIN}",
+    errno.EDQUOT: f"the disk quota is used up; free some space, {AGAIN}",
+    errno.EFBIG: f"the limit on the size of a file is reached; raise it with ulimit -f, {AGAIN}",
     errno.EROFS: "the file system is read-only; choose another folder with hydra.run.dir=",
     errno.EACCES: "permission denied; choose another folder with hydra.run.dir=",
     errno.EPERM: "permission denied; choose another folder with hydra.run.dir=",

@@ -19,8 +19,9 @@ from nnrun.base.errors import (
     InterruptedRun,
     NnrunError,
     OutOfMemory,
+    ResourceError,
 )
-from nnrun.base.foreign_errors import causes_of, of_own_code, of_the_machine
+from nnrun.base.foreign_errors import AGAIN, causes_of, of_own_code, of_the_machine
 from nnrun.base.secrets import hide_known
 from nnrun.base.signals import StopRequest
 from nnrun.checkpoints.manifest import FOLDER_NAME, MANIFEST_NAME
@@ -58,6 +59,8 @@ def _as_said(error: BaseException, job: Job, path: Path, stop: StopRequest) -> B
         return InterruptedRun(error.exit_code - 128, _how_to_go_on(job, path, error))
     if not isinstance(error, NnrunError | InterruptedRun):
         error = of_the_machine(error) or of_own_code(error, _own_files(job)) or error
+    if isinstance(error, ResourceError) and _can_resume(job, path):
+        error.reword(lambda text: text.replace(AGAIN, f"then resume with: {_resume_command(job, path)}"))
     return advised(error, job.settings) if isinstance(error, OutOfMemory) and _chooses_images(job) else error
 
 
@@ -99,10 +102,20 @@ def _hides_an_interrupt(error: BaseException) -> bool:
 
 def _how_to_go_on(job: Job, path: Path, interruption: InterruptedRun) -> str:
     """Return what to do after an interrupt that came outside the training, or in the midst of one of its steps."""
-    if job.trains and (path / FOLDER_NAME / MANIFEST_NAME).exists():
+    if _can_resume(job, path):
         saved = "the last checkpoint is whole" if interruption.at_once else "all that was trained is saved"
-        return f"stopped; {saved}; resume with: nnrun {shlex.quote(f'resume={path}')}{job.reading()}"
+        return f"stopped; {saved}; resume with: {_resume_command(job, path)}"
     return "stopped; there was nothing to save: start it again"
+
+
+def _can_resume(job: Job, path: Path) -> bool:
+    """Return whether a run is a training that has a checkpoint."""
+    return job.trains and (path / FOLDER_NAME / MANIFEST_NAME).exists()
+
+
+def _resume_command(job: Job, path: Path) -> str:
+    """Return the command that resumes a run."""
+    return f"nnrun {shlex.quote(f'resume={path}')}{job.reading()}"
 
 
 def _state_of(error: BaseException) -> str:

@@ -295,9 +295,19 @@ def test_a_run_that_reaches_the_limit_on_file_sizes_can_be_resumed(runs: Path, t
     with small_files(2 * first["bytes"]):
         done = run_here([*WORDS, "hydra.run.dir=run"], tmp_path)
     assert (done.code, "the limit on the size of a file is reached" in done.err) == (5, True)
+    assert "raise it with ulimit -f, then resume with: nnrun resume=run\n" in done.err
     assert [entry["name"] for entry in manifest(tmp_path / "run")["files"]] == [first["name"]]
     assert run_here(["resume=run"], tmp_path).code == 0
     assert_same_bits(tmp_path / "run", runs / "whole")
+
+
+def test_where_nothing_is_saved_yet_there_is_nothing_to_resume(tmp_path: Path) -> None:
+    """Not even the checkpoint of the start fits. Negative control: the test above."""
+    with small_files(50_000):
+        done = run_here([*WORDS, "hydra.run.dir=run"], tmp_path)
+    assert done.code == 5
+    assert "raise it with ulimit -f, then run the command again" in done.err
+    assert "resume" not in done.err
 
 
 def test_too_little_room_is_said_before_the_first_step(tmp_path: Path, monkeypatch: Patch) -> None:
