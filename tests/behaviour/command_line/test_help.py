@@ -139,7 +139,7 @@ def test_an_unknown_flag_is_an_error_beside_help_too(tmp_path: Path) -> None:
 def test_a_setting_that_options_describe_differently_is_shown_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first option's text is not everybody's; negative control: what all share is one list."""
     text = "\n".join(paged("data.dataset.root", monkeypatch, 200))
-    assert "  ${data.root} in data=arrays: the .npz file, or the folder with the .npy files\n" in text
+    assert "  ${data.root} in data=arrays: the .npz file, the folder with the .npy files, or" in text
     assert "data=torchvision: follows data.root" in text
     lines = paged("data.dataset", monkeypatch, 200)
     arrays, folder = lines.index("data=arrays:"), lines.index("data=folder:")

@@ -190,7 +190,11 @@ def make_data(place: Path) -> None:
     np.save(place / "folder_of_npy" / "y_test.npy", kinds["my"][40:])
     with (place / "test.csv").open("w", newline="") as file:
         rows = draw.integers(0, 256, (5, 784)).tolist()
-        csv.writer(file).writerows([[f"pixel{number}" for number in range(784)], *rows])
+        titles = [f"pixel{number}" for number in range(784)]
+        csv.writer(file).writerows([titles, *rows])
+    with (place / "train.csv").open("w", newline="") as file:
+        rows = draw.integers(0, 256, (60, 784)).tolist()
+        csv.writer(file).writerows([["label", *titles], *([number % 3, *row] for number, row in enumerate(rows))])
     for name in ("MNIST", "FashionMNIST", "KMNIST"):
         write_files(place, mnist_files("DIR", name, num_train=1000, num_test=200))
     write_files(place, cifar_files("DIR", 10) | cifar_files("DIR", 100, num_train=400))

@@ -130,6 +130,7 @@ def test_the_kaggle_format_is_exact_to_the_byte(whole: Path, shots: Path, pixels
             'id,"a,b"\n',
             ("000", "001", "002"),
         ),
+        "name": (["predict.format=kaggle", "predict.id=name"], "ImageId,Label\n", ("000.png", "001.png", "002.png")),
     }
     for run, (words, titles, ids) in forms.items():
         outcome = predict(tmp_path, f"ckpt={whole}", f"input={shots}/00[012].png", *words, run=run)
@@ -152,9 +153,10 @@ def test_files_called_by_numbers_are_taken_in_the_order_of_the_numbers(
     assert stems == [str(number) for number in range(1, 13)], outcome
     outcome = predict(tmp_path, *words, f"input={tmp_path}/shots/*.png", run="numbers")
     assert "predict.id" not in outcome.out, "the negative control: here the numbers are the names"
-    for name, wanted in (("from 0", "0.png gets the id 1; predict.id=stem"), ("more", None)):
+    for name, first in (("from 0", "0.png"), ("more", "a 1.png")):
         outcome = predict(tmp_path, *words, f"input={tmp_path}/{name}", run=f"of {name}")
-        assert outcome.code == 0 and (wanted in outcome.out if wanted else "predict.id" not in outcome.out)
+        assert outcome.code == 0
+        assert f"{first} gets the id 1; predict.id=stem takes the files' names as ids" in outcome.out
     predict(tmp_path, f"ckpt={whole}", f"input={tmp_path}/more", run="plain")
     assert [Path(row["path"]).stem for row in rows(tmp_path / "plain")] == ["a 1", "a 9", "a 10"]
 
@@ -343,6 +345,7 @@ WRONG: tuple[tuple[list[str], int, str], ...] = (
     (["ckpt=RUN", "input=texts/*.txt"], 3, "holds no image"),
     (["ckpt=RUN", "input=texts/a.txt"], 3, "texts/a.txt is no image"),
     (["ckpt=RUN", "input=twice", "predict.format=kaggle", "predict.id=stem"], 3, "would have the same id"),
+    (["ckpt=RUN", "input=twice", "predict.format=kaggle", "predict.id=name"], 3, "would have the same id"),
     (["ckpt=RUN", "input=short.npy"], 3, "short.npy holds images (1, 8, 8); the network takes (1, 28, 28)"),
     (["ckpt=RUN", "input=floats.npy"], 3, "floats.npy holds float64; pixels are uint8"),
     (["ckpt=RUN", "input=objects.npy"], 3, "objects.npy cannot be read"),

@@ -1,4 +1,4 @@
-"""The arrays in a `.npz`, or in a folder of `.npy` files: found by their names, opened one by one."""
+"""The arrays in a `.npz`, in a folder of `.npy` files or in a table of pixels: found by names, opened one by one."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from nnrun.base.foreign_errors import of_the_machine
 from nnrun.base.paths import expanded
 from nnrun.components.data.data_root import data_root
 from nnrun.components.data.images import shown
+from nnrun.components.data.pixel_table import SUFFIX as TABLE_SUFFIX
+from nnrun.components.data.pixel_table import read_pixel_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,7 +36,7 @@ COLUMN_NAMES = ("target_names", "label_names", "class_names", "names")
 
 @dataclass(frozen=True)
 class Array:
-    """An array in a file: of an archive the member's name, else None."""
+    """An array in a file: of an archive the member's name, of a table x or y, else None."""
 
     path: Path
     member: str | None = None
@@ -48,6 +50,8 @@ class Array:
 
         try:
             check_is_file(self.path)
+            if self.path.suffix == TABLE_SUFFIX and self.member is not None:
+                return read_pixel_table(self.path, state_of(self.path.stat()))[self.member]
             if self.member is None:
                 # Copied on write, and so never written: torch warns of tensors that cannot be.
                 return np.load(self.path, mmap_mode="c", allow_pickle=False)
@@ -55,6 +59,8 @@ class Array:
                 return mapped()
             with np.load(self.path, allow_pickle=False) as archive:
                 return archive[self.member]
+        except DataError:
+            raise
         except Exception as error:  # numpy fails on damaged bytes in every way there is
             if of_the_machine(error):
                 raise
@@ -116,8 +122,11 @@ def find_arrays(root: str, *, for_test: bool = False) -> dict[str, tuple[Array, 
     whole = _pair(path, arrays, *UNSPLIT)
     if whole is None or found:
         names = ", ".join(sorted(arrays)) or "no arrays"
+        table = path / f"train{TABLE_SUFFIX}"
+        hint = f"; data.root={shown(table)} reads that table" if table.is_file() else ""
         raise DataError(
             f"{shown(path)} holds {names}; name them x_train, y_train, x_test and y_test, or x and y to have them split"
+            f"{hint}"
         )
     return {"all": whole}
 
@@ -135,6 +144,8 @@ def column_names(root: str) -> list[str] | None:
 def _arrays_in(root: str) -> tuple[Path, dict[str, Array]]:
     """Return the file or the folder that a root names, and the arrays in it by name."""
     path = expanded(root).absolute()
+    if path.suffix == TABLE_SUFFIX:
+        return path, {name: Array(path, name) for name in read_pixel_table(path, _state(path))}
     if path.suffix == ".npz" or path.is_file():
         return path, {name: Array(path, name) for name in _members(path)}
     folder = data_root(root)
@@ -145,6 +156,14 @@ def _arrays_in(root: str) -> tuple[Path, dict[str, Array]]:
             f"data.root={shown(root)} does not exist; {hint or 'name an .npz file, or a folder of .npy files'}"
         )
     return path, {file.stem: Array(file) for file in sorted(folder.glob("*.npy"))}
+
+
+def _state(path: Path) -> str:
+    """Return what tells whether a file is another than it was; an empty text where there is none."""
+    try:
+        return state_of(path.stat())
+    except OSError:
+        return ""
 
 
 def _pair(

@@ -18,7 +18,7 @@ class PredictSettings:
 
     format: Literal["csv", "kaggle"]
     top_k: int | None
-    id: Literal["number", "stem"]
+    id: Literal["number", "stem", "name"]
     id_column: str
     label_column: str
 

@@ -30,7 +30,7 @@ from nnrun.config.composed import Composed
 from nnrun.runs.console import Console, Sheet
 from nnrun.runs.summary import Summary
 from nnrun.tasks.predict.record import PredictSettings
-from nnrun.tasks.predict.table import FILE_NAME, PredictionFile
+from nnrun.tasks.predict.table import FILE_NAME, PredictionFile, file_id
 from nnrun.tasks.session import Session, open_session
 
 # How many of the answers given are named on the terminal.
@@ -156,36 +156,41 @@ def open_source(job: Job, named: InputFiles, predictor: Predictor, bad: BadFiles
             raise DataError(f"{shown(files[0])} is on another scale than what the network was trained on: {fault}")
         return ImageSource(of_tree(files[0], pixels, batch_size), len(pixels))
     settings = job.settings_of(PredictSettings)
-    if settings.format == "kaggle" and settings.id == "stem":
-        check_stems(files)
+    if settings.format == "kaggle" and settings.id != "number":
+        check_ids(files, settings.id)
     intake = Intake(in_shape, batch_size, predictor.conversion)
     return ImageSource(of_files(files, intake, bad.refuse, tally, in_processes=True), len(files))
 
 
-def check_stems(files: Sequence[str]) -> None:
+def check_ids(files: Sequence[str], form: str) -> None:
     """Raise DataError where two files would have the same id."""
     seen: dict[str, str] = {}
     for file in files:
-        earlier = seen.setdefault(Path(file).stem, file)
+        earlier = seen.setdefault(file_id(file, form), file)
         if earlier is not file:
             raise DataError(f"{shown(earlier)} and {shown(file)} would have the same id; use predict.id=number")
 
 
 def numbered_otherwise(job: Job, files: Sequence[str]) -> list[str]:
-    """Return what is said where Kaggle's ids are numbers, and files that are called by other numbers would get them."""
+    """Return what is said where Kaggle's ids are numbers, and the files are called by something else."""
     settings = job.settings_of(PredictSettings)
     if (settings.format, settings.id) != ("kaggle", "number"):
         return []
     stems = [Path(file).stem for file in files]
-    if len(set(stems)) < len(stems) or not all(stem.isdecimal() and len(stem) < _MAX_DIGITS for stem in stems):
+    if len(set(stems)) < len(stems) or (len(files) == 1 and holds_array(Path(files[0]))):
         return []
-    number = next((number for number, stem in enumerate(stems, 1) if int(stem) != number), None)
+    number = next((number for number, stem in enumerate(stems, 1) if not _is_number(stem, number)), None)
     if number is None:
         return []
     return [
-        f"the files' names are numbers, and the ids are others, counted from 1: {shown(files[number - 1])} gets the id "
-        f"{number}; predict.id=stem takes the names as ids"
+        f"the ids are counted from 1, in the order of the files: {shown(Path(files[number - 1]).name)} gets the id "
+        f"{number}; predict.id=stem takes the files' names as ids, predict.id=name with their suffix"
     ]
+
+
+def _is_number(stem: str, number: int) -> bool:
+    """Return whether a file's name is a number."""
+    return stem.isdecimal() and len(stem) < _MAX_DIGITS and int(stem) == number
 
 
 def write_predictions(job: Job, session: Session, predictor: Predictor, source: ImageSource) -> Result:

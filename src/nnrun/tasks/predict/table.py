@@ -61,7 +61,7 @@ class PredictionFile:
 
     def _id(self, name: str, number: int) -> str | int:
         """Return what an image is called in Kaggle's form."""
-        return number if self._settings.id == "number" else Path(name).stem
+        return number if self._settings.id == "number" else file_id(name, self._settings.id)
 
     def _write(self, rows: Sequence[Sequence[object]]) -> None:
         """Write some lines; what is no UTF-8 in a file's name stays as it is."""
@@ -72,6 +72,11 @@ class PredictionFile:
         csv.writer(text, lineterminator="\n").writerows(cells)
         with saving(self.path):
             self._file.write(text.getvalue().encode("utf-8", "surrogateescape"))
+
+
+def file_id(file: str, form: str) -> str:
+    """Return the id of a file by its name: without the suffix where `form` is stem, else whole."""
+    return Path(file).stem if form == "stem" else Path(file).name
 
 
 def _as_text(value: object) -> object:
