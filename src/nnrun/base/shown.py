@@ -54,6 +54,11 @@ def metric_text(value: float) -> str:
     return f"{value:.3g}" if abs(value) < _SMALLEST else f"{value:.6g}"
 
 
+def counted(number: int, noun: str, nouns: str = "") -> str:
+    """Return a number of things: `1 sample`, `1,234 samples`; `nouns` is a plural that does not end with s alone."""
+    return f"{number:,} {noun if number == 1 else nouns or f'{noun}s'}"
+
+
 def fitting(parts: Sequence[tuple[int, str]], width: int | None) -> str:
     """Join texts to a line of at most `width` characters, leaving out those that matter least.
 

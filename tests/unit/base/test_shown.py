@@ -6,7 +6,16 @@ import math
 
 import pytest
 
-from nnrun.base.shown import fitting, metric_text
+from nnrun.base.shown import counted, fitting, metric_text
+
+
+def test_one_thing_is_in_the_singular() -> None:
+    assert [counted(number, "test sample") for number in (0, 1, 1234)] == [
+        "0 test samples",
+        "1 test sample",
+        "1,234 test samples",
+    ]
+    assert [counted(number, "batch", "batches") for number in (1, 2)] == ["1 batch", "2 batches"]
 
 
 @pytest.mark.parametrize(
