@@ -1,1 +1,1 @@
-"""What can be asked of nnrun, a folder for each task."""
+"""The tasks that nnrun can run, a folder for each."""

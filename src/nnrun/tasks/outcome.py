@@ -1,4 +1,4 @@
-"""How a run ends after an error: what is reported, and what status.json holds."""
+"""How a run ends after an error: the message, and what status.json records."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from nnrun.config.schema import RunSettings
 
 @dataclass(frozen=True)
 class Outcome:
-    """The error that ends a run, as it is said, and what status.json has of it, without secrets."""
+    """The error that ends a run, as reported, and what status.json records of it, without secrets."""
 
     error: BaseException
     state: str
@@ -40,7 +40,7 @@ class Outcome:
 
 
 def outcome_of(error: BaseException, job: Job, path: Path, stop: StopRequest) -> Outcome:
-    """Return what becomes of a run in a directory that an error ends; the error said has no secrets in it."""
+    """Return how a run ends after an error; the reported error contains no secrets."""
     said, secrets = _as_said(error, job, path, stop), job.composed.secrets
     reason = hide_known(str(said) or type(said).__name__, secrets)
     if isinstance(said, NnrunError | InterruptedRun):
@@ -50,11 +50,11 @@ def outcome_of(error: BaseException, job: Job, path: Path, stop: StopRequest) ->
 
 
 def _as_said(error: BaseException, job: Job, path: Path, stop: StopRequest) -> BaseException:
-    """Return the error that ends a run as what is said of it."""
+    """Return the error to report for the one that ended a run."""
     if stop.heard and _hides_an_interrupt(error):
         error = InterruptedRun(stop.heard)
     if isinstance(error, KeyboardInterrupt) and not isinstance(error, InterruptedRun):
-        error = InterruptedRun(signal.SIGINT, at_once=True)  # raised by what was called: no signal came
+        error = InterruptedRun(signal.SIGINT, at_once=True)  # raised by called code, without a signal
     if isinstance(error, InterruptedRun) and not error.messages:
         return InterruptedRun(error.exit_code - 128, _how_to_go_on(job, path, error))
     if not isinstance(error, NnrunError | InterruptedRun):
@@ -65,14 +65,14 @@ def _as_said(error: BaseException, job: Job, path: Path, stop: StopRequest) -> B
 
 
 def _chooses_images(job: Job) -> bool:
-    """Return whether the size of the images can be chosen: a trained network takes the one that it has learned."""
+    """Return whether the image size can be chosen: a trained network has a fixed one."""
     return job.composed.evaluated is None and job.task.reads("data.image_size")
 
 
 def advised(error: OutOfMemory, settings: RunSettings) -> OutOfMemory:
-    """Return the error with smaller images as the first thing to try, where the data is of images that have a size.
+    """Return the error with smaller images as the first advice, if the data consists of images with a size setting.
 
-    Memory goes with their pixels, also where a batch cannot be smaller.
+    Memory grows with the number of pixels, even if a batch cannot be smaller.
     """
     data = settings.data
     if "image_size" not in data.dataset:
@@ -83,17 +83,17 @@ def advised(error: OutOfMemory, settings: RunSettings) -> OutOfMemory:
 
 
 def _own_files(job: Job) -> set[str]:
-    """Return the files of the classes of the user's own that the config names."""
+    """Return the files of the user's own classes that the config names."""
     modules = {target.rpartition(".")[0] for target in targets_in(job.composed.resolved())}
     found = [sys.modules.get(name) for name in modules if name.partition(".")[0] not in ("nnrun", "torch")]
     return {file for module in found if (file := getattr(module, "__file__", None))}
 
 
 def _hides_an_interrupt(error: BaseException) -> bool:
-    """Return whether an error is what a library made of an interrupt: its own cleaning up may fail then.
+    """Return whether an error hides an interrupt, as when a library's cleanup fails after it.
 
-    We may have put that in words already, as the fault of a config, of data or of a file. A disk that refuses what is
-    saved because of an interrupt is another matter.
+    We may already have reported it as an error in a config, data or a file. A disk error in a save that follows an
+    interrupt is a different case.
     """
     if isinstance(error, ConfigError | DataError | ArtifactError):
         return any(isinstance(cause, InterruptedRun) for cause in causes_of(error))
@@ -101,11 +101,11 @@ def _hides_an_interrupt(error: BaseException) -> bool:
 
 
 def _how_to_go_on(job: Job, path: Path, interruption: InterruptedRun) -> str:
-    """Return what to do after an interrupt that came outside the training, or in the midst of one of its steps."""
+    """Return what to do after an interrupt outside of the training, or in the middle of a step."""
     if _can_resume(job, path):
-        saved = "the last checkpoint is whole" if interruption.at_once else "all that was trained is saved"
+        saved = "the last checkpoint is intact" if interruption.at_once else "the training is saved"
         return f"stopped; {saved}; resume with: {_resume_command(job, path)}"
-    return "stopped; there was nothing to save: start it again"
+    return "stopped; there was nothing to save: run the command again"
 
 
 def _can_resume(job: Job, path: Path) -> bool:
@@ -119,7 +119,7 @@ def _resume_command(job: Job, path: Path) -> str:
 
 
 def _state_of(error: BaseException) -> str:
-    """Return the state that status.json gives to a run that an error ended."""
+    """Return the state in status.json of a run that an error ended."""
     if isinstance(error, InterruptedRun):
         return "interrupted"
     return "diverged" if isinstance(error, DivergedError) else "failed"

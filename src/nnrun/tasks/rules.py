@@ -1,4 +1,4 @@
-"""What a config is checked against, collected: rows of our sections, those beside the components, the tasks."""
+"""Collect the rules that a config is checked against: those of our sections, of the components and of the tasks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nnrun.tasks.table import collect_tasks
 
 @functools.cache
 def collect_rules() -> Rules:
-    """Collect what a config is checked against. Needs neither torch nor Hydra: `nnrun --help` shows it too."""
+    """Collect the rules for a config. Needs neither torch nor Hydra: `nnrun --help` shows the rules too."""
     ranges, conflicts, idle = dict(RANGES), list(CONFLICTS), list(IDLE)
     data_kinds: dict[str, tuple[str, ...]] = {}
     metrics: dict[str, dict[str, bool]] = {}

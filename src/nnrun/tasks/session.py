@@ -1,4 +1,4 @@
-"""A run under way: its directory, its console, and the signals that may stop it."""
+"""A run in progress: its directory, its console, and the signals that may stop it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from nnrun.tasks.outcome import Outcome, outcome_of
 
 @dataclass
 class Session:
-    """What a run under way writes to, talks to and listens to, and what it has reached so far."""
+    """A run in progress: its outputs, its stop signals, and what it has reached so far."""
 
     out: RunDir
     console: Console
@@ -51,7 +51,7 @@ class Session:
         summary.write(self.out.path)
 
     def finish_loggers(self, state: str, exit_code: int, reason: str | None) -> None:
-        """Tell each logger how the run ends; where one fails at that, the status and the summary name it too."""
+        """Tell each logger how the run ends; if one fails in this, the status and the summary name it too."""
         reached = self.reached.to_json()
         self.loggers.finish({**reached, "state": state, "exit_code": exit_code, "reason": reason})
         if self.loggers.failed:
@@ -66,8 +66,8 @@ def open_session(
 ) -> Iterator[Session]:
     """Yield the session of a job; its directory is locked, described and logged to, and its status says how it ended.
 
-    The directory is the one resumed, the one that a sweep made, or a new one. `words` are what was typed, `resumed`
-    from where, and with which changes, a run goes on.
+    The directory is the one resumed, the one that a sweep made, or a new one. `words` are the command line's; `resumed`
+    is the step from which a run resumes, and its changed settings.
     """
     path = job.resume or directory or rundir.create(job.composed.run_dir, job.directory_name)
     with stop_request() as stop, locked(path) as stale:
@@ -89,12 +89,12 @@ def open_session(
             console.secrets = job.composed.secrets
             console.log_to(alone(inside(path, "run.log")))
             if stale:
-                console.note(f"took over {path} from {stale}, which is gone")
+                console.note(f"took over {path} from {stale}, which is no longer running")
             _describe(session, job, words, resumed)
             with console.showing_work(job.progress):
                 yield session
             session.finish_loggers("finished", 0, None)
-            # What came to its end is finished, whatever signal comes now.
+            # From here on the run counts as finished, even if a signal arrives.
             with stop.held():
                 session.out.end("finished", 0, None)
                 is_finished = True
@@ -116,13 +116,13 @@ def open_session(
 
 
 def _describe(session: Session, job: Job, words: Sequence[str], resumed: Mapping[str, Any] | None) -> None:
-    """Write down what is run, where and with what, and say it; the newest run that trains is outputs/latest.
+    """Record and print what is run, where and with what; point outputs/latest to the newest run that trains.
 
-    What a resumed run has written down before stays.
+    A resumed run keeps its earlier records.
     """
     out, console, secrets = session.out, session.console, job.composed.secrets
     if job.trains and not take_latest(out):
-        console.note("outputs/latest is not a link, and is left as it is")
+        console.note("outputs/latest is not a link, and is left unchanged")
     typed, found = [redact_word(word, secrets) for word in words], job.environment()
     if resumed is None:
         out.describe(_config_text(job), yaml_text(typed))
@@ -139,14 +139,14 @@ def _describe(session: Session, job: Job, words: Sequence[str], resumed: Mapping
 
 
 def _config_text(job: Job) -> str:
-    """Return the config as composed, for people to read."""
+    """Return the composed config as YAML for people to read."""
     return yaml_text(redact(job.composed.shown(), known=job.composed.secrets))
 
 
 def fit_to_data(job: Job, data: Opened, session: Session) -> Job:
-    """Return the job as its data, now open, asks for (`for_data`); where that is not what was assumed, say so.
+    """Return the job as its opened data requires (`for_data`); note what differs from what was assumed.
 
-    Raises ConfigError where what was typed does not fit the data.
+    Raises ConfigError if settings that were given explicitly do not fit the data.
     """
     fitted = for_data(job, data)
     if fitted is job:
@@ -158,17 +158,17 @@ def fit_to_data(job: Job, data: Opened, session: Session) -> Job:
         session.console.note(f"{', '.join(became)}: data={job.settings.data.name} has {data.targets}")
     if (batch_size := fitted.settings.data.batch_size) != job.settings.data.batch_size:
         session.console.note(
-            f"data.batch_size lowered from {job.settings.data.batch_size} to {batch_size}: the training part has "
+            f"data.batch_size lowered from {job.settings.data.batch_size} to {batch_size}: the training split has "
             f"{len(data.train):,} samples"
         )
     return fitted
 
 
 def _end_with(outcome: Outcome, session: Session) -> None:
-    """Write down how an error ended the run. No signal may tear this."""
+    """Record how an error ended the run. Signals must not interrupt this."""
     out = session.out
     sweep_temporaries(out.path)
-    # On a disk that is full this fails too: what is said is the first cause.
+    # On a full disk this fails too; the first error is the one to report.
     with suppress(ResourceError, OSError):
         put_back(latest_link(), lost=out.path)
     if session.loggers.failed:
@@ -178,9 +178,9 @@ def _end_with(outcome: Outcome, session: Session) -> None:
 
 
 def _tell_loggers(outcome: Outcome, session: Session) -> None:
-    """Tell the loggers how an error ended the run, as its status has it: what they do of that changes nothing.
+    """Tell the loggers how an error ended the run; their own errors do not change its status.
 
-    Where a signal ended the run they may take their time; a second Ctrl-C cuts that short.
+    After a signal they may take their time; a second Ctrl-C cuts that short.
     """
     waiting = session.stop.deferred() if session.stop.heard else nullcontext()
     num_failed = len(session.loggers.failed)
@@ -191,7 +191,7 @@ def _tell_loggers(outcome: Outcome, session: Session) -> None:
 
 
 def take_latest(out: RunDir) -> bool:
-    """Make outputs/latest the run, after its status says what it was before; return False where it is no link."""
+    """Point outputs/latest to the run, after recording its old target in the status; return False if it is no link."""
     latest = latest_link()
     put_back(latest)
     if not (out.path / FOLDER_NAME / MANIFEST_NAME).exists():
@@ -200,5 +200,5 @@ def take_latest(out: RunDir) -> bool:
 
 
 def _end_in_the_midst(out: RunDir, stop: StopRequest) -> None:
-    """Say of a run that a signal could not stop that it is no longer under way: its process is about to be gone."""
+    """Record the end of a run whose process is about to exit because a call did not return after a signal."""
     out.end("interrupted", 128 + (stop.heard or signal.SIGTERM), "stopped in a call that did not return")

@@ -1,4 +1,4 @@
-"""The tasks, a line each: the folders of this room, whose `record.py` says all that is known of a task elsewhere."""
+"""The tasks, a line each: the folders of this package. Other code knows only a task's `record.py`."""
 
 from __future__ import annotations
 
@@ -33,27 +33,27 @@ def collect_tasks() -> tuple[Task, ...]:
 
 
 def command_called(words: Sequence[str]) -> Task | None:
-    """Return the task that the first of some words calls, such as `nnrun init DIR`; None where it calls none."""
+    """Return the task that the first word calls, as in `nnrun init DIR`, or None."""
     return next((task for task in collect_tasks() if task.is_command and list(words[:1]) == [task.name]), None)
 
 
 def carry_out(command: Task, words: Sequence[str]) -> Reached | None:
-    """Do what a task does that has no config, with the words behind its name."""
+    """Run a task that has no config, with the words after its name."""
     return _function_of(command)(None, words, None)
 
 
 def perform(composed: Composed, words: Sequence[str], directory: Path | None = None) -> Reached | None:
-    """Do what a config asks for, and return what was reached: a summary, unless no sweep takes the task.
+    """Run the task of a config, and return what it reached: a summary, unless the task cannot be swept.
 
-    `words` are the command line's, `directory` the one that a sweep has made for the job. Raises a NnrunError where
+    `words` are the command line's; `directory` is the one that a sweep made for the job. Raises a NnrunError if
     something is wrong.
     """
     return _function_of(composed.task)(composed, words, directory)
 
 
 def _function_of(task: Task) -> Callable[..., Reached | None]:
-    """Return what does a task, imported now."""
+    """Import and return the function that runs a task."""
     module, _, function = task.run.rpartition(".")
     found = getattr(import_module(module), function)
-    collect_again()  # all that takes long to import is here
+    collect_again()  # the slow imports are done
     return found  # type: ignore[no-any-return]

@@ -169,8 +169,8 @@ LINES: dict[str, Line] = {
         raising(OUT_OF_MEMORY),
         5,
         (
-            "out of memory on cpu with data.batch_size=30; the last checkpoint is whole",
-            "data.batch_size=15 trainer.accumulate=2, which makes the same update",
+            "out of memory on cpu with data.batch_size=30; the last checkpoint is intact",
+            "data.batch_size=15 trainer.accumulate=2, which gives the same update",
         ),
     ),
     "out of device memory in a validation": Line(
@@ -266,7 +266,8 @@ def test_a_second_process_in_one_run_directory_is_refused(runs: Path, tmp_path: 
     (run / ".lock").write_text("pid 12345 on elsewhere since 2026-01-01 00:00:00")
     done = run_here([f"resume={run}"], tmp_path)
     assert done.code == 0
-    assert f"note: took over {run} from pid 12345 on elsewhere since 2026-01-01 00:00:00, which is gone" in done.out
+    stale = "pid 12345 on elsewhere since 2026-01-01 00:00:00, which is no longer running"
+    assert f"note: took over {run} from {stale}" in done.out
     assert_same_bits(run, runs / "whole")
 
 
@@ -360,4 +361,4 @@ def test_a_run_that_diverged_may_go_on_without_its_bad_updates(tmp_path: Path, m
     assert train(tmp_path / "often", "trainer.nonfinite=skip", "trainer.max_nonfinite=1") == 6
     assert train(tmp_path / "later", "trainer.nonfinite=skip", stop=2 * POLLS) == 143
     done = run_here([f"resume={tmp_path / 'later'}", "trainer.nonfinite=stop"], tmp_path)
-    assert (done.code, "updates were left out" in done.err) == (2, True)
+    assert (done.code, "updates were skipped" in done.err) == (2, True)

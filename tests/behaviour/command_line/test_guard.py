@@ -52,7 +52,7 @@ def test_a_signal_in_the_first_moments_is_no_traceback(where: str, name: str, co
     )
     assert done.returncode == code, done.stderr
     begun = where == "digits.csv.gz"
-    said = "stopped; there was nothing to save: start it again" if begun else "interrupted"
+    said = "stopped; there was nothing to save: run the command again" if begun else "interrupted"
     assert done.stderr == f"nnrun: {said}\n"
     assert [status(run.parent)["state"] for run in tmp_path.rglob("status.json")] == ["interrupted"] * begun
 

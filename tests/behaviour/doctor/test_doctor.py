@@ -76,15 +76,15 @@ def test_a_machine_on_which_all_works(tmp_path):
     code, said, complaints = doctor(tmp_path)
     assert (code, complaints) == (0, "")
     for row in (
-        f"trying in {tmp_path / 'place'} what nnrun promises",
+        f"testing nnrun's guarantees in {tmp_path / 'place'};",
         "fp32 on cpu works loss",
         "disk works",
         "a training run works trained and evaluated in",
-        "a run killed while it saves works what it saved before, at step",
-        "resuming the killed run works ends with the same bits as an uninterrupted run",
+        "a run killed while it saves works its last checkpoint, of step",
+        "resuming the killed run works bit-identical to an uninterrupted run",
         "a checkpoint with one bit flipped works is refused",
-        "export=onnx works exported and proven in",
-        "all that is here works",
+        "export=onnx works exported and verified in",
+        "everything available here works",
     ):
         assert row in said
 
@@ -92,8 +92,8 @@ def test_a_machine_on_which_all_works(tmp_path):
 @pytest.mark.parametrize(
     ("mood", "what", "how"),
     [
-        ("forgets", "resuming the killed run", "it ends with other bits than an uninterrupted run: best checkpoint"),
-        ("leaves something", "resuming the killed run", "what the killed save had written is still there"),
+        ("forgets", "resuming the killed run", "it is not bit-identical to an uninterrupted run: best checkpoint"),
+        ("leaves something", "resuming the killed run", "the temporary file of the killed save was not removed"),
         ("loses", "a run killed while it saves", "is missing; falling back to step-00000005"),
         ("exports nothing", "export=onnx", "exit code 1: no module named onnx"),
         ("trains nothing", "a training run", "exit code 1: no memory"),
@@ -103,7 +103,7 @@ def test_a_machine_on_which_all_works(tmp_path):
 def test_a_promise_that_is_broken_here(tmp_path, monkeypatch, mood, what, how):
     monkeypatch.setenv("MOOD", mood)
     code, said, complaints = doctor(tmp_path)
-    assert (code, complaints) == (5, f"nnrun: {what}: fails on this machine; the table says how\n")
+    assert (code, complaints) == (5, f"nnrun: {what}: failed on this machine; see the table\n")
     assert f"{what} FAILS " in said
     assert how in said
 
@@ -115,7 +115,7 @@ def test_a_checkpoint_that_is_believed_though_a_bit_is_flipped(tmp_path, monkeyp
     monkeypatch.setattr(trial, "locate", lambda path, want: original(path, want) if path.is_dir() else None)
     code, said, complaints = doctor(tmp_path)
     assert (code, said.count(" works ")) == (5, 4)
-    assert "a checkpoint with one bit flipped: fails on this machine" in complaints
+    assert "a checkpoint with one bit flipped: failed on this machine" in complaints
 
 
 @pytest.mark.usefixtures("program")
@@ -123,7 +123,7 @@ def test_what_takes_too_long_is_a_row_and_no_wait(tmp_path, monkeypatch):
     monkeypatch.setattr(trial, "_HANGS_AFTER_SECONDS", 0.0)
     code, said, _ = doctor(tmp_path)
     assert code == 5
-    assert "a training run FAILS it is still not done after 0 s" in said
+    assert "a training run FAILS it did not finish within 0 s" in said
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
@@ -142,10 +142,10 @@ def test_it_looks_at_the_disk_where_runs_go(tmp_path):
     there = tmp_path / "a disk"
     there.mkdir()
     code, said, _ = doctor(tmp_path, f"hydra.run.dir={there}/runs/1")
-    assert (code, f"trying in {there} what" in said, list(there.iterdir())) == (0, True, [])
+    assert (code, f"guarantees in {there};" in said, list(there.iterdir())) == (0, True, [])
     (tmp_path / "place" / "outputs").mkdir()
     outcome = run_here(["task=doctor"], tmp_path / "place")
-    assert f"trying in {tmp_path / 'place' / 'outputs'} what" in " ".join(outcome.out.split())
+    assert f"guarantees in {tmp_path / 'place' / 'outputs'};" in " ".join(outcome.out.split())
 
 
 def test_settings_beside_it_are_refused(tmp_path):

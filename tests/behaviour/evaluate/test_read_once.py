@@ -124,7 +124,7 @@ def test_a_run_that_has_gone_on_since_its_checkpoint_was_read_is_not_resumed_fro
 
     monkeypatch.setattr(module, "open_session", late)
     assert resume(run) == 4
-    assert f"{run} has gone on since its checkpoint was read" in capsys.readouterr().err
+    assert f"{run} was resumed in another process since its checkpoint was read" in capsys.readouterr().err
     monkeypatch.setattr(module, "open_session", opening)
     assert resume(run) == 0
 

@@ -216,7 +216,7 @@ def test_a_wrong_artifact_is_rejected(runs, tmp_path, capsys, exporter, reason):
     words = ["export=onnx", f"export.onnx._target_={__name__}.{exporter.__name__}", f"ckpt={runs / 'mlp'}"]
     assert run_nnrun(tmp_path, *words, f"hydra.run.dir={run}") == 4
     error = capsys.readouterr().err
-    assert "nnrun: export.onnx failed its proof: " in error
+    assert "nnrun: export.onnx failed verification: " in error
     assert reason in error
     assert sorted(path.name for path in (run / "exports/onnx").iterdir()) == [
         "model.onnx.rejected",

@@ -59,7 +59,7 @@ def export(exporter: type[OnnxExporter], trained: Path, folder: Path) -> Outcome
     ("exporter", "reason"),
     [
         (NamesNoFile, "nowhere.onnx"),
-        (ReturnsNothing, "names None"),
+        (ReturnsNothing, "returned None, not a path"),
         (ReturnsAText, "model.onnx'"),
         pytest.param(
             NamesAFileElsewhere,
@@ -67,7 +67,7 @@ def export(exporter: type[OnnxExporter], trained: Path, folder: Path) -> Outcome
         ),
         pytest.param(
             NamesItsFolder,
-            "which is no file or folder in",
+            "which is not a file or folder in",
         ),
     ],
 )
@@ -77,7 +77,7 @@ def test_an_artifact_that_is_not_where_its_exporter_says_is_rejected(
     outcome = export(exporter, trained, tmp_path)
     assert outcome.code == 4, outcome.err
     (line,) = outcome.err.splitlines()
-    assert line.startswith("nnrun: export.onnx failed its proof: ")
+    assert line.startswith("nnrun: export.onnx failed verification: ")
     assert reason in line
     run = tmp_path / "run"
     proof = json.loads((run / "exports" / "onnx" / "verification.json").read_text())

@@ -20,12 +20,12 @@ STARTER = TOP / "starter"
 NAME = "my first project"
 
 ROWS = {
-    "no folder": Row(["init"], 2, ["nnrun init DIR makes a small project in DIR; DIR is missing"]),
-    "two folders": Row(["init", "one", "two"], 2, ["takes no more than that: one two"]),
+    "no folder": Row(["init"], 2, ["nnrun init DIR creates a small project in DIR; DIR is missing"]),
+    "two folders": Row(["init", "one", "two"], 2, ["takes no other arguments: one two"]),
     "a setting": Row(["init", "model=cnn"], 2, ["takes no settings: model=cnn"]),
     "not empty": Row(["init", "here"], 2, ["here is not empty"], {"here/x": ""}),
     "a file": Row(["init", "here"], 2, ["here is a file"], {"here": ""}),
-    "a sweep": Row(["-m", "init", "here"], 2, ["is no job of a sweep"]),
+    "a sweep": Row(["-m", "init", "here"], 2, ["cannot be a job of a sweep"]),
     "a task": Row(["task=init"], 2, ["task is 'init'; allowed: auto, train"]),
 }
 

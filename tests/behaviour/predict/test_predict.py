@@ -110,7 +110,7 @@ def test_the_most_probable_classes_have_columns(whole: Path, shots: Path, pixels
         run = f"top{wanted}"
         outcome = predict(tmp_path, f"ckpt={whole}", f"input={shots}/00?.png", f"predict.top_k={wanted}", run=run)
         assert outcome.code == 0
-        assert ("there are 10 classes: all are named" in outcome.out) == (wanted > 10)
+        assert ("there are only 10 classes: all are listed" in outcome.out) == (wanted > 10)
         probabilities = answers(whole, pixels[:10])
         for row, own in zip(rows(tmp_path / run), probabilities, strict=True):
             best = own.argsort(descending=True)[:ranks].tolist()
@@ -156,7 +156,7 @@ def test_files_called_by_numbers_are_taken_in_the_order_of_the_numbers(
     for name, first in (("from 0", "0.png"), ("more", "a 1.png")):
         outcome = predict(tmp_path, *words, f"input={tmp_path}/{name}", run=f"of {name}")
         assert outcome.code == 0
-        assert f"{first} gets the id 1; predict.id=stem takes the files' names as ids" in outcome.out
+        assert f"{first} gets the id 1; use predict.id=stem to take the file names as ids" in outcome.out
     predict(tmp_path, f"ckpt={whole}", f"input={tmp_path}/more", run="plain")
     assert [Path(row["path"]).stem for row in rows(tmp_path / "plain")] == ["a 1", "a 9", "a 10"]
 
@@ -186,7 +186,7 @@ def test_exported_weights_say_the_same(whole: Path, shots: Path, tmp_path: Path)
     predicted = classes(tmp_path, f"ckpt={weights}", f"input={shots}")
     assert predicted == classes(tmp_path, f"ckpt={whole}", f"input={shots}", run="eager")
     weights.with_name("model.json").unlink()
-    assert "holds weights alone" in predict(tmp_path, f"ckpt={weights}", f"input={shots}", run="alone").err
+    assert "contains only weights" in predict(tmp_path, f"ckpt={weights}", f"input={shots}", run="alone").err
 
 
 def test_images_in_one_file_are_the_same_images(whole: Path, shots: Path, pixels: Tensor, tmp_path: Path) -> None:
@@ -275,7 +275,7 @@ def test_bad_files_end_the_prediction_or_are_left_out(whole: Path, pixels: Tenso
     ids = [line.split(",")[0] for line in (tmp_path / "lenient" / "predictions.csv").read_text().splitlines()[1:]]
     assert ids == ["1", "4"], "an image keeps its number"
     log = (tmp_path / "lenient" / "run.log").read_text()
-    assert all(f"left out: {folder}/{name}.png" in log for name in (1, 2))
+    assert all(f"skipped: {folder}/{name}.png" in log for name in (1, 2))
     assert (summary(tmp_path / "lenient")["predicted"], summary(tmp_path / "lenient")["skipped"]) == (2, 2)
 
     outcome = predict(tmp_path, f"ckpt={whole}", f"input={folder}/[12].png", "data.on_bad=skip", run="none")
@@ -351,7 +351,7 @@ WRONG: tuple[tuple[list[str], int, str], ...] = (
     (["ckpt=RUN", "input=objects.npy"], 3, "objects.npy cannot be read"),
     (["ckpt=RUN", "input=table.csv"], 3, "table.csv has 2 columns, the first of them 'label'"),
     (["ckpt=nosuch", "input=SHOTS"], 4, "nosuch does not exist"),
-    (["ckpt=weights.pt", "input=SHOTS"], 2, "weights.pt holds weights alone, and a prediction needs the names"),
+    (["ckpt=weights.pt", "input=SHOTS"], 2, "weights.pt contains only weights, but a prediction also needs the class"),
 )
 
 

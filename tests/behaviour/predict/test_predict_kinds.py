@@ -72,7 +72,7 @@ def test_alternatives_are_for_classes_alone(place):
     for kind in ("labels", "values"):
         outcome = run_here(["task=predict", f"ckpt={kind}", f"input=pictures of {kind}", "predict.top_k=2"], place)
         assert outcome.code == 2
-        assert "predict.top_k=2 has no effect: of " in outcome.err
+        assert "predict.top_k=2 has no effect: predictions of " in outcome.err
 
 
 def test_a_label_that_is_called_as_another_column_has_one_of_its_own(place, tmp_path):

@@ -437,7 +437,11 @@ def test_an_onnx_file_is_for_predictions_alone_and_runs_on_the_cpu(folder: Path)
         (["ckpt=network.onnx"], 4, "network.onnx is an exported network, which only task=predict takes"),
         (["init_from=network.onnx"], 4, "which only task=predict takes"),
         (["task=predict", "ckpt=network.onnx.rejected", "input=dark.png"], 4, "failed its proof"),
-        (["task=predict", "ckpt=network.onnx", "input=dark.png", "trainer.device=cuda"], 2, "is run on the CPU here"),
+        (
+            ["task=predict", "ckpt=network.onnx", "input=dark.png", "trainer.device=cuda"],
+            2,
+            "runs an ONNX file on the CPU",
+        ),
     ):
         outcome = run_here(words, folder)
         assert (outcome.code, says in outcome.err) == (code, True), outcome.err

@@ -128,8 +128,8 @@ def test_callbacks_join_and_leave_a_resumed_run_and_it_says_so(tmp_path: Path, w
     step = last(tmp_path / "run")["training"]["progress"]["step"]
     outcome = go(tmp_path, "resume=run", "callback=plain")
     assert outcome.code == 0, outcome.err
-    assert f"callback.plain is new to this run: it begins at step {step} without a state" in notes(outcome)
-    assert f"callback.looks is left out from step {step} on; its state is dropped" in notes(outcome)
+    assert f"callback.plain is new: it starts at step {step} without a saved state" in notes(outcome)
+    assert f"callback.looks is removed from step {step} on; its state is discarded" in notes(outcome)
     states = last(tmp_path / "run")["training"]["callbacks"]
     assert ("plain" in states, "looks" in states) == (True, False)
     changes = status(tmp_path / "run")["resumed"][0]["changes"]

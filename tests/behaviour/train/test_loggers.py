@@ -144,7 +144,7 @@ ENDS: dict[str, tuple[tuple[str, ...], int | None, int, str, str]] = {
     "a signal in the test": ((), STOPS["the final measuring"], 143, "interrupted", "resume with: nnrun resume=run"),
     "an export fails its proof": (
         ("export=onnx", "export.onnx.min_agreement=1", "export.onnx.tolerance=1e-300"),
-        *(None, 4, "failed", "export.onnx failed its proof"),
+        *(None, 4, "failed", "export.onnx failed verification"),
     ),
     "a logger is stopped": (("logger.teller.mood=is stopped in log",), None, 130, "interrupted", "resume with"),
 }

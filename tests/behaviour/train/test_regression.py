@@ -176,7 +176,7 @@ def test_one_sample_of_which_there_is_no_r2_is_said_in_plain_json(tmp_path):
     words = [*WORDS[:-1], "export=onnx", "hydra.run.dir=run", "data.val_fraction=0.005", "trainer.epochs=2"]
     done = run_here([*words, "early_stopping.monitor=valid/r2"], tmp_path)
     assert done.code == 0, done.err
-    assert "valid/r2 was NaN in every validation: no weights are the best by it" in done.out
+    assert "valid/r2 was NaN in every validation, so no weights are the best by it" in done.out
     run = tmp_path / "run"
     metrics = json.loads((run / "summary.json").read_text(), parse_constant=no_nan)["metrics"]
     assert metrics["valid/r2"] is metrics["test/r2"] is None

@@ -38,8 +38,8 @@ def test_the_same_run_gives_the_same_bits_and_says_so(folder: Path) -> None:
     outcome = go(folder, "repeat=whole", "hydra.run.dir=again")
     assert outcome.code == 0, outcome.err
     assert_same_bits(folder / "again", folder / "whole")
-    assert "the settings, the data and the environment are those of whole\n" in outcome.out
-    assert "metrics are those of whole, to the last bit\n" in outcome.out
+    assert "settings, data and environment are the same as in whole\n" in outcome.out
+    assert "metrics are bit-identical to those of whole\n" in outcome.out
     nothing = {"settings": [], "environment": [], "data": [], "metrics": {}}
     assert summary(folder / "again")["repeated"] == {"run": "whole", **nothing}
     assert summary(folder / "whole")["repeated"] is None
@@ -50,7 +50,7 @@ def test_what_is_typed_beside_it_changes_the_run_and_is_said(folder: Path) -> No
     assert outcome.code == 0, outcome.err
     for line in ("seed: 0 -> 1", "model.hidden: [128] -> [32]"):
         assert f"note: unlike whole: {line}\n" in outcome.out
-    assert "metrics are not those of whole\n" in outcome.out
+    assert "metrics differ from those of whole\n" in outcome.out
     said = summary(folder / "other")["repeated"]
     assert sorted(said["settings"]) == ["model.hidden: [128] -> [32]", "seed: 0 -> 1"]
     loss = said["metrics"]["test/loss"]
@@ -108,12 +108,13 @@ def test_another_environment_other_data_and_a_run_that_did_not_finish_are_said(t
     np.savez(tmp_path / "a.npz", x=255 - x, y=y)
     outcome = go(tmp_path, "repeat=r", "hydra.run.dir=s")
     assert outcome.code == 0, outcome.err
-    for line in (f"numpy: 1.0 -> {versions['numpy']}", "git_commit: abc -> ", "the data is not the same"):
+    changed = "the data has changed (its fingerprint differs)"
+    for line in (f"numpy: 1.0 -> {versions['numpy']}", "git_commit: abc -> ", changed):
         assert f"note: unlike r: {line}" in outcome.out
     assert "note: r did not finish: there are no metrics to compare\n" in outcome.out
     np.savez(tmp_path / "a.npz", x=x[:, :6, :6], y=y)
     outcome = go(tmp_path, "repeat=r")
-    assert (outcome.code, "that would be another run" in outcome.err) == (3, True)
+    assert (outcome.code, "it cannot be repeated on this data" in outcome.err) == (3, True)
 
 
 def test_a_stopped_run_with_a_network_of_one_s_own_is_repeated_once_it_is_trusted(tmp_path: Path) -> None:

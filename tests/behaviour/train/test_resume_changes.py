@@ -15,7 +15,8 @@ from support.small_runs import STOPS, assert_same_bits, manifest, resume, summar
 def test_a_finished_run_says_so_and_stays_as_it_is(whole, capsys):
     before = tree(whole)
     assert resume(whole) == 0
-    assert "is finished after 3 epochs; a larger trainer.epochs would go on: nothing to do" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "is finished after 3 epochs; set a larger trainer.epochs to continue: nothing to do" in said
     assert tree(whole) == before
 
 
@@ -43,7 +44,7 @@ def test_more_epochs_under_a_schedule_over_the_whole_run_are_refused(tmp_path, c
     assert train(run, f"scheduler={scheduler}", stop=2) == 143
     before = tree(run)
     assert resume(run, "trainer.epochs=5") == 2
-    assert "trainer.epochs: 3 -> 5, under a schedule over the whole run" in capsys.readouterr().err
+    assert "trainer.epochs: 3 -> 5, but the schedule spans the whole run" in capsys.readouterr().err
     assert tree(run) == before
 
 

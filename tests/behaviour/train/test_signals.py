@@ -109,7 +109,7 @@ def test_a_signal_saves_and_says_how_to_go_on(name: str, code: int, ended: dict[
     assert f"nnrun resume={it.run.relative_to(it.folder)}" in line
     assert (it.status["state"], it.status["exit_code"]) == ("interrupted", code)
     assert (it.resumed.code, it.resumed.err) == (0, "")
-    assert "going on from step" in it.resumed.out
+    assert "resuming from step" in it.resumed.out
     reached = summary(it.run)
     assert (reached["state"], reached["train"]["epochs"], reached["train"]["steps"]) == ("finished", 100, 300)
     assert json.loads((it.run / "status.json").read_text())["state"] == "finished"

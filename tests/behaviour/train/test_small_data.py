@@ -15,7 +15,7 @@ from support.small_runs import assert_same_bits, resume, stop_at
 
 # 45 pictures to train on: fewer than a batch of 64.
 WORDS = ("data=folder", "data.root=photos", "model=mlp", "trainer.epochs=2", "export=none", "trainer.progress=false")
-LOWERED = "note: data.batch_size lowered from 64 to 8: the training part has 45 samples\n"
+LOWERED = "note: data.batch_size lowered from 64 to 8: the training split has 45 samples\n"
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ def settings(*words: str) -> RunSettings:
 def test_smaller_images_are_the_first_thing_to_try(words, expected) -> None:
     chosen = settings(*words)
     message = str(advised(out_of_memory(chosen, "cpu"), chosen))
-    assert message.startswith("out of memory on cpu with data.batch_size=64; the last checkpoint is whole: try ")
+    assert message.startswith("out of memory on cpu with data.batch_size=64; the last checkpoint is intact: try ")
     assert f": try smaller images, {expected}, or data.batch_size=32 trainer.accumulate=2, " in message
 
 

@@ -1,1 +1,1 @@
-"""What works on this machine, and on its disk: `task=doctor`."""
+"""`task=doctor`: check what works on this machine and its disk."""

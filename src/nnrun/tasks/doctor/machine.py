@@ -1,4 +1,4 @@
-"""What this machine has, and which of it works: packages, devices, number formats, the disk."""
+"""Check what this machine has and what works: packages, devices, number formats, the disk."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from nnrun.core.without_compiler import spare_compiler
 from nnrun.runs.environment import VERSIONED, cpu_model, version_of
 
 WORKS, ABSENT, FAILS = "works", "not here", "FAILS"
-# How far a half-precision loss may lie from the one in fp32, relative to it.
+# Maximum relative difference of a half-precision loss from the fp32 loss.
 _TOLERANCE = 0.05
 _NUM_STEPS = 5
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One row of the doctor's table: what was looked at, its state, and what a user may want to know of it."""
+    """A row of the doctor's table: what was checked, its state, and details."""
 
     what: str
     state: str
@@ -36,12 +36,12 @@ class Finding:
 
 
 def look_at_machine(folder: Path) -> list[Finding]:
-    """Return what is found of packages, processor, devices and number formats, and of the disk that holds `folder`."""
+    """Check packages, processor, devices and number formats, and the disk that holds `folder`."""
     return [*_software(), *_devices(), *_precisions(), *_disk(folder)]
 
 
 def _software() -> list[Finding]:
-    """Return the versions, and the processor."""
+    """Return the package versions, the system and the processor."""
     versions = ", ".join(f"{name} {version}" for name in VERSIONED if (version := version_of(name)))
     missing = [name for name in VERSIONED if version_of(name) is None]
     memory = machine_bytes() / 2**30
@@ -54,14 +54,14 @@ def _software() -> list[Finding]:
 
 
 def devices() -> list[torch.device]:
-    """Return the devices that torch finds here, the CPU first."""
+    """Return the devices that torch finds, the CPU first."""
     found = [torch.device("cpu")]
     found += [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
     return found + ([torch.device("mps")] if torch.backends.mps.is_available() else [])
 
 
 def _devices() -> list[Finding]:
-    """Return each kind of device, here or not."""
+    """Return a row for each GPU, or one that says why there is none, and a row for MPS."""
     rows = []
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
@@ -79,12 +79,12 @@ def _devices() -> list[Finding]:
 
 
 def _precisions() -> list[Finding]:
-    """Train a small network for some steps on each device in each number format, and compare the loss with fp32's."""
+    """Train a small network for a few steps on each device in each number format, and compare its loss with fp32's."""
     return [_precision(device, name) for device in devices() for name in ("fp32", "bf16", "fp16")]
 
 
 def _precision(device: torch.device, name: str) -> Finding:
-    """Return whether a device trains in a number format: as fp32 does there, with every update made."""
+    """Train in a number format: it works if the loss is close to fp32's and every update was made."""
     what = f"{name} on {device}"
     if name == "fp16" and device.type == "cpu":
         return Finding(what, ABSENT, "not used: a CPU trains in fp32 or bf16")
@@ -98,14 +98,14 @@ def _precision(device: torch.device, name: str) -> Finding:
         return Finding(what, FAILS, str(machine or f"{type(error).__name__}: {error}")[:200])
     good = abs(loss - reference) <= _TOLERANCE * abs(reference) and num_updates == _NUM_STEPS
     slow = name == "bf16" and device.type == "cpu" and not cpu_has_bf16()
-    detail = f"loss {loss:.4f} after {_NUM_STEPS} steps, fp32 has {reference:.4f}, {seconds * 1000:.0f} ms"
-    detail += "; without instructions for it, slower than fp32" if slow else ""
+    detail = f"loss {loss:.4f} after {_NUM_STEPS} steps (fp32: {reference:.4f}), {seconds * 1000:.0f} ms"
+    detail += "; this CPU has no bf16 instructions: slower than fp32" if slow else ""
     detail += f"; only {num_updates} of {_NUM_STEPS} updates were made" if num_updates < _NUM_STEPS else ""
     return Finding(what, WORKS if good else FAILS, detail)
 
 
 def _train_a_little(device: torch.device, precision: str) -> tuple[float, int]:
-    """Return the loss of a small convolutional network after a few steps on one batch, and how many changed it."""
+    """Train a small convolutional network on one batch; return its loss, and how many updates changed it."""
     draws = torch.Generator().manual_seed(0)
     inputs, targets = torch.rand(32, 1, 12, 12, generator=draws), torch.arange(32) % 4
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -113,7 +113,7 @@ def _train_a_little(device: torch.device, precision: str) -> tuple[float, int]:
         network = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(800, 4)).to(device)
     spare_compiler()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
-    # A scale that these gradients do not overflow with.
+    # Small enough that these gradients do not overflow.
     scaler = torch.amp.GradScaler(device.type, init_scale=256.0) if precision == "fp16" else None
     weight, num_updates = next(network.parameters()), 0
     for _ in range(_NUM_STEPS):
@@ -133,7 +133,7 @@ def _train_a_little(device: torch.device, precision: str) -> tuple[float, int]:
 
 
 def _disk(folder: Path) -> list[Finding]:
-    """Return whether runs can be kept safe in a folder: room, a file that is synced and renamed, a lock that holds."""
+    """Check that a folder can hold runs: free space, a file that is synced and renamed, a lock."""
     free = shutil.disk_usage(folder).free
     try:
         start = time.perf_counter()
@@ -143,4 +143,4 @@ def _disk(folder: Path) -> list[Finding]:
             pass
     except Exception as error:
         return [Finding("disk", FAILS, str(error))]
-    return [Finding("disk", WORKS, f"{free / 2**30:.1f} GiB free; a synced file takes {milliseconds:.1f} ms")]
+    return [Finding("disk", WORKS, f"{free / 2**30:.1f} GiB free; writing a synced file takes {milliseconds:.1f} ms")]

@@ -9,7 +9,7 @@ TASK = Task(
     run="nnrun.tasks.doctor.run.doctor",
     help=(("nnrun task=doctor", "what works here, and a self-test"),),
     takes_only=("hydra.run.dir",),
-    unread_with="task=doctor, which tries what it needs itself",
+    unread_with="task=doctor, which chooses its own settings",
     builds=(),
-    not_swept="task=doctor looks at the machine, and is no job of a sweep; run it by itself",
+    not_swept="task=doctor checks the machine and cannot be a job of a sweep; run it by itself",
 )

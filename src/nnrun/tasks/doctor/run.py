@@ -1,4 +1,4 @@
-"""`task=doctor`: look at the machine, try what nnrun promises on its disk, and say in a table what works here."""
+"""`task=doctor`: check the machine, test nnrun's guarantees on its disk, and print a table of what works."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ _STYLES = {WORKS: "green", ABSENT: "dim", FAILS: "bold red"}
 
 @dataclass(frozen=True)
 class Examination:
-    """What was found of the machine, and whether all of it that is here works."""
+    """The findings, and what failed."""
 
     findings: Sequence[Finding]
 
     @property
     def failed(self) -> list[str]:
-        """What fails that should work."""
+        """Names of the checks that failed."""
         return [finding.what for finding in self.findings if finding.state == FAILS]
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as plain values."""
+        """Return the findings as plain values."""
         state = "failed" if self.failed else "finished"
         return {"task": TASK.name, "state": state, "findings": [asdict(finding) for finding in self.findings]}
 
 
 def doctor(composed: Composed, _words: Sequence[str], _directory: Path | None = None) -> Examination:
-    """Print what works here, and return it.
+    """Print a table of what works here, and return the findings.
 
-    What is tried is done where a run would be kept, since disks differ, and removed again. Raises ResourceError where
-    something fails that should work.
+    The tests run in the folder in which a run would be stored, since disks differ; their files are removed afterwards.
+    Raises ResourceError if a check failed.
     """
     console = Console()
     start = time.perf_counter()
@@ -53,7 +53,7 @@ def doctor(composed: Composed, _words: Sequence[str], _directory: Path | None = 
         temporary = tempfile.TemporaryDirectory(prefix=".doctor-", dir=home, ignore_cleanup_errors=True)
     with stop_request() as stop, temporary as name:
         folder = Path(name)
-        console.say(f"looking at this machine, and trying in {home} what nnrun promises; this takes some ten seconds")
+        console.say(f"checking this machine, and testing nnrun's guarantees in {home}; this takes about ten seconds")
         findings = look_at_machine(folder)
         stop.poll()
         findings += try_runs(folder, stop)
@@ -61,21 +61,21 @@ def doctor(composed: Composed, _words: Sequence[str], _directory: Path | None = 
     examination = Examination(findings)
     seconds = time.perf_counter() - start
     if examination.failed:
-        error = ResourceError(*(f"{what}: fails on this machine; the table says how" for what in examination.failed))
+        error = ResourceError(*(f"{what}: failed on this machine; see the table" for what in examination.failed))
         error.reached = examination.to_json()
         raise error
-    console.say(f"all that is here works; looked at in {seconds:.0f} s", style="bold")
+    console.say(f"everything available here works; checked in {seconds:.0f} s", style="bold")
     return examination
 
 
 def _home(run_dir: Path | None) -> Path:
-    """Return the folder, there already, in which the directory of a run would be made."""
+    """Return the existing folder in which a run's directory would be created."""
     wanted = (run_dir or Path("outputs")).absolute()
     return next(folder for folder in (wanted, *wanted.parents) if folder.is_dir())
 
 
 def as_table(findings: Sequence[Finding]) -> Sheet:
-    """Return what was found, a row each."""
+    """Return a table with a row for each finding."""
     table = Sheet(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="cyan", overflow="fold")
     table.add_column(no_wrap=True)

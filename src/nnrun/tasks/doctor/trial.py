@@ -1,4 +1,4 @@
-"""Try on the user's own disk what nnrun promises: a run that is killed while it saves can be resumed, and the like."""
+"""Test nnrun's guarantees on the user's own disk, such as resuming a run that was killed while it saved."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from nnrun.checkpoints.locate import locate
 from nnrun.checkpoints.manifest import FOLDER_NAME, read_manifest
 from nnrun.tasks.doctor.machine import ABSENT, FAILS, WORKS, Finding
 
-# 15 checkpoints of 10 MB: each takes so long to write that a kill in the midst of it is easily timed. On the CPU, with
-# one thread: other devices, or another number of threads, do not promise the same bits.
+# 15 checkpoints of 10 MB: each takes long enough to write that a kill can hit it. On the CPU, with one thread: other
+# devices, or a different number of threads, may give different bits.
 _TRAINING = (
     *("model=mlp", "model.hidden=[1024]", "data.limit=300", "data.batch_size=30", "trainer.device=cpu"),
     *("trainer.epochs=3", "trainer.checkpoint_every_steps=2", "trainer.log_every_steps=1", "trainer.progress=false"),
@@ -30,19 +30,19 @@ _NNRUN = (sys.executable, "-m", "nnrun")
 _LOOKS_EVERY_SECONDS = 0.001
 # Each command takes some seconds; on a slow disk, importing torch alone may take a minute.
 _HANGS_AFTER_SECONDS = 300.0
-# In the second epoch: there is a best checkpoint by then, and the optimizer has something to remember.
+# In the second epoch, when there is a best checkpoint and the optimizer has state.
 _KILLED_AFTER_STEP = 10
 _SHOWN_ERROR = 300
 
 
 class Failed(Exception):
-    """Something that should work does not; the message says how."""
+    """A check failed; the message says how."""
 
 
 def try_runs(folder: Path, stop: StopRequest) -> list[Finding]:
     """Train, kill, resume and export in an empty folder, and return a row for each.
 
-    Raises InterruptedRun where a signal came. The steps wait for each other only where they must: two work at a time.
+    Raises InterruptedRun after a signal. Each command waits only for those that it needs: two run at a time.
     """
     with Commands(folder, stop) as commands:
         commands.start("trained", *_TRAINING, "hydra.run.dir=trained")
@@ -56,14 +56,14 @@ def try_runs(folder: Path, stop: StopRequest) -> list[Finding]:
             commands.start("resumed", "resume=killed")
             rows.append(_row("resuming the killed run", lambda: _resume(commands, folder)))
         if train.state != WORKS:
-            return [*rows, Finding("export=onnx", ABSENT, "not tried: there is no trained network")]
+            return [*rows, Finding("export=onnx", ABSENT, "not tested: there is no trained network")]
         damaged = _row("a checkpoint with one bit flipped", lambda: _damage(folder))
-        export = _row("export=onnx", lambda: f"exported and proven in {commands.end('exported'):.1f} s")
+        export = _row("export=onnx", lambda: f"exported and verified in {commands.end('exported'):.1f} s")
     return [*rows, damaged, export]
 
 
 def _row(what: str, attempt: Callable[[], str]) -> Finding:
-    """Return what an attempt found as a row of the table."""
+    """Make an attempt and return its row of the table."""
     try:
         return Finding(what, WORKS, attempt())
     except (Failed, NnrunError, OSError) as error:
@@ -71,7 +71,7 @@ def _row(what: str, attempt: Callable[[], str]) -> Finding:
 
 
 class Commands:
-    """Commands of nnrun under way in a folder, each in a process of its own, by names; none outlives the block."""
+    """Running nnrun commands in a folder, each in its own process, by name; all are killed when the block ends."""
 
     def __init__(self, folder: Path, stop: StopRequest) -> None:
         self._folder = folder
@@ -88,7 +88,7 @@ class Commands:
 
     def start(self, name: str, *words: str) -> None:
         """Start a command."""
-        # Where this program was found, seen from another folder.
+        # The import paths of this program, absolute because the command runs in another folder.
         paths = os.pathsep.join(os.path.abspath(path) for path in sys.path if path)  # noqa: PTH100 - no links resolved
         with self._stop.held(), self._errors(name).open("wb") as errors:
             process = subprocess.Popen(
@@ -98,35 +98,35 @@ class Commands:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
-                # A Ctrl-C is meant for this process, which ends the others.
+                # Only this process receives a Ctrl-C; it ends the others.
                 start_new_session=True,
             )
             self._processes[name] = (process, time.monotonic())
         self._stop.catch_up()
 
     def send(self, name: str, number: int) -> None:
-        """Send a signal to a command; one that has ended does not get it."""
+        """Send a signal to a command, unless it has ended."""
         self._processes[name][0].send_signal(number)
 
     def is_running(self, name: str) -> bool:
-        """Return whether a command is still under way; raise InterruptedRun where this program was told to stop."""
+        """Return whether a command is still running; raise InterruptedRun if this program was told to stop."""
         self._stop.poll()
         process, started = self._processes[name]
         if process.poll() is not None:
             return False
         if time.monotonic() - started > _HANGS_AFTER_SECONDS:
-            raise Failed(f"it is still not done after {_HANGS_AFTER_SECONDS:.0f} s")
+            raise Failed(f"it did not finish within {_HANGS_AFTER_SECONDS:.0f} s")
         time.sleep(_LOOKS_EVERY_SECONDS)
         return True
 
     def end(self, name: str, code: int = 0) -> float:
-        """Wait for a command's end and return how long it took; raise Failed where its exit code is another one."""
+        """Wait for a command to end and return how many seconds it took; raise Failed for any other exit code."""
         while self.is_running(name):
             pass
         process, started = self._processes[name]
         if process.returncode != code:
             said = self._errors(name).read_text(errors="replace").strip()[-_SHOWN_ERROR:]
-            raise Failed(f"exit code {process.returncode}: {said or 'it says nothing'}")
+            raise Failed(f"exit code {process.returncode}: {said or 'no error message'}")
         return time.monotonic() - started
 
     def _errors(self, name: str) -> Path:
@@ -134,10 +134,10 @@ class Commands:
 
 
 def _kill_in_a_save(commands: Commands, run: Path) -> str:
-    """Kill a run in the midst of a save, in its second epoch: what it saved before must be whole."""
+    """Kill a run in the middle of a save, in its second epoch: its last checkpoint must be intact."""
     while commands.is_running("killed"):
         if _is_saving(run) and _last_step(run) >= _KILLED_AFTER_STEP:
-            # The save goes on while one looks: only one that is held is surely under way.
+            # The save continues while we look: only a stopped process is certain to be in the middle of one.
             commands.send("killed", signal.SIGSTOP)
             time.sleep(_LOOKS_EVERY_SECONDS)
             if _is_saving(run):
@@ -145,17 +145,17 @@ def _kill_in_a_save(commands: Commands, run: Path) -> str:
             commands.send("killed", signal.SIGCONT)
     else:
         commands.end("killed")
-        raise Failed("it ended before one of its saves could be caught; try again")
+        raise Failed("it ended before it could be killed in a save; run task=doctor again")
     commands.send("killed", signal.SIGKILL)
     commands.end("killed", -signal.SIGKILL)
     saved = locate(run, "last")
     if saved.notes:
         raise Failed("; ".join(saved.notes))
-    return f"what it saved before, at step {_last_step(run)}, is whole"
+    return f"its last checkpoint, of step {_last_step(run)}, is intact"
 
 
 def _last_step(run: Path) -> int:
-    """Return the step of the last checkpoint that a run has committed, 0 where it has not trained yet."""
+    """Return the step of a run's last committed checkpoint, or 0 if there is none yet."""
     try:
         return max(entry.step for entry in read_manifest(run / FOLDER_NAME).files)
     except ArtifactError:
@@ -170,19 +170,19 @@ def _is_saving(run: Path) -> bool:
 
 
 def _resume(commands: Commands, folder: Path) -> str:
-    """Compare the resumed run with the one that nobody disturbed."""
+    """Compare the resumed run with the uninterrupted one."""
     seconds = commands.end("resumed")
     ours, theirs = _results(folder / "killed"), _results(folder / "trained")
     differing = [name for name, value in theirs.items() if ours[name] != value]
     if differing:
-        raise Failed(f"it ends with other bits than an uninterrupted run: {', '.join(differing)}")
+        raise Failed(f"it is not bit-identical to an uninterrupted run: {', '.join(differing)}")
     if _is_saving(folder / "killed"):
-        raise Failed("what the killed save had written is still there")
-    return f"ends with the same bits as an uninterrupted run, in {seconds:.1f} s"
+        raise Failed("the temporary file of the killed save was not removed")
+    return f"bit-identical to an uninterrupted run, in {seconds:.1f} s"
 
 
 def _results(run: Path) -> dict[str, object]:
-    """Return what two runs of one config have in common: their rows of metrics, and the hashes of their checkpoints."""
+    """Return what two runs of one config must have in common: rows of metrics, and hashes of checkpoints."""
     manifest = read_manifest(run / FOLDER_NAME)
     hashes = {entry.name: entry.sha256 for entry in manifest.files}
     found = {want: locate(run, want).path.name for want in ("best", "last")}
@@ -191,7 +191,7 @@ def _results(run: Path) -> dict[str, object]:
 
 
 def _damage(folder: Path) -> str:
-    """Flip one bit of a copy of a checkpoint, and read it."""
+    """Flip one bit in a copy of a checkpoint; reading it must fail."""
     whole = locate(folder / "trained", "best").path
     damaged = Path(shutil.copy(whole, folder / whole.name))
     content = bytearray(damaged.read_bytes())
@@ -201,4 +201,4 @@ def _damage(folder: Path) -> str:
         locate(damaged, "best")
     except ArtifactError:
         return "is refused"
-    raise Failed("it is taken for a whole one")
+    raise Failed("it was accepted as intact")

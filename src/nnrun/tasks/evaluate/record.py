@@ -1,4 +1,4 @@
-"""The record of `task=evaluate`, which is a run that trains nothing: tasks/train/run.py has the screen of both."""
+"""The record of `task=evaluate`, a run that trains nothing; tasks/train/run.py runs both."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Export a trained network, and prove what was exported."""
+"""Export a trained network, and verify the artifacts."""

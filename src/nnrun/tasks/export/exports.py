@@ -1,4 +1,4 @@
-"""Export a trained network in each format asked for, and prove each artifact before it is called good."""
+"""Export a trained network in each requested format, and verify each artifact."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ from nnrun.proof.verdict import VERIFICATION_SCHEMA, Verification
 from nnrun.proof.verify import Standard, verify
 from nnrun.runs.console import Console
 
-# Of the folder for temporary files, which some exporters need.
+# Free bytes that exporters may need in the folder for temporary files.
 _LEAST_ROOM = 2**20
 
 
 def export_context(job: Job, data: Opened, standard: Standard, score: float) -> ExportContext:
-    """Return what exporters may need to know of a run and of its network, whose metric to quote is `score`."""
+    """Return what exporters may need to know about a run and its network; `score` is its main metric."""
     drawing = Drawing(job.settings.data.split_by, SPLIT, job.settings.data.split_seed)
 
     def calibration(num_samples: int) -> Tree:
@@ -54,7 +54,7 @@ def export_context(job: Job, data: Opened, standard: Standard, score: float) -> 
 
 
 def run_id_of(model: nn.Module) -> str:
-    """Return the id of the run that a network is of: a hash of its weights, the same wherever it is run."""
+    """Return the id of a network's run: a hash of its weights, the same on every machine."""
     digest = hashlib.sha256()
     for name, tensor in model.state_dict().items():
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)} ".encode())
@@ -65,7 +65,7 @@ def run_id_of(model: nn.Module) -> str:
 def export_all(
     sections: Mapping[str, Mapping[str, Any]], standard: Standard, context: ExportContext, run: Path, console: Console
 ) -> dict[str, dict[str, Any]]:
-    """Return, by format, where each artifact is and what its proof found. One that fails is renamed to `*.rejected`."""
+    """Return the path and the verification of each artifact, by format. One that fails is renamed to `*.rejected`."""
     rows: dict[str, dict[str, Any]] = {}
     for name, section in sections.items():
         exporter = build(section, f"export.{name}", Exporter)  # type: ignore[type-abstract]
@@ -73,34 +73,34 @@ def export_all(
         start = time.perf_counter()
         with _whole_folder(run, name) as making:
             try:
-                path, proof = _export_one(exporter, standard, context, making)
+                path, verification = _export_one(exporter, standard, context, making)
             except ModuleNotFoundError as error:
                 raise lacks_package(f"export.{name}", error) from error
             seconds = time.perf_counter() - start
-            proven = {"run_id": context.run_id, **proof.to_json()}
-            write_json(making / "verification.json", proven, VERIFICATION_SCHEMA)
+            row = {"run_id": context.run_id, **verification.to_json()}
+            write_json(making / "verification.json", row, VERIFICATION_SCHEMA)
         place = Path("exports") / name / os.path.relpath(path, making)
-        rows[name] = {"path": str(place), "seconds": round(seconds, 3), **proven}
+        rows[name] = {"path": str(place), "seconds": round(seconds, 3), **row}
     return rows
 
 
 @contextmanager
 def _whole_folder(run: Path, name: str) -> Iterator[Path]:
-    """Yield the folder that an artifact is made and proven in; it gets its name, `exports/NAME`, when it is whole.
+    """Yield a temporary folder to make and verify an artifact in; rename it to `exports/NAME` when it is complete.
 
-    Whatever ends the block before, nothing is left of it. Raises ResourceError where the disk does not take it.
+    If the block does not end normally, the folder is removed. Raises ResourceError if writing to the disk fails.
     """
     folder, making = inside(run, "exports", name), inside(run, "exports", f".{name}{TEMPORARY_SUFFIX}")
     undoing = at_the_end(partial(shutil.rmtree, making, ignore_errors=True))
     try:
         with saving(folder):
-            # What a run that was killed here left behind.
+            # Left behind by a run that was killed here.
             shutil.rmtree(making, ignore_errors=True)
             making.mkdir(parents=True)
         yield making
         with saving(folder):
             sync_all(making)
-            # A resumed run may have been stopped after this before.
+            # From before the run was resumed, if it was stopped after this point.
             shutil.rmtree(folder, ignore_errors=True)
             making.rename(folder)
             sync_folder(folder.parent)
@@ -112,7 +112,7 @@ def _whole_folder(run: Path, name: str) -> Iterator[Path]:
 def _export_one(
     exporter: Exporter, standard: Standard, context: ExportContext, folder: Path
 ) -> tuple[Path, Verification]:
-    """Return an artifact's path, by which one can see whether it is good, and its proof."""
+    """Return an artifact's path, renamed if it was rejected, and its verification."""
     try:
         with meter(f"exporting to {_named(folder).name}", ticks=True):
             path = exporter.export(standard.network, context, folder)
@@ -121,29 +121,29 @@ def _export_one(
     except CannotExport as error:
         return folder, Verification.unusable(exporter, 0, f"it cannot be exported: {without_paths(str(error))}")
     except (Exception, SystemExit) as error:
-        # An exporter fails on networks that it cannot express, in as many ways as there are networks.
+        # Exporters raise many kinds of errors for networks that they do not support.
         if machine := _of_the_machine(error, standard.network, folder):
             raise machine from error
         reason = f"it cannot be exported: {type(error).__name__}: {_first(error)}"
         return folder, Verification.unusable(exporter, 0, reason)
     if not isinstance(path, Path) or not path.exists() or folder.resolve() not in path.resolve().parents:
-        # Without its folders: what stands in a proof is given away.
-        elsewhere = f"which is no file or folder in exports/{_named(folder).name}"
-        shown = f"{path.name!r}, {elsewhere}" if isinstance(path, Path) else without_paths(f"{path!r}, no path")
-        return folder, Verification.unusable(exporter, 0, f"its exporter names {shown}")
-    proof = verify(path, exporter, standard)
+        # Without its folders: verification.json is published with the artifact.
+        elsewhere = f"which is not a file or folder in exports/{_named(folder).name}"
+        shown = f"{path.name!r}, {elsewhere}" if isinstance(path, Path) else without_paths(f"{path!r}, not a path")
+        return folder, Verification.unusable(exporter, 0, f"its exporter returned {shown}")
+    verification = verify(path, exporter, standard)
     if not path.exists():
-        return folder, Verification.unusable(exporter, 0, f"{path.name} was gone when it was loaded")
-    if not proof.ok:
+        return folder, Verification.unusable(exporter, 0, f"{path.name} was gone after it was loaded")
+    if not verification.ok:
         path = path.rename(path.with_name(path.name + REJECTED_SUFFIX))
-    return path, proof
+    return path, verification
 
 
 def _of_the_machine(error: BaseException, model: nn.Module, folder: Path) -> ResourceError | None:
-    """Return what the machine has to do with an exporter's error: no room, no permission, no memory; None for nothing.
+    """Return the machine's error behind an exporter's error (disk space, permission, memory), or None.
 
-    Libraries put a disk's error in words of their own, or read the half of a file that they wrote: where a file as
-    large as the weights cannot be had, that was it.
+    Libraries reword a disk's error, or fail on a file that they wrote only in part: if there is no room for a file as
+    large as the weights, the disk was the cause.
     """
     machine = [cause for cause in causes_of(error) if of_the_machine(cause)]
     num_bytes = sum(tensor.nbytes for tensor in model.state_dict().values())
@@ -164,10 +164,10 @@ def _of_the_machine(error: BaseException, model: nn.Module, folder: Path) -> Res
 
 
 def _named(folder: Path) -> Path:
-    """Return the name that the folder of an artifact in the making is to get."""
+    """Return the final path of an artifact's temporary folder."""
     return folder.with_name(folder.name.removeprefix(".").removesuffix(TEMPORARY_SUFFIX))
 
 
 def _first(error: BaseException) -> str:
-    """Return the first lines of an exporter's error, without colours; the rest are pages."""
+    """Return the first lines of an exporter's error, without colors; the rest may fill pages."""
     return without_paths(" ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split("\n")[:3]))[:300]

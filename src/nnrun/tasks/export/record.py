@@ -1,4 +1,4 @@
-"""The record of an evaluation that also exports, which `export=` beside `ckpt=` asks for."""
+"""The record of an evaluation that also exports: `export=` with `ckpt=`."""
 
 from __future__ import annotations
 

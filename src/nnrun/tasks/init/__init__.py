@@ -1,1 +1,1 @@
-"""`nnrun init DIR`: a small project of one's own, which runs as it stands."""
+"""`nnrun init DIR`: a small project of your own, which runs as is."""

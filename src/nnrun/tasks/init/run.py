@@ -1,4 +1,4 @@
-"""`nnrun init DIR`: write the files of a small project, which are those of the folder `starter`."""
+"""`nnrun init DIR`: write the files of a small project, copied from the folder `starter`."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from nnrun.config.folders import shipped
 from nnrun.runs.console import Console
 from nnrun.tasks.init.record import TASK
 
-_HOW = "nnrun init DIR makes a small project in DIR"
+_HOW = "nnrun init DIR creates a small project in DIR"
 
 
 @dataclass(frozen=True)
 class Project:
-    """Where a project is, and its files."""
+    """A project's folder and its files."""
 
     run: str
     files: Sequence[str]
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as plain values."""
+        """Return the project as plain values."""
         return {"task": TASK.name, **asdict(self)}
 
 
 def init(_composed: Composed | None, words: Sequence[str], _directory: Path | None = None) -> Project:
-    """Write the files of a project into the folder that the one word names, which is new or empty."""
+    """Write the files of a project into the new or empty folder that the only word names."""
     folder = folder_named(words)
     source = shipped("starter")
     files = sorted(path.relative_to(source) for path in source.rglob("*") if _is_of_the_project(path))
@@ -41,29 +41,29 @@ def init(_composed: Composed | None, words: Sequence[str], _directory: Path | No
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             (folder / file).write_bytes((source / file).read_bytes())
     console = Console()
-    console.say(f"a project in {folder}: {', '.join(map(str, files))}")
+    console.say(f"created a project in {folder}: {', '.join(map(str, files))}")
     console.say(f"next: cd {shlex.quote(str(folder))} && nnrun experiment=first")
     return Project(str(folder), [str(file) for file in files])
 
 
 def folder_named(words: Sequence[str]) -> Path:
-    """Return the folder that the words name; raise ConfigError where they name none, or one that is in use."""
+    """Return the folder that the words name; raise ConfigError if there is none, or it is in use."""
     if not words:
         raise ConfigError(f"{_HOW}; DIR is missing")
     if len(words) > 1:
-        raise ConfigError(f"{_HOW}, and takes no more than that: {shlex.join(words)}; put a name with spaces in quotes")
+        raise ConfigError(f"{_HOW}, and takes no other arguments: {shlex.join(words)}; quote a name with spaces")
     if "=" in words[0]:
-        raise ConfigError(f"{_HOW}, and takes no settings: {words[0]}; type them with nnrun, in the project")
+        raise ConfigError(f"{_HOW}, and takes no settings: {words[0]}; use them with nnrun, in the project")
     folder = expanded(words[0])
     if reason := why_out_of_reach(folder):
         raise ConfigError(f"nnrun init {words[0]}: {reason}")
     if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder} is a file; name a new or an empty folder")
+        raise ConfigError(f"{folder} is a file; choose a new or an empty folder")
     if folder.is_dir() and any(folder.iterdir()):
-        raise ConfigError(f"{folder} is not empty; name a new or an empty folder")
+        raise ConfigError(f"{folder} is not empty; choose a new or an empty folder")
     return folder
 
 
 def _is_of_the_project(path: Path) -> bool:
-    """Return whether a file is one of the project's, and not what a test of it has left."""
+    """Return whether a file belongs to the project, and was not left by a test of it."""
     return path.is_file() and not {"__pycache__", "outputs", ".pytest_cache"} & set(path.parts)

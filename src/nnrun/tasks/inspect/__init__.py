@@ -1,1 +1,1 @@
-"""Look at a network and its data before it is trained."""
+"""Inspect a network and its data before training."""

@@ -1,4 +1,4 @@
-"""A picture of a batch as the network sees it: augmented and normalised, brought back to pixels."""
+"""Draw a batch as the network sees it: augmented and normalised, converted back to pixels."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 NUM_PICTURES = 32
 NUM_COLUMNS = 8
-# A picture is shown at least so large, in pixels; each of its own then is a square of whole ones.
+# Minimum width of a drawn picture, in pixels; pictures are enlarged by a whole factor.
 SHOWN_SIZE = 84
 TEXT_HEIGHT = 14
 GAP = 6
@@ -53,8 +53,8 @@ def write_sheet(path: Path, batch: Batch, preprocessing: Preprocessing, targets:
 def to_pixels(inputs: Tensor, preprocessing: Preprocessing) -> Tensor:
     """Return normalised pictures as uint8 of the same shape.
 
-    What they were normalised by is undone where that is known. Values that are no pixels then, such as floats of
-    another scale, are stretched: the least is black, the largest white.
+    The normalisation is undone if it is known. Values that then are not pixels, such as floats on another scale, are
+    stretched: the smallest becomes black, the largest white.
     """
     mean, std, peak = (getattr(preprocessing, name, None) for name in ("mean", "std", "peak"))
     if mean is None or std is None or peak is None:
@@ -68,7 +68,7 @@ def to_pixels(inputs: Tensor, preprocessing: Preprocessing) -> Tensor:
 
 
 def _sheet(pixels: Tensor, names: Sequence[str]) -> Image:
-    """Return pictures in rows and columns, each with its name below."""
+    """Draw pictures in rows and columns, each with its name below."""
     from PIL import Image as images  # noqa: PLC0415 - only an inspection draws
     from PIL import ImageDraw as drawing  # noqa: PLC0415 - likewise
 
@@ -88,9 +88,9 @@ def _sheet(pixels: Tensor, names: Sequence[str]) -> Image:
 
 
 def _write(draw: ImageDraw, place: tuple[int, int], text: str, width: int) -> None:
-    """Write a text, as much of it as there is room for; without accents, what the font lacks as `?`."""
+    """Write a text, cut to `width`, without accents; a character that the font lacks becomes `?`."""
     bare = "".join(letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
-    # Pillow's own font has no more.
+    # Pillow's built-in font has no other characters.
     text = bare.encode("ascii", "replace").decode("ascii")
     while len(text) > 1 and draw.textlength(text) > width:
         text = text[:-2] + "." if text.endswith(".") else text[:-1] + "."

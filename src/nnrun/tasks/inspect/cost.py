@@ -1,4 +1,4 @@
-"""Measure a network in one step of its training: layers, shapes, parameters, FLOPs, memory. Prints nothing."""
+"""Measure one training step of a network: layers, shapes, parameters, FLOPs, memory. Prints nothing."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 @dataclass
 class Layer:
-    """A module, what it gave in one forward pass, and the modules in it.
+    """A module, its output in one forward pass, and its submodules.
 
-    `parameters` and `flops` are those of all modules in it too. FLOPs are the batch's, a multiplication with its
-    addition being two; products, convolutions and attention are counted, all else is not. `output_shape` has the batch
-    first; it is None where the module was never called, or gave no tensor.
+    `parameters` and `flops` include the submodules. FLOPs are for the whole batch, and a multiply-add counts as two;
+    only products, convolutions and attention are counted. `output_shape` begins with the batch dimension; it is None if
+    the module was never called or returned no tensor.
     """
 
     name: str
@@ -35,15 +35,15 @@ class Layer:
 
     @property
     def leaf_name(self) -> str:
-        """The last part of its name; the network itself has none."""
+        """The last component of its name; empty for the network itself."""
         return self.name.rpartition(".")[2]
 
 
 @dataclass(frozen=True)
 class StepMemory:
-    """The bytes that a training step keeps at a time, without what kernels need in passing.
+    """The bytes that a training step holds at one time, without temporary buffers of kernels.
 
-    `activations` are the tensors that the forward pass keeps for the backward pass, the batch itself not counted.
+    `activations` are the tensors that the forward pass keeps for the backward pass, without the batch itself.
     """
 
     weights: int
@@ -55,13 +55,13 @@ class StepMemory:
 
     @property
     def total(self) -> int:
-        """All of it."""
+        """The sum."""
         return sum((self.weights, self.gradients, self.optimizer, self.average, self.activations, self.batch))
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one step took: the tree of layers, the FLOPs of the batch, and the bytes kept for the backward pass."""
+    """The cost of one step: the tree of layers, the FLOPs of the batch, and the bytes kept for the backward pass."""
 
     root: Layer
     forward_flops: int
@@ -70,7 +70,7 @@ class Cost:
 
 
 def layer_tree(network: nn.Module) -> Layer:
-    """Return the modules of a network as a tree; a module that is in several places is shown in each."""
+    """Return the modules of a network as a tree; a module that is used in several places appears in each."""
 
     def visit(module: nn.Module, name: str) -> Layer:
         parameters = list(module.parameters())
@@ -80,7 +80,7 @@ def layer_tree(network: nn.Module) -> Layer:
             sum(parameter.numel() for parameter in parameters),
             sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
         )
-        # Not named_children, which leaves out a module that it has named before.
+        # Not named_children, which skips a module that it has already returned.
         children = [(key, child) for key, child in module._modules.items() if child is not None]
         layer.children = [visit(child, f"{name}.{key}" if name else key) for key, child in children]
         return layer
@@ -89,12 +89,12 @@ def layer_tree(network: nn.Module) -> Layer:
 
 
 def measure_step(network: nn.Module, step: Callable[[], object], inputs: Any) -> Cost:
-    """Do one forward and backward pass, and return what it took. `inputs` is the batch that `step` gives the network.
+    """Run one forward and backward pass, and return its cost. `inputs` is the batch that `step` gives the network.
 
-    Gradients are left where `step` puts them.
+    Gradients stay where `step` puts them.
     """
     root = layer_tree(network)
-    # The batch and the weights are there anyway: what is kept of them costs nothing more.
+    # The batch and the weights are in memory anyway, so keeping them costs nothing more.
     free = {_address(tensor) for tensor in (*network.parameters(), *network.buffers(), *tree_leaves(inputs))}
     kept: dict[int, int] = {}
 
@@ -107,7 +107,7 @@ def measure_step(network: nn.Module, step: Callable[[], object], inputs: Any) ->
     def give(saved: tuple[Tensor, int]) -> Tensor:
         tensor, version = saved
         if tensor._version != version:
-            # Torch looks for this itself, but not where hooks take part.
+            # Torch checks this itself, but not if hooks are used.
             raise RuntimeError("a tensor that the backward pass needs was modified by an in-place operation")
         return tensor
 
@@ -124,7 +124,7 @@ def _convolution_backward_flops(*shapes: Any, **_: Any) -> int:
     """Return the FLOPs of a convolution's backward pass, from the shapes of its arguments.
 
     Each multiply-add of the forward pass has one for the input's gradient and one for the weight's. (Torch's own
-    formula takes a convolution in groups for one in a single group, which for EfficientNet is forty times too much.)
+    formula ignores groups, which gives forty times too much for EfficientNet.)
     """
     (gradient, inputs, weight, *_rest), transposed, (of_input, of_weight, *_bias) = shapes, shapes[7], shapes[10]
     num_samples, _, *positions = inputs if transposed else gradient
@@ -133,7 +133,7 @@ def _convolution_backward_flops(*shapes: Any, **_: Any) -> int:
 
 @contextmanager
 def _watched(network: nn.Module, root: Layer, counter: FlopCounterMode) -> Iterator[None]:
-    """Have each layer's calls, FLOPs and output shape written down while the network runs."""
+    """Record each layer's calls, FLOPs and output shape while the network runs."""
     layers: dict[nn.Module, list[Layer]] = {}
 
     def pair(module: nn.Module, layer: Layer) -> None:
@@ -165,7 +165,7 @@ def _watched(network: nn.Module, root: Layer, counter: FlopCounterMode) -> Itera
 
 
 def _address(tensor: object) -> int | None:
-    """Return where a tensor's numbers lie, the same for all views of them; None for one that has no such place."""
+    """Return the address of a tensor's storage, the same for all its views; None for a tensor without storage."""
     try:
         return tensor.untyped_storage().data_ptr()  # type: ignore[attr-defined]
     except (NotImplementedError, RuntimeError, AttributeError):
@@ -175,7 +175,7 @@ def _address(tensor: object) -> int | None:
 def memory_of(
     network: nn.Module, optimizer: Optimizer, average: nn.Module | None, inputs: Any, activation_bytes: int
 ) -> StepMemory:
-    """Return the memory of a training whose optimizer has made a step, so that its state exists."""
+    """Return the memory of a training step; the optimizer must have made a step, so that its state exists."""
     gradients = num_bytes(parameter for parameter in network.parameters() if parameter.requires_grad)
     return StepMemory(
         weights=_module_bytes(network),
@@ -188,10 +188,10 @@ def memory_of(
 
 
 def _module_bytes(module: nn.Module) -> int:
-    """Return how many bytes a module's parameters and buffers take, each counted once."""
+    """Return the bytes of a module's parameters and buffers, each counted once."""
     return num_bytes((*module.parameters(), *module.buffers()))
 
 
 def num_bytes(tensors: Iterable[object]) -> int:
-    """Return how many bytes the tensors among these take."""
+    """Return the total bytes of the tensors among these objects."""
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors if isinstance(tensor, Tensor))

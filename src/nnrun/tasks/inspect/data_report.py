@@ -1,4 +1,4 @@
-"""What is in a data set: its targets by part, the same sample twice, what was left out."""
+"""Report on a data set: its targets by split, duplicate samples, skipped files."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from nnrun.core.seams.data import Split
 from nnrun.runs.console import Sheet
 from nnrun.tasks.inspect.target_report import bars, counts_of, spread_of, together_of
 
-# How many groups of the same sample are kept, how many classes shown: more are counted.
+# Maximum number of groups of duplicates kept, and of classes and pairs shown; the rest are counted.
 _MOST_GROUPS = 100
 _MOST_CLASSES = 40
 _MOST_PAIRS = 3
-# A longer name takes several lines on a narrow terminal.
+# Minimum width of the column of names; on a narrow terminal, a longer name takes several lines.
 _LEAST_NAME_WIDTH = 16
-# What a source of pictures counts.
+# What an image source counts: its key, a title, a text.
 _FACTS = (
-    ("skipped", "left out", "{:,} files cannot be read"),
-    ("unlabelled", "left out", "{:,} pictures are in no class folder"),
-    ("other_files", "left out", "{:,} files in class folders have no suffix of an image"),
-    ("converted", "converted", "{:,} pictures to other channels"),
-    ("resized", "resized", "{:,} pictures"),
+    ("skipped", "skipped", "{:,} unreadable files"),
+    ("unlabelled", "skipped", "{:,} images in no class folder"),
+    ("other_files", "skipped", "{:,} files without an image suffix in class folders"),
+    ("converted", "converted", "{:,} images to grey or RGB"),
+    ("resized", "resized", "{:,} images"),
     ("cropped", "cropped", "{:,} of these, at both ends of the longer side"),
-    ("several_pictures", "several", "{:,} files hold more pictures than the first, which is taken"),
+    ("several_pictures", "several", "{:,} files with several images; the first is used"),
 )
 
 
 @dataclass(frozen=True)
 class DataReport:
-    """What was found of a data set, in plain values.
+    """The findings about a data set, as plain values.
 
-    `samples` are by part, `counts` by part and class or label, `spread` by part and value, `together` of the labels to
-    train on. `repeated` are groups of samples that are the same, value for value; of a pair of parts, `shared` counts
-    the samples of the second that are in the first too; `contradicting` counts the groups whose samples have several
-    targets.
+    `samples` are by split, `counts` by split and class or label, `spread` by split and value; `together` is about the
+    labels of the training split. `repeated` are groups of samples whose values are identical; `contradicting` counts
+    the groups whose samples have different targets. For a pair of splits, `shared` counts the samples of the second
+    that are also in the first.
     """
 
     sample_shape: Any
@@ -62,7 +62,7 @@ class DataReport:
 
 
 def report_data(data: Opened) -> DataReport:
-    """Return what is in an opened data set; every sample is read once."""
+    """Return the report on an opened data set; every sample is read once."""
     parts = data.parts
     hashes = {name: split.digested() for name, split in parts.items()}
     places: dict[int, list[tuple[str, int]]] = {}
@@ -93,17 +93,17 @@ def report_data(data: Opened) -> DataReport:
 
 
 def _differ(targets: Sequence[Tensor]) -> bool:
-    """Return whether some targets are not all the same."""
+    """Return whether the targets are not all equal."""
     return any(not torch.equal(target, targets[0]) for target in targets)
 
 
 def _called(split: Split, part: str, index: int) -> str:
-    """Return what a person calls a sample."""
+    """Return a sample's name, or its split and index if it has none."""
     return split.names[index] if split.names is not None else f"{part} {index}"
 
 
 def data_table(report: DataReport) -> Sheet:
-    """Return the counts by part and class or label as a table, or of values how they lie."""
+    """Return a table of the counts by split and class or label, or of the distributions of values."""
     table = Sheet(
         box=None,
         padding=(0, 2, 0, 0),
@@ -122,12 +122,12 @@ def data_table(report: DataReport) -> Sheet:
 
 
 def _spread_line(spread: Mapping[str, Any]) -> str:
-    """Return how values lie: a histogram from the least to the largest."""
+    """Return the minimum, a histogram and the maximum of a value."""
     return f"{spread['min']:.4g} {bars(spread['histogram'])} {spread['max']:.4g}"
 
 
 def _add_counts(table: Sheet, report: DataReport) -> None:
-    """Add a row for each class or label, and one for what is too many."""
+    """Add a row for each class or label, and one for the sum of those that are too many."""
     names = list(next(iter(report.counts.values())))
     for name in names[:_MOST_CLASSES]:
         table.add_row(name, *(f"{counts[name]:,}" for counts in report.counts.values()))
@@ -138,7 +138,7 @@ def _add_counts(table: Sheet, report: DataReport) -> None:
 
 
 def findings_table(report: DataReport) -> Sheet:
-    """Return what was found besides the counts, a row each; what was not found is left out."""
+    """Return a table of the findings besides the counts; there are no rows for what was not found."""
     table = Sheet(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True, style="cyan")
     table.add_column(overflow="fold")
@@ -148,7 +148,7 @@ def findings_table(report: DataReport) -> Sheet:
 
 
 def _findings(report: DataReport) -> Iterator[tuple[str, str]]:
-    """Yield what was found, a title and a text each."""
+    """Yield the findings: a title and a text each."""
     facts = report.facts
     yield "a sample", _shape_line(report.sample_shape)
     if len(sizes := facts.get("sizes") or {}) > 1:
@@ -158,17 +158,17 @@ def _findings(report: DataReport) -> Iterator[tuple[str, str]]:
         if train[least] and train[most] >= 2 * train[least]:
             yield "uneven", f"{most} has {train[most] / train[least]:.1f} times as many samples as {least}"
     for name, spread in list(report.spread.get("train", {}).items())[:_MOST_CLASSES]:
-        yield "mean", f"{name} {spread['mean']:.4g} ± {spread['std']:.4g} (deviation) in train"
+        yield "mean", f"{name} {spread['mean']:.4g} ± {spread['std']:.4g} (standard deviation) in train"
     if labels := report.together:
-        yield "labels", f"{labels['mean']:.2f} a sample, at most {labels['most']}; {labels['none']:,} samples have none"
+        yield "labels", f"{labels['mean']:.2f} per sample, at most {labels['most']}; {labels['none']:,} without labels"
         if pairs := [f"{ours} and {theirs} ({number:,})" for ours, theirs, number in labels["pairs"][:_MOST_PAIRS]]:
             yield "together", ", ".join(pairs)
-    yield "repeated", f"{report.num_repeated:,} samples are the same as another one{_first(report.repeated)}"
+    yield "repeated", f"{report.num_repeated:,} duplicates of another sample{_first(report.repeated)}"
     if report.contradicting:
-        yield "contradicting", f"{report.contradicting:,} samples are there under several {report.kind}"
+        yield "contradicting", f"{report.contradicting:,} samples with different {report.kind}"
     for pair, number in report.shared.items():
         if number:
-            yield "shared", f"{number:,} samples are in {pair}"
+            yield "shared", f"{number:,} samples in both {pair}"
     for key, title, text in _FACTS:
         if facts.get(key):
             yield title, text.format(facts[key])
@@ -184,5 +184,5 @@ def _shape_line(shape: Any) -> str:
 
 
 def _first(groups: Sequence[Sequence[str]]) -> str:
-    """Return the first group of samples that are the same, as an example."""
+    """Return the first group of identical samples, as an example."""
     return f", such as {' = '.join(groups[0][:3])}" if groups else ""

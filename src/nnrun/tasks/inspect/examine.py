@@ -1,4 +1,4 @@
-"""Look at the network that a config names: build what a run would train, do its first step, and judge it."""
+"""Inspect the network of a config: build what a run would train, do its first step, and judge it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from nnrun.tasks.session import Session
 
 @dataclass(frozen=True)
 class NetworkReport:
-    """What was found of a network. `batch` is the first one of the training, as the network is given it."""
+    """The findings about a network. `batch` is the first one of the training, as the network receives it."""
 
     batch: Batch
     preprocessing: Preprocessing
@@ -39,12 +39,12 @@ class NetworkReport:
 
     @property
     def batch_size(self) -> int:
-        """How many samples the network was given."""
+        """The number of samples in the batch."""
         return len(self.batch.targets)
 
     @property
     def ok(self) -> bool:
-        """Whether all that was to be proven is."""
+        """Whether all checks passed."""
         return self.proof.ok and (self.overfit is None or self.overfit.reached)
 
     def to_json(self) -> dict[str, Any]:
@@ -58,7 +58,7 @@ class NetworkReport:
                 "trainable": root.trainable,
                 "frozen": root.parameters - root.trainable,
             },
-            # Of the whole batch; a multiplication with its addition is two.
+            # For the whole batch; a multiply-add counts as two.
             "flops": {"forward": self.cost.forward_flops, "backward": self.cost.backward_flops},
             "memory_bytes": {**asdict(self.memory), "total": self.memory.total},
             "gradients": self.proof.to_json(),
@@ -72,7 +72,7 @@ class NetworkReport:
         texts = (
             (proof.missing, "no gradient reaches {}: the loss does not depend on what it computes"),
             (proof.not_finite, "the gradient of {} is NaN or infinite"),
-            (proof.zero, "the gradient of {} is exactly zero, also after an update: it or what follows it is dead"),
+            (proof.zero, "the gradient of {} is exactly zero, also after an update: it, or a layer after it, is dead"),
         )
         lines = [text.format(few(names)) for names, text in texts if names]
         if learned is not None and not learned.reached:
@@ -85,14 +85,14 @@ class NetworkReport:
 
 
 def _layers(layer: Layer) -> list[dict[str, Any]]:
-    """Return a layer and all below it, the outer ones first."""
+    """Return a layer and all layers in it, the outer ones first."""
     own = asdict(replace(layer, children=[]))
     del own["children"]
     return [own, *(row for child in layer.children for row in _layers(child))]
 
 
 def examine(job: Job, data: Opened, session: Session) -> NetworkReport:
-    """Build what a run would train, or load what one has trained, and measure its first step."""
+    """Build what a run would train, or load a trained network, and measure its first step."""
     objective = make_objective(job, data)
     weights = None
     if job.composed.evaluated is not None:
@@ -115,7 +115,7 @@ def examine(job: Job, data: Opened, session: Session) -> NetworkReport:
     if settings.overfit:
         state.network.load_state_dict(start[0])
         state.optimizer.load_state_dict(start[1])
-        # The same samples without augmentation: a mixture has no target that could be known by heart.
+        # The same samples without augmentation: mixed samples cannot be memorized exactly.
         inputs, targets = train.take(train.order(0)[0])
         plain = batch._replace(inputs=inputs, targets=targets, mixed=None)
         session.console.say(f"overfitting one batch of {plain.num_samples} in at most {settings.steps} steps")
@@ -124,7 +124,7 @@ def examine(job: Job, data: Opened, session: Session) -> NetworkReport:
 
 
 def measure_first_step(step: Step, batch: Batch) -> tuple[Cost, StepMemory, Proof]:
-    """Do the first step of a training, draw by draw, and judge it. The network is changed by an update or two."""
+    """Do the first step of a training, with its random draws, and judge it. Changes the network by an update or two."""
     state = step.state
     losses: list[Tensor] = []
     state.set_training()

@@ -1,4 +1,4 @@
-"""Prove with one step that every trainable parameter gets a finite gradient, or name those that do not."""
+"""Check in one step that every trainable parameter gets a finite gradient, and name those that do not."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ from typing import Any
 import torch
 from torch import nn
 
-# A gradient is called vanishing below this part of the largest one of the network, by root mean square.
+# A gradient is called vanishing below this fraction of the network's largest one, by root mean square.
 VANISHING_FRACTION = 1e-6
 
 
 @dataclass(frozen=True)
 class Proof:
-    """The names of the trainable parameters with a gradient that is not as it should be.
+    """The names of the trainable parameters whose gradients are faulty or unusual.
 
-    `missing`: no gradient at all, as that of a layer whose output is not used. `not_finite`: NaN or infinite.
-    `zero`: exactly zero, also after an update. These three fail the proof. `late`: zero in the first step and not in
-    the second, as behind a factor that begins at zero. `vanishing`: more than zero, and less than a millionth of the
-    largest.
+    `missing`: no gradient at all, as in a layer whose output is not used. `not_finite`: NaN or infinite. `zero`:
+    exactly zero, also after an update. These three fail the check. `late`: zero in the first step but not in the
+    second, as before a factor that starts at zero. `vanishing`: not zero, but less than a millionth of the largest.
     """
 
     loss: float
@@ -37,14 +36,14 @@ class Proof:
         return not (self.missing or self.not_finite or self.zero)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the proof as plain values; a loss that is no number is null."""
+        """Return it as plain values; a loss that is NaN or infinite becomes null."""
         return {"ok": self.ok, **asdict(self), "loss": self.loss if math.isfinite(self.loss) else None}
 
 
 def prove(network: nn.Module, loss: float, step_again: Callable[[], object]) -> Proof:
-    """Judge the gradients that one step has left in a network whose loss was `loss`.
+    """Judge the gradients that a step with the loss `loss` left in a network.
 
-    `step_again` makes an update and another step; it is called only where a gradient is zero, and changes the network.
+    `step_again` makes an update and another step; it is called only if a gradient is zero, and changes the network.
     """
     sizes = gradient_sizes(network)
     missing = tuple(name for name, size in sizes.items() if size is None)
@@ -63,7 +62,7 @@ def prove(network: nn.Module, loss: float, step_again: Callable[[], object]) -> 
 
 @torch.no_grad()
 def gradient_sizes(network: nn.Module) -> dict[str, float | None]:
-    """Return the root mean square of each trainable parameter's gradient by name; None without one.
+    """Return the root mean square of each trainable parameter's gradient, by name; None if it has none.
 
     Waits for the device.
     """
@@ -71,6 +70,6 @@ def gradient_sizes(network: nn.Module) -> dict[str, float | None]:
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
             gradient = parameter.grad
-            # In fp64 on the host: the square of what an fp32 holds may not be one.
+            # In fp64 on the host: the square of an fp32 number may overflow or underflow in fp32.
             sizes[name] = None if gradient is None else gradient.cpu().double().square().mean().sqrt().item()
     return sizes

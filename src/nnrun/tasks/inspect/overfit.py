@@ -1,4 +1,4 @@
-"""Find out whether a network can learn a single batch by heart: one that cannot will not learn a data set."""
+"""Check whether a network can overfit a single batch: one that cannot will not learn a data set."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from nnrun.core.randomness import seed_step
 from nnrun.core.seams.batch import Batch
 from nnrun.core.step import Step
 
-# So many steps in a row must get every sample right: with dropout, one may by luck.
+# Number of consecutive steps in which every sample must be right: with dropout, one may be by luck.
 _STEPS_IN_A_ROW = 5
 
 
 @dataclass(frozen=True)
 class Overfit:
-    """What came of it: `steps` updates were needed, or made in vain; the losses are of the first and the last step.
+    """The result: the number of updates that were needed, or made in vain; the losses of the first and the last step.
 
-    `score` is the share of the samples that were right in the last one.
+    `score` is the fraction of samples that were right in the last step.
     """
 
     reached: bool
@@ -29,12 +29,12 @@ class Overfit:
     score: float
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as plain values; a loss that is no number is null."""
+        """Return it as plain values; a loss that is NaN or infinite becomes null."""
         return {key: value if math.isfinite(value) else None for key, value in asdict(self).items()}
 
 
 def overfit(step: Step, batch: Batch, most_steps: int, poll: Callable[[], None]) -> Overfit:
-    """Train on one batch until every sample is right for some steps in a row, or so many are made.
+    """Train on one batch until every sample is right in some consecutive steps, or for `most_steps` steps.
 
     `poll` is called before each step, and may raise to stop. Waits for the device in every step.
     """

@@ -11,7 +11,7 @@ from nnrun.config.task import Task
 
 @dataclass(frozen=True)
 class InspectSettings:
-    """What task=inspect does and shows besides what it always does."""
+    """Optional checks and output of task=inspect."""
 
     overfit: bool
     steps: int
@@ -45,6 +45,6 @@ TASK = Task(
         *("trainer.threads", "trainer.progress", "trainer.ema_decay", "trainer.grad_clip_norm"),
     ),
     unread_with="task=inspect: nothing is trained",
-    # The learning rate is then the optimizer's own.
+    # Without a scheduler, the learning rate is the optimizer's own.
     builds=("model", "data", "problem", "loss", "optimizer", "augment"),
 )

@@ -1,4 +1,4 @@
-"""`task=inspect`: look at the data and the network that a config names; nothing is trained or kept."""
+"""`task=inspect`: inspect the data and the network of a config; nothing is trained."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ SCHEMA = 1
 
 
 def inspect(composed: Composed, words: Sequence[str], directory: Path | None = None) -> Summary:
-    """Inspect what a config names, in a directory of its own; return the summary.
+    """Inspect the data and the network of a config, in a directory of its own; return the summary.
 
-    Raises DataError for what a run would refuse, after the report on the data where it can be read at all, and
-    ArtifactError where the proof fails, besides what a run raises.
+    Raises DataError for data that a run would refuse, after the report on it if it can be read at all, ArtifactError
+    if a check of the network fails, and what a run raises.
     """
     job = prepare(uncompiled(composed))
     if job.precision.scales_gradients:
-        # The scaled gradients of a first step overflow as a matter of course.
-        job = replace(job, precision=Precision("fp32", "a single step in fp16 proves nothing"))
+        # Loss scaling starts so high that the first step usually overflows.
+        job = replace(job, precision=Precision("fp32", "gradients of a first step in fp16 usually overflow"))
     console = Console()
     with open_session(job, words, directory, console) as session:
         data, fault = open_with_faults(job)
@@ -64,21 +64,21 @@ def inspect(composed: Composed, words: Sequence[str], directory: Path | None = N
         summary.write(session.out.path)
         console.say(f"{summary.task} {summary.state} after {summary.wall_seconds:.1f} s", style="bold")
         if not report.ok:
-            raise ArtifactError(*report.complaints(), f"all that was found is in {session.out.path}/inspect.json")
+            raise ArtifactError(*report.complaints(), f"all findings are in {session.out.path}/inspect.json")
     return summary
 
 
 def uncompiled(composed: Composed) -> Composed:
-    """Return the config with a network that is looked into as it is."""
+    """Return the config without compilation, so that the layers can be measured."""
     config = composed.config.copy()
     config.trainer.compile = False
     return replace(composed, config=config)
 
 
 def open_with_faults(job: Job) -> tuple[Opened, DataError | None]:
-    """Return the data, and why a run would refuse it if it would: what can be read of it is still worth a report.
+    """Return the data, and the error for which a run would refuse it, or None: the readable files are still reported.
 
-    Raises DataError where nothing can be reported.
+    Raises DataError if nothing can be reported.
     """
     settings = job.data
     try:
@@ -92,12 +92,12 @@ def open_with_faults(job: Job) -> tuple[Opened, DataError | None]:
 
 
 def _is_about_data(composed: Composed) -> bool:
-    """Return whether the command line names the data, so that its report is shown in full."""
+    """Return whether the command line sets the data, so that its report is shown in full."""
     return any(item.key.partition(".")[0] == "data" for item in composed.typed)
 
 
 def summarize(job: Job, report: NetworkReport, session: Session) -> Summary:
-    """Return the summary: the figures of the network as its metrics."""
+    """Return the summary, with the network's figures as its metrics."""
     root = report.cost.root
     return Summary(
         task=job.task.name,
@@ -116,7 +116,7 @@ def summarize(job: Job, report: NetworkReport, session: Session) -> Summary:
 
 
 def show(job: Job, report: NetworkReport, described: DataReport, data: Opened, console: Console) -> None:
-    """Print the tree of layers, and what was found."""
+    """Print the tree of layers, and the findings."""
     table, deepest = layer_table(report.cost.root, report.batch_size, job.settings_of(InspectSettings).depth)
     console.table(table)
     if deepest is not None:
@@ -129,7 +129,7 @@ def show(job: Job, report: NetworkReport, described: DataReport, data: Opened, c
 
 
 def draw(report: NetworkReport, data: Opened, session: Session) -> None:
-    """Write a picture of the batch that the network was given, if it is made of pictures, and say where."""
+    """Write a picture of the batch that the network received, if it consists of images, and say where."""
     path = session.out.path / "batch.png"
     if write_sheet(path, report.batch, report.preprocessing, data.targets):
         session.console.say(f"the first batch, as the network sees it: {path}")

@@ -1,4 +1,4 @@
-"""Show a network as a tree of layers that fits a terminal of 80 columns, and what was found of it."""
+"""Show a network as a tree of layers that fits a terminal of 80 columns, and the findings about it."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from nnrun.tasks.inspect.examine import NetworkReport
 from nnrun.tasks.inspect.gradients import Proof
 from nnrun.tasks.inspect.overfit import Overfit
 
-# With no depth asked for, the tree is as deep as fits so many rows.
+# Without inspect.depth, the tree is as deep as fits into this number of rows.
 _MOST_ROWS = 50
-# Of a layer's place in the tree, its name and its kind, on a narrow terminal.
+# Minimum width of the column with the tree, on a narrow terminal.
 _LEAST_LAYER_WIDTH = 28
 _PREFIXES = ("", "k", "M", "G", "T", "P")
 
 
 def layer_table(root: Layer, batch_size: int, depth: int | None) -> tuple[Sheet, int | None]:
-    """Return the layers as a table, and the depth of the tree where some of it is not shown, else None.
+    """Return the layers as a table, and the depth of the tree if some of it is not shown, else None.
 
-    Layers in a row that are alike in all but their names take one row.
+    Consecutive layers that differ only in their names share a row.
     """
     deepest = _depth_of(root)
     if depth is None:
@@ -41,7 +41,7 @@ def layer_table(root: Layer, batch_size: int, depth: int | None) -> tuple[Sheet,
 
 
 def _depth_of(layer: Layer) -> int:
-    """Return how many levels a tree has below its root."""
+    """Return the number of levels below the root of a tree."""
     return 1 + max(map(_depth_of, layer.children)) if layer.children else 0
 
 
@@ -52,7 +52,7 @@ def _rows(root: Layer, batch_size: int, depth: int) -> Iterator[tuple[Text, str,
 
 
 def _rows_below(layer: Layer, batch_size: int, depth: int, prefix: str) -> Iterator[tuple[Text, str, str, str]]:
-    """Yield the rows of the layers in one; `prefix` is what stands before each of them."""
+    """Yield the rows of a layer's sublayers, each after `prefix`."""
     if depth == 0:
         return
     groups = [list(group) for _, group in groupby(layer.children, key=_likeness)]
@@ -66,14 +66,14 @@ def _rows_below(layer: Layer, batch_size: int, depth: int, prefix: str) -> Itera
 
 
 def _likeness(layer: Layer) -> tuple[object, ...]:
-    """Return all that is shown of a layer and of those in it but its own name."""
+    """Return everything that is shown of a layer and its sublayers, except its own name."""
     below = tuple((child.leaf_name, _likeness(child)) for child in layer.children)
     numbers = (layer.parameters, layer.trainable, layer.flops, layer.calls)
     return (layer.kind, *numbers, tuple(layer.output_shape or ()), below)
 
 
 def _row(title: Text, group: Sequence[Layer], batch_size: int) -> tuple[Text, str, str, str]:
-    """Return the row of layers that are alike."""
+    """Return the row of a group of identical layers."""
     layer, times = group[0], _times(len(group))
     shape = layer.output_shape
     output = "not called" if not layer.calls else ""
@@ -92,7 +92,7 @@ def _times(count: int) -> str:
 
 
 def figure(value: float) -> str:
-    """Return a count in three digits: `5.26 M`."""
+    """Return a number with three significant digits: `5.26 M`."""
     step = 0
     while value >= 999.5 and step < len(_PREFIXES) - 1:
         value, step = value / 1000, step + 1
@@ -101,13 +101,13 @@ def figure(value: float) -> str:
 
 
 def size(num_bytes: int) -> str:
-    """Return a number of bytes in three digits: `5.26 MB`."""
+    """Return a number of bytes with three significant digits: `5.26 MB`."""
     number, _, prefix = figure(num_bytes).partition(" ")
     return f"{number} {prefix}B"
 
 
 def network_table(report: NetworkReport) -> Sheet:
-    """Return what was found of a network, a row each."""
+    """Return a table of the findings about a network."""
     cost, memory, batch_size = report.cost, report.memory, report.batch_size
     root = cost.root
     table = Sheet(box=None, show_header=False, padding=(0, 2, 0, 0))
@@ -120,7 +120,7 @@ def network_table(report: NetworkReport) -> Sheet:
     table.add_row(
         "FLOPs",
         f"{figure(forward)} forward, {figure(backward)} backward for a sample; {step} for a batch of {batch_size} "
-        "(a multiply-add is two; what is no product, convolution or attention is left out)",
+        "(a multiply-add counts as two; only products, convolutions and attention are counted)",
     )
     parts = ("weights", "gradients", "optimizer", "average", "activations", "batch")
     sizes = ", ".join(f"{part} {size(getattr(memory, part))}" for part in parts if getattr(memory, part))
@@ -134,9 +134,9 @@ def network_table(report: NetworkReport) -> Sheet:
 
 
 def _gradient_rows(proof: Proof) -> Iterator[tuple[str, str, str | None]]:
-    """Yield what the proof found: a title, a text and its style."""
+    """Yield the findings about the gradients: a title, a text and its style."""
     if proof.ok:
-        yield "gradients", f"every trainable parameter gets a finite one; loss {proof.loss:.4f}", None
+        yield "gradients", f"finite for every trainable parameter; loss {proof.loss:.4f}", None
     for title, names, style in (
         ("no gradient", proof.missing, "red"),
         ("NaN or inf", proof.not_finite, "red"),
@@ -146,14 +146,14 @@ def _gradient_rows(proof: Proof) -> Iterator[tuple[str, str, str | None]]:
     ):
         if names:
             remark = {
-                "late": ": zero in the first step, and not in the second",
+                "late": ": zero in the first step but not in the second",
                 "vanishing": ": less than a millionth of the largest",
             }.get(title, "")
             yield title, few(names) + remark, style
 
 
 def _overfit_line(learned: Overfit, batch_size: int) -> str:
-    """Return whether the batch was learned by heart."""
+    """Return whether the network overfits the batch."""
     losses = f"loss {learned.first_loss:.4f} to {learned.last_loss:.4f}"
     if learned.reached:
         return f"overfits one batch of {batch_size} in {learned.steps} steps, {losses}"

@@ -1,4 +1,4 @@
-"""What is to be learned of a data set's samples, in figures: how many have each class or label, how values lie."""
+"""Statistics of a data set's targets: samples of each class or label, distributions of values."""
 
 from __future__ import annotations
 
@@ -14,21 +14,20 @@ from nnrun.core.target_values import target_counts
 
 NUM_BARS = 16
 _BARS = "▁▂▃▄▅▆▇█"
-# How many pairs of labels are kept.
+# Maximum number of pairs of labels kept.
 _MOST_PAIRS = 10
 
 
 def counts_of(split: Split, targets: Targets) -> dict[str, int]:
-    """Return how many samples each class or label has; of values nothing."""
+    """Return the number of samples of each class or label; nothing for values."""
     counts = target_counts(split.targets, targets)
     return dict(zip(targets.names, counts, strict=True)) if counts else {}
 
 
 def spread_of(parts: Mapping[str, Split], targets: Targets) -> dict[str, dict[str, dict[str, Any]]]:
-    """Return of each part and value the least, the mean, the deviation and the largest, and a histogram.
+    """Return minimum, mean, standard deviation, maximum and histogram by split and value; nothing for other targets.
 
-    The bars of a value's histograms are `NUM_BARS` alike from the least to the largest of all parts. Nothing of others
-    than values.
+    A value's histograms have the same `NUM_BARS` bins in all splits, from its minimum to its maximum over all splits.
     """
     there = {name: split.targets.double() for name, split in parts.items() if len(split)}
     if targets.kind != "values" or not there:
@@ -45,8 +44,8 @@ def spread_of(parts: Mapping[str, Split], targets: Targets) -> dict[str, dict[st
 
 
 def _spread(values: Tensor, low: float, high: float) -> dict[str, Any]:
-    """Return the figures of some values, whose histogram goes from `low` to `high`."""
-    # Of values that are all the same the bars are below and above them.
+    """Return the statistics of some values, with a histogram from `low` to `high`."""
+    # The histogram of a constant has bins below and above it.
     bars = torch.histc(values, NUM_BARS, low, high) if low < high else torch.histc(values, NUM_BARS, low - 1, low + 1)
     return {
         "min": values.min().item(),
@@ -58,13 +57,13 @@ def _spread(values: Tensor, low: float, high: float) -> dict[str, Any]:
 
 
 def bars(histogram: Sequence[int]) -> str:
-    """Return a histogram as a line of text; what is not empty has a bar."""
+    """Return a histogram as a line of text; every bin that is not empty has a bar."""
     most = max(*histogram, 1)
     return "".join(_BARS[-(-count * (len(_BARS) - 1) // most)] if count else " " for count in histogram)
 
 
 def together_of(split: Split, targets: Targets) -> dict[str, Any]:
-    """Return how many labels samples have, and which two are together most often; nothing of others than labels."""
+    """Return how many labels samples have, and the most frequent pairs of labels; nothing for other targets."""
     if targets.kind != "labels" or not len(split):
         return {}
     each = split.targets.sum(1)

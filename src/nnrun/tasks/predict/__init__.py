@@ -1,1 +1,1 @@
-"""Predict for files, and write a table."""
+"""Predict for images, and write a table."""

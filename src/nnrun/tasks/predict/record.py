@@ -14,7 +14,7 @@ from nnrun.config.task import OF_A_TRAINING, OF_ANY_NETWORK, Task
 
 @dataclass(frozen=True)
 class PredictSettings:
-    """What task=predict writes for each image."""
+    """What task=predict writes, and in which format."""
 
     format: Literal["csv", "kaggle"]
     top_k: int | None
@@ -24,7 +24,7 @@ class PredictSettings:
 
 
 def _only_with(key: str, format_name: str) -> Idle:
-    """Return the row of a setting that one format alone reads."""
+    """Return the rule for a setting that only one format reads."""
     return Idle(
         (key,),
         ("predict.format",),
@@ -33,7 +33,7 @@ def _only_with(key: str, format_name: str) -> Idle:
     )
 
 
-# How image files are read, where the run is not to say it.
+# How image files are read, to override what the run says.
 _HOW_READ = tuple(f"data.{name}" for name in HOW_READ)
 
 TASK = Task(
@@ -55,7 +55,7 @@ TASK = Task(
         Conflict(
             ("predict.id_column", "predict.label_column"),
             lambda id_column, label_column: id_column is not None and id_column == label_column,
-            "predict.id_column and predict.label_column are both {}; give the columns two names",
+            "predict.id_column and predict.label_column are both {}; give the columns different names",
         ),
     ),
     idle=(
@@ -75,15 +75,15 @@ TASK = Task(
         "resume": "task=predict and resume exclude each other; ckpt= predicts with the network of a run",
         "repeat": "task=predict and repeat exclude each other; ckpt= predicts with the network of a run",
         "init_from": "task=predict and init_from exclude each other; name the checkpoint with ckpt=",
-        "export": "export has no effect with task=predict: it makes no artifact; nnrun export=... ckpt= does",
+        "export": "export has no effect with task=predict; to export, use nnrun export=... ckpt=...",
     },
     unread=("data", "loss", "metric", *OF_A_TRAINING),
     reads_of_unread=("data.eval_batch_size", "data.on_bad", *_HOW_READ, *OF_ANY_NETWORK),
-    # Data, loss and optimizer may be nowhere to be had.
+    # Data, loss and optimizer may not be available.
     builds=("model", "problem"),
     takes_artifact=True,
     refuses_weights=(
-        "{0} holds weights alone, and a prediction needs the names of their classes and how samples are prepared; make "
-        "a checkpoint of it with init_from={0} model=... data=... trainer.epochs=0"
+        "{0} contains only weights, but a prediction also needs the class names and the preprocessing; make a "
+        "checkpoint from it with init_from={0} model=... data=... trainer.epochs=0"
     ),
 )

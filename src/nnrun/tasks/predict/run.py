@@ -1,4 +1,4 @@
-"""`task=predict`: predict for images with a trained network, and write down what it says of each."""
+"""`task=predict`: predict for images with a trained network, and write the predictions to a file."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from nnrun.tasks.predict.record import PredictSettings
 from nnrun.tasks.predict.table import FILE_NAME, PredictionFile, file_id
 from nnrun.tasks.session import Session, open_session
 
-# How many of the answers given are named on the terminal.
+# Maximum number of different answers shown on the terminal.
 _NUM_SHOWN = 5
-# A name of more digits is no number of a file.
+# A file name with more digits does not count as a number.
 _MAX_DIGITS = 19
 
 
 class BadFiles:
-    """What happens to files that cannot be read: the first one ends the prediction, or they are named and left out."""
+    """Unreadable files: the first one ends the prediction, or each is named and skipped."""
 
     def __init__(self, on_bad: str, console: Console) -> None:
         self._on_bad = on_bad
@@ -48,17 +48,17 @@ class BadFiles:
         self.count = 0
 
     def refuse(self, error: DataError) -> None:
-        """Raise, or count."""
+        """Raise the error, or report and count it."""
         if self._on_bad == "error":
-            way = f"no {FILE_NAME} is written; data.on_bad=skip leaves out what cannot be read"
+            way = f"no {FILE_NAME} is written; use data.on_bad=skip to skip unreadable files"
             raise DataError(*error.messages, way) from error
         self.count += 1
-        self._console.note(f"left out: {error}")
+        self._console.note(f"skipped: {error}")
 
 
 @dataclass(frozen=True)
 class ImageSource:
-    """The images to predict for, in batches, and how many there are."""
+    """The images to predict for, in batches, and their number."""
 
     batches: Generator[Samples, None, None]
     num_images: int
@@ -66,7 +66,7 @@ class ImageSource:
 
 @dataclass(frozen=True)
 class Result:
-    """For how many images something was predicted, how often what, unless each is another, and how long it took."""
+    """The number of predicted images, the counts of each answer (except for values), and the time taken."""
 
     number: int
     kind: Kind
@@ -76,7 +76,7 @@ class Result:
 
 @dataclass(kw_only=True)
 class PredictionSummary(Summary):
-    """What summary.json holds of a prediction: also for how many images it is, how many were left out, how fast."""
+    """The summary of a prediction, with the numbers of predicted and skipped images and the speed."""
 
     predicted: int = 0
     skipped: int = 0
@@ -84,7 +84,7 @@ class PredictionSummary(Summary):
 
 
 def predict(composed: Composed, words: Sequence[str], directory: Path | None = None) -> PredictionSummary:
-    """Predict for what `input=` names with what `ckpt=` names, in a directory of its own; return the summary."""
+    """Predict for the images of `input=` with the network of `ckpt=`, in a directory of its own; return the summary."""
     job = prepare(as_predicted_with(composed))
     console = Console()
     with open_session(job, words, directory, console) as session:
@@ -123,22 +123,22 @@ def as_predicted_with(composed: Composed) -> Composed:
     config.early_stopping = None
     config.trainer.compile = False
     if composed.artifact is not None:
-        # It is the network, and runs on the CPU.
+        # The artifact is the network, and runs on the CPU.
         config.model = {}
         if composed.named("trainer.device") and config.trainer.device not in ("auto", "cpu"):
             raise ConfigError(
-                f"trainer.device={config.trainer.device} has no effect: an ONNX file is run on the CPU here; leave it "
-                "out, or name the run that the file was exported from"
+                f"trainer.device={config.trainer.device} has no effect: nnrun runs an ONNX file on the CPU; leave it "
+                "out, or use the run that the file was exported from"
             )
         config.trainer.device = "cpu"
     return replace(composed, config=config)
 
 
 def open_predictor(job: Job) -> Predictor:
-    """Return what predicts."""
+    """Return the predictor of the run or the artifact."""
     artifact, saved = job.composed.artifact, job.composed.evaluated
     if artifact is not None:
-        # What is not named here, the file says.
+        # The file defines what is not set here.
         named = {key: getattr(job.settings.data, key) for key in HOW_READ if job.composed.named(f"data.{key}")}
         return predictor_of_artifact(artifact, job.settings.trust, named)
     assert isinstance(saved, SavedNetwork), "the task's record needs ckpt=, and refuses weights alone"
@@ -147,13 +147,13 @@ def open_predictor(job: Job) -> Predictor:
 
 
 def open_source(job: Job, named: InputFiles, predictor: Predictor, bad: BadFiles, tally: Tally) -> ImageSource:
-    """Return the images: those of files, or of one file that holds many."""
+    """Return the images of all files, or of a single file that contains many."""
     in_shape = image_shape(predictor.in_shape, predictor.preprocessing)
     files, batch_size = named.files, job.settings.data.eval_batch_size
     if job.settings.input != FROM_STDIN and len(files) == 1 and holds_array(Path(files[0])):
         pixels = read_images(Path(files[0]), in_shape)
         if fault := scale_fault(predictor.preprocessing, some_of(pixels)):
-            raise DataError(f"{shown(files[0])} is on another scale than what the network was trained on: {fault}")
+            raise DataError(f"{shown(files[0])} is on a different scale from the training data: {fault}")
         return ImageSource(of_tree(files[0], pixels, batch_size), len(pixels))
     settings = job.settings_of(PredictSettings)
     if settings.format == "kaggle" and settings.id != "number":
@@ -163,7 +163,7 @@ def open_source(job: Job, named: InputFiles, predictor: Predictor, bad: BadFiles
 
 
 def check_ids(files: Sequence[str], form: str) -> None:
-    """Raise DataError where two files would have the same id."""
+    """Raise DataError if two files would have the same id."""
     seen: dict[str, str] = {}
     for file in files:
         earlier = seen.setdefault(file_id(file, form), file)
@@ -172,7 +172,7 @@ def check_ids(files: Sequence[str], form: str) -> None:
 
 
 def numbered_otherwise(job: Job, files: Sequence[str]) -> list[str]:
-    """Return what is said where Kaggle's ids are numbers, and the files are called by something else."""
+    """Return a note if Kaggle's ids are counted from 1, but the files are named differently."""
     settings = job.settings_of(PredictSettings)
     if (settings.format, settings.id) != ("kaggle", "number"):
         return []
@@ -184,23 +184,23 @@ def numbered_otherwise(job: Job, files: Sequence[str]) -> list[str]:
         return []
     return [
         f"the ids are counted from 1, in the order of the files: {shown(Path(files[number - 1]).name)} gets the id "
-        f"{number}; predict.id=stem takes the files' names as ids, predict.id=name with their suffix"
+        f"{number}; use predict.id=stem to take the file names as ids, or predict.id=name to keep their suffix"
     ]
 
 
 def _is_number(stem: str, number: int) -> bool:
-    """Return whether a file's name is a number."""
+    """Return whether a file is named by this number."""
     return stem.isdecimal() and len(stem) < _MAX_DIGITS and int(stem) == number
 
 
 def write_predictions(job: Job, session: Session, predictor: Predictor, source: ImageSource) -> Result:
-    """Write predictions.csv, whole or not at all."""
+    """Write predictions.csv, completely or not at all."""
     settings, console = job.settings_of(PredictSettings), session.console
     targets = predictor.problem.targets
     if settings.top_k is not None and predictor.problem.columns(settings.top_k) == predictor.problem.columns():
-        raise ConfigError(f"predict.top_k={settings.top_k} has no effect: of {targets} no alternatives are ranked")
+        raise ConfigError(f"predict.top_k={settings.top_k} has no effect: predictions of {targets} are not ranked")
     if settings.top_k is not None and settings.top_k > targets.num_outputs:
-        console.note(f"predict.top_k={settings.top_k}, and there are {targets}: all are named")
+        console.note(f"predict.top_k={settings.top_k}, but there are only {targets}: all are listed")
     number, counts = 0, Counter[str]()
     start = time.perf_counter()
     with (
@@ -223,13 +223,13 @@ def write_predictions(job: Job, session: Session, predictor: Predictor, source: 
         file.commit()
     if file.num_quoted:
         console.note(
-            f"put ' before {file.num_quoted:,} cells of {FILE_NAME}, which a spreadsheet would take for formulas"
+            f"put ' before {file.num_quoted:,} cells of {FILE_NAME} that a spreadsheet would evaluate as formulas"
         )
     return Result(number, targets.kind, counts, time.perf_counter() - start)
 
 
 def show(summary: PredictionSummary, result: Result, console: Console) -> None:
-    """Print what was found, and where it is."""
+    """Print the result, and where the predictions are."""
     console.say(f"{summary.task} {summary.state} after {summary.wall_seconds:.1f} s", style="bold")
     table = Sheet(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True, style="cyan")
@@ -237,7 +237,7 @@ def show(summary: PredictionSummary, result: Result, console: Console) -> None:
     images = "image" if summary.predicted == 1 else "images"
     table.add_row("predicted", f"{summary.predicted:,} {images}, {summary.samples_per_second:,.0f} samples/s")
     if summary.skipped:
-        table.add_row("left out", f"{summary.skipped:,} that cannot be read", style="red")
+        table.add_row("skipped", f"{summary.skipped:,} unreadable", style="red")
     if result.counts:
         more = "  ..." if len(result.counts) > _NUM_SHOWN else ""
         often = "  ".join(f"{name or 'none'} ({count:,})" for name, count in result.counts.most_common(_NUM_SHOWN))

@@ -1,4 +1,4 @@
-"""predictions.csv: a line for each image, in the table's form or in the one that Kaggle takes; whole or not at all."""
+"""predictions.csv: a line for each image, as a table or in Kaggle's format; complete or not there at all."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class PredictionFile:
         self._settings = settings
         self._problem = problem
         self._open = ExitStack()
-        # Cells that a spreadsheet would have taken for formulas.
+        # Number of cells that a spreadsheet would have evaluated as formulas.
         self.num_quoted = 0
 
     def __enter__(self) -> PredictionFile:
@@ -40,7 +40,7 @@ class PredictionFile:
         self._open.__exit__(*cause)  # type: ignore[arg-type]
 
     def add(self, samples: Samples, predictions: Tensor) -> None:
-        """Write a line for each of some samples."""
+        """Write a line for each sample."""
         if self._settings.format == "kaggle":
             answers = zip(samples.names, samples.numbers, self._problem.answers(predictions), strict=True)
             self._write([[self._id(name, number), answer] for name, number, answer in answers])
@@ -49,22 +49,22 @@ class PredictionFile:
         self._write([[name, *map(_as_text, row)] for name, row in zip(samples.names, rows, strict=True)])
 
     def commit(self) -> None:
-        """Let the file appear."""
+        """Give the file its final name."""
         with saving(self.path):
             self._file.commit(self.path.name)
 
     def _titles(self) -> list[str]:
-        """Return the first line."""
+        """Return the header line."""
         if self._settings.format == "kaggle":
             return [self._settings.id_column, self._settings.label_column]
         return distinct(["path", *self._problem.columns(self._settings.top_k)])
 
     def _id(self, name: str, number: int) -> str | int:
-        """Return what an image is called in Kaggle's form."""
+        """Return the id of an image in Kaggle's format."""
         return number if self._settings.id == "number" else file_id(name, self._settings.id)
 
     def _write(self, rows: Sequence[Sequence[object]]) -> None:
-        """Write some lines; what is no UTF-8 in a file's name stays as it is."""
+        """Write lines; bytes of a file name that are not UTF-8 are written unchanged."""
         text = io.StringIO()
         cells = [[as_cell(value) for value in row] for row in rows]
         pairs = (pair for row, of in zip(rows, cells, strict=True) for pair in zip(row, of, strict=True))
@@ -75,10 +75,10 @@ class PredictionFile:
 
 
 def file_id(file: str, form: str) -> str:
-    """Return the id of a file by its name: without the suffix where `form` is stem, else whole."""
+    """Return a file's name as its id, without the suffix if `form` is stem."""
     return Path(file).stem if form == "stem" else Path(file).name
 
 
 def _as_text(value: object) -> object:
-    """Return a cell as it is written: a fraction in six digits."""
+    """Return a cell as it is written: a float with six significant digits."""
     return f"{value:.6g}" if isinstance(value, float) else value

@@ -1,4 +1,4 @@
-"""Train: with callbacks that watch and save, until the plan is done, a callback stops it, or a signal does."""
+"""Train, with callbacks that watch and save, until the plan is done, or a callback or a signal stops it."""
 
 from __future__ import annotations
 
@@ -44,19 +44,19 @@ from nnrun.tasks.train.memory_advice import out_of_memory
 
 @dataclass(frozen=True)
 class Watchers:
-    """The callbacks of a training by name, in the order of their calls, and what else is asked of some of them."""
+    """The callbacks of a training by name, in the order of their calls, and those that are also used directly."""
 
     callbacks: dict[str, Callback]
     rows: MetricRows
     progress: TrainingProgress
     saving: Checkpointing
     folder: CheckpointFolder
-    # What a checkpoint holds of the training as it stands.
+    # Returns the content of a checkpoint for the current state.
     payload: Callable[[TrainState], Payload]
 
 
 def train(job: Job, data: Opened, objective: Objective, session: Session) -> Training:
-    """Train until the plan is done, saving as it goes; on a signal finish the step, save, and say how to go on."""
+    """Train until the plan is done, and save checkpoints; on a signal finish the step, save, and say how to resume."""
     console, stop = session.console, session.stop
     training = make_training(job, data, objective)
     state, plan = training.state, training.plan
@@ -70,7 +70,7 @@ def train(job: Job, data: Opened, objective: Objective, session: Session) -> Tra
     if job.settings.trainer.compile is not False and plan.total_steps > 0:
         say_and_compile(training, console)
     if watchers.folder.manifest.best is None:
-        # The best weights so far were damaged: there is nothing that a later epoch would have to be better than.
+        # The best weights so far were damaged: there is nothing for a later epoch to beat.
         state.progress.best = None
     config = redact(training.tree, known=job.composed.secrets)
     session.loggers.start(training.loggers, RunInfo(job.task.name, session.out.path, config, state.progress.step))
@@ -99,17 +99,17 @@ def train(job: Job, data: Opened, objective: Objective, session: Session) -> Tra
         console.say(f"stopped early: {state.progress.stop_reason}")
     if state.progress.best is None and math.isnan(watchers.rows.newest.get(job.monitor, 0.0)):
         console.note(
-            f"{job.monitor} was NaN in every validation: no weights are the best by it, and the newest are taken; "
+            f"{job.monitor} was NaN in every validation, so no weights are the best by it: the newest are used; "
             "set another early_stopping.monitor, or a larger data.val_fraction"
         )
     return training
 
 
 def best_sums(job: Job, training: Training) -> Sums | None:
-    """Return the sums of the best weights' validation, where another one in this process would give the same bits.
+    """Return the sums of the best weights' validation, if validating again in this process would give the same bits.
 
-    A GPU may take other kernels, and a compiled network or one on cached features computes in another way. A callback
-    of the user's own may change the weights after a validation, before they are saved.
+    A GPU may choose other kernels, and a compiled network or cached features are computed differently. A callback of
+    the user's own may change the weights after a validation, before they are saved.
     """
     state = training.state
     if training.callbacks:
@@ -144,7 +144,7 @@ def make_watchers(job: Job, data: Opened, objective: Objective, training: Traini
     counted = "epochs" if trainer.validate_every_steps is None else "validations"
     folder = CheckpointFolder(out.path, trainer.keep_last)
     saving = Checkpointing(folder, trainer.checkpoint_every_steps, payload, out.sync_rows)
-    # Saved last: what the others note of a step or an epoch belongs to it.
+    # Checkpointing comes last: a save includes what the others record of the step or the epoch.
     callbacks: dict[str, Callback] = {
         "rows": rows,
         "first_step": FirstStep(out),
@@ -157,7 +157,7 @@ def make_watchers(job: Job, data: Opened, objective: Objective, training: Traini
 
 
 def tell_of_training(reached: Summary, state: TrainState, metrics: Mapping[str, float]) -> None:
-    """Write into a summary how far the training came, and its newest metrics."""
+    """Record in a summary how far the training came, and its newest metrics."""
     at, clock = state.progress, state.clock
     reached.best = {"epoch": at.best.epoch, "step": at.best.step} if at.best else None
     reached.metrics = dict(metrics)
@@ -175,7 +175,7 @@ def tell_of_training(reached: Summary, state: TrainState, metrics: Mapping[str, 
 
 
 def _fit(job: Job, objective: Objective, training: Training, watchers: Watchers, session: Session) -> None:
-    """Fit the network; where the backbone is frozen, to features that are computed once, if that pays."""
+    """Fit the network, or only its head on cached features if the backbone is frozen and caching pays."""
     state, callbacks = training.state, list(watchers.callbacks.values())
     with state.clock.fitting():
         step = make_step(job.settings.trainer, state, objective, callbacks)
@@ -187,7 +187,7 @@ def _fit(job: Job, objective: Objective, training: Training, watchers: Watchers,
 
 
 def _stopped(interruption: InterruptedRun, state: TrainState, going_on: str) -> InterruptedRun:
-    """Return what is said of a training that a signal stopped, now that it is saved."""
+    """Return the error to report for a training that a signal stopped and that is saved."""
     at = state.progress
     place = f"step {at.step:,} (epoch {at.epoch + 1})"
     return InterruptedRun(
@@ -196,7 +196,7 @@ def _stopped(interruption: InterruptedRun, state: TrainState, going_on: str) -> 
 
 
 def say_and_compile(training: Training, console: Console) -> None:
-    """Compile the network where that was chosen; say what was chosen and why."""
+    """Compile the network if that was chosen; say what was chosen and why."""
     if not training.compilation.enabled:
         console.say(f"not compiled ({training.compilation.reason})")
         return
@@ -206,5 +206,5 @@ def say_and_compile(training: Training, console: Console) -> None:
 
 
 def _samples_per_step(job: Job) -> int:
-    """Return how many samples an update takes."""
+    """Return the number of samples per optimizer update."""
     return job.settings.data.batch_size * job.settings.trainer.accumulate

@@ -1,4 +1,4 @@
-"""What is said of a run that is done anew: what differs in settings, environment and data, and then in metrics."""
+"""Report on a repeated run: what differs in settings, environment and data, and then in metrics."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nnrun.runs.summary import Summary
 from nnrun.tasks.session import Session
 from nnrun.tasks.train.resume import changes
 
-# What environment.json says of what the bits of a run may depend on.
+# Keys of environment.json on which the bits of a run may depend.
 _ENVIRONMENT = ("python", "platform", "versions", "cpu", "device", "threads", "kernels", "git_commit")
 _WEIGHTS = "transfer.weights"
 _MAX_CHARACTERS = 100
@@ -27,7 +27,7 @@ _MAX_CHARACTERS = 100
 
 @dataclass(frozen=True)
 class Repetition:
-    """A run that is done anew, and in what this one is known to differ from it before it begins."""
+    """The run that is repeated, and the differences from it that are known before training."""
 
     run: Path
     settings: Sequence[str]
@@ -36,11 +36,11 @@ class Repetition:
 
     @property
     def differs(self) -> list[str]:
-        """All of it."""
+        """All differences."""
         return [*self.settings, *self.environment, *self.data]
 
     def compare(self, summary: Summary, console: Console) -> None:
-        """Say how the metrics differ from those of the run, and note all of it in the summary."""
+        """Report how the metrics differ from those of the run, and record all differences in the summary."""
         found: dict[str, Any] = {"run": str(self.run), "settings": self.settings, "environment": self.environment}
         found |= {"data": self.data, "metrics": None}
         summary.repeated = found
@@ -52,52 +52,52 @@ class Repetition:
         other = {name: pair for name, pair in values.items() if pair[0] != pair[1]}
         found["metrics"] = {name: {"before": before, "now": now} for name, (before, now) in other.items()}
         if not other:
-            console.say(f"all {len(values)} metrics are those of {self.run}, to the last bit", style="bold")
+            console.say(f"all {len(values)} metrics are bit-identical to those of {self.run}", style="bold")
             return
-        known = "" if self.differs else ", though nothing else is known to differ"
-        console.note(f"{len(other)} of {len(values)} metrics are not those of {self.run}{known}")
+        known = "" if self.differs else ", although no other difference is known"
+        console.note(f"{len(other)} of {len(values)} metrics differ from those of {self.run}{known}")
         for name in (name for name in other if name.rpartition("/")[2] in ("loss", summary.headline)):
             console.say(f"{name} {_difference(*other[name])}")
 
 
 def begin_again(job: Job, saved: SavedRun, data: Opened, session: Session) -> Repetition:
-    """Say in what a run that is done anew is known to differ from the run that it repeats, and return that.
+    """Report the known differences from the run that is repeated, and return them.
 
-    Raises DataError where the data has other samples or targets, so that it cannot be the same run.
+    Raises DataError if the shape of the samples or the targets differ: that cannot be the same run.
     """
     before = saved.config["data"].get("in_shape")
     if data.targets != saved.targets or (before is not None and before != plain_shapes(data.in_shape)):
         raise DataError(
-            f"{saved.run} was trained on samples of {before} with {saved.targets}, and data={job.settings.data.name} "
-            f"has {plain_shapes(data.in_shape)} with {data.targets}: that would be another run"
+            f"{saved.run} was trained on samples of {before} with {saved.targets}, but data={job.settings.data.name} "
+            f"has {plain_shapes(data.in_shape)} with {data.targets}: it cannot be repeated on this data"
         )
     is_same = data.fingerprint == saved.data_fingerprint
-    known = [] if is_same else ["the data is not the same: its fingerprint differs"]
+    known = [] if is_same else ["the data has changed (its fingerprint differs)"]
     again = Repetition(saved.run, [line for _, line in changes(job, saved)], _environment_of(saved.run, job), known)
     for line in again.differs:
         session.console.note(f"unlike {saved.run}: {line}")
     if not again.differs:
-        session.console.say(f"the settings, the data and the environment are those of {saved.run}")
+        session.console.say(f"settings, data and environment are the same as in {saved.run}")
     return again
 
 
 def _environment_of(run: Path, job: Job) -> list[str]:
-    """Return in what the environment differs from those that a run was made in, a line each."""
+    """Return the differences from the environments that a run was made in, a line each."""
     earlier = read_record(run / "environment.json")
     if earlier is None:
-        return ["its environment.json cannot be read: what differs in the environment is not known"]
+        return ["its environment.json cannot be read, so differences in the environment are unknown"]
     now, resumed = job.environment(), earlier.get("resumed")
     later = resumed if isinstance(resumed, list) else []
     records = [earlier, *(record for record in later if isinstance(record, dict))]
     lines = [line for record in records for line in _differences(record, now)]
     if _WEIGHTS in now and (before := _shown(earlier.get(_WEIGHTS))) != _shown(now[_WEIGHTS]):
         lines.append(f"{_WEIGHTS}: {before} -> {_shown(now[_WEIGHTS])}")
-    dirty = [whose for whose, record in (("then", earlier), ("now", now)) if record.get("git_dirty")]
-    return [*dict.fromkeys(lines), *(f"{whose}, the code had changes that no commit holds" for whose in dirty)]
+    dirty = [run for run, record in (("that run", earlier), ("this run", now)) if record.get("git_dirty")]
+    return [*dict.fromkeys(lines), *(f"the code of {run} had uncommitted changes" for run in dirty)]
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what differs between two environments."""
+    """Yield the differences between two environments."""
     for key in _ENVIRONMENT:
         one, other = before.get(key), now.get(key)
         pairs = [(key, one, other)]
@@ -107,13 +107,13 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[
 
 
 def _shown(value: Any) -> str:
-    """Return a value out of a file as a text that is not long; of weights that were noted their hash."""
+    """Return a value from a file as a short text; for recorded weights, their hash."""
     value = value.get("sha256") if isinstance(value, dict) else value
     return str(value)[:_MAX_CHARACTERS]
 
 
 def _metrics_of(run: Path) -> dict[str, float | None] | None:
-    """Return the metrics of a run that came to its end."""
+    """Return the metrics of a finished run, or None."""
     summary = read_record(run / "summary.json")
     metrics = (summary or {}).get("metrics")
     if summary is None or summary.get("state") != "finished" or not isinstance(metrics, dict):
@@ -122,7 +122,7 @@ def _metrics_of(run: Path) -> dict[str, float | None] | None:
 
 
 def _difference(before: float | None, now: float | None) -> str:
-    """Return two values of a metric, and how far they are apart."""
+    """Return two values of a metric, and their difference."""
     if before is None or now is None:
-        return f"{now}, there {before}"
-    return f"{metric_text(now)}, there {metric_text(before)} ({now - before:+.2g})"
+        return f"{now}, before {before}"
+    return f"{metric_text(now)}, before {metric_text(before)} ({now - before:+.2g})"

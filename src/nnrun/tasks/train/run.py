@@ -1,4 +1,4 @@
-"""The screen: a run from its config to its report."""
+"""Run a config from start to end: train, evaluate, export, report."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ from nnrun.tasks.train.tested import keep_samples
 
 
 def run(composed: Composed, words: Sequence[str], directory: Path | None = None) -> Summary:
-    """Do what a config asks for, in a directory of its own or in the one that it resumes; return the summary.
+    """Run a config in a directory of its own, or in the one that it resumes; return the summary.
 
-    `words` are the command line's, `directory` the one that a sweep has made for the job. Raises a NnrunError where
-    something is wrong, with the directory's status saying what.
+    `words` are the command line's; `directory` is the one that a sweep made for the job. Raises a NnrunError if
+    something is wrong, which the directory's status records too.
     """
     job = prepare(composed)
     console = Console()
@@ -73,14 +73,14 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
         summary = summarize(job, session, trained, measured, training)
         summary.data, summary.headline = dict(data.findings.facts), problem.headline
         mistakes = keep_samples(problem, data.test, measured, session, job.settings.data.root)
-        # On the CPU, in fp32 and in the plain layout: an artifact is proven against what anyone can run.
+        # On the CPU, in fp32: artifacts are verified against a network that runs anywhere.
         network = copy.deepcopy(trained.network).cpu().float().eval()
         outputs = measured.test_outputs if job.device.type == "cpu" else None
         standard = Standard(network, trained.preprocessing, problem, data.test, outputs)
         score = measured.metrics[f"test/{problem.headline}"]
         context = export_context(job, data, standard, score)
         summary.artifacts = export_all(job.settings.export, standard, context, session.out.path, console)
-        session.stop.poll()  # an exporter that a signal tears may call that a failure of its own
+        session.stop.poll()  # an exporter that a signal interrupts may report that as a failure of its own
         good = all(artifact["ok"] for artifact in summary.artifacts.values())
         summary.state, summary.wall_seconds = "finished" if good else "failed", session.out.seconds()
         trust = job.reading(trained.preprocessing.to_plain(), EVALUATION)
@@ -92,14 +92,14 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
 
 
 def summarize(job: Job, session: Session, trained: Trained, measured: Measured, training: Training | None) -> Summary:
-    """Return what the run reached; for a training, the test's row of metrics is added to metrics.jsonl too."""
+    """Return the run's summary; after a training, also add the test's row to metrics.jsonl."""
     at = trained.progress or {"step": None, "epoch": None, "best": None}
     train = {"steps": at["step"], "epochs": at["epoch"], "samples_per_second": None, "seconds": None}
     if training is not None:
         tested = {name: value for name, value in measured.metrics.items() if name.startswith("test/")}
         values = {name.removeprefix("test/"): value for name, value in tested.items()}
         session.out.add_row({"step": at["step"], "epoch": at["epoch"], "split": "test", **values})
-        # Where a logger's steps only rise, the best weights' own would come too late.
+        # At the last step: some loggers refuse steps that go back, as the best weights' step would.
         session.loggers.log(training.state.progress.step, tested)
         session.reached.metrics, train = measured.metrics, session.reached.train
     return Summary(
@@ -117,7 +117,7 @@ def summarize(job: Job, session: Session, trained: Trained, measured: Measured, 
 
 
 def figures(problem: Problem, measured: Measured, mistakes: Sequence[str] = ()) -> list[tuple[str, str]]:
-    """Return what a terminal has room for of what was measured: titles and lines, the costliest mistakes last."""
+    """Return the results to show on the terminal: titles and lines, the costliest mistakes last."""
     lines = []
     for split in ("test", "valid"):
         values = {name.removeprefix(f"{split}/"): v for name, v in measured.metrics.items() if name.startswith(split)}
@@ -133,8 +133,8 @@ def figures(problem: Problem, measured: Measured, mistakes: Sequence[str] = ()) 
 
 
 def report(summary: Summary, session: Session) -> None:
-    """Write what was reached; raise ArtifactError where an artifact failed its proof."""
+    """Write the summary; raise ArtifactError if an artifact failed verification."""
     refused = {name: artifact["reason"] for name, artifact in summary.artifacts.items() if not artifact["ok"]}
     session.report(summary)
     if refused:
-        raise ArtifactError(*(f"export.{name} failed its proof: {reason}" for name, reason in refused.items()))
+        raise ArtifactError(*(f"export.{name} failed verification: {reason}" for name, reason in refused.items()))

@@ -1,4 +1,4 @@
-"""What the test says of single samples: kept in the run directory, and the costliest mistakes by name."""
+"""The test's results for each sample, saved in the run directory, and the costliest mistakes by name."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from nnrun.core.seams.problem import Problem
 from nnrun.runs.samples import SAMPLES_NAME, SampleResults
 from nnrun.tasks.session import Session
 
-# Of more classes than this, so many of the most probable are kept.
+# If there are more classes than the first number, only the most probable ones of each sample are kept.
 _MOST_CLASSES, _MOST_PROBABLE = 20, 10
-# What all rows may take, before they are packed.
+# Maximum size of all rows before compression.
 _MOST_BYTES = 2**25
-# What a row takes besides its targets and predictions: an index, a loss, a class, whether it is right.
+# Size of a row without its targets and predictions: an index, a loss, a class, whether it is right.
 _ROW_BYTES = 17
 _NUM_SHOWN = 3
 
@@ -25,21 +25,21 @@ _NUM_SHOWN = 3
 def keep_samples(
     problem: Problem, test: Split, measured: Measured, session: Session, root: str | Path | None
 ) -> list[str]:
-    """Write the test's results, sample by sample, into a run directory; return the costliest mistakes, a line each.
+    """Write the test's results for each sample to the run directory; return the costliest mistakes, a line each.
 
-    These are named only where samples have names: paths, without the data's `root`. What is not kept, for want of
-    room, stands in the run's log.
+    There are lines only if samples have names: paths, given without the data's `root`. The run's log says what was too
+    large to keep.
     """
     console = session.console
     if measured.test_outputs is None or measured.test_losses is None:
-        console.record(f"{SAMPLES_NAME} is not written: the outputs of the test samples are too large to be kept")
+        console.record(f"{SAMPLES_NAME} is not written: the outputs of the test samples are too large to keep")
         return []
     predictions = problem.predictions(problem.scores(measured.test_outputs))
     samples = results_of(problem, test, predictions, measured.test_losses)
     samples.write(session.out.path)
     if len(samples.indices) < samples.num_samples:
         console.record(
-            f"{SAMPLES_NAME} holds the {len(samples.indices):,} of {samples.num_samples:,} test samples with the "
+            f"{SAMPLES_NAME} contains the {len(samples.indices):,} of {samples.num_samples:,} test samples with the "
             "largest losses"
         )
     below = f"{expanded(root or '.').absolute()}/"
@@ -49,7 +49,7 @@ def keep_samples(
 def results_of(
     problem: Problem, test: Split, predictions: Tensor, losses: Tensor, most_bytes: int = _MOST_BYTES
 ) -> SampleResults:
-    """Return what is kept of a test: of each sample, or, where these take too much room, of the costliest."""
+    """Return the results to keep: of all samples, or, if these take too much space, of the costliest."""
     is_classes = problem.kind == "classes"
     num_columns = predictions.shape[1]
     is_cut = is_classes and num_columns > _MOST_CLASSES
@@ -74,9 +74,9 @@ def results_of(
 
 
 def costliest(problem: Problem, test: Split, predictions: Tensor, losses: Tensor) -> list[str]:
-    """Return the mistakes with the largest losses, a line each: the sample's name, what it is, what is said of it.
+    """Return the mistakes with the largest losses, a line each: the sample's name, its target, its prediction.
 
-    Of samples that have no names there is nothing to say.
+    Nothing for samples without names.
     """
     if test.names is None:
         return []

@@ -54,9 +54,9 @@ def test_the_table_says_it_in_words(data):
     for words in (
         "ant",
         "b[e]e",
-        "1 samples are in train and test",
+        "1 samples in both train and test",
         "a = e",
-        "2 files cannot be read",
+        "2 unreadable files",
         "4.0 times as many",
     ):
         assert words in text
@@ -117,7 +117,7 @@ def test_labels_are_counted_each_for_itself_and_in_pairs():
         "pairs": [["cat", "dog", 2], ["cat", "b[e]e", 1]],
     }
     text = text_of(data)
-    for words in ("label", "cat and dog (2), cat and b[e]e (1)", "1.40 a sample, at most 2; 1 samples have none"):
+    for words in ("label", "cat and dog (2), cat and b[e]e (1)", "1.40 per sample, at most 2; 1 without labels"):
         assert words in text
     assert "a 3x4x4, b 7" in text
     assert "all        5     3" in text
@@ -140,7 +140,7 @@ def test_values_are_shown_by_how_they_lie():
     json.dumps(report.to_json())
     text = text_of(data)
     assert "0 ████           █ 15" in text
-    assert "size 4.2 ± 5.492 (deviation) in train" in text
+    assert "size 4.2 ± 5.492 (standard deviation) in train" in text
     assert report_data(of_targets(Targets.values(), [[1.0], [2.0], [2.0]])).contradicting == 0
 
 
