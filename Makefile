@@ -1,4 +1,4 @@
-# make run and make test set everything up by themselves; a second call finds it done.
+# make run and make test set everything up themselves, once.
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -13,7 +13,7 @@ run: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
-# The quickest files, a minute and a half; --record-seconds with make test says anew which those are.
+# The fastest files, a minute and a half; make test ARGS=--record-seconds records which those are.
 test-fast: $(STAMP)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --fast $(ARGS)
 
@@ -25,7 +25,7 @@ test-deploy: .venv/.deploy
 	java -version
 	$(BIN)/python -m pytest -m torchserve $(ARGS)
 
-# docs/settings.md, made of conf/.
+# Generates docs/settings.md from conf/.
 settings: $(STAMP)
 	$(BIN)/python tests/support/settings_page.py
 
@@ -52,11 +52,11 @@ bench-scale: $(STAMP)
 bench-tutorial: $(STAMP)
 	$(BIN)/python benchmarks/tutorial.py --write $(ARGS)
 
-# On a machine with CUDA: with its own Python, which has PyTorch; nothing is installed or fetched.
+# On a machine with CUDA, with its own Python, which has PyTorch; nothing is installed or downloaded.
 gpu:
 	$(PYTHON) benchmarks/gpu.py $(ARGS)
 
-# What that machine needs besides, packed where there is a network: build/gpu-bundle.
+# Packs what that machine also needs, with internet access: build/gpu-bundle.
 gpu-bundle: $(STAMP)
 	$(BIN)/python benchmarks/gpu_bundle.py $(ARGS)
 

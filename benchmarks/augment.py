@@ -1,10 +1,10 @@
-"""Measure what each option of `augment` costs, as a part of one training step of the tutorials' CNN.
+"""Measure the cost of each option of `augment`, as a fraction of one training step of the tutorials' CNN.
 
     .venv/bin/python benchmarks/augment.py
     .venv/bin/python benchmarks/augment.py --device cuda
 
-A step is forward, backward and update of 64 images of 28x28 in fp32, nothing else. Augmentations and steps are timed by
-turns, because the pace of a machine drifts; each ratio is taken within a round, and shown is the median of the rounds.
+A step is only forward, backward and update with 64 images of 28x28 in fp32. Augmentations and steps are timed in turn,
+because the speed of a machine drifts. Each ratio is computed within a round, and the median of the rounds is shown.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CALLS = 5
 
 
 def seconds(call: Callable[[], object], device: str) -> float:
-    """Return how long one of several calls takes."""
+    """Return the seconds of a call, averaged over several."""
     start = time.perf_counter()
     for _ in range(CALLS):
         call()
@@ -39,7 +39,7 @@ def seconds(call: Callable[[], object], device: str) -> float:
 
 
 def augmenting(option: str, device: str) -> Callable[[], object]:
-    """Return a function that augments one batch as an option of the group does it."""
+    """Return a function that augments one batch with an option of the group."""
     words = [f"augment={option}", *(GREY if option == "color" else ())]
     sections = compose(words).resolved(known_late([1, 28, 28], Targets.classes("0123456789")))["augment"]
     augmenter = make_augmenter(sections, 0, torch.device(device))

@@ -5,9 +5,9 @@
     python benchmarks/bare_first_step.py --lean --spawned-at "$(date +%s.%N)"
     {"first_step_seconds": 2.3}
 
-`--lean` builds the optimizer without importing torch's compiler, as nnrun does; else it is as anybody writes it.
-`--spawned-at` is the caller's clock (seconds since 1970) just before it starts this process, so that the interpreter's
-own start counts too. There is no data set here: opening one is part of what a program may spend above this floor.
+`--lean` builds the optimizer without importing torch's compiler, as nnrun does; otherwise the script is the usual one.
+`--spawned-at` is the caller's clock (seconds since 1970) just before it starts this process, so that the start of the
+interpreter counts too. There is no data set: opening one is part of what a program may spend above this floor.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import time
 
 
 def main() -> None:
-    """Take the step and print the seconds since the process was asked for."""
+    """Take the step and print the seconds since the process was started."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--spawned-at", type=float, required=True)
     parser.add_argument("--device", default="cpu")

@@ -1,24 +1,24 @@
-"""Measure nnrun against its peers, by turns, on this machine.
+"""Measure nnrun and its peers on this machine, in turn.
 
-    make bench                        the figures, on stdout
-    make bench ARGS=--write           and into docs/benchmarks.md
+    make bench                        print the figures
+    make bench ARGS=--write           also write them to docs/benchmarks.md
     make bench ARGS=--quick           a smoke test of the benchmark itself, in about two minutes
 
-Each contestant trains the same network (225,034 parameters) on MNIST with batch 64 and Adam 1e-3, in a process of its
-own, once a round. The order changes from round to round, and contestants whose ratio is a goal run one right after the
-other, because the pace of a CPU drifts. Ratios are taken within a round; reported is their median over the rounds.
+Each contestant trains the same network (225,034 parameters) on MNIST with batch size 64 and Adam at 1e-3, in a process
+of its own, once per round. The order changes from round to round. Contestants whose ratio is a goal run one right after
+the other, because the speed of a CPU drifts. Ratios are computed within a round, and their median is reported.
 
-What is timed is alike for all: every training step from the first to the last, data handling included; no imports, no
-opening of data sets, no starting of workers, no evaluation. The peers time themselves; nnrun's figure is
-train.samples_per_second of the summary.json that any run leaves, reached through the public command line. No step is
-left out as a warm-up: nnrun's figure leaves none out, so the others' do not either. On their first step the peers and
-the bare step alike lose 20 to 30 ms, which is less than 1 % of 300 steps. On a GPU the first steps load cuDNN, which
-takes as long as thousands of others: there all take 50 steps before, nnrun in a training of its own in its process.
+The timing covers the same for all: every training step from the first to the last, including data handling, but no
+imports, opening of data sets, starting of workers or evaluation. The peers time themselves. nnrun's figure is
+train.samples_per_second in the run's summary.json, measured through the public command line. It includes every step,
+so no contestant has warm-up steps. The first step of the peers and of the bare step takes 20 to 30 ms longer, which is
+less than 1 % of 300 steps. On a GPU the first steps load cuDNN, which takes as long as thousands of steps. There, all
+contestants first take 50 warm-up steps, nnrun in a separate training in the same process.
 
-The start-up figures begin with a practice round that is not counted. nnrun's first step is first_step_seconds of its
-status.json, from the creation of its process; the bare script's is from just before its process is created.
+The start-up figures begin with a practice round that is not counted. nnrun's first step is first_step_seconds in its
+status.json, counted from the creation of its process. The bare scripts' is counted from just before theirs.
 
-The exit code is 1 where a contestant failed, whatever the figures say; goals that are not reached are only reported.
+The exit code is 1 if a contestant failed, whatever the figures are; goals that are not reached are only reported.
 """
 
 from __future__ import annotations
@@ -43,25 +43,25 @@ QUICK_ROUNDS, QUICK_STEPS = 1, 20
 
 
 def default_root() -> Path:
-    """Return the folder where MNIST is looked for unless told otherwise."""
+    """Return the folder where MNIST is expected by default."""
     shared = REPOSITORY.parent / "shared" / "data"
     return shared if shared.exists() else REPOSITORY / "data"
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    """Return the options; end the program where they make no sense."""
+    """Return the options; exit if they make no sense."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, default=default_root(), help="has MNIST/raw in it (default: %(default)s)")
+    parser.add_argument("--root", type=Path, default=default_root(), help="contains MNIST/raw (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=None, help=f"default: {ROUNDS}")
     parser.add_argument(
-        "--steps", type=int, default=None, help=f"training steps a round, default: {STEPS}; on a GPU {GPU_STEPS}"
+        "--steps", type=int, default=None, help=f"training steps per round, default: {STEPS}; on a GPU {GPU_STEPS}"
     )
     parser.add_argument("--device", choices=["cpu", "cuda", "mps"], default="cpu", help="default: cpu")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_ROUNDS} round of {QUICK_STEPS} steps")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md too")
     options = parser.parse_args(arguments)
     if options.quick and options.write:
-        parser.error("--quick figures are a smoke test and belong on no page: leave out --quick or --write")
+        parser.error("--quick is only a smoke test, whose figures are not published: leave out --quick or --write")
     if options.rounds is None:
         options.rounds = QUICK_ROUNDS if options.quick else ROUNDS
     if options.steps is None:
@@ -71,18 +71,18 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         parser.error("--rounds and --steps must be at least 1")
     options.root = options.root.resolve()
     if not (options.root / "MNIST" / "raw").is_dir():
-        parser.error(f"--root {options.root} has no MNIST/raw in it; `nnrun data=mnist data.root=DIR` fetches it")
+        parser.error(f"--root {options.root} does not contain MNIST/raw; `nnrun data=mnist data.root=DIR` downloads it")
     return options
 
 
 def conditions(options: argparse.Namespace, other_work: OtherWork) -> str:
-    """Say what else the machine did, and whether these are figures at all."""
+    """Return the device, what else the machine did, and a warning if this is only a smoke test."""
     quick = " **`--quick` is a smoke test, not a measurement.**" if options.quick else ""
     return f"Device: {options.device}. {other_work.sentence()}{quick}"
 
 
 def say(line: str) -> None:
-    """Tell on stderr how far we are."""
+    """Report progress on stderr."""
     print(line, file=sys.stderr, flush=True)
 
 
@@ -116,7 +116,7 @@ def main() -> int:
 
 
 def command() -> str:
-    """Return what was typed, as one would type it in the repository's root."""
+    """Return the command, as typed in the repository's root."""
     interpreter = Path(sys.executable)
     if interpreter.is_relative_to(REPOSITORY):
         interpreter = interpreter.relative_to(REPOSITORY)
@@ -124,7 +124,7 @@ def command() -> str:
 
 
 def method() -> str:
-    """Return the part of this file's docstring that says how it measures."""
+    """Return the part of this file's docstring that describes the method."""
     assert __doc__ is not None
     return __doc__[__doc__.index("Each contestant") : __doc__.index("The exit code")].strip()
 

@@ -1,12 +1,12 @@
-"""Measure what saving costs a training: ResNet-18 with Adam, whose checkpoint has 134 MB, at few samples an epoch.
+"""Measure the cost of saving: ResNet-18 with Adam, whose checkpoint has 134 MB, with few samples per epoch.
 
     make bench-checkpoints                                              3 rounds of 3 epochs of 1,000 images of 32x32
-    make bench-checkpoints ARGS="--beside ../before/.venv/bin/nnrun"    another version too, by turns
+    make bench-checkpoints ARGS="--beside ../before/.venv/bin/nnrun"    another version too, in turn
     make bench-checkpoints ARGS="--model cnn"                           a checkpoint of 3 MB
 
-"waits" is how long the training waited for saves, and what part of it that is; "background" how long was written
-meanwhile; "training" all of it, validation included, and "samples/s" that of the steps, which what is written meanwhile
-slows down. All are medians of the rounds.
+"waits" is the time that training waited for saves, also as a fraction of the training; "background" is the time of
+writing meanwhile; "training" is the whole training, including validation; "samples/s" covers the steps, which the
+writing slows down. All are medians of the rounds.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ COLUMNS = ["program", "waits, s", "of the training", "background, s", "training,
 
 
 def main() -> None:
-    """Train by turns and print a table."""
+    """Train in turn and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--beside", type=Path, nargs="*", default=[], help="other versions' nnrun")
     parser.add_argument("--model", default="resnet18")
-    parser.add_argument("--samples", type=int, default=1000, help="of an epoch")
+    parser.add_argument("--samples", type=int, default=1000, help="per epoch")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
@@ -66,7 +66,7 @@ def write_images(folder: Path, num_samples: int) -> Path:
 
 
 def train(program: Path, words: list[str], folder: Path) -> tuple[float, float, float, float, float]:
-    """Return the seconds waited, their part of the training, the seconds beside it, all of it, and the samples/s."""
+    """Return the seconds of waiting, their fraction of the training, the background's, the training's; samples/s."""
     run = Path(tempfile.mkdtemp(dir=folder))
     words = [*words, "data.batch_size=50", "export=none", "early_stopping=none", "trainer.progress=false"]
     subprocess.run([program, *words, f"hydra.run.dir={run}"], check=True, stdout=subprocess.DEVNULL, cwd=folder)

@@ -1,6 +1,6 @@
-"""Measure contestants by turns, so that what disturbs the machine disturbs all of them, and compare them pair by pair.
+"""Measure contestants in turn, so that disturbances affect all of them, and compare them in pairs.
 
-Standard library only: the driver must not warm up, or load, what it measures.
+Standard library only: the driver must not load or warm up what it measures.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LAST_LINES = 8
 
 
 class Failed(Exception):
-    """A contestant broke: the run goes on without it and ends with exit code 1."""
+    """A contestant failed: the run continues without it and ends with exit code 1."""
 
 
 class NotMeasured(Exception):
@@ -59,14 +59,14 @@ Outcomes = dict[str, Outcome]
 
 @dataclass(frozen=True)
 class Finished:
-    """A process that ended with the exit code that was expected of it."""
+    """A process that ended with the expected exit code."""
 
     stdout: str
     wall_seconds: float
 
 
 def run_process(command: Sequence[str], cwd: Path, timeout_seconds: float, exit_code: int = 0) -> Finished:
-    """Run a command to its end; raise Failed with the last lines of its stderr where it does not end as expected."""
+    """Run a command to its end; raise Failed with the last lines of its stderr if it does not end as expected."""
     started = time.perf_counter()
     try:
         done = subprocess.run(
@@ -94,16 +94,16 @@ def last_json_line(stdout: str) -> dict[str, Any]:
     try:
         row = json.loads(lines[-1])
     except (IndexError, ValueError) as error:
-        raise Failed(f"its last line of stdout is no JSON: {lines[-1:]}") from error
+        raise Failed(f"its last line of stdout is not JSON: {lines[-1:]}") from error
     if not isinstance(row, dict):
-        raise Failed(f"its last line of stdout is no JSON object: {row!r}")
+        raise Failed(f"its last line of stdout is not a JSON object: {row!r}")
     return row
 
 
 def order(blocks: Sequence[Sequence[Contestant]], round_number: int) -> list[Contestant]:
-    """Return the order of a round: blocks shuffled, and turned round in every second round.
+    """Return the order of a round: shuffled blocks, each reversed in every second round.
 
-    Those of one block stay neighbours, since the ratio between them is a goal and the machine's pace drifts.
+    The contestants of a block stay neighbours, since their ratio is a goal and the machine's speed drifts.
     """
     shuffled = random.Random(round_number).sample(list(blocks), len(blocks))
     turned = -1 if round_number % 2 else 1
@@ -113,9 +113,9 @@ def order(blocks: Sequence[Sequence[Contestant]], round_number: int) -> list[Con
 def measure_by_turns(
     blocks: Sequence[Sequence[Contestant]], rounds: int, say: Callable[[str], None], practice: bool = False
 ) -> Outcomes:
-    """Measure every contestant once a round; one that cannot be measured drops out, with all its figures.
+    """Measure every contestant once per round; one that cannot be measured drops out, with all its figures.
 
-    With `practice` a round 0 goes before the others and is not counted: it fills the caches of files and byte code.
+    With `practice`, a round 0 comes first and is not counted: it fills the caches of files and byte code.
     """
     outcomes: Outcomes = {contestant.name: Outcome() for block in blocks for contestant in block}
     for round_number in range(0 if practice else 1, rounds + 1):
@@ -140,7 +140,7 @@ def measure_by_turns(
 
 
 def paired(first: Outcome, second: Outcome, compare: Callable[[float, float], float]) -> float | None:
-    """Compare two contestants within each round; return the median, or None where one of them has no figures."""
+    """Compare two contestants within each round; return the median, or None if one of them has no figures."""
     common = first.by_round.keys() & second.by_round.keys()
     if not common:
         return None

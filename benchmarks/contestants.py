@@ -1,4 +1,4 @@
-"""Who is measured, and with which command."""
+"""The contestants, and the commands that measure them."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ BARE_FP32, BARE_BF16 = "the bare step, fp32", "the bare step, bf16"
 
 HELP = "`nnrun --help`"
 CONFIG_ERROR = "a config error (`nnrun optimizer.lrr=1`)"
-FIRST_STEP = "nnrun, from the command to the end of the first step"
-BARE_FIRST_STEP = "a bare script, the same"
-LEAN_FIRST_STEP = "a bare script that does not import torch's compiler, the same"
+FIRST_STEP = "nnrun: from the command to the end of the first step"
+BARE_FIRST_STEP = "a bare script: the same"
+LEAN_FIRST_STEP = "a bare script without torch's compiler: the same"
 
 MS_A_STEP, SECONDS = "ms a step", "s"
 
@@ -56,7 +56,7 @@ class Plan:
 
 
 def speed_blocks(plan: Plan) -> list[list[Contestant]]:
-    """Return the contestants that train `plan.steps` steps, those that a goal pairs beside each other."""
+    """Return the contestants that train `plan.steps` steps; those that a goal compares are in one block."""
     return [
         [_peer(plan, TUTORIAL, "tutorial"), _nnrun(plan, NNRUN_FP32, "fp32"), _bare(plan, BARE_FP32, "fp32")],
         [_nnrun(plan, NNRUN_BF16, "bf16"), _bare(plan, BARE_BF16, "bf16")],
@@ -67,7 +67,7 @@ def speed_blocks(plan: Plan) -> list[list[Contestant]]:
 
 
 def startup_blocks(plan: Plan) -> list[list[Contestant]]:
-    """Return the contestants that are measured for how soon they answer."""
+    """Return the contestants whose start-up time is measured."""
     return [
         [Contestant(HELP, SECONDS, lambda: _wall_seconds(["--help"], 0))],
         [Contestant(CONFIG_ERROR, SECONDS, lambda: _wall_seconds(["optimizer.lrr=1"], 2))],
@@ -80,7 +80,7 @@ def startup_blocks(plan: Plan) -> list[list[Contestant]]:
 
 
 def nnrun_arguments(root: Path, steps: int, device: str, precision: str, run_dir: Path) -> list[str]:
-    """Return the overrides for a training run of so many steps, with nothing after it but the evaluation."""
+    """Return the overrides for a training run of `steps` steps, followed only by the evaluation."""
     return [
         "model=cnn",
         "data=mnist",
@@ -162,7 +162,7 @@ def _nnrun_program() -> list[str]:
 
 
 def _ms_a_step(row: Any, steps: int) -> float:
-    """Turn samples a second into milliseconds for a full batch; refuse a row about another number of steps."""
+    """Convert samples per second to milliseconds per full batch; refuse a row with another number of steps."""
     if not isinstance(row, dict) or row.get("steps") != steps or not row.get("samples_per_second"):
         raise Failed(f"expected samples_per_second of {steps} steps, got {row!r}")
     return 1000 * BATCH_SIZE / float(row["samples_per_second"])
@@ -178,6 +178,6 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def _empty_folder() -> Iterator[Path]:
-    """Give a folder to stand in: no conf/ of a user's in it, and no outputs/ left behind."""
+    """Yield an empty folder to run in: no conf/ of a user's, and no outputs/ left behind."""
     with tempfile.TemporaryDirectory(prefix="nnrun-bench-") as folder:
         yield Path(folder)

@@ -1,11 +1,11 @@
-"""Export every family of networks in every format, and say of each pair what came of it.
+"""Export every family of networks in every format, and report the result of each pair.
 
-    make bench-exports                     the table, into docs/deploy.md
-    python benchmarks/exports.py           the table, on stdout
-    python benchmarks/exports.py mlp cnn   these families alone
+    make bench-exports                     write the table to docs/deploy.md
+    python benchmarks/exports.py           print the table
+    python benchmarks/exports.py mlp cnn   only these families
 
-Each network is trained for a moment on the digits and exported by the public command line; what is told is what its
-verification.json files say. The exit code is 1 where an artifact was rejected: it was made, and is not the network.
+Each network is trained briefly on the digits and exported by the public command line; the figures come from its
+verification.json files. The exit code is 1 if an artifact was rejected: it was made, but differs from the network.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ if importlib.util.find_spec("timm"):
     FAMILIES["timm resnet18d"] = ["model=timm", "model.name=resnet18d"]
 
 BRANCHING_YAML = """\
-# Scores are doubled where they add up to something positive.
+# Scores are doubled if their sum is positive.
 #   nnrun model=branching
 _target_: branching.Branching
 in_shape: ${data.in_shape}
@@ -73,7 +73,7 @@ class Branching(nn.Module):
 
 @dataclass(frozen=True)
 class Row:
-    """What came of a family: its artifacts by format, as summary.json has them."""
+    """The result of a family: its artifacts by format, as in summary.json."""
 
     family: str
     artifacts: Mapping[str, Mapping[str, Any]]
@@ -81,7 +81,7 @@ class Row:
 
 
 def export(family: str, folder: Path) -> Row:
-    """Train a network for a moment, and export it in every format."""
+    """Train a network briefly, and export it in every format."""
     run = folder / family.replace(" ", "_").replace(",", "")
     words = [*FAMILIES[family], *WORDS, "trainer.epochs=2", f"export=[{','.join(FORMATS)}]", f"hydra.run.dir={run}"]
     out, err = io.StringIO(), io.StringIO()
@@ -94,7 +94,7 @@ def export(family: str, folder: Path) -> Row:
 
 
 def cell(artifact: Mapping[str, Any] | None, reasons: list[str]) -> str:
-    """Return what came of a family in a format; a reason as its number in `reasons`."""
+    """Return the result of a family in a format; a reason is given by its number in `reasons`."""
     if artifact is None:
         return "-"
     if artifact["ok"]:
@@ -104,7 +104,7 @@ def cell(artifact: Mapping[str, Any] | None, reasons: list[str]) -> str:
     reason = artifact["reason"].removeprefix("it cannot be exported: ")
     if reason not in reasons:
         reasons.append(reason)
-    verdict = "refuses" if artifact["num_samples"] == 0 else "**rejected**"
+    verdict = "refused" if artifact["num_samples"] == 0 else "**rejected**"
     return f"{verdict} ({reasons.index(reason) + 1})"
 
 
@@ -127,15 +127,15 @@ def page(rows: Sequence[Row], other_work: OtherWork) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Export, and print the page or write it into docs/deploy.md."""
+    """Export, and print the table or write it to docs/deploy.md."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("families", nargs="*", help=f"default: all of {', '.join(FAMILIES)}")
     parser.add_argument("--write", action="store_true", help="write docs/deploy.md too")
     options = parser.parse_args(arguments)
     if unknown := set(options.families) - set(FAMILIES):
-        parser.error(f"no family is called {', '.join(sorted(unknown))}; there are {', '.join(FAMILIES)}")
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; the families are {', '.join(FAMILIES)}")
     if options.families and options.write:
-        parser.error("--write takes all families")
+        parser.error("--write needs all families: name none")
     rows, other_work = [], OtherWork()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

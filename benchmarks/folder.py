@@ -1,14 +1,14 @@
-"""Measure nnrun data=folder beside torchvision's ImageFolder, on PNG files written from MNIST.
+"""Compare nnrun data=folder with torchvision's ImageFolder, on PNG files written from MNIST.
 
     make bench-folder                                   all 60,000 images, 3 rounds
     make bench-folder ARGS="--images 6000 --rounds 1"   a smoke test of the benchmark itself
 
-In each round, one after the other: nnrun with an empty cache, nnrun again, and a script of the usual kind (ImageFolder,
+Each round runs, one after the other: nnrun with an empty cache, nnrun again, and a typical script (ImageFolder,
 Grayscale, ToTensor, Normalize, a DataLoader with 2 workers and shuffle). All train the same network for one epoch with
-batch 64 and Adam 1e-3 in a process of their own. "samples/s" is that of the training steps, data handling included;
-"whole" is the process from its start to its end, imports, decoding, checkpoints and nnrun's evaluations included.
+batch size 64 and Adam at 1e-3 in their own process. "samples/s" covers the training steps, including data handling;
+"whole" is the process from its start to its end, including imports, decoding, checkpoints and nnrun's evaluations.
 Then the cnn predicts all images, with task=predict and with a DataLoader of 2 workers, which writes the same table.
-Ratios are taken within a round; reported are their medians.
+Ratios are computed within a round, and their medians are reported.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ CONTESTANTS = ("nnrun, first", "nnrun, cached", "ImageFolder")
 
 
 def main() -> None:
-    """Write the images, let all train by turns, and print a table for each network."""
+    """Write the images, train all contestants in turn, and print a table for each network."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, default=default_root(), help="MNIST lies there, or is fetched to it")
-    parser.add_argument("--images", type=int, default=60_000, help="how many of the training images are used")
+    parser.add_argument("--root", type=Path, default=default_root(), help="contains MNIST, or receives its download")
+    parser.add_argument("--images", type=int, default=60_000, help="number of training images")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--models", nargs="+", default=["mlp", "cnn"])
     parser.add_argument("--image-folder", help="be the contestant: train on this folder, and print the figures")
@@ -74,7 +74,7 @@ def write_images(folder: Path, root: Path, num_images: int) -> None:
 
 
 def one_round(scratch: Path, root: Path, model: str) -> dict[str, tuple[float, float]]:
-    """Return each contestant's samples/s of its training steps, and the seconds of its whole process."""
+    """Return each contestant's training samples/s, and the seconds of its whole process."""
     with tempfile.TemporaryDirectory(dir=scratch) as cache:
         first, cached = (train_nnrun(scratch, root, model, cache) for _ in range(2))
     command = [sys.executable, __file__, "--image-folder", str(root / "train"), "--models", model]
@@ -100,7 +100,7 @@ def train_nnrun(scratch: Path, root: Path, model: str, cache: str) -> tuple[floa
 
 
 def train_image_folder(folder: str, model: str) -> float:
-    """Train an epoch as tutorials do; return the samples/s."""
+    """Train one epoch as tutorials do; return the samples/s."""
     import torch
     from torch.utils.data import DataLoader
     from torchvision import datasets, transforms
@@ -122,7 +122,7 @@ def train_image_folder(folder: str, model: str) -> float:
 
 
 def predictions(scratch: Path, root: Path, num_rounds: int) -> str:
-    """Return a table of how fast the images are predicted, each round by both one after the other."""
+    """Return a table of the prediction speeds; each round measures both, one after the other."""
     run, images = scratch / "run", root / "train"
     words = ["data=folder", f"data.root={root}", "model=cnn", "export=none", "trainer.max_steps=1"]
     nnrun_command([*words, f"hydra.run.dir={run}"], scratch, scratch / "cache")
@@ -139,7 +139,7 @@ def predictions(scratch: Path, root: Path, num_rounds: int) -> str:
     ours, theirs, ratio = (
         statistics.median(figures) for figures in (*zip(*rounds, strict=True), [our / their for our, their in rounds])
     )
-    lines = ["| prediction, model=cnn | samples/s | beside the DataLoader |", "|---|---|---|"]
+    lines = ["| prediction, model=cnn | samples/s | relative to the DataLoader |", "|---|---|---|"]
     lines += [
         f"| nnrun task=predict | {ours:,.0f} | {ratio:.2f} |",
         f"| DataLoader, 2 workers | {theirs:,.0f} | 1.00 |",
@@ -156,7 +156,7 @@ def nnrun_command(words: list[str], folder: Path, cache: Path) -> None:
 
 
 def predict_with_loader(folder: str, run: str) -> float:
-    """Predict all images of a folder as scripts do, and write a table; return the samples/s."""
+    """Predict all images of a folder as typical scripts do, and write a table; return the samples/s."""
     import torch
     from torch.utils.data import DataLoader
     from torchvision import datasets, transforms
@@ -179,7 +179,7 @@ def predict_with_loader(folder: str, run: str) -> float:
 
 def table(model: str, rounds: list[dict[str, tuple[float, float]]]) -> str:
     """Return the medians of all rounds as a table."""
-    lines = [f"| model={model} | samples/s | beside ImageFolder | whole, s |", "|---|---|---|---|"]
+    lines = [f"| model={model} | samples/s | relative to ImageFolder | whole, s |", "|---|---|---|---|"]
     for name in CONTESTANTS:
         speed, seconds = (statistics.median(one[name][place] for one in rounds) for place in (0, 1))
         ratio = statistics.median(one[name][0] / one["ImageFolder"][0] for one in rounds)

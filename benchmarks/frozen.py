@@ -1,8 +1,8 @@
-"""Measure what keeping a frozen backbone's features saves: the seconds of each epoch, validation included.
+"""Measure what caching a frozen backbone's features saves: the seconds of each epoch, including validation.
 
-    python benchmarks/frozen.py            ResNet-18 on 1,000 of the digits that come along, two epochs anew, eight kept
+    python benchmarks/frozen.py            ResNet-18 on 1,000 of the digits, two epochs without the cache, eight with it
 
-Both trainings run in one process, one after the other; what counts is the ratio of their epochs.
+Both trainings run in one process, one after the other; the figure to look at is the ratio of their epochs.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ NUM_EPOCHS = {"false": 2, "true": 8}
 
 
 class EpochTimes(Callback):
-    """Take the time at the end of every epoch."""
+    """Record the time at the end of every epoch."""
 
     def __init__(self) -> None:
         self.ends = [time.perf_counter()]
 
     def on_epoch_end(self, state: TrainState) -> None:
-        """Take the time."""
+        """Record the time."""
         self.ends.append(time.perf_counter())
 
 
 def measure(words: Sequence[str]) -> tuple[float, list[float]]:
-    """Return the seconds that the features took, and those of each epoch."""
+    """Return the seconds that computing the features took, and those of each epoch."""
     job = prepare(compose(words))
     data = open_data(job.settings.data, checks_batch=True)
     objective = make_objective(job, data)
@@ -67,7 +67,7 @@ def main() -> None:
         shown = " ".join(f"{value:.3f}" for value in seconds)
         median = f"median {medians[cache]:.3f} s"
         print(f"transfer.cache={cache}: features {features_seconds:.2f} s, epochs {shown} s, {median}")
-    print(f"An epoch on kept features is {medians['false'] / medians['true']:.0f} times as fast.")
+    print(f"An epoch on cached features is {medians['false'] / medians['true']:.0f} times as fast.")
     print(machine())
     print(others.sentence())
 

@@ -1,12 +1,12 @@
-"""Show on a GPU, in eight minutes and unattended, what only a GPU shows; write docs/gpu.md.
+"""Measure in eight minutes, unattended, what only a GPU can show; write docs/gpu.md.
 
     make gpu                       on a machine with CUDA: its own Python, and build/gpu-bundle for what that lacks
-    make gpu ARGS="--only waits"   a part alone; the page keeps what was measured before
-    make gpu ARGS=--dry            walk it on a CPU, with the least of everything; no page of the docs is written
+    make gpu ARGS="--only waits"   only this part; the page keeps what was measured before
+    make gpu ARGS=--dry            a dry run on a CPU, with the minimum of everything; docs/ is not changed
 
-Each part is a process of its own with a limit of its own: one that fails, crashes or takes too long is recorded, and
-the rest goes on. What was measured is on the disk at once: OUT/<part>.jsonl has a line for each row, OUT/<part>.json
-the part as it ended; OUT is $OUT, or build/gpu. The exit code is 1 where a part did not come to its end.
+Each part runs in its own process with its own time limit. A part that fails, crashes or takes too long is recorded, and
+the others still run. Results are on disk immediately: OUT/<part>.jsonl has a line for each row, OUT/<part>.json the
+finished part; OUT is $OUT, or build/gpu. The exit code is 1 if a part did not finish.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ REPOSITORY = HERE.parent
 BUNDLE = REPOSITORY / "build" / "gpu-bundle"
 PAGE = REPOSITORY / "docs" / "gpu.md"
 ALL_SECONDS = 480.0
-# In this order, each with its limit in seconds: what matters most comes first, what takes longest last.
+# The parts in their order, each with its limit in seconds: the most important first, the slowest last.
 LIMITS = {
     "versions": 20,
     "waits": 60,
@@ -49,13 +49,13 @@ LIMITS = {
     "speed": 30,
     "compile": 90,
 }
-# Where a package is imported by another name than a wheel's file has.
+# Packages whose import name differs from their wheel's name.
 _MODULES = {"antlr4-python3-runtime": "antlr4", "hydra-core": "hydra", "pyyaml": "yaml"}
 
 
 @dataclass(frozen=True)
 class Walk:
-    """How the parts are run."""
+    """The settings with which the parts are run."""
 
     device: str
     out: Path
@@ -91,19 +91,19 @@ def run_part(walk: Walk, name: str, limit: float, command: Sequence[str]) -> dic
             _end(child)
             raise
         _end(child)
-    how = "its end" if code == 0 else f"not finished after {limit:.0f} s" if code is None else f"exit code {code}"
+    how = "finished" if code == 0 else f"not finished after {limit:.0f} s" if code is None else f"exit code {code}"
     return {"part": name, "ok": code == 0, "ended": how, "seconds": round(time.monotonic() - start, 1)}
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """End a part's process and all that it started."""
+    """Kill a part's process and everything that it started."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, 9)
     child.wait()
 
 
 def record(walk: Walk, ended: dict[str, Any]) -> None:
-    """Write how a part ended, with its rows, and say it in a line."""
+    """Write how a part ended, with its rows, and print it in a line."""
     path = walk.out / f"{ended['part']}.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     rows = [row for line in lines if (row := _row(line)) is not None]
@@ -122,7 +122,7 @@ def record(walk: Walk, ended: dict[str, Any]) -> None:
 
 
 def _row(line: str) -> dict[str, Any] | None:
-    """Return a row; None of a line that was being written when its process was ended."""
+    """Return a row, or None for a line that was being written when its process was killed."""
     try:
         return dict(json.loads(line))
     except ValueError:
@@ -147,7 +147,7 @@ def surroundings(bundle: Path, folder: Path) -> dict[str, str]:
 
 
 def find_root(given: Path | None, bundle: Path) -> Path | None:
-    """Return where MNIST is: where the command line says, in the bundle, or nowhere."""
+    """Return the folder with MNIST: the command line's, the bundle's, or None."""
     if given is not None:
         return given.resolve()
     packed = bundle / "data"
@@ -157,12 +157,12 @@ def find_root(given: Path | None, bundle: Path) -> Path | None:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Return the options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dry", action="store_true", help="on a CPU, two steps of everything")
-    parser.add_argument("--only", nargs="+", choices=LIMITS, default=list(LIMITS), help="these parts alone")
+    parser.add_argument("--dry", action="store_true", help="a dry run on a CPU: two steps of everything")
+    parser.add_argument("--only", nargs="+", choices=LIMITS, default=list(LIMITS), help="only these parts")
     parser.add_argument("--out", type=Path, default=None, help="default: $OUT, or build/gpu")
     parser.add_argument("--bundle", type=Path, default=BUNDLE, help="default: build/gpu-bundle")
-    parser.add_argument("--root", type=Path, default=None, help="has MNIST/raw in it; default: the bundle's")
-    parser.add_argument("--page", type=Path, default=None, help="default: docs/gpu.md; of a dry walk OUT/gpu.md")
+    parser.add_argument("--root", type=Path, default=None, help="contains MNIST/raw; default: the bundle's")
+    parser.add_argument("--page", type=Path, default=None, help="default: docs/gpu.md; in a dry run OUT/gpu.md")
     options = parser.parse_args(arguments)
     options.out = (options.out or Path(os.environ.get("OUT") or REPOSITORY / "build" / "gpu")).resolve()
     if options.page is None:
@@ -183,7 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for suffix in (".jsonl", ".json"):
                 (walk.out / f"{name}{suffix}").unlink(missing_ok=True)
         if options.dry:
-            # One process for all: what takes time in a dry walk is to import torch.
+            # One process for all: importing torch takes most of the time of a dry run.
             walk.environment["OMP_NUM_THREADS"] = "1"
             ended = run_part(walk, "all", ALL_SECONDS, walk.command(*options.only))
             for name in options.only:
@@ -197,7 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _write(options: argparse.Namespace) -> bool:
-    """Write the page, and beside the figures too; return whether all parts came to their end."""
+    """Write the page, also beside the figures; return whether all parts finished."""
     command = shlex.join(["make", "gpu", *([f"ARGS={shlex.join(sys.argv[1:])}"] if sys.argv[1:] else [])])
     for path in {options.page, options.out / "gpu.md"}:
         ended = write_page(path, options.out, list(LIMITS), command)

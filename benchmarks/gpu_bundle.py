@@ -1,10 +1,10 @@
-"""Pack what `make gpu` needs on a machine that has PyTorch and no network: build/gpu-bundle, below 60 MB.
+"""Pack what `make gpu` needs on a machine that has PyTorch but no internet access: build/gpu-bundle, below 60 MB.
 
-    make gpu-bundle                        the source and the wheels that such a machine may lack
-    make gpu-bundle ARGS="--root DIR"      and MNIST, compressed, from DIR/MNIST/raw
+    make gpu-bundle                        the source, and the wheels that such a machine may lack
+    make gpu-bundle ARGS="--root DIR"      also MNIST, compressed, from DIR/MNIST/raw
 
-There is taken to be there: torch, torchvision, numpy, onnx, onnxruntime, onnxscript, safetensors, rich, Pillow, pytest,
-and what these need.
+The machine must have torch, torchvision, numpy, onnx, onnxruntime, onnxscript, safetensors, rich, Pillow, pytest, and
+their dependencies.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ MNIST_FILES = [f"{part}-{what}-ubyte" for part in ("train", "t10k") for what in 
 
 
 def needed(names: Iterable[str]) -> set[str]:
-    """Return packages and all that they need here, extras left out."""
+    """Return packages and all their dependencies, without extras."""
     found: set[str] = set()
     waiting = [_plain(name) for name in names]
     while waiting:
@@ -62,7 +62,7 @@ def needed(names: Iterable[str]) -> set[str]:
 
 
 def to_bundle() -> list[str]:
-    """Return the packages that travel: what nnrun needs, less what is there."""
+    """Return the packages to pack: nnrun's dependencies without those that the machine has."""
     text = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
     block = re.search(r"^dependencies = \[(.*?)^\]", text, re.MULTILINE | re.DOTALL)
     assert block is not None
@@ -71,7 +71,7 @@ def to_bundle() -> list[str]:
 
 
 def _plain(name: str) -> str:
-    """Return a package's name in the form in which names are compared."""
+    """Return a package's normalised name."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -85,7 +85,7 @@ def make_wheels(folder: Path) -> list[str]:
 
 
 def pack_source(path: Path) -> None:
-    """Write the source as one archive, built things left out."""
+    """Write the source as one archive, without build products."""
 
     def without_built(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
         name = Path(info.name).name
@@ -108,9 +108,9 @@ def pack_mnist(root: Path, folder: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Pack; return 1 where the bundle is too large."""
+    """Pack; return 1 if the bundle is too large."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, default=None, help="has MNIST/raw in it; without it, there is no MNIST")
+    parser.add_argument("--root", type=Path, default=None, help="contains MNIST/raw; without it, MNIST is not packed")
     parser.add_argument("--out", type=Path, default=BUNDLE, help="default: build/gpu-bundle")
     options = parser.parse_args(arguments)
     shutil.rmtree(options.out, ignore_errors=True)
@@ -119,14 +119,14 @@ def main(arguments: list[str] | None = None) -> int:
     pack_source(options.out / "source.tar.xz")
     if options.root is not None:
         pack_mnist(options.root, options.out / "data")
-    # A wheel for one Python alone: unpacked under another one, its compiled part is not found.
+    # Wheels for one Python version: unpacked under another one, their compiled modules are not found.
     bound = [name for name in wheels if not name.endswith("-none-any.whl")]
     size = sum(path.stat().st_size for path in options.out.rglob("*") if path.is_file())
     about = {"wheels": wheels, "bound_to_one_python": bound, "mnist": options.root is not None, "bytes": size}
     (options.out / "bundle.json").write_text(json.dumps(about, indent=2), encoding="utf-8")
     print(f"{options.out}: {size / 1e6:.1f} MB; {', '.join(wheels)}{'; MNIST' if options.root else ''}")
     for name in bound:
-        print(f"note: {name} has a compiled part, for this Python alone")
+        print(f"note: {name} has compiled modules, for this Python version only")
     if size > MOST_BYTES:
         print(f"the bundle has {size:,} bytes; allowed: {MOST_BYTES:,}", file=sys.stderr)
         return 1

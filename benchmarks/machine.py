@@ -1,4 +1,4 @@
-"""Say what the figures were measured on, and what else went on there meanwhile."""
+"""Describe the machine of the measurement, and what else ran on it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DISTURBED_FRACTION = 0.05
 
 
 class OtherWork:
-    """Measure how much of the machine others used since this object was made (on Linux; elsewhere it is not known)."""
+    """Measure how much of the machine other processes used since this object was made (on Linux only)."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()
@@ -25,19 +25,19 @@ class OtherWork:
         self._ours = _our_seconds()
 
     def sentence(self) -> str:
-        """Say what part of all cores others used, other virtual machines included, and warn where it is much."""
+        """Return the fraction of all cores that others used, including other virtual machines; warn if it is large."""
         busy = _busy_seconds()
         if busy is None or self._busy is None:
-            return "What else ran meanwhile is not known."
+            return "It is not known what else ran meanwhile."
         others = (busy - self._busy) - (_our_seconds() - self._ours)
         fraction = max(0.0, others / (time.monotonic() - self._started) / (os.cpu_count() or 1))
-        sentence = f"Other work used {fraction:.0%} of the machine meanwhile."
-        warning = " **That is too much for figures to be relied on: measure again on a quiet machine.**"
+        sentence = f"Other processes used {fraction:.0%} of the machine meanwhile."
+        warning = " **That is too much for reliable figures: measure again on a quiet machine.**"
         return sentence + (warning if fraction > DISTURBED_FRACTION else "")
 
 
 def machine() -> str:
-    """Say in a line or two what the figures were measured on."""
+    """Describe the machine and the software in a line or two."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     versions = ", ".join(f"{name} {version}" for name in PACKAGES if (version := _version(name)))
     return (
@@ -47,7 +47,7 @@ def machine() -> str:
 
 
 def _busy_seconds() -> float | None:
-    """Return the processor time that all of the machine's work has used, guests' stolen time included."""
+    """Return the processor time used by the whole machine, including time stolen by other virtual machines."""
     if not PROC_STAT.exists():
         return None
     user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, PROC_STAT.read_text().split()[1:9])

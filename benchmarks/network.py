@@ -1,4 +1,4 @@
-"""The tutorials' CNN, and one training step of it with nothing around it."""
+"""The tutorials' CNN, and its bare training step."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def tutorial_cnn() -> nn.Sequential:
 
 
 def make_bare_step(device: str, precision: str) -> Callable[[], None]:
-    """Return a function that takes one training step on one batch that lies ready on the device.
+    """Return a function that takes one training step on one batch that is already on the device.
 
-    It has what nnrun uses: channels_last, fused Adam, autocast where `precision` is bf16. It has no data handling, no
+    It uses what nnrun uses: channels_last, fused Adam, autocast if `precision` is bf16. It has no data handling, no
     metrics and no waits, so it is the floor for any loop that runs its operations one by one (on a GPU a captured
-    graph can go below it). The pixels are noise: a dense kernel takes as long for any values but denormal ones, which
-    are flushed.
+    graph can be faster). The pixels are noise: the time of a dense kernel does not depend on the values, except for
+    denormal ones, which are flushed.
     """
     torch.set_flush_denormal(True)
     generator = torch.Generator().manual_seed(0)

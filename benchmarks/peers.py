@@ -1,4 +1,4 @@
-"""Train the tutorials' CNN on MNIST as others do it: one peer a process, one line of JSON on stdout.
+"""Train the tutorials' CNN on MNIST as others do: one peer per process, one line of JSON on stdout.
 
     python benchmarks/peers.py tutorial --workers 2 --root ../shared/data --steps 300
     {"samples_per_second": 1650.2, "steps": 300}
@@ -7,11 +7,11 @@ tutorial     torchvision.datasets.MNIST, ToTensor and Normalize on each sample, 
              after each step
 lightning    the same data under lightning.Trainer, without logger, checkpoints and progress bar
 accelerate   the same data under accelerate.Accelerator
-bare         one batch that lies ready on the device, the step alone: no data, no metrics (see network.make_bare_step)
+bare         only the step, on one batch that is already on the device: no data, no metrics (network.make_bare_step)
 
-All use batch 64, Adam 1e-3, cross-entropy and 54,000 of the 60,000 training samples. The clock starts when the first
-batch is asked for, after imports, data sets and worker processes are ready, and stops with the last step; steps in
-`--warmup` come before it starts. `steps` above an epoch go on with the next one.
+All use batch size 64, Adam at 1e-3, cross-entropy and 54,000 of the 60,000 training samples. The clock starts when the
+first batch is requested, after imports, data sets and worker processes are ready, and stops after the last step. Steps
+in `--warmup` come before it starts. If `steps` exceeds an epoch, the next epoch follows.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ NUM_TRAIN, NUM_VALID = 54_000, 6_000
 
 @dataclass(frozen=True)
 class Settings:
-    """What the command line says."""
+    """The command line's settings."""
 
     root: Path
     steps: int
@@ -65,11 +65,11 @@ class Stopwatch:
         self._seconds = 0.0
 
     def start(self) -> None:
-        """Start, just before the first batch is asked for."""
+        """Start, just before the first batch is requested."""
         self._started = self._now()
 
     def step_ended(self, num_samples: int) -> None:
-        """Count a step of `num_samples`; wait for the device only where the timed part begins and where it ends."""
+        """Count a step of `num_samples`; wait for the device only where the timing begins and where it ends."""
         self._steps += 1
         if self._steps > self._settings.warmup_steps:
             self._num_samples += num_samples
@@ -133,7 +133,7 @@ def tutorial(settings: Settings, stopwatch: Stopwatch) -> None:
 
 
 def lightning(settings: Settings, stopwatch: Stopwatch) -> None:
-    """Train with Lightning's Trainer and its defaults, less what would only slow it down here."""
+    """Train with Lightning's Trainer and its defaults, without features that would only slow it down here."""
     import lightning as L
 
     class Module(L.LightningModule):
@@ -176,7 +176,7 @@ def lightning(settings: Settings, stopwatch: Stopwatch) -> None:
 
 
 def accelerate(settings: Settings, stopwatch: Stopwatch) -> None:
-    """Train with Accelerate, as its own tutorial turns the plain loop into one of its."""
+    """Train with Accelerate, as its tutorial adapts the plain loop."""
     from accelerate import Accelerator
 
     accelerator = Accelerator(cpu=settings.device == "cpu")
@@ -199,7 +199,7 @@ def accelerate(settings: Settings, stopwatch: Stopwatch) -> None:
 
 
 def bare(settings: Settings, stopwatch: Stopwatch) -> None:
-    """Take the bare step again and again."""
+    """Repeat the bare step."""
     step = make_bare_step(settings.device, settings.precision)
     stopwatch.start()
     for _ in range(settings.total_steps):
@@ -219,9 +219,9 @@ def main() -> None:
     """Run the peer that the command line names and print its figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("peer", choices=PEERS)
-    parser.add_argument("--root", type=Path, default=Path("data"), help="the folder that has MNIST/raw in it")
-    parser.add_argument("--steps", type=int, default=300, help="steps that are timed")
-    parser.add_argument("--warmup", type=int, default=0, help="steps before them that are not")
+    parser.add_argument("--root", type=Path, default=Path("data"), help="the folder that contains MNIST/raw")
+    parser.add_argument("--steps", type=int, default=300, help="number of timed steps")
+    parser.add_argument("--warmup", type=int, default=0, help="number of untimed steps before them")
     parser.add_argument("--workers", type=int, default=0, help="of the DataLoader")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or mps")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="of the bare step")
@@ -229,7 +229,7 @@ def main() -> None:
     if args.steps < 1 or args.warmup < 0:
         parser.error("--steps must be at least 1 and --warmup at least 0")
     if args.precision != "fp32" and args.peer != "bare":
-        parser.error("--precision is for the bare step alone; the peers run as their tutorials do, in fp32")
+        parser.error("--precision is only for the bare step; the peers run in fp32, as in their tutorials")
     settings = Settings(args.root, args.steps, args.warmup, args.workers, args.device, args.precision)
     stopwatch = Stopwatch(settings)
     PEERS[args.peer](settings, stopwatch)

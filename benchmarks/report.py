@@ -1,4 +1,4 @@
-"""Turn the figures into tables, and say which goals they reach."""
+"""Format the figures as tables, and compare them with the goals."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contest import Outcome, Outcomes, paired
 
 @dataclass(frozen=True)
 class Goal:
-    """A promise about one figure; `aim` is what we would like beyond it."""
+    """A limit for one figure; `aim` is a stricter, optional limit."""
 
     what: str
     figure: float | None
@@ -27,14 +27,14 @@ class Goal:
 
     @property
     def verdict(self) -> str:
-        """Say in words whether the goal, and the aim where there is one, is reached."""
+        """Whether the goal, and the aim if there is one, is reached, in words."""
         if self.figure is None:
             return "not measured"
         if not self.reaches(self.limit):
             return "**not reached**"
         if self.aim is None:
             return "reached"
-        return "reached, the aim too" if self.reaches(self.aim) else "reached, the aim not"
+        return "reached, as is the aim" if self.reaches(self.aim) else "reached, but not the aim"
 
     @property
     def row(self) -> list[str]:
@@ -58,13 +58,13 @@ def goals(speed: Outcomes, startup: Outcomes) -> list[Goal]:
         Goal("a step in bf16 against the bare step", paired(bf16, speed[who.BARE_BF16], truediv), 1.1, times),
         Goal(who.HELP, _median(startup[who.HELP]), 0.1, "s"),
         Goal(who.CONFIG_ERROR, _median(startup[who.CONFIG_ERROR]), 1.0, "s"),
-        Goal("the first step, above that of a bare script", above_bare, 1.0, "s"),
-        Goal("the same, above that of one that does not import torch's compiler", above_lean, 0.25, "s"),
+        Goal("the first step, above a bare script", above_bare, 1.0, "s"),
+        Goal("the same, above a bare script without torch's compiler", above_lean, 0.25, "s"),
     ]
 
 
 def speed_table(speed: Outcomes) -> str:
-    """Return the table of the contestants that train, the fastest first."""
+    """Return the table of training speeds, the fastest first."""
     rows = []
     for name, outcome in sorted(speed.items(), key=lambda item: _median(item[1]) or float("inf")):
         if not outcome.ok:
@@ -74,16 +74,16 @@ def speed_table(speed: Outcomes) -> str:
         per_second = 1000 * who.BATCH_SIZE / outcome.median
         times = "-" if ratio is None else f"{ratio:.2f}"
         rows.append([name, f"{outcome.median:.1f}", _spread(outcome, 1), f"{per_second:,.0f}", times])
-    return table(["", "ms a step", "least to most", "samples/s", "times the tutorial loop"], rows)
+    return table(["", "ms per step", "min to max", "samples/s", "relative to the tutorial loop"], rows)
 
 
 def startup_table(startup: Outcomes) -> str:
-    """Return the table of the contestants that answer."""
+    """Return the table of start-up times."""
     rows = []
     for name, outcome in startup.items():
         figures = [f"{outcome.median:.2f}", _spread(outcome, 2)] if outcome.ok else [_why_not(outcome), "-"]
         rows.append([name, *figures])
-    return table(["", "seconds", "least to most"], rows)
+    return table(["", "seconds", "min to max"], rows)
 
 
 def goals_table(rows: list[Goal]) -> str:
@@ -92,13 +92,13 @@ def goals_table(rows: list[Goal]) -> str:
 
 
 def failures(*groups: Outcomes) -> str:
-    """Return what each contestant that failed said, as markdown; empty where none did."""
+    """Return the errors of the contestants that failed, as markdown; empty if none did."""
     failed = [(name, outcome.failure) for group in groups for name, outcome in group.items() if outcome.failure]
     return "".join(f"\n{name} failed: {failure}\n" for name, failure in failed)
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
-    """Return a markdown table: the first column to the left, its bars in line."""
+    """Return a markdown table with aligned columns."""
     widths = [max(3, *(len(row[column]) for row in [header, *rows])) for column in range(len(header))]
     rule = ["-" * width for width in widths]
     lines = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in [header, rule, *rows]]

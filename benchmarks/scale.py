@@ -1,15 +1,15 @@
-"""Measure what a sample costs nnrun as a data set grows: to open it, cold and warm, to train on it, to validate.
+"""Measure the cost per sample as a data set grows: opening it (cold and warm), training, validation.
 
-    make bench-scale                                 1e4 to 1e7 samples, into docs/benchmarks.md
-    python benchmarks/scale.py --sizes 1e4 1e5       these alone, on stdout
+    make bench-scale                                 1e4 to 1e7 samples, written to docs/benchmarks.md
+    python benchmarks/scale.py --sizes 1e4 1e5       only these, on stdout
     python benchmarks/scale.py --nnrun OTHER/bin/python   another version of nnrun, by its Python
 
-The samples are 8x8 pixels, uint8, with ten classes of int64 (`x.npy`, `y.npy`: 72 bytes a sample), of which nnrun draws
-test and validation parts itself; `model=mlp` trains on them with batch 256, an epoch, of fewer samples so many that it
-sees 200,000. Each size is trained by the command line twice: with an empty cache for a step, then to the end. "Open" is
-from when the data is asked for until its samples lie in memory, split; its memory is the most that the process had
-beyond what it had before. Training is that of the steps alone, validation the first one, both of the second run.
-Needs about 2.5 GB of memory and 2 GB of disk for 1e7 samples; --scratch says where.
+The samples are 8x8 pixels, uint8, with ten classes, int64 (`x.npy`, `y.npy`: 72 bytes per sample). nnrun holds out the
+test and validation splits itself. `model=mlp` trains with batch size 256 for one epoch, or, for small data sets, for
+enough epochs to see 200,000 samples. Each size is trained by the command line twice: with an empty cache for one step,
+then to the end. "Open" lasts from the request for the data until its samples are in memory and split; its memory is the
+increase of the process's peak. Training counts only the steps, validation is the first one; both are of the second run.
+1e7 samples need about 2.5 GB of memory and 2 GB of disk; --scratch sets the folder.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ BEGIN, END = "<!-- made by make bench-scale -->\n", "<!-- end -->\n"
 SIZES = (1e4, 1e5, 1e6, 1e7)
 SIDE, NUM_CLASSES, LABEL_BYTES = 8, 10, 8
 SEEN_SAMPLES, CHUNK = 200_000, 100_000
-HEADER = ["samples", "open cold, s", "µs a sample", "open warm, s", "µs a sample"]
-HEADER += ["its memory, MB", "times the data", "training, µs a sample", "validation, µs a sample"]
+HEADER = ["samples", "open cold, s", "µs per sample", "open warm, s", "µs per sample"]
+HEADER += ["memory, MB", "relative to the data", "training, µs per sample", "validation, µs per sample"]
 
 
 def main() -> None:
-    """Measure each size, and print the table or write it into docs/benchmarks.md."""
+    """Measure each size; print the table, and write it to docs/benchmarks.md if asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", nargs="+", type=float, default=SIZES)
     parser.add_argument("--nnrun", default=sys.executable, help="the Python that runs nnrun")
-    parser.add_argument("--scratch", type=Path, help="a folder for the data; default: the system's for temporary files")
+    parser.add_argument("--scratch", type=Path, help="a folder for the data; default: the system's temporary folder")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md too")
     parser.add_argument("--measured", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def part_of(page: Path) -> str:
-    """Return what a page has of this benchmark's: whoever writes the page anew keeps it."""
+    """Return this benchmark's section of a page, to keep it when the page is written anew."""
     return page.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0] if page.exists() else ""
 
 
@@ -87,7 +87,7 @@ def row(num_samples: int, scratch: Path, python: str) -> list[str]:
 
 
 def write_samples(folder: Path, num_samples: int) -> None:
-    """Write samples drawn by chance, and their classes, which follow from their first pixel."""
+    """Write random samples, and their classes, which follow from their first pixel."""
     import numpy as np
 
     drawn = np.random.default_rng(0)
@@ -111,7 +111,7 @@ def one_run(words: list[str], scratch: Path, python: str, name: str) -> dict[str
 
 
 def measured(words: list[str]) -> dict[str, float]:
-    """Train by the command line; return what opening, training and validation took."""
+    """Train by the command line; return the time of opening, training and validation."""
     import nnrun.core.validation
     import nnrun.tasks.train.run
     from nnrun.cli import main as nnrun_main
@@ -131,7 +131,7 @@ def measured(words: list[str]) -> dict[str, float]:
 
 
 def _timed(module: Any, name: str) -> list[tuple[float, float, Any]]:
-    """Have a function of a module note its seconds, the memory that it came to need, and what it returned."""
+    """Wrap a module's function to record its seconds, its increase of peak memory, and what it returned."""
     function: Callable[..., Any] = getattr(module, name)
     notes: list[tuple[float, float, Any]] = []
 
@@ -146,7 +146,7 @@ def _timed(module: Any, name: str) -> list[tuple[float, float, Any]]:
 
 
 def _peak_mb() -> float:
-    """Return the most memory that this process has had."""
+    """Return the peak memory of this process."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 

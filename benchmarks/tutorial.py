@@ -1,15 +1,15 @@
 """Measure the tutorial's claims on MNIST, and the experiments mnist_fast and mnist_best, by nnrun's command line.
 
-    make bench-tutorial                        all three parts, into docs/tutorial.md
-    make bench-tutorial ARGS="--only fast"     this part; the page keeps the others
+    make bench-tutorial                        write all three parts to docs/tutorial.md
+    make bench-tutorial ARGS="--only fast"     write this part; the page keeps the others
     python benchmarks/tutorial.py --quick      a smoke test of the benchmark itself, on stdout
 
-tutorial trains experiment=tutorial/base, batchnorm, augment and amp by turns, one sweep for each seed; each sweep
-begins with another of them, because the pace of a machine drifts. Differences and ratios are taken within a seed. Its
-seconds are those of the training steps, data and augmentation included. fast and best run each seed in a process of its
-own; their time is that of the whole process, from its creation to its end.
+tutorial trains experiment=tutorial/base, batchnorm, augment and amp in turn, one sweep for each seed. Each sweep begins
+with a different one, because the speed of a machine drifts. Differences and ratios are computed within a seed. The
+seconds are those of the training steps, including data and augmentation. fast and best run each seed in its own
+process; their time is that of the whole process, from its creation to its end.
 
-The exit code is 1 where a run failed, whatever the figures say; goals that are not reached are only reported.
+The exit code is 1 if a run failed, whatever the figures are; goals that are not reached are only reported.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ NUM_SEEDS = {"tutorial": 3, "fast": 5, "best": 3}
 GOALS = {"fast": 99.0, "best": 99.6}
 BEST_MINUTES = 30
 QUICK_WORDS = ("data.limit=500", "trainer.epochs=1")
-# What the tutorial says: the accuracy of base, or the points above it; and the time beside it.
+# The tutorial's claims: the accuracy of base, or the points above it; and the time relative to it.
 CLAIMS = {
     "base": ("98.2 %", ""),
     "batchnorm": ("+0.7", "0.85"),
@@ -47,17 +47,17 @@ CLAIMS = {
     "amp": ("", "0.60"),
 }
 VARIANTS_NOTES = """\
-Each cell: the mean of the seeds (the least to the most). What is claimed is the accuracy of base, and the points above
-it. Time is that of the training steps, data and augmentation included; beside base it is a ratio. Points and ratios
-are taken within a seed."""
+Each cell: the mean over the seeds (min to max). The claims are the accuracy of base, and points above it. The time is
+that of the training steps, including data and augmentation; relative to base it is a ratio. Points and ratios are
+computed within a seed."""
 WHOLE_NOTES = """\
-Accuracy: the mean of the seeds (the least to the most). Time: their median (the least to the most), from the command's
-start to its end, imports, evaluation and report included."""
+Accuracy: mean over the seeds (min to max). Time: median over the seeds (min to max) of the whole command, including
+imports, evaluation and report."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a run reached, and how long that took; `accuracy` in percent, on the test split."""
+    """The result of a run: its accuracy on the test split in percent, and its time."""
 
     accuracy: float
     seconds: float
@@ -79,14 +79,14 @@ def nnrun(words: Sequence[str], scratch: str) -> float:
 
 
 def read_run(directory: Path) -> Run:
-    """Return what a run's summary.json says."""
+    """Return the result in a run's summary.json."""
     summary = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
     train = summary["train"]
     return Run(100 * summary["metrics"]["test/accuracy"], train["seconds"], train["samples_per_second"])
 
 
 def variants_words(seed: int) -> list[str]:
-    """Return the words of the sweep over the tutorial's variants; another seed begins with another variant."""
+    """Return the arguments of the sweep over the tutorial's variants; each seed begins with a different one."""
     names = list(CLAIMS)
     first = seed % len(names)
     return [f"seed={seed}", f"experiment={','.join(f'tutorial/{name}' for name in names[first:] + names[:first])}"]
@@ -113,7 +113,7 @@ def measure_whole(part: str, seed: int, words: Sequence[str]) -> Run:
 
 
 def tutorial_table(rounds: Rounds) -> str:
-    """Return the tutorial's claims beside what was measured; all seeds count alike, and are paired with base's."""
+    """Return the tutorial's claims and the measurements; each seed's variants are compared with that seed's base."""
     rows = []
     for name, (claimed_accuracy, claimed_time) in CLAIMS.items():
         runs = [one[name] for one in rounds]
@@ -125,12 +125,12 @@ def tutorial_table(rounds: Rounds) -> str:
         seconds = f"{statistics.mean(run.seconds for run in runs):.1f}"
         speed = f"{statistics.mean(run.samples_per_second for run in runs):,.0f}"
         rows.append([f"`tutorial/{name}`", claimed_accuracy, accuracy, points, claimed_time, ratio, seconds, speed])
-    header = ["", "claimed", "test accuracy, %", "points above base", "claimed time", "time beside base"]
+    header = ["", "claimed", "test accuracy, %", "points above base", "claimed time", "time relative to base"]
     return table([*header, "seconds", "samples/s"], rows)
 
 
 def whole_table(part: str, runs: Sequence[Run]) -> str:
-    """Return the accuracy of an experiment beside its goal, and its time: seconds of fast, minutes of best."""
+    """Return an experiment's accuracy and goal, and its time: in seconds for fast, in minutes for best."""
     accuracies = [run.accuracy for run in runs]
     reached, goal, unit = statistics.mean(accuracies) >= GOALS[part], f"{GOALS[part]:.1f} %", "s"
     times = [run.seconds for run in runs]
@@ -138,13 +138,13 @@ def whole_table(part: str, runs: Sequence[Run]) -> str:
         times = [seconds / 60 for seconds in times]
         reached, goal, unit = reached and max(times) <= BEST_MINUTES, f"{goal} within {BEST_MINUTES} minutes", "minutes"
     took = f"{statistics.median(times):.1f} ({min(times):.1f} to {max(times):.1f})"
-    header = ["", "goal", "test accuracy, %", f"whole command, {unit}", "goal is"]
+    header = ["", "goal", "test accuracy, %", f"whole command, {unit}", "verdict"]
     verdict = "reached" if reached else "**not reached**"
     return table(header, [[f"`mnist_{part}`", goal, with_spread(accuracies, ".2f"), took, verdict]])
 
 
 def with_spread(figures: Sequence[float], form: str) -> str:
-    """Return the mean, and the least and the most."""
+    """Return the mean, the minimum and the maximum."""
     return f"{statistics.mean(figures):{form}} ({min(figures):{form}} to {max(figures):{form}})"
 
 
@@ -166,12 +166,12 @@ def measure(part: str, seeds: Sequence[int], root: Path, quick: bool) -> str:
     warning = " **`--quick` is a smoke test, not a measurement.**" if quick else ""
     conditions = f"{machine()}. {other_work.sentence()}{warning}"
     command = " ".join(["nnrun", *typed, *words, "data.root=DIR"])
-    runs = f"Seeds: {', '.join(map(str, seeds))}; each had its own command, as this one:"
+    runs = f"Seeds: {', '.join(map(str, seeds))}, each with its own command, such as:"
     return f"{figures}\n\n{notes}\n\n{conditions}\n\n{runs}\n\n    {command}\n"
 
 
 def write_part(page: str, part: str, text: str) -> str:
-    """Return the page with this text as a part's; the other parts stay as they are."""
+    """Return the page with this text for a part; the other parts stay unchanged."""
     begin = f"<!-- made by make bench-tutorial: {part} -->\n"
     before, found, rest = page.partition(begin)
     assert found, f"the page has no place for {part}"
@@ -179,15 +179,15 @@ def write_part(page: str, part: str, text: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Measure, print each part, and write it into the page as soon as it is whole."""
+    """Measure, print each part, and write it to the page as soon as it is complete."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, default=default_root(), help="has MNIST in it (default: %(default)s)")
-    parser.add_argument("--only", choices=list(NUM_SEEDS), help="measure this part alone")
+    parser.add_argument("--root", type=Path, default=default_root(), help="contains MNIST (default: %(default)s)")
+    parser.add_argument("--only", choices=list(NUM_SEEDS), help="measure only this part")
     parser.add_argument("--quick", action="store_true", help=f"one seed of {' '.join(QUICK_WORDS)}")
     parser.add_argument("--write", action="store_true", help="write docs/tutorial.md too")
     options = parser.parse_args(arguments)
     if options.quick and options.write:
-        parser.error("--quick figures are a smoke test and belong on no page: leave out --quick or --write")
+        parser.error("--quick is only a smoke test, whose figures are not published: leave out --quick or --write")
     for part in [options.only] if options.only else NUM_SEEDS:
         seeds = range(1 if options.quick else NUM_SEEDS[part])
         text = measure(part, seeds, options.root.resolve(), options.quick)

@@ -1,8 +1,8 @@
-"""Train with nnrun in a process that has trained before: as a peer with warm-up steps, which load a GPU's libraries.
+"""Train with nnrun in a process that has trained before: warm-up steps that load a GPU's libraries, as for a peer.
 
     python benchmarks/warm_nnrun.py 50 model=cnn trainer.max_steps=300 hydra.run.dir=run ...
 
-The first number is how many steps the training before takes. It is the same otherwise, in a directory beside.
+The first number is the number of steps of the earlier training. It is otherwise the same, in a directory beside it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Write docs/gpu.md out of what the parts left. Standard library alone: it must work whatever failed."""
+"""Write docs/gpu.md from the results of the parts. Needs only the standard library: it must work whatever failed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 TITLES = {
     "versions": "Versions, and what the doctor finds",
     "waits": "Where a step waits for the device",
-    "steps": "Microseconds and launches a step",
+    "steps": "Microseconds and launches per step",
     "resume": "A resumed run has the same bits",
     "tf32": "TF32 on and off, against fp64",
     "first-step": "What comes before the second step",
@@ -27,7 +27,7 @@ TITLES = {
 
 
 def write_page(path: Path, out: Path, parts: list[str], command: str) -> dict[str, bool]:
-    """Write the page; return of each part that was run whether it came to its end with no row failed."""
+    """Write the page; return for each part that was run whether it finished without a failed row."""
     found = {name: part for name in parts if (part := _read(out / f"{name}.json")) is not None}
     lines = ["# On a GPU", "", f"Made by `{command}`; {_where(found)}", ""]
     for name in parts:
@@ -36,7 +36,7 @@ def write_page(path: Path, out: Path, parts: list[str], command: str) -> dict[st
             lines += ["Not measured.", ""]
             continue
         part = found[name]
-        lines += [f"Took {part['seconds']} s; came to {part['ended']}.", "", *_table(part["rows"]), ""]
+        lines += [f"{part['seconds']} s; {part['ended']}.", "", *_table(part["rows"]), ""]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines), encoding="utf-8")
     return {name: bool(part["ok"]) and not part["failed_rows"] for name, part in found.items()}
@@ -45,7 +45,7 @@ def write_page(path: Path, out: Path, parts: list[str], command: str) -> dict[st
 def _where(found: dict[str, Any]) -> str:
     """Return the device, the versions and the day."""
     rows = {row["row"]: row for row in found.get("versions", {}).get("rows", [])}
-    device = rows.get("nvidia-smi", {}).get("says") or "no GPU: a dry walk on a CPU, whose figures mean nothing"
+    device = rows.get("nvidia-smi", {}).get("says") or "no GPU: a dry run on a CPU, whose figures mean nothing"
     versions = f"Python {platform.python_version()}"
     for name in ("torch", "torchvision"):
         try:
@@ -60,7 +60,7 @@ def _where(found: dict[str, Any]) -> str:
 def _table(rows: list[dict[str, Any]]) -> list[str]:
     """Return rows as a table of Markdown, a column for each figure."""
     if not rows:
-        return ["No row."]
+        return ["No rows."]
     columns = list(dict.fromkeys(key for row in rows for key in row if key not in ("row", "took")))
     lines = [f"| | {' | '.join(column.replace('_', ' ') for column in columns)} |", "|---" * (len(columns) + 1) + "|"]
     for row in rows:
@@ -86,7 +86,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _commit() -> str:
-    """Return the commit of the source, where git knows."""
+    """Return the commit of the source, if git knows it."""
     try:
         here = str(Path(__file__).parent)
         done = subprocess.run(

@@ -40,7 +40,7 @@ def test_a_dry_walk_measures_a_row_at_least_of_every_part(gpu, tmp_path, capsys)
     assert rows["resume"][0]["same_bits"] is True
     assert {row["waits_at"] for row in rows["waits"]} == {"nowhere"}
     page = (tmp_path / "gpu.md").read_text()
-    assert "a dry walk on a CPU, whose figures mean nothing" in page
+    assert "a dry run on a CPU, whose figures mean nothing" in page
     assert "Not measured." not in page
     (tmp_path / "compile.json").unlink()
     importlib.import_module("on_gpu.page").write_page(tmp_path / "gpu.md", tmp_path, list(gpu.LIMITS), "make gpu")
