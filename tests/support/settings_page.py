@@ -1,4 +1,4 @@
-"""docs/settings.md, made of conf/ and the checks: `make settings` writes it, and a test holds it to what they say."""
+"""Generate docs/settings.md from conf/ and the checks: `make settings` writes it, and a test compares it with them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 HEAD = """\
 # All settings
 
-Made of `conf/` by `make settings`. `nnrun --help GROUP`, `nnrun --help GROUP=OPTION` and `nnrun --help SETTING` show
-the same in a terminal, with your own options; [configuration.md](configuration.md) says how they are found and chosen.
-Defaults are those of a plain `nnrun`; `${...}` follows another setting.
+Generated from `conf/` by `make settings`. `nnrun --help GROUP`, `nnrun --help GROUP=OPTION` and `nnrun --help SETTING`
+show the same in a terminal, including your own options ([configuration.md](configuration.md)).
+Defaults are those of a plain `nnrun`; `${...}` is the value of another setting.
 """
 COLUMNS = "| setting | default | what it does | allowed |\n|---|---|---|---|"
 
@@ -25,7 +25,7 @@ COLUMNS = "| setting | default | what it does | allowed |\n|---|---|---|---|"
 def page() -> str:
     """The whole page."""
     catalogue = Catalogue()
-    parts = [HEAD, "## No group\n", *table(catalogue.general)]
+    parts = [HEAD, "## General\n", *table(catalogue.general)]
     for group, chosen in catalogue.groups.items():
         parts.append(
             f"\n## {group}\n\n{cell(chosen.comment).capitalize()}. The default is `{group}={chosen.default}`.\n"
@@ -35,7 +35,7 @@ def page() -> str:
 
 
 def of_group(group: str, catalogue: Catalogue) -> Iterator[str]:
-    """The options of a group, what all of them have, and what each has besides."""
+    """The options of a group, the settings that they share, and the further ones of each."""
     yield "| option | what it is |\n|---|---|"
     names = catalogue.options(group)
     for name in names:
@@ -47,14 +47,14 @@ def of_group(group: str, catalogue: Catalogue) -> Iterator[str]:
     first = next(iter(sets.values()), {})
     shared = [key for key in first if len(sets) > 1 and all(key in rows for rows in sets.values())]
     if shared:
-        yield f"\nEvery option of `{group}` that has settings has these:\n"
+        yield f"\nSettings that the options of `{group}` share:\n"
         yield COLUMNS
         for key in shared:
             yield line(first[key], defaults({name: rows[key] for name, rows in sets.items()}))
     for name, rows in sets.items():
         own = [setting for key, setting in rows.items() if key not in shared]
         if own:
-            yield f"\nSettings of `{group}={name}`{', besides' if shared else ''}:\n"
+            yield f"\n{'Further settings' if shared else 'Settings'} of `{group}={name}`:\n"
             yield from table(own)
 
 
@@ -69,14 +69,14 @@ def defaults(settings: dict[str, Setting]) -> str:
     for name, setting in settings.items():
         by_default.setdefault(setting.default, []).append(name)
     if len(by_default) > 5:
-        return "each its own"
+        return "depends on the option"
     common, *others = sorted(by_default, key=lambda default: -len(by_default[default]))
     rest = [f"`{default}` ({', '.join(by_default[default])})" for default in others]
     return f"`{common}`" + (f"; {', '.join(rest)}" if rest else "")
 
 
 def table(settings: Sequence[Setting]) -> Iterator[str]:
-    """Settings in a table; what is said of a section stands where it begins."""
+    """Settings in a table; the comment of a section is in a row where it begins."""
     yield COLUMNS
     for setting in settings:
         if setting.is_section:
