@@ -1,4 +1,4 @@
-"""The network: change it, or write another one beside it and name that in conf/model/."""
+"""The network. Change it, or add another one with its own YAML in conf/model/."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class MyNet(nn.Module):
-    """Two convolutions, a mean over the picture, and a linear layer; it takes pictures of any size."""
+    """Two convolutions, global average pooling, and a linear layer, for images of any size."""
 
     def __init__(self, in_shape: Sequence[int], num_outputs: int, width: int) -> None:
         super().__init__()
@@ -22,5 +22,5 @@ class MyNet(nn.Module):
         self.head = nn.Linear(2 * width, num_outputs)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Take images `(N, C, H, W)`; give a score for each class, `(N, num_outputs)`."""
+        """Take images `(N, C, H, W)`; return a score for each class, `(N, num_outputs)`."""
         return self.head(self.features(images).mean((2, 3)))

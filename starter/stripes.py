@@ -1,17 +1,17 @@
-"""The data set: small grey pictures of stripes, drawn from a seed. Put your own in its place."""
+"""The data set: small grey images of stripes, generated from a seed. Replace it with your own."""
 
 from __future__ import annotations
 
 import numpy as np
 
-# How a stripe's place changes along the rows and along the columns of a picture.
+# Step of the pattern from row to row, and from column to column.
 DIRECTIONS = {"horizontal": (1, 0), "vertical": (0, 1), "diagonal": (1, 1)}
 
 
 class Stripes:
-    """Pictures of stripes in noise. Like a data set of torch's it has a length, and gives a sample by its number.
+    """Images of noisy stripes. Like a torch Dataset, it has a length and returns a sample by its index.
 
-    nnrun builds it twice, with `train=True` for the training part and with `train=False` for the test part.
+    nnrun builds it twice: with `train=True` for the training split and with `train=False` for the test split.
     """
 
     classes = tuple(DIRECTIONS)
@@ -23,7 +23,7 @@ class Stripes:
         return 600 if self.train else 300
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
-        """Return a picture, uint8 `(H, W)`, and the number of its class. PIL images and colours work too."""
+        """Return an image, uint8 `(H, W)`, and the index of its class. PIL images and colors work too."""
         if index >= len(self):
             raise IndexError(index)
         draw = np.random.default_rng([self.train, index])

@@ -1,4 +1,4 @@
-"""Run with: pytest. Two steps tell that everything fits together: data, network, loss, checkpoints, evaluation."""
+"""Run with: pytest. Two training steps check that data, network, loss, checkpoints and evaluation work together."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stripes import Stripes
 
 @pytest.fixture(autouse=True)
 def in_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stand where conf/ and the modules are."""
+    """Change to the folder with conf/ and the modules."""
     monkeypatch.chdir(Path(__file__).parent)
 
 
