@@ -263,7 +263,7 @@ def test_bad_files_end_the_prediction_or_are_left_out(whole: Path, pixels: Tenso
     outcome = predict(tmp_path, f"ckpt={whole}", f"input={folder}", run="strict")
     assert outcome.code == 3
     assert f"{folder}/1.png is no image: it holds HTML" in outcome.err
-    assert "no predictions.csv is written; data.on_bad=skip" in outcome.err
+    assert "no predictions.csv is written; use data.on_bad=skip" in outcome.err
     assert "left out 1 file without the suffix of an image" in outcome.out
     left = {path.name for path in (tmp_path / "strict").iterdir()}
     assert not [name for name in left if name.startswith("predictions") or name.endswith(".tmp")]
