@@ -1,11 +1,11 @@
-"""One command from YAML to a trained, proven, deployable network.
+"""One command from YAML to a trained, verified, deployable network.
 
-From Python: `run`, `compose`, `predictor` and `load`. What programs build on is gathered in `nnrun.api`.
+From Python: `run`, `compose`, `predictor` and `load`. The whole interface for programs is `nnrun.api`.
 """
 
 from __future__ import annotations
 
-# As typing has it, which takes a while to import: what comes first of all must not take long.
+# Stands in for typing.TYPE_CHECKING: importing typing takes time, and this module is imported first.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nnrun import api
@@ -15,10 +15,10 @@ __version__ = "0.5.0"
 __all__ = ["api", "compose", "load", "predictor", "run"]
 
 
-if not TYPE_CHECKING:  # a type checker would take every name for one that there is
+if not TYPE_CHECKING:  # with it, a type checker would accept every name
 
     def __getattr__(name: str) -> object:
-        """Import what is asked for when it is asked for: `nnrun --help` needs none of it."""
+        """Import a name on first use: `nnrun --help` needs none of them."""
         if name not in __all__:
             raise AttributeError(f"module 'nnrun' has no attribute {name!r}")
         from importlib import import_module  # noqa: PLC0415 - see above

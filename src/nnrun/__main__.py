@@ -1,4 +1,4 @@
-"""The entry of `nnrun` and `python -m nnrun`: help and version come before anything heavy is imported."""
+"""Entry point of `nnrun` and `python -m nnrun`: help and version are printed before anything heavy is imported."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from nnrun.base.guard import guard, leave_with, watch
 from nnrun.base.streams import say, write_any_character
 
-# As typing has it, which takes a while to import.
+# Stands in for typing.TYPE_CHECKING: importing typing takes time.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,15 +18,15 @@ def main() -> None:
     """Run the command line and exit with its code."""
     guard()
     words = sys.argv[1:]
-    # A closed stream is None; whatever is said goes nowhere then.
-    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115 - it stays open as long as the process
+    # A closed stream is None; its output is discarded.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115 - open for the life of the process
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115
     read_names_as_utf8()
     write_any_character()
     if "--help" in words or "-h" in words:
         sys.exit(say_help(words))
     if "-sc" in words or "--shell-completion" in words:
-        from nnrun.help import completion_text  # noqa: PLC0415 - imports are what this module is about
+        from nnrun.help import completion_text  # noqa: PLC0415 - this module exists to import late
 
         if (text := completion_text(words)) is not None:
             sys.exit(say(text))
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def read_names_as_utf8() -> None:
-    """Begin anew where Python takes the names of files for ASCII (LC_ALL=C, PYTHONUTF8=0): names of classes are UTF-8.
+    """Restart where Python decodes file names as ASCII (LC_ALL=C, PYTHONUTF8=0): class names are UTF-8.
 
     Standard output keeps its encoding.
     """
@@ -62,8 +62,8 @@ def read_names_as_utf8() -> None:
 
 
 def say_help(words: Sequence[str]) -> int:
-    """Write the help on what the words name, or on all; return the exit code."""
-    from nnrun.base.errors import NnrunError, complain  # noqa: PLC0415 - imports are what this module is about
+    """Print the help on the topics named, or on everything; return the exit code."""
+    from nnrun.base.errors import NnrunError, complain  # noqa: PLC0415 - this module exists to import late
     from nnrun.base.visible import visible_lines  # noqa: PLC0415
     from nnrun.help import help_text  # noqa: PLC0415
 

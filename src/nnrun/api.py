@@ -1,6 +1,6 @@
-"""What a program calls and builds on: functions, base classes and Protocols of the seams, errors.
+"""The public interface for programs: functions, the base classes and Protocols of the seams, errors.
 
-A name that changes here goes on under its old one for two minor versions, and warns (`nnrun.base.deprecated`).
+A renamed object keeps its old name, with a warning, for two minor versions (`nnrun.base.deprecated`).
 Importing this module does not import torch: each name imports what it needs when it is used.
 """
 
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from nnrun.runs.samples import SampleResults, read_samples
     from nnrun.runs.summary import Summary
 
-# Where the names are that need torch, or rich.
+# The modules of the names whose import needs torch or rich.
 _PLACES = {
     "nnrun.assembly.prediction.predictor": ("Predictor",),
     "nnrun.core.seams.batch": ("Augmentation", "Batch", "Batches", "Mixed", "Mixing"),
@@ -73,7 +73,7 @@ _PLACES = {
 }
 
 __all__ = [
-    # Functions, and what they give.
+    # Functions and their results.
     "compose",
     "load",
     "predictor",
@@ -82,7 +82,7 @@ __all__ = [
     "Predictor",
     "SampleResults",
     "Summary",
-    # What is raised; each has its `exit_code`.
+    # Errors; each has its `exit_code`.
     "ArtifactError",
     "ConfigError",
     "DataError",
@@ -128,10 +128,10 @@ __all__ = [
 ]
 
 
-if not TYPE_CHECKING:  # a type checker would take every name for one that there is
+if not TYPE_CHECKING:  # with it, a type checker would accept every name
 
     def __getattr__(name: str) -> Any:
-        """Import what needs torch, or rich, when it is asked for."""
+        """Import a name that needs torch or rich on first use."""
         for module, names in _PLACES.items():
             if name in names:
                 return getattr(import_module(module), name)
@@ -143,40 +143,40 @@ def __dir__() -> list[str]:
 
 
 def run(words: str | Iterable[str | os.PathLike[str]] = (), *, quiet: bool = False) -> Summary:
-    """Do what the command with these words does, and return the summary: its attributes are those of summary.json.
+    """Run a command and return its summary, whose attributes are those of summary.json.
 
-    `words` are those of the command line, `["model=cnn", "optimizer.lr=1e-3"]`; a single text is split as a shell
-    splits it. `quiet` prints nothing; run.log has it all the same. The process is left as it was.
+    `words` are the words of the command line, such as `["model=cnn", "optimizer.lr=1e-3"]`; a single string is split
+    as by a shell. `quiet` prints nothing; run.log is still written. The state of the process is restored.
 
-    Raises a NnrunError where the command ends with an exit code other than 0, and InterruptedRun, a KeyboardInterrupt,
-    where Ctrl-C or a SIGTERM stops it, after it has saved.
+    Raises a NnrunError where the command would end with an exit code other than 0, and InterruptedRun, a
+    KeyboardInterrupt, where Ctrl-C or SIGTERM stops the run, after saving.
     """
     with _as_a_command(words) as plain, called_from_python(plain, quiet=quiet or is_switched_on("is_quiet", plain)):
-        from nnrun import cli  # noqa: PLC0415 - what composes and runs is imported when that is asked for
+        from nnrun import cli  # noqa: PLC0415 - keeps importing nnrun fast
         from nnrun.tasks.table import perform  # noqa: PLC0415
 
         composed = cli.compose_line(_sorted(plain))
         if composed.task.not_swept is not None:
             raise ConfigError(f"task={composed.task.name} has no summary to return; use the command nnrun")
-        from nnrun.assembly.process import torch_of_its_own  # noqa: PLC0415 - a wrong config imports no torch
+        from nnrun.assembly.process import torch_of_its_own  # noqa: PLC0415 - a config error needs no torch
 
         with stop_request(unanswered_signals()), torch_of_its_own():
             cli.find_modules_beside(composed.own)
             try:
                 summary = perform(composed, plain)
             except SystemExit as error:
-                raise ConfigError(f"code that the config names leaves the process: SystemExit({error.code})") from error
+                raise ConfigError(f"code named by the config exits the process: SystemExit({error.code})") from error
     from nnrun.runs.summary import Summary  # noqa: PLC0415 - see above
 
-    assert isinstance(summary, Summary), "only a task that a sweep refuses has none"
+    assert isinstance(summary, Summary), "only tasks that a sweep refuses have none"
     return summary
 
 
 def compose(words: str | Iterable[str | os.PathLike[str]] = ()) -> dict[str, Any]:
-    """Return the config that these words ask for, checked, as plain values; a copy, which nothing reads.
+    """Return the checked config of these words as plain values; changing the returned copy has no effect.
 
-    What is known only once the data is open stays a reference, such as `${data.num_classes}`. Raises ConfigError with
-    all that is wrong; what needs torch to be checked, such as the parameters of a `_target_`, `run` checks.
+    Values known only once the data is opened stay references, such as `${data.num_classes}`. Raises ConfigError with
+    every mistake found. Checks that need torch, such as those of the parameters of a `_target_`, are made by `run`.
     """
     with _as_a_command(words) as plain:
         from nnrun import cli  # noqa: PLC0415 - see run
@@ -189,11 +189,11 @@ def predictor(
 ) -> Predictor:
     """Return a predictor with the network of a run directory, a checkpoint, exported safetensors or an ONNX file.
 
-    Called with samples, one or many, it gives a dict for each: `nnrun.predictor("outputs/latest")("photos")`. `trust`
-    names modules of your own that a checkpoint may take classes from. An ONNX file is run on the CPU, in a process of
-    its own. Raises ArtifactError where the file is damaged or refused.
+    Called with one or many samples, it returns a dict for each: `nnrun.predictor("outputs/latest")("photos")`. `trust`
+    names your own modules that a checkpoint may take classes from. An ONNX file runs on the CPU, in a separate process.
+    Raises ArtifactError where the file is damaged or refused.
     """
-    from pathlib import Path  # noqa: PLC0415 - nnrun is imported in a moment
+    from pathlib import Path  # noqa: PLC0415 - keeps importing nnrun fast
 
     from nnrun.assembly.prediction.from_file import open_predictor  # noqa: PLC0415
 
@@ -203,13 +203,13 @@ def predictor(
 def load(path: str | os.PathLike[str], trust: Sequence[str] = ()) -> nn.Module:
     """Return the trained network of a run directory, a checkpoint file or exported safetensors, in eval mode.
 
-    The network has attributes besides its own: `targets`, what it has learned to give, `class_names`, their names, and
-    `preprocessing`, which turns raw samples, uint8 `(N, C, H, W)` for images, into the float input of the network. One
-    that learned several labels has `thresholds` too, the probability from which on each is given; one that learned
-    values gives them in the data's units. `trust` names modules of your own that the checkpoint may take its class
-    from. Raises ArtifactError where the checkpoint is damaged or refused.
+    The network has additional attributes: `targets`, which describes its outputs; `class_names`, their names; and
+    `preprocessing`, which turns raw samples (uint8 `(N, C, H, W)` for images) into the network's float input. A
+    multi-label network also has `thresholds`, the probability from which each label is predicted; a regression network
+    returns values in the data's units. `trust` names your own modules that the checkpoint may take classes from.
+    Raises ArtifactError where the checkpoint is damaged or refused.
     """
-    from pathlib import Path  # noqa: PLC0415 - nnrun is imported in a moment
+    from pathlib import Path  # noqa: PLC0415 - keeps importing nnrun fast
 
     from nnrun.assembly.loaded import load_network  # noqa: PLC0415
 
@@ -221,25 +221,25 @@ def _names(trust: Sequence[str]) -> Sequence[str]:
     return [trust] if isinstance(trust, str) else trust
 
 
-# Torch's generators, signals and the like are the process's: a call waits until that of another thread is done.
+# Torch's generators, signal handlers and the like belong to the process: calls from several threads take turns.
 _ONE_AT_A_TIME = threading.RLock()
 
 
 @contextmanager
 def _as_a_command(words: str | Iterable[str | os.PathLike[str]]) -> Iterator[list[str]]:
-    """Let the block find the process as a command would, but for what the program has imported; put it back behind it.
+    """Give the block the process state that a command starts with, except for imports; restore it afterwards.
 
-    Yields the words as texts. What is raised is put in words as a command does.
+    Yields the words as strings. Errors get the messages that the command would print.
     """
     try:
         plain = shlex.split(words) if isinstance(words, str) else list(words)
     except ValueError as error:
-        raise ConfigError(f"{words!r} cannot be split as a shell splits it: {error}") from error
+        raise ConfigError(f"{words!r} cannot be split into words as by a shell: {error}") from error
     if wrong := [word for word in plain if not isinstance(word, str | os.PathLike)]:
-        raise ConfigError(f"{wrong[0]!r} is no word of a command line; write ['model=cnn', 'optimizer.lr=1e-3']")
+        raise ConfigError(f"{wrong[0]!r} is not a string or a path; write ['model=cnn', 'optimizer.lr=1e-3']")
     plain = list(map(str, plain))
     with _ONE_AT_A_TIME, kept_surroundings(), ExitStack() as hydra:
-        from nnrun.config.hydra_state import hydra_of_its_own  # noqa: PLC0415 - even an import may draw a number
+        from nnrun.config.hydra_state import hydra_of_its_own  # noqa: PLC0415 - an import may draw a random number
 
         hydra.enter_context(hydra_of_its_own())
         try:
@@ -254,19 +254,19 @@ def _as_a_command(words: str | Iterable[str | os.PathLike[str]]) -> Iterator[lis
 
 
 def _sorted(words: Sequence[str]) -> CommandLine:
-    """Return the words of a command line, sorted; raise ConfigError where they ask for more than one run, or none."""
+    """Sort the words of a command line; raise ConfigError unless they ask for exactly one run."""
     from nnrun.config.command_line import sort_words  # noqa: PLC0415 - see run
     from nnrun.tasks.table import command_called  # noqa: PLC0415
 
     if is_switched_on("prints_json", words):
-        raise ConfigError("--json prints the summary, which nnrun.run returns: its to_json() is the same")
+        raise ConfigError("--json has no effect here; nnrun.run returns the summary: use its to_json()")
     if printing := [word for word in words if word in ("--help", "-h", "--version")]:
-        raise ConfigError(f"{printing[0]} prints, and runs nothing; use the command nnrun")
+        raise ConfigError(f"{printing[0]} only prints; use the command nnrun")
     line = sort_words(words)
     if command_called(line.overrides):
-        raise ConfigError(f"nnrun {line.overrides[0]} runs nothing that has a summary; use the command nnrun")
+        raise ConfigError(f"nnrun {line.overrides[0]} has no summary to return; use the command nnrun")
     if line.is_sweep:
         raise ConfigError("a sweep has no single summary: call nnrun.run for each of its jobs, or use nnrun -m")
     if line.is_hydra_verb:
-        raise ConfigError(f"{line.hydra[0]} prints, and runs nothing; nnrun.compose gives the config")
+        raise ConfigError(f"{line.hydra[0]} only prints; nnrun.compose returns the config")
     return line

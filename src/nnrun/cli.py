@@ -29,13 +29,13 @@ from nnrun.config.yaml_files import yaml_text
 from nnrun.tasks.rules import collect_rules
 from nnrun.tasks.table import carry_out, command_called, perform
 
-# Of the document that --json prints.
+# The schema of the document that --json prints.
 DOCUMENT_SCHEMA = 1
 
 
 @dataclass(frozen=True)
 class Ending:
-    """How a command ended: its exit code, what it reached, as plain values, and what is wrong, as it was said."""
+    """How a command ended: its exit code, its result as plain values, and the error messages that were printed."""
 
     exit_code: int
     reached: Mapping[str, Any] | None = None
@@ -43,11 +43,11 @@ class Ending:
 
     @property
     def directory(self) -> str | None:
-        """The directory of a run, or of a sweep, that came to its end."""
+        """The directory of a run or a sweep that finished."""
         return (self.reached or {}).get("run") if self.exit_code == 0 else None
 
     def document(self) -> str:
-        """Return it as the one JSON document that --json prints."""
+        """Return the JSON document that --json prints."""
         state = "interrupted" if self.exit_code > BUG else "failed" if self.exit_code else "finished"
         reached = {"state": state, **(self.reached or {})}
         end = {"exit_code": self.exit_code, "reason": "\n".join(self.messages) or None}
@@ -55,7 +55,7 @@ class Ending:
 
 
 def main(words: Sequence[str]) -> int:
-    """Do what the words of a command line ask for; return the exit code."""
+    """Carry out a command line; return the exit code."""
     is_quiet, prints_json = is_switched_on("is_quiet", words), is_switched_on("prints_json", words)
     guard_libraries(is_quiet=is_quiet)
     secrets = secrets_in_words(words)
@@ -70,7 +70,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def ending_of(action: Callable[[], Mapping[str, Any] | None], secrets: Collection[str] = ()) -> Ending:
-    """Return how an action ended, which returns what it reached; what is wrong is said on stderr, without `secrets`."""
+    """Run an action, which returns its result, and return how it ended; print errors on stderr, without `secrets`."""
     try:
         return Ending(0, action())
     except NnrunError as error:
@@ -83,7 +83,7 @@ def ending_of(action: Callable[[], Mapping[str, Any] | None], secrets: Collectio
     except KeyboardInterrupt:
         return said(Ending(130, None, ("interrupted",)))
     except BrokenPipeError:
-        # Nobody reads any more; what is left in the buffer must not raise again when the process ends.
+        # The reader is gone; the rest of the buffer must not raise again when the process ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Ending(ResourceError.exit_code)
     except Exception as error:
@@ -96,13 +96,13 @@ def ending_of(action: Callable[[], Mapping[str, Any] | None], secrets: Collectio
 
 
 def said(ending: Ending) -> Ending:
-    """Return how a command ended, after saying on stderr what is wrong."""
+    """Print the error messages of a command on stderr; return its ending."""
     complain(ending.messages)
     return ending
 
 
 def dispatch(words: Sequence[str]) -> Mapping[str, Any] | None:
-    """Run, sweep, or hand over to Hydra; return what was reached, as plain values."""
+    """Run, sweep, or hand over to Hydra; return the result as plain values."""
     line = sort_words(words)
     if line.is_hydra_verb:
         return hydra_verb(line)
@@ -125,14 +125,14 @@ def dispatch(words: Sequence[str]) -> Mapping[str, Any] | None:
 
 
 def explain_line(line: CommandLine) -> None:
-    """Print what set the values that a command line asks for."""
+    """Print which file or word sets the values that --explain names."""
     from nnrun.config.origins import explain  # noqa: PLC0415 - a run does not need it
 
     sys.stdout.write(visible_lines(explain(line.explained, compose_line(line), terminal_columns())))
 
 
 def compose_line(line: CommandLine) -> Composed:
-    """Return the checked config that a command line asks for."""
+    """Return the checked config of a command line."""
     note = line.note
     try:
         composed = compose(line.overrides, line.own)
@@ -142,14 +142,14 @@ def compose_line(line: CommandLine) -> Composed:
 
 
 def compose(words: Sequence[str], own: Sequence[Path] = ()) -> Composed:
-    """Return the checked config that the words of a command line ask for; `own` are the user's folders of options."""
+    """Return the checked config of the words of a command line; `own` are the user's config folders."""
     return compose_config(words, own, collect_rules())
 
 
 def hydra_verb(line: CommandLine) -> Mapping[str, Any] | None:
-    """Print the config that would run; hand over to Hydra for completion, its own help and its own config.
+    """Print the config of the run; hand over to Hydra for completion, its own help and its own config.
 
-    With --json the config is returned instead, to be printed.
+    With --json, return the config instead.
     """
     is_completion = any(word.startswith(("-sc", "--shell-completion")) for word in line.hydra)
     own = line.own
@@ -161,10 +161,8 @@ def hydra_verb(line: CommandLine) -> Mapping[str, Any] | None:
         sys.stdout.write(visible_lines(yaml_text(shown)))
         return None
     if line.prints_json:
-        raise ConfigError(
-            f"--json has no effect with {' '.join(line.hydra)}; of what Hydra prints it goes with --cfg job"
-        )
-    import hydra  # noqa: PLC0415 - two words of the command line in a thousand
+        raise ConfigError(f"--json has no effect with {' '.join(line.hydra)}; --json --cfg job prints the config")
+    import hydra  # noqa: PLC0415 - rarely needed
 
     search = [f"hydra.searchpath=[{','.join(f'file://{folder}' for folder in own)}]"] if own else []
     overrides = line.overrides if is_completion else [*line.overrides, *search]

@@ -1,4 +1,4 @@
-"""What `nnrun --help` prints: commands, groups, options and settings, read from the YAML files and the checks."""
+"""The text of `nnrun --help`: commands, groups, options and settings, read from the YAML files and the checks."""
 
 from __future__ import annotations
 
@@ -18,32 +18,31 @@ from nnrun.config.schema import NAMED_SECTIONS
 from nnrun.config.tree import is_within
 from nnrun.tasks.table import collect_tasks
 
-_TITLE = "nnrun: from YAML to a trained, proven, deployable network"
+_TITLE = "nnrun: one command from YAML to a trained, verified, deployable network"
 _MORE = (
     ("nnrun --help trainer", "the options and settings of a group"),
     ("nnrun --help model=cnn", "an option"),
-    ("nnrun --help data.batch_size", "a setting: its default, what is allowed, and which options have it"),
-    ("nnrun --explain trainer.epochs ...", "which file or word of a command sets a value"),
-    ("nnrun --cfg job ...", "print the config that a command would run"),
+    ("nnrun --help data.batch_size", "a setting: its default, its allowed values, and the options that have it"),
+    ("nnrun --explain trainer.epochs ...", "which file or word of the command sets a value"),
+    ("nnrun --cfg job ...", "print the config of the command"),
 )
 _FLAGS = (
-    "Flags: -m/--multirun, --config-dir DIR (your own groups; ./conf is found by itself), --no-conf (leaves ./conf "
-    "out), --json (print the summary as JSON, and nothing else), -q/--quiet (print nothing but errors and the run's "
-    "directory), --cfg job (print the config), -sc install=bash (completion), --hydra-help, --version. NNRUN_DEBUG=1 "
-    "shows tracebacks. "
-    "hydra.run.dir=DIR and hydra.sweep.dir=DIR choose where results go. Paths need no quoting."
+    "Flags: -m/--multirun (sweep), --config-dir DIR (your own options; ./conf is used by default), --no-conf (ignore "
+    "./conf), --json (print only the summary, as JSON), -q/--quiet (print only errors and the run's directory), "
+    "--cfg job (print the config), -sc install=bash (completion), --hydra-help, --version. NNRUN_DEBUG=1 shows "
+    "tracebacks. hydra.run.dir=DIR and hydra.sweep.dir=DIR set the output directory. Paths need no quoting."
 )
-# The width of a command, and of a setting with its default; what is said of it stands beside it where that leaves it
-# this room, else below it.
+# The width of a command, and of a setting with its default, and the least room for a description beside it; one with
+# less room goes below.
 _COMMAND, _SETTING = (42, 34), (38, 60)
-# A description takes no more than that, and no more than the terminal's line has room for.
+# The maximum width of a description; a narrower terminal shortens it further.
 _DESCRIPTION_WIDTH = 96
 
 
 def help_text(words: Sequence[str] = ()) -> str:
-    """Return the help on what the words name, or on all; options of the user's own folder are in it too.
+    """Return the help on the topics named, or on everything, with the options of the user's own folder.
 
-    Raises ConfigError for a word that names nothing, and for an unknown flag.
+    Raises ConfigError for an unknown topic or flag.
     """
     if wrong := _unknown_flags(words):
         raise ConfigError(*wrong)
@@ -73,7 +72,7 @@ def help_text(words: Sequence[str] = ()) -> str:
 
 
 def _unknown_flags(words: Sequence[str]) -> list[str]:
-    """Return what is wrong with the flags among the words."""
+    """Return the mistakes in the flags among the words."""
     unknown = [place for place, word in enumerate(words) if is_unknown_flag(word)]
     if not unknown:
         return []
@@ -84,14 +83,14 @@ def _unknown_flags(words: Sequence[str]) -> list[str]:
 
 def _overview(catalogue: Catalogue, columns: int) -> Iterator[str]:
     """Yield the help on everything: commands, groups with their options, settings with their defaults."""
-    yield from (_TITLE, "")
+    yield from (*paragraph(_TITLE, columns), "")
     for command, does in (*(line for task in collect_tasks() for line in task.help), *_MORE):
         yield from row(command, does, _COMMAND, min(columns, 80))
     yield from ("", *paragraph(_FLAGS, columns), "")
     yield from paragraph("Groups and their options (the default is marked with *):", columns)
     for group in GROUPS:
         yield from ("", group, *_options(group, catalogue, columns))
-    yield from ("", *paragraph("Settings, each with the default that it has in a plain `nnrun`:", columns), "")
+    yield from ("", *paragraph("Settings, with their defaults in a plain `nnrun`:", columns), "")
     yield from _settings(catalogue.defaults.values(), columns)
 
 
@@ -108,14 +107,14 @@ def _options(group: str, catalogue: Catalogue, columns: int) -> Iterator[str]:
 
 
 def _settings(settings: Iterable[Setting], columns: int) -> Iterator[str]:
-    """Yield each setting with its default and what is said of it."""
+    """Yield each setting with its default and its description."""
     for setting in settings:
         if not setting.is_section:
             yield from row(f"{setting.key}={setting.default}", _said(setting), _SETTING, columns)
 
 
 def _said(setting: Setting) -> str:
-    """Return what a file says of a setting; of one that follows another, which."""
+    """Return the description of a setting; without one, the setting that its value follows."""
     followed = setting.default.removeprefix("${").removesuffix("}")
     if setting.comment or len(followed) == len(setting.default) or ":" in followed:
         return setting.comment
@@ -123,7 +122,7 @@ def _said(setting: Setting) -> str:
 
 
 def _command(text: str, columns: int) -> Iterator[str]:
-    """Yield a command of several lines where one is too narrow, as a shell takes it; a remark behind it comes below."""
+    """Yield a command, continued with backslashes where the line is too narrow; a remark after it goes below."""
     command, _, remark = text.partition("   ")
     if len(text) + 2 <= columns:
         yield f"  {text}"
@@ -135,7 +134,7 @@ def _command(text: str, columns: int) -> Iterator[str]:
 
 
 def _page(topic: str, catalogue: Catalogue, columns: int) -> Iterator[str]:
-    """Yield the help on a group, an option, a section or a setting; raise ConfigError for what is none."""
+    """Yield the help on a group, an option, a section or a setting; raise ConfigError for an unknown topic."""
     key, equals, value = topic.partition("=")
     named = key.partition(".")[0]
     if key in GROUPS and not equals:
@@ -163,11 +162,11 @@ def _page(topic: str, catalogue: Catalogue, columns: int) -> Iterator[str]:
 
         known = [*GROUPS, *catalogue.every]
         hint = hint_for_name(key, known) or "nnrun --help lists them"
-        raise ConfigError(f"{topic} is neither a group, an option nor a setting; {hint}")
+        raise ConfigError(f"{topic} is not a group, an option or a setting; {hint}")
 
 
 def _group_page(group: str, catalogue: Catalogue, columns: int) -> Iterator[str]:
-    """Yield the help on a group: its options, and the settings of the one that a plain run has."""
+    """Yield the help on a group: its options, and the settings of the default one."""
     chosen = catalogue.groups[group].default
     yield from (*paragraph(f"{group}: {catalogue.groups[group].comment}", columns), "")
     yield from paragraph(f"Options (nnrun {group}=OPTION; the default is marked with *):", columns)
@@ -183,12 +182,12 @@ def _group_page(group: str, catalogue: Catalogue, columns: int) -> Iterator[str]
         more = ", ".join(f"{group}={name}" for name in others)
         yield from (
             "",
-            *paragraph(f"Others have settings of their own (nnrun --help {group}=OPTION): {more}", columns),
+            *paragraph(f"Other options with settings (nnrun --help {group}=OPTION): {more}", columns),
         )
 
 
 def _option_page(group: str, option: str, catalogue: Catalogue, columns: int) -> Iterator[str]:
-    """Yield the help on an option: all that its file says, and its settings."""
+    """Yield the help on an option: its description, its examples and its settings."""
     path = option_file(group, option, catalogue.own)
     if path is None or option not in catalogue.options(group):
         from nnrun.config.meant import hint_for_option  # noqa: PLC0415 - only where something is wrong
@@ -236,8 +235,8 @@ def _chosen(group: str, options: Iterable[str]) -> str:
 
 
 def _setting_page(setting: Setting, catalogue: Catalogue, columns: int) -> Iterator[str]:
-    """Yield the help on a setting: default, comment, what is allowed, and which options have it."""
-    from nnrun.config.values import allowed_in_words  # noqa: PLC0415 - the overview need not wait for the checks
+    """Yield the help on a setting: its default, description, allowed values, and the options that have it."""
+    from nnrun.config.values import allowed_in_words  # noqa: PLC0415 - the overview does not need the checks
     from nnrun.tasks.rules import collect_rules  # noqa: PLC0415
 
     holders = list(catalogue.having(setting.key))
@@ -269,7 +268,7 @@ def _setting_page(setting: Setting, catalogue: Catalogue, columns: int) -> Itera
 
 
 def _tasks_page(name: str, key: str, columns: int) -> Iterator[str]:
-    """Yield what the task of a name is asked for with; without a name, of all tasks."""
+    """Yield the commands of the task of a name; without a name, of all tasks."""
     for task in (task for task in collect_tasks() if key == "task" and name in ("", task.name)):
         for command, does in task.help:
             yield from row(command, does, _COMMAND, min(columns, 80))
@@ -278,8 +277,8 @@ def _tasks_page(name: str, key: str, columns: int) -> Iterator[str]:
 
 
 def completion_text(words: Sequence[str]) -> str | None:
-    """Return what a shell is told that asks for completion; None of what is left to Hydra: other shells' scripts."""
-    from nnrun.config.completion import BASH, BASH_UNDO, completed  # noqa: PLC0415 - the help is quicker without
+    """Return the answer to a shell's completion request; None where Hydra answers (other shells' scripts)."""
+    from nnrun.config.completion import BASH, BASH_UNDO, completed  # noqa: PLC0415 - the help is faster without
     from nnrun.tasks.rules import collect_rules  # noqa: PLC0415
 
     asked = next((word for word in words if word.startswith(("install=", "uninstall=", "query="))), "")

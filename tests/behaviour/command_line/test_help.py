@@ -166,7 +166,7 @@ def test_own_options_are_shown_as_ours_are(tmp_path: Path, monkeypatch: pytest.M
         ("trainer.epoch", "did you mean 'trainer.epochs'?"),
         ("modle", "did you mean 'model'?"),
         ("model=cnnn", "did you mean 'cnn'? there are auto, cnn,"),
-        ("zzz", "zzz is neither a group, an option nor a setting; nnrun --help lists them"),
+        ("zzz", "zzz is not a group, an option or a setting; nnrun --help lists them"),
     ],
 )
 def test_a_word_that_names_nothing_is_an_error(topic: str, says: str, tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def test_from_python_the_summary_is_returned_and_quiet_is_quiet(tmp_path: Path, 
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match="its to_json"):
         nnrun.run(["--json"])
-    with pytest.raises(ConfigError, match="runs nothing that has a summary"):
+    with pytest.raises(ConfigError, match="has no summary to return"):
         nnrun.run(["init", "here"])
     assert nnrun.run(["--quiet", *TINY, "hydra.run.dir=p"]).run == "p"
     assert capsys.readouterr() == ("", "")

@@ -31,7 +31,7 @@ def test_a_text_is_split_as_a_shell_does_and_a_path_is_a_word() -> None:
     wanted = nnrun.compose(["data=folder", "data.root=my photos", "model=mlp"])
     assert nnrun.compose("data=folder 'data.root=my photos' model=mlp") == wanted
     assert nnrun.compose(("data=folder", Path("data.root=my photos"), "model=mlp")) == wanted
-    with pytest.raises(ConfigError, match="3 is no word of a command line"):
+    with pytest.raises(ConfigError, match="3 is not a string or a path"):
         nnrun.compose([3])  # type: ignore[list-item]
 
 

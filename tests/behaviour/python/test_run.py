@@ -238,13 +238,13 @@ app()
     [
         (["modle=cnn", "optimizer.lr=-1"], ConfigError, 2, r"modle is not a setting.*\noptimizer.lr is -1"),
         (["-m", "seed=0,1"], ConfigError, 2, r"call nnrun\.run for each of its jobs, or use nnrun -m$"),
-        (["--cfg", "job"], ConfigError, 2, r"^--cfg prints, and runs nothing; nnrun\.compose gives the config$"),
-        (["--help"], ConfigError, 2, r"^--help prints, and runs nothing; use the command nnrun$"),
+        (["--cfg", "job"], ConfigError, 2, r"^--cfg only prints; nnrun\.compose returns the config$"),
+        (["--help"], ConfigError, 2, r"^--help only prints; use the command nnrun$"),
         (["--nonsense"], ConfigError, 2, r"^--nonsense is not a flag"),
-        ([{"model": "cnn"}], ConfigError, 2, r"no word of a command line; write \['model=cnn'"),
+        ([{"model": "cnn"}], ConfigError, 2, r"is not a string or a path; write \['model=cnn'"),
         (["ckpt=nowhere"], ArtifactError, 4, "nowhere"),
         (["trainer.device=cuda:9"], ResourceError, 5, r"this machine has .* CUDA device"),
-        (["model=mynet", "model.mood=exits"], ConfigError, 2, r"leaves the process: SystemExit\(0\)"),
+        (["model=mynet", "model.mood=exits"], ConfigError, 2, r"exits the process: SystemExit\(0\)"),
         (
             ["model=mynet", "model.mood=breaks", "model.api_key=verysecret"],
             ConfigError,
@@ -441,5 +441,5 @@ def test_a_run_that_is_called_by_a_run_is_one_of_its_own(tmp_path: Path) -> None
 
 
 def test_a_text_that_no_shell_splits_is_a_wrong_config() -> None:
-    with pytest.raises(ConfigError, match="cannot be split as a shell splits it: No closing quotation"):
+    with pytest.raises(ConfigError, match="cannot be split into words as by a shell: No closing quotation"):
         nnrun.compose("model='cnn")
