@@ -1,1 +1,1 @@
-"""From words to a checked config: schema, folders, overrides, options, interpolation, checks. Needs no torch."""
+"""From the command line to a checked config: schema, overrides, options, interpolation, checks. Needs no torch."""

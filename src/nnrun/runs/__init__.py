@@ -1,1 +1,1 @@
-"""What a run leaves and says: its directory, its environment, its summary, and the console."""
+"""The output of a run: its directory, its environment, its summary, and the console."""

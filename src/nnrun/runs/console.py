@@ -1,4 +1,4 @@
-"""What a run says: to the terminal, with a progress bar where there is one, and the same lines to run.log."""
+"""The console of a run: lines and tables on the terminal, live progress, and the same lines in run.log."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ from nnrun.base.visible import visible, wrapped
 from nnrun.runs.live import LiveLine, WorkDisplay
 
 PLAIN_WIDTH = 120
-# Between two columns of a table.
+# Spaces between two columns of a table.
 _COLUMN_GAP = 2
 
 
 def _nobody_reads() -> ResourceError:
-    """Return the error for a closed standard output, and let what is left in its buffer go nowhere."""
+    """Return the error for a closed standard output; discard the rest of its buffer."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return ResourceError("standard output was closed while the run was going; what is saved is whole: see resume=")
+    return ResourceError("standard output was closed during the run; its checkpoints are intact: continue with resume=")
 
 
 class _RichConsole(RichConsole):
-    """Rich's console; a closed standard output is an error of ours, where rich would end the process with code 1."""
+    """Rich's console, with an error of ours for a closed standard output: rich would end the process with code 1."""
 
     def on_broken_pipe(self) -> None:
         raise _nobody_reads()
 
 
 class Sheet(Table):
-    """A table whose texts mean nothing but themselves, wherever they come from: no brackets, no control characters.
+    """A table whose texts are shown literally: no markup, no control characters.
 
-    Where a terminal has no room for all of its columns, those that matter least are left out, whole: no number is cut.
+    On a narrow terminal, the least important columns are dropped whole: no number is cut.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -67,13 +67,13 @@ class Sheet(Table):
         least_width: int | None = None,
         **more: Any,
     ) -> None:
-        """Add a column: of 0 it is always there, of more it is left out the sooner; it may shrink to `least_width`."""
+        """Add a column. A higher `importance` is dropped sooner, 0 never. It may shrink to `least_width`."""
         title = _plain(header) or Text()
         self._columns.append((title, more, importance, least_width))
         super().add_column(title, *rest, **more)
 
     def fitted(self, width: int) -> tuple[Sheet, list[str]]:
-        """Return the table with the columns that a width has room for, and the titles of the others."""
+        """Return the table with the columns that fit a width, and the titles of the dropped ones."""
         kept = list(range(len(self._columns)))
         while self._needs(kept) > width and any(self._columns[index][2] for index in kept):
             kept.remove(max(kept, key=lambda index: (self._columns[index][2], index)))
@@ -92,21 +92,21 @@ class Sheet(Table):
         return sheet, [title.plain for index, (title, *_) in enumerate(self._columns) if index not in kept]
 
     def _natural(self, index: int) -> int:
-        """Return how many characters a column takes where there is room, with the gap behind it."""
+        """Return the full width of a column, with the gap after it."""
         cells = [self._columns[index][0], *(cells[index] for cells, _ in self._rows if index < len(cells))]
         return max(cell.cell_len if cell else 0 for cell in cells) + _COLUMN_GAP
 
     def _needs(self, kept: Sequence[int]) -> int:
-        """Return how many characters some columns need at least."""
+        """Return the minimum width of some columns."""
         return sum(min(self._natural(index), (self._columns[index][3] or 10_000) + _COLUMN_GAP) for index in kept)
 
 
 def _say_nothing(_: str) -> None:
-    """Show nothing of the work that is under way."""
+    """Show no progress."""
 
 
 def _width_of(stream: TextIO) -> int:
-    """Return the width of the terminal that a stream is."""
+    """Return the width of the terminal behind a stream."""
     try:
         return os.get_terminal_size(stream.fileno()).columns or 80
     except (OSError, ValueError):
@@ -114,42 +114,42 @@ def _width_of(stream: TextIO) -> int:
 
 
 def _plain(cell: RenderableType | None) -> Text | None:
-    """Return what stands in a cell as a text that is shown and not obeyed."""
+    """Return a cell as literal text."""
     if isinstance(cell, Text):
         return cell if visible(cell.plain) == cell.plain else Text(visible(cell.plain), style=cell.style)
     return None if cell is None else Text(visible(str(cell)))
 
 
 def _unfilled(console: RichConsole, sheet: Sheet) -> str:
-    """Return what a console prints of a table, without the spaces that fill its lines up to the last column."""
+    """Return a table as a console prints it, without the spaces at the ends of its lines."""
     with console.capture() as printed:
         console.print(sheet)
     return "".join(f"{line.rstrip()}\n" for line in printed.get().splitlines())
 
 
 class Console:
-    """Print lines and tables to standard output; from `log_to` on, to the run's log as well, without colours."""
+    """Print lines and tables to standard output; after `log_to`, also to the run's log, without colours."""
 
     def __init__(self) -> None:
         width = None if sys.stdout.isatty() else PLAIN_WIDTH
-        # In a notebook rich would make a table of HTML of each line.
+        # In a notebook, rich would turn each line into an HTML table.
         self.rich = _RichConsole(highlight=False, width=width, quiet=invocation().is_quiet, force_jupyter=False)
         self._log: IO[str] | None = None
-        # What is not to be said, whoever says it.
+        # Texts that are hidden in all output.
         self.secrets: Collection[str] = ()
         self.display = WorkDisplay(None, _say_nothing)
 
     @property
     def width(self) -> int | None:
-        """How many characters a line has room for; None where that is no terminal, which breaks no lines."""
+        """The width of the terminal; None where the output is no terminal, and lines are not wrapped."""
         return self.rich.width if self.rich.is_terminal else None
 
     @contextmanager
     def showing_work(self, progress: str | bool) -> Iterator[None]:
-        """Show long work in the block: in a live line, or where there is none by a line every few seconds.
+        """Show the progress of long work in the block: in a live line, or else in a printed line every few seconds.
 
-        `trainer.progress` decides: `auto` draws on standard output, where that is a terminal that can redraw a line;
-        `true` also on standard error, where that is one; `false` shows nothing.
+        `progress` is `trainer.progress`: `auto` draws on standard output if that is a terminal that can redraw a line;
+        `true` also on standard error if that is one; `false` shows nothing.
         """
         say = self.say if progress is not False and not self.rich.quiet else _say_nothing
         stream = self._screen(progress)
@@ -164,7 +164,7 @@ class Console:
             yield
 
     def _screen(self, progress: str | bool) -> TextIO | None:
-        """Return the stream that a live line is drawn on."""
+        """Return the stream for the live line, or None."""
         if progress is False or self.rich.quiet or self.rich.is_dumb_terminal:
             return None
         if self.rich.is_terminal:
@@ -172,19 +172,19 @@ class Console:
         return sys.stderr if progress is True and sys.stderr.isatty() else None
 
     def log_to(self, path: Path) -> None:
-        """Copy to `path` what is said from now on."""
+        """Append a copy of all further output to `path`."""
         self._log = path.open("a", encoding="utf-8")
 
     def close(self) -> None:
-        """End the copy."""
+        """Close the log."""
         if self._log is not None:
             self._log.close()
             self._log = None
 
     def say(self, text: str, style: str | None = None, *, parts: Sequence[tuple[int, str]] = ()) -> None:
-        """Print a line, as it is: brackets in it mean nothing, and what a terminal would obey is shown.
+        """Print a line literally: no markup, and control characters are made visible.
 
-        A terminal breaks it between two words. Of `parts`, in place of a text, it shows those that it has room for.
+        A terminal wraps it between words. Of `parts`, given in place of a text, a terminal shows those that fit.
         """
         text = visible(hide_known(text or fitting(parts, None), self.secrets))
         shown, width = text, self.width
@@ -201,27 +201,26 @@ class Console:
                 self._log.flush()
 
     def note(self, text: str) -> None:
-        """Print a line that should not be overlooked."""
+        """Print a highlighted note."""
         self.say(f"note: {text}", style="yellow")
 
     def record(self, text: str) -> None:
-        """Write a line to the run's log alone."""
+        """Write a line only to the run's log."""
         if self._log is not None:
             self._log.write(visible(hide_known(text, self.secrets)) + "\n")
             self._log.flush()
 
     def table(self, table: Sheet) -> None:
-        """Print a table, without the columns that a terminal has no room for."""
-        fitted, left_out = table.fitted(self.rich.width)
+        """Print a table without the columns that do not fit the terminal, and name those."""
+        fitted, dropped = table.fitted(self.rich.width)
         try:
             if self.rich.is_terminal:
                 self.rich.print(fitted)
             else:
                 self.rich.print(_unfilled(self.rich, fitted), end="", markup=False, emoji=False, soft_wrap=True)
-            if left_out:
-                self.rich.print(
-                    wrapped(f"left out for want of room: {', '.join(left_out)}", self.rich.width), style="dim"
-                )
+            if dropped:
+                text = f"not shown (the terminal is too narrow): {', '.join(dropped)}"
+                self.rich.print(wrapped(text, self.rich.width), style="dim")
         except OSError as error:
             raise _nobody_reads() from error
         if self._log is not None:

@@ -19,16 +19,16 @@ from nnrun.base.lock import LOCK_NAME
 from nnrun.base.paths import alone, inside
 
 STATUS_SCHEMA = 1
-# What was typed; and what that file holds where nothing was.
+# The file of the command line's words, and its content where there were none.
 _WORDS, _NO_WORDS = "overrides.yaml", "[]\n"
 _MAX_ROW_BYTES = 2**20
 _SCALARS = (str, int, float, type(None))
 
 
 def create(wanted: Path | None, name: str, base: Path = Path("outputs")) -> Path:
-    """Create and return the directory of a new run: the one wanted, if it is new or empty, or one named by the time.
+    """Create and return the directory of a new run: the `wanted` one, if it is new or empty, or one named by the time.
 
-    No two runs get the same one, however close their starts: the operating system's mkdir decides.
+    Two runs never get the same one, however close their starts: mkdir is atomic.
     """
     if wanted is not None:
         with saving(wanted):
@@ -61,7 +61,7 @@ def plain_name(text: str) -> str:
 
 
 class RunDir:
-    """One run's directory, while the run goes."""
+    """The directory of a run that is under way."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -70,18 +70,18 @@ class RunDir:
         self._opened = time.perf_counter()
 
     def seconds(self) -> float:
-        """Return how long the run has been under way in this process, to the millisecond."""
+        """Return the time since the run began in this process, to the millisecond."""
         return round(time.perf_counter() - self._opened, 3)
 
     def describe(self, config: str, words: str) -> None:
-        """Write what people read about the run, as YAML without secrets: its config, and what was typed."""
+        """Write the run's config and the words of its command line, as YAML without secrets."""
         self.write_config(config)
         write_text(self.path / _WORDS, words)
 
     def describe_again(self, config: str, record: str) -> None:
-        """Write the config of a run that is resumed, and add a record to what was typed, which stays as it is.
+        """Write the config of a resumed run, and append a record to the words of its command line.
 
-        The record is YAML, an entry of a list as `describe` has written one.
+        The record is YAML: an entry of the list that `describe` wrote.
         """
         self.write_config(config)
         path = alone(inside(self.path, _WORDS))
@@ -95,7 +95,7 @@ class RunDir:
                 os.fsync(file.fileno())
 
     def write_config(self, config: str) -> None:
-        """Write the config alone, which the data may have changed."""
+        """Write the config alone: opening the data may have changed it."""
         write_text(self.path / "config.yaml", config)
 
     def set_status(self, **values: Any) -> None:
@@ -104,11 +104,11 @@ class RunDir:
         write_json(self.path / "status.json", self._status, STATUS_SCHEMA)
 
     def remember(self, **values: Any) -> None:
-        """Add to the status without writing it: the next change takes it along."""
+        """Add to the status without writing it: the next `set_status` does."""
         self._status |= values
 
     def start(self, task: str, resumed: Mapping[str, Any] | None = None) -> None:
-        """Say that the run is under way; `resumed` is from where, and with which changes, it goes on."""
+        """Record that the run is under way; `resumed` says where it resumes, and with which changes."""
         self._status = self.earlier_status()
         earlier = self._status.get("resumed") or []
         self.set_status(
@@ -124,7 +124,7 @@ class RunDir:
         )
 
     def end(self, state: str, exit_code: int, reason: str | None) -> None:
-        """Say how the run ended; on a full disk too, by writing over what is there."""
+        """Record how the run ended; on a full disk, by overwriting the file in place."""
         values = {"state": state, "ended": now(), "exit_code": exit_code, "reason": reason}
         try:
             self.set_status(**values)
@@ -138,7 +138,7 @@ class RunDir:
         if value is None:
             return {}
         resumed = value.get("resumed")
-        # It is written again: of what is not ours nothing is taken up.
+        # It is written again: entries that are not ours are dropped.
         earlier = [entry for entry in resumed if _is_flat(entry)] if isinstance(resumed, list) else []
         kept = {key: item for key, item in value.items() if isinstance(item, _SCALARS) and key != "schema"}
         return kept | {"resumed": earlier}
@@ -149,25 +149,25 @@ class RunDir:
             file.write(json.dumps(without_nan(row)) + "\n")
 
     def sync_rows(self) -> None:
-        """Bring the rows to the disk, before a checkpoint that counts them."""
+        """Sync the rows to the disk, before a checkpoint that counts them."""
         if self._rows.is_file():
             with saving(self._rows), self._rows.open("rb") as file:
                 os.fsync(file.fileno())
 
     def count_rows(self) -> int:
-        """Return how many whole rows metrics.jsonl has."""
+        """Return the number of complete rows in metrics.jsonl."""
         if not self._rows.is_file():
             return 0
         with self._rows.open("rb") as file:
             return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(2**20), b""))
 
     def cut_rows(self, num_rows: int) -> None:
-        """Drop the rows that were written after the checkpoint that a run goes on from."""
+        """Drop the rows that were written after the checkpoint that a run resumes from."""
         with saving(self._rows), DurableFile(self.path) as kept:
             if self._rows.is_file():
                 with self._rows.open("rb") as rows:
                     for _ in range(num_rows):
-                        # A line without an end was torn, or is nobody's row.
+                        # A line without an end was cut off, or is too long for a row.
                         if not (row := rows.readline(_MAX_ROW_BYTES)).endswith(b"\n"):
                             break
                         kept.write(row)
@@ -175,7 +175,7 @@ class RunDir:
 
 
 def _is_flat(entry: Any) -> bool:
-    """Return whether an entry is what a resumed run writes of itself: plain values, and a list of texts."""
+    """Return whether an entry has the form of those that a resumed run writes: plain values, and lists of them."""
     if not isinstance(entry, dict):
         return False
     values = [item for value in entry.values() for item in (value if isinstance(value, list) else [value])]
@@ -183,12 +183,12 @@ def _is_flat(entry: Any) -> bool:
 
 
 def _write_over(path: Path, text: str) -> None:
-    """Put a text in the place of a file's bytes, where no new file can be written; do nothing if that fails too."""
+    """Overwrite a file in place, where no new file can be written; do nothing if that fails too."""
     content = text.encode()
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
         try:
-            # The file system gives no more room than it gave.
+            # On a full disk, the file has only the blocks that it already has.
             has_room = os.fstat(descriptor).st_blocks * 512 >= len(content)
             if has_room and os.pwrite(descriptor, content, 0) == len(content):
                 os.ftruncate(descriptor, len(content))

@@ -1,4 +1,4 @@
-"""The machine and the code that a run was made with, as environment.json holds them."""
+"""The machine and the code of a run, as environment.json holds them."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def environment(threads: int, device: str, secrets: Collection[str] = ()) -> dic
 
 
 def with_resumed(path: Path, found: Mapping[str, Any], at: str, step: int) -> dict[str, Any]:
-    """Return what environment.json, at a path, says of a run's beginning, and a record of where the run is resumed.
+    """Return the content of environment.json at a path, with a record of where the run is resumed.
 
-    Where nothing can be read, it begins with what is `found` now.
+    Where it cannot be read, return what is `found` now.
     """
     earlier = read_record(path)
     if earlier is None:
@@ -70,7 +70,7 @@ def cpu_model() -> str:
 
 
 def _git(*arguments: str) -> str | None:
-    """Return what git says of the folder that the user stands in, or None where there is no repository."""
+    """Return git's output in the current directory, or None where there is no repository."""
     try:
         done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=5, check=False)
     except (OSError, subprocess.TimeoutExpired):

@@ -1,4 +1,4 @@
-"""The line at the end of a terminal that shows what is under way; without a terminal, a line now and then."""
+"""Progress of long work: a live line at the end of a terminal; without a terminal, a line now and then."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from nnrun.base.shown import fitting
 from nnrun.base.visible import visible
 
 _REDRAW_SECONDS = 0.1
-# Work that takes less is not worth a line where none can be drawn again; later a line is due at each tenth of the time.
+# Without a live line, shorter work prints nothing; longer work prints a line each time it has gone on for a tenth more.
 _LINE_SECONDS = 5.0
 _CLEAR = "\r\x1b[J"
 
 
 class LiveLine:
-    """A line that is drawn again and again at the end of a terminal.
+    """A line that is redrawn in place at the end of a terminal.
 
-    The cursor waits at its beginning, and what lies behind the cursor is cleared: so nothing is left over of a line
-    that the terminal, narrowed meanwhile, has broken into several. What is written elsewhere comes above it.
+    The cursor stays at its start, and everything after the cursor is cleared, so nothing is left of a line that a
+    narrowed terminal has broken into several. Other output appears above it.
     """
 
     def __init__(self, stream: TextIO, width: Callable[[], int]) -> None:
@@ -42,30 +42,30 @@ class LiveLine:
 
     @property
     def width(self) -> int:
-        """How many characters it has room for now: one less than the terminal, whose last would break the line."""
+        """The number of characters that fit now: one less than the terminal has, since the last one may wrap."""
         return max(1, self._width() - 1)
 
     def draw(self, text: str) -> None:
-        """Show a text in the place of the one before."""
+        """Replace the text that is shown."""
         text = visible(text)
         if not text.isascii() or len(text) > self.width:
             text = set_cell_size(text, min(self.width, len(text) * 2)).rstrip()
         self._write(f"\r{text}\x1b[J\r", is_drawn=True)
 
     def clear(self) -> None:
-        """Take it away."""
+        """Remove the line."""
         if self._is_drawn:
             self._write(_CLEAR, is_drawn=False)
 
     def _write(self, text: str, *, is_drawn: bool) -> None:
-        with self._lock, contextlib.suppress(OSError, ValueError):  # a terminal that is gone is noticed by what is said
+        with self._lock, contextlib.suppress(OSError, ValueError):  # the next printed line notices a closed terminal
             self._stream.write(text)
             self._stream.flush()
             self._is_drawn = is_drawn
 
     @contextmanager
     def below_all(self) -> Iterator[None]:
-        """Let what the block writes to standard output and error come above it; behind the block it is gone."""
+        """Let the block's output on standard output and error appear above the line; remove the line at the end."""
         plain = sys.stdout, sys.stderr
         above = [_Above(stream, self) if stream.isatty() else stream for stream in plain]
         undoing = at_the_end(self.clear)
@@ -78,13 +78,13 @@ class LiveLine:
             self.clear()
             BEFORE_LAST_WORDS.remove(last)
             forget(undoing)
-            # Who has put another in its place puts it back.
+            # Code that has replaced a stream restores it itself.
             sys.stdout = plain[0] if sys.stdout is above[0] else sys.stdout
             sys.stderr = plain[1] if sys.stderr is above[1] else sys.stderr
 
 
 def _has_number(stream: TextIO) -> bool:
-    """Return whether a stream has a descriptor: one that a program has put in its place may have none."""
+    """Return whether a stream has a descriptor: a program's replacement may have none."""
     try:
         stream.fileno()
     except (OSError, ValueError, io.UnsupportedOperation):
@@ -93,14 +93,14 @@ def _has_number(stream: TextIO) -> bool:
 
 
 class _Above:
-    """A stream whose texts come above the live line."""
+    """A stream whose texts appear above the live line."""
 
     def __init__(self, stream: TextIO, line: LiveLine) -> None:
         self._stream = stream
         self._line = line
 
     def write(self, text: str) -> int:
-        """Write, once the live line is away."""
+        """Remove the live line, then write."""
         self._line.clear()
         return self._stream.write(text)
 
@@ -109,24 +109,24 @@ class _Above:
 
 
 class WorkDisplay:
-    """Shows the work of meters: in a live line, or, where there is none, by saying a line."""
+    """Shows the progress of meters: in a live line, or, where there is none, in printed lines."""
 
     def __init__(self, live: LiveLine | None, say: Callable[[str], None]) -> None:
         self.live = live
         self._say = say
         self._works: list[Meter] = []
         self._shown = 0.0
-        # Work that ticks moves in a thread of its own: it must not be over in the midst of that.
+        # A ticking meter is drawn from its own thread: its work must not end during that.
         self._lock = threading.RLock()
 
     def begin(self, work: Meter) -> None:
-        """Take note of work that begins."""
+        """Register work that begins."""
         self._works.append(work)
         if self.live is None:
             self._shown = work.started
 
     def moved(self) -> None:
-        """Show the innermost work, ten times a second at most; as lines, every few seconds."""
+        """Show the innermost work: in the live line at most ten times a second, in printed lines every few seconds."""
         now = time.perf_counter()
         with self._lock:
             if not self._works or now - self._shown < self._seconds(now):
@@ -139,15 +139,15 @@ class WorkDisplay:
                 self._say(fitting(parts, None))
 
     def said(self) -> None:
-        """Take note that something else was just said of the work: the next line is due later."""
+        """Postpone the next line: something else was just printed about the work."""
         self._shown = time.perf_counter()
 
     def _seconds(self, now: float) -> float:
-        """Return how long after a line the next one is due."""
+        """Return the interval between two lines."""
         return _REDRAW_SECONDS if self.live else max(_LINE_SECONDS, (now - self._works[-1].started) / 10)
 
     def end(self, work: Meter) -> None:
-        """Take note of work that is over."""
+        """Unregister work that has ended."""
         with self._lock:
             self._works.remove(work)
             if self.live is not None:

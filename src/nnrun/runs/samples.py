@@ -1,4 +1,4 @@
-"""The test's results, sample by sample: test_samples.npz, from which reports are made. Needs no torch."""
+"""The test results of each sample, in test_samples.npz, from which reports are made. Needs no torch."""
 
 from __future__ import annotations
 
@@ -16,25 +16,26 @@ from nnrun.base.files import DurableFile, check_is_file, saving
 
 SAMPLES_NAME = "test_samples.npz"
 SCHEMA = 1
-# A file that unpacks to more is none of ours.
+# A file that unpacks to more is not ours.
 _MOST_BYTES = 2**30
 _ROWS = ("indices", "targets", "predictions", "losses", "are_right")
 
 
 @dataclass(frozen=True, eq=False)
 class SampleResults:
-    """What a network predicted for samples of the test part, in the order of the part: a row a sample.
+    """The predictions of a network for samples of the test split, in the split's order: one row per sample.
 
-    `kind` and `names` are those of the targets. Not all samples need be there: `num_samples` is how many were tested,
-    `indices` are the places in the part of those that are kept, the ones with the largest losses.
+    `kind` and `names` are those of the targets. `num_samples` is the number of samples tested. If not all are kept,
+    those with the largest losses are; `indices` are the positions in the split of those kept.
 
     - `targets`: class numbers `(N,)`; labels 0 and 1 `(N, K)`; values `(N, K)` in the data's units
     - `predictions`: probabilities `(N, K)`, float16; values `(N, K)`, float32, in the data's units
-    - `columns`: of many classes only the most probable of each sample are kept, `(N, K)`: which; else None
-    - `predicted`: of classes the class that is predicted, `(N,)`; else None
+    - `columns`: with many classes, only the most probable ones of each sample are kept: their numbers, `(N, K)`;
+      else None
+    - `predicted`: for classes, the number of the predicted class, `(N,)`; else None
     - `losses`: the loss of each sample, `(N,)`, float32
     - `are_right`: whether each prediction counts as right, `(N,)` of bool
-    - `paths`: what a person calls each sample, such as the path of its file; None where it has no such name
+    - `paths`: a readable name for each sample, such as the path of its file; None where there is none
     """
 
     kind: str
@@ -53,7 +54,7 @@ class SampleResults:
         """Write them into a run directory, whole or not at all; return the file."""
         arrays: dict[str, Any] = {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
         content, path = io.BytesIO(), run / SAMPLES_NAME
-        # Texts as JSON: an array of them takes for each as much room as for the longest.
+        # Strings as JSON: in an array, each takes as much room as the longest.
         arrays |= {name: json.dumps(value) for name, value in (("names", self.names), ("paths", self.paths))}
         np.savez_compressed(content, schema=SCHEMA, kind=self.kind, num_samples=self.num_samples, **arrays)
         with saving(path), DurableFile(run) as file:
@@ -63,9 +64,9 @@ class SampleResults:
 
 
 def read_samples(run: str | Path) -> SampleResults:
-    """Return what a run directory keeps of its test, sample by sample.
+    """Return the test results of each sample from a run directory; unknown keys are ignored.
 
-    Raises ArtifactError where it keeps nothing, or nothing that can be read; keys that are not known are passed over.
+    Raises ArtifactError where the file is missing or cannot be read.
     """
     path = Path(run) / SAMPLES_NAME
     try:
@@ -81,11 +82,11 @@ def read_samples(run: str | Path) -> SampleResults:
         names, paths = (json.loads(str(found.pop(name))) for name in ("names", "paths"))
         rows = {name: found[name] for name in _ROWS}
         rows |= {name: found[name] for name in ("columns", "predicted") if name in found}
-        # What is no array numpy gives as its bytes.
+        # For an entry that is no array, numpy returns its bytes.
         if not all(isinstance(value, np.ndarray) and value.ndim > 0 for value in rows.values()):
-            raise ValueError("it does not hold arrays with a row a sample")
+            raise ValueError("it does not hold arrays with one row per sample")
         if len({len(value) for value in (*rows.values(), *([] if paths is None else [paths]))}) != 1:
-            raise ValueError("its arrays are not of one length")
+            raise ValueError("its arrays differ in length")
         return SampleResults(
             kind=str(found["kind"]),
             names=tuple(names),

@@ -1,4 +1,4 @@
-"""What a run reached: summary.json, and the table at its end."""
+"""The summary of a run: summary.json, and the table that is printed at the end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SCHEMA = 1
 
 
 class Reached(Protocol):
-    """What a command has to show for itself in the end, as --json prints it."""
+    """The result of a command, as --json prints it."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -25,7 +25,7 @@ class Reached(Protocol):
 
 @dataclass(kw_only=True)
 class Summary:
-    """What summary.json holds. Accuracies are fractions; `metrics` holds no timings."""
+    """The content of summary.json. Accuracies are fractions; `metrics` holds no timings."""
 
     schema: ClassVar[int] = SCHEMA
     task: str
@@ -34,18 +34,18 @@ class Summary:
     metrics: dict[str, float]
     monitor: str
     mode: str
-    # The metric to quote, `accuracy`, of which more is better; None where nothing is measured.
+    # The main metric, such as `accuracy`: higher is better. None where nothing is measured.
     headline: str | None = None
     best: dict[str, Any] | None = None
     train: dict[str, Any] = field(default_factory=dict)
     details: dict[str, dict[str, Any]] = field(default_factory=dict)
     wall_seconds: float
     artifacts: dict[str, dict[str, Any]] = field(default_factory=dict)
-    # What was found while the data was read: files left out, and the like.
+    # Findings from reading the data, such as skipped files.
     data: dict[str, Any] = field(default_factory=dict)
-    # Of each logger that failed, why: what was logged after that has not reached it.
+    # The reason for each logger that failed: it received nothing after that.
     failed_loggers: dict[str, str] = field(default_factory=dict)
-    # Of a run that does another one anew: which, what was known to differ, and every metric that does.
+    # For repeat=: the repeated run, the known differences from it, and every metric that differs.
     repeated: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -58,7 +58,7 @@ class Summary:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Summary:
-        """Return a summary that was written before; keys that are not known here are passed over."""
+        """Return a summary that was written earlier; unknown keys are ignored."""
         known = {field.name for field in fields(cls)}
         return cls(**{key: item for key, item in value.items() if key in known})
 
@@ -69,9 +69,9 @@ class Summary:
 
 
 def show(summary: Summary, figures: Sequence[tuple[str, str]], console: Console, trust: str, *, trained: bool) -> None:
-    """Print the table of what was reached, where things are, and after a training what to do next.
+    """Print a table of the results and their paths, and after a training the next command.
 
-    `figures` are what was measured, a title and a line each; `trust` is what commands then add.
+    `figures` are the measurements, a title and a line each; `trust` is appended to the next command.
     """
     console.say(f"{summary.task} {summary.state} after {summary.wall_seconds:.1f} s", style="bold")
     table = Sheet(box=None, show_header=False, padding=(0, 2, 0, 0))
@@ -81,7 +81,7 @@ def show(summary: Summary, figures: Sequence[tuple[str, str]], console: Console,
         table.add_row(title, line)
     how = f", by {summary.monitor}" if summary.monitored is not None else ""
     if summary.monitored is None and trained:
-        how = ", the last one: there is no validation part to choose by"
+        how = ", the last one: there is no validation split to choose by"
     if summary.best:
         table.add_row("best", f"epoch {summary.best['epoch']}, step {summary.best['step']:,}{how}")
     if summary.train.get("samples_per_second"):
@@ -99,11 +99,14 @@ def show(summary: Summary, figures: Sequence[tuple[str, str]], console: Console,
             f"{train['checkpoint_seconds']:.1f} s, {share:.1%} of the training; {beside:.1f} s in the background",
         )
     if skipped := summary.train.get("skipped_updates"):
-        table.add_row("left out", f"{skipped:,} updates whose loss or gradients were NaN or infinite", style="red")
+        table.add_row("skipped", f"{skipped:,} updates whose loss or gradients were NaN or infinite", style="red")
     for name, artifact in summary.artifacts.items():
         size = artifact["size_bytes"]
         table.add_row(name, f"{artifact['path']}, {size / 1e6:.2f} MB" if size else "not exported")
-        table.add_row("  proof", _proof(artifact), style=None if artifact["ok"] else "red")
+        if artifact["ok"]:
+            table.add_row("  verified", _verified(artifact))
+        else:
+            table.add_row("  rejected", artifact["reason"], style="red")
         for index, text in enumerate((*artifact["notes"], *_worst(artifact))):
             table.add_row("" if index else "  note", text)
     table.add_row("directory", summary.run)
@@ -113,10 +116,8 @@ def show(summary: Summary, figures: Sequence[tuple[str, str]], console: Console,
         console.say(f"next: nnrun {run}{trust}" if summary.artifacts else f"next: nnrun export=onnx {run}{trust}")
 
 
-def _proof(artifact: Mapping[str, Any]) -> str:
-    """Return an artifact's proof in a line, its speed beside PyTorch's."""
-    if not artifact["ok"]:
-        return f"REJECTED: {artifact['reason']}"
+def _verified(artifact: Mapping[str, Any]) -> str:
+    """Return the verification of an artifact as a line, with its speed beside PyTorch's."""
     latency, speed = (
         f"{artifact[key]:{form}} (PyTorch {artifact[key + '_eager']:{form}})"
         for key, form in (("latency_ms_batch_1", ".2f"), ("samples_per_second", ",.0f"))
@@ -130,7 +131,7 @@ def _proof(artifact: Mapping[str, Any]) -> str:
 
 
 def _worst(artifact: Mapping[str, Any]) -> list[str]:
-    """Return the samples by which an artifact was rejected, a line each."""
+    """Return the samples that led to the rejection of an artifact, a line each."""
     return [
         f"test sample {sample['index']} is {sample['target']}: PyTorch says {sample['eager']} "
         f"{_values(sample['predictions_eager'])}, the artifact {sample['artifact']} "

@@ -1,1 +1,1 @@
-"""Many runs: the combinations of values, one job each, and their table."""
+"""Sweeps: one job for each combination of values, and their table."""

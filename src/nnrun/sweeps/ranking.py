@@ -1,4 +1,4 @@
-"""In which order the jobs of a sweep stand: best first by a validation metric that all of them share the meaning of."""
+"""The ranking of a sweep's jobs: best first, by a validation metric that means the same in all of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 from nnrun.config.monitor import LOSS, PREFIX
 
-# What decides which samples are validated on; of the section `dataset` all but how samples are shown.
+# Settings that decide which samples are in the validation split; of the section `dataset`, all except those that decide
+# how a sample is presented.
 _SAMPLES = ("name", "root", "limit", "split_seed", "split_by", "val_fraction", "dataset")
 _SHOWING = (
     *("mean", "std", "image_size", "channels", "in_shape", "num_outputs", "num_classes", "facts"),
@@ -19,8 +20,8 @@ _SHOWING = (
 
 @dataclass(frozen=True)
 class Yardstick:
-    """What a job was measured with: its loss, and what chose its validation samples, as flat settings; and the metric
-    to quote of its problem, of which more is better, where it has come to that.
+    """How a job was measured: its loss and the settings that chose its validation samples, by full key; and its
+    problem's main metric (higher is better), once it is known.
     """
 
     loss: Mapping[str, Any] = field(default_factory=dict)
@@ -29,18 +30,18 @@ class Yardstick:
 
     @classmethod
     def of(cls, tree: Mapping[str, Any]) -> Yardstick:
-        """Return that of a job's resolved config."""
+        """Return the yardstick of a job's resolved config."""
         data = tree.get("data") or {}
         chosen = {key: data[key] for key in _SAMPLES if key in data}
         section = chosen.get("dataset")
-        # What a parameter of the user's own class does to its samples is not known.
+        # A parameter of the user's own class may change its samples in any way.
         if isinstance(section, Mapping) and str(section.get("_target_")).startswith("nnrun."):
             chosen["dataset"] = {key: value for key, value in section.items() if key not in _SHOWING}
         return cls(dict(_flat(tree.get("loss"), "loss")), dict(_flat(chosen, "data")))
 
 
 class Rankable(Protocol):
-    """A job, as far as its place depends on it."""
+    """The results of a job that its rank depends on."""
 
     number: int
     exit_code: int
@@ -53,7 +54,7 @@ class Rankable(Protocol):
 
 @dataclass(frozen=True)
 class Ranking:
-    """A metric to rank by, none where nothing can be compared, whether less of it is better, and what is to be said."""
+    """The metric to rank by (None: the jobs cannot be compared), whether lower is better, and a note."""
 
     metric: str | None
     is_less_better: bool = False
@@ -61,7 +62,7 @@ class Ranking:
 
 
 def choose_ranking(results: Sequence[Rankable]) -> Ranking:
-    """Return by what the jobs that were measured can be compared with each other."""
+    """Choose the metric by which the jobs that were measured can be compared."""
     measured = [result for result in results if _is_measured(result)]
     if not measured:
         return Ranking(None)
@@ -77,9 +78,9 @@ def choose_ranking(results: Sequence[Rankable]) -> Ranking:
     why = (
         f"the jobs differ in {', '.join(losses)}, so their losses cannot be compared"
         if losses
-        else f"the jobs watch different metrics ({', '.join(monitors)})"
+        else f"the jobs monitor different metrics ({', '.join(monitors)})"
     )
-    # What stands for a loss that is not the same in all jobs.
+    # These replace a loss that differs between jobs.
     headlines = dict.fromkeys(f"{PREFIX}{result.yardstick.headline}" for result in measured)
     if len(headlines) == 1 and all(result.metrics.keys() >= headlines.keys() for result in measured):
         headline = next(iter(headlines))
@@ -88,7 +89,7 @@ def choose_ranking(results: Sequence[Rankable]) -> Ranking:
 
 
 def order(results: Sequence[Rankable], ranking: Ranking) -> list[Any]:
-    """Return the jobs best first, those that were not measured last; in their own order where nothing is compared."""
+    """Return the jobs, best first, those that were not measured last; without a metric, in their original order."""
 
     def key(result: Rankable) -> tuple[bool, float, int]:
         value = result.monitored if ranking.metric == result.monitor else result.metrics.get(str(ranking.metric))
@@ -100,18 +101,18 @@ def order(results: Sequence[Rankable], ranking: Ranking) -> list[Any]:
 
 
 def _is_measured(result: Rankable) -> bool:
-    """Return whether a job came to its end with a number to be judged by."""
+    """Return whether a job finished with a value of its monitored metric."""
     return not result.exit_code and result.monitored is not None and not math.isnan(result.monitored)
 
 
 def _differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the keys whose values are not the same in all of some settings."""
+    """Return the keys whose values differ between some settings."""
     keys = dict.fromkeys(key for flat in settings for key in flat)
     return [key for key in keys if any(flat.get(key) != settings[0].get(key) for flat in settings)]
 
 
 def _flat(node: Any, key: str) -> list[tuple[str, Any]]:
-    """Return the settings of a section by their full keys."""
+    """Return the settings of a section by full key."""
     if isinstance(node, Mapping):
         return [pair for name, value in node.items() for pair in _flat(value, f"{key}.{name}")]
     return [(key, node)]

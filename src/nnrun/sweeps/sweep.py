@@ -1,4 +1,4 @@
-"""A sweep: one job for each combination of values, each in a directory of its own, ranked at the end."""
+"""A sweep: one job for each combination of values, each in its own directory, ranked at the end."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from nnrun.tasks.table import perform
 
 @dataclass(frozen=True)
 class Sweep:
-    """What the jobs of a sweep share."""
+    """The settings that the jobs of a sweep share."""
 
     folder: Path
     swept: tuple[str, ...]
@@ -44,9 +44,9 @@ class Sweep:
 
 
 def sweep(words: Sequence[str], own: Sequence[Path], rules: Rules, note: str | None = None) -> dict[str, Any]:
-    """Run every job, and return what became of each; raise SweepFailed where some failed.
+    """Run every job and return the results; raise SweepFailed if some failed.
 
-    A job that fails leaves the others alone. `note` is what was found while the own folders were looked for.
+    A failed job does not affect the others. `note` comes from the search for the user's config folder.
     """
     typed, problems = parse_all(words, [task.name for task in rules.tasks if task.is_named])
     problems += refuse(typed, rules.tasks)
@@ -58,14 +58,14 @@ def sweep(words: Sequence[str], own: Sequence[Path], rules: Rules, note: str | N
     folder = shared.folder
     if note:
         shared.console.note(note)
-    shared.console.say(f"a sweep of {len(jobs)} jobs in {folder}")
+    shared.console.say(f"sweep of {len(jobs)} jobs in {folder}")
     results: list[JobResult] = []
     with stop_request() as stop:
         try:
             for number, job in enumerate(jobs):
                 stop.poll()
                 results.append(run_job(shared, number, job))
-                # Whatever ends the sweep, a kill too: there is a table of the jobs that are done.
+                # However the sweep ends, even if it is killed, there is a table of the finished jobs.
                 write_table(results, shared.swept, shared.folder)
         except (KeyboardInterrupt, InterruptedRun) as error:
             with stop.held():
@@ -73,7 +73,7 @@ def sweep(words: Sequence[str], own: Sequence[Path], rules: Rules, note: str | N
             stopped = InterruptedRun(
                 getattr(error, "exit_code", 130) - 128,
                 *getattr(error, "messages", ()),
-                f"the sweep was stopped after {len(results)} of {len(jobs)} jobs; what they reached is in {folder}",
+                f"sweep stopped after {len(results)} of {len(jobs)} jobs; the results are in {folder}",
             )
             stopped.reached = reached_by(results, shared, "interrupted")
             raise stopped from None
@@ -81,36 +81,36 @@ def sweep(words: Sequence[str], own: Sequence[Path], rules: Rules, note: str | N
             finish(results, shared)
     failed = [result for result in results if result.exit_code]
     if failed:
-        failure = SweepFailed(f"{len(failed)} of {len(results)} jobs failed; why is in {folder / 'sweep.csv'}")
+        failure = SweepFailed(f"{len(failed)} of {len(results)} jobs failed; the reasons are in {folder / 'sweep.csv'}")
         failure.reached = reached_by(results, shared, "failed")
         raise failure
     return reached_by(results, shared, "finished")
 
 
 def reached_by(results: Sequence[JobResult], sweep: Sweep, state: str) -> dict[str, Any]:
-    """Return what a sweep reached as plain values: its jobs, best first, as sweep.json has them."""
+    """Return the result of a sweep as plain values: its jobs, best first, as in sweep.json."""
     return {"state": state, "run": str(sweep.folder), "num_jobs": sweep.num_jobs, "jobs": as_plain(results)}
 
 
 def refuse(typed: Sequence[Typed], tasks: Sequence[Task]) -> list[Complaint]:
-    """Complain of what cannot be swept over, or has no meaning in a sweep."""
+    """Complain of words that cannot be swept over, or have no meaning in a sweep."""
     return [Complaint(item.key, text) for item in typed for text in _refused(item, tasks)]
 
 
 def _refused(item: Typed, tasks: Sequence[Task]) -> Iterator[str]:
-    """Say why a word has no place in a sweep."""
+    """Yield the reasons why a word cannot be part of a sweep."""
     looks_swept = item.value is not None and "," in str(item.value) and not is_there(str(item.value))
     if item.key in SOURCE_KEYS and (looks_swept or str(item.value).startswith("choice(")):
-        yield f"{item.word!r}: a sweep over {item.key} is refused; run each checkpoint by itself"
+        yield f"{item.word!r}: cannot sweep over {item.key}; run each checkpoint separately"
     if item.key == "hydra.run.dir":
         yield "hydra.run.dir has no effect in a sweep; use hydra.sweep.dir=, the folder of all its jobs"
     if item.key == "task":
         named = [task_called(name, tasks) for name in (item.value, *item.choices)]
         yield from (task.not_swept for task in named if task is not None and task.not_swept is not None)
     if item.key == "input" and item.value == "-":
-        yield "input=- can be read once, and not by each job of a sweep; name a file, a folder or a pattern"
+        yield "input=- can be read once, not by each job of a sweep; give a file, a folder or a pattern"
     if item.key == "resume" and item.value is not None:
-        yield "resume= continues one run and cannot be part of a sweep"
+        yield "resume= continues a single run; it cannot be part of a sweep"
 
 
 def sweep_folder(typed: Sequence[Typed], own: Sequence[Path]) -> Path:
@@ -122,12 +122,12 @@ def sweep_folder(typed: Sequence[Typed], own: Sequence[Path]) -> Path:
     with saving(folder):
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
-            raise ConfigError(f"hydra.sweep.dir={folder} is in use: it is not empty; choose another")
+            raise ConfigError(f"hydra.sweep.dir={folder} is in use (not empty); choose another")
     return folder
 
 
 def run_job(sweep: Sweep, number: int, words: list[str]) -> JobResult:
-    """Run one job in this process and return what became of it; whatever it raises but an interrupt stays its own."""
+    """Run one job in this process and return its result; of its errors, only an interrupt ends the sweep."""
     console = sweep.console
     pairs = (redact_word(word).partition("=") for word in words)
     chosen = {key: value for key, _, value in pairs if key in sweep.swept}
@@ -152,7 +152,7 @@ def run_job(sweep: Sweep, number: int, words: list[str]) -> JobResult:
         complain([f"job {number}: {message}" for message in messages])
         result.exit_code, result.state, result.reason = error.exit_code, "failed", "\n".join(messages)
     except (Exception, SystemExit) as error:
-        in_force().poll()  # what a library made of an interrupt is one
+        in_force().poll()  # a library may have turned an interrupt into another error
         if os.environ.get("NNRUN_DEBUG") == "1" or not isinstance(error, SystemExit):
             show_traceback()
         reason = hide_known(f"{type(error).__name__}: {error}", secrets_in_words(words))
@@ -166,7 +166,7 @@ def run_job(sweep: Sweep, number: int, words: list[str]) -> JobResult:
 
 
 def finish(results: Sequence[JobResult], sweep: Sweep) -> None:
-    """Write the jobs, best first, and print their table, if any was done."""
+    """Write the jobs, best first, and print their table if there are any."""
     table, rows = write_table(results, sweep.swept, sweep.folder), ranked(results)
     if not rows:
         return

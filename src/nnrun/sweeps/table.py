@@ -1,4 +1,4 @@
-"""The table of a sweep: what became of each job, best first, as files and on the terminal."""
+"""The table of a sweep: the results of its jobs, best first, in files and on the terminal."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from nnrun.config.monitor import LOSS
 from nnrun.runs.console import Sheet
 from nnrun.sweeps.ranking import Yardstick, choose_ranking, order
 
-# Of sweep.json.
+# The schema of sweep.json.
 SCHEMA = 1
-# The metrics that the table on the terminal has besides what was watched, and the metric to quote of the validation and
-# of the test part; an inspection has these.
+# The metrics of an inspection that the table on the terminal shows, besides the monitored metric and the main metric of
+# the validation and test splits.
 _OF_AN_INSPECTION = ("model/parameters", "model/forward_flops")
 
 
 @dataclass
 class JobResult:
-    """What became of one job."""
+    """The result of one job."""
 
     number: int
     overrides: dict[str, str]
@@ -44,12 +44,12 @@ class JobResult:
 
 
 def ranked(results: Sequence[JobResult]) -> list[JobResult]:
-    """Return the jobs best first, by what they can be compared by, those without a number last."""
+    """Return the jobs, best first, by the metric that they can be compared by; those without a value last."""
     return order(results, choose_ranking(results))
 
 
 def write_table(results: Sequence[JobResult], swept: Sequence[str], folder: Path) -> Path:
-    """Write the jobs so far, best first, as sweep.csv and sweep.json; return the path of the first."""
+    """Write the jobs so far, best first, as sweep.csv and sweep.json; return the path of sweep.csv."""
     rows = ranked(results)
     table = folder / "sweep.csv"
     write_text(table, as_csv(rows, swept, metric_names(rows)))
@@ -68,7 +68,7 @@ def metric_names(rows: Sequence[JobResult]) -> list[str]:
 
 
 def as_csv(rows: Sequence[JobResult], swept: Sequence[str], metrics: Sequence[str]) -> str:
-    """Return the jobs as text: a line each, the values that were swept over, every metric in full."""
+    """Return the jobs as CSV, one line each: the swept values, and every metric in full precision."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(["job", *swept, "state", "exit_code", *metrics, "seconds", "directory", "reason"])
@@ -87,7 +87,7 @@ def as_table(rows: Sequence[JobResult], swept: Sequence[str], metrics: Sequence[
     names = dict.fromkeys([LOSS, *watched, *quoted, *_OF_AN_INSPECTION])
     shown = [name for name in names if name in metrics]
     table = Sheet(box=box.SIMPLE_HEAD, pad_edge=False)
-    # What is left out first where there is no room: times, then what was not watched.
+    # Dropped first on a narrow terminal: times, then metrics that are not monitored.
     importance = {name: 2 if name.startswith("test/") else 3 for name in shown if name not in watched}
     for title in ("job", *swept, *shown):
         table.add_column(title, overflow="fold", importance=importance.get(title, 0))
@@ -101,5 +101,5 @@ def as_table(rows: Sequence[JobResult], swept: Sequence[str], metrics: Sequence[
 
 
 def _figure(name: str, value: float) -> str:
-    """Return a metric for the terminal: what is counted of a network has no digits behind the point."""
+    """Return a metric for the terminal; counts of a network are whole numbers."""
     return f"{value:,.0f}" if name.startswith("model/") else metric_text(value)

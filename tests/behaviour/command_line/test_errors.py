@@ -273,9 +273,9 @@ TIER_ONE: dict[str, Row] = {
     ),
     "nesterov without momentum": Row(["optimizer=sgd", "optimizer.momentum=0"], 2, ["add optimizer.nesterov=false"]),
     "none with another": Row(["export=[onnx,none]"], 2, ["export=[onnx,none] names none beside another option"]),
-    "sweep over ckpt": Row(["-m", "ckpt=a,b"], 2, ["a sweep over ckpt is refused"]),
-    "sweep over init_from": Row(["-m", "init_from=choice(a,b)"], 2, ["a sweep over init_from is refused"]),
-    "resume in a sweep": Row(["-m", "seed=0,1", "resume=x"], 2, ["resume= continues one run"]),
+    "sweep over ckpt": Row(["-m", "ckpt=a,b"], 2, ["cannot sweep over ckpt;"]),
+    "sweep over init_from": Row(["-m", "init_from=choice(a,b)"], 2, ["cannot sweep over init_from;"]),
+    "resume in a sweep": Row(["-m", "seed=0,1", "resume=x"], 2, ["resume= continues a single run"]),
     "run.dir in a sweep": Row(["-m", "seed=0,1", "hydra.run.dir=x"], 2, ["use hydra.sweep.dir="]),
     "used sweep.dir": Row(
         ["-m", "seed=0,1", "hydra.sweep.dir=used"], 2, ["hydra.sweep.dir=used is in use"], {"used/a": ""}

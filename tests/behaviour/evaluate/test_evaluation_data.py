@@ -332,7 +332,7 @@ def test_a_new_run_says_what_the_weights_that_it_starts_from_have_seen(in_place:
 def test_an_export_that_needs_samples_to_train_on_says_so_where_there_are_none(home: Path) -> None:
     """And no word on how its weights were chosen: it is other data that are measured."""
     done = run_here(["ckpt=run", "data.root=other", "export=onnx_int8", "hydra.run.dir=e"], _other(home))
-    assert (done.code, "no validation part to choose by" in done.out) == (4, False)
+    assert (done.code, "no validation split to choose by" in done.out) == (4, False)
     assert "calibrated on training samples, and the data has none" in done.err
 
 

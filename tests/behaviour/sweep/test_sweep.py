@@ -69,7 +69,7 @@ def test_jobs_whose_numbers_cannot_be_compared_are_ranked_by_others_or_not_at_al
 def test_jobs_that_watch_different_metrics_are_ranked_by_one_that_all_have() -> None:
     jobs = [job(0, 0.1, 0.5, []), job(1, 0.8, 0.8, [], "valid/accuracy"), job(2, 0.7, 0.7, [], "valid/accuracy")]
     assert [each.number for each in ranked(jobs)] == [1, 2, 0]
-    assert "the jobs watch different metrics (valid/loss, valid/accuracy)" in str(choose_ranking(jobs).note)
+    assert "the jobs monitor different metrics (valid/loss, valid/accuracy)" in str(choose_ranking(jobs).note)
     # The negative control: accuracies are compared whatever the loss is.
     assert (
         choose_ranking([job(n, n, n, [f"loss.label_smoothing=0.{n}"], "valid/accuracy") for n in (1, 2)]).note is None
@@ -112,7 +112,7 @@ def test_a_sweep_that_was_stopped_in_its_first_job_has_no_table_to_show(tmp_path
     monkeypatch.setattr("nnrun.sweeps.sweep.perform", perform)
     with pytest.raises(InterruptedRun) as stopped:
         sweep(["model=mlp", "seed=0,1", "hydra.sweep.dir=s"], [], collect_rules())
-    assert stopped.value.messages == ("the sweep was stopped after 0 of 2 jobs; what they reached is in s",)
+    assert stopped.value.messages == ("sweep stopped after 0 of 2 jobs; the results are in s",)
     assert "best first" not in capsys.readouterr().out
     assert read_sweep(tmp_path / "s") == []
 

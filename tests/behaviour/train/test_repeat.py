@@ -136,7 +136,7 @@ def test_a_stopped_run_with_a_network_of_one_s_own_is_repeated_once_it_is_truste
         (["repeat=whole", "data=mnist"], 2, "data= and repeat= exclude each other"),
         (["repeat=whole", "experiment=quick_digits"], 2, "experiment= and repeat= exclude each other"),
         (["repeat=whole", "task=inspect"], 2, "task=inspect and repeat exclude each other"),
-        (["-m", "repeat=whole,second"], 2, "a sweep over repeat is refused"),
+        (["-m", "repeat=whole,second"], 2, "cannot sweep over repeat;"),
         (["repeat=evaluated"], 4, "evaluated holds no network: nothing was trained in it"),
         (["repeat=none-such"], 4, "none-such does not exist"),
     ],
