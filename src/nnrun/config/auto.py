@@ -1,7 +1,7 @@
-"""`auto`: an option that follows from the data, by the kind of what is learned or of what a sample is.
+"""`auto`: an option that is chosen from the data, by the kind of its targets or of its samples.
 
-A group's auto.yaml names an option for each kind of data; the first is assumed where nothing says more. What is set
-beside, typed or by an experiment, is for each of these options that takes it, and rules the others out.
+A group's auto.yaml names an option for each kind of data; the first is assumed where nothing says more. A setting that
+the command line or an experiment adds goes to the options that take it, and rules out the others.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ AUTO = "auto"
 
 @dataclass(frozen=True)
 class Auto:
-    """A group that is `auto`: its option for each kind of data, and what is set beside these, by full key.
+    """A group that is `auto`: its option for each kind of data, and the settings added `beside` these, by full key.
 
-    `own` are the user's folders of options. The file of an option is read when it is asked for.
+    `own` are the user's config folders. The file of an option is read when it is needed.
     """
 
     group: str
@@ -38,7 +38,7 @@ class Auto:
     beside: Mapping[str, Any] = field(default_factory=dict)
 
     def option(self, kinds: Sequence[str]) -> str | None:
-        """Return the option for the first of some kinds that there is one for."""
+        """Return the option for the first of some kinds that has one."""
         return next((self.options[kind] for kind in kinds if kind in self.options), None)
 
     @property
@@ -47,19 +47,19 @@ class Auto:
         return next(iter(self.options.values()))
 
     def with_value(self, key: str, value: Any) -> Auto:
-        """Return it with a value set at a full key."""
+        """Return a copy with a value set at a full key."""
         return replace(self, beside={**self.beside, key: value})
 
     def reference(self, option: str) -> Reference:
-        """Return what the file of an option lists."""
+        """Return the settings that the file of an option lists."""
         path = option_file(self.group, option, self.own)
         if path is None:
             names = ", ".join(name for name in options(self.group, self.own) if name != AUTO)
-            raise ConfigError(f"{self.group}=auto cannot become {option}; there are {names}")
+            raise ConfigError(f"{self.group}=auto names {option}, which is not an option; there are {names}")
         return Reference(with_current_names(read_yaml(path)), complete=path.parents[1] == conf_dir())
 
     def takers(self, key: str, *, of_the_type: bool = False) -> frozenset[str]:
-        """Return the kinds whose option has a place for a full key, or for a value of the type that is set there."""
+        """Return the kinds whose option has a setting, or with `of_the_type`, takes the value that it is given."""
         name, value = key.split(".")[1], self.beside.get(key)
         value = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
         return frozenset(
@@ -69,15 +69,15 @@ class Auto:
         )
 
     def section(self, option: str) -> DictConfig:
-        """Return the section of an option, with the values beside it that it takes, or that none takes.
+        """Return the section of an option, with the added values that it takes, or that no option takes.
 
-        The latter are mistakes, which the checks find.
+        The latter are mistakes, which the checks report.
         """
         tree = OmegaConf.create({self.group: dict(self.reference(option).values)})
         for key, value in self.beside.items():
             takers = {self.options[kind] for kind in self.takers(key)}
             if option in takers or not takers:
-                with suppress(OmegaConfBaseException, ValueError, TypeError):  # it is said where it is typed
+                with suppress(OmegaConfBaseException, ValueError, TypeError):  # reported where the value is set
                     OmegaConf.update(tree, key, value, merge=True, force_add=True)
         section = tree[self.group]
         assert isinstance(section, DictConfig)
@@ -85,7 +85,7 @@ class Auto:
 
 
 def read_autos(config: DictConfig, choices: Mapping[str, Sequence[str]], own: Sequence[Path]) -> dict[str, Auto]:
-    """Return the groups whose option is `auto`, and replace each in the config by the option that is assumed."""
+    """Return the groups that are `auto`, and replace each in the config by the option that is assumed."""
     found = {}
     for group, names in choices.items():
         path = option_file(group, AUTO, own) if list(names) == [AUTO] and group not in NAMED_SECTIONS else None
@@ -93,7 +93,7 @@ def read_autos(config: DictConfig, choices: Mapping[str, Sequence[str]], own: Se
             continue
         kinds, section = list(read_yaml(path)), config.get(group)
         if not isinstance(section, DictConfig):
-            continue  # what an experiment made of it is said where the config is checked
+            continue  # an experiment replaced the section: the checks report that
         beside = {f"{group}.{key!s}": section._get_node(key) for key in section if key not in kinds}
         found[group] = auto = Auto(group, {kind: str(section[kind]) for kind in kinds}, own, beside)
         config[group] = auto.section(auto.assumed)
@@ -103,9 +103,9 @@ def read_autos(config: DictConfig, choices: Mapping[str, Sequence[str]], own: Se
 def become(
     config: DictConfig, autos: Mapping[str, Auto], now: Mapping[str, str], kinds: Sequence[str]
 ) -> dict[str, Reference]:
-    """Replace in a config each `auto` by its option for some kinds of data, where that is another than `now`.
+    """Replace each `auto` in a config by its option for some kinds of data, where that differs from `now`.
 
-    Returns what the files of these list, by group.
+    Returns the settings that the files of these options list, by group.
     """
     options = {group: option for group, auto in autos.items() if (option := auto.option(kinds)) is not None}
     other = {group: option for group, option in options.items() if option != now.get(group)}
@@ -115,6 +115,6 @@ def become(
 
 
 def targets_of(auto: Auto | None, kinds: Sequence[str]) -> list[str]:
-    """Return the classes that a group may become for some kinds of data; of one that is no `auto`, none."""
+    """Return the classes that an `auto` may become for some kinds of data; none for a group that is not `auto`."""
     names = dict.fromkeys(auto.options[kind] for kind in kinds if kind in auto.options) if auto else ()
     return [str(auto.reference(name).values.get("_target_")) for name in names] if auto else []

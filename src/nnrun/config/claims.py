@@ -1,4 +1,4 @@
-"""What a config says of the kind of its data, and which kinds fit all of it."""
+"""The kinds of data that the settings of a config are for, and the kinds that fit all of them."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from nnrun.config.auto import AUTO, Auto
 from nnrun.config.folders import option_file, options
 from nnrun.config.yaml_files import read_yaml
 
-# What a sample is: an image, `(C, H, W)`, or something else.
+# The kinds of samples: images, `(C, H, W)`, or something else.
 SAMPLES = ("images", "other")
-# What a kind of data is called, where that is not its own name.
-_SAID = {"other": "samples that are no images"}
+# The name of a kind of data in messages, where it differs.
+_SAID = {"other": "samples that are not images"}
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What a setting, at `key`, or the data itself says of the kind of the data: the kinds that fit.
+    """The kinds of data that fit a setting, at `key`, or that the data set has.
 
-    `subject` is what says so: words as a user may type them, or the class that a section names; `is_saved` where that
-    is a checkpoint's.
+    `subject` is the source of the claim: a word of the command line, or the class that a section names; `is_saved`
+    where it comes from a checkpoint.
     """
 
     key: str
@@ -44,12 +44,12 @@ class Claim:
 
     @property
     def is_of_auto(self) -> bool:
-        """Whether a setting says so that only some options of an `auto` take."""
+        """Whether the source is a setting that only some options of an `auto` take."""
         return "." in self.key
 
 
 def claims(config: DictConfig, autos: Mapping[str, Auto], known: Mapping[str, Sequence[str]]) -> Iterator[Claim]:
-    """Yield what a config says of the kind of its data; `known` has the kinds that each class of ours is for."""
+    """Yield the claims of a config about the kind of its data; `known` has the kinds that each class of ours is for."""
     for key, verb in (("problem", "learns"), ("loss", "is for")):
         target = str(_selected(config, f"{key}._target_"))
         if key not in autos and target in known:
@@ -64,7 +64,7 @@ def claims(config: DictConfig, autos: Mapping[str, Auto], known: Mapping[str, Se
         for key in auto.beside:
             fitting = auto.takers(key)
             by_type = auto.takers(key, of_the_type=True)
-            # Where the data is known to be of another kind, the type is what is wrong, and is said by the checks.
+            # Where the data is known to be of another kind, the type of the value is wrong, and the checks report it.
             if by_type and (by_type & set(kinds) or not set(kinds) & set(auto.options)):
                 fitting = by_type
             if 0 < len(fitting) < len(auto.options):
@@ -72,14 +72,14 @@ def claims(config: DictConfig, autos: Mapping[str, Auto], known: Mapping[str, Se
 
 
 def claims_of_data(name: object, kinds: Sequence[str]) -> Iterator[Claim]:
-    """Yield what is known of the data of a name: the kind of its targets, and that of its samples."""
+    """Yield the claims of a data set: the kind of its targets, and the kind of its samples."""
     for axis in (KINDS, SAMPLES):
         if fitting := frozenset(axis) & frozenset(kinds):
             yield Claim("data", fitting, f"data={name}", "has")
 
 
 def _words_for(group: str, target: str) -> str:
-    """Return the words that choose a class: the option of ours whose file names it."""
+    """Return the word that chooses a class: the option of ours whose file names it."""
     return next((f"{group}={option}" for option, named in _targets(group) if named == target), f"{group}={target}")
 
 
@@ -94,9 +94,9 @@ def _targets(group: str) -> Iterator[tuple[str, str]]:
 def fitting_kinds(
     stated: Sequence[Claim], autos: Mapping[str, Auto], known: Mapping[str, Sequence[str]]
 ) -> tuple[list[str], list[Complaint]]:
-    """Return the kinds of data that fit all claims, and a complaint for each two claims that exclude each other.
+    """Return the kinds of data that fit all claims, and a complaint for each pair of claims that exclude each other.
 
-    Of two such claims the first holds.
+    The first claim of such a pair holds.
     """
     kinds: list[str] = []
     problems: list[Complaint] = []
@@ -127,11 +127,11 @@ def _clash(one: Claim, other: Claim, autos: Mapping[str, Auto], known: Mapping[s
             means = f", for which {group}=auto means {becomes}" if becomes else ""
             return Complaint(mine.key, f"{mine.key} has no effect: {theirs}{means}; leave it out", (theirs.key, group))
     if one.is_saved != other.is_saved:
-        # A trained network stays what it is.
+        # A trained network cannot change.
         mine, theirs = (other, one) if one.is_saved else (one, other)
         hint = "name other data" if mine.key == "data" else "leave it out"
         return Complaint(mine.key, f"{mine}, and {theirs}; {hint}", (theirs.key,))
-    # About what is easier to change.
+    # The complaint is about the claim that is easier to change.
     mine, theirs = (one, other) if one.key == "loss" or other.key == "data" else (other, one)
     fitting = [name for name, target in _targets(mine.key) if not theirs.kinds.isdisjoint(known.get(target, ()))]
     return Complaint(
@@ -140,7 +140,7 @@ def _clash(one: Claim, other: Claim, autos: Mapping[str, Auto], known: Mapping[s
 
 
 def tell_data(config: DictConfig, stated: Sequence[Claim]) -> None:
-    """Let data that can be read as several kinds of targets be of the kind that the problem or the loss is for."""
+    """Set data.targets to the kind that the problem or the loss is for, where it is auto."""
     section = _selected(config, "data.dataset")
     kinds = [kind for claim in stated if claim.key in ("problem", "loss") for kind in claim.kinds]
     takes = isinstance(section, DictConfig) and "targets" in section
@@ -149,7 +149,7 @@ def tell_data(config: DictConfig, stated: Sequence[Claim]) -> None:
 
 
 def _selected(config: DictConfig, key: str) -> Any:
-    """Return what stands at a key; None where nothing does, or what cannot be known, which is said elsewhere."""
+    """Return the value at a key; None where there is none or it cannot be resolved, which is reported elsewhere."""
     try:
         return OmegaConf.select(config, key, throw_on_missing=False)
     except OmegaConfBaseException:

@@ -1,4 +1,4 @@
-"""The words of a command line, sorted into flags, and what is left for Hydra and for the config."""
+"""The words of a command line, sorted into flags, words for Hydra, and overrides of the config."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ class CommandLine:
 
     @property
     def own(self) -> list[Path]:
-        """The user's own folders of options; raise ConfigError where they cannot be used."""
+        """The user's config folders; raise ConfigError where they cannot be used."""
         return own_folders(self.config_dir, is_searched=not self.leaves_conf_out)
 
     @property
     def note(self) -> str | None:
-        """What is said of a ./conf that is there and not used."""
+        """The note about a ./conf that exists and is not used."""
         return None if self.config_dir or self.leaves_conf_out else note_on_conf()
 
 
 def sort_words(words: Sequence[str]) -> CommandLine:
-    """Sort the words of a command line; raise ConfigError naming every flag that is not one."""
+    """Sort the words of a command line; raise ConfigError naming every unknown flag."""
     line = CommandLine()
     problems = []
     rest = list(words)
@@ -58,27 +58,29 @@ def sort_words(words: Sequence[str]) -> CommandLine:
         else:
             problems.append(not_a_flag(word, rest))
     if line.config_dir and line.leaves_conf_out:
-        problems.append("--config-dir and --no-conf exclude each other: where a folder is named, ./conf is not used")
+        problems.append(
+            "--config-dir and --no-conf exclude each other: --config-dir is already used in place of ./conf"
+        )
     if line.explained and line.prints_json:
         problems.append("--json has no effect with --explain, which prints a table")
     if line.explained and line.is_sweep:
-        problems.append("--explain takes the words of one run; leave out -m")
+        problems.append("--explain explains a single run; leave out -m")
     if line.hydra and not line.is_hydra_verb:
-        problems.append(f"{line.hydra[0]} goes with --cfg")
+        problems.append(f"{line.hydra[0]} has an effect only with --cfg")
     if problems:
         raise ConfigError(*problems)
     return line
 
 
 def _take_word(line: CommandLine, word: str, rest: list[str]) -> list[str]:
-    """Set what a flag with a word of its own says, which is the first of `rest` or behind `=`; return what is wrong."""
+    """Set the value of a flag that takes one: after `=`, or the first of `rest`; return the mistakes."""
     flag, equals, value = word.partition("=")
     if not equals and not rest:
         return [f"{flag} needs {NEEDING_A_WORD[flag]}"]
     value = value if equals else rest.pop(0)
     if flag == "--explain":
         line.explained.append(value)
-        if "=" in value:  # --explain KEY=VALUE: a word of the command that is explained, too
+        if "=" in value:  # --explain KEY=VALUE: also a word of the command that is explained
             line.overrides.append(value)
     else:
         line.config_dir = value
@@ -86,7 +88,7 @@ def _take_word(line: CommandLine, word: str, rest: list[str]) -> list[str]:
 
 
 def not_a_flag(word: str, rest: Sequence[str]) -> str:
-    """Return the message for a flag that there is not; of a setting, how it is written; `rest` are the next words."""
+    """Return the message for an unknown flag; for a setting, how to write it; `rest` are the next words."""
     flag, equals, value = word.partition("=")
     follows = rest[0] if rest and not equals and "=" not in rest[0] and not rest[0].startswith("-") else "..."
     if meant := hint_by_meaning(flag, value if equals else follows):
@@ -97,7 +99,7 @@ def not_a_flag(word: str, rest: Sequence[str]) -> str:
 
 
 def _take_hydra(line: CommandLine, word: str, rest: list[str]) -> list[str]:
-    """Add a flag of Hydra's and the word that it takes, the first of `rest`; return what is wrong with them."""
+    """Add a flag of Hydra's and the word that it takes, the first of `rest`; return the mistakes."""
     flag, equals, value = word.partition("=")
     line.is_hydra_verb = line.is_hydra_verb or flag in HYDRA_VERBS
     line.hydra.append(word)

@@ -1,7 +1,7 @@
-"""What a shell offers at the end of a command that is being typed: options, settings, their values, flags, paths.
+"""Shell completion: options, settings, their values, flags and paths.
 
-Hydra's own completion knows neither the user's folder nor options in folders below a group, and composes a config for
-each key pressed. This one reads the files, as the help does.
+Hydra's own completion knows neither the user's folder nor options in subfolders of a group, and composes a config for
+each key press. This one reads the files, as the help does.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from nnrun.config.schema import NAMED_SECTIONS
 from nnrun.config.typed_paths import HYDRA_KEYS, PATH_KEYS
 from nnrun.config.values import listed_values
 
-# Of a path these take a folder alone.
+# Settings whose path is a folder.
 _FOLDERS = ("resume", "repeat", *HYDRA_KEYS)
-# What a bash evaluates, with the names that Hydra's has. A candidate may have spaces, and = must not end a word.
+# The script for bash, with the names of Hydra's own. A candidate may contain spaces, and = must not end a word.
 BASH = """\
 export _HYDRA_OLD_COMP=$(complete -p {program} 2> /dev/null)
 hydra_bash_completion()
@@ -50,7 +50,7 @@ unset _HYDRA_OLD_COMP
 
 @dataclass(frozen=True)
 class _Before:
-    """The words before the one that is being typed, and what can be chosen and set."""
+    """The words before the one that is being typed, and the options and settings to complete from."""
 
     words: Sequence[str]
     catalogue: Catalogue
@@ -67,17 +67,17 @@ class _Before:
 
 
 def completed(line: str, rules: Rules) -> list[str]:
-    """Return what the last word of a command line may become, each as a shell takes it."""
+    """Return the completions of the last word of a command line, escaped for the shell."""
     words, current, quote = _split(line)
     if not words:
         return []
     before = _Before(words[1:], Catalogue(tuple(_own(words))), rules)
     found = [word for word in dict.fromkeys(_candidates(before, current)) if word.startswith(current)]
     if not found and current and current[0] != "-" and "=" not in current:
-        # A setting is found by its last word too, where it is the only one.
+        # A setting is also found by the last part of its key, if that is unique.
         leaves = [f"{name}=" for name in _settings(before) if name.rpartition(".")[2].startswith(current)]
         found = leaves if len(leaves) == 1 else []
-    # Within quotes, the shell takes all characters as they are.
+    # Within quotes, the shell takes all characters literally.
     return found if quote else [_escaped(word) for word in found]
 
 
@@ -95,7 +95,7 @@ def _split(line: str) -> tuple[list[str], str, str]:
 
 
 def _candidates(before: _Before, current: str) -> Iterator[str]:
-    """Yield what the word that is being typed may become, and more."""
+    """Yield the completions of the word that is being typed, and others."""
     key, equals, value = current.partition("=")
     plain = key.lstrip("+")
     if before.last in HYDRA_CHOICES:
@@ -113,7 +113,7 @@ def _candidates(before: _Before, current: str) -> Iterator[str]:
 
 
 def _own(words: Sequence[str]) -> list[Path]:
-    """Return the user's folder of options; of one that cannot be used, nothing is offered."""
+    """Return the user's config folders; none where they cannot be used."""
     try:
         return own_folders(take_config_dir(words)[0], is_searched=not is_switched_on("leaves_conf_out", words))
     except NnrunError:
@@ -121,7 +121,7 @@ def _own(words: Sequence[str]) -> list[Path]:
 
 
 def _keys(before: _Before, current: str) -> Iterator[str]:
-    """Yield groups, sections and settings, down to the next dot; where they are asked about, they take no value."""
+    """Yield groups, sections and settings, down to the next dot; after --help or --explain, without `=`."""
     catalogue, is_help = before.catalogue, before.have("--help", "-h")
     is_asked = is_help or before.last == "--explain"
     plus, depth, end = current[: len(current) - len(current.lstrip("+"))], current.count("."), "" if is_asked else "="
@@ -135,7 +135,7 @@ def _keys(before: _Before, current: str) -> Iterator[str]:
 
 
 def _settings(before: _Before) -> dict[str, Setting]:
-    """Return the settings that there are with the options that are chosen."""
+    """Return the settings of the chosen options."""
     found = {setting.key: setting for setting in before.catalogue.general if not setting.is_section}
     for group, names in _chosen(before).items():
         for name in names:
@@ -144,7 +144,7 @@ def _settings(before: _Before) -> dict[str, Setting]:
 
 
 def _chosen(before: _Before) -> dict[str, list[str]]:
-    """Return the options of each group that words choose, an experiment's among them, or the default."""
+    """Return the chosen options of each group: by the words, by an experiment, or the default."""
     typed = {key: value for key, _, value in (word.partition("=") for word in before.words)}
     default = {group: setting.default for group, setting in before.catalogue.groups.items()}
     chosen = {**default, **_chosen_by(typed.get("experiment", "none"), before.catalogue), **typed}
@@ -152,7 +152,7 @@ def _chosen(before: _Before) -> dict[str, list[str]]:
 
 
 def _chosen_by(experiment: str, catalogue: Catalogue) -> dict[str, str]:
-    """Return the options that an experiment chooses, and those that it starts from."""
+    """Return the options that an experiment, or one that it builds on, chooses."""
     path = option_file("experiment", experiment, catalogue.own)
     if path is None:
         return {}
@@ -169,7 +169,7 @@ def _names(value: str) -> list[str]:
 
 
 def _values(before: _Before, key: str, value: str) -> Iterator[str]:
-    """Yield what a setting may be: its words, else its default; of a list, and of a sweep, the last of its items."""
+    """Yield the possible values of a setting; in a list or a sweep, those of its last item."""
     is_list = value.startswith("[") and key in NAMED_SECTIONS
     is_several = is_list or before.have("-m", "--multirun")
     start = max(value.rfind(","), value.rfind("[")) + 1 if is_several else 0
@@ -183,16 +183,16 @@ def _values(before: _Before, key: str, value: str) -> Iterator[str]:
 
 
 def _values_of(setting: Setting, rules: Rules) -> list[str]:
-    """Return the words that a setting may be, and its default where that says more."""
+    """Return the words that a setting takes, and its default where that is useful."""
     words, default = listed_values(setting, rules), setting.default
-    # A reference, or what must be given, is nothing to be typed; a path is better read from the disk.
+    # A reference or ??? is not useful; paths are completed from the disk.
     is_shown = default not in ("", "???", "null") and "${" not in default and setting.key not in PATH_KEYS
     found = dict.fromkeys([*([default] if is_shown else []), *words])
     return [word for word in found if word != "null" or setting.key not in PATH_KEYS]
 
 
 def _paths(typed: str, *, folders: bool) -> Iterator[str]:
-    """Yield the paths that begin as typed, a folder with its slash; what is hidden only where its dot is typed."""
+    """Yield the paths that begin as typed, folders with a slash; hidden ones only after a typed dot."""
     start = typed.rpartition("/")[2]
     prefix = typed[: len(typed) - len(start)]
     place = Path(prefix or ".").expanduser()
@@ -204,5 +204,5 @@ def _paths(typed: str, *, folders: bool) -> Iterator[str]:
 
 
 def _escaped(word: str) -> str:
-    """Return a word as a shell takes it outside of quotes; a list's brackets need none, and `~` is to be expanded."""
+    """Return a word escaped for a shell; a list's brackets need no escape, and `~` must be expanded."""
     return "".join(f"\\{character}" if character in " \t'\"\\$&;()<>|`*?!#" else character for character in word)

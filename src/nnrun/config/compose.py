@@ -1,4 +1,4 @@
-"""The config of one invocation, composed and checked: all that is wrong is found at once, and said together."""
+"""Compose and check the config of one invocation; all mistakes are reported together."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ from nnrun.config.validate import check
 
 
 def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> Composed:
-    """Compose and check the config that the words of a command line ask for; `own` are the user's folders.
+    """Compose and check the config of the words of a command line; `own` are the user's config folders.
 
-    Raises ConfigError with all that is wrong, ArtifactError where a checkpoint named cannot be trusted.
+    Raises ConfigError with all mistakes, ArtifactError where a checkpoint that is named cannot be trusted.
     """
     typed, problems = parse_all(words, [task.name for task in rules.tasks if task.is_named])
     problems += ambiguous(typed)
@@ -73,13 +73,13 @@ def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> C
     problems += misfits(typed, tree, rules.tasks)
     problems += _without_effect(typed, tree, task, rules)
     problems += _not_typed(typed, tree)
-    # What could not be resolved is null by now, and has been complained of.
+    # Values that could not be resolved are null by now, and reported.
     null = {item.key for item in unresolvable}
     wrong = [item for item in follows.at_odds if task is None or all(map(task.builds_section, _places(item)))]
     problem_classes = targets_of(draft.autos.get("problem"), follows.kinds)
     wrong += [item for item in check(tree, references, rules, problem_classes) if item.key not in null]
     if problems:
-        # The words themselves: whatever else is wrong, the user can mend them.
+        # The user can correct the words of the command line, whatever else is wrong.
         raise ConfigError(*dict.fromkeys([*problems, *wrong]))
     if wrong:
         raise fault(list(dict.fromkeys(wrong)), saved_in, typed)
@@ -107,7 +107,7 @@ def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> C
 
 
 class _Follows(NamedTuple):
-    """What a config says of its data, the kinds of data that fit that, and what of it is at odds."""
+    """The claims of a config about its data, the kinds of data that fit them, and the claims at odds."""
 
     stated: tuple[Claim, ...]
     kinds: tuple[str, ...]
@@ -117,9 +117,9 @@ class _Follows(NamedTuple):
 def _follow(
     draft: Draft, source: Source | None, typed: Sequence[Typed], rules: Rules
 ) -> tuple[_Follows, dict[str, Reference]]:
-    """Let each `auto` of a config, and how its data are read, be what the rest says of the data, in place.
+    """Replace each `auto` in a config, data.targets included, by what the other settings imply, in place.
 
-    Returns what that is, and what sections with a `_target_` are compared with then.
+    Returns the claims about the data, and the references for the sections with a `_target_`.
     """
     known = rules.known.data_kinds
     stated = tuple(claims(draft.config, draft.autos, known))
@@ -135,17 +135,19 @@ def _follow(
 
 
 def _places(complaint: Complaint) -> list[str]:
-    """Return the sections that a complaint of what is said of the data is about."""
+    """Return the sections that a complaint about claims is about."""
     groups = dict.fromkeys(key.partition(".")[0] for key in (complaint.key, *complaint.others))
     return ["data.dataset" if group == "data" else group for group in groups]
 
 
 def _left_out(tree: Mapping[str, Any], task: Task | None) -> list[Complaint]:
-    """Complain of what a file leaves out of the config that it holds, where the task needs it: secrets, and paths."""
+    """Complain of the secrets and paths that a file omits from its config and that the task needs."""
     used = tree if task is None or task.builds is None else {key: tree[key] for key in tree if key in task.builds}
-    secrets = [Complaint(key, f"{key} is a secret, which no checkpoint holds; give it again") for key in left_out(used)]
+    secrets = [
+        Complaint(key, f"{key} is a secret, which checkpoints do not store; give it again") for key in left_out(used)
+    ]
     paths = [
-        Complaint(key, f"{key} is a path, which no exported file holds; give it again: {key}=")
+        Complaint(key, f"{key} is a path, which exported files do not store; give it again: {key}=")
         for key in paths_left_out(used)
         if key != "data.dataset.root"
     ]
@@ -153,9 +155,9 @@ def _left_out(tree: Mapping[str, Any], task: Task | None) -> list[Complaint]:
 
 
 def _not_typed(typed: Sequence[Typed], tree: Mapping[str, Any]) -> list[Complaint]:
-    """Complain of a checkpoint that a YAML file names: what is in it must be known before the YAML files are."""
+    """Complain of a checkpoint that a YAML file names: it must be read before the YAML files are."""
     return [
-        Complaint(key, f"{key} is read from the command line alone: type {key}={tree[key]}")
+        Complaint(key, f"{key} can be set only on the command line: add {key}={tree[key]}")
         for key in SOURCE_KEYS
         if tree.get(key) is not None and all(item.key != key for item in typed)
     ]
@@ -164,7 +166,7 @@ def _not_typed(typed: Sequence[Typed], tree: Mapping[str, Any]) -> list[Complain
 def _without_effect(
     typed: Sequence[Typed], tree: Mapping[str, Any], task: Task | None, rules: Rules
 ) -> list[Complaint]:
-    """Complain of what is typed and cannot act in what the config asks for."""
+    """Complain of settings of the command line that have no effect in this config."""
     found = idle_settings(typed, tree, task, rules.idle)
     if task is None or task.builds_section("data.dataset"):
         found += unread_root(typed, tree)
@@ -172,7 +174,7 @@ def _without_effect(
 
 
 def _leave_out(config: DictConfig, task: Task) -> None:
-    """Take the sections out of a config that a task builds nothing of: what they name may be nowhere to be had."""
+    """Empty the sections of a config that a task does not build: the classes that they name may not be available."""
     for name in (*TARGET_SECTIONS, *NAMED_SECTIONS):
         if not task.builds_section(name):
             OmegaConf.update(config, name, None if name == "scheduler" else {}, merge=False)

@@ -1,4 +1,4 @@
-"""A config that passed the first checks: what it says, where it came from, and what follows once the data is open."""
+"""A config that passed the first checks: its values, their sources, and its changes once the data is opened."""
 
 from __future__ import annotations
 
@@ -29,79 +29,79 @@ from nnrun.config.task import Task
 from nnrun.config.tree import is_within
 from nnrun.config.validate import check
 
-# How a value of the environment is referred to.
+# A reference to an environment variable.
 _ENVIRONMENT = re.compile(r"\$\{oc\.env:\s*(\w+)")
 
 
 @dataclass(frozen=True)
 class Composed:
-    """A config that passed the first tier of checks, and where it came from."""
+    """A config that passed the first tier of checks, and its sources."""
 
     task: Task
     config: DictConfig
     # The words of the command line.
     typed: tuple[Typed, ...]
-    # What `ckpt=`, `resume=` or `init_from=` names.
+    # The source that `ckpt=`, `resume=`, `init_from=` or `repeat=` names.
     source: Source | None
-    # The sections whose `_target_` the user's own YAML or command line names: their own code, to be trusted.
+    # The sections whose `_target_` the user's YAML or command line names: their own code, which is trusted.
     own_targets: frozenset[str]
-    # What `hydra.run.dir=` names.
+    # The folder that `hydra.run.dir=` names.
     run_dir: Path | None
-    # The user's own folders of options.
+    # The user's config folders.
     own: tuple[Path, ...]
-    # What cannot act only because `trainer=debug` cuts the run short.
+    # Notes on settings that have no effect only because `trainer=debug` shortens the run.
     trial_notes: tuple[str, ...]
-    # What the config was checked against.
+    # The rules that the config was checked against.
     rules: Rules
     references: References
-    # The options that were chosen for each group; of a config out of a file, none.
+    # The chosen options of each group; none where the config comes from a file.
     choices: Mapping[str, Sequence[str]]
-    # The groups whose option follows from the data, what the config says of its data, and the kinds that fit that.
+    # The groups that are `auto`, the claims of the config about its data, and the kinds of data that fit them.
     autos: Mapping[str, Auto]
     stated: tuple[Claim, ...]
     kinds: tuple[str, ...]
-    # What was found while the folders of options were looked for.
+    # Notes from the search for the user's config folders.
     notes: tuple[str, ...] = ()
 
     @property
     def located(self) -> Located | None:
-        """The file that `ckpt=`, `resume=` or `init_from=` stands for, whole."""
+        """The intact file that `ckpt=`, `resume=`, `init_from=` or `repeat=` refers to."""
         return self.source.located if self.source else None
 
     def _saved(self, key: str) -> SavedWeights | None:
-        """Return what the file says that a key names."""
+        """Return the content of the file that a key names."""
         return self.source.saved if self.source and self.source.key == key else None
 
     @property
     def evaluated(self) -> SavedWeights | None:
-        """What `ckpt=` names: a checkpoint, or weights alone; no exported network."""
+        """The checkpoint, or the file of weights, that `ckpt=` names; None for an exported network."""
         return self._saved("ckpt")
 
     @property
     def resumed(self) -> SavedRun | None:
-        """The checkpoint that `resume=` goes on from."""
+        """The checkpoint that `resume=` continues from."""
         saved = self._saved("resume")
         return saved if isinstance(saved, SavedRun) else None
 
     @property
     def repeated(self) -> SavedRun | None:
-        """The newest checkpoint of the run that `repeat=` does anew."""
+        """The newest checkpoint of the run that `repeat=` repeats."""
         saved = self._saved("repeat")
         return saved if isinstance(saved, SavedRun) else None
 
     @property
     def start(self) -> SavedWeights | None:
-        """What `init_from=` names, or what a run that is repeated began with: a checkpoint, or weights alone."""
+        """The initial weights, of a checkpoint or a file of weights: those of `init_from=`, or of the repeated run."""
         return self._saved("init_from") or (self.source.start if self.source else None)
 
     @property
     def weights_alone(self) -> bool:
-        """Whether that file is a state dict, from elsewhere or exported, and no checkpoint."""
+        """Whether that file holds only weights, exported or from elsewhere, and is no checkpoint."""
         return self.source is not None and self.source.saved is not None and not isinstance(self.source.saved, SavedRun)
 
     @property
     def saved_in(self) -> Path | None:
-        """The file that the config came out of, if it did."""
+        """The file that the config comes from, if any."""
         return self.source.saved_in if self.source else None
 
     @property
@@ -110,9 +110,9 @@ class Composed:
         return self.source.located.path if self.source and self.source.saved is None else None
 
     def resolved(self, known: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Return the config as plain values, with what is `known` of the data (`known_late`) filled in.
+        """Return the config as plain values, with the values `known` from the data (`known_late`) filled in.
 
-        Without that, sections that refer to it hold placeholders, good enough to be checked.
+        Without these, sections that refer to them have placeholders, which suffice for the checks.
         """
         tree = resolve(self.config, known)
         if known is None:
@@ -122,19 +122,19 @@ class Composed:
         return tree
 
     def shown(self) -> dict[str, Any]:
-        """Return the config as composed, references unresolved, for people to read."""
+        """Return the config as composed, with unresolved references, for display."""
         tree = OmegaConf.to_container(self.config, resolve=False)
         assert isinstance(tree, dict)
         return tree  # type: ignore[return-value]
 
     def plain(self) -> dict[str, Any]:
-        """Return the config as plain values; what the data alone decides stays a reference to it."""
+        """Return the config as plain values; values that only the data decides stay references to it."""
         known = placeholders(self.config)
         return _where_alike(resolve(self.config, known), resolve(self.config, _another(known)), self.shown())
 
     @functools.cached_property
     def secrets(self) -> frozenset[str]:
-        """Every secret text of the config, those that come out of the environment too."""
+        """Every secret of the config, including those from environment variables."""
         shown = self.shown()
         variables = _ENVIRONMENT.findall(str(shown))
         found = {os.environ[name] for name in variables if is_secret(name) and os.environ.get(name)}
@@ -145,16 +145,16 @@ class Composed:
         return any(is_within(key, item.key) for item in self.typed)
 
     def is_default(self, key: str) -> bool:
-        """Return whether a setting is as our own files have it: neither typed, nor set by a file of the user's choice.
+        """Return whether a setting has our default: not set on the command line, nor by a file of the user's choice.
 
-        Such a file is an experiment, an option of their own, or a checkpoint.
+        Such a file is an experiment, a custom option, or a checkpoint.
         """
         setting = chosen_settings(self.choices, self.own).get(key)
         is_typed = any(is_within(key, item.key) for item in self.typed if not item.is_group)
         return setting is not None and is_shipped_default(setting) and not is_typed
 
     def with_data(self, **settings: Any) -> Composed:
-        """Return the config with settings of `data` as they became, which nobody has typed."""
+        """Return the config with settings of `data` set from the data."""
         config = self.config.copy()
         for key, value in settings.items():
             OmegaConf.update(config, f"data.{key}", value)
@@ -167,14 +167,14 @@ class Composed:
         return {group: option for group, option in options.items() if option is not None}
 
     def is_open(self, group: str) -> bool:
-        """Return whether only the data will say what the option of a group is."""
+        """Return whether the option of a group still depends on the data."""
         auto = self.autos.get(group)
         return auto is not None and len({option for kind, option in auto.options.items() if kind in self.kinds}) > 1
 
     def fitted(self, kinds: Sequence[str]) -> Composed:
-        """Return the config for data that turned out to be of some kinds: each `auto` as what they ask for.
+        """Return the config for the kinds of the opened data, each `auto` replaced by its option for them.
 
-        Raises ConfigError where what is typed does not fit them.
+        Raises ConfigError where other settings do not fit them.
         """
         stated = [claim for claim in self.stated if claim.key != "data"]
         data = claims_of_data(self.config.data.name, kinds)
@@ -183,7 +183,7 @@ class Composed:
             raise ConfigError(*problems)
         fitted = replace(self, config=self.config.copy(), kinds=tuple(fitting))
         if fitted.became == self.became:
-            # What may be watched is known now, though no `auto` became another option.
+            # The metrics are known now, though no `auto` became another option.
             wrong, fitted = list(check_monitor(resolve(self.config), (), self.rules.known.metrics)), self
         else:
             references = {**self.references, **become(fitted.config, self.autos, self.became, fitting)}
@@ -195,12 +195,12 @@ class Composed:
 
     @property
     def notes_on_unread(self) -> list[str]:
-        """What is said of each setting of the command line that the task does not read."""
+        """Notes on each setting of the command line that the task does not read."""
         task = self.task
         if self.artifact is not None:
             task = replace(task, unread=("model", *task.unread))
         if self.weights_alone and self.saved_in is None:
-            # How samples are prepared is in no file then, and is the data's.
+            # No file has the preprocessing then: the data's is used.
             task = replace(task, reads_of_unread=(*task.reads_of_unread, "data.dataset.mean", "data.dataset.std"))
         return [f"{item.key} has no effect with {task.words}" for item in self.typed if not task.reads(item.key)]
 
@@ -213,7 +213,7 @@ def _another(value: Any) -> Any:
 
 
 def _where_alike(one: Any, other: Any, else_: Any) -> Any:
-    """Return what is the same in two trees, and elsewhere what stands there in a third."""
+    """Return the values that are equal in two trees; where they differ, those of a third."""
     if one == other:
         return one
     if isinstance(one, dict) and isinstance(else_, dict):

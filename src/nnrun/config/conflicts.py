@@ -1,4 +1,4 @@
-"""Settings that are each right and wrong together, and what is said of them. Needs no torch."""
+"""Settings that are valid separately but not together, and the messages about them. Needs no torch."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from nnrun.config.typed_paths import SOURCE_KEYS
 
 @dataclass(frozen=True)
 class Conflict:
-    """Settings that are each right and wrong together: their keys, the test on their values, what to say.
+    """Settings that are valid separately but not together: their keys, the test on their values, the message.
 
-    `clashes` is true of values that exclude each other. The message is about the first of the keys most of all.
+    `clashes` is true for values that exclude each other. The message is reported under the first key.
     """
 
     keys: tuple[str, ...]
@@ -29,7 +29,7 @@ CONFLICTS = (
     Conflict(
         ("trainer.precision", "trainer.device"),
         lambda precision, device: device == "cpu" and precision == "fp16",
-        "trainer.precision=fp16 and trainer.device=cpu exclude each other; a CPU takes fp32 or bf16",
+        "trainer.precision=fp16 and trainer.device=cpu exclude each other; use fp32 or bf16 on a CPU",
     ),
     Conflict(
         ("data.num_workers", "data.residency"),
@@ -39,7 +39,7 @@ CONFLICTS = (
     Conflict(
         ("data.val_fraction", "early_stopping"),
         lambda fraction, section: fraction == 0 and section,
-        "data.val_fraction=0 leaves early stopping nothing to watch; add early_stopping=none",
+        "data.val_fraction=0 leaves early stopping nothing to monitor; add early_stopping=none",
     ),
     Conflict(
         ("transfer.weights", "init_from"),
@@ -54,7 +54,7 @@ CONFLICTS = (
     Conflict(
         ("transfer.unfreeze_epoch", "trainer.epochs"),
         lambda epoch, epochs: epoch is not None and epoch > epochs > 0,
-        "transfer.unfreeze_epoch={} has no effect with trainer.epochs={}: the epoch does not come",
+        "transfer.unfreeze_epoch={} has no effect with trainer.epochs={}: that epoch is never reached",
     ),
     Conflict(
         ("transfer.backbone_lr_factor", "transfer.freeze", "transfer.unfreeze_epoch"),
@@ -69,17 +69,17 @@ CONFLICTS = (
     Conflict(
         ("transfer.cache", "transfer.freeze"),
         lambda cache, freeze: cache is True and freeze != "backbone",
-        "transfer.cache=true needs transfer.freeze=backbone, and it is {1}",
+        "transfer.cache=true needs transfer.freeze=backbone, but it is {1}",
     ),
     Conflict(
         ("transfer.cache", "augment"),
         lambda cache, augment: cache is True and augment,
-        "transfer.cache=true and augment exclude each other: an augmented image has other features each time",
+        "transfer.cache=true and augment exclude each other: augmented images have different features each time",
     ),
     Conflict(
         ("transfer.no_decay_norms", "optimizer.weight_decay", "optimizer.adamw_weight_decay"),
         lambda spares, decay, other: spares and not decay and not other,
-        "transfer.no_decay_norms=true has no effect: the optimizer decays no weight; set optimizer.weight_decay",
+        "transfer.no_decay_norms=true has no effect without weight decay; set optimizer.weight_decay",
     ),
     Conflict(
         (
@@ -93,9 +93,9 @@ CONFLICTS = (
             and freeze != "backbone"
             and decay is None
             and factors == (1, 1)
-            # One of the user's own may take the features that go into the head.
+            # A custom loss may take the head's input features.
             and str(loss).startswith(("nnrun.", "torch."))
         ),
-        "transfer.head={} has no effect: no setting asks which layer is the head",
+        "transfer.head={} has no effect: no setting uses the head",
     ),
 )

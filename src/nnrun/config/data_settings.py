@@ -1,4 +1,4 @@
-"""Settings of `data` that the chosen data set has no use for. Needs no torch."""
+"""Settings of `data` that have no effect with the chosen data set. Needs no torch."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from nnrun.config.tree import value_at
 
 
 def idle_data_settings(tree: Mapping[str, Any]) -> Iterator[Complaint]:
-    """Find settings of `data` that a data set of ours does not take; what the user's own class takes, build knows."""
+    """Find settings of `data` that a data set of ours does not take; `build` checks those of a custom class."""
     section, data = _dataset_of_ours(tree), tree.get("data")
     if section is not None and isinstance(data, Mapping):
         yield from not_taken(data, section)
 
 
 def not_taken(data: Mapping[str, Any], section: Mapping[str, Any]) -> list[Complaint]:
-    """Complain of each setting of `data` that is named and that the section `data.dataset` has no use for."""
+    """Complain of each setting of `data` that is given and that the section `data.dataset` does not take."""
     named = {key: data.get(key) for key, idle in TAKEN_BY_SOME.items() if data.get(key) not in (idle, None)}
     return [
         Complaint(
@@ -31,7 +31,7 @@ def not_taken(data: Mapping[str, Any], section: Mapping[str, Any]) -> list[Compl
 
 
 def unread_root(typed: Sequence[Typed], tree: Mapping[str, Any]) -> Iterator[Complaint]:
-    """Complain of a folder that is typed for a data set that reads none, and of an order of classes for another's."""
+    """Complain of data.root for a data set that reads no folder, and of data.class_order for one with a fixed order."""
     section = _dataset_of_ours(tree)
     if section is None:
         return
@@ -39,7 +39,7 @@ def unread_root(typed: Sequence[Typed], tree: Mapping[str, Any]) -> Iterator[Com
     name = value_at(tree, "data.name")
     why = {
         "root": "which reads no folder; data=folder reads a folder of images, data=arrays one of arrays",
-        "class_order": "whose classes have an order of their own",
+        "class_order": "whose classes have a fixed order",
     }
     for key, reason in why.items():
         full = f"data.{key}"

@@ -1,6 +1,6 @@
-"""A config before it is checked: the options chosen, what a checkpoint saved, and what was typed laid on top.
+"""A config before it is checked: the chosen options, the settings of a checkpoint, and the command line's on top.
 
-Hydra composes the groups alone. The values typed are laid on top here, so that one check sees every mistake at once and
+Hydra composes only the groups. The values of the command line are set here, so that one check reports all mistakes and
 not only Hydra's first.
 """
 
@@ -32,25 +32,25 @@ from nnrun.config.typed_paths import HYDRA_KEYS, SOURCE_KEYS
 
 @dataclass(frozen=True)
 class Draft:
-    """A config, what its sections with a `_target_` are compared with, and the groups whose options were typed."""
+    """A config, the references for its sections with a `_target_`, and the groups that the command line chose."""
 
     config: DictConfig
     references: Mapping[str, Reference]
     chosen: set[str]
-    # The groups whose option follows from the data; what is assumed of it stands in the config.
+    # The groups that are `auto`; the config has the options that are assumed for them.
     autos: Mapping[str, Auto] = field(default_factory=dict)
-    # The options that were chosen for each group; of what a file says, none.
+    # The chosen options of each group; none where the config comes from a file.
     choices: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def split(typed: Sequence[Typed]) -> tuple[list[Typed], list[Typed]]:
-    """Return the words that choose options, and those that set values; Hydra's own and sweeps are neither."""
+    """Return the words that choose options, and those that set values, without Hydra's own and swept ones."""
     plain = [item for item in typed if not item.is_sweep and item.key not in HYDRA_KEYS]
     return [item for item in plain if item.is_group], [item for item in plain if not item.is_group]
 
 
 def choose_options(typed: Sequence[Typed], own: Sequence[Path]) -> Draft:
-    """Return what Hydra composes of the options that are typed and that there are, and of the defaults of the rest."""
+    """Return Hydra's composition of the chosen options that exist, with the defaults of the other groups."""
     groups, _ = split(typed)
     known = [item for item in groups if not unknown_options([item], own)]
     config, choices = compose_groups(known, own)
@@ -62,7 +62,7 @@ def choose_options(typed: Sequence[Typed], own: Sequence[Path]) -> Draft:
 
 
 def _name_as_today(node: DictConfig | ListConfig) -> None:
-    """Give each class that a `_target_` names the name that it has today: an own YAML may be older than that."""
+    """Give each class that a `_target_` names its current name: the user's YAML may be older."""
     for key in list(node) if isinstance(node, DictConfig) else range(len(node)):
         if OmegaConf.is_missing(node, key) or OmegaConf.is_interpolation(node, key):  # type: ignore[arg-type]
             continue
@@ -74,7 +74,7 @@ def _name_as_today(node: DictConfig | ListConfig) -> None:
 
 
 def with_source_resolved(item: Typed, values: Sequence[Typed], fresh: DictConfig) -> Typed:
-    """Return a word that names a checkpoint with the references in it resolved: it is read before all else is known."""
+    """Return a word that names a checkpoint with its references resolved: it is read before the rest is composed."""
     if item.key not in SOURCE_KEYS or "${" not in str(item.value):
         return item
     config = fresh.copy()
@@ -84,9 +84,9 @@ def with_source_resolved(item: Typed, values: Sequence[Typed], fresh: DictConfig
 
 
 def find_source(values: Sequence[Typed], draft: Draft, tasks: Sequence[Task]) -> tuple[Source | None, list[Complaint]]:
-    """Return what `ckpt=`, `resume=` or `init_from=` names, if one does, and what the words lack beside it.
+    """Return the source that a word such as `ckpt=` names, if any, and complaints about words missing beside it.
 
-    Raises ArtifactError where it cannot be trusted.
+    Raises ArtifactError where the source cannot be trusted.
     """
     last = {item.key: item.value for item in values}
     task = task_called(last.get("task", draft.config.task), tasks)
@@ -99,15 +99,15 @@ def find_source(values: Sequence[Typed], draft: Draft, tasks: Sequence[Task]) ->
 
 
 def excluded_beside(source: Source, groups: Sequence[Typed]) -> list[Complaint]:
-    """Complain of an experiment beside a config that is saved, since each says what all settings are.
+    """Complain of an experiment beside a saved config, since both set everything.
 
-    Beside a run that is done anew also of data: its network is made for those that it was trained on.
+    With `repeat=` also of `data=`: the network of a run is made for the data that it was trained on.
     """
     if source.config is None:
         return []
     excluded = {"experiment": ""}
     if source.key == "repeat":
-        excluded["data"] = ": the network of a run is made for its data; data.root= says where they are"
+        excluded["data"] = ": the network of a run is made for its data; use data.root= if they have moved"
     return [
         Complaint(item.key, f"{item.key}= and {source.key}= exclude each other{excluded[item.key]}", (source.key,))
         for item in groups
@@ -116,15 +116,15 @@ def excluded_beside(source: Source, groups: Sequence[Typed]) -> list[Complaint]:
 
 
 def start_from(source: Source, fresh: Draft) -> Draft:
-    """Return the config that was saved, if one was, with what belongs to this invocation and what is chosen anew.
+    """Return the saved config, if there is one, with the settings of this invocation and the options chosen for it.
 
-    An evaluation exports nothing unless it is asked to.
+    An evaluation exports only what is asked for.
     """
     if source.key == "ckpt" and "export" not in fresh.chosen:
         fresh.config.export = {}
     if source.config is None:
         return fresh
-    # Of a trained network `auto` is what it became.
+    # For a trained network, `auto` is the option that it became.
     groups = fresh.chosen - fresh.autos.keys()
     config = merge_saved(source.config, fresh.config, groups, keep_export=source.key in ("resume", "repeat"))
     if source.key == "repeat":
@@ -135,9 +135,9 @@ def start_from(source: Source, fresh: Draft) -> Draft:
 
 
 def built_as_before(source: Source, draft: Draft) -> None:
-    """Let a network that starts from a file's weights be built as that was, in what did not exist when it was saved.
+    """With `init_from=`, set parameters of the network that did not exist when the file was saved, as they were then.
 
-    In place: no word of then says it. What is typed, later, wins.
+    In place. The command line is applied later and takes precedence.
     """
     saved = source.saved.config.get("model") if isinstance(source.saved, SavedNetwork) else None
     section = draft.config.get("model")
@@ -149,7 +149,7 @@ def built_as_before(source: Source, draft: Draft) -> None:
 
 
 def lay_typed(draft: Draft, values: Sequence[Typed]) -> tuple[Draft, list[Complaint]]:
-    """Set every value that was typed; return what is wrong with their places."""
+    """Set every value of the command line; return complaints about their keys."""
     autos = dict(draft.autos)
     problems: list[Complaint] = []
     for item in values:
@@ -162,7 +162,7 @@ def lay_typed(draft: Draft, values: Sequence[Typed]) -> tuple[Draft, list[Compla
 
 
 def lay(config: DictConfig, item: Typed) -> list[Complaint]:
-    """Set the value of one typed word in the config; return what is wrong with the place it names."""
+    """Set the value of one word in the config; return complaints about its key."""
     parent = item.key.rpartition(".")[0]
     while parent:
         if OmegaConf.select(config, parent) is None and parent in OPTIONAL_SECTIONS:
@@ -180,13 +180,13 @@ def lay(config: DictConfig, item: Typed) -> list[Complaint]:
 
 
 def hydra_dir(typed: Sequence[Typed], key: str, config: DictConfig) -> Path | None:
-    """Return the folder that a word such as hydra.run.dir= names, if any, references in it resolved."""
+    """Return the folder that a word such as hydra.run.dir= names, if any, with its references resolved."""
     value = next((item.value for item in reversed(typed) if item.key == key), None)
     return None if value is None else expanded(resolve_path(config, key, str(value)))
 
 
 def folder_of_jobs(typed: Sequence[Typed], own: Sequence[Path]) -> Path | None:
-    """Return the folder that hydra.sweep.dir names, if any; what the sweep varies is not known in it."""
+    """Return the folder that hydra.sweep.dir names, if any; it cannot refer to values that the sweep varies."""
     words = [item for item in typed if item.key == "hydra.sweep.dir" and item.value is not None]
     if not words or "${" not in str(words[-1].value):
         return hydra_dir(words, "hydra.sweep.dir", OmegaConf.create())

@@ -1,14 +1,14 @@
-"""What settings and options of ours are called elsewhere: in PyTorch's own words, in Lightning, Keras, Ultralytics,
-timm, fastai, and Hugging Face's Trainer.
+"""The names of our settings and options elsewhere: in PyTorch, Lightning, Keras, Ultralytics, timm, fastai, and Hugging
+Face's Trainer.
 
-A name that is wrong here, and right there, is answered with ours (`meant.py`). What is on the left must exist: a test
-walks these tables against conf/.
+Such a name is answered with ours (`meant.py`). The names on the left must exist: a test checks these tables against
+conf/.
 """
 
 from __future__ import annotations
 
 # Settings by full key, groups, and words that choose an option; names in lower case, `-` written as `_`. A name may
-# stand in several rows; a name that is also that of a setting of ours need not be here.
+# be in several rows; a name that one of our settings has too need not be here.
 SETTINGS: dict[str, str] = {
     # the length of a run
     "trainer.epochs": "epoch n_epoch n_epochs num_epochs nepochs max_epochs num_train_epochs total_epochs max_time "
@@ -105,7 +105,7 @@ SETTINGS: dict[str, str] = {
     "augment.trivialaugment": "auto_augment autoaugment randaugment aa rand_augment",
     "augment.mixup.alpha": "mixup_alpha mixup_prob",
     "augment.cutmix.alpha": "cutmix_alpha cutmix_prob",
-    # what comes of it
+    # output
     "export": "export_format save_format exporter",
     "logger": "report_to loggers tracker log_with",
     "callback": "callbacks cbs",
@@ -158,7 +158,7 @@ OPTIONS: dict[str, str] = {
     "model=cnn": "lenet lenet5 simplecnn convnet",
 }
 
-# What is said of names that are no option and mean none, by group; names as in OPTIONS, `yolo*` for all that begin so.
+# Advice on names that mean none of our options, by group; names as in OPTIONS, `yolo*` for all that begin so.
 ADVICE: dict[str, dict[str, str]] = {
     "model": {
         "object detection is not a task of nnrun, which classifies samples and predicts labels or values": "yolo* "
@@ -174,8 +174,8 @@ ADVICE: dict[str, dict[str, str]] = {
     },
     "transfer": {"pretrained weights are chosen with transfer.weights=default": "true yes on 1 imagenet pretrained"},
     "metric": {
-        "the metrics of the problem are always measured; early_stopping.monitor= chooses the one to watch": "accuracy "
-        "acc f1 precision recall top5 loss rmse mae r2",
+        "the metrics of the problem are always measured; early_stopping.monitor= chooses the one that decides": ""
+        "accuracy acc f1 precision recall top5 loss rmse mae r2",
     },
     "callback": {
         "checkpoints, early stopping and logs need no callback; docs/extending.md shows a custom one": "checkpoint "
@@ -187,7 +187,7 @@ ADVICE: dict[str, dict[str, str]] = {
     },
 }
 
-# Networks of torchvision that `model=torchvision` builds, by family; and of timm, by how their names begin.
+# Networks of torchvision that `model=torchvision` builds, by family; and of timm, by the first letters of their names.
 _TORCHVISION: dict[str, str] = {
     "": "alexnet googlenet inception_v3 maxvit_t mobilenet_v2 mobilenet_v3_large mobilenet_v3_small",
     "convnext_": "tiny small base large",
@@ -216,7 +216,7 @@ _TIMM = (
 )
 TIMM = tuple(_TIMM.split())
 
-# Values of settings that other frameworks write otherwise.
+# Values of settings that other frameworks write differently.
 VALUES: dict[str, dict[str, str]] = {
     "trainer.precision": {
         "fp16": "16 16-mixed float16 half fp16-mixed mixed_float16 16-true",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-# Hydra's own verbs, which print and run nothing, and how many words each takes.
+# Hydra's own verbs, which only print, and the number of words that each takes.
 HYDRA_VERBS = {"--cfg": 1, "-c": 1, "--info": 1, "-i": 1, "--shell-completion": 0, "-sc": 0, "--hydra-help": 0}
 HYDRA_CHOICES = {
     "--cfg": ("job", "hydra", "all"),
@@ -20,7 +20,7 @@ SWITCHES = {
     **dict.fromkeys(("-q", "--quiet"), "is_quiet"),
     "--no-conf": "leaves_conf_out",
 }
-# Those that take one, and what it is.
+# Flags that take a word, and its description.
 NEEDING_A_WORD = {
     **dict.fromkeys(("--config-dir", "-cd"), "a folder"),
     "--explain": "a setting, a section or a group, such as --explain trainer.epochs",
@@ -38,7 +38,7 @@ def is_unknown_flag(word: str) -> bool:
 
 
 def is_switched_on(name: str, words: Sequence[str]) -> bool:
-    """Return whether one of some words is a switch that sets this field of CommandLine; all words may not be sorted."""
+    """Return whether one of some words is a switch that sets a field of CommandLine; the others may be invalid."""
     return any(SWITCHES.get(word) == name for word in words)
 
 

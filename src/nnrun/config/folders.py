@@ -1,4 +1,4 @@
-"""The folders of YAML options: ours, shipped with the package, and the user's own. Needs neither hydra nor torch."""
+"""The config folders of YAML options: ours, shipped with the package, and the user's. Needs neither hydra nor torch."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ GROUPS = (
     "logger",
     "experiment",
 )
-# The folder of the user's own that is found by itself, where they stand.
+# The user's config folder that is used by default, in the current directory.
 _FOUND = Path("conf")
 
 
@@ -40,16 +40,16 @@ def conf_dir() -> Path:
 
 
 def shipped(name: str) -> Path:
-    """Return a folder that comes with nnrun: in the package in a wheel, at the top of the repository in a checkout."""
+    """Return a folder shipped with nnrun: in the package in a wheel, at the top of the repository in a checkout."""
     package = Path(__file__).resolve().parents[1]
     return package / name if (package / name).is_dir() else package.parents[1] / name
 
 
 def own_folders(named: str | None, *, is_searched: bool = True) -> list[Path]:
-    """Return the user's own folder, if any: the one named by --config-dir, else ./conf where it holds a group of ours.
+    """Return the user's config folder, if any: the one named by --config-dir, else ./conf if it has a group of ours.
 
-    A ./conf of another program is passed over, and any where it is not to be searched for (--no-conf). Raises
-    ConfigError where the named one is none, or where one of its options has the name of one of ours.
+    A ./conf of another program is ignored, and with --no-conf, any ./conf. Raises ConfigError where the named folder is
+    not a config folder, or where one of its options has the name of one of ours.
     """
     if named is None and (not is_searched or note_on_conf() is not None):
         return []
@@ -61,9 +61,9 @@ def own_folders(named: str | None, *, is_searched: bool = True) -> list[Path]:
         what = "holds no folder of a group, such as model/" if folder.is_dir() else "is not a folder"
         raise ConfigError(f"--config-dir {named} {what}")
     folders = [folder.resolve()] if holds_groups and folder.resolve() != conf_dir() else []
-    way_out = "give it another name" + ("" if named is not None else f", or leave {_FOUND} out with --no-conf")
+    way_out = "rename it" + ("" if named is not None else f", or ignore {_FOUND} with --no-conf")
     clashes = [
-        f"{folder / group / option}.yaml has the name of an option of nnrun's own; {way_out}"
+        f"{folder / group / option}.yaml has the name of an option of nnrun; {way_out}"
         for folder in folders
         for group in GROUPS
         for option in options_in(folder, group)
@@ -75,21 +75,23 @@ def own_folders(named: str | None, *, is_searched: bool = True) -> list[Path]:
 
 
 def note_on_conf() -> str | None:
-    """Return what is said of a ./conf that is another Hydra program's; None where there is none.
+    """Return the note about a ./conf that belongs to another Hydra program; None where there is none.
 
-    Folders of options for nnrun hold groups alone. What begins with the options that are chosen, as a file at the top
-    with a list `defaults` does, is the whole config of a program.
+    A config folder for nnrun has only groups. A file at its top with a list `defaults` is the main config of a program.
     """
     if not _holds_groups(_FOUND) or _FOUND.resolve() == conf_dir():
         return None
     whole = next((path for path in sorted(_FOUND.glob("*.yaml")) if _is_whole_config(path)), None)
     if whole is None:
         return None
-    return f"{_FOUND} is another Hydra program's ({whole} is its config) and is not used; --config-dir={_FOUND} uses it"
+    return (
+        f"{_FOUND} belongs to another Hydra program ({whole} is its config) and is not used; use it with "
+        f"--config-dir={_FOUND}"
+    )
 
 
 def _is_whole_config(path: Path) -> bool:
-    """Return whether a YAML file is what a Hydra program begins with."""
+    """Return whether a YAML file is the main config of a Hydra program."""
     try:
         with path.open(encoding="utf-8", errors="replace") if path.is_file() else io.StringIO() as file:
             return path.name == "config.yaml" or any(line.startswith("defaults:") for line in file)
@@ -98,14 +100,14 @@ def _is_whole_config(path: Path) -> bool:
 
 
 def _holds_groups(folder: Path) -> bool:
-    """Return whether a folder has one of the name of a group."""
+    """Return whether a folder has a subfolder with the name of a group."""
     return any((folder / group).is_dir() for group in GROUPS)
 
 
 def find_modules_beside(folders: Sequence[Path]) -> None:
-    """Let the user's own modules be imported: those where they stand, and those beside their folder of options.
+    """Make the user's modules importable: those in the current directory, and those beside their config folder.
 
-    They come last, so that they hide nothing.
+    They come last in the search path, so that they shadow nothing.
     """
     for place in (Path.cwd(), *(folder.parent for folder in folders)):
         if str(place) not in sys.path:
@@ -113,12 +115,12 @@ def find_modules_beside(folders: Sequence[Path]) -> None:
 
 
 def options_in(folder: Path, group: str) -> list[str]:
-    """Return the names of a group's options in one folder, sorted. A leading `_` hides what others build on."""
+    """Return the names of a group's options in one folder, sorted. A leading `_` hides a file that others build on."""
     return sorted(path.stem for path in (folder / group).glob("*.yaml") if not path.stem.startswith("_"))
 
 
 def options(group: str, own: Sequence[Path]) -> list[str]:
-    """Return the names of a group's options, ours and the user's; of `experiment` also those in folders below."""
+    """Return the names of a group's options, ours and the user's, including those in subfolders."""
     folders = [conf_dir(), *own]
     names = {name for folder in folders for name in options_in(folder, group)}
     for folder in folders:
@@ -134,7 +136,7 @@ def option_file(group: str, option: str, own: Sequence[Path]) -> Path | None:
 
 
 def description(path: Path) -> str:
-    """Return the first line of an option file that is written for people; of one that cannot be read, none."""
+    """Return the first comment line of an option file; an empty string where there is none or it cannot be read."""
     with suppress(OSError):
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("# ") and not line.startswith("# @"):

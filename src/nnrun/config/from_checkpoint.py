@@ -1,4 +1,4 @@
-"""The config that a checkpoint carries: how it meets the command line's, and whose classes it may name."""
+"""The config in a checkpoint: how it is merged with the command line's, and whose classes it may name."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from nnrun.config.schema import NAMED_SECTIONS, RUN_KEYS, TARGET_SECTIONS, DataS
 from nnrun.config.target_sections import Reference
 from nnrun.config.tree import is_within, value_at
 
-# What the absence of a setting means in a file that was written before the setting existed: the rule of that time, and
-# not today's default. By full key, `data.split_by`; a parameter of a class by the class, wherever its section stands:
+# The meaning of a missing setting in a file that was written before the setting existed: the behaviour of that version,
+# not today's default. By full key, `data.split_by`; a parameter of a class by the class, wherever its section is:
 # `nnrun.components.data.folder.Folder.order`. A parameter that is added to an option's file needs an entry here.
 MEANT_BEFORE: dict[str, Any] = {
     "problem": {"_target_": "nnrun.components.problems.classification.Classification"},
     "metric": {},
     "trainer.validate_every_steps": None,
-    # Of a checkpoint, which states a number: see as_meant_then.
+    # A checkpoint states the number: see as_meant_then.
     "trainer.threads": "auto",
     "data.class_order": "text",
     "nnrun.components.data.folder.Folder.class_order": "text",
@@ -54,12 +54,12 @@ MEANT_BEFORE: dict[str, Any] = {
     "nnrun.components.models.cnn.CNN.grid": MAX_SIDE,
 }
 
-# What a data set's section may take from `data`. What a trained network takes in is not to be changed.
+# Settings that a data set's section may take from `data`; the input of a trained network cannot change.
 _SETTINGS_OF_DATA = {field.name for field in fields(DataSettings)} - {*KNOWN_LATE, "name"}
 
 
 def as_meant(saved: Any, meant: Mapping[str, Any] = MEANT_BEFORE, key: str = "") -> Any:
-    """Return plain values that a file of any version holds, with what MEANT_BEFORE says of what is absent filled in."""
+    """Return the plain values of a file of any version, with missing settings filled in from MEANT_BEFORE."""
     if isinstance(saved, list):
         return [as_meant(item, meant, "-") for item in saved]
     if not isinstance(saved, Mapping):
@@ -77,12 +77,12 @@ def as_meant(saved: Any, meant: Mapping[str, Any] = MEANT_BEFORE, key: str = "")
 
 
 def parameters_meant(target: str) -> list[str]:
-    """Return the parameters of a class whose absence in a file means something."""
+    """Return the parameters of a class that are filled in where a file lacks them."""
     return [name for full in MEANT_BEFORE for place, _, name in (full.rpartition("."),) if place == target]
 
 
 def as_meant_then(saved: SavedWeights) -> SavedWeights:
-    """Return what a file says with what MEANT_BEFORE says of what is absent filled in."""
+    """Return the content of a file with missing settings filled in from MEANT_BEFORE."""
     if not isinstance(saved, SavedNetwork):
         return saved
     card, meant = saved.card, MEANT_BEFORE
@@ -93,15 +93,15 @@ def as_meant_then(saved: SavedWeights) -> SavedWeights:
 
 
 def exported_config(tree: Mapping[str, Any], secrets: Collection[str] = ()) -> dict[str, Any]:
-    """Return the config as an exported file carries it, which is given away: paths of the machine are left out too."""
+    """Return the config for an exported file, which is given away: without secrets and local paths."""
     kept = {key: value for key, value in tree.items() if key in RUN_KEYS}
     return without_private_paths(redact(kept, known=secrets))
 
 
 def saved_config(tree: Mapping[str, Any], secrets: Collection[str] = ()) -> dict[str, Any]:
-    """Return the config as a checkpoint carries it: without the invocation's own words, and without `secrets`.
+    """Return the config for a checkpoint: without the invocation's own settings, and without `secrets`.
 
-    The folder of the data is absolute, so that the checkpoint finds it from wherever it is used.
+    The folder of the data is absolute, so that it is found from any directory.
     """
     data, dataset = dict(tree["data"]), dict(tree["data"]["dataset"])
     if dataset.get("root") == data["root"]:
@@ -113,10 +113,10 @@ def saved_config(tree: Mapping[str, Any], secrets: Collection[str] = ()) -> dict
 def merge_saved(
     saved: Mapping[str, Any], fresh: DictConfig, named_groups: set[str], *, keep_export: bool
 ) -> DictConfig:
-    """Return the saved config; what belongs to the invocation, and sections whose group is named, come from `fresh`.
+    """Return the saved config, with the invocation's own settings and the sections of named groups from `fresh`.
 
-    A group that names the class which was saved changes nothing: the values of its file are defaults, and defaults
-    never win over what was saved.
+    A named group with the class that was saved changes nothing: the values of its file are defaults, and saved values
+    take precedence over defaults.
     """
     config = OmegaConf.create(dict(saved))
     assert isinstance(config, DictConfig)
@@ -138,9 +138,9 @@ def merge_saved(
 
 
 def _refer_to_data(config: DictConfig) -> None:
-    """Let the data set's section take from `data` what its file took from there: it was saved as values.
+    """Make the data set's section refer to `data` again, as its file did: it was saved as values.
 
-    So what is typed of `data` beside a checkpoint has an effect; on another machine data.root= says where the data is.
+    Settings of `data` given beside a checkpoint then take effect, such as data.root= on another machine.
     """
     section = OmegaConf.select(config, "data.dataset")
     if not OmegaConf.is_dict(section):
@@ -153,13 +153,13 @@ def _refer_to_data(config: DictConfig) -> None:
 
 
 def _fill_secrets(saved: DictConfig, given: Any, path: str = "") -> None:
-    """Put the secrets that an option's file gives, as plain values, where a checkpoint has them left out."""
+    """Fill in the secrets that a checkpoint omits from the plain values of an option's file."""
     for key in saved if isinstance(given, dict) else ():
         full, node = path + str(key), saved._get_node(key)
         if OmegaConf.is_dict(node):
             _fill_secrets(saved[key], given.get(key), full + ".")
         elif OmegaConf.is_list(node):
-            # Which of a list's secrets is which is not known: the file's list is taken as a whole, or not at all.
+            # The secrets of a list cannot be told apart: the file's list is taken as a whole, or not at all.
             if isinstance(given.get(key), list) and left_out(OmegaConf.to_container(node, resolve=False), full):
                 saved[key] = given[key]
         elif given.get(key) and is_left_out(saved[key], full):
@@ -167,33 +167,33 @@ def _fill_secrets(saved: DictConfig, given: Any, path: str = "") -> None:
 
 
 def _target(config: DictConfig, group: str) -> object:
-    """Return the class that a group's section names; for one that names none, something equal to nothing else."""
+    """Return the class that a group's section names; without one, an object that equals nothing else."""
     return OmegaConf.select(config, "data.dataset._target_" if group == "data" else f"{group}._target_") or object()
 
 
 def saved_references(saved: Mapping[str, Any]) -> dict[str, Reference]:
-    """Return the sections of a checkpoint's config as references: they list all that their targets take."""
+    """Return the sections of a checkpoint's config as references: they list all parameters of their targets."""
     found = {}
     for name in TARGET_SECTIONS:
         section = value_at(saved, name)
         if isinstance(section, Mapping):
             found[name] = Reference(section, complete=True)
     for group in NAMED_SECTIONS:
-        # What is no section is said where the config is checked.
+        # The checks report what is not a section.
         sections = named.items() if isinstance(named := saved.get(group), Mapping) else ()
         found |= {f"{group}.{name}": Reference(section, complete=True) for name, section in sections}
     return found
 
 
 def fault(complaints: Sequence[Complaint], checkpoint: Path | None, typed: Sequence[Typed]) -> NnrunError:
-    """Return complaints as an error: the user's, unless the config came out of a checkpoint and no word of the command
-    line names what is wrong. Then it is the checkpoint's.
+    """Return complaints as a ConfigError; as an ArtifactError where the config comes from a checkpoint and no word of
+    the command line names what is wrong.
     """
     keys = {key for complaint in complaints for key in (complaint.key, *complaint.others)}
     if checkpoint is None or any(_is_about(key, item.key) for key in keys for item in typed):
         return ConfigError(*complaints)
     return ArtifactError(
-        *(replace(item, text=f"{checkpoint}: its config is not right: {item.text}") for item in complaints)
+        *(replace(item, text=f"{checkpoint}: its config is invalid: {item.text}") for item in complaints)
     )
 
 
@@ -205,7 +205,7 @@ def _is_about(key: str, typed: str) -> bool:
 def own_targets(
     tree: Mapping[str, Any], from_checkpoint: bool, named_groups: set[str], values: Sequence[Typed]
 ) -> list[str]:
-    """Return the sections whose `_target_` the user's own YAML or command line names: their own code, to be trusted."""
+    """Return the sections whose `_target_` the user's YAML or command line names: their own code, which is trusted."""
     names = [*TARGET_SECTIONS, *(f"{group}.{name}" for group in NAMED_SECTIONS for name in tree.get(group) or {})]
     typed_targets = {item.key.removesuffix("._target_") for item in values if item.key.endswith("._target_")}
     return [

@@ -1,4 +1,4 @@
-"""Hydra's own state, which is the process's: put back as it was for a program that uses Hydra itself."""
+"""Hydra's state, which belongs to the process: restored for a program that uses Hydra itself."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from omegaconf.basecontainer import BaseContainer
 
 @contextmanager
 def hydra_of_its_own() -> Iterator[None]:
-    """Let the block compose configs as if nobody had used Hydra, and put back what it was set to and the resolvers."""
+    """Give the block an unused Hydra to compose configs with; restore Hydra's state and the resolvers afterwards."""
     composing, described, version = GlobalHydra.instance(), HydraConfig.instance(), VersionBase.instance()
     before = composing.hydra, described.cfg, version.version_base, dict(BaseContainer._resolvers)
     composing.clear()
     try:
         yield
     finally:
-        GlobalHydra.set_instance(composing)  # composing puts a copy into its place
+        GlobalHydra.set_instance(composing)  # composing replaces it by a copy
         composing.hydra, described.cfg, version.version_base, resolvers = before
         BaseContainer._resolvers.clear()
         BaseContainer._resolvers.update(resolvers)

@@ -1,4 +1,4 @@
-"""Turn a composed config into plain values, and say of each value that cannot be why not."""
+"""Resolve a composed config to plain values, and explain each value that cannot be resolved."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from omegaconf.errors import OmegaConfBaseException
 from nnrun.base.errors import Complaint, ConfigError
 from nnrun.base.targets import Targets
 
-# Settings of `data` that are known once it is opened.
+# Settings of `data` that are known only once it is opened.
 KNOWN_LATE = ("in_shape", "num_outputs", "num_classes", "facts")
 _REFERENCE = re.compile(r"\$\{data\.(in_shape|facts)[.\[]([^{}:]+)\}")
 
 
 def placeholders(config: DictConfig) -> dict[str, Any]:
-    """Return what stands in for what is known once the data is opened, so that all else can be checked before.
+    """Return placeholders for the values known only once the data is opened, so that all else can be checked before.
 
-    Of the facts, and of shapes by name, there are those that the config refers to.
+    Of the facts, and of shapes by name, they have those that the config refers to.
     """
     found: dict[str, Any] = {"in_shape": [1, 1, 1], "num_outputs": 2, "num_classes": 2, "facts": {}}
     for key, path in _REFERENCE.findall(str(OmegaConf.to_container(config, resolve=False))):
@@ -39,9 +39,9 @@ def placeholders(config: DictConfig) -> dict[str, Any]:
 
 
 def resolve(config: DictConfig, known: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return the config as plain values, with what is `known` of the data where its settings are null, or placeholders.
+    """Return the config as plain values; null settings of `data` get the values `known` from the data, or placeholders.
 
-    Raises ConfigError where a section refers to what the data has not.
+    Raises ConfigError where a section refers to a fact that the data does not have.
     """
     try:
         tree = OmegaConf.to_container(_filled(config, placeholders(config) if known is None else known), resolve=True)
@@ -57,7 +57,7 @@ def resolve(config: DictConfig, known: Mapping[str, Any] | None = None) -> dict[
 
 def known_late(in_shape: Any, targets: Targets, facts: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return the settings of `data` that are known once it is opened: `in_shape` is a shape, or shapes by name."""
-    # Of what are no classes nothing may refer to their number.
+    # Without classes, nothing may refer to their number.
     num_classes = targets.num_outputs if targets.kind == "classes" else "???"
     return {
         "in_shape": plain_shapes(in_shape),
@@ -68,32 +68,32 @@ def known_late(in_shape: Any, targets: Targets, facts: Mapping[str, Any] | None 
 
 
 def plain_shapes(shapes: Any) -> Any:
-    """Return a shape, or a tree of them, as a config has it."""
+    """Return a shape, or a tree of shapes, as plain values."""
     if isinstance(shapes, Mapping):
         return {name: plain_shapes(of) for name, of in shapes.items()}
     return [plain_shapes(of) for of in shapes] if isinstance(shapes, list | tuple) else shapes
 
 
 def _unknown(key: str, reason: str, known: Mapping[str, Any]) -> Complaint:
-    """Say why a value that refers to the data cannot be had."""
+    """Explain why a reference to the data cannot be resolved."""
     if "data.num_classes" in reason:
-        text = f"{key} refers to data.num_classes, and the data has no classes; write ${{data.num_outputs}}"
+        text = f"{key} refers to data.num_classes, but the data has no classes; use ${{data.num_outputs}}"
         return Complaint(key, text)
     complaint = _unresolved(key, reason)
     if "data.facts." in reason:
-        there = f"there are {', '.join(known['facts'])}" if known["facts"] else "the data states none"
-        complaint = replace(complaint, text=f"{complaint.text}; of data.facts {there}")
+        there = f"the data has {', '.join(known['facts'])}" if known["facts"] else "the data has no facts"
+        complaint = replace(complaint, text=f"{complaint.text}; {there}")
     return complaint
 
 
 def resolve_path(config: DictConfig, key: str, text: str) -> str:
-    """Return a typed path with its references, such as `${seed}` or `${now:%H-%M}`, replaced by what they stand for.
+    """Return a path of the command line with its references, such as `${seed}` or `${now:%H-%M}`, resolved.
 
-    Raises ConfigError where one leads nowhere.
+    Raises ConfigError where one cannot be resolved.
     """
     if "${" not in text:
         return text
-    # What is known only once the data is read cannot be part of a name.
+    # Values known only once the data is read cannot be part of a name.
     place = _filled(config, dict.fromkeys(KNOWN_LATE, "???"))
     OmegaConf.set_struct(place, False)
     name = "path of the command line"
@@ -105,7 +105,7 @@ def resolve_path(config: DictConfig, key: str, text: str) -> str:
     except OmegaConfBaseException as error:
         raise ConfigError(_unresolved(key, str(error).splitlines()[0], text)) from error
     for reference in re.findall(r"\$\{hydra:([^{},]*)\}", text):
-        # Hydra's own resolver gives None for what it does not know.
+        # Hydra's own resolver returns None for an unknown key.
         if OmegaConf.select(cast(DictConfig, HydraConfig.get()), reference, throw_on_missing=False) is None:
             raise ConfigError(Complaint(key, f"{key}={text} refers to hydra:{reference}, which is not known here"))
     return path
@@ -121,7 +121,7 @@ def _filled(config: DictConfig, data: Mapping[str, Any]) -> DictConfig:
 
 
 def _unresolved(key: str, reason: str, text: str = "") -> Complaint:
-    """Say why the reference that stands at a key leads nowhere, from OmegaConf's words for it; `text` was typed."""
+    """Explain why the reference at a key cannot be resolved, with OmegaConf's `reason`; `text` is the value given."""
     what = f"{key}={text}" if text else key
     if variable := re.search(r"Environment variable '([^']+)' not found", reason):
         return Complaint(key, f"{what} needs the environment variable {variable[1]}, which is not set")
@@ -135,7 +135,7 @@ def _unresolved(key: str, reason: str, text: str = "") -> Complaint:
 
 
 def explain_unresolvable(config: DictConfig) -> list[Complaint]:
-    """Complain of each value that is missing or whose interpolation fails; null takes its place in the config."""
+    """Complain of each value that is missing or whose interpolation fails; replace it by null in the config."""
     found: list[Complaint] = []
 
     def visit(node: Any, prefix: str) -> None:
@@ -155,7 +155,7 @@ def explain_unresolvable(config: DictConfig) -> list[Complaint]:
                     found.append(_unresolved(full, str(error).splitlines()[0]))
             node[key] = None
 
-    # The data's shape is not known yet: what refers to it can be resolved all the same.
+    # The data's shape is not known yet: placeholders let references to it be resolved.
     visit(_filled(config, placeholders(config)), "")
     for item in found:
         OmegaConf.update(config, item.key, None)

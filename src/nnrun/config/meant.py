@@ -1,6 +1,6 @@
-"""What a name that is wrong here may mean: a setting, an option, or what other frameworks call one of ours.
+"""Suggestions for a wrong name: a setting, an option, or the one that other frameworks call by that name.
 
-Needs no torch; the YAML files are read only when there is something to say.
+Needs no torch; the YAML files are read only for a suggestion.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from nnrun.config.folders import GROUPS, options
 
 # Flags that other programs take as words.
 _FLAGS_AS_WORDS = ("help", "version")
-# Characters without which names are compared.
+# Characters that are ignored when names are compared.
 _DROPPED = str.maketrans(dict.fromkeys("_- /."))
-# What people type to have something, or not.
+# Words that people use to switch something on or off.
 _YES, _NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
-# Of networks' names: what is shorter begins too many.
+# A shorter prefix fits too many names of networks.
 _LEAST_OF_A_FAMILY = 3
-# Where other frameworks name the class of a section.
+# Keys under which other frameworks name the class of a section.
 _NAMES_A_CLASS = ("name", "type", "class", "kind")
 
 
 def hint_for_key(key: str, known: Collection[str]) -> str:
-    """Return what may be meant by a key that nothing reads, of the settings that are known here or others."""
+    """Return a suggestion for an unknown key, from the settings `known` here or others."""
     section, _, leaf = key.rpartition(".")
     if holders := options_having(key):
         return f"{' and '.join(holders)} {'has' if len(holders) == 1 else 'have'} it"
@@ -42,12 +42,12 @@ def hint_for_key(key: str, known: Collection[str]) -> str:
 
 
 def hint_for_name(name: str, known: Collection[str]) -> str:
-    """Return what may be meant by a name that should be that of a setting, a section or a group."""
+    """Return a suggestion for an unknown setting, section or group."""
     return hint_for_key(name, known) if "." in name else hint_by_meaning(name) or did_you_mean(name, known)
 
 
 def hint_for_option(group: str, name: str, known: Sequence[str]) -> str:
-    """Return what may be meant by an option that a group has not; `known` are those that it has."""
+    """Return a suggestion for an unknown option of a group; `known` are its options."""
     words = option_meant(group, name, known)
     if not words and _squeezed(name) in _NO and "none" in known:
         words = f"{group}=none"
@@ -64,7 +64,7 @@ def hint_for_option(group: str, name: str, known: Sequence[str]) -> str:
 
 
 def hint_for_word(name: str, value: str = "", tasks: Sequence[str] = ()) -> str:
-    """Return what may be meant by a word, or a flag, that is none: with its value, as it has to be written."""
+    """Return a suggestion for an invalid word or flag: how to write it, with its value."""
     if name in _FLAGS_AS_WORDS:
         return _asked([f"--{name}"])
     if hint := hint_by_meaning(name, value, tasks):
@@ -75,7 +75,7 @@ def hint_for_word(name: str, value: str = "", tasks: Sequence[str] = ()) -> str:
 
 
 def hint_by_meaning(name: str, value: str = "", tasks: Sequence[str] = ()) -> str:
-    """Return what is meant by a word that is the name of something, here or elsewhere; nothing of one that is near."""
+    """Return a suggestion for a word that is a name here or elsewhere; none for one that is only similar."""
     plain = name.lstrip("-").replace("-", "_")
     behind = f"={value}" if value else ""
     if plain in GROUPS:
@@ -88,7 +88,7 @@ def hint_by_meaning(name: str, value: str = "", tasks: Sequence[str] = ()) -> st
 
 
 def hint_for_value(key: str, value: object, words: Iterable[str]) -> str:
-    """Return which of the words that a setting takes may be meant by a value."""
+    """Return a suggestion for a wrong value of a setting, from the words that it takes."""
     if not isinstance(value, str | int) or isinstance(value, bool):
         return ""
     table = VALUES.get(key, {})
@@ -97,7 +97,7 @@ def hint_for_value(key: str, value: object, words: Iterable[str]) -> str:
 
 
 def keys_meant(name: str) -> list[str]:
-    """Return the settings, groups and words that a name without a section may mean: by its own name, or another's."""
+    """Return the settings, groups and words that a name without a section may mean, here or elsewhere."""
     if name in _every():
         return [name]
     leaves = [key for key in _every() if key.rpartition(".")[2] == name and "." in key]
@@ -106,7 +106,7 @@ def keys_meant(name: str) -> list[str]:
 
 
 def option_meant(group: str, name: str, known: Sequence[str]) -> str:
-    """Return the words that choose an option of a group by what it is called elsewhere, or in another spelling."""
+    """Return the words that choose an option of a group, given its name elsewhere or in another spelling."""
     plain = _squeezed(name)
     for option in known:
         if plain in (_squeezed(option), _squeezed(option.rpartition("/")[2])):
@@ -125,14 +125,14 @@ def option_meant(group: str, name: str, known: Sequence[str]) -> str:
 
 
 def _first_of_family(name: str) -> str:
-    """Return the first of torchvision's networks of a family, `vit` or `efficientnet`; an empty text for no family."""
+    """Return the first of torchvision's networks of a family, such as `vit`, or an empty string for none."""
     plain = _squeezed(name)
     named = (network for network in TORCHVISION if _squeezed(network).startswith(plain))
     return next(named, "") if len(plain) >= _LEAST_OF_A_FAMILY else ""
 
 
 def _advice(group: str, name: str, known: Sequence[str]) -> str:
-    """Return what is said of a name that means no option of a group."""
+    """Return advice on a name that means no option of a group."""
     plain = _squeezed(name)
     for text, names in ADVICE.get(group, {}).items():
         if any(plain == each or (each.endswith("*") and plain.startswith(each[:-1])) for each in names.split()):
@@ -144,13 +144,13 @@ def _advice(group: str, name: str, known: Sequence[str]) -> str:
 
 
 def options_having(key: str, own: Sequence[Path] = ()) -> list[str]:
-    """Return the words that choose an option which has a setting, by its full key; none where all have it."""
+    """Return the words that choose an option which has a setting, by the setting's full key."""
     group = key.partition(".")[0]
     return [f"{group}={option}" for option, _ in Catalogue(tuple(own)).having(key)]
 
 
 def _elsewhere(name: str) -> Iterator[str]:
-    """Yield what a name means that other frameworks have."""
+    """Yield our names for a name of other frameworks."""
     plain = name.lower().replace("-", "_")
     yield from (ours for ours, names in SETTINGS.items() if plain in names.split())
 
@@ -162,7 +162,7 @@ def _every() -> frozenset[str]:
 
 
 def _is_optional(name: str) -> bool:
-    """Return whether a name is that of a setting which only some options have."""
+    """Return whether a name is a setting that the default options do not have."""
     return "=" not in name and name.partition(".")[0] in GROUPS and name not in Catalogue().defaults
 
 
@@ -173,18 +173,18 @@ def _with_holders(name: str) -> str:
 
 
 def _is_folder(name: str) -> bool:
-    """Return whether a word names a folder that is there, as of someone who names the images alone."""
+    """Return whether a word is an existing folder: someone may give only the folder of their images."""
     path = expanded(name)
     return is_there(path) and path.is_dir()
 
 
 def _of_folder(name: str) -> str:
-    """Return the words that take the images in a folder, as a shell reads them."""
+    """Return the words that train on the images in a folder, quoted for a shell."""
     return redact_word(f'data=folder data.root="{name}"' if " " in name else f"data=folder data.root={name}")
 
 
 def _squeezed(name: str) -> str:
-    """Return a name as it is compared: in lower case, without what some write between its words."""
+    """Return a name for comparison: in lower case, without separators."""
     return name.lower().translate(_DROPPED)
 
 

@@ -1,7 +1,7 @@
-"""Settings that were typed and cannot act: in a run of this length, beside these other settings. Needs no torch.
+"""Settings given explicitly without effect: in a run of this length, or beside other settings. Needs no torch.
 
-A default that cannot act is no mistake, and nothing is said of it. What depends on the number of steps is known only
-once the data is read: `of_steps`.
+A default without effect is no mistake and is not reported. Checks that depend on the number of steps come once the data
+is read: `of_steps`.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class Idle:
     """A setting, or an option with such a default, without effect where `is_idle` is true of the values at `keys`.
 
-    `words` are the keys of which one must be typed, `together` those that must be as well. `by_length`: a longer run
-    would let it act.
+    One of the keys `words`, and all of `together`, must be given on the command line. `by_length`: it has an effect in
+    a longer run.
     """
 
     words: tuple[str, ...]
@@ -45,7 +45,7 @@ IDLE = (
         ("early_stopping.patience",),
         ("early_stopping.patience", "trainer.epochs", "trainer.validate_every_steps"),
         lambda patience, epochs, every: every is None and patience is not None and patience >= epochs,
-        "early_stopping.patience={} has no effect with trainer.epochs={}: the run ends first; lower it, or "
+        "early_stopping.patience={} has no effect with trainer.epochs={}: the run ends first; lower it, or use "
         "early_stopping=none",
         by_length=True,
     ),
@@ -73,7 +73,7 @@ IDLE = (
         ("trainer.checkpoint_every_steps",),
         ("trainer.checkpoint_every_steps", "trainer.max_steps"),
         lambda every, most: every is not None and most is not None and every > most,
-        "trainer.checkpoint_every_steps={} has no effect with trainer.max_steps={}: that step does not come",
+        "trainer.checkpoint_every_steps={} has no effect with trainer.max_steps={}: that step is never reached",
     ),
 )
 
@@ -81,7 +81,7 @@ IDLE = (
 def idle_settings(
     typed: Sequence[Typed], tree: Mapping[str, Any], task: Task | None, rows: Sequence[Idle]
 ) -> list[Complaint]:
-    """Complain of each typed setting that cannot act in what a config asks for; `rows` are those of a training."""
+    """Complain of each setting given explicitly without effect in a config; `rows` are those of a training."""
     found = _found(task.idle, typed, tree) if task is not None else []
     if _trains(tree, task):
         found += _found([row for row in rows if not (row.by_length and _is_trial(typed))], typed, tree)
@@ -91,7 +91,7 @@ def idle_settings(
 def trial_notes(
     typed: Sequence[Typed], tree: Mapping[str, Any], task: Task | None, rows: Sequence[Idle]
 ) -> tuple[str, ...]:
-    """Return what is said of settings that cannot act only because `trainer=debug` cuts the run short."""
+    """Return notes on settings that have no effect only because `trainer=debug` shortens the run."""
     if not _trains(tree, task) or not _is_trial(typed):
         return ()
     return tuple(item.text for item in _found([row for row in rows if row.by_length], typed, tree))
@@ -100,14 +100,14 @@ def trial_notes(
 def of_steps(
     typed: Sequence[Typed], tree: Mapping[str, Any], steps_per_epoch: int, total_steps: int
 ) -> list[Complaint]:
-    """Complain of each typed setting that cannot act in a run of so many steps.
+    """Complain of each setting given explicitly without effect in a run of `total_steps`.
 
-    In a trial, which cuts the run short, validations are not counted.
+    With `trainer=debug`, which shortens the run, validations are not counted.
     """
     words = {item.key for item in typed if not item.is_group}
     trainer, scheduler = tree["trainer"], tree.get("scheduler") or {}
     whole = trainer["epochs"] * steps_per_epoch
-    length = f"the run has {total_steps:,} steps, {steps_per_epoch:,} an epoch"
+    length = f"the run has {total_steps:,} steps, {steps_per_epoch:,} per epoch"
     every, num_validations = trainer["validate_every_steps"], _num_validations(trainer, steps_per_epoch, total_steps)
     is_counted = total_steps > 0 and every is not None and not _is_trial(typed)
     is_plateau = is_one_of(scheduler.get("_target_"), "ReduceLROnPlateau")
@@ -129,8 +129,8 @@ def of_steps(
         "early_stopping.patience": f"; the network is validated {num_validations:,} times",
         "scheduler.patience": f"; the network is validated {num_validations:,} times",
         "trainer.max_steps": "; raise trainer.epochs for more",
-        "scheduler.warmup_fraction": "; the learning rate rises over less than one",
-        "scheduler.total_steps": "; the learning rate rises longer than that, and never falls",
+        "scheduler.warmup_fraction": "; the warmup would be shorter than one step",
+        "scheduler.total_steps": "; the warmup is longer than that, so the learning rate never falls",
     }
     return [
         Complaint(key, f"{key}={value_at(tree, key)} has no effect: {length}{more.get(key, '')}")
@@ -140,7 +140,7 @@ def of_steps(
 
 
 def _num_validations(trainer: Mapping[str, Any], steps_per_epoch: int, total_steps: int) -> int:
-    """Return how often a run of so many steps validates: at the end of each epoch, and at the steps asked for."""
+    """Return the number of validations of a run: at the end of each epoch, and at the steps asked for."""
     every = trainer["validate_every_steps"] or steps_per_epoch
     both = math.lcm(every, steps_per_epoch)
     num = total_steps // every + total_steps // steps_per_epoch - total_steps // both
@@ -149,7 +149,7 @@ def _num_validations(trainer: Mapping[str, Any], steps_per_epoch: int, total_ste
 
 
 def _warmup(scheduler: Mapping[str, Any], total_steps: int) -> float:
-    """Return how many steps, rounded up from nothing, the learning rate rises; 0 without such a schedule."""
+    """Return the length of the warmup in steps, not rounded; 0 without such a schedule."""
     fraction = scheduler.get("warmup_fraction")
     if not isinstance(fraction, int | float) or not is_one_of(scheduler.get("_target_"), "WarmupCosine"):
         return 0
@@ -162,7 +162,7 @@ def _trains(tree: Mapping[str, Any], task: Task | None) -> bool:
 
 
 def _is_trial(typed: Sequence[Typed]) -> bool:
-    """Return whether `trainer=debug` cuts the run short, to see that a real run's words work."""
+    """Return whether `trainer=debug` shortens the run, to try the settings of a full run."""
     return any(item.key == "trainer" and item.value == "debug" for item in typed)
 
 
@@ -174,7 +174,7 @@ def _found(rows: Sequence[Idle], typed: Sequence[Typed], tree: Mapping[str, Any]
         try:
             is_idle = not words.isdisjoint(row.words) and words.issuperset(row.together) and row.is_idle(*values)
         except TypeError:
-            continue  # a value of a wrong type is another row's matter
+            continue  # a value of a wrong type is reported elsewhere
         if is_idle:
             found.append(Complaint(row.words[0], row.message.format(*values), (*row.words[1:], *row.keys)))
     return found

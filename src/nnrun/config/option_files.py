@@ -1,6 +1,6 @@
-"""What the YAML files of options say to people: each setting with its default, its comment and its line.
+"""Read the YAML files of options for display: each setting with its default, its comment and its line.
 
-They are read line by line: `nnrun --help` must not take as long as importing a YAML reader does, which drops comments.
+They are read line by line: importing a YAML reader takes too long for `nnrun --help`, and it drops comments.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from pathlib import Path
 
 from nnrun.config.folders import GROUPS, conf_dir, option_file
 
-# `key: value`, with what indents it.
+# `key: value`, with its indentation.
 _SETTING = re.compile(r"""( *)(?:"([^"]+)"|'([^']+)'|([^\s#'"\[{-][^:#]*?))\s*:(?:\s+(.*))?$""")
 _PACKAGE = re.compile(r"#\s*@package\s+(\S+)")
-# A comment behind a value; `#` in a text has no space before it, or is in quotes.
+# A comment after a value; `#` within a string has no space before it, or is in quotes.
 _BEHIND = re.compile(r"""^((?:"[^"]*"|'[^']*'|[^"'#]|(?<!\s)#)*?)\s+#\s*(.*)$""")
 # In the head of a file, an example is indented.
 _EXAMPLE = "#   "
-# The group whose options set what belongs to others.
+# The group whose options set the settings of others.
 EXPERIMENT = "experiment"
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting as a file has it: its full key, its default as written, what is said of it, and where.
+    """A setting in a file: its full key, its default as written, its comment, its path and its line, from 1.
 
-    A section has no default. Lines count from 1.
+    A section has no default.
     """
 
     key: str
@@ -40,25 +40,25 @@ class Setting:
 
     @property
     def place(self) -> str:
-        """Where it stands, as people write it: a file of ours from `conf` on."""
+        """Its file and line for display: a file of ours from `conf` on."""
         return place_of(self.path, self.line)
 
 
 @dataclass(frozen=True)
 class OptionFile:
-    """An option's file: what it says of itself, the options that it builds on or chooses, and its settings."""
+    """An option's file: its description, the options that it builds on or chooses, and its settings."""
 
     path: Path
     description: str
     examples: tuple[str, ...]
-    # Options of its own group that it starts from, and those that it chooses for other groups.
+    # The options of its own group that it builds on, and those that it chooses for other groups.
     bases: tuple[str, ...]
     chooses: tuple[Setting, ...]
     settings: tuple[Setting, ...]
 
 
 def place_of(path: Path, line: int | None = None) -> str:
-    """Return a file, and a line of it, as people write it: a file of ours from `conf` on, one of theirs from here."""
+    """Return a file and a line of it for display: a file of ours from `conf` on, others from the current directory."""
     shown = path
     for base in (conf_dir().parent, Path.cwd()):
         if path.is_relative_to(base):
@@ -68,9 +68,9 @@ def place_of(path: Path, line: int | None = None) -> str:
 
 
 def read_option_file(path: Path, group: str) -> OptionFile:
-    """Read the file of an option of a group; `config.yaml` is of none, ''. What is no YAML is read as far as it goes.
+    """Read the file of an option of a group ('' for config.yaml); invalid YAML is read as far as possible.
 
-    What is wrong with a file is said where it is composed.
+    Mistakes in a file are reported when it is composed.
     """
     lines: list[str] = []
     with suppress(OSError):
@@ -99,12 +99,12 @@ def read_option_file(path: Path, group: str) -> OptionFile:
 
 
 def option_settings(group: str, option: str, own: Sequence[Path]) -> list[Setting]:
-    """Return all settings of an option, those of the options that it starts from first; what is its own wins."""
+    """Return all settings of an option, those of the options that it builds on first; its own take precedence."""
     return list(_merged(group, option, own, frozenset()).values())
 
 
 def chosen_settings(choices: Mapping[str, Sequence[str]], own: Sequence[Path]) -> dict[str, Setting]:
-    """Return the settings of all chosen options by full key; what an experiment sets wins."""
+    """Return the settings of all chosen options by full key; those of an experiment take precedence."""
     found: dict[str, Setting] = {}
     for group in sorted(choices, key=lambda group: group == EXPERIMENT):
         for option in choices[group]:
@@ -113,13 +113,13 @@ def chosen_settings(choices: Mapping[str, Sequence[str]], own: Sequence[Path]) -
 
 
 def is_shipped_default(setting: Setting) -> bool:
-    """Return whether a setting stands in an option of ours that is no experiment: it is nobody's wish."""
+    """Return whether a setting is in an option of ours that is not an experiment: the user did not ask for it."""
     ours = conf_dir()
     return setting.path.is_relative_to(ours) and not setting.path.is_relative_to(ours / EXPERIMENT)
 
 
 def _merged(group: str, option: str, own: Sequence[Path], seen: frozenset[str]) -> dict[str, Setting]:
-    """Return the settings of an option by key; of options that start from each other, each once."""
+    """Return the settings of an option by key; options that build on each other are read once."""
     path = option_file(group, option, own)
     if path is None or option in seen:
         return {}
@@ -129,20 +129,20 @@ def _merged(group: str, option: str, own: Sequence[Path], seen: frozenset[str]) 
         found |= _merged(group, base, own, seen | {option})
     for setting in file.settings:
         before = found.get(setting.key)
-        # What a setting does is said where it is first; an option may add why it has another default.
+        # The first file describes the setting; an option may add why its default differs.
         comments = dict.fromkeys([before.comment if before else "", setting.comment])
         found[setting.key] = replace(setting, comment="; ".join(filter(None, comments)))
     return found
 
 
 def _head(lines: Sequence[str]) -> tuple[list[str], int]:
-    """Return the comment at the head of a file, and the number of lines that it takes.
+    """Return the comment at the head of a file, and the number of its lines.
 
-    It ends with its last example: what follows that without an empty line is said of the first setting.
+    It ends with its last example: further lines without an empty line between describe the first setting.
     """
     end = next((number for number, line in enumerate(lines) if not line.startswith("#")), len(lines))
     examples = [number for number in range(end) if lines[number].startswith(_EXAMPLE)]
-    # A long line of an example, or of what is said, goes on; a remark behind the last example is a setting's.
+    # Other lines between the examples belong to the head; those after the last example describe the first setting.
     if examples and end < len(lines) and lines[end].strip():
         end = examples[-1] + 1
     return list(lines[:end]), end
@@ -156,7 +156,7 @@ def _settings(lines: Sequence[str], first: int, path: Path) -> Iterator[Setting]
     for number, line in enumerate(lines[first:], first + 1):
         text, indent = line.strip(), len(line) - len(line.lstrip(" "))
         if 0 <= block < indent:
-            continue  # within a text of several lines
+            continue  # within a multi-line string
         block = -1
         if text.startswith("#"):
             comment.append(text[1:].strip())
@@ -198,12 +198,12 @@ def _entry(text: str, comment: str, path: Path, line: int) -> Iterator[Setting]:
 
 
 def _without_comment(value: str) -> tuple[str, str]:
-    """Return a value and the comment that stands behind it."""
+    """Return a value and the comment after it."""
     found = _BEHIND.match(f" {value}")
     return (found[1].strip(), found[2]) if found else (value.strip(), "")
 
 
 def _goes_deeper(lines: Sequence[str], indent: int) -> bool:
-    """Return whether the next line that says something is indented further."""
+    """Return whether the next line with content is indented further."""
     following = next((line for line in lines if line.strip() and not line.strip().startswith("#")), "")
     return len(following) - len(following.lstrip(" ")) > indent

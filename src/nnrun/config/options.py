@@ -1,4 +1,4 @@
-"""The options of groups: which there are, what their files list, and what Hydra composes of those chosen."""
+"""The options of groups: their names, the settings in their files, and Hydra's composition of the chosen ones."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from nnrun.config.yaml_files import read_yaml, refuse_hidden_marks, unreadable
 
 
 def unknown_options(groups: Sequence[Typed], own: Sequence[Path]) -> list[Complaint]:
-    """Complain of each option that no folder has, and of words that choose none, or several where one is taken."""
+    """Complain of unknown options, and of words that choose none, or several where only one is allowed."""
     return [Complaint(item.key, text) for item in groups for text in _wrong_choice(item, options(item.key, own))]
 
 
 def _wrong_choice(item: Typed, known: Sequence[str]) -> Iterator[str]:
-    """Say what is wrong with a word that chooses options of a group, which has those that are known."""
+    """Yield the mistakes in a word that chooses options of a group; `known` are its options."""
     names = item.value if isinstance(item.value, list) else [item.value]
     if any(isinstance(name, dict | list) for name in names):
         yield _not_options(item, known)
@@ -82,14 +82,14 @@ def compose_groups(groups: Sequence[Typed], own: Sequence[Path]) -> tuple[DictCo
     except yaml.YAMLError as error:
         raise unreadable(error) from error
     except RecursionError as error:
-        raise ConfigError("the defaults of a YAML file lead back to itself; look at the options chosen") from error
+        raise ConfigError("the defaults of a YAML file refer back to itself; check the chosen options") from error
     except UnicodeDecodeError as error:
         for path in (path for folder in own for path in sorted(folder.rglob("*.yaml"))):
-            read_yaml(path)  # raises for the one that is meant
+            read_yaml(path)  # raises for the file in question
         raise ConfigError(f"a YAML file is not text in UTF-8: {error}") from error
     except (HydraException, OmegaConfBaseException, ValueError) as error:
-        # Of a key that is no text OmegaConf may say nothing.
-        silent = "a key in the YAML of a chosen option is null or a number, and must be a text: put it in quotes"
+        # OmegaConf may have no message for a key that is not a string.
+        silent = "a key in the YAML of a chosen option is null or a number, but must be a string: put it in quotes"
         raise ConfigError(_hydra_message(error) or silent) from error
     if "experiment" in whole:
         name = whole.hydra.runtime.choices.experiment
@@ -99,7 +99,7 @@ def compose_groups(groups: Sequence[Typed], own: Sequence[Path]) -> tuple[DictCo
     choices = {group: [name] if isinstance(name, str) else [] for group, name in chosen.items()}
     for group in NAMED_SECTIONS:
         if chosen[group] is None:
-            # Hydra does not say of a list what is in it: the sections have the names of their options.
+            # Hydra does not report the items of a list: the sections have the names of their options.
             choices[group] = [str(name) for name in whole[group]]
     for item in groups:
         if isinstance(item.value, list):
@@ -117,7 +117,7 @@ def _for_hydra(groups: Sequence[Typed], own: Sequence[Path]) -> tuple[str, ...]:
 
 
 def composed_files(groups: Sequence[Typed], own: Sequence[Path]) -> list[OptionFile]:
-    """Return what the files say that Hydra composes of the chosen options, in its order: a later one wins."""
+    """Return the files that Hydra composes for the chosen options, in its order: later ones take precedence."""
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         found = loader.compute_defaults_list("config", list(_for_hydra(groups, own)), RunMode.RUN).defaults
@@ -132,7 +132,7 @@ def composed_files(groups: Sequence[Typed], own: Sequence[Path]) -> list[OptionF
 
 
 def show_to_hydra(typed: Sequence[Typed]) -> None:
-    """Let `${hydra:...}` in a typed path know all that was typed: Hydra itself was told of the options alone."""
+    """Make all words available to `${hydra:...}` in a path of the command line: Hydra got only the options."""
     if not any("${hydra:" in str(item.value) for item in typed):
         return
     whole = OmegaConf.create({"hydra": cast(DictConfig, HydraConfig.get()).copy()})
@@ -148,18 +148,18 @@ def show_to_hydra(typed: Sequence[Typed]) -> None:
     HydraConfig.instance().set_config(whole)
 
 
-# Hydra takes most of the time before a run: the jobs of a sweep that choose the same options share what it made.
+# Hydra takes most of the time before a run: the jobs of a sweep that choose the same options share its result.
 @functools.lru_cache(maxsize=64)
 def _compose(words: tuple[str, ...], _files: tuple[tuple[str, str], ...]) -> DictConfig:
-    """Return what Hydra composes of the files; nobody may change it."""
+    """Return Hydra's composition of the files, which is shared: do not change it."""
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         return hydra_compose("config", list(words), return_hydra_config=True)
 
 
 def _files_of(folders: Sequence[Path]) -> tuple[tuple[str, str], ...]:
-    """Return every YAML file below some folders with what changes when it does."""
+    """Return every YAML file below some folders, with a state that changes when the file does."""
     paths = [Path(at, name) for folder in folders for at, _, names in os.walk(folder) for name in names]
-    # A link that leads nowhere is for Hydra to complain about.
+    # Hydra reports broken links.
     found = [(path, path.stat()) for path in paths if path.suffix == ".yaml" and path.exists()]
     return tuple((str(path), state_of(status)) for path, status in found)
 
@@ -172,11 +172,11 @@ def _quoted(value: Any) -> str:
 
 
 def _hydra_message(error: Exception) -> str:
-    """Return the lines of an error of Hydra's that say what is wrong, without its pages of search path."""
+    """Return the lines of a Hydra error that say what is wrong, without its long search path."""
     text = str(error)
     if missing := re.match(r"(?:In '(.*?)': )?Could not (?:find|load) '(.*?)'", text):
         place = "an option chosen" if missing[1] in (None, "config") else f"{missing[1]}.yaml"
-        return f"{place} names {missing[2]} in its defaults, and there is no such option"
+        return f"{place} names {missing[2]} in its defaults, but there is no such option"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     cut = next(
         (i for i, line in enumerate(lines) if line.startswith(("Config search path", "full_key", "provider"))), 4
@@ -185,7 +185,7 @@ def _hydra_message(error: Exception) -> str:
 
 
 def option_references(choices: Mapping[str, list[str]], own: Sequence[Path]) -> dict[str, Reference]:
-    """Return, for each section with a `_target_`, what the chosen option's file lists."""
+    """Return, for each section with a `_target_`, the settings in the chosen option's file."""
     found: dict[str, Reference] = {}
     for group, names in choices.items():
         for name in names:

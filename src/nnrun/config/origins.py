@@ -1,4 +1,4 @@
-"""Which file or word set a value: what `nnrun --explain KEY` says."""
+"""Which file or word set a value: the text of `nnrun --explain KEY`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from nnrun.config.typed_paths import HYDRA_KEYS
 from nnrun.config.values import allowed_in_words
 
 _ABSENT = object()
-# What is known once the data is opened.
+# Settings that are known once the data is opened.
 _LATE = tuple(f"data.{name}" for name in KNOWN_LATE)
 # The width of a setting with its value, and the least room beside it.
 _FORM = (46, 40)
@@ -35,7 +35,7 @@ _FORM = (46, 40)
 
 @dataclass(frozen=True)
 class Origin:
-    """A value that something gives a setting, as text, and what: a line of a file, a word, a checkpoint."""
+    """A value of a setting, as text, and its source: a line of a file, a word, a checkpoint."""
 
     value: str
     place: str
@@ -51,17 +51,19 @@ class Origins:
         self._saved = composed.source.config if composed.source is not None else None
 
     def of_option(self, group: str) -> list[Origin]:
-        """Return what chose the option of a group, the last of which counts."""
+        """Return the sources of a group's option; the last one counts."""
         if self._is_saved(group):
             return [Origin(self._named(group), self._checkpoint + self._then(group))]
         if self._saved is not None and group in NAMED_SECTIONS and all(item.key != group for item in self._groups):
-            return [Origin("none", "what ckpt= means: what belongs to a training is left out, and nothing is exported")]
+            return [
+                Origin("none", "ckpt=: an evaluation omits the groups of a training, and exports nothing by default")
+            ]
         found = [Origin(item.default, item.place) for file in self._files for item in file.chooses if item.key == group]
         typed = [item for item in self._groups if item.key == group]
         return [*found, *(Origin(_plain(item.value), f"the command line: {redact_word(item.word)}") for item in typed)]
 
     def of(self, key: str) -> list[Origin]:
-        """Return what gave a setting a value, the last of which counts."""
+        """Return the sources of a setting's value; the last one counts."""
         found = list(self._given(key))
         typed = [it for it in self._composed.typed if not it.is_group and is_within(key, it.key)]
         for item in typed:
@@ -70,11 +72,11 @@ class Origins:
                 shown = _plain(redact(value, key))
                 found.append(Origin(shown, f"the command line: {redact_word(item.word)}"))
         if key == "data.targets" and found and found[-1].value != (now := _plain(self.value(key))):
-            found.append(Origin(now, "the loss or the problem that is chosen"))
+            found.append(Origin(now, "the chosen loss or problem"))
         return found
 
     def value(self, key: str) -> Any:
-        """Return the value of a setting; what only the data says stays a reference."""
+        """Return the value of a setting; one that only the data decides stays a reference."""
         if key in HYDRA_KEYS:
             return self.of(key)[-1].value
         raw = value_at(self._composed.shown(), key, _ABSENT)
@@ -82,23 +84,23 @@ class Origins:
         return raw if is_late or raw is _ABSENT else value_at(self._composed.resolved(), key, _ABSENT)
 
     def became(self, group: str) -> str:
-        """Return what a group became that is `auto`, or an empty text."""
+        """Return the option that an `auto` group became, or an empty string."""
         auto = self._composed.autos.get(group)
         return "" if auto is None else self._composed.became.get(group, auto.assumed)
 
     def note(self, key: str) -> str:
-        """Return what is to be added on a value that is not final."""
+        """Return a remark about a value that is not final."""
         if key in HYDRA_KEYS:
             return ""
         raw, value = value_at(self._composed.shown(), key), self.value(key)
         if (key in _LATE and raw is None) or (isinstance(value, str) and "${data." in value):
-            return "filled in when the data is opened"
+            return "set from the data"
         if isinstance(raw, str) and "${" in raw:
             return f"follows {raw}"
-        return "auto: a run saves what it became in its config.yaml" if raw == "auto" else ""
+        return "auto: a run saves the value chosen in its config.yaml" if raw == "auto" else ""
 
     def _given(self, key: str) -> Iterator[Origin]:
-        """Yield what files and a checkpoint give a setting."""
+        """Yield the values of a setting in the files or in a checkpoint."""
         group = key.partition(".")[0]
         if self._is_saved(group) and self._saved is not None and value_at(self._saved, key, _ABSENT) is not _ABSENT:
             yield Origin(_plain(redact(value_at(self._saved, key), key)), self._checkpoint + self._then(key))
@@ -107,7 +109,7 @@ class Origins:
             yield from (Origin(item.default, item.place) for item in file.settings if item.key == key)
 
     def _files_for(self, group: str) -> Iterator[OptionFile]:
-        """Yield the files that a group is made of: where it is `auto`, that of the option which it became."""
+        """Yield the files of a group: where it is `auto`, those of the option that it became."""
         option = self.became(group)
         if not option:
             yield from self._files
@@ -118,16 +120,16 @@ class Origins:
         yield from (file for file in self._files if file.path != replaced)
 
     def _then(self, key: str) -> str:
-        """Return what is added of a value that was typed when the run of the checkpoint was started."""
+        """Return a remark about a value that was given on the command line of the checkpoint's run."""
         typed = {word.partition("=")[0].lstrip("+"): word for word in self._typed_then}
         word = next(
             (word for name, word in typed.items() if is_within(key, name) and (name == key or name not in GROUPS)), ""
         )
-        return f", whose command had {redact_word(word)}" if word else ""
+        return f", whose command line had {redact_word(word)}" if word else ""
 
     @functools.cached_property
     def _typed_then(self) -> list[str]:
-        """The words of the command that made the run of a checkpoint, where its directory says them."""
+        """The words of the command line of the checkpoint's run, where its directory has them."""
         source = self._composed.source
         path = None if source is None or source.located.run is None else source.located.run / "overrides.yaml"
         with suppress(OSError, UnicodeDecodeError, yaml.YAMLError):
@@ -136,7 +138,7 @@ class Origins:
         return []
 
     def _is_saved(self, group: str) -> bool:
-        """Return whether a group comes out of a checkpoint: all of a run does, unless it is chosen anew."""
+        """Return whether a group comes from a checkpoint: all groups of a run do, unless they are chosen again."""
         if self._saved is None or group not in RUN_KEYS or group not in self._saved:
             return False
         is_named = any(item.key == group for item in self._groups)
@@ -150,20 +152,20 @@ class Origins:
         return _target_in(self._composed.shown(), group)
 
     def _named(self, group: str) -> str:
-        """Return the option that a saved group is, or the class that it builds where no option does."""
+        """Return the option of a saved group; where no option has its class, the class."""
         target, catalogue = self._target(group), Catalogue(self._composed.own)
         names = catalogue.options(group)
         return next((name for name in names if target and target in (name, catalogue.target(group, name))), target)
 
     @property
     def _checkpoint(self) -> str:
-        """What is said of a value out of a checkpoint."""
+        """The source of a value from a checkpoint."""
         assert self._composed.source is not None
         return f"the checkpoint {self._composed.source.located.path}"
 
 
 def _target_in(tree: Mapping[str, Any], group: str) -> str:
-    """Return the class that a group builds, or of what builds none its name, if it has one."""
+    """Return the class that a group builds; without one, its name, if any."""
     return str(value_at(tree, f"{group}._target_") or value_at(tree, f"{group}.name") or "")
 
 
@@ -173,7 +175,7 @@ def _plain(value: Any) -> str:
 
 
 def explain(keys: Sequence[str], composed: Composed, columns: int) -> str:
-    """Return what set the value of each key, and what it does; raise ConfigError for what is no setting."""
+    """Return the sources of each key's value, and its description; raise ConfigError for an unknown key."""
     origins, catalogue = Origins(composed), Catalogue(composed.own)
     lines: list[str] = []
     problems: list[str] = []
@@ -193,7 +195,7 @@ def explain(keys: Sequence[str], composed: Composed, columns: int) -> str:
 
 
 def _explain_section(key: str, value: Any, origins: Origins, columns: int) -> Iterator[str]:
-    """Yield what chose an option, and for each setting of a section its value and what set it."""
+    """Yield the sources of an option, and each setting of a section with its value and its source."""
     chosen = origins.of_option(key) if key in GROUPS else []
     yield f"{key}={chosen[-1].value}" if chosen and chosen[-1].value else key
     yield from _history(chosen, columns)
@@ -211,7 +213,7 @@ def _explain_section(key: str, value: Any, origins: Origins, columns: int) -> It
 def _explain_setting(
     key: str, origins: Origins, catalogue: Catalogue, composed: Composed, columns: int
 ) -> Iterator[str]:
-    """Yield the value of a setting, what set it, what was set before, and what it does."""
+    """Yield the value of a setting, its sources, the values that they replaced, and its description."""
     yield f"{key}={_plain(redact(origins.value(key), key))}"
     yield from _history(origins.of(key), columns)
     note, setting = origins.note(key), catalogue.find(key)
@@ -224,14 +226,14 @@ def _explain_setting(
 
 
 def _history(found: Sequence[Origin], columns: int) -> Iterator[str]:
-    """Yield what set a value, and what it was before that."""
+    """Yield the source of a value, and the values that it replaced."""
     for number, origin in enumerate(reversed(found)):
         before = f"instead of {origin.value}: " if number else "set by "
         yield from paragraph(f"{before}{origin.place}", columns, "  ", "      ")
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """Yield the full key of every value of a tree that is no section."""
+    """Yield the full key of every value of a tree that is not a section."""
     for key, value in tree.items():
         if isinstance(value, Mapping) and value:
             yield from _leaves(value, f"{prefix}{key}.")

@@ -1,4 +1,4 @@
-"""What was typed: `key=value` words, parsed by Hydra's grammar, with paths taken as they are."""
+"""The `key=value` words of the command line, parsed by Hydra's grammar, with paths taken literally."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Typed:
 
 
 def parse_all(words: Sequence[str], tasks: Sequence[str] = ()) -> tuple[list[Typed], list[Complaint]]:
-    """Return the words that could be read, and a complaint for each that could not; `tasks` are the names of tasks."""
+    """Return the words that could be parsed, and a complaint for each other one; `tasks` are the names of tasks."""
     typed: list[Typed] = []
     problems: list[Complaint] = []
     parser = OverridesParser.create()
@@ -53,7 +53,7 @@ def parse_all(words: Sequence[str], tasks: Sequence[str] = ()) -> tuple[list[Typ
         elif not equals or not key.strip("+"):
             problems.append(Complaint("", _not_an_override(word, rest, tasks)))
         elif value == "":
-            text = f"{key} has no value; write one after the =, or {key}=null where it may be left out"
+            text = f"{key} has no value; write one after the =, or {key}=null if it is optional"
             problems.append(Complaint(key, text))
         elif key in PATH_KEYS:
             typed.append(_path(key, value, word))
@@ -62,7 +62,7 @@ def parse_all(words: Sequence[str], tasks: Sequence[str] = ()) -> tuple[list[Typ
                 typed.append(_from_hydra(parser.parse_override(word), word))
             except HydraException:
                 text = (
-                    f"{redact_word(word)!r} cannot be read; put two pairs of quotes around the value: {key}='\"...\"'"
+                    f"{redact_word(word)!r} cannot be parsed; put two pairs of quotes around the value: {key}='\"...\"'"
                 )
                 problems.append(Complaint(key, text))
             except ValueError as error:
@@ -71,7 +71,7 @@ def parse_all(words: Sequence[str], tasks: Sequence[str] = ()) -> tuple[list[Typ
 
 
 def _path(key: str, value: str, word: str) -> Typed:
-    """Return a path as typed; quotes around it, as Hydra's grammar wants them, are taken off."""
+    """Return a path literally, but without the quotes that Hydra's grammar asks for."""
     quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
     plain = value[1:-1] if quoted else value
     if key in SWEPT_PATHS and "," in plain and not quoted and not is_there(plain):
@@ -85,7 +85,7 @@ def _from_hydra(override: Override, word: str) -> Typed:
     if override.package is not None:
         raise ValueError(f"{word!r} moves a section to another place, where nothing reads it; write {key}=...")
     if key.startswith(("hydra.", "hydra/")):
-        raise ValueError(f"{key} is not used here; of Hydra's own settings nnrun takes {' and '.join(HYDRA_KEYS)}")
+        raise ValueError(f"{key} is not used here; of Hydra's settings, nnrun takes only {' and '.join(HYDRA_KEYS)}")
     if override.is_sweep_override():
         choices = tuple(str(choice) for choice in override.sweep_string_iterator())
         return Typed(key, None, word, is_sweep=True, choices=choices)
@@ -98,14 +98,14 @@ def _from_hydra(override: Override, word: str) -> Typed:
 
 
 def _instead_of_deleting(key: str) -> str:
-    """Return what to write where a word would delete a setting; not every group has an option none."""
+    """Return what to write in place of a word that would delete a setting; not every group has an option none."""
     if key not in GROUPS:
         return f"write {key}=null"
     return f"write {key}=none" if "none" in options(key, ()) else f"choose another option with {key}="
 
 
 def _not_an_override(word: str, rest: list[str], tasks: Sequence[str]) -> str:
-    """Return the message for a word without `=`; of `rest`, what follows, its value is taken off."""
+    """Return the message for a word without `=`; if its value comes next, remove that from `rest`."""
     named = word in GROUPS or bool(keys_meant(word))
     is_followed = named and rest and "=" not in rest[0] and rest[0] not in GROUPS and not keys_meant(rest[0])
     value = rest.pop(0) if is_followed else None

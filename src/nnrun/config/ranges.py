@@ -1,4 +1,4 @@
-"""What each value may be: the rules, by full key, and how they are written. Needs no torch."""
+"""The allowed values of settings, by full key, and how they are written. Needs no torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DEVICE = re.compile(r"auto|cpu|cuda|cuda:\d+|mps")
 
 @dataclass(frozen=True)
 class Range:
-    """What a value may be, as a test and in words; and the words, as YAML has them, that it may be besides others."""
+    """The allowed values: as a test, in words, and those of them that are words, as YAML has them."""
 
     holds: Callable[[Any], bool]
     allowed: str
@@ -46,7 +46,7 @@ def whole(low: int, high: int | None = None, *, null: bool = False) -> Range:
 def number(
     low: float, high: float = math.inf, *, above: bool = False, below: bool = False, null: bool = False
 ) -> Range:
-    """Allow finite numbers from low to high; `above` and `below` leave the bounds themselves out."""
+    """Allow finite numbers from low to high; `above` and `below` exclude the bounds themselves."""
 
     def holds(value: Any) -> bool:
         if value is None:
@@ -119,7 +119,7 @@ RANGES: dict[str, Range] = {
     ),
     "data.labels": Range(
         lambda v: not isinstance(v, dict) or ("train" in v and set(v) <= {"train", "valid", "test"}),
-        "a file, or one for each part as {train: FILE, valid: FILE, test: FILE}, of which train is needed",
+        "a file, or one for each split as {train: FILE, valid: FILE, test: FILE}, of which train is required",
     ),
     "data.in_shape": Range(
         lambda v: v is None or _is_shape(v), "a list of whole numbers, a mapping of such lists by name, or null"

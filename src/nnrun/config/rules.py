@@ -1,4 +1,4 @@
-"""What a config is checked against besides its types: collected from every room, and handed to the checks."""
+"""The rules that a config is checked against besides its types, as collected from every room."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from nnrun.config.task import Task, allowed_names, task_of
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of classes of ours before one is imported, by their names: the kinds of data that each is for, or
-    gives; and what each problem measures, with whether more of it is better.
+    """Facts about our classes, by name, without importing them: the kinds of data that each is for, or provides, and
+    the metrics of each problem, with whether higher is better.
     """
 
     data_kinds: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -27,8 +27,8 @@ class Known:
 
 @dataclass(frozen=True)
 class Rules:
-    """What values may be, by full key; which settings exclude each other; which have no effect in a training; the
-    tasks, each with rules of its own; and what is known of classes.
+    """The allowed values, by full key; settings that exclude each other; settings without effect in a training; the
+    tasks, each with its own rules; and facts about classes.
     """
 
     ranges: Mapping[str, Range]
@@ -62,7 +62,7 @@ class Rules:
 
     @functools.cached_property
     def sections(self) -> dict[str, type]:
-        """The dataclass of each section that one types, by name."""
+        """The dataclass of each section that has one, by name."""
         return SECTIONS | self.task_sections
 
     def task_of(self, tree: Mapping[str, Any]) -> Task | None:

@@ -10,7 +10,7 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Nonfinite = Literal["stop", "skip"]
 SplitBy = Literal["content", "position"]
 Residency = Literal["auto", "device", "memory", "stream"]
-# A value that a machine may decide: it is saved as what it became.
+# A value that may depend on the machine: the value chosen is saved.
 Switch = Literal["auto"] | bool
 
 # Sections that are built from their `_target_`; those of NAMED_SECTIONS hold several, by name.
@@ -18,7 +18,7 @@ TARGET_SECTIONS = ("model", "problem", "loss", "optimizer", "scheduler", "data.d
 NAMED_SECTIONS = ("metric", "augment", "callback", "export", "logger")
 OPTIONAL_SECTIONS = ("scheduler", "early_stopping", *NAMED_SECTIONS)
 
-# Settings of `data` that a data set may take or not, by what they are where nobody names them.
+# Settings of `data` that only some data sets take, with their defaults.
 TAKEN_BY_SOME = {
     "image_size": "auto",
     "channels": None,
@@ -29,13 +29,13 @@ TAKEN_BY_SOME = {
     "labels": None,
     "target": None,
 }
-# Those that a data set of torch's kind takes: its samples are read by nnrun.
+# Those that a map-style data set of torch's kind takes: nnrun reads its samples.
 TAKEN_BY_MAP_STYLE = ("image_size", "channels", "on_bad", "white", "resize", "targets")
 
 
 @dataclass(frozen=True)
 class DataSettings:
-    """What is learned from, and how it is split and batched."""
+    """The data set, and how it is split and batched."""
 
     name: str
     root: str
@@ -67,7 +67,7 @@ class DataSettings:
 
 @dataclass(frozen=True)
 class TrainerSettings:
-    """How the training goes: device, precision, length, saving, logging."""
+    """The training: device, precision, length, saving, logging."""
 
     device: str
     precision: Precision
@@ -92,7 +92,7 @@ class TrainerSettings:
 
 @dataclass(frozen=True)
 class TransferSettings:
-    """What weights a network starts from, and which of its parts train, when and how fast."""
+    """The initial weights of a network, and which of its parameters train, when and how fast."""
 
     weights: str | None
     head: str | None
@@ -107,7 +107,7 @@ class TransferSettings:
 
 @dataclass(frozen=True)
 class EarlyStoppingSettings:
-    """Which validation metric decides, and how long it may fail to improve, in validations."""
+    """The validation metric that is monitored, and the number of validations that it may fail to improve."""
 
     monitor: str
     mode: Literal["auto", "min", "max"]
@@ -152,9 +152,9 @@ class RunSettings:
     logger: dict[str, Any]
 
 
-# What belongs to an invocation, as the sections of tasks do, and not to the run that a checkpoint is saved in.
+# Settings of an invocation, like the sections of tasks: a checkpoint does not store them.
 _OF_AN_INVOCATION = ("task", "ckpt", "resume", "init_from", "repeat", "input", "trust")
-# What does belong to the run: a checkpoint carries these.
+# Settings of the run: a checkpoint stores them.
 RUN_KEYS = tuple(field.name for field in fields(RunSettings) if field.name not in _OF_AN_INVOCATION)
 
 Section = TypeVar("Section")

@@ -1,4 +1,4 @@
-"""What `ckpt=`, `resume=` or `init_from=` names: the file that it stands for, and what it says."""
+"""The source that `ckpt=`, `resume=`, `init_from=` or `repeat=` names: its file and the content of that."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ from nnrun.config.overrides import Typed
 from nnrun.config.task import Task
 from nnrun.config.typed_paths import SOURCE_KEYS
 
-# The suffix of an artifact that can predict, and of one that failed its proof.
+# The suffix of an artifact that can predict, and of one that failed verification.
 ARTIFACT_SUFFIX, REJECTED_SUFFIX = ".onnx", ".rejected"
 
 
 @dataclass(frozen=True)
 class Source:
-    """What one of SOURCE_KEYS names: the file, whole, and what it says; of an exported network that is not read."""
+    """The source that one of SOURCE_KEYS names: the intact file, and its content; an exported network is not read."""
 
     key: str
     located: Located
     saved: SavedWeights | None
-    # What the run that is repeated had begun with, if it began with weights.
+    # The initial weights of the run that is repeated, if it had any.
     start: SavedWeights | None = None
 
     @property
     def config(self) -> Mapping[str, Any] | None:
-        """The config that this invocation goes on from: a new run takes no more than weights."""
+        """The config that this invocation starts from; a new run (`init_from=`) takes only the weights."""
         return self.saved.config if isinstance(self.saved, SavedNetwork) and self.key != "init_from" else None
 
     @property
     def saved_in(self) -> Path | None:
-        """The file that this invocation's config came out of, if it did."""
+        """The file that this invocation's config comes from, if any."""
         return None if self.config is None else self.located.path
 
 
 def source_word(values: Sequence[Typed], task: Task | None) -> Typed | None:
-    """Return the word that names the checkpoint to start from; None too where the words, or the task, exclude it.
+    """Return the word that names the checkpoint to start from; None also where other words, or the task, exclude it.
 
-    What they exclude is reported by the check of the whole config, with all else that is wrong in it.
+    The check of the whole config reports that, with all other mistakes.
     """
     last = {item.key: item for item in values}
     named = [last[key] for key in SOURCE_KEYS if key in last and last[key].value is not None]
@@ -57,17 +57,17 @@ def source_word(values: Sequence[Typed], task: Task | None) -> Typed | None:
 
 
 def lacking_words(weights: Path, chosen: set[str], task: Task | None) -> list[Complaint]:
-    """Return what the words must name besides weights alone, which carry no config."""
+    """Complain of missing words beside a file of weights, which has no config."""
     if task is not None and task.refuses_weights is not None:
         return [Complaint("ckpt", task.refuses_weights.format(weights))]
-    lacks = f"{weights} holds weights alone: name their network with model=, and data= besides"
+    lacks = f"{weights} holds only weights: give their network with model=, and data="
     return [] if "model" in chosen else [Complaint("model", lacks)]
 
 
 def read_source(named: Typed, task: Task | None, tasks: Sequence[Task]) -> Source:
-    """Find the file that a word stands for, and read what it says; some of the tasks alone take an artifact.
+    """Find and read the file that a word names; only some tasks take an artifact.
 
-    Raises ArtifactError where the file is not what the word asks for.
+    Raises ArtifactError where the file is not of the kind that the word needs.
     """
     path = expanded(str(named.value))
     if named.key == "resume" and is_there(path) and path.is_file():
@@ -94,11 +94,11 @@ def read_source(named: Typed, task: Task | None, tasks: Sequence[Task]) -> Sourc
 
 
 def start_of(run: Path) -> SavedWeights | None:
-    """Return the weights that a run began with, as its environment.json says; None where it began with none.
+    """Return the initial weights of a run, as recorded in its environment.json; None where it had none.
 
-    Raises ArtifactError where they are gone, or are others than they were.
+    Raises ArtifactError where they are missing or have changed.
     """
-    found = read_record(run / "environment.json") or {}  # that it cannot be read is said with what differs
+    found = read_record(run / "environment.json") or {}  # an unreadable file is reported with the differences
     start, words = found.get("init_from"), found.get("command")
     if isinstance(start, dict) and isinstance(path := start.get("path"), str):
         weights = as_meant_then(read_saved(locate(Path(path), "best")))
@@ -110,28 +110,28 @@ def start_of(run: Path) -> SavedWeights | None:
     named = [word for word in words if str(word).startswith("init_from=")] if isinstance(words, list) else []
     if named:
         raise ArtifactError(
-            f"{run} began with {named[-1]}, and an earlier version did not note which weights that were; start it with "
-            f"{named[-1]} and the settings in {run / 'overrides.yaml'}"
+            f"{run} began with {named[-1]}, but its version of nnrun did not record those weights; start a new run "
+            f"with {named[-1]} and the settings in {run / 'overrides.yaml'}"
         )
     return None
 
 
 def _is_artifact(located: Located) -> bool:
-    """Return whether a file is an exported network; raise ArtifactError for one that failed its proof."""
+    """Return whether a file is an exported network; raise ArtifactError for one that failed verification."""
     if located.path.suffix == REJECTED_SUFFIX:
-        raise ArtifactError(f"{located.path} failed its proof: verification.json beside it says why")
+        raise ArtifactError(f"{located.path} failed verification: verification.json beside it has the reason")
     return located.path.suffix == ARTIFACT_SUFFIX
 
 
 def open_network(path: Path) -> SavedWeights | Path:
-    """Return what a file says as `open_saved` does; of an exported network, which is not read, its path."""
+    """Return the content of a file, as `open_saved` does; for an exported network, which is not read, its path."""
     located = locate(path, "best")
     return located.path if _is_artifact(located) else as_meant_then(read_saved(located))
 
 
 def open_saved(path: Path) -> SavedWeights:
-    """Return what the best checkpoint of a run directory, a checkpoint, or a file of weights says.
+    """Return the content of the best checkpoint of a run directory, of a checkpoint, or of a file of weights.
 
-    Raises ArtifactError where it is damaged, or none of these.
+    Raises ArtifactError where the file is damaged, or none of these.
     """
     return as_meant_then(read_saved(locate(path, "best")))

@@ -1,4 +1,4 @@
-"""Compare the sections that have a `_target_` with what the files of their options list."""
+"""Compare the sections that have a `_target_` with the files of their options."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from nnrun.config.typed_sections import in_words, unknown_key
 
 @dataclass(frozen=True)
 class Reference:
-    """What the option file of a section with a `_target_` lists: parameters, whose values show their types.
+    """The parameters in the option file of a section with a `_target_`, whose values show their types.
 
-    Of ours, `complete`, the parameters listed are all that the target takes. One of the user's own may leave some out,
-    and then only a text where a number stands, or the other way round, is known to be wrong.
+    Files of ours are `complete`: they list all parameters of the target. A user's file may omit some, and then only a
+    string in place of a number, or the reverse, is known to be wrong.
     """
 
     values: Mapping[str, Any]
     complete: bool
 
     def takes(self, value: Any, key: str) -> bool:
-        """Return whether a value may stand where the file has that of `key`."""
+        """Return whether a value has a type that `key` may have, judged by its value in the file."""
         default = self.values[key]
         if _like(value, default):
             return True
@@ -41,7 +41,7 @@ References = Mapping[str, Reference]
 def check_target_sections(
     tree: Mapping[str, Any], references: References, ranges: Mapping[str, Range]
 ) -> Iterator[Complaint]:
-    """Find what is wrong with the sections that have a `_target_`, those that hold several by name among them."""
+    """Yield complaints about the sections with a `_target_`, including those that hold several by name."""
     for name in TARGET_SECTIONS:
         yield from _check_section(name, value_at(tree, name), references.get(name), ranges)
     for group in NAMED_SECTIONS:
@@ -55,8 +55,8 @@ def check_target_sections(
         for name, section in sections.items():
             full = f"{group}.{name}"
             if not is_plain_name(name):
-                # An export's is a folder in the run directory.
-                yield Complaint(full, f"{group}.{ascii(name)[:80]} cannot be called so; allowed: {NAME_WORDS}")
+                # An export's name is that of a folder in the run directory.
+                yield Complaint(full, f"{group}.{ascii(name)[:80]} is not a valid name; allowed: {NAME_WORDS}")
             yield from _check_section(full, section, references.get(full), ranges)
 
 
@@ -70,7 +70,7 @@ def _check_section(
         yield Complaint.of(name, section, "a section with a _target_", "choose an option of the group instead")
     elif not isinstance(section.get("_target_"), str):
         chosen = name.partition(".")[0]
-        text = f"{name} has no _target_: choose an option with {chosen}=..., or add the line to your own one's file"
+        text = f"{name} has no _target_: choose an option with {chosen}=..., or add the line to your option's file"
         yield Complaint(name, text)
     elif reference is not None and section["_target_"] == reference.values.get("_target_"):
         yield from _check_parameters(name, section, reference, ranges)
@@ -79,7 +79,7 @@ def _check_section(
 def _check_parameters(
     name: str, section: Mapping[str, Any], reference: Reference, ranges: Mapping[str, Range]
 ) -> Iterator[Complaint]:
-    """Compare parameters with those that are listed: their names, where all are, and their types."""
+    """Compare parameters with the reference: their names, where it is complete, and their types."""
     for key, value in section.items():
         full = f"{name}.{key}"
         if key not in reference.values:
@@ -94,7 +94,7 @@ def _check_parameters(
 def _like(value: Any, default: Any) -> bool:
     """Return whether a value has the type that the default in the option file shows; null and `${...}` show none."""
     if isinstance(default, list):
-        # A number may stand for a list of one; what may not is said by the range.
+        # A number may stand for a list of one; where it may not, the range reports it.
         return isinstance(value, list) or is_integer(value)
     if default is None or isinstance(default, dict) or (isinstance(default, str) and "${" in default):
         return True

@@ -1,4 +1,4 @@
-"""What can be asked of nnrun, as plain data: a `Task` for each, and what is said of a config that it does not fit.
+"""The tasks of nnrun as plain data, a `Task` for each, and the complaints about a config that does not fit its task.
 
 Neither torch nor Hydra is imported here: `nnrun --help` reads the records too.
 """
@@ -19,9 +19,9 @@ from nnrun.config.tree import is_within
 if TYPE_CHECKING:
     from nnrun.config.overrides import Typed
 
-# The value of `task` that leaves it to the other settings what is to be done.
+# The value of `task` with which the other settings decide the task.
 AUTO = "auto"
-# Settings, and whole sections, that a training alone reads; and those of them that anything reads that runs a network.
+# Settings, and whole sections, that only a training reads; and those of them that every task with a network reads.
 OF_A_TRAINING = (
     *("augment", "transfer", "optimizer", "scheduler", "early_stopping", "callback", "logger", "seed"),
     "data.batch_size",
@@ -35,25 +35,25 @@ OF_ANY_NETWORK = (
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Task:
-    """What is done where `task=` has this name, and all that the checks, the notes and the help say of it."""
+    """A task, with its rules for the checks and its texts for notes and help."""
 
     name: str
     # The dotted name of a function `(composed, words, directory) -> Summary`: a checked config, the words of the
-    # command line, and the directory that a sweep made for the job. It is imported when it runs, and not before. What
-    # no sweep takes may return something else that was `Reached`.
+    # command line, and the directory that a sweep made for the job. It is imported only when it runs. A task that a
+    # sweep refuses may return another `Reached`.
     run: str
-    # Commands, each with what it does; and what the help on the task itself adds.
+    # Commands, each with its description; and a text that the help on the task itself adds.
     help: tuple[tuple[str, str], ...]
     help_adds: str = ""
-    # Whether `task=` takes the name; a task that something else asks for, such as `export=`, may go without.
+    # Whether `task=` takes the name; otherwise another setting asks for the task, such as `export=`.
     is_named: bool = True
     # Whether it is called as `nnrun NAME WORD ...`, and has no config: its function is given None, and those words.
     is_command: bool = False
-    # Whether task=auto means this one, of a resolved config; None: it has to be named.
+    # Whether task=auto means this task, given a resolved config; None: it must be named.
     is_meant: Callable[[Mapping[str, Any]], object] | None = None
 
-    # The dataclass that types the section of its name in conf/config.yaml, if it has one; what values may be in it,
-    # what is wrong together, and what has no effect, all by full key.
+    # The dataclass of the section of its name in conf/config.yaml, if it has one; the allowed values, the conflicts and
+    # the settings without effect of that section, all by full key.
     settings: type | None = None
     ranges: Mapping[str, Range] = field(default_factory=dict)
     conflicts: tuple[Conflict, ...] = ()
@@ -61,26 +61,26 @@ class Task:
     # Settings outside of its section that have no effect without it, or without another task that lists them.
     reads_alone: tuple[str, ...] = ()
 
-    # Settings without which it cannot be done, and those that cannot stand beside it: key -> message. A group is beside
-    # it where the command line names it.
+    # Settings that it requires, and settings that it excludes: key -> message. A group is excluded only where the
+    # command line names it.
     needs: Mapping[str, str] = field(default_factory=dict)
     excludes: Mapping[str, str] = field(default_factory=dict)
-    # The only words that may stand beside it; None: all.
+    # The only words allowed beside it; None: all.
     takes_only: tuple[str, ...] | None = None
 
-    # Settings, and whole sections, that it does not read, with those of them that it does; what is said of one that is
-    # typed, behind "has no effect with".
+    # Settings, and whole sections, that it does not read, and exceptions from them that it does; the text after "has no
+    # effect with" for one of them on the command line.
     unread: tuple[str, ...] = ()
     reads_of_unread: tuple[str, ...] = ()
     unread_with: str = ""
     # The sections with a `_target_` that it builds; None: all.
     builds: tuple[str, ...] | None = None
-    # Whether the others stay in the config all the same, unread: what it exports carries the whole of it.
+    # Whether the other sections stay in the config, unread: its exports store the whole config.
     keeps_unbuilt: bool = False
 
     # Whether it trains a network to keep.
     trains: bool = False
-    # Whether `ckpt=` may be an exported network; and why it cannot be weights alone, `{}` being their file.
+    # Whether `ckpt=` may be an exported network; and the message where a file of weights, `{}`, is refused.
     takes_artifact: bool = False
     refuses_weights: str | None = None
     # Why a sweep refuses it: one that returns no summary has nothing to compare.
@@ -96,19 +96,19 @@ class Task:
 
     @property
     def words(self) -> str:
-        """What is said of a setting without effect: what it has none with."""
+        """The text after "has no effect with"."""
         return self.unread_with or f"task={self.name}"
 
 
 def task_called(name: object, tasks: Sequence[Task]) -> Task | None:
-    """Return the task that `task=` names; None for auto, and for what is no task."""
+    """Return the task that `task=` names; None for auto and for an unknown name."""
     return next((task for task in tasks if task.is_named and task.name == name), None)
 
 
 def task_of(tree: Mapping[str, Any], tasks: Sequence[Task]) -> Task | None:
     """Return the task of a resolved config; None where it names none.
 
-    The tasks that auto may mean are told apart by the other settings, also where one of them is named.
+    Between the tasks that auto may mean, the other settings decide, even where one of them is named.
     """
     named = task_called(tree.get("task"), tasks)
     if tree.get("task") == AUTO or (named is not None and named.is_meant is not None):
@@ -117,16 +117,16 @@ def task_of(tree: Mapping[str, Any], tasks: Sequence[Task]) -> Task | None:
 
 
 def allowed_names(tasks: Sequence[Task]) -> Range:
-    """Return what `task` may be."""
+    """Return the allowed values of `task`."""
     names = (AUTO, *(task.name for task in tasks if task.is_named))
     return one_of(*names)
 
 
 def misfits(typed: Sequence[Typed], tree: Mapping[str, Any], tasks: Sequence[Task]) -> list[Complaint]:
-    """Complain of what a config lacks for the task that it names, and of what has no place beside that task."""
+    """Complain of settings that the task of a config requires, and of those that it excludes."""
     task = task_called(tree.get("task"), tasks)
     if task is None and tree.get("task") != AUTO:
-        return []  # what it would read is not known: that the name is wrong is said elsewhere
+        return []  # the unknown name is reported elsewhere
     problems = list(_of_other_tasks(typed, tree, tasks))
     if task is None:
         return problems
@@ -138,7 +138,7 @@ def misfits(typed: Sequence[Typed], tree: Mapping[str, Any], tasks: Sequence[Tas
 
 
 def _of_other_tasks(typed: Sequence[Typed], tree: Mapping[str, Any], tasks: Sequence[Task]) -> Iterator[Complaint]:
-    """Complain of each setting that only tasks read which are not done."""
+    """Complain of each setting that only other tasks read."""
     readers: dict[str, list[str]] = {}
     for task in tasks:
         for key in (*((task.name,) if task.settings else ()), *task.reads_alone):
@@ -155,7 +155,7 @@ def _of_other_tasks(typed: Sequence[Typed], tree: Mapping[str, Any], tasks: Sequ
 
 
 def _is_beside(key: str, typed: Sequence[Typed], tree: Mapping[str, Any]) -> bool:
-    """Return whether a config names a setting; the default option of a group is nobody's wish."""
+    """Return whether a config has a setting; for a group, whether the command line names it."""
     if key in GROUPS:
         return any(is_within(item.key, key) for item in typed)
     return bool(tree.get(key))

@@ -1,4 +1,4 @@
-"""Full keys: what stands in a config of plain values at one, and whether one is in a section."""
+"""Full keys: the value at one in a config of plain values, and whether one is in a section."""
 
 from __future__ import annotations
 

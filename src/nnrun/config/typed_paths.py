@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# What names a run, or a file of weights, to start from.
+# Settings that name a run, or a file of weights, to start from.
 SOURCE_KEYS = ("ckpt", "resume", "init_from", "repeat")
 # Values of these keys are paths: no character of theirs has a meaning in Hydra's grammar.
 PATH_KEYS = (
@@ -13,6 +13,6 @@ PATH_KEYS = (
     "hydra.run.dir",
     "hydra.sweep.dir",
 )
-# Of these a list with commas is what a sweep compares, unless it is the name of a file that is there.
+# For these, a list with commas is a sweep, unless it is the name of an existing file.
 SWEPT_PATHS = ("transfer.weights",)
 HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.dir")

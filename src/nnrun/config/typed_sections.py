@@ -14,23 +14,23 @@ from nnrun.config.rules import Rules
 from nnrun.config.schema import OPTIONAL_SECTIONS, TARGET_SECTIONS, RunSettings
 from nnrun.config.tree import value_at
 
-# Types as a user calls them, one and many.
+# Types in a user's words, singular and plural.
 _WORDS = {
     int: "a whole number",
     float: "a number",
     bool: "true or false",
-    str: "a text",
+    str: "a string",
     list: "a list",
     dict: "a section with a _target_",
     type(None): "null",
 }
-_PLURALS = {int: "whole numbers", float: "numbers", str: "texts"}
+_PLURALS = {int: "whole numbers", float: "numbers", str: "strings"}
 
 
 def check_typed_sections(tree: Mapping[str, Any], rules: Rules) -> list[Complaint]:
-    """Return what is wrong with a resolved config, but for values of a right type and the parameters of a `_target_`.
+    """Return complaints about a resolved config, except on values of the right type and the parameters of a `_target_`.
 
-    A value of a wrong type that has a range is said to be out of it.
+    For a value of a wrong type that has a range, the complaint states the range.
     """
     hints = get_type_hints(RunSettings) | rules.task_sections
     return list(_check_fields(hints, tree, "", _known_keys(tree, rules), rules))
@@ -73,7 +73,7 @@ def _words(key: str, hint: Any, rules: Rules) -> Sequence[str]:
 
 
 def _known_keys(tree: Mapping[str, Any], rules: Rules) -> list[str]:
-    """Return every full key that a user may set here: our own, and those of the chosen options."""
+    """Return every full key that may be set here: our own, and those of the chosen options."""
     known = [*(field.name for field in fields(RunSettings)), *rules.task_sections]
     for name, cls in rules.sections.items():
         known += [f"{name}.{field.name}" for field in fields(cls)]
@@ -84,10 +84,10 @@ def _known_keys(tree: Mapping[str, Any], rules: Rules) -> list[str]:
 
 
 def unknown_key(key: str, known: Sequence[str], here: Sequence[str]) -> Complaint:
-    """Complain of a key that nothing reads: name the nearest known ones, or those of its section."""
+    """Complain of an unknown key: suggest similar ones, or list those of its section."""
     hint = hint_for_key(key, known)
     there = f"there are {', '.join(sorted(here))}" if here else f"{key.rpartition('.')[0]} has none"
-    # Where no name is near, people read what there is, and then what may be meant.
+    # Without a similar name: first the existing keys, then the suggestion.
     said = hint if hint.startswith("did you mean") else "; ".join(filter(None, (there, hint)))
     return Complaint(key, f"{key} is not a setting; {said}")
 

@@ -15,17 +15,17 @@ from nnrun.config.target_sections import References, check_target_sections
 from nnrun.config.tree import value_at
 from nnrun.config.typed_sections import check_typed_sections
 
-# What stands where a config has no value: null is one.
+# Stands for a missing value: null is a value.
 _ABSENT = object()
 
 
 def check(
     tree: Mapping[str, Any], references: References, rules: Rules, problems: Sequence[str] = ()
 ) -> list[Complaint]:
-    """Return what is wrong with a resolved config; empty where nothing is.
+    """Return the complaints about a resolved config.
 
-    `references` gives what each section with a `_target_` is compared with, `problems` the classes of problems that may
-    be meant, where that is left to the data. Of what one check finds wrong, the next says nothing.
+    `references` has the reference of each section with a `_target_`; `problems` are the classes of the possible
+    problems, where the data decides. A key that one check complains about is skipped by the next.
     """
     found = check_typed_sections(tree, rules)
     wrong = _keys(found)
@@ -58,7 +58,7 @@ def _check_ranges(
 
 
 def _is_ranged(key: str, tree: Mapping[str, Any], references: References, rules: Rules) -> bool:
-    """Return whether a range is meant for a key: a parameter of a class that is not ours may mean anything."""
+    """Return whether a range applies to a key: a parameter of a class that is not ours may mean anything."""
     section = key.rpartition(".")[0]
     if section in (*rules.sections, ""):
         return True

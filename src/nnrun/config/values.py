@@ -1,4 +1,4 @@
-"""What a setting may be: in words, and as a list of words where there is one. Needs no torch."""
+"""The allowed values of a setting: in words, and as a list of words where there is one. Needs no torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def allowed_in_words(setting: Setting, rules: Rules) -> str:
-    """Return in words what a setting may be; an empty text where any value may be."""
+    """Return the allowed values of a setting in words; an empty string where any value is allowed."""
     if row := _range(setting, rules):
         return row.allowed
     hint = _hint(setting, rules)
@@ -24,21 +24,21 @@ def allowed_in_words(setting: Setting, rules: Rules) -> str:
 
 
 def listed_values(setting: Setting, rules: Rules) -> list[str]:
-    """Return the words that a setting may be, as far as they can be listed."""
+    """Return the words that a setting takes, as far as they can be listed."""
     row, hint = _range(setting, rules), _hint(setting, rules)
     found = [*(row.words if row else ()), *([] if hint is None else words_in(hint))]
     return [word for word in dict.fromkeys(found) if row is None or word in row.words]
 
 
 def _range(setting: Setting, rules: Rules) -> Range | None:
-    """Return the range of its key, where that is meant for a setting: another's class may take anything."""
+    """Return the range of a setting's key, where it applies: a class that is not ours may take anything."""
     section = setting.key.rpartition(".")[0]
     is_meant = section in ("", *rules.sections) or setting.path.is_relative_to(conf_dir())
     return rules.ranges.get(setting.key) if is_meant else None
 
 
 def _hint(setting: Setting, rules: Rules) -> Any:
-    """Return the type of a setting, stated or shown by its default; None where nothing tells it."""
+    """Return the type of a setting, stated or shown by its default; None where it is unknown."""
     section, _, name = setting.key.rpartition(".")
     cls = rules.sections.get(section) if section else RunSettings
     if cls is not None and name in (hints := get_type_hints(cls)):

@@ -1,6 +1,6 @@
-"""The one reader of YAML, OmegaConf's, which Hydra reads with too, and the one writer, whose texts it reads back alike.
+"""The one reader of YAML, OmegaConf's, which Hydra uses too, and the one writer, whose output it reads back unchanged.
 
-PyYAML by itself takes `1e-2` for a text, where OmegaConf and whoever wrote it mean a number.
+Plain PyYAML reads `1e-2` as a string, where OmegaConf reads a number.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _LINE_ENDS = re.compile(r"[\x85\u2028\u2029\ufeff]")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Return what a YAML file holds; raise ConfigError naming file and line unless that is settings."""
+    """Return the settings in a YAML file; raise ConfigError naming file and line where it holds anything else."""
     try:
         check_is_file(path)
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=get_yaml_loader())
@@ -36,21 +36,21 @@ def read_yaml(path: Path) -> dict[str, Any]:
     content = {} if content is None else content
     if not isinstance(content, dict):
         kind = "a list" if isinstance(content, list) else "a single value"
-        raise ConfigError(f"{path} holds {kind}, and must hold settings: lines of key: value")
+        raise ConfigError(f"{path} holds {kind}, but must hold settings: lines of key: value")
     if problems := [f"{path}: {problem}" for problem in keys_that_are_no_texts(content)]:
         raise ConfigError(*problems)
     return content
 
 
 def keys_that_are_no_texts(tree: Any, where: str = "") -> list[str]:
-    """Return what is wrong with keys that YAML takes for a number, true, false or null: no checkpoint holds those."""
+    """Complain of keys that YAML reads as a number, true, false or null: checkpoints cannot store those."""
     if isinstance(tree, list):
         return [text for item in tree for text in keys_that_are_no_texts(item, where)]
     problems = []
     for key, value in tree.items() if isinstance(tree, dict) else ():
         if not isinstance(key, str):
             place = f" in {where}" if where else ""
-            problems.append(f"a key{place} is {_word(key)}, and must be a text: put it in quotes")
+            problems.append(f"a key{place} is {_word(key)}, but must be a string: put it in quotes")
         else:
             problems += keys_that_are_no_texts(value, f"{where}.{key}".removeprefix("."))
     return problems
@@ -63,7 +63,7 @@ def _word(key: Any) -> str:
 
 
 def unreadable(error: yaml.YAMLError, path: Path | None = None) -> ConfigError:
-    """Return an error of the reader's with the file, the line, and what is wrong there."""
+    """Return an error of the reader as a ConfigError with the file, the line, and the problem."""
     mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
     file = path or (mark.name if mark else "a YAML file")
     return ConfigError(f"{file}{f', line {mark.line + 1}' if mark else ''}: {problem or str(error).splitlines()[0]}")
@@ -81,9 +81,9 @@ def refuse_hidden_marks(folder: Path) -> None:
 
 
 def yaml_text(tree: Any) -> str:
-    """Return plain values as YAML, in their order; a text that the reader would take for a number is in quotes."""
+    """Return plain values as YAML, in their order; a string that the reader would take for a number is in quotes."""
     text = _dumped(tree, allow_unicode=True)
-    # The reader takes some of what Unicode calls the end of a line for the same.
+    # The reader ends a line at some of Unicode's line separators too.
     return _dumped(tree, allow_unicode=False) if _LINE_ENDS.search(text) else text
 
 

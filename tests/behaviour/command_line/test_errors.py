@@ -131,7 +131,7 @@ TIER_ONE: dict[str, Row] = {
     "misspelt flag": Row(["--multrun"], 2, ["--multrun is not a flag; did you mean '--multirun'?"]),
     "flag without its word": Row(["--cfg"], 2, ["--cfg takes job, hydra, all"]),
     "flag with a wrong word": Row(["--cfg", "jobb"], 2, ["--cfg takes job, hydra, all"]),
-    "flag that needs another": Row(["--resolve"], 2, ["--resolve goes with --cfg"]),
+    "flag that needs another": Row(["--resolve"], 2, ["--resolve has an effect only with --cfg"]),
     "no folder named": Row(["--config-dir"], 2, ["--config-dir needs a folder"]),
     "no such folder": Row(["--config-dir", "nope"], 2, ["--config-dir nope is not a folder"]),
     "word without =": Row(["hello"], 2, ["'hello' is neither a flag nor key=value", "nnrun --help"]),
@@ -148,8 +148,8 @@ TIER_ONE: dict[str, Row] = {
     "deletion": Row(["~optimizer.lr"], 2, ["would delete a setting; write optimizer.lr=null"]),
     "deletion of a group": Row(["~scheduler"], 2, ["would delete a setting; write scheduler=none"]),
     "package": Row(["model@foo=cnn"], 2, ["'model@foo=cnn' moves a section", "write model=..."]),
-    "open quote": Row(["optimizer.lr='a"], 2, ["cannot be read; put two pairs of quotes"], {}, ["token", "EOF"]),
-    "two =": Row(["model.hidden=b=c"], 2, ["'model.hidden=b=c' cannot be read; put two pairs"], {}, ["mismatched"]),
+    "open quote": Row(["optimizer.lr='a"], 2, ["cannot be parsed; put two pairs of quotes"], {}, ["token", "EOF"]),
+    "two =": Row(["model.hidden=b=c"], 2, ["'model.hidden=b=c' cannot be parsed; put two pairs"], {}, ["mismatched"]),
     "space in a number": Row(["optimizer.lr=a b"], 2, ["optimizer.lr is 'a b'; allowed: a finite number above 0"]),
     "several values": Row(["trainer.epochs=1,2"], 2, ["'trainer.epochs=1,2' names several values", "nnrun -m"]),
     "hydra's chdir": Row(["hydra.job.chdir=true"], 2, ["hydra.job.chdir is not used here", "hydra.run.dir"]),
@@ -196,7 +196,7 @@ TIER_ONE: dict[str, Row] = {
         2,
         ["data.dataset.options is 3; allowed: parameters by name"],
     ),
-    "trust as a text": Row(["trust=mynet"], 2, ["trust is 'mynet'; allowed: a list of texts"]),
+    "trust as a text": Row(["trust=mynet"], 2, ["trust is 'mynet'; allowed: a list of strings"]),
     "unknown metric": Row(
         ["early_stopping.monitor=valid/acc"], 2, ["early_stopping.monitor is 'valid/acc'", "valid/loss, valid/accuracy"]
     ),
@@ -263,13 +263,13 @@ TIER_ONE: dict[str, Row] = {
     "input": Row(["input=x.png"], 2, ["input=x.png has no effect"]),
     "workers without a stream": Row(["data.num_workers=2"], 2, ["has an effect only with data.residency=stream"]),
     "no validation": Row(
-        ["data.val_fraction=0"], 2, ["leaves early stopping nothing to watch; add early_stopping=none"]
+        ["data.val_fraction=0"], 2, ["leaves early stopping nothing to monitor; add early_stopping=none"]
     ),
     "no validation for plateau": Row(
         ["data.val_fraction=0", "early_stopping=none", "scheduler=plateau"], 2, ["choose another scheduler"]
     ),
     "mode against metric": Row(
-        ["early_stopping.mode=min", "early_stopping.monitor=valid/accuracy"], 2, ["would choose the worst weights"]
+        ["early_stopping.mode=min", "early_stopping.monitor=valid/accuracy"], 2, ["would select the worst weights"]
     ),
     "nesterov without momentum": Row(["optimizer=sgd", "optimizer.momentum=0"], 2, ["add optimizer.nesterov=false"]),
     "none with another": Row(["export=[onnx,none]"], 2, ["export=[onnx,none] names none beside another option"]),
@@ -284,18 +284,18 @@ TIER_ONE: dict[str, Row] = {
     "duplicate key": Row(["model=mynet"], 2, ["mynet.yaml, line 6", "duplicate key"], own(OWN_YAML + "hidden: 1\n")),
     "tab": Row(["model=mynet"], 2, ["mynet.yaml, line 6", "'\\t'"], own(OWN_YAML + "\tx: 1\n")),
     "broken YAML": Row(["model=mynet"], 2, ["conf/model/mynet.yaml, line 7"], own(OWN_YAML + "x: [1, 2\n")),
-    "list": Row(["model=mynet"], 2, ["mynet.yaml holds a list, and must hold settings"], own("- a\n- b\n")),
+    "list": Row(["model=mynet"], 2, ["mynet.yaml holds a list, but must hold settings"], own("- a\n- b\n")),
     "single value": Row(["model=mynet"], 2, ["mynet.yaml holds a single value"], own("hello\n")),
     "not UTF-8": Row(["model=mynet"], 2, ["mynet.yaml is not text in UTF-8"], own(OWN_YAML + "x: \xff\n")),
     "empty file": Row(["model=mynet"], 2, ["model has no _target_", "model=..."], own("")),
-    "defaults in a circle": Row(["model=mynet"], 2, ["lead back to itself"], own("defaults: [mynet]\n" + OWN_YAML)),
+    "defaults in a circle": Row(["model=mynet"], 2, ["refer back to itself"], own("defaults: [mynet]\n" + OWN_YAML)),
     "defaults that are not there": Row(
         ["model=mynet"], 2, ["model/mynet.yaml names model/nosuch"], own("defaults: [nosuch]\n" + OWN_YAML), ["search"]
     ),
     "experiment of an unknown option": Row(
         ["experiment=e"],
         2,
-        ["names model/nosuch in its defaults, and there is no such option"],
+        ["names model/nosuch in its defaults, but there is no such option"],
         own("# @package _global_\ndefaults:\n  - override /model: nosuch\n", "conf/experiment/e.yaml"),
     ),
     "experiment with a typo": Row(

@@ -90,12 +90,12 @@ def test_an_option_that_an_experiment_chooses() -> None:
 
 
 def test_what_the_data_fills_in_and_what_follows_from_it() -> None:
-    assert "  filled in when the data is opened" in explained("model.in_shape", [])
+    assert "  set from the data" in explained("model.in_shape", [])
     late = explained("data.num_outputs", [])
     assert late[0] == "data.num_outputs=null"
-    assert late[2].startswith("  filled in when the data is opened: how many outputs")
+    assert late[2].startswith("  set from the data: the number of outputs")
     targets = explained("data.targets", ["loss=mse", "data=arrays"])
-    assert targets[:2] == ["data.targets=values", "  set by the loss or the problem that is chosen"]
+    assert targets[:2] == ["data.targets=values", "  set by the chosen loss or problem"]
     followed = explained("scheduler.max_lr", ["scheduler=onecycle", "optimizer.lr=0.5"])
     assert (followed[0], followed[2]) == ("scheduler.max_lr=0.5", "  follows ${optimizer.lr}")
 
@@ -135,7 +135,7 @@ def test_a_checkpoint_sets_what_belongs_to_its_run(tmp_path: Path, monkeypatch: 
     lines = told.out.splitlines()
     assert lines[0] == "model.hidden=[8]"
     checkpoint = r"the checkpoint run/checkpoints/step-\d{8}-[0-9a-f]{8}\.ckpt"
-    assert re.fullmatch(rf"  set by {checkpoint}, whose command had model.hidden=\[8\]", lines[1])
+    assert re.fullmatch(rf"  set by {checkpoint}, whose command line had model.hidden=\[8\]", lines[1])
     device = lines.index("trainer.device=cpu")
     assert lines[device + 1] == "  set by the command line: trainer.device=cpu"
     assert re.fullmatch(f"  instead of cpu: {checkpoint}", lines[device + 2])
@@ -155,7 +155,7 @@ def test_a_checkpoint_sets_what_belongs_to_its_run(tmp_path: Path, monkeypatch: 
     ("words", "says"),
     [
         (["--explain"], "--explain needs a setting, a section or a group"),
-        (["-m", "--explain", "seed", "seed=1,2"], "--explain takes the words of one run; leave out -m"),
+        (["-m", "--explain", "seed", "seed=1,2"], "--explain explains a single run; leave out -m"),
         (["--explain", "seed", "seed=x"], "seed is 'x'; allowed: a whole number"),
         (["--explain", "sed"], "sed is not a setting here; did you mean 'seed'?"),
     ],

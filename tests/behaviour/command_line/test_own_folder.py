@@ -44,7 +44,7 @@ ANOTHERS = {
     "conf/model/mlp.yaml": "_target_: theirs.Mlp\n",
     "conf/optimizer/adam.yaml": "lr: 0.1\n",
 }
-IS_ANOTHERS = "conf is another Hydra program's (conf/config.yaml is its config) and is not used"
+IS_ANOTHERS = "conf belongs to another Hydra program (conf/config.yaml is its config) and is not used"
 # An option of the user's own that lists only these; with a base it is whole.
 PART = "epochs: 2\nlog_every_steps: 1\n"
 
@@ -139,7 +139,7 @@ def test_a_command_ends_with_its_exit_code(name: str, rows: tuple[Path, dict[str
 def test_another_program_s_conf_is_passed_over_and_that_is_said(rows: tuple[Path, dict[str, Outcome]]) -> None:
     """Negative control: with --no-conf nothing is said of it."""
     for name in ("another's: passed over", "another's: swept"):
-        assert rows[1][name].out.count(f"note: {IS_ANOTHERS}; --config-dir=conf uses it\n") == 1
+        assert rows[1][name].out.count(f"note: {IS_ANOTHERS}; use it with --config-dir=conf\n") == 1
     assert "conf/train.yaml is its config" in rows[1]["another's: of another name"].out
     assert "Hydra" not in rows[1]["another's: left out"].out
 

@@ -101,6 +101,6 @@ def test_what_the_number_of_steps_makes_idle_is_refused_once_the_data_is_known(
     words = [*SMALL, "trainer.epochs=2", "scheduler=warmup_cosine", "hydra.run.dir=run"]
     done = run_here([*words, word], tmp_path)
     assert done.code == 2
-    assert f"{word} has no effect: the run has 10 steps, 5 an epoch" in done.err
+    assert f"{word} has no effect: the run has 10 steps, 5 per epoch" in done.err
     assert run_here([*words, acting, "hydra.run.dir=other"], tmp_path).code == 0
     assert json.loads((tmp_path / "other" / "status.json").read_text())["state"] == "finished"

@@ -178,7 +178,7 @@ LINES: dict[str, Line] = {
     "a _target_ inside another's parameters": Line(
         ckpt(lambda c: set_config(c, "model.hidden", {"_target_": "os.getcwd"})),
         4,
-        ["its config is not right: model.hidden is"],
+        ["its config is invalid: model.hidden is"],
     ),
     "an object under a torch name": Line(
         ckpt(lambda c: set_config(c, "model._target_", "torch.nn.modules.module.torch.load")), 4, ["does not ship"]
@@ -189,7 +189,7 @@ LINES: dict[str, Line] = {
     "an _instantiator": Line(
         ckpt(lambda c: set_config(c, "model._instantiator_", "os.system")),
         4,
-        ["its config is not right", "_instantiator_"],
+        ["its config is invalid", "_instantiator_"],
     ),
     "a resolver": Line(ckpt(lambda c: set_config(c, "data.root", "${oc.env:HOME}")), 4, ["holds '${'"]),
     "another architecture": Line(

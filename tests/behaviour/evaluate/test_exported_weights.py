@@ -63,7 +63,7 @@ def test_without_model_json_they_are_weights_from_elsewhere(weights: Path, tmp_p
             card.write_text(content)
         done = run_here([f"ckpt={weights}"], tmp_path)
         assert done.code == 2
-        assert "holds weights alone: name their network with model=" in done.err
+        assert "holds only weights: give their network with model=" in done.err
         card.touch()
 
 
@@ -121,7 +121,7 @@ def test_the_folder_of_the_data_is_asked_for_where_the_export_left_it_out(weight
     card.write_text(json.dumps(value))
     done = run_here([f"ckpt={weights}"], tmp_path)
     assert done.code == 2
-    assert done.err == "nnrun: data.root is a path, which no exported file holds; give it again: data.root=\n"
+    assert done.err == "nnrun: data.root is a path, which exported files do not store; give it again: data.root=\n"
     Image.new("L", (28, 28)).save(tmp_path / "a.png")
     done = run_here(["task=predict", f"ckpt={weights}", "input=a.png"], tmp_path)
     assert (done.code, done.err) == (0, "")

@@ -154,4 +154,4 @@ def test_a_checkpoint_that_a_yaml_file_names_is_an_error_and_not_left_out(
     folder.mkdir(parents=True)
     (folder / "mine.yaml").write_text(f"# @package _global_\n# Mine.\n#   nnrun\n{key}: there\n")
     assert main(["experiment=mine"]) == 2
-    assert f"{key} is read from the command line alone: type {key}=there" in capsys.readouterr().err
+    assert f"{key} can be set only on the command line: add {key}=there" in capsys.readouterr().err

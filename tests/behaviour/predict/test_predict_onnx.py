@@ -436,7 +436,7 @@ def test_an_onnx_file_is_for_predictions_alone_and_runs_on_the_cpu(folder: Path)
     for words, code, says in (
         (["ckpt=network.onnx"], 4, "network.onnx is an exported network, which only task=predict takes"),
         (["init_from=network.onnx"], 4, "which only task=predict takes"),
-        (["task=predict", "ckpt=network.onnx.rejected", "input=dark.png"], 4, "failed its proof"),
+        (["task=predict", "ckpt=network.onnx.rejected", "input=dark.png"], 4, "failed verification"),
         (
             ["task=predict", "ckpt=network.onnx", "input=dark.png", "trainer.device=cuda"],
             2,

@@ -80,7 +80,7 @@ ROWS = {
     ),
     "a way that is typed": Row([*RUN, WATCH, "metric.distance.ways=[unsaid]", "early_stopping.mode=min"], 0, [], FILES),
     "the wrong way": Row(
-        [*RUN, WATCH, "early_stopping.mode=max"], 2, ["would choose the worst weights by valid/distance"], FILES
+        [*RUN, WATCH, "early_stopping.mode=max"], 2, ["would select the worst weights by valid/distance"], FILES
     ),
     "one of several values": Row(
         [*RUN, "early_stopping.monitor=valid/distance_far", "metric.distance.ways=[pair]"], 0, [], FILES
@@ -92,7 +92,7 @@ ROWS = {
     "the name of a metric of the problem": Row(
         [*SHORT, "metric=accuracy"],
         2,
-        ["metric.accuracy has the name of a metric of the problem's own; give its option another name"],
+        ["metric.accuracy has the name of one of the problem's metrics; rename its option"],
         {"own.py": MODULE, "conf/metric/accuracy.yaml": "# @package metric.accuracy\n_target_: own.Distance\n"},
     ),
 }

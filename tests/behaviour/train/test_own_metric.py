@@ -109,7 +109,7 @@ def test_of_an_own_metric_of_which_less_is_better_the_least_is_the_best(place):
     assert summary(place / "least")["metrics"]["valid/brier"] == pytest.approx(min(values), abs=1e-6)
     refused = run_here([*words, "early_stopping.mode=max"], place)
     assert refused.code == 2
-    assert "early_stopping.mode=max would choose the worst weights by valid/brier" in refused.err
+    assert "early_stopping.mode=max would select the worst weights by valid/brier" in refused.err
 
 
 def test_it_stops_a_training_early_and_a_resumed_one_to_the_same_bits(place):
@@ -184,7 +184,7 @@ def test_several_values_have_names_of_their_own_and_their_way_must_be_told(place
     ("metric", "says"),
     [
         ("few", "metric.few._target_=brier.Few is not allowed: it is not a Metric"),
-        ("loss", "metric.loss has the name of a metric of the problem's own; give its option another name"),
+        ("loss", "metric.loss has the name of one of the problem's metrics; rename its option"),
         ("each", "nnrun: metric.each gives 10 numbers; allowed: one"),
     ],
 )

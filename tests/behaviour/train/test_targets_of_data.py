@@ -270,6 +270,5 @@ def test_a_network_is_built_by_what_the_data_states(tmp_path: Path) -> None:
     wrong = run_here([*words, "hydra.run.dir=wrong"], tmp_path)
     assert wrong.code == 2
     assert (
-        "model.vocab_size refers to data.facts.vocabulary, which does not exist; of data.facts there are vocab_size"
-        in wrong.err
+        "model.vocab_size refers to data.facts.vocabulary, which does not exist; the data has vocab_size" in wrong.err
     )

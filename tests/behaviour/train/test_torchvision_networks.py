@@ -37,7 +37,7 @@ def test_a_network_by_name_is_evaluated_again_and_a_strangers_name_is_the_checkp
         assert outcome.code == 4
         with pytest.raises(ArtifactError, match=r"model\.name is "):
             load(stranger)
-        assert f"stranger.ckpt: its config is not right: model.name is '{name}'; allowed: one of" in outcome.err
+        assert f"stranger.ckpt: its config is invalid: model.name is '{name}'; allowed: one of" in outcome.err
     typed = run_here(["ckpt=run", "model.name=../../x"], tmp_path)
     assert typed.code == 2, "the negative control: a name that was typed is the user's"
 

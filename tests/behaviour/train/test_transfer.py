@@ -192,7 +192,7 @@ ROWS: dict[str, Row] = {
     "head": Row(["transfer.freeze=backbone", "transfer.head=hed"], 2, ["did you mean 'head'?"]),
     "head for nothing": Row(["transfer.head=head"], 2, ["transfer.head=head has no effect"]),
     "epoch": Row(["transfer.freeze=backbone", "transfer.unfreeze_epoch=1"], 2, ["a whole number from 2 up"]),
-    "late": Row(["transfer.freeze=backbone", "transfer.unfreeze_epoch=41"], 2, ["the epoch does not come"]),
+    "late": Row(["transfer.freeze=backbone", "transfer.unfreeze_epoch=41"], 2, ["that epoch is never reached"]),
     "nothing frozen": Row(["transfer.unfreeze_epoch=2"], 2, ["nothing is frozen"]),
     "several": Row(
         ["transfer.freeze=backbone", "transfer.layer_decay=0.5", "transfer.backbone_lr_factor=0.1"],
@@ -201,7 +201,7 @@ ROWS: dict[str, Row] = {
     ),
     "factor": Row(["transfer.head_lr_factor=-1"], 2, ["a finite number above 0"]),
     "decay": Row(["transfer.no_decay_norms=true"], 2, ["set optimizer.weight_decay"]),
-    "cache": Row(["transfer.cache=true"], 2, ["transfer.cache=true needs transfer.freeze=backbone, and it is none"]),
+    "cache": Row(["transfer.cache=true"], 2, ["transfer.cache=true needs transfer.freeze=backbone, but it is none"]),
     "several weights": Row(["transfer.weights=null,x.pth"], 2, ["names several values; sweep over them with nnrun -m"]),
     "misspelt word": Row(["transfer.freeze=backbon"], 2, ["no parameter is named backbon; did you mean 'backbone'?"]),
     "missing": Row(["transfer.weights=my weights/ré=1.pth"], 4, ["my weights/ré=1.pth does not exist"]),

@@ -45,7 +45,7 @@ def test_a_fact_that_the_data_does_not_state_is_named_with_those_that_it_does(mi
     with pytest.raises(ConfigError) as raised:
         composed.resolved(known_late(IMAGE, Targets.values("a"), {"vocabulary": 30}))
     assert raised.value.messages == (
-        "model.size refers to data.facts.vocab_size, which does not exist; of data.facts there are vocabulary",
+        "model.size refers to data.facts.vocab_size, which does not exist; the data has vocabulary",
     )
 
 
@@ -73,5 +73,5 @@ def test_a_network_that_asks_for_the_number_of_classes_of_values_is_told_what_to
     with pytest.raises(ConfigError) as raised:
         composed.resolved(known_late(IMAGE, Targets.values()))
     assert raised.value.messages == (
-        "model.num_classes refers to data.num_classes, and the data has no classes; write ${data.num_outputs}",
+        "model.num_classes refers to data.num_classes, but the data has no classes; use ${data.num_outputs}",
     )

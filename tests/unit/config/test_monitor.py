@@ -71,7 +71,7 @@ def test_what_nothing_measures_is_refused(monitor: str) -> None:
 def test_a_problem_of_one_s_own_may_measure_anything() -> None:
     assert list(check_monitor(tree("valid/anything", problem=OWN), (), METRICS)) == []
     (complaint,) = check_monitor(tree("test/anything", problem=OWN), (), METRICS)
-    assert "valid/loss, and what else the problem measures" in complaint.text
+    assert "valid/loss, and other metrics of the problem" in complaint.text
 
 
 def test_what_one_of_the_problems_that_may_be_meant_measures_may_be_watched() -> None:
@@ -83,7 +83,7 @@ def test_what_one_of_the_problems_that_may_be_meant_measures_may_be_watched() ->
 def test_a_way_that_would_choose_the_worst_weights_is_refused() -> None:
     (complaint,) = check_monitor(tree("valid/accuracy", "min"), (), METRICS)
     assert complaint.text == (
-        "early_stopping.mode=min would choose the worst weights by valid/accuracy; leave it at auto"
+        "early_stopping.mode=min would select the worst weights by valid/accuracy; leave it at auto"
     )
     assert list(check_monitor(tree("valid/accuracy", "max"), (), METRICS)) == []
     assert list(check_monitor(tree("valid/mine", "min", mine={}), (), METRICS)) == [], "whose way nobody knows"

@@ -121,7 +121,7 @@ def test_what_a_word_names_is_the_users_fault_and_all_else_the_checkpoints(typed
     key, _, value = typed.partition("=")
     found = fault([Complaint("model.width", "it is wrong", ("seed",))], Path("x.ckpt"), [Typed(key, value, typed)])
     assert type(found) is error
-    where = "x.ckpt: its config is not right: " if error is ArtifactError else ""
+    where = "x.ckpt: its config is invalid: " if error is ArtifactError else ""
     assert found.complaints == (Complaint("model.width", where + "it is wrong", ("seed",)),)
     assert type(fault([Complaint("model.width", "it is wrong")], None, [])) is ConfigError
 
@@ -158,7 +158,7 @@ def test_types_are_said_in_a_users_words() -> None:
         int: "a whole number",
         int | None: "a whole number or null",
         list[int]: "a list of whole numbers",
-        str | list[str]: "a text or a list of texts",
+        str | list[str]: "a string or a list of strings",
         list: "a list",
         dict[str, Any]: "a section with a _target_",
         RunSettings: "a section",

@@ -48,7 +48,7 @@ def test_every_word_that_is_listed_is_allowed() -> None:
     [
         ("16", "a whole number"),
         ("1e-3", "a number"),
-        ("relu", "a text"),
+        ("relu", "a string"),
         ("[1, 2]", "a list"),
         ("null", ""),
         ("{a: 1}", ""),

@@ -97,7 +97,7 @@ def test_keys_that_yaml_takes_for_no_text_are_named_with_their_file(tmp_path: Pa
     with pytest.raises(ConfigError) as caught:
         read_yaml(path)
     assert list(caught.value.messages) == [
-        f"{path}: a key in dataset is false (or no, off), and must be a text: put it in quotes",
-        f"{path}: a key in dataset.names is 1, and must be a text: put it in quotes",
-        f"{path}: a key is null (or ~), and must be a text: put it in quotes",
+        f"{path}: a key in dataset is false (or no, off), but must be a string: put it in quotes",
+        f"{path}: a key in dataset.names is 1, but must be a string: put it in quotes",
+        f"{path}: a key is null (or ~), but must be a string: put it in quotes",
     ]
