@@ -59,7 +59,7 @@ class Auto:
         return Reference(with_current_names(read_yaml(path)), complete=path.parents[1] == conf_dir())
 
     def takers(self, key: str, *, of_the_type: bool = False) -> frozenset[str]:
-        """Return the kinds whose option has a setting, or with `of_the_type`, takes the value that it is given."""
+        """Return the kinds whose option has a setting; with `of_the_type`, those whose option takes its value."""
         name, value = key.split(".")[1], self.beside.get(key)
         value = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
         return frozenset(

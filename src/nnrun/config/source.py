@@ -60,7 +60,7 @@ def lacking_words(weights: Path, chosen: set[str], task: Task | None) -> list[Co
     """Complain of missing words beside a file of weights, which has no config."""
     if task is not None and task.refuses_weights is not None:
         return [Complaint("ckpt", task.refuses_weights.format(weights))]
-    lacks = f"{weights} holds only weights: give their network with model=, and data="
+    lacks = f"{weights} holds only weights: give their network and data with model= and data="
     return [] if "model" in chosen else [Complaint("model", lacks)]
 
 

@@ -22,7 +22,7 @@ from nnrun.base.shown import fitting
 from nnrun.base.visible import visible
 
 _REDRAW_SECONDS = 0.1
-# Without a live line, shorter work prints nothing; longer work prints a line each time it has gone on for a tenth more.
+# Without a live line, shorter work prints nothing; longer work prints a line each time it has run for a tenth longer.
 _LINE_SECONDS = 5.0
 _CLEAR = "\r\x1b[J"
 

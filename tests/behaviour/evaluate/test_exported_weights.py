@@ -63,7 +63,7 @@ def test_without_model_json_they_are_weights_from_elsewhere(weights: Path, tmp_p
             card.write_text(content)
         done = run_here([f"ckpt={weights}"], tmp_path)
         assert done.code == 2
-        assert "holds only weights: give their network with model=" in done.err
+        assert "holds only weights: give their network and data with model=" in done.err
         card.touch()
 
 

@@ -90,7 +90,7 @@ def _old(value, path):
 
 
 REFUSED = {
-    "no model named": (save, [], 2, "holds only weights: give their network with model="),
+    "no model named": (save, [], 2, "holds only weights: give their network and data with model="),
     "another network": (save, ["model=mlp"], 4, "does not fit the network"),
     "a weight less": (lambda w, p: save(dict(list(w.items())[:-1]), p), ["model=cnn"], 4, "head.bias is missing"),
     "a weight more": (lambda w, p: save(w | {"x": w["head.bias"]}, p), ["model=cnn"], 4, "x is not in this network"),
