@@ -107,7 +107,7 @@ def excluded_beside(source: Source, groups: Sequence[Typed]) -> list[Complaint]:
         return []
     excluded = {"experiment": ""}
     if source.key == "repeat":
-        excluded["data"] = ": the network of a run is made for its data; use data.root= if they have moved"
+        excluded["data"] = ": the network of a run is made for its data; use data.root= if it has moved"
     return [
         Complaint(item.key, f"{item.key}= and {source.key}= exclude each other{excluded[item.key]}", (source.key,))
         for item in groups

@@ -10,7 +10,7 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Nonfinite = Literal["stop", "skip"]
 SplitBy = Literal["content", "position"]
 Residency = Literal["auto", "device", "memory", "stream"]
-# A value that may depend on the machine: the value chosen is saved.
+# A value that `auto` leaves to nnrun: the value chosen is saved.
 Switch = Literal["auto"] | bool
 
 # Sections that are built from their `_target_`; those of NAMED_SECTIONS hold several, by name.
