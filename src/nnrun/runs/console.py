@@ -219,7 +219,7 @@ class Console:
             else:
                 self.rich.print(_unfilled(self.rich, fitted), end="", markup=False, emoji=False, soft_wrap=True)
             if dropped:
-                text = f"not shown (the terminal is too narrow): {', '.join(dropped)}"
+                text = f"no room for: {', '.join(dropped)}"
                 self.rich.print(wrapped(text, self.rich.width), style="dim")
         except OSError as error:
             raise _nobody_reads() from error
