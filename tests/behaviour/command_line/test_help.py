@@ -178,5 +178,5 @@ def test_a_word_that_names_nothing_is_an_error(topic: str, says: str, tmp_path: 
 def test_a_wrong_topic_ends_with_code_2_and_shows_nothing(tmp_path: Path) -> None:
     done = nnrun(["--help", "trainer.epoch"], tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("nnrun: trainer.epoch is neither")
+    assert done.stderr.startswith("nnrun: trainer.epoch is not a group")
     assert done.stderr.count("\n") == 1

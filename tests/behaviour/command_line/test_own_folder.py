@@ -123,7 +123,7 @@ ROWS: dict[str, Row] = {
     ),
     # Negative control: without a config at its top it is a folder for nnrun, and its options must have other names.
     "ours: a clash": Row(
-        [*SHORT, "model=mlp"], 2, ["leave conf out with --no-conf"], {"conf/model/mlp.yaml": "x: 1\n"}, folder="clash"
+        [*SHORT, "model=mlp"], 2, ["ignore conf with --no-conf"], {"conf/model/mlp.yaml": "x: 1\n"}, folder="clash"
     ),
     "ours: left out": Row([*SHORT, "model=mlp", "--no-conf"], 0, [], folder="clash"),
     "ours: left out and named": Row(["--no-conf", "--config-dir=conf"], 2, ["exclude each other"], folder="clash"),
