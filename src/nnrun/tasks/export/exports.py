@@ -26,6 +26,7 @@ from nnrun.base.files import TEMPORARY_SUFFIX, check_room, saving, sync_all, syn
 from nnrun.base.foreign_errors import causes_of, lacks_package, of_the_machine
 from nnrun.base.meter import meter
 from nnrun.base.paths import inside, without_paths
+from nnrun.base.shown import counted
 from nnrun.config.from_checkpoint import exported_config
 from nnrun.config.source import REJECTED_SUFFIX
 from nnrun.core.randomness import SPLIT
@@ -69,7 +70,7 @@ def export_all(
     rows: dict[str, dict[str, Any]] = {}
     for name, section in sections.items():
         exporter = build(section, f"export.{name}", Exporter)  # type: ignore[type-abstract]
-        console.say(f"exporting to {name}; verifying on {len(standard.test):,} test samples")
+        console.say(f"exporting to {name}; verifying on {counted(len(standard.test), 'test sample')}")
         start = time.perf_counter()
         with _whole_folder(run, name) as making:
             try:

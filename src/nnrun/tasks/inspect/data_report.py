@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nnrun.assembly.data.opened import Opened
+from nnrun.base.shown import counted
 from nnrun.base.targets import SINGULAR
 from nnrun.config.interpolation import plain_shapes
 from nnrun.core.seams.data import Split
@@ -22,15 +23,15 @@ _MOST_CLASSES = 40
 _MOST_PAIRS = 3
 # Minimum width of the column of names; on a narrow terminal, a longer name takes several lines.
 _LEAST_NAME_WIDTH = 16
-# What an image source counts: its key, a title, a text.
+# What an image source counts: its key, a title, what is counted, and the rest of the text.
 _FACTS = (
-    ("skipped", "skipped", "{:,} unreadable files"),
-    ("unlabelled", "skipped", "{:,} images in no class folder"),
-    ("other_files", "skipped", "{:,} files without an image suffix in class folders"),
-    ("converted", "converted", "{:,} images to grey or RGB"),
-    ("resized", "resized", "{:,} images"),
-    ("cropped", "cropped", "{:,} of these, at both ends of the longer side"),
-    ("several_pictures", "several", "{:,} files with several images; the first is used"),
+    ("skipped", "skipped", "unreadable file", ""),
+    ("unlabelled", "skipped", "image", " in no class folder"),
+    ("other_files", "skipped", "file", " without an image suffix in class folders"),
+    ("converted", "converted", "image", " to grey or RGB"),
+    ("resized", "resized", "image", ""),
+    ("cropped", "cropped", "image", ", at both ends of the longer side"),
+    ("several_pictures", "several", "file", " with several images; the first is used"),
 )
 
 
@@ -163,15 +164,15 @@ def _findings(report: DataReport) -> Iterator[tuple[str, str]]:
         yield "labels", f"{labels['mean']:.2f} per sample, at most {labels['most']}; {labels['none']:,} without labels"
         if pairs := [f"{ours} and {theirs} ({number:,})" for ours, theirs, number in labels["pairs"][:_MOST_PAIRS]]:
             yield "together", ", ".join(pairs)
-    yield "repeated", f"{report.num_repeated:,} duplicates of another sample{_first(report.repeated)}"
+    yield "repeated", f"{counted(report.num_repeated, 'duplicate')} of another sample{_first(report.repeated)}"
     if report.contradicting:
-        yield "contradicting", f"{report.contradicting:,} samples with different {report.kind}"
+        yield "contradicting", f"{counted(report.contradicting, 'sample')} with different {report.kind}"
     for pair, number in report.shared.items():
         if number:
-            yield "shared", f"{number:,} samples in both {pair}"
-    for key, title, text in _FACTS:
+            yield "shared", f"{counted(number, 'sample')} in both {pair}"
+    for key, title, noun, rest in _FACTS:
         if facts.get(key):
-            yield title, text.format(facts[key])
+            yield title, counted(facts[key], noun) + rest
 
 
 def _shape_line(shape: Any) -> str:

@@ -21,6 +21,7 @@ from nnrun.assembly.prediction.raw_images import Intake, Samples, of_files, of_t
 from nnrun.assembly.preflight import prepare
 from nnrun.base.errors import ConfigError, DataError
 from nnrun.base.meter import meter
+from nnrun.base.shown import counted
 from nnrun.base.targets import Kind
 from nnrun.checkpoints.saved_run import SavedNetwork
 from nnrun.components.data.conversion import HOW_READ
@@ -223,7 +224,7 @@ def write_predictions(job: Job, session: Session, predictor: Predictor, source: 
         file.commit()
     if file.num_quoted:
         console.note(
-            f"put ' before {file.num_quoted:,} cells of {FILE_NAME} that a spreadsheet would evaluate as formulas"
+            f"put ' before {counted(file.num_quoted, 'cell')} of {FILE_NAME} that a spreadsheet would evaluate"
         )
     return Result(number, targets.kind, counts, time.perf_counter() - start)
 
@@ -234,10 +235,9 @@ def show(summary: PredictionSummary, result: Result, console: Console) -> None:
     table = Sheet(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True, style="cyan")
     table.add_column(overflow="fold")
-    images = "image" if summary.predicted == 1 else "images"
-    table.add_row("predicted", f"{summary.predicted:,} {images}, {summary.samples_per_second:,.0f} samples/s")
+    table.add_row("predicted", f"{counted(summary.predicted, 'image')}, {summary.samples_per_second:,.0f} samples/s")
     if summary.skipped:
-        table.add_row("skipped", f"{summary.skipped:,} unreadable", style="red")
+        table.add_row("skipped", counted(summary.skipped, "unreadable file"), style="red")
     if result.counts:
         more = "  ..." if len(result.counts) > _NUM_SHOWN else ""
         often = "  ".join(f"{name or 'none'} ({count:,})" for name, count in result.counts.most_common(_NUM_SHOWN))

@@ -10,6 +10,7 @@ from nnrun.assembly.job import Job
 from nnrun.base.errors import ArtifactError, ConfigError, DataError
 from nnrun.base.files import read_json, read_record
 from nnrun.base.secrets import redact
+from nnrun.base.shown import counted
 from nnrun.checkpoints.manifest import read_manifest
 from nnrun.checkpoints.saved_run import SavedRun
 from nnrun.config.interpolation import known_late
@@ -60,12 +61,12 @@ def finished_summary(job: Job, saved: SavedRun, console: Console) -> Summary | N
     idle = [item.key for item in job.composed.typed if item.key not in ("resume", "trust", "task")]
     if idle:
         raise ConfigError(
-            f"{', '.join(idle)} would have no effect: {run} is finished after {at['epoch']} epochs"
+            f"{', '.join(idle)} would have no effect: {run} is finished after {counted(at['epoch'], 'epoch')}"
             + (f", because {at['stop_reason']}" if at["stop_reason"] else "")
             + f"; nnrun ckpt={run} evaluates or exports it, init_from={run} starts a new run"
         )
     why = f" ({at['stop_reason']})" if at["stop_reason"] else "; set a larger trainer.epochs to continue"
-    console.say(f"{run} is finished after {at['epoch']} epochs{why}: nothing to do")
+    console.say(f"{run} is finished after {counted(at['epoch'], 'epoch')}{why}: nothing to do")
     return summary
 
 
@@ -98,13 +99,13 @@ def _changes_of_the_past(job: Job, saved: SavedRun) -> list[str]:
     if trainer.epochs != epochs and _LENGTH_PARAMETER in (job.settings.scheduler or {}):
         found.append(f"trainer.epochs: {epochs} -> {trainer.epochs}, but the schedule spans the whole run")
     elif trainer.epochs < at["epoch"] + (at["batch"] > 0):
-        found.append(f"trainer.epochs: {epochs} -> {trainer.epochs}, but {at['epoch']} epochs are done")
+        found.append(f"trainer.epochs: {epochs} -> {trainer.epochs}, after {counted(at['epoch'], 'epoch')}")
     if stopping and before["early_stopping"] and stopping.patience < before["early_stopping"]["patience"]:
         patience = before["early_stopping"]["patience"]
         found.append(f"early_stopping.patience: {patience} -> {stopping.patience}, with which it might have stopped")
     skipped = saved.training.get("watch", {}).get("skipped", 0)
     if trainer.nonfinite == "stop" and skipped:
-        found.append(f"trainer.nonfinite: 'skip' -> 'stop', but {skipped} updates were skipped")
+        found.append(f"trainer.nonfinite: 'skip' -> 'stop', after {counted(skipped, 'skipped update')}")
     return found
 
 
@@ -141,7 +142,7 @@ def check_data(job: Job, saved: SavedRun, data: Opened, session: Session) -> Non
         session.console.note(f"callback.{name} is removed from step {at['step']:,} on; its state is discarded")
     missing = at["num_rows"] - session.out.count_rows()
     if missing > 0:
-        session.console.note(f"{missing} of {at['num_rows']} rows are missing from metrics.jsonl, and are lost")
+        session.console.note(f"{missing} of {at['num_rows']} rows of metrics.jsonl are lost")
 
 
 def changes(job: Job, saved: SavedRun) -> list[tuple[str, str]]:

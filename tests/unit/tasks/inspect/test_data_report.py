@@ -54,7 +54,7 @@ def test_the_table_says_it_in_words(data):
     for words in (
         "ant",
         "b[e]e",
-        "1 samples in both train and test",
+        "1 sample in both train and test",
         "a = e",
         "2 unreadable files",
         "4.0 times as many",
