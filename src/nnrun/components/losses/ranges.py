@@ -1,4 +1,4 @@
-"""What the parameters of a loss may be. Needs no torch."""
+"""Allowed values of the losses' parameters. Needs no torch."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from nnrun.config.ranges import NOT_NEGATIVE, POSITIVE, Range, number, several, 
 
 CLASS_WEIGHTS = Range(
     lambda v: v is None or v == "balanced" or (several(NOT_NEGATIVE).holds(v) and any(v)),
-    "null, balanced, or a list of a finite number from 0 up for each class, not all 0",
+    "null, balanced, or a list with a finite number from 0 up for each class, not all 0",
     ("null", "balanced"),
 )
 LABEL_WEIGHTS = Range(
     lambda v: v is None or v == "balanced" or (several(POSITIVE).holds(v) and v != []),
-    "null, balanced, or a list of a finite number above 0 for each label",
+    "null, balanced, or a list with a finite number above 0 for each label",
     ("null", "balanced"),
 )
 
@@ -38,7 +38,7 @@ CONFLICTS = (
         lambda counts, weight, alpha, target: (
             counts and "balanced" not in (weight, alpha) and str(target).startswith("nnrun.")
         ),
-        "loss.class_counts has an effect only with loss.weight=balanced or, of the focal loss, loss.alpha=balanced",
+        "loss.class_counts has an effect only with loss.weight=balanced or, for the focal loss, loss.alpha=balanced",
     ),
     Conflict(
         ("loss.label_counts", "loss.num_samples", "loss.pos_weight", "loss._target_"),
@@ -49,7 +49,7 @@ CONFLICTS = (
     ),
 )
 
-# The kind of targets that each loss is for; of torch's own, those that take a network's scores and targets as they are.
+# The kind of targets that each loss needs; torch losses are listed if they take scores and targets unchanged.
 DATA_KINDS = {
     "nnrun.components.losses.cross_entropy.CrossEntropy": ("classes",),
     "nnrun.components.losses.focal.Focal": ("classes",),
