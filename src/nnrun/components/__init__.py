@@ -1,1 +1,1 @@
-"""Plug-ins, one a file, in a folder for each group of conf/; they arrive through their `_target_`."""
+"""Plug-ins, one per file, in a folder for each group of conf/; they are loaded through their `_target_`."""

@@ -115,7 +115,7 @@ ROWS: dict[str, Row] = {
     "forward": Row([*OWN, "model.mood=forward"], 2, ["model fails with " + KEY, "own.py, line 8)"]),
     "evaluation": Row([*OWN, "model.mood=evaluation"], 2, ["model fails with " + KEY]),
     "width": Row([*OWN, "model.width=100"], 2, ["model fails with RuntimeError: ", "(8x784 and 100x10)", "line 16)"]),
-    "tuple": Row([*OWN, "model.mood=tuple"], 2, ["model gives a tuple for a batch", "allowed: a score for each"]),
+    "tuple": Row([*OWN, "model.mood=tuple"], 2, ["model returns a tuple for a batch", "allowed: a score for each"]),
     "loss": Row([*OWN, "loss=own"], 2, ["loss fails with " + KEY]),
     "schedule": Row([*OWN, "scheduler=own"], 2, ["scheduler fails with " + KEY]),
     "load": Row([*OWN, "data.dataset.mood=load"], 3, ["data=own cannot be loaded: " + KEY]),

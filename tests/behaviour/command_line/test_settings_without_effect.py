@@ -30,7 +30,11 @@ IDLE = [
     (["scheduler=plateau", "trainer.epochs=4"], "scheduler.patience=2 has no effect", "trainer.epochs=5"),
     (["scheduler=exponential", "trainer.epochs=1"], "scheduler=exponential has no effect", "trainer.epochs=2"),
     (["scheduler=exponential", "scheduler.gamma=1"], "scheduler.gamma=1 has no effect", "scheduler.gamma=0.9"),
-    (["scheduler=cosine", "scheduler.min_lr=1e-3"], "scheduler.min_lr=0.001 is the learning", "scheduler.min_lr=1e-4"),
+    (
+        ["scheduler=cosine", "scheduler.min_lr=1e-3"],
+        "scheduler.min_lr=0.001 equals the learning",
+        "scheduler.min_lr=1e-4",
+    ),
     (
         ["scheduler=onecycle", "optimizer.lr=1e-2", "scheduler.max_lr=0.1"],
         "optimizer.lr has no effect with scheduler.max_lr=0.1",

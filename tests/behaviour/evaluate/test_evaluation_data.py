@@ -333,7 +333,7 @@ def test_an_export_that_needs_samples_to_train_on_says_so_where_there_are_none(h
     """And no word on how its weights were chosen: it is other data that are measured."""
     done = run_here(["ckpt=run", "data.root=other", "export=onnx_int8", "hydra.run.dir=e"], _other(home))
     assert (done.code, "no validation split to choose by" in done.out) == (4, False)
-    assert "calibrated on training samples, and the data has none" in done.err
+    assert "int8 needs training samples for its calibration, but the data has none" in done.err
 
 
 def test_an_inspection_says_that_the_data_is_other(in_place: Path) -> None:

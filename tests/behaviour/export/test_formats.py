@@ -363,11 +363,11 @@ class OnlyInPython(DependsOnTheData):
 @pytest.mark.parametrize(
     ("network", "name", "reason"),
     [
-        (DependsOnTheData, "onnx", "export=torchscript (by script) or safetensors can"),
-        (DependsOnTheData, "pt2", "export=torchscript (by script) or safetensors can"),
+        (DependsOnTheData, "onnx", "use export=torchscript (by script) or safetensors"),
+        (DependsOnTheData, "pt2", "use export=torchscript (by script) or safetensors"),
         (DependsOnTheData, "torchscript", None),
         (DependsOnTheData, "safetensors", None),
-        (DependsOnTheDataInPython, "torchscript", "export=safetensors can"),
+        (DependsOnTheDataInPython, "torchscript", "use export=safetensors"),
         (OnlyInPython, "torchscript", None),
     ],
 )
@@ -378,9 +378,9 @@ def test_a_format_that_cannot_express_a_network_names_one_that_can(standard, tmp
     if reason is None:
         assert proof.ok, proof.reason
         if name == "torchscript":
-            assert proof.notes[0].startswith("traced, since" if network is OnlyInPython else "scripted")
+            assert proof.notes[0].startswith("traced, because" if network is OnlyInPython else "scripted")
     else:
-        assert proof.reason == f"it cannot be exported: the network's path depends on the data, which {name} " + (
+        assert proof.reason == f"it cannot be exported: the network has data-dependent control flow, which {name} " + (
             f"cannot express; {reason}"
         )
         assert list(tmp_path.iterdir()) == []

@@ -103,7 +103,7 @@ def test_a_network_of_several_inputs_is_proven(name: str, kind: type[OfBoth], tm
     assert proof.ok, proof.reason
     assert (proof.num_samples, proof.batch_sizes) == (700, [1, 2, 97, 500])
     if name == "torchscript":
-        assert proof.notes[0].startswith("traced, since" if kind is OfBothWithoutTypes else "scripted")
+        assert proof.notes[0].startswith("traced, because" if kind is OfBothWithoutTypes else "scripted")
 
 
 def test_a_network_without_its_preprocessing_is_proven_too(tmp_path: Path) -> None:
@@ -161,16 +161,16 @@ def test_trees_within_a_tree_are_for_onnx_and_pt2_alone(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         assert prove(name, standard, tmp_path / name)[1].ok
     assert prove("torchscript", standard, tmp_path)[1].reason == (
-        "it cannot be exported: torchscript takes a tensor, or a dict or tuple of tensors, and these are deeper "
-        "(pair.0, pair.1, one.x); export=onnx, pt2 or safetensors can"
+        "it cannot be exported: torchscript takes a tensor, or a dict or tuple of tensors, but these inputs are nested "
+        "deeper (pair.0, pair.1, one.x); use export=onnx, pt2 or safetensors"
     )
 
 
 def test_torchserve_takes_one_image_and_says_which_formats_take_more(tmp_path: Path) -> None:
     _, proof = prove("torchserve", standard_of(OfBoth()), tmp_path)
     assert proof.reason == (
-        "it cannot be exported: torchserve takes one image a sample, and these have picture, numbers; export=onnx, "
-        "torchscript or pt2 can"
+        "it cannot be exported: torchserve takes one image per sample, but these have picture, numbers; use "
+        "export=onnx, torchscript or pt2"
     )
 
 
@@ -184,7 +184,7 @@ def test_an_input_that_is_called_as_the_output_is_refused(tmp_path: Path) -> Non
     renamed = Standard(Renamed().eval(), Scaled(), made.problem, Split(inputs, made.test.targets))
     _, proof = prove("onnx", renamed, tmp_path)
     assert proof.reason is not None
-    assert "the data has an input 'scores', as its output is called; export=pt2 can" in proof.reason
+    assert "the data has an input named 'scores', like the output; use export=pt2" in proof.reason
 
 
 def test_inputs_that_are_mixed_up_are_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -137,8 +137,7 @@ def test_what_cannot_be_had_of_values_is_refused_and_the_others_are_exported(kin
     artifacts = summary(run.parent / "refused")["artifacts"]
     assert outcome.code == 4
     assert (
-        f"torchserve answers with classes, and these are {'3 labels' if kind == 'labels' else '2 values'}"
-        in outcome.err
+        f"torchserve needs classes, but the targets are {'3 labels' if kind == 'labels' else '2 values'}" in outcome.err
     )
     assert artifacts["pt2"]["ok"]
     if kind == "labels":
@@ -149,7 +148,7 @@ def test_what_cannot_be_had_of_values_is_refused_and_the_others_are_exported(kin
         assert not np.allclose(found.sum(1), 1), "each label for itself"
     else:
         assert artifacts["onnx"]["reason"] == (
-            "it cannot be exported: values have no probabilities; use its setting output=scores"
+            "it cannot be exported: values have no probabilities; set output=scores for this format"
         )
 
 

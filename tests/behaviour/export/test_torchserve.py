@@ -91,7 +91,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_samples_that_are_no_pixels_are_refused_by_their_kind() -> None:
     context = SimpleNamespace(example=torch.zeros(2, 3, 8, 8))
     exporter = TorchServeExporter("probabilities", 5, 1e-4, 0.999)
-    with pytest.raises(CannotExport, match=r"uint8 of 1 or 3 channels; the samples are float32 of \[3, 8, 8\]"):
+    with pytest.raises(CannotExport, match=r"uint8 with 1 or 3 channels; the samples are float32 of \[3, 8, 8\]"):
         exporter.export(torch.nn.Flatten(), context, Path())
 
 
@@ -179,12 +179,12 @@ def bomb() -> bytes:
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"<html>not found</html>", "Pillow knows no such format"),
-        (b"", "Pillow knows no such format"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 1 1\n", "Pillow knows no such format"),
+        (b"<html>not found</html>", "unknown image format"),
+        (b"", "unknown image format"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 1 1\n", "unknown image format"),
         (bomb(), "at most 50,000,000 are decoded"),
-        ("text", "send the bytes of an image file"),
-        ({"instances": []}, "send the bytes of an image file"),
+        ("text", "the request must contain the bytes of an image file"),
+        ({"instances": []}, "the request must contain the bytes of an image file"),
     ],
 )
 def test_what_is_no_image_is_answered_so_and_hurts_no_other(handler, content, why) -> None:
@@ -194,7 +194,7 @@ def test_what_is_no_image_is_answered_so_and_hurts_no_other(handler, content, wh
     assert "class" in answers[1]
     assert "class" in answers[2]["good"]
     assert why in answers[2]["bad"]["error"]
-    assert "holds no image" in answers[3]["error"]
+    assert "the request contains no image" in answers[3]["error"]
     assert statuses == {0: 400, 3: 400}
 
 

@@ -164,7 +164,10 @@ def test_a_state_that_it_cannot_take_up_is_its_own_failure(tmp_path: Path) -> No
 
 
 REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
-    "a name of ours": (("callback=rows",), "cannot be called rows, first_step, early_stopping, progress or"),
+    "a name of ours": (
+        ("callback=rows",),
+        "rows, first_step, early_stopping, progress and checkpointing are reserved names",
+    ),
     "no callback": (("callback=odd",), "callback.odd._target_=torch.nn.Linear is not allowed: it is not a Callback"),
     "no option": (("callback=look",), "callback=look is not an option; did you mean 'looks'?"),
     "a typo": (("callback=looks", "callback.looks.evry=2"), "callback.looks.evry is not a"),
@@ -194,7 +197,7 @@ def rows_if_any(run: Path) -> list[dict]:
 def test_a_row_of_its_own_does_not_pass_for_one_of_ours(tmp_path: Path) -> None:
     outcome = go(tmp_path, "callback=looks", "callback.looks.mood=odd")
     assert outcome.code == 2
-    assert "callback.looks fails with ValueError: state.log: 'valid' means something else" in outcome.err
+    assert "callback.looks fails with ValueError: state.log: 'valid' is reserved" in outcome.err
 
 
 @pytest.mark.parametrize("task", ["evaluate", "inspect"])

@@ -23,7 +23,7 @@ from support.command_line import SHORT, Row, run_here, run_rows
 BALANCED = (*SHORT, "data.limit=333", "model=mlp", "model.dropout=0", "loss.weight=balanced")
 # Losses, and what must be said of them.
 WRONG: dict[str, Row] = {
-    "weight a number": Row(["loss.weight=3"], 2, ["loss.weight is 3; allowed: null, balanced, or a list of"]),
+    "weight a number": Row(["loss.weight=3"], 2, ["loss.weight is 3; allowed: null, balanced, or a list with a"]),
     "weight misspelt": Row(["loss.weight=balance"], 2, ["loss.weight is 'balance'; allowed: null, balanced"]),
     "weight negative": Row(["loss.weight=[1,-1]"], 2, ["loss.weight is [1, -1]; allowed"]),
     "weight all 0": Row(["loss.weight=[0,0]"], 2, ["loss.weight is [0, 0]; allowed"]),
@@ -38,7 +38,7 @@ WRONG: dict[str, Row] = {
         ["loss.class_counts is [1, 2]; allowed: null, or a count for each of the 10 classes"],
     ),
     "too few weights": Row(
-        [*SHORT, "model=mlp", "loss.weight=[1,2]"], 2, ["loss.weight is [1, 2]; allowed: a weight for each of the 10"]
+        [*SHORT, "model=mlp", "loss.weight=[1,2]"], 2, ["loss.weight is [1, 2]; allowed: one weight for each of the 10"]
     ),
 }
 

@@ -96,7 +96,7 @@ def test_without_a_validation_part_the_thresholds_are_a_half_which_is_said(place
     outcome = run_here([*WORDS, "data.val_fraction=0", "early_stopping=none", "hydra.run.dir=n"], place)
     assert outcome.code == 0, outcome.err
     assert thresholds(place / "n") == [0.5] * 3
-    assert "a label is given from a probability of 0.5: there is no validation part" in outcome.out
+    assert "the thresholds of all labels are 0.5: there is no validation split" in outcome.out
 
 
 def test_balanced_weights_are_counted_in_the_training_part_and_saved(place):

@@ -135,7 +135,7 @@ def test_a_value_that_never_changes_is_said_and_learned(tmp_path):
     np.savez(tmp_path / "pictures.npz", x_train=x, y_train=y, x_test=x_test, y_test=y_test)
     outcome = run_here([*WORDS, "hydra.run.dir=r"], tmp_path)
     assert outcome.code == 0, outcome.err
-    assert "value_1 is 7 in the whole training part" in outcome.out
+    assert "value_1 is 7 in all training samples: there is nothing to learn" in outcome.out
     assert saved(tmp_path / "r")["problem"]["deviation"][1] == 1
 
 
@@ -153,9 +153,10 @@ def test_a_network_whose_output_is_squeezed_is_refused(tmp_path):
     outcome = run_here([*words, "hydra.run.dir=r"], tmp_path)
     assert outcome.code == 2
     assert (
-        "model gives (30,) for a batch of 30 samples; allowed: a number for each of the 1 value, (30, 1)" in outcome.err
+        "model returns (30,) for a batch of 30 samples; allowed: a number for each of the 1 value, (30, 1)"
+        in outcome.err
     )
-    assert "no squeeze() after its last layer" in outcome.err
+    assert "remove a squeeze() after its last layer" in outcome.err
     assert run_here([*words, "model.squeezed=false", "hydra.run.dir=s"], tmp_path).code == 0
 
 

@@ -1,1 +1,1 @@
-"""Augmentations and mixings: what `augment.NAME._target_` names."""
+"""Augmentations, and mixing of samples: the classes that `augment.NAME._target_` names."""

@@ -1,4 +1,4 @@
-"""Shift, rotate, scale and shear images, all in one sampling of the pixels."""
+"""Shift, rotate, scale and shear images, all in one resampling."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from nnrun.core.augmenter import SHAPE
 
 
 class Affine:
-    """Change the shape of each image by draws of its own, uniform between the bounds given.
+    """Apply a random affine map to each image, with parameters drawn uniformly within the given bounds.
 
-    Takes raw pixels, uint8 or float, `(N, C, H, W)`. What comes in from outside is 0: black, not the mean.
-    `shift` is a fraction of the side, `degrees` and `shear` are angles in degrees, each in both directions.
+    Takes raw pixels, uint8 or float, `(N, C, H, W)`. Pixels from outside the image are 0: black, not the mean.
+    `shift` is a fraction of the side; `degrees` and `shear` are angles in degrees; each applies in both directions.
     """
 
     stage: ClassVar[int] = SHAPE
@@ -43,10 +43,9 @@ class Affine:
 
 
 def inverse_of(angle: Tensor, scale: Tensor, shear: Tensor) -> Tensor:
-    """Return the matrices `(N, 2, 2)` that lead back from where pixels come to lie, for angles in radians `(N,)`.
+    """Return matrices `(N, 2, 2)` from output to input coordinates, for angles in radians `(N,)`.
 
-    Forwards, rows are first shifted against each other by the tangent of `shear`, then the image is scaled and turned,
-    as torchvision's `affine` does it.
+    The forward map first shears rows by the tangent of `shear`, then scales and rotates, like torchvision's `affine`.
     """
     cos, sin, slope = angle.cos(), angle.sin(), shear.tan()
     rows = [cos - sin * slope, sin + cos * slope, -sin, cos]
@@ -54,12 +53,12 @@ def inverse_of(angle: Tensor, scale: Tensor, shear: Tensor) -> Tensor:
 
 
 def warp(pixels: Tensor, inverse: Tensor, shift: Tensor) -> Tensor:
-    """Return float images sampled about their middle, bilinearly, and moved by `shift`, `(N, 2)`, x and y.
+    """Return float images resampled bilinearly about their center, and shifted by `shift`, `(N, 2)`, x and y.
 
-    A pixel of the result lies where `inverse` leads; a shift of 1 is a whole side. Outside of the image is 0.
+    `inverse` maps output coordinates to input coordinates; a shift of 1 is a whole side. Pixels outside are 0.
     """
     height, width = pixels.shape[-2:]
-    # affine_grid counts from -1 to 1 along each side, whatever its length.
+    # affine_grid's coordinates range from -1 to 1 along each side, whatever its length.
     ratio = width / height
     first, second = inverse[:, 0, :], inverse[:, 1, :]
     linear = torch.stack(

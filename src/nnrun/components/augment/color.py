@@ -14,11 +14,11 @@ from nnrun.core.augmenter import COLOR
 
 
 class Color:
-    """Change the colours of each image by draws of its own, in the order of the parameters.
+    """Jitter brightness, contrast, saturation and hue of each image, in this order.
 
     Takes raw pixels, uint8 or float from 0 to 1, `(N, C, H, W)`. A strength b of brightness, contrast or saturation
-    draws a factor from 1 - b, at least 0, to 1 + b; that of the hue an angle, in turns, in both directions. Of images
-    with one channel, which have no colour, saturation and hue must be 0.
+    draws a factor between 1 - b (at least 0) and 1 + b; `hue` is the maximum rotation in either direction, as a
+    fraction of the color circle. Grey images need saturation 0 and hue 0.
     """
 
     stage: ClassVar[int] = COLOR
@@ -35,7 +35,7 @@ class Color:
         check_images("color", in_shape, channels=(1, 3))
         if in_shape[0] == 1 and (saturation or hue):
             raise ConfigError(
-                "augment.color changes the saturation and the hue, and the images are grey; "
+                "augment.color changes saturation and hue, but the images are grey; "
                 "add augment.color.saturation=0 augment.color.hue=0"
             )
         self.brightness, self.contrast, self.saturation, self.hue = brightness, contrast, saturation, hue
@@ -62,21 +62,21 @@ def brighten(pixels: Tensor, factor: Tensor) -> Tensor:
 
 
 def change_contrast(pixels: Tensor, factor: Tensor) -> Tensor:
-    """Return pixels whose distance from the image's mean brightness is multiplied by a factor."""
+    """Return pixels with their distance from the image's mean brightness multiplied by a factor."""
     return torch.lerp(grey(pixels).mean(dim=(1, 2, 3), keepdim=True), pixels, factor)
 
 
 def saturate(pixels: Tensor, factor: Tensor) -> Tensor:
-    """Return pixels whose distance from grey is multiplied by a factor."""
+    """Return pixels with their distance from grey multiplied by a factor."""
     return torch.lerp(grey(pixels), pixels, factor)
 
 
 def turn_hue(pixels: Tensor, turns: Tensor) -> Tensor:
-    """Return pixels from 0 to 1, `(N, 3, H, W)`, with the hue of HSV turned by a part of the circle."""
+    """Return pixels from 0 to 1, `(N, 3, H, W)`, with their HSV hue rotated by a fraction of the circle."""
     red, green, blue = pixels.split(1, dim=1)
     value, lowest = pixels.amax(1, keepdim=True), pixels.amin(1, keepdim=True)
     spread = value - lowest
-    # Where all three are alike there is no hue, and no division by 0 either.
+    # Grey pixels have no hue: divide them by 1 instead of 0.
     unit = torch.where(spread == 0, 1, spread)
     hue = torch.where(
         value == red,
@@ -84,6 +84,6 @@ def turn_hue(pixels: Tensor, turns: Tensor) -> Tensor:
         torch.where(value == green, 2 + (blue - red) / unit, 4 + (red - green) / unit),
     )
     hue = hue / 6 + turns
-    # Each channel falls from `value` to `lowest` and rises again along the circle, and begins at another place of it.
+    # Along the circle each channel falls from `value` to `lowest` and rises again, with its own phase.
     place = torch.remainder(5 - 2 * torch.arange(3, device=pixels.device).view(1, 3, 1, 1) + 6 * hue, 6)
     return value - spread * torch.minimum(place, 4 - place).clamp(0, 1)

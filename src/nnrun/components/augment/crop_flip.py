@@ -1,4 +1,4 @@
-"""Shift images by whole pixels and mirror them: what nearly every training on CIFAR does."""
+"""Random crop after padding, and random horizontal flip: the standard augmentation for CIFAR."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from nnrun.core.augmenter import SHAPE
 
 
 class CropFlip:
-    """Pad each image with 0, cut its size out anywhere, and mirror it left to right with probability `flip`.
+    """Pad each image, crop it to its size at a random position, and flip it left to right with probability `flip`.
 
-    Takes raw pixels of any type, `(N, C, H, W)`, and moves them as they are. The padding, `padding` pixels on each
+    Takes raw pixels of any type, `(N, C, H, W)`; their values do not change. The padding, `padding` pixels on each
     side, is 0: black, not the mean (He et al. 2016, arXiv 1512.03385, section 4.2).
     """
 
@@ -34,7 +34,7 @@ class CropFlip:
 
 
 def crop(padded: Tensor, size: Sequence[int], top: Tensor, left: Tensor, flipped: Tensor) -> Tensor:
-    """Return from each image the part of a size that begins at `top` and `left`, `(N,)`, mirrored where `flipped`."""
+    """Return a crop of each image, of a size, starting at `top` and `left`, `(N,)`, and mirrored where `flipped`."""
     rows, columns = (torch.arange(side, device=padded.device) for side in size)
     columns = torch.where(flipped[:, None], columns.flip(0), columns)
     in_row = (left[:, None] + columns)[:, None, None, :].expand(-1, padded.shape[1], size[0], -1)

@@ -1,4 +1,4 @@
-"""Erase a box of each image, so that no single part of it is enough to know it by."""
+"""Erase a random box of each image, so that the network does not depend on a single region."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from nnrun.core.augmenter import HIDE
 
 
 class Erasing:
-    """Put a box of noise, or of black, over each image with a probability (Zhong et al. 2017, arXiv 1708.04896).
+    """Cover a box of each image with noise or black, with a probability (Zhong et al. 2017, arXiv 1708.04896).
 
-    Takes raw pixels, uint8 or float from 0 to 1, `(N, C, H, W)`. A box has a part of the image's area, uniform between
-    the bounds of `area`, and a height by width whose logarithm is uniform between those of `ratio`. A box that would
-    be higher or wider than the image is cut to it.
+    Takes raw pixels, uint8 or float from 0 to 1, `(N, C, H, W)`. The box's fraction of the image is uniform between
+    the bounds of `area`; the logarithm of its height divided by its width is uniform between those of `ratio`. A box
+    that would be taller or wider than the image is cut off.
     """
 
     stage: ClassVar[int] = HIDE
@@ -49,7 +49,7 @@ class Erasing:
         return torch.where(box, self._noise(raw, generator) if self.fill == "noise" else 0, raw)
 
     def _noise(self, raw: Tensor, generator: torch.Generator) -> Tensor:
-        """Return images of which every value is drawn by itself."""
+        """Return images of independent random values."""
         if raw.is_floating_point():
             return torch.rand(raw.shape, generator=generator, device=raw.device, dtype=raw.dtype)
         return torch.randint(256, raw.shape, generator=generator, device=raw.device, dtype=raw.dtype)

@@ -1,4 +1,4 @@
-"""Mix the samples of a batch with one another: MixUp and CutMix."""
+"""Mix the samples of a batch: MixUp and CutMix."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _NUM_POINTS = 4097
 class MixUp:
     """Average each sample with another one (Zhang et al. 2018, arXiv 1710.09412).
 
-    Takes the network's inputs, after preprocessing: any tree of floats, images or not. The share of the other one is
-    drawn for each sample from Beta(alpha, alpha), folded to at most 1/2: of two samples it is all one which is called
-    the other, and so a sample's own target is always that of its larger part.
+    Takes the network's inputs, after preprocessing: any tree of floats, images or not. The weight of the other sample
+    is drawn for each sample from Beta(alpha, alpha), folded to 1/2 or less: the distribution is symmetric, so a
+    sample's own target can always be that of the larger weight.
     """
 
     def __init__(self, alpha: float = 0.2) -> None:
@@ -30,7 +30,7 @@ class MixUp:
         leaves = tree_leaves(inputs)
         if not all(leaf.is_floating_point() for leaf in leaves):
             kinds = ", ".join(str(leaf.dtype) for leaf in leaves)
-            raise ConfigError(f"augment.mixup averages samples, and these are {kinds}; leave it out of augment=")
+            raise ConfigError(f"augment.mixup averages float samples, but these are {kinds}; remove it from augment=")
         share = 1 - self._share.draw(leaves[0], generator)
 
         def average(own: Tensor, other: Tensor) -> Tensor:
@@ -40,11 +40,11 @@ class MixUp:
 
 
 class CutMix:
-    """Put a box of another image into each image (Yun et al. 2019, arXiv 1905.04899).
+    """Paste a box of another image into each image (Yun et al. 2019, arXiv 1905.04899).
 
-    Takes the network's inputs, after preprocessing, `(N, C, H, W)`. The area of the box is drawn for each sample from
-    Beta(alpha, alpha), folded to at most 1/2: unlike in the paper, the larger part is always the sample's own. Its
-    middle is anywhere, what is beyond the border is cut off, and the share is counted in pixels.
+    Takes the network's inputs, after preprocessing, `(N, C, H, W)`. The area fraction of the box is drawn for each
+    sample from Beta(alpha, alpha), folded to 1/2 or less: unlike in the paper, the larger part is always the sample's
+    own. The box's center is anywhere; the border cuts it off, and the weights are fractions of the pixels.
     """
 
     def __init__(self, in_shape: Sequence[int], alpha: float = 1.0) -> None:
@@ -54,7 +54,7 @@ class CutMix:
     def mix(self, inputs: Tensor, others: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         rows, columns = size = inputs.shape[-2], inputs.shape[-1]
         side = self._share.draw(inputs, generator).sqrt()
-        # Rounded down, so that a box is never more than half of the image.
+        # Rounded down, so that a box never covers more than half of the image.
         height, width = (side * rows).floor(), (side * columns).floor()
         top = (uniform(0, 1, inputs, generator) * rows - height / 2).round()
         left = (uniform(0, 1, inputs, generator) * columns - width / 2).round()
@@ -63,13 +63,13 @@ class CutMix:
 
 
 class HalfBeta:
-    """Draw from Beta(alpha, alpha), folded to at most 1/2, by its quantiles.
+    """Draw from Beta(alpha, alpha), folded to 1/2 or less, from a table of quantiles with linear interpolation.
 
-    Torch's own sampler takes no generator. Between the points of the table, quantiles are interpolated.
+    torch's own sampler accepts no generator.
     """
 
     def __init__(self, alpha: float) -> None:
-        # The density is x^(alpha-1) (1-x)^(alpha-1). Below alpha 1 it has a pole at 0, and in s = x^alpha none.
+        # The density is x^(alpha-1) (1-x)^(alpha-1). For alpha < 1 it has a pole at 0; in s = x^alpha it has none.
         power = min(alpha, 1)
         s = torch.linspace(0, 0.5**power, _NUM_POINTS, dtype=torch.float64)
         x = s ** (1 / power)

@@ -1,4 +1,4 @@
-"""What the settings of an augmentation may be. Needs no torch."""
+"""Allowed values of the augmentations' settings. Needs no torch."""
 
 from __future__ import annotations
 

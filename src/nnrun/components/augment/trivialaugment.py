@@ -1,4 +1,4 @@
-"""TrivialAugment: one operation an image, drawn from a list, with a strength drawn too."""
+"""TrivialAugment: one random operation per image, at a random strength."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ OPERATIONS = (
     *("brightness", "color", "contrast", "sharpness", "posterize", "solarize", "autocontrast", "equalize"),
 )
 _NUMBER = {name: number for number, name in enumerate(OPERATIONS)}
-# At the greatest strength.
+# Values at the maximum strength.
 MAX_SLOPE = 0.99
 MAX_DEGREES = 135.0
 MAX_BLEND = 0.99
 MAX_LOST_BITS = 6
-# Of the side. (The paper has 32 pixels, which is a seventh of its photographs and all of a small image.)
+# As a fraction of the side. (The paper's 32 pixels are a seventh of its photographs, but all of a small image.)
 MAX_SHIFT = 0.45
 _NUM_STRENGTHS = 31
 
 
 class TrivialAugment:
-    """Change each image by one operation of a list, all equally likely (Mueller & Hutter 2021, arXiv 2103.10158).
+    """Apply one operation to each image, all equally likely (Mueller & Hutter 2021, arXiv 2103.10158).
 
-    Takes raw pixels, uint8 or float from 0 to 1, `(N, C, H, W)`, of 1 or 3 channels; what comes in from outside is 0,
-    black. The list and the strengths are the paper's wide ones, but for the shifts, which are parts of the side. All
-    operations are computed for the whole batch, and each image takes its own: nothing depends on the draws but values.
-    With `probability` below 1, an image may stay as it is besides.
+    Takes raw pixels, uint8 or float from 0 to 1, `(N, C, H, W)`, with 1 or 3 channels; pixels from outside the image
+    are 0, black. Operations and strengths are those of the paper's wide space, except that shifts are fractions of the
+    side. All operations are computed for the whole batch and each image takes its own, so that only values depend on
+    the random draws, not shapes. With `probability` below 1, the remaining images stay unchanged.
     """
 
     stage: ClassVar[int] = COLOR
     one_is_white: ClassVar[bool] = True
 
     def __init__(self, in_shape: Sequence[int], probability: float = 1.0) -> None:
-        # Its import takes seconds: only a run that asks for this pays them.
+        # This import takes seconds, so only runs that use it should pay for it.
         from torchvision.transforms.v2.functional import autocontrast, equalize  # noqa: PLC0415 - see above
 
         check_images("trivialaugment", in_shape, channels=(1, 3))
@@ -58,10 +58,10 @@ class TrivialAugment:
         return self.apply(raw, torch.where(changed, operation, 0), strength, sign)
 
     def apply(self, raw: Tensor, operation: Tensor, strength: Tensor, sign: Tensor) -> Tensor:
-        """Return each image changed by its operation, a place in OPERATIONS, at its strength from 0 to 1, `(N,)` each;
-        `sign`, -1 or 1, is the direction of those that have one.
+        """Return each image after its operation (an index into OPERATIONS) at its strength from 0 to 1, `(N,)` each;
+        `sign`, -1 or 1, is the direction of operations that have one.
         """
-        # Everything is computed in the values of uint8, in which the strengths are given.
+        # Everything is computed on the uint8 scale, for which the strengths are defined.
         pixels = raw.to(torch.float32) * (255 / full(raw))
         images = pixels.round().to(torch.uint8)
 
@@ -82,7 +82,7 @@ class TrivialAugment:
 
 
 def moved(pixels: Tensor, operation: Tensor, strength: Tensor) -> Tensor:
-    """Return images sheared, shifted or turned, by a strength from -1 to 1."""
+    """Return images sheared, shifted or rotated, with a strength from -1 to 1."""
 
     def where(name: str, value: Tensor) -> Tensor:
         return torch.where(operation == _NUMBER[name], value, 0)
@@ -96,7 +96,7 @@ def moved(pixels: Tensor, operation: Tensor, strength: Tensor) -> Tensor:
 
 
 def blended(pixels: Tensor, operation: Tensor, strength: Tensor) -> Tensor:
-    """Return images nearer to, or farther from, a poorer one: black, without colour, even, or blurred."""
+    """Return images blended with, or moved away from, a degraded one: black, grey, uniform or blurred."""
     brightness = grey(pixels)
     poorer = torch.zeros_like(pixels)
     for name, other in (
@@ -109,7 +109,7 @@ def blended(pixels: Tensor, operation: Tensor, strength: Tensor) -> Tensor:
 
 
 def blurred(pixels: Tensor) -> Tensor:
-    """Return images with each pixel, but those of the border, averaged with its neighbours, of which it counts 5."""
+    """Return images with each pixel except at the border averaged with its 8 neighbours; the pixel has weight 5."""
     if min(pixels.shape[-2:]) < 3:
         return pixels
     inner = (functional.avg_pool2d(pixels, 3, stride=1) * 9 + 4 * pixels[..., 1:-1, 1:-1]) / 13

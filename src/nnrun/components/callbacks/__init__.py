@@ -1,1 +1,1 @@
-"""What happens beside the steps: one file each."""
+"""What happens around the training steps: one file per callback."""

@@ -1,4 +1,4 @@
-"""Save the training: at its start, after every validation and every epoch, and every so many steps."""
+"""Save checkpoints: at the start, after every validation and epoch, and every `checkpoint_every_steps` steps."""
 
 from __future__ import annotations
 
@@ -15,20 +15,19 @@ from nnrun.core.nonfinite import are_finite
 from nnrun.core.seams.callback import Callback
 from nnrun.core.state import TrainState
 
-# A write that nobody waits for any more ends at its next call to the disk, unless the disk does not answer that.
+# An abandoned write ends at its next call to the disk; do not wait longer than this if the disk does not respond.
 _FAREWELL_SECONDS = 0.5
 
 
 class Checkpointing(Callback):
-    """Save through a CheckpointFolder: copy the state at once, and write it beside the training, one save at a time.
+    """Save through a CheckpointFolder: copy the state at once, then write it in the background, one save at a time.
 
-    The clock counts what the training waits for, and what is written meanwhile. A write that fails ends the training
-    after the step under way, or at its end. Leaving the object's block waits for the write under way, but not after a
-    second Ctrl-C: what was committed before is whole.
+    The clock counts separately how long the training waits and how long the writing takes. A failed write ends the
+    training after the current step, or at its end. Leaving the `with` block waits for the current write, except after
+    a second Ctrl-C; checkpoints committed before that are complete.
 
-    `payload` gives what stands in a checkpoint besides the training's state; `sync` brings to the disk what the state
-    speaks of, the rows of metrics. Saved first of all is the untrained state, so that a run can be resumed from
-    whenever it was lost.
+    `payload` returns the content of a checkpoint for a state; `sync` flushes to the disk the rows of metrics that the
+    state counts. The untrained state is saved first, so that a run can be resumed whenever it fails.
     """
 
     def __init__(
@@ -58,29 +57,29 @@ class Checkpointing(Callback):
             self._give_up()
             raise
         except Exception:
-            if error is None:  # else what came first is what is said
+            if error is None:  # otherwise report the first error
                 raise
 
     def _give_up(self) -> None:
-        """Let the write under way come to nothing."""
+        """Abandon the current write."""
         self._folder.abandon()
         with suppress(Exception):
             self._writing.wait(_FAREWELL_SECONDS)
 
     def on_fit_start(self, state: TrainState) -> None:
-        """Save the start, unless the run goes on from a checkpoint."""
+        """Save the untrained state, unless the run resumes from a checkpoint."""
         if state.world.agree(self._folder.manifest.last is None):
             self.save(state, is_best=False, then=self._folder.check_room)
 
     def on_step_end(self, state: TrainState) -> None:
-        """Save where the steps say so."""
+        """Save if a checkpoint is due at this step."""
         self._writing.check()
         at = state.progress
         if self._every_steps is not None and at.step % self._every_steps == 0:
             self.save(state, is_best=False)
 
     def on_validation_end(self, state: TrainState, metrics: Mapping[str, float]) -> None:
-        """Save after a validation within an epoch, as the best if it is; on_epoch_end saves the last of an epoch."""
+        """Save after a validation within an epoch, as the best if it is; on_epoch_end saves after the epoch's last."""
         if state.progress.is_within_epoch:
             self.save(state, is_best=state.progress.is_best)
 
@@ -89,29 +88,29 @@ class Checkpointing(Callback):
         self.save(state, is_best=state.progress.is_best)
 
     def on_fit_end(self, state: TrainState) -> None:
-        """Wait for the last write: what comes next reads what it wrote."""
+        """Wait for the last write, because the evaluation reads it."""
         self.finish(state)
 
     def finish(self, state: TrainState) -> None:
-        """Wait for the write under way; raise what it raised."""
+        """Wait for the current write; raise its error, if any."""
         with state.clock.saving():
             self._writing.wait()
 
     def save(self, state: TrainState, *, is_best: bool, then: Callable[[], None] = lambda: None) -> None:
-        """Save a checkpoint, unless the loss or a weight is NaN or infinite: the last good one stays the last.
+        """Save a checkpoint, in the background, after the previous save is done; then call `then`.
 
-        It is written, and `then` called, in the background, once the save before is done.
+        Raises DivergedError if the loss or a weight is NaN or infinite; the last good checkpoint is kept.
         """
-        wait_for(state.device)  # what the device has yet to do are steps, and no saving
+        wait_for(state.device)  # queued steps must not count as time for saving
         with state.clock.saving():
             state.watch.check()
             if state.world.agree(not are_finite(state.network.state_dict().values())):
                 at = state.progress
                 raise DivergedError(
-                    f"the weights became NaN or infinite by step {at.step:,} (epoch {at.epoch + 1}), though the loss "
-                    "was not; try a lower optimizer.lr, or trainer.grad_clip_norm=1.0"
+                    f"the weights became NaN or infinite by step {at.step:,} (epoch {at.epoch + 1}), although the loss "
+                    "stayed finite; try a lower optimizer.lr, or trainer.grad_clip_norm=1.0"
                 )
-            payload = self._payload(state)  # in which all ranks have a part
+            payload = self._payload(state)  # collective: all ranks take part
             if state.world.is_first:
                 self._writing.wait()
                 copy, step = self._host_copy.take(payload), state.progress.step

@@ -1,4 +1,4 @@
-"""Know which weights are the best, and stop when they no longer get better."""
+"""Select the best weights, and stop when they no longer improve."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def improved(reference: float | None, value: float, min_delta: float, mode: str)
 
 
 class EarlyStopping(Callback):
-    """Mark the best validation by a metric; with a patience, stop after that many of them without improvement.
+    """Mark the best validation by a metric; with a patience, stop after that many validations without improvement.
 
-    `counted` names what the patience counts, for the reason to stop: epochs, where each has one validation.
-    Any improvement makes new best weights; only one of more than `min_delta` starts the patience again. Where nothing
-    is validated, the newest weights are the best.
+    `counted` names the unit of the patience in the reason to stop: "epochs" if each has one validation. Any
+    improvement selects new best weights; only an improvement of more than `min_delta` resets the patience. Without
+    validation, the newest weights are the best.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class EarlyStopping(Callback):
         self.num_bad = 0
 
     def on_validation_end(self, state: TrainState, metrics: Mapping[str, float]) -> None:
-        """Compare the validation with the best so far."""
+        """Compare the validation with the best one so far."""
         at = state.progress
         if self.monitor not in metrics:
             raise ConfigError.of("early_stopping.monitor", self.monitor, ", ".join(sorted(metrics)))
@@ -56,15 +56,15 @@ class EarlyStopping(Callback):
             at.stop_reason = f"{self.monitor} has not improved for {self.num_bad} {self.counted}"
 
     def on_epoch_end(self, state: TrainState) -> None:
-        """Take the newest weights for the best where nothing is validated."""
+        """Select the newest weights as the best if there is no validation."""
         at = state.progress
         if at.validated_step != at.step:
             at.best = Best(0.0, at.epoch_number, at.step)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the patience used up so far."""
+        """Return the reference value and the number of validations without improvement."""
         return {"reference": self.reference, "bad_epochs": self.num_bad}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up the patience used up so far."""
+        """Restore the reference value and the number of validations without improvement."""
         self.reference, self.num_bad = state["reference"], state["bad_epochs"]

@@ -1,4 +1,4 @@
-"""Note how long the first step took to come, from the start of the process."""
+"""Record the time from the start of the process to the end of the first step."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from nnrun.runs.directory import RunDir
 
 
 class FirstStep(Callback):
-    """Keep the age of the process at the end of its first update for status.json: what a user waits for."""
+    """Save the age of the process at the end of its first update to status.json: how long a user waits for it."""
 
     def __init__(self, out: RunDir) -> None:
         self._out: RunDir | None = out
 
     def on_step_end(self, state: TrainState) -> None:
-        """Take the time once."""
+        """Record the time once."""
         if self._out is not None:
-            wait_for(state.device)  # the host has only ordered the step
+            wait_for(state.device)  # the step is only queued until here
             self._out.remember(first_step_seconds=_process_age_seconds())
             self._out = None
 
 
 def _process_age_seconds() -> float | None:
-    """Return how long ago this process was created, where the operating system tells."""
+    """Return how long ago this process was created; None if the operating system does not tell."""
     try:
         ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
         uptime = float(Path("/proc/uptime").read_text().split()[0])

@@ -1,4 +1,4 @@
-"""Write the rows of metrics.jsonl, and give the same numbers to the loggers."""
+"""Write the rows of metrics.jsonl, and pass the same numbers to the loggers."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from nnrun.core.objective import Objective
 from nnrun.core.seams.callback import Callback
 from nnrun.core.state import TrainState
 
-# The splits whose rows are nnrun's, and what each row has besides its values.
+# The splits whose rows nnrun writes, and the keys of a row besides its values.
 _OUR_NAMES = ("train", "valid", "test", "step", "epoch", "split")
 
 
 class RowFile(Protocol):
-    """Where rows go."""
+    """The file that rows are written to."""
 
     def add_row(self, row: Mapping[str, Any]) -> None:
         """Append a row."""
@@ -29,10 +29,10 @@ class RowFile(Protocol):
 
 
 class MetricRows(Callback):
-    """Add a row for the training every so many steps, and one for each validation. Rows hold no times.
+    """Add a training row every `every_steps` steps, and a row for each validation. Rows contain no times.
 
-    How many rows there are is part of the training's state: a resumed run drops those that came after its checkpoint,
-    so that no row is there twice and none is missing.
+    The number of rows is part of the training state: a resumed run drops the rows written after its checkpoint, so
+    that no row is duplicated or missing.
     """
 
     def __init__(self, rows: RowFile, objective: Objective, every_steps: int, loggers: Loggers) -> None:
@@ -42,24 +42,24 @@ class MetricRows(Callback):
         self._every_steps = every_steps
         self._loggers = loggers
         self.newest: dict[str, float] = {}
-        # The training's means over the epoch, up to its newest validation or its end; NaN where they are not known.
+        # Training means over the epoch, up to its newest validation or its end; NaN if unknown.
         self.epoch: dict[str, float] = {}
-        # What a line has room for of the newest validation of an epoch: loss, headline, and what a config adds.
+        # The newest validation's metrics for the epoch's line: loss, main metric, and the metrics that a config adds.
         self.validated: dict[str, float] = {}
 
     def on_fit_start(self, state: TrainState) -> None:
-        """Drop the rows that the checkpoint does not know; take those of other callbacks from now on."""
+        """Drop the rows written after the checkpoint; accept rows of other callbacks through `state.log`."""
         if state.world.is_first:
             self._rows.cut_rows(state.progress.num_rows)
         state.log = partial(self._add_of_others, state)
 
     def on_step_end(self, state: TrainState) -> None:
-        """Add the training's row where it is due. Waits for the device."""
+        """Add a training row if it is due. Waits for the device."""
         if state.progress.step % self._every_steps == 0:
             self._add_training_row(state)
 
     def on_validation_end(self, state: TrainState, metrics: Mapping[str, float]) -> None:
-        """Add the training until now, and the validation."""
+        """Add a row for the training up to now, and one for the validation."""
         self._add_training_row(state)
         self._average(state)
         self._add(state, "valid", {name.removeprefix("valid/"): value for name, value in metrics.items()})
@@ -68,20 +68,20 @@ class MetricRows(Callback):
         self.validated = {name: metrics[name] for name in names if name in metrics}
 
     def on_epoch_end(self, state: TrainState) -> None:
-        """Add the rest of the epoch's training."""
+        """Add a row for the rest of the epoch's training."""
         self._add_training_row(state)
         self._average(state)
         for total in state.epoch_sums.values():
             total.zero_()
 
     def _average(self, state: TrainState) -> None:
-        """Take the training's means over the epoch until now, all of whose steps are in rows."""
+        """Compute the training means over the epoch so far; all of its steps must be in rows already."""
         self.epoch = {
             f"train/{name}": value for name, value in self._metric.compute(state.world.total(state.epoch_sums)).items()
         }
 
     def _add_training_row(self, state: TrainState) -> None:
-        """Add what the training's sums hold, and start them again; the epoch's go on."""
+        """Add a row from the training sums and reset them; the epoch's sums keep accumulating."""
         if state.progress.logged_step == state.progress.step:
             return
         values = self._metric.compute(state.world.total(state.sums))
@@ -91,18 +91,18 @@ class MetricRows(Callback):
         state.progress.logged_step = state.progress.step
         values["lr"] = float(state.optimizer.param_groups[0]["lr"])
         norm = math.nan if state.grad_norm is None else float(state.grad_norm)
-        # It overflows where small gradients are scaled up in fp16: such an update is left out.
+        # Infinite if scaled fp16 gradients overflow; that update is skipped.
         self._add(state, "train", values | ({"grad_norm": norm} if math.isfinite(norm) else {}))
 
     def _add_of_others(self, state: TrainState, split: str, values: Mapping[str, float]) -> None:
-        """Add a row of another callback's; raise ValueError where it would pass for one of ours."""
+        """Add a row of another callback; raise ValueError if it has a name that nnrun's own rows use."""
         for name in (split, *values):
             if name in _OUR_NAMES:
-                raise ValueError(f"state.log: {name!r} means something else in metrics.jsonl; choose another name")
+                raise ValueError(f"state.log: {name!r} is reserved in metrics.jsonl; choose another name")
         self._add(state, split, {name: float(value) for name, value in values.items()})
 
     def _add(self, state: TrainState, split: str, values: dict[str, float]) -> None:
-        """Add one row, and count it; the first rank alone writes it and tells the loggers."""
+        """Add one row, and count it; only the first rank writes it and calls the loggers."""
         at = state.progress
         named = {f"{split}/{name}": value for name, value in values.items()}
         self.newest |= named

@@ -1,4 +1,4 @@
-"""Call a callback of the group `callback`: what goes wrong in it is reported as its own, by its name in the config."""
+"""Call a callback of the group `callback`, and report its errors under its name in the config."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from nnrun.core.state import TrainState
 
 
 class OwnCallback(Callback):
-    """Call another callback, of the user's own perhaps, and say where it fails; look at what it wants saved.
+    """Call another callback, usually a custom one: say where it fails, and check the state that it saves.
 
-    Raises ConfigError where a method of it looks like a hook and is none.
+    Raises ConfigError if a method looks like a hook but is not one.
     """
 
     def __init__(self, name: str, callback: Callback) -> None:
@@ -24,58 +24,58 @@ class OwnCallback(Callback):
         hooks = [hook for hook in dir(Callback) if hook.startswith("on_")]
         for method in dir(type(callback)):
             if method.startswith("on_") and method not in hooks:
-                hint = did_you_mean(method, hooks) or f"there are {', '.join(hooks)}"
+                hint = did_you_mean(method, hooks) or f"hooks are {', '.join(hooks)}"
                 text = f"{self._key}: {type(callback).__name__}.{method} would never be called; {hint}"
                 raise ConfigError(Complaint(self._key, text))
 
     def on_fit_start(self, state: TrainState) -> None:
-        """Before the first step of this process."""
+        """Call the hook before the first step of this process."""
         with calling(self._key):
             self._callback.on_fit_start(state)
 
     def on_gradients_ready(self, state: TrainState) -> None:
-        """Before the update."""
+        """Call the hook before an update."""
         with calling(self._key):
             self._callback.on_gradients_ready(state)
 
     def on_step_end(self, state: TrainState) -> None:
-        """After each update."""
+        """Call the hook after an update."""
         with calling(self._key):
             self._callback.on_step_end(state)
         self._check_reason(state)
 
     def on_validation_end(self, state: TrainState, metrics: Mapping[str, float]) -> None:
-        """After each validation."""
+        """Call the hook after a validation."""
         with calling(self._key):
             self._callback.on_validation_end(state, metrics)
         self._check_reason(state)
 
     def on_epoch_end(self, state: TrainState) -> None:
-        """After each epoch."""
+        """Call the hook after an epoch."""
         with calling(self._key):
             self._callback.on_epoch_end(state)
         self._check_reason(state)
 
     def on_fit_end(self, state: TrainState) -> None:
-        """After the last epoch."""
+        """Call the hook after the last epoch."""
         with calling(self._key):
             self._callback.on_fit_end(state)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what it wants saved; raise ConfigError where no checkpoint could hold that."""
+        """Return the callback's state; raise ConfigError if a checkpoint cannot hold it."""
         with calling(self._key):
             state = self._callback.state_dict()
         check_state(state, f"{self._key}: its state_dict()")
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Let it take up what it had saved."""
+        """Restore the callback's state."""
         with calling(self._key):
             self._callback.load_state_dict(state)
 
     def _check_reason(self, state: TrainState) -> None:
-        """Raise ConfigError where the reason to stop, which is saved and shown, is no text."""
+        """Raise ConfigError if the reason to stop, which is saved and shown, is not a text."""
         reason = state.progress.stop_reason
         if not isinstance(reason, str | None):
-            text = f"{self._key}: progress.stop_reason is {reason!r}; allowed: a text that says why, or None"
+            text = f"{self._key}: progress.stop_reason is {reason!r}; allowed: a text with the reason, or None"
             raise ConfigError(Complaint(self._key, text))

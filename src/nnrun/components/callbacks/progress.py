@@ -1,4 +1,4 @@
-"""Show how the training goes: a line an epoch, and between them where it stands, in what the console has for that."""
+"""Show the training's progress: a line per epoch, and a live line within an epoch."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from nnrun.core.seams.callback import Callback
 from nnrun.core.state import TrainState
 from nnrun.runs.console import Console
 
-# What of a line there is room for first: the epoch and what is chosen by, then what else was measured.
+# The order in which parts of a line are kept if there is little room: the epoch and the validation's score come first.
 _FIRST, _SECOND, _THIRD, _FOURTH, _LAST = range(5)
 
 
 class TrainingProgress(Callback):
-    """Say each epoch's figures; between them show where the training stands within it.
+    """Print the metrics of each epoch, and show the progress within it.
 
-    Shown are the newest figures that were read anyway: nothing here waits for the device.
+    Shows the newest values that were already read: nothing here waits for the device.
     """
 
     def __init__(self, console: Console, plan: Plan, samples_per_step: int, rows: MetricRows) -> None:
@@ -34,28 +34,28 @@ class TrainingProgress(Callback):
         self._work: Meter | None = None
 
     def on_fit_start(self, state: TrainState) -> None:
-        """Begin where the training stands."""
+        """Start from the current step, which is not 0 after a resume."""
         self._start = (time.perf_counter(), state.progress.step)
         if state.world.is_first:
             self._work = Meter("training", self._plan.total_steps, "steps", describe=lambda: self._parts(state))
             self._console.display.begin(self._work)
 
     def on_step_end(self, state: TrainState) -> None:
-        """Show it, ten times a second at most."""
+        """Update the live line; the display limits how often it is drawn."""
         if self._work:
             self._console.display.moved()
 
     def on_validation_end(self, state: TrainState, metrics: Mapping[str, float]) -> None:
-        """Say the figures in a line; at an epoch's end, its own line has them."""
+        """Print a line for a validation within an epoch; at an epoch's end, the epoch's line has it."""
         if state.progress.is_within_epoch:
             self._say(state)
 
     def on_epoch_end(self, state: TrainState) -> None:
-        """Say the epoch's figures in a line: those of all of its steps."""
+        """Print a line with the means over all steps of the epoch."""
         self._say(state)
 
     def _say(self, state: TrainState) -> None:
-        """Say the means of the epoch's steps until now, and the newest validation; the first rank alone does."""
+        """Print the means over the epoch's steps so far, and the newest validation; only on the first rank."""
         if not state.world.is_first:
             return
         at = state.progress
@@ -69,20 +69,20 @@ class TrainingProgress(Callback):
         self._console.display.said()
 
     def _importance(self, name: str) -> int:
-        """Return how much a metric matters: the validation's more, the training's less, a loss less than the rest."""
+        """Return the importance of a metric: validation comes before training, other metrics before the loss."""
         is_loss = name.endswith("/loss")
         if name in self._rows.validated:
             return _SECOND if is_loss else _FIRST
         return _THIRD if is_loss else _FOURTH
 
     def close(self) -> None:
-        """Show nothing more, however the training ended."""
+        """Remove the live line, however the training ended."""
         if self._work:
             self._console.display.end(self._work)
             self._work = None
 
     def _parts(self, state: TrainState) -> list[tuple[int, str]]:
-        """Return where the training stands: epoch, step, what was measured, speed, memory and the time left."""
+        """Return the parts of the live line: epoch, step, training metrics, speed, memory and the time left."""
         at, newest = state.progress, self._rows.newest
         seconds = max(time.perf_counter() - self._start[0], 1e-9)
         steps_a_second = (at.step - self._start[1]) / seconds

@@ -1,4 +1,4 @@
-"""What options of the group `callback` may be called: the names of nnrun's own callbacks are taken. Needs no torch."""
+"""Allowed names in the group `callback`: those of nnrun's own callbacks are reserved. Needs no torch."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from nnrun.config.conflicts import Conflict
 from nnrun.config.ranges import Range
 
 RANGES: Mapping[str, Range] = {}
-# The callbacks of every training, by the names under which checkpoints have their states.
+# The callbacks of every training, by the names under which checkpoints store their state.
 OWN_NAMES = ("rows", "first_step", "early_stopping", "progress", "checkpointing")
 CONFLICTS = (
     Conflict(
         ("callback",),
         lambda section: isinstance(section, Mapping) and not section.keys().isdisjoint(OWN_NAMES),
-        f"a callback of your own cannot be called {', '.join(OWN_NAMES[:-1])} or {OWN_NAMES[-1]}: every training has "
-        "those; give it another name",
+        f"{', '.join(OWN_NAMES[:-1])} and {OWN_NAMES[-1]} are reserved names of nnrun's own callbacks; give your "
+        "callback another name",
     ),
 )

@@ -1,1 +1,1 @@
-"""Exporters: a trained network in a format that other programs take, one format a file, and what formats share."""
+"""Exporters: write a trained network in a format that other programs read. One file per format, and shared code."""

@@ -1,4 +1,4 @@
-"""The network as it is deployed, with its preprocessing inside or bare, and what its artifact says of itself."""
+"""The network as it is deployed, with or without its preprocessing, and the metadata of its artifact."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from nnrun.core.seams.export import CannotExport, ExportContext
 from nnrun.core.seams.problem import Output
 from nnrun.core.trees import ALONE, named_leaves, num_samples
 
-# What an artifact of torch's says of itself, as a file in it.
+# The metadata file inside a torch artifact.
 METADATA_NAME = "nnrun.json"
 
 
 class Prepare(nn.Module):
-    """A preprocessing as a part of a network."""
+    """A preprocessing as a module."""
 
     def __init__(self, preprocessing: Preprocessing) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class Prepare(nn.Module):
 
 
 class Deployed(nn.Module):
-    """A network between what is done to the samples before it, and to its scores after it."""
+    """A network with its preprocessing before it and its final layer after it."""
 
     def __init__(self, prepare: nn.Module, network: nn.Module, finish: nn.Module) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Deployed(nn.Module):
 
 
 class FirstAlone(nn.Module):
-    """A network that gives a pair, scores and features, without the features."""
+    """The scores of a network that returns a pair, scores and features."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class FirstAlone(nn.Module):
 
 
 class ScoresAlone(nn.Module):
-    """A network that gives a dict, of which the scores are taken."""
+    """The scores of a network that returns a dict."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class ScoresAlone(nn.Module):
 
 
 def giving_scores(network: nn.Module, inputs: Tree) -> nn.Module:
-    """Return a network that gives scores for inputs such as these: the network itself, unless it gives more."""
+    """Return a network that returns scores alone for inputs like these: the network itself, unless it returns more."""
     with torch.no_grad():
         outputs = network.eval()(inputs)
     if isinstance(scores_of(outputs), Tensor) and not isinstance(outputs, Tensor):
@@ -82,33 +82,33 @@ def giving_scores(network: nn.Module, inputs: Tree) -> nn.Module:
 
 @dataclass(frozen=True)
 class ArtifactForm:
-    """What an artifact takes and gives: raw samples or (not `preprocess`) normalised ones; its problem's `output`."""
+    """The input and output of an artifact: raw samples, or normalised ones without `preprocess`; and its `output`."""
 
     preprocess: bool
     output: Output
 
     def deployed(self, network: nn.Module, context: ExportContext) -> tuple[Deployed, Tree]:
-        """Return the module that an artifact is made of, in eval mode, and an example batch of what it takes."""
+        """Return the module to export, in eval mode, and an example batch of its input."""
         if self.output == "probabilities" and not context.problem.has_probabilities:
-            raise CannotExport(f"{context.targets.kind} have no probabilities; use its setting output=scores")
+            raise CannotExport(f"{context.targets.kind} have no probabilities; set output=scores for this format")
         finish = context.problem.final_layer(self.output)
         prepare = Prepare(context.preprocessing) if self.preprocess else nn.Identity()
         example = self.example(context)
         if num_samples(example) == 1:
-            # torch takes a batch of 1 for a constant.
+            # torch treats a batch size of 1 as a constant.
             example = tree_map(lambda leaf: leaf.repeat(2, *[1] * (leaf.dim() - 1)), example)
         network = giving_scores(network, context.preprocessing(context.example))
         return Deployed(prepare, network, finish).eval(), example
 
     def example(self, context: ExportContext) -> Tree:
-        """Return some samples as the artifact takes them."""
+        """Return a few samples in the form that the artifact takes."""
         return context.example if self.preprocess else context.preprocessing(context.example)
 
     def metadata(self, context: ExportContext) -> dict[str, str]:
-        """Return what an artifact says of itself."""
+        """Return the metadata of an artifact."""
         names = json.dumps(list(context.targets.names), ensure_ascii=False)
         return {
-            # Until 0.3.0 there was nothing else to learn.
+            # Kept for readers from before 0.3.0, when all targets were classes.
             **({"class_names": names} if context.targets.kind == "classes" else {}),
             "targets": json.dumps(context.targets.to_plain(), ensure_ascii=False),
             "problem": json.dumps(self._problem(context), ensure_ascii=False),
@@ -119,7 +119,7 @@ class ArtifactForm:
             "output_kind": self.output,
             "preprocessing": json.dumps(context.preprocessing.to_plain()),
             "run_id": context.run_id,
-            # How image files are read besides their size and channels.
+            # How image files are decoded, apart from their size and channels.
             **conversion_of(context.config.get("data", {})).texts(),
             "metric": context.problem.headline,
             f"test_{context.problem.headline}": f"{context.score:.6f}",
@@ -127,30 +127,30 @@ class ArtifactForm:
         }
 
     def _problem(self, context: ExportContext) -> dict[str, Any]:
-        """Return of which class the problem is, by its section of the config, and what it was fitted to."""
+        """Return the problem's section of the config, which names its class, and its fitted state."""
         kind = type(context.problem)
         section = context.config.get("problem") or {"_target_": f"{kind.__module__}.{kind.__qualname__}"}
         return {**section, "state": context.problem.state_dict()}
 
     def _inputs(self, context: ExportContext) -> dict[str, Any]:
-        """Return the type and the shape of each tensor that an artifact takes, by name; the first dimension is free."""
+        """Return dtype and shape of each input tensor of an artifact, by name; the first dimension is dynamic."""
         return {
             name: {"dtype": str(leaf.dtype).removeprefix("torch."), "shape": [None, *leaf.shape[1:]]}
             for name, leaf in named_leaves(self.example(context)).items()
         }
 
     def _input(self, context: ExportContext) -> str:
-        """Return what an artifact takes: for each tensor its kind, its type and its shape."""
+        """Return the input of an artifact in words: for each tensor its kind, dtype and shape."""
         raw = named_leaves(context.example)
-        said = {
+        kinds = {
             name: _kind(leaf, raw.get(name, leaf), is_raw=self.preprocess)
             for name, leaf in named_leaves(self.example(context)).items()
         }
-        return said[ALONE] if list(said) == [ALONE] else "; ".join(f"{name}: {kind}" for name, kind in said.items())
+        return kinds[ALONE] if list(kinds) == [ALONE] else "; ".join(f"{name}: {kind}" for name, kind in kinds.items())
 
 
 def _kind(taken: Tensor, raw: Tensor, *, is_raw: bool) -> str:
-    """Return what one tensor is that an artifact takes: pixels, or floats as the data were stored, or normalised."""
+    """Return one input tensor of an artifact in words: pixels or values, raw or normalised, with dtype and shape."""
     what = "pixels" if raw.dim() == 4 and (raw.dtype == torch.uint8 or not is_raw) else "values"
     dtype = str(taken.dtype).removeprefix("torch.")
     shape = "N, C, H, W" if taken.dim() == 4 else ", ".join(["N", *map(str, taken.shape[1:])])
@@ -158,5 +158,5 @@ def _kind(taken: Tensor, raw: Tensor, *, is_raw: bool) -> str:
 
 
 def batches_of(tree: Tree) -> Any:
-    """Return what torch.export is told of a batch: the first dimension of every tensor is free."""
+    """Return the dynamic shapes of a batch for torch.export: the first dimension of every tensor is dynamic."""
     return tree_map(lambda _: {0: torch.export.Dim.DYNAMIC}, tree)

@@ -1,7 +1,7 @@
-"""Serve an image classifier with TorchServe: the handler inside of a `.mar`, as it stands.
+"""Serve an image classifier with TorchServe: the handler in a `.mar`, copied from this file.
 
-It needs the standard library, torch and Pillow. A request holds one image file as its body or as its field `data`, or
-several as fields of any names; the answer is JSON. Images are read as nnrun reads the files that it trains on.
+It needs only the standard library, torch and Pillow. A request has one image file as its body or in its field `data`,
+or several in fields of any names; the response is JSON. Images are decoded exactly as nnrun decodes training images.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ import torch
 from PIL import UnidentifiedImageError
 from torch import Tensor
 
-# In the archive the text of this module stands here, in the place of the line.
+# In the archive the next line is replaced by the text of that module.
 from nnrun.components.data.pixels import MAX_PIXELS, Conversion, read_pixels  # noqa: F401
 
-# What TorchServe calls the one image of a request.
+# TorchServe's field names for the single image of a request.
 ALONE = ("data", "body")
 
 
 class ImageClassifier:
-    """Answer `{"class", "probability", "top": [{"class", "probability"}, ...]}` for each image of each request."""
+    """Return `{"class", "probability", "top": [{"class", "probability"}, ...]}` for each image of each request."""
 
     def initialize(self, context: Any) -> None:
-        """Load the network beside this file, and what `model.json` says of it."""
+        """Load the network and its metadata, `model.json`, from the folder of this file."""
         folder = Path(context.system_properties["model_dir"])
         gpu = context.system_properties.get("gpu_id")
         self.device = torch.device(f"cuda:{gpu}" if gpu is not None and torch.cuda.is_available() else "cpu")
@@ -38,9 +38,9 @@ class ImageClassifier:
         self.initialized = True
 
     def handle(self, requests: Sequence[Mapping[str, Any]], context: Any) -> list[dict[str, Any]]:
-        """Return an answer for each request; those of one call go through the network together.
+        """Return a response for each request; the images of one call are one batch.
 
-        A file that is no image is answered with `{"error"}`, and its request with 400 if it holds no other.
+        A file that is not an image gets `{"error"}`; a request without any valid image gets status 400.
         """
         answers: list[dict[str, Any]] = [{} for _ in requests]
         places, pixels = [], []
@@ -49,10 +49,10 @@ class ImageClassifier:
                 try:
                     pixels.append(self._read(content))
                     places.append((number, field))
-                except Exception as error:  # Pillow fails on damaged bytes in every way there is
-                    # Of a file that it does not know it says the address of the bytes.
-                    why = "Pillow knows no such format" if isinstance(error, UnidentifiedImageError) else str(error)
-                    answers[number][field] = {"error": f"{field} is no image that can be read: {why}"}
+                except Exception as error:  # damaged bytes can raise anything in Pillow
+                    # Pillow's own message for an unknown format contains a memory address.
+                    why = "unknown image format" if isinstance(error, UnidentifiedImageError) else str(error)
+                    answers[number][field] = {"error": f"cannot read {field} as an image: {why}"}
             if all(answers[number].get(field) for field in request):
                 context.set_response_status(code=400, phrase="no image", idx=number)
         if pixels:
@@ -63,14 +63,14 @@ class ImageClassifier:
         return [_unwrapped(answer) for answer in answers]
 
     def _read(self, content: Any) -> Tensor:
-        """Return the pixels of an image file as the network takes them, uint8 `(C, H, W)`."""
+        """Return the pixels of an image file in the network's input format, uint8 `(C, H, W)`."""
         if not isinstance(content, bytes | bytearray | memoryview):
-            raise ValueError("send the bytes of an image file")
+            raise ValueError("the request must contain the bytes of an image file")
         channels, height, width = self.card["in_shape"]
         return read_pixels(bytes(content), channels, (height, width), Conversion.of_texts(self.card))
 
     def _answer(self, values: Tensor) -> dict[str, Any]:
-        """Return the most probable classes of an image, in JSON's types."""
+        """Return the most probable classes of an image, as plain values for JSON."""
         best = values.topk(min(self.card["top_k"], len(values)))
         names, key = self.card["class_names"], self.card["answer"]
         top = [
@@ -81,6 +81,6 @@ class ImageClassifier:
 
 
 def _unwrapped(answer: dict[str, Any]) -> dict[str, Any]:
-    """Return the answer for the one image of a request without its field's name, which nobody chose."""
-    (field, value), *others = answer.items() or [("", {"error": "the request holds no image"})]
+    """Return the answer of a request; without the field's name if that is TorchServe's default for a single image."""
+    (field, value), *others = answer.items() or [("", {"error": "the request contains no image"})]
     return value if not others and field in (*ALONE, "") else answer

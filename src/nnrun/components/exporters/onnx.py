@@ -1,4 +1,4 @@
-"""ONNX: one file, a dynamic batch, preprocessing inside, proven with ONNX Runtime."""
+"""ONNX: one file with a dynamic batch size and the preprocessing inside, verified with ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -26,16 +26,15 @@ from nnrun.proof.isolated import RUNNER, Isolated
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-# Before every name in a file's metadata.
+# Prefix of every key in the file's metadata.
 PREFIX = "nnrun."
 
 
 class OnnxExporter:
-    """Write `model.onnx` with one of torch.onnx's exporters; `opset` None leaves the version to it.
+    """Write `model.onnx` with one of torch.onnx's exporters; with `opset` None the exporter chooses the version.
 
-    The input is named `input`, those of a dict by its keys, the output `scores` or `probabilities`, whichever is asked
-    for. What it takes, what was learned, run id and metric are in the file's metadata, under names that begin with
-    `nnrun.`.
+    The input is called `input`, or by the keys of a dict; the output is called `scores` or `probabilities`. The file's
+    metadata has the input format, the targets, the run id and the main metric, under keys that start with `nnrun.`.
     """
 
     def __init__(
@@ -52,14 +51,14 @@ class OnnxExporter:
         return write(self.model_of(model, context), folder)
 
     def model_of(self, model: nn.Module, context: ExportContext) -> ModelProto:
-        """Return the network as ONNX, with nothing in it of the machine that it was made on."""
+        """Return the network as ONNX, without traces of the machine that exported it."""
         import onnx  # noqa: PLC0415 - a run that exports nothing does not pay for it
 
         form = ArtifactForm(self.preprocess, self.output)
         network, example = form.deployed(model, context)
         names = list(named_leaves(example))
         if self.output in names:
-            raise CannotExport(f"the data has an input {self.output!r}, as its output is called; export=pt2 can")
+            raise CannotExport(f"the data has an input named {self.output!r}, like the output; use export=pt2")
         with quiet():
             proto = traced(network, example, names, self.output, self.opset)
         if proto is None:
@@ -70,11 +69,11 @@ class OnnxExporter:
         return proto
 
     def _program(self, network: nn.Module, example: Tree, names: Sequence[str]) -> ModelProto:
-        """Return the network as torch's newer exporter writes it, which follows every way that its code can take."""
+        """Return the network exported by torch's newer exporter, which rejects what it cannot express."""
         with refusing("onnx"), quiet():
             program = torch.onnx.export(
                 network,
-                # A dict that comes last it would take for named arguments.
+                # A dict in last place would be taken for keyword arguments.
                 (example, {}),
                 dynamo=True,
                 dynamic_shapes=(batches_of(example),),
@@ -84,16 +83,16 @@ class OnnxExporter:
                 external_data=False,
                 verbose=False,
             )
-        assert program is not None, "the dynamo exporter returns a program"
+        assert program is not None, "torch.onnx.export with dynamo=True returns a program"
         return program.model_proto
 
     def load(self, path: Path) -> Callable[[Tree], Tensor]:
-        """Return the file, run by ONNX Runtime on the CPU in a process that has only that and numpy."""
+        """Return the file as a callable: ONNX Runtime on the CPU, in a process with only it and numpy."""
         return Isolated(RUNNER, "onnx", path)
 
 
 def write(model: ModelProto, folder: Path) -> Path:
-    """Write `model.onnx` in one piece; return its path."""
+    """Write `model.onnx` as a single file; return its path."""
     path = folder / "model.onnx"
     path.write_bytes(model.SerializeToString(deterministic=True))
     return path
@@ -101,8 +100,8 @@ def write(model: ModelProto, folder: Path) -> Path:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[Any]:
-    """Keep what the libraries say of themselves off the user's terminal."""
-    # ONNX Runtime's quantization speaks through the root.
+    """Suppress output and warnings of the export libraries."""
+    # ONNX Runtime's quantization logs to the root logger.
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -1,4 +1,4 @@
-"""ONNX in int8: static quantization by ONNX Runtime, calibrated on training data; proven by the metric to quote."""
+"""ONNX in int8: static quantization by ONNX Runtime, calibrated on training data; verified by its main metric."""
 
 from __future__ import annotations
 
@@ -21,16 +21,15 @@ if TYPE_CHECKING:
 
 _CALIBRATION_BATCH = 32
 _ELEMENTWISE = ("Add", "Sub", "Mul", "Div", "Sigmoid", "Softmax")
-# Which share of the predictions must be the same, where each is one of a few: of labels one in many changes, of values
-# every one does.
+# Minimum fraction of predictions that agree. Only for classes: sets of labels change more often, and values always do.
 _MIN_AGREEMENT = {"classes": 0.9}
 
 
 class OnnxInt8Exporter(OnnxExporter):
-    """Write `model.onnx` with weights and activations in int8, in QDQ form, weights by channel.
+    """Write `model.onnx` with weights and activations in int8, in QDQ format, with per-channel weights.
 
-    Its scores are not those of the network: it is held to `max_accuracy_drop`, by how much the metric to quote may be
-    worse, and to `min_agreement`; None for 0.9 of classes, and for nothing of labels and values.
+    Its scores differ from the network's. Verification limits the drop of the main metric (`max_accuracy_drop`) and the
+    fraction of predictions that agree (`min_agreement`; None is 0.9 for classes, and no limit for labels and values).
     """
 
     def __init__(
@@ -59,14 +58,14 @@ class OnnxInt8Exporter(OnnxExporter):
         samples = context.calibration(self.calibration_samples)
         if num_samples(samples) == 0:
             raise CannotExport(
-                "int8 is calibrated on training samples, and the data has none; export with the run's own data, or use "
-                "export=onnx"
+                "int8 needs training samples for its calibration, but the data has none; export with the run's own "
+                "data, or use export=onnx"
             )
         samples = samples if self.preprocess else context.preprocessing(samples)
         with quiet(), tempfile.TemporaryDirectory(prefix="nnrun-") as scratch:
             plain, fused, quantized_file = (Path(scratch) / f"{name}.onnx" for name in ("plain", "fused", "int8"))
             plain.write_bytes(exact.SerializeToString())
-            # Folds BatchNorm into the convolutions before it, which int8 needs.
+            # Folds BatchNorm into the preceding convolutions, which int8 needs.
             quant_pre_process(str(plain), str(fused), skip_symbolic_shape=True)
             quantize_static(
                 str(fused),
@@ -88,9 +87,9 @@ class OnnxInt8Exporter(OnnxExporter):
 
 
 def _last_steps(graph: GraphProto) -> list[str]:
-    """Return the names of the operators that scale and shift what a network gives, and of the last function of it.
+    """Return the names of the elementwise operators at the end of the graph, such as scale, shift and softmax.
 
-    They stay in fp32. In int8, values of about 1000 that differ by 50 would be 256 steps from 0 to 1000.
+    They stay in fp32: in int8, values near 1000 that differ by 50 would have only 256 steps from 0 to 1000.
     """
     by_output = {name: node for node in graph.node for name in node.output}
     constants = {tensor.name for tensor in graph.initializer}
@@ -104,7 +103,7 @@ def _last_steps(graph: GraphProto) -> list[str]:
 
 
 class _Calibration:
-    """The reader that ONNX Runtime takes its batches from, by its name for that."""
+    """The calibration data reader of ONNX Runtime, which calls `get_next`."""
 
     def __init__(self, samples: Tree) -> None:
         starts = range(0, num_samples(samples), _CALIBRATION_BATCH)

@@ -1,4 +1,4 @@
-"""PT2: torch.export's file, for torch.export.load and for AOTInductor; a graph without Python, with a dynamic batch."""
+"""PT2: a torch.export graph with a dynamic batch size, for torch.export.load and AOTInductor."""
 
 from __future__ import annotations
 
@@ -45,5 +45,5 @@ class Pt2Exporter:
         return path
 
     def load(self, path: Path) -> Callable[[Tree], Tensor]:
-        """Return the file, run by torch on the CPU in a process that has only that."""
+        """Return the file as a callable: torch on the CPU, in a process with nothing else."""
         return Isolated(RUNNER, "pt2", path)

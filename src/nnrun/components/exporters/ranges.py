@@ -1,4 +1,4 @@
-"""What the settings of an export may be. Needs no torch."""
+"""Allowed values of the exporters' settings. Needs no torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a format cannot express: networks whose path depends on the data."""
+"""The error for networks that a format cannot express: those with data-dependent control flow."""
 
 from __future__ import annotations
 
@@ -8,23 +8,25 @@ from contextlib import contextmanager
 from nnrun.base.foreign_errors import causes_of
 from nnrun.core.seams.export import CannotExport
 
-# What torch says of such a network, in the words of its several parts.
+# How torch's error messages describe such networks.
 _SIGNS = ("data-dependent", "data dependent", "guardondatadependent", "dynamic control flow")
 
 
 def cannot_follow(format_name: str) -> CannotExport:
-    """Return the refusal of a network whose path depends on the data."""
+    """Return the error for a network with data-dependent control flow."""
     others = (
         "export=safetensors"
         if format_name in ("torchscript", "torchserve")
         else "export=torchscript (by script) or safetensors"
     )
-    return CannotExport(f"the network's path depends on the data, which {format_name} cannot express; {others} can")
+    return CannotExport(
+        f"the network has data-dependent control flow, which {format_name} cannot express; use {others}"
+    )
 
 
 @contextmanager
 def refusing(format_name: str) -> Iterator[None]:
-    """Turn what torch makes of a network whose path depends on the data into a CannotExport of one line."""
+    """Turn torch's errors about data-dependent control flow into a CannotExport of one line."""
     try:
         yield
     except Exception as error:

@@ -1,6 +1,6 @@
-"""Safetensors: the weights alone, which no reader executes, and `model.json` with all that stands around them.
+"""Safetensors: the weights only, safe to load, with config, names and preprocessing in `model.json`.
 
-This is the exchange format. Its user brings the network's class; nothing else of nnrun is needed.
+This is the format for exchanging weights. Its user needs the network's class, but nothing else of nnrun.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from nnrun.core.seams.export import ExportContext
 
 
 class SafetensorsExporter:
-    """Write `model.safetensors`, and beside it `model.json` with the config, the names and the preprocessing."""
+    """Write `model.safetensors`, and `model.json` with config, names and preprocessing in the same folder."""
 
     preprocess = False
     output = "scores"
@@ -31,7 +31,7 @@ class SafetensorsExporter:
     def __init__(self, tolerance: float, min_agreement: float) -> None:
         self.tolerance = tolerance
         self.min_agreement = min_agreement
-        self.notes = ["weights alone: proven in the network's own class, which their user has to bring"]
+        self.notes = ["weights only: verified in the network's class, which the user needs too"]
         self._skeleton, self._finish = nn.Module(), nn.Module()
 
     def export(self, model: nn.Module, context: ExportContext, folder: Path) -> Path:
@@ -41,9 +41,9 @@ class SafetensorsExporter:
         self._skeleton, self._finish = copy.deepcopy(model), context.problem.final_layer("scores")
         metadata = ArtifactForm(self.preprocess, "scores").metadata(context)
         if not isinstance(self._finish, nn.Identity):
-            metadata["output"] = f"the network's own outputs; its problem makes of them {metadata['output']}"
+            metadata["output"] = f"the network's own outputs; its problem turns them into {metadata['output']}"
         path = folder / "model.safetensors"
-        # A copy of each: the format takes no tensor that shares its memory with another.
+        # A copy of each tensor: the format rejects tensors that share memory.
         weights = {name: tensor.detach().clone().contiguous() for name, tensor in model.state_dict().items()}
         path.write_bytes(sort_safetensors(save(weights, metadata)))
         card = {
@@ -59,7 +59,7 @@ class SafetensorsExporter:
             "preprocessing": context.preprocessing.to_plain(),
             "run_id": context.run_id,
             "metric": context.problem.headline,
-            # JSON has no NaN, which R2 of one sample is.
+            # JSON has no NaN, the R2 of a single sample.
             f"test_{context.problem.headline}": None if math.isnan(context.score) else context.score,
             "nnrun_version": metadata["nnrun_version"],
             "config": context.config,
@@ -68,14 +68,14 @@ class SafetensorsExporter:
         return path
 
     def load(self, path: Path) -> Callable[[Tree], Tensor]:
-        """Return the network's class with the weights of the file, read by safetensors alone."""
+        """Return the network's class with the weights of the file, read by the safetensors library."""
         from safetensors import safe_open  # noqa: PLC0415 - as above
 
         with safe_open(path, "pt") as file:
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         network = copy.deepcopy(self._skeleton)
         with torch.no_grad():
-            # A weight that is not in the file must not be there from before.
+            # Clear the trained weights, so that one that is missing in the file is noticed.
             for tensor in network.state_dict().values():
                 tensor.fill_(math.nan if tensor.is_floating_point() else 0)
         network.load_state_dict(weights)

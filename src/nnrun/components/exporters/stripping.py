@@ -1,7 +1,6 @@
-"""Take out of an artifact what tells who made it: paths, lines of source code, samples of the data.
+"""Remove private information from an artifact: paths, lines of source code, samples of the data.
 
-Torch's exporters write down where in which file of the machine each operator came from. Nothing that runs an artifact
-reads that.
+torch's exporters record the source file and line of each operator. Nothing that runs an artifact needs them.
 """
 
 from __future__ import annotations
@@ -20,16 +19,16 @@ from torch.export import ExportedProgram
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto
 
-# What the writer of torch's archives adds by itself.
+# Records that the writer of torch archives adds itself.
 _ADDED = ("version", ".data/version", ".data/serialization_id")
 _CONSTANT = re.compile(rb"  \w+ : Final\[")
 _DEBUG_SUFFIX = ".debug_pkl"
-# What a node of a graph of torch's keeps: the shape and type of its result.
+# The metadata that a node of a torch graph keeps: shape and type of its result.
 _KEPT = ("val", "tensor_meta")
 
 
 def strip_onnx(model: ModelProto) -> None:
-    """Take all notes out of a model, in place, those of graphs within graphs too; its own metadata stay as they are."""
+    """Remove doc strings and node metadata from a model, in place, in nested graphs too; its own metadata stays."""
     model.doc_string = ""
     for function in model.functions:
         _strip_notes([function, *function.value_info, *function.node])
@@ -39,7 +38,7 @@ def strip_onnx(model: ModelProto) -> None:
 
 
 def strip_program(program: ExportedProgram) -> None:
-    """Take the notes at every operator out of a program, in place, and the samples that it was exported with."""
+    """Remove the notes of every operator, and the example inputs, from a program, in place."""
     program.example_inputs = None
     for module in program.graph_module.modules():
         if isinstance(module, torch.fx.GraphModule):
@@ -48,7 +47,7 @@ def strip_program(program: ExportedProgram) -> None:
 
 
 def strip_script(content: bytes) -> bytes:
-    """Return the archive of a TorchScript file without its debug records, and the same for the same network."""
+    """Return the archive of a TorchScript file without debug records, and reproducible for the same network."""
     reader, stripped = torch._C.PyTorchFileReader(io.BytesIO(content)), io.BytesIO()
     writer = torch._C.PyTorchFileWriter(stripped)
     for name in reader.get_all_records():
@@ -62,14 +61,14 @@ def strip_script(content: bytes) -> bytes:
 
 
 def _in_order(code: bytes) -> bytes:
-    """Return the code of a class with its constants by name: torch takes them out of a set, in any order."""
+    """Return the code of a class with its constants sorted by name; torch writes them in the order of a set."""
     lines = code.splitlines(keepends=True)
     groups = itertools.groupby(lines, key=lambda line: _CONSTANT.match(line) is not None)
     return b"".join(line for is_constant, group in groups for line in (sorted(group) if is_constant else group))
 
 
 def sort_safetensors(content: bytes) -> bytes:
-    """Return a safetensors file whose header is in order: its writer puts the metadata in another one each time."""
+    """Return a safetensors file with sorted metadata in its header: the library's order differs each time."""
     (length,) = struct.unpack_from("<Q", content)
     header = json.loads(content[8 : 8 + length])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
@@ -79,16 +78,16 @@ def sort_safetensors(content: bytes) -> bytes:
 
 
 def _strip_graph(graph: GraphProto) -> None:
-    """Take the notes out of a graph."""
+    """Remove the notes of a graph."""
     _strip_notes([graph, *graph.node, *graph.initializer, *graph.input, *graph.output, *graph.value_info])
     for node in graph.node:
         _strip_attributes(node.attribute)
 
 
 def _strip_attributes(attributes: Iterable[Any]) -> None:
-    """Take the notes out of what an operator is given."""
+    """Remove the notes of an operator's attributes."""
     for attribute in attributes:
-        # To touch a part that is not there would make it.
+        # Accessing a field that is not set would create it.
         tensor = [attribute.t] if attribute.HasField("t") else []
         _strip_notes([attribute, *tensor, *attribute.tensors])
         for graph in [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]:
@@ -96,7 +95,7 @@ def _strip_attributes(attributes: Iterable[Any]) -> None:
 
 
 def _strip_notes(parts: Iterable[Any]) -> None:
-    """Take out what some parts of a model say of themselves besides their names."""
+    """Clear the doc strings and metadata of parts of a model."""
     for part in parts:
         for field in ("doc_string", "metadata_props"):
             if field in part.DESCRIPTOR.fields_by_name:

@@ -1,4 +1,4 @@
-"""TorchScript: one file for libtorch and for torch.jit.load; deprecated by PyTorch, and still asked for."""
+"""TorchScript: one file for libtorch and torch.jit.load; deprecated by PyTorch, but still in use."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from nnrun.proof.isolated import RUNNER, Isolated
 
 
 class TorchScriptExporter:
-    """Write `model.pt`: scripted, or traced where the network cannot be scripted; its metadata says which."""
+    """Write `model.pt`: scripted, or traced if the network cannot be scripted; its metadata says which."""
 
     def __init__(self, preprocess: bool, output: Output, tolerance: float, min_agreement: float) -> None:
         self.preprocess = preprocess
@@ -43,22 +43,22 @@ class TorchScriptExporter:
         return path
 
     def load(self, path: Path) -> Callable[[Tree], Tensor]:
-        """Return the file, run by torch on the CPU in a process that has only that."""
+        """Return the file as a callable: torch on the CPU, in a process with nothing else."""
         return Isolated(RUNNER, "torchscript", path)
 
 
 def compile_script(
     module: Deployed, example: Tree, format_name: str = "torchscript"
 ) -> tuple[torch.jit.ScriptModule, str]:
-    """Return a network as TorchScript, and a line on how it became that: scripted, or traced and why.
+    """Return a network as TorchScript, and a note on how: scripted, or traced and why.
 
-    Raises CannotExport where it cannot be scripted and its path depends on the data: a trace would freeze the path of
-    the example; and where its inputs are a tree within a tree, which has no type in TorchScript.
+    Raises CannotExport if it cannot be scripted and has data-dependent control flow, of which a trace would record
+    only the example's path; also if its inputs are nested trees, which have no type in TorchScript.
     """
     if not isinstance(example, Tensor) and not all(isinstance(part, Tensor) for part in _parts(example)):
         raise CannotExport(
-            f"{format_name} takes a tensor, or a dict or tuple of tensors, and these are deeper "
-            f"({', '.join(named_leaves(example))}); export=onnx, pt2 or safetensors can"
+            f"{format_name} takes a tensor, or a dict or tuple of tensors, but these inputs are nested deeper "
+            f"({', '.join(named_leaves(example))}); use export=onnx, pt2 or safetensors"
         )
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
@@ -67,8 +67,8 @@ def compile_script(
             how = "scripted"
         except Exception as error:
             network = _trace(module.network, module.prepare(example), format_name)
-            how = f"traced, since it cannot be scripted: {_last_line(error)}"
-        # What is done to the samples may be any function: it is the same for all of them, so that a trace has it all.
+            how = f"traced, because it cannot be scripted: {_last_line(error)}"
+        # The preprocessing may be any function, but has no data-dependent control flow, so a trace is complete.
         if not isinstance(example, Tensor):
             return _traced(Deployed(module.prepare, network, module.finish).eval(), example), how
         prepare = _traced(module.prepare, example)
@@ -76,12 +76,12 @@ def compile_script(
 
 
 def _parts(tree: Tree) -> Iterable[Tree]:
-    """Return the trees within a tree."""
+    """Return the subtrees of a tree."""
     return tree.values() if isinstance(tree, dict) else tree
 
 
 def script_bytes(script: torch.jit.ScriptModule, metadata: dict[str, str]) -> bytes:
-    """Return the file of a script, with what it says of itself."""
+    """Return the content of a TorchScript file, with its metadata."""
     file = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -90,17 +90,17 @@ def script_bytes(script: torch.jit.ScriptModule, metadata: dict[str, str]) -> by
 
 
 def _traced(module: nn.Module, example: Tree) -> torch.jit.ScriptModule:
-    """Return a trace, which takes the tree that its example is; parts that were scripted stay so."""
+    """Return a trace, which takes the same tree as its example; scripted submodules stay scripted."""
     return torch.jit.trace(module, (example,), check_trace=False, strict=False)
 
 
 def _trace(network: nn.Module, example: Tree, format_name: str) -> torch.jit.ScriptModule:
-    """Return a trace; raise CannotExport where it would hold only one of several paths."""
+    """Return a trace; raise CannotExport if it would record only one of several paths."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         trace = _traced(network, example)
-    # A trace warns of each tensor that becomes a bool or a number in Python, of a harmless shape as well. torch.export
-    # can tell them apart.
+    # Tracing warns of each tensor that is converted to a Python bool or number, even of harmless shapes. torch.export
+    # tells them apart.
     if any(issubclass(item.category, torch.jit.TracerWarning) for item in caught):
         try:
             torch.export.export(network, (example,), dynamic_shapes=(batches_of(example),), strict=False)
@@ -110,6 +110,6 @@ def _trace(network: nn.Module, example: Tree, format_name: str) -> torch.jit.Scr
 
 
 def _last_line(error: Exception) -> str:
-    """Return what script says first of a network, without its drawing of the source."""
+    """Return the first line of an error of torch.jit.script, without its source listing."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return without_paths((lines or [type(error).__name__])[0][:150])

@@ -1,6 +1,6 @@
-"""A `.mar` for TorchServe: TorchScript, a handler of its own, the class names; written as the plain archive it is.
+"""A `.mar` archive for TorchServe: TorchScript, a handler, and the class names.
 
-TorchServe is no longer maintained by PyTorch. What is written here is what version 0.12 reads:
+PyTorch no longer maintains TorchServe. The format is that of version 0.12:
 https://github.com/pytorch/serve/tree/master/model-archiver#artifact-details
 """
 
@@ -24,19 +24,19 @@ from nnrun.core.trees import named_leaves
 from nnrun.proof.isolated import RUNNER, Isolated
 
 HANDLER = Path(__file__).parent / "handler.py"
-# What it imports of nnrun: in the archive the text of the module stands in the place of the line.
+# The handler's imports from nnrun: in the archive each is replaced by the text of the module.
 IMPORTED = re.compile(r"^from nnrun\.components\.data\.(\w+) import (?:\([^)]*\)|[^(\n]*)\n", re.MULTILINE)
 DATA = Path(__file__).parents[1] / "data"
 FUTURE = "from __future__ import annotations\n"
-# Its name in the archive: TorchServe imports it by that, beside whatever else a server imports.
+# The handler's name in the archive. TorchServe imports it by that name, so it must not clash with other modules.
 HANDLER_NAME = "nnrun_handler.py"
-_OTHERS = "; export=onnx, torchscript or pt2 can"
-# What an answer calls its number.
+_OTHERS = "; use export=onnx, torchscript or pt2"
+# The key of the number in a response.
 ANSWERS: dict[Output, str] = {"scores": "score", "probabilities": "probability"}
 
 
 class TorchServeExporter:
-    """Write `model.mar`. It takes image files, as nnrun reads them, and answers with JSON: the `top_k` best classes."""
+    """Write `model.mar`. It takes image files, decoded as in nnrun, and responds with the `top_k` classes as JSON."""
 
     preprocess = True
 
@@ -51,7 +51,7 @@ class TorchServeExporter:
         """Write the artifact of a network in eval mode, on the CPU, in fp32; return its path."""
         shape = _image_shape(context.example)
         if context.targets.kind != "classes":
-            raise CannotExport(f"torchserve answers with classes, and these are {context.targets}{_OTHERS}")
+            raise CannotExport(f"torchserve needs classes, but the targets are {context.targets}{_OTHERS}")
         form = ArtifactForm(self.preprocess, self.output)
         module, example = form.deployed(model, context)
         script, how = compile_script(module, example, "torchserve")
@@ -72,7 +72,7 @@ class TorchServeExporter:
                 ("model.pt", script_bytes(script, metadata)),
                 ("model.json", json.dumps(card, indent=2, ensure_ascii=False)),
             ):
-                # Of no time and no system: the same archive wherever it is made.
+                # Without time and system, so that the archive is reproducible.
                 entry = zipfile.ZipInfo(name)
                 entry.compress_type, entry.create_system, entry.external_attr = zipfile.ZIP_DEFLATED, 3, 0o644 << 16
                 archive.writestr(entry, part)
@@ -81,32 +81,32 @@ class TorchServeExporter:
         return path
 
     def load(self, path: Path) -> Callable[[Tree], Tensor]:
-        """Return the archive's handler, run as TorchServe does, on PNG files, in a process without nnrun."""
+        """Return the archive's handler as a callable, called as TorchServe does, on PNG files, without nnrun."""
         return Isolated(RUNNER, "torchserve", path)
 
 
 def _image_shape(example: Tree) -> list[int]:
-    """Return the shape of a sample; raise CannotExport where it is not one image, as a file holds it."""
+    """Return the shape of a sample; raise CannotExport unless it is one image that an image file can hold."""
     if not isinstance(example, Tensor):
         raise CannotExport(
-            f"torchserve takes one image a sample, and these have {', '.join(named_leaves(example))}{_OTHERS}"
+            f"torchserve takes one image per sample, but these have {', '.join(named_leaves(example))}{_OTHERS}"
         )
     shape, kind = list(example.shape[1:]), str(example.dtype).removeprefix("torch.")
     if kind != "uint8" or len(shape) != 3 or shape[0] not in (1, 3):
         raise CannotExport(
-            f"torchserve takes image files, uint8 of 1 or 3 channels; the samples are {kind} of {shape}{_OTHERS}"
+            f"torchserve takes image files, uint8 with 1 or 3 channels; the samples are {kind} of {shape}{_OTHERS}"
         )
     return shape
 
 
 def handler_text(path: Path = HANDLER) -> str:
-    """Return the handler as one file, which reads images by the same text as nnrun does."""
+    """Return the handler as a single file, with nnrun's image decoding copied into it."""
     text = path.read_text(encoding="utf-8")
     return IMPORTED.sub(lambda line: handler_text(DATA / f"{line[1]}.py").replace(FUTURE, ""), text)
 
 
 def _manifest(run_id: str) -> dict[str, object]:
-    """Return what TorchServe reads first."""
+    """Return the manifest of the archive."""
     return {
         "runtime": "python",
         "model": {

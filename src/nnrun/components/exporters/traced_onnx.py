@@ -1,7 +1,7 @@
-"""ONNX by a trace of the network: torch's older exporter, which takes a tenth of a second where the newer takes three.
+"""ONNX by tracing the network: torch's older exporter, which takes a tenth of a second; the newer takes three.
 
-The newer one imports torch's compiler and a library of operators first. The older follows one call of the network, and
-warns where another call might take another way: then, and where it fails, the newer one is asked.
+The newer one first imports torch's compiler and a library of operators. The older one records one call of the network,
+and warns if another call might take another path. Then, and if it fails, the newer one is used.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from nnrun.core.seams.data import Tree
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-# What the newer one writes, unless another version is asked for, and the newest that the older one can write.
+# The newest version that the older one can write, and the default of the newer one.
 _OPSET = 20
-# That it is the older one.
+# Warnings that the older exporter is deprecated.
 _NO_MATTER = (DeprecationWarning, FutureWarning)
-# What makes numbers of tensors: code may decide by them, and a trace takes them for constants. It warns of some, unless
-# that code keeps warnings silent. Whole numbers it divides towards zero, where torch rounds down.
+# Functions that turn tensors into Python numbers: code may branch on them, and a trace records them as constants. It
+# warns of some, unless that code suppresses warnings. _FLOORS: it divides integers towards zero; torch rounds down.
 _NUMBERS = {
     "item",
     "tolist",
@@ -42,11 +42,11 @@ _FLOORS = {"floor_divide", "floor_divide_", "__floordiv__", "__rfloordiv__", "__
 
 
 class _NotTracedError(Exception):
-    """A network does what a trace does not tell."""
+    """A network does something that a trace cannot record."""
 
 
 class _Watching(TorchFunctionMode):
-    """Raise where a call of a network does what a trace does not tell."""
+    """Raise if a call of a network does something that a trace cannot record."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         known = kwargs or {}
@@ -58,10 +58,10 @@ class _Watching(TorchFunctionMode):
 def traced(
     network: nn.Module, example: Tree, names: Sequence[str], output: str, opset: int | None
 ) -> ModelProto | None:
-    """Return a network in eval mode as ONNX, its batch dynamic; None where a trace may not tell all of it.
+    """Return a network in eval mode as ONNX with a dynamic batch size; None if a trace may not be complete.
 
-    So it is where the network takes more than one tensor, where anything is warned of, where numbers of the data decide
-    what is computed, and where it fails.
+    That is the case for networks with several inputs, after any warning, for data-dependent control flow, and if the
+    export fails.
     """
     if not isinstance(example, Tensor) or (opset or 0) > _OPSET:
         return None
@@ -70,7 +70,7 @@ def traced(
     (name,) = names
     file = io.BytesIO()
     try:
-        with warnings.catch_warnings(record=True) as said:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             with torch.no_grad(), _Watching():
                 network(example)
@@ -85,7 +85,7 @@ def traced(
                 opset_version=opset or _OPSET,
             )
     except Exception:
-        return None  # what is wrong, the newer one says
-    if any(not issubclass(warning.category, _NO_MATTER) for warning in said):
+        return None  # the newer one reports the error
+    if any(not issubclass(warning.category, _NO_MATTER) for warning in caught):
         return None
     return onnx.load_model_from_string(file.getvalue())

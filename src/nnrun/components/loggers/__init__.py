@@ -1,1 +1,1 @@
-"""Where metrics go: one file each."""
+"""Loggers, which receive a run's metrics: one file each."""

@@ -1,1 +1,1 @@
-"""Losses, one file each, and the weights of classes, which they share."""
+"""Losses, one file each, and the class weights that they share."""

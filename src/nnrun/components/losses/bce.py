@@ -1,4 +1,4 @@
-"""Binary cross-entropy of each label's score, for samples with several labels at once."""
+"""Binary cross-entropy of each label, for multi-label classification."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from nnrun.components.losses.class_weights import ClassWeights, OnDevice
 class BinaryCrossEntropy(nn.Module):
     """Return the binary cross-entropy of each sample, the mean over its labels, in fp32; the caller averages.
 
-    `pos_weight` is a factor for the part of the samples with a label: one for each label, `balanced`, or None. With
-    `label_smoothing` s the targets are s/2 and 1 - s/2.
+    `pos_weight` is the weight of positive samples: a list with one per label, `balanced`, or None. With
+    `label_smoothing` s, the targets are s/2 and 1 - s/2 instead of 0 and 1.
     """
 
     def __init__(
@@ -32,14 +32,14 @@ class BinaryCrossEntropy(nn.Module):
 
     @property
     def pos_weight(self) -> Tensor | None:
-        """The factor of each label, `(K,)`; None where all are 1."""
+        """The positive weight of each label, `(K,)`; None if all are 1."""
         return self._pos_weight.value
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Take scores `(N, K)` and targets `(N, K)` of 0 and 1; return losses `(N,)`."""
         if self.label_smoothing:
             targets = torch.lerp(targets, torch.full_like(targets, 0.5), self.label_smoothing)
-        # Scores in bf16 would give losses of three digits.
+        # With bf16 scores, losses would have only three digits.
         losses = functional.binary_cross_entropy_with_logits(
             logits.float(), targets, pos_weight=self._pos_weight.to(logits.device), reduction="none"
         )
@@ -52,18 +52,18 @@ class BinaryCrossEntropy(nn.Module):
 def positive_weights(
     weights: ClassWeights, label_counts: Sequence[int] | None, num_samples: int | None
 ) -> Tensor | None:
-    """Return the factor of each label, `(K,)`, or None where all are 1.
+    """Return the positive weight of each label, `(K,)`, or None if all are 1.
 
-    `label_counts` are the samples with each label in the training part, which has `num_samples`. `balanced` gives a
-    label the factor of those without it to those with it. Raises ConfigError where a list does not have a factor for
-    each label, DataError where a label has all samples or none.
+    `label_counts` are the numbers of training samples with each label, out of `num_samples`. `balanced` gives each
+    label the ratio of samples without it to samples with it. Raises ConfigError if a list does not have one weight per
+    label, DataError if a label has all samples or none.
     """
     if weights is None:
         return None
     if not isinstance(weights, str):
         if label_counts is not None and len(weights) != len(label_counts):
             raise ConfigError.of(
-                "loss.pos_weight", list(weights), f"a weight for each of the {len(label_counts)} labels"
+                "loss.pos_weight", list(weights), f"one weight for each of the {len(label_counts)} labels"
             )
         return torch.tensor(weights, dtype=torch.float32)
     if label_counts is None or num_samples is None:
@@ -72,8 +72,8 @@ def positive_weights(
         if count in (0, num_samples):
             has = "no sample" if count == 0 else "every sample"
             raise DataError(
-                f"loss.pos_weight={weights}: label number {index} has {has} of the training part; "
-                "give a list of weights"
+                f"loss.pos_weight={weights}: {has} in the training split has label {index} (counted from 0); "
+                "set a list of weights"
             )
     counts = torch.tensor(label_counts, dtype=torch.float64)
     return ((num_samples - counts) / counts).float()

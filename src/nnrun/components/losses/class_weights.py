@@ -1,4 +1,4 @@
-"""A factor for each class: as a config writes it, and as the losses use it."""
+"""Class weights: as written in a config, and as used by the losses."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from torch import Tensor
 
 from nnrun.base.errors import ConfigError, DataError
 
-# null: all alike; a list: one factor a class; balanced: from how often each class occurs in the training part.
+# null: 1; a list: one weight per class; balanced: N / (C * samples of the class), counted in the training split.
 ClassWeights = Sequence[float] | Literal["balanced"] | None
 
 
 def class_weights(weights: ClassWeights, class_counts: Sequence[int] | None, key: str) -> Tensor | None:
-    """Return the factor of each class, `(C,)`, or None where all are alike.
+    """Return the weight of each class, `(C,)`, or None if all are 1.
 
-    `class_counts` are the samples of each class in the training part, `key` is the setting that asks for the weights.
-    `balanced` gives class c the factor N / (C * n_c), as scikit-learn does: over the training part they average to 1.
-    Raises ConfigError where a list does not have a factor for each class, DataError where a class has no sample.
+    `class_counts` are the numbers of training samples of each class; `key` is the setting with the weights.
+    `balanced` gives class c the weight N / (C * n_c), as scikit-learn does: the mean over the training samples is 1.
+    Raises ConfigError if a list does not have one weight per class, DataError if a class has no samples.
     """
     if weights is None:
         return None
     if isinstance(weights, str):
         if class_counts is None:
-            raise ConfigError(f"{key}={weights} needs loss.class_counts: how many samples each class has")
+            raise ConfigError(f"{key}={weights} needs loss.class_counts, the number of samples of each class")
         if 0 in class_counts:
             empty = class_counts.index(0)
             raise DataError(
-                f"{key}={weights}: class number {empty} has no sample in the training part; give a list of weights"
+                f"{key}={weights}: class {empty} (counted from 0) has no training samples; set a list of weights"
             )
         counts = torch.tensor(class_counts, dtype=torch.float64)
         return (counts.sum() / (len(counts) * counts)).float()
     if class_counts is not None and len(weights) != len(class_counts):
-        raise ConfigError.of(key, list(weights), f"a weight for each of the {len(class_counts)} classes")
+        raise ConfigError.of(key, list(weights), f"one weight for each of the {len(class_counts)} classes")
     return torch.tensor(weights, dtype=torch.float32)
 
 
 class OnDevice:
-    """A constant that is brought to a device when it is first needed there, and stays."""
+    """A constant that is moved to a device on first use there, and stays."""
 
     def __init__(self, value: Tensor | None) -> None:
         self.value = value
@@ -47,7 +47,7 @@ class OnDevice:
     def to(self, device: torch.device) -> Tensor | None:
         """Return the constant on a device. Waits for the device once."""
         if self.value is not None and self.value.device != device:
-            # A run may begin with a validation, and go on with steps, whose gradients need what is kept here.
+            # The first use may be a validation; training steps cannot use tensors made in inference mode.
             with torch.inference_mode(False):
                 self.value = self.value.to(device)
         return self.value

@@ -11,12 +11,11 @@ from nnrun.components.losses.class_weights import ClassWeights, OnDevice, class_
 
 
 class CrossEntropy(nn.Module):
-    """Return the cross-entropy of each sample, in fp32; the caller weighs and averages.
+    """Return the cross-entropy of each sample, in fp32; the caller averages.
 
-    With `label_smoothing` s the target is 1 - s for the true class plus s spread over all classes
-    (Szegedy et al. 2016, arXiv 1512.00567). `weight` is a factor for each class: a list, `balanced`, or None. A run's
-    loss is the mean over samples, the sum divided by their number and not by the sum of their weights: weights twice
-    as large make a loss twice as large.
+    With `label_smoothing` s, 1 - s goes to the target class, and s is spread evenly over all classes (Szegedy et al.
+    2016, arXiv 1512.00567). `weight` are class weights: a list, `balanced`, or None. A run's loss is averaged over the
+    number of samples, not over the sum of their weights: doubling the weights doubles the loss.
     """
 
     def __init__(
@@ -31,12 +30,12 @@ class CrossEntropy(nn.Module):
 
     @property
     def weight(self) -> Tensor | None:
-        """The factor of each class, `(C,)`; None where all are alike."""
+        """The weight of each class, `(C,)`; None if all are 1."""
         return self._weight.value
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Take scores `(N, C)` and class numbers `(N,)`; return losses `(N,)`."""
-        # Scores in bf16 would give losses of three digits.
+        """Take scores `(N, C)` and class indices `(N,)`; return losses `(N,)`."""
+        # With bf16 scores, losses would have only three digits.
         return functional.cross_entropy(
             logits.float(),
             targets,

@@ -1,4 +1,4 @@
-"""Huber loss: the squared error of small errors, and the absolute one of large ones."""
+"""Huber loss: quadratic for small errors, linear for large ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch.nn import functional
 class Huber(nn.Module):
     """Return the Huber loss of each sample (Huber 1964), the mean over its targets, in fp32; the caller averages.
 
-    Of an error e it is e**2 / 2 up to `delta`, in deviations of the target, and delta * (|e| - delta / 2) beyond.
+    For an error e it is e**2 / 2 up to `delta`, in standard deviations of the target, then delta * (|e| - delta / 2).
     """
 
     def __init__(self, delta: float = 1.0) -> None:
@@ -17,7 +17,7 @@ class Huber(nn.Module):
         self.delta = delta
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Take outputs and targets, standardised, `(N, K)`; return losses `(N,)`."""
+        """Take standardised outputs and targets, `(N, K)`; return losses `(N,)`."""
         return functional.huber_loss(outputs.float(), targets, reduction="none", delta=self.delta).mean(1)
 
     def extra_repr(self) -> str:

@@ -1,4 +1,4 @@
-"""Squared error of values."""
+"""Mean squared error."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ class SquaredError(nn.Module):
     """Return the squared error of each sample, the mean over its targets, in fp32; the caller averages."""
 
     def __init__(self) -> None:
-        super().__init__()  # with no parameter: nn.Module's own takes any
+        super().__init__()  # takes no parameters, unlike nn.Module's, which takes any
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Take outputs and targets, standardised, `(N, K)`; return losses `(N,)`."""
+        """Take standardised outputs and targets, `(N, K)`; return losses `(N,)`."""
         return (outputs.float() - targets).square().mean(1)

@@ -1,1 +1,1 @@
-"""Metrics, one file a kind of problem: sums on the device, read once."""
+"""Metrics, one file per kind of problem: sums on the device, read once."""

@@ -1,4 +1,4 @@
-"""Metrics of classification: scores `(N, C)`, of which the highest is the prediction, and class numbers `(N,)`."""
+"""Classification metrics, from scores `(N, C)`, whose highest is the prediction, and class indices `(N,)`."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from nnrun.core.seams.problem import Sums
 
 
 class RunningAccuracy:
-    """Mean loss and accuracy, cheap enough for every training step; of mixed samples that of their own target alone."""
+    """Mean loss and accuracy, cheap enough for every training step. Mixed samples count with their own target only."""
 
     higher_is_better: Mapping[str, bool] = {"loss": False, "accuracy": True}
 
     def init(self, device: torch.device) -> Sums:
-        """Return the sums of no samples."""
+        """Return empty sums."""
         return {name: zero(device) for name in ("loss", "correct", "weight")}
 
     @torch.no_grad()
@@ -30,18 +30,18 @@ class RunningAccuracy:
         add_weight(sums["weight"], batch)
 
     def compute(self, sums: Sums) -> dict[str, float]:
-        """Return loss and accuracy; NaN where there was no sample. Waits for the device."""
+        """Return loss and accuracy; NaN without samples. Waits for the device."""
         means = torch.stack([sums["loss"], sums["correct"]]) / sums["weight"]
         loss, accuracy = means.tolist()  # waits for the device
         return {"loss": loss, "accuracy": accuracy}
 
 
 class ClassificationMetrics:
-    """Mean loss, accuracy, top-5 accuracy (of more than five classes), and macro averages of precision, recall and F1.
+    """Mean loss, accuracy, top-5 accuracy (for more than five classes), and macro-averaged precision, recall and F1.
 
-    Macro averages weigh classes equally, as scikit-learn (`zero_division=0`) and torchmetrics do it: a class that is
+    Macro averages weight classes equally, as in scikit-learn (`zero_division=0`) and torchmetrics: a class that is
     never predicted has precision 0, one that has no samples but is predicted has recall 0, and one that has neither
-    samples nor predictions is left out of the average.
+    samples nor predictions is excluded from the average.
     """
 
     def __init__(self, num_classes: int) -> None:
@@ -51,7 +51,7 @@ class ClassificationMetrics:
         self.higher_is_better: Mapping[str, bool] = {"loss": False, **dict.fromkeys(names, True)}
 
     def init(self, device: torch.device) -> Sums:
-        """Return the sums of no samples."""
+        """Return empty sums."""
         names = ("loss", "weight", "top5_correct") if self.has_top5 else ("loss", "weight")
         shape = (self.num_classes, self.num_classes)
         return {name: zero(device) for name in names} | {
@@ -71,7 +71,7 @@ class ClassificationMetrics:
             add_sums([sums["top5_correct"]], [among_five], batch)
 
     def compute(self, sums: Sums) -> dict[str, float]:
-        """Return the metrics by name; NaN where there was no sample. Waits for the device."""
+        """Return the metrics by name; NaN without samples. Waits for the device."""
         confusion = sums["confusion"].cpu()  # waits for the device
         scores = score_classes(confusion)
         metrics = {
@@ -85,7 +85,7 @@ class ClassificationMetrics:
 
 
 class ClassScores(NamedTuple):
-    """Precision, recall and F1 of each class, `(C,)` float64 each; 0 where the quotient is 0/0."""
+    """Precision, recall and F1 of each class, `(C,)` float64 each; 0/0 counts as 0."""
 
     precision: Tensor
     recall: Tensor
@@ -93,10 +93,10 @@ class ClassScores(NamedTuple):
 
 
 def score_classes(confusion: Tensor) -> ClassScores:
-    """Return the scores of each class from a confusion matrix of counts, true classes by predictions."""
+    """Return the scores of each class from a confusion matrix of counts: rows are true classes, columns predictions."""
     correct = confusion.diagonal().double()
     predicted, samples = confusion.sum(0), confusion.sum(1)
-    # Where a denominator is 0, so is `correct`: dividing by 1 makes it 0.
+    # If a denominator is 0, so is `correct`: dividing by 1 gives 0.
     return ClassScores(
         correct / predicted.clamp(min=1),
         correct / samples.clamp(min=1),

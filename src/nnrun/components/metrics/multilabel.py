@@ -1,4 +1,4 @@
-"""Metrics of several labels at once: scores `(N, K)`, logits, and targets `(N, K)` of 0 and 1."""
+"""Multi-label metrics, from scores `(N, K)` (logits) and targets `(N, K)` of 0 and 1."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from nnrun.components.metrics.sums import add_sums, add_weight, zero
 from nnrun.core.seams.batch import Batch
 from nnrun.core.seams.problem import Sums
 
-# Scores are counted in bins whose edges are sinh of equal steps, times _SCALE: of equal width around 0, and elsewhere
-# of a width in proportion to the score, up to 1e4. With the most bins, of up to 128 labels, that is 1e-6, or 0.1 %.
+# Scores are counted in bins whose edges are _SCALE times the sinh of equal steps: of equal width near 0, and of a width
+# proportional to the score elsewhere, up to 1e4. With the most bins (up to 128 labels) the width is 1e-6, or 0.1 %.
 _SCALE, _LARGEST = 1e-3, 1e4
 _MOST_BINS, _FEWEST_BINS = 2**15, 2**10
-# Of all labels together, in 8 bytes each.
+# Maximum number of bins of all labels together, of 8 bytes each.
 _MOST_CELLS = 2**22
-# Where a threshold may lie: there fp32 still tells probabilities from 0 and 1.
+# Thresholds are limited to this score, up to which fp32 distinguishes probabilities from 0 and 1.
 _LARGEST_THRESHOLD_SCORE = math.log(9999)
 
 
 class RunningLabels:
     """Mean loss, and micro F1 at a probability of 0.5, cheap enough for every training step.
 
-    Mixed samples are measured by their own targets alone.
+    Mixed samples count with their own targets only.
     """
 
     higher_is_better: Mapping[str, bool] = {"loss": False, "f1_micro": True}
 
     def init(self, device: torch.device) -> Sums:
-        """Return the sums of no samples."""
+        """Return empty sums."""
         return {name: zero(device) for name in ("loss", "hits", "marks", "weight")}
 
     @torch.no_grad()
@@ -44,7 +44,7 @@ class RunningLabels:
         add_weight(sums["weight"], batch)
 
     def compute(self, sums: Sums) -> dict[str, float]:
-        """Return loss and micro F1; NaN where there was no sample. Waits for the device."""
+        """Return loss and micro F1; NaN without samples. Waits for the device."""
         loss, hits, marks, weight = torch.stack([sums[key] for key in ("loss", "hits", "marks", "weight")]).tolist()
         if weight == 0:
             return {"loss": math.nan, "f1_micro": math.nan}
@@ -54,11 +54,11 @@ class RunningLabels:
 class MultilabelMetrics:
     """Mean loss, F1 (macro and micro, at the threshold of each label), and mean average precision (`map`).
 
-    All but the loss follows from how many samples with and without a label have a score in each bin. Average precision
-    is scikit-learn's of scores that are rounded to their bin; `uncertainty_of` says by how much it may be off.
-    Conventions: a label that no sample has and none is given is left out of macro F1 (scikit-learn's
-    `zero_division=nan`), one that no sample has is left out of `map` (scikit-learn counts it as 0); micro F1 of no
-    label at all is 0. Where a score is NaN, all of these are.
+    All except the loss is computed from the number of samples with and without a label in each bin of scores. Average
+    precision equals scikit-learn's on scores rounded to their bin; `uncertainty_of` bounds its error.
+    Conventions: a label that has no samples and no predictions is excluded from macro F1 (scikit-learn's
+    `zero_division=nan`), one that has no samples is excluded from `map` (scikit-learn counts it as 0); micro F1
+    without any label is 0. If a score is NaN, all of these are NaN.
     """
 
     higher_is_better: Mapping[str, bool] = {
@@ -75,7 +75,7 @@ class MultilabelMetrics:
         self._on_device: tuple[Tensor, Tensor] | None = None
 
     def init(self, device: torch.device) -> Sums:
-        """Return the sums of no samples; `counts` are `(K, bins, 2)`: samples without and with each label."""
+        """Return empty sums; `counts` is `(K, bins, 2)`: samples without and with each label."""
         counts = torch.zeros(self.num_labels, len(self.edges) + 1, 2, dtype=torch.int32, device=device)
         bad = torch.zeros(self.num_labels, dtype=torch.int64, device=device)
         return {"loss": zero(device), "weight": zero(device), "counts": counts, "nan": bad}
@@ -93,7 +93,7 @@ class MultilabelMetrics:
         sums["nan"] += (outputs.isnan() * weight).sum(0)
 
     def compute(self, sums: Sums) -> dict[str, float]:
-        """Return the metrics by name; NaN where there was no sample. Waits for the device."""
+        """Return the metrics by name; NaN without samples. Waits for the device."""
         scores, loss = self.score_labels(sums), float(sums["loss"] / sums["weight"])  # waits for the device
         is_unknown = bool(scores.is_nan.any()) or float(sums["weight"]) == 0
         return {
@@ -107,7 +107,7 @@ class MultilabelMetrics:
         """Return the scores of each label at its threshold. Waits for the device."""
         negatives, positives = sums["counts"].cpu().unbind(2)  # waits for the device
         is_nan = sums["nan"].cpu() > 0
-        # The edge at which a threshold lies, and the first bin above it.
+        # The edge nearest to each threshold, then the first bin above it.
         bins = torch.bucketize(self.thresholds.logit(), (self.edges[1:] + self.edges[:-1]).double() / 2)[:, None] + 1
         hits = _from_top(positives).gather(1, bins)[:, 0]
         predicted = hits + _from_top(negatives).gather(1, bins)[:, 0]
@@ -122,15 +122,14 @@ class MultilabelMetrics:
         return LabelScores(hits, predicted + samples, samples, is_nan, *known)
 
     def uncertainty(self, sums: Sums) -> float:
-        """Return by how much `map` may be off, since scores in one bin count as equal. Waits for the device."""
+        """Return a bound on the error of `map`, because scores in one bin count as equal. Waits for the device."""
         negatives, positives = sums["counts"].cpu().unbind(2)  # waits for the device
         return _mean(uncertainty_of(positives, negatives), positives.sum(1) > 0)
 
     def fitted(self, sums: Sums) -> Tensor:
         """Return the threshold of each label with the largest F1, `(K,)` of probabilities. Waits for the device.
 
-        Of those that are equally good it is the one nearest to 0.5: so that of a label that no sample has, or with a
-        NaN among its scores, is 0.5 itself.
+        Ties go to the threshold nearest to 0.5, so a label without samples, or with a NaN score, gets 0.5.
         """
         negatives, positives = sums["counts"].cpu().unbind(2)  # waits for the device
         hits = _from_top(positives)[:, 1:]
@@ -142,7 +141,7 @@ class MultilabelMetrics:
         return self.edges.double()[nearest].sigmoid()
 
     def _constants(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Return the edges, and the first cell of each label, on a device. Waits for it once."""
+        """Return the edges, and the index of each label's first cell, on a device. Waits for it once."""
         if self._on_device is None or self._on_device[0].device != device:
             cells = 2 * (len(self.edges) + 1)
             first = torch.arange(0, self.num_labels * cells, cells)
@@ -153,8 +152,8 @@ class MultilabelMetrics:
 class LabelScores(NamedTuple):
     """The counts and scores of each label, `(K,)`.
 
-    `hits` are the samples with the label that are given it, `marks` those with it plus those given it, `samples` those
-    with it. The others are quotients, float64, NaN where a score is.
+    `hits` counts true positives, `samples` the samples with the label, `marks` these plus the samples for which it is
+    predicted. The others are quotients, float64, NaN if a score is NaN.
     """
 
     hits: Tensor
@@ -168,7 +167,7 @@ class LabelScores(NamedTuple):
 
 
 def score_edges(num_labels: int) -> Tensor:
-    """Return the edges between the bins that scores are counted in, float32, ascending; the one in the middle is 0."""
+    """Return the edges between the bins of scores, float32, ascending; the middle one is 0."""
     num_bins = _MOST_BINS
     while num_bins > _FEWEST_BINS and num_bins * num_labels > _MOST_CELLS:
         num_bins //= 2
@@ -179,7 +178,7 @@ def score_edges(num_labels: int) -> Tensor:
 
 def average_precision(positives: Tensor, negatives: Tensor) -> Tensor:
     """Return the average precision of each label, float64 `(K,)`, from counts `(K, bins)`: the mean over its samples of
-    the precision down to their bin. NaN of a label that no sample has.
+    the precision at their bin as threshold. NaN for a label without samples.
     """
     hits, misses = _from_top(positives), _from_top(negatives)
     precision = hits / (hits + misses).clamp(min=1).double()
@@ -187,10 +186,10 @@ def average_precision(positives: Tensor, negatives: Tensor) -> Tensor:
 
 
 def uncertainty_of(positives: Tensor, negatives: Tensor) -> Tensor:
-    """Return by how much the average precision of each label may be off, `(K,)`, with equal scores in each bin.
+    """Return a bound on the error of each label's average precision, `(K,)`, because scores in a bin count as equal.
 
-    In a bin the samples with the label may come first, or last: their precision is then at most that without the
-    others of the bin, and at least that of the first of them behind all others.
+    Within a bin, samples with the label may rank first or last. Their precision is highest without the bin's other
+    samples, and lowest for the first of them ranked after all others.
     """
     hits, misses = _from_top(positives).double(), _from_top(negatives).double()
     taken = hits / (hits + misses).clamp(min=1)
@@ -201,15 +200,15 @@ def uncertainty_of(positives: Tensor, negatives: Tensor) -> Tensor:
 
 
 def _from_top(counts: Tensor) -> Tensor:
-    """Return how many are in each bin or above it, `(K, bins)`."""
+    """Return the count in each bin and above, `(K, bins)`."""
     return counts.flip(1).cumsum(1).flip(1)
 
 
 def _f1(hits: Tensor, marks: Tensor) -> Tensor:
-    """Return F1, float64, of hits, and of the samples with a label plus those given it; 0 where there are none."""
+    """Return F1, float64, from `hits` and `marks` as in LabelScores; 0 if there are none."""
     return 2 * hits / marks.clamp(min=1).double()
 
 
 def _mean(values: Tensor, counted: Tensor) -> float:
-    """Return the mean of those values that count; NaN where none does, or one is NaN."""
+    """Return the mean of the values selected by `counted`; NaN if there are none, or one is NaN."""
     return float(values[counted].mean())

@@ -1,4 +1,4 @@
-"""Metrics of values: a network's outputs and the targets, both standardised, measured in the data's own units."""
+"""Regression metrics, in the data's own units, from standardised outputs and targets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ROUNDING = 1e-13
 class RunningErrors:
     """Mean loss, and mean absolute error over all targets, cheap enough for every training step.
 
-    Mixed samples are measured by their own targets alone.
+    Mixed samples count with their own targets only.
     """
 
     higher_is_better: Mapping[str, bool] = {"loss": False, "mae": False}
@@ -30,7 +30,7 @@ class RunningErrors:
         self._standardisation = standardisation
 
     def init(self, device: torch.device) -> Sums:
-        """Return the sums of no samples."""
+        """Return empty sums."""
         num_values = self._standardisation.num_values
         return {"loss": zero(device), "weight": zero(device), "absolute": zero(device, num_values)}
 
@@ -42,7 +42,7 @@ class RunningErrors:
         add_rows(sums["absolute"], (outputs - self._standardisation(batch.targets)).abs(), batch)
 
     def compute(self, sums: Sums) -> dict[str, float]:
-        """Return loss and mean absolute error; NaN where there was no sample. Waits for the device."""
+        """Return loss and mean absolute error; NaN without samples. Waits for the device."""
         loss, absolute = sums["loss"] / sums["weight"], (sums["absolute"] / sums["weight"]).cpu().double()
         return {"loss": float(loss), "mae": float((absolute * self._standardisation.deviation).mean())}
 
@@ -50,10 +50,10 @@ class RunningErrors:
 class RegressionMetrics:
     """Mean loss, mean squared error, mean absolute error, and R2, each the mean over targets.
 
-    Sums are of standardised values, shifted by the mean of the training part and in units of its deviation, so that
-    large values with small differences lose no digits; the errors are in the data's units. R2 is as scikit-learn gives
-    it: of a target that is constant in the samples measured it is 1 where every prediction is right, and else 0; of
-    fewer than two samples it is NaN.
+    Sums are over standardised values (mean and standard deviation of the training split), so that large values with
+    small differences lose no precision; the errors are in the data's units. R2 is as in scikit-learn: for a target that
+    is constant in the measured samples it is 1 if every prediction is exact and otherwise 0; for fewer than two
+    samples it is NaN.
     """
 
     higher_is_better: Mapping[str, bool] = {
@@ -67,7 +67,7 @@ class RegressionMetrics:
         self._standardisation = standardisation
 
     def init(self, device: torch.device) -> Sums:
-        """Return the sums of no samples, those of values `(K,)`."""
+        """Return empty sums; those over values are `(K,)`."""
         num_values = self._standardisation.num_values
         of_values = ("absolute", "squared", "targets", "squared_targets")
         return {"loss": zero(device), "weight": zero(device)} | {name: zero(device, num_values) for name in of_values}
@@ -86,7 +86,7 @@ class RegressionMetrics:
         add_rows(sums["squared_targets"], targets.square(), batch)
 
     def compute(self, sums: Sums) -> dict[str, float]:
-        """Return the metrics by name; NaN where there was no sample. Waits for the device."""
+        """Return the metrics by name; NaN without samples. Waits for the device."""
         scores = self.score_targets(sums)
         means = {name: float(getattr(scores, name).mean()) for name in ("mse", "mae", "r2")}
         return {"loss": float(sums["loss"] / sums["weight"])} | means
@@ -111,7 +111,7 @@ class TargetScores(NamedTuple):
 
 
 def r2(squared_errors: Tensor, totals: Tensor, squared_totals: Tensor, number: float) -> Tensor:
-    """Return R2 of each target, `(K,)`, from sums over samples: of squared errors, of targets, of their squares."""
+    """Return R2 of each target, `(K,)`, from sums over samples of squared errors, targets and squared targets."""
     if number < 2:
         return torch.full_like(totals, math.nan)
     spread = squared_totals - totals.square() / number

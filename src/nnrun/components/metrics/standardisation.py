@@ -1,4 +1,4 @@
-"""Values brought to mean 0 and deviation 1, as a network learns them, and put back into the data's units."""
+"""Standardise targets to mean 0 and standard deviation 1 for training, and convert outputs back to the data's units."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 
 class Standardisation:
-    """Each value less its mean, divided by its deviation, both float64 `(K,)` on the host.
+    """Subtract the mean and divide by the standard deviation of each target; both are float64 `(K,)` on the host.
 
-    On a device a mean is two fp32 numbers, whose sum has the digits of a float64: so a value near it keeps all digits
-    of its difference, on devices without float64 too.
+    On a device the mean is the sum of two fp32 numbers, with nearly the precision of float64. So a value near the mean
+    loses no precision in the difference, even on devices without float64.
     """
 
     def __init__(self, num_values: int) -> None:
@@ -18,17 +18,17 @@ class Standardisation:
         self.set(torch.zeros(num_values, dtype=torch.float64), torch.ones(num_values, dtype=torch.float64))
 
     def set(self, mean: Tensor, deviation: Tensor) -> None:
-        """Take other means and deviations, in place."""
+        """Set means and standard deviations, in place."""
         self.mean, self.deviation = mean, deviation
         self._on_device = self.parts()
 
     def parts(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the mean as two numbers, and the deviation: fp32 `(K,)`, on the host."""
+        """Return the mean as two numbers (high and low part), and the deviation: fp32 `(K,)`, on the host."""
         high = self.mean.float()
         return high, (self.mean - high.double()).float(), self.deviation.float()
 
     def __call__(self, values: Tensor) -> Tensor:
-        """Return values as a network learns them, `(N, K)`. Waits for the device when it comes there first."""
+        """Return standardised values, `(N, K)`. Waits for the device on first use there."""
         high, low, deviation = self._at(values.device)
         return (values - high - low) / deviation
 
@@ -40,13 +40,13 @@ class Standardisation:
         """Return the parts on a device."""
         if self._on_device[0].device != device:
             high, low, deviation = self._on_device
-            with torch.inference_mode(False):  # an evaluation may come first, and a training after it
+            with torch.inference_mode(False):  # a validation may come before the first training step
                 self._on_device = high.to(device), low.to(device), deviation.to(device)
         return self._on_device
 
 
 class PutBack(nn.Module):
-    """Outputs as values in the data's units, rounded to fp32: of values of 1e9 that is to the next multiple of 64."""
+    """Convert outputs to the data's units, rounded to fp32: values near 1e9 are rounded to a multiple of 64."""
 
     def __init__(self, high: Tensor, low: Tensor, deviation: Tensor) -> None:
         super().__init__()

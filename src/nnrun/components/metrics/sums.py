@@ -1,4 +1,4 @@
-"""Sums over samples, on the device, in which padding has no part."""
+"""Sums over samples, on the device; padding is excluded."""
 
 from __future__ import annotations
 
@@ -9,25 +9,22 @@ from nnrun.core.seams.batch import Batch
 
 
 def zero(device: torch.device, *shape: int) -> Tensor:
-    """Return a sum of nothing, of numbers or of rows, in fp64, so that long sums keep their digits.
-
-    On MPS, which has no fp64, it is in fp32.
-    """
+    """Return a zero sum, in fp64, so that long sums keep their precision; in fp32 on MPS, which has no fp64."""
     return torch.zeros(shape, dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
 
 
 def add_sums(totals: list[Tensor], values: list[Tensor], batch: Batch) -> None:
-    """Add to each total, a number, the sum of its values over the samples of a batch, `(N,)`, in place."""
+    """Add the sum of values `(N,)` over the samples of a batch to each total, a scalar, in place."""
     if any(total.dim() or value.dim() != 1 for total, value in zip(totals, values, strict=True)):
         raise ValueError("add_sums adds a number for each sample, (N,), to a number; add_rows adds rows")
     if not batch.is_full:
-        # Filled, because NaN times 0 is NaN: padding adds nothing, whatever the network made of it.
+        # Masked, because NaN times 0 is NaN: padding adds nothing, whatever the network's output for it.
         values = [(value * batch.weight).masked_fill(batch.weight == 0, 0) for value in values]
     torch._foreach_add_(totals, [value.sum(dtype=total.dtype) for total, value in zip(totals, values, strict=True)])
 
 
 def add_rows(total: Tensor, values: Tensor, batch: Batch) -> None:
-    """Add to a total `(K,)` the sum of its values over the samples of a batch, `(N, K)`, in place."""
+    """Add the sum of values `(N, K)` over the samples of a batch to a total `(K,)`, in place."""
     if values.dim() != 2 or values.shape[1:] != total.shape:
         raise ValueError("add_rows adds a row for each sample, (N, K), to one of K numbers; add_sums adds numbers")
     if not batch.is_full:
@@ -37,5 +34,5 @@ def add_rows(total: Tensor, values: Tensor, batch: Batch) -> None:
 
 
 def add_weight(total: Tensor, batch: Batch) -> None:
-    """Add the weight of a batch, in place."""
+    """Add the number of samples of a batch, without padding, in place."""
     total.add_(batch.num_samples if batch.is_full else batch.weight.sum())

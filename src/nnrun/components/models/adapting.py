@@ -1,4 +1,4 @@
-"""What networks share: fit them to the images of a data set, and say of those that cannot be why not."""
+"""Code that networks share: adapt them to the images of a data set, and explain why one cannot be adapted."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch.func import functional_call
 
 from nnrun.base.errors import Complaint, ConfigError, did_you_mean
 
-# What to do where images are too small: their size can be set where the data set reads image files or is a custom one.
+# Advice for images that are too small; data.image_size has no effect on arrays and on built-in data sets.
 _LARGER = "use a larger data.image_size (data=folder, data=torchvision, your own data)"
 
 
 class TrainedOn(NamedTuple):
-    """What published weights were trained on: their name, height and width, mean and deviation of pixels in 0..1.
+    """The input that published weights were trained on: image size, and mean and standard deviation of pixels in 0..1.
 
-    `num_scores` is how many they give.
+    `weights` names them; `num_scores` is the number of classes they were trained for.
     """
 
     weights: str
@@ -29,10 +29,10 @@ class TrainedOn(NamedTuple):
 
 
 def check_one_tensor(in_shape: Any, network: str) -> None:
-    """Raise ConfigError where a sample is several tensors, or a shape is none."""
+    """Raise ConfigError unless a sample is a single tensor."""
     if isinstance(in_shape, Mapping) or not all(isinstance(size, int) for size in in_shape):
-        allowed = f"one shape, for {network}, which takes one tensor a sample"
-        raise ConfigError.of("data.in_shape", in_shape, allowed, "write a network of your own for several tensors")
+        allowed = f"a single shape ({network} takes one tensor per sample)"
+        raise ConfigError.of("data.in_shape", in_shape, allowed, "write a custom network for several tensors")
 
 
 def check_image_shape(in_shape: Sequence[int], network: str) -> None:
@@ -40,11 +40,11 @@ def check_image_shape(in_shape: Sequence[int], network: str) -> None:
     check_one_tensor(in_shape, network)
     if len(in_shape) != 3:
         allowed = f"channels, height and width for {network}"
-        raise ConfigError.of("data.in_shape", list(in_shape), allowed, "model=mlp takes samples of any shape")
+        raise ConfigError.of("data.in_shape", list(in_shape), allowed, "use model=mlp: it takes samples of any shape")
 
 
 def check_image_size(in_shape: Sequence[int], least: int, channels: Sequence[int]) -> None:
-    """Raise ConfigError unless images are at least so high and so wide, as the length of `model.channels` asks."""
+    """Raise ConfigError if images are smaller than `least` x `least`, the minimum for this number of `channels`."""
     if min(in_shape[1:]) < least:
         text = (
             f"{_images_of(in_shape)} are too small: model.channels={list(channels)} needs at least {least}x{least}; "
@@ -54,25 +54,25 @@ def check_image_size(in_shape: Sequence[int], least: int, channels: Sequence[int
 
 
 def scaled(number: int, width: float) -> int:
-    """Return a number of channels or of hidden units times a factor, at least 1."""
+    """Return a number of channels or hidden units, scaled by a factor; at least 1."""
     return max(1, round(number * width))
 
 
 def check_name(name: str, known: Iterable[str], where: str) -> None:
-    """Raise ConfigError unless `known`, the registry of a library, has a network of this name: nothing else is built.
+    """Raise ConfigError unless the name is in `known`, the registry of a library.
 
-    A name out of a stranger's checkpoint must not import, fetch or open anything.
+    A name from an untrusted checkpoint must not import, download or open anything.
     """
     names = sorted(known)
     if name not in names:
-        hint = did_you_mean(str(name), names) or f"there are {', '.join(names[:: max(len(names) // 8, 1)][:8])}, ..."
+        hint = did_you_mean(str(name), names) or f"examples: {', '.join(names[:: max(len(names) // 8, 1)][:8])}, ..."
         raise ConfigError.of("model.name", name, f"one of {len(names)} networks of {where}", hint)
 
 
 def adapt_channels(network: nn.Module, in_channels: int) -> None:
-    """Give a network for colour images another first convolution, in place, where the images are of other channels.
+    """Replace the first convolution of a network for RGB images, in place, if the images have other channels.
 
-    Its random weights have the spread of those that it had, for as many inputs as there are.
+    The new random weights have the standard deviation of the old ones, rescaled to the number of input channels.
     """
     if in_channels == 3:
         return
@@ -87,7 +87,7 @@ def adapt_channels(network: nn.Module, in_channels: int) -> None:
         bias=old.bias is not None,
     )
     with torch.no_grad():
-        # On the device meta there are shapes and no numbers.
+        # Tensors on the meta device have no values.
         spread = 1.0 if old.weight.is_meta else float(old.weight.std())
         nn.init.normal_(new.weight, std=spread * (old.in_channels / in_channels) ** 0.5)
         if new.bias is not None and old.bias is not None:
@@ -96,7 +96,7 @@ def adapt_channels(network: nn.Module, in_channels: int) -> None:
 
 
 def check_fits(network: nn.Module, in_shape: Sequence[int], name: str) -> None:
-    """Raise ConfigError where a network cannot take images of this shape: found on shapes alone, computing nothing."""
+    """Raise ConfigError if a network cannot take images of this shape; tried on the meta device, without computing."""
     tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     on_meta = {key: tensor.to("meta") for key, tensor in tensors.items()}
     try:
@@ -109,7 +109,7 @@ def check_fits(network: nn.Module, in_shape: Sequence[int], name: str) -> None:
 
 
 def unsuited(in_shape: Sequence[int], name: str, error: Exception) -> ConfigError:
-    """Return the error for images of a shape that a network refuses, in that network's words."""
+    """Return the error for images of a shape that a network rejects; it quotes the network's own error."""
     text = (
         f"{name} does not take {_images_of(in_shape)} with {in_shape[0]} channels: "
         f"{str(error).splitlines()[0][:200]}; {_LARGER}, or choose another network: resnet18 takes any size"
@@ -118,5 +118,5 @@ def unsuited(in_shape: Sequence[int], name: str, error: Exception) -> ConfigErro
 
 
 def _images_of(in_shape: Sequence[int]) -> str:
-    """Return a height and a width in words."""
+    """Return the height and width of images in words."""
     return f"images of {'x'.join(map(str, in_shape[1:]))}"

@@ -16,16 +16,16 @@ LARGEST_IMAGE = 16384
 
 
 class CNN(nn.Module):
-    """Convolve 3x3, halve by MaxPool and apply ReLU for each channel width, then Linear, ReLU, Dropout and Linear.
+    """3x3 convolution, max pooling and ReLU for each of `channels`, then Linear, ReLU, Dropout and Linear.
 
     Takes `(N, C, H, W)` and returns scores `(N, num_classes)`. `batchnorm` normalises before each ReLU (Ioffe & Szegedy
-    2015, arXiv 1502.03167), `width` is a factor on `channels` and `hidden`. Images with more rows or columns than
-    `grid`, or than the convolutions need if that is more, are averaged to so many first, so that neither parameters nor
-    work grow with the image; without it, as networks of before version 0.5.0, it takes images as they are. Raises
-    ConfigError where `in_shape` is not `(C, H, W)` or where the image is used up before the last convolution.
+    2015, arXiv 1502.03167); `width` is a factor on `channels` and `hidden`. Images with more rows or columns than
+    `grid` (or than the convolutions need, if that is more) are average-pooled to that size first, so that parameters
+    and compute do not grow with the image. The default grid, that of checkpoints before version 0.5.0, pools none.
+    Raises ConfigError if `in_shape` is not `(C, H, W)`, or if the image is too small for the convolutions.
     """
 
-    def __init__(  # noqa: PLR0913 - each is a setting of its own in the YAML
+    def __init__(  # noqa: PLR0913 - each is a setting in the YAML
         self,
         in_shape: Sequence[int],
         num_classes: int,
@@ -63,31 +63,31 @@ class CNN(nn.Module):
 
     @staticmethod
     def notes(parameters: Mapping[str, Any]) -> list[str]:
-        """Return what is said of a network of these parameters where its training begins."""
+        """Return the notes to print about a network with these parameters when training starts."""
         _, *image = parameters["in_shape"]
         size = averaged_size(image, len(parameters["channels"]), parameters["grid"])
         if list(size) == image:
             return []
         shown, averaged = ("x".join(map(str, each)) for each in (image, size))
-        hint = "model.grid=64 or model=resnet18 sees more detail"
+        hint = "model.grid=64 or model=resnet18 keeps more detail"
         return [f"cnn averages images of {shown} to {averaged} first (model.grid={parameters['grid']}); {hint}"]
 
 
 def averaged_size(image: Sequence[int], num_convolutions: int, grid: int) -> tuple[int, int]:
-    """Return the height and width to which an image is averaged: at most `grid`, and what the convolutions need."""
+    """Return the height and width to which an image is averaged: at most `grid`, but enough for the convolutions."""
     largest = max(grid, smallest_size(num_convolutions))
     return min(image[0], largest), min(image[1], largest)
 
 
 def size_after(size: int, num_convolutions: int) -> int:
-    """Return the height or width that is left of an image; 0 or less where it is used up."""
+    """Return the height or width of the feature map after the convolutions; 0 or less if the image is too small."""
     for _ in range(num_convolutions):
         size = (size - 2) // 2
     return size
 
 
 def smallest_size(num_convolutions: int) -> int:
-    """Return the smallest height or width of which one pixel is left."""
+    """Return the smallest image height or width for which one pixel remains after the convolutions."""
     size = 1
     for _ in range(num_convolutions):
         size = 2 * size + 2
@@ -95,9 +95,9 @@ def smallest_size(num_convolutions: int) -> int:
 
 
 def averaging(have: tuple[int, int], want: tuple[int, int]) -> nn.AvgPool2d:
-    """Return what averages rows and columns to fewer, by windows of one size that cover all, and overlap if they must.
+    """Return average pooling from one size to another. All windows have the same size; they overlap if necessary.
 
-    AdaptiveAvgPool2d has windows of several sizes, which ONNX cannot say, and on CUDA no deterministic gradient.
+    AdaptiveAvgPool2d has windows of several sizes, which ONNX cannot express, and no deterministic gradient on CUDA.
     """
     strides = [rows // fewer for rows, fewer in zip(have, want, strict=True)]
     sizes = [rows - (fewer - 1) * stride for rows, fewer, stride in zip(have, want, strides, strict=True)]
@@ -105,9 +105,9 @@ def averaging(have: tuple[int, int], want: tuple[int, int]) -> nn.AvgPool2d:
 
 
 def _convolution(inputs: int, outputs: int, batchnorm: bool) -> nn.Sequential:
-    """Return one convolution with names, so that the state dict says `features.0.conv.weight`."""
-    # The pool goes first: with the ReLU the result is the same, and what follows has a quarter of the work. BatchNorm
-    # takes the mean off, so that a bias before it would do nothing.
+    """Return one convolution block with named layers, so that the state dict has `features.0.conv.weight`."""
+    # Pooling comes before ReLU: the result is the same, and the next layers have a quarter of the work. BatchNorm
+    # subtracts the mean, so a bias before it would have no effect.
     layers = OrderedDict[str, nn.Module](conv=nn.Conv2d(inputs, outputs, 3, bias=not batchnorm), pool=nn.MaxPool2d(2))
     if batchnorm:
         layers["norm"] = nn.BatchNorm2d(outputs)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from nnrun.components.models.adapting import check_one_tensor
 
-# In the first layer: an MLP of the default width has as many on images of 161x161 in color.
+# Weights of the first layer above which a note is printed: at the default width, RGB images of 162x162.
 MANY_WEIGHTS = 10_000_000
 
 
@@ -38,7 +38,7 @@ class MLP(nn.Module):
 
     @staticmethod
     def notes(parameters: Mapping[str, Any]) -> list[str]:
-        """Return what is said of a network of these parameters where its training begins."""
+        """Return the notes to print about a network with these parameters when training starts."""
         hidden, in_shape = parameters["hidden"], parameters["in_shape"]
         widths = [hidden] if isinstance(hidden, int) else list(hidden)
         count = math.prod(in_shape) * widths[0] if widths else 0
@@ -51,7 +51,7 @@ class MLP(nn.Module):
 
 
 def _hidden_layer(inputs: int, width: int, dropout: float) -> nn.Sequential:
-    """Return one hidden layer with names, so that the state dict says `hidden.0.linear.weight`."""
+    """Return one hidden layer with named parts, so that the state dict has `hidden.0.linear.weight`."""
     return nn.Sequential(
         OrderedDict[str, nn.Module](linear=nn.Linear(inputs, width), relu=nn.ReLU(), dropout=nn.Dropout(dropout))
     )

@@ -1,4 +1,4 @@
-"""What the parameters of a network may be. Needs no torch."""
+"""Allowed values of the networks' parameters. Needs no torch."""
 
 from __future__ import annotations
 

@@ -12,16 +12,16 @@ from nnrun.components.models.adapting import TrainedOn, check_image_shape
 if TYPE_CHECKING:
     from nnrun.components.models.torchvision import Published
 
-# Images up to this height and width would be down to a pixel before the third of ImageNet's five halvings.
+# Up to this height and width the small stem is used: ImageNet's five halvings would leave too few pixels.
 SMALL_IMAGE = 64
 
 
 class ResNet18(nn.Module):
-    """torchvision's ResNet-18 (He et al. 2016, arXiv 1512.03385): its names, its initial weights, its outputs.
+    """torchvision's ResNet-18 (He et al. 2016, arXiv 1512.03385): same parameter names, initial weights and outputs.
 
-    Takes `(N, C, H, W)` and returns scores `(N, num_classes)`. `stem="imagenet"` begins with a convolution of 7x7 and a
-    pool, which make a quarter of the height and width; `stem="small"` with one of 3x3 alone, as the paper does on
-    CIFAR; `auto` takes the small one for images up to 64x64.
+    Takes `(N, C, H, W)` and returns scores `(N, num_classes)`. `stem="imagenet"` starts with a 7x7 convolution and a
+    max pool, which reduce height and width to a quarter; `stem="small"` starts with a 3x3 convolution only, as in the
+    paper's CIFAR networks; `auto` uses the small one for images up to 64x64.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class ResNet18(nn.Module):
     ) -> None:
         check_image_shape(in_shape, "resnet18")
         super().__init__()
-        # The layers are made, and their weights drawn, in torchvision's order: a seed gives the same weights.
+        # Layers are built and initialized in torchvision's order, so that a seed gives the same weights.
         self.conv1: nn.Module = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.relu = nn.ReLU(inplace=True)
@@ -46,15 +46,15 @@ class ResNet18(nn.Module):
         channels, *image = in_shape
         is_small = stem == "small" or (stem == "auto" and max(image) <= SMALL_IMAGE)
         size, stride, padding = (3, 1, 1) if is_small else (7, 2, 3)
-        # Made anew for every number of channels, so that it is drawn as the others are.
+        # Rebuilt for any number of channels, so that it is initialized like the other convolutions.
         self.conv1 = _draw(nn.Conv2d(channels, 64, size, stride, padding, bias=False))
         if is_small:
             self.maxpool = nn.Identity()
 
     @staticmethod
     def published_weights(parameters: Mapping[str, Any]) -> Published:
-        """Return the weights that torchvision publishes; they have the stem of ImageNet."""
-        from torchvision.models import ResNet18_Weights  # noqa: PLC0415 - it takes seconds, and only they need it
+        """Return the weights that torchvision publishes; they have the ImageNet stem."""
+        from torchvision.models import ResNet18_Weights  # noqa: PLC0415 - takes seconds; only these weights need it
 
         from nnrun.components.models.torchvision import published  # noqa: PLC0415 - as above
 
@@ -62,7 +62,7 @@ class ResNet18(nn.Module):
 
     @staticmethod
     def trained_on(parameters: Mapping[str, Any], file: str | None) -> TrainedOn:
-        """Return what torchvision's weights were trained on, as its transforms say, which take seconds to import."""
+        """Return the input that torchvision's weights were trained on, copied from its transforms (slow to import)."""
         mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
         return TrainedOn("torchvision's ResNet18_Weights.IMAGENET1K_V1", (224, 224), mean, std, 1000)
 
@@ -73,7 +73,7 @@ class ResNet18(nn.Module):
 
 
 class Block(nn.Module):
-    """Two convolutions of 3x3, whose result is added to their input, or to its projection where the sizes differ."""
+    """Two 3x3 convolutions with a residual connection, which is projected if the sizes differ."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, projection: nn.Module | None) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class Block(nn.Module):
 
 
 def _stage(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    """Return two blocks, the first of which changes the number of channels and the size."""
+    """Return two blocks; the first changes the number of channels and the size."""
     projection = None
     if stride != 1:
         projection = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
@@ -99,6 +99,6 @@ def _stage(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
 
 
 def _draw(convolution: nn.Conv2d) -> nn.Conv2d:
-    """Draw the weights of a convolution in place: with them gradients keep their spread (He et al. 2015)."""
+    """Initialize a convolution in place, and return it (He et al. 2015; fan-out keeps the variance of gradients)."""
     nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
     return convolution

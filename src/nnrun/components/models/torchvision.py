@@ -1,4 +1,4 @@
-"""Every classification network of torchvision's, by its name."""
+"""Any classification network of torchvision, by name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from nnrun.components.models.adapting import (
     unsuited,
 )
 
-# Networks with scores besides the last ones while they train: built without, so that they are the same in both modes.
+# Networks with auxiliary outputs in training mode. They are built without, so that both modes return the same.
 _WITH_AUXILIARY = ("googlenet", "inception_v3")
 
 
@@ -31,17 +31,17 @@ _OLD_NAME = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
 
 
 class Published(NamedTuple):
-    """The weights that somebody published for a network, and the file that they are in."""
+    """Weights that a library publishes for a network, and their file."""
 
     weights: dict[str, Tensor]
     path: Path
 
 
 class Torchvision(nn.Module):
-    """Make a network of torchvision's with a head for `num_classes` and a first convolution for the images' channels.
+    """Build a network of torchvision with a head for `num_classes` and a first convolution for the images' channels.
 
-    What is made is torchvision's own class, not a module around it, so that the names in its state dict are
-    torchvision's. Raises ConfigError where the name is none of them, or the images do not suit the network.
+    The result is torchvision's own class, not a wrapper, so that its state dict has torchvision's names. Raises
+    ConfigError if torchvision has no network of this name, or if the network cannot take the images.
     """
 
     def __new__(cls, name: str, in_shape: Sequence[int], num_classes: int) -> nn.Module:  # type: ignore[misc]
@@ -54,7 +54,7 @@ class Torchvision(nn.Module):
             more = {"image_size": max(in_shape[1:])}
         elif name == "maxvit_t":
             more = {"input_size": tuple(in_shape[1:])}
-        # Drawn anew, never fetched: whatever a checkpoint names, building it stays on this machine.
+        # Random weights: building a network that a checkpoint names must not download anything.
         try:
             network = models.get_model(name, weights=None, num_classes=num_classes, **more)
         except (AssertionError, ValueError, RuntimeError) as error:
@@ -65,37 +65,36 @@ class Torchvision(nn.Module):
 
     @staticmethod
     def check_parameters(parameters: Mapping[str, Any]) -> None:
-        """Raise ConfigError where the parameters are wrong in a way that shows before the data is opened."""
+        """Raise ConfigError for wrong parameters that can be detected before the data is opened."""
         check_name(parameters["name"], _names(), "torchvision")
 
     @staticmethod
     def published_weights(parameters: Mapping[str, Any]) -> Published:
-        """Return the newest weights that torchvision publishes for the network, fetched unless they are here."""
+        """Return the newest weights that torchvision publishes for the network; downloaded if they are not cached."""
         return published(models.get_model_weights(parameters["name"]).DEFAULT)  # type: ignore[attr-defined]
 
     @staticmethod
     def trained_on(parameters: Mapping[str, Any], file: str | None) -> TrainedOn:
-        """Return what published weights were trained on: those in a file of that name, or else the newest."""
+        """Return the input that published weights were trained on: those in a file of that name, or else the newest."""
         entries = models.get_model_weights(parameters["name"])
         default: models.WeightsEnum = entries.DEFAULT  # type: ignore[attr-defined]
         entry = next((entry for entry in entries if entry.url.rpartition("/")[2] == file), default)
-        said = entry.transforms()
-        side = said.crop_size[0]
+        transforms = entry.transforms()
+        side = transforms.crop_size[0]
         categories = entry.meta["categories"]
         name = f"torchvision's {entry}"
-        return TrainedOn(name, (side, side), tuple(said.mean), tuple(said.std), len(categories))
+        return TrainedOn(name, (side, side), tuple(transforms.mean), tuple(transforms.std), len(categories))
 
 
 def _names() -> list[str]:
-    """Return the names of torchvision's classification networks: those in its registry that are no other task's."""
+    """Return the names of torchvision's classification networks, without its networks for other tasks."""
     return models.list_models(module=models)
 
 
 def published(entry: models.WeightsEnum) -> Published:
-    """Return weights that torchvision publishes, from its cache (TORCH_HOME) or fetched into it.
+    """Return weights that torchvision publishes, from its cache (TORCH_HOME), downloading them if necessary.
 
-    Raises ArtifactError where the file in the cache is not the published one, ResourceError where there is none and
-    none can be fetched.
+    Raises ArtifactError if the cached file is not the published one, ResourceError if the download fails.
     """
     path = Path(torch.hub.get_dir()) / "checkpoints" / entry.url.rpartition("/")[2]
     if path.is_file():
@@ -104,12 +103,12 @@ def published(entry: models.WeightsEnum) -> Published:
         weights = entry.get_state_dict(progress=False, check_hash=True, weights_only=True, map_location="cpu")
     except Exception as error:
         raise ResourceError(
-            f"transfer.weights=default needs {entry.url}, which cannot be fetched ({type(error).__name__}: {error}); "
-            f"put that file at {path}, or name one with transfer.weights=PATH"
+            f"transfer.weights=default: cannot download {entry.url} ({type(error).__name__}: {error}); "
+            f"put that file at {path}, or set transfer.weights=PATH"
         ) from error
     return Published({_as_now(name): tensor for name, tensor in weights.items()}, path)
 
 
 def _as_now(name: str) -> str:
-    """Return the name of a weight as networks have it now: DenseNet's files are older than its class."""
+    """Return the current name of a weight: DenseNet's published files have the names of an older class."""
     return _OLD_NAME.sub(r"\1\2", name)

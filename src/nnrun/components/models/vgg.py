@@ -1,4 +1,4 @@
-"""A small network of the VGG kind: more accurate than the CNN, at some ten times its work."""
+"""A small VGG-style network: more accurate than the CNN, with about ten times its compute."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from nnrun.components.models.adapting import check_image_shape, check_image_size
 
 
 class VGG(nn.Module):
-    """Stages of padded 3x3 convolutions with BatchNorm and ReLU, halved between stages; then a mean, Dropout, Linear.
+    """Stages of padded 3x3 convolutions with BatchNorm and ReLU, pooled between stages; then mean, Dropout, Linear.
 
     Takes `(N, C, H, W)` and returns scores `(N, num_classes)`. Each of `channels` is a stage of `depth` convolutions
     (Simonyan & Zisserman 2015, arXiv 1409.1556), here with BatchNorm (Ioffe & Szegedy 2015, arXiv 1502.03167), and with
-    the mean over all pixels in place of wide Linear layers (Lin et al. 2014, arXiv 1312.4400). `width` is a factor on
-    `channels`. Raises ConfigError where `in_shape` is not `(C, H, W)` or an image has fewer pixels than halvings need.
+    global average pooling in place of wide Linear layers (Lin et al. 2014, arXiv 1312.4400). `width` is a factor on
+    `channels`. Raises ConfigError if `in_shape` is not `(C, H, W)` or an image is too small for the pooling.
     """
 
-    def __init__(  # noqa: PLR0913 - each is a setting of its own in the YAML
+    def __init__(  # noqa: PLR0913 - each is a setting in the YAML
         self,
         in_shape: Sequence[int],
         num_classes: int,
@@ -42,7 +42,7 @@ class VGG(nn.Module):
                 inputs = outputs
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.flatten = nn.Flatten()
-        # Side by side, so that the dropout stays with the head where all before it is frozen.
+        # Dropout is part of the head, so that it stays active if everything before the head is frozen.
         self.head = nn.Sequential(
             OrderedDict[str, nn.Module](dropout=nn.Dropout(dropout), linear=nn.Linear(inputs, num_classes))
         )
@@ -52,9 +52,9 @@ class VGG(nn.Module):
 
 
 def _convolution(inputs: int, outputs: int, halves: bool) -> nn.Sequential:
-    """Return one convolution with names, so that the state dict says `features.0.conv.weight`."""
+    """Return one convolution block with named layers, so that the state dict has `features.0.conv.weight`."""
     layers = OrderedDict[str, nn.Module](conv=nn.Conv2d(inputs, outputs, 3, padding=1, bias=False))
     if halves:
-        # VGG pools after these two. Before them they have a quarter of the work, and normalise what is passed on.
+        # VGG pools after BatchNorm and ReLU. Pooling first gives them a quarter of the work and normalised outputs.
         layers["pool"] = nn.MaxPool2d(2)
     return nn.Sequential(layers | {"norm": nn.BatchNorm2d(outputs), "relu": nn.ReLU()})

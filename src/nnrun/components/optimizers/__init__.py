@@ -1,1 +1,1 @@
-"""Optimizers that torch has not: one file each."""
+"""Optimizers that torch does not have: one file each."""

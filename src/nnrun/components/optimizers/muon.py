@@ -1,4 +1,4 @@
-"""Muon for matrices, AdamW for everything else."""
+"""Muon for 2-D weights, AdamW for all other parameters."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from nnrun.core.step_if import gradients_of, step_and_undo_unless, trained_by
 
 
 class MuonWithAdamW(Optimizer):
-    """Update 2-D parameters by Muon (kellerjordan.github.io/posts/muon) and all others by AdamW.
+    """Update 2-D parameters with Muon (kellerjordan.github.io/posts/muon) and all others with AdamW.
 
-    Two optimizers of torch's do the work; this one owns their parameter groups and their state, so that schedulers,
-    gradient scalers and checkpoints see a single optimizer. Muon's groups come first: of the parameters given, or of
-    each group given, the matrices make one, and all others make one of AdamW's.
+    Two torch optimizers do the work. This one owns their parameter groups and state, so that schedulers, gradient
+    scalers and checkpoints see a single optimizer. Each given group is split in two, one for Muon with its 2-D
+    parameters and one for AdamW with the others; Muon's groups come first.
 
-    Where AdamW is fused, a step takes the flags that torch.amp.GradScaler gives an optimizer: `grad_scale`, by which
-    gradients are divided, and `found_inf`, on which the step is left out without a wait for the device.
+    If AdamW is fused, a step accepts the attributes that torch.amp.GradScaler sets: `grad_scale` divides the gradients,
+    and `found_inf` skips the step without waiting for the device.
     """
 
-    def __init__(  # noqa: PLR0913 - each is a setting of its own in the YAML
+    def __init__(  # noqa: PLR0913 - each is a setting in the YAML
         self,
         params: Iterable[Tensor] | Iterable[dict[str, Any]],
         *,
@@ -62,7 +62,7 @@ class MuonWithAdamW(Optimizer):
                     betas=adamw_betas,
                     eps=adamw_eps,
                     weight_decay=adamw_weight_decay,
-                    # torch refuses true where there is no such kernel; null lets it choose among the others
+                    # torch rejects True without such a kernel; None lets it choose among the others
                     fused=True if has_fused_kernel([param for group in others for param in group["params"]]) else None,
                 )
             )
@@ -71,23 +71,23 @@ class MuonWithAdamW(Optimizer):
         self._share()
 
     def _share(self) -> None:
-        """Make the two optimizers work on this one's groups and state: the same dictionaries, not copies."""
+        """Let both optimizers use this one's groups and state: the same dictionaries, not copies."""
         start = 0
         for part in self._parts:
             groups = self.param_groups[start : start + len(part.param_groups)]
             start += len(groups)
-            # Through __setstate__, which also fills in what a state of an older torch lacks.
+            # __setstate__ also adds the keys that a state of an older torch lacks.
             part.__setstate__({"state": self.state, "param_groups": groups})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Take the groups made by the constructor; neither optimizer would train another."""
+        """Add a group made by the constructor; neither optimizer would train another."""
         num_groups = sum(len(part.param_groups) for part in self._parts)
         assert len(self.param_groups) < num_groups, "MuonWithAdamW takes no further parameter groups"
         super().add_param_group(param_group)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Update all parameters; return what `closure`, which recomputes loss and gradients, returns."""
+        """Update all parameters; return the result of `closure`, which recomputes loss and gradients."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -108,26 +108,26 @@ class MuonWithAdamW(Optimizer):
         return super().__getstate__() | {"_parts": self._parts}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # Optimizer.load_state_dict ends here, with new groups and new state.
+        # Optimizer.load_state_dict calls this with new groups and new state.
         super().__setstate__(state)
         self._share()
 
 
 def _step_muon_unless(found_inf: Tensor, grad_scale: Tensor | None, muon: Muon) -> None:
-    """Make Muon's step, which has no kernel that takes these flags, and take it back if `found_inf` is not 0."""
+    """Make Muon's step, and undo it if `found_inf` is not 0; Muon has no kernel that accepts these flags."""
     trained, gradients = trained_by(muon), gradients_of(muon)
     if not trained:
         return
     if grad_scale is not None:
         torch._foreach_div_(gradients, grad_scale)
     for param, gradient in zip(trained, gradients, strict=True):
-        # As Muon itself begins, so that a first step can be taken back too.
+        # As Muon initializes it, so that even the first step can be undone.
         if "momentum_buffer" not in muon.state[param]:
             muon.state[param]["momentum_buffer"] = torch.zeros_like(gradient, memory_format=torch.preserve_format)
     step_and_undo_unless(found_inf == 0, muon)
 
 
 def _part_of(groups: Iterable[dict[str, Any]], belongs: Callable[[Tensor], bool]) -> list[dict[str, Any]]:
-    """Return the groups with those of their parameters that belong, without groups that have none."""
+    """Return the groups with only the parameters that belong; drop empty groups."""
     parts = [{**group, "params": [param for param in group["params"] if belongs(param)]} for group in groups]
     return [part for part in parts if part["params"]]

@@ -1,4 +1,4 @@
-"""What the parameters of an optimizer may be. Needs no torch."""
+"""Allowed values of the optimizers' parameters. Needs no torch."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CONFLICTS = (
     Conflict(
         ("optimizer.nesterov", "optimizer.momentum"),
         lambda nesterov, momentum: nesterov and momentum == 0,
-        "optimizer.nesterov=true needs a momentum above 0; add optimizer.nesterov=false",
+        "optimizer.nesterov=true needs optimizer.momentum above 0; set optimizer.nesterov=false",
     ),
     Conflict(
         ("optimizer.nesterov", "optimizer.dampening"),
@@ -39,7 +39,7 @@ CONFLICTS = (
     Conflict(
         ("optimizer.fused", "optimizer.foreach"),
         lambda fused, foreach: fused and foreach,
-        "optimizer.fused=true and optimizer.foreach=true exclude each other",
+        "optimizer.fused=true and optimizer.foreach=true exclude each other; set one of them",
     ),
 )
 

@@ -1,1 +1,1 @@
-"""What kind of learning a run is: one file each."""
+"""The kinds of learning problem: one file per problem."""

@@ -14,14 +14,14 @@ from nnrun.base.targets import Kind, Targets
 from nnrun.components.metrics.classification import ClassificationMetrics, RunningAccuracy, score_classes
 from nnrun.core.seams.problem import Metric, Output, Problem, Sums
 
-# How many of the weakest classes are named where there is room for a line.
+# Number of the weakest classes in a one-line report.
 _WEAKEST = 3
-# And of the pairs that were confused most often.
+# Number of the most frequently confused pairs in a one-line report.
 _MOST = 3
 
 
 class Classification(Problem):
-    """Judge a network by its loss, accuracy and, for an evaluation, by the confusion of classes."""
+    """Measure loss and accuracy; in an evaluation also precision, recall, F1 and the confusion matrix."""
 
     kind: ClassVar[Kind] = "classes"
     headline = "accuracy"
@@ -32,7 +32,7 @@ class Classification(Problem):
         self.eval_metric: Metric = ClassificationMetrics(targets.num_outputs)
 
     def in_short(self, metrics: Sequence[str]) -> list[str]:
-        """Return the metrics but for precision and recall, for which F1 stands: the headline first."""
+        """Return the metrics without precision and recall, which F1 summarizes; the main metric comes first."""
         first = dict.fromkeys((self.headline, "accuracy", "top5_accuracy", "loss", "f1"))
         return [
             *(name for name in first if name in metrics),
@@ -40,15 +40,15 @@ class Classification(Problem):
         ]
 
     def check_outputs(self, outputs: object, num_samples: int) -> None:
-        """Raise ConfigError where what a network gives for a batch is not a score for each class."""
+        """Raise ConfigError unless a network's output for a batch is a score for each class, `(N, C)`."""
         expected = (num_samples, self.targets.num_outputs)
         if not isinstance(outputs, Tensor) or outputs.shape != expected:
-            # Of a wrong width, the confusion matrix would be indexed out of its bounds, which on CUDA ends the process.
+            # A wrong width would index the confusion matrix out of bounds, which ends the process on CUDA.
             gives = tuple(outputs.shape) if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
             raise ConfigError(
-                f"model gives {gives} for a batch of {num_samples} samples; "
+                f"model returns {gives} for a batch of {num_samples} samples; "
                 f"allowed: a score for each of the {self.targets}, {expected}; "
-                "give the model the number of classes, ${data.num_classes}"
+                "set the model's number of outputs to ${data.num_classes}"
             )
 
     def predictions(self, scores: Tensor) -> Tensor:
@@ -56,11 +56,11 @@ class Classification(Problem):
         return scores.softmax(1)
 
     def final_layer(self, output: Output) -> nn.Module:
-        """Return the softmax, or nothing: a network's outputs are scores."""
+        """Return the softmax for probabilities, the identity for scores."""
         return nn.Softmax(1) if output == "probabilities" else nn.Identity()
 
     def described(self, output: Output) -> str:
-        """Return in words what an artifact gives."""
+        """Return a description of an artifact's output."""
         kind = "class scores before the softmax (logits)" if output == "scores" else "class probabilities (softmax)"
         return f"{kind}, float32, (N, classes)"
 
@@ -91,7 +91,7 @@ class Classification(Problem):
         return shown
 
     def _confused(self, matrix: Sequence[Sequence[int]]) -> Table:
-        """Return the pairs of classes of which one was taken for the other, the most frequent first."""
+        """Return the pairs of confused classes, the most frequent first."""
         names = self.targets.names
         cells: list[tuple[str, str, int, int]] = [
             (names[true], names[predicted], count, sum(row))
@@ -108,15 +108,15 @@ class Classification(Problem):
         return self.are_right(predictions, targets).double().mean().item()
 
     def agreement(self, ours: Tensor, theirs: Tensor) -> Tensor:
-        """Return for each sample whether both name the same class, `(N,)` of bool."""
+        """Return for each sample whether both predict the same class, `(N,)` of bool."""
         return ours.argmax(1) == theirs.argmax(1)
 
     def are_right(self, predictions: Tensor, targets: Tensor) -> Tensor:
-        """Return for each sample whether its class is the predicted one, `(N,)` of bool."""
+        """Return for each sample whether its prediction is correct, `(N,)` of bool."""
         return predictions.argmax(1) == targets
 
     def compare(self, ours: Tensor, theirs: Tensor, target: Tensor) -> dict[str, Any]:
-        """Return the true class of a sample, the class that each network names, and the probabilities of those two."""
+        """Return a sample's true class, the class that each network predicts, and the probabilities of those two."""
         names = self.targets.names
         our_class, their_class = int(ours.argmax()), int(theirs.argmax())
         shown = dict.fromkeys((our_class, their_class))
@@ -129,21 +129,21 @@ class Classification(Problem):
         }
 
     def baseline(self, train_targets: Tensor, targets: Tensor) -> float | None:
-        """Return the accuracy of naming the most frequent class of the training part."""
+        """Return the accuracy of always predicting the most frequent class of the training split."""
         if not len(train_targets) or not len(targets):
             return None
         most_frequent = torch.bincount(train_targets, minlength=self.targets.num_outputs).argmax()
         return (targets == most_frequent).double().mean().item()
 
     def columns(self, top_k: int | None = None) -> list[str]:
-        """Return class and probability, and those of the `top_k` most probable classes."""
+        """Return the titles for class and probability, then those for the `top_k` most probable classes."""
         ranks = range(1, min(top_k or 0, self.targets.num_outputs) + 1)
         return ["class", "probability", *(f"{what}_{r}" for r in ranks for what in ("class", "probability"))]
 
     def rows(self, predictions: Tensor, top_k: int | None = None) -> list[list[Any]]:
-        """Return the most probable class of each sample with its probability, then the `top_k` of them."""
+        """Return each sample's most probable class with its probability, then its `top_k` classes likewise."""
         num_ranks = min(top_k or 0, self.targets.num_outputs)
-        # Of equal ones the first class: what argmax says of them.
+        # Ties go to the first class, as in argmax.
         ranked, order = predictions.sort(dim=1, descending=True, stable=True)
         ranked, order = ranked[:, : max(num_ranks, 1)], order[:, : max(num_ranks, 1)]
         rows = []

@@ -1,4 +1,4 @@
-"""Check the shape of what a network gives for a batch."""
+"""Check the shape of a network's output for a batch."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from nnrun.base.targets import Targets
 
 
 def check_width(outputs: object, num_samples: int, targets: Targets, wanted: str) -> None:
-    """Raise ConfigError unless a network gives a number for each target of each sample, `(N, K)`."""
+    """Raise ConfigError unless a network's output has a number for each target of each sample, `(N, K)`."""
     expected = (num_samples, targets.num_outputs)
     if isinstance(outputs, Tensor) and outputs.shape == expected:
         return
     gives = tuple(outputs.shape) if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
     raise ConfigError(
-        f"model gives {gives} for a batch of {num_samples} samples; allowed: {wanted} of the {targets}, {expected}; "
-        "give the model the number of outputs, ${data.num_outputs}"
-        + (", and no squeeze() after its last layer" if gives == (num_samples,) else "")
+        f"model returns {gives} for a batch of {num_samples} samples; allowed: {wanted} of the {targets}, {expected}; "
+        "set the model's number of outputs to ${data.num_outputs}"
+        + (", and remove a squeeze() after its last layer" if gives == (num_samples,) else "")
     )

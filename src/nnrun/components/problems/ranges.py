@@ -1,4 +1,4 @@
-"""What is known of the problems without building one: their kind of targets, and their metrics. Needs no torch."""
+"""Properties of the problems, known without building one: their kind of targets, and their metrics. Needs no torch."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _CLASSIFICATION = "nnrun.components.problems.classification.Classification"
 _MULTILABEL = "nnrun.components.problems.multilabel.Multilabel"
 _REGRESSION = "nnrun.components.problems.regression.Regression"
 
-# The kind of targets that each is for.
+# The kind of targets that each problem needs.
 DATA_KINDS = {
     _CLASSIFICATION: ("classes",),
     _MULTILABEL: ("labels",),
     _REGRESSION: ("values",),
 }
 
-# What each measures, and whether more of it is better.
+# The metrics of each problem, and whether higher is better.
 METRICS = {
     _CLASSIFICATION: {
         "loss": False,

@@ -1,4 +1,4 @@
-"""Regression: values `(N, K)`, one or several a sample; a network learns them standardised."""
+"""Regression: values `(N, K)`, one or several per sample, standardised for training."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from nnrun.components.metrics.standardisation import PutBack, Standardisation
 from nnrun.components.problems.outputs import check_width
 from nnrun.core.seams.problem import Metric, Output, Problem, Sums
 
-# Two networks predict the same value within this part of the deviation of the training part.
+# Two networks agree on a value if they differ by at most this fraction of its standard deviation in the training split.
 _SAME = 1e-3
-# A network has learned a value by heart that it predicts within this part of the deviation.
+# A network has memorized a value if its error is at most this fraction of the standard deviation.
 _RIGHT = 0.1
-# Beyond these a deviation, or the difference of two values, is nothing that fp32 holds well.
+# Beyond these limits, fp32 cannot represent the spread of a target's values well.
 _SMALLEST, _LARGEST = 1e-30, 1e30
 
 
 class Regression(Problem):
-    """Judge a network by its squared and absolute errors, and by R2, in the data's own units.
+    """Measure squared error, absolute error and R2, in the data's own units.
 
-    What it learns are values less their mean, divided by their deviation, both of the training part; that of a value
-    that never changes is 1.
+    The network is trained on standardised values: minus their mean, divided by their standard deviation, both of the
+    training split. The deviation of a constant value is 1.
     """
 
     kind: ClassVar[Kind] = "values"
@@ -44,11 +44,11 @@ class Regression(Problem):
         self.eval_metric: Metric = self._metric
 
     def check_outputs(self, outputs: object, num_samples: int) -> None:
-        """Raise ConfigError where what a network gives for a batch is not a number for each value."""
+        """Raise ConfigError unless a network's output for a batch is a number for each value, `(N, K)`."""
         check_width(outputs, num_samples, self.targets, "a number for each")
 
     def learned(self, targets: Tensor) -> Tensor:
-        """Return values standardised."""
+        """Return standardised values."""
         return self.standardisation(targets)
 
     def scores(self, outputs: Tensor) -> Tensor:
@@ -56,17 +56,17 @@ class Regression(Problem):
         return self.standardisation.put_back(outputs)
 
     def final_layer(self, output: Output) -> nn.Module:
-        """Return what puts outputs back into the data's units; values have no probabilities."""
+        """Return the layer that converts outputs to the data's units; values have no probabilities."""
         return PutBack(*self.standardisation.parts())
 
     def described(self, output: Output) -> str:
-        """Return in words what an artifact gives."""
+        """Return a description of an artifact's output."""
         return f"values in the units of the data, float32, (N, {self.targets.num_outputs})"
 
     def fit_targets(self, targets: Tensor) -> list[str]:
-        """Take the mean and the deviation of the training part, computed in float64; say which value never changes.
+        """Compute mean and standard deviation of the training split in float64; return a note on each constant value.
 
-        Raises DataError where fp32 cannot hold what differs in a value.
+        Raises DataError if fp32 cannot represent the spread of a target's values.
         """
         values = targets.double()
         low, high = values.amin(0), values.amax(0)
@@ -75,8 +75,8 @@ class Regression(Problem):
         for name, spread in zip(self.targets.names, (high - low).tolist(), strict=True):
             if spread and not _SMALLEST <= spread <= _LARGEST:
                 raise DataError(
-                    f"the training part's values of {name} lie within {spread:.3g}; allowed: from {_SMALLEST:g} to "
-                    f"{_LARGEST:g}; give them in another unit"
+                    f"the range of {name} in the training split is {spread:.3g}; allowed: from {_SMALLEST:g} to "
+                    f"{_LARGEST:g}; use another unit"
                 )
         self.standardisation.set(mean, torch.where(low == high, 1.0, deviation))
         constant = [
@@ -84,16 +84,14 @@ class Regression(Problem):
             for name, value, is_one in zip(self.targets.names, low.tolist(), low == high, strict=True)
             if is_one
         ]
-        return [
-            f"{name} is {value:g} in the whole training part: there is nothing to learn" for name, value in constant
-        ]
+        return [f"{name} is {value:g} in all training samples: there is nothing to learn" for name, value in constant]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the means and the deviations, in the order of the values."""
+        """Return the means and standard deviations, in the order of the targets."""
         return {"mean": self.standardisation.mean.tolist(), "deviation": self.standardisation.deviation.tolist()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up mean and deviation; raise ValueError where they are not numbers, one for each value."""
+        """Restore means and standard deviations; raise ValueError unless they are a number for each target."""
         parts = [state["mean"], state["deviation"]]
         for part in parts:
             is_whole = isinstance(part, list) and len(part) == self.targets.num_outputs
@@ -105,7 +103,7 @@ class Regression(Problem):
         self.standardisation.set(mean, deviation)
 
     def report(self, sums: Sums) -> dict[str, Any]:
-        """Return the scores of each target, and how its values are standardised."""
+        """Return the scores of each target, with its mean and standard deviation in the training split."""
         scores = self._metric.score_targets(sums)
         columns = (*scores, self.standardisation.mean, self.standardisation.deviation)
         titles = ("mse", "mae", "r2", "train_mean", "train_deviation")
@@ -119,7 +117,7 @@ class Regression(Problem):
         }
 
     def show(self, report: Mapping[str, Any]) -> list[Shown]:
-        """Return the scores of the targets, the weakest first, where there are several."""
+        """Return the scores of the targets, the weakest first, if there are several."""
         rows = sorted(report.get("per_target", ()), key=lambda row: -math.inf if row["r2"] is None else row["r2"])
         columns = ("target", "mse", "mae", "r2")
         weakest = [f"{row['target']} (R2 {row['r2']:.3f})" for row in rows[:3] if row["r2"] is not None]
@@ -127,25 +125,25 @@ class Regression(Problem):
         return [Table("weakest", columns, cells, "  ".join(weakest))] if len(rows) > 1 else []
 
     def score(self, predictions: Tensor, targets: Tensor) -> float:
-        """Return R2 of values in the data's units, the mean over targets."""
+        """Return the mean R2 over targets of values in the data's units."""
         ours, true = (self.standardisation(values).double() for values in (predictions, targets))
         errors, totals, squares = (ours - true).square().sum(0), true.sum(0), true.square().sum(0)
         return float(r2(errors, totals, squares, len(targets)).mean())
 
     def agreement(self, ours: Tensor, theirs: Tensor) -> Tensor:
-        """Return for each sample whether both predict the same values, within a part of their deviation, `(N,)`."""
+        """Return for each sample whether both predict the same values, within a fraction of their deviation, `(N,)`."""
         deviation = self.standardisation.deviation.to(ours.device, ours.dtype)
-        # fp32 may not hold that part of a deviation beside a large mean: its own step is no difference.
+        # With a large mean, fp32's rounding may exceed that fraction; rounding does not count as a difference.
         step = ours.abs() * torch.finfo(torch.float32).eps
         return ((ours - theirs).abs() <= _SAME * deviation + 2 * step).all(1)
 
     def are_right(self, predictions: Tensor, targets: Tensor) -> Tensor:
-        """Return for each sample whether all of its values are predicted within a tenth of their deviation, `(N,)`."""
+        """Return for each sample whether the errors of all values are within a tenth of their deviation, `(N,)`."""
         deviation = self.standardisation.deviation.to(predictions.device, predictions.dtype)
         return ((predictions - targets).abs() <= _RIGHT * deviation).all(1)
 
     def compare(self, ours: Tensor, theirs: Tensor, target: Tensor) -> dict[str, Any]:
-        """Return the values of a sample, and those that each network predicts."""
+        """Return a sample's values, and those that each network predicts."""
         target_text, our_text, their_text = self.answers(torch.stack([target, ours, theirs]))
         return {
             "target": target_text,
@@ -156,7 +154,7 @@ class Regression(Problem):
         }
 
     def baseline(self, train_targets: Tensor, targets: Tensor) -> float | None:
-        """Return R2 of predicting the mean of the training part, which is 0 or somewhat below."""
+        """Return R2 of always predicting the mean of the training split, which is 0 or slightly below."""
         if not len(train_targets) or not len(targets):
             return None
         low = train_targets.double().amin(0)
@@ -164,7 +162,7 @@ class Regression(Problem):
         return self.score(mean.float().expand(targets.shape), targets)
 
     def columns(self, top_k: int | None = None) -> list[str]:
-        """Return `prediction`; of several values one for each, with its name."""
+        """Return the title `prediction`; for several targets one title each, with its name."""
         names = self.targets.names
         return ["prediction"] if len(names) == 1 else [f"prediction_{name}" for name in names]
 
@@ -173,5 +171,5 @@ class Regression(Problem):
         return predictions.tolist()
 
     def answers(self, predictions: Tensor) -> list[str]:
-        """Return the values predicted for each sample as a text."""
+        """Return the values predicted for each sample, as text."""
         return [" ".join(f"{value:.6g}" for value in row) for row in predictions.tolist()]

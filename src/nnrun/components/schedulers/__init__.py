@@ -1,1 +1,1 @@
-"""Learning rate schedules that torch has not: one file each."""
+"""Learning rate schedules that torch does not have: one file each."""

@@ -1,4 +1,4 @@
-"""A linear rise, then half a cosine."""
+"""Linear warmup, then cosine decay."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from nnrun.base.errors import ConfigError
 
 
 class WarmupCosine(LRScheduler):
-    """Raise the learning rate of each group to its own, then lower it to `min_lr` along half a cosine.
+    """Raise each group's learning rate linearly to its full value, then lower it to `min_lr` along half a cosine.
 
-    A function of the step number alone. `total_steps` is the run's length, `warmup_fraction` the part of it in which
-    the rate rises. After `total_steps` it stays at `min_lr`, of which a group with a `lr_factor` has that share.
-    Goyal et al. 2017, arXiv 1706.02677; Loshchilov & Hutter 2017, arXiv 1608.03983. Raises ConfigError where `min_lr`
+    A function of the step number alone. `total_steps` is the run's length, `warmup_fraction` the fraction of it in
+    which the rate rises. After `total_steps` it stays at `min_lr`, times the group's `lr_factor` if it has one.
+    Goyal et al. 2017, arXiv 1706.02677; Loshchilov & Hutter 2017, arXiv 1608.03983. Raises ConfigError if `min_lr`
     is above a group's learning rate.
     """
 
@@ -27,11 +27,11 @@ class WarmupCosine(LRScheduler):
         self, optimizer: Optimizer, total_steps: int, warmup_fraction: float = 0.0, min_lr: float = 0.0
     ) -> None:
         for group in optimizer.param_groups:
-            # A float, where the group's own may be a tensor on the device, which would be read at every step.
+            # A float: the group's own may be a tensor on the device, and reading it at every step would wait for it.
             base_lr = group.setdefault("initial_lr", float(group["lr"])) / group.get("lr_factor", 1.0)
             if min_lr > base_lr:
                 raise ConfigError.of(
-                    "scheduler.min_lr", min_lr, f"a number up to {base_lr:g}, the learning rate that is to fall to it"
+                    "scheduler.min_lr", min_lr, f"a number up to {base_lr:g}, the optimizer's learning rate"
                 )
         self.total_steps = total_steps
         self.warmup_steps = round(warmup_fraction * total_steps)
@@ -49,7 +49,7 @@ class WarmupCosine(LRScheduler):
 def warmup_cosine(step: int, warmup_steps: int, total_steps: int, base_lr: float, min_lr: float) -> float:
     """Return the learning rate of update `step`, counted from 0."""
     if step < warmup_steps:
-        # From one share up, not from 0: an update at 0 would be a batch for nothing.
+        # The first update has 1 / warmup_steps of the rate: an update at 0 would waste a batch.
         return base_lr * (step + 1) / warmup_steps
     if step >= total_steps:
         return min_lr

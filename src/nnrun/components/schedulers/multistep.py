@@ -1,4 +1,4 @@
-"""A fall at given fractions of the run."""
+"""Multiply the learning rate at given fractions of the run."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from torch.optim.lr_scheduler import LRScheduler
 class MultiStep(LRScheduler):
     """Multiply the learning rate of each group by `gamma` at each milestone.
 
-    A function of the step number alone. Milestones are fractions of the run, whose length is `total_steps`, so that
-    a longer run needs no other numbers; two that fall on the same step both count.
+    A function of the step number alone. Milestones are fractions of the run's length, `total_steps`, so they need not
+    change with it; two milestones at the same step both count.
     """
 
     interval: ClassVar[Literal["step"]] = "step"
@@ -24,7 +24,7 @@ class MultiStep(LRScheduler):
         self, optimizer: Optimizer, total_steps: int, milestones: Sequence[float] = (0.5, 0.75), gamma: float = 0.1
     ) -> None:
         for group in optimizer.param_groups:
-            # A float, where the group's own may be a tensor on the device, which would be read at every step.
+            # A float: the group's own may be a tensor on the device, and reading it at every step would wait for it.
             group.setdefault("initial_lr", float(group["lr"]))
         self.milestone_steps = sorted(round(fraction * total_steps) for fraction in milestones)
         self.gamma = gamma

@@ -14,14 +14,14 @@ from nnrun.base.errors import ConfigError
 class OneCycle(OneCycleLR):
     """Raise the learning rate to `max_lr`, then lower it to nearly 0 (Smith & Topin 2018, arXiv 1708.07120).
 
-    torch's OneCycleLR, except that `max_lr` is the first group's, before its `lr_factor` if it has one, and the others
-    keep their ratio to it, and that after `total_steps` the learning rate stays where it ended. Raises ConfigError
-    where `cycle_momentum` is asked of an optimizer that has no momentum.
+    torch's OneCycleLR with two differences: `max_lr` is that of the first group, before its `lr_factor` if it has one,
+    and the other groups keep their ratio to it; and after `total_steps` the learning rate stays constant. Raises
+    ConfigError if `cycle_momentum` is set for an optimizer without momentum.
     """
 
     interval: ClassVar[Literal["step"]] = "step"
 
-    def __init__(  # noqa: PLR0913 - each is a setting of its own in the YAML
+    def __init__(  # noqa: PLR0913 - each is a setting in the YAML
         self,
         optimizer: Optimizer,
         max_lr: float,
@@ -41,9 +41,9 @@ class OneCycle(OneCycleLR):
                 f"scheduler.cycle_momentum is true, but {type(optimizer).__name__} has no momentum to cycle; "
                 "set scheduler.cycle_momentum=false"
             )
-        # trainer.epochs=0 makes a run of no steps, which torch refuses.
+        # trainer.epochs=0 gives a run of 0 steps, which torch rejects.
         total_steps = max(1, total_steps)
-        # torch divides by zero where the rise is one step long; a hair less, and that step has max_lr.
+        # torch divides by zero if the rise is exactly one step long; slightly less gives that step max_lr.
         if pct_start * total_steps == 1:
             pct_start *= 1 - 1e-9
         first = optimizer.param_groups[0]
@@ -63,7 +63,7 @@ class OneCycle(OneCycleLR):
         )
 
     def get_lr(self) -> list[float | Tensor]:
-        """Return the learning rate of each group for the update after `last_epoch` updates; set the momentum too."""
+        """Return the learning rate of each group for the update after `last_epoch` updates; also set the momentum."""
         step = self.last_epoch
         self.last_epoch = min(step, self.total_steps - 1)
         try:

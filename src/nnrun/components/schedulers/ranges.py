@@ -1,4 +1,4 @@
-"""What the parameters of a scheduler may be. Needs no torch."""
+"""Allowed values of the schedulers' parameters. Needs no torch."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CONFLICTS = (
     Conflict(
         ("data.val_fraction", "scheduler._target_"),
         lambda fraction, target: fraction == 0 and str(target).endswith("ReduceLROnPlateau"),
-        "data.val_fraction=0 leaves scheduler=plateau nothing to watch; choose another scheduler",
+        "scheduler=plateau needs validation, but data.val_fraction is 0; choose another scheduler",
     ),
 )
 
@@ -41,8 +41,8 @@ IDLE = (
         ("scheduler", "scheduler.step_size"),
         ("scheduler.step_size", "trainer.epochs", "scheduler._target_"),
         lambda size, epochs, target: size is not None and is_one_of(target, "StepLR") and size >= epochs,
-        "scheduler.step_size={} has no effect with trainer.epochs={}: the learning rate changes after the end; lower "
-        "it, or raise trainer.epochs, or use scheduler=none",
+        "scheduler.step_size={} has no effect with trainer.epochs={}: the learning rate would change after the end; "
+        "lower it, raise trainer.epochs, or use scheduler=none",
         by_length=True,
     ),
     Idle(
@@ -51,7 +51,7 @@ IDLE = (
         lambda patience, epochs, target, every: (
             every is None and patience is not None and is_one_of(target, "ReduceLROnPlateau") and patience + 2 >= epochs
         ),
-        "scheduler.patience={} has no effect with trainer.epochs={}: a plateau shows only after the end; lower it, or "
+        "scheduler.patience={} has no effect with trainer.epochs={}: a plateau would be found after the end; lower it, "
         "raise trainer.epochs, or use scheduler=none",
         by_length=True,
     ),
@@ -67,13 +67,13 @@ IDLE = (
         ("scheduler.gamma",),
         ("scheduler.gamma", "scheduler._target_"),
         lambda gamma, target: gamma == 1 and is_one_of(target, "StepLR", "ExponentialLR", "MultiStep"),
-        "scheduler.gamma={} has no effect: the learning rate stays as it is; use scheduler=none",
+        "scheduler.gamma={} has no effect: the learning rate stays constant; use scheduler=none",
     ),
     Idle(
         ("scheduler.milestones",),
         ("scheduler.milestones", "scheduler._target_"),
         lambda milestones, target: milestones == [] and is_one_of(target, "MultiStep"),
-        "scheduler.milestones={} has no effect: the learning rate stays as it is; use scheduler=none",
+        "scheduler.milestones={} has no effect: the learning rate stays constant; use scheduler=none",
     ),
     Idle(
         ("scheduler.min_lr",),
@@ -84,7 +84,7 @@ IDLE = (
             and is_one_of(target, "ReduceLROnPlateau", "WarmupCosine")
             and low == rate
         ),
-        "scheduler.min_lr={} is the learning rate itself, which would never fall; use scheduler=none",
+        "scheduler.min_lr={} equals the learning rate, which would never decrease; use scheduler=none",
     ),
     Idle(
         ("scheduler.base_momentum", "scheduler.max_momentum"),
@@ -95,11 +95,11 @@ IDLE = (
     Idle(
         ("scheduler.max_lr",),
         ("scheduler.max_lr", "optimizer.lr", "scheduler._target_", "optimizer._target_"),
-        # A typed learning rate of the optimizer would be overruled; muon's two rates keep their ratio.
+        # max_lr would override an explicit learning rate of the optimizer; muon's two rates keep their ratio.
         lambda top, rate, target, optimizer: (
             top != rate and is_one_of(target, "OneCycle") and not is_one_of(optimizer, "Muon")
         ),
-        "optimizer.lr has no effect with scheduler.max_lr={}, which onecycle takes instead; leave one out",
+        "optimizer.lr has no effect with scheduler.max_lr={}, which onecycle uses instead; remove one of them",
         together=("optimizer.lr",),
     ),
 )

@@ -78,9 +78,7 @@ def test_grey_images_are_taken_unless_only_colour_would_change(kind, make_images
 @pytest.mark.parametrize("name", [name for name in option_sections("augment") if name != "mixup"])
 def test_what_is_no_image_is_refused_by_name(name):
     kind, parameters = target_and_parameters(option_sections("augment")[name])
-    with pytest.raises(
-        ConfigError, match=rf"^data.in_shape is \[4\]; allowed: images, for augment.{name}; leave it out"
-    ):
+    with pytest.raises(ConfigError, match=rf"^data.in_shape is \[4\]; allowed: images, for augment.{name}; remove it"):
         kind(**parameters | {"in_shape": [4]})
 
 

@@ -42,7 +42,9 @@ def test_mixup_is_the_average_by_the_share_of_every_leaf(generator):
 
 def test_mixup_of_what_has_no_average_is_refused(generator):
     numbers = torch.arange(6).view(3, 2)
-    with pytest.raises(ConfigError, match=r"augment.mixup averages samples, and these are torch.int64; leave it out"):
+    with pytest.raises(
+        ConfigError, match=r"augment.mixup averages float samples, but these are torch.int64; remove it"
+    ):
         MixUp().mix(numbers, numbers, generator)
 
 

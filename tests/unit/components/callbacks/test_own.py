@@ -106,7 +106,7 @@ def test_a_state_that_no_checkpoint_holds_is_refused(state: Any, says: str) -> N
     [
         ("on_steps_end", "did you mean 'on_step_end'?"),
         ("on_batch_end", "on_"),
-        ("on_exception", "there are on_epoch_end,"),
+        ("on_exception", "hooks are on_epoch_end,"),
     ],
 )
 def test_a_method_that_looks_like_a_hook_and_is_none_is_refused(method: str, hint: str) -> None:

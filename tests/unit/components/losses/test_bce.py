@@ -45,9 +45,24 @@ def test_balanced_is_samples_without_a_label_over_those_with_it():
 @pytest.mark.parametrize(
     ("weights", "given", "kind", "says"),
     [
-        ([1.0, 2.0], ([3, 4, 5], 9), ConfigError, "loss.pos_weight is [1.0, 2.0]; allowed: a weight for each of the 3"),
-        ("balanced", ([3, 0, 2], 9), DataError, "label number 1 has no sample of the training part; give a list"),
-        ("balanced", ([3, 9, 2], 9), DataError, "label number 1 has every sample of the training part; give a list"),
+        (
+            [1.0, 2.0],
+            ([3, 4, 5], 9),
+            ConfigError,
+            "loss.pos_weight is [1.0, 2.0]; allowed: one weight for each of the 3",
+        ),
+        (
+            "balanced",
+            ([3, 0, 2], 9),
+            DataError,
+            "no sample in the training split has label 1 (counted from 0); set a list",
+        ),
+        (
+            "balanced",
+            ([3, 9, 2], 9),
+            DataError,
+            "every sample in the training split has label 1 (counted from 0); set a list",
+        ),
         ("balanced", (None, None), ConfigError, "needs loss.label_counts and loss.num_samples"),
     ],
 )

@@ -35,8 +35,8 @@ def test_balanced_is_the_formula():
 @pytest.mark.parametrize(
     ("weights", "counts", "kind", "says"),
     [
-        ([1.0, 2.0], COUNTS, ConfigError, "loss.weight is [1.0, 2.0]; allowed: a weight for each of the 3 classes"),
-        ("balanced", [3, 0, 2], DataError, "loss.weight=balanced: class number 1 has no sample in the training part"),
+        ([1.0, 2.0], COUNTS, ConfigError, "loss.weight is [1.0, 2.0]; allowed: one weight for each of the 3 classes"),
+        ("balanced", [3, 0, 2], DataError, "loss.weight=balanced: class 1 (counted from 0) has no training samples"),
         ("balanced", None, ConfigError, "needs loss.class_counts"),
     ],
 )

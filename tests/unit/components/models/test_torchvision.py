@@ -30,7 +30,7 @@ def test_published_weights_come_from_the_cache_or_an_error_says_which_file_to_pu
     with pytest.raises(ResourceError) as caught:
         published(entry("https://example.org/net-00000000.pth", fetch))
     assert str(caught.value).endswith(
-        f"no network here>); put that file at {folder}/net-00000000.pth, or name one with transfer.weights=PATH"
+        f"no network here>); put that file at {folder}/net-00000000.pth, or set transfer.weights=PATH"
     )
     folder.mkdir(parents=True)
     torch.save({"features.denselayer1.norm.1.weight": torch.ones(1), "fc.bias": torch.ones(1)}, folder / "x")

@@ -225,7 +225,7 @@ def test_a_reduced_loss_is_refused():
 )
 def test_a_network_with_other_outputs_is_refused(outputs):
     """Negative control: 1000 scores for 3 classes train without an error, and index out of the confusion matrix."""
-    with pytest.raises(ConfigError, match=r"model gives .* for a batch of 4 samples.*3 classes.*num_classes"):
+    with pytest.raises(ConfigError, match=r"model returns .* for a batch of 4 samples.*3 classes.*num_classes"):
         make_problem(3).check_outputs(outputs, 4)
 
 

@@ -141,7 +141,9 @@ def test_the_rows_of_predictions():
 
 @pytest.mark.parametrize("outputs", [torch.zeros(4, 2), torch.zeros(4), torch.zeros(4, 3, 1), (torch.zeros(4, 3),)])
 def test_a_network_with_other_outputs_is_refused(outputs):
-    with pytest.raises(ConfigError, match=r"model gives .* for a batch of 4 samples.*3 labels, \(4, 3\).*num_outputs"):
+    with pytest.raises(
+        ConfigError, match=r"model returns .* for a batch of 4 samples.*3 labels, \(4, 3\).*num_outputs"
+    ):
         make().check_outputs(outputs, 4)
 
 

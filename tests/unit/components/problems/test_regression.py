@@ -83,7 +83,7 @@ def test_a_target_that_never_changes_has_deviation_1():
 def test_values_that_fp32_does_not_hold_well_are_refused(scale):
     targets = torch.tensor([[-1.0], [1.0]], dtype=torch.float64).mul(scale).float()
     with pytest.raises(
-        DataError, match=r"values of price lie within .*; allowed: from 1e-30 to 1e\+30; give them in an"
+        DataError, match=r"range of price in the training split is .*; allowed: from 1e-30 to 1e\+30; use another unit"
     ):
         fitted(targets)
 
@@ -175,7 +175,9 @@ def test_two_networks_on_one_sample():
 
 @pytest.mark.parametrize("outputs", [torch.zeros(4, 3), torch.zeros(4), (torch.zeros(4, 2),)])
 def test_a_network_with_other_outputs_is_refused(outputs):
-    with pytest.raises(ConfigError, match=r"model gives .* for a batch of 4 samples.*2 values, \(4, 2\).*num_outputs"):
+    with pytest.raises(
+        ConfigError, match=r"model returns .* for a batch of 4 samples.*2 values, \(4, 2\).*num_outputs"
+    ):
         Regression(Targets.values(NAMES)).check_outputs(outputs, 4)
 
 
@@ -184,7 +186,7 @@ def test_one_value_a_sample_is_a_column():
     problem = Regression(Targets.values())
     problem.check_outputs(torch.zeros(4, 1), 4)
     with pytest.raises(
-        ConfigError, match=r"model gives \(4,\).*1 value, \(4, 1\).*no squeeze\(\) after its last layer"
+        ConfigError, match=r"model returns \(4,\).*1 value, \(4, 1\).*remove a squeeze\(\) after its last layer"
     ):
         problem.check_outputs(torch.zeros(4), 4)
 
