@@ -328,6 +328,56 @@ def test_int8_that_loses_accuracy_is_caught(standard, tmp_path) -> None:
     assert len(proof.worst) == 5
 
 
+# A network that a trace does not capture, of which PyTorch does not warn.
+
+
+class CountsByStride(nn.Module):
+    """Adds a number for each sample, which a trace freezes at the example's size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(784, 10)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        flat = inputs.flatten(1)
+        return self.head(flat) + torch.ones(flat.t().contiguous().stride(0), 1)
+
+
+class _OnlyTraces:
+    def retry(self, reason):
+        return None
+
+
+@pytest.mark.parametrize("name", ["onnx", "onnx_int8"])
+def test_a_network_whose_trace_is_wrong_is_exported_again_without_tracing(standard, tmp_path, name) -> None:
+    ours = dataclasses.replace(standard, network=CountsByStride().eval())
+    path, proof = prove(exporter_of(name), ours, tmp_path)
+    assert proof.ok, proof.reason
+    assert [file.name for file in tmp_path.iterdir()] == [path.name] == ["model.onnx"]
+    note = proof.notes[0]
+    assert note.startswith("exported again without tracing, since the traced network failed: it cannot be ")
+
+    cls, parameters = target_and_parameters(SECTIONS[name])
+    path.unlink()
+    proof = prove(type("OnlyTraces", (_OnlyTraces, cls), {})(**parameters), ours, tmp_path)[1]
+    assert not proof.ok, "the negative control"
+    assert not path.exists()
+
+
+def test_a_network_that_fails_both_ways_keeps_both_reasons(standard, tmp_path) -> None:
+    cls, parameters = target_and_parameters(SECTIONS["onnx"])
+    exporter = type("Wrong", (_Swaps, cls), {})(**parameters)
+    plain = dataclasses.replace(standard, network=nn.Sequential(nn.Flatten(), nn.Linear(784, 10)).eval())
+    _, proof = prove(exporter, plain, tmp_path)
+    assert proof.reason is not None
+    assert proof.reason.startswith("scores differ by")
+    (note,) = proof.notes
+    assert note.startswith("exported again without tracing, since the traced network failed: scores differ by")
+    # Good from the start, it is exported once: the notes above are of a failure.
+    (tmp_path / "right").mkdir()
+    assert prove(exporter_of("onnx"), plain, tmp_path / "right")[1].notes == []
+
+
 # Networks that only some formats can express.
 
 

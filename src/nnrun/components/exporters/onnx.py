@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +38,9 @@ class OnnxExporter:
     metadata has the input format, the targets, the run id and the main metric, under keys that start with `nnrun.`.
     """
 
+    _may_trace = True
+    _is_traced = False
+
     def __init__(
         self, opset: int | None, preprocess: bool, output: Output, tolerance: float, min_agreement: float
     ) -> None:
@@ -45,6 +49,16 @@ class OnnxExporter:
         self.output = output
         self.tolerance = tolerance
         self.min_agreement = min_agreement
+        self.notes: list[str] = []
+
+    def retry(self, reason: str) -> Self | None:
+        """Return an exporter that does not trace, where this one traced and its artifact failed; else None."""
+        if not self._is_traced:
+            return None
+        other = copy.copy(self)
+        other.notes = [f"exported again without tracing, since the traced network failed: {reason}"]
+        other._may_trace = False
+        return other
 
     def export(self, model: nn.Module, context: ExportContext, folder: Path) -> Path:
         """Write the artifact of a network in eval mode, on the CPU, in fp32; return its path."""
@@ -60,7 +74,8 @@ class OnnxExporter:
         if self.output in names:
             raise CannotExport(f"the data has an input named {self.output!r}, like the output; use export=pt2")
         with quiet():
-            proto = traced(network, example, names, self.output, self.opset)
+            proto = traced(network, example, names, self.output, self.opset) if self._may_trace else None
+        self._is_traced = proto is not None
         if proto is None:
             proto = self._program(network, example, names)
         strip_onnx(proto)

@@ -44,7 +44,6 @@ class OnnxInt8Exporter(OnnxExporter):
         self.calibration_samples = calibration_samples
         self.max_drop = max_accuracy_drop
         self._is_given = min_agreement is not None
-        self.notes: list[str] = []
 
     def export(self, model: nn.Module, context: ExportContext, folder: Path) -> Path:
         """Write the artifact of a network in eval mode, on the CPU; return its path."""
@@ -82,7 +81,7 @@ class OnnxInt8Exporter(OnnxExporter):
         del quantized.metadata_props[:]
         quantized.metadata_props.extend(exact.metadata_props)
         quantized.metadata_props.append(onnx.StringStringEntryProto(key="nnrun.precision", value="int8"))
-        self.notes = [f"int8, calibrated on {num_samples(samples):,} training samples"]
+        self.notes = [*self.notes, f"int8, calibrated on {num_samples(samples):,} training samples"]
         return write(quantized, folder)
 
 

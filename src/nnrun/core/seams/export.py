@@ -58,7 +58,8 @@ class Exporter(Protocol):
     """One format. The verifier, written once for all, calls `load` and compares with the network.
 
     An exporter may say more of its artifact: that its `output` is "probabilities", where others give scores; by how
-    much the metric to quote may be worse, `max_drop`; and `notes` on how it was made, for people.
+    much the metric to quote may be worse, `max_drop`; and `notes` on how it was made, for people. Where an artifact
+    fails verification, `retry(reason)` may return another exporter that makes it in another way.
     """
 
     tolerance: float

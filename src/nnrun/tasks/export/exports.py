@@ -113,7 +113,26 @@ def _whole_folder(run: Path, name: str) -> Iterator[Path]:
 def _export_one(
     exporter: Exporter, standard: Standard, context: ExportContext, folder: Path
 ) -> tuple[Path, Verification]:
-    """Return an artifact's path, renamed if it was rejected, and its verification."""
+    """Return an artifact's path, renamed if it was rejected, and its verification.
+
+    If it fails and its exporter has another way, it is exported again; the notes keep the first failure.
+    """
+    path, proof = _export_once(exporter, standard, context, folder)
+    retry = getattr(exporter, "retry", None)
+    other = retry(proof.reason) if retry is not None and not proof.ok else None
+    if other is None:
+        return path, proof
+    if path.is_file():
+        path.unlink()
+    elif path != folder:
+        shutil.rmtree(path)
+    return _export_once(other, standard, context, folder)
+
+
+def _export_once(
+    exporter: Exporter, standard: Standard, context: ExportContext, folder: Path
+) -> tuple[Path, Verification]:
+    """Return an artifact's path, renamed if it was rejected, and its verification; try once."""
     try:
         with meter(f"exporting to {_named(folder).name}", ticks=True):
             path = exporter.export(standard.network, context, folder)
