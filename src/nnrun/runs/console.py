@@ -7,13 +7,9 @@ import sys
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, TextIO
+from typing import IO, TextIO
 
 from rich.console import Console as RichConsole
-from rich.console import RenderableType
-from rich.style import StyleType
-from rich.table import Table
-from rich.text import Text
 
 from nnrun.base.errors import ResourceError
 from nnrun.base.invocation import invocation
@@ -22,10 +18,9 @@ from nnrun.base.secrets import hide_known
 from nnrun.base.shown import fitting
 from nnrun.base.visible import visible, wrapped
 from nnrun.runs.live import LiveLine, WorkDisplay
+from nnrun.runs.sheet import Sheet, unfilled
 
 PLAIN_WIDTH = 120
-# Spaces between two columns of a table.
-_COLUMN_GAP = 2
 
 
 def _nobody_reads() -> ResourceError:
@@ -41,66 +36,6 @@ class _RichConsole(RichConsole):
         raise _nobody_reads()
 
 
-class Sheet(Table):
-    """A table whose texts are shown literally: no markup, no control characters.
-
-    On a narrow terminal, the least important columns are dropped whole: no number is cut.
-    """
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
-        self._settings = settings
-        self._columns: list[tuple[Text, dict[str, Any], int, int | None]] = []
-        self._rows: list[tuple[list[Text | None], StyleType | None]] = []
-
-    def add_row(self, *cells: RenderableType | None, style: StyleType | None = None, end_section: bool = False) -> None:
-        """Add a row of texts."""
-        texts = list(map(_plain, cells))
-        self._rows.append((texts, style))
-        super().add_row(*texts, style=style, end_section=end_section)
-
-    def add_column(
-        self,
-        header: RenderableType = "",
-        *rest: Any,
-        importance: int = 0,
-        least_width: int | None = None,
-        **more: Any,
-    ) -> None:
-        """Add a column. A higher `importance` is dropped sooner, 0 never. It may shrink to `least_width`."""
-        title = _plain(header) or Text()
-        self._columns.append((title, more, importance, least_width))
-        super().add_column(title, *rest, **more)
-
-    def fitted(self, width: int) -> tuple[Sheet, list[str]]:
-        """Return the table with the columns that fit a width, and the titles of the dropped ones."""
-        kept = list(range(len(self._columns)))
-        while self._needs(kept) > width and any(self._columns[index][2] for index in kept):
-            kept.remove(max(kept, key=lambda index: (self._columns[index][2], index)))
-        too_much = sum(map(self._natural, kept)) - width
-        shrinking = {index for index in kept if self._columns[index][3] is not None and too_much > 0}
-        if len(kept) == len(self._columns) and not shrinking:
-            return self, []
-        sheet = Sheet(**self._settings)
-        for index in kept:
-            title, more, _, least_width = self._columns[index]
-            if index in shrinking:
-                more = more | {"max_width": max(least_width or 1, self._natural(index) - _COLUMN_GAP - too_much)}
-            sheet.add_column(title, **more)
-        for cells, style in self._rows:
-            sheet.add_row(*(cells[index] if index < len(cells) else None for index in kept), style=style)
-        return sheet, [title.plain for index, (title, *_) in enumerate(self._columns) if index not in kept]
-
-    def _natural(self, index: int) -> int:
-        """Return the full width of a column, with the gap after it."""
-        cells = [self._columns[index][0], *(cells[index] for cells, _ in self._rows if index < len(cells))]
-        return max(cell.cell_len if cell else 0 for cell in cells) + _COLUMN_GAP
-
-    def _needs(self, kept: Sequence[int]) -> int:
-        """Return the minimum width of some columns."""
-        return sum(min(self._natural(index), (self._columns[index][3] or 10_000) + _COLUMN_GAP) for index in kept)
-
-
 def _say_nothing(_: str) -> None:
     """Show no progress."""
 
@@ -111,20 +46,6 @@ def _width_of(stream: TextIO) -> int:
         return os.get_terminal_size(stream.fileno()).columns or 80
     except (OSError, ValueError):
         return 80
-
-
-def _plain(cell: RenderableType | None) -> Text | None:
-    """Return a cell as literal text."""
-    if isinstance(cell, Text):
-        return cell if visible(cell.plain) == cell.plain else Text(visible(cell.plain), style=cell.style)
-    return None if cell is None else Text(visible(str(cell)))
-
-
-def _unfilled(console: RichConsole, sheet: Sheet) -> str:
-    """Return a table as a console prints it, without the spaces at the ends of its lines."""
-    with console.capture() as printed:
-        console.print(sheet)
-    return "".join(f"{line.rstrip()}\n" for line in printed.get().splitlines())
 
 
 class Console:
@@ -217,7 +138,7 @@ class Console:
             if self.rich.is_terminal:
                 self.rich.print(fitted)
             else:
-                self.rich.print(_unfilled(self.rich, fitted), end="", markup=False, emoji=False, soft_wrap=True)
+                self.rich.print(unfilled(self.rich, fitted), end="", markup=False, emoji=False, soft_wrap=True)
             if dropped:
                 text = f"no room for: {', '.join(dropped)}"
                 self.rich.print(wrapped(text, self.rich.width), style="dim")
@@ -225,5 +146,5 @@ class Console:
             raise _nobody_reads() from error
         if self._log is not None:
             plain = RichConsole(file=self._log, width=PLAIN_WIDTH, color_system=None, force_terminal=False)
-            self._log.write(_unfilled(plain, table))
+            self._log.write(unfilled(plain, table))
             self._log.flush()

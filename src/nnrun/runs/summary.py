@@ -11,7 +11,8 @@ from typing import Any, ClassVar, Protocol
 
 from nnrun.base.files import write_json
 from nnrun.base.shown import metric_text
-from nnrun.runs.console import Console, Sheet
+from nnrun.runs.console import Console
+from nnrun.runs.sheet import Sheet
 
 SCHEMA = 1
 

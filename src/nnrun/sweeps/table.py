@@ -15,7 +15,7 @@ from nnrun.base.files import write_json, write_text
 from nnrun.base.shown import metric_text
 from nnrun.base.visible import as_cell
 from nnrun.config.monitor import LOSS
-from nnrun.runs.console import Sheet
+from nnrun.runs.sheet import Sheet
 from nnrun.sweeps.ranking import Yardstick, choose_ranking, order
 
 # The schema of sweep.json.

@@ -20,7 +20,8 @@ from nnrun.base.foreign_messages import guard_libraries, show_traceback
 from nnrun.base.targets import Targets
 from nnrun.base.visible import as_cell, distinct, few, visible, visible_lines, wrapped
 from nnrun.components.problems.classification import Classification
-from nnrun.runs.console import Console, Sheet
+from nnrun.runs.console import Console
+from nnrun.runs.sheet import Sheet
 from nnrun.sweeps.table import JobResult, as_csv, as_table
 from nnrun.tasks.predict.record import PredictSettings
 from nnrun.tasks.predict.table import PredictionFile

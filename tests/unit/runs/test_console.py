@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from nnrun.runs.console import Console, Sheet
+from nnrun.runs.console import Console
+from nnrun.runs.sheet import Sheet
 
 
 class Terminal(io.StringIO):

@@ -15,7 +15,8 @@ from nnrun.base.errors import ResourceError
 from nnrun.base.files import saving
 from nnrun.base.signals import stop_request
 from nnrun.config.composed import Composed
-from nnrun.runs.console import Console, Sheet
+from nnrun.runs.console import Console
+from nnrun.runs.sheet import Sheet
 from nnrun.tasks.doctor.machine import ABSENT, FAILS, WORKS, Finding, look_at_machine
 from nnrun.tasks.doctor.record import TASK
 from nnrun.tasks.doctor.trial import try_runs

@@ -14,7 +14,7 @@ from nnrun.base.shown import counted
 from nnrun.base.targets import SINGULAR
 from nnrun.config.interpolation import plain_shapes
 from nnrun.core.seams.data import Split
-from nnrun.runs.console import Sheet
+from nnrun.runs.sheet import Sheet
 from nnrun.tasks.inspect.target_report import bars, counts_of, spread_of, together_of
 
 # Maximum number of groups of duplicates kept, and of classes and pairs shown; the rest are counted.

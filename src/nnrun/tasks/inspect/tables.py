@@ -8,7 +8,7 @@ from itertools import groupby
 from rich.text import Text
 
 from nnrun.base.visible import few
-from nnrun.runs.console import Sheet
+from nnrun.runs.sheet import Sheet
 from nnrun.tasks.inspect.cost import Layer
 from nnrun.tasks.inspect.examine import NetworkReport
 from nnrun.tasks.inspect.gradients import Proof

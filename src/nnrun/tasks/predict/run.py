@@ -28,7 +28,8 @@ from nnrun.components.data.conversion import HOW_READ
 from nnrun.components.data.images import shown
 from nnrun.components.data.tally import Tally
 from nnrun.config.composed import Composed
-from nnrun.runs.console import Console, Sheet
+from nnrun.runs.console import Console
+from nnrun.runs.sheet import Sheet
 from nnrun.runs.summary import Summary
 from nnrun.tasks.predict.record import PredictSettings
 from nnrun.tasks.predict.table import FILE_NAME, PredictionFile, file_id
