@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from nnrun.assembly.data.batch_size import small_batch
 from nnrun.assembly.data.opened import Opened
 from nnrun.assembly.instantiate import check_targets
 from nnrun.assembly.job import Job, TrainedInput
@@ -26,8 +27,6 @@ from nnrun.core.device import choose_device, choose_precision
 
 # Of one image: its channels, its rows and its columns.
 NUM_IMAGE_DIMS = 3
-# In an epoch of a training part that is smaller than a batch.
-_LEAST_BATCHES = 4
 
 
 def prepare(composed: Composed) -> Job:
@@ -102,14 +101,6 @@ def for_data(job: Job, data: Opened) -> Job:
     if composed is job.composed:
         return job
     return replace(check_job(composed), precision=job.precision, notes=job.notes)
-
-
-def small_batch(num_samples: int) -> int:
-    """Return a size of batches for fewer samples than the default has: a power of 2, for some updates an epoch.
-
-    With a single update an epoch early stopping would end the run after a handful of them.
-    """
-    return min(num_samples, max(2, 2 ** (num_samples // _LEAST_BATCHES).bit_length() // 2))
 
 
 def _preprocessing_in(composed: Composed) -> Mapping[str, Any] | None:

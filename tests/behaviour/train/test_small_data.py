@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nnrun.assembly.preflight import small_batch
+from nnrun.assembly.data.batch_size import small_batch
 from nnrun.checkpoints.locate import locate
 from nnrun.checkpoints.read import read_run
 from support.command_line import run_here, write_files
@@ -47,7 +47,7 @@ def test_one_that_was_asked_for_is_an_error(word: str, place: Path) -> None:
     outcome = run_here([*WORDS, word], place)
     assert outcome.code == 3
     assert (
-        "data.batch_size=64 is larger than the training part, which has at most 45 samples; use data.batch_size=16"
+        "data.batch_size=64 is larger than the training part, which has at most 45 samples; use data.batch_size=8 or"
         in outcome.err
     )
 

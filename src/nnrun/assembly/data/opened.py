@@ -10,6 +10,7 @@ from typing import Any
 
 from torch.utils._pytree import tree_leaves
 
+from nnrun.assembly.data.batch_size import check_batch
 from nnrun.assembly.data.source import load_dataset
 from nnrun.base.errors import DataError, shown
 from nnrun.base.host import fits_in_memory
@@ -125,11 +126,8 @@ def take_parts(dataset: Dataset, settings: DataSettings, *, checks_batch: bool, 
         train, valid = _held_out(train, targets, settings, evaluates=evaluates)
     if len(train) == 0 and not is_tested_alone:
         raise DataError(f"data.val_fraction={settings.val_fraction:g} leaves no sample to train on; lower it")
-    if checks_batch and settings.batch_size > len(train):
-        raise DataError(
-            f"data.batch_size={settings.batch_size} is larger than the training part, which has {len(train):,} "
-            f"samples; use data.batch_size={len(train)} or less"
-        )
+    if checks_batch:
+        check_batch(settings.batch_size, len(train))
     return Opened(
         train=train,
         valid=valid,

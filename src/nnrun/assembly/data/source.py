@@ -6,6 +6,7 @@ import functools
 
 from torch import Tensor
 
+from nnrun.assembly.data.batch_size import check_batch
 from nnrun.assembly.instantiate import build, map_style_parameters
 from nnrun.base.errors import DataError, NnrunError
 from nnrun.base.foreign_errors import of_the_machine, place_of
@@ -23,8 +24,8 @@ def load_dataset(
     source = _source(settings)
     load_for = getattr(source, "load_for", None)
     try:
-        if checks_batch:
-            _check_batch(settings, getattr(source, "num_to_train_on", None))
+        if checks_batch and (count := getattr(source, "num_to_train_on", None)) is not None:
+            check_batch(settings.batch_size, count, is_upper_bound=True)
         dataset = source.load() if evaluation is None or load_for is None else load_for(evaluation)
     except NnrunError:
         raise
@@ -45,16 +46,6 @@ def load_dataset(
             found = f"a Dataset whose {name} has targets that are a {type(split.targets).__name__}"
             raise DataError(f"data={settings.name}: load() gives {found}, not a tensor")
     return dataset
-
-
-def _check_batch(settings: DataSettings, count: int | None) -> None:
-    """Raise DataError where a batch is larger than all samples of which the training part is a part."""
-    if count is not None and settings.batch_size > count:
-        enough = 2 ** max(0, (count // 2).bit_length() - 1)
-        raise DataError(
-            f"data.batch_size={settings.batch_size} is larger than the training part, which has at most {count:,} "
-            f"samples; use data.batch_size={enough} or less"
-        )
 
 
 def _source(settings: DataSettings) -> DataSource:
