@@ -6,13 +6,14 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from nnrun.assembly.allowed import SHIPPED_ROOTS, target_sections, targets_in
 from nnrun.base.invocation import invocation
 from nnrun.checkpoints.saved_run import SavedWeights
+from nnrun.checkpoints.trained_on import TrainedOn
 from nnrun.config.auto import AUTO
 from nnrun.config.composed import Composed
 from nnrun.config.flags import is_switched_on
@@ -20,15 +21,6 @@ from nnrun.config.schema import DataSettings, RunSettings, Section, from_mapping
 from nnrun.config.task import Task
 from nnrun.core.device import Precision, kernels
 from nnrun.runs.environment import environment
-
-
-class TrainedInput(NamedTuple):
-    """What weights were trained on: their name, the images' height and width, mean and deviation of pixels in 0..1."""
-
-    weights: str
-    size: tuple[int, int]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -45,7 +37,7 @@ class Job:
     # What transfer.weights names; None too where that is what a library publishes.
     pretrained: SavedWeights | None = None
     # What they were trained on, where that is known.
-    trained_on: TrainedInput | None = None
+    trained_on: TrainedOn | None = None
 
     @property
     def task(self) -> Task:

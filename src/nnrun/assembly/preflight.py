@@ -11,7 +11,7 @@ import torch
 from nnrun.assembly.data.batch_size import small_batch
 from nnrun.assembly.data.opened import Opened
 from nnrun.assembly.instantiate import check_targets
-from nnrun.assembly.job import Job, TrainedInput
+from nnrun.assembly.job import Job
 from nnrun.assembly.pretrained_input import sized_as_trained, trained_input
 from nnrun.assembly.process import set_up_process
 from nnrun.assembly.torch_loss import check_loss
@@ -19,6 +19,7 @@ from nnrun.assembly.transfer import open_pretrained
 from nnrun.base.errors import Complaint, ConfigError, NnrunError
 from nnrun.checkpoints.saveable import unsaveable
 from nnrun.checkpoints.saved_run import SavedNetwork, SavedWeights
+from nnrun.checkpoints.trained_on import TrainedOn
 from nnrun.config.composed import Composed
 from nnrun.config.from_checkpoint import fault, saved_config
 from nnrun.config.monitor import monitored
@@ -50,7 +51,7 @@ def check_job(composed: Composed) -> Job:
     settings = from_mapping(RunSettings, tree)
     problems: list[Complaint] = []
     pretrained: SavedWeights | None = None
-    trained_on: TrainedInput | None = None
+    trained_on: TrainedOn | None = None
     try:
         check_targets(tree, sorted(composed.own_targets), settings.trust, task, _preprocessing_in(composed))
         problems += check_loss(tree["loss"], composed.rules.known.data_kinds)

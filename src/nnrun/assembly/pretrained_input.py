@@ -9,15 +9,14 @@ from typing import Any
 from nnrun.assembly.data.opened import Opened, noted
 from nnrun.assembly.data.scales import PIXELS
 from nnrun.assembly.instantiate import build, said_by_class
-from nnrun.assembly.job import Job, TrainedInput
+from nnrun.assembly.job import Job
 from nnrun.checkpoints.saved_run import SavedNetwork, SavedWeights
+from nnrun.checkpoints.trained_on import TrainedOn
 from nnrun.config.composed import Composed
 from nnrun.core.seams.data import Preprocessing
 
 
-def trained_input(
-    model: Mapping[str, Any], weights: str | None, pretrained: SavedWeights | None
-) -> TrainedInput | None:
+def trained_input(model: Mapping[str, Any], weights: str | None, pretrained: SavedWeights | None) -> TrainedOn | None:
     """Return what the weights that `transfer.weights` names were trained on; None where that is not known.
 
     A run of nnrun's says it, and so does who publishes weights. A file of as many scores as the published weights give
@@ -28,22 +27,23 @@ def trained_input(
         return None
     if isinstance(pretrained, SavedNetwork):
         return _of_a_run(pretrained)
-    found = of_published(model, pretrained.path.name if pretrained else None)
+    found: TrainedOn | None = of_published(model, pretrained.path.name if pretrained else None)
     shapes = [item.shape for item in pretrained.weights.values()] if pretrained else None
     if found is None or (shapes is not None and (found.num_scores,) not in shapes):
         return None
-    return TrainedInput(found.weights, found.size, found.mean, found.std)
+    return found
 
 
-def _of_a_run(saved: SavedNetwork) -> TrainedInput | None:
+def _of_a_run(saved: SavedNetwork) -> TrainedOn | None:
     """Return what a run of nnrun's was trained on, if that was pixels."""
     plain, shape = saved.preprocessing, saved.config["data"].get("in_shape")
     if plain.get("_target_") != PIXELS or not isinstance(shape, list) or len(shape) != len("CHW"):
         return None
-    return TrainedInput(str(saved.path), (shape[1], shape[2]), tuple(plain["mean"]), tuple(plain["std"]))
+    mean, std = tuple(plain["mean"]), tuple(plain["std"])
+    return TrainedOn(str(saved.path), (shape[1], shape[2]), mean, std, saved.targets.num_outputs)
 
 
-def sized_as_trained(composed: Composed, trained: TrainedInput | None) -> Composed:
+def sized_as_trained(composed: Composed, trained: TrainedOn | None) -> Composed:
     """Return the config with images of the size that the weights were trained on, where nobody has set another one."""
     if trained is None or not composed.is_default("data.image_size"):
         return composed

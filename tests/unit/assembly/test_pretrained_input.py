@@ -11,10 +11,10 @@ import torch
 from torchvision import models
 
 from nnrun.assembly.data.opened import Opened
-from nnrun.assembly.job import TrainedInput
 from nnrun.assembly.preflight import prepare
 from nnrun.assembly.pretrained_input import fitted, normalised_as_trained, sized_as_trained, trained_input
 from nnrun.base.targets import Targets
+from nnrun.checkpoints.trained_on import TrainedOn
 from nnrun.cli import compose
 from nnrun.components.data.normalize import Normalize, Standardize
 from nnrun.components.models.resnet18 import ResNet18
@@ -22,7 +22,7 @@ from nnrun.config.composed import Composed
 from nnrun.core.seams.data import Split
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-THEIRS = TrainedInput("theirs", (224, 224), MEAN, STD)
+THEIRS = TrainedOn("theirs", (224, 224), MEAN, STD, 1000)
 RESNET = {"_target_": "nnrun.components.models.resnet18.ResNet18"}
 
 
@@ -44,7 +44,7 @@ def test_published_weights_say_what_they_were_trained_on() -> None:
     timm = pytest.importorskip("timm")
     inception = trained_input(of("inception_v3", "timm", "Timm"), "default", None)
     config = timm.get_pretrained_cfg("inception_v3")
-    assert inception == TrainedInput(inception.weights, config.input_size[1:], config.mean, config.std)
+    assert inception == TrainedOn(inception.weights, config.input_size[1:], config.mean, config.std, config.num_classes)
     assert inception.weights == f"timm's inception_v3.{config.tag}"
     assert trained_input({"_target_": "nnrun.components.models.cnn.CNN"}, "default", None) is None
     assert trained_input(RESNET, None, None) is None

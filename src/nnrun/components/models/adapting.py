@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,19 +13,6 @@ from nnrun.base.errors import Complaint, ConfigError, did_you_mean
 
 # Advice for images that are too small; data.image_size has no effect on arrays and on built-in data sets.
 _LARGER = "use a larger data.image_size (data=folder, data=torchvision, your own data)"
-
-
-class TrainedOn(NamedTuple):
-    """The input that published weights were trained on: image size, and mean and standard deviation of pixels in 0..1.
-
-    `weights` names them; `num_scores` is the number of classes they were trained for.
-    """
-
-    weights: str
-    size: tuple[int, int]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    num_scores: int
 
 
 def check_one_tensor(in_shape: Any, network: str) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from torch import Tensor, nn
 
-from nnrun.components.models.adapting import TrainedOn, check_image_shape
+from nnrun.checkpoints.trained_on import TrainedOn
+from nnrun.components.models.adapting import check_image_shape
 
 if TYPE_CHECKING:
     from nnrun.components.models.torchvision import Published

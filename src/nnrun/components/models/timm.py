@@ -11,7 +11,8 @@ import timm.data
 from torch import nn
 
 from nnrun.base.errors import ResourceError
-from nnrun.components.models.adapting import TrainedOn, check_fits, check_image_shape, check_name, unsuited
+from nnrun.checkpoints.trained_on import TrainedOn
+from nnrun.components.models.adapting import check_fits, check_image_shape, check_name, unsuited
 from nnrun.components.models.torchvision import Published
 
 

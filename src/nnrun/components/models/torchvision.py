@@ -13,14 +13,8 @@ from torchvision import models
 
 from nnrun.base.errors import ResourceError
 from nnrun.checkpoints.manifest import open_verified
-from nnrun.components.models.adapting import (
-    TrainedOn,
-    adapt_channels,
-    check_fits,
-    check_image_shape,
-    check_name,
-    unsuited,
-)
+from nnrun.checkpoints.trained_on import TrainedOn
+from nnrun.components.models.adapting import adapt_channels, check_fits, check_image_shape, check_name, unsuited
 
 # Networks with auxiliary outputs in training mode. They are built without, so that both modes return the same.
 _WITH_AUXILIARY = ("googlenet", "inception_v3")
