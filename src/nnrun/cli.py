@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nnrun.base.errors import BUG, ConfigError, InterruptedRun, NnrunError, ResourceError, complain
+from nnrun.base.errors import BUG, ConfigError, InterruptedRun, NnrunError, ResourceError, complain, reached_before
 from nnrun.base.files import without_nan
 from nnrun.base.foreign_errors import of_the_system
 from nnrun.base.foreign_messages import guard_libraries, show_traceback
@@ -77,9 +77,9 @@ def ending_of(action: Callable[[], Mapping[str, Any] | None], secrets: Collectio
         if os.environ.get("NNRUN_DEBUG") == "1":
             show_traceback()
         messages = [hide_known(message, secrets) for message in error.messages] or [type(error).__name__]
-        return said(Ending(error.exit_code, error.reached, messages))
-    except InterruptedRun as interruption:
-        return said(Ending(interruption.exit_code, interruption.reached, interruption.messages or ("interrupted",)))
+        return said(Ending(error.exit_code, reached_before(error), messages))
+    except InterruptedRun as error:
+        return said(Ending(error.exit_code, reached_before(error), error.messages or ("interrupted",)))
     except KeyboardInterrupt:
         return said(Ending(130, None, ("interrupted",)))
     except BrokenPipeError:
@@ -91,8 +91,8 @@ def ending_of(action: Callable[[], Mapping[str, Any] | None], secrets: Collectio
         if machine is None or os.environ.get("NNRUN_DEBUG") == "1":
             show_traceback()
         bug = hide_known(f"this is a bug in nnrun: {type(error).__name__}: {error}", secrets)
-        reached = getattr(error, "reached", None)
-        return said(Ending(machine.exit_code if machine else BUG, reached, machine.messages if machine else (bug,)))
+        exit_code, why = (machine.exit_code, machine.messages) if machine else (BUG, (bug,))
+        return said(Ending(exit_code, reached_before(error), why))
 
 
 def said(ending: Ending) -> Ending:

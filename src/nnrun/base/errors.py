@@ -47,8 +47,6 @@ class NnrunError(Exception):
     """Carry one or more complaints to the user, and the exit code of the process."""
 
     exit_code = BUG
-    # What had been reached by then, as `--json` prints it; None where nothing had begun.
-    reached: Mapping[str, Any] | None = None
 
     def __init__(self, *problems: str | Complaint) -> None:
         said = [item if isinstance(item, Complaint) else Complaint("", item) for item in problems[:MAX_MESSAGES]]
@@ -142,8 +140,6 @@ class InterruptedRun(KeyboardInterrupt):
     of something, whose state must not be saved.
     """
 
-    reached: Mapping[str, Any] | None = None
-
     def __init__(self, signal_number: int, *messages: str, at_once: bool = False) -> None:
         super().__init__("\n".join(messages))
         self.messages = messages
@@ -154,6 +150,16 @@ class InterruptedRun(KeyboardInterrupt):
         """Change each message, in place."""
         self.messages = tuple(map(change, self.messages))
         self.args = ("\n".join(self.messages),)
+
+
+def tell_reached(error: BaseException, reached: Mapping[str, Any]) -> None:
+    """Let an error, of whatever class, carry what had been reached by then: `--json` prints it."""
+    error.reached = reached  # type: ignore[attr-defined]
+
+
+def reached_before(error: BaseException) -> Mapping[str, Any] | None:
+    """Return what had been reached before an error; None where nothing had begun."""
+    return getattr(error, "reached", None)
 
 
 def complain(messages: Sequence[str]) -> None:

@@ -10,7 +10,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from nnrun.base.errors import BUG, Complaint, ConfigError, InterruptedRun, NnrunError, SweepFailed, complain
+from nnrun.base.errors import (
+    BUG,
+    Complaint,
+    ConfigError,
+    InterruptedRun,
+    NnrunError,
+    SweepFailed,
+    complain,
+    tell_reached,
+)
 from nnrun.base.files import saving, write_json
 from nnrun.base.foreign_messages import show_traceback
 from nnrun.base.paths import is_there
@@ -75,14 +84,14 @@ def sweep(words: Sequence[str], own: Sequence[Path], rules: Rules, note: str | N
                 *getattr(error, "messages", ()),
                 f"sweep stopped after {len(results)} of {len(jobs)} jobs; the results are in {folder}",
             )
-            stopped.reached = reached_by(results, shared, "interrupted")
+            tell_reached(stopped, reached_by(results, shared, "interrupted"))
             raise stopped from None
         with stop.held():
             finish(results, shared)
     failed = [result for result in results if result.exit_code]
     if failed:
         failure = SweepFailed(f"{len(failed)} of {len(results)} jobs failed; the reasons are in {folder / 'sweep.csv'}")
-        failure.reached = reached_by(results, shared, "failed")
+        tell_reached(failure, reached_by(results, shared, "failed"))
         raise failure
     return reached_by(results, shared, "finished")
 

@@ -14,7 +14,7 @@ from nnrun.assembly.data.opened import Opened
 from nnrun.assembly.job import Job
 from nnrun.assembly.preflight import for_data
 from nnrun.base.ending import at_the_end, forget
-from nnrun.base.errors import InterruptedRun, ResourceError
+from nnrun.base.errors import ResourceError, tell_reached
 from nnrun.base.files import sweep_temporaries, write_json
 from nnrun.base.lock import locked
 from nnrun.base.paths import alone, inside
@@ -106,8 +106,7 @@ def open_session(
                 _end_with(outcome, session)
             forget(undoing)
             _tell_loggers(outcome, session)
-            if isinstance(outcome.error, Exception | InterruptedRun):
-                outcome.error.reached = session.reached.to_json() | {"state": outcome.state}  # type: ignore[union-attr]
+            tell_reached(outcome.error, session.reached.to_json() | {"state": outcome.state})
             raise outcome.error from (error if outcome.error is not error else error.__cause__)
         finally:
             end_workers()

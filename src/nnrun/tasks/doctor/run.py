@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.text import Text
 
-from nnrun.base.errors import ResourceError
+from nnrun.base.errors import ResourceError, tell_reached
 from nnrun.base.files import saving
 from nnrun.base.signals import stop_request
 from nnrun.config.composed import Composed
@@ -63,7 +63,7 @@ def doctor(composed: Composed, _words: Sequence[str], _directory: Path | None = 
     seconds = time.perf_counter() - start
     if examination.failed:
         error = ResourceError(*(f"{what}: failed on this machine; see the table" for what in examination.failed))
-        error.reached = examination.to_json()
+        tell_reached(error, examination.to_json())
         raise error
     console.say(f"everything available here works; checked in {seconds:.0f} s", style="bold")
     return examination
