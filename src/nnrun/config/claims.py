@@ -139,13 +139,18 @@ def _clash(one: Claim, other: Claim, autos: Mapping[str, Auto], known: Mapping[s
     )
 
 
-def tell_data(config: DictConfig, stated: Sequence[Claim]) -> None:
-    """Set data.targets to the kind that the problem or the loss is for, where it is auto."""
+def tell_data(config: DictConfig, stated: Sequence[Claim]) -> dict[str, str]:
+    """Set data.targets to the kind that the problem or the loss is for, where it is auto.
+
+    Returns what set each setting, by key.
+    """
     section = _selected(config, "data.dataset")
     kinds = [kind for claim in stated if claim.key in ("problem", "loss") for kind in claim.kinds]
     takes = isinstance(section, DictConfig) and "targets" in section
-    if kinds and takes and _selected(config, "data.targets") == AUTO:
-        config.data.targets = kinds[0]
+    if not (kinds and takes and _selected(config, "data.targets") == AUTO):
+        return {}
+    config.data.targets = kinds[0]
+    return {"data.targets": "the chosen loss or problem"}
 
 
 def _selected(config: DictConfig, key: str) -> Any:

@@ -103,15 +103,17 @@ def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> C
         choices=draft.choices,
         stated=follows.stated,
         kinds=follows.kinds,
+        followed=follows.set_by,
     )
 
 
 class _Follows(NamedTuple):
-    """The claims of a config about its data, the kinds of data that fit them, and the claims at odds."""
+    """The claims of a config about its data, the kinds that fit, the claims at odds, and the settings that they set."""
 
     stated: tuple[Claim, ...]
     kinds: tuple[str, ...]
     at_odds: list[Complaint]
+    set_by: Mapping[str, str]
 
 
 def _follow(
@@ -122,16 +124,16 @@ def _follow(
     Returns the claims about the data, and the references for the sections with a `_target_`.
     """
     known = rules.known.data_kinds
-    stated = tuple(claims(draft.config, draft.autos, known))
+    stated, set_by = tuple(claims(draft.config, draft.autos, known)), dict[str, str]()
     if source is not None and source.config is not None:
         words = [item.key for item in typed if item.value != AUTO]
         stated = tuple(replace(it, is_saved=not any(is_within(word, it.key) for word in words)) for it in stated)
     else:
-        tell_data(draft.config, stated)
+        set_by = tell_data(draft.config, stated)
     kinds, at_odds = fitting_kinds(stated, draft.autos, known)
     assumed = {group: auto.assumed for group, auto in draft.autos.items()}
     references = {**draft.references, **become(draft.config, draft.autos, assumed, kinds)}
-    return _Follows(stated, tuple(kinds), at_odds), references
+    return _Follows(stated, tuple(kinds), at_odds, set_by), references
 
 
 def _places(complaint: Complaint) -> list[str]:

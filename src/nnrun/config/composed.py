@@ -60,6 +60,8 @@ class Composed:
     autos: Mapping[str, Auto]
     stated: tuple[Claim, ...]
     kinds: tuple[str, ...]
+    # What set each setting that follows from others, by key.
+    followed: Mapping[str, str]
     # Notes from the search for the user's config folders.
     notes: tuple[str, ...] = ()
 

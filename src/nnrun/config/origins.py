@@ -71,8 +71,8 @@ class Origins:
             if value is not _ABSENT:
                 shown = _plain(redact(value, key))
                 found.append(Origin(shown, f"the command line: {redact_word(item.word)}"))
-        if key == "data.targets" and found and found[-1].value != (now := _plain(self.value(key))):
-            found.append(Origin(now, "the chosen loss or problem"))
+        if place := self._composed.followed.get(key):
+            found.append(Origin(_plain(self.value(key)), place))
         return found
 
     def value(self, key: str) -> Any:
