@@ -50,17 +50,7 @@ def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> C
     """
     typed, problems = parse_all(words, [task.name for task in rules.tasks if task.is_named])
     problems += ambiguous(typed)
-    groups, values = split(typed)
-    problems += unknown_options(groups, own)
-    draft = choose_options(typed, own)
-    values = [with_source_resolved(item, values, draft.config) for item in values]
-    source, lacking = find_source(values, draft, rules.tasks)
-    problems += lacking
-    if source is not None:
-        problems += excluded_beside(source, groups)
-        draft = start_from(source, draft)
-        built_as_before(source, draft)
-    draft, misplaced = lay_typed(draft, values)
+    draft, source, values, misplaced = _draft(typed, own, rules)
     problems += misplaced
     follows, references = _follow(draft, source, typed, rules)
     unresolvable = explain_unresolvable(draft.config)
@@ -105,6 +95,27 @@ def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> C
         kinds=follows.kinds,
         followed=follows.set_by,
     )
+
+
+def _draft(
+    typed: Sequence[Typed], own: Sequence[Path], rules: Rules
+) -> tuple[Draft, Source | None, list[Typed], list[Complaint]]:
+    """Return the config before it is checked, what it starts from, the words that set values, and what is wrong so far.
+
+    Raises ArtifactError where a checkpoint named cannot be trusted.
+    """
+    groups, values = split(typed)
+    problems = unknown_options(groups, own)
+    draft = choose_options(typed, own)
+    values = [with_source_resolved(item, values, draft.config) for item in values]
+    source, lacking = find_source(values, draft, rules.tasks)
+    problems += lacking
+    if source is not None:
+        problems += excluded_beside(source, groups)
+        draft = start_from(source, draft)
+        built_as_before(source, draft)
+    draft, misplaced = lay_typed(draft, values)
+    return draft, source, values, problems + misplaced
 
 
 class _Follows(NamedTuple):
