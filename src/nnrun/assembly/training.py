@@ -83,9 +83,8 @@ def make_training(job: Job, data: Opened, objective: Objective) -> Training:
         # Saved with the run: its loss stays the same, whatever data a checkpoint is measured on.
         tree["loss"] |= counts_for_loss(tree["loss"], data)
     seed_weights(settings.seed)
-    network, channels_last = to_device(
-        _network(job, tree["model"]), job.device, job.settings.trainer.channels_last, job.precision
-    )
+    network = _network(job, tree["model"])
+    network, channels_last = to_device(network, job.device, trainer.channels_last, job.precision)
     notes = [*notes_on_network(tree["model"]), *objective.notes, *lists_by_class(tree["loss"], data.targets)]
     transfer = plan_transfer(settings.transfer, network, data.targets)
     if settings.transfer.weights is not None and not job.resume and settings.ckpt is None:
@@ -103,10 +102,7 @@ def make_training(job: Job, data: Opened, objective: Objective) -> Training:
         watch_head(objective, watched, settings.transfer.head, data.targets)
     compilation = choose_compile(_compile_wanted(job), job.device, plan.total_steps)
     optimizer = make_optimizer(tree["optimizer"], parameter_groups(network, transfer))
-    scheduler = make_scheduler(tree["scheduler"], optimizer, plan.total_steps, job.mode)
-    schedule = Schedule(scheduler, job.monitor) if scheduler else None
-    if schedule:
-        schedule.check(is_validated=valid is not None)
+    schedule = _schedule(job, tree["scheduler"], optimizer, plan, is_validated=valid is not None)
     tree["trainer"] |= {"compile": compilation.enabled, "cuda_graph": False, "channels_last": channels_last}
     tree["data"]["residency"] = residency
     state = TrainState(
@@ -124,15 +120,30 @@ def make_training(job: Job, data: Opened, objective: Objective) -> Training:
         freezing=transfer.freezing,
     )
     state.set_training()
-    callbacks: dict[str, Callback] = {
-        name: OwnCallback(name, build(section, f"callback.{name}", Callback))
-        for name, section in tree["callback"].items()
-    }
-    loggers: dict[str, Logger] = {
-        name: build(section, f"logger.{name}", Logger)  # type: ignore[type-abstract]
-        for name, section in tree["logger"].items()
-    }
+    callbacks, loggers = _callbacks(tree["callback"]), _loggers(tree["logger"])
     return Training(state, plan, train, valid, tree, callbacks, loggers, compilation, transfer, notes)
+
+
+def _callbacks(sections: Mapping[str, Any]) -> dict[str, Callback]:
+    """Return the callbacks of a config, by name."""
+    return {name: OwnCallback(name, build(each, f"callback.{name}", Callback)) for name, each in sections.items()}
+
+
+def _loggers(sections: Mapping[str, Any]) -> dict[str, Logger]:
+    """Return the loggers of a config, by name."""
+    return {name: build(each, f"logger.{name}", Logger) for name, each in sections.items()}  # type: ignore[type-abstract]
+
+
+def _schedule(
+    job: Job, section: Mapping[str, Any] | None, optimizer: Optimizer, plan: Plan, *, is_validated: bool
+) -> Schedule | None:
+    """Return the schedule of a config, if it has one; raise ConfigError where it needs a validation that is not."""
+    scheduler = make_scheduler(section, optimizer, plan.total_steps, job.mode)
+    if scheduler is None:
+        return None
+    schedule = Schedule(scheduler, job.monitor)
+    schedule.check(is_validated=is_validated)
+    return schedule
 
 
 def _batches(

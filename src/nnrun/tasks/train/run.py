@@ -10,6 +10,7 @@ from pathlib import Path
 
 from nnrun.assembly.data.announce import tell_of_data
 from nnrun.assembly.data.evaluation_data import open_for
+from nnrun.assembly.data.opened import Opened
 from nnrun.assembly.data.scales import check_given_mean, check_learned
 from nnrun.assembly.job import Job
 from nnrun.assembly.network import Measured, Trained, load_trained, measure
@@ -60,25 +61,13 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
             check_data(job, resumed, data, session)
         again = begin_again(job, repeated, data, session) if repeated else None
         training = train(job, data, objective, session) if job.trains else None
-        saved = job.composed.evaluated or open_saved(session.out.path)
-        trained = load_trained(job, data, saved)
-        load_problem(problem, saved)
-        if not job.trains:
-            check_learned(trained.preprocessing, data, job.data)
-        for note in trained.notes:
-            console.note(note)
-        if training:
-            trained = replace(trained, validated=best_sums(job, training))
+        trained = _trained(job, data, problem, training, session)
         measured = measure(job, trained, data, objective, session.stop.poll)
         summary = summarize(job, session, trained, measured, training)
         summary.data, summary.headline = dict(data.findings.facts), problem.headline
         mistakes = keep_samples(problem, data.test, measured, session, job.settings.data.root)
-        # On the CPU, in fp32: artifacts are verified against a network that runs anywhere.
-        network = copy.deepcopy(trained.network).cpu().float().eval()
-        outputs = measured.test_outputs if job.device.type == "cpu" else None
-        standard = Standard(network, trained.preprocessing, problem, data.test, outputs)
-        score = measured.metrics[f"test/{problem.headline}"]
-        context = export_context(job, data, standard, score)
+        standard = _standard(job, data, problem, trained, measured)
+        context = export_context(job, data, standard, measured.metrics[f"test/{problem.headline}"])
         summary.artifacts = export_all(job.settings.export, standard, context, session.out.path, console)
         session.stop.poll()  # an exporter that a signal interrupts may report that as a failure of its own
         good = all(artifact["ok"] for artifact in summary.artifacts.values())
@@ -89,6 +78,25 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
             again.compare(summary, console)
         report(summary, session)
     return summary
+
+
+def _trained(job: Job, data: Opened, problem: Problem, training: Training | None, session: Session) -> Trained:
+    """Return the network that `ckpt=` names, or the best of the training; the problem is fitted as its file says."""
+    saved = job.composed.evaluated or open_saved(session.out.path)
+    trained = load_trained(job, data, saved)
+    load_problem(problem, saved)
+    if training is None:
+        check_learned(trained.preprocessing, data, job.data)
+    for note in trained.notes:
+        session.console.note(note)
+    return replace(trained, validated=best_sums(job, training)) if training else trained
+
+
+def _standard(job: Job, data: Opened, problem: Problem, trained: Trained, measured: Measured) -> Standard:
+    """Return what artifacts are verified against: on the CPU, in fp32, a network that runs anywhere."""
+    network = copy.deepcopy(trained.network).cpu().float().eval()
+    outputs = measured.test_outputs if job.device.type == "cpu" else None
+    return Standard(network, trained.preprocessing, problem, data.test, outputs)
 
 
 def summarize(job: Job, session: Session, trained: Trained, measured: Measured, training: Training | None) -> Summary:
