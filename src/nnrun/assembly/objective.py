@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
-from torch.utils.hooks import RemovableHandle
 
 from nnrun.assembly.allowed import import_target, parameters_of
 from nnrun.assembly.data.opened import Opened
@@ -26,7 +25,6 @@ from nnrun.checkpoints.saved_run import SavedNetwork, SavedWeights
 from nnrun.config.monitor import PREFIX, natural_mode, wrong_way
 from nnrun.core.objective import Objective
 from nnrun.core.seams.problem import Metric, Problem
-from nnrun.core.transfer.layers import find_head
 
 
 def make_objective(job: Job, data: Opened) -> Objective:
@@ -93,27 +91,10 @@ def _metric(section: Mapping[str, Any], name: str, targets: Targets) -> Metric:
     return build(section, name, Metric)  # type: ignore[type-abstract]
 
 
-def watch_head(objective: Objective, network: nn.Module, head: str | None, targets: Targets) -> RemovableHandle | None:
-    """Let a loss that takes features have what goes into a network's head from now on; `head` is its name, if known.
-
-    Raises ConfigError where the head that is named is not found.
-    """
-    if not objective.loss.takes_features:
-        return None
-    try:
-        name = find_head(network, targets.num_outputs, head)
-    except ConfigError as error:
-        if head is not None:
-            raise
-        objective.loss.no_head = str(error)
-        return None
-    return objective.loss.watch(network.get_submodule(name))
-
-
 @contextmanager
 def watching_head(job: Job, objective: Objective, network: nn.Module, targets: Targets) -> Iterator[None]:
     """Let a loss have the features of a network in the block; nothing is left of it."""
-    handle = watch_head(objective, network, job.settings.transfer.head, targets)
+    handle = objective.loss.watch(network, targets.num_outputs, job.settings.transfer.head)
     try:
         yield
     finally:

@@ -16,7 +16,7 @@ from nnrun.assembly.data.opened import Opened
 from nnrun.assembly.instantiate import build, notes_on_network
 from nnrun.assembly.job import Job
 from nnrun.assembly.network import to_device
-from nnrun.assembly.objective import counts_for_loss, watch_head
+from nnrun.assembly.objective import counts_for_loss
 from nnrun.assembly.skeleton import build_network, check_room
 from nnrun.assembly.transfer import (
     Groups,
@@ -99,7 +99,7 @@ def make_training(job: Job, data: Opened, objective: Objective) -> Training:
         raise ConfigError(*idle)
     ema = Ema(network, trainer.ema_decay) if trainer.ema_decay is not None else None
     for watched in (network, *([ema.network] if ema else [])):
-        watch_head(objective, watched, settings.transfer.head, data.targets)
+        objective.loss.watch(watched, data.targets.num_outputs, settings.transfer.head)
     compilation = choose_compile(_compile_wanted(job), job.device, plan.total_steps)
     optimizer = make_optimizer(tree["optimizer"], parameter_groups(network, transfer))
     schedule = _schedule(job, tree["scheduler"], optimizer, plan, is_validated=valid is not None)

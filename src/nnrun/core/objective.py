@@ -15,6 +15,7 @@ from nnrun.base.foreign_errors import calling
 from nnrun.core.outputs import parted
 from nnrun.core.seams.batch import Batch
 from nnrun.core.seams.problem import Metric, Problem, Sums
+from nnrun.core.transfer.layers import find_head
 
 
 class SampleLoss:
@@ -29,12 +30,25 @@ class SampleLoss:
         names = inspect.signature(loss.forward if isinstance(loss, nn.Module) else loss).parameters
         self.takes_inputs, self.takes_features = "inputs" in names, "features" in names
         # Why the head is not known, where it is not: a network that gives its features needs none.
-        self.no_head: str | None = None
+        self._no_head: str | None = None
         self._features: Tensor | None = None
 
-    def watch(self, head: nn.Module) -> RemovableHandle:
-        """Keep what goes into the head of a network from now on, in fp32, until the loss is asked for."""
-        return head.register_forward_pre_hook(self._keep)
+    def watch(self, network: nn.Module, num_outputs: int, head: str | None = None) -> RemovableHandle | None:
+        """Keep what goes into the head of a network from now on, in fp32, until the loss is asked for.
+
+        `head` is its name, if known. None where the loss takes no features, or the head is not found. Raises
+        ConfigError where the one that is named is not found.
+        """
+        if not self.takes_features:
+            return None
+        try:
+            name = find_head(network, num_outputs, head)
+        except ConfigError as error:
+            if head is not None:
+                raise
+            self._no_head = str(error)
+            return None
+        return network.get_submodule(name).register_forward_pre_hook(self._keep)
 
     def _keep(self, _head: nn.Module, given: tuple[Tensor, ...]) -> None:
         """Keep the input of the head."""
@@ -56,7 +70,7 @@ class SampleLoss:
         more = {"inputs": batch.inputs} if self.takes_inputs else {}
         if self.takes_features:
             if self._features is None:
-                reason = self.no_head or (
+                reason = self._no_head or (
                     "the network did not call the layer that is taken for its head; name the one that gives the "
                     "scores, transfer.head=NAME"
                 )

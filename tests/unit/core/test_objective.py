@@ -78,7 +78,7 @@ def test_a_loss_is_given_the_features_of_the_network_that_was_called_and_of_this
     first, inputs, targets = network(), torch.randn(6, 4), torch.zeros(6, dtype=torch.int64)
     second = copy.deepcopy(first)
     nn.init.ones_(second[0].weight)
-    handles = [objective.loss.watch(module[2]) for module in (first, second)]
+    handles = [objective.loss.watch(module, 3) for module in (first, second)]
     batch = batch_of(targets)
     found = [objective.losses(module(inputs), batch) for module in (first, second)]
     for module, losses in zip((first, second), found, strict=True):
@@ -94,7 +94,7 @@ def test_a_loss_is_given_the_features_of_the_network_that_was_called_and_of_this
 def test_features_pass_gradients_on_and_are_fp32():
     objective = Objective(Classification(Targets.classes("abc")), WithFeatures())
     module, batch = network(), batch_of(torch.zeros(6, dtype=torch.int64))
-    objective.loss.watch(module[2])
+    objective.loss.watch(module, 3)
     with torch.autocast("cpu", torch.bfloat16):
         outputs = module(torch.randn(6, 4)).float()
     losses = objective.losses(outputs, batch)
