@@ -76,7 +76,7 @@ def look_at_evaluation(place: Place) -> dict[str, Any]:
     state, work, _ = make_training(Setup(), place.device, 1)
     layout = Layout(place.device, channels_last=True)
     batches = SplitBatches(samples_at(noise("cnn", 256), layout), Normalize((0.5,), (0.25,)), 64)
-    evaluate(state.network, work.objective, batches, place.device)
+    evaluate(state.network, work.objective, batches)
     ready = iter(batches.epoch(0))
     next(ready)  # the order is there
     try:

@@ -164,7 +164,7 @@ def measure(job: Job, trained: Trained, data: Opened, objective: Objective, poll
     def evaluated(split: Split, keeping: KeptOutputs | None) -> Sums:
         batches = SplitBatches(samples_at(split, layout), trained.preprocessing, job.settings.data.eval_batch_size)
         with watching_head(job, objective, network, data.targets):
-            return evaluate(network, objective, batches, job.device, poll, keeping)
+            return evaluate(network, objective, batches, poll, keeping)
 
     for name, split in (("valid", data.valid), ("test", data.test)):
         if split is not None:

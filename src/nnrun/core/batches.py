@@ -36,6 +36,7 @@ class SplitBatches:
         self.num_samples = len(samples)
         self.batch_size = min(batch_size, self.num_samples)
         self.num_batches = -(-self.num_samples // self.batch_size)
+        self.device = samples.layout.device
         self.is_augmented = augmenter is not None
         self._augmenter = augmenter
         self._preprocessing = preprocessing

@@ -53,11 +53,10 @@ class KeptOutputs:
 
 
 @torch.inference_mode()
-def evaluate(  # noqa: PLR0913, PLR0917 - who looks on comes last, and is seldom there
+def evaluate(
     network: nn.Module,
     objective: Objective,
     batches: Batches,
-    device: torch.device,
     poll: Callable[[], None] = lambda: None,
     kept: KeptOutputs | None = None,
 ) -> Sums:
@@ -68,10 +67,10 @@ def evaluate(  # noqa: PLR0913, PLR0917 - who looks on comes last, and is seldom
     """
     was_training = network.training
     network.eval()
-    sums = objective.eval_metric.init(device)
+    sums = objective.eval_metric.init(batches.device)
     try:
         with (
-            explaining_memory(device, batches.batch_size),
+            explaining_memory(batches.device, batches.batch_size),
             meter("evaluating", batches.num_batches, "batches") as advance,
         ):
             for batch in batches.epoch(0):

@@ -40,7 +40,7 @@ def _measure(state: TrainState, work: Work) -> tuple[Sums, dict[str, float]]:
         return {}, {}
     # Of its own slices each rank has the statistics, in BatchNorm: the first's are saved.
     state.world.broadcast(state.evaluated.buffers())
-    sums = evaluate(state.eval_module, work.objective, work.valid, state.device, work.poll)
+    sums = evaluate(state.eval_module, work.objective, work.valid, work.poll)
     state.world.sum(sums.values())
     state.progress.validated_step = state.progress.step
     work.objective.problem.fit_validation(sums)

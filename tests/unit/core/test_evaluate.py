@@ -34,7 +34,7 @@ def test_equals_the_plain_computation(make_split, plain, network, objective, bat
     """Negative control: in training mode, with dropout and the batch's own statistics, the loss is another."""
     split = make_split(23)
     batches = SplitBatches(samples_at(split, Layout(CPU)), plain, batch_size)
-    metrics = objective.eval_metric.compute(evaluate(network, objective, batches, CPU))
+    metrics = objective.eval_metric.compute(evaluate(network, objective, batches))
     network.eval()
     outputs = network(split.inputs)
     assert metrics["loss"] == pytest.approx(functional.cross_entropy(outputs, split.targets).item(), rel=1e-6)
@@ -48,7 +48,7 @@ def test_the_outputs_are_kept_in_the_samples_order_without_padding(make_split, p
     split, network = make_split(23), network.eval()
     kept, too_large = KeptOutputs(), KeptOutputs(most_bytes=23 * 3 * 4 - 1)
     for keeping in (kept, too_large):
-        evaluate(network, objective, SplitBatches(samples_at(split, Layout(CPU)), plain, 7), CPU, kept=keeping)
+        evaluate(network, objective, SplitBatches(samples_at(split, Layout(CPU)), plain, 7), kept=keeping)
     torch.testing.assert_close(kept.on_host(), network(split.inputs))
     losses = functional.cross_entropy(network(split.inputs), split.targets, reduction="none")
     torch.testing.assert_close(kept.losses_on_host(), losses)
@@ -66,7 +66,7 @@ def test_outputs_are_kept_of_a_network_that_writes_each_into_the_same_memory(mak
 
     split, kept = make_split(23), KeptOutputs()
     batches = SplitBatches(samples_at(split, Layout(CPU)), plain, 7)
-    evaluate(InOnePlace(), objective, batches, CPU, kept=kept)
+    evaluate(InOnePlace(), objective, batches, kept=kept)
     torch.testing.assert_close(kept.on_host(), network.eval()(split.inputs))
 
 
@@ -75,7 +75,7 @@ def test_the_mode_is_put_back_and_statistics_and_generator_are_untouched(make_sp
     network.train(mode)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     draws = torch.get_rng_state()
-    evaluate(network, objective, SplitBatches(samples_at(make_split(23), Layout(CPU)), plain, 8), CPU)
+    evaluate(network, objective, SplitBatches(samples_at(make_split(23), Layout(CPU)), plain, 8))
     assert network.training is mode
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert torch.equal(torch.get_rng_state(), draws)
@@ -92,13 +92,13 @@ def test_the_mode_is_put_back_after_a_stop_and_polls_come_between_batches(make_s
 
     batches = SplitBatches(samples_at(make_split(23), Layout(CPU)), plain, 8)
     with pytest.raises(InterruptedError):
-        evaluate(network, objective, batches, CPU, poll)
+        evaluate(network, objective, batches, poll)
     assert network.training
 
 
 def test_training_goes_on_after_an_evaluation(make_split, plain, network, objective):
     """The sums and cached tensors of inference mode must not reach a backward pass."""
     split = make_split(23)
-    evaluate(network, objective, SplitBatches(samples_at(split, Layout(CPU)), plain, 8), CPU)
+    evaluate(network, objective, SplitBatches(samples_at(split, Layout(CPU)), plain, 8))
     functional.cross_entropy(network(split.inputs), split.targets).backward()
     assert all(weight.grad is not None for weight in network.parameters())

@@ -178,7 +178,7 @@ def take_steps(trained: list[nn.Parameter], case: SimpleNamespace) -> TrainState
     step = (SkippingStep if case.skip else Step)(state, objective, case.clip, callbacks)
     train_epoch(state, Work(objective, step, train, None, callbacks), Plan(1, 99, case.accumulate, 1000))
     assert state.progress.step == num_steps
-    evaluate(state.eval_module, objective, SplitBatches(samples_at(split, layout), scaling, 50), CUDA)
+    evaluate(state.eval_module, objective, SplitBatches(samples_at(split, layout), scaling, 50))
     return state
 
 

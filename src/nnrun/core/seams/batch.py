@@ -43,6 +43,8 @@ class Batches(Protocol):
     num_samples: int
     batch_size: int
     num_batches: int
+    # Where the samples of a batch are.
+    device: torch.device
     # A sample is then another one in each epoch.
     is_augmented: bool
 

@@ -116,7 +116,7 @@ class CachedBatches:
 
     def __init__(self, plain: Batches, features: Batches, is_frozen: Callable[[], bool]) -> None:
         self.num_samples, self.batch_size, self.num_batches = plain.num_samples, plain.batch_size, plain.num_batches
-        self.is_augmented = plain.is_augmented
+        self.device, self.is_augmented = plain.device, plain.is_augmented
         self._plain = plain
         self._features: Batches | None = features
         self._is_frozen = is_frozen
