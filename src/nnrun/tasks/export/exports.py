@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 import re
@@ -20,6 +21,7 @@ from torch import nn
 from nnrun.assembly.data.opened import Opened, head, limited
 from nnrun.assembly.instantiate import build
 from nnrun.assembly.job import Job
+from nnrun.assembly.network import Measured, Trained
 from nnrun.base.ending import at_the_end, forget
 from nnrun.base.errors import NnrunError, ResourceError
 from nnrun.base.files import TEMPORARY_SUFFIX, check_room, saving, sync_all, sync_folder, write_json
@@ -32,6 +34,7 @@ from nnrun.config.source import REJECTED_SUFFIX
 from nnrun.core.randomness import SPLIT
 from nnrun.core.seams.data import Tree
 from nnrun.core.seams.export import CannotExport, ExportContext, Exporter
+from nnrun.core.seams.problem import Problem
 from nnrun.core.splits import Drawing
 from nnrun.proof.verdict import VERIFICATION_SCHEMA, Verification
 from nnrun.proof.verify import Standard, verify
@@ -39,6 +42,13 @@ from nnrun.runs.console import Console
 
 # Free bytes that exporters may need in the folder for temporary files.
 _LEAST_ROOM = 2**20
+
+
+def standard_of(job: Job, data: Opened, problem: Problem, trained: Trained, measured: Measured) -> Standard:
+    """Return what artifacts are verified against: on the CPU, in fp32, a network that runs anywhere."""
+    network = copy.deepcopy(trained.network).cpu().float().eval()
+    outputs = measured.test_outputs if job.device.type == "cpu" else None
+    return Standard(network, trained.preprocessing, problem, data.test, outputs)
 
 
 def export_context(job: Job, data: Opened, standard: Standard, score: float) -> ExportContext:

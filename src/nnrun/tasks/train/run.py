@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,11 +21,9 @@ from nnrun.base.shown import Table, metric_text
 from nnrun.config.composed import Composed
 from nnrun.config.source import open_saved
 from nnrun.core.seams.problem import Problem
-from nnrun.proof.verify import Standard
 from nnrun.runs.console import Console
 from nnrun.runs.summary import Summary, show
 from nnrun.tasks.evaluate.record import TASK as EVALUATION
-from nnrun.tasks.export.exports import export_all, export_context
 from nnrun.tasks.session import Session, fit_to_data, open_session
 from nnrun.tasks.train.fit import best_sums, train
 from nnrun.tasks.train.repeat import begin_again
@@ -66,9 +63,12 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
         summary = summarize(job, session, trained, measured, training)
         summary.data, summary.headline = dict(data.findings.facts), problem.headline
         mistakes = keep_samples(problem, data.test, measured, session, job.settings.data.root)
-        standard = _standard(job, data, problem, trained, measured)
-        context = export_context(job, data, standard, measured.metrics[f"test/{problem.headline}"])
-        summary.artifacts = export_all(job.settings.export, standard, context, session.out.path, console)
+        if job.settings.export:
+            from nnrun.tasks.export.exports import export_all, export_context, standard_of  # noqa: PLC0415 - for exports
+
+            standard = standard_of(job, data, problem, trained, measured)
+            context = export_context(job, data, standard, measured.metrics[f"test/{problem.headline}"])
+            summary.artifacts = export_all(job.settings.export, standard, context, session.out.path, console)
         session.stop.poll()  # an exporter that a signal interrupts may report that as a failure of its own
         good = all(artifact["ok"] for artifact in summary.artifacts.values())
         summary.state, summary.wall_seconds = "finished" if good else "failed", session.out.seconds()
@@ -90,13 +90,6 @@ def _trained(job: Job, data: Opened, problem: Problem, training: Training | None
     for note in trained.notes:
         session.console.note(note)
     return replace(trained, validated=best_sums(job, training)) if training else trained
-
-
-def _standard(job: Job, data: Opened, problem: Problem, trained: Trained, measured: Measured) -> Standard:
-    """Return what artifacts are verified against: on the CPU, in fp32, a network that runs anywhere."""
-    network = copy.deepcopy(trained.network).cpu().float().eval()
-    outputs = measured.test_outputs if job.device.type == "cpu" else None
-    return Standard(network, trained.preprocessing, problem, data.test, outputs)
 
 
 def summarize(job: Job, session: Session, trained: Trained, measured: Measured, training: Training | None) -> Summary:
