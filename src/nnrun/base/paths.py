@@ -125,3 +125,9 @@ def is_private(text: str) -> bool:
     return (len(text) > 1 and text.startswith(("/", "~", "file:", "\\\\"))) or (
         re.match(r"[A-Za-z]:[\\/]", text) is not None or ".." in re.split(r"[\\/]", text)
     )
+
+
+def shown(path: Path | str) -> str:
+    """Return a path or name in one line that any terminal and any file can take: what else is in it as `\\x..`."""
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)

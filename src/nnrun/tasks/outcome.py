@@ -25,7 +25,6 @@ from nnrun.base.foreign_errors import AGAIN, causes_of, of_own_code, of_the_mach
 from nnrun.base.secrets import hide_known
 from nnrun.base.signals import StopRequest
 from nnrun.checkpoints.manifest import FOLDER_NAME, MANIFEST_NAME
-from nnrun.components.data.image_form import AUTO_SIZE
 from nnrun.config.schema import RunSettings
 
 
@@ -74,6 +73,8 @@ def advised(error: OutOfMemory, settings: RunSettings) -> OutOfMemory:
 
     Memory grows with the number of pixels, even if a batch cannot be smaller.
     """
+    from nnrun.components.data.image_form import AUTO_SIZE  # noqa: PLC0415 - nothing else here is about images
+
     data = settings.data
     if "image_size" not in data.dataset:
         return error

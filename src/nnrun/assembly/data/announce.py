@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nnrun.assembly.data.opened import Opened
+from nnrun.base.paths import shown
 from nnrun.base.targets import SINGULAR
 from nnrun.base.visible import few
-from nnrun.components.data.images import shown
 from nnrun.config.schema import DataSettings
 from nnrun.core.target_values import target_counts
 from nnrun.runs.console import Console

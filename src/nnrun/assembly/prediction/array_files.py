@@ -11,8 +11,8 @@ from torch import Tensor
 
 from nnrun.base.errors import DataError, NnrunError
 from nnrun.base.foreign_errors import lacks_package, of_the_machine
+from nnrun.base.paths import shown
 from nnrun.components.data.idx import idx_magic, open_idx, read_idx_array
-from nnrun.components.data.images import shown
 
 _NPY, _CSV = ".npy", ".csv"
 

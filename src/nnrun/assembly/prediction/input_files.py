@@ -13,10 +13,9 @@ from pathlib import Path
 
 from nnrun.base.errors import DataError
 from nnrun.base.files import check_is_file
-from nnrun.base.paths import expanded
+from nnrun.base.paths import expanded, shown
 from nnrun.checkpoints.locate import nearest
 from nnrun.components.data.finding import find_images, is_image_name
-from nnrun.components.data.images import shown
 from nnrun.components.data.left_out import left_out
 from nnrun.components.data.order import path_key
 

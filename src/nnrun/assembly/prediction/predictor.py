@@ -19,10 +19,10 @@ from nnrun.assembly.prediction.raw_images import Samples
 from nnrun.assembly.process import computing_exactly
 from nnrun.base.errors import ArtifactError, ConfigError
 from nnrun.base.foreign_errors import calling
+from nnrun.base.paths import shown
 from nnrun.base.targets import Targets
 from nnrun.base.visible import distinct
 from nnrun.components.data.conversion import AS_BEFORE, Conversion
-from nnrun.components.data.images import shown
 from nnrun.core.device import Precision
 from nnrun.core.evaluate import explaining_memory
 from nnrun.core.outputs import scores_of

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING
 from nnrun.base.errors import DataError, did_you_mean
 from nnrun.base.files import check_is_file, state_of
 from nnrun.base.foreign_errors import of_the_machine
-from nnrun.base.paths import expanded
+from nnrun.base.paths import expanded, shown
 from nnrun.components.data.data_root import data_root
-from nnrun.components.data.images import shown
 from nnrun.components.data.pixel_table import SUFFIX as TABLE_SUFFIX
 from nnrun.components.data.pixel_table import read_pixel_table
 

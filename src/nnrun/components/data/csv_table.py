@@ -15,8 +15,9 @@ from pathlib import Path
 
 from nnrun.base.errors import DataError
 from nnrun.base.files import check_is_file
+from nnrun.base.paths import shown
 from nnrun.components.data.finding import has_image_suffix
-from nnrun.components.data.images import reading, shown
+from nnrun.components.data.images import reading
 from nnrun.components.data.layout import same_name
 
 _DELIMITERS = (",", ";", "\t")

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnrun.base.errors import DataError, did_you_mean
-from nnrun.components.data.images import reading, shown
+from nnrun.base.paths import shown
+from nnrun.components.data.images import reading
 
 IMAGE_SUFFIXES = frozenset(
     (

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from nnrun.base.paths import shown
 from nnrun.base.targets import Targets
 from nnrun.components.data.cache import Cache, Entry
 from nnrun.components.data.data_root import data_root
@@ -15,7 +16,6 @@ from nnrun.components.data.dataset_from_parts import Choices, Part, check_counts
 from nnrun.components.data.decoding import Files, decoded
 from nnrun.components.data.found import became, found_in_images
 from nnrun.components.data.image_form import AUTO, Wanted
-from nnrun.components.data.images import shown
 from nnrun.components.data.label_lists import Labels
 from nnrun.components.data.labelled_images import LabelledImages, LabelSettings, labelled_images
 from nnrun.core.seams.data import Dataset, Evaluation, Findings

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
-import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from torch import Tensor
 from nnrun.base.errors import DataError, NnrunError
 from nnrun.base.files import check_is_file
 from nnrun.base.foreign_errors import lacks_package, of_the_machine
+from nnrun.base.paths import shown
 from nnrun.components.data.conversion import AS_BEFORE, DEEP_MODES, Conversion
 from nnrun.components.data.originals import of_jpeg, of_pixels
 
@@ -67,12 +67,6 @@ class Picture(NamedTuple):
     kind: ImageKind
     pixels: Tensor
     original: bytes
-
-
-def shown(path: Path | str) -> str:
-    """Return a path or name in one line that any terminal and any file can take: what else is in it as `\\x..`."""
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
 def read_image(path: Path, channels: int, size: tuple[int, int] | None, conversion: Conversion = AS_BEFORE) -> Tensor:

@@ -7,9 +7,9 @@ import re
 from collections import Counter
 from pathlib import Path
 
+from nnrun.base.paths import shown
 from nnrun.base.visible import few
 from nnrun.components.data.finding import is_image_name
-from nnrun.components.data.images import shown
 
 LIST_SUFFIXES = (".csv", ".tsv", ".txt")
 # What a name begins with, before a number: `cat.12.jpg`, `dog_7.png`.

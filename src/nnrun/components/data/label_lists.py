@@ -7,10 +7,9 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from nnrun.base.errors import DataError
-from nnrun.base.paths import expanded
+from nnrun.base.paths import expanded, shown
 from nnrun.components.data.csv_table import Table, read_table
 from nnrun.components.data.finding import missing_folder
-from nnrun.components.data.images import shown
 
 # The file that is looked for, and the title of the column that says the part of a sample.
 NAME = "labels.csv"

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from nnrun.base.errors import DataError
+from nnrun.base.paths import shown
 from nnrun.base.targets import Targets
-from nnrun.components.data.images import shown
 from nnrun.components.data.label_lists import NAME, Labels, Paths, find_labels, read_labels
 from nnrun.components.data.labels_file import list_rows, roles_of
 from nnrun.components.data.left_out import left_out, within

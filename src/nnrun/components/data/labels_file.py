@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 from nnrun.base.errors import DataError, did_you_mean
 from nnrun.base.files import state_of
+from nnrun.base.paths import shown
 from nnrun.base.visible import few
 from nnrun.components.data.csv_table import FILE_TITLE, FILE_TITLES, Table
 from nnrun.components.data.finding import has_image_suffix
-from nnrun.components.data.images import reading, shown
+from nnrun.components.data.images import reading
 from nnrun.components.data.label_lists import PART_TITLE
 from nnrun.components.data.layout import part_and_rest, same_name
 from nnrun.components.data.listed_images import ListedImages, NoSuchImage

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnrun.components.data.images import shown
+from nnrun.base.paths import shown
 
 # Folders that programs leave, and nobody means.
 LEFT_BY_PROGRAMS = frozenset(

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from nnrun.components.data.images import shown
+from nnrun.base.paths import shown
 
 _FEW = 3
 # How many files are opened to see what they are.

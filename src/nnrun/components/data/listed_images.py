@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from nnrun.base.paths import shown
 from nnrun.base.visible import few
 from nnrun.components.data.finding import find_images
-from nnrun.components.data.images import shown
 from nnrun.components.data.layout import part_and_rest, same_name
 
 

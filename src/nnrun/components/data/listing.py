@@ -9,9 +9,9 @@ from pathlib import Path
 
 from nnrun.base.errors import DataError
 from nnrun.base.files import state_of
+from nnrun.base.paths import shown
 from nnrun.base.visible import few
 from nnrun.components.data.finding import find_images, is_image_name, missing_folder
-from nnrun.components.data.images import shown
 from nnrun.components.data.label_hints import way_to_labels
 from nnrun.components.data.layout import LEFT_BY_PROGRAMS, Inside, alike_inside, class_folders, not_classes, same_name
 from nnrun.components.data.left_out import images_among

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from nnrun.base.errors import DataError
 from nnrun.base.files import check_is_file
-from nnrun.components.data.images import shown
+from nnrun.base.paths import shown
 
 if TYPE_CHECKING:
     import numpy as np

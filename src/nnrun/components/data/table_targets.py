@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from nnrun.base.errors import DataError, did_you_mean
+from nnrun.base.paths import shown
 from nnrun.base.targets import Kind, Targets
 from nnrun.base.visible import few
 from nnrun.components.data.array_targets import Learned, rounding_of
 from nnrun.components.data.csv_table import DECIMAL_COMMA, Table
-from nnrun.components.data.images import shown
 from nnrun.components.data.labels import classes_of, numbers_among
 from nnrun.components.data.layout import same_name
 from nnrun.components.data.order import CLASS_ORDERS

@@ -15,12 +15,12 @@ from typing import Any
 from nnrun.base.errors import ConfigError, DataError, NnrunError, did_you_mean
 from nnrun.base.files import state_of
 from nnrun.base.foreign_errors import of_the_machine
+from nnrun.base.paths import shown
 from nnrun.components.data.cache import Cache
 from nnrun.components.data.data_root import data_root
 from nnrun.components.data.dataset_from_parts import Choices
 from nnrun.components.data.decoding import decoded
 from nnrun.components.data.image_form import AUTO, Wanted
-from nnrun.components.data.images import shown
 from nnrun.components.data.map_style_dataset import Wish, dataset_of_items
 from nnrun.components.data.map_style_items import Items
 from nnrun.core.seams.data import Dataset, Evaluation, Findings

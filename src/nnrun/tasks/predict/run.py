@@ -21,11 +21,11 @@ from nnrun.assembly.prediction.raw_images import Intake, Samples, of_files, of_t
 from nnrun.assembly.preflight import prepare
 from nnrun.base.errors import ConfigError, DataError
 from nnrun.base.meter import meter
+from nnrun.base.paths import shown
 from nnrun.base.shown import counted
 from nnrun.base.targets import Kind
 from nnrun.checkpoints.saved_run import SavedNetwork
 from nnrun.components.data.conversion import HOW_READ
-from nnrun.components.data.images import shown
 from nnrun.components.data.tally import Tally
 from nnrun.config.composed import Composed
 from nnrun.runs.console import Console

@@ -13,8 +13,9 @@ import torch
 from PIL import Image
 
 from nnrun.base.errors import DataError
+from nnrun.base.paths import shown
 from nnrun.components.data.finding import find_images
-from nnrun.components.data.images import read_image, read_kind, shown
+from nnrun.components.data.images import read_image, read_kind
 
 
 def saved(image: Image.Image, path: Path, **options) -> Path:
