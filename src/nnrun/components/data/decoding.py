@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -19,7 +18,8 @@ from nnrun.base.meter import meter
 from nnrun.base.threads import in_threads
 from nnrun.components.data.cache import Cache, Entry
 from nnrun.components.data.image_form import AUTO, Form, Wanted, form_of, is_middle
-from nnrun.components.data.images import ImageKind, Picture, decode_sample, read_kind
+from nnrun.components.data.images import ImageKind
+from nnrun.components.data.readable import Readable
 from nnrun.components.data.sample_stats import Measures
 from nnrun.components.data.tally import Tally
 from nnrun.core.sample_hashes import as_tensor
@@ -31,62 +31,10 @@ CHUNK_SAMPLES = 64
 CHUNK_BYTES = 2**24
 # For fewer, starting processes takes longer than it saves.
 SAMPLES_FOR_PROCESSES = 1000
-# Larger files than that, threads decode in parallel: Pillow works on pixels without Python's lock.
-BYTES_FOR_THREADS = 2**16
 # How many headers are read to guess the size that most images have; the guess is checked against all of them.
 NUM_SAMPLED = 50
 # How many that cannot be read an error names; the rest are counted.
 NUM_NAMED = 5
-
-
-class Readable(Protocol):
-    """Samples that can be read one by one; each raises DataError where it is bad.
-
-    `in_processes` says whether other processes may read them too.
-    """
-
-    in_processes: bool
-
-    def __len__(self) -> int: ...
-
-    @property
-    def in_threads(self) -> bool:
-        """Whether threads read them faster than one."""
-        ...
-
-    def kind(self, index: int) -> ImageKind:
-        """Return what a sample's image is, at as little cost as can be."""
-        ...
-
-    def read(self, index: int, form: Form) -> tuple[Picture, Any]:
-        """Return a sample's image with its values in a form, and its label, or None where it is known already."""
-        ...
-
-
-class Files:
-    """Image files, whose folders say their labels."""
-
-    in_processes = True
-
-    def __init__(self, paths: Sequence[str]) -> None:
-        self._paths = paths
-
-    def __len__(self) -> int:
-        return len(self._paths)
-
-    @property
-    def in_threads(self) -> bool:
-        """Whether they are large files, by some of them: for small ones threads wait for each other."""
-        some = [path for path in self._paths[:: max(1, len(self) // NUM_SAMPLED)] if Path(path).is_file()]
-        return sum(Path(path).stat().st_size for path in some) > BYTES_FOR_THREADS * len(some)
-
-    def kind(self, index: int) -> ImageKind:
-        """Read a file's header."""
-        return read_kind(self._paths[index])
-
-    def read(self, index: int, form: Form) -> tuple[Picture, None]:
-        """Decode a file."""
-        return decode_sample(self._paths[index], form.channels, (form.height, form.width), form.conversion), None
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,12 @@ from nnrun.base.targets import Targets
 from nnrun.components.data.cache import Cache, Entry
 from nnrun.components.data.data_root import data_root
 from nnrun.components.data.dataset_from_parts import Choices, Part, check_counts, dataset_of, entry_part
-from nnrun.components.data.decoding import Files, decoded
+from nnrun.components.data.decoding import decoded
 from nnrun.components.data.found import became, found_in_images
 from nnrun.components.data.image_form import AUTO, Wanted
 from nnrun.components.data.label_lists import Labels
 from nnrun.components.data.labelled_images import LabelledImages, LabelSettings, labelled_images
+from nnrun.components.data.readable import Files
 from nnrun.core.seams.data import Dataset, Evaluation, Findings
 
 

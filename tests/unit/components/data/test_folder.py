@@ -13,7 +13,7 @@ from PIL import Image
 
 from nnrun.base.errors import DataError, ResourceError
 from nnrun.base.files import DurableFile
-from nnrun.components.data import decoding
+from nnrun.components.data import decoding, readable
 from nnrun.components.data.cache import cache_root
 from nnrun.components.data.folder import Folder
 from support.pictures import CLASSES, COUNTED, SETTINGS, make_folder, pictures, save
@@ -37,13 +37,13 @@ def cache(tmp_path, monkeypatch) -> Path:
 def decoded(monkeypatch) -> list[str]:
     """The files that were decoded so far."""
     names: list[str] = []
-    original = decoding.decode_sample
+    original = readable.decode_sample
 
     def noting(path, *rest):
         names.append(str(path))
         return original(path, *rest)
 
-    monkeypatch.setattr(decoding, "decode_sample", noting)
+    monkeypatch.setattr(readable, "decode_sample", noting)
     return names
 
 

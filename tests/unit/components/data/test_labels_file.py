@@ -10,7 +10,7 @@ import torch
 
 from nnrun.base.errors import DataError
 from nnrun.base.targets import Targets
-from nnrun.components.data import decoding
+from nnrun.components.data import readable
 from nnrun.components.data.csv_table import read_table
 from nnrun.components.data.folder import Folder
 from nnrun.components.data.table_targets import Columns, learned_of_columns
@@ -358,7 +358,7 @@ def test_other_labels_of_the_same_files_are_not_decoded_again(root: Path, monkey
     def decoded_again(*_: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(decoding, "decode_sample", decoded_again)
+    monkeypatch.setattr(readable, "decode_sample", decoded_again)
     assert load(root, SAME).fingerprint == first.fingerprint
     lines = SAME.splitlines()
     assert load(root, "\n".join([lines[0], *reversed(lines[1:])])).fingerprint == first.fingerprint, (
@@ -471,8 +471,8 @@ def test_what_the_targets_say_is_said_before_anything_is_decoded(root: Path, mon
     def decoded(*_: object) -> None:
         raise AssertionError("an image was decoded")
 
-    monkeypatch.setattr(decoding, "decode_sample", decoded)
-    monkeypatch.setattr(decoding, "read_kind", decoded)
+    monkeypatch.setattr(readable, "decode_sample", decoded)
+    monkeypatch.setattr(readable, "read_kind", decoded)
     with pytest.raises(DataError, match="all samples to train on have the same values, 5: there is nothing to learn"):
         load(root, listed(["5.0"] * 6, "size"), targets="values")
     with pytest.raises(DataError, match="of 1 samples leaves 0 for the test"):

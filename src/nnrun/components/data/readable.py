@@ -1,0 +1,65 @@
+"""Samples that are read one by one, from files or from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from nnrun.components.data.image_form import Form
+from nnrun.components.data.images import ImageKind, Picture, decode_sample, read_kind
+
+# Larger files than that, threads decode in parallel: Pillow works on pixels without Python's lock.
+_BYTES_FOR_THREADS = 2**16
+# How many files are looked at for that.
+_NUM_LOOKED_AT = 50
+
+
+class Readable(Protocol):
+    """Samples that can be read one by one; each raises DataError where it is bad.
+
+    `in_processes` says whether other processes may read them too.
+    """
+
+    in_processes: bool
+
+    def __len__(self) -> int: ...
+
+    @property
+    def in_threads(self) -> bool:
+        """Whether threads read them faster than one."""
+        ...
+
+    def kind(self, index: int) -> ImageKind:
+        """Return what a sample's image is, at as little cost as can be."""
+        ...
+
+    def read(self, index: int, form: Form) -> tuple[Picture, Any]:
+        """Return a sample's image with its values in a form, and its label, or None where it is known already."""
+        ...
+
+
+class Files:
+    """Image files, whose folders say their labels."""
+
+    in_processes = True
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self._paths = paths
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    @property
+    def in_threads(self) -> bool:
+        """Whether they are large files, by some of them: for small ones threads wait for each other."""
+        some = [path for path in self._paths[:: max(1, len(self) // _NUM_LOOKED_AT)] if Path(path).is_file()]
+        return sum(Path(path).stat().st_size for path in some) > _BYTES_FOR_THREADS * len(some)
+
+    def kind(self, index: int) -> ImageKind:
+        """Read a file's header."""
+        return read_kind(self._paths[index])
+
+    def read(self, index: int, form: Form) -> tuple[Picture, None]:
+        """Decode a file."""
+        return decode_sample(self._paths[index], form.channels, (form.height, form.width), form.conversion), None
