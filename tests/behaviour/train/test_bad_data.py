@@ -115,7 +115,7 @@ FOLDER = {
     "names of all kinds": Line(odd_names, [], 0),
     "batch too large": Line(
         nothing,
-        ["data.batch_size=500 is larger than the training part, which has at most 90 samples", "data.batch_size=16 or"],
+        ["data.batch_size=500 is larger than the training split, which has at most 90 samples", "data.batch_size=16"],
         words=["data.batch_size=500"],
     ),
     "classes of the parts differ": Line(

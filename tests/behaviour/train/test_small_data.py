@@ -47,7 +47,7 @@ def test_one_that_was_asked_for_is_an_error(word: str, place: Path) -> None:
     outcome = run_here([*WORDS, word], place)
     assert outcome.code == 3
     assert (
-        "data.batch_size=64 is larger than the training part, which has at most 45 samples; use data.batch_size=8 or"
+        "data.batch_size=64 is larger than the training split, which has at most 45 samples; use data.batch_size=8 or"
         in outcome.err
     )
 

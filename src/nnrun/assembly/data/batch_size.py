@@ -17,10 +17,10 @@ def small_batch(num_samples: int) -> int:
 
 
 def check_batch(batch_size: int, num_samples: int, *, is_upper_bound: bool = False) -> None:
-    """Raise DataError where a batch is larger than the training part; of that, its size or an upper bound is known."""
+    """Raise DataError where a batch is larger than the training split; of that, its size or an upper bound is known."""
     if batch_size > num_samples > 0:  # of none, more is to be said than that
         raise DataError(
-            f"data.batch_size={batch_size} is larger than the training part, which has "
+            f"data.batch_size={batch_size} is larger than the training split, which has "
             f"{'at most ' if is_upper_bound else ''}{num_samples:,} samples; use "
             f"data.batch_size={small_batch(num_samples)} or less"
         )

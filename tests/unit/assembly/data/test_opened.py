@@ -99,7 +99,7 @@ def test_by_content_a_limit_takes_whole_classes_and_what_it_takes_is_on_its_side
 def test_nothing_left_to_train_on_and_a_batch_larger_than_the_data_are_refused(monkeypatch):
     with pytest.raises(DataError, match="leaves no sample to train on"):
         opened(monkeypatch, GOOD.train, val_fraction=0.9999)
-    with pytest.raises(DataError, match=r"larger than the training part, which has 1,293 samples; use .*=256 or less"):
+    with pytest.raises(DataError, match=r"larger than the training split, which has 1,293 samples; use .*=256 or less"):
         opened(monkeypatch, GOOD.train, batch_size=2000)
     assert open_data(dataclasses.replace(SETTINGS, batch_size=2000), checks_batch=False), (
         "an evaluation has no such batch"
