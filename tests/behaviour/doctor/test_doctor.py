@@ -82,7 +82,7 @@ def test_a_machine_on_which_all_works(tmp_path):
         "a training run works trained and evaluated in",
         "a run killed while it saves works its last checkpoint, of step",
         "resuming the killed run works bit-identical to an uninterrupted run",
-        "a checkpoint with one bit flipped works is refused",
+        "a checkpoint with one bit flipped works detected and refused",
         "export=onnx works exported and verified in",
         "everything available here works",
     ):

@@ -16,6 +16,7 @@ from nnrun.base.files import write_text
 from nnrun.base.foreign_errors import of_the_machine
 from nnrun.base.host import machine_bytes
 from nnrun.base.lock import locked
+from nnrun.base.shown import counted
 from nnrun.core.device import Precision, cpu_has_bf16
 from nnrun.core.without_compiler import spare_compiler
 from nnrun.runs.environment import VERSIONED, cpu_model, version_of
@@ -45,11 +46,11 @@ def _software() -> list[Finding]:
     versions = ", ".join(f"{name} {version}" for name in VERSIONED if (version := version_of(name)))
     missing = [name for name in VERSIONED if version_of(name) is None]
     memory = machine_bytes() / 2**30
-    threads = f"{os.cpu_count()} cores, {torch.get_num_threads()} threads in use, {memory:.0f} GiB memory"
+    cores, threads = counted(os.cpu_count() or 1, "core"), counted(torch.get_num_threads(), "thread")
     return [
         Finding("packages", WORKS if not missing else ABSENT, versions + "".join(f"; no {name}" for name in missing)),
         Finding("system", WORKS, f"Python {platform.python_version()}, {platform.platform()}"),
-        Finding("processor", WORKS, f"{cpu_model()}, {threads}"),
+        Finding("processor", WORKS, f"{cpu_model()}, {cores}, {threads} in use, {memory:.0f} GiB memory"),
     ]
 
 

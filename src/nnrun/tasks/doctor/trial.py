@@ -200,5 +200,5 @@ def _damage(folder: Path) -> str:
     try:
         locate(damaged, "best")
     except ArtifactError:
-        return "is refused"
+        return "detected and refused"
     raise Failed("it was accepted as intact")

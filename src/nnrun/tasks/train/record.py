@@ -12,8 +12,8 @@ TASK = Task(
         ("nnrun model=mlp optimizer.lr=3e-3", "choose options of groups, set values"),
         ("nnrun -m optimizer.lr=1e-3,3e-3 seed=0,1", "a sweep: a job for each combination"),
         ("nnrun resume=RUN_DIR", "resume a run (bit-exact)"),
-        ("nnrun init_from=PATH", "a new run that starts from those weights"),
-        ("nnrun repeat=RUN", "the same run again; reports what differs"),
+        ("nnrun init_from=PATH", "a new run from those weights"),
+        ("nnrun repeat=RUN", "repeat a run; report what differs"),
     ),
     is_meant=lambda tree: not tree.get("ckpt"),
     excludes={
