@@ -146,7 +146,7 @@ def test_a_class_that_the_network_does_not_know_is_refused(home: Path) -> None:
     save(home / "other" / "eel" / "1.png", pictures(1, 0)[0])
     done = run_here(["ckpt=run", "data.root=other"], home)
     assert done.code == 3
-    assert "has the class folder eel, which is no class of the network; its classes are ant, bee, cat é" in done.err
+    assert "has the class folder eel, which is not a class of the network; its classes are ant, bee, cat é" in done.err
 
 
 def test_the_run_s_own_data_at_another_place_are_split_as_it_split_them(home: Path) -> None:
@@ -287,7 +287,7 @@ def test_arrays_grow_and_come_without_parts_or_classes(tmp_path: Path) -> None:
     assert (done.code, measured(tmp_path / "relabelled")) == (0, tested), "a label that changed moves no sample"
     assert "the test part has no sample of the class 2" in notes(done)
     np.savez(tmp_path / "a.npz", x=x, y=y + 1)
-    assert "label '3', which is no class of the network" in run_here(["ckpt=run"], tmp_path).err
+    assert "label '3', which is not a class of the network" in run_here(["ckpt=run"], tmp_path).err
 
 
 def test_a_class_of_the_user_s_own_grows_too(tmp_path: Path) -> None:

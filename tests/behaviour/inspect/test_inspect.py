@@ -211,7 +211,7 @@ def test_data_that_a_run_would_refuse_is_reported_before_it_is_refused(pets: Pat
     words = ["task=inspect", "model=mlp", "data=folder", "data.root=pets", "data.batch_size=8", "data.val_fraction=0.2"]
     outcome = run_here(words, tmp_path)
     assert outcome.code == 3
-    assert "bad.png is no image" in outcome.err
+    assert "bad.png is not an image" in outcome.err
     found = findings(outcome)
     assert found["ok"] is False
     assert found["data"]["counts"]["test"] == {"chat é": 3, "dog": 3}

@@ -262,9 +262,9 @@ def test_bad_files_end_the_prediction_or_are_left_out(whole: Path, pixels: Tenso
     (folder / "notes.txt").write_text("no image")
     outcome = predict(tmp_path, f"ckpt={whole}", f"input={folder}", run="strict")
     assert outcome.code == 3
-    assert f"{folder}/1.png is no image: it holds HTML" in outcome.err
+    assert f"{folder}/1.png is not an image: it contains HTML" in outcome.err
     assert "no predictions.csv is written; use data.on_bad=skip" in outcome.err
-    assert "left out 1 file without the suffix of an image" in outcome.out
+    assert "skipped 1 file without an image suffix" in outcome.out
     left = {path.name for path in (tmp_path / "strict").iterdir()}
     assert not [name for name in left if name.startswith("predictions") or name.endswith(".tmp")]
     assert status(tmp_path / "strict")["state"] == "failed"
@@ -341,9 +341,9 @@ WRONG: tuple[tuple[list[str], int, str], ...] = (
     (["ckpt=RUN", "input=nosuch"], 3, "input=nosuch: No such file or directory, and as a pattern it matches"),
     (["ckpt=RUN", f"input={'x' * 5000}/y"], 3, "File name too long, and as a pattern it matches nothing"),
     (["ckpt=RUN", "input=empty"], 3, "input=empty holds no image; it is empty"),
-    (["ckpt=RUN", "input=texts"], 3, "input=texts holds no image: left out 1 file without the suffix of an image"),
+    (["ckpt=RUN", "input=texts"], 3, "input=texts holds no image: skipped 1 file without an image suffix"),
     (["ckpt=RUN", "input=texts/*.txt"], 3, "holds no image"),
-    (["ckpt=RUN", "input=texts/a.txt"], 3, "texts/a.txt is no image"),
+    (["ckpt=RUN", "input=texts/a.txt"], 3, "texts/a.txt is not an image"),
     (["ckpt=RUN", "input=twice", "predict.format=kaggle", "predict.id=stem"], 3, "would have the same id"),
     (["ckpt=RUN", "input=twice", "predict.format=kaggle", "predict.id=name"], 3, "would have the same id"),
     (["ckpt=RUN", "input=short.npy"], 3, "short.npy holds images (1, 8, 8); the network takes (1, 28, 28)"),

@@ -254,7 +254,7 @@ def test_several_inputs_are_a_dict_of_arrays_or_a_list_of_dicts(
         (lambda _: None, r"^None cannot be predicted; give a path, a Pillow image, "),
         (lambda _: b"\x89PNG", r"^bytes cannot be predicted; give a path, a Pillow image, "),
         (lambda _: "nowhere.png", r"^nowhere\.png: .*matches nothing"),
-        (lambda _: "two.py", r"two\.py is no image"),
+        (lambda _: "two.py", r"two\.py is not an image"),
     ],
 )
 def test_what_cannot_be_predicted_is_said(
@@ -269,7 +269,7 @@ def test_a_damaged_file_is_refused_without_advice_for_a_data_set(predictor: Pred
     Image.new("L", (40, 40)).save(tmp_path / "cut.jpg")
     content = (tmp_path / "cut.jpg").read_bytes()
     (tmp_path / "cut.jpg").write_bytes(content[: len(content) // 2])
-    with pytest.raises(DataError, match=r"cut\.jpg is damaged, or cut off: .*; restore it$"):
+    with pytest.raises(DataError, match=r"cut\.jpg is damaged or truncated: .*; restore it$"):
         predictor(str(tmp_path / "cut.jpg"))
 
 

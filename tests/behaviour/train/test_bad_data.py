@@ -86,14 +86,14 @@ FOLDER = {
     "good": Line(nothing, [], 0),
     "missing": Line(shutil.rmtree, ["data.root=", "does not exist; did you mean 'pictures2'?"]),
     "a file": Line(lambda root: (shutil.rmtree(root), root.write_text("x")), ["pictures is a file, not a folder"]),
-    "no classes": Line(lambda root: (shutil.rmtree(root), root.mkdir()), ["holds no class folders"]),
+    "no classes": Line(lambda root: (shutil.rmtree(root), root.mkdir()), ["contains no class folders"]),
     "one class": Line(
-        lambda root: [shutil.rmtree(path) for path in root.glob("*/[bc]*")], ["holds one class folder, ant"]
+        lambda root: [shutil.rmtree(path) for path in root.glob("*/[bc]*")], ["contains one class folder, ant"]
     ),
-    "empty class": Line(empty_class, ["the class folder", "train/bee holds no image"]),
+    "empty class": Line(empty_class, ["the class folder", "train/bee has no images"]),
     "zero bytes": Line(write(BAD, b""), [BAD, "is empty: it has 0 bytes", "data.on_bad=skip"]),
-    "truncated jpeg": Line(write("train/ant/x.jpg", jpeg()[:500]), ["train/ant/x.jpg is damaged, or cut off"]),
-    "html": Line(write(BAD, b"<html>404"), [BAD, "is no image: it holds HTML"]),
+    "truncated jpeg": Line(write("train/ant/x.jpg", jpeg()[:500]), ["train/ant/x.jpg is damaged or truncated"]),
+    "html": Line(write(BAD, b"<html>404"), [BAD, "is not an image: it contains HTML"]),
     "bomb": Line(write("train/ant/x.pgm", bomb()), ["train/ant/x.pgm is not decoded", "3600000000 pixels"]),
     "skipped": Line(write(BAD, b""), [], 0, ["data.on_bad=skip"]),
     "a link that leads nowhere": Line(dangling, ["train/ant/x.png cannot be read: No such file", "data.on_bad=skip"]),
@@ -103,12 +103,12 @@ FOLDER = {
     ),
     "a part twice": Line(
         lambda root: [shutil.copytree(root / "test", root / name) for name in ("valid", "val")],
-        ["has val and valid, which mean the same part"],
+        ["has val and valid, which mean the same split"],
     ),
     "another folder": Line(lambda root: shutil.copytree(root / "test", root / "holdout"), [], 0),
     "all bad": Line(
         lambda root: [path.write_bytes(b"x") for path in root.rglob("*.png")],
-        ["and 112 more", "117 of 117 cannot be read"],
+        ["and 112 more", "117 of 117 samples cannot be read"],
         words=["data.on_bad=skip"],
     ),
     "mixed modes": Line(mixed, [], 0),
@@ -120,17 +120,17 @@ FOLDER = {
     ),
     "classes of the parts differ": Line(
         lambda root: (root / "test" / "bee").rename(root / "test" / "wasp"),
-        ["test has the class folder wasp, and", "test lacks the class folder bee"],
+        ["test has the class folder wasp, but", "test lacks the class folder bee"],
     ),
     "same file in both": Line(same_file, [], 0),
     "unlabelled": Line(lambda root: save(root / "train" / "x.png", pictures(1, 0)[0]), [], 0),
-    "no train": Line(lambda root: shutil.rmtree(root / "train"), ["has test, and no folder train beside"]),
+    "no train": Line(lambda root: shutil.rmtree(root / "train"), ["has test but no folder train"]),
     "a fraction of nothing": Line(
         nothing, ["data.dataset.test_fraction=0.3 has no effect"], 2, ["data.dataset.test_fraction=0.3"]
     ),
     "channels of the mean": Line(
         nothing,
-        ["data.dataset.mean has 3 numbers, and the images have 1 channel"],
+        ["data.dataset.mean has 3 numbers, but the images have 1 channel"],
         2,
         ["data.dataset.mean=[0.1,0.2,0.3]"],
     ),
@@ -165,34 +165,37 @@ def floats(array: str, value: float) -> Callable[[Path], Any]:
 ARRAYS = {
     "good": Line(change(), [], 0),
     "missing": Line(lambda path: path.unlink(), ["arrays.npz cannot be read: No such file"]),
-    "no archive": Line(lambda path: path.write_bytes(b"x" * 100), ["arrays.npz is no .npz archive"]),
-    "cut off": Line(lambda path: path.write_bytes(path.read_bytes()[:3000]), ["arrays.npz is no .npz archive"]),
+    "no archive": Line(lambda path: path.write_bytes(b"x" * 100), ["arrays.npz is not an .npz archive"]),
+    "cut off": Line(lambda path: path.write_bytes(path.read_bytes()[:3000]), ["arrays.npz is not an .npz archive"]),
     "a byte changed": Line(
         lambda path: path.write_bytes(path.read_bytes().replace(arrays(30)[0][3].tobytes(), bytes(144))),
         ["arrays.npz[x_train] is damaged"],
     ),
-    "pickle": Line(change(y_train=np.array([{}] * 90)), ["arrays.npz[y_train] is no array", "not loaded"]),
-    "nan": Line(floats("x_train", float("nan")), ["arrays.npz[x_train]: sample 5 holds NaN or infinity"]),
-    "inf": Line(floats("x_test", float("inf")), ["arrays.npz[x_test]: sample 5 holds NaN or infinity"]),
+    "pickle": Line(change(y_train=np.array([{}] * 90)), ["arrays.npz[y_train] is not an array", "never loaded"]),
+    "nan": Line(floats("x_train", float("nan")), ["arrays.npz[x_train]: sample 5 contains NaN or infinity"]),
+    "inf": Line(floats("x_test", float("inf")), ["arrays.npz[x_test]: sample 5 contains NaN or infinity"]),
     "label nan": Line(change(**with_value("y_train", 5, float("nan"))), ["[y_train]: sample 5 has the label nan"]),
-    "label 1.5": Line(change(**with_value("y_train", 5, 1.5)), ["sample 5 has the label 1.5", "no whole number"]),
+    "label 1.5": Line(change(**with_value("y_train", 5, 1.5)), ["sample 5 has the label 1.5", "not a whole number"]),
     "label -1": Line(change(**with_value("y_train", 5, -1)), ["[y_train]: sample 5 has the label -1"]),
     "label -100": Line(change(**with_value("y_test", 5, -100)), ["[y_test]: sample 5 has the label -100"]),
     "label outside": Line(
-        change(**with_value("y_test", 5, 9)), ["[y_test]: sample 5 has the label 9, which is no class", "has 0, 1, 2"]
+        change(**with_value("y_test", 5, 9)),
+        ["[y_test]: sample 5 has the label 9, which is not a class", "has 0, 1, 2"],
     ),
     "one class": Line(change(y_train=np.zeros(90)), ["[y_train]: all labels are 0"]),
-    "one-hot": Line(change(y_train=np.eye(90)), ["[y_test] has 1 columns, and ", "[y_train] has 90"]),
+    "one-hot": Line(change(y_train=np.eye(90)), ["[y_test] has 1 columns, but ", "[y_train] has 90"]),
     "too few labels": Line(change(y_train=arrays(30)[1][:-1]), ["[x_train] has 90 samples", "[y_train] 89 labels"]),
-    "no labels": Line(change(y_train=None), ["has x_train, and no y_train"]),
-    "other names": Line(change(x_train=None, y_train=None, a=np.zeros(3)), ["holds a, x_test, y_test; name them"]),
+    "no labels": Line(change(y_train=None), ["has x_train but no y_train"]),
+    "other names": Line(
+        change(x_train=None, y_train=None, a=np.zeros(3)), ["contains a, x_test, y_test; name the arrays"]
+    ),
     "shapes differ": Line(change(x_test=np.zeros((30, 9, 9), np.uint8)), ["different shapes", "1x9x9"]),
-    "rows": Line(change(x_train=np.zeros((90, 4))), ["[x_train] is (90, 4); pictures are (N, H, W)"]),
-    "large numbers": Line(change(x_train=np.full((90, 12, 12), 4095)), ["int64 from 4095 to 4095; whole numbers are"]),
-    "texts": Line(change(x_train=np.full((90, 12, 12), "a")), ["holds <U1; pictures are uint8 or floats"]),
-    "either layout": Line(change(x_train=np.zeros((90, 3, 12, 3))), ["set data.dataset.layout to NCHW or NHWC"]),
+    "rows": Line(change(x_train=np.zeros((90, 4))), ["[x_train] has shape (90, 4); images are (N, H, W)"]),
+    "large numbers": Line(change(x_train=np.full((90, 12, 12), 4095)), ["int64 from 4095 to 4095; integers are"]),
+    "texts": Line(change(x_train=np.full((90, 12, 12), "a")), ["is <U1; images are uint8 or float"]),
+    "either layout": Line(change(x_train=np.zeros((90, 3, 12, 3))), ["set data.dataset.layout=NCHW or NHWC"]),
     "wrong layout": Line(
-        change(), ["(90, 12, 12), which is not data.dataset.layout=NCHW"], 3, ["data.dataset.layout=NCHW"]
+        change(), ["(90, 12, 12), which does not fit data.dataset.layout=NCHW"], 3, ["data.dataset.layout=NCHW"]
     ),
     "batch too large": Line(change(), ["data.batch_size=500 is larger"], words=["data.batch_size=500"]),
 }
@@ -204,7 +207,7 @@ OWN = {
     "left out": Line(nothing, [], 0, ["broken=raises", "data.on_bad=skip"]),
     "label -100": Line(nothing, ["train: sample 7 has the label -100"], 3, ["broken=label"]),
     "no labels": Line(nothing, ["train: sample 0 has a label of type NoneType"], 3, ["broken=unlabelled"]),
-    "nan": Line(nothing, ["train: sample 7: ", "it holds NaN or infinity"], 3, ["broken=hole", "kind=float"]),
+    "nan": Line(nothing, ["train: sample 7: ", "it contains NaN or infinity"], 3, ["broken=hole", "kind=float"]),
     "misspelt parameter": Line(nothing, ["data.dataset.kindd", "did you mean 'kind'?"], 2, ["kindd=1"]),
 }
 
@@ -230,12 +233,12 @@ def test_a_bad_folder_is_refused_by_naming_the_file(name: str, tmp_path: Path) -
     run = outcome_of(FOLDER[name], root, ["data=folder", "data.root=pictures"], tmp_path)
     said = (run / "run.log").read_text() if FOLDER[name].code == 0 else ""
     expected = {
-        "skipped": ("left out: 1 samples that cannot be read", {"skipped": 1}),
-        "a link that is skipped": ("left out: 1 samples that cannot be read", {"skipped": 1}),
-        "another folder": ("left out: the folder holdout, no train, valid or test of classes", {"unlabelled": 0}),
+        "skipped": ("skipped: 1 samples that cannot be read", {"skipped": 1}),
+        "a link that is skipped": ("skipped: 1 samples that cannot be read", {"skipped": 1}),
+        "another folder": ("skipped: the folder holdout, which is not a train, valid or test split", {"unlabelled": 0}),
         "mixed modes": ("converted to RGB: 117 L, 1 RGBA, 1 CMYK, 1 I;16, 1 P", {"converted": 121}),
-        "same file in both": ("1 of 28 test samples are also in the training part", {"in_train_and_test": 1}),
-        "unlabelled": ("left out: 1 image files that are in no class folder", {"unlabelled": 1}),
+        "same file in both": ("1 of 28 test samples are also in the training split", {"in_train_and_test": 1}),
+        "unlabelled": ("skipped: 1 image files in no class folder", {"unlabelled": 1}),
     }
     if name in expected:
         words, facts = expected[name]
@@ -266,7 +269,7 @@ def test_a_name_that_torchvision_has_not_is_answered_with_the_nearest(tmp_path: 
     for words, code, text in (
         (["data.dataset.name=SVNH"], 2, "did you mean 'SVHN'?"),
         (["data.dataset.name=MNIST", "data.dataset.options.transform=x"], 2, "options.transform is not a parameter"),
-        (["data.dataset.name=MNIST", "data.download=false"], 3, "data.download=true fetches what is missing"),
+        (["data.dataset.name=MNIST", "data.download=false"], 3, "download missing files with data.download=true"),
         ([], 2, "data.dataset.name must be given"),
     ):
         outcome = run_here(["data=torchvision", *words, *SHORT], tmp_path)

@@ -76,7 +76,7 @@ def test_white_is_the_largest_value_of_the_depth_that_is_used(tmp_path: Path, hi
     said = [note for note in data.findings.notes if "bits" in note]
     if white < 65535:
         assert said == [
-            f"20 images of 16 or 32 bits use only 0..{high} of 65535: {white} is taken for white (data.white)"
+            f"20 images of 16 or 32 bits use only 0..{high} of 65535: {white} is used as white (data.white)"
         ]
     else:
         assert said == []
@@ -94,8 +94,8 @@ def test_white_is_as_it_is_set_and_what_is_above_it_is_counted(tmp_path: Path) -
     assert torch.equal(pixels_of(old), scaled(values, 65535)), "what an older run did"
     assert old.became == {"targets": "classes", "white": None}
     (note,) = [note for note in old.findings.notes if "bits" in note]
-    assert note.startswith("20 of 20 images of 16 or 32 bits use only 0..1000 of 65535, which leaves 4 levels of grey")
-    assert note.endswith("data.white=1023 makes 1023 white")
+    assert note.startswith("20 of 20 images of 16 or 32 bits use only 0..1000 of 65535, which leaves 4 grey levels")
+    assert note.endswith("set data.white=1023 to make 1023 white")
 
 
 def test_one_bright_file_among_dark_ones_decides_and_that_is_said(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_one_bright_file_among_dark_ones_decides_and_that_is_said(tmp_path: Path
     data = load(tmp_path / "a")
     assert data.became == {"targets": "classes", "white": 65535}
     assert any(
-        "20 of 21 images of 16 or 32 bits use only 0..4000 of 65535, which leaves 16 levels" in note
+        "20 of 21 images of 16 or 32 bits use only 0..4000 of 65535, which leaves 16 grey levels" in note
         and "data.white=4095" in note
         for note in data.findings.notes
     )
@@ -137,7 +137,7 @@ def test_every_reader_takes_the_same_for_white(tmp_path: Path, mode: str, suffix
 def test_floats_are_read_where_white_is_set_alone(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     Image.fromarray(np.array([[0, 0.25], [0.5, 1]], np.float32)).save(path)
-    with pytest.raises(DataError, match=r"its pixels are floats, of no known range; set data\.white"):
+    with pytest.raises(DataError, match=r"its pixels are floats of unknown range; set data\.white"):
         read_image(path, 1, None)
     assert read_image(path, 1, None, Conversion(1.0))[0].tolist() == [[0, 64], [128, 255]]
     Image.fromarray(np.array([[0, np.nan]], np.float32)).save(path)
@@ -167,7 +167,7 @@ def test_deep_colours_in_few_levels_are_said(tmp_path: Path, high: int, is_said:
             png_of_48_bits(tmp_path / "x" / name / f"{index}.png", draw.integers(0, high + 1, (8, 8, 3)))
     data = load(tmp_path / "x")
     assert any(note == "converted to RGB: 16 RGB;16" for note in data.findings.notes)
-    said = "16 of 16 images with 16 bits a channel use less than 32 of 256 levels"
+    said = "16 of 16 color images with 16 bits per channel use fewer than 32 of 256 levels"
     assert any(said in note for note in data.findings.notes) is is_said
 
 
@@ -181,7 +181,7 @@ def test_of_several_pictures_in_a_file_the_first_is_taken_and_that_is_said(tmp_p
             path = tmp_path / "x" / name / f"{index}.{suffix}"
             first.save(path, kind, **({"save_all": True, "append_images": [second]} if index == 0 else {}))
     data = load(tmp_path / "x")
-    assert "took the first picture of 2 files that hold several (animations, pages)" in data.findings.notes
+    assert "used the first image of 2 files that have several (animations, pages)" in data.findings.notes
     assert data.findings.facts["several_pictures"] == 2
     assert data.findings.facts["cropped"] == 0
     assert abs(int(pixels_of(data).float().mean()) - 40) <= 2
@@ -202,7 +202,7 @@ def test_crops_are_called_crops(tmp_path: Path) -> None:
         for index, size in enumerate([(12, 12)] * 6 + [(24, 24), (24, 12)]):
             Image.new("L", size, index + 100 * (name == "a")).save(tmp_path / "x" / name / f"{index}.png")
     data = load(tmp_path / "x")
-    assert data.findings.notes == ("resized 4 of 16 images to 12x12, 2 of them center-cropped, of 3 sizes in all",)
+    assert data.findings.notes == ("resized 4 of 16 images to 12x12, 2 of them center-cropped (of 3 different sizes)",)
     assert (data.findings.facts["resized"], data.findings.facts["cropped"]) == (4, 2)
 
 
@@ -223,14 +223,14 @@ def test_the_scale_of_a_run_is_that_of_its_predictions_and_exports(tmp_path: Pat
     for number, network in enumerate(("r", "r/exports/onnx/model.onnx")):
         done = run_here(["task=predict", f"ckpt={network}", "input=x", f"hydra.run.dir=p{number}"], tmp_path)
         assert (done.code, done.err) == (0, "")
-        assert "40 images of 16 or 32 bits use only 0..1000 of 65535: 1023 is taken for white" in " ".join(
+        assert "40 images of 16 or 32 bits use only 0..1000 of 65535: 1023 is used as white" in " ".join(
             done.out.split()
         )
         with (tmp_path / f"p{number}" / "predictions.csv").open(newline="") as file:
             rows = list(csv.DictReader(file))
         assert all(row["class"] in row["path"] and float(row["probability"]) > 0.6 for row in rows)
     typed = run_here(["task=predict", "ckpt=r", "input=x", "data.white=65535", "hydra.run.dir=p2"], tmp_path)
-    assert "use only 0..1000 of 65535, which leaves 4 levels of grey" in " ".join(typed.out.split())
+    assert "use only 0..1000 of 65535, which leaves 4 grey levels" in " ".join(typed.out.split())
     # Measured on other data, deep or not, the run keeps its scale.
     make(tmp_path / "y", 60000, 20)
     other = run_here(["ckpt=r", "data.root=y", "hydra.run.dir=e"], tmp_path)

@@ -48,7 +48,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_what_photos_are_brought_to_is_said_and_saved(place: Path) -> None:
     out = (place / "out.txt").read_text()
-    assert "resized and padded 16 of 16 images to 224x224, of 2 sizes in all; data.image_size sets another size" in out
+    assert (
+        "resized and padded 16 of 16 images to 224x224 (of 2 different sizes); set another size with data.image_size"
+        in out
+    )
     data = read_run(locate(place / "r", "last")).config["data"]
     assert (data["image_size"], data["resize"], data["jpeg_draft"], data["in_shape"]) == (
         224,

@@ -103,7 +103,7 @@ def test_a_mean_of_0_to_255_is_refused_before_pixels_are_read(tmp_path: Path) ->
     for words in (["data=folder", "data.root=nowhere"], ["data=torchvision", "data.dataset.name=FakeData"]):
         done = run_here([*WORDS, *words, *OF_255], tmp_path)
         assert done.code == 2
-        assert "data.dataset.mean=[123.675] is not of pixels in 0..1; divide it by 255" in done.err
+        assert "data.dataset.mean=[123.675] is not for pixels in 0..1; divide it by 255" in done.err
         assert "data.dataset.std=[58.395]" in done.err
     make_folder(tmp_path / "pics", {"": 10})
     words = [*WORDS, "data=folder", "data.root=pics", "export=none", "hydra.run.dir=run"]

@@ -190,7 +190,7 @@ def test_other_data_are_measured_by_the_names_that_the_network_has_learned(home:
     (seen / "labels.csv").write_text((seen / "labels.csv").read_text().replace("top", "roof"))
     refused = run_here([f"ckpt={whole(home, 'labels')}", f"data.root={seen}", "hydra.run.dir=refused"], home)
     assert refused.code == 3
-    assert "is no label of the network, which knows bottom, top" in refused.err
+    assert "is not a label of the network; its labels are bottom, top" in refused.err
 
 
 def test_the_data_of_each_kind_are_reported(home: Path) -> None:

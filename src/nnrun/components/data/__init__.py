@@ -1,1 +1,1 @@
-"""Data sources, one file each, and what finds, decodes, measures and keeps their samples."""
+"""Data sources, one file each, and the code that finds, decodes, measures and stores their samples."""

@@ -1,4 +1,4 @@
-"""The arrays in a `.npz`, in a folder of `.npy` files or in a table of pixels: found by names, opened one by one."""
+"""The arrays in an `.npz`, in a folder of `.npy` files or in a table of pixels: found by name, opened one by one."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from nnrun.components.data.pixel_table import read_pixel_table
 if TYPE_CHECKING:
     import numpy as np
 
-# What people call the arrays of a part: samples and labels.
+# Usual names of the arrays of a split: samples and labels.
 NAMES = ("x_{0}", "X_{0}", "{0}_x", "{0}_images", "{0}_data"), ("y_{0}", "Y_{0}", "{0}_y", "{0}_labels", "{0}_targets")
 PARTS = {"train": ("train",), "valid": ("valid", "val"), "test": ("test",)}
 UNSPLIT = ("x", "X", "images", "data"), ("y", "Y", "labels", "targets")
-# Where the lengths of a name and of what comes after it stand before a file in an archive, and how long that is.
+# The local file header of a zip: the lengths of the name and of the extra field, their offset, and the header's size.
 _LENGTHS, _LENGTHS_AT, _LOCAL_BYTES = struct.Struct("<HH"), 26, 30
 _READ_BYTES = 2**20
-# An array of texts that says what the columns of the targets are.
+# Names of an array of strings that names the target columns.
 COLUMN_NAMES = ("target_names", "label_names", "class_names", "names")
 
 
 @dataclass(frozen=True)
 class Array:
-    """An array in a file: of an archive the member's name, of a table x or y, else None."""
+    """An array in a file; `member` is its name in an archive, x or y in a table, else None."""
 
     path: Path
     member: str | None = None
@@ -52,7 +52,7 @@ class Array:
             if self.path.suffix == TABLE_SUFFIX and self.member is not None:
                 return read_pixel_table(self.path, state_of(self.path.stat()))[self.member]
             if self.member is None:
-                # Copied on write, and so never written: torch warns of tensors that cannot be.
+                # Copy on write, so the file is never written: torch warns about read-only tensors.
                 return np.load(self.path, mmap_mode="c", allow_pickle=False)
             if (mapped := _mapped_member(self.path, self.member, state_of(self.path.stat()))) is not None:
                 return mapped()
@@ -60,25 +60,27 @@ class Array:
                 return archive[self.member]
         except DataError:
             raise
-        except Exception as error:  # numpy fails on damaged bytes in every way there is
+        except Exception as error:  # numpy raises anything on damaged bytes
             if of_the_machine(error):
                 raise
             raise self._wrong(error) from error
 
     def _wrong(self, error: Exception) -> DataError:
-        """Return what is wrong with a file that numpy cannot read, in a line."""
+        """Return the error for a file that numpy cannot read."""
         if "pickle" in str(error):
-            return DataError(f"{self} is no array of numbers: it holds Python objects, which are not loaded, or text")
+            return DataError(
+                f"{self} is not an array of numbers: it contains Python objects, which are never loaded, or text"
+            )
         if isinstance(error, OSError) and error.errno is not None:
             return DataError(f"{self} cannot be read: {error.strerror}")
-        return DataError(f"{self} is damaged, or cut off: {str(error) or type(error).__name__}")
+        return DataError(f"{self} is damaged or truncated: {str(error) or type(error).__name__}")
 
 
 @functools.lru_cache(maxsize=32)
 def _mapped_member(path: Path, member: str, _state: str) -> Callable[[], np.ndarray] | None:
-    """Return what maps an array in an archive; None where it is compressed, or not made for that.
+    """Return a function that memory-maps an array in an archive; None where it is compressed or cannot be mapped.
 
-    For as long as the file is as it is, its checksum is compared once.
+    The checksum is verified once, until the file changes.
     """
     import numpy as np  # noqa: PLC0415 - as above
 
@@ -94,7 +96,7 @@ def _mapped_member(path: Path, member: str, _state: str) -> Callable[[], np.ndar
             shape, is_fortran, dtype = reads(stored)
             header_bytes = stored.tell()
             while stored.read(_READ_BYTES):
-                pass  # at its end the checksum is compared
+                pass  # the checksum is verified at the end
     with path.open("rb") as file:
         file.seek(info.header_offset + _LENGTHS_AT)
         start = info.header_offset + _LOCAL_BYTES + sum(_LENGTHS.unpack(file.read(_LENGTHS.size))) + header_bytes
@@ -106,9 +108,9 @@ def _mapped_member(path: Path, member: str, _state: str) -> Callable[[], np.ndar
 
 
 def find_arrays(root: str, *, for_test: bool = False) -> dict[str, tuple[Array, Array]]:
-    """Return the samples and labels of each part; raise DataError where the file or folder lacks some.
+    """Return the samples and labels of each split; raise DataError where the file or folder lacks some.
 
-    To test a trained network, those of a test part do.
+    A test split alone is enough to test a trained network.
     """
     path, arrays = _arrays_in(root)
     found: dict[str, tuple[Array, Array]] = {}
@@ -122,16 +124,16 @@ def find_arrays(root: str, *, for_test: bool = False) -> dict[str, tuple[Array, 
     if whole is None or found:
         names = ", ".join(sorted(arrays)) or "no arrays"
         table = path / f"train{TABLE_SUFFIX}"
-        hint = f"; data.root={shown(table)} reads that table" if table.is_file() else ""
+        hint = f"; to read the table, use data.root={shown(table)}" if table.is_file() else ""
         raise DataError(
-            f"{shown(path)} holds {names}; name them x_train, y_train, x_test and y_test, or x and y to have them split"
-            f"{hint}"
+            f"{shown(path)} contains {names}; name the arrays x_train, y_train, x_test and y_test, or x and y to have "
+            f"nnrun split them{hint}"
         )
     return {"all": whole}
 
 
 def column_names(root: str) -> list[str] | None:
-    """Return what the data calls the columns of its targets, where it has an array for that."""
+    """Return the names of the target columns, where the data has an array of them."""
     _, arrays = _arrays_in(root)
     array = next((arrays[name] for name in COLUMN_NAMES if name in arrays), None)
     stated = None if array is None else array.open()
@@ -141,7 +143,7 @@ def column_names(root: str) -> list[str] | None:
 
 
 def _arrays_in(root: str) -> tuple[Path, dict[str, Array]]:
-    """Return the file or the folder that a root names, and the arrays in it by name."""
+    """Return the file or folder of a root, and its arrays by name."""
     path = expanded(root).absolute()
     if path.suffix == TABLE_SUFFIX:
         return path, {name: Array(path, name) for name in read_pixel_table(path, _state(path))}
@@ -168,13 +170,13 @@ def _state(path: Path) -> str:
 def _pair(
     path: Path, arrays: Mapping[str, Array], samples: Sequence[str], labels: Sequence[str]
 ) -> tuple[Array, Array] | None:
-    """Return the samples and labels that go by some of the names, or None where there are neither."""
+    """Return the samples and labels with one of these names each, or None where there are neither."""
     ours, theirs = (next((name for name in names if name in arrays), None) for names in (samples, labels))
     if ours is None and theirs is None:
         return None
     if ours is None or theirs is None:
         lacks = samples[0] if ours is None else labels[0]
-        raise DataError(f"{shown(path)} has {ours or theirs}, and no {lacks}")
+        raise DataError(f"{shown(path)} has {ours or theirs} but no {lacks}")
     return arrays[ours], arrays[theirs]
 
 
@@ -187,4 +189,4 @@ def _members(path: Path) -> list[str]:
     except OSError as error:
         raise DataError(f"data.root={shown(path)} cannot be read: {error.strerror}") from error
     except zipfile.BadZipFile as error:
-        raise DataError(f"{shown(path)} is no .npz archive: {error}") from error
+        raise DataError(f"{shown(path)} is not an .npz archive: {error}") from error

@@ -1,4 +1,4 @@
-"""The targets of arrays: what kind they are, as set or as they show, and their values as that kind has them."""
+"""The targets of arrays: their kind, as set or inferred, and their values in the form of that kind."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
     Arrays = Mapping[str, np.ndarray]
 
-# Whole numbers that are stored as floats are classes where there are at most so many of them.
+# Whole numbers stored as floats are classes up to this number of different ones.
 _MOST_CLASSES_AS_FLOATS = 100
-# Of values, rounding to float32 may take so much of their deviation.
+# The largest error of rounding values to float32, relative to their standard deviation, without a note.
 _ROUNDING = 1e-3
 
 
 class Learned(NamedTuple):
-    """What is learned, the targets of each part by what people call it, and what is to be said of them."""
+    """What is learned, the targets of each split by its name in messages, and notes."""
 
     targets: Targets
     values: dict[str, Tensor]
@@ -38,15 +38,15 @@ class Learned(NamedTuple):
 def learned_of(
     arrays: Arrays, kind: str, order: str, names: Sequence[str] | None = None, known: Targets | None = None
 ) -> Learned:
-    """Return what is learned of arrays `(N,)` or `(N, K)`, by what people call them; the first is to train on.
+    """Return what is learned from arrays `(N,)` or `(N, K)`, by their names in messages; the first is for training.
 
-    `kind` is that of Targets or `auto`; `names` are those of the columns, where the data states them; `known` is what a
-    trained network has learned, which decides. Raises DataError that names the array and the sample that is wrong.
+    `kind` is that of Targets or `auto`; `names` are those of the columns, where the data has them; `known`, what a
+    trained network has learned, decides where it is given. Raises DataError that names the array and the wrong sample.
     """
     columns = _columns(arrays)
     first = next(iter(columns))
     if known is not None and kind not in ("auto", known.kind):
-        raise DataError(f"data.targets={kind}, and the network has learned {known}; leave it out")
+        raise DataError(f"data.targets={kind}, but the network has learned {known}; leave it out")
     if kind == "auto":
         kind = known.kind if known is not None else _kind_shown(arrays)
     if kind == "classes":
@@ -59,26 +59,27 @@ def learned_of(
 
 
 def _columns(arrays: Arrays) -> dict[str, np.ndarray]:
-    """Return arrays as `(N, K)`; raise DataError where one is no such, or has other columns than the first."""
+    """Return arrays as `(N, K)`; raise DataError where one has another form, or not the columns of the first."""
     for name, array in arrays.items():
         if array.ndim not in (1, 2):
-            raise DataError(f"{name} is {_shown(array)}; targets are (N,), or (N, K) for several labels or values")
+            raise DataError(
+                f"{name} has shape {_shown(array)}; targets are (N,), or (N, K) for several labels or values"
+            )
         if 0 in array.shape:
-            raise DataError(f"{name} is {_shown(array)}: it holds no {'labels' if not len(array) else 'column'}")
+            raise DataError(f"{name} has shape {_shown(array)}: it has no {'labels' if not len(array) else 'column'}")
     columns = {name: array.reshape(len(array), -1) for name, array in arrays.items()}
     first = next(iter(columns))
     for name, array in columns.items():
         if array.shape[1] != columns[first].shape[1]:
-            both = f"{name} has {array.shape[1]:,} columns, and {first} has {columns[first].shape[1]:,}"
-            raise DataError(f"{both}: the targets of all parts are alike")
+            both = f"{name} has {array.shape[1]:,} columns, but {first} has {columns[first].shape[1]:,}"
+            raise DataError(f"{both}: all splits need the same targets")
     return columns
 
 
 def _kind_shown(arrays: Arrays) -> Kind:
-    """Return the kind that arrays show.
+    """Return the kind inferred from arrays.
 
-    Of one column whole numbers and texts are classes, floats values. Of several those of 0 and 1 are
-    labels, other floats values.
+    In one column, integers and strings are classes, floats values; in several, 0 and 1 are labels, other floats values.
     """
     first, array = next(iter(arrays.items()))
     is_float = all(array.dtype.kind == "f" for array in arrays.values())
@@ -90,19 +91,20 @@ def _kind_shown(arrays: Arrays) -> Kind:
         return "values"
     if array.dtype.kind not in "biuf":
         raise DataError(
-            f"{first} is {_shown(array)} of {array.dtype}; labels are 0 or 1 in a column each, values numbers"
+            f"{first} has shape {_shown(array)} and type {array.dtype}; labels are 0 or 1 in a column each, values are "
+            "numbers"
         )
     low, high = array.min(), array.max()
     if low == -1 and high < 2:
-        return "labels"  # of which some are not known, as is said of the first
+        return "labels"  # some unknown: the first is reported later
     raise DataError(
-        f"{first} is {_shown(array)} of whole numbers from {low} to {high}: labels are 0 or 1; for values save floats, "
-        "or set data.targets=values"
+        f"{first} has shape {_shown(array)} and integers from {low} to {high}: labels are 0 or 1; for values, save "
+        "floats or set data.targets=values"
     )
 
 
 def _are_classes(arrays: Arrays) -> bool:
-    """Return whether floats are whole numbers, as of classes: from 0 up, and not very many."""
+    """Return whether floats are whole numbers as for classes: from 0 up, and few different ones."""
     import numpy as np  # noqa: PLC0415 - a run on other data does not pay for it
 
     found: set[float] = set()
@@ -116,13 +118,13 @@ def _are_classes(arrays: Arrays) -> bool:
 
 
 def _classes(arrays: Arrays, order: str, known: Targets | None) -> Learned:
-    """Return labels that are numbers or texts, one a sample, as classes."""
+    """Return labels, one number or string per sample, as classes."""
     labels = {}
     for name, array in arrays.items():
         if array.ndim == 2 and array.shape[1] != 1:
             raise DataError(
-                f"{name} is {_shown(array)}; classes are one number or text a sample, (N,); several columns are for "
-                "problem=multilabel (of 0 and 1) or problem=regression, and a loss that goes with it"
+                f"{name} has shape {_shown(array)}; classes are one number or string per sample, (N,); for several "
+                "columns use problem=multilabel (0 and 1) or problem=regression, with a loss that fits it"
             )
         labels[name] = array.reshape(-1)
     if known is not None:
@@ -130,23 +132,23 @@ def _classes(arrays: Arrays, order: str, known: Targets | None) -> Learned:
     targets, numbers = classes_in(labels, lambda of: classes_of(of, next(iter(arrays)), order=order))
     named = targets.names
     is_counted = not named[0].isdecimal() or named == tuple(map(str, range(len(named))))
-    notes = () if is_counted else (f"classes, as the labels say: {', '.join(named[:10])}",)
+    notes = () if is_counted else (f"classes found in the labels: {', '.join(named[:10])}",)
     return Learned(targets, numbers, (*notes, *_taken_for(arrays, "classes")))
 
 
 def _taken_for(arrays: Arrays, kind: str) -> tuple[str, ...]:
-    """Return what is said where floats might be meant otherwise: whole numbers for classes, 0 and 1 for labels."""
+    """Return the note where floats are ambiguous: whole numbers read as classes, 0 and 1 read as labels."""
     name, array = next(iter(arrays.items()))
     if array.dtype.kind != "f" or kind == "values":
         return ()
     what = {"classes": "that are whole numbers", "labels": "of 0 and 1"}[kind]
-    return (f"{name} holds floats {what}: they are taken for {kind}; data.targets=values takes them for values",)
+    return (f"{name} contains floats {what}, read as {kind}; to read them as values, use data.targets=values",)
 
 
 def _named(
     kind: str, num_columns: int, first: str, names: Sequence[str] | None, known: Targets | None
 ) -> tuple[Targets, list[str]]:
-    """Return the targets of columns: with the names that the data states, or else with numbers; and what is to be said.
+    """Return the targets of columns, with the names in the data or else numbered; and notes.
 
     Raises DataError where a trained network has others.
     """
@@ -162,17 +164,17 @@ def _named(
         if len(set(names)) < len(names):
             raise DataError(f"{first}: two columns have the same name, among {few(names)}")
         return Targets(kind, tuple(names)), []  # type: ignore[arg-type]
-    notes = [f"{len(names):,} names are stated, and {first} has {num_columns:,} columns: not taken"] if names else []
+    notes = [f"the {len(names):,} names of columns are ignored: {first} has {num_columns:,} columns"] if names else []
     numbered = ["value"] if kind == "values" and num_columns == 1 else [f"{kind[:-1]}_{i}" for i in range(num_columns)]
     return Targets(kind, tuple(numbered)), notes  # type: ignore[arg-type]
 
 
 def _floats(name: str, array: np.ndarray, targets: Targets) -> Tensor:
-    """Return an array of numbers as float32; raise DataError where one is none that the kind has."""
+    """Return an array of numbers as float32; raise DataError where one is not valid for the kind."""
     import numpy as np  # noqa: PLC0415 - as above
 
     if array.dtype.kind not in "biuf":
-        raise DataError(f"{name} holds {array.dtype}; {targets.kind} are numbers")
+        raise DataError(f"{name} is {array.dtype}; {targets.kind} are numbers")
     with np.errstate(over="ignore"):
         values = torch.from_numpy(array.astype(np.float32))
     is_wrong = ~values.isfinite() if targets.kind == "values" else (values != 0) & (values != 1)
@@ -186,29 +188,29 @@ def _floats(name: str, array: np.ndarray, targets: Targets) -> Tensor:
         else f"{name}: sample {sample} is {found:g}"
     )
     if targets.kind == "values":
-        raise DataError(f"{wrong}; values are finite numbers of float32: leave such samples out")
+        raise DataError(f"{wrong}; values must be finite in float32: remove such samples")
     is_unknown = found == -1 or math.isnan(found)
     raise DataError(
         f"{wrong}; labels are 0 or 1"
-        + ("; one that is not known cannot be told so: leave such samples out" if is_unknown else "")
+        + ("; unknown labels are not supported: remove such samples" if is_unknown else "")
     )
 
 
 def _of_labels(labels: Tensor, name: str) -> list[str]:
-    """Return what is said of labels that may be classes."""
+    """Return the note on labels that may be classes."""
     if labels.shape[1] < 2 or not bool((labels.sum(1) == 1).all()):
         return []
     return [
-        f"every row of {name} has exactly one 1: if a sample never has several labels, save the place of the 1, "
+        f"every row of {name} has exactly one 1: if no sample can have several labels, save the index of the 1, "
         "y.argmax(1), to train a classification"
     ]
 
 
 def rounding_of(given: np.ndarray, values: Tensor, name: str) -> list[str]:
-    """Return what is said of values `(N, K)` that float32 rounds to a good part of their differences."""
+    """Return the note on values `(N, K)` whose differences are small compared with the rounding of float32."""
     import numpy as np  # noqa: PLC0415 - as above
 
-    # Less the first sample: what never changes then has a deviation of 0, whatever it is.
+    # Relative to the first sample, so that a constant column has a deviation of exactly 0.
     first = given[:1].astype(np.float64)
     mean, square, rounding = (np.zeros(given.shape[1]) for _ in range(3))
     for part in parts_of(given):
@@ -220,9 +222,9 @@ def rounding_of(given: np.ndarray, values: Tensor, name: str) -> list[str]:
     lost = (rounding > _ROUNDING * np.sqrt(square)) & (square > 0)
     if not bool(lost.any()):
         return []
-    return [f"{name} holds values that float32 rounds to a good part of their differences: subtract what they share"]
+    return [f"{name}: float32 rounds values by more than 0.1 % of their standard deviation; subtract a common offset"]
 
 
 def _shown(array: np.ndarray) -> str:
-    """Return the shape of an array as people write it."""
+    """Return the shape of an array in words."""
     return f"({', '.join(map(str, array.shape))})" if array.ndim != 1 else f"({len(array)},)"

@@ -1,4 +1,4 @@
-"""Pictures as numpy arrays: one `.npz`, or a folder of `.npy` files, which are mapped into memory."""
+"""Images as numpy arrays: one `.npz`, or a folder of `.npy` files, which are memory-mapped."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from nnrun.core.lazy_samples import Stored
 from nnrun.core.seams.data import Dataset, Evaluation, Findings
 from nnrun.core.workers.crew import Crew, in_order
 
-# What is measured at a time.
+# Bytes measured at a time.
 _CHUNK_BYTES = 2**20
-# For less than this, starting processes takes longer than it saves.
+# Below this, starting processes takes longer than it saves.
 _BYTES_FOR_PROCESSES, _SAMPLES_FOR_PROCESSES = 2**26, 100_000
 FEW_CHANNELS = (1, 3, 4)
 
 
 @dataclass(frozen=True)
 class Arrays:
-    """Open `x_train`, `y_train`, `x_test`, `y_test` (and `x_valid`, `y_valid`), or `x` and `y` that are split by seed.
+    """Open `x_train`, `y_train`, `x_test`, `y_test` (and `x_valid`, `y_valid`), or `x` and `y`, split by seed.
 
-    `root` is an `.npz` file, or a folder of `.npy` files with these names. Samples are uint8 or floats, `(N, H, W)`,
-    `(N, C, H, W)` or `(N, H, W, C)`; `layout` says which, where the shape leaves it open. Targets are classes, whole
-    numbers or texts `(N,)`; labels, 0 or 1 `(N, K)`; or values, floats; `targets` says which. `mean` and `std`, of
-    pixels in 0..1 or of the floats as they are, are measured where they are None.
+    `root` is an `.npz` file, or a folder of `.npy` files with these names. Samples are uint8 or float, `(N, H, W)`,
+    `(N, C, H, W)` or `(N, H, W, C)`; `layout` says which, where the shape is ambiguous. Targets are classes, integers
+    or strings `(N,)`; labels, 0 or 1 `(N, K)`; or values, floats; `targets` says which. `mean` and `std` (of pixels in
+    0..1, or of unscaled floats) are measured where they are None.
     """
 
     root: str
@@ -51,11 +51,11 @@ class Arrays:
     targets: str = "auto"
 
     def load(self) -> Dataset:
-        """Check and measure every sample once; raise DataError that names file and sample where one is wrong."""
+        """Check and measure every sample once; raise DataError that names the file and the wrong sample."""
         return self._load(None)
 
     def load_for(self, evaluation: Evaluation) -> Dataset:
-        """Do the same to measure a trained network: with its classes, and no more parts than there are."""
+        """Do the same to evaluate a trained network: with its classes; the training split may be missing."""
         return self._load(evaluation)
 
     def _load(self, evaluation: Evaluation | None) -> Dataset:
@@ -70,13 +70,13 @@ class Arrays:
             stored = Stored(functools.partial(open_pictures, samples, self.layout), is_mapped=_is_mapped(samples))
             if len(stored) != len(numbers[names[part]]):
                 raise DataError(
-                    f"{samples} has {len(stored):,} samples, and {names[part]} {len(numbers[names[part]]):,} labels"
+                    f"{samples} has {len(stored):,} samples, but {names[part]} {len(numbers[names[part]]):,} labels"
                 )
             shapes[str(samples)] = stored.shape[1:]
             parts[part] = Part(stored, measured(samples, stored, self.layout), numbers[names[part]])
         if len(set(shapes.values())) > 1 or len({part.samples.dtype for part in parts.values()}) > 1:
             each = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in shapes.items())
-            raise DataError(f"the parts have samples of different shapes or types: {each}")
+            raise DataError(f"the splits have samples of different shapes or types: {each}")
         choices = Choices(self.test_fraction, self.split_seed, self.split_by, self.mean, self.std, evaluation)
         return replace(dataset_of(parts, targets, choices, Findings(notes)), became={"targets": targets.kind})
 
@@ -88,21 +88,21 @@ def open_pictures(array: Array, layout: str) -> Tensor:
     values = array.open()
     dims = values.ndim
     if dims not in (3, 4) or 0 in values.shape:
-        rows = "; rows of numbers are taken from a Dataset class of your own (docs/data.md)" if dims == 2 else ""
+        rows = "; for rows of numbers, use your own Dataset class (docs/data.md)" if dims == 2 else ""
         raise DataError(
-            f"{array} is {_shown(values.shape)}; pictures are (N, H, W), (N, C, H, W) or (N, H, W, C){rows}"
+            f"{array} has shape {_shown(values.shape)}; images are (N, H, W), (N, C, H, W) or (N, H, W, C){rows}"
         )
     if values.dtype.kind == "f":
         values = values.astype(np.float32, copy=False)
     elif values.dtype.kind in "biu":
         if values.dtype != np.uint8 and (values.min() < 0 or values.max() > 255):
             raise DataError(
-                f"{array} is {values.dtype} from {values.min()} to {values.max()}; whole numbers are pixels, from 0 to "
-                "255: save others as float32"
+                f"{array} is {values.dtype} from {values.min()} to {values.max()}; integers are pixels, from 0 to 255: "
+                "save other values as float32"
             )
         values = values.astype(np.uint8, copy=False)
     else:
-        raise DataError(f"{array} holds {values.dtype}; pictures are uint8 or floats")
+        raise DataError(f"{array} is {values.dtype}; images are uint8 or float")
     pictures = torch.from_numpy(values)
     return {"NHW": lambda t: t[:, None], "NCHW": lambda t: t, "NHWC": lambda t: t.permute(0, 3, 1, 2)}[
         _layout(array, tuple(values.shape), layout)
@@ -110,24 +110,24 @@ def open_pictures(array: Array, layout: str) -> Tensor:
 
 
 def _layout(array: Array, shape: tuple[int, ...], layout: str) -> str:
-    """Return what the dimensions of an array are: as set, or as its shape shows."""
+    """Return the layout of an array: as set, or inferred from its shape."""
     fits = ("NHW",) if len(shape) == 3 else ("NCHW", "NHWC")
     if layout != "auto":
         if layout not in fits:
-            raise DataError(f"{array} is {_shown(shape)}, which is not data.dataset.layout={layout}")
+            raise DataError(f"{array} has shape {_shown(shape)}, which does not fit data.dataset.layout={layout}")
         return layout
     if len(shape) == 3:
         return "NHW"
     first, last = shape[1] in FEW_CHANNELS, shape[3] in FEW_CHANNELS
     if first == last:
         raise DataError(
-            f"{array} is {_shown(shape)}: the channels may be first or last; set data.dataset.layout to NCHW or NHWC"
+            f"{array} has shape {_shown(shape)}: channels may be first or last; set data.dataset.layout=NCHW or NHWC"
         )
     return "NCHW" if first else "NHWC"
 
 
 def _is_mapped(array: Array) -> bool:
-    """Return whether to open samples is no more than to map their file: of others all values are converted."""
+    """Return whether samples are opened by memory-mapping alone, without a conversion of all values."""
     import numpy as np  # noqa: PLC0415 - as above
 
     values = array.open()
@@ -135,13 +135,13 @@ def _is_mapped(array: Array) -> bool:
 
 
 def measured(array: Array, stored: Stored, layout: str) -> Measures:
-    """Return the measures of samples, kept for as long as their file is as it is; NaN and infinity are refused."""
+    """Return the measures of samples, cached until their file changes; NaN and infinity are refused."""
     state = f"{array.member}\0{state_of(array.path.stat())}"
     return Cache(f"array {array}", state, layout).measures(lambda: _measured(array, stored))
 
 
 def _measured(array: Array, stored: Stored) -> Measures:
-    """Return the measures of samples; processes measure many of them."""
+    """Return the measures of samples; with processes if there are many."""
     number = len(stored)
     each = max(1, min(number, _CHUNK_BYTES * number // max(1, stored.nbytes)))
     pays = number >= _SAMPLES_FOR_PROCESSES or stored.nbytes >= _BYTES_FOR_PROCESSES
@@ -156,7 +156,7 @@ def _measured(array: Array, stored: Stored) -> Measures:
 
 @dataclass(frozen=True)
 class _MeasureChunk:
-    """Measure the samples of a chunk, by its number."""
+    """Measure the samples of a chunk, given its number."""
 
     array: Array
     samples: Stored
@@ -168,10 +168,10 @@ class _MeasureChunk:
         if samples.is_floating_point():
             wrong = (~samples.isfinite().flatten(1).all(1)).nonzero()
             if len(wrong):
-                raise DataError(f"{self.array}: sample {start + int(wrong[0])} holds NaN or infinity")
+                raise DataError(f"{self.array}: sample {start + int(wrong[0])} contains NaN or infinity")
         return Measures.of(samples)
 
 
 def _shown(shape: Sequence[int]) -> str:
-    """Return a shape as people write it."""
+    """Return a shape in words."""
     return f"({', '.join(map(str, shape))})"

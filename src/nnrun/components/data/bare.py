@@ -1,4 +1,4 @@
-"""An image file without what its pixels do not need: for files whose metadata is odd, and whose pixels are whole."""
+"""An image file without metadata: for files with broken metadata and intact pixels."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import zlib
 
 from PIL import Image
 
-# How many bytes say what is transparent in a PNG, by its type of colour: grey, RGB, a palette.
+# Lengths of a PNG's transparency chunk, by color type: grey, RGB, palette.
 TRNS_BYTES = {0: (2,), 2: (6,), 3: range(1, 257)}
-# The bytes with which a JPEG ends, and what may stand before them where they are missing.
+# The bytes that end a JPEG, and possible missing data before them.
 JPEG_END = b"\xff\xd9"
 FILLINGS = (b"\x00" * 64, b"\x55" * 64, b"\xaa" * 64)
 
 
 def without_metadata(content: bytes) -> bytes | None:
-    """Return an image file with what its pixels need and nothing else; None for a format whose parts are not known.
+    """Return an image file with only what its pixels need; None for other formats.
 
-    Each copyist has its own way to break a profile, a comment or a text; none of them is a pixel.
+    Programs break profiles, comments and texts in many ways; none of these affects the pixels.
     """
     try:
         if content.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -27,20 +27,20 @@ def without_metadata(content: bytes) -> bytes | None:
             return _bare_jpeg(content)
         if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
             return _bare_webp(content)
-    except (struct.error, IndexError, ValueError, OSError):  # its parts are not to be told apart
+    except (struct.error, IndexError, ValueError, OSError):  # its segments cannot be parsed
         pass
     return None
 
 
 def _bare_png(content: bytes) -> bytes:
-    """Return a PNG's critical chunks, its transparency and its EXIF, as far as these are whole."""
+    """Return a PNG's critical chunks, its transparency and its EXIF, as far as these are intact."""
     kept = [content[:8]]
     place = 8
     while place + 8 <= len(content):
         length, kind = struct.unpack_from(">I4s", content, place)
         chunk = content[place : place + 12 + length]
         is_whole = len(chunk) == 12 + length and zlib.crc32(chunk[4:-4]) == struct.unpack(">I", chunk[-4:])[0]
-        # An upper-case letter begins the name of what no decoder can do without.
+        # The names of critical chunks begin with an upper-case letter.
         is_transparency = kind == b"tRNS" and length in TRNS_BYTES.get(content[25], ())
         if kind[:1].isupper() or (is_whole and (kind == b"eXIf" or is_transparency)):
             kept.append(chunk)
@@ -53,11 +53,11 @@ def _bare_png(content: bytes) -> bytes:
 
 
 def _bare_jpeg(content: bytes) -> bytes:
-    """Return a JPEG without comments and the segments of applications, but for EXIF and what says its colours."""
+    """Return a JPEG without comments and application segments, except for EXIF and the color space."""
     kept = [content[:2]]
     place = 2
     while True:
-        # Whatever stands before the next segment is skipped, as by every decoder.
+        # Bytes before the next segment are skipped, as decoders do.
         place = content.index(0xFF, place)
         marker = content[place + 1]
         if marker in (0x00, 0xFF):
@@ -76,9 +76,9 @@ def _bare_jpeg(content: bytes) -> bytes:
 
 
 def _with_end(head: bytes, pixels: bytes, *, is_plain: bool) -> bytes:
-    """Return a JPEG whose end is missing with one, if all of its pixels are there.
+    """Return a JPEG whose end marker is missing with one, if all of its pixels are there.
 
-    That is so where they are the same whatever would have followed. A JPEG of several passes may lack a whole one.
+    They are, if they decode the same whatever follows. A progressive JPEG may lack a whole scan, so it is not repaired.
     """
     if JPEG_END in pixels or not is_plain:
         return head + pixels
@@ -91,7 +91,7 @@ def _with_end(head: bytes, pixels: bytes, *, is_plain: bool) -> bytes:
 
 
 def _bare_webp(content: bytes) -> bytes:
-    """Return a WebP's pixels, and its EXIF, if it is whole."""
+    """Return a WebP's pixels, and its EXIF, if it is intact."""
     kept: list[bytes] = []
     place = 12
     while place + 8 <= len(content):

@@ -1,8 +1,8 @@
-"""Decoded samples in a file of nnrun's own: written whole or not at all, checked before it is believed.
+"""Decoded samples in a cache: written atomically, verified before use.
 
-It lies in the user's cache, never beside the data: `NNRUN_CACHE`, or nnrun in `XDG_CACHE_HOME`, or ~/.cache/nnrun. Each
-source has a folder there, and each state and setting of it an entry of three files: `KEY.samples`, the raw values;
-`KEY.measures`; and `KEY.json`, which is written last, and without which the others count for nothing.
+The cache is a folder of the user, never beside the data: `NNRUN_CACHE`, or nnrun in `XDG_CACHE_HOME`, or
+~/.cache/nnrun. Each source has a folder there, and each of its states and settings an entry of three files:
+`KEY.samples`, the raw values; `KEY.measures`; and `KEY.json`, which is written last: without it the others are ignored.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from nnrun.base.threads import in_threads
 from nnrun.components.data.sample_stats import SHA256_BYTES, Measures
 from nnrun.core.lazy_samples import Stored
 
-# What is kept of a sample: the entries of another version are decoded anew, and removed.
+# The format of entries; those of another version are removed, and their samples decoded again.
 VERSION = 3
 BLOCK_BYTES = 2**26
-# More than that takes longer to check than a person waits: then so many blocks are, evenly spread.
+# Verifying more takes too long: of larger files, evenly spread blocks of this total size are verified.
 MAX_CHECKED_BYTES = 2**32
 DTYPES = {"uint8": torch.uint8, "float32": torch.float32}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """Samples that were decoded: where they are, their measures, and what else was found."""
+    """Decoded samples: where they are, their measures, and what else was found."""
 
     samples: Stored
     measures: Measures
@@ -55,7 +55,7 @@ def cache_root() -> Path:
 
 
 class Cache:
-    """The entries of one source. `state` says which files it has and how they are, `settings` how they are decoded."""
+    """The entries of one source. `state` describes its files, `settings` how they are decoded."""
 
     def __init__(self, source: str, state: str, settings: Any) -> None:
         self.folder = cache_root() / "data" / _digest(source)[:16]
@@ -63,8 +63,8 @@ class Cache:
         self._key = f"{self._state}-{_digest(json.dumps(settings, sort_keys=True))[:16]}"
 
     def read(self) -> Entry | None:
-        """Return the entry, or None where there is none that is whole."""
-        # Whatever is wrong with it, it can be made anew.
+        """Return the entry, or None where there is no intact one."""
+        # Whatever is wrong with it, it can be made again.
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RuntimeError):
             return self._read()
         return None
@@ -84,7 +84,7 @@ class Cache:
         return Entry(stored, Measures.unpacked(measures), content["found"])
 
     def measures(self, compute: Callable[[], Measures]) -> Measures:
-        """Return the measures of samples that lie elsewhere: those that were kept, or else computed, and kept."""
+        """Return the measures of samples stored elsewhere, from the cache; if missing, compute and store them."""
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RuntimeError):
             return Measures.unpacked(_bytes_of(self._path("measures")))
         with self.alone():
@@ -94,7 +94,7 @@ class Cache:
         return measures
 
     def _write_measures(self, measures: Measures) -> str:
-        """Write measures; return the sha256 that they prove themselves with."""
+        """Write measures; return the sha256 with which they are verified."""
         packed = measures.packed()
         with _writing(self.folder), DurableFile(self.folder) as file:
             for part in packed:
@@ -104,7 +104,7 @@ class Cache:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Hold the source's folder in the cache: who decodes the same at the same time waits, and finds it done."""
+        """Lock the source's folder: another process that decodes the same waits, and then finds it done."""
         with _writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -116,16 +116,16 @@ class Cache:
             os.close(descriptor)
 
     def write(self, chunks: Iterable[tuple[Tensor, Measures]], num_bytes: int, found: dict[str, Any]) -> Entry:
-        """Store samples as they come, with `found`, which may be filled while they come; return the entry.
+        """Store samples as they come, with `found`, which may be filled meanwhile; return the entry.
 
-        Only under `alone`. Entries of the source's earlier states are removed. Raises ResourceError where there is no
-        room for about `num_bytes`.
+        Only under `alone`. Entries of earlier states of the source are removed. Raises ResourceError where there is
+        no room for about `num_bytes`.
         """
         free = free_bytes(self.folder)
         if free is not None and free < num_bytes:
             raise ResourceError(
-                f"the decoded samples take {num_bytes:,} bytes, and {self.folder} has {free:,} free; make room, set "
-                "NNRUN_CACHE to a folder elsewhere, or data.image_size to a smaller one"
+                f"the decoded samples take {num_bytes:,} bytes, but {self.folder} has {free:,} free; free some space, "
+                "set NNRUN_CACHE to another folder, or use a smaller data.image_size"
             )
         measured: list[Measures] = []
         num_samples, dtype = 0, torch.uint8
@@ -156,11 +156,11 @@ class Cache:
             file.commit(self._path("json").name)
         self._remove_stale()
         entry = self._read()
-        assert entry is not None, "what was just written is whole"
+        assert entry is not None, "what was just written is intact"
         return entry
 
     def _remove_stale(self) -> None:
-        """Remove the entries of files as they are no longer."""
+        """Remove the entries of earlier states."""
         for path in self.folder.iterdir():
             if not path.name.startswith((".", self._state)):
                 path.unlink(missing_ok=True)
@@ -170,7 +170,7 @@ class Cache:
 
 
 class _Blocks:
-    """The sha256 of each block of a file that is written piece by piece."""
+    """The sha256 of each block of a file that is written in pieces."""
 
     def __init__(self) -> None:
         self._hashes: list[str] = []
@@ -192,18 +192,18 @@ class _Blocks:
 
 
 def map_file(path: Path, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Return the raw values of a file as a tensor; they are read when they are used."""
+    """Return the raw values of a file as a memory-mapped tensor."""
     num_values = functools.reduce(int.__mul__, shape, 1)
     return torch.from_file(str(path), shared=False, size=num_values, dtype=dtype).view(shape)
 
 
 def _bytes_of(path: Path) -> Tensor:
-    """Return the bytes of a file, uint8 `(B,)`, mapped into memory; raise OSError where there is none."""
+    """Return the bytes of a file, uint8 `(B,)`, memory-mapped; raise OSError where there is none."""
     return map_file(path, (path.stat().st_size,), torch.uint8)
 
 
 def _blocks_agree(path: Path, hashes: list[str], num_bytes: int) -> bool:
-    """Return whether a file has its length, and its blocks, or some of very many, their hashes."""
+    """Return whether a file has its length and its blocks their hashes; in a very large file, some blocks."""
     if path.stat().st_size != num_bytes or len(hashes) != -(-num_bytes // BLOCK_BYTES):
         return False
     most = MAX_CHECKED_BYTES // BLOCK_BYTES
@@ -226,21 +226,21 @@ def _blocks_agree(path: Path, hashes: list[str], num_bytes: int) -> bool:
 
 
 def _digest(text: str) -> str:
-    """Return the sha256 of a text; names that are no text in UTF-8 are taken as they are."""
+    """Return the sha256 of a text; bytes of names that are not UTF-8 are kept."""
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 @contextlib.contextmanager
 def _writing(folder: Path) -> Iterator[None]:
-    """Turn what a disk can do to the cache into a ResourceError that names it and the way out."""
+    """Turn a disk error into a ResourceError that names the cache and says what to do."""
     try:
         yield
     except OSError as error:
-        # A folder above it is named where that one is the first that cannot be made.
+        # The error names a parent folder where that cannot be made.
         failed = folder if error.filename is None else Path(error.filename)
         if not (failed.is_relative_to(folder) or folder.is_relative_to(failed)):
             raise
         reason = explain(error).partition(";")[0]
         raise ResourceError(
-            f"cannot write the cache {folder}: {reason}; make room, or set NNRUN_CACHE to a folder elsewhere"
+            f"cannot write the cache {folder}: {reason}; free some space, or set NNRUN_CACHE to another folder"
         ) from error

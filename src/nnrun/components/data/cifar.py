@@ -51,7 +51,7 @@ class CIFAR10:
         )
 
     def _unpack_missing(self, folder: Path) -> None:
-        """Bring the files that are missing out of the archive, and the archive from the net."""
+        """Unpack missing files from the archive, and download the archive if needed."""
         missing = [name for name in (*self.train_files, *self.test_files, self.meta_file) if not is_file(folder / name)]
         if not missing:
             return
@@ -63,7 +63,7 @@ class CIFAR10:
         extract(archive, folder, missing)
 
     def _read_split(self, folder: Path, names: Sequence[str]) -> Split:
-        """Return the images of some files, one after the other, as uint8 `(N, 3, 32, 32)`, and their labels."""
+        """Return the images of several files as uint8 `(N, 3, 32, 32)`, and their labels."""
         parts = [self._read_part(folder / name) for name in names]
         pixels = bytearray().join(pixels for pixels, _ in parts)
         labels = [label for _, labels in parts for label in labels]
@@ -74,12 +74,12 @@ class CIFAR10:
         content = read_array_pickle(path)
         array, labels = content.get("data"), content.get(self.labels_key)
         if not isinstance(array, StoredArray) or not isinstance(labels, list):
-            raise damaged(path, f"it holds no 'data' and {self.labels_key!r}")
+            raise damaged(path, f"it has no 'data' or no {self.labels_key!r}")
         num_images = len(labels)
         if num_images == 0 or not array.is_uint8((num_images, NUM_PIXELS)):
-            raise damaged(path, f"its data are {array}, and not uint8 of ({num_images}, {NUM_PIXELS})")
+            raise damaged(path, f"its data is {array}, not uint8 of ({num_images}, {NUM_PIXELS})")
         if len(array.data) != num_images * NUM_PIXELS:
-            raise damaged(path, f"it holds {len(array.data):,} of {num_images * NUM_PIXELS:,} pixel values")
+            raise damaged(path, f"it has {len(array.data):,} of {num_images * NUM_PIXELS:,} pixel values")
         for index, label in enumerate(labels):
             if type(label) is not int or not 0 <= label < self.num_classes:
                 shown = label if type(label) is int and label.bit_length() < 64 else f"a {type(label).__name__}"
@@ -90,7 +90,7 @@ class CIFAR10:
         """Return the names of the classes, in the order of the labels."""
         names = read_array_pickle(path).get(self.names_key)
         if not isinstance(names, list) or len(names) != self.num_classes or not all(isinstance(n, str) for n in names):
-            raise damaged(path, f"it holds no {self.num_classes} {self.names_key!r}")
+            raise damaged(path, f"it does not have {self.num_classes} {self.names_key!r}")
         return tuple(names)
 
 
@@ -110,7 +110,7 @@ class CIFAR100(CIFAR10):
 
 
 def _published(name: str) -> RemoteFile:
-    """Return where torchvision says that the archive is."""
+    """Return the archive with its source, from torchvision."""
     import torchvision.datasets  # noqa: PLC0415 - it takes seconds, and only a missing archive needs it
 
     source = getattr(torchvision.datasets, name)

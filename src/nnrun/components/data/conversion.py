@@ -1,6 +1,6 @@
-"""How an image file becomes pixels, besides their channels and size, and where in these the image comes to lie.
+"""How an image file becomes pixels, apart from channels and size, and the geometry of resizing.
 
-Needs the standard library alone. TorchServe's handler holds this file as it stands, as it does pixels.py.
+Needs only the standard library. TorchServe's handler contains this file unchanged, like pixels.py.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from typing import NamedTuple
 # A smaller JPEG is always decoded at its full size.
 MIN_DRAFT_PIXELS = 512 * 512
 RESIZES = ("crop", "pad", "stretch")
-# What Pillow calls greys of more than 8 bits.
+# Pillow's modes for greys of more than 8 bits.
 DEEP_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
 
 class Conversion(NamedTuple):
-    """How an image file is read; what is left out is how versions before 0.5.0 read it.
+    """How an image file is read; the defaults are those of versions before 0.5.0.
 
-    `white` is what becomes 255 of greys of more than 8 bits, 65535 where it is None; floats are read only where it is
-    given. `resize` says how an image of another shape is brought to the size that is wanted: `crop` scales its shorter
-    side and cuts its longer one at both ends, `pad` scales its longer side and fills the rest with black, `stretch`
-    scales each. `jpeg_draft` decodes a JPEG of more than MIN_DRAFT_PIXELS at 1/2, 1/4 or 1/8 of its size, where that
-    still is as large as it is wanted.
+    `white` is the value that becomes 255 in greys of more than 8 bits, 65535 where it is None; floats are read only
+    where it is given. `resize` says how an image of another shape is resized: `crop` scales by the shorter side and
+    center-crops the longer one, `pad` scales by the longer side and pads with black, `stretch` scales each side.
+    `jpeg_draft` decodes a JPEG of more than MIN_DRAFT_PIXELS at 1/2, 1/4 or 1/8 of its size, where that is still as
+    large as needed.
     """
 
     white: float | None = None
@@ -31,7 +31,7 @@ class Conversion(NamedTuple):
 
     @classmethod
     def of_texts(cls, texts: Mapping[str, str]) -> Conversion:
-        """Return what the metadata of an artifact says, by setting; raise ValueError where `white` is no number."""
+        """Return the conversion in the metadata of an artifact; raise ValueError where `white` is not a number."""
         white = texts.get("white")
         return cls(
             None if white is None else float(white),
@@ -40,7 +40,7 @@ class Conversion(NamedTuple):
         )
 
     def texts(self) -> dict[str, str]:
-        """Return it as `of_texts` takes it: what is as before is left out."""
+        """Return the inverse of `of_texts`, without defaults."""
         return {
             **({} if self.white is None else {"white": f"{self.white:g}"}),
             **({} if self.resize == AS_BEFORE.resize else {"resize": self.resize}),
@@ -49,8 +49,8 @@ class Conversion(NamedTuple):
 
 
 def middle(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[float, float, float, float]:
-    """Return the middle of an image of a `size` (width, height), as large as it can be, in the proportions of `wanted`
-    (height, width): left, top, right and bottom. No sum of floats leads out of the image.
+    """Return the largest centered box in an image of `size` (width, height) with the proportions of `wanted` (height,
+    width): left, top, right and bottom. Rounding never puts it outside the image.
     """
     (width, height), (high, wide) = size, wanted
     scale = min(width / wide, height / high)
@@ -59,8 +59,8 @@ def middle(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[float, float
 
 
 def inside(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[int, int]:
-    """Return the size (width, height) to which an image of a `size` (width, height) is scaled to lie as a whole in
-    `wanted` (height, width).
+    """Return the size (width, height) of an image of `size` (width, height) when scaled to fit into `wanted` (height,
+    width).
     """
     (width, height), (high, wide) = size, wanted
     scale = max(width / wide, height / high)
@@ -68,12 +68,12 @@ def inside(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[int, int]:
 
 
 def draft_size(size: tuple[int, int], wanted: tuple[int, int], resize: str) -> tuple[int, int]:
-    """Return how large (width, height) an image of a `size` (width, height) must at least be decoded, to be brought to
-    `wanted` (height, width) without being enlarged.
+    """Return the minimum size (width, height) at which to decode an image of `size` (width, height), so that it is not
+    enlarged to `wanted` (height, width).
     """
     return inside(size, wanted) if resize == "pad" else (wanted[1], wanted[0])
 
 
 AS_BEFORE = Conversion()
-# The settings of `data` that say it.
+# The settings of `data` with its values.
 HOW_READ = Conversion._fields

@@ -1,5 +1,5 @@
-"""A CSV file as people write it: any of the usual delimiters, quotes and ends of lines, titles or none; or a plain list
-of paths and labels with a space between them.
+"""A CSV file as people write it: with any of the usual delimiters, quotes and line endings, with or without a header;
+or a plain list of paths and labels separated by a space.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from nnrun.components.data.images import reading
 from nnrun.components.data.layout import same_name
 
 _DELIMITERS = (",", ";", "\t")
-# The titles of the columns of a file that has none.
+# Column titles for a file without a header.
 FILE_TITLE, LABEL_TITLE = "file", "label"
-# Files of these suffixes have none, unless one of the first line is such a title.
+# Files with these suffixes have no header, unless their first line contains one of FILE_TITLES.
 _LIST_SUFFIXES = (".txt", ".lst", ".list")
 FILE_TITLES = ("file", "filename", "file_name", "path", "image", "img", "id", "image_id", "name")
 _BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
-# What a spreadsheet is told the delimiter by.
+# A line that tells a spreadsheet the delimiter.
 _FOR_EXCEL = re.compile(r"sep=([^\r\n])\r?\n", re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 DECIMAL_COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+([eE][+-]?[0-9]+)?")
-# Of float32.
+# The largest float32.
 _LARGEST = 3.4028234663852886e38
-# How many wrong lines an error names.
+# Maximum number of wrong lines that an error names.
 _MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
 class Table:
-    """The cells of a CSV file without the spaces around them, a row each, and the line of the file that each begins in.
+    """The rows of a CSV file, with stripped cells, and the line of the file in which each row begins.
 
-    `has_decimal_commas` says whether the delimiter leaves the comma to numbers, `has_titles` whether the file itself
-    says the titles. Of a table out of several files `paths` are those of the rows.
+    `has_decimal_commas` says whether commas in numbers are decimal, `has_titles` whether the file has a header. For a
+    table made of several files, `paths` are the files of the rows.
     """
 
     path: Path
@@ -54,27 +54,25 @@ class Table:
     paths: tuple[Path, ...] = ()
 
     def number(self, cell: str) -> float | None:
-        """Return the number in a cell; None where it is no finite one of float32."""
+        """Return the number in a cell; None where it is not a finite float32."""
         if self.has_decimal_commas and DECIMAL_COMMA.fullmatch(cell):
             cell = cell.replace(",", ".")
         value = float(cell) if _NUMBER.fullmatch(cell) else math.inf
         return value if abs(value) <= _LARGEST else None
 
     def at(self, row: int) -> str:
-        """Return what people call a row."""
+        """Return the file and line of a row, for messages."""
         return f"{shown(self.paths[row] if self.paths else self.path)}, line {self.lines[row]:,}"
 
 
 def read_table(path: Path) -> Table:
-    """Return the table in a file; raise DataError that names the line with the mistake."""
+    """Return the table in a file; raise DataError that names the wrong line."""
     with reading(path):
         check_is_file(path)
         content = path.read_bytes()
     text = _decoded(path, content)
     if not text.strip():
-        raise DataError(
-            f"{shown(path)} is empty: write a line of titles, such as file,labels, and a line for each image"
-        )
+        raise DataError(f"{shown(path)} is empty: write a header line, such as file,labels, and a line for each image")
     first = text.lstrip().splitlines()[0]
     delimiter, num_skipped = _delimiter(first), 0
     if told := _FOR_EXCEL.match(text):
@@ -99,19 +97,19 @@ def read_table(path: Path) -> Table:
         while len(row) > len(titles) and not row[-1]:
             row.pop()
         if len(row) != len(titles):
-            wrong.append(f"{shown(path)}, line {line:,} has {_cells(len(row))}, and the titles are {len(titles)}")
+            wrong.append(f"{shown(path)}, line {line:,} has {_cells(len(row))}, but the header has {len(titles)}")
         rows.append(row)
         lines.append(line)
     if wrong:
         more = [f"and {len(wrong) - _MOST_NAMED:,} more lines"] if len(wrong) > _MOST_NAMED else []
         raise DataError(*wrong[:_MOST_NAMED], *more)
     if not rows or titles is None:
-        raise DataError(f"{shown(path)} holds a line of titles and no samples")
+        raise DataError(f"{shown(path)} has a header line but no samples")
     return Table(path, tuple(titles), rows, lines, delimiter not in (",", " "), has_titles)
 
 
 def _csv_lines(path: Path, text: str, delimiter: str, num_skipped: int) -> Iterator[tuple[int, list[str]]]:
-    """Yield the cells of each row of a CSV file, with the line that it begins in."""
+    """Yield each row of a CSV file, with the line in which it begins."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
     start = num_skipped + 1
     try:
@@ -123,10 +121,10 @@ def _csv_lines(path: Path, text: str, delimiter: str, num_skipped: int) -> Itera
 
 
 def _listed_lines(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the path, which may hold spaces, and the label, if there is one, of each line of a list."""
+    """Yield the path, which may contain spaces, and the label, if there is one, of each line of a list."""
     for number, line in enumerate(map(str.strip, text.splitlines()), 1):
         words = line.split(" ")
-        # The path ends with the first suffix of an image; of one without a suffix the last word is the label.
+        # The path ends with the first image suffix; without one, the last word is the label.
         ends = [end for end in range(1, len(words)) if has_image_suffix(" ".join(words[:end]))]
         if not ends and not has_image_suffix(line) and "/" not in words[-1]:
             ends = [len(words) - 1]
@@ -134,7 +132,7 @@ def _listed_lines(text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _is_list(path: Path, first: str, delimiter: str) -> bool:
-    """Return whether a file is a list of paths and labels with a space between them, by its first line."""
+    """Return whether a file is a list of paths and labels separated by a space, by its first line."""
     if delimiter in first:
         return False
     cells = next(_listed_lines(first))[1]
@@ -143,14 +141,14 @@ def _is_list(path: Path, first: str, delimiter: str) -> bool:
 
 
 def _are_titles(path: Path, row: Sequence[str]) -> bool:
-    """Return whether the first row of a file holds titles, and no sample."""
+    """Return whether the first row of a file is a header, not a sample."""
     if any(map(has_image_suffix, row)):
         return False
     return path.suffix.lower() not in _LIST_SUFFIXES or any(cell.lower() in FILE_TITLES for cell in row)
 
 
 def _made_up(row: Sequence[str]) -> list[str]:
-    """Return titles for a file that has none: what names an image is the file, the rest is learned."""
+    """Return titles for a file without a header: the column with image names is the file, the others are targets."""
     file = next((column for column, cell in enumerate(row) if has_image_suffix(cell)), 0)
     if len(row) <= 2:
         return [FILE_TITLE if column == file else LABEL_TITLE for column in range(len(row))]
@@ -158,7 +156,7 @@ def _made_up(row: Sequence[str]) -> list[str]:
 
 
 def _decoded(path: Path, content: bytes) -> str:
-    """Return the text of a file, in UTF-8, or in UTF-16 where it begins with its mark."""
+    """Return the text of a file, in UTF-8, or in UTF-16 with a byte order mark."""
     encoding = next((name for mark, name in _BOMS if content.startswith(mark)), "utf-8")
     try:
         return content.decode(encoding)
@@ -170,12 +168,12 @@ def _decoded(path: Path, content: bytes) -> str:
 
 
 def _delimiter(line: str) -> str:
-    """Return what a line of titles is divided by: what makes most of them."""
+    """Return the delimiter of a header line: the one that gives the most cells."""
     return max(_DELIMITERS, key=lambda one: len(next(csv.reader([line], delimiter=one))))
 
 
 def _titles(path: Path, row: list[str]) -> list[str]:
-    """Return the titles of the columns, without empty ones at the end."""
+    """Return the titles of the columns, without trailing empty ones."""
     titles = list(row)
     while not titles[-1]:
         titles.pop()

@@ -1,4 +1,4 @@
-"""A data set out of decoded samples: its parts, its preprocessing, and what people should know of it."""
+"""A data set from decoded samples: its splits, its preprocessing, and what to report about it."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from nnrun.core.seams.data import Dataset, Evaluation, Findings, Preprocessing, 
 from nnrun.core.splits import Drawing
 from nnrun.core.target_values import strata, target_counts
 
-# What is held out where the data has no test part, and the settings do not say.
+# The fraction held out where the data has no test split and the settings give none.
 TEST_FRACTION = 0.2
 
 
 @dataclass(frozen=True)
 class Part:
-    """Some samples that were read: where they are, their measures, their labels, and perhaps their names."""
+    """Samples that were read: where they are, their measures, their targets, and perhaps their names."""
 
     samples: Stored
     measures: Measures
@@ -37,31 +37,31 @@ class Part:
     names: Sequence[str] | None = None
 
     def subset(self, indices: Tensor) -> Part:
-        """Return the samples at `indices` of this part."""
+        """Return the samples at `indices`."""
         names = None if self.names is None else [self.names[index] for index in indices.tolist()]
         return Part(self.samples.subset(indices), self.measures.subset(indices), self.targets[indices], names)
 
     def digested(self) -> Tensor:
-        """Return what stands for the values of each sample, int64 `(N,)`."""
+        """Return a digest of the values of each sample, int64 `(N,)`."""
         return self.measures.digests
 
     def identified(self) -> Tensor:
-        """Return what stands for each sample however it is shown, int64 `(N,)`."""
+        """Return a digest of each original, the same at any size, int64 `(N,)`."""
         return self.measures.originals
 
     def __len__(self) -> int:
         return len(self.targets)
 
 
-# Samples that were decoded and measured, or that are as they will be trained on.
+# Samples that were decoded and measured, or samples in the form used for training.
 Samples = TypeVar("Samples", Part, Split)
 
 
 @dataclass(frozen=True)
 class Choices:
-    """The settings by which decoded samples become a data set; `mean` and `std` None are measured.
+    """The settings with which decoded samples become a data set; `mean` and `std` are measured where they are None.
 
-    `test_fraction` is for data without a test part, and is TEST_FRACTION where it is None.
+    `test_fraction` is for data without a test split; None means TEST_FRACTION.
     """
 
     test_fraction: float | None
@@ -73,17 +73,17 @@ class Choices:
 
     @property
     def fraction(self) -> float:
-        """The share of the samples that is held out for a test."""
+        """The fraction of the samples held out for the test split."""
         return TEST_FRACTION if self.test_fraction is None else self.test_fraction
 
 
 def entry_part(entry: Entry, rows: Tensor, targets: Tensor, names: Sequence[str] | None = None) -> Part:
-    """Return some of the samples that were decoded together."""
+    """Return some of the samples of an entry."""
     return Part(entry.samples.subset(rows), entry.measures.subset(rows), targets, names)
 
 
 def dataset_of(parts: Mapping[str, Part], targets: Targets, choices: Choices, findings: Findings) -> Dataset:
-    """Return the data set of some parts: `train`, perhaps `valid` and `test`; without `test` it is held out."""
+    """Return the data set of some splits: `train`, perhaps `valid` and `test`; a missing `test` is held out."""
     split = divided(parts, targets, choices)
     mean, std = _mean_and_std(split["train"] if len(split["train"]) else split["test"], choices)
     is_pixels = split["train"].samples.dtype == torch.uint8
@@ -105,7 +105,7 @@ def dataset_of(parts: Mapping[str, Part], targets: Targets, choices: Choices, fi
 
 
 def divided(parts: Mapping[str, Samples], targets: Targets, choices: Choices) -> dict[str, Samples]:
-    """Return parts with one to train on and one for the test; raise DataError where there is nothing to learn."""
+    """Return splits that include `train` and `test`; raise DataError where there is nothing to learn."""
     split = with_test(parts, targets, choices)
     if choices.evaluation is None:
         _check_there_is_something_to_learn(split["train"].targets, targets)
@@ -113,7 +113,7 @@ def divided(parts: Mapping[str, Samples], targets: Targets, choices: Choices) ->
 
 
 def check_counts(values: Mapping[str, Tensor], targets: Targets, choices: Choices) -> None:
-    """Raise what `divided` raises where the targets of the parts say it already, so that no sample is read for it."""
+    """Raise what `divided` would raise, as far as the targets alone show it, before any sample is read."""
     if "test" in values:
         _check_fraction_acts(choices)
     if choices.evaluation is not None:
@@ -125,40 +125,40 @@ def check_counts(values: Mapping[str, Tensor], targets: Targets, choices: Choice
 
 
 def _check_fraction_acts(choices: Choices) -> None:
-    """Raise ConfigError where a share is to be held out of data that has a test part."""
+    """Raise ConfigError where `test_fraction` is set for data that has a test split."""
     if choices.test_fraction is not None:
         raise ConfigError(
-            f"data.dataset.test_fraction={choices.test_fraction:g} has no effect: the data has a test part of its "
-            "own; leave it out"
+            f"data.dataset.test_fraction={choices.test_fraction:g} has no effect: the data has its own test "
+            "split; leave it out"
         )
 
 
 def _leaves_no_test(choices: Choices, number: int, num_test: int) -> DataError:
-    """Return the error for samples that are too few to be divided."""
+    """Return the error for too few samples to divide."""
     return DataError(
-        f"data.dataset.test_fraction={choices.fraction:g} of {number} samples leaves {num_test} for the test; change "
-        "it, or add samples"
+        f"data.dataset.test_fraction={choices.fraction:g} of {number} samples leaves {num_test} for the test split; "
+        "change it, or add samples"
     )
 
 
 def _check_there_is_something_to_learn(values: Tensor, targets: Targets) -> None:
-    """Raise DataError where a class has no sample to train on, or all of these have the same target."""
+    """Raise DataError where a class has no training samples, or all training samples have the same target."""
     if targets.kind == "classes":
         counts = zip(targets.names, target_counts(values, targets), strict=True)
         if missing := [name for name, count in counts if not count]:
             names = ", ".join(missing[:5])
-            raise DataError(f"no sample to train on is of class {names}; add some, or take the class away")
+            raise DataError(f"no training samples of class {names}; add some, or remove the class")
     elif bool((values == values[:1]).all()):
         same = ", ".join(f"{value:g}" for value in values[0, :5].tolist())
-        text = f"all samples to train on have the same {targets.kind}, {same}: there is nothing to learn"
+        text = f"all training samples have the same {targets.kind}, {same}: there is nothing to learn"
         if targets.kind == "values":
-            text += "; where they differ after the seventh digit, which float32 does not keep, subtract what they share"
+            text += "; if they differ only after the seventh digit, which float32 does not keep, subtract an offset"
         raise DataError(text)
 
 
 def with_test(parts: Mapping[str, Samples], targets: Targets, choices: Choices) -> dict[str, Samples]:
-    """Return parts with one to train on and one for the test: if there is none, a share of the only or the training
-    part, by class; for a network that was trained on other data all of it.
+    """Return splits that include `train` and `test`: a missing test split is held out of the training split, or of the
+    only one, by class; for a network that was trained on other data it is all samples.
     """
     if "test" in parts:
         _check_fraction_acts(choices)
@@ -175,19 +175,19 @@ def with_test(parts: Mapping[str, Samples], targets: Targets, choices: Choices) 
 
 
 def _mean_and_std(train: Part, choices: Choices) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and deviation of each channel: as set, or else of the samples to train on."""
+    """Return the mean and standard deviation of each channel: as set, or else of the training samples."""
     num_channels = train.samples.shape[1]
     mean, std = train.measures.mean_and_std()
     for name, given in (("mean", choices.mean), ("std", choices.std)):
         if given is not None and len(given) != num_channels:
             raise ConfigError(
-                f"data.dataset.{name} has {len(given)} numbers, and the images have {num_channels} channels"
+                f"data.dataset.{name} has {len(given)} numbers, but the images have {num_channels} channels"
             )
     return tuple(choices.mean or mean), tuple(choices.std or std)
 
 
 def with_shared(findings: Findings, parts: Mapping[str, Samples]) -> Findings:
-    """Return findings with how many samples of the other parts are samples to train on too, if any."""
+    """Return findings with the number of samples in other splits that are also training samples, if any."""
     notes, details = [*findings.notes], [*findings.details]
     facts: dict[str, Any] = dict(findings.facts)
     for name in ("test", "valid"):
@@ -197,21 +197,22 @@ def with_shared(findings: Findings, parts: Mapping[str, Samples]) -> Findings:
         shared = among(part.digested(), parts["train"].digested()).nonzero()[:, 0]
         facts[f"in_train_and_{name}"] = len(shared)
         if len(shared):
-            effect = "the test's scores are inflated" if name == "test" else "they favor weights that overfit"
+            effect = "the test scores are inflated" if name == "test" else "they favor weights that overfit"
+            called = "validation" if name == "valid" else name
             notes.append(
-                f"{len(shared):,} of {len(part):,} {name} samples are also in the training part, value for value: "
+                f"{len(shared):,} of {len(part):,} {called} samples are also in the training split, value for value: "
                 f"{effect}; run.log names them"
             )
-            called = [part.names[index] if part.names else f"sample {index}" for index in shared.tolist()]
-            details += [f"in train and {name}: {name}'s {sample}" for sample in called]
+            samples = [part.names[index] if part.names else f"sample {index}" for index in shared.tolist()]
+            details += [f"in train and {name}: {name}'s {sample}" for sample in samples]
     return Findings(tuple(notes), tuple(details), facts)
 
 
 def _fingerprint(parts: Mapping[str, Part], targets: Targets, preprocessing: Preprocessing) -> str:
-    """Return a hash that is the same for the same samples in the same parts, wherever they lie."""
-    # By the name that the class had at first: the same data keeps its fingerprint when a class moves.
+    """Return a hash that depends only on the samples, their splits and targets, not on where they are stored."""
+    # With the first name of the class: so the same data keeps its fingerprint when a class moves.
     plain = {key: first_name(value) if key == "_target_" else value for key, value in preprocessing.to_plain().items()}
-    # Before there were other kinds, the names of classes stood for what is learned.
+    # Fingerprints of classes have only their names, as before there were other kinds.
     learned = targets.names if targets.kind == "classes" else targets.to_plain()
     sha256 = hashlib.sha256(repr((learned, plain)).encode("utf-8", "surrogateescape"))
     for name, part in parts.items():

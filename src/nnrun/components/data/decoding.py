@@ -1,4 +1,4 @@
-"""Decoding many samples at once: by processes, in their order, into a file, with what each turned out to be."""
+"""Decode many samples in parallel, in order, into a store, and record the kind of each."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from nnrun.components.data.tally import Tally
 from nnrun.core.sample_hashes import as_tensor
 from nnrun.core.workers.crew import Crew, in_order
 
-# Samples that a process decodes at a time: enough to make handing them over cheap, few enough for a smooth bar; of
-# large ones fewer, since several chunks are in memory at once.
+# Samples that a process decodes at a time: enough for cheap transfers, few enough for smooth progress; fewer if large,
+# since several chunks are in memory at once.
 CHUNK_SAMPLES = 64
 CHUNK_BYTES = 2**24
-# For fewer, starting processes takes longer than it saves.
+# Below this, starting processes takes longer than it saves.
 SAMPLES_FOR_PROCESSES = 1000
-# How many headers are read to guess the size that most images have; the guess is checked against all of them.
+# Number of headers read to guess the most common size; the guess is checked against all images.
 NUM_SAMPLED = 50
-# How many that cannot be read an error names; the rest are counted.
+# Maximum number of unreadable samples that an error names; the others are counted.
 NUM_NAMED = 5
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some samples, decoded: their values `(n, C, H, W)`, what they were, and those that could not be read, and why."""
+    """Decoded samples: their values `(n, C, H, W)`, kinds and labels, and the errors of unreadable ones by index."""
 
     values: Tensor
     measures: Measures
@@ -50,7 +50,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class _DecodeChunk:
-    """Decode the samples of a chunk, by its number."""
+    """Decode the samples of a chunk, given its number."""
 
     samples: Readable
     form: Form
@@ -79,10 +79,10 @@ class _DecodeChunk:
 
 
 class Store(Protocol):
-    """Where decoded samples go: the cache, or memory."""
+    """The destination of decoded samples: the cache, or memory."""
 
     def write(self, chunks: Iterable[tuple[Tensor, Measures]], num_bytes: int, found: dict[str, Any]) -> Entry:
-        """Store samples as they come, with what is found on the way."""
+        """Store samples as they come, with `found`, which is filled meanwhile."""
         ...
 
 
@@ -102,7 +102,7 @@ class _Decoding:
         self.tally = Tally(self.form.conversion.white)
 
     def chunks(self) -> Generator[tuple[Tensor, Measures], None, None]:
-        """Yield the samples in order; at the end raise what is wrong with them, or with the form that was guessed."""
+        """Yield the samples in order; at the end raise DataError for bad ones, _AnotherForm for a wrong guess."""
         with closing(self._decoded()) as chunks, meter("decoding", len(self.samples)) as advance:
             for chunk in chunks:
                 self.kinds.update(chunk.kinds)
@@ -123,12 +123,12 @@ class _Decoding:
             "labels": self.labels if any(label is not None for label in self.labels) else None,
             "resize": self.form.conversion.resize,
             "large_jpegs": sum(number for kind, number in self.kinds.items() if kind.is_large_jpeg),
-            # Whether the images decided on their size, and whether that is saved with the run.
+            # Whether the images decided the size, and whether it is saved with the run.
             "size": None if self.wanted.size is not None else "auto" if self.wanted.image_size == AUTO else "common",
         }
 
     def _decoded(self) -> Generator[Chunk, None, None]:
-        """Yield the samples in chunks, decoded by processes where there are many, by threads where they are large."""
+        """Yield the samples in chunks, decoded by processes if they are many, by threads if they are large."""
         total, pays = len(self.samples), self.samples.in_processes and len(self.samples) >= SAMPLES_FOR_PROCESSES
         threads = num_cores() if self.samples.in_processes and not pays and self.samples.in_threads else 1
         size = max(1, min(CHUNK_SAMPLES, CHUNK_BYTES // self.form.num_bytes, total // (4 * threads)))
@@ -140,7 +140,7 @@ class _Decoding:
 
 
 class _AnotherForm(Exception):
-    """Most samples ask for another form than the few that were looked at first."""
+    """The samples need another form than the one guessed from a few of them."""
 
     def __init__(self, form: Form) -> None:
         super().__init__()
@@ -148,7 +148,7 @@ class _AnotherForm(Exception):
 
 
 def decoded(cache: Cache, samples: Callable[[], Readable], wanted: Wanted) -> Entry:
-    """Return the entry of a cache; where it has none, decode the samples for it, which are opened only then."""
+    """Return the entry of a cache; if it has none, open the samples and decode them into it."""
     entry = cache.read()
     if entry is None:
         with cache.alone():
@@ -157,31 +157,31 @@ def decoded(cache: Cache, samples: Callable[[], Readable], wanted: Wanted) -> En
 
 
 def decode_into(store: Store, samples: Readable, wanted: Wanted) -> Entry:
-    """Decode all samples into a store; raise DataError with those that cannot be read, unless they are left out."""
+    """Decode all samples into a store; raise DataError with the unreadable ones, unless they are skipped."""
     form = _guess(samples, wanted)
     for _ in range(2):
         decoding = _Decoding(samples, form, wanted)
         try:
-            # Closed however it ends, a full disk included: nobody goes on decoding.
+            # Closed however it ends, even on a full disk, so that decoding stops.
             with closing(decoding.chunks()) as chunks:
                 return store.write(chunks, form.num_bytes * len(samples), decoding.found)
         except _AnotherForm as another:
             form = another.form
-    raise AssertionError("the form of all samples is that of all samples")
+    raise AssertionError("the form of all samples is final")
 
 
 def _unreadable(failures: Mapping[int, str], total: int) -> DataError:
-    """Return the error that names the samples that could not be read, and the way on."""
+    """Return the error that names unreadable samples and says what to do."""
     rest = len(failures) - NUM_NAMED
     more = [f"and {rest:,} more"] if rest > 0 else []
-    way = f"{len(failures):,} of {total:,} cannot be read; data.on_bad=skip leaves them out"
+    way = f"{len(failures):,} of {total:,} samples cannot be read; skip them with data.on_bad=skip"
     return DataError(*list(failures.values())[:NUM_NAMED], *more, way)
 
 
 def _guess(samples: Readable, wanted: Wanted) -> Form:
-    """Return the form that some of the samples, evenly spread, ask for, where the settings leave it open.
+    """Return the form guessed from a few evenly spread samples, where the settings leave it open.
 
-    Where it is the middle of their sizes, which some do not tell, all are looked at.
+    If the size is the median of different ones, all samples are examined.
     """
     kinds = _kinds(samples, max(1, len(samples) // NUM_SAMPLED))
     if is_middle(kinds, wanted) and len(samples) > NUM_SAMPLED:
@@ -190,11 +190,11 @@ def _guess(samples: Readable, wanted: Wanted) -> Form:
 
 
 def _kinds(samples: Readable, every: int) -> Counter[ImageKind]:
-    """Return what some of the samples are, one of `every` so many."""
+    """Return the kinds of every `every`-th sample."""
     kinds: Counter[ImageKind] = Counter()
     for index in range(0, len(samples), every):
         try:
             kinds[samples.kind(index)] += 1
         except DataError:
-            continue  # all are looked at later
+            continue  # reported when all are read
     return kinds

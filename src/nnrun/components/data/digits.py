@@ -1,4 +1,4 @@
-"""Handwritten digits that come along (UCI Machine Learning Repository, Alpaydin & Kaynak 1998): 1,797 images of 8x8."""
+"""The bundled handwritten digits (UCI Machine Learning Repository, Alpaydin & Kaynak 1998): 1,797 images of 8x8."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from nnrun.components.data.normalize import Normalize
 from nnrun.core.seams.data import Dataset, Split
 from nnrun.core.splits import stratified_indices
 
-# With their licence beside them.
+# Their licence is beside them.
 FILE = Path(__file__).parent / "embedded" / "digits.csv.gz"
 NUM_SAMPLES = 1797
 NUM_TEST = 360
 STORED_SIZE = 8
-# Twice 5-fold over the training split, a small CNN was wrong on 2.9 % of these, on 3.5 % of images enlarged to 28x28.
+# Error of a small CNN in 5-fold cross-validation on the training split, run twice: 2.9 %; enlarged to 28x28: 3.5 %.
 ENLARGED_SIZE = 20
 MARGIN = 4
 MAX_STORED_PIXEL = 16
@@ -58,12 +58,12 @@ def read_digits(path: Path) -> tuple[Tensor, Tensor]:
 
 
 def enlarge(images: Tensor) -> Tensor:
-    """Return `(N, 8, 8)` of 0..16 as uint8 `(N, 1, 28, 28)` of 0..255: 20x20 bilinear, in a margin of 4, as MNIST is.
+    """Return `(N, 8, 8)` of 0..16 as uint8 `(N, 1, 28, 28)` of 0..255: 20x20 bilinear with a margin of 4, like MNIST.
 
-    In whole numbers, so that every machine gets the same bytes.
+    Computed in whole numbers, so every machine gets the same bytes.
     """
-    # The centre of pixel i lies at (2i + 1) * 8 / 40 - 1/2 = (4i - 3) / 10 of the stored pixels; beyond the outer
-    # centres the outer pixels go on.
+    # The centre of pixel i is at (2i + 1) * 8 / 40 - 1/2 = (4i - 3) / 10 in stored pixels; beyond the outer centres,
+    # the outer pixels are repeated.
     centres = (4 * torch.arange(ENLARGED_SIZE) - 3).clamp(0, 10 * (STORED_SIZE - 1))
     stored_centres = 10 * torch.arange(STORED_SIZE)
     weights = (10 - (centres[:, None] - stored_centres).abs()).clamp(min=0).to(torch.float32)

@@ -1,4 +1,4 @@
-"""Fetching the files of a published data set: whole, checked, or not at all."""
+"""Download the files of a published data set, atomically and with a checksum."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file as it is published: its name, the folders of the net that hold it, its md5 in hexadecimal."""
+    """A published file: its name, the URLs of the folders that contain it, its md5 in hexadecimal."""
 
     name: str
     mirrors: tuple[str, ...]
@@ -34,34 +34,34 @@ class RemoteFile:
 
     @property
     def urls(self) -> tuple[str, ...]:
-        """The addresses of the file, the one to try first in front."""
+        """The URLs of the file, in the order to try them."""
         return tuple(f"{mirror.rstrip('/')}/{self.name}" for mirror in self.mirrors)
 
 
 def obtain(name: str, root: str, folder: Path, files: Sequence[RemoteFile], download: bool) -> None:
-    """Bring the files that a data set lacks into its folder.
+    """Download the missing files of a data set into its folder.
 
-    Raises DataError that lists them, and where they come from, where they may not or cannot be fetched.
+    Raises DataError that lists them and their source where they may not or cannot be downloaded.
     """
     sources = " or ".join(files[0].mirrors)
     by_hand = f"put {', '.join(file.name for file in files)} into {folder} (from {sources})"
     if not download:
-        raise DataError(f"data.root={root} has no {name}, or not all of it: set data.download=true, or", by_hand)
+        raise DataError(f"data.root={root} lacks files of {name}: set data.download=true, or", by_hand)
     for file in files:
         try:
             fetch(file, folder)
         except DataError as error:
             raise DataError(
-                f"data.root={root} has no {name}, or not all of it, and it cannot be fetched:",
+                f"data.root={root} lacks files of {name}, and they cannot be downloaded:",
                 *error.messages,
                 f"check the network, or {by_hand}",
             ) from error
 
 
 def fetch(file: RemoteFile, folder: Path) -> Path:
-    """Download a file into `folder`, made where it is missing, from the first mirror that gives the right bytes.
+    """Download a file into `folder`, which is created if missing, from the first mirror with the right bytes.
 
-    Raises DataError with a line for each mirror that failed; then nothing of the file is left.
+    If all mirrors fail, raises DataError with a line for each, and leaves nothing of the file.
     """
     with storing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -75,10 +75,10 @@ def fetch(file: RemoteFile, folder: Path) -> Path:
 
 
 def _fetch_from(url: str, file: RemoteFile, folder: Path) -> Path:
-    """Download a file from one address; raise DataError where it breaks off or its md5 is wrong."""
-    log.info("fetching %s into %s", url, folder)
+    """Download a file from one URL; raise DataError where the connection breaks or the md5 is wrong."""
+    log.info("downloading %s into %s", url, folder)
     md5 = hashlib.md5(usedforsecurity=False)
-    with storing(folder), DurableFile(folder) as target, meter(f"fetching {file.name}", None, "bytes") as advance:
+    with storing(folder), DurableFile(folder) as target, meter(f"downloading {file.name}", None, "bytes") as advance:
         for chunk, total_bytes in _chunks(url):
             md5.update(chunk)
             target.write(chunk)
@@ -89,7 +89,7 @@ def _fetch_from(url: str, file: RemoteFile, folder: Path) -> Path:
 
 
 def _chunks(url: str) -> Iterator[tuple[bytes, int | None]]:
-    """Yield what an address gives, each piece with the bytes of the whole where the server says them.
+    """Yield the content of a URL in pieces, each with the total bytes if the server states them.
 
     Raises DataError where the network or the server fails.
     """
@@ -104,16 +104,16 @@ def _chunks(url: str) -> Iterator[tuple[bytes, int | None]]:
                 yield data, total_bytes
     except (OSError, http.client.HTTPException, ValueError) as error:
         if isinstance(error, urllib.error.HTTPError):
-            error.close()  # it is the answer too, with its connection
+            error.close()  # the error is the response too, with its connection
         reason = error.reason if type(error) is urllib.error.URLError else error
         raise DataError(f"{url}: {str(reason) or type(reason).__name__}") from error
-    # http.client takes a connection that closes early for the end of the file.
+    # http.client treats a connection that closes early as the end of the file.
     if total_bytes is not None and num_bytes < total_bytes:
         raise DataError(f"{url}: the connection closed after {num_bytes:,} of {total_bytes:,} bytes; nothing was kept")
 
 
 def check_download(file: RemoteFile, path: Path) -> None:
-    """Raise DataError where a file that somebody put there is not the published one."""
+    """Raise DataError where a file that is there already is not the published one."""
     try:
         with path.open("rb") as opened:
             md5 = hashlib.file_digest(opened, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
@@ -124,10 +124,10 @@ def check_download(file: RemoteFile, path: Path) -> None:
 
 
 def extract(archive: Path, folder: Path, names: Sequence[str]) -> None:
-    """Write the named files of a tar archive into `folder`, each whole or not at all; raise DataError where it is bad.
+    """Write the named files of a tar archive into `folder`, each atomically; raise DataError where it is damaged.
 
-    A member is named by the last part of its path, so that nothing that an archive says decides where a file lands;
-    one that would leave its folder is refused all the same, before anything is written: such an archive is an attack.
+    Only the last component of a member's path is used, so the archive does not decide where a file is written. An
+    archive with a path outside its folder is refused all the same, before anything is written: it is an attack.
     """
     try:
         with tarfile.open(archive) as tar:
@@ -135,7 +135,7 @@ def extract(archive: Path, folder: Path, names: Sequence[str]) -> None:
             wanted = {Path(member.name).name: member for member in members if member.isfile()}
             lacking = [name for name in names if name not in wanted]
             if lacking:
-                raise damaged(archive, f"it holds no {', '.join(lacking)}")
+                raise damaged(archive, f"it lacks {', '.join(lacking)}")
             for name in names:
                 _write_member(tar, wanted[name], folder, name)
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:

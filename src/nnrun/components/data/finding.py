@@ -18,31 +18,31 @@ IMAGE_SUFFIXES = frozenset(
         *(".ppm", ".pgm", ".pbm", ".pnm", ".ico", ".tga", ".jp2", ".j2k", ".pcx", ".sgi", ".qoi"),
     )
 )
-# Those of iPhones' photos, which Pillow reads with a package beside it.
+# iPhone photos, which Pillow reads with an extra package.
 HEIC_SUFFIXES = frozenset((".heic", ".heif", ".hif"))
 
 
 def has_image_suffix(name: str) -> bool:
-    """Return whether a name has the suffix of an image, whether or not that can be read here."""
+    """Return whether a name has an image suffix, whether or not this installation reads the format."""
     return _suffix(name) in IMAGE_SUFFIXES | HEIC_SUFFIXES
 
 
 def missing_folder(root: Path) -> DataError:
-    """Return the error of a data.root that does not exist, with what may be meant of what lies beside it."""
+    """Return the error for a data.root that does not exist, with the most similar name beside it."""
     beside = [path.name for path in root.parent.iterdir()] if root.parent.is_dir() else []
     hint = did_you_mean(root.name, beside)
     return DataError(f"data.root={shown(root)} does not exist; {hint or 'name the folder of the images'}")
 
 
 def is_image_name(name: str) -> bool:
-    """Return whether a file is to be read as an image, by the suffix of its name."""
+    """Return whether a file is read as an image, by the suffix of its name."""
     suffix = _suffix(name)
     return suffix in IMAGE_SUFFIXES or (suffix in HEIC_SUFFIXES and reads_heic())
 
 
 def _suffix(name: str) -> str:
     """Return the suffix of a name in lower case."""
-    return os.path.splitext(name)[1].lower()  # noqa: PTH122 - of very many names
+    return os.path.splitext(name)[1].lower()  # noqa: PTH122 - faster, for very many names
 
 
 @functools.cache
@@ -53,7 +53,7 @@ def reads_heic() -> bool:
 
 @dataclass(frozen=True)
 class Found:
-    """The image files below a folder, in a stable order, the files that are none, and how many were hidden."""
+    """The image files below a folder, in a stable order, the other files, and the number of hidden ones."""
 
     images: tuple[Path, ...]
     others: tuple[Path, ...]
@@ -61,11 +61,11 @@ class Found:
 
 
 def find_images(folder: Path) -> Found:
-    """Return the files below a folder whose suffix is an image's, sorted by folder and name; links are followed.
+    """Return the files below a folder with an image suffix, sorted by folder and name; links are followed.
 
-    What has such a suffix and cannot be read, as a link that leads nowhere, is among them: reading it says so. Each
-    folder is entered once, so that links in a circle end. Hidden files and folders (`.name`) are only counted.
-    Raises DataError where a folder cannot be read.
+    Files that cannot be read, such as broken links, are included: reading them raises the error. Each folder is entered
+    once, so circular links end. Hidden files and folders (`.name`) are only counted. Raises DataError where a folder
+    cannot be read.
     """
     images: list[Path] = []
     others: list[Path] = []
@@ -95,7 +95,7 @@ def find_images(folder: Path) -> Found:
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Return whether an entry is a folder or a link to one; a link that leads nowhere, or in a circle, is none."""
+    """Return whether an entry is a folder or a link to one; a broken or circular link is not."""
     try:
         return entry.is_dir()
     except OSError:

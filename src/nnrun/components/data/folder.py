@@ -26,12 +26,12 @@ from nnrun.core.seams.data import Dataset, Evaluation, Findings
 class Folder:
     """Open a folder of images: class folders below `train/`, `valid/` and `test/`, or class folders alone.
 
-    Or images that a CSV file lists, `labels`, which may be one for each part, or `labels.csv` in the folder where there
-    are no class folders: `target` are its columns that are learned, and `targets` says whether they are classes, labels
+    Or images listed in a CSV file: `labels`, a file for all splits or one for each, or `labels.csv` in the folder where
+    there are no class folders. `target` names the columns to learn, and `targets` says whether they are classes, labels
     or values.
-    Without `test/`, `test_fraction` of the samples is held out for it by `split_seed`, each class with its share.
-    `image_size`, `channels` and `mean` and `std`, of pixels in 0..1, follow from the images where they are None;
-    `in_shape` is what a trained network takes, and then decides instead.
+    Without `test/`, `test_fraction` of the samples is held out for it by `split_seed`, stratified by class.
+    `image_size`, `channels`, `mean` and `std` (of pixels in 0..1) are set from the images where they are None; size and
+    channels from `in_shape`, the input shape of a trained network, if it is given.
     """
 
     root: str
@@ -53,11 +53,11 @@ class Folder:
     target: str | Sequence[str] | None = None
 
     def load(self) -> Dataset:
-        """Decode the images, or take those that were decoded before; raise DataError where something is wrong."""
+        """Decode the images, or read them from the cache; raise DataError where something is wrong."""
         return self._load(None)
 
     def load_for(self, evaluation: Evaluation) -> Dataset:
-        """Do the same to measure a trained network: with its classes, and no more parts than there are."""
+        """Do the same to evaluate a trained network: with its classes; the training split may be missing."""
         return self._load(evaluation)
 
     @functools.cached_property
@@ -66,12 +66,12 @@ class Folder:
 
     @property
     def num_to_train_on(self) -> int:
-        """How many samples there are before any part is held out of them; nothing is decoded for it."""
+        """The number of training samples before any are held out; nothing is decoded for it."""
         values = self._to_train_on.values
         return len(values["train"] if "train" in values else values["all"])
 
     def _labelled(self, known: Targets | None) -> LabelledImages:
-        """Return the files, and what is learned of each."""
+        """Return the files and their targets."""
         settings = LabelSettings(self.labels, self.target, self.targets, self.class_order, self.on_bad)
         return labelled_images(data_root(self.root), settings, known)
 
@@ -91,7 +91,7 @@ class Folder:
         return replace(dataset, became=became_now)
 
     def _decoded(self, images: LabelledImages) -> Entry:
-        """Return the images of all parts, one after the other, decoded."""
+        """Return the decoded images of all splits, split after split."""
         wanted = Wanted(self.image_size, self.channels, self.on_bad, self.white, self.resize, self.jpeg_draft)
         wanted = wanted.for_network(self.in_shape)
         cache = Cache(f"folder {data_root(self.root)}", images.state, wanted.to_plain())
@@ -99,7 +99,7 @@ class Folder:
 
 
 def _parts(entry: Entry, images: LabelledImages) -> dict[str, Part]:
-    """Return the parts of some images without the files that could not be read."""
+    """Return the splits without the files that could not be read."""
     skipped = {index for index, _ in entry.found["skipped"]}
     parts: dict[str, Part] = {}
     place = row = 0

@@ -1,4 +1,4 @@
-"""What there is to say of decoded images: which were converted, resized, cropped or left out, and how deep they are."""
+"""What to report about decoded images: which were converted, resized, cropped or skipped, and their bit depth."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NUM_SIZES = 10
 
 
 def found_in_images(found: Mapping[str, Any], shape: tuple[int, ...]) -> Findings:
-    """Return what there is to say of images that were brought to `(C, H, W)`, and of those that could not be read."""
+    """Return what to report about images that were resized to `(C, H, W)`, and about those that could not be read."""
     channels, *size = shape
     plain, kind = ("L", "grey") if channels == 1 else ("RGB", "RGB")
     sizes: Counter[str] = Counter()
@@ -36,7 +36,7 @@ def found_in_images(found: Mapping[str, Any], shape: tuple[int, ...]) -> Finding
     notes += tally.notes()
     skipped = [message for _, message in found["skipped"]]
     if skipped:
-        notes.append(f"left out: {len(skipped):,} samples that cannot be read (data.on_bad=skip); run.log names them")
+        notes.append(f"skipped: {len(skipped):,} samples that cannot be read (data.on_bad=skip); run.log names them")
     facts = {
         "converted": sum(converted.values()),
         "resized": resized,
@@ -48,27 +48,27 @@ def found_in_images(found: Mapping[str, Any], shape: tuple[int, ...]) -> Finding
     }
     if tally.num_deep or tally.num_colour:
         facts["deep"] = tally.to_plain()
-    return Findings(tuple(notes), tuple(f"left out: {message}" for message in skipped), facts)
+    return Findings(tuple(notes), tuple(f"skipped: {message}" for message in skipped), facts)
 
 
 def became(found: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
-    """Return what settings of `data` became that the images, brought to `(C, H, W)`, decide."""
+    """Return the settings of `data` that the images, resized to `(C, H, W)`, have decided."""
     size = {"image_size": shape[1] if shape[1] == shape[2] else list(shape[1:])} if found["size"] == "auto" else {}
     return {"white": found["tally"]["white"], **size}
 
 
 def is_cropped(size: tuple[int, int], wanted: list[int]) -> bool:
-    """Return whether an image loses a row or a column of its own, or more, where it is brought to a size."""
+    """Return whether an image loses at least one row or column of pixels when it is resized to a size."""
     scale = min(have / want for have, want in zip(size, wanted, strict=True))
     return any(have - want * scale >= 1 for have, want in zip(size, wanted, strict=True))
 
 
 def _resized(found: Mapping[str, Any], cropped: int, sizes: Counter[str], size: list[int]) -> str:
-    """Return what is said of images that had another size than that which they were brought to."""
+    """Return the note on images that were resized."""
     total, wanted = sizes.total(), "x".join(map(str, size))
     number = total - sizes[wanted]
-    several = f", of {len(sizes):,} sizes in all" if len(sizes) > 1 else ""
-    way = "; data.image_size sets another size" if found["size"] is not None and number * 2 > total else ""
+    several = f" (of {len(sizes):,} different sizes)" if len(sizes) > 1 else ""
+    way = "; set another size with data.image_size" if found["size"] is not None and number * 2 > total else ""
     how = {"crop": "resized", "pad": "resized and padded", "stretch": "stretched"}[found["resize"]]
     if cropped == number:
         return f"resized and center-cropped {number:,} of {total:,} images to {wanted}{several}{way}"

@@ -1,6 +1,6 @@
-"""HEIC, the format of iPhones' photos, which Pillow reads with a package beside it.
+"""HEIC, the format of iPhone photos, which Pillow reads with an extra package.
 
-TorchServe's handler holds this file as it stands, as it does pixels.py.
+TorchServe's handler contains this file unchanged, like pixels.py.
 """
 
 from __future__ import annotations
@@ -9,21 +9,21 @@ from typing import Any
 
 from PIL import Image
 
-# Kinds of HEIC, of which a file names one among those that it is compatible with.
+# Brands of HEIC; a file lists at least one among its compatible brands.
 HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis")
 
 
 def with_heic(file: Any) -> bool:
-    """Return whether a file is a HEIC, as iPhones write them; then Pillow is given what reads it.
+    """Return whether a file is a HEIC, as iPhones write them; if so, register its reader with Pillow.
 
-    Raises ModuleNotFoundError where that is not installed.
+    Raises ModuleNotFoundError where the reader is not installed.
     """
     start = file.read(64)
     file.seek(0)
     brands = start[8 : int.from_bytes(start[:4], "big")]
     is_heic = start[4:8] == b"ftyp" and any(brand in brands for brand in HEIC_BRANDS)
     if is_heic and "HEIF" not in Image.OPEN:
-        import pillow_heif  # noqa: PLC0415 - hardly any data has them
+        import pillow_heif  # noqa: PLC0415 - few data sets need it
 
         pillow_heif.register_heif_opener()
     return is_heic

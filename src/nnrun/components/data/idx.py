@@ -1,4 +1,4 @@
-"""The idx format (http://yann.lecun.com/exdb/mnist): arrays of numbers, as MNIST comes.
+"""The idx format (http://yann.lecun.com/exdb/mnist): arrays of numbers, the format of MNIST.
 
 Two zero bytes, the type of a value (8: uint8), the number of dimensions, each dimension as four bytes, big-endian, then
 the values.
@@ -16,12 +16,12 @@ from nnrun.base.files import check_is_file
 
 UINT8_MARK = 8
 PACKED_SUFFIX = ".gz"
-# Deflate cannot do better, so that a header which claims more is known to lie before memory is asked for.
+# The limit of deflate: a header that claims more is refused before memory is allocated.
 MAX_GZIP_RATIO = 1032
 
 
 class IdxArray(NamedTuple):
-    """What an idx file holds: its header as it stands, its values, and their shape."""
+    """The content of an idx file: its raw header, its values, and their shape."""
 
     header: bytes
     values: bytearray
@@ -40,27 +40,27 @@ def open_idx(path: Path) -> IO[bytes]:
 
 
 def read_idx_array(path: Path, num_dims: int) -> IdxArray:
-    """Return what an idx file of uint8 holds; raise ValueError, which says why, where it is damaged.
+    """Return the content of an idx file of uint8; raise ValueError with the reason where it is damaged.
 
-    Besides, as reading does: OSError, EOFError, and zlib.error for a `.gz`.
+    Reading may also raise OSError, EOFError, and zlib.error for a `.gz`.
     """
     with open_idx(path) as file:
         header = file.read(4 + 4 * num_dims)
         magic = idx_magic(num_dims)
         if header[:4] != magic:
-            raise ValueError(f"it starts with {header[:4].hex() or 'nothing'}, and such a file with {magic.hex()}")
+            raise ValueError(f"it starts with {header[:4].hex() or 'nothing'}, not with {magic.hex()}")
         if len(header) < 4 + 4 * num_dims:
-            raise ValueError("it ends within its header")
+            raise ValueError("it ends inside its header")
         shape = struct.unpack(f">{num_dims}I", header[4:])
         num_values = math.prod(shape)
         if num_values == 0:
-            raise ValueError(f"it holds no samples (its header says {shape})")
+            raise ValueError(f"it has no samples (its header says {shape})")
         size_bytes = path.stat().st_size
         most = size_bytes * MAX_GZIP_RATIO if path.suffix == PACKED_SUFFIX else size_bytes
         values = bytearray(num_values if num_values <= most else 0)
         num_read = cast(Any, file).readinto(values)
         if num_read < num_values:
-            raise ValueError(f"its header promises {num_values:,} values, and it ends before them")
+            raise ValueError(f"its header promises {num_values:,} values, but the file ends before")
         if file.read(1):
-            raise ValueError(f"its header promises {num_values:,} values, and there are more")
+            raise ValueError(f"its header promises {num_values:,} values, but there are more")
     return IdxArray(header, values, shape)

@@ -1,4 +1,4 @@
-"""The form that all pictures of a data set are brought to: as set, or as most of them have it."""
+"""The common form of all images of a data set: as set, or inferred from the images."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import torch
 from nnrun.components.data.conversion import AS_BEFORE, Conversion
 from nnrun.components.data.images import ImageKind
 
-# What data.white and data.image_size say where the images decide.
+# The value of data.white and data.image_size with which the images decide.
 AUTO = "auto"
-# With `auto`, images whose shorter side is longer are brought to a square of this size, which networks for photographs
-# are made for.
+# With `auto`, larger images (by their shorter side) are resized to a square of this size, the usual one of networks for
+# photographs.
 AUTO_SIZE = 224
 
 
 @dataclass(frozen=True)
 class Form:
-    """What every image is brought to: grey or RGB, a height and width, and a type of value; and how.
+    """The form of every image: grey or RGB, height and width, a type of value; and the conversion to it.
 
-    The `white` of its conversion is None where there are no greys of more than 8 bits, and where 65535 becomes 255.
+    The `white` of the conversion is None where there are no greys of more than 8 bits, or where 65535 becomes 255.
     """
 
     channels: int
@@ -40,9 +40,9 @@ class Form:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the settings say of a form, where they do, and whether what cannot be read ends the run or is left out.
+    """The settings about the form, and whether unreadable images end the run or are skipped.
 
-    `image_size` and `channels` None, and `auto`, leave it to the images.
+    With `image_size` and `channels` None, or `auto`, the images decide.
     """
 
     image_size: int | Sequence[int] | str | None
@@ -53,15 +53,15 @@ class Wanted:
     jpeg_draft: bool = False
 
     def for_network(self, in_shape: Sequence[int] | Mapping[str, Any] | None) -> Wanted:
-        """Return what the settings ask for; what they leave open, a trained network's `in_shape` decides."""
+        """Return the same, with the size and channels of a network's `in_shape` where the settings leave them open."""
         if in_shape is None or isinstance(in_shape, Mapping) or len(in_shape) != len("CHW"):
-            return self  # of no pictures: that these are some is said where they are held against it
+            return self  # the network does not take images; the mismatch is reported later
         size = tuple(in_shape[1:]) if self.image_size in (None, AUTO) else self.image_size
         return replace(self, image_size=size, channels=self.channels or in_shape[0])
 
     @property
     def size(self) -> tuple[int, int] | None:
-        """The height and width that are set, if they are."""
+        """The height and width, if they are set."""
         if self.image_size is None or isinstance(self.image_size, str):
             return None
         if isinstance(self.image_size, int):
@@ -69,21 +69,21 @@ class Wanted:
         return self.image_size[0], self.image_size[1]
 
     def to_plain(self) -> list[Any]:
-        """Return what tells one decoding from another."""
+        """Return the settings that distinguish one decoding from another."""
         return [self.size or self.image_size, self.channels, self.on_bad, self.white, self.resize, self.jpeg_draft]
 
 
 def conversion_of(data: Mapping[str, Any]) -> Conversion:
-    """Return how image files are read by the settings of `data`, once the images have decided what they leave open."""
+    """Return the conversion in the settings of `data`, after the images have decided those that are open."""
     white = data.get("white")
     resize, jpeg_draft = data.get("resize", AS_BEFORE.resize), bool(data.get("jpeg_draft"))
     return Conversion(None if white in (None, AUTO) else float(white), resize, jpeg_draft)
 
 
 def form_of(kinds: Mapping[ImageKind, int], wanted: Wanted) -> Form | None:
-    """Return the form for images of these kinds: grey if all are, white by the deepest, and the size as `size_of` says.
+    """Return the form for images of these kinds: grey if all are, white by the deepest, the size from `size_of`.
 
-    None where there are none.
+    None where there are no images.
     """
     if not kinds:
         return None
@@ -100,10 +100,10 @@ def form_of(kinds: Mapping[ImageKind, int], wanted: Wanted) -> Form | None:
 
 
 def size_of(kinds: Mapping[ImageKind, int], *, is_auto: bool) -> tuple[int, int]:
-    """Return the height and width that images of these kinds are brought to: the commonest, the larger of two alike.
+    """Return the height and width for images of these kinds: the most common one, of equally common ones the largest.
 
-    `is_auto` takes that only where most images have it, and it is not above AUTO_SIZE; else it is a square, with the
-    middle one of the shorter sides, AUTO_SIZE at most.
+    With `is_auto`, this holds only if most images have it and it is at most AUTO_SIZE; otherwise the size is a square
+    of the median of the shorter sides, at most AUTO_SIZE.
     """
     sizes = _sizes(kinds)
     commonest = max(sizes, key=lambda size: (sizes[size], size))
@@ -114,13 +114,13 @@ def size_of(kinds: Mapping[ImageKind, int], *, is_auto: bool) -> tuple[int, int]
 
 
 def is_middle(kinds: Mapping[ImageKind, int], wanted: Wanted) -> bool:
-    """Return whether the size for images of these kinds is the middle one of many."""
+    """Return whether the size for images of these kinds is the median of different ones."""
     sizes = _sizes(kinds)
     return bool(wanted.image_size == AUTO and sizes and not _is_shared(sizes) and _middle_side(sizes) < AUTO_SIZE)
 
 
 def _sizes(kinds: Mapping[ImageKind, int]) -> Counter[tuple[int, int]]:
-    """Return how many images have each height and width."""
+    """Return the number of images of each height and width."""
     sizes: Counter[tuple[int, int]] = Counter()
     for kind, number in kinds.items():
         sizes[kind.height, kind.width] += number
@@ -133,6 +133,6 @@ def _is_shared(sizes: Counter[tuple[int, int]]) -> bool:
 
 
 def _middle_side(sizes: Counter[tuple[int, int]]) -> int:
-    """Return the middle one of the shorter sides of all images."""
+    """Return the median of the shorter sides of all images."""
     shorter = sorted(min(size) for size in sizes.elements())
     return shorter[len(shorter) // 2]

@@ -1,4 +1,4 @@
-"""Image files: what each is, and its pixels, whatever format and mode it was saved in; an error names the file."""
+"""Image files: the kind and the pixels of each, in any format and mode; an error names the file."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from nnrun.components.data.originals import of_jpeg, of_pixels
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# As pixels.py has them, which needs Pillow, and so is imported where an image is read.
+# The same as in pixels.py, which needs Pillow and is imported only when an image is read.
 MAX_PIXELS = 50_000_000
 WHITE = 65535
-# What stands for Pillow's mode where a picture is an array of floats.
+# Used in place of Pillow's mode for an array of floats.
 FLOAT_MODE = "float"
-# The largest values of the depths that cameras, scanners and X-ray detectors have.
+# The largest values at the usual bit depths of cameras, scanners and X-ray detectors.
 DEPTHS = (255, 1023, 4095, 16383, WHITE)
-# Of a larger file no second reading is tried.
+# Larger files are not read a second time without metadata.
 _MAX_BYTES = 2**30
 
 Read = TypeVar("Read")
@@ -40,12 +40,12 @@ Read = TypeVar("Read")
 
 @dataclass(frozen=True)
 class ImageKind:
-    """What an image file is: height and width in pixels as the image is seen, Pillow's mode, whether it is grey.
+    """The kind of an image: height and width in pixels, upright; Pillow's mode; whether it is grey.
 
-    `several` says whether the file holds more pictures than the one that is taken, `is_deep_colour` whether it has
-    several channels of 16 bits, of which Pillow keeps the upper 8, `is_large_jpeg` whether it may be decoded at a part
-    of its size. Of greys of more than 8 bits `peak` is the largest
-    value, and `depth` the largest that so many bits hold; both are None for others.
+    `several` says whether the file has more images than the one that is used, `is_deep_colour` whether it has several
+    channels of 16 bits, of which Pillow keeps the upper 8, `is_large_jpeg` whether it may be decoded at reduced size.
+    For greys of more than 8 bits, `peak` is the largest value and `depth` the largest one at that bit depth; both are
+    None for others.
     """
 
     height: int
@@ -57,12 +57,12 @@ class ImageKind:
     is_deep_colour: bool = False
     depth: int | None = None
     is_large_jpeg: bool = False
-    # Not compared: images are counted by their kind, and hardly two have the same.
+    # Not compared: images are counted by kind, and nearly every peak is different.
     peak: int | None = field(default=None, compare=False)
 
 
 class Picture(NamedTuple):
-    """What an image file was, its pixels as they are wanted, and what stands for it however it is wanted, as bytes."""
+    """An image: its kind, its pixels in the form that is wanted, and a hash of the original, which no form changes."""
 
     kind: ImageKind
     pixels: Tensor
@@ -72,10 +72,10 @@ class Picture(NamedTuple):
 def read_image(path: Path, channels: int, size: tuple[int, int] | None, conversion: Conversion = AS_BEFORE) -> Tensor:
     """Return the pixels of an image file as uint8 `(C, H, W)`; `channels` is 1 (grey) or 3 (RGB).
 
-    Any format and mode that Pillow reads: palettes and CMYK are converted, 16 bits scaled to 8, what is transparent
-    lies on white, the camera's orientation is applied, of several frames the first counts. An image of another `size`
-    (height, width) is brought to it as `conversion` says, with antialiased bilinear interpolation. Raises DataError
-    that names the file where it is empty, cut off, no image, or above 50 megapixels; odd metadata is no damage.
+    Any format and mode that Pillow reads: palettes and CMYK are converted, 16 bits scaled to 8, transparent pixels
+    composited on white, the camera's orientation applied; of several frames the first is used. An image of another
+    `size` (height, width) is resized as `conversion` says, with antialiased bilinear interpolation. Raises DataError
+    that names the file where it is empty, truncated, not an image, or above 50 megapixels; broken metadata is ignored.
     """
     return decode(path, channels, size, conversion)[1]
 
@@ -83,7 +83,7 @@ def read_image(path: Path, channels: int, size: tuple[int, int] | None, conversi
 def decode(
     path: Path | str, channels: int, size: tuple[int, int] | None, conversion: Conversion = AS_BEFORE
 ) -> tuple[ImageKind, Tensor]:
-    """Return what an image file was, and its pixels as `read_image` gives them."""
+    """Return the kind of an image file, and its pixels as `read_image` returns them."""
     picture = _read(Path(path), lambda image: _pictured(image, channels, size, conversion))
     return picture.kind, picture.pixels
 
@@ -91,21 +91,21 @@ def decode(
 def decode_sample(
     path: Path | str, channels: int, size: tuple[int, int] | None, conversion: Conversion = AS_BEFORE
 ) -> Picture:
-    """Do the same for a data set, with what stands for the picture itself."""
+    """Do the same for a data set, with a hash of the original."""
     return _read(Path(path), lambda image: _pictured(image, channels, size, conversion, identifies=True))
 
 
 def read_kind(path: Path | str) -> ImageKind:
-    """Return what an image file is, by its header where that says it; raise DataError as `read_image` does."""
+    """Return the kind of an image file, from its header if possible; raise DataError as `read_image` does."""
     return _read(Path(path), kind_of)
 
 
 def from_pillow(
     image: Image, channels: int, size: tuple[int, int] | None, conversion: Conversion, name: str
 ) -> Picture:
-    """Return what `decode_sample` does of an image of Pillow's; an error calls it `name`.
+    """Return what `decode_sample` returns, for a PIL image, which errors call `name`.
 
-    It may be decoded already, and is its owner's: it is taken at its full size.
+    It may be decoded already and belongs to the caller, so it is used at its full size.
     """
     try:
         return _pictured(image, channels, size, conversion._replace(jpeg_draft=False), identifies=True)
@@ -116,10 +116,10 @@ def from_pillow(
 def _pictured(
     image: Image, channels: int, size: tuple[int, int] | None, conversion: Conversion, *, identifies: bool = False
 ) -> Picture:
-    """Return what an image is, its pixels, and, where it is asked for, what stands for it."""
+    """Return the kind of an image, its pixels, and, with `identifies`, a hash of the original."""
     pixels = _pixels()
     is_deep_colour, is_large = pixels.is_deep_colour(image), pixels.is_large_jpeg(image)
-    # What stands for a JPEG that may be decoded at a part of its size must be the same at every size.
+    # The hash of a JPEG that may be decoded at reduced size must be the same at every size.
     by_content = identifies and conversion.jpeg_draft and is_large
     original = of_jpeg(image) if by_content else b""
     whole = pixels.draft(image, size, conversion)
@@ -138,15 +138,15 @@ def _pictured(
 
 
 def pillow_image(pixels: Tensor) -> Image:
-    """Return pixels, uint8 `(C, H, W)` of one or three channels, as an image of Pillow's."""
+    """Return pixels, uint8 `(C, H, W)` of one or three channels, as a PIL image."""
     rows = pixels.permute(1, 2, 0).squeeze(2).contiguous().numpy()
     return cast("Image", _pixels().Image.fromarray(rows))
 
 
 def kind_of(image: Image, *, several: bool = False) -> ImageKind:
-    """Return what an image is; one of more than 8 bits is decoded for it."""
+    """Return the kind of an image; one of more than 8 bits is decoded for it."""
     height, width = image.height, image.width
-    # The size that Pillow gives of a TIFF is that of the turned image.
+    # For a TIFF, Pillow already returns the size of the upright image.
     if image.format != "TIFF" and _pixels().orientation_of(image) in _pixels().SIDEWAYS:
         height, width = width, height
     peak = _pixels().peak_of(image)
@@ -155,12 +155,12 @@ def kind_of(image: Image, *, several: bool = False) -> ImageKind:
 
 
 def depth_of(peak: int) -> int:
-    """Return the largest value that images have whose largest found is `peak`: that of the smallest depth it fits."""
+    """Return the largest value at the smallest bit depth that `peak` fits."""
     return next((depth for depth in DEPTHS if peak <= depth), peak)
 
 
 def is_grey(image: Image) -> bool:
-    """Return whether an image has one channel of grey, by its mode; a palette is grey if all its colours are."""
+    """Return whether an image is grey, by its mode; a palette is grey if all its colors are."""
     if image.mode in ("P", "PA"):
         colours = image.getpalette("RGB") or []
         return colours[0::3] == colours[1::3] == colours[2::3]
@@ -169,7 +169,7 @@ def is_grey(image: Image) -> bool:
 
 @functools.cache
 def _pixels() -> ModuleType:
-    """Return what decodes images."""
+    """Return the module that decodes images."""
     try:
         from nnrun.components.data import pixels  # noqa: PLC0415 - a run on other data does not pay for Pillow
     except ModuleNotFoundError as error:
@@ -178,16 +178,16 @@ def _pixels() -> ModuleType:
 
 
 def _read(path: Path, read: Callable[[Image], Read]) -> Read:
-    """Return what is read of an opened image file; raise DataError where it is none, or its pixels are refused.
+    """Return what `read` returns for an image file; raise DataError where it is not an image, or is refused.
 
-    Where it cannot be read as it is, it is read once more without its metadata, which may be what is wrong with it.
+    A file that cannot be read is read again without its metadata, which may be what is broken.
     """
     pixels = _pixels()
     with reading(path):
         status = path.stat()
         check_is_file(path)
         if not stat.S_ISREG(status.st_mode):
-            raise DataError(f"{shown(path)} is no file")
+            raise DataError(f"{shown(path)} is not a regular file")
         if status.st_size == 0:
             raise DataError(f"{shown(path)} is empty: it has 0 bytes")
         try:
@@ -195,7 +195,7 @@ def _read(path: Path, read: Callable[[Image], Read]) -> Read:
                 return read(image)
         except ModuleNotFoundError as error:
             raise lacks_package(f"reading {shown(path)}", error) from error
-        except Exception as error:  # Pillow fails on damaged bytes in every way there is
+        except Exception as error:  # Pillow raises anything on damaged bytes
             if of_the_machine(error):
                 raise
             bare = pixels.without_metadata(path.read_bytes()) if status.st_size < _MAX_BYTES else None
@@ -206,14 +206,14 @@ def _read(path: Path, read: Callable[[Image], Read]) -> Read:
 
 
 def _refused(path: Path, error: Exception) -> Exception:
-    """Return the error for a file whose pixels Pillow does not give."""
+    """Return the error for a file that Pillow does not decode."""
     kind = type(error).__name__
     if kind == "UnidentifiedImageError":
         with path.open("rb") as file:
             start = file.read(512).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
         is_html = start.startswith((b"<!doctype html", b"<html", b"<head", b"<body"))
-        what = "it holds HTML, as a failed download leaves" if is_html else "Pillow knows no such format"
-        return DataError(f"{shown(path)} is no image: {what}")
+        what = "it contains HTML, as after a failed download" if is_html else "unknown format"
+        return DataError(f"{shown(path)} is not an image: {what}")
     if kind == "DecompressionBombError" or "are decoded" in str(error):
         return DataError(f"{shown(path)} is not decoded: {error}; make it smaller")
     if isinstance(error, ValueError) and str(error).startswith("its pixels"):
@@ -223,9 +223,9 @@ def _refused(path: Path, error: Exception) -> Exception:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn what goes wrong while a file or folder is read into a DataError that names it.
+    """Turn an error while a file or folder is read into a DataError that names it.
 
-    What the machine lacks is no fault of the file, and passes.
+    Errors of the machine, such as a lack of memory, are passed on.
     """
     try:
         yield
@@ -237,4 +237,4 @@ def reading(path: Path) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno is not None:
             raise DataError(f"{shown(path)} cannot be read: {error.strerror}") from error
         reason = str(error) or type(error).__name__
-        raise DataError(f"{shown(path)} is damaged, or cut off: {reason}; restore it") from error
+        raise DataError(f"{shown(path)} is damaged or truncated: {reason}; restore it") from error

@@ -1,4 +1,4 @@
-"""The targets that a map-style data set gives, one a sample: a number, a text, or several numbers."""
+"""The targets of a map-style data set, one per sample: a number, a string, or several numbers."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def learned_of_items(
     listed: Sequence[str] | None = None,
     known: Targets | None = None,
 ) -> Learned:
-    """Return what is learned of the targets of each part; the first part is to train on.
+    """Return what is learned from the targets of each split; the first is the training split.
 
-    `kind` is that of Targets or `auto`: then one whole number or text a sample is a class, and vectors, or numbers that
-    are not whole, are what they are in arrays. `listed` are the names of classes, or of what the vectors hold; `known`
-    is what a trained network has learned, which decides. Raises DataError that names the part and the sample.
+    `kind` is that of Targets or `auto`: then one whole number or string per sample is a class; vectors and other
+    numbers are treated as in arrays. `listed` are the names of classes, or of the vectors' elements; `known`, what a
+    trained network has learned, decides where it is given. Raises DataError that names the split and the sample.
     """
     if _are_classes(labels, known.kind if known is not None and kind == "auto" else kind):
         if known is not None:
@@ -36,7 +36,7 @@ def learned_of_items(
 
 
 def _are_classes(labels: Mapping[str, Sequence[Any]], kind: str) -> bool:
-    """Return whether targets are one class a sample: as set, or as they show."""
+    """Return whether targets are one class per sample: as set, or inferred."""
     if kind != "auto":
         return kind == "classes"
     every = [label for of in labels.values() for label in of]
@@ -49,7 +49,7 @@ def _is_vector(label: Any) -> bool:
 
 
 def _array(part: str, labels: Sequence[Any]) -> np.ndarray:
-    """Return the targets of a part as one array, `(N,)` or `(N, K)`."""
+    """Return the targets of a split as one array, `(N,)` or `(N, K)`."""
     import numpy as np  # noqa: PLC0415 - a run on other data does not pay for it
 
     rows: list[np.ndarray] = []
@@ -57,17 +57,17 @@ def _array(part: str, labels: Sequence[Any]) -> np.ndarray:
         try:
             row = np.asarray(label)
         except (TypeError, ValueError) as error:
-            raise DataError(f"{part}: sample {index} has a target that is no number or numbers: {error}") from error
+            raise DataError(f"{part}: sample {index} has a target that is not one or more numbers: {error}") from error
         if row.dtype.kind not in "biuf" or row.ndim > 1:
-            raise DataError(f"{part}: sample {index} has a target {_a(label)}; it is a number or several")
+            raise DataError(f"{part}: sample {index} has a target {_a(label)}; a target is one or more numbers")
         if rows and row.shape != rows[0].shape:
-            here, there = (f"{of.size:,}" if of.ndim else "one number" for of in (row, rows[0]))
-            raise DataError(f"{part}: sample {index} has a target of {here}, and sample 0 of {there}")
+            here, there = (f"{of.size:,} numbers" if of.ndim else "one number" for of in (row, rows[0]))
+            raise DataError(f"{part}: sample {index} has a target of {here}, but sample 0 of {there}")
         rows.append(row)
     return np.stack(rows)
 
 
 def _a(label: Any) -> str:
-    """Return what a target is, in words."""
+    """Return the type and shape of a target in words."""
     shape = getattr(label, "shape", None)
-    return f"of the type {type(label).__name__}" + (f" and the shape {tuple(shape)}" if shape is not None else "")
+    return f"of type {type(label).__name__}" + (f" and shape {tuple(shape)}" if shape is not None else "")

@@ -1,4 +1,4 @@
-"""Labels that lie in arrays, millions of them: what each of the distinct ones is, is looked at once."""
+"""Labels in arrays, perhaps millions: only the distinct ones are examined."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     import numpy as np
 
 Labels = Mapping[str, Sequence[Any]]
-# Samples that are looked at at a time: their temporaries stay small.
+# Samples processed at a time, to keep temporaries small.
 CHUNK_SAMPLES = 2**16
-# Whole numbers from 0 up, of which there are so many at most, are looked up in a table.
+# Whole numbers below this are looked up in a table.
 _MOST_IN_TABLE = 2**20
-# Whole numbers that a float64 and an int64 both hold, all of them.
+# Up to this, float64 and int64 both represent every whole number.
 _LARGEST = 2**53
 
 
 def classes_in(
     labels: Mapping[str, np.ndarray], classes: Callable[[Labels], tuple[Targets, dict[str, Tensor]]]
 ) -> tuple[Targets, dict[str, Tensor]]:
-    """Return what `classes` returns of the labels of each part `(N,)`: the classes, and each label's number, `(N,)`.
+    """Return what `classes` returns for the labels of each split `(N,)`: the classes, and each label's number, `(N,)`.
 
-    It is asked for the distinct labels; where it refuses one of them, for all, since it names the sample.
+    It is called with the distinct labels; where it refuses one, with all, so that its error names the sample.
     """
     distinct = {part: found for part, array in labels.items() if (found := _distinct(array)) is not None}
     if len(distinct) == len(labels):
@@ -42,7 +42,7 @@ def classes_in(
 
 
 def _distinct(labels: np.ndarray) -> list[Any] | None:
-    """Return the labels that an array holds, each once, as plain values; None where some can be no labels."""
+    """Return the distinct labels of an array as plain values; None where some are invalid."""
     kind = labels.dtype.kind
     if kind not in "biufUS":
         return None
@@ -69,12 +69,12 @@ def _whole(labels: np.ndarray) -> Tensor | None:
 
 
 def _present(numbers: Tensor) -> list[int]:
-    """Return which numbers from 0 up there are."""
+    """Return the distinct numbers, all from 0 up."""
     return torch.bincount(numbers).nonzero()[:, 0].tolist()
 
 
 def _looked_up(labels: np.ndarray, distinct: Sequence[Any], numbers: Tensor) -> Tensor:
-    """Return for each label the number that belongs to it, int64 `(N,)`."""
+    """Return the number of each label, int64 `(N,)`."""
     look_up = _of_texts if labels.dtype.kind in "US" else _of_numbers
     found = torch.empty(len(labels), dtype=torch.int64)
     by_label = look_up(distinct, numbers)
@@ -84,13 +84,13 @@ def _looked_up(labels: np.ndarray, distinct: Sequence[Any], numbers: Tensor) -> 
 
 
 def _of_texts(distinct: Sequence[Any], numbers: Tensor) -> Callable[[np.ndarray], Tensor]:
-    """Return what looks up texts."""
+    """Return a function that looks up strings."""
     places = dict(zip(distinct, numbers.tolist(), strict=True))
     return lambda part: torch.tensor(list(map(places.__getitem__, part.tolist())), dtype=torch.int64)
 
 
 def _of_numbers(distinct: Sequence[Any], numbers: Tensor) -> Callable[[np.ndarray], Tensor]:
-    """Return what looks up whole numbers: in a table of all from 0 up, or among the sorted ones."""
+    """Return a function that looks up whole numbers: in a table if they are small, else by binary search."""
     labels = torch.tensor(distinct, dtype=torch.int64)
     if int(labels.max()) < _MOST_IN_TABLE:
         table = torch.zeros(int(labels.max()) + 1, dtype=torch.int64)
@@ -101,13 +101,13 @@ def _of_numbers(distinct: Sequence[Any], numbers: Tensor) -> Callable[[np.ndarra
 
 
 def _known_whole(labels: np.ndarray) -> Tensor:
-    """Return numbers as int64, which they were found to be."""
+    """Return numbers as int64; they are known to be whole."""
     whole = _whole(labels)
     assert whole is not None, "the distinct ones were whole"
     return whole
 
 
 def parts_of(array: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield an array in parts of CHUNK_SAMPLES, the last of which may be shorter."""
+    """Yield an array in chunks of CHUNK_SAMPLES; the last may be shorter."""
     for start in range(0, len(array), CHUNK_SAMPLES):
         yield array[start : start + CHUNK_SAMPLES]

@@ -1,4 +1,4 @@
-"""The files that say what is learned of images: one for all, or one for each part."""
+"""The files with the labels of images: one for all, or one for each split."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from nnrun.base.paths import expanded, shown
 from nnrun.components.data.csv_table import Table, read_table
 from nnrun.components.data.finding import missing_folder
 
-# The file that is looked for, and the title of the column that says the part of a sample.
+# The file that is looked for, and the title of the column with the split of a sample.
 NAME = "labels.csv"
 PART_TITLE = "split"
-# The title of what is learned where a list has paths alone: their folders are the classes.
+# The title of the classes where a list has only paths: their folders are the classes.
 FOLDER_TITLE = "folder"
 
 Labels = str | Mapping[str, str] | None
-# Where the files are: of a single one, the part is an empty text.
+# The files by split; for a single file the split is an empty string.
 Paths = dict[str, Path]
 
 
 def find_labels(root: Path, labels: Labels) -> Paths | None:
-    """Return the files that are named, by their parts, or the one in the folder of the images, if any.
+    """Return the named files, by split, or labels.csv in the folder of the images, if there is one.
 
-    Raises DataError where one that is named is missing.
+    Raises DataError where a named file is missing.
     """
     if labels is None:
         found = [path for path in root.iterdir() if path.name.lower() == NAME] if root.is_dir() else []
@@ -35,7 +35,7 @@ def find_labels(root: Path, labels: Labels) -> Paths | None:
 
 
 def _named(root: Path, part: str, name: str) -> Path:
-    """Return the file that is named, where the user stands or in the folder of the images."""
+    """Return a named file, relative to the working directory or to the folder of the images."""
     for path in (expanded(name).absolute(), root / name):
         if path.exists():
             return path
@@ -46,7 +46,7 @@ def _named(root: Path, part: str, name: str) -> Path:
 
 
 def read_labels(paths: Paths) -> Table:
-    """Return the table of all files, with a column that says the part where they are those of parts."""
+    """Return the table of all files, with a column for the split where there is a file for each."""
     tables = {part: _with_folders(read_table(path)) for part, path in paths.items()}
     first = next(iter(tables.values()))
     if "" in tables:
@@ -55,7 +55,7 @@ def read_labels(paths: Paths) -> Table:
     rows: list[list[str]] = []
     for part, table in tables.items():
         if PART_TITLE in map(str.lower, table.titles):
-            raise DataError(f"{shown(table.path)} has a column {PART_TITLE}, and data.labels says that it is {part}")
+            raise DataError(f"{shown(table.path)} has a column {PART_TITLE}, but data.labels gives its split, {part}")
         rows += [[*cells, part] for cells in _columns(table, first, titles)]
     return replace(
         first,
@@ -68,19 +68,19 @@ def read_labels(paths: Paths) -> Table:
 
 
 def _columns(table: Table, first: Table, titles: list[str]) -> list[list[str]]:
-    """Return the cells of the columns of some titles; raise DataError where a table lacks one of them."""
+    """Return the cells of the columns with these titles; raise DataError where a table lacks one."""
     lacks = next((title for title in titles if title not in table.titles), None)
     if lacks is not None:
         raise DataError(
-            f"{shown(table.path)} has no column {shown(lacks)}, which {shown(first.path)} has; images without labels "
-            "are no part: leave the file out; input=DIR ckpt=RUN predicts them"
+            f"{shown(table.path)} has no column {shown(lacks)}, which {shown(first.path)} has; if its images have no "
+            "labels, remove it from data.labels and predict them with input=DIR ckpt=RUN"
         )
     places = [table.titles.index(title) for title in titles]
     return [[cells[place] for place in places] for cells in table.rows]
 
 
 def _with_folders(table: Table) -> Table:
-    """Return a table with what is learned: where it has paths alone, the folder of each."""
+    """Return a table with targets: where it has only paths, the folder of each is its class."""
     if len([title for title in table.titles if title]) > 1:
         return table
     place = next(place for place, title in enumerate(table.titles) if title)

@@ -1,4 +1,4 @@
-"""Image files with what is to be learned of each, by part, before any is decoded: of class folders, or of a list."""
+"""Image files and their targets, by split, before any is decoded: from class folders or a list."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from nnrun.core.seams.data import Findings
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """The files of each part, `(N,)` or `(N, K)` targets beside them, what these are, and what there is to say.
+    """The files of each split with their targets `(N,)` or `(N, K)`, what these are, and what to report.
 
-    `state` is what a cache of the images is a cache of.
+    `state` is the key of a cache of the images.
     """
 
     parts: Mapping[str, tuple[Sequence[LabelledFile], Tensor]]
@@ -34,18 +34,18 @@ class LabelledImages:
 
     @property
     def paths(self) -> list[str]:
-        """The paths of all files, one part after the other."""
+        """The paths of all files, split after split."""
         return [file.path for files, _ in self.parts.values() for file in files]
 
     @property
     def values(self) -> dict[str, Tensor]:
-        """The targets of each part."""
+        """The targets of each split."""
         return {part: values for part, (_, values) in self.parts.items()}
 
 
 @dataclass(frozen=True)
 class LabelSettings:
-    """The settings of `data` that say what is learned of images."""
+    """The settings of `data` about the targets of images."""
 
     labels: Labels
     target: str | Sequence[str] | None
@@ -55,14 +55,14 @@ class LabelSettings:
 
     @property
     def ask_for_a_list(self) -> bool:
-        """Whether class folders are not what is meant."""
+        """Whether a list is asked for, not class folders."""
         return self.labels is not None or self.target is not None or self.targets in ("labels", "values")
 
 
 def labelled_images(root: Path, settings: LabelSettings, known: Targets | None) -> LabelledImages:
     """Return the images below a folder with their targets; `known` is what a trained network has learned.
 
-    Raises DataError where nothing says what is to be learned, or something is wrong with what says it.
+    Raises DataError where there are no labels, or something is wrong with them.
     """
     paths = find_labels(root, settings.labels)
     if paths is None and settings.ask_for_a_list and root.is_dir():
@@ -77,7 +77,7 @@ def labelled_images(root: Path, settings: LabelSettings, known: Targets | None) 
 
 
 def _class_folders(root: Path, settings: LabelSettings, known: Targets | None, paths: Paths | None) -> Listing | None:
-    """Return the files of class folders; None where a list says what is learned. Raises DataError without either."""
+    """Return the files of class folders; None where a list has the labels. Raises DataError without either."""
     if paths is not None and (settings.ask_for_a_list or (known is not None and known.kind != "classes")):
         return None
     try:
@@ -89,7 +89,7 @@ def _class_folders(root: Path, settings: LabelSettings, known: Targets | None, p
     if paths is None:
         return listing
     name = shown(next(iter(paths.values())).name)
-    note = f"{name} is not read: folders say the classes; data.labels={name} reads it"
+    note = f"{name} is not read: the folders are the classes; use data.labels={name} to read it"
     return replace(listing, notes=(*listing.notes, note))
 
 
@@ -103,15 +103,15 @@ def _of_folders(root: Path, listing: Listing) -> LabelledImages:
 
 
 def _of_lists(root: Path, paths: Paths, settings: LabelSettings, known: Targets | None) -> LabelledImages:
-    """Return the images that a file lists, or one for each part."""
+    """Return the images listed in one file, or in one for each split."""
     called = " and ".join(shown(path) for path in paths.values())
     if not root.is_dir():
-        raise DataError(f"data.root={shown(root)} is no folder; name the one that the paths of {called} begin in")
+        raise DataError(f"data.root={shown(root)} is not a folder; name the folder of the paths in {called}")
     table = read_labels(paths)
     roles = roles_of(table, settings.target)
     listed = list_rows(root, table, roles, skips=settings.on_bad == "skip")
     if known is None and not listed.parts.keys() & {"train", "all"}:
-        raise DataError(f"{called} lists no sample to train on, only {' and '.join(listed.parts)}")
+        raise DataError(f"{called} lists no training samples, only {' and '.join(listed.parts)}")
     rows = {of: [file.label for file in files] for of, files in listed.parts.items()}
     columns = Columns(table, roles.learned, rows)
     targets, values, notes = learned_of_columns(columns, settings.targets, settings.class_order, known)
@@ -121,12 +121,14 @@ def _of_lists(root: Path, paths: Paths, settings: LabelSettings, known: Targets 
 
 
 def _findings(listing: Listing, root: Path) -> Findings:
-    """Return what there is to say of the files of class folders."""
+    """Return what to report about the files of class folders."""
     loose = listing.num_unlabelled
-    notes = [f"left out: {loose:,} image files that are in no class folder"] if loose else []
-    notes += [f"left out: the folder {shown(name)}, no train, valid or test of classes" for name in listing.unread]
+    notes = [f"skipped: {loose:,} image files in no class folder"] if loose else []
+    notes += [
+        f"skipped: the folder {shown(name)}, which is not a train, valid or test split" for name in listing.unread
+    ]
     if said := left_out(listing.others, listing.num_hidden, root):
         notes.append(said)
-    details = [f"left out: {shown(within(path, root))} has no suffix of an image" for path in listing.others]
+    details = [f"skipped: {shown(within(path, root))} has no image suffix" for path in listing.others]
     facts = {"unlabelled": loose, "other_files": len(listing.others), "hidden_files": listing.num_hidden}
     return Findings((*listing.notes, *notes), tuple(details), facts)

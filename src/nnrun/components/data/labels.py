@@ -1,4 +1,4 @@
-"""Labels as people keep them, numbers or texts, to the numbers of classes; what can be no label is named."""
+"""Convert labels, numbers or strings, to the numbers of classes; an error names an invalid label."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from nnrun.components.data.order import CLASS_ORDERS
 def classes_of(
     labels: Mapping[str, Sequence[Any]], first: str, listed: Sequence[str] | None = None, order: str = "natural"
 ) -> tuple[Targets, dict[str, Tensor]]:
-    """Return the classes, and for each part its labels as their numbers, int64 `(N,)`.
+    """Return the classes, and the labels of each split as their numbers, int64 `(N,)`.
 
-    `labels` are by what people call the part, such as its file. The classes are those of the part `first`, numbers by
-    size and texts by `order`, or, where some are `listed`, these: then a number is the place of a name among
-    them. The Unicode forms of a text are one class, but for the order `text`, which is that of older runs. Raises
-    DataError that names the part and the sample whose label is negative, no whole number, or of no class.
+    `labels` are by the split's name in messages, such as its file. The classes are those of the split `first`, numbers
+    by size and strings by `order`; or those `listed`, and then a number is an index into the list. The Unicode forms of
+    a string are one class, except for the order `text`, which is that of older runs. Raises DataError that names the
+    split and the sample whose label is negative, not a whole number, or of no class.
     """
     plain = {part: [_plain(part, index, label) for index, label in enumerate(of)] for part, of in labels.items()}
     texts = {label for of in labels.values() for label in of if isinstance(label, str)}
     if len(set(map(writable, texts))) < len(texts):
-        raise DataError(f"{first}: two labels differ only in characters that no file can hold")
+        raise DataError(f"{first}: two labels differ only in characters that no file can store")
     if order != "text":
         plain = {
             part: [same_name(label) if isinstance(label, str) else label for label in of] for part, of in plain.items()
@@ -39,14 +39,14 @@ def classes_of(
         listed = None if listed is None else _told_apart(first, tuple(map(same_name, listed)), texts)
     kinds = {type(label) for of in plain.values() for label in of}
     if len(kinds) > 1:
-        raise DataError(f"{first}: some labels are numbers, and some are texts")
+        raise DataError(f"{first}: some labels are numbers and some are strings")
     if listed is None:
         values: Sequence[Any] = _sorted(set(plain[first]), order)
     else:
         values = list(range(len(listed))) if kinds == {int} else list(listed)
     if len(values) < 2:
         raise DataError(
-            f"{first}: all labels are {values[0] if values else 'missing'}; classification needs two classes or more"
+            f"{first}: all labels are {values[0] if values else 'missing'}; classification needs at least two classes"
         )
     places = {value: place for place, value in enumerate(values)}
     found: dict[str, Tensor] = {}
@@ -54,13 +54,13 @@ def classes_of(
         for index, label in enumerate(of):
             if label not in places:
                 there = f"the classes are {few(values, 8)}" if listed is not None else f"{first} has {few(values, 8)}"
-                raise DataError(f"{part}: sample {index} has the label {label!r}, which is no class: {there}")
+                raise DataError(f"{part}: sample {index} has the label {label!r}, which is not a class: {there}")
         found[part] = torch.tensor([places[label] for label in of], dtype=torch.int64)
     return Targets.classes(list(map(str, values)) if listed is None else listed), found
 
 
 def distinct(names: Sequence[str]) -> tuple[str, ...]:
-    """Return names of which no two are the same: those that come more than once with their place, as `crane (134)`."""
+    """Return distinct names: repeated ones get their index, as in `crane (134)`."""
     forms = [same_name(name) for name in names]
     counts = Counter(forms)
     taken, told = set(forms), []
@@ -74,30 +74,30 @@ def distinct(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _told_apart(first: str, listed: Sequence[str], texts: Collection[str]) -> tuple[str, ...]:
-    """Return the listed names of classes, told apart; raise DataError where a label may mean two of them."""
+    """Return the listed names of classes, made distinct; raise DataError where a label may mean two of them."""
     names = distinct(listed)
     unclear = {name for name, own in zip(listed, names, strict=True) if name != own} & {
         same_name(text) for text in texts
     }
     if unclear:
-        raise DataError(f"{first}: the class {min(unclear)} is listed more than once, and labels name it")
+        raise DataError(f"{first}: the class {min(unclear)} is listed more than once, and labels refer to it")
     return names
 
 
 def _sorted(values: Collection[Any], order: str) -> list[Any]:
-    """Return labels in order: numbers by size, texts as `order` says."""
+    """Return labels in order: numbers by size, strings as `order` says."""
     return sorted(values, key=lambda value: CLASS_ORDERS[order](value) if isinstance(value, str) else value)
 
 
 def numbers_among(
     known: Targets, labels: Mapping[str, Sequence[Any]], listed: Sequence[str] | None = None
 ) -> dict[str, Tensor]:
-    """Return, for each part, its labels as their places among the classes that a trained network knows, int64 `(N,)`.
+    """Return the labels of each split as indices into the classes of a trained network, int64 `(N,)`.
 
-    A number is the place of a name among those that the data set has `listed`, where it lists them. Not every class
-    need be there. Raises DataError that names the part and the sample whose label the network does not know.
+    A number is an index into the names that the data set has `listed`, where it lists them. Classes may be missing.
+    Raises DataError that names the split and the sample whose label the network does not know.
     """
-    # A list that named two classes alike was kept as it was by nnrun 0.1.0.
+    # nnrun 0.1.0 kept a list with the same name for two classes as it was.
     names, listed = distinct(known.names), listed and distinct(listed)
     places = {same_name(name): place for place, name in enumerate(names)} | {name: i for i, name in enumerate(names)}
     found = {}
@@ -109,8 +109,8 @@ def numbers_among(
             name = name if name in places else same_name(name)
             if name not in places:
                 raise DataError(
-                    f"{part}: sample {index} has the label {name!r}, which is no class of the network; its classes are "
-                    f"{few(names, 8)}"
+                    f"{part}: sample {index} has the label {name!r}, which is not a class of the network; its classes "
+                    f"are {few(names, 8)}"
                 )
             numbers.append(places[name])
         found[part] = torch.tensor(numbers, dtype=torch.int64)
@@ -118,7 +118,7 @@ def numbers_among(
 
 
 def _plain(part: str, index: int, label: Any) -> int | str:
-    """Return a label as a whole number from 0 up, or as a text."""
+    """Return a label as a whole number from 0 up, or as a string."""
     if isinstance(label, str):
         return writable(label)
     if isinstance(label, bytes):
@@ -130,10 +130,10 @@ def _plain(part: str, index: int, label: Any) -> int | str:
         is_whole = not isinstance(number, complex) and math.isfinite(number) and int(number) == number
     except (TypeError, ValueError, RuntimeError) as error:
         raise DataError(
-            f"{part}: sample {index} has a label of type {type(label).__name__}; one number or text"
+            f"{part}: sample {index} has a label of type {type(label).__name__}; a label is one number or string"
         ) from error
     if not is_whole:
-        raise DataError(f"{part}: sample {index} has the label {number}, which is no whole number")
+        raise DataError(f"{part}: sample {index} has the label {number}, which is not a whole number")
     if number < 0:
-        raise DataError(f"{part}: sample {index} has the label {int(number)}; labels are from 0 up")
+        raise DataError(f"{part}: sample {index} has the label {int(number)}; labels start at 0")
     return int(number)

@@ -1,4 +1,4 @@
-"""A CSV file that says of each image what is to be learned: which images it means, and which part each is of."""
+"""A CSV file of labels: which images it lists, and which split each belongs to."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MOST_NAMED = 5
 
 
 class Roles(NamedTuple):
-    """The columns of a table that say the file of a sample, its part, if one does, and what is learned."""
+    """The columns of a table with the file of a sample, its split, if there is one, and its targets."""
 
     file: int
     part: int | None
@@ -34,9 +34,9 @@ class Roles(NamedTuple):
 
 @dataclass(frozen=True)
 class Listed:
-    """The images that a table lists, by part, sorted by name: `label` of each is its row; and what is to be said.
+    """The images that a table lists, by split, sorted by name (the `label` of each is its row), and what to report.
 
-    Where nothing says the parts there is one, `all`.
+    Without splits there is one, `all`.
     """
 
     parts: dict[str, list[LabelledFile]]
@@ -46,14 +46,14 @@ class Listed:
 
     @property
     def state(self) -> str:
-        """What a cache of the files is a cache of; what is learned of them may change."""
+        """The key of a cache of these files, without the targets, which may change."""
         return "\n".join(f"{part}/{file.name}\0{file.state}" for part, files in self.parts.items() for file in files)
 
 
 def roles_of(table: Table, wanted: str | Sequence[str] | None) -> Roles:
-    """Return what the columns of a table say; those that are `wanted`, or else all others, are learned.
+    """Return the roles of a table's columns; the targets are the `wanted` ones, or else all others.
 
-    The file is in the column of that title, or else where `_column_of_files` finds it.
+    The file is in the column `file`, or else where `_column_of_files` finds it.
     """
     low, name = [title.lower() for title in table.titles], shown(table.path)
     file = low.index(FILE_TITLE) if FILE_TITLE in low else _column_of_files(table)
@@ -64,18 +64,18 @@ def roles_of(table: Table, wanted: str | Sequence[str] | None) -> Roles:
         asked = [same_name(title) for title in ([wanted] if isinstance(wanted, str) else wanted)]
         for title in asked:
             if title not in others:
-                hint = did_you_mean(title, list(others)) or f"there are {few([shown(other) for other in others])}"
-                raise DataError(f"data.target={shown(title)} is no column of {name}; {hint}")
+                hint = did_you_mean(title, list(others)) or f"it has {few([shown(other) for other in others])}"
+                raise DataError(f"data.target={shown(title)} is not a column of {name}; {hint}")
         others = {title: others[title] for title in asked}
     if not others:
-        lacks = f"{name} has no column beside {first}" if wanted is None else "data.target=[] names no column"
-        raise DataError(f"{lacks}: nothing says what is learned")
+        lacks = f"{name} has no column besides {first}" if wanted is None else "data.target=[] names no column"
+        raise DataError(f"{lacks}: there is no target to learn")
     return Roles(file, part, tuple(others.values()))
 
 
 def _column_of_files(table: Table) -> int:
-    """Return the column that says the file: the first whose first cell is the name of an image, or whose title is such
-    as such columns have, or the first that has a title.
+    """Return the column of files: the first whose first cell names an image, or with a usual title for files, or the
+    first with a title.
     """
     titles = [title.lower() for title in table.titles]
     by_cell = [column for column, cell in enumerate(table.rows[0]) if has_image_suffix(cell)]
@@ -84,9 +84,9 @@ def _column_of_files(table: Table) -> int:
 
 
 def list_rows(root: Path, table: Table, roles: Roles, *, skips: bool) -> Listed:
-    """Return the images that a table lists; one that is not there is left out where that `skips`, or an error.
+    """Return the images that a table lists; a missing one is skipped with `skips`, or else an error.
 
-    Raises DataError that names the line where a path leads elsewhere, or two lines say different things of one file.
+    Raises DataError that names the line where a path leads outside, or two lines of one file differ.
     """
     images = ListedImages(root)
     rows: dict[str, int] = {}
@@ -102,59 +102,59 @@ def list_rows(root: Path, table: Table, roles: Roles, *, skips: bool) -> Listed:
         first = rows.setdefault(name, row)
         num_again += first != row
         if any(cells[column] != table.rows[first][column] for column in _said(roles)):
-            again = f"{shown(cells[roles.file])} is in line {table.lines[first]:,} too"
-            wrong.append(f"{table.at(row)}: {again}, and other things are said of it")
+            again = f"{shown(cells[roles.file])} is already in line {table.lines[first]:,}"
+            wrong.append(f"{table.at(row)}: {again}, with different values")
     if wrong:
         raise _many(wrong)
     if missing and not (skips and rows):
-        way = "name no file that is there; data.on_bad=skip leaves them out"
-        raise _many(missing, f"{len(missing):,} of {len(table.rows):,} lines {way}")
+        way = "skip them with data.on_bad=skip"
+        raise _many(missing, f"the files of {len(missing):,} of {len(table.rows):,} lines are missing; {way}")
     files = {
         part: [_file(images.present[name], name, rows[name]) for name in sorted(names, key=path_key)]
         for part, names in _parts(table, rows, roles.part).items()
     }
     unlisted = sorted(images.present.keys() - rows.keys(), key=path_key)
     notes = [*_titles_made_up(table), *_notes(shown(table.path.name), num_again, images.num_below, (missing, unlisted))]
-    details = [f"left out: {line}" for line in missing]
-    details += [f"left out: {shown(name)} is not in {shown(table.path.name)}" for name in unlisted]
+    details = [f"skipped: {line}" for line in missing]
+    details += [f"skipped: {shown(name)} is not in {shown(table.path.name)}" for name in unlisted]
     return Listed(files, tuple(notes), tuple(details), {"unlabelled": len(unlisted), "missing": len(missing)})
 
 
 def _part_meant(table: Table, roles: Roles, row: int) -> str:
-    """Return the part that a row is of, by its column or by the name of its file; an empty text where neither says."""
+    """Return the split of a row, by its column or by the list's file name; an empty string where neither says it."""
     if roles.part is not None:
         return _PARTS.get(table.rows[row][roles.part].lower(), "")
     return part_and_rest(table.path.stem)[0]
 
 
 def _said(roles: Roles) -> tuple[int, ...]:
-    """Return the columns that say something of a file."""
+    """Return the columns with values of a file."""
     return roles.learned if roles.part is None else (*roles.learned, roles.part)
 
 
 def _titles_made_up(table: Table) -> Iterator[str]:
-    """Yield what is said of a file without titles."""
+    """Yield the note on a file without a header."""
     if not table.has_titles:
         titles = " and ".join(title for title in table.titles if title != PART_TITLE)
-        yield f"{shown(table.path.name)} has no line of titles: its columns are taken for {titles}"
+        yield f"{shown(table.path.name)} has no header line: its columns are read as {titles}"
 
 
 def _notes(name: str, num_again: int, num_below: int, left_out: tuple[Sequence[str], Sequence[str]]) -> Iterator[str]:
-    """Yield what is to be said of the files that a table lists, and of those that it does not."""
+    """Yield notes on the files that a table lists, and on those that it does not."""
     missing, unlisted = left_out
     if num_again:
-        yield f"{name} lists {num_again:,} files again, and says the same of them: each is taken once"
+        yield f"{num_again:,} lines of {name} repeat a file with the same values: each file is used once"
     if num_below:
-        yield f"{num_below:,} files of {name} are in folders below data.root, which it does not name"
+        yield f"{num_below:,} files of {name} are in subfolders of data.root that it does not name"
     if missing:
-        yield f"left out: {len(missing):,} files of {name} that are not there (data.on_bad=skip); run.log names them"
+        yield f"skipped: {len(missing):,} missing files of {name} (data.on_bad=skip); run.log names them"
     if unlisted:
         names = few([shown(other) for other in unlisted], 3)
-        yield f"left out: {len(unlisted):,} image files that {name} does not list ({names}); run.log names them"
+        yield f"skipped: {len(unlisted):,} image files that {name} does not list ({names}); run.log names them"
 
 
 def _parts(table: Table, rows: Mapping[str, int], part: int | None) -> dict[str, list[str]]:
-    """Return the names of the files by part: as a column says, or as they lie in folders of parts; else `all`."""
+    """Return the file names by split: from a column, or from the split folders that they are in; else `all`."""
     wrong: list[str] = []
     if part is None:
         said = {name: name.partition("/")[0].lower() if "/" in name else "" for name in rows}
@@ -175,13 +175,13 @@ def _parts(table: Table, rows: Mapping[str, int], part: int | None) -> dict[str,
 
 
 def _many(wrong: Sequence[str], *way: str) -> DataError:
-    """Return the error with some of what is wrong, and how much more there is."""
+    """Return the error with the first problems and the number of the others."""
     rest = len(wrong) - _MOST_NAMED
     return DataError(*wrong[:_MOST_NAMED], *([f"and {rest:,} more"] if rest > 0 else []), *way)
 
 
 def _file(path: Path, name: str, row: int) -> LabelledFile:
-    """Return a listed file with its row, and what tells whether it has changed."""
+    """Return a listed file with its row and the state that tells whether it has changed."""
     with reading(path):
         status = path.stat() if path.exists() else path.lstat()
     return LabelledFile(str(path), name, row, state_of(status))

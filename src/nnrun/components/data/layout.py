@@ -1,4 +1,4 @@
-"""Whether the folders in a folder are classes, or only look so: parts, images beside labels, what programs leave."""
+"""Whether folders are classes or only look like it: splits, images beside labels, what programs leave behind."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pathlib import Path
 
 from nnrun.base.paths import shown
 
-# Folders that programs leave, and nobody means.
+# Folders that programs leave behind; never classes.
 LEFT_BY_PROGRAMS = frozenset(
     ("__MACOSX", "__pycache__", "@eaDir", "lost+found", "$RECYCLE.BIN", "System Volume Information")
 )
-# What people call the parts of a data set, in a name of several words too: `train_images`, `seg_test`, `training_set`.
+# Words that name a split, also as one of several words: `train_images`, `seg_test`, `training_set`.
 _PART_WORDS = {
     **dict.fromkeys(("train", "training", "trn"), "train"),
     **dict.fromkeys(("valid", "val", "validation", "dev"), "valid"),
     **dict.fromkeys(("test", "testing", "tst"), "test"),
     **dict.fromkeys(("pred", "predict", "prediction", "unlabeled", "unlabelled", "eval", "evaluation"), "predict"),
 }
-# What may follow such a word without a gap: `trainset`.
+# What may follow such a word directly: `trainset`.
 _GENERIC = ("set", "sets", "data", "dataset", "image", "images", "img", "imgs", "pics", "files", "folder")
 _IMAGES = frozenset(("images", "image", "imgs", "img", "jpegimages", "jpgimages", "pngimages", "pictures", "photos"))
 _LABELS = frozenset(
@@ -33,9 +33,9 @@ _LABELS = frozenset(
 
 
 def class_folders(folders: Sequence[Path]) -> dict[str, list[Path]]:
-    """Return folders by the class that they are of, in their order, without what programs leave.
+    """Group folders by class, in order, without folders that programs leave.
 
-    A name has two forms in Unicode where it has accents: macOS gives one, all else the other. Both are one class.
+    A name with accents has two Unicode forms: macOS writes one, other systems the other. Both are one class.
     """
     found: dict[str, list[Path]] = {}
     for folder in folders:
@@ -45,13 +45,13 @@ def class_folders(folders: Sequence[Path]) -> dict[str, list[Path]]:
 
 
 def same_name(name: str) -> str:
-    """Return the form of a name that all its Unicode forms have in common."""
+    """Return a name in its composed Unicode form (NFC), the same for all forms of the name."""
     return unicodedata.normalize("NFC", name)
 
 
 @dataclass(frozen=True)
 class Inside:
-    """What a folder holds: images alone, or the first folders that are not alone in theirs, and where these are."""
+    """What a folder contains: only images (`is_bare`), or the first subfolders that are not alone, in `at`."""
 
     is_bare: bool
     at: Path
@@ -59,65 +59,67 @@ class Inside:
 
 
 def not_classes(folder: Path, inside: Mapping[Path, Inside]) -> str:
-    """Return why the folders in a folder are no classes, by what is inside of each; an empty text where they may be."""
+    """Return why the folders in a folder are not classes, by their contents; an empty string where they may be."""
     paths = list(inside)
     parts = _parts_among(paths)
     alone = paths if len(paths) == 1 and part_and_rest(paths[0].name)[0] else []
     bare = next((path for path in parts or alone if inside[path].is_bare), None)
     if bare is not None:
         return (
-            f"{shown(bare)} holds images and no class folders; it is a part, and no class: put the images of each "
-            f"class into a folder with its name, such as {shown(bare / 'cat')}"
+            f"{shown(bare)} contains images but no class folders; it is a split, not a class: put the images of each "
+            f"class into a folder named after it, such as {shown(bare / 'cat')}"
         )
     if parts:
         names = " and ".join(shown(path.name) for path in parts)
         return (
-            f"{shown(folder)} holds {names}, which are parts, not classes; name them train, valid and test, with the "
-            "class folders in them"
+            f"{shown(folder)} contains {names}, which are splits, not classes; name them train, valid and test, with "
+            "the class folders inside"
         )
     words = {"".join(_words(path.name)): path for path in paths}
     images, labels = (next((words[word] for word in words if word in known), None) for known in (_IMAGES, _LABELS))
     if images is not None and labels is not None:
         return (
-            f"{shown(folder)} holds {shown(images.name)} and {shown(labels.name)}, which are no classes; put the "
-            "images of each class into a folder with its name"
+            f"{shown(folder)} contains {shown(images.name)} and {shown(labels.name)}, which are not classes; put the "
+            "images of each class into a folder named after it"
         )
     return next((reason for path in paths if (reason := _whole_set(path, inside))), "")
 
 
 def _whole_set(path: Path, inside: Mapping[Path, Inside]) -> str:
-    """Return why a folder is no class but holds parts, or the classes beside it once more; else an empty text."""
+    """Return why a folder is not a class but contains splits, or the classes beside it again; else an empty string."""
     found = inside[path]
     if parts := _parts_among(found.folders):
         names = " and ".join(shown(part.name) for part in parts)
         if sum(bool(_parts_among(other.folders)) for other in inside.values()) > 1:
             example = shown(path.parent / parts[0].name / path.name)
-            return f"{shown(path)} holds {names}, which are parts; put the classes into the parts, such as {example}"
-        return (
-            f"{shown(path)} holds {names}: it is a data set of its own, and no class; use data.root={shown(found.at)}"
-        )
+            return (
+                f"{shown(path)} contains {names}, which are splits; put the classes into the splits, such as {example}"
+            )
+        return f"{shown(path)} contains {names}: it is a data set, not a class; use data.root={shown(found.at)}"
     again = {same_name(below.name) for below in found.folders} & {same_name(other.name) for other in inside}
     if len(again) > 1:
         names = " and ".join(shown(name) for name in sorted(again)[:2])
-        return f"{shown(path)} holds {names} as {shown(path.parent)} does: it is no class; move it away"
+        return f"{shown(path)} contains {names}, as {shown(path.parent)} does: it is not a class; move it away"
     return ""
 
 
 def alike_inside(folders: Mapping[Path, Sequence[Path]]) -> str:
-    """Return what is said of class folders that all hold folders of the same names; an empty text where they do not.
+    """Return a note on class folders that all contain folders with the same names; an empty string where they do not.
 
-    They may be parts, or people, or days; nobody but the user knows.
+    These may be splits, people or days; only the user knows.
     """
     names = [{path.name for path in below} for below in folders.values()]
     if len(names) < 2 or len(names[0]) < 2 or any(other != names[0] for other in names):
         return ""
     few = ", ".join(sorted(map(shown, names[0]))[:4])
     example = shown(next(iter(folders)).name)
-    return f"every class folder holds the folders {few}: all images below {example}, say, are of the class {example}"
+    return (
+        f"every class folder contains the folders {few}: all images below {example}, for example, are class {example}"
+    )
 
 
 def _parts_among(folders: Sequence[Path]) -> list[Path]:
-    """Return those of some folders that are parts of one data set by their names: one of each; else none."""
+    """Return the folders that are splits of one data set by their names, one for each split; else an empty list."""
     found: dict[str, dict[str, Path]] = {}
     for path in folders:
         part, rest = part_and_rest(path.name)
@@ -128,9 +130,9 @@ def _parts_among(folders: Sequence[Path]) -> list[Path]:
 
 
 def part_and_rest(name: str) -> tuple[str, str]:
-    """Return the part that a folder's name says, and the rest of the name; two empty texts where it says none.
+    """Return the split that a folder's name says, and the rest of the name; two empty strings where it says none.
 
-    `train` and `test_1` have the same rest, and so have `trainA` and `testA`; `bullet_train` and `test_tube` have not.
+    `train` and `test_1` have the same rest, and so do `trainA` and `testA`; `bullet_train` and `test_tube` do not.
     """
     words = _words(name)
     for place, word in enumerate(words):
@@ -143,5 +145,5 @@ def part_and_rest(name: str) -> tuple[str, str]:
 
 
 def _words(name: str) -> list[str]:
-    """Return the words of a name in small letters: `trainA`, `TRAIN-a` and `train_a 2` have the same."""
+    """Return the words of a name in lower case: the same for `trainA`, `TRAIN-a` and `train_a 2`."""
     return [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)]

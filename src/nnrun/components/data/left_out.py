@@ -1,4 +1,4 @@
-"""What is said of files that are not taken for images, in a class folder as below `input=`."""
+"""The note on files that are not read as images, in a class folder or below `input=`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 from nnrun.base.paths import shown
 
 _FEW = 3
-# How many files are opened to see what they are.
+# Maximum number of files opened to find their format.
 _MOST_OPENED = 1000
-# How files of images begin: bytes at a place, and what they are called.
+# How image files begin: bytes at an offset, and the format.
 _BEGINNINGS = (
     (0, b"\xff\xd8\xff", "JPEG"),
     (0, b"\x89PNG\r\n\x1a\n", "PNG"),
@@ -26,46 +26,45 @@ _BEGINNINGS = (
     (0, b"\xff\x0a", "JPEG XL"),
     (4, b"JXL \r\n\x87\n", "JPEG XL"),
 )
-# What Pillow alone does not read, and what to do.
-_FOREIGN = {"HEIC": "pip install 'nnrun[heic]' reads them", "JPEG XL": "convert them to JPEG or PNG"}
+# Formats that Pillow alone does not read, and what to do.
+_FOREIGN = {"HEIC": "pip install 'nnrun[heic]' to read them", "JPEG XL": "convert them to JPEG or PNG"}
 
 
 def left_out(others: Sequence[Path | str], num_hidden: int, root: Path | None = None) -> str:
-    """Return what is said of files without the suffix of an image and of hidden ones; an empty text where there is
-    none. Images among them, by what they hold, are counted: only their names are in the way. Names begin in `root`.
+    """Return the note on files without an image suffix and on hidden ones; an empty string where there are none. It
+    counts those that are images by their contents: only their names are wrong. Paths are relative to `root`.
     """
     said = []
     if others:
         more = ", ..." if len(others) > _FEW else ""
         names = ", ".join(shown(within(Path(name), root)) for name in others[:_FEW])
-        said.append(f"{len(others):,} {_files(len(others))} without the suffix of an image ({names}{more})")
+        said.append(f"{len(others):,} {_files(len(others))} without an image suffix ({names}{more})")
     if num_hidden:
         said.append(f"{num_hidden:,} hidden {_files(num_hidden)}")
-    return f"left out {' and '.join(said)}{images_among(others)}" if said else ""
+    return f"skipped {' and '.join(said)}{images_among(others)}" if said else ""
 
 
 def within(path: Path, root: Path | None) -> Path:
-    """Return a path from a folder on, where it is in that."""
+    """Return a path relative to a folder, if it is in it; else unchanged."""
     return path.relative_to(root) if root is not None and path.is_relative_to(root) and path != root else path
 
 
 def images_among(others: Sequence[Path | str]) -> str:
-    """Return how many of some files are images by what they hold, and what is to be done to have them taken."""
+    """Return how many of some files are images by their contents, and what to do to have them read."""
     formats = Counter(name for file in others[:_MOST_OPENED] if (name := _format_of(Path(file))))
     foreign = {name: formats.pop(name) for name in _FOREIGN if name in formats}
     said = [f"{number:,} of them {_are(number)} {name}: {_FOREIGN[name]}" for name, number in foreign.items()]
     if formats:
         names = " and ".join(formats)
         number = formats.total()
-        noun = "an image by what it holds" if number == 1 else "images by what they hold"
-        said.append(
-            f"{number:,} of them {_are(number)} {noun} ({names}): give {'it' if number == 1 else 'them'} its suffix"
-        )
+        noun = "an image by its contents" if number == 1 else "images by their contents"
+        them = "it" if number == 1 else "them"
+        said.append(f"{number:,} of them {_are(number)} {noun} ({names}): give {them} the right suffix")
     return "".join(f"; {text}" for text in said)
 
 
 def _format_of(path: Path) -> str | None:
-    """Return what kind of image a file is by its first bytes; None where it is none that is known."""
+    """Return the image format of a file by its first bytes; None where it is not a known one."""
     try:
         if not path.is_file():
             return None

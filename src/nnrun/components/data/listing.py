@@ -1,4 +1,4 @@
-"""Which image files a folder of class folders has, which class and part each is of, and what is wrong with that."""
+"""Which image files a folder of class folders has, the class and split of each, and what is wrong with the folder."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from nnrun.components.data.layout import LEFT_BY_PROGRAMS, Inside, alike_inside,
 from nnrun.components.data.left_out import images_among
 from nnrun.components.data.order import natural_key
 
-# The folders of the parts, by the names that people give them; the first is ours.
+# Names of the folders of each split; the first is nnrun's own.
 PART_NAMES = {"train": ("train", "training"), "valid": ("valid", "val", "validation"), "test": ("test", "testing")}
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledFile:
-    """An image file: where it is, what it is called below the root, its class as a number, and its state.
+    """An image file: its path, its name relative to the root or split, its class as a number, and its state.
 
-    Of one that a table lists, `label` is its row.
+    For a file that a table lists, `label` is its row.
     """
 
     path: str
@@ -36,10 +36,10 @@ class LabelledFile:
 
 @dataclass(frozen=True)
 class Listing:
-    """The files of each part that a folder has, how many are in no class, which are no images or hidden, what other
-    folders it has, and what else is to be said.
+    """The files of each split of a folder, and what is not read: how many images are in no class, which files are not
+    images, how many are hidden, which other folders there are; and notes.
 
-    A folder of classes alone has one part, `all`.
+    A folder with class folders alone has one split, `all`.
     """
 
     classes: tuple[str, ...]
@@ -52,7 +52,7 @@ class Listing:
 
     @property
     def state(self) -> str:
-        """What a cache of the files is a cache of: every name and label, and the state of every file."""
+        """The key of a cache of these files: the name, label and state of each."""
         lines = [
             f"{part}/{file.name}\0{file.label}\0{file.state}" for part, files in self.parts.items() for file in files
         ]
@@ -60,11 +60,11 @@ class Listing:
 
 
 def list_folder(root: Path, class_order: str = "natural", known: Sequence[str] | None = None) -> Listing:
-    """Return the labelled files below a folder; raise DataError where it has no classes, an empty one, or where the
-    classes of its parts differ.
+    """Return the labelled files below a folder; raise DataError where it has no classes or an empty one, or where the
+    classes of its splits differ.
 
-    `known` are the classes of a trained network that is to be measured: then the folder may have fewer of them, and no
-    part to train on.
+    `known` are the classes of a trained network to evaluate: then the folder may lack some of them, and may lack a
+    training split.
     """
     if not root.exists():
         raise missing_folder(root)
@@ -75,23 +75,21 @@ def list_folder(root: Path, class_order: str = "natural", known: Sequence[str] |
     if known is not None and "test" in folders:
         return _list_parts(root, folders, class_order, known)
     if folders and len(_folders(root)) == len(folders):
-        raise DataError(f"{shown(root)} has {' and '.join(folders)}, and no folder train beside")
+        raise DataError(f"{shown(root)} has {' and '.join(folders)} but no folder train")
     return _list_parts(root, {"all": root}, class_order, known)
 
 
 def _list_parts(root: Path, folders: dict[str, Path], class_order: str, known: Sequence[str] | None) -> Listing:
-    """Return the files of each part's class folders."""
+    """Return the files in the class folders of each split."""
     first = next(iter(folders))
     classes = {part: class_folders(_folders(folder)) for part, folder in folders.items()}
     ordered = tuple(classes[first])
     if class_order == "natural":
-        # In the same order, by the same names, whichever of the Unicode forms the folders have.
+        # The same names in the same order, whichever Unicode forms the folders have.
         ordered = tuple(sorted(map(same_name, ordered), key=natural_key))
     if not ordered:
-        raise DataError(
-            f"{shown(folders[first])} holds no class folders: put the images of each class into a folder with its name"
-            f"{way_to_labels(root, folders[first])}"
-        )
+        way = f"put the images of each class into a folder named after it{way_to_labels(root, folders[first])}"
+        raise DataError(f"{shown(folders[first])} contains no class folders: {way}")
     if known is None or not {same_name(name) for name in known} & {same_name(name) for name in ordered}:
         _refuse_what_is_no_class(folders[first], classes[first])
     if known is not None:
@@ -114,7 +112,7 @@ def _list_parts(root: Path, folders: dict[str, Path], class_order: str, known: S
                 others += found.others
                 num_hidden += found.num_hidden
                 if not found.images:
-                    problems.append(f"the class folder {shown(class_folder)} holds no image{_what_else(found.others)}")
+                    problems.append(f"the class folder {shown(class_folder)} has no images{_what_else(found.others)}")
                 parts[part] += [_labelled(path, folder, label) for path in found.images]
     if problems:
         raise DataError(*problems)
@@ -128,16 +126,15 @@ def _list_parts(root: Path, folders: dict[str, Path], class_order: str, known: S
 
 
 def _note_on_unsorted(folder: Path) -> str:
-    """Return what is said of a folder beside the parts that holds images and no class folders, as Kaggle's tests do."""
+    """Return the note on a folder beside the splits with images but no class folders, such as Kaggle's `test`."""
     count = len(_images_in(folder))
     images = "1 image" if count == 1 else f"{count:,} images"
-    return (
-        f"left out: the folder {shown(folder.name)} of {images} in no class folders; input=DIR ckpt=RUN predicts them"
-    )
+    name = shown(folder.name)
+    return f"skipped: the folder {name} with {images} in no class folder; predict them with input=DIR ckpt=RUN"
 
 
 def _refuse_what_is_no_class(folder: Path, classes: Mapping[str, Sequence[Path]]) -> None:
-    """Raise DataError where the folders in a folder are not two classes or more, but only look like them."""
+    """Raise DataError where the folders in a folder are not two or more classes, but only look like it."""
     inside = {path: _inside(path) for paths in classes.values() for path in paths}
     reason = not_classes(folder, inside)
     if reason:
@@ -145,15 +142,15 @@ def _refuse_what_is_no_class(folder: Path, classes: Mapping[str, Sequence[Path]]
         reason += next(filter(None, ways), "")
     if len(classes) == 1:
         (only,), found = classes, next(iter(inside.values()))
-        alone = f"{shown(folder)} holds one class folder, {only}; classification needs two classes or more"
-        hint = f"; if the folders in it are classes or parts, use data.root={shown(found.at)}" if found.folders else ""
+        alone = f"{shown(folder)} contains one class folder, {only}; classification needs at least two classes"
+        hint = f"; if the folders in it are classes or splits, use data.root={shown(found.at)}" if found.folders else ""
         raise DataError(reason if reason and not found.folders else f"{alone}{hint}")
     if reason:
         raise DataError(reason)
 
 
 def _inside(folder: Path) -> Inside:
-    """Return what a folder holds."""
+    """Return what a folder contains."""
     at, folders = folder, _folders(folder)
     while len(folders) == 1 and not _images_in(at):
         at, folders = folders[0], _folders(folders[0])
@@ -161,33 +158,33 @@ def _inside(folder: Path) -> Inside:
 
 
 def _notes(folder: Path, classes: Mapping[str, Sequence[Path]]) -> list[str]:
-    """Return what is said of a part's folders: two forms of one name, what programs left, folders that look alike."""
+    """Return notes on a split's folders: two Unicode forms of a name, what programs left, folders that look alike."""
     notes = [
-        f"{shown(folder.name)} holds {len(paths)} folders of the name {name}, in two Unicode forms: they are one class"
+        f"{shown(folder.name)} contains {len(paths)} folders named {name}, in two Unicode forms: they are one class"
         for name, paths in classes.items()
         if len(paths) > 1
     ]
     left = [path.name for path in _folders(folder) if path.name in LEFT_BY_PROGRAMS]
-    notes += [f"left out: the folder {name} in {shown(folder.name)}, which a program left" for name in left]
+    notes += [f"skipped: the folder {name} in {shown(folder.name)}, which a program left" for name in left]
     alike = alike_inside({path: _folders(path) for paths in classes.values() for path in paths})
     return [*notes, alike] if alike else notes
 
 
 def _differences(folder: Path, first: Path, names: Collection[str], ordered: Sequence[str]) -> list[str]:
-    """Return in what the classes of a part differ from those of the first one."""
+    """Return how the classes of a split differ from those of the first."""
     ours, theirs = ({same_name(name) for name in some} for some in (names, ordered))
     more = [name for name in names if same_name(name) not in theirs]
     fewer = [name for name in ordered if same_name(name) not in ours]
-    return [f"{shown(folder)} has the class folder {name}, and {shown(first)} has not" for name in more[:3]] + [
+    return [f"{shown(folder)} has the class folder {name}, but {shown(first)} does not" for name in more[:3]] + [
         f"{shown(folder)} lacks the class folder {name}, which {shown(first)} has" for name in fewer[:3]
     ]
 
 
 def _unknown(folder: Path, names: Collection[str], known: Sequence[str]) -> list[str]:
-    """Return which classes of a part a trained network does not know."""
+    """Return an error for each class of a split that a trained network does not know."""
     theirs = {same_name(name) for name in known}
     return [
-        f"{shown(folder)} has the class folder {name}, which is no class of the network; its classes are "
+        f"{shown(folder)} has the class folder {name}, which is not a class of the network; its classes are "
         f"{few(known, 8)}"
         for name in names
         if same_name(name) not in theirs
@@ -195,13 +192,15 @@ def _unknown(folder: Path, names: Collection[str], known: Sequence[str]) -> list
 
 
 def _what_else(others: Sequence[Path]) -> str:
-    """Return what a folder without images holds."""
-    said = f"; it holds {len(others)} files that are none, such as {shown(others[0].name)}" if others else ""
-    return said + images_among(others)
+    """Return what a folder without images contains."""
+    if not others:
+        return ""
+    files = "1 other file" if len(others) == 1 else f"{len(others):,} other files"
+    return f"; it contains {files}, such as {shown(others[0].name)}{images_among(others)}"
 
 
 def _labelled(path: Path, folder: Path, label: int) -> LabelledFile:
-    """Return a file with what tells whether it has changed; a link that leads nowhere is one that cannot be read."""
+    """Return a file with the state that tells whether it has changed; a broken link counts as an unreadable file."""
     try:
         status = path.stat() if path.exists() else path.lstat()
     except OSError as error:
@@ -210,15 +209,15 @@ def _labelled(path: Path, folder: Path, label: int) -> LabelledFile:
 
 
 def _part_folder(root: Path, names: Sequence[str]) -> Path | None:
-    """Return the folder of a part, by one of its names; a class may be called `train` too, and then holds images.
+    """Return the folder of a split, by one of its names; a class may be called `train` too, and then contains images.
 
-    Raises DataError where there are two of them.
+    Raises DataError where there are two.
     """
     called = [path for path in _folders(root) if path.name.lower() in names]
     found = [path for path in called if _folders(path) or not _images_in(path)]
     if len(found) > 1:
         both = " and ".join(shown(path.name) for path in found)
-        raise DataError(f"{shown(root)} has {both}, which mean the same part; leave one of them")
+        raise DataError(f"{shown(root)} has {both}, which mean the same split; keep one of them")
     return found[0] if found else None
 
 
@@ -228,12 +227,12 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _images_in(folder: Path) -> list[Path]:
-    """Return the image files that lie in a folder itself."""
+    """Return the image files directly in a folder."""
     return [path for path in _entries(folder) if is_image_name(path.name) and path.is_file()]
 
 
 def _entries(folder: Path) -> list[Path]:
-    """Return what a folder holds, without what is hidden."""
+    """Return the entries of a folder, without hidden ones."""
     try:
         return [folder / name for name in os.listdir(folder) if not name.startswith(".")]  # noqa: PTH208 - as text
     except OSError as error:

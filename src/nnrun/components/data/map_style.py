@@ -1,4 +1,4 @@
-"""The user's own map-style Dataset, with no change to it: read once, in the order of its samples, into memory."""
+"""The user's own map-style Dataset, unchanged: read into memory once, in the order of its samples."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from nnrun.core.seams.data import Dataset, Evaluation, Findings
 
 
 class OwnDataset:
-    """Take a class whose objects give `(x, y)` by index for a data source.
+    """Use a class whose objects return `(x, y)` by index as a data source.
 
-    `open_set` builds it with parameters besides those of its YAML. Where it takes `train`, it is built with true and
-    with false; where it takes `split`, with "train" and with "test"; else it is one set, split by `split_seed`.
+    `open_set` builds it, with parameters besides those of its YAML. A class with a parameter `train` is built with true
+    and with false, one with `split` with "train" and with "test"; any other is one set, split by `split_seed`.
     """
 
     def __init__(
@@ -44,11 +44,11 @@ class OwnDataset:
         self._settings = settings
 
     def load(self) -> Dataset:
-        """Read all samples; raise DataError that names the one that is wrong."""
+        """Read all samples; raise DataError that names a wrong one."""
         return self._load(None)
 
     def load_for(self, evaluation: Evaluation) -> Dataset:
-        """Do the same to measure a trained network: with its classes."""
+        """Do the same to evaluate a trained network: with its classes."""
         return self._load(evaluation)
 
     def _load(self, evaluation: Evaluation | None) -> Dataset:
@@ -70,27 +70,27 @@ class OwnDataset:
         return _as_it_became(dataset_of_items(entry, datasets, choices, findings, wish))
 
     def _wanted(self) -> Wanted:
-        """Return what pictures are brought to; `auto` is their own size, which is for the class to choose."""
+        """Return the settings of images; `auto` keeps their size, which is the class's choice."""
         of = self._settings
         size = None if of["image_size"] == AUTO else of["image_size"]
         return Wanted(size, of["channels"], of["on_bad"], of["white"], of["resize"]).for_network(of["in_shape"])
 
     def _on_bad_of_trees(self) -> str:
-        """Return data.on_bad; raise ConfigError where settings of pictures are named, and there are none."""
+        """Return data.on_bad; raise ConfigError where settings of images are given for other samples."""
         for key, idle in {"image_size": AUTO, "channels": None, "white": AUTO, "resize": "crop"}.items():
             if (value := self._settings[key]) not in (None, idle):
-                no_pictures = f"the samples of data={self._settings['name']} are no pictures"
-                raise ConfigError(f"data.{key}={value} has no effect: {no_pictures}; leave it out")
+                no_images = f"the samples of data={self._settings['name']} are not images"
+                raise ConfigError(f"data.{key}={value} has no effect: {no_images}; leave it out")
         return str(self._settings["on_bad"])
 
 
 def _as_it_became(dataset: Dataset) -> Dataset:
-    """Return a data set that says what kind of targets it has."""
+    """Return a data set with the kind of its targets in `became`."""
     return replace(dataset, became={**dataset.became, "targets": dataset.targets.kind})
 
 
 def open_parts(open_set: Callable[..., Any], parameters: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the data sets of the parts of a class, by what its parameters and what is given for them say."""
+    """Return the data sets of the splits of a class, according to its parameters and the given values."""
     if "train" in parameters and given.get("train") in (None, True):
         return {"train": open_set(train=True), "test": open_set(train=False)}
     if "split" in parameters and given.get("split") in (None, "train"):
@@ -99,30 +99,28 @@ def open_parts(open_set: Callable[..., Any], parameters: Sequence[str], given: M
 
 
 def _steady(dataset: Any) -> Findings:
-    """Return what there is to say if a sample is another one each time that it is read."""
+    """Return a note if a sample differs each time it is read."""
     if len(dataset) == 0:
         raise DataError(f"{type(dataset).__name__} has no samples")
     first, second = (_bytes_of(dataset) for _ in range(2))
     if first == second:
         return Findings()
-    note = (
-        "samples differ from one reading to the next: they are read once, so take random changes out, and use augment="
-    )
+    note = "samples differ each time they are read, but are read only once: remove random transforms and use augment="
     return Findings((note,))
 
 
 def _bytes_of(dataset: Any) -> object:
-    """Return the values of the first sample as what can be compared; of one that cannot be read nothing."""
+    """Return the values of the first sample for a comparison; None where it cannot be read."""
     try:
         leaves = [leaf for leaf in tree_leaves(dataset[0][0]) if leaf is not None]
         return [of.tobytes() if hasattr(of, "tobytes") else torch.as_tensor(of).numpy().tobytes() for of in leaves]
-    except Exception:  # what is wrong with it is said when it is read in its turn
+    except Exception:  # reported when the sample is read
         return None
 
 
 @contextmanager
 def _drawing_the_same(seed: int) -> Iterator[None]:
-    """Seed what a data set may draw from while it is read, so that a resumed run reads the same; put it back after."""
+    """Seed the random generators while a data set is read, so that a resumed run reads the same; restore them after."""
     import numpy as np  # noqa: PLC0415 - a run on other data does not pay for it
 
     number = mix(SPLIT, seed)
@@ -139,17 +137,17 @@ def _drawing_the_same(seed: int) -> Iterator[None]:
 
 
 class MemoryStore:
-    """Keep samples in memory: what a class of the user's own gives may change with its code, so no file keeps it."""
+    """Keep samples in memory, not in a cache: those of the user's own class may change with its code."""
 
     def write(self, chunks: Iterable[tuple[Tensor, Measures]], num_bytes: int, found: dict[str, Any]) -> Entry:
         """Return the entry of samples that come chunk by chunk; raise ResourceError where there is no room for them."""
         if not fits_in_memory(num_bytes):
             raise ResourceError(
-                f"the samples take {num_bytes:,} bytes, more than half of the memory; set data.image_size to a smaller "
-                "one, or write them as files for data=folder or data=arrays, which are not read whole"
+                f"the samples take {num_bytes:,} bytes, more than half of the memory; use a smaller data.image_size, "
+                "or save them as files for data=folder or data=arrays, which are read as needed"
             )
         measured: list[Measures] = []
-        # As they come, into one tensor: twice they may not fit.
+        # Written into one tensor as they come: two copies may not fit.
         whole, num_samples = torch.empty(num_bytes, dtype=torch.uint8), 0
         for samples, measures in chunks:
             if not measured:
@@ -162,7 +160,7 @@ class MemoryStore:
 
 @dataclass(frozen=True)
 class _Held:
-    """A tensor as what `Stored` opens."""
+    """A tensor that `Stored` can open."""
 
     samples: Tensor
 

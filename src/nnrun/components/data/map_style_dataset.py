@@ -1,4 +1,4 @@
-"""A data set out of what a map-style Dataset gave: its targets, its parts, and what there is to say of them."""
+"""A data set from the samples of a map-style Dataset: its targets, its splits, and what to report."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from nnrun.core.target_values import target_counts
 
 @dataclass(frozen=True)
 class Wish:
-    """What the settings say of the targets: the kind, and the order of classes."""
+    """The settings about the targets: the kind, and the order of classes."""
 
     kind: str = "auto"
     class_order: str = "natural"
@@ -35,9 +35,9 @@ class Wish:
 def dataset_of_items(
     entry: Entry, datasets: Mapping[str, Any], choices: Choices, findings: Findings, wish: Wish
 ) -> Dataset:
-    """Return the data set of samples that were read out of other data sets, one after the other."""
+    """Return the data set of samples that were read from other data sets, set after set."""
     skipped = {index for index, _ in entry.found["skipped"]}
-    # Where no sample has a label, none is kept.
+    # If no sample has a label, none are stored.
     given = entry.found["labels"] or [None] * len(entry.samples)
     labels: dict[str, list[Any]] = {}
     rows: dict[str, Tensor] = {}
@@ -61,7 +61,7 @@ def dataset_of_items(
 def dataset_of_trees(
     read: Mapping[str, TreePart], listed: Sequence[str] | None, choices: Choices, findings: Findings, wish: Wish
 ) -> Dataset:
-    """Return the data set of samples that are no pictures, which lie in memory."""
+    """Return the data set of samples that are not images, in memory."""
     labels = {part: of.labels for part, of in read.items()}
     skipped = [failure for of in read.values() for failure in of.failures]
     targets, values, notes = _learned(labels, listed, choices, wish, drops=not skipped)
@@ -69,9 +69,9 @@ def dataset_of_trees(
     if skipped:
         notes = (
             *notes,
-            f"left out: {len(skipped):,} samples that cannot be read (data.on_bad=skip); run.log names them",
+            f"skipped: {len(skipped):,} samples that cannot be read (data.on_bad=skip); run.log names them",
         )
-    said = Findings((*findings.notes, *notes), tuple(f"left out: {one}" for one in skipped), {"skipped": len(skipped)})
+    said = Findings((*findings.notes, *notes), tuple(f"skipped: {one}" for one in skipped), {"skipped": len(skipped)})
     learned_from = parts["train"] if len(parts["train"]) else parts["test"]
     return Dataset(
         train=parts["train"],
@@ -87,7 +87,7 @@ def dataset_of_trees(
 def _learned(
     labels: Mapping[str, list[Any]], listed: Sequence[str] | None, choices: Choices, wish: Wish, *, drops: bool
 ) -> Learned:
-    """Return what is learned, and the targets of each part; `drops` leaves out listed classes that no sample has."""
+    """Return what is learned, and the targets of each split; `drops` removes listed classes without samples."""
     known = choices.evaluation.targets if choices.evaluation else None
     learned = learned_of_items(labels, wish.kind, wish.class_order, listed, known)
     if learned.targets.kind != "classes" or known is not None or not drops:
@@ -97,9 +97,9 @@ def _learned(
 
 
 def without_empty(targets: Targets, numbers: Mapping[str, Tensor]) -> tuple[Targets, dict[str, Tensor], list[str]]:
-    """Return classes and numbers without those classes of a library's list that no part has a sample of, and a note.
+    """Return classes and numbers without the listed classes that have no sample in any split, and a note.
 
-    A class that only another part than the training's has is left: the test would ask for what cannot be learned.
+    A class with samples only outside the training split is kept: it is an error elsewhere, as it cannot be learned.
     """
     counts = torch.tensor([target_counts(of, targets) for of in numbers.values()]).sum(0)
     kept = counts > 0
@@ -108,16 +108,14 @@ def without_empty(targets: Targets, numbers: Mapping[str, Tensor]) -> tuple[Targ
     if not empty:
         return targets, dict(numbers), []
     if len(names) < 2:
-        raise DataError(
-            f"only one of the classes has samples, {', '.join(names)}; classification needs two classes or more"
-        )
+        raise DataError(f"only one class has samples, {', '.join(names)}; classification needs at least two classes")
     place = kept.cumsum(0) - 1
-    note = f"left out: {len(empty):,} of {targets.num_outputs:,} listed classes, without samples: {few(empty)}"
+    note = f"dropped: {len(empty):,} of {targets.num_outputs:,} listed classes, without samples: {few(empty)}"
     return Targets.classes(names), {part: place[of] for part, of in numbers.items()}, [note]
 
 
 def listed_by(dataset: Any) -> tuple[str, ...] | None:
-    """Return what a data set calls its classes, or what its targets hold, if it says so."""
+    """Return the names of a data set's classes, or of its targets' elements, if it lists them."""
     for attribute, least in (("classes", 2), ("target_names", 1)):
         names = getattr(dataset, attribute, None)
         if isinstance(names, list | tuple) and len(names) >= least:

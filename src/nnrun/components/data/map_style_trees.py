@@ -1,4 +1,4 @@
-"""Samples of a map-style Dataset that are no pictures: a vector, or several tensors by name, read into memory."""
+"""Samples of a map-style Dataset that are not images: a vector, or several tensors by name, read into memory."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from nnrun.base.errors import DataError
 from nnrun.components.data.map_style_items import pair_of, plain_label, reading
 from nnrun.core.trees import named_leaves
 
-# How many that cannot be read an error names.
+# Maximum number of unreadable samples that an error names.
 _NUM_NAMED = 5
 
 
 class TreePart(NamedTuple):
-    """The samples of a part: their tensors, one sample after the other, their targets, and what could not be read."""
+    """The samples of a split: their tensors, stacked; their targets; and the errors of unreadable ones."""
 
     inputs: Any
     labels: list[Any]
@@ -26,18 +26,18 @@ class TreePart(NamedTuple):
 
 
 def holds_trees(dataset: Any) -> bool:
-    """Return whether the samples of a data set are no pictures: vectors, or several tensors each."""
+    """Return whether the samples of a data set are not images but vectors, or several tensors each."""
     try:
         sample, _ = pair_of(dataset[0])
-    except Exception:  # what is wrong with it is said when it is read in its turn
+    except Exception:  # reported when the sample is read
         return False
     return isinstance(sample, Mapping | list | tuple) or getattr(sample, "ndim", 2) == 1
 
 
 def read_trees(name: str, datasets: Mapping[str, Any], on_bad: str) -> dict[str, TreePart]:
-    """Return the samples of each part; raise DataError that names those that cannot be read, unless they are left out.
+    """Return the samples of each split; raise DataError that names unreadable ones, unless they are skipped.
 
-    All have the tensors of the first, of its shapes.
+    All have the tensors of the first, with the same shapes.
     """
     reader = _Reader()
     parts = {part: reader.part(f"{name}, {part}", dataset) for part, dataset in datasets.items()}
@@ -46,13 +46,13 @@ def read_trees(name: str, datasets: Mapping[str, Any], on_bad: str) -> dict[str,
         total = sum(map(len, datasets.values()))
         rest = len(failures) - _NUM_NAMED
         more = [f"and {rest:,} more"] if rest > 0 else []
-        way = f"{len(failures):,} of {total:,} cannot be read; data.on_bad=skip leaves them out"
+        way = f"{len(failures):,} of {total:,} samples cannot be read; skip them with data.on_bad=skip"
         raise DataError(*failures[:_NUM_NAMED], *more, way)
     return parts
 
 
 class _Reader:
-    """Reads samples that are all of the form of the first."""
+    """Reads samples that all have the form of the first."""
 
     def __init__(self) -> None:
         self._spec: TreeSpec | None = None
@@ -75,7 +75,7 @@ class _Reader:
         return TreePart(tree_unflatten(columns, self._spec) if columns and self._spec else None, labels, failures)
 
     def _leaves(self, sample: Any, called: str) -> list[Tensor]:
-        """Return the tensors of a sample; raise DataError where they are not as those of the first."""
+        """Return the tensors of a sample; raise DataError where they differ in form from those of the first."""
         tree = tree_map(lambda value: _as_tensor(value, called), sample, is_leaf=_is_vector)
         leaves, spec = tree_flatten(tree)
         if self._spec is None:
@@ -85,26 +85,26 @@ class _Reader:
             except ValueError as error:
                 raise DataError(f"{called}: {error}") from error
             if not names:
-                raise DataError(f"{called}: x holds no tensor")
+                raise DataError(f"{called}: x contains no tensor")
             self._spec = spec
             self._forms = [(name, tuple(leaf.shape), leaf.dtype) for name, leaf in names.items()]
         if spec != self._spec:
-            raise DataError(f"{called}: x is made of other parts than that of the first sample")
+            raise DataError(f"{called}: x has another structure than in the first sample")
         for (name, shape, dtype), leaf in zip(self._forms, leaves, strict=True):
             if tuple(leaf.shape) != shape or leaf.dtype != dtype:
                 ours, theirs = _form(tuple(leaf.shape), leaf.dtype), _form(shape, dtype)
-                raise DataError(f"{called}: {name} is {ours}, and that of the first sample {theirs}")
+                raise DataError(f"{called}: {name} is {ours}, but {theirs} in the first sample")
             if leaf.is_floating_point() and not bool(leaf.isfinite().all()):
-                raise DataError(f"{called}: {name} holds NaN or infinity")
+                raise DataError(f"{called}: {name} contains NaN or infinity")
         return leaves
 
 
 def _check_keys(tree: Any, called: str) -> None:
-    """Raise DataError where a part of a sample has another name than a text: no file could say it."""
+    """Raise DataError where a key in a sample is not a string: no file could store it."""
     if isinstance(tree, Mapping):
         for key, part in tree.items():
             if not isinstance(key, str):
-                raise DataError(f"{called}: x has a part with the key {key!r}; the keys of its parts are texts")
+                raise DataError(f"{called}: x has the key {key!r}; its keys must be strings")
             _check_keys(part, called)
     elif isinstance(tree, list | tuple):
         for part in tree:
@@ -122,7 +122,7 @@ def _is_vector(value: Any) -> bool:
 
 
 def _as_tensor(value: Any, called: str) -> Tensor:
-    """Return one of the parts of a sample as a tensor: floats as float32, whole numbers as int64 or uint8."""
+    """Return a leaf of a sample as a tensor: floats as float32, integers as int64 or uint8."""
     if hasattr(value, "getexif"):
         import numpy as np  # noqa: PLC0415 - a run on other data does not pay for it
 
@@ -132,7 +132,7 @@ def _as_tensor(value: Any, called: str) -> Tensor:
         tensor = torch.as_tensor(value)
     except (TypeError, ValueError, RuntimeError):
         kind = type(value).__name__
-        raise DataError(f"{called}: x holds a {kind}; it is made of tensors, arrays, numbers and pictures") from None
+        raise DataError(f"{called}: x contains a {kind}; allowed: tensors, arrays, numbers, PIL images") from None
     if tensor.is_floating_point():
         return tensor.to(torch.float32)
     return tensor if tensor.dtype in (torch.uint8, torch.bool) else tensor.to(torch.int64)

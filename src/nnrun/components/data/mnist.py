@@ -1,4 +1,4 @@
-"""MNIST and the data sets that share its format, read from torchvision's layout without torchvision."""
+"""MNIST and data sets in its format, read from torchvision's layout without torchvision."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class MNIST:
         train, test = (read_split(folder, *FILES[split]) for split in ("train", "test"))
         if train.inputs.shape[1:] != test.inputs.shape[1:]:
             shapes = [tuple(split.inputs.shape[2:]) for split in (train, test)]
-            raise DataError(f"{folder}: the training images are {shapes[0]}, the test images {shapes[1]}")
+            raise DataError(f"{folder}: the training images are {shapes[0]}, but the test images {shapes[1]}")
         return Dataset(train, test, Targets.classes(self.class_names), Normalize((self.mean,), (self.std,)))
 
 
@@ -71,12 +71,12 @@ class KMNIST(MNIST):
 
 
 def find_idx(folder: Path, name: str) -> Path | None:
-    """Return the path of a file, plain or else as `.gz`, or None."""
+    """Return the path of a file, plain or else `.gz`, or None."""
     return next((path for path in (folder / name, folder / f"{name}.gz") if is_file(path)), None)
 
 
 def _published(name: str, missing: list[str]) -> list[RemoteFile]:
-    """Return where torchvision says that the missing files are."""
+    """Return the missing files with their sources, from torchvision."""
     import torchvision.datasets  # noqa: PLC0415 - it takes seconds, and only missing files need it
 
     source = getattr(torchvision.datasets, name)
@@ -86,11 +86,11 @@ def _published(name: str, missing: list[str]) -> list[RemoteFile]:
 
 
 def read_split(folder: Path, images_name: str, labels_name: str) -> Split:
-    """Return the images as uint8 `(N, 1, H, W)` and their labels as int64; raise DataError where they do not agree."""
+    """Return the images as uint8 `(N, 1, H, W)` and their labels as int64; raise DataError where they do not match."""
     images, labels = read_idx(folder, images_name, num_dims=3), read_idx(folder, labels_name, num_dims=1)
     if len(images) != len(labels):
         raise DataError(
-            f"{folder}: {images_name} has {len(images)} images and {labels_name} has {len(labels)} labels; "
+            f"{folder}: {images_name} has {len(images)} images, but {labels_name} has {len(labels)} labels; "
             "move the wrong one away, and run again with data.download=true"
         )
     wrong = (labels >= NUM_CLASSES).nonzero()
@@ -103,7 +103,7 @@ def read_split(folder: Path, images_name: str, labels_name: str) -> Split:
 
 
 def read_idx(folder: Path, name: str, num_dims: int) -> Tensor:
-    """Return the values of an idx file of uint8; what comes as `.gz` is unpacked beside for the next time."""
+    """Return the values of an idx file of uint8; a `.gz` is unpacked beside it for the next time."""
     path = find_idx(folder, name)
     if path is None:
         raise DataError(f"{folder / name} is missing")
@@ -126,5 +126,5 @@ def _store_unpacked(folder: Path, name: str, array: IdxArray) -> None:
             file.write(array.values)
             file.commit(name)
     except OSError:
-        # It would only save time the next time; a folder that cannot be written to is no reason to stop.
+        # The file would only save time; a folder that is not writable is no reason to stop.
         return

@@ -1,4 +1,4 @@
-"""The preprocessing of samples that are several tensors: each by itself, or as it is."""
+"""The preprocessing of samples of several tensors: each is normalised separately, or unchanged."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ PEAK = 255
 
 @dataclass(frozen=True)
 class NormalizeTree:
-    """Bring the tensors of a sample that have a `mean` and a `std`, by name, to `(raw - mean) / std` in float32.
+    """Normalise the tensors of a sample that have a `mean` and a `std`, by name, to `(raw - mean) / std` in float32.
 
-    Both have a number for each place of the first dimension of a sample, or one; they are of values divided by `peak`,
-    255 of pixels. What is not named, such as the numbers of categories, stays as it is.
+    Both have a number for each index of the first dimension of a sample, or one; they are of values divided by `peak`,
+    255 for pixels. Tensors that are not named, such as the numbers of categories, stay unchanged.
     """
 
     leaves: Mapping[str, Mapping[str, Any]]
 
     def __call__(self, raw: Any) -> Any:
-        """Return the network's inputs, a tree as the raw samples are."""
+        """Return the network's inputs, a tree like the raw samples."""
         names = iter(named_leaves(raw))
         return tree_map(lambda leaf: self._scaled(next(names), leaf), raw)
 
     def _scaled(self, name: str, leaf: Tensor) -> Tensor:
-        """Return one of the tensors as a network is given it."""
+        """Return one of the tensors as the network receives it."""
         given = self.leaves.get(name)
         if given is None:
             return leaf
         peak = given["peak"]
-        # What a trace makes belongs to that trace: it must not stay for later calls.
+        # Tensors made in a trace belong to it, so they must not be cached for later calls.
         tracing = torch.compiler.is_compiling() or type(leaf) is not Tensor
         make = _scale_and_shift if tracing else _kept_scale_and_shift
         scale, shift = make(tuple(given["mean"]), tuple(given["std"]), peak, leaf.dim(), leaf.device)
         return leaf.to(torch.float32) * scale + shift
 
     def to_plain(self) -> dict[str, Any]:
-        """Return the `_target_` and the parameters from which the same preprocessing is built again."""
+        """Return the `_target_` and parameters from which the same preprocessing can be built."""
         leaves = {name: dict(given) for name, given in self.leaves.items()}
         return {"_target_": f"{__name__}.{type(self).__name__}", "leaves": leaves}
 
@@ -53,7 +53,7 @@ class NormalizeTree:
 def _scale_and_shift(
     mean: tuple[float, ...], std: tuple[float, ...], peak: int, num_dims: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Return a and b of `a * raw + b`, which is `(raw / peak - mean) / std`, for tensors of so many dimensions."""
+    """Return a and b with `a * raw + b` = `(raw / peak - mean) / std`, for tensors of `num_dims` dimensions."""
     with torch.inference_mode(False):
         pairs = [[1 / (peak * of) for of in std], [-middle / of for middle, of in zip(mean, std, strict=True)]]
         scale, shift = torch.tensor(pairs, dtype=torch.float32, device=device).unbind()
@@ -61,14 +61,14 @@ def _scale_and_shift(
         return scale.reshape(shape), shift.reshape(shape)
 
 
-# Once for each device: a copy from the host in each step would make it wait, and cannot be captured in a CUDA graph.
+# Once per device: a copy from the host in each step would wait, and cannot be captured in a CUDA graph.
 _kept_scale_and_shift = functools.cache(_scale_and_shift)
 
 
 def measured(tree: Any) -> NormalizeTree:
-    """Return the preprocessing for samples by their mean and deviation: of pixels, uint8 `(N, C, H, W)`, and of floats.
+    """Return the preprocessing of samples by the mean and deviation of their pixels, uint8 `(N, C, H, W)`, and floats.
 
-    What never varies is only shifted.
+    Constant values are only shifted.
     """
     found = {}
     for name, leaf in named_leaves(tree).items():
@@ -82,5 +82,5 @@ def measured(tree: Any) -> NormalizeTree:
 
 
 def _rounded(values: Tensor) -> list[float]:
-    """Return numbers to six digits: the last bits of a long sum are no two machines' own."""
+    """Return numbers rounded to six digits: the last bits of a long sum depend on the machine."""
     return [float(f"{value:.6g}") for value in values.tolist()]

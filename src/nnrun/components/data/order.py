@@ -1,4 +1,4 @@
-"""The order of names: as people count, 1, 2, 10, or as texts are compared, 1, 10, 2."""
+"""The order of names: natural (1, 2, 10) or as strings (1, 10, 2)."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ _DIGITS = re.compile("([0-9]+)")
 
 
 def natural_key(text: str) -> tuple[Any, ...]:
-    """Return by what a text is sorted so that whole numbers in it count as numbers: `img2` before `img10`."""
+    """Return a sort key that compares the whole numbers in a text as numbers: `img2` before `img10`."""
     parts = _DIGITS.split(text)
-    # Without zeros in front, the number of digits comes first: no number is too long for that.
+    # The number of digits, without leading zeros, is compared first: so numbers of any length work.
     numbers = [(len(digits.lstrip("0")), digits.lstrip("0")) for digits in parts[1::2]]
     return (*(part for pair in zip(parts, [*numbers, ()], strict=False) for part in pair), text)
 
 
 def path_key(path: str) -> tuple[Any, ...]:
-    """Return by what a path is sorted: folder by folder, each in the natural order."""
+    """Return a sort key for a path: folder by folder, in natural order."""
     return tuple(natural_key(part) for part in path.split("/"))
 
 
-# What data.class_order may say, and by what the names of classes are sorted then.
+# The values of data.class_order, and the sort key of class names for each.
 CLASS_ORDERS: dict[str, Callable[[str], Any]] = {"natural": natural_key, "text": str}

@@ -1,4 +1,4 @@
-"""What stands for a picture at whatever size it is wanted: by this it is known in any data."""
+"""Hashes of original images, the same at any size, by which an image is recognised in any data."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from nnrun.core.sample_hashes import identity, whole
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# Modes in which the same values are saved that others have too.
+# Modes whose values another mode can store too.
 _SAVED_AS = {"1": "L", "P": "RGB", "RGBA": "RGB", "RGBX": "RGB"} | dict.fromkeys(DEEP_MODES, "I")
 _JPEG_START, _JPEG_END, _SCAN = 0xD8, b"\xff\xd9", 0xDA
 
 
 def of_pixels(image: Image, values: Tensor) -> bytes:
-    """Return what stands for an upright image at its own size, in whatever format and mode it was saved.
+    """Return the hash of an upright image at its original size, the same for any format and mode that it was saved in.
 
-    That is `identity` of its values; a grey picture has one channel. `values` are its pixels as they are wanted.
+    This is `identity` of its values; a grey image has one channel. `values` are its pixels in the form that is wanted.
     """
     if image.mode == "L" and values.shape == (1, image.height, image.width):
         return identity([values.numpy().reshape(-1)])
@@ -35,7 +35,7 @@ def of_pixels(image: Image, values: Tensor) -> bytes:
 
 
 def of_jpeg(image: Image) -> bytes:
-    """Return what stands for a JPEG that Pillow has opened and not decoded: a hash of its compressed pixels."""
+    """Return the hash of a JPEG that Pillow has opened and not decoded: of its compressed pixels."""
     file = cast("Any", image).fp
     place = file.tell()
     file.seek(0)
@@ -45,16 +45,16 @@ def of_jpeg(image: Image) -> bytes:
 
 
 def compressed_pixels(content: bytes) -> bytes:
-    """Return a JPEG without comments and the segments of applications, EXIF among them, and what follows its end.
+    """Return a JPEG without its comments, application segments (such as EXIF) and anything after its end.
 
-    So it is the same picture after its orientation, its date or its thumbnail has changed. Where its segments are not
-    to be told apart, that is all of it.
+    So it remains the same after its orientation, date or thumbnail has changed. If its segments cannot be parsed, this
+    is the whole file.
     """
     kept = []
     place = 2
     try:
         while True:
-            # Whatever stands before the next segment is skipped, as by every decoder.
+            # Bytes before the next segment are skipped, as decoders do.
             place = content.index(0xFF, place)
             marker = content[place + 1]
             if marker in (0x00, 0xFF, _JPEG_START):
@@ -68,6 +68,6 @@ def compressed_pixels(content: bytes) -> bytes:
                 break
     except (ValueError, IndexError, struct.error):
         return content
-    # Where the pixels lie, 0xFF is followed by what is no marker; in between, a table may hold anything.
+    # In the pixel data, 0xFF is never followed by an end marker; but tables between scans may contain anything.
     end = content.find(_JPEG_END, place)
     return b"".join(kept) + content[place : end if end >= 0 else len(content)]

@@ -1,4 +1,4 @@
-"""A table of pixels with a column of labels, `label,pixel0,pixel1,...`, a line for each image, as Kaggle has MNIST."""
+"""A table of pixels with a column of labels, `label,pixel0,pixel1,...`, a line per image, like Kaggle's MNIST."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 SUFFIX = ".csv"
-# What people call the column of labels, in lower case.
+# Titles of the column of labels, in lower case.
 _LABELS = ("label", "labels", "class", "target", "y")
 
 
@@ -26,8 +26,7 @@ _LABELS = ("label", "labels", "class", "target", "y")
 def read_pixel_table(path: Path, _state: str) -> dict[str, np.ndarray]:
     """Return the images of a table as `x`, uint8 `(N, H, W)` with H = W, and their labels as `y`, `(N,)`.
 
-    For as long as the file is as it is, it is read once. Raises DataError, which names the line, where it is no such
-    table.
+    The file is read once, until it changes. Raises DataError that names the line where it is not such a table.
     """
     import numpy as np  # noqa: PLC0415 - a run on other data does not pay for it
 
@@ -36,19 +35,19 @@ def read_pixel_table(path: Path, _state: str) -> dict[str, np.ndarray]:
     read = functools.partial(np.loadtxt, path, delimiter=",", skiprows=1, encoding="utf-8", quotechar='"', ndmin=1)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of a table without lines, which is an error below
+            warnings.simplefilter("ignore", UserWarning)  # about a table without lines, an error below
             images, labels = read(dtype=np.uint8, usecols=pixels, ndmin=2), read(dtype=str, usecols=[label])
     except ValueError as error:
-        raise DataError(f"{shown(path)}: {error}; pixels are whole numbers from 0 to 255") from error
+        raise DataError(f"{shown(path)}: {error}; pixels are integers from 0 to 255") from error
     if not len(images):
-        raise DataError(f"{shown(path)} holds a line of titles and no images")
-    with suppress(ValueError):  # texts are classes too
+        raise DataError(f"{shown(path)} has a header line but no images")
+    with suppress(ValueError):  # strings are classes too
         labels = labels.astype(np.int64)
     return {"x": images.reshape(-1, side, side), "y": labels}
 
 
 def _columns(path: Path) -> tuple[int, list[int]]:
-    """Return the column of labels, and those of pixels; raise DataError where there are none, or not of a square."""
+    """Return the columns of the label and of the pixels; raise DataError unless these form a square image."""
     try:
         check_is_file(path)
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -56,19 +55,18 @@ def _columns(path: Path) -> tuple[int, list[int]]:
     except OSError as error:
         raise DataError(f"data.root={shown(path)} cannot be read: {error.strerror}") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{shown(path)} is no table in UTF-8: {error}") from error
+        raise DataError(f"{shown(path)} is not a table in UTF-8: {error}") from error
     named = [number for number, title in enumerate(titles) if title.lower() in _LABELS]
     num_pixels = len(titles) - 1
     if len(named) != 1:
         raise DataError(
             f"{shown(path)} has {'no' if not named else 'more than one'} column {_LABELS[0]}; a table of images has a "
-            "line of titles, a column of labels and a column for each pixel; for images in files use data=folder "
+            "header line, a column of labels and a column for each pixel; for images in files, use data=folder "
             "data.labels="
         )
     if num_pixels < 1 or math.isqrt(num_pixels) ** 2 != num_pixels:
         raise DataError(
-            f"{shown(path)} has {num_pixels:,} columns besides {titles[named[0]]}, which is no number of pixels of a "
-            "square image; save images of another shape as .npz, and rows of other numbers in a Dataset class of your "
-            "own (docs/data.md)"
+            f"{shown(path)} has {num_pixels:,} columns besides {titles[named[0]]}, not the pixels of a square image; "
+            "save images of another shape as .npz; for rows of other numbers, use your own Dataset class (docs/data.md)"
         )
     return named[0], [number for number in range(len(titles)) if number != named[0]]

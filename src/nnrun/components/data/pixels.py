@@ -1,7 +1,7 @@
-"""The pixels of an image file, whatever format and mode it was saved in. Needs torch and Pillow alone.
+"""The pixels of an image file, in any format and mode. Needs only torch and Pillow.
 
-TorchServe's handler holds this file as it stands, and those that it imports: what is served is read as what was
-trained on.
+TorchServe's handler contains this file and those that it imports, unchanged: requests are read as the training images
+were.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from nnrun.components.data.heic import with_heic
 
 # A PNG of 20 KB can decode to 500 MB.
 MAX_PIXELS = 50_000_000
-# Reading one starts a program of its own (Ghostscript) on what the file says.
+# Reading one runs the program that the file contains, in Ghostscript.
 REFUSED_FORMATS = ("EPS",)
 TRANSPARENT_MODES = ("RGBA", "RGBa", "LA", "La", "PA")
-# How an image is turned, by what the tag Orientation of its EXIF says.
+# How to turn an image, by the EXIF tag Orientation.
 ORIENTATION = 0x0112
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -42,11 +42,11 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# Those that lay an image on its side.
+# Orientations that swap height and width.
 SIDEWAYS = (5, 6, 7, 8)
-# What Pillow calls a JPEG; one of several pictures, as phones take them, is an MPO.
+# Pillow's names for a JPEG; one with several images, as phones write them, is an MPO.
 JPEG_FORMATS = ("JPEG", "MPO")
-# What is white in images of 16 and 32 bits, unless something else is said.
+# White in images of 16 and 32 bits, unless set.
 WHITE = 65535
 
 Image.init()
@@ -58,13 +58,13 @@ def read_pixels(
 ) -> Tensor:
     """Return the pixels of an image file as uint8 `(C, H, W)`; `channels` is 1 (grey) or 3 (RGB).
 
-    An image of another `size` (height, width) is brought to it as `conversion` says. Raises where it is no image, or
-    above 50 megapixels.
+    An image of another `size` (height, width) is resized as `conversion` says. Raises an exception where it is not an
+    image, or above 50 megapixels.
     """
     try:
         with open_image(io.BytesIO(content)) as image:
             return pixels_of(image, channels, size, conversion)
-    except Exception:  # Pillow fails on odd metadata in every way there is
+    except Exception:  # Pillow raises anything on broken metadata
         bare = without_metadata(content)
         if bare is None:
             raise
@@ -73,7 +73,7 @@ def read_pixels(
 
 
 def open_image(file: Any) -> Image.Image:
-    """Open an image file, its pixels undecoded; raise ValueError where it is too large to be decoded."""
+    """Open an image file without decoding its pixels; raise ValueError where it is too large to be decoded."""
     image = Image.open(file, formats=[*FORMATS, "HEIF"] if with_heic(file) else FORMATS)
     if image.width * image.height > MAX_PIXELS:
         image.close()
@@ -88,14 +88,14 @@ def pixels_of(image: Image.Image, channels: int, size: tuple[int, int] | None, c
 
 
 def is_large_jpeg(image: Image.Image) -> bool:
-    """Return whether an image, not decoded yet, is a JPEG that may be decoded at a part of its size."""
+    """Return whether an image, not decoded yet, is a JPEG that may be decoded at reduced size."""
     return image.format in JPEG_FORMATS and image.width * image.height > MIN_DRAFT_PIXELS
 
 
 def draft(image: Image.Image, size: tuple[int, int] | None, conversion: Conversion) -> tuple[int, int] | None:
-    """Have a large JPEG that is not decoded yet decoded at 1/2, 1/4 or 1/8 of its size, where that is enough.
+    """Set a large JPEG that is not decoded yet to be decoded at 1/2, 1/4 or 1/8 of its size, where that is enough.
 
-    Return its own size as it is seen (width, height); None where the image is decoded as a whole.
+    Return its full size, upright (width, height); None where the image will be decoded at full size.
     """
     if not conversion.jpeg_draft or size is None or not is_large_jpeg(image):
         return None
@@ -107,15 +107,15 @@ def draft(image: Image.Image, size: tuple[int, int] | None, conversion: Conversi
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """Return an image decoded, as it is seen: the camera's orientation is applied."""
-    # First of all: decoding turns a TIFF by itself, and takes the orientation out of its EXIF.
+    """Return the decoded image with the camera's orientation applied."""
+    # Before the orientation is read: decoding turns a TIFF and removes the tag from its EXIF.
     decode(image)
     turn = TURNS.get(orientation_of(image))
     return image if turn is None else image.transpose(turn)
 
 
 def on_white(image: Image.Image, white: float | None) -> Image.Image:
-    """Return an upright image with 8 bits, which Pillow converts to grey and to RGB: what is transparent is white."""
+    """Return an upright image with 8 bits, ready for conversion to grey or RGB; transparent pixels become white."""
     return _in_colour(_of_8_bits(image, white))
 
 
@@ -126,9 +126,9 @@ def fitted(
     resize: str = "crop",
     whole: tuple[int, int] | None = None,
 ) -> Tensor:
-    """Return the pixels of what `on_white` gives, with so many channels, at a size.
+    """Return the pixels of an image from `on_white` with a number of channels, at a size.
 
-    `whole` is the size (width, height) of the image itself, where it was decoded at a part of it.
+    `whole` is the full size (width, height) of the image, where it was decoded at reduced size.
     """
     pixels = image.convert("L" if channels == 1 else "RGB")
     if size is not None and (pixels.height, pixels.width) != tuple(size):
@@ -138,8 +138,8 @@ def fitted(
 
 
 def resized(image: Image.Image, size: tuple[int, int], resize: str, whole: tuple[int, int]) -> Image.Image:
-    """Return a grey or RGB image, of the size `whole` (width, height) by itself, at a size (height, width), as `resize`
-    says (see Conversion).
+    """Return a grey or RGB image, whose full size is `whole` (width, height), resized to a size (height, width) as
+    `resize` says (see Conversion).
     """
     high, wide = size
     if resize == "crop":
@@ -156,9 +156,9 @@ def resized(image: Image.Image, size: tuple[int, int], resize: str, whole: tuple
 
 
 def decode(image: Image.Image) -> None:
-    """Decode an image, whatever its metadata holds."""
+    """Decode an image, whatever is in its metadata."""
     if image.format == "TIFF":
-        # Decoding a TIFF reads its EXIF and XMP, and fails with what is odd there.
+        # Decoding a TIFF reads its EXIF and XMP, and fails if they are broken.
         with contextlib.suppress(Exception):
             if not isinstance(image.info.get("xmp", b""), bytes):
                 del image.info["xmp"]
@@ -170,35 +170,35 @@ def decode(image: Image.Image) -> None:
                     del exif[directory]
             if exif.get(ORIENTATION) not in TURNS:
                 exif.pop(ORIENTATION, None)
-        # Of a file on the disk Pillow maps the pixels, and takes the size of the turned image for that of the file's.
+        # With a file name, Pillow would map the pixels, and mistake the size of the upright image for that of the file.
         image.filename = ""  # type: ignore[attr-defined]
     image.load()
 
 
 def orientation_of(image: Image.Image) -> int:
-    """Return the orientation that an image's EXIF or XMP says, 1 to 8; 1 where it says none, or is not to be read."""
+    """Return the orientation in an image's EXIF or XMP, 1 to 8; 1 where there is none or it is unreadable."""
     try:
         found = image.getexif().get(ORIENTATION, 1)
         return int(found) if found in TURNS else 1
-    except Exception:  # it may be anything, and is no pixel
+    except Exception:  # metadata may be anything, and does not matter
         return 1
 
 
 def _of_8_bits(image: Image.Image, white: float | None) -> Image.Image:
-    """Return an image whose values have 8 bits; of deeper greys `white` becomes 255, and so does what is above it."""
+    """Return an image with 8 bits; in deeper greys, `white` and larger values become 255."""
     if image.mode not in (*DEEP_MODES, "F"):
         return image
     if image.mode == "F" and white is None:
-        raise ValueError("its pixels are floats, of no known range; set data.white, or save it with 8 or 16 bits")
+        raise ValueError("its pixels are floats of unknown range; set data.white, or save it with 8 or 16 bits")
     scale = 255 / (white or WHITE)
     deep = image if image.mode == "F" else image.convert("I")
     if image.mode == "F" and not torch.frombuffer(bytearray(image.tobytes()), dtype=torch.float32).isfinite().all():
-        raise ValueError("its pixels are floats, and NaN or infinity among them")
+        raise ValueError("its pixels are floats and include NaN or infinity")
     low, high = cast("tuple[float, float]", deep.getextrema())
     most = max(white or WHITE, WHITE)
     if low < 0 or high > most:
-        raise ValueError(f"its pixels are numbers from {low:g} to {high:g}; from 0 to {most:g} are read (data.white)")
-    # 257 * 255 is 65535: every value of 8 bits comes out as it went in.
+        raise ValueError(f"its pixels range from {low:g} to {high:g}; the allowed range is 0 to {most:g} (data.white)")
+    # 257 * 255 is 65535: 8-bit values stored in 16 bits come out unchanged.
     return deep.point(lambda value: value * scale + 0.5).convert("L")
 
 
@@ -211,27 +211,27 @@ def peak_of(image: Image.Image) -> int | None:
 
 
 def is_deep_colour(image: Image.Image) -> bool:
-    """Return whether an image that is not decoded yet has several channels of 16 bits, of which Pillow keeps 8."""
+    """Return whether an image, not decoded yet, has several channels of 16 bits, of which Pillow keeps 8."""
     return image.mode not in DEEP_MODES and any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
 
 
 def holds_several(image: Image.Image) -> bool:
-    """Return whether the file of an image that is decoded holds more pictures than that one."""
+    """Return whether the file of a decoded image has more images."""
     try:
         return bool(getattr(image, "is_animated", False))
-    except Exception:  # what is wrong with the others is nobody's concern
+    except Exception:  # damage to the others does not matter
         return False
 
 
 def _in_colour(image: Image.Image) -> Image.Image:
-    """Return an image that Pillow converts to grey and to RGB: what is transparent lies on white."""
+    """Return an image that Pillow can convert to grey and RGB; transparent pixels are composited on white."""
     if image.mode in TRANSPARENT_MODES or "transparency" in image.info:
         if image.mode == "La":
             image = image.convert("LA")
         over = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", over.size, "white"), over)
     if image.mode == "LAB":
-        from PIL import ImageCms  # noqa: PLC0415 - hardly any picture needs it
+        from PIL import ImageCms  # noqa: PLC0415 - few images need it
 
         lab, rgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
         return ImageCms.profileToProfile(image, lab, rgb, outputMode="RGB") or image

@@ -1,4 +1,4 @@
-"""What the parameters of a data set may be. Needs no torch."""
+"""Allowed values of the parameters of data sets. Needs no torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from nnrun.config.conflicts import Conflict
 from nnrun.config.ranges import POSITIVE, Range, number, one_of, several
 
-# Data sets whose samples are pixels, whatever files they are read from.
+# Data sets whose samples are always pixels.
 OF_PIXELS = ("nnrun.components.data.folder.Folder", "nnrun.components.data.torchvision_sets.TorchvisionDataset")
 
 
@@ -28,20 +28,20 @@ RANGES = {
 }
 
 CONFLICTS = (
-    # Of a run that goes on, is done anew, or is measured, the mean is what it was.
+    # A run that is resumed, repeated or evaluated keeps its mean.
     Conflict(
         ("data.dataset.mean", "data.dataset._target_", "ckpt", "resume", "repeat"),
-        lambda mean, target, *goes_on: mean and target in OF_PIXELS and not any(goes_on) and not _in_0_to_1(mean),
-        "data.dataset.mean={} is not of pixels in 0..1; divide it by 255, or leave it out to have it measured",
+        lambda mean, target, *earlier: mean and target in OF_PIXELS and not any(earlier) and not _in_0_to_1(mean),
+        "data.dataset.mean={} is not for pixels in 0..1; divide it by 255, or leave it out to have it computed",
     ),
     Conflict(
         ("data.dataset.std", "data.dataset._target_", "ckpt", "resume", "repeat"),
-        lambda std, target, *goes_on: std and target in OF_PIXELS and not any(goes_on) and not _in_0_to_1(std),
-        "data.dataset.std={} is not of pixels in 0..1; divide it by 255, or leave it out to have it measured",
+        lambda std, target, *earlier: std and target in OF_PIXELS and not any(earlier) and not _in_0_to_1(std),
+        "data.dataset.std={} is not for pixels in 0..1; divide it by 255, or leave it out to have it computed",
     ),
 )
 
-# What is known of data sets before they are read: what is learned of them, and what their samples are.
+# What is known about data sets before they are read: the kind of their targets and samples.
 DATA_KINDS: dict[str, tuple[str, ...]] = {
     "nnrun.components.data.digits.Digits": ("classes", "images"),
     **{f"nnrun.components.data.mnist.{name}": ("classes", "images") for name in ("MNIST", "FashionMNIST", "KMNIST")},

@@ -1,4 +1,4 @@
-"""Samples that are read one by one, from files or from elsewhere."""
+"""Samples that are read one by one, from files or other sources."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any, Protocol
 from nnrun.components.data.image_form import Form
 from nnrun.components.data.images import ImageKind, Picture, decode_sample, read_kind
 
-# Larger files than that, threads decode in parallel: Pillow works on pixels without Python's lock.
+# Larger files are decoded by threads: Pillow releases Python's lock while it works on pixels.
 _BYTES_FOR_THREADS = 2**16
-# How many files are looked at for that.
+# Number of files examined for that.
 _NUM_LOOKED_AT = 50
 
 
 class Readable(Protocol):
-    """Samples that can be read one by one; each raises DataError where it is bad.
+    """Samples that can be read one by one; a bad one raises DataError.
 
-    `in_processes` says whether other processes may read them too.
+    `in_processes` says whether other processes can read them too.
     """
 
     in_processes: bool
@@ -27,20 +27,20 @@ class Readable(Protocol):
 
     @property
     def in_threads(self) -> bool:
-        """Whether threads read them faster than one."""
+        """Whether several threads read them faster than one."""
         ...
 
     def kind(self, index: int) -> ImageKind:
-        """Return what a sample's image is, at as little cost as can be."""
+        """Return the kind of a sample's image, as cheaply as possible."""
         ...
 
     def read(self, index: int, form: Form) -> tuple[Picture, Any]:
-        """Return a sample's image with its values in a form, and its label, or None where it is known already."""
+        """Return a sample's image in a form, and its label, or None where that is known already."""
         ...
 
 
 class Files:
-    """Image files, whose folders say their labels."""
+    """Image files, whose labels are known already."""
 
     in_processes = True
 
@@ -52,7 +52,7 @@ class Files:
 
     @property
     def in_threads(self) -> bool:
-        """Whether they are large files, by some of them: for small ones threads wait for each other."""
+        """Whether the files are large, judged by a few of them: with small ones, threads wait for each other."""
         some = [path for path in self._paths[:: max(1, len(self) // _NUM_LOOKED_AT)] if Path(path).is_file()]
         return sum(Path(path).stat().st_size for path in some) > _BYTES_FOR_THREADS * len(some)
 

@@ -1,7 +1,7 @@
-"""What is measured of each sample while it is read, so that nothing need be read again for it.
+"""Measures of each sample, taken while it is read, so that samples need not be read again for them.
 
-A digest of its values, one of what it was before it was brought to its form, and for each channel the sum of the
-values and that of their squares: means and deviations of any part follow, and which samples are in two parts.
+A digest of its values, one of its original, and for each channel the sum of the values and of their squares. From these
+follow the mean and deviation of any split, and which samples are in two splits.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from nnrun.core.sample_hashes import digests, identities, is_small
 MAX_PIXEL = 255
 SHA256_BYTES = 32
 _COLUMNS = ("digests", "originals", "sums", "squares")
-# The types that sums may have, by the number that stands for each in a file.
+# The possible types of sums; a file stores the index.
 _TYPES = (torch.int64, torch.float64, torch.int32)
-# Samples whose sums are added up at a time.
+# Number of samples whose sums are added at a time.
 _CHUNK_SAMPLES = 2**16
 _WORD_BYTES = 8
 
@@ -31,8 +31,8 @@ _WORD_BYTES = 8
 class Measures:
     """The digests of samples and of their originals, int64 `(N,)`; their sums and sums of squares by channel `(N, C)`.
 
-    The sums are whole numbers for samples of uint8, float64 for others. `num_values` is that of a channel in a sample.
-    Samples that are their own originals have one tensor for both.
+    The sums are integers for uint8 samples, float64 for others. `num_values` is the number of values of a channel in a
+    sample. Where samples are their own originals, both digests are one tensor.
     """
 
     digests: Tensor
@@ -43,7 +43,7 @@ class Measures:
 
     @classmethod
     def of(cls, samples: Tensor, originals: Tensor | None = None) -> Measures:
-        """Measure samples `(N, C, ...)`; without `originals` they are their own."""
+        """Measure samples `(N, C, ...)`; without `originals`, the samples are the originals."""
         exact = samples.dtype == torch.uint8
         flat = samples.flatten(2) if samples.dim() > 2 else samples[:, :, None]
         wide = flat.to(torch.int32 if exact else torch.float64)
@@ -57,9 +57,9 @@ class Measures:
 
     @classmethod
     def together(cls, parts: Iterable[Measures], num_samples: int | None = None) -> Measures:
-        """Return the measures of all parts, one after the other.
+        """Return the measures of all parts, concatenated.
 
-        With `num_samples` each goes to its place as it comes: so many of very many are never held twice.
+        With `num_samples`, each part is written to its place as it comes, so there is never a second copy.
         """
         if num_samples is None:
             parts = list(parts)
@@ -82,7 +82,7 @@ class Measures:
         return self.originals is self.digests
 
     def _room_for(self, num_samples: int) -> Measures:
-        """Return measures of so many samples of this kind, yet to be filled in."""
+        """Return uninitialised measures of this kind for a number of samples."""
         found, originals, sums, squares = (
             torch.empty(num_samples, *getattr(self, name).shape[1:], dtype=getattr(self, name).dtype)
             for name in _COLUMNS
@@ -96,9 +96,9 @@ class Measures:
         return Measures(found, originals, sums, squares, self.num_values)
 
     def mean_and_std(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Return the mean and the standard deviation of each channel, to six decimals: those of pixels in 0..1.
+        """Return the mean and standard deviation of each channel, to six digits; pixels are scaled to 0..1.
 
-        A channel that never varies has a deviation of 0, which nothing can be divided by: 1 stands for it.
+        A constant channel has a deviation of 0, which cannot be a divisor: it is replaced by 1.
         """
         scale = 1 if self.sums.is_floating_point() else MAX_PIXEL
         count = len(self.sums) * self.num_values
@@ -115,11 +115,11 @@ class Measures:
         return len(self.digests)
 
     def packed(self) -> list[memoryview]:
-        """Return the measures as buffers, which together prove themselves: their sha256, and then words of eight bytes.
+        """Return the measures as buffers: a sha256 of the rest, and then words of eight bytes.
 
-        The words are how many samples, channels and values of a channel there are, which type the sums have, whether
-        the originals have digests of their own; then the digests, these, the sums and the squares, each filled up with
-        zeros to a whole word.
+        The words are the numbers of samples, of channels and of values per channel, the type of the sums, and whether
+        the originals have their own digests; then the digests, those of the originals, the sums and the squares, each
+        padded with zeros to a whole word.
         """
         is_own = self._are_their_own
         head = torch.tensor([*self.sums.shape, self.num_values, _TYPES.index(self.sums.dtype), not is_own])
@@ -134,9 +134,9 @@ class Measures:
 
     @classmethod
     def unpacked(cls, packed: Tensor) -> Measures:
-        """Return the measures in the bytes of a file that `packed` made, uint8 `(B,)`, where they lie.
+        """Return the measures in the bytes of a file that `packed` made, uint8 `(B,)`, without a copy.
 
-        Raises ValueError where they are not whole.
+        Raises ValueError where they are damaged.
         """
         proof, words = packed[:SHA256_BYTES], packed[SHA256_BYTES:].view(torch.int64)
         if hashlib.sha256(words.numpy().data).digest() != proof.numpy().tobytes():
@@ -152,7 +152,7 @@ class Measures:
 
 
 def _total(values: Tensor) -> float:
-    """Return the exact sum of whole numbers `(N,)`, or that of floats rounded once."""
+    """Return the exact sum of integers `(N,)`, or the sum of floats, rounded once."""
     parts = values.split(_CHUNK_SAMPLES)
     if values.is_floating_point():
         return math.fsum(itertools.chain.from_iterable(part.tolist() for part in parts))
@@ -160,5 +160,5 @@ def _total(values: Tensor) -> float:
 
 
 def _rounded(value: float) -> float:
-    """Return a number to six digits: the last bits of a long sum are no two machines' own."""
+    """Return a number rounded to six digits: the last bits of a long sum depend on the machine."""
     return float(f"{value:.6g}")

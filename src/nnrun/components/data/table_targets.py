@@ -1,4 +1,4 @@
-"""What the columns of a table say of samples: a class, several labels, or values."""
+"""The targets in the columns of a table: a class, several labels, or values."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from nnrun.components.data.labels import classes_of, numbers_among
 from nnrun.components.data.layout import same_name
 from nnrun.components.data.order import CLASS_ORDERS
 
-# What stands between several labels in a cell; where none of these is in any, spaces do.
+# What separates several labels in a cell; where no cell has any of these, spaces do.
 _SEPARATORS, _SURE_SEPARATORS = re.compile(r"[;|,]"), re.compile(r"[;|]")
 _WHOLE = re.compile(r"[0-9]+")
 _YES_OR_NO = {"true": 1.0, "false": 0.0}
-# Whole numbers in one column are classes where there are at most so many of them.
+# Whole numbers in one column are classes up to this number of different ones.
 _MOST_CLASSES = 100
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a table that say what is learned, and the rows of each part that do."""
+    """The target columns of a table, and the rows of each split."""
 
     table: Table
     columns: Sequence[int]
@@ -42,11 +42,11 @@ class Columns:
 
     @property
     def all_rows(self) -> list[int]:
-        """The rows of all parts."""
+        """The rows of all splits."""
         return [row for rows in self.rows.values() for row in rows]
 
     def cells(self, column: int, part: str | None = None) -> list[str]:
-        """Return the cells of a column, of all parts or of one."""
+        """Return the cells of a column, of all splits or of one."""
         return [self.table.rows[row][column] for row in (self.all_rows if part is None else self.rows[part])]
 
     def wrong(self, row: int, column: int, what: str) -> DataError:
@@ -56,13 +56,13 @@ class Columns:
 
 
 def learned_of_columns(given: Columns, kind: str, order: str, known: Targets | None = None) -> Learned:
-    """Return what is learned, and the targets of each part; the first part is to train on.
+    """Return what is learned, and the targets of each split; the first is the training split.
 
-    `kind` is that of Targets or `auto`, `known` what a trained network has learned, which decides. Raises DataError
-    that names the line and the column of a cell that is wrong.
+    `kind` is that of Targets or `auto`; `known`, what a trained network has learned, decides where it is given. Raises
+    DataError that names the line and the column of a wrong cell.
     """
     if known is not None and kind not in ("auto", known.kind):
-        raise DataError(f"data.targets={kind}, and the network has learned {known}; leave it out")
+        raise DataError(f"data.targets={kind}, but the network has learned {known}; leave it out")
     notes: tuple[str, ...] = ()
     if known is not None:
         kind = known.kind
@@ -78,13 +78,13 @@ def learned_of_columns(given: Columns, kind: str, order: str, known: Targets | N
 
 
 def _kind_shown(given: Columns) -> tuple[Kind, tuple[str, ...]]:
-    """Return the kind that the cells show, and what is said where they may be meant otherwise."""
+    """Return the kind inferred from the cells, and a note where it is ambiguous."""
     if len(given.columns) > 1:
         cells = [cell for column in given.columns for cell in given.cells(column)]
         return ("labels" if all(_as_label(given, cell) is not None for cell in cells) else "values"), ()
     column, title = given.cells(given.columns[0]), shown(given.names[0])
     if all(_WHOLE.fullmatch(cell) for cell in column) and len(set(column)) <= _MOST_CLASSES:
-        text = f"{title} holds whole numbers: they are taken for classes; data.targets=values takes them for values"
+        text = f"{title} contains whole numbers, read as classes; to read them as values, use data.targets=values"
         return "classes", (text,)
     if _are_numbers(given, column):
         return "values", ()
@@ -92,9 +92,9 @@ def _kind_shown(given: Columns) -> tuple[Kind, tuple[str, ...]]:
 
 
 def _are_numbers(given: Columns, column: Sequence[str]) -> bool:
-    """Return whether the cells of a column are meant for numbers: all, but for empty ones, or most of them.
+    """Return whether the cells of a column are meant as numbers: all but empty ones, or most of them.
 
-    One that is none is a slip then, which is said. Few whole numbers may be classes, beside one that has a word.
+    In the second case the others are mistakes, and reported. A few whole numbers among words may be classes.
     """
     cells = [cell for cell in column if cell]
     numbers = [cell for cell in cells if given.table.number(cell) is not None]
@@ -103,25 +103,25 @@ def _are_numbers(given: Columns, column: Sequence[str]) -> bool:
 
 
 def _kind_of_words(column: Sequence[str], title: str) -> tuple[Kind, tuple[str, ...]]:
-    """Return what texts are, labels or the names of classes; and what is said where they may be meant otherwise."""
+    """Return whether texts are labels or names of classes, and a note where it is ambiguous."""
     if not all(column) or any(_SURE_SEPARATORS.search(cell) for cell in column):
         return "labels", ()
     has_commas = any("," in cell for cell in column)
     words = {word for cell in column for word in _split(cell, has_commas)}
-    as_classes = "data.targets=classes takes each cell for a class"
+    as_classes = "to read each cell as a class, use data.targets=classes"
     if has_commas:
-        return "labels", (f"{title} is taken for labels with commas between them; {as_classes}",)
+        return "labels", (f"{title} is read as labels separated by commas; {as_classes}",)
     if len(words) < len(set(column)):
-        return "labels", (f"{title} is taken for labels with spaces between them; {as_classes}",)
+        return "labels", (f"{title} is read as labels separated by spaces; {as_classes}",)
     if any(" " in cell for cell in column):
         return "classes", (
-            f"{title} is taken for classes of several words; data.targets=labels takes words for labels",
+            f"{title} is read as classes of several words; to read each word as a label, use data.targets=labels",
         )
     return "classes", ()
 
 
 def _split(cell: str, is_separated: bool) -> list[str]:
-    """Return the names in a cell, which separators divide, or spaces."""
+    """Return the names in a cell, divided by separators or by spaces."""
     names = _SEPARATORS.split(cell) if is_separated else cell.split()
     return [name.strip() for name in names if name.strip()]
 
@@ -130,11 +130,11 @@ def _classes(given: Columns, order: str, known: Targets | None) -> Learned:
     """Return the cells of a column as classes."""
     if len(given.columns) != 1:
         several = f"{shown(given.table.path)} has the columns {few(given.names)}"
-        raise DataError(f"{several}: classes are in one; choose it with data.target=")
+        raise DataError(f"{several}: classes are in one column; choose it with data.target=")
     (column,) = given.columns
     for row in given.all_rows:
         if not given.table.rows[row][column]:
-            raise given.wrong(row, column, "each sample has a class")
+            raise given.wrong(row, column, "each sample needs a class")
     name = shown(given.table.path)
     labels = {part: f"{name}, {part}" for part in given.rows}
     cells = {called: given.cells(column, part) for part, called in labels.items()}
@@ -146,14 +146,14 @@ def _classes(given: Columns, order: str, known: Targets | None) -> Learned:
 
 
 def _is_column_of_a_label(given: Columns, known: Targets | None) -> bool:
-    """Return whether a single column says of one label whether it holds."""
+    """Return whether a single column is of 0 and 1 for one label."""
     (column,) = given.columns
     is_its_own = known is None or known.names == (given.table.titles[column],)
     return is_its_own and all(_as_label(given, cell) is not None for cell in given.cells(column))
 
 
 def _several_in_a_cell(given: Columns, order: str, known: Targets | None) -> Learned:
-    """Return the labels that the cells of one column name, none or several each."""
+    """Return the labels named in the cells of one column, none or several in each."""
     (column,) = given.columns
     is_separated = any(_SEPARATORS.search(cell) for cell in given.cells(column))
     names_of = {row: _split(given.table.rows[row][column], is_separated) for row in given.all_rows}
@@ -170,14 +170,16 @@ def _several_in_a_cell(given: Columns, order: str, known: Targets | None) -> Lea
             for name in names_of[row]:
                 if name not in places:
                     raise given.wrong(
-                        row, column, f"{shown(name)} is no label of the network, which knows {few(known.names, 8)}"
+                        row,
+                        column,
+                        f"{shown(name)} is not a label of the network; its labels are {few(known.names, 8)}",
                     )
                 values[part][place, places[name]] = 1
     return Learned(known, values)
 
 
 def _numbers(given: Columns, kind: str, known: Targets | None) -> Learned:
-    """Return the numbers of the columns, one for each name: 0 and 1 of labels, any of values."""
+    """Return the numbers of the columns, one for each name: 0 and 1 for labels, any for values."""
     if known is not None:
         by_title = dict(zip(given.names, given.columns, strict=True))
         lacking = [name for name in known.names if same_name(name) not in by_title]
@@ -199,31 +201,29 @@ def _numbers(given: Columns, kind: str, known: Targets | None) -> Learned:
 
 
 def _number(given: Columns, row: int, column: int, kind: Kind) -> float:
-    """Return the number in a cell; raise DataError where it is none that the kind has."""
+    """Return the number in a cell; raise DataError where it is not one of the kind."""
     cell = given.table.rows[row][column]
     if kind == "labels":
         value = _as_label(given, cell)
         if value is None:
-            unknown = (
-                "; one that is not known cannot be told so: leave the line out" if not cell or cell == "-1" else ""
-            )
-            raise given.wrong(row, column, f"labels are 0 or 1 in a column for each, or names in one column{unknown}")
+            unknown = "; unknown labels are not supported: remove the line" if not cell or cell == "-1" else ""
+            raise given.wrong(row, column, f"labels are 0 or 1 in a column each, or names in one column{unknown}")
         return value
     value = given.table.number(cell)
     if value is None:
         if DECIMAL_COMMA.fullmatch(cell):
-            raise given.wrong(row, column, f"write {cell.replace(',', '.')}, or divide the columns by semicolons")
+            raise given.wrong(row, column, f"write {cell.replace(',', '.')}, or separate the columns with semicolons")
         way = (
-            "leave the line out, or choose other columns with data.target="
+            "remove the line, or choose other columns with data.target="
             if not cell
-            else "data.target= chooses columns"
+            else "correct the cell, or choose other columns with data.target="
         )
-        raise given.wrong(row, column, f"values are finite numbers: {way}")
+        raise given.wrong(row, column, f"values are finite numbers; {way}")
     return value
 
 
 def _as_label(given: Columns, cell: str) -> float | None:
-    """Return 0 or 1 where a cell says that a label does not hold, or does; else None."""
+    """Return 1 or 0 where a cell says that a label applies or does not; else None."""
     value = _YES_OR_NO.get(cell.lower())
     value = given.table.number(cell) if value is None else value
     return value if value in (0, 1) else None

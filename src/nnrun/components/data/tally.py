@@ -1,4 +1,4 @@
-"""What is counted of images as they are read, and said at the end: several in one file, and how deep greys are."""
+"""Counts kept while images are read, for notes at the end: files with several images, bit depths."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 
 from nnrun.components.data.images import WHITE, ImageKind, depth_of
 
-# Images that keep fewer levels than so many of 256 are said.
+# A note counts images that keep fewer than this many of 256 levels.
 _FEW_LEVELS = 32
 
 
 @dataclass
 class Tally:
-    """What was found in images: how many files hold several, and of those of more than 8 bits how deep they are.
+    """The number of files with several images, and the bit depths of images with more than 8 bits.
 
-    `num_deep` have one channel, and their largest value is `peak`; `num_low` of them use so little of the range to
-    `white` that few levels are left, and `low_peak` is the largest value there; `num_above` have values above `white`.
-    `num_colour` have several channels, of which Pillow keeps the upper 8 bits, and `num_dark` of them little in these.
+    `num_deep` have one channel, and their largest value is `peak`; `num_low` of them use so little of the range up to
+    `white` that few levels are left, and `low_peak` is their largest value; `num_above` have values above `white`.
+    `num_colour` have several channels, of which Pillow keeps the upper 8 bits; `num_dark` of these use few levels.
     """
 
     white: float | None
@@ -50,26 +50,26 @@ class Tally:
                     self.low_peak = max(self.low_peak, kind.peak)
 
     def notes(self) -> list[str]:
-        """Return what is to be said."""
+        """Return the notes."""
         white, notes = self.white or WHITE, []
         if self.num_several:
-            files = "a file that holds" if self.num_several == 1 else f"{self.num_several:,} files that hold"
-            notes.append(f"took the first picture of {files} several (animations, pages)")
+            files = "a file that has" if self.num_several == 1 else f"{self.num_several:,} files that have"
+            notes.append(f"used the first image of {files} several (animations, pages)")
         deep = f"{self.num_deep:,} images of 16 or 32 bits"
         if self.num_low * 2 > self.num_deep:
             levels, better = int(self.low_peak * 255 / white) + 1, depth_of(self.low_peak)
             notes.append(
-                f"{self.num_low:,} of {deep} use only 0..{self.low_peak} of {white:g}, which leaves {levels} levels of "
-                f"grey; data.white={better} makes {better} white"
+                f"{self.num_low:,} of {deep} use only 0..{self.low_peak} of {white:g}, which leaves {levels} grey "
+                f"levels; set data.white={better} to make {better} white"
             )
         elif self.num_deep and white < WHITE:
-            notes.append(f"{deep} use only 0..{self.peak} of {WHITE}: {white:g} is taken for white (data.white)")
+            notes.append(f"{deep} use only 0..{self.peak} of {WHITE}: {white:g} is used as white (data.white)")
         if self.num_above:
             notes.append(f"{self.num_above:,} of {deep} have values above data.white={white:g}; these become white")
         if self.num_dark:
             notes.append(
-                f"{self.num_dark:,} of {self.num_colour:,} images with 16 bits a channel use less than {_FEW_LEVELS} "
-                "of 256 levels: of colours only the upper 8 bits are read; save them with 8 bits"
+                f"{self.num_dark:,} of {self.num_colour:,} color images with 16 bits per channel use fewer than "
+                f"{_FEW_LEVELS} of 256 levels: only the upper 8 bits are read; save them with 8 bits"
             )
         return notes
 

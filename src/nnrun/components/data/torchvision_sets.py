@@ -25,14 +25,14 @@ from nnrun.components.data.map_style_dataset import Wish, dataset_of_items
 from nnrun.components.data.map_style_items import Items
 from nnrun.core.seams.data import Dataset, Evaluation, Findings
 
-# Those whose samples are a picture and one label.
+# Data sets whose samples are an image and one label.
 NAMES = (
     *("Caltech101", "Caltech256", "CIFAR10", "CIFAR100", "Country211", "DTD", "EMNIST", "EuroSAT", "FakeData"),
     *("FashionMNIST", "FER2013", "FGVCAircraft", "Flowers102", "Food101", "GTSRB", "ImageNet", "Imagenette"),
     *("INaturalist", "KMNIST", "LFWPeople", "MNIST", "Omniglot", "OxfordIIITPet", "PCAM", "Places365", "QMNIST"),
     *("RenderedSST2", "SEMEION", "StanfordCars", "STL10", "SUN397", "SVHN", "USPS"),
 )
-# What their parameter `split` calls the parts; of a set without a test, the validation part is the test.
+# Values of their parameter `split`; without a test split, the validation split is the test split.
 SPLITS = {"train": ("train", "trainval", "train-standard"), "test": ("test", "val", "valid"), "valid": ("val", "valid")}
 # Set by nnrun itself.
 OURS = ("root", "download", "transform", "target_transform", "transforms", "loader", "train")
@@ -40,10 +40,10 @@ OURS = ("root", "download", "transform", "target_transform", "transforms", "load
 
 @dataclass(frozen=True)
 class TorchvisionDataset:
-    """Open a data set of torchvision's, in `root`; `options` are parameters of its own, `{split: letters}` for EMNIST.
+    """Open a torchvision data set in `root`; `options` are its other parameters, such as `{split: letters}` for EMNIST.
 
-    Its parts are those that its parameters `train` or `split` name, unless `options` set that one: then, and where it
-    has neither, it is one set, of which `test_fraction` is held out by `split_seed`.
+    Its splits are those of its parameter `train` or `split`. Where `options` set `split`, or there is neither
+    parameter, it is one set, of which `test_fraction` is held out by `split_seed`.
     """
 
     name: str
@@ -64,15 +64,15 @@ class TorchvisionDataset:
 
     def __post_init__(self) -> None:
         if self.name not in NAMES:
-            hint = did_you_mean(self.name, NAMES) or f"there are {', '.join(NAMES)}"
-            raise ConfigError(f"data.dataset.name={self.name} is no classification data set of torchvision; {hint}")
+            hint = did_you_mean(self.name, NAMES) or f"available: {', '.join(NAMES)}"
+            raise ConfigError(f"data.dataset.name={self.name} is not a torchvision classification data set; {hint}")
 
     def load(self) -> Dataset:
-        """Decode all pictures, or take those that were decoded before; raise DataError where some are missing."""
+        """Decode all images, or read them from the cache; raise DataError where files are missing."""
         return self._load(None)
 
     def load_for(self, evaluation: Evaluation) -> Dataset:
-        """Do the same to measure a trained network: with its classes."""
+        """Do the same to evaluate a trained network: with its classes."""
         return self._load(evaluation)
 
     def _load(self, evaluation: Evaluation | None) -> Dataset:
@@ -88,7 +88,7 @@ class TorchvisionDataset:
         return dataset_of_items(entry, datasets, choices, Findings(), Wish("classes"))
 
     def _open(self) -> dict[str, Any]:
-        """Return the data sets of the parts that there are."""
+        """Return the data sets of the splits that exist."""
         import torchvision.datasets  # noqa: PLC0415 - it takes seconds, and only this data needs it
 
         kind = getattr(torchvision.datasets, self.name)
@@ -98,7 +98,7 @@ class TorchvisionDataset:
             if key in OURS or key not in parameters:
                 hint = did_you_mean(key, free) or f"it takes {', '.join(free)}"
                 if key in OURS:
-                    hint = f"nnrun sets it by itself; {hint}"
+                    hint = f"nnrun sets it itself; {hint}"
                 raise ConfigError(f"data.dataset.options.{key} is not a parameter of {self.name}; {hint}")
         fixed = {"root": str(data_root(self.root)), "download": self.download, **self.options}
         make = functools.partial(kind, **{key: value for key, value in fixed.items() if key in parameters})
@@ -114,11 +114,11 @@ class TorchvisionDataset:
                     found[part] = dataset
                     taken.add(word)
         if "train" not in found:
-            raise DataError(f"{self.name} has no split for training; name one with data.dataset.options.split=")
+            raise DataError(f"{self.name} has no training split; set one with data.dataset.options.split=")
         return found
 
     def _make_split(self, make: functools.partial[Any], word: str) -> Any:
-        """Return a part, or None where the set has none of that name."""
+        """Return a split, or None where the set has none of that name."""
         try:
             return self._make(make, split=word)
         except DataError as error:
@@ -127,26 +127,26 @@ class TorchvisionDataset:
             raise
 
     def _make(self, make: functools.partial[Any], **part: Any) -> Any:
-        """Return a data set; raise DataError where its files are missing or cannot be fetched."""
+        """Return a data set; raise DataError where its files are missing or cannot be downloaded."""
         try:
             with _unpacking_inside():
                 return make(**part)
         except NnrunError:
             raise
-        except Exception as error:  # each set has its own way to say that its files are not there
+        except Exception as error:  # each set reports missing files in its own way
             if of_the_machine(error):
                 raise
             reason = " ".join(str(error).split())[:300] or type(error).__name__
-            way = "" if self.download else "; data.download=true fetches what is missing"
+            way = "" if self.download else "; download missing files with data.download=true"
             raise DataError(f"data.root={self.root}: {self.name} cannot be opened: {reason}{way}") from error
 
 
 @contextmanager
 def _unpacking_inside() -> Iterator[None]:
-    """Have archives unpacked as data (PEP 706): no file of theirs comes to lie outside of the folder.
+    """Unpack archives with the data filter of PEP 706, so that no file is written outside the folder.
 
-    Some sets unpack what lies in the root with no checksum to hold it against, and a stranger's checkpoint may name the
-    root. Python before 3.11.4 knows no such filter.
+    Some sets unpack archives in the root without verifying a checksum, and an untrusted checkpoint may name the root.
+    Python before 3.11.4 has no such filter.
     """
     before = getattr(tarfile.TarFile, "extraction_filter", None)
     if hasattr(tarfile, "data_filter"):
@@ -158,7 +158,7 @@ def _unpacking_inside() -> Iterator[None]:
 
 
 def _parameters(kind: type) -> list[str]:
-    """Return the parameters of a class; what it hands on unnamed, as EMNIST does, are those of the class below."""
+    """Return the parameters of a class; where it takes `**kwargs`, as EMNIST does, also those of its base class."""
     names: list[str] = []
     for base in kind.__mro__:
         if "__init__" not in vars(base):
@@ -171,7 +171,7 @@ def _parameters(kind: type) -> list[str]:
 
 
 def _refuse_pipes(root: Path) -> None:
-    """Raise DataError where something below a folder is no file: the library would open it, and wait."""
+    """Raise DataError where something below a folder is not a regular file: the library would open it and wait."""
     waiting: list[str | Path] = [root] if root.is_dir() else []
     for folder in waiting:
         with suppress(OSError), os.scandir(folder) as entries:
@@ -179,11 +179,11 @@ def _refuse_pipes(root: Path) -> None:
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(entry.path)
                 elif not entry.is_file() and entry.stat():
-                    raise DataError(f"{shown(entry.path)} is a pipe or a device, and no file; take it away")
+                    raise DataError(f"{shown(entry.path)} is a pipe or a device, not a file; remove it")
 
 
 def _state(root: Path, datasets: Mapping[str, Any]) -> str:
-    """Return what a cache is a cache of: the parts' lengths, and the name and state of every file in the root."""
+    """Return the key of the cache: the splits' lengths, and the name and state of every file in the root."""
     lines = [f"{part} {len(dataset)}" for part, dataset in datasets.items()]
     for path in sorted(root.rglob("*")) if root.is_dir() else ():
         if path.is_file():

@@ -1,4 +1,4 @@
-"""What a data set of the user's own does to its pictures, as far as it can be seen: torchvision's transforms."""
+"""What the user's own data set does to its images, as far as it is visible: torchvision's transforms."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 from nnrun.base.errors import ConfigError
 
-# What brings pixels to 0..1.
+# Transforms that scale pixels to 0..1.
 _TO_ONE = ("ToTensor", "ConvertImageDtype", "ToDtype")
 _PLACES = ("transform", "transforms")
 _MAX_DEPTH = 8
 
 
 def refuse_mean_of_255(dataset: Any, name: str) -> None:
-    """Raise ConfigError where pictures are brought to 0..1, and then normalised by a mean or deviation of 0..255."""
+    """Raise ConfigError where images are scaled to 0..1, and then normalised with a mean or deviation of 0..255."""
     is_scaled = False
     for step in _steps(dataset, 0):
         kind = type(step).__name__
@@ -25,13 +25,13 @@ def refuse_mean_of_255(dataset: Any, name: str) -> None:
                 if values and max(values) > 1:
                     shown = ", ".join(f"{value:g}" for value in values)
                     raise ConfigError(
-                        f"data={name}: its transform Normalize has the {key} ({shown}), and ToTensor before it gives "
-                        "pixels in 0..1: divide it by 255"
+                        f"data={name}: its transform Normalize has the {key} ({shown}), but ToTensor before it scales "
+                        f"pixels to 0..1: divide the {key} by 255"
                     )
 
 
 def _steps(value: Any, depth: int) -> Iterator[Any]:
-    """Yield the transforms that an object has, in their order."""
+    """Yield the transforms of an object, in order."""
     if depth > _MAX_DEPTH:
         return
     for place in _PLACES:

@@ -67,7 +67,7 @@ def test_the_first_bad_file_ends_it_and_no_process_stays(files, monkeypatch):
         raise error
 
     batches = of_files(files[1:], Intake((1, 4, 5), 2), refuse, Tally(None), in_processes=True)
-    with closing(batches), pytest.raises(DataError, match=r"07\.png is no image: Pillow knows no such format"):
+    with closing(batches), pytest.raises(DataError, match=r"07\.png is not an image: unknown format"):
         list(batches)
     assert len(children()) <= len(before)
 

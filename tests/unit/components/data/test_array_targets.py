@@ -70,42 +70,46 @@ def test_the_kind_is_as_set_or_as_the_array_shows(y: np.ndarray, kind: str, expe
 @pytest.mark.parametrize(
     ("y", "kind", "says"),
     [
-        (np.zeros((4, 2, 2)), "auto", "y is (4, 2, 2); targets are (N,), or (N, K)"),
-        (np.zeros(()), "auto", "y is (); targets are (N,)"),
-        (np.zeros((4, 0)), "auto", "y is (4, 0): it holds no column"),
-        (np.zeros((0, 3)), "auto", "y is (0, 3): it holds no labels"),
-        (np.zeros(0), "auto", "y is (0,): it holds no labels"),
-        (np.array([["a", "b"]] * 4), "auto", "y is (4, 2) of <U1; labels are 0 or 1 in a column each"),
-        (np.array([["a", "b"]] * 4), "values", "y holds <U1; values are numbers"),
-        (np.array(["a", "b"]), "labels", "y holds <U1; labels are numbers"),
-        (np.ones((4, 2), complex), "auto", "y is (4, 2) of complex128"),
-        (np.arange(8).reshape(4, 2), "auto", "y is (4, 2) of whole numbers from 0 to 7: labels are 0 or 1; for values"),
+        (np.zeros((4, 2, 2)), "auto", "y has shape (4, 2, 2); targets are (N,), or (N, K)"),
+        (np.zeros(()), "auto", "y has shape (); targets are (N,)"),
+        (np.zeros((4, 0)), "auto", "y has shape (4, 0): it has no column"),
+        (np.zeros((0, 3)), "auto", "y has shape (0, 3): it has no labels"),
+        (np.zeros(0), "auto", "y has shape (0,): it has no labels"),
+        (np.array([["a", "b"]] * 4), "auto", "y has shape (4, 2) and type <U1; labels are 0 or 1 in a column each"),
+        (np.array([["a", "b"]] * 4), "values", "y is <U1; values are numbers"),
+        (np.array(["a", "b"]), "labels", "y is <U1; labels are numbers"),
+        (np.ones((4, 2), complex), "auto", "y has shape (4, 2) and type complex128"),
+        (
+            np.arange(8).reshape(4, 2),
+            "auto",
+            "y has shape (4, 2) and integers from 0 to 7: labels are 0 or 1; for values",
+        ),
         (
             np.arange(8).reshape(4, 2),
             "classes",
-            "y is (4, 2); classes are one number or text a sample, (N,); several columns are for problem=",
+            "y has shape (4, 2); classes are one number or string per sample, (N,); for several columns use problem=",
         ),
         (
             np.array([[0, 1], [1, -1]]),
             "auto",
-            "y: sample 1 has -1 for label_1; labels are 0 or 1; one that is not known",
+            "y: sample 1 has -1 for label_1; labels are 0 or 1; unknown labels",
         ),
-        (np.array([[0, 1], [1, 2]]), "auto", "y is (2, 2) of whole numbers from 0 to 2: labels are 0 or 1"),
+        (np.array([[0, 1], [1, 2]]), "auto", "y has shape (2, 2) and integers from 0 to 2: labels are 0 or 1"),
         (
             np.array([[0, 1], [1, -1]]),
             "labels",
-            "y: sample 1 has -1 for label_1; labels are 0 or 1; one that is not known",
+            "y: sample 1 has -1 for label_1; labels are 0 or 1; unknown labels",
         ),
         (
             np.array([[0, 1], [1, math.nan]]),
             "labels",
-            "y: sample 1 has nan for label_1; labels are 0 or 1; one that is not",
+            "y: sample 1 has nan for label_1; labels are 0 or 1; unknown labels",
         ),
         (np.array([[0, 1], [0.5, 1]]), "labels", "y: sample 1 has 0.5 for label_0; labels are 0 or 1"),
-        (np.array([1.5, math.nan]), "auto", "y: sample 1 is nan; values are finite numbers of float32: leave such"),
-        (np.array([[1.5, 2], [0, -math.inf]]), "auto", "y: sample 1 has -inf for value_1; values are finite"),
-        (np.array([1.5, 1e39]), "auto", "y: sample 1 is 1e+39; values are finite numbers of float32"),
-        (np.array([2.5, 1]), "classes", "y: sample 0 has the label 2.5, which is no whole number"),
+        (np.array([1.5, math.nan]), "auto", "y: sample 1 is nan; values must be finite in float32: remove such"),
+        (np.array([[1.5, 2], [0, -math.inf]]), "auto", "y: sample 1 has -inf for value_1; values must be finite"),
+        (np.array([1.5, 1e39]), "auto", "y: sample 1 is 1e+39; values must be finite in float32"),
+        (np.array([2.5, 1]), "classes", "y: sample 0 has the label 2.5, which is not a whole number"),
     ],
 )
 def test_targets_that_are_wrong_are_named(y: np.ndarray, kind: str, says: str) -> None:
@@ -117,14 +121,14 @@ def test_targets_that_are_wrong_are_named(y: np.ndarray, kind: str, says: str) -
 @pytest.mark.parametrize(
     ("y", "kind", "note"),
     [
-        (np.eye(3, dtype=int)[[0, 1, 2, 1]], "auto", "every row of y has exactly one 1: if a sample never has several"),
+        (np.eye(3, dtype=int)[[0, 1, 2, 1]], "auto", "every row of y has exactly one 1: if no sample can have several"),
         (
             (np.arange(40) % 3).astype(float),
             "auto",
-            "y holds floats that are whole numbers: they are taken for classes",
+            "y contains floats that are whole numbers, read as classes",
         ),
-        (TAGS.astype(float), "auto", "y holds floats of 0 and 1: they are taken for labels; data.targets=values"),
-        (1.7e9 + np.arange(40.0), "values", "y holds values that float32 rounds to a good part of their differences"),
+        (TAGS.astype(float), "auto", "y contains floats of 0 and 1, read as labels; to read them as values"),
+        (1.7e9 + np.arange(40.0), "values", "y: float32 rounds values by more than 0.1 % of their standard deviation"),
     ],
 )
 def test_what_may_be_meant_otherwise_is_said(y: np.ndarray, kind: str, note: str) -> None:
@@ -143,7 +147,7 @@ def test_the_file_may_say_what_the_columns_are(tmp_path: Path) -> None:
     assert data.targets == Targets.values(["height", "width"])
     data = load(tmp_path, y=SIZES, names=np.array([f"sample {i}" for i in range(40)]))
     assert data.targets == Targets.values(["value_0", "value_1"])
-    assert data.findings.notes == ("40 names are stated, and " + str(tmp_path) + "/a.npz[y] has 2 columns: not taken",)
+    assert data.findings.notes == (f"the 40 names of columns are ignored: {tmp_path}/a.npz[y] has 2 columns",)
     assert load(tmp_path, y=np.arange(40) % 2, names=np.array(["no", "yes"])).targets == Targets.classes("01")
     with pytest.raises(DataError, match="two columns have the same name, among a, a"):
         load(tmp_path, y=SIZES, names=np.array(["a", "a"]))
@@ -164,9 +168,9 @@ def test_labels_and_values_are_held_out_each_with_its_share(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("y", "says"),
     [
-        (1e9 + np.arange(40) / 4, "where they differ after the seventh digit, which float32 does not keep, subtract"),
-        (np.full(40, 2.5), "all samples to train on have the same values, 2.5: there is nothing to learn"),
-        (np.zeros((40, 3), int), "all samples to train on have the same labels, 0, 0, 0: there is nothing to learn"),
+        (1e9 + np.arange(40) / 4, "if they differ only after the seventh digit, which float32 does not keep, subtract"),
+        (np.full(40, 2.5), "all training samples have the same values, 2.5: there is nothing to learn"),
+        (np.zeros((40, 3), int), "all training samples have the same labels, 0, 0, 0: there is nothing to learn"),
     ],
 )
 def test_targets_that_are_all_the_same_are_refused(y: np.ndarray, says: str, tmp_path: Path) -> None:
@@ -177,7 +181,7 @@ def test_targets_that_are_all_the_same_are_refused(y: np.ndarray, says: str, tmp
 
 def test_parts_have_the_same_columns(tmp_path: Path) -> None:
     np.savez(tmp_path / "b.npz", x_train=PIXELS, y_train=SIZES, x_test=PIXELS, y_test=SIZES[:, 0])
-    with pytest.raises(DataError, match=r"y_test\] has 1 columns, and .*y_train\] has 2"):
+    with pytest.raises(DataError, match=r"y_test\] has 1 columns, but .*y_train\] has 2"):
         Arrays(str(tmp_path / "b.npz"), "auto", None, 0, "content", None, None).load()
 
 
@@ -197,7 +201,7 @@ def test_a_trained_network_decides_what_the_targets_are(tmp_path: Path) -> None:
         ),
         (Targets.values("ab"), {"y": AGES}, "has 1 values; the network has learned 2 values, a, b"),
         (Targets.labels("abc"), {"y": SIZES}, "has 2 labels; the network has learned 3 labels, a, b, c"),
-        (ages, {"y": AGES, "targets": "classes"}, "data.targets=classes, and the network has learned 1 value"),
+        (ages, {"y": AGES, "targets": "classes"}, "data.targets=classes, but the network has learned 1 value"),
     ):
         with pytest.raises(DataError) as raised:
             load(tmp_path, known, **given)  # type: ignore[arg-type]

@@ -109,7 +109,7 @@ def test_processes_measure_many_samples_as_one_measures_few(tmp_path, monkeypatc
     assert together.preprocessing == alone.preprocessing
     samples[207, 1, 1], samples[290] = np.nan, np.inf
     np.save(tmp_path / "x.npy", samples)
-    with pytest.raises(DataError, match=r"x\.npy: sample 207 holds NaN or infinity"):
+    with pytest.raises(DataError, match=r"x\.npy: sample 207 contains NaN or infinity"):
         load(tmp_path)
 
 
@@ -126,7 +126,7 @@ def test_an_archive_that_is_not_compressed_is_mapped_and_any_damage_found(tmp_pa
     content = bytearray(archive.read_bytes())
     content[content.index(PIXELS.tobytes()[:50]) + 20] ^= 1
     archive.write_bytes(content)
-    with pytest.raises(DataError, match=r"a\.npz\[x\] is damaged, or cut off: Bad CRC-32"):
+    with pytest.raises(DataError, match=r"a\.npz\[x\] is damaged or truncated: Bad CRC-32"):
         load(archive)
 
 
@@ -172,9 +172,9 @@ def test_names_that_are_given_are_what_numbers_count_in_and_texts_name():
     names = ("ant", "bee", "cat")
     assert classes_of({"y": [2, 0]}, "y", names)[1]["y"].tolist() == [2, 0]
     assert classes_of({"y": ["cat", "ant"]}, "y", names)[1]["y"].tolist() == [2, 0]
-    with pytest.raises(DataError, match="sample 1 has the label 3, which is no class: the classes are 0, 1, 2"):
+    with pytest.raises(DataError, match="sample 1 has the label 3, which is not a class: the classes are 0, 1, 2"):
         classes_of({"y": [0, 3]}, "y", names)
-    with pytest.raises(DataError, match="some labels are numbers, and some are texts"):
+    with pytest.raises(DataError, match="some labels are numbers and some are strings"):
         classes_of({"y": [0, "ant"]}, "y", names)
 
 
@@ -203,6 +203,6 @@ def test_classes_that_a_list_names_alike_stay_two_in_training_and_when_measured(
     assert numbers_among(found, {"y": [0, 2, 1]}, names)["y"].tolist() == numbers["y"].tolist() == [0, 2, 1]
     of_0_1_0 = Targets.classes(names)  # its runs keep their list
     assert numbers_among(of_0_1_0, {"y": [0, 2, 1]}, names)["y"].tolist() == [0, 2, 1]
-    with pytest.raises(DataError, match="the class crane is listed more than once, and labels name it"):
+    with pytest.raises(DataError, match="the class crane is listed more than once, and labels refer to it"):
         classes_of({"y": ["hen", "crane"]}, "y", names)
     assert distinct(("a", "a", "a (1)")) == ("a (0)", "a (1) (1)", "a (1)")

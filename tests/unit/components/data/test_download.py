@@ -29,7 +29,7 @@ def test_fetches_whole_into_a_new_folder(server, tmp_path, caplog) -> None:
     assert path == folder / "a.gz"
     assert path.read_bytes() == CONTENT
     assert files_below(tmp_path) == [path]
-    assert caplog.messages == [f"fetching {server.url}/a.gz into {folder}"]
+    assert caplog.messages == [f"downloading {server.url}/a.gz into {folder}"]
 
 
 def test_a_wrong_checksum_leaves_nothing(server, tmp_path) -> None:
@@ -92,7 +92,7 @@ def test_the_bytes_of_a_download_are_counted_for_who_shows_them(server, tmp_path
     with shown_by(Shown()):
         fetch(file, tmp_path)
     (work,) = works
-    assert (work.what, work.unit, work.done, work.total) == ("fetching a.gz", "bytes", len(CONTENT), len(CONTENT))
+    assert (work.what, work.unit, work.done, work.total) == ("downloading a.gz", "bytes", len(CONTENT), len(CONTENT))
     fetch(file, tmp_path)
     assert capsys.readouterr() == ("", "")
 
@@ -175,7 +175,7 @@ def test_a_truncated_archive_leaves_nothing(tmp_path) -> None:
 
 def test_an_archive_that_lacks_a_file_is_named(tmp_path) -> None:
     archive = pack(tmp_path / "a.tar.gz", member("set/one"))
-    with pytest.raises(DataError, match="it holds no two"):
+    with pytest.raises(DataError, match="it lacks two"):
         extract(archive, tmp_path / "set", ["one", "two"])
     assert files_below(tmp_path) == [archive]
 

@@ -96,7 +96,7 @@ def test_size_and_channels_follow_from_most_images_and_are_said(tmp_path):
     save(root / "ant" / "odd.png", torch.zeros(40, 20, dtype=torch.uint8))
     data = load(root)
     assert data.in_shape == (1, 12, 12)
-    assert data.findings.notes == ("resized and center-cropped 1 of 13 images to 12x12, of 2 sizes in all",)
+    assert data.findings.notes == ("resized and center-cropped 1 of 13 images to 12x12 (of 2 different sizes)",)
     Image.new("RGBA", (12, 12), "red").save(root / "ant" / "colour.png")
     data = load(root)
     assert data.in_shape == (3, 12, 12)
@@ -226,15 +226,15 @@ def test_a_run_that_is_killed_leaves_nothing_that_is_believed(parted, monkeypatc
 def test_a_cache_that_cannot_be_written_is_named_with_the_way_out(parted, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("NNRUN_CACHE", str(tmp_path / "file"))
-    with pytest.raises(ResourceError, match=r"cannot write the cache .*file.*set NNRUN_CACHE to a folder elsewhere"):
+    with pytest.raises(ResourceError, match=r"cannot write the cache .*file.*set NNRUN_CACHE to another folder"):
         load(parted)
     # Where several folders are to be made it is one above that cannot be.
     monkeypatch.setenv("NNRUN_CACHE", str(tmp_path / "file" / "and" / "more"))
-    with pytest.raises(ResourceError, match=r"cannot write the cache .*more.*set NNRUN_CACHE to a folder elsewhere"):
+    with pytest.raises(ResourceError, match=r"cannot write the cache .*more.*set NNRUN_CACHE to another folder"):
         load(parted)
     monkeypatch.setenv("NNRUN_CACHE", str(tmp_path / "other"))
     monkeypatch.setattr("nnrun.components.data.cache.free_bytes", lambda _: 10)
-    with pytest.raises(ResourceError, match=r"take 6,480 bytes, and .* has 10 free"):
+    with pytest.raises(ResourceError, match=r"take 6,480 bytes, but .* has 10 free"):
         load(parted)
 
 
@@ -244,14 +244,14 @@ def test_unreadable_files_end_the_run_or_are_left_out_and_counted(parted):
     with pytest.raises(DataError) as caught:
         load(parted)
     assert "train/ant/003.png is empty" in caught.value.messages[0]
-    assert "test/bee/000.png is no image: it holds HTML" in caught.value.messages[1]
-    assert caught.value.messages[2] == "2 of 45 cannot be read; data.on_bad=skip leaves them out"
+    assert "test/bee/000.png is not an image: it contains HTML" in caught.value.messages[1]
+    assert caught.value.messages[2] == "2 of 45 samples cannot be read; skip them with data.on_bad=skip"
     for _ in range(2):  # decoded, and out of the cache
         data = load(parted, on_bad="skip")
         assert (len(data.train), len(data.test)) == (23, 11)
         assert torch.equal(data.test.inputs[4], pictures(4, 1, seed=2)[1][None])
         assert data.findings.facts["skipped"] == 2
-        assert "left out: 2 samples that cannot be read" in data.findings.notes[0]
+        assert "skipped: 2 samples that cannot be read" in data.findings.notes[0]
         assert "003.png is empty" in data.findings.details[0]
 
 
@@ -260,7 +260,7 @@ def test_the_same_picture_in_train_and_test_is_said_once_with_a_count(parted):
         shutil.copy(parted / "train" / "ant" / name, parted / "test" / "ant" / f"copy{name}")
     data = load(parted)
     (note,) = data.findings.notes
-    assert note.startswith("2 of 14 test samples are also in the training part, value for value")
+    assert note.startswith("2 of 14 test samples are also in the training split, value for value")
     assert data.findings.facts["in_train_and_test"] == 2
     assert "copy000.png" in data.findings.details[0]
 
@@ -271,7 +271,7 @@ def test_files_in_no_class_are_counted(parted):
     (parted / "train" / "ant" / "notes.txt").write_text("mine")
     data = load(parted)
     assert (data.findings.facts["unlabelled"], data.findings.facts["other_files"]) == (2, 1)
-    assert "2 image files that are in no class folder" in data.findings.notes[0]
+    assert "2 image files in no class folder" in data.findings.notes[0]
 
 
 def test_parts_are_known_with_capitals_and_another_folder_is_said_to_be_left_out(parted):
@@ -283,8 +283,8 @@ def test_parts_are_known_with_capitals_and_another_folder_is_said_to_be_left_out
     data = load(parted)
     assert (as_it_was.findings.notes, len(data.test.targets)) == ((), len(as_it_was.test.targets))
     assert data.findings.notes == (
-        "left out: the folder valid of 1 image in no class folders; input=DIR ckpt=RUN predicts them",
-        "left out: the folder holdout, no train, valid or test of classes",
+        "skipped: the folder valid with 1 image in no class folder; predict them with input=DIR ckpt=RUN",
+        "skipped: the folder holdout, which is not a train, valid or test split",
     )
 
 
@@ -333,12 +333,12 @@ def test_kaggle_s_folders_are_answered_with_what_is_to_be_done(tmp_path):
             save(root / "train" / f"{name}.{number}.jpg", pictures(1, label, seed=number)[0])
         save(root / "test1" / f"{number}.jpg", pictures(1, 0, seed=9 + number)[0])
     with pytest.raises(
-        DataError, match=r"train holds images and .*; their names begin with cat \(3\), dog \(3\)"
+        DataError, match=r"train contains images but .*; their names begin with cat \(3\), dog \(3\)"
     ) as error:
         load(root)
     assert "Or list them in labels.csv (file,label)" in str(error.value)
     (root / "train_labels.csv").write_text("id,kind\n0,cat\n")
-    with pytest.raises(DataError, match=r"if train_labels.csv says their labels, use data.labels=train_labels.csv"):
+    with pytest.raises(DataError, match=r"if train_labels.csv lists their labels, use data.labels=train_labels.csv"):
         load(root)
 
 
@@ -348,5 +348,5 @@ def test_a_test_folder_without_labels_is_left_out_with_a_note(tmp_path):
         save(root / "test" / f"{number}.png", picture)
     data = load(root)
     assert len(data.train) + len(data.test) == 18 and data.test_is_drawn
-    note = "left out: the folder test of 4 images in no class folders; input=DIR ckpt=RUN predicts them"
+    note = "skipped: the folder test with 4 images in no class folder; predict them with input=DIR ckpt=RUN"
     assert note in data.findings.notes

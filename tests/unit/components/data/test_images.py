@@ -122,11 +122,11 @@ def cut_off(suffix: str) -> bytes:
     ("content", "words"),
     [
         (b"", "is empty: it has 0 bytes"),
-        (b"<!DOCTYPE html><html>404</html>", "is no image: it holds HTML"),
-        (b"label,x,y\n1,2,3\n", "is no image: Pillow knows no such format"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is no image"),
-        (cut_off("JPEG"), "is damaged, or cut off"),
-        (cut_off("PNG"), "is damaged, or cut off"),
+        (b"<!DOCTYPE html><html>404</html>", "is not an image: it contains HTML"),
+        (b"label,x,y\n1,2,3\n", "is not an image: unknown format"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is not an image"),
+        (cut_off("JPEG"), "is damaged or truncated"),
+        (cut_off("PNG"), "is damaged or truncated"),
         (bomb(), "is not decoded"),
     ],
 )
@@ -142,13 +142,13 @@ def test_what_is_no_image_is_named(content, words, tmp_path):
 
 
 def test_pixels_of_no_known_range_and_things_that_are_no_files_are_refused(tmp_path):
-    with pytest.raises(DataError, match="floats, of no known range"):
+    with pytest.raises(DataError, match="floats of unknown range"):
         read_image(saved(one_colour("F", 0.5), tmp_path / "a.tif"), 1, None)
-    with pytest.raises(DataError, match="numbers from 70000 to 70000"):
+    with pytest.raises(DataError, match="range from 70000 to 70000"):
         read_image(saved(one_colour("I", 70_000), tmp_path / "b.tif"), 1, None)
     with pytest.raises(DataError, match="No such file"):
         read_image(tmp_path / "c.png", 1, None)
-    with pytest.raises(DataError, match="no file"):
+    with pytest.raises(DataError, match="not a regular file"):
         read_image(tmp_path, 1, None)
     os.mkfifo(tmp_path / "d.png")
     with pytest.raises(DataError, match="no file"):

@@ -50,12 +50,12 @@ def test_arrays_become_the_classes_that_lists_become(labels):
 @pytest.mark.parametrize(
     ("labels", "words"),
     [
-        ([0, 1, -1], "y: sample 22 has the label -1; labels are from 0 up"),
-        ([0.0, 1.0, 0.5], "y: sample 22 has the label 0.5, which is no whole number"),
-        ([0.0, 1.0, np.nan], "y: sample 22 has the label nan, which is no whole number"),
+        ([0, 1, -1], "y: sample 22 has the label -1; labels start at 0"),
+        ([0.0, 1.0, 0.5], "y: sample 22 has the label 0.5, which is not a whole number"),
+        ([0.0, 1.0, np.nan], "y: sample 22 has the label nan, which is not a whole number"),
         ([0.0, 1.0, np.inf], "y: sample 22 has the label inf"),
-        (["\x1b", "b", r"\x1b"], "two labels differ only in characters that no file can hold"),
-        ([0, 1 + 1j, 2], "label .* no whole number"),
+        (["\x1b", "b", r"\x1b"], "two labels differ only in characters that no file can store"),
+        ([0, 1 + 1j, 2], "label .* not a whole number"),
     ],
 )
 def test_what_is_wrong_is_said_with_the_sample_as_of_a_list(labels, words):
@@ -69,10 +69,10 @@ def test_what_is_wrong_is_said_with_the_sample_as_of_a_list(labels, words):
 
 def test_a_class_that_the_other_part_lacks_is_said_with_the_sample():
     given = {"y_train": np.array([0, 1] * 9), "y_test": np.array([0] * 15 + [7])}
-    with pytest.raises(DataError, match="y_test: sample 15 has the label 7, which is no class: y_train has 0, 1"):
+    with pytest.raises(DataError, match="y_test: sample 15 has the label 7, which is not a class: y_train has 0, 1"):
         classes_in(given, partial(classes_of, first="y_train"))
     known = Targets.classes(("0", "1"))
-    with pytest.raises(DataError, match="y_test: sample 15 has the label '7', which is no class of the network"):
+    with pytest.raises(DataError, match="y_test: sample 15 has the label '7', which is not a class of the network"):
         classes_in(given, lambda of: (known, numbers_among(known, of)))
 
 

@@ -92,10 +92,10 @@ def test_one_name_in_each_cell_is_a_class(root: Path) -> None:
 @pytest.mark.parametrize(
     ("cells", "kind", "note"),
     [
-        (["1", "2", "1", "2", "10", "10"], "classes", "labels holds whole numbers: they are taken for classes"),
-        (["a b", "a", "b", "a b", "a", "b"], "labels", "labels is taken for labels with spaces between them"),
-        (["big cat", "dog", "dog", "big cat", "ox", "ox"], "classes", "labels is taken for classes of several words"),
-        (['"a, b"', "a", "b", "b", "a", "b"], "labels", "labels is taken for labels with commas between them"),
+        (["1", "2", "1", "2", "10", "10"], "classes", "labels contains whole numbers, read as classes"),
+        (["a b", "a", "b", "a b", "a", "b"], "labels", "labels is read as labels separated by spaces"),
+        (["big cat", "dog", "dog", "big cat", "ox", "ox"], "classes", "labels is read as classes of several words"),
+        (['"a, b"', "a", "b", "b", "a", "b"], "labels", "labels is read as labels separated by commas"),
     ],
 )
 def test_what_may_be_meant_otherwise_is_said_and_can_be_set(root: Path, cells: list[str], kind: str, note: str) -> None:
@@ -114,13 +114,16 @@ def test_columns_are_chosen(root: Path) -> None:
     assert load(root, target=["size", "number"]).targets == Targets.values(["size", "number"])
     assert load(root, target=["kind"]).targets == Targets.classes("ab")
     for target, says in (
-        ("sise", "data.target=sise is no column of .*labels.csv; did you mean 'size'"),
-        (["size", "weight"], "data.target=weight is no column of .*labels.csv; there are number, kind, size"),
-        ("file", "data.target=file is no column"),
+        ("sise", "data.target=sise is not a column of .*labels.csv; did you mean 'size'"),
+        (["size", "weight"], "data.target=weight is not a column of .*labels.csv; it has number, kind, size"),
+        ("file", "data.target=file is not a column"),
     ):
         with pytest.raises(DataError, match=says):
             load(root, target=target)
-    with pytest.raises(DataError, match=r"line 2: kind is a; values are finite numbers: data.target= chooses columns"):
+    with pytest.raises(
+        DataError,
+        match=r"line 2: kind is a; values are finite numbers; correct the cell, or choose other columns",
+    ):
         load(root)
 
 
@@ -181,44 +184,44 @@ def test_the_same_file_in_another_form_says_the_same(root: Path, csv: str | byte
 def test_decimal_commas_are_read_where_they_divide_no_columns(root: Path) -> None:
     data = load(root, listed(["1,5", "2,25", "3", "-4,5", "5", "6"], "size", ";"))
     assert (data.targets, learned(data)["1.png"]) == (Targets.values(["size"]), [2.25])
-    with pytest.raises(DataError, match=r"line 2: size is 1,5; write 1.5, or divide the columns by semicolons"):
+    with pytest.raises(DataError, match=r"line 2: size is 1,5; write 1.5, or separate the columns with semicolons"):
         load(root, listed(['"1,5"', "2", "3", "4", "5", "6"], "size"), targets="values")
 
 
 @pytest.mark.parametrize(
     ("csv", "says"),
     [
-        ("", "labels.csv is empty: write a line of titles"),
+        ("", "labels.csv is empty: write a header line"),
         (" \n\n", "labels.csv is empty"),
-        ("file,labels\n", "labels.csv holds a line of titles and no samples"),
-        ("file\n0.png\n", "labels.csv has no column beside file: nothing says what is learned"),
+        ("file,labels\n", "labels.csv has a header line but no samples"),
+        ("file\n0.png\n", "labels.csv has no column besides file: there is no target to learn"),
         ("file,a,a\n0.png,1,0\n", "labels.csv has two columns with the title a"),
-        ("file,label\n0.png,a\n1.png,a,b\n2.png\n", "labels.csv, line 3 has 3 cells, and the titles are 2"),
+        ("file,label\n0.png,a\n1.png,a,b\n2.png\n", "labels.csv, line 3 has 3 cells, but the header has 2"),
         ('file,label\n0.png,"a\n1.png,b\n', "labels.csv, line 3: unexpected end of data"),
         ('file,label\n0.png,"a"b\n1.png,b\n', "labels.csv, line 2: ',' expected after '\"'"),
         (b"file,label\n0.png,a\n1.png,caf\xe9\n", "labels.csv, line 3 is not UTF-8; save the file as UTF-8"),
         ("file,label\n,a\n", "line 2:  is empty: it names no file"),
-        ("file,label\n../0.png,a\n", "line 2: ../0.png leads out of data.root"),
-        ("file,label\n/etc/passwd,a\n", "line 2: /etc/passwd leads out of data.root"),
-        ("file,label\nC:\\pics\\0.png,a\n", r"line 2: C:\pics\0.png leads out of data.root"),
-        ("file,label\n..\\0.png,a\n", r"line 2: ..\0.png leads out of data.root"),
-        ("file,label\n0.png,a\n7.png,a\n8.PNG,b\n", "line 3: 7.png is not there"),
+        ("file,label\n../0.png,a\n", "line 2: ../0.png leads outside data.root"),
+        ("file,label\n/etc/passwd,a\n", "line 2: /etc/passwd leads outside data.root"),
+        ("file,label\nC:\\pics\\0.png,a\n", r"line 2: C:\pics\0.png leads outside data.root"),
+        ("file,label\n..\\0.png,a\n", r"line 2: ..\0.png leads outside data.root"),
+        ("file,label\n0.png,a\n7.png,a\n8.PNG,b\n", "line 3: 7.png does not exist"),
         (
             "file,label\n0.png,a\n7.png,a\n8.PNG,b\n",
-            "2 of 3 lines name no file that is there; data.on_bad=skip leaves them out",
+            "the files of 2 of 3 lines are missing; skip them with data.on_bad=skip",
         ),
-        ("file,label\n0.PNG,a\n1.png,b\n", "line 2: 0.PNG is not there; 0.png is"),
-        ("file,label\n0.png,a\n1.png,b\n0.png,b\n", "line 4: 0.png is in line 2 too, and other things are said of it"),
+        ("file,label\n0.PNG,a\n1.png,b\n", "line 2: 0.PNG does not exist; 0.png does"),
+        ("file,label\n0.png,a\n1.png,b\n0.png,b\n", "line 4: 0.png is already in line 2, with different values"),
         ("file,label,split\n0.png,a,train\n1.png,b,holdout\n", "line 3: split is holdout; allowed: train, valid, test"),
         ("file,label,split\n0.png,a,train\n1.png,b,\n", "line 3: split is empty; allowed: train, valid, test"),
-        ("file,label,split\n0.png,a,test\n1.png,b,test\n", "lists no sample to train on, only test"),
-        ("file,x,y\n0.png,1,2\n1.png,,3\n", "line 3: x is empty; values are finite numbers: leave the line out"),
+        ("file,label,split\n0.png,a,test\n1.png,b,test\n", "lists no training samples, only test"),
+        ("file,x,y\n0.png,1,2\n1.png,,3\n", "line 3: x is empty; values are finite numbers; remove the line"),
         ("file,x,y\n0.png,1,2\n1.png,nan,3\n", "line 3: x is nan; values are finite numbers"),
         ("file,x,y\n0.png,1,2\n1.png,1e39,3\n", "line 3: x is 1e39; values are finite numbers"),
         ("file,x,y\n0.png,1,0\n1.png,1_0,1\n", "line 3: x is 1_0; values are finite numbers"),
         ("file,x\n0.png,1.5\n1.png,2.5\n2.png,nan\n", "line 4: x is nan; values are finite numbers"),
         ("file,x\n0.png,1.5\n1.png,2.5\n2.png,1e39\n3.png,\n", "line 4: x is 1e39; values are finite numbers"),
-        ("file,label\n0.png,a\n1.png,a\n", "all labels are a; classification needs two classes or more"),
+        ("file,label\n0.png,a\n1.png,a\n", "all labels are a; classification needs at least two classes"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_line(root: Path, csv: str | bytes, says: str) -> None:
@@ -233,11 +236,15 @@ def test_what_is_wrong_is_named_with_its_line(root: Path, csv: str | bytes, says
         (
             "file,x,y\n0.png,1,0\n1.png,-1,1\n",
             "labels",
-            "line 3: x is -1; labels are 0 or 1 in a column for each, or names in",
+            "line 3: x is -1; labels are 0 or 1 in a column each, or names in",
         ),
-        ("file,x,y\n0.png,1,0\n1.png,,1\n", "labels", "line 3: x is empty; labels are 0 or 1 in a column for each"),
-        ("file,x,y\n0.png,1,0\n1.png,0,1\n", "classes", "has the columns x, y: classes are in one; choose it with"),
-        ("file,label\n0.png,a\n1.png,\n", "classes", "line 3: label is empty; each sample has a class"),
+        ("file,x,y\n0.png,1,0\n1.png,,1\n", "labels", "line 3: x is empty; labels are 0 or 1 in a column each"),
+        (
+            "file,x,y\n0.png,1,0\n1.png,0,1\n",
+            "classes",
+            "has the columns x, y: classes are in one column; choose it with",
+        ),
+        ("file,label\n0.png,a\n1.png,\n", "classes", "line 3: label is empty; each sample needs a class"),
         ("file,label\n0.png,\n1.png,\n", "labels", "no cell of label names a label"),
         ("file,age\n0.png,a\n1.png,3\n", "values", "line 2: age is a; values are finite numbers"),
     ],
@@ -250,7 +257,7 @@ def test_what_is_set_and_not_there_is_named(root: Path, csv: str, kind: str, say
 
 def test_values_that_float32_rounds_are_named(root: Path) -> None:
     """Seconds of this century: float32 has one number for 128 of them. Negative control: their differences are kept."""
-    note = "labels.csv holds values that float32 rounds to a good part of their differences: subtract what they share"
+    note = "labels.csv: float32 rounds values by more than 0.1 % of their standard deviation; subtract a common offset"
     data = load(root, listed([str(1.7e9 + 60 * i) for i in range(6)], "seconds"))
     assert any(said.endswith(note) for said in data.findings.notes)
     data = load(root, listed([f"{60.5 * i}" for i in range(6)], "seconds"))
@@ -266,7 +273,7 @@ def test_numbers_with_a_word_among_them_may_be_classes(root: Path) -> None:
 
 
 def test_no_column_to_learn_is_said_as_it_was_asked_for(root: Path) -> None:
-    with pytest.raises(DataError, match=r"data\.target=\[\] names no column: nothing says what is learned"):
+    with pytest.raises(DataError, match=r"data\.target=\[\] names no column: there is no target to learn"):
         load(root, "file,x\n0.png,1.5\n1.png,2.5\n", target=[])
 
 
@@ -274,29 +281,29 @@ def test_names_that_command_a_terminal_are_escaped(root: Path) -> None:
     with pytest.raises(DataError) as raised:
         load(root, "file,label\n\x1b[2J.png,a\n1.png,b\n")
     assert "\x1b" not in str(raised.value)
-    assert r"\x1b[2J.png is not there" in str(raised.value)
+    assert r"\x1b[2J.png does not exist" in str(raised.value)
 
 
 def test_files_that_are_not_there_or_damaged_are_left_out_and_counted(root: Path) -> None:
     (root / "1.png").write_bytes(b"no image")
     csv = "file,x\n0.png,1.5\n1.png,2.5\n2.png,3.5\n3.png,4.5\n9.png,5.5\n"
-    with pytest.raises(DataError, match=r"9.png is not there"):
+    with pytest.raises(DataError, match=r"9.png does not exist"):
         load(root, csv)
     data = load(root, on_bad="skip")
     assert learned(data) == {"0.png": [1.5], "2.png": [3.5], "3.png": [4.5]}
     facts = data.findings.facts
     assert (facts["skipped"], facts["missing"], facts["unlabelled"]) == (1, 1, 2)
     notes = "\n".join(data.findings.notes)
-    assert "left out: 1 files of labels.csv that are not there (data.on_bad=skip)" in notes
-    assert "left out: 2 image files that labels.csv does not list (4.png, 5.png); run.log names them" in notes
-    assert any("9.png is not there" in line for line in data.findings.details)
+    assert "skipped: 1 missing files of labels.csv (data.on_bad=skip)" in notes
+    assert "skipped: 2 image files that labels.csv does not list (4.png, 5.png); run.log names them" in notes
+    assert any("9.png does not exist" in line for line in data.findings.details)
     assert any(line.endswith("4.png is not in labels.csv") for line in data.findings.details)
 
 
 def test_a_file_that_is_listed_twice_with_the_same_labels_is_taken_once(root: Path) -> None:
     data = load(root, SAME + "0.png,cat dog\n./1.png,cat\n")
     assert len(data.train) + len(data.test) == 6
-    assert "labels.csv lists 2 files again, and says the same of them: each is taken once" in data.findings.notes
+    assert "2 lines of labels.csv repeat a file with the same values: each file is used once" in data.findings.notes
 
 
 def test_paths_are_found_as_people_write_them(root: Path) -> None:
@@ -306,9 +313,12 @@ def test_paths_are_found_as_people_write_them(root: Path) -> None:
     csv = "file,size\ndeep\\er\\a.JPG,1.5\ndeep/b,2.5\ncaf\u00e9.png,3.5\nc.png,4.5\n"
     data = load(root, csv, labels="labels.csv")
     assert sorted(map(sum, learned(data).values())) == [1.5, 2.5, 3.5, 4.5]
-    assert "1 files of labels.csv are in folders below data.root, which it does not name" in data.findings.notes
+    assert "1 files of labels.csv are in subfolders of data.root that it does not name" in data.findings.notes
     save(root / "two/c.png", pictures(9, 1)[8])
-    with pytest.raises(DataError, match=r"line 5: c.png may be one/c.png, two/c.png: write its path from data.root"):
+    with pytest.raises(
+        DataError,
+        match=r"line 5: c.png matches several images \(one/c.png, two/c.png\): write its path relative to data.root",
+    ):
         load(root, labels="labels.csv")
     (root / "plain").write_bytes((root / "0.png").read_bytes())
     (root / "link.png").symlink_to(root / "1.png")
@@ -319,7 +329,7 @@ def test_whole_paths_of_images_in_the_folder_are_taken(root: Path) -> None:
     lines = [f"{root / f'{number}.png'},{label}" for number, label in enumerate(("cat", "dog", "cat"))]
     whole = load(root, "\n".join(["file,label", *lines]))
     assert learned(whole) == learned(load(root, "file,label\n0.png,cat\n1.png,dog\n2.png,cat\n"))
-    with pytest.raises(DataError, match=r"/\.\./0.png leads out of data.root"):
+    with pytest.raises(DataError, match=r"/\.\./0.png leads outside data.root"):
         load(root, f"file,label\n{root}/../0.png,cat\n1.png,dog\n")
 
 
@@ -345,7 +355,9 @@ def test_class_folders_come_first_unless_the_file_is_named(tmp_path: Path) -> No
     csv = "file,size\nant/000.png,1.5\nbee/000.png,2.5\n" + "cat \u00e9/000.png,3.5\n"
     data = load(root, csv)
     assert data.targets.kind == "classes"
-    assert data.findings.notes == ("labels.csv is not read: folders say the classes; data.labels=labels.csv reads it",)
+    assert data.findings.notes == (
+        "labels.csv is not read: the folders are the classes; use data.labels=labels.csv to read it",
+    )
     assert load(root, labels="labels.csv").targets == Targets.values(["size"])
     assert load(root, targets="values").targets == Targets.values(["size"])
     assert load(root, target="size").targets == Targets.values(["size"])
@@ -373,7 +385,9 @@ def test_a_trained_network_decides_what_the_columns_are(root: Path) -> None:
     assert data.targets == known
     assert learned(data)["0.png"] == [1, 1, 0]
     assert len(data.test) == 6
-    with pytest.raises(DataError, match="line 7: labels is bird; bird is no label of the network, which knows dog"):
+    with pytest.raises(
+        DataError, match="line 7: labels is bird; bird is not a label of the network; its labels are dog"
+    ):
         load(root, known=Targets.labels(["dog", "cat"]))
     columns = listed([f"{i}.5,{i}.25" for i in range(6)], "height,width")
     data = load(root, columns, Targets.values(["width", "height"]))
@@ -381,7 +395,7 @@ def test_a_trained_network_decides_what_the_columns_are(root: Path) -> None:
     with pytest.raises(DataError, match="has no column depth, which the network has learned; it has height, width"):
         load(root, known=Targets.values(["depth"]))
     assert load(root, listed(["a", "b", "a", "b", "a", "b"]), Targets.classes("abc")).targets == Targets.classes("abc")
-    with pytest.raises(DataError, match=r"data.targets=values, and the network has learned 3 labels"):
+    with pytest.raises(DataError, match=r"data.targets=values, but the network has learned 3 labels"):
         load(root, SAME, known, targets="values")
 
 
@@ -403,7 +417,7 @@ def test_a_list_is_read_as_people_write_it(root: Path, name: str, text: str) -> 
     data = load(root, labels=name)
     assert data.targets == Targets.classes(["cat", "dog"])
     assert learned(data) == {"0.png": 0, "1.png": 1, "2.png": 0, "3.png": 1}
-    said = f"{name} has no line of titles: its columns are taken for "
+    said = f"{name} has no header line: its columns are read as "
     has_titles = text.split(maxsplit=1)[0].strip(",") in ("file", "image", "id", "image_id,label")
     assert any(note.startswith(said) for note in data.findings.notes) != has_titles
 
@@ -426,16 +440,16 @@ def test_each_part_has_a_list_of_its_own(root: Path) -> None:
     with pytest.raises(DataError, match=r"data\.labels\.test=none.csv does not exist, neither here nor in"):
         load(root, labels={**labels, "test": "none.csv"})
     (root / "test.txt").write_text("3.png bird\n4.png cat\n")
-    with pytest.raises(DataError, match=r"sample 0 has the label 'bird', which is no class"):
+    with pytest.raises(DataError, match=r"sample 0 has the label 'bird', which is not a class"):
         load(root, labels=labels, test_fraction=None)
     (root / "test.txt").write_text("3.png dog\n9.png cat\n")
-    with pytest.raises(DataError, match=r"test\.txt, line 2: 9\.png is not there"):
+    with pytest.raises(DataError, match=r"test\.txt, line 2: 9\.png does not exist"):
         load(root, labels=labels, test_fraction=None)
     (root / "test.csv").write_text("file\n5.png\n")
-    with pytest.raises(DataError, match=r"test\.csv has no column label, which .*train\.csv has; .* predicts them"):
+    with pytest.raises(DataError, match=r"test\.csv has no column label, which .*train\.csv has; .* predict them"):
         load(root, labels={**labels, "test": "test.csv"}, test_fraction=None)
     (root / "val.csv").write_text("file,label,split\n2.png,cat,train\n")
-    with pytest.raises(DataError, match=r"val\.csv has a column split, and data\.labels says that it is valid"):
+    with pytest.raises(DataError, match=r"val\.csv has a column split, but data\.labels gives its split, valid"):
         load(root, labels=labels, test_fraction=None)
 
 
@@ -449,7 +463,7 @@ def test_where_a_list_has_paths_alone_their_folders_are_the_classes(tmp_path: Pa
     assert (sorted(data.train.targets.tolist()), sorted(data.test.targets.tolist())) == ([0, 0, 1, 1], [0, 1])
     assert {Path(name).parent.name for name in data.test.names} == {"pie", "soup"}
     (root / "train.txt").write_text("000.png\n001.png\n")
-    with pytest.raises(DataError, match=r"train\.txt has no column beside file: nothing says what is learned"):
+    with pytest.raises(DataError, match=r"train\.txt has no column besides file: there is no target to learn"):
         load(root, labels="train.txt")
 
 
@@ -460,10 +474,10 @@ def test_names_that_are_in_two_folders_are_those_of_the_part_of_the_list(tmp_pat
     data = load(root, labels="train_labels.csv")
     assert {Path(name).parent.name for name in (*data.train.names, *data.test.names)} == {"train"}
     assert any(
-        note.startswith("left out: 4 image files that train_labels.csv does not list") for note in data.findings.notes
+        note.startswith("skipped: 4 image files that train_labels.csv does not list") for note in data.findings.notes
     )
     (root / "other.csv").write_text("id,kind\n000,cat\n001,dog\n")
-    with pytest.raises(DataError, match=r"line 2: 000 may be test/000\.png, train/000\.png: write its path"):
+    with pytest.raises(DataError, match=r"line 2: 000 matches several images \(test/000\.png, train/000\.png\): write"):
         load(root, labels="other.csv")
 
 
@@ -473,7 +487,7 @@ def test_what_the_targets_say_is_said_before_anything_is_decoded(root: Path, mon
 
     monkeypatch.setattr(readable, "decode_sample", decoded)
     monkeypatch.setattr(readable, "read_kind", decoded)
-    with pytest.raises(DataError, match="all samples to train on have the same values, 5: there is nothing to learn"):
+    with pytest.raises(DataError, match="all training samples have the same values, 5: there is nothing to learn"):
         load(root, listed(["5.0"] * 6, "size"), targets="values")
     with pytest.raises(DataError, match="of 1 samples leaves 0 for the test"):
         load(root, "file,size\n0.png,1.5\n")

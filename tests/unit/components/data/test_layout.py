@@ -39,46 +39,46 @@ def make(root: Path, *places: str) -> Path:
 NO_CLASSES = {
     "dogs and cats": (
         ("train/cat.0.jpg", "train/dog.0.jpg", "test/1.jpg"),
-        "a/train holds images and no class folders",
+        "a/train contains images but no class folders",
     ),
-    "with numbers": (("train/cat.0.jpg", "test1/1.jpg"), "a/train holds images and no class folders"),
-    "of images": (("train_images", "test_images"), "a/train_images holds images and no class folders"),
-    "in capitals": (("Train", "TEST", "Validation"), "a/Train holds images and no class folders"),
-    "of two styles": (("trainA", "trainB", "testA", "testB"), "a/trainA holds images and no class folders"),
-    "with classes in one": (("train", "test/cat", "test/dog"), "a/train holds images and no class folders"),
+    "with numbers": (("train/cat.0.jpg", "test1/1.jpg"), "a/train contains images but no class folders"),
+    "of images": (("train_images", "test_images"), "a/train_images contains images but no class folders"),
+    "in capitals": (("Train", "TEST", "Validation"), "a/Train contains images but no class folders"),
+    "of two styles": (("trainA", "trainB", "testA", "testB"), "a/trainA contains images but no class folders"),
+    "with classes in one": (("train", "test/cat", "test/dog"), "a/train contains images but no class folders"),
     "nested once more": (
         ("train/train/cat.0.jpg", "test/test/1.jpg"),
-        "a/train/train holds images and no class folders",
+        "a/train/train contains images but no class folders",
     ),
-    "a part alone": (("train",), "a/train holds images and no class folders"),
-    "sets": (("training_set/cat", "training_set/dog", "test_set/cat", "test_set/dog"), "which are parts, not classes"),
+    "a part alone": (("train",), "a/train contains images but no class folders"),
+    "sets": (("training_set/cat", "training_set/dog", "test_set/cat", "test_set/dog"), "which are splits, not classes"),
     "of Intel": (
         ("seg_train/seg_train/sea", "seg_test/seg_test/sea", "seg_pred/1.jpg"),
-        "seg_pred holds images and no",
+        "seg_pred contains images but no",
     ),
     "classes in parts": (
         ("cat_train/x", "cat_test/x", "dog_train/x", "dog_test/x"),
         "cat_train and cat_test, which are",
     ),
-    "images and labels": (("images/1.png", "labels/1.txt"), "holds images and labels, which are no classes"),
+    "images and labels": (("images/1.png", "labels/1.txt"), "contains images and labels, which are not classes"),
     "images and masks": (
         ("train/images", "train/masks", "test/images"),
-        "a/train holds images and masks, which are no",
+        "a/train contains images and masks, which are not",
     ),
-    "of VOC": (("JPEGImages", "Annotations/1.xml"), "holds JPEGImages and Annotations, which are no classes"),
-    "one folder": (("all",), "holds one class folder, all; classification needs two classes or more"),
+    "of VOC": (("JPEGImages", "Annotations/1.xml"), "contains JPEGImages and Annotations, which are not classes"),
+    "one folder": (("all",), "contains one class folder, all; classification needs at least two classes"),
     "classes that hold parts": (("cat/train", "cat/test", "dog/train", "dog/test"), "such as .*a/train/cat$"),
     "a set beside a test": (
         ("set/set/train/cat", "set/set/valid/cat", "test/test"),
-        "no class; use data.root=.*a/set/set$",
+        "not a class; use data.root=.*a/set/set$",
     ),
     "the classes once more": (
         ("rose", "tulip", "flowers/rose", "flowers/tulip"),
-        "flowers holds rose and tulip as .*a",
+        "flowers contains rose and tulip, as .*a",
     ),
     "an archive": (("archive/train/cat", "archive/test/cat"), "use data.root=.*a/archive$"),
     "an archive in one": (("archive/data/cat", "archive/data/dog", "__MACOSX/x"), "use data.root=.*a/archive/data$"),
-    "images alone": (("1.png",), "holds no class folders"),
+    "images alone": (("1.png",), "contains no class folders"),
 }
 
 
@@ -113,10 +113,10 @@ def test_folders_that_are_not_meant_and_classes_that_look_alike_inside_are_said(
     plain = list_folder(make(tmp_path / "a", "cat/1", "dog/2"))
     assert plain.notes == ()
     left = list_folder(make(tmp_path / "a", "__MACOSX/cat"))
-    assert left.notes == ("left out: the folder __MACOSX in a, which a program left",)
+    assert left.notes == ("skipped: the folder __MACOSX in a, which a program left",)
     alike = list_folder(make(tmp_path / "b", "site1/cat", "site1/dog", "site2/cat", "site2/dog"))
     assert alike.notes == (
-        "every class folder holds the folders cat, dog: all images below site1, say, are of the class site1",
+        "every class folder contains the folders cat, dog: all images below site1, for example, are class site1",
     )
 
 
@@ -143,7 +143,7 @@ def test_a_name_in_two_unicode_forms_is_one_class(tmp_path: Path) -> None:
     within = list_folder(make(tmp_path / "b", NFC, NFD, "tea"))
     assert (within.classes, labels(within, "all")) == ((NFC, "tea"), [0, 0, 0, 0, 1, 1])
     (note,) = within.notes
-    assert re.search(r"holds 2 folders of the name café, in two Unicode forms: they are one class", note)
+    assert re.search(r"contains 2 folders named café, in two Unicode forms: they are one class", note)
     other = unicodedata.normalize("NFD", "cafè")
     assert len(list_folder(make(tmp_path / "c", NFC, other)).classes) == 2, "another accent is another class"
 
@@ -158,7 +158,7 @@ def test_files_that_are_not_taken_are_counted_named_and_told_what_they_are(tmp_p
         make(root, f"dog/{number}.png")
         (root / "dog" / f"{number}.png").write_bytes(png(100 + number))
     settings = SETTINGS | {"root": str(root)}
-    assert not any("left out" in note for note in Folder(**settings).load().findings.notes)
+    assert not any("skipped" in note for note in Folder(**settings).load().findings.notes)
     (root / "cat" / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
     (root / "cat" / "5").write_bytes(png(5))
     (root / "dog" / "6.jpg_large").write_bytes(png(6, "JPEG"))
@@ -168,9 +168,9 @@ def test_files_that_are_not_taken_are_counted_named_and_told_what_they_are(tmp_p
     assert len(data.train.targets) + len(data.test.targets) == 20
     (note,) = data.findings.notes
     names = "cat/5, cat/IMG_1.HEIC, dog/6.jpg_large, ..."
-    assert note.startswith(f"left out 4 files without the suffix of an image ({names})"), "from data.root on"
-    assert "and 1 hidden file; 1 of them is HEIC: pip install 'nnrun[heic]' reads them" in note
-    assert "; 2 of them are images by what they hold (PNG and JPEG): give them its suffix" in note
+    assert note.startswith(f"skipped 4 files without an image suffix ({names})"), "from data.root on"
+    assert "and 1 hidden file; 1 of them is HEIC: pip install 'nnrun[heic]' to read them" in note
+    assert "; 2 of them are images by their contents (PNG and JPEG): give them the right suffix" in note
     assert (data.findings.facts["other_files"], data.findings.facts["hidden_files"]) == (4, 1)
     for name in ("IMG_1.HEIC", "cat/5", "6.jpg_large", "notes.txt"):
         assert any(name in line for line in data.findings.details)

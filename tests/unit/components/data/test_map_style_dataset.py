@@ -89,14 +89,18 @@ def test_what_is_set_and_what_a_network_has_learned_decide() -> None:
 @pytest.mark.parametrize(
     ("targets", "changes", "says"),
     [
-        ([[0, 1], [1, 0, 1]], {}, "all: sample 1 has a target of 3, and sample 0 of 2"),
-        ([0.5, [1, 0]], {}, "all: sample 1 has a target of 2, and sample 0 of one number"),
-        ([[0, 1], None], {}, "all: sample 1 has a target of the type NoneType; it is a number or several"),
-        ([np.zeros((2, 2)), np.zeros((2, 2))], {}, "sample 0 has a target of the type ndarray and the shape (2, 2)"),
-        ([0.5, float("nan")], {}, "all: sample 1 is nan; values are finite numbers"),
-        (["a", "b"], {"targets": "values"}, "all: sample 0 has a target of the type str; it is a number or several"),
+        ([[0, 1], [1, 0, 1]], {}, "all: sample 1 has a target of 3 numbers, but sample 0 of 2 numbers"),
+        ([0.5, [1, 0]], {}, "all: sample 1 has a target of 2 numbers, but sample 0 of one number"),
+        ([[0, 1], None], {}, "all: sample 1 has a target of type NoneType; a target is one or more numbers"),
+        ([np.zeros((2, 2)), np.zeros((2, 2))], {}, "sample 0 has a target of type ndarray and shape (2, 2)"),
+        ([0.5, float("nan")], {}, "all: sample 1 is nan; values must be finite"),
+        (["a", "b"], {"targets": "values"}, "all: sample 0 has a target of type str; a target is one or more numbers"),
         ([[0, 1], [1, -1]], {}, "all: sample 1 has -1 for label_1; labels are 0 or 1"),
-        ([[0, 1], [1, 0]], {"targets": "classes"}, "sample 0 has a label of type list; one number or text"),
+        (
+            [[0, 1], [1, 0]],
+            {"targets": "classes"},
+            "sample 0 has a label of type list; a label is one number or string",
+        ),
     ],
 )
 def test_a_target_that_is_wrong_is_named(targets: Any, changes: dict[str, Any], says: str) -> None:
@@ -178,24 +182,24 @@ def test_a_sample_that_is_not_like_the_others_is_named_or_left_out() -> None:
     with pytest.raises(DataError) as raised:
         load(AGES, change, targets="values")
     assert raised.value.messages == (
-        "data=mine, all: sample 7: body.size holds NaN or infinity",
-        "data=mine, all: sample 8: body.size is (1,) of float32, and that of the first sample (2,) of float32",
-        "data=mine, all: sample 9: x is made of other parts than that of the first sample",
-        "data=mine, all: sample 11: x holds a str; it is made of tensors, arrays, numbers and pictures",
-        "4 of 40 cannot be read; data.on_bad=skip leaves them out",
+        "data=mine, all: sample 7: body.size contains NaN or infinity",
+        "data=mine, all: sample 8: body.size is (1,) of float32, but (2,) of float32 in the first sample",
+        "data=mine, all: sample 9: x has another structure than in the first sample",
+        "data=mine, all: sample 11: x contains a str; allowed: tensors, arrays, numbers, PIL images",
+        "4 of 40 samples cannot be read; skip them with data.on_bad=skip",
     )
     data = load(AGES, change, targets="values", on_bad="skip")
     assert len(data.train) + len(data.test) == 36
     assert 27.0 not in both(data)
     assert data.findings.facts["skipped"] == 4
-    assert "left out: 4 samples that cannot be read (data.on_bad=skip); run.log names them" in data.findings.notes
+    assert "skipped: 4 samples that cannot be read (data.on_bad=skip); run.log names them" in data.findings.notes
 
 
 @pytest.mark.parametrize(
     ("sample", "says"),
     [
-        ({"a": {1: [1.0]}}, "sample 0: x has a part with the key 1; the keys of its parts are texts"),
-        (({"a": [1.0]}, {("a", "b"): [1.0]}), "sample 0: x has a part with the key ('a', 'b'); the keys"),
+        ({"a": {1: [1.0]}}, "sample 0: x has the key 1; its keys must be strings"),
+        (({"a": [1.0]}, {("a", "b"): [1.0]}), "sample 0: x has the key ('a', 'b'); its keys"),
         ({"a": {"b": [1.0]}, "a.b": [1.0]}, "sample 0: two of the inputs have one name: a.b, a.b"),
     ],
 )
@@ -206,7 +210,7 @@ def test_parts_that_no_file_could_name_are_refused(sample: Any, says: str) -> No
 
 
 def test_the_settings_of_pictures_have_no_effect_on_what_is_none() -> None:
-    with pytest.raises(ConfigError, match=r"data.image_size=8 has no effect: the samples of data=mine are no pictures"):
+    with pytest.raises(ConfigError, match=r"data.image_size=8 has no effect: the samples of data=mine are not images"):
         load(AGES, person, targets="values", image_size=8)
 
 

@@ -69,10 +69,10 @@ def test_floats_of_any_kind_stay_floats(picture):
     [
         (RGB, "it is a Tensor; a sample is a pair"),
         ((RGB, 1, 2), "it is a tuple of 3; a sample is a pair"),
-        (("a.png", 1), "x is a str; a picture is Pillow's"),
-        ((RGB.long(), 1), "x is of torch.int64; pictures are uint8 or floats"),
-        ((torch.zeros(7, 4, 5), 1), r"x has the shape \(7, 4, 5\)"),
-        ((torch.zeros(3, 9, 9), 1), "some samples are floats, and some are pixels"),
+        (("a.png", 1), "x is a str; an image is a PIL image"),
+        ((RGB.long(), 1), "x is torch.int64; images are uint8 or float"),
+        ((torch.zeros(7, 4, 5), 1), r"x has shape \(7, 4, 5\)"),
+        ((torch.zeros(3, 9, 9), 1), "some samples are floats and some are pixels"),
     ],
 )
 def test_what_is_no_sample_is_named(item, words):
@@ -107,7 +107,7 @@ def test_a_set_that_draws_is_read_the_same_each_time_and_that_is_said():
     first, second = (OwnDataset(Noisy, [], {}, **SETTINGS).load() for _ in range(2))
     assert torch.equal(first.train.inputs.loaded(), second.train.inputs.loaded())
     assert first.fingerprint == second.fingerprint
-    assert "samples differ from one reading to the next" in first.findings.notes[0]
+    assert "samples differ each time they are read" in first.findings.notes[0]
     assert torch.equal(torch.get_rng_state(), before[0])
     assert random.getstate() == before[1]
     assert (len(first.train), len(first.test), first.class_names) == (24, 6, ("0", "1"))
@@ -115,5 +115,5 @@ def test_a_set_that_draws_is_read_the_same_each_time_and_that_is_said():
 
 def test_more_than_half_of_the_memory_is_refused_with_the_way_out(monkeypatch):
     monkeypatch.setattr(own, "fits_in_memory", lambda _: False)
-    with pytest.raises(Exception, match=r"data\.image_size to a smaller one, or write them as files"):
+    with pytest.raises(Exception, match=r"a smaller data\.image_size, or save them as files"):
         OwnDataset(Noisy, [], {}, **SETTINGS).load()

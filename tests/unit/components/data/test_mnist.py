@@ -87,13 +87,13 @@ def claim(num_samples: int):
 @pytest.mark.parametrize(
     ("name", "damage", "what"),
     [
-        (TRAIN_IMAGES, damage_magic, "starts with 00000d03, and such a file with 00000803"),
+        (TRAIN_IMAGES, damage_magic, "starts with 00000d03, not with 00000803"),
         (TRAIN_IMAGES, lambda content: b"", "starts with nothing"),
-        (TRAIN_IMAGES, lambda content: content[:10], "ends within its header"),
-        (TRAIN_IMAGES, lambda content: content[:-1], "promises 23,520 values, and it ends before"),
-        (TRAIN_IMAGES, lambda content: content + b"x", "promises 23,520 values, and there are more"),
-        (TRAIN_IMAGES, claim(2**32 - 1), "promises 3,367,254,359,280 values, and it ends before"),
-        (TEST_LABELS, claim(0), "holds no samples"),
+        (TRAIN_IMAGES, lambda content: content[:10], "ends inside its header"),
+        (TRAIN_IMAGES, lambda content: content[:-1], "promises 23,520 values, but the file ends before"),
+        (TRAIN_IMAGES, lambda content: content + b"x", "promises 23,520 values, but there are more"),
+        (TRAIN_IMAGES, claim(2**32 - 1), "promises 3,367,254,359,280 values, but the file ends before"),
+        (TEST_LABELS, claim(0), "has no samples"),
         (TEST_LABELS, lambda content: b"<html>not found</html>", "starts with 3c68746d"),
     ],
     ids=["magic", "empty", "header", "truncated", "longer", "claims terabytes", "no samples", "html"],
@@ -120,7 +120,7 @@ def test_a_truncated_gz_is_named(idx_folder) -> None:
 
 def test_images_and_labels_must_be_as_many(idx_folder, idx_bytes) -> None:
     idx_folder.write(TEST_LABELS, idx_bytes(idx_folder.labels["t10k"][:-3]))
-    with pytest.raises(DataError, match=f"{TEST_IMAGES} has 20 images and {TEST_LABELS} has 17 labels"):
+    with pytest.raises(DataError, match=f"{TEST_IMAGES} has 20 images, but {TEST_LABELS} has 17 labels"):
         load(idx_folder)
 
 
@@ -134,7 +134,7 @@ def test_a_label_outside_the_classes_is_found(idx_folder, idx_bytes) -> None:
 
 def test_train_and_test_must_have_one_size(idx_folder, idx_bytes) -> None:
     idx_folder.write(TEST_IMAGES, idx_bytes(idx_folder.images["t10k"][:, :20]))
-    with pytest.raises(DataError, match=r"training images are \(28, 28\), the test images \(20, 28\)"):
+    with pytest.raises(DataError, match=r"training images are \(28, 28\), but the test images \(20, 28\)"):
         load(idx_folder)
 
 
@@ -152,7 +152,7 @@ def test_missing_files_are_listed_with_their_folder_and_their_source(idx_folder)
     with pytest.raises(DataError) as caught:
         load(idx_folder)
     message = str(caught.value)
-    assert f"data.root={idx_folder.root} has no MNIST" in message
+    assert f"data.root={idx_folder.root} lacks files of MNIST" in message
     assert "data.download=true" in message
     assert f"put {TEST_LABELS}.gz into {idx_folder.folder} (from https://ossci-datasets.s3.amazonaws.com" in message
     asked_for = message.partition("put ")[2].partition(" into")[0]

@@ -55,11 +55,11 @@ def test_labels_may_be_texts_and_in_any_column(tmp_path: Path) -> None:
     [
         (TITLES[1:], [[1] * 9], "has no column label; "),
         (["label", "y", *TITLES[1:]], [[1] * 11], "has more than one column label; "),
-        (TITLES[:-1], [[1] * 9], "8 columns besides label, which is no number of pixels of a square image"),
-        (TITLES, [[1] * 9 + [256]], "pixels are whole numbers from 0 to 255"),
-        (TITLES, [[1] * 9 + [0.5]], "pixels are whole numbers from 0 to 255"),
-        (TITLES, [[1] * 10, [1] * 9], "pixels are whole numbers from 0 to 255"),
-        (TITLES, [], "holds a line of titles and no images"),
+        (TITLES[:-1], [[1] * 9], "8 columns besides label, not the pixels of a square image"),
+        (TITLES, [[1] * 9 + [256]], "pixels are integers from 0 to 255"),
+        (TITLES, [[1] * 9 + [0.5]], "pixels are integers from 0 to 255"),
+        (TITLES, [[1] * 10, [1] * 9], "pixels are integers from 0 to 255"),
+        (TITLES, [], "has a header line but no images"),
         ([], [], "has no column label"),
     ],
 )
@@ -73,5 +73,5 @@ def test_a_file_that_is_not_there_and_one_in_a_folder_are_said(tmp_path: Path) -
     with pytest.raises(DataError, match=r"data\.root=.*train\.csv cannot be read: No such file"):
         arrays.load()
     write(tmp_path / "train.csv", TITLES, rows(LABELS.tolist()))
-    with pytest.raises(DataError, match=r"no arrays; .*; data\.root=.*train\.csv reads that table"):
+    with pytest.raises(DataError, match=r"no arrays; .*; to read the table, use data\.root=.*train\.csv"):
         Arrays(str(tmp_path), "auto", None, 0, "content", None, None).load()

@@ -79,7 +79,7 @@ def test_a_dataset_is_asked_only_for_the_splits_that_it_has(kind, options, parts
 
 def test_one_without_a_training_split_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(torchvision.datasets, "SVHN", by_split("odd", "even"))
-    with pytest.raises(DataError, match="SVHN has no split for training"):
+    with pytest.raises(DataError, match="SVHN has no training split"):
         TorchvisionDataset("SVHN", str(tmp_path), False, {}, **SETTINGS).load()
 
 
@@ -89,7 +89,7 @@ def test_one_without_a_training_split_is_refused(tmp_path, monkeypatch):
         ({"sizes": 3}, "sizes is not a parameter of FakeData; did you mean 'size'"),
         (
             {"transform": 3},
-            "transform is not a parameter of FakeData; nnrun sets it by itself; it takes size, image_size,",
+            "transform is not a parameter of FakeData; nnrun sets it itself; it takes size, image_size,",
         ),
     ],
 )
@@ -143,14 +143,14 @@ def test_a_listed_class_without_samples_is_left_out_and_the_labels_follow(tmp_pa
     data = TorchvisionDataset("SVHN", str(tmp_path), False, {}, **SETTINGS).load()
     assert data.class_names == ("a", "b")
     assert data.train.targets[:4].tolist() == [1, 0, 1, 0]
-    assert data.findings.notes[0] == "left out: 2 of 4 listed classes, without samples: N/A, -"
+    assert data.findings.notes[0] == "dropped: 2 of 4 listed classes, without samples: N/A, -"
 
 
 def test_a_class_that_only_the_test_has_is_an_error_and_so_is_one_class_alone(tmp_path, monkeypatch):
     """The negative control: nothing is left out that the test asks for."""
     for (labels, test_labels), message in {
-        ((1, 2), (0, 1)): "no sample to train on is of class N/A",
-        ((1, 1), (1, 1)): "only one of the classes has samples, a;",
+        ((1, 2), (0, 1)): "no training samples of class N/A",
+        ((1, 1), (1, 1)): "only one class has samples, a;",
     }.items():
         monkeypatch.setattr(torchvision.datasets, "SVHN", listing(["N/A", "a", "b"], labels, test_labels))
         with pytest.raises(DataError, match=message):
