@@ -24,6 +24,8 @@ _DROPPED = str.maketrans(dict.fromkeys("_- /."))
 _YES, _NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 # A shorter prefix fits too many names of networks.
 _LEAST_OF_A_FAMILY = 3
+# Files that data=arrays reads.
+_FILES_OF_ARRAYS = (".npz", ".csv")
 # Keys under which other frameworks name the class of a section.
 _NAMES_A_CLASS = ("name", "type", "class", "kind")
 
@@ -57,8 +59,8 @@ def hint_for_option(group: str, name: str, known: Sequence[str]) -> str:
         return _asked([f"model=torchvision model.name={network}"])
     if advice := _advice(group, name, known):
         return f"{advice};"
-    if group == "data" and _is_folder(name):
-        return _asked([_of_folder(name)])
+    if group == "data" and (words := _data_at(name)):
+        return _asked([words])
     others = [other for other in GROUPS if other != group and name in options(other, ())]
     return _asked([f"{other}={name}" for other in others])
 
@@ -69,8 +71,8 @@ def hint_for_word(name: str, value: str = "", tasks: Sequence[str] = ()) -> str:
         return _asked([f"--{name}"])
     if hint := hint_by_meaning(name, value, tasks):
         return hint
-    if not name.startswith("-") and _is_folder(name):
-        return _asked([_of_folder(name)])
+    if not name.startswith("-") and (words := _data_at(name)):
+        return _asked([words])
     return did_you_mean(name.lstrip("-"), GROUPS)
 
 
@@ -172,15 +174,17 @@ def _with_holders(name: str) -> str:
     return f"{name} (of {', '.join(holders)})" if holders else name
 
 
-def _is_folder(name: str) -> bool:
-    """Return whether a word is an existing folder: someone may give only the folder of their images."""
+def _data_at(name: str) -> str:
+    """Return the words that train on the data at a path, quoted for a shell; empty if there is no data.
+
+    Someone may give only the folder of their images, or the file of their arrays.
+    """
     path = expanded(name)
-    return is_there(path) and path.is_dir()
-
-
-def _of_folder(name: str) -> str:
-    """Return the words that train on the images in a folder, quoted for a shell."""
-    return redact_word(f'data=folder data.root="{name}"' if " " in name else f"data=folder data.root={name}")
+    if not is_there(path):
+        return ""
+    option = "folder" if path.is_dir() else "arrays" if path.suffix in _FILES_OF_ARRAYS else ""
+    root = f'"{name}"' if " " in name else name
+    return redact_word(f"data={option} data.root={root}") if option else ""
 
 
 def _squeezed(name: str) -> str:

@@ -139,7 +139,7 @@ def test_one_letter_of_three_may_be_wrong() -> None:
     assert did_you_mean("abz", ["npz"]) == ""
 
 
-def test_a_folder_of_images_named_alone_and_flags_without_dashes(tmp_path: Path, monkeypatch) -> None:
+def test_data_named_alone_and_flags_without_dashes(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my photos").mkdir()
     (tmp_path / "cnn").mkdir()
@@ -147,4 +147,10 @@ def test_a_folder_of_images_named_alone_and_flags_without_dashes(tmp_path: Path,
     assert hint_for_word("my photos") == hint_for_option("data", "my photos", options("data", ())) == hint
     assert hint_for_word("cnn") == "did you mean 'model=cnn'?"
     assert "folder" not in hint_for_option("model", "my photos", options("model", ()))
+    for name in ("train.csv", "my.npz", "notes.txt"):
+        (tmp_path / name).write_text("")
+    for name in ("train.csv", "my.npz"):
+        hint = f"did you mean 'data=arrays data.root={name}'?"
+        assert hint_for_word(name) == hint_for_option("data", name, options("data", ())) == hint
+    assert hint_for_word("notes.txt") == hint_for_word("gone.csv") == ""
     assert hint_for_word("help") == "did you mean '--help'?"

@@ -22,6 +22,8 @@ from nnrun.components.data.order import path_key
 
 _PARTS = {word: part for part, words in PART_NAMES.items() for word in words}
 _MOST_NAMED = 5
+# A table with so many columns, none of which names a file that is there, holds the pixels themselves.
+_COLUMNS_OF_PIXELS = 50
 
 
 class Roles(NamedTuple):
@@ -108,6 +110,8 @@ def list_rows(root: Path, table: Table, roles: Roles, *, skips: bool) -> Listed:
         raise _many(wrong)
     if missing and not (skips and rows):
         way = "skip them with data.on_bad=skip"
+        if len(table.titles) >= _COLUMNS_OF_PIXELS:
+            way = f"for a table of pixels use data=arrays data.root={shown(table.path)}"
         raise _many(missing, f"the files of {len(missing):,} of {len(table.rows):,} lines are missing; {way}")
     files = {
         part: [_file(images.present[name], name, rows[name]) for name in sorted(names, key=path_key)]

@@ -207,6 +207,10 @@ def test_decimal_commas_are_read_where_they_divide_no_columns(root: Path) -> Non
         ("file,label\n..\\0.png,a\n", r"line 2: ..\0.png leads outside data.root"),
         ("file,label\n0.png,a\n7.png,a\n8.PNG,b\n", "line 3: 7.png does not exist"),
         (
+            "label," + ",".join(f"pixel{n}" for n in range(64)) + "\n1" + ",77" * 64,
+            "the files of 1 of 1 lines are missing; for a table of pixels use data=arrays data.root=",
+        ),
+        (
             "file,label\n0.png,a\n7.png,a\n8.PNG,b\n",
             "the files of 2 of 3 lines are missing; skip them with data.on_bad=skip",
         ),
