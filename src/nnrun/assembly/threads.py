@@ -9,6 +9,7 @@ import torch
 from nnrun.assembly.job import Job
 from nnrun.base.errors import ResourceError
 from nnrun.base.host import num_cores, num_others_in_the_way
+from nnrun.base.shown import counted
 from nnrun.base.spinning import SpinsWhileAlone, spin_while_alone
 from nnrun.config.auto import AUTO
 
@@ -42,8 +43,8 @@ def choose_threads(job: Job) -> list[str]:
         _WATCHES.extend(filter(None, [spin_while_alone(threads, is_busy=others > 0)]))
     notes = []
     if goes_on and not is_typed and threads != found:
-        noun = "thread" if threads == 1 else "threads"
-        notes.append(f"using {threads} {noun}, as the run did: a different number changes the last bits of the result")
+        used = counted(threads, "thread")
+        notes.append(f"using {used}, as the run did: a different number changes the last bits of the result")
     elif wanted != AUTO and variable and os.environ[variable] != str(threads):
         notes.append(f"trainer.threads={threads} wins over {variable}={os.environ[variable]}")
     return notes + (_on_a_busy_machine(threads, others) if job.trains else [])
@@ -84,6 +85,6 @@ def _on_a_busy_machine(threads: int, others: int) -> list[str]:
         return []
     _SAID.add("busy")
     return [
-        f"this machine is busy: {others} threads of other programs and {threads} of this run share {os.cpu_count()} "
-        "cores. If they stay busy, use trainer.threads=1"
+        f"this machine is busy: {counted(others, 'thread')} of other programs and {threads} of this run share "
+        f"{os.cpu_count()} cores. If they stay busy, use trainer.threads=1"
     ]

@@ -14,6 +14,7 @@ from nnrun.assembly.initial_weights import built_otherwise
 from nnrun.assembly.instantiate import published_weights
 from nnrun.base.errors import ArtifactError, ConfigError
 from nnrun.base.paths import expanded
+from nnrun.base.shown import counted
 from nnrun.base.targets import Targets
 from nnrun.checkpoints.folder import load_weights
 from nnrun.checkpoints.foreign_weights import weights_for
@@ -185,5 +186,7 @@ def keep_features(transfer: Transfer, state: TrainState, work: Work, plan: Plan,
             raise ConfigError(f"transfer.cache=true is not possible here: {reason}; leave it at auto") from reason
         console.note(f"the frozen part is computed anew in every epoch: {reason}")
         return work, False
-    console.say(f"the features of {train.num_samples:,} samples are computed once: what is frozen need not run again")
+    console.say(
+        f"the features of {counted(train.num_samples, 'sample')} are computed once: what is frozen need not run again"
+    )
     return replace(work, train=train, valid=valid), True

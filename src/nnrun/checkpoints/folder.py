@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_leaves
 from nnrun.base.errors import ArtifactError, ResourceError
 from nnrun.base.files import DurableFile, free_bytes, saving, sweep_temporaries, sync_folder
 from nnrun.base.paths import inside
+from nnrun.base.shown import counted
 from nnrun.checkpoints.host_copy import canonical
 from nnrun.checkpoints.manifest import FOLDER_NAME, MANIFEST_NAME, Manifest, ManifestEntry, is_whole, read_manifest
 from nnrun.checkpoints.payload import Payload, with_schema
@@ -162,7 +163,7 @@ def check_names_and_shapes(
     if problems:
         more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
         raise ArtifactError(
-            f"{path} does not fit the network ({len(problems)} mismatches): "
+            f"{path} does not fit the network ({counted(len(problems), 'mismatch', 'mismatches')}): "
             f"{'; '.join(problems[:5])}{more}; name the model that it was trained as"
         )
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nnrun.base.errors import Complaint
+from nnrun.base.shown import counted
 from nnrun.config.tree import value_at
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def of_steps(
     words = {item.key for item in typed if not item.is_group}
     trainer, scheduler = tree["trainer"], tree.get("scheduler") or {}
     whole = trainer["epochs"] * steps_per_epoch
-    length = f"the run has {total_steps:,} steps, {steps_per_epoch:,} per epoch"
+    length = f"the run has {counted(total_steps, 'step')}, {steps_per_epoch:,} per epoch"
     every, num_validations = trainer["validate_every_steps"], _num_validations(trainer, steps_per_epoch, total_steps)
     is_counted = total_steps > 0 and every is not None and not _is_trial(typed)
     is_plateau = is_one_of(scheduler.get("_target_"), "ReduceLROnPlateau")
@@ -126,8 +127,8 @@ def of_steps(
     }
     more = {
         "trainer.validate_every_steps": "; the last step of each, and of the run, is validated anyway",
-        "early_stopping.patience": f"; the network is validated {num_validations:,} times",
-        "scheduler.patience": f"; the network is validated {num_validations:,} times",
+        "early_stopping.patience": f"; the network is validated {counted(num_validations, 'time')}",
+        "scheduler.patience": f"; the network is validated {counted(num_validations, 'time')}",
         "trainer.max_steps": "; raise trainer.epochs for more",
         "scheduler.warmup_fraction": "; the warmup would be shorter than one step",
         "scheduler.total_steps": "; the warmup is longer than that, so the learning rate never falls",

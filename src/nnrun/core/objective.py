@@ -12,6 +12,7 @@ from torch.utils.hooks import RemovableHandle
 
 from nnrun.base.errors import ConfigError
 from nnrun.base.foreign_errors import calling
+from nnrun.base.shown import counted
 from nnrun.core.outputs import parted
 from nnrun.core.seams.batch import Batch
 from nnrun.core.seams.problem import Metric, Problem, Sums
@@ -92,7 +93,8 @@ def _check_losses(losses: object, outputs: Tensor) -> None:
         gives = tuple(losses.shape) if isinstance(losses, Tensor) else f"a {type(losses).__name__}"
         hint = "; give the loss reduction: none" if isinstance(losses, Tensor) else ""
         raise ConfigError(
-            f"loss gives {gives} for a batch of {len(outputs)} samples; allowed: one value a sample, {expected}{hint}"
+            f"loss gives {gives} for a batch of {counted(len(outputs), 'sample')}; allowed: one value a sample, "
+            f"{expected}{hint}"
         )
     if not losses.is_floating_point():
         dtype = str(losses.dtype).removeprefix("torch.")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from nnrun.base.files import write_json
-from nnrun.base.shown import metric_text
+from nnrun.base.shown import counted, metric_text
 from nnrun.runs.console import Console
 from nnrun.runs.sheet import Sheet
 
@@ -87,10 +87,9 @@ def show(summary: Summary, figures: Sequence[tuple[str, str]], console: Console,
         table.add_row("best", f"epoch {summary.best['epoch']}, step {summary.best['step']:,}{how}")
     if summary.train.get("samples_per_second"):
         train = summary.train
-        epochs = "epoch" if train["epochs"] == 1 else "epochs"
         table.add_row(
             "training",
-            f"{train['steps']:,} steps, {train['epochs']} {epochs}, {train['seconds']:.1f} s, "
+            f"{counted(train['steps'], 'step')}, {counted(train['epochs'], 'epoch')}, {train['seconds']:.1f} s, "
             f"{train['samples_per_second']:,.0f} samples/s",
         )
         share = train["checkpoint_fraction"]
@@ -100,7 +99,8 @@ def show(summary: Summary, figures: Sequence[tuple[str, str]], console: Console,
             f"{train['checkpoint_seconds']:.1f} s, {share:.1%} of the training; {beside:.1f} s in the background",
         )
     if skipped := summary.train.get("skipped_updates"):
-        table.add_row("skipped", f"{skipped:,} updates whose loss or gradients were NaN or infinite", style="red")
+        updates = counted(skipped, "update")
+        table.add_row("skipped", f"{updates} whose loss or gradients were NaN or infinite", style="red")
     for name, artifact in summary.artifacts.items():
         size = artifact["size_bytes"]
         table.add_row(name, f"{artifact['path']}, {size / 1e6:.2f} MB" if size else "not exported")
@@ -126,7 +126,7 @@ def _verified(artifact: Mapping[str, Any]) -> str:
     metric = artifact["metric_artifact"]  # None where the test split is too small for one
     score = f"{artifact['metric']} {metric_text(math.nan if metric is None else metric)}"
     return (
-        f"{artifact['agreement']:.2%} of {artifact['num_samples']:,} samples agree, "
+        f"{artifact['agreement']:.2%} of {counted(artifact['num_samples'], 'sample')} agree, "
         f"largest difference {artifact['max_abs_diff']:.1e}, {score}, {latency} ms a sample, {speed} samples/s"
     )
 

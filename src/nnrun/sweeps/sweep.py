@@ -24,6 +24,7 @@ from nnrun.base.files import saving, write_json
 from nnrun.base.foreign_messages import show_traceback
 from nnrun.base.paths import is_there
 from nnrun.base.secrets import hide_known, redact_word, secrets_in_words
+from nnrun.base.shown import counted
 from nnrun.base.signals import in_force, stop_request
 from nnrun.config.compose import compose_config
 from nnrun.config.draft import folder_of_jobs
@@ -67,7 +68,7 @@ def sweep(words: Sequence[str], own: Sequence[Path], rules: Rules, note: str | N
     folder = shared.folder
     if note:
         shared.console.note(note)
-    shared.console.say(f"sweep of {len(jobs)} jobs in {folder}")
+    shared.console.say(f"sweep of {counted(len(jobs), 'job')} in {folder}")
     results: list[JobResult] = []
     with stop_request() as stop:
         try:
@@ -82,7 +83,7 @@ def sweep(words: Sequence[str], own: Sequence[Path], rules: Rules, note: str | N
             stopped = InterruptedRun(
                 getattr(error, "exit_code", 130) - 128,
                 *getattr(error, "messages", ()),
-                f"sweep stopped after {len(results)} of {len(jobs)} jobs; the results are in {folder}",
+                f"sweep stopped after {len(results)} of {counted(len(jobs), 'job')}; the results are in {folder}",
             )
             tell_reached(stopped, reached_by(results, shared, "interrupted"))
             raise stopped from None
@@ -90,7 +91,8 @@ def sweep(words: Sequence[str], own: Sequence[Path], rules: Rules, note: str | N
             finish(results, shared)
     failed = [result for result in results if result.exit_code]
     if failed:
-        failure = SweepFailed(f"{len(failed)} of {len(results)} jobs failed; the reasons are in {folder / 'sweep.csv'}")
+        of_all = f"{len(failed)} of {counted(len(results), 'job')}"
+        failure = SweepFailed(f"{of_all} failed; the reasons are in {folder / 'sweep.csv'}")
         tell_reached(failure, reached_by(results, shared, "failed"))
         raise failure
     return reached_by(results, shared, "finished")
@@ -181,7 +183,7 @@ def finish(results: Sequence[JobResult], sweep: Sweep) -> None:
         return
     ranking = choose_ranking(results)
     sweep.console.say("")
-    sweep.console.say(f"{len(rows)} jobs{', best first' if ranking.metric else ''}", style="bold")
+    sweep.console.say(f"{counted(len(rows), 'job')}{', best first' if ranking.metric else ''}", style="bold")
     if ranking.note:
         sweep.console.note(ranking.note)
     sweep.console.table(as_table(rows, sweep.swept, metric_names(rows)))

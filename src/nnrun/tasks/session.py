@@ -19,6 +19,7 @@ from nnrun.base.files import sweep_temporaries, write_json
 from nnrun.base.lock import locked
 from nnrun.base.paths import alone, inside
 from nnrun.base.secrets import redact, redact_word
+from nnrun.base.shown import counted
 from nnrun.base.signals import StopRequest, stop_request
 from nnrun.checkpoints.latest import BEFORE, latest_link, point_latest, put_back
 from nnrun.checkpoints.manifest import FOLDER_NAME, MANIFEST_NAME
@@ -158,7 +159,7 @@ def fit_to_data(job: Job, data: Opened, session: Session) -> Job:
     if (batch_size := fitted.settings.data.batch_size) != job.settings.data.batch_size:
         session.console.note(
             f"data.batch_size lowered from {job.settings.data.batch_size} to {batch_size}: the training split has "
-            f"{len(data.train):,} samples"
+            f"{counted(len(data.train), 'sample')}"
         )
     return fitted
 

@@ -233,7 +233,7 @@ HOSTILE: dict[str, tuple[Callable[[onnx.ModelProto], None], onnx.ModelProto, str
     "broken names": (nothing, with_facts(class_names='["no", '), "its nnrun.class_names is no JSON"),
     "numbers": (nothing, with_facts(class_names="[1, 2]"), "no list of texts"),
     "escapes": (nothing, with_facts(class_names='["no", "\\u001b[2J"]'), "is refused"),
-    "too few names": (nothing, with_facts(class_names='["no"]'), "gives (1, 2) for 1 samples of 1 class"),
+    "too few names": (nothing, with_facts(class_names='["no"]'), "gives (1, 2) for 1 sample of 1 class"),
     "a resolver": (nothing, with_facts(preprocessing='{"_target_": "${oc.env:HOME}"}'), "could act when read"),
     "a bomb": (nothing, with_facts(class_names="[" * 5000 + "]" * 5000), "is"),
     "a command": (

@@ -233,12 +233,12 @@ def test_a_bad_folder_is_refused_by_naming_the_file(name: str, tmp_path: Path) -
     run = outcome_of(FOLDER[name], root, ["data=folder", "data.root=pictures"], tmp_path)
     said = (run / "run.log").read_text() if FOLDER[name].code == 0 else ""
     expected = {
-        "skipped": ("skipped: 1 samples that cannot be read", {"skipped": 1}),
-        "a link that is skipped": ("skipped: 1 samples that cannot be read", {"skipped": 1}),
+        "skipped": ("skipped: 1 sample that cannot be read", {"skipped": 1}),
+        "a link that is skipped": ("skipped: 1 sample that cannot be read", {"skipped": 1}),
         "another folder": ("skipped: the folder holdout, which is not a train, valid or test split", {"unlabelled": 0}),
         "mixed modes": ("converted to RGB: 117 L, 1 RGBA, 1 CMYK, 1 I;16, 1 P", {"converted": 121}),
         "same file in both": ("1 of 28 test samples are also in the training split", {"in_train_and_test": 1}),
-        "unlabelled": ("skipped: 1 image files in no class folder", {"unlabelled": 1}),
+        "unlabelled": ("skipped: 1 image file in no class folder", {"unlabelled": 1}),
     }
     if name in expected:
         words, facts = expected[name]

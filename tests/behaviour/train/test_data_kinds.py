@@ -145,7 +145,7 @@ def test_skipped_files_are_named_in_the_log_and_counted_in_the_summary(home: Pat
     made = run(home, "skipping", ["data=folder", f"data.root={root}", "data.on_bad=skip", *WORDS, "export=none"])
     assert summary(made)["data"]["skipped"] == 1
     log = (made / "run.log").read_text()
-    assert "skipped: 1 samples that cannot be read" in log
+    assert "skipped: 1 sample that cannot be read" in log
     assert "train/bee/003.png is empty" in log
 
 

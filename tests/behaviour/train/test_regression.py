@@ -183,4 +183,4 @@ def test_one_sample_of_which_there_is_no_r2_is_said_in_plain_json(tmp_path):
     assert metrics["valid/r2"] is metrics["test/r2"] is None
     rows = [json.loads(line, parse_constant=no_nan) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [row["r2"] for row in rows if row["split"] != "train"] == [None, None, None]
-    assert "of 1 samples agree" in done.out
+    assert "of 1 sample agree" in done.out

@@ -50,7 +50,8 @@ def data_line(data: Opened, settings: DataSettings) -> str:
         limit = f" (data.limit={settings.limit})"
     root = settings.dataset.get("root")
     source = f"{settings.name} in {shown(root)}" if isinstance(root, str) else settings.name
-    return f"data: {source}, {', '.join(sizes)} samples of {data.targets}{limit}"
+    noun = "sample" if [len(split) for split in data.parts.values() if len(split)] == [1] else "samples"
+    return f"data: {source}, {', '.join(sizes)} {noun} of {data.targets}{limit}"
 
 
 def missing_targets(data: Opened, *, trains: bool) -> Iterator[str]:

@@ -14,6 +14,7 @@ from nnrun.assembly.data.batch_size import check_batch
 from nnrun.assembly.data.source import load_dataset
 from nnrun.base.errors import DataError, shown
 from nnrun.base.host import fits_in_memory
+from nnrun.base.shown import counted
 from nnrun.base.targets import Targets
 from nnrun.checkpoints.saveable import plain_names
 from nnrun.config.interpolation import known_late
@@ -169,7 +170,8 @@ def _held_out(train: Split, targets: Targets, settings: DataSettings, *, evaluat
     if evaluates:
         return train, None
     raise DataError(
-        f"data.val_fraction={settings.val_fraction:g} of {len(train)} samples leaves none for validation; raise it"
+        f"data.val_fraction={settings.val_fraction:g} of {counted(len(train), 'sample')} leaves none for validation; "
+        "raise it"
     )
 
 
@@ -189,7 +191,9 @@ def _check_targets(name: str, split: Split, targets: Targets, data: str) -> None
         raise DataError(f"data={data}: the {name} split is empty")
     for leaf in tree_leaves(split.inputs):
         if len(leaf) != len(split):
-            raise DataError(f"data={data}: the {name} split has {len(leaf):,} inputs and {len(split):,} targets")
+            raise DataError(
+                f"data={data}: the {name} split has {counted(len(leaf), 'input')} and {counted(len(split), 'target')}"
+            )
     if fault := fault_in(split.targets, targets):
         raise DataError(f"data={data}: the {name} split has {fault}")
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from nnrun.base.errors import DataError, NnrunError
 from nnrun.base.foreign_errors import lacks_package, of_the_machine
 from nnrun.base.paths import shown
+from nnrun.base.shown import counted
 from nnrun.components.data.idx import idx_magic, open_idx, read_idx_array
 
 _NPY, _CSV = ".npy", ".csv"
@@ -83,8 +84,8 @@ def _read_table(path: Path, in_shape: tuple[int, ...]) -> Tensor:
         if len(titles) != num_pixels:
             first = titles[0].decode(errors="replace").strip('"')
             raise DataError(
-                f"{shown(path)} has {len(titles):,} columns, the first of them {first[:40]!r}; a table of images of "
-                f"{in_shape} has {num_pixels:,}, all of them pixels, and a line of titles"
+                f"{shown(path)} has {counted(len(titles), 'column')}, the first of them {first[:40]!r}; a table of "
+                f"images of {in_shape} has {num_pixels:,}, all of them pixels, and a line of titles"
             )
         for number, line in enumerate(file, 2):
             if not line.strip():
@@ -95,7 +96,7 @@ def _read_table(path: Path, in_shape: tuple[int, ...]) -> Tensor:
                 raise DataError(f"{shown(path)}, line {number}: pixels are whole numbers from 0 to 255") from error
             if len(row) != num_pixels:
                 raise DataError(
-                    f"{shown(path)}, line {number}: {len(row):,} columns, and the titles are {num_pixels:,}"
+                    f"{shown(path)}, line {number}: {counted(len(row), 'column')}, and the titles are {num_pixels:,}"
                 )
             values += row
     images = torch.frombuffer(values, dtype=torch.uint8) if values else torch.empty(0, dtype=torch.uint8)

@@ -23,6 +23,7 @@ from nnrun.assembly.prediction.predictor import Predictor
 from nnrun.base.errors import ArtifactError, ConfigError
 from nnrun.base.foreign_errors import lacks_package
 from nnrun.base.host import available_bytes
+from nnrun.base.shown import counted
 from nnrun.components.data.conversion import RESIZES, Conversion
 from nnrun.components.data.image_form import AUTO, conversion_of
 from nnrun.core.seams.data import Preprocessing, Tree
@@ -72,7 +73,9 @@ def predictor_of_artifact(path: Path, trust: Sequence[str], read_as: Mapping[str
         try:
             given = network(inputs, num_outputs=targets.num_outputs)
         except WrongShape as error:
-            raise ArtifactError(f"{path} gives {error} for {num_samples(samples)} samples of {targets}") from error
+            raise ArtifactError(
+                f"{path} gives {error} for {counted(num_samples(samples), 'sample')} of {targets}"
+            ) from error
         except RuntimeError as error:
             raise ArtifactError(f"{path} cannot be run: {said(error)}") from error
         if is_probable and not ((given >= -_ROUNDING) & (given <= 1 + _ROUNDING)).all():

@@ -16,6 +16,7 @@ from pathlib import Path
 from nnrun.base.errors import DataError
 from nnrun.base.files import check_is_file
 from nnrun.base.paths import shown
+from nnrun.base.shown import counted
 from nnrun.components.data.finding import has_image_suffix
 from nnrun.components.data.images import reading
 from nnrun.components.data.layout import same_name
@@ -101,7 +102,7 @@ def read_table(path: Path) -> Table:
         rows.append(row)
         lines.append(line)
     if wrong:
-        more = [f"and {len(wrong) - _MOST_NAMED:,} more lines"] if len(wrong) > _MOST_NAMED else []
+        more = [f"and {counted(len(wrong) - _MOST_NAMED, 'more line')}"] if len(wrong) > _MOST_NAMED else []
         raise DataError(*wrong[:_MOST_NAMED], *more)
     if not rows or titles is None:
         raise DataError(f"{shown(path)} has a header line but no samples")

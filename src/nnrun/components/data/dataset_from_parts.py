@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from nnrun.base.errors import ConfigError, DataError
+from nnrun.base.shown import counted
 from nnrun.base.targets import Targets
 from nnrun.checkpoints.aliases import first_name
 from nnrun.components.data.cache import Entry
@@ -136,8 +137,8 @@ def _check_fraction_acts(choices: Choices) -> None:
 def _leaves_no_test(choices: Choices, number: int, num_test: int) -> DataError:
     """Return the error for too few samples to divide."""
     return DataError(
-        f"data.dataset.test_fraction={choices.fraction:g} of {number} samples leaves {num_test} for the test split; "
-        "change it, or add samples"
+        f"data.dataset.test_fraction={choices.fraction:g} of {counted(number, 'sample')} leaves {num_test} for the "
+        "test split; change it, or add samples"
     )
 
 
@@ -181,7 +182,8 @@ def _mean_and_std(train: Part, choices: Choices) -> tuple[tuple[float, ...], tup
     for name, given in (("mean", choices.mean), ("std", choices.std)):
         if given is not None and len(given) != num_channels:
             raise ConfigError(
-                f"data.dataset.{name} has {len(given)} numbers, but the images have {num_channels} channels"
+                f"data.dataset.{name} has {counted(len(given), 'number')}, but the images have "
+                f"{counted(num_channels, 'channel')}"
             )
     return tuple(choices.mean or mean), tuple(choices.std or std)
 

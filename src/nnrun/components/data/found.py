@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from nnrun.base.shown import counted
 from nnrun.components.data.images import FLOAT_MODE
 from nnrun.components.data.tally import Tally
 from nnrun.core.seams.data import Findings
@@ -36,7 +37,8 @@ def found_in_images(found: Mapping[str, Any], shape: tuple[int, ...]) -> Finding
     notes += tally.notes()
     skipped = [message for _, message in found["skipped"]]
     if skipped:
-        notes.append(f"skipped: {len(skipped):,} samples that cannot be read (data.on_bad=skip); run.log names them")
+        samples = counted(len(skipped), "sample")
+        notes.append(f"skipped: {samples} that cannot be read (data.on_bad=skip); run.log names them")
     facts = {
         "converted": sum(converted.values()),
         "resized": resized,
@@ -71,6 +73,6 @@ def _resized(found: Mapping[str, Any], cropped: int, sizes: Counter[str], size: 
     way = "; set another size with data.image_size" if found["size"] is not None and number * 2 > total else ""
     how = {"crop": "resized", "pad": "resized and padded", "stretch": "stretched"}[found["resize"]]
     if cropped == number:
-        return f"resized and center-cropped {number:,} of {total:,} images to {wanted}{several}{way}"
+        return f"resized and center-cropped {number:,} of {counted(total, 'image')} to {wanted}{several}{way}"
     also = f", {cropped:,} of them center-cropped" if cropped else ""
-    return f"{how} {number:,} of {total:,} images to {wanted}{also}{several}{way}"
+    return f"{how} {number:,} of {counted(total, 'image')} to {wanted}{also}{several}{way}"

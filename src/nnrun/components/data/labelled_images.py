@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nnrun.base.errors import DataError
 from nnrun.base.paths import shown
+from nnrun.base.shown import counted
 from nnrun.base.targets import Targets
 from nnrun.components.data.label_lists import NAME, Labels, Paths, find_labels, read_labels
 from nnrun.components.data.labels_file import list_rows, roles_of
@@ -123,7 +124,7 @@ def _of_lists(root: Path, paths: Paths, settings: LabelSettings, known: Targets 
 def _findings(listing: Listing, root: Path) -> Findings:
     """Return what to report about the files of class folders."""
     loose = listing.num_unlabelled
-    notes = [f"skipped: {loose:,} image files in no class folder"] if loose else []
+    notes = [f"skipped: {counted(loose, 'image file')} in no class folder"] if loose else []
     notes += [
         f"skipped: the folder {shown(name)}, which is not a train, valid or test split" for name in listing.unread
     ]

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from nnrun.base.errors import DataError, did_you_mean
 from nnrun.base.files import state_of
 from nnrun.base.paths import shown
+from nnrun.base.shown import counted
 from nnrun.base.visible import few
 from nnrun.components.data.csv_table import FILE_TITLE, FILE_TITLES, Table
 from nnrun.components.data.finding import has_image_suffix
@@ -147,14 +148,14 @@ def _notes(name: str, num_again: int, num_below: int, left_out: tuple[Sequence[s
     """Yield notes on the files that a table lists, and on those that it does not."""
     missing, unlisted = left_out
     if num_again:
-        yield f"{num_again:,} lines of {name} repeat a file with the same values: each file is used once"
+        yield f"{counted(num_again, 'repeated line')} of {name} with the same values: each file is used once"
     if num_below:
-        yield f"{num_below:,} files of {name} are in subfolders of data.root that it does not name"
+        yield f"{counted(num_below, 'file')} of {name} found in subfolders of data.root that it does not name"
     if missing:
-        yield f"skipped: {len(missing):,} missing files of {name} (data.on_bad=skip); run.log names them"
+        yield f"skipped: {counted(len(missing), 'missing file')} of {name} (data.on_bad=skip); run.log names them"
     if unlisted:
-        names = few([shown(other) for other in unlisted], 3)
-        yield f"skipped: {len(unlisted):,} image files that {name} does not list ({names}); run.log names them"
+        files, names = counted(len(unlisted), "image file"), few([shown(other) for other in unlisted], 3)
+        yield f"skipped: {files} that {name} does not list ({names}); run.log names them"
 
 
 def _parts(table: Table, rows: Mapping[str, int], part: int | None) -> dict[str, list[str]]:

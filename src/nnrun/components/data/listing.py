@@ -10,6 +10,7 @@ from pathlib import Path
 from nnrun.base.errors import DataError
 from nnrun.base.files import state_of
 from nnrun.base.paths import shown
+from nnrun.base.shown import counted
 from nnrun.base.visible import few
 from nnrun.components.data.finding import find_images, is_image_name, missing_folder
 from nnrun.components.data.label_hints import way_to_labels
@@ -127,8 +128,7 @@ def _list_parts(root: Path, folders: dict[str, Path], class_order: str, known: S
 
 def _note_on_unsorted(folder: Path) -> str:
     """Return the note on a folder beside the splits with images but no class folders, such as Kaggle's `test`."""
-    count = len(_images_in(folder))
-    images = "1 image" if count == 1 else f"{count:,} images"
+    images = counted(len(_images_in(folder)), "image")
     name = shown(folder.name)
     return f"skipped: the folder {name} with {images} in no class folder; predict them with input=DIR ckpt=RUN"
 
@@ -195,7 +195,7 @@ def _what_else(others: Sequence[Path]) -> str:
     """Return what a folder without images contains."""
     if not others:
         return ""
-    files = "1 other file" if len(others) == 1 else f"{len(others):,} other files"
+    files = counted(len(others), "other file")
     return f"; it contains {files}, such as {shown(others[0].name)}{images_among(others)}"
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nnrun.base.errors import DataError
+from nnrun.base.shown import counted
 from nnrun.base.targets import Targets
 from nnrun.base.visible import few
 from nnrun.checkpoints.payload import writable
@@ -69,7 +70,7 @@ def dataset_of_trees(
     if skipped:
         notes = (
             *notes,
-            f"skipped: {len(skipped):,} samples that cannot be read (data.on_bad=skip); run.log names them",
+            f"skipped: {counted(len(skipped), 'sample')} that cannot be read (data.on_bad=skip); run.log names them",
         )
     said = Findings((*findings.notes, *notes), tuple(f"skipped: {one}" for one in skipped), {"skipped": len(skipped)})
     learned_from = parts["train"] if len(parts["train"]) else parts["test"]

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from nnrun.base.shown import counted
 from nnrun.components.data.images import WHITE, ImageKind, depth_of
 
 # A note counts images that keep fewer than this many of 256 levels.
@@ -55,7 +56,7 @@ class Tally:
         if self.num_several:
             files = "a file that has" if self.num_several == 1 else f"{self.num_several:,} files that have"
             notes.append(f"used the first image of {files} several (animations, pages)")
-        deep = f"{self.num_deep:,} images of 16 or 32 bits"
+        deep = f"{counted(self.num_deep, 'image')} of 16 or 32 bits"
         if self.num_low * 2 > self.num_deep:
             levels, better = int(self.low_peak * 255 / white) + 1, depth_of(self.low_peak)
             notes.append(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from nnrun.base.shown import counted
 from nnrun.components.exporters.onnx import OnnxExporter, quiet, write
 from nnrun.components.exporters.stripping import strip_onnx
 from nnrun.core.seams.data import Tree
@@ -81,7 +82,8 @@ class OnnxInt8Exporter(OnnxExporter):
         del quantized.metadata_props[:]
         quantized.metadata_props.extend(exact.metadata_props)
         quantized.metadata_props.append(onnx.StringStringEntryProto(key="nnrun.precision", value="int8"))
-        self.notes = [*self.notes, f"int8, calibrated on {num_samples(samples):,} training samples"]
+        calibrated = counted(num_samples(samples), "training sample")
+        self.notes = [*self.notes, f"int8, calibrated on {calibrated}"]
         return write(quantized, folder)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nnrun.base.errors import ConfigError
-from nnrun.base.shown import Chart, Shown, Table
+from nnrun.base.shown import Chart, Shown, Table, counted
 from nnrun.base.targets import Kind, Targets
 from nnrun.components.metrics.classification import ClassificationMetrics, RunningAccuracy, score_classes
 from nnrun.core.seams.problem import Metric, Output, Problem, Sums
@@ -46,7 +46,7 @@ class Classification(Problem):
             # A wrong width would index the confusion matrix out of bounds, which ends the process on CUDA.
             gives = tuple(outputs.shape) if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
             raise ConfigError(
-                f"model returns {gives} for a batch of {num_samples} samples; "
+                f"model returns {gives} for a batch of {counted(num_samples, 'sample')}; "
                 f"allowed: a score for each of the {self.targets}, {expected}; "
                 "set the model's number of outputs to ${data.num_classes}"
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from nnrun.base.errors import ConfigError
+from nnrun.base.shown import counted
 from nnrun.base.targets import Targets
 
 
@@ -15,7 +16,8 @@ def check_width(outputs: object, num_samples: int, targets: Targets, wanted: str
         return
     gives = tuple(outputs.shape) if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
     raise ConfigError(
-        f"model returns {gives} for a batch of {num_samples} samples; allowed: {wanted} of the {targets}, {expected}; "
+        f"model returns {gives} for a batch of {counted(num_samples, 'sample')}; allowed: {wanted} of the {targets}, "
+        f"{expected}; "
         "set the model's number of outputs to ${data.num_outputs}"
         + (", and remove a squeeze() after its last layer" if gives == (num_samples,) else "")
     )
