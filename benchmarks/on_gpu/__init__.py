@@ -1,1 +1,1 @@
-"""The parts of `make gpu`: what only a GPU shows, each in a process of its own, with a time limit of its own."""
+"""The parts of `make gpu`: what only a GPU can show, each in its own process with its own time limit."""

@@ -1,4 +1,4 @@
-"""Bits: those of a resumed run, those of each place where samples may lie, and how far fp32 is from fp32."""
+"""Exact results: of a resumed run, of each place where samples can be kept, and of fp32 with and without TF32."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ _DRY = ("mlp, fp32",)
 
 
 def resumed(place: Place) -> Iterator[Row]:
-    """Whether a run that was stopped and resumed has the bits of one that never was; another seed has others."""
+    """Whether a stopped and resumed run is bit-identical to an uninterrupted one; another seed must differ."""
     yield from _resumed(place, _RESUMED)
 
 
 def compiled(place: Place) -> Iterator[Row]:
-    """The same of compiled networks, and what compiling takes and gives."""
+    """The same for compiled networks, and the cost and gain of compiling."""
     for precision in ("bf16",):
         for is_compiled in ("false", "true") if place.on_gpu else ("false",):
             words = ["data=digits", "model=cnn", f"trainer.precision={precision}", f"trainer.compile={is_compiled}"]
@@ -72,7 +72,7 @@ def _resumed(place: Place, cases: dict[str, tuple[str, ...]]) -> Iterator[Row]:
 
 
 def _same_bits(place: Place, name: str, words: tuple[str, ...]) -> dict[str, Any]:
-    """Train whole, stopped and resumed, and with another seed; compare the rows and the last checkpoints."""
+    """Train uninterrupted, stopped and resumed, and with another seed; compare the rows and the last checkpoints."""
     folder, device = place.folder, str(place.device)
     train(folder, f"{name}-whole", *SMALL, *words, device=device)
     with stopped_at(10):
@@ -95,7 +95,7 @@ def _same_bits(place: Place, name: str, words: tuple[str, ...]) -> dict[str, Any
 
 
 def residency(place: Place) -> Iterator[Row]:
-    """Samples a second from the device, from memory, and streamed; the same bits from each."""
+    """Samples per second from the device, from memory, and streamed; all must be bit-identical."""
     rows = {}
     data = ("data=digits",) if place.root is None or place.dry else ("data=mnist", f"data.root={place.root}")
     for where, workers in (("device", 0), ("memory", 0), ("stream", 2)):
@@ -111,7 +111,7 @@ def residency(place: Place) -> Iterator[Row]:
 
 
 def tf32(place: Place) -> Iterator[Row]:
-    """How far a network's scores are from those in fp64, with TF32 and without, beside the CPU's fp32."""
+    """The error of a network's scores against fp64, with and without TF32, and in fp32 on the CPU."""
     for name, shape in SHAPES.items() if not place.dry else [("cnn", SHAPES["cnn"])]:
         network = make_network(name).eval()
         inputs = torch.randn(64, *shape, generator=torch.Generator().manual_seed(0))

@@ -1,4 +1,4 @@
-"""The machine, its first step, cuDNN's kernels, saves, and what happens where memory does not suffice."""
+"""The machine, its first step, cuDNN's kernels, saves, and running out of memory."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def versions(place: Place) -> Iterator[Row]:
 
 
 def first_step(place: Place) -> Iterator[Row]:
-    """What comes before the second step: the process, the device, cuDNN, the first step."""
+    """The time before the second step: the process, the device, cuDNN, the first step."""
     start = time.perf_counter()
     on_device = torch.ones(8, device=place.device) * 2
     if place.on_gpu:
@@ -67,17 +67,17 @@ def first_step(place: Place) -> Iterator[Row]:
     )
     script = [sys.executable, str(HERE / "bare_first_step.py"), "--device", place.device.type, "--spawned-at"]
     done = subprocess.run([*script, repr(time.time())], cwd=place.folder, capture_output=True, text=True, check=True)
-    yield "a bare script, likewise", {"says": done.stdout.strip()}
+    yield "a bare script, the same", {"says": done.stdout.strip()}
 
 
 def kernels(place: Place) -> Iterator[Row]:
-    """What cuDNN's benchmark and the memory layout are worth."""
+    """The gain of cuDNN's benchmark mode and of the memory layout."""
     network = "cnn" if place.dry else "resnet18"
     for channels_last in (True, False):
         for precision in ("bf16", "fp32") if not place.dry else ("bf16",):
             setup = Setup(network=network, channels_last=channels_last, precision=precision)
             for is_on in (True, False):
-                # What is measured is cuDNN's choice: a deterministic setting would be another matter.
+                # This measures cuDNN's choice of kernels, which a deterministic setting restricts.
                 layout = "channels last" if channels_last else "contiguous"
                 name = f"{network} {precision}, {layout}, cudnn.benchmark {'on' if is_on else 'off'}"
                 yield name, {"microseconds": 1e6 * _with_benchmark(is_on, setup, place)}
@@ -87,7 +87,7 @@ def _with_benchmark(is_on: bool, setup: Setup, place: Place) -> float:
     """Return the seconds of a step with cuDNN's benchmark on or off."""
 
     class Fixed(type(torch.backends.cudnn)):  # type: ignore[misc]
-        """cuDNN's module with a benchmark that nobody switches."""
+        """cuDNN's module with a fixed benchmark setting."""
 
         benchmark = property(lambda _: is_on, lambda *_: None)
 
@@ -101,7 +101,7 @@ def _with_benchmark(is_on: bool, setup: Setup, place: Place) -> float:
 
 
 def saves(place: Place) -> Iterator[Row]:
-    """What a save of a ResNet-18 with Adam takes, and whether plain torch reads it where there is no device."""
+    """The time of saving a ResNet-18 with Adam, and whether plain torch can read the file without a device."""
     setup = replace(Setup(network="cnn" if place.dry else "resnet18"), ema=True)
     state = run_window(setup, place.device, Window(1, 1, lambda: None, lambda: None))
     payload: Any = {"model": state.evaluated.state_dict(), "training": state.state_dict()}
@@ -128,7 +128,7 @@ def saves(place: Place) -> Iterator[Row]:
 
 
 def memory(place: Place) -> Iterator[Row]:
-    """What is said where the device's memory does not suffice; the exit code is 5, and the next run works."""
+    """The message when the device runs out of memory; the exit code is 5, and the next run works."""
     device = str(place.device)
     if place.on_gpu:
         torch.cuda.set_per_process_memory_fraction(0.003)
@@ -144,7 +144,7 @@ def memory(place: Place) -> Iterator[Row]:
 
 
 def speed(place: Place) -> Iterator[Row]:
-    """Milliseconds a step of nnrun and of the bare step, warm, and how soon MNIST is learned to 99 %."""
+    """Milliseconds per step of nnrun and of the bare step, warm, and the time to 99 % on MNIST."""
     device = str(place.device)
     data = ["data=digits"] if place.root is None or place.dry else ["data=mnist", f"data.root={place.root}"]
     base = [*data, "model=cnn", "data.batch_size=64", "trainer.epochs=1000000", "early_stopping=none"]

@@ -1,4 +1,4 @@
-"""Measure parts, in this process: a line of JSON for each row, on the disk as soon as it is known.
+"""Measure parts in this process, and write a line of JSON for each row as soon as it is known.
 
 python -m on_gpu.part waits --device cuda --out OUT [--root DIR] [--dry]
 """
@@ -36,7 +36,7 @@ PARTS: dict[str, Part] = {
 
 
 def measure(name: str, place: Place, out: Path) -> bool:
-    """Measure a part; return whether it came to its end. What fails is a row too."""
+    """Measure a part; return whether it finished. A failure is a row too."""
     rows: list[str] = []
     with (out / f"{name}.jsonl").open("w", encoding="utf-8") as file:
 
@@ -60,7 +60,7 @@ def measure(name: str, place: Place, out: Path) -> bool:
 
 
 def main() -> int:
-    """Measure what the command line names; return 1 where a part failed."""
+    """Measure the command line's parts; return 1 if one failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="+", choices=PARTS)
     parser.add_argument("--device", default="cuda")

@@ -1,4 +1,4 @@
-"""Where a part is measured, and what it gives."""
+"""Where a part is measured, and the form of its results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Row = tuple[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Place:
-    """The device, an empty folder, MNIST's root where there is one; a dry walk takes the least of everything."""
+    """The device, an empty folder, and MNIST's root or None; a dry run does the minimum of everything."""
 
     device: torch.device
     folder: Path
@@ -23,7 +23,7 @@ class Place:
     dry: bool
 
     def steps(self, wet: int) -> int:
-        """Return how many steps to take."""
+        """Return the number of steps: `wet`, or 2 in a dry run."""
         return 2 if self.dry else wet
 
     @property

@@ -1,4 +1,4 @@
-"""Runs of nnrun's command line inside this process."""
+"""Run nnrun's command line inside this process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nnrun.cli import main
 
 
 def run(folder: Path, *words: str, device: str) -> tuple[int, str]:
-    """Run nnrun in a folder, quietly; return its exit code and the end of what it said."""
+    """Run nnrun in a folder, quietly; return its exit code and the end of its output."""
     said = io.StringIO()
     with contextlib.chdir(folder), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         code = main([*words, f"trainer.device={device}", "trainer.progress=false"])
@@ -24,7 +24,7 @@ def run(folder: Path, *words: str, device: str) -> tuple[int, str]:
 
 
 def train(folder: Path, name: str, *words: str, device: str) -> dict[str, Any]:
-    """Train in `folder/name`; return its summary. Raises RuntimeError where it does not end well."""
+    """Train in `folder/name`; return its summary. Raises RuntimeError if the exit code is not 0."""
     code, said = run(folder, *words, "export=none", f"hydra.run.dir={folder / name}", device=device)
     if code != 0:
         raise RuntimeError(f"{name}: exit code {code}: {said}")
@@ -38,7 +38,7 @@ def read(path: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def stopped_at(step: int) -> Iterator[None]:
-    """Let a SIGTERM be heard after so many steps: the same point in every run."""
+    """Deliver a SIGTERM after `step` steps: at the same point in every run."""
     original, left = StopRequest.poll, step
 
     def counted(request: StopRequest) -> None:

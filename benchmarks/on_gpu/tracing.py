@@ -1,4 +1,4 @@
-"""What the host does in some steps: how many kernels it launches, and where it waits for the device."""
+"""Trace the host during some steps: how many kernels it launches, and where it waits for the device."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Tracer:
         self.names = [event.name for event in self._profile.events() or []]
 
     def counts(self, steps: int) -> dict[str, Any]:
-        """Return what was counted, per step; a wait or two of all belong to the tracing itself."""
+        """Return the counts per step; one or two of all waits belong to the tracing itself."""
         if not self._on_gpu:
             return {"operations_a_step": sum(name.startswith("aten::") for name in self.names) / steps}
         launches = sum(name.startswith(_LAUNCHES) for name in self.names)
@@ -67,7 +67,7 @@ def trace_calls(call: Callable[[], None], device: torch.device, warmup: int, ste
 
 
 def first_wait(setup: Setup, device: torch.device, warmup: int, steps: int) -> str | None:
-    """Return where the host first waits for the device in a training's steps, as torch sees it; None if nowhere."""
+    """Return where the host first waits for the device in a training's steps, as torch reports it, or None."""
 
     def watch(mode: str) -> None:
         if device.type == "cuda":

@@ -1,4 +1,4 @@
-"""Trainings out of the core's own parts, on noise: what the steps of nnrun take, in whichever setting."""
+"""Trainings with the core's own parts, on noise, to measure nnrun's steps in any setting."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ from nnrun.core.step import Step
 from nnrun.core.work import Work
 
 NUM_CLASSES = 10
-# Of what is a step done: the images of the network, and those of MNIST for the small one.
+# The shape of each network's images.
 SHAPES = {"cnn": (1, 28, 28), "resnet18": (3, 32, 32)}
 
 
 @dataclass(frozen=True)
 class Setup:
-    """A training's setting; words are options of nnrun's command line."""
+    """The settings of a training; `words` are arguments of nnrun's command line."""
 
     network: str = "cnn"
     precision: str = "bf16"
@@ -70,7 +70,7 @@ def make_network(name: str, batchnorm: bool = False) -> nn.Module:
 
 
 def noise(network: str, num_samples: int) -> Split:
-    """Return images and targets that say nothing."""
+    """Return random images and targets."""
     draws = torch.Generator().manual_seed(0)
     inputs = torch.randint(256, (num_samples, *SHAPES[network]), generator=draws, dtype=torch.uint8)
     return Split(inputs, torch.randint(NUM_CLASSES, (num_samples,), generator=draws))
@@ -79,7 +79,7 @@ def noise(network: str, num_samples: int) -> Split:
 def make_training(
     setup: Setup, device: torch.device, num_steps: int, callbacks: Sequence[Callback] = ()
 ) -> tuple[TrainState, Work, Plan]:
-    """Return a training of so many steps in one epoch."""
+    """Return a training of `num_steps` steps in one epoch."""
     set_deterministic(setup.deterministic)
     set_exact()
     shape = SHAPES[setup.network]
@@ -116,26 +116,26 @@ def make_training(
 
 
 class Window(Callback):
-    """Call something after the last warm-up step, and something after the last step that counts."""
+    """Call `begin` after the last warm-up step, and `end` after the last measured step."""
 
     def __init__(self, warmup: int, steps: int, begin: Callable[[], None], end: Callable[[], None]) -> None:
         self.last_step = warmup + steps
         self._calls = {warmup: begin, self.last_step: end}
 
     def on_step_end(self, state: TrainState) -> None:
-        """Call what is due."""
+        """Call the one that is due."""
         self._calls.get(state.progress.step, lambda: None)()
 
 
 def run_window(setup: Setup, device: torch.device, window: Window) -> TrainState:
-    """Train through a window, and a step more."""
+    """Train through a window, and one step more."""
     state, work, plan = make_training(setup, device, window.last_step + 1, [window])
     train_epoch(state, work, plan)
     return state
 
 
 def seconds_a_step(setup: Setup, device: torch.device, warmup: int, steps: int) -> float:
-    """Return what a step takes, after a warm-up."""
+    """Return the seconds of a step, after a warm-up."""
     times: list[float] = []
 
     def note() -> None:
@@ -148,7 +148,7 @@ def seconds_a_step(setup: Setup, device: torch.device, warmup: int, steps: int) 
 
 
 def bare_step(network: str, device: torch.device, precision: str, batch_size: int = 64) -> Callable[[], None]:
-    """Return a step on one batch that lies ready, with nothing around it: the floor for any loop."""
+    """Return a bare step on one batch that is already on the device: the floor for any loop."""
     # mypy knows no memory_format in Module.to
     model = make_network(network).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(model.parameters(), fused=True)

@@ -1,4 +1,4 @@
-"""Where steps wait for the device, how many kernels they launch, and what they take."""
+"""Where steps wait for the device, how many kernels they launch, and their time."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ WAITS = {
 }
 for _name in ("crop_flip", "digits", "erasing", "mixup", "cutmix", "color", "trivialaugment"):
     WAITS[_name] = Setup(network="resnet18" if _name == "color" else "cnn", words=(f"augment={_name}",))
-# A dry walk looks at these alone.
+# A dry run looks only at these.
 _DRY = ("fp32", "Muon, skip", "mixup")
 
 
 def waits(place: Place) -> Iterator[Row]:
-    """Each setting: where its steps wait, if they do, and how many launches they take; deterministic off and on."""
+    """For each setting, where its steps wait, if at all, and how many launches they need; deterministic off and on."""
     names = [name for name in WAITS if not place.dry or name in _DRY]
     for is_deterministic in (False, True):
         for name in names:
@@ -62,7 +62,7 @@ def waits(place: Place) -> Iterator[Row]:
 
 
 def _look_at(setup: Setup, place: Place) -> dict[str, Any]:
-    """Return what is found of a setting; what fails is a finding."""
+    """Return the findings about a setting; an error is a finding too."""
     warmup, steps = place.steps(4), place.steps(5)
     try:
         where = first_wait(setup, place.device, warmup, steps)
@@ -78,7 +78,7 @@ def look_at_evaluation(place: Place) -> dict[str, Any]:
     batches = SplitBatches(samples_at(noise("cnn", 256), layout), Normalize((0.5,), (0.25,)), 64)
     evaluate(state.network, work.objective, batches)
     ready = iter(batches.epoch(0))
-    next(ready)  # the order is there
+    next(ready)  # computes the order
     try:
         if place.on_gpu:
             torch.cuda.set_sync_debug_mode("error")
@@ -100,7 +100,7 @@ def look_at_evaluation(place: Place) -> dict[str, Any]:
 
 
 def steps(place: Place) -> Iterator[Row]:
-    """Microseconds and launches a step: bare, ours, with an average, with skipping, deterministic with its fill."""
+    """Microseconds and launches per step: bare, nnrun's, with EMA, with skipping, deterministic, with memory filled."""
     warmup, count = place.steps(30), place.steps(150)
     for network in SHAPES if not place.dry else ("cnn",):
         for precision in ("bf16", "fp32") if not place.dry else ("bf16",):
@@ -127,7 +127,7 @@ def _figures(setup: Setup, place: Place, warmup: int, count: int) -> dict[str, A
 
 
 def _filled(place: Place, warmup: int, count: int) -> dict[str, Any]:
-    """Return what a deterministic step takes where torch fills all new memory, as it does unless told otherwise."""
+    """Return the figures of a deterministic step if torch fills all new memory, as it does by default."""
     kind: Any = type(deterministic)
     original = kind.fill_uninitialized_memory
     # set_deterministic switches it off: here it must stay on.
