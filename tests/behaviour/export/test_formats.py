@@ -115,7 +115,7 @@ def test_an_artifact_is_proven_on_the_whole_test_split_in_a_process_without_nnru
     assert proof.metric_artifact == pytest.approx(proof.metric_eager, abs=0.01 if name == "onnx_int8" else 1e-9)
     if name == "safetensors":
         assert proof.packages is None
-        assert "own class" in proof.notes[0]
+        assert "verified in the network's class" in proof.notes[0]
     else:
         assert "nnrun" not in proof.packages
         assert set(proof.packages) == PACKAGES.get(name, set(proof.packages))
