@@ -179,9 +179,9 @@ def bomb() -> bytes:
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"<html>not found</html>", "unknown image format"),
-        (b"", "unknown image format"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 1 1\n", "unknown image format"),
+        (b"<html>not found</html>", "unknown format"),
+        (b"", "unknown format"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 1 1\n", "unknown format"),
         (bomb(), "at most 50,000,000 are decoded"),
         ("text", "the request must contain the bytes of an image file"),
         ({"instances": []}, "the request must contain the bytes of an image file"),

@@ -51,7 +51,7 @@ class ImageClassifier:
                     places.append((number, field))
                 except Exception as error:  # damaged bytes can raise anything in Pillow
                     # Pillow's own message for an unknown format contains a memory address.
-                    why = "unknown image format" if isinstance(error, UnidentifiedImageError) else str(error)
+                    why = "unknown format" if isinstance(error, UnidentifiedImageError) else str(error)
                     answers[number][field] = {"error": f"cannot read {field} as an image: {why}"}
             if all(answers[number].get(field) for field in request):
                 context.set_response_status(code=400, phrase="no image", idx=number)

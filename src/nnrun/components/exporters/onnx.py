@@ -52,7 +52,7 @@ class OnnxExporter:
         self.notes: list[str] = []
 
     def retry(self, reason: str) -> Self | None:
-        """Return an exporter that does not trace, where this one traced and its artifact failed; else None."""
+        """Return an exporter that does not trace, after a failed verification; None if this one did not trace."""
         if not self._is_traced:
             return None
         other = copy.copy(self)
