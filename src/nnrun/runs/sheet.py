@@ -25,6 +25,7 @@ class Sheet(Table):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self._settings = settings
+        self._gap = _COLUMN_GAP if self.box is None else _BOXED_GAP
         self._columns: list[tuple[Text, dict[str, Any], int, int | None]] = []
         self._rows: list[tuple[list[Text | None], StyleType | None]] = []
 
@@ -60,7 +61,7 @@ class Sheet(Table):
         for index in kept:
             title, more, _, least_width = self._columns[index]
             if index in shrinking:
-                more = more | {"max_width": max(least_width or 1, self._natural(index) - _COLUMN_GAP - too_much)}
+                more = more | {"max_width": max(least_width or 1, self._natural(index) - self._gap - too_much)}
             sheet.add_column(title, **more)
         for cells, style in self._rows:
             sheet.add_row(*(cells[index] if index < len(cells) else None for index in kept), style=style)
@@ -69,11 +70,11 @@ class Sheet(Table):
     def _natural(self, index: int) -> int:
         """Return the full width of a column, with the gap after it."""
         cells = [self._columns[index][0], *(cells[index] for cells, _ in self._rows if index < len(cells))]
-        return max(cell.cell_len if cell else 0 for cell in cells) + _COLUMN_GAP
+        return max(cell.cell_len if cell else 0 for cell in cells) + self._gap
 
     def _needs(self, kept: Sequence[int]) -> int:
         """Return the minimum width of some columns."""
-        return sum(min(self._natural(index), (self._columns[index][3] or 10_000) + _COLUMN_GAP) for index in kept)
+        return sum(min(self._natural(index), (self._columns[index][3] or 10_000) + self._gap) for index in kept)
 
 
 def _plain(cell: RenderableType | None) -> Text | None:

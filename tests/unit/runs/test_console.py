@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+from rich import box
 
 from nnrun.runs.console import Console
 from nnrun.runs.sheet import Sheet
@@ -56,6 +57,27 @@ def test_a_table_leaves_out_whole_columns_and_names_them(narrow: Terminal, tmp_p
 )
 def test_what_matters_least_is_left_out_first(width: int, left_out: list[str]) -> None:
     assert sheet().fitted(width)[1] == left_out
+
+
+def boxed() -> Sheet:
+    table = Sheet(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title, importance in (("job", 0), ("optimizer.lr", 0), ("valid/accuracy", 0), ("seconds", 1)):
+        table.add_column(title, overflow="fold", importance=importance)
+    table.add_row("0", "0.001", "0.9876", "1.5")
+    return table
+
+
+@pytest.mark.parametrize("width", range(38, 60))
+def test_in_a_box_too_no_title_is_broken(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control: with the gaps of a table without a box, a title breaks at some of the widths."""
+    terminal = Terminal()
+    for name, value in (("COLUMNS", str(width)), ("TERM", "xterm"), ("NO_COLOR", "1")):
+        monkeypatch.setenv(name, value)
+    with contextlib.redirect_stdout(terminal):
+        Console().table(boxed())
+    shown = terminal.getvalue()
+    assert "valid/accuracy" in shown
+    assert ("seconds" in shown.splitlines()[1]) == ("no room for" not in shown)
 
 
 def test_a_line_of_parts_shows_those_that_fit_and_logs_all(narrow: Terminal, tmp_path: Path) -> None:
