@@ -16,6 +16,7 @@ from nnrun.base.paths import is_there
 from nnrun.base.secrets import redact_word
 from nnrun.config.folders import GROUPS, options
 from nnrun.config.meant import hint_for_word, keys_meant
+from nnrun.config.schema import NAMED_SECTIONS
 from nnrun.config.typed_paths import HYDRA_KEYS, PATH_KEYS, SWEPT_PATHS
 
 # Settings that are lists, of which a single word may be typed without brackets.
@@ -121,8 +122,8 @@ def ambiguous(typed: Sequence[Typed]) -> list[Complaint]:
     return [
         Complaint(
             item.key,
-            f"{redact_word(item.word)!r} names several values; sweep over them with nnrun -m, "
-            f"or write a list: '{item.key}=[...]'",
+            f"{redact_word(item.word)!r} names several values; sweep over them with nnrun -m"
+            + (f", or write a list: '{item.key}=[...]'" if not item.is_group or item.key in NAMED_SECTIONS else ""),
         )
         for item in typed
         if item.is_sweep

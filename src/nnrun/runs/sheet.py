@@ -12,8 +12,8 @@ from rich.text import Text
 
 from nnrun.base.visible import visible
 
-# Spaces between two columns.
-_COLUMN_GAP = 2
+# Spaces between two columns, without a box and in one.
+_COLUMN_GAP, _BOXED_GAP = 2, 3
 
 
 class Sheet(Table):

@@ -152,6 +152,7 @@ TIER_ONE: dict[str, Row] = {
     "two =": Row(["model.hidden=b=c"], 2, ["'model.hidden=b=c' cannot be parsed; put two pairs"], {}, ["mismatched"]),
     "space in a number": Row(["optimizer.lr=a b"], 2, ["optimizer.lr is 'a b'; allowed: a finite number above 0"]),
     "several values": Row(["trainer.epochs=1,2"], 2, ["'trainer.epochs=1,2' names several values", "nnrun -m"]),
+    "several options": Row(["model=mlp,cnn"], 2, ["'model=mlp,cnn' names several values"], {}, ["write a list"]),
     "hydra's chdir": Row(["hydra.job.chdir=true"], 2, ["hydra.job.chdir is not used here", "hydra.run.dir"]),
     "hydra's launcher": Row(["hydra/launcher=x"], 2, ["hydra/launcher is not used here"]),
     # types and ranges
