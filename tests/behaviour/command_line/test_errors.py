@@ -197,7 +197,7 @@ TIER_ONE: dict[str, Row] = {
         2,
         ["data.dataset.options is 3; allowed: parameters by name"],
     ),
-    "trust as a text": Row(["trust=mynet"], 2, ["trust is 'mynet'; allowed: a list of strings"]),
+    "trust as a number": Row(["trust=1"], 2, ["trust is 1; allowed: a list of strings"]),
     "unknown metric": Row(
         ["early_stopping.monitor=valid/acc"], 2, ["early_stopping.monitor is 'valid/acc'", "valid/loss, valid/accuracy"]
     ),
