@@ -272,7 +272,7 @@ TIER_ONE: dict[str, Row] = {
     "mode against metric": Row(
         ["early_stopping.mode=min", "early_stopping.monitor=valid/accuracy"], 2, ["would select the worst weights"]
     ),
-    "nesterov without momentum": Row(["optimizer=sgd", "optimizer.momentum=0"], 2, ["add optimizer.nesterov=false"]),
+    "nesterov without momentum": Row(["optimizer=sgd", "optimizer.momentum=0"], 2, ["set optimizer.nesterov=false"]),
     "none with another": Row(["export=[onnx,none]"], 2, ["export=[onnx,none] names none beside another option"]),
     "sweep over ckpt": Row(["-m", "ckpt=a,b"], 2, ["cannot sweep over ckpt;"]),
     "sweep over init_from": Row(["-m", "init_from=choice(a,b)"], 2, ["cannot sweep over init_from;"]),
