@@ -1,1 +1,1 @@
-"""What everything stands on, of the standard library alone: errors, files, paths, signals, secrets, host, targets."""
+"""Foundations, on the standard library alone: errors, files, paths, signals, secrets, host, targets."""

@@ -1,4 +1,4 @@
-"""One piece of work at a time beside the caller's own, in a thread; what it raises is raised to the caller."""
+"""Run one piece of work at a time in a background thread; its exceptions reach the caller."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from collections.abc import Callable
 
 
 class Background:
-    """Do one thing at a time in a thread of its own, which ends with it.
+    """Run one piece of work at a time, each in its own thread.
 
-    What the work raises, of whatever kind, is raised by the caller's next `check`, `wait` or `start`, once.
+    An exception of the work, of any kind, is raised once: by the caller's next `check`, `wait` or `start`.
     """
 
     def __init__(self) -> None:
-        # Set while nothing is under way. A thread's own `join` is not safe against a signal that raises meanwhile.
+        # Set while idle. `Thread.join` is not safe if a signal handler raises during it.
         self._is_idle = threading.Event()
         self._is_idle.set()
         self._failure: BaseException | None = None
 
     def start(self, work: Callable[[], None]) -> None:
-        """Begin a piece of work, once the one before it is done."""
+        """Start a piece of work, after the previous one is done."""
         self.wait()
         given = [work]
         try:
             self._is_idle.clear()
             threading.Thread(target=self._do, args=(given,), daemon=True).start()
-        except BaseException:  # no more threads can be started, or a signal came in their midst
+        except BaseException:  # no thread can be started, or a signal handler raised
             if _taken(given) is not None:
                 self._is_idle.set()
             raise
@@ -42,19 +42,19 @@ class Background:
             self._is_idle.set()
 
     def check(self) -> None:
-        """Raise what the work raised, if it has; return at once."""
+        """Raise the exception of the work, if there is one; return at once."""
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
 
     def wait(self, seconds: float | None = None) -> None:
-        """Wait until nothing is under way, or for so long; raise what the work raised."""
+        """Wait until the work is done, or for `seconds`; raise its exception, if there is one."""
         self._is_idle.wait(seconds)
         self.check()
 
 
 def _taken(given: list[Callable[[], None]]) -> Callable[[], None] | None:
-    """Take the work out of a list; None where the other thread has."""
+    """Pop the work from a list; return None if the other thread already has."""
     try:
         return given.pop()
     except IndexError:

@@ -1,6 +1,6 @@
-"""Names that users build on and that are others today: the old ones go on for two minor versions, and warn.
+"""Deprecated names: they still work for two minor versions, with a warning.
 
-Such a warning is Python's `DeprecationWarning`; a command shows it, and `python -W error` makes an error of it.
+The warning is Python's `DeprecationWarning`; a command shows it, and `python -W error` turns it into an error.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from typing import Any
 
 
 def warn_renamed(old: str, new: str, gone_in: str, stacklevel: int = 1) -> None:
-    """Warn that a name is another one now, and say in which version the old one goes.
+    """Warn that a name was renamed, and say in which version the old one is removed.
 
-    The warning is about the code that calls the caller of this; with a higher `stacklevel` about who calls that.
+    The warning points to the code that calls the caller of this function; a higher `stacklevel` points further up.
     """
-    text = f"{old} is {new} now; the old name goes with nnrun {gone_in}"
+    text = f"{old} is now {new}; the old name will be removed in nnrun {gone_in}"
     warnings.warn(text, DeprecationWarning, stacklevel=stacklevel + 2)
 
 
 def warn_about(kind: type, old: str, new: str, gone_in: str) -> None:
-    """Do the same of what a class of the user's own has, where it is we who call it."""
+    """Warn in the same way about a member of a user's class that nnrun calls."""
     file = getattr(sys.modules.get(kind.__module__), "__file__", None) or kind.__module__
-    text = f"{old} is {new} now; the old name goes with nnrun {gone_in}"
+    text = f"{old} is now {new}; the old name will be removed in nnrun {gone_in}"
     warnings.warn_explicit(text, DeprecationWarning, file, 1, kind.__module__)
 
 
 def moved(module: str, places: Mapping[str, str], now_in: str, gone_in: str) -> Callable[[str], Any]:
-    """Return the `__getattr__` of a module whose names users import from `now_in` now; `places` is where each lies."""
+    """Return a module's `__getattr__` for names that users now import from `now_in`; `places` says where each is."""
 
     def __getattr__(name: str) -> Any:
         if name not in places:

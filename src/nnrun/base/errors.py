@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from typing import Self
 
 BUG = 70
-# What a terminal takes for a command; a line's end and a tab are not among them.
+# Control characters that a terminal obeys, without newline and tab.
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-# How alike two names are of which one may be meant by the other: one letter of three may be wrong.
+# Minimum similarity of a suggested name: one letter in three may be wrong.
 _LIKENESS = 0.65
-# What people read of one error: a file can have more to complain of than a screen, or a disk, has room for.
+# Limits on the text of one error: a damaged file can cause more messages than a screen, or a disk, has room for.
 MAX_MESSAGES, MAX_CHARACTERS = 50, 8_000
 
 
 @dataclass(frozen=True)
 class Complaint:
-    """A problem in words, and the full key of the setting that it is about; of none, the key is empty.
+    """A problem in words, and the full key of the setting that it is about; the key is empty if there is none.
 
-    `others` are further keys that it is about, where settings are wrong together.
+    `others` are further keys, where several settings conflict.
     """
 
     key: str
@@ -57,11 +57,11 @@ class NnrunError(Exception):
 
     @property
     def messages(self) -> tuple[str, ...]:
-        """What is said to the user."""
+        """The messages for the user."""
         return tuple(item.text for item in self.complaints)
 
     def about(self, key: str) -> Self:
-        """Let what is about no key be about this one, in place; return the error."""
+        """Set the key of those complaints that have none, in place; return the error."""
         self.complaints = tuple(item if item.key else replace(item, key=key) for item in self.complaints)
         return self
 
@@ -72,12 +72,12 @@ class NnrunError(Exception):
 
 
 def _abbreviated(message: str) -> str:
-    """Return a message, of one that nobody reads to its end the beginning and the end."""
-    left_out = len(message) - MAX_CHARACTERS
-    if left_out <= 0:
+    """Return a message; of a very long one, the beginning and the end."""
+    num_skipped = len(message) - MAX_CHARACTERS
+    if num_skipped <= 0:
         return message
     half = MAX_CHARACTERS // 2
-    return f"{message[:half]} ({left_out:,} characters are left out here) {message[-half:]}"
+    return f"{message[:half]} ({num_skipped:,} characters omitted) {message[-half:]}"
 
 
 class SweepFailed(NnrunError):
@@ -87,13 +87,13 @@ class SweepFailed(NnrunError):
 
 
 class ConfigError(NnrunError):
-    """The config is wrong: raised before data is read or a device is touched, where that can be known."""
+    """The config is wrong. Raised before data is read or a device is touched, where possible."""
 
     exit_code = 2
 
     @classmethod
     def of(cls, key: str, got: object, allowed: str, hint: str = "") -> ConfigError:
-        """Name the key, the value it has, what is allowed and, where known, what to do next."""
+        """Name the key, its value, what is allowed and, where known, what to do next."""
         return cls(Complaint.of(key, got, allowed, hint))
 
 
@@ -116,14 +116,14 @@ class ResourceError(NnrunError):
 
 
 class OutOfMemory(ResourceError):
-    """Memory did not suffice for `what`, the host's or the device's; `advice` are settings to try, the best first."""
+    """The host or the device ran out of memory, as `what` says; `advice` lists what to try, the best first."""
 
     def __init__(self, what: str, *advice: str) -> None:
         super().__init__(f"{what}: try {', or '.join(advice)}")
         self.what, self.advice = what, advice
 
     def with_first(self, advice: str) -> OutOfMemory:
-        """Return the error with something better to try."""
+        """Return the error with another piece of advice before the rest."""
         return OutOfMemory(self.what, advice, *self.advice)
 
 
@@ -136,8 +136,8 @@ class DivergedError(NnrunError):
 class InterruptedRun(KeyboardInterrupt):
     """The run was stopped by SIGINT (130) or SIGTERM (143).
 
-    No Exception: a library that catches those, as exporters do, must not swallow it. `at_once`: it came in the midst
-    of something, whose state must not be saved.
+    Not an `Exception`: a library that catches those, as exporters do, must not swallow it. `at_once`: it interrupted
+    an operation halfway, so the state must not be saved.
     """
 
     def __init__(self, signal_number: int, *messages: str, at_once: bool = False) -> None:
@@ -153,28 +153,28 @@ class InterruptedRun(KeyboardInterrupt):
 
 
 def tell_reached(error: BaseException, reached: Mapping[str, Any]) -> None:
-    """Let an error, of whatever class, carry what had been reached by then: `--json` prints it."""
+    """Attach the results so far to an error of any class: `--json` prints them."""
     error.reached = reached  # type: ignore[attr-defined]
 
 
 def reached_before(error: BaseException) -> Mapping[str, Any] | None:
-    """Return what had been reached before an error; None where nothing had begun."""
+    """Return the results before an error; None if nothing had started."""
     return getattr(error, "reached", None)
 
 
 def complain(messages: Sequence[str]) -> None:
     """Write messages to stderr, each as `nnrun: ...`."""
-    with suppress(OSError):  # nobody can be told then
+    with suppress(OSError):  # nobody is left to tell
         width = os.get_terminal_size(sys.stderr.fileno()).columns if sys.stderr.isatty() else 0
         for message in messages:
-            # A name out of a stranger's file must not command the terminal.
+            # A name from an untrusted file must not control the terminal.
             line = f"nnrun: {visible(message)}"
             sys.stderr.write(f"{wrapped(line, width) if width else line}\n")
         sys.stderr.flush()
 
 
 def shown(value: object) -> str:
-    """Return a value as YAML writes it, texts in quotes."""
+    """Return a value as YAML writes it, strings in quotes."""
     return (
         {None: "null", True: "true", False: "false"}[value]
         if value is None or value is True or value is False
@@ -185,7 +185,7 @@ def shown(value: object) -> str:
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `did you mean 'x'?` for the nearest known names, or an empty string.
 
-    A bare leaf is answered with its full key: `lr` finds `optimizer.lr`. Of a full key, the section is believed first.
+    A bare leaf finds its full key: `lr` gives `optimizer.lr`. For a full key, near names in its own section come first.
     """
     candidates = sorted(set(known))
     section, _, leaf = name.rpartition(".")
@@ -193,7 +193,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     groups = (
         [key for key in candidates if key.rpartition(".")[2] == leaf],
         _near(leaf, beside),
-        # Of two keys of one section the section is what is alike: only a section that is not there may be misspelt.
+        # Two keys of one section are always similar: compare full keys only if the section does not exist.
         [] if section and beside else difflib.get_close_matches(name, candidates, n=2, cutoff=_LIKENESS),
         _near(leaf, candidates),
     )

@@ -1,4 +1,4 @@
-"""Writing files whole or not at all, reading small ones, hashes. Standard library only."""
+"""Write files whole or not at all, read small ones, hash them. Standard library only."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from nnrun.base.errors import ResourceError
 from nnrun.base.foreign_errors import explain
 
 TEMPORARY_SUFFIX = ".tmp"
-# The largest that nnrun writes, the summary of a thousand classes, has some hundred kilobytes.
+# The largest that nnrun writes, the summary of a thousand classes, is well below a megabyte.
 MAX_JSON_BYTES = 16 * 2**20
 
 
@@ -33,9 +33,9 @@ class DurableFile:
             torch.save(payload, file)
             path = file.commit(f"weights-{file.sha256[:8]}.pt")
 
-    The order is write beside, fsync, rename, fsync the folder. What passes is hashed, so that a file can be named by
-    its own hash. Without a commit nothing is left behind. `poll` is asked before each write and before the file gets
-    its name, and may raise.
+    The order is: write a temporary file, fsync, rename, fsync the folder. All bytes are hashed on the way, so that a
+    file can be named after its own hash. Without a commit nothing is left behind. `poll` is called before each write
+    and before the rename, and may raise.
     """
 
     def __init__(self, folder: Path, poll: Callable[[], None] = lambda: None) -> None:
@@ -46,8 +46,8 @@ class DurableFile:
         self.num_bytes = 0
 
     def __enter__(self) -> DurableFile:
-        # Not by tempfile, whose files only their owner may read: to change that one would have to ask for the umask,
-        # and whoever asks has set it, for all threads of the process.
+        # Not tempfile, whose files only their owner may read: changing that needs the umask, and the call that
+        # returns the umask also sets it, for all threads of the process.
         path = self._folder / f".{os.urandom(8).hex()}{TEMPORARY_SUFFIX}"
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
         self._temporary: Path | None = path
@@ -57,7 +57,7 @@ class DurableFile:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         try:
-            # What is left in the buffer of a full disk's file cannot be written here either.
+            # On a full disk, the rest of the buffer cannot be written here either.
             with contextlib.suppress(OSError):
                 self._file.close()
         finally:
@@ -75,7 +75,7 @@ class DurableFile:
         try:
             return self._file.write(data)
         except OSError as error:
-            # torch.save ends with an error of its own about it, which tells nobody anything.
+            # torch.save replaces it with an error of its own that hides the cause.
             self._failure = error
             raise
 
@@ -89,7 +89,7 @@ class DurableFile:
         return self._sha256.hexdigest()
 
     def commit(self, name: str) -> Path:
-        """Sync the bytes, give them their name, sync the folder; return the path."""
+        """Sync the file, give it its name, sync the folder; return the path."""
         assert self._temporary is not None, "a file is committed once"
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -111,7 +111,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def sync_all(folder: Path) -> None:
-    """Make all that is in `folder` survive a power cut, folders within it too."""
+    """Make everything in `folder` survive a power cut, including its subfolders."""
     for path, _, names in os.walk(folder):
         for name in names:
             with (Path(path) / name).open("rb") as file:
@@ -120,22 +120,22 @@ def sync_all(folder: Path) -> None:
 
 
 def check_room(folder: Path, num_bytes: int) -> None:
-    """Raise OSError where a file of so many bytes cannot be written in a folder; none is left there."""
+    """Raise OSError if a file of `num_bytes` cannot be written in a folder; leave no file behind."""
     if num_bytes > (limit := resource.getrlimit(resource.RLIMIT_FSIZE)[0]) != resource.RLIM_INFINITY:
-        raise OSError(errno.EFBIG, f"a file may have {limit:,} bytes here")
+        raise OSError(errno.EFBIG, f"files are limited to {limit:,} bytes")
     free = free_bytes(folder)
     if free is not None and free < num_bytes:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    with tempfile.TemporaryFile(dir=folder) as file, contextlib.suppress(AttributeError):  # macOS has no such call
+    with tempfile.TemporaryFile(dir=folder) as file, contextlib.suppress(AttributeError):  # missing on macOS
         try:
             os.posix_fallocate(file.fileno(), 0, max(1, num_bytes))
         except OSError as error:
-            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):  # nor has every file system
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):  # or on this file system
                 raise
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a small text file whole or not at all; what UTF-8 cannot write becomes `\\udcff`, as JSON knows it."""
+    """Replace a small text file whole or not at all; what UTF-8 cannot encode is escaped as in JSON: `\\udcff`."""
     with saving(path), DurableFile(path.parent) as file:
         file.write(text.encode(errors="backslashreplace"))
         file.commit(path.name)
@@ -144,8 +144,8 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Mapping[str, Any], schema: int) -> None:
     """Replace a JSON file whole or not at all.
 
-    `schema` is the number of the file's form, which it states first. The number rises where a key gets another meaning
-    or goes; a reader passes over keys that it does not know.
+    `schema` is the version of the file's format, and its first key. It rises when a key changes its meaning or is
+    removed; readers ignore unknown keys.
     """
     write_text(path, as_json(value, schema))
 
@@ -156,7 +156,7 @@ def as_json(value: Mapping[str, Any], schema: int) -> str:
 
 
 def without_nan(value: Any) -> Any:
-    """Return plain values with null for each number that is NaN or infinite: JSON has none of them."""
+    """Return plain values with None for each number that is NaN or infinite: JSON has no such numbers."""
     if isinstance(value, Mapping):
         return {key: without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -165,9 +165,9 @@ def without_nan(value: Any) -> Any:
 
 
 def read_json(path: Path) -> Any:
-    """Return the value in a JSON file; raise ValueError where it is none, is nested too deep, or too large to be ours.
+    """Return the value in a JSON file.
 
-    Raises OSError where the file cannot be read.
+    Raises ValueError if it is not JSON, nested too deep, or larger than any of nnrun's; OSError if it cannot be read.
     """
     check_is_file(path)
     with path.open("rb") as file:
@@ -181,7 +181,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
-    """Return what a JSON file of a run says by name; None where it cannot be read, or says nothing by name."""
+    """Return the mapping in a JSON file of a run; None if it cannot be read, or is not a mapping."""
     try:
         value = read_json(path)
     except (OSError, ValueError):
@@ -190,11 +190,11 @@ def read_record(path: Path) -> dict[str, Any] | None:
 
 
 def check_is_file(path: Path) -> None:
-    """Raise OSError for a pipe, a device or a socket: opening or reading one may wait for ever."""
+    """Raise OSError for a pipe, a device or a socket: opening or reading one may block forever."""
     mode = path.stat().st_mode
     kinds = {stat.S_IFIFO: "a pipe", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device", stat.S_IFSOCK: "a socket"}
     if (kind := kinds.get(stat.S_IFMT(mode))) is not None:
-        raise OSError(errno.EINVAL, f"it is {kind}, and no file; save what it gives as a file", str(path))
+        raise OSError(errno.EINVAL, f"it is {kind}, not a file; save its content to a file", str(path))
 
 
 def sha256_of(path: Path) -> str:
@@ -205,7 +205,7 @@ def sha256_of(path: Path) -> str:
 
 
 def sweep_temporaries(folder: Path) -> None:
-    """Remove what an interrupted write left behind. Only under the folder's lock."""
+    """Remove what an interrupted write left behind. Call it only while holding the folder's lock."""
     for leftover in folder.glob(f".*{TEMPORARY_SUFFIX}"):
         if not leftover.is_dir():
             leftover.unlink(missing_ok=True)
@@ -213,9 +213,9 @@ def sweep_temporaries(folder: Path) -> None:
 
 @contextmanager
 def saving(path: Path, num_bytes: int = 0) -> Iterator[None]:
-    """Turn what a disk can do to a write into a ResourceError that names the path, the cause and the way out.
+    """Turn an OSError of a write into a ResourceError that names the path, the cause and what to do.
 
-    `num_bytes` is what is to be written, where that is known.
+    `num_bytes` is the size to be written, where known.
     """
     try:
         yield
@@ -225,16 +225,16 @@ def saving(path: Path, num_bytes: int = 0) -> Iterator[None]:
 
 
 def state_of(status: os.stat_result) -> str:
-    """Return what tells whether a file is another than it was, from its status.
+    """Return a text, from a file's status, that changes whenever the file does.
 
-    Its size and the time of its content are not enough: `cp -p`, `rsync -t` and `touch -r` set that time. Nobody sets
-    the time at which a file's status changed.
+    Its size and modification time are not enough: `cp -p`, `rsync -t` and `touch -r` set that time. Nobody can set
+    ctime, the time at which a file's status changed.
     """
     return f"{status.st_size}\0{status.st_mtime_ns}\0{status.st_ctime_ns}\0{status.st_ino}"
 
 
 def free_bytes(path: Path) -> int | None:
-    """Return how much room there is where a path lies or would lie, or None where that cannot be known."""
+    """Return the free space on the file system of a path, which need not exist; None if it is unknown."""
     try:
         return shutil.disk_usage(next(folder for folder in (path, *path.absolute().parents) if folder.exists())).free
     except OSError:
@@ -242,6 +242,6 @@ def free_bytes(path: Path) -> int | None:
 
 
 def _room(error: OSError, path: Path) -> str:
-    """Return how much room is left, for an error that says there is too little."""
+    """Return how much space is left, for errors that say there is too little."""
     free = free_bytes(path) if error.errno in (errno.ENOSPC, errno.EDQUOT) else None
     return "" if free is None else f" ({free:,} bytes are free)"

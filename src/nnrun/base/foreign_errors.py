@@ -1,4 +1,4 @@
-"""What an exception that is none of ours means to a user: the machine's fault, or that of a plug-in. Needs no torch."""
+"""Explain other code's exceptions to a user: the machine's fault, or that of a plug-in. Needs no torch."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _REASONS = {
     errno.EROFS: "the file system is read-only; choose another folder with hydra.run.dir=",
     errno.EACCES: "permission denied; choose another folder with hydra.run.dir=",
     errno.EPERM: "permission denied; choose another folder with hydra.run.dir=",
-    errno.ENOTDIR: "a file is in the way of a folder; choose another folder with hydra.run.dir=",
-    errno.EEXIST: "a file is in the way of a folder; choose another folder with hydra.run.dir=",
+    errno.ENOTDIR: "a file exists where a folder is needed; choose another folder with hydra.run.dir=",
+    errno.EEXIST: "a file exists where a folder is needed; choose another folder with hydra.run.dir=",
     errno.EMFILE: "too many open files; raise the limit with ulimit -n",
     errno.ENFILE: "the system has too many open files; close some programs",
-    errno.EIO: "the disk reports an input/output error; what was saved before is untouched",
+    errno.EIO: "the disk reports an input/output error; files saved before are intact",
 }
-# Packages whose modules have another name.
+# Packages whose module has a different name.
 _DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml", "pillow_heif": "pillow-heif"}
-# Those that only one part of nnrun needs, by the extra that brings it.
+# Packages that only one feature needs, and the extra that installs each.
 _EXTRAS = {"timm": "timm", "torchmetrics": "metrics", "pillow-heif": "heic"}
-# What torch.compile says where there is nothing to compile with.
+# Errors of torch.compile where a compiler is missing, and what to install.
 _COMPILERS = {
     "No working C++ compiler": "a C++ compiler",
     "Failed to find C compiler": "a C compiler",
@@ -44,7 +44,7 @@ _COMPILERS = {
     "libcuda.so cannot found": "libcuda.so, of NVIDIA's driver,",
     "too old to be supported by the triton": "a newer GPU",
 }
-# How CUDA and its libraries, and Metal, say that memory did not suffice, where torch has no class for it.
+# Out-of-memory messages of CUDA, its libraries and Metal, for which torch has no class.
 _NO_MEMORY = (
     *("CUDA error: out of memory", "CUDA out of memory", "HIP error: out of memory", "HIP out of memory"),
     *("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "CUSOLVER_STATUS_ALLOC_FAILED"),
@@ -53,9 +53,9 @@ _NO_MEMORY = (
     *("failed to map segment", "annot allocate memory", "std::bad_alloc", "bad allocation", "can't start new thread"),
     *("Thread creation failed", "pthread_create"),
 )
-# What torch says of an operation under trainer.deterministic=true.
+# torch's error for an operation under trainer.deterministic=true.
 _NOT_DETERMINISTIC = "does not have a deterministic implementation"
-# Those that say something of the machine, wherever they come up.
+# Error numbers that are about the machine, wherever they occur.
 _OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.EIO)
 
 
@@ -65,26 +65,25 @@ def explain(error: OSError) -> str:
 
 
 def lacks_package(what: str, error: ModuleNotFoundError) -> ResourceError:
-    """Return the error for a part of nnrun's whose package is not installed."""
+    """Return the error for a feature whose package is not installed."""
     package = _DISTRIBUTIONS.get(str(error.name), str(error.name))
     wanted = f"'nnrun[{_EXTRAS[package]}]'" if package in _EXTRAS else package
     return ResourceError(f"{what} needs the package {package}, which is not installed: pip install {wanted}")
 
 
 def of_the_machine(error: BaseException) -> ResourceError | None:
-    """Return what an exception says of the machine, as an error of ours; None where it says nothing of it."""
+    """Return an exception that is about the machine as one of our errors; None for any other."""
     if lacks_memory(error):
-        return OutOfMemory("out of memory; what was saved is whole", "a smaller data.batch_size", "closing programs")
+        return OutOfMemory("out of memory; saved files are intact", "a smaller data.batch_size", "closing programs")
     if "DataLoader worker" in str(error):
         return ResourceError(
-            "a process that reads data ahead was killed, perhaps for want of memory; what was saved is whole: "
+            "a data worker process was killed, perhaps because memory ran out; saved files are intact: "
             "try fewer data.num_workers, or data.residency=memory"
         )
     for what, lacks in _COMPILERS.items():
         if what in str(error):
             return ResourceError(
-                f"trainer.compile=true needs {lacks}, which torch does not find here; install it, or "
-                "use trainer.compile=false"
+                f"trainer.compile=true needs {lacks}, which torch cannot find; install it, or use trainer.compile=false"
             )
     if "Too many open files" in str(error):
         return ResourceError(_REASONS[errno.EMFILE])
@@ -94,9 +93,9 @@ def of_the_machine(error: BaseException) -> ResourceError | None:
 
 
 def of_the_system(error: Exception) -> ResourceError | None:
-    """Return what an exception that nobody has put in words says of the machine, or of a file that it refuses.
+    """Return an unexplained exception as an error about the machine, or about the file that it names; else None.
 
-    Whoever may not read a file, or named it so, can mend that.
+    The user can change a file's permissions or name.
     """
     if isinstance(error, OSError) and error.filename is not None and error.errno != errno.ENOENT:
         return of_the_machine(error) or ResourceError(f"{abbreviated(str(error.filename))}: {error.strerror}")
@@ -104,25 +103,25 @@ def of_the_system(error: Exception) -> ResourceError | None:
 
 
 def of_determinism(error: BaseException) -> str | None:
-    """Return what the one operation is missing that stops a deterministic run; None where it is another error."""
+    """Return which operation prevents a deterministic run, and what to do; None for any other error."""
     text = str(error)
     if _NOT_DETERMINISTIC in text:
         operation = text.partition(_NOT_DETERMINISTIC)[0].split()[-1:] or ["an operation"]
         return (
-            f"uses {operation[0]}, of which torch has no deterministic version on this device; "
+            f"uses {operation[0]}, which has no deterministic version on this device; "
             "use trainer.deterministic=false, or a network without it"
         )
     if "CUBLAS_WORKSPACE_CONFIG" in text:
         value = os.environ.get("CUBLAS_WORKSPACE_CONFIG")
         return (
-            f"cannot be computed with CUBLAS_WORKSPACE_CONFIG={value or ''} in the environment; "
+            f"is not deterministic with CUBLAS_WORKSPACE_CONFIG={value or ''} in the environment; "
             "set it to :4096:8, or use trainer.deterministic=false"
         )
     return None
 
 
 def causes_of(error: BaseException) -> list[BaseException]:
-    """Return an error and all that it was raised from, or while it was dealt with, the newest first."""
+    """Return an error with all its causes and contexts, the newest first."""
     found: list[BaseException] = []
     waiting = [error]
     while waiting:
@@ -134,8 +133,8 @@ def causes_of(error: BaseException) -> list[BaseException]:
 
 
 def lacks_memory(error: BaseException) -> bool:
-    """Return whether an error of Python's or torch's says that memory did not suffice, the host's or the device's."""
-    # Torch's class for it is known by its name: this module needs no torch. On the host it is a bare RuntimeError.
+    """Return whether an error of Python's or torch's says that the host or the device ran out of memory."""
+    # torch's class is recognized by its name, without importing torch. On the host, torch raises a bare RuntimeError.
     is_named = any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__)
     is_plain = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
     return is_named or is_plain or any(words in str(error) for words in _NO_MEMORY)
@@ -143,15 +142,15 @@ def lacks_memory(error: BaseException) -> bool:
 
 @contextmanager
 def calling(what: str) -> Iterator[None]:
-    """Report what a plug-in, perhaps the user's own code, raises in the block as a ConfigError that says where.
+    """Turn an exception of a plug-in, perhaps the user's code, in the block into a ConfigError that says where.
 
-    `what` is its section of the config. Errors of ours and those of the machine pass: they have words of their own.
+    `what` is its section of the config. Our own errors and those of the machine pass: they are explained elsewhere.
     """
     try:
         yield
     except NnrunError:
         raise
-    except (Exception, SystemExit) as error:  # the exit code is not a plug-in's to choose
+    except (Exception, SystemExit) as error:  # a plug-in must not choose the exit code
         if of_the_machine(error):
             raise
         if problem := of_determinism(error):
@@ -160,21 +159,21 @@ def calling(what: str) -> Iterator[None]:
 
 
 def of_own_code(error: BaseException, files: Collection[str]) -> ConfigError | None:
-    """Return an exception as the failure of the user's own code; None where none of these files was being run."""
+    """Return an exception as an error in the user's own code; None if none of `files` was running."""
     if not isinstance(error, Exception) or not any(file in files for file, _ in _frames(error.__traceback__)):
         return None
     return ConfigError(f"your own code fails with {said_by(error)}{place_of(error)}")
 
 
 def said_by(error: BaseException) -> str:
-    """Return an exception's class and the first lines of what it says: torch appends its C++ frames, a page of them."""
+    """Return an exception's class and the first two lines of its message: torch appends a page of C++ frames."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()][:2]
     return ": ".join([type(error).__name__, *([" ".join(lines)] if lines else [])])[:500]
 
 
 def place_of(error: BaseException) -> str:
-    """Return ` (file, line n)` of the innermost code that is neither torch's nor ours, else of the innermost at all."""
-    if isinstance(error, SyntaxError):  # it says itself where
+    """Return ` (file, line n)` of the innermost frame outside nnrun and libraries, else of the innermost frame."""
+    if isinstance(error, SyntaxError):  # its message names the place
         return ""
     frames = list(_frames(error.__traceback__))
     own = [frame for frame in frames if not _is_library(frame[0])]

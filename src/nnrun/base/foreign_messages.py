@@ -1,4 +1,4 @@
-"""What libraries say on their own: tracebacks, warnings and log records, with nothing in them that a terminal obeys."""
+"""Show libraries' tracebacks, warnings and log records without characters that a terminal obeys."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from nnrun.base.visible import visible_lines
 
 
 def show_traceback() -> None:
-    """Write the traceback of the error at hand to stderr."""
+    """Write the traceback of the current exception to stderr."""
     sys.stderr.write(visible_lines(traceback.format_exc()))
 
 
 class _VisibleFormatter(logging.Formatter):
-    """Format records as ever, but with nothing that a terminal obeys."""
+    """Format records as usual, without characters that a terminal obeys."""
 
     def format(self, record: logging.LogRecord) -> str:
         return visible_lines(super().format(record))
 
 
 def ignore_pillow() -> None:
-    """Ignore what Pillow warns of, odd metadata and large sizes, a line for each file; what matters raises."""
+    """Ignore Pillow's warnings, a line a file, about odd metadata and large sizes; real problems raise."""
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def guard_libraries(*, is_quiet: bool = False) -> None:
-    """Have warnings, and what is logged with nobody else to show it, shown by the same rule.
+    """Show warnings, and log records that have no handler, in the same safe way.
 
-    What nnrun itself logs, such as where it fetches data from, is not shown where it is to be quiet.
+    nnrun's own log records, such as where it downloads data from, are hidden if `is_quiet`.
     """
     ignore_pillow()
-    # By default Python shows these only where code of __main__ causes them; users' code is called from nnrun's modules.
+    # By default Python shows these only for code in __main__, but users' code is called from nnrun's modules.
     warnings.filterwarnings("default", r"nnrun\.", DeprecationWarning)
     notices = logging.getLogger("nnrun")
     if not notices.handlers:

@@ -1,4 +1,4 @@
-"""Python looks for no garbage while a command imports what it needs: it takes a sixth of the start, and finds none."""
+"""Pause garbage collection while a command imports its modules: it takes a sixth of the start and finds nothing."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ _IS_PUT_OFF: list[bool] = []
 
 
 def put_off_collection() -> None:
-    """Look for no garbage until `collect_again`, unless somebody has decided on that already."""
+    """Pause garbage collection until `collect_again`, unless it is already disabled."""
     if gc.isenabled():
         gc.disable()
         _IS_PUT_OFF.append(True)
 
 
 def collect_again() -> None:
-    """Look for garbage as ever, but not among what is there by now. Nothing, where nothing was put off."""
+    """Resume garbage collection, ignoring the objects that exist by now. Do nothing if it was not paused."""
     if _IS_PUT_OFF:
         _IS_PUT_OFF.clear()
         gc.freeze()

@@ -1,8 +1,8 @@
-"""The process of a command: from its first moment to its last a signal ends it, within seconds, come what may.
+"""End a command's process within seconds of a signal, from its first moment to its last, whatever it is doing.
 
-A run answers signals itself (signals.py). Before it has begun there is nothing to save: the process leaves at once. And
-a run that a signal finds in the midst of something that does not end, a library's call or a disk that does not answer,
-is ended from here. Imports little: Ctrl-C may come at once.
+A run handles signals itself (signals.py). Before it starts there is nothing to save, and the process exits at once. A
+run that is stuck, in a library's call or on a disk that does not answer, is ended from here. Imports little: Ctrl-C
+may come at once.
 """
 
 from __future__ import annotations
@@ -15,56 +15,56 @@ import time
 
 from nnrun.base.stopping import heard_signals
 
-# As typing has it, which takes a while to import.
+# As in typing, which is slow to import.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
     from typing import NoReturn
 
-# A signal that is not deferred is answered by then; a second Ctrl-C too, whatever it finds.
+# How long the process may take to end after a signal that is not deferred, and after a second Ctrl-C.
 GRACE_SECONDS = 3.0
 SECOND_SECONDS = 1.0
-# What is undone at the end may itself find a disk that does not answer.
+# Undoing may itself hang on a disk that does not answer.
 UNDOING_SECONDS = 0.7
 _TICK_SECONDS = 0.1
-# A process that was stopped for an hour has had no time to answer: a tick counts for so much at most.
+# The maximum that one tick counts: a process that was suspended for an hour had no time to answer.
 _LONG_TICK_SECONDS = 0.5
-# What is done before something is said from here, such as taking the live line away: nothing that could wait.
+# Called before a message is printed from here, for example to clear the live line. Must not block.
 BEFORE_LAST_WORDS: list[Callable[[], object]] = []
-# What the process exits with, once that is known.
+# The exit code, once it is known.
 _CODE: list[int] = []
 
 
 def guard() -> None:
-    """Leave at a signal from here on, until something listens to signals itself, and again behind that."""
+    """Exit on a signal from now on, except while other code handles signals."""
     for number in heard_signals():
         signal.signal(number, _leave)
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:
-    """Leave at once; what has ended already keeps its exit code."""
+    """Exit at once; a command that has already ended keeps its exit code."""
     if not _CODE:
         _say("interrupted")
     _end(number)
 
 
 def _say(text: str) -> None:
-    """Say something on stderr, whoever is in the midst of writing there."""
+    """Write to stderr, even if the signal interrupted a write there."""
     import contextlib  # noqa: PLC0415 - see _end
 
-    with contextlib.suppress(OSError):  # nobody listens
+    with contextlib.suppress(OSError):  # stderr is closed
         for prepare in BEFORE_LAST_WORDS:
             prepare()
         os.write(2, f"nnrun: {text}\n".encode())
 
 
 def _end(number: int) -> NoReturn:
-    """Undo what must not be left, and leave."""
-    import threading  # noqa: PLC0415 - the first moments of a command are for what it needs then
+    """Undo what must not be left behind, and exit."""
+    import threading  # noqa: PLC0415 - a command's first moments import only what they need
 
     if "nnrun.base.ending" in sys.modules:
-        from nnrun.base.ending import undo_all  # noqa: PLC0415 - whoever has something to undo has imported it
+        from nnrun.base.ending import undo_all  # noqa: PLC0415 - code that has something to undo has imported it
 
         undoing = threading.Thread(target=undo_all, daemon=True)
         undoing.start()
@@ -78,17 +78,17 @@ def _code_of(number: int) -> int:
 
 
 def leave_with(code: int) -> NoReturn:
-    """Exit with a code, as Python does; a signal that comes meanwhile hastens that, and changes nothing.
+    """Exit with a code, after Python's own exit functions; a signal meanwhile only hastens that.
 
-    But without taking Python itself down, for which it takes back what answers signals: the last moment of a command
-    would be one in which Ctrl-C changes its exit code.
+    The interpreter is not finalized: that would remove the signal handlers first, and a Ctrl-C in the last moment of
+    a command would change its exit code.
     """
     import atexit  # noqa: PLC0415 - see _end
     import contextlib  # noqa: PLC0415
     import threading  # noqa: PLC0415
 
     _CODE.append(code)
-    with contextlib.suppress(Exception):  # it has been printed
+    with contextlib.suppress(Exception):  # Python has printed it
         threading._shutdown()  # type: ignore[attr-defined]
     with contextlib.suppress(Exception):
         atexit._run_exitfuncs()
@@ -103,11 +103,10 @@ def leave_with(code: int) -> NoReturn:
 
 
 def watch() -> None:
-    """Have signals seen even where Python is in the midst of a library's call, and not wait for it without end."""
+    """Notice signals even while Python is inside a library's call, and do not wait for that call forever."""
     import threading  # noqa: PLC0415 - see _end
 
-    # What the thread needs is there before it starts: while it imports, so would the command, and two threads that
-    # import at once may find modules half made.
+    # Import what the thread needs before it starts: two threads that import at once may find half-initialized modules.
     import nnrun.base.signals  # noqa: F401, PLC0415
 
     reader, writer = os.pipe()
@@ -118,12 +117,12 @@ def watch() -> None:
 
 
 def _forget() -> None:
-    """Let a forked child answer its signals in its own way: what it hears is not its parent's to know."""
+    """Stop a forked child from reporting its signals to the parent."""
     signal.set_wakeup_fd(-1)
 
 
 def _watch(reader: int) -> None:
-    """End the process some time after a signal, as it is."""
+    """End the process some time after a signal, if it has not ended by itself."""
     from nnrun.base.signals import in_force  # noqa: PLC0415 - see watch
 
     first, is_second, waited = 0, False, 0.0
@@ -142,7 +141,7 @@ def _watch(reader: int) -> None:
             waited = 0.0
         if waited > GRACE_SECONDS:
             if not _CODE:
-                _say("stopped in a call that did not return; what was saved is whole")
+                _say("stopped in a call that did not return; saved files are intact")
             number = signal.SIGINT if is_second else first
             in_force().note(number)
             _end(number)

@@ -1,4 +1,4 @@
-"""The host: its memory and how much of it may be used, and its processors."""
+"""The host's memory and cores, and how much of them this process may use."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from pathlib import Path, PurePosixPath
 _NUM_LOOKS, _LOOK_SECONDS = 5, 0.004
 # More than any machine has cores.
 MAX_THREADS = 4096
-# glibc's names for these are in malloc.h.
+# From glibc's malloc.h.
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
-# The largest value that glibc takes.
+# The largest value that glibc accepts.
 _MMAP_BYTES = 32 * 2**20
 _TRIM_BYTES = 2**30
-# What glibc itself raises the other to, at most, as a program frees large blocks.
+# The maximum to which glibc itself raises the trim threshold, as a program frees large blocks.
 _USUAL_TRIM_BYTES = 2 * _MMAP_BYTES
-# Where Linux says to which control groups this process belongs, and where they are.
+# Linux lists this process's control groups here; their folders are below the root.
 _CGROUPS = Path("/proc/self/cgroup")
 _CGROUP_ROOT = Path("/sys/fs/cgroup")
 _LOAD = Path("/proc/loadavg")
 
 
 def keep_freed_memory() -> bool:
-    """Tell glibc's malloc to keep up to 1 GiB that was freed; return whether it took the setting.
+    """Tell glibc's malloc to keep up to 1 GiB of freed memory; return whether it accepted the setting.
 
-    A training step on a CPU frees and asks for the same activations again and again. By default malloc gives them back
+    A training step on a CPU frees and allocates the same activations again and again. By default malloc returns them
     to the kernel each time, which then fills them with zeros: on the small CNN, 40 % of a step (docs/benchmarks.md).
     Other C libraries have no such call, and nothing is changed there.
     """
@@ -38,16 +38,16 @@ def keep_freed_memory() -> bool:
 
 
 def give_back_memory() -> None:
-    """Tell glibc's malloc to give the kernel what was freed, and to keep no more from now on than it does by itself.
+    """Tell glibc's malloc to return freed memory to the kernel, and to keep no more from now on than it usually does.
 
-    What was set before cannot be asked; that is where a program ends up that trains a while without us.
+    The earlier setting cannot be queried; a program that trains for a while without nnrun ends up at this one.
     """
     if _tell_malloc(_USUAL_TRIM_BYTES):
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def _tell_malloc(trim_bytes: int) -> bool:
-    """Tell glibc's malloc how much to keep that was freed; return whether it took the setting."""
+    """Tell glibc's malloc how much freed memory to keep; return whether it accepted the setting."""
     if not sys.platform.startswith("linux"):
         return False
     try:
@@ -60,13 +60,13 @@ def _tell_malloc(trim_bytes: int) -> bool:
 def fits_in_memory(num_bytes: int) -> bool:
     """Return whether data takes at most half of the memory that this process may use.
 
-    Of all of it, not of what is free now: a run that is resumed must find the same answer.
+    Half of the total, not of what is free now: a resumed run must get the same answer.
     """
     return num_bytes <= usable_bytes() // 2
 
 
 def machine_bytes() -> int:
-    """Return the machine's memory, whoever may use how much of it."""
+    """Return the machine's memory, regardless of limits."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
@@ -74,20 +74,20 @@ def usable_bytes() -> int:
     """Return the machine's memory, or the limit that a container or a scheduler gives this process's control group."""
     limits = [machine_bytes()]
     for folder, is_v1 in _control_groups("memory"):
-        with contextlib.suppress(OSError, ValueError):  # "max" is no number
+        with contextlib.suppress(OSError, ValueError):  # "max": there is no limit
             limits.append(int(_text(folder / ("memory.limit_in_bytes" if is_v1 else "memory.max"))))
     return min(limits)
 
 
 def _control_groups(controller: str) -> Iterator[tuple[Path, bool]]:
-    """Yield the folder of each control group that may limit this process, and whether it is of the first version.
+    """Yield the folder of each control group that may limit this process, and whether it is cgroup v1.
 
-    Those above a group limit it too. Inside a container the path may be the host's, which is not there: its own limit
-    then stands at the top.
+    The groups above a group limit it too. Inside a container the path may be the host's, which does not exist there:
+    the container's limit is then at the root.
     """
     try:
         lines = _CGROUPS.read_text(encoding="utf-8").splitlines()
-    except OSError:  # no Linux
+    except OSError:  # not Linux
         return
     for line in lines:
         _, controllers, name = line.split(":", 2)
@@ -99,16 +99,16 @@ def _control_groups(controller: str) -> Iterator[tuple[Path, bool]]:
 
 
 def _text(path: Path) -> str:
-    """Return what a file of the kernel's says."""
+    """Return the text of a kernel file."""
     return path.read_text(encoding="ascii").strip()
 
 
 def available_bytes() -> int:
-    """Return how much memory another process may take now without harm to the others: most of what is available."""
+    """Return how much memory another process may take now without harm to the others: 80 % of what is available."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         available = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, ValueError, StopIteration):  # no Linux
+    except (OSError, ValueError, StopIteration):  # not Linux
         available = machine_bytes()
     available = min(available, usable_bytes())
     return available * 4 // 5
@@ -117,16 +117,16 @@ def available_bytes() -> int:
 def num_cores() -> int:
     """Return how many cores this process may use: by its affinity, and by the CPU time of its control group.
 
-    Of a share of a core nothing is counted: threads that wait for each other are as slow as the one that has to pause.
+    A fraction of a core does not count: threads that wait for each other are as slow as the one that is throttled.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([cores, *map(int, _shares())]))
 
 
 def _shares() -> Iterator[float]:
-    """Yield how many cores' worth of time each control group has, where that is limited."""
+    """Yield the number of cores that each control group may use, where that is limited."""
     for folder, is_v1 in _control_groups("cpu"):
-        with contextlib.suppress(OSError, ValueError):  # "max" is no number
+        with contextlib.suppress(OSError, ValueError):  # "max": there is no limit
             if is_v1:
                 quota, period = _text(folder / "cpu.cfs_quota_us"), _text(folder / "cpu.cfs_period_us")
             else:

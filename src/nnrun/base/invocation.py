@@ -1,4 +1,4 @@
-"""How nnrun was called: by a command line, or by `nnrun.run` from a program; both may want it quiet."""
+"""How nnrun was called: from a command line, or by `nnrun.run` from a program; either may ask for quiet."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Invocation:
-    """The words of a command, and whether anything is to be printed."""
+    """The words of a command, and whether it prints only errors."""
 
     words: tuple[str, ...]
     program: str = "nnrun"
     is_quiet: bool = False
 
 
-# Of this thread alone: others may call nnrun too.
+# Per thread: others may call nnrun too.
 _CALLED: ContextVar[Invocation | None] = ContextVar("_CALLED", default=None)
 
 
 def invocation() -> Invocation:
-    """Return how this thread called nnrun: unless it was from Python, by the command line of the process."""
+    """Return how this thread called nnrun: by the process's command line, unless it was from Python."""
     return _CALLED.get() or Invocation(tuple(sys.argv[1:]), Path(sys.argv[0]).name)
 
 
 @contextmanager
 def called_from_python(words: Sequence[str], *, quiet: bool) -> Iterator[None]:
-    """Let the block be what a command with these words does, whatever the command line of the process is."""
+    """Run the block as a command with these words, whatever the command line of the process is."""
     token = _CALLED.set(Invocation(tuple(words), is_quiet=quiet))
     try:
         yield
@@ -40,7 +40,7 @@ def called_from_python(words: Sequence[str], *, quiet: bool) -> Iterator[None]:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Let the block print nothing but errors."""
+    """Print nothing but errors in the block."""
     token = _CALLED.set(replace(invocation(), is_quiet=True))
     try:
         yield

@@ -15,16 +15,16 @@ from nnrun.base.files import saving
 from nnrun.base.paths import alone, inside
 
 LOCK_NAME = ".lock"
-# A data worker outlives a killed run by some seconds: it must not keep the lock that it was forked with.
+# A data worker outlives a killed run by some seconds: it must not keep the lock that it inherited.
 _HELD: set[int] = set()
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[str | None]:
-    """Hold the lock of a run directory; yield what is known of a dead holder whose lock was taken over, or None.
+    """Hold the lock of a run directory; yield the description of a dead process whose lock was taken over, or None.
 
     The kernel's lock on the file decides, so that a killed process never blocks; the text inside is for people.
-    Raises ResourceError naming the pid and the host of a living holder.
+    Raises ResourceError with the pid and the host if a living process holds the lock.
     """
     path = alone(inside(folder, LOCK_NAME))
     with saving(path):
@@ -49,11 +49,11 @@ def locked(folder: Path) -> Iterator[str | None]:
 
 
 def check_free(folder: Path) -> None:
-    """Raise ResourceError, naming the pid and the host, where a living process holds the lock of a run directory."""
+    """Raise ResourceError with the pid and the host if a living process holds the lock of a run directory."""
     try:
         descriptor = os.open(folder / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (OSError, ValueError):
-        return  # there is no lock, or none that can be read
+        return  # there is no lock file, or it cannot be read
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError as error:
@@ -79,7 +79,7 @@ def _in_use(folder: Path, descriptor: int) -> ResourceError:
 
 
 def _holder(descriptor: int) -> str:
-    """Return what a lock file says of who holds it; nothing, if he ended well."""
+    """Return the holder that a lock file names; empty if the last holder released the lock."""
     return os.pread(descriptor, 4096, 0).decode(errors="replace").strip()
 
 

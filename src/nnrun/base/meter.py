@@ -1,4 +1,4 @@
-"""How far long work has come: whoever does it counts, and whoever shows it, if anybody does, is told.
+"""Progress of long work: the code that does the work counts, and a display shows it, if there is one.
 
 The work need not know whether there is a terminal: `with meter("decoding", len(paths)) as advance: ... advance(64)`.
 """
@@ -17,29 +17,29 @@ Item = TypeVar("Item")
 
 
 class Advance(Protocol):
-    """Takes note of how much more is done, and of how much there is in all where that is known only now."""
+    """Adds to the amount done; sets the total, if it becomes known only now."""
 
     def __call__(self, amount: int, total: int | None = None) -> None: ...
 
 
-# How often work that cannot count is shown to be under way.
+# How often the display of work that cannot count is refreshed.
 _TICK_SECONDS = 0.5
 
 
 @dataclass(eq=False)
 class Meter:
-    """Work under way: what is done, and how much of it. `total` is None where nobody knows."""
+    """Work in progress: the amount done, and the total; None if it is unknown."""
 
     what: str
     total: int | None
     unit: str
     done: int = 0
     started: float = field(default_factory=time.perf_counter)
-    # What says more of it than a count; each text with a number, what matters most with the lowest.
+    # Texts to show instead of a count, each with a priority; the most important has the lowest number.
     describe: Callable[[], Sequence[tuple[int, str]]] | None = None
 
     def parts(self, now: float) -> Sequence[tuple[int, str]]:
-        """Return the texts of a line that shows it, each with a number: what matters most has the lowest."""
+        """Return the texts of the progress line, each with a priority: the most important has the lowest number."""
         return self.describe() if self.describe else list(enumerate(self._counted(now)))
 
     def _counted(self, now: float) -> list[str]:
@@ -59,35 +59,35 @@ class Meter:
 
 
 def clock(seconds: float) -> str:
-    """Return a time as a clock shows it: `0:07`, `2:05:00`."""
+    """Return a duration as a clock shows it: `0:07`, `2:05:00`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 class Display(Protocol):
-    """Who shows work under way."""
+    """Shows work in progress."""
 
     def begin(self, work: Meter) -> None:
-        """Take note of work that begins, perhaps in the midst of other work."""
+        """Note that work begins, perhaps inside other work."""
         ...
 
     def moved(self) -> None:
-        """Show the innermost work as it stands, if it is time to."""
+        """Refresh the line of the innermost work, if it is time to."""
         ...
 
     def end(self, work: Meter) -> None:
-        """Take note of work that is over, however it ended."""
+        """Note that work is over, however it ended."""
         ...
 
 
-# Of this thread alone, as the way in which nnrun was called is.
+# Per thread, like the invocation.
 _DISPLAY: ContextVar[Display | None] = ContextVar("_DISPLAY", default=None)
 
 
 @contextmanager
 def shown_by(display: Display) -> Iterator[None]:
-    """Have the work in the block shown."""
+    """Show the work in the block on a display."""
     token = _DISPLAY.set(display)
     try:
         yield
@@ -97,7 +97,7 @@ def shown_by(display: Display) -> Iterator[None]:
 
 @contextmanager
 def meter(what: str, total: int | None = None, unit: str = "samples", *, ticks: bool = False) -> Iterator[Advance]:
-    """Yield what the work tells how much more of it is done; `ticks`: it is one call, which tells nothing."""
+    """Yield the function to report progress with; `ticks`: the work is a single call, which reports nothing."""
     display = _DISPLAY.get()
     if display is None:
         yield _told_nobody
@@ -120,14 +120,14 @@ def meter(what: str, total: int | None = None, unit: str = "samples", *, ticks: 
 
 
 def counting(items: Iterable[Item], advance: Advance, size: Callable[[Item], int]) -> Iterator[Item]:
-    """Yield items, and tell of each how much was done with it."""
+    """Yield items, and report the size of each as done once it was used."""
     for item in items:
         yield item
         advance(size(item))
 
 
 def _told_nobody(amount: int, total: int | None = None) -> None:
-    """Take note of work that nobody shows."""
+    """Ignore progress that no display shows."""
 
 
 def _tick(display: Display, is_over: threading.Event) -> None:

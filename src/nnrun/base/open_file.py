@@ -1,4 +1,4 @@
-"""A file that is opened once: what is verified and what is then read are the same bytes, whatever its name becomes."""
+"""A file that is opened once: the bytes verified are the bytes read, whatever happens to its name meanwhile."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from nnrun.base.files import check_is_file
 
 
 class OpenFile:
-    """A file open to be read, from `stream`; it is closed by `close`, or with the last that holds it.
+    """A file open for reading from `stream`; `close` closes it, as does the removal of the last reference.
 
-    Raises OSError where it cannot be opened, or is a pipe or a device.
+    Raises OSError if it cannot be opened, or is a pipe or a device.
     """
 
     def __init__(self, path: Path) -> None:
@@ -25,12 +25,12 @@ class OpenFile:
         self._closing = weakref.finalize(self, self.stream.close)
 
     def close(self) -> None:
-        """Let go of the file: what a run has removed takes room on the disk until then."""
+        """Close the file: one that a run has removed takes up disk space until then."""
         self._closing()
 
     @property
     def num_bytes(self) -> int:
-        """How long it is."""
+        """The size in bytes."""
         return os.fstat(self.stream.fileno()).st_size
 
     @functools.cached_property

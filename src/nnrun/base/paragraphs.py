@@ -1,22 +1,22 @@
-"""Text in lines that fit a terminal: no word and no number is broken."""
+"""Wrap text to the terminal without breaking a word or a number."""
 
 from __future__ import annotations
 
 import shutil
 import textwrap
 
-# Where no terminal says how wide it is; and the least room that a text is given.
+# The width if there is no terminal, and the minimum width of a text.
 _COLUMNS = 120
 LEAST = 24
 
 
 def terminal_columns() -> int:
-    """Return how wide the terminal is."""
+    """Return the width of the terminal, in characters."""
     return max(shutil.get_terminal_size((_COLUMNS, 0)).columns, LEAST)
 
 
 def paragraph(text: str, columns: int, indent: str = "", further: str | None = None) -> list[str]:
-    """Return a text as lines that fit, the second and later ones with another indent."""
+    """Return a text as lines that fit; the second and later ones are indented by `further`, if given."""
     return textwrap.wrap(
         text,
         max(columns, len(indent) + LEAST),
@@ -28,9 +28,9 @@ def paragraph(text: str, columns: int, indent: str = "", further: str | None = N
 
 
 def row(word: str, text: str, form: tuple[int, int], columns: int) -> list[str]:
-    """Return a word and what is said of it: beside it where the terminal is wide enough, else below.
+    """Return a word and its description: beside it where the terminal is wide enough, else below.
 
-    `form` is the width of the word, and the least room that a text beside it must have.
+    `form` is the width of the word's column, and the minimum width of a text beside it.
     """
     width, least_room = form
     is_beside = columns - width - 2 >= least_room

@@ -1,4 +1,4 @@
-"""Where a run writes and removes: inside its own directory, whatever a file of somebody else's says."""
+"""Keep what a run writes and removes inside its own directory, whatever an untrusted file says."""
 
 from __future__ import annotations
 
@@ -11,42 +11,42 @@ from pathlib import Path
 
 from nnrun.base.errors import ArtifactError
 
-# A path from the root, or from somebody's home: what comes before its last part.
+# The folders of an absolute path, or of one that starts in a home folder.
 _FOLDERS = re.compile(r"(?<![\w./:])(?:[A-Za-z]:\\|~?/)(?:[^\s'\":;,()<>|\\/]*[\\/])*")
 _NAME = re.compile(r"\w[\w.+-]{0,99}")
-NAME_WORDS = "a name of letters, digits, _, -, + and dots, at most 100"
-# So deep are the folders of a run directory that nnrun itself writes into.
+NAME_WORDS = "a name of up to 100 letters, digits, _, -, + and dots"
+# The depth of the folders in a run directory that nnrun itself writes into.
 _DEPTH = 2
 _MOST_SHOWN = 400
 
 
 def is_plain_name(name: object) -> bool:
-    """Return whether a text can be the name of a file or folder, and of nothing elsewhere: no path, no `..`."""
+    """Return whether a text is the plain name of a file or folder: not a path, not `..`."""
     return isinstance(name, str) and _NAME.fullmatch(name) is not None
 
 
 def inside(folder: Path, *names: str) -> Path:
-    """Return the path of `names`, one below the other, in a folder: where something is to be written or removed.
+    """Return the path of `names`, one below the other, in a folder, for writing or removing.
 
-    Raises ArtifactError where it would lie elsewhere: a name is a path or `..`, or one of them is a link. The folder
-    itself may be one.
+    Raises ArtifactError if it would be outside: a name is a path or `..`, or one of them is a link. The folder itself
+    may be a link.
     """
     path = folder
     for name in names:
         if not name or name in (".", "..") or "/" in name or "\0" in name or os.sep in name:
-            raise ArtifactError(f"{ascii(name)[:80]} is not the name of anything in {folder}; nothing was written")
+            raise ArtifactError(f"{ascii(name)[:80]} is not the name of a file in {folder}; nothing was written")
         path = path / name
         if path.is_symlink():
             raise ArtifactError(
-                f"{path} is a link, and what is written or removed there would lie elsewhere; remove it"
+                f"{path} is a link: files written or removed there would be outside the folder; remove the link"
             )
     return path
 
 
 def alone(path: Path) -> Path:
-    """Return a path after seeing to it that its file, to be written in place, has no other name: by a copy of its own.
+    """Replace a file that has other names (hard links) by a copy, so that it can be written in place; return its path.
 
-    By a hard link the same file can lie elsewhere, in a backup or in somebody else's folder.
+    Those names may be in a backup or in somebody else's folder.
     """
     with contextlib.suppress(FileNotFoundError):
         found = path.lstat()
@@ -58,7 +58,7 @@ def alone(path: Path) -> Path:
 
 
 def why_out_of_reach(path: Path) -> str | None:
-    """Return why the system cannot even say whether a path exists, such as a name that is too long; None if it can."""
+    """Return why the system cannot tell whether a path exists, such as a name that is too long; None if it can."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -66,17 +66,17 @@ def why_out_of_reach(path: Path) -> str | None:
     except OSError as error:
         return f"it cannot be reached: {error.strerror}"
     except ValueError as error:  # a NUL byte
-        return f"it is no path: {error}"
+        return f"it is not a path: {error}"
     return None
 
 
 def is_there(path: Path | str) -> bool:
-    """Return whether a path exists, where the system can say that."""
+    """Return whether a path exists; False if the system cannot tell."""
     return why_out_of_reach(Path(path)) is None and Path(path).exists()
 
 
 def expanded(path: Path | str) -> Path:
-    """Return a path with a `~` at its start as the home folder; of a user who is not there it stays as it is."""
+    """Return a path with a leading `~` expanded to the home folder; unchanged if that user is unknown."""
     try:
         return Path(path).expanduser()
     except RuntimeError:
@@ -84,15 +84,15 @@ def expanded(path: Path | str) -> Path:
 
 
 def abbreviated(path: Path | str) -> str:
-    """Return a path for a message; of one that would fill the screen the beginning and the end."""
+    """Return a path for a message; of a very long one, the beginning and the end."""
     text = str(path)
     return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN // 2]}...{text[-_MOST_SHOWN // 4 :]}"
 
 
 def check_no_links(run: Path) -> None:
-    """Raise ArtifactError where a run directory that is to be written into holds links, pipes or devices.
+    """Raise ArtifactError if a run directory that is to be written into holds links, pipes or devices.
 
-    What is written to them, or removed, is elsewhere; a pipe would be waited for.
+    What is written or removed through a link is elsewhere; a pipe would block.
     """
     pending = [(run, 1)]
     while pending:
@@ -101,27 +101,27 @@ def check_no_links(run: Path) -> None:
             for entry in entries:
                 if entry.is_symlink():
                     raise ArtifactError(
-                        f"{entry.path} is a link, and a run is resumed inside its own directory; put what it points to "
-                        "in its place"
+                        f"{entry.path} is a link, but a resumed run writes only inside its own directory; replace the "
+                        "link with what it points to"
                     )
                 if entry.is_dir():
                     pending += [(Path(entry.path), depth + 1)] if depth < _DEPTH else []
                 elif not entry.is_file():
                     raise ArtifactError(
-                        f"{entry.path} is neither a file nor a folder; a run directory holds nothing else"
+                        f"{entry.path} is neither a file nor a folder; remove it from the run directory"
                     )
 
 
 def without_paths(text: str) -> str:
-    """Return a text whose absolute paths are shortened to their last part: in what is given away they are private."""
-    # These may have spaces in them, by which a path cannot be told from the words around it.
+    """Return a text with absolute paths shortened to their last part: the rest is private in files that are shared."""
+    # These two may contain spaces, which the pattern takes for the end of a path.
     for folder in (Path.cwd(), Path.home()):
         text = text.replace(f"{folder}{os.sep}", "")
     return _FOLDERS.sub("", text)
 
 
 def is_private(text: str) -> bool:
-    """Return whether a text is a path that says where somebody keeps files: absolute, from home, or out of a folder."""
+    """Return whether a text is a path that says where somebody keeps files: absolute, from home, or with `..`."""
     return (len(text) > 1 and text.startswith(("/", "~", "file:", "\\\\"))) or (
         re.match(r"[A-Za-z]:[\\/]", text) is not None or ".." in re.split(r"[\\/]", text)
     )

@@ -1,7 +1,7 @@
-"""Keep secrets out of files: what stands under a key whose last word is token, secret, password, api_key and the like.
+"""Keep secrets out of files: the values of keys whose last word is token, secret, password, api_key and the like.
 
-Below such a key all is secret, in lists and mappings too; so is a password in a URL; and so are the same texts wherever
-else they stand, since a reference such as `${logger.my.api_token}` brings them there.
+Everything below such a key is secret, in lists and mappings too; so is a password in a URL; and so are the same texts
+anywhere else, since a reference such as `${logger.my.api_token}` copies them there.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from collections.abc import Collection
 from typing import Any
 
 SHOWN = "***"
-# What stands for a secret under a key that does not tell that it is one.
+# Replaces a secret under a key that does not reveal it as one.
 ELSEWHERE = "***secret***"
 _WORDS = {
     *("token", "secret", "password", "passwd", "pwd", "passphrase", "passcode", "credential", "apikey"),
     *("authorization", "tokens", "secrets", "passwords", "passwds", "passphrases", "credentials", "apikeys"),
 }
 _KEY_PAIRS = {"api", "access", "secret", "private", "auth", "account", "encryption", "signing"}
-# Of these a number is rather a count: max_tokens=512.
+# A number under these keys is a count: max_tokens=512.
 _COUNTED = ("token", "tokens")
-# A shorter text may stand anywhere by chance: it is hidden under its own key alone.
+# A shorter text may occur anywhere by chance: it is hidden only under its own key.
 _LEAST_TO_FIND = 4
 _URL = re.compile(r"(?P<scheme>\w[\w+.-]*://)(?P<user>[^\s/:@'\"]*)(?P<password>:[^\s/'\"]*)?@")
 _QUERY = re.compile(r"(?P<name>[?&;][\w.-]+)=(?P<value>[^&;\s'\",\])}]+)")
@@ -29,7 +29,7 @@ _CLOSING = {"[": "]", "{": "}", "(": ")"}
 
 
 def is_secret(key: str) -> bool:
-    """Return whether what stands under a key is a secret: `wandb_token`, `db.password`, `apiKey`, `api_keys`."""
+    """Return whether the value of a key is a secret: `wandb_token`, `db.password`, `apiKey`, `api_keys`."""
     words = _words_of(key)
     if not words:
         return False
@@ -38,13 +38,13 @@ def is_secret(key: str) -> bool:
 
 
 def _words_of(key: str) -> list[str]:
-    """Return the words of a key's last part, in small letters."""
+    """Return the words of a key's last part, in lower case."""
     leaf = re.split(r"[./]", key)[-1]
     return [word.lower() for word in re.findall(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])", leaf)]
 
 
 def redact(value: Any, key: str = "", known: Collection[str] = ()) -> Any:
-    """Return a tree of plain values in which every secret is replaced, those `known` wherever they stand."""
+    """Return a tree of plain values with every secret replaced, and those `known` wherever they occur."""
     if isinstance(value, dict):
         return {name: redact(item, _below(key, str(name)), known) for name, item in value.items()}
     if isinstance(value, list | tuple):
@@ -57,12 +57,12 @@ def redact(value: Any, key: str = "", known: Collection[str] = ()) -> Any:
 
 
 def _below(key: str, name: str) -> str:
-    """Return the key under which the values of a mapping stand: a secret one makes all below it secret."""
+    """Return the key for the values of a mapping: a secret key makes everything below it secret."""
     return key if is_secret(key) else name
 
 
 def _is_hidden(value: Any, key: str) -> bool:
-    """Return whether a plain value is a secret, by the key under which it stands."""
+    """Return whether a plain value is a secret, judged by its key."""
     if not is_secret(key):
         return False
     if isinstance(value, str):
@@ -72,7 +72,7 @@ def _is_hidden(value: Any, key: str) -> bool:
 
 
 def left_out(value: Any, key: str = "") -> list[str]:
-    """Return the full keys of the secrets that a tree of plain values, read out of a file, no longer holds."""
+    """Return the full keys whose secrets were removed from a tree of plain values that was read from a file."""
     if isinstance(value, dict):
         return [name for k, item in value.items() for name in left_out(item, f"{key}.{k}" if key else str(k))]
     if isinstance(value, list):
@@ -81,7 +81,7 @@ def left_out(value: Any, key: str = "") -> list[str]:
 
 
 def is_left_out(value: Any, key: str) -> bool:
-    """Return whether a value that was read out of a file stands for a secret, or for a text with one in it."""
+    """Return whether a value that was read from a file replaces a secret, or contains a replaced one."""
     if not isinstance(value, str):
         return False
     parts = key.split(".")
@@ -90,7 +90,7 @@ def is_left_out(value: Any, key: str) -> bool:
 
 
 def hide(text: str, values: Any) -> str:
-    """Return a text, such as the message of an error, without the secrets of the tree of values that it is about."""
+    """Return a text, such as an error message, without the secrets in the tree of values that it is about."""
     return hide_known(text, secrets_in(values))
 
 
@@ -108,7 +108,7 @@ def _replaced(text: str, known: Collection[str], stand_in: str) -> str:
 
 
 def hide_url(text: str) -> str:
-    """Return a text in which the URLs have no password, and no secret among their parameters."""
+    """Return a text whose URLs have no passwords, and no secrets among their parameters."""
     if "://" not in text:
         return text
     text = _URL.sub(_without_password, text)
@@ -116,7 +116,7 @@ def hide_url(text: str) -> str:
 
 
 def _without_password(match: re.Match[str]) -> str:
-    """Return the beginning of a URL without its password; a name alone, in https://TOKEN@host, is one itself."""
+    """Return the beginning of a URL without its password; a name alone, as in https://TOKEN@host, counts as one."""
     scheme, user, password = match["scheme"], match["user"], match["password"]
     if password is not None:
         return f"{scheme}{user}:{SHOWN}@"
@@ -124,7 +124,7 @@ def _without_password(match: re.Match[str]) -> str:
 
 
 def secrets_in(value: Any, key: str = "") -> frozenset[str]:
-    """Return every secret in a tree of plain values, as a text."""
+    """Return every secret in a tree of plain values, as a string."""
     if isinstance(value, dict):
         return frozenset().union(*(secrets_in(item, _below(key, str(name))) for name, item in value.items()))
     if isinstance(value, list | tuple):
@@ -138,7 +138,7 @@ def secrets_in(value: Any, key: str = "") -> frozenset[str]:
 
 
 def redact_word(word: str, known: Collection[str] = ()) -> str:
-    """Return a word of the command line, `key=value`, with secret values replaced, in typed mappings and lists too."""
+    """Return a word of the command line, `key=value`, with secret values replaced, in mappings and lists too."""
     key, equals, value = word.partition("=")
     if equals and any(is_secret(part) for part in key.split(".")):
         return f"{key}={SHOWN}"
@@ -146,7 +146,7 @@ def redact_word(word: str, known: Collection[str] = ()) -> str:
 
 
 def _redact_pairs(text: str) -> str:
-    """Replace the values under secret keys in a typed mapping: {token: "a,b", host: h}."""
+    """Replace the values of secret keys in a mapping as written on the command line: {token: "a,b", host: h}."""
     done, at = "", 0
     for pair in _PAIR.finditer(text):
         if pair.start() >= at and is_secret(pair[2]):
@@ -156,7 +156,7 @@ def _redact_pairs(text: str) -> str:
 
 
 def secrets_in_words(words: Collection[str]) -> frozenset[str]:
-    """Return the secrets that were typed, as the words of a command line have them."""
+    """Return the secrets in the words of a command line, as they are written there."""
     found: set[str] = set()
     for word in words:
         key, _, value = word.partition("=")
@@ -170,7 +170,7 @@ def secrets_in_words(words: Collection[str]) -> frozenset[str]:
 
 
 def _end_of_value(text: str, start: int) -> int:
-    """Return where a typed value ends: at a comma or a bracket that is not its own, or with the text."""
+    """Return where a value ends: at a comma or closing bracket outside the value, or at the end of the text."""
     closing: list[str] = []
     quote = ""
     at = start

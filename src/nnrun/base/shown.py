@@ -1,4 +1,4 @@
-"""What is shown of a result: tables, charts and galleries as plain data, and a metric as text."""
+"""How results are shown: tables, charts and galleries as plain data, and metrics as text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Table:
-    """Rows below titles; `summary` says in a line what matters most in it, where there is room for no more."""
+    """Rows with column titles; `summary` is a line with the main point, for where the table does not fit."""
 
     title: str
     columns: Sequence[str]
@@ -19,10 +19,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Chart:
-    """Values over places: a line, points or bars for each name, or, of a `heatmap`, a row for each.
-
-    `x` are the places, which all series share.
-    """
+    """Values over `x`, which all series share: a line, points or bars for each, or a row of a `heatmap`."""
 
     title: str
     kind: Literal["line", "points", "bars", "heatmap"]
@@ -43,12 +40,12 @@ class Gallery:
 
 Shown = Table | Chart | Gallery
 
-# Between these a metric has four digits behind the point; errors of values may be of any size.
+# Between these, a metric has four decimals; the errors of a regression may have any magnitude.
 _SMALLEST, _LARGEST = 1e-3, 1e5
 
 
 def metric_text(value: float) -> str:
-    """Return a metric as text: with four digits behind the point, unless these would hide it or be noise."""
+    """Return a metric as text: with four decimals, unless they would hide the value or be noise."""
     if value == 0 or _SMALLEST <= abs(value) < _LARGEST:
         return f"{value:.4f}"
     return f"{value:.3g}" if abs(value) < _SMALLEST else f"{value:.6g}"
@@ -60,9 +57,9 @@ def counted(number: int, noun: str, nouns: str = "") -> str:
 
 
 def fitting(parts: Sequence[tuple[int, str]], width: int | None) -> str:
-    """Join texts to a line of at most `width` characters, leaving out those that matter least.
+    """Join texts to a line of at most `width` characters, dropping the least important.
 
-    Each comes with a number: what matters most has the lowest. One of them is always there.
+    Each has a priority: the most important has the lowest number. At least one is kept.
     """
     kept = list(parts)
     while width is not None and len(kept) > 1 and len("  ".join(text for _, text in kept)) > width:

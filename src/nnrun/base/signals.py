@@ -1,6 +1,6 @@
-"""Signals that stop a run: finish the step, save, say how to go on. A second SIGINT ends the process at once.
+"""Signals that stop a run: finish the step, save, say how to resume. A second SIGINT ends the process at once.
 
-SIGTERM, a closed terminal, and the signals by which SLURM warns a job (`sbatch --signal=USR1@120`) are taken alike.
+SIGTERM, a closed terminal, and SLURM's warning signals (`sbatch --signal=USR1@120`) are handled in the same way.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from typing import Any
 from nnrun.base.errors import InterruptedRun
 from nnrun.base.stopping import heard_signals
 
-# How long a training that heard a signal waits for data before it stops without it.
+# How long a training that received a signal waits for data before it stops without it.
 PATIENCE_SECONDS = 1.0
 _SOON_SECONDS = 0.02
 
 
 class StopRequest:
-    """What a signal leaves behind: raised at once, or, inside `deferred`, at the next `poll`; inside `held`, later."""
+    """A received signal: it raises at once; inside `deferred`, at the next `poll`; inside `held`, later."""
 
     def __init__(self) -> None:
         self._number: int | None = None
@@ -34,16 +34,16 @@ class StopRequest:
 
     @property
     def heard(self) -> int | None:
-        """The signal that came, if one did."""
+        """The signal that was received, if any."""
         return self._number
 
     @property
     def is_deferred(self) -> bool:
-        """Whether what is under way must not be torn."""
+        """Whether the operation in progress must not be interrupted."""
         return self._is_deferred
 
     def note(self, number: int) -> None:
-        """Remember that a signal came."""
+        """Record that a signal came."""
         self._number = signal.SIGINT if number == signal.SIGINT else signal.SIGTERM
 
     def poll(self) -> None:
@@ -52,13 +52,13 @@ class StopRequest:
             raise InterruptedRun(self._number)
 
     def poll_in_vain(self) -> None:
-        """Raise InterruptedRun if a signal came some time ago: whoever waits for others asks, again and again."""
+        """Raise InterruptedRun if a signal came some time ago. Called repeatedly by code that waits for others."""
         if time.monotonic() - self._heard_at > PATIENCE_SECONDS:
             self.poll()
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Let signals wait for `poll` in the block, where the training must not be torn in a step."""
+        """Delay signals in the block until `poll`: a training step must not be interrupted."""
         self._is_deferred = True
         try:
             yield
@@ -67,7 +67,7 @@ class StopRequest:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Let no signal, not even a second one, tear the block, which must be short; `catch_up` behind it."""
+        """Let no signal, not even a second one, interrupt the block, which must be short; call `catch_up` after it."""
         self._is_held = True
         try:
             yield
@@ -75,12 +75,12 @@ class StopRequest:
             self._is_held = False
 
     def catch_up(self) -> None:
-        """Raise InterruptedRun if a signal came that `held` kept back and `deferred` does not."""
+        """Raise InterruptedRun if a signal came in a `held` block, unless signals are deferred."""
         if not self._is_deferred:
             self.poll()
 
     def receive_again(self) -> None:
-        """Take the signal that came anew, soon: what it raised was lost, since it came while an object was removed."""
+        """Deliver the signal again soon: its exception was lost, since it was raised while an object was removed."""
         number, self._number = self._number, None
         if number is not None:
             main = threading.main_thread().ident
@@ -88,7 +88,7 @@ class StopRequest:
             threading.Timer(_SOON_SECONDS, signal.pthread_kill, (main, number)).start()
 
     def receive(self, number: int, _frame: FrameType | None) -> None:
-        """Take a signal. The last checkpoint is whole whenever the second one comes: files appear by rename."""
+        """Handle a signal. The last checkpoint is intact whenever the second one comes: files appear by rename."""
         is_second = self._number is not None and number == signal.SIGINT
         if self._number is None:
             self._heard_at = time.monotonic()
@@ -102,16 +102,16 @@ _IN_FORCE: list[StopRequest] = []
 
 
 def in_force() -> StopRequest:
-    """Return what listens to signals now; where nobody does, one that never hears any."""
+    """Return the request that receives signals now; if there is none, one that never receives any."""
     return _IN_FORCE[-1] if _IN_FORCE else StopRequest()
 
 
 @contextmanager
 def stop_request(wanted: Sequence[signal.Signals] | None = None) -> Iterator[StopRequest]:
-    """Listen to signals in the block: to those wanted, else to all that stop a command and are not ignored.
+    """Receive signals in the block: those in `wanted`, else all that stop a command and are not ignored.
 
-    In a block that listens already, as that of a sweep does for its jobs, it is that one who goes on to. Outside the
-    main thread, where no signals arrive, nothing is changed.
+    A block inside another, such as a job in a sweep, uses the request of the outer one. Outside the main thread, where
+    no signals arrive, nothing is changed.
     """
     if threading.current_thread() is not threading.main_thread():
         yield StopRequest()
@@ -136,7 +136,7 @@ def stop_request(wanted: Sequence[signal.Signals] | None = None) -> Iterator[Sto
 
 
 def _not_raised(hook: Callable[[Any], object], lost: Any) -> None:
-    """Have a signal heard that came while Python removed an object, where nothing that is raised reaches anybody."""
+    """Deliver a signal again that came while Python removed an object, where an exception reaches no caller."""
     if isinstance(lost.exc_value, InterruptedRun):
         in_force().receive_again()
     else:

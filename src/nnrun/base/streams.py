@@ -1,4 +1,4 @@
-"""Standard output: written for whoever reads it, and kept clean for one document. Imports little: help needs it."""
+"""Standard output: accept any character, and keep it free for a single document. Imports little: help needs it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import os
 import sys
 
-# What signs of nnrun's own are written as where they cannot be; other characters are written as \u4e2d.
+# Replacements of nnrun's own symbols where they cannot be encoded; other characters are escaped: \u4e2d.
 _IN_PLACE = {
     "…": "...",
     "×": "x",
@@ -22,18 +22,18 @@ _ERRORS = "nnrun.in_place"
 
 
 def write_any_character() -> None:
-    """Let standard output and error take every text: what they cannot encode is written in other characters."""
+    """Let standard output and error accept any text: characters that they cannot encode are replaced."""
     codecs.register_error(_ERRORS, _in_place)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             try:
                 stream.reconfigure(errors=_ERRORS)
-            except OSError:  # done, but the stream, a file once, is another's pipe by now, which has no position
+            except OSError:  # it took effect, but the stream has become a pipe, which has no position
                 continue
 
 
 def _in_place(error: UnicodeError) -> tuple[str, int]:
-    """Return what is written in the place of characters that an encoding lacks, and where the text goes on."""
+    """Return the replacement for characters that an encoding lacks, and where the text continues."""
     assert isinstance(error, UnicodeEncodeError)
     lacking = error.object[error.start : error.end]
     texts = (_IN_PLACE.get(sign) or sign.encode("ascii", "backslashreplace").decode() for sign in lacking)
@@ -41,7 +41,7 @@ def _in_place(error: UnicodeError) -> tuple[str, int]:
 
 
 def say(text: str) -> int:
-    """Write a text to standard output; return 0, or 5 where it cannot be written. A reader who has left is no error."""
+    """Write a text to standard output; return 0, or 5 if it cannot be written. A closed pipe is not an error."""
     code = 0
     try:
         sys.stdout.write(text)
@@ -57,7 +57,7 @@ def say(text: str) -> int:
 
 
 def forsake_if_broken() -> None:
-    """Let what cannot be written go nowhere, so that nothing is said of it when the process ends."""
+    """Discard output that cannot be written, so that Python does not complain when the process ends."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -66,14 +66,14 @@ def forsake_if_broken() -> None:
 
 
 class OutputToStderr:
-    """Let all that the block prints go to standard error, also what libraries and child processes print."""
+    """Send everything that the block prints to standard error, including output of libraries and child processes."""
 
     def __enter__(self) -> None:
         self._stream, self._kept = sys.stdout, -1
         try:
             self._stream.flush()
             self._number, other = self._stream.fileno(), sys.stderr.fileno()
-        except (OSError, ValueError):  # one that a program has put in its place may have no descriptor
+        except (OSError, ValueError):  # a stream that a program has put in its place may have no descriptor
             pass
         else:
             self._kept = os.dup(self._number)

@@ -1,4 +1,4 @@
-"""What a process has besides its memory, kept as it is while something runs in it that changes it. No torch."""
+"""Restore a process's folder, environment, imports and logging after code that changes them. No torch."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from nnrun.base.foreign_messages import ignore_pillow
 
 @contextmanager
 def kept_surroundings() -> Iterator[None]:
-    """Put back, behind the block, the folder, the environment, the module path, warnings' filters, logging, `random`.
+    """Restore after the block: the folder, the environment, the module path, warning filters, logging, `random`.
 
-    Modules that the block imports from where the user stands, or from a folder that it adds to the path, are forgotten
-    again, so that the next block finds its own. What was imported before stays, and is what the block uses.
+    Modules that the block imports from the current folder, or from a folder that it adds to the path, are forgotten,
+    so that the next block imports its own. Modules imported before stay, and the block uses them.
     """
     folder, environment, path, modules = _folder(), dict(os.environ), list(sys.path), set(sys.modules)
     loggers, draws, depth, is_watched = (
@@ -32,7 +32,7 @@ def kept_surroundings() -> Iterator[None]:
         sys.getrecursionlimit(),
         _tqdms_thread() is not None,
     )
-    # A file that was written a moment ago may not be known yet.
+    # Otherwise Python may not see a file that was written a moment ago.
     importlib.invalidate_caches()
     try:
         with warnings.catch_warnings():
@@ -57,7 +57,7 @@ def kept_surroundings() -> Iterator[None]:
 
 
 def _folder() -> Path | None:
-    """Return where the user stands; None where that folder is gone."""
+    """Return the current folder; None if it no longer exists."""
     try:
         return Path.cwd()
     except OSError:
@@ -65,18 +65,18 @@ def _folder() -> Path | None:
 
 
 def _loggers() -> dict[logging.Logger, tuple[int, list[logging.Handler], bool, bool]]:
-    """Return the loggers that there are, and what is set of each."""
+    """Return all loggers with their settings."""
     named = [logger for logger in logging.root.manager.loggerDict.values() if isinstance(logger, logging.Logger)]
     return {it: (it.level, list(it.handlers), it.propagate, it.disabled) for it in (logging.root, *named)}
 
 
 def _tqdms_thread() -> Any:
-    """Return the thread that tqdm's first bar starts, which none of them ends; None where there is none."""
+    """Return the thread that tqdm's first bar starts and no bar ends; None if there is none."""
     return getattr(getattr(sys.modules.get("tqdm.std"), "tqdm", None), "monitor", None)
 
 
 def _put_back_environment(before: dict[str, str]) -> None:
-    """Give each variable of the environment the value that it had."""
+    """Restore each variable of the environment."""
     for name in set(os.environ) - set(before):
         del os.environ[name]
     for name, value in before.items():
@@ -93,7 +93,7 @@ def _forget(names: Collection[str], folders: Collection[Path | None]) -> None:
 
 
 def _home(module: ModuleType | None) -> set[Path | None]:
-    """Return the folders that a module, or a package, was found in."""
+    """Return the folders in which a module or package was found."""
     spec = getattr(module, "__spec__", None)
     if not isinstance(spec, ModuleSpec):
         return set()

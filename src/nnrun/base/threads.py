@@ -1,4 +1,4 @@
-"""Threads that work ahead; nobody waits for one that is stuck in a file that never answers."""
+"""Threads that work ahead; a thread that is stuck on a file that never answers is not waited for."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any, TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# How many items are done or under way, for each thread, before their turn has come.
+# Items per thread that may be done or in progress ahead of their turn.
 _AHEAD = 2
-# A thread that is not stuck takes note of the end with its next item.
+# How long to wait at the end for a thread to finish its item.
 _FAREWELL_SECONDS = 0.5
 
 
 def in_threads(
     work: Callable[[Item], Result], items: Sequence[Item], num_threads: int
 ) -> Generator[Result, None, None]:
-    """Yield `work(item)` for each item in turn, done some items ahead by threads; what one raises is raised here.
+    """Yield `work(item)` for each item in order, computed some items ahead by threads; exceptions are raised here.
 
-    However the generator ends, no item is begun after that; Python's own pools would wait for those under way.
+    However the generator ends, no item is started after that; Python's own pools would wait for those in progress.
     """
     tasks: queue.SimpleQueue[int | None] = queue.SimpleQueue()
     answers: dict[int, tuple[bool, Any]] = {}

@@ -1,4 +1,4 @@
-"""Text that people see: what a file's text, or a library's message, could tell a terminal to do is shown, not sent."""
+"""Text for people: characters of a file or a library's message that a terminal would obey are shown, not sent."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ import re
 from collections.abc import Collection, Sequence
 from itertools import islice
 
-# Control characters, marks that turn the direction of what follows, separators of lines, halves of characters.
+# Control characters, marks that change the direction of text, line separators, lone surrogates.
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-# A command with its words, which are written together.
+# A command with its words, which are kept together.
 _COMMAND = re.compile(r"\bnnrun(?: (?:-\S+|'[^']*'|[\w.@/~+-]+=\S+))+")
 _GLUE = "\0"
-# What a spreadsheet takes for a formula at the beginning of a cell, in both widths, and plain numbers, which it may,
-# one or several with a space between them.
+# How a cell that a spreadsheet takes for a formula begins, also in full-width characters; and plain numbers, one or
+# several with spaces between them, which may begin so.
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
 _NUMBERS = re.compile(f"{_NUMBER}( {_NUMBER})*")
-# Of a name that is one of a few in a message.
+# Maximum length of each name where a message lists a few.
 _LONGEST_OF_FEW = 80
 
 
 def visible(text: str) -> str:
-    """Return a text in one line that tells a terminal nothing: what would is written as `\\x1b`, `\\n`, `\\u202e`."""
+    """Return a text as one line with what a terminal would obey written out: `\\x1b`, `\\n`, `\\u202e`."""
     return _UNSEEN.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
 
 
 def visible_lines(text: str) -> str:
-    """Return a text of our own making of several lines, each as `visible` shows it."""
+    """Return a text whose line breaks are our own, each line as `visible` shows it."""
     return "\n".join(map(visible, text.split("\n")))
 
 
 def wrapped(text: str, width: int) -> str:
     """Break a text into lines of at most `width` characters, between words.
 
-    A command stays in one line if it fits into one; else its lines end with a backslash, as a shell takes them. A word
-    that is longer than a line is left to the terminal, so that it can be copied.
+    A command stays on one line if it fits; else its lines end with a backslash, as a shell accepts them. A word that is
+    longer than a line is left to the terminal, so that it can be copied.
     """
     lines: list[str] = []
     for line in text.split("\n"):
@@ -49,7 +49,7 @@ def wrapped(text: str, width: int) -> str:
 
 
 def _continued(words: Sequence[str], width: int) -> list[str]:
-    """Return the lines of a command that is longer than one, each but the last with a backslash at its end."""
+    """Return a long command as lines, each but the last with a backslash at its end."""
     rows = [words[0]]
     for word in words[1:]:
         if len(rows[-1]) + 1 + len(word) + len(" \\") <= width:
@@ -60,7 +60,7 @@ def _continued(words: Sequence[str], width: int) -> list[str]:
 
 
 def as_cell(value: object) -> object:
-    """Return a value for a CSV file; before a text that a spreadsheet would calculate comes a `'`: it is text then."""
+    """Return a value for a CSV file; a text that a spreadsheet would calculate gets a leading `'` and stays text."""
     if not isinstance(value, str):
         return value
     is_formula = value.lstrip().startswith(_FORMULA) or value.startswith(("\t", "\r", "\n"))
@@ -68,7 +68,7 @@ def as_cell(value: object) -> object:
 
 
 def distinct(titles: Sequence[str]) -> list[str]:
-    """Return the titles of columns, each once: one that stands before is followed by `_2`, or the next free number."""
+    """Return the titles of columns without duplicates: a repeated one gets `_2`, or the next free number."""
     found: dict[str, None] = {}
     for title in titles:
         numbered = (f"{title}_{number}" for number in itertools.count(2))
@@ -77,6 +77,6 @@ def distinct(titles: Sequence[str]) -> list[str]:
 
 
 def few(values: Collection[object], most: int = 5) -> str:
-    """Return the first values, each as a text that is not long, and how many more there are: `a, b and 3 more`."""
+    """Return the first values, each shortened, and how many more there are: `a, b and 3 more`."""
     more = f" and {len(values) - most:,} more" if len(values) > most else ""
     return ", ".join(str(value)[:_LONGEST_OF_FEW] for value in islice(values, most)) + more

@@ -60,7 +60,7 @@ def test_too_little_for_torch_is_said(tmp_path: Path, limit: int) -> None:
 def test_a_library_that_ends_the_process_is_reported_with_the_limit(tmp_path: Path, end: str, code: int) -> None:
     done = run(tmp_path, PLENTY, f"nnrun.cli.main = lambda words: {end}")
     assert done.returncode == code
-    assert ("the address space of a process is limited to 68.7 GB here (ulimit -v)" in done.stderr) == (code == 5)
+    assert ("the address space of a process is limited to 68.7 GB (ulimit -v)" in done.stderr) == (code == 5)
 
 
 @pytest.mark.parametrize(

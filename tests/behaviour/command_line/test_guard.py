@@ -124,7 +124,7 @@ def test_a_signal_ends_a_run_inside_a_call_that_never_returns(name: str, code: i
     it = ended[name]
     assert it.code == code
     assert it.seconds < 6
-    assert it.err == "nnrun: stopped in a call that did not return; what was saved is whole\n"
+    assert it.err == "nnrun: stopped in a call that did not return; saved files are intact\n"
     assert (status(it.run)["state"], status(it.run)["exit_code"]) == ("interrupted", code)
     assert not list(it.run.rglob(".*.tmp"))
     if name == "training":

@@ -31,7 +31,10 @@ def test_a_renamed_name_says_what_it_is_now_when_it_goes_and_who_uses_it() -> No
     with pytest.warns(DeprecationWarning) as caught:
         old_way()
     (warning,) = caught
-    assert str(warning.message) == "nnrun.api.old_way is nnrun.api.new_way now; the old name goes with nnrun 9.0.0"
+    assert (
+        str(warning.message)
+        == "nnrun.api.old_way is now nnrun.api.new_way; the old name will be removed in nnrun 9.0.0"
+    )
     assert warning.filename == __file__, "the caller's line, and not ours"
 
 
@@ -82,7 +85,8 @@ class OldExporter:
 def test_a_logger_of_before_is_given_what_it_was_given_and_warned_of() -> None:
     logger, loggers = OldLogger(), Loggers(Console())
     with pytest.warns(
-        DeprecationWarning, match=r"^nnrun\.api\.Logger\.start\(run, config\) is .* goes with nnrun 0\.6\.0$"
+        DeprecationWarning,
+        match=r"^nnrun\.api\.Logger\.start\(run, config\) is now .* will be removed in nnrun 0\.6\.0$",
     ) as seen:
         loggers.start({"old": logger}, RunInfo("train", Path("run"), {"seed": 1}, 0))
     assert logger.started == (Path("run"), {"seed": 1}) and not loggers.failed

@@ -89,7 +89,7 @@ def test_only_our_temporaries_are_swept(tmp_path):
         (errno.EACCES, "permission denied"),
         (errno.EMFILE, "ulimit -n"),
         (errno.EIO, "input/output error"),
-        (errno.ENOTDIR, "a file is in the way of a folder"),
+        (errno.ENOTDIR, "a file exists where a folder is needed"),
         (errno.ELOOP, "Too many levels"),
     ],
 )

@@ -75,6 +75,6 @@ def test_an_operation_without_a_deterministic_version_names_the_setting():
 def test_a_workspace_that_cublas_is_not_deterministic_with_is_named(monkeypatch):
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":0:0")
     said = "Deterministic behavior was enabled [...] set an environment variable: CUBLAS_WORKSPACE_CONFIG=:4096:8"
-    expected = "trainer.deterministic=true: model cannot be computed with CUBLAS_WORKSPACE_CONFIG=:0:0.*set it to"
+    expected = "trainer.deterministic=true: model is not deterministic with CUBLAS_WORKSPACE_CONFIG=:0:0.*set it to"
     with pytest.raises(ConfigError, match=expected), calling("model"):
         raise RuntimeError(said)
