@@ -1,1 +1,1 @@
-"""The training core: the step path (loop, step, state, batches), what it stands on, and the seams."""
+"""The training core: the step path (loop, step, state, batches), its foundations, and the seams."""

@@ -1,4 +1,4 @@
-"""Augmentation: training batches changed on the device, a pure function of (seed, epoch, index of the batch)."""
+"""Augmentation: change training batches on the device, as a pure function of (seed, epoch, index of the batch)."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from nnrun.core.randomness import AUGMENT, mix
 from nnrun.core.seams.batch import Augmentation, Mixed, Mixing
 from nnrun.core.seams.data import Tree
 
-# Whose turn comes when, whatever the order in which they were named; mixing is last.
+# The order of augmentations, whatever the order in which they were named; mixing is last.
 SHAPE, COLOR, OWN, HIDE = range(4)
 
 
 class Augmenter:
-    """Apply augmentations to training batches: by stage, those of one stage by name, and mixings last.
+    """Apply augmentations to training batches: by stage, within a stage by name, and mixings last.
 
-    Every draw comes from a generator of its own that is seeded for each batch: the same whatever else draws, wherever
-    the samples lie, and from whichever batch a run goes on.
+    Every draw comes from a separate generator that is seeded for each batch: it is the same whatever else draws,
+    wherever the samples are stored, and from whichever batch a run resumes.
     """
 
     def __init__(self, parts: Mapping[str, Augmentation | Mixing], seed: int, device: torch.device) -> None:
@@ -31,7 +31,7 @@ class Augmenter:
         self._mixings: dict[str, Any] = {name: parts[name] for name in names if hasattr(parts[name], "mix")}
         self._augmentations: dict[str, Any] = {name: parts[name] for name in names if name not in self._mixings}
         self._seed = seed
-        # A graph that captures draws must be told of it (register_generator_state).
+        # A graph that captures draws must register it (register_generator_state).
         self.generator = torch.Generator(device)
 
     def seed(self, epoch: int, index: int) -> None:
@@ -39,19 +39,19 @@ class Augmenter:
         self.generator.manual_seed(mix(AUGMENT, self._seed, epoch, index))
 
     def check_range(self, raw: Tree) -> None:
-        """Raise ConfigError where samples are floats beyond 0 to 1 and an augmentation takes 1 for white."""
+        """Raise ConfigError if samples are floats outside 0 to 1 and an augmentation takes 1 for white."""
         floats = [leaf for leaf in tree_flatten(raw)[0] if leaf.is_floating_point() and leaf.numel()]
         low = min([0.0, *(float(leaf.min()) for leaf in floats)])
         high = max([1.0, *(float(leaf.max()) for leaf in floats)])
         for name, augmentation in self._augmentations.items():
             if getattr(augmentation, "one_is_white", False) and (low < 0 or high > 1):
                 raise ConfigError(
-                    f"augment.{name} takes uint8, or floats from 0 to 1, and there are training samples from {low:g} "
-                    f"to {high:g}; store them so, or leave it out of augment="
+                    f"augment.{name} takes uint8, or floats from 0 to 1, but the training samples are from {low:g} to "
+                    f"{high:g}; rescale them, or leave it out of augment="
                 )
 
     def augment(self, raw: Tree) -> Tree:
-        """Return the raw samples of a batch changed."""
+        """Return the raw samples of a batch, augmented."""
         for name, augmentation in self._augmentations.items():
             with calling(f"augment.{name}"):
                 changed = augmentation(raw, self.generator)
@@ -60,7 +60,7 @@ class Augmenter:
         return raw
 
     def mix(self, inputs: Tree, targets: Tensor, weight: Tensor) -> tuple[Tree, Mixed | None]:
-        """Return the inputs of a batch mixed, each sample with its partner; where several mixings are, by one of them.
+        """Return the inputs of a batch, each mixed with its partner; of several mixings, one is drawn for each sample.
 
         `weight` `(N,)` is 0 for padding, which is nobody's partner.
         """
@@ -83,10 +83,10 @@ class Augmenter:
 def partners(weight: Tensor, generator: torch.Generator) -> Tensor:
     """Return for each sample the index of the one that it is mixed with, `(N,)`: the next in a random circle.
 
-    Padding, of weight 0, is in no circle: a sample of the batch's would else be learned from with a weight that is not
-    its own. A single sample is its own partner.
+    Padding, of weight 0, is not in the circle: as a partner, it would count as a sample. A single sample is its own
+    partner.
     """
-    # Keys of real samples are below 1, so that padding is sorted behind them.
+    # Keys of real samples are below 1, so that padding is sorted after them.
     keys = torch.rand(len(weight), generator=generator, device=weight.device) + (weight == 0)
     circle = keys.argsort(stable=True)
     place = torch.arange(len(weight), device=weight.device)
@@ -100,11 +100,11 @@ def _where(chosen: Tensor, new: Tensor, old: Tensor) -> Tensor:
 
 
 def _check_form(name: str, changed: Tree, before: Tree) -> None:
-    """Raise ConfigError unless what an augmentation gives has the shapes and types of what it took."""
+    """Raise ConfigError unless the output of an augmentation has the shapes and types of its input."""
     ours, theirs = _form(before), _form(changed)
     if ours != theirs:
         gives, takes = (", ".join(f"{kind} {shape}" for kind, shape in form[1]) for form in (theirs, ours))
-        raise ConfigError(f"augment.{name} gives {gives}; allowed: the shapes and types that it takes, {takes}")
+        raise ConfigError(f"augment.{name} returns {gives}; allowed: the shapes and types of its input, {takes}")
 
 
 def _form(tree: Tree) -> tuple[Any, list[tuple[Any, Any]]]:

@@ -1,4 +1,4 @@
-"""The batches of a split, a pure function of (seed, epoch, index); their order is the same wherever the samples lie."""
+"""The batches of a split, a pure function of (seed, epoch, index), in the same order wherever the samples are."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ from nnrun.core.seams.data import Preprocessing, Tree
 
 
 class SplitBatches:
-    """Make batches of the samples of a split, on the device: of each the slice that is this rank's.
+    """Make batches of the samples of a split, on the device: this rank's slice of each.
 
-    `shuffle_seed` None keeps the samples' own order, for evaluation. A last batch that is short is filled up with the
-    first samples of the order, so that BatchNorm sees real ones, and their weight is 0. `augmenter` changes the batches
-    of a training.
+    `shuffle_seed` None keeps the samples' own order, for evaluation. A short last batch is padded with the first
+    samples of the order, so that BatchNorm sees real ones; their weight is 0. `augmenter` changes training batches.
     """
 
     def __init__(
@@ -47,7 +46,7 @@ class SplitBatches:
         self._ones = torch.ones_like(self._numbers, dtype=torch.float32)
 
     def order(self, epoch: int) -> Tensor:
-        """Return the sample indices of each batch of an epoch, `(num_batches, B)`, where the samples lie."""
+        """Return the sample indices of each batch of an epoch, `(num_batches, B)`, on the samples' device."""
         num, seed = self.num_samples, self._shuffle_seed
         order = torch.arange(num) if seed is None else permutation(num, seed, epoch)
         padding = self.num_batches * self.batch_size - num
@@ -68,9 +67,9 @@ class SplitBatches:
                 yield self.prepare(raw, row, epoch, index)
 
     def prepare(self, raw: Tree, targets: Tensor, epoch: int, index: int) -> Batch:
-        """Bring the raw samples of a batch to the device; there augment them, if that is wanted, and preprocess them.
+        """Move the raw samples of a batch to the device; augment them there, if wanted, and preprocess them.
 
-        The draws are seeded first. What comes after that asks for no value: a graph of kernels can capture it.
+        The draws are seeded first. Nothing after that reads a value: a graph of kernels can capture it.
         """
         of_all = min(self.batch_size, self.num_samples - index * self.batch_size)
         num_samples = len(range(of_all)[self._share])

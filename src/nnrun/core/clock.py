@@ -1,4 +1,4 @@
-"""How long a training takes, and what of that its steps and its saving take."""
+"""How long a training takes, and how much of that its steps and its saving take."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from contextlib import contextmanager
 
 
 class Clock:
-    """The seconds that training took in this process: its steps, its saving, and all of it; and the samples trained on.
+    """The time that training took in this process: its steps, its saving, and in total; and the samples trained on.
 
-    `seconds` are those of the steps alone: saving in the midst of an epoch is left out. `saving_seconds` are those in
-    which the training waited for a save, `writing_seconds` those that a thread wrote beside it.
+    `seconds` is the time of the steps alone, without saves within an epoch. `saving_seconds` is the time for which the
+    training waited for saves, `writing_seconds` the time for which a background thread wrote.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class Clock:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Count the time of the block as that of steps."""
+        """Count the time of the block as steps."""
         self._since = time.perf_counter()
         try:
             yield
@@ -34,7 +34,7 @@ class Clock:
 
     @contextmanager
     def saving(self) -> Iterator[None]:
-        """Count the time of the block as that of saving, and not as that of steps."""
+        """Count the time of the block as saving, and not as steps."""
         start = time.perf_counter()
         try:
             yield
@@ -46,7 +46,7 @@ class Clock:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Count the time of the block, in a thread of its own, as that of writing beside the training."""
+        """Count the time of the block, in a background thread, as writing."""
         start = time.perf_counter()
         try:
             yield
@@ -55,7 +55,7 @@ class Clock:
 
     @contextmanager
     def fitting(self) -> Iterator[None]:
-        """Count the time of the block as that of the whole training, validation and saving included."""
+        """Count the time of the block as the whole training, including validation and saving."""
         start = time.perf_counter()
         try:
             yield

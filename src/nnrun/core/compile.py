@@ -1,4 +1,4 @@
-"""torch.compile: where it pays, and how a network is compiled so that a resumed run gives the same bits."""
+"""torch.compile: when it pays, and how a network is compiled so that a resumed run gives the same bits."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from nnrun.core.device import is_gpu
 from nnrun.core.randomness import seed_step
 from nnrun.core.state import TrainState
 
-# What `auto` reckons with on a GPU, both on the side of not compiling: what compiling may cost, and the least that it
-# saves in a step. By the number of steps and not by times measured in the run, which differ from run to run.
+# What `auto` assumes on a GPU, both in favour of not compiling: the cost of compiling, and the time that it saves per
+# step. It decides by the number of steps: times measured in the run would differ from run to run.
 _COMPILING_SECONDS = 60.0
 _SAVED_SECONDS_PER_STEP = 0.0002
 
@@ -31,28 +31,28 @@ class Compilation:
 
 
 def choose_compile(wanted: str | bool, device: torch.device, num_steps: int) -> Compilation:
-    """Return what `trainer.compile` means for a training of so many steps; a function of the config and the machine."""
+    """Return what `trainer.compile` means for a training of `num_steps`: a function of the config and the machine."""
     if wanted != "auto":
         return Compilation(bool(wanted), "as asked")
     if not is_gpu(device):
-        return Compilation(False, f"auto: what it gains on {device.type} seldom pays for the compiling")
+        return Compilation(False, f"auto: on {device.type} the speedup seldom pays for the compile time")
     least = round(_COMPILING_SECONDS / _SAVED_SECONDS_PER_STEP)
     if num_steps < least:
-        return Compilation(False, f"auto: the run has {num_steps:,} steps, and it pays from about {least:,} on")
-    return Compilation(True, f"auto: the run has {num_steps:,} steps, and it pays from about {least:,} on")
+        return Compilation(False, f"auto: the run has {num_steps:,} steps; compiling pays from about {least:,}")
+    return Compilation(True, f"auto: the run has {num_steps:,} steps; compiling pays from about {least:,}")
 
 
 def compile_network(state: TrainState, inputs: Any) -> float:
     """Compile a network in place for batches like `inputs`, and return the seconds that it took.
 
-    A forward and a backward pass are made, of which no trace is left: the time belongs to no step. The state dict keeps
-    its names. Each shape is compiled by itself and none in general, since a general kernel has other bits: so they do
-    not depend on which shape came first, that of a training step or, in a resumed run, that of a validation.
+    Run a forward and a backward pass, so that no step includes that time, and leave no trace of them. The state dict
+    keeps its names. Each shape is compiled separately, since kernels for dynamic shapes give different bits: so the
+    bits do not depend on which shape came first, that of a training step or, in a resumed run, that of a validation.
     """
     start = time.perf_counter()
-    # On a CPU it says that there is no GPU.
+    # On a CPU it logs that there is no GPU.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
-    # Of an earlier job in this process nothing is left, neither kernels nor the count of kernels that may be made.
+    # Drop the kernels of an earlier job in this process, and their count, which is limited.
     torch.compiler.reset()
     network = state.network
     network.compile(dynamic=False)

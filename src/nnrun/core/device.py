@@ -21,7 +21,7 @@ _DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass(frozen=True)
 class Precision:
-    """The number format of the forward pass; weights, updates and evaluation are fp32 in all of them."""
+    """The number format of the forward pass; weights, updates and evaluation are always fp32."""
 
     name: str
     reason: str
@@ -38,7 +38,7 @@ class Precision:
 
 
 def choose_device(wanted: str) -> torch.device:
-    """Return the device that `trainer.device` names; raise ResourceError where this machine has none such."""
+    """Return the device that `trainer.device` names; raise ResourceError if this machine does not have it."""
     if wanted == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda", torch.cuda.current_device())
@@ -56,23 +56,23 @@ def choose_device(wanted: str) -> torch.device:
 
 
 def is_gpu(device: torch.device) -> bool:
-    """Return whether a device is a CUDA GPU: what it is given it does in a stream of its own, beside the host."""
+    """Return whether a device is a CUDA GPU: it works on a stream, asynchronously to the host."""
     return device.type == "cuda"
 
 
 def copies_beside(device: torch.device) -> bool:
-    """Return whether copies from pinned memory to a device run beside its work."""
+    """Return whether copies from pinned memory to a device overlap with its work."""
     return is_gpu(device) and torch.cuda.is_available()
 
 
 def wait_for(device: torch.device) -> None:
-    """Wait for a device to finish what it was given."""
+    """Wait for a device to finish its queued work."""
     if is_gpu(device):
         torch.cuda.synchronize(device)
 
 
 def peak_memory(device: torch.device) -> tuple[int, int] | None:
-    """Return the most bytes of a GPU that torch has held, and all that it has; None of what shares the host's memory.
+    """Return the peak bytes that torch reserved on a GPU, and its total; None if a device shares the host's memory.
 
     Both are known on the host: nothing waits for the device.
     """
@@ -82,12 +82,12 @@ def peak_memory(device: torch.device) -> tuple[int, int] | None:
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Return how much of a GPU's memory is free; None of a device that shares the host's."""
+    """Return the free bytes of a GPU's memory; None for a device that shares the host's memory."""
     return torch.cuda.mem_get_info(device)[0] if is_gpu(device) else None
 
 
 def seed_device(device: torch.device, number: int) -> None:
-    """Seed a device's own generator alone: `torch.manual_seed` visits every backend and costs 150 times as much."""
+    """Seed only a device's own generator: `torch.manual_seed` visits every backend and takes 150 times as long."""
     if is_gpu(device):
         index = device.index if device.index is not None else torch.cuda.current_device()
         torch.cuda.default_generators[index].manual_seed(number)
@@ -98,29 +98,29 @@ def seed_device(device: torch.device, number: int) -> None:
 
 
 class Mark:
-    """A place in what a GPU was given, which can be waited for."""
+    """A point in a GPU's queue of work that can be waited for."""
 
     def __init__(self) -> None:
         self._event = torch.cuda.Event()
 
     def set(self, device: torch.device) -> None:
-        """Mark all that the device was given so far."""
+        """Mark the end of the work queued so far."""
         self._event.record(torch.cuda.current_stream(device))
 
     def wait(self) -> None:
-        """Wait for the device to come to the mark; not at all where none was set."""
+        """Wait for the device to reach the mark; return at once if none was set."""
         self._event.synchronize()
 
 
 def choose_precision(wanted: str, device: torch.device) -> Precision:
     """Return the precision that `trainer.precision` names; `auto` takes the fastest that is exact enough.
 
-    That is bf16 where a GPU computes in it, fp16 with a scaled loss on older GPUs, and fp32 elsewhere: on a CPU the
-    gain is smaller, and a result that is the same on every machine worth more. Raises ConfigError for a pair that
-    does not work.
+    That is bf16 on GPUs that compute in it, fp16 with a scaled loss on older GPUs, and fp32 elsewhere: on a CPU the
+    gain is smaller, and the same result on every machine is worth more. Raises ConfigError for a precision that the
+    device does not support.
     """
     if wanted == "fp16" and device.type == "cpu":
-        raise ConfigError("trainer.precision=fp16 needs a GPU, and the device is the CPU; use fp32 or bf16")
+        raise ConfigError("trainer.precision=fp16 needs a GPU, but the device is the CPU; use fp32 or bf16")
     if wanted != "auto":
         return Precision(wanted, "as asked")
     if device.type == "cuda":
@@ -143,7 +143,7 @@ def cpu_has_bf16() -> bool:
 
 
 def choose_channels_last(wanted: str | bool, network: nn.Module, device: torch.device, precision: Precision) -> bool:
-    """Return whether channels come last in memory: `auto` means convolutions, on a CPU or in half precision."""
+    """Return whether channels come last in memory: `auto` means with convolutions, on a CPU or in half precision."""
     if wanted != "auto":
         return bool(wanted)
     has_convolution = any(isinstance(module, nn.Conv2d) for module in network.modules())
@@ -151,33 +151,33 @@ def choose_channels_last(wanted: str | bool, network: nn.Module, device: torch.d
 
 
 def set_deterministic(wanted: bool) -> None:
-    """Refuse, or again allow, kernels that may give other bits each time. Before the device is first used."""
+    """Forbid, or allow again, kernels that may give different bits each time. Call it before the device is used."""
     if wanted:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     if wanted or torch.are_deterministic_algorithms_enabled():
         # The call imports the compiler, which takes as long as torch itself.
         torch.use_deterministic_algorithms(wanted)
-        # Nothing of ours reads memory that it has not written, and to fill it costs a launch for each tensor.
+        # Our code reads no uninitialized memory, and filling it costs a launch for each tensor.
         deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    # Where bits may differ, cuDNN finds the fastest kernel of each shape by trying them.
+    # If bits may differ, cuDNN finds the fastest kernel for each shape by trying them.
     torch.backends.cudnn.benchmark = not wanted
 
 
 def set_exact() -> None:
-    """Compute fp32 in fp32 on a GPU: cuDNN's own default is TF32, whose products have three digits.
+    """Compute fp32 in fp32 on a GPU: cuDNN's own default is TF32, with products of three significant digits.
 
-    So a network trained in fp32, and every evaluation, means on a GPU what it means on a CPU.
+    So training in fp32, and every evaluation, means the same on a GPU as on a CPU.
     """
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
-    # The newer names of the same: where a program has set these, the older ones change nothing, or cannot be read.
+    # Newer names of the same settings: once a program has set these, the older ones have no effect or cannot be read.
     backends: Any = torch.backends
     for part in (backends, backends.cudnn.conv, backends.cudnn.rnn, backends.cuda.matmul):
         part.fp32_precision = "ieee"
 
 
 def kernels() -> dict[str, Any]:
-    """Return what decides about the bits of a GPU's results, as environment.json holds it."""
+    """Return the versions and settings that decide the bits of a GPU's results, for environment.json."""
     backends: Any = torch.backends
     return {
         "cuda": torch.version.cuda,
@@ -190,5 +190,5 @@ def kernels() -> dict[str, Any]:
 
 
 def has_fused_kernel(parameters: Iterable[Tensor]) -> bool:
-    """Return whether torch's optimizers have one kernel for all of these: floating point, where it wrote them."""
+    """Return whether torch's optimizers have a fused kernel for all parameters: for floats, on some devices."""
     return all(p.is_floating_point() and p.device.type in _FUSED_DEVICES for p in parameters)

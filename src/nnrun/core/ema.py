@@ -1,4 +1,4 @@
-"""The average of the weights that is evaluated in their place."""
+"""The average of the weights, which is evaluated in their place."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nnrun.core.multi_tensor import copy_all
 
 
 class Ema:
-    """An exponential moving average of the weights (Polyak & Juditsky 1992), as a network of its own.
+    """An exponential moving average of the weights (Polyak & Juditsky 1992), as a separate network.
 
     The decay rises as (1 + n) / (10 + n) over the first updates n, so that the average forgets the random start.
     Buffers, such as BatchNorm's statistics, are averages already and are copied.
@@ -25,7 +25,7 @@ class Ema:
 
     @torch.no_grad()
     def update(self, network: nn.Module, good: Tensor | None = None) -> None:
-        """Move the average towards the weights of `network`; not, where `good` is a false bool on the device."""
+        """Move the average towards the weights of `network`, unless `good`, a bool on the device, is false."""
         self.num_updates += 1
         share = 1 - min(self._decay, (1 + self.num_updates) / (10 + self.num_updates))
         weights: list[Tensor] = list(network.parameters())

@@ -20,9 +20,9 @@ MOST_KEPT_BYTES = 2**28
 
 
 class KeptOutputs:
-    """The outputs of a network on the samples of a split, in their order, as an evaluation gets them, and their losses.
+    """A network's outputs on the samples of a split, in order, as an evaluation computes them, and their losses.
 
-    They stay on the device until they are asked for; where they come to more than `most_bytes`, none are kept.
+    They stay on the device until they are asked for. If the outputs take more than `most_bytes`, none are kept.
     """
 
     def __init__(self, most_bytes: int = MOST_KEPT_BYTES) -> None:
@@ -31,9 +31,9 @@ class KeptOutputs:
         self._losses: list[Tensor] = []
 
     def add(self, outputs: Tensor, losses: Tensor, batch: Batch) -> None:
-        """Keep the outputs of a batch, and the loss of each sample, without its padding.
+        """Keep the outputs of a batch, and the loss of each sample, without padding.
 
-        Of the outputs a copy: a network may write those of the next batch into the same memory.
+        The outputs are copied: a network may write those of the next batch into the same memory.
         """
         self._losses.append(losses[: batch.num_samples])
         outputs = outputs[: batch.num_samples]
@@ -44,11 +44,11 @@ class KeptOutputs:
             self._parts.append(outputs.clone())
 
     def on_host(self) -> Tensor | None:
-        """Return them, `(N, ...)` in fp32, on the host; None where they were too large. Waits for the device."""
+        """Return the outputs, `(N, ...)` in fp32, on the host; None if they were too large. Waits for the device."""
         return torch.cat(self._parts).float().cpu() if self._parts else None
 
     def losses_on_host(self) -> Tensor | None:
-        """Return the losses, `(N,)` in fp32, on the host; None where there are none. Waits for the device."""
+        """Return the losses, `(N,)` in fp32, on the host; None if there are none. Waits for the device."""
         return torch.cat(self._losses).float().cpu() if self._losses else None
 
 
@@ -60,10 +60,10 @@ def evaluate(
     poll: Callable[[], None] = lambda: None,
     kept: KeptOutputs | None = None,
 ) -> Sums:
-    """Return the sums of the metrics over a split, in fp32 and in eval mode; the mode is put back.
+    """Return the sums of the metrics over a split, in fp32 and in eval mode; restore the mode.
 
-    fp32 whatever the training's precision: what is measured is the weights, as they are exported. `poll` is
-    called between batches and may raise to stop. `kept` is given the outputs of each batch.
+    fp32 whatever the training's precision: the weights are measured as they are exported. `poll` is called between
+    batches and may raise to stop. `kept` receives the outputs of each batch.
     """
     was_training = network.training
     network.eval()
@@ -89,11 +89,11 @@ def evaluate(
 
 @contextmanager
 def explaining_memory(device: torch.device, batch_size: int) -> Iterator[None]:
-    """Turn out-of-memory in the block into advice on data.eval_batch_size."""
+    """Turn an out-of-memory error in the block into advice on data.eval_batch_size."""
     try:
         yield
     except Exception as error:
         if lacks_memory(error):
-            what = f"out of memory on {device} with data.eval_batch_size={batch_size}; what was saved is whole"
+            what = f"out of memory on {device} with data.eval_batch_size={batch_size}; saved files are intact"
             raise OutOfMemory(what, f"data.eval_batch_size={max(batch_size // 2, 1)}") from error
         raise

@@ -1,4 +1,4 @@
-"""Samples that lie in a file, for data that does not fit in memory."""
+"""Samples that stay in a file, for data that does not fit in memory."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# So much of a file is read at a time where all is copied: then it need not lie in memory beside its copy.
+# Bytes that are read at a time when a whole file is copied, so that file and copy are not in memory together.
 _CHUNK_BYTES = 2**25
 
 
 class Stored:
-    """Stand for a tensor `(N, ...)` that a file holds: what is asked for is read, and nothing else.
+    """Stand in for a tensor `(N, ...)` in a file: only the samples that are asked for are read.
 
     `open_file` maps the file and returns all of its samples; `rows` says which of them these are, in which order. A
-    process that is started with one opens the file for itself. `is_mapped` says that opening it does no more than map
-    it, so that it may be opened as often as one likes.
+    process that is started with one opens the file for itself. `is_mapped` says that opening only maps the file, and
+    may be repeated.
     """
 
     def __init__(self, open_file: Callable[[], Tensor], rows: Tensor | None = None, *, is_mapped: bool = False) -> None:
@@ -33,12 +33,12 @@ class Stored:
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type of a value."""
+        """The dtype of the samples."""
         return self._mapped().dtype
 
     @property
     def nbytes(self) -> int:
-        """How much memory the samples would take."""
+        """The memory that the samples would take."""
         return self._mapped()[:1].nbytes * len(self)
 
     def __len__(self) -> int:
@@ -70,11 +70,11 @@ class Stored:
         if not self._is_mapped:
             return self[:]
         samples = torch.empty(self.shape, dtype=self.dtype)
-        # As many as lie in so much of the file, where they are spread evenly over it.
+        # As many samples as a chunk of the file holds, if they are spread evenly over it.
         num_samples = max(1, _CHUNK_BYTES * len(self) // max(1, self._mapped().nbytes))
         for start in range(0, len(self), num_samples):
             part = samples[start : start + num_samples]
-            # Mapped anew each time: the pages that were read go with the mapping.
+            # Mapped anew each time: the pages that were read are freed with the mapping.
             if self._rows is None:
                 part.copy_(self._open_file()[start : start + num_samples])
             else:

@@ -1,4 +1,4 @@
-"""The training loop: fit, and one epoch. Nothing waits for the device but the logs, validation and an epoch's end."""
+"""The training loop: fit, and one epoch. Only the logs, validation and the end of an epoch wait for the device."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nnrun.core.work import Work
 
 
 def fit(state: TrainState, work: Work, plan: Plan) -> None:
-    """Train from where `state` stands until the plan is done or a callback sets a reason to stop."""
+    """Continue the training in `state` until the plan is done or a callback sets a reason to stop."""
     for callback in work.callbacks:
         callback.on_fit_start(state)
     while not plan.is_done(state.progress):
@@ -24,7 +24,7 @@ def fit(state: TrainState, work: Work, plan: Plan) -> None:
 
 
 def train_epoch(state: TrainState, work: Work, plan: Plan) -> None:
-    """Train the rest of the epoch under way, and validate where that is due before its end."""
+    """Train the rest of the current epoch, with the validations that are due before its end."""
     at = state.progress
     batches = iter(work.train.epoch(at.epoch, at.batch))
     train_stretch(state, work, plan, batches)

@@ -1,4 +1,4 @@
-"""Do the same to many tensors with a few launches: on a GPU each launch costs the host microseconds."""
+"""Apply an operation to many tensors in a few launches: on a GPU each launch costs the host microseconds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 @torch.no_grad()
 def copy_all(targets: Iterable[Tensor], sources: Iterable[Tensor]) -> None:
-    """Copy each source into its target, all of a type at once."""
+    """Copy each source into its target, all of one dtype at once."""
     pairs: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
     for target, source in zip(targets, sources, strict=True):
         to, of = pairs.setdefault(target.dtype, ([], []))
@@ -21,14 +21,14 @@ def copy_all(targets: Iterable[Tensor], sources: Iterable[Tensor]) -> None:
 
 
 class Snapshot:
-    """What tensors hold now, so that it can be put back, on a flag that the host need not read."""
+    """A copy of tensors to restore them from, depending on a flag that the host need not read."""
 
     def __init__(self, tensors: Iterable[Tensor]) -> None:
         self._before = {dtype: _joined(group) for dtype, group in _by_type(tensors).items()}
 
     @torch.no_grad()
     def put_back_unless(self, good: Tensor, tensors: Iterable[Tensor]) -> None:
-        """Give the tensors their values of before, unless `good`, a bool on their device; NaN in them is no matter."""
+        """Restore the tensors unless `good`, a bool on their device, is true; NaN in them does no harm."""
         for dtype, group in _by_type(tensors).items():
             right = torch.where(good, _joined(group), self._before[dtype])
             parts = right.split([tensor.numel() for tensor in group])
@@ -36,15 +36,15 @@ class Snapshot:
 
 
 def _by_type(tensors: Iterable[Tensor]) -> dict[torch.dtype, list[Tensor]]:
-    """Return the tensors of each type, each as a view whose dimensions stand as they lie in memory."""
+    """Return the tensors of each dtype, each as a view with its dimensions in memory order."""
     groups: dict[torch.dtype, list[Tensor]] = {}
     for tensor in tensors:
-        # Kernels in channels_last would else be copied one by one to be joined.
+        # Otherwise each weight in channels_last would be copied before it is joined.
         order = sorted(range(tensor.dim()), key=tensor.stride, reverse=True)
         groups.setdefault(tensor.dtype, []).append(tensor.detach().permute(order))
     return groups
 
 
 def _joined(tensors: Sequence[Tensor]) -> Tensor:
-    """Return the values of tensors of one type in one copy, `(sum of their sizes,)`."""
+    """Return the values of tensors of one dtype in one copy, `(sum of their sizes,)`."""
     return torch.cat([tensor.reshape(-1) for tensor in tensors])

@@ -1,4 +1,4 @@
-"""A loss that is NaN or infinite: found without waiting for the device, and stopped at or left out."""
+"""A loss that is NaN or infinite: found without waiting for the device; it ends the training or is skipped."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from nnrun.base.errors import DivergedError
 from nnrun.core.progress import Place
 from nnrun.core.seams.world import World
 
-# So many numbers are kept as they are: each takes a block of the device's memory, which many would fill.
+# How many numbers are kept before they are joined: each takes a block of the device's memory, which many would fill.
 _NUM_APART = 256
 
 
 class FiniteWatch:
-    """Note the loss of every update, on the device; whether they are finite is read only at `check`.
+    """Keep the loss of every update on the device, and read only at `check` whether they are finite.
 
-    What was trained after the first bad one is lost, and never saved, because a check comes before each save. A loss
-    that is bad on one rank is bad on all: they end together.
+    Training after the first bad loss is wasted, but never saved, because a check precedes each save. A loss that is
+    bad on one rank is bad on all, so that they end together.
     """
 
     def __init__(self, world: World | None = None) -> None:
         self._world = world or World()
-        # Numbers that must be finite, one an update since the last check, and where those updates were.
+        # Numbers that must be finite, one for each update since the last check, and the places of those updates.
         self._numbers: list[Tensor] = []
         self._joined: list[Tensor] = []
         self._places: list[Place] = []
         self._end: Place | None = None
 
     def note(self, number: Tensor, place: Place) -> None:
-        """Keep a number on the device, which is NaN or infinite where the update there is bad, until the next check."""
+        """Keep a number on the device until the next check: NaN or infinite means that the update there is bad."""
         self._numbers.append(number)
         self._places.append(place)
         if len(self._numbers) == _NUM_APART:
@@ -40,7 +40,7 @@ class FiniteWatch:
             self._numbers.clear()
 
     def check(self) -> None:
-        """Raise DivergedError, naming the update, if one of those seen since the last check ends the training.
+        """Raise DivergedError, naming the update, if an update since the last check ends the training.
 
         Waits for the device.
         """
@@ -56,47 +56,47 @@ class FiniteWatch:
             raise DivergedError(self._reason(self._end))
 
     def _ends(self, is_good: bool) -> bool:
-        """Take up the next update in order; return whether it ends the training."""
+        """Take the next update in order; return whether it ends the training."""
         return not is_good
 
     def _reason(self, place: Place) -> str:
         """Return why the training ends, and what may help."""
         return (
             f"the loss became NaN or infinite at {place}; try a lower optimizer.lr, trainer.grad_clip_norm=1.0, "
-            "trainer.precision=fp32, or trainer.nonfinite=skip, which leaves such updates out"
+            "trainer.precision=fp32, or trainer.nonfinite=skip, which skips such updates"
         )
 
     @property
     def num_skipped(self) -> int:
-        """How many updates were left out until the last check."""
+        """The number of updates skipped up to the last check."""
         return 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run goes on from: nothing here."""
+        """Return the state to resume from: none here."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up what `state_dict` returned."""
+        """Restore what `state_dict` returned."""
 
 
 class SkippingWatch(FiniteWatch):
-    """Count the bad updates, which a SkippingStep leaves out, and end the training after `max_in_a_row` in a row."""
+    """Count the bad updates, which a SkippingStep skips, and end the training after `max_in_a_row` in a row."""
 
     def __init__(self, max_in_a_row: int, world: World | None = None) -> None:
         super().__init__(world)
         self._max_in_a_row = max_in_a_row
-        # Updates left out, and of these the newest ones in a row.
+        # Skipped updates, and how many of the newest updates in a row were skipped.
         self._skipped, self._in_a_row = 0, 0
 
     def _ends(self, is_good: bool) -> bool:
-        """Count the next update; return whether it is one bad one too many."""
+        """Count the next update; return whether too many in a row were bad."""
         self._skipped += not is_good
         self._in_a_row = 0 if is_good else self._in_a_row + 1
         return self._in_a_row >= self._max_in_a_row
 
     @property
     def num_skipped(self) -> int:
-        """How many updates were left out until the last check."""
+        """The number of updates skipped up to the last check."""
         return self._skipped
 
     def _reason(self, place: Place) -> str:
@@ -107,12 +107,12 @@ class SkippingWatch(FiniteWatch):
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the counts that a resumed run goes on from. Waits for the device."""
+        """Return the counts to resume from. Waits for the device."""
         self.check()
         return {"skipped": self._skipped, "in_a_row": self._in_a_row}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up the counts; of a run that left nothing out until now there are none."""
+        """Restore the counts; a run that did not skip until now has none."""
         self._skipped, self._in_a_row = state.get("skipped", 0), state.get("in_a_row", 0)
 
 
@@ -122,11 +122,11 @@ def are_finite(tensors: Iterable[Tensor]) -> bool:
     for tensor in tensors:
         if tensor.is_floating_point() and tensor.numel():
             groups.setdefault(tensor.dtype, []).append(tensor.detach())
-    # The sum of squares takes a fiftieth of the time on a CPU. It may overflow where no number is infinite.
+    # On a CPU the sum of squares takes a fiftieth of the time, but may overflow though every number is finite.
     return _are_norms_finite(groups, 2.0) or _are_norms_finite(groups, float("inf"))
 
 
 def _are_norms_finite(groups: Mapping[torch.dtype, list[Tensor]], order: float) -> bool:
-    """Return whether tensors, by their type, all have a finite norm. Waits for the device."""
+    """Return whether tensors, grouped by dtype, all have a finite norm. Waits for the device."""
     norms = [value.float() for group in groups.values() for value in torch._foreach_norm(group, order)]
     return not norms or bool(torch.isfinite(torch.stack(norms)).all())

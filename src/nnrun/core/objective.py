@@ -1,4 +1,4 @@
-"""What a network is trained for: a problem, the loss of each sample, and what is measured."""
+"""The objective of a training: a problem, the loss of each sample, and the metrics."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from nnrun.core.transfer.layers import find_head
 
 
 class SampleLoss:
-    """A loss that gives a value a sample, and is given what its signature asks for.
+    """A loss that returns one value per sample, and receives what its signature asks for.
 
-    One with a parameter `inputs` gets the batch's, one with `features` those that the network gave beside its scores,
-    or else what went into its head.
+    A parameter `inputs` receives the batch's inputs; `features` receives the features that the network returned beside
+    its scores, or else the input of its head.
     """
 
     def __init__(self, loss: Callable[..., Tensor]) -> None:
         self.loss = loss
         names = inspect.signature(loss.forward if isinstance(loss, nn.Module) else loss).parameters
         self.takes_inputs, self.takes_features = "inputs" in names, "features" in names
-        # Why the head is not known, where it is not: a network that gives its features needs none.
+        # Why the head is unknown, if it is; a network that returns its features needs none.
         self._no_head: str | None = None
         self._features: Tensor | None = None
 
     def watch(self, network: nn.Module, num_outputs: int, head: str | None = None) -> RemovableHandle | None:
-        """Keep what goes into the head of a network from now on, in fp32, until the loss is asked for.
+        """Keep the input of a network's head from now on, in fp32, until the loss is computed.
 
-        `head` is its name, if known. None where the loss takes no features, or the head is not found. Raises
-        ConfigError where the one that is named is not found.
+        `head` is its name, if known. Returns None if the loss takes no features, or the head is not found. Raises
+        ConfigError if a head that is named is not found.
         """
         if not self.takes_features:
             return None
@@ -56,7 +56,7 @@ class SampleLoss:
         self._features = given[0].float()
 
     def take(self, outputs: Any) -> Any:
-        """Return the scores of what a network gives, in fp32; features beside them are kept until the loss is asked."""
+        """Return the scores in a network's output, in fp32; keep features beside them until the loss is computed."""
         scores, features = parted(outputs)
         if features is not None and self.takes_features:
             self._features = features.float()
@@ -67,17 +67,17 @@ class SampleLoss:
         self._features = None
 
     def __call__(self, outputs: Tensor, targets: Tensor, batch: Batch) -> Tensor:
-        """Return the loss of each sample, `(N,)`; raise ConfigError where it gives something else."""
+        """Return the loss of each sample, `(N,)`; raise ConfigError if the loss returns anything else."""
         more = {"inputs": batch.inputs} if self.takes_inputs else {}
         if self.takes_features:
             if self._features is None:
                 reason = self._no_head or (
-                    "the network did not call the layer that is taken for its head; name the one that gives the "
-                    "scores, transfer.head=NAME"
+                    "the network did not call the layer taken for its head; name the layer that returns the scores "
+                    "with transfer.head=NAME"
                 )
                 raise ConfigError(
-                    f"loss takes the features that go into the network's head, and {reason}, or let the network "
-                    "return (scores, features)"
+                    f"loss takes the input of the network's head, but {reason}, or let the network return "
+                    "(scores, features)"
                 )
             more["features"] = self._features
         with calling("loss"):
@@ -87,27 +87,27 @@ class SampleLoss:
 
 
 def _check_losses(losses: object, outputs: Tensor) -> None:
-    """Raise ConfigError where a loss gives something that no network can be trained by."""
+    """Raise ConfigError if no network can be trained with what a loss returned."""
     expected = (len(outputs),)
     if not isinstance(losses, Tensor) or losses.shape != expected:
         gives = tuple(losses.shape) if isinstance(losses, Tensor) else f"a {type(losses).__name__}"
-        hint = "; give the loss reduction: none" if isinstance(losses, Tensor) else ""
+        hint = "; set the loss's reduction: none" if isinstance(losses, Tensor) else ""
         raise ConfigError(
-            f"loss gives {gives} for a batch of {counted(len(outputs), 'sample')}; allowed: one value a sample, "
+            f"loss returns {gives} for a batch of {counted(len(outputs), 'sample')}; allowed: one value per sample, "
             f"{expected}{hint}"
         )
     if not losses.is_floating_point():
         dtype = str(losses.dtype).removeprefix("torch.")
-        raise ConfigError(f"loss gives values of {dtype}; allowed: floats, which have gradients")
+        raise ConfigError(f"loss returns values of {dtype}; allowed: floats, which have gradients")
     if outputs.requires_grad and not losses.requires_grad and torch.is_grad_enabled():
         raise ConfigError(
-            "loss gives values that have no gradient: they do not depend on the network's outputs, or are cut off "
-            "from them by detach(), rounding, comparing or a way over numpy"
+            "loss returns values without a gradient: they do not depend on the network's outputs, or are cut off from "
+            "them by detach(), rounding, a comparison or numpy"
         )
 
 
 class Objective:
-    """A problem with its loss, and with the metrics of the group `metric` beside its own."""
+    """A problem with its loss, and the metrics of the group `metric` beside the problem's own."""
 
     def __init__(
         self,
@@ -118,9 +118,9 @@ class Objective:
     ) -> None:
         measured = problem.eval_metric.higher_is_better
         if clash := [name for name in metrics or () if name in measured]:
-            raise ConfigError(f"metric={clash[0]} has the name of a metric of the problem; give its option another one")
+            raise ConfigError(f"metric={clash[0]} has the name of a metric of the problem; rename its option")
         self.problem = problem
-        # What is to be said of it when a training begins.
+        # Lines to print when a training starts.
         self.notes = tuple(notes)
         self.loss = SampleLoss(loss)
         self.train_metric = problem.train_metric
@@ -128,13 +128,13 @@ class Objective:
 
     @property
     def higher_is_better(self) -> Mapping[str, bool]:
-        """Whether higher is better, for each value of an evaluation where that is known."""
+        """Whether higher is better, for each value of an evaluation for which that is known."""
         return self.eval_metric.higher_is_better
 
     def losses(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Return the loss of each sample, `(N,)`; of one that is mixed, those of both targets by their shares.
+        """Return the loss of each sample, `(N,)`; for a mixed sample, the losses of both targets by their shares.
 
-        Raises ConfigError where the network or the loss gives what it should not.
+        Raises ConfigError if the network or the loss returns something invalid.
         """
         learned = self.problem.learned
         self.problem.check_outputs(outputs, len(batch.targets))
@@ -147,9 +147,9 @@ class Objective:
 
 
 class MetricGroup:
-    """The metrics of a problem and those that a config adds: their values under the option's name.
+    """The metrics of a problem, and those that a config adds, under their options' names.
 
-    One that gives several has them as `NAME_KEY`; one that gives its own name, or `value`, as `NAME`.
+    A value that a metric returns under its option's name, or as `value`, is `NAME`; any other is `NAME_KEY`.
     """
 
     def __init__(self, problem: Problem, added: Mapping[str, Metric]) -> None:
@@ -165,7 +165,7 @@ class MetricGroup:
                 own = metric.init(device)
             if not isinstance(own, Mapping) or not all(isinstance(total, Tensor) for total in own.values()):
                 raise ConfigError(
-                    f"metric.{name}: init gives {repr(own)[:100]}; allowed: a tensor for each name, as a dict"
+                    f"metric.{name}: init returns {repr(own)[:100]}; allowed: a dict with a tensor for each name"
                 )
             sums |= _named(own, name)
         return sums
@@ -178,7 +178,7 @@ class MetricGroup:
             own = _own(sums, name)
             with calling(f"metric.{name}"):
                 metric.update(own, predictions, losses, batch)
-            sums |= _named(own, name)  # one that does not add in place has made other tensors
+            sums |= _named(own, name)  # a metric that does not add in place has made new tensors
 
     def compute(self, sums: Sums) -> dict[str, float]:
         """Return the metrics by name. Waits for the device."""
@@ -189,9 +189,7 @@ class MetricGroup:
             for key, value in _numbers(name, own).items():
                 full = _full(name, key)
                 if full in values:
-                    raise ConfigError(
-                        f"metric.{name} gives {full}, as another metric does; give its option another name"
-                    )
+                    raise ConfigError(f"metric.{name} returns {full}, as another metric does; rename its option")
                 values[full] = value
         return values
 
@@ -202,28 +200,30 @@ def _own(sums: Sums, name: str) -> Sums:
 
 
 def _named(own: Sums, name: str) -> Sums:
-    """Return the sums of one metric under the names that they have in a group."""
+    """Return the sums of one metric under their names in the group."""
     return {f"{name}.{key}": total for key, total in own.items()}
 
 
 def _full(name: str, key: str) -> str:
-    """Return the name of a value of a metric that has an option's name."""
+    """Return the full name of a metric's value, made of its option's name."""
     return name if key in (name, "value") else f"{name}_{key}"
 
 
 def _numbers(name: str, given: object) -> dict[str, float]:
-    """Return what a metric computes, numbers by name; raise ConfigError where it is anything else."""
+    """Return the numbers that a metric computed, by name; raise ConfigError if it returned anything else."""
     try:
         return {key: float(value) for key, value in given.items()}  # type: ignore[attr-defined]
     except (AttributeError, TypeError, ValueError, RuntimeError) as error:
-        text = f"metric.{name}: compute gives {repr(given)[:100]}; allowed: a number for each name, as a dict"
+        text = f"metric.{name}: compute returns {repr(given)[:100]}; allowed: a dict with a number for each name"
         raise ConfigError(text) from error
 
 
 def _ways(name: str, metric: Metric) -> Mapping[str, bool]:
-    """Return whether higher is better, for each value of which a metric says so; ConfigError where it says it oddly."""
+    """Return whether higher is better, for each value for which a metric says so; raise ConfigError if malformed."""
     ways = getattr(metric, "higher_is_better", {})
     if not isinstance(ways, Mapping) or not all(isinstance(way, bool) for way in ways.values()):
-        text = f"metric.{name}: higher_is_better is {repr(ways)[:100]}; allowed: true or false for each name, as a dict"
+        text = (
+            f"metric.{name}: higher_is_better is {repr(ways)[:100]}; allowed: a dict with true or false for each name"
+        )
         raise ConfigError(text)
     return ways

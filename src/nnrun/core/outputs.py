@@ -1,4 +1,4 @@
-"""What a network gives for a batch: scores alone, or scores and the features that a loss takes."""
+"""A network's output for a batch: scores alone, or scores and the features that a loss takes."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 from torch import Tensor
 
-# The names of both, where a network gives them as a dict.
+# The keys of both, if a network returns a dict.
 SCORES, FEATURES = "scores", "features"
 
 
 def parted(outputs: Any) -> tuple[Any, Tensor | None]:
-    """Return the scores, and the features if there are any, of a pair of tensors or a dict; others as they are."""
+    """Return the scores, and the features if any, of a pair of tensors or a dict; anything else unchanged."""
     if isinstance(outputs, Mapping) and SCORES in outputs:
         return outputs[SCORES], outputs.get(FEATURES)
     if isinstance(outputs, tuple | list) and len(outputs) == 2 and all(isinstance(part, Tensor) for part in outputs):
@@ -21,5 +21,5 @@ def parted(outputs: Any) -> tuple[Any, Tensor | None]:
 
 
 def scores_of(outputs: Any) -> Any:
-    """Return the scores of what a network gives."""
+    """Return the scores in a network's output."""
     return parted(outputs)[0]

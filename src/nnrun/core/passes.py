@@ -1,4 +1,4 @@
-"""The passes of a step in the number format of its training; what fails in one is reported as the plug-in's failure."""
+"""The passes of a step, in the training's number format; an error in one is reported as the plug-in's."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ def forward(state: TrainState, inputs: Tree) -> Any:
 
 
 def backward(state: TrainState, loss: Tensor) -> None:
-    """Add the gradients of a loss, scaled where the precision asks for that."""
+    """Add the gradients of a loss, scaled if the precision requires it."""
     with calling("model"):
         (state.scaler.scale(loss) if state.scaler else loss).backward()
 
 
 def unscale(state: TrainState) -> None:
-    """Take the scale out of the gradients, if they have one."""
+    """Divide the gradients by their scale, if they have one."""
     if state.scaler:
         state.scaler.unscale_(state.optimizer)
 
 
 def make_update(state: TrainState, good: Tensor | None = None) -> None:
-    """Make the optimizer's update from unscaled gradients; not, where `good` is a false bool on the device.
+    """Make the optimizer's update from unscaled gradients, unless `good`, a bool on the device, is false.
 
-    A scaler judges the gradients itself: in fp16 they overflow as a matter of course.
+    A scaler judges the gradients itself: in fp16 they overflow regularly.
     """
     if state.scaler:
         first, *others = state.scaler._found_inf_per_device(state.optimizer).values()

@@ -1,4 +1,4 @@
-"""Samples from the host's memory to a GPU, by copies that run beside its work."""
+"""Move samples from the host's memory to a GPU, by copies that overlap with its work."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from nnrun.core.seams.data import Tree
 class PinnedRows:
     """Gather the rows of a batch in pinned memory, and copy them to the device from there.
 
-    From other memory a copy makes the host wait. Two buffers are used by turns, so that the next batch is gathered
-    while this one is copied.
+    A copy from other memory makes the host wait. Two buffers alternate, so that the next batch is gathered while this
+    one is copied.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -22,9 +22,9 @@ class PinnedRows:
         self._turns = [_Turn(), _Turn()]
 
     def take(self, inputs: Tree, indices: Tensor) -> Tree:
-        """Return the samples of `inputs`, on the host, that stand at `indices`, on the device.
+        """Return the samples at `indices` of `inputs`, which are on the host, on the device.
 
-        Waits for the device where it is two batches behind.
+        Waits for the device if it is two batches behind.
         """
         leaves, structure = tree_flatten(inputs)
         turn, other = self._turns
@@ -36,7 +36,7 @@ class PinnedRows:
 
 
 class _Turn:
-    """A buffer for each tensor of a batch, and whether its last copy is over."""
+    """A buffer for each tensor of a batch, and a mark at the end of its last copy."""
 
     def __init__(self) -> None:
         self._buffers: list[Tensor] = []

@@ -1,4 +1,4 @@
-"""How long a training goes."""
+"""How long a training runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nnrun.core.progress import Progress
 
 @dataclass(frozen=True)
 class Plan:
-    """How long a training goes, how many batches an update takes, and how often the loss and the network are looked at.
+    """How long a training runs, how many batches an update takes, and how often it logs and validates.
 
     The network is validated at the end of every epoch; `validate_every_steps` adds validations within it.
     """
@@ -21,7 +21,7 @@ class Plan:
     validate_every_steps: int | None = None
 
     def goes_on(self, progress: Progress, num_batches: int) -> bool:
-        """Return whether the epoch under way, of so many batches, is to be trained further."""
+        """Return whether to continue the current epoch, of `num_batches`."""
         return progress.batch < num_batches and progress.step < self.total_steps and not progress.stop_reason
 
     def is_validation_due(self, progress: Progress) -> bool:
@@ -30,7 +30,7 @@ class Plan:
         return every is not None and step % every == 0 and progress.batch > 0 and step != progress.validated_step
 
     def is_done(self, progress: Progress) -> bool:
-        """Return whether nothing is left to do; an epoch that is trained but not yet closed counts as left."""
+        """Return whether nothing is left to do; an epoch that is trained but not yet closed is unfinished."""
         if progress.epoch >= self.epochs:
             return True
         return progress.batch == 0 and (progress.step >= self.total_steps or progress.stop_reason is not None)

@@ -1,4 +1,4 @@
-"""Where a training stands."""
+"""How far a training has come."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Best:
 
 
 class Place(NamedTuple):
-    """Which update of a training: its number, its epoch and its first batch in that epoch, all from 1."""
+    """An update of a training: its number, its epoch and its first batch in that epoch, all from 1."""
 
     step: int
     epoch: int
@@ -29,10 +29,10 @@ class Place(NamedTuple):
 
 @dataclass
 class Progress:
-    """Where a training stands: `epoch` is the one under way, from 0; `batch` of its batches are done; `step` updates.
+    """How far a training has come: `epoch` is the current one, from 0; `batch` of its batches, `step` updates are done.
 
-    An epoch whose batches are all done is under way until it is validated and closed. `validated_step` is the newest
-    update after which there was a validation; 0 for none, and in files of versions that did not keep it.
+    An epoch whose batches are all done is current until it is validated and closed. `validated_step` is the newest
+    update that was followed by a validation; 0 for none, and in files of versions that did not save it.
     """
 
     epoch: int = 0
@@ -46,7 +46,7 @@ class Progress:
 
     @classmethod
     def from_plain(cls, saved: Mapping[str, Any]) -> Progress:
-        """Return what was saved with dataclasses.asdict."""
+        """Restore what was saved with dataclasses.asdict."""
         best = saved["best"]
         return cls(**{**saved, "best": Best(**best) if best else None})
 
@@ -57,12 +57,12 @@ class Progress:
 
     @property
     def is_within_epoch(self) -> bool:
-        """Whether the epoch under way goes on after the newest validation."""
+        """Whether the current epoch continues after the newest validation."""
         return self.batch > 0 and self.stop_reason is None
 
     @property
     def is_best(self) -> bool:
-        """Whether the weights as they stand are the best so far."""
+        """Whether the current weights are the best so far."""
         return self.best is not None and self.best.step == self.step
 
     @property

@@ -1,6 +1,6 @@
-"""Every random draw as a pure function of (seed, purpose, epoch, index), so that a run can go on from anywhere.
+"""Every random draw as a pure function of (seed, purpose, epoch, index), so that a run can resume from anywhere.
 
-The index of what is drawn for a batch is the number that World.stream gives for it: of one process the batch's own.
+The index of a batch's draws is the number that World.stream returns for it: in a single process, the batch's own.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from torch import Tensor
 
 from nnrun.core.device import seed_device
 
-# Purposes, so that no two streams of one seed meet.
+# Purposes, so that no two streams of one seed coincide.
 INIT, ORDER, STEP, SPLIT, TEST_SPLIT, AUGMENT, LIMIT = range(7)
 _MASK = 2**64 - 1
 
 
 def mix(*numbers: int) -> int:
-    """Return a seed in [0, 2**63) from whole numbers, by SplitMix64's finaliser (Steele et al. 2014)."""
+    """Return a seed in [0, 2**63) from integers, by SplitMix64's finaliser (Steele et al. 2014)."""
     state = 0
     for number in numbers:
         state = (state + number + 0x9E3779B97F4A7C15) & _MASK
@@ -37,7 +37,7 @@ def permutation(length: int, seed: int, epoch: int) -> Tensor:
 
 
 def seed_weights(seed: int) -> None:
-    """Seed the draws that build a network."""
+    """Seed the draws that initialize a network."""
     torch.manual_seed(mix(INIT, seed))
 
 

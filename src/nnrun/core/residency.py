@@ -1,4 +1,4 @@
-"""Where the samples of a split lie: on the device, in the host's memory, or in a file."""
+"""Where the samples of a split are: on the device, in the host's memory, or in a file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from nnrun.core.workers.crew import Crew, in_order
 
 @dataclass(frozen=True)
 class Layout:
-    """How batches come to the device: from where, in which memory layout, by how many processes, for which rank."""
+    """How batches get to the device: from where, in which memory layout, by how many processes, for which rank."""
 
     device: torch.device
     channels_last: bool = False
@@ -30,16 +30,16 @@ class Layout:
     world: World = field(default_factory=World)
 
     def on_device(self, raw: Tree) -> Tree:
-        """Return samples on the device."""
+        """Return samples moved to the device."""
         return tree_map(lambda tensor: tensor.to(self.device, non_blocking=True), raw)
 
     def arranged(self, inputs: Tree) -> Tree:
-        """Return inputs in the memory layout that is wanted."""
+        """Return inputs in the wanted memory layout."""
         return tree_map(_channels_last, inputs) if self.channels_last else inputs
 
 
 class ResidentSamples:
-    """Samples in tensors that lie on the device, or in the host's memory: no workers, no work per sample."""
+    """Samples in tensors on the device, or in the host's memory: no workers, no work per sample."""
 
     def __init__(self, split: Split, layout: Layout) -> None:
         self._source = split
@@ -54,18 +54,18 @@ class ResidentSamples:
 
     @property
     def placed(self) -> Split:
-        """The samples where they are to lie."""
+        """The samples at their place."""
         if self._placed is None:
             inputs = tree_map(lambda tensor: tensor.to(self.home), self._source.inputs)
             self._placed = Split(inputs, self._source.targets.to(self.home))
         return self._placed
 
     def release(self) -> None:
-        """Give up the place that the samples take on the device, until one is asked for again."""
+        """Free the samples' memory on the device, until they are used again."""
         self._placed = None
 
     def inputs(self, indices: Tensor) -> Tree:
-        """Return the raw samples at `indices`, on the device or where the samples lie."""
+        """Return the raw samples at `indices`, on the device or at their place."""
         if self._pinned is not None:
             return self._pinned.take(self.placed.inputs, indices)
         return tree_map(lambda tensor: tensor.index_select(0, indices), self.placed.inputs)
@@ -81,10 +81,10 @@ class ResidentSamples:
 
 
 class StreamedSamples(ResidentSamples):
-    """Samples that do not fit in memory: processes bring those of an order ahead of their turn."""
+    """Samples that do not fit in memory: processes read them ahead of their turn."""
 
     def rows(self, order: Tensor) -> Generator[Tree, None, None]:
-        """Yield the raw samples of each row of an order; the processes start with the first."""
+        """Yield the raw samples of each row of an order; the processes start when the first is asked for."""
         crew = Crew(
             self.layout.num_workers,
             "reads data ahead",
@@ -98,14 +98,14 @@ class StreamedSamples(ResidentSamples):
 
 
 def samples_at(split: Split, layout: Layout) -> ResidentSamples:
-    """Return the samples of a split where a residency that `choose_residency` returned has them."""
+    """Return the samples of a split, at the place that `choose_residency` returned."""
     return StreamedSamples(split, layout) if layout.residency == "stream" else ResidentSamples(split, layout)
 
 
 def choose_residency(wanted: str, num_bytes: int, device: torch.device) -> str:
-    """Return where the samples lie: on the device if they fill at most half of what is free there, else in memory.
+    """Return where to keep the samples: on the device if they take at most half of its free memory, else in memory.
 
-    What would fill more than half of the memory too is streamed.
+    Samples that would take more than half of the host's memory are streamed.
     """
     if wanted != "auto":
         return wanted
@@ -116,5 +116,5 @@ def choose_residency(wanted: str, num_bytes: int, device: torch.device) -> str:
 
 
 def _channels_last(tensor: Tensor) -> Tensor:
-    """Return a tensor `(N, C, H, W)` with its channels last in memory; others as they are."""
+    """Return a tensor `(N, C, H, W)` with its channels last in memory; others unchanged."""
     return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor

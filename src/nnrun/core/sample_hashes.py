@@ -1,4 +1,4 @@
-"""A short hash of each sample, by which the same one is found again: of its values, and of what it is by itself."""
+"""A short hash of each sample, to recognize the same sample: of its values, and of its original content."""
 
 from __future__ import annotations
 
@@ -14,28 +14,29 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 DIGEST_BYTES = 8
-# Samples that are hashed at a time, so that what lies in a file is never in memory as a whole.
+# Samples that are hashed at a time, so that a file is never in memory as a whole.
 _CHUNK_SAMPLES = 1000
-# Fewer digests are compared by sorting; of more, those are set aside first that cannot be among the others.
+# Fewer digests are compared by sorting; of more, those that cannot match are removed first.
 _FEW = 2**14
 # Digests that are looked up at a time: their temporaries stay in the processor's cache.
 _LOOKED_UP = 2**16
-# How many bits of a digest tell it from others, beyond those that number the digests.
+# How many bits of a digest are compared, beyond those that it takes to number the digests.
 _MORE_BITS = 4
-# Of larger samples, checksums of so many bytes are hashed: all of a photograph takes longer than decoding it.
+# For samples above the second, checksums of strips of the first are hashed: hashing a whole photograph takes longer
+# than decoding it.
 _STRIP_BYTES, _MOST_BYTES = 2**12, 2**14
 
 
 def whole(values: Any) -> bytes:
-    """Return a hash of a buffer, which tells all that differ apart: DIGEST_BYTES bytes."""
+    """Return a cryptographic hash of a buffer: DIGEST_BYTES bytes."""
     return hashlib.blake2b(values, digest_size=DIGEST_BYTES).digest()
 
 
 def identity(channels: Sequence[Any]) -> bytes:
-    """Return a hash of a sample's channels, buffers of bytes, by which it is known in any data: DIGEST_BYTES bytes.
+    """Return a hash of a sample's channels, buffers of bytes, to recognize it in any data: DIGEST_BYTES bytes.
 
-    That is the hash of all of them together; of a large sample that of the CRC-32 of each strip of each channel, which
-    takes an eighth of the time, and is nobody's proof.
+    For a small sample it is the hash of all channels together; for a large one, of the CRC-32 of each strip of each
+    channel, which takes an eighth of the time and is not cryptographic.
     """
     if sum(map(len, channels)) <= _MOST_BYTES:
         return whole(b"".join(channels))
@@ -48,7 +49,7 @@ def identity(channels: Sequence[Any]) -> bytes:
 
 
 def as_tensor(found: bytes) -> Tensor:
-    """Return hashes, one after the other, as int64 `(N,)`."""
+    """Return concatenated hashes as int64 `(N,)`."""
     return torch.frombuffer(bytearray(found), dtype=torch.int64) if found else torch.empty(0, dtype=torch.int64)
 
 
@@ -58,18 +59,18 @@ def digests(samples: Tensor) -> Tensor:
         return as_tensor(whole(b"") * len(samples))
     rows = samples.contiguous().reshape(len(samples), -1).view(torch.uint8)
     hashed = functools.partial(hashlib.blake2b, digest_size=DIGEST_BYTES)
-    # A copy of each row as bytes is hashed in less time than a view of it.
+    # Hashing a copy of each row as bytes is faster than hashing a view of it.
     each = struct.iter_unpack(f"{rows.shape[1]}s", rows.numpy().data)
     return as_tensor(b"".join([hashed(row).digest() for (row,) in each]))
 
 
 def is_small(samples: Tensor) -> bool:
-    """Return whether samples are so small that their digests are their identities too."""
+    """Return whether samples are so small that their digests are also their identities."""
     return len(samples) == 0 or samples[0].nbytes <= _MOST_BYTES
 
 
 def identities(samples: Tensor) -> Tensor:
-    """Return `identity` of each sample of `(N, C, ...)`, or of `(N, L)`, int64 `(N,)`; of small ones their digests."""
+    """Return `identity` of each sample of `(N, C, ...)`, or of `(N, L)`, int64 `(N,)`; for small ones, the digests."""
     if is_small(samples):
         return digests(samples)
     channels = samples.contiguous().flatten(2) if samples.dim() > 2 else samples.contiguous()[:, None]
@@ -77,7 +78,7 @@ def identities(samples: Tensor) -> Tensor:
 
 
 def tree_digests(tree: Any, hashed: Callable[[Tensor], Tensor] = digests) -> Tensor:
-    """Return a hash of each sample of a tree, all the tensors that it is made of together, int64 `(N,)`."""
+    """Return a hash of each sample of a tree, over all of its tensors together, int64 `(N,)`."""
     columns = []
     for leaf in tree_leaves(tree):
         starts = range(0, len(leaf), _CHUNK_SAMPLES)
@@ -88,10 +89,10 @@ def tree_digests(tree: Any, hashed: Callable[[Tensor], Tensor] = digests) -> Ten
 
 
 def among(ours: Tensor, theirs: Tensor) -> Tensor:
-    """Return which of our digests are among theirs, as booleans `(N,)`, in time in proportion to how many there are.
+    """Return which of our digests are among theirs, as booleans `(N,)`, in linear time.
 
-    What `torch.isin` returns, which sorts both. Digests are as if drawn by chance: most that have no equal are known by
-    a few of their bits, and only the others are sorted.
+    The result is that of `torch.isin`, which sorts both. Digests look random: a few of their bits rule out most of
+    those without a match, and only the others are sorted.
     """
     if len(ours) < _FEW or len(theirs) < _FEW:
         return torch.isin(ours, theirs)
@@ -103,7 +104,7 @@ def among(ours: Tensor, theirs: Tensor) -> Tensor:
 
 
 def _may_be_among(ours: Tensor, theirs: Tensor) -> Tensor:
-    """Return which of our digests have the lower bits of some of theirs, as booleans."""
+    """Return which of our digests share their lower bits with some of theirs, as booleans."""
     mask = 2 ** (len(theirs).bit_length() + _MORE_BITS) - 1
     is_there = torch.zeros(mask + 1, dtype=torch.bool)
     for part in theirs.split(_LOOKED_UP):

@@ -1,4 +1,4 @@
-"""When a schedule of learning rates is stepped, and what it is given."""
+"""When a learning rate schedule is stepped, and with what."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from nnrun.core.seams.training import Scheduler
 
 
 class Schedule:
-    """Step a scheduler after each update or after each epoch, as its `interval` says; one that has none goes by epochs.
+    """Step a scheduler after each update or after each epoch, as its `interval` says; without one, after each epoch.
 
-    One that says that it `takes_metric`, as ReduceLROnPlateau does, goes by validations: each gives it the value of
-    `monitor`.
+    One that `takes_metric`, as ReduceLROnPlateau does, is stepped after each validation, with the value of `monitor`.
     """
 
     def __init__(self, scheduler: Scheduler | LRScheduler, monitor: str) -> None:
@@ -33,7 +32,7 @@ class Schedule:
                 self.scheduler.step()
 
     def after_validation(self, metrics: Mapping[str, float]) -> None:
-        """Set the learning rate by the metrics of a validation, which are called by full name; none change nothing."""
+        """Set the learning rate from the metrics of a validation, by full name; without metrics, do nothing."""
         if not self._takes_metric or not metrics:
             return
         if self._monitor not in metrics:
@@ -48,9 +47,9 @@ class Schedule:
                 self.scheduler.step()
 
     def check(self, *, is_validated: bool) -> None:
-        """Raise ConfigError where the schedule goes by validations and there are none."""
+        """Raise ConfigError if the schedule needs validations and there are none."""
         if self._takes_metric and not is_validated:
-            why = f"the schedule takes {self._monitor}, and nothing is validated"
+            why = f"the schedule takes {self._monitor}, but there is no validation"
             raise ConfigError(Complaint("scheduler", f"{why}: choose another, or raise data.val_fraction"))
 
     def state_dict(self) -> dict[str, Any]:
@@ -59,5 +58,5 @@ class Schedule:
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up the scheduler's state."""
+        """Restore the scheduler's state."""
         self.scheduler.load_state_dict(state)

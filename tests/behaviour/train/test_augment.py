@@ -83,7 +83,7 @@ ROWS: dict[str, Row] = {
         OWN,
     ),
     "one's own that makes floats": Row(
-        ["augment=speckle", "augment.speckle.mood=float", *SHORT], 2, ["augment.speckle gives torch.float32"], OWN
+        ["augment=speckle", "augment.speckle.mood=float", *SHORT], 2, ["augment.speckle returns torch.float32"], OWN
     ),
     # The negative controls: what is right trains.
     "one's own": Row(["augment=[speckle,blend,digits]", *SHORT], 0, [], OWN),

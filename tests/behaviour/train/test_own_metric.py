@@ -197,13 +197,13 @@ def test_what_is_no_metric_is_refused(place, metric, says):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["metric=odd"], "metric.odd: compute gives None; allowed: a number for each name, as a dict"),
-        (["metric=odd", "metric.odd.gives=a number"], "metric.odd: compute gives 0.5; allowed: a number for each name"),
-        (["metric=odd", "metric.odd.gives=a text"], "metric.odd: compute gives {'odd': 'x'}; allowed: a number for"),
-        (["metric=odd", "metric.odd.gives=several"], "metric.odd: compute gives {'odd': tensor([1., 1.])}; allowed"),
+        (["metric=odd"], "metric.odd: compute returns None; allowed: a dict with a number for each name"),
+        (["metric=odd", "metric.odd.gives=a number"], "metric.odd: compute returns 0.5; allowed: a dict with a number"),
+        (["metric=odd", "metric.odd.gives=a text"], "metric.odd: compute returns {'odd': 'x'}; allowed: a dict with"),
+        (["metric=odd", "metric.odd.gives=several"], "metric.odd: compute returns {'odd': tensor([1., 1.])}; allowed"),
         (
             ["metric=[two_odd,two_odd_low]"],
-            "metric.two_odd_low gives two_odd_low, as another metric does; give its option",
+            "metric.two_odd_low returns two_odd_low, as another metric does; rename its option",
         ),
     ],
 )

@@ -113,8 +113,8 @@ def test_stages_go_before_names_and_names_before_what_was_typed():
 @pytest.mark.parametrize(
     ("function", "says"),
     [
-        (lambda raw, generator: raw / 255, "augment.own gives torch.float32 (3, 2); allowed: the shapes and types"),
-        (lambda raw, generator: raw[1:], "augment.own gives torch.uint8 (2, 2); allowed"),
+        (lambda raw, generator: raw / 255, "augment.own returns torch.float32 (3, 2); allowed: the shapes and types"),
+        (lambda raw, generator: raw[1:], "augment.own returns torch.uint8 (2, 2); allowed"),
         (lambda raw, generator: None, "NoneType"),
         (lambda raw, generator: raw.nonsense, "augment.own fails with AttributeError"),
     ],

@@ -170,7 +170,7 @@ def test_a_metric_that_does_not_add_in_place_counts_every_batch_all_the_same():
 def test_a_metric_whose_sums_are_no_tensors_is_refused(given):
     metric = Sums2(("one",))
     metric.init = lambda device: given
-    with pytest.raises(ConfigError, match=r"metric\.one: init gives .*; allowed: a tensor for each name, as a dict"):
+    with pytest.raises(ConfigError, match=r"metric\.one: init returns .*; allowed: a dict with a tensor for each name"):
         Objective(Regression(Targets.values()), SquaredError(), {"one": metric}).eval_metric.init(CPU)
 
 
@@ -185,12 +185,12 @@ def test_a_metric_that_says_oddly_which_way_is_better_is_refused(ways):
 @pytest.mark.parametrize(
     ("loss", "words"),
     [
-        (lambda outputs, targets: outputs[:, 0].detach(), r"loss gives values that have no gradient"),
-        (lambda outputs, targets: outputs.argmax(1), r"loss gives values of int64; allowed: floats"),
-        (lambda outputs, targets: None, r"loss gives a NoneType for .*; allowed: one value a sample, \(2,\)$"),
+        (lambda outputs, targets: outputs[:, 0].detach(), r"loss returns values without a gradient"),
+        (lambda outputs, targets: outputs.argmax(1), r"loss returns values of int64; allowed: floats"),
+        (lambda outputs, targets: None, r"loss returns a NoneType for .*; allowed: one value per sample, \(2,\)$"),
         (
             lambda outputs, targets: outputs.mean(),
-            r"allowed: one value a sample, \(2,\); give the loss reduction: none",
+            r"allowed: one value per sample, \(2,\); set the loss's reduction: none",
         ),
     ],
 )

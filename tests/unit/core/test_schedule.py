@@ -76,7 +76,7 @@ def test_the_state_is_the_schedulers():
 
 
 def test_a_schedule_that_takes_a_metric_says_what_to_do_where_nothing_is_validated():
-    with pytest.raises(ConfigError, match=r"takes valid/loss, and nothing is validated: .* raise data\.val_fraction"):
+    with pytest.raises(ConfigError, match=r"takes valid/loss, but there is no validation: .* raise data\.val_fraction"):
         Schedule(TakesMetric(), "valid/loss").check(is_validated=False)
     Schedule(TakesMetric(), "valid/loss").check(is_validated=True)
     Schedule(Plain(), "valid/loss").check(is_validated=False)

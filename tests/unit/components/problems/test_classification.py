@@ -214,7 +214,7 @@ def test_no_samples_give_nan():
 def test_a_reduced_loss_is_refused():
     """Negative control: with reduction none the same loss is taken."""
     outputs, batch = torch.randn(4, 3), Batch(torch.empty(0), torch.tensor([0, 1, 2, 0]), torch.ones(4), 4)
-    with pytest.raises(ConfigError, match=r"loss gives \(\) for a batch of 4 samples.*reduction: none"):
+    with pytest.raises(ConfigError, match=r"loss returns \(\) for a batch of 4 samples.*reduction: none"):
         Objective(Classification(classes(3)), nn.CrossEntropyLoss()).losses(outputs, batch)
     plain = Objective(Classification(classes(3)), nn.CrossEntropyLoss(reduction="none"))
     assert plain.losses(outputs, batch).shape == (4,)
