@@ -1,4 +1,4 @@
-"""A step that leaves bad updates out, without waiting for the device."""
+"""A step that skips bad updates, without waiting for the device."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from nnrun.core.step_if import gradients_of
 
 
 class SkippingStep(Step):
-    """Leave out an update whose loss or gradients are NaN or infinite; the state's watch counts them.
+    """Skip an update whose loss or gradients are NaN or infinite; the state's watch counts them.
 
     A bad batch does not count in the metrics, and leaves no trace in the network's buffers, such as BatchNorm's
     statistics.
     """
 
     def backward(self, batch: Batch, num_samples: int) -> Tensor:
-        """Add the gradients of a batch, and count it in the metrics unless it is bad; return its part of the loss."""
+        """Add the gradients of a batch, and count it in the metrics unless it is bad; return its share of the loss."""
         network = self.state.network
         before = Snapshot(network.buffers())
         outputs, losses, loss = self.gradients(batch, num_samples)
@@ -32,10 +32,10 @@ class SkippingStep(Step):
         return loss
 
     def update(self, loss: Tensor) -> None:
-        """Make one update from the gradients unless it is bad, and forget them."""
+        """Make one update from the gradients unless it is bad, and clear them."""
         self.prepare()
         norm = self.state.grad_norm
-        if not self.state.scaler:  # which judges the gradients itself
+        if not self.state.scaler:  # a scaler judges the gradients itself
             loss = loss + (torch.nn.utils.get_total_norm(gradients_of(self.state.optimizer)) if norm is None else norm)
         good = _is_finite(loss)
         self.state.watch.note(loss, self.state.progress.place)

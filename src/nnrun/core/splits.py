@@ -1,4 +1,4 @@
-"""Which samples are held out: by the place of each in the data, or by what is in it."""
+"""Which samples are held out: by the position of each in the data, or by its content."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _CHUNK = 2**16
 
 @dataclass(frozen=True)
 class Drawing:
-    """How a part is drawn: by `content` or by `position`, for a purpose and a seed.
+    """How a split is drawn: by `content` or by `position`, for a purpose and a seed.
 
-    What is drawn by content stays where it is when other samples are added or the order changes.
+    A sample drawn by content stays in its split when other samples are added or the order changes.
     """
 
     split_by: str
@@ -28,27 +28,27 @@ class Drawing:
     seed: int
 
     def hold_out(self, strata: Tensor, digests: Callable[[], Tensor], fraction: float) -> tuple[Tensor, Tensor]:
-        """Return the indices of the samples kept and of those held out; `digests` are asked for where they decide."""
+        """Return the indices of the samples kept and of those held out; `digests` is called only if content decides."""
         if self.split_by == "content":
             kept, held_out = indices_by_content(digests(), strata, fraction, mix(self.purpose, self.seed))
-            # Where all samples are alike, content tells none from another: their places do.
+            # If all samples are identical, content cannot tell them apart: positions can.
             if len(held_out) or len(strata) * fraction < 0.5:
                 return kept, held_out
         num_held_out = round(len(strata) * fraction)
         return stratified_indices(strata, num_held_out, generator(self.purpose, self.seed))
 
     def limit(self, strata: Tensor, digests: Callable[[], Tensor], limit: int) -> Tensor:
-        """Return the indices of `limit` samples, each stratum with its share."""
+        """Return the indices of `limit` samples, in proportion from each stratum."""
         if self.split_by == "content":
             return limit_by_content(digests(), strata, limit, mix(LIMIT, self.seed))
         return stratified_indices(strata, limit, generator(self.purpose, self.seed, limit))[1]
 
 
 def stratified_indices(strata: Tensor, num_held_out: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return the indices of the samples kept and of exactly `num_held_out` held out, each ascending: by their places.
+    """Return the indices of the samples kept and of exactly `num_held_out` held out, each ascending: by position.
 
     Each stratum gives its share `n_s * num_held_out / N`, rounded by the largest remainder, ties to the lower label.
-    `strata` are `(N,)` labels on the host; the choice within a stratum is the generator's (on the CPU).
+    `strata` are `(N,)` labels on the host; `generator` (on the CPU) chooses within a stratum.
     """
     num_samples = len(strata)
     assert 0 <= num_held_out <= num_samples, f"{num_held_out} of {num_samples} samples cannot be held out"
@@ -63,7 +63,7 @@ def stratified_indices(strata: Tensor, num_held_out: int, generator: torch.Gener
 
 
 def _shares(sizes: Tensor, num_held_out: int) -> Tensor:
-    """Return how many samples each stratum gives: whole numbers that add up to `num_held_out`."""
+    """Return how many samples each stratum gives: integers that add up to `num_held_out`."""
     exact_times_total = sizes * num_held_out
     total = max(int(sizes.sum()), 1)
     shares, remainders = exact_times_total // total, exact_times_total % total
@@ -73,14 +73,14 @@ def _shares(sizes: Tensor, num_held_out: int) -> Tensor:
 
 
 def indices_by_content(digests: Tensor, strata: Tensor, fraction: float, salt: int) -> tuple[Tensor, Tensor]:
-    """Return the indices of the samples kept and of about `fraction` held out, each ascending: by their content.
+    """Return the indices of the samples kept and of about `fraction` held out, each ascending: by content.
 
-    `digests`, int64 `(N,)`, stand for what is in each sample, `salt` for the seed and the purpose. A sample is held out
-    where its hash, a number in [0, 1), is below `fraction`, whatever else is in the data, and in whatever order; those
-    that are alike are on one side. So a stratum gives about its share, and no more can be had: a rule that counts moves
-    samples when others come. Two things are put right: a stratum whose samples would all be held out keeps the one with
-    the largest hash, and one that would give none, though its share is one, gives the one with the smallest. Small
-    strata, none of whose shares is one, give one together.
+    `digests`, int64 `(N,)`, identify the content of each sample, `salt` the seed and the purpose. A sample is held out
+    if its hash, a number in [0, 1), is below `fraction`, whatever else is in the data, and in whatever order; identical
+    samples are on one side. So a stratum gives only about its share: a rule that counts would move samples when others
+    are added. Two cases are corrected: a stratum whose samples would all be held out keeps the one with the largest
+    hash, and one that would give none, though its share is one, gives the one with the smallest. Small strata, none of
+    whose shares is one, give one together.
     """
     hashes = hashed(digests, salt)
     stratum, sizes = numbered(strata)
@@ -97,7 +97,7 @@ def indices_by_content(digests: Tensor, strata: Tensor, fraction: float, salt: i
     if not bool(held_out.any()) and len(strata) * fraction >= 0.5:
         spares = (smallest < largest)[stratum]
         held_out |= spares & (hashes == torch.where(spares, hashes, 1.0).min())
-    # What was put right in one stratum may stand in another one too, under its label; the hash of all others is one.
+    # A corrected sample may also be in another stratum, under that label: if it is kept there, all its copies are kept.
     moved = digests[held_out != by_hash]
     if len(moved):
         held_out &= ~among(digests, moved[among(moved, digests[~held_out])])
@@ -105,9 +105,9 @@ def indices_by_content(digests: Tensor, strata: Tensor, fraction: float, salt: i
 
 
 def numbered(strata: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the place of each sample's stratum among those that there are, ascending, and how many samples each has.
+    """Return the index of each sample's stratum among those present, ascending, and how many samples each has.
 
-    `strata` are whole numbers `(N,)`, counted where they lie close together, and else sorted.
+    `strata` are integers `(N,)`, counted if their range is small, and else sorted.
     """
     low, high = (int(strata.min()), int(strata.max())) if len(strata) else (0, 0)
     if high - low > len(strata):
@@ -121,9 +121,9 @@ def numbered(strata: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def limit_by_content(digests: Tensor, strata: Tensor, limit: int, salt: int) -> Tensor:
-    """Return the indices of `limit` samples, ascending: of each stratum its share, those with the smallest hashes.
+    """Return the indices of `limit` samples, ascending: the share of each stratum, those with the smallest hashes.
 
-    A stratum has at least one where there are that many; of fewer samples the choice is a part of that of more.
+    Each stratum has at least one if `limit` allows; a smaller limit chooses a subset of what a larger one does.
     """
     stratum, sizes = numbered(strata)
     each = 1 if limit >= len(sizes) else 0
@@ -136,7 +136,7 @@ def limit_by_content(digests: Tensor, strata: Tensor, limit: int, salt: int) -> 
 
 
 def hashed(digests: Tensor, salt: int) -> Tensor:
-    """Return a number in [0, 1) for each digest, float64 `(N,)`: SplitMix64's finaliser of it and of `salt`."""
+    """Return a number in [0, 1) for each digest, float64 `(N,)`: SplitMix64's finaliser of it and `salt`."""
     found = torch.empty(len(digests), dtype=torch.float64)
     for part, place in zip(digests.split(_CHUNK), found.split(_CHUNK), strict=True):
         place.copy_(_finalised(part ^ _signed(salt)))
@@ -144,8 +144,8 @@ def hashed(digests: Tensor, salt: int) -> Tensor:
 
 
 def _finalised(state: Tensor) -> Tensor:
-    """Return a number in [0, 1) for each of 64 bits."""
-    # Of int64 the products wrap around as those of 64 bits without a sign do; a shift must not bring the sign in.
+    """Return a number in [0, 1) for each number of 64 bits."""
+    # Products of int64 wrap around as unsigned ones do; a shift must not extend the sign.
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         state = (state ^ ((state >> shift) & (2 ** (64 - shift) - 1))) * _signed(factor)
     state = state ^ ((state >> 31) & (2**33 - 1))
@@ -153,5 +153,5 @@ def _finalised(state: Tensor) -> Tensor:
 
 
 def _signed(number: int) -> int:
-    """Return the number that 64 bits mean where the highest of them is a sign."""
+    """Return the signed number with the same 64 bits as an unsigned one."""
     return number - 2**64 if number >= 2**63 else number

@@ -1,4 +1,4 @@
-"""All that a training is made of, and its one form on disk."""
+"""The complete state of a training, and its one form on disk."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from nnrun.core.transfer.freezing import Freezing
 
 @dataclass
 class TrainState:
-    """The network, what trains it, and where the training stands.
+    """The network, what trains it, and how far the training has come.
 
     `network` is the plain module, so that key names stay clean. `train_module` and `eval_module` are what a step and an
-    evaluation call: the networks, or what computes the same in a shorter way. `sums` are the training metric's since
-    the last log, `epoch_sums` those of the epoch before that, both of this rank's samples; NaN where they are not
-    known, since an older checkpoint from the midst of an epoch does not tell. `best_sums` are those of the best
-    weights' validation, if it was in this process. `grad_norm` is that of the newest
-    update's gradients before they were clipped, where they are. A callback's `log("weights", {"norm": 1.5})` adds a row
-    to metrics.jsonl and reaches the loggers as `weights/norm`.
+    evaluation call: the networks, or a shortcut with the same result. `sums` are the training metric's since the last
+    log, `epoch_sums` those of the epoch before that, both over this rank's samples; NaN if they are unknown, after
+    resuming within an epoch from a checkpoint of an older version. `best_sums` are those of the best weights'
+    validation, if it was in this process. `grad_norm` is the norm of the newest update's gradients before clipping, if
+    they are clipped. A callback's `log("weights", {"norm": 1.5})` adds a row to metrics.jsonl and reaches the loggers
+    as `weights/norm`.
     """
 
     network: nn.Module
@@ -58,15 +58,15 @@ class TrainState:
 
     @property
     def evaluated(self) -> nn.Module:
-        """The network whose weights are evaluated and saved as the model: the average where there is one."""
+        """The network whose weights are evaluated and saved as the model: the average if there is one."""
         return self.ema.network if self.ema else self.network
 
     def set_training(self) -> None:
-        """Put the network in training mode, except for what does not train in the epoch under way."""
+        """Put the network in training mode, except for what is frozen in the current epoch."""
         self.freezing.apply(self.network, self.progress.epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that the future of the training depends on but its callbacks: tensors and plain values."""
+        """Return all that the rest of the training depends on, without its callbacks: tensors and plain values."""
         return {
             "progress": asdict(self.progress),
             "network": self.network.state_dict() if self.ema else None,
@@ -81,7 +81,7 @@ class TrainState:
         }
 
     def load_state_dict(self, model: dict[str, Tensor], training: dict[str, Any]) -> None:
-        """Take up what was saved: `model` the evaluated weights, `training` what `state_dict` returned."""
+        """Restore what was saved: `model` is the evaluated weights, `training` what `state_dict` returned."""
         self.evaluated.load_state_dict(model)
         if self.ema:
             self.network.load_state_dict(training["network"])

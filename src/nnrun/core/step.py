@@ -1,4 +1,4 @@
-"""One update of the weights, from the batches that it takes. Nothing in it waits for the device."""
+"""One update of the weights from its batches. Nothing in it waits for the device."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nnrun.core.state import TrainState
 
 @dataclass
 class Step:
-    """Make updates: of each batch the gradients are added, and from their sum the optimizer makes one update."""
+    """Make updates: add up the gradients of all batches, and let the optimizer make one update from the sum."""
 
     state: TrainState
     objective: Objective
@@ -28,7 +28,7 @@ class Step:
     callbacks: Sequence[Callback] = ()
 
     def __call__(self, batches: Iterator[Batch], indices: range, num_samples: int) -> None:
-        """Make an update of the next batches, those at `indices` in their epoch, of so many samples in all."""
+        """Make an update from the next batches, those at `indices` in their epoch, with `num_samples` in total."""
         losses = []
         for index in indices:
             draws = self.state.world.stream(index)
@@ -36,7 +36,7 @@ class Step:
             try:
                 batch = next(batches)
             except InterruptedRun as interruption:
-                # It waited in vain for data. What the update has accumulated so far is in no checkpoint, and other
+                # Interrupted while waiting for data. The gradients accumulated so far are in no checkpoint, and other
                 # ranks may be ahead.
                 interruption.at_once |= index > indices.start or self.state.world.size > 1
                 raise
@@ -44,7 +44,7 @@ class Step:
         self.update(losses[0] if len(losses) == 1 else torch.stack(losses).sum())
 
     def backward(self, batch: Batch, num_samples: int) -> Tensor:
-        """Add the gradients of a batch, and count it in the metrics; return its part of the loss.
+        """Add the gradients of a batch, and count it in the metrics; return its share of the loss.
 
         `num_samples` is the update's, over all the batches that it accumulates.
         """
@@ -53,7 +53,7 @@ class Step:
         return loss
 
     def update(self, loss: Tensor) -> None:
-        """Make one update from the gradients, and forget them."""
+        """Make one update from the gradients, and clear them."""
         self.prepare()
         self.state.watch.note(loss, self.state.progress.place)
         make_update(self.state)
@@ -68,7 +68,7 @@ class Step:
         return outputs.detach(), losses.detach(), loss.detach()
 
     def prepare(self) -> None:
-        """Make the gradients ready for the update; keep their norm where it is clipped."""
+        """Prepare the gradients for the update; keep their norm if it is clipped."""
         state = self.state
         state.world.sum_gradients(state.network.parameters())
         unscale(state)
@@ -78,7 +78,7 @@ class Step:
             callback.on_gradients_ready(state)
 
     def finish(self, good: Tensor | None = None) -> None:
-        """Forget the gradients, and let follow what follows an update; `good`, on the device, says if it was made."""
+        """Clear the gradients, and do what follows an update; `good`, on the device, says whether it was made."""
         state = self.state
         state.optimizer.zero_grad(set_to_none=True)
         if state.ema:

@@ -1,4 +1,4 @@
-"""Make an optimizer's step on a flag that the host need not read, or make it and take it back."""
+"""Make an optimizer's step depend on a flag that the host need not read, or make it and undo it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from nnrun.core.multi_tensor import Snapshot
 
 
 def step_if(good: Tensor, optimizer: Optimizer) -> None:
-    """Make an optimizer's step if `good`, a bool on its device; without waiting for the device where that can be.
+    """Make an optimizer's step if `good`, a bool on its device, is true; without waiting for the device if possible.
 
-    Fused kernels take the flag that GradScaler gives them. Of the other optimizers on a GPU, the step is made and taken
-    back again, once their state is complete. What else there is waits for the device.
+    Fused kernels take the flag in the way that GradScaler uses. For other optimizers on a GPU, the step is made and
+    undone, once their state is complete. Everything else waits for the device.
     """
     if _takes_a_flag(optimizer):
         optimizer.grad_scale = None  # type: ignore[attr-defined]
@@ -38,14 +38,14 @@ def trained_by(optimizer: Optimizer) -> list[Tensor]:
 
 
 def gradients_of(optimizer: Optimizer) -> list[Tensor]:
-    """Return the gradients that an optimizer's next step goes by."""
+    """Return the gradients that an optimizer's next step uses."""
     return [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
 
 
 def _takes_a_flag(optimizer: Optimizer) -> bool:
-    """Return whether an optimizer's own kernels leave a step out on a flag.
+    """Return whether an optimizer's own kernels can skip a step on a flag.
 
-    Of a first step that is left out, fused SGD would keep a momentum buffer that nobody filled.
+    Fused SGD cannot skip its first step: it would keep an uninitialized momentum buffer.
     """
     if not getattr(optimizer, "_step_supports_amp_scaling", False):
         return False
@@ -54,10 +54,10 @@ def _takes_a_flag(optimizer: Optimizer) -> bool:
 
 
 def can_be_undone(optimizer: Optimizer) -> bool:
-    """Return whether all that a step changes is known: of one of torch's optimizers, the parameters and their states.
+    """Return whether all that a step changes is known: for torch's own optimizers, the parameters and their states.
 
-    Its states must be complete, which they are after a first step, and lie on the device: of counts on the host, those
-    of a group that can keep them on the device are moved there.
+    The states must be complete, as they are after a first step, and on the device: step counts on the host are moved
+    there if their group can keep them on the device.
     """
     if not f"{type(optimizer).__module__}.".startswith("torch.optim."):
         return False
@@ -77,7 +77,7 @@ def can_be_undone(optimizer: Optimizer) -> bool:
 
 
 def _needs_no_state(optimizer: Optimizer) -> bool:
-    """Return whether an optimizer works without a state."""
+    """Return whether an optimizer has no state."""
     return isinstance(optimizer, torch.optim.SGD) and not any(group["momentum"] for group in optimizer.param_groups)
 
 
@@ -97,7 +97,7 @@ def step_and_undo_unless(good: Tensor, optimizer: Optimizer) -> None:
 
 @contextmanager
 def _counting_on_the_device(optimizer: Optimizer) -> Iterator[None]:
-    """Let an optimizer count its steps on the device for the block: a count on the host could not be taken back."""
+    """Let an optimizer count its steps on the device in the block: a count on the host could not be undone."""
     groups = [group for group in optimizer.param_groups if group.get("capturable") is False]
     for group in groups:
         group["capturable"] = True

@@ -1,4 +1,4 @@
-"""The targets of samples as tensors: which values they may have, and what a part that is drawn has its share of."""
+"""Targets as tensors: which values are valid, and how samples are stratified."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from torch import Tensor
 
 from nnrun.base.targets import Targets
 
-# Of values, a drawn part has its share of each of so many ranges, by how many values a sample has; of more the first
-# three are looked at.
+# The number of ranges per value that samples are stratified by, for samples of so many values; of more values, the
+# first three are used.
 _RANGES = {1: 10, 2: 3}
 _RANGES_OF_MORE, _LOOKED_AT = 2, 3
 
 
 def fault_in(values: Tensor, targets: Targets) -> str | None:
-    """Return what is wrong with the targets of some samples, on the host; None for nothing.
+    """Return what is wrong with the targets of some samples, on the host; None if nothing is.
 
-    On a device a target that there is not would be an error that nobody can read, or none.
+    On a device, an invalid target would raise an error that nobody can read, or none.
     """
     match targets.kind:
         case "classes":
@@ -26,37 +26,38 @@ def fault_in(values: Tensor, targets: Targets) -> str | None:
         case "values":
             is_wrong = ~values.isfinite()
     if not targets.names:
-        return f"{targets.kind} without a name, of which nothing can be learned"
+        return f"{targets.kind} without a name, so that there is nothing to learn"
     form = _fault_of_form(values, targets, torch.float32, (targets.num_outputs,))
     if form is not None or not bool(is_wrong.any()):
         return form
     sample, place = is_wrong.nonzero()[0].tolist()
     allowed = "0 or 1" if targets.kind == "labels" else "finite"
     found = f"{values[sample, place].item():g} for {targets.names[place]} in sample {sample}"
-    return f"the target {found}; {targets.kind} are {allowed}"
+    return f"the target {found}; {targets.kind} must be {allowed}"
 
 
 def _fault_of_form(values: Tensor, targets: Targets, dtype: torch.dtype, shape: tuple[int, ...]) -> str | None:
-    """Return what is wrong with the type of some targets, or with the shape, which is `(N, *shape)`."""
+    """Return what is wrong with the dtype of some targets, or with their shape, which must be `(N, *shape)`."""
     if values.dtype != dtype:
-        return f"targets of the type {values.dtype}; they must be {dtype}"
+        return f"targets of type {values.dtype}; the type must be {dtype}"
     if tuple(values.shape[1:]) != shape or values.dim() == 0:
-        return f"targets of the shape {tuple(values.shape)}; of {targets} they are {(*values.shape[:1], *shape)}"
+        expected = (*values.shape[:1], *shape)
+        return f"targets of shape {tuple(values.shape)}; for {targets} the shape must be {expected}"
     return None
 
 
 def _fault_in_classes(values: Tensor, targets: Targets) -> str | None:
-    """Return which number is that of no class."""
+    """Return a label that is not the number of a class, in words."""
     low, high = int(values.min()), int(values.max())
     if low >= 0 and high < targets.num_outputs:
         return None
-    return f"the label {low if low < 0 else high}; there are {targets.num_outputs} classes, from 0"
+    return f"the label {low if low < 0 else high}; there are {targets.num_outputs} classes, numbered from 0"
 
 
 def strata(values: Tensor, targets: Targets) -> Tensor:
-    """Return the stratum of each sample, `(N,)` of whole numbers, for drawing a part with its share of each.
+    """Return the stratum of each sample, integers `(N,)`, for drawing splits in proportion.
 
-    That is the sample's class, the rarest of its labels, or the range that its values are in.
+    It is the sample's class, the rarest of its labels, or the range of its values.
     """
     match targets.kind:
         case "classes":
@@ -68,7 +69,7 @@ def strata(values: Tensor, targets: Targets) -> Tensor:
 
 
 def target_counts(values: Tensor, targets: Targets) -> list[int]:
-    """Return how many of some samples each class or label has; of values, which all samples have, nothing."""
+    """Return how many samples each class or label has; an empty list for values, which all samples have."""
     match targets.kind:
         case "classes":
             return torch.bincount(values, minlength=targets.num_outputs).tolist()
@@ -96,7 +97,7 @@ def in_words(values: Tensor, targets: Targets) -> list[str]:
 
 
 def _rarest(labels: Tensor) -> Tensor:
-    """Return the place of the rarest label that each sample has, ties to the first; the number of labels for none."""
+    """Return the index of each sample's rarest label, ties to the first; the number of labels if it has none."""
     counts = labels.sum(0, dtype=torch.float64)
     of_each = torch.where(labels > 0, counts, torch.inf)
     none = torch.full_like(of_each[:, :1], torch.finfo(torch.float64).max)
@@ -104,19 +105,19 @@ def _rarest(labels: Tensor) -> Tensor:
 
 
 def _ranges(values: Tensor) -> Tensor:
-    """Return a number for the range that the values of each sample are in; each range has about as many samples.
+    """Return the number of the range that contains each sample's values; ranges have about equally many samples.
 
-    But for values that many samples have, such as 0: these are a range by themselves.
+    A value that many samples have, such as 0, is a range by itself.
 
-    Where some ranges have to give a sample more than others, those with the lower numbers do: so the numbers are drawn,
-    and say nothing of the values.
+    If some ranges must give one more sample than others, those with lower numbers do: so the numbers are drawn at
+    random, and say nothing about the values.
     """
     number = _RANGES.get(values.shape[1], _RANGES_OF_MORE)
     found = torch.zeros(len(values), dtype=torch.int64)
     columns = values[:, :_LOOKED_AT].t().contiguous()
     for column in columns:
         edges = column.sort().values[torch.arange(1, number) * len(column) // number]
-        # A value that many samples have is on both sides of an edge: it is a range of its own, and what lies above
+        # A value that many samples have is an edge itself: it is a range of its own, and the values above it are
         # another one.
         found = found * (2 * number) + sum(torch.bucketize(column, edges, right=right) for right in (False, True))
     drawn = torch.randperm((2 * number) ** len(columns), generator=torch.Generator().manual_seed(0))

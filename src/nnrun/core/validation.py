@@ -11,7 +11,7 @@ from nnrun.core.work import Work
 
 
 def validate(state: TrainState, work: Work) -> None:
-    """Validate in the midst of an epoch."""
+    """Validate within an epoch."""
     sums, metrics = _measure(state, work)
     if state.schedule:
         state.schedule.after_validation(metrics)
@@ -19,7 +19,7 @@ def validate(state: TrainState, work: Work) -> None:
 
 
 def finish_epoch(state: TrainState, work: Work) -> None:
-    """Validate, unless this step is validated, and close the epoch, also one that was cut short."""
+    """Validate, unless this step is already validated, and close the epoch, even one that was cut short."""
     at = state.progress
     sums, metrics = _measure(state, work) if at.validated_step != at.step else ({}, {})
     at.epoch, at.batch = at.epoch + 1, 0
@@ -32,13 +32,13 @@ def finish_epoch(state: TrainState, work: Work) -> None:
 
 
 def _measure(state: TrainState, work: Work) -> tuple[Sums, dict[str, float]]:
-    """Return the sums of the validation part, and its metrics by full name, `valid/loss`; none where there is no part.
+    """Return the sums over the validation split, and its metrics by full name, `valid/loss`; both empty without one.
 
-    The problem chooses what it chooses there.
+    The problem fits what it chooses on validation.
     """
     if work.valid is None:
         return {}, {}
-    # Of its own slices each rank has the statistics, in BatchNorm: the first's are saved.
+    # In BatchNorm each rank has the statistics of its own slices: those of the first rank are saved.
     state.world.broadcast(state.evaluated.buffers())
     sums = evaluate(state.eval_module, work.objective, work.valid, work.poll)
     state.world.sum(sums.values())
@@ -48,7 +48,7 @@ def _measure(state: TrainState, work: Work) -> tuple[Sums, dict[str, float]]:
 
 
 def _tell(state: TrainState, work: Work, metrics: Mapping[str, float], sums: Sums) -> None:
-    """Give the metrics of a validation, if there was one, to who waits for it; keep the sums of the best."""
+    """Pass the metrics of a validation, if there was one, to the callbacks; keep the sums of the best."""
     if metrics:
         for callback in work.callbacks:
             callback.on_validation_end(state, metrics)

@@ -1,6 +1,6 @@
-"""Spare a run the import of torch's compiler, `torch._dynamo`, which takes as long as that of torch itself.
+"""Avoid importing torch's compiler, `torch._dynamo`, which takes as long as importing torch itself.
 
-torch keeps parts of its optimizers out of what is compiled, and imports the compiler for that when they are first
+torch excludes some methods of its optimizers from compilation, and for that imports the compiler when they are first
 called, whether or not anything is ever compiled. Until something else imports it, they are called here without it:
 the same functions on the same numbers.
 """
@@ -15,19 +15,19 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-# The versions of torch whose optimizers are known to be made in this way, and how; with others it is imported as ever.
+# The versions of torch whose optimizers are known to work like this; with others the compiler is imported as usual.
 _OLDEST, _NEWEST = (2, 9), (2, 14)
-# What torch._compile._disable_dynamo wraps: it asks the function for what to call in its place.
+# The methods that torch._compile._disable_dynamo wraps, and the attribute in which it looks for a replacement.
 _KEPT_OUT = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
 _IN_PLACE = "__dynamo_disable"
-# What torch.optim.optimizer._use_grad_for_differentiable makes of a `step`.
+# The name of the wrapper that torch.optim.optimizer._use_grad_for_differentiable makes of a `step`.
 _WRAPPED_STEP = "_use_grad"
 
 
 def spare_compiler() -> bool:
-    """Let torch's optimizers be built and used without the compiler; return whether they can be.
+    """Let torch's optimizers be built and used without the compiler; return whether that is possible.
 
-    As soon as it is imported, they are torch's own again.
+    Once the compiler is imported, torch's own methods are used again.
     """
     if _is_imported() or not _OLDEST <= _version() <= _NEWEST:
         return False
@@ -42,18 +42,18 @@ def spare_compiler() -> bool:
 
 
 def _version() -> tuple[int, int]:
-    """Return the version of torch, without what follows its first two numbers."""
+    """Return torch's major and minor version."""
     major, minor, *_ = torch.__version__.split(".")
     return int(major), int(minor)
 
 
 def _is_imported() -> bool:
-    """Return whether the compiler is there already, so that nothing is spared."""
+    """Return whether the compiler is already imported, so that nothing can be saved."""
     return "torch._dynamo" in sys.modules
 
 
 def _call_plainly(torchs: Callable[..., Any]) -> None:
-    """Let what torch keeps out of the compiler call its function by itself, as long as there is no compiler."""
+    """Let torch's wrapper call its function directly as long as the compiler is not imported."""
     function = getattr(torchs, "__wrapped__", None)
     if function is None or _IN_PLACE not in torchs.__code__.co_consts or hasattr(function, _IN_PLACE):
         return
@@ -61,14 +61,14 @@ def _call_plainly(torchs: Callable[..., Any]) -> None:
     def call(*args: Any, **kwargs: Any) -> Any:
         if not _is_imported():
             return function(*args, **kwargs)
-        vars(function).pop(_IN_PLACE, None)  # another thread may have
+        vars(function).pop(_IN_PLACE, None)  # another thread may have done so
         return torchs(*args, **kwargs)
 
     setattr(function, _IN_PLACE, call)
 
 
 def _step_plainly(torchs: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a `step` that does what `torchs`, torch's wrapper of `function`, does, without importing the compiler."""
+    """Return a `step` like `torchs`, torch's wrapper of `function`, that does not import the compiler."""
 
     @functools.wraps(function)
     def step(self: Optimizer, *args: Any, **kwargs: Any) -> Any:

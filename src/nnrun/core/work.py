@@ -1,4 +1,4 @@
-"""What a training works on."""
+"""What a training works with: its objective, step, data and callbacks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nnrun.core.seams.world import World
 class Work:
     """What is learned, and from what.
 
-    `poll` is asked between steps, and between the batches of a validation, at points that can be saved, and may raise:
+    `poll` is called between steps, and between the batches of a validation, where the state can be saved. It may raise,
     on all ranks at once.
     """
 
@@ -31,7 +31,7 @@ class Work:
 
 
 def poll_together(poll: Callable[[], None], world: World) -> Callable[[], None]:
-    """Return a poll by which all ranks are interrupted where one is, so that none waits for another."""
+    """Return a poll that interrupts all ranks if one is interrupted, so that none waits for another."""
 
     def together() -> None:
         interruption = None

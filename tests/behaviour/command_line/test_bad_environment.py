@@ -180,7 +180,10 @@ LINES: dict[str, Line] = {
     "a data worker killed": Line(
         killing_a_worker,
         5,
-        ("a process that reads data ahead was killed (SIGKILL), perhaps for want of memory", "data.residency=memory"),
+        (
+            "a process that reads data ahead was killed (SIGKILL), perhaps because memory ran out",
+            "data.residency=memory",
+        ),
         ("data.residency=stream", "data.num_workers=1"),
     ),
     "clock set back": Line(setting_the_clock_back, 0),

@@ -132,7 +132,7 @@ def test_a_head_may_be_named(place):
     refused = run_here([*WORDS, "transfer.head=hidden.0"], place)
     assert (refused.code, "transfer.head=hidden.0 has no effect" in refused.err) == (2, True)
     refused = run_here([*WORDS, "loss=center", "transfer.head=nowhere"], place)
-    assert (refused.code, "transfer.head=nowhere is no part of the network" in refused.err) == (2, True)
+    assert (refused.code, "transfer.head=nowhere is not a layer of the network" in refused.err) == (2, True)
 
 
 def test_the_network_is_exported_without_a_trace_of_it(place):

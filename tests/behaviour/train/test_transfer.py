@@ -203,7 +203,7 @@ ROWS: dict[str, Row] = {
     "decay": Row(["transfer.no_decay_norms=true"], 2, ["set optimizer.weight_decay"]),
     "cache": Row(["transfer.cache=true"], 2, ["transfer.cache=true needs transfer.freeze=backbone, but it is none"]),
     "several weights": Row(["transfer.weights=null,x.pth"], 2, ["names several values; sweep over them with nnrun -m"]),
-    "misspelt word": Row(["transfer.freeze=backbon"], 2, ["no parameter is named backbon; did you mean 'backbone'?"]),
+    "misspelt word": Row(["transfer.freeze=backbon"], 2, ["no parameter matches backbon; did you mean 'backbone'?"]),
     "missing": Row(["transfer.weights=my weights/ré=1.pth"], 4, ["my weights/ré=1.pth does not exist"]),
     "unpublished": Row(["transfer.weights=default"], 2, ["no weights are published for CNN"]),
     "two starts": Row(["transfer.weights=x", "init_from=."], 4, []),

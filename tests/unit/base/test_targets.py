@@ -51,5 +51,5 @@ def test_a_data_source_says_what_its_targets_are_where_they_are_no_classes():
     assert (dataset.targets, dataset.facts) == (Targets.values("xy"), {"n": 3})
     assert replace(dataset, facts={}).targets == Targets.values("xy")
     for lacks, given in (("targets", {"preprocessing": torch.square}), ("preprocessing", {"class_names": "ab"})):
-        with pytest.raises(TypeError, match=f"a Dataset lacks its {lacks}"):
+        with pytest.raises(TypeError, match=f"a Dataset needs {lacks}"):
             Dataset(split, split, **given)

@@ -36,7 +36,7 @@ def test_samples_are_taken_of_every_tensor() -> None:
 
 
 def test_what_has_no_name_of_its_own_or_no_form_is_an_error() -> None:
-    with pytest.raises(ValueError, match=r"two of the inputs have one name: a\.0, a\.0"):
+    with pytest.raises(ValueError, match=r"two of the inputs have the same name: a\.0, a\.0"):
         named_leaves({"a": (ONE,), "a.0": TWO})
     with pytest.raises(TypeError, match="a Pair is none of these"):
         form_of(namedtuple("Pair", ["left"])(ONE))

@@ -1,11 +1,11 @@
-"""The seams: what the core asks of data, problems, schedules, callbacks, loggers and exporters, and nothing more.
+"""The seams: what the core requires of data, problems, schedules, callbacks, loggers and exporters, and nothing more.
 
-Classes of users' own import their names from `nnrun.api`. Our own modules import each from its file.
+Users' classes import their names from `nnrun.api`. Our own modules import each from its file.
 """
 
 from nnrun.base.deprecated import moved
 
-# What could be imported from here until 0.3.0, by the file that it is in.
+# The names that could be imported from here until 0.3.0, by their file.
 _PLACES = {
     name: module
     for module, names in {

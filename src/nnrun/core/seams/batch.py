@@ -1,4 +1,4 @@
-"""The batches of a split, and what changes those of a training: augmentations and mixings."""
+"""The batches of a split, and what changes training batches: augmentations and mixings."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from nnrun.core.seams.data import Tree
 
 
 class Mixed(NamedTuple):
-    """What the samples of a batch are mixed with: the others' targets, and the share of their own, `(B,)`."""
+    """How the samples of a batch are mixed: their partners' targets, and the share of each sample's own, `(B,)`."""
 
     targets: Tensor
     share: Tensor
 
 
 class Batch(NamedTuple):
-    """Samples on the device, this rank's slice of a batch: always as many, as a short last one is padded with weight 0.
+    """Samples on the device, this rank's slice of a batch: always the same number, as a short last one is padded.
 
-    `weight` is `(B,)`, 1 for a sample and 0 for padding; `num_samples` counts the samples on the host. `targets` are
-    the samples' own, also where they are mixed with others. `is_full` says that every weight is 1, where the host knows
-    that: nothing need then be weighed.
+    `weight` is `(B,)`, 1 for a sample and 0 for padding; `num_samples` is the number of samples, known on the host.
+    `targets` are the samples' own, even if they are mixed with others. `is_full` says that the host knows every weight
+    to be 1, so that no weighting is needed.
     """
 
     inputs: Tree
@@ -35,9 +35,9 @@ class Batch(NamedTuple):
 
 
 class Batches(Protocol):
-    """The batches of a split: a pure function of (seed, epoch, index), and in a world of several ranks of the rank.
+    """The batches of a split: a pure function of (seed, epoch, index), and of the rank if there are several.
 
-    The three numbers are those of whole batches, whichever slice of each is this rank's; `B` samples are in a slice.
+    The three numbers count whole batches, not this rank's slices; a slice has `B` samples.
     """
 
     num_samples: int
@@ -45,11 +45,11 @@ class Batches(Protocol):
     num_batches: int
     # Where the samples of a batch are.
     device: torch.device
-    # A sample is then another one in each epoch.
+    # If so, a sample changes from epoch to epoch.
     is_augmented: bool
 
     def order(self, epoch: int) -> Tensor:
-        """Return the sample indices of each batch of an epoch, `(num_batches, B)`, where the samples lie."""
+        """Return the sample indices of each batch of an epoch, `(num_batches, B)`, on the samples' device."""
         ...
 
     def take(self, indices: Tensor) -> tuple[Tree, Tensor]:
@@ -62,14 +62,14 @@ class Batches(Protocol):
 
 
 class Augmentation(Protocol):
-    """Change the samples of a training batch, each by a draw of its own.
+    """Change the samples of a training batch, each by its own random draw.
 
-    A class may have a `stage`, one of augmenter.py's, which says when its turn is, and `one_is_white`, where floats
-    beyond 0 to 1 are not for it.
+    A class may have a `stage`, one of augmenter.py's, which sets its place in the order, and `one_is_white`, if it
+    does not accept floats outside 0 to 1.
     """
 
     def __call__(self, raw: Tree, generator: torch.Generator) -> Tree:
-        """Return raw samples, as they are stored, changed, of the same shapes and types.
+        """Return raw samples, as they are stored, augmented, with the same shapes and types.
 
         Every draw comes from `generator`, which is on their device.
         """
@@ -77,11 +77,11 @@ class Augmentation(Protocol):
 
 
 class Mixing(Protocol):
-    """Mix each sample of a training batch with another one; its target is then a mixture too."""
+    """Mix each sample of a training batch with another one; its target becomes a mixture too."""
 
     def mix(self, inputs: Tree, others: Tree, generator: torch.Generator) -> tuple[Tree, Tensor]:
-        """Return the network's inputs, each mixed with its other one, and the share of its own in it, `(N,)`.
+        """Return the network's inputs, each mixed with its partner in `others`, and the share of its own, `(N,)`.
 
-        A share is from 1/2 to 1: what a sample is for the most part stays its target.
+        A share is from 1/2 to 1: the target of the larger share stays the sample's own.
         """
         ...

@@ -1,4 +1,4 @@
-"""What happens beside the steps of a training."""
+"""Callbacks: hooks beside the steps of a training."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def states_of(callbacks: Mapping[str, Stateful]) -> dict[str, dict[str, Any]]:
 
 
 class Callback:
-    """Hooks beside the steps; each does nothing by default. A state is saved with the checkpoint and taken up again.
+    """Hooks beside the steps; each does nothing by default. State is saved with the checkpoint and restored on resume.
 
-    A validation may come in the midst of an epoch: then `state.progress.batch` is not 0. Of several ranks each calls
-    its own callbacks, and they must decide alike: by metrics, which are the same on each, or by `state.world.agree`.
+    A validation may come within an epoch: then `state.progress.batch` is not 0. Each rank calls its own callbacks, and
+    they must make the same decisions: from metrics, which are the same on each, or by `state.world.agree`.
     """
 
     def on_fit_start(self, state: TrainState) -> None:
@@ -41,8 +41,8 @@ class Callback:
         """After the last epoch."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what must survive, as tensors and plain values."""
+        """Return the state to save, as tensors and plain values."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up what `state_dict` returned."""
+        """Restore what `state_dict` returned."""

@@ -1,4 +1,4 @@
-"""What a data source gives: samples and their targets, in splits, and what was found while they were read."""
+"""What a data source returns: samples and their targets, in splits, and what was found while reading them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nnrun.core.lazy_samples import Stored
 from nnrun.core.sample_hashes import identities, tree_digests
 
 # Any tree of tensors: a tensor, or a tuple, list or dict of trees. The first dimension of each tensor is the sample.
-# Raw samples may lie in a file instead, as `Stored`.
+# Raw samples may stay in a file instead, as `Stored`.
 Tree = Any
 
 
@@ -27,13 +27,13 @@ class Preprocessing(Protocol):
         ...
 
     def to_plain(self) -> dict[str, Any]:
-        """Return its `_target_` and parameters, plain values from which it can be built again."""
+        """Return its `_target_` and parameters, plain values from which it can be rebuilt."""
         ...
 
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """The shape of a tensor in a sample, a dimension that each sample has its own of as None, and its type."""
+    """The shape of a tensor in a sample, with None for a dimension that differs between samples, and its dtype."""
 
     shape: tuple[int | None, ...]
     dtype: torch.dtype
@@ -41,11 +41,11 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Split:
-    """Samples and their targets, on the host: `inputs` raw, each tensor `(N, ...)`; `targets` as their kind has them.
+    """Samples and their targets, on the host: raw `inputs`, each tensor `(N, ...)`; `targets` as their kind requires.
 
-    `names` says of each sample what a person calls it, the path of its file, where there is such a thing. `digests`,
-    int64 `(N,)`, stand for the values of each sample, where they are known already; `originals` for what it was before
-    it was brought to the form of its data, where that is something else.
+    `names` are the samples' names for people, such as the paths of their files, if there are any. `digests`, int64
+    `(N,)`, identify the values of each sample, if they are known already; `originals` identify each sample before its
+    conversion (a resize, for example), if that changes it.
     """
 
     inputs: Tree
@@ -58,11 +58,11 @@ class Split:
         return len(self.targets)
 
     def subset(self, indices: Tensor) -> Split:
-        """Return the samples at `indices`, in that order; what lies in a file stays there."""
+        """Return the samples at `indices`, in that order; samples in a file stay there."""
         inputs = tree_map(lambda t: t.subset(indices) if isinstance(t, Stored) else t[indices], self.inputs)
         names = None if self.names is None else [self.names[index] for index in indices.tolist()]
         digests = None if self.digests is None else self.digests[indices]
-        originals = digests  # where they are the same, as of small samples, they are held once
+        originals = digests  # if they are the same, as for small samples, they are kept once
         if self.originals is not self.digests:
             originals = None if self.originals is None else self.originals[indices]
         return Split(inputs, self.targets[indices], names, digests, originals)
@@ -77,24 +77,24 @@ class Split:
         return replace(self, inputs=inputs)
 
     def digested(self) -> Tensor:
-        """Return what stands for the values of each sample, int64 `(N,)`; computed where it is not known."""
+        """Return the digest of the values of each sample, int64 `(N,)`; compute it if it is not known."""
         return tree_digests(self.inputs) if self.digests is None else self.digests
 
     def identified(self) -> Tensor:
-        """Return what stands for each sample however it is shown, int64 `(N,)`: at another size it is the same one."""
+        """Return the identity of each sample, int64 `(N,)`, which is the same when it is resized."""
         if self.originals is not None:
             return self.originals
         return tree_digests(self.inputs, identities) if self.digests is None else self.digests
 
     @property
     def num_bytes(self) -> int:
-        """How much memory the samples take, or would take."""
+        """The memory that the samples take, or would take."""
         return sum(leaf.nbytes for leaf in tree_leaves(self.inputs))
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What was found while data was read: lines for people, lines for the log alone, facts for summary.json."""
+    """What was found while data was read: lines for people, lines for the log only, facts for summary.json."""
 
     notes: tuple[str, ...] = ()
     details: tuple[str, ...] = ()
@@ -103,13 +103,13 @@ class Findings:
 
 @dataclass(frozen=True, init=False)
 class Dataset:
-    """What a data source gives: a training and a test split, and what a network and a report need to know of them.
+    """What a data source returns: a training and a test split, and what a network and a report need to know of them.
 
-    `valid` is a validation part that the data brings along; without one it is held out of `train`. `fingerprint` is the
-    same for the same samples in the same order, wherever they lie; without one, every sample is read for it. `became`
-    has settings of `data` that the samples decided, by name: the run is saved with these. `test_is_drawn` says that
-    the data has no test part of its own: it was held out of the samples to train on. `facts` are plain values by name
-    that a network's section may ask for, as `${data.facts.NAME}`.
+    `valid` is a validation split that comes with the data; without one it is held out of `train`. `fingerprint` is the
+    same for the same samples in the same order, wherever they are stored; without one, every sample is read to compute
+    it. `became` has settings of `data` that were set from the data, by name: the run is saved with these.
+    `test_is_drawn` says that the data has no test split of its own: it was held out of the samples to train on. `facts`
+    are plain values by name that a network's section may refer to, as `${data.facts.NAME}`.
     """
 
     train: Split
@@ -123,7 +123,7 @@ class Dataset:
     test_is_drawn: bool
     facts: Mapping[str, Any]
 
-    def __init__(  # noqa: PLR0913, PLR0917 - a dataclass's own, but for one more name
+    def __init__(  # noqa: PLR0913, PLR0917 - the dataclass's fields, and one old name
         self,
         train: Split,
         test: Split,
@@ -137,7 +137,7 @@ class Dataset:
         facts: Mapping[str, Any] | None = None,
         class_names: Sequence[str] | None = None,
     ) -> None:
-        """Take names in place of `targets`, also as `class_names`, for classes of these names."""
+        """Accept the names of classes in place of `targets`, also as `class_names`."""
         names = targets if class_names is None else class_names
         given = {
             "train": train,
@@ -152,7 +152,7 @@ class Dataset:
             "facts": facts or {},
         }
         if not names or preprocessing is None:
-            raise TypeError(f"a Dataset lacks its {'preprocessing' if names else 'targets'}")
+            raise TypeError(f"a Dataset needs {'preprocessing' if names else 'targets'}")
         for name, value in given.items():
             object.__setattr__(self, name, value)
 
@@ -163,20 +163,20 @@ class Dataset:
 
     @property
     def input_spec(self) -> Tree:
-        """The shape and the type of each tensor of a sample: a tree of TensorSpec."""
+        """The shape and the dtype of each tensor of a sample: a tree of TensorSpec."""
         return tree_map(lambda t: TensorSpec(tuple(t.shape[1:]), t.dtype), self.train.inputs)
 
     @property
     def in_shape(self) -> Tree:
-        """The shape of one sample, such as `(C, H, W)`; of several tensors the shapes by name."""
+        """The shape of one sample, such as `(C, H, W)`; for several tensors, their shapes by name."""
         return tree_map(lambda spec: spec.shape, self.input_spec)
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What data are opened for besides a training: to measure a network that has learned `targets`.
+    """Why data are opened other than for training: to evaluate a network that has learned `targets`.
 
-    `all_is_test` asks for every sample of data without a test part: the network was trained on other data.
+    `all_is_test` asks for every sample of data without a test split: the network was trained on other data.
     """
 
     targets: Targets
@@ -184,18 +184,18 @@ class Evaluation:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The names of what the network has learned."""
+        """The names of the network's outputs."""
         return self.targets.names
 
 
 class DataSource(Protocol):
-    """A data set that can be opened: what `data.dataset._target_` names.
+    """A data set that can be opened: the class that `data.dataset._target_` names.
 
-    One may also have `load_for(evaluation)`, which returns the data as an Evaluation asks for them: their labels are
-    those that it has learned, of which some may have no sample, and the part to train on may be of length 0. One that
-    knows before it reads them how many samples there are to train on, or to be divided, says so as `num_to_train_on`.
+    It may also have `load_for(evaluation)`, which returns the data as an Evaluation asks for them: with the labels that
+    the network has learned, of which some may have no sample, and perhaps an empty training split. If it knows the
+    number of samples to train on, or to split, before it reads them, it may have it as `num_to_train_on`.
     """
 
     def load(self) -> Dataset:
-        """Read the data, fetching what is missing; raise DataError where it is wrong."""
+        """Read the data, downloading what is missing; raise DataError if it is wrong."""
         ...

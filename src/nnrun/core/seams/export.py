@@ -1,4 +1,4 @@
-"""What a format is asked for, and what it is given."""
+"""What an exporter receives, and what it must provide."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from nnrun.core.seams.problem import Problem
 class ExportContext:
     """What an exporter may need besides the network.
 
-    `example` are a few raw samples: a tensor, or a dict or tuple of tensors, as the network takes them in one argument.
-    `problem` says what its outputs mean: `problem.final_layer("scores")` makes of them what an artifact gives. `score`
-    is the metric to quote, `problem.headline`, on the test split. `calibration` draws raw training samples, at most so
-    many, and reads none before it is called. `config` is that of the run, as plain values, without secrets.
+    `example` is a few raw samples: a tensor, or a dict or tuple of tensors, as the network takes them in one argument.
+    `problem` says what its outputs mean: `problem.final_layer("scores")` turns them into what an artifact returns.
+    `score` is the main metric, `problem.headline`, on the test split. `calibration(n)` draws up to `n` raw training
+    samples; none are read before it is called. `config` is the run's, as plain values, without secrets.
     """
 
     example: Tree
@@ -35,17 +35,17 @@ class ExportContext:
 
     @property
     def targets(self) -> Targets:
-        """What the network has learned to give."""
+        """What the network has learned."""
         return self.problem.targets
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The names of what it gives."""
+        """The names of its outputs."""
         return self.targets.names
 
     @property
     def accuracy(self) -> float:
-        """What `score` was called until 0.3.0."""
+        """The name of `score` until 0.3.0."""
         warn_renamed("nnrun.api.ExportContext.accuracy", "nnrun.api.ExportContext.score", gone_in="0.6.0")
         return self.score
 
@@ -55,11 +55,11 @@ class CannotExport(Exception):
 
 
 class Exporter(Protocol):
-    """One format. The verifier, written once for all, calls `load` and compares with the network.
+    """One format. Verification, which is the same for all formats, calls `load` and compares with the network.
 
-    An exporter may say more of its artifact: that its `output` is "probabilities", where others give scores; by how
-    much the metric to quote may be worse, `max_drop`; and `notes` on how it was made, for people. Where an artifact
-    fails verification, `retry(reason)` may return another exporter that makes it in another way.
+    An exporter may also have: `output`, "probabilities" if its artifact returns those and not scores; `max_drop`, by
+    how much the main metric may be worse; `notes`, for people, on how the artifact was made; and `retry(reason)`, which
+    may return another exporter to try if the artifact fails verification.
     """
 
     tolerance: float
@@ -69,20 +69,20 @@ class Exporter(Protocol):
     def export(self, model: nn.Module, context: ExportContext, folder: Path) -> Path:
         """Write the artifact of a network in eval mode, on the CPU, in fp32; return its path.
 
-        Raises CannotExport where the format cannot express the network.
+        Raises CannotExport if the format cannot express the network.
         """
         ...
 
     def load(self, path: Path) -> Callable[[Tree], Tensor]:
-        """Return the artifact as a function from a batch, raw or normalised by `preprocess`, to its output `(N, K)`.
+        """Return the artifact as a function from a batch, raw if `preprocess`, else normalised, to its output `(N, K)`.
 
-        Where it can be run without the model's class, that is an `nnrun.proof.isolated.Isolated`.
+        If it runs without the model's class, return an `nnrun.proof.isolated.Isolated`.
         """
         ...
 
 
 def max_drop_of(exporter: Exporter) -> float | None:
-    """Return by how much the metric to quote may be worse, where an exporter says it."""
+    """Return by how much the main metric may be worse, if an exporter says so."""
     if not hasattr(exporter, "max_drop") and hasattr(exporter, "max_accuracy_drop"):
         old, new = (f"nnrun.api.Exporter.{name}" for name in ("max_accuracy_drop", "max_drop"))
         warn_about(type(exporter), old, new, gone_in="0.6.0")

@@ -14,15 +14,15 @@ from nnrun.base.targets import Kind, Targets
 from nnrun.core.seams.batch import Batch
 
 Sums = dict[str, Tensor]
-# What an artifact gives: scores, as the network's outputs mean them, or probabilities made of these.
+# What an artifact returns: scores, or probabilities computed from them.
 Output = Literal["scores", "probabilities"]
 
 
 class Metric(Protocol):
-    """Sums that live on the device, add up over batches and over ranks, and are read once.
+    """Sums on the device that add up over batches and over ranks, and are read once.
 
-    A problem's own metrics are given a network's outputs, those of the group `metric` its predictions: probabilities,
-    or values in the data's units. `higher_is_better` says of each value that `compute` returns which way is better.
+    A problem's own metrics receive a network's outputs, those of the group `metric` its predictions: probabilities,
+    or values in the data's units. `higher_is_better` has an entry for each value that `compute` returns.
     """
 
     higher_is_better: Mapping[str, bool]
@@ -34,7 +34,7 @@ class Metric(Protocol):
     def update(self, sums: Sums, outputs: Tensor, losses: Tensor, batch: Batch) -> None:
         """Add a batch to the sums, in place, without waiting for the device.
 
-        `losses` are those of its samples, `(N,)`. A sample of weight 0 is padding, and adds nothing.
+        `losses` are the losses of its samples, `(N,)`. A sample of weight 0 is padding, and adds nothing.
         """
         ...
 
@@ -44,20 +44,20 @@ class Metric(Protocol):
 
 
 class Problem(ABC):
-    """What kind of learning a run is: the base class of ours and of users' own.
+    """What kind of learning a run is: the base class of built-in and custom problems.
 
-    A network's *outputs* are what it gives, `(N, K)`; its *scores* are these in the data's units, and what an artifact
-    gives by default; its *predictions* are probabilities, or the values that are predicted. `kind` is that of the
-    targets it is for, `headline` the metric to quote, of which more is better.
+    A network's *outputs* are what it returns, `(N, K)`; its *scores* are the outputs in the data's units, which an
+    artifact returns by default; its *predictions* are probabilities, or the predicted values. `kind` is the kind of
+    targets that it is for, `headline` the main metric, for which higher is better.
     """
 
     kind: ClassVar[Kind]
     headline: str
-    # Whether its scores can be given as probabilities too.
+    # Whether its scores can be turned into probabilities.
     has_probabilities: ClassVar[bool] = True
-    # What is said where there is no validation part to choose on, as `fit_validation` does.
+    # The note to print if there is no validation split for `fit_validation`.
     without_validation: ClassVar[str] = ""
-    # Cheap enough for each step, and all that an evaluation measures.
+    # One that is cheap enough for each step, and one with everything that an evaluation measures.
     train_metric: Metric
     eval_metric: Metric
 
@@ -65,14 +65,14 @@ class Problem(ABC):
         self.targets = targets
 
     def in_short(self, metrics: Sequence[str]) -> list[str]:
-        """Return which of the metrics that were measured a line has room for, in their order: the headline first."""
+        """Return the measured metrics for a single line, in order: the main metric first."""
         return sorted(metrics, key=lambda name: name != self.headline)
 
     def check_outputs(self, outputs: object, num_samples: int) -> None:  # noqa: B027 - most need not
-        """Raise ConfigError where what a network gives for a batch is not what its metrics can take."""
+        """Raise ConfigError if the metrics cannot take a network's output for a batch."""
 
     def learned(self, targets: Tensor) -> Tensor:
-        """Return targets as the loss takes them: as they are, unless the network learns something easier."""
+        """Return targets as the loss takes them: unchanged, unless the network learns transformed ones."""
         return targets
 
     def scores(self, outputs: Tensor) -> Tensor:
@@ -80,77 +80,77 @@ class Problem(ABC):
         return outputs
 
     def predictions(self, scores: Tensor) -> Tensor:
-        """Return scores as probabilities, or as the values predicted, of the same shape."""
+        """Return scores as probabilities, or as the predicted values, in the same shape."""
         return scores
 
     @abstractmethod
     def final_layer(self, output: Output) -> nn.Module:
-        """Return what makes a network's outputs what an artifact gives; every exporter can express it."""
+        """Return the module from a network's outputs to what an artifact returns; every exporter can express it."""
 
     def described(self, output: Output) -> str:
-        """Return in words what an artifact gives, for those who have nothing else."""
+        """Describe in words what an artifact returns, for people who have only the artifact."""
         return f"{output}, float32, (N, {self.targets.kind})"
 
     def report(self, sums: Sums) -> dict[str, Any]:
-        """Return what the summary says of a split beyond the metrics, as plain values."""
+        """Return what the summary holds for a split besides the metrics, as plain values."""
         return {}
 
     def show(self, report: Mapping[str, Any]) -> list[Shown]:
-        """Return what people are shown of a report."""
+        """Return the tables, charts and galleries that show a report."""
         return []
 
     @abstractmethod
     def score(self, predictions: Tensor, targets: Tensor) -> float:
-        """Return the headline metric of one network's predictions on a whole split."""
+        """Return the main metric of one network's predictions on a whole split."""
 
     @abstractmethod
     def agreement(self, ours: Tensor, theirs: Tensor) -> Tensor:
         """Return for each sample whether two networks' predictions mean the same, `(N,)` of bool."""
 
     def are_right(self, predictions: Tensor, targets: Tensor) -> Tensor:
-        """Return for each sample whether its prediction is what it should be, `(N,)` of bool."""
+        """Return for each sample whether its prediction is right, `(N,)` of bool."""
         return self.agreement(predictions, targets)
 
     @abstractmethod
     def compare(self, ours: Tensor, theirs: Tensor, target: Tensor) -> dict[str, Any]:
-        """Return what two networks predict for one sample, as plain values.
+        """Return the predictions of two networks for one sample, as plain values.
 
-        `target`, `eager` and `artifact` say it in words, `predictions_eager` and `predictions_artifact` by name.
+        `target`, `eager` and `artifact` are in words, `predictions_eager` and `predictions_artifact` by name.
         """
 
     def baseline(self, train_targets: Tensor, targets: Tensor) -> float | None:
-        """Return the headline metric, on `targets`, of the best guess that is the same for every sample."""
+        """Return the main metric, on `targets`, of the best guess that is the same for every sample."""
         return None
 
     @abstractmethod
     def columns(self, top_k: int | None = None) -> list[str]:
-        """Return the titles of what is said of a sample's prediction; `top_k` asks for so many alternatives."""
+        """Return the column titles for a sample's prediction; `top_k` is the number of alternatives to list."""
 
     @abstractmethod
     def rows(self, predictions: Tensor, top_k: int | None = None) -> list[list[Any]]:
-        """Return what is said of each sample's prediction, under the titles of `columns`."""
+        """Return the cells for each sample's prediction, under the titles of `columns`."""
 
     @abstractmethod
     def answers(self, predictions: Tensor) -> list[str]:
         """Return the prediction of each sample as one text."""
 
     def fit_targets(self, targets: Tensor) -> list[str]:
-        """Take from the training part's targets what the network is trained with, before it is; return what to say."""
+        """Fit what training needs to the training split's targets, before it starts; return lines to print."""
         return []
 
     def fit_validation(self, sums: Sums) -> None:  # noqa: B027 - most need not
-        """Choose what is chosen on the validation part, after each validation, from the sums of its metric."""
+        """Fit what is chosen on the validation split, after each validation, from the sums of its metric."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what was fitted, as plain values: it is saved with each checkpoint and with what is exported."""
+        """Return what was fitted, as plain values: it is saved with each checkpoint and each artifact."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:  # noqa: B027 - most need not
-        """Take up what `state_dict` returned; raise ValueError where it is not for these targets."""
+        """Restore what `state_dict` returned; raise ValueError if it is not for these targets."""
 
 
 def mean_loss(losses: Tensor, batch: Batch, num_samples: int) -> Tensor:
-    """Return a batch's part of the mean over an update's samples; padding has no part in it."""
+    """Return a batch's share of the mean over an update's samples, without padding."""
     if batch.is_full:
         return losses.mean() if num_samples == batch.num_samples else losses.sum() / num_samples
     return (losses * batch.weight).sum() / num_samples

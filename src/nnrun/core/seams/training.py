@@ -1,4 +1,4 @@
-"""What a training is made of besides its data and its problem: its step, its schedule, and where its metrics go."""
+"""The parts of a training besides its data and its problem: its step, its schedule, and where its metrics go."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from nnrun.core.seams.batch import Batch
 
 
 class Stateful(Protocol):
-    """What is saved with a training, and taken up again."""
+    """State that is saved with a training, and restored."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what must survive, as plain values."""
+        """Return the state to save, as plain values."""
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up what `state_dict` returned."""
+        """Restore what `state_dict` returned."""
         ...
 
 
 class Scheduler(Stateful, Protocol):
-    """A learning rate schedule. A class of another library that has no `interval` steps by epoch.
+    """A learning rate schedule. A class of another library without an `interval` steps by epoch.
 
-    One that steps by epoch and has a true `takes_metric` is given the monitored metric: `step(value)`.
+    One that steps by epoch and has a true `takes_metric` receives the monitored metric: `step(value)`.
     """
 
     interval: ClassVar[Literal["step", "epoch"]]
@@ -38,10 +38,10 @@ class Scheduler(Stateful, Protocol):
 
 
 class UpdateStep(Protocol):
-    """What is done with the batches of one update."""
+    """Makes one update from its batches."""
 
     def __call__(self, batches: Iterator[Batch], indices: range, num_samples: int) -> None:
-        """Make an update of the next batches, those at `indices` in their epoch, of so many samples in all.
+        """Make an update from the next batches, those at `indices` in their epoch, with `num_samples` in total.
 
         Counts the update in the state's progress; does not wait for the device.
         """
@@ -50,9 +50,9 @@ class UpdateStep(Protocol):
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What a logger is told of the run: its task and directory, its config without secrets, and where it begins.
+    """What a logger learns about the run: its task and directory, its config without secrets, and where it starts.
 
-    `step` is 0, or the step that a resumed run goes on from: what a logger has of later steps will be sent again.
+    `step` is 0, or the step from which a run resumes: values of later steps will be sent again.
     """
 
     task: str
@@ -68,15 +68,15 @@ class Logger(Protocol):
     """
 
     def start(self, run: RunInfo) -> None:
-        """Begin, or go on with a run that began before."""
+        """Start a run, or continue one that is resumed."""
         ...
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Take values by full name, `valid/loss`. The host waits for this: what takes long belongs in a thread."""
+        """Take values by full name, `valid/loss`. Training waits for this: do slow work in a thread."""
         ...
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """Close, however the run ended: take its task, state, exit_code and reason, and what it has reached by then.
+        """Close, however the run ended: take its task, state, exit_code and reason, and its results so far.
 
         The keys are those of summary.json. Called once for each logger that started.
         """

@@ -1,4 +1,4 @@
-"""The processes that train together, and the few things that they do together."""
+"""The processes that train together, and the few operations that they share."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import Tensor
 class World:
     """The ranks of a training, of which this process is one; here the only one. A world of several derives from this.
 
-    Every rank makes the same calls in the same order, and none is made by one rank alone. A batch is shared out: each
-    rank takes its slice of it, in the same order in a world of any size, and losses are divided by the samples of all.
-    What is drawn for a slice comes from a stream of its own: ranks draw differently, and a world of another size draws
-    other numbers. The first rank alone writes: checkpoints, rows of metrics, lines of the console.
+    Every rank makes the same calls in the same order, and no call is made by one rank alone. A batch is divided: each
+    rank takes its slice, in the same order in a world of any size, and losses are divided by the samples of all ranks.
+    Each slice has its own random stream: ranks draw differently, and a world of a different size draws different
+    numbers. Only the first rank writes: checkpoints, rows of metrics, lines of the console.
     """
 
     rank: int = 0
@@ -21,7 +21,7 @@ class World:
 
     @property
     def is_first(self) -> bool:
-        """Whether this rank writes what is written once."""
+        """Whether this rank is the one that writes."""
         return self.rank == 0
 
     def share(self, batch_size: int) -> slice:
@@ -33,24 +33,24 @@ class World:
         return index * self.size + self.rank
 
     def sum(self, tensors: Iterable[Tensor]) -> None:
-        """Give each tensor the sum over the ranks, the same on each, in place."""
+        """Replace each tensor by its sum over the ranks, in place."""
 
     def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
-        """Give each gradient the sum over the ranks, in place; a world whose network does that by itself does nothing.
+        """Replace each gradient by its sum over the ranks, in place; do nothing if the network does that itself.
 
         The ranks must have gradients of the same parameters.
         """
         self.sum(parameter.grad for parameter in parameters if parameter.grad is not None)
 
     def agree(self, flag: bool) -> bool:
-        """Return whether the flag is true on any rank, the same on each."""
+        """Return whether the flag is true on any rank; the answer is the same on each."""
         return flag
 
     def broadcast(self, tensors: Iterable[Tensor]) -> None:
-        """Give each tensor the first rank's values, in place."""
+        """Copy the first rank's values into each tensor, in place."""
 
     def total(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the sums over the ranks, and leave this rank's own as they are."""
+        """Return the sums over the ranks, without changing this rank's own."""
         totals = {name: tensor.clone() for name, tensor in sums.items()}
         self.sum(totals.values())
         return totals

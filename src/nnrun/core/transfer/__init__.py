@@ -1,1 +1,1 @@
-"""Train parts of a network: which is its head, what is frozen when, and the cached features of what is."""
+"""Train parts of a network: which layer is its head, what is frozen when, and cached features of the frozen layers."""

@@ -1,4 +1,4 @@
-"""A frozen backbone makes the same features of a sample in every epoch: compute them once, and train the head alone."""
+"""A frozen backbone computes the same features in every epoch: compute them once, and train only the head."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from nnrun.core.seams.data import Split, Tree
 from nnrun.core.seams.world import World
 from nnrun.core.state import TrainState
 
-# What bf16 may round, of the largest feature.
+# Rounding error of bf16, relative to the largest feature.
 _ROUNDING = 0.02
 
 
 @dataclass(frozen=True)
 class Features:
-    """What the backbone made of a batch, `(B, ...)`: a Shortcut takes it in place of the network's input."""
+    """The backbone's features of a batch, `(B, ...)`: a Shortcut takes them in place of the network's input."""
 
     values: Tensor
 
 
 class Shortcut(nn.Module):
-    """Call a network on its input, and its tail alone on Features."""
+    """Call a network on its input, and only its tail on Features."""
 
     def __init__(self, network: nn.Module, head: str) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Shortcut(nn.Module):
 
 
 def tail_of(network: nn.Module, head: str) -> list[nn.Module]:
-    """Return the head, and what stands right before it without parameters in its Sequential, such as its dropout."""
+    """Return the head, and the modules without parameters right before it in its Sequential, such as dropout."""
     parent = network.get_submodule(head.rpartition(".")[0])
     module = network.get_submodule(head)
     items = list(parent.children()) if isinstance(parent, nn.Sequential) else [module]
@@ -55,11 +55,11 @@ def tail_of(network: nn.Module, head: str) -> list[nn.Module]:
 
 
 class _Reached(Exception):
-    """The tail was reached: what is behind it need not be computed."""
+    """The tail was reached: the rest need not be computed."""
 
 
 def features_of(network: nn.Module, tail: list[nn.Module], inputs: Tree) -> Tensor | None:
-    """Return what a network gives to its tail, which is not run; None where that is not a single tensor."""
+    """Return the input of a network's tail, without running the tail; None if it is not a single tensor."""
     found: list[Tensor] = []
 
     def take(_: nn.Module, given: tuple[object, ...]) -> None:
@@ -69,7 +69,7 @@ def features_of(network: nn.Module, tail: list[nn.Module], inputs: Tree) -> Tens
 
     hook = tail[0].register_forward_pre_hook(take)
     try:
-        # Not as compiled: the hook ends the call in its midst.
+        # Not the compiled call: the hook ends it halfway.
         network.forward(inputs)
     except _Reached:
         pass
@@ -79,40 +79,40 @@ def features_of(network: nn.Module, tail: list[nn.Module], inputs: Tree) -> Tens
 
 
 def why_not_separable(network: nn.Module, tail: list[nn.Module], inputs: Tree, num_samples: int) -> str | None:
-    """Return why a network is not its backbone and then its tail, found on a batch; None where it is, to the bit.
+    """Return why a network is not a backbone followed by its tail, tested on a batch; None if it is, to the bit.
 
-    The network's modes are those of its training, and are put back.
+    The network's modes are those of its training, and are restored.
     """
-    # Nothing that follows depends on these: every step is seeded anew.
+    # Nothing later depends on these seeds: every step is seeded anew.
     torch.manual_seed(0)
     first = features_of(network, tail, inputs)
     torch.manual_seed(1)
     second = features_of(network, tail, inputs)
     if first is None or second is None or first.shape[:1] != (num_samples,):
-        return "the head does not take one tensor with a row for each sample"
+        return "the head's input is not one tensor with a row per sample"
     if not torch.equal(first, second):
-        return "the frozen part draws random numbers"
-    # The first half of the batch, each sample twice: in other company, a sample is the same up to its last digits.
+        return "the frozen layers draw random numbers"
+    # The first half of the batch, each sample twice: with other samples, its features differ only in the last digits.
     twice = torch.arange(num_samples, device=first.device) // 2
     third = features_of(network, tail, tree_map(lambda tensor: tensor.index_select(0, twice), inputs))
     if third is None or (third - first[twice]).abs().max() > _ROUNDING * first.abs().max():
-        return "what the frozen part makes of a sample depends on the others in its batch"
+        return "a sample's features depend on the other samples in its batch"
     modes = [(module, module.training) for module in network.modules()]
     try:
         network.eval()
         outputs, values = network.forward(inputs), features_of(network, tail, inputs)
         if not isinstance(outputs, Tensor):
-            return "the network gives more than its scores"
+            return "the network returns more than its scores"
         for module in tail:
             values = module(values)
-        return None if torch.equal(outputs, values) else "something follows the head"  # type: ignore[arg-type]
+        return None if torch.equal(outputs, values) else "other computations follow the head"  # type: ignore[arg-type]
     finally:
         for module, mode in modes:
             module.training = mode
 
 
 class CachedBatches:
-    """Give the features of a split's batches while the backbone is frozen, and their plain inputs before and after."""
+    """Yield the features of a split's batches while the backbone is frozen, and their plain inputs before and after."""
 
     def __init__(self, plain: Batches, features: Batches, is_frozen: Callable[[], bool]) -> None:
         self.num_samples, self.batch_size, self.num_batches = plain.num_samples, plain.batch_size, plain.num_batches
@@ -130,23 +130,23 @@ class CachedBatches:
         return self._plain.take(indices)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterable[Batch]:
-        """Yield the batches of an epoch from batch `start` on; once nothing is frozen, the features are forgotten."""
+        """Yield the batches of an epoch from batch `start` on; once nothing is frozen, drop the features."""
         if not self._is_frozen():
             self._features = None
         return (self._features or self._plain).epoch(epoch, start)
 
 
 class DoesNotPay(Exception):
-    """The features cannot be kept; the message says why."""
+    """The features cannot be cached; the message says why."""
 
 
 @torch.no_grad()
 def compute_features(state: TrainState, head: str, batches: Batches, poll: Callable[[], None]) -> Split:
     """Return the features of every sample of a split and the targets, in the split's own order.
 
-    They are computed batch by batch in the order of the first epoch, by each rank those of its slices. The network is
-    in the mode that they are for; `poll` may raise to stop. Raises DoesNotPay, on all ranks, where the network is not
-    to be separated, or memory does not suffice.
+    They are computed batch by batch in the order of the first epoch; each rank computes its slices. The network must be
+    in the mode in which it uses them; `poll` may raise to stop. Raises DoesNotPay, on all ranks, if the network cannot
+    be separated, or memory is too small.
     """
     network = state.network
     tail = tail_of(network, head)
@@ -171,29 +171,29 @@ def compute_features(state: TrainState, head: str, batches: Batches, poll: Calla
         made.inputs[here] = values[: batch.num_samples].to(here.device)
         made.targets[here] = batch.targets[: batch.num_samples].to(here.device)
     assert made is not None, "a split has at least one sample"
-    state.world.sum([made.inputs, made.targets])  # a rank has filled in those of its slices
+    state.world.sum([made.inputs, made.targets])  # each rank has filled in its slices
     return made
 
 
 def _why_too_large(num_bytes: int) -> str | None:
-    """Return why features do not fit into the host's memory, if they would fill more than half of it."""
+    """Return why features do not fit in the host's memory, if they would take more than half of it."""
     if fits_in_memory(num_bytes):
         return None
     return f"they would take {num_bytes:,} bytes, more than half of this machine's memory"
 
 
 def _give_up_together(world: World, reason: str | None) -> None:
-    """Raise DoesNotPay on all ranks where one has a reason."""
+    """Raise DoesNotPay on all ranks if any has a reason."""
     if world.agree(reason is not None):
-        raise DoesNotPay(reason or "another rank cannot keep them")
+        raise DoesNotPay(reason or "another rank cannot cache them")
 
 
 def cache_features(
     state: TrainState, head: str, train: Batches, valid: Batches | None, poll: Callable[[], None]
 ) -> tuple[Batches, Batches | None]:
-    """Return batches of features for as long as the backbone is frozen; from now on a step calls a Shortcut.
+    """Return batches of features for as long as the backbone is frozen; from now on, steps call a Shortcut.
 
-    Those of the validation are computed as it computes: in eval mode and in fp32. Raises DoesNotPay.
+    Features for validation are computed as validation does: in eval mode and in fp32. Raises DoesNotPay.
     """
 
     def is_frozen() -> bool:
@@ -218,11 +218,11 @@ def cache_features(
 
 
 class _AsFeatures:
-    """The preprocessing of features: they are ready, and say what they are."""
+    """The preprocessing of features: they need none, and are marked as Features."""
 
     def __call__(self, raw: Tree) -> Tree:
         return Features(raw)
 
     def to_plain(self) -> dict[str, object]:
-        """Return nothing: features are in no checkpoint."""
+        """Return nothing: features are not saved in checkpoints."""
         return {}

@@ -13,13 +13,13 @@ from nnrun.base.errors import ConfigError
 from nnrun.base.visible import few
 from nnrun.core.transfer.layers import parameter_names
 
-# What transfer.freeze may say besides names of parameters.
+# The values of transfer.freeze other than names of parameters.
 WORDS = ("none", "backbone")
 
 
 @dataclass(frozen=True)
 class Freezing:
-    """The names of parameters that do not train, and the epoch, from 0, in which they begin to; None means never."""
+    """The names of frozen parameters, and the epoch, from 0, in which they start to train; None means never."""
 
     names: frozenset[str] = frozenset()
     until_epoch: int | None = None
@@ -29,16 +29,16 @@ class Freezing:
         return bool(self.names) and (self.until_epoch is None or epoch < self.until_epoch)
 
     def apply(self, network: nn.Module, epoch: int) -> None:
-        """Put a network in training mode, except what is frozen in this epoch: that does not change in any way.
+        """Put a network in training mode, except what is frozen in this epoch, which does not change in any way.
 
-        A module none of whose parameters trains is in eval mode: BatchNorm keeps its statistics, dropout lets all pass.
+        A module whose parameters are all frozen is in eval mode: BatchNorm keeps its statistics, dropout does nothing.
         """
         network.train()
         if not self.names:
             return
         holds = self.holds(epoch)
         for name, parameter in network.named_parameters():
-            # On the parameters: on a module, requires_grad is an attribute that nothing reads.
+            # Set it on the parameters: on a module, requires_grad is an attribute that nothing reads.
             if name in self.names:
                 parameter.requires_grad_(not holds)
         if holds:
@@ -62,7 +62,7 @@ def _still(module: nn.Module) -> None:
 def frozen_names(network: nn.Module, freeze: str | Sequence[str], head: str | None) -> frozenset[str]:
     """Return the parameters that `transfer.freeze` names: none, all but the head's (`backbone`), or those of patterns.
 
-    Raises ConfigError where a pattern matches no parameter, or where nothing is left to train.
+    Raises ConfigError if a pattern matches no parameter, or if nothing is left to train.
     """
     trainable = [name for name, parameter in network.named_parameters() if parameter.requires_grad]
     if freeze == "none":
@@ -75,7 +75,7 @@ def frozen_names(network: nn.Module, freeze: str | Sequence[str], head: str | No
         for pattern in [freeze] if isinstance(freeze, str) else freeze:
             found = fnmatch.filter(trainable, pattern)
             if not found:
-                raise ConfigError(f"transfer.freeze: no parameter is named {pattern}; {_near(pattern, network)}")
+                raise ConfigError(f"transfer.freeze: no parameter matches {pattern}; {_near(pattern, network)}")
             frozen |= set(found)
     if frozen == set(trainable):
         raise ConfigError(f"transfer.freeze={freeze} freezes every parameter of the network: nothing would train")
@@ -83,7 +83,7 @@ def frozen_names(network: nn.Module, freeze: str | Sequence[str], head: str | No
 
 
 def _near(pattern: str, network: nn.Module) -> str:
-    """Return a hint at parameters whose names are like a pattern."""
+    """Return a hint at parameters whose names are similar to a pattern."""
     names = [name for name, _ in network.named_parameters()]
     if any(name.startswith(f"{pattern}.") for name in names):
         return f"did you mean '{pattern}.*'?"
@@ -95,7 +95,7 @@ def _near(pattern: str, network: nn.Module) -> str:
 
 
 def describe_training(network: nn.Module) -> str:
-    """Return in words how many parameters of a network train as it is now."""
+    """Describe in words how many parameters of a network are trainable now."""
     training, whole = count_training(network)
     return (
         f"{whole:,} trainable parameters (all)"
@@ -105,6 +105,6 @@ def describe_training(network: nn.Module) -> str:
 
 
 def count_training(network: nn.Module) -> tuple[int, int]:
-    """Return how many numbers of a network train as it is now, and how many there are."""
+    """Return how many parameters of a network are trainable now, and how many there are."""
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in network.parameters()]
     return sum(size for size, trains in sizes if trains), sum(size for size, _ in sizes)

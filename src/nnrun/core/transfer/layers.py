@@ -1,4 +1,4 @@
-"""The layers of a network: which is its head, and how far from it each of the others lies."""
+"""The layers of a network: which is its head, and how far from it each of the others is."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from torch import nn
 
 from nnrun.base.errors import ConfigError, did_you_mean
 
-# What gives scores; a convolution does where its outputs are averaged over all places.
+# Layers that can return scores; a convolution can if its outputs are averaged over all positions.
 _SCORING = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _CONTAINERS = (nn.Sequential, nn.ModuleList)
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
 def find_head(network: nn.Module, num_outputs: int, name: str | None = None) -> str:
-    """Return the name of the layer that gives the scores: the one named, or else the last that can.
+    """Return the name of the layer that returns the scores: the one named, or else the last that can.
 
-    The last linear layer or convolution, in the order in which the network's constructor makes them, must have as many
-    outputs as the network is to give. Raises ConfigError where it has not, or where no module has the name.
+    The last linear layer or convolution, in the order in which the network's constructor makes them, must have
+    `num_outputs` outputs. Raises ConfigError if it does not, or if no module has the name.
     """
     modules = {key: module for key, module in network.named_modules() if key and any(True for _ in module.parameters())}
     if name is not None:
         if name not in modules:
             hint = did_you_mean(name, modules) or f"there are {', '.join(list(modules)[-5:])}"
-            raise ConfigError(f"transfer.head={name} is no part of the network with parameters; {hint}")
+            raise ConfigError(f"transfer.head={name} is not a layer of the network with parameters; {hint}")
         return name
     scoring = [(key, module) for key, module in modules.items() if isinstance(module, _SCORING)]
     if scoring:
@@ -32,22 +32,22 @@ def find_head(network: nn.Module, num_outputs: int, name: str | None = None) -> 
         given = last.out_features if isinstance(last, nn.Linear) else last.out_channels
         if given == num_outputs:
             return key
-        what = f"its last linear layer or convolution, {key}, gives {given} numbers, and {num_outputs} are wanted"
+        what = f"its last linear layer or convolution, {key}, has {given} outputs, but {num_outputs} are needed"
     else:
         what = "it has no linear layer and no convolution"
-    raise ConfigError(f"cannot find the head: {what}; name the layer that gives the scores, transfer.head=NAME")
+    raise ConfigError(f"cannot find the head: {what}; name the layer that returns the scores with transfer.head=NAME")
 
 
 def parameter_names(network: nn.Module, module: str) -> list[str]:
-    """Return the names of the parameters in a part of a network."""
+    """Return the names of the parameters of a module in a network."""
     return [name for name, _ in network.named_parameters() if name.startswith(module + ".")]
 
 
 def layers(network: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
     """Yield the layers of a network with their names, in the order of its constructor.
 
-    A layer is a child, or an item of a Sequential or ModuleList among them; a child that holds a list of blocks, as a
-    transformer's encoder does, is as many layers as it has children.
+    A layer is a child, or an item of a Sequential or ModuleList among the children; if a child holds a list of blocks,
+    as a transformer's encoder does, each of its own children is a layer.
     """
     for key, child in network.named_children():
         name = f"{prefix}{key}"
@@ -60,7 +60,7 @@ def layers(network: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Modul
 
 
 def _items(container: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
-    """Yield what lies in a container, and in containers in it."""
+    """Yield the items of a container, and of containers in it."""
     for key, item in container.named_children():
         if isinstance(item, _CONTAINERS):
             yield from _items(item, f"{prefix}.{key}")
@@ -76,7 +76,7 @@ def _holds_blocks(module: nn.Module) -> bool:
 
 
 def distances(network: nn.Module, head: str) -> dict[str, int]:
-    """Return how many layers lie between each parameter and the scores: 0 for the head's, 1 for the layer before.
+    """Return how many layers each parameter is away from the scores: 0 for the head's, 1 for the layer before it.
 
     A normalisation belongs to the layer before it; a parameter in no layer, such as a position embedding, to the first.
     """

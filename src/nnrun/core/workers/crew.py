@@ -1,8 +1,8 @@
 """Processes that work ahead: started in one place, and ended in one, at once, however a run ends.
 
-A worker has nothing to save, and may be stuck in a file that never answers: it is killed, and nobody waits for it long.
-Each has a pipe of its own, so that one which dies, wherever it is, holds nothing that others need. When this process
-dies, even by SIGKILL, its workers die too.
+A worker has nothing to save, and may be stuck on a file that never answers: it is killed, and nothing waits long for
+it. Each has its own pipe, so that a dying worker holds nothing that others need. When this process dies, even by
+SIGKILL, its workers die too.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ from nnrun.core.workers.pipes import readable, receive, send, widen
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# Results of one worker that wait here; one more waits in its pipe.
+# How many results of one worker wait here; one more waits in its pipe.
 _NUM_AHEAD = 2
-# A killed process is gone within milliseconds, unless the disk itself does not answer it.
+# A killed process ends within milliseconds, unless it hangs on a disk that does not answer.
 _FAREWELL_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
 class Crew:
-    """How many processes work ahead, what they do (`reads data ahead`), and the way out where one of them is killed."""
+    """How many processes work ahead, what they do (`reads data ahead`), and what to try if one of them is killed."""
 
     num_workers: int
     does: str
@@ -54,10 +54,10 @@ class Crew:
 
 
 def in_order(work: Callable[[Item], Result], items: Sequence[Item], crew: Crew) -> Generator[Result, None, None]:
-    """Yield `work(item)` for each item in turn, done ahead by processes; without any, done here.
+    """Yield `work(item)` for each item in order, computed ahead by processes; without any, computed here.
 
-    What `work` raises there is raised here, in its turn. Raises ResourceError where a process dies. Closing the
-    generator ends the processes.
+    An exception in a process is raised here, in its turn. Raises ResourceError if a process dies. Closing the generator
+    ends the processes.
     """
     if crew.num_workers == 0:
         for item in items:
@@ -69,7 +69,7 @@ def in_order(work: Callable[[Item], Result], items: Sequence[Item], crew: Crew) 
         for number in range(len(items)):
             yield workers.result(number)
     finally:
-        # Where nobody could raise what a signal raises: a generator is closed by whoever has the last of it.
+        # A signal must not raise here, where its exception may be lost: removing the last reference closes a generator.
         with in_force().held():
             workers.end()
     in_force().catch_up()
@@ -77,7 +77,7 @@ def in_order(work: Callable[[Item], Result], items: Sequence[Item], crew: Crew) 
 
 @dataclass
 class _Worker:
-    """A process, our end of its pipe, how many results it has not sent yet, and those that nobody has taken yet."""
+    """A process, our end of its pipe, how many results it has not sent yet, and those not taken yet."""
 
     process: BaseProcess
     pipe: Connection
@@ -87,12 +87,12 @@ class _Worker:
 
 # Our ends of the pipes of all workers: a forked child must not hold them open.
 _PIPES: set[Connection] = set()
-# Those that nobody has ended yet.
+# All workers that have not been ended yet.
 _LIVING: set[_Workers] = set()
 
 
 def end_workers() -> None:
-    """End all processes that work ahead, whoever still holds their results: a run is over."""
+    """End all processes that work ahead, even if their results are still in use: a run is over."""
     while _LIVING:
         _LIVING.pop().end()
 
@@ -107,15 +107,16 @@ class _Workers:
         _LIVING.add(self)
 
     def start(self, work: Callable[[Item], Result], items: Sequence[Item]) -> None:
-        """Start the processes, with signals that stop a run blocked in them: one to the whole group, as a terminal and
-        schedulers send it, is this process's to answer.
+        """Start the processes, with signals that stop a run blocked in them.
+
+        Terminals and schedulers send a signal to the whole group: only this process handles it.
         """
-        # A Mac's libraries do not stand a fork.
+        # A Mac's libraries do not survive a fork.
         context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
         number = min(self._crew.num_workers, len(items))
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
         try:
-            # Blocking is not enough for this process: its other threads still hear signals.
+            # Blocking is not enough for this process: its other threads still receive signals.
             with in_force().held():
                 for first in range(number):
                     ours, theirs = context.Pipe(duplex=False)
@@ -131,7 +132,7 @@ class _Workers:
         in_force().catch_up()
 
     def result(self, number: int) -> Any:
-        """Return the result of an item; meanwhile take in what other workers have ready."""
+        """Return the result of an item; meanwhile receive what other workers have ready."""
         wanted = self._workers[number % len(self._workers)]
         while not wanted.waiting:
             free = [worker for worker in self._workers if worker.num_left and len(worker.waiting) < _NUM_AHEAD]
@@ -147,15 +148,15 @@ class _Workers:
         return value
 
     def _death_of(self, worker: _Worker) -> ResourceError:
-        """Return what to say of a worker that ended before its work did."""
+        """Return the error for a worker that ended before its work was done."""
         worker.process.join(_FAREWELL_SECONDS)
         code = worker.process.exitcode
-        how = f"ended with {code}"
+        how = f"ended with exit code {code}"
         if code is not None and code < 0:
             how = f"was killed ({signal.Signals(-code).name})"
-        why = ", perhaps for want of memory" if code == -signal.SIGKILL else ""
+        why = ", perhaps because memory ran out" if code == -signal.SIGKILL else ""
         return ResourceError(
-            f"a process that {self._crew.does} {how}{why}; what was saved is whole: {self._crew.way_out}"
+            f"a process that {self._crew.does} {how}{why}; saved files are intact: {self._crew.way_out}"
         )
 
     def end(self) -> None:
@@ -166,7 +167,7 @@ class _Workers:
             if worker.process.pid is not None:
                 worker.process.join(max(0.0, deadline - time.monotonic()))
             if worker.process.is_alive():
-                # At its end Python waits for all that it knows of.
+                # At exit, Python waits for all child processes that it knows of.
                 getattr(multiprocessing.process, "_children", set()).discard(worker.process)
             _PIPES.discard(worker.pipe)
             worker.pipe.close()
@@ -182,10 +183,10 @@ class _Workers:
 
 @contextmanager
 def _without_main() -> Iterator[None]:
-    """Let a process that is started in the block not import the program itself: it would run once more in each.
+    """Keep a process that is started in the block from importing the program itself, which would run again in each.
 
-    Where processes are spawned, on a Mac, Python has them do that for classes of the program's own file: there a data
-    set that processes read lies in a module. A fork imports nothing.
+    Where processes are spawned, on a Mac, Python imports the program to find the classes in its file: there, a data set
+    that processes read must be in a module. A fork imports nothing.
     """
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
@@ -196,19 +197,19 @@ def _without_main() -> Iterator[None]:
 
 
 def _ready(workers: Sequence[_Worker]) -> list[_Worker]:
-    """Return the workers that have sent something, or have ended, once there are some."""
+    """Wait until some workers have sent something, or have ended; return them."""
     by_pipe = {worker.pipe.fileno(): worker for worker in workers}
     return [by_pipe[pipe] for pipe in readable(list(by_pipe))]
 
 
 def _serve(work: Callable[[Any], Any], items: Sequence[Any], pipe: Connection, parent: int) -> None:
-    """Be a worker: send what comes of each item, until the first that fails."""
+    """Run a worker: send the result of each item, up to the first that fails."""
     ending.die_with_parent(parent)
-    ignore_pillow()  # one that was not forked has Python's own filters of warnings
+    ignore_pillow()  # a spawned process has Python's default warning filters
     _LIVING.clear()
     for ours in _PIPES:
         ours.close()
-    # The threads of the process that was forked are not here.
+    # The parent's threads do not exist in a fork.
     torch.set_num_threads(1)
     for item in items:
         try:
@@ -217,24 +218,24 @@ def _serve(work: Callable[[Any], Any], items: Sequence[Any], pipe: Connection, p
             answer = (False, _portable(error))
         try:
             send(pipe.fileno(), answer)
-        except BrokenPipeError:  # nobody wants it any more
+        except BrokenPipeError:  # nobody reads any more
             break
         if not answer[0]:
             break
-    # What the parent has registered to be done at its end is not ours to do.
+    # Skip the exit functions, which the parent has registered for itself.
     os._exit(0)
 
 
 def _portable(error: Exception) -> Exception:
-    """Return an exception as what can be sent, with a note of where it was raised."""
+    """Return an exception in a form that can be sent, with a note of where it was raised."""
     error.add_note("".join(traceback.format_exception(error)).strip())
     try:
         pickle.loads(pickle.dumps(error))
-    except Exception:  # there are classes that cannot be
+    except Exception:  # some classes cannot be pickled
         return RuntimeError(f"{type(error).__name__}: {error}")
     return error
 
 
 def _pinned(result: Any) -> Any:
-    """Return a result with its tensors in memory that a device can read by itself."""
+    """Return a result with its tensors in pinned memory."""
     return tree_map(lambda value: value.pin_memory() if isinstance(value, Tensor) else value, result)

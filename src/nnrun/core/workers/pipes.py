@@ -1,4 +1,4 @@
-"""Values sent through a pipe from one process to another, the bytes of tensors as they are."""
+"""Send values through a pipe from one process to another, with the bytes of tensors as they are."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from torch import Tensor
 
 from nnrun.base.signals import in_force
 
-# So much the kernel is asked to hold in a pipe: fewer changes between two processes.
+# The capacity to ask the kernel for: a larger pipe needs fewer switches between two processes.
 _PIPE_BYTES = 2**20
-# How often a wait looks for a signal whose answer it holds up.
+# How often a wait checks for a signal that it is holding up.
 _LOOK_MILLISECONDS = 200
-# The bytes of the pickled value, and how many tensors come behind it; then the bytes of each.
+# The size of the pickled value, and how many tensors follow it; then the size of each.
 _HEADER = struct.Struct("<QQ")
 
 
 def widen(pipe: Connection) -> None:
-    """Let the kernel hold more in a pipe, where it can."""
-    import fcntl  # noqa: PLC0415 - Linux's name is looked for
+    """Raise the capacity of a pipe, where the kernel can."""
+    import fcntl  # noqa: PLC0415 - the name looked for is Linux's
 
     if hasattr(fcntl, "F_SETPIPE_SZ"):
         with contextlib.suppress(OSError):
@@ -35,9 +35,9 @@ def widen(pipe: Connection) -> None:
 
 
 def readable(pipes: Sequence[int]) -> list[int]:
-    """Wait until some pipes have something to read, or have ended; return them.
+    """Wait until some pipes have something to read, or are closed; return them.
 
-    A signal that a training defers does not wait with it for ever: raises InterruptedRun.
+    A signal that a training defers does not wait forever: raises InterruptedRun.
     """
     poll = select.poll()
     for pipe in pipes:
@@ -48,7 +48,7 @@ def readable(pipes: Sequence[int]) -> list[int]:
 
 
 class _Pickler(pickle.Pickler):
-    """Pickle tensors as what comes behind the pickle, without a copy."""
+    """Pickle a value whose tensors follow the pickle as raw bytes, without a copy."""
 
     def reducer_override(self, value: Any) -> Any:
         if type(value) is not Tensor:
@@ -58,7 +58,7 @@ class _Pickler(pickle.Pickler):
 
 
 def _tensor(content: Tensor, dtype: torch.dtype, shape: torch.Size) -> Tensor:
-    """Return a tensor out of its bytes."""
+    """Return a tensor made of its bytes."""
     return content.view(dtype).view(shape)
 
 
@@ -76,7 +76,7 @@ def send(pipe: int, value: Any) -> None:
 
 
 def receive(pipe: int, pin_memory: bool) -> Any:
-    """Read a value; raise EOFError where there is none, or only a part of one."""
+    """Read a value; raise EOFError if there is none, or only a part of one."""
     num_bytes, number = _HEADER.unpack(_read(pipe, _HEADER.size))
     sizes = struct.unpack(f"<{number}Q", _read(pipe, 8 * number))
     content = _read(pipe, num_bytes)
@@ -89,14 +89,14 @@ def receive(pipe: int, pin_memory: bool) -> Any:
 
 
 def _read(pipe: int, num_bytes: int) -> bytearray:
-    """Read so many bytes."""
+    """Read `num_bytes` bytes."""
     content = bytearray(num_bytes)
     _fill(pipe, memoryview(content))
     return content
 
 
 def _fill(pipe: int, view: memoryview) -> None:
-    """Read as many bytes as there is room for."""
+    """Read until the view is full."""
     while view:
         readable([pipe])
         count = os.readv(pipe, [view])

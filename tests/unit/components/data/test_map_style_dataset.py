@@ -200,7 +200,7 @@ def test_a_sample_that_is_not_like_the_others_is_named_or_left_out() -> None:
     [
         ({"a": {1: [1.0]}}, "sample 0: x has the key 1; its keys must be strings"),
         (({"a": [1.0]}, {("a", "b"): [1.0]}), "sample 0: x has the key ('a', 'b'); its keys"),
-        ({"a": {"b": [1.0]}, "a.b": [1.0]}, "sample 0: two of the inputs have one name: a.b, a.b"),
+        ({"a": {"b": [1.0]}, "a.b": [1.0]}, "sample 0: two of the inputs have the same name: a.b, a.b"),
     ],
 )
 def test_parts_that_no_file_could_name_are_refused(sample: Any, says: str) -> None:

@@ -102,11 +102,16 @@ class Flat(Noisy):
 @pytest.mark.parametrize(
     ("make", "head", "shape", "reason"),
     [
-        (Noisy, "head", (4,), "the frozen part draws random numbers"),
-        (Sociable, "head", (4,), "what the frozen part makes of a sample depends on the others in its batch"),
-        (Twice, "head", (4,), "something follows the head"),
-        (Flat, "head", (4,), "the head does not take one tensor with a row for each sample"),
-        (lambda: models.squeezenet1_1(num_classes=3), "classifier.1", (3, 32, 32), "something follows the head"),
+        (Noisy, "head", (4,), "the frozen layers draw random numbers"),
+        (Sociable, "head", (4,), "a sample's features depend on the other samples in its batch"),
+        (Twice, "head", (4,), "other computations follow the head"),
+        (Flat, "head", (4,), "the head's input is not one tensor with a row per sample"),
+        (
+            lambda: models.squeezenet1_1(num_classes=3),
+            "classifier.1",
+            (3, 32, 32),
+            "other computations follow the head",
+        ),
     ],
 )
 def test_other_networks_are_not_separated_and_the_reason_is_known(make, head: str, shape, reason: str) -> None:

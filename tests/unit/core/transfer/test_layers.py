@@ -36,12 +36,12 @@ def test_the_head_is_the_last_layer_that_gives_a_score_for_each_class(head: str)
 
 def test_a_head_that_is_not_to_be_seen_is_named_by_the_user() -> None:
     network = nn.ModuleDict({"scores": nn.Linear(4, 7), "decoder": nn.Linear(4, 9), "act": nn.ReLU()})
-    with pytest.raises(ConfigError, match=r"decoder, gives 9 numbers, and 7 are wanted; .* transfer\.head=NAME"):
+    with pytest.raises(ConfigError, match=r"decoder, has 9 outputs, but 7 are needed; .* transfer\.head=NAME"):
         find_head(network, 7)
     assert find_head(network, 7, "scores") == "scores"
     with pytest.raises(ConfigError, match=r"transfer\.head=score is no part .* did you mean 'scores'\?"):
         find_head(network, 7, "score")
-    with pytest.raises(ConfigError, match=r"transfer\.head=act is no part of the network with parameters"):
+    with pytest.raises(ConfigError, match=r"transfer\.head=act is not a layer of the network with parameters"):
         find_head(network, 7, "act")
     with pytest.raises(ConfigError, match="it has no linear layer"):
         find_head(nn.ReLU(), 7)

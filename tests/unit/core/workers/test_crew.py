@@ -103,7 +103,7 @@ def leave(number: int) -> int:
 
 
 def test_a_worker_that_leaves_is_an_error_that_says_so():
-    with pytest.raises(ResourceError, match="a process that reads data ahead ended with 7; "):
+    with pytest.raises(ResourceError, match="a process that reads data ahead ended with exit code 7; "):
         list(in_order(leave, range(8), crew()))
 
 
