@@ -1,1 +1,1 @@
-"""An artifact against the network that it was made of: both on the same samples, and what was found."""
+"""Verification: run an artifact and the network that it was made of on the same samples, and compare."""

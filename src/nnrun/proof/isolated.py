@@ -1,9 +1,9 @@
-"""An artifact in a process of its own, which has neither the model's class nor nnrun.
+"""An artifact in a separate process, which has neither the model's class nor nnrun.
 
-The process runs a script that is given by its path, in Python's isolated mode and in an empty folder of its own, and
-speaks over its standard input and output: a line of JSON, then the bytes of arrays. When this process ends, however
-it ends, the other notices it and ends as well. An artifact of somebody else's has limits: what takes more time is
-killed, what asks for more memory does not get it, and no answer is read that is larger than the one asked for.
+The process runs a script, given by its path, in Python's isolated mode and in a new empty folder. It communicates over
+its standard input and output: a line of JSON, then the bytes of arrays. When this process ends, however it ends, the
+other notices it and ends as well. An untrusted artifact has limits: it is killed if it takes more time, it cannot
+allocate more memory, and no answer is read that is larger than the one asked for.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ from nnrun.base.signals import in_force
 from nnrun.core.seams.data import Tree
 from nnrun.core.trees import form_of, named_leaves, num_samples
 
-# The script that runs an artifact in a process of its own.
+# The script that runs an artifact in a separate process.
 RUNNER = Path(__file__).parent / "runner.py"
 _SHOWN_ERROR = 300
-# Who reads an artifact of a format, where that is not torch.
+# What reads an artifact of a format, if it is not torch.
 _READERS = {"onnx": " by ONNX Runtime"}
-# By default glibc reserves 128 MiB for each thread that asks for memory, which counts against a limit.
+# By default glibc reserves 128 MiB for each thread that allocates memory, which counts against a limit.
 _FRUGAL = {"MALLOC_ARENA_MAX": "2"}
-# What an artifact says of itself at most, as a line of JSON.
+# Maximum size of an artifact's description, a line of JSON.
 _MAX_HEADER_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What an artifact of somebody else's may take of this machine.
+    """Limits on the memory and time of an untrusted artifact.
 
-    Memory is that of its process beyond what the libraries take: `least_bytes`, and for each number of a batch more,
-    but never more than `most_bytes`. macOS does not hold a process to it.
+    Memory is that of its process without the libraries: `least_bytes`, and `bytes_per_number` for each number of a
+    batch, but never more than `most_bytes`. macOS does not enforce it.
     """
 
     least_bytes: int
@@ -60,7 +60,7 @@ class Limits:
     seconds_per_sample: float
 
     def bytes_for(self, num_numbers: int) -> int:
-        """Return how much memory a batch of so many numbers may need."""
+        """Return how much memory a batch of `num_numbers` numbers may use."""
         return min(self.least_bytes + self.bytes_per_number * num_numbers, self.most_bytes)
 
     def seconds_for(self, num_samples: int) -> float:
@@ -69,19 +69,19 @@ class Limits:
 
 
 class WrongShape(RuntimeError):
-    """An artifact gives something else than a row of outputs for each sample; the message is the shape."""
+    """An artifact returned something other than a row of outputs for each sample; the message is the shape."""
 
 
 class Isolated:
-    """Run an artifact by a script of its format, in a process that lives until `close`.
+    """Run an artifact with the script of its format, in a process that lives until `close`.
 
-    A call takes a batch and returns scores in fp32. `seconds` is how long the last call took there, without the way
-    there and back; `metadata` is what the artifact says of itself, `signature` the name, type and shape of what it
-    takes and gives, where its format has that. With `content` the process is given these bytes of the artifact, and
-    nothing is read from the path; that is for `limits`.
+    A call takes a batch and returns scores in fp32. `seconds` is how long the last call took in the process, without
+    the transfer; `metadata` is the artifact's own, `signature` the name, type and shape of its inputs and outputs, if
+    its format has that. With `content` the process receives these bytes of the artifact, and nothing is read from the
+    path; that is required with `limits`.
 
-    Raises ArtifactError where the artifact cannot be loaded, ResourceError where the process cannot start,
-    ModuleNotFoundError where a package is missing, and RuntimeError where it cannot be run.
+    Raises ArtifactError if the artifact cannot be loaded, ResourceError if the process cannot start,
+    ModuleNotFoundError if a package is missing, and RuntimeError if the artifact cannot be run.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Isolated:
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,
                 cwd=self._scratch.name,
-                # A Ctrl-C is meant for this process, which ends the other. The proof is on the CPU.
+                # A Ctrl-C is meant for this process, which ends the other. Verification runs on the CPU.
                 start_new_session=True,
                 env={**os.environ, "CUDA_VISIBLE_DEVICES": "", **(_FRUGAL if limits else {})},
             )
@@ -132,7 +132,7 @@ class Isolated:
     def __call__(self, batch: Tree, num_outputs: int | None = None) -> Tensor:
         """Return the scores of a batch.
 
-        Raises WrongShape where `num_outputs` are wanted for each sample and others are given, which are not read then.
+        Raises WrongShape, without reading the scores, if there are not `num_outputs` for each sample.
         """
         size, limits = num_samples(batch), self._limits
         num_numbers = sum(leaf.numel() for leaf in tree_leaves(batch))
@@ -153,18 +153,18 @@ class Isolated:
         return torch.frombuffer(scores, dtype=torch.float32).reshape(shape) if scores else torch.empty(shape)
 
     def packages(self) -> list[str]:
-        """Return what the process has imported by now that is not of the standard library."""
+        """Return the packages that the process has imported so far, without the standard library."""
         self._send({"packages": True})
         return self._receive()["packages"]
 
     def close(self) -> None:
         """End the process."""
-        # It has nothing to save, and may be in the midst of importing torch: an interrupt does not wait for that.
+        # It has nothing to save, and may be importing torch: an interrupt does not wait for that.
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout, self._stderr):
             assert pipe is not None
-            with contextlib.suppress(OSError):  # what was not sent yet, nobody takes
+            with contextlib.suppress(OSError):  # the rest of the data is not needed
                 pipe.close()
         self._scratch.cleanup()
         forget(self._undoing)
@@ -175,7 +175,7 @@ class Isolated:
 
     @contextlib.contextmanager
     def _at_most(self, seconds: float | None, what: str) -> Iterator[None]:
-        """Kill the process where what is waited for in the block takes longer."""
+        """Kill the process if the block takes longer than `seconds`."""
         if seconds is None:
             yield
             return
@@ -193,7 +193,7 @@ class Isolated:
             timer.cancel()
 
     def _why(self, header: dict[str, Any], num_samples: int, num_numbers: int = 0) -> str:
-        """Return what an answer says of an error; of one that is of too little memory, how much there was."""
+        """Return the error in an answer; if memory ran out, say how much there was."""
         if self._limits is None or not header.get("lacks_memory"):
             return _plain(header["error"])
         spare = self._limits.bytes_for(num_numbers) // 2**20
@@ -201,38 +201,38 @@ class Isolated:
         return f"{what} takes more memory than the {spare:,} MiB that a file may use{_advice(num_samples)}"
 
     def _send(self, header: dict[str, Any], *contents: bytes | memoryview) -> None:
-        """Send a header, and what follows it."""
+        """Send a header and its contents."""
         pipe = self._process.stdin
         assert pipe is not None
-        with contextlib.suppress(BrokenPipeError):  # the answer, which does not come, says why
+        with contextlib.suppress(BrokenPipeError):  # _receive reports why
             pipe.write(json.dumps(header).encode() + b"\n")
             for content in contents:
                 pipe.write(content)
             pipe.flush()
 
     def _receive(self) -> dict[str, Any]:
-        """Return the next header; raise RuntimeError with its last words where the process has ended."""
+        """Return the next header; raise RuntimeError with the last output of the process if it has ended."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline(_MAX_HEADER_BYTES)
         if line.endswith(b"\n"):
             return json.loads(line)
         if len(line) == _MAX_HEADER_BYTES:
-            raise RuntimeError("what it says of itself is too long")
+            raise RuntimeError("its metadata is too long")
         code = self._process.wait()
         if self._late is not None:
             raise RuntimeError(f"{self._late}{_advice(0)}")
         if code == -signal.SIGKILL and self._limits is None:
             raise ResourceError(
-                "the process that runs an artifact for its proof was killed (SIGKILL), perhaps for want of memory; the "
-                "artifact is not judged, and what was saved is whole: close programs, and export again with ckpt="
+                "the process that verifies an artifact was killed (SIGKILL), perhaps because memory ran out; the "
+                "artifact is not verified, and saved files are intact: close programs, and export again with ckpt="
             )
         self._stderr.seek(0)
         words = _plain(self._stderr.read().decode(errors="replace"))[-_SHOWN_ERROR:]
-        raise RuntimeError(f"its process ended with {code}: {words or 'it said nothing'}")
+        raise RuntimeError(f"its process ended with exit code {code}: {words or 'it printed nothing'}")
 
 
 def _request(batch: Tree) -> tuple[dict[str, Any], list[memoryview]]:
-    """Return what says of a batch what it is made of, and the bytes of each of its tensors."""
+    """Return the description of a batch, and the bytes of each of its tensors."""
     leaves = named_leaves(batch)
     contents = [leaf.contiguous().view(-1).view(torch.uint8).numpy().data for leaf in leaves.values()]
     tensors = [
@@ -248,19 +248,19 @@ def _request(batch: Tree) -> tuple[dict[str, Any], list[memoryview]]:
 
 
 def _plain(text: str) -> str:
-    """Return what a process says of an artifact, on one line and without what could command a terminal."""
+    """Return a process's message on one line, without characters that control a terminal."""
     return CONTROL.sub("?", " ".join(text.split()))
 
 
 def _count(num_samples: int) -> str:
-    """Return how many samples took too much."""
+    """Return the number of samples in words."""
     return "1 sample" if num_samples == 1 else f"a batch of {num_samples:,} samples"
 
 
 def _advice(num_samples: int) -> str:
-    """Return what to do where a file took too much."""
+    """Return what was done, and what to do, if a file exceeded a limit."""
     smaller = f"; if you trust it, use data.eval_batch_size={num_samples // 2}" if num_samples > 1 else ""
-    return f", so that it was stopped{smaller}"
+    return f", and was stopped{smaller}"
 
 
 def _shown(shape: Sequence[int]) -> str:

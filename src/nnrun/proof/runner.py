@@ -1,9 +1,8 @@
-"""Run an artifact alone: a script for a process in which neither nnrun nor the model's class is.
+"""Run an artifact alone: a script for a process that has neither nnrun nor the model's class.
 
 Called as `python -I runner.py FORMAT PATH THREADS PARENT` in an empty folder, which it removes at its end; the other
-side is `nnrun.proof.isolated`. With `-` for the path it is given the bytes of an artifact that may be hostile, and
-holds itself to the limits that come with them. Each format imports what its users have to install for it, and nothing
-else.
+side is `nnrun.proof.isolated`. With `-` for the path it receives the bytes of an artifact that may be hostile, and
+keeps to the limits that come with them. Each format imports what its users have to install for it, and nothing else.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from typing import Any, NamedTuple
 
 
 class Answer(NamedTuple):
-    """The scores of a batch, fp32, and how long the artifact took for them."""
+    """The scores of a batch, fp32, and how long the artifact took to compute them."""
 
     content: bytes
     shape: list[int]
@@ -42,12 +41,12 @@ class Given(NamedTuple):
     content: memoryview
 
 
-# Takes the tensors of a batch, and the form of the tree that they are the leaves of.
+# Takes the tensors of a batch, and the structure of the tree whose leaves they are.
 Call = Callable[[list[Given], Any], Answer]
 
 
 class OpenedArtifact(NamedTuple):
-    """An artifact: what it says of itself, how it is called; name, type and shape of what it takes and gives."""
+    """An artifact: its metadata, how to call it, and the name, type and shape of its inputs and outputs."""
 
     metadata: dict[str, str]
     call: Call
@@ -59,9 +58,9 @@ class CannotStart(Exception):
 
 
 def open_onnx(path: str, threads: int) -> OpenedArtifact:
-    """Use ONNX Runtime and numpy alone."""
+    """Open an ONNX file with ONNX Runtime and numpy alone."""
     try:
-        import numpy  # noqa: PLC0415 - each format has packages of its own
+        import numpy  # noqa: PLC0415 - each format has its own packages
         import onnxruntime  # noqa: PLC0415
     except ModuleNotFoundError:
         raise
@@ -69,10 +68,10 @@ def open_onnx(path: str, threads: int) -> OpenedArtifact:
         raise CannotStart(f"{type(error).__name__}: {error}") from error
 
     options = onnxruntime.SessionOptions()
-    # Below errors: those are raised. What a stranger's file is called must not be printed.
+    # Do not print errors: they are raised, and must not show text of an untrusted file.
     options.log_severity_level = 4
     options.intra_op_num_threads = threads
-    # By its first bytes ONNX Runtime would take a file for one of its own format.
+    # Otherwise ONNX Runtime may take a file, by its first bytes, for one in its own format.
     options.add_session_config_entry("session.load_model_format", "ONNX")
     source = _limited_content() if path == "-" else path
     session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
@@ -80,7 +79,7 @@ def open_onnx(path: str, threads: int) -> OpenedArtifact:
     names = [node.name for node in session.get_inputs()]
 
     def call(tensors: list[Given], _: Any) -> Answer:
-        # Where there is one tensor, that is meant, whatever it is called.
+        # If there is only one tensor, it is the one, whatever its name.
         called = names if len(names) == len(tensors) == 1 else [given.name for given in tensors]
         arrays = [numpy.frombuffer(given.content, given.dtype).reshape(given.shape) for given in tensors]
         start = time.perf_counter()
@@ -98,7 +97,7 @@ def open_onnx(path: str, threads: int) -> OpenedArtifact:
 
 
 def open_torchscript(path: str, threads: int) -> OpenedArtifact:
-    """Use torch alone."""
+    """Open a TorchScript file with torch alone."""
     import torch  # noqa: PLC0415
 
     files = {"nnrun.json": b""}
@@ -107,7 +106,7 @@ def open_torchscript(path: str, threads: int) -> OpenedArtifact:
 
 
 def open_pt2(path: str, threads: int) -> OpenedArtifact:
-    """Use torch alone."""
+    """Open a PT2 file with torch alone."""
     import torch  # noqa: PLC0415
 
     files = {"nnrun.json": ""}
@@ -116,7 +115,7 @@ def open_pt2(path: str, threads: int) -> OpenedArtifact:
 
 
 def _call_of_torch(network: Any, threads: int) -> Call:
-    """Return what runs a network of torch's."""
+    """Return the function that runs a torch network."""
     import torch  # noqa: PLC0415
 
     torch.set_num_threads(threads)
@@ -138,7 +137,7 @@ def _call_of_torch(network: Any, threads: int) -> Call:
 
 
 def _tree_of(form: Any, leaves: list[Any]) -> Any:
-    """Return the tree of a form, as `nnrun.core.trees.form_of` tells it, with its tensors in their places."""
+    """Return the tree of a structure from `nnrun.core.trees.form_of`, with its tensors in their places."""
     if isinstance(form, int):
         return leaves[form]
     ((kind, parts),) = form.items()
@@ -168,7 +167,7 @@ def open_torchserve(path: str, threads: int) -> OpenedArtifact:
     handler.initialize(context)
     names, key = handler.card["class_names"], handler.card["answer"]
     place = {name: index for index, name in enumerate(names)}
-    # All classes, so that all can be compared.
+    # Return all classes, so that all can be compared.
     handler.card["top_k"] = len(names)
 
     def call(tensors: list[Given], _: Any) -> Answer:
@@ -185,7 +184,7 @@ def open_torchserve(path: str, threads: int) -> OpenedArtifact:
         answers = json.loads(json.dumps(handler.handle(requests, context)))
         seconds = time.perf_counter() - start
         if statuses:
-            raise RuntimeError(f"the handler answers {statuses[0]}: {answers[0]}")
+            raise RuntimeError(f"the handler returned status {statuses[0]}: {answers[0]}")
         scores = torch.zeros(number, len(names))
         for row, answer in zip(scores, answers, strict=True):
             for entry in answer["top"]:
@@ -197,7 +196,7 @@ def open_torchserve(path: str, threads: int) -> OpenedArtifact:
 
 
 def _given(tensors: list[dict[str, Any]], content: bytes) -> list[Given]:
-    """Return the tensors of a batch, whose bytes lie one after the other."""
+    """Return the tensors of a batch, whose bytes are concatenated."""
     given, view, start = [], memoryview(content), 0
     for tensor in tensors:
         end = start + tensor["num_bytes"]
@@ -215,25 +214,25 @@ OPENERS: dict[str, Callable[[str, int], OpenedArtifact]] = {
 
 
 def _limited_content() -> bytes:
-    """Return the bytes of an artifact from the first request; from here on the process has limits."""
+    """Return the bytes of an artifact from the first request; limit the process from here on."""
     request = json.loads(sys.stdin.buffer.readline())
     content = sys.stdin.buffer.read(request["num_bytes"])
-    with contextlib.suppress(OSError):  # where there is no such file
-        # If memory runs out all the same, it is this process that the kernel ends.
+    with contextlib.suppress(OSError):  # not every system has this file
+        # If memory runs out all the same, the kernel is to kill this process.
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     _MEMORY.append(_address_space())
     _limit_memory(request)
     return content
 
 
-# How much address space the libraries took, once a limit is set.
+# The address space of the libraries, once a limit is set.
 _MEMORY: list[int] = []
 
 
 def _limit_memory(request: dict[str, Any]) -> None:
-    """Hold the process to what a request says that it may use."""
+    """Limit the process to the memory that a request allows."""
     if _MEMORY and "spare_bytes" in request:
-        with contextlib.suppress(ValueError, OSError):  # macOS takes no such limit
+        with contextlib.suppress(ValueError, OSError):  # macOS has no such limit
             hard = resource.getrlimit(resource.RLIMIT_AS)[1]
             wanted = _MEMORY[0] + request["spare_bytes"]
             resource.setrlimit(
@@ -242,7 +241,7 @@ def _limit_memory(request: dict[str, Any]) -> None:
 
 
 def _address_space() -> int:
-    """Return how much address space the process uses, 0 where that cannot be known."""
+    """Return how much address space the process uses; 0 if that is unknown."""
     try:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     except (OSError, ValueError):
@@ -251,7 +250,7 @@ def _address_space() -> int:
 
 
 def _end_with(parent: int) -> None:
-    """End this process when its parent is gone: an artifact may never come to the end of a batch."""
+    """End this process when its parent is gone: an artifact may never finish a batch."""
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -263,7 +262,7 @@ def _end_with(parent: int) -> None:
 
 
 def packages() -> list[str]:
-    """Return the packages imported so far that are not of the standard library."""
+    """Return the packages imported so far, without the standard library."""
     tops = {name.partition(".")[0] for name, module in sys.modules.items() if getattr(module, "__spec__", None)}
     return sorted(name for name in tops - sys.stdlib_module_names if not name.startswith("_"))
 
@@ -280,7 +279,7 @@ def main(format_name: str, path: str, threads: str, parent: str) -> None:
     """Answer requests, a line of JSON and then bytes, until the input ends."""
     requests = sys.stdin.buffer
     answers = os.fdopen(os.dup(1), "wb")
-    # What a library prints is no answer.
+    # What a library prints must not get into the answers.
     os.dup2(2, 1)
 
     def answer(header: dict[str, Any], content: bytes = b"") -> None:
@@ -309,7 +308,7 @@ def main(format_name: str, path: str, threads: str, parent: str) -> None:
             continue
         sizes = {"shape": scores.shape, "num_bytes": len(scores.content), "seconds": scores.seconds}
         answer(sizes, scores.content)
-    # Whoever made the folder is gone without removing it.
+    # The parent has ended without removing the folder.
     shutil.rmtree(Path.cwd(), ignore_errors=True)
 
 

@@ -1,4 +1,4 @@
-"""Run a network or an artifact on a whole split, in batches of every size, and take the time."""
+"""Run a network or an artifact on a whole split, in batches of every size, and measure the time."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from nnrun.proof.isolated import Isolated
 from nnrun.proof.verdict import BATCH_SIZES, LARGEST_BATCH
 
 _TIMED_CALLS = 30
-# So long is a network run whose outputs are known.
+# How long to run a network whose outputs are known.
 _ENOUGH_SECONDS = 0.25
 _ROUNDING = 1e-5
 
 
 class WrongOutputs(Exception):
-    """What an artifact gives cannot be compared with what its network gives."""
+    """The outputs of an artifact cannot be compared with those of its network."""
 
 
 @dataclass(frozen=True)
 class TimedOutputs:
-    """What a network gives for a whole split, in fp32, and how long it took for some or all of its samples."""
+    """A network's outputs for a whole split, in fp32, and how long it took for some or all of its samples."""
 
     outputs: Tensor
     num_timed: int
@@ -36,17 +36,17 @@ class TimedOutputs:
 
     @property
     def samples_per_second(self) -> float:
-        """How many samples it took a second."""
+        """The number of samples per second."""
         return self.num_timed / self.seconds
 
 
 def run_on_split(
     call: Callable[[Tree], Tensor], inputs: Tree, prepare: Callable[[Tree], Tree], known: Tensor | None = None
 ) -> TimedOutputs:
-    """Run a network on all samples, in batches of every size; `prepare` is done before, and not timed.
+    """Run a network on all samples, in batches of every size; `prepare` is called before, and not timed.
 
-    Where its outputs are `known`, `(N, ...)`, it is run on a batch of each size at most, for its speed and to see that
-    they are its own.
+    If its outputs are `known`, `(N, ...)`, it is run on at most one batch of each size, to measure its speed and to
+    check that they are its own.
     """
     length = num_samples(inputs)
     call(prepare(samples_of(inputs, slice(LARGEST_BATCH if known is None else 1))))
@@ -71,7 +71,7 @@ def run_on_split(
 
 
 def _are_alike(found: Tensor, known: Tensor) -> bool:
-    """Return whether two outputs of one network differ by no more than other sizes of batches make them differ."""
+    """Return whether two outputs of one network differ only as much as a different batch size explains."""
     scale = max(1.0, known.abs().max().item())
     return found.shape == known.shape and torch.allclose(found, known, 0.0, _ROUNDING * scale, equal_nan=True)
 
@@ -87,9 +87,9 @@ def _slices(length: int) -> Iterator[slice]:
 
 
 def _timed(call: Callable[[Tree], Tensor], batch: Tree) -> tuple[Tensor, float]:
-    """Return the output of a call and its seconds: those in the process where it happened."""
+    """Return the output of a call and its seconds, measured in the process that made it."""
     start = time.perf_counter()
     output = call(batch)
     if not isinstance(output, Tensor):
-        raise WrongOutputs(f"it gives a {type(output).__name__} for a batch, where its network gives a Tensor")
+        raise WrongOutputs(f"it returns a {type(output).__name__} for a batch, but its network returns a Tensor")
     return output, call.seconds if isinstance(call, Isolated) else time.perf_counter() - start

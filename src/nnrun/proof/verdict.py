@@ -1,4 +1,4 @@
-"""What the proof of an artifact found, as verification.json and the summary hold it."""
+"""The result of an artifact's verification, as in verification.json and the summary."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 from nnrun.core.seams.export import Exporter, max_drop_of
 
-# Until 0.3.0 (1) it had `max_accuracy_drop` for `max_drop`, and its worst samples had scores for predictions.
+# Schema 1, until 0.3.0, had `max_accuracy_drop` in place of `max_drop`, and its worst samples had scores in place of
+# predictions.
 VERIFICATION_SCHEMA = 2
 # A prime number and 1: an artifact whose batch is frozen at the example's size fails here.
 BATCH_SIZES = (1, 2, 97)
@@ -17,10 +18,10 @@ LARGEST_BATCH = 500
 
 @dataclass(frozen=True)
 class Verification:
-    """What the proof found; `ok` is the verdict, `reason` why not.
+    """The result of a verification; `ok` is the verdict, `reason` why it failed.
 
-    `worst` are the samples that differ most, where it is not ok. `packages` is what was imported in the process that
-    the artifact ran in, None where that was this one.
+    `worst` are the samples that differ most, if it failed. `packages` were imported in the process that ran the
+    artifact; None if that was this process.
     """
 
     ok: bool
@@ -47,7 +48,7 @@ class Verification:
 
     @classmethod
     def unusable(cls, exporter: Exporter, size_bytes: int, reason: str) -> Verification:
-        """Return the proof of an artifact that could not be made or run: not one sample is proven."""
+        """Return the failed verification of an artifact that could not be made or run: no sample is verified."""
         return cls(
             ok=False,
             reason=reason,
@@ -68,7 +69,7 @@ class Verification:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the proof as verification.json holds it; JSON has no NaN."""
+        """Return the verification as in verification.json; JSON has no NaN."""
         return {
             key: None if isinstance(value, float) and math.isnan(value) else value
             for key, value in asdict(self).items()
@@ -76,7 +77,7 @@ class Verification:
 
 
 def asked(exporter: Exporter) -> dict[str, Any]:
-    """Return what the proof asks of an artifact, and what its exporter says of it."""
+    """Return what verification requires of an artifact, and what its exporter says of it."""
     return {
         # JSON has no infinity; int8 weights are judged by the metric, and not by their outputs.
         "tolerance": exporter.tolerance if math.isfinite(exporter.tolerance) else None,

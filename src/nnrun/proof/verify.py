@@ -1,4 +1,4 @@
-"""Prove an artifact: run it on the whole test split beside the network that it was made of."""
+"""Verify an artifact: compare it, on the whole test split, with the network that it was made of."""
 
 from __future__ import annotations
 
@@ -30,10 +30,9 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Standard:
-    """What an artifact is held against: a network on the CPU in fp32, with its preprocessing, on a whole test split.
+    """The reference for an artifact: a network on the CPU in fp32, with its preprocessing, on a whole test split.
 
-    `outputs` are those that the network gave for the split there, where it was evaluated already: it is not run on all
-    of it again.
+    `outputs` are the network's for the split, if it was already evaluated so: it is not run on all of it again.
     """
 
     network: nn.Module
@@ -48,13 +47,13 @@ class Standard:
 
     @cached_property
     def measured(self) -> TimedOutputs:
-        """The network's own outputs, once for all formats, and how long it takes for them."""
+        """The network's own outputs, computed once for all formats, and the time that they take."""
         return run_on_split(self, self.test.inputs, lambda raw: raw, known=self.outputs)
 
 
 @dataclass(frozen=True)
 class _Found:
-    """What an artifact gave, what that is compared with, and what is wrong with it besides."""
+    """An artifact's outputs, what they are compared with, and what else is wrong with the artifact."""
 
     theirs: TimedOutputs
     ours: Tensor
@@ -65,7 +64,7 @@ class _Found:
 
 @dataclass(frozen=True)
 class _Comparison:
-    """How far the outputs of an artifact are from its standard's; `scale` is the largest of those, at least 1."""
+    """How far the outputs of an artifact are from the network's; `scale` is the largest of those, at least 1."""
 
     agrees: Tensor
     score: float
@@ -80,9 +79,9 @@ class _Comparison:
 
 
 def has_fallen(score: float, their_score: float, max_drop: float) -> bool:
-    """Return whether a score of 0 to 1 is below another one by more than `max_drop`; NaN is.
+    """Return whether `their_score`, from 0 to 1, is below `score` by more than `max_drop`; NaN counts as below.
 
-    0.48 and 0.47 are 0.01 apart: what the difference of two floats is beyond that, is no loss.
+    0.48 and 0.47 are 0.01 apart: the rounding error of their difference is not a drop.
     """
     return not score - their_score <= max_drop + _ROUNDING
 
@@ -101,7 +100,7 @@ def verify(artifact: Path, exporter: Exporter, standard: Standard) -> Verificati
     except WrongOutputs as error:
         return Verification.unusable(exporter, size_of(artifact), str(error))
     except (Exception, SystemExit) as error:
-        # A class of the user's own may even leave by sys.exit(0): nothing is proven by that.
+        # A user's class may even call sys.exit(0): that verifies nothing.
         if of_the_machine(error):
             raise
         why = f"it cannot be run: {type(error).__name__}: {without_paths(str(error))[:300]}"
@@ -130,7 +129,7 @@ def verify(artifact: Path, exporter: Exporter, standard: Standard) -> Verificati
 
 
 def _find(artifact: Path, exporter: Exporter, standard: Standard) -> _Found:
-    """Run both on the whole split. What the artifact says of itself decides what its outputs are compared with."""
+    """Run both on the whole split. The artifact's metadata decides what its outputs are compared with."""
     loaded = exporter.load(artifact)
     try:
         metadata = loaded.metadata if isinstance(loaded, Isolated) else {}
@@ -140,33 +139,33 @@ def _find(artifact: Path, exporter: Exporter, standard: Standard) -> _Found:
     finally:
         if isinstance(loaded, Isolated):
             loaded.close()
-    # What the artifact's outputs mean, and those of the network as it would give them.
+    # What the artifact's outputs mean, and the network's outputs in the same form.
     said = metadata.get("output_kind", getattr(exporter, "output", "scores"))
     kind: Output = "probabilities" if said == "probabilities" else "scores"
     ours = standard.problem.final_layer(kind)(standard.measured.outputs)
     if theirs.outputs.shape != ours.shape:
         given, wanted = tuple(theirs.outputs.shape), tuple(ours.shape)
-        raise WrongOutputs(f"it gives outputs of the shape {given} for the test split, and its network {wanted}")
+        raise WrongOutputs(f"it returns outputs of shape {given} for the test split, but its network {wanted}")
     return _Found(theirs, ours, kind, packages, _fault(metadata, standard, packages))
 
 
 def _fault(metadata: Mapping[str, str], standard: Standard, packages: Sequence[str] | None) -> str | None:
-    """Return what is wrong with what an artifact says of itself, or with the process that it ran in."""
+    """Return what is wrong with an artifact's metadata, or with the process that it ran in."""
     targets, fitted = standard.problem.targets.to_plain(), standard.problem.state_dict()
     said = {key: json.loads(metadata[key]) for key in ("targets", "problem") if key in metadata}
     if (theirs := said.get("targets", targets)) != targets:
         ours, others = (json.dumps(stated["names"], ensure_ascii=False)[:100] for stated in (targets, theirs))
-        return f"it names the {targets['kind']} {others}, and they are {ours}"
+        return f"it names the {targets['kind']} {others}, but they are {ours}"
     if "problem" in said and (theirs := said["problem"]["state"]) != fitted:
         ours, others = (json.dumps(state)[:100] for state in (fitted, theirs))
-        return f"it says that its problem was fitted to {others}, and it was to {ours}"
+        return f"its metadata says that its problem was fitted to {others}, but it was fitted to {ours}"
     if packages is not None and "nnrun" in packages:
-        return "it ran in a process that had imported nnrun, which proves nothing of a process without it"
+        return "it ran in a process that had imported nnrun, which does not show that it runs without nnrun"
     return None
 
 
 def _compare(found: _Found, standard: Standard) -> _Comparison:
-    """Compare the outputs of an artifact with those that it is held against."""
+    """Compare the outputs of an artifact with the network's."""
     problem, targets = standard.problem, standard.test.targets
     ours, theirs = found.ours, found.theirs.outputs
     our_predictions, their_predictions = (_predictions(problem, outputs, found.output) for outputs in (ours, theirs))
@@ -180,24 +179,24 @@ def _compare(found: _Found, standard: Standard) -> _Comparison:
 
 
 def _why_not(compared: _Comparison, exporter: Exporter, headline: str) -> str | None:
-    """Return in which way an artifact is not what its exporter promises; None where it is."""
+    """Return how an artifact breaks what its exporter promises; None if it does not."""
     difference, scale, agreement = compared.max_abs_diff, compared.scale, compared.agreement
     score, their_score = compared.score, compared.their_score
     max_drop = max_drop_of(exporter)
-    # Of NaN no comparison is true.
+    # No comparison with NaN is true.
     if not difference <= exporter.tolerance * scale:
         return f"scores differ by {difference:.3g}, more than {exporter.tolerance:g} of the largest score {scale:.3g}"
     if agreement < exporter.min_agreement:
         return f"{agreement:.2%} of the predictions agree, fewer than {exporter.min_agreement:.2%}"
     if max_drop is not None and math.isnan(score):
-        return f"{headline} of its network is not a number on the test split, so that nothing is known by it"
+        return f"{headline} of its network is not a number on the test split, so that it verifies nothing"
     if max_drop is not None and has_fallen(score, their_score, max_drop):
         return f"{headline} falls from {score:.4f} to {their_score:.4f}, by more than {max_drop:g}"
     return None
 
 
 def _worst(found: _Found, agrees: Tensor, standard: Standard) -> list[dict[str, Any]]:
-    """Return the samples that differ most: those whose prediction is another one first, then by their difference."""
+    """Return the samples that differ most: those with a different prediction first, then by their difference."""
     ours, theirs, targets = found.ours, found.theirs.outputs, standard.test.targets
     # NaN is the largest difference.
     distance = (ours - theirs).abs().flatten(1).amax(1).nan_to_num(nan=math.inf, posinf=math.inf)
@@ -211,12 +210,12 @@ def _worst(found: _Found, agrees: Tensor, standard: Standard) -> list[dict[str, 
 
 
 def _predictions(problem: Problem, outputs: Tensor, kind: Output) -> Tensor:
-    """Return what the outputs of an artifact predict, in fp64: two scores that differ stay two predictions."""
+    """Return the predictions for outputs of an artifact, in fp64, so that scores that differ stay different."""
     outputs = outputs.double()
     return problem.predictions(outputs) if kind == "scores" else outputs
 
 
 def size_of(artifact: Path) -> int:
-    """Return the bytes of an artifact, a file or a folder of files."""
+    """Return the size in bytes of an artifact, a file or a folder of files."""
     files = artifact.rglob("*") if artifact.is_dir() else [artifact]
     return sum(file.stat().st_size for file in files if file.is_file())

@@ -466,8 +466,11 @@ def test_a_runner_that_has_nnrun_proves_nothing(standard, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        ("raise SystemExit('no such thing')", "its process ended with 1: no such thing"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "its process ended with -11: it said nothing"),
+        ("raise SystemExit('no such thing')", "its process ended with exit code 1: no such thing"),
+        (
+            "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)",
+            "its process ended with exit code -11: it printed nothing",
+        ),
     ],
 )
 def test_a_process_that_ends_is_an_artifact_that_cannot_be_loaded(tmp_path, body, says) -> None:
@@ -479,7 +482,7 @@ def test_a_process_that_ends_is_an_artifact_that_cannot_be_loaded(tmp_path, body
 def test_a_process_that_the_kernel_kills_says_nothing_of_the_artifact(tmp_path) -> None:
     """As it does when memory runs out. Negative control: one that crashes does, as above."""
     with pytest.raises(
-        ResourceError, match=r"was killed \(SIGKILL\), perhaps for want of memory; the artifact is not judged"
+        ResourceError, match=r"was killed \(SIGKILL\), perhaps because memory ran out; the artifact is not verified"
     ):
         run_script(tmp_path, "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
 

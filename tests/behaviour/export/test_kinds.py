@@ -281,7 +281,7 @@ def test_values_that_are_not_put_back_are_caught(tmp_path: Path) -> None:
     assert prove(standard, regression(), tmp_path / "right").ok, "the negative control"
     proof = prove(standard, Regression(Targets.values("ab")), tmp_path)
     assert not proof.ok
-    assert str(proof.reason).startswith("it says that its problem was fitted to {")
+    assert str(proof.reason).startswith("its metadata says that its problem was fitted to {")
 
 
 def test_one_small_value_that_is_wrong_beside_a_large_one_is_caught(tmp_path: Path) -> None:
@@ -308,11 +308,12 @@ def test_other_thresholds_and_other_names_are_caught(tmp_path: Path) -> None:
     assert prove(standard, multilabel([0.3, 0.7]), tmp_path / "right").ok, "the negative control"
     proof = prove(standard, multilabel([0.7, 0.3]), tmp_path)
     assert proof.reason == (
-        'it says that its problem was fitted to {"thresholds": [0.7, 0.3]}, and it was to {"thresholds": [0.3, 0.7]}'
+        'its metadata says that its problem was fitted to {"thresholds": [0.7, 0.3]}, '
+        'but it was fitted to {"thresholds": [0.3, 0.7]}'
     )
     swapped = Multilabel(Targets.labels("ba"))
     swapped.load_state_dict({"thresholds": [0.3, 0.7]})
-    assert prove(standard, swapped, tmp_path).reason == 'it names the labels ["b", "a"], and they are ["a", "b"]'
+    assert prove(standard, swapped, tmp_path).reason == 'it names the labels ["b", "a"], but they are ["a", "b"]'
 
 
 def test_int8_is_not_judged_by_a_metric_that_is_no_number(tmp_path: Path) -> None:
@@ -321,7 +322,7 @@ def test_int8_is_not_judged_by_a_metric_that_is_no_number(tmp_path: Path) -> Non
     standard.test.targets.zero_()
     cls, parameters = target_and_parameters(option_sections("export")["onnx_int8"])
     proof = prove(standard, multilabel([0.999, 0.999]), tmp_path, cls(**parameters))
-    assert proof.reason == "f1_macro of its network is not a number on the test split, so that nothing is known by it"
+    assert proof.reason == "f1_macro of its network is not a number on the test split, so that it verifies nothing"
     json.dumps(proof.to_json(), allow_nan=False)
     (tmp_path / "typed").mkdir()
     typed = cls(**parameters | {"min_agreement": 1.0})

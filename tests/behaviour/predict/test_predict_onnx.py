@@ -347,7 +347,7 @@ def test_a_network_that_does_not_end_is_stopped(folder: Path, monkeypatch: pytes
     before = processes()
     outcome = predict(folder)
     assert outcome.code == 4
-    assert "network.onnx cannot be run: 1 sample takes longer than 2 s, so that it was stopped" in outcome.err
+    assert "network.onnx cannot be run: 1 sample takes longer than 2 s, and was stopped" in outcome.err
     assert processes() == before
 
 
@@ -408,7 +408,10 @@ def test_a_process_that_crashes_is_a_network_that_cannot_be_run(folder: Path, mo
     monkeypatch.setattr(artifact, "RUNNER", runner)
     onnx.save_model(network(), str(folder / "network.onnx"))
     outcome = predict(folder)
-    assert (outcome.code, "network.onnx cannot be run: its process ended with -11" in outcome.err) == (4, True)
+    assert (outcome.code, "network.onnx cannot be run: its process ended with exit code -11" in outcome.err) == (
+        4,
+        True,
+    )
 
 
 DAMAGED = {"empty": b"", "a page": b"<html>", "zeros": bytes(100), "cut off": network().SerializeToString()[:-40]}

@@ -98,10 +98,10 @@ def test_the_reason_says_what_is_wrong_and_names_the_worst(
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda scores: scores[:, :2], "it gives outputs of the shape (700, 2) for the test split, and its network "),
-        (lambda scores: scores[:1], "it gives outputs of the shape "),
-        (lambda scores: scores[:, 0], "it gives outputs of the shape (700,) "),
-        (lambda scores: scores.tolist(), "it gives a list for a batch, where its network gives a Tensor"),
+        (lambda scores: scores[:, :2], "it returns outputs of shape (700, 2) for the test split, but its network "),
+        (lambda scores: scores[:1], "it returns outputs of shape "),
+        (lambda scores: scores[:, 0], "it returns outputs of shape (700,) "),
+        (lambda scores: scores.tolist(), "it returns a list for a batch, but its network returns a Tensor"),
         (lambda scores: sys.exit(0), "it cannot be run: SystemExit: 0"),
     ],
     ids=["a class less", "one sample a batch", "one number a sample", "no tensor", "leaves the process"],
