@@ -79,8 +79,8 @@ def indices_by_content(digests: Tensor, strata: Tensor, fraction: float, salt: i
     if its hash, a number in [0, 1), is below `fraction`, whatever else is in the data, and in whatever order; identical
     samples are on one side. So a stratum gives only about its share: a rule that counts would move samples when others
     are added. Two cases are corrected: a stratum whose samples would all be held out keeps the one with the largest
-    hash, and one that would give none, though its share is one, gives the one with the smallest. Small strata, none of
-    whose shares is one, give one together.
+    hash, and one that would give none, though its share rounds to one, gives the one with the smallest. Small strata
+    whose shares all round to none give one together.
     """
     hashes = hashed(digests, salt)
     stratum, sizes = numbered(strata)

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from nnrun.base.targets import Targets
 
-# The number of ranges per value that samples are stratified by, for samples of so many values; of more values, the
-# first three are used.
+# How many ranges each value is divided into for stratification, by the number of values per sample; if there are more
+# values, the first three are used.
 _RANGES = {1: 10, 2: 3}
 _RANGES_OF_MORE, _LOOKED_AT = 2, 3
 

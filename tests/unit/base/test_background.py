@@ -1,4 +1,4 @@
-"""One piece of work at a time in a thread: in order, waited for, its failure raised once, no thread left behind."""
+"""One piece of work at a time in a thread: in order, waited for; its exception is raised once; no thread remains."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nnrun.base.background import Background
 
 
 class Gate:
-    """Work that waits until it is let through."""
+    """Work that blocks until it is released."""
 
     def __init__(self, failure: BaseException | None = None) -> None:
         self.begun, self.open = threading.Event(), threading.Event()
@@ -84,7 +84,7 @@ def test_where_no_thread_can_be_started_that_is_said_and_nothing_is_waited_for(m
 def test_a_signal_in_the_midst_of_a_start_leaves_nothing_to_wait_for_in_vain(
     is_begun: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It may come before the thread runs, or behind that: then the work is done as ever, and waited for."""
+    """The signal may come before or after the thread starts; if after, the work is done as usual, and waited for."""
     background, gate, done = Background(), Gate(), []
     begin = threading.Thread.start
 

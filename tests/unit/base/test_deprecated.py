@@ -58,14 +58,14 @@ def test_all_that_could_be_imported_from_the_seams_is_in_the_api_and_the_same() 
 
 
 def test_no_old_name_is_kept_longer_than_it_says() -> None:
-    """Where this fails, the old names of core/seams/__init__.py have to go."""
+    """If this fails, remove the old names in core/seams/__init__.py."""
     with pytest.warns(DeprecationWarning, match=r"with nnrun 0\.6\.0$"):
         importlib.import_module("nnrun.core.seams").Batch  # noqa: B018
     assert Version(nnrun.__version__) < Version("0.6.0")
 
 
 class OldLogger:
-    """As one could be written until 0.3.0."""
+    """A class as it could be written until 0.3.0."""
 
     def __init__(self) -> None:
         self.started: tuple[object, ...] = ()
@@ -105,7 +105,7 @@ def test_the_score_of_an_export_and_what_may_be_lost_of_it_have_their_old_names(
 
 
 def test_a_command_shows_the_warning_of_code_that_it_imports(tmp_path: Path) -> None:
-    """By default Python shows such a warning only to who runs the code it is about."""
+    """By default Python shows such a warning only for code in __main__."""
     write_files(tmp_path, {**OWN, "mynet.py": "from nnrun.core.seams import Split\n" + OWN["mynet.py"]})
     done = nnrun_command([*SHORT, "model=mynet"], tmp_path)
     assert done.returncode == 0

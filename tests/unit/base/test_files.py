@@ -124,7 +124,7 @@ def test_a_second_process_is_refused_and_told_the_pid(tmp_path, holder):
         locked(tmp_path).__enter__()
     with pytest.raises(ResourceError, match=f"is in use by pid {holder.pid} on "):
         check_free(tmp_path)
-    # The refused one leaves the owner's name as it was.
+    # The refused process does not change the owner's name.
     assert f"pid {holder.pid}" in (tmp_path / ".lock").read_text()
 
 
@@ -157,7 +157,7 @@ def test_a_lock_is_free_again_after_an_error(tmp_path):
 
 
 def test_a_holder_that_ended_well_meanwhile_is_not_called_dead(tmp_path, monkeypatch):
-    """What the file says of its holder is read when the lock is ours, not before."""
+    """The holder's name is read from the file after the lock is taken, not before."""
     (tmp_path / ".lock").write_text("pid 1 on a since b")
     flock = fcntl.flock
 
@@ -176,7 +176,7 @@ def _sleep(connection) -> None:
 
 
 def test_a_forked_worker_does_not_hold_its_parents_lock(tmp_path):
-    """A data worker outlives a killed run by some seconds; a resume at once must not be told that it is in use."""
+    """A data worker outlives a killed run by some seconds; an immediate resume must not find the run in use."""
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe()
     lock = locked(tmp_path)

@@ -1,4 +1,4 @@
-"""What CUDA, its libraries and torch's compiler say, as words for a user."""
+"""Errors of CUDA, its libraries and torch's compiler, in words for a user."""
 
 from __future__ import annotations
 

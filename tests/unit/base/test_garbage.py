@@ -1,4 +1,4 @@
-"""Garbage is collected while a command works, and not while it is put together; a program's own choice stands."""
+"""Garbage is collected while a command runs, but not while it imports; a program's own setting is kept."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def limits(tmp_path, monkeypatch):
     [
         ("0::/a/b\n", {"a/b/memory.max": f"{2 * GIB}\n", "a/memory.max": "max\n"}, 2 * GIB),
         ("0::/a/b\n", {"a/b/memory.max": "max\n", "a/memory.max": f"{GIB}\n"}, GIB),
-        # Inside a container: the path is not there, the limit stands at the top.
+        # Inside a container: the path does not exist, the limit is at the root.
         ("0::/docker/0123\n", {"memory.max": f"{GIB}\n"}, GIB),
         (V1, {"memory/slurm/job_7/memory.limit_in_bytes": f"{GIB}\n"}, GIB),
         (V1, {"memory/memory.limit_in_bytes": "9223372036854771712\n"}, MACHINE),
@@ -63,7 +63,7 @@ def test_the_lowest_memory_limit_counts(limits, groups, files, expected):
     ("groups", "files", "expected"),
     [
         ("0::/a/b\n", {"a/b/cpu.max": "max 100000\n", "a/cpu.max": "300000 100000\n"}, 3),
-        # A share of a core is none, but for the only one.
+        # A fraction of a core does not count, unless it is the only one.
         ("0::/docker/0123\n", {"cpu.max": "250000 100000\n"}, 2),
         ("0::/\n", {"cpu.max": "50000 100000\n"}, 1),
         (

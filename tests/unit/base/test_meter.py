@@ -1,4 +1,4 @@
-"""Work tells how far it has come, and whoever shows it is told; where nobody does, nothing is kept."""
+"""Work reports its progress to a display; without a display, nothing is kept."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from nnrun.base.meter import Meter, clock, meter, shown_by
 
 
 class Shown:
-    """A display that notes what it is told."""
+    """A display that records its calls."""
 
     def __init__(self) -> None:
         self.told: list[str] = []
@@ -27,7 +27,7 @@ class Shown:
 
 
 def test_the_display_is_told_of_work_within_work_however_it_ends() -> None:
-    """Negative control: behind the block, work is nobody's to show."""
+    """Negative control: after the block, work is no longer shown."""
     display = Shown()
     with shown_by(display), pytest.raises(ValueError), meter("outer", 3) as advance:
         advance(1)

@@ -1,4 +1,4 @@
-"""A file that is opened once stays what it was, and is closed with the last that holds it."""
+"""A file that is opened once keeps its bytes, and is closed with its last reference."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nnrun.base.open_file import OpenFile
 
 
 def test_its_bytes_and_their_hash_are_those_of_when_it_was_opened(tmp_path: Path) -> None:
-    """Negative control: the name stands for another file by then."""
+    """Negative control: the name belongs to another file by then."""
     path = tmp_path / "x"
     path.write_bytes(b"abc")
     file = OpenFile(path)

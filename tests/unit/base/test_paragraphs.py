@@ -20,7 +20,7 @@ def test_a_word_that_does_not_fit_stays_whole() -> None:
 
 
 def test_what_is_said_of_a_word_stands_beside_it_where_there_is_room() -> None:
-    """Negative control: on a narrow terminal, or of a long word, it stands below."""
+    """Negative control: on a narrow terminal, or after a long word, it is below."""
     assert row("seed=0", "one two", (10, 20), 40) == ["  seed=0    one two"]
     assert row("seed=0", "one two", (10, 20), 30) == ["  seed=0", "      one two"]
     assert row("trainer.epochs=40", "one two", (10, 20), 40) == ["  trainer.epochs=40", " " * 12 + "one two"]

@@ -62,7 +62,7 @@ def test_a_run_directory_of_files_and_folders_has_no_links_though_it_may_be_reac
 @pytest.mark.parametrize("name", ["x" * 300, "/".join(["d" * 200] * 30), "a\0b", "loop", "loop/x"])
 @pytest.mark.parametrize("want", ["best", "last"])
 def test_a_path_that_the_system_cannot_follow_is_no_bug(tmp_path: Path, name: str, want: str) -> None:
-    """Negative control: what is only not there is said to be so."""
+    """Negative control: a path that merely does not exist is reported as such."""
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(ArtifactError, match=r"it cannot be reached|it is not a path") as caught:
         locate(tmp_path / name, want)

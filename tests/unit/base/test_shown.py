@@ -1,4 +1,4 @@
-"""What is shown of a result."""
+"""How results are shown."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_one_thing_is_in_the_singular() -> None:
     ],
 )
 def test_a_metric_of_any_size_can_be_read(value: float, text: str) -> None:
-    """With four digits behind the point alone, an error of 3.2e-7 would be 0.0000."""
+    """With four decimals, an error of 3.2e-7 would be 0.0000."""
     assert metric_text(value) == text
 
 

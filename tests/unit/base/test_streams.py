@@ -1,4 +1,4 @@
-"""A stream that was a file, and whose descriptor is a pipe by now, is written to as any other."""
+"""A stream that was a file, but whose descriptor has become a pipe, is written to like any other."""
 
 from __future__ import annotations
 

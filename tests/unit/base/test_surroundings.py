@@ -1,4 +1,4 @@
-"""What a block changes in its process is put back, however it ends."""
+"""What a block changes in its process is restored, however the block ends."""
 
 from __future__ import annotations
 

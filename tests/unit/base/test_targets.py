@@ -1,4 +1,4 @@
-"""What is learned is said once: its kind, the names, and all that follows from them."""
+"""What a network learns is defined in one place: its kind, the names, and all that follows from them."""
 
 from __future__ import annotations
 

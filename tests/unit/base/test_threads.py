@@ -1,4 +1,4 @@
-"""Threads that work ahead: the same results in the same order, and nobody waits for one that is stuck."""
+"""Threads that work ahead: the same results in the same order, and no waiting for a thread that is stuck."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_what_a_thread_raises_is_raised_in_its_turn():
 
 
 def test_a_thread_that_is_stuck_is_left_behind(tmp_path: Path):
-    """As one that reads a file on a network disk which is gone: no end waits for it, that of Python neither."""
+    """Like a thread that reads a file on a network disk that is gone: nothing waits for it, not even Python's exit."""
     os.mkfifo(tmp_path / "never")
     files = [os.devnull, str(tmp_path / "never")]
     results = in_threads(lambda file: Path(file).read_bytes(), files, 2)

@@ -1,4 +1,4 @@
-"""What a file's text could tell a terminal or a spreadsheet is shown, and obeyed by neither."""
+"""Text of a file that a terminal or a spreadsheet would obey is shown instead."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from nnrun.sweeps.table import JobResult, as_csv, as_table
 from nnrun.tasks.predict.record import PredictSettings
 from nnrun.tasks.predict.table import PredictionFile
 
-# Sets a title, clears the screen, turns what follows, begins a line that is not ours, is half a character.
+# Sets a title, clears the screen, reverses the text after it, starts a line that is not ours, is a lone surrogate.
 HOSTILE = "\x1b]0;pwned\x07cat\x9b2J\u202egpj.exe\u2066\nnnrun: all is well\r\t\u2028\x00\udc80"
 SEEN = r"\x1b]0;pwned\x07cat\x9b2J\u202egpj.exe\u2066\nnnrun: all is well\r\t\u2028\x00\udc80"
 
@@ -170,7 +170,7 @@ def test_a_few_of_many_names_are_shown_and_how_many_more_there_are(values, most,
 
 
 def test_titles_of_columns_are_each_there_once() -> None:
-    """A label may be called as a column of ours is. Negative control: others stay as they are."""
+    """A label may have the name of one of our columns. Negative control: others are unchanged."""
     assert distinct(["path", "path", "cat", "path_2", "probability_cat"]) == [
         "path",
         "path_2",
@@ -186,7 +186,7 @@ def test_titles_of_columns_are_each_there_once() -> None:
     [
         ("a loss of 0.1234 in 5 steps", 40, ["a loss of 0.1234 in 5 steps"]),
         ("a loss of 0.1234 in 5 steps", 14, ["a loss of", "0.1234 in 5", "steps"]),
-        # What can be copied stays whole: a word by the terminal's doing, a command in a line of its own.
+        # What may be copied is not broken: a long word is left to the terminal, a command gets its own line.
         ("see outputs/2026-11-26/run for it", 12, ["see", "outputs/2026-11-26/run", "for it"]),
         ("next: nnrun export=onnx ckpt=run", 28, ["next:", "nnrun export=onnx ckpt=run"]),
         ("next: nnrun export=onnx ckpt=run; go", 20, ["next:", "nnrun export=onnx \\", "  ckpt=run;", "go"]),

@@ -1,4 +1,4 @@
-"""Augmented batches: a function of (seed, epoch, index) wherever the samples lie; mixed samples and their loss."""
+"""Augmented batches: a function of (seed, epoch, index) wherever the samples are; mixed samples and their loss."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ KINDS = [("device", 0), ("memory", 0), ("stream", 0), ("stream", 2)]
 
 
 class Noise:
-    """Add to every number a draw of its own."""
+    """Add a random number to every value."""
 
     def __call__(self, raw, generator):
         return raw + torch.rand(raw.shape, generator=generator)
 
 
 class Halves:
-    """Mix each sample with a quarter of its other one."""
+    """Mix each sample with a quarter of its partner."""
 
     def mix(self, inputs, others, generator):
         return 0.75 * inputs + 0.25 * others, torch.full((len(inputs),), 0.75)
 
 
 class Whole:
-    """Leave each sample as it is."""
+    """Leave each sample unchanged."""
 
     def mix(self, inputs, others, generator):
         return inputs, torch.ones(len(inputs))
@@ -131,7 +131,7 @@ def test_what_an_augmentation_gives_is_checked(function, says):
 
 @pytest.mark.parametrize("num_samples", [1, 2, 3, 7, 8])
 def test_partners_are_a_circle_through_the_real_samples(num_samples):
-    """Negative control: padding, of weight 0, is in none of them, and its place in the batch does not matter."""
+    """Negative control: padding, of weight 0, is not in the circle, wherever it is in the batch."""
     for seed in range(30):
         generator = torch.Generator().manual_seed(seed)
         weight = torch.zeros(8)
@@ -157,7 +157,7 @@ def test_a_mixed_batch_says_what_it_is_mixed_of(make_split, plain):
     split = Split(torch.arange(20.0)[:, None], split.targets)
     for batch in batches_of(split, plain, {"halves": Halves()}).epoch(0):
         real = batch.weight == 1
-        # 0.75 own + 0.25 other, of whole numbers: the other is found by its number.
+        # 0.75 own + 0.25 partner, of integers: the result identifies the partner.
         order = batches_of(split, plain, {}).order(0)
         row = order[[bool(torch.equal(split.targets[row], batch.targets)) for row in order].index(True)]
         other = ((batch.inputs[:, 0] - 0.75 * row) / 0.25).round().long()
@@ -214,5 +214,5 @@ def test_floats_of_another_scale_are_refused_by_what_takes_one_for_white():
     for name, kind in kinds.items():
         with pytest.raises(ConfigError, match=f"augment.{name} takes uint8, or floats from 0 to 1, .* from -1 to 3"):
             check(raw * 4 - 1, **{name: kind})
-    # The negative control: what takes any scale.
+    # Negative control: augmentations that take any scale.
     check(raw * 4 - 1, digits=Affine((3, 4, 4)), erasing=Erasing((3, 4, 4), fill="black"))

@@ -1,4 +1,4 @@
-"""Batches are a function of (seed, epoch, index), the same wherever the samples lie."""
+"""Batches are a function of (seed, epoch, index), the same wherever the samples are."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_residency_auto_is_the_device_where_that_is_the_host():
 
 
 class Event:
-    """Stands in for one of a GPU's: told when a copy was ordered, asked before its buffer is filled again."""
+    """Stands in for a GPU's event: recorded when a copy is queued, waited for before its buffer is filled again."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -126,7 +126,7 @@ class Event:
 
 
 def test_samples_in_memory_are_gathered_in_pinned_buffers_by_turns(make_split, plain, monkeypatch):
-    """Negative control: a copy that were still under way would show the next batch, as the one before last here."""
+    """Negative control: a copy still in progress would show a later batch, as that of batch 1 does here."""
     empty, pinned = torch.empty, []
 
     def asked(*args, pin_memory=False, **kwargs):
@@ -143,7 +143,7 @@ def test_samples_in_memory_are_gathered_in_pinned_buffers_by_turns(make_split, p
     assert pinned == [True, True]
     for number in (3, 4):
         assert torch.equal(taken[number], split.inputs[order[number]])
-    # On a CPU `to` copies nothing: what a GPU would have copied by then is overwritten two batches later.
+    # On a CPU `to` copies nothing: what a GPU would have copied by now is overwritten two batches later.
     assert torch.equal(taken[1], split.inputs[order[3]])
     calls = [turn.copied._event.calls for turn in rows._turns]
     assert sorted(calls, key=len) == [["synchronize", "record"] * 2, ["synchronize", "record"] * 3]

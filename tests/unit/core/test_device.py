@@ -139,7 +139,7 @@ def test_deterministic_kernels_fill_no_memory_and_the_others_are_the_fastest():
 
 @pytest.mark.parametrize("before", ["cudnn", "cudnn by its newer name", "all", "matmul", "high"])
 def test_fp32_is_fp32_and_not_tf32_whatever_a_program_has_set_and_the_environment_says_so(before):
-    """Negative control: what is said is what is set."""
+    """Negative control: the values recorded are the values set."""
     switches = {
         "cudnn": lambda: setattr(torch.backends.cudnn, "allow_tf32", True),
         "cudnn by its newer name": lambda: setattr(torch.backends.cudnn.conv, "fp32_precision", "tf32"),
@@ -150,10 +150,10 @@ def test_fp32_is_fp32_and_not_tf32_whatever_a_program_has_set_and_the_environmen
     switches[before]()
     found = (kernels()["fp32_convolution"], kernels()["fp32_matmul"])
     set_exact()
-    # What is set of one kind of operation stands above what is set of all.
+    # A setting of one kind of operation overrides the setting of all.
     assert found != ("ieee", "ieee") or before == "all"
     assert (kernels()["fp32_convolution"], kernels()["fp32_matmul"]) == ("ieee", "ieee")
-    # As torch's compiler and older programs ask for it.
+    # The name that torch's compiler and older programs read.
     assert torch.backends.cudnn.allow_tf32 is False
     assert torch.backends.cuda.matmul.allow_tf32 is False
     assert torch.get_float32_matmul_precision() == "highest"

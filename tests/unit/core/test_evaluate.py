@@ -31,7 +31,7 @@ def network():
 
 @pytest.mark.parametrize("batch_size", [1, 7, 10, 64])
 def test_equals_the_plain_computation(make_split, plain, network, objective, batch_size):
-    """Negative control: in training mode, with dropout and the batch's own statistics, the loss is another."""
+    """Negative control: in training mode, with dropout and the batch's own statistics, the loss differs."""
     split = make_split(23)
     batches = SplitBatches(samples_at(split, Layout(CPU)), plain, batch_size)
     metrics = objective.eval_metric.compute(evaluate(network, objective, batches))

@@ -53,7 +53,7 @@ class Launches(TorchDispatchMode):
 
 
 def network() -> nn.Module:
-    """Twelve layers with BatchNorm: what goes through each parameter or buffer shows."""
+    """Twelve layers with BatchNorm: work for each parameter or buffer shows."""
     blocks = [part for _ in range(12) for part in (nn.Linear(64, 64), nn.BatchNorm1d(64), nn.ReLU())]
     return nn.Sequential(nn.Flatten(), *blocks, nn.Linear(64, 10))
 
@@ -102,7 +102,7 @@ def our_step(ema: bool = False, skip: bool = False, clip: float | None = None) -
 
 
 def test_a_step_launches_twelve_kernels_more_than_a_bare_one():
-    """It gathers a batch, normalizes it, weighs the loss and counts; what an epoch launches once is a fraction.
+    """A step gathers a batch, normalizes it, weights the loss and counts; launches once per epoch add a fraction.
 
     Negative control: an average of the weights is seen, and costs no more for a network with many parameters.
     """
@@ -114,5 +114,5 @@ def test_a_step_launches_twelve_kernels_more_than_a_bare_one():
 
 @pytest.mark.parametrize("clip", [None, 1.0])
 def test_leaving_bad_updates_out_costs_as_many_launches_for_many_parameters_as_for_few(clip):
-    """Negative control: it does cost some."""
+    """Negative control: it does cost some launches."""
     assert 5 <= our_step(skip=True, clip=clip) - our_step(clip=clip) <= 30

@@ -1,4 +1,4 @@
-"""Samples in a file behave as the tensor that they are, and are read only where they are asked for."""
+"""Samples in a file behave like the tensor, and only those asked for are read."""
 
 from __future__ import annotations
 

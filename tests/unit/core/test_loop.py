@@ -1,4 +1,4 @@
-"""Steps, epochs and fits, against what they are by definition."""
+"""Steps, epochs and fits, compared with their definitions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def trained(training) -> torch.Tensor:
 
 
 def test_accumulated_batches_are_one_large_batch_the_short_last_one_included(small):
-    """20 samples: updates of 8, 8 and 4. Negative control: without accumulation the weights are others."""
+    """20 samples: updates of 8, 8 and 4. Negative control: without accumulation the weights differ."""
     whole = trained(small(batch_size=8, epochs=3, lr=0.5, num_samples=20))
     parts = trained(small(batch_size=4, epochs=3, lr=0.5, num_samples=20, accumulate=2))
     torch.testing.assert_close(parts, whole, rtol=0, atol=2e-6)
@@ -37,7 +37,7 @@ def test_accumulated_batches_are_one_large_batch_the_short_last_one_included(sma
 
 
 def test_an_update_of_a_full_and_a_short_batch_weighs_by_samples(small, make_network):
-    """Negative control: the mean of the two batches' means gives other weights."""
+    """Negative control: the mean of the two batches' means gives different weights."""
     training = small(num_samples=11, batch_size=8, accumulate=2, lr=1.0)
     after = trained(training)
     reference, split = make_network(), training.split
@@ -211,7 +211,7 @@ def test_a_training_stopped_at_any_poll_and_continued_in_memory_gives_the_same_b
     assert torch.equal(trained(rest), expected)
     for one, other in zip(rest.state.evaluated.parameters(), whole.state.evaluated.parameters(), strict=True):
         assert torch.equal(one, other)
-    # Negative control: the weights alone are not enough to say where to go on.
+    # Negative control: the weights alone do not say where to resume.
     rest = small(network=first.network, epochs=3, valid=valid, ema_decay=0.9)
     assert not torch.equal(trained(rest), expected)
 
@@ -291,7 +291,7 @@ def test_stopped_at_any_poll_of_a_training_that_validates_within_epochs_it_gives
 
 
 def test_the_clock_of_the_steps_stands_still_while_a_network_is_validated(small, make_split, monkeypatch):
-    """A second a validation and a second a step, by a clock of the test's."""
+    """A second per validation and a second per step, by the test's clock."""
     now = 0.0
     monkeypatch.setattr(nnrun.core.clock, "time", SimpleNamespace(perf_counter=lambda: now))
 
@@ -342,7 +342,7 @@ def test_a_reason_to_stop_within_an_epoch_ends_it_and_it_is_validated(small, mak
 
 @pytest.mark.parametrize("options", [{}, {"accumulate": 2}, {"max_skipped": 3}])
 def test_the_norm_that_clipping_computes_is_kept(small, options):
-    """It is that of before the clipping. Negative control: nothing is kept where nothing is clipped."""
+    """It is the norm before clipping. Negative control: without clipping, none is kept."""
     watch = GradientNorms()
     unclipped = small(epochs=1, max_steps=1, callbacks=[watch], **options)
     fit(unclipped.state, unclipped.work, unclipped.plan)
@@ -404,7 +404,7 @@ def test_a_plateau_is_given_the_monitored_metric(small, make_split):
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(training.state.optimizer, patience=0)
     training.state.schedule = Schedule(scheduler, "valid/loss")
     fit(training.state, training.work, training.plan)
-    # Nothing gets better at this rate: reduced after each epoch but the first, down to where eps ends it.
+    # Nothing improves at this rate: it is reduced after each epoch but the first, until eps stops that.
     assert scheduler.num_bad_epochs in (0, 3)
     assert scheduler.last_epoch == 4
     assert scheduler.best == pytest.approx(

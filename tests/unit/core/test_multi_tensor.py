@@ -1,4 +1,4 @@
-"""Many tensors at once: copied, kept, and put back; and an optimizer's step that is taken back."""
+"""Many tensors at once: copied, saved and restored; and an optimizer's step that is undone."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def give_gradients(net: nn.Module, value: float | None = None) -> None:
 )
 @pytest.mark.parametrize("good", [True, False])
 def test_a_step_that_is_taken_back_leaves_no_trace(make, good):
-    """Negative control: one that is good is made. (Counts of steps lie on the host here: those of Adagrad.)"""
+    """Negative control: a good step is made. (Adagrad's step counts are on the host here.)"""
     net = network()
     optimizer = make(list(net.parameters()))
     give_gradients(net)
@@ -80,7 +80,7 @@ def test_a_step_that_is_taken_back_leaves_no_trace(make, good):
 
 def test_what_a_step_changes_must_be_known():
     class Own(torch.optim.SGD):
-        """Somebody's own optimizer may count where we do not look."""
+        """A custom optimizer may keep state where we do not look."""
 
     net = network()
     give_gradients(net)
@@ -95,7 +95,7 @@ def test_what_a_step_changes_must_be_known():
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize("bad", [True, False])
 def test_muon_takes_the_flags_of_a_gradient_scaler(scaled, first, bad):
-    """A step that is left out leaves no trace, also the first; one that is made is the one without flags."""
+    """A skipped step leaves no trace, even the first; a step that is made equals the one without flags."""
     net, plain = network(), network()
     optimizer, reference = (MuonWithAdamW(each.parameters()) for each in (net, plain))
     assert optimizer._step_supports_amp_scaling is True

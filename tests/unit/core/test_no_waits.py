@@ -83,7 +83,7 @@ class NoBlockingCopies(TorchDispatchMode):
 
 
 class WatchCopies(Callback):
-    """Watch the steps, and not what comes before the first one and after the last one."""
+    """Watch the steps, but not what happens before the first one and after the last one."""
 
     def __init__(self, last_step: int) -> None:
         self.last_step = last_step
@@ -114,10 +114,10 @@ def make_optimizer(network: nn.Module, name: str, **options) -> torch.optim.Opti
 
 @contextlib.contextmanager
 def fake_cuda():
-    """Make what asks for a GPU miss none; no operation is replaced but those that fake tensors do not know."""
+    """Pretend that there is a GPU; only operations that fake tensors do not support are replaced."""
 
     def backward(loss, *args, **kwargs) -> None:
-        # The engine would start a thread for the device.
+        # The autograd engine would start a thread for the device.
         for parameter in trained:
             parameter.grad = torch.zeros_like(parameter)
 
@@ -128,7 +128,7 @@ def fake_cuda():
         patch.setattr(torch.cuda, "synchronize", lambda *_: None)
         patch.setattr(nnrun.core.step, "seed_step", lambda *_: None)
         patch.setattr(torch.Tensor, "backward", backward)
-        # What is kept of a device from the first batch on is made anew for each call on fake tensors.
+        # Constants that are cached on a device after the first batch would be made anew for each call on fake tensors.
         patch.setattr(normalize, "_channel_tensors", functools.cache(normalize._channel_tensors))
         for name in ("_fused_sgd_", "_fused_adagrad_"):
             patch.setattr(torch, name, lambda *_, **__: None)
@@ -169,7 +169,7 @@ def take_steps(trained: list[nn.Parameter], case: SimpleNamespace) -> TrainState
         watch=SkippingWatch(10) if case.skip else FiniteWatch(),
     )
     if case.skip:
-        # Of an optimizer without a state the first step waits, by design: it is made here.
+        # The first step of an optimizer without state waits, by design: make it here.
         torch.zeros(()).backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -247,7 +247,7 @@ class CopiesToTheDevice(Callback):
         next(state.network.parameters()).detach().copy_(torch.zeros((), device="cpu"))
 
 
-# What must be caught, and by what it shows. Adagrad without its fused kernel counts its steps on the host.
+# Waits that must be caught, and what reveals each. Adagrad without its fused kernel counts its steps on the host.
 CAUGHT = {
     "reads": (case(callbacks=[ReadsTheLoss()]), "_local_scalar_dense"),
     "mixes": (case(callbacks=[MixesDevices()]), "device"),
@@ -258,7 +258,7 @@ CAUGHT = {
 
 
 def outcome_of(one: SimpleNamespace) -> str:
-    """Return what went wrong in a case; nothing where nothing did."""
+    """Return what went wrong in a case; an empty result if nothing did."""
     try:
         with fake_cuda() as trained:
             take_steps(trained, one)
@@ -271,7 +271,7 @@ def outcome_of(one: SimpleNamespace) -> str:
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory) -> dict[str, str]:
-    """What came of each case, up to a crash if there was one."""
+    """The result of each case, up to a crash if there was one."""
     path = tmp_path_factory.mktemp("fake") / "outcomes.jsonl"
     child = os.fork()
     if child == 0:

@@ -1,4 +1,4 @@
-"""A loss that is NaN or infinite: where it is said to be, and what is left of an update that is left out."""
+"""A loss that is NaN or infinite: which update is reported, and that a skipped update leaves no trace."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_the_watch_counts_on_after_a_check_that_found_nothing():
 
 
 def test_a_skipping_watch_ends_the_training_where_too_many_in_a_row_are_bad():
-    """Negative control: as many bad ones, but never three in a row, end nothing."""
+    """Negative control: as many bad updates, but never three in a row, do not end the training."""
     watch = SkippingWatch(3)
     see(watch, NAN, NAN, 1.0, INF, NAN, 1.0)
     watch.check()
@@ -135,7 +135,7 @@ class Root(nn.Module):
 
 
 def test_gradients_that_are_not_finite_are_left_out_though_the_loss_is(small, make_network):
-    """Negative control: without the skipping the weights are lost, and a save finds that out."""
+    """Negative control: without skipping, the weights are lost, and saving reports it."""
     for skipping in (True, False):
         network = make_network(Root())
         training = small(network=network, max_skipped=100 if skipping else None)
@@ -173,7 +173,7 @@ def test_are_finite(tensors, expected):
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_training_names_the_update_whose_loss_was_not_finite(small, accumulate):
-    """Updates are counted, not batches: of the third epoch's first update, 5 batches an epoch, the number differs."""
+    """Updates are counted, not batches: the number of the third epoch's first update shows which."""
     training = small(num_samples=40, epochs=3, accumulate=accumulate)
     updates_an_epoch = 5 if accumulate == 1 else 3
     calls = 0

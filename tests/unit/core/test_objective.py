@@ -1,4 +1,4 @@
-"""What a network is trained for: losses of mixed samples, what a loss is given, and metrics beside the own ones."""
+"""The objective of a training: losses of mixed samples, the inputs of a loss, and added metrics."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def mixed(targets: Tensor) -> Batch:
 
 
 def test_the_loss_of_mixed_labels_is_that_of_both_by_their_shares():
-    """Of cross-entropies that is the one of the mean of the targets. Negative control: of their own alone it is not."""
+    """For cross-entropy it is the loss of the mixed targets. Negative control: the loss of the own targets differs."""
     torch.manual_seed(0)
     outputs, targets = torch.randn(6, 3), (torch.rand(6, 3) < 0.5).float()
     batch = mixed(targets)
@@ -54,14 +54,14 @@ def test_the_loss_of_mixed_values_is_that_of_both_by_their_shares_standardised()
 
 
 class WithFeatures(nn.Module):
-    """Give the sum of the features of each sample."""
+    """Return the sum of the features of each sample."""
 
     def forward(self, outputs: Tensor, targets: Tensor, features: Tensor) -> Tensor:
         return features.sum(1)
 
 
 class WithInputs(nn.Module):
-    """Give the sum of the inputs of each sample."""
+    """Return the sum of the inputs of each sample."""
 
     def forward(self, outputs: Tensor, targets: Tensor, inputs: Tensor) -> Tensor:
         return inputs.sum(1)
@@ -73,7 +73,7 @@ def network() -> nn.Sequential:
 
 
 def test_a_loss_is_given_the_features_of_the_network_that_was_called_and_of_this_batch():
-    """Also of a copy of it, such as an average of the weights. Negative control: of the other one they are others."""
+    """Also for a copy of it, such as an average of the weights. Negative control: the other network's differ."""
     objective = Objective(Classification(Targets.classes("abc")), WithFeatures())
     first, inputs, targets = network(), torch.randn(6, 4), torch.zeros(6, dtype=torch.int64)
     second = copy.deepcopy(first)
@@ -111,7 +111,7 @@ def test_a_loss_is_given_the_inputs_where_it_asks_for_them():
 
 
 class Sums2:
-    """Count samples, and sum predictions: which of them, and with which names, is told."""
+    """Count samples and sum predictions, under the names given."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self.names = names
@@ -152,7 +152,7 @@ def test_a_metric_with_the_name_of_one_of_the_problem_s_is_refused():
 
 
 class Replacing(Sums2):
-    """Put another tensor where the sum was, in place of adding to it."""
+    """Replace the sum by a new tensor instead of adding to it in place."""
 
     def update(self, sums, outputs, losses, batch):
         sums["total"] = sums["total"] + outputs.double().sum()

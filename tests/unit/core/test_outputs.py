@@ -1,4 +1,4 @@
-"""What a network gives is parted into scores and features; whatever else it gives is left for the checks."""
+"""A network's output is split into scores and features; anything else is left to the checks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a training goes on, is validated, and is done."""
+"""When a training continues, is validated, and is done."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PLAN = Plan(epochs=2, total_steps=10, validate_every_steps=4)
         # The fresh epoch is not validated before its first step, whatever the number of the step.
         (Progress(1, 0, 4), True, False, False),
         (Progress(1, 3, 8, validated_step=5), True, True, False),
-        # A reason to stop ends the epoch, which is still to be closed.
+        # A reason to stop ends the epoch, which must still be closed.
         (Progress(1, 3, 8, validated_step=8, stop_reason="enough"), False, False, False),
         (Progress(2, 0, 8, stop_reason="enough"), True, False, True),
         (Progress(1, 5, 10), False, False, False),
@@ -32,7 +32,7 @@ PLAN = Plan(epochs=2, total_steps=10, validate_every_steps=4)
 def test_where_a_training_stands_says_what_comes_next(
     progress: Progress, goes_on: bool, is_due: bool, is_done: bool
 ) -> None:
-    """Five batches an epoch; `goes_on` is not asked of a training that is done."""
+    """Five batches per epoch; `goes_on` is not called on a training that is done."""
     if not is_done:
         assert PLAN.goes_on(progress, 5) is goes_on
     assert PLAN.is_validation_due(progress) is is_due

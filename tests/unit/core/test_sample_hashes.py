@@ -1,4 +1,4 @@
-"""Hashes of samples are blake2b's, and comparing very many of them finds what sorting them finds."""
+"""Hashes of samples are blake2b's, and comparing very many of them gives the same result as sorting them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nnrun.core.sample_hashes import among, digests, identities
 
 
 def test_the_digest_of_a_sample_is_blake2b_of_its_bytes():
-    """Negative control: a hold-out by content of an older run would be drawn anew if it were anything else."""
+    """If a hash changed, the hold-outs by content of older runs would change."""
     samples = torch.arange(3 * 2 * 5, dtype=torch.float32).view(3, 2, 5).transpose(1, 2)
     rows = [row.contiguous().numpy().tobytes() for row in samples]
     expected = b"".join(hashlib.blake2b(row, digest_size=8).digest() for row in rows)

@@ -1,4 +1,4 @@
-"""When a schedule is stepped, and what it is given."""
+"""When a schedule is stepped, and with what."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nnrun.core.schedule import Schedule
 
 
 class Plain:
-    """A schedule that remembers what it was given at each step."""
+    """A schedule that records the argument of each step."""
 
     def __init__(self) -> None:
         self.given: list[tuple[float, ...]] = []
@@ -52,7 +52,7 @@ def test_a_metric_that_is_not_there_is_named_with_those_that_are():
         ConfigError, match=r"early_stopping\.monitor is .?valid/f1.?; allowed: valid/accuracy, valid/loss"
     ):
         Schedule(TakesMetric(), "valid/f1").after_validation({"valid/loss": 1.0, "valid/accuracy": 0.5})
-    Schedule(Plain(), "valid/f1").after_validation({"valid/loss": 1.0})  # one that takes none is not asked
+    Schedule(Plain(), "valid/f1").after_validation({"valid/loss": 1.0})  # a schedule without a metric is not stepped
 
 
 @pytest.mark.parametrize("cls", [ByStep, Plain])

@@ -19,7 +19,7 @@ from nnrun.core.splits import (
 )
 
 PAIRS = [(TEST_SPLIT, 0), (TEST_SPLIT, 1), (SPLIT, 0), (SPLIT, 1)]
-# By a second reading of SplitMix64, in Python's whole numbers.
+# By a second implementation of SplitMix64, in Python's integers.
 HASHES = [0.299084261, 0.372201746, 0.769252433, 0.578047197, 0.713857725]
 
 
@@ -81,14 +81,14 @@ def test_a_split_of_nothing_is_nothing() -> None:
 
 
 def contents(number: int, seed: int = 0) -> torch.Tensor:
-    """Digests of samples, as a hash gives them: any 64 bits."""
+    """Digests of samples, like those of a hash: any 64 bits."""
     return torch.randint(-(2**63), 2**63 - 1, (number,), generator=seeded(seed))
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.data())
 def test_by_content_nothing_moves_when_samples_are_added_or_reordered(data: st.DataObject) -> None:
-    """Of classes large enough that none has to be put right; by position both move nearly all."""
+    """With classes so large that none is corrected. Negative control: by position, both move nearly all samples."""
     fraction, salt = data.draw(st.sampled_from([0.1, 0.2, 0.5])), data.draw(st.integers(0, 2**63 - 1))
     digests, targets = contents(600), torch.arange(600) % 3
     number = data.draw(st.integers(300, 600))
@@ -104,7 +104,7 @@ def test_by_content_nothing_moves_when_samples_are_added_or_reordered(data: st.D
 @settings(deadline=None, max_examples=100)
 @given(st.data())
 def test_by_content_copies_are_on_one_side_and_no_class_is_emptied(data: st.DataObject) -> None:
-    """However few samples there are, of however few contents, under whatever labels."""
+    """However few samples and different contents there are, with any labels."""
     number = data.draw(st.integers(1, 30))
     digests = contents(8)[torch.tensor(data.draw(st.lists(st.integers(0, 7), min_size=number, max_size=number)))]
     targets = torch.tensor(data.draw(st.lists(st.integers(0, 3), min_size=number, max_size=number)))
@@ -116,7 +116,7 @@ def test_by_content_copies_are_on_one_side_and_no_class_is_emptied(data: st.Data
 
 
 def test_by_content_a_small_class_gives_one_where_its_share_is_one() -> None:
-    """Five of ten samples a class give none by their hashes alone at some seed; with one too few it stays at none."""
+    """By hashes alone, some classes of ten samples give none at some seeds; a class that is too small gives none."""
     digests, targets = contents(60), torch.arange(60) % 6
     for salt in range(30):
         shares = targets[indices_by_content(digests, targets, 0.1, salt)[1]].bincount(minlength=6)
@@ -144,7 +144,7 @@ def test_by_content_seed_and_purpose_decide() -> None:
 
 
 def test_what_is_drawn_by_content_is_the_same_on_every_machine() -> None:
-    """The values are written down: whoever changes the hash moves the hold-outs of all runs."""
+    """The values are fixed: changing the hash would move the hold-outs of all runs."""
     hashes = hashed(torch.tensor([0, 1, -1, 2**63 - 1, -(2**63)]), 2**63 + 5)
     assert [round(value, 9) for value in hashes.tolist()] == HASHES
     digests = contents(20)
@@ -169,7 +169,7 @@ def test_a_limit_by_content_takes_each_class_its_share_whatever_the_order(data: 
 
 
 def held_out_by_sorting(digests: Tensor, strata: Tensor, fraction: float, salt: int) -> Tensor:
-    """Draw as the rule is written down, with everything sorted and compared: which samples are held out."""
+    """Return which samples are held out, by the rule as documented, with everything sorted and compared."""
     hashes = hashed(digests, salt)
     _, stratum, sizes = torch.unique(strata, return_inverse=True, return_counts=True)
     held_out = hashes < fraction
@@ -192,7 +192,7 @@ def held_out_by_sorting(digests: Tensor, strata: Tensor, fraction: float, salt: 
     salt=st.integers(0, 5),
 )
 def test_by_content_very_many_are_drawn_as_few_are(pairs, fraction, salt) -> None:
-    """What was left out of the rule for speed changes no draw: classes are counted, and only moved samples compared."""
+    """The shortcuts for speed change no draw: classes are counted, and only moved samples are compared."""
     digests, strata = (torch.tensor(column) for column in zip(*pairs, strict=True))
     held_out = indices_by_content(digests, strata, fraction, salt)[1]
     assert held_out.tolist() == held_out_by_sorting(digests, strata, fraction, salt).nonzero()[:, 0].tolist()

@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 
 
 def test_the_average_equals_a_plain_reference():
-    """Negative control: without the warm-up of the decay the first average would be another."""
+    """Negative control: without the warm-up of the decay the first average would differ."""
     network = nn.Linear(1, 1, bias=False)
     nn.init.constant_(network.weight, 2.0)
     ema = Ema(network, decay=0.9)

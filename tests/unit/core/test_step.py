@@ -1,4 +1,4 @@
-"""What the loop hands to a step, and that something else can take a step's place."""
+"""What the loop passes to a step, and that the step can be replaced."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_the_loop_hands_over_the_batches_of_each_update_and_asks_for_nothing_els
 
 
 def test_a_step_can_be_taken_by_hand(small):
-    """As task=inspect does: the gradients of a batch, then the update, are what the loop's own step does."""
+    """As in task=inspect: computing a batch's gradients and then the update gives what the loop's own step does."""
     by_loop, by_hand = small(num_samples=8, ema_decay=0.9), small(num_samples=8, ema_decay=0.9)
     fit(by_loop.state, by_loop.work, by_loop.plan)
     step, (batch,) = by_hand.work.step, by_hand.work.train.epoch(0)

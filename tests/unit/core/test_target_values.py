@@ -1,4 +1,4 @@
-"""What a kind of targets means for tensors: which values there may be, and what a drawn part has its share of."""
+"""What a kind of targets means for tensors: which values are valid, and how samples are stratified."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def deciles(values: Tensor, held_out: Tensor) -> list[float]:
 @pytest.mark.parametrize("split_by", ["position", "content"])
 @pytest.mark.parametrize("make", [torch.arange, lambda n: torch.randn(n).exp() ** 3, lambda n: torch.arange(n) // 7])
 def test_a_part_that_is_drawn_of_values_is_spread_evenly_over_them(split_by: str, make) -> None:
-    """Each tenth gives its share. Negative control: a draw of the lowest values does not."""
+    """Each tenth gives its share. Negative control: drawing the lowest values does not do that."""
     torch.manual_seed(0)
     values = make(2000)[torch.randperm(2000)].float()
     digests = torch.randint(-(2**62), 2**62, (2000,))
@@ -104,7 +104,7 @@ def test_a_part_that_is_drawn_of_values_is_spread_evenly_over_them(split_by: str
 
 
 def test_few_samples_of_values_that_are_all_different_are_not_the_lowest():
-    """Of ranges that have to give more than their share, those that do are not those of the lowest values."""
+    """The ranges that must give more than their share are not those of the lowest values."""
     values = torch.arange(100.0)[:, None]
     for number in (2, 3, 5, 7):
         _, held_out = stratified_indices(strata(values, ONE), number, torch.Generator().manual_seed(0))
@@ -127,7 +127,7 @@ def test_of_several_values_each_is_spread_evenly(num_values: int) -> None:
 
 @pytest.mark.parametrize("split_by", ["content", "position"])
 def test_beside_a_value_that_most_samples_have_the_others_give_their_share(split_by: str) -> None:
-    """Sums that are mostly 0, as of rain or sales; below and above 0 lie few, and both give some."""
+    """Amounts that are mostly 0, such as rain or sales: the few values below and above 0 both give some."""
     torch.manual_seed(0)
     values = torch.cat([torch.zeros(1900), torch.rand(50) + 1, -torch.rand(50) - 1])[torch.randperm(2000)]
     digests = torch.randint(-(2**62), 2**62, (2000,))

@@ -1,4 +1,4 @@
-"""Trees of tensors: the names of their tensors, their samples, and their form as JSON takes it."""
+"""Trees of tensors: the names of their tensors, their samples, and their structure in JSON."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ from nnrun.core import without_compiler
 from support.command_line import environment
 from support.options import option_sections
 
-# Takes some steps with every optimizer, under a schedule, a gradient scaler, and a closure; goes on from what it saved;
-# says a hash of the weights and the state that came of it.
+# Take some steps with every optimizer, under a schedule, a gradient scaler, and a closure; resume from the saved state;
+# print a hash of the resulting weights and state.
 STEPS = """
 import hashlib, json, sys
 import torch
@@ -81,7 +81,7 @@ print(json.dumps([bool(spared), [name for name in heavy if name in sys.modules],
 
 
 def run(way: str) -> tuple[bool, list[str], dict[str, str]]:
-    """What a process says that trains with every optimizer."""
+    """The output of a process that trains with every optimizer."""
     words = [sys.executable, "-c", STEPS, way]
     root = Path(__file__).parents[2]
     done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment(), cwd=root)
@@ -90,7 +90,7 @@ def run(way: str) -> tuple[bool, list[str], dict[str, str]]:
 
 
 def test_every_update_is_torchs_own_to_the_bit_and_the_compiler_is_not_imported() -> None:
-    """The negative control: by themselves the optimizers import it."""
+    """Negative control: on their own, the optimizers import it."""
     spared, plain = run("spared"), run("plain")
     assert (spared[0], spared[1]) == (True, [])
     assert plain[0] is False
@@ -144,7 +144,7 @@ def test_once_the_compiler_is_imported_the_optimizers_are_torchs_own_again() -> 
     [("2.8.0", False), ("2.9.1+cpu", True), ("2.14.1", True), ("2.14.0a0+git", True), ("2.15.0", False)],
 )
 def test_another_torch_is_left_as_it_is(version: str, known: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The negative control: without the look at the version, all of them are patched."""
+    """Negative control: without the check of the version, all of them are patched."""
     patched: list[object] = []
     monkeypatch.setattr(without_compiler, "_is_imported", lambda: False)
     monkeypatch.setattr(without_compiler, "_call_plainly", patched.append)

@@ -12,7 +12,7 @@ from nnrun.core.work import poll_together
 
 
 class Votes(World):
-    """A rank that is told what the others say, and keeps what it says itself."""
+    """A rank that receives the others' flag, and records its own."""
 
     def __init__(self, others: bool) -> None:
         self.others = others
@@ -32,7 +32,7 @@ def hears_nothing() -> None:
 
 
 def test_a_rank_that_hears_nothing_is_interrupted_with_the_one_that_does() -> None:
-    """Negative control: where nobody hears a signal, nobody is."""
+    """Negative control: if no rank receives a signal, none is interrupted."""
     world = Votes(others=True)
     with pytest.raises(InterruptedRun) as interruption:
         poll_together(hears_nothing, world)()

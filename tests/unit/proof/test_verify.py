@@ -1,4 +1,4 @@
-"""The proof of an artifact, without a format: what it asks of both sides, and which reason it gives."""
+"""The verification of an artifact, without a format: what it requires of both sides, and which reason it gives."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def standard() -> Standard:
 
 
 def test_neither_side_keeps_what_a_backward_pass_would_need(standard: Standard, tmp_path: Path) -> None:
-    """Kept for a whole test split, that fills the memory: no call is made with gradients on."""
+    """For a whole test split it would fill the memory: no call is made with gradients enabled."""
     modes: list[bool] = []
     standard.network.register_forward_hook(lambda *_: modes.append(torch.is_inference_mode_enabled()))
     proof = verify(tmp_path, Changed(standard.network, lambda scores: scores), standard)
@@ -116,7 +116,7 @@ def test_what_cannot_be_compared_is_rejected(
 
 
 def test_the_samples_that_are_predicted_otherwise_are_the_worst(standard: Standard, tmp_path: Path) -> None:
-    """Scores may differ at will: then the predictions decide, and those that are others come first."""
+    """If scores may differ freely, the predictions decide, and samples with different predictions come first."""
     standard.test.inputs[[10, 600]] *= 100
     exporter = Changed(standard.network, lambda scores: torch.where(scores.abs().amax(1, True) > 20, -scores, scores))
     exporter.tolerance, exporter.min_agreement = float("inf"), 1.0
@@ -126,7 +126,7 @@ def test_the_samples_that_are_predicted_otherwise_are_the_worst(standard: Standa
 
 
 def test_outputs_that_are_known_are_not_computed_again(standard: Standard, tmp_path: Path) -> None:
-    """Negative control: outputs that are not the network's own are found out, and all are computed."""
+    """Negative control: outputs that are not the network's own are detected, and all are computed."""
     ran: list[int] = []
     own = standard.network(standard.test.inputs).detach()
     exporter = Changed(standard.network, lambda scores: scores)

@@ -1,4 +1,4 @@
-"""Two processes give what one gives: its weights, its rows, its end. And one process is a world of size 1."""
+"""Two processes give the same result as one: weights, rows, and how it ends. One process is a world of size 1."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from nnrun.core.seams.world import World
 from support.ranks import Case, Result, train_case, train_in_two_processes
 
-# 20 samples in batches of 8: a short last one, of which the second rank has none. 9 samples for validation, in two.
+# 20 samples in batches of 8: the second rank has none of the short last batch. 9 validation samples in two batches.
 SAME: dict[str, Case] = {
     "plain": Case(options={"epochs": 3}),
     "accumulated, clipped, averaged": Case(
@@ -88,7 +88,7 @@ def test_negative_control_without_the_sum_they_part(both: dict[str, tuple[Result
 def test_what_ranks_draw_and_count_for_themselves_leaves_them_one_network(
     both: dict[str, tuple[Result, Result]], name: str
 ) -> None:
-    """Each has draws and statistics of its own: the weights are the same on both, and others than one process's."""
+    """Each has its own draws and statistics: the weights are the same on both, but differ from one process's."""
     first, second = both[name]
     assert torch.equal(first.weights, second.weights)
     assert not torch.allclose(first.weights, train_case(OTHERS[name], World()).weights, atol=1e-6)
@@ -112,7 +112,7 @@ def test_the_shares_of_a_batch_are_the_whole_batch_in_order_and_no_two_streams_m
 
 
 def test_one_process_is_a_world_that_changes_nothing() -> None:
-    """Its slice is the batch, and its draws are numbered as the batches are."""
+    """Its slice is the whole batch, and its draws have the numbers of the batches."""
     world, weight = World(), torch.ones(2, requires_grad=True)
     (weight * torch.tensor([1.0, 2.0])).sum().backward()
     world.sum([weight.detach()])

@@ -1,4 +1,4 @@
-"""What a frozen backbone makes is kept only where the head alone then gives the bits that the network gives."""
+"""A frozen backbone's features are cached only if the head alone then gives the network's bits."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_the_tail_on_features_gives_the_networks_scores_to_the_bit(name: str) ->
 
 
 class Noisy(nn.Module):
-    """Its features are random wherever it trains."""
+    """A network whose features are random in training mode."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,14 +78,14 @@ class Noisy(nn.Module):
 
 
 class Twice(Noisy):
-    """Its head is not what comes last."""
+    """A network whose head is not last."""
 
     def forward(self, inputs):
         return self.head(self.body(inputs)) * 2
 
 
 class Sociable(Noisy):
-    """What it makes of a sample depends on the others."""
+    """A network whose features of a sample depend on the others."""
 
     def forward(self, inputs):
         hidden = self.body(inputs)
@@ -93,7 +93,7 @@ class Sociable(Noisy):
 
 
 class Flat(Noisy):
-    """Its head takes no row for each sample."""
+    """A network whose head does not take a row per sample."""
 
     def forward(self, inputs):
         return self.head(self.body(inputs).view(-1, 2, 4)).flatten(0, 1)
@@ -121,7 +121,7 @@ def test_other_networks_are_not_separated_and_the_reason_is_known(make, head: st
 
 
 class OfTwo(nn.Module):
-    """Its inputs are two tensors by name."""
+    """A network with two named input tensors."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -19,7 +19,7 @@ def make() -> CNN:
 
 
 def train_a_little(network: nn.Module, prepare) -> dict[str, torch.Tensor]:
-    """Three steps with weight decay and momentum, so that what could move does; the state before and after differ."""
+    """Three steps with weight decay and momentum, so that whatever can change does."""
     prepare(network)
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = torch.optim.SGD(parameters, lr=0.1, momentum=0.9, weight_decay=0.1)
@@ -47,7 +47,7 @@ def test_a_frozen_backbone_keeps_weights_and_statistics_to_the_bit_and_drops_not
 
 @pytest.mark.parametrize("part", ["features", "hidden"])
 def test_setting_requires_grad_on_a_module_freezes_nothing(part: str) -> None:
-    """The negative control of the test above, and what tutorials do: a module has no such attribute."""
+    """Negative control of the test above: tutorials set it on a module, which has no such attribute."""
     network = make()
     before = copy.deepcopy(network.state_dict())
 
@@ -59,7 +59,7 @@ def test_setting_requires_grad_on_a_module_freezes_nothing(part: str) -> None:
 
 
 def test_norms_with_frozen_parameters_alone_change_their_statistics_in_training_mode() -> None:
-    """The negative control for eval mode: without it, statistics move though no parameter does."""
+    """Negative control for eval mode: without it, statistics change though no parameter does."""
     network = make()
     before = copy.deepcopy(network.state_dict())
     names = frozen_names(network, "backbone", "head")

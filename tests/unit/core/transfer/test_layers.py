@@ -1,4 +1,4 @@
-"""Where the head of a network is, and how far from it each parameter lies: of our networks and of others'."""
+"""Where the head of a network is, and how far from it each parameter is: for our networks and for others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processes that work ahead: the same results in the same order, and ended at once, whatever they are at."""
+"""Processes that work ahead: the same results in the same order, and ended at once, whatever they are doing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TENSORS = (
     torch.tensor([True, False]),
     torch.zeros(300_000),
 )
-# Far more than a worker waits for by itself.
+# Far longer than a worker is waited for.
 FOR_EVER = 600.0
 AT_ONCE_SECONDS = 3.0
 
@@ -41,7 +41,7 @@ def named(number: int) -> tuple[int, dict[str, torch.Tensor]]:
 
 @pytest.mark.parametrize("number", [1, 2, 5, 40])
 def test_results_come_in_order_whoever_makes_them(number):
-    """Negative control: without processes it is this one that makes them."""
+    """Negative control: without processes, this one computes them."""
     expected = list(in_order(named, range(17), crew(0)))
     found = list(in_order(named, range(17), crew(number)))
     assert {pid for pid, _ in expected} == {os.getpid()}
@@ -108,7 +108,7 @@ def test_a_worker_that_leaves_is_an_error_that_says_so():
 
 
 def wait_in_vain(path: str) -> str:
-    """As a file on a network disk that is gone, or a pipe that nobody writes to."""
+    """Like a file on a network disk that is gone, or a pipe that nobody writes to."""
     if path:
         Path(path).read_bytes()
     return str(os.getpid())
@@ -125,7 +125,7 @@ def is_gone(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return True
-    # What nobody has waited for is no process any more either.
+    # A zombie counts as ended too.
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
 
@@ -144,7 +144,7 @@ def test_workers_that_are_stuck_are_ended_at_once(fifo, end):
 
 @pytest.mark.parametrize("is_deferred", [False, True])
 def test_a_signal_does_not_wait_for_a_worker_that_is_stuck(fifo, is_deferred):
-    """In a training, where it is deferred, not for long."""
+    """In a training, where it is deferred, it waits only briefly."""
     with stop_request() as stop:
         results = in_order(wait_in_vain, ["", fifo], crew(1))
         pid = int(next(results))
@@ -161,7 +161,7 @@ def test_a_signal_does_not_wait_for_a_worker_that_is_stuck(fifo, is_deferred):
 
 
 def test_a_signal_while_workers_are_ended_is_raised_behind_that(monkeypatch):
-    """Not in the midst of it: a full disk ends them too, and nobody takes what is raised while a generator closes."""
+    """It must not raise earlier: a full disk ends workers too, and an exception in a closing generator may be lost."""
     end = workers._Workers.end
 
     def torn(crew: object) -> None:
