@@ -39,7 +39,7 @@ def test_a_renamed_name_says_what_it_is_now_when_it_goes_and_who_uses_it() -> No
 
 
 def test_a_name_that_moved_is_found_and_warns() -> None:
-    with pytest.warns(DeprecationWarning, match=r"nnrun\.core\.seams\.Split is nnrun\.api\.Split now") as caught:
+    with pytest.warns(DeprecationWarning, match=r"nnrun\.core\.seams\.Split is now nnrun\.api\.Split") as caught:
         from nnrun.core.seams import Split as Old
     assert Old is Split
     assert caught[0].filename == __file__
@@ -59,7 +59,7 @@ def test_all_that_could_be_imported_from_the_seams_is_in_the_api_and_the_same() 
 
 def test_no_old_name_is_kept_longer_than_it_says() -> None:
     """If this fails, remove the old names in core/seams/__init__.py."""
-    with pytest.warns(DeprecationWarning, match=r"with nnrun 0\.6\.0$"):
+    with pytest.warns(DeprecationWarning, match=r"removed in nnrun 0\.6\.0$"):
         importlib.import_module("nnrun.core.seams").Batch  # noqa: B018
     assert Version(nnrun.__version__) < Version("0.6.0")
 
@@ -96,11 +96,11 @@ def test_a_logger_of_before_is_given_what_it_was_given_and_warned_of() -> None:
 def test_the_score_of_an_export_and_what_may_be_lost_of_it_have_their_old_names() -> None:
     context = ExportContext(torch.zeros(1), Classification(Targets.classes("ab")), abs, "id", 0.75, torch.zeros, {})  # type: ignore[arg-type]
     with pytest.warns(
-        DeprecationWarning, match=r"ExportContext\.accuracy is nnrun\.api\.ExportContext\.score now"
+        DeprecationWarning, match=r"ExportContext\.accuracy is now nnrun\.api\.ExportContext\.score"
     ) as seen:
         assert context.accuracy == 0.75
     assert seen[0].filename == __file__
-    with pytest.warns(DeprecationWarning, match=r"max_accuracy_drop is nnrun\.api\.Exporter\.max_drop now"):
+    with pytest.warns(DeprecationWarning, match=r"max_accuracy_drop is now nnrun\.api\.Exporter\.max_drop"):
         assert max_drop_of(OldExporter()) == 0.25  # type: ignore[arg-type]
 
 
@@ -109,4 +109,4 @@ def test_a_command_shows_the_warning_of_code_that_it_imports(tmp_path: Path) -> 
     write_files(tmp_path, {**OWN, "mynet.py": "from nnrun.core.seams import Split\n" + OWN["mynet.py"]})
     done = nnrun_command([*SHORT, "model=mynet"], tmp_path)
     assert done.returncode == 0
-    assert "mynet.py:1: DeprecationWarning: nnrun.core.seams.Split is nnrun.api.Split now" in done.stderr
+    assert "mynet.py:1: DeprecationWarning: nnrun.core.seams.Split is now nnrun.api.Split" in done.stderr

@@ -178,7 +178,9 @@ def test_a_metric_whose_sums_are_no_tensors_is_refused(given):
 def test_a_metric_that_says_oddly_which_way_is_better_is_refused(ways):
     metric = Sums2(("one",))
     metric.higher_is_better = ways
-    with pytest.raises(ConfigError, match=r"metric\.one: higher_is_better is .*; allowed: true or false for each name"):
+    with pytest.raises(
+        ConfigError, match=r"metric\.one: higher_is_better is .*; allowed: a dict with true or false for each name"
+    ):
         Objective(Regression(Targets.values()), SquaredError(), {"one": metric})
 
 

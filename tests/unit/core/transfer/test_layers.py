@@ -39,7 +39,7 @@ def test_a_head_that_is_not_to_be_seen_is_named_by_the_user() -> None:
     with pytest.raises(ConfigError, match=r"decoder, has 9 outputs, but 7 are needed; .* transfer\.head=NAME"):
         find_head(network, 7)
     assert find_head(network, 7, "scores") == "scores"
-    with pytest.raises(ConfigError, match=r"transfer\.head=score is no part .* did you mean 'scores'\?"):
+    with pytest.raises(ConfigError, match=r"transfer\.head=score is not a layer .* did you mean 'scores'\?"):
         find_head(network, 7, "score")
     with pytest.raises(ConfigError, match=r"transfer\.head=act is not a layer of the network with parameters"):
         find_head(network, 7, "act")

@@ -93,7 +93,9 @@ def die(number: int) -> int:
 
 def test_a_killed_worker_is_an_error_that_says_so():
     results = in_order(die, range(8), crew())
-    with pytest.raises(ResourceError, match=r"reads data ahead was killed \(SIGKILL\), perhaps .* memory; .*try fewer"):
+    with pytest.raises(
+        ResourceError, match=r"reads data ahead was killed \(SIGKILL\), perhaps because memory ran out; .*try fewer"
+    ):
         list(results)
     assert not workers._LIVING
 
