@@ -29,7 +29,7 @@ _REASONS = {
     errno.EEXIST: "a file exists where a folder is needed; choose another folder with hydra.run.dir=",
     errno.EMFILE: "too many open files; raise the limit with ulimit -n",
     errno.ENFILE: "the system has too many open files; close some programs",
-    errno.EIO: "the disk reports an input/output error; files saved before are intact",
+    errno.EIO: "the disk reports an input/output error; saved files are intact",
 }
 # Packages whose module has a different name.
 _DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml", "pillow_heif": "pillow-heif"}

@@ -160,7 +160,7 @@ LINES: dict[str, Line] = {
     ),
     "disk quota used up": Line(failing(errno.EDQUOT), 5, ("the disk quota is used up",)),
     "a limit on the size of files": Line(failing(errno.EFBIG), 5, ("raise it with ulimit -f",)),
-    "EIO on fsync": Line(failing(errno.EIO), 5, ("the disk reports an input/output error; what was saved before",)),
+    "EIO on fsync": Line(failing(errno.EIO), 5, ("the disk reports an input/output error; saved files are intact",)),
     "disk full before the start": Line(failing(errno.ENOSPC, at_save=0), 5, ("the disk is full", "bytes are free")),
     "read-only folder": Line(refusing(errno.EROFS), 5, ("the file system is read-only; choose another folder",)),
     "no permission": Line(refusing(errno.EACCES), 5, ("permission denied; choose another folder with hydra.run.dir=",)),
@@ -174,7 +174,9 @@ LINES: dict[str, Line] = {
         ),
     ),
     "out of device memory in a validation": Line(
-        raising(OUT_OF_MEMORY, in_training=False), 5, ("data.eval_batch_size=16; what was", "data.eval_batch_size=8")
+        raising(OUT_OF_MEMORY, in_training=False),
+        5,
+        ("data.eval_batch_size=16; saved files are intact", "data.eval_batch_size=8"),
     ),
     "out of the host's memory": Line(asking_for_too_much, 5, ("out of memory on cpu", "data.batch_size=15")),
     "a data worker killed": Line(

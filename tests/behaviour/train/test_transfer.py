@@ -187,7 +187,7 @@ def test_weights_of_a_network_with_other_settings_name_these(tmp_path: Path) -> 
 
 ROWS: dict[str, Row] = {
     "misspelt": Row(["transfer.freez=backbone"], 2, ["did you mean 'transfer.freeze'?"]),
-    "pattern": Row(["transfer.freeze=feature.*"], 2, ["named feature.*; did you mean 'features.*' or "]),
+    "pattern": Row(["transfer.freeze=feature.*"], 2, ["matches feature.*; did you mean 'features.*' or "]),
     "everything": Row(["transfer.freeze=[head.*,hidden.*,features.*]"], 2, ["nothing would train"]),
     "head": Row(["transfer.freeze=backbone", "transfer.head=hed"], 2, ["did you mean 'head'?"]),
     "head for nothing": Row(["transfer.head=head"], 2, ["transfer.head=head has no effect"]),
