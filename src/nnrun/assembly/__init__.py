@@ -1,1 +1,1 @@
-"""A checked config becomes objects: what may be built, the data, the network, what trains it, and a predictor."""
+"""Build objects from a checked config: allowed targets, the data, the network, its training, and predictors."""

@@ -1,4 +1,4 @@
-"""What a `_target_` names: found in a config, imported, and whose a checkpoint may name."""
+"""Find each `_target_` of a config, import it, and decide which of them a checkpoint may name."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from nnrun.base.foreign_errors import lacks_package, of_the_machine, place_of
 from nnrun.checkpoints.aliases import current_name
 from nnrun.config.schema import NAMED_SECTIONS
 
-# What a text must begin with, if it is to be imported to find out what it names.
+# A target from a checkpoint is imported, to look at the class, only if it begins with one of these.
 SHIPPED_ROOTS = ("nnrun.", "torch.nn.", "torch.optim.", "torchmetrics.classification.", "torchmetrics.regression.")
-# Where the classes lie that a checkpoint may name in a section. The resolved object is compared, not the text: texts
-# can lie. Having the methods of a kind is not enough: nnrun has classes with `__call__` that start a process.
+# The modules of the classes that a checkpoint may name in each section. The resolved object is compared, not the text,
+# which can mislead. Having the methods of a kind is not enough: nnrun has classes with `__call__` that start a process.
 _SHIPPED: dict[str, tuple[str, ...]] = {
     "model": ("nnrun.components.models.", "torch.nn.modules."),
     "problem": ("nnrun.components.problems.",),
@@ -46,7 +46,7 @@ def target_sections(tree: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def targets_in(node: Any) -> list[str]:
-    """Return every `_target_` in a section, nested ones too."""
+    """Return every `_target_` in a section, including nested ones."""
     if isinstance(node, Mapping):
         own = [node["_target_"]] if isinstance(node.get("_target_"), str) else []
         return own + [target for value in node.values() for target in targets_in(value)]
@@ -56,9 +56,9 @@ def targets_in(node: Any) -> list[str]:
 
 
 def check_trust(sections: Mapping[str, Mapping[str, Any]], trust: Sequence[str]) -> None:
-    """Raise one ArtifactError for every `_target_` that a checkpoint may not name in these sections, by full name.
+    """Raise one ArtifactError that names every `_target_` in these sections that a checkpoint may not name.
 
-    Nothing of a stranger's is imported to find out.
+    The check imports only nnrun, torch and torchmetrics.
     """
     refused = {
         f"{name}._target_ is {target!r}": (name, target)
@@ -72,20 +72,20 @@ def check_trust(sections: Mapping[str, Mapping[str, Any]], trust: Sequence[str])
     groups = dict.fromkeys(f"{name.partition('.')[0]}=" for name, _ in refused.values() if name != "preprocessing")
     own = f", or name your own {' and '.join(groups)}" if groups else ""
     raise ArtifactError(
-        f"the checkpoint's {' and its '.join(refused)}, which nnrun does not ship for that; "
+        f"the checkpoint's {' and its '.join(refused)}, which nnrun does not ship for this purpose; "
         f"if you trust {'it' if len(refused) == 1 else 'them'}, "
         f"add trust=[{','.join(dict.fromkeys([*trust, *modules]))}]{own}"
     )
 
 
 def _is_trusted(target: str, trust: Sequence[str]) -> bool:
-    """Return whether a target is in one of the modules that the user trusts, or below one."""
+    """Return whether a target is in a module in `trust`, or below one."""
     module = target.rpartition(".")[0]
     return any(module == trusted or module.startswith(trusted + ".") for trusted in trust)
 
 
 def _is_shipped(target: str, section: str) -> bool:
-    """Return whether a target is a public class of nnrun's or torch's own that is made for its section."""
+    """Return whether a target is a public class of nnrun, torch or torchmetrics that is meant for its section."""
     if not target.startswith(SHIPPED_ROOTS):
         return False
     try:
@@ -100,7 +100,7 @@ def _is_shipped(target: str, section: str) -> bool:
 
 
 def import_target(name: str, target: str) -> Any:
-    """Return what `module.attribute` names; raise ConfigError saying which part of it is not there."""
+    """Return the object `module.attribute`; raise ConfigError saying which of the two is missing."""
     module_name, _, attribute = current_name(target).rpartition(".")
     try:
         module = importlib.import_module(module_name) if module_name else None
@@ -108,7 +108,7 @@ def import_target(name: str, target: str) -> Any:
         is_target = error.name is not None and (module_name + ".").startswith(error.name + ".")
         if error.name == "torchmetrics" or (not is_target and module_name.startswith("nnrun.")):
             raise lacks_package(name, error) from error
-        where = f"a module of your own belongs in {Path.cwd()}" if is_target else f"{module_name} imports it"
+        where = f"put your own module into {Path.cwd()}" if is_target else f"{module_name} imports it"
         raise wrong_target(name, target, f"cannot be imported: {error.msg}; {where}") from error
     except Exception as error:
         if machine := of_the_machine(error):
@@ -116,7 +116,7 @@ def import_target(name: str, target: str) -> Any:
         reason = f"{module_name} fails with {type(error).__name__}: {error}{place_of(error)}"
         raise wrong_target(name, target, f"cannot be imported: {reason}") from error
     if module is None:
-        raise wrong_target(name, target, f"names no module; write module.{target}")
+        raise wrong_target(name, target, f"has no module; write module.{target}")
     if not hasattr(module, attribute):
         hint = did_you_mean(attribute, [key for key in vars(module) if not key.startswith("_")])
         lacks = f"{module_name} has no {attribute!r}{hint and '; ' + hint}"

@@ -1,4 +1,4 @@
-"""The head of a network whose weights come from elsewhere: its classes are known by name, not by their number."""
+"""Fit the head of pretrained weights to the classes of the data, which are matched by name, not by number."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from nnrun.core.transfer.layers import find_head
 
 @dataclass(frozen=True)
 class Head:
-    """The layer that gives the scores: its name, or None to find it, what is frozen, and the classes of the data."""
+    """The layer that outputs the scores: its name (None: find it), what is frozen, and the classes of the data."""
 
     name: str | None
     freezing: Freezing
     targets: Targets
 
     def fit(self, weights: dict[str, Tensor], network: nn.Module, theirs: Targets | None) -> list[str]:
-        """Fit the head in `weights`, in place, to the classes of the data; return what to say.
+        """Fit the head in `weights`, in place, to the classes of the data; return notes.
 
-        `theirs` are the classes that the weights are for, None where nobody knows. The same classes in another order
-        are put in order; where the classes are others, in number or by name, the head stays as the network drew it.
-        Raises ConfigError where that one is frozen for good, or where the classes differ and the head is not found.
+        `theirs` are the classes of the weights, None if unknown. The same classes in another order are reordered; for
+        other classes, in number or by name, the head keeps the network's random initialization.
+        Raises ConfigError where a new head would stay frozen, or where the classes differ and the head is not found.
         """
         notes = replace_head(weights, network, self.name, self.targets)
         if notes:
             self._check_trains(network)
             return notes
         if theirs is None:
-            return [f"the file names no classes: its scores are taken for {few(self.targets.names, 3)}, in this order"]
+            return [f"the file names no classes: its scores are read as {few(self.targets.names, 3)}, in this order"]
         return [] if theirs == self.targets else self._fit_classes(weights, network, theirs.names)
 
     def _fit_classes(self, weights: dict[str, Tensor], network: nn.Module, theirs: Sequence[str]) -> list[str]:
-        """Put the rows of a head of the right size in order, or the network's own in its place."""
+        """Reorder the rows of a head of the right size, or replace it by the network's new one."""
         own, ours = network.state_dict(), self.targets.names
         try:
             head = find_head(network, len(ours), self.name)
@@ -50,34 +50,34 @@ class Head:
         if sorted(theirs) == sorted(ours) and len(set(ours)) == len(ours) and is_by_class:
             order = torch.tensor([list(theirs).index(name) for name in ours])
             weights |= {name: weights[name][order] for name in names}
-            return [f"the head, {head}, is for the same classes in another order, and is put into this one"]
+            return [f"the classifier {head} has the same classes in another order: reordered"]
         weights |= {name: own[name] for name in names}
         self._check_trains(network)
         return [f"the classifier {head} is new: other classes here ({_difference(theirs, ours)})"]
 
     def _check_trains(self, network: nn.Module) -> None:
-        """Raise ConfigError where a head that is new, and knows nothing, would stay as it is."""
+        """Raise ConfigError where a new, untrained head would stay frozen."""
         head = find_head(network, self.targets.num_outputs, self.name)
         names = [f"{head}.{name}" for name, _ in network.get_submodule(head).named_parameters()]
         if not any(self.freezing.ever_trains(name) for name in names):
             raise ConfigError(
-                f"transfer.freeze freezes the head, {head}, which is new for these classes, and would stay as it was "
-                "drawn; leave it to train"
+                f"transfer.freeze freezes the classifier {head}, which is new for these classes and would stay "
+                "untrained; do not freeze it"
             )
 
 
 def _difference(theirs: Sequence[str], ours: Sequence[str]) -> str:
-    """Return the first classes in which two lists differ."""
+    """Return the first classes in which two lists differ, for a message."""
     there = [name for name in theirs if name not in ours] or list(theirs)
     here = [name for name in ours if name not in theirs] or list(ours)
     return f"{few(here, 3)}; there {few(there, 3)}"
 
 
 def replace_head(weights: dict[str, Tensor], network: nn.Module, head: str | None, targets: Targets) -> list[str]:
-    """Put the network's own head into `weights` where theirs is for another number of classes, or missing.
+    """Put the network's new head into `weights` if theirs is for another number of classes, or missing.
 
-    Returns what to say. `head` is its name, or None to find it. Where more than the number of classes differs nothing
-    is done: that is another network, and loading says so.
+    Returns notes. `head` is its name, or None to find it. If more than the number of classes differs, nothing is done:
+    it is another network, and loading reports the mismatch.
     """
     own = network.state_dict()
     if all(name in weights and weights[name].shape == tensor.shape for name, tensor in own.items()):
@@ -98,7 +98,7 @@ def replace_head(weights: dict[str, Tensor], network: nn.Module, head: str | Non
 
 
 def _is_for_others(theirs: Mapping[str, torch.Size], own: Mapping[str, Tensor], num_outputs: int) -> bool:
-    """Return whether the shapes of a whole head are those of our own but for one other number of classes."""
+    """Return whether the shapes of a whole head differ from the network's only in the number of classes."""
     by_class = {name for name, tensor in own.items() if name in theirs and tensor.shape[:1] == (num_outputs,)}
     changed = {name for name, shape in theirs.items() if shape != own[name].shape}
     is_classes_alone = all(theirs[name][1:] == own[name].shape[1:] for name in changed)

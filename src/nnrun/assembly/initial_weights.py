@@ -1,4 +1,4 @@
-"""Where a training begins: at the checkpoint that is resumed, or with weights from elsewhere."""
+"""Load the initial state of a training: a checkpoint to resume, or weights to start from."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def start_from(
     targets: Targets,
     callbacks: Mapping[str, Stateful] | None = None,
 ) -> None:
-    """Take up the checkpoint that is resumed, or the weights that the run starts from.
+    """Load the checkpoint that is resumed, or the weights that the run starts from.
 
-    Weights of a network for other classes come without its head; the new one stays as it was drawn.
+    Weights of a network for other classes are loaded without its head, which keeps its random initialization.
     """
     if job.composed.resumed is not None:
         _take_up(job.composed.resumed, state, callbacks or {})
@@ -45,17 +45,17 @@ def start_from(
             load_weights(state.network, weights, start.path)
         except ArtifactError as error:
             if built := built_otherwise(start, job.settings.model):
-                raise ArtifactError(f"{error}; its network was built with {built}: set the same") from error
+                raise ArtifactError(f"{error}; its network was built with {built}; use the same") from error
             raise
         if state.ema:
             load_weights(state.ema.network, weights, start.path)
         for note in replaced:
-            console.say(f"starting from {start.path}: {note}; all else is loaded")
+            console.say(f"starting from {start.path}: {note}; loaded all other weights")
         start.file.close()
 
 
 def built_otherwise(saved: SavedWeights | None, model: Mapping[str, Any]) -> str:
-    """Return the settings of a network that weights were trained in, where a network of the same class has others."""
+    """Return the settings of the network that weights were trained in, where `model`, of the same class, differs."""
     theirs = saved.config.get("model") if isinstance(saved, SavedNetwork) else None
     if not isinstance(theirs, Mapping) or theirs.get("_target_") != model.get("_target_"):
         return ""
@@ -64,7 +64,7 @@ def built_otherwise(saved: SavedWeights | None, model: Mapping[str, Any]) -> str
 
 
 def _take_up(saved: SavedRun, state: TrainState, callbacks: Mapping[str, Stateful]) -> None:
-    """Take up the state of a training; raise ArtifactError where it is none that this one could have."""
+    """Load the state of a training; raise ArtifactError where it does not fit this one."""
     described = {"model": saved.weights, "training": saved.training}
     model, training = read_tensors(saved.file, described).values()
     try:
@@ -73,12 +73,12 @@ def _take_up(saved: SavedRun, state: TrainState, callbacks: Mapping[str, Statefu
     except Unlike as error:
         raise ArtifactError(f"{saved.path} does not fit this run: {CONTROL.sub('?', str(error))}") from error
     except Exception as error:
-        # Of the right hash and of the wrong content: not written by a run of this config.
+        # The hash is right and the content wrong: not written by a run of this config.
         reason = f"{type(error).__name__}: {str(error)[:300]}"
         raise ArtifactError(f"{saved.path} does not fit this run: {reason}") from error
     if not are_finite(state.network.state_dict().values()):
         raise ArtifactError(f"{saved.path} holds NaN or infinite weights")
     for name, callback_state in training["callbacks"].items():
         callbacks[name].load_state_dict(callback_state)
-    # The run goes on to remove it from the disk.
+    # Close it, since the run will delete old checkpoints.
     saved.file.close()

@@ -1,4 +1,4 @@
-"""The only caller of instantiate: it checks what is named, the parameters, and what came out."""
+"""The only caller of instantiate: it checks the target, its parameters, and the result."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from nnrun.config.yaml_files import keys_that_are_no_texts
 
 Built = TypeVar("Built")
 
-# By these a data set of the user's own is told which part to give.
+# Parameters by which a custom data set is asked for one split.
 PART_PARAMETERS = ("train", "split")
-# How many positional arguments the builder gives: parameters that no YAML names.
+# The number of positional arguments that the caller of `build` passes: parameters that no YAML names.
 _GIVEN = {"optimizer": 1, "scheduler": 1, "problem": 1}
 
 
@@ -35,11 +35,11 @@ def check_targets(
     task: Task | None = None,
     preprocessing: Mapping[str, Any] | None = None,
 ) -> None:
-    """Raise ConfigError with all that is wrong with the `_target_`s of a config; ArtifactError for those not trusted.
+    """Raise ConfigError with all faults of the `_target_`s of a config; ArtifactError for untrusted ones.
 
-    `own` names the sections that the user's own YAML or command line gave. The others came out of a checkpoint, and
-    `preprocessing` too if it is given: they may name only what nnrun ships, and modules in `trust`. What a task that is
-    given does not build is not looked at.
+    `own` names the sections that the user's YAML or command line gave. The others, and `preprocessing` if it is given,
+    come from a checkpoint: they may name only classes that nnrun ships, and modules in `trust`. Sections that `task`
+    does not build are not checked.
     """
     problems: list[Complaint] = []
     sections = {
@@ -61,9 +61,9 @@ def check_targets(
 
 
 def build(section: Mapping[str, Any], name: str, kind: type[Built] | UnionType, *given: Any, **late: Any) -> Built:
-    """Return what a checked section builds; `late` replaces parameters that only the run knows.
+    """Build the object of a checked section; `late` replaces parameters that only the run knows.
 
-    Raises ConfigError where the class refuses its parameters, or where what came out is no `kind`.
+    Raises ConfigError where the class refuses its parameters, or where the result is not a `kind`.
     """
     target = section.get("_target_")
     if not isinstance(target, str):
@@ -75,56 +75,56 @@ def build(section: Mapping[str, Any], name: str, kind: type[Built] | UnionType, 
         if isinstance(cause, NnrunError):
             raise cause.about(name) from None
         if lacks_memory(cause):
-            what = f"out of memory: {name}: {target} asks for more memory than there is"
+            what = f"out of memory: {name}: {target} needs more memory than this machine has"
             raise OutOfMemory(what, f"smaller settings of {name}, or another {name}") from error
         text = f"{name}: {target} cannot be built: {hide(said_by(cause), dict(section))}{place_of(cause)}"
         raise ConfigError(Complaint(name, text)) from error
     if not is_kind(built, kind):
         lacks = lacking(built, kind)
         why = f": it lacks {', '.join(lacks)}" if lacks else ""
-        text = f"{name}: {target} gives {in_words(type(built))}, not {in_words(kind)}{why}"
+        text = f"{name}: {target} returns {in_words(type(built))}, not {in_words(kind)}{why}"
         raise ConfigError(Complaint(name, text))
     return built
 
 
 def _first_cause(error: BaseException) -> BaseException:
-    """Return what an error of Hydra's was raised for; what we have said ourselves stands as it is."""
+    """Return the original cause of an error from Hydra; nnrun's own errors are returned as they are."""
     while error.__cause__ is not None and not isinstance(error, NnrunError):
         error = error.__cause__
     return error
 
 
 def published_weights(section: Mapping[str, Any], *, only_check: bool = False) -> Any:
-    """Return the weights that are published for the network of a section, fetched unless they are on this machine.
+    """Return the weights that are published for the network of a section, downloaded unless they are cached.
 
-    Raises ConfigError where nobody publishes any that nnrun knows of; with `only_check` that is all.
+    Raises ConfigError where no published weights are known; with `only_check` nothing else is done.
     """
     find = getattr(import_target("model", section["_target_"]), "published_weights", None)
     if find is None:
         name = section["_target_"].rpartition(".")[2]
-        hint = "name a file with transfer.weights=PATH, or choose model=resnet18, torchvision or timm"
+        hint = "use transfer.weights=PATH for a file, or model=resnet18, torchvision or timm"
         text = f"transfer.weights=default: no weights are published for {name}; {hint}"
         raise ConfigError(Complaint("transfer.weights", text))
     return None if only_check else find(section)
 
 
 def notes_on_network(section: Mapping[str, Any]) -> list[str]:
-    """Return what a class of ours says of the network of a section, of which not all is as one would think."""
+    """Return the notes of a class of nnrun's on surprising properties of the network of a section."""
     notes = said_by_class(section, "notes")
     return [] if notes is None else list(notes(section))
 
 
 def said_by_class(section: Mapping[str, Any], name: str) -> Any:
-    """Return the function of this name of the network's class in a section, None where it has none.
+    """Return the function called `name` of the network's class in a section, None if it has none.
 
-    Only classes of ours are asked: elsewhere the name may mean something else.
+    Only nnrun's classes are asked: elsewhere the name may mean something else.
     """
     target = str(section.get("_target_"))
     return getattr(import_target("model", target), name, None) if target.startswith("nnrun.") else None
 
 
 def map_style_parameters(section: Mapping[str, Any]) -> list[str] | None:
-    """Return the parameters of the class that `data.dataset` names, if that is a data set of torch's kind."""
+    """Return the parameters of the class that `data.dataset` names, if it is a map-style data set of torch's kind."""
     found = import_target("data.dataset", str(section["_target_"]))
     return parameters_of(section["_target_"]) if isinstance(found, type) and is_map_style(found) else None
 
@@ -135,43 +135,43 @@ def _check_target(name: str, section: Mapping[str, Any]) -> None:
     found = import_target(name, target)
     _check_kind(name, target, found)
     if name == "optimizer" and _needs_closure(found):
-        why = "its step evaluates the loss several times, and the training loop takes one gradient an update"
+        why = "its step evaluates the loss several times, but the training loop computes one gradient per step"
         raise wrong_target(name, target, f"is not allowed: {why}")
     problems = list(_check_parameters(name, section, found))
     if problems:
         raise ConfigError(*problems)
-    # A class of ours may know more of its parameters than their names.
+    # A class of nnrun's may check more of its parameters than their names.
     check_parameters = getattr(found, "check_parameters", None)
     if check_parameters is not None and target.startswith("nnrun."):
         check_parameters(section)
 
 
 def _check_kind(name: str, target: str, found: Any) -> None:
-    """Raise ConfigError unless a target is a class of its section's kind, or a function that may make one."""
+    """Raise ConfigError unless a target is a class of its section's kind, or a function that may return one."""
     kind = KINDS[section_of(name)]
     if isinstance(found, type):
         if not is_kind(found, kind) and not is_adapted(found, section_of(name)):
-            other = ", and no data set with __getitem__ and __len__" if name == "data.dataset" else ""
+            other = ", nor a data set with __getitem__ and __len__" if name == "data.dataset" else ""
             raise wrong_target(name, target, f"is not allowed: it is not {in_words(kind)}{other}")
         if missing := sorted(getattr(found, "__abstractmethods__", ())):
             raise wrong_target(name, target, f"is not allowed: it lacks {', '.join(missing)}")
     elif not callable(found) or getattr(found, "__module__", "").partition(".")[0] in sys.stdlib_module_names:
-        what = f"is not allowed: name {in_words(kind)}, or a function that makes one"
+        what = f"is not allowed: name {in_words(kind)}, or a function that returns one"
         raise wrong_target(name, target, what)
 
 
 def _needs_closure(optimizer: Any) -> bool:
-    """Return whether an optimizer's step must be given a function that computes the loss anew."""
+    """Return whether an optimizer's step requires a closure that computes the loss again."""
     step = getattr(optimizer, "step", None)
     closure = inspect.signature(step).parameters.get("closure") if step else None
     return closure is not None and closure.default is inspect.Parameter.empty
 
 
 def _check_parameters(name: str, section: Mapping[str, Any], found: Callable[..., Any]) -> Iterator[Complaint]:
-    """Complain of each parameter that a target does not take, or lacks."""
+    """Yield a complaint for each parameter that a target does not take, and for each that is missing."""
     target = section["_target_"]
     if "_args_" in section and target.startswith("nnrun."):
-        # All that is checked of them goes by their names.
+        # All checks of parameters go by their names.
         key = f"{name}._args_"
         yield Complaint(key, f"{key} is not allowed: {target} takes its parameters by name")
         return

@@ -1,4 +1,4 @@
-"""An invocation whose config is right on this machine: what the rest of the house asks of it."""
+"""A job: an invocation whose config has been checked on this machine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from nnrun.runs.environment import environment
 
 @dataclass(frozen=True)
 class Job:
-    """An invocation whose config is right on this machine."""
+    """An invocation whose config has been checked on this machine."""
 
     composed: Composed
     settings: RunSettings
@@ -34,9 +34,9 @@ class Job:
     monitor: str
     mode: str
     notes: tuple[str, ...]
-    # What transfer.weights names; None too where that is what a library publishes.
+    # The file that transfer.weights names; None without one, and for published weights.
     pretrained: SavedWeights | None = None
-    # What they were trained on, where that is known.
+    # What they were trained on, if known.
     trained_on: TrainedOn | None = None
 
     @property
@@ -46,12 +46,12 @@ class Job:
 
     @property
     def trains(self) -> bool:
-        """Whether this invocation trains a network to keep."""
+        """Whether this invocation trains a network and keeps it."""
         return self.task.trains
 
     @property
     def lowers_batch(self) -> bool:
-        """Whether a batch larger than the training part is made smaller: nobody asked for that many samples."""
+        """Whether a batch larger than the training split is reduced: true if data.batch_size is the default."""
         return self.composed.is_default("data.batch_size")
 
     def settings_of(self, section: type[Section]) -> Section:
@@ -61,9 +61,9 @@ class Job:
 
     @property
     def name(self) -> str:
-        """The network and the data, `cnn_digits`; of an exported network its file's name.
+        """The network and the data, `cnn_digits`; for an exported network the name of its file.
 
-        Where the data, which is not open yet, will say which network, that is `auto`.
+        If the network depends on the data, which is not open yet, its name is `auto`.
         """
         if self.composed.artifact is not None:
             return self.composed.artifact.name
@@ -79,14 +79,14 @@ class Job:
 
     @property
     def directory_name(self) -> str:
-        """What the run directory is called behind its time: `cnn_digits`; where nothing is trained, by the task too."""
+        """The name of the run directory after its time: `cnn_digits`; with the task in front if it does not train."""
         return self.name if self.trains else f"{self.task.name}_{self.name}"
 
     def reading(self, preprocessing: Mapping[str, Any] | None = None, task: Task | None = None) -> str:
-        """Return what a command that reads this run's checkpoints must add, with a space before each word.
+        """Return the arguments that a command needs to read this run's checkpoints, each with a space before it.
 
-        That is ` trust=[mynet]` for the classes of the user's own that its task builds, by default this one, and the
-        folder of options that was named, or that none was to be used.
+        These are ` trust=[mynet]` for the custom classes that its task builds (default: this job's task), and
+        --config-dir= or --no-conf as they were given.
         """
         found, builds = target_sections(self.composed.resolved()), (task or self.task).builds_section
         sections = [*(section for name, section in found.items() if builds(name)), preprocessing]
@@ -99,18 +99,18 @@ class Job:
 
     @property
     def resume(self) -> Path | None:
-        """The run directory that this invocation goes on in."""
+        """The run directory that this invocation resumes."""
         return self.composed.resumed.run if self.composed.resumed else None
 
     @property
     def progress(self) -> str | bool:
-        """Whether long work is shown; whoever trained the network that is read here may have had no terminal."""
+        """Whether to show progress; not taken from a checkpoint, whose training may have had no terminal."""
         is_read = self.composed.saved_in is not None and not self.trains
         return AUTO if is_read and not self.composed.named("trainer.progress") else self.settings.trainer.progress
 
     @property
     def data(self) -> DataSettings:
-        """The data's settings. Into a folder that only a file names nothing is fetched: it may be a stranger's file."""
+        """The data's settings. A folder that only a checkpoint names gets no downloads: the file is untrusted."""
         settings, composed = self.settings.data, self.composed
         is_typed = composed.named("data.root") or composed.named("data.download")
         if composed.saved_in is None or is_typed or not str(settings.dataset["_target_"]).startswith("nnrun."):
@@ -119,7 +119,7 @@ class Job:
         return replace(settings, download=False, dataset=settings.dataset | stays)
 
     def environment(self) -> dict[str, Any]:
-        """Return what environment.json holds."""
+        """Return the content of environment.json."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
         found = environment(torch.get_num_threads(), name, self.composed.secrets) | {"kernels": kernels()}
         if self.trains and self.composed.start is not None:
@@ -134,7 +134,7 @@ class Job:
         became: Mapping[str, Any] | None = None,
         **trainer: Any,
     ) -> dict[str, Any]:
-        """Return the config with everything filled in: what is `known` of the data, and what each `auto` became.
+        """Return the config with everything set: what is `known` of the data, and the value of each `auto`.
 
         `became` has the settings of `data` that the samples decided.
         """
@@ -149,5 +149,5 @@ class Job:
 
 
 def _noted(weights: SavedWeights) -> dict[str, str]:
-    """Return where weights are that a run begins with, and the hash by which a repetition knows them again."""
+    """Return the path of a run's initial weights, and the hash by which a repetition recognizes them."""
     return {"path": str(weights.path.absolute()), "sha256": weights.file.sha256}

@@ -1,4 +1,4 @@
-"""A trained network as its file has it, with all that a prediction needs: no data is opened."""
+"""Load a trained network with everything that a prediction needs, from its file alone: no data is opened."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ from nnrun.core.seams.problem import Problem
 
 @dataclass(frozen=True)
 class Loaded:
-    """A trained network on the CPU, in eval mode; `in_shape` is that of a sample, or a tree of them."""
+    """A trained network on the CPU, in eval mode; `in_shape` is the shape of a sample, or a tree of shapes."""
 
     network: nn.Module
     preprocessing: Preprocessing
     problem: Problem
     in_shape: Tree
-    # How its training read image files, but for their size and channels.
+    # How its training read image files, except for their size and channels.
     conversion: Conversion
 
 
 def load_for(job: Job, saved: SavedNetwork) -> Loaded:
-    """Return the network that `ckpt=` names; its class may be the command line's."""
+    """Return the network that `ckpt=` names; its class may come from the command line."""
     in_shape = _in_shape(saved)
     facts = saved.config["data"].get("facts")
     network = network_of(job, known_late(saved.config["data"]["in_shape"], saved.targets, facts), saved)
@@ -56,7 +56,7 @@ def load_for(job: Job, saved: SavedNetwork) -> Loaded:
 
 
 def load_alone(saved: SavedWeights, trust: Sequence[str]) -> Loaded:
-    """Return the network of a file as that says, its class too: one of ours, or of the modules in `trust`."""
+    """Return the network of a file, with the class that the file names: nnrun's, or one of the modules in `trust`."""
     saved = _with_network(saved)
     _check_trust(saved, trust)
     network, problem = _network_in(saved), _problem_in(saved)
@@ -82,7 +82,7 @@ def load_network(path: Path, trust: Sequence[str]) -> nn.Module:
 
 
 class _InUnits:
-    """Put what a network gives back into the data's units, behind each of its calls."""
+    """Convert a network's outputs back to the data's units, as a forward hook."""
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
@@ -96,16 +96,14 @@ class _InUnits:
 
 
 def _with_network(saved: SavedWeights) -> SavedNetwork:
-    """Return what a file says of its network; raise ArtifactError where it says nothing."""
+    """Return a file's record of its network; raise ArtifactError where it has none."""
     if not isinstance(saved, SavedNetwork):
-        raise ArtifactError(
-            f"{saved.path} is not a checkpoint of nnrun but weights alone; build their network yourself"
-        )
+        raise ArtifactError(f"{saved.path} is not a checkpoint of nnrun but weights alone; build the network yourself")
     return saved
 
 
 def _check_trust(saved: SavedNetwork, trust: Sequence[str]) -> None:
-    """Raise ArtifactError unless a file may name all the classes that are built of it."""
+    """Raise ArtifactError unless a file may name all the classes that are built from it."""
     named = {"model": saved.config["model"], "problem": saved.config["problem"], "preprocessing": saved.preprocessing}
     check_trust(named, trust)
 
@@ -115,31 +113,31 @@ def _network_in(saved: SavedNetwork) -> nn.Module:
     section = saved.config["model"]
     if secrets := left_out(section, "model"):
         raise ConfigError(
-            f"{', '.join(secrets)}: a secret, which no checkpoint holds; build the network yourself, and load "
+            f"{', '.join(secrets)}: a secret, which is not saved in checkpoints; build the network yourself and load "
             "torch.load(path, weights_only=True)['model'] into it"
         )
     is_trusted = not str(section.get("_target_")).startswith(SHIPPED_ROOTS)
-    with torch.random.fork_rng(devices=[]):  # what the first weights draw is none of the program's business
+    with torch.random.fork_rng(devices=[]):  # the random initialization must not change the program's generator
         network = built(section, saved, saved.path, is_own=is_trusted)
     load_weights(network, read_tensors(saved.file, saved.weights), saved.path)
     return network
 
 
 def _problem_in(saved: SavedNetwork) -> Problem:
-    """Return the problem that a file's own config names, fitted as the file says."""
+    """Return the problem that a file's own config names, with the file's fitted state."""
     section = saved.config["problem"]
     try:
         problem = build(section, "problem", Problem, saved.targets)
     except ConfigError as error:
         raise fault(error.complaints, saved.path, ()) from error
     if problem.kind != saved.targets.kind:
-        raise ArtifactError(f"{saved.path}: its problem is for {problem.kind}, and it has learned {saved.targets}")
+        raise ArtifactError(f"{saved.path}: its problem is for {problem.kind}, but it was trained on {saved.targets}")
     load_problem(problem, saved)
     return problem
 
 
 def _in_shape(saved: SavedNetwork) -> Tree:
-    """Return the shape of a sample, or a tree of them; raise ArtifactError where a file does not say it."""
+    """Return the shape of a sample, or a tree of shapes; raise ArtifactError where the file does not state it."""
     plain = saved.config["data"].get("in_shape")
     shapes = shapes_in(plain)
     if shapes is None:

@@ -1,4 +1,4 @@
-"""A network out of a checkpoint, for ckpt= and for the best weights of a training; and its metrics."""
+"""Load a network from a checkpoint, for ckpt= and for the best weights of a training, and evaluate it."""
 
 from __future__ import annotations
 
@@ -37,25 +37,25 @@ from nnrun.core.seams.problem import Sums
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained network on the CPU, where its training stood, if known, and how raw samples become its input."""
+    """A trained network on the CPU, the progress of its training, if known, and its preprocessing."""
 
     network: nn.Module
     progress: Mapping[str, Any] | None
     preprocessing: Preprocessing
     notes: tuple[str, ...] = ()
-    # What its problem was fitted to; None where its file does not say.
+    # The fitted state of its problem; None if its file has none.
     problem: Mapping[str, Any] | None = None
-    # The sums of its validation, where the training that has just ended made them of these very weights.
+    # The sums of its validation, if the training that has just ended computed them with exactly these weights.
     validated: Sums | None = None
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The metrics of the validation and the test part by full name, and by part what else the problem reports of it.
+    """The metrics of the validation and test splits by full name, and by split the problem's further report.
 
-    `test_outputs` are those of the network on the test part, a row a sample in its order, in fp32 on the host; None
-    where they are too large to be kept. `problem.predictions(problem.scores(outputs))` makes predictions of them.
-    `test_losses` are the losses of its samples, `(N,)`.
+    `test_outputs` are the network's outputs on the test split, one row per sample in order, in fp32 on the host; None
+    if they are too large to keep. `problem.predictions(problem.scores(outputs))` turns them into predictions.
+    `test_losses` are the losses of the test samples, `(N,)`.
     """
 
     metrics: dict[str, float]
@@ -65,9 +65,9 @@ class Measured:
 
 
 def load_trained(job: Job, data: Opened, saved: SavedWeights) -> Trained:
-    """Return the network whose weights a file holds: what `ckpt=` names, or the best of the run that was just trained.
+    """Return the network whose weights a file holds: that of `ckpt=`, or the best of the run that was just trained.
 
-    How samples are prepared is said by the file, or by what nnrun has written beside it, or else by the data.
+    The preprocessing comes from the file or its model card, otherwise from the data.
     """
     preprocessing, progress, problem = data.preprocessing, None, None
     if isinstance(saved, SavedNetwork):
@@ -86,7 +86,7 @@ def load_trained(job: Job, data: Opened, saved: SavedWeights) -> Trained:
 
 
 def shapes_in(plain: Any) -> Tree:
-    """Return the shape of a sample, or a tree of them, as a config has it; None where it is none."""
+    """Return the shape of a sample, or a tree of shapes, from a config; None if the value is not one."""
     if isinstance(plain, list) and all(type(size) is int and size > 0 for size in plain):
         return tuple(plain)
     if isinstance(plain, list):
@@ -99,7 +99,7 @@ def shapes_in(plain: Any) -> Tree:
 
 
 def network_of(job: Job, known: Mapping[str, Any], saved: SavedWeights) -> nn.Module:
-    """Return the network of the config, in eval mode; one that only a file names, if it is of the weights in it."""
+    """Return the network of the config, in eval mode; if only a file names it, it must fit the weights in the file."""
     section = job.tree(known)["model"]
     is_own = job.trains or job.composed.saved_in is None or "model" in job.composed.own_targets
     return built(section, saved, job.composed.saved_in, is_own=is_own, typed=job.composed.typed)
@@ -113,7 +113,7 @@ def built(
     is_own: bool,
     typed: Sequence[Typed] = (),
 ) -> nn.Module:
-    """Return the network of a section, in eval mode; `saved_in` is the file that the section came out of, if any."""
+    """Return the network of a section, in eval mode; `saved_in` is the file that the section comes from, if any."""
     try:
         return (
             build(section, "model", nn.Module) if is_own else build_network(section, saved.weights, saved.path)
@@ -127,15 +127,15 @@ def _check_targets(theirs: Targets, job: Job, data: Opened) -> None:
     ours = data.targets
     if theirs != ours:
         raise DataError(
-            f"the checkpoint was trained on {theirs} ({few(theirs.names)}), and data={job.settings.data.name} "
-            f"has {ours} ({few(ours.names)}); name data with the same {theirs.kind}"
+            f"the checkpoint was trained on {theirs} ({few(theirs.names)}), but data={job.settings.data.name} "
+            f"has {ours} ({few(ours.names)}); use data with the same {theirs.kind}"
         )
 
 
 def _check_shape(network: nn.Module, preprocessing: Preprocessing, trained_on: Any, job: Job, data: Opened) -> None:
-    """Raise DataError where the data has samples of another shape than the training's, which the network cannot take.
+    """Raise DataError where the data has samples of another shape than the training's, and the network rejects it.
 
-    One that averages over the pixels takes pictures of any size.
+    A network with global pooling takes images of any size.
     """
     if trained_on is None or trained_on == plain_shapes(data.in_shape):
         return
@@ -147,13 +147,13 @@ def _check_shape(network: nn.Module, preprocessing: Preprocessing, trained_on: A
             raise
         theirs, ours = ("x".join(map(str, shape)) for shape in (trained_on, data.in_shape))
         raise DataError(
-            f"the network was trained on samples of {theirs}, and takes none of {ours}, as "
-            f"data={job.settings.data.name} has them; bring pictures there with data.image_size= and data.channels="
+            f"the network was trained on samples of {theirs} and does not take those of data={job.settings.data.name}, "
+            f"{ours}; set data.image_size= and data.channels= to match"
         ) from error
 
 
 def measure(job: Job, trained: Trained, data: Opened, objective: Objective, poll: Callable[[], None]) -> Measured:
-    """Return how a trained network does on the validation part, unless that is known of it, and on the test part."""
+    """Evaluate a trained network on the test split, and on the validation split unless that is known."""
     network, channels_last = to_device(trained.network, job.device, job.settings.trainer.channels_last, job.precision)
     residency = choose_residency(job.settings.data.residency, data.num_bytes, job.device)
     layout = Layout(job.device, channels_last, residency, job.settings.data.num_workers)
@@ -181,7 +181,7 @@ def measure(job: Job, trained: Trained, data: Opened, objective: Objective, poll
 def to_device(
     network: nn.Module, device: torch.device, channels_last: str | bool, precision: Precision
 ) -> tuple[nn.Module, bool]:
-    """Return a network on a device, and whether its images are to lie with their channels last."""
+    """Return a network on a device, and whether its images should be channels-last."""
     network = network.to(device)
     channels_last = choose_channels_last(channels_last, network, device, precision)
     if channels_last:

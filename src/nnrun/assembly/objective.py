@@ -1,4 +1,4 @@
-"""Build what a network is trained for and judged by: its problem, its loss, and the metrics added to the problem's."""
+"""Build the objective of a network: its problem, its loss, and the metrics added to the problem's."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from nnrun.core.seams.problem import Metric, Problem
 
 
 def make_objective(job: Job, data: Opened) -> Objective:
-    """Return the objective of a job on its data; what is fitted to targets comes from the checkpoint that it goes by.
+    """Return the objective of a job on its data; fitted state comes from the job's checkpoint, if it has one.
 
-    Raises ConfigError where the problem is not for what the data has to be learned.
+    Raises ConfigError where the problem does not fit the targets of the data.
     """
     tree = job.tree(data.known, data.became)
     problem, notes = make_problem(job, data.targets), list[str]()
     if not load_problem(problem, job.composed.resumed or job.composed.evaluated) and len(data.train):
-        notes = problem.fit_targets(data.train.targets) or []  # of the user's own, it may return nothing
+        notes = problem.fit_targets(data.train.targets) or []  # a custom problem may return None
     if data.valid is None and problem.without_validation:
         notes.append(problem.without_validation)
     for name, section in {"loss": tree["loss"], **_metrics(tree)}.items():
@@ -44,15 +44,15 @@ def make_objective(job: Job, data: Opened) -> Objective:
     loss = _loss(tree["loss"], data, job.composed.rules.known.data_kinds)
     if trained := [name for name, parameter in loss.named_parameters() if parameter.requires_grad]:
         raise ConfigError(
-            f"loss: {tree['loss']['_target_']} has parameters of its own, {few(trained)}, which no optimizer trains "
-            "and no checkpoint holds; compute them from the batch, or register them as buffers, which stay as they are"
+            f"loss: {tree['loss']['_target_']} has trainable parameters ({few(trained)}), which no optimizer updates "
+            "and no checkpoint holds; compute them from the batch, or register them as constant buffers"
         )
     metrics = {name.partition(".")[2]: _metric(section, name, data.targets) for name, section in _metrics(tree).items()}
     return Objective(problem, loss.to(job.device), metrics, notes)
 
 
 def _loss(section: Mapping[str, Any], data: Opened, known: Kinds) -> nn.Module:
-    """Return the loss of a section; one of torch's own as one of ours."""
+    """Return the loss of a section; a loss of torch's is wrapped as one of nnrun's."""
     found = import_target("loss", section["_target_"])
     if is_of_torch(found):
         return build_torch_loss(section, found, data.targets, known)
@@ -60,9 +60,9 @@ def _loss(section: Mapping[str, Any], data: Opened, known: Kinds) -> nn.Module:
 
 
 def counts_for_loss(section: Mapping[str, Any], data: Opened) -> dict[str, Any]:
-    """Return how many training samples each class or label has as parameters, those that a loss's config leaves null.
+    """Return the training samples of each class or label, for the parameters that a loss's config leaves null.
 
-    Raises ConfigError where its config gives them for another number of classes or labels.
+    Raises ConfigError where its config has them for another number of classes or labels.
     """
     counts, kind = data.target_counts, data.targets.kind
     known: dict[str, Any] = {}
@@ -85,7 +85,7 @@ def _metrics(tree: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def _metric(section: Mapping[str, Any], name: str, targets: Targets) -> Metric:
-    """Return a metric, built; one of torchmetrics as one of ours."""
+    """Build a metric; one of torchmetrics is wrapped as one of nnrun's."""
     if is_adapted(import_target(name, section["_target_"]), "metric"):
         return TorchMetric(build(section, name, nn.Module), name.partition(".")[2], targets)
     return build(section, name, Metric)  # type: ignore[type-abstract]
@@ -93,7 +93,7 @@ def _metric(section: Mapping[str, Any], name: str, targets: Targets) -> Metric:
 
 @contextmanager
 def watching_head(job: Job, objective: Objective, network: nn.Module, targets: Targets) -> Iterator[None]:
-    """Let a loss have the features of a network in the block; nothing is left of it."""
+    """Pass the features of a network to a loss within the block."""
     handle = objective.loss.watch(network, targets.num_outputs, job.settings.transfer.head)
     try:
         yield
@@ -103,16 +103,16 @@ def watching_head(job: Job, objective: Objective, network: nn.Module, targets: T
 
 
 def watched_by(job: Job, objective: Objective) -> Job:
-    """Return the job with its mode, min or max, where only the built metric says which is better.
+    """Return the job with its mode, min or max, if only the built metric knows which is better.
 
-    Raises ConfigError where the metric does not say it, or where the config asks for the opposite.
+    Raises ConfigError where the metric does not state it, or where the config asks for the opposite.
     """
     mode = natural_mode(job.monitor, objective.higher_is_better)
     if job.mode == "auto" == mode:
         known = ", ".join(PREFIX + name for name in objective.higher_is_better)
         text = (
-            f"early_stopping.mode must be min or max: nothing says whether more of {job.monitor} is better; it is "
-            f"known of {known}"
+            f"early_stopping.mode must be min or max: it is unknown whether a higher {job.monitor} is better; known "
+            f"metrics: {known}"
         )
         raise ConfigError(Complaint("early_stopping.mode", text, ("early_stopping.monitor",)))
     if mode not in ("auto", job.mode) and job.mode != "auto":
@@ -121,37 +121,37 @@ def watched_by(job: Job, objective: Objective) -> Job:
 
 
 def make_problem(job: Job, targets: Targets) -> Problem:
-    """Return the problem of a config, with nothing fitted."""
+    """Return the problem of a config, not fitted."""
     section = job.settings.problem
     problem = build(section, "problem", Problem, targets)
     if lacks := [name for name in ("kind", "headline", "train_metric", "eval_metric") if not hasattr(problem, name)]:
-        raise ConfigError(f"problem: {section['_target_']} lacks {', '.join(lacks)}, which each Problem sets")
+        raise ConfigError(f"problem: {section['_target_']} lacks {', '.join(lacks)}, which every Problem must set")
     _check_score(problem, section["_target_"])
     if problem.kind != targets.kind:
         name = section["_target_"].rpartition(".")[2]
         raise ConfigError(
-            f"problem: {name} learns {problem.kind}, and data={job.settings.data.name} has {targets}; choose another "
-            "problem, or other data"
+            f"problem: {name} is for {problem.kind}, but data={job.settings.data.name} has {targets}; choose another "
+            "problem or other data"
         )
     return problem
 
 
 def _check_score(problem: Problem, target: str) -> None:
-    """Raise ConfigError where a problem quotes another metric than the one that its score was written for.
+    """Raise ConfigError where a problem's main metric is not the one that its `score` computes.
 
-    Its proofs would give one metric under the name of the other.
+    Its verification would report one metric under the name of the other.
     """
     written_for = next(cls for cls in type(problem).__mro__ if "score" in vars(cls))
     inherited = getattr(written_for, "headline", problem.headline)
     if problem.headline != inherited:
         raise ConfigError(
-            f"problem: {target} quotes {problem.headline}, and its score is that of {written_for.__name__}, "
-            f"{inherited}; give it a score of its own"
+            f"problem: the main metric of {target} is {problem.headline}, but its score() is that of "
+            f"{written_for.__name__}, which computes {inherited}; override score()"
         )
 
 
 def load_problem(problem: Problem, saved: SavedWeights | None) -> bool:
-    """Restore what a problem was fitted to from a trained network, and return whether its file has that."""
+    """Restore a problem's fitted state from the file of a trained network; return whether the file has it."""
     if not isinstance(saved, SavedNetwork) or saved.problem is None:
         return False
     load_fitted(problem, saved.problem, saved.path)
@@ -159,8 +159,8 @@ def load_problem(problem: Problem, saved: SavedWeights | None) -> bool:
 
 
 def load_fitted(problem: Problem, state: Mapping[str, Any], path: Path) -> None:
-    """Restore what a problem was fitted to from a file; raise ArtifactError where that does not fit the problem."""
+    """Restore a problem's fitted state from a file; raise ArtifactError where it does not fit the problem."""
     try:
         problem.load_state_dict(state)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-        raise ArtifactError(f"{path}: what it says of its problem is not right: {error}") from error
+        raise ArtifactError(f"{path}: the state of its problem is invalid: {error}") from error

@@ -1,4 +1,4 @@
-"""The second tier of checks, which needs torch, and what `auto` becomes: all before data is read."""
+"""The second tier of checks, which needs torch, and the resolution of `auto`."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from nnrun.config.monitor import monitored
 from nnrun.config.schema import RunSettings, from_mapping
 from nnrun.core.device import choose_device, choose_precision
 
-# Of one image: its channels, its rows and its columns.
+# The dimensions of one image: channels, rows and columns.
 NUM_IMAGE_DIMS = 3
 
 
 def prepare(composed: Composed) -> Job:
-    """Check what needs torch, and set the process up for what was asked for.
+    """Run the checks that need torch, and set the process up for the job.
 
     Raises ConfigError, ArtifactError or ResourceError.
     """
@@ -43,7 +43,7 @@ def prepare(composed: Composed) -> Job:
 
 
 def check_job(composed: Composed) -> Job:
-    """Check what needs torch, targets, the device, the precision, and return what was asked for; nothing is changed.
+    """Run the checks that need torch (targets, device, precision) and return the job; nothing is changed.
 
     Raises ConfigError, ArtifactError or ResourceError.
     """
@@ -69,7 +69,7 @@ def check_job(composed: Composed) -> Job:
     trainer = settings.trainer
     device_name, precision_name = trainer.device, trainer.precision
     if composed.located and not composed.named("trainer.device") and not _is_here(device_name):
-        notes.append(f"the run was on {device_name}, which is not here; trainer.device=auto")
+        notes.append(f"the run used {device_name}, which this machine does not have; using trainer.device=auto")
         device_name, precision_name = "auto", "auto" if precision_name == "fp16" else precision_name
     try:
         device = choose_device(device_name)
@@ -81,7 +81,7 @@ def check_job(composed: Composed) -> Job:
     if problems:
         raise fault(problems, composed.saved_in, composed.typed)
     if task.trains and trainer.epochs == 0:
-        notes.append("trainer.epochs=0: nothing is trained; the network is evaluated as it is")
+        notes.append("trainer.epochs=0: the network is evaluated without training")
     notes += composed.notes_on_unread
     notes += composed.trial_notes
     saved = composed.source.config if composed.source and not task.trains else None
@@ -90,9 +90,9 @@ def check_job(composed: Composed) -> Job:
 
 
 def for_data(job: Job, data: Opened) -> Job:
-    """Return the job with each `auto`, and a batch size that nobody set, as its data, now open, asks for.
+    """Return the job with each `auto`, and a default batch size, set from its data, which is now open.
 
-    What has changed is checked again. Raises ConfigError where what was typed does not fit the data.
+    Changed settings are checked again. Raises ConfigError where given settings do not fit the data.
     """
     is_tensor = isinstance(data.in_shape, tuple) and all(isinstance(size, int) for size in data.in_shape)
     samples = "images" if is_tensor and len(data.in_shape) == NUM_IMAGE_DIMS else "other"
@@ -105,7 +105,7 @@ def for_data(job: Job, data: Opened) -> Job:
 
 
 def _preprocessing_in(composed: Composed) -> Mapping[str, Any] | None:
-    """Return the preprocessing that a checkpoint describes, where it is built; a training has that of its data."""
+    """Return the preprocessing of a checkpoint, if the task builds it; a training uses that of its data."""
     saved = composed.evaluated
     return saved.preprocessing if isinstance(saved, SavedNetwork) and not composed.task.trains else None
 

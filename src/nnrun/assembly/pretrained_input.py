@@ -1,4 +1,4 @@
-"""What pretrained weights expect: the size of the images and their normalisation, as the weights were trained."""
+"""The input that pretrained weights expect: the image size and the normalization of their training."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from nnrun.core.seams.data import Preprocessing
 
 
 def trained_input(model: Mapping[str, Any], weights: str | None, pretrained: SavedWeights | None) -> TrainedOn | None:
-    """Return what the weights that `transfer.weights` names were trained on; None where that is not known.
+    """Return the input that the weights of `transfer.weights` were trained on; None if unknown.
 
-    A run of nnrun's says it, and so does who publishes weights. A file of as many scores as the published weights give
-    is taken for these.
+    It is known for nnrun's runs and for published weights. A file with the published weights' number of scores is
+    assumed to be one of these.
     """
     of_published = said_by_class(model, "trained_on")
     if weights is None or of_published is None:
@@ -35,7 +35,7 @@ def trained_input(model: Mapping[str, Any], weights: str | None, pretrained: Sav
 
 
 def _of_a_run(saved: SavedNetwork) -> TrainedOn | None:
-    """Return what a run of nnrun's was trained on, if that was pixels."""
+    """Return the input of an nnrun run, if it was trained on pixels."""
     plain, shape = saved.preprocessing, saved.config["data"].get("in_shape")
     if plain.get("_target_") != PIXELS or not isinstance(shape, list) or len(shape) != len("CHW"):
         return None
@@ -44,7 +44,7 @@ def _of_a_run(saved: SavedNetwork) -> TrainedOn | None:
 
 
 def sized_as_trained(composed: Composed, trained: TrainedOn | None) -> Composed:
-    """Return the config with images of the size that the weights were trained on, where nobody has set another one."""
+    """Return the config with the image size that the weights were trained on, unless data.image_size is set."""
     if trained is None or not composed.is_default("data.image_size"):
         return composed
     if "image_size" not in composed.config.data.dataset:
@@ -54,9 +54,9 @@ def sized_as_trained(composed: Composed, trained: TrainedOn | None) -> Composed:
 
 
 def normalised_as_trained(job: Job, data: Opened) -> Opened:
-    """Return data whose pixels are normalised as the weights expect, unless mean or deviation are set; and say so.
+    """Return data normalized as the weights expect, unless mean or std are set, with a note that says so.
 
-    A run that is resumed goes on as it began.
+    A resumed run keeps its normalization.
     """
     resumed, section = job.composed.resumed, job.settings.data.dataset
     if data.preprocessing.to_plain().get("_target_") != PIXELS or job.settings.transfer.weights is None:
@@ -75,13 +75,13 @@ def normalised_as_trained(job: Job, data: Opened) -> Opened:
     size = "x".join(map(str, data.in_shape[1:]))
     hints = [f"data.dataset.{name}=" for name in ("mean", "std") if name in section]
     hints += ["data.image_size="] if "image_size" in section else []
-    others = f"; {', '.join(hints)} set others" if hints else ""
+    others = f"; to change this, set {', '.join(hints)}" if hints else ""
     note = f"images of {size}, normalized with mean {shown}, as in the training of {job.trained_on.weights}{others}"
     return noted(replace(data, preprocessing=_built(plain)), note)
 
 
 def fitted(numbers: tuple[float, ...], channels: int) -> list[float] | None:
-    """Return a number for each channel; for grey images the mean of the colors'. None where there is no such rule."""
+    """Return a number for each channel; for grey images the mean over the colors. None if neither applies."""
     if len(numbers) == channels:
         return list(numbers)
     if channels == 1:
@@ -90,5 +90,5 @@ def fitted(numbers: tuple[float, ...], channels: int) -> list[float] | None:
 
 
 def _built(plain: Mapping[str, Any]) -> Preprocessing:
-    """Return a preprocessing of ours."""
+    """Build one of nnrun's preprocessings."""
     return build(plain, "preprocessing", Preprocessing)  # type: ignore[type-abstract]

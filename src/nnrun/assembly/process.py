@@ -1,7 +1,7 @@
-"""What a job sets for the whole of its process: threads, the allocator, determinism, exact matrix products.
+"""Process-wide settings of a job: threads, the allocator, determinism, exact matrix products.
 
-A command has its process to itself. In the process of a program that calls nnrun, a job finds torch as a command would,
-and what the program had set is put back behind it.
+A command has a process to itself. In a program that calls nnrun, a job runs with torch's defaults, as a command does,
+and the program's settings are restored afterwards.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from nnrun.assembly.threads import choose_threads, forget_threads
 from nnrun.base.host import give_back_memory, keep_freed_memory
 from nnrun.core.device import set_deterministic, set_exact
 
-# Where autocast may have been switched on around a call.
+# Devices for which the caller may have enabled autocast.
 _AUTOCAST_DEVICES = ("cpu", "cuda")
-# Settings of torch as attributes, each with what it is in a new process, where a job does not set it itself.
+# The objects whose attribute `fp32_precision` sets the precision of torch's products.
 _BACKENDS: Any = torch.backends
 _CPU_PRECISIONS = (_BACKENDS.mkldnn, _BACKENDS.mkldnn.matmul, _BACKENDS.mkldnn.conv, _BACKENDS.mkldnn.rnn)
 _CUDA_PRECISIONS = (_BACKENDS.cudnn, _BACKENDS.cudnn.conv, _BACKENDS.cudnn.rnn, _BACKENDS.cuda.matmul)
 
 
 def set_up_process(job: Job) -> list[str]:
-    """Set all of it; return what is said of it. Raises ResourceError where it cannot be had."""
+    """Apply the settings; return notes. Raises ResourceError where one is not available."""
     if job.device.type == "cpu":
         keep_freed_memory()
     notes = choose_threads(job)
@@ -42,10 +42,9 @@ def set_up_process(job: Job) -> list[str]:
 
 @contextmanager
 def torch_of_its_own() -> Iterator[None]:
-    """Let the block find torch as a new process does, but for the number of threads; put back what was set, and drawn.
+    """Run the block with torch as in a new process, except for the number of threads; then restore settings and RNGs.
 
-    Not to be had back: what malloc was told is set to what it comes to by itself, and compiled functions are compiled
-    again.
+    Two things are not restored: malloc's settings are reset to its defaults, and compiled functions are compiled again.
     """
     with ExitStack() as back:
         back.callback(give_back_memory)
@@ -61,11 +60,11 @@ def torch_of_its_own() -> Iterator[None]:
 
 
 def _put_back_draws(back: ExitStack) -> None:
-    """Have the global generators of numpy and torch put back."""
+    """Restore the global generators of numpy and torch afterwards."""
     had_cuda, seed = torch.cuda.is_initialized(), torch.initial_seed()
 
     def seed_new_devices() -> None:
-        """Seed a device that was not used before as its first use would have."""
+        """Seed a device that was unused before as its first use would have."""
         if not had_cuda and torch.cuda.is_initialized():
             torch.cuda.manual_seed_all(seed)
 
@@ -77,10 +76,10 @@ def _put_back_draws(back: ExitStack) -> None:
 
 
 def _put_back_precision(back: ExitStack) -> None:
-    """Have the precision of products and the like put back; meanwhile it is what it is in a new process."""
+    """Set the precision of products and the like as in a new process; restore it afterwards."""
     for part in (_BACKENDS, *_CPU_PRECISIONS, *_CUDA_PRECISIONS):
         back.callback(setattr, part, "fp32_precision", part.fp32_precision)
-    # The older names of the same can be asked only where the newer ones agree with them.
+    # The older names of these settings can be read only if the newer ones agree with them.
     with suppress(RuntimeError):
         back.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
     with suppress(RuntimeError):
@@ -88,14 +87,14 @@ def _put_back_precision(back: ExitStack) -> None:
     torch.set_float32_matmul_precision("highest")
     for part in _CPU_PRECISIONS:
         part.fp32_precision = "none"
-    # A number so small that it is nothing where the processor is told to leave such out.
+    # A denormal number: 0 if the processor flushes them.
     flushes = sys.float_info.min / 2 == 0
     back.callback(torch.set_flush_denormal, flushes)
     torch.set_flush_denormal(False)
 
 
 def _put_back_determinism(back: ExitStack) -> None:
-    """Have put back which kernels may be used; what a job wants, it sets itself."""
+    """Restore the choice of kernels afterwards; a job sets its own."""
     for module, name in (
         (deterministic, "fill_uninitialized_memory"),
         (torch.backends.cudnn, "benchmark"),
@@ -108,7 +107,7 @@ def _put_back_determinism(back: ExitStack) -> None:
     )
 
     def put_back() -> None:
-        """Tell torch, whose call imports its compiler, only what it does not know."""
+        """Call torch only if the setting differs, since the call imports its compiler."""
         if (torch.are_deterministic_algorithms_enabled(), is_wanted) != (False, False):
             torch.use_deterministic_algorithms(is_wanted, warn_only=warns)
 
@@ -116,7 +115,7 @@ def _put_back_determinism(back: ExitStack) -> None:
 
 
 def _put_back_modes(back: ExitStack) -> None:
-    """Have put back what is set around calls: gradients, autocast, the default type and device."""
+    """Reset the modes that surround calls (gradients, autocast, default dtype and device); restore them afterwards."""
     back.enter_context(torch.inference_mode(False))
     back.enter_context(torch.enable_grad())
     for device in _AUTOCAST_DEVICES:
@@ -127,13 +126,13 @@ def _put_back_modes(back: ExitStack) -> None:
         back.enter_context(torch.device("cpu"))
 
 
-# Settings that all threads share are changed by one at a time.
+# Settings that all threads share are changed by one thread at a time.
 _EXACT = threading.RLock()
 
 
 @contextmanager
 def computing_exactly(device: torch.device) -> Iterator[None]:
-    """Let the block compute as an evaluation does, in fp32, whatever the program has set, and put that back."""
+    """Compute in fp32 within the block, as an evaluation does, whatever the program's settings; restore these."""
     with ExitStack() as back:
         for kind in _AUTOCAST_DEVICES:
             back.enter_context(torch.autocast(kind, enabled=False))
@@ -147,7 +146,7 @@ def computing_exactly(device: torch.device) -> Iterator[None]:
 
 
 def _is_exact(device: torch.device) -> bool:
-    """Return whether nothing is set under which a device would compute otherwise than in fp32."""
+    """Return whether no setting makes a device compute in another precision than fp32."""
     parts = _CUDA_PRECISIONS[1:] if device.type == "cuda" else (_BACKENDS, *_CPU_PRECISIONS)
     fine = ("ieee",) if device.type == "cuda" else ("none", "ieee")
     is_plain = torch.get_default_dtype() == torch.float32 and torch.get_default_device().type == "cpu"

@@ -1,7 +1,7 @@
-"""Networks of a stranger's config: compared with the weights in the file before they take memory, or time.
+"""Compare the network of an untrusted config with the weights in its file before it takes memory or time.
 
-A checkpoint of some kilobytes can ask for a network of many gigabytes. On torch's device `meta` a network has names and
-shapes, and no numbers.
+A checkpoint of a few kilobytes can ask for a network of many gigabytes. On torch's `meta` device a network has names
+and shapes, but no numbers.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from nnrun.base.host import usable_bytes
 from nnrun.checkpoints.folder import check_names_and_shapes
 from nnrun.checkpoints.stored_tensors import StoredTensor
 
-# A weight takes 2 to 13 of torch's functions to be made, in the networks that ship and in those of the libraries.
+# Maximum number of torch calls. Creating a weight takes 2 to 13, in nnrun's networks and in those of the libraries.
 _STEPS, _STEPS_FOR_A_WEIGHT = 4_000, 40
-# What a network that cannot be made on `meta` may take while it is made: its weights, and what drawing them needs.
+# Maximum number of elements that a network may allocate that cannot be built on `meta`: weights and their random draws.
 _NUMBERS, _NUMBERS_FOR_ONE = 2**24, 3
-# Of what has no weights in the file, such as a loss.
+# Maximum number of elements of an object without weights in the file, such as a loss.
 _MAX_SMALL = 2**24
-# Of a config that the user wrote.
+# Maximum number of torch calls for a config that the user wrote.
 _MOST_STEPS = 10**9
-# Classes that are made on `meta` as they are elsewhere; others, of libraries or of the user's own, may read numbers.
+# Classes that can be built on `meta`; others, from libraries or custom, may read numbers.
 _PLAIN = (
     "nnrun.components.models.mlp.",
     "nnrun.components.models.cnn.",
@@ -41,10 +41,10 @@ _PLAIN = (
 
 
 def build_network(section: Mapping[str, Any], weights: Mapping[str, Tensor | StoredTensor], path: Path) -> nn.Module:
-    """Return the network of a section out of a file, whose weights are of its names and shapes; they are not loaded.
+    """Return the network of a section from a file, after checking that the file's weights fit; they are not loaded.
 
-    Raises ArtifactError where they are not, before more memory is taken than they take; ConfigError where the network
-    cannot be built.
+    Raises ArtifactError where names or shapes differ, before taking more memory than the weights do; ConfigError where
+    the network cannot be built.
     """
     num_steps = _STEPS + _STEPS_FOR_A_WEIGHT * len(weights)
     try:
@@ -61,10 +61,10 @@ def build_network(section: Mapping[str, Any], weights: Mapping[str, Tensor | Sto
 
 
 def check_room(section: Mapping[str, Any]) -> None:
-    """Raise OutOfMemory where a network of ours is known to need more memory than this machine has, to be trained.
+    """Raise OutOfMemory where the training of one of nnrun's networks needs more memory than this machine has.
 
-    That is for its weights and their gradients, of what an optimizer keeps nothing. A system may give out memory that
-    it has not, and end the process where that is used.
+    Counts weights and gradients, not the optimizer's state. Without this check a system that overcommits memory would
+    kill the process.
     """
     target = str(section.get("_target_"))
     if not target.startswith(_PLAIN):
@@ -75,29 +75,29 @@ def check_room(section: Mapping[str, Any]) -> None:
     num_bytes, usable = 2 * 4 * count, usable_bytes()
     if num_bytes > usable:
         what = (
-            f"out of memory: {target.rpartition('.')[2]} would have {count:,} parameters, whose training takes more "
-            f"than {num_bytes / 1e9:.0f} GB, and {usable / 1e9:.0f} GB are there"
+            f"out of memory: {target.rpartition('.')[2]} would have {count:,} parameters; training them takes more "
+            f"than {num_bytes / 1e9:.0f} GB, and {usable / 1e9:.0f} GB are available"
         )
         raise OutOfMemory(what, "smaller settings of model", "another model")
 
 
 def check_small(section: Mapping[str, Any], name: str) -> None:
-    """Raise ArtifactError where what a section out of a file names, and no weights are compared with, is large."""
+    """Raise ArtifactError where the object of a section from a file, which has no weights to compare with, is large."""
     try:
         with torch.device("meta"), _Limits(_STEPS):
             made = build(section, name, object)
     except ConfigError:
-        return  # it is said when the thing itself is built
+        return  # reported when the object itself is built
     held = tree_leaves(vars(made)) if hasattr(made, "__dict__") else []
     for module in made.modules() if isinstance(made, nn.Module) else ():
         held += [*module.parameters(recurse=False), *module.buffers(recurse=False)]
     count = sum(leaf.numel() for leaf in {id(leaf): leaf for leaf in held}.values() if isinstance(leaf, Tensor))
     if count > _MAX_SMALL:
-        raise ArtifactError(f"{name}: {section['_target_']} asks for {count:,} numbers, and no file holds them")
+        raise ArtifactError(f"{name}: {section['_target_']} allocates {count:,} numbers that are not in the file")
 
 
 class _Limits(TorchDispatchMode):
-    """Raise ArtifactError once too many of torch's functions were called, or too many numbers asked for."""
+    """Raise ArtifactError after too many torch calls or allocated elements."""
 
     def __init__(self, num_steps: int, num_numbers: int | None = None) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class _Limits(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Spare the import of torch's compiler, which takes as long as torch's own: nothing is compiled here."""
+        """Avoid importing torch's compiler, which takes as long as importing torch: nothing is compiled here."""
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
@@ -116,6 +116,6 @@ class _Limits(TorchDispatchMode):
         if self._steps < 0 or (self._numbers or 0) < 0:
             raise ArtifactError("the network that the file asks for is larger than the weights in it")
         if self._numbers is None and func._schema.name.endswith("_"):
-            # What changes numbers in place has none to change; torch would import its compiler for some of them.
+            # In-place functions have no numbers to change; for some of them torch would import its compiler.
             return args[0]
         return func(*args, **(kwargs or {}))

@@ -1,4 +1,4 @@
-"""How many threads compute on the CPU: `trainer.threads`, and what this machine has and does besides."""
+"""Choose how many threads compute on the CPU: from `trainer.threads`, and the cores and load of this machine."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from nnrun.base.shown import counted
 from nnrun.base.spinning import SpinsWhileAlone, spin_while_alone
 from nnrun.config.auto import AUTO
 
-# What torch reads at its start.
+# Variables that torch reads at its start.
 _VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-# How many threads torch had before a job set another number, by that number: the next job of a sweep starts from it.
+# From the number of threads that a job set to the number before it, from which the next job of a sweep starts.
 _FOUND: dict[int, int] = {}
 # What watches over the threads of the latest job, where that is needed.
 _WATCHES: list[SpinsWhileAlone] = []
@@ -24,10 +24,10 @@ _SAID: set[str] = set()
 
 
 def choose_threads(job: Job) -> list[str]:
-    """Use as many threads as the config says; return what is said of it.
+    """Use the number of threads in the config; return notes.
 
-    A number that only a checkpoint states is that of another machine, and counts for nothing, but for a run that is
-    resumed or repeated on a CPU: another number gives other bits. Raises ResourceError where that many cannot be had.
+    A number that only a checkpoint states is ignored, since it may come from another machine; a run that is resumed or
+    repeated on a CPU uses it, to get the same bits. Raises ResourceError where that many are not available.
     """
     composed, found = job.composed, _found_threads()
     wanted: str | int = job.settings.trainer.threads
@@ -46,34 +46,34 @@ def choose_threads(job: Job) -> list[str]:
         used = counted(threads, "thread")
         notes.append(f"using {used}, as the run did: a different number changes the last bits of the result")
     elif wanted != AUTO and variable and os.environ[variable] != str(threads):
-        notes.append(f"trainer.threads={threads} wins over {variable}={os.environ[variable]}")
+        notes.append(f"trainer.threads={threads} overrides {variable}={os.environ[variable]}")
     return notes + (_on_a_busy_machine(threads, others) if job.trains else [])
 
 
 def _found_threads() -> int:
-    """Return how many threads torch uses by itself or by its program's wish, whatever an earlier job has set here."""
+    """Return how many threads torch or its program chose, disregarding what an earlier job set."""
     used = torch.get_num_threads()
     return _FOUND.get(used, used)
 
 
 def _use_threads(threads: int, found: int) -> None:
-    """Have torch use some threads, where it would use others; remember what it would have used."""
+    """Make torch use `threads` threads; remember the number that it found."""
     _leave_latest_job()
     if threads != torch.get_num_threads():
         torch.set_num_threads(threads)
     if torch.get_num_threads() != threads:
-        raise ResourceError(f"trainer.threads={threads}: this machine gives {torch.get_num_threads()}")
+        raise ResourceError(f"trainer.threads={threads}: only {torch.get_num_threads()} are available on this machine")
     _FOUND[threads] = found
 
 
 def forget_threads() -> None:
-    """Stop watching the threads; take the number that torch uses now for the program's own."""
+    """Stop watching the threads; treat the number that torch uses now as the program's own."""
     _leave_latest_job()
     _SAID.clear()
 
 
 def _leave_latest_job() -> None:
-    """Stop watching the threads of the latest job, and forget what it has set."""
+    """Stop watching the threads of the latest job, and forget what it set."""
     _FOUND.clear()
     while _WATCHES:
         _WATCHES.pop().stop()

@@ -1,4 +1,4 @@
-"""A loss of torch's own, or one that derives from it, as one of ours: a value a sample."""
+"""Adapt one of torch's losses, or a subclass of one, as a loss of nnrun's: one value per sample."""
 
 from __future__ import annotations
 
@@ -14,63 +14,63 @@ from nnrun.assembly.instantiate import build
 from nnrun.base.errors import Complaint, ConfigError
 from nnrun.base.targets import Targets
 
-# The kinds of targets that each class of ours, and each of torch's that is taken, is for.
+# The kinds of targets that each loss of nnrun's, and each supported loss of torch's, is for.
 Kinds = Mapping[str, Sequence[str]]
 
 _MODULE = "torch.nn.modules.loss"
-# Why others of torch's are not taken. Networks give scores, and values are learned standardised.
+# Why torch's other losses are not supported. Networks return scores, and values are standardized for training.
 _REFUSED = {
-    "NLLLoss": "it takes log-probabilities; torch.nn.CrossEntropyLoss takes scores, and log-probabilities too",
+    "NLLLoss": "it takes log-probabilities; torch.nn.CrossEntropyLoss takes scores or log-probabilities",
     "BCELoss": "it takes probabilities; torch.nn.BCEWithLogitsLoss takes scores",
     "KLDivLoss": "it takes log-probabilities and distributions; torch.nn.CrossEntropyLoss takes scores and classes",
-    "GaussianNLLLoss": "it takes a variance besides outputs and targets; write a loss of your own around it",
-    "PoissonNLLLoss": "it takes counts, and values are learned standardised; write a loss of your own around it",
+    "GaussianNLLLoss": "it takes a variance besides outputs and targets; write your own loss around it",
+    "PoissonNLLLoss": "it takes counts, but values are standardized for training; write your own loss around it",
 }
-# What sums or averages over the samples, which is nnrun's to do.
+# Parameters for summing or averaging over the samples, which nnrun does.
 _REDUCING = ("reduction", "size_average", "reduce")
-# Lists of numbers, one for each class or label, that torch takes as tensors.
+# Lists of numbers, one per class or label, that torch takes as tensors.
 _BY_OUTPUT = ("weight", "pos_weight")
 
 
 def is_of_torch(found: Any) -> bool:
-    """Return whether a class is a loss of torch's own."""
+    """Return whether a class is one of torch's losses."""
     return isinstance(found, type) and found.__module__ == _MODULE
 
 
 def check_loss(section: Mapping[str, Any], known: Kinds) -> list[Complaint]:
-    """Complain of a loss that its section names if it is one of torch's: before data is read."""
+    """Return complaints about the loss of a section, if it is one of torch's, before data is read."""
     target = str(section.get("_target_"))
     found = import_target("loss", target) if target.startswith("torch.nn.") else None
     return list(_complaints(section, found, known)) if is_of_torch(found) else []
 
 
 def _complaints(section: Mapping[str, Any], found: Any, known: Kinds) -> Iterator[Complaint]:
-    """Complain of a loss of torch's that takes other than scores and targets, and of settings that are nnrun's."""
+    """Yield complaints about a loss of torch's that does not take scores and targets, and about nnrun's settings."""
     if f"torch.nn.{found.__name__}" not in known:
-        why = _REFUSED.get(found.__name__, "it takes other than a network's scores and targets")
+        why = _REFUSED.get(found.__name__, "it takes other inputs than a network's scores and targets")
         target = section["_target_"]
         yield Complaint("loss._target_", f"loss._target_={target} is not allowed: {why}")
     yield from _reductions(section)
     for name in _BY_OUTPUT:
         if isinstance(section.get(name), str):
-            hint = "nnrun's own losses take balanced: loss=cross_entropy, focal or bce"
+            hint = "nnrun's own losses support balanced: loss=cross_entropy, focal or bce"
             yield Complaint.of(f"loss.{name}", section[name], "null or a list of numbers", hint)
 
 
 def _reductions(section: Mapping[str, Any]) -> Iterator[Complaint]:
-    """Complain of settings that sum or average over the samples."""
+    """Yield complaints about settings that sum or average over the samples."""
     for name in _REDUCING:
         if section.get(name) not in (None, "none"):
             yield Complaint.of(f"loss.{name}", section[name], "none: nnrun averages over the samples", "leave it out")
 
 
 def build_torch_loss(section: Mapping[str, Any], found: type, targets: Targets, known: Kinds) -> nn.Module:
-    """Return a loss of torch's for some targets; raise ConfigError where it is for others."""
+    """Build a loss of torch's for some targets; raise ConfigError where it is for others."""
     if problems := list(_complaints(section, found, known)):
         raise ConfigError(*problems)
     kinds = known[f"torch.nn.{found.__name__}"]
     if targets.kind not in kinds:
-        text = f"loss: torch.nn.{found.__name__} is for {' or '.join(kinds)}, and the data has {targets}"
+        text = f"loss: torch.nn.{found.__name__} is for {' or '.join(kinds)}, but the data has {targets}"
         raise ConfigError(Complaint("loss", text))
     late: dict[str, Any] = {"reduction": "none"}
     for name in _BY_OUTPUT:
@@ -85,9 +85,9 @@ def build_torch_loss(section: Mapping[str, Any], found: type, targets: Targets, 
 
 
 def unreduced(loss: nn.Module, section: Mapping[str, Any]) -> nn.Module:
-    """Let a loss that derives from one of torch's give a value a sample, as torch's own do here; return it, or another.
+    """Make a loss that derives from one of torch's return one value per sample; return it, or any other loss unchanged.
 
-    Raises ConfigError where its section asks for a mean or a sum: to average over the samples is nnrun's to do.
+    Raises ConfigError where its section asks for a mean or a sum: nnrun averages over the samples.
     """
     if not isinstance(loss, _Loss):
         return loss
@@ -99,17 +99,17 @@ def unreduced(loss: nn.Module, section: Mapping[str, Any]) -> nn.Module:
 
 
 def _average_places(_loss: nn.Module, _given: Any, losses: Any) -> Any:
-    """Return what a loss gives as a value a sample: a hook behind its forward, whose parameters stay visible."""
+    """Average a loss's output per sample: a forward hook, so that the parameters of `forward` stay visible."""
     return _mean_of_places(losses)
 
 
 def _mean_of_places(losses: Any) -> Any:
-    """Return the mean of what a loss gives for the places of a sample, such as its labels or values."""
+    """Return the mean over the elements of a sample, such as its labels or values."""
     return losses.flatten(1).mean(1) if isinstance(losses, Tensor) and losses.dim() > 1 else losses
 
 
 class PerSample(nn.Module):
-    """Average what a loss gives for the places of a sample, such as its labels or values: a value a sample, `(N,)`."""
+    """Average a loss over the elements of a sample, such as its labels or values: one value per sample, `(N,)`."""
 
     def __init__(self, loss: nn.Module) -> None:
         super().__init__()

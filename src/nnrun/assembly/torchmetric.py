@@ -1,4 +1,4 @@
-"""A metric of torchmetrics as one of ours. Who names its class imports the library; nothing of it is needed here."""
+"""Adapt a metric of torchmetrics. This module does not import the library; building the metric's class does."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from nnrun.core.seams.problem import Sums
 
 
 class TorchMetric:
-    """Measure with a metric of torchmetrics: predictions `(N, K)`, of a single value `(N,)`, and the targets.
+    """Measure with a metric of torchmetrics, given predictions `(N, K)`, for a single value `(N,)`, and targets.
 
-    What it has seen stays in the metric itself, since some keep every sample; in several processes torchmetrics brings
-    it together. A sample that pads a batch is not shown to it.
+    The state stays in the metric itself, since some keep every sample; across processes torchmetrics gathers it.
+    Samples that pad a batch are not passed on.
     """
 
     def __init__(self, metric: Any, name: str, targets: Targets) -> None:
@@ -28,14 +28,14 @@ class TorchMetric:
         self.higher_is_better: Mapping[str, bool] = {key: way for key, way in ways.items() if way is not None}
 
     def init(self, device: torch.device) -> Sums:
-        """Forget what was seen; there are no sums of ours."""
+        """Reset the metric; return no sums, since it keeps its own state."""
         self._metric.to(device)
         self._metric.reset()
         return {}
 
     @torch.no_grad()
     def update(self, sums: Sums, outputs: Tensor, losses: Tensor, batch: Batch) -> None:
-        """Show the metric a batch of predictions; most check what they are given, and wait for the device."""
+        """Update the metric with a batch; most metrics validate their inputs, which waits for the device."""
         if batch.num_samples == 0:
             return  # a rank's slice may be padding alone
         predictions, targets = outputs[: batch.num_samples], batch.targets[: batch.num_samples]
@@ -46,13 +46,13 @@ class TorchMetric:
         self._metric.update(predictions, targets)
 
     def compute(self, sums: Sums) -> dict[str, float]:
-        """Return the metric under `value`, or each one of a collection under its name. Waits for the device."""
+        """Return the metric as `value`, or each metric of a collection by name. Waits for the device."""
         found = self._metric.compute()
         values = found if isinstance(found, Mapping) else {"value": found}
         for value in values.values():
             if (number := torch.as_tensor(value).numel()) != 1:
                 raise ConfigError(
-                    f"metric.{self._name} gives {number} numbers; allowed: one, such as their mean; metrics of classes "
-                    "and labels take average: macro, those of values num_outputs: 1 or multioutput: uniform_average"
+                    f"metric.{self._name} returns {number} numbers; allowed: one, such as their mean; for classes and "
+                    "labels set average: macro, for values num_outputs: 1 or multioutput: uniform_average"
                 )
         return {key: float(value) for key, value in values.items()}

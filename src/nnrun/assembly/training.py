@@ -1,4 +1,4 @@
-"""Put a training together from its config: the network, what trains it, its batches, and how long it goes."""
+"""Build a training from its config: the network, optimizer, schedule, batches, length, callbacks and loggers."""
 
 from __future__ import annotations
 
@@ -53,15 +53,15 @@ from nnrun.core.state import TrainState
 from nnrun.core.step import Step
 from nnrun.core.without_compiler import spare_compiler
 
-# So many samples tell on which scale floats are.
+# The number of samples that are examined for the range of their values.
 _NUM_LOOKED_AT = 1000
-# So many classes of a list are named.
+# The maximum number of classes that a note lists.
 _NUM_NAMED = 20
 
 
 @dataclass(frozen=True)
 class Training:
-    """All that fit() takes, the config with everything filled in, and who else is called or told."""
+    """The arguments of fit(), the config with everything set, and the callbacks and loggers."""
 
     state: TrainState
     plan: Plan
@@ -76,11 +76,11 @@ class Training:
 
 
 def make_training(job: Job, data: Opened, objective: Objective) -> Training:
-    """Build the network and what trains it, on the device."""
+    """Build the network and everything that trains it, on the device."""
     settings, trainer = job.settings, job.settings.trainer
     tree = job.tree(data.known, data.became)
     if "balanced" in tree["loss"].values():
-        # Saved with the run: its loss stays the same, whatever data a checkpoint is measured on.
+        # Saved with the run: the loss stays the same, whatever data a checkpoint is evaluated on.
         tree["loss"] |= counts_for_loss(tree["loss"], data)
     seed_weights(settings.seed)
     network = _network(job, tree["model"])
@@ -137,7 +137,7 @@ def _loggers(sections: Mapping[str, Any]) -> dict[str, Logger]:
 def _schedule(
     job: Job, section: Mapping[str, Any] | None, optimizer: Optimizer, plan: Plan, *, is_validated: bool
 ) -> Schedule | None:
-    """Return the schedule of a config, if it has one; raise ConfigError where it needs a validation that is not."""
+    """Return the schedule of a config, if it has one; raise ConfigError where it needs a validation that is missing."""
     scheduler = make_scheduler(section, optimizer, plan.total_steps, job.mode)
     if scheduler is None:
         return None
@@ -149,7 +149,7 @@ def _schedule(
 def _batches(
     data: Opened, settings: RunSettings, layout: Layout, augmenter: Augmenter | None
 ) -> tuple[SplitBatches, SplitBatches | None]:
-    """Return the batches of the training part, and those of the validation part, if there is one."""
+    """Return the batches of the training split, and those of the validation split, if there is one."""
     batch_size, eval_batch_size = settings.data.batch_size, settings.data.eval_batch_size
     train = SplitBatches(samples_at(data.train, layout), data.preprocessing, batch_size, settings.seed, augmenter)
     if augmenter is not None:
@@ -159,7 +159,7 @@ def _batches(
 
 
 def _network(job: Job, section: Mapping[str, Any]) -> nn.Module:
-    """Return the network; of a run that goes on, or is done anew, only if the weights of its checkpoint are of it."""
+    """Return the network; for a resumed or repeated run, check that it fits the weights of the checkpoint."""
     saved = job.composed.resumed or job.composed.repeated
     is_changed = job.composed.repeated is not None and any(is_within(it.key, "model") for it in job.composed.typed)
     if saved is None or is_changed or "model" in job.composed.own_targets:
@@ -169,7 +169,7 @@ def _network(job: Job, section: Mapping[str, Any]) -> nn.Module:
 
 
 def lists_by_class(loss: Mapping[str, Any], targets: Targets) -> list[str]:
-    """Return for each list of numbers that a loss is given, one a class or label, which number is for which."""
+    """Return a note for each of the loss's lists with one number per class or label, with the name of each."""
     given = {key: values for key, values in loss.items() if not key.endswith("_counts") and isinstance(values, list)}
     notes = []
     for key, values in given.items():
@@ -181,7 +181,7 @@ def lists_by_class(loss: Mapping[str, Any], targets: Targets) -> list[str]:
 
 
 def _compile_wanted(job: Job) -> str | bool:
-    """Return the setting; of a run that goes on, `auto` is what it became at its start, since its bits depend on it."""
+    """Return the setting; in a resumed run, `auto` keeps the value it had at the start, since bits depend on it."""
     wanted, resumed = job.settings.trainer.compile, job.composed.resumed
     return bool(resumed.config["trainer"]["compile"]) if resumed and wanted == "auto" else wanted
 
@@ -189,13 +189,13 @@ def _compile_wanted(job: Job) -> str | bool:
 def make_step(
     trainer: TrainerSettings, state: TrainState, objective: Objective, callbacks: Sequence[Callback] = ()
 ) -> Step:
-    """Return what makes the updates."""
+    """Return the object that takes the optimizer steps."""
     kind = SkippingStep if trainer.nonfinite == "skip" else Step
     return kind(state, objective, trainer.grad_clip_norm, callbacks)
 
 
 def make_plan(trainer: TrainerSettings, num_batches: int, *, is_validated: bool = True) -> Plan:
-    """Return how long the training goes: all its epochs, or fewer steps where max_steps says so."""
+    """Return the length of the training: all epochs, or fewer steps if max_steps says so."""
     steps_per_epoch = -(-num_batches // trainer.accumulate)
     total_steps = trainer.epochs * steps_per_epoch
     if trainer.max_steps is not None:
@@ -210,7 +210,7 @@ def make_plan(trainer: TrainerSettings, num_batches: int, *, is_validated: bool 
 
 
 def make_optimizer(section: Mapping[str, Any], parameters: Groups) -> Optimizer:
-    """Return the optimizer, with the fused kernel where the class has one and the config leaves the choice."""
+    """Return the optimizer, with the fused kernel if the class has one and the config leaves `fused` null."""
     spare_compiler()
     late: dict[str, Any] = {}
     has_choice = (
@@ -226,7 +226,7 @@ def make_optimizer(section: Mapping[str, Any], parameters: Groups) -> Optimizer:
 def make_scheduler(
     section: Mapping[str, Any] | None, optimizer: Optimizer, total_steps: int, mode: str
 ) -> LRScheduler | None:
-    """Return the schedule; the run's length and the monitored metric's mode flow into what its config leaves null."""
+    """Return the schedule; parameters `total_steps` and `mode` that its config leaves null are set from the run."""
     if section is None:
         return None
     known = {"total_steps": max(total_steps, 1), "mode": mode}
@@ -236,12 +236,12 @@ def make_scheduler(
 
 
 def make_augmenter(sections: Mapping[str, Any], seed: int, device: torch.device) -> Augmenter | None:
-    """Return what changes training batches; None where nothing does."""
+    """Return the augmenter of training batches; None if nothing augments."""
     kinds = Augmentation | Mixing
     parts: dict[str, Any] = {name: build(section, f"augment.{name}", kinds) for name, section in sections.items()}
     return Augmenter(parts, seed, device) if parts else None
 
 
 def make_scaler(precision: Precision, device: torch.device) -> torch.amp.GradScaler | None:
-    """Return what scales the loss where small gradients would vanish."""
+    """Return the gradient scaler, if the precision needs one to keep small gradients from vanishing."""
     return torch.amp.GradScaler(device.type) if precision.scales_gradients else None

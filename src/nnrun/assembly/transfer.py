@@ -1,4 +1,4 @@
-"""Start a network from weights of elsewhere, and train its parts as `transfer` says."""
+"""Start a network from pretrained weights, and fine-tune it as `transfer` says."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from nnrun.core.transfer.layers import distances, find_head
 from nnrun.core.work import Work
 from nnrun.runs.console import Console
 
-# Scores beside the last ones, which some published networks give while they train, and ours do not.
+# Auxiliary classifiers, which some published networks use in training, and nnrun's do not.
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 
 
-# What an optimizer is given: parameters, or groups of them with settings of their own.
+# The argument of an optimizer: parameters, or groups of them with their own settings.
 Groups = list[Tensor] | list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """What `transfer` means for one network: its head, where that is asked for, and what is frozen."""
+    """The meaning of `transfer` for one network: its head, if that is needed, and what is frozen."""
 
     settings: TransferSettings
     head: str | None
@@ -52,7 +52,7 @@ class Transfer:
 
 
 def plan_transfer(settings: TransferSettings, network: nn.Module, targets: Targets) -> Transfer:
-    """Return what `transfer` means for a network; raise ConfigError where it means nothing."""
+    """Return the meaning of `transfer` for a network; raise ConfigError where it does not apply."""
     asks_for_head = (
         settings.freeze == "backbone"
         or settings.head is not None
@@ -72,10 +72,10 @@ def load_pretrained(
     network: nn.Module,
     targets: Targets,
 ) -> str:
-    """Load the weights that `transfer.weights` names, None the published ones; return in a line what was made of them.
+    """Load the weights that `transfer.weights` names (None: the published ones); return a line that describes it.
 
-    The head is left as it was drawn where the file is of other classes or has none, and the first convolution's weights
-    are fitted to the channels of the images; all else must fit. Raises ArtifactError where it does not.
+    The head keeps its random initialization if the file is for other classes or has no head, and the first
+    convolution's weights are adapted to the channels of the images. Raises ArtifactError where anything else differs.
     """
     notes: list[str] = []
     theirs: Targets | None = None
@@ -94,18 +94,19 @@ def load_pretrained(
         load_weights(network, weights, path)
     except ArtifactError as error:
         if built := built_otherwise(pretrained, model):
-            raise ArtifactError(f"{error}; its network was built with {built}: set the same") from error
+            raise ArtifactError(f"{error}; its network was built with {built}; use the same") from error
         if model.get("stem") in ("auto", "small"):
-            raise ArtifactError(f"{error}; weights for photographs want model.stem=imagenet") from error
+            raise ArtifactError(f"{error}; weights trained on photos need model.stem=imagenet") from error
         raise
-    return "; ".join([f"starting from {path}", *notes, *["all else is loaded" if notes else "all is loaded"]])
+    loaded = "loaded all other weights" if notes else "loaded all weights"
+    return "; ".join([f"starting from {path}", *notes, loaded])
 
 
 def fit_channels(weights: dict[str, Tensor], network: nn.Module) -> list[str]:
-    """Fit the first convolution's weights to other channels, in place; return what to say.
+    """Adapt the first convolution's weights to another number of channels, in place; return notes.
 
-    The sum over the file's channels, in equal parts over ours: a grey picture, in however many channels it comes, gives
-    what it gave.
+    The sum over the file's channels is spread equally over the new ones: a grey image, in any number of channels, gives
+    the same output.
     """
     first = next((name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)), None)
     name = f"{first}.weight"
@@ -117,14 +118,14 @@ def fit_channels(weights: dict[str, Tensor], network: nn.Module) -> list[str]:
         return []
     weights[name] = (theirs.sum(1, keepdim=True) / now[0]).expand_as(ours).contiguous()
     if now[0] == 1:
-        return [f"{first} takes 1 channel, with the sum over the file's {before[0]}"]
-    return [f"{first} takes {now[0]} channels, each with 1/{now[0]} of the sum over the file's {before[0]}"]
+        return [f"{first} takes 1 channel, with the sum of the file's {before[0]}"]
+    return [f"{first} takes {now[0]} channels, each with 1/{now[0]} of the sum of the file's {before[0]}"]
 
 
 def parameter_groups(network: nn.Module, transfer: Transfer) -> Groups:
-    """Return the parameters that ever train: in groups, where they do not all train alike.
+    """Return the parameters that ever train, in groups if their settings differ.
 
-    A group has `lr_factor`, by which `scale_rates` multiplies its learning rate, and weight decay 0 where it has none.
+    A group has `lr_factor`, by which `scale_rates` multiplies its learning rate, and `weight_decay` 0 if it has none.
     """
     settings, groups = transfer.settings, dict[tuple[float, bool], list[Tensor]]()
     far = distances(network, transfer.head) if transfer.head is not None else {}
@@ -150,15 +151,15 @@ def members(groups: Groups) -> list[Tensor]:
 
 
 def scale_rates(optimizer: Optimizer) -> None:
-    """Multiply the learning rate of each group by its factor; schedules then keep the ratios."""
+    """Multiply the learning rate of each group by its factor; schedules keep the ratios."""
     for group in optimizer.param_groups:
         group["lr"] *= group.get("lr_factor", 1.0)
 
 
 def open_pretrained(settings: TransferSettings, model: Mapping[str, Any]) -> SavedWeights | None:
-    """Return what the file says that `transfer.weights` names; None where none is named.
+    """Open the file that `transfer.weights` names; return None if it names none.
 
-    Raises ConfigError or ArtifactError where the weights, published ones too, are not there: before data is read.
+    Raises ConfigError or ArtifactError where the weights, including published ones, do not exist, before data is read.
     """
     if settings.weights == "default":
         published_weights(model, only_check=True)
@@ -168,9 +169,10 @@ def open_pretrained(settings: TransferSettings, model: Mapping[str, Any]) -> Sav
 
 
 def keep_features(transfer: Transfer, state: TrainState, work: Work, plan: Plan, console: Console) -> tuple[Work, bool]:
-    """Return the work with batches of features, where the backbone is frozen and nothing augments; and whether it may.
+    """Return the work, with batches of cached features if possible, and the value of `transfer.cache` to record.
 
-    Raises ConfigError where `transfer.cache=true` asks for what cannot be; with `auto` the console is told.
+    Caching needs a frozen backbone and no augmentation. If it is not possible, `transfer.cache=true` raises
+    ConfigError, and `auto` prints a note.
     """
     wanted = transfer.settings.cache
     if not transfer.may_cache or transfer.head is None or work.train.is_augmented:
@@ -184,9 +186,7 @@ def keep_features(transfer: Transfer, state: TrainState, work: Work, plan: Plan,
     except DoesNotPay as reason:
         if wanted is True:
             raise ConfigError(f"transfer.cache=true is not possible here: {reason}; leave it at auto") from reason
-        console.note(f"the frozen part is computed anew in every epoch: {reason}")
+        console.note(f"not caching the frozen backbone's features: {reason}")
         return work, False
-    console.say(
-        f"the features of {counted(train.num_samples, 'sample')} are computed once: what is frozen need not run again"
-    )
+    console.say(f"caching the frozen backbone's features of {counted(train.num_samples, 'sample')}")
     return replace(work, train=train, valid=valid), True

@@ -1,12 +1,12 @@
-"""Names that moved: what a file of an earlier version calls a class, and where that class lies now."""
+"""Classes that moved: their names in files of earlier versions, and their current names."""
 
 from __future__ import annotations
 
 from typing import Any
 
-# The beginning of a name as it was, and as it is. A class that moves gets a line; older lines get their new end.
+# Old and new beginnings of names. A class that moves gets a line; older lines that lead to it get its new name.
 MOVED: dict[str, str] = {
-    # Until 0.2.0 each group of options was a room of its own.
+    # Until 0.2.0 each group of options was a separate room.
     "nnrun.data.own.": "nnrun.components.data.map_style.",
     "nnrun.data.": "nnrun.components.data.",
     "nnrun.models.": "nnrun.components.models.",
@@ -18,12 +18,12 @@ MOVED: dict[str, str] = {
     "nnrun.loggers.": "nnrun.components.loggers.",
 }
 
-# Until 0.3.0 the state of a callback was saved under the name of its class; the others' were empty.
+# Until 0.3.0 the state of a callback was saved under the name of its class; other callbacks had no state.
 CALLBACKS = {"EarlyStopping": "early_stopping"}
 
 
 def current_name(target: str) -> str:
-    """Return the dotted name of a class as it is today."""
+    """Return the current dotted name of a class."""
     for before, now in MOVED.items():
         if target.startswith(before):
             return now + target.removeprefix(before)
@@ -39,7 +39,7 @@ def first_name(target: str) -> str:
 
 
 def with_current_names(value: Any) -> Any:
-    """Return a tree of plain values in which each `_target_` names its class as it is today."""
+    """Return a tree of plain values in which each `_target_` has the current name of its class."""
     if isinstance(value, list):
         return [with_current_names(item) for item in value]
     if not isinstance(value, dict):

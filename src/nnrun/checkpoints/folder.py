@@ -1,4 +1,4 @@
-"""Save and load checkpoints: whole or not at all, verified, tensors and plain values only."""
+"""Save and load checkpoints: atomic, verified, tensors and plain values only."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _NAME = re.compile(r"step-\d{8,}-[0-9a-f]{8}\.ckpt")
 
 
 class Abandoned(Exception):
-    """A save is not to come to its end."""
+    """A save was abandoned before its end."""
 
 
 class CheckpointFolder:
     """The `checkpoints` folder of one run, whose lock this process holds. The manifest is the commit point.
 
-    A checkpoint appears under a name that states its step and its sha256; then the manifest names it; only then are
-    old ones removed, and never the best or the `keep_last` newest. What an earlier process left behind is removed when
-    the folder is opened: temporary files, and checkpoints that no manifest came to name. Damaged ones are set aside.
+    A checkpoint appears under a name that states its step and its sha256; then the manifest lists it; only then are
+    old ones removed, but never the best or the `keep_last` newest. When the folder is opened, leftovers of an earlier
+    process are removed: temporary files, and checkpoints that the manifest does not list. Damaged ones are renamed.
     """
 
     def __init__(self, run: Path, keep_last: int) -> None:
@@ -47,17 +47,17 @@ class CheckpointFolder:
         has_manifest = (self.path / MANIFEST_NAME).is_file()
         manifest = read_manifest(self.path) if has_manifest else Manifest()
         with saving(self.path):
-            # A damaged file that a resume fell back from must not count as one of the newest, and push out a whole one.
+            # A damaged file must not count as one of the newest: it would push out an intact one.
             whole = tuple(row for row in manifest.files if self._is_whole(row))
             self._sweep({row.name for row in whole} if has_manifest and len(whole) == len(manifest.files) else None)
         names = {row.name for row in whole}
         self.manifest = Manifest(whole, *(name if name in names else None for name in (manifest.best, manifest.last)))
 
     def _sweep(self, named: set[str] | None) -> None:
-        """Remove what an interrupted save left behind: temporary files, and checkpoints that are not `named`.
+        """Remove the leftovers of an interrupted save: temporary files, and checkpoints that are not `named`.
 
-        Where the manifest is missing, or names files that are not whole, no checkpoint is removed (`named` is None): it
-        may be all that there is.
+        If the manifest is missing, or lists damaged files, no checkpoint is removed (`named` is None): it may be the
+        only one.
         """
         sweep_temporaries(self.path)
         if named is None:
@@ -67,7 +67,7 @@ class CheckpointFolder:
                 path.unlink(missing_ok=True)
 
     def _is_whole(self, row: ManifestEntry) -> bool:
-        """Return whether a file is as it was saved; one that is not gets another name, for people to look at."""
+        """Return whether a file is as it was saved; rename one that is not, so that it can be examined."""
         path = self.path / row.name
         if is_whole(self.path, row):
             return True
@@ -76,17 +76,17 @@ class CheckpointFolder:
         return False
 
     def check_room(self) -> None:
-        """Raise ResourceError where the disk has no room for as many checkpoints as are kept, each as large as one.
+        """Raise ResourceError where the disk has no room for all checkpoints that are kept, if each is as large as one.
 
-        That is the least: an optimizer's state comes to the weights with its first step.
+        This is a lower bound: the optimizer's state is added at its first step.
         """
         num_bytes = self.manifest.files[-1].bytes
         missing = self._keep_last + 2 - len(self.manifest.files)
         free = free_bytes(self.path)
         if free is not None and free < missing * num_bytes:
             raise ResourceError(
-                f"{self.path} has room for {free:,} bytes, and the run needs at least {missing * num_bytes:,} more: "
-                f"{missing} checkpoints of {num_bytes:,}; free some space, then continue with resume=, or choose "
+                f"{self.path} has room for {free:,} bytes, but the run needs at least {missing * num_bytes:,}: "
+                f"{missing} checkpoints of {num_bytes:,}; free some space and continue with resume=, or choose "
                 "another folder with hydra.run.dir="
             )
 
@@ -110,16 +110,16 @@ class CheckpointFolder:
         return self.path / entry.name
 
     def abandon(self) -> None:
-        """Let a save that is under way in another thread come to nothing, and each that is begun from now on."""
+        """Abandon a save that another thread is writing, and every later one."""
         self._is_abandoned = True
 
     def _poll(self) -> None:
-        """Raise Abandoned where nothing is to be saved any more: the folder may be another process's by now."""
+        """Raise Abandoned after `abandon`: another process may own the folder by now."""
         if self._is_abandoned:
             raise Abandoned
 
     def _commit(self, entry: ManifestEntry, *, is_best: bool) -> None:
-        """Name the new file in the manifest, then remove what the rules no longer keep."""
+        """List the new file in the manifest, then remove files that are no longer kept."""
         files = [row for row in self.manifest.files if row.name != entry.name] + [entry]
         best = entry.name if is_best else self.manifest.best
         kept = {row.name for row in files[-self._keep_last :]} | {best}
@@ -137,7 +137,7 @@ class CheckpointFolder:
 
 
 def load_weights(network: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
-    """Load weights strictly; raise ArtifactError naming the first mismatches, or a weight that is not a number."""
+    """Load weights strictly; raise ArtifactError naming the first mismatches, or weights that are not finite."""
     check_names_and_shapes(network.state_dict(), weights, path)
     damaged = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
     if damaged:
@@ -148,28 +148,31 @@ def load_weights(network: nn.Module, weights: dict[str, Tensor], path: Path) -> 
 def check_names_and_shapes(
     wanted: Mapping[str, Tensor], weights: Mapping[str, Tensor | StoredTensor], path: Path
 ) -> None:
-    """Raise ArtifactError with the first mismatches unless weights, perhaps only described, are those of a network."""
+    """Raise ArtifactError with the first mismatches unless weights, or their descriptions, fit a network."""
     problems = []
     if wanted and weights.keys().isdisjoint(wanted):
-        problems.append(f"not one of its names is the network's: it has {', '.join(list(weights)[:3])}")
+        problems.append(f"none of its names are the network's: it has {', '.join(list(weights)[:3])}")
     problems += [f"{name} is missing" for name in wanted if name not in weights]
     problems += [f"{name} is not in this network" for name in weights if name not in wanted]
     for name, tensor in wanted.items():
         given = weights.get(name)
         if given is not None and tuple(given.shape) != tuple(tensor.shape):
-            problems.append(f"{name} is {tuple(given.shape)}, and the network wants {tuple(tensor.shape)}")
+            problems.append(f"{name} is {tuple(given.shape)}, but the network needs {tuple(tensor.shape)}")
         elif given is not None and not _may_become(dtype_name(given), dtype_name(tensor)):
-            problems.append(f"{name} is {dtype_name(given)}, and the network wants {dtype_name(tensor)}")
+            problems.append(f"{name} is {dtype_name(given)}, but the network needs {dtype_name(tensor)}")
     if problems:
         more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
         raise ArtifactError(
             f"{path} does not fit the network ({counted(len(problems), 'mismatch', 'mismatches')}): "
-            f"{'; '.join(problems[:5])}{more}; name the model that it was trained as"
+            f"{'; '.join(problems[:5])}{more}; set model= to the network that was trained"
         )
 
 
 def _may_become(given: str, wanted: str) -> bool:
-    """Return whether numbers of a type mean the same as another: whole ones are no weights, nor complex ones."""
+    """Return whether a dtype can be converted to another without changing the meaning of the numbers.
+
+    Integers and complex numbers cannot become float weights.
+    """
     if given.startswith("complex") or wanted.startswith("complex"):
         return given.startswith("complex") and wanted.startswith("complex")
     return "float" in given or "float" not in wanted

@@ -1,4 +1,4 @@
-"""A training's state as it is at one moment, copied, so that it can be written while the training goes on."""
+"""Copy a training's state to the host, so that it can be written while the training continues."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from torch import Tensor
 
 
 class HostCopy:
-    """Copies of a tree of values on the host. Their memory is used again: a copy is good until the next is taken.
+    """Copies of a tree of values on the host. Their memory is reused: a copy is valid until the next is taken.
 
-    New memory costs more than the copying, since the system clears each page of it when it is first touched.
+    New memory would cost more than the copying, since the system clears each page when it is first touched.
     """
 
     def __init__(self) -> None:
@@ -22,10 +22,10 @@ class HostCopy:
         self._copied: list[torch.cuda.Event] = []
 
     def take(self, tree: Any) -> Any:
-        """Return a copy of a tree, which is whole after `wait`; what changes its tensors from now on does not matter.
+        """Return a copy of a tree, complete after `wait`; later changes of the tensors do not affect it.
 
-        A GPU's tensors are copied in the order of its work, into pinned memory, and nobody waits for that here.
-        Tensors that are one, such as tied weights, stay one, and those that share their memory go on to.
+        A GPU's tensors are copied on its stream into pinned memory, without waiting here.
+        Identical tensors, such as tied weights, stay identical, and tensors that share memory still do.
         """
         copies: dict[Any, Tensor] = {}
         storages: dict[int, torch.UntypedStorage] = {}
@@ -35,7 +35,7 @@ class HostCopy:
         def copied(tensor: Tensor) -> Tensor:
             storage = tensor.untyped_storage()
             place = (storage._cdata, tensor.storage_offset(), tensor.dtype, tensor.shape, tensor.stride())
-            # On the host by its identity: a pickle tells which tensors are one object.
+            # By identity on the host: a pickle records which tensors are the same object.
             key = id(tensor) if tensor.device.type == "cpu" else place
             if key in copies:
                 return copies[key]
@@ -54,33 +54,33 @@ class HostCopy:
         return copy
 
     def _copy_of(self, storage: torch.UntypedStorage, earlier: list[torch.UntypedStorage]) -> torch.UntypedStorage:
-        """Return a copy of a storage, in the memory that the one in its place had the last time if that fits."""
+        """Return a copy of a storage, in the memory of the last copy at this position if the size is the same."""
         place, num_bytes = len(self._buffers), storage.nbytes()
         fits = place < len(earlier) and earlier[place].nbytes() == num_bytes
         buffer = earlier[place] if fits else torch.UntypedStorage(num_bytes)
-        # By one thread: torch's own copies by several, which wait for each other where others compute too.
+        # With one thread: torch's copy uses several, which wait for each other on a busy machine.
         ctypes.memmove(buffer.data_ptr(), storage.data_ptr(), num_bytes)
         self._buffers.append(buffer)
         return buffer
 
     def wait(self) -> None:
-        """Wait until the newest copy is whole: for the GPUs that have yet to make it."""
+        """Wait until the GPUs have completed the newest copy."""
         for event in self._copied:
             event.synchronize()
 
 
 def _mark(gpu: torch.device) -> torch.cuda.Event:
-    """Return what can be waited for, without keeping a core busy, until a GPU has done what it was given so far."""
+    """Return an event for a GPU's work so far; waiting for it does not keep a core busy."""
     event = torch.cuda.Event(blocking=True)
     event.record(torch.cuda.current_stream(gpu))
     return event
 
 
 def canonical(value: Any, copied: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> Any:
-    """Return equal values as equal bytes when pickled, in new dictionaries and lists, and of each tensor `copied`.
+    """Return a tree in new dictionaries and lists, with `copied` of each tensor, so that equal trees pickle equally.
 
-    A pickle also tells which texts and lists are one object: a resumed run would differ in that from one that was
-    never stopped, and its checkpoints in their names.
+    A pickle also records which strings and lists are the same object. A resumed run would differ in that from an
+    uninterrupted one, and so would the names of its checkpoints.
     """
     if isinstance(value, dict):
         return {canonical(key): canonical(item, copied) for key, item in value.items()}

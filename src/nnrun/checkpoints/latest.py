@@ -1,4 +1,4 @@
-"""The link outputs/latest: the newest run that trains, unless it is lost before its first checkpoint."""
+"""The link outputs/latest: the newest training run, unless it failed before its first checkpoint."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from nnrun.base.files import read_record, saving
 from nnrun.base.lock import is_locked
 
-# In status.json: what the link said before the run.
+# In status.json: the link's target before the run.
 BEFORE = "latest_before"
 _CHECKPOINTS = Path("checkpoints") / "manifest.json"
 _MOST_LOST = 1000
@@ -20,9 +20,9 @@ def latest_link(base: Path = Path("outputs")) -> Path:
 
 
 def point_latest(run: Path, base: Path = Path("outputs")) -> bool:
-    """Make `outputs/latest` a link to a run, in one step, so that nobody ever finds it missing.
+    """Make `outputs/latest` a link to a run, atomically, so that it is never missing.
 
-    Return False, with nothing changed, where it is something of the user's own that is no link.
+    Return False, with nothing changed, if it exists and is not a link.
     """
     latest = latest_link(base)
     if latest.exists() and not latest.is_symlink():
@@ -34,10 +34,10 @@ def point_latest(run: Path, base: Path = Path("outputs")) -> bool:
 
 
 def put_back(latest: Path, lost: Path | None = None) -> str | None:
-    """Let the link say again what it said before a run that failed before its first checkpoint, and say so.
+    """Restore the link's target from before a run that failed before its first checkpoint; return a note.
 
-    That is `lost`, whose process is this one, or one whose process is gone, killed perhaps. Return None where the link
-    leads to a run that has a checkpoint, or that is under way, or to anything else.
+    The run is `lost`, of this process, or one whose process has ended, perhaps killed. Return None if the link leads to
+    a run that has a checkpoint or is still running, or to anything else.
     """
     gone: list[str] = []
     while latest.is_symlink() and len(gone) < _MOST_LOST:
@@ -55,7 +55,7 @@ def put_back(latest: Path, lost: Path | None = None) -> str | None:
     if not gone:
         return None
     now = (
-        f"stands for {os.path.normpath(latest.parent / latest.readlink())} again"
+        f"points to {os.path.normpath(latest.parent / latest.readlink())} again"
         if latest.is_symlink()
         else "is removed"
     )
@@ -63,7 +63,7 @@ def put_back(latest: Path, lost: Path | None = None) -> str | None:
 
 
 def _before(run: Path) -> tuple[bool, str | None]:
-    """Return whether a run says what the link said before it, and that."""
+    """Return whether a run recorded the link's target before it, and that target."""
     status = read_record(run / "status.json")
     if status is None or BEFORE not in status:
         return False, None
@@ -72,7 +72,7 @@ def _before(run: Path) -> tuple[bool, str | None]:
 
 
 def _link(latest: Path, text: str) -> None:
-    """Make the link say something else, in one step."""
+    """Change the link's target atomically."""
     with saving(latest):
         temporary = latest.parent / f".latest-{os.getpid()}.tmp"
         temporary.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Which checkpoint file a path stands for: that of a run directory, verified, or the file itself."""
+"""Find the checkpoint file that a path stands for: that of a run directory, verified, or the file itself."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from nnrun.checkpoints.manifest import FOLDER_NAME, MANIFEST_NAME, Manifest, is_
 
 # The table of a sweep, in its folder: sweeps/table.py writes it.
 _SWEEP_NAME = "sweep.json"
-# Entries of a folder that is no run directory which are looked at.
+# Maximum number of entries that are examined in a folder that is not a run directory.
 _MOST_ENTRIES = 1000
 
 
 @dataclass(frozen=True)
 class Located:
-    """A file that proved to be whole, open; the run directory it is in, if any, and what was said on the way."""
+    """A verified file, open; the run directory that it is in, if any; and notes."""
 
     file: OpenFile
     run: Path | None
@@ -31,18 +31,18 @@ class Located:
 
     @property
     def path(self) -> Path:
-        """Where it lies."""
+        """The file's path."""
         return self.file.path
 
 
 def locate(path: Path, want: str) -> Located:
-    """Return the checkpoint file that `path`, a run directory or a file, stands for: verified, and open since.
+    """Return the checkpoint file that `path`, a run directory or a file, stands for: verified, and still open.
 
     `want` is `best` (for `ckpt=` and `init_from=`: a damaged one is an error that names the others, since another
     checkpoint is another model), `last` (for `resume=`: a damaged one falls back to the one before it), or `config`
     (for `repeat=`: likewise, and nothing is written beside it).
     """
-    # `outputs/latest` may point elsewhere before this run ends: what it stands for now is meant.
+    # Resolve links now: `outputs/latest` may point elsewhere before this run ends.
     if reason := why_out_of_reach(path):
         raise ArtifactError(f"{abbreviated(path)}: {reason}")
     while path.is_symlink() and path.exists():
@@ -52,7 +52,7 @@ def locate(path: Path, want: str) -> Located:
     if path.is_file():
         return Located(open_verified(path), path.parent.parent if path.parent.name == FOLDER_NAME else None)
     if not path.is_dir():
-        what = "is a pipe or a device, and no file" if path.exists() else f"does not exist; {nearest(path)}"
+        what = "is a pipe or a device, not a file" if path.exists() else f"does not exist; {nearest(path)}"
         raise ArtifactError(f"{path} {what}")
     folder = path / FOLDER_NAME
     if not folder.is_dir() and (path / "status.json").is_file():
@@ -68,7 +68,7 @@ def locate(path: Path, want: str) -> Located:
 
 
 def _whole_best(folder: Path, manifest: Manifest) -> Located:
-    """Return the best checkpoint, verified; of a run that was stopped before it had one, the last, and say so."""
+    """Return the best checkpoint, verified; for a run that was stopped before it had one, the last, with a note."""
     entries = {entry.name: entry for entry in manifest.files}
     name = manifest.best or manifest.last
     if name is None or name not in entries:
@@ -78,14 +78,14 @@ def _whole_best(folder: Path, manifest: Manifest) -> Located:
     except ArtifactError as error:
         whole = [entry.name for entry in manifest.files if entry.name != name and is_whole(folder, entry)]
         others = ", ".join(f"ckpt={folder / other}" for other in whole)
-        hint = f"another checkpoint is another model; there are: {others}" if others else "no other one is whole"
+        hint = f"other checkpoints, which are other models: {others}" if others else "no other checkpoint is intact"
         raise ArtifactError(f"{error}; {hint}") from error
-    notes = () if manifest.best else (f"{folder.parent} has no best weights yet: these are its last, {name}",)
+    notes = () if manifest.best else (f"{folder.parent} has no best weights yet: using the last, {name}",)
     return Located(file, folder.parent, notes)
 
 
 def _newest_whole(folder: Path, manifest: Manifest) -> Located:
-    """Return the newest checkpoint that is whole; say which damaged ones were passed over."""
+    """Return the newest intact checkpoint, with a note on each damaged one that was skipped."""
     newest = manifest.files[-1].step if manifest.files else 0
     notes: list[str] = []
     for entry in reversed(manifest.files):
@@ -95,31 +95,31 @@ def _newest_whole(folder: Path, manifest: Manifest) -> Located:
             notes.append(str(error))
             continue
         if notes and entry.step < newest:
-            notes.append(f"falling back to {entry.name}: {newest - entry.step} steps are lost and trained again")
+            notes.append(f"falling back to {entry.name}: {newest - entry.step} steps are lost and will be repeated")
         best = next((row for row in manifest.files if row.name == manifest.best), None)
         if best is not None and not is_whole(folder, best):
-            notes.append(f"the best checkpoint {best.name} is damaged; the best of what follows takes its place")
+            notes.append(f"the best checkpoint {best.name} is damaged; the best of the resumed training replaces it")
         return Located(file, folder.parent, tuple(notes))
-    raise ArtifactError(*notes, f"{folder} holds no checkpoint that is whole; start the run again")
+    raise ArtifactError(*notes, f"{folder} has no intact checkpoint; start the run again")
 
 
 def _why_empty(run: Path) -> str:
     """Return why a run directory has no checkpoints."""
     if (read_record(run / "status.json") or {}).get("state") == "finished":
-        return "holds no network: nothing was trained in it; name the run that was"
-    return "failed before its first checkpoint: remove it, and start the run again"
+        return "has no network, since it trained nothing; use a training run"
+    return "failed before its first checkpoint; remove it and start the run again"
 
 
 def _why_no_run(folder: Path) -> str:
-    """Return why a folder is no run directory; of a sweep's, and of others that hold runs, which there are."""
+    """Return why a folder is not a run directory; list the runs in it, if it is that of a sweep or holds any."""
     runs: list[Path] = []
-    with suppress(OSError):  # what cannot be looked at is none that can be named
+    with suppress(OSError):  # an unreadable folder has no runs to list
         entries = islice(folder.iterdir(), _MOST_ENTRIES)
         runs = sorted((entry for entry in entries if (entry / FOLDER_NAME / MANIFEST_NAME).is_file()), reverse=True)
     sweep = (read_record(folder / _SWEEP_NAME) or {}).get("jobs")
     if not isinstance(sweep, list):
         named = f"; it holds runs, name one of them: {few(runs)}" if runs else ""
-        return f"is not a run directory: it has no folder {FOLDER_NAME!r}{named}"
+        return f"is not a run directory: it has no {FOLDER_NAME!r} folder{named}"
     ranking = [Path(str(job.get("directory"))).name for job in sweep if isinstance(job, Mapping)]
     jobs = sorted(runs, key=lambda run: ranking.index(run.name) if run.name in ranking else len(ranking))
     named = f"name one of its jobs, the best first: {few(jobs)}" if jobs else "none of its jobs has a checkpoint"
@@ -127,10 +127,10 @@ def _why_no_run(folder: Path) -> str:
 
 
 def nearest(path: Path) -> str:
-    """Return a hint at the entry of the deepest existing parent whose name is near."""
+    """Return a hint: the most similar name in the deepest existing parent, or what that holds."""
     parent = next((folder for folder in path.parents if folder.is_dir()), Path())
     missing = path.relative_to(parent).parts[0] if path != parent else path.name
     names = [entry.name for entry in parent.iterdir()] if parent.is_dir() else []
-    # What is hidden is meant by nobody who did not type the dot.
+    # Hidden entries are suggested only for a name with a leading dot.
     names = [name for name in names if name.startswith(".") <= missing.startswith(".")]
     return did_you_mean(missing, names) or f"{parent.absolute()} holds {', '.join(sorted(names)[:5]) or 'nothing'}"

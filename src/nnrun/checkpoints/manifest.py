@@ -1,4 +1,4 @@
-"""Which checkpoint files a run has, which is meant, and whether it is whole: by size and sha256, before it is read."""
+"""The manifest of a run's checkpoint files: which is best or last, and the size and sha256 to verify before reading."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from nnrun.base.files import read_json
 from nnrun.base.open_file import OpenFile
 
 SCHEMA = 1
-# Of a checkpoint file. One of schema 1, which 0.2.0 wrote, has `class_names` in the place of `targets`; one of schema
-# 2, of 0.3.0, has no `problem`, no step of its newest validation and no norm of gradients.
+# The schema of a checkpoint file. Schema 1 (0.2.0) has `class_names` instead of `targets`; schema 2 (0.3.0) has no
+# `problem`, no step of the newest validation and no gradient norm.
 CHECKPOINT_SCHEMA = 3
 FOLDER_NAME = "checkpoints"
 MANIFEST_NAME = "manifest.json"
@@ -44,7 +44,7 @@ class Manifest:
     last: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the manifest as it is written to disk; its own hash is in it, for it decides what is removed."""
+        """Return the manifest as written to disk, with its own hash, since it decides which files are removed."""
         content = {
             "schema": SCHEMA,
             "best": self.best,
@@ -55,7 +55,7 @@ class Manifest:
 
 
 def _hash_of(content: Mapping[str, Any]) -> str:
-    """Return the hash that a manifest states of the rest of itself."""
+    """Return the hash of a manifest's other content."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -83,9 +83,7 @@ def read_manifest(folder: Path) -> Manifest:
         ) from error
     for name in [entry.name for entry in files] + [name for name in (manifest.best, manifest.last) if name]:
         if not _FILE_NAME.fullmatch(name):
-            raise ArtifactError(
-                f"{path} names a file outside its folder, or one that is no checkpoint: {ascii(name)[:80]}"
-            )
+            raise ArtifactError(f"{path} names a file that is not a checkpoint in its folder: {ascii(name)[:80]}")
     for entry in files:
         _check_schema(folder / entry.name, entry)
     if not is_whole:
@@ -94,14 +92,14 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def _by_themselves(folder: Path) -> str:
-    """Return what can be done without a manifest: the newest file whose name proves that it is whole, if there is one.
+    """Return advice for a run without a manifest: the newest file that matches the hash in its name, if there is one.
 
-    It may be another checkpoint than the best, and what came after it is lost: the user decides.
+    It may not be the best checkpoint, and later steps are lost, so the user decides.
     """
     for path in sorted(folder.glob("step-*.ckpt"), reverse=True):
         with suppress(ArtifactError):
             _open_verified(path, None).close()
-            return f"ckpt={path} or init_from={path}, the newest that is whole, can be used by itself"
+            return f"the newest intact checkpoint can be used on its own: ckpt={path} or init_from={path}"
     return ""
 
 
@@ -112,29 +110,29 @@ def _check_schema(path: Path, entry: ManifestEntry) -> None:
 
 
 def open_verified(path: Path, entry: ManifestEntry | None = None) -> OpenFile:
-    """Return a file, open, that has the size and the sha256 which the manifest, or its own name, states of it.
+    """Open a file, and verify the size and sha256 that the manifest, or its own name, states.
 
-    Raises ArtifactError where it has others. Where neither states any, it is taken as it is.
+    Raises ArtifactError where they differ. If neither states any, the file is not verified.
     """
     if entry is None and path.parent.name == FOLDER_NAME and (path.parent / MANIFEST_NAME).is_file():
-        # Where the manifest is damaged, the name still proves what it can.
+        # If the manifest is damaged, the digits in the name are verified.
         with suppress(ArtifactError):
             entry = next((row for row in read_manifest(path.parent).files if row.name == path.name), None)
     return _open_verified(path, entry)
 
 
 def _open_verified(path: Path, entry: ManifestEntry | None) -> OpenFile:
-    """Return a file that is what an entry of the manifest, or for want of one its own name, states."""
+    """Open a file, and verify it by an entry of the manifest or, without one, by its own name."""
     try:
         file = OpenFile(path)
         size = file.num_bytes
         if size == 0:
             raise ArtifactError(f"{path} is empty")
         if entry is not None and size != entry.bytes:
-            raise ArtifactError(f"{path} is damaged: {size:,} bytes, and the manifest says {entry.bytes:,}")
+            raise ArtifactError(f"{path} is damaged: it has {size:,} bytes, but the manifest says {entry.bytes:,}")
         stated = entry.sha256 if entry else _digits_in_name(path)
         if stated and not file.sha256.startswith(stated):
-            raise ArtifactError(f"{path} is damaged: its sha256 is not the one it was saved with")
+            raise ArtifactError(f"{path} is damaged: its sha256 differs from the one that was saved")
     except FileNotFoundError as error:
         raise ArtifactError(f"{path} is missing") from error
     except OSError as error:
@@ -143,7 +141,7 @@ def _open_verified(path: Path, entry: ManifestEntry | None) -> OpenFile:
 
 
 def is_whole(folder: Path, entry: ManifestEntry) -> bool:
-    """Return whether a file that the manifest lists is there as it was saved."""
+    """Return whether a file that the manifest lists exists as it was saved."""
     try:
         open_verified(folder / entry.name, entry).close()
     except ArtifactError:

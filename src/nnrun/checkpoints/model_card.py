@@ -1,6 +1,6 @@
-"""What nnrun writes beside weights in safetensors: `model.json`, with what has no place among tensors.
+"""The model card, `model.json`, which nnrun writes beside safetensors weights, with everything that is not a tensor.
 
-It is a stranger's, as a checkpoint is: plain, small, and nothing in it acts. Needs no torch.
+It is as untrusted as a checkpoint: only small, inert, plain values are accepted. Needs no torch.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from nnrun.checkpoints.payload import check_names, check_plain, checked_targets,
 
 CARD_NAME = "model.json"
 FORMAT, SCHEMA = "nnrun.safetensors", 1
-# In the place of a path, in a config that is given away.
+# Replaces a path in an exported config.
 PATH_LEFT_OUT = "(a path, left out of the export)"
 _MAX_BYTES = 4_000_000
 
 
 @dataclass(frozen=True)
 class Card:
-    """The config of the run that the weights are of, and what a user of them needs to know."""
+    """The config of the run that trained the weights, and the facts that their user needs."""
 
     config: Mapping[str, Any]
     targets: Targets
     preprocessing: Mapping[str, Any]
-    # What its problem was fitted to, `Problem.state_dict()`; None in a file of before.
+    # The fitted state of its problem, `Problem.state_dict()`; None in a file of an earlier version.
     problem: Mapping[str, Any] | None = None
 
 
 def without_private_paths(value: Any) -> Any:
-    """Return a tree of plain values in which each path that says where somebody keeps files is left out.
+    """Return a tree of plain values in which private paths are replaced by a placeholder.
 
-    One below the folder that the command was given in is told from there.
+    A path below the working directory is written relative to it.
     """
     if isinstance(value, Mapping):
         return {key: without_private_paths(item) for key, item in value.items()}
@@ -49,12 +49,12 @@ def without_private_paths(value: Any) -> Any:
         return value
     here, home = Path.cwd(), Path.home()
     is_below = Path(value).is_relative_to(here) and ".." not in Path(value).parts
-    # Who stands above everybody's home would tell its name.
+    # From a working directory above the home directory, a relative path would reveal the user's name.
     return str(Path(value).relative_to(here)) if is_below and here not in home.parents else PATH_LEFT_OUT
 
 
 def paths_left_out(value: Any, key: str = "") -> list[str]:
-    """Return the full keys of the paths that a config which was given away lacks."""
+    """Return the full keys of the paths that are missing from an exported config."""
     if isinstance(value, Mapping):
         return [name for k, item in value.items() for name in paths_left_out(item, f"{key}.{k}" if key else str(k))]
     if isinstance(value, list):
@@ -63,10 +63,9 @@ def paths_left_out(value: Any, key: str = "") -> list[str]:
 
 
 def read_card(weights: OpenFile) -> Card | None:
-    """Return what stands beside a file of weights; None where nothing of nnrun's does.
+    """Return the card beside a file of weights; None if there is none of nnrun's.
 
-    Raises ArtifactError where it is damaged, holds what could act, or is of other weights: those that it names by their
-    sha256 are meant.
+    Raises ArtifactError where it is damaged, holds values that are not inert, or is for other weights, by their sha256.
     """
     path = weights.path.with_name(CARD_NAME)
     if not path.is_file():
@@ -75,11 +74,11 @@ def read_card(weights: OpenFile) -> Card | None:
         content = path.read_bytes() if path.stat().st_size <= _MAX_BYTES else b""
         value = json.loads(content)
     except (OSError, ValueError, RecursionError):
-        # Of any origin: other tools write files of this name.
+        # Other tools write files of this name too.
         return None
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         return None
-    # Until 0.2.0 it was called the version; it is written still, for those who read it.
+    # Until 0.2.0 the key was `version`; it is still written, for those who read it.
     if (schema := value.get("schema", value.get("version"))) != SCHEMA:
         raise ArtifactError(f"{path} was written by a newer nnrun (schema {schema!r}); upgrade nnrun")
     targets = _targets_of(value.pop("targets", None), value.pop("class_names", None), path)
@@ -92,17 +91,17 @@ def read_card(weights: OpenFile) -> Card | None:
         or not isinstance(preprocessing.get("_target_"), str)
         or not isinstance(problem, dict | None)
     ):
-        raise ArtifactError(f"{path} does not say what nnrun says of weights; move it away to use the weights alone")
+        raise ArtifactError(f"{path} is not a valid model card of nnrun; move it away to use the weights alone")
     if value.get("sha256") != weights.sha256:
-        raise ArtifactError(f"{weights.path} is damaged, or is not what {path} is of: its sha256 is another")
+        raise ArtifactError(f"{weights.path} is damaged, or {path} is for other weights: the sha256 differs")
     return Card(with_current_names(config), targets, with_current_names(preprocessing), problem)
 
 
 def _targets_of(stated: Any, names: Any, path: Path) -> Targets:
-    """Return what weights have learned; until 0.2.0 a card had `class_names` alone, which people read in it still."""
+    """Return the targets that weights were trained on; until 0.2.0 a card had only `class_names`, which remain."""
     if names is not None or stated is None:
         check_names(names, f"{path}: class_names")
     targets = Targets.classes(names) if stated is None else checked_targets(stated, f"{path}: targets")
     if names is not None and list(targets.names) != names:
-        raise ArtifactError(f"{path} is refused: its targets have other names than its class_names")
+        raise ArtifactError(f"{path} is refused: its targets and its class_names have different names")
     return targets

@@ -1,4 +1,4 @@
-"""What a checkpoint holds: its keys, and plain values, few, small and unable to act, each where nnrun saves it."""
+"""The content of a checkpoint: its keys, and checks that the values are plain, few, small, inert and complete."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from nnrun.checkpoints.stored_tensors import StoredTensor
 
 MAX_DEPTH = 32
 MAX_NAMES = 100_000
-# Of a config, whose every value is looked at many times: a weight for each class of ImageNet-21k is among them.
+# The maximum for a config, each value of which is visited many times: enough for a weight per class of ImageNet-21k.
 MAX_VALUES = 25_000
 MAX_CHARACTERS = 10_000
 MAX_NUMBER = 2**63 - 1
-# What no file of nnrun's holds in a text: what a terminal obeys, and halves of characters, which UTF-8 cannot write.
+# Characters that no file of nnrun's has: terminal control characters, and lone surrogates, which UTF-8 cannot encode.
 UNWRITABLE = re.compile(f"{CONTROL.pattern}|[\ud800-\udfff]")
-# Sections of a config that every run has, and those that a run may go without.
+# Sections of a config that every run has, and optional ones.
 _SECTIONS = ("model", "data", "loss", "trainer")
 _OPTIONAL_SECTIONS = (
     *(
@@ -37,13 +37,13 @@ _OPTIONAL_SECTIONS = (
         "logger",
     ),
 )
-# Where trainers other than nnrun keep the state dict in what they save.
+# Keys under which other trainers save the state dict.
 _WEIGHT_KEYS = ("model", "state_dict", "model_state_dict", "net")
 _WEIGHTS_DEPTH = 3
 
 
 class _OfEachVersion(TypedDict):
-    """What every checkpoint holds."""
+    """The content of every checkpoint."""
 
     model: dict[str, Any]
     training: dict[str, Any]
@@ -55,14 +55,14 @@ class _OfEachVersion(TypedDict):
 
 
 class Payload(_OfEachVersion, total=False):
-    """What a checkpoint holds under which key: tensors when it is written, StoredTensor when it is read.
+    """The content of a checkpoint by key: tensors when it is written, StoredTensor when it is read.
 
-    `model` are the weights that are evaluated, `training` what `TrainState.state_dict` returns, `targets` what
-    `Targets.to_plain` does, `seen` what the training saw of its data, `problem` what its problem was fitted to. Beside
-    them the file states its schema.
+    `model` are the weights that are evaluated, `training` is from `TrainState.state_dict`, `targets` from
+    `Targets.to_plain`, `seen` the samples that the training saw, `problem` the fitted state of the problem. The file
+    also states its schema.
 
-    A file of schema 1 has `class_names`, a list, in the place of `targets`: the names of the classes, for there was
-    nothing else to learn. No file has both.
+    A file of schema 1 has `class_names`, a list of the names of the classes, instead of `targets`: there were no other
+    kinds of targets. No file has both.
     """
 
     seen: dict[str, Any]
@@ -74,17 +74,17 @@ _KINDS = {key: get_origin(hint) or hint for key, hint in get_type_hints(_OfEachV
 
 
 def with_schema(payload: Payload) -> dict[str, Any]:
-    """Return what a file holds: the payload, and by which schema."""
+    """Return the content of a file: the payload and its schema."""
     return {_SCHEMA_KEY: CHECKPOINT_SCHEMA, **payload}
 
 
 def is_checkpoint(content: Any) -> bool:
-    """Return whether what a file holds is meant to be a checkpoint of nnrun's, of whatever schema."""
+    """Return whether the content of a file claims to be a checkpoint of nnrun's, of any schema."""
     return isinstance(content, dict) and _SCHEMA_KEY in content
 
 
 def checked_payload(content: Any, path: Path) -> Payload:
-    """Return what a file holds, tensors as StoredTensor; raise ArtifactError unless it is what nnrun saves of a run."""
+    """Return the content of a file, tensors as StoredTensor; raise ArtifactError unless it is a valid checkpoint."""
     schema = content.get(_SCHEMA_KEY) if isinstance(content, dict) else None
     if not _is_count(schema, 1):
         alone = " but weights alone; name their network with model=" if weights_in(content) is not None else ""
@@ -94,11 +94,9 @@ def checked_payload(content: Any, path: Path) -> Payload:
     content = _with_targets(content)
     for key, kind in _KINDS.items():
         if not isinstance(content.get(key), kind):
-            raise ArtifactError(f"{path} is not a checkpoint of nnrun: it carries no {key}")
+            raise ArtifactError(f"{path} is not a checkpoint of nnrun: it has no {key}")
     if unknown := set(content) - {_SCHEMA_KEY, *Payload.__annotations__}:
-        raise ArtifactError(
-            f"{path} is not a checkpoint of nnrun: {len(unknown)} of its parts are none that nnrun saves"
-        )
+        raise ArtifactError(f"{path} is not a checkpoint of nnrun: {len(unknown)} of its keys are unknown")
     payload: Payload = {key: content[key] for key in Payload.__annotations__ if key in content}  # type: ignore[assignment]
     progress = payload["training"].get("progress")
     checked_targets(payload["targets"], f"{path}: targets")
@@ -117,12 +115,12 @@ def checked_payload(content: Any, path: Path) -> Payload:
         or not _is_progress(progress)
         or not ("seen" not in payload or _is_seen(payload["seen"]))
     ):
-        raise ArtifactError(f"{path} is not a checkpoint of nnrun: what it says of its run is not whole")
+        raise ArtifactError(f"{path} is not a checkpoint of nnrun: its record of the run is malformed")
     return payload
 
 
 def _with_targets(content: dict[str, Any]) -> dict[str, Any]:
-    """Return what a file holds; of one of schema 1 with its classes as targets."""
+    """Return the content of a file, with the class names of schema 1 as targets."""
     if "targets" in content or not isinstance(content.get("class_names"), list):
         return content
     others = {key: value for key, value in content.items() if key != "class_names"}
@@ -130,7 +128,7 @@ def _with_targets(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_config(value: Any) -> bool:
-    """Return whether a value has the sections of a run's config, each a section, and a data set among the data's."""
+    """Return whether a value has the sections of a run's config, each a mapping, `data.dataset` included."""
     return (
         isinstance(value, dict)
         and all(isinstance(value.get(key), dict) for key in _SECTIONS)
@@ -140,7 +138,7 @@ def is_config(value: Any) -> bool:
 
 
 def _is_seen(value: Any) -> bool:
-    """Return whether a value says which samples a training saw, as assembly.data.seen writes it."""
+    """Return whether a value lists the samples that a training saw, as assembly.data.seen writes it."""
     return (
         isinstance(value, dict)
         and "train" in value
@@ -156,9 +154,9 @@ def _is_seen(value: Any) -> bool:
 
 
 def _is_progress(value: Any) -> bool:
-    """Return whether a value says where a training stands."""
+    """Return whether a value is the progress of a training."""
     counts = ("epoch", "batch", "step", "num_rows", "logged_step")
-    # Files of versions that validated at an epoch's end alone do not tell of the newest validation.
+    # Versions that validated only at the end of an epoch did not save the step of the newest validation.
     if not isinstance(value, dict) or set(value) - {"validated_step"} != {*counts, "best", "stop_reason"}:
         return False
     best, reason, validated = value["best"], value["stop_reason"], value.get("validated_step", 0)
@@ -179,15 +177,16 @@ def _is_count(value: Any, low: int = 0, high: int = MAX_NUMBER) -> bool:
 
 
 def weights_in(payload: Any) -> list[tuple[str, ...]] | None:
-    """Return where tensors by name stand in what another trainer saved: the keys that lead there, `()` for the whole.
+    """Return where the state dicts are in a file of another trainer: the keys that lead there, `()` for the whole file.
 
-    The usual keys come first, then the others in the file's order; None for nowhere. The optimizer's are passed over.
+    The usual keys come first, then the others in the file's order; None if there are none. Optimizer states are
+    skipped.
     """
     found: list[tuple[str, ...]] = []
     waiting: list[tuple[tuple[str, ...], Any]] = [((), payload)]
     entered: set[int] = set()
     for keys, value in waiting:
-        # Each dictionary is entered once: in a file one may stand for many.
+        # Each dictionary is entered once: a file may refer to one many times.
         if not isinstance(value, dict) or id(value) in entered:
             continue
         entered.add(id(value))
@@ -200,17 +199,17 @@ def weights_in(payload: Any) -> list[tuple[str, ...]] | None:
 
 
 def _usual_place(keys: tuple[str, ...]) -> int:
-    """Return which of the places that weights usually have is named."""
+    """Return the rank of a place among the usual places of weights."""
     return _WEIGHT_KEYS.index(keys[-1]) if keys and keys[-1] in _WEIGHT_KEYS else len(_WEIGHT_KEYS)
 
 
 def _is_name(key: Any) -> bool:
-    """Return whether a key can be the name of a tensor or of a part."""
+    """Return whether a key can be the name of a tensor or of a group."""
     return isinstance(key, str) and len(key) <= MAX_CHARACTERS and _is_writable(key)
 
 
 def _is_state_dict(value: Any) -> bool:
-    """Return whether a value is tensors by name."""
+    """Return whether a value is a non-empty mapping from names to tensors."""
     return (
         isinstance(value, dict)
         and bool(value)
@@ -220,12 +219,12 @@ def _is_state_dict(value: Any) -> bool:
 
 
 def checked_targets(value: Any, where: str) -> Targets:
-    """Return what a file says is learned; raise ArtifactError unless it is a kind that this nnrun knows, and names."""
+    """Return the targets that a file states; raise ArtifactError unless they are a known kind and names."""
     if type(value) is not dict or set(value) != {"kind", "names"} or not isinstance(value["kind"], str):
         raise ArtifactError(f"{where} is refused: it is not a kind and names")
     if value["kind"] not in KINDS:
         raise ArtifactError(
-            f"{where} is refused: this nnrun knows no kind {value['kind'][:60]!r} of them, only {', '.join(KINDS)}; "
+            f"{where} is refused: unknown kind {value['kind'][:60]!r}; this version knows {', '.join(KINDS)}; "
             "upgrade nnrun"
         )
     check_names(value["names"], where)
@@ -233,43 +232,41 @@ def checked_targets(value: Any, where: str) -> Targets:
 
 
 def check_names(names: Any, where: str) -> None:
-    """Raise ArtifactError unless `names` is a list of texts that can be written, not too many and not too long.
+    """Raise ArtifactError unless `names` is a list of strings that can be written, not too many and not too long.
 
-    They are data, and nothing resolves them: `${` in one means itself.
+    They are data that nothing interpolates: `${` is literal.
     """
     if type(names) is not list or not all(isinstance(name, str) for name in names):
-        raise ArtifactError(f"{where} is refused: it is no list of texts")
+        raise ArtifactError(f"{where} is refused: it is not a list of strings")
     if len(names) > MAX_NAMES:
-        raise ArtifactError(f"{where} is refused: {len(names):,} of them, and at most {MAX_NAMES:,} are read")
+        raise ArtifactError(f"{where} is refused: it has {len(names):,} names, more than the maximum of {MAX_NAMES:,}")
     for name in names:
         if not _is_name(name):
-            raise ArtifactError(f"{where} is refused: it holds a text of {len(name):,} characters, or an odd one")
+            raise ArtifactError(f"{where} is refused: {_unwritable(name)}")
 
 
 def check_plain(value: Any, where: str) -> None:
-    """Raise ArtifactError unless `value` is a small tree of plain values in which nothing can act."""
+    """Raise ArtifactError unless `value` is a small tree of inert, plain values."""
     num_values = 1
     pending = [(value, 0)]
     while pending:
         node, depth = pending.pop()
-        # Counted before it is listed: a list that holds itself a million times is small only in its file.
+        # Counted before it is expanded: a list that holds itself a million times is small only in its file.
         if isinstance(node, dict | list | tuple):
             num_values += len(node) * (2 if isinstance(node, dict) else 1)
         if depth > MAX_DEPTH or num_values > MAX_VALUES:
             raise ArtifactError(f"{where} is refused: it is nested too deep or too large")
         if type(node) is dict:
             if not all(isinstance(key, str) for key in node):
-                raise ArtifactError(f"{where} is refused: a key in it is no text")
+                raise ArtifactError(f"{where} is refused: one of its keys is not a string")
             pending += [(key, depth + 1) for key in node] + [(item, depth + 1) for item in node.values()]
         elif type(node) is list:
             pending += [(item, depth + 1) for item in node]
         elif isinstance(node, str):
             if len(node) > MAX_CHARACTERS or not _is_writable(node):
-                raise ArtifactError(f"{where} is refused: it holds a text of {len(node):,} characters, or an odd one")
+                raise ArtifactError(f"{where} is refused: {_unwritable(node)}")
             if "${" in node:
-                raise ArtifactError(
-                    f"{where} is refused: the text {node[:60]!r} holds '${{', which could act when read"
-                )
+                raise ArtifactError(f"{where} is refused: {node[:60]!r} contains '${{', which would be interpolated")
         elif type(node) is int and not -MAX_NUMBER <= node <= MAX_NUMBER:
             raise ArtifactError(f"{where} is refused: it holds a number that is too large")
         elif node is not None and type(node) not in (bool, int, float):
@@ -278,10 +275,17 @@ def check_plain(value: Any, where: str) -> None:
 
 
 def writable(text: str) -> str:
-    """Return a text as a file can hold it: what it cannot is written as `\\x1b`."""
+    """Return a text with the characters that a file cannot hold escaped, as `\\x1b`."""
     return UNWRITABLE.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
 
 
 def _is_writable(text: str) -> bool:
-    """Return whether a text can be written to a file, and to a terminal without commanding it."""
+    """Return whether a text can be written to a file, and to a terminal without controlling it."""
     return UNWRITABLE.search(text) is None
+
+
+def _unwritable(text: str) -> str:
+    """Return why a text is refused, for a message: its length or a character."""
+    if len(text) > MAX_CHARACTERS:
+        return f"it has a string of {len(text):,} characters, more than the maximum of {MAX_CHARACTERS:,}"
+    return "it has a string with control or invalid characters"

@@ -1,8 +1,8 @@
-"""Read what a checkpoint, or another file of weights, says: once, without torch.
+"""Read a checkpoint, or another file of weights: once, without torch.
 
-A checkpoint is a stranger's. Its zip file and its pickle are read by readers of our own, which can build nothing but
-plain values; tensors are descriptions of where their numbers lie. Nobody reads the file another time in another way:
-tensors.py beside it makes tensors of these descriptions.
+A checkpoint is untrusted. Its zip file and its pickle are read by nnrun's own readers, which can build only plain
+values, and descriptions of where tensors are stored. The file is not parsed a second time: tensors.py makes tensors
+from these descriptions.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from nnrun.checkpoints.saved_run import SavedNetwork, SavedRun, SavedWeights
 from nnrun.checkpoints.stored_tensors import NAMES, Storages
 from nnrun.checkpoints.zip_entries import NotZip, OddZip, Region, entries_of
 
-# Characters of an error in a message.
+# Maximum number of characters of an error in a message.
 MAX_SHOWN = 300
 SAFETENSORS_SUFFIX = ".safetensors"
 _CODE_MARKS = {"constants.pkl": "TorchScript", "models/": "a .pt2 program", "MAR-INF/": "a TorchServe archive"}
@@ -35,11 +35,11 @@ _MAX_SMALL_BYTES = 64
 
 
 def read_saved(located: Located) -> SavedWeights:
-    """Return what a verified file says: a SavedRun of a checkpoint, a SavedNetwork of weights that nnrun exported.
+    """Read a verified file: return a SavedRun for a checkpoint, a SavedNetwork for weights that nnrun exported.
 
-    Tensors are described, and nothing is run. Raises ArtifactError where the file is neither, nor weights from
-    elsewhere, where a tensor claims more than the file holds, or where a value is nested too deep, too large, or holds
-    `${`, which a resolver would act on.
+    Other weights are SavedWeights. Tensors are described, and no code is run. Raises ArtifactError where the file is
+    none of these, where a tensor claims more than the file holds, or where a value is nested too deep, too large, or
+    contains `${`, which would be interpolated.
     """
     if located.path.suffix == SAFETENSORS_SUFFIX:
         groups: dict[tuple[str, ...], Mapping[str, Any]] = {(): describe(located.file)}
@@ -54,12 +54,12 @@ def read_saved(located: Located) -> SavedWeights:
 
 
 def read_run(located: Located) -> SavedRun:
-    """Return what a verified checkpoint says of its run; raise ArtifactError as `read_saved`, and for weights alone."""
+    """Read a verified checkpoint; raise ArtifactError as `read_saved` does, and for weights alone."""
     return _run_of(read_pickle(located.file), located)
 
 
 def _run_of(content: Any, located: Located) -> SavedRun:
-    """Return what a checkpoint says, classes under the names that they have now."""
+    """Return the content of a checkpoint, with the current names of classes."""
     payload = checked_payload(content, located.path)
     config, preprocessing = (with_current_names(payload[key]) for key in ("config", "preprocessing"))
     return SavedRun(
@@ -79,16 +79,16 @@ def _run_of(content: Any, located: Located) -> SavedRun:
 
 
 def read_pickle(file: OpenFile) -> Any:
-    """Return what the pickle inside a torch zip file describes; raise ArtifactError where it is anything else.
+    """Return the content of the pickle in a torch zip file; raise ArtifactError where it is anything else.
 
-    Tensors are StoredTensor, dictionaries plain ones, and what is harmless and of no use is Inert.
+    Tensors are StoredTensor, dictionaries are plain, and harmless values without a use are Inert.
     """
     path = file.path
     try:
         file.stream.seek(0)
         if file.stream.read(1) == b"\x80":
             raise ArtifactError(
-                f"{path} is a bare pickle, as torch before 1.6 wrote it: reading it could run a stranger's code; "
+                f"{path} is a bare pickle, as torch before 1.6 wrote it: reading it could run untrusted code; "
                 "if you trust it, load it with torch and save it again with torch.save"
             )
         entries = _entries(file)
@@ -98,13 +98,13 @@ def read_pickle(file: OpenFile) -> Any:
     except (NotZip, OSError) as error:
         raise ArtifactError(f"{path} is not a checkpoint of nnrun, or it is damaged: {error}") from error
     except OddZip as error:
-        raise ArtifactError(f"{path} is refused: torch.save packs its entries otherwise: {error}") from error
+        raise ArtifactError(f"{path} is refused: torch.save does not write such a zip file: {error}") from error
     except BadPickle as error:
         raise ArtifactError(f"{path} is refused: {CONTROL.sub('?', str(error))[:MAX_SHOWN]}") from error
 
 
 def _entries(file: OpenFile) -> dict[str, Region]:
-    """Return the entries of a file; raise ArtifactError where they are a program's, which may be packed in any way."""
+    """Return the entries of a file; raise ArtifactError where they are those of a program, however it is packed."""
     odd: OddZip | None = None
     entries: dict[str, Region] = {}
     try:
@@ -114,7 +114,7 @@ def _entries(file: OpenFile) -> dict[str, Region]:
     names = _names_of_any(file) if odd else list(entries)
     for mark, kind in _CODE_MARKS.items():
         if any(mark in name for name in names):
-            raise ArtifactError(f"{file.path} is {kind}: that is code, and nnrun does not run a stranger's code")
+            raise ArtifactError(f"{file.path} is {kind}: that is code, and nnrun does not run untrusted code")
     if odd:
         raise odd
     return entries
@@ -125,14 +125,14 @@ def _names_of_any(file: OpenFile) -> list[str]:
     try:
         with zipfile.ZipFile(file.stream) as archive:
             return archive.namelist()
-    except Exception:  # of a stranger's file, it may fail in any way
+    except Exception:  # on an untrusted file it may fail in any way
         return []
 
 
 def _opened(file: OpenFile, entries: Mapping[str, Region]) -> tuple[str, bytes]:
-    """Return the folder in which all of a torch zip file lies, and the pickle in it.
+    """Return the root folder inside a torch zip file, and the pickle in it.
 
-    Raises ArtifactError where there is none, or more than one, and where it is written in a way that is not known.
+    Raises ArtifactError where there is no pickle or more than one, and where the format's version is unknown.
     """
     pickles = [name for name in entries if name.lower().endswith("data.pkl")]
     if len(pickles) != 1 or not pickles[0].endswith("/data.pkl") or entries[pickles[0]].size > MAX_PICKLE_BYTES:
@@ -145,7 +145,7 @@ def _opened(file: OpenFile, entries: Mapping[str, Region]) -> tuple[str, bytes]:
     }
     version = small.get("version", b"").strip()
     if not re.fullmatch(rb"\d{1,3}", version) or not 1 <= int(version) <= _NEWEST_VERSION:
-        raise ArtifactError(f"{file.path} is refused: its format is of no version that torch.save writes")
+        raise ArtifactError(f"{file.path} is refused: torch.save does not write its version of the format")
     if root + "byteorder" in entries and small.get("byteorder") != b"little":
-        raise ArtifactError(f"{file.path} is refused: its numbers were written in the byte order of another machine")
+        raise ArtifactError(f"{file.path} is refused: its numbers are not little-endian")
     return root, entries[pickles[0]].read(file.stream)

@@ -1,7 +1,7 @@
-"""A pickle read by a machine that can build plain values alone: it knows the instructions that torch.save writes.
+"""An unpickler that can build only plain values: it knows the instructions that torch.save writes.
 
-Python's own unpickler knows seventy, hashes whatever is a key, and stops at no depth. This one knows those that
-torch.load(weights_only=True) knows; functions are names that its caller gives a meaning to.
+Python's own unpickler knows seventy, hashes any key, and has no limit on depth. This one knows those of
+torch.load(weights_only=True), and calls only the functions that its caller defines by name.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
-# Without the tensors, which are entries of their own in the file, a checkpoint's values fill some kilobytes.
+# Without the tensors, which are separate entries of the file, a checkpoint's values take some kilobytes.
 MAX_PICKLE_BYTES = 16 * 2**20
-# A state dict takes thirty for a tensor; each makes a value of some ninety bytes at most.
+# A state dict takes thirty per tensor; each makes a value of ninety bytes or less.
 MAX_INSTRUCTIONS = 2**21
-# Python's pickler goes no deeper.
+# The maximum depth of Python's pickler.
 MAX_MARKS = 1000
 MAX_KEY = 2**64
-# Python hashes a number to itself: keys can be chosen that a mapping finds by trying one place after another. So many
-# cost a second at the most; the parameters of an optimizer, which have such keys, are fewer.
+# Python hashes an integer to itself, so keys can be chosen to collide in a dict. This many cost a second at most; an
+# optimizer, whose parameters have such keys, has fewer.
 MAX_NUMBER_KEYS = 2**15
 _NAME_BYTES = 200
-# Those of Python's that torch does not read, by what pickle.py calls them, for a message.
+# Python's instructions that torch does not read, with their names in pickle.py, for a message.
 _OTHERS = {
     b"l": "LIST", b"d": "DICT", b"i": "INST", b"o": "OBJ", b"I": "INT", b"L": "LONG", b"F": "FLOAT", b"S": "STRING",
     b"V": "UNICODE", b"T": "BINSTRING", b"P": "PERSID", b"g": "GET", b"p": "PUT", b"0": "POP", b"1": "POP_MARK",
@@ -33,11 +33,11 @@ _OTHERS = {
 
 
 class BadPickle(Exception):
-    """A pickle is none that torch.save writes of tensors and plain values; the message says why."""
+    """A pickle is not one of tensors and plain values by torch.save; the message says why."""
 
 
 class Inert:
-    """Stand for a harmless value that nnrun has no use for, such as a set: nothing can be done to it."""
+    """Stand for a harmless value that nnrun has no use for, such as a set."""
 
     __slots__ = ("kind",)
 
@@ -49,13 +49,13 @@ class Inert:
 
 
 class Ordered(dict[Any, Any]):
-    """Take the place of OrderedDict, without what a pickle may set on it: attributes that stand in for its methods."""
+    """Replace OrderedDict, without the attributes that a pickle can set on it, which could hide its methods."""
 
     __slots__ = ()
 
 
 class Function:
-    """Stand for a name that a pickle may call, with what is done then: it is given the arguments, as a tuple."""
+    """Stand for a name that a pickle may call; `call` takes the arguments as a tuple."""
 
     __slots__ = ("call", "name")
 
@@ -66,8 +66,8 @@ class Function:
 class PlainUnpickler:
     """Read one pickle.
 
-    `names` are what it may name, each a Function or a value; `storage_of` returns what stands for the storage that a
-    persistent id describes. Raises BadPickle for whatever is not plain, or not one whole pickle.
+    `names` maps the names that it may use to a Function or a value; `storage_of` returns the stand-in for the storage
+    that a persistent id describes. Raises BadPickle for anything that is not plain, or not one complete pickle.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class PlainUnpickler:
         self._num_number_keys = 0
 
     def load(self) -> Any:
-        """Return what the pickle describes."""
+        """Return the value of the pickle."""
         if self._content[:2] != b"\x80\x02":
             raise BadPickle("its pickle does not begin as torch.save begins one (protocol 2)")
         self._at = 2
@@ -105,13 +105,13 @@ class PlainUnpickler:
     def _result(self) -> Any:
         """Return the value that is left at the end."""
         if self._at != len(self._content):
-            raise BadPickle("something follows the end of its pickle")
+            raise BadPickle("there are bytes after the end of its pickle")
         if len(self._stack) != 1 or self._marks:
-            raise BadPickle("its pickle leaves other than one value")
+            raise BadPickle("its pickle does not leave exactly one value")
         return self._stack[0]
 
     def _steps(self) -> dict[bytes, Callable[[], None]]:
-        """Return what is done for each instruction. (The names are pickle.py's.)"""
+        """Return the action for each instruction."""
         push = self._push
         return {
             b"(": self._mark,
@@ -154,7 +154,7 @@ class PlainUnpickler:
         """Return the next bytes."""
         taken = self._content[self._at : self._at + size]
         if len(taken) != size:
-            raise BadPickle("its pickle is cut off")
+            raise BadPickle("its pickle is truncated")
         self._at += size
         return taken
 
@@ -165,7 +165,7 @@ class PlainUnpickler:
         return str(self._take(size), "utf-8", "surrogatepass")
 
     def _line(self) -> str:
-        """Return the text up to the next end of a line."""
+        """Return the text up to the next line feed."""
         end = self._content.index(b"\n", self._at, self._at + _NAME_BYTES)
         text = self._content[self._at : end].decode()
         self._at = end + 1
@@ -207,20 +207,20 @@ class PlainUnpickler:
             target[_as_key(key, self._num_number_keys <= MAX_NUMBER_KEYS)] = value
 
     def _remember(self, index: int) -> None:
-        """Keep the last value; picklers number what they keep one by one, that of Python 2 from 1 on."""
+        """Memoize the last value; picklers number memoized values one by one, Python 2's from 1."""
         self._memo += [None] * (index == len(self._memo) + 1)
         if index == len(self._memo):
             self._memo.append(self._stack[-1])
         elif index < len(self._memo):
             self._memo[index] = self._stack[-1]
         else:
-            raise BadPickle("its pickle keeps values in places that no pickler gives")
+            raise BadPickle("its pickle memoizes values at indices that no pickler uses")
 
     def _find_name(self) -> None:
         module, name = self._line(), self._line()
         found = self._names.get((module, name))
         if found is None:
-            raise BadPickle(f"it holds {module}.{name}, and a checkpoint holds only tensors and plain values")
+            raise BadPickle(f"it holds {module}.{name}, but a checkpoint holds only tensors and plain values")
         self._push(found)
 
     def _call(self) -> None:
@@ -230,31 +230,31 @@ class PlainUnpickler:
         self._push(function.call(arguments))
 
     def _build(self) -> None:
-        """Leave out what is set on an OrderedDict, such as the versions of modules; refuse it for all else."""
+        """Skip the state of an OrderedDict, such as the versions of modules; refuse that of anything else."""
         state, target = self._stack.pop(), self._stack[-1]
         if type(target) is not Ordered or not isinstance(state, dict):
             raise BadPickle(f"its pickle sets the state of a {_kind(target)}")
 
 
 def _as_key(key: Any, may_be_number: bool) -> Any:
-    """Return a key that is as cheap to hash as it looks; others become one that nobody finds."""
+    """Return a key if it is cheap to hash; replace any other with one that no lookup finds."""
     is_number = type(key) is float or (type(key) is int and abs(key) <= MAX_KEY)
     if type(key) is str or key is None or type(key) is bool or (is_number and may_be_number):
         return key
     if isinstance(key, list | dict):
-        raise BadPickle(f"its pickle has a {_kind(key)} for a key")
+        raise BadPickle(f"its pickle has a {_kind(key)} as a key")
     return Inert("key")
 
 
 def _kind(value: Any) -> str:
-    """Return what a value is, for a message."""
+    """Return the kind of a value, for a message."""
     return (
         value.name if isinstance(value, Function) else value.kind if isinstance(value, Inert) else type(value).__name__
     )
 
 
 def _unknown(code: bytes) -> BadPickle:
-    """Return what is said of an instruction that torch does not read either."""
+    """Return the error for an instruction that torch does not read either."""
     name = _OTHERS.get(code, f"0x{code.hex()}")
     return BadPickle(
         f"its pickle has the instruction {name}, which torch.save does not write and weights_only=True does not read"

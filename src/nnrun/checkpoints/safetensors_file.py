@@ -1,4 +1,4 @@
-"""Weights in the format of safetensors, described without reading them: what is checked is what is then read.
+"""Describe the weights in a safetensors file without reading them; the checked header is the one that is then used.
 
 Format: https://github.com/huggingface/safetensors#format
 """
@@ -18,9 +18,9 @@ from nnrun.checkpoints.zip_entries import Region
 
 MAX_HEADER_BYTES = 16 * 2**20
 _MAX_NAME, _MAX_SIZE = 10_000, 2**62
-# No network has so many; each costs time wherever names are compared.
+# More than any network has; each costs time wherever names are compared.
 MAX_TENSORS = 100_000
-# Lists and mappings, which take more memory than room in the file: three to a tensor, and what metadata say as text.
+# Lists and mappings take more memory than bytes in the file; a tensor has three, and texts of metadata may have some.
 _MAX_BRACKETS = 2**20
 _DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
@@ -30,7 +30,7 @@ _DTYPES = {
 
 
 class _Odd(Exception):
-    """A file is not as the format asks for; the message says why."""
+    """A file violates the format; the message says how."""
 
 
 def describe(file: OpenFile) -> dict[str, StoredTensor]:
@@ -41,7 +41,7 @@ def describe(file: OpenFile) -> dict[str, StoredTensor]:
         first = file.stream.read(8)
         length = struct.unpack("<Q", first)[0] if len(first) == 8 else num_bytes
         if length > min(MAX_HEADER_BYTES, num_bytes - 8):
-            raise _Odd("its header is longer than the file, or than any that is written")
+            raise _Odd("its header is longer than the file or the maximum")
         header = _parsed(file.stream.read(length))
         return _tensors(header, 8 + length, num_bytes)
     except (OSError, _Odd) as error:
@@ -50,7 +50,7 @@ def describe(file: OpenFile) -> dict[str, StoredTensor]:
 
 
 def _parsed(content: bytes) -> dict[str, Any]:
-    """Return the header; raise _Odd where it is none, or names something twice."""
+    """Return the header; raise _Odd where it is invalid or has a name twice."""
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
@@ -65,43 +65,43 @@ def _parsed(content: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise _Odd("its header cannot be read") from error
     if not isinstance(header, dict) or content[:1] != b"{":
-        raise _Odd("its header is no list of tensors")
+        raise _Odd("its header is not a list of tensors")
     return header
 
 
 def _tensors(header: dict[str, Any], start: int, num_bytes: int) -> dict[str, StoredTensor]:
-    """Return what a header describes; raise _Odd unless the tensors fill the rest of the file, one after the other."""
+    """Return the tensors of a header; raise _Odd unless they fill the rest of the file, one after the other."""
     header.pop("__metadata__", None)
     if len(header) > MAX_TENSORS:
-        raise _Odd(f"it holds {len(header):,} tensors, and at most {MAX_TENSORS:,} are read")
+        raise _Odd(f"it has {len(header):,} tensors, more than the maximum of {MAX_TENSORS:,}")
     found = {name: _tensor(name, told, start) for name, told in header.items()}
     end = start
     for tensor in sorted(found.values(), key=lambda tensor: (tensor.storage.start, tensor.storage.size)):
         if tensor.storage.start != end:
-            raise _Odd("its tensors do not lie one after the other")
+            raise _Odd("its tensors overlap or have gaps")
         end += tensor.storage.size
     if end != num_bytes:
-        raise _Odd(f"its tensors end at byte {end:,}, and the file at {num_bytes:,}")
+        raise _Odd(f"its tensors end at byte {end:,}, but the file at {num_bytes:,}")
     return found
 
 
 def _tensor(name: str, told: Any, start: int) -> StoredTensor:
-    """Return one tensor; raise _Odd where its bytes are not as many as its shape and type take."""
+    """Return one tensor; raise _Odd where its number of bytes does not match its shape and dtype."""
     if not isinstance(told, dict) or told.keys() != {"dtype", "shape", "data_offsets"} or len(name) > _MAX_NAME:
-        raise _Odd("its header describes something that is no tensor")
+        raise _Odd("its header has an entry that is not a tensor")
     if UNWRITABLE.search(name):
-        raise _Odd("the name of a tensor cannot be written")
+        raise _Odd("the name of a tensor has control or invalid characters")
     dtype = _DTYPES.get(told["dtype"]) if isinstance(told["dtype"], str) else None
     if dtype is None:
-        raise _Odd(f"{name[:100]} is of the type {str(told['dtype'])[:20]!r}, which nnrun does not read")
+        raise _Odd(f"{name[:100]} has the dtype {str(told['dtype'])[:20]!r}, which nnrun does not read")
     shape, offsets = told["shape"], told["data_offsets"]
     numbers = [*shape, *offsets] if isinstance(shape, list) and isinstance(offsets, list) else [-1]
     if not all(type(number) is int and 0 <= number < _MAX_SIZE for number in numbers) or len(offsets) != 2:
-        raise _Odd(f"{name[:100]} has no shape, or no place")
+        raise _Odd(f"{name[:100]} has an invalid shape or invalid offsets")
     if len(shape) > MAX_DIMENSIONS or offsets[1] - offsets[0] != math.prod(shape) * DTYPE_BYTES[dtype]:
-        raise _Odd(f"{name[:100]} takes other bytes than its shape and type say")
-    # Of a tensor without numbers the other lengths could be any: their product fits into 64 bits, as torch wants it.
+        raise _Odd(f"{name[:100]} has a number of bytes that does not match its shape and dtype")
+    # For a tensor without elements this limits the other lengths: torch needs a product that fits into 64 bits.
     if math.prod(max(length, 1) for length in shape) >= _MAX_SIZE:
-        raise _Odd(f"{name[:100]} has a shape that no tensor has")
+        raise _Odd(f"{name[:100]} has a shape that torch does not support")
     stride = tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
     return StoredTensor(dtype, tuple(shape), stride, 0, Region(start + offsets[0], offsets[1] - offsets[0]))

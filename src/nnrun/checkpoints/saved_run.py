@@ -1,6 +1,6 @@
-"""What a file says of a network, read once: of weights alone little, of exported ones more, of a checkpoint all.
+"""The content of a file with weights, read once: weights alone, exported weights with a model card, or a checkpoint.
 
-Tensors are descriptions: `tensors.read_tensors` reads their numbers out of the file, which is open since it was
+Tensors are descriptions: `tensors.read_tensors` reads their numbers from the file, which stays open after it was
 verified.
 """
 
@@ -20,14 +20,14 @@ from nnrun.checkpoints.stored_tensors import StoredTensor
 
 @dataclass(frozen=True)
 class SavedWeights:
-    """Weights in a file: `groups` are what stands together, by the keys that lead there, the usual place first."""
+    """Weights in a file: `groups` has its state dicts by the keys that lead there, the usual place first."""
 
     located: Located
     groups: Mapping[tuple[str, ...], Mapping[str, Any]]
 
     @property
     def path(self) -> Path:
-        """Where the file lies."""
+        """The file's path."""
         return self.located.path
 
     @property
@@ -37,19 +37,19 @@ class SavedWeights:
 
     @property
     def weights(self) -> Mapping[str, StoredTensor]:
-        """The weights by name, described: those of the first group."""
+        """The descriptions of the weights of the first group, by name."""
         group = next(iter(self.groups.values()))
         return {name: item for name, item in group.items() if isinstance(item, StoredTensor)}
 
     @property
     def targets(self) -> Targets | None:
-        """What the network has learned; None where nobody knows."""
+        """The targets that the network was trained on; None if unknown."""
         return None
 
 
 @dataclass(frozen=True)
 class SavedNetwork(SavedWeights):
-    """Weights that nnrun wrote, and what a user of them needs to know: that of a checkpoint, or of a model card."""
+    """Weights that nnrun wrote, with the facts that their user needs, from a checkpoint or a model card."""
 
     card: Card
 
@@ -60,23 +60,23 @@ class SavedNetwork(SavedWeights):
 
     @property
     def targets(self) -> Targets:
-        """What the network has learned."""
+        """The targets that the network was trained on."""
         return self.card.targets
 
     @property
     def preprocessing(self) -> Mapping[str, Any]:
-        """How raw samples become the network's input, as plain values."""
+        """The preprocessing of raw samples, as plain values."""
         return self.card.preprocessing
 
     @property
     def problem(self) -> Mapping[str, Any] | None:
-        """What the problem was fitted to, as plain values; None in a file of an earlier version."""
+        """The fitted state of the problem, as plain values; None in a file of an earlier version."""
         return self.card.problem
 
 
 @dataclass(frozen=True)
 class SavedRun(SavedNetwork):
-    """All that a checkpoint says of its run; `seen` is None in one of an earlier version."""
+    """The content of a checkpoint; `seen` is None in one of an earlier version."""
 
     training: Mapping[str, Any]
     data_fingerprint: str
@@ -85,10 +85,10 @@ class SavedRun(SavedNetwork):
 
     @property
     def run(self) -> Path:
-        """The run directory that the checkpoint is in; of a file by itself the folder that it lies in."""
+        """The run directory that the checkpoint is in; for a file on its own, its folder."""
         return self.located.run or self.path.parent
 
     @property
     def progress(self) -> Mapping[str, Any]:
-        """Where the training stood."""
+        """The progress of the training."""
         return self.training["progress"]  # type: ignore[no-any-return]

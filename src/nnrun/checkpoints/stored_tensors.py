@@ -1,6 +1,6 @@
-"""Tensors in a file as it describes them: what torch's own functions would make, described and not made.
+"""Descriptions of the tensors in a file, instead of the tensors that torch's own functions would build.
 
-A description is believed only where it is whole, of plain numbers, and inside of the bytes that the file has for it.
+A description is accepted only if it is complete, made of plain numbers, and inside of the file's bytes for it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _STORAGES = {
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """A tensor as the file describes it, unread: type, shape, strides and offset in numbers, its storage."""
+    """The description of a tensor in a file, unread: dtype, shape, strides, offset in elements, storage."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -39,29 +39,29 @@ class StoredTensor:
 
     @property
     def num_elements(self) -> int:
-        """How many numbers it has."""
+        """Number of elements."""
         return math.prod(self.shape)
 
     @property
     def bytes(self) -> int:
-        """How much memory they take."""
+        """Size in memory."""
         return self.num_elements * DTYPE_BYTES[self.dtype]
 
 
 class Storages:
-    """Find the bytes that a persistent id speaks of; one storage is described in one way alone."""
+    """Find the bytes that a persistent id refers to; all references to a storage must describe it in the same way."""
 
     def __init__(self, regions: Mapping[str, Region]) -> None:
         self._regions = regions
         self._told: dict[str, tuple[str | None, int]] = {}
 
     def find(self, pid: Any) -> tuple[str | None, Region]:
-        """Return the type of a storage's numbers, None where the tensor says it, and where they lie.
+        """Return the dtype of a storage, None if the tensor states it, and its place in the file.
 
-        Raises BadPickle where the id is none of torch's, or says of the bytes what is not so.
+        Raises BadPickle where the id is not one of torch's, or does not match the bytes.
         """
         if type(pid) is not tuple or len(pid) != 5 or pid[0] != "storage" or not isinstance(pid[1], _Storage):
-            raise BadPickle("it holds a persistent id that is no storage of a tensor")
+            raise BadPickle("it holds a persistent id that is not the storage of a tensor")
         _, storage, key, location, num_elements = pid
         if type(key) is not str or type(location) is not str or type(num_elements) is not int:
             raise BadPickle("it holds a storage that is not described as torch.save describes one")
@@ -73,19 +73,19 @@ class Storages:
             storage.dtype,
             num_bytes,
         ):
-            raise BadPickle("a tensor claims other bytes than the file holds for it")
+            raise BadPickle("a tensor claims a different number of bytes than the file holds for it")
         return storage.dtype, region
 
 
 class _Storage:
-    """Stand for a type of storage, by the type of its numbers."""
+    """Stand for a type of storage, by its dtype."""
 
     def __init__(self, dtype: str | None) -> None:
         self.dtype = dtype
 
 
 class _Dtype(Inert):
-    """Stand for a type of numbers."""
+    """Stand for a dtype."""
 
     __slots__ = ("name",)
 
@@ -95,7 +95,7 @@ class _Dtype(Inert):
 
 
 def _describe(storage: Any, offset: Any, size: Any, stride: Any, *dtypes: str) -> StoredTensor:
-    """Describe a tensor; raise BadPickle unless its view lies inside its storage."""
+    """Describe a tensor; raise BadPickle unless its view is inside of its storage."""
     if type(storage) is not tuple or len(storage) != 2 or type(storage[1]) is not Region:
         raise BadPickle("a tensor without a storage")
     dtype, region = storage[0] or next(iter(dtypes), None), storage[1]
@@ -115,67 +115,67 @@ def _describe(storage: Any, offset: Any, size: Any, stride: Any, *dtypes: str) -
     ):
         raise BadPickle("a tensor reaches beyond its storage")
     if count > room:
-        raise BadPickle(f"a tensor of {count:,} elements claims to lie in {room:,}")
+        raise BadPickle(f"a tensor claims {count:,} elements in a storage of {room:,}")
     return StoredTensor(dtype, size, stride, offset, region)
 
 
 def _rebuild_v2(given: tuple[Any, ...]) -> StoredTensor:
-    """Take the place of torch's _rebuild_tensor_v2: storage, offset, size, stride, requires_grad, hooks, metadata."""
+    """Replace torch's _rebuild_tensor_v2: storage, offset, size, stride, requires_grad, hooks, metadata."""
     _check_rest(given, 4)
     return _describe(*given[:4])
 
 
 def _rebuild_v3(given: tuple[Any, ...]) -> StoredTensor:
-    """Take the place of torch's _rebuild_tensor_v3, which says the type of the numbers besides."""
+    """Replace torch's _rebuild_tensor_v3, which also states the dtype."""
     if len(given) < 7 or type(given[6]) is not _Dtype or given[6].name not in DTYPE_BYTES:
-        raise BadPickle("it holds a tensor of a type of numbers that nnrun does not read")
+        raise BadPickle("it holds a tensor of a dtype that nnrun does not read")
     _check_rest((*given[:6], *given[7:]), 4)
     return _describe(*given[:4], given[6].name)
 
 
 def _rebuild_parameter(given: tuple[Any, ...]) -> StoredTensor:
-    """Take the place of torch's _rebuild_parameter, and of the one with a state: a parameter is its tensor."""
+    """Replace torch's _rebuild_parameter, and the one with a state: a parameter becomes its tensor."""
     _check_rest(given, 1)
     if type(given[0]) is not StoredTensor:
-        raise BadPickle("a parameter that is no tensor")
+        raise BadPickle("a parameter that is not a tensor")
     return given[0]
 
 
 def _rebuild_subclass(given: tuple[Any, ...]) -> StoredTensor:
-    """Take the place of torch's _rebuild_from_type_v2: of one with attributes, or a parameter, the tensor alone."""
+    """Replace torch's _rebuild_from_type_v2: a tensor with attributes, or a parameter, becomes the plain tensor."""
     if (
         len(given) != 4
         or given[0] not in _REBUILD.values()
         or type(given[1]) is not Inert
         or type(given[2]) is not tuple
     ):
-        raise BadPickle("it holds a tensor of a class of its own")
+        raise BadPickle("it holds a tensor of a custom class")
     return given[0].call(given[2])  # type: ignore[no-any-return]
 
 
 def _check_rest(given: tuple[Any, ...], start: int) -> None:
-    """Raise BadPickle where a tensor has hooks, or is to be read as the conjugate or the negative of what is stored."""
+    """Raise BadPickle where a tensor has hooks, or is a conjugate or negative view of its storage."""
     requires_grad, hooks, *more = given[start:] if len(given) >= start + 2 else (None, None)
     if type(requires_grad) is not bool or hooks not in (None, {}) or len(more) > 1:
         raise BadPickle("a tensor that is not described as torch.save describes one")
     if more and isinstance(more[0], dict) and any(more[0].get(flag) is True for flag in ("conj", "neg")):
-        raise BadPickle("it holds a tensor that is stored as its conjugate or its negative")
+        raise BadPickle("it holds a tensor that is stored as a conjugate or negative view")
 
 
 def _ordered(given: tuple[Any, ...]) -> Ordered:
-    """Begin an OrderedDict empty, as torch.save writes it: an argument would be copied each time that it is named."""
+    """Create an empty OrderedDict, as torch.save writes it: an argument would be copied at each reference."""
     if given:
-        raise BadPickle("it holds an OrderedDict that is not written as torch.save writes it")
+        raise BadPickle("it holds an OrderedDict that torch.save would write differently")
     return Ordered()
 
 
 def _inert(kind: str) -> Function:
-    """Return a call that makes a harmless value of no use."""
+    """Return a Function that makes a harmless value without a use."""
     return Function(kind, lambda _: Inert(kind))
 
 
 def _refused(kind: str) -> Function:
-    """Return a call that makes a tensor which nnrun does not read."""
+    """Return a Function for a tensor that nnrun does not read: it raises BadPickle."""
 
     def refuse(_: tuple[Any, ...]) -> None:
         raise BadPickle(f"it holds {kind}, which nnrun does not read")
@@ -193,10 +193,10 @@ _NOT_READ = {
     "_rebuild_qtensor": "a quantized tensor",
     "_rebuild_sparse_tensor": "a sparse tensor",
     "_rebuild_nested_tensor": "a nested tensor",
-    "_rebuild_meta_tensor_no_storage": "a tensor without numbers (of the device meta)",
-    "_rebuild_wrapper_subclass": "a tensor of a class of its own",
+    "_rebuild_meta_tensor_no_storage": "a tensor without numbers (on the meta device)",
+    "_rebuild_wrapper_subclass": "a tensor of a custom class",
 }
-# What torch.load(weights_only=True) takes of names, as protocol 2 writes them.
+# The names that torch.load(weights_only=True) accepts, as protocol 2 writes them.
 NAMES: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): Function("OrderedDict", _ordered),
     **{("torch._utils", name): function for name, function in _REBUILD.items()},

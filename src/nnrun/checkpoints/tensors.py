@@ -1,4 +1,4 @@
-"""Make tensors of what a file describes: the bytes that were described are read, by nobody else and in no other way."""
+"""Make tensors from a file's descriptions: only this module reads the bytes that were described."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from nnrun.base.open_file import OpenFile
 from nnrun.checkpoints.stored_tensors import StoredTensor
 from nnrun.checkpoints.zip_entries import OddZip, Region
 
-# A state of a training is of a few levels.
+# A training's state has a few levels.
 MAX_DEPTH = 64
 
 
 def read_tensors(file: OpenFile, described: Any) -> Any:
-    """Return a tree of plain values in which each StoredTensor has become the tensor, on the host.
+    """Return a tree of plain values in which each StoredTensor is replaced by the tensor, on the host.
 
-    Tensors that share a storage in the file share one here. Raises ArtifactError where the bytes cannot be read, are
-    damaged, or where the tree is nested too deep.
+    Tensors that share a storage in the file share one here. Raises ArtifactError where the bytes are damaged or cannot
+    be read, or where the tree is nested too deep.
     """
     try:
         return _Reader(file.stream).made(described, 0)
@@ -29,21 +29,21 @@ def read_tensors(file: OpenFile, described: Any) -> Any:
 
 
 def dtype_name(tensor: Tensor | StoredTensor) -> str:
-    """Return the type of a tensor's numbers as files and messages call it: `float32`."""
+    """Return the dtype of a tensor as files and messages name it: `float32`."""
     return str(tensor.dtype).removeprefix("torch.")
 
 
 class _Reader:
-    """Read storages, each once, and make tensors of them."""
+    """Read storages, each once, and make tensors from them."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._storages: dict[Region, UntypedStorage] = {}
-        # A list may stand in many places: it is made once.
+        # A list may be referred to many times: it is made once.
         self._made: dict[int, Any] = {}
 
     def made(self, value: Any, depth: int) -> Any:
-        """Return a value with its tensors made; dictionaries become plain ones."""
+        """Return a value with its tensors read; dictionaries become plain ones."""
         if isinstance(value, StoredTensor):
             return self._tensor(value)
         if not isinstance(value, dict | list | tuple):
@@ -64,14 +64,14 @@ class _Reader:
         return made
 
     def _tensor(self, stored: StoredTensor) -> Tensor:
-        """Return a tensor in a storage of its own, or in the one that it shares."""
+        """Return a tensor in its own storage, or in the one that it shares."""
         if stored.storage not in self._storages:
             self._storages[stored.storage] = self._storage(stored.storage)
         tensor = torch.empty(0, dtype=getattr(torch, stored.dtype))
         return tensor.set_(self._storages[stored.storage], stored.offset, stored.shape, stored.stride)
 
     def _storage(self, region: Region) -> UntypedStorage:
-        """Return the bytes of a region, aligned as torch aligns them."""
+        """Return the bytes of a region, with torch's alignment."""
         room = torch.empty(region.size, dtype=torch.uint8)
         region.read_into(self._file, memoryview(room.numpy().data))
         return room.untyped_storage()

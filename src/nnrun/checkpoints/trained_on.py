@@ -8,7 +8,7 @@ from typing import NamedTuple
 class TrainedOn(NamedTuple):
     """The input that weights were trained on: image size, and mean and standard deviation of pixels in 0..1.
 
-    `weights` names them; `num_scores` is the number of scores that they give.
+    `weights` is their name; `num_scores` is the network's number of scores.
     """
 
     weights: str

@@ -1,4 +1,4 @@
-"""The names of weights: what wrappers and other trainers make of them, and which names hold no weight at all."""
+"""The names of weights: how wrappers and other trainers change them, and which names hold no weights."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from collections.abc import Collection, Iterable, Mapping
 
 from torch import Tensor
 
-# Modules that stand around another one, or around a part of it: DataParallel, torch.compile, FSDP, checkpointing.
+# Modules that wrap another one, or a part of it: DataParallel, torch.compile, FSDP, checkpointing.
 _WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module"}
-# What a network computes from its sizes, or counts, and a profiler leaves behind: floats, and no weights.
+# Floats that are not weights: computed from the network's sizes, counters, and leftovers of a profiler.
 _COMPUTED = {"attn_mask", "relative_coords_table", "inv_freq", "n_averaged", "total_ops", "total_params"}
-# So many wrappers stand around one another at most; each is tried on every name.
+# Maximum number of nested wrappers; each is tried on every name.
 _MAX_WORDS = 32
 _AVERAGED = {"ema", "swa", "averaged", "average", "avg", "polyak", "shadow"}
 
 
 def holds_no_weight(name: str, tensor: Tensor) -> bool:
-    """Return whether a tensor of a state dict is a counter, an index, or another value that no training finds."""
+    """Return whether a tensor of a state dict is a counter, an index, or another value that is not trained."""
     return not (tensor.is_floating_point() or tensor.is_complex()) or name.rpartition(".")[2] in _COMPUTED
 
 
 def averages(place: str) -> bool:
-    """Return whether what stands in a place of a file is called an average of weights, as `state_dict_ema` is."""
+    """Return whether the name of a place in a file, such as `state_dict_ema`, is that of averaged weights."""
     words = re.split(r"[^a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", place).lower())
     return not _AVERAGED.isdisjoint(words)
 
 
 def under_wrappers(names: Collection[str], wanted: Iterable[str]) -> dict[str, str]:
-    """Return for each name the one without the words of wrappers inside of it, as in `features.module.0`.
+    """Map each name to the one without the words of wrappers inside of it, as in `features.module.0`.
 
-    What all names begin with is left to `fitting_prefixes`, and a word that the network itself uses is no wrapper's.
+    Prefixes that all names share are left to `fitting_prefixes`; words that the network itself uses are kept.
     """
     words = _WRAPPERS - {word for name in wanted for word in name.split(".")}
     begin = _beginnings(names)[-1]
@@ -44,7 +44,7 @@ def _without(name: str, words: Collection[str]) -> str:
 
 
 def fitting_prefixes(names: Iterable[str], wanted: Mapping[str, Tensor]) -> tuple[str, str]:
-    """Return what to leave out before all names, and what to put there, so that most of them are a network's."""
+    """Return the prefix to remove from all names, and the one to add, so that most of them match a network's."""
     names = list(names)
     best = (sum(name in wanted for name in names), 0, "", "")
     for number, (begin, before) in enumerate(
@@ -56,7 +56,7 @@ def fitting_prefixes(names: Iterable[str], wanted: Mapping[str, Tensor]) -> tupl
 
 
 def _beginnings(names: Iterable[str]) -> list[str]:
-    """Return the words with which all names begin, dot included, the shortest first: none, `a.`, `a.b.`"""
+    """Return the prefixes that all names share, with the dot, shortest first: none, `a.`, `a.b.`"""
     names = list(names)
     found = [""]
     while names and len(found) <= _MAX_WORDS:

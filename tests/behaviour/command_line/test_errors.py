@@ -346,7 +346,7 @@ TIER_ONE: dict[str, Row] = {
 # What needs torch, or the disk; still before data is read.
 TIER_TWO: dict[str, Row] = {
     "no such module": Row(
-        ["model._target_=nosuch.Net"], 2, ["model._target_=nosuch.Net cannot be imported", "your own belongs in "]
+        ["model._target_=nosuch.Net"], 2, ["model._target_=nosuch.Net cannot be imported", "put your own module into "]
     ),
     "no such class": Row(
         ["model._target_=nnrun.components.models.cnn.CNNN"], 2, ["has no 'CNNN'; did you mean 'CNN'?"]
@@ -357,11 +357,11 @@ TIER_TWO: dict[str, Row] = {
         ["model._args_ is not allowed: nnrun.components.models.torchvision.Torchvision takes its parameters by name"],
         own("_target_: nnrun.components.models.torchvision.Torchvision\n_args_: [resnet18, [1, 28, 28], 10]\n"),
     ),
-    "no module": Row(["model._target_=Net"], 2, ["names no module; write module.Net"]),
+    "no module": Row(["model._target_=Net"], 2, ["has no module; write module.Net"]),
     "not allowed": Row(["model._target_=os.system"], 2, ["model._target_=os.system is not allowed: name a Module"]),
     "not of its kind": Row(["model._target_=torch.optim.Adam"], 2, ["is not allowed: it is not a Module"]),
     "no data set": Row(
-        ["data.dataset._target_=torch.utils.data.IterableDataset"], 2, ["and no data set with __getitem__ and __len__"]
+        ["data.dataset._target_=torch.utils.data.IterableDataset"], 2, ["nor a data set with __getitem__ and __len__"]
     ),
     "no such parameter": Row(
         ["model=mynet", "model.hiden=3"],
@@ -382,7 +382,7 @@ TIER_TWO: dict[str, Row] = {
         own(OWN_YAML.replace("num_classes: ${data.num_classes}\n", "")),
     ),
     "own module not there": Row(
-        ["model=mynet"], 2, ["No module named 'mynet'; a module of your own"], {"conf/model/mynet.yaml": OWN_YAML}
+        ["model=mynet"], 2, ["No module named 'mynet'; put your own module into"], {"conf/model/mynet.yaml": OWN_YAML}
     ),
     "own module that lacks another": Row(
         ["model=mynet"], 2, ["No module named 'nosuch'; mynet imports it"], OWN | {"mynet.py": "import nosuch\n"}
@@ -469,7 +469,7 @@ def test_right_configs_pass_what_the_wrong_ones_fail(tier_two: dict[str, Outcome
         outcome = tier_two[name]
         assert (outcome.code, outcome.err, outcome.torch) == (0, "", True)
         assert "outputs/latest" in outcome.created
-    assert "trainer.epochs=0: nothing is trained" in tier_two["zero epochs"].out
+    assert "trainer.epochs=0: the network is evaluated without training" in tier_two["zero epochs"].out
 
 
 @pytest.mark.parametrize("name", ["trained", "loaded"])

@@ -135,12 +135,15 @@ ROWS: dict[str, Row] = {
         ["problem._target_=own.Bare is not allowed: it lacks agreement, answers, columns, compare, final_layer"],
     ),
     "problem without metrics": Row(
-        [*OWN, "problem=half"], 2, ["problem: own.Half lacks train_metric, eval_metric, which each Problem sets"]
+        [*OWN, "problem=half"], 2, ["problem: own.Half lacks train_metric, eval_metric, which every Problem must set"]
     ),
     "problem whose score is another metric's": Row(
         [*OWN, "problem=renamed"],
         2,
-        ["problem: own.Renamed quotes f1, and its score is that of Classification, accuracy"],
+        [
+            "problem: the main metric of own.Renamed is f1, but its score() is that of Classification, which computes "
+            "accuracy"
+        ],
     ),
     "optimizer that needs sparse gradients": Row(
         [*SHORT, "model=mlp", "optimizer=sparse"], 2, ["optimizer fails with RuntimeError: SparseAdam does not support"]

@@ -85,7 +85,7 @@ def test_a_share_to_hold_out_is_refused_where_the_data_has_a_validation_part_and
     words = ["data=folder", "data.root=pictures", "model=mlp", "trainer=debug", "export=none", "data.batch_size=4"]
     done = run_here([*words, "data.val_fraction=0.2", "hydra.run.dir=a"], tmp_path)
     assert done.code == 2
-    assert "data.val_fraction=0.2 has no effect: the data has a validation part of its own" in done.err
+    assert "data.val_fraction=0.2 has no effect: the data has its own validation split" in done.err
     plain = run_here([*words, "hydra.run.dir=b"], tmp_path)
     assert (plain.code, "val_fraction" in plain.out) == (0, False)
 

@@ -152,17 +152,17 @@ def ckpt(make: Callable[[Case], Path]) -> Callable[[Case], Sequence[str]]:
 LINES: dict[str, Line] = {
     "missing": Line(ckpt(lambda c: c.folder / "wholle"), 4, ["wholle does not exist; did you mean 'whole'?"]),
     "a directory that is no run": Line(
-        ckpt(lambda c: c.whole / "checkpoints"), 4, ["is not a run directory: it has no folder 'checkpoints'"]
+        ckpt(lambda c: c.whole / "checkpoints"), 4, ["is not a run directory: it has no 'checkpoints' folder"]
     ),
     "a run that failed before its first checkpoint": Line(
         lambda c: (shutil.rmtree(c.stopped / "checkpoints"), [f"resume={c.stopped}"])[1],
         4,
-        ["failed before its first checkpoint: remove it, and start the run again"],
+        ["failed before its first checkpoint; remove it and start the run again"],
     ),
     "empty": Line(ckpt(lambda c: overwrite(c.file, b"")), 4, ["stranger.ckpt is empty"]),
-    "truncated": Line(ckpt(lambda c: cut(c.best, 5000)), 4, ["is damaged: 5,000 bytes, and the manifest says"]),
+    "truncated": Line(ckpt(lambda c: cut(c.best, 5000)), 4, ["is damaged: it has 5,000 bytes, but the manifest says"]),
     "truncated, a stranger's": Line(ckpt(lambda c: cut(c.file, 5000)), 4, ["is not a checkpoint of nnrun"]),
-    "one bit flipped": Line(ckpt(lambda c: (flip(c.best), c.best)[1]), 4, ["is damaged: its sha256 is not the one"]),
+    "one bit flipped": Line(ckpt(lambda c: (flip(c.best), c.best)[1]), 4, ["is damaged: its sha256 differs"]),
     "one bit flipped, alone": Line(
         ckpt(lambda c: (p := Path(shutil.copy(c.best, c.folder)), flip(p))[0]), 4, ["is damaged: its sha256"]
     ),
@@ -181,7 +181,9 @@ LINES: dict[str, Line] = {
         ["its config is invalid: model.hidden is"],
     ),
     "an object under a torch name": Line(
-        ckpt(lambda c: set_config(c, "model._target_", "torch.nn.modules.module.torch.load")), 4, ["does not ship"]
+        ckpt(lambda c: set_config(c, "model._target_", "torch.nn.modules.module.torch.load")),
+        4,
+        ["does not ship"],
     ),
     "a function of ours": Line(
         ckpt(lambda c: set_config(c, "loss._target_", "nnrun.cli.main")), 4, ["loss._target_ is 'nnrun.cli.main'"]
@@ -191,19 +193,19 @@ LINES: dict[str, Line] = {
         4,
         ["its config is invalid", "_instantiator_"],
     ),
-    "a resolver": Line(ckpt(lambda c: set_config(c, "data.root", "${oc.env:HOME}")), 4, ["holds '${'"]),
+    "a resolver": Line(ckpt(lambda c: set_config(c, "data.root", "${oc.env:HOME}")), 4, ["contains '${'"]),
     "another architecture": Line(
         lambda c: [f"ckpt={c.whole}", "model.hidden=[7,8,9]"], 4, ["(7 mismatches): ", " is missing; ", "and 2 more"]
     ),
     "no key matches": Line(
         ckpt(lambda c: c.forged(lambda p: p.update(model={"x.weight": torch.zeros(2)}))),
         4,
-        ["not one of its names is the network's: it has x.weight"],
+        ["none of its names are the network's: it has x.weight"],
     ),
     "NaN weights": Line(
         ckpt(lambda c: c.forged(lambda p: p["model"]["head.bias"].fill_(float("nan")))), 4, ["holds NaN or infinite"]
     ),
-    "a tensor of 2**40 elements": Line(ckpt(huge), 4, ["a tensor of 1,099,511,627,776 elements claims to lie in 1"]),
+    "a tensor of 2**40 elements": Line(ckpt(huge), 4, ["a tensor claims 1,099,511,627,776 elements in a storage of 1"]),
     "a newer schema": Line(
         ckpt(lambda c: c.forged(lambda p: p.update(schema=99))), 4, ["written by a newer nnrun (schema 99); upgrade"]
     ),
@@ -215,7 +217,7 @@ LINES: dict[str, Line] = {
         lambda c: (flip(c.stopped / "checkpoints" / manifest(c.stopped)["last"]), [f"resume={c.stopped}"])[1], 0, []
     ),
     "best damaged on ckpt": Line(
-        ckpt(lambda c: (flip(c.best), c.whole)[1]), 4, ["another checkpoint is another model; there are: ckpt="]
+        ckpt(lambda c: (flip(c.best), c.whole)[1]), 4, ["other checkpoints, which are other models: ckpt="]
     ),
     "an alias bomb": Line(ckpt(lambda c: set_config(c, "model.hidden", bomb())), 4, ["nested too deep or too large"]),
     "deep nesting": Line(ckpt(lambda c: set_config(c, "model.hidden", nested(99))), 4, ["nested too deep"]),
@@ -225,7 +227,7 @@ LINES: dict[str, Line] = {
             [f"resume={c.stopped}"],
         )[1],
         4,
-        ["holds no checkpoint that is whole"],
+        ["has no intact checkpoint"],
     ),
     "resume with a config that differs": Line(
         lambda c: [f"resume={c.stopped}", "optimizer.lr=0.5"], 2, ["optimizer.lr: 0.001 -> 0.5"]

@@ -79,7 +79,7 @@ def test_data_that_grow_are_said_and_what_was_trained_on_stays_out_of_the_test(i
     grow(in_place / "pics")
     done = run_here(["ckpt=run", "hydra.run.dir=grown"], in_place)
     assert done.code == 0, done.err
-    assert "the data is not as it was when run/checkpoints/" in notes(done)
+    assert "the data has changed since run/checkpoints/" in notes(done)
     assert summary(in_place / "grown")["data"]["other_data"] is True
     now = _digests(in_place, "test")
     assert tested <= now
@@ -109,11 +109,11 @@ def test_a_run_of_an_earlier_version_is_not_measured_on_data_that_grew(in_place:
     grow(in_place / "pics")
     done = run_here(["ckpt=old"], in_place)
     assert done.code == 3
-    assert "cannot be known" in done.err
+    assert "that the network was trained on are unknown" in done.err
     assert "a folder test" in done.err
     other = run_here(["ckpt=old", "data.root=other", "hydra.run.dir=e"], _other(in_place))
     assert (other.code, measured(in_place / "e")) == (0, 9), other.err
-    assert "is not known: an earlier version wrote old" in notes(other)
+    assert "test samples: old" in notes(other) and "was written by an earlier version" in notes(other)
 
 
 def _other(home: Path, number: int = 3, parts: str = "") -> Path:
@@ -127,7 +127,7 @@ def test_of_another_folder_of_classes_all_is_test(home: Path) -> None:
     assert measured(home / "e") == 9
     assert "all 9 samples are test" in notes(done)
     assert "data: folder in other, 9 test samples of 3 classes" in done.out
-    assert "left out" not in done.out
+    assert "skipped" not in done.out
 
 
 def test_a_folder_with_a_test_part_alone_and_one_that_lacks_a_class_can_be_measured(home: Path) -> None:
@@ -136,7 +136,7 @@ def test_a_folder_with_a_test_part_alone_and_one_that_lacks_a_class_can_be_measu
     done = run_here(["ckpt=run", "data.root=other", "hydra.run.dir=e"], home)
     assert done.code == 0, done.err
     assert [row["samples"] for row in summary(home / "e")["details"]["test"]["per_class"]] == [3, 0, 3]
-    assert "the test part has no sample of the class bee" in notes(done)
+    assert "the test split has no samples of the class bee" in notes(done)
     trains = run_here([*WORDS, "data=folder", "data.root=other"], home)
     assert trains.code == 3, "the negative control: there is nothing to train on"
 
@@ -157,12 +157,12 @@ def test_the_run_s_own_data_at_another_place_are_split_as_it_split_them(home: Pa
     assert done.code == 0, done.err
     assert summary(home / "e")["metrics"] == before
     tested = measured(home / "run")
-    assert f"{tested} of 60 are test; the other {60 - tested} are not measured" in notes(done)
+    assert f"{tested} of 60 samples are test; the other {60 - tested} were used for training" in notes(done)
     grow(home / "moved")
     done = run_here(["ckpt=run", "data.root=moved", "hydra.run.dir=grown"], home)
     assert done.code == 0, done.err
     assert measured(home / "grown") == tested + 15
-    assert f"left out of the test part: {60 - tested} of 75 samples, which the network was trained on" in notes(done)
+    assert f"skipped {60 - tested} of 75 test samples: the network was trained on them" in notes(done)
 
 
 def test_what_was_trained_on_is_no_test_part_of_another_folder(home: Path) -> None:
@@ -196,7 +196,7 @@ def test_of_very_many_samples_some_stand_for_all(in_place: Path, monkeypatch: py
     save(in_place / "other" / "ant" / "new.png", pictures(1, 0, seed=8)[0])
     done = run_here(["ckpt=many", "data.root=other", "hydra.run.dir=e"], in_place)
     assert (done.code, measured(in_place / "e")) in [(0, tested), (0, tested + 1)], done.err
-    assert "only what the run's rule holds out of it is test" in notes(done)
+    assert "only the samples that the run's split holds out are test" in notes(done)
     (in_place / "part").mkdir()
     shutil.move(in_place / "other", in_place / "part" / "test")
     done = run_here(["ckpt=many", "data.root=part"], in_place)
@@ -210,7 +210,7 @@ def test_data_that_are_all_others_in_the_same_place_are_refused(in_place: Path) 
     make_folder(in_place / "pics", {"unused 0": 0, "unused 1": 0, "": 20})
     done = run_here(["ckpt=run"], in_place)
     assert done.code == 3
-    assert "of the samples that it was trained on, 0% are there" in done.err
+    assert "it has 0% of the samples that the network was trained on" in done.err
     shutil.move(in_place / "pics", in_place / "other")
     assert run_here(["ckpt=run", "data.root=other"], in_place).code == 0
 
@@ -221,15 +221,15 @@ def test_data_that_are_all_others_in_the_same_place_are_refused(in_place: Path) 
 def test_words_that_would_draw_the_hold_out_anew_are_refused(trained: Path, word: str) -> None:
     done = run_here(["ckpt=run", word], trained)
     assert done.code == 2
-    assert f"{word} would test or validate on what the network was trained on" in done.err
+    assert f"{word} would test or validate on samples that the network was trained on" in done.err
     assert run_here([*WORDS, "data=folder", "data.root=pics", word], trained).code == 0, "a new run takes it"
 
 
 @pytest.mark.parametrize(
     ("word", "code", "says"),
     [
-        ("data.image_size=8", 3, "data.in_shape is [1, 12, 12], and folder has [1, 8, 8] (data.image_size=8)"),
-        ("data.channels=3", 3, "data.in_shape is [1, 12, 12], and folder has [3, 12, 12]"),
+        ("data.image_size=8", 3, "data.in_shape is [1, 12, 12], but folder has [1, 8, 8] (data.image_size=8)"),
+        ("data.channels=3", 3, "data.in_shape is [1, 12, 12], but folder has [3, 12, 12]"),
         ("data.class_order=text", 0, "data.class_order has no effect with ckpt="),
         ("data.white=100", 0, ""),
     ],
@@ -253,7 +253,9 @@ def test_pictures_that_the_network_cannot_take_are_refused_with_both_shapes(
     words = ["ckpt=run", "data=arrays", f"data.root={tmp_path / 'other.npz'}", f"hydra.run.dir={tmp_path / 'run'}"]
     outcome = run_here(words, trained)
     assert outcome.code == code, outcome.err
-    assert ("trained on samples of 1x12x12, and takes none of 3x12x12, as data=arrays has" in outcome.err) == bool(code)
+    assert ("trained on samples of 1x12x12 and does not take those of data=arrays, 3x12x12" in outcome.err) == bool(
+        code
+    )
 
 
 def test_a_smaller_limit_beside_ckpt_tests_less_of_the_test_part(trained: Path, tmp_path: Path) -> None:
@@ -285,7 +287,7 @@ def test_arrays_grow_and_come_without_parts_or_classes(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=x, y=changed)
     done = run_here(["ckpt=run", "hydra.run.dir=relabelled"], tmp_path)
     assert (done.code, measured(tmp_path / "relabelled")) == (0, tested), "a label that changed moves no sample"
-    assert "the test part has no sample of the class 2" in notes(done)
+    assert "the test split has no samples of the class 2" in notes(done)
     np.savez(tmp_path / "a.npz", x=x, y=y + 1)
     assert "label '3', which is not a class of the network" in run_here(["ckpt=run"], tmp_path).err
 
@@ -326,7 +328,9 @@ def test_a_new_run_says_what_the_weights_that_it_starts_from_have_seen(in_place:
         assert "test samples are among those that run/checkpoints/" in notes(other)
         assert "valid samples are among those that run/checkpoints/" in notes(other)
     as_by_an_earlier_version(in_place / "run")
-    assert "held out here is not known" in notes(run_here([*words, "init_from=run"], in_place))
+    assert "it is unknown whether it was trained on samples that are held out here" in notes(
+        run_here([*words, "init_from=run"], in_place)
+    )
 
 
 def test_an_export_that_needs_samples_to_train_on_says_so_where_there_are_none(home: Path) -> None:
@@ -357,4 +361,4 @@ def test_a_checkpoint_that_does_not_say_rightly_what_it_saw_is_refused(home: Pat
     changes[damage](payload["seen"])
     CheckpointFolder(home / "run", 2).save(payload, 999, is_best=True)
     done = run_here(["ckpt=run"], home)
-    assert (done.code, "is not whole" in done.err) == (4, True), done.err
+    assert (done.code, "is malformed" in done.err) == (4, True), done.err

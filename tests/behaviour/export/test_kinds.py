@@ -229,7 +229,10 @@ def test_a_problem_of_ones_own_is_exported_proven_and_predicted_with(tmp_path: P
     assert float(value) == pytest.approx(scores.item(), rel=1e-5)
     assert float(value) == pytest.approx(y_test[0].item() / 1000, abs=0.1)
     outcome = run_here([*words, "hydra.run.dir=not-believed"], tmp_path)
-    assert (outcome.code, "problem._target_ is 'logs.Logs', which nnrun does not ship" in outcome.err) == (4, True)
+    assert (outcome.code, "problem._target_ is 'logs.Logs', which nnrun does not ship" in outcome.err) == (
+        4,
+        True,
+    )
 
 
 # Artifacts that are wrong in what their problem adds.
@@ -341,24 +344,27 @@ def test_a_value_that_is_infinite_is_no_prediction(run: Path, kind: str, tmp_pat
     (tmp_path / "network.onnx").write_bytes(model.SerializeToString())
     Image.fromarray(MAKE[kind](1)[0][0]).save(tmp_path / "seen.png")
     outcome = run_here(["task=predict", "ckpt=network.onnx", "input=seen.png", "hydra.run.dir=p"], tmp_path)
-    assert (outcome.code, "gives NaN or infinite scores for seen.png" in outcome.err) == (4, True), outcome.err
+    assert (outcome.code, "returns NaN or infinite scores for seen.png" in outcome.err) == (4, True), outcome.err
 
 
 CARDS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "too few thresholds": (
         lambda card: card.update(problem={"thresholds": [0.5]}),
-        "what it says of its problem is not right: thresholds must be",
+        "the state of its problem is invalid: thresholds must be",
     ),
     "NaN": (
         lambda card: card.update(problem={"thresholds": [0.5, float("nan"), 0.5]}),
-        "what it says of its problem is not right: thresholds must be",
+        "the state of its problem is invalid: thresholds must be",
     ),
-    "a list": (lambda card: card.update(problem=[0.5]), "does not say what nnrun says of weights"),
-    "class names": (lambda card: card.update(class_names=["a", "b", "c"]), "its targets have other names than"),
+    "a list": (lambda card: card.update(problem=[0.5]), "is not a valid model card of nnrun"),
+    "class names": (
+        lambda card: card.update(class_names=["a", "b", "c"]),
+        "its targets and its class_names have different names",
+    ),
     "no targets": (lambda card: card.pop("targets"), "class_names is refused"),
     "a stranger's problem": (
         lambda card: card["config"]["problem"].update(_target_="os.system"),
-        "problem._target_ is 'os.system', which nnrun does not ship for that",
+        "problem._target_ is 'os.system', which nnrun does not ship for this purpose",
     ),
 }
 
@@ -404,32 +410,32 @@ HOSTILE: dict[str, tuple[Callable[[dict[str, str]], None], str]] = {
     "NaN": (with_state(thresholds=[0.5, float("nan"), 0.5]), "thresholds must be"),
     "beyond 1": (with_state(thresholds=[0.5, 7.0, 0.5]), "thresholds must be"),
     "no numbers": (with_state(thresholds=["a", "b", "c"]), "thresholds must be"),
-    "no thresholds": (with_state(), "what it says of its problem is not right"),
+    "no thresholds": (with_state(), "the state of its problem is invalid"),
     "no state": (
         said("problem", lambda problem: {**problem, "state": [1]}),
-        "the state of its nnrun.problem is no object",
+        "the state of its nnrun.problem is not an object",
     ),
-    "a command": (naming("os.system"), "problem._target_ is 'os.system', which nnrun does not ship for that"),
-    "another class of ours": (naming("nnrun.proof.isolated.Isolated"), "which nnrun does not ship for that"),
-    "the seam": (naming("nnrun.core.seams.problem.Problem"), "which nnrun does not ship for that"),
-    "another kind": (naming(CLASSIFICATION), "its problem is for classes, and it has 3 labels"),
+    "a command": (naming("os.system"), "problem._target_ is 'os.system', which nnrun does not ship for this purpose"),
+    "another class of ours": (naming("nnrun.proof.isolated.Isolated"), "which nnrun does not ship for this purpose"),
+    "the seam": (naming("nnrun.core.seams.problem.Problem"), "which nnrun does not ship for this purpose"),
+    "another kind": (naming(CLASSIFICATION), "its problem is for classes, but it has 3 labels"),
     "a parameter": (said("problem", lambda problem: {**problem, "more": 1}), "more"),
-    "a resolver": (said("problem", lambda problem: {**problem, "more": "${oc.env:HOME}"}), "could act when read"),
-    "no problem": (lambda facts: facts.pop("problem") and None, "it has learned labels, and names no nnrun.problem"),
-    "an unknown kind": (said("targets", lambda targets: {**targets, "kind": "ranks"}), "knows no kind 'ranks'"),
+    "a resolver": (said("problem", lambda problem: {**problem, "more": "${oc.env:HOME}"}), "would be interpolated"),
+    "no problem": (lambda facts: facts.pop("problem") and None, "it was trained on labels, but names no nnrun.problem"),
+    "an unknown kind": (said("targets", lambda targets: {**targets, "kind": "ranks"}), "unknown kind 'ranks'"),
     "too few labels": (
         said("targets", lambda targets: {**targets, "names": targets["names"][:2]}),
         "thresholds must be",
     ),
-    "class names": (lambda facts: facts.update(class_names='["a", "b", "c"]'), "have other names than its"),
+    "class names": (lambda facts: facts.update(class_names='["a", "b", "c"]'), "class_names have different names"),
     "no targets": (lambda facts: facts.pop("targets") and None, "was not exported by nnrun"),
-    "broken": (lambda facts: facts.update(problem="{"), "its nnrun.problem is no JSON"),
+    "broken": (lambda facts: facts.update(problem="{"), "its nnrun.problem is not JSON"),
     "nested": (lambda facts: facts.update(problem="[" * 5000 + "]" * 5000), "is"),
-    "long": (lambda facts: facts.update(problem=" " * 4_000_001), "is a text of 4,000,001 characters"),
+    "long": (lambda facts: facts.update(problem=" " * 4_000_001), "nnrun.problem has 4,000,001 characters"),
     "many": (with_state(thresholds=[0.5] * 30_000), "nested too deep or too large"),
     "other inputs": (
         said("inputs", lambda inputs: {"other": inputs["input"]}),
-        "has 1 inputs and 1 outputs; one is wanted",
+        "has 1 inputs and 1 outputs; expected one of each",
     ),
     "no inputs": (lambda facts: facts.update(inputs="[]"), "its nnrun.inputs name no tensors"),
 }
@@ -438,7 +444,7 @@ OF_VALUES: dict[str, tuple[Callable[[dict[str, str]], None], str]] = {
     "infinite": (with_state(mean=[0.0, float("inf")], deviation=[1.0, 1.0]), "must be a number for each"),
     "probabilities": (
         lambda facts: facts.update(output_kind="probabilities"),
-        "gives probabilities, and values have none",
+        "claims to return probabilities, but values have none",
     ),
 }
 

@@ -317,7 +317,10 @@ def test_a_checkpoint_that_claims_huge_images_is_refused_before_one_is_made(
     payload["config"]["data"]["in_shape"] = [1, 10**6, 10**6]
     torch.save(payload, tmp_path / "stranger.ckpt")
     outcome = predict(tmp_path, "ckpt=stranger.ckpt", f"input={shots}")
-    assert (outcome.code, "it takes images of 1,000,000 x 1,000,000, and at most" in outcome.err) == (4, True)
+    assert (outcome.code, "claims to take images of 1,000,000 x 1,000,000, but a maximum of" in outcome.err) == (
+        4,
+        True,
+    )
 
 
 # The words, the exit code and what is said.
@@ -349,7 +352,7 @@ WRONG: tuple[tuple[list[str], int, str], ...] = (
     (["ckpt=RUN", "input=short.npy"], 3, "short.npy holds images (1, 8, 8); the network takes (1, 28, 28)"),
     (["ckpt=RUN", "input=floats.npy"], 3, "floats.npy holds float64; pixels are uint8"),
     (["ckpt=RUN", "input=objects.npy"], 3, "objects.npy cannot be read"),
-    (["ckpt=RUN", "input=table.csv"], 3, "table.csv has 2 columns, the first of them 'label'"),
+    (["ckpt=RUN", "input=table.csv"], 3, "table.csv has 2 columns, the first named 'label'"),
     (["ckpt=nosuch", "input=SHOTS"], 4, "nosuch does not exist"),
     (["ckpt=weights.pt", "input=SHOTS"], 2, "weights.pt contains only weights, but a prediction also needs the class"),
 )

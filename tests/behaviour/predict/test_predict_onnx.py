@@ -197,9 +197,9 @@ HOSTILE: dict[str, tuple[Callable[[onnx.ModelProto], None], onnx.ModelProto, str
     "weights elsewhere": (weights_elsewhere, network(), "keeps its weights in other files"),
     "a constant elsewhere": (constant_elsewhere, network(), "keeps its weights in other files"),
     "a branch elsewhere": (branch_elsewhere, network(), "keeps its weights in other files"),
-    "own operator": (own_operator, network(), "needs operators of 'com.stranger', which are code"),
+    "own operator": (own_operator, network(), "needs custom operators ('com.stranger'), which are code"),
     "unknown operator": (unknown_operator, network(), "cannot be loaded by ONNX Runtime"),
-    "NaN": (not_a_number, network(), "the network gives NaN or infinite scores for"),
+    "NaN": (not_a_number, network(), "the network returns NaN or infinite scores for"),
     "too large": (endless, network(), "cannot be"),
     "Range": (
         bomb("Range", np.float32(0), np.float32(1e10), np.float32(1)),
@@ -214,27 +214,35 @@ HOSTILE: dict[str, tuple[Callable[[onnx.ModelProto], None], onnx.ModelProto, str
         "takes more memory than the 1,0",
     ),
     "rows": (rows_of_another_number, network(), "cannot be run: 1 sample takes more memory than the 1,0"),
-    "whole numbers": (whole_numbers, network(), "gives tensor(int64); nnrun exports networks that give float scores"),
-    "texts": (texts, network(), "gives tensor(string)"),
-    "no probabilities": (nothing, with_facts(output_kind="probabilities"), "gives NaN or numbers outside of 0..1"),
-    "a function": (a_function, network(), "it holds functions, which no network that nnrun exports has"),
-    "training": (training_info, network(), "it holds training_info"),
-    "said twice": (said_twice, network(), "its metadata say 'nnrun.class_names' twice"),
-    "sparse": (sparse, network(), "it holds sparse tensors"),
-    "two of a name": (two_of_one_name, network(), "it holds two tensors of one name"),
-    "two formats": (mark_of_another_format, network(), "it is a file of ONNX Runtime's own format as well"),
-    "long fact": (nothing, with_facts(preprocessing=" " * 4_000_001 + "{}"), "is a text of 4,000,003 characters"),
+    "whole numbers": (
+        whole_numbers,
+        network(),
+        "returns tensor(int64); nnrun exports networks that return float scores",
+    ),
+    "texts": (texts, network(), "returns tensor(string)"),
+    "no probabilities": (nothing, with_facts(output_kind="probabilities"), "returns NaN or numbers outside of 0..1"),
+    "a function": (a_function, network(), "it has functions, which nnrun never exports"),
+    "training": (training_info, network(), "it has training_info"),
+    "said twice": (said_twice, network(), "its metadata has 'nnrun.class_names' twice"),
+    "sparse": (sparse, network(), "it has sparse tensors"),
+    "two of a name": (two_of_one_name, network(), "two of its tensors have the same name"),
+    "two formats": (mark_of_another_format, network(), "it is also a file in ONNX Runtime's own format"),
+    "long fact": (
+        nothing,
+        with_facts(preprocessing=" " * 4_000_001 + "{}"),
+        "nnrun.preprocessing has 4,000,003 characters",
+    ),
     "branches": (branches_in_branches, network(), "nested too deep"),
     "two inputs": (second_input, network(), "has 2 inputs and 1 outputs"),
-    "frozen batch": (nothing, network(shape=(1, 1, 4, 4)), "networks with a batch of any size alone"),
+    "frozen batch": (nothing, network(shape=(1, 1, 4, 4)), "networks with a dynamic batch dimension"),
     "other pixels": (nothing, network(taken=TensorProto.INT64), "takes tensor(int64)"),
-    "of another program": (nothing, network({}), "was not exported by nnrun: it does not say what its classes are"),
+    "of another program": (nothing, network({}), "was not exported by nnrun: it does not state its classes"),
     "no names": (nothing, with_facts(class_names=None), "was not exported by nnrun"),
-    "broken names": (nothing, with_facts(class_names='["no", '), "its nnrun.class_names is no JSON"),
-    "numbers": (nothing, with_facts(class_names="[1, 2]"), "no list of texts"),
+    "broken names": (nothing, with_facts(class_names='["no", '), "its nnrun.class_names is not JSON"),
+    "numbers": (nothing, with_facts(class_names="[1, 2]"), "not a list of strings"),
     "escapes": (nothing, with_facts(class_names='["no", "\\u001b[2J"]'), "is refused"),
-    "too few names": (nothing, with_facts(class_names='["no"]'), "gives (1, 2) for 1 sample of 1 class"),
-    "a resolver": (nothing, with_facts(preprocessing='{"_target_": "${oc.env:HOME}"}'), "could act when read"),
+    "too few names": (nothing, with_facts(class_names='["no"]'), "returns (1, 2) for 1 sample of 1 class"),
+    "a resolver": (nothing, with_facts(preprocessing='{"_target_": "${oc.env:HOME}"}'), "would be interpolated"),
     "a bomb": (nothing, with_facts(class_names="[" * 5000 + "]" * 5000), "is"),
     "a command": (
         nothing,
@@ -288,14 +296,17 @@ def field(number: int, content: bytes) -> bytes:
 
 PLAIN = network().SerializeToString()
 UNCLEAR = {
-    "a part that no schema knows": (PLAIN + field(13, b"more"), "a part that ONNX does not know (field 13 of a ModelP"),
+    "a part that no schema knows": (
+        PLAIN + field(13, b"more"),
+        "a field that ONNX does not know (field 13 of a ModelP",
+    ),
     "a part within": (PLAIN + field(8, field(9, b"")), "field 9 of a OperatorSetIdProto"),
-    "a second graph, merged": (PLAIN + field(7, b""), "a part of it comes twice (graph of a ModelProto)"),
+    "a second graph, merged": (PLAIN + field(7, b""), "a field occurs twice (graph of a ModelProto)"),
     "a group": (PLAIN + bytes([13 << 3 | 3, 13 << 3 | 4]), "does not know"),
     "a number for a text": (PLAIN + bytes([2 << 3, 1]), "has the wrong type (producer_name of a ModelProto)"),
-    "a number written long": (PLAIN + bytes([5 << 3, 0x81, 0x80, 0]), "it holds more than ONNX reads of it"),
-    "a number without end": (PLAIN + bytes([5 << 3]) + b"\xff" * 12, "a number in it has no end"),
-    "longer than the whole": (PLAIN + bytes([2 << 3 | 2, 100]), "a part of it is longer than the whole"),
+    "a number written long": (PLAIN + bytes([5 << 3, 0x81, 0x80, 0]), "it has content that ONNX ignores"),
+    "a number without end": (PLAIN + bytes([5 << 3]) + b"\xff" * 12, "a varint is longer than 10 bytes"),
+    "longer than the whole": (PLAIN + bytes([2 << 3 | 2, 100]), "a field is longer than the message"),
 }
 
 
@@ -430,7 +441,7 @@ def test_more_bytes_than_such_a_file_can_have_are_not_read(folder: Path) -> None
         file.truncate(3 * 2**30)
     outcome = predict(folder)
     assert outcome.code == 4
-    assert "is refused: 3,221,225,472 bytes" in outcome.err
+    assert "is refused: it has 3,221,225,472 bytes, more than" in outcome.err
 
 
 def test_an_onnx_file_is_for_predictions_alone_and_runs_on_the_cpu(folder: Path) -> None:

@@ -171,7 +171,7 @@ def test_labels_have_a_column_each_and_their_probability(path: str) -> None:
     with nnrun.predictor(f"labels{path}") as predictor:
         np.testing.assert_allclose(predictor.predict_array(x), probabilities, atol=1e-5)
         rows = predictor(x)
-        with pytest.raises(ConfigError, match="top_k=2 has no effect: of 3 labels no alternatives are ranked"):
+        with pytest.raises(ConfigError, match="top_k=2 has no effect: there is no ranking of 3 labels"):
             predictor(x, top_k=2)
     names = network.targets.names
     assert list(rows[0]) == [*names, *(f"probability_{name}" for name in names)]
@@ -230,11 +230,11 @@ def test_several_inputs_are_a_dict_of_arrays_or_a_list_of_dicts(
             values = wanted(wanted.preprocessing({"picture": torch.tensor(pictures), "vector": torch.tensor(vectors)}))
             assert [row["prediction"] for row in rows] == pytest.approx(values[:, 0].tolist(), rel=1e-5)
         for given, says in (
-            ({"vector": vectors}, "takes a dict of picture, vector, and was given vector"),
-            ({"vector": vectors[:2], "picture": pictures}, "as many samples, and there are 6, 2"),
+            ({"vector": vectors}, "takes a dict of picture, vector, but was given vector"),
+            ({"vector": vectors[:2], "picture": pictures}, "the same number of samples, but have 6, 2"),
             ({"vector": vectors, "picture": pictures[:, :, :3]}, r"picture: the network takes samples \(1, 4, 4\)"),
             ([{"vector": vectors[0], "picture": pictures[0], "sound": 1}], "was given vector, picture, sound"),
-            (vectors, "takes a dict of picture, vector, and was given a ndarray"),
+            (vectors, "takes a dict of picture, vector, but was given a ndarray"),
         ):
             with pytest.raises(DataError, match=says):
                 predictor(given)
@@ -244,15 +244,15 @@ def test_several_inputs_are_a_dict_of_arrays_or_a_list_of_dicts(
     ("given", "says"),
     [
         (lambda x: x.float(), r"the samples are float32; the network takes pixels, uint8 from 0 to 255"),
-        (lambda x: x[:, :, :5], r"takes samples \(1, 28, 28\), and was given an array \(12, 1, 5, 28\)"),
-        (lambda _: {"x": 1}, r"takes one array of samples \(1, 28, 28\), and was given a dict"),
-        (lambda x: [{"x": x[0]}], r"takes one array of samples \(1, 28, 28\), and was given a dict"),
-        (lambda x: x.to_sparse(), r"no plain tensor of numbers, but a sparse"),
-        (lambda x: x.to("meta"), r"no plain tensor of numbers, but a sparse"),
-        (lambda x: [x[0], "shots/1.png"], r"a list of array and path cannot be predicted"),
-        (lambda _: [object()], r"a list of object cannot be predicted"),
-        (lambda _: None, r"^None cannot be predicted; give a path, a Pillow image, "),
-        (lambda _: b"\x89PNG", r"^bytes cannot be predicted; give a path, a Pillow image, "),
+        (lambda x: x[:, :, :5], r"takes samples \(1, 28, 28\), but was given an array \(12, 1, 5, 28\)"),
+        (lambda _: {"x": 1}, r"takes one array of samples \(1, 28, 28\), but was given a dict"),
+        (lambda x: [{"x": x[0]}], r"takes one array of samples \(1, 28, 28\), but was given a dict"),
+        (lambda x: x.to_sparse(), r"expected a dense tensor, but this one is sparse"),
+        (lambda x: x.to("meta"), r"expected a dense tensor, but this one is sparse"),
+        (lambda x: [x[0], "shots/1.png"], r"cannot predict for a list of array and path"),
+        (lambda _: [object()], r"cannot predict for a list of object"),
+        (lambda _: None, r"^cannot predict for None; give a path, a Pillow image, "),
+        (lambda _: b"\x89PNG", r"^cannot predict for bytes; give a path, a Pillow image, "),
         (lambda _: "nowhere.png", r"^nowhere\.png: .*matches nothing"),
         (lambda _: "two.py", r"two\.py is not an image"),
     ],
@@ -303,7 +303,7 @@ def test_what_a_stranger_names_is_refused_and_your_own_is_trusted(home: Path, mo
         nnrun.predictor("nowhere")
     with pytest.raises(ResourceError, match=r"^device=cuda:7: this machine has"):
         nnrun.predictor("classes", device="cuda:7")
-    with pytest.raises(ConfigError, match=r"^device=gpu is no device; allowed: auto, cpu"):
+    with pytest.raises(ConfigError, match=r"^device=gpu is not a device; allowed: auto, cpu"):
         nnrun.predictor("classes", device="gpu")
     torch.save(nnrun.load("classes").state_dict(), home / "bare.pt")
     with pytest.raises(ArtifactError, match="weights alone"):

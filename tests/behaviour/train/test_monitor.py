@@ -73,7 +73,7 @@ ROWS = {
         [*RUN, WATCH, "metric.distance.ways=[unsaid]"],
         2,
         [
-            "early_stopping.mode must be min or max: nothing says whether more of valid/distance is better; it is",
+            "early_stopping.mode must be min or max: it is unknown whether a higher valid/distance is better; known",
             "valid/accuracy",
         ],
         FILES,

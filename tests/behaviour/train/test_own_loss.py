@@ -73,7 +73,7 @@ def test_a_loss_of_features_is_trained_resumed_and_evaluated(place, options):
     whole, run = place / f"{name}-whole", place / f"{name}-run"
     outcome = run_here([*words, f"hydra.run.dir={whole}"], place)
     assert outcome.code == 0, outcome.err
-    assert ("computed once" in outcome.out) == (options == "cached features")
+    assert ("caching the frozen backbone's features of" in outcome.out) == (options == "cached features")
     with stop_at(12):
         assert run_here([*words, f"hydra.run.dir={run}"], place).code == 143
     assert resume(run, "trust=[center]") == 0
@@ -113,7 +113,7 @@ def test_features_are_what_goes_into_the_head(place):
 def test_a_loss_of_inputs_is_trained_and_keeps_the_backbone_from_being_cached(place):
     outcome = run_here([*WORDS, "loss=dark", "transfer.freeze=backbone", "hydra.run.dir=dark"], place)
     assert outcome.code == 0, outcome.err
-    assert "computed anew in every epoch: the loss takes the network's input" in outcome.out
+    assert "not caching the frozen backbone's features: the loss takes the network's input" in outcome.out
     refused = run_here([*WORDS, "loss=dark", "transfer.freeze=backbone", "transfer.cache=true"], place)
     assert refused.code == 2
     assert "transfer.cache=true is not possible here: the loss takes the network's input" in refused.err
@@ -122,7 +122,7 @@ def test_a_loss_of_inputs_is_trained_and_keeps_the_backbone_from_being_cached(pl
 def test_a_loss_with_parameters_that_nothing_trains_is_refused(place):
     outcome = run_here([*WORDS, "loss=trained"], place)
     assert outcome.code == 2
-    assert "loss: center.Trained has parameters of its own, centers, which no optimizer trains" in outcome.err
+    assert "loss: center.Trained has trainable parameters (centers), which no optimizer updates" in outcome.err
 
 
 def test_a_head_may_be_named(place):

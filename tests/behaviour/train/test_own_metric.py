@@ -176,7 +176,7 @@ def test_several_values_have_names_of_their_own_and_their_way_must_be_told(place
     words = [*WORDS, "metric=two", "early_stopping.monitor=valid/two_low"]
     refused = run_here(words, place)
     assert refused.code == 2
-    assert "early_stopping.mode must be min or max: nothing says whether more of valid/two_low" in refused.err
+    assert "early_stopping.mode must be min or max: it is unknown whether a higher valid/two_low" in refused.err
     assert run_here([*words, "early_stopping.mode=min", "hydra.run.dir=told"], place).code == 0
 
 
@@ -185,7 +185,7 @@ def test_several_values_have_names_of_their_own_and_their_way_must_be_told(place
     [
         ("few", "metric.few._target_=brier.Few is not allowed: it is not a Metric"),
         ("loss", "metric.loss has the name of one of the problem's metrics; rename its option"),
-        ("each", "nnrun: metric.each gives 10 numbers; allowed: one"),
+        ("each", "nnrun: metric.each returns 10 numbers; allowed: one"),
     ],
 )
 def test_what_is_no_metric_is_refused(place, metric, says):

@@ -137,7 +137,7 @@ def test_a_stopped_run_with_a_network_of_one_s_own_is_repeated_once_it_is_truste
         (["repeat=whole", "experiment=quick_digits"], 2, "experiment= and repeat= exclude each other"),
         (["repeat=whole", "task=inspect"], 2, "task=inspect and repeat exclude each other"),
         (["-m", "repeat=whole,second"], 2, "cannot sweep over repeat;"),
-        (["repeat=evaluated"], 4, "evaluated holds no network: nothing was trained in it"),
+        (["repeat=evaluated"], 4, "evaluated has no network, since it trained nothing"),
         (["repeat=none-such"], 4, "none-such does not exist"),
     ],
 )

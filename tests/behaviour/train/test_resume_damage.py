@@ -28,8 +28,8 @@ def test_a_damaged_newest_checkpoint_falls_back_loudly_to_the_same_bits(whole, s
     assert resume(stopped) == 0
     said = "".join(capsys.readouterr())
     said = " ".join(said.split())
-    assert f"falling back to {before.name}: 3 steps are lost and trained again" in said
-    assert f"{damaged.name} is damaged: its sha256 is not the one it was saved with" in said
+    assert f"falling back to {before.name}: 3 steps are lost and will be repeated" in said
+    assert f"{damaged.name} is damaged: its sha256 differs from the one that was saved" in said
     assert_same_bits(stopped, whole)
 
 
@@ -40,7 +40,7 @@ def test_when_every_checkpoint_is_damaged_nothing_is_started_afresh(stopped, cap
     assert resume(stopped) == 4
     error = capsys.readouterr().err
     assert all(entry["name"] in error for entry in manifest(stopped)["files"])
-    assert "holds no checkpoint that is whole" in error
+    assert "has no intact checkpoint" in error
     assert tree(stopped) == before
 
 

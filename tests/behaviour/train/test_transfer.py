@@ -48,7 +48,7 @@ def test_from_a_file_of_torchvisions_only_the_head_trains(weights: Path, tmp_pat
     done = run_here([*words, "export=none", "trainer.progress=false"], tmp_path)
     assert (done.code, done.err) == (0, "")
     assert f"starting from {weights}; the classifier fc is new: 10 classes here, 1,000 in the file; " in done.out
-    assert "conv1.0 takes 1 channel, with the sum over the file's 3; all else is loaded\n" in done.out
+    assert "conv1.0 takes 1 channel, with the sum of the file's 3; loaded all other weights\n" in done.out
     assert "10,250 trainable parameters of 351,610\n" in done.out
     name = "torchvision's ShuffleNet_V2_X0_5_Weights.IMAGENET1K_V1"
     assert (
@@ -87,7 +87,7 @@ def test_with_the_features_kept_a_training_goes_as_without(words, tmp_path: Path
     assert len(first) >= 3 and first == [row for row in theirs if row["epoch"] == 1]
     for row, other in zip(ours, theirs, strict=True):
         assert numbers(row) == pytest.approx(numbers(other), rel=1e-5)
-    said = [(run / "run.log").read_text().count("samples are computed once") for run in (kept, anew)]
+    said = [(run / "run.log").read_text().count("caching the frozen backbone's features of") for run in (kept, anew)]
     assert said == [1, 0]
     if words is FROZEN:
         assert train(tmp_path / "free", *CNN) == 0
@@ -160,7 +160,7 @@ def test_init_from_a_run_on_other_classes_takes_all_but_the_head(tmp_path: Path)
     words = [*short, "data=few", "init_from=ten", "transfer.freeze=backbone", "hydra.run.dir=few"]
     done = run_here(words, tmp_path)
     assert (done.code, done.err) == (0, "")
-    line = "the classifier head is new: 7 classes here, 10 in the file; all else is loaded\n"
+    line = "the classifier head is new: 7 classes here, 10 in the file; loaded all other weights\n"
     assert line in done.out.replace("\n", "\n")
     ten, few = best_weights(tmp_path / "ten"), best_weights(tmp_path / "few")
     assert all(torch.equal(ten[name], few[name]) for name in ten if not name.startswith("head."))
@@ -168,7 +168,7 @@ def test_init_from_a_run_on_other_classes_takes_all_but_the_head(tmp_path: Path)
     other = run_here([*words[:-1], "model.hidden=9", "hydra.run.dir=other"], tmp_path)
     assert other.code == 4, "the negative control: another network is none with another head"
     assert "does not fit the network" in other.err
-    assert "its network was built with model.hidden=8: set the same" in other.err
+    assert "its network was built with model.hidden=8; use the same" in other.err
     shutil.rmtree(tmp_path / "few")
     weights = run_here([*words[:-3], "transfer.weights=ten", "hydra.run.dir=few"], tmp_path)
     assert (weights.code, weights.err) == (0, "")
@@ -181,7 +181,7 @@ def test_weights_of_a_network_with_other_settings_name_these(tmp_path: Path) -> 
     words = [*short, "transfer.weights=averaged", "hydra.run.dir=next"]
     refused = run_here(words, tmp_path)
     assert refused.code == 4
-    assert "its network was built with model.grid=16: set the same" in refused.err
+    assert "its network was built with model.grid=16; use the same" in refused.err
     assert run_here([*words[:-1], "model.grid=16", "hydra.run.dir=same"], tmp_path).code == 0
 
 

@@ -71,7 +71,7 @@ def test_a_new_head_that_never_trains_is_refused_and_one_that_is_not_found_must_
         (("cat", "dog", "wolf"), ours.state_dict()),
         (None, CNN((1, 12, 12), 7, [2, 4], 5).state_dict()),
     ):
-        with pytest.raises(ConfigError, match=r"transfer\.freeze freezes the head, head, which is new"):
+        with pytest.raises(ConfigError, match=r"transfer\.freeze freezes the classifier head, which is new"):
             fit(theirs, ours, dict(weights), frozen)
         fit(theirs, ours, dict(weights), Freezing(frozen.names, until_epoch=2))
     fit(("fox", "cat", "dog"), ours, ours.state_dict(), frozen)

@@ -26,7 +26,7 @@ def test_a_job_is_checked_without_a_change_to_the_process_and_prepared_with_one(
     job = check_job(composed)
     assert not torch.are_deterministic_algorithms_enabled()
     assert (job.trains, str(job.device), job.task.name) == (True, "cpu", "train")
-    assert job.notes == ("trainer.epochs=0: nothing is trained; the network is evaluated as it is",)
+    assert job.notes == ("trainer.epochs=0: the network is evaluated without training",)
     assert prepare(composed).notes == job.notes
     assert torch.are_deterministic_algorithms_enabled()
 

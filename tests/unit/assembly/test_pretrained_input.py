@@ -102,7 +102,7 @@ def test_the_normalization_is_theirs_and_is_said() -> None:
     assert found.preprocessing.to_plain() == Normalize(MEAN, STD).to_plain()
     assert found.findings.notes == (
         "images of 8x8, normalized with mean [0.485, 0.456, 0.406] and std [0.229, 0.224, 0.225], as in the training "
-        "of theirs; data.dataset.mean=, data.dataset.std=, data.image_size= set others",
+        "of theirs; to change this, set data.dataset.mean=, data.dataset.std=, data.image_size=",
     )
     grey = normalised(opened(1)).preprocessing.to_plain()
     assert (grey["mean"], grey["std"]) == ([pytest.approx(0.449)], [pytest.approx(0.226)])

@@ -101,7 +101,7 @@ class Reading(nn.Linear):
 
 def test_a_loss_has_no_weights_to_speak_of():
     check_small({"_target_": "torch.nn.CrossEntropyLoss", "label_smoothing": 0.1}, "loss")
-    with pytest.raises(ArtifactError, match="asks for 10,000,100,000 numbers, and no file holds them"):
+    with pytest.raises(ArtifactError, match="allocates 10,000,100,000 numbers that are not in the file"):
         check_small({"_target_": "torch.nn.Linear", "in_features": 10**5, "out_features": 10**5}, "loss")
 
 
@@ -109,7 +109,7 @@ def test_a_loss_has_no_weights_to_speak_of():
 def test_numbers_of_another_kind_are_no_weights(dtype):
     weights = build(MLP, "model", nn.Module).state_dict()
     build_network(MLP, {name: tensor.half() for name, tensor in weights.items()}, PATH)
-    with pytest.raises(ArtifactError, match=f"head.bias is {str(dtype)[6:]}, and the network wants float32"):
+    with pytest.raises(ArtifactError, match=f"head.bias is {str(dtype)[6:]}, but the network needs float32"):
         build_network(MLP, weights | {"head.bias": weights["head.bias"].to(dtype)}, PATH)
 
 
@@ -134,7 +134,7 @@ def test_a_network_that_this_machine_cannot_train_is_not_begun(monkeypatch: pyte
         "num_classes": 2,
         "hidden": [10_000],
     }
-    with pytest.raises(OutOfMemory, match="MLP would have 360,000,030,002 parameters, whose training takes more than "):
+    with pytest.raises(OutOfMemory, match="MLP would have 360,000,030,002 parameters; training them takes more than "):
         check_room(section)
     monkeypatch.setattr(skeleton, "usable_bytes", lambda: 8 * 4 * (48 * 5 + 5 + 12))
     check_room({**section, "in_shape": [3, 4, 4], "hidden": [5]})

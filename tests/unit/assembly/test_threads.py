@@ -82,7 +82,7 @@ def test_a_clash_with_a_variable_and_a_number_of_old_are_said(monkeypatch: pytes
         patched.setattr(module, "_found_threads", lambda: 2)
         assert choose_threads(job(1, saved=True, resumed=True))[0].startswith("using 1 thread, as the run did")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert choose_threads(job(2)) == ["trainer.threads=2 wins over OMP_NUM_THREADS=1"]
+    assert choose_threads(job(2)) == ["trainer.threads=2 overrides OMP_NUM_THREADS=1"]
     assert choose_threads(job(1)) == []
 
 

@@ -96,7 +96,7 @@ def test_a_loss_that_derives_from_one_of_torchs_gives_a_value_a_sample():
         ({"_target_": "torch.nn.NLLLoss"}, "it takes log-probabilities; torch.nn.CrossEntropyLoss"),
         ({"_target_": "torch.nn.BCELoss"}, "torch.nn.BCEWithLogitsLoss takes scores"),
         ({"_target_": "torch.nn.GaussianNLLLoss"}, "it takes a variance"),
-        ({"_target_": "torch.nn.TripletMarginLoss"}, "it takes other than a network's scores and targets"),
+        ({"_target_": "torch.nn.TripletMarginLoss"}, "it takes other inputs than a network's scores and targets"),
     ],
 )
 def test_what_cannot_be_is_said_before_data_is_read(section, said):
@@ -107,7 +107,7 @@ def test_what_cannot_be_is_said_before_data_is_read(section, said):
 
 
 def test_a_loss_for_other_targets_is_an_error_and_others_classes_are_none_of_ours():
-    with pytest.raises(ConfigError, match=r"torch\.nn\.MSELoss is for values, and the data has 3 classes"):
+    with pytest.raises(ConfigError, match=r"torch\.nn\.MSELoss is for values, but the data has 3 classes"):
         build_torch_loss({"_target_": "torch.nn.MSELoss"}, nn.MSELoss, CLASSES, DATA_KINDS)
     assert check_loss({"_target_": "mine.Loss", "reduction": "mean"}, DATA_KINDS) == []
     assert check_loss({"_target_": "torch.nn.Linear", "reduction": "mean"}, DATA_KINDS) == []

@@ -86,7 +86,7 @@ def test_a_metric_that_does_not_say_which_way_is_better():
 
 def test_several_numbers_are_refused():
     metric = TorchMetric(classification.MulticlassF1Score(4, average=None), "mine", CLASSES)
-    with pytest.raises(ConfigError, match=r"metric\.mine gives 4 numbers; allowed: one.*average: macro"):
+    with pytest.raises(ConfigError, match=r"metric\.mine returns 4 numbers; allowed: one.*average: macro"):
         measure(metric, *draw(CLASSES))
 
 

@@ -156,10 +156,10 @@ def test_weights_must_fit_but_for_the_head(tmp_path: Path) -> None:
 def test_weights_for_photographs_name_the_stem_that_they_want(tmp_path: Path) -> None:
     path = tmp_path / "x.pth"
     torch.save(ResNet18((3, 80, 80), 3).state_dict(), path)
-    with pytest.raises(ArtifactError, match=r"conv1\.weight is .* want model\.stem=imagenet"):
+    with pytest.raises(ArtifactError, match=r"conv1\.weight is .* need model\.stem=imagenet"):
         load(path, {"stem": "auto"}, ResNet18((3, 28, 28), 3))
     assert load(path, {}, ResNet18((3, 28, 28), 3, "imagenet")).endswith(
-        "the file names no classes: its scores are taken for cat, dog, fox, in this order; all else is loaded"
+        "the file names no classes: its scores are read as cat, dog, fox, in this order; loaded all other weights"
     )
 
 
@@ -179,5 +179,5 @@ def test_auxiliary_scores_of_published_networks_are_left_out(tmp_path: Path) -> 
 
 
 def test_nobody_publishes_weights_for_the_users_own_network() -> None:
-    with pytest.raises(ConfigError, match=r"no weights are published for CNN; name a file with transfer\.weights=PATH"):
+    with pytest.raises(ConfigError, match=r"no weights are published for CNN; use transfer\.weights=PATH for a file"):
         load("default", {"_target_": "nnrun.components.models.cnn.CNN"}, network())

@@ -160,9 +160,8 @@ def test_a_full_disk_leaves_the_old_checkpoints_and_no_temporary(folder, monkeyp
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(nnrun.base.files.os, "fsync", full)
-    with pytest.raises(
-        ResourceError, match=r"step-00000002 \(32 bytes\): the disk is full; .* resume= \([\d,]+ bytes are free\)"
-    ):
+    advice = r"free some space, then run the command again \([\d,]+ bytes are free\)"
+    with pytest.raises(ResourceError, match=rf"step-00000002 \(32 bytes\): the disk is full; {advice}"):
         folder.save(payload(2), 2, is_best=True)
     monkeypatch.undo()
     assert names(folder) == {old.name, "manifest.json"}
@@ -178,8 +177,8 @@ def flip(data: bytes) -> bytes:
     ("damage", "words"),
     [
         (lambda data: b"", "is empty"),
-        (lambda data: data[: len(data) // 2], r"is damaged: .* bytes, and the manifest says"),
-        (flip, "is damaged: its sha256 is not the one it was saved with"),
+        (lambda data: data[: len(data) // 2], r"is damaged: .* bytes, but the manifest says"),
+        (flip, "is damaged: its sha256 differs from the one that was saved"),
         (lambda data: data[:-200] + bytes(200), "is damaged: its sha256"),
     ],
 )
@@ -188,7 +187,7 @@ def test_damage_is_found_before_anything_is_read(folder, tmp_path, damage, words
     path = folder.save(payload(), 7, is_best=True)
     if travels_alone:
         path = path.rename(tmp_path / path.name)
-        words = words.replace(r": .* bytes, and the manifest says", ": its sha256")
+        words = words.replace(r": .* bytes, but the manifest says", ": its sha256")
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(ArtifactError, match=words) as caught:
         locate(path, "best")
@@ -260,7 +259,7 @@ def test_weights_of_another_network_are_refused_with_the_first_mismatches(tmp_pa
     assert "and 3 more" in str(caught.value)
     with pytest.raises(ArtifactError, match=r"1.weight is missing"):
         load_weights(wide, narrow.state_dict(), tmp_path / "w.ckpt")
-    with pytest.raises(ArtifactError, match=r"0.weight is \(3, 3\), and the network wants \(2, 3\)"):
+    with pytest.raises(ArtifactError, match=r"0.weight is \(3, 3\), but the network needs \(2, 3\)"):
         load_weights(narrow, wide[:1].state_dict(), tmp_path / "w.ckpt")
 
 

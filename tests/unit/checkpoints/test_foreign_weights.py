@@ -70,7 +70,7 @@ PREFIXES = {
     "of another order": (under("module._orig_mod."), "has 'module._orig_mod.' before every name"),
     "of a trainer": (under("model._orig_mod."), "has 'model._orig_mod.' before every name"),
     "deep, of no known word": (under("a.b.student.a."), "has 'a.b.student.a.' before every name"),
-    "of a part alone": (PARTED, "has names with words of wrappers inside"),
+    "of a part alone": (PARTED, "has words of wrappers inside of names"),
     "of a part, and of the whole": (under("module.", PARTED), "has 'module.' before every name"),
     "of a compiled part": (under("model.", COMPILED), "has 'model.' before every name"),
 }
@@ -87,7 +87,7 @@ def test_what_wrappers_put_before_the_names_is_taken_off_and_said(tmp_path, name
 
 def test_names_that_lack_the_networks_own_beginning_get_it(tmp_path):
     network = nn.ModuleDict({"net": Net()})
-    assert "names without 'net.'" in loaded(tmp_path / "w.pth", THEIRS, network)
+    assert "names without the network's prefix 'net.'" in loaded(tmp_path / "w.pth", THEIRS, network)
     assert is_same(network["net"])
 
 
@@ -116,7 +116,7 @@ def test_indices_and_masks_are_the_networks_own_and_what_a_profiler_left_is_left
     assert torch.equal(network.relative_position_index, torch.arange(4)) and torch.equal(
         network.attn_mask, torch.ones(4)
     )
-    assert "has layer.total_ops, position_ids, which hold no weights and are left out" in said
+    assert "has layer.total_ops, position_ids, which hold no weights and are skipped" in said
     with pytest.raises(ArtifactError, match=r"layer\.more is not in this network"):
         loaded(tmp_path / "w.pth", kept | {"layer.more": torch.ones(2)}, Indexed())
 
@@ -161,7 +161,7 @@ def test_averaged_weights_alone_need_no_choice_and_those_that_lack_statistics_ar
     assert is_same(network) and "has n_averaged, which hold no weights" in said and "before raw" not in said
     network = Net()
     half = {"model": THEIRS, "ema": without("running_", "num_batches", weights=OTHERS)}
-    assert "has averaged weights in ema too, which lack some" in loaded(tmp_path / "w.pth", half, network)
+    assert "also has averaged weights in ema, which lack some" in loaded(tmp_path / "w.pth", half, network)
     assert is_same(network)
 
 
@@ -182,13 +182,13 @@ def test_the_optimizers_state_and_other_networks_are_no_weights(tmp_path):
     assert is_same(network)
     network = Net()
     two = under("encoder.") | {"decoder.weight": torch.ones(3, 3)}
-    assert "holds 1 more tensors, which are left out: decoder.weight" in loaded(tmp_path / "w.pth", two, network)
+    assert "holds 1 more tensors, which are skipped: decoder.weight" in loaded(tmp_path / "w.pth", two, network)
     assert is_same(network)
 
 
 def test_plain_values_among_the_weights_are_left_out_and_named(tmp_path):
     network = Net()
-    assert "holds epoch, arch, which is no tensor" in loaded(
+    assert "holds epoch, arch: not a tensor, skipped" in loaded(
         tmp_path / "w.pth", {"epoch": 3, **THEIRS, "arch": "net"}, network
     )
     assert is_same(network)

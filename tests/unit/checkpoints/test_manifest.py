@@ -70,13 +70,13 @@ def test_a_damaged_best_is_an_error_that_names_the_others(run):
     damage(two)
     damage(three)
     with pytest.raises(
-        ArtifactError, match=r"step-00000002.* is damaged.*another checkpoint is another model"
+        ArtifactError, match=r"step-00000002.* is damaged.*other checkpoints, which are other models"
     ) as caught:
         locate(run, "best")
     assert f"ckpt={one}" in str(caught.value)
     assert f"ckpt={three}" not in str(caught.value), "it is damaged too"
     damage(one)
-    with pytest.raises(ArtifactError, match="no other one is whole"):
+    with pytest.raises(ArtifactError, match="no other checkpoint is intact"):
         locate(run, "best")
 
 
@@ -90,7 +90,9 @@ def test_without_a_manifest_the_newest_whole_file_can_be_used_by_itself(run, tex
     manifest = run / "checkpoints" / "manifest.json"
     manifest.unlink() if text is None else manifest.write_text(text)
     for want in ("best", "last"):
-        with pytest.raises(ArtifactError, match=f"; ckpt={two} or init_from={two}, the newest that is whole"):
+        with pytest.raises(
+            ArtifactError, match=f"; the newest intact checkpoint can be used on its own: ckpt={two} or init_from={two}"
+        ):
             locate(run, want)
     assert locate(two, "best").path == two
     with pytest.raises(ArtifactError, match="is damaged"):
@@ -99,7 +101,7 @@ def test_without_a_manifest_the_newest_whole_file_can_be_used_by_itself(run, tex
     damage(two)
     with pytest.raises(ArtifactError, match=r"manifest.json") as caught:
         locate(run, "best")
-    assert "can be used by itself" not in str(caught.value)
+    assert "can be used on its own" not in str(caught.value)
 
 
 def test_a_damaged_newest_falls_back_and_says_how_much_is_lost(run):
@@ -109,7 +111,7 @@ def test_a_damaged_newest_falls_back_and_says_how_much_is_lost(run):
     assert located.path == two
     assert "step-00000050" in located.notes[0]
     assert "is damaged" in located.notes[0]
-    assert located.notes[1] == f"falling back to {two.name}: 30 steps are lost and trained again"
+    assert located.notes[1] == f"falling back to {two.name}: 30 steps are lost and will be repeated"
     two.unlink()
     located = locate(run, "last")
     assert located.path == one
@@ -126,7 +128,7 @@ def test_when_all_are_damaged_each_is_named(run):
     messages = caught.value.messages
     assert paths[1].name in messages[0]
     assert paths[0].name in messages[1]
-    assert "holds no checkpoint that is whole" in messages[2]
+    assert "has no intact checkpoint" in messages[2]
 
 
 def test_a_file_that_travels_alone_proves_itself_by_its_name(run, tmp_path):
@@ -136,7 +138,7 @@ def test_a_file_that_travels_alone_proves_itself_by_its_name(run, tmp_path):
     assert locate(alone, "best").path == alone
     assert locate(alone, "best").run is None
     damage(alone)
-    with pytest.raises(ArtifactError, match=r"is damaged: its sha256 is not the one it was saved with"):
+    with pytest.raises(ArtifactError, match=r"is damaged: its sha256 differs from the one that was saved"):
         locate(alone, "best")
     renamed = alone.rename(tmp_path / "mine.ckpt")
     assert locate(renamed, "best").path == renamed
@@ -155,7 +157,7 @@ def test_size_is_checked_before_the_hash(run, content):
     (path,) = write(run, [1], best=1)
     path.write_bytes(content)
     with pytest.raises(
-        ArtifactError, match="is empty" if not content else "is damaged: .* bytes, and the manifest says"
+        ArtifactError, match="is empty" if not content else "is damaged: .* bytes, but the manifest says"
     ):
         locate(run, "best")
     assert not is_whole(run / "checkpoints", read_manifest(run / "checkpoints").files[0])
@@ -175,7 +177,9 @@ def test_a_manifest_that_is_not_what_its_hash_says_is_refused(run):
     path = run / "checkpoints" / "manifest.json"
     damaged = path.read_text().replace('"step": 2', '"step": 3')
     path.write_text(damaged)
-    with pytest.raises(ArtifactError, match=r"manifest\.json is damaged; ckpt="):
+    with pytest.raises(
+        ArtifactError, match=r"manifest\.json is damaged; the newest intact checkpoint can be used on its own: ckpt="
+    ):
         read_manifest(run / "checkpoints")
     edit(run)
     assert read_manifest(run / "checkpoints").files[1].step == 3
@@ -195,7 +199,7 @@ def test_a_manifest_that_names_a_file_outside_its_folder_is_refused(run, name, w
     write(run, [1], best=1)
     files = json.loads((run / "checkpoints" / "manifest.json").read_text())["files"]
     edit(run, **{where: [files[0] | {"name": name}] if where == "files" else name})
-    with pytest.raises(ArtifactError, match="names a file outside its folder"):
+    with pytest.raises(ArtifactError, match="names a file that is not a checkpoint in its folder"):
         locate(run, "best")
 
 
@@ -213,7 +217,9 @@ def test_a_manifest_of_something_else_is_an_error(run, text):
 def test_a_best_that_is_none_of_the_files_is_an_error(run, value):
     write(run, [1], best=1)
     edit(run, best=value)
-    with pytest.raises(ArtifactError, match=r"has no checkpoint yet|names a file outside its folder"):
+    with pytest.raises(
+        ArtifactError, match=r"has no checkpoint yet|names a file that is not a checkpoint in its folder"
+    ):
         locate(run, "best")
 
 
@@ -230,9 +236,9 @@ def test_what_is_no_run_is_said_to_be_none(tmp_path, run):
     (tmp_path / "mlp_digits").mkdir()
     with pytest.raises(ArtifactError, match="did you mean 'mlp_digits'"):
         locate(tmp_path / "mlp_digit", "best")
-    with pytest.raises(ArtifactError, match="is not a run directory: it has no folder 'checkpoints'"):
+    with pytest.raises(ArtifactError, match="is not a run directory: it has no 'checkpoints' folder"):
         locate(tmp_path / "mlp_digits", "best")
-    with pytest.raises(ArtifactError, match=r"'checkpoints'$"):
+    with pytest.raises(ArtifactError, match=r"'checkpoints' folder$"):
         locate(tmp_path, "last")
     (run / "checkpoints").mkdir(parents=True)
     with pytest.raises(ArtifactError, match="has no checkpoint yet"):

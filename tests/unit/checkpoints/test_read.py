@@ -192,8 +192,8 @@ def test_the_hand_made_tensor_is_one_that_is_read(path):
     ("claims", "words"),
     [
         ((2**40, (2**40,), (1,)), "claims more bytes than the file holds"),
-        ((6, (2**40,), (0,)), "a tensor of 1,099,511,627,776 elements claims to lie in 6"),
-        ((6, (2**20, 2**20), (0, 0)), "claims to lie in 6"),
+        ((6, (2**40,), (0,)), "a tensor claims 1,099,511,627,776 elements in a storage of 6"),
+        ((6, (2**20, 2**20), (0, 0)), "elements in a storage of 6"),
         ((6, (2, 3), (3, 2)), "reaches beyond its storage"),
         ((6, (2, 3), (3, 1), 1), "reaches beyond its storage"),
         ((6, (2, 3), (3, 1), -1), "reaches beyond its storage"),
@@ -211,7 +211,7 @@ def test_an_entry_that_grows_when_it_is_read_is_refused(path):
     data = tensor_pickle(2**24, (2**24,), (1,))
     packed(path, data, compression=zipfile.ZIP_DEFLATED, _0=bytes(2**26))
     assert path.stat().st_size < 2**20
-    with pytest.raises(ArtifactError, match="packs its entries otherwise"):
+    with pytest.raises(ArtifactError, match=r"torch\.save does not write such a zip file"):
         peek(path)
 
 
@@ -221,7 +221,7 @@ def test_two_entries_of_one_name_are_refused(path):
         file.writestr("archive/data.pkl", tensor_pickle(6, (2, 3), (3, 1)))
         file.writestr("archive/data/0", bytes(24))
         file.writestr("archive/data/0", bytes(24))
-    with pytest.raises(ArtifactError, match="packs its entries otherwise"):
+    with pytest.raises(ArtifactError, match=r"torch\.save does not write such a zip file"):
         peek(path)
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("a/data.pkl", pickle.dumps({**GOOD, "model": {}}))
@@ -317,7 +317,7 @@ def test_a_flipped_bit_in_a_tensor_is_seen_where_the_file_states_a_crc(path):
     content = bytearray(path.read_bytes())
     content[content.index(torch.arange(1000.0).numpy().tobytes()) + 77] ^= 1
     path.write_bytes(content)
-    with pytest.raises(ArtifactError, match="its CRC is not the one that is stated"):
+    with pytest.raises(ArtifactError, match="its CRC does not match"):
         tensors_in(path)
 
 
@@ -334,8 +334,8 @@ def test_a_file_saved_without_crcs_is_read(path):
     ("value", "said"),
     [
         (torch.zeros(2, 2).to_sparse(), "a sparse tensor"),
-        (torch.zeros(2, device="meta"), "of the device meta"),
-        (torch.tensor([1 + 2j]).conj(), "its conjugate"),
+        (torch.zeros(2, device="meta"), "on the meta device"),
+        (torch.tensor([1 + 2j]).conj(), "a conjugate or negative view"),
     ],
 )
 def test_a_tensor_of_another_kind_is_named(path, value, said):
@@ -384,7 +384,7 @@ def test_a_bomb_is_refused_before_it_goes_off(bomb, monkeypatch):
 def test_a_bomb_in_a_file_is_refused(path):
     with pytest.raises(ArtifactError, match=r"x.ckpt: config is refused: it is nested too deep or too large"):
         peek(saved(path, config={"a": alias_bomb(10, 20)}))
-    with pytest.raises(ArtifactError, match="targets is refused: it is no list of texts"):
+    with pytest.raises(ArtifactError, match="targets is refused: it is not a list of strings"):
         peek(saved(path, targets=classes(deep(40))))
 
 
@@ -399,9 +399,9 @@ def test_what_is_learned_has_names_that_can_be_written(path):
     [
         (
             {"kind": "graphs", "names": ["a"]},
-            "knows no kind 'graphs' of them, only classes, labels, values; upgrade nnrun",
+            "unknown kind 'graphs'; this version knows classes, labels, values; upgrade nnrun",
         ),
-        ({"kind": "\x1b[2J", "names": ["a"]}, r"knows no kind '\\x1b\[2J'"),
+        ({"kind": "\x1b[2J", "names": ["a"]}, r"unknown kind '\\x1b\[2J'"),
         ({"kind": ["classes"], "names": ["a"]}, "is not a kind and names"),
         ({"kind": "classes"}, "is not a kind and names"),
         ({"kind": "classes", "names": ["a"], "more": 1}, "is not a kind and names"),
@@ -420,12 +420,12 @@ def as_of_schema_1(path: Path, names: Any) -> Path:
 
 def test_a_file_of_schema_1_names_its_classes_alone(path):
     assert peek(as_of_schema_1(path, ["a", "é"])).targets == peek(saved(path)).targets == Targets.classes(["a", "é"])
-    with pytest.raises(ArtifactError, match="it carries no targets"):
+    with pytest.raises(ArtifactError, match="it has no targets"):
         peek(as_of_schema_1(path, "ab"))
-    with pytest.raises(ArtifactError, match="targets is refused: it is no list of texts"):
+    with pytest.raises(ArtifactError, match="targets is refused: it is not a list of strings"):
         peek(as_of_schema_1(path, [1, 2]))
     for names in (["a", "é"], ["b", "c"]):
-        with pytest.raises(ArtifactError, match="1 of its parts are none that nnrun saves"):
+        with pytest.raises(ArtifactError, match="1 of its keys are unknown"):
             peek(saved(path, class_names=names))
 
 
@@ -436,9 +436,9 @@ def test_what_is_large_and_plain_passes():
 @pytest.mark.parametrize("key", ["config", "preprocessing"])
 @pytest.mark.parametrize("text", ["${oc.env:HOME}", "a ${b} c", "\\${x}"])
 def test_a_text_that_a_resolver_would_act_on_is_refused(path, key, text):
-    with pytest.raises(ArtifactError, match=f"{key} is refused: the text .* could act when read"):
+    with pytest.raises(ArtifactError, match=f"{key} is refused: .* would be interpolated"):
         peek(saved(path, **{key: {"model": {"root": text}}}))
-    with pytest.raises(ArtifactError, match=f"{key} is refused: the text .* could act when read"):
+    with pytest.raises(ArtifactError, match=f"{key} is refused: .* would be interpolated"):
         peek(saved(path, **{key: {"model": {text: 1}}}))
     assert peek(saved(path, targets=classes([text, "b"]))).targets.names == (text, "b"), "a name is data"
 
@@ -458,7 +458,7 @@ def test_the_step_of_the_newest_validation_may_be_missing_as_in_older_files_and_
     if is_read:
         assert peek(path).progress == progress
     else:
-        with pytest.raises(ArtifactError, match="what it says of its run is not whole"):
+        with pytest.raises(ArtifactError, match="its record of the run is malformed"):
             peek(path)
 
 
@@ -470,7 +470,7 @@ def test_a_newer_schema_says_upgrade(path):
 @pytest.mark.parametrize("key", ["config", "targets", "preprocessing", "model", "training"])
 @pytest.mark.parametrize("value", [None, "text", 3])
 def test_a_part_that_is_missing_or_something_else_is_named(path, key, value):
-    with pytest.raises(ArtifactError, match=f"is not a checkpoint of nnrun: it carries no {key}"):
+    with pytest.raises(ArtifactError, match=f"is not a checkpoint of nnrun: it has no {key}"):
         peek(saved(path, **{key: value}))
 
 
@@ -510,7 +510,7 @@ def test_somebodys_code_is_refused_by_its_kind(tmp_path, write, suffix, kind):
 @pytest.mark.parametrize("protocol", [2, 5])
 def test_a_bare_pickle_is_refused_as_what_it_is(path, protocol):
     path.write_bytes(pickle.dumps(GOOD["config"], protocol=protocol))
-    with pytest.raises(ArtifactError, match=r"x.ckpt is a bare pickle.*could run a stranger's code"):
+    with pytest.raises(ArtifactError, match=r"x.ckpt is a bare pickle.*could run untrusted code"):
         peek(path)
 
 
@@ -541,7 +541,7 @@ def test_a_broken_pickle_is_refused(path, data):
     ],
 )
 def test_a_checkpoint_that_does_not_say_all_of_its_run_is_refused(path, changes):
-    with pytest.raises(ArtifactError, match="what it says of its run is not whole"):
+    with pytest.raises(ArtifactError, match="its record of the run is malformed"):
         peek(saved(path, **changes))
 
 
@@ -569,7 +569,7 @@ def test_a_pickle_chooses_neither_where_it_keeps_values_nor_how_long_a_key_is_lo
     """Python hashes a number to itself: 87,000 chosen ones, in a file of half a megabyte, took ten seconds and more."""
     numbers = places_that_collide(17)
     packed(path, b"\x80\x02N" + b"".join(b"r" + struct.pack("<I", number) for number in numbers) + b".")
-    with pytest.raises(ArtifactError, match="places that no pickler gives"):
+    with pytest.raises(ArtifactError, match="indices that no pickler uses"):
         pickle_in(path)
     packed(path, b"\x80\x02}(" + b"".join(b"J" + struct.pack("<i", number) + b"N" for number in numbers) + b"u.")
     kept = [key for key in pickle_in(path) if type(key) is int]
@@ -580,5 +580,5 @@ def test_a_pickle_chooses_neither_where_it_keeps_values_nor_how_long_a_key_is_lo
 def test_a_section_that_is_none_is_refused(path, section):
     good = saved(path)
     config = peek(good).config
-    with pytest.raises(ArtifactError, match="what it says of its run is not whole"):
+    with pytest.raises(ArtifactError, match="its record of the run is malformed"):
         peek(saved(path, config=config | {section: [1]}))

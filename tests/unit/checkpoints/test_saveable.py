@@ -87,11 +87,11 @@ def test_settings_are_refused_before_a_training_or_read_after_it(trained, tmp_pa
 
 
 REFUSED = {
-    "a resolver": ("/data/${x}", "data.root is refused: the text '/data/${x}' holds"),
-    "a control character": ("a\x1b", "data.root is refused: it holds a text of 2 characters"),
+    "a resolver": ("/data/${x}", "data.root is refused: '/data/${x}' contains"),
+    "a control character": ("a\x1b", "data.root is refused: it has a string with control or invalid characters"),
     "a huge number": (2**70, "data.root is refused: it holds a number that is too large"),
     "bytes": ([b"x"], "data.root is refused: it holds a bytes"),
-    "a key that is a number": ({1: 2}, "data.root is refused: a key in it is no text"),
+    "a key that is a number": ({1: 2}, "data.root is refused: one of its keys is not a string"),
     "too deep": (None, "nested too deep"),
 }
 
@@ -115,8 +115,8 @@ def test_names_that_a_file_cannot_hold_are_escaped_and_two_that_become_one_are_r
     with pytest.raises(DataError, match="two class names differ only in characters"):
         plain_names(["\x1b", r"\x1b"], "mine")
     for names, message in (
-        (["x" * (MAX_CHARACTERS + 1), "y"], "a text of 10,001 characters"),
-        (list(map(str, range(MAX_NAMES + 1))), "100,001 of them"),
+        (["x" * (MAX_CHARACTERS + 1), "y"], "a string of 10,001 characters"),
+        (list(map(str, range(MAX_NAMES + 1))), "100,001 names"),
         (["x" * 9000 + str(number) for number in range(1000)], "the names of its 1,000 classes take"),
         ([0, 1], "the class name 0 is a int"),
     ):
@@ -141,8 +141,8 @@ class Odd(nn.Module):
 NETWORKS = {
     "extra state": (Odd(), "has a dict under '_extra_state'"),
     "a sparse buffer": (None, "no checkpoint holds"),
-    "a parameter called ESC": (nn.ParameterDict({"\x1b": nn.Parameter(torch.ones(1))}), "is not whole"),
-    "no tensor at all": (nn.ReLU(), "is not whole"),
+    "a parameter called ESC": (nn.ParameterDict({"\x1b": nn.Parameter(torch.ones(1))}), "is malformed"),
+    "no tensor at all": (nn.ReLU(), "is malformed"),
 }
 
 
@@ -190,7 +190,11 @@ def test_a_folder_that_a_resolver_would_act_on_is_refused_before_it_is_read(tmp_
     (tmp_path / "${HOME}").mkdir()
     outcome = run_here(["model=mlp", "data=folder", "data.root=pictures", "hydra.run.dir=r"], tmp_path / "${HOME}")
     assert outcome.code == 2
-    assert "data.root is refused: the text" in outcome.err and "could not be resumed" in outcome.err
+    assert (
+        "data.root is refused: '" in outcome.err
+        and "which would be interpolated" in outcome.err
+        and "could not be resumed" in outcome.err
+    )
     outcome = run_here(["model=mlp", "model.hidden=99999999999999999999", "hydra.run.dir=r2"], tmp_path)
     assert outcome.code == 2
     assert "model.hidden" in outcome.err and "Traceback" not in outcome.err

@@ -1,1 +1,1 @@
-"""The data of a run: opened, held against what a network was trained on, measured, and described."""
+"""The data of a run: open it, compare it with the data that a network was trained on, measure and describe it."""

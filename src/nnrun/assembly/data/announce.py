@@ -1,4 +1,4 @@
-"""What a run says of its data before it begins: how many samples, of what, from where, and where they are few."""
+"""Describe the data before a run begins: how many samples of which targets, from where, and which classes have few."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from nnrun.config.schema import DataSettings
 from nnrun.core.target_values import target_counts
 from nnrun.runs.console import Console
 
-# A class with fewer samples in a part is not measured there to better than some 10 points.
+# With fewer samples in a split, the accuracy of a class is known only to about 10 points.
 FEW_SAMPLES = 10
-# Of the sizes of two classes, or of the samples without a label to those with it: beyond that it is said.
+# The ratio of class sizes, or of samples without a label to samples with it, above which imbalance is reported.
 MAX_RATIO = 3
-# Parameters of losses of ours that weigh classes or labels.
+# Parameters of nnrun's losses that weight classes or labels.
 _WEIGHTS = {"classes": ("weight", "alpha"), "labels": ("pos_weight",)}
 
 
 def tell_of_data(
     data: Opened, settings: DataSettings, loss: Mapping[str, Any], console: Console, *, trains: bool
 ) -> None:
-    """Say what was opened in a line; in others what was found, and where a class has few samples or none.
+    """Report the data in one line, then the findings, and the classes that have few samples or none.
 
-    `loss` is its section: where it could weigh classes of very different sizes, and does not, that is said.
+    `loss` is the config's section: an imbalance that the loss could correct, but does not, is reported.
     """
     console.say(data_line(data, settings))
     for note in data.findings.notes:
@@ -42,7 +42,7 @@ def tell_of_data(
 
 
 def data_line(data: Opened, settings: DataSettings) -> str:
-    """Return where the samples come from, how many each part has, and of what."""
+    """Return the source of the samples, their number in each split, and their targets."""
     sizes = [f"{len(split):,} {name}" for name, split in data.parts.items() if len(split)]
     limit = ""
     if data.num_test > len(data.test) and settings.limit is not None:
@@ -55,16 +55,16 @@ def data_line(data: Opened, settings: DataSettings) -> str:
 
 
 def missing_targets(data: Opened, *, trains: bool) -> Iterator[str]:
-    """Yield a note for each part that has no sample of some class or label."""
+    """Yield a note for each split that has no sample of some class or label."""
     for part, counts in _counts(data, trains).items():
         names = [name for name, count in zip(data.targets.names, counts, strict=True) if not count]
         if names:
             which = SINGULAR[data.targets.kind] if len(names) == 1 else data.targets.kind
-            yield f"the {_words(part)} has no sample of the {which} {few(names)}"
+            yield f"the {_words(part)} has no samples of the {which} {few(names)}"
 
 
 def few_samples(data: Opened, *, trains: bool) -> str:
-    """Return of each part how many classes or labels have few samples, and which has the fewest; empty if none."""
+    """Return for each split how many classes or labels have few samples, and which has the fewest; empty if none."""
     found = []
     for part, counts in _counts(data, trains).items():
         by_class = zip(data.targets.names, counts, strict=True)
@@ -77,9 +77,9 @@ def few_samples(data: Opened, *, trains: bool) -> str:
 
 
 def imbalance(data: Opened, loss: Mapping[str, Any]) -> str:
-    """Return that classes or labels of the training part have very different sizes, and the word that helps.
+    """Return a line on imbalanced classes or labels of the training split, with the setting that helps.
 
-    Empty where they have not, where one has no sample to weigh, and where the loss weighs them already or cannot.
+    Empty if they are balanced, if one has no samples, or if the loss already weights them or cannot.
     """
     key = next((f"loss.{name}" for name in _WEIGHTS.get(data.targets.kind, ()) if name in loss), None)
     if key is None or loss[key.partition(".")[2]] is not None or not str(loss.get("_target_")).startswith("nnrun."):
@@ -88,17 +88,18 @@ def imbalance(data: Opened, loss: Mapping[str, Any]) -> str:
     rarest = min(counts, key=lambda name: counts[name])
     if data.targets.kind == "classes":
         commonest = max(counts, key=lambda name: counts[name])
-        most, what = counts[commonest], f"class {commonest} has {counts[commonest]:,} training samples and {rarest}"
+        most = counts[commonest]
+        sizes = f"class {commonest} has {most:,} training samples and {rarest} {counts[rarest]:,}"
     else:
         most = len(data.train) - counts[rarest]
-        what = f"{most:,} training samples are without the label {rarest}, and with it"
+        sizes = f"{counts[rarest]:,} training samples have the label {rarest} and {most:,} do not"
     if not 0 < counts[rarest] * MAX_RATIO < most:
         return ""
-    return f"imbalanced {data.targets.kind}: {what} {counts[rarest]:,}; {key}=balanced weighs them alike"
+    return f"imbalanced {data.targets.kind}: {sizes}; {key}=balanced gives them equal weight"
 
 
 def _counts(data: Opened, trains: bool) -> dict[str, list[int]]:
-    """Return how many samples each class or label has in each part that has any, and that the run reads."""
+    """Return how many samples each class or label has in each split that is not empty and that the run reads."""
     if data.targets.kind == "values":
         return {}
     parts = {name: split for name, split in data.parts.items() if len(split) and (trains or name != "train")}
@@ -106,4 +107,4 @@ def _counts(data: Opened, trains: bool) -> dict[str, list[int]]:
 
 
 def _words(part: str) -> str:
-    return {"train": "training part", "valid": "validation part", "test": "test part"}[part]
+    return {"train": "training split", "valid": "validation split", "test": "test split"}[part]

@@ -1,4 +1,4 @@
-"""The data that a trained network is measured on: none of it is what the network was trained on."""
+"""The data to evaluate a trained network on: samples that it was not trained on."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from nnrun.checkpoints.saved_run import SavedNetwork, SavedRun
 from nnrun.config.schema import DataSettings
 from nnrun.core.seams.data import Evaluation, Split
 
-# Settings that say what is held out; of the section data.dataset the second.
+# Settings that define the hold-outs: of `data`, and of `data.dataset`.
 _HOLD_OUT, _HOLD_OUT_OF_SET = ("val_fraction", "split_seed", "split_by"), ("test_fraction",)
-# Parameters of nnrun's own data sets that do not say which samples there are.
+# Parameters of nnrun's own data sets that do not change which samples the data has.
 _NOT_THE_SOURCE = (
     *("split_seed", "split_by", "test_fraction", "mean", "std"),
     *("image_size", "channels", "on_bad", "in_shape", "download", "layout", "class_order", "white"),
     *("resize", "jpeg_draft"),
 )
-# Where less than that of what a training saw is in its data, the samples are others, or are read otherwise.
+# If the data has a smaller fraction of the samples seen in training, they were replaced or are decoded differently.
 _MIN_SHARE = 0.5
 _WAY_OUT = (
-    "put samples to test into a test part (a folder test, or x_test and y_test), or name other data with data.root="
+    "put test samples into a test split (a folder test, or x_test and y_test), or name other data with data.root="
 )
 
 
 @dataclass(frozen=True)
 class _Past:
-    """What is known of the run that a network comes out of; of exported weights no more than their config."""
+    """What is known of the run that trained a network; for exported weights only their config."""
 
     path: Path
     data: Mapping[str, Any]
@@ -49,9 +49,9 @@ class _Past:
 
 
 def open_for(job: Job) -> Opened:
-    """Open the data of a job: to train on, or to measure a network on what its training did not see.
+    """Open the data of a job: to train on, or to evaluate a network on samples that its training did not see.
 
-    Raises DataError where that cannot be known, and ConfigError where the words would draw the hold-out anew.
+    Raises DataError where those cannot be told apart, and ConfigError where the settings would redraw the hold-out.
     """
     past, settings = _past_of(job), job.data
     if past is None:
@@ -59,8 +59,8 @@ def open_for(job: Job) -> Opened:
         is_typed = any(item.key == "data.val_fraction" and item.value for item in job.composed.typed)
         if job.trains and is_typed and not data.valid_is_drawn:
             raise ConfigError(
-                f"data.val_fraction={settings.val_fraction:g} has no effect: the data has a validation part of its "
-                "own; leave it out"
+                f"data.val_fraction={settings.val_fraction:g} has no effect: the data has its own validation split; "
+                "leave it out"
             )
         data = beside_its_start(job, data) if job.trains and job.resume is None else data
         return normalised_as_trained(job, data)
@@ -72,7 +72,7 @@ def open_for(job: Job) -> Opened:
 
 
 def _past_of(job: Job) -> _Past | None:
-    """Return what is known of the run that `ckpt=` names; None where there is none."""
+    """Return what is known of the run that `ckpt=` names; None if there is none."""
     saved = job.composed.evaluated
     if not isinstance(saved, SavedNetwork):
         return None
@@ -81,7 +81,7 @@ def _past_of(job: Job) -> _Past | None:
 
 
 def _is_same_source(saved: Mapping[str, Any], settings: DataSettings) -> bool:
-    """Return whether the samples come from where those of the run came from."""
+    """Return whether the samples come from the same source as those of the run."""
     ours, theirs = dict(settings.dataset), dict(saved.get("dataset", {}))
     for section in (ours, theirs):
         if str(section.get("_target_")).startswith("nnrun."):
@@ -93,94 +93,97 @@ def _is_same_source(saved: Mapping[str, Any], settings: DataSettings) -> bool:
 
 
 def _of_the_same_source(past: _Past, settings: DataSettings) -> Opened:
-    """Return the parts as the run drew them, without what it saw where the data is no longer as it was."""
+    """Return the splits as the run drew them; if the data has changed since, without the samples that it saw."""
     _check_hold_out(past.data, settings)
     data, fingerprint = _opened(past, settings, all_is_test=False)
     is_limited_anew = settings.limit != past.data.get("limit")
     if past.fingerprint == fingerprint:
         if is_limited_anew and settings.split_by == "position":
-            return _without_valid(data, "another data.limit would draw it anew, from what the run was trained on")
+            return _without_valid(data, "a different data.limit redraws it from the samples the run was trained on")
         return data
-    data = noted(data, f"the data is not as it was when {past.path} was trained: its fingerprint differs", other=True)
+    data = noted(data, f"the data has changed since {past.path} was trained: its fingerprint differs", other=True)
     if settings.split_by == "position":
         if data.test_is_drawn:
             raise DataError(
-                f"the data is not as it was when {past.path} was trained (its fingerprint differs), and it has no test "
-                "part of its own: which of its samples the network was trained on cannot be known, since the run held "
-                f"out its test part by each sample's place; {_WAY_OUT}"
+                f"the data has changed since {past.path} was trained (its fingerprint differs), and it has no test "
+                "split of its own; the run held out its test split by position, so the samples that the network was "
+                f"trained on are unknown; {_WAY_OUT}"
             )
-        data = _without_valid(data, "it would be drawn anew, from what the run was trained on")
+        data = _without_valid(data, "it would be redrawn from the samples the run was trained on")
     if past.seen is not None and data.test_is_drawn and _share_there(past.seen, data) < _MIN_SHARE:
         raise DataError(
-            f"the data is not as it was when {past.path} was trained: of the samples that it was trained on, "
-            f"{_share_there(past.seen, data):.0%} are there; the others were replaced, or are decoded otherwise, and "
-            f"which samples the network was trained on cannot be known; {_WAY_OUT}"
+            f"the data has changed since {past.path} was trained: it has {_share_there(past.seen, data):.0%} of the "
+            "samples that the network was trained on; the others were replaced or are decoded differently, so the "
+            f"samples that the network was trained on are unknown; {_WAY_OUT}"
         )
     return _without_seen(past, data)
 
 
 def _of_exported_weights(past: _Past, settings: DataSettings) -> Opened:
-    """Return the parts as the run would draw them: the weights do not say which data they were trained on."""
+    """Return the splits as the run would draw them: the weights do not say which data they were trained on."""
     _check_hold_out(past.data, settings)
     data, _ = _opened(past, settings, all_is_test=False)
     if not data.test_is_drawn:
         return data
-    text = f"{past.path} does not say which data it was trained on, and these have no test part: "
+    text = f"{past.path} does not say which data it was trained on, and this data has no test split: "
     if settings.split_by == "content":
         total = sum(map(len, data.parts.values()))
         return noted(
-            data, f"{text}{len(data.test):,} of {total:,} samples are test, which its run would not have trained on"
+            data, f"{text}tested on the {len(data.test):,} of {total:,} samples that its run would have held out"
         )
     return noted(
         data,
-        f"{text}they are split by each sample's place, and unless they are as they were then, some test samples may be "
-        "among those it was trained on",
+        f"{text}it is split by position, so if the data has changed since the training, some test samples may be among "
+        "those it was trained on",
     )
 
 
 def _of_another_source(past: _Past, settings: DataSettings) -> Opened:
-    """Return data that is not the run's: all of it is test, where it has no test part; if it has moved, its parts."""
+    """Return the splits of data that is not the run's; without a test split, all of it is test.
+
+    If it is the run's data at another place, the run's splits.
+    """
     as_it_was: Opened | None = None
     try:
         as_it_was, fingerprint = _opened(past, settings, all_is_test=False)
         if fingerprint == past.fingerprint:
             return _moved(as_it_was)
     except DataError:
-        pass  # there may be too few samples for a hold-out: enough to be measured
+        pass  # too few samples for a hold-out can still be evaluated
     if as_it_was is not None and not as_it_was.test_is_drawn:
         data = as_it_was
     else:
         data, _ = _opened(past, settings, all_is_test=True)
-        data = noted(data, f"the data has no test part, and is not the run's: all {data.num_test:,} samples are test")
+        data = noted(data, f"this data has no test split and is not the run's: all {data.num_test:,} samples are test")
     if past.seen is None:
-        unknown = "whether the network was trained on some of the test samples is not known"
-        return noted(data, f"{unknown}: an earlier version wrote {past.path}", other=True)
+        unknown = "it is unknown whether the network was trained on some of the test samples"
+        return noted(data, f"{unknown}: {past.path} was written by an earlier version", other=True)
     is_seen_in_part = any(
         not seen.is_complete and bool(seen.among(data.test.identified()).any()) for seen in past.seen.values()
     )
     if is_seen_in_part and as_it_was is not None and as_it_was.test_is_drawn and settings.split_by == "content":
         data = noted(
             as_it_was,
-            "the data holds samples that the network was trained on: only what the run's rule holds out of it is test, "
-            f"{as_it_was.num_test:,} samples",
+            "the data includes samples that the network was trained on: only the samples that the run's split holds "
+            f"out are test: {as_it_was.num_test:,} samples",
         )
     return _without_seen(past, noted(data, f"the data is not that of {past.path}", other=True))
 
 
 def _moved(data: Opened) -> Opened:
-    """Return the run's own data, found at another place, with what is said of a test part that was drawn from it."""
+    """Return the run's own data, found at another place, with a note on a test split that was drawn from it."""
     if not data.test_is_drawn:
         return data
     total = sum(map(len, data.parts.values()))
     return noted(
         data,
-        f"these are the samples of the run, at another place: {len(data.test):,} of {total:,} are test; the other "
-        f"{total - len(data.test):,} are not measured as test: the network was trained on them, or chosen by them",
+        f"this is the run's data at another place: {len(data.test):,} of {total:,} samples are test; the other "
+        f"{total - len(data.test):,} were used for training or validation",
     )
 
 
 def _opened(past: _Past, settings: DataSettings, *, all_is_test: bool) -> tuple[Opened, str]:
-    """Return data to measure a network, and their fingerprint, as the run, with its own limit, would have it."""
+    """Return data to evaluate a network, and the fingerprint that it would have with the run's data.limit."""
     dataset = load_dataset(settings, Evaluation(past.targets, all_is_test))
     data = take_parts(dataset, settings, checks_batch=False, evaluates=True)
     as_run = data
@@ -191,14 +194,14 @@ def _opened(past: _Past, settings: DataSettings, *, all_is_test: bool) -> tuple[
 
 
 def _check_hold_out(saved: Mapping[str, Any], settings: DataSettings) -> None:
-    """Raise ConfigError where the words would draw the test or the validation part anew."""
+    """Raise ConfigError where the settings would redraw the test or the validation split."""
     pairs: list[tuple[str, Any, Any]] = [
         (f"data.{key}", getattr(settings, key), saved.get(key, getattr(settings, key))) for key in _HOLD_OUT
     ]
     section, before = settings.dataset, saved.get("dataset", {})
     pairs += [(f"data.dataset.{key}", section.get(key), before.get(key)) for key in _HOLD_OUT_OF_SET]
     changed = [
-        f"{key}={value} would test or validate on what the network was trained on: its run held samples out with {key}="
+        f"{key}={value} would test or validate on samples that the network was trained on: its run used {key}="
         f"{'null' if before is None else before}; leave it out"
         for key, value, before in pairs
         if value != before
@@ -208,14 +211,14 @@ def _check_hold_out(saved: Mapping[str, Any], settings: DataSettings) -> None:
 
 
 def _share_there(seen: Mapping[str, Seen], data: Opened) -> float:
-    """Return how much of what a training saw is in some data, as a fraction."""
+    """Return the fraction of the training samples that a run saw which the data still has."""
     return seen["train"].share_in(torch.cat([split.identified() for split in data.parts.values()]))
 
 
 def _without_seen(past: _Past, data: Opened) -> Opened:
-    """Return data without the test samples that a training saw, and the validation samples that it was trained on.
+    """Return data without the test samples that the run saw, and the validation samples that it was trained on.
 
-    Raises DataError where no others are left, or where only some of very many can be told.
+    Raises DataError where none are left, or where the checkpoint lists only some of the samples that the run saw.
     """
     if past.seen is None:
         return data
@@ -224,7 +227,7 @@ def _without_seen(past: _Past, data: Opened) -> Opened:
 
 
 def _part_without(past: _Past, data: Opened, name: str, seen: list[Seen]) -> Opened:
-    """Return data with a part of it without the samples that were seen."""
+    """Return data in which one split is without the samples that were seen."""
     split: Split = data.parts[name]
     known = known_among(split, seen)
     count = int(known.sum())
@@ -237,12 +240,12 @@ def _part_without(past: _Past, data: Opened, name: str, seen: list[Seen]) -> Ope
         )
     kept = split.subset((~known).nonzero()[:, 0])
     data = replace(data, test=kept) if name == "test" else replace(data, valid=kept)
-    text = f"left out of the {name} part: {count:,} of {len(split):,} samples, which the network was trained on"
+    text = f"skipped {count:,} of {len(split):,} {name} samples: the network was trained on them"
     return noted(data, text, left_out={name: count})
 
 
 def _without_valid(data: Opened, why: str) -> Opened:
-    """Return data whose validation part, if it was drawn from the samples to train on, is not measured."""
+    """Return data without its validation split, if that was drawn from the training samples."""
     if data.valid is None or not data.valid_is_drawn:
         return data
-    return noted(replace(data, valid=None), f"the validation part is not measured: {why}")
+    return noted(replace(data, valid=None), f"the validation split is not evaluated: {why}")

@@ -1,4 +1,4 @@
-"""The data of a run, opened: read, checked, its validation part held out, its fingerprint known."""
+"""The data of a run, opened: read, checked, validation split held out, fingerprint computed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from nnrun.core.trees import samples_of
 
 @dataclass(frozen=True)
 class Opened:
-    """The three parts of a data set, on the host, and what a network needs to know of it."""
+    """The three splits of a data set, on the host, and the facts that a network needs."""
 
     train: Split
     valid: Split | None
@@ -37,42 +37,42 @@ class Opened:
     preprocessing: Preprocessing
     in_shape: Tree
     findings: Findings = field(default_factory=Findings)
-    # What stands for the samples, and for which of them are in which part, where the source knows it.
+    # A hash of the samples and of their splits, if the source provides one.
     source_fingerprint: str | None = None
     # Settings of `data` that the samples decided, by name.
     became: Mapping[str, Any] = field(default_factory=dict)
-    # Whether a part was held out of the samples to train on, by the settings, and was not one of the data's own.
+    # Whether a split was held out of the training samples by the settings, instead of coming with the data.
     test_is_drawn: bool = False
     valid_is_drawn: bool = False
     # How many test samples the data has; data.limit may take fewer.
     num_test: int = 0
-    # What else a network's section may ask for, plain values by name.
+    # Further plain values, by name, that a network's section may refer to.
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def known(self) -> dict[str, Any]:
-        """What the data turned out to be, as settings of `data`."""
+        """The facts of the data, as settings of `data`."""
         return known_late(self.in_shape, self.targets, self.facts)
 
     @property
     def parts(self) -> dict[str, Split]:
-        """The parts that there are, by name."""
+        """The splits that exist, by name."""
         named = {"train": self.train, "valid": self.valid, "test": self.test}
         return {name: split for name, split in named.items() if split is not None}
 
     @functools.cached_property
     def target_counts(self) -> list[int]:
-        """How many training samples each class or label has; of values nothing."""
+        """How many training samples each class or label has; empty for values."""
         return target_counts(self.train.targets, self.targets)
 
     @property
     def num_bytes(self) -> int:
-        """How much memory the samples of all parts take."""
+        """How much memory the samples of all splits take."""
         return sum(split.num_bytes for split in self.parts.values())
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """A hash of every sample and target in their order: the same for the same data, wherever it lies."""
+        """A hash of every sample and target in order: the same for the same data, wherever it is stored."""
         if self.source_fingerprint is not None:
             return self.source_fingerprint
         sha256 = hashlib.sha256()
@@ -86,10 +86,10 @@ class Opened:
 def open_data(settings: DataSettings, *, checks_batch: bool, evaluation: Evaluation | None = None) -> Opened:
     """Read the data that a config names; raise DataError where it is wrong or does not fit the config.
 
-    `checks_batch` says whether a batch must fit into the training part. An `evaluation` says what trained network the
-    data are to measure.
+    `checks_batch` says whether a batch must fit into the training split. `evaluation` describes the trained network
+    that is to be evaluated on the data.
     """
-    # What was opened is let go before its samples are copied: of very many, what stands for each takes room too.
+    # The data set is freed before its samples are copied: with very many samples even its index takes much memory.
     return in_memory(
         take_parts(
             load_dataset(settings, evaluation, checks_batch=checks_batch),
@@ -102,7 +102,7 @@ def open_data(settings: DataSettings, *, checks_batch: bool, evaluation: Evaluat
 
 
 def in_memory(opened: Opened, settings: DataSettings) -> Opened:
-    """Return data with its samples in memory, unless they are to be read from their files as they are needed."""
+    """Return data with its samples in memory, unless they are streamed from their files."""
     if settings.residency == "stream" or (settings.residency == "auto" and not fits_in_memory(opened.num_bytes)):
         return opened
     train, valid, test = opened.train, opened.valid, opened.test
@@ -110,7 +110,7 @@ def in_memory(opened: Opened, settings: DataSettings) -> Opened:
 
 
 def take_parts(dataset: Dataset, settings: DataSettings, *, checks_batch: bool, evaluates: bool) -> Opened:
-    """Return the parts of a data set that was read, at most as many samples as asked for, its validation held out."""
+    """Return the splits of a data set, limited to `data.limit` samples, with a validation split held out."""
     targets = replace(dataset.targets, names=plain_names(dataset.targets.names, settings.name, dataset.targets.kind))
     train, valid, test = dataset.train, dataset.valid, dataset.test
     is_tested_alone = evaluates and len(train) == 0
@@ -126,7 +126,7 @@ def take_parts(dataset: Dataset, settings: DataSettings, *, checks_batch: bool, 
     if valid is None and not is_tested_alone:
         train, valid = _held_out(train, targets, settings, evaluates=evaluates)
     if len(train) == 0 and not is_tested_alone:
-        raise DataError(f"data.val_fraction={settings.val_fraction:g} leaves no sample to train on; lower it")
+        raise DataError(f"data.val_fraction={settings.val_fraction:g} leaves no samples for training; lower it")
     if checks_batch:
         check_batch(settings.batch_size, len(train))
     return Opened(
@@ -147,18 +147,18 @@ def take_parts(dataset: Dataset, settings: DataSettings, *, checks_batch: bool, 
 
 
 def _check_claims(known: Mapping[str, Any], settings: DataSettings) -> None:
-    """Raise DataError where the settings say of the data what it is not."""
+    """Raise DataError where the settings contradict the data."""
     for key, found in known.items():
         claim = getattr(settings, key)
         if claim is not None and claim != found:
             has = "no classes" if key == "num_classes" and found == "???" else found
             is_sized = key == "in_shape" and settings.image_size not in (None, "auto")
             why = f" (data.image_size={shown(settings.image_size)})" if is_sized else ""
-            raise DataError(f"data.{key} is {claim}, and {settings.name} has {has}{why}")
+            raise DataError(f"data.{key} is {claim}, but {settings.name} has {has}{why}")
 
 
 def _held_out(train: Split, targets: Targets, settings: DataSettings, *, evaluates: bool) -> tuple[Split, Split | None]:
-    """Return what is left to train on, and the validation part, if one is asked for; an evaluation goes without."""
+    """Return the rest to train on, and the validation split, if one is asked for; an evaluation can go without it."""
     if settings.val_fraction == 0:
         return train, None
     if settings.split_by == "content":
@@ -176,7 +176,7 @@ def _held_out(train: Split, targets: Targets, settings: DataSettings, *, evaluat
 
 
 def _fingerprint(dataset: Dataset, settings: DataSettings) -> str | None:
-    """Return what stands for the samples of all parts, where the source says what stands for all that it brings."""
+    """Return a hash of the samples of all splits, if the source provides one of all its samples."""
     if dataset.fingerprint is None:
         return None
     choice: tuple[object, ...] = (dataset.fingerprint, settings.limit, settings.split_seed, settings.val_fraction)
@@ -186,7 +186,7 @@ def _fingerprint(dataset: Dataset, settings: DataSettings) -> str | None:
 
 
 def _check_targets(name: str, split: Split, targets: Targets, data: str) -> None:
-    """Raise DataError where a split is empty, or has not a target for each sample, such as `targets` says."""
+    """Raise DataError where a split is empty, or lacks a target, of the kind of `targets`, for each sample."""
     if len(split) == 0:
         raise DataError(f"data={data}: the {name} split is empty")
     for leaf in tree_leaves(split.inputs):
@@ -199,14 +199,14 @@ def _check_targets(name: str, split: Split, targets: Targets, data: str) -> None
 
 
 def limited(split: Split, targets: Targets, limit: int, drawing: Drawing) -> Split:
-    """Return at most `limit` samples, each class with its share."""
+    """Return a maximum of `limit` samples, stratified by class."""
     if limit >= len(split):
         return split
     return split.subset(drawing.limit(strata(split.targets, targets), split.identified, limit))
 
 
 def noted(data: Opened, note: str, other: bool = False, left_out: Mapping[str, int] | None = None) -> Opened:
-    """Return data with one more thing to say of it."""
+    """Return data with one more note on it."""
     facts = dict(data.findings.facts) | ({"other_data": True} if other else {})
     facts |= {f"seen_left_out_of_{part}": count for part, count in (left_out or {}).items()}
     return replace(data, findings=replace(data.findings, notes=(*data.findings.notes, note), facts=facts))

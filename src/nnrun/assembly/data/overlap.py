@@ -1,4 +1,4 @@
-"""What the weights that a run starts from, or looks at, have seen of its data."""
+"""Which samples of its data the weights that a run starts from, or inspects, have seen."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nnrun.checkpoints.saved_run import SavedRun
 
 
 def note_on_data(job: Job, data: Opened) -> str | None:
-    """Return what is said where data that is looked at, and not measured, is not that of the run of `ckpt=`."""
+    """Return a note if data that is inspected, not evaluated, is not that of the run that `ckpt=` names."""
     saved = job.composed.evaluated
     if not isinstance(saved, SavedRun) or saved.data_fingerprint == data.fingerprint:
         return None
@@ -17,23 +17,23 @@ def note_on_data(job: Job, data: Opened) -> str | None:
 
 
 def is_read_otherwise(saved: SavedRun, job: Job) -> bool:
-    """Return whether a run knew large JPEGs by something else than this one does."""
+    """Return whether a run identified large JPEGs in another way than this job does."""
     return bool(saved.config["data"].get("jpeg_draft")) != job.data.jpeg_draft
 
 
 def beside_its_start(job: Job, data: Opened) -> Opened:
-    """Return a new run's data, with what is said where the weights that it starts from have seen what it holds out."""
+    """Return a new run's data, with a note if the weights that it starts from have seen its held-out samples."""
     saved = job.composed.start or job.pretrained
     if not isinstance(saved, SavedRun):
         return data
     if data.findings.facts.get("large_jpegs") and is_read_otherwise(saved, job):
         before = str(bool(saved.config["data"].get("jpeg_draft"))).lower()
-        unknown = "whether it was trained on samples that are held out here is not known"
+        unknown = "it is unknown whether it was trained on samples that are held out here"
         return noted(data, f"{saved.path} read large JPEGs with data.jpeg_draft={before}: {unknown}")
     seen = seen_by(saved)
     if seen is None:
-        unknown = "whether it was trained on samples that are held out here is not known"
-        text = f"an earlier version wrote {saved.path}: {unknown}"
+        unknown = "it is unknown whether it was trained on samples that are held out here"
+        text = f"{saved.path} was written by an earlier version: {unknown}"
         return noted(data, text) if data.test_is_drawn or data.valid_is_drawn else data
     for name, parts in (("test", list(seen.values())), ("valid", [seen["train"]])):
         split = data.parts.get(name)
@@ -41,5 +41,5 @@ def beside_its_start(job: Job, data: Opened) -> Opened:
         if count and split is not None:
             some = f"{count:,}" if all(part.is_complete for part in parts) else f"at least {count:,}"
             text = f"{some} of {len(split):,} {name} samples are among those that {saved.path} was trained on"
-            data = noted(data, f"{text}: scores of the {name} part are inflated")
+            data = noted(data, f"{text}: {name} scores are inflated")
     return data

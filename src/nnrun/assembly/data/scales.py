@@ -1,4 +1,4 @@
-"""On which scale samples are, and whether it is the one that a mean, or a trained network, is made for."""
+"""The scale of samples, and whether it is the one that a mean, or a trained network, expects."""
 
 from __future__ import annotations
 
@@ -22,39 +22,38 @@ Samples = Tensor | Stored
 
 OF_TREES = "nnrun.components.data.normalize_tree.NormalizeTree"
 PIXELS, FLOATS = "nnrun.components.data.normalize.Normalize", "nnrun.components.data.normalize.Standardize"
-_WORDS = {PIXELS: "pixels (uint8, 0 to 255)", FLOATS: "floats as they were stored"}
+_WORDS = {PIXELS: "pixels (uint8, 0 to 255)", FLOATS: "floats as stored"}
 _WHITE = 255
-# No other light or contrast makes samples so many times as large as those of the training; 0..255 for 0..1 makes 255.
+# No change of light or contrast makes samples this many times larger; 0..255 instead of 0..1 is a factor of 255.
 _TOO_LARGE = 50
-# A mean and a deviation of values that go far beyond 1.
+# Mean plus std of values that go far beyond 1.
 _MUCH_MORE_THAN_1 = 10
-# Samples that are looked at, and how many values at most.
+# Maximum number of samples, and of values, that are examined.
 _NUM_SAMPLES, _NUM_VALUES = 1000, 2**22
 
 
 def check_given_mean(data: Opened, settings: DataSettings) -> None:
-    """Raise ConfigError where a mean and deviation, given with the data, are on another scale than the samples."""
+    """Raise ConfigError where the mean and std given with the data are on another scale than the samples."""
     plain = data.preprocessing.to_plain()
     mean, std = (_numbers(plain.get(key)) for key in ("mean", "std"))
     if plain["_target_"] == PIXELS and mean and std and (max(mean) > 1 or min(mean) < 0 or max(std) > 1):
         raise ConfigError(
-            f"data={settings.name}: the mean {_shown(mean)} and deviation {_shown(std)} are not of pixels in 0..1; "
+            f"data={settings.name}: the mean {_shown(mean)} and std {_shown(std)} are not those of pixels in 0..1; "
             "divide data.dataset.mean and std by 255, or leave them out to have them measured"
         )
     is_given = settings.dataset.get("mean") is not None or settings.dataset.get("std") is not None
     if plain["_target_"] == FLOATS and is_given and (fault := scale_fault(plain, some_of(data.train))):
         raise ConfigError(
-            f"data.dataset.mean={_shown(mean)} and std={_shown(std)} are of another scale than the samples: {fault}; "
+            f"data.dataset.mean={_shown(mean)} and std={_shown(std)} are on another scale than the samples: {fault}; "
             "leave them out to have them measured"
         )
 
 
 def check_learned(learned: Preprocessing, data: Opened, settings: DataSettings) -> None:
-    """Raise DataError where a network learned pixels and the data is floats, or the other way round, or where the scale
-    is known to be another one.
+    """Raise DataError where a network was trained on pixels and the data is floats, or vice versa, or on another scale.
 
-    What a preprocessing of the user's own takes is not known. Weights of other programs have none: for them it is the
-    data's, and a mean that is given with it is checked.
+    The input of a custom preprocessing is unknown and not checked. Weights from other programs have no preprocessing:
+    they use the data's, and a mean that is given with the data is checked.
     """
     if learned is data.preprocessing:
         check_given_mean(data, settings)
@@ -65,29 +64,29 @@ def check_learned(learned: Preprocessing, data: Opened, settings: DataSettings) 
         if preprocessing["_target_"] != kind:
             theirs, ours = _WORDS[preprocessing["_target_"]], str(leaf.dtype).removeprefix("torch.")
             raise DataError(
-                f"the network was trained on {theirs}, and {what} holds {ours}, whose scale is another one: save "
-                "the samples as those of the training were, or train a network on these"
+                f"the network was trained on {theirs}, but {what} holds {ours}, on another scale: save the samples "
+                "as those of the training were, or train a network on these"
             )
         if fault := scale_fault(preprocessing, some_of(leaf)):
-            raise DataError(f"{what} is on another scale than what the network was trained on: {fault}")
+            raise DataError(f"{what} is on another scale than the data the network was trained on: {fault}")
 
 
 def _each(preprocessing: Mapping[str, Any], split: Split) -> Iterator[tuple[str, Mapping[str, Any], Samples]]:
-    """Yield the tensors of samples whose scale a preprocessing was made for: the name, how each is prepared, itself."""
+    """Yield the tensors of samples whose scale is known: name, preprocessing, tensor."""
     leaves = named_leaves(split.inputs) if len(split) else {}
     if preprocessing["_target_"] in _WORDS and len(leaves) == 1:
         yield "", preprocessing, next(iter(leaves.values()))
     elif preprocessing["_target_"] == OF_TREES:
         for name, given in preprocessing["leaves"].items():
             if name in leaves:
-                # What was measured of integers was pixels; of what is neither nothing was.
+                # A mean measured of integers is one of pixels.
                 yield name, {**given, "_target_": PIXELS if given.get("peak") == _WHITE else FLOATS}, leaves[name]
 
 
 def scale_fault(preprocessing: Mapping[str, Any], samples: Tensor) -> str | None:
-    """Return in what samples are known to be on another scale than those that a preprocessing was made for.
+    """Return how samples are clearly on another scale than a preprocessing expects; None if they are not.
 
-    Only a scale that no other light or contrast explains is known: 0..255 for 0..1, or the other way round.
+    Only a difference that light or contrast cannot explain counts: 0..255 for 0..1, or vice versa.
     """
     mean, std = (_numbers(preprocessing.get(key)) for key in ("mean", "std"))
     if preprocessing["_target_"] not in _WORDS or not mean or not std:
@@ -96,10 +95,10 @@ def scale_fault(preprocessing: Mapping[str, Any], samples: Tensor) -> str | None
     learned, learned_std = (white * sum(map(abs, numbers)) / len(numbers) for numbers in (mean, std))
     values = samples.double()
     largest, level = float(values.abs().max()), float(values.abs().mean())
-    words = f"and those of the training were {learned:.4g} in the mean"
+    words = f"and those of the training had a mean of {learned:.4g}"
     if level >= _TOO_LARGE * (learned + learned_std) and float(values.std()) >= _TOO_LARGE * learned_std:
-        return f"its values are {level:.4g} in the mean, {words}"
-    # Whole numbers up to 1 may be nearly black pixels, where the values are floats of 0..255.
+        return f"its values have a mean of {level:.4g}, {words}"
+    # Whole numbers up to 1 may be almost black pixels stored as floats of 0..255.
     has_steps_below_1 = samples.dtype == torch.uint8 or bool((values != values.round()).any())
     if 0 < largest <= 1 and has_steps_below_1 and learned + learned_std >= _MUCH_MORE_THAN_1:
         return f"its values go up to {largest:.4g}, {words}"
@@ -115,7 +114,7 @@ def some_of(samples: Split | Samples) -> Tensor:
 
 
 def _numbers(value: Any) -> list[float]:
-    """Return a list of numbers; empty where a value is none."""
+    """Return a list of numbers; empty if the value is not one."""
     if not isinstance(value, list | tuple) or not all(isinstance(item, int | float) for item in value):
         return []
     return [float(item) for item in value]

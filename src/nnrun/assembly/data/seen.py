@@ -1,4 +1,4 @@
-"""What a training saw, as a checkpoint carries it: enough to find samples of its data among others."""
+"""The samples that a training saw, as digests in its checkpoint: enough to recognize them in other data."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from nnrun.checkpoints.tensors import read_tensors
 from nnrun.core.sample_hashes import among
 from nnrun.core.seams.data import Split
 
-# Of more samples, those with the smallest digests stand for all: a part of the data that is drawn as by chance.
+# With more samples, those with the smallest digests are kept: effectively a random subset of the data.
 MAX_DIGESTS = 4096
 
 
 @dataclass(frozen=True)
 class Seen:
-    """The digests of samples that a training saw, sorted, each once: all `num_samples`, or the first of very many."""
+    """The sorted, unique digests of samples that a training saw: all `num_samples`, or the smallest of very many."""
 
     digests: Tensor
     num_samples: int
 
     @property
     def is_complete(self) -> bool:
-        """Whether these are all of them."""
+        """Whether all samples are listed."""
         return len(self.digests) == self.num_samples
 
     def among(self, digests: Tensor) -> Tensor:
@@ -38,12 +38,12 @@ class Seen:
         return among(digests, self.digests)
 
     def share_in(self, digests: Tensor) -> float:
-        """Return how many of those that were seen are among some samples, as a fraction."""
+        """Return the fraction of the seen samples that are among some samples."""
         return float(among(self.digests, digests).double().mean()) if len(self.digests) else 0.0
 
 
 def seen_of(data: Opened) -> dict[str, dict[str, Any]]:
-    """Return what a training on some data sees, plain values and tensors, as `seen_by` reads it."""
+    """Return the samples that a training on some data sees, in the form that `seen_by` reads."""
     return {name: _plain(split.identified()) for name, split in data.parts.items() if name != "test"}
 
 
@@ -53,14 +53,14 @@ def _plain(digests: Tensor) -> dict[str, Any]:
 
 
 def seen_by(saved: SavedRun) -> dict[str, Seen] | None:
-    """Return what a checkpoint says that its training saw, by part; None for one of an earlier version."""
+    """Return the samples that a checkpoint's training saw, by split; None for a checkpoint of an earlier version."""
     if saved.seen is None:
         return None
     found = {}
     for part, seen in read_tensors(saved.file, saved.seen).items():
         digests = seen["digests"]
         if not isinstance(digests, Tensor) or digests.dtype != torch.int64 or digests.dim() != 1:
-            raise ArtifactError(f"{saved.path} is not a checkpoint of nnrun: what it says of its data is not whole")
+            raise ArtifactError(f"{saved.path} is not a checkpoint of nnrun: its record of the data is malformed")
         found[part] = Seen(digests, seen["num_samples"])
     return found
 

@@ -1,4 +1,4 @@
-"""The source that a config names, built, and what it gives before anything is held out of it."""
+"""Build the data source that a config names, and load its data set, before anything is held out."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from nnrun.core.seams.data import Dataset, DataSource, Evaluation, Split
 def load_dataset(
     settings: DataSettings, evaluation: Evaluation | None = None, *, checks_batch: bool = False
 ) -> Dataset:
-    """Return what the source that a config names gives, before anything is held out of it.
+    """Return the data set of the source that a config names, before anything is held out.
 
-    `checks_batch` raises DataError where a batch cannot fit into it, before it is read where the source can count.
+    `checks_batch` raises DataError where a batch is larger than the data: before reading, if the source can count.
     """
     source = _source(settings)
     load_for = getattr(source, "load_for", None)
@@ -35,21 +35,21 @@ def load_dataset(
         reason = f"{type(error).__name__}: {error}{place_of(error)}"
         raise DataError(f"data={settings.name} cannot be loaded: {reason}") from error
     if not isinstance(dataset, Dataset):
-        raise DataError(f"data={settings.name}: load() gives a {type(dataset).__name__}, not a nnrun.api.Dataset")
+        raise DataError(f"data={settings.name}: load() returns a {type(dataset).__name__}, not an nnrun.api.Dataset")
     for name in ("train", "test"):
         if not isinstance(split := getattr(dataset, name), Split):
             raise DataError(
-                f"data={settings.name}: load() gives a Dataset whose {name} is a {type(split).__name__}, not a "
+                f"data={settings.name}: load() returns a Dataset whose {name} is a {type(split).__name__}, not an "
                 "nnrun.api.Split"
             )
         if not isinstance(split.targets, Tensor):
-            found = f"a Dataset whose {name} has targets that are a {type(split.targets).__name__}"
-            raise DataError(f"data={settings.name}: load() gives {found}, not a tensor")
+            found = f"a Dataset whose {name}.targets is a {type(split.targets).__name__}"
+            raise DataError(f"data={settings.name}: load() returns {found}, not a tensor")
     return dataset
 
 
 def _source(settings: DataSettings) -> DataSource:
-    """Return what `data.dataset` names, built; a data set of torch's kind is wrapped, and built when it is loaded."""
+    """Build what `data.dataset` names; a map-style data set of torch's kind is wrapped, and built when it is loaded."""
     section = settings.dataset
     parameters = map_style_parameters(section)
     if parameters is None:

@@ -1,1 +1,1 @@
-"""From raw inputs to predictions, by a checkpoint or an artifact."""
+"""From raw inputs to predictions, with a checkpoint or an exported artifact."""

@@ -1,4 +1,4 @@
-"""Many images in one file: `.npy`, MNIST's idx, and the table of pixels that Kaggle gives for MNIST."""
+"""Many images in one file: `.npy`, MNIST's idx, and Kaggle's CSV table of pixels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NPY, _CSV = ".npy", ".csv"
 
 
 def holds_array(path: Path) -> bool:
-    """Return whether a file holds many images, by its suffix or, for idx, by its first bytes."""
+    """Return whether a file holds many images, judged by its suffix or, for idx, by its first bytes."""
     if path.suffix in (_NPY, _CSV):
         return path.is_file()
     try:
@@ -30,9 +30,9 @@ def holds_array(path: Path) -> bool:
 
 
 def read_images(path: Path, in_shape: tuple[int, ...]) -> Tensor:
-    """Return the images in a file, uint8 `(N, C, H, W)`; those of a `.npy` stay on the disk until they are used.
+    """Return the images in a file, uint8 `(N, C, H, W)`; those of a `.npy` are memory-mapped.
 
-    Raises DataError where the file is damaged, or its images are not of the shape that the network takes.
+    Raises DataError where the file is damaged, or its images do not have the shape that the network takes.
     """
     read = {_NPY: _read_npy, _CSV: _read_table}.get(path.suffix, _read_idx)
     try:
@@ -53,17 +53,17 @@ def read_images(path: Path, in_shape: tuple[int, ...]) -> Tensor:
 
 
 def _read_idx(path: Path, in_shape: tuple[int, ...]) -> Tensor:
-    """Return the images of an idx file; it has no channels."""
+    """Return the images of an idx file, which has no channel dimension."""
     del in_shape
     array = read_idx_array(path, num_dims=3)
     return torch.frombuffer(array.values, dtype=torch.uint8).view(array.shape)[:, None]
 
 
 def _read_npy(path: Path, in_shape: tuple[int, ...]) -> Tensor:
-    """Return the images of a `.npy` of uint8: `(N, C, H, W)`, `(N, H, W, C)`, or `(N, H, W)` of grey ones."""
+    """Return the images of a uint8 `.npy`: `(N, C, H, W)`, `(N, H, W, C)`, or `(N, H, W)` if grey."""
     import numpy  # noqa: PLC0415 - other inputs do not need it
 
-    # Nothing but numbers is taken: an array of objects is a pickle.
+    # Numbers only: an array of objects is a pickle. open_memmap refuses it.
     array = numpy.lib.format.open_memmap(path, mode="c")
     if array.dtype != numpy.uint8:
         raise DataError(f"{shown(path)} holds {array.dtype}; pixels are uint8, 0 to 255")
@@ -77,15 +77,15 @@ def _read_npy(path: Path, in_shape: tuple[int, ...]) -> Tensor:
 
 
 def _read_table(path: Path, in_shape: tuple[int, ...]) -> Tensor:
-    """Return the images of a table: a line of titles, then a line of pixels for each image."""
+    """Return the images of a CSV table: a header line, then a line of pixels for each image."""
     num_pixels, values = math.prod(in_shape), bytearray()
     with path.open("rb") as file:
         titles = file.readline().removeprefix(b"\xef\xbb\xbf").strip().split(b",")
         if len(titles) != num_pixels:
             first = titles[0].decode(errors="replace").strip('"')
             raise DataError(
-                f"{shown(path)} has {counted(len(titles), 'column')}, the first of them {first[:40]!r}; a table of "
-                f"images of {in_shape} has {num_pixels:,}, all of them pixels, and a line of titles"
+                f"{shown(path)} has {counted(len(titles), 'column')}, the first named {first[:40]!r}; a table of "
+                f"images {in_shape} has a header line and {counted(num_pixels, 'column')}, one for each pixel"
             )
         for number, line in enumerate(file, 2):
             if not line.strip():
@@ -96,7 +96,7 @@ def _read_table(path: Path, in_shape: tuple[int, ...]) -> Tensor:
                 raise DataError(f"{shown(path)}, line {number}: pixels are whole numbers from 0 to 255") from error
             if len(row) != num_pixels:
                 raise DataError(
-                    f"{shown(path)}, line {number}: {counted(len(row), 'column')}, and the titles are {num_pixels:,}"
+                    f"{shown(path)}, line {number}: {counted(len(row), 'column')}, but the header has {num_pixels:,}"
                 )
             values += row
     images = torch.frombuffer(values, dtype=torch.uint8) if values else torch.empty(0, dtype=torch.uint8)

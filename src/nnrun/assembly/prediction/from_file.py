@@ -1,4 +1,4 @@
-"""A predictor out of a file alone: a run, a checkpoint, exported weights, or an exported ONNX network."""
+"""Open a predictor from a file alone: a run, a checkpoint, exported weights, or an exported ONNX network."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def open_predictor(path: Path, trust: Sequence[str], device: str | torch.device)
     saved = open_network(expanded(path))
     if isinstance(saved, Path):
         if str(device) != "auto" and where.type != "cpu":
-            raise ConfigError(f"device={device}: an ONNX file runs on the CPU; name the run that it was exported from")
+            raise ConfigError(f"device={device}: an ONNX file runs on the CPU; give the run that it was exported from")
         return predictor_of_artifact(saved, trust)
     return predictor_of(load_alone(saved, trust), where)
 
@@ -35,4 +35,4 @@ def _device(wanted: str) -> torch.device:
         error.reword(lambda text: text.replace("trainer.device", "device"))
         raise
     except RuntimeError as error:
-        raise ConfigError(f"device={wanted} is no device; allowed: auto, cpu, cuda, cuda:1, mps") from error
+        raise ConfigError(f"device={wanted} is not a device; allowed: auto, cpu, cuda, cuda:1, mps") from error

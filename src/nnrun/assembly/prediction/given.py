@@ -1,4 +1,4 @@
-"""What a program gives to be predicted, as batches of raw samples: files, arrays, images of Pillow's, one or many."""
+"""Turn what a program passes to a predictor (files, arrays, PIL images, one or many) into batches of raw samples."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _GIVE = "give a path, a Pillow image, an array, a tensor, a dict of arrays by na
 
 
 def samples_given(inputs: Any, predictor: Predictor) -> Generator[Samples, None, None]:
-    """Yield what a program gives as batches of raw samples, in its order; nothing where there are none.
+    """Yield the given inputs as batches of raw samples, in order; nothing if there are none.
 
-    Raises DataError where something cannot be read, or is not what the network takes.
+    Raises DataError where an input cannot be read, or does not fit the network.
     """
     is_one = _is_path(inputs) or _is_image(inputs)
     if isinstance(inputs, bytes) or not (is_one or _is_array(inputs) or isinstance(inputs, Iterable | int | float)):
-        raise DataError(f"{_kind(inputs)} cannot be predicted; {_GIVE}")
+        raise DataError(f"cannot predict for {_kind(inputs)}; {_GIVE}")
     given = [inputs] if is_one else inputs
     if isinstance(given, Iterable) and not isinstance(given, Mapping) and not _is_array(given):
         given = tuple(given) if _is_tuple(predictor.in_shape) else list(given)
@@ -51,7 +51,7 @@ def samples_given(inputs: Any, predictor: Predictor) -> Generator[Samples, None,
         elif kinds in ({"array"}, {"dict"}):
             given = _stacked(given, predictor.in_shape)
         elif not kinds <= {"number", "list"}:
-            raise DataError(f"a list of {' and '.join(sorted(kinds))} cannot be predicted; {_GIVE}")
+            raise DataError(f"cannot predict for a list of {' and '.join(sorted(kinds))}; {_GIVE}")
     tree = _as_tree(given, predictor.in_shape)
     if not len(tree_leaves(tree)[0]):
         return
@@ -60,31 +60,31 @@ def samples_given(inputs: Any, predictor: Predictor) -> Generator[Samples, None,
 
 
 def image_shape(in_shape: Tree, preprocessing: Mapping[str, Any]) -> tuple[int, ...]:
-    """Return the shape of a sample; raise ConfigError unless it is an image's, grey or RGB.
+    """Return the shape of a sample; raise ConfigError unless it is that of a grey or RGB image.
 
-    Raises DataError where the images that a network learned were no pixels but floats, whose scale none knows;
-    ArtifactError where a file claims a shape so large that no image of that size would be decoded.
+    Raises DataError for a network trained on floats instead of pixels, since the scale of floats is unknown;
+    ArtifactError where a file claims a shape larger than any image that is decoded.
     """
     if not isinstance(in_shape, tuple) or len(in_shape) != 3 or in_shape[0] not in (1, 3):
         raise ConfigError(
-            f"a prediction reads images, grey or RGB, and this network takes samples of the shape {in_shape}; "
-            "nnrun.predictor(PATH) takes arrays of them in a program of your own"
+            f"a prediction reads images, grey or RGB, but this network takes samples of the shape {in_shape}; use "
+            "nnrun.predictor(PATH) in your own program, which takes arrays"
         )
     if in_shape[1] * in_shape[2] > MAX_PIXELS:
         raise ArtifactError(
-            f"the network of ckpt= says that it takes images of {in_shape[1]:,} x {in_shape[2]:,}, and at most "
-            f"{MAX_PIXELS:,} pixels are decoded: the file is damaged, or hostile"
+            f"the network of ckpt= claims to take images of {in_shape[1]:,} x {in_shape[2]:,}, but a maximum of "
+            f"{MAX_PIXELS:,} pixels is decoded: the file is damaged or hostile"
         )
     if preprocessing["_target_"] == FLOATS:
         raise DataError(
-            "a prediction reads pixels from 0 to 255, and this network was trained on samples stored as floats; "
-            "nnrun.predictor(PATH) takes arrays of them in a program of your own"
+            "a prediction reads pixels from 0 to 255, but this network was trained on samples stored as floats; use "
+            "nnrun.predictor(PATH) in your own program, which takes arrays"
         )
     return in_shape
 
 
 def _kind(item: Any) -> str:
-    """Return what an item of a list is, in words."""
+    """Return the kind of an item of a list, in a word."""
     if _is_path(item):
         return "path"
     if _is_image(item):
@@ -104,18 +104,18 @@ def _is_path(item: Any) -> bool:
 
 
 def _is_image(item: Any) -> bool:
-    """Return whether something is an image of Pillow's, which whoever has one has imported."""
+    """Return whether something is a PIL image, without importing Pillow: a caller that has one has imported it."""
     images = sys.modules.get("PIL.Image")
     return images is not None and isinstance(item, images.Image)
 
 
 def _is_array(item: Any) -> bool:
-    """Return whether something is a tensor, or an array of numpy's or of a library that can make one of it."""
+    """Return whether something is a tensor, a numpy array, or another object that numpy can convert to an array."""
     return isinstance(item, Tensor) or hasattr(item, "__array__")
 
 
 def _of_paths(paths: Sequence[Any], predictor: Predictor) -> Generator[Samples, None, None]:
-    """Yield the images of files, of those in folders, and of what patterns match; of files that hold many, all."""
+    """Yield the images of files, folders and patterns; for a single file that holds many images, all of them."""
     in_shape = image_shape(predictor.in_shape, predictor.preprocessing)
     found = [file for path in paths for file in find_files(os.fspath(path)).files]
     if len(found) == 1 and holds_array(Path(found[0])):
@@ -126,17 +126,17 @@ def _of_paths(paths: Sequence[Any], predictor: Predictor) -> Generator[Samples, 
 
 
 def _refuse(error: DataError) -> None:
-    """Raise for a file that cannot be read: its prediction would be missing among the others."""
+    """Raise the error for a file that cannot be read: there must be a prediction for each file."""
     raise error
 
 
 def _is_tuple(in_shape: Tree) -> bool:
-    """Return whether a sample is several tensors in a tuple, and not one tensor of this shape."""
+    """Return whether a sample is a tuple of tensors, not one tensor of this shape."""
     return isinstance(in_shape, tuple) and any(not isinstance(size, int) for size in in_shape)
 
 
 def _stacked_images(images: Sequence[Any], predictor: Predictor) -> Tensor:
-    """Return images of Pillow's as pixels, uint8 `(N, C, H, W)`, each brought to what the network takes."""
+    """Return PIL images as pixels, uint8 `(N, C, H, W)`, resized and converted for the network."""
     channels, *size = image_shape(predictor.in_shape, predictor.preprocessing)
     height, width = size
     parts = [
@@ -147,56 +147,56 @@ def _stacked_images(images: Sequence[Any], predictor: Predictor) -> Tensor:
 
 
 def _stacked(items: Sequence[Any], in_shape: Tree) -> Any:
-    """Return single samples, arrays or dicts of arrays, as one."""
+    """Return a list of single samples, arrays or dicts of arrays, stacked."""
     if isinstance(items[0], Mapping):
         if not isinstance(in_shape, Mapping) or set(items[0]) != set(in_shape):
-            return _as_tree(items[0], in_shape)  # which says what is wrong
+            return _as_tree(items[0], in_shape)  # raises DataError
         return {name: torch.cat([_one(item, name, in_shape) for item in items]) for name in items[0]}
     return torch.cat([_as_tree(item, in_shape) for item in items])
 
 
 def _one(item: Any, name: str, in_shape: Tree) -> Tensor:
-    """Return the array of a name out of a single sample."""
+    """Return the array called `name` of a single sample."""
     if name not in item:
-        raise DataError(f"a sample has no {name!r}, which others have")
+        raise DataError(f"a sample lacks {name!r}, which other samples have")
     shape = in_shape.get(name) if isinstance(in_shape, Mapping) else None
     return _as_samples(item[name], name, shape)
 
 
 def _as_tree(given: Any, in_shape: Tree) -> Tree:
-    """Return arrays as tensors `(N, ...)`, in the form and of the shapes that the network takes."""
+    """Return arrays as tensors `(N, ...)`, in the structure and shapes that the network takes."""
     tree: Tree
     if isinstance(in_shape, Mapping):
         if not isinstance(given, Mapping) or set(given) != set(in_shape):
             got = ", ".join(map(str, given)) if isinstance(given, Mapping) else f"a {type(given).__name__}"
-            raise DataError(f"the network takes a dict of {', '.join(in_shape)}, and was given {got}")
+            raise DataError(f"the network takes a dict of {', '.join(in_shape)}, but was given {got}")
         tree = {name: _as_samples(given[name], name, in_shape[name]) for name in in_shape}
     elif _is_tuple(in_shape):
         if not isinstance(given, tuple) or len(given) != len(in_shape):
             raise DataError(
-                f"the network takes a tuple of {len(in_shape)} arrays, and was given a {type(given).__name__}"
+                f"the network takes a tuple of {len(in_shape)} arrays, but was given a {type(given).__name__}"
             )
         parts = zip(given, in_shape, strict=True)
         tree = tuple(_as_samples(part, f"input {number}", shape) for number, (part, shape) in enumerate(parts))
     elif isinstance(given, Mapping):
-        raise DataError(f"the network takes one array of samples {in_shape}, and was given a dict")
+        raise DataError(f"the network takes one array of samples {in_shape}, but was given a dict")
     else:
         tree = _as_samples(given, "", in_shape)
     counts = [len(leaf) for leaf in tree_leaves(tree)]
     if len(set(counts)) > 1:
-        raise DataError(f"of each input there must be as many samples, and there are {', '.join(map(str, counts))}")
+        raise DataError(f"all inputs must have the same number of samples, but have {', '.join(map(str, counts))}")
     return tree
 
 
 def _as_samples(given: Any, name: str, shape: Any) -> Tensor:
-    """Return an array of samples, or of a single one, as a tensor `(N, ...)`; images may have their channels last."""
+    """Return an array of samples, or a single sample, as a tensor `(N, ...)`; images may be channels-last."""
     what = f"{name}: " if name else ""
     if isinstance(given, Tensor) and (given.layout != torch.strided or given.is_meta or given.is_quantized):
-        raise DataError(f"{what}this is no plain tensor of numbers, but a sparse, quantized or empty one (meta)")
+        raise DataError(f"{what}expected a dense tensor, but this one is sparse, quantized or on the meta device")
     try:
         tensor = given.detach() if isinstance(given, Tensor) else torch.from_numpy(_writeable(numpy.asarray(given)))
     except (TypeError, ValueError) as error:
-        raise DataError(f"{what}this is no array of numbers: {error}") from error
+        raise DataError(f"{what}this is not an array of numbers: {error}") from error
     if tensor.dtype == torch.float64:
         tensor = tensor.float()
     found = tuple(tensor.shape)
@@ -205,17 +205,17 @@ def _as_samples(given: Any, name: str, shape: Any) -> Tensor:
             return batch(tensor)
         if found == single:
             return batch(tensor[None])
-    raise DataError(f"{what}the network takes samples {tuple(shape)}, and was given an array {found}")
+    raise DataError(f"{what}the network takes samples {tuple(shape)}, but was given an array {found}")
 
 
 def _writeable(array: numpy.ndarray) -> numpy.ndarray:
-    """Return an array that torch can use as it lies: a copy of one that is not to be written to, or of other bytes."""
+    """Return an array that torch can use: a copy of one that is read-only, byte-swapped or has negative strides."""
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     return array if array.flags.writeable and min(array.strides, default=0) >= 0 else array.copy()
 
 
 def _forms(shape: Any) -> Any:
-    """Yield the forms in which a sample may lie in an array, each with what makes a batch of these one of `shape`."""
+    """Yield the layouts that a sample may have in an array, each with a function that brings a batch to `shape`."""
     shape = tuple(shape)
     yield shape, lambda batch: batch
     if len(shape) == 3 and shape[0] in (1, 3):
@@ -226,11 +226,11 @@ def _forms(shape: Any) -> Any:
 
 
 def _check_scale(tree: Tree, preprocessing: Mapping[str, Any]) -> None:
-    """Raise DataError where samples are on another scale than those that the network learned."""
+    """Raise DataError where samples are on another scale than those that the network was trained on."""
     if not isinstance(tree, Tensor) or preprocessing["_target_"] not in (PIXELS, FLOATS):
         return
     if preprocessing["_target_"] == PIXELS and tree.dtype != torch.uint8:
         dtype = str(tree.dtype).removeprefix("torch.")
         raise DataError(f"the samples are {dtype}; the network takes pixels, uint8 from 0 to 255")
     if fault := scale_fault(preprocessing, some_of(tree)):
-        raise DataError(f"the samples are on another scale than what the network was trained on: {fault}")
+        raise DataError(f"the samples are on another scale than the data the network was trained on: {fault}")

@@ -1,6 +1,6 @@
-"""Image files decoded ahead of their turn, some at a time: by processes where there are many, else by threads.
+"""Decode image files ahead of their turn, in chunks: in processes if there are many, otherwise in threads.
 
-Two threads that decode small pictures are slower than one: each waits for the other's Python. Processes do not.
+Two threads that decode small pictures are slower than one, since they compete for the GIL. Processes do not.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from nnrun.base.threads import in_threads
 from nnrun.components.data.images import ImageKind
 from nnrun.core.workers.crew import Crew, in_order
 
-# Files that are decoded at a go: enough to make handing them over cheap, few enough that all have work to the end.
+# Files per chunk: enough to make the transfer cheap, few enough that all workers stay busy to the end.
 _MOST_FILES, _PARTS_FOR_EACH = 64, 8
 _MAX_DECODERS = 16
 # For fewer files and fewer bytes in them, starting processes takes longer than it saves.
 _FILES_FOR_PROCESSES, _BYTES_FOR_PROCESSES = 500, 2**23
 
-# Return what an image file is, and its pixels; raise DataError where it cannot be read.
+# Returns the kind of an image file, and its pixels; raises DataError where it cannot be read.
 Decode = Callable[[str], tuple[ImageKind, Tensor]]
 
 
 class ImagePart(NamedTuple):
-    """Some files in turn: the pixels `(n, C, H, W)` and the kinds of those that are images, and why others are not, by
-    their place; the pixels are None where none is.
+    """A decoded chunk of files: the pixels `(n, C, H, W)`, None without any, and kinds of those that could be read;
+    the errors of the others, by their position in the chunk.
     """
 
     pixels: Tensor | None
@@ -43,16 +43,16 @@ class ImagePart(NamedTuple):
 def decoded_parts(
     files: Sequence[str], decode: Decode, *, in_processes: bool
 ) -> Generator[tuple[Sequence[str], ImagePart], None, None]:
-    """Yield some files after the other with what was decoded of them.
+    """Yield chunks of files, in order, with the decoded images.
 
-    Threads alone decode unless `in_processes`: a program of somebody else's is not to be forked.
+    Uses threads only, unless `in_processes`: a user's program must not be forked.
     """
     number = min(num_cores(), _MAX_DECODERS)
     each = max(1, min(_MOST_FILES, len(files) // (_PARTS_FOR_EACH * number)))
     parts = [files[start : start + each] for start in range(0, len(files), each)]
     work = _DecodePart(decode)
     if in_processes and number > 1 and _are_many(files):
-        crew = Crew(number, "decodes images", "close programs, or give fewer images at a time")
+        crew = Crew(number, "decodes images", "close other programs, or give fewer images at a time")
         decoded = in_order(work, parts, crew)
     else:
         decoded = in_threads(work, parts, number)
@@ -61,7 +61,7 @@ def decoded_parts(
 
 
 def _are_many(files: Sequence[str]) -> bool:
-    """Return whether files are so many, or so large, that processes pay."""
+    """Return whether the files are numerous or large enough that processes pay off."""
     if len(files) >= _FILES_FOR_PROCESSES:
         return True
     num_bytes = 0
@@ -69,13 +69,13 @@ def _are_many(files: Sequence[str]) -> bool:
         try:
             num_bytes += Path(file).stat().st_size
         except OSError:
-            continue  # it is said in its turn
+            continue  # reported when it is decoded
     return num_bytes >= _BYTES_FOR_PROCESSES
 
 
 @dataclass(frozen=True)
 class _DecodePart:
-    """Decode some files, one after the other."""
+    """Decode a chunk of files, one after the other."""
 
     decode: Decode
 
@@ -83,7 +83,7 @@ class _DecodePart:
         pixels: list[Tensor] = []
         kinds: list[ImageKind] = []
         failures: dict[int, DataError] = {}
-        # Most are of one kind: it is handed over once.
+        # Most files are of the same kind: share one object, so that it is transferred once.
         known: dict[tuple[ImageKind, int | None], ImageKind] = {}
         for place, file in enumerate(files):
             try:

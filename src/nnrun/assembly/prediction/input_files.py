@@ -1,4 +1,4 @@
-"""The files that a path names, or `input=`: images, found and put in order before any of them is read."""
+"""Find the images that a path or `input=` names, and sort them, before any of them is read."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ FROM_STDIN = "-"
 
 @dataclass(frozen=True)
 class InputFiles:
-    """The files that `input=` stands for, in the order of their predictions, and what is to be said of the others."""
+    """The files that `input=` stands for, in the order of their predictions, and notes on skipped files."""
 
     files: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
 
 def find_inputs(given: str) -> InputFiles:
-    """Return the files that `input=` names; `-` takes what standard input lists, in its order."""
+    """Return the files that `input=` names; `-` reads a list of paths from standard input and keeps its order."""
     if given == FROM_STDIN:
         return InputFiles(_listed())
     return find_files(given, "input=", "; input=- takes a list of paths from standard input")
 
 
 def find_files(given: str, key: str = "", way_out: str = "") -> InputFiles:
-    """Return the files that a path names: one file, those of a folder and below, or what a pattern matches.
+    """Return the files that a path names: one file, all in a folder and below, or the matches of a pattern.
 
-    They are in their natural order, `2.png` before `10.png`, folder by folder. A name that exists means itself,
-    whatever characters are in it. Raises DataError, which calls it by its `key`, where there is no image.
+    They are in natural order, `2.png` before `10.png`, folder by folder. A name that exists is taken literally,
+    whatever characters it contains. Raises DataError, which names the setting `key`, if there is no image.
     """
     path = expanded(given)
     try:
@@ -53,7 +53,7 @@ def find_files(given: str, key: str = "", way_out: str = "") -> InputFiles:
         matches = [Path(match) for match in glob.iglob(_pattern(path), recursive=True)]  # noqa: PTH207 - Path.glob takes no absolute one
         if not matches:
             hint = ""
-            with suppress(OSError):  # a name may be longer than any that can be looked for
+            with suppress(OSError):  # the name may be too long for the file system
                 hint = f"; {shown(nearest(path))}"
             reason = f"{error.strerror}, and as a pattern it matches nothing{hint}"
             raise DataError(f"{key}{shown(given)}: {reason}") from error
@@ -62,27 +62,27 @@ def find_files(given: str, key: str = "", way_out: str = "") -> InputFiles:
 
 
 def _listed() -> tuple[str, ...]:
-    """Return the paths that standard input lists, a line each, or ended by NUL as `find -print0` writes them."""
+    """Return the paths that standard input lists, one a line, or terminated by NUL as `find -print0` writes them."""
     content = sys.stdin.buffer.read() if sys.stdin is not None else b""
     parts = content.split(b"\0") if b"\0" in content else content.splitlines()
     files = tuple(os.fsdecode(part) for part in parts if part)
     if not files:
-        raise DataError("input=-: standard input names no file; write a path into each line")
+        raise DataError("input=-: standard input lists no files; write one path a line")
     return files
 
 
 def _pattern(path: Path) -> str:
-    """Return the pattern that a path is. Folders at its beginning that exist mean themselves, as `scans [1]` does."""
+    """Return a path as a glob pattern. Leading folders that exist, such as `scans [1]`, are taken literally."""
     parts = path.parts
     known = 0
     while known < len(parts) and os.path.lexists(Path(*parts[: known + 1])):
         known += 1
     literal = glob.escape(str(Path(*parts[:known]))) if known else ""
-    return os.path.join(literal, *parts[known:])  # noqa: PTH118 - a pattern is no path
+    return os.path.join(literal, *parts[known:])  # noqa: PTH118 - a pattern is not a path
 
 
 def _images_among(named: str, found: Sequence[Path]) -> InputFiles:
-    """Return the images among files and in folders, by their suffixes; raise DataError where there is none."""
+    """Return the images among files and in folders, by their suffixes; raise DataError if there are none."""
     images: set[str] = set()
     others: set[str] = set()
     num_hidden = 0

@@ -1,4 +1,4 @@
-"""What an ONNX file says of itself, in its metadata. It may be a stranger's: plain values, few, small, and checked."""
+"""Read the metadata of an ONNX file. The file is untrusted: the values must be plain, few and small."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from nnrun.checkpoints.payload import check_names, check_plain, checked_targets
 from nnrun.components.data.conversion import HOW_READ
 
 PREFIX = "nnrun."
-# Of one thing that a file says of itself.
+# Maximum size of one metadata entry.
 _MAX_BYTES = 4_000_000
-# The problem of the files that do not say theirs: until 0.3.0 there was no other.
+# The problem of files without one: until 0.3.0 there was no other.
 _CLASSIFICATION = "nnrun.components.problems.classification.Classification"
 
 
 @dataclass(frozen=True)
 class OnnxFacts:
-    """What a file says of its network.
+    """The metadata of a network.
 
-    `problem` and `preprocessing` are sections with a `_target_`, `fitted` what the problem was fitted to, `inputs` the
-    names of the tensors that it takes, where it says them. `is_raw` says whether it takes samples as they are stored,
-    None where that is left to their type; `read_as` is what the file says of how image files are read, by setting.
+    `problem` and `preprocessing` are sections with a `_target_`, `fitted` is the fitted state of the problem, `inputs`
+    are the names of the input tensors, if stated. `is_raw` is whether the network takes samples as stored, None if
+    their type decides; `read_as` has the settings for reading image files, by name.
     """
 
     targets: Targets
@@ -41,17 +41,17 @@ class OnnxFacts:
 
 
 def facts_of(metadata: Mapping[str, str], path: Path) -> OnnxFacts:
-    """Return what the metadata of a file say; raise ArtifactError where that is not what nnrun writes."""
+    """Return the checked metadata of a file; raise ArtifactError where nnrun does not write such."""
     said = {key.removeprefix(PREFIX): text for key, text in metadata.items() if key.startswith(PREFIX)}
     if not {"class_names", "targets"} & set(said) or "preprocessing" not in said:
         raise ArtifactError(
-            f"{path} was not exported by nnrun: it does not say what its classes are; nnrun export=onnx ckpt= does"
+            f"{path} was not exported by nnrun: it does not state its classes; export it with nnrun export=onnx ckpt="
         )
     targets = _targets(said, path)
     problem: dict[str, Any] = _section(said, "problem", path) if "problem" in said else {"_target_": _CLASSIFICATION}
     fitted = problem.pop("state", {})
     if not isinstance(fitted, dict):
-        raise ArtifactError(f"{path} is damaged: the state of its {PREFIX}problem is no object")
+        raise ArtifactError(f"{path} is damaged: the state of its {PREFIX}problem is not an object")
     inputs = _read(said, "inputs", path) if "inputs" in said else None
     if inputs is not None and (not isinstance(inputs, dict) or not inputs):
         raise ArtifactError(f"{path} is damaged: its {PREFIX}inputs name no tensors")
@@ -68,7 +68,7 @@ def facts_of(metadata: Mapping[str, str], path: Path) -> OnnxFacts:
 
 
 def _targets(said: Mapping[str, str], path: Path) -> Targets:
-    """Return what the network has learned to give; until 0.3.0 a file had `class_names` alone."""
+    """Return the targets that the network was trained on; until 0.3.0 a file had only `class_names`."""
     names = None
     if "class_names" in said:
         names = _parsed(said, "class_names", path)
@@ -77,16 +77,16 @@ def _targets(said: Mapping[str, str], path: Path) -> Targets:
     if "targets" in said:
         targets = checked_targets(_parsed(said, "targets", path), f"{path}: {PREFIX}targets")
     if names is not None and list(targets.names) != names:
-        raise ArtifactError(f"{path} is refused: its {PREFIX}targets have other names than its {PREFIX}class_names")
+        raise ArtifactError(f"{path} is refused: its {PREFIX}targets and its {PREFIX}class_names have different names")
     if not targets.names:
-        raise ArtifactError(f"{path} is damaged: its {PREFIX}class_names are no list of texts")
+        raise ArtifactError(f"{path} is damaged: its {PREFIX}class_names are not a list of strings")
     if "problem" not in said and targets.kind != "classes":
-        raise ArtifactError(f"{path} is damaged: it has learned {targets.kind}, and names no {PREFIX}problem")
+        raise ArtifactError(f"{path} is damaged: it was trained on {targets.kind}, but names no {PREFIX}problem")
     return targets
 
 
 def _section(said: Mapping[str, str], key: str, path: Path) -> dict[str, Any]:
-    """Return a section that names what is to be built."""
+    """Return a section with a `_target_`."""
     section = _read(said, key, path)
     if not isinstance(section, dict) or not isinstance(section.get("_target_"), str):
         raise ArtifactError(f"{path} is damaged: its {PREFIX}{key} names no _target_")
@@ -94,17 +94,17 @@ def _section(said: Mapping[str, str], key: str, path: Path) -> dict[str, Any]:
 
 
 def _read(said: Mapping[str, str], key: str, path: Path) -> Any:
-    """Return plain values, in which nothing can act."""
+    """Return an entry, checked to be inert plain values."""
     value = _parsed(said, key, path)
     check_plain(value, f"{path}: {PREFIX}{key}")
     return value
 
 
 def _parsed(said: Mapping[str, str], key: str, path: Path) -> Any:
-    """Return what a text of JSON says."""
+    """Return an entry, parsed from JSON."""
     if len(said[key]) > _MAX_BYTES:
-        raise ArtifactError(f"{path} is refused: its {PREFIX}{key} is a text of {len(said[key]):,} characters")
+        raise ArtifactError(f"{path} is refused: its {PREFIX}{key} has {len(said[key]):,} characters")
     try:
         return json.loads(said[key])
     except (ValueError, RecursionError) as error:
-        raise ArtifactError(f"{path} is damaged: its {PREFIX}{key} is no JSON") from error
+        raise ArtifactError(f"{path} is damaged: its {PREFIX}{key} is not JSON") from error

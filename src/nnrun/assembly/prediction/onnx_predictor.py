@@ -1,6 +1,6 @@
-"""An ONNX file that nnrun exported. It may be a stranger's: nothing outside of it is read, and no code of its own.
+"""Predict with an ONNX file that nnrun exported. The file is untrusted: no other file is read, and no code is run.
 
-It runs in a process of its own, which has limits on its memory and its time.
+It runs in a separate process, with limits on its memory and time.
 """
 
 from __future__ import annotations
@@ -32,30 +32,30 @@ from nnrun.core.trees import ALONE, num_samples
 from nnrun.proof.isolated import RUNNER, Isolated, Limits, WrongShape
 
 _FLOATS = ("tensor(float)", "tensor(float16)", "tensor(double)")
-# What a network may need: for itself, for each byte of its file, and for each number of a batch. The largest layer of
-# VGG-16 gives 85 bytes for each number of its input.
+# Memory that a network may need: base, per byte of its file, and per input number of a batch. The largest layer of
+# VGG-16 outputs 85 bytes per number of its input.
 _LEAST_BYTES = 2**30
 _BYTES_PER_FILE_BYTE = 6
 _BYTES_PER_NUMBER = 8192
 _STACK_BYTES = 2**24
-# How long it may take, on a slow machine: to be loaded, and for a batch.
+# Time that it may take on a slow machine: to load, and per batch.
 _LEAST_SECONDS = 15.0
 _SECONDS_PER_FILE_BYTE = 1e-7
 _SECONDS_PER_SAMPLE = 2.0
-# How far from 0..1 a probability may lie by rounding.
+# How far outside of 0..1 a probability may be, by rounding.
 _ROUNDING = 1e-3
 
 
 def predictor_of_artifact(path: Path, trust: Sequence[str], read_as: Mapping[str, Any] = {}) -> Predictor:
-    """Return an exported network, run by ONNX Runtime on the CPU in a process of its own, which `close` ends.
+    """Return an exported network, run by ONNX Runtime on the CPU in a separate process, which `close` ends.
 
-    `read_as` says how image files are read, as settings of `data`, where the file is not to say it.
+    `read_as` has settings of `data` for reading image files, which take precedence over those in the file.
 
     Raises ArtifactError where the file is damaged, refused, or was not made by nnrun.
     """
     try:
         file = read_onnx(path)
-        # The bytes that were checked, and no path: there is no folder that other files could come from.
+        # Pass the checked bytes, not a path: then there is no folder to read other files from.
         network = Isolated(RUNNER, "onnx", path, _limits(len(file.content)), file.content)
     except ModuleNotFoundError as error:
         raise lacks_package(f"ckpt={path}", error) from error
@@ -74,12 +74,12 @@ def predictor_of_artifact(path: Path, trust: Sequence[str], read_as: Mapping[str
             given = network(inputs, num_outputs=targets.num_outputs)
         except WrongShape as error:
             raise ArtifactError(
-                f"{path} gives {error} for {counted(num_samples(samples), 'sample')} of {targets}"
+                f"{path} returns {error} for {counted(num_samples(samples), 'sample')} of {targets}"
             ) from error
         except RuntimeError as error:
             raise ArtifactError(f"{path} cannot be run: {said(error)}") from error
         if is_probable and not ((given >= -_ROUNDING) & (given <= 1 + _ROUNDING)).all():
-            raise ArtifactError(f"{path} says that it gives probabilities, and gives NaN or numbers outside of 0..1")
+            raise ArtifactError(f"{path} claims to return probabilities, but returns NaN or numbers outside of 0..1")
         return given
 
     output: Output = "probabilities" if is_probable else "scores"
@@ -87,7 +87,7 @@ def predictor_of_artifact(path: Path, trust: Sequence[str], read_as: Mapping[str
 
 
 def _limits(num_bytes: int) -> Limits:
-    """Return what a network of a stranger's, so many bytes long, may take of this machine."""
+    """Return the limits for an untrusted network of `num_bytes` bytes."""
     return Limits(
         least_bytes=_LEAST_BYTES + _BYTES_PER_FILE_BYTE * num_bytes + _STACK_BYTES * torch.get_num_threads(),
         bytes_per_number=_BYTES_PER_NUMBER,
@@ -99,16 +99,16 @@ def _limits(num_bytes: int) -> Limits:
 
 
 def _problem(facts: OnnxFacts, path: Path, trust: Sequence[str]) -> Problem:
-    """Return what a network has learned to do, fitted as its file says."""
+    """Return the problem of a network, fitted as its file says."""
     try:
         check_trust({"problem": facts.problem}, trust)
         problem = build(facts.problem, "problem", Problem, facts.targets)
     except (ArtifactError, ConfigError) as error:
         raise ArtifactError(*(f"{path}: {message}" for message in error.messages)) from error
     if problem.kind != facts.targets.kind:
-        raise ArtifactError(f"{path} is damaged: its problem is for {problem.kind}, and it has {facts.targets}")
+        raise ArtifactError(f"{path} is damaged: its problem is for {problem.kind}, but it has {facts.targets}")
     if facts.is_probable and not problem.has_probabilities:
-        raise ArtifactError(f"{path} says that it gives probabilities, and {problem.kind} have none")
+        raise ArtifactError(f"{path} claims to return probabilities, but {problem.kind} have none")
     load_fitted(problem, facts.fitted, path)
     return problem
 
@@ -116,7 +116,7 @@ def _problem(facts: OnnxFacts, path: Path, trust: Sequence[str]) -> Problem:
 def _preprocessing(
     facts: OnnxFacts, signature: dict[str, Any], path: Path, trust: Sequence[str]
 ) -> Preprocessing | None:
-    """Return what is to be done to samples before the network; None where it takes them raw."""
+    """Return the preprocessing of samples; None if the network takes them raw."""
     types = [node["type"] for node in signature["inputs"]]
     if facts.is_raw or (facts.is_raw is None and types == ["tensor(uint8)"]):
         return None
@@ -129,39 +129,39 @@ def _preprocessing(
 
 
 def _conversion(facts: OnnxFacts, wanted: Mapping[str, Any], path: Path) -> Conversion:
-    """Return how image files are read: as wanted, or else as the file says."""
+    """Return how image files are read: as `wanted`, otherwise as the file says."""
     try:
         told = Conversion.of_texts(facts.read_as)
     except ValueError:
         told = Conversion(white=math.nan)
     if told.white is not None and not 0 < told.white < math.inf:
         white = said(Exception(facts.read_as["white"]))
-        raise ArtifactError(f"{path} says that {white!r} is white; it is a number above 0")
+        raise ArtifactError(f"{path} is damaged: its white is {white!r}; allowed: a number above 0")
     if told.resize not in RESIZES:
         resize = said(Exception(told.resize))
-        raise ArtifactError(f"{path} says that images are resized by {resize!r}; nnrun writes {', '.join(RESIZES)}")
+        raise ArtifactError(f"{path} is damaged: its resize is {resize!r}; allowed: {', '.join(RESIZES)}")
     return conversion_of({**told._asdict(), **{key: value for key, value in wanted.items() if value != AUTO}})
 
 
 def _in_shape(signature: dict[str, Any], facts: OnnxFacts, path: Path) -> Tree:
-    """Return the shape of a sample that the network takes; of several tensors those by name, which the file must say.
+    """Return the shape of a sample; for several input tensors the shapes by name, if the file names them.
 
-    Raises ArtifactError where it gives anything but one tensor of floats.
+    Raises ArtifactError where the network returns anything but one tensor of floats.
     """
     taken, given = signature["inputs"], signature["outputs"]
     names = [node["name"] for node in taken]
     if len(given) != 1 or not names or names != list(facts.inputs or names[:1]):
-        raise ArtifactError(f"{path} has {len(taken)} inputs and {len(given)} outputs; one is wanted")
+        raise ArtifactError(f"{path} has {len(taken)} inputs and {len(given)} outputs; expected one of each")
     if given[0]["type"] not in _FLOATS:
-        raise ArtifactError(f"{path} gives {given[0]['type']}; nnrun exports networks that give float scores")
+        raise ArtifactError(f"{path} returns {given[0]['type']}; nnrun exports networks that return float scores")
     shapes = {node["name"]: _shape_of(node["shape"], path) for node in taken}
     return shapes[names[0]] if facts.inputs in (None, (ALONE,)) else shapes
 
 
 def _shape_of(shape: list[Any], path: Path) -> tuple[int, ...]:
-    """Return the shape of a tensor without its batch, which must be free."""
+    """Return the shape of a tensor without its batch dimension, which must be dynamic."""
     if not shape or isinstance(shape[0], int) or not all(isinstance(size, int) and size > 0 for size in shape[1:]):
         raise ArtifactError(
-            f"{path} takes {said(Exception(shape))}; nnrun exports networks with a batch of any size alone"
+            f"{path} takes {said(Exception(shape))}; nnrun only exports networks with a dynamic batch dimension"
         )
     return tuple(shape[1:])

@@ -1,4 +1,4 @@
-"""What predicts: a trained network, or an exported one, as a function from samples to what is said of each."""
+"""A trained or exported network as a function from samples to predictions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from nnrun.core.trees import num_samples
 if TYPE_CHECKING:
     import numpy
 
-# How many samples go through the network at a time, unless it is said.
+# The default number of samples in a batch.
 BATCH_SIZE = 256
 _FP32 = Precision("fp32", "as it is evaluated")
 
@@ -42,20 +42,20 @@ _FP32 = Precision("fp32", "as it is evaluated")
 class Predictor:
     """A trained network, called with samples: one or many, as paths, arrays, tensors, PIL images or dicts of arrays.
 
-    Of images that are uint8 pixels, `(N, C, H, W)`, `(N, H, W, C)` or `(N, H, W)`; PIL images and files of another size
-    or kind are brought to what the network takes. Paths are files, folders and patterns. Of several inputs a dict has
-    an array each, by name. Calls from several threads take turns; `close`, or a `with` block, ends what runs it.
+    Images are uint8 pixels, `(N, C, H, W)`, `(N, H, W, C)` or `(N, H, W)`; PIL images and files are resized and
+    converted as the network needs. Paths are files, folders and patterns. For several inputs, pass a dict of arrays by
+    name. Calls from several threads take turns; `close`, or a `with` block, ends the process that runs the network.
     """
 
     outputs: Callable[[Tree], Tensor]
-    # What `outputs` gives; None: what the network gives itself.
+    # The form of what `outputs` returns; None: the network's raw outputs.
     output: Output | None
     problem: Problem
-    # The shape of a sample; of one of several tensors, a tree of their shapes.
+    # The shape of a sample; for samples of several tensors, a tree of shapes.
     in_shape: Tree
     preprocessing: Mapping[str, Any]
     end: Callable[[], None] = lambda: None
-    # How image files are read, but for their size and channels.
+    # How image files are read, except for their size and channels.
     conversion: Conversion = AS_BEFORE
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     batch_size: int = BATCH_SIZE
@@ -66,19 +66,19 @@ class Predictor:
 
     @property
     def targets(self) -> Targets:
-        """What is predicted: its kind, and the names of what it is one of, or several of, or of its values."""
+        """What is predicted: the kind, and the names of the classes, labels or values."""
         return self.problem.targets
 
     def __call__(self, inputs: Any, *, top_k: int | None = None) -> list[dict[str, Any]]:
-        """Return what is predicted for each sample, as `predictions.csv` has it: `{"class": "7", "probability": 0.99}`.
+        """Return the prediction for each sample, with the columns of `predictions.csv`: `{"class": "7", ...}`.
 
-        `top_k` adds so many of the most probable classes. Raises DataError for what cannot be read or does not fit.
+        `top_k` adds the K most probable classes. Raises DataError for inputs that cannot be read or do not fit.
         """
         if top_k is not None:
             if not isinstance(top_k, int) or top_k < 1:
                 raise ConfigError.of("top_k", top_k, "a whole number from 1 up, or None")
             if self.problem.columns(top_k) == self.problem.columns():
-                raise ConfigError(f"top_k={top_k} has no effect: of {self.targets} no alternatives are ranked")
+                raise ConfigError(f"top_k={top_k} has no effect: there is no ranking of {self.targets}")
         columns = distinct(self.problem.columns(top_k))
         return [
             dict(zip(columns, row, strict=True))
@@ -87,12 +87,12 @@ class Predictor:
         ]
 
     def predict_array(self, inputs: Any) -> numpy.ndarray:
-        """Return the probabilities, or the values, float64 `(N, K)`, in the order of `targets.names`."""
+        """Return the probabilities or values, float64 `(N, K)`, in the order of `targets.names`."""
         parts = list(self._predictions(inputs))
         return (torch.cat(parts) if parts else torch.empty(0, self.targets.num_outputs, dtype=torch.float64)).numpy()
 
     def close(self) -> None:
-        """End what runs the network, such as the process of an exported one."""
+        """End the process of an exported network; without effect on others."""
         self.end()
 
     def __enter__(self) -> Predictor:
@@ -102,7 +102,7 @@ class Predictor:
         self.close()
 
     def _predictions(self, inputs: Any) -> Generator[Tensor, None, None]:
-        """Yield the predictions of what a program gives, a batch each."""
+        """Yield the predictions for the inputs of a call, batch by batch."""
         with closing(samples_given(inputs, self)) as batches:
             for samples in batches:
                 with computing_exactly(self.device):
@@ -111,17 +111,17 @@ class Predictor:
 
     @torch.inference_mode()
     def predict(self, samples: Samples) -> Tensor:
-        """Return the predictions of raw samples, `(N, K)` on the host; raise ArtifactError where one is no number."""
+        """Return the predictions of raw samples, `(N, K)` on the host; raise ArtifactError where one is not finite."""
         with self._turn:
             outputs = self.outputs(samples.inputs)
         self.problem.check_outputs(outputs, num_samples(samples.inputs))
-        # In fp64 two scores that are not the same stay two probabilities.
+        # fp64, so that different scores do not become equal probabilities.
         outputs = outputs.cpu().double()  # waits for the device
         scores = self.problem.scores(outputs) if self.output is None else outputs
         predictions = scores if self.output == "probabilities" else self.problem.predictions(scores)
         wrong = (~predictions.isfinite()).any(1).nonzero()
         if len(wrong):
-            raise ArtifactError(f"the network gives NaN or infinite scores for {shown(samples.names[int(wrong[0])])}")
+            raise ArtifactError(f"the network returns NaN or infinite scores for {shown(samples.names[int(wrong[0])])}")
         return predictions
 
 
@@ -132,7 +132,7 @@ def predictor_of(
     channels_last: str | bool = "auto",
     precision: Precision = _FP32,
 ) -> Predictor:
-    """Return a trained network as it is evaluated, in fp32, on a device."""
+    """Return a predictor that runs a trained network on a device, in fp32 as in evaluation."""
     network, is_channels_last = to_device(loaded.network, device, channels_last, precision)
 
     def outputs(samples: Tree) -> Tensor:

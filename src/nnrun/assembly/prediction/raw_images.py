@@ -1,4 +1,4 @@
-"""The samples to predict for in batches; images are decoded ahead, and only a few are held at a time."""
+"""Batches of samples to predict for; images are decoded ahead, and only a few are in memory at a time."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from nnrun.core.trees import num_samples, samples_of
 
 
 class Samples(NamedTuple):
-    """Some of the samples: what they are called, which they are in the input, from 1, and a tree of raw tensors.
+    """A batch of samples: their names, their numbers in the input, from 1, and a tree of raw tensors.
 
-    Of images that is one, uint8 `(N, C, H, W)`.
+    For images that is one tensor, uint8 `(N, C, H, W)`.
     """
 
     names: list[str]
@@ -31,7 +31,7 @@ class Samples(NamedTuple):
 
 
 class Intake(NamedTuple):
-    """What a network takes: images of which shape, how many at a time, and how their files are read besides that."""
+    """What a network takes: the shape of an image, the batch size, and how image files are converted."""
 
     in_shape: tuple[int, ...]
     batch_size: int
@@ -39,7 +39,7 @@ class Intake(NamedTuple):
 
 
 def of_tree(name: str, inputs: Tree, batch_size: int) -> Generator[Samples, None, None]:
-    """Yield the samples of a tree of tensors in batches; they are called `name#1` and so on."""
+    """Yield the samples of a tree of tensors in batches; their names are `name#1` and so on."""
     total = num_samples(inputs)
     for start in range(0, total, batch_size):
         numbers = list(range(start + 1, min(start + batch_size, total) + 1))
@@ -58,8 +58,8 @@ def of_files(
 ) -> Generator[Samples, None, None]:
     """Yield the images of files in batches, in the files' order.
 
-    `refuse` is told of each that cannot be read, when its turn comes; if it returns, the file is left out. `tally`
-    counts those of more than 8 bits. `in_processes` allows to decode many in processes.
+    `refuse` is called for each file that cannot be read, in its turn; if it returns, the file is skipped. `tally`
+    counts files of more than 8 bits. `in_processes` allows decoding many files in processes.
     """
     channels, height, width = intake.in_shape
     batch_size = intake.batch_size

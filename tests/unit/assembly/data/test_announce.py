@@ -28,7 +28,7 @@ def loss(*words: str) -> dict:
 
 
 def test_classes_above_3_to_1_are_said_with_the_word_of_their_loss() -> None:
-    said = "imbalanced classes: class bee has 31 training samples and ant 10; loss.{}=balanced weighs them alike"
+    said = "imbalanced classes: class bee has 31 training samples and ant 10; loss.{}=balanced gives them equal weight"
     assert imbalance(of_classes(10, 31, 12), loss()) == said.format("weight")
     assert imbalance(of_classes(10, 31, 12), loss("loss=focal")) == said.format("alpha")
 
@@ -54,8 +54,8 @@ def test_labels_count_by_the_samples_without_them_and_values_never() -> None:
     values[:20, 0], values[:9, 1] = 1, 1
     labels, bce = opened(Targets.labels(["sea", "sky"]), values), loss("problem=multilabel", "loss=bce")
     assert imbalance(labels, bce) == (
-        "imbalanced labels: 31 training samples are without the label sky, and with it 9; "
-        "loss.pos_weight=balanced weighs them alike"
+        "imbalanced labels: 9 training samples have the label sky and 31 do not; "
+        "loss.pos_weight=balanced gives them equal weight"
     )
     assert imbalance(labels, {**bce, "pos_weight": "balanced"}) == ""
     values[:10, 1] = 1

@@ -97,7 +97,7 @@ def test_by_content_a_limit_takes_whole_classes_and_what_it_takes_is_on_its_side
 
 
 def test_nothing_left_to_train_on_and_a_batch_larger_than_the_data_are_refused(monkeypatch):
-    with pytest.raises(DataError, match="leaves no sample to train on"):
+    with pytest.raises(DataError, match="leaves no samples for training"):
         opened(monkeypatch, GOOD.train, val_fraction=0.9999)
     with pytest.raises(DataError, match=r"larger than the training split, which has 1,293 samples; use .*=256 or less"):
         opened(monkeypatch, GOOD.train, batch_size=2000)
@@ -114,13 +114,13 @@ def test_what_a_source_of_the_users_own_raises_is_named(monkeypatch):
     with pytest.raises(DataError, match=r"data=mine cannot be loaded: FileNotFoundError: no such file: x\.npy"):
         open_data(SETTINGS, checks_batch=True)
     monkeypatch.setattr(Digits, "load", lambda _: torch.zeros(3))
-    with pytest.raises(DataError, match=r"gives a Tensor, not a nnrun\.api\.Dataset"):
+    with pytest.raises(DataError, match=r"returns a Tensor, not an nnrun\.api\.Dataset"):
         open_data(SETTINGS, checks_batch=True)
 
 
 def test_a_data_set_without_a_test_part_is_refused(monkeypatch):
     monkeypatch.setattr(Digits, "load", lambda _: dataclasses.replace(GOOD, test=None))
-    with pytest.raises(DataError, match=r"load\(\) gives a Dataset whose test is a NoneType, not a nnrun"):
+    with pytest.raises(DataError, match=r"load\(\) returns a Dataset whose test is a NoneType, not an nnrun"):
         open_data(SETTINGS, checks_batch=True)
 
 
@@ -163,13 +163,13 @@ def test_claims_about_the_data_are_held_against_it(monkeypatch):
     )
     monkeypatch.setattr(Digits, "load", lambda _: whole)
     for claim, says in (
-        ({"num_classes": 10}, "data.num_classes is 10, and mine has no classes"),
-        ({"num_outputs": 3}, "data.num_outputs is 3, and mine has 10"),
+        ({"num_classes": 10}, "data.num_classes is 10, but mine has no classes"),
+        ({"num_outputs": 3}, "data.num_outputs is 3, but mine has 10"),
         (
             {"in_shape": {"image": [1, 28, 28]}},
-            r"data.in_shape is {'image': \[1, 28, 28\]}, and mine has \[1, 28, 28\]",
+            r"data.in_shape is {'image': \[1, 28, 28\]}, but mine has \[1, 28, 28\]",
         ),
-        ({"facts": {"words": 4}}, "data.facts is {'words': 4}, and mine has {'words': 3}"),
+        ({"facts": {"words": 4}}, "data.facts is {'words': 4}, but mine has {'words': 3}"),
     ):
         with pytest.raises(DataError, match=says):
             open_data(dataclasses.replace(SETTINGS, **claim), checks_batch=True)
@@ -179,7 +179,5 @@ def test_claims_about_the_data_are_held_against_it(monkeypatch):
 
 
 def test_targets_that_are_no_tensor_are_refused(monkeypatch):
-    with pytest.raises(
-        DataError, match="load\\(\\) gives a Dataset whose train has targets that are a list, not a tensor"
-    ):
+    with pytest.raises(DataError, match="load\\(\\) returns a Dataset whose train\\.targets is a list, not a tensor"):
         opened(monkeypatch, Split(GOOD.train.inputs, GOOD.train.targets.tolist()))

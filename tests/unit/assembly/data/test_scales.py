@@ -28,8 +28,11 @@ INPUTS = {
     [
         ({}, None),
         ({"city": torch.arange(20) * 1000}, None),
-        ({"image": INPUTS["image"].float() / 255}, "trained on pixels .*, and data=mine: image holds float32"),
-        ({"size": INPUTS["size"] * 255}, "data=mine: size is on another scale than what the network was trained on"),
+        ({"image": INPUTS["image"].float() / 255}, "trained on pixels .*, but data=mine: image holds float32"),
+        (
+            {"size": INPUTS["size"] * 255},
+            "data=mine: size is on another scale than the data the network was trained on",
+        ),
     ],
 )
 def test_each_tensor_has_a_scale_of_its_own(change: dict[str, torch.Tensor], says: str | None) -> None:

@@ -82,16 +82,16 @@ def test_tensors_and_plain_values_are_saved(state: dict[Any, Any]) -> None:
 @pytest.mark.parametrize(
     ("state", "says"),
     [
-        (None, "its state_dict() is a NoneType, and must be a dict"),
-        ([1], "its state_dict() is a list, and must be a dict"),
+        (None, "its state_dict() is a NoneType, but must be a dict"),
+        ([1], "its state_dict() is a list, but must be a dict"),
         ({"best": np.float64(1)}, "its state_dict()['best'] is a numpy.float64"),
         ({"seen": [{1, 2}]}, "its state_dict()['seen'][0] is a set"),
         ({"network": nn.Linear(1, 1)}, "['network'] is a torch.nn.modules.linear.Linear"),
         ({"weight": nn.Parameter(torch.zeros(1))}, "['weight'] is a torch.nn.parameter.Parameter"),
-        ({"sparse": torch.zeros(2).to_sparse()}, "['sparse'] is a tensor of the layout torch.sparse_coo"),
+        ({"sparse": torch.zeros(2).to_sparse()}, "['sparse'] is a tensor with the layout torch.sparse_coo"),
         ({"bomb": BOMB}, "its state_dict() is nested too deep or has more than 2,097,152 values"),
         ({"circle": CIRCLE}, "its state_dict() is nested too deep or has more than 2,097,152 values"),
-        ({(1, 2): 3}, "has the key (1, 2), and a checkpoint takes texts and whole numbers"),
+        ({(1, 2): 3}, "has the key (1, 2); allowed in a checkpoint: strings and integers"),
     ],
 )
 def test_a_state_that_no_checkpoint_holds_is_refused(state: Any, says: str) -> None:

@@ -224,13 +224,13 @@ def test_an_artifact_says_how_files_are_read_and_its_absence_is_how_it_was(data)
         data.get("resize", "crop") != "crop",
         bool(data.get("jpeg_draft")),
     )
-    with pytest.raises(ArtifactError, match=r"x\.onnx says that images are resized by 'zoom'; nnrun writes crop, pad"):
+    with pytest.raises(ArtifactError, match=r"x\.onnx is damaged: its resize is 'zoom'; allowed: crop, pad"):
         _conversion(replace(facts, read_as={"resize": "zoom"}), {}, Path("x.onnx"))
 
 
 def test_a_run_that_starts_from_one_that_knew_photos_otherwise_says_that_it_cannot_tell():
     """The negative control is a start that read them alike, and data without large JPEGs."""
-    note = "start read large JPEGs with data.jpeg_draft=false: whether it was trained on samples that are held out"
+    note = "start read large JPEGs with data.jpeg_draft=false: it is unknown whether it was trained on samples that"
     for before, large, is_said in ((None, 3, True), (False, 3, True), (True, 3, False), (None, 0, False)):
         saved = Mock(spec=SavedRun, path=Path("start"), config={"data": {"jpeg_draft": before}}, seen=None)
         job = Mock(composed=Mock(start=saved), data=Mock(jpeg_draft=True))
