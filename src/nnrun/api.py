@@ -217,7 +217,7 @@ def load(path: str | os.PathLike[str], trust: Sequence[str] = ()) -> nn.Module:
 
 
 def _names(trust: Sequence[str]) -> Sequence[str]:
-    """Return names of modules as a list; a single one may be given as a text."""
+    """Return names of modules as a list; a single one may be given as a string."""
     return [trust] if isinstance(trust, str) else trust
 
 

@@ -251,7 +251,7 @@ def _setting_page(setting: Setting, catalogue: Catalogue, columns: int) -> Itera
     if not is_plain:
         choices = " or ".join(f"{group}={name}" for name, _ in holders)
         yield from paragraph(f"not in a plain `nnrun`: choose {choices}", columns, "  ")
-    # An option may mean something else by the name.
+    # The name may mean something else in another option.
     by_default: dict[tuple[str, str], list[str]] = {}
     for name, held in holders:
         by_default.setdefault((held.default, "" if is_one else f": {_said(held)}"), []).append(name)

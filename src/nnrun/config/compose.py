@@ -100,7 +100,7 @@ def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> C
 def _draft(
     typed: Sequence[Typed], own: Sequence[Path], rules: Rules
 ) -> tuple[Draft, Source | None, list[Typed], list[Complaint]]:
-    """Return the config before it is checked, what it starts from, the words that set values, and what is wrong so far.
+    """Return the unchecked config, its source, the words that set values, and the mistakes found so far.
 
     Raises ArtifactError where a checkpoint named cannot be trusted.
     """

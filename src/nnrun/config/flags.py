@@ -32,7 +32,7 @@ FLAGS = (
 
 
 def is_unknown_flag(word: str) -> bool:
-    """Return whether a word looks like a flag and is none."""
+    """Return whether a word looks like a flag but is not one."""
     flag = word.partition("=")[0]
     return word.startswith("-") and flag not in (*FLAGS, "-h", "-r", *SWITCHES, *NEEDING_A_WORD)
 

@@ -19,7 +19,7 @@ from nnrun.config.meant import hint_for_word, keys_meant
 from nnrun.config.schema import NAMED_SECTIONS
 from nnrun.config.typed_paths import HYDRA_KEYS, PATH_KEYS, SWEPT_PATHS
 
-# Settings that are lists, of which a single word may be typed without brackets.
+# Settings that are lists; a single word needs no brackets.
 LISTS = ("trust",)
 
 
