@@ -54,7 +54,7 @@ def opened(monkeypatch, train: Split, **changes):
     ("train", "words"),
     [
         (Split(GOOD.train.inputs[:-5], GOOD.train.targets), "1,432 inputs and 1,437 targets"),
-        (Split(GOOD.train.inputs, GOOD.train.targets.float()), "torch.float32; they must be torch.int64"),
+        (Split(GOOD.train.inputs, GOOD.train.targets.float()), "torch.float32; the type must be torch.int64"),
         (Split(GOOD.train.inputs, GOOD.train.targets - 1), "has the label -1"),
         (Split(GOOD.train.inputs, GOOD.train.targets + 1), "has the label 10"),
         (Split(GOOD.train.inputs[:0], GOOD.train.targets[:0]), "is empty"),
