@@ -53,6 +53,10 @@ _NO_MEMORY = (
     *("failed to map segment", "annot allocate memory", "std::bad_alloc", "bad allocation", "can't start new thread"),
     *("Thread creation failed", "pthread_create"),
 )
+# What to do about an error of a library that does not say it.
+_HINTS = {
+    "Expected more than 1 value per channel": "; BatchNorm needs at least two samples: use data.batch_size=2 or more",
+}
 # torch's error for an operation under trainer.deterministic=true.
 _NOT_DETERMINISTIC = "does not have a deterministic implementation"
 # Error numbers that are about the machine, wherever they occur.
@@ -155,7 +159,8 @@ def calling(what: str) -> Iterator[None]:
             raise
         if problem := of_determinism(error):
             raise ConfigError(f"trainer.deterministic=true: {what} {problem}") from error
-        raise ConfigError(f"{what} fails with {said_by(error)}{place_of(error)}") from error
+        hint = next((hint for said, hint in _HINTS.items() if said in str(error)), "")
+        raise ConfigError(f"{what} fails with {said_by(error)}{place_of(error)}{hint}") from error
 
 
 def of_own_code(error: BaseException, files: Collection[str]) -> ConfigError | None:

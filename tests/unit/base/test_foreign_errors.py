@@ -78,3 +78,14 @@ def test_a_workspace_that_cublas_is_not_deterministic_with_is_named(monkeypatch)
     expected = "trainer.deterministic=true: model is not deterministic with CUBLAS_WORKSPACE_CONFIG=:0:0.*set it to"
     with pytest.raises(ConfigError, match=expected), calling("model"):
         raise RuntimeError(said)
+
+
+def test_a_batch_of_one_sample_in_batchnorm_is_told_what_helps():
+    """Negative control: two samples are normalised."""
+    norm = torch.nn.BatchNorm1d(3)
+    with (
+        pytest.raises(ConfigError, match=r"Expected more than 1 value .*use data\.batch_size=2 or more$"),
+        calling("model"),
+    ):
+        norm(torch.zeros(1, 3))
+    assert norm(torch.zeros(2, 3)).shape == (2, 3)
