@@ -17,26 +17,26 @@ from contextlib import suppress
 from pathlib import Path
 
 _LOOK_SECONDS = 0.1
-# Shares of the time in which the computing thread could have run and got no core.
+# Fraction of the time that the computing thread was ready to run but had no core.
 _BUSY_SHARE, _QUIET_SHARE = 0.2, 0.1
-# So many quiet looks in a row turn spinning on again: another run may be reading or validating meanwhile.
+# Consecutive quiet looks before spinning resumes: another run may only be reading data for a moment.
 _NUM_QUIET_LOOKS = 10
-# A larger idle team costs more than it brings: where most cores are not ours, spinning on ours harms few.
+# If most cores are used by others, spinning on ours matters little, and the idle team would be large.
 _MOST_IDLE_THREADS = 16
 _USERS_CHOICE = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
 
 class SpinsWhileAlone:
-    """Turns spinning off while others want the cores, from its start to `stop`; looks ten times a second."""
+    """Turns spinning off while other programs want the cores, until `stop`."""
 
     def __init__(self, seconds_without_core: Callable[[], float], team: IdleTeam) -> None:
-        """Begin to watch; the function returns how long in all the computing thread has waited for a core."""
+        """Start watching; `seconds_without_core` returns the total time that the computing thread waited for a core."""
         self._seconds_without_core, self._team = seconds_without_core, team
         self._is_over = threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()
 
     def stop(self) -> None:
-        """Stop watching; leave OpenMP to spin as it does by itself."""
+        """Stop watching; OpenMP spins again as by default."""
         self._is_over.set()
 
     def _watch(self) -> None:
@@ -55,37 +55,37 @@ class SpinsWhileAlone:
 
 
 class IdleTeam:
-    """OpenMP threads that do nothing, so many that libgomp has more threads than cores, in a thread that owns them."""
+    """Idle OpenMP threads, owned by a thread of their own, that make libgomp count more threads than cores."""
 
     def __init__(self, num_threads: int) -> None:
-        """Name the number of threads; none is started."""
+        """Set the number of threads; `keep` starts them."""
         self.num_threads = num_threads
         self._end: threading.Event | None = None
 
     def keep(self) -> None:
-        """Start the threads, unless they are there."""
+        """Start the threads, unless they are running."""
         if self._end is None and (library := _libgomp()) is not None:
             self._end = threading.Event()
             threading.Thread(target=self._hold, args=(library, self._end), daemon=True).start()
 
     def end(self) -> None:
-        """End the threads, if they are there."""
+        """End the threads, if they are running."""
         if self._end is not None:
             self._end.set()
             self._end = None
 
     def _hold(self, library: ctypes.CDLL, end: threading.Event) -> None:
-        """Run a parallel region in which each thread frees a null pointer, which does nothing; keep its threads."""
+        """Run a parallel region in which each thread frees a null pointer, a no-op; keep its threads until `end`."""
         nothing = ctypes.cast(ctypes.CDLL(None).free, ctypes.c_void_p)
         library.GOMP_parallel(nothing, None, ctypes.c_uint(self.num_threads), ctypes.c_uint(0))
         end.wait()
 
 
 def spin_while_alone(num_threads: int, *, is_busy: bool = False) -> SpinsWhileAlone | None:
-    """Watch over the calling thread, which computes with so many OpenMP threads; None where that would change nothing.
+    """Watch the calling thread, which computes with `num_threads` OpenMP threads; None if that has no effect.
 
-    That is with one thread; where the user has set how threads wait; and without Linux's scheduler statistics. Where
-    the machine is known to be busy, spinning is off from the start.
+    It has none with one thread, if the user has set how threads wait, or without Linux's scheduler statistics. With
+    `is_busy`, spinning is off from the start.
     """
     num_idle = _num_cores() - num_threads + 2
     if num_threads == 1 or num_idle > _MOST_IDLE_THREADS or any(name in os.environ for name in _USERS_CHOICE):
@@ -106,12 +106,12 @@ def spin_while_alone(num_threads: int, *, is_busy: bool = False) -> SpinsWhileAl
 
 
 def _num_cores() -> int:
-    """Return how many cores libgomp counts: those of the process's affinity."""
+    """Return the number of cores that libgomp counts: those of the process's affinity."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _libgomp() -> ctypes.CDLL | None:
-    """Return the libgomp that this process has loaded."""
+    """Return the libgomp loaded in this process, or None."""
     with suppress(OSError):
         for line in Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines():
             path = line.partition("/")[2]
