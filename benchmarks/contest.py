@@ -103,7 +103,7 @@ def last_json_line(stdout: str) -> dict[str, Any]:
 def order(blocks: Sequence[Sequence[Contestant]], round_number: int) -> list[Contestant]:
     """Return the order of a round: shuffled blocks, each reversed in every second round.
 
-    The contestants of a block stay neighbours, since their ratio is a goal and the machine's speed drifts.
+    The contestants of a block stay neighbors, since their ratio is a goal and the machine's speed drifts.
     """
     shuffled = random.Random(round_number).sample(list(blocks), len(blocks))
     turned = -1 if round_number % 2 else 1

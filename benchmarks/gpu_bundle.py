@@ -71,7 +71,7 @@ def to_bundle() -> list[str]:
 
 
 def _plain(name: str) -> str:
-    """Return a package's normalised name."""
+    """Return a package's normalized name."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 

@@ -1,4 +1,4 @@
-"""The data set: small grey images of stripes, generated from a seed. Replace it with your own."""
+"""The data set: small gray images of stripes, generated from a seed. Replace it with your own."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ PHASES: dict[str, Phase] = {
     "saving": Phase(_trains("trainer.checkpoint_every_steps=1"), _is_there("metrics.jsonl")),
     "evaluating": Phase(_reads("data.limit=null", "data.eval_batch_size=1"), _is_there("status.json")),
     "exporting": Phase(_reads("export=[onnx,torchscript,pt2]"), _has_said("exporting"), 2.0),
-    "quantising": Phase(_reads("export=onnx_int8", *_ANY_INT8), _has_said("exporting"), 2.0),
+    "quantizing": Phase(_reads("export=onnx_int8", *_ANY_INT8), _has_said("exporting"), 2.0),
     "proving": Phase(_reads("export=[torchscript,torchserve]"), _is_there("exports/*/model.*"), 2.0),
     "predicting": Phase(_predicts, _is_there(".*.tmp")),
     "sweep": Phase(_sweeps, _is_there("*/status.json"), 2.0),

@@ -187,7 +187,7 @@ def static_counts(src: Path) -> dict[str, Any]:
 
 
 def png(size: int) -> bytes:
-    """Return a grey square as a PNG file."""
+    """Return a gray square as a PNG file."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))

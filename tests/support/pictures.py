@@ -28,7 +28,7 @@ COUNTED = ("1", "2", "10", "b2", "b10")
 
 
 def pictures(number: int, label: int, size: int = 12, seed: int = 0) -> Tensor:
-    """Grey pictures of one class, uint8 `(N, H, W)`: noise with a bright band, whose place tells the class."""
+    """Gray pictures of one class, uint8 `(N, H, W)`: noise with a bright band, whose place tells the class."""
     draw = torch.Generator().manual_seed(100 * seed + label)
     images = torch.randint(0, 120, (number, size, size), generator=draw, dtype=torch.uint8)
     third = size // 3
@@ -73,7 +73,7 @@ def make_arrays(path: Path, number: int) -> Path:
 
 
 def labelled(number: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Grey pictures with bright bands, uint8 `(N, 12, 12)`, and which of the three each has, float `(N, 3)`.
+    """Gray pictures with bright bands, uint8 `(N, 12, 12)`, and which of the three each has, float `(N, 3)`.
 
     The first label is rare; some pictures have none.
     """
@@ -85,7 +85,7 @@ def labelled(number: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def valued(number: int, num_values: int = 2, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Grey pictures whose bands are more or less bright, uint8 `(N, 12, 12)`, and values that say how much.
+    """Gray pictures whose bands are more or less bright, uint8 `(N, 12, 12)`, and values that say how much.
 
     The values, float `(N, num_values)`, are in units of their own: about 1000, and about -0.002.
     """

@@ -81,7 +81,7 @@ def normalised_as_trained(job: Job, data: Opened) -> Opened:
 
 
 def fitted(numbers: tuple[float, ...], channels: int) -> list[float] | None:
-    """Return a number for each channel; for grey images the mean over the colors. None if neither applies."""
+    """Return a number for each channel; for gray images the mean over the colors. None if neither applies."""
     if len(numbers) == channels:
         return list(numbers)
     if channels == 1:

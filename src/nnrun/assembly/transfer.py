@@ -105,7 +105,7 @@ def load_pretrained(
 def fit_channels(weights: dict[str, Tensor], network: nn.Module) -> list[str]:
     """Adapt the first convolution's weights to another number of channels, in place; return notes.
 
-    The sum over the file's channels is spread equally over the new ones: a grey image, in any number of channels, gives
+    The sum over the file's channels is spread equally over the new ones: a gray image, in any number of channels, gives
     the same output.
     """
     first = next((name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)), None)

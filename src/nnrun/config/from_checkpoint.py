@@ -21,7 +21,7 @@ from nnrun.config.schema import NAMED_SECTIONS, RUN_KEYS, TARGET_SECTIONS, DataS
 from nnrun.config.target_sections import Reference
 from nnrun.config.tree import is_within, value_at
 
-# The meaning of a missing setting in a file that was written before the setting existed: the behaviour of that version,
+# The meaning of a missing setting in a file that was written before the setting existed: the behavior of that version,
 # not today's default. By full key, `data.split_by`; a parameter of a class by the class, wherever its section is:
 # `nnrun.components.data.folder.Folder.order`. A parameter that is added to an option's file needs an entry here.
 MEANT_BEFORE: dict[str, Any] = {

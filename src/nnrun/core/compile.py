@@ -16,7 +16,7 @@ from nnrun.core.device import is_gpu
 from nnrun.core.randomness import seed_step
 from nnrun.core.state import TrainState
 
-# What `auto` assumes on a GPU, both in favour of not compiling: the cost of compiling, and the time that it saves per
+# What `auto` assumes on a GPU, both in favor of not compiling: the cost of compiling, and the time that it saves per
 # step. It decides by the number of steps: times measured in the run would differ from run to run.
 _COMPILING_SECONDS = 60.0
 _SAVED_SECONDS_PER_STEP = 0.0002

@@ -25,7 +25,7 @@ class Ema:
 
     @torch.no_grad()
     def update(self, network: nn.Module, good: Tensor | None = None) -> None:
-        """Move the average towards the weights of `network`, unless `good`, a bool on the device, is false."""
+        """Move the average toward the weights of `network`, unless `good`, a bool on the device, is false."""
         self.num_updates += 1
         share = 1 - min(self._decay, (1 + self.num_updates) / (10 + self.num_updates))
         weights: list[Tensor] = list(network.parameters())

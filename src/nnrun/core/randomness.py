@@ -16,7 +16,7 @@ _MASK = 2**64 - 1
 
 
 def mix(*numbers: int) -> int:
-    """Return a seed in [0, 2**63) from integers, by SplitMix64's finaliser (Steele et al. 2014)."""
+    """Return a seed in [0, 2**63) from integers, by SplitMix64's finalizer (Steele et al. 2014)."""
     state = 0
     for number in numbers:
         state = (state + number + 0x9E3779B97F4A7C15) & _MASK

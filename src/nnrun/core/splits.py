@@ -136,7 +136,7 @@ def limit_by_content(digests: Tensor, strata: Tensor, limit: int, salt: int) -> 
 
 
 def hashed(digests: Tensor, salt: int) -> Tensor:
-    """Return a number in [0, 1) for each digest, float64 `(N,)`: SplitMix64's finaliser of it and `salt`."""
+    """Return a number in [0, 1) for each digest, float64 `(N,)`: SplitMix64's finalizer of it and `salt`."""
     found = torch.empty(len(digests), dtype=torch.float64)
     for part, place in zip(digests.split(_CHUNK), found.split(_CHUNK), strict=True):
         place.copy_(_finalised(part ^ _signed(salt)))

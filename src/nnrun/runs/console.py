@@ -49,7 +49,7 @@ def _width_of(stream: TextIO) -> int:
 
 
 class Console:
-    """Print lines and tables to standard output; after `log_to`, also to the run's log, without colours."""
+    """Print lines and tables to standard output; after `log_to`, also to the run's log, without colors."""
 
     def __init__(self) -> None:
         width = None if sys.stdout.isatty() else PLAIN_WIDTH

@@ -95,7 +95,7 @@ def test_a_terminal_of_any_width_is_wide_enough(columns: str, tmp_path: Path, mo
     monkeypatch.chdir(tmp_path)
     with contextlib.redirect_stdout(Terminal()) as terminal:
         assert main([*SHORT[:-1], "model=mlp", "trainer.progress=true"]) == 0
-    assert "\x1b[" in terminal.getvalue(), "colours, and a bar"
+    assert "\x1b[" in terminal.getvalue(), "colors, and a bar"
     assert "\x1b" not in (tmp_path / "outputs" / "latest" / "run.log").read_text()
 
 

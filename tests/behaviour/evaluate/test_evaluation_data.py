@@ -247,7 +247,7 @@ def test_what_is_typed_of_the_data_beside_ckpt_is_not_ignored(
 def test_pictures_that_the_network_cannot_take_are_refused_with_both_shapes(
     trained: Path, tmp_path: Path, channels: tuple[int, ...], code: int
 ) -> None:
-    """It learned grey ones. Negative control: grey ones of another data set are measured."""
+    """It learned gray ones. Negative control: gray ones of another data set are measured."""
     pixels = np.random.default_rng(0).integers(0, 256, (12, 12, 12, *channels), dtype=np.uint8)
     np.savez(tmp_path / "other.npz", x=pixels, y=np.array(CLASSES * 4))
     words = ["ckpt=run", "data=arrays", f"data.root={tmp_path / 'other.npz'}", f"hydra.run.dir={tmp_path / 'run'}"]

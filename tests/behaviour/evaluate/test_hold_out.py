@@ -34,7 +34,7 @@ def held_out(root: Path, **changes) -> list[str]:
 
 
 def coloured(root: Path) -> Path:
-    """Pictures in colours, each of a size of its own, among them deep greys."""
+    """Pictures in colors, each of a size of its own, among them deep grays."""
     draw = np.random.default_rng(0)
     for label, name in enumerate(CLASSES):
         (root / name).mkdir(parents=True)

@@ -279,7 +279,7 @@ def test_the_bare_network_takes_normalised_floats(runs, test_split, tmp_path):
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     assert session.get_inputs()[0].type == "tensor(float)"
     said = session.get_modelmeta().custom_metadata_map
-    assert said["nnrun.input"] == "normalised pixels, float32, (N, C, H, W)"
+    assert said["nnrun.input"] == "normalized pixels, float32, (N, C, H, W)"
     network, raw = nnrun.load(runs / "cnn"), test_split.inputs[:5]
     floats = (raw.numpy().astype(np.float32) / 255 - MEAN) / STD
     scores = session.run(None, {"input": floats.astype(np.float32)})[0]

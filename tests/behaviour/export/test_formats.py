@@ -175,7 +175,7 @@ def test_probabilities_and_bare_networks(standard, tmp_path, name) -> None:
     assert proof.output == "probabilities"
     loaded = exporter.load(path)
     probabilities = loaded(standard.preprocessing(standard.test.inputs[:7]))
-    assert (loaded.metadata["output_kind"], loaded.metadata["input"][:10]) == ("probabilities", "normalised")
+    assert (loaded.metadata["output_kind"], loaded.metadata["input"][:10]) == ("probabilities", "normalized")
     loaded.close()
     torch.testing.assert_close(probabilities.sum(1), torch.ones(7))
     with torch.no_grad():
@@ -235,7 +235,7 @@ class _MixesUpTheNames:
 
 FAULTS = {
     "swaps two classes": (_Swaps, "scores differ by"),
-    "forgets to normalise": (_ForgetsToNormalise, "scores differ by"),
+    "forgets to normalize": (_ForgetsToNormalise, "scores differ by"),
     "freezes the batch": (_FreezesTheBatch, ""),
     "mixes up the names": (_MixesUpTheNames, "it names the classes"),
 }

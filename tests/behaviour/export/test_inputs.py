@@ -110,7 +110,7 @@ def test_a_network_without_its_preprocessing_is_proven_too(tmp_path: Path) -> No
     path, proof = prove("onnx", standard_of(OfBoth()), tmp_path, preprocess=False, output="probabilities")
     assert proof.ok, proof.reason
     said = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
-    assert said["nnrun.input"] == "picture: normalised pixels, float32, (N, C, H, W); numbers: normalised values, " + (
+    assert said["nnrun.input"] == "picture: normalized pixels, float32, (N, C, H, W); numbers: normalized values, " + (
         "float32, (N, 5)"
     )
 

@@ -165,7 +165,7 @@ def test_files_called_by_numbers_are_taken_in_the_order_of_the_numbers(
 def test_an_exported_network_says_the_same(
     name: str, whole: Path, onnx_files: Path, shots: Path, tmp_path: Path
 ) -> None:
-    """Also where it takes normalised input, and where it gives probabilities: these are not made of once more."""
+    """Also where it takes normalized input, and where it gives probabilities: these are not made of once more."""
     outcome = predict(tmp_path, f"ckpt={onnx_files}/{name}.onnx", f"input={shots}", "model=cnn")
     assert (outcome.code, outcome.err) == (0, "")
     assert "note: model has no effect with task=predict" in outcome.out

@@ -110,7 +110,7 @@ FORMS: dict[str, Callable[[torch.Tensor], Any]] = {
     "an array that is read-only": lambda x: np.frombuffer(x.numpy().tobytes(), dtype=np.uint8).reshape(x.shape),
     "an array that lies backwards": lambda x: x.numpy()[::-1].copy()[::-1],
     "channels last": lambda x: x.permute(0, 2, 3, 1).numpy(),
-    "grey without channels": lambda x: x[:, 0].numpy(),
+    "gray without channels": lambda x: x[:, 0].numpy(),
     "a list of tensors": list,
     "a list of arrays": lambda x: [sample[0].numpy() for sample in x],
     "PIL images": lambda x: [Image.fromarray(sample[0].numpy()) for sample in x],

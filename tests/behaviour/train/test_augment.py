@@ -73,8 +73,8 @@ ROWS: dict[str, Row] = {
         ["augment=unpacked"], 2, ["begin your own option's file with '# @package augment.NAME'"], OWN
     ),
     # What the data decides: before the first step, after the data is read.
-    "the colour of grey": Row(
-        ["augment=color", *SHORT], 2, ["grey; add augment.color.saturation=0 augment.color.hue=0"]
+    "the color of gray": Row(
+        ["augment=color", *SHORT], 2, ["gray; add augment.color.saturation=0 augment.color.hue=0"]
     ),
     "one's own that raises": Row(
         ["augment=speckle", "augment.speckle.mood=raises", *SHORT],
@@ -88,7 +88,7 @@ ROWS: dict[str, Row] = {
     # The negative controls: what is right trains.
     "one's own": Row(["augment=[speckle,blend,digits]", *SHORT], 0, [], OWN),
     "an experiment's list": Row(["experiment=noisy", "augment.digits.degrees=5", *SHORT], 0, [], OWN),
-    "brightness of grey": Row(["augment=color", "augment.color.saturation=0", "augment.color.hue=0", *SHORT], 0, []),
+    "brightness of gray": Row(["augment=color", "augment.color.saturation=0", "augment.color.hue=0", *SHORT], 0, []),
 }
 
 

@@ -108,7 +108,7 @@ def test_what_only_another_option_takes_is_no_mistake_until_the_data_says_so(fol
 
 @pytest.fixture(scope="module")
 def arrays(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Small grey pictures with values, with several labels, and with whole numbers to learn."""
+    """Small gray pictures with values, with several labels, and with whole numbers to learn."""
     place = tmp_path_factory.mktemp("arrays")
     draw = np.random.default_rng(0)
     x = draw.integers(0, 256, (120, 12, 12), dtype=np.uint8)

@@ -94,7 +94,7 @@ def test_white_is_as_it_is_set_and_what_is_above_it_is_counted(tmp_path: Path) -
     assert torch.equal(pixels_of(old), scaled(values, 65535)), "what an older run did"
     assert old.became == {"targets": "classes", "white": None}
     (note,) = [note for note in old.findings.notes if "bits" in note]
-    assert note.startswith("20 of 20 images of 16 or 32 bits use only 0..1000 of 65535, which leaves 4 grey levels")
+    assert note.startswith("20 of 20 images of 16 or 32 bits use only 0..1000 of 65535, which leaves 4 gray levels")
     assert note.endswith("set data.white=1023 to make 1023 white")
 
 
@@ -104,7 +104,7 @@ def test_one_bright_file_among_dark_ones_decides_and_that_is_said(tmp_path: Path
     data = load(tmp_path / "a")
     assert data.became == {"targets": "classes", "white": 65535}
     assert any(
-        "20 of 21 images of 16 or 32 bits use only 0..4000 of 65535, which leaves 16 grey levels" in note
+        "20 of 21 images of 16 or 32 bits use only 0..4000 of 65535, which leaves 16 gray levels" in note
         and "data.white=4095" in note
         for note in data.findings.notes
     )
@@ -230,7 +230,7 @@ def test_the_scale_of_a_run_is_that_of_its_predictions_and_exports(tmp_path: Pat
             rows = list(csv.DictReader(file))
         assert all(row["class"] in row["path"] and float(row["probability"]) > 0.6 for row in rows)
     typed = run_here(["task=predict", "ckpt=r", "input=x", "data.white=65535", "hydra.run.dir=p2"], tmp_path)
-    assert "use only 0..1000 of 65535, which leaves 4 grey levels" in " ".join(typed.out.split())
+    assert "use only 0..1000 of 65535, which leaves 4 gray levels" in " ".join(typed.out.split())
     # Measured on other data, deep or not, the run keeps its scale.
     make(tmp_path / "y", 60000, 20)
     other = run_here(["ckpt=r", "data.root=y", "hydra.run.dir=e"], tmp_path)

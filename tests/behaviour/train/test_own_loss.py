@@ -180,7 +180,7 @@ def paired(place: Path) -> Path:
 
 
 def test_a_network_gives_features_beside_its_scores(paired: Path) -> None:
-    """As a dict it is the same run. Negative control: what goes into the last layer is not normalised."""
+    """As a dict it is the same run. Negative control: what goes into the last layer is not normalized."""
     metrics = summary(paired / "pair")["metrics"]
     assert metrics == summary(paired / "dict")["metrics"]
     rows = summary(paired / "pair")["artifacts"]

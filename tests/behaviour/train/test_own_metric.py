@@ -165,7 +165,7 @@ def test_metrics_of_labels_and_of_values_are_given_probabilities_and_values(plac
         return
     assert outcome.code == 0, outcome.err
     value = summary(place / metric)["metrics"][f"test/{metric}"]
-    assert 0 <= value < (below or 1), "of values standardised, and not in the data's units, it would be far more"
+    assert 0 <= value < (below or 1), "of values standardized, and not in the data's units, it would be far more"
 
 
 def test_several_values_have_names_of_their_own_and_their_way_must_be_told(place):

@@ -1,4 +1,4 @@
-"""Values, end to end: trained standardised, resumed to the same bits, evaluated in their own units."""
+"""Values, end to end: trained standardized, resumed to the same bits, evaluated in their own units."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_a_run_stopped_anywhere_resumes_to_the_same_bits(place, poll):
 
 
 def test_an_evaluation_standardises_as_the_training_did(place):
-    """Also on other data. Negative control: standardised by these, their error would look as small as at home."""
+    """Also on other data. Negative control: standardized by these, their error would look as small as at home."""
     assert run_here(["ckpt=whole", "hydra.run.dir=e"], place).code == 0
     assert summary(place / "e")["metrics"] == pytest.approx(summary(place / "whole")["metrics"])
     x, y = valued(90, seed=5)

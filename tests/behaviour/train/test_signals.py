@@ -113,7 +113,7 @@ def test_a_signal_saves_and_says_how_to_go_on(name: str, code: int, ended: dict[
     reached = summary(it.run)
     assert (reached["state"], reached["train"]["epochs"], reached["train"]["steps"]) == ("finished", 100, 300)
     assert json.loads((it.run / "status.json").read_text())["state"] == "finished"
-    assert "\x1b" not in (it.run / "run.log").read_text(), "colours, or a bar, in the log"
+    assert "\x1b" not in (it.run / "run.log").read_text(), "colors, or a bar, in the log"
 
 
 def test_runs_started_at_once_have_their_own_directories(ended: dict[str, Stopped]) -> None:

@@ -45,7 +45,7 @@ FITTING = {
         "stem": "auto",
     },
     "vgg": {"_target_": "nnrun.components.models.vgg.VGG", "in_shape": [3, 32, 32], "num_classes": 10},
-    "torchvision, grey": {
+    "torchvision, gray": {
         "_target_": "nnrun.components.models.torchvision.Torchvision",
         "name": "mobilenet_v3_small",
         "in_shape": [1, 64, 64],
@@ -69,7 +69,7 @@ LARGE = {
     "many classes": MLP | {"num_classes": 2**33},
     "many layers": {"_target_": "torch.nn.Transformer", "num_encoder_layers": 10**9},
     "many layers of a loop": {"_target_": "torch.nn.LSTM", "input_size": 1, "hidden_size": 1, "num_layers": 10**9},
-    "a library's": FITTING["torchvision, grey"] | {"name": "vit_h_14", "in_shape": [3, 28, 28]},
+    "a library's": FITTING["torchvision, gray"] | {"name": "vit_h_14", "in_shape": [3, 28, 28]},
 }
 
 

@@ -81,7 +81,7 @@ def test_a_workspace_that_cublas_is_not_deterministic_with_is_named(monkeypatch)
 
 
 def test_a_batch_of_one_sample_in_batchnorm_is_told_what_helps():
-    """Negative control: two samples are normalised."""
+    """Negative control: two samples are normalized."""
     norm = torch.nn.BatchNorm1d(3)
     with (
         pytest.raises(ConfigError, match=r"Expected more than 1 value .*use data\.batch_size=2 or more$"),

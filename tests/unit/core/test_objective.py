@@ -50,7 +50,7 @@ def test_the_loss_of_mixed_values_is_that_of_both_by_their_shares_standardised()
     losses = Objective(problem, SquaredError()).losses(outputs, batch)
     own, other = ((outputs - problem.learned(values)).square().mean(1) for values in (targets, targets.flip(0)))
     torch.testing.assert_close(losses, torch.lerp(other, own, batch.mixed.share))
-    assert losses.max() < 20, "standardised: of values of 1000 it would be a million"
+    assert losses.max() < 20, "standardized: of values of 1000 it would be a million"
 
 
 class WithFeatures(nn.Module):

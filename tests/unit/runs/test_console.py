@@ -21,7 +21,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def narrow(monkeypatch: pytest.MonkeyPatch) -> Terminal:
-    """A terminal of 28 columns without colours."""
+    """A terminal of 28 columns without colors."""
     terminal = Terminal()
     for name, value in (("COLUMNS", "28"), ("TERM", "xterm"), ("NO_COLOR", "1")):
         monkeypatch.setenv(name, value)

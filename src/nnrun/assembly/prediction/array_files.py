@@ -60,7 +60,7 @@ def _read_idx(path: Path, in_shape: tuple[int, ...]) -> Tensor:
 
 
 def _read_npy(path: Path, in_shape: tuple[int, ...]) -> Tensor:
-    """Return the images of a uint8 `.npy`: `(N, C, H, W)`, `(N, H, W, C)`, or `(N, H, W)` if grey."""
+    """Return the images of a uint8 `.npy`: `(N, C, H, W)`, `(N, H, W, C)`, or `(N, H, W)` if gray."""
     import numpy  # noqa: PLC0415 - other inputs do not need it
 
     # Numbers only: an array of objects is a pickle. open_memmap refuses it.

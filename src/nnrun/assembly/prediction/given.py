@@ -60,14 +60,14 @@ def samples_given(inputs: Any, predictor: Predictor) -> Generator[Samples, None,
 
 
 def image_shape(in_shape: Tree, preprocessing: Mapping[str, Any]) -> tuple[int, ...]:
-    """Return the shape of a sample; raise ConfigError unless it is that of a grey or RGB image.
+    """Return the shape of a sample; raise ConfigError unless it is that of a gray or RGB image.
 
     Raises DataError for a network trained on floats instead of pixels, since the scale of floats is unknown;
     ArtifactError where a file claims a shape larger than any image that is decoded.
     """
     if not isinstance(in_shape, tuple) or len(in_shape) != 3 or in_shape[0] not in (1, 3):
         raise ConfigError(
-            f"a prediction reads images, grey or RGB, but this network takes samples of the shape {in_shape}; use "
+            f"a prediction reads images, gray or RGB, but this network takes samples of the shape {in_shape}; use "
             "nnrun.predictor(PATH) in your own program, which takes arrays"
         )
     if in_shape[1] * in_shape[2] > MAX_PIXELS:

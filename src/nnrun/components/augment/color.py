@@ -18,7 +18,7 @@ class Color:
 
     Takes raw pixels, uint8 or float from 0 to 1, `(N, C, H, W)`. A strength b of brightness, contrast or saturation
     draws a factor between 1 - b (at least 0) and 1 + b; `hue` is the maximum rotation in either direction, as a
-    fraction of the color circle. Grey images need saturation 0 and hue 0.
+    fraction of the color circle. Gray images need saturation 0 and hue 0.
     """
 
     stage: ClassVar[int] = COLOR
@@ -35,7 +35,7 @@ class Color:
         check_images("color", in_shape, channels=(1, 3))
         if in_shape[0] == 1 and (saturation or hue):
             raise ConfigError(
-                "augment.color changes saturation and hue, but the images are grey; "
+                "augment.color changes saturation and hue, but the images are gray; "
                 "add augment.color.saturation=0 augment.color.hue=0"
             )
         self.brightness, self.contrast, self.saturation, self.hue = brightness, contrast, saturation, hue
@@ -67,7 +67,7 @@ def change_contrast(pixels: Tensor, factor: Tensor) -> Tensor:
 
 
 def saturate(pixels: Tensor, factor: Tensor) -> Tensor:
-    """Return pixels with their distance from grey multiplied by a factor."""
+    """Return pixels with their distance from gray multiplied by a factor."""
     return torch.lerp(grey(pixels), pixels, factor)
 
 
@@ -76,7 +76,7 @@ def turn_hue(pixels: Tensor, turns: Tensor) -> Tensor:
     red, green, blue = pixels.split(1, dim=1)
     value, lowest = pixels.amax(1, keepdim=True), pixels.amin(1, keepdim=True)
     spread = value - lowest
-    # Grey pixels have no hue: divide them by 1 instead of 0.
+    # Gray pixels have no hue: divide them by 1 instead of 0.
     unit = torch.where(spread == 0, 1, spread)
     hue = torch.where(
         value == red,

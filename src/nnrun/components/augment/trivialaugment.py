@@ -96,7 +96,7 @@ def moved(pixels: Tensor, operation: Tensor, strength: Tensor) -> Tensor:
 
 
 def blended(pixels: Tensor, operation: Tensor, strength: Tensor) -> Tensor:
-    """Return images blended with, or moved away from, a degraded one: black, grey, uniform or blurred."""
+    """Return images blended with, or moved away from, a degraded one: black, gray, uniform or blurred."""
     brightness = grey(pixels)
     poorer = torch.zeros_like(pixels)
     for name, other in (
@@ -109,7 +109,7 @@ def blended(pixels: Tensor, operation: Tensor, strength: Tensor) -> Tensor:
 
 
 def blurred(pixels: Tensor) -> Tensor:
-    """Return images with each pixel except at the border averaged with its 8 neighbours; the pixel has weight 5."""
+    """Return images with each pixel except at the border averaged with its 8 neighbors; the pixel has weight 5."""
     if min(pixels.shape[-2:]) < 3:
         return pixels
     inner = (functional.avg_pool2d(pixels, 3, stride=1) * 9 + 4 * pixels[..., 1:-1, 1:-1]) / 13

@@ -8,7 +8,7 @@ import zlib
 
 from PIL import Image
 
-# Lengths of a PNG's transparency chunk, by color type: grey, RGB, palette.
+# Lengths of a PNG's transparency chunk, by color type: gray, RGB, palette.
 TRNS_BYTES = {0: (2,), 2: (6,), 3: range(1, 257)}
 # The bytes that end a JPEG, and possible missing data before them.
 JPEG_END = b"\xff\xd9"

@@ -11,14 +11,14 @@ from typing import NamedTuple
 # A smaller JPEG is always decoded at its full size.
 MIN_DRAFT_PIXELS = 512 * 512
 RESIZES = ("crop", "pad", "stretch")
-# Pillow's modes for greys of more than 8 bits.
+# Pillow's modes for grays of more than 8 bits.
 DEEP_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
 
 class Conversion(NamedTuple):
     """How an image file is read; the defaults are those of versions before 0.5.0.
 
-    `white` is the value that becomes 255 in greys of more than 8 bits, 65535 where it is None; floats are read only
+    `white` is the value that becomes 255 in grays of more than 8 bits, 65535 where it is None; floats are read only
     where it is given. `resize` says how an image of another shape is resized: `crop` scales by the shorter side and
     center-crops the longer one, `pad` scales by the longer side and pads with black, `stretch` scales each side.
     `jpeg_draft` decodes a JPEG of more than MIN_DRAFT_PIXELS at 1/2, 1/4 or 1/8 of its size, where that is still as

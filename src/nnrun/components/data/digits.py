@@ -15,7 +15,7 @@ from nnrun.components.data.normalize import Normalize
 from nnrun.core.seams.data import Dataset, Split
 from nnrun.core.splits import stratified_indices
 
-# Their licence is beside them.
+# Their license is beside them.
 FILE = Path(__file__).parent / "embedded" / "digits.csv.gz"
 NUM_SAMPLES = 1797
 NUM_TEST = 360
@@ -62,7 +62,7 @@ def enlarge(images: Tensor) -> Tensor:
 
     Computed in whole numbers, so every machine gets the same bytes.
     """
-    # The centre of pixel i is at (2i + 1) * 8 / 40 - 1/2 = (4i - 3) / 10 in stored pixels; beyond the outer centres,
+    # The center of pixel i is at (2i + 1) * 8 / 40 - 1/2 = (4i - 3) / 10 in stored pixels; beyond the outer centers,
     # the outer pixels are repeated.
     centres = (4 * torch.arange(ENLARGED_SIZE) - 3).clamp(0, 10 * (STORED_SIZE - 1))
     stored_centres = 10 * torch.arange(STORED_SIZE)

@@ -17,7 +17,7 @@ NUM_SIZES = 10
 def found_in_images(found: Mapping[str, Any], shape: tuple[int, ...]) -> Findings:
     """Return what to report about images that were resized to `(C, H, W)`, and about those that could not be read."""
     channels, *size = shape
-    plain, kind = ("L", "grey") if channels == 1 else ("RGB", "RGB")
+    plain, kind = ("L", "gray") if channels == 1 else ("RGB", "RGB")
     sizes: Counter[str] = Counter()
     modes: Counter[str] = Counter()
     num_cropped = 0

@@ -21,9 +21,9 @@ AUTO_SIZE = 224
 
 @dataclass(frozen=True)
 class Form:
-    """The form of every image: grey or RGB, height and width, a type of value; and the conversion to it.
+    """The form of every image: gray or RGB, height and width, a type of value; and the conversion to it.
 
-    The `white` of the conversion is None where there are no greys of more than 8 bits, or where 65535 becomes 255.
+    The `white` of the conversion is None where there are no grays of more than 8 bits, or where 65535 becomes 255.
     """
 
     channels: int
@@ -81,7 +81,7 @@ def conversion_of(data: Mapping[str, Any]) -> Conversion:
 
 
 def form_of(kinds: Mapping[ImageKind, int], wanted: Wanted) -> Form | None:
-    """Return the form for images of these kinds: grey if all are, white by the deepest, the size from `size_of`.
+    """Return the form for images of these kinds: gray if all are, white by the deepest, the size from `size_of`.
 
     None where there are no images.
     """

@@ -40,11 +40,11 @@ Read = TypeVar("Read")
 
 @dataclass(frozen=True)
 class ImageKind:
-    """The kind of an image: height and width in pixels, upright; Pillow's mode; whether it is grey.
+    """The kind of an image: height and width in pixels, upright; Pillow's mode; whether it is gray.
 
     `several` says whether the file has more images than the one that is used, `is_deep_colour` whether it has several
     channels of 16 bits, of which Pillow keeps the upper 8, `is_large_jpeg` whether it may be decoded at reduced size.
-    For greys of more than 8 bits, `peak` is the largest value and `depth` the largest one at that bit depth; both are
+    For grays of more than 8 bits, `peak` is the largest value and `depth` the largest one at that bit depth; both are
     None for others.
     """
 
@@ -70,7 +70,7 @@ class Picture(NamedTuple):
 
 
 def read_image(path: Path, channels: int, size: tuple[int, int] | None, conversion: Conversion = AS_BEFORE) -> Tensor:
-    """Return the pixels of an image file as uint8 `(C, H, W)`; `channels` is 1 (grey) or 3 (RGB).
+    """Return the pixels of an image file as uint8 `(C, H, W)`; `channels` is 1 (gray) or 3 (RGB).
 
     Any format and mode that Pillow reads: palettes and CMYK are converted, 16 bits scaled to 8, transparent pixels
     composited on white, the camera's orientation applied; of several frames the first is used. An image of another
@@ -160,7 +160,7 @@ def depth_of(peak: int) -> int:
 
 
 def is_grey(image: Image) -> bool:
-    """Return whether an image is grey, by its mode; a palette is grey if all its colors are."""
+    """Return whether an image is gray, by its mode; a palette is gray if all its colors are."""
     if image.mode in ("P", "PA"):
         colours = image.getpalette("RGB") or []
         return colours[0::3] == colours[1::3] == colours[2::3]

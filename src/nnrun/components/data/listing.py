@@ -61,7 +61,7 @@ class Listing:
 
 
 def list_folder(root: Path, class_order: str = "natural", known: Sequence[str] | None = None) -> Listing:
-    """Return the labelled files below a folder; raise DataError where it has no classes or an empty one, or where the
+    """Return the labeled files below a folder; raise DataError where it has no classes or an empty one, or where the
     classes of its splits differ.
 
     `known` are the classes of a trained network to evaluate: then the folder may lack some of them, and may lack a

@@ -1,4 +1,4 @@
-"""The preprocessing of images: uint8 pixels, or floats, to normalised floats."""
+"""The preprocessing of images: uint8 pixels, or floats, to normalized floats."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The preprocessing of samples of several tensors: each is normalised separately, or unchanged."""
+"""The preprocessing of samples of several tensors: each is normalized separately, or unchanged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PEAK = 255
 
 @dataclass(frozen=True)
 class NormalizeTree:
-    """Normalise the tensors of a sample that have a `mean` and a `std`, by name, to `(raw - mean) / std` in float32.
+    """Normalize the tensors of a sample that have a `mean` and a `std`, by name, to `(raw - mean) / std` in float32.
 
     Both have a number for each index of the first dimension of a sample, or one; they are of values divided by `peak`,
     255 for pixels. Tensors that are not named, such as the numbers of categories, stay unchanged.

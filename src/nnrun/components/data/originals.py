@@ -1,4 +1,4 @@
-"""Hashes of original images, the same at any size, by which an image is recognised in any data."""
+"""Hashes of original images, the same at any size, by which an image is recognized in any data."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _JPEG_START, _JPEG_END, _SCAN = 0xD8, b"\xff\xd9", 0xDA
 def of_pixels(image: Image, values: Tensor) -> bytes:
     """Return the hash of an upright image at its original size, the same for any format and mode that it was saved in.
 
-    This is `identity` of its values; a grey image has one channel. `values` are its pixels in the form that is wanted.
+    This is `identity` of its values; a gray image has one channel. `values` are its pixels in the form that is wanted.
     """
     if image.mode == "L" and values.shape == (1, image.height, image.width):
         return identity([values.numpy().reshape(-1)])

@@ -56,7 +56,7 @@ FORMATS = [name for name in Image.OPEN if name not in REFUSED_FORMATS]
 def read_pixels(
     content: bytes, channels: int, size: tuple[int, int] | None, conversion: Conversion = AS_BEFORE
 ) -> Tensor:
-    """Return the pixels of an image file as uint8 `(C, H, W)`; `channels` is 1 (grey) or 3 (RGB).
+    """Return the pixels of an image file as uint8 `(C, H, W)`; `channels` is 1 (gray) or 3 (RGB).
 
     An image of another `size` (height, width) is resized as `conversion` says. Raises an exception where it is not an
     image, or above 50 megapixels.
@@ -115,7 +115,7 @@ def upright(image: Image.Image) -> Image.Image:
 
 
 def on_white(image: Image.Image, white: float | None) -> Image.Image:
-    """Return an upright image with 8 bits, ready for conversion to grey or RGB; transparent pixels become white."""
+    """Return an upright image with 8 bits, ready for conversion to gray or RGB; transparent pixels become white."""
     return _in_colour(_of_8_bits(image, white))
 
 
@@ -138,7 +138,7 @@ def fitted(
 
 
 def resized(image: Image.Image, size: tuple[int, int], resize: str, whole: tuple[int, int]) -> Image.Image:
-    """Return a grey or RGB image, whose full size is `whole` (width, height), resized to a size (height, width) as
+    """Return a gray or RGB image, whose full size is `whole` (width, height), resized to a size (height, width) as
     `resize` says (see Conversion).
     """
     high, wide = size
@@ -185,7 +185,7 @@ def orientation_of(image: Image.Image) -> int:
 
 
 def _of_8_bits(image: Image.Image, white: float | None) -> Image.Image:
-    """Return an image with 8 bits; in deeper greys, `white` and larger values become 255."""
+    """Return an image with 8 bits; in deeper grays, `white` and larger values become 255."""
     if image.mode not in (*DEEP_MODES, "F"):
         return image
     if image.mode == "F" and white is None:
@@ -224,7 +224,7 @@ def holds_several(image: Image.Image) -> bool:
 
 
 def _in_colour(image: Image.Image) -> Image.Image:
-    """Return an image that Pillow can convert to grey and RGB; transparent pixels are composited on white."""
+    """Return an image that Pillow can convert to gray and RGB; transparent pixels are composited on white."""
     if image.mode in TRANSPARENT_MODES or "transparency" in image.info:
         if image.mode == "La":
             image = image.convert("LA")

@@ -82,7 +82,7 @@ class Measures:
         return self.originals is self.digests
 
     def _room_for(self, num_samples: int) -> Measures:
-        """Return uninitialised measures of this kind for a number of samples."""
+        """Return uninitialized measures of this kind for a number of samples."""
         found, originals, sums, squares = (
             torch.empty(num_samples, *getattr(self, name).shape[1:], dtype=getattr(self, name).dtype)
             for name in _COLUMNS

@@ -60,7 +60,7 @@ class Tally:
         if self.num_low * 2 > self.num_deep:
             levels, better = int(self.low_peak * 255 / white) + 1, depth_of(self.low_peak)
             notes.append(
-                f"{self.num_low:,} of {deep} use only 0..{self.low_peak} of {white:g}, which leaves {levels} grey "
+                f"{self.num_low:,} of {deep} use only 0..{self.low_peak} of {white:g}, which leaves {levels} gray "
                 f"levels; set data.white={better} to make {better} white"
             )
         elif self.num_deep and white < WHITE:

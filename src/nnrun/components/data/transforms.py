@@ -14,7 +14,7 @@ _MAX_DEPTH = 8
 
 
 def refuse_mean_of_255(dataset: Any, name: str) -> None:
-    """Raise ConfigError where images are scaled to 0..1, and then normalised with a mean or deviation of 0..255."""
+    """Raise ConfigError where images are scaled to 0..1, and then normalized with a mean or deviation of 0..255."""
     is_scaled = False
     for step in _steps(dataset, 0):
         kind = type(step).__name__

@@ -45,7 +45,7 @@ class Deployed(nn.Module):
         self.finish = finish
 
     def forward(self, samples: Tensor) -> Tensor:
-        """Return the scores or probabilities of raw or normalised samples."""
+        """Return the scores or probabilities of raw or normalized samples."""
         return self.finish(self.network(self.prepare(samples)))
 
 
@@ -82,7 +82,7 @@ def giving_scores(network: nn.Module, inputs: Tree) -> nn.Module:
 
 @dataclass(frozen=True)
 class ArtifactForm:
-    """The input and output of an artifact: raw samples, or normalised ones without `preprocess`; and its `output`."""
+    """The input and output of an artifact: raw samples, or normalized ones without `preprocess`; and its `output`."""
 
     preprocess: bool
     output: Output
@@ -150,11 +150,11 @@ class ArtifactForm:
 
 
 def _kind(taken: Tensor, raw: Tensor, *, is_raw: bool) -> str:
-    """Return one input tensor of an artifact in words: pixels or values, raw or normalised, with dtype and shape."""
+    """Return one input tensor of an artifact in words: pixels or values, raw or normalized, with dtype and shape."""
     what = "pixels" if raw.dim() == 4 and (raw.dtype == torch.uint8 or not is_raw) else "values"
     dtype = str(taken.dtype).removeprefix("torch.")
     shape = "N, C, H, W" if taken.dim() == 4 else ", ".join(["N", *map(str, taken.shape[1:])])
-    return f"{'raw' if is_raw else 'normalised'} {what}, {dtype}, ({shape})"
+    return f"{'raw' if is_raw else 'normalized'} {what}, {dtype}, ({shape})"
 
 
 def batches_of(tree: Tree) -> Any:

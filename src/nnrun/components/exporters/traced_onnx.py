@@ -25,7 +25,7 @@ _OPSET = 20
 # Warnings that the older exporter is deprecated.
 _NO_MATTER = (DeprecationWarning, FutureWarning)
 # Functions that turn tensors into Python numbers: code may branch on them, and a trace records them as constants. It
-# warns of some, unless that code suppresses warnings. _FLOORS: it divides integers towards zero; torch rounds down.
+# warns of some, unless that code suppresses warnings. _FLOORS: it divides integers toward zero; torch rounds down.
 _NUMBERS = {
     "item",
     "tolist",

@@ -17,7 +17,7 @@ class Huber(nn.Module):
         self.delta = delta
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Take standardised outputs and targets, `(N, K)`; return losses `(N,)`."""
+        """Take standardized outputs and targets, `(N, K)`; return losses `(N,)`."""
         return functional.huber_loss(outputs.float(), targets, reduction="none", delta=self.delta).mean(1)
 
     def extra_repr(self) -> str:

@@ -12,5 +12,5 @@ class AbsoluteError(nn.Module):
         super().__init__()  # takes no parameters, unlike nn.Module's, which takes any
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Take standardised outputs and targets, `(N, K)`; return losses `(N,)`."""
+        """Take standardized outputs and targets, `(N, K)`; return losses `(N,)`."""
         return (outputs.float() - targets).abs().mean(1)

@@ -1,4 +1,4 @@
-"""Regression metrics, in the data's own units, from standardised outputs and targets."""
+"""Regression metrics, in the data's own units, from standardized outputs and targets."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class RunningErrors:
 class RegressionMetrics:
     """Mean loss, mean squared error, mean absolute error, and R2, each the mean over targets.
 
-    Sums are over standardised values (mean and standard deviation of the training split), so that large values with
+    Sums are over standardized values (mean and standard deviation of the training split), so that large values with
     small differences lose no precision; the errors are in the data's units. R2 is as in scikit-learn: for a target that
     is constant in the measured samples it is 1 if every prediction is exact and otherwise 0; for fewer than two
     samples it is NaN.

@@ -1,4 +1,4 @@
-"""Standardise targets to mean 0 and standard deviation 1 for training, and convert outputs back to the data's units."""
+"""Standardize targets to mean 0 and standard deviation 1 for training, and convert outputs back to the data's units."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Standardisation:
         return high, (self.mean - high.double()).float(), self.deviation.float()
 
     def __call__(self, values: Tensor) -> Tensor:
-        """Return standardised values, `(N, K)`. Waits for the device on first use there."""
+        """Return standardized values, `(N, K)`. Waits for the device on first use there."""
         high, low, deviation = self._at(values.device)
         return (values - high - low) / deviation
 

@@ -18,7 +18,7 @@ LARGEST_IMAGE = 16384
 class CNN(nn.Module):
     """3x3 convolution, max pooling and ReLU for each of `channels`, then Linear, ReLU, Dropout and Linear.
 
-    Takes `(N, C, H, W)` and returns scores `(N, num_classes)`. `batchnorm` normalises before each ReLU (Ioffe & Szegedy
+    Takes `(N, C, H, W)` and returns scores `(N, num_classes)`. `batchnorm` normalizes before each ReLU (Ioffe & Szegedy
     2015, arXiv 1502.03167); `width` is a factor on `channels` and `hidden`. Images with more rows or columns than
     `grid` (or than the convolutions need, if that is more) are average-pooled to that size first, so that parameters
     and compute do not grow with the image. The default grid, that of checkpoints before version 0.5.0, pools none.

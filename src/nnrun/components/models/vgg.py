@@ -55,6 +55,6 @@ def _convolution(inputs: int, outputs: int, halves: bool) -> nn.Sequential:
     """Return one convolution block with named layers, so that the state dict has `features.0.conv.weight`."""
     layers = OrderedDict[str, nn.Module](conv=nn.Conv2d(inputs, outputs, 3, padding=1, bias=False))
     if halves:
-        # VGG pools after BatchNorm and ReLU. Pooling first gives them a quarter of the work and normalised outputs.
+        # VGG pools after BatchNorm and ReLU. Pooling first gives them a quarter of the work and normalized outputs.
         layers["pool"] = nn.MaxPool2d(2)
     return nn.Sequential(layers | {"norm": nn.BatchNorm2d(outputs), "relu": nn.ReLU()})

@@ -1,4 +1,4 @@
-"""Regression: values `(N, K)`, one or several per sample, standardised for training."""
+"""Regression: values `(N, K)`, one or several per sample, standardized for training."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SMALLEST, _LARGEST = 1e-30, 1e30
 class Regression(Problem):
     """Measure squared error, absolute error and R2, in the data's own units.
 
-    The network is trained on standardised values: minus their mean, divided by their standard deviation, both of the
+    The network is trained on standardized values: minus their mean, divided by their standard deviation, both of the
     training split. The deviation of a constant value is 1.
     """
 
@@ -48,7 +48,7 @@ class Regression(Problem):
         check_width(outputs, num_samples, self.targets, "a number for each")
 
     def learned(self, targets: Tensor) -> Tensor:
-        """Return standardised values."""
+        """Return standardized values."""
         return self.standardisation(targets)
 
     def scores(self, outputs: Tensor) -> Tensor:

@@ -74,7 +74,7 @@ class Exporter(Protocol):
         ...
 
     def load(self, path: Path) -> Callable[[Tree], Tensor]:
-        """Return the artifact as a function from a batch, raw if `preprocess`, else normalised, to its output `(N, K)`.
+        """Return the artifact as a function from a batch, raw if `preprocess`, else normalized, to its output `(N, K)`.
 
         If it runs without the model's class, return an `nnrun.proof.isolated.Isolated`.
         """

@@ -78,7 +78,7 @@ def _holds_blocks(module: nn.Module) -> bool:
 def distances(network: nn.Module, head: str) -> dict[str, int]:
     """Return how many layers each parameter is away from the scores: 0 for the head's, 1 for the layer before it.
 
-    A normalisation belongs to the layer before it; a parameter in no layer, such as a position embedding, to the first.
+    A normalization belongs to the layer before it; a parameter in no layer, such as a position embedding, to the first.
     """
     ranks: dict[str, int] = {}
     for name, layer in layers(network):

@@ -1,4 +1,4 @@
-"""Draw a batch as the network sees it: augmented and normalised, converted back to pixels."""
+"""Draw a batch as the network sees it: augmented and normalized, converted back to pixels."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def write_sheet(path: Path, batch: Batch, preprocessing: Preprocessing, targets:
 
 
 def to_pixels(inputs: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """Return normalised pictures as uint8 of the same shape.
+    """Return normalized pictures as uint8 of the same shape.
 
-    The normalisation is undone if it is known. Values that then are not pixels, such as floats on another scale, are
+    The normalization is undone if it is known. Values that then are not pixels, such as floats on another scale, are
     stretched: the smallest becomes black, the largest white.
     """
     mean, std, peak = (getattr(preprocessing, name, None) for name in ("mean", "std", "peak"))

@@ -28,7 +28,7 @@ _FACTS = (
     ("skipped", "skipped", "unreadable file", ""),
     ("unlabelled", "skipped", "image", " in no class folder"),
     ("other_files", "skipped", "file", " without an image suffix in class folders"),
-    ("converted", "converted", "image", " to grey or RGB"),
+    ("converted", "converted", "image", " to gray or RGB"),
     ("resized", "resized", "image", ""),
     ("cropped", "cropped", "image", ", at both ends of the longer side"),
     ("several_pictures", "several", "file", " with several images; the first is used"),

@@ -1,4 +1,4 @@
-"""Colours against torchvision's functions, one image at a time."""
+"""Colors against torchvision's functions, one image at a time."""
 
 from __future__ import annotations
 

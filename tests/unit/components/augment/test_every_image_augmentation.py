@@ -91,5 +91,5 @@ def test_images_of_two_channels_have_no_colours(name):
 
 @pytest.mark.parametrize("strength", [{"saturation": 0.1, "hue": 0.0}, {"saturation": 0.0, "hue": 0.1}])
 def test_the_colour_of_grey_images_is_refused(strength):
-    with pytest.raises(ConfigError, match=r"grey; add augment.color.saturation=0 augment.color.hue=0"):
+    with pytest.raises(ConfigError, match=r"gray; add augment.color.saturation=0 augment.color.hue=0"):
         Color((1, 8, 8), **strength)

@@ -54,7 +54,7 @@ def test_every_image_is_as_torchvision_makes_it(name, channels, make_images):
     ours = TrivialAugment((channels, *SIZE)).apply(images, operation, strength, sign)
     for image, (amount, direction), result in zip(images, STRENGTHS, ours, strict=True):
         expected = ORACLES[name](image, amount * direction)
-        # torchvision cuts fractions off where ours are rounded; of the grey that colours are blended with, too.
+        # torchvision cuts fractions off where ours are rounded; of the gray that colors are blended with, too.
         bound = 2 if name == "color" else 1
         assert (result.int() - expected.int()).abs().max() <= bound, (amount, direction)
 

@@ -84,7 +84,7 @@ def test_files_of_their_own_are_mapped_and_measured_once(tmp_path, monkeypatch):
 
 
 def test_another_content_of_the_same_length_and_time_is_measured_again(tmp_path):
-    """With the mean that was kept of the old content, the new one would be normalised wrongly."""
+    """With the mean that was kept of the old content, the new one would be normalized wrongly."""
     np.save(tmp_path / "x.npy", PIXELS)
     np.save(tmp_path / "y.npy", LABELS)
     old, before = load(tmp_path), (tmp_path / "x.npy").stat()

@@ -37,7 +37,7 @@ SIZE = (60, 60)
 
 
 def photo(mode: str = "RGB", size: tuple[int, int] = (900, 640), seed: int = 0) -> Image.Image:
-    """Coloured blobs."""
+    """Colored blobs."""
     draw = torch.Generator().manual_seed(seed)
     small = torch.randint(0, 256, (6, 8, 3), generator=draw, dtype=torch.uint8)
     return Image.fromarray(small.numpy()).resize(size, Image.Resampling.BICUBIC).convert(mode)

@@ -90,7 +90,7 @@ def test_another_size_is_the_middle_at_the_shorter_side(tmp_path):
 
 
 def test_shrinking_is_antialiased(tmp_path):
-    """A chequered board of single pixels is grey from afar; taken point by point, it would be black or white."""
+    """A chequered board of single pixels is gray from afar; taken point by point, it would be black or white."""
     board = (torch.arange(64)[:, None] + torch.arange(64)) % 2 * 255
     path = saved(Image.fromarray(board.to(torch.uint8).numpy()), tmp_path / "a.png")
     middle = read_image(path, 1, (8, 8))[0, 2:-2, 2:-2]

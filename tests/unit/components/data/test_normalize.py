@@ -88,7 +88,7 @@ class Deployed(nn.Module):
 
 
 @pytest.mark.parametrize(
-    "normalize", [GREY, COLOUR, Normalize((0.15, 0.25), (0.35, 0.45))], ids=["grey", "after a call", "first call"]
+    "normalize", [GREY, COLOUR, Normalize((0.15, 0.25), (0.35, 0.45))], ids=["gray", "after a call", "first call"]
 )
 def test_exports_to_a_program_with_a_dynamic_batch(normalize: Normalize) -> None:
     if normalize is COLOUR:

@@ -117,7 +117,7 @@ ODD = {
     "a profile in an unknown compression": in_png(chunk(b"iCCP", b"a\0\1b")),
     "an empty profile": in_png(chunk(b"iCCP", b"")),
     "a short gamma": in_png(chunk(b"gAMA", b"\0")),
-    "short colours behind": behind_png(chunk(b"cHRM", b"\0")),
+    "short colors behind": behind_png(chunk(b"cHRM", b"\0")),
     "a short resolution": in_png(chunk(b"pHYs", b"\0\0")),
     "an animation of nothing": in_png(chunk(b"acTL", bytes(8))),
     "a frame cut": behind_png(chunk(b"fcTL", b"\0")),
@@ -189,7 +189,7 @@ TURNED = {1: 0, 3: 2, 6: -1, 8: 1}
 @pytest.mark.parametrize("compression", [None, "tiff_lzw"])
 @pytest.mark.parametrize("orientation", TURNED)
 def test_a_tiff_is_turned_once(tmp_path: Path, mode: str, compression: str | None, orientation: int) -> None:
-    """As PNG is. Pillow alone gives other pixels for grey files that are not compressed, once they are on a disk."""
+    """As PNG is. Pillow alone gives other pixels for gray files that are not compressed, once they are on a disk."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     grey = NOISE[:, :, 0] if mode != "I;16" else NOISE[:, :, 0].astype(np.uint16) * 257

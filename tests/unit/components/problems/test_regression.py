@@ -1,4 +1,4 @@
-"""Regression: standardised targets, values put back, and what two networks have in common."""
+"""Regression: standardized targets, values put back, and what two networks have in common."""
 
 from __future__ import annotations
 
