@@ -125,7 +125,7 @@ def dispatch(words: Sequence[str]) -> Mapping[str, Any] | None:
 
 
 def explain_line(line: CommandLine) -> None:
-    """Print which file or word sets the values that --explain names."""
+    """Print which file or argument sets the values that --explain names."""
     from nnrun.config.origins import explain  # noqa: PLC0415 - a run does not need it
 
     sys.stdout.write(visible_lines(explain(line.explained, compose_line(line), terminal_columns())))

@@ -23,7 +23,7 @@ _MORE = (
     ("nnrun --help trainer", "the options and settings of a group"),
     ("nnrun --help model=cnn", "an option"),
     ("nnrun --help data.batch_size", "a setting: its default, its allowed values, and the options that have it"),
-    ("nnrun --explain trainer.epochs ...", "which file or word of the command sets a value"),
+    ("nnrun --explain trainer.epochs ...", "which file or argument sets a value"),
     ("nnrun --cfg job ...", "print the config of the command"),
 )
 _FLAGS = (
@@ -194,7 +194,7 @@ def _option_page(group: str, option: str, catalogue: Catalogue, columns: int) ->
 
         names = catalogue.options(group)
         hint = hint_for_option(group, option, names)
-        raise ConfigError(f"{group}={option} is not an option; {hint}{' ' * bool(hint)}there are {', '.join(names)}")
+        raise ConfigError(f"{group}={option} is not an option; {hint}{' ' * bool(hint)}available: {', '.join(names)}")
     file = read_option_file(path, group)
     yield from paragraph(f"{group}={option}: {file.description}", columns)
     for example in file.examples:

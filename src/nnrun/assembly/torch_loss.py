@@ -61,7 +61,7 @@ def _reductions(section: Mapping[str, Any]) -> Iterator[Complaint]:
     """Yield complaints about settings that sum or average over the samples."""
     for name in _REDUCING:
         if section.get(name) not in (None, "none"):
-            yield Complaint.of(f"loss.{name}", section[name], "none: nnrun averages over the samples", "leave it out")
+            yield Complaint.of(f"loss.{name}", section[name], "none: nnrun averages over the samples", "remove it")
 
 
 def build_torch_loss(section: Mapping[str, Any], found: type, targets: Targets, known: Kinds) -> nn.Module:

@@ -21,7 +21,7 @@ _LOOK_SECONDS = 0.1
 _BUSY_SHARE, _QUIET_SHARE = 0.2, 0.1
 # Consecutive quiet looks before spinning resumes: another run may only be reading data for a moment.
 _NUM_QUIET_LOOKS = 10
-# If most cores are used by others, spinning on ours matters little, and the idle team would be large.
+# A run with far fewer threads than cores would need a larger idle team, and its spinning matters little.
 _MOST_IDLE_THREADS = 16
 _USERS_CHOICE = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
@@ -40,8 +40,8 @@ class SpinsWhileAlone:
         self._is_over.set()
 
     def _watch(self) -> None:
-        then, waited_then, num_quiet = time.monotonic(), self._seconds_without_core(), 0
         with suppress(OSError):  # the thread that computed has ended
+            then, waited_then, num_quiet = time.monotonic(), self._seconds_without_core(), 0
             while not self._is_over.wait(_LOOK_SECONDS):
                 now, waited = time.monotonic(), self._seconds_without_core()
                 share = (waited - waited_then) / (now - then)

@@ -55,7 +55,7 @@ class Auto:
         path = option_file(self.group, option, self.own)
         if path is None:
             names = ", ".join(name for name in options(self.group, self.own) if name != AUTO)
-            raise ConfigError(f"{self.group}=auto names {option}, which is not an option; there are {names}")
+            raise ConfigError(f"{self.group}=auto names {option}, which is not an option; available: {names}")
         return Reference(with_current_names(read_yaml(path)), complete=path.parents[1] == conf_dir())
 
     def takers(self, key: str, *, of_the_type: bool = False) -> frozenset[str]:

@@ -125,11 +125,11 @@ def _clash(one: Claim, other: Claim, autos: Mapping[str, Auto], known: Mapping[s
             group = mine.key.partition(".")[0]
             becomes = autos[group].option([kind for kind in (*KINDS, *SAMPLES) if kind in theirs.kinds])
             means = f", for which {group}=auto means {becomes}" if becomes else ""
-            return Complaint(mine.key, f"{mine.key} has no effect: {theirs}{means}; leave it out", (theirs.key, group))
+            return Complaint(mine.key, f"{mine.key} has no effect: {theirs}{means}; remove it", (theirs.key, group))
     if one.is_saved != other.is_saved:
         # A trained network cannot change.
         mine, theirs = (other, one) if one.is_saved else (one, other)
-        hint = "name other data" if mine.key == "data" else "leave it out"
+        hint = "name other data" if mine.key == "data" else "remove it"
         return Complaint(mine.key, f"{mine}, and {theirs}; {hint}", (theirs.key,))
     # The complaint is about the claim that is easier to change.
     mine, theirs = (one, other) if one.key == "loss" or other.key == "data" else (other, one)

@@ -64,7 +64,7 @@ def sort_words(words: Sequence[str]) -> CommandLine:
     if line.explained and line.prints_json:
         problems.append("--json has no effect with --explain, which prints a table")
     if line.explained and line.is_sweep:
-        problems.append("--explain explains a single run; leave out -m")
+        problems.append("--explain explains a single run; remove -m")
     if line.hydra and not line.is_hydra_verb:
         problems.append(f"{line.hydra[0]} has an effect only with --cfg")
     if problems:

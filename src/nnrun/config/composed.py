@@ -98,7 +98,7 @@ class Composed:
 
     @property
     def weights_alone(self) -> bool:
-        """Whether that file holds only weights, exported or from elsewhere, and is no checkpoint."""
+        """Whether that file holds only weights, exported or from elsewhere, and is not a checkpoint."""
         return self.source is not None and self.source.saved is not None and not isinstance(self.source.saved, SavedRun)
 
     @property

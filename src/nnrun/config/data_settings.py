@@ -23,7 +23,7 @@ def not_taken(data: Mapping[str, Any], section: Mapping[str, Any]) -> list[Compl
     named = {key: data.get(key) for key, idle in TAKEN_BY_SOME.items() if data.get(key) not in (idle, None)}
     return [
         Complaint(
-            f"data.{key}", f"data.{key}={value} has no effect: data={data.get('name')} does not take it; leave it out"
+            f"data.{key}", f"data.{key}={value} has no effect: data={data.get('name')} does not take it; remove it"
         )
         for key, value in named.items()
         if key not in section

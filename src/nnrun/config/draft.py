@@ -167,7 +167,7 @@ def lay(config: DictConfig, item: Typed) -> list[Complaint]:
     while parent:
         if OmegaConf.select(config, parent) is None and parent in OPTIONAL_SECTIONS:
             having = " or ".join(options_having(item.key))
-            text = f"{item.key} has no effect: {parent} is none here; choose {having or 'one of its options'} first"
+            text = f"{item.key} has no effect with {parent}=none; choose {having or 'one of its options'} first"
             return [Complaint(item.key, text)]
         parent = parent.rpartition(".")[0]
     leaf = item.key.rpartition(".")[2]

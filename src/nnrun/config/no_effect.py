@@ -1,7 +1,7 @@
 """Settings given explicitly without effect: in a run of this length, or beside other settings. Needs no torch.
 
-A default without effect is no mistake and is not reported. Checks that depend on the number of steps come once the data
-is read: `of_steps`.
+A default without effect is not reported. Checks that depend on the number of steps come once the data is read:
+`of_steps`.
 """
 
 from __future__ import annotations

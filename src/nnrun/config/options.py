@@ -44,7 +44,7 @@ def _wrong_choice(item: Typed, known: Sequence[str]) -> Iterator[str]:
         yield _not_options(item, known)
         return
     if isinstance(item.value, list) and item.key not in NAMED_SECTIONS:
-        yield f"{item.key} takes one option; there are {', '.join(known)}"
+        yield f"{item.key} takes one option; available: {', '.join(known)}"
         return
     if not names:
         yield f"{redact_word(item.word)} names no option; write {item.key}=none"
@@ -52,11 +52,11 @@ def _wrong_choice(item: Typed, known: Sequence[str]) -> Iterator[str]:
         if names.count(name) > 1:
             yield f"{redact_word(item.word)} names {name} twice"
     if len(names) > 1 and "none" in names:
-        yield f"{redact_word(item.word)} names none beside another option; leave one of them out"
+        yield f"{redact_word(item.word)} names none beside another option; remove one of them"
     for name in names:
         if str(name) not in known:
             hint = hint_for_option(item.key, str(name), known)
-            yield f"{item.key}={name} is not an option; {hint + ' ' if hint else ''}there are {', '.join(known)}"
+            yield f"{item.key}={name} is not an option; {hint + ' ' if hint else ''}available: {', '.join(known)}"
 
 
 def _not_options(item: Typed, known: Sequence[str]) -> str:
@@ -70,7 +70,7 @@ def _not_options(item: Typed, known: Sequence[str]) -> str:
     example = (
         f"; for its settings write {key}={shown(node)}" if key != item.key and not isinstance(node, dict | list) else ""
     )
-    return f"{item.key} takes {takes} (there are {', '.join(known)}){example}"
+    return f"{item.key} takes {takes} (available: {', '.join(known)}){example}"
 
 
 def compose_groups(groups: Sequence[Typed], own: Sequence[Path]) -> tuple[DictConfig, dict[str, list[str]]]:

@@ -86,7 +86,7 @@ def _known_keys(tree: Mapping[str, Any], rules: Rules) -> list[str]:
 def unknown_key(key: str, known: Sequence[str], here: Sequence[str]) -> Complaint:
     """Complain of an unknown key: suggest similar ones, or list those of its section."""
     hint = hint_for_key(key, known)
-    there = f"there are {', '.join(sorted(here))}" if here else f"{key.rpartition('.')[0]} has none"
+    there = f"available: {', '.join(sorted(here))}" if here else f"{key.rpartition('.')[0]} has none"
     # Without a similar name: first the existing keys, then the suggestion.
     said = hint if hint.startswith("did you mean") else "; ".join(filter(None, (there, hint)))
     return Complaint(key, f"{key} is not a setting; {said}")

@@ -47,7 +47,7 @@ class Augmenter:
             if getattr(augmentation, "one_is_white", False) and (low < 0 or high > 1):
                 raise ConfigError(
                     f"augment.{name} takes uint8, or floats from 0 to 1, but the training samples are from {low:g} to "
-                    f"{high:g}; rescale them, or leave it out of augment="
+                    f"{high:g}; rescale them, or remove it from augment="
                 )
 
     def augment(self, raw: Tree) -> Tree:

@@ -38,8 +38,8 @@ def choose_compile(wanted: str | bool, device: torch.device, num_steps: int) -> 
         return Compilation(False, f"auto: on {device.type} the speedup seldom pays for the compile time")
     least = round(_COMPILING_SECONDS / _SAVED_SECONDS_PER_STEP)
     if num_steps < least:
-        return Compilation(False, f"auto: the run has {num_steps:,} steps; compiling pays from about {least:,}")
-    return Compilation(True, f"auto: the run has {num_steps:,} steps; compiling pays from about {least:,}")
+        return Compilation(False, f"auto: the run has {num_steps:,} steps; compiling pays off from about {least:,}")
+    return Compilation(True, f"auto: the run has {num_steps:,} steps; compiling pays off from about {least:,}")
 
 
 def compile_network(state: TrainState, inputs: Any) -> float:

@@ -189,7 +189,7 @@ def _why_not(compared: _Comparison, exporter: Exporter, headline: str) -> str | 
     if agreement < exporter.min_agreement:
         return f"{agreement:.2%} of the predictions agree, fewer than {exporter.min_agreement:.2%}"
     if max_drop is not None and math.isnan(score):
-        return f"{headline} of its network is not a number on the test split, so that it verifies nothing"
+        return f"{headline} of its network is NaN on the test split, so the artifact cannot be verified"
     if max_drop is not None and has_fallen(score, their_score, max_drop):
         return f"{headline} falls from {score:.4f} to {their_score:.4f}, by more than {max_drop:g}"
     return None

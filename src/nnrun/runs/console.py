@@ -62,7 +62,7 @@ class Console:
 
     @property
     def width(self) -> int | None:
-        """The width of the terminal; None where the output is no terminal, and lines are not wrapped."""
+        """The width of the terminal; None where the output is not a terminal, and lines are not wrapped."""
         return self.rich.width if self.rich.is_terminal else None
 
     @contextmanager

@@ -82,7 +82,7 @@ def read_samples(run: str | Path) -> SampleResults:
         names, paths = (json.loads(str(found.pop(name))) for name in ("names", "paths"))
         rows = {name: found[name] for name in _ROWS}
         rows |= {name: found[name] for name in ("columns", "predicted") if name in found}
-        # For an entry that is no array, numpy returns its bytes.
+        # For an entry that is not an array, numpy returns its bytes.
         if not all(isinstance(value, np.ndarray) and value.ndim > 0 for value in rows.values()):
             raise ValueError("it does not hold arrays with one row per sample")
         if len({len(value) for value in (*rows.values(), *([] if paths is None else [paths]))}) != 1:

@@ -191,7 +191,7 @@ def _tell_loggers(outcome: Outcome, session: Session) -> None:
 
 
 def take_latest(out: RunDir) -> bool:
-    """Point outputs/latest to the run, after recording its old target in the status; return False if it is no link."""
+    """Point outputs/latest to the run, after recording its old target; return False if it is not a link."""
     latest = latest_link()
     put_back(latest)
     if not (out.path / FOLDER_NAME / MANIFEST_NAME).exists():

@@ -26,7 +26,7 @@ TIER_ONE: dict[str, Row] = {
     "misspelt key": Row(["optimizer.lrr=0.1"], 2, ["optimizer.lrr is not a setting; did you mean 'optimizer.lr'?"]),
     "misspelt key of ours": Row(["trainer.epoch=3"], 2, ["trainer.epoch is not", "did you mean 'trainer.epochs'?"]),
     "key like none": Row(
-        ["trainer.foo=1"], 2, ["trainer.foo is not", "there are trainer.accumulate", "trainer.epochs"]
+        ["trainer.foo=1"], 2, ["trainer.foo is not", "available: trainer.accumulate", "trainer.epochs"]
     ),
     "misspelt section": Row(["optimiser.lr=0.1"], 2, ["optimiser is not a setting; did you mean 'optimizer'?"]),
     "misspelt section of a task": Row(["insect.steps=9"], 2, ["insect is not a setting; did you mean 'inspect'?"]),
@@ -37,7 +37,7 @@ TIER_ONE: dict[str, Row] = {
         ["did you mean 'data.batch_size'?", "did you mean 'trainer.epochs'?", "did you mean 'optimizer.lr'?"],
     ),
     "what others call an option": Row(
-        ["model=resnet50"], 2, ["did you mean 'model=torchvision model.name=resnet50'? there are auto, cnn, mlp"]
+        ["model=resnet50"], 2, ["did you mean 'model=torchvision model.name=resnet50'? available: auto, cnn, mlp"]
     ),
     "what others call a value": Row(["trainer.precision=16-mixed"], 2, ["fp16; did you mean 'fp16'?"]),
     "what others call a metric": Row(
@@ -56,11 +56,11 @@ TIER_ONE: dict[str, Row] = {
     "a task alone": Row(["train"], 2, ["'train' is neither", "did you mean 'task=train'?"]),
     "misspelt group": Row(["modle=cnn"], 2, ["modle is not a setting; did you mean 'model'?"]),
     "misspelt option": Row(
-        ["model=cnnn"], 2, ["model=cnnn is not an option; did you mean 'cnn'? there are auto, cnn, mlp"]
+        ["model=cnnn"], 2, ["model=cnnn is not an option; did you mean 'cnn'? available: auto, cnn, mlp"]
     ),
-    "unknown option": Row(["optimizer=zzz"], 2, ["optimizer=zzz is not", "there are adagrad, adam,"], {}, ["mean"]),
+    "unknown option": Row(["optimizer=zzz"], 2, ["optimizer=zzz is not", "available: adagrad, adam,"], {}, ["mean"]),
     "unknown experiment": Row(
-        ["experiment=unknown"], 2, ["experiment=unknown is not an option; there are ", "none, quick_digits"]
+        ["experiment=unknown"], 2, ["experiment=unknown is not an option; available: ", "none, quick_digits"]
     ),
     "option by path": Row(["model=../model/cnn"], 2, ["model=../model/cnn is not an option"]),
     "hidden option": Row(["data=_base"], 2, ["data=_base is not an option", "digits"]),
@@ -80,17 +80,17 @@ TIER_ONE: dict[str, Row] = {
         ["model=vgg", "model.depth=0"], 2, ["model.depth is 0; allowed: a whole number from 1 up"]
     ),
     "settings for a group": Row(
-        ["optimizer={lr: 0.1}"], 2, ["optimizer takes one option (there are adagrad", "write optimizer.lr=0.1"]
+        ["optimizer={lr: 0.1}"], 2, ["optimizer takes one option (available: adagrad", "write optimizer.lr=0.1"]
     ),
     "settings for a group, with plus": Row(["+optimizer={lr: 0.1}"], 2, ["write optimizer.lr=0.1"]),
     "no settings for a group": Row(
-        ["model={}"], 2, ["model takes one option (there are auto, cnn"], {}, ["write model"]
+        ["model={}"], 2, ["model takes one option (available: auto, cnn"], {}, ["write model"]
     ),
     "settings for exporters": Row(
         ["export={onnx: {opset: 18}}"], 2, ["export takes options, one or a list of them", "write export.onnx.opset=18"]
     ),
     "settings in a list": Row(["augment=[{mixup: {alpha: 1}},digits]"], 2, ["write augment.mixup.alpha=1"]),
-    "a list in a list": Row(["model=[[cnn]]"], 2, ["model takes one option (there are auto, cnn"]),
+    "a list in a list": Row(["model=[[cnn]]"], 2, ["model takes one option (available: auto, cnn"]),
     "a run directory that leads nowhere": Row(
         ["hydra.run.dir=logs/${nope}"], 2, ["hydra.run.dir=logs/${nope} refers to nope, which does not exist"]
     ),
@@ -112,8 +112,8 @@ TIER_ONE: dict[str, Row] = {
         ["mine.yaml begins with a byte order mark, which hides its line '# @package'"],
         own("\xef\xbb\xbf# @package _global_\nseed: 1\n", "conf/experiment/mine.yaml") | OWN,
     ),
-    "two options": Row(["model=[mlp,cnn]"], 2, ["model takes one option; there are auto, cnn, mlp"]),
-    "plus": Row(["+typo=1"], 2, ["typo is not a setting; there are augment, callback, ckpt, data,"]),
+    "two options": Row(["model=[mlp,cnn]"], 2, ["model takes one option; available: auto, cnn, mlp"]),
+    "plus": Row(["+typo=1"], 2, ["typo is not a setting; available: augment, callback, ckpt, data,"]),
     "two plus": Row(["++trainer.foo=1"], 2, ["trainer.foo is not a setting"]),
     "setting of another option": Row(["model=mlp", "model.channels=[3]"], 2, ["model.channels", "model.dropout"]),
     "setting of none": Row(
@@ -224,7 +224,7 @@ TIER_ONE: dict[str, Row] = {
     "a setting of a loss that auto does not mean": Row(
         ["problem=regression", "loss.weight=balanced", "data=arrays"],
         2,
-        ["loss.weight has no effect: problem=regression learns values, for which loss=auto means mse; leave it out"],
+        ["loss.weight has no effect: problem=regression learns values, for which loss=auto means mse; remove it"],
     ),
     "a setting of a loss that auto does not mean for this data": Row(
         ["loss.pos_weight=balanced"],
@@ -233,7 +233,7 @@ TIER_ONE: dict[str, Row] = {
     ),
     "a metric of another problem": Row(["early_stopping.monitor=valid/r2"], 2, ["allowed: valid/loss, valid/accuracy"]),
     "a problem without an option": Row(
-        ["problem=ranking"], 2, ["there are auto, classification, multilabel, regression"]
+        ["problem=ranking"], 2, ["available: auto, classification, multilabel, regression"]
     ),
     "metric of the test": Row(["early_stopping.monitor=test/loss"], 2, ["allowed: valid/loss"]),
     # what leads nowhere

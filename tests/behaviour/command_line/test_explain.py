@@ -155,7 +155,7 @@ def test_a_checkpoint_sets_what_belongs_to_its_run(tmp_path: Path, monkeypatch: 
     ("words", "says"),
     [
         (["--explain"], "--explain needs a setting, a section or a group"),
-        (["-m", "--explain", "seed", "seed=1,2"], "--explain explains a single run; leave out -m"),
+        (["-m", "--explain", "seed", "seed=1,2"], "--explain explains a single run; remove -m"),
         (["--explain", "seed", "seed=x"], "seed is 'x'; allowed: a whole number"),
         (["--explain", "sed"], "sed is not a setting here; did you mean 'seed'?"),
     ],

@@ -101,7 +101,7 @@ def test_what_only_another_option_takes_is_no_mistake_until_the_data_says_so(fol
     assert outcome.code == 2
     assert outcome.err == (
         "nnrun: model.width has no effect: data=rows has samples that are not images, for which model=auto means mlp; "
-        "leave it out\n"
+        "remove it\n"
     )
     assert compose(["model.width=2"]).shown()["model"]["width"] == 2
 
@@ -173,7 +173,7 @@ def test_a_sweep_compares_what_auto_became_with_other_losses(arrays: Path) -> No
     [
         (
             ["data.root=values.npz", "loss.weight=balanced"],
-            "loss.weight has no effect: data=arrays has values, for which loss=auto means mse; leave it out",
+            "loss.weight has no effect: data=arrays has values, for which loss=auto means mse; remove it",
         ),
         (["data.root=labels.npz", "early_stopping.monitor=valid/r2"], "allowed: valid/loss, valid/f1_macro"),
         (["data.root=whole.npz", "early_stopping.monitor=valid/r2"], "allowed: valid/loss, valid/accuracy"),
@@ -189,8 +189,8 @@ def test_beside_a_trained_network_what_is_typed_is_wrong_and_what_is_not_built_i
     words = [*RUN, "data=arrays", "data.root=values.npz", "export=onnx", "hydra.run.dir=trained"]
     assert run_here(words, arrays).code == 0
     for typed, says in (
-        ("problem=classification", "problem=classification learns classes, and loss=mse is for values; leave it out"),
-        ("loss=focal", "loss=focal is for classes, and problem=regression learns values; leave it out"),
+        ("problem=classification", "problem=classification learns classes, and loss=mse is for values; remove it"),
+        ("loss=focal", "loss=focal is for classes, and problem=regression learns values; remove it"),
         ("data=digits", "data=digits has classes, and problem=regression learns values; name other data"),
     ):
         outcome = run_here(["ckpt=trained", typed], arrays)
@@ -232,7 +232,7 @@ def test_an_experiment_may_say_what_auto_means(arrays: Path) -> None:
     outcome = run_here([*RUN, "data=arrays", "data.root=values.npz", "experiment=wrong"], arrays)
     assert outcome.code == 2
     known = "bce, cross_entropy, focal, huber, mae, mse"
-    assert f"loss=auto names hubert, which is not an option; there are {known}" in outcome.err
+    assert f"loss=auto names hubert, which is not an option; available: {known}" in outcome.err
 
 
 @pytest.mark.parametrize(

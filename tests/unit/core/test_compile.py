@@ -15,7 +15,7 @@ from nnrun.core.compile import choose_compile
         (False, "cuda", 10**9, False, "as asked"),
         ("auto", "cpu", 10**9, False, "seldom pays"),
         ("auto", "mps", 10**9, False, "seldom pays"),
-        ("auto", "cuda", 299_999, False, "299,999 steps; compiling pays from about 300,000"),
+        ("auto", "cuda", 299_999, False, "299,999 steps; compiling pays off from about 300,000"),
         ("auto", "cuda", 300_000, True, "300,000 steps"),
     ],
 )

@@ -60,7 +60,7 @@ def open_for(job: Job) -> Opened:
         if job.trains and is_typed and not data.valid_is_drawn:
             raise ConfigError(
                 f"data.val_fraction={settings.val_fraction:g} has no effect: the data has its own validation split; "
-                "leave it out"
+                "remove it"
             )
         data = beside_its_start(job, data) if job.trains and job.resume is None else data
         return normalised_as_trained(job, data)
@@ -202,7 +202,7 @@ def _check_hold_out(saved: Mapping[str, Any], settings: DataSettings) -> None:
     pairs += [(f"data.dataset.{key}", section.get(key), before.get(key)) for key in _HOLD_OUT_OF_SET]
     changed = [
         f"{key}={value} would test or validate on samples that the network was trained on: its run used {key}="
-        f"{'null' if before is None else before}; leave it out"
+        f"{'null' if before is None else before}; remove it"
         for key, value, before in pairs
         if value != before
     ]

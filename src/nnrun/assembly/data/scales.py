@@ -39,13 +39,13 @@ def check_given_mean(data: Opened, settings: DataSettings) -> None:
     if plain["_target_"] == PIXELS and mean and std and (max(mean) > 1 or min(mean) < 0 or max(std) > 1):
         raise ConfigError(
             f"data={settings.name}: the mean {_shown(mean)} and std {_shown(std)} are not those of pixels in 0..1; "
-            "divide data.dataset.mean and std by 255, or leave them out to have them measured"
+            "divide data.dataset.mean and std by 255, or remove them to have them measured"
         )
     is_given = settings.dataset.get("mean") is not None or settings.dataset.get("std") is not None
     if plain["_target_"] == FLOATS and is_given and (fault := scale_fault(plain, some_of(data.train))):
         raise ConfigError(
             f"data.dataset.mean={_shown(mean)} and std={_shown(std)} are on another scale than the samples: {fault}; "
-            "leave them out to have them measured"
+            "remove them to have them measured"
         )
 
 

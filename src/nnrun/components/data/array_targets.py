@@ -46,7 +46,7 @@ def learned_of(
     columns = _columns(arrays)
     first = next(iter(columns))
     if known is not None and kind not in ("auto", known.kind):
-        raise DataError(f"data.targets={kind}, but the network has learned {known}; leave it out")
+        raise DataError(f"data.targets={kind}, but the network has learned {known}; remove it")
     if kind == "auto":
         kind = known.kind if known is not None else _kind_shown(arrays)
     if kind == "classes":

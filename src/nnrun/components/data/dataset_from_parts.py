@@ -130,7 +130,7 @@ def _check_fraction_acts(choices: Choices) -> None:
     if choices.test_fraction is not None:
         raise ConfigError(
             f"data.dataset.test_fraction={choices.test_fraction:g} has no effect: the data has its own test "
-            "split; leave it out"
+            "split; remove it"
         )
 
 

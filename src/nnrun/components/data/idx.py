@@ -60,7 +60,7 @@ def read_idx_array(path: Path, num_dims: int) -> IdxArray:
         values = bytearray(num_values if num_values <= most else 0)
         num_read = cast(Any, file).readinto(values)
         if num_read < num_values:
-            raise ValueError(f"its header promises {num_values:,} values, but the file ends before")
+            raise ValueError(f"its header states {num_values:,} values, but the file has fewer")
         if file.read(1):
-            raise ValueError(f"its header promises {num_values:,} values, but there are more")
+            raise ValueError(f"its header states {num_values:,} values, but the file has more")
     return IdxArray(header, values, shape)

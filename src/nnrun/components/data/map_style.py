@@ -80,7 +80,7 @@ class OwnDataset:
         for key, idle in {"image_size": AUTO, "channels": None, "white": AUTO, "resize": "crop"}.items():
             if (value := self._settings[key]) not in (None, idle):
                 no_images = f"the samples of data={self._settings['name']} are not images"
-                raise ConfigError(f"data.{key}={value} has no effect: {no_images}; leave it out")
+                raise ConfigError(f"data.{key}={value} has no effect: {no_images}; remove it")
         return str(self._settings["on_bad"])
 
 

@@ -32,12 +32,12 @@ CONFLICTS = (
     Conflict(
         ("data.dataset.mean", "data.dataset._target_", "ckpt", "resume", "repeat"),
         lambda mean, target, *earlier: mean and target in OF_PIXELS and not any(earlier) and not _in_0_to_1(mean),
-        "data.dataset.mean={} is not for pixels in 0..1; divide it by 255, or leave it out to have it computed",
+        "data.dataset.mean={} is not for pixels in 0..1; divide it by 255, or remove it to have it computed",
     ),
     Conflict(
         ("data.dataset.std", "data.dataset._target_", "ckpt", "resume", "repeat"),
         lambda std, target, *earlier: std and target in OF_PIXELS and not any(earlier) and not _in_0_to_1(std),
-        "data.dataset.std={} is not for pixels in 0..1; divide it by 255, or leave it out to have it computed",
+        "data.dataset.std={} is not for pixels in 0..1; divide it by 255, or remove it to have it computed",
     ),
 )
 

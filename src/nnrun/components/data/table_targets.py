@@ -62,7 +62,7 @@ def learned_of_columns(given: Columns, kind: str, order: str, known: Targets | N
     DataError that names the line and the column of a wrong cell.
     """
     if known is not None and kind not in ("auto", known.kind):
-        raise DataError(f"data.targets={kind}, but the network has learned {known}; leave it out")
+        raise DataError(f"data.targets={kind}, but the network has learned {known}; remove it")
     notes: tuple[str, ...] = ()
     if known is not None:
         kind = known.kind

@@ -91,7 +91,7 @@ def _near(pattern: str, network: nn.Module) -> str:
     near = difflib.get_close_matches(pattern, [*parts, *names, *WORDS], n=2, cutoff=0.7)
     if near:
         return f"did you mean {' or '.join(map(repr, near))}?"
-    return f"there are {few(names)}"
+    return f"available: {few(names)}"
 
 
 def describe_training(network: nn.Module) -> str:

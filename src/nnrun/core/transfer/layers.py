@@ -23,7 +23,7 @@ def find_head(network: nn.Module, num_outputs: int, name: str | None = None) -> 
     modules = {key: module for key, module in network.named_modules() if key and any(True for _ in module.parameters())}
     if name is not None:
         if name not in modules:
-            hint = did_you_mean(name, modules) or f"there are {', '.join(list(modules)[-5:])}"
+            hint = did_you_mean(name, modules) or f"available: {', '.join(list(modules)[-5:])}"
             raise ConfigError(f"transfer.head={name} is not a layer of the network with parameters; {hint}")
         return name
     scoring = [(key, module) for key, module in modules.items() if isinstance(module, _SCORING)]

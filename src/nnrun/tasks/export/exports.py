@@ -127,11 +127,11 @@ def _export_one(
 
     If it fails and its exporter has another way, it is exported again; the notes keep the first failure.
     """
-    path, proof = _export_once(exporter, standard, context, folder)
+    path, verification = _export_once(exporter, standard, context, folder)
     retry = getattr(exporter, "retry", None)
-    other = retry(proof.reason) if retry is not None and not proof.ok else None
+    other = retry(verification.reason) if retry is not None and not verification.ok else None
     if other is None:
-        return path, proof
+        return path, verification
     if path.is_file():
         path.unlink()
     elif path != folder:

@@ -102,7 +102,7 @@ def test_until_an_epoch_and_from_it_on_all_trains_as_before() -> None:
         ("features", r"no parameter matches features; did you mean 'features\.\*'\?"),
         ("feature.0.*", r"no parameter matches feature\.0\.\*; did you mean 'features\.0\.\*'"),
         (["features.*", "heat.*"], r"no parameter matches heat\.\*; did you mean 'head\.\*'\?"),
-        ("encoder.*", r"no parameter matches encoder\.\*; there are features\.0\.conv\.weight, .* and [0-9]+ more"),
+        ("encoder.*", r"no parameter matches encoder\.\*; available: features\.0\.conv\.weight, .* and [0-9]+ more"),
         ("*", r"transfer\.freeze=\* freezes every parameter of the network"),
     ],
 )

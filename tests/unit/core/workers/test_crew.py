@@ -54,7 +54,7 @@ def test_results_come_in_order_whoever_makes_them(number):
 
 def fail_at_three(number: int) -> int:
     if number == 3:
-        raise DataError("sample 3 is bad", "leave it out")
+        raise DataError("sample 3 is bad", "remove it")
     if number == 5:
         raise OSError(errno.EIO, "the disk is ill", "a.png")
     if number == 7:
@@ -74,7 +74,7 @@ def test_what_fails_there_is_raised_here_in_its_turn(number):
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(DataError) as raised:
         next(results)
-    assert raised.value.messages == ("sample 3 is bad", "leave it out")
+    assert raised.value.messages == ("sample 3 is bad", "remove it")
     with pytest.raises(OSError, match="the disk is ill") as failed:
         next(in_order(fail_at_three, range(5, 6), crew(number)))
     assert (failed.value.errno, failed.value.filename) == (errno.EIO, "a.png")
