@@ -17,9 +17,9 @@ from nnrun.config.auto import AUTO
 _VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 # From the number of threads that a job set to the number before it, from which the next job of a sweep starts.
 _FOUND: dict[int, int] = {}
-# What watches over the threads of the latest job, where that is needed.
+# The watch over the threads of the latest job, if it needs one.
 _WATCHES: list[SpinsWhileAlone] = []
-# What was said in this command: a sweep says it in its first job.
+# Notes already returned in this command: a sweep prints them in its first job.
 _SAID: set[str] = set()
 
 
@@ -31,9 +31,9 @@ def choose_threads(job: Job) -> list[str]:
     """
     composed, found = job.composed, _found_threads()
     wanted: str | int = job.settings.trainer.threads
-    goes_on = (composed.resumed or composed.repeated) is not None and job.device.type == "cpu"
-    is_typed = composed.named("trainer.threads")
-    if composed.saved_in is not None and not is_typed and not goes_on:
+    is_continued = (composed.resumed or composed.repeated) is not None and job.device.type == "cpu"
+    is_given = composed.named("trainer.threads")
+    if composed.saved_in is not None and not is_given and not is_continued:
         wanted = AUTO
     variable = next((name for name in _VARIABLES if os.environ.get(name)), None)
     threads = int(wanted) if wanted != AUTO else found if variable else min(found, num_cores())
@@ -42,7 +42,7 @@ def choose_threads(job: Job) -> list[str]:
     if job.device.type == "cpu":
         _WATCHES.extend(filter(None, [spin_while_alone(threads, is_busy=others > 0)]))
     notes = []
-    if goes_on and not is_typed and threads != found:
+    if is_continued and not is_given and threads != found:
         used = counted(threads, "thread")
         notes.append(f"using {used}, as the run did: a different number changes the last bits of the result")
     elif wanted != AUTO and variable and os.environ[variable] != str(threads):
@@ -80,7 +80,7 @@ def _leave_latest_job() -> None:
 
 
 def _on_a_busy_machine(threads: int, others: int) -> list[str]:
-    """Return what is said, once, where threads of other programs keep the cores busy that some threads would run on."""
+    """Return a note, once a command, if threads of other programs keep busy the cores that this run would use."""
     if not others or "busy" in _SAID:
         return []
     _SAID.add("busy")

@@ -160,7 +160,7 @@ def _arrays_in(root: str) -> tuple[Path, dict[str, Array]]:
 
 
 def _state(path: Path) -> str:
-    """Return what tells whether a file is another than it was; an empty text where there is none."""
+    """Return the state of a file, which differs once it is changed; an empty text if there is no file."""
     try:
         return state_of(path.stat())
     except OSError:

@@ -151,7 +151,7 @@ def test_pixels_of_no_known_range_and_things_that_are_no_files_are_refused(tmp_p
     with pytest.raises(DataError, match="not a regular file"):
         read_image(tmp_path, 1, None)
     os.mkfifo(tmp_path / "d.png")
-    with pytest.raises(DataError, match="no file"):
+    with pytest.raises(DataError, match="not a file"):
         read_image(tmp_path / "d.png", 1, None)
 
 
