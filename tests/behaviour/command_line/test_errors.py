@@ -119,7 +119,7 @@ TIER_ONE: dict[str, Row] = {
     "setting of none": Row(
         ["scheduler.gamma=0.1"],
         2,
-        ["scheduler.gamma has no effect: scheduler is none", "choose scheduler=exponential or scheduler=multistep or"],
+        ["scheduler.gamma has no effect with scheduler=none", "choose scheduler=exponential or scheduler=multistep or"],
     ),
     "setting of early stopping none": Row(
         ["early_stopping=none", "early_stopping.patience=3"], 2, ["early_stopping.patience has no effect"]
