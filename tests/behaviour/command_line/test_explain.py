@@ -31,7 +31,7 @@ def test_a_default_a_file_and_a_word() -> None:
     assert explained("trainer.epochs", ["experiment=mnist_best", "trainer.epochs=3"]) == [
         "trainer.epochs=3",
         "  set by the command line: trainer.epochs=3",
-        f"  instead of 19: {experiment}",
+        f"  instead of 20: {experiment}",
         f"  instead of 40: {default}",
         "  maximum number of passes over the training samples; 0 evaluates the network untrained",
         "  allowed: a whole number from 0 up",

@@ -103,7 +103,7 @@ def test_an_option_shows_all_that_its_file_says(monkeypatch: pytest.MonkeyPatch)
     assert "  (conf/trainer/debug.yaml)" in lines
     assert {"  trainer.max_steps=6", "  trainer.keep_last=2"} <= set(lines), "its own, and those that it starts from"
     chosen = paged("experiment=mnist_best", monkeypatch)
-    assert {"  chooses model=vgg", "  chooses augment=digits", "  trainer.epochs=19"} <= set(chosen)
+    assert {"  chooses model=vgg", "  chooses augment=digits", "  trainer.epochs=20"} <= set(chosen)
     assert paged("export.onnx", monkeypatch) == paged("export=onnx", monkeypatch)
 
 
