@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -55,6 +56,8 @@ class Console:
         width = None if sys.stdout.isatty() else PLAIN_WIDTH
         # In a notebook, rich would turn each line into an HTML table.
         self.rich = _RichConsole(highlight=False, width=width, quiet=invocation().is_quiet, force_jupyter=False)
+        if self.rich.is_dumb_terminal:  # rich would assume 80 columns
+            self.rich.size = shutil.get_terminal_size()
         self._log: IO[str] | None = None
         # Texts that are hidden in all output.
         self.secrets: Collection[str] = ()
@@ -131,8 +134,15 @@ class Console:
             self._log.write(visible(hide_known(text, self.secrets)) + "\n")
             self._log.flush()
 
-    def table(self, table: Sheet) -> None:
-        """Print a table without the columns that do not fit the terminal, and name those."""
+    def table(self, table: Sheet, *, path: tuple[str, str] | None = None) -> None:
+        """Print a table without the columns that do not fit the terminal, and name those.
+
+        `path`, a title and a path, is its last row, or a line below it where the row would break the path, which could
+        then not be copied.
+        """
+        is_below = path is not None and self.width is not None and not table.has_room_for(*path, width=self.width)
+        if path is not None and not is_below:
+            table.add_row(*path)
         fitted, dropped = table.fitted(self.rich.width)
         try:
             if self.rich.is_terminal:
@@ -148,3 +158,5 @@ class Console:
             plain = RichConsole(file=self._log, width=PLAIN_WIDTH, color_system=None, force_terminal=False)
             self._log.write(unfilled(plain, table))
             self._log.flush()
+        if path is not None and is_below:
+            self.say(" ".join(path))

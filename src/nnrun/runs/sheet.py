@@ -6,14 +6,33 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console, RenderableType
+from rich.containers import Lines
 from rich.style import StyleType
 from rich.table import Table
 from rich.text import Text
 
 from nnrun.base.visible import visible
 
+# Between the items of a cell, such as metrics with their values.
+_ITEM_GAP = "  "
 # Spaces between two columns, without a box and in one.
 _COLUMN_GAP, _BOXED_GAP = 2, 3
+
+
+class _Items(Text):
+    """A text that breaks between its items, and within one only if that is longer than a line."""
+
+    def wrap(self, console: Console, width: int, **settings: Any) -> Lines:  # type: ignore[override]
+        """Return the lines of at most `width` characters."""
+        if settings.get("no_wrap") or settings.get("overflow") != "fold":
+            return super().wrap(console, width, **settings)
+        rows: list[Text] = []
+        for item in self.split(_ITEM_GAP):
+            if rows and rows[-1].cell_len + len(_ITEM_GAP) + item.cell_len <= width:
+                rows[-1] = Text(_ITEM_GAP).join([rows[-1], item])
+            else:
+                rows.append(item)
+        return Lines(line for row in rows for line in row.wrap(console, width, **settings))
 
 
 class Sheet(Table):
@@ -67,6 +86,10 @@ class Sheet(Table):
             sheet.add_row(*(cells[index] if index < len(cells) else None for index in kept), style=style)
         return sheet, [title.plain for index, (title, *_) in enumerate(self._columns) if index not in kept]
 
+    def has_room_for(self, title: str, text: str, *, width: int) -> bool:
+        """Return whether a row of a table of two columns fits a width."""
+        return max(self._natural(0), len(title) + self._gap) + len(text) + self._gap <= width
+
     def _natural(self, index: int) -> int:
         """Return the full width of a column, with the gap after it."""
         cells = [self._columns[index][0], *(cells[index] for cells, _ in self._rows if index < len(cells))]
@@ -81,7 +104,7 @@ def _plain(cell: RenderableType | None) -> Text | None:
     """Return a cell as literal text."""
     if isinstance(cell, Text):
         return cell if visible(cell.plain) == cell.plain else Text(visible(cell.plain), style=cell.style)
-    return None if cell is None else Text(visible(str(cell)))
+    return None if cell is None else _Items(visible(str(cell)))
 
 
 def unfilled(console: Console, sheet: Sheet) -> str:

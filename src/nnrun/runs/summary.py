@@ -110,13 +110,7 @@ def show(summary: Summary, figures: Sequence[tuple[str, str]], console: Console,
             table.add_row("  rejected", artifact["reason"], style="red")
         for index, text in enumerate((*artifact["notes"], *_worst(artifact))):
             table.add_row("" if index else "  note", text)
-    # A table would break a long path, which could then not be copied.
-    is_long = console.width is not None and len("directory    ") + len(summary.run) > console.width
-    if not is_long:
-        table.add_row("directory", summary.run)
-    console.table(table)
-    if is_long:
-        console.say(f"directory {summary.run}")
+    console.table(table, path=("directory", summary.run))
     if trained:
         run = shlex.quote(f"ckpt={summary.run}")
         console.say(f"next: nnrun {run}{trust}" if summary.artifacts else f"next: nnrun export=onnx {run}{trust}")

@@ -109,3 +109,38 @@ def test_no_spaces_fill_up_the_lines_of_a_table_but_on_a_terminal(tmp_path: Path
         console.table(table)
     expected = "test            accuracy 0.99\na longer title  1\n"
     assert (printed.getvalue(), (tmp_path / "run.log").read_text()) == (expected, expected)
+
+
+def results() -> Sheet:
+    table = Sheet(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("test", "accuracy 0.9  loss 0.4  f1 0.8")
+    table.add_row("confused", "a -> b (1 of 2)  a name that is long -> c (1)")
+    return table
+
+
+def test_a_cell_breaks_between_its_items(narrow: Terminal, tmp_path: Path) -> None:
+    """No metric is parted from its value. Negative control: a break between any two words leaves `loss` at an end."""
+    with contextlib.redirect_stdout(narrow):
+        console = Console()
+        console.log_to(tmp_path / "run.log")
+        console.table(results())
+    assert [line.rstrip() for line in narrow.getvalue().splitlines()] == [
+        "test      accuracy 0.9",
+        "          loss 0.4  f1 0.8",
+        "confused  a -> b (1 of 2)",
+        "          a name that is",
+        "          long -> c (1)",
+    ]
+    assert "accuracy 0.9  loss 0.4  f1 0.8" in (tmp_path / "run.log").read_text()
+
+
+def test_a_terminal_that_cannot_redraw_has_its_own_width(narrow: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control: rich assumes 80 columns for TERM=dumb, and fills lines up to them."""
+    monkeypatch.setenv("TERM", "dumb")
+    with contextlib.redirect_stdout(narrow):
+        console = Console()
+        console.say("a line that is longer than 28 columns")
+        console.table(results())
+    assert max(map(len, narrow.getvalue().splitlines())) <= 28

@@ -243,5 +243,4 @@ def show(summary: PredictionSummary, result: Result, console: Console) -> None:
         more = "  ..." if len(result.counts) > _NUM_SHOWN else ""
         often = "  ".join(f"{name or 'none'} ({count:,})" for name, count in result.counts.most_common(_NUM_SHOWN))
         table.add_row(result.kind, often + more)
-    table.add_row("predictions", f"{summary.run}/{FILE_NAME}")
-    console.table(table)
+    console.table(table, path=("predictions", f"{summary.run}/{FILE_NAME}"))
