@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -29,6 +30,7 @@ from nnrun.assembly.transfer import (
 )
 from nnrun.base.errors import ConfigError
 from nnrun.base.targets import SINGULAR, Targets
+from nnrun.base.visible import few
 from nnrun.components.callbacks.own import OwnCallback
 from nnrun.config.no_effect import of_steps
 from nnrun.config.schema import RunSettings, TrainerSettings
@@ -164,8 +166,19 @@ def _network(job: Job, section: Mapping[str, Any]) -> nn.Module:
     is_changed = job.composed.repeated is not None and any(is_within(it.key, "model") for it in job.composed.typed)
     if saved is None or is_changed or "model" in job.composed.own_targets:
         check_room(section)
-        return build(section, "model", nn.Module)
+        return _with_known_shapes(build(section, "model", nn.Module))
     return build_network(section, saved.weights, saved.path)
+
+
+def _with_known_shapes(network: nn.Module) -> nn.Module:
+    """Return the network; raise ConfigError where a module of it (`nn.LazyLinear`) has yet to choose its shapes."""
+    lazy = [name for name, tensor in network.state_dict(keep_vars=True).items() if is_lazy(tensor)]
+    if lazy:
+        raise ConfigError(
+            f"model: the shape of {few(lazy)} is unknown until the network runs (a lazy module such as nn.LazyLinear); "
+            "give the number of inputs: ${data.in_shape} has the shape of a sample"
+        )
+    return network
 
 
 def lists_by_class(loss: Mapping[str, Any], targets: Targets) -> list[str]:

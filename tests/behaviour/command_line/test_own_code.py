@@ -94,10 +94,15 @@ class Watch(Callback):
     def state_dict(self):
         fail(self.mood, "saves")
         return {}
+
+class Lazy(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Flatten(), nn.LazyLinear(10))
 """
 FILES = {
     "own.py": MODULE,
     "conf/model/net.yaml": "_target_: own.Net\nmood: good\nwidth: 784\n",
+    "conf/model/lazy.yaml": "_target_: own.Lazy\n",
     "conf/problem/own.yaml": "# Own.\n_target_: own.Judge\nmood: good\n",
     "conf/problem/bare.yaml": "# Bare.\n_target_: own.Bare\n",
     "conf/problem/half.yaml": "# Half.\n_target_: own.Half\n",
@@ -116,6 +121,7 @@ ROWS: dict[str, Row] = {
     "evaluation": Row([*OWN, "model.mood=evaluation"], 2, ["model fails with " + KEY]),
     "width": Row([*OWN, "model.width=100"], 2, ["model fails with RuntimeError: ", "(8x784 and 100x10)", "line 16)"]),
     "tuple": Row([*OWN, "model.mood=tuple"], 2, ["model returns a tuple for a batch", "allowed: a score for each"]),
+    "lazy": Row([*SHORT, "data=own", "model=lazy"], 2, ["the shape of 1.weight, 1.bias is unknown until", "in_shape}"]),
     "loss": Row([*OWN, "loss=own"], 2, ["loss fails with " + KEY]),
     "schedule": Row([*OWN, "scheduler=own"], 2, ["scheduler fails with " + KEY]),
     "load": Row([*OWN, "data.dataset.mood=load"], 3, ["data=own cannot be loaded: " + KEY]),
