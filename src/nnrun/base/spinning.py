@@ -65,8 +65,10 @@ class IdleTeam:
     def keep(self) -> None:
         """Start the threads, unless they are running."""
         if self._end is None and (library := _libgomp()) is not None:
-            self._end = threading.Event()
-            threading.Thread(target=self._hold, args=(library, self._end), daemon=True).start()
+            end = threading.Event()
+            with suppress(RuntimeError):  # no thread is left to this process or user: OpenMP spins as by default
+                threading.Thread(target=self._hold, args=(library, end), daemon=True).start()
+                self._end = end
 
     def end(self) -> None:
         """End the threads, if they are running."""
@@ -84,8 +86,8 @@ class IdleTeam:
 def spin_while_alone(num_threads: int, *, is_busy: bool = False) -> SpinsWhileAlone | None:
     """Watch the calling thread, which computes with `num_threads` OpenMP threads; None if that has no effect.
 
-    It has none with one thread, if the user has set how threads wait, or without Linux's scheduler statistics. With
-    `is_busy`, spinning is off from the start.
+    It has none with one thread, if the user has set how threads wait, without Linux's scheduler statistics, or if no
+    thread can be started. With `is_busy`, spinning is off from the start.
     """
     num_idle = _num_cores() - num_threads + 2
     if num_threads == 1 or num_idle > _MOST_IDLE_THREADS or any(name in os.environ for name in _USERS_CHOICE):
@@ -102,7 +104,11 @@ def spin_while_alone(num_threads: int, *, is_busy: bool = False) -> SpinsWhileAl
     team = IdleTeam(max(2, num_idle))
     if is_busy:
         team.keep()
-    return SpinsWhileAlone(seconds_without_core, team)
+    try:
+        return SpinsWhileAlone(seconds_without_core, team)
+    except RuntimeError:
+        team.end()
+        return None
 
 
 def _num_cores() -> int:

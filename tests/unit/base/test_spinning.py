@@ -162,3 +162,20 @@ def test_libgomp_spins_shortly_while_the_idle_team_is_there_and_long_again_after
     run = subprocess.run([sys.executable, "-c", _SPINS], env=environment, capture_output=True, text=True, check=True)
     before, meanwhile, after = map(float, run.stdout.split())
     assert before > 2 * meanwhile < after, run.stdout
+
+
+@pytest.mark.parametrize("is_busy", [False, True])
+def test_where_no_thread_can_be_started_openmp_spins_as_by_default(
+    is_busy: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no error. Negative control: the same with a thread."""
+
+    def no_start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(spinning, "_num_cores", lambda: 2)
+    watch = spin_while_alone(2, is_busy=is_busy)
+    assert watch is not None
+    watch.stop()
+    monkeypatch.setattr(threading.Thread, "start", no_start)
+    assert spin_while_alone(2, is_busy=is_busy) is None
