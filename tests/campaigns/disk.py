@@ -29,12 +29,13 @@ from campaigns.subject import (
     wait_until_running,
 )
 from nnrun.base.errors import ArtifactError
-from nnrun.base.foreign_errors import explain
+from nnrun.base.foreign_errors import AGAIN, explain
 from nnrun.checkpoints.manifest import FOLDER_NAME, read_manifest
 
 # What must be said of each cause; of a full disk there is more than one message.
 FULL = "free some space"
-TOO_LARGE = explain(OSError(errno.EFBIG, ""))
+# With or without a checkpoint to resume from: what to do then differs.
+TOO_LARGE = explain(OSError(errno.EFBIG, "")).removesuffix(f", {AGAIN}")
 SEALED = explain(OSError(errno.EACCES, ""))
 # How a run is disturbed and finished in a directory.
 Way = Callable[[Subject, Path, random.Random], None]

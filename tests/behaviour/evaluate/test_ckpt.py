@@ -128,7 +128,7 @@ def test_the_data_of_a_checkpoint_are_found_from_another_folder(mnist: tuple[Pat
     assert (done.code, done.err) == (0, "")
     lost = run_here([*MNIST_WORDS, "data.root=pixels"], there)
     assert lost.code == 3
-    assert "data.root=pixels has no MNIST" in lost.err
+    assert "data.root=pixels lacks files of MNIST" in lost.err
 
 
 @pytest.mark.parametrize("key", ["ckpt", "resume"])

@@ -60,7 +60,7 @@ def test_runs_that_were_killed_before_their_first_checkpoint_are_passed_over_and
     kill(folder, "killed too", "../killed")
     done = run_here(["ckpt=outputs/latest"], folder)
     assert (done.code, latest(folder)) == (0, "good")
-    assert "note: killed too failed before its first checkpoint; outputs/latest stands for good again" in done.out
+    assert "note: killed too failed before its first checkpoint; outputs/latest points to good again" in done.out
     assert "note" not in run_here(["ckpt=outputs/latest"], folder).out
 
 

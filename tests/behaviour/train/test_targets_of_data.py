@@ -265,7 +265,7 @@ def test_a_network_is_built_by_what_the_data_states(tmp_path: Path) -> None:
     assert summary(again)["metrics"] == pytest.approx(summary(whole)["metrics"])
     other = run_here([f"ckpt={whole}", "trust=[words]", "data.dataset.size=12", "hydra.run.dir=other"], tmp_path)
     assert other.code == 3
-    assert "data.facts is {'vocab_size': 9}, and words has {'vocab_size': 12}" in other.err
+    assert "data.facts is {'vocab_size': 9}, but words has {'vocab_size': 12}" in other.err
     write_files(tmp_path, {"conf/model/bag.yaml": model.replace("facts.vocab_size", "facts.vocabulary")})
     wrong = run_here([*words, "hydra.run.dir=wrong"], tmp_path)
     assert wrong.code == 2
