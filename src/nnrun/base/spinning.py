@@ -78,9 +78,28 @@ class IdleTeam:
 
     def _hold(self, library: ctypes.CDLL, end: threading.Event) -> None:
         """Run a parallel region in which each thread frees a null pointer, a no-op; keep its threads until `end`."""
+        if not _can_start(self.num_threads):
+            return
         nothing = ctypes.cast(ctypes.CDLL(None).free, ctypes.c_void_p)
         library.GOMP_parallel(nothing, None, ctypes.c_uint(self.num_threads), ctypes.c_uint(0))
         end.wait()
+
+
+def _can_start(num_threads: int) -> bool:
+    """Return whether the process may have as many more threads: libgomp ends the process where it gets none."""
+    end, started = threading.Event(), []
+    try:
+        for _ in range(num_threads):
+            started.append(threading.Thread(target=end.wait, daemon=True))
+            started[-1].start()
+    except RuntimeError:
+        started.pop()
+        return False
+    finally:
+        end.set()
+        for thread in started:
+            thread.join()
+    return True
 
 
 def spin_while_alone(num_threads: int, *, is_busy: bool = False) -> SpinsWhileAlone | None:

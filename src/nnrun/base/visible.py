@@ -76,7 +76,7 @@ def distinct(titles: Sequence[str]) -> list[str]:
     return list(found)
 
 
-def few(values: Collection[object], most: int = 5) -> str:
-    """Return the first values, each shortened, and how many more there are: `a, b and 3 more`."""
+def few(values: Collection[object], most: int = 5, longest: int | None = _LONGEST_OF_FEW) -> str:
+    """Return the first values, each cut to `longest` characters, and how many more there are: `a, b and 3 more`."""
     more = f" and {len(values) - most:,} more" if len(values) > most else ""
-    return ", ".join(str(value)[:_LONGEST_OF_FEW] for value in islice(values, most)) + more
+    return ", ".join(str(value)[:longest] for value in islice(values, most)) + more

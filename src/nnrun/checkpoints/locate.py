@@ -118,11 +118,15 @@ def _why_no_run(folder: Path) -> str:
         runs = sorted((entry for entry in entries if (entry / FOLDER_NAME / MANIFEST_NAME).is_file()), reverse=True)
     sweep = (read_record(folder / _SWEEP_NAME) or {}).get("jobs")
     if not isinstance(sweep, list):
-        named = f"; it holds runs, name one of them: {few(runs)}" if runs else ""
+        named = f"; it holds runs, name one of them: {few(runs, longest=None)}" if runs else ""
         return f"is not a run directory: it has no {FOLDER_NAME!r} folder{named}"
     ranking = [Path(str(job.get("directory"))).name for job in sweep if isinstance(job, Mapping)]
     jobs = sorted(runs, key=lambda run: ranking.index(run.name) if run.name in ranking else len(ranking))
-    named = f"name one of its jobs, the best first: {few(jobs)}" if jobs else "none of its jobs has a checkpoint"
+    named = (
+        f"name one of its jobs, the best first: {few(jobs, longest=None)}"
+        if jobs
+        else "none of its jobs has a checkpoint"
+    )
     return f"is the folder of a sweep, not a run directory: {named}"
 
 

@@ -122,6 +122,34 @@ def test_on_a_busy_machine_spinning_is_off_from_the_start(monkeypatch: pytest.Mo
     assert kept == ["sleep"]
 
 
+@pytest.mark.parametrize("num_left", [0, 1, 5])
+def test_no_idle_team_is_started_where_its_threads_could_not_be(monkeypatch: pytest.MonkeyPatch, num_left: int) -> None:
+    """libgomp would end the process. Negative control: where they can be started, they are."""
+    calls: list[int] = []
+    start = threading.Thread.start
+
+    def start_one_of_few(thread: threading.Thread) -> None:
+        nonlocal num_left
+        if getattr(thread, "_target", None) != team._hold:
+            if num_left == 0:
+                raise RuntimeError("can't start new thread")
+            num_left -= 1
+        start(thread)
+
+    class Library:
+        def GOMP_parallel(self, *arguments: object) -> None:
+            calls.append(len(arguments))
+            called.set()
+
+    called, expected, team = threading.Event(), [4] * (num_left > 2), IdleTeam(3)
+    monkeypatch.setattr(spinning, "_libgomp", Library)
+    monkeypatch.setattr(threading.Thread, "start", start_one_of_few)
+    team.keep()
+    assert called.wait(20 if expected else 0.2) == bool(expected)
+    assert calls == expected
+    team.end()
+
+
 @pytest.mark.parametrize("name", ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT"])
 def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(spinning, "_num_cores", lambda: 2)
