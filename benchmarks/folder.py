@@ -7,7 +7,8 @@ Each round runs, one after the other: nnrun with an empty cache, nnrun again, an
 Grayscale, ToTensor, Normalize, a DataLoader with 2 workers and shuffle). All train the same network for one epoch with
 batch size 64 and Adam at 1e-3 in their own process. "samples/s" covers the training steps, including data handling;
 "whole" is the process from its start to its end, including imports, decoding, checkpoints and nnrun's evaluations.
-Then the cnn predicts all images, with task=predict and with a DataLoader of 2 workers, which writes the same table.
+Then the cnn predicts all images, with task=predict and with a DataLoader of 2 workers, which writes the same table; and
+so it does 640x480 JPEG photos, drawn from noise, which both resize and crop to 224x224.
 Ratios are computed within a round, and their medians are reported.
 """
 
@@ -22,12 +23,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from bench import default_root
 from machine import OtherWork, machine
 
+PHOTO_SIZE, PHOTO_SIDE = (640, 480), 224
 BATCH_SIZE, EVAL_BATCH_SIZE, LR, NUM_WORKERS = 64, 512, 1e-3, 2
 MEAN, STD = 0.1307, 0.3081
 CONTESTANTS = ("nnrun, first", "nnrun, cached", "ImageFolder")
@@ -38,6 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, default=default_root(), help="contains MNIST, or receives its download")
     parser.add_argument("--images", type=int, default=60_000, help="number of training images")
+    parser.add_argument("--photos", type=int, default=3_000, help="number of JPEGs to predict")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--models", nargs="+", default=["mlp", "cnn"])
     parser.add_argument("--image-folder", help="be the contestant: train on this folder, and print the figures")
@@ -56,7 +60,10 @@ def main() -> None:
         for model in args.models:
             rounds = [one_round(Path(scratch), root, model) for _ in range(args.rounds)]
             print(table(model, rounds))
-        print(predictions(Path(scratch), root, args.rounds))
+        print(predictions(Path(scratch), root, args.rounds, "28x28 PNG"))
+        photos = Path(scratch) / "photos"
+        write_photos(photos, args.photos)
+        print(predictions(Path(scratch), photos, args.rounds, "640x480 JPEG", ["data.image_size=224"]))
     print(f"{machine()}. {other.sentence()}")
 
 
@@ -71,6 +78,22 @@ def write_images(folder: Path, root: Path, num_images: int) -> None:
             path = folder / part / str(label) / f"{index:05}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             image.save(path)
+
+
+def write_photos(folder: Path, num_images: int) -> None:
+    """Write JPEGs of two classes: smooth colors with some grain, so that they take about as many bytes as photos."""
+    import numpy
+    from PIL import Image
+
+    draws = numpy.random.default_rng(0)
+    for part, number in (("train", num_images), ("test", 20)):
+        for index in range(number):
+            coarse = Image.fromarray(draws.integers(0, 256, (12, 16, 3), dtype=numpy.uint8))
+            smooth = numpy.asarray(coarse.resize(PHOTO_SIZE, Image.Resampling.BICUBIC), numpy.int16)
+            grain = draws.integers(-12, 13, smooth.shape, dtype=numpy.int16)
+            path = folder / part / "ab"[index % 2] / f"{index:05}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray((smooth + grain).clip(0, 255).astype(numpy.uint8)).save(path, quality=90)
 
 
 def one_round(scratch: Path, root: Path, model: str) -> dict[str, tuple[float, float]]:
@@ -121,14 +144,14 @@ def train_image_folder(folder: str, model: str) -> float:
     return len(images) / (time.perf_counter() - start)
 
 
-def predictions(scratch: Path, root: Path, num_rounds: int) -> str:
+def predictions(scratch: Path, root: Path, num_rounds: int, kind: str, words: Sequence[str] = ()) -> str:
     """Return a table of the prediction speeds; each round measures both, one after the other."""
-    run, images = scratch / "run", root / "train"
-    words = ["data=folder", f"data.root={root}", "model=cnn", "export=none", "trainer.max_steps=1"]
+    run, images = scratch / f"run_{root.name}", root / "train"
+    words = ["data=folder", f"data.root={root}", "model=cnn", "export=none", "trainer.max_steps=1", *words]
     nnrun_command([*words, f"hydra.run.dir={run}"], scratch, scratch / "cache")
     rounds = []
     for number in range(num_rounds):
-        directory = scratch / f"predicted_{number}"
+        directory = scratch / f"predicted_{root.name}_{number}"
         nnrun_command(
             ["task=predict", f"ckpt={run}", f"input={images}", f"hydra.run.dir={directory}"], scratch, scratch / "cache"
         )
@@ -139,7 +162,7 @@ def predictions(scratch: Path, root: Path, num_rounds: int) -> str:
     ours, theirs, ratio = (
         statistics.median(figures) for figures in (*zip(*rounds, strict=True), [our / their for our, their in rounds])
     )
-    lines = ["| prediction, model=cnn | samples/s | relative to the DataLoader |", "|---|---|---|"]
+    lines = [f"| prediction of {kind}, model=cnn | samples/s | relative to the DataLoader |", "|---|---|---|"]
     lines += [
         f"| nnrun task=predict | {ours:,.0f} | {ratio:.2f} |",
         f"| DataLoader, 2 workers | {theirs:,.0f} | 1.00 |",
@@ -164,7 +187,11 @@ def predict_with_loader(folder: str, run: str) -> float:
     import nnrun
 
     network: Any = nnrun.load(run)
-    steps = [transforms.Grayscale(), transforms.ToTensor(), transforms.Normalize((MEAN,), (STD,))]
+    steps = [transforms.ToTensor(), transforms.Normalize((MEAN,), (STD,))]
+    if next(Path(folder).rglob("*.*")).suffix == ".jpg":
+        steps = [transforms.Resize(PHOTO_SIDE), transforms.CenterCrop(PHOTO_SIDE), *steps]
+    else:
+        steps = [transforms.Grayscale(), *steps]
     images = datasets.ImageFolder(folder, transforms.Compose(steps))
     start = time.perf_counter()
     paths = iter(path for path, _ in images.samples)

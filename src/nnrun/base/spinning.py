@@ -23,6 +23,8 @@ _BUSY_SHARE, _QUIET_SHARE = 0.2, 0.1
 _NUM_QUIET_LOOKS = 10
 # A run with far fewer threads than cores would need a larger idle team, and its spinning matters little.
 _MOST_IDLE_THREADS = 16
+# The longest wait for a thread that has nothing left to do.
+_STOP_SECONDS = 1.0
 _USERS_CHOICE = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
 
@@ -33,11 +35,13 @@ class SpinsWhileAlone:
         """Start watching; `seconds_without_core` returns the total time that the computing thread waited for a core."""
         self._seconds_without_core, self._team = seconds_without_core, team
         self._is_over = threading.Event()
-        threading.Thread(target=self._watch, daemon=True).start()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
 
     def stop(self) -> None:
-        """Stop watching; OpenMP spins again as by default."""
+        """Stop watching, and leave no thread behind; OpenMP spins again as by default."""
         self._is_over.set()
+        self._thread.join(_STOP_SECONDS)
 
     def _watch(self) -> None:
         with suppress(OSError):  # the thread that computed has ended
@@ -60,21 +64,24 @@ class IdleTeam:
     def __init__(self, num_threads: int) -> None:
         """Set the number of threads; `keep` starts them."""
         self.num_threads = num_threads
-        self._end: threading.Event | None = None
+        # The thread that owns them, and the event that ends it.
+        self._owner: tuple[threading.Thread, threading.Event] | None = None
 
     def keep(self) -> None:
         """Start the threads, unless they are running."""
-        if self._end is None and (library := _libgomp()) is not None:
+        if self._owner is None and (library := _libgomp()) is not None:
             end = threading.Event()
+            owner = threading.Thread(target=self._hold, args=(library, end), daemon=True)
             with suppress(RuntimeError):  # no thread is left to this process or user: OpenMP spins as by default
-                threading.Thread(target=self._hold, args=(library, end), daemon=True).start()
-                self._end = end
+                owner.start()
+                self._owner = owner, end
 
     def end(self) -> None:
         """End the threads, if they are running."""
-        if self._end is not None:
-            self._end.set()
-            self._end = None
+        if self._owner is not None:
+            (owner, end), self._owner = self._owner, None
+            end.set()
+            owner.join(_STOP_SECONDS)
 
     def _hold(self, library: ctypes.CDLL, end: threading.Event) -> None:
         """Run a parallel region in which each thread frees a null pointer, a no-op; keep its threads until `end`."""

@@ -85,6 +85,20 @@ def test_a_watch_that_is_stopped_leaves_openmp_as_it_was(monkeypatch: pytest.Mon
     assert team.wait_for("sleep", "spin")
 
 
+def test_no_thread_is_left_of_a_watch_that_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control: until then there are its own and the owner of the idle team."""
+    monkeypatch.setattr(spinning, "_LOOK_SECONDS", 0.005)
+    called = threading.Event()
+    library = type("Library", (), {"GOMP_parallel": lambda self, *arguments: called.set()})
+    monkeypatch.setattr(spinning, "_libgomp", library)
+    before, start = set(threading.enumerate()), time.monotonic()
+    watch = SpinsWhileAlone(lambda: time.monotonic() - start, IdleTeam(2))
+    assert called.wait(20)
+    assert len(set(threading.enumerate()) - before) == 2
+    watch.stop()
+    assert set(threading.enumerate()) <= before
+
+
 def test_the_watch_ends_with_the_thread_that_it_watches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spinning, "_LOOK_SECONDS", 0.005)
     team, looks = Team(), iter([0.0])
