@@ -180,9 +180,9 @@ def held_out_by_sorting(digests: Tensor, strata: Tensor, fraction: float, salt: 
         elif of.min() >= fraction and of.min() < of.max() and size * fraction >= 0.5:
             held_out |= own & (hashes == of.min())
     if not held_out.any() and len(strata) * fraction >= 0.5:
-        several = [hashes[stratum == place] for place in range(len(sizes))]
-        spares = torch.cat([of for of in several if of.min() < of.max()] or [hashes[:0]])
-        held_out |= torch.isin(hashes, spares[spares.argmin()]) if len(spares) else False
+        varied = [place for place in range(len(sizes)) if hashes[stratum == place].unique().numel() > 1]
+        spares = torch.isin(stratum, torch.tensor(varied, dtype=torch.int64))
+        held_out |= spares & (hashes == hashes[spares].min()) if spares.any() else False
     return held_out & ~torch.isin(digests, digests[~held_out])
 
 
