@@ -116,11 +116,17 @@ def main() -> int:
 
 
 def command() -> str:
-    """Return the command, as typed in the repository's root."""
+    """Return the command, as typed in the repository's root, with DIR for the folder of the data."""
     interpreter = Path(sys.executable)
     if interpreter.is_relative_to(REPOSITORY):
         interpreter = interpreter.relative_to(REPOSITORY)
-    return shlex.join([str(interpreter), "benchmarks/bench.py", *sys.argv[1:]])
+    typed = list(sys.argv[1:])
+    for place, word in enumerate(typed):
+        if word.startswith("--root="):
+            typed[place] = "--root=DIR"
+        elif place and typed[place - 1] == "--root":
+            typed[place] = "DIR"
+    return shlex.join([str(interpreter), "benchmarks/bench.py", *typed])
 
 
 def method() -> str:

@@ -119,8 +119,13 @@ def num_cores() -> int:
 
     A fraction of a core does not count: threads that wait for each other are as slow as the one that is throttled.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = num_cores_by_affinity()
     return max(1, min([cores, *map(int, _shares())]))
+
+
+def num_cores_by_affinity() -> int:
+    """Return the number of cores on which this process may run, whatever share of their time it gets."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _shares() -> Iterator[float]:

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from nnrun.base.host import num_cores_by_affinity
+
 _LOOK_SECONDS = 0.1
 # Fraction of the time that the computing thread was ready to run but had no core.
 _BUSY_SHARE, _QUIET_SHARE = 0.2, 0.1
@@ -115,7 +117,8 @@ def spin_while_alone(num_threads: int, *, is_busy: bool = False) -> SpinsWhileAl
     It has none with one thread, if the user has set how threads wait, without Linux's scheduler statistics, or if no
     thread can be started. With `is_busy`, spinning is off from the start.
     """
-    num_idle = _num_cores() - num_threads + 2
+    # What libgomp counts as the cores.
+    num_idle = num_cores_by_affinity() - num_threads + 2
     if num_threads == 1 or num_idle > _MOST_IDLE_THREADS or any(name in os.environ for name in _USERS_CHOICE):
         return None
     statistics = Path(f"/proc/self/task/{threading.get_native_id()}/schedstat")
@@ -135,11 +138,6 @@ def spin_while_alone(num_threads: int, *, is_busy: bool = False) -> SpinsWhileAl
     except RuntimeError:
         team.end()
         return None
-
-
-def _num_cores() -> int:
-    """Return the number of cores that libgomp counts: those of the process's affinity."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _libgomp() -> ctypes.CDLL | None:

@@ -119,7 +119,7 @@ def test_the_watch_ends_with_the_thread_that_it_watches(monkeypatch: pytest.Monk
 def test_the_idle_team_makes_more_threads_than_cores(monkeypatch, num_threads, num_cores, num_idle) -> None:
     made: list[IdleTeam] = []
     monkeypatch.setattr(spinning, "SpinsWhileAlone", lambda seconds, team: made.append(team))
-    monkeypatch.setattr(spinning, "_num_cores", lambda: num_cores)
+    monkeypatch.setattr(spinning, "num_cores_by_affinity", lambda: num_cores)
     spin_while_alone(num_threads)
     assert [team.num_threads for team in made] == ([] if num_idle is None else [num_idle])
 
@@ -128,7 +128,7 @@ def test_on_a_busy_machine_spinning_is_off_from_the_start(monkeypatch: pytest.Mo
     """Negative control: on a quiet one it is on."""
     kept: list[str] = []
     monkeypatch.setattr(spinning, "SpinsWhileAlone", lambda seconds, team: None)
-    monkeypatch.setattr(spinning, "_num_cores", lambda: 2)
+    monkeypatch.setattr(spinning, "num_cores_by_affinity", lambda: 2)
     monkeypatch.setattr(IdleTeam, "keep", lambda self: kept.append("sleep"))
     spin_while_alone(2)
     assert kept == []
@@ -166,7 +166,7 @@ def test_no_idle_team_is_started_where_its_threads_could_not_be(monkeypatch: pyt
 
 @pytest.mark.parametrize("name", ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT"])
 def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr(spinning, "_num_cores", lambda: 2)
+    monkeypatch.setattr(spinning, "num_cores_by_affinity", lambda: 2)
     monkeypatch.setenv(name, "1000")
     assert spin_while_alone(2) is None
 
@@ -215,7 +215,7 @@ def test_where_no_thread_can_be_started_openmp_spins_as_by_default(
     def no_start(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(spinning, "_num_cores", lambda: 2)
+    monkeypatch.setattr(spinning, "num_cores_by_affinity", lambda: 2)
     watch = spin_while_alone(2, is_busy=is_busy)
     assert watch is not None
     watch.stop()

@@ -88,3 +88,9 @@ def max_drop_of(exporter: Exporter) -> float | None:
         warn_about(type(exporter), old, new, gone_in="0.6.0")
         return exporter.max_accuracy_drop
     return getattr(exporter, "max_drop", None)
+
+
+def retry_of(exporter: Exporter, reason: str) -> Exporter | None:
+    """Return an exporter to try after a failed verification, if an exporter has one for this reason."""
+    retry = getattr(exporter, "retry", None)
+    return retry(reason) if retry is not None else None

@@ -33,7 +33,7 @@ from nnrun.config.from_checkpoint import exported_config
 from nnrun.config.source import REJECTED_SUFFIX
 from nnrun.core.randomness import SPLIT
 from nnrun.core.seams.data import Tree
-from nnrun.core.seams.export import CannotExport, ExportContext, Exporter
+from nnrun.core.seams.export import CannotExport, ExportContext, Exporter, retry_of
 from nnrun.core.seams.problem import Problem
 from nnrun.core.splits import Drawing
 from nnrun.proof.verdict import VERIFICATION_SCHEMA, Verification
@@ -128,8 +128,7 @@ def _export_one(
     If it fails and its exporter has another way, it is exported again; the notes keep the first failure.
     """
     path, verification = _export_once(exporter, standard, context, folder)
-    retry = getattr(exporter, "retry", None)
-    other = retry(verification.reason) if retry is not None and not verification.ok else None
+    other = None if verification.ok else retry_of(exporter, verification.reason or "")
     if other is None:
         return path, verification
     if path.is_file():
