@@ -50,6 +50,12 @@ def test_labels_may_be_texts_and_in_any_column(tmp_path: Path) -> None:
     assert np.array_equal(found["x"], PIXELS.reshape(40, 3, 3))
 
 
+def test_a_hash_in_a_label_begins_no_comment(tmp_path: Path) -> None:
+    names = [("c#", "#")[number % 2] for number in range(40)]
+    found = read_pixel_table(write(tmp_path / "t.csv", TITLES, rows(names)), "")
+    assert found["y"].tolist() == names
+
+
 @pytest.mark.parametrize(
     ("titles", "lines", "says"),
     [
@@ -58,7 +64,10 @@ def test_labels_may_be_texts_and_in_any_column(tmp_path: Path) -> None:
         (TITLES[:-1], [[1] * 9], "8 columns besides label, not the pixels of a square image"),
         (TITLES, [[1] * 9 + [256]], "pixels are integers from 0 to 255"),
         (TITLES, [[1] * 9 + [0.5]], "pixels are integers from 0 to 255"),
-        (TITLES, [[1] * 10, [1] * 9], "pixels are integers from 0 to 255"),
+        # A value too many shifts what follows, and numpy reads such a line without a word.
+        (TITLES, [[1] * 10, [1] * 11], "line 3 has 11 values, but the header line has 10"),
+        (TITLES, [[1] * 10, [1] * 9], "line 3 has 9 values, but the header line has 10"),
+        (TITLES, [['"a,b"', *[1] * 10]], "line 2 has 11 values, but the header line has 10"),
         (TITLES, [], "has a header line but no images"),
         ([], [], "has no column label"),
     ],
