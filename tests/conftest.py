@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import sys
 from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,6 +115,15 @@ def _own_surroundings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     folder = os.getcwd()  # noqa: PTH109 - as it is
     yield
     os.chdir(folder)
+
+
+@pytest.fixture(autouse=True)
+def _same_draws() -> None:
+    """Give each test the same random numbers, alone and after any other: it builds the same network each time."""
+    random.seed(0)
+    for module, seed in (("numpy", "random.seed"), ("torch", "manual_seed")):
+        if module in sys.modules:
+            attrgetter(seed)(sys.modules[module])(0)
 
 
 @pytest.fixture(autouse=True, scope="session")

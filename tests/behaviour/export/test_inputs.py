@@ -65,8 +65,10 @@ class Scaled:
         return {"_target_": "mine.Scaled"}
 
 
-def standard_of(network: nn.Module) -> Standard:
+def standard_of(kind: type[OfBoth]) -> Standard:
+    """An untrained network and 700 samples of which it gives some to each of its three classes."""
     torch.manual_seed(0)
+    network = kind()
     generator = torch.Generator().manual_seed(0)
     pictures = torch.randint(0, 256, (700, 1, 6, 6), dtype=torch.uint8, generator=generator)
     numbers = torch.randn(700, 5, generator=generator)
@@ -96,7 +98,7 @@ def prove(name: str, standard: Standard, folder: Path, **changes: Any) -> tuple[
 @pytest.mark.parametrize("kind", [OfBoth, OfBothWithoutTypes, OfATuple])
 @pytest.mark.parametrize("name", [name for name in SECTIONS if name != "torchserve"])
 def test_a_network_of_several_inputs_is_proven(name: str, kind: type[OfBoth], tmp_path: Path) -> None:
-    standard = standard_of(kind())
+    standard = standard_of(kind)
     assert standard.test.targets.bincount(minlength=3).min() > 0
     # Its targets are what it says itself: int8 loses those that it was unsure of.
     _, proof = prove(name, standard, tmp_path, **{"max_accuracy_drop": 0.03} if name == "onnx_int8" else {})
@@ -107,7 +109,7 @@ def test_a_network_of_several_inputs_is_proven(name: str, kind: type[OfBoth], tm
 
 
 def test_a_network_without_its_preprocessing_is_proven_too(tmp_path: Path) -> None:
-    path, proof = prove("onnx", standard_of(OfBoth()), tmp_path, preprocess=False, output="probabilities")
+    path, proof = prove("onnx", standard_of(OfBoth), tmp_path, preprocess=False, output="probabilities")
     assert proof.ok, proof.reason
     said = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
     assert said["nnrun.input"] == "picture: normalized pixels, float32, (N, C, H, W); numbers: normalized values, " + (
@@ -116,7 +118,7 @@ def test_a_network_without_its_preprocessing_is_proven_too(tmp_path: Path) -> No
 
 
 def test_onnx_takes_the_names_of_a_dict(tmp_path: Path) -> None:
-    standard = standard_of(OfBoth())
+    standard = standard_of(OfBoth)
     path, _ = prove("onnx", standard, tmp_path)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     assert {node.name: (node.type, node.shape[1:]) for node in session.get_inputs()} == {
@@ -133,7 +135,7 @@ def test_onnx_takes_the_names_of_a_dict(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [OfBoth, OfBothWithoutTypes, OfATuple])
 def test_the_formats_of_torch_take_the_same_tree_in_one_argument(kind: type[OfBoth], tmp_path: Path) -> None:
-    standard = standard_of(kind())
+    standard = standard_of(kind)
     some = samples_of(standard.test.inputs, slice(7))
     for name, load in (("torchscript", torch.jit.load), ("pt2", lambda path: torch.export.load(path).module())):
         (tmp_path / name).mkdir()
@@ -167,7 +169,7 @@ def test_trees_within_a_tree_are_for_onnx_and_pt2_alone(tmp_path: Path) -> None:
 
 
 def test_torchserve_takes_one_image_and_says_which_formats_take_more(tmp_path: Path) -> None:
-    _, proof = prove("torchserve", standard_of(OfBoth()), tmp_path)
+    _, proof = prove("torchserve", standard_of(OfBoth), tmp_path)
     assert proof.reason == (
         "it cannot be exported: torchserve takes one image per sample, but these have picture, numbers; use "
         "export=onnx, torchscript or pt2"
@@ -179,7 +181,7 @@ def test_an_input_that_is_called_as_the_output_is_refused(tmp_path: Path) -> Non
         def forward(self, inputs: dict[str, Tensor]) -> Tensor:
             return super().forward({"picture": inputs["picture"], "numbers": inputs["scores"]})
 
-    made = standard_of(OfBoth())
+    made = standard_of(OfBoth)
     inputs = {"picture": made.test.inputs["picture"], "scores": made.test.inputs["numbers"]}
     renamed = Standard(Renamed().eval(), Scaled(), made.problem, Split(inputs, made.test.targets))
     _, proof = prove("onnx", renamed, tmp_path)
