@@ -26,7 +26,7 @@ from nnrun.base.errors import (
 from nnrun.base.foreign_errors import of_the_system
 from nnrun.base.invocation import called_from_python
 from nnrun.base.secrets import hide_known, secrets_in_words
-from nnrun.base.shown import Chart, Gallery, Table
+from nnrun.base.shown import Chart, Gallery, Table, Text
 from nnrun.base.signals import stop_request
 from nnrun.base.stopping import unanswered_signals
 from nnrun.base.surroundings import kept_surroundings
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from nnrun.assembly.prediction.predictor import Predictor
+    from nnrun.base.sample_results import SampleResults
     from nnrun.config.command_line import CommandLine
     from nnrun.core.seams.batch import Augmentation, Batch, Batches, Mixed, Mixing
     from nnrun.core.seams.callback import Callback
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from nnrun.core.seams.problem import Metric, Output, Problem, Sums
     from nnrun.core.seams.training import ImageLogger, Logger, RunInfo, Scheduler, Stateful, UpdateStep
     from nnrun.core.state import TrainState
-    from nnrun.runs.samples import SampleResults, read_samples
+    from nnrun.runs.samples import read_samples
     from nnrun.runs.summary import Summary
 
 # The modules of the names whose import needs torch or rich.
@@ -68,7 +69,8 @@ _PLACES = {
     "nnrun.core.seams.problem": ("Metric", "Output", "Problem", "Sums"),
     "nnrun.core.seams.training": ("ImageLogger", "Logger", "RunInfo", "Scheduler", "Stateful", "UpdateStep"),
     "nnrun.core.state": ("TrainState",),
-    "nnrun.runs.samples": ("SampleResults", "read_samples"),
+    "nnrun.base.sample_results": ("SampleResults",),
+    "nnrun.runs.samples": ("read_samples",),
     "nnrun.runs.summary": ("Summary",),
 }
 
@@ -118,6 +120,7 @@ __all__ = [
     "Sums",
     "Chart",
     "Gallery",
+    "Text",
     "Table",
     "TrainState",
     "UpdateStep",

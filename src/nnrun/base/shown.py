@@ -1,15 +1,18 @@
-"""How results are shown: tables, charts and galleries as plain data, and metrics as text."""
+"""What results look like: tables, charts, galleries and pages as plain data, and metrics as text."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows with column titles; `summary` is a line with the main point, for where the table does not fit."""
+    """Rows with column titles; `summary` is a line with the main point, for where the table does not fit.
+
+    Without titles it is a list of facts: a name and a value in each row.
+    """
 
     title: str
     columns: Sequence[str]
@@ -19,7 +22,11 @@ class Table:
 
 @dataclass(frozen=True)
 class Chart:
-    """Values over `x`, which all series share: a line, points or bars for each, or a row of a `heatmap`."""
+    """Values over `x`, which all series share: a line, points or bars for each, or a row of a `heatmap`.
+
+    A value of None is a gap. `marks` are vertical lines, by their labels; a `diagonal` is the line y = x, for
+    comparison. `note` is a sentence on how to read it.
+    """
 
     title: str
     kind: Literal["line", "points", "bars", "heatmap"]
@@ -27,18 +34,51 @@ class Chart:
     series: Mapping[str, Sequence[object]]
     x_label: str = ""
     y_label: str = ""
+    x_scale: Literal["linear", "log"] = "linear"
+    y_scale: Literal["linear", "log"] = "linear"
+    marks: Mapping[str, float] = field(default_factory=dict)
+    diagonal: bool = False
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """Samples by their index in a split, each with a caption."""
+    """Samples by their index in a split, each with a caption; `pictures` holds PNG files of those that are images."""
 
     title: str
     split: str
     captions: Mapping[int, str]
+    pictures: Mapping[int, bytes] = field(default_factory=dict)
 
 
-Shown = Table | Chart | Gallery
+@dataclass(frozen=True)
+class Text:
+    """A paragraph, or a command or other text to copy as it is (`is_code`)."""
+
+    title: str
+    text: str
+    is_code: bool = False
+
+
+Shown = Table | Chart | Gallery | Text
+
+
+@dataclass(frozen=True)
+class Section:
+    """What a page shows under one heading, in order."""
+
+    heading: str
+    shown: Sequence[Shown]
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page: its title, a line beneath it, and its sections."""
+
+    title: str
+    lead: str
+    sections: Sequence[Section]
+
 
 # Between these, a metric has four decimals; the errors of a regression may have any magnitude.
 _SMALLEST, _LARGEST = 1e-3, 1e5

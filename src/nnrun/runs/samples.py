@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from nnrun.base.errors import ArtifactError
 from nnrun.base.files import DurableFile, check_is_file, saving
+from nnrun.base.sample_results import SampleResults
 
 SAMPLES_NAME = "test_samples.npz"
 SCHEMA = 1
@@ -21,46 +21,17 @@ _MOST_BYTES = 2**30
 _ROWS = ("indices", "targets", "predictions", "losses", "are_right")
 
 
-@dataclass(frozen=True, eq=False)
-class SampleResults:
-    """The predictions of a network for samples of the test split, in the split's order: one row per sample.
-
-    `kind` and `names` are those of the targets. `num_samples` is the number of samples tested. If not all are kept,
-    those with the largest losses are; `indices` are the positions in the split of those kept.
-
-    - `targets`: class numbers `(N,)`; labels 0 and 1 `(N, K)`; values `(N, K)` in the data's units
-    - `predictions`: probabilities `(N, K)`, float16; values `(N, K)`, float32, in the data's units
-    - `columns`: with many classes, only the most probable ones of each sample are kept: their numbers, `(N, K)`;
-      else None
-    - `predicted`: for classes, the number of the predicted class, `(N,)`; else None
-    - `losses`: the loss of each sample, `(N,)`, float32
-    - `are_right`: whether each prediction counts as right, `(N,)` of bool
-    - `paths`: a readable name for each sample, such as the path of its file; None where there is none
-    """
-
-    kind: str
-    names: tuple[str, ...]
-    num_samples: int
-    indices: np.ndarray[Any, Any]
-    targets: np.ndarray[Any, Any]
-    predictions: np.ndarray[Any, Any]
-    losses: np.ndarray[Any, Any]
-    are_right: np.ndarray[Any, Any]
-    columns: np.ndarray[Any, Any] | None = None
-    predicted: np.ndarray[Any, Any] | None = None
-    paths: tuple[str, ...] | None = None
-
-    def write(self, run: Path) -> Path:
-        """Write them into a run directory, whole or not at all; return the file."""
-        arrays: dict[str, Any] = {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
-        content, path = io.BytesIO(), run / SAMPLES_NAME
-        # Strings as JSON: in an array, each takes as much room as the longest.
-        arrays |= {name: json.dumps(value) for name, value in (("names", self.names), ("paths", self.paths))}
-        np.savez_compressed(content, schema=SCHEMA, kind=self.kind, num_samples=self.num_samples, **arrays)
-        with saving(path), DurableFile(run) as file:
-            file.write(content.getbuffer())
-            file.commit(SAMPLES_NAME)
-        return path
+def write_samples(results: SampleResults, run: Path) -> Path:
+    """Write test results into a run directory, whole or not at all; return the file."""
+    arrays: dict[str, Any] = {name: value for name, value in vars(results).items() if isinstance(value, np.ndarray)}
+    content, path = io.BytesIO(), run / SAMPLES_NAME
+    # Strings as JSON: in an array, each takes as much room as the longest.
+    arrays |= {name: json.dumps(value) for name, value in (("names", results.names), ("paths", results.paths))}
+    np.savez_compressed(content, schema=SCHEMA, kind=results.kind, num_samples=results.num_samples, **arrays)
+    with saving(path), DurableFile(run) as file:
+        file.write(content.getbuffer())
+        file.commit(SAMPLES_NAME)
+    return path
 
 
 def read_samples(run: str | Path) -> SampleResults:

@@ -12,6 +12,7 @@ import torch
 import nnrun
 from nnrun.api import ArtifactError, SampleResults, Split, Summary, Targets, read_samples
 from nnrun.components.problems.classification import Classification
+from nnrun.runs.samples import write_samples
 from nnrun.tasks.train.tested import costliest, results_of
 from support.pictures import make_folder
 
@@ -104,7 +105,7 @@ def test_of_many_classes_the_most_probable_and_for_want_of_room_the_costliest_ar
     assert part.indices.tolist() == costly.tolist()
     assert part.paths == tuple(f"{index}.png" for index in costly.tolist())
     assert costliest(problem, split, predictions, losses)[0].startswith("7.png is ")
-    part.write(tmp_path)
+    write_samples(part, tmp_path)
     for name, value in vars(read_samples(tmp_path)).items():
         assert np.array_equal(value, getattr(part, name), equal_nan=name == "losses"), name
     assert [path.name for path in tmp_path.iterdir()] == ["test_samples.npz"]

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from nnrun.base.sample_results import SampleResults
 from nnrun.base.shown import Shown
 from nnrun.base.targets import Kind, Targets
 from nnrun.core.seams.batch import Batch
@@ -98,6 +99,14 @@ class Problem(ABC):
     def show(self, report: Mapping[str, Any]) -> list[Shown]:
         """Return the tables, charts and galleries that show a report."""
         return []
+
+    def show_samples(self, results: SampleResults) -> list[Shown]:
+        """Return what the results of each sample show: curves, calibration, the costliest mistakes."""
+        return []
+
+    def interval(self, results: SampleResults) -> tuple[float, float] | None:
+        """Return the 95 % confidence interval of the main metric; None where it cannot be computed."""
+        return None
 
     @abstractmethod
     def score(self, predictions: Tensor, targets: Tensor) -> float:

@@ -8,9 +8,10 @@ from torch import Tensor
 
 from nnrun.assembly.network import Measured
 from nnrun.base.paths import expanded
+from nnrun.base.sample_results import SampleResults
 from nnrun.core.seams.data import Split
 from nnrun.core.seams.problem import Problem
-from nnrun.runs.samples import SAMPLES_NAME, SampleResults
+from nnrun.runs.samples import SAMPLES_NAME, write_samples
 from nnrun.tasks.session import Session
 
 # If there are more classes than the first number, only the most probable ones of each sample are kept.
@@ -36,7 +37,7 @@ def keep_samples(
         return []
     predictions = problem.predictions(problem.scores(measured.test_outputs))
     samples = results_of(problem, test, predictions, measured.test_losses)
-    samples.write(session.out.path)
+    write_samples(samples, session.out.path)
     if len(samples.indices) < samples.num_samples:
         console.record(
             f"{SAMPLES_NAME} contains the {len(samples.indices):,} of {samples.num_samples:,} test samples with the "

@@ -1,0 +1,47 @@
+"""The results of a network for each sample of a split, as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class SampleResults:
+    """The predictions of a network for samples of the test split, in the split's order: one row per sample.
+
+    `kind` and `names` are those of the targets. `num_samples` is the number of samples tested. If not all are kept,
+    those with the largest losses are; `indices` are the positions in the split of those kept.
+
+    - `targets`: class numbers `(N,)`; labels 0 and 1 `(N, K)`; values `(N, K)` in the data's units
+    - `predictions`: probabilities `(N, K)`, float16; values `(N, K)`, float32, in the data's units
+    - `columns`: with many classes, only the most probable ones of each sample are kept: their numbers, `(N, K)`;
+      else None
+    - `predicted`: for classes, the number of the predicted class, `(N,)`; else None
+    - `losses`: the loss of each sample, `(N,)`, float32
+    - `are_right`: whether each prediction counts as right, `(N,)` of bool
+    - `paths`: a readable name for each sample, such as the path of its file; None where there is none
+    - `pictures`: PNG files of the costliest mistakes, by position in the split, if the samples are images
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    num_samples: int
+    indices: np.ndarray[Any, Any]
+    targets: np.ndarray[Any, Any]
+    predictions: np.ndarray[Any, Any]
+    losses: np.ndarray[Any, Any]
+    are_right: np.ndarray[Any, Any]
+    columns: np.ndarray[Any, Any] | None = None
+    predicted: np.ndarray[Any, Any] | None = None
+    paths: tuple[str, ...] | None = None
+    pictures: Mapping[int, bytes] = field(default_factory=dict)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the results of all samples are kept, not only of those with the largest losses."""
+        return len(self.indices) == self.num_samples
