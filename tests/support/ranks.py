@@ -127,17 +127,17 @@ def _stop_at(poll: int | None) -> Callable[[], None]:
 def _make(case: Case, world: World, written: _Written, poll: Callable[[], None]) -> tuple[Small, Checkpointing]:
     """Return the training of a case, and the one of its callbacks that saves."""
     callbacks: list[Callback] = []
+    every = case.options.get("log_every_steps", 2)
     training = Small(
         network=make_network(*NETWORKS[case.network]()),
         valid=make_split(9, seed=1),
         callbacks=callbacks,
         poll=poll,
         world=world,
-        **case.options,
+        **{"log_every_steps": every, **case.options},
     )
     if case.bad_sample is not None:
         training.split.inputs[case.bad_sample] = torch.nan
-    every = case.options.get("log_every_steps", 2)
     saving = Checkpointing(written, None, lambda state: state.state_dict())  # type: ignore[arg-type]
     callbacks += [
         MetricRows(written, training.objective, every, Loggers(Console())),

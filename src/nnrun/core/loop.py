@@ -41,6 +41,7 @@ def train_stretch(state: TrainState, work: Work, plan: Plan, batches: Iterator[B
         while plan.goes_on(at, train.num_batches) and not plan.is_validation_due(at):
             first, last = at.batch, min(at.batch + plan.accumulate, train.num_batches)
             num_samples = min(last * train.batch_size, train.num_samples) - first * train.batch_size
+            state.is_logged = plan.is_logged(at.step + 1, last, train.num_batches)
             work.step(batches, range(first, last), num_samples)
             at.batch = last
             state.clock.num_samples += num_samples

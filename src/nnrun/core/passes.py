@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from nnrun.base.foreign_errors import calling
@@ -28,6 +30,12 @@ def unscale(state: TrainState) -> None:
     """Divide the gradients by their scale, if they have one."""
     if state.scaler:
         state.scaler.unscale_(state.optimizer)
+
+
+@torch.no_grad()
+def norm_of(parameters: Iterable[Tensor]) -> Tensor:
+    """Return the norm of the gradients of parameters, on their device; those without a gradient add nothing."""
+    return torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
 
 
 def make_update(state: TrainState, good: Tensor | None = None) -> None:

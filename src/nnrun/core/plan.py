@@ -29,6 +29,12 @@ class Plan:
         every, step = self.validate_every_steps, progress.step
         return every is not None and step % every == 0 and progress.batch > 0 and step != progress.validated_step
 
+    def is_logged(self, step: int, batch: int, num_batches: int) -> bool:
+        """Return whether a row of metrics follows update `step`, after `batch` of the `num_batches` of its epoch."""
+        every = self.validate_every_steps
+        ends = step == self.total_steps or batch == num_batches
+        return ends or step % self.log_every_steps == 0 or (every is not None and step % every == 0)
+
     def is_done(self, progress: Progress) -> bool:
         """Return whether nothing is left to do; an epoch that is trained but not yet closed is unfinished."""
         if progress.epoch >= self.epochs:

@@ -28,8 +28,9 @@ class TrainState:
     evaluation call: the networks, or a shortcut with the same result. `sums` are the training metric's since the last
     log, `epoch_sums` those of the epoch before that, both over this rank's samples; NaN if they are unknown, after
     resuming within an epoch from a checkpoint of an older version. `best_sums` are those of the best weights'
-    validation, if it was in this process. `grad_norm` is the norm of the newest update's gradients before clipping, if
-    they are clipped. A callback's `log("weights", {"norm": 1.5})` adds a row to metrics.jsonl and reaches the loggers
+    validation, if it was in this process. `is_logged` says whether a row of metrics follows the current update;
+    `grad_norm` is the norm of its gradients before clipping, None where neither a row nor clipping needs it. A
+    callback's `log("weights", {"norm": 1.5})` adds a row to metrics.jsonl and reaches the loggers
     as `weights/norm`.
     """
 
@@ -54,6 +55,7 @@ class TrainState:
         self.eval_module: nn.Module = self.evaluated
         self.clock = Clock()
         self.best_sums: Sums | None = None
+        self.is_logged = False
         self.epoch_sums: Sums = {name: torch.zeros_like(total) for name, total in self.sums.items()}
 
     @property

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from nnrun.base.errors import InterruptedRun
 from nnrun.core.objective import Objective
-from nnrun.core.passes import backward, forward, make_update, unscale
+from nnrun.core.passes import backward, forward, make_update, norm_of, unscale
 from nnrun.core.randomness import seed_step
 from nnrun.core.seams.batch import Batch
 from nnrun.core.seams.callback import Callback
@@ -68,12 +68,14 @@ class Step:
         return outputs.detach(), losses.detach(), loss.detach()
 
     def prepare(self) -> None:
-        """Prepare the gradients for the update; keep their norm if it is clipped."""
+        """Prepare the gradients for the update; keep their norm if it is clipped or logged."""
         state = self.state
         state.world.sum_gradients(state.network.parameters())
         unscale(state)
         if self.grad_clip_norm is not None:
             state.grad_norm = nn.utils.clip_grad_norm_(state.network.parameters(), self.grad_clip_norm)
+        else:
+            state.grad_norm = norm_of(state.network.parameters()) if state.is_logged else None
         for callback in self.callbacks:
             callback.on_gradients_ready(state)
 

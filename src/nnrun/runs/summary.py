@@ -46,6 +46,8 @@ class Summary:
     data: dict[str, Any] = field(default_factory=dict)
     # The reason for each logger that failed: it received nothing after that.
     failed_loggers: dict[str, str] = field(default_factory=dict)
+    # What went wrong in the training, and what usually helps: a sentence or two each, in the order they were found.
+    warnings: list[str] = field(default_factory=list)
     # For repeat=: the repeated run, the known differences from it, and every metric that differs.
     repeated: dict[str, Any] | None = None
 

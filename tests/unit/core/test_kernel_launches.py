@@ -104,10 +104,12 @@ def our_step(ema: bool = False, skip: bool = False, clip: float | None = None) -
 def test_a_step_launches_twelve_kernels_more_than_a_bare_one():
     """A step gathers a batch, normalizes it, weights the loss and counts; launches once per epoch add a fraction.
 
+    The norm of the gradients is one of those: it is computed where a row of metrics follows, here after the last step.
+
     Negative control: an average of the weights is seen, and costs no more for a network with many parameters.
     """
     bare, ours, averaged = bare_step(), our_step(), our_step(ema=True)
-    assert ours - bare <= 12 + 10 / STEPS
+    assert ours - bare <= 12 + 12 / STEPS
     # The weights, the statistics, the counts of batches, of 86 parameters and buffers in this network.
     assert 1 <= averaged - ours <= 3
 

@@ -340,17 +340,33 @@ def test_a_reason_to_stop_within_an_epoch_ends_it_and_it_is_validated(small, mak
     assert training.plan.is_done(training.state.progress)
 
 
-@pytest.mark.parametrize("options", [{}, {"accumulate": 2}, {"max_skipped": 3}])
-def test_the_norm_that_clipping_computes_is_kept(small, options):
-    """It is the norm before clipping. Negative control: without clipping, none is kept."""
-    watch = GradientNorms()
-    unclipped = small(epochs=1, max_steps=1, callbacks=[watch], **options)
-    fit(unclipped.state, unclipped.work, unclipped.plan)
-    assert unclipped.state.grad_norm is None
-    clipped = small(epochs=1, max_steps=1, grad_clip_norm=0.01, **options)
-    fit(clipped.state, clipped.work, clipped.plan)
-    assert clipped.state.grad_norm.item() == pytest.approx(watch.norms[0], rel=1e-5)
-    assert clipped.state.state_dict()["grad_norm"] is clipped.state.grad_norm
+@pytest.mark.parametrize("options", [{}, {"accumulate": 2}, {"max_skipped": 3}, {"grad_clip_norm": 0.01}])
+def test_the_norm_of_the_gradients_is_kept_where_a_row_follows(small, options):
+    """It is the norm before clipping. Negative controls: between the rows none is computed, unless it is clipped."""
+    norms, kept = GradientNorms(), []
+
+    class Keep(Callback):
+        def on_step_end(self, state) -> None:
+            kept.append(state.grad_norm)
+
+    training = small(num_samples=80, log_every_steps=2, callbacks=[norms, Keep()], **options)
+    fit(training.state, training.work, training.plan)
+    plain = small(num_samples=80, log_every_steps=1000, **options)
+    fit(plain.state, plain.work, plain.plan)
+    last = len(kept)
+    is_row = [step % 2 == 0 or step == last for step in range(1, last + 1)]
+    if "grad_clip_norm" in options:
+        unclipped = small(num_samples=80, max_steps=1)
+        fit(unclipped.state, unclipped.work, unclipped.plan)
+        assert kept[0].item() == unclipped.state.grad_norm.item() > 0.01
+        assert None not in kept
+    else:
+        assert [norm is not None for norm in kept] == is_row
+        given = [norm for norm, keeps in zip(norms.norms, is_row, strict=True) if keeps]
+        assert [norm.item() for norm in kept if norm is not None] == pytest.approx(given, rel=1e-5)
+    assert training.state.state_dict()["grad_norm"] is training.state.grad_norm is kept[-1]
+    for ours, theirs in zip(training.state.network.parameters(), plain.state.network.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
 
 
 READS = ("item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__", "__index__", "nonzero")

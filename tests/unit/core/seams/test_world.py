@@ -54,7 +54,7 @@ def test_two_processes_give_what_one_gives(both: dict[str, tuple[Result, Result]
     alone = train_case(SAME[name], World())
     assert_close(first, alone)
     assert alone.rows
-    assert ("grad_norm" in alone.rows[0]) == ("grad_clip_norm" in SAME[name].options)
+    assert any("grad_norm" in row for row in alone.rows)
     assert torch.equal(first.weights, second.weights) or alone.end != "done"
     assert (first.end, first.step) == (second.end, second.step)
 
