@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
 
-from nnrun.base.deprecated import warn_about
 from nnrun.base.foreign_errors import place_of, said_by
 from nnrun.base.secrets import hide_known
 from nnrun.base.signals import in_force
@@ -30,7 +28,7 @@ class Loggers:
     def start(self, loggers: Mapping[str, Logger], run: RunInfo) -> None:
         """Start each logger, and keep those that did not fail."""
         for name, logger in loggers.items():
-            if self._calls(name, _start, logger, run):
+            if self._calls(name, logger.start, run):
                 self._started[name] = logger
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
@@ -64,14 +62,3 @@ class Loggers:
         # An interrupt that the logger caught or turned into another error still counts.
         in_force().catch_up()
         return name not in self.failed
-
-
-def _start(logger: Any, run: RunInfo) -> None:
-    """Start a logger. Loggers for versions up to 0.3.0 take the directory and the config instead of a RunInfo."""
-    parameters = inspect.signature(logger.start).parameters.values()
-    if len([parameter for parameter in parameters if parameter.default is parameter.empty]) != 2:
-        logger.start(run)
-        return
-    new = "nnrun.api.Logger.start(run), with run.directory and run.config,"
-    warn_about(type(logger), "nnrun.api.Logger.start(run, config)", new, gone_in="0.6.0")
-    logger.start(run.directory, run.config)

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from nnrun.base.deprecated import warn_about, warn_renamed
 from nnrun.base.targets import Targets
 from nnrun.core.seams.data import Preprocessing, Tree
 from nnrun.core.seams.problem import Problem
@@ -42,12 +41,6 @@ class ExportContext:
     def class_names(self) -> tuple[str, ...]:
         """The names of its outputs."""
         return self.targets.names
-
-    @property
-    def accuracy(self) -> float:
-        """The name of `score` until 0.3.0."""
-        warn_renamed("nnrun.api.ExportContext.accuracy", "nnrun.api.ExportContext.score", gone_in="0.6.0")
-        return self.score
 
 
 class CannotExport(Exception):
@@ -83,10 +76,6 @@ class Exporter(Protocol):
 
 def max_drop_of(exporter: Exporter) -> float | None:
     """Return by how much the main metric may be worse, if an exporter says so."""
-    if not hasattr(exporter, "max_drop") and hasattr(exporter, "max_accuracy_drop"):
-        old, new = (f"nnrun.api.Exporter.{name}" for name in ("max_accuracy_drop", "max_drop"))
-        warn_about(type(exporter), old, new, gone_in="0.6.0")
-        return exporter.max_accuracy_drop
     return getattr(exporter, "max_drop", None)
 
 
