@@ -22,10 +22,11 @@ class SampleResults:
     - `columns`: with many classes, only the most probable ones of each sample are kept: their numbers, `(N, K)`;
       else None
     - `predicted`: for classes, the number of the predicted class, `(N,)`; else None
+    - `predicted_labels`: for labels, whether each is predicted, `(N, K)` of 0 and 1; else None
     - `losses`: the loss of each sample, `(N,)`, float32
     - `are_right`: whether each prediction counts as right, `(N,)` of bool
     - `paths`: a readable name for each sample, such as the path of its file; None where there is none
-    - `pictures`: PNG files of the costliest mistakes, by position in the split, if the samples are images
+    - `pictures`: PNG files of the costliest samples, by position in the split, if the samples are images
     """
 
     kind: str
@@ -38,6 +39,7 @@ class SampleResults:
     are_right: np.ndarray[Any, Any]
     columns: np.ndarray[Any, Any] | None = None
     predicted: np.ndarray[Any, Any] | None = None
+    predicted_labels: np.ndarray[Any, Any] | None = None
     paths: tuple[str, ...] | None = None
     pictures: Mapping[int, bytes] = field(default_factory=dict)
 
@@ -45,3 +47,17 @@ class SampleResults:
     def is_whole(self) -> bool:
         """Whether the results of all samples are kept, not only of those with the largest losses."""
         return len(self.indices) == self.num_samples
+
+    def costliest(self, most: int) -> list[int]:
+        """Return the rows of the mistakes with the largest losses, the largest first; of all samples if none is wrong.
+
+        Values are never simply right or wrong: of these, all samples count.
+        """
+        losses = self.losses.astype(float)
+        losses[~(losses <= float("inf"))] = float("inf")  # NaN counts as the largest
+        counts = ~self.are_right
+        if self.kind == "values" or not counts.any():
+            counts[:] = True
+        rows = counts.nonzero()[0]
+        found: list[int] = rows[(-losses[rows]).argsort(kind="stable")][:most].tolist()
+        return found

@@ -11,13 +11,15 @@ from typing import Literal
 class Table:
     """Rows with column titles; `summary` is a line with the main point, for where the table does not fit.
 
-    Without titles it is a list of facts: a name and a value in each row.
+    There, `label` stands in front of it, or the title. Without titles of columns it is a list of facts: a name and a
+    value in each row.
     """
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[object]]
     summary: str = ""
+    label: str = ""
 
 
 @dataclass(frozen=True)

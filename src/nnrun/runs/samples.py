@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,15 @@ SCHEMA = 1
 # A file that unpacks to more is not ours.
 _MOST_BYTES = 2**30
 _ROWS = ("indices", "targets", "predictions", "losses", "are_right")
+_OTHER_ROWS = ("columns", "predicted", "predicted_labels")
+# The largest number of pictures, and the largest bytes and sides of one, that are read. Those written are smaller.
+_MOST_PICTURES, _MOST_PICTURE_BYTES, _MOST_SIDE = 256, 2**20, 1024
 
 
 def write_samples(results: SampleResults, run: Path) -> Path:
     """Write test results into a run directory, whole or not at all; return the file."""
     arrays: dict[str, Any] = {name: value for name, value in vars(results).items() if isinstance(value, np.ndarray)}
+    arrays |= _packed(results.pictures)
     content, path = io.BytesIO(), run / SAMPLES_NAME
     # Strings as JSON: in an array, each takes as much room as the longest.
     arrays |= {name: json.dumps(value) for name, value in (("names", results.names), ("paths", results.paths))}
@@ -52,7 +58,7 @@ def read_samples(run: str | Path) -> SampleResults:
             raise ArtifactError(f"{path} was written by a newer nnrun (schema {schema}); upgrade nnrun")
         names, paths = (json.loads(str(found.pop(name))) for name in ("names", "paths"))
         rows = {name: found[name] for name in _ROWS}
-        rows |= {name: found[name] for name in ("columns", "predicted") if name in found}
+        rows |= {name: found[name] for name in _OTHER_ROWS if name in found}
         # For an entry that is not an array, numpy returns its bytes.
         if not all(isinstance(value, np.ndarray) and value.ndim > 0 for value in rows.values()):
             raise ValueError("it does not hold arrays with one row per sample")
@@ -63,9 +69,45 @@ def read_samples(run: str | Path) -> SampleResults:
             names=tuple(names),
             num_samples=int(found["num_samples"]),
             paths=None if paths is None else tuple(paths),
+            pictures=_unpacked(found),
             **rows,
         )
     except ArtifactError:
         raise
     except Exception as error:  # numpy fails on damaged bytes in every way there is
         raise ArtifactError(f"{path} cannot be read: {error}") from error
+
+
+def _packed(pictures: Mapping[int, bytes]) -> dict[str, np.ndarray[Any, Any]]:
+    """Return pictures as arrays: the bytes of all, the size of each, its position in the split."""
+    return {
+        "picture_bytes": np.frombuffer(b"".join(pictures.values()), np.uint8),
+        "picture_sizes": np.array([len(content) for content in pictures.values()], np.int64),
+        "picture_indices": np.array(list(pictures), np.int64),
+    }
+
+
+def _unpacked(found: Mapping[str, Any]) -> dict[int, bytes]:
+    """Return the pictures of a file, by position in the split; none of a file of an earlier version.
+
+    Raises ValueError unless each is a PNG file of moderate size.
+    """
+    if "picture_bytes" not in found:
+        return {}
+    sizes, indices = (found[name].astype(np.int64).ravel().tolist() for name in ("picture_sizes", "picture_indices"))
+    whole, ends = found["picture_bytes"].astype(np.uint8).tobytes(), np.cumsum([0, *sizes]).tolist()
+    if len(sizes) != len(indices) or len(sizes) > _MOST_PICTURES or min(sizes, default=0) < 0 or ends[-1] != len(whole):
+        raise ValueError("its pictures do not fit together")
+    pictures = {index: whole[ends[row] : ends[row + 1]] for row, index in enumerate(indices)}
+    if not all(map(_is_picture, pictures.values())):
+        raise ValueError(f"its pictures are not PNG files of at most {_MOST_SIDE}x{_MOST_SIDE} pixels")
+    return pictures
+
+
+def _is_picture(content: bytes) -> bool:
+    """Return whether bytes begin as a PNG file whose size is moderate."""
+    head = b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR"
+    if not content.startswith(head) or not len(head) + 8 <= len(content) <= _MOST_PICTURE_BYTES:
+        return False
+    width, height = struct.unpack_from(">II", content, len(head))
+    return 0 < width <= _MOST_SIDE and 0 < height <= _MOST_SIDE

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import io
+import struct
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import nnrun
 from nnrun.api import ArtifactError, SampleResults, Split, Summary, Targets, read_samples
+from nnrun.components.data.digits import Digits
 from nnrun.components.problems.classification import Classification
+from nnrun.core.lazy_samples import Stored
 from nnrun.runs.samples import write_samples
+from nnrun.tasks.train.pictures import pictures_of
 from nnrun.tasks.train.tested import costliest, results_of
 from support.pictures import make_folder
 
@@ -59,6 +66,11 @@ def test_of_labels_and_of_values_they_are_the_summarys_too(run) -> None:
     assert (samples.kind, samples.targets.dtype, samples.predictions.dtype) == ("labels", np.uint8, np.float16)
     assert samples.targets.shape == samples.predictions.shape == (samples.num_samples, len(samples.names))
     assert samples.predicted is None
+    assert samples.predicted_labels is not None
+    hits = (samples.predicted_labels & samples.targets).sum(0)
+    marks = samples.predicted_labels.sum(0) + samples.targets.sum(0)
+    f1 = [row["f1"] for row in summary.details["test"]["per_label"]]
+    assert (2 * hits / np.maximum(marks, 1)).tolist() == pytest.approx(f1)
     assert samples.targets.sum(0).tolist() == [row["samples"] for row in summary.details["test"]["per_label"]]
     summary, samples = run("data=arrays", f"data.root={DATA / 'valued.npz'}")
     assert (samples.kind, samples.predictions.dtype) == ("values", np.float32)
@@ -160,3 +172,87 @@ def test_a_damaged_array_is_said(tmp_path: Path) -> None:
     path.write_bytes(_flipped(path.read_bytes()))
     with pytest.raises(ArtifactError, match=r"test_samples.npz cannot be read: ."):
         read_samples(tmp_path)
+
+
+def test_pictures_of_the_costliest_mistakes_are_kept_as_they_are(run, tmp_path: Path) -> None:
+    """Negative control: a table of numbers has none. A picture is never enlarged: the digits are 28x28."""
+    _, samples = run("trainer.epochs=1")
+    assert samples.indices.tolist() == list(range(samples.num_samples))
+    rows = samples.costliest(24)
+    assert [*samples.pictures] == rows
+    assert not samples.are_right[rows].any()
+    assert (np.diff(samples.losses[rows]) <= 0).all()
+    test = Digits().load().test
+    for index, content in samples.pictures.items():
+        with Image.open(io.BytesIO(content)) as picture:
+            assert np.array_equal(np.asarray(picture), test.inputs[index, 0].numpy())
+    np.savez(
+        tmp_path / "table.npz",
+        train_x=np.random.rand(60, 1, 1, 5).astype(np.float32) * 9,
+        train_y=np.arange(60) % 2,
+        test_x=np.random.rand(20, 1, 1, 5).astype(np.float32) * 9,
+        test_y=np.arange(20) % 2,
+    )
+    assert run("data=arrays", "data.root=table.npz")[1].pictures == {}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "shown"),
+    [
+        (torch.full((3, 3, 200, 100), 7, dtype=torch.uint8), ("RGB", (48, 96), (7, 7, 7))),
+        (torch.full((3, 1, 10, 400), 0.2), ("L", (192, 5), 51)),
+        ({"a": torch.zeros(3, 5), "b": torch.full((3, 1, 4, 4), 9, dtype=torch.uint8)}, ("L", (4, 4), 9)),
+        (torch.full((3, 1, 4, 4), 1.5), None),
+        (torch.full((3, 1, 4, 4), torch.nan), None),
+        (torch.full((3, 4, 4, 4), 9, dtype=torch.uint8), None),
+        (torch.full((3, 1, 4, 4), 9, dtype=torch.int32), None),
+        (Stored(lambda: torch.full((3, 1, 4, 4), 9, dtype=torch.uint8)), ("L", (4, 4), 9)),
+    ],
+)
+def test_what_is_a_picture_and_how_large_it_becomes(inputs, shown) -> None:
+    found = pictures_of(Split(inputs, torch.zeros(3)), [2, 0])
+    if shown is None:
+        assert found == {}
+        return
+    assert [*found] == [2, 0]
+    picture = Image.open(io.BytesIO(found[2]))
+    assert (picture.mode, picture.size, picture.getpixel((1, 1))) == shown
+    least = len(found[2])
+    assert [*pictures_of(Split(inputs, torch.zeros(3)), [2, 0], most_bytes=least)] == [2], "the total is bounded"
+
+
+PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + struct.pack(">II", 5, 5) + bytes(20)
+
+
+@pytest.mark.parametrize(
+    ("pictures", "changes"),
+    [
+        ({3: b"<svg onload=alert(1)>"}, {}),
+        ({3: PNG[:16] + struct.pack(">II", 100_000, 5) + bytes(20)}, {}),
+        ({3: PNG + bytes(2**20)}, {}),
+        ({3: PNG[:18]}, {}),
+        ({3: PNG}, {"picture_sizes": np.array([-1])}),
+        ({3: PNG}, {"picture_sizes": np.array([len(PNG), 0])}),
+        ({3: PNG}, {"picture_sizes": np.array([2**40])}),
+        ({3: PNG}, {"picture_indices": np.array(["x"])}),
+        (dict.fromkeys(range(1000), PNG), {}),
+    ],
+)
+def test_only_small_png_files_are_taken_for_pictures(pictures, changes, tmp_path: Path) -> None:
+    """A report shows them in a browser."""
+    rows = {name: np.zeros(4) for name in ("indices", "targets", "predictions", "losses", "are_right")}
+    samples = SampleResults("classes", ("a",), 4, **rows)
+    write_samples(replace(samples, pictures={3: PNG}), tmp_path)
+    assert read_samples(tmp_path).pictures == {3: PNG}, "the negative control"
+    path = write_samples(replace(samples, pictures=pictures), tmp_path)
+    with np.load(path) as arrays:
+        np.savez(path, **(dict(arrays) | changes))
+    with pytest.raises(ArtifactError, match=r"test_samples.npz cannot be read: ."):
+        read_samples(tmp_path)
+
+
+def test_a_file_without_pictures_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    rows = {name: np.zeros(4) for name in ("indices", "targets", "predictions", "losses", "are_right")}
+    np.savez(tmp_path / "test_samples.npz", schema=1, kind="labels", num_samples=4, names="[]", paths="null", **rows)
+    samples = read_samples(tmp_path)
+    assert (samples.pictures, samples.predicted_labels) == ({}, None)

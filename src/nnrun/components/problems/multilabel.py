@@ -51,6 +51,10 @@ class Multilabel(Problem):
         """Return the sigmoid of scores `(N, K)`."""
         return scores.sigmoid()
 
+    def decided(self, predictions: Tensor) -> Tensor:
+        """Return which labels are predicted, `(N, K)` of bool: those whose probability reaches their threshold."""
+        return predictions >= self.thresholds.to(predictions.device, predictions.dtype)
+
     def final_layer(self, output: Output) -> nn.Module:
         """Return the sigmoid for probabilities, the identity for scores."""
         return nn.Sigmoid() if output == "probabilities" else nn.Identity()
@@ -109,18 +113,18 @@ class Multilabel(Problem):
         """Return the macro F1 of probabilities `(N, K)`; NaN if one is NaN."""
         if predictions.isnan().any():
             return math.nan
-        given, true = self._given(predictions), targets > 0.5
+        given, true = self.decided(predictions), targets > 0.5
         hits, marks = (given & true).sum(0), given.sum(0) + true.sum(0)
         return float((2 * hits / marks.double())[marks > 0].mean())
 
     def agreement(self, ours: Tensor, theirs: Tensor) -> Tensor:
         """Return for each sample whether both predict the same labels, `(N,)` of bool."""
         is_rounding = (ours - theirs).abs() <= _ROUNDING
-        return (is_rounding | (self._given(ours) == self._given(theirs))).all(1) & ~theirs.isnan().any(1)
+        return (is_rounding | (self.decided(ours) == self.decided(theirs))).all(1) & ~theirs.isnan().any(1)
 
     def are_right(self, predictions: Tensor, targets: Tensor) -> Tensor:
         """Return for each sample whether exactly its own labels are predicted, `(N,)` of bool."""
-        return (self._given(predictions) == (targets == 1)).all(1)
+        return (self.decided(predictions) == (targets == 1)).all(1)
 
     def compare(self, ours: Tensor, theirs: Tensor, target: Tensor) -> dict[str, Any]:
         """Return a sample's labels, those that each network predicts, and the probabilities that differ most."""
@@ -128,8 +132,8 @@ class Multilabel(Problem):
         names = {self.targets.names[index]: index for index in differ.tolist()}
         return {
             "target": self._names(target > 0.5),
-            "eager": self._names(self._given(ours[None])[0]),
-            "artifact": self._names(self._given(theirs[None])[0]),
+            "eager": self._names(self.decided(ours[None])[0]),
+            "artifact": self._names(self.decided(theirs[None])[0]),
             "predictions_eager": {name: ours[index].item() for name, index in names.items()},
             "predictions_artifact": {name: theirs[index].item() for name, index in names.items()},
         }
@@ -146,15 +150,11 @@ class Multilabel(Problem):
 
     def rows(self, predictions: Tensor, top_k: int | None = None) -> list[list[Any]]:
         """Return 1 for each predicted label and 0 for the others, then the probabilities of all."""
-        return [[*g, *p] for g, p in zip(self._given(predictions).int().tolist(), predictions.tolist(), strict=True)]
+        return [[*g, *p] for g, p in zip(self.decided(predictions).int().tolist(), predictions.tolist(), strict=True)]
 
     def answers(self, predictions: Tensor) -> list[str]:
         """Return the predicted labels of each sample, separated by spaces, as in Kaggle's submissions."""
-        return [" ".join(self._names(row)) for row in self._given(predictions)]
-
-    def _given(self, predictions: Tensor) -> Tensor:
-        """Return which labels are predicted, `(N, K)` of bool."""
-        return predictions >= self.thresholds.to(predictions.device, predictions.dtype)
+        return [" ".join(self._names(row)) for row in self.decided(predictions)]
 
     def _names(self, given: Tensor) -> list[str]:
         """Return the names of a sample's predicted labels."""

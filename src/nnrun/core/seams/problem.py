@@ -84,6 +84,10 @@ class Problem(ABC):
         """Return scores as probabilities, or as the predicted values, in the same shape."""
         return scores
 
+    def decided(self, predictions: Tensor) -> Tensor | None:
+        """Return what follows from predictions: class numbers `(N,)`, labels `(N, K)` of bool; None if nothing does."""
+        return None
+
     @abstractmethod
     def final_layer(self, output: Output) -> nn.Module:
         """Return the module from a network's outputs to what an artifact returns; every exporter can express it."""
@@ -97,15 +101,27 @@ class Problem(ABC):
         return {}
 
     def show(self, report: Mapping[str, Any]) -> list[Shown]:
-        """Return the tables, charts and galleries that show a report."""
+        """Return what shows a report of `report`, read back from JSON: tables, charts and texts, in order.
+
+        The console prints the summary of each table that has one, after its label.
+        """
         return []
 
     def show_samples(self, results: SampleResults) -> list[Shown]:
-        """Return what the results of each sample show: curves, calibration, the costliest mistakes."""
+        """Return what the results of each sample show, in order: curves, calibration, the costliest mistakes.
+
+        `results` may hold only some of the samples, those with the largest losses (`results.is_whole`), and of many
+        classes only the most probable (`results.columns`). Names are passed as they are: the page escapes them. A page
+        without anything from here still has the metrics.
+        """
         return []
 
     def interval(self, results: SampleResults) -> tuple[float, float] | None:
-        """Return the 95 % confidence interval of the main metric; None where it cannot be computed."""
+        """Return the 95 % confidence interval of the main metric over samples such as these; None if there is none.
+
+        None is also the answer if not all samples are kept. `nnrun.runs.intervals` has Wilson's interval and a
+        bootstrap.
+        """
         return None
 
     @abstractmethod

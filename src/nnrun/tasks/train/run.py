@@ -128,7 +128,7 @@ def figures(problem: Problem, measured: Measured, mistakes: Sequence[str] = ()) 
     if baseline is not None and math.isfinite(baseline):
         lines.append(("baseline", f"{problem.headline} {metric_text(baseline)} by the best constant prediction"))
     tables = [shown for shown in problem.show(measured.details["test"]) if isinstance(shown, Table)]
-    lines += [(table.title, table.summary) for table in tables]
+    lines += [(table.label or table.title, table.summary) for table in tables]
     lines += [("" if index else "costliest", line) for index, line in enumerate(mistakes)]
     return [(title, line) for title, line in lines if line]
 

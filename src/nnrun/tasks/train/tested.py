@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
@@ -13,6 +14,7 @@ from nnrun.core.seams.data import Split
 from nnrun.core.seams.problem import Problem
 from nnrun.runs.samples import SAMPLES_NAME, write_samples
 from nnrun.tasks.session import Session
+from nnrun.tasks.train.pictures import pictures_of
 
 # If there are more classes than the first number, only the most probable ones of each sample are kept.
 _MOST_CLASSES, _MOST_PROBABLE = 20, 10
@@ -21,6 +23,8 @@ _MOST_BYTES = 2**25
 # Size of a row without its targets and predictions: an index, a loss, a class, whether it is right.
 _ROW_BYTES = 17
 _NUM_SHOWN = 3
+# Number of the costliest samples whose pictures are kept.
+_NUM_PICTURES = 24
 
 
 def keep_samples(
@@ -37,7 +41,8 @@ def keep_samples(
         return []
     predictions = problem.predictions(problem.scores(measured.test_outputs))
     samples = results_of(problem, test, predictions, measured.test_losses)
-    write_samples(samples, session.out.path)
+    indices = samples.indices[samples.costliest(_NUM_PICTURES)].tolist()
+    write_samples(replace(samples, pictures=pictures_of(test, indices)), session.out.path)
     if len(samples.indices) < samples.num_samples:
         console.record(
             f"{SAMPLES_NAME} contains the {len(samples.indices):,} of {samples.num_samples:,} test samples with the "
@@ -51,25 +56,28 @@ def results_of(
     problem: Problem, test: Split, predictions: Tensor, losses: Tensor, most_bytes: int = _MOST_BYTES
 ) -> SampleResults:
     """Return the results to keep: of all samples, or, if these take too much space, of the costliest."""
-    is_classes = problem.kind == "classes"
+    is_classes, is_labels = problem.kind == "classes", problem.kind == "labels"
     num_columns = predictions.shape[1]
     is_cut = is_classes and num_columns > _MOST_CLASSES
-    prediction_bytes = _MOST_PROBABLE * 6 if is_cut else num_columns * (4 if problem.kind == "values" else 2)
+    value_bytes = {"classes": 2, "labels": 3, "values": 4}[problem.kind]
+    prediction_bytes = _MOST_PROBABLE * 6 if is_cut else num_columns * value_bytes
     most = max(1, most_bytes // (_ROW_BYTES + prediction_bytes + test.targets[:1].nbytes))
     order = losses.argsort(descending=True, stable=True)[:most].sort().values  # NaN counts as the largest
     targets, predictions = test.targets[order], predictions[order]
+    decided = problem.decided(predictions)
     kept, columns = predictions.topk(_MOST_PROBABLE, dim=1) if is_cut else (predictions, None)
     return SampleResults(
         kind=problem.kind,
         names=problem.targets.names,
         num_samples=len(test),
         indices=order.numpy(),
-        targets=(targets.byte() if problem.kind == "labels" else targets).numpy(),
+        targets=(targets.byte() if is_labels else targets).numpy(),
         predictions=(kept if problem.kind == "values" else kept.half()).numpy(),
         losses=losses[order].numpy(),
         are_right=problem.are_right(predictions, targets).numpy(),
         columns=None if columns is None else columns.int().numpy(),
-        predicted=predictions.argmax(1).int().numpy() if is_classes else None,
+        predicted=(predictions.argmax(1) if decided is None else decided).int().numpy() if is_classes else None,
+        predicted_labels=decided.byte().numpy() if is_labels and decided is not None else None,
         paths=None if test.names is None else tuple(test.names[index] for index in order.tolist()),
     )
 
