@@ -9,15 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from nnrun.base.errors import ConfigError
-from nnrun.base.shown import Chart, Shown, Table, counted
+from nnrun.base.sample_results import SampleResults
+from nnrun.base.shown import Shown, counted
 from nnrun.base.targets import Kind, Targets
 from nnrun.components.metrics.classification import ClassificationMetrics, RunningAccuracy, score_classes
+from nnrun.components.problems.class_results import show_classes
+from nnrun.components.problems.confusion import class_table, confused_pairs, matrix_charts
 from nnrun.core.seams.problem import Metric, Output, Problem, Sums
-
-# Number of the weakest classes in a one-line report.
-_WEAKEST = 3
-# Number of the most frequently confused pairs in a one-line report.
-_MOST = 3
+from nnrun.runs.intervals import of_class_f1, wilson
 
 
 class Classification(Problem):
@@ -55,6 +54,10 @@ class Classification(Problem):
         """Return the softmax of scores `(N, C)`."""
         return scores.softmax(1)
 
+    def decided(self, predictions: Tensor) -> Tensor:
+        """Return the most probable class of each sample, `(N,)`."""
+        return predictions.argmax(1)
+
     def final_layer(self, output: Output) -> nn.Module:
         """Return the softmax for probabilities, the identity for scores."""
         return nn.Softmax(1) if output == "probabilities" else nn.Identity()
@@ -78,30 +81,24 @@ class Classification(Problem):
         }
 
     def show(self, report: Mapping[str, Any]) -> list[Shown]:
-        """Return the scores of the classes, the weakest first, and the confusion matrix."""
-        rows = sorted((row for row in report.get("per_class", ()) if row["samples"]), key=lambda row: row["f1"])
-        weakest = [f"{row['class']} (F1 {row['f1']:.3f})" for row in rows[:_WEAKEST] if row["f1"] < 1]
-        columns = ("class", "precision", "recall", "f1", "samples")
-        cells = [[row[column] for column in columns] for row in rows]
-        shown: list[Shown] = [Table("weakest", columns, cells, "  ".join(weakest))]
+        """Return the scores of the classes, the weakest first, the confused pairs, and the confusion matrix."""
+        shown: list[Shown] = [class_table(report.get("per_class", ()))]
         if matrix := report.get("confusion_matrix"):
-            shown.append(self._confused(matrix))
-            series = dict(zip(self.targets.names, matrix, strict=True))
-            shown.append(Chart("confusion", "heatmap", self.targets.names, series, "predicted", "true"))
+            shown += [confused_pairs(self.targets.names, matrix), *matrix_charts(self.targets.names, matrix)]
         return shown
 
-    def _confused(self, matrix: Sequence[Sequence[int]]) -> Table:
-        """Return the pairs of confused classes, the most frequent first."""
-        names = self.targets.names
-        cells: list[tuple[str, str, int, int]] = [
-            (names[true], names[predicted], count, sum(row))
-            for true, row in enumerate(matrix)
-            for predicted, count in enumerate(row)
-            if count and true != predicted
-        ]
-        cells.sort(key=lambda cell: -cell[2])
-        most = [f"{true} -> {predicted} ({count} of {samples})" for true, predicted, count, samples in cells[:_MOST]]
-        return Table("confused", ("true", "predicted", "samples", "of the class"), cells, "  ".join(most))
+    def show_samples(self, results: SampleResults) -> list[Shown]:
+        """Return ROC and precision-recall curves, calibration, accuracy by coverage, and the costliest mistakes."""
+        return show_classes(results)
+
+    def interval(self, results: SampleResults) -> tuple[float, float] | None:
+        """Return the interval of accuracy, by Wilson, or of macro F1, if that is the main metric, by a bootstrap."""
+        num_samples = len(results.indices)
+        if not results.is_whole or num_samples < 2 or results.predicted is None:
+            return None
+        if self.headline == "accuracy":
+            return wilson(int((results.predicted == results.targets).sum()), num_samples)
+        return of_class_f1(results.predicted, results.targets, len(results.names)) if self.headline == "f1" else None
 
     def score(self, predictions: Tensor, targets: Tensor) -> float:
         """Return the accuracy of predictions `(N, C)`."""

@@ -230,14 +230,29 @@ def test_a_network_with_other_outputs_is_refused(outputs):
 
 
 def test_what_is_shown_is_the_weakest_classes_first_and_the_confusion_of_all():
-    problem = make_problem(3)
-    _, sums = evaluate(problem, torch.eye(3)[[0, 0, 1, 0, 2]] * 9, torch.tensor([0, 0, 1, 1, 2]))
-    table, confused, chart = problem.show(problem.report(sums))
+    problem = make_problem(4)
+    _, sums = evaluate(problem, torch.eye(4)[[0, 0, 1, 0, 2]] * 9, torch.tensor([0, 0, 1, 1, 2]))
+    table, confused, counts, shares = problem.show(problem.report(sums))
     assert [row[0] for row in table.rows] == ["class 1", "class 0", "class 2"]
-    assert table.summary == "class 1 (F1 0.667)  class 0 (F1 0.800)"
-    assert (confused.summary, confused.rows) == ("class 1 -> class 0 (1 of 2)", [("class 1", "class 0", 1, 2)])
-    assert (chart.kind, chart.x) == ("heatmap", problem.targets.names)
-    assert chart.series == {"class 0": [2, 0, 0], "class 1": [1, 1, 0], "class 2": [0, 0, 1]}
+    assert (table.label, table.summary) == ("weakest", "class 1 (F1 0.667)  class 0 (F1 0.800)")
+    assert (confused.label, confused.summary) == ("confused", "class 1 -> class 0 (1 of 2)")
+    assert confused.rows == [("class 1", "class 0", 1, 2)]
+    assert (counts.kind, counts.x, shares.x) == ("heatmap", list(problem.targets.names), counts.x)
+    matrix = {"class 0": [2, 0, 0, 0], "class 1": [1, 1, 0, 0], "class 2": [0, 0, 1, 0], "class 3": [0, 0, 0, 0]}
+    assert counts.series == matrix
+    assert shares.series == matrix | {"class 0": [1, 0, 0, 0], "class 1": [0.5, 0.5, 0, 0], "class 3": [None] * 4}
+
+
+def test_of_many_classes_the_matrix_has_those_that_are_confused_most_often():
+    problem = make_problem(60)
+    predicted = torch.arange(60)
+    predicted[[50, 7]] = torch.tensor([51, 51])
+    _, sums = evaluate(problem, torch.eye(60)[predicted] * 9, torch.arange(60))
+    chart = problem.show(problem.report(sums))[2]
+    assert len(chart.x) == len(chart.series) == 25
+    assert {"class 7", "class 50", "class 51"} < set(chart.x)
+    assert chart.series["class 7"][chart.x.index("class 51")] == 1
+    assert "the 25 that are confused most often" in chart.note
 
 
 def test_agreement_is_that_of_the_predicted_class():
