@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 ARGS ?=
 
-.PHONY: run test test-fast test-docs test-deploy lint settings bench bench-checkpoints bench-folder bench-exports bench-scale bench-tutorial torture gpu gpu-bundle clean
+.PHONY: run test test-fast test-docs test-deploy test-extras lint settings bench bench-checkpoints bench-folder bench-exports bench-scale bench-tutorial torture gpu gpu-bundle clean
 
 run: $(STAMP)
 	$(BIN)/nnrun $(ARGS)
@@ -24,6 +24,10 @@ test-docs: $(STAMP)
 test-deploy: .venv/.deploy
 	java -version
 	$(BIN)/python -m pytest -m torchserve $(ARGS)
+
+# What needs the extras: the loggers' own libraries and servers, pictures without a browser.
+test-extras: .venv/.extras
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --extras -m extras $(ARGS)
 
 # Generates docs/settings.md from conf/.
 settings: $(STAMP)
@@ -74,6 +78,10 @@ $(STAMP): pyproject.toml
 
 .venv/.deploy: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,deploy]'
+	touch $@
+
+.venv/.extras: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,all]'
 	touch $@
 
 clean:

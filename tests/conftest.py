@@ -54,6 +54,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--pages", action="store_true", help="every command of README, docs/ and conf/ too (make test-docs)"
     )
+    parser.addoption(
+        "--extras",
+        action="store_true",
+        help="what needs TensorBoard, MLflow and other extras too (make test-extras)",
+    )
     parser.addoption("--record-seconds", action="store_true", help="write down how long each file takes, for --fast")
 
 
@@ -79,7 +84,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     def why_no_pages() -> str | None:
         return None if config.getoption("--pages") else "make test-docs runs them"
 
-    for mark, why_not in (("gpu", _why_no_gpu), ("torchserve", _why_no_torchserve), ("pages", why_no_pages)):
+    def why_no_extras() -> str | None:
+        return None if config.getoption("--extras") else "make test-extras runs them"
+
+    reasons = {"gpu": _why_no_gpu, "torchserve": _why_no_torchserve, "pages": why_no_pages, "extras": why_no_extras}
+    for mark, why_not in reasons.items():
         wanting = [item for item in items if item.get_closest_marker(mark)]
         reason = why_not() if wanting else None
         if reason:

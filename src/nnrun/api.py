@@ -45,7 +45,18 @@ if TYPE_CHECKING:
     from nnrun.core.seams.data import Dataset, DataSource, Evaluation, Findings, Preprocessing, Split, TensorSpec, Tree
     from nnrun.core.seams.export import CannotExport, ExportContext, Exporter
     from nnrun.core.seams.problem import Metric, Output, Problem, Sums
-    from nnrun.core.seams.training import ImageLogger, Logger, RunInfo, Scheduler, Stateful, UpdateStep
+    from nnrun.core.seams.training import (
+        GraphLogger,
+        Histogram,
+        HistogramLogger,
+        ImageLogger,
+        Logger,
+        RowsLogger,
+        RunInfo,
+        Scheduler,
+        Stateful,
+        UpdateStep,
+    )
     from nnrun.core.state import TrainState
     from nnrun.runs.samples import read_samples
     from nnrun.runs.summary import Summary
@@ -67,7 +78,18 @@ _PLACES = {
     ),
     "nnrun.core.seams.export": ("CannotExport", "ExportContext", "Exporter"),
     "nnrun.core.seams.problem": ("Metric", "Output", "Problem", "Sums"),
-    "nnrun.core.seams.training": ("ImageLogger", "Logger", "RunInfo", "Scheduler", "Stateful", "UpdateStep"),
+    "nnrun.core.seams.training": (
+        "GraphLogger",
+        "Histogram",
+        "HistogramLogger",
+        "ImageLogger",
+        "Logger",
+        "RowsLogger",
+        "RunInfo",
+        "Scheduler",
+        "Stateful",
+        "UpdateStep",
+    ),
     "nnrun.core.state": ("TrainState",),
     "nnrun.base.sample_results": ("SampleResults",),
     "nnrun.runs.samples": ("read_samples",),
@@ -108,12 +130,16 @@ __all__ = [
     "Batch",
     "Batches",
     "Callback",
+    "GraphLogger",
+    "Histogram",
+    "HistogramLogger",
     "ImageLogger",
     "Logger",
     "Metric",
     "Mixed",
     "Output",
     "Problem",
+    "RowsLogger",
     "RunInfo",
     "Scheduler",
     "Stateful",

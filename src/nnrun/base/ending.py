@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 _UNDOING: dict[int, Callable[[], object]] = {}
 _NUMBERS = itertools.count()
+_LEFT_BEHIND: list[bool] = []
 # prctl(PR_SET_PDEATHSIG) of Linux.
 _SET_DEATH_SIGNAL = 1
 # Looked up before any fork: the child of a process with threads should not have to load a library.
@@ -39,6 +40,16 @@ def undo_all() -> None:
         _, undo = _UNDOING.popitem()
         with contextlib.suppress(Exception):
             undo()
+
+
+def leave_threads_behind() -> None:
+    """Note that a thread hangs, in a library whose own exit functions may hang too."""
+    _LEFT_BEHIND.append(True)
+
+
+def has_left_threads() -> bool:
+    """Return whether a thread of a library hangs."""
+    return bool(_LEFT_BEHIND)
 
 
 def die_with_parent(parent: int) -> None:

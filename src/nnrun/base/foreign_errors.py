@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 
@@ -34,7 +35,12 @@ _REASONS = {
 # Packages whose module has a different name.
 _DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml", "pillow_heif": "pillow-heif"}
 # Packages that only one feature needs, and the extra that installs each.
-_EXTRAS = {"timm": "timm", "torchmetrics": "metrics", "pillow-heif": "heic"}
+_EXTRAS = {
+    "timm": "timm",
+    "torchmetrics": "metrics",
+    "pillow-heif": "heic",
+    **{name: name for name in ("tensorboard", "mlflow", "wandb")},
+}
 # Errors of torch.compile where a compiler is missing, and what to install.
 _COMPILERS = {
     "No working C++ compiler": "a C++ compiler",
@@ -73,6 +79,13 @@ def lacks_package(what: str, error: ModuleNotFoundError) -> ResourceError:
     package = _DISTRIBUTIONS.get(str(error.name), str(error.name))
     wanted = f"'nnrun[{_EXTRAS[package]}]'" if package in _EXTRAS else package
     return ResourceError(f"{what} needs the package {package}, which is not installed: pip install {wanted}")
+
+
+def check_package(what: str, module: str) -> None:
+    """Raise ResourceError if a package is not installed that a feature needs; nothing is imported."""
+    found = find_spec(module)
+    if found is None or found.origin is None:  # without a file it is a folder of that name, such as ./wandb
+        raise lacks_package(what, ModuleNotFoundError(name=module))
 
 
 def of_the_machine(error: BaseException) -> ResourceError | None:

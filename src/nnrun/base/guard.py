@@ -27,6 +27,8 @@ GRACE_SECONDS = 3.0
 SECOND_SECONDS = 1.0
 # Undoing may itself hang on a disk that does not answer.
 UNDOING_SECONDS = 0.7
+# Where a library's thread hangs, its exit functions may hang too.
+LEAVING_SECONDS = 2.0
 _TICK_SECONDS = 0.1
 # The maximum that one tick counts: a process that was suspended for an hour had no time to answer.
 _LONG_TICK_SECONDS = 0.5
@@ -88,14 +90,18 @@ def leave_with(code: int) -> NoReturn:
     import threading  # noqa: PLC0415
 
     _CODE.append(code)
-    with contextlib.suppress(Exception):  # Python has printed it
-        threading._shutdown()  # type: ignore[attr-defined]
-    with contextlib.suppress(Exception):
-        atexit._run_exitfuncs()
-    if "nnrun.base.ending" in sys.modules:
-        from nnrun.base.ending import undo_all  # noqa: PLC0415 - see _end
-
-        undo_all()
+    ending = sys.modules.get("nnrun.base.ending")
+    if ending is not None and ending.has_left_threads():
+        leaving = threading.Thread(target=atexit._run_exitfuncs, daemon=True)
+        leaving.start()
+        leaving.join(LEAVING_SECONDS)
+    else:
+        with contextlib.suppress(Exception):  # Python has printed it
+            threading._shutdown()  # type: ignore[attr-defined]
+        with contextlib.suppress(Exception):
+            atexit._run_exitfuncs()
+    if ending is not None:
+        ending.undo_all()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import secrets
 import socket
 import time
 from collections.abc import Mapping
@@ -112,6 +113,7 @@ class RunDir:
         self._status = self.earlier_status()
         earlier = self._status.get("resumed") or []
         self.set_status(
+            id=self._status.get("id") or secrets.token_hex(8),
             task=task,
             state="running",
             pid=os.getpid(),

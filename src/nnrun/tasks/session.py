@@ -25,11 +25,13 @@ from nnrun.checkpoints.latest import BEFORE, latest_link, point_latest, put_back
 from nnrun.checkpoints.manifest import FOLDER_NAME, MANIFEST_NAME
 from nnrun.components.callbacks.loggers import Loggers
 from nnrun.config.yaml_files import yaml_text
+from nnrun.core.seams.training import Logger, RunInfo
 from nnrun.core.workers.crew import end_workers
 from nnrun.runs import directory as rundir
 from nnrun.runs.console import Console
 from nnrun.runs.directory import RunDir
 from nnrun.runs.environment import ENVIRONMENT_SCHEMA, with_resumed
+from nnrun.runs.logged import id_of, logged_rows, sweep_of
 from nnrun.runs.summary import Summary
 from nnrun.tasks.outcome import Outcome, outcome_of
 
@@ -43,6 +45,8 @@ class Session:
     stop: StopRequest
     loggers: Loggers
     reached: Summary
+    # The name of the sweep that the run is a job of.
+    sweep: str | None = None
     _is_reported: bool = False
 
     def report(self, summary: Summary) -> None:
@@ -50,6 +54,13 @@ class Session:
         self.reached, self._is_reported = summary, True
         summary.failed_loggers = dict(self.loggers.failed)
         summary.write(self.out.path)
+
+    def start_loggers(self, loggers: Mapping[str, Logger], config: Mapping[str, Any], step: int, num_rows: int) -> None:
+        """Start loggers of a run that begins at a step, with so many rows before it."""
+        if loggers:
+            path, rows = self.out.path, logged_rows(self.out.path, num_rows)
+            run = RunInfo(self.reached.task, path, config, step, rows, id_of(path), self.sweep)
+            self.loggers.start(loggers, run)
 
     def finish_loggers(self, state: str, exit_code: int, reason: str | None) -> None:
         """Tell each logger how the run ends; if one fails in this, the status and the summary name it too."""
@@ -81,7 +92,9 @@ def open_session(
             mode=job.mode,
             wall_seconds=0.0,
         )
-        session = Session(RunDir(path), console, stop, Loggers(console), reached)
+        session = Session(
+            RunDir(path), console, stop, Loggers(console), reached, sweep_of(path, is_job=directory is not None)
+        )
         sweep_temporaries(path)
         is_finished = False
         undoing = at_the_end(partial(_end_in_the_midst, session.out, stop))

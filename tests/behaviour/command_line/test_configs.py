@@ -148,7 +148,13 @@ NEEDED = {
 }
 
 
-@pytest.mark.parametrize(("group", "option"), OPTIONS)
+# What needs an extra that `make test` does not install.
+EXTRAS = [("logger", name) for name in ("tensorboard", "mlflow", "wandb")]
+
+
+@pytest.mark.parametrize(
+    ("group", "option"), [pytest.param(*pair, marks=[pytest.mark.extras] * (pair in EXTRAS)) for pair in OPTIONS]
+)
 def test_every_option_trains(group: str, option: str, folder: Path, request: pytest.FixtureRequest) -> None:
     """Six steps over two epochs, so that schedules and early stopping have their turn; test and summary after it."""
     chosen = {"model": "mlp", "trainer": "debug", "export": "none"} | {group: option} | BESIDE.get((group, option), {})

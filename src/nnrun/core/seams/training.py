@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from nnrun.core.seams.batch import Batch
+from nnrun.core.seams.data import Tree
 
 
 class Stateful(Protocol):
@@ -52,33 +53,55 @@ class UpdateStep(Protocol):
 class RunInfo:
     """What a logger learns about the run: its task and directory, its config without secrets, and where it starts.
 
-    `step` is 0, or the step from which a run resumes: values of later steps will be sent again.
+    `step` is 0, or the step from which a run resumes: values of later steps will be sent again, and `rows` has those up
+    to it, as `log` takes them. `id` is the same for a run that is resumed or sent again. `sweep` names the sweep that
+    the run is a job of; None for a run of its own.
     """
 
     task: str
     directory: Path
     config: Mapping[str, Any]
     step: int
+    rows: Sequence[tuple[int, Mapping[str, float]]] = ()
+    id: str = ""
+    sweep: str | None = None
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """The distribution of a tensor's values: `counts` for equal parts of the range from `low` to `high`.
+
+    `total` and `total_squares` are the sums of the values and of their squares.
+    """
+
+    low: float
+    high: float
+    counts: tuple[float, ...]
+    total: float
+    total_squares: float
 
 
 class Logger(Protocol):
     """Where metrics go besides metrics.jsonl. An error that it raises is reported once, and it is not called again.
 
-    One that has `image` is an ImageLogger.
+    It is called in a thread of its own, in which it may take its time. One whose `start` or `log` has not returned
+    after 30 seconds is reported and left behind, as if it had failed; so is one whose `finish` takes longer than its
+    attribute `finish_seconds`, or 30. It may have further methods: see ImageLogger, RowsLogger, HistogramLogger and
+    GraphLogger; a method that is None counts as missing.
     """
 
     def start(self, run: RunInfo) -> None:
-        """Start a run, or continue one that is resumed."""
+        """Start a run, or continue one that is resumed. Training waits for this."""
         ...
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Take values by full name, `valid/loss`. Training waits for this: do slow work in a thread."""
+        """Take values by full name, `valid/loss`."""
         ...
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Close, however the run ended: take its task, state, exit_code and reason, and its results so far.
 
-        The keys are those of summary.json. Called once for each logger that started.
+        The keys are those of summary.json. Called once for each logger that started. The process waits for this.
         """
         ...
 
@@ -88,4 +111,34 @@ class ImageLogger(Logger, Protocol):
 
     def image(self, step: int, name: str, image: Tensor) -> None:
         """Take an image by full name: uint8 `(C, H, W)` on the CPU, of 1 or 3 channels."""
+        ...
+
+
+class RowsLogger(Logger, Protocol):
+    """A logger for which several rows at once are faster: it gets those of about a second together."""
+
+    def log_rows(self, rows: Sequence[tuple[int, Mapping[str, float]]]) -> None:
+        """Take rows, each as `log` does, in order; `log` is not called then."""
+        ...
+
+
+class HistogramLogger(Logger, Protocol):
+    """A logger that takes the distributions of weights and gradients too, at the end of each epoch."""
+
+    def histograms(self, step: int, values: Mapping[str, Histogram]) -> None:
+        """Take histograms by full name: `weights/conv1.weight`, `gradients/conv1.weight`.
+
+        While earlier ones wait, newer ones are skipped, and counted in a note at the end.
+        """
+        ...
+
+
+class GraphLogger(Logger, Protocol):
+    """A logger that takes the structure of the network too."""
+
+    def graph(self, network: nn.Module, example: Tree) -> None:
+        """Take a copy of the network, in eval mode, and an input for it, after `start`.
+
+        Both are on torch's `meta` device: they have shapes, but no values.
+        """
         ...

@@ -32,7 +32,6 @@ from nnrun.core.loop import fit
 from nnrun.core.objective import Objective
 from nnrun.core.seams.callback import Callback, states_of
 from nnrun.core.seams.problem import Sums
-from nnrun.core.seams.training import RunInfo
 from nnrun.core.state import TrainState
 from nnrun.core.transfer.freezing import describe_training
 from nnrun.core.work import Work, poll_together
@@ -73,7 +72,7 @@ def train(job: Job, data: Opened, objective: Objective, session: Session) -> Tra
         # The best weights so far were damaged: there is nothing for a later epoch to beat.
         state.progress.best = None
     config = redact(training.tree, known=job.composed.secrets)
-    session.loggers.start(training.loggers, RunInfo(job.task.name, session.out.path, config, state.progress.step))
+    session.start_loggers(training.loggers, config, state.progress.step, state.progress.num_rows)
     with stop.deferred(), watchers.saving:
         try:
             _fit(job, objective, training, watchers, session)

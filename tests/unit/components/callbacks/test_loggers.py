@@ -91,9 +91,9 @@ def test_an_interrupt_passes(method: str, error: BaseException) -> None:
     assert loggers.failed == {}
     # The run ends, and says so: to the other one where it has started, and to none twice.
     loggers.finish({"state": "interrupted"})
-    assert [call for call in other.calls if call[0] == "finish"] == (
-        [] if method == "start" else [("finish", {"state": "interrupted"})]
-    )
+    ends = [call[1]["state"] for call in other.calls if call[0] == "finish"]
+    # Its thread may be told of the end before the interrupt is seen.
+    assert ends in {"start": [[]], "log": [["interrupted"], ["finished"]], "finish": [["finished"]]}[method]
     assert sum(call[0] == "finish" for call in torn.calls) == (0 if method == "start" else 1)
 
 

@@ -1,0 +1,34 @@
+"""A logger whose package is not installed: an error of the environment, before data is read; help knows it always."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nnrun.base import foreign_errors
+from nnrun.config.folders import options
+from nnrun.help import help_text
+from support.command_line import SHORT, run_here
+
+NAMES = ("tensorboard",)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_ends_with_the_command_that_installs_it(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The data is missing too, which would be exit code 3: the negative control is the same command without it."""
+    (tmp_path / name).mkdir()  # a folder of this name, such as W&B makes, is not the package
+    monkeypatch.setattr(foreign_errors, "find_spec", lambda module: None)
+    words = [*SHORT, "data=mnist", "data.download=false", "model=mlp"]
+    outcome = run_here([*words, f"logger={name}"], tmp_path)
+    assert (outcome.code, outcome.created) == (5, [])
+    assert outcome.err == (
+        f"nnrun: logger.{name} needs the package {name}, which is not installed: pip install 'nnrun[{name}]'\n"
+    )
+    assert run_here(words, tmp_path).code == 3
+
+
+def test_help_lists_all_whatever_is_installed() -> None:
+    assert {"none", "csv", *NAMES} <= set(options("logger", ()))
+    for name in NAMES:
+        assert f"pip install 'nnrun[{name}]'" in help_text(["--help", f"logger={name}"])
