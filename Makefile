@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 ARGS ?=
 
-.PHONY: run test test-fast test-docs test-deploy test-extras lint settings bench bench-checkpoints bench-folder bench-exports bench-scale bench-tutorial torture gpu gpu-bundle clean
+.PHONY: run test test-fast test-docs test-deploy test-extras lint settings vega bench bench-checkpoints bench-folder bench-exports bench-scale bench-tutorial torture gpu gpu-bundle clean
 
 run: $(STAMP)
 	$(BIN)/nnrun $(ARGS)
@@ -32,6 +32,10 @@ test-extras: .venv/.extras
 # Generates docs/settings.md from conf/.
 settings: $(STAMP)
 	$(BIN)/python tests/support/settings_page.py
+
+# Fetches the scripts that draw the charts of a page, in the versions that tests/support/vega_scripts.py names. Needs npm.
+vega: $(STAMP)
+	$(BIN)/python tests/support/vega_scripts.py
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

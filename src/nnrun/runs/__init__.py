@@ -1,1 +1,1 @@
-"""The output of a run: its directory, its environment, its summary, and the console."""
+"""The output of a run: its directory, its environment, its summary, its pages, and the console."""

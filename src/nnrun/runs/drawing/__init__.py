@@ -1,0 +1,1 @@
+"""How charts are drawn: the parts of Vega-Lite specifications, by kind of chart."""
