@@ -33,7 +33,7 @@ def start_from(
     Weights of a network for other classes are loaded without its head, which keeps its random initialization.
     """
     if job.composed.resumed is not None:
-        _take_up(job.composed.resumed, state, callbacks or {})
+        take_up(job.composed.resumed, state, callbacks or {})
     elif job.composed.start is not None:
         start = job.composed.start
         weights, notes = weights_for(state.network, start)
@@ -63,7 +63,7 @@ def built_otherwise(saved: SavedWeights | None, model: Mapping[str, Any]) -> str
     return ", ".join(f"model.{name}={shown(theirs[name])}" for name in named)
 
 
-def _take_up(saved: SavedRun, state: TrainState, callbacks: Mapping[str, Stateful]) -> None:
+def take_up(saved: SavedRun, state: TrainState, callbacks: Mapping[str, Stateful]) -> None:
     """Load the state of a training; raise ArtifactError where it does not fit this one."""
     described = {"model": saved.weights, "training": saved.training}
     model, training = read_tensors(saved.file, described).values()

@@ -63,7 +63,7 @@ def check_job(composed: Composed) -> Job:
             trained_on = trained_input(tree["model"], settings.transfer.weights, pretrained)
         except ConfigError as error:
             problems += [complaint for complaint in error.complaints if complaint not in problems]
-    notes = [*composed.notes, *(composed.located.notes if composed.located else ())]
+    notes = [*composed.notes, *(composed.located.notes if composed.located and not task.retrains else ())]
     if settings.resume is None and task.trains:
         problems += unsaveable(saved_config(tree))
     trainer = settings.trainer

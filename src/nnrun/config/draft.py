@@ -126,7 +126,7 @@ def start_from(source: Source, fresh: Draft) -> Draft:
         return fresh
     # For a trained network, `auto` is the option that it became.
     groups = fresh.chosen - fresh.autos.keys()
-    config = merge_saved(source.config, fresh.config, groups, keep_export=source.key in ("resume", "repeat"))
+    config = merge_saved(source.config, fresh.config, groups, keep_named=source.keeps_named)
     if source.key == "repeat":
         for key in KNOWN_LATE:
             config.data[key] = None

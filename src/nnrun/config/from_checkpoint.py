@@ -110,9 +110,7 @@ def saved_config(tree: Mapping[str, Any], secrets: Collection[str] = ()) -> dict
     return redact({key: value for key, value in saved.items() if key in RUN_KEYS}, known=secrets)
 
 
-def merge_saved(
-    saved: Mapping[str, Any], fresh: DictConfig, named_groups: set[str], *, keep_export: bool
-) -> DictConfig:
+def merge_saved(saved: Mapping[str, Any], fresh: DictConfig, named_groups: set[str], *, keep_named: bool) -> DictConfig:
     """Return the saved config, with the invocation's own settings and the sections of named groups from `fresh`.
 
     A named group with the class that was saved changes nothing: the values of its file are defaults, and saved values
@@ -130,7 +128,7 @@ def merge_saved(
         is_named = key in named_groups and (key in NAMED_SECTIONS or _target(fresh, key) != _target(config, key))
         if is_named or key not in config or key not in RUN_KEYS:
             config[key] = fresh._get_node(key)
-        elif key in NAMED_SECTIONS and key != "metric" and not keep_export and key not in named_groups:
+        elif key in NAMED_SECTIONS and key != "metric" and not keep_named and key not in named_groups:
             config[key] = {}
         elif key in named_groups:
             _fill_secrets(config[key], OmegaConf.to_container(fresh[key], resolve=False))

@@ -33,6 +33,8 @@ class Source:
     saved: SavedWeights | None
     # The initial weights of the run that is repeated, if it had any.
     start: SavedWeights | None = None
+    # Whether the run's callbacks, augmentation, loggers and exports are this invocation's too.
+    keeps_named: bool = False
 
     @property
     def config(self) -> Mapping[str, Any] | None:
@@ -88,9 +90,11 @@ def read_source(named: Typed, task: Task | None, tasks: Sequence[Task]) -> Sourc
         return Source(named.key, located, None)
     if named.key == "repeat":
         run = as_meant_then(read_run(located))
-        return Source(named.key, located, run, start_of(located.run) if located.run else None)
+        start = start_of(located.run) if located.run else None
+        return Source(named.key, located, run, start, keeps_named=True)
     saved = read_run(located) if named.key == "resume" else read_saved(located)
-    return Source(named.key, located, as_meant_then(saved))
+    keeps = named.key == "resume" or (task is not None and task.retrains)
+    return Source(named.key, located, as_meant_then(saved), keeps_named=keeps)
 
 
 def start_of(run: Path) -> SavedWeights | None:

@@ -78,8 +78,10 @@ class Task:
     # Whether the other sections stay in the config, unread: its exports store the whole config.
     keeps_unbuilt: bool = False
 
-    # Whether it trains a network to keep.
+    # Whether it trains a network to keep; and whether it repeats a part of the training that `ckpt=` names, so that
+    # every section of its config counts.
     trains: bool = False
+    retrains: bool = False
     # Whether `ckpt=` may be an exported network; and the message where a file of weights, `{}`, is refused.
     takes_artifact: bool = False
     refuses_weights: str | None = None

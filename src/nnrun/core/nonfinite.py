@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,20 +12,25 @@ from torch import Tensor
 from nnrun.base.errors import DivergedError
 from nnrun.core.progress import Place
 from nnrun.core.seams.world import World
+from nnrun.core.spikes import OddStep, Spikes
 
 # How many numbers are kept before they are joined: each takes a block of the device's memory, which many would fill.
 _NUM_APART = 256
+# Maximum number of updates that are kept to be replayed.
+_MOST_ODD = 20
 
 
 class FiniteWatch:
     """Keep the loss of every update on the device, and read only at `check` whether they are finite.
 
     Training after the first bad loss is wasted, but never saved, because a check precedes each save. A loss that is
-    bad on one rank is bad on all, so that they end together.
+    bad on one rank is bad on all, so that they end together. `odd` are the updates whose loss was bad or a spike.
     """
 
     def __init__(self, world: World | None = None) -> None:
         self._world = world or World()
+        self.odd: list[OddStep] = []
+        self._spikes = Spikes()
         # Numbers that must be finite, one for each update since the last check, and the places of those updates.
         self._numbers: list[Tensor] = []
         self._joined: list[Tensor] = []
@@ -47,8 +53,11 @@ class FiniteWatch:
         if self._numbers:
             self._joined.append(torch.stack(self._numbers))
         self._world.sum(self._joined)
-        are_good = torch.isfinite(torch.cat(self._joined)).tolist() if self._joined else []  # waits for the device
-        for is_good, place in zip(are_good, self._places, strict=True):
+        values = torch.cat(self._joined).tolist() if self._joined else []  # waits for the device
+        for value, place in zip(values, self._places, strict=True):
+            is_good = math.isfinite(value)
+            if self._end is None and (not is_good or self._spikes.is_spike(value)) and len(self.odd) < _MOST_ODD:
+                self.odd.append(OddStep(place, value))
             if self._end is None and self._ends(is_good):
                 self._end = place
         self._numbers, self._joined, self._places = [], [], []

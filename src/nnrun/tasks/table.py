@@ -21,6 +21,7 @@ FOLDERS = (
     "export",
     "predict",
     "inspect",
+    "replay",
     "doctor",
     "init",
 )

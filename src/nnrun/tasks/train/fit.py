@@ -39,6 +39,7 @@ from nnrun.runs.console import Console
 from nnrun.runs.summary import Summary
 from nnrun.tasks.session import Session
 from nnrun.tasks.train.memory_advice import out_of_memory
+from nnrun.tasks.train.odd_steps import keep_odd_steps
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ def train(job: Job, data: Opened, objective: Objective, session: Session) -> Tra
         state.progress.best = None
     config = redact(training.tree, known=job.composed.secrets)
     session.start_loggers(training.loggers, config, state.progress.step, state.progress.num_rows)
+    first_step = state.progress.step
     with stop.deferred(), watchers.saving:
         try:
             _fit(job, objective, training, watchers, session)
@@ -86,13 +88,16 @@ def train(job: Job, data: Opened, objective: Objective, session: Session) -> Tra
         except DivergedError as error:
             watchers.saving.finish(state)
             last = watchers.folder.last
-            raise DivergedError(*error.messages, f"the last good checkpoint is {last}") from error
+            run = shlex.quote(f"ckpt={session.out.path}") + job.reading(data.preprocessing.to_plain())
+            ways_on = f"the last good checkpoint is {last}", f"to see where it begins: nnrun task=replay {run}"
+            raise DivergedError(*error.messages, *ways_on) from error
         except Exception as error:
             if lacks_memory(error):
                 raise out_of_memory(job.settings, str(job.device)) from error
             raise
         finally:
             watchers.progress.close()
+            keep_odd_steps(session.out.path, training, first_step)
             tell_of_training(session.reached, state, watchers.rows.newest)
     if state.progress.stop_reason:
         console.say(f"stopped early: {state.progress.stop_reason}")
