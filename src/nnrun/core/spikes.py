@@ -1,4 +1,4 @@
-"""Updates whose loss is odd: NaN, infinite, or a spike. They are kept, so that `task=replay` can examine them."""
+"""Updates whose loss is odd: NaN, infinite, or a spike. They are kept to be examined later."""
 
 from __future__ import annotations
 

@@ -53,15 +53,15 @@ def test_a_checkpoint_of_an_earlier_version_keeps_the_rule_of_its_time(monkeypat
     fresh = compose([]).config
     fresh.data.dataset.later, fresh.data.later = "new", "new"
     saved = compose([]).resolved()
-    assert "later" not in merge_saved(saved, fresh, set(), keep_export=False).data.dataset
-    assert merge_saved(as_meant(saved), fresh, set(), keep_export=False).data.later == "new"
+    assert "later" not in merge_saved(saved, fresh, set(), keep_named=False).data.dataset
+    assert merge_saved(as_meant(saved), fresh, set(), keep_named=False).data.later == "new"
     monkeypatch.setitem(MEANT_BEFORE, "data.later", "old")
     monkeypatch.setitem(MEANT_BEFORE, f"{saved['data']['dataset']['_target_']}.later", "old")
     for named in (set(), {"data"}):
-        config = merge_saved(as_meant(saved), fresh, named, keep_export=False)
+        config = merge_saved(as_meant(saved), fresh, named, keep_named=False)
         assert (config.data.later, config.data.dataset.later) == ("old", "old"), named
     saved["data"]["later"] = "own"
-    assert merge_saved(as_meant(saved), fresh, set(), keep_export=False).data.later == "own"
+    assert merge_saved(as_meant(saved), fresh, set(), keep_named=False).data.later == "own"
 
 
 def test_a_preprocessing_of_an_earlier_version_is_built_as_it_was_meant(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +142,7 @@ def test_secrets_in_a_list_of_an_option_s_file_take_the_place_of_those_left_out(
     given = {"logins": {"tokens": ["one", {"a": "two"}]}, "widths": [3], "keys": ["x"]}
     with open_dict(fresh):
         fresh.model.update(given)
-    filled = OmegaConf.to_container(merge_saved(saved, fresh, {"model"}, keep_export=False).model)
+    filled = OmegaConf.to_container(merge_saved(saved, fresh, {"model"}, keep_named=False).model)
     assert filled["logins"] == given["logins"]
     assert (filled["widths"], filled["keys"]) == ([1, 2], ["***"])
-    assert merge_saved(saved, fresh, set(), keep_export=False).model.logins.tokens[0] == "***"
+    assert merge_saved(saved, fresh, set(), keep_named=False).model.logins.tokens[0] == "***"

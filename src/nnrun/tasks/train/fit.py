@@ -37,6 +37,7 @@ from nnrun.core.transfer.freezing import describe_training
 from nnrun.core.work import Work, poll_together
 from nnrun.runs.console import Console
 from nnrun.runs.summary import Summary
+from nnrun.tasks.replay.record import TASK as REPLAY
 from nnrun.tasks.session import Session
 from nnrun.tasks.train.memory_advice import out_of_memory
 from nnrun.tasks.train.odd_steps import keep_odd_steps
@@ -89,7 +90,7 @@ def train(job: Job, data: Opened, objective: Objective, session: Session) -> Tra
             watchers.saving.finish(state)
             last = watchers.folder.last
             run = shlex.quote(f"ckpt={session.out.path}") + job.reading(data.preprocessing.to_plain())
-            ways_on = f"the last good checkpoint is {last}", f"to see where it begins: nnrun task=replay {run}"
+            ways_on = f"the last good checkpoint is {last}", f"to see where it begins: nnrun task={REPLAY.name} {run}"
             raise DivergedError(*error.messages, *ways_on) from error
         except Exception as error:
             if lacks_memory(error):

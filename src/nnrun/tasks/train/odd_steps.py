@@ -1,4 +1,4 @@
-"""The steps of a training whose loss was NaN, infinite or a spike, in odd_steps.json: `task=replay` examines them."""
+"""The steps of a training whose loss was NaN, infinite or a spike, in odd_steps.json, to be examined later."""
 
 from __future__ import annotations
 
