@@ -24,7 +24,7 @@ from nnrun.config.typed_paths import HYDRA_KEYS, PATH_KEYS
 from nnrun.config.values import listed_values
 
 # Settings whose path is a folder.
-_FOLDERS = ("resume", "repeat", *HYDRA_KEYS)
+_FOLDERS = ("resume", "repeat", "runs", *HYDRA_KEYS)
 # The script for bash, with the names of Hydra's own. A candidate may contain spaces, and = must not end a word.
 BASH = """\
 export _HYDRA_OLD_COMP=$(complete -p {program} 2> /dev/null)

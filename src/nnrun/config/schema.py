@@ -135,6 +135,7 @@ class RunSettings:
     init_from: str | None
     repeat: str | None
     input: str | None
+    runs: str | None
     trust: list[str]
     data: DataSettings
     trainer: TrainerSettings
@@ -153,7 +154,7 @@ class RunSettings:
 
 
 # Settings of an invocation, like the sections of tasks: a checkpoint does not store them.
-_OF_AN_INVOCATION = ("task", "ckpt", "resume", "init_from", "repeat", "input", "trust")
+_OF_AN_INVOCATION = ("task", "ckpt", "resume", "init_from", "repeat", "input", "runs", "trust")
 # Settings of the run: a checkpoint stores them.
 RUN_KEYS = tuple(field.name for field in fields(RunSettings) if field.name not in _OF_AN_INVOCATION)
 

@@ -8,6 +8,7 @@ SOURCE_KEYS = ("ckpt", "resume", "init_from", "repeat")
 PATH_KEYS = (
     *SOURCE_KEYS,
     "input",
+    "runs",
     "data.root",
     "transfer.weights",
     "hydra.run.dir",

@@ -5,6 +5,7 @@ Plain PyYAML reads `1e-2` as a string, where OmegaConf reads a number.
 
 from __future__ import annotations
 
+import functools
 import io
 import re
 from contextlib import suppress
@@ -18,6 +19,10 @@ from nnrun.base.errors import ConfigError
 from nnrun.base.files import check_is_file
 
 _LINE_ENDS = re.compile(r"[\x85\u2028\u2029\ufeff]")
+# In a saved config: a far larger file is not ours; where a section starts; an anchor or a reference to one.
+_MOST_SAVED_BYTES = 2**20
+_SECTION_STARTS = re.compile(r"^(?=[A-Za-z_][\w.-]*:)", re.MULTILINE)
+_ANCHOR = re.compile(r"(?:^|[-:\[,{]\s)\s*[&*]\w", re.MULTILINE)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -91,3 +96,42 @@ def _dumped(tree: Any, *, allow_unicode: bool) -> str:
     """Return plain values as YAML."""
     how = {"sort_keys": False, "allow_unicode": allow_unicode, "default_flow_style": False}
     return yaml.dump(tree, Dumper=get_omega_conf_dumper(), **how)
+
+
+def read_saved_sections(path: Path) -> dict[str, Any]:
+    """Return the sections of a config.yaml that a run saved, by name, much faster than `read_yaml` reads many of them.
+
+    Equal sections of several files are parsed once. Raises FileNotFoundError, or ConfigError where the file is not of
+    this kind.
+    """
+    try:
+        check_is_file(path)
+        with path.open("rb") as file:
+            content = file.read(_MOST_SAVED_BYTES + 1)
+        text = content.decode()
+    except FileNotFoundError:
+        raise
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not text in UTF-8") from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    if len(content) > _MOST_SAVED_BYTES:
+        raise ConfigError(f"{path} has more than {_MOST_SAVED_BYTES:,} bytes")
+    found: dict[str, Any] = {}
+    for section in _SECTION_STARTS.split(text):
+        try:
+            value = _parsed(section)
+        except (yaml.YAMLError, RecursionError, ValueError) as error:
+            raise ConfigError(f"{path} is not YAML as nnrun writes it") from error
+        if not isinstance(value, dict | None) or not all(isinstance(key, str) for key in value or ()):
+            raise ConfigError(f"{path} is not YAML as nnrun writes it")
+        found |= value or {}
+    return found
+
+
+@functools.lru_cache(maxsize=4096)
+def _parsed(section: str) -> Any:
+    """Return the value of a section's text; the writer uses no anchors, whose copies could fill the memory."""
+    if _ANCHOR.search(section):
+        raise ValueError("it has anchors")
+    return yaml.load(section, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))

@@ -4,40 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from nnrun.config.monitor import LOSS, PREFIX
-
-# Settings that decide which samples are in the validation split; of the section `dataset`, all except those that decide
-# how a sample is presented.
-_SAMPLES = ("name", "root", "limit", "split_seed", "split_by", "val_fraction", "dataset")
-_SHOWING = (
-    *("mean", "std", "image_size", "channels", "in_shape", "num_outputs", "num_classes", "facts"),
-    *("download", "on_bad", "class_order", "white", "resize", "jpeg_draft", "targets"),
-)
-
-
-@dataclass(frozen=True)
-class Yardstick:
-    """How a job was measured: its loss and the settings that chose its validation samples, by full key; and its
-    problem's main metric (higher is better), once it is known.
-    """
-
-    loss: Mapping[str, Any] = field(default_factory=dict)
-    samples: Mapping[str, Any] = field(default_factory=dict)
-    headline: str | None = None
-
-    @classmethod
-    def of(cls, tree: Mapping[str, Any]) -> Yardstick:
-        """Return the yardstick of a job's resolved config."""
-        data = tree.get("data") or {}
-        chosen = {key: data[key] for key in _SAMPLES if key in data}
-        section = chosen.get("dataset")
-        # A parameter of the user's own class may change its samples in any way.
-        if isinstance(section, Mapping) and str(section.get("_target_")).startswith("nnrun."):
-            chosen["dataset"] = {key: value for key, value in section.items() if key not in _SHOWING}
-        return cls(dict(_flat(tree.get("loss"), "loss")), dict(_flat(chosen, "data")))
+from nnrun.tasks.comparison.yardstick import Yardstick
 
 
 class Rankable(Protocol):
@@ -109,10 +80,3 @@ def _differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the keys whose values differ between some settings."""
     keys = dict.fromkeys(key for flat in settings for key in flat)
     return [key for key in keys if any(flat.get(key) != settings[0].get(key) for flat in settings)]
-
-
-def _flat(node: Any, key: str) -> list[tuple[str, Any]]:
-    """Return the settings of a section by full key."""
-    if isinstance(node, Mapping):
-        return [pair for name, value in node.items() for pair in _flat(value, f"{key}.{name}")]
-    return [(key, node)]

@@ -23,6 +23,8 @@ FOLDERS = (
     "inspect",
     "replay",
     "doctor",
+    "compare",
+    "clean",
     "init",
 )
 

@@ -1,0 +1,1 @@
+"""`task=clean`: show which runs would be deleted, and delete them on request."""

@@ -1,0 +1,1 @@
+"""`task=compare`: a table of runs, best first, and compare.html."""

@@ -1,0 +1,1 @@
+"""Runs read from their directories without torch: found, ranked, grouped, tested against each other."""

@@ -1,0 +1,329 @@
+"""`task=compare`: ranked, grouped, tested in pairs, from run directories written in a moment."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nnrun.base.lock import locked
+from nnrun.config.yaml_files import yaml_text
+from nnrun.runs import console
+from support.command_line import Outcome, environment, run_here
+from support.run_directories import config, results_of, values_of, write_run
+
+
+def compared(folder: Path, *words: str, code: int = 0) -> dict[str, Any]:
+    """What `--json` prints of a comparison of the runs in `out`."""
+    outcome = run_here(["--json", "task=compare", *(words or ("runs=out",))], folder)
+    assert outcome.code == code, outcome.err
+    return json.loads(outcome.out)
+
+
+def table(outcome: Outcome) -> list[list[str]]:
+    """The rows of the first table, without its titles."""
+    lines = outcome.out.partition("─\n")[2].partition("\n\n")[0].splitlines()
+    return [line.split() for line in lines]
+
+
+def directories(entries: list[dict[str, Any]]) -> list[list[str]]:
+    return [[Path(run["directory"]).name for run in entry["runs"]] for entry in entries]
+
+
+def test_best_first_with_the_settings_that_differ_and_those_of_one_seed_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "PLAIN_WIDTH", 200)
+    for seed, loss in enumerate((0.30, 0.50, 0.40)):
+        write_run(tmp_path / "out" / f"slow-{seed}", seed=seed, loss=loss)
+    write_run(tmp_path / "out" / "fast", optimizer__lr=0.01, loss=0.35, right=(True,) * 9 + (False,))
+    outcome = run_here(["task=compare", "runs=out"], tmp_path)
+    assert outcome.code == 0, outcome.err
+    # Mean, deviation, best and worst of the group, its members beneath; nothing that all have in common.
+    titles = outcome.out.split("best first: lowest valid/loss\n\n")[1].splitlines()[0].split()
+    assert titles[:5] == ["run", "optimizer.lr", "seed", "valid/loss", "best"]
+    rows = table(outcome)
+    assert rows[0][:5] == ["1", "fast", "0.01", "0", "0.3500"]
+    assert " ".join(rows[1]).startswith("2 3 runs 0.001 0, 1, 2 0.4000 ± 0.1000 0.3000 0.5000")
+    assert [row[:2] for row in rows[2:]] == [["2.1", "slow-0"], ["2.2", "slow-2"], ["2.3", "slow-1"]]
+    assert "epochs" not in outcome.out
+    # The interval is Wilson's of 9 of 10.
+    assert "0.5958 to 0.9821" in " ".join(rows[0])
+    where = next((tmp_path / "outputs").glob("*/*_compare"))
+    with (where / "compare.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert [line["directory"] for line in lines] == ["out/fast", "out/slow-0", "out/slow-2", "out/slow-1"]
+    assert [line["rank"] for line in lines] == ["1", "2", "2", "2"]
+    assert (lines[0]["optimizer.lr"], lines[0]["valid/loss"], lines[0]["seconds"]) == ("0.01", "0.35", "1.5")
+    assert json.loads((where / "status.json").read_text())["state"] == "finished"
+
+
+def test_two_runs_are_tested_on_their_samples(tmp_path: Path) -> None:
+    right = np.ones(40, dtype=bool)
+    other = right.copy()
+    other[:9] = False
+    right[20] = False
+    names = [f"images/{number}.png" for number in range(40)]
+    moved = [f"elsewhere/pictures/{name}" for name in names]
+    write_run(tmp_path / "out" / "a", loss=0.2, right=right, results=results_of(right, names))
+    write_run(tmp_path / "out" / "b", loss=0.3, right=other, results=results_of(other, moved), optimizer__lr=0.1)
+    found = compared(tmp_path)["tests"]
+    assert len(found) == 1
+    assert (found[0]["right only in A"], found[0]["right only in B"], found[0]["num_differing"]) == (9, 1, 10)
+    assert found[0]["p"] == pytest.approx(0.021484375)  # 2 * (1 + 10) / 2**10
+    assert found[0]["difference"] == pytest.approx(0.2)
+    said = run_here(["task=compare", "runs=out"], tmp_path).out
+    assert "McNemar's exact test on the same 40 samples: p = 0.0215" in said
+    assert "10 test samples on which they differ" in said
+    where = next((tmp_path / "outputs").glob("*/*_compare"))
+    with (where / "compare_samples.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    # The largest difference first: the surest of those that differ.
+    assert rows[0]["sample"] == "images/20.png"
+    assert rows[0]["better"] == "second"
+    assert rows[1]["index"] == "8"
+    assert {row["index"] for row in rows} == {*map(str, range(9)), "20"}
+
+
+def test_values_are_tested_by_their_errors(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    targets = draw.normal(size=(60, 2)) * (1, 10)
+    noise = draw.normal(size=(60, 2)) * (1, 10)
+    problem = "nnrun.components.problems.regression.Regression"
+    r2 = {}
+    for name, size in (("near", 0.1), ("far", 0.3)):
+        predictions = (targets + size * noise).astype(np.float32)
+        r2[name] = float((1 - np.square(predictions - targets).mean(0) / targets.var(0)).mean())
+        write_run(
+            tmp_path / "out" / name,
+            results=values_of(predictions, targets),
+            metrics={"valid/loss": size, "test/r2": r2[name]},
+            summary={"headline": "r2"},
+            problem___target_=problem,
+        )
+    (found,) = compared(tmp_path)["tests"]
+    assert found["test"] == "Wilcoxon's signed-rank test"
+    assert found["p"] < 1e-6
+    # The mean of the differences is that of the metric itself.
+    assert found["difference"] == pytest.approx(r2["near"] - r2["far"], abs=1e-4)
+    assert found["interval"][0] < found["difference"] < found["interval"][1]
+
+
+@pytest.mark.parametrize("change", ["targets", "names", "number", "kept", "missing", "damaged"])
+def test_runs_that_were_not_tested_on_the_same_samples_are_not_paired(tmp_path: Path, change: str) -> None:
+    first = results_of((True,) * 10, [f"{n}.png" for n in range(10)])
+    right, names = (True,) * (9 if change == "number" else 10), [f"{n}.png" for n in range(10)]
+    if change == "names":
+        names[3] = "another.png"
+    results = results_of(right, names[: len(right)])
+    if change == "targets":
+        results.targets[:2] = results.targets[1::-1]
+    if change == "kept":
+        for side in (first, results):
+            object.__setattr__(side, "num_samples", 100)
+    write_run(tmp_path / "out" / "a", results=first)
+    write_run(tmp_path / "out" / "b", results=results, optimizer__lr=0.1)
+    if change == "missing":
+        (tmp_path / "out" / "b" / "test_samples.npz").unlink()
+    if change == "damaged":
+        (tmp_path / "out" / "b" / "test_samples.npz").write_bytes(b"PK\x03\x04 no zip")
+    (found,) = compared(tmp_path)["tests"]
+    assert "p" not in found
+    expected = {
+        "targets": "different targets",
+        "names": "different names",
+        "number": "on 10 and 9 samples",
+        "kept": "kept the results of 10 of 100",
+        "missing": "No such file",
+        "damaged": "cannot be read",
+    }
+    assert expected[change] in found["reason"]
+
+
+def test_runs_on_other_data_or_by_another_metric_are_ranked_apart(tmp_path: Path) -> None:
+    write_run(tmp_path / "out" / "digits-a", loss=0.4)
+    write_run(tmp_path / "out" / "digits-b", loss=0.3, optimizer__lr=0.1)
+    write_run(tmp_path / "out" / "mnist", loss=0.1, data__name="mnist")
+    write_run(
+        tmp_path / "out" / "by-accuracy",
+        loss=0.2,
+        early_stopping__monitor="valid/accuracy",
+        summary={"monitor": "valid/accuracy", "mode": "max"},
+    )
+    found = compared(tmp_path)
+    assert [directories(family["entries"]) for family in found["families"]] == [
+        [["digits-b"], ["digits-a"]],
+        [["by-accuracy"]],
+        [["mnist"]],
+    ]
+    assert [family["metric"] for family in found["families"]] == ["valid/loss", "valid/accuracy", "valid/loss"]
+    assert [family["name"] for family in found["families"]] == [
+        "data.name=digits",
+        "data.name=digits",
+        "data.name=mnist",
+    ]
+    # By a metric that is named, those on the same data are ranked together; by the test, that is said.
+    found = compared(tmp_path, "runs=out", "compare.metric=test/accuracy")
+    assert [len(family["entries"]) for family in found["families"]] == [3, 1]
+    assert any("looks better than it is" in note for note in found["notes"])
+
+
+def test_runs_with_another_loss_are_ranked_by_the_main_metric(tmp_path: Path) -> None:
+    write_run(tmp_path / "out" / "plain", loss=0.2)
+    write_run(tmp_path / "out" / "smooth", loss=0.4, loss__label_smoothing=0.1)
+    found = compared(tmp_path)
+    assert [family["metric"] for family in found["families"]] == ["valid/accuracy"]
+    assert "ranked by valid/accuracy: the runs differ in their loss" in found["notes"][0]
+
+
+def test_the_best_is_tested_against_the_next_with_holms_correction(tmp_path: Path) -> None:
+    for number, num_right in enumerate((40, 33, 31, 30)):
+        right = (True,) * num_right + (False,) * (40 - num_right)
+        write_run(tmp_path / "out" / f"r{number}", loss=0.1 * number + 0.1, right=right, optimizer__lr=10.0**-number)
+    found = compared(tmp_path, "runs=out", "compare.tests=3")["tests"]
+    assert [Path(test["second"]).name for test in found] == ["r1", "r2"]
+    assert [test["p"] for test in found] == [pytest.approx(2 / 2**7), pytest.approx(2 / 2**9)]
+    assert [test["p_corrected"] for test in found] == [pytest.approx(2 / 2**7), pytest.approx(4 / 2**9)]
+    assert "corrected for their number (Holm)" in run_here(["task=compare", "runs=out"], tmp_path).out
+
+
+def test_runs_without_a_result_are_listed_with_their_state(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    write_run(out / "good")
+    write_run(out / "failed", state="failed", status={"reason": "the disk is full"})
+    write_run(out / "killed", state="running", status={"host": os.uname().nodename})
+    write_run(out / "elsewhere", state="running", status={"host": "another-machine"})
+    write_run(out / "under-way", state="running", status={"host": os.uname().nodename})
+    write_run(out / "diverged", state="diverged")
+    with locked(out / "under-way"):
+        found = compared(tmp_path)
+    states = {
+        Path(run["directory"]).name: (run["state"], run["reason"]) for e in found["not_ranked"] for run in e["runs"]
+    }
+    assert states["failed"] == ("failed", "epoch 2, best valid/loss 1 so far; the disk is full")
+    assert states["killed"][0] == "killed"
+    assert states["under-way"][0] == states["elsewhere"][0] == "running"
+    assert "running on another-machine" in str(states["elsewhere"][1])
+    assert states["diverged"][0] == "diverged"
+    assert directories(found["families"][0]["entries"]) == [["good"]]
+
+
+HOSTILE = {
+    "not json": ("summary.json", b"{"),
+    "no mapping": ("summary.json", b"[1, 2]"),
+    "metrics of wrong types": ("summary.json", b'{"metrics": {"valid/loss": "low", "a": [1], "b": true}}'),
+    "metrics no mapping": ("summary.json", b'{"metrics": 3}'),
+    "all of wrong types": (
+        "summary.json",
+        b'{"metrics": {"valid/loss": 1e999, "test/accuracy": 7}, "monitor": 3, "mode": [], "best": 1, "headline": {},'
+        b'"wall_seconds": "long", "details": 2, "task": 5}',
+    ),
+    "huge number": ("summary.json", b'{"metrics": {"valid/loss": ' + b"9" * 400 + b"}}"),
+    "deep": ("summary.json", b'{"a":' * 100_000),
+    "huge": ("summary.json", b" " * (17 * 2**20)),
+    "status": ("status.json", b"\x00\xff"),
+    "state": ("status.json", b'{"state": ["finished"], "task": 4, "reason": {}}'),
+    "config of wrong types": ("config.yaml", b"data: 3\nmodel: [1]\nloss: x\nseed: {a: [1]}\nproblem: null\n"),
+    "config with bytes": ("config.yaml", b"\xff\xfe\x00"),
+    "config deep": ("config.yaml", b"a: " + b"[" * 50_000),
+    "config bomb": (
+        "config.yaml",
+        b"a: &a [x,x,x,x,x,x,x,x]\n"
+        + b"".join(b"%c: &%c [%s]\n" % (c, c, b",".join([b"*%c" % (c - 1)] * 9)) for c in range(98, 110)),
+    ),
+    "environment": ("environment.json", b'{"versions": 3, "device": {"a": 1}}'),
+    "rows": ("metrics.jsonl", b'\x00\n[]\n{"epoch": "x"}\n{"epoch": 1, "split": 4}\n' + b"9" * 2**21),
+    "samples": ("test_samples.npz", b"PK" + b"\x00" * 64),
+    "escape codes": ("status.json", b'{"state": "failed", "reason": "\\u001b[31mred\\u0007\\u202e", "task": "train"}'),
+}
+
+
+def test_hostile_run_directories_are_rows_with_a_reason(tmp_path: Path) -> None:
+    good = write_run(tmp_path / "out" / "good", loss=0.4)
+    for number, (name, (file, content)) in enumerate(HOSTILE.items()):
+        bad = tmp_path / "out" / f"b\x1b[31mad {name}"
+        shutil.copytree(good, bad)
+        (bad / "config.yaml").write_text(yaml_text(config(optimizer__lr=0.1 + number)))
+        (bad / file).write_bytes(content)
+    outcome = run_here(["task=compare", "runs=out", "compare.rows=100"], tmp_path)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert not {"\x1b", "\x07", "\u202e"} & set(outcome.out)
+    for name in HOSTILE:
+        assert f"b\\x1b[31mad {name}" in outcome.out
+    assert "b\\x1b[31mad escape codes" in outcome.out
+    found = compared(tmp_path)
+    every = [entry for family in found["families"] for entry in family["entries"]] + found["not_ranked"]
+    reasons = {
+        Path(run["directory"]).name.partition("ad ")[2]: (entry["reason"] or run["reason"])
+        for entry in every
+        for run in entry["runs"]
+    }
+    assert len(reasons) == len(HOSTILE) + 1
+    # These leave the metrics readable: the run is ranked as it is.
+    harmless = {"", "environment", "rows", "samples", "config of wrong types"}
+    assert {name for name, reason in reasons.items() if reason is None} == harmless
+    assert reasons["huge"] == "summary.json cannot be read: it has more than 16,777,216 bytes"
+    assert reasons["metrics of wrong types"] == "valid/loss, a, b in summary.json is not a number"
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_no_number_breaks_on_a_narrow_terminal(tmp_path: Path, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "PLAIN_WIDTH", width)
+    for number in range(3):
+        write_run(
+            tmp_path / "out" / f"a-long-name-of-a-run-{number}",
+            loss=0.123456 + number,
+            optimizer__lr=1.5e-5 * 10**number,
+            model__hidden=[128 + number, 64],
+        )
+    outcome = run_here(["task=compare", "runs=out"], tmp_path)
+    rows = [row for row in table(outcome) if row]
+    assert [row[0] for row in rows] == ["1", "2", "3"]  # no row goes on in a second line
+    assert "0.1235" in rows[0]
+    assert "no room for: run" in outcome.out
+    assert all(len(line) <= width for line in outcome.out.partition("\n\n")[2].partition("\n\n")[0].splitlines())
+    # The runs are named below.
+    assert "1  out/a-long-name-of-a-run-0" in outcome.out
+
+
+def test_200_runs_take_less_than_a_second_and_no_torch(tmp_path: Path) -> None:
+    first = write_run(tmp_path / "out" / "0", loss=0.2)
+    for number in range(1, 200):
+        run = tmp_path / "out" / f"{number}"
+        write_run(run, loss=0.2 + number / 1000, optimizer__lr=0.001 * (1 + number), right=None)
+        shutil.copy(first / "test_samples.npz", run)
+    script = (
+        "import sys, time\nstart = time.process_time()\nfrom nnrun.cli import main\n"
+        "code = main(['--quiet', 'task=compare', 'runs=out'])\n"
+        "print(code, time.process_time() - start, *({'torch', 'pandas', 'altair', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, env=environment(), check=True
+    )
+    code, seconds, *imported = done.stdout.splitlines()[-1].split()
+    assert (code, imported) == ("0", [])
+    assert float(seconds) < 5  # a second on an idle machine
+
+
+def test_it_needs_runs_and_takes_nothing_else(tmp_path: Path) -> None:
+    write_run(tmp_path / "out" / "a")
+    rows = {
+        ("task=compare",): "task=compare needs runs=",
+        ("runs=out",): "runs=out has no effect without task=compare or task=clean",
+        ("task=compare", "runs=out", "model=cnn"): "model would have no effect with task=compare",
+        ("-m", "task=compare", "runs=out", "seed=0,1"): "cannot be a job of a sweep",
+        ("task=compare", "runs=out", "compare.metric=test/acc"): "compare.metric is 'test/acc'; allowed: test/accuracy",
+    }
+    for words, says in rows.items():
+        outcome = run_here(words, tmp_path)
+        assert outcome.code == 2, words
+        assert says in outcome.err
+    assert run_here(["task=compare", "runs=gone"], tmp_path).code == 4
