@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from machine import measured_environment
+
 LAST_LINES = 8
 
 
@@ -72,6 +74,7 @@ def run_process(command: Sequence[str], cwd: Path, timeout_seconds: float, exit_
         done = subprocess.run(
             command,
             cwd=cwd,
+            env=measured_environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",

@@ -36,6 +36,14 @@ class OtherWork:
         return sentence + (warning if fraction > DISTURBED_FRACTION else "")
 
 
+def measured_environment() -> dict[str, str]:
+    """Return the environment of a measured process: Python keeps byte code, as it does for every user by default.
+
+    Where it keeps none (PYTHONDONTWRITEBYTECODE), each start of an editable installation compiles its source anew.
+    """
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 def machine() -> str:
     """Describe the machine and the software in a line or two."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

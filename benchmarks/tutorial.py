@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import default_root, say
-from machine import OtherWork, machine
+from machine import OtherWork, machine, measured_environment
 from report import table
 
 HERE = Path(__file__).resolve().parent
@@ -71,7 +71,7 @@ def nnrun(words: Sequence[str], scratch: str) -> float:
     """Run nnrun in a process of its own, away from conf/ here; return the seconds from its creation to its end."""
     command = [sys.executable, "-m", "nnrun", *words]
     start = time.perf_counter()
-    done = subprocess.run(command, cwd=scratch, check=False, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=scratch, check=False, capture_output=True, text=True, env=measured_environment())
     seconds = time.perf_counter() - start
     if done.returncode:
         raise SystemExit(f"nnrun {shlex.join(words)} ended with {done.returncode}:\n{done.stderr}")
