@@ -121,7 +121,7 @@ class Job:
     def environment(self) -> dict[str, Any]:
         """Return the content of environment.json."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
-        found = environment(torch.get_num_threads(), name, self.composed.secrets) | {"kernels": kernels()}
+        found = environment(torch.get_num_threads(), name, self.composed.secrets) | {"kernels": kernels(self.device)}
         if self.trains and self.composed.start is not None:
             found["init_from"] = _noted(self.composed.start)
         if self.trains and self.pretrained is not None:

@@ -6,6 +6,7 @@ import functools
 import os
 import re
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -116,11 +117,15 @@ class Composed:
 
         Without these, sections that refer to them have placeholders, which suffice for the checks.
         """
-        tree = resolve(self.config, known)
-        if known is None:
-            for key in KNOWN_LATE:
-                value = OmegaConf.select(self.config, f"data.{key}")
-                tree["data"][key] = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+        return resolve(self.config, known) if known is not None else deepcopy(self._checked)
+
+    @functools.cached_property
+    def _checked(self) -> dict[str, Any]:
+        """The config as plain values, with placeholders; resolving takes several times as long as copying these."""
+        tree = resolve(self.config)
+        for key in KNOWN_LATE:
+            value = OmegaConf.select(self.config, f"data.{key}")
+            tree["data"][key] = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
         return tree
 
     def shown(self) -> dict[str, Any]:
@@ -140,7 +145,7 @@ class Composed:
         shown = self.shown()
         variables = _ENVIRONMENT.findall(str(shown))
         found = {os.environ[name] for name in variables if is_secret(name) and os.environ.get(name)}
-        return secrets_in(self.resolved()) | secrets_in(shown) | found
+        return secrets_in(self._checked) | secrets_in(shown) | found
 
     def named(self, key: str) -> bool:
         """Return whether the command line names a key, or the section that it is in."""
@@ -186,7 +191,7 @@ class Composed:
         fitted = replace(self, config=self.config.copy(), kinds=tuple(fitting))
         if fitted.became == self.became:
             # The metrics are known now, though no `auto` became another option.
-            wrong, fitted = list(check_monitor(resolve(self.config), (), self.rules.known.metrics)), self
+            wrong, fitted = list(check_monitor(self._checked, (), self.rules.known.metrics)), self
         else:
             references = {**self.references, **become(fitted.config, self.autos, self.became, fitting)}
             fitted = replace(fitted, references=references)

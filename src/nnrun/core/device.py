@@ -176,12 +176,15 @@ def set_exact() -> None:
         part.fp32_precision = "ieee"
 
 
-def kernels() -> dict[str, Any]:
-    """Return the versions and settings that decide the bits of a GPU's results, for environment.json."""
+def kernels(device: torch.device) -> dict[str, Any]:
+    """Return the versions and settings that decide the bits of a GPU's results, for environment.json.
+
+    cuDNN has to be loaded to tell its version, so it is asked only where it computes.
+    """
     backends: Any = torch.backends
     return {
         "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version() if torch.backends.cudnn.is_available() else None,
+        "cudnn": torch.backends.cudnn.version() if device.type == "cuda" else None,
         "cudnn_benchmark": torch.backends.cudnn.benchmark,
         "fp32_convolution": backends.cudnn.conv.fp32_precision,
         "fp32_matmul": backends.cuda.matmul.fp32_precision,

@@ -42,3 +42,12 @@ def test_a_batch_size_is_a_default_where_nobody_has_set_it(words, expected, tmp_
 
 def test_what_is_no_setting_is_no_default() -> None:
     assert not compose([]).is_default("data.nothing")
+
+
+def test_the_values_that_a_caller_gets_are_its_own() -> None:
+    composed = compose(["data=mnist"])
+    changed = composed.resolved()
+    changed["data"]["dataset"]["root"] = "elsewhere"
+    assert composed.resolved()["data"]["dataset"]["root"] != "elsewhere"
+    # Settings that only the data decides stay unset, though references to them have placeholders.
+    assert (changed["data"]["in_shape"], changed["model"]["in_shape"]) == (None, [1, 1, 1])

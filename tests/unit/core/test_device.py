@@ -148,11 +148,12 @@ def test_fp32_is_fp32_and_not_tf32_whatever_a_program_has_set_and_the_environmen
         "high": lambda: torch.set_float32_matmul_precision("high"),
     }
     switches[before]()
-    found = (kernels()["fp32_convolution"], kernels()["fp32_matmul"])
+    cpu = torch.device("cpu")
+    found = (kernels(cpu)["fp32_convolution"], kernels(cpu)["fp32_matmul"])
     set_exact()
     # A setting of one kind of operation overrides the setting of all.
     assert found != ("ieee", "ieee") or before == "all"
-    assert (kernels()["fp32_convolution"], kernels()["fp32_matmul"]) == ("ieee", "ieee")
+    assert (kernels(cpu)["fp32_convolution"], kernels(cpu)["fp32_matmul"]) == ("ieee", "ieee")
     # The name that torch's compiler and older programs read.
     assert torch.backends.cudnn.allow_tf32 is False
     assert torch.backends.cuda.matmul.allow_tf32 is False

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -48,6 +50,8 @@ class Opened:
     num_test: int = 0
     # Further plain values, by name, that a network's section may refer to.
     facts: Mapping[str, Any] = field(default_factory=dict)
+    # Held while the fingerprint is computed.
+    _hashing: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
 
     @property
     def known(self) -> dict[str, Any]:
@@ -70,9 +74,23 @@ class Opened:
         """How much memory the samples of all splits take."""
         return sum(split.num_bytes for split in self.parts.values())
 
-    @functools.cached_property
+    @property
     def fingerprint(self) -> str:
         """A hash of every sample and target in order: the same for the same data, wherever it is stored."""
+        with self._hashing:
+            return self._fingerprint
+
+    def hash_ahead(self) -> None:
+        """Start to compute the fingerprint in a thread; hashing leaves Python free to build the network meanwhile."""
+        with suppress(RuntimeError):  # no thread is left to this process or user: it is computed when it is needed
+            threading.Thread(target=self._hash, daemon=True).start()
+
+    def _hash(self) -> None:
+        with suppress(Exception), self._hashing:  # the error is raised again where the fingerprint is needed
+            _ = self._fingerprint
+
+    @functools.cached_property
+    def _fingerprint(self) -> str:
         if self.source_fingerprint is not None:
             return self.source_fingerprint
         sha256 = hashlib.sha256()

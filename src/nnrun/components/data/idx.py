@@ -12,6 +12,8 @@ import struct
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
+import numpy
+
 from nnrun.base.files import check_is_file
 
 UINT8_MARK = 8
@@ -24,7 +26,7 @@ class IdxArray(NamedTuple):
     """The content of an idx file: its raw header, its values, and their shape."""
 
     header: bytes
-    values: bytearray
+    values: numpy.ndarray[Any, numpy.dtype[numpy.uint8]]
     shape: tuple[int, ...]
 
 
@@ -57,7 +59,8 @@ def read_idx_array(path: Path, num_dims: int) -> IdxArray:
             raise ValueError(f"it has no samples (its header says {shape})")
         size_bytes = path.stat().st_size
         most = size_bytes * MAX_GZIP_RATIO if path.suffix == PACKED_SUFFIX else size_bytes
-        values = bytearray(num_values if num_values <= most else 0)
+        # Not filled with zeros first, and in huge pages: a third of the time of a bytearray.
+        values = numpy.empty(num_values if num_values <= most else 0, numpy.uint8)
         num_read = cast(Any, file).readinto(values)
         if num_read < num_values:
             raise ValueError(f"its header states {num_values:,} values, but the file has fewer")

@@ -59,7 +59,9 @@ class Split:
 
     def subset(self, indices: Tensor) -> Split:
         """Return the samples at `indices`, in that order; samples in a file stay there."""
-        inputs = tree_map(lambda t: t.subset(indices) if isinstance(t, Stored) else t[indices], self.inputs)
+        inputs = tree_map(
+            lambda t: t.subset(indices) if isinstance(t, Stored) else t.index_select(0, indices), self.inputs
+        )
         names = None if self.names is None else [self.names[index] for index in indices.tolist()]
         digests = None if self.digests is None else self.digests[indices]
         originals = digests  # if they are the same, as for small samples, they are kept once

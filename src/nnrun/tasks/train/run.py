@@ -48,6 +48,8 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
         if resumed:
             check_newest(resumed)
         data = open_for(job)
+        if job.trains:
+            data.hash_ahead()
         job = fit_to_data(job, data, session)
         tell_of_data(data, job.data, job.settings.loss, console, trains=job.trains)
         if job.trains and not resumed and not repeated:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import threading
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+import nnrun.assembly.data.opened as opened_data
 from nnrun.assembly.data.opened import open_data
 from nnrun.base.errors import DataError
 from nnrun.base.targets import Targets
@@ -181,3 +185,46 @@ def test_claims_about_the_data_are_held_against_it(monkeypatch):
 def test_targets_that_are_no_tensor_are_refused(monkeypatch):
     with pytest.raises(DataError, match="load\\(\\) returns a Dataset whose train\\.targets is a list, not a tensor"):
         opened(monkeypatch, Split(GOOD.train.inputs, GOOD.train.targets.tolist()))
+
+
+def test_a_fingerprint_computed_ahead_is_the_same_and_is_computed_once(monkeypatch):
+    data = opened(monkeypatch, GOOD.train)
+    expected, started, finish, count = dataclasses.replace(data).fingerprint, threading.Event(), threading.Event(), []
+
+    def slowly(*given):
+        count.append(threading.current_thread())
+        started.set()
+        assert finish.wait(10)
+        return hashlib.sha256(*given)
+
+    monkeypatch.setattr(opened_data, "hashlib", SimpleNamespace(sha256=slowly))
+    data.hash_ahead()
+    assert started.wait(10), "it begins before anybody asks"
+    finish.set()
+    assert (data.fingerprint, data.fingerprint) == (expected, expected)
+    assert len(count) == 1
+    assert count[0] is not threading.current_thread()
+
+
+def test_what_fails_in_computing_a_fingerprint_ahead_is_raised_where_it_is_needed(monkeypatch, capsys):
+    data = opened(monkeypatch, GOOD.train)
+
+    def broken(*_):
+        raise OSError("the file is gone")
+
+    monkeypatch.setattr(opened_data, "hashlib", SimpleNamespace(sha256=broken))
+    data.hash_ahead()
+    with pytest.raises(OSError, match="the file is gone"):
+        _ = data.fingerprint
+    assert capsys.readouterr().err == ""
+
+
+def test_a_fingerprint_needs_no_thread(monkeypatch):
+    data = opened(monkeypatch, GOOD.train)
+
+    def refused(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    data.hash_ahead()
+    assert data.fingerprint == dataclasses.replace(data).fingerprint
