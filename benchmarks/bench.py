@@ -15,8 +15,9 @@ so no contestant has warm-up steps. The first step of the peers and of the bare 
 less than 1 % of 300 steps. On a GPU the first steps load cuDNN, which takes as long as thousands of steps. There, all
 contestants first take 50 warm-up steps, nnrun in a separate training in the same process.
 
-The start-up figures begin with a practice round that is not counted, and Python keeps byte code. nnrun's first step is first_step_seconds in its
-status.json, counted from the creation of its process. The bare scripts' is counted from just before theirs.
+The start-up figures begin with a practice round that is not counted, and Python keeps byte code. nnrun's first step is
+first_step_seconds in its status.json, counted from the creation of its process. The bare scripts' is counted from just
+before theirs.
 
 The exit code is 1 if a contestant failed, whatever the figures are; goals that are not reached are only reported.
 """
