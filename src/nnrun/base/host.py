@@ -16,8 +16,11 @@ MAX_THREADS = 4096
 # From glibc's malloc.h.
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
+_M_MMAP_MAX = -4
 # The largest value that glibc accepts.
 _MMAP_BYTES = 32 * 2**20
+# The default number of blocks above that size which glibc maps, each on its own.
+_USUAL_NUM_MAPPED = 65536
 _TRIM_BYTES = 2**30
 # The maximum to which glibc itself raises the trim threshold, as a program frees large blocks.
 _USUAL_TRIM_BYTES = 2 * _MMAP_BYTES
@@ -32,9 +35,10 @@ def keep_freed_memory() -> bool:
 
     A training step on a CPU frees and allocates the same activations again and again. By default malloc returns them
     to the kernel each time, which then fills them with zeros: on the small CNN, 40 % of a step (docs/benchmarks.md).
-    Other C libraries have no such call, and nothing is changed there.
+    It would always do so with blocks above 32 MiB, as batches of photos are, which it maps each on its own: here it
+    maps none. Other C libraries have no such call, and nothing is changed there.
     """
-    return _tell_malloc(_TRIM_BYTES)
+    return _tell_malloc(_TRIM_BYTES, num_mapped=0)
 
 
 def give_back_memory() -> None:
@@ -42,19 +46,22 @@ def give_back_memory() -> None:
 
     The earlier setting cannot be queried; a program that trains for a while without nnrun ends up at this one.
     """
-    if _tell_malloc(_USUAL_TRIM_BYTES):
+    if _tell_malloc(_USUAL_TRIM_BYTES, _USUAL_NUM_MAPPED):
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _tell_malloc(trim_bytes: int) -> bool:
-    """Tell glibc's malloc how much freed memory to keep; return whether it accepted the setting."""
+def _tell_malloc(trim_bytes: int, num_mapped: int) -> bool:
+    """Tell glibc's malloc how much freed memory to keep, and how many blocks to map each on its own; return whether it
+    accepted the settings.
+    """
     if not sys.platform.startswith("linux"):
         return False
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return False
-    return bool(mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES)) and bool(mallopt(_M_TRIM_THRESHOLD, trim_bytes))
+    values = {_M_MMAP_THRESHOLD: _MMAP_BYTES, _M_MMAP_MAX: num_mapped, _M_TRIM_THRESHOLD: trim_bytes}
+    return all(mallopt(name, value) for name, value in values.items())
 
 
 def fits_in_memory(num_bytes: int) -> bool:

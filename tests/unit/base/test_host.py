@@ -1,8 +1,10 @@
-"""How much memory this process may use: the machine's, or what its control group leaves it."""
+"""How much memory this process may use: the machine's, or what its control group leaves it; and what it keeps."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -87,3 +89,39 @@ def test_others_are_in_the_way_where_no_core_is_left(tmp_path, monkeypatch, runn
     monkeypatch.setattr(memory, "_LOAD", tmp_path / "loadavg")
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     assert num_others_in_the_way(2) == others
+
+
+# Prints whether the settings were accepted, and in how many pages the kernel put zeros for the second block of 64 MiB:
+# before the call, after it, and after it was undone.
+FREED_TWICE = """
+import ctypes, resource
+from nnrun.base.host import give_back_memory, keep_freed_memory
+
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+
+def new_pages():
+    for _ in range(2):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        block = ctypes.c_void_p(libc.malloc(ctypes.c_size_t(2**26)))
+        libc.memset(block, 1, ctypes.c_size_t(2**26))
+        libc.free(block)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+by_default, is_accepted = new_pages(), keep_freed_memory()
+kept = new_pages()
+give_back_memory()
+print(int(is_accepted), by_default, kept, new_pages())
+"""
+
+
+def test_freed_blocks_are_kept_whatever_their_size():
+    command = [sys.executable, "-c", FREED_TWICE]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    is_accepted, by_default, kept, given_back = map(int, done.stdout.split())
+    if not is_accepted:
+        pytest.skip("this C library has no such setting")
+    # A page may have 2 MiB.
+    assert by_default >= 32
+    assert kept < 8
+    assert given_back >= 32
