@@ -133,20 +133,15 @@ def predictor_of(
     precision: Precision = _FP32,
 ) -> Predictor:
     """Return a predictor that runs a trained network on a device, in fp32 as in evaluation."""
-    network, is_channels_last = to_device(loaded.network, device, channels_last, precision)
+    # Images stay as they are: a convolution with channels-last weights converts its input itself, and layers before it
+    # may make the image smaller.
+    network, _ = to_device(loaded.network, device, channels_last, precision)
 
     def outputs(samples: Tree) -> Tensor:
         with calling("the preprocessing of data"):
             inputs = loaded.preprocessing(tree_map(lambda leaf: leaf.to(device, non_blocking=True), samples))
-            if is_channels_last:
-                inputs = tree_map(_with_channels_last, inputs)
         with calling("model"), explaining_memory(device, num_samples(samples)):
             return scores_of(network(inputs))
 
     plain = loaded.preprocessing.to_plain()
     return Predictor(outputs, None, loaded.problem, loaded.in_shape, plain, conversion=loaded.conversion, device=device)
-
-
-def _with_channels_last(leaf: Tensor) -> Tensor:
-    """Return images with their channels last in memory; other tensors as they are."""
-    return leaf.contiguous(memory_format=torch.channels_last) if leaf.dim() == 4 else leaf
