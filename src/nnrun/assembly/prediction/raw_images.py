@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from typing import NamedTuple
@@ -17,6 +18,10 @@ from nnrun.components.data.images import decode
 from nnrun.components.data.tally import Tally
 from nnrun.core.seams.data import Tree
 from nnrun.core.trees import num_samples, samples_of
+
+# The most bytes that a batch takes as fp32: larger batches are no faster, and take memory for each step of the network.
+_BATCH_BYTES = 2**25
+_FP32_BYTES = 4
 
 
 class Samples(NamedTuple):
@@ -56,13 +61,14 @@ def of_files(
     *,
     in_processes: bool = False,
 ) -> Generator[Samples, None, None]:
-    """Yield the images of files in batches, in the files' order.
+    """Yield the images of files in batches, in the files' order; large images in smaller batches.
 
     `refuse` is called for each file that cannot be read, in its turn; if it returns, the file is skipped. `tally`
     counts files of more than 8 bits. `in_processes` allows decoding many files in processes.
     """
     channels, height, width = intake.in_shape
-    batch_size = intake.batch_size
+    fitting = _BATCH_BYTES // (_FP32_BYTES * math.prod(intake.in_shape))
+    batch_size = min(intake.batch_size, max(1, fitting))
     read = functools.partial(decode, channels=channels, size=(height, width), conversion=intake.conversion)
     names: list[str] = []
     numbers: list[int] = []

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from nnrun.assembly.prediction import image_parts
+from nnrun.assembly.prediction import image_parts, raw_images
 from nnrun.assembly.prediction.raw_images import Intake, of_files
 from nnrun.base.errors import DataError
 from nnrun.components.data.tally import Tally
@@ -49,6 +49,13 @@ def test_batches_are_the_same_whoever_decodes(files, in_processes, cores, monkey
     assert pixels[:, 0, 0, 0].tolist() == [35 if place == 3 else place for place in good]
     assert [Path(message.split()[0]).name for message in refused] == [f"{place:02}.png" for place in BAD]
     assert (tally.num_deep, tally.peak) == (1, 9000)
+
+
+@pytest.mark.parametrize(("most_bytes", "sizes"), [(4 * 4 * 5 * 2, [2, 2, 1]), (1, [1] * 5)])
+def test_large_images_come_in_smaller_batches(files, monkeypatch, most_bytes, sizes):
+    monkeypatch.setattr(raw_images, "_BATCH_BYTES", most_bytes)
+    batches = of_files(files[1:6], Intake((1, 4, 5), 10), print, Tally(None))
+    assert [len(batch.names) for batch in batches] == sizes
 
 
 def children() -> set[str]:
