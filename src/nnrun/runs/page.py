@@ -21,6 +21,10 @@ from nnrun.runs.drawing.theme import DARK, LIGHT, chart_config
 LONG_TABLE, MAX_TABLE_ROWS = 25, 2_000
 # A table of at most this size stands beside another item.
 SMALL_ROWS, SMALL_COLUMNS = 14, 4
+# Up to this number, facts stand side by side, unless one is longer than a line.
+FEW_FACTS, LONG_FACT = 9, 60
+# A chart that is taller, in pixels, takes the whole width.
+TALL_CHART = 520
 # In base64: what leaves a page below 3 MB, with Vega's scripts and the charts.
 MAX_PICTURE_BYTES = 1_400_000
 # Pictures smaller than this are enlarged without smoothing.
@@ -150,7 +154,7 @@ def _chart(chart: Chart, charts: list[dict[str, Any]]) -> dict[str, Any]:
         "notes": notes,
         # The cells of a small matrix stay near to squares.
         "max_width": 160 + 72 * columns if columns else None,
-        "is_wide": False,
+        "is_wide": spec["height"] > TALL_CHART,
     }
 
 
@@ -162,7 +166,8 @@ def _facts(table: Table) -> dict[str, Any]:
         "title": visible(table.title),
         "summary": visible(table.summary),
         "rows": rows,
-        "is_wide": longest > 60 or len(rows) > SMALL_ROWS,
+        "is_few": len(rows) <= FEW_FACTS and longest <= LONG_FACT,
+        "is_wide": longest > LONG_FACT or len(rows) > SMALL_ROWS,
     }
 
 

@@ -63,7 +63,7 @@ def _histogram(
             "x": {**x_encoding(chart, xs, True), "field": "from"},
             "x2": {"field": "to"},
             "y": _from_zero(y_encoding(chart, xs, series), every),
-            **_base(chart, every, "y2"),
+            "y2": {"datum": _decade_below(every) if chart.y_scale == "log" else 0},
             "color": color_encoding(names),
             "tooltip": tooltip,
         },
@@ -80,11 +80,6 @@ def _from_zero(encoding: dict[str, Any], values: Iterable[Number]) -> dict[str, 
     low = _decade_below(values) if is_log else min(low, 0)
     scale = {**encoding["scale"], "domain": [low, high if is_log else max(high, 0)]}
     return {**encoding, "scale": scale, "stack": None}
-
-
-def _base(chart: Chart, values: Iterable[Number], channel: str) -> dict[str, Any]:
-    """Return where bars on a logarithmic scale begin."""
-    return {channel: {"datum": _decade_below(values)}} if chart.y_scale == "log" else {}
 
 
 def _decade_below(values: Iterable[Number]) -> float:
@@ -118,14 +113,15 @@ def _named_bars(
     length = _from_zero(y_encoding(chart, xs, series), every)
     name = {"field": "x", "type": "nominal", "sort": None, "title": visible(chart.x_label) or None,
             "scale": {"domain": shown, "paddingInner": 0.25},
-            "axis": {"labelLimit": 130, "grid": False, "labelOverlap": False} if lies
-            else {"labelAngle": 0 if max(map(len, shown), default=0) <= 4 else -40, "labelLimit": 110}}  # fmt: skip
+            "axis": {"grid": False, "labelOverlap": False} if lies
+            else {"labelAngle": 0 if max(map(len, shown), default=0) <= 4 else -40}}  # fmt: skip
     tooltip = [tooltip_field("x", visible(chart.x_label) or "name", None)]
     tooltip += [tooltip_field("series", "series", None)] if len(names) > 1 else []
     tooltip.append(tooltip_field("y", visible(chart.y_label) or (names[0] if len(names) == 1 else "value"), every))
     encoding: dict[str, Any] = {"color": color_encoding(names), "tooltip": tooltip}
     encoding |= {"y": name, "x": length} if lies else {"x": name, "y": length}
-    encoding |= _base(chart, every, "x2" if lies else "y2")
+    if chart.y_scale == "log":
+        encoding["x2" if lies else "y2"] = {"datum": _decade_below(every)}
     if len(names) > 1:
         encoding["yOffset" if lies else "xOffset"] = {"field": "series", "type": "nominal", "sort": None,
                                                       "scale": {"domain": names}}  # fmt: skip

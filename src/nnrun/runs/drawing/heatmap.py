@@ -60,14 +60,17 @@ def heatmap_spec(chart: Chart) -> tuple[dict[str, Any], list[str]]:
         for style, test in (("heat-text", "datum.depth <= 0.55"), ("heat-text-on", "datum.depth > 0.55")):
             layers.append({"transform": [{"filter": test}], "encoding": {"text": {"field": "text"}},
                            "mark": {"type": "text", "style": style, "tooltip": None}})  # fmt: skip
-    short = max(map(len, columns), default=0) <= 3
-    x = {"field": "x", "type": "ordinal", "sort": None, "title": visible(chart.x_label) or None,
-         "scale": {"domain": columns}, "axis": {"labelAngle": 0 if short else -40, "labelLimit": 110,
-                                                "labelOverlap": len(columns) > MAX_CLASSES, "domain": False,
-                                                "ticks": False}}  # fmt: skip
-    y = {"field": "y", "type": "ordinal", "sort": None, "title": visible(chart.y_label) or None,
-         "scale": {"domain": names}, "axis": {"labelLimit": 110, "grid": False,
-                                              "labelOverlap": len(names) > MAX_CLASSES}}  # fmt: skip
+    longest = max(map(len, columns), default=0)
+    angle = 0 if longest <= 3 else -90 if len(columns) > MAX_TEXT_COLUMNS else -40
+    x = {
+        "field": "x", "type": "ordinal", "sort": None, "title": visible(chart.x_label) or None,
+        "scale": {"domain": columns},
+        "axis": {"labelAngle": angle, "labelOverlap": True, "domain": False, "ticks": False, "labelFlush": False},
+    }  # fmt: skip
+    y = {
+        "field": "y", "type": "ordinal", "sort": None, "title": visible(chart.y_label) or None,
+        "scale": {"domain": names}, "axis": {"grid": False, "labelOverlap": True},
+    }  # fmt: skip
     step = min(64, max(14, 400 / max(1, len(columns))))
     spec = {"height": round(step * max(1, len(names))), "data": {"values": rows}, "encoding": {"x": x, "y": y},
             "layer": layers, "usermeta": {"columns": len(columns)}}  # fmt: skip
@@ -79,7 +82,8 @@ def _cell_text(value: float, is_share: bool) -> str:
     if value == 0:
         return ""
     if is_share:
-        return "<1%" if value < 0.005 else f"{value:.0%}"
+        # Without the zero before the point: cells are narrow.
+        return "<.01" if value < 0.005 else f"{value:.2f}".removeprefix("0")
     if isinstance(value, int):
         return f"{value:,}" if abs(value) < 10_000 else f"{value / 1000:,.0f}k"
     return f"{value:.2g}"

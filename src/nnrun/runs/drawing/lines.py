@@ -19,12 +19,15 @@ from nnrun.runs.drawing.parts import (
     x_encoding,
     y_encoding,
 )
+from nnrun.runs.drawing.theme import NUM_COLORS
 from nnrun.runs.drawing.thinning import Number, finite, thinned
 
 # Above this number of series, a tooltip shows one alone.
 MAX_TOOLTIP = 10
 # Up to this number, each point of a line is marked.
 MAX_POINTS = 40
+# Drawn one after the other in each round of the colors.
+DASHES = ([1, 0], [6, 3], [2, 2], [8, 2, 2, 2])
 HOVER = {"type": "point", "fields": ["x"], "nearest": True, "on": "pointerover", "clear": "pointerout"}
 
 
@@ -53,7 +56,7 @@ def line_spec(chart: Chart) -> tuple[dict[str, Any], list[str]]:
     lines = {
         "transform": [*unfolded, {"filter": "isValid(datum.y) || !datum.joined"}],
         "mark": {"type": "line", "order": None, "invalid": "break-paths-show-path-domains"},
-        "encoding": {"y": y, "color": color_encoding(names)},
+        "encoding": {"y": y, "color": color_encoding(names), **_dash_encoding(names)},
     }
     # Where there are few, each value is marked: a lone one would not be seen.
     marked = "isValid(datum.y)" if len(kept) <= MAX_POINTS else "isValid(datum.y) && datum.joined"
@@ -83,6 +86,15 @@ def line_spec(chart: Chart) -> tuple[dict[str, Any], list[str]]:
     spec = {"height": HEIGHT + 40 * chart.diagonal, "data": {"values": rows}, "usermeta": usermeta(names),
             "encoding": {"x": x_encoding(chart, xs, is_number)}, "layer": layers}  # fmt: skip
     return spec, left_out
+
+
+def _dash_encoding(names: Sequence[str]) -> dict[str, Any]:
+    """Return what tells series of the same color apart, if there are more of them than colors."""
+    if len(names) <= NUM_COLORS:
+        return {}
+    dashes = [DASHES[number // NUM_COLORS % len(DASHES)] for number in range(len(names))]
+    encoding = color_encoding(names)
+    return {"strokeDash": {**encoding, "scale": {**encoding["scale"], "range": dashes}}}
 
 
 def _hover_rule(

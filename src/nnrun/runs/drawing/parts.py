@@ -79,7 +79,7 @@ def x_encoding(chart: Chart, xs: Sequence[Any], is_number: bool) -> dict[str, An
     title = visible(chart.x_label) or None
     if not is_number:
         angle = 0 if max((len(x) for x in xs), default=0) <= 5 else -40
-        axis: dict[str, Any] = {"labelAngle": angle, "labelLimit": 110, "labelOverlap": True}
+        axis: dict[str, Any] = {"labelAngle": angle, "labelOverlap": True}
         return {"field": "x", "type": "ordinal", "sort": None, "title": title, "axis": axis}
     axis = {"labelOverlap": True, "tickCount": 8, **_ticks(chart.x_scale, xs)}
     if all(isinstance(x, int) for x in xs) and chart.x_scale == "linear":

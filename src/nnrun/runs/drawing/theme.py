@@ -30,6 +30,8 @@ def chart_config(color: Callable[[str], str]) -> dict[str, Any]:
         "labelColor": color("muted"), "titleColor": color("muted"), "titleFontWeight": 500, "titleFontSize": 12,
         "labelFontSize": 11, "gridColor": color("grid"), "domainColor": color("line"), "tickColor": color("line"),
         "labelPadding": 6, "titlePadding": 10,
+        "labelLimit": 120,
+        "titleLimit": 240,
     }  # fmt: skip
     return {
         "background": "transparent",
@@ -61,10 +63,10 @@ def chart_config(color: Callable[[str], str]) -> dict[str, Any]:
         "style": {
             "heat": {"color": color("heat")},
             "heat-negative": {"color": color("negative")},
-            "heat-text": {"color": color("ink"), "fontSize": 10.5},
-            "heat-text-on": {"color": color("on-heat"), "fontSize": 10.5},
+            "heat-text": {"color": color("ink"), "fontSize": 10},
+            "heat-text-on": {"color": color("on-heat"), "fontSize": 10},
             "mark-rule": {"color": color("muted"), "strokeDash": [4, 4], "strokeWidth": 1.2},
-            "mark-label": {"color": color("muted"), "fontSize": 11, "fontWeight": 600},
+            "mark-label": {"limit": 180, "color": color("muted"), "fontSize": 11, "fontWeight": 600},
             "diagonal": {"color": color("muted"), "strokeDash": [2, 4], "strokeWidth": 1.2},
             "hover": {"color": color("muted"), "strokeWidth": 1},
             "hover-point": {"stroke": color("card"), "strokeWidth": 1.5},

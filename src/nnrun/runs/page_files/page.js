@@ -25,10 +25,12 @@
     tip.classList.add("shown");
   };
 
-  // As many names side by side as the card has place for.
+  // As many names side by side as there is place for.
   const fitted = (spec, width) => {
     const columns = Math.max(1, Math.floor(width / (spec.usermeta.legend_entry || 120)));
-    return { ...config, legend: { ...config.legend, columns } };
+    // On a phone, names leave the width to what is drawn.
+    const labelLimit = width < 420 ? 64 : config.axis.labelLimit;
+    return { ...config, axis: { ...config.axis, labelLimit }, legend: { ...config.legend, columns } };
   };
 
   const draw = async (spec, number) => {
