@@ -49,6 +49,12 @@ def _why_no_torchserve() -> str | None:
     return f"{' and '.join(missing)} missing; see make test-deploy" if missing else None
 
 
+def _why_no_browser() -> str | None:
+    from support.browser import CHROMIUM
+
+    return None if CHROMIUM else "no Chromium here: install Debian's package chromium"
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fast", action="store_true", help="the quickest files alone (make test-fast)")
     parser.addoption(
@@ -87,7 +93,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     def why_no_extras() -> str | None:
         return None if config.getoption("--extras") else "make test-extras runs them"
 
-    reasons = {"gpu": _why_no_gpu, "torchserve": _why_no_torchserve, "pages": why_no_pages, "extras": why_no_extras}
+    reasons = {
+        "gpu": _why_no_gpu,
+        "torchserve": _why_no_torchserve,
+        "browser": _why_no_browser,
+        "pages": why_no_pages,
+        "extras": why_no_extras,
+    }
     for mark, why_not in reasons.items():
         wanting = [item for item in items if item.get_closest_marker(mark)]
         reason = why_not() if wanting else None

@@ -32,6 +32,7 @@ SMALL_PICTURE = 96
 # In the order in which they are loaded.
 SCRIPTS = ("vega.min.js", "vega-lite.min.js", "vega-embed.min.js")
 _NUMBER = re.compile(r"[-+−]?[\d,]*\.?\d+([eE][-+]?\d+)?( ?(%|s|ms|MB|kB|GB|x))?|–|")
+_NUMBER_AND_MORE = re.compile(r"(?P<number>[-+]?\d[\d,.]*( ?%)?)( \((?P<inside>[^()]+)\)|: (?P<after>.+))")
 
 
 def write_page(page: Page, path: Path, *, note: str = "") -> None:
@@ -117,15 +118,15 @@ def _section(section: Section, number: int, charts: list[dict[str, Any]], budget
 
 
 def _set_widths(items: Sequence[dict[str, Any]]) -> None:
-    """Let an item that has no neighbor to stand beside take the whole width."""
+    """Let an item that has no neighbor to stand beside take the whole width: charts stand beside charts."""
     alone: dict[str, Any] | None = None
     for item in items:
-        if item["is_wide"]:
-            if alone:
-                alone["is_wide"] = True
+        if alone and not item["is_wide"] and (item["kind"] == "chart") == (alone["kind"] == "chart"):
             alone = None
-        else:
-            alone = None if alone else item
+            continue
+        if alone:
+            alone["is_wide"] = True
+        alone = None if item["is_wide"] else item
     if alone:
         alone["is_wide"] = True
 
@@ -159,8 +160,8 @@ def _chart(chart: Chart, charts: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _facts(table: Table) -> dict[str, Any]:
-    rows = [(_cell(row[0]), "  ".join(map(_cell, row[1:]))) for row in table.rows if row]
-    longest = max((len(value) for _, value in rows), default=0)
+    rows = [(_cell(row[0]), *_split("  ".join(map(_cell, row[1:])))) for row in table.rows if row]
+    longest = max((len(value) for _, value, _ in rows), default=0)
     return {
         "kind": "facts",
         "title": visible(table.title),
@@ -171,9 +172,17 @@ def _facts(table: Table) -> dict[str, Any]:
     }
 
 
+def _split(value: str) -> tuple[str, str]:
+    """Return the number at the beginning of a fact, and what is said of it, in parentheses or after a colon."""
+    found = _NUMBER_AND_MORE.fullmatch(value)
+    return (found["number"], found["inside"] or found["after"]) if found else (value, "")
+
+
 def _table(table: Table) -> dict[str, Any]:
     rows = [[_cell(cell) for cell in row] for row in table.rows[:MAX_TABLE_ROWS]]
     numeric = [all(_NUMBER.fullmatch(row[i]) for row in rows if i < len(row)) for i in range(len(table.columns))]
+    if len(numeric) > 1:
+        numeric[0] = False  # what the row is about, also if its names are numbers
     num_rows, more = len(table.rows), len(table.rows) - len(rows)
     is_long = num_rows > LONG_TABLE
     return {

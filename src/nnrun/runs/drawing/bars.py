@@ -56,11 +56,14 @@ def _histogram(
         tooltip_field("x", visible(chart.x_label) or "x", xs),
         tooltip_field("y", visible(chart.y_label) or names[0], every),
     ]
+    along = x_encoding(chart, xs, True, series)
+    low, high = along["scale"]["domain"]
+    along["scale"]["domain"] = [min(low, xs[0] - width / 2), max(high, xs[-1] + width / 2)]
     bars = {
         "data": {"values": rows},
         "mark": {"type": "bar"},
         "encoding": {
-            "x": {**x_encoding(chart, xs, True), "field": "from"},
+            "x": {**along, "field": "from"},
             "x2": {"field": "to"},
             "y": _from_zero(y_encoding(chart, xs, series), every),
             "y2": {"datum": _decade_below(every) if chart.y_scale == "log" else 0},

@@ -47,6 +47,9 @@ def line_spec(chart: Chart) -> tuple[dict[str, Any], list[str]]:
         row = {f"s{number}": values[i] for number, values in enumerate(series.values()) if values[i] is not None}
         rows.append({"x": xs[i], **row})
     keys = [f"s{number}" for number in range(len(names))]
+    every_key, bands = dict(zip(names, keys, strict=True)), _bands(names)
+    names = [name for name in names if not any(name in band for band in bands)]
+    keys = [every_key[name] for name in names]
     known = [{"key": key, "series": name, "joined": joined[name]} for key, name in zip(keys, names, strict=True)]
     unfolded: list[dict[str, Any]] = [
         {"fold": keys, "as": ["key", "y"]},
@@ -65,17 +68,18 @@ def line_spec(chart: Chart) -> tuple[dict[str, Any], list[str]]:
     has_dots = len(names) <= MAX_LEGEND and (len(kept) <= MAX_POINTS or any(joined.values()))
     x_title = visible(chart.x_label) or "x"
     layers: list[dict[str, Any]] = [
+        *(_area(every_key[low], every_key[high], y) for low, high in bands),
         *diagonal(chart, xs, series),
         lines,
         *([dots] if has_dots else []),
         *marks(chart, xs, is_number),
     ]
-    if len(names) <= MAX_TOOLTIP:
-        titles = distinct([x_title, *names])
+    if len(every_key) <= MAX_TOOLTIP:
+        titles = distinct([x_title, *every_key])
         tooltip = [tooltip_field("x", titles[0], xs if is_number else None)]
         tooltip += [
             tooltip_field(key, title, values)
-            for key, title, values in zip(keys, titles[1:], series.values(), strict=True)
+            for key, title, values in zip(every_key.values(), titles[1:], series.values(), strict=True)
         ]  # fmt: skip
         layers += _hover_rule(tooltip, unfolded, y, color_encoding(names))
     else:
@@ -84,7 +88,7 @@ def line_spec(chart: Chart) -> tuple[dict[str, Any], list[str]]:
         tooltip.append(tooltip_field("y", visible(chart.y_label) or "value", every))
         layers.append(_nearest_point([*unfolded, {"filter": "isValid(datum.y)"}], y, color_encoding(names), tooltip))
     spec = {"height": HEIGHT + 40 * chart.diagonal, "data": {"values": rows}, "usermeta": usermeta(names),
-            "encoding": {"x": x_encoding(chart, xs, is_number)}, "layer": layers}  # fmt: skip
+            "encoding": {"x": x_encoding(chart, xs, is_number, series)}, "layer": layers}  # fmt: skip
     return spec, left_out
 
 
@@ -95,6 +99,19 @@ def _dash_encoding(names: Sequence[str]) -> dict[str, Any]:
     dashes = [DASHES[number // NUM_COLORS % len(DASHES)] for number in range(len(names))]
     encoding = color_encoding(names)
     return {"strokeDash": {**encoding, "scale": {**encoding["scale"], "range": dashes}}}
+
+
+def _bands(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the pairs of series that are the ends of an interval, by their names: `..., from` and `..., to`."""
+    pairs = [(name, f"{name.removesuffix(', from')}, to") for name in names if name.endswith(", from")]
+    found = [(low, high) for low, high in pairs if high in names]
+    return found if 2 * len(found) < len(names) else []
+
+
+def _area(low: str, high: str, y: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the area between two series."""
+    return {"mark": {"type": "area", "style": "band", "tooltip": None, "order": None},
+            "encoding": {"y": {**y, "field": low}, "y2": {"field": high}}}  # fmt: skip
 
 
 def _hover_rule(
@@ -149,12 +166,16 @@ def marks(chart: Chart, xs: Sequence[Any], is_number: bool) -> list[dict[str, An
     found = {label: x for label, x in found.items() if x is not None and (x > 0 or chart.x_scale == "linear")}
     if not found or not is_number or not xs:
         return []
-    middle = (min(xs) + max(xs)) / 2
+    low, high = min(*xs, *found.values()), max(*xs, *found.values())
     layers: list[dict[str, Any]] = []
-    for row, (label, x) in enumerate(found.items()):
-        side: dict[str, Any] = {"align": "right", "dx": -5} if x > middle else {"align": "left", "dx": 5}
+    for row, (label, x) in enumerate(sorted(found.items(), key=lambda mark: mark[1])):
+        share = (x - low) / ((high - low) or 1)
+        align = "left" if share < 0.15 else "right" if share > 0.85 else "center"
         data, encoding = {"values": [{"x": x, "label": label}]}, {"x": {"field": "x", "type": "quantitative"}}
-        text = {"type": "text", "style": "mark-label", "baseline": "top", "dy": 2 + 14 * row, "tooltip": None} | side
+        text = {
+            "type": "text", "style": "mark-label", "baseline": "bottom", "align": align, "dy": -4 - 13 * (row % 3),
+            "tooltip": None,
+        }  # fmt: skip
         layers += [
             {"data": data, "mark": {"type": "rule", "style": "mark-rule", "tooltip": None}, "encoding": encoding},
             {"data": data, "mark": text, "encoding": {**encoding, "y": {"value": 0}, "text": {"field": "label"}}},
@@ -198,7 +219,7 @@ def point_spec(chart: Chart) -> tuple[dict[str, Any], list[str]]:
     spec = {
         "height": HEIGHT + 40 * chart.diagonal,
         "usermeta": usermeta(names),
-        "encoding": {"x": x_encoding(chart, xs, is_number)},
+        "encoding": {"x": x_encoding(chart, xs, is_number, series)},
         "layer": [*layers, *marks(chart, xs, is_number)],
     }
     return spec, left_out

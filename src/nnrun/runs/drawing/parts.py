@@ -74,8 +74,11 @@ def _scale(kind: str, **others: object) -> dict[str, Any]:
     return {**({"type": "log"} if kind == "log" else {}), **others}
 
 
-def x_encoding(chart: Chart, xs: Sequence[Any], is_number: bool) -> dict[str, Any]:
-    """Return the encoding of x."""
+def x_encoding(
+    chart: Chart, xs: Sequence[Any], is_number: bool, series: Mapping[str, Sequence[Number]]
+) -> dict[str, Any]:
+    """Return the encoding of x. With a diagonal, both axes have the same range."""
+    others = [value for row in series.values() for value in row] if chart.diagonal else []
     title = visible(chart.x_label) or None
     if not is_number:
         angle = 0 if max((len(x) for x in xs), default=0) <= 5 else -40
@@ -84,7 +87,7 @@ def x_encoding(chart: Chart, xs: Sequence[Any], is_number: bool) -> dict[str, An
     axis = {"labelOverlap": True, "tickCount": 8, **_ticks(chart.x_scale, xs)}
     if all(isinstance(x, int) for x in xs) and chart.x_scale == "linear":
         axis["tickMinStep"] = 1
-    scale = _scale(chart.x_scale, nice=chart.kind == "points", domain=_domain(xs, chart.marks.values()))
+    scale = _scale(chart.x_scale, nice=chart.kind == "points", domain=_domain(xs, (*chart.marks.values(), *others)))
     return {"field": "x", "type": "quantitative", "title": title, "axis": axis, "scale": scale}
 
 

@@ -67,6 +67,7 @@ def chart_config(color: Callable[[str], str]) -> dict[str, Any]:
             "heat-text-on": {"color": color("on-heat"), "fontSize": 10},
             "mark-rule": {"color": color("muted"), "strokeDash": [4, 4], "strokeWidth": 1.2},
             "mark-label": {"limit": 180, "color": color("muted"), "fontSize": 11, "fontWeight": 600},
+            "band": {"color": color("muted"), "opacity": 0.16},
             "diagonal": {"color": color("muted"), "strokeDash": [2, 4], "strokeWidth": 1.2},
             "hover": {"color": color("muted"), "strokeWidth": 1},
             "hover-point": {"stroke": color("card"), "strokeWidth": 1.5},
