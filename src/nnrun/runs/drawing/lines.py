@@ -162,13 +162,13 @@ def _nearest_point(
 
 def marks(chart: Chart, xs: Sequence[Any], is_number: bool) -> list[dict[str, Any]]:
     """Return the vertical lines, each with its label at the top, on the side where there is place."""
-    found = {shown_name(label): finite(x) for label, x in chart.marks.items()}
-    found = {label: x for label, x in found.items() if x is not None and (x > 0 or chart.x_scale == "linear")}
+    numbers = {shown_name(label): finite(x) for label, x in chart.marks.items()}
+    found = [(x, label) for label, x in numbers.items() if x is not None and (x > 0 or chart.x_scale == "linear")]
     if not found or not is_number or not xs:
         return []
-    low, high = min(*xs, *found.values()), max(*xs, *found.values())
+    low, high = min(*xs, *(x for x, _ in found)), max(*xs, *(x for x, _ in found))
     layers: list[dict[str, Any]] = []
-    for row, (label, x) in enumerate(sorted(found.items(), key=lambda mark: mark[1])):
+    for row, (x, label) in enumerate(sorted(found)):
         share = (x - low) / ((high - low) or 1)
         align = "left" if share < 0.15 else "right" if share > 0.85 else "center"
         data, encoding = {"values": [{"x": x, "label": label}]}, {"x": {"field": "x", "type": "quantitative"}}
