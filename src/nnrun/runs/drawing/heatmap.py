@@ -65,7 +65,10 @@ def heatmap_spec(chart: Chart) -> tuple[dict[str, Any], list[str]]:
     x = {
         "field": "x", "type": "ordinal", "sort": None, "title": visible(chart.x_label) or None,
         "scale": {"domain": columns},
-        "axis": {"labelAngle": angle, "labelOverlap": True, "domain": False, "ticks": False, "labelFlush": False},
+        "axis": {
+            "labelAngle": angle, "labelOverlap": len(columns) > MAX_TEXT_COLUMNS, "domain": False, "ticks": False,
+            "labelFlush": False,
+        },
     }  # fmt: skip
     y = {
         "field": "y", "type": "ordinal", "sort": None, "title": visible(chart.y_label) or None,
