@@ -25,7 +25,7 @@ from nnrun.tasks.table import FOLDERS, collect_tasks
 ROOT = Path(nnrun.__file__).parent
 TABLE = "tasks/table.py"
 # Names that are also words for something else, which texts of other modules hold: a part of the data, a group.
-WORDS = {"train", "export"}
+WORDS = {"train", "export", "report"}
 # A folder of pictures may be called so.
 CALLED_SO = {("components/data/layout.py", "predict")}
 TASKS = collect_tasks()

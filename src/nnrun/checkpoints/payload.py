@@ -35,6 +35,7 @@ _OPTIONAL_SECTIONS = (
         "callback",
         "export",
         "logger",
+        "report",
     ),
 )
 # Keys under which other trainers save the state dict.

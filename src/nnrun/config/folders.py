@@ -27,6 +27,7 @@ GROUPS = (
     "callback",
     "export",
     "logger",
+    "report",
     "experiment",
 )
 # The user's config folder that is used by default, in the current directory.

@@ -119,7 +119,7 @@ def merge_saved(saved: Mapping[str, Any], fresh: DictConfig, named_groups: set[s
     config = OmegaConf.create(dict(saved))
     assert isinstance(config, DictConfig)
     _refer_to_data(config)
-    for section in ("data", "trainer", "transfer", "early_stopping"):
+    for section in ("data", "trainer", "transfer", "early_stopping", "report"):
         # A setting that did not exist when the checkpoint was saved has its default.
         for key in fresh.get(section) or {}:
             if config.get(section) is not None and key not in config[section]:

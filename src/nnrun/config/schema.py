@@ -16,7 +16,7 @@ Switch = Literal["auto"] | bool
 # Sections that are built from their `_target_`; those of NAMED_SECTIONS hold several, by name.
 TARGET_SECTIONS = ("model", "problem", "loss", "optimizer", "scheduler", "data.dataset")
 NAMED_SECTIONS = ("metric", "augment", "callback", "export", "logger")
-OPTIONAL_SECTIONS = ("scheduler", "early_stopping", *NAMED_SECTIONS)
+OPTIONAL_SECTIONS = ("scheduler", "early_stopping", "report", *NAMED_SECTIONS)
 
 # Settings of `data` that only some data sets take, with their defaults.
 TAKEN_BY_SOME = {
@@ -115,12 +115,21 @@ class EarlyStoppingSettings:
     min_delta: float
 
 
+@dataclass(frozen=True)
+class ReportSettings:
+    """What the report of a run shows, and whether its charts are also written as files."""
+
+    samples: bool
+    plots: bool
+
+
 # The sections that a dataclass types, by name; those of tasks are in their records.
 SECTIONS: dict[str, type] = {
     "data": DataSettings,
     "trainer": TrainerSettings,
     "transfer": TransferSettings,
     "early_stopping": EarlyStoppingSettings,
+    "report": ReportSettings,
 }
 
 
@@ -151,6 +160,7 @@ class RunSettings:
     callback: dict[str, Any]
     export: dict[str, Any]
     logger: dict[str, Any]
+    report: ReportSettings | None
 
 
 # Settings of an invocation, like the sections of tasks: a checkpoint does not store them.

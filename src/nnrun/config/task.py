@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 AUTO = "auto"
 # Settings, and whole sections, that only a training reads; and those of them that every task with a network reads.
 OF_A_TRAINING = (
-    *("augment", "transfer", "optimizer", "scheduler", "early_stopping", "callback", "logger", "seed"),
+    *("augment", "transfer", "optimizer", "scheduler", "early_stopping", "callback", "logger", "report", "seed"),
     "data.batch_size",
     *("data.class_order", "data.dataset.mean", "data.dataset.std"),
     "trainer",
@@ -90,7 +90,7 @@ class Task:
 
     def reads(self, key: str) -> bool:
         """Return whether it reads a setting, or all of a section."""
-        return key in self.reads_of_unread or not _is_in(key, self.unread)
+        return _is_in(key, self.reads_of_unread) or not _is_in(key, self.unread)
 
     def builds_section(self, name: str) -> bool:
         """Return whether it builds a section, or an option of a named one such as `export.onnx`."""

@@ -47,6 +47,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
+def value_of(text: str) -> Any:
+    """Return the value that YAML text stands for; the text itself if it is not YAML."""
+    try:
+        return yaml.load(text, Loader=get_yaml_loader())
+    except (yaml.YAMLError, RecursionError):
+        return text
+
+
 def keys_that_are_no_texts(tree: Any, where: str = "") -> list[str]:
     """Complain of keys that YAML reads as a number, true, false or null: checkpoints cannot store those."""
     if isinstance(tree, list):

@@ -10,13 +10,15 @@ from contextlib import contextmanager
 class Clock:
     """The time that training took in this process: its steps, its saving, and in total; and the samples trained on.
 
-    `seconds` is the time of the steps alone, without saves within an epoch. `saving_seconds` is the time for which the
+    `seconds` is the time of the steps alone, without saves within an epoch. `validation_seconds` is the time of the
+    validations. `saving_seconds` is the time for which the
     training waited for saves, `writing_seconds` the time for which a background thread wrote.
     """
 
     def __init__(self) -> None:
         self.seconds = 0.0
         self.saving_seconds = 0.0
+        self.validation_seconds = 0.0
         self.writing_seconds = 0.0
         self.fit_seconds = 0.0
         self.num_samples = 0
@@ -43,6 +45,15 @@ class Clock:
             self.saving_seconds += spent
             if self._since is not None:
                 self._since += spent
+
+    @contextmanager
+    def validating(self) -> Iterator[None]:
+        """Count the time of the block as validation."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.validation_seconds += time.perf_counter() - start
 
     @contextmanager
     def writing(self) -> Iterator[None]:

@@ -40,11 +40,13 @@ def _measure(state: TrainState, work: Work) -> tuple[Sums, dict[str, float]]:
         return {}, {}
     # In BatchNorm each rank has the statistics of its own slices: those of the first rank are saved.
     state.world.broadcast(state.evaluated.buffers())
-    sums = evaluate(state.eval_module, work.objective, work.valid, work.poll)
-    state.world.sum(sums.values())
-    state.progress.validated_step = state.progress.step
-    work.objective.problem.fit_validation(sums)
-    return sums, {f"valid/{name}": value for name, value in work.objective.eval_metric.compute(sums).items()}
+    with state.clock.validating():
+        sums = evaluate(state.eval_module, work.objective, work.valid, work.poll)
+        state.world.sum(sums.values())
+        state.progress.validated_step = state.progress.step
+        work.objective.problem.fit_validation(sums)
+        metrics = work.objective.eval_metric.compute(sums)
+    return sums, {f"valid/{name}": value for name, value in metrics.items()}
 
 
 def _tell(state: TrainState, work: Work, metrics: Mapping[str, float], sums: Sums) -> None:

@@ -42,7 +42,10 @@ class Summary:
     details: dict[str, dict[str, Any]] = field(default_factory=dict)
     wall_seconds: float
     artifacts: dict[str, dict[str, Any]] = field(default_factory=dict)
-    # Findings from reading the data, such as skipped files.
+    # The seconds of each part of the run, such as `opening` and `training`; and the peaks of its memory, in bytes.
+    time: dict[str, float] = field(default_factory=dict)
+    memory: dict[str, int] = field(default_factory=dict)
+    # Findings from reading the data, such as skipped files; the targets, and the samples of each split.
     data: dict[str, Any] = field(default_factory=dict)
     # The reason for each logger that failed: it received nothing after that.
     failed_loggers: dict[str, str] = field(default_factory=dict)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,8 @@ class Session:
     reached: Summary
     # The name of the sweep that the run is a job of.
     sweep: str | None = None
+    # Called when the status says how the run ended. Their failure is a note: it does not change how the run ended.
+    last: list[Callable[[], None]] = field(default_factory=list)
     _is_reported: bool = False
 
     def report(self, summary: Summary) -> None:
@@ -61,6 +63,15 @@ class Session:
             path, rows = self.out.path, logged_rows(self.out.path, num_rows)
             run = RunInfo(self.reached.task, path, config, step, rows, id_of(path), self.sweep)
             self.loggers.start(loggers, run)
+
+    def conclude(self) -> None:
+        """Call what comes last. A signal cuts it short; an error, even of the console, changes nothing."""
+        for call in self.last:
+            try:
+                call()
+            except (Exception, KeyboardInterrupt) as error:
+                with suppress(Exception):
+                    self.console.note(f"the end of the run was cut short: {type(error).__name__}: {error}")
 
     def finish_loggers(self, state: str, exit_code: int, reason: str | None) -> None:
         """Tell each logger how the run ends; if one fails in this, the status and the summary name it too."""
@@ -112,6 +123,7 @@ def open_session(
             with stop.held():
                 session.out.end("finished", 0, None)
                 is_finished = True
+            session.conclude()
         except BaseException as error:
             if is_finished:
                 raise
@@ -121,6 +133,8 @@ def open_session(
             forget(undoing)
             _tell_loggers(outcome, session)
             tell_reached(outcome.error, session.reached.to_json() | {"state": outcome.state})
+            if not getattr(outcome.error, "at_once", False):
+                session.conclude()
             raise outcome.error from (error if outcome.error is not error else error.__cause__)
         finally:
             end_workers()

@@ -26,6 +26,7 @@ FOLDERS = (
     "compare",
     "clean",
     "init",
+    "report",
 )
 
 

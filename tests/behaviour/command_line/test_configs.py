@@ -38,6 +38,7 @@ DEFAULTS = {
     "callback": "none",
     "export": "onnx",
     "logger": "none",
+    "report": "default",
     "experiment": "none",
 }
 

@@ -11,7 +11,7 @@ TASK = Task(
     is_meant=lambda tree: tree.get("ckpt") and not tree.get("export"),
     needs={"ckpt": "task=evaluate needs ckpt=: a run directory or a checkpoint file"},
     unread=OF_A_TRAINING,
-    reads_of_unread=OF_ANY_NETWORK,
+    reads_of_unread=(*OF_ANY_NETWORK, "report"),
     unread_with="ckpt=: nothing is trained",
     builds=("model", "problem", "loss", "metric", "data"),
     keeps_unbuilt=True,

@@ -11,7 +11,7 @@ TASK = Task(
     is_named=False,
     is_meant=lambda tree: tree.get("ckpt") and tree.get("export"),
     unread=OF_A_TRAINING,
-    reads_of_unread=OF_ANY_NETWORK,
+    reads_of_unread=(*OF_ANY_NETWORK, "report"),
     unread_with="ckpt=: nothing is trained",
     builds=("model", "problem", "loss", "metric", "data", "export"),
     keeps_unbuilt=True,

@@ -37,7 +37,7 @@ TASK = Task(
         "repeat": "task=inspect and repeat exclude each other; ckpt= inspects the network of a run",
     },
     unread=(
-        *("scheduler", "early_stopping", "metric", "callback", "export", "logger", "data.eval_batch_size"),
+        *("scheduler", "early_stopping", "metric", "callback", "export", "logger", "report", "data.eval_batch_size"),
         *("transfer.unfreeze_epoch", "transfer.cache", "trainer"),
     ),
     reads_of_unread=(

@@ -38,6 +38,7 @@ FREE = (
     "data.num_workers",
     "export",
     "logger",
+    "report",
 )
 # Every step of a schedule with this parameter depends on the run's length, also those already done.
 _LENGTH_PARAMETER = "total_steps"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from nnrun.assembly.data.announce import tell_of_data
@@ -24,7 +25,9 @@ from nnrun.core.seams.problem import Problem
 from nnrun.runs.console import Console
 from nnrun.runs.summary import Summary, show
 from nnrun.tasks.evaluate.record import TASK as EVALUATION
+from nnrun.tasks.report.at_the_end import report_on, report_wanted
 from nnrun.tasks.session import Session, fit_to_data, open_session
+from nnrun.tasks.train.facts import Parts, facts_of, peak_memory, time_by_part
 from nnrun.tasks.train.fit import best_sums, train
 from nnrun.tasks.train.repeat import begin_again
 from nnrun.tasks.train.resume import check_config, check_data, check_newest, finished_summary, going_on
@@ -44,10 +47,13 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
         check_config(job, resumed)
         if done := finished_summary(job, resumed, console):
             return done
+    wanted = report_wanted(job, is_job=directory is not None)
     with open_session(job, words, directory, console, going_on(job)) as session:
         if resumed:
             check_newest(resumed)
-        data = open_for(job)
+        parts = Parts()
+        with parts.timed("opening"):
+            data = open_for(job)
         if job.trains:
             data.hash_ahead()
         job = fit_to_data(job, data, session)
@@ -59,19 +65,24 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
         if resumed:
             check_data(job, resumed, data, session)
         again = begin_again(job, repeated, data, session) if repeated else None
+        if wanted:
+            session.last.append(partial(report_on, session, problem, wanted))
         training = train(job, data, objective, session) if job.trains else None
         trained = _trained(job, data, problem, training, session)
-        measured = measure(job, trained, data, objective, session.stop.poll)
+        with parts.timed("test"):
+            measured = measure(job, trained, data, objective, session.stop.poll)
         summary = summarize(job, session, trained, measured, training)
-        summary.data, summary.headline = dict(data.findings.facts), problem.headline
+        summary.data, summary.headline = facts_of(data), problem.headline
         mistakes = keep_samples(problem, data.test, measured, session, job.settings.data.root)
         if job.settings.export:
             from nnrun.tasks.export.exports import export_all, export_context, standard_of  # noqa: PLC0415 - for exports
 
             standard = standard_of(job, data, problem, trained, measured)
             context = export_context(job, data, standard, measured.metrics[f"test/{problem.headline}"])
-            summary.artifacts = export_all(job.settings.export, standard, context, session.out.path, console)
+            with parts.timed("exports"):
+                summary.artifacts = export_all(job.settings.export, standard, context, session.out.path, console)
         session.stop.poll()  # an exporter that a signal interrupts may report that as a failure of its own
+        summary.time, summary.memory = time_by_part(parts, summary.train), peak_memory(job.device)
         good = all(artifact["ok"] for artifact in summary.artifacts.values())
         summary.state, summary.wall_seconds = "finished" if good else "failed", session.out.seconds()
         trust = job.reading(trained.preprocessing.to_plain(), EVALUATION)
