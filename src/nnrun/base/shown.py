@@ -26,12 +26,13 @@ class Table:
 class Chart:
     """Values over `x`, which all series share: a line, points or bars for each, or a row of a `heatmap`.
 
+    `parallel` has an axis for each x, whose values are numbers or names, and a line through all axes for each series.
     A value of None is a gap. `marks` are vertical lines, by their labels; a `diagonal` is the line y = x, for
     comparison. `note` is a sentence on how to read it.
     """
 
     title: str
-    kind: Literal["line", "points", "bars", "heatmap"]
+    kind: Literal["line", "points", "bars", "heatmap", "parallel"]
     x: Sequence[object]
     series: Mapping[str, Sequence[object]]
     x_label: str = ""

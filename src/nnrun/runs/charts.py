@@ -13,8 +13,16 @@ from nnrun.base.visible import visible
 from nnrun.runs.drawing.bars import bar_spec
 from nnrun.runs.drawing.heatmap import heatmap_spec
 from nnrun.runs.drawing.lines import line_spec, point_spec
+from nnrun.runs.drawing.parallel import parallel_spec
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
+_SPECIFIED = {
+    "line": line_spec,
+    "points": point_spec,
+    "bars": bar_spec,
+    "heatmap": heatmap_spec,
+    "parallel": parallel_spec,
+}
 
 
 def vega_lite(chart: Chart) -> dict[str, Any]:
@@ -28,8 +36,7 @@ def vega_lite(chart: Chart) -> dict[str, Any]:
 
 def drawn(chart: Chart) -> tuple[dict[str, Any], list[str]]:
     """Return a chart's specification; and as sentences its note, and what the drawing leaves out."""
-    specify = {"line": line_spec, "points": point_spec, "bars": bar_spec, "heatmap": heatmap_spec}[chart.kind]
-    spec, left_out = specify(chart)
+    spec, left_out = _SPECIFIED[chart.kind](chart)
     notes = [visible(note) for note in (chart.note, *left_out) if note]
     described = ". ".join(text.rstrip(".") for text in (visible(chart.title), *notes) if text)
     return {"$schema": SCHEMA, "description": described, "width": "container", **spec}, notes

@@ -36,6 +36,7 @@ from nnrun.config.typed_paths import SOURCE_KEYS
 from nnrun.runs.console import Console
 from nnrun.runs.directory import STATUS_SCHEMA, create_numbered, plain_name
 from nnrun.runs.summary import Summary
+from nnrun.sweeps.compared import compare_jobs
 from nnrun.sweeps.ranking import Yardstick, choose_ranking
 from nnrun.sweeps.table import JobResult, as_plain, as_table, metric_names, ranked, write_table
 from nnrun.tasks.table import perform
@@ -51,6 +52,8 @@ class Sweep:
     own: Sequence[Path]
     rules: Rules
     console: Console
+    # The words of its command line, without secrets.
+    words: tuple[str, ...] = ()
 
 
 def sweep(words: Sequence[str], own: Sequence[Path], rules: Rules, note: str | None = None) -> dict[str, Any]:
@@ -64,7 +67,7 @@ def sweep(words: Sequence[str], own: Sequence[Path], rules: Rules, note: str | N
         raise ConfigError(*problems)
     jobs = list(jobs_of(typed))
     swept = tuple(item.key for item in typed if item.is_sweep)
-    shared = Sweep(sweep_folder(typed, own), swept, len(jobs), own, rules, Console())
+    shared = Sweep(sweep_folder(typed, own), swept, len(jobs), own, rules, Console(), tuple(map(redact_word, words)))
     folder = shared.folder
     if note:
         shared.console.note(note)
@@ -188,3 +191,4 @@ def finish(results: Sequence[JobResult], sweep: Sweep) -> None:
         sweep.console.note(ranking.note)
     sweep.console.table(as_table(rows, sweep.swept, metric_names(rows)))
     sweep.console.say(f"the table is in {table}")
+    compare_jobs(results, sweep.folder, sweep.words, sweep.rules.known.metrics, sweep.console)

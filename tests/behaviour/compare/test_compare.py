@@ -17,7 +17,8 @@ import pytest
 from nnrun.base.lock import locked
 from nnrun.config.yaml_files import yaml_text
 from nnrun.runs import console
-from support.command_line import Outcome, environment, run_here
+from nnrun.tasks.comparison.contents import PAGE_NAME
+from support.command_line import SHORT, Outcome, environment, run_here
 from support.run_directories import config, results_of, values_of, write_run
 
 
@@ -292,6 +293,59 @@ def test_no_number_breaks_on_a_narrow_terminal(tmp_path: Path, width: int, monke
     assert all(len(line) <= width for line in outcome.out.partition("\n\n")[2].partition("\n\n")[0].splitlines())
     # The runs are named below.
     assert "1  out/a-long-name-of-a-run-0" in outcome.out
+
+
+def test_a_sweep_ends_with_a_comparison_that_the_command_can_repeat(tmp_path: Path) -> None:
+    """Two real runs; the table of the sweep is as it was."""
+    outcome = run_here(["-m", *SHORT, "model=mlp", "seed=0,1"], tmp_path)
+    assert outcome.code == 0, outcome.err
+    (sweep,) = (tmp_path / "outputs" / "multirun").glob("*/*")
+    assert {path.name for path in sweep.iterdir() if path.is_file()} == {"sweep.csv", "sweep.json", PAGE_NAME}
+    said = outcome.out.partition("mean and standard deviation over the seeds, best first by valid/loss")[2]
+    values = [float(row["valid/loss"]) for row in csv.DictReader((sweep / "sweep.csv").open())]
+    mean, deviation = np.mean(values), np.std(values, ddof=1)
+    assert f"1   0, 1   {mean:.4f} ± {deviation:.4f}   {min(values):.4f}   {max(values):.4f}" in said
+    assert "0_seed-0 to 1_seed-1 on the same" in said or "1_seed-1 to 0_seed-0 on the same" in said
+    assert "<title>Jobs of a sweep</title>" in (sweep / PAGE_NAME).read_text()
+    found = compared(tmp_path, f"runs={sweep}")
+    entry = found["families"][0]["entries"][0]
+    assert (entry["value"], entry["deviation"]) == (pytest.approx(mean), pytest.approx(deviation))
+    assert found["tests"][0]["num_samples"] == found["tests"][0]["right in both"] + sum(
+        found["tests"][0][name] for name in ("right only in A", "right only in B", "wrong in both")
+    )
+    # A sweep of one job has nothing to compare.
+    outcome = run_here(["-m", *SHORT, "model=mlp", "hydra.sweep.dir=one"], tmp_path)
+    assert not (tmp_path / "one" / PAGE_NAME).exists()
+
+
+def test_the_page_has_curves_settings_metrics_and_the_samples_that_differ(tmp_path: Path) -> None:
+    hostile = "<img src=x onerror=alert(1)>"
+    right, other = np.ones(40, dtype=bool), np.ones(40, dtype=bool)
+    other[:9] = False
+    names = [f"{hostile}/{number}.png" for number in range(40)]
+    for name, one, rate in ((hostile.replace("/", ""), right, 0.01), ("b", other, 0.1)):
+        write_run(tmp_path / "out" / name, right=one, results=results_of(one, names), optimizer__lr=rate)
+    outcome = run_here(["task=compare", "runs=out"], tmp_path)
+    where = next((tmp_path / "outputs").glob("*/*_compare"))
+    page = (where / PAGE_NAME).read_text()
+    for title in (
+        "valid/loss by epoch",
+        "train/loss by epoch",
+        "Settings and the metric",
+        "test/accuracy by valid/loss",
+    ):
+        assert f">{title}<" in page
+    assert "<img src=x" not in page
+    assert "&lt;img src=x onerror=alert(1)&gt;/8.png" in page
+    assert "McNemar&#39;s exact test" in page
+    assert f"{where}/{PAGE_NAME}".removeprefix(f"{tmp_path}/").rpartition("/")[2] in outcome.out
+    # Names of samples are the user's: where the runs leave them out, so does this.
+    for run in (tmp_path / "out").iterdir():
+        with (run / "config.yaml").open("a") as file:
+            file.write("report:\n  samples: false\n")
+    run_here(["task=compare", "runs=out", "hydra.run.dir=private"], tmp_path)
+    assert "8.png" not in (tmp_path / "private" / PAGE_NAME).read_text()
+    assert not (tmp_path / "private" / "compare_samples.csv").exists()
 
 
 def test_200_runs_take_less_than_a_second_and_no_torch(tmp_path: Path) -> None:

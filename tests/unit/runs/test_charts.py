@@ -23,6 +23,8 @@ CHARTS = {
     "counts": Chart("t", "heatmap", ["a", "b"], {"a": [5, 0], "b": [1, 12345]}, "predicted", "true"),
     "shares": Chart("t", "heatmap", ["a", "b"], {"a": [0.996, 0.004], "b": [None, 1.0]}),
     "differences": Chart("t", "heatmap", ["a", "b"], {"a": [0.5, -0.5], "b": [0.0, 1.5]}),
+    "parallel": Chart("t", "parallel", ["lr", "model", "loss"], {"a": [1e-4, "mlp", 0.2], "b": [0.1, "cnn", None]}),
+    "one parallel": Chart("t", "parallel", ["lr"], {"a": [1], "b": [1]}),
     "hostile": Chart(HOSTILE, "line", [1, 2], {HOSTILE: [1, 2]}, HOSTILE, HOSTILE, marks={HOSTILE: 1}, note=HOSTILE),
     "nothing": Chart("t", "line", [], {"a": []}),
     "no series": Chart("t", "bars", [], {}),
@@ -50,6 +52,18 @@ def test_a_specification_that_is_wrong_is_refused_by_altair() -> None:
 
 def rows(spec: dict[str, Any]) -> list[dict[str, Any]]:
     return spec["data"]["values"]
+
+
+def test_parallel_axes_hold_numbers_or_names() -> None:
+    spec = vega_lite(CHARTS["parallel"])
+    points = spec["layer"][2]["data"]["values"]
+    assert [(row["series"], row["axis"], row["y"], row["value"]) for row in points] == [
+        ("a", "lr", 0.0, "0.0001"), ("b", "lr", 1.0, "0.1"), ("a", "model", 1.0, "mlp"), ("b", "model", 0.0, "cnn"),
+        ("a", "loss", 0.5, "0.2"),
+    ]  # fmt: skip
+    # Over several powers of ten, the axis is logarithmic.
+    spec = vega_lite(Chart("t", "parallel", ["lr"], {"a": [1e-4], "b": [1e-3], "c": [1e-2]}))
+    assert [row["y"] for row in spec["layer"][2]["data"]["values"]] == pytest.approx([0, 0.5, 1])
 
 
 def test_what_is_not_finite_is_a_gap() -> None:

@@ -45,6 +45,11 @@ class Comparison:
         """Whether there are exactly two runs: their test is shown in full."""
         return len(self.runs) == 2
 
+    @property
+    def shows_samples(self) -> bool:
+        """Whether files may have names and pictures of samples."""
+        return all(run.shows_samples for run in self.runs)
+
     def verdict_on(self, run: Run) -> Verdict | None:
         """Return the test of a run against the best."""
         return next((verdict for verdict in self.verdicts if verdict.second is run), None)

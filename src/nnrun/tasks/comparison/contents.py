@@ -23,6 +23,7 @@ from nnrun.tasks.comparison.words import (
     state_text,
 )
 
+PAGE_NAME = "compare.html"
 # With more, curves cannot be told apart; and what is listed of samples.
 _MOST_CURVES, _MOST_AXES, _MOST_DRAWN, _MOST_LISTED, _MOST_PICTURES = 12, 8, 200, 200, 24
 # Epochs in a chart.
@@ -45,7 +46,7 @@ def page_of(comparison: Comparison, title: str, command: str) -> Page:
     if comparison.environment:
         sections.append(Section("Environment", [_environment(comparison)]))
     if comparison.notes:
-        sections.append(Section("Notes", [Text("", note) for note in comparison.notes]))
+        sections.append(Section("Notes", [Text("", "\n".join(comparison.notes))]))
     sections.append(Section("Command", [Text("", command, is_code=True)]))
     return Page(title, lead, sections)
 
@@ -53,7 +54,8 @@ def page_of(comparison: Comparison, title: str, command: str) -> Page:
 def _tables(comparison: Comparison) -> Iterator[Shown]:
     """Yield a table for each family, and one of the runs that are not ranked."""
     for family in comparison.ranked.families:
-        columns = columns_of(family, comparison)
+        # A path is long: it stands last.
+        columns = sorted(columns_of(family, comparison), key=lambda column: column.is_path)
         rows = [
             [
                 line.number,
@@ -84,19 +86,31 @@ def _tables(comparison: Comparison) -> Iterator[Shown]:
 
 def _charts(family: Family, comparison: Comparison) -> Iterator[Chart]:
     """Yield the curves of a family's best runs, its settings with the metric, and two metrics against each other."""
-    best = family.runs[:_MOST_CURVES]
+    best, labels = family.runs[:_MOST_CURVES], _labels(family, comparison)
     rows = {run: list(rows_of(run.path)) for run in best}
     more = len(family.runs) - len(best)
     note = f"The best {len(best)} of {len(family.runs)} runs." if more > 0 else ""
     for name in dict.fromkeys((family.metric, LOSS, "train/loss")):
         split, _, key = name.rpartition("/")
-        curves = {comparison.names[run]: _by_epoch(rows[run], split, key) for run in best}
+        curves = {labels[run]: _by_epoch(rows[run], split, key) for run in best}
         epochs = sorted({epoch for curve in curves.values() for epoch in curve})[:_MOST_POINTS]
         if len(epochs) > 1:
             series = {run: [curve.get(epoch) for epoch in epochs] for run, curve in curves.items() if curve}
             yield Chart(f"{name} by epoch", "line", epochs, series, x_label="epoch", y_label=name, note=note)
-    yield from _of_settings(family, comparison)
-    yield from _of_two_metrics(family, comparison)
+    yield from _of_settings(family, comparison, labels)
+    yield from _of_two_metrics(family, labels)
+
+
+def _labels(family: Family, comparison: Comparison) -> dict[Run, str]:
+    """Return a short label for each run in charts: its number in the table, and the settings that differ."""
+    runs = family.runs
+    keys = [key for key in comparison.settings if len({value_text(run, key) for run in runs}) > 1]
+    found = {}
+    for line in lines_of(family, 1):
+        if line.is_member or not line.entry.is_group:
+            values = [f"{title_of(key).rpartition('.')[2]}={value_text(line.run, key)}" for key in keys[:_MOST_AXES]]
+            found[line.run] = " ".join([line.number, *(values or [line.run.path.name])])
+    return found
 
 
 def _by_epoch(rows: Sequence[Mapping[str, Any]], split: str, key: str) -> dict[int, float]:
@@ -109,18 +123,15 @@ def _by_epoch(rows: Sequence[Mapping[str, Any]], split: str, key: str) -> dict[i
     return found
 
 
-def _of_settings(family: Family, comparison: Comparison) -> Iterator[Chart]:
+def _of_settings(family: Family, comparison: Comparison, labels: Mapping[Run, str]) -> Iterator[Chart]:
     """Yield parallel coordinates: an axis for each setting that differs, the last one for the metric."""
     runs = family.runs[:_MOST_DRAWN]
     keys = [key for key in comparison.settings if len({value_text(run, key) for run in runs}) > 1][:_MOST_AXES]
     if keys and len(runs) > 1:
         axes = [*(title_of(key) for key in keys), family.metric]
-        series = {
-            comparison.names[run]: [*(_coordinate(run, key) for key in keys), run.metrics[family.metric]]
-            for run in runs
-        }
+        series = {labels[run]: [*(_coordinate(run, key) for key in keys), run.metrics[family.metric]] for run in runs}
         note = f"A line for each run, the best of {len(runs)} the thickest."
-        yield Chart("Settings and the metric", "parallel", axes, series, note=note)  # type: ignore[arg-type]
+        yield Chart("Settings and the metric", "parallel", axes, series, note=note)
 
 
 def _coordinate(run: Run, key: str) -> object:
@@ -129,16 +140,14 @@ def _coordinate(run: Run, key: str) -> object:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else value_text(run, key)
 
 
-def _of_two_metrics(family: Family, comparison: Comparison) -> Iterator[Chart]:
+def _of_two_metrics(family: Family, labels: Mapping[Run, str]) -> Iterator[Chart]:
     """Yield the metric that ranks against the main metric of the test, or of the validation."""
     headlines = dict.fromkeys(run.headline for run in family.runs if run.headline)
     for name in (f"{split}/{headline}" for headline in headlines for split in ("test", "valid")):
         both = [run for run in family.runs[:_MOST_DRAWN] if name in run.metrics]
         if name != family.metric and len(both) > 1:
             xs = [run.metrics[family.metric] for run in both]
-            series = {
-                comparison.names[run]: [run.metrics[name] if other is run else None for other in both] for run in both
-            }
+            series = {labels[run]: [run.metrics[name] if other is run else None for other in both] for run in both}
             if len(both) > _MOST_CURVES:
                 series = {name: [run.metrics[name] for run in both]}
             yield Chart(f"{name} by {family.metric}", "points", xs, series, x_label=family.metric, y_label=name)
@@ -155,7 +164,8 @@ def _tests(comparison: Comparison) -> Iterator[Shown]:
         pair = verdict.pair
         assert pair is not None, "it was chosen for it"
         yield Table("The best two" if len(verdicts) > 1 else "Two runs", [], facts_of(pair, verdict, comparison))
-        yield from _samples(pair)
+        if comparison.shows_samples:
+            yield from _samples(pair)
     if first is None and verdicts:
         yield Text("", f"There is no paired test: {verdicts[0].why}")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich import box
 
 from nnrun.base.shown import counted
@@ -9,7 +11,8 @@ from nnrun.runs.console import Console
 from nnrun.runs.sheet import Sheet
 from nnrun.tasks.comparison.comparison import Comparison
 from nnrun.tasks.comparison.families import Family
-from nnrun.tasks.comparison.words import Line, bytes_text, columns_of, facts_of, lines_of, state_text
+from nnrun.tasks.comparison.statistics import p_text
+from nnrun.tasks.comparison.words import Column, Line, bytes_text, columns_of, facts_of, lines_of, signed, state_text
 
 _MOST_DIFFERING = 5
 
@@ -37,29 +40,57 @@ def _print_family(family: Family, comparison: Comparison, console: Console, most
     console.say(f"{counted(len(family.runs), 'run')}{named}, best first: {direction} {family.metric}", style="bold")
     lines = list(lines_of(family, 1))
     shown = lines[:most_rows]
-    columns = columns_of(family, comparison)
+    if "run" in _print_lines(shown, columns_of(family, comparison), console):
+        for line in _with_runs(shown):
+            console.say(f"{line.number}  {line.run.path}")
+    if len(lines) > len(shown):
+        console.say(f"and {counted(len(lines) - len(shown), 'row')} more")
+
+
+def _print_lines(lines: Sequence[Line], columns: Sequence[Column], console: Console) -> list[str]:
+    """Print lines as a table; return the titles of the columns for which there is no room."""
     sheet = Sheet(box=box.SIMPLE_HEAD, pad_edge=False)
     sheet.add_column("", no_wrap=True)
     for column in columns:
         sheet.add_column(column.title, importance=column.importance, overflow="fold")
-    for line in shown:
+    for line in lines:
+        cells = [column.of_run(line.run) if line.is_member else column.of_entry(line.entry) for column in columns]
         cells = [
-            f"  {column.of_run(line.run)}" if line.is_member and column.is_path
-            else column.of_run(line.run) if line.is_member
-            else column.of_entry(line.entry)
-            for column in columns
-        ]  # fmt: skip
+            f"  {cell}" if line.is_member and column.is_path else cell
+            for cell, column in zip(cells, columns, strict=True)
+        ]
         sheet.add_row(line.number, *cells, style="dim" if line.is_member else None)
     _, dropped = sheet.fitted(console.rich.width)
     console.table(sheet)
-    if len(lines) > len(shown):
-        console.say(f"and {counted(len(lines) - len(shown), 'row')} more")
-    if "run" in dropped:
-        for line in _with_runs(shown):
-            console.say(f"{line.number}  {line.run.path}")
+    return dropped
 
 
-def _with_runs(lines: list[Line]) -> list[Line]:
+def print_groups(comparison: Comparison, console: Console) -> None:
+    """Print the runs that differ in the seed alone as one row each, if there are any."""
+    for family in comparison.ranked.families:
+        if any(entry.is_group for entry in family.entries):
+            console.say("")
+            console.say(f"mean and standard deviation over the seeds, best first by {family.metric}", style="bold")
+            lines = [line for line in lines_of(family, 1) if not line.is_member]
+            columns = [column for column in columns_of(family, comparison) if not column.is_path]
+            columns = [column for column in columns if any(column.of_entry(line.entry) for line in lines)]
+            _print_lines(lines, columns, console)
+
+
+def print_best_two(comparison: Comparison, console: Console) -> None:
+    """Print in a line how the best run compares with the next one on the same test samples."""
+    verdict = next((verdict for verdict in comparison.verdicts if verdict.pair is not None), None)
+    if verdict is not None and verdict.pair is not None:
+        tested, names = verdict.pair.tested, comparison.names
+        corrected = f" ({p_text(verdict.p)} with Holm's correction)" if verdict.p not in (None, tested.p) else ""
+        console.say(
+            f"{names[verdict.first]} to {names[verdict.second]} on the same "
+            f"{counted(verdict.pair.num_samples, 'test sample')}: {signed(tested.difference)} in {verdict.pair.what}, "
+            f"95 % interval {signed(tested.low)} to {signed(tested.high)}, {p_text(tested.p)}{corrected}"
+        )
+
+
+def _with_runs(lines: Sequence[Line]) -> list[Line]:
     """Return the lines that stand for one run."""
     return [line for line in lines if line.is_member or not line.entry.is_group]
 

@@ -60,6 +60,8 @@ class Run:
     # The keys of the settings that the command line set.
     typed: frozenset[str] = frozenset()
     environment: Mapping[str, Any] = field(default_factory=dict)
+    # Whether pages may show names and pictures of samples: `report.samples`.
+    shows_samples: bool = True
     yardstick: Yardstick = field(default_factory=Yardstick)
     details: Mapping[str, Any] = field(default_factory=dict)
 
@@ -112,6 +114,7 @@ def read(found: FoundRun) -> Run:
         settings=settings,
         typed=_typed(path / "overrides.yaml"),
         environment=_environment(path),
+        shows_samples=value_at(tree, "report.samples") is not False,
         yardstick=Yardstick.of(tree),
         details=_mapping(summary.get("details")),
     )
