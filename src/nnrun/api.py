@@ -58,6 +58,7 @@ if TYPE_CHECKING:
         UpdateStep,
     )
     from nnrun.core.state import TrainState
+    from nnrun.runs.intervals import bootstrap, wilson
     from nnrun.runs.samples import read_samples
     from nnrun.runs.summary import Summary
 
@@ -92,6 +93,7 @@ _PLACES = {
     ),
     "nnrun.core.state": ("TrainState",),
     "nnrun.base.sample_results": ("SampleResults",),
+    "nnrun.runs.intervals": ("bootstrap", "wilson"),
     "nnrun.runs.samples": ("read_samples",),
     "nnrun.runs.summary": ("Summary",),
 }
@@ -144,6 +146,8 @@ __all__ = [
     "Scheduler",
     "Stateful",
     "Sums",
+    "bootstrap",
+    "wilson",
     "Chart",
     "Gallery",
     "Text",

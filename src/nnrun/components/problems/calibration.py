@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from nnrun.base.shown import Chart
-from nnrun.runs.intervals import wilson
+from nnrun.runs.intervals import Z, wilson
 
 Array = np.ndarray[Any, Any]
 NUM_BINS = 15
@@ -66,18 +66,18 @@ def reliability_chart(bins: Bins, share: str, confidence: str = "confidence") ->
 
 def confidence_chart(bins: Bins, confidence: str = "confidence") -> Chart:
     """Return the number of samples in each bin of confidence."""
-    x = [f"{m / NUM_BINS:.2f}-{(m + 1) / NUM_BINS:.2f}" for m in range(NUM_BINS)]
+    x = [(m + 0.5) / NUM_BINS for m in range(NUM_BINS)]
     return Chart(f"Histogram of {confidence}", "bars", x, {"samples": bins.counts.tolist()}, confidence, "samples")
 
 
-def verdict(confidences: Array, is_right: Array) -> str:
+def verdict(confidences: Array, is_right: Array, low: str = "underconfident", high: str = "overconfident") -> str:
     """Say whether the confidence is too high or too low, by more than chance explains in 95 of 100 cases."""
     values = confidences.astype(np.float64)
     gap = float(values.mean() - is_right.mean())
-    error = 1.96 * math.sqrt(float((values * (1 - values)).sum())) / len(values)
+    error = Z * math.sqrt(float((values * (1 - values)).sum())) / len(values)
     if abs(gap) <= error:
-        return "neither over- nor underconfident on average, as far as these samples can tell"
-    return f"{'over' if gap > 0 else 'under'}confident: by {abs(gap):.3f} on average"
+        return f"neither {low} nor {high} on average, as far as these samples can tell"
+    return f"{high if gap > 0 else low}: by {abs(gap):.3f} on average"
 
 
 @dataclass(frozen=True)

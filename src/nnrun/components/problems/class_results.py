@@ -26,7 +26,7 @@ def _curves_and_calibration(results: SampleResults) -> list[Shown]:
         return [only_some(results)]
     num_bad = int((~np.isfinite(results.predictions).all(1)).sum())
     if num_bad or not len(results.indices):
-        what = f"{counted(num_bad, 'sample')} have a NaN among their probabilities" if num_bad else "no test samples"
+        what = f"the probabilities of {counted(num_bad, 'sample')} are not numbers" if num_bad else "no test samples"
         return [Text("Curves and calibration", f"Not shown: {what}.")]
     return [*_curves(results), *_calibration(results), _coverage(results)]
 

@@ -6,14 +6,18 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nnrun.base.sample_results import SampleResults
 from nnrun.base.shown import Shown, Table
 from nnrun.base.targets import Kind, Targets
 from nnrun.components.metrics.multilabel import MultilabelMetrics, RunningLabels
+from nnrun.components.problems.label_results import show_labels
 from nnrun.components.problems.outputs import check_width
 from nnrun.core.seams.problem import Metric, Output, Problem, Sums
+from nnrun.runs.intervals import of_label_f1
 
 # Number of the weakest labels in a one-line report.
 _WEAKEST = 3
@@ -107,7 +111,24 @@ class Multilabel(Problem):
         rows.sort(key=lambda row: row["f1"])
         weakest = [f"{row['label']} (F1 {row['f1']:.3f})" for row in rows[:_WEAKEST] if row["f1"] < 1]
         columns = ("label", "threshold", "precision", "recall", "f1", "ap", "samples")
-        return [Table("weakest", columns, [[row[column] for column in columns] for row in rows], "  ".join(weakest))]
+        cells = [[row[column] for column in columns] for row in rows]
+        return [Table("Scores of each label, the weakest first", columns, cells, "  ".join(weakest), label="weakest")]
+
+    def show_samples(self, results: SampleResults) -> list[Shown]:
+        """Return precision-recall and ROC curves, calibration, labels that are confused, and the costliest mistakes."""
+        return show_labels(results, self._predicted(results))
+
+    def interval(self, results: SampleResults) -> tuple[float, float] | None:
+        """Return the interval of macro F1, by a bootstrap."""
+        if not results.is_whole or self.headline != "f1_macro" or not np.isfinite(results.predictions).all():
+            return None
+        return of_label_f1(self._predicted(results).astype(np.uint8), results.targets)
+
+    def _predicted(self, results: SampleResults) -> np.ndarray[Any, Any]:
+        """Return which labels are predicted, `(N, K)` of bool; files of earlier versions have only probabilities."""
+        if results.predicted_labels is not None:
+            return results.predicted_labels.astype(bool)
+        return self.decided(torch.from_numpy(results.predictions)).numpy()
 
     def score(self, predictions: Tensor, targets: Tensor) -> float:
         """Return the macro F1 of probabilities `(N, K)`; NaN if one is NaN."""

@@ -6,16 +6,20 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from nnrun.base.errors import DataError
+from nnrun.base.sample_results import SampleResults
 from nnrun.base.shown import Shown, Table
 from nnrun.base.targets import Kind, Targets
 from nnrun.components.metrics.regression import RegressionMetrics, RunningErrors, r2
 from nnrun.components.metrics.standardisation import PutBack, Standardisation
 from nnrun.components.problems.outputs import check_width
+from nnrun.components.problems.value_results import show_values
 from nnrun.core.seams.problem import Metric, Output, Problem, Sums
+from nnrun.runs.intervals import of_r2
 
 # Two networks agree on a value if they differ by at most this fraction of its standard deviation in the training split.
 _SAME = 1e-3
@@ -122,7 +126,18 @@ class Regression(Problem):
         columns = ("target", "mse", "mae", "r2")
         weakest = [f"{row['target']} (R2 {row['r2']:.3f})" for row in rows[:3] if row["r2"] is not None]
         cells = [[row[column] for column in columns] for row in rows]
-        return [Table("weakest", columns, cells, "  ".join(weakest))] if len(rows) > 1 else []
+        table = Table("Scores of each target, the weakest first", columns, cells, "  ".join(weakest), label="weakest")
+        return [table] if len(rows) > 1 else []
+
+    def show_samples(self, results: SampleResults) -> list[Shown]:
+        """Return the errors of each target, prediction against truth, residuals, and the costliest samples."""
+        return show_values(results)
+
+    def interval(self, results: SampleResults) -> tuple[float, float] | None:
+        """Return the interval of the mean R2, by a bootstrap."""
+        if not results.is_whole or self.headline != "r2" or not np.isfinite(results.predictions).all():
+            return None
+        return of_r2(results.predictions, results.targets)
 
     def score(self, predictions: Tensor, targets: Tensor) -> float:
         """Return the mean R2 over targets of values in the data's units."""

@@ -119,8 +119,8 @@ class Problem(ABC):
     def interval(self, results: SampleResults) -> tuple[float, float] | None:
         """Return the 95 % confidence interval of the main metric over samples such as these; None if there is none.
 
-        None is also the answer if not all samples are kept. `nnrun.runs.intervals` has Wilson's interval and a
-        bootstrap.
+        None is also the answer if not all samples are kept. `nnrun.api` has the interval of a share, `wilson`, and
+        `bootstrap` for a metric that follows from sums over samples.
         """
         return None
 
