@@ -22,6 +22,7 @@ FOLDERS = (
     "predict",
     "inspect",
     "replay",
+    "lr_find",
     "doctor",
     "compare",
     "clean",
