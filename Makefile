@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 ARGS ?=
 
-.PHONY: run test test-fast test-docs test-deploy test-extras lint settings vega bench bench-checkpoints bench-folder bench-exports bench-scale bench-tutorial torture gpu gpu-bundle clean
+.PHONY: run test test-fast test-docs test-deploy test-extras lint settings vega report-pictures bench bench-checkpoints bench-folder bench-exports bench-scale bench-tutorial torture gpu gpu-bundle clean
 
 run: $(STAMP)
 	$(BIN)/nnrun $(ARGS)
@@ -36,6 +36,10 @@ settings: $(STAMP)
 # Fetches the scripts that draw the charts of a page, in the versions that tests/support/vega_scripts.py names. Needs npm.
 vega: $(STAMP)
 	$(BIN)/python tests/support/vega_scripts.py
+
+# Trains on the digits and writes docs/pictures/. Needs Chromium.
+report-pictures: $(STAMP)
+	$(BIN)/python tests/support/report_pictures.py
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -23,6 +23,8 @@ LONG_TABLE, MAX_TABLE_ROWS = 25, 2_000
 SMALL_ROWS, SMALL_COLUMNS = 14, 4
 # Up to this number, facts stand side by side, unless one is longer than a line.
 FEW_FACTS, LONG_FACT = 9, 60
+# A command up to this length stands beside another item.
+SHORT_COMMAND = 48
 # A chart that is taller, in pixels, takes the whole width.
 TALL_CHART = 520
 # In base64: what leaves a page below 3 MB, with Vega's scripts and the charts.
@@ -139,7 +141,7 @@ def _item(shown: Shown, charts: list[dict[str, Any]], budget: _Budget) -> dict[s
         return _gallery(shown, budget)
     if isinstance(shown, Text):
         kind = "code" if shown.is_code else "text"
-        return {"kind": kind, "title": visible(shown.title), "text": visible_lines(shown.text), "is_wide": True}
+        return {"kind": kind, "title": visible(shown.title), "text": visible_lines(shown.text), "is_wide": kind == "text" or len(shown.text) > SHORT_COMMAND}
     return _table(shown) if shown.columns else _facts(shown)
 
 

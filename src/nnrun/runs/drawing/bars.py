@@ -117,7 +117,7 @@ def _named_bars(
     name = {"field": "x", "type": "nominal", "sort": None, "title": visible(chart.x_label) or None,
             "scale": {"domain": shown, "paddingInner": 0.25},
             "axis": {"grid": False, "labelOverlap": False} if lies
-            else {"labelAngle": 0 if max(map(len, shown), default=0) <= 4 else -40}}  # fmt: skip
+            else {"labelAngle": 0 if sum(map(len, shown)) <= 32 or max(map(len, shown)) <= 4 else -40}}  # fmt: skip
     tooltip = [tooltip_field("x", visible(chart.x_label) or "name", None)]
     tooltip += [tooltip_field("series", "series", None)] if len(names) > 1 else []
     tooltip.append(tooltip_field("y", visible(chart.y_label) or (names[0] if len(names) == 1 else "value"), every))

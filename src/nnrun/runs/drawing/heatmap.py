@@ -22,8 +22,8 @@ def heatmap_spec(chart: Chart) -> tuple[dict[str, Any], list[str]]:
     is_count = all(isinstance(value, int) for value in every)
     is_share = not is_count and all(0 <= value <= 1 for value in every)
     most = max((abs(value) for value in every), default=0) or 1
-    # Of counts, the square root: errors are few beside the diagonal, and must be seen.
-    power = 0.5 if is_count or chart.y_scale == "log" else 1.0
+    # Of counts and shares, the square root: errors are few beside the diagonal, and must be seen.
+    power = 0.5 if is_count or is_share or chart.y_scale == "log" else 1.0
     rows = [
         {"x": column, "y": name, "value": value, "depth": round((abs(value) / most) ** power, 4),
          "text": _cell_text(value, is_share)}
@@ -86,7 +86,7 @@ def _cell_text(value: float, is_share: bool) -> str:
         return ""
     if is_share:
         # Without the zero before the point: cells are narrow.
-        return "<.01" if value < 0.005 else f"{value:.2f}".removeprefix("0")
+        return "" if value < 0.005 else f"{value:.2f}".removeprefix("0")
     if isinstance(value, int):
         return f"{value:,}" if abs(value) < 10_000 else f"{value / 1000:,.0f}k"
     return f"{value:.2g}"
