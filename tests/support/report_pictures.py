@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from support.browser import Browser  # noqa: E402 - found by the line above
+from support.browser import Browser
 
 FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
 # A small network and few epochs: it makes mistakes to show.

@@ -24,7 +24,7 @@ SMALL_ROWS, SMALL_COLUMNS = 14, 4
 # Up to this number, facts stand side by side, unless one is longer than a line.
 FEW_FACTS, LONG_FACT = 9, 60
 # A command up to this length stands beside another item.
-SHORT_COMMAND = 48
+SHORT_COMMAND = 100
 # A chart that is taller, in pixels, takes the whole width.
 TALL_CHART = 520
 # In base64: what leaves a page below 3 MB, with Vega's scripts and the charts.
@@ -141,7 +141,12 @@ def _item(shown: Shown, charts: list[dict[str, Any]], budget: _Budget) -> dict[s
         return _gallery(shown, budget)
     if isinstance(shown, Text):
         kind = "code" if shown.is_code else "text"
-        return {"kind": kind, "title": visible(shown.title), "text": visible_lines(shown.text), "is_wide": kind == "text" or len(shown.text) > SHORT_COMMAND}
+        return {
+            "kind": kind,
+            "title": visible(shown.title),
+            "text": visible_lines(shown.text),
+            "is_wide": kind == "text" or len(shown.text) > SHORT_COMMAND,
+        }
     return _table(shown) if shown.columns else _facts(shown)
 
 

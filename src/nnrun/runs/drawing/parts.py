@@ -85,7 +85,7 @@ def x_encoding(
         axis: dict[str, Any] = {"labelAngle": angle, "labelOverlap": True}
         return {"field": "x", "type": "ordinal", "sort": None, "title": title, "axis": axis}
     axis = {"labelOverlap": True, "tickCount": 8, **_ticks(chart.x_scale, xs)}
-    if all(isinstance(x, int) for x in xs) and chart.x_scale == "linear":
+    if all(float(x).is_integer() for x in xs) and chart.x_scale == "linear":
         axis["tickMinStep"] = 1
     scale = _scale(chart.x_scale, nice=chart.kind == "points", domain=_domain(xs, (*chart.marks.values(), *others)))
     return {"field": "x", "type": "quantitative", "title": title, "axis": axis, "scale": scale}
