@@ -11,7 +11,7 @@ from nnrun.config.folders import options
 from nnrun.help import help_text
 from support.command_line import SHORT, run_here
 
-NAMES = ("tensorboard",)
+NAMES = ("tensorboard", "mlflow", "wandb")
 
 
 @pytest.mark.parametrize("name", NAMES)

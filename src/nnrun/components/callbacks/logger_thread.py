@@ -10,8 +10,8 @@ from typing import Any
 
 from nnrun.core.seams.training import Logger
 
-# How long a call may take, and the end of a run; a logger with `finish_seconds` says that itself.
-CALL_SECONDS = FINISH_SECONDS = 30.0
+# How long a call may take, the start, which imports a library, and the end; one with `finish_seconds` says that itself.
+CALL_SECONDS, START_SECONDS, FINISH_SECONDS = 30.0, 60.0, 30.0
 # Maximum number of calls that wait, and of those among them that are large, such as histograms.
 MOST_WAITING, MOST_LARGE = 10_000, 2
 # Rows that arrive within this time are passed on together to a logger that takes several at once, up to so many.
@@ -55,9 +55,9 @@ class LoggerThread:
         self._large_put += is_large
         self._calls.put((method, given, is_large))
 
-    def is_done(self) -> bool:
-        """Return whether there is nothing to wait for: each call has returned, or one has failed."""
-        return self.error is not None or self._num_done == self._num_put
+    def is_done(self, num_left: int = 0) -> bool:
+        """Return whether there is nothing to wait for: all calls but `num_left` have returned, or one has failed."""
+        return self.error is not None or self._num_put - self._num_done <= num_left
 
     def check(self) -> None:
         """Raise the KeyboardInterrupt that the logger raised, if it did: it stops the run; the logger stays."""
@@ -73,10 +73,10 @@ class LoggerThread:
             return f"it cannot keep up: {MOST_WAITING:,} calls are waiting"
         return None
 
-    def wait(self, seconds: float, long: Callable[[], object] = lambda: None) -> bool:
+    def wait(self, seconds: float, long: Callable[[], object] = lambda: None, num_left: int = 0) -> bool:
         """Wait until the calls are done, and return True; False after `seconds`. Call `long` once after a second."""
         start, pause, is_told = time.monotonic(), _FIRST_LOOK_SECONDS, False
-        while not self.is_done():
+        while not self.is_done(num_left):
             waited = time.monotonic() - start
             if waited > seconds:
                 return False

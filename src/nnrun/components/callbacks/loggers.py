@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from nnrun.base.ending import leave_threads_behind
 from nnrun.base.foreign_errors import place_of, said_by
 from nnrun.base.secrets import hide_known
 from nnrun.base.shown import counted
-from nnrun.components.callbacks.logger_thread import CALL_SECONDS, LoggerThread
+from nnrun.components.callbacks.logger_thread import CALL_SECONDS, MOST_WAITING, START_SECONDS, LoggerThread
 from nnrun.core.seams.data import Tree
 from nnrun.core.seams.training import Histogram, Logger, RunInfo
 from nnrun.runs.console import Console
@@ -36,8 +36,8 @@ class Loggers:
     def _start(self, name: str, thread: LoggerThread, run: RunInfo) -> None:
         """Start a logger, and keep it if it starts."""
         thread.call("start", run)
-        if not thread.wait(CALL_SECONDS, lambda: self._tell(name, "start", CALL_SECONDS)):
-            self._leave(name, thread, f"start has not returned for {CALL_SECONDS:.0f} s")
+        if not thread.wait(START_SECONDS, lambda: self._tell(name, "start", START_SECONDS)):
+            self._leave(name, thread, f"start has not returned for {START_SECONDS:.0f} s")
         elif self._is_well(name, thread):
             self._started[name] = thread
 
@@ -51,8 +51,15 @@ class Loggers:
         """Pass an image to each logger that has a method `image`; the image must not change afterwards."""
         self._call_optional("image", step, name, image)
 
-    def graph(self, network: nn.Module, example: Tree) -> None:
+    def graph(self, outline: Callable[[], tuple[nn.Module, Tree]]) -> None:
         """Pass the structure of the network, on torch's `meta` device, to each logger that has a method `graph`."""
+        if not self.take("graph"):
+            return
+        try:
+            network, example = outline()
+        except Exception as error:  # a network of another's may not be copied
+            self._console.note(f"the loggers get no graph of the network: {said_by(error)}{place_of(error)}")
+            return
         self._call_optional("graph", network, example)
 
     def histograms(self, step: int, values: Mapping[str, Histogram]) -> None:
@@ -62,6 +69,12 @@ class Loggers:
     def take(self, method: str) -> bool:
         """Return whether a logger has an optional method: its arguments need not be computed otherwise."""
         return any(thread.takes(method) for thread in self._started.values())
+
+    def keep_pace(self) -> None:
+        """Wait for loggers that have many calls waiting: for code that is not a training."""
+        for name, thread in self._well():
+            thread.wait(CALL_SECONDS, num_left=MOST_WAITING // 2)
+            self._check(name, thread)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Finish the loggers, all at the same time, and wait for each; later calls of `log` and `image` reach none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import math
 import os
 import socket
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnrun.base.files import DurableFile, saving
-from nnrun.base.foreign_errors import check_package
+from nnrun.base.foreign_errors import check_package, said_by
 from nnrun.base.paths import alone, inside
 from nnrun.components.loggers.flat import flat
 from nnrun.core.seams.data import Tree
@@ -22,6 +23,7 @@ from nnrun.core.seams.training import Histogram, RunInfo
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+notices = logging.getLogger("nnrun")
 # The folder in the run's directory, and the name that TensorBoard looks for.
 _FOLDER, _NAME = "tensorboard", "events.out.tfevents"
 _PLUGIN = "hparams"
@@ -98,12 +100,25 @@ class TensorBoard:
         """Add the graph of the network, unless an earlier part of the run has."""
         if self._has_graph:
             return
-        import torch  # noqa: PLC0415 - a run that is sent later has no graph
-        from torch.utils.tensorboard._pytorch_graph import graph  # noqa: PLC0415
+        from tensorboard.compat.proto.attr_value_pb2 import AttrValue  # noqa: PLC0415 - only for this logger
+        from tensorboard.compat.proto.graph_pb2 import GraphDef  # noqa: PLC0415
+        from tensorboard.compat.proto.node_def_pb2 import NodeDef  # noqa: PLC0415
+        from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto  # noqa: PLC0415
 
-        with torch.no_grad():
-            found, _ = graph(network, example)
-        self._writer.write(self._event(wall_time=time.time(), graph_def=found.SerializeToString()).SerializeToString())
+        from nnrun.components.loggers.network_graph import nodes_of  # noqa: PLC0415 - it imports torch
+
+        try:
+            nodes = nodes_of(network, example)
+        except Exception as error:  # a network may need values, which there are none
+            notices.warning("logger.tensorboard leaves out the graph of the network: %s", said_by(error))
+            return
+        found = []
+        for node in nodes:
+            shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in node.shape])
+            shapes = AttrValue(list=AttrValue.ListValue(shape=[shape]))
+            found.append(NodeDef(name=node.name, op=node.kind, input=node.takes, attr={"_output_shapes": shapes}))
+        content = GraphDef(node=found).SerializeToString()
+        self._writer.write(self._event(wall_time=time.time(), graph_def=content).SerializeToString())
         self._writer.flush()
 
     def _image(self, step: int, name: str, image: Tensor) -> None:

@@ -55,7 +55,8 @@ class RunInfo:
 
     `step` is 0, or the step from which a run resumes: values of later steps will be sent again, and `rows` has those up
     to it, as `log` takes them. `id` is the same for a run that is resumed or sent again. `sweep` names the sweep that
-    the run is a job of; None for a run of its own.
+    the run is a job of; None for a run of its own. `directory` is where a logger may write; `source` is where the run's
+    files are, if that is elsewhere: a run that is sent later is left as it is.
     """
 
     task: str
@@ -65,6 +66,7 @@ class RunInfo:
     rows: Sequence[tuple[int, Mapping[str, float]]] = ()
     id: str = ""
     sweep: str | None = None
+    source: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from nnrun.components.callbacks.checkpointing import Checkpointing
 from nnrun.components.callbacks.early_stopping import EarlyStopping
 from nnrun.components.callbacks.first_step import FirstStep
 from nnrun.components.callbacks.metrics import MetricRows
+from nnrun.components.callbacks.network_logs import NetworkLogs
 from nnrun.components.callbacks.progress import TrainingProgress
 from nnrun.config.from_checkpoint import saved_config
 from nnrun.core.compile import compile_network
@@ -183,6 +184,9 @@ def tell_of_training(reached: Summary, state: TrainState, metrics: Mapping[str, 
 def _fit(job: Job, objective: Objective, training: Training, watchers: Watchers, session: Session) -> None:
     """Fit the network, or only its head on cached features if the backbone is frozen and caching pays."""
     state, callbacks = training.state, list(watchers.callbacks.values())
+    if state.world.is_first and any(map(session.loggers.take, ("graph", "histograms"))):
+        # Before the rows: it is no part of the checkpoint, which the last of them saves.
+        callbacks = [NetworkLogs(session.loggers, training.train, training.plan), *callbacks]
     with state.clock.fitting():
         step = make_step(job.settings.trainer, state, objective, callbacks)
         poll = poll_together(session.stop.poll, state.world)

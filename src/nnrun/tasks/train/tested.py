@@ -10,6 +10,7 @@ from torch import Tensor
 from nnrun.assembly.network import Measured
 from nnrun.base.paths import expanded
 from nnrun.base.sample_results import SampleResults
+from nnrun.components.callbacks.mistakes import pass_pictures
 from nnrun.core.seams.data import Split
 from nnrun.core.seams.problem import Problem
 from nnrun.runs.samples import SAMPLES_NAME, write_samples
@@ -42,7 +43,9 @@ def keep_samples(
     predictions = problem.predictions(problem.scores(measured.test_outputs))
     samples = results_of(problem, test, predictions, measured.test_losses)
     indices = samples.indices[samples.costliest(_NUM_PICTURES)].tolist()
-    write_samples(replace(samples, pictures=pictures_of(test, indices)), session.out.path)
+    samples = replace(samples, pictures=pictures_of(test, indices))
+    write_samples(samples, session.out.path)
+    pass_pictures(session.loggers, samples, session.reached.train.get("steps") or 0)
     if len(samples.indices) < samples.num_samples:
         console.record(
             f"{SAMPLES_NAME} contains the {len(samples.indices):,} of {samples.num_samples:,} test samples with the "

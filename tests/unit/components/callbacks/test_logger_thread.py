@@ -55,6 +55,7 @@ def test_one_that_hangs_is_named_once_and_left_behind(
     monkeypatch.setattr(loggers, "leave_threads_behind", lambda: left.append(True))
     for module in (logger_thread, loggers):
         monkeypatch.setattr(module, "CALL_SECONDS", 0.1)
+        monkeypatch.setattr(module, "START_SECONDS", 0.1)
     all_of_them, stuck, well = Loggers(Console()), Recorder(method, limit=0.1), Recorder()
     all_of_them.start({"stuck": stuck, "well": well}, RUN)
     for step in (1, 2):

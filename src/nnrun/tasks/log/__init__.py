@@ -1,0 +1,1 @@
+"""Send a finished run to loggers."""
