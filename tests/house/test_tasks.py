@@ -24,13 +24,8 @@ from nnrun.tasks.table import FOLDERS, collect_tasks
 
 ROOT = Path(nnrun.__file__).parent
 TABLE = "tasks/table.py"
-<<<<<<< HEAD
-# Names that are also words for something else, which texts of other modules hold: a part of the data, a group.
-WORDS = {"train", "export", "report"}
-=======
 # Names that are also words for something else, which texts of other modules hold: a part of the data, a group, a scale.
-WORDS = {"train", "export", "log"}
->>>>>>> 097f4b4 (Add mlflow and wandb, the network's graph and histograms for TensorBoard, and task=log)
+WORDS = {"train", "export", "report", "log"}
 # A folder of pictures may be called so.
 CALLED_SO = {("components/data/layout.py", "predict")}
 TASKS = collect_tasks()

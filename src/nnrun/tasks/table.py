@@ -27,11 +27,8 @@ FOLDERS = (
     "compare",
     "clean",
     "init",
-<<<<<<< HEAD
     "report",
-=======
     "log",
->>>>>>> 097f4b4 (Add mlflow and wandb, the network's graph and histograms for TensorBoard, and task=log)
 )
 
 

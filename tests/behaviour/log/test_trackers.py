@@ -121,11 +121,12 @@ def test_tensorboard_has_the_graph_the_histograms_and_the_mistakes(board: Path) 
 
 def test_the_page_of_tensorboard_has_the_curves_and_the_table_of_settings(board: Path) -> None:
     port = free_port()
-    command = ["tensorboard.main", "--logdir", str(board.parent), "--port", str(port), "--host", "127.0.0.1"]
+    command = ["tensorboard.main", "--logdir", str(board), "--port", str(port), "--host", "127.0.0.1"]
 
     def ask(path: str, body: Any = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
-        with urllib.request.urlopen(urllib.request.Request(f"{address}/data/{path}", data), timeout=30) as answer:
+        request = urllib.request.Request(f"{address}/data/{path}", data, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
             return json.load(answer)
 
     with serving(command, port) as address:
@@ -133,9 +134,9 @@ def test_the_page_of_tensorboard_has_the_curves_and_the_table_of_settings(board:
             if found := ask("plugin/scalars/tags"):
                 break
             time.sleep(0.1)
-        (run,) = [name for name, tags in found.items() if tags]
+        (run,) = found
         assert set(found[run]) == {name for _, name in logged(board)}
-        points = ask(f"plugin/scalars/scalars?run={run}&tag=valid/accuracy".replace("/tensorboard", "%2Ftensorboard"))
+        points = ask(f"plugin/scalars/scalars?run={run}&tag=valid/accuracy")
         assert [step for _, step, _ in points] == [STEPS, 2 * STEPS, 3 * STEPS]
         table = ask("plugin/hparams/experiment", {"experimentName": ""})
         names = {each["name"] for each in table["hparamInfos"]}
@@ -255,7 +256,7 @@ def test_a_resumed_run_offline_is_one_whole_run_of_wandb_without_the_key(
     run = tmp_path / "run"
     run_with_a_lost_checkpoint(run, "logger=wandb", "logger.wandb.mode=offline")
     (folder,) = (run / "wandb").glob("offline-run-*")
-    assert folder.name.endswith(id_of(run))
+    assert id_of(run) in folder.name
     assert_same(wandb_history(folder), logged(run))
     (begun,) = (record.run for record in wandb_records(folder) if record.WhichOneof("record_type") == "run")
     assert (begun.run_id, begun.project, begun.display_name) == (id_of(run), "nnrun", "run")
@@ -267,7 +268,7 @@ def test_a_resumed_run_offline_is_one_whole_run_of_wandb_without_the_key(
     )
     assert sent.code == 0, sent.err
     (later,) = (tmp_path / "s" / "wandb").glob("offline-run-*")
-    assert later.name.endswith(id_of(run))
+    assert id_of(run) in later.name
     assert_same(wandb_history(later), logged(run))
 
 

@@ -54,7 +54,7 @@ class WandB:
         if mode == "online" and not _has_key():
             raise RuntimeError("no API key: set WANDB_API_KEY, or use logger.wandb.mode=offline")
         self._wandb, self._folder, source = wandb, run.directory / "wandb", run.source or run.directory
-        self._earlier = [*self._folder.glob(f"offline-run-*-{run.id}")]
+        self._earlier = [*self._folder.glob(f"offline-run-*-{run.id}*")]
         self._run = wandb.init(
             project=self._project,
             entity=self._entity,
