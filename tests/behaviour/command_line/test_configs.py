@@ -107,7 +107,8 @@ def test_the_defaults_are_the_contract() -> None:
 
 
 @pytest.mark.parametrize(
-    "group", ["augment", "metric", "scheduler", "early_stopping", "callback", "export", "logger", "experiment"]
+    "group",
+    ["augment", "metric", "scheduler", "early_stopping", "callback", "export", "logger", "report", "experiment"],
 )
 def test_an_optional_group_has_none(group: str) -> None:
     assert "none" in options(group, [])

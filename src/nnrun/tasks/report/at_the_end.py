@@ -10,6 +10,7 @@ from nnrun.config.tree import is_within
 from nnrun.core.seams.problem import Problem
 from nnrun.tasks.session import Session
 
+REPORT_NAME, CARD_NAME, PLOTS_NAME = "report.html", "MODEL_CARD.md", "plots"
 _PLOTTER = "vl_convert"
 
 
@@ -34,14 +35,14 @@ def check_can_plot(settings: ReportSettings) -> None:
 
 
 def report_on(session: Session, problem: Problem, settings: ReportSettings) -> None:
-    """Write the report of a run that has ended, and say where; a failure is a note."""
+    """Write the report of a run that has ended; a failure is a note."""
     # Nothing that makes pages is imported before a training ends.
     from nnrun.tasks.report.read import OF_THE_REPORT  # noqa: PLC0415
     from nnrun.tasks.report.write import write_report  # noqa: PLC0415
 
     console, run = session.console, session.out.path
     try:
-        files, faults = write_report(run, problem, settings)
+        _, faults = write_report(run, problem, settings)
     except NnrunError as error:
         console.note(f"{OF_THE_REPORT}is not written: {'; '.join(error.messages)}")
         return
@@ -50,4 +51,3 @@ def report_on(session: Session, problem: Problem, settings: ReportSettings) -> N
         return
     for fault in faults:
         console.note(f"{OF_THE_REPORT}lacks a section: {fault}")
-    console.say(f"report {files[0]}")

@@ -25,7 +25,7 @@ from nnrun.core.seams.problem import Problem
 from nnrun.runs.console import Console
 from nnrun.runs.summary import Summary, show
 from nnrun.tasks.evaluate.record import TASK as EVALUATION
-from nnrun.tasks.report.at_the_end import report_on, report_wanted
+from nnrun.tasks.report.at_the_end import REPORT_NAME, report_on, report_wanted
 from nnrun.tasks.session import Session, fit_to_data, open_session
 from nnrun.tasks.train.facts import Parts, facts_of, peak_memory, time_by_part
 from nnrun.tasks.train.fit import best_sums, train
@@ -86,7 +86,8 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
         good = all(artifact["ok"] for artifact in summary.artifacts.values())
         summary.state, summary.wall_seconds = "finished" if good else "failed", session.out.seconds()
         trust = job.reading(trained.preprocessing.to_plain(), EVALUATION)
-        show(summary, figures(problem, measured, mistakes), console, trust, trained=job.trains)
+        results = figures(problem, measured, mistakes) + ([("report", REPORT_NAME)] if wanted else [])
+        show(summary, results, console, trust, trained=job.trains)
         if again:
             again.compare(summary, console)
         report(summary, session)
