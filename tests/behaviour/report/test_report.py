@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import subprocess
+import sys
 import tarfile
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -257,6 +259,23 @@ def test_jobs_of_a_sweep_and_evaluations_write_one_on_request(digits: Path, tmp_
             assert main([f"ckpt={digits}", f"hydra.run.dir={run}", *words]) == 0
             assert (run / "report.html").exists() == bool(words)
     assert read(run).row("accuracy")[0] == metric_text(summary(digits)["metrics"]["test/accuracy"])
+
+
+def test_nothing_that_makes_pages_is_imported_by_a_run_without_one(tmp_path: Path) -> None:
+    code = """
+import sys
+from nnrun.cli import main
+
+def makers():
+    return sorted({"jinja2", "altair", "pandas", "vl_convert"} & set(sys.modules))
+
+words = ["model=mlp", "data.limit=60", "trainer.epochs=1", "export=none", "--quiet"]
+assert main([*words, "report=none", "hydra.run.dir=without"]) == 0
+assert makers() == [], makers()
+assert main([*words, "hydra.run.dir=with"]) == 0
+assert makers() == ["jinja2"], makers()  # the negative control
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
 
 
 def test_a_run_that_ends_early_has_a_report_of_what_it_reached(tmp_path: Path) -> None:

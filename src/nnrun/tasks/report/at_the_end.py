@@ -10,7 +10,6 @@ from nnrun.config.tree import is_within
 from nnrun.core.seams.problem import Problem
 from nnrun.tasks.session import Session
 
-REPORT_NAME, CARD_NAME, PLOTS_NAME = "report.html", "MODEL_CARD.md", "plots"
 _PLOTTER = "vl_convert"
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from nnrun.config.task import OF_A_TRAINING, Task
 
+# What it writes into a run directory.
+REPORT_NAME, CARD_NAME, PLOTS_NAME = "report.html", "MODEL_CARD.md", "plots"
+
 TASK = Task(
     name="report",
     run="nnrun.tasks.report.run.report",

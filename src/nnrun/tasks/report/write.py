@@ -8,11 +8,11 @@ from nnrun.base.files import write_text
 from nnrun.base.paths import inside
 from nnrun.config.schema import ReportSettings
 from nnrun.core.seams.problem import Problem
-from nnrun.tasks.report.at_the_end import CARD_NAME, PLOTS_NAME, REPORT_NAME
 from nnrun.tasks.report.card import card_of
 from nnrun.tasks.report.content import page_of
 from nnrun.tasks.report.private import without_private
 from nnrun.tasks.report.read import read_run
+from nnrun.tasks.report.record import CARD_NAME, PLOTS_NAME, REPORT_NAME
 
 
 def write_report(path: Path, problem: Problem | None, settings: ReportSettings) -> tuple[list[Path], list[str]]:

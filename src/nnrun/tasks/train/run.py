@@ -25,7 +25,8 @@ from nnrun.core.seams.problem import Problem
 from nnrun.runs.console import Console
 from nnrun.runs.summary import Summary, show
 from nnrun.tasks.evaluate.record import TASK as EVALUATION
-from nnrun.tasks.report.at_the_end import REPORT_NAME, report_on, report_wanted
+from nnrun.tasks.report.at_the_end import report_on, report_wanted
+from nnrun.tasks.report.record import REPORT_NAME
 from nnrun.tasks.session import Session, fit_to_data, open_session
 from nnrun.tasks.train.facts import Parts, facts_of, peak_memory, time_by_part
 from nnrun.tasks.train.fit import best_sums, train
