@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,7 @@ from nnrun.core.batches import SplitBatches
 from nnrun.core.compile import Compilation, choose_compile
 from nnrun.core.device import Precision, has_fused_kernel
 from nnrun.core.ema import Ema
+from nnrun.core.laps import unmarked
 from nnrun.core.nonfinite import FiniteWatch, SkippingWatch
 from nnrun.core.objective import Objective
 from nnrun.core.plan import Plan
@@ -200,11 +201,15 @@ def _compile_wanted(job: Job) -> str | bool:
 
 
 def make_step(
-    trainer: TrainerSettings, state: TrainState, objective: Objective, callbacks: Sequence[Callback] = ()
+    trainer: TrainerSettings,
+    state: TrainState,
+    objective: Objective,
+    callbacks: Sequence[Callback] = (),
+    mark: Callable[[str], None] = unmarked,
 ) -> Step:
-    """Return the object that takes the optimizer steps."""
+    """Return the object that takes the optimizer steps; it tells `mark` where each part of a step ends."""
     kind = SkippingStep if trainer.nonfinite == "skip" else Step
-    return kind(state, objective, trainer.grad_clip_norm, callbacks)
+    return kind(state, objective, trainer.grad_clip_norm, callbacks, mark)
 
 
 def make_plan(trainer: TrainerSettings, num_batches: int, *, is_validated: bool = True) -> Plan:

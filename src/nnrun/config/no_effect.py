@@ -57,6 +57,12 @@ IDLE = (
         "trainer.max_nonfinite={} has an effect only with trainer.nonfinite=skip",
     ),
     Idle(
+        ("trainer.watch_every_steps",),
+        ("trainer.watch_every_steps", "trainer.watch"),
+        lambda _, watch: watch == "none",
+        "trainer.watch_every_steps={} has an effect only with trainer.watch=all, or some parts of it",
+    ),
+    Idle(
         ("trainer.validate_every_steps",),
         ("trainer.validate_every_steps", "data.val_fraction"),
         lambda every, fraction: every is not None and fraction == 0,

@@ -11,6 +11,8 @@ from typing import Any
 from nnrun.base.host import MAX_THREADS
 
 NULL = ("null",)
+# What trainer.watch can measure.
+WATCHED_PARTS = ("gradients", "activations", "weights", "updates", "memory", "time")
 DEVICE = re.compile(r"auto|cpu|cuda|cuda:\d+|mps")
 
 
@@ -147,6 +149,15 @@ RANGES: dict[str, Range] = {
         ("auto",),
     ),
     "trainer.log_every_steps": whole(1),
+    "trainer.watch": Range(
+        lambda v: (
+            v in ("none", "all", *WATCHED_PARTS)
+            or (isinstance(v, list) and v != [] and all(part in WATCHED_PARTS for part in v))
+        ),
+        f"none, all, or a list of {', '.join(WATCHED_PARTS)}",
+        ("none", "all", *WATCHED_PARTS),
+    ),
+    "trainer.watch_every_steps": whole(1),
     "transfer.weights": Range(
         lambda v: v is None or (isinstance(v, str) and v != ""),
         "default, the path of a file or of a run, or null",

@@ -87,6 +87,9 @@ class TrainerSettings:
     checkpoint_every_steps: int | None
     keep_last: int
     log_every_steps: int
+    watch: str | list[str]
+    watch_every_steps: int
+    profile: bool
     progress: Switch
 
 

@@ -100,8 +100,8 @@ def seed_device(device: torch.device, number: int) -> None:
 class Mark:
     """A point in a GPU's queue of work that can be waited for."""
 
-    def __init__(self) -> None:
-        self._event = torch.cuda.Event()
+    def __init__(self, *, is_timed: bool = False) -> None:
+        self._event = torch.cuda.Event(enable_timing=is_timed)
 
     def set(self, device: torch.device) -> None:
         """Mark the end of the work queued so far."""
@@ -110,6 +110,10 @@ class Mark:
     def wait(self) -> None:
         """Wait for the device to reach the mark; return at once if none was set."""
         self._event.synchronize()
+
+    def seconds_to(self, later: Mark) -> float:
+        """Return the device's time from this mark to a later one, both timed and reached."""
+        return self._event.elapsed_time(later._event) / 1000
 
 
 def choose_precision(wanted: str, device: torch.device) -> Precision:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from nnrun.base.errors import InterruptedRun
+from nnrun.core.laps import unmarked
 from nnrun.core.objective import Objective
 from nnrun.core.passes import backward, forward, make_update, norm_of, unscale
 from nnrun.core.randomness import seed_step
@@ -20,16 +21,21 @@ from nnrun.core.state import TrainState
 
 @dataclass
 class Step:
-    """Make updates: add up the gradients of all batches, and let the optimizer make one update from the sum."""
+    """Make updates: add up the gradients of all batches, and let the optimizer make one update from the sum.
+
+    `mark` is told where each part of a step ends.
+    """
 
     state: TrainState
     objective: Objective
     grad_clip_norm: float | None = None
     callbacks: Sequence[Callback] = ()
+    mark: Callable[[str], None] = unmarked
 
     def __call__(self, batches: Iterator[Batch], indices: range, num_samples: int) -> None:
         """Make an update from the next batches, those at `indices` in their epoch, with `num_samples` in total."""
         losses = []
+        self.mark("begin")
         for index in indices:
             draws = self.state.world.stream(index)
             seed_step(self.state.device, self.state.seed, self.state.progress.epoch, draws)
@@ -40,8 +46,11 @@ class Step:
                 # ranks may be ahead.
                 interruption.at_once |= index > indices.start or self.state.world.size > 1
                 raise
+            self.mark("data")
             losses.append(self.backward(batch, num_samples))
+            self.mark("metrics")
         self.update(losses[0] if len(losses) == 1 else torch.stack(losses).sum())
+        self.mark("optimizer")
 
     def backward(self, batch: Batch, num_samples: int) -> Tensor:
         """Add the gradients of a batch, and count it in the metrics; return its share of the loss.
@@ -64,7 +73,9 @@ class Step:
         outputs = self.objective.loss.take(forward(self.state, batch.inputs))
         losses = self.objective.losses(outputs, batch)
         loss = mean_loss(losses, batch, num_samples)
+        self.mark("forward")
         backward(self.state, loss)
+        self.mark("backward")
         return outputs.detach(), losses.detach(), loss.detach()
 
     def prepare(self) -> None:

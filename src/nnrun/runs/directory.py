@@ -10,6 +10,7 @@ import secrets
 import socket
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -162,6 +163,18 @@ class RunDir:
             return 0
         with self._rows.open("rb") as file:
             return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(2**20), b""))
+
+    def read_rows(self) -> list[dict[str, Any]]:
+        """Return the rows of metrics.jsonl; lines that are damaged are left out."""
+        found = []
+        if self._rows.is_file():
+            with self._rows.open(encoding="utf-8", errors="replace") as file:
+                for line in file:
+                    with suppress(ValueError):
+                        row = json.loads(line)
+                        if isinstance(row, dict) and {"step", "epoch", "split"} <= row.keys():
+                            found.append(row)
+        return found
 
     def cut_rows(self, num_rows: int) -> None:
         """Drop the rows that were written after the checkpoint that a run resumes from."""

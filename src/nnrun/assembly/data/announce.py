@@ -23,12 +23,13 @@ _WEIGHTS = {"classes": ("weight", "alpha"), "labels": ("pos_weight",)}
 
 def tell_of_data(
     data: Opened, settings: DataSettings, loss: Mapping[str, Any], console: Console, *, trains: bool
-) -> None:
-    """Report the data in one line, then the findings, and the classes that have few samples or none.
+) -> list[str]:
+    """Report the data in one line, then the findings, and the classes that have few samples or none; return the notes.
 
     `loss` is the config's section: an imbalance that the loss could correct, but does not, is reported.
     """
     console.say(data_line(data, settings))
+    notes = [*data.findings.notes, *missing_targets(data, trains=trains)]
     for note in data.findings.notes:
         console.note(note)
     for line in data.findings.details:
@@ -39,6 +40,7 @@ def tell_of_data(
         console.say(f"{data.targets.kind} with fewer than {FEW_SAMPLES} samples: {small}")
     if trains and (said := imbalance(data, loss)):
         console.say(said)
+    return notes
 
 
 def data_line(data: Opened, settings: DataSettings) -> str:

@@ -28,6 +28,8 @@ _WHITE = 255
 _TOO_LARGE = 50
 # Mean plus std of values that go far beyond 1.
 _MUCH_MORE_THAN_1 = 10
+# The root mean square of a network's inputs above which they are not normalized.
+_FAR_FROM_1 = 10
 # Maximum number of samples, and of values, that are examined.
 _NUM_SAMPLES, _NUM_VALUES = 1000, 2**22
 
@@ -81,6 +83,33 @@ def _each(preprocessing: Mapping[str, Any], split: Split) -> Iterator[tuple[str,
             if name in leaves:
                 # A mean measured of integers is one of pixels.
                 yield name, {**given, "_target_": PIXELS if given.get("peak") == _WHITE else FLOATS}, leaves[name]
+
+
+def note_on_inputs(data: Opened, settings: DataSettings) -> str | None:
+    """Return a note where the network's inputs are large, although a mean is given or the preprocessing is custom.
+
+    nnrun measures the mean and deviation itself otherwise: then there is nothing to check.
+    """
+    is_given = settings.dataset.get("mean") is not None or settings.dataset.get("std") is not None
+    if data.preprocessing.to_plain()["_target_"] in (*_WORDS, OF_TREES) and not is_given:
+        return None
+    some = torch.linspace(0, len(data.train) - 1, min(len(data.train), _NUM_SAMPLES)).long()
+    for leaf in tree_leaves(data.preprocessing(data.train.take(some)[0])):
+        if not isinstance(leaf, Tensor) or not leaf.is_floating_point() or not leaf.numel():
+            continue
+        values = leaf.double()
+        if float(values.square().mean().sqrt()) > _FAR_FROM_1:
+            advice = (
+                "remove data.dataset.mean and std to have them measured"
+                if is_given
+                else "normalize them in the data set"
+            )
+            return (
+                f"the inputs are not normalized: a mean of {float(values.mean()):.4g} and a standard deviation of "
+                f"{float(values.std()):.4g}, while networks learn best from values around 0 with a deviation of 1; "
+                f"{advice}"
+            )
+    return None
 
 
 def scale_fault(preprocessing: Mapping[str, Any], samples: Tensor) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
@@ -12,6 +12,8 @@ from nnrun.core.objective import Objective
 from nnrun.core.seams.callback import Callback
 from nnrun.core.state import TrainState
 
+# The split of the rows of trainer.watch.
+WATCH = "watch"
 # The splits whose rows nnrun writes, and the keys of a row besides its values.
 _OUR_NAMES = ("train", "valid", "test", "step", "epoch", "split")
 
@@ -32,11 +34,19 @@ class MetricRows(Callback):
     """Add a training row every `every_steps` steps, and a row for each validation. Rows contain no times.
 
     The number of rows is part of the training state: a resumed run drops the rows written after its checkpoint, so
-    that no row is duplicated or missing.
+    that no row is duplicated or missing. `told` receives each row that is written.
     """
 
-    def __init__(self, rows: RowFile, objective: Objective, every_steps: int, loggers: Loggers) -> None:
+    def __init__(
+        self,
+        rows: RowFile,
+        objective: Objective,
+        every_steps: int,
+        loggers: Loggers,
+        told: Callable[[Mapping[str, Any]], None] = lambda row: None,
+    ) -> None:
         self._rows = rows
+        self._told = told
         self._metric = objective.train_metric
         self._problem = objective.problem
         self._every_steps = every_steps
@@ -105,8 +115,11 @@ class MetricRows(Callback):
         """Add one row, and count it; only the first rank writes it and calls the loggers."""
         at = state.progress
         named = {f"{split}/{name}": value for name, value in values.items()}
-        self.newest |= named
+        if split != WATCH:  # hundreds of values, which are no result
+            self.newest |= named
+        row = {"step": at.step, "epoch": at.epoch_number, "split": split, **values}
+        self._told(row)
         if state.world.is_first:
-            self._rows.add_row({"step": at.step, "epoch": at.epoch_number, "split": split, **values})
+            self._rows.add_row(row)
             self._loggers.log(at.step, named)
         at.num_rows += 1

@@ -9,7 +9,7 @@ from nnrun.config.ranges import Range
 
 RANGES: Mapping[str, Range] = {}
 # The callbacks of every training, by the names under which checkpoints store their state.
-OWN_NAMES = ("rows", "first_step", "early_stopping", "progress", "checkpointing")
+OWN_NAMES = ("rows", "first_step", "early_stopping", "health", "watch", "profile", "progress", "checkpointing")
 CONFLICTS = (
     Conflict(
         ("callback",),

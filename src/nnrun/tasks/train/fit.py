@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -15,6 +16,7 @@ from nnrun.assembly.initial_weights import start_from
 from nnrun.assembly.job import Job
 from nnrun.assembly.training import Training, make_step, make_training
 from nnrun.assembly.transfer import keep_features
+from nnrun.assembly.watching import Watch, known_of, make_watch, parts_of
 from nnrun.base.errors import DivergedError, InterruptedRun
 from nnrun.base.foreign_errors import lacks_memory
 from nnrun.base.secrets import redact
@@ -24,11 +26,15 @@ from nnrun.checkpoints.saveable import check_readable
 from nnrun.components.callbacks.checkpointing import Checkpointing
 from nnrun.components.callbacks.early_stopping import EarlyStopping
 from nnrun.components.callbacks.first_step import FirstStep
+from nnrun.components.callbacks.health import Health
+from nnrun.components.callbacks.memory import tell_memory
 from nnrun.components.callbacks.metrics import MetricRows
 from nnrun.components.callbacks.network_logs import NetworkLogs
 from nnrun.components.callbacks.progress import TrainingProgress
 from nnrun.config.from_checkpoint import saved_config
+from nnrun.core.clock import Clock
 from nnrun.core.compile import compile_network
+from nnrun.core.laps import Laps
 from nnrun.core.loop import fit
 from nnrun.core.objective import Objective
 from nnrun.core.seams.callback import Callback, states_of
@@ -53,6 +59,7 @@ class Watchers:
     progress: TrainingProgress
     saving: Checkpointing
     folder: CheckpointFolder
+    watch: Watch
     # Returns the content of a checkpoint for the current state.
     payload: Callable[[TrainState], Payload]
 
@@ -100,7 +107,7 @@ def train(job: Job, data: Opened, objective: Objective, session: Session) -> Tra
         finally:
             watchers.progress.close()
             keep_odd_steps(session.out.path, training, first_step)
-            tell_of_training(session.reached, state, watchers.rows.newest)
+            tell_of_training(session.reached, state, watchers)
     if state.progress.stop_reason:
         console.say(f"stopped early: {state.progress.stop_reason}")
     if state.progress.best is None and math.isnan(watchers.rows.newest.get(job.monitor, 0.0)):
@@ -144,7 +151,9 @@ def make_watchers(job: Job, data: Opened, objective: Objective, training: Traini
             "problem": objective.problem.state_dict(),
         }
 
-    rows = MetricRows(out, objective, trainer.log_every_steps, session.loggers)
+    health = Health(known_of(job, data, objective), partial(warn, session), out.read_rows)
+    rows = MetricRows(out, objective, trainer.log_every_steps, session.loggers, health.take)
+    watch = make_watch(job, health.units, out, training.plan.total_steps, console)
     progress = TrainingProgress(console, training.plan, _samples_per_step(job), rows)
     patience, min_delta = (stopping.patience, stopping.min_delta) if stopping else (None, 0.0)
     counted = "epochs" if trainer.validate_every_steps is None else "validations"
@@ -156,17 +165,19 @@ def make_watchers(job: Job, data: Opened, objective: Objective, training: Traini
         "first_step": FirstStep(out),
         "early_stopping": EarlyStopping(job.monitor, job.mode, patience, min_delta, counted),
         **training.callbacks,
+        **watch.callbacks,
+        "health": health,
         "progress": progress,
         "checkpointing": saving,
     }
-    return Watchers(callbacks, rows, progress, saving, folder, payload)
+    return Watchers(callbacks, rows, progress, saving, folder, watch, payload)
 
 
-def tell_of_training(reached: Summary, state: TrainState, metrics: Mapping[str, float]) -> None:
-    """Record in a summary how far the training came, and its newest metrics."""
+def tell_of_training(reached: Summary, state: TrainState, watchers: Watchers) -> None:
+    """Record in a summary how far the training came, its newest metrics, and where its time went."""
     at, clock = state.progress, state.clock
     reached.best = {"epoch": at.best.epoch, "step": at.best.step} if at.best else None
-    reached.metrics = dict(metrics)
+    reached.metrics = dict(watchers.rows.newest)
     reached.train = {
         "steps": at.step,
         "epochs": at.epoch,
@@ -178,7 +189,23 @@ def tell_of_training(reached: Summary, state: TrainState, metrics: Mapping[str, 
         "checkpoint_fraction": clock.saving_seconds / clock.fit_seconds if clock.fit_seconds else None,
         "skipped_updates": state.watch.num_skipped,
         "stop_reason": at.stop_reason,
+        "step_seconds": step_parts(clock, watchers.watch.laps),
     }
+
+
+def step_parts(clock: Clock, laps: Laps | None) -> dict[str, float]:
+    """Return the seconds of each part of the steps, if trainer.watch=time or trainer.profile told of them.
+
+    On a GPU they are known for a few steps, whose shares are taken for those of all.
+    """
+    timed = sum(laps.seconds.values()) if laps is not None else 0.0
+    return {part: clock.seconds * each / timed for part, each in laps.seconds.items()} if laps and timed else {}
+
+
+def warn(session: Session, text: str) -> None:
+    """Print a warning, and keep it for the summary."""
+    session.console.note(text)
+    session.reached.warnings.append(text)
 
 
 def _fit(job: Job, objective: Objective, training: Training, watchers: Watchers, session: Session) -> None:
@@ -188,12 +215,14 @@ def _fit(job: Job, objective: Objective, training: Training, watchers: Watchers,
         # Before the rows: it is no part of the checkpoint, which the last of them saves.
         callbacks = [NetworkLogs(session.loggers, training.train, training.plan), *callbacks]
     with state.clock.fitting():
-        step = make_step(job.settings.trainer, state, objective, callbacks)
+        step = make_step(job.settings.trainer, state, objective, callbacks, watchers.watch.mark)
         poll = poll_together(session.stop.poll, state.world)
         work = Work(objective, step, training.train, training.valid, callbacks, poll)
         work, is_cached = keep_features(training.transfer, state, work, training.plan, session.console)
         training.tree["transfer"]["cache"] = is_cached
         fit(state, work, training.plan)
+    if "memory" in parts_of(job.settings.trainer.watch):
+        tell_memory(state.device, session.console.record)
 
 
 def _stopped(interruption: InterruptedRun, state: TrainState, going_on: str) -> InterruptedRun:

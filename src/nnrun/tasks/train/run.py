@@ -11,7 +11,7 @@ from pathlib import Path
 from nnrun.assembly.data.announce import tell_of_data
 from nnrun.assembly.data.evaluation_data import open_for
 from nnrun.assembly.data.opened import Opened
-from nnrun.assembly.data.scales import check_given_mean, check_learned
+from nnrun.assembly.data.scales import check_given_mean, check_learned, note_on_inputs
 from nnrun.assembly.job import Job
 from nnrun.assembly.network import Measured, Trained, load_trained, measure
 from nnrun.assembly.objective import load_problem, make_objective, watched_by
@@ -29,7 +29,7 @@ from nnrun.tasks.report.at_the_end import report_on, report_wanted
 from nnrun.tasks.report.record import REPORT_NAME
 from nnrun.tasks.session import Session, fit_to_data, open_session
 from nnrun.tasks.train.facts import Parts, facts_of, peak_memory, time_by_part
-from nnrun.tasks.train.fit import best_sums, train
+from nnrun.tasks.train.fit import best_sums, train, warn
 from nnrun.tasks.train.repeat import begin_again
 from nnrun.tasks.train.resume import check_config, check_data, check_newest, finished_summary, going_on
 from nnrun.tasks.train.tested import keep_samples
@@ -58,9 +58,12 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
         if job.trains:
             data.hash_ahead()
         job = fit_to_data(job, data, session)
-        tell_of_data(data, job.data, job.settings.loss, console, trains=job.trains)
+        notes = tell_of_data(data, job.data, job.settings.loss, console, trains=job.trains)
+        session.reached.warnings = [*notes]
         if job.trains and not resumed and not repeated:
             check_given_mean(data, job.data)
+        if job.trains and (large := note_on_inputs(data, job.data)):
+            warn(session, large)
         objective = make_objective(job, data)
         job, problem = watched_by(job, objective), objective.problem
         if resumed:
@@ -74,6 +77,7 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
             measured = measure(job, trained, data, objective, session.stop.poll)
         summary = summarize(job, session, trained, measured, training)
         summary.data, summary.headline = facts_of(data), problem.headline
+        summary.warnings = session.reached.warnings
         mistakes = keep_samples(problem, data.test, measured, session, job.settings.data.root)
         if job.settings.export:
             from nnrun.tasks.export.exports import export_all, export_context, standard_of  # noqa: PLC0415 - for exports
