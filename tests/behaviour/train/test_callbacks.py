@@ -102,7 +102,16 @@ def test_one_that_only_looks_changes_no_bit(tmp_path: Path, whole: Path) -> None
 
 def test_states_are_saved_by_the_names_in_the_config(whole: Path) -> None:
     states = last(whole)["training"]["callbacks"]
-    assert sorted(states) == ["checkpointing", "early_stopping", "first_step", "looks", "plain", "progress", "rows"]
+    assert sorted(states) == [
+        "checkpointing",
+        "early_stopping",
+        "first_step",
+        "health",
+        "looks",
+        "plain",
+        "progress",
+        "rows",
+    ]
     assert states["looks"]["steps"] == list(range(1, 3 * STEPS + 1))
     assert states["looks"]["mean"].shape == (2,)
     assert states["plain"] == {}
@@ -166,7 +175,7 @@ def test_a_state_that_it_cannot_take_up_is_its_own_failure(tmp_path: Path) -> No
 REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     "a name of ours": (
         ("callback=rows",),
-        "rows, first_step, early_stopping, progress and checkpointing are reserved names",
+        "rows, first_step, early_stopping, health, watch, profile, progress and checkpointing are reserved names",
     ),
     "no callback": (("callback=odd",), "callback.odd._target_=torch.nn.Linear is not allowed: it is not a Callback"),
     "no option": (("callback=look",), "callback=look is not an option; did you mean 'looks'?"),

@@ -28,4 +28,4 @@ def test_the_limit_is_named_with_what_to_change(shares, precision, bound, advice
 
 
 def test_streamed_data_has_advice_of_its_own() -> None:
-    assert "data.num_workers" in bound_by(Spent((0.0, 0.9, None, 9), "fp32", is_streamed=True))[1]
+    assert "data.num_workers" in bound_by(Spent(0.0, 0.9, None, 9, "fp32", is_streamed=True))[1]
