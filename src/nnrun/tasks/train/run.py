@@ -58,12 +58,7 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
         if job.trains:
             data.hash_ahead()
         job = fit_to_data(job, data, session)
-        notes = tell_of_data(data, job.data, job.settings.loss, console, trains=job.trains)
-        session.reached.warnings = [*notes]
-        if job.trains and not resumed and not repeated:
-            check_given_mean(data, job.data)
-        if job.trains and (large := note_on_inputs(data, job.data)):
-            warn(session, large)
+        _tell_of_data(job, data, session)
         objective = make_objective(job, data)
         job, problem = watched_by(job, objective), objective.problem
         if resumed:
@@ -97,6 +92,15 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
             again.compare(summary, console)
         report(summary, session)
     return summary
+
+
+def _tell_of_data(job: Job, data: Opened, session: Session) -> None:
+    """Report the data, and keep its notes for the summary; raise ConfigError where a given mean does not fit it."""
+    session.reached.warnings += tell_of_data(data, job.data, job.settings.loss, session.console, trains=job.trains)
+    if job.trains and not job.composed.resumed and not job.composed.repeated:
+        check_given_mean(data, job.data)
+    if job.trains and (large := note_on_inputs(data, job.data)):
+        warn(session, large)
 
 
 def _trained(job: Job, data: Opened, problem: Problem, training: Training | None, session: Session) -> Trained:
