@@ -13,7 +13,6 @@ from nnrun.base.sample_results import SampleResults
 from nnrun.base.shown import Shown, counted
 from nnrun.base.targets import Kind, Targets
 from nnrun.components.metrics.classification import ClassificationMetrics, RunningAccuracy, score_classes
-from nnrun.components.problems.class_results import show_classes
 from nnrun.components.problems.confusion import class_table, confused_pairs, matrix_charts
 from nnrun.core.seams.problem import Metric, Output, Problem, Sums
 from nnrun.runs.intervals import of_class_f1, wilson
@@ -89,6 +88,8 @@ class Classification(Problem):
 
     def show_samples(self, results: SampleResults) -> list[Shown]:
         """Return ROC and precision-recall curves, calibration, accuracy by coverage, and the costliest mistakes."""
+        from nnrun.components.problems.class_results import show_classes  # noqa: PLC0415 - for reports
+
         return show_classes(results)
 
     def interval(self, results: SampleResults) -> tuple[float, float] | None:

@@ -14,7 +14,6 @@ from nnrun.base.sample_results import SampleResults
 from nnrun.base.shown import Shown, Table
 from nnrun.base.targets import Kind, Targets
 from nnrun.components.metrics.multilabel import MultilabelMetrics, RunningLabels
-from nnrun.components.problems.label_results import show_labels
 from nnrun.components.problems.outputs import check_width
 from nnrun.core.seams.problem import Metric, Output, Problem, Sums
 from nnrun.runs.intervals import of_label_f1
@@ -116,6 +115,8 @@ class Multilabel(Problem):
 
     def show_samples(self, results: SampleResults) -> list[Shown]:
         """Return precision-recall and ROC curves, calibration, labels that are confused, and the costliest mistakes."""
+        from nnrun.components.problems.label_results import show_labels  # noqa: PLC0415 - for reports
+
         return show_labels(results, self._predicted(results))
 
     def interval(self, results: SampleResults) -> tuple[float, float] | None:

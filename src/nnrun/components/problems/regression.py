@@ -17,7 +17,6 @@ from nnrun.base.targets import Kind, Targets
 from nnrun.components.metrics.regression import RegressionMetrics, RunningErrors, r2
 from nnrun.components.metrics.standardisation import PutBack, Standardisation
 from nnrun.components.problems.outputs import check_width
-from nnrun.components.problems.value_results import show_values
 from nnrun.core.seams.problem import Metric, Output, Problem, Sums
 from nnrun.runs.intervals import of_r2
 
@@ -131,6 +130,8 @@ class Regression(Problem):
 
     def show_samples(self, results: SampleResults) -> list[Shown]:
         """Return the errors of each target, prediction against truth, residuals, and the costliest samples."""
+        from nnrun.components.problems.value_results import show_values  # noqa: PLC0415 - for reports
+
         return show_values(results)
 
     def interval(self, results: SampleResults) -> tuple[float, float] | None:
