@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -15,6 +14,16 @@ from nnrun.runs.console import Console
 from nnrun.runs.sheet import Sheet
 
 SCHEMA = 1
+
+# The parts of a run, in words.
+PARTS = {
+    "opening": "opening the data",
+    "training": "training steps",
+    "validation": "validation during the training",
+    "checkpoints": "waiting for checkpoints",
+    "test": "evaluation of the best weights",
+    "exports": "exports and their verification",
+}
 
 
 class Reached(Protocol):
@@ -74,10 +83,12 @@ class Summary:
         return self.metrics.get(self.monitor)
 
 
-def show(summary: Summary, figures: Sequence[tuple[str, str]], console: Console, trust: str, *, trained: bool) -> None:
-    """Print a table of the results and their paths, and after a training the next command.
+def show(
+    summary: Summary, figures: Sequence[tuple[str, str]], console: Console, commands: Sequence[str], *, trained: bool
+) -> None:
+    """Print a table of the results and their paths, and the commands that one may want next.
 
-    `figures` are the measurements, a title and a line each; `trust` is appended to the next command.
+    `figures` are the measurements, a title and a line each.
     """
     console.say(f"{summary.task} {summary.state} after {summary.wall_seconds:.1f} s", style="bold")
     table = Sheet(box=None, show_header=False, padding=(0, 2, 0, 0))
@@ -103,6 +114,11 @@ def show(summary: Summary, figures: Sequence[tuple[str, str]], console: Console,
             "checkpoints",
             f"{train['checkpoint_seconds']:.1f} s, {share:.1%} of the training; {beside:.1f} s in the background",
         )
+    if trained and summary.time:
+        slowest = max(summary.time, key=lambda part: summary.time[part])
+        seconds, total = summary.time[slowest], max(summary.wall_seconds, 1e-9)
+        share = f"{seconds:.1f} s, {min(seconds / total, 1):.0%} of the run"
+        table.add_row("slowest", f"{PARTS.get(slowest, slowest)}, {share}")
     if skipped := summary.train.get("skipped_updates"):
         updates = counted(skipped, "update")
         table.add_row("skipped", f"{updates} whose loss or gradients were NaN or infinite", style="red")
@@ -116,9 +132,8 @@ def show(summary: Summary, figures: Sequence[tuple[str, str]], console: Console,
         for index, text in enumerate((*artifact["notes"], *_worst(artifact))):
             table.add_row("" if index else "  note", text)
     console.table(table, path=("directory", summary.run))
-    if trained:
-        run = shlex.quote(f"ckpt={summary.run}")
-        console.say(f"next: nnrun {run}{trust}" if summary.artifacts else f"next: nnrun export=onnx {run}{trust}")
+    for index, command in enumerate(commands):
+        console.say(f"{'or' if index else 'next'}: {command}")
 
 
 def _verified(artifact: Mapping[str, Any]) -> str:

@@ -6,18 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from nnrun.base.shown import Section, Shown, Table, Text, counted, metric_text
+from nnrun.runs.summary import PARTS
 from nnrun.tasks.report.read import RunRead, is_number, mapping
 
 # Less than this is shown as 0.
 _LEAST_SHOWN = 0.005
-_PARTS = {
-    "opening": "opening the data",
-    "training": "training steps",
-    "validation": "validation during the training",
-    "checkpoints": "waiting for checkpoints",
-    "test": "evaluation of the best weights",
-    "exports": "exports and their verification",
-}
 
 
 def section_exports(run: RunRead) -> Section:
@@ -65,7 +58,7 @@ def section_cost(run: RunRead) -> Section:
     if parts := time_by_part(run):
         whole = max(seconds if is_number(seconds) else 0.0, sum(parts.values()), 1e-9)
         rest = whole - sum(parts.values())
-        spent = [(_PARTS.get(part, part), value) for part, value in parts.items()]
+        spent = [(PARTS.get(part, part), value) for part, value in parts.items()]
         spent += [("the rest", rest)] if rest >= _LEAST_SHOWN else []
         rows = [(part, _seconds(value), f"{value / whole:.0%}") for part, value in spent]
         shown.append(Table("Time", ("part", "seconds", "share"), rows, f"slowest: {slowest(parts)}"))
@@ -94,7 +87,7 @@ def time_by_part(run: RunRead) -> dict[str, float]:
 def slowest(parts: Mapping[str, float]) -> str:
     """Return the part that took longest, in words."""
     name = max(parts, key=lambda part: parts[part])
-    return f"{_PARTS.get(name, name)}, {_seconds(parts[name])} s"
+    return f"{PARTS.get(name, name)}, {_seconds(parts[name])} s"
 
 
 def _speed(train: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

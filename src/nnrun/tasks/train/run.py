@@ -24,12 +24,12 @@ from nnrun.config.source import open_saved
 from nnrun.core.seams.problem import Problem
 from nnrun.runs.console import Console
 from nnrun.runs.summary import Summary, show
-from nnrun.tasks.evaluate.record import TASK as EVALUATION
 from nnrun.tasks.report.at_the_end import report_on, report_wanted
 from nnrun.tasks.report.record import REPORT_NAME
 from nnrun.tasks.session import Session, fit_to_data, open_session
 from nnrun.tasks.train.facts import Parts, facts_of, peak_memory, time_by_part
 from nnrun.tasks.train.fit import best_sums, train, warn
+from nnrun.tasks.train.next_commands import next_commands
 from nnrun.tasks.train.repeat import begin_again
 from nnrun.tasks.train.resume import check_config, check_data, check_newest, finished_summary, going_on
 from nnrun.tasks.train.tested import keep_samples
@@ -85,9 +85,9 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
         summary.time, summary.memory = time_by_part(parts, summary.train), peak_memory(job.device)
         good = all(artifact["ok"] for artifact in summary.artifacts.values())
         summary.state, summary.wall_seconds = "finished" if good else "failed", session.out.seconds()
-        trust = job.reading(trained.preprocessing.to_plain(), EVALUATION)
         results = figures(problem, measured, mistakes) + ([("report", REPORT_NAME)] if wanted else [])
-        show(summary, results, console, trust, trained=job.trains)
+        commands = next_commands(job, summary, data, training, has_report=wanted is not None)
+        show(summary, results, console, commands, trained=job.trains)
         if again:
             again.compare(summary, console)
         report(summary, session)
@@ -149,7 +149,10 @@ def figures(problem: Problem, measured: Measured, mistakes: Sequence[str] = ()) 
         lines.append((split, "  ".join(f"{name} {metric_text(values[name])}" for name in names)))
     baseline = measured.details["test"]["baseline"]
     if baseline is not None and math.isfinite(baseline):
-        lines.append(("baseline", f"{problem.headline} {metric_text(baseline)} by the best constant prediction"))
+        gain = measured.metrics[f"test/{problem.headline}"] - baseline
+        gained = f"the network gains {metric_text(gain)}" if gain > 0 else "the network is no better"
+        trivial = f"{problem.headline} {metric_text(baseline)} by the best constant prediction; {gained}"
+        lines.append(("baseline", trivial))
     tables = [shown for shown in problem.show(measured.details["test"]) if isinstance(shown, Table)]
     lines += [(table.label or table.title, table.summary) for table in tables]
     lines += [("" if index else "costliest", line) for index, line in enumerate(mistakes)]
