@@ -30,6 +30,7 @@ import nnrun.core.step
 from nnrun.assembly.training import make_augmenter
 from nnrun.base.targets import Targets
 from nnrun.cli import compose
+from nnrun.components.callbacks.watching import Watching
 from nnrun.components.data import normalize
 from nnrun.components.data.normalize import Normalize
 from nnrun.components.losses.bce import BinaryCrossEntropy
@@ -135,6 +136,27 @@ def fake_cuda():
         yield trained
 
 
+class WatchesLayers(Callback):
+    """Watch each step but the first; only the rows, which are written after a step, are read."""
+
+    def __init__(self) -> None:
+        self.watching = Watching(("gradients", "activations", "weights", "updates"), 1, None, {})
+        self.num_watched = 0
+
+    def on_gradients_ready(self, state) -> None:
+        if state.progress.step:
+            self.watching.on_gradients_ready(state)
+            self.num_watched += len(self.watching._found) > 3
+
+    def on_step_end(self, state) -> None:
+        if state.progress.step == 1:
+            self.watching.on_fit_start(state)
+        else:
+            assert self.num_watched == state.progress.step - 1
+        self.watching._found = {}
+        self.watching.mark("begin")
+
+
 def take_steps(trained: list[nn.Parameter], case: SimpleNamespace) -> TrainState:
     """Train an epoch of the CNN, and evaluate it, as a case says."""
     channels = case.channels
@@ -209,6 +231,8 @@ CASES = {
     "labels, skip, mixup": case(problem=Multilabel, loss=BinaryCrossEntropy, skip=True, augment="mixup", channels=3),
     "values": case(problem=Regression, loss=Huber),
     "values, skip, mixup": case(problem=Regression, loss=SquaredError, skip=True, augment="mixup", channels=3),
+    "watched": case(callbacks=[WatchesLayers()], clip=1.0),
+    "watched, skip, fp16": case(callbacks=[WatchesLayers()], skip=True, fp16=True),
     "muon": case(optimizer={"name": "Muon"}),
     "muon, skip": case(optimizer={"name": "Muon"}, skip=True),
     "muon, fp16": case(optimizer={"name": "Muon"}, fp16=True),

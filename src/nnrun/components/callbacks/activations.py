@@ -82,7 +82,8 @@ class Activations:
             self._found[f"activations/{name}"] = size
         elif isinstance(module, _RECTIFIERS):
             units = output.dim() - 1 if self._are_last else 1
-            alive = output.detach().amax([dim for dim in range(output.dim()) if dim != units]) > 0
+            # No output is negative. In bf16 on a CPU a sum takes a fiftieth of the time of a maximum.
+            alive = output.detach().sum([dim for dim in range(output.dim()) if dim != units]) > 0
             self._alive[name] = self._alive[name] | alive if name in self._alive else alive
         elif type(module) in _BOUNDED:
             middle, far = _BOUNDED[type(module)]
