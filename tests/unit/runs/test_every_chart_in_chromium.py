@@ -21,7 +21,7 @@ CHARTS = [
     Chart("many", "line", range(50), {f"run {k}": [i * k for i in range(50)] for k in range(20)}, "step", "loss"),
     Chart("band", "line", [0.1, 0.9], {"a": [0.2, 0.8], "interval, from": [0.1, 0.7], "interval, to": [0.3, 0.9]}),
     Chart("points", "points", [0.1, 0.9], {"a": [0.2, 1.0], "b": [None, 1]}, "truth", "guess", diagonal=True),
-    Chart("histogram", "bars", [0.5, 1.5, 2.5], {"right": [1, 2, 3], "wrong": [0, 1, 5]}, "confidence", "samples"),
+    Chart("histogram", "bars", [0.5, 1.5, 2.5], {"right predictions": [1, 2, 3], "wrong": [0, 1, 5]}, "p", "n"),
     Chart("log bars", "bars", ["a", "b"], {"n": [10, 10_000]}, y_scale="log"),
     Chart("bars", "bars", NAMES, {HOSTILE: [1, 2, 3], "b": [3, None, -1]}, HOSTILE, HOSTILE),
     Chart("counts", "heatmap", NAMES, {name: [5, 0, 1] for name in NAMES}, HOSTILE, HOSTILE),
@@ -110,6 +110,16 @@ def test_colors_follow_the_mode_of_the_reader_and_paper_is_light(browser: Browse
     assert not set(light) & set(dark)
     browser.set_media(is_dark=True, media="print")
     assert [color_of(browser, *part) for part in parts[1:]] == light[1:]
+
+
+def test_a_legend_follows_the_width_of_the_window(browser: Browser, page: Path) -> None:
+    labels = "[...document.querySelectorAll('#chart-5 .role-legend-label text')]"
+    rows = f"new Set({labels}.map(label => label.getBoundingClientRect().top)).size"
+    opened(browser, page, 1280)
+    assert browser.evaluate(rows) == 1
+    browser.call("Emulation.setDeviceMetricsOverride", width=390, height=900, deviceScaleFactor=1, mobile=False)
+    browser.wait_for(f"{rows} === 2")
+    assert browser.errors == []
 
 
 def test_an_error_of_a_page_is_seen(browser: Browser, page: Path, tmp_path: Path) -> None:

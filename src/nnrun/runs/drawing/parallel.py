@@ -48,9 +48,10 @@ def parallel_spec(chart: Chart) -> tuple[dict[str, Any], list[str]]:
                       "order": {"field": "n", "type": "quantitative"}}},
         {"data": {"values": rows}, "mark": {"type": "point", "filled": True, "size": 46, "opacity": 0.9},
          "encoding": {"y": y, "color": color, "tooltip": tooltip}},
-        {"data": {"values": ticks}, "mark": {"type": "text", "style": "mark-label", "align": "left", "dx": 7,
-                                             "tooltip": None},
-         "encoding": {"y": y, "text": {"field": "text"}}},
+        # On a background of their own, since lines cross them.
+        *({"data": {"values": ticks}, "mark": {"type": "text", "style": style, "align": "left", "dx": 7,
+                                               "tooltip": None},
+           "encoding": {"y": y, "text": {"field": "text"}}} for style in ("mark-label-halo", "mark-label")),
     ]  # fmt: skip
     return {"height": HEIGHT, "usermeta": usermeta(names), "encoding": {"x": x}, "layer": layers}, left_out
 

@@ -25,22 +25,25 @@
     tip.classList.add("shown");
   };
 
-  // As many names side by side as there is place for.
-  const fitted = (spec, width) => {
-    const columns = Math.max(1, Math.floor(width / (spec.usermeta.legend_entry || 120)));
-    // On a phone, names leave the width to what is drawn.
-    const labelLimit = width < 420 ? 64 : config.axis.labelLimit;
-    return { ...config, axis: { ...config.axis, labelLimit }, legend: { ...config.legend, columns } };
-  };
+  // As many names side by side as there is place for; on a phone, names leave the width to what is drawn.
+  const fitted = (spec, width) => ({
+    columns: Math.max(1, Math.floor((width - 40) / (spec.usermeta.legend_entry || 120))),
+    labelLimit: width < 420 ? 64 : config.axis.labelLimit,
+  });
+  const placed = new Map();
 
   const draw = async (spec, number) => {
     const place = document.getElementById(`chart-${number}`);
+    const { columns, labelLimit } = fitted(spec, place.clientWidth);
     try {
-      await vegaEmbed(place, spec, {
-        mode: "vega-lite", actions: false, renderer: "svg", ast: true, tooltip: showTip,
-        config: fitted(spec, place.clientWidth), defaultStyle: false,
+      placed.get(number)?.result?.finalize();
+      placed.set(number, { columns, labelLimit });
+      const own = { axis: { ...config.axis, labelLimit }, legend: { ...config.legend, columns } };
+      const result = await vegaEmbed(place, spec, {
+        mode: "vega-lite", actions: false, renderer: "svg", ast: true, tooltip: showTip, defaultStyle: false,
+        config: { ...config, ...own },
       });
-      place.dataset.drawn = "yes";
+      placed.set(number, { columns, labelLimit, result });
     } catch (error) {
       place.textContent = `This chart could not be drawn: ${error.message}`;
       console.error(error);
@@ -49,7 +52,20 @@
   for (const [number, spec] of specs.entries()) await draw(spec, number);
   document.documentElement.dataset.drawn = "all";
 
-  // On paper, what is folded is open, and the charts have the width of the paper.
+  // Vega follows the width of the window, but for the columns of a legend.
+  let waiting;
+  addEventListener("resize", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(async () => {
+      for (const [number, spec] of specs.entries()) {
+        const now = fitted(spec, document.getElementById(`chart-${number}`).clientWidth);
+        const then = placed.get(number);
+        if (now.columns !== then.columns || now.labelLimit !== then.labelLimit) await draw(spec, number);
+      }
+    }, 200);
+  });
+
+  // On paper, what is folded is open.
   addEventListener("beforeprint", () => {
     for (const folded of document.querySelectorAll("details:not([open])")) {
       folded.open = true;
