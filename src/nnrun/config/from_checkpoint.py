@@ -126,6 +126,8 @@ def merge_saved(saved: Mapping[str, Any], fresh: DictConfig, named_groups: set[s
                 config[section][key] = fresh[section]._get_node(key)
     for key in fresh:
         is_named = key in named_groups and (key in NAMED_SECTIONS or _target(fresh, key) != _target(config, key))
+        # report=default asks for a report: it does not show again what the run left out.
+        is_named &= key != "report" or None in (fresh.get(key), config.get(key))
         if is_named or key not in config or key not in RUN_KEYS:
             config[key] = fresh._get_node(key)
         elif key in NAMED_SECTIONS and key != "metric" and not keep_named and key not in named_groups:

@@ -223,6 +223,11 @@ def test_names_are_texts_and_private_ones_are_left_out(photos: Path) -> None:
     for name in WRITTEN:
         text = (photos / name).read_text(encoding="utf-8")
         assert [word for word in (*private, "red.png", "data:image") if word in text] == [], name
+    # An evaluation leaves out what the run did.
+    with contextlib.chdir(photos.parent):
+        assert main(["ckpt=secret-run", "report=default", "hydra.run.dir=secret-evaluation"]) == 0
+    evaluated = (photos.with_name("secret-evaluation") / "report.html").read_text(encoding="utf-8")
+    assert [word for word in (*private, "secret-evaluation", "red.png", "data:image") if word in evaluated] == []
     public = read(photos)
     assert public.pictures == []
     assert HOSTILE_CLASS in public.text

@@ -64,7 +64,7 @@ class RunRead:
         found = self.summary.get("headline")
         return found if isinstance(found, str) else self.problem.headline if self.problem else None
 
-    @property
+    @functools.cached_property
     def metrics(self) -> Mapping[str, float]:
         """The final metrics by full name; those of the newest rows where there is no summary."""
         found = self.summary.get("metrics")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from nnrun.base.shown import Chart, Section, Shown, Table, Text, metric_text
-from nnrun.tasks.report.read import RunRead, is_number, mapping, metrics_of
+from nnrun.tasks.report.read import RunRead, is_number, mapping
 
 SPLITS = {"test": "test", "valid": "validation", "train": "training"}
 # With so many validations, the curve of a training value has a point for each of them.
@@ -128,8 +128,8 @@ def curve(run: RunRead, rows: Sequence[Mapping[str, Any]], name: str, title: str
     position = _epochs(rows)
     by_split: dict[str, dict[int, float]] = {}
     for row in rows:
-        value = metrics_of(row).get(name)
-        if value is not None and math.isfinite(value):
+        value = row.get(name)
+        if is_number(value) and math.isfinite(value):
             by_split.setdefault(row["split"], {})[row["step"]] = value
     if not by_split:
         return None
@@ -138,7 +138,8 @@ def curve(run: RunRead, rows: Sequence[Mapping[str, Any]], name: str, title: str
     if trained is not None and is_by_validation:
         by_split["train"] = means_between(trained, sorted(validated))
     steps = sorted({step for values in by_split.values() for step in values})
-    at = {row["step"]: position(row) for row in rows}
+    at = {row["step"]: position(row) for row in rows if name in row}
+    best = next((position(row) for row in rows if row["step"] == run.best_step), None)
     ordered = sorted(by_split.items(), key=lambda item: item[0] != "train")
     return Chart(
         title,
@@ -147,37 +148,42 @@ def curve(run: RunRead, rows: Sequence[Mapping[str, Any]], name: str, title: str
         {SPLITS.get(split, split): [values.get(step) for step in steps] for split, values in ordered},
         x_label="epoch",
         y_label=title.lower(),
-        marks={"best": at[run.best_step]} if run.best_step in at else {},
+        marks={"best": best} if best is not None else {},
         note="In training: the mean since the validation before." if is_by_validation else "",
     )
 
 
 def means_between(values: Mapping[int, float], ends: Sequence[int]) -> dict[int, float]:
-    """Return the mean of values that each cover the steps since the one before, for the steps up to each end."""
-    found, before, start = dict[int, float](), 0, 0
-    for end in ends:
-        covered = [(step, value) for step, value in values.items() if start < step <= end]
-        total = 0.0
-        for step, value in sorted(covered):
-            total, before = total + value * (step - before), step
-        if covered:
+    """Return the mean of values that each cover the steps since the one before, for the steps up to each end.
+
+    Both are in order.
+    """
+    found, waiting = dict[int, float](), iter([*ends])
+    end, start, before, total = next(waiting, None), 0, 0, 0.0
+    for step, value in values.items():
+        while end is not None and step > end:
+            start, before, total, end = end, end, 0.0, next(waiting, None)
+        if end is None:
+            break
+        total, before = total + value * (step - before), step
+        if before > start:
             found[end] = total / (before - start)
-        start = before = end
     return found
 
 
-def _epochs(rows: Sequence[Mapping[str, Any]]) -> Any:
+def _epochs(rows: Sequence[Mapping[str, Any]]) -> Callable[[Mapping[str, Any]], float]:
     """Return the function from a row to the epochs that are done at it, as a number with a fraction."""
     last: dict[int, int] = {}
     for row in rows:
         last[row["epoch"]] = max(row["step"], last.get(row["epoch"], 0))
+    newest = max(last, default=0)
 
     def position(row: Mapping[str, Any]) -> float:
         epoch = row["epoch"]
         before = last.get(epoch - 1, 0)
-        length = max(last.values()) if epoch not in last else last[epoch] - before
+        length = last[epoch] - before
         # The last epoch may have been cut short: it is as long as the one before it.
-        if epoch - 1 in last and epoch == max(last):
+        if epoch == newest and epoch - 1 in last:
             length = max(length, before - last.get(epoch - 2, 0))
         return round(epoch - 1 + (row["step"] - before) / length, 4) if length > 0 else float(epoch)
 
