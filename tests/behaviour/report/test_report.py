@@ -158,6 +158,7 @@ def test_a_report_has_each_section_and_its_numbers(digits: Path) -> None:
     assert page.row("validation during the training")[0] == f"{found['time']['validation']:.2f}"
     assert page.row("peak memory of the process") == [f"{found['memory']['peak_bytes'] / 1e6:,.0f} MB"]
     assert page.row("optimizer.lr") == ["0.003", "0.001"]
+    assert page.row("model") == ["mlp", "cnn"]
     # The negative control: a setting with its default is not among those that differ.
     assert page.row("optimizer.eps")[0] != page.row("optimizer.eps")[-1]
     assert page.row("torch") == [json.loads((digits / "environment.json").read_text())["versions"]["torch"]]

@@ -82,7 +82,9 @@ def _metric_table(run: RunRead, metrics: Mapping[str, float]) -> Table:
     """Return all metrics, a row each, with a column for each split."""
     splits = [split for split in SPLITS if any(key.startswith(f"{split}/") for key in metrics)]
     names = list(dict.fromkeys(key.partition("/")[2] for split in splits for key in metrics if key.startswith(split)))
-    names.sort(key=lambda name: (name != run.headline, name == "lr"))
+    names = sorted(
+        set(names) - {name for _, name in _CURVES}, key=lambda name: (name != run.headline, names.index(name))
+    )
     rows = [
         (name, *("" if (value := metrics.get(f"{split}/{name}")) is None else metric_text(value) for split in splits))
         for name in names
