@@ -37,9 +37,9 @@ class SplitBatches:
         self.num_batches = -(-self.num_samples // self.batch_size)
         self.device = samples.layout.device
         self.is_augmented = augmenter is not None
-        self._augmenter = augmenter
-        self._preprocessing = preprocessing
-        self._shuffle_seed = shuffle_seed
+        self.augmenter = augmenter
+        self.preprocessing = preprocessing
+        self.shuffle_seed = shuffle_seed
         self._layout = samples.layout
         self._share = samples.layout.world.share(self.batch_size)
         self._numbers = torch.arange(self.batch_size, device=samples.layout.device)[self._share]
@@ -47,7 +47,7 @@ class SplitBatches:
 
     def order(self, epoch: int) -> Tensor:
         """Return the sample indices of each batch of an epoch, `(num_batches, B)`, on the samples' device."""
-        num, seed = self.num_samples, self._shuffle_seed
+        num, seed = self.num_samples, self.shuffle_seed
         order = torch.arange(num) if seed is None else permutation(num, seed, epoch)
         padding = self.num_batches * self.batch_size - num
         order = torch.cat([order, order[:padding]]).view(self.num_batches, self.batch_size)
@@ -76,14 +76,14 @@ class SplitBatches:
         is_full = num_samples == len(self._ones)
         weight = self._ones if is_full else (self._numbers < of_all).float()
         raw = self._layout.on_device(raw)
-        if self._augmenter is None:
+        if self.augmenter is None:
             return Batch(self._layout.arranged(self._preprocessed(raw)), targets, weight, num_samples, None, is_full)
-        self._augmenter.seed(epoch, self._layout.world.stream(index))
-        inputs = self._preprocessed(self._augmenter.augment(raw))
-        inputs, mixed = self._augmenter.mix(inputs, targets, weight)
+        self.augmenter.seed(epoch, self._layout.world.stream(index))
+        inputs = self._preprocessed(self.augmenter.augment(raw))
+        inputs, mixed = self.augmenter.mix(inputs, targets, weight)
         return Batch(self._layout.arranged(inputs), targets, weight, num_samples, mixed, is_full)
 
     def _preprocessed(self, raw: Tree) -> Tree:
         """Return the network's inputs for raw samples."""
         with calling("the preprocessing of data"):
-            return self._preprocessing(raw)
+            return self.preprocessing(raw)

@@ -23,6 +23,7 @@ FOLDERS = (
     "inspect",
     "replay",
     "lr_find",
+    "batch_find",
     "doctor",
     "compare",
     "clean",

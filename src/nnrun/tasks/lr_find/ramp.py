@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -77,15 +75,3 @@ def _batches(training: Training, step: Step) -> Iterator[float]:
                 losses.append(step.gradients(next(batches), num_samples)[2])
             yield float(torch.stack(losses).sum())  # waits for the device
         state.progress.epoch += 1
-
-
-@contextmanager
-def random_state_kept() -> Iterator[None]:
-    """Leave the random generators of torch and of Python as they were before the block."""
-    state = random.getstate()
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-    with torch.random.fork_rng(devices):
-        try:
-            yield
-        finally:
-            random.setstate(state)

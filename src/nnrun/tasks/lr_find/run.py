@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +14,20 @@ from nnrun.assembly.job import Job
 from nnrun.assembly.objective import make_objective
 from nnrun.assembly.preflight import prepare
 from nnrun.assembly.training import make_step, make_training
-from nnrun.base.errors import ArtifactError, ConfigError
+from nnrun.base.errors import ConfigError
 from nnrun.base.files import write_json
 from nnrun.base.meter import meter
 from nnrun.base.shown import Chart, Page, Section, Text, counted
-from nnrun.checkpoints.saved_run import SavedRun
 from nnrun.config.composed import Composed
-from nnrun.config.source import start_of
 from nnrun.runs.console import Console
 from nnrun.runs.page import write_page
 from nnrun.runs.sheet import Sheet
 from nnrun.runs.summary import Summary
 from nnrun.tasks.copied_command import command_with
-from nnrun.tasks.lr_find.ramp import Ramp, ramp_up, random_state_kept
+from nnrun.tasks.lr_find.ramp import Ramp, ramp_up
 from nnrun.tasks.lr_find.record import LrFindSettings
 from nnrun.tasks.lr_find.suggest import Suggestion, suggest
+from nnrun.tasks.on_a_copy import as_begun, random_state_kept, uncompiled
 from nnrun.tasks.session import Session, fit_to_data, open_session
 
 # Of lr_find.json.
@@ -66,13 +64,6 @@ def find_rate(composed: Composed, words: Sequence[str], directory: Path | None =
     return summary
 
 
-def uncompiled(composed: Composed) -> Composed:
-    """Return the config without compilation, which takes longer than the test."""
-    config = composed.config.copy()
-    config.trainer.compile = False
-    return replace(composed, config=config)
-
-
 def _rates_of(job: Job) -> dict[str, float]:
     """Return the learning rates of the optimizer's config: `lr`, and others, such as `adamw_lr`, which follow it."""
     section = job.settings.optimizer
@@ -92,7 +83,7 @@ def _try_rates(job: Job, data: Opened, base: float, session: Session) -> Ramp:
     training = make_training(job, data, objective)
     for note in training.notes:
         session.console.say(note)
-    start_from(_as_begun(job), training.state, session.console, data.targets)
+    start_from(as_begun(job), training.state, session.console, data.targets)
     settings = job.settings_of(LrFindSettings)
     session.console.say(
         f"trying {counted(settings.steps, 'learning rate')} from {settings.min:g} to {settings.max:g}, one step each"
@@ -105,20 +96,6 @@ def _try_rates(job: Job, data: Opened, base: float, session: Session) -> Ramp:
             session.stop.poll()
 
         return ramp_up(training, step, settings, base, after_step)
-
-
-def _as_begun(job: Job) -> Job:
-    """Return the job with the initial weights of the run that `ckpt=` names, if it had any; the run is repeated."""
-    source, saved = job.composed.source, job.composed.evaluated
-    if source is None or saved is None:
-        return job
-    if not isinstance(saved, SavedRun) or saved.located.run is None:
-        raise ArtifactError(f"{saved.path} is not in a run directory: give its weights with init_from=")
-    if job.settings.transfer.weights is not None:
-        raise ArtifactError(
-            f"{saved.located.run} started from transfer.weights; give its settings on the command line instead of ckpt="
-        )
-    return replace(job, composed=replace(job.composed, source=replace(source, start=start_of(saved.located.run))))
 
 
 def _short(rate: float) -> str:
