@@ -25,7 +25,7 @@ class Teller:
     def __init__(self, mood="good", api_token=""):
         if mood == "is built":
             raise ValueError("no server")
-        self.mood, self.api_token = mood, api_token
+        self.mood, self.api_token, self.finish_seconds = mood, api_token, 1 if "hangs" in mood else 30
 
     def tell(self, name, *given):
         with (self.folder / "told.jsonl").open("a") as file:
@@ -36,6 +36,8 @@ class Teller:
             raise SystemExit(3)
         if self.mood == f"is stopped in {name}":
             raise KeyboardInterrupt
+        if self.mood == f"hangs in {name}":
+            time.sleep(600)
         if self.mood == f"naps in {name}":
             time.sleep(4.5)
             self.tell("has napped")
@@ -246,3 +248,16 @@ def test_after_a_signal_a_logger_may_take_its_time_and_a_second_ctrl_c_cuts_it_s
         assert process.wait(60) == 130
     assert names(told(tmp_path / "cut" / "run"))[-1] == "finish"
     assert status(tmp_path / "cut" / "run")["state"] == "interrupted"
+
+
+def test_one_that_hangs_keeps_neither_ctrl_c_from_working_nor_the_process_from_ending(tmp_path: Path) -> None:
+    """The steps go on meanwhile, and what they log is in metrics.jsonl."""
+    rows = tmp_path / "run" / "metrics.jsonl"
+    with under_way(tmp_path, "logger.teller.mood=hangs in log") as process:
+        while len(rows.read_text().splitlines()) < 3 or names(told(tmp_path / "run"))[-1] != "log":
+            time.sleep(0.05)
+        os.kill(process.pid, signal.SIGINT)
+        assert process.wait(30) == 130
+    ended = status(tmp_path / "run")
+    assert (ended["state"], ended["failed_loggers"]) == ("interrupted", {"teller": "it has not finished in 1 s"})
+    assert names(told(tmp_path / "run")) == ["start", "log"]

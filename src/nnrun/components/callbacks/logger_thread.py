@@ -46,6 +46,19 @@ class LoggerThread:
         """Return whether the logger has an optional method."""
         return callable(getattr(self._logger, method, None))
 
+    @property
+    def called(self) -> str | None:
+        """The method that is being called."""
+        current = self._current
+        return None if current is None else current[0]
+
+    def _hangs(self) -> bool:
+        """Return whether a call that is not the first or the last has not returned for long."""
+        current = self._current
+        if current is None or current[0] in ("start", "finish"):
+            return False
+        return time.monotonic() - current[1] > CALL_SECONDS
+
     def call(self, method: str, *given: Any, is_large: bool = False) -> None:
         """Call a method of the logger later, after the calls before; skip a large call while others wait."""
         if is_large and self._large_put - self._large_done >= MOST_LARGE:
@@ -66,9 +79,8 @@ class LoggerThread:
 
     def fault(self) -> str | None:
         """Return in words why the logger cannot be waited for any longer, if so."""
-        current = self._current
-        if current is not None and time.monotonic() - current[1] > CALL_SECONDS:
-            return f"{current[0]} has not returned for {CALL_SECONDS:.0f} s"
+        if self._hangs():
+            return f"{self.called} has not returned for {CALL_SECONDS:.0f} s"
         if self._num_put - self._num_done > MOST_WAITING:
             return f"it cannot keep up: {MOST_WAITING:,} calls are waiting"
         return None
@@ -78,7 +90,7 @@ class LoggerThread:
         start, pause, is_told = time.monotonic(), _FIRST_LOOK_SECONDS, False
         while not self.is_done(num_left):
             waited = time.monotonic() - start
-            if waited > seconds:
+            if waited > seconds or self._hangs():
                 return False
             if waited > 1 and not is_told:
                 long()

@@ -92,7 +92,7 @@ class Loggers:
         """Wait for a logger to finish; say what it was too slow for."""
         seconds = thread.finish_seconds
         if not thread.wait(seconds, lambda: self._tell(name, "finish", seconds)):
-            self._leave(name, thread, f"finish has not returned for {seconds:.0f} s")
+            self._leave(name, thread, thread.fault() or f"it has not finished in {seconds:.0f} s")
         elif self._is_well(name, thread) and thread.num_skipped:
             skipped = counted(thread.num_skipped, "set of histograms", "sets of histograms")
             self._console.note(f"logger.{name} was too slow for {skipped}, which it did not get")
