@@ -87,9 +87,9 @@ class Logger(Protocol):
     """Where metrics go besides metrics.jsonl. An error that it raises is reported once, and it is not called again.
 
     It is called in a thread of its own, in which it may take its time. One whose `log` has not returned after 30
-    seconds, or `start` after 60, is reported and left behind, as if it had failed; so is one whose `finish` takes longer than its
-    attribute `finish_seconds`, or 30. It may have further methods: see ImageLogger, RowsLogger, HistogramLogger and
-    GraphLogger; a method that is None counts as missing.
+    seconds, or `start` after 60, is reported and left behind, as if it had failed; so is one whose `finish` takes
+    longer than its attribute `finish_seconds`, or 30. It may have further methods: see ImageLogger, RowsLogger,
+    HistogramLogger and GraphLogger; a method that is None counts as missing.
     """
 
     def start(self, run: RunInfo) -> None:
