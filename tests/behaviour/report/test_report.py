@@ -264,6 +264,9 @@ def test_jobs_of_a_sweep_and_evaluations_write_one_on_request(digits: Path, tmp_
             run = tmp_path / f"evaluated{len(words)}"
             assert main([f"ckpt={digits}", f"hydra.run.dir={run}", *words]) == 0
             assert (run / "report.html").exists() == bool(words)
+    # It has nothing that a training alone has.
+    assert read(run).titles[1:] == [heading for heading in HEADINGS if heading != "Learning curves"]
+    assert "nnrun repeat=" not in read(run).text
     assert read(run).row("accuracy")[0] == metric_text(summary(digits)["metrics"]["test/accuracy"])
 
 

@@ -146,7 +146,7 @@ def limitations(run: RunRead) -> Iterator[str]:
         few = [name for name, count in counts.items() if count < _FEW]
         if few:
             yield (
-                f"the {SPLITS[split]} split has fewer than {_FEW} samples of {counted(len(few), 'class', 'classes')}: "
+                f"the {SPLITS[split]} split has fewer than {_FEW} samples of {counted(len(few), *_noun(run))}: "
                 f"{', '.join(few[:_NUM_WEAKEST])}{', ...' if len(few) > _NUM_WEAKEST else ''}"
             )
         largest, smallest = max(counts, key=lambda name: counts[name]), min(counts, key=lambda name: counts[name])
@@ -162,6 +162,11 @@ def limitations(run: RunRead) -> Iterator[str]:
         if not mapping(row).get("ok"):
             yield f"the export {name} was rejected: {mapping(row).get('reason')}"
     yield "it was measured on samples like those of its test split; other data may give other results"
+
+
+def _noun(run: RunRead) -> tuple[str, str]:
+    """Return what one of the targets is called, and several of them."""
+    return ("label", "labels") if run.problem is not None and run.problem.kind == "labels" else ("class", "classes")
 
 
 def plain(text: str) -> str:

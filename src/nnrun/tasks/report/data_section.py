@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from nnrun.base.shown import Chart, Section, Shown, Table, Text
-from nnrun.tasks.report.read import RunRead, is_number, mapping
+from nnrun.tasks.report.read import LEFT_OUT, RunRead, is_number, mapping
 from nnrun.tasks.report.results import SPLITS
 
 # With more classes, the largest and the smallest are listed; and the number of file names that are listed.
@@ -51,7 +51,7 @@ def _source(run: RunRead) -> Iterator[tuple[str, object]]:
     """Yield where the samples are from, and their shape."""
     yield from [("data set", name)] if (name := run.setting("data.name")) else []
     root = run.setting("data.dataset.root")
-    yield from [("read from", root)] if isinstance(root, str) else []
+    yield from [("read from", root)] if isinstance(root, str) and root != LEFT_OUT else []
     shape = mapping(run.summary.get("data")).get("in_shape")
     yield from [("shape of a sample", shape)] if shape else []
 

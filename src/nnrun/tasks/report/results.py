@@ -97,10 +97,11 @@ def section_repeat(run: RunRead) -> Section:
     shown: list[Shown] = []
     if command := command_of(run):
         shown.append(Text("The command", command, is_code=True))
-    place = run.place or "RUN"
-    shown.append(Text("Repeat it, and report what differs", f"nnrun {shlex.quote(f'repeat={place}')}", is_code=True))
-    if run.place is None:
-        shown.append(Text("", "RUN stands for the run directory."))
+    # An evaluation has no checkpoint, which a repetition needs.
+    if run.manifest:
+        repeat = shlex.quote(f"repeat={run.place or 'RUN'}")
+        shown.append(Text("Repeat it, and report what differs", f"nnrun {repeat}", is_code=True))
+        shown += [Text("", "RUN stands for the run directory.")] if run.place is None else []
     return Section("Repeat this run", shown)
 
 
@@ -119,7 +120,8 @@ def section_curves(run: RunRead) -> Section:
         titles[watched] = watched.replace("_", " ").capitalize()
     titles |= {name: title for title, name in _CURVES}
     shown = [chart for name, title in titles.items() if (chart := curve(run, rows, name, title))]
-    return Section("Learning curves", shown or [Text("", "The run logged no metrics.")])
+    missing = [Text("", "The run logged no metrics.")] if run.manifest else []
+    return Section("Learning curves", shown or missing)
 
 
 def curve(run: RunRead, rows: Sequence[Mapping[str, Any]], name: str, title: str) -> Chart | None:
