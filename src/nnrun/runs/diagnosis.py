@@ -71,11 +71,14 @@ class Stage:
     valid_score: float | None
 
 
-def stages_of(rows: Sequence[Row], headline: str) -> list[Stage]:
-    """Return a stage for each validation in the rows of metrics.jsonl; training rows count by their updates."""
+def stages_of(rows: Sequence[Row], headline: str, since: int = 0) -> list[Stage]:
+    """Return a stage for each validation in the rows of metrics.jsonl after step `since`.
+
+    Training rows count by their updates.
+    """
     found: list[Stage] = []
     parts: list[tuple[int, Row]] = []
-    at = 0
+    at = since
     for row in rows:
         if row["split"] == "train":
             parts.append((max(row["step"] - at, 1), row))

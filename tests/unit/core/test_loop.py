@@ -369,6 +369,16 @@ def test_the_norm_of_the_gradients_is_kept_where_a_row_follows(small, options):
         assert torch.equal(ours, theirs)
 
 
+def test_the_norm_of_scaled_gradients_is_that_of_the_unscaled(small):
+    """As in fp16. Negative control: it is not zero, and the scale is not 1."""
+    plain, scaled = small(max_steps=1), small(max_steps=1)
+    scaled.state.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    for training in (plain, scaled):
+        fit(training.state, training.work, training.plan)
+    assert scaled.state.grad_norm.item() == pytest.approx(plain.state.grad_norm.item(), rel=1e-5) != 0
+    assert scaled.state.scaler.get_scale() == 1024
+
+
 READS = ("item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__", "__index__", "nonzero")
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from nnrun.base.visible import few
 from nnrun.core.seams.callback import Callback
 from nnrun.core.state import TrainState
-from nnrun.runs.diagnosis import WATCHED, Finding, Known, layers, learning, stages_of
+from nnrun.runs.diagnosis import WATCHED, Finding, Known, Stage, layers, learning, stages_of
 
 # Values of each parameter whose change since the start is measured.
 _NUM_VALUES = 1000
@@ -35,6 +35,8 @@ class Health(Callback):
         self._known, self._tell, self._earlier = known, tell, earlier
         # The number of units of each layer whose dead ones are counted; filled in by who counts them.
         self.units: dict[str, int] = {}
+        # The validations so far, and the training rows since the newest one.
+        self._stages: list[Stage] = []
         self._rows: list[Mapping[str, Any]] = []
         self._watched: list[Mapping[str, Any]] = []
         self._said: set[str] = set()
@@ -47,6 +49,10 @@ class Health(Callback):
         """Take a row of metrics as it is written."""
         if row["split"] in ("train", "valid"):
             self._rows.append(row)
+            if row["split"] == "valid":
+                since = self._stages[-1].step if self._stages else 0
+                self._stages += stages_of(self._rows, self._known().headline, since)
+                self._rows = []
         elif row["split"] == "watch":
             first, later = self._watched[:1], self._watched[1:]
             self._watched = [*first, *[*later, row][-_NUM_WATCHED:]]
@@ -85,7 +91,7 @@ class Health(Callback):
     def on_step_end(self, state: TrainState) -> None:
         """Judge the layers, if this update was watched."""
         if self._watched and self._watched[-1]["step"] == state.progress.step:
-            for finding in layers(self._watched, self.units, stages_of(self._rows, self._known().headline)):
+            for finding in layers(self._watched, self.units, self._stages):
                 self._say(state, finding)
 
     def on_validation_end(self, state: TrainState, metrics: Mapping[str, float]) -> None:
@@ -99,7 +105,7 @@ class Health(Callback):
     def _judge(self, state: TrainState, *, ended: bool) -> None:
         """Judge the learning. Waits for the device."""
         known = self._known()
-        for finding in learning(stages_of(self._rows, known.headline), known, self._moved(), ended=ended):
+        for finding in learning(self._stages, known, self._moved(), ended=ended):
             self._say(state, finding)
         if self._unreached:
             self._say(

@@ -87,10 +87,13 @@ class Profiling(Callback):
 
     def _take(self, found: Any, state: TrainState) -> None:
         """Take from a profile what the report needs."""
-        averages = list(found.key_averages())
-        on_gpu = is_gpu(state.device)
+        on_gpu, host = is_gpu(state.device), torch.autograd.DeviceType.CPU
+        everything = list(found.key_averages())
+        # A kernel's time is counted for the operation that launched it, and once more for itself.
+        averages = [each for each in everything if each.device_type == host]
         times = {each.key: (each.self_device_time_total if on_gpu else each.self_cpu_time_total) for each in averages}
-        total = sum(times.values()) or 1.0
+        on_device = sum(each.self_device_time_total for each in everything if each.device_type != host)
+        total = (on_device if on_gpu else sum(times.values())) or 1.0
         costly = sorted(averages, key=lambda each: -times[each.key])[:_NUM_OPERATIONS]
         steps = self._last - self._first + 1
         self._operations = [
@@ -103,11 +106,11 @@ class Profiling(Callback):
             for each in costly
         ]
         if on_gpu:
-            events = [event for event in found.events() if event.device_type == torch.autograd.DeviceType.CPU]
+            events = [event for event in found.events() if event.device_type == host]
             wall = max((event.time_range.end for event in events), default=0) - min(
                 (event.time_range.start for event in events), default=0
             )
-            self._busy = min(total / wall, 1.0) if wall else None
+            self._busy = min(on_device / wall, 1.0) if wall else None
         # Operations that call no others: their own time is most of their time.
         leaves = [each for each in averages if each.self_cpu_time_total > 0.5 * each.cpu_time_total]
         self._microseconds = sum(each.self_cpu_time_total for each in leaves) / (
