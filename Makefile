@@ -27,7 +27,7 @@ test-deploy: .venv/.deploy
 
 # What needs the extras: the loggers' own libraries and servers, pictures without a browser.
 test-extras: .venv/.extras
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --extras -m extras $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --extras --pages -m extras $(ARGS)
 
 # Generates docs/settings.md from conf/.
 settings: $(STAMP)

@@ -272,10 +272,18 @@ def made_small(words: tuple[str, ...]) -> list[str]:
     return [*words, *(f"{key}={value}" for key, value in more.items() if key not in keys)]
 
 
+# Loggers whose library `make test-docs` does not install.
+OF_EXTRAS = r"logger=\S*(tensorboard|mlflow|wandb)"
+
+
 @pytest.mark.pages
 @pytest.mark.parametrize(
     "command",
-    [command for command in COMMANDS if not any(word in str(command) for word in ELSEWHERE)],
+    [
+        pytest.param(command, marks=[pytest.mark.extras] if re.search(OF_EXTRAS, str(command)) else [])
+        for command in COMMANDS
+        if not any(word in str(command) for word in ELSEWHERE)
+    ],
     ids=str,
 )
 def test_a_command_that_a_page_shows_runs(command: Shown, place: Path, tmp_path: Path) -> None:

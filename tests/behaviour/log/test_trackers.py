@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from nnrun.runs.logged import id_of, logged_rows
+from support.browser import Browser
 from support.command_line import environment, run_here
 from support.small_runs import STEPS, STOPS, manifest, resume, summary, train, tree
 
@@ -148,6 +149,24 @@ def test_the_page_of_tensorboard_has_the_curves_and_the_table_of_settings(board:
         assert "test/accuracy" in {each["name"]["tag"] for each in metrics}
         with urllib.request.urlopen(address, timeout=30) as page:
             assert b"TensorBoard" in page.read()
+
+
+@pytest.mark.browser
+def test_the_page_of_tensorboard_shows_the_curves_in_chromium(board: Path, tmp_path: Path) -> None:
+    """The name of a curve that is not there is the negative control."""
+    port = free_port()
+    command = ["tensorboard.main", "--logdir", str(board), "--port", str(port), "--host", "127.0.0.1"]
+    shown = "[...document.querySelectorAll('card-view')].map(card => card.innerText).join(' ')"
+    with serving(command, port) as address, Browser(tmp_path / "profile") as browser:
+        size = {"width": 1280, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        browser.call("Emulation.setDeviceMetricsOverride", **size)
+        browser.call("Page.navigate", url=f"{address}/?tagFilter=accuracy#timeseries")
+        for name in ("train/accuracy", "valid/accuracy", "test/accuracy"):
+            browser.wait_for(f"{shown}.replaceAll('\\n', '').includes({name!r})")
+        browser.wait_for("document.querySelector('scalar-card line-chart') !== null")
+        assert "no such curve" not in browser.evaluate(shown)
+        browser.screenshot(tmp_path / "page.png")
+        assert [error for error in browser.errors if "Uncaught" in error] == []
 
 
 # MLflow.

@@ -46,6 +46,8 @@ class MLflow:
     def start(self, run: RunInfo) -> None:
         """Find the MLflow run, or create it; send the settings."""
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        # Seven retries of a server that is not there would take minutes.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
         from mlflow.entities import Metric, Param  # noqa: PLC0415 - only for this logger
         from mlflow.tracking import MlflowClient  # noqa: PLC0415
 
