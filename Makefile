@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 ARGS ?=
 
-.PHONY: run test test-fast test-docs test-deploy test-extras lint settings vega report-pictures bench bench-checkpoints bench-folder bench-exports bench-scale bench-tutorial torture gpu gpu-bundle clean
+.PHONY: run test test-fast test-docs test-deploy test-extras lint settings vega report-pictures logger-pictures bench bench-checkpoints bench-folder bench-exports bench-scale bench-tutorial torture gpu gpu-bundle clean
 
 run: $(STAMP)
 	$(BIN)/nnrun $(ARGS)
@@ -40,6 +40,9 @@ vega: $(STAMP)
 # Trains on the digits and writes docs/pictures/. Needs Chromium.
 report-pictures: $(STAMP)
 	$(BIN)/python tests/support/report_pictures.py
+
+logger-pictures: .venv/.extras
+	$(BIN)/python tests/support/logger_pictures.py
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
