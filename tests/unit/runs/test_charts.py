@@ -132,3 +132,12 @@ def test_names_are_one_line_and_never_an_expression() -> None:
     fields = json.dumps([layer.get("transform") for layer in spec["layer"]])
     assert "fold" in fields
     assert '"as": ["key", "y"]' in fields
+
+
+@pytest.mark.parametrize("kind", ["line", "points", "bars", "heatmap", "parallel"])
+def test_any_values_can_be_drawn(kind: Any) -> None:
+    """A log axis of a value next to zero once never ended."""
+    values = [5e-324, 1e308, 10**400, -(10**400), "text", b"bytes", True, [1]]
+    for scale in ("linear", "log"):
+        chart = Chart("t", kind, values, {"a": values, "b": values[:3]}, "", "", scale, scale, {"m": math.nan})
+        json.dumps(vega_lite(chart), allow_nan=False)

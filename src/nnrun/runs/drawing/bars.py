@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -88,12 +89,7 @@ def _from_zero(encoding: dict[str, Any], values: Iterable[Number]) -> dict[str, 
 def _decade_below(values: Iterable[Number]) -> float:
     """Return the largest power of ten that is smaller than all values."""
     smallest = min((value for value in values if value is not None and value > 0), default=1)
-    decade = 1.0
-    while decade >= smallest:
-        decade /= 10
-    while decade * 10 < smallest:
-        decade *= 10
-    return decade
+    return max(10.0 ** math.floor(math.log10(smallest * 0.999)), 1e-300)
 
 
 def _named_bars(

@@ -8,7 +8,7 @@ from typing import Any
 
 from nnrun.base.shown import Chart
 from nnrun.runs.drawing.parts import HEIGHT, MAX_LEGEND, color_encoding, shown_name, shown_names, usermeta
-from nnrun.runs.drawing.thinning import finite
+from nnrun.runs.drawing.thinning import LARGEST, finite
 
 # A range of positive numbers that is wider than this is drawn on a logarithmic axis.
 _WIDE = 50
@@ -83,4 +83,5 @@ def _placed(values: Sequence[object]) -> tuple[list[float | None], list[tuple[fl
 
 def _text(value: object) -> str:
     """Return a value as text."""
-    return f"{value:.4g}" if isinstance(value, int | float) and not isinstance(value, bool) else shown_name(value)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
+    return f"{value:.4g}" if is_number else shown_name(value)

@@ -10,27 +10,31 @@ MAX_ROWS = 2_000
 MAX_VALUES = 8_000
 MAX_CLASSES = 30
 MAX_BARS = 60
+LARGEST, SMALLEST = 1e100, 1e-100
 
 
 def finite(value: object) -> Number:
-    """Return a number, rounded to six digits; None for NaN, infinities and what is no number."""
+    """Return a number, rounded to six digits; None for NaN, infinities and what is no number.
+
+    Numbers that no chart has an axis for count as infinite or as zero.
+    """
     # Numbers of numpy and torch, too.
     if value is None or isinstance(value, str | bytes):
         return None
-    if isinstance(value, int):
-        return int(value)
     try:
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         return None
-    if not math.isfinite(number):
+    if not math.isfinite(number) or abs(number) > LARGEST:
         return None
-    return int(number) if _is_whole(value, number) else float(f"{number:.6g}")
+    if _is_whole(value, number):
+        return int(number)
+    return float(f"{number:.6g}") if abs(number) >= SMALLEST else 0.0
 
 
 def _is_whole(value: object, number: float) -> bool:
-    """Return whether a value is an integer of another library, such as numpy."""
-    return not isinstance(value, float) and number.is_integer() and "int" in type(value).__name__
+    """Return whether a value is an integer, also one of numpy."""
+    return isinstance(value, int) or (number.is_integer() and "int" in type(value).__name__)
 
 
 def thinned(series: Sequence[Sequence[Number]], most: int = MAX_ROWS) -> list[int]:
