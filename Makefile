@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 ARGS ?=
 
-.PHONY: run test test-fast test-docs test-deploy test-extras lint settings vega report-pictures logger-pictures bench bench-checkpoints bench-folder bench-exports bench-scale bench-tutorial torture gpu gpu-bundle clean
+.PHONY: run test test-fast test-docs test-deploy test-extras lint settings vega report-pictures logger-pictures compare-pictures bench bench-checkpoints bench-folder bench-exports bench-scale bench-tutorial torture gpu gpu-bundle clean
 
 run: $(STAMP)
 	$(BIN)/nnrun $(ARGS)
@@ -43,6 +43,10 @@ report-pictures: $(STAMP)
 
 logger-pictures: .venv/.extras
 	$(BIN)/python tests/support/logger_pictures.py
+
+# Likewise those of docs/compare.md.
+compare-pictures: $(STAMP)
+	$(BIN)/python tests/support/compare_pictures.py
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -237,12 +237,16 @@ def arrange(folder: Path, place: Path, command: Shown) -> None:
     (folder / "RUN").symlink_to(latest)
     for word in command.words:
         key, _, path = word.partition("=")
-        if path.startswith("outputs/2"):
+        if key == "runs" and path.startswith("["):
+            for run in path.strip("[]").split(","):
+                shutil.copytree(place / "RUN", folder / run, dirs_exist_ok=True)
+        elif path.startswith("outputs/2"):
             shutil.copytree(place / ("stopped" if key == "resume" else "RUN"), folder / path)
 
 
 # What a command's names stand for where the page does not say which kind of data it is about.
 STAND_FOR = {
+    "runs=outputs/*/*cnn*": "runs=outputs/*/fin*",
     "data.root=DATA.npz loss.pos_weight": "data.root=defects.npz loss.pos_weight",
     "multilabel data=arrays data.root=DATA.npz": "multilabel data=arrays data.root=defects.npz",
     "data.root=DATA.npz": "data.root=ages.npz",
@@ -260,7 +264,7 @@ def made_small(words: tuple[str, ...]) -> list[str]:
         line = line.replace(name, stands_for)
     words = tuple(line.split(" ")) if words else ()
     keys = {word.partition("=")[0] for word in words}
-    if keys & {"resume", "init"}:
+    if keys & {"resume", "init", "runs"}:
         return list(words)
     more = {"trainer.progress": "false"}
     if "ckpt" not in keys and "task=predict" not in words:

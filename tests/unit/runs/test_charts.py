@@ -56,14 +56,14 @@ def rows(spec: dict[str, Any]) -> list[dict[str, Any]]:
 
 def test_parallel_axes_hold_numbers_or_names() -> None:
     spec = vega_lite(CHARTS["parallel"])
-    points = spec["layer"][2]["data"]["values"]
+    points = rows(spec)
     assert [(row["series"], row["axis"], row["y"], row["value"]) for row in points] == [
         ("a", "lr", 0.0, "0.0001"), ("b", "lr", 1.0, "0.1"), ("a", "model", 1.0, "mlp"), ("b", "model", 0.0, "cnn"),
         ("a", "loss", 0.5, "0.2"),
     ]  # fmt: skip
     # Over several powers of ten, the axis is logarithmic.
     spec = vega_lite(Chart("t", "parallel", ["lr"], {"a": [1e-4], "b": [1e-3], "c": [1e-2]}))
-    assert [row["y"] for row in spec["layer"][2]["data"]["values"]] == pytest.approx([0, 0.5, 1])
+    assert [row["y"] for row in rows(spec)] == pytest.approx([0, 0.5, 1])
 
 
 def test_what_is_not_finite_is_a_gap() -> None:

@@ -38,22 +38,27 @@ def parallel_spec(chart: Chart) -> tuple[dict[str, Any], list[str]]:
     color = color_encoding(names)
     tooltip = [{"field": field, "type": "nominal", "title": title} for field, title in _TOOLTIP]
     crowded = len(names) > MAX_LEGEND
-    width = {"condition": {"test": "datum.first", "value": 4}, "value": 1 if crowded else 1.8}
-    detail = {"field": "series", "type": "nominal"}
+    line = {"type": "line", "opacity": 0.5 if crowded else 0.9, "tooltip": None}
+    lines = {"y": y, "color": color, "order": {"field": "n", "type": "quantitative"}}
     layers = [
         {"data": {"values": [{"axis": axis, "y": 0, "end": 1} for axis in axes]},
          "mark": {"type": "rule", "style": "hover", "tooltip": None}, "encoding": {"y": y, "y2": {"field": "end"}}},
-        {"data": {"values": rows}, "mark": {"type": "line", "opacity": 0.5 if crowded else 0.9, "tooltip": None},
-         "encoding": {"y": y, "color": color, "detail": detail, "strokeWidth": width,
-                      "order": {"field": "n", "type": "quantitative"}}},
-        {"data": {"values": rows}, "mark": {"type": "point", "filled": True, "size": 46, "opacity": 0.9},
+        {"mark": {**line, "strokeWidth": 1 if crowded else 1.8}, "encoding": lines},
+        {"transform": [{"filter": "datum.first"}], "mark": {**line, "strokeWidth": 5}, "encoding": lines},
+        {"mark": {"type": "point", "filled": True, "size": 46, "opacity": 0.9},
          "encoding": {"y": y, "color": color, "tooltip": tooltip}},
         # On a background of their own, since lines cross them.
         *({"data": {"values": ticks}, "mark": {"type": "text", "style": style, "align": "left", "dx": 7,
                                                "tooltip": None},
            "encoding": {"y": y, "text": {"field": "text"}}} for style in ("mark-label-halo", "mark-label")),
     ]  # fmt: skip
-    return {"height": HEIGHT, "usermeta": usermeta(names), "encoding": {"x": x}, "layer": layers}, left_out
+    return {
+        "height": HEIGHT,
+        "data": {"values": rows},
+        "usermeta": usermeta(names),
+        "encoding": {"x": x},
+        "layer": layers,
+    }, left_out
 
 
 _TOOLTIP = (("series", "run"), ("axis", "setting"), ("value", "value"))

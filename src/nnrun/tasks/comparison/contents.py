@@ -15,6 +15,7 @@ from nnrun.tasks.comparison.samples import Pair
 from nnrun.tasks.comparison.words import (
     bytes_text,
     columns_of,
+    common_settings,
     facts_of,
     lines_of,
     p_text,
@@ -104,13 +105,19 @@ def _charts(family: Family, comparison: Comparison) -> Iterator[Chart]:
 def _labels(family: Family, comparison: Comparison) -> dict[Run, str]:
     """Return a short label for each run in charts: its number in the table, and the settings that differ."""
     runs = family.runs
-    keys = [key for key in comparison.settings if len({value_text(run, key) for run in runs}) > 1]
+    keys = common_settings(runs, comparison)[:_MOST_AXES]
     found = {}
     for line in lines_of(family, 1):
         if line.is_member or not line.entry.is_group:
-            values = [f"{title_of(key).rpartition('.')[2]}={value_text(line.run, key)}" for key in keys[:_MOST_AXES]]
+            values = [_setting_in_short(line.run, key) for key in keys]
             found[line.run] = " ".join([line.number, *(values or [line.run.path.name])])
     return found
+
+
+def _setting_in_short(run: Run, key: str) -> str:
+    """Return a setting for a label: the last part of its name and the value; of a class, its name."""
+    value = value_text(run, key)
+    return value if title_of(key) != key else f"{key.rpartition('.')[2]}={value}"
 
 
 def _by_epoch(rows: Sequence[Mapping[str, Any]], split: str, key: str) -> dict[int, float]:
@@ -126,7 +133,7 @@ def _by_epoch(rows: Sequence[Mapping[str, Any]], split: str, key: str) -> dict[i
 def _of_settings(family: Family, comparison: Comparison, labels: Mapping[Run, str]) -> Iterator[Chart]:
     """Yield parallel coordinates: an axis for each setting that differs, the last one for the metric."""
     runs = family.runs[:_MOST_DRAWN]
-    keys = [key for key in comparison.settings if len({value_text(run, key) for run in runs}) > 1][:_MOST_AXES]
+    keys = common_settings(runs, comparison)[:_MOST_AXES]
     if keys and len(runs) > 1:
         axes = [*(title_of(key) for key in keys), family.metric]
         series = {labels[run]: [*(_coordinate(run, key) for key in keys), run.metrics[family.metric]] for run in runs}

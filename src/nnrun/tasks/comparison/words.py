@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from nnrun.base.shown import counted, metric_text
 from nnrun.base.visible import as_cell
 from nnrun.tasks.comparison.comparison import Comparison, Verdict
-from nnrun.tasks.comparison.differences import ABSENT, title_of, value_text
+from nnrun.tasks.comparison.differences import ABSENT, TARGET, title_of, value_text
 from nnrun.tasks.comparison.families import Entry, Family
 from nnrun.tasks.comparison.read_run import FINISHED, Run
 from nnrun.tasks.comparison.samples import Pair
@@ -68,12 +68,10 @@ def columns_of(family: Family, comparison: Comparison) -> list[Column]:
             is_path=True,
         )
     ]
-    keys = [key for key in comparison.settings if len({value_text(run, key) for run in runs}) > 1]
-    for key in keys:
-        is_seed = key == _SEED
-        found.append(
-            Column(title_of(key), 4 if is_seed else 3, _setting_of_entry(key), functools.partial(value_text, key=key))
-        )
+    for key in _varied(runs, comparison):
+        # A parameter of different classes says less than a setting that means the same in all runs.
+        importance = 4 if key == _SEED or _is_of_several(key, runs) else 3
+        found.append(Column(title_of(key), importance, _setting_of_entry(key), functools.partial(value_text, key=key)))
     found.append(Column(metric, 0, lambda entry: _spread(entry, metric), lambda run: figure(run, metric)))
     if has_groups:
         found.append(Column("best", 5, lambda entry: _end(entry, 0), lambda _: ""))
@@ -111,6 +109,22 @@ def columns_of(family: Family, comparison: Comparison) -> list[Column]:
         )
     )
     return found
+
+
+def _varied(runs: Sequence[Run], comparison: Comparison) -> list[str]:
+    """Return the settings in which some runs differ."""
+    return [key for key in comparison.settings if len({value_text(run, key) for run in runs}) > 1]
+
+
+def common_settings(runs: Sequence[Run], comparison: Comparison) -> list[str]:
+    """Return the settings in which runs differ and that mean the same in all of them."""
+    return [key for key in _varied(runs, comparison) if not _is_of_several(key, runs)]
+
+
+def _is_of_several(key: str, runs: Sequence[Run]) -> bool:
+    """Return whether a setting belongs to different classes in some runs, such as those of two networks."""
+    target = f"{key.rpartition('.')[0]}.{TARGET}"
+    return key != target and len({(run.settings or {}).get(target) for run in runs}) > 1
 
 
 def _also_shown(family: Family) -> list[str]:
