@@ -27,7 +27,7 @@ CHARTS = {
     "one parallel": Chart("t", "parallel", ["lr"], {"a": [1], "b": [1]}),
     "hostile": Chart(HOSTILE, "line", [1, 2], {HOSTILE: [1, 2]}, HOSTILE, HOSTILE, marks={HOSTILE: 1}, note=HOSTILE),
     "nothing": Chart("t", "line", [], {"a": []}),
-    "no series": Chart("t", "bars", [], {}),
+    "no series": Chart("t", "bars", [1, 2], {}),
 }
 
 

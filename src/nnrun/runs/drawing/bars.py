@@ -25,7 +25,7 @@ from nnrun.runs.drawing.thinning import MAX_BARS, Number, ends, thinned
 def bar_spec(chart: Chart) -> tuple[dict[str, Any], list[str]]:
     """Return the specification of bars, and what is left out."""
     xs, series, is_number = plain_values(chart)
-    width = _bin_width(xs) if is_number and chart.x_scale == "linear" else None
+    width = _bin_width(xs) if is_number and series and chart.x_scale == "linear" else None
     return _histogram(chart, xs, series, width) if width else _named_bars(chart, xs, series)
 
 
