@@ -50,6 +50,12 @@ def binned(confidences: Array, is_right: Array) -> Bins:
     return Bins(counts, sums / np.maximum(counts, 1), right, float(chance))
 
 
+def ece_fact(bins: Bins) -> tuple[str, str]:
+    """Return the calibration error, and what it would be by chance, as a fact of a table."""
+    chance = f"a perfectly calibrated network would have about {bins.by_chance:.4f} by chance"
+    return "ECE", f"{bins.ece:.4f} (expected calibration error, {NUM_BINS} bins; {chance})"
+
+
 def reliability_chart(bins: Bins, share: str, confidence: str = "confidence") -> Chart:
     """Return the reliability diagram: the share that is right against the confidence, with 95 % intervals."""
     used = np.flatnonzero(bins.counts)
@@ -59,7 +65,7 @@ def reliability_chart(bins: Bins, share: str, confidence: str = "confidence") ->
         "95 % interval, from": [low for low, _ in bounds],
         "95 % interval, to": [high for _, high in bounds],
     }
-    note = f"Each point is one of {NUM_BINS} bins. Below the diagonal: overconfident, above it: underconfident."
+    note = f"Each point is one of {NUM_BINS} bins. Below the diagonal the {confidence} is too high, above it too low."
     x = bins.confidence[used].tolist()
     return Chart("Reliability diagram", "line", x, series, f"mean {confidence}", share, diagonal=True, note=note)
 

@@ -57,11 +57,10 @@ def _calibration(results: SampleResults) -> list[Shown]:
         ("verdict", calibration.verdict(confidences, is_right)),
         ("mean confidence", float(confidences.mean(dtype=np.float64))),
         ("accuracy", float(is_right.mean())),
-        (f"expected calibration error, ECE ({calibration.NUM_BINS} bins)", bins.ece),
-        ("ECE that a perfectly calibrated network would have by chance, about", bins.by_chance),
+        calibration.ece_fact(bins),
     ]
     if results.columns is None:
-        facts += _temperature(results, is_right)
+        facts += _temperature(results, is_right, bins)
     if results.columns is None:
         note = (
             "Dividing the network's scores by the temperature does not change what it predicts. It was fitted on these "
@@ -78,19 +77,16 @@ def _calibration(results: SampleResults) -> list[Shown]:
     ]
 
 
-def _temperature(results: SampleResults, is_right: Array) -> list[tuple[str, object]]:
+def _temperature(results: SampleResults, is_right: Array, bins: calibration.Bins) -> list[tuple[str, object]]:
     """Return the temperature and what it changes."""
     scores = calibration.log_probabilities(results.predictions)
     fitted = calibration.fit_temperature(scores, results.targets)
     if fitted.value is None:
         return [("temperature", "none is best: all samples are right, or probabilities are no better than a guess")]
     mended = calibration.binned(calibration.at_temperature(scores, fitted.value), is_right)
-    return [
-        ("temperature that would mend it", fitted.value),
-        ("ECE with that temperature", mended.ece),
-        ("negative log-likelihood", fitted.loss_before),
-        ("negative log-likelihood with that temperature", fitted.loss_after),
-    ]
+    losses = f"negative log-likelihood {fitted.loss_after:.4f} instead of {fitted.loss_before:.4f}"
+    text = f"{fitted.value:.3f} (ECE {mended.ece:.4f} instead of {bins.ece:.4f}, {losses})"
+    return [("temperature that would mend it", text)]
 
 
 def _coverage(results: SampleResults) -> Chart:

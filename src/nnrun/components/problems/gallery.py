@@ -7,12 +7,12 @@ from collections.abc import Callable
 from nnrun.base.sample_results import SampleResults
 from nnrun.base.shown import Gallery, Shown, Text, counted
 
-NUM_SHOWN = 24
+_NUM_SHOWN = 24
 
 
 def costliest(results: SampleResults, caption: Callable[[int], str]) -> list[Shown]:
     """Return the costliest mistakes, or samples if nothing is simply wrong; `caption` describes a row of results."""
-    rows = results.costliest(NUM_SHOWN)
+    rows = results.costliest(_NUM_SHOWN)
     if not rows:
         return []
     are_mistakes = results.kind != "values" and not results.are_right[rows[0]]

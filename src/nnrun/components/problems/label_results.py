@@ -51,8 +51,7 @@ def _calibration(results: SampleResults, true: Array) -> list[Shown]:
         ("verdict", calibration.verdict(values.ravel(), is_true.ravel(), "too low", "too high")),
         ("mean probability", float(values.mean(dtype=np.float64))),
         ("share of labels that are true", float(is_true.mean())),
-        (f"expected calibration error, ECE ({calibration.NUM_BINS} bins)", bins.ece),
-        ("ECE that a perfectly calibrated network would have by chance, about", bins.by_chance),
+        calibration.ece_fact(bins),
     ]
     of_each = [
         (name, int(is_true[:, k].sum()), float(is_true[:, k].mean()), float(values[:, k].mean(dtype=np.float64)),
@@ -77,7 +76,7 @@ def _together(names: tuple[str, ...], true: Array, predicted: Array) -> list[Sho
     order = np.argsort(-instead, axis=None, kind="stable")[:_MOST_PAIRS]
     pairs = [(int(cell) // len(names), int(cell) % len(names)) for cell in order]
     cells = [(names[a], names[b], int(instead[a, b]), int(missed[:, a].sum())) for a, b in pairs if instead[a, b] > 0]
-    columns = ("missed", "wrongly predicted", "samples", "of those that miss it")
+    columns = ("missed", "wrongly predicted", "samples", "of the samples that miss it")
     shown: list[Shown] = [Table("Labels predicted in place of others", columns, cells)] if cells else []
     if 1 < len(names) <= _MOST_DRAWN:
         counts = exact.T @ exact

@@ -8,12 +8,14 @@ import numpy as np
 
 from nnrun.base.sample_results import SampleResults
 from nnrun.base.shown import Chart, Shown, Table, Text, counted
-from nnrun.components.problems.gallery import NUM_SHOWN, costliest, only_some, short_names
+from nnrun.components.problems.gallery import costliest, only_some, short_names
 
 Array = np.ndarray[Any, Any]
 # Points that a chart shows; of more samples, a random choice that is always the same.
 _MOST_POINTS = 1000
 _NUM_BARS = 30
+# Samples in the table of the largest errors.
+_NUM_LARGEST = 10
 # Targets with charts of their own: of more, those with the lowest R2.
 _MOST_TARGETS = 4
 
@@ -90,7 +92,7 @@ def _charts(name: str, predictions: Array, targets: Array) -> list[Shown]:
 def _largest(results: SampleResults, k: int, predictions: Array, targets: Array) -> Table:
     """Return the samples with the largest errors of a target."""
     residuals = predictions - targets
-    rows = np.argsort(-np.abs(residuals), kind="stable")[:NUM_SHOWN].tolist()
+    rows = np.argsort(-np.abs(residuals), kind="stable")[:_NUM_LARGEST].tolist()
     names = [f"{results.indices[row]}" for row in rows]
     if results.paths is not None:
         names = short_names([results.paths[row] for row in rows])

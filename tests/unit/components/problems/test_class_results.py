@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -67,7 +68,15 @@ def test_curves_calibration_coverage_and_the_costliest_mistakes_are_shown():
         [np.mean(areas), *areas], abs=1e-3
     )
     right = results.are_right
-    assert dict(facts.rows)["accuracy"] == right.mean()
+    said = dict(facts.rows)
+    assert said["accuracy"] == right.mean()
+    assert said["verdict"].startswith("underconfident: by 0.")
+    assert re.fullmatch(r"0\.\d{4} \(expected calibration error, 15 bins; .* about 0\.\d{4} by chance\)", said["ECE"])
+    temperature = re.fullmatch(
+        r"(\d\.\d{3}) \(ECE .*-likelihood \d.\d{4} instead of .*", said["temperature that would mend it"]
+    )
+    assert temperature
+    assert 1 < float(temperature[1]) < 2
     assert coverage.series["accuracy"][-1] == right.mean()
     best = np.argsort(-results.predictions.max(1).astype(float), kind="stable")[:20]
     assert (coverage.x[9], coverage.series["accuracy"][9]) == (0.1, pytest.approx(right[best].mean()))

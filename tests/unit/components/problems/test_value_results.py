@@ -54,7 +54,7 @@ def test_errors_prediction_against_truth_and_residuals_are_shown():
     assert (sum(histogram.series["samples"]), histogram.marks) == (1500, {"no error": 0.0})
     assert isinstance(largest, Table)
     worst = int(sizes.argmax())
-    assert (len(largest.rows), largest.rows[0][0], largest.rows[0][3]) == (24, str(worst), difference[worst])
+    assert (len(largest.rows), largest.rows[0][0], largest.rows[0][3]) == (10, str(worst), difference[worst])
     found = problem.interval(results)
     assert found is not None
     assert found[0] < wanted[0] < found[1]
