@@ -20,6 +20,7 @@ from nnrun.base.errors import Complaint, ConfigError, NnrunError
 from nnrun.checkpoints.saveable import unsaveable
 from nnrun.checkpoints.saved_run import SavedNetwork, SavedWeights
 from nnrun.checkpoints.trained_on import TrainedOn
+from nnrun.config.auto import AUTO
 from nnrun.config.composed import Composed
 from nnrun.config.from_checkpoint import fault, saved_config
 from nnrun.config.monitor import monitored
@@ -64,6 +65,9 @@ def check_job(composed: Composed) -> Job:
         except ConfigError as error:
             problems += [complaint for complaint in error.complaints if complaint not in problems]
     notes = [*composed.notes, *(composed.located.notes if composed.located and not task.retrains else ())]
+    if settings.data.batch_size == AUTO and task.reads("data.batch_size") and not task.trains:
+        text = f"data.batch_size=auto is chosen by a training; give a number with task={task.name}"
+        problems.append(Complaint("data.batch_size", text))
     if settings.resume is None and task.trains:
         problems += unsaveable(saved_config(tree))
     trainer = settings.trainer
@@ -97,7 +101,7 @@ def for_data(job: Job, data: Opened) -> Job:
     is_tensor = isinstance(data.in_shape, tuple) and all(isinstance(size, int) for size in data.in_shape)
     samples = "images" if is_tensor and len(data.in_shape) == NUM_IMAGE_DIMS else "other"
     composed = job.composed.fitted((data.targets.kind, samples))
-    if job.task.reads("data.batch_size") and job.lowers_batch and len(data.train) < job.settings.data.batch_size:
+    if job.task.reads("data.batch_size") and job.lowers_batch and len(data.train) < job.settings.data.batch:
         composed = composed.with_data(batch_size=small_batch(len(data.train)))
     if composed is job.composed:
         return job

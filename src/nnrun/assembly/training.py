@@ -153,7 +153,7 @@ def _batches(
     data: Opened, settings: RunSettings, layout: Layout, augmenter: Augmenter | None
 ) -> tuple[SplitBatches, SplitBatches | None]:
     """Return the batches of the training split, and those of the validation split, if there is one."""
-    batch_size, eval_batch_size = settings.data.batch_size, settings.data.eval_batch_size
+    batch_size, eval_batch_size = settings.data.batch, settings.data.eval_batch_size
     train = SplitBatches(samples_at(data.train, layout), data.preprocessing, batch_size, settings.seed, augmenter)
     if augmenter is not None:
         augmenter.check_range(data.train.take(torch.arange(min(len(data.train), _NUM_LOOKED_AT)))[0])

@@ -73,10 +73,11 @@ def completed(line: str, rules: Rules) -> list[str]:
         return []
     before = _Before(words[1:], Catalogue(tuple(_own(words))), rules)
     found = [word for word in dict.fromkeys(_candidates(before, current)) if word.startswith(current)]
-    if not found and current and current[0] != "-" and "=" not in current:
-        # A setting is also found by the last part of its key, if that is unique.
-        leaves = [f"{name}=" for name in _settings(before) if name.rpartition(".")[2].startswith(current)]
-        found = leaves if len(leaves) == 1 else []
+    if current and current[0] != "-" and "=" not in current:
+        # A setting is also found by the last part of its key, if unique; beside other words only if it is whole.
+        names = [(name, name.rpartition(".")[2]) for name in _settings(before)]
+        leaves = [f"{name}=" for name, leaf in names if (leaf == current if found else leaf.startswith(current))]
+        found += leaves if len(leaves) == 1 and leaves[0] not in found else []
     # Within quotes, the shell takes all characters literally.
     return found if quote else [_escaped(word) for word in found]
 

@@ -103,7 +103,7 @@ def _is_shape(value: Any) -> bool:
 RANGES: dict[str, Range] = {
     "seed": whole(0, 2**63 - 1),
     "data.root": Range(lambda v: isinstance(v, str) and v != "", "the path of a folder"),
-    "data.batch_size": whole(1),
+    "data.batch_size": Range(lambda v: v == "auto" or whole(1).holds(v), f"{whole(1).allowed}, or auto", ("auto",)),
     "data.eval_batch_size": whole(1),
     "data.val_fraction": number(0, 1, below=True),
     "data.split_seed": whole(0, 2**63 - 1),

@@ -39,7 +39,7 @@ class DataSettings:
 
     name: str
     root: str
-    batch_size: int
+    batch_size: Literal["auto"] | int
     eval_batch_size: int
     val_fraction: float
     split_seed: int
@@ -63,6 +63,12 @@ class DataSettings:
     num_classes: int | None
     facts: dict[str, Any] | None
     dataset: dict[str, Any]
+
+    @property
+    def batch(self) -> int:
+        """The number of samples in a batch, of a config whose `auto` became a number."""
+        assert isinstance(self.batch_size, int)
+        return self.batch_size
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from nnrun.assembly.data.opened import Opened
 from nnrun.assembly.job import Job
-from nnrun.assembly.preflight import for_data
+from nnrun.assembly.preflight import check_job, for_data
 from nnrun.base.ending import at_the_end, forget
 from nnrun.base.errors import ResourceError, tell_reached
 from nnrun.base.files import sweep_temporaries, write_json
@@ -189,6 +189,13 @@ def fit_to_data(job: Job, data: Opened, session: Session) -> Job:
             f"{counted(len(data.train), 'sample')}"
         )
     return fitted
+
+
+def with_chosen(job: Job, session: Session, batch_size: int) -> Job:
+    """Return the job with the batch size that `auto` became, which its run directory shows from now on."""
+    chosen = replace(check_job(job.composed.with_data(batch_size=batch_size)), precision=job.precision, notes=job.notes)
+    session.out.write_config(_config_text(chosen))
+    return chosen
 
 
 def _end_with(outcome: Outcome, session: Session) -> None:

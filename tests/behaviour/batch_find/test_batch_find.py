@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -83,3 +84,35 @@ def test_the_smallest_that_is_nearly_as_fast_is_recommended() -> None:
     found = Tried([Size(8, 50.0, 1.0), Size(16, 96.0, 1.0), Size(32, 100.0, 1.0), Size(64)], 32, "")
     assert found.fastest is not None and found.fastest.batch_size == 16
     assert Tried([Size(8)], 0, "").fastest is None
+
+
+def test_auto_becomes_a_number_that_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The run is that of the number, bit for bit; a resumed and a repeated one have it too, without measuring it."""
+    words = ("data.batch_size=auto", "trainer.epochs=2")
+    assert train(tmp_path / "stopped", *words, stop=20) == 143
+    (number,) = set(re.findall(r"data.batch_size=auto is (\d+) \(", capsys.readouterr().out))
+    assert f"batch_size: {number}\n" in (tmp_path / "stopped" / "config.yaml").read_text()
+    with contextlib.chdir(tmp_path):
+        assert main(["resume=stopped"]) == 0
+        assert main(["repeat=stopped", "hydra.run.dir=repeated"]) == 0
+    assert train(tmp_path / "typed", f"data.batch_size={number}", "trainer.epochs=2") == 0
+    for run in ("stopped", "repeated"):
+        assert_same_bits(tmp_path / run, tmp_path / "typed")
+    assert "auto is" not in capsys.readouterr().out
+
+
+def test_auto_from_other_weights_reads_them_once(tmp_path: Path) -> None:
+    assert train(tmp_path / "first", "trainer.epochs=1") == 0
+    words = ("data.batch_size=auto", "trainer.epochs=1", f"init_from={tmp_path / 'first'}")
+    assert train(tmp_path / "second", *words) == 0
+
+
+@pytest.mark.parametrize(("task", "code"), [("inspect", 2), ("lr_find", 2), ("batch_find", 0)])
+def test_auto_is_an_error_where_nothing_chooses_it(
+    task: str, code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with contextlib.chdir(tmp_path):
+        words = ["data.limit=200", "model=mlp", "data.batch_size=auto", "hydra.run.dir=out", "trainer.progress=false"]
+        assert main([f"task={task}", *words]) == code
+    said = "data.batch_size=auto is chosen by a training; give a number with task=" if code else ""
+    assert said in capsys.readouterr().err.replace("\n", " ")

@@ -43,7 +43,7 @@ TIER_ONE: dict[str, Row] = {
     "what others call a metric": Row(
         ["early_stopping.monitor=val_loss"], 2, ["valid/loss, valid/accuracy", "; did you mean 'valid/loss'?"]
     ),
-    "misspelt value": Row(["task=evalute"], 2, ["inspect, doctor; did you mean 'evaluate'?"]),
+    "misspelt value": Row(["task=evalute"], 2, ["inspect, ", "did you mean 'evaluate'?"]),
     "misspelt export": Row(["export=onx"], 2, ["export=onx is not an option; did you mean 'onnx'?"]),
     "a setting of another option": Row(["loss.gamma=1"], 2, ["loss.gamma is not a setting", "; loss=focal has it"]),
     "a setting and its value": Row(["epochs", "3"], 2, ["'epochs' is neither", "did you mean 'trainer.epochs=3'?"]),
@@ -113,7 +113,7 @@ TIER_ONE: dict[str, Row] = {
         own("\xef\xbb\xbf# @package _global_\nseed: 1\n", "conf/experiment/mine.yaml") | OWN,
     ),
     "two options": Row(["model=[mlp,cnn]"], 2, ["model takes one option; available: auto, cnn, mlp"]),
-    "plus": Row(["+typo=1"], 2, ["typo is not a setting; available: augment, callback, ckpt, data,"]),
+    "plus": Row(["+typo=1"], 2, ["typo is not a setting; available: augment, batch_find, callback, ckpt,"]),
     "two plus": Row(["++trainer.foo=1"], 2, ["trainer.foo is not a setting"]),
     "setting of another option": Row(["model=mlp", "model.channels=[3]"], 2, ["model.channels", "model.dropout"]),
     "setting of none": Row(

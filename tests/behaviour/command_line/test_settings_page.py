@@ -27,7 +27,7 @@ def test_every_option_and_setting_is_in_it() -> None:
 
 def test_the_table_says_what_differs_between_options() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    assert "| `data.batch_size` | `64`; `32` (digits) | samples per training batch | a whole number from 1 up |" in text
+    assert "| `data.batch_size` | `64`; `32` (digits) | samples per training batch; auto: " in text
     assert "| `trainer.precision` | `auto` |" in text and "| auto, fp32, bf16, fp16 |" in text
 
 

@@ -30,7 +30,7 @@ def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("nnrun model=m", ["model=mlp"]),
         (".venv/bin/nnrun model=m", ["model=mlp"]),
         ("python -m nnrun model=m", ["model=mlp"]),
-        ("nnrun trainer.p", ["trainer.precision=", "trainer.progress="]),
+        ("nnrun trainer.p", ["trainer.precision=", "trainer.progress=", "trainer.profile="]),
         ("nnrun inspect.", ["inspect.overfit=", "inspect.steps=", "inspect.depth="]),
         ("nnrun export.", ["export.onnx."]),
         # of the option chosen on the line, by itself or by an experiment, with what that starts from
@@ -58,7 +58,7 @@ def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("nnrun model=cnn,v", []),
         # a setting by its last word, where there is one
         ("nnrun label_s", ["loss.label_smoothing="]),
-        ("nnrun lr", ["optimizer.lr="]),
+        ("nnrun lr", ["lr_find.", "optimizer.lr="]),
         # flags, and what they take
         ("nnrun --mul", ["--multirun"]),
         ("nnrun --cfg ", ["job", "hydra", "all"]),

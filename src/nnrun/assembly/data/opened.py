@@ -19,6 +19,7 @@ from nnrun.base.host import fits_in_memory
 from nnrun.base.shown import counted
 from nnrun.base.targets import Targets
 from nnrun.checkpoints.saveable import plain_names
+from nnrun.config.auto import AUTO
 from nnrun.config.interpolation import known_late
 from nnrun.config.schema import DataSettings
 from nnrun.core.randomness import SPLIT
@@ -145,8 +146,8 @@ def take_parts(dataset: Dataset, settings: DataSettings, *, checks_batch: bool, 
         train, valid = _held_out(train, targets, settings, evaluates=evaluates)
     if len(train) == 0 and not is_tested_alone:
         raise DataError(f"data.val_fraction={settings.val_fraction:g} leaves no samples for training; lower it")
-    if checks_batch:
-        check_batch(settings.batch_size, len(train))
+    if checks_batch and settings.batch_size != AUTO:
+        check_batch(settings.batch, len(train))
     return Opened(
         train=train,
         valid=valid,

@@ -10,6 +10,7 @@ from nnrun.assembly.data.batch_size import check_batch
 from nnrun.assembly.instantiate import build, map_style_parameters
 from nnrun.base.errors import DataError, NnrunError
 from nnrun.base.foreign_errors import of_the_machine, place_of
+from nnrun.config.auto import AUTO
 from nnrun.config.schema import TAKEN_BY_MAP_STYLE, DataSettings
 from nnrun.core.seams.data import Dataset, DataSource, Evaluation, Split
 
@@ -24,8 +25,9 @@ def load_dataset(
     source = _source(settings)
     load_for = getattr(source, "load_for", None)
     try:
-        if checks_batch and (count := getattr(source, "num_to_train_on", None)) is not None:
-            check_batch(settings.batch_size, count, is_upper_bound=True)
+        is_checked = checks_batch and settings.batch_size != AUTO
+        if is_checked and (count := getattr(source, "num_to_train_on", None)) is not None:
+            check_batch(settings.batch, count, is_upper_bound=True)
         dataset = source.load() if evaluation is None or load_for is None else load_for(evaluation)
     except NnrunError:
         raise

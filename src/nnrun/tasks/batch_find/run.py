@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from nnrun.assembly.data.announce import tell_of_data
+from nnrun.assembly.data.batch_size import small_batch
 from nnrun.assembly.data.evaluation_data import open_for
 from nnrun.assembly.data.opened import Opened
 from nnrun.assembly.initial_weights import start_from
@@ -21,14 +23,16 @@ from nnrun.runs.console import Console
 from nnrun.runs.sheet import Sheet
 from nnrun.runs.summary import Summary
 from nnrun.tasks.batch_find.record import BatchFindSettings
-from nnrun.tasks.batch_find.sizes import CLOSE, Size, Trial, Tried
+from nnrun.tasks.batch_find.sizes import CLOSE, FIRST, Size, Trial, Tried
 from nnrun.tasks.copied_command import command_with
 from nnrun.tasks.lr_find.record import TASK as RATE_TEST
 from nnrun.tasks.on_a_copy import as_begun, random_state_kept, uncompiled
-from nnrun.tasks.session import Session, fit_to_data, open_session
+from nnrun.tasks.session import Session, fit_to_data, open_session, with_chosen
 
 # Of batch_find.json.
 SCHEMA = 1
+# The timed steps of each size for data.batch_size=auto.
+_STEPS_OF_AUTO = 5
 
 
 def find_batch(composed: Composed, words: Sequence[str], directory: Path | None = None) -> Summary:
@@ -42,7 +46,8 @@ def find_batch(composed: Composed, words: Sequence[str], directory: Path | None 
         data = open_for(job)
         job = fit_to_data(job, data, session)
         tell_of_data(data, job.data, job.settings.loss, console, trains=True)
-        found = _try_sizes(job, data, session)
+        settings = job.settings_of(BatchFindSettings)
+        found = _try_sizes(job, data, session, settings.max, settings.steps)
         if (fastest := found.fastest) is None:
             raise OutOfMemory(f"out of memory on {job.device} with a single sample", "a smaller network")
         adds = job.reading() if job.settings.ckpt is not None else ""
@@ -64,14 +69,31 @@ def find_batch(composed: Composed, words: Sequence[str], directory: Path | None 
     return summary
 
 
-def _try_sizes(job: Job, data: Opened, session: Session) -> Tried:
+def chosen_batch(job: Job, data: Opened, session: Session) -> Job:
+    """Return the job with the recommended number for data.batch_size=auto, and say it.
+
+    It leaves several updates in each epoch. Nothing that the training depends on is changed.
+    """
+    settings = job.settings
+    most = small_batch(len(data.train))
+    # Speed and memory do not depend on the weights, whose file can be read only once.
+    probe = replace(settings, transfer=replace(settings.transfer, weights=None))
+    composed = replace(job.composed, source=None)
+    with random_state_kept():
+        found = _try_sizes(replace(job, settings=probe, composed=composed), data, session, most, _STEPS_OF_AUTO)
+    if (fastest := found.fastest) is None:
+        raise OutOfMemory(f"out of memory on {job.device} with a single sample", "a smaller network")
+    speed = f"{fastest.samples_per_second:,.0f} samples/s"
+    session.console.note(f"data.batch_size=auto is {fastest.batch_size:,} ({speed}; {found.largest:,} fits)")
+    return with_chosen(job, session, fastest.batch_size)
+
+
+def _try_sizes(job: Job, data: Opened, session: Session, most: int | None, num_steps: int) -> Tried:
     """Build the training, and time its steps with batches of several sizes."""
+    job = replace(job, settings=replace(job.settings, data=replace(job.settings.data, batch_size=FIRST)))
     objective = make_objective(job, data)
     training = make_training(job, data, objective)
-    for note in training.notes:
-        session.console.say(note)
     start_from(as_begun(job), training.state, session.console, data.targets)
-    settings = job.settings_of(BatchFindSettings)
     step = make_step(job.settings.trainer, training.state, objective)
     with meter("trying batch sizes", unit="sizes") as advance:
 
@@ -79,7 +101,7 @@ def _try_sizes(job: Job, data: Opened, session: Session) -> Tried:
             advance(1)
             session.stop.poll()
 
-        return Trial(training, step, after_size).sizes_up_to(settings.max, settings.steps)
+        return Trial(training, step, after_size).sizes_up_to(most, num_steps)
 
 
 def show(found: Tried, fastest: Size, command: str, console: Console) -> None:

@@ -23,7 +23,7 @@ from nnrun.core.step import Step
 from nnrun.tasks.inspect.cost import measure_step, num_bytes
 
 # The first size, and the number of steps of each size that are not timed.
-_FIRST, _WARM_UP = 8, 2
+FIRST, _WARM_UP = 8, 2
 # A smaller batch is preferred to a faster one within this fraction: it makes more updates in the same time.
 CLOSE = 0.05
 # After this many sizes in a row that are not faster, a CPU tries no larger one.
@@ -86,7 +86,7 @@ class Trial:
         cap, found.limit = (samples, "the training split") if most is None else (min(most, samples), "batch_find.max")
         if most is not None and samples < most:
             found.limit = "the training split"
-        is_cuda, size = device.type == "cuda", min(_FIRST, cap)
+        is_cuda, size = device.type == "cuda", min(FIRST, cap)
         per_sample = None if is_cuda else self._bytes_per_sample(size)
         if per_sample and (room := max(1, available_bytes() // (_PASSES * per_sample))) < cap:
             cap, found.limit = room, "the host's available memory"

@@ -246,4 +246,4 @@ def say_and_compile(training: Training, console: Console) -> None:
 
 def _samples_per_step(job: Job) -> int:
     """Return the number of samples per optimizer update."""
-    return job.settings.data.batch_size * job.settings.trainer.accumulate
+    return job.settings.data.batch * job.settings.trainer.accumulate

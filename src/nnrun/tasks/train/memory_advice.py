@@ -8,7 +8,7 @@ from nnrun.config.schema import RunSettings
 
 def out_of_memory(settings: RunSettings, device: str) -> OutOfMemory:
     """Return the error, with the largest smaller batch that divides the current one as advice."""
-    batch_size, accumulate = settings.data.batch_size, settings.trainer.accumulate
+    batch_size, accumulate = settings.data.batch, settings.trainer.accumulate
     what = f"out of memory on {device} with data.batch_size={batch_size}; the last checkpoint is intact"
     if batch_size == 1:
         return OutOfMemory(f"{what}; the network itself is too large for this device", "a smaller one")

@@ -27,6 +27,7 @@ from nnrun.runs.summary import Summary, show
 from nnrun.tasks.report.at_the_end import report_on, report_wanted
 from nnrun.tasks.report.record import REPORT_NAME
 from nnrun.tasks.session import Session, fit_to_data, open_session
+from nnrun.tasks.train.batch_auto import with_batch
 from nnrun.tasks.train.facts import Parts, facts_of, peak_memory, time_by_part
 from nnrun.tasks.train.fit import best_sums, train, warn
 from nnrun.tasks.train.next_commands import next_commands
@@ -57,7 +58,7 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
             data = open_for(job)
         if job.trains:
             data.hash_ahead()
-        job = fit_to_data(job, data, session)
+        job = with_batch(fit_to_data(job, data, session), data, session)
         _tell_of_data(job, data, session)
         objective = make_objective(job, data)
         job, problem = watched_by(job, objective), objective.problem
