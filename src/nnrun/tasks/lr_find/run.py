@@ -32,7 +32,7 @@ from nnrun.tasks.session import Session, fit_to_data, open_session
 
 # Of lr_find.json.
 SCHEMA = 1
-# The chart leaves out single losses above this multiple of the largest smoothed one.
+# The chart leaves out losses above this multiple of the largest smoothed one before the minimum.
 _MOST_OF_SMOOTHED = 1.5
 
 
@@ -120,14 +120,17 @@ def _as_json(ramp: Ramp, found: Suggestion, command: str | None) -> dict[str, An
 
 def _page(job: Job, ramp: Ramp, found: Suggestion, command: str | None) -> Page:
     """Return the page: the curve with its marks, and the command."""
-    top = max((loss for loss in ramp.smoothed if abs(loss) < float("inf")), default=0.0)
+    # What follows the minimum would hide the descent.
+    lowest = min(range(len(ramp.smoothed)), key=ramp.smoothed.__getitem__)
+    before = max(ramp.smoothed[: lowest + 1])
+    most = before + (_MOST_OF_SMOOTHED - 1) * abs(before)
     chart = Chart(
         title="Loss against learning rate",
         kind="line",
         x=ramp.rates,
         series={
-            "smoothed loss": [loss if abs(loss) < float("inf") else None for loss in ramp.smoothed],
-            "loss": [loss if loss <= _MOST_OF_SMOOTHED * top else None for loss in ramp.losses],
+            "smoothed loss": [loss if loss <= most else None for loss in ramp.smoothed],
+            "loss": [loss if loss <= most else None for loss in ramp.losses],
         },
         x_label="learning rate",
         y_label="loss",
