@@ -40,7 +40,7 @@ def parallel_spec(chart: Chart) -> tuple[dict[str, Any], list[str]]:
     crowded = len(names) > MAX_LEGEND
     line = {"type": "line", "opacity": 0.5 if crowded else 0.9, "tooltip": None}
     lines = {"y": y, "color": color, "order": {"field": "n", "type": "quantitative"}}
-    layers = [
+    layers: list[dict[str, Any]] = [
         {"data": {"values": [{"axis": axis, "y": 0, "end": 1} for axis in axes]},
          "mark": {"type": "rule", "style": "hover", "tooltip": None}, "encoding": {"y": y, "y2": {"field": "end"}}},
         {"mark": {**line, "strokeWidth": 1 if crowded else 1.8}, "encoding": lines},
