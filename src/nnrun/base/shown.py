@@ -27,9 +27,9 @@ class Chart:
     """Values over `x`, which all series share: a line, points or bars for each, or a row of a `heatmap`.
 
     `parallel` has an axis for each x, whose values are numbers or names, and a line through all axes for each series.
-    A value of None is a gap; in a line with no two values in a row, the values are joined. Two lines `NAME, from` and
-    `NAME, to` are drawn as the area between them. `marks` are vertical lines, by their labels; a `diagonal` is the
-    line y = x, for comparison. `note` is a sentence on how to read it.
+    A value of None is a gap; in a line with no two values in a row, the values are joined. `marks` are
+    vertical lines, by their labels; a `diagonal` is the line y = x, for comparison; `bands` are pairs of lines between
+    which the area is filled. `note` is a sentence on how to read it.
     """
 
     title: str
@@ -42,6 +42,7 @@ class Chart:
     y_scale: Literal["linear", "log"] = "linear"
     marks: Mapping[str, float] = field(default_factory=dict)
     diagonal: bool = False
+    bands: Sequence[tuple[str, str]] = ()
     note: str = ""
 
 

@@ -60,14 +60,25 @@ def reliability_chart(bins: Bins, share: str, confidence: str = "confidence") ->
     """Return the reliability diagram: the share that is right against the confidence, with 95 % intervals."""
     used = np.flatnonzero(bins.counts)
     bounds = [wilson(bins.right[m], bins.counts[m]) for m in used]
+    low, high = "95 % interval, from", "95 % interval, to"
     series = {
         share: (bins.right[used] / bins.counts[used]).tolist(),
-        "95 % interval, from": [low for low, _ in bounds],
-        "95 % interval, to": [high for _, high in bounds],
+        low: [lower for lower, _ in bounds],
+        high: [upper for _, upper in bounds],
     }
     note = f"Each point is one of {NUM_BINS} bins. Below the diagonal the {confidence} is too high, above it too low."
     x = bins.confidence[used].tolist()
-    return Chart("Reliability diagram", "line", x, series, f"mean {confidence}", share, diagonal=True, note=note)
+    return Chart(
+        "Reliability diagram",
+        "line",
+        x,
+        series,
+        f"mean {confidence}",
+        share,
+        diagonal=True,
+        bands=[(low, high)],
+        note=note,
+    )
 
 
 def confidence_chart(bins: Bins, confidence: str = "confidence") -> Chart:

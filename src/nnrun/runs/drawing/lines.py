@@ -47,7 +47,7 @@ def line_spec(chart: Chart) -> tuple[dict[str, Any], list[str]]:
         row = {f"s{number}": values[i] for number, values in enumerate(series.values()) if values[i] is not None}
         rows.append({"x": xs[i], **row})
     keys = [f"s{number}" for number in range(len(names))]
-    every_key, bands = dict(zip(names, keys, strict=True)), _bands(names)
+    every_key, bands = dict(zip(names, keys, strict=True)), list(chart.bands)
     names = [name for name in names if not any(name in band for band in bands)]
     keys = [every_key[name] for name in names]
     known = [{"key": key, "series": name, "joined": joined[name]} for key, name in zip(keys, names, strict=True)]
@@ -99,13 +99,6 @@ def _dash_encoding(names: Sequence[str]) -> dict[str, Any]:
     dashes = [DASHES[number // NUM_COLORS % len(DASHES)] for number in range(len(names))]
     encoding = color_encoding(names)
     return {"strokeDash": {**encoding, "scale": {**encoding["scale"], "range": dashes}}}
-
-
-def _bands(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the pairs of series that are the ends of an interval, by their names: `..., from` and `..., to`."""
-    pairs = [(name, f"{name.removesuffix(', from')}, to") for name in names if name.endswith(", from")]
-    found = [(low, high) for low, high in pairs if high in names]
-    return found if 2 * len(found) < len(names) else []
 
 
 def _area(low: str, high: str, y: Mapping[str, Any]) -> dict[str, Any]:
