@@ -36,7 +36,7 @@ from nnrun.core.work import Work
 from nnrun.runs.console import Console
 from nnrun.runs.sheet import Sheet
 from nnrun.runs.summary import Summary
-from nnrun.tasks.replay.examine import Findings, run_in_fp32
+from nnrun.tasks.replay.examine import Findings, LayerReading, run_in_fp32
 from nnrun.tasks.replay.record import ReplaySettings
 from nnrun.tasks.session import Session, fit_to_data, open_session
 from nnrun.tasks.train.fit import say_and_compile
@@ -223,34 +223,44 @@ def _number(value: float) -> float | str:
 
 
 def show(replayed: Replayed, data: Opened, job: Job, recorded: dict[str, Any] | None, console: Console) -> None:
-    """Print where NaN or infinity begins, the costliest samples, and the layers with the largest values."""
+    """Print where NaN or infinity begins, the costliest samples, and the layers up to there."""
     found = replayed.found
     for line in findings_in_words(replayed, job, recorded):
         console.say(line)
-    console.say("")
     names = data.train.names
     samples = sorted(zip(found.losses, replayed.indices, strict=False), key=lambda pair: -_rank(pair[0]))[:_NUM_SHOWN]
-    table = Sheet(box=None, padding=(0, 2, 0, 0))
-    for title in ("costliest samples of the step", "loss"):
-        table.add_column(title)
-    for loss, index in samples:
-        table.add_row(f"train sample {index}" + (f" {names[index]}" if names is not None else ""), f"{loss:.4g}")
-    console.table(table)
-    console.say("")
+    if any(map(math.isfinite, found.losses)):
+        table = Sheet(box=None, padding=(0, 2, 0, 0))
+        for title in ("costliest samples of the step", "loss"):
+            table.add_column(title)
+        for loss, index in samples:
+            table.add_row(f"train sample {index}" + (f" {names[index]}" if names is not None else ""), f"{loss:.4g}")
+        console.say("")
+        console.table(table)
     layers = Sheet(box=None, padding=(0, 2, 0, 0))
     for title in ("layer", "largest output", "gradient norm"):
         layers.add_column(title)
-    for reading in sorted(found.layers, key=lambda it: -_rank(it.largest_output))[:_NUM_SHOWN]:
+    for reading in layers_to_show(found):
         norm = "" if reading.gradient_norm is None else f"{reading.gradient_norm:.4g}"
         layers.add_row(f"{reading.layer} ({reading.kind})", f"{reading.largest_output:.4g}", norm)
+    console.say("")
     console.table(layers)
+
+
+def layers_to_show(found: Findings) -> Sequence[LayerReading]:
+    """Return the last layers up to the first whose output is not finite; if all are, those with the largest outputs."""
+    bad = next((n for n, reading in enumerate(found.layers) if not math.isfinite(reading.largest_output)), None)
+    if bad is None:
+        return sorted(found.layers, key=lambda reading: -reading.largest_output)[:_NUM_SHOWN]
+    return found.layers[max(0, bad + 1 - _NUM_SHOWN) : bad + 1]
 
 
 def findings_in_words(replayed: Replayed, job: Job, recorded: dict[str, Any] | None) -> list[str]:
     """Return the findings as lines to print."""
     found, precision = replayed.found, job.precision.name
     same = "" if recorded is None else f" (recorded: {recorded['loss']})"
-    lines = [f"{replayed.place}: loss {replayed.loss:.6g} in {precision} as trained{same}, {found.loss:.6g} in fp32"]
+    in_fp32 = "" if precision == "fp32" else f" in {precision} as trained, {found.loss:.6g} in fp32"
+    lines = [f"{replayed.place}: loss {replayed.loss:.6g}{in_fp32}{same}"]
     if found.begins is not None:
         lines.append(f"NaN or infinity begins {found.begins}")
         for number in found.samples[:_NUM_SHOWN]:
