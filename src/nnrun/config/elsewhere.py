@@ -111,7 +111,7 @@ SETTINGS: dict[str, str] = {
     "callback": "callbacks cbs",
     "input": "source predict_dir images input_path test_file",
     "seed": "random_state random_seed manual_seed rng_seed seed_everything",
-    "hydra.run.dir": "output_dir default_root_dir save_dir project log_dir logdir out_dir run_dir workdir outdir",
+    "hydra.run.dir": "output_dir default_root_dir save_dir log_dir logdir out_dir run_dir workdir outdir",
 }
 
 # Options by the words that choose them; names in lower case, without `_` and `-`.
@@ -182,8 +182,7 @@ ADVICE: dict[str, dict[str, str]] = {
         "modelcheckpoint earlystopping lrmonitor learningratemonitor richprogressbar tqdmprogressbar",
     },
     "logger": {
-        "nnrun ships no other logger; docs/extending.md shows a custom one": "tensorboard wandb mlflow csv comet "
-        "neptune aim clearml",
+        "nnrun ships no other logger; docs/extending.md shows a custom one": "comet neptune aim clearml",
     },
 }
 

@@ -28,6 +28,9 @@ MEANT_BEFORE: dict[str, Any] = {
     "problem": {"_target_": "nnrun.components.problems.classification.Classification"},
     "metric": {},
     "trainer.validate_every_steps": None,
+    "trainer.watch": "none",
+    "trainer.watch_every_steps": 50,
+    "trainer.profile": False,
     # A checkpoint states the number: see as_meant_then.
     "trainer.threads": "auto",
     "data.class_order": "text",

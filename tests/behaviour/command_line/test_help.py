@@ -109,8 +109,11 @@ def test_an_option_shows_all_that_its_file_says(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_setting_shows_default_comment_range_and_who_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "\n".join(paged("data.batch_size", monkeypatch, 200))
-    assert text.startswith("data.batch_size=32\n  samples per training batch; an epoch is 42 steps")
-    assert "\n  allowed: a whole number from 1 up\n  64 in data=arrays, data=cifar10," in text
+    assert text.startswith(
+        "data.batch_size=32\n  samples per training batch; auto: the smallest that is nearly as fast"
+    )
+    assert "; an epoch is 42 steps: with larger batches" in text
+    assert "\n  allowed: a whole number from 1 up, or auto\n  64 in data=arrays, data=cifar10," in text
     assert "\n  32 in data=digits (here)\n  (conf/data/digits.yaml, line " in text
     gamma = paged("loss.gamma", monkeypatch)
     assert "  not in a plain `nnrun`: choose loss=focal" in gamma

@@ -91,7 +91,7 @@ def test_an_option_that_there_is_not(group: str, name: str, hint: str) -> None:
         ("augment", "True", "augment=crop_flip for photographs or augment=digits for digits"),
         ("transfer", "True", "transfer.weights=default"),
         ("metric", "f1", "early_stopping.monitor="),
-        ("logger", "wandb", "docs/extending.md shows a custom one"),
+        ("logger", "comet", "docs/extending.md shows a custom one"),
     ],
 )
 def test_what_is_not_here_is_said_with_what_to_do(group: str, name: str, says: str) -> None:

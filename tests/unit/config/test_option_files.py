@@ -45,7 +45,7 @@ def test_settings_are_those_that_yaml_reads(path: Path) -> None:
     values = [(item.key, yaml.load(item.default, Loader=get_yaml_loader())) for item in found]
     assert values == list(leaves(tree, package_of(path)))
     for item in found:
-        assert lines[item.line - 1].strip().startswith(f"{item.key.rpartition('.')[2]}:")
+        assert lines[item.line - 1].strip().replace('"', "").startswith(f"{item.key.rpartition('.')[2]}:")
 
 
 def needs_no_comment(setting: Setting, group: str) -> bool:

@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from nnrun.assembly.data.opened import Opened
 from nnrun.base.errors import ConfigError, DataError
+from nnrun.base.foreign_errors import calling
 from nnrun.config.schema import DataSettings
 from nnrun.core.lazy_samples import Stored
 from nnrun.core.seams.data import Preprocessing, Split
@@ -94,7 +95,9 @@ def note_on_inputs(data: Opened, settings: DataSettings) -> str | None:
     if data.preprocessing.to_plain()["_target_"] in (*_WORDS, OF_TREES) and not is_given:
         return None
     some = torch.linspace(0, len(data.train) - 1, min(len(data.train), _NUM_SAMPLES)).long()
-    for leaf in tree_leaves(data.preprocessing(data.train.take(some)[0])):
+    with calling("the preprocessing of data"):
+        inputs = data.preprocessing(data.train.take(some)[0])
+    for leaf in tree_leaves(inputs):
         if not isinstance(leaf, Tensor) or not leaf.is_floating_point() or not leaf.numel():
             continue
         values = leaf.double()

@@ -10,7 +10,7 @@ _SWITCH = Range(lambda value: isinstance(value, bool), "true or false", ("true",
 _MODES = ("online", "offline")
 
 RANGES = {
-    **{f"logger.tensorboard.{name}": _SWITCH for name in ("histograms", "graph", "images")},
+    **{f"logger.tensorboard.{name}": _SWITCH for name in ("histograms", "graph", "mistakes")},
     "logger.mlflow.tracking_uri": Range(
         lambda value: value is None or _TEXT.holds(value), "the address of a store or a server, or null", ("null",)
     ),
@@ -24,6 +24,6 @@ RANGES = {
     "logger.wandb.mode": Range(
         lambda value: value is None or value in _MODES, f"{', '.join(_MODES)} or null", (*_MODES, "null")
     ),
-    **{f"logger.wandb.{name}": _SWITCH for name in ("histograms", "images")},
+    **{f"logger.wandb.{name}": _SWITCH for name in ("histograms", "mistakes")},
     "logger.wandb.finish_seconds": POSITIVE,
 }

@@ -37,11 +37,11 @@ class TensorBoard:
     up to there as they were.
     """
 
-    def __init__(self, histograms: bool, graph: bool, images: bool) -> None:
+    def __init__(self, histograms: bool, graph: bool, mistakes: bool) -> None:
         # None: the logger has no such method.
         self.histograms = self._histograms if histograms else None
         self.graph = self._graph if graph else None
-        self.image = self._image if images else None
+        self.image = self._image if mistakes else None
 
     @staticmethod
     def check_parameters(parameters: Mapping[str, Any]) -> None:

@@ -32,14 +32,14 @@ class WandB:
         name: str | None,
         mode: str | None,
         histograms: bool,
-        images: bool,
+        mistakes: bool,
         finish_seconds: float,
     ) -> None:
         self._project, self._entity, self._name, self._mode = project, entity, name, mode
         self.finish_seconds = finish_seconds
         # None: the logger has no such method.
         self.histograms = self._histograms if histograms else None
-        self.image = self._image if images else None
+        self.image = self._image if mistakes else None
 
     @staticmethod
     def check_parameters(parameters: Mapping[str, Any]) -> None:
