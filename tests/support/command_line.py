@@ -49,7 +49,14 @@ class MyNet(nn.Sequential):
 OWN = {"conf/model/mynet.yaml": OWN_YAML, "mynet.py": OWN_MODULE}
 
 # A run that trains for a moment, and exports nothing.
-SHORT = ("trainer=debug", "data.limit=200", "data.val_fraction=0.2", "export=none", "trainer.progress=false")
+SHORT = (
+    "trainer=debug",
+    "data.limit=200",
+    "data.val_fraction=0.2",
+    "export=none",
+    "report=none",
+    "trainer.progress=false",
+)
 
 
 @dataclass(frozen=True)

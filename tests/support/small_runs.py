@@ -28,6 +28,7 @@ WORDS = (
     "trainer.log_every_steps=2",
     "trainer.progress=false",
     "export=none",
+    "report=none",
 )
 STEPS, VALID_BATCHES = 6, 3
 POLLS = STEPS + VALID_BATCHES
