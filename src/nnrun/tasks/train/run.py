@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from nnrun.assembly.data.announce import tell_of_data
 from nnrun.assembly.data.evaluation_data import open_for
@@ -21,6 +22,7 @@ from nnrun.base.errors import ArtifactError
 from nnrun.base.shown import Table, metric_text
 from nnrun.config.composed import Composed
 from nnrun.config.source import open_saved
+from nnrun.core.objective import Objective
 from nnrun.core.seams.problem import Problem
 from nnrun.runs.console import Console
 from nnrun.runs.summary import Summary, show
@@ -31,7 +33,7 @@ from nnrun.tasks.train.batch_auto import with_batch
 from nnrun.tasks.train.facts import Parts, facts_of, peak_memory, time_by_part
 from nnrun.tasks.train.fit import best_sums, train, warn
 from nnrun.tasks.train.next_commands import next_commands
-from nnrun.tasks.train.repeat import begin_again
+from nnrun.tasks.train.repeat import Repetition, begin_again
 from nnrun.tasks.train.resume import check_config, check_data, check_newest, finished_summary, going_on
 from nnrun.tasks.train.tested import keep_samples
 
@@ -42,57 +44,86 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
     `words` are the command line's; `directory` is the one that a sweep made for the job. Raises a NnrunError if
     something is wrong, which the directory's status records too.
     """
-    job = prepare(composed)
-    console = Console()
-    resumed, repeated = job.composed.resumed, job.composed.repeated
+    job, console = prepare(composed), Console()
+    resumed = job.composed.resumed
     if resumed:
         check_config(job, resumed)
         if done := finished_summary(job, resumed, console):
             return done
     wanted = report_wanted(job, is_job=directory is not None)
     with open_session(job, words, directory, console, going_on(job)) as session:
-        if resumed:
-            check_newest(resumed)
         parts = Parts()
-        with parts.timed("opening"):
-            data = open_for(job)
-        if job.trains:
-            data.hash_ahead()
-        job = with_batch(fit_to_data(job, data, session), data, session)
-        _tell_of_data(job, data, session)
-        objective = make_objective(job, data)
-        job, problem = watched_by(job, objective), objective.problem
-        if resumed:
-            check_data(job, resumed, data, session)
-        again = begin_again(job, repeated, data, session) if repeated else None
+        ready = _open(job, session, parts)
+        job, data, problem = ready.job, ready.data, ready.objective.problem
         if wanted:
             session.last.append(partial(report_on, session, problem, wanted))
-        training = train(job, data, objective, session) if job.trains else None
+        training = train(job, data, ready.objective, session) if job.trains else None
         trained = _trained(job, data, problem, training, session)
         with parts.timed("test"):
-            measured = measure(job, trained, data, objective, session.stop.poll)
+            measured = measure(job, trained, data, ready.objective, session.stop.poll)
         summary = summarize(job, session, trained, measured, training)
         summary.data, summary.headline = facts_of(data), problem.headline
-        summary.warnings = session.reached.warnings
         mistakes = keep_samples(problem, data.test, measured, session, job.settings.data.root)
         if job.settings.export:
-            from nnrun.tasks.export.exports import export_all, export_context, standard_of  # noqa: PLC0415 - for exports
-
-            standard = standard_of(job, data, problem, trained, measured)
-            context = export_context(job, data, standard, measured.metrics[f"test/{problem.headline}"])
-            with parts.timed("exports"):
-                summary.artifacts = export_all(job.settings.export, standard, context, session.out.path, console)
+            summary.artifacts = _exported(ready, trained, measured, session, parts)
         session.stop.poll()  # an exporter that a signal interrupts may report that as a failure of its own
-        summary.time, summary.memory = time_by_part(parts, summary.train), peak_memory(job.device)
-        good = all(artifact["ok"] for artifact in summary.artifacts.values())
-        summary.state, summary.wall_seconds = "finished" if good else "failed", session.out.seconds()
+        _conclude(summary, job, session, parts)
         results = figures(problem, measured, mistakes) + ([("report", REPORT_NAME)] if wanted else [])
         commands = next_commands(job, summary, data, training, has_report=wanted is not None)
         show(summary, results, console, commands, trained=job.trains)
-        if again:
-            again.compare(summary, console)
+        if ready.again:
+            ready.again.compare(summary, console)
         report(summary, session)
     return summary
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A job that is fitted to its data, which is open; `again` is the run that it repeats, if any."""
+
+    job: Job
+    data: Opened
+    objective: Objective
+    again: Repetition | None
+
+
+def _open(job: Job, session: Session, parts: Parts) -> _Ready:
+    """Open the data, fit the job to it, and check that a resumed or a repeated run has the data that it had."""
+    resumed, repeated = job.composed.resumed, job.composed.repeated
+    if resumed:
+        check_newest(resumed)
+    with parts.timed("opening"):
+        data = open_for(job)
+    if job.trains:
+        data.hash_ahead()
+    job = with_batch(fit_to_data(job, data, session), data, session)
+    _tell_of_data(job, data, session)
+    objective = make_objective(job, data)
+    job = watched_by(job, objective)
+    if resumed:
+        check_data(job, resumed, data, session)
+    again = begin_again(job, repeated, data, session) if repeated else None
+    return _Ready(job, data, objective, again)
+
+
+def _exported(
+    ready: _Ready, trained: Trained, measured: Measured, session: Session, parts: Parts
+) -> dict[str, dict[str, Any]]:
+    """Export the network and verify each artifact; return their records by format."""
+    from nnrun.tasks.export.exports import export_all, export_context, standard_of  # noqa: PLC0415 - for exports
+
+    job, data, problem = ready.job, ready.data, ready.objective.problem
+    standard = standard_of(job, data, problem, trained, measured)
+    context = export_context(job, data, standard, measured.metrics[f"test/{problem.headline}"])
+    with parts.timed("exports"):
+        return export_all(job.settings.export, standard, context, session.out.path, session.console)
+
+
+def _conclude(summary: Summary, job: Job, session: Session, parts: Parts) -> None:
+    """Set how the run ends, its time and its memory in the summary: nothing is measured after this."""
+    summary.time, summary.memory = time_by_part(parts, summary.train), peak_memory(job.device)
+    good = all(artifact["ok"] for artifact in summary.artifacts.values())
+    summary.state, summary.wall_seconds = "finished" if good else "failed", session.out.seconds()
 
 
 def _tell_of_data(job: Job, data: Opened, session: Session) -> None:
@@ -138,6 +169,7 @@ def summarize(job: Job, session: Session, trained: Trained, measured: Measured, 
         train=train,
         details=measured.details,
         wall_seconds=0.0,
+        warnings=session.reached.warnings,
     )
 
 
