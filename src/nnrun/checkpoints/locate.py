@@ -103,9 +103,21 @@ def _newest_whole(folder: Path, manifest: Manifest) -> Located:
     raise ArtifactError(*notes, f"{folder} has no intact checkpoint; start the run again")
 
 
+def has_finished_empty(path: Path) -> bool | None:
+    """Return whether a run directory without checkpoints is that of a run that finished; None for any other path."""
+    if (
+        why_out_of_reach(path)
+        or not path.is_dir()
+        or (path / FOLDER_NAME).is_dir()
+        or not (path / "status.json").is_file()
+    ):
+        return None
+    return (read_record(path / "status.json") or {}).get("state") == "finished"
+
+
 def _why_empty(run: Path) -> str:
     """Return why a run directory has no checkpoints."""
-    if (read_record(run / "status.json") or {}).get("state") == "finished":
+    if has_finished_empty(run):
         return "has no network, since it trained nothing; use a training run"
     return "failed before its first checkpoint; remove it and start the run again"
 

@@ -12,7 +12,7 @@ from nnrun.base.files import read_record
 from nnrun.base.lock import check_free
 from nnrun.base.paths import expanded, is_there
 from nnrun.checkpoints.latest import latest_link, put_back
-from nnrun.checkpoints.locate import Located, locate
+from nnrun.checkpoints.locate import Located, has_finished_empty, locate
 from nnrun.checkpoints.read import read_run, read_saved
 from nnrun.checkpoints.saved_run import SavedNetwork, SavedWeights
 from nnrun.config.from_checkpoint import as_meant_then
@@ -80,6 +80,8 @@ def read_source(named: Typed, task: Task | None, tasks: Sequence[Task]) -> Sourc
     if named.key == "resume":
         # A run under way saves new checkpoints and removes old ones: it would look damaged.
         check_free(path)
+    if task is not None and task.refuses_empty and (finished := has_finished_empty(path)) is not None:
+        raise ArtifactError(task.refuses_empty[0 if finished else 1].format(path))
     located = locate(path, {"resume": "last", "repeat": "config"}.get(named.key, "best"))
     if lost:
         located = replace(located, notes=(lost, *located.notes))

@@ -85,6 +85,8 @@ class Task:
     # Whether `ckpt=` may be an exported network; and the message where a file of weights, `{}`, is refused.
     takes_artifact: bool = False
     refuses_weights: str | None = None
+    # The message where a run directory, `{}`, has no checkpoints folder: of an evaluation; of a run that failed early.
+    refuses_empty: tuple[str, str] | None = None
     # Why a sweep refuses it: one that returns no summary has nothing to compare.
     not_swept: str | None = None
 

@@ -253,7 +253,9 @@ def test_report_none_leaves_it_out_and_task_report_writes_it_later(tmp_path: Pat
     assert all((run / name).exists() for name in WRITTEN)
 
 
-def test_jobs_of_a_sweep_and_evaluations_write_one_on_request(digits: Path, tmp_path: Path) -> None:
+def test_jobs_of_a_sweep_and_evaluations_write_one_on_request(
+    digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with contextlib.chdir(tmp_path):
         for words in ([], ["report=default"]):
             folder = tmp_path / f"sweep{len(words)}"
@@ -264,6 +266,8 @@ def test_jobs_of_a_sweep_and_evaluations_write_one_on_request(digits: Path, tmp_
             run = tmp_path / f"evaluated{len(words)}"
             assert main([f"ckpt={digits}", f"hydra.run.dir={run}", *words]) == 0
             assert (run / "report.html").exists() == bool(words)
+    assert main(["task=report", f"ckpt={run}"]) == 4
+    assert "is an evaluation, which has no checkpoint" in capsys.readouterr().err
     # It has nothing that a training alone has.
     assert read(run).titles[1:] == [heading for heading in HEADINGS if heading != "Learning curves"]
     assert "nnrun repeat=" not in read(run).text

@@ -23,5 +23,11 @@ TASK = Task(
     unread_with="task=report: it only reads the run",
     builds=("problem",),
     refuses_weights="{} contains only weights; task=report needs a run directory",
+    refuses_empty=(
+        "{} is an evaluation, which has no checkpoint to read the settings from; run it again with report=default for "
+        "a report at its end",
+        "{} failed before its first checkpoint, so task=report finds no settings and no results; run.log says why it "
+        "failed: start it again without that fault",
+    ),
     not_swept="task=report measures nothing and cannot be a job of a sweep; report=default reports on each job",
 )
