@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Literal
 
 
@@ -26,7 +27,8 @@ class Table:
 class Chart:
     """Values over `x`, which all series share: a line, points or bars for each, or a row of a `heatmap`.
 
-    `parallel` has an axis for each x, whose values are numbers or names, and a line through all axes for each series.
+    `parallel` has an axis for each x, whose values are numbers or names, and a line through all axes for each series:
+    there, `x_label` says what an axis is, and `y_label` what a line is.
     A value of None is a gap; in a line with no two values in a row, the values are joined. `marks` are
     vertical lines, by their labels; a `diagonal` is the line y = x, for comparison; `bands` are pairs of lines between
     which the area is filled. `note` is a sentence on how to read it.
@@ -94,6 +96,20 @@ def metric_text(value: float) -> str:
     if value == 0 or _SMALLEST <= abs(value) < _LARGEST:
         return f"{value:.4f}"
     return f"{value:.3g}" if abs(value) < _SMALLEST else f"{value:.6g}"
+
+
+def time_text(written: object) -> str:
+    """Return a time of a run's files as people write it, to the minute; anything else as it is."""
+    try:
+        at = datetime.fromisoformat(str(written))
+    except ValueError:
+        return str(written)
+    if at.tzinfo is None:
+        return f"{at:%Y-%m-%d %H:%M}"
+    try:
+        return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    except OverflowError:  # at the ends of the calendar
+        return str(written)
 
 
 def counted(number: int, noun: str, nouns: str = "") -> str:

@@ -34,6 +34,8 @@ SMALL_PICTURE = 96
 # In the order in which they are loaded.
 SCRIPTS = ("vega.min.js", "vega-lite.min.js", "vega-embed.min.js")
 _NUMBER = re.compile(r"[-+−]?[\d,]*\.?\d+([eE][-+]?\d+)?( ?(%|s|ms|MB|kB|GB|x))?|–|")
+# Columns of names, which may be numbers.
+_NAMES = {"class", "label", "predicted", "sample", "target", "true", "truth"}
 _NUMBER_AND_MORE = re.compile(r"(?P<number>[-+]?\d[\d,.]*( ?%)?)( \((?P<inside>[^()]+)\)|: (?P<after>.+))")
 
 
@@ -187,9 +189,7 @@ def _split(value: str) -> tuple[str, str]:
 
 def _table(table: Table) -> dict[str, Any]:
     rows = [[_cell(cell) for cell in row] for row in table.rows[:MAX_TABLE_ROWS]]
-    numeric = [all(_NUMBER.fullmatch(row[i]) for row in rows if i < len(row)) for i in range(len(table.columns))]
-    if len(numeric) > 1:
-        numeric[0] = False  # what the row is about, also if its names are numbers
+    numeric = [_is_numeric(table, i, [row[i] for row in rows if i < len(row)]) for i in range(len(table.columns))]
     num_rows, more = len(table.rows), len(table.rows) - len(rows)
     is_long = num_rows > LONG_TABLE
     return {
@@ -205,6 +205,16 @@ def _table(table: Table) -> dict[str, Any]:
         "left_out": f"{counted(more, 'row')} more." if more else "",
         "is_wide": is_long or len(table.columns) > SMALL_COLUMNS or num_rows > SMALL_ROWS,
     }
+
+
+def _is_numeric(table: Table, column: int, texts: Sequence[str]) -> bool:
+    """Return whether a column has numbers: no names, also if the names are numbers."""
+    is_first = column == 0 and len(table.columns) > 1  # what the row is about
+    if is_first or table.columns[column] in _NAMES or not all(map(_NUMBER.fullmatch, texts)):
+        return False
+    # A number that is given as text has a point, a unit or separators; digits alone are the name of a class.
+    given = [row[column] for row in table.rows[: len(texts)] if column < len(row)]
+    return not given or not all(isinstance(cell, str) and cell.isdigit() for cell in given)
 
 
 def _cell(value: object) -> str:

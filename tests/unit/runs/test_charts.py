@@ -61,9 +61,22 @@ def test_parallel_axes_hold_numbers_or_names() -> None:
         ("a", "lr", 0.0, "0.0001"), ("b", "lr", 1.0, "0.1"), ("a", "model", 1.0, "mlp"), ("b", "model", 0.0, "cnn"),
         ("a", "loss", 0.5, "0.2"),
     ]  # fmt: skip
+    tooltips = [layer["encoding"]["tooltip"] for layer in spec["layer"] if "tooltip" in layer["encoding"]]
+    assert [field["title"] for field in tooltips[0]] == ["series", "axis", "value"]
     # Over several powers of ten, the axis is logarithmic.
     spec = vega_lite(Chart("t", "parallel", ["lr"], {"a": [1e-4], "b": [1e-3], "c": [1e-2]}))
     assert [row["y"] for row in rows(spec)] == pytest.approx([0, 0.5, 1])
+
+
+@pytest.mark.parametrize("kind", ["points", "line"])
+def test_axes_fit_values_that_are_far_from_zero(kind: Any) -> None:
+    values = [1e9 + 1, 1e9 + 3]
+    spec = vega_lite(Chart("t", kind, values, {"a": values}, diagonal=True))
+    (y, *_) = (layer["encoding"]["y"]["scale"] for layer in spec["layer"] if "scale" in layer["encoding"].get("y", {}))
+    assert (y["zero"], y["domain"], spec["encoding"]["x"]["scale"]["zero"]) == (False, values, False)
+    # The negative control: bars begin at zero.
+    spec = vega_lite(Chart("t", "bars", ["a", "b"], {"n": values}))
+    assert spec["encoding"]["y"]["scale"]["domain"][0] == 0
 
 
 def test_what_is_not_finite_is_a_gap() -> None:

@@ -96,6 +96,13 @@ def test_a_page_shows_everything_under_its_heading(tmp_path: Path) -> None:
     assert {found["id"] for found in page.attributes("h2")} == {"section-1", "section-2"}
 
 
+def test_names_of_classes_are_texts_also_if_they_are_numbers(tmp_path: Path) -> None:
+    rows = [["3", "8", "0.50", "7", 4], ["1", "2", "0.25", "9", 5]]
+    page = written(tmp_path, Section("a", [Table("t", ["true", "predicted", "share", "group", "samples"], rows)]))
+    aligned = [found.get("class") for found in page.attributes("th")]
+    assert aligned == [None, None, "number", None, "number"]
+
+
 def test_hostile_names_are_texts_everywhere(tmp_path: Path) -> None:
     chart = Chart(HOSTILE, "bars", [HOSTILE], {HOSTILE: [1]}, HOSTILE, HOSTILE, note=HOSTILE)
     table = Table(HOSTILE, [HOSTILE], [[HOSTILE]], HOSTILE)

@@ -7,7 +7,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from nnrun.base.shown import Chart
-from nnrun.runs.drawing.parts import HEIGHT, MAX_LEGEND, color_encoding, shown_name, shown_names, usermeta
+from nnrun.base.visible import distinct, visible
+from nnrun.runs.drawing.parts import (
+    HEIGHT,
+    MAX_LEGEND,
+    color_encoding,
+    shown_name,
+    shown_names,
+    tooltip_field,
+    usermeta,
+)
 from nnrun.runs.drawing.thinning import LARGEST, finite
 
 # A range of positive numbers that is wider than this is drawn on a logarithmic axis.
@@ -36,7 +45,8 @@ def parallel_spec(chart: Chart) -> tuple[dict[str, Any], list[str]]:
     x = {"field": "axis", "type": "nominal", "sort": None, "title": None, "scale": {"domain": axes}, "axis": labels}
     y = {"field": "y", "type": "quantitative", "axis": None, "scale": {"domain": [0, 1]}}
     color = color_encoding(names)
-    tooltip = [{"field": field, "type": "nominal", "title": title} for field, title in _TOOLTIP]
+    titles = distinct([visible(chart.y_label) or "series", visible(chart.x_label) or "axis", "value"])
+    tooltip = [tooltip_field(field, title, None) for field, title in zip(_TOOLTIP, titles, strict=True)]
     crowded = len(names) > MAX_LEGEND
     line = {"type": "line", "opacity": 0.5 if crowded else 0.9, "tooltip": None}
     lines = {"y": y, "color": color, "order": {"field": "n", "type": "quantitative"}}
@@ -61,7 +71,8 @@ def parallel_spec(chart: Chart) -> tuple[dict[str, Any], list[str]]:
     }, left_out
 
 
-_TOOLTIP = (("series", "run"), ("axis", "setting"), ("value", "value"))
+# The fields of a row that a tooltip shows.
+_TOOLTIP = ("series", "axis", "value")
 
 
 def _placed(values: Sequence[object]) -> tuple[list[float | None], list[tuple[float, str]]]:

@@ -70,8 +70,9 @@ def _tooltip_format(values: Iterable[Number]) -> str:
 
 
 def _scale(kind: str, **others: object) -> dict[str, Any]:
-    """Return a scale; a linear one names no type."""
-    return {**({"type": "log"} if kind == "log" else {}), **others}
+    """Return a scale that fits its domain; a linear one names no type."""
+    # By default, a linear one would reach to zero: values that are far from it would all lie on a line.
+    return {**({"type": "log"} if kind == "log" else {"zero": False}), **others}
 
 
 def x_encoding(

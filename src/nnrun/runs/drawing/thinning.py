@@ -14,7 +14,7 @@ LARGEST, SMALLEST = 1e100, 1e-100
 
 
 def finite(value: object) -> Number:
-    """Return a number, rounded to six digits; None for NaN, infinities and what is no number.
+    """Return a number, rounded to six digits, a large one to ten; None for NaN, infinities and what is no number.
 
     Numbers that no chart has an axis for count as infinite or as zero.
     """
@@ -29,7 +29,9 @@ def finite(value: object) -> Number:
         return None
     if _is_whole(value, number):
         return int(number)
-    return float(f"{number:.6g}") if abs(number) >= SMALLEST else 0.0
+    # Large values may all be near to each other, as years or prices are.
+    digits = 6 if abs(number) < 1e5 else 10
+    return float(f"{number:.{digits}g}") if abs(number) >= SMALLEST else 0.0
 
 
 def _is_whole(value: object, number: float) -> bool:

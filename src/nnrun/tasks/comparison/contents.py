@@ -138,7 +138,7 @@ def _of_settings(family: Family, comparison: Comparison, labels: Mapping[Run, st
         axes = [*(title_of(key) for key in keys), family.metric]
         series = {labels[run]: [*(_coordinate(run, key) for key in keys), run.metrics[family.metric]] for run in runs}
         note = f"A line for each run, the best of {len(runs)} the thickest."
-        yield Chart("Settings and the metric", "parallel", axes, series, note=note)
+        yield Chart("Settings and the metric", "parallel", axes, series, "setting", "run", note=note)
 
 
 def _coordinate(run: Run, key: str) -> object:
