@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from nnrun.base.shown import Page, Section, Text
+from nnrun.base.shown import Page, Section, Text, time_text
 from nnrun.tasks.report.cost import section_cost, section_exports
 from nnrun.tasks.report.data_section import section_data
+from nnrun.tasks.report.layers import section_layers, section_profile
 from nnrun.tasks.report.read import RunRead
 from nnrun.tasks.report.results import (
     main_result,
@@ -22,10 +23,12 @@ _SECTIONS: tuple[tuple[str, Callable[[RunRead], Section]], ...] = (
     ("Results", section_results),
     ("Repeat this run", section_repeat),
     ("Learning curves", section_curves),
+    ("Layers", section_layers),
     ("Test predictions", section_predictions),
     ("Data", section_data),
     ("Exports", section_exports),
     ("Time and memory", section_cost),
+    ("Profile", section_profile),
     ("Configuration", section_settings),
     ("Environment", section_environment),
     ("Notes and warnings", section_notes),
@@ -59,6 +62,6 @@ def lead_of(run: RunRead) -> str:
     except Exception:  # the section says why
         result = ""
     parts += [f"test {run.headline} {result}"] if result else []
-    parts += [str(run.status["started"])] if run.status.get("started") else []
+    parts += [time_text(run.status["started"])] if run.status.get("started") else []
     parts += [run.place] if run.place else []
     return " · ".join(parts)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -20,6 +21,9 @@ from nnrun.runs.samples import SAMPLES_NAME, read_samples
 
 # Longer files of rows and lines are not ours, or too long to draw: the rest is not read.
 _MOST_ROWS, _MOST_LINES = 200_000, 20_000
+# Of more rows of a split, some are read, evenly spaced: a chart has place for no more.
+_MOST_OF_SPLIT = 4_000
+_SPLIT, _STEP = re.compile(r'"split": *"(\w+)"'), re.compile(r'"step": *(\d+)\b')
 # Replaces a path, or the name of a file, that a report does not show.
 LEFT_OUT = "(left out)"
 _NOTE, _SKIPPED = "note: ", ("skipped: ", "in train and ")
@@ -49,6 +53,10 @@ class RunRead:
     problem: Problem | None
     # What was left out of it.
     left_out: str = ""
+    # The splits of which only every n-th row was read, with n.
+    strides: Mapping[str, int] = field(default_factory=dict)
+    # profile/profile.json.
+    profile: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -122,6 +130,7 @@ def read_run(path: Path, problem: Problem | None) -> RunRead:
     """Read a run directory; a file that is missing or damaged is empty."""
     names = ("summary.json", "status.json", "environment.json", f"{FOLDER_NAME}/{MANIFEST_NAME}")
     summary, status, environment, manifest = (read_record(path / name) or {} for name in names)
+    profile = read_record(path / "profile" / "profile.json") or {}
     lines = list(_lines(path / "run.log", _MOST_LINES))
     notes = [line.removeprefix(_NOTE) for line in lines if line.startswith(_NOTE)]
     try:
@@ -132,19 +141,22 @@ def read_run(path: Path, problem: Problem | None) -> RunRead:
         samples = read_samples(path) if (path / SAMPLES_NAME).exists() else None
     except ArtifactError:
         samples = None
-    return RunRead(
+    run = RunRead(
         place=_place(path),
         summary=summary,
         status=status,
         environment=environment,
         config=config,
-        rows=list(_rows(path / "metrics.jsonl")),
+        rows=(),
         manifest=manifest,
         notes=list(dict.fromkeys(note for note in notes if not note.startswith(OF_THE_REPORT))),
         named=list(dict.fromkeys(line for line in lines if line.startswith(_SKIPPED))),
         samples=samples,
         problem=problem,
+        profile=profile,
     )
+    kept, strides = _thinned(list(_lines(path / "metrics.jsonl", _MOST_ROWS)), run.best_step)
+    return replace(run, rows=list(_rows(kept)), strides=strides)
 
 
 def mapping(value: object) -> Mapping[str, Any]:
@@ -184,9 +196,27 @@ def _place(path: Path) -> str:
     return str(whole.relative_to(here)) if whole.is_relative_to(here) else str(whole)
 
 
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
+def _thinned(lines: Sequence[str], best_step: int | None) -> tuple[Sequence[str], dict[str, int]]:
+    """Return lines of metrics.jsonl, of a split with many only every n-th; and n for each such split.
+
+    The last of each split, and those of the best step, are kept.
+    """
+    if len(lines) <= _MOST_OF_SPLIT:
+        return lines, {}
+    by_split: dict[str, list[int]] = {}
+    for number, line in enumerate(lines):
+        found = _SPLIT.search(line)
+        by_split.setdefault(found[1] if found else "", []).append(number)
+    strides = {split: -(-len(numbers) // _MOST_OF_SPLIT) for split, numbers in by_split.items()}
+    kept = {number for split, numbers in by_split.items() for number in numbers[:: -strides[split]]}
+    if best_step is not None:
+        kept |= {i for i, line in enumerate(lines) if (at := _STEP.search(line)) and int(at[1]) == best_step}
+    return [lines[number] for number in sorted(kept)], {split: n for split, n in strides.items() if n > 1}
+
+
+def _rows(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
     """Yield the rows of metrics.jsonl that say where they belong."""
-    for line in _lines(path, _MOST_ROWS):
+    for line in lines:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError):

@@ -113,7 +113,7 @@ def command_of(run: RunRead) -> str:
 
 def section_curves(run: RunRead) -> Section:
     """Return the loss, the main metric, the learning rate and the gradient norm over the training."""
-    rows = [row for row in run.rows if row["split"] != "test"]
+    rows = [row for row in run.rows if row["split"] not in ("test", "watch")]
     main = run.monitor.partition("/")[2] if run.headline is None else run.headline
     titles = {"loss": "Loss", main: main.replace("_", " ").capitalize()}
     if (watched := run.monitor.partition("/")[2]) not in titles:
@@ -121,7 +121,14 @@ def section_curves(run: RunRead) -> Section:
     titles |= {name: title for title, name in _CURVES}
     shown = [chart for name, title in titles.items() if (chart := curve(run, rows, name, title))]
     missing = [Text("", "The run logged no metrics.")] if run.manifest else []
-    return Section("Learning curves", shown or missing)
+    return Section("Learning curves", [*shown, *thinned_note(run, ("train", "valid"))] if shown else missing)
+
+
+def thinned_note(run: RunRead, splits: Sequence[str]) -> list[Text]:
+    """Return which rows of metrics.jsonl are read of splits that have too many."""
+    known = {split: run.strides[split] for split in splits if split in run.strides}
+    of_each = (f"one of {stride} rows of the split {split}" for split, stride in known.items())
+    return [Text("", f"metrics.jsonl is long: {', '.join(of_each)} is read.")] if known else []
 
 
 def curve(run: RunRead, rows: Sequence[Mapping[str, Any]], name: str, title: str) -> Chart | None:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from nnrun.base.shown import Section, Shown, Table, Text
+from nnrun.base.shown import Section, Shown, Table, Text, time_text
 from nnrun.config.auto import AUTO
 from nnrun.config.catalogue import Catalogue
 from nnrun.config.folders import GROUPS
@@ -64,10 +64,10 @@ def section_environment(run: RunRead) -> Section:
     if found.get("git_commit"):
         dirty = " with uncommitted changes" if found.get("git_dirty") else ""
         rows.append(("git commit", f"{found['git_commit']}{dirty}"))
-    rows += [(key, str(run.status[key])) for key in ("started", "ended") if run.status.get(key)]
+    rows += [(key, time_text(run.status[key])) for key in ("started", "ended") if run.status.get(key)]
     for record in run.status.get("resumed") or ():
         if isinstance(record, Mapping):
-            rows.append(("resumed", f"{record.get('at')}, at step {record.get('step')}"))
+            rows.append(("resumed", f"{time_text(record.get('at'))}, at step {record.get('step')}"))
     shown: list[Shown] = [Table("Machine", (), rows)] if rows else []
     versions = found.get("versions")
     if isinstance(versions, Mapping):
