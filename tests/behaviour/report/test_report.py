@@ -103,7 +103,7 @@ def points(charts: str, x: float) -> list[Any]:
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A training on the digits, with an export."""
     run = tmp_path_factory.mktemp("digits") / "run"
-    assert train(run, "export=onnx", "trainer.epochs=6", "optimizer.lr=3e-3") == 0
+    assert train(run, "report=default", "export=onnx", "trainer.epochs=6", "optimizer.lr=3e-3") == 0
     return run
 
 
@@ -293,7 +293,7 @@ assert makers() == ["jinja2"], makers()  # the negative control
 
 def test_a_run_that_ends_early_has_a_report_of_what_it_reached(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    assert train(run, stop=15) == 143
+    assert train(run, "report=default", stop=15) == 143
     page = read(run)
     assert page.row("state") == ["interrupted: these are the results up to then"]
     assert "resume with" in page.row("reason")[0]
@@ -301,7 +301,7 @@ def test_a_run_that_ends_early_has_a_report_of_what_it_reached(tmp_path: Path) -
     assert resume(run) == 0
     assert not any(row[:1] == ["state"] for row in read(run).rows)
     with contextlib.chdir(tmp_path):
-        assert train(tmp_path / "diverged", "optimizer=sgd", "optimizer.lr=1e30") == 6
+        assert train(tmp_path / "diverged", "report=default", "optimizer=sgd", "optimizer.lr=1e30") == 6
     assert read(tmp_path / "diverged").row("state")[0].startswith("diverged")
 
 
@@ -312,7 +312,7 @@ def test_a_report_that_fails_is_a_note(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(nnrun.runs.page, "write_page", fail)
-    assert train(tmp_path / "run", "trainer.epochs=1") == 0
+    assert train(tmp_path / "run", "report=default", "trainer.epochs=1") == 0
     assert "note: the report is not written: OSError" in capsys.readouterr().out
     assert status(tmp_path / "run")["state"] == "finished"
     assert not (tmp_path / "run" / "report.html").exists()
