@@ -24,7 +24,7 @@ from nnrun.base.errors import (
     ResourceError,
 )
 from nnrun.base.foreign_errors import of_the_system
-from nnrun.base.invocation import called_from_python
+from nnrun.base.invocation import begin, called_from_python
 from nnrun.base.secrets import hide_known, secrets_in_words
 from nnrun.base.shown import Chart, Gallery, Table, Text
 from nnrun.base.signals import stop_request
@@ -184,6 +184,7 @@ def run(words: str | Iterable[str | os.PathLike[str]] = (), *, quiet: bool = Fal
     Raises a NnrunError where the command would end with an exit code other than 0, and InterruptedRun, a
     KeyboardInterrupt, where Ctrl-C or SIGTERM stops the run, after saving.
     """
+    begin()
     with _as_a_command(words) as plain, called_from_python(plain, quiet=quiet or is_switched_on("is_quiet", plain)):
         from nnrun import cli  # noqa: PLC0415 - keeps importing nnrun fast
         from nnrun.tasks.table import perform  # noqa: PLC0415

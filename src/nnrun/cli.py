@@ -15,7 +15,7 @@ from nnrun.base.errors import BUG, ConfigError, InterruptedRun, NnrunError, Reso
 from nnrun.base.files import without_nan
 from nnrun.base.foreign_errors import of_the_system
 from nnrun.base.foreign_messages import guard_libraries, show_traceback
-from nnrun.base.invocation import quietly
+from nnrun.base.invocation import begin, quietly
 from nnrun.base.paragraphs import terminal_columns
 from nnrun.base.secrets import hide_known, redact, secrets_in_words
 from nnrun.base.streams import OutputToStderr, say
@@ -56,6 +56,7 @@ class Ending:
 
 def main(words: Sequence[str]) -> int:
     """Carry out a command line; return the exit code."""
+    begin()
     is_quiet, prints_json = is_switched_on("is_quiet", words), is_switched_on("prints_json", words)
     guard_libraries(is_quiet=is_quiet)
     secrets = secrets_in_words(words)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -21,6 +22,19 @@ class Invocation:
 
 # Per thread: others may call nnrun too.
 _CALLED: ContextVar[Invocation | None] = ContextVar("_CALLED", default=None)
+# When the command, or the job of a sweep, began.
+_BEGAN: ContextVar[float | None] = ContextVar("_BEGAN", default=None)
+
+
+def begin() -> None:
+    """Note that a command, or a job of a sweep, begins."""
+    _BEGAN.set(time.perf_counter())
+
+
+def seconds_since_begin() -> float:
+    """Return how long ago this thread's command, or job of a sweep, began."""
+    began = _BEGAN.get()
+    return 0.0 if began is None else time.perf_counter() - began
 
 
 def invocation() -> Invocation:

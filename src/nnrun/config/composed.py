@@ -162,9 +162,17 @@ class Composed:
 
     def with_data(self, **settings: Any) -> Composed:
         """Return the config with settings of `data` set from the data."""
+        return self._with("data", settings)
+
+    def with_trainer(self, **settings: Any) -> Composed:
+        """Return the config with settings of `trainer` set from what was measured."""
+        return self._with("trainer", settings)
+
+    def _with(self, section: str, settings: Mapping[str, Any]) -> Composed:
+        """Return the config with settings of a section set."""
         config = self.config.copy()
         for key, value in settings.items():
-            OmegaConf.update(config, f"data.{key}", value)
+            OmegaConf.update(config, f"{section}.{key}", value)
         return replace(self, config=config)
 
     @property

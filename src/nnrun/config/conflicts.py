@@ -32,6 +32,16 @@ CONFLICTS = (
         "trainer.precision=fp16 and trainer.device=cpu exclude each other; use fp32 or bf16 on a CPU",
     ),
     Conflict(
+        ("trainer.max_minutes", "trainer.max_steps"),
+        lambda minutes, steps: minutes is not None and steps is not None,
+        "trainer.max_minutes={} and trainer.max_steps={} exclude each other: the budget sets the number of steps",
+    ),
+    Conflict(
+        ("trainer.max_minutes", "trainer.epochs"),
+        lambda minutes, epochs: minutes is not None and epochs == 0,
+        "trainer.max_minutes={} has no effect with trainer.epochs={}: nothing is trained",
+    ),
+    Conflict(
         ("data.num_workers", "data.residency"),
         lambda workers, residency: workers and residency != "stream",
         "data.num_workers={} has an effect only with data.residency=stream",

@@ -11,10 +11,9 @@ from __future__ import annotations
 # be in several rows; a name that one of our settings has too need not be here.
 SETTINGS: dict[str, str] = {
     # the length of a run
-    "trainer.epochs": "epoch n_epoch n_epochs num_epochs nepochs max_epochs num_train_epochs total_epochs max_time "
-    "max_minutes max_hours max_seconds time_limit time_budget max_duration timeout",
-    "trainer.max_steps": "iters iterations max_iters num_steps max_train_steps steps_per_epoch max_time max_minutes "
-    "max_hours max_seconds time_limit time_budget max_duration timeout",
+    "trainer.epochs": "epoch n_epoch n_epochs num_epochs nepochs max_epochs num_train_epochs total_epochs",
+    "trainer.max_steps": "iters iterations max_iters num_steps max_train_steps steps_per_epoch",
+    "trainer.max_minutes": "max_time max_hours max_seconds time_limit time_budget max_duration timeout",
     "trainer=debug": "fast_dev_run dry_run smoke_test debug",
     # device and precision
     "trainer.device": "accelerator devices gpu gpus cuda use_cuda no_cuda use_cpu use_gpu num_gpus",

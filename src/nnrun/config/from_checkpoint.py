@@ -28,6 +28,7 @@ MEANT_BEFORE: dict[str, Any] = {
     "problem": {"_target_": "nnrun.components.problems.classification.Classification"},
     "metric": {},
     "trainer.validate_every_steps": None,
+    "trainer.max_minutes": None,
     "trainer.watch": "none",
     "trainer.watch_every_steps": 50,
     "trainer.profile": False,

@@ -136,6 +136,7 @@ RANGES: dict[str, Range] = {
     ),
     "trainer.epochs": whole(0),
     "trainer.max_steps": whole(1, null=True),
+    "trainer.max_minutes": number(0, above=True, null=True),
     "trainer.accumulate": whole(1),
     "trainer.grad_clip_norm": number(0, above=True, null=True),
     "trainer.ema_decay": number(0, 1, above=True, below=True, null=True),

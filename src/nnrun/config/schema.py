@@ -79,6 +79,7 @@ class TrainerSettings:
     precision: Precision
     epochs: int
     max_steps: int | None
+    max_minutes: float | None
     accumulate: int
     grad_clip_norm: float | None
     ema_decay: float | None

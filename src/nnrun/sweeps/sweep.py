@@ -22,6 +22,7 @@ from nnrun.base.errors import (
 )
 from nnrun.base.files import saving, write_json
 from nnrun.base.foreign_messages import show_traceback
+from nnrun.base.invocation import begin
 from nnrun.base.paths import is_there
 from nnrun.base.secrets import hide_known, redact_word, secrets_in_words
 from nnrun.base.shown import counted
@@ -151,6 +152,7 @@ def run_job(sweep: Sweep, number: int, words: list[str]) -> JobResult:
     directory = create_numbered(sweep.folder, f"{number}_{plain_name(name)}")
     result = JobResult(number, chosen, str(directory), 0, "finished")
     start = time.perf_counter()
+    begin()
     try:
         composed = compose_config(words, sweep.own, sweep.rules)
         find_modules_beside(sweep.own)

@@ -24,6 +24,7 @@ from nnrun.base.signals import StopRequest, stop_request
 from nnrun.checkpoints.latest import BEFORE, latest_link, point_latest, put_back
 from nnrun.checkpoints.manifest import FOLDER_NAME, MANIFEST_NAME
 from nnrun.components.callbacks.loggers import Loggers
+from nnrun.config.composed import Composed
 from nnrun.config.yaml_files import yaml_text
 from nnrun.core.seams.training import Logger, RunInfo
 from nnrun.core.workers.crew import end_workers
@@ -191,9 +192,9 @@ def fit_to_data(job: Job, data: Opened, session: Session) -> Job:
     return fitted
 
 
-def with_chosen(job: Job, session: Session, batch_size: int) -> Job:
-    """Return the job with the batch size that `auto` became, which its run directory shows from now on."""
-    chosen = replace(check_job(job.composed.with_data(batch_size=batch_size)), precision=job.precision, notes=job.notes)
+def with_chosen(job: Job, session: Session, composed: Composed) -> Job:
+    """Return the job with a config in which a setting became a number, which its run directory shows from now on."""
+    chosen = replace(check_job(composed), precision=job.precision, notes=job.notes)
     session.out.write_config(_config_text(chosen))
     return chosen
 

@@ -19,8 +19,8 @@ KNOWN = list(Catalogue().defaults)
     [
         ("data.batch", "did you mean 'data.batch_size'?"),
         ("optimizer.learning_rate", "did you mean 'optimizer.lr'?"),
-        ("trainer.max_time", "did you mean 'trainer.epochs' or 'trainer.max_steps'?"),
-        ("trainer.max_minutes", "did you mean 'trainer.epochs' or 'trainer.max_steps'?"),
+        ("trainer.max_time", "did you mean 'trainer.max_minutes'?"),
+        ("trainer.time_budget", "did you mean 'trainer.max_minutes'?"),
         ("max_epochs", "did you mean 'trainer.epochs'?"),  # Lightning
         ("trainer.accelerator", "did you mean 'trainer.device'?"),
         ("trainer.devices", "did you mean 'trainer.device'?"),

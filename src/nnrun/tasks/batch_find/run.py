@@ -85,7 +85,7 @@ def chosen_batch(job: Job, data: Opened, session: Session) -> Job:
         raise OutOfMemory(f"out of memory on {job.device} with a single sample", "a smaller network")
     speed = f"{fastest.samples_per_second:,.0f} samples/s"
     session.console.note(f"data.batch_size=auto is {fastest.batch_size:,} ({speed}; {found.largest:,} fits)")
-    return with_chosen(job, session, fastest.batch_size)
+    return with_chosen(job, session, job.composed.with_data(batch_size=fastest.batch_size))
 
 
 def _try_sizes(job: Job, data: Opened, session: Session, most: int | None, num_steps: int) -> Tried:

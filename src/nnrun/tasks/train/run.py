@@ -32,6 +32,7 @@ from nnrun.tasks.session import Session, fit_to_data, open_session
 from nnrun.tasks.train.batch_auto import with_batch
 from nnrun.tasks.train.facts import Parts, facts_of, peak_memory, time_by_part
 from nnrun.tasks.train.fit import best_sums, train, warn
+from nnrun.tasks.train.max_minutes import within_minutes
 from nnrun.tasks.train.next_commands import next_commands
 from nnrun.tasks.train.repeat import Repetition, begin_again
 from nnrun.tasks.train.resume import check_config, check_data, check_newest, finished_summary, going_on
@@ -96,7 +97,7 @@ def _open(job: Job, session: Session, parts: Parts) -> _Ready:
         data = open_for(job)
     if job.trains:
         data.hash_ahead()
-    job = with_batch(fit_to_data(job, data, session), data, session)
+    job = within_minutes(with_batch(fit_to_data(job, data, session), data, session), data, session)
     _tell_of_data(job, data, session)
     objective = make_objective(job, data)
     job = watched_by(job, objective)
