@@ -253,6 +253,7 @@ STAND_FOR = {
     "data=folder data.root=DIR data.labels={": "data=folder data.root=food data.labels={",
     "data=folder data.root=DIR data.labels": "data=folder data.root=scenes data.labels",
     "data=folder data.root=DIR": "data=folder data.root=photos",
+    "trainer.max_minutes=0.5": "trainer.max_minutes=0.5 trainer.epochs=1",
     "validate_every_steps=1000 early_stopping.patience=10": "validate_every_steps=1 early_stopping.patience=1",
 }
 
@@ -270,7 +271,9 @@ def made_small(words: tuple[str, ...]) -> list[str]:
     if "ckpt" not in keys and "task=predict" not in words:
         more |= {"data.limit": "200", "data.batch_size": "8"}
     if not keys & {"ckpt", "task"}:
-        more |= {"export": "none"} | ({} if "transfer.unfreeze_epoch" in keys else {"trainer.max_steps": "2"})
+        more |= {"export": "none"} | (
+            {} if keys & {"transfer.unfreeze_epoch", "trainer.max_minutes"} else {"trainer.max_steps": "2"}
+        )
     if any(word.startswith("data=cifar") for word in words):
         more |= {"data.root": "DIR"}
     return [*words, *(f"{key}={value}" for key, value in more.items() if key not in keys)]
