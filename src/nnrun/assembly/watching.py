@@ -74,13 +74,13 @@ def make_watch(job: Job, units: dict[str, int], out: RunDir, total_steps: int, c
         assert laps is not None
         is_streamed = job.settings.data.residency == "stream"
         profiling = Profiling(out.path, total_steps, laps, console, is_streamed=is_streamed)
-        callbacks["profile"] = profiling
+        callbacks["nnrun.profile"] = profiling
         marks.append(profiling.mark)
     if parts:
         from nnrun.components.callbacks.watching import Watching  # noqa: PLC0415 - most runs do not watch
 
         watching = Watching(parts, trainer.watch_every_steps, laps if "time" in parts else None, units)
-        callbacks["watch"] = watching
+        callbacks["nnrun.watch"] = watching
         marks.append(watching.mark)
     if laps is not None:
         marks.append(laps)

@@ -57,6 +57,10 @@ FILES = OWN | {
     "conf/callback/looks.yaml": "# @package callback.looks\n_target_: looks.Looks\nmood: good\nevery: 1\n",
     "conf/callback/plain.yaml": "# @package callback.plain\n_target_: looks.Plain\n",
     "conf/callback/rows.yaml": "# @package callback.rows\n_target_: looks.Plain\n",
+    **{
+        f"conf/callback/{name}.yaml": f"# @package callback.{name}\n_target_: looks.Plain\n"
+        for name in ("health", "watch", "profile")
+    },
     "conf/callback/odd.yaml": "# @package callback.odd\n_target_: torch.nn.Linear\nin_features: 1\nout_features: 1\n",
 }
 BOTH = "callback=[plain,looks]"
@@ -106,8 +110,8 @@ def test_states_are_saved_by_the_names_in_the_config(whole: Path) -> None:
         "checkpointing",
         "early_stopping",
         "first_step",
-        "health",
         "looks",
+        "nnrun.health",
         "plain",
         "progress",
         "rows",
@@ -172,10 +176,20 @@ def test_a_state_that_it_cannot_take_up_is_its_own_failure(tmp_path: Path) -> No
     assert "looks.py, line " in outcome.err
 
 
+def test_the_names_of_later_callbacks_of_ours_stay_free(tmp_path: Path) -> None:
+    """A run of an earlier version may have one of its own under them, and goes on."""
+    word = "callback=[health,watch,profile]"
+    ours = ("trainer.watch=weights", "trainer.watch_every_steps=2")
+    assert go(tmp_path, word, *ours, stop=STOPS["mid-epoch"]).code == 143
+    assert go(tmp_path, "resume=run", "trust=[looks]").code == 0
+    states = last(tmp_path / "run")["training"]["callbacks"]
+    assert {"health", "watch", "profile", "nnrun.health", "nnrun.watch"} <= states.keys()
+
+
 REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     "a name of ours": (
         ("callback=rows",),
-        "rows, first_step, early_stopping, health, watch, profile, progress and checkpointing are reserved names",
+        "rows, first_step, early_stopping, progress and checkpointing are reserved names",
     ),
     "no callback": (("callback=odd",), "callback.odd._target_=torch.nn.Linear is not allowed: it is not a Callback"),
     "no option": (("callback=look",), "callback=look is not an option; did you mean 'looks'?"),

@@ -8,8 +8,9 @@ from nnrun.config.conflicts import Conflict
 from nnrun.config.ranges import Range
 
 RANGES: Mapping[str, Range] = {}
-# The callbacks of every training, by the names under which checkpoints store their state.
-OWN_NAMES = ("rows", "first_step", "early_stopping", "health", "watch", "profile", "progress", "checkpointing")
+# The callbacks of every training, by the names under which checkpoints store their state. Later ones have a dot, which
+# no option has: an older run may have a callback of any other name.
+OWN_NAMES = ("rows", "first_step", "early_stopping", "progress", "checkpointing")
 CONFLICTS = (
     Conflict(
         ("callback",),

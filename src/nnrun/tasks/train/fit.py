@@ -166,7 +166,7 @@ def make_watchers(job: Job, data: Opened, objective: Objective, training: Traini
         "early_stopping": EarlyStopping(job.monitor, job.mode, patience, min_delta, counted),
         **training.callbacks,
         **watch.callbacks,
-        "health": health,
+        "nnrun.health": health,
         "progress": progress,
         "checkpointing": saving,
     }
