@@ -279,8 +279,8 @@ def made_small(words: tuple[str, ...]) -> list[str]:
     return [*words, *(f"{key}={value}" for key, value in more.items() if key not in keys)]
 
 
-# Loggers whose library `make test-docs` does not install.
-OF_EXTRAS = r"logger=\S*(tensorboard|mlflow|wandb)"
+# What needs a library that `make test-docs` does not install: `make test-extras` runs these commands.
+OF_EXTRAS = r"logger=\S*(tensorboard|mlflow|wandb)|report\.plots=true"
 
 
 @pytest.mark.pages
