@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from nnrun.config.composed import Composed
 
 
 class JobState(StrEnum):
@@ -42,12 +45,17 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Order:
-    """A job for a launcher: all words of its command line, its directory, and whether it resumes what is there."""
+    """A job for a launcher: all words of its command line, its directory, and whether it resumes what is there.
+
+    With `resumes` the words are those of the job itself, without `resume=`. `composed` is its checked config, so that a
+    YAML file that is edited meanwhile changes nothing; without one, the launcher composes the words.
+    """
 
     number: int
     words: Sequence[str]
     directory: Path
     resumes: bool = False
+    composed: Composed | None = None
 
 
 @dataclass(frozen=True)
