@@ -172,6 +172,11 @@ class RunSettings:
     logger: dict[str, Any]
     report: ReportSettings | None
 
+    @property
+    def shows_samples(self) -> bool:
+        """Whether reports and loggers may have pictures of samples."""
+        return self.report is None or self.report.samples
+
 
 # Settings of an invocation, like the sections of tasks: a checkpoint does not store them.
 _OF_AN_INVOCATION = ("task", "ckpt", "resume", "init_from", "repeat", "input", "runs", "trust")

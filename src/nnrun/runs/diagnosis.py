@@ -1,4 +1,4 @@
-"""What is wrong with a training, from its rows of metrics: tables in, warnings in words out. Needs no torch.
+"""What is wrong with how a training learns, from its rows of metrics: rows in, warnings in words out. Needs no torch.
 
 Good training is never called bad: each rule needs several signs at once, or a sign that no good training gives.
 """
@@ -8,31 +8,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
 Row = Mapping[str, Any]
 
 # Validations and updates before anything is said about how a training learns.
-_LEAST_STAGES, _LEAST_STEPS = 3, 50
+LEAST_STAGES, LEAST_STEPS = 3, 50
 # Validations after which a training that learns nothing is reported before its end.
 _MANY_STAGES = 5
 # Validation samples below which a score says too little.
 _LEAST_SAMPLES = 30
 # Trivial guesses that are right more often leave too little room for a comparison.
 _HIGH_BASELINE = 0.8
-# Watched updates in a row that must agree, and those for which a unit must be 0 to be dead, if there were that many.
-WATCHED, DEAD_FOR = 3, 10
-# The share of dead units, and of saturated outputs, from which a layer is reported.
-_DEAD, _SATURATED = 0.85, 0.9
-# A gradient that vanishes, as a fraction of the largest one, both by root mean square.
-_VANISHING = 1e-6
-# Ratios of a layer's update to its weights that no good training keeps up.
-_HIGH_RATIO, _LOW_RATIO = 0.1, 1e-5
 # Relative changes of the weights since the start: hardly any, and more than a good training makes without learning.
 _STILL, _FAR = 0.01, 2.0
 # A loss that falls by less is nearly flat.
-_FLAT = 0.97
+FLAT = 0.97
 
 
 @dataclass(frozen=True)
@@ -117,7 +108,7 @@ def learning(stages: Sequence[Stage], known: Known, moved: float | None = None, 
 
     `moved` is the change of the trained weights since the start, relative to their size.
     """
-    if len(stages) < _LEAST_STAGES or stages[-1].step < _LEAST_STEPS:
+    if len(stages) < LEAST_STAGES or stages[-1].step < LEAST_STEPS:
         return []
     last = stages[-1]
     if text := _rises(stages, known):
@@ -187,7 +178,7 @@ def _is_still(stages: Sequence[Stage], known: Known, moved: float | None) -> boo
     last, guess = stages[-1], known.baseline
     if guess is not None and last.train_score is not None and last.train_score > guess + 0.3 * (1 - guess):
         return False
-    return last.train_loss > _FLAT * stages[0].train_loss
+    return last.train_loss > FLAT * stages[0].train_loss
 
 
 def _trivial(stages: Sequence[Stage], known: Known) -> float | None:
@@ -202,7 +193,7 @@ def _trivial(stages: Sequence[Stage], known: Known) -> float | None:
     scores = [stage.valid_score for stage in stages if stage.valid_score is not None]
     if len(scores) < len(stages) or max(scores) > guess + 1.5 * margin:
         return None
-    return guess if sum(scores[-_LEAST_STAGES:]) / _LEAST_STAGES <= guess + margin else None
+    return guess if sum(scores[-LEAST_STAGES:]) / LEAST_STAGES <= guess + margin else None
 
 
 def _margin(guess: float, num_samples: int) -> float:
@@ -225,95 +216,3 @@ def _is_stuck(stages: Sequence[Stage], known: Known) -> bool:
     if last.train_score is not None and guess is not None:
         return last.train_score <= guess + _margin(guess, known.num_valid)
     return last.train_loss > 0.9 * stages[0].train_loss
-
-
-def layers(rows: Sequence[Row], units: Mapping[str, int], rates: Sequence[Stage] = ()) -> list[Finding]:
-    """Judge the layers from the rows of watched updates, split `watch`: the first one of the run and the newest.
-
-    `units` has the number of units of each layer whose dead ones are counted; `rates` are the validations so far.
-    """
-    newest = list(rows[-WATCHED:])
-    if len(newest) < WATCHED:
-        return []
-    return [*_units(newest, units), *_gradients(rows, newest), *_updates(newest, rates)]
-
-
-def _by_layer(rows: Sequence[Row], kind: str) -> dict[str, list[float]]:
-    """Return the values of one kind by layer, of the layers that each row has."""
-    common = set.intersection(*(set(row) for row in rows))
-    names = [name for name in rows[-1] if name in common and name.startswith(f"{kind}/")]
-    return {name.removeprefix(f"{kind}/"): [float(row[name]) for row in rows] for name in names}
-
-
-def _units(newest: Sequence[Row], units: Mapping[str, int]) -> Iterator[Finding]:
-    """Yield the layers whose units are mostly dead or saturated."""
-    for layer, shares in _by_layer(newest, "dead").items():
-        number = units.get(layer, 0)
-        if min(shares) >= _DEAD and number > 1:
-            dead = round(shares[-1] * number)
-            yield Finding(
-                f"dead:{layer}",
-                f"layer {layer}: {dead:,} of {number:,} units are dead (always 0). A lower learning rate or batchnorm "
-                "usually helps",
-            )
-    for layer, shares in _by_layer(newest, "saturated").items():
-        if min(shares) >= _SATURATED:
-            yield Finding(
-                f"saturated:{layer}",
-                f"layer {layer}: {shares[-1]:.0%} of its outputs are saturated (at the ends of their range), where the "
-                "gradient vanishes. Normalized inputs, a lower learning rate, batchnorm or ReLU usually help",
-            )
-
-
-def _gradients(rows: Sequence[Row], newest: Sequence[Row]) -> Iterator[Finding]:
-    """Yield the layers whose gradients are zero, vanish or explode."""
-    sizes = _by_layer(newest, "gradients")
-    largest = [max((values[index] for values in sizes.values()), default=0.0) for index in range(len(newest))]
-    if min(largest) <= 0:
-        return
-    for layer, values in sizes.items():
-        if max(values) == 0:
-            yield Finding(
-                f"zero:{layer}",
-                f"layer {layer}: its gradient is exactly 0, so it does not learn. It or a layer after it is dead, or "
-                "its output does not reach the loss",
-            )
-        elif all(value < _VANISHING * most for value, most in zip(values, largest, strict=True)):
-            yield Finding(
-                f"vanishing:{layer}",
-                f"layer {layer}: its gradient vanishes (a millionth of the largest one), so it hardly learns. "
-                "Batchnorm, residual connections, ReLU instead of sigmoid or tanh, or smaller initial weights "
-                "usually help",
-            )
-    before = rows[: -WATCHED + 1]
-    for layer, values in _by_layer(rows, "gradients").items():
-        usual = median(values[: len(before)])
-        late = min(values[len(before) :])
-        if len(before) > 2 and late > 100 * usual > 0 and late > 10 * values[0]:
-            yield Finding(
-                f"exploding:{layer}",
-                f"layer {layer}: its gradient explodes, from {usual:.2g} to {values[-1]:.2g}. "
-                "trainer.grad_clip_norm=1.0 or a lower learning rate usually helps",
-            )
-
-
-def _updates(newest: Sequence[Row], stages: Sequence[Stage]) -> Iterator[Finding]:
-    """Yield a warning where the updates are too large or too small for the weights, and the loss does not fall."""
-    ratios = _by_layer(newest, "updates")
-    if not ratios or len(stages) < _LEAST_STAGES or stages[-1].step < _LEAST_STEPS:
-        return
-    first, last = stages[0], stages[-1]
-    usual = median(median(values) for values in ratios.values())
-    largest = max(max(values) for values in ratios.values())
-    if usual > _HIGH_RATIO and last.train_loss > 0.9 * first.train_loss:
-        yield Finding(
-            "lr_high",
-            f"updates change the weights by {usual:.0%} each, and the loss does not fall: optimizer.lr={last.lr:g} is "
-            "probably too high. Try a tenth of that; about 0.1% is usual",
-        )
-    if largest < _LOW_RATIO and last.train_loss > _FLAT * first.train_loss and last.lr >= first.lr:
-        yield Finding(
-            "lr_low",
-            f"updates change the weights by at most {largest:.1g} of their size, and the loss hardly falls: "
-            f"optimizer.lr={last.lr:g} is probably too low. Try ten times that; about 0.001 is usual",
-        )

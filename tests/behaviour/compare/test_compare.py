@@ -94,6 +94,19 @@ def test_two_runs_are_tested_on_their_samples(tmp_path: Path) -> None:
     assert {row["index"] for row in rows} == {*map(str, range(9)), "20"}
 
 
+@pytest.mark.parametrize(("only_other", "is_noted"), [(2, True), (1, False), (9, False)])
+def test_a_test_that_the_interval_contradicts_is_said_to_decide(
+    tmp_path: Path, only_other: int, is_noted: bool
+) -> None:
+    """9 to 2 of 200: p = 0.065, and an interval above 0. 9 to 1, and 9 to 9, are clear by both."""
+    right, other = np.ones(200, dtype=bool), np.ones(200, dtype=bool)
+    other[:9] = right[20 : 20 + only_other] = False
+    write_run(tmp_path / "out" / "a", loss=0.2, right=right, results=results_of(right))
+    write_run(tmp_path / "out" / "b", loss=0.3, right=other, results=results_of(other), optimizer__lr=0.1)
+    said = run_here(["task=compare", "runs=out"], tmp_path).out
+    assert ("test and interval disagree, as they may near the limit; the test decides" in said) == is_noted
+
+
 def test_values_are_tested_by_their_errors(tmp_path: Path) -> None:
     draw = np.random.default_rng(0)
     targets = draw.normal(size=(60, 2)) * (1, 10)

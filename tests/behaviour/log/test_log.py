@@ -69,6 +69,18 @@ def test_it_sends_what_a_logger_of_the_run_would_have_got_and_leaves_the_run_as_
         assert float(list(csv.DictReader(file))[-1]["test/accuracy"]) == rows[-1]["accuracy"]
 
 
+def test_without_samples_no_logger_receives_a_picture(run: Path) -> None:
+    """In a training, and sent later; the test above is the negative control."""
+    folder = run.parents[1]
+    shared = ("logger=tell", "report=default", "report.samples=false")
+    assert train(folder / "private", *shared, "trainer.epochs=1") == 0
+    outcome = run_here(["task=log", f"ckpt={run}", *shared, "hydra.run.dir=unseen"], folder)
+    assert (outcome.code, outcome.err) == (0, "")
+    for name in ("private", "unseen"):
+        told = json.loads((folder / name / "told.json").read_text())
+        assert {call[0] for call in told} >= {"start", "log", "finish"} and "image" not in {call[0] for call in told}
+
+
 def test_it_says_what_it_lacks_and_that_a_logger_failed(run: Path, tmp_path: Path) -> None:
     """In a training a failing logger leaves the exit code as it is; here it is all that was asked for."""
     lacking = run_here(["task=log", f"ckpt={run}"], run.parents[1])

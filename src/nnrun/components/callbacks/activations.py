@@ -13,7 +13,7 @@ from torch.utils.hooks import RemovableHandle
 from nnrun.core.device import is_gpu
 from nnrun.core.multi_tensor import Snapshot
 from nnrun.core.state import TrainState
-from nnrun.runs.diagnosis import DEAD_FOR
+from nnrun.runs.layer_diagnosis import DEAD_FOR
 
 # Layers whose units are dead where they put out 0 for every sample.
 _RECTIFIERS = (nn.ReLU, nn.ReLU6)

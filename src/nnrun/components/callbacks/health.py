@@ -11,7 +11,8 @@ from torch import Tensor
 from nnrun.base.visible import few
 from nnrun.core.seams.callback import Callback
 from nnrun.core.state import TrainState
-from nnrun.runs.diagnosis import WATCHED, Finding, Known, Stage, layers, learning, stages_of
+from nnrun.runs.diagnosis import Finding, Known, Stage, learning, stages_of
+from nnrun.runs.layer_diagnosis import WATCHED, layers
 
 # Values of each parameter whose change since the start is measured.
 _NUM_VALUES = 1000

@@ -86,6 +86,10 @@ def _temperature(results: SampleResults, is_right: Array, bins: calibration.Bins
     mended = calibration.binned(calibration.at_temperature(scores, fitted.value), is_right)
     losses = f"negative log-likelihood {fitted.loss_after:.4f} instead of {fitted.loss_before:.4f}"
     text = f"{fitted.value:.3f} (ECE {mended.ece:.4f} instead of {bins.ece:.4f}, {losses})"
+    num_lost = int((results.predictions[np.arange(len(scores)), results.targets] == 0).sum())
+    if num_lost:
+        # Their scores are lower than half precision can tell.
+        text = f"at least {text}; {counted(num_lost, 'sample')} had a probability of less than 3e-8 for the true class"
     return [("temperature that would mend it", text)]
 
 

@@ -18,8 +18,8 @@ from nnrun.tasks.compare.record import TASK, CompareSettings
 from nnrun.tasks.comparison.chosen import read_runs
 from nnrun.tasks.comparison.comparison import Comparison, as_plain, compare_runs
 from nnrun.tasks.comparison.contents import PAGE_NAME, page_of
+from nnrun.tasks.comparison.csv_files import as_csv, samples_csv
 from nnrun.tasks.comparison.printed import print_comparison
-from nnrun.tasks.comparison.words import as_csv, samples_csv
 from nnrun.tasks.plain_session import plain_session
 
 # Of compare.json.

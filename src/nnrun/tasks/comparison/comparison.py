@@ -10,8 +10,9 @@ from typing import Any
 from nnrun.base.shown import counted
 from nnrun.tasks.comparison.differences import differing_environment, differing_settings
 from nnrun.tasks.comparison.families import Entry, Family, Ranked, rank
+from nnrun.tasks.comparison.metric_intervals import interval_of, slow_interval_of
 from nnrun.tasks.comparison.read_run import Run
-from nnrun.tasks.comparison.samples import Pair, compare_pair, interval_of, slow_interval_of
+from nnrun.tasks.comparison.samples import Pair, compare_pair
 from nnrun.tasks.comparison.statistics import holm
 
 

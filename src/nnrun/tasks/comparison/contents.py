@@ -7,22 +7,15 @@ from typing import Any
 
 from nnrun.base.shown import Chart, Gallery, Page, Section, Shown, Table, Text, counted
 from nnrun.config.monitor import LOSS
+from nnrun.tasks.comparison.columns import columns_of, common_settings, lines_of
 from nnrun.tasks.comparison.comparison import Comparison, Verdict
 from nnrun.tasks.comparison.differences import title_of, value_text
 from nnrun.tasks.comparison.families import Family
-from nnrun.tasks.comparison.read_run import Run, rows_of
+from nnrun.tasks.comparison.read_run import Run
+from nnrun.tasks.comparison.rows import rows_of
 from nnrun.tasks.comparison.samples import Pair
-from nnrun.tasks.comparison.words import (
-    bytes_text,
-    columns_of,
-    common_settings,
-    facts_of,
-    lines_of,
-    p_text,
-    seconds_text,
-    signed,
-    state_text,
-)
+from nnrun.tasks.comparison.statistics import p_text
+from nnrun.tasks.comparison.words import bytes_text, facts_of, seconds_text, signed, state_text
 
 PAGE_NAME = "compare.html"
 # With more, curves cannot be told apart; and what is listed of samples.

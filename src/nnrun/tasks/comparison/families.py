@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -195,8 +194,3 @@ def _notes(families: Sequence[Family], metric: str | None) -> list[str]:
     if metric is not None and metric.startswith("test/"):
         notes.append(f"ranked by {metric}: a run chosen by its test result looks better than it is on new samples")
     return notes
-
-
-def is_finite(value: float | None) -> bool:
-    """Return whether there is a finite value."""
-    return value is not None and math.isfinite(value)

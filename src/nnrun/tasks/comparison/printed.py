@@ -9,10 +9,11 @@ from rich import box
 from nnrun.base.shown import counted
 from nnrun.runs.console import Console
 from nnrun.runs.sheet import Sheet
+from nnrun.tasks.comparison.columns import Column, Line, columns_of, lines_of
 from nnrun.tasks.comparison.comparison import Comparison
 from nnrun.tasks.comparison.families import Family
 from nnrun.tasks.comparison.statistics import p_text
-from nnrun.tasks.comparison.words import Column, Line, bytes_text, columns_of, facts_of, lines_of, signed, state_text
+from nnrun.tasks.comparison.words import bytes_text, facts_of, signed, state_text
 
 _MOST_DIFFERING = 5
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import socket
 import stat
@@ -15,10 +13,11 @@ from typing import Any
 from nnrun.base.errors import ConfigError
 from nnrun.base.files import check_is_file, read_json
 from nnrun.base.lock import is_locked
-from nnrun.config.monitor import LOSS, PREFIX
+from nnrun.config.monitor import LOSS
 from nnrun.config.tree import value_at
 from nnrun.config.yaml_files import read_saved_sections
 from nnrun.tasks.comparison.found import STATUS_NAME, FoundRun
+from nnrun.tasks.comparison.rows import number_of, reached
 from nnrun.tasks.comparison.yardstick import Yardstick
 
 # States besides those of status.json: a process that ended without writing one, and files that cannot be read.
@@ -30,7 +29,7 @@ _OF_AN_INVOCATION = (
     "trainer.progress",
 )
 _MOST_SETTINGS = 5_000
-_MOST_ROW_BYTES, _MOST_ROWS_BYTES = 2**20, 2**26
+_MOST_WORDS_BYTES = 2**20
 _MOST_CHARACTERS = 500
 
 
@@ -92,8 +91,8 @@ def read(found: FoundRun) -> Run:
     monitor = _text(summary.get("monitor")) or _text(value_at(tree, "early_stopping.monitor"))
     mode = _text(summary.get("mode"))
     reason = _text(status.get("reason")) if status else None
-    if not has_ended_well and (reached := _reached(path, monitor, mode)):
-        reason = "; ".join(filter(None, (reached, reason)))
+    if not has_ended_well and (progress := reached(path, monitor, mode)):
+        reason = "; ".join(filter(None, (progress, reason)))
     return Run(
         path=path,
         state=state,
@@ -109,7 +108,7 @@ def read(found: FoundRun) -> Run:
         mode=mode if mode in ("min", "max") else "min" if monitor == LOSS else None,
         headline=_text(summary.get("headline")),
         best=_mapping(summary.get("best")),
-        seconds=_number(summary.get("wall_seconds")),
+        seconds=number_of(summary.get("wall_seconds")),
         num_bytes=bytes_in(path),
         settings=settings,
         typed=_typed(path / "overrides.yaml"),
@@ -163,7 +162,7 @@ def _metrics(value: object, problems: list[str]) -> dict[str, float]:
     if not isinstance(value, Mapping):
         problems.append("the metrics in summary.json are not a mapping")
         return {}
-    found = {str(name): number for name, item in value.items() if (number := _number(item)) is not None}
+    found = {str(name): number for name, item in value.items() if (number := number_of(item)) is not None}
     if odd := [str(name) for name, item in value.items() if item is not None and str(name) not in found]:
         problems.append(f"{', '.join(odd[:3])} in summary.json is not a number")
     return found
@@ -204,7 +203,7 @@ def _typed(path: Path) -> frozenset[str]:
     try:
         check_is_file(path)
         with path.open("rb") as file:
-            lines = file.read(_MOST_ROW_BYTES).decode(errors="replace").splitlines()
+            lines = file.read(_MOST_WORDS_BYTES).decode(errors="replace").splitlines()
     except OSError:
         return frozenset()
     return frozenset(line.lstrip("- '\"+").partition("=")[0] for line in lines if "=" in line)
@@ -220,39 +219,6 @@ def _environment(path: Path) -> dict[str, Any]:
     named = {f"version of {name}": versions.get(name) for name in ("nnrun", "torch")}
     named |= {name: found.get(name) for name in ("python", "cpu", "device", "threads", "git_commit", "git_dirty")}
     return {name: value for name, value in named.items() if isinstance(value, str | int | float | bool)}
-
-
-def rows_of(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a run's metrics.jsonl that can be read; none where the file cannot be."""
-    file = path / "metrics.jsonl"
-    try:
-        check_is_file(file)
-        with file.open("rb") as lines:
-            while lines.tell() < _MOST_ROWS_BYTES and (line := lines.readline(_MOST_ROW_BYTES)):
-                try:
-                    row = json.loads(line)
-                except (ValueError, RecursionError):
-                    continue
-                if isinstance(row, dict):
-                    yield row
-    except OSError:
-        return
-
-
-def _reached(path: Path, monitor: str | None, mode: str | None) -> str | None:
-    """Return how far a run without a result came, by its rows: its last epoch, and the best monitored value."""
-    last: Any = None
-    best: float | None = None
-    name = (monitor or LOSS).removeprefix(PREFIX)
-    for row in rows_of(path):
-        last = row.get("epoch", last)
-        if row.get("split") == PREFIX.removesuffix("/") and (value := _number(row.get(name))) is not None:
-            is_less_better = name == LOSS.removeprefix(PREFIX) or mode == "min"
-            best = value if best is None else min(best, value) if is_less_better else max(best, value)
-    if not isinstance(last, int):
-        return None
-    is_known = best is not None and (mode is not None or name == LOSS.removeprefix(PREFIX))
-    return f"epoch {last:,}" + (f", best {monitor or LOSS} {best:.4g} so far" if is_known else "")
 
 
 def bytes_in(folder: Path) -> int:
@@ -280,13 +246,3 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
-
-
-def _number(value: object) -> float | None:
-    """Return a finite number; None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        return value if math.isfinite(value) else None
-    except OverflowError:
-        return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,13 +10,10 @@ import numpy as np
 
 from nnrun.base.errors import ArtifactError
 from nnrun.base.sample_results import SampleResults
-from nnrun.runs.intervals import of_class_f1, of_label_f1, of_r2, wilson
 from nnrun.runs.samples import SAMPLES_NAME, read_samples
 from nnrun.tasks.comparison.read_run import Run
+from nnrun.tasks.comparison.sample_words import prediction_text, target_text
 from nnrun.tasks.comparison.statistics import Tested, mcnemar, paired_values
-
-# A fraction in a summary and one of the samples agree up to rounding.
-_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -52,64 +48,6 @@ class Pair:
     notes: Sequence[str] = ()
 
 
-def interval_of(run: Run) -> tuple[str, float, float] | None:
-    """Return the test metric of a run that has a 95 % interval, with that; None where there is none.
-
-    For a fraction of right samples it is Wilson's interval.
-    """
-    name = f"test/{run.headline}"
-    value = run.metrics.get(name)
-    if value is None or not 0 <= value <= 1:
-        return None
-    try:
-        with zipfile.ZipFile(run.path / SAMPLES_NAME) as packed:
-            number = int(_array(packed, "num_samples"))
-            are_right = _array(packed, "are_right")
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, NotImplementedError, MemoryError):
-        return None
-    if number < 1 or are_right.ndim != 1 or len(are_right) > number:
-        return None
-    is_fraction = abs(value * number - round(value * number)) < _ROUNDING * number
-    if len(are_right) == number:
-        is_fraction = abs(float(are_right.mean()) - value) < _ROUNDING
-    return (name, *wilson(round(value * number), number)) if is_fraction else None
-
-
-def slow_interval_of(run: Run) -> tuple[str, float, float] | None:
-    """Return the interval of a test metric that takes a bootstrap, as the problem itself computes it."""
-    name = f"test/{run.headline}"
-    if name not in run.metrics:
-        return None
-    try:
-        results = read_samples(run.path)
-        found = _bootstrapped(run.headline, results) if results.is_whole else None
-    except (ArtifactError, ValueError, IndexError, TypeError):
-        return None
-    # A metric of the user's own may have the name of one of ours.
-    is_ours = found is not None and found[0] <= run.metrics[name] <= found[1]
-    return (name, *found) if found is not None and is_ours else None
-
-
-def _bootstrapped(headline: str | None, results: SampleResults) -> tuple[float, float] | None:
-    """Return the interval of a main metric, if it is one of ours."""
-    if headline == "r2" and results.kind == "values":
-        return of_r2(results.predictions, results.targets)
-    if headline == "f1" and results.predicted is not None:
-        return of_class_f1(results.predicted, results.targets, len(results.names))
-    if headline == "f1_macro" and results.predicted_labels is not None:
-        return of_label_f1(results.predicted_labels, results.targets)
-    return None
-
-
-def _array(packed: zipfile.ZipFile, name: str) -> Any:
-    """Return an array of a file of results, without the others."""
-    entry = packed.getinfo(f"{name}.npy")
-    if entry.file_size > 2**28:
-        raise ValueError("it is too large to be ours")
-    with packed.open(entry) as file:
-        return np.lib.format.read_array(file, allow_pickle=False)
-
-
 @dataclass(frozen=True, eq=False)
 class _Matched:
     """Two runs, A and B, and their results for the same samples in the same order."""
@@ -127,9 +65,9 @@ class _Matched:
             Differing(
                 int(ours.indices[place]),
                 names[place] if names is not None else f"test sample {int(ours.indices[place])}",
-                _target(ours, place),
-                _prediction(ours, place),
-                _prediction(theirs, place),
+                target_text(ours, place),
+                prediction_text(ours, place),
+                prediction_text(theirs, place),
                 "first" if is_first[place] else "second",
                 float(by[place]),
             )
@@ -265,39 +203,3 @@ def _values(matched: _Matched) -> Pair:
         matched.differing(places, gains > 0, np.abs(gains)),
         notes=(note,),
     )
-
-
-def _target(results: SampleResults, place: int) -> str:
-    """Return what a sample is, in words."""
-    target = results.targets[place]
-    if results.kind == "classes":
-        return _class(results, int(target))
-    if results.kind == "labels":
-        return _labels(results, target > 0)
-    return _numbers(target)
-
-
-def _prediction(results: SampleResults, place: int) -> str:
-    """Return what a run predicts for a sample, in words, of a class with its probability."""
-    row = results.predictions[place].astype(np.float32)
-    if results.kind == "labels":
-        return _labels(results, row >= 0.5 if results.predicted_labels is None else results.predicted_labels[place])
-    if results.kind == "values":
-        return _numbers(row)
-    if results.predicted is not None:
-        number = int(results.predicted[place])
-    else:
-        number = int(row.argmax() if results.columns is None else results.columns[place][row.argmax()])
-    return f"{_class(results, number)} ({float(row.max()):.2f})"
-
-
-def _class(results: SampleResults, number: int) -> str:
-    return str(results.names[number]) if 0 <= number < len(results.names) else str(number)
-
-
-def _labels(results: SampleResults, are_set: Any) -> str:
-    return ", ".join(str(name) for name, is_set in zip(results.names, are_set, strict=False) if is_set) or "none"
-
-
-def _numbers(values: Any) -> str:
-    return ", ".join(f"{float(value):.5g}" for value in np.atleast_1d(values)[:8])

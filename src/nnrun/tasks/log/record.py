@@ -19,6 +19,7 @@ TASK = Task(
         "export": "export has no effect with task=log; to export, use nnrun export=... ckpt=...",
     },
     unread=("model", "data", "problem", "loss", "metric", *(name for name in OF_A_TRAINING if name != "logger")),
+    reads_of_unread=("report",),
     unread_with="task=log: it sends what the run has written",
     builds=("logger",),
     refuses_weights="{} contains only weights; task=log needs the directory of a run",

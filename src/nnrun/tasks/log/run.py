@@ -50,7 +50,7 @@ def send(composed: Composed, words: Sequence[str], directory: Path | None = None
             session.stop.poll()
             session.loggers.log(step, values)
             session.loggers.keep_pace()
-        if (run / SAMPLES_NAME).is_file():
+        if job.settings.shows_samples and (run / SAMPLES_NAME).is_file():
             pass_pictures(session.loggers, read_samples(run), rows[-1][0] if rows else 0)
         _finish(session, run, reached)
         sent = [name for name in loggers if name not in session.loggers.failed]

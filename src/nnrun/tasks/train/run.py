@@ -64,7 +64,7 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
             measured = measure(job, trained, data, ready.objective, session.stop.poll)
         summary = summarize(job, session, trained, measured, training)
         summary.data, summary.headline = facts_of(data), problem.headline
-        mistakes = keep_samples(problem, data.test, measured, session, job.settings.data.root)
+        mistakes = keep_samples(problem, data.test, measured, session, job.settings)
         if job.settings.export:
             summary.artifacts = _exported(ready, trained, measured, session, parts)
         session.stop.poll()  # an exporter that a signal interrupts may report that as a failure of its own

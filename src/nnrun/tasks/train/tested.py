@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 from torch import Tensor
 
@@ -11,6 +10,7 @@ from nnrun.assembly.network import Measured
 from nnrun.base.paths import expanded
 from nnrun.base.sample_results import SampleResults
 from nnrun.components.callbacks.mistakes import pass_pictures
+from nnrun.config.schema import RunSettings
 from nnrun.core.seams.data import Split
 from nnrun.core.seams.problem import Problem
 from nnrun.runs.samples import SAMPLES_NAME, write_samples
@@ -29,12 +29,12 @@ _NUM_PICTURES = 24
 
 
 def keep_samples(
-    problem: Problem, test: Split, measured: Measured, session: Session, root: str | Path | None
+    problem: Problem, test: Split, measured: Measured, session: Session, settings: RunSettings
 ) -> list[str]:
     """Write the test's results for each sample to the run directory; return the costliest mistakes, a line each.
 
-    There are lines only if samples have names: paths, given without the data's `root`. The run's log says what was too
-    large to keep.
+    There are lines only if samples have names: paths, given without the data's `root`. Loggers receive the pictures,
+    unless the report shows none. The run's log says what was too large to keep.
     """
     console = session.console
     if measured.test_outputs is None or measured.test_losses is None:
@@ -45,13 +45,14 @@ def keep_samples(
     indices = samples.indices[samples.costliest(_NUM_PICTURES)].tolist()
     samples = replace(samples, pictures=pictures_of(test, indices))
     write_samples(samples, session.out.path)
-    pass_pictures(session.loggers, samples, session.reached.train.get("steps") or 0)
+    if settings.shows_samples:
+        pass_pictures(session.loggers, samples, session.reached.train.get("steps") or 0)
     if len(samples.indices) < samples.num_samples:
         console.record(
             f"{SAMPLES_NAME} contains the {len(samples.indices):,} of {samples.num_samples:,} test samples with the "
             "largest losses"
         )
-    below = f"{expanded(root or '.').absolute()}/"
+    below = f"{expanded(settings.data.root or '.').absolute()}/"
     return [line.removeprefix(below) for line in costliest(problem, test, predictions, measured.test_losses)]
 
 

@@ -51,6 +51,22 @@ def by_title(shown: Sequence[Shown]) -> dict[str, Shown]:
     return {part.title: part for part in shown}
 
 
+def test_a_temperature_above_what_half_precision_can_tell_is_a_lower_bound():
+    """Scores that are 20 times too large: the kept probabilities give 6.5. The next test is the negative control."""
+    draws = np.random.default_rng(0)
+    scores = 2 * draws.normal(size=(1000, 10))
+    shares = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+    targets = np.array([draws.choice(10, p=row) for row in shares])
+    probabilities = np.exp(20 * (scores - scores.max(1, keepdims=True))).astype(np.float16)
+    results = replace(make_results(10, 1000), predictions=probabilities, targets=targets, predicted=scores.argmax(1))
+    facts = by_title(shown_of(results))["Calibration"]
+    assert isinstance(facts, Table)
+    said = str(dict(facts.rows)["temperature that would mend it"])
+    assert re.match(r"at least 6\.\d{3} \(ECE ", said)
+    num_lost = (probabilities[np.arange(1000), targets] == 0).sum()
+    assert said.endswith(f"; {num_lost} samples had a probability of less than 3e-8 for the true class")
+
+
 def test_curves_calibration_coverage_and_the_costliest_mistakes_are_shown():
     results = make_results()
     shown = by_title(shown_of(results))
