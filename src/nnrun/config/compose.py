@@ -48,7 +48,7 @@ def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> C
 
     Raises ConfigError with all mistakes, ArtifactError where a checkpoint that is named cannot be trusted.
     """
-    typed, problems = parse_all(words, [task.name for task in rules.tasks if task.is_named])
+    typed, problems = parse_all(words, [task.name for task in rules.tasks if task.is_named], own)
     problems += ambiguous(typed)
     draft, source, values, misplaced = _draft(typed, own, rules)
     problems += misplaced

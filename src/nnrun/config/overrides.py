@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException
 
 from nnrun.base.errors import Complaint
@@ -39,8 +40,13 @@ class Typed:
         return self.key in GROUPS
 
 
-def parse_all(words: Sequence[str], tasks: Sequence[str] = ()) -> tuple[list[Typed], list[Complaint]]:
-    """Return the words that could be parsed, and a complaint for each other one; `tasks` are the names of tasks."""
+def parse_all(
+    words: Sequence[str], tasks: Sequence[str] = (), own: Sequence[Path] = ()
+) -> tuple[list[Typed], list[Complaint]]:
+    """Return the words that could be parsed, and a complaint for each other one.
+
+    `tasks` are the names of tasks; `own` are the user's config folders, whose options `glob()` finds too.
+    """
     typed: list[Typed] = []
     problems: list[Complaint] = []
     parser = OverridesParser.create()
@@ -60,7 +66,7 @@ def parse_all(words: Sequence[str], tasks: Sequence[str] = ()) -> tuple[list[Typ
             typed.append(_path(key, value, word))
         else:
             try:
-                typed.append(_from_hydra(parser.parse_override(word), word))
+                typed.append(_from_hydra(parser.parse_override(word), word, own))
             except HydraException:
                 text = (
                     f"{redact_word(word)!r} cannot be parsed; put two pairs of quotes around the value: {key}='\"...\"'"
@@ -80,7 +86,7 @@ def _path(key: str, value: str, word: str) -> Typed:
     return Typed(key, None if plain == "null" and not quoted else plain, word)
 
 
-def _from_hydra(override: Override, word: str) -> Typed:
+def _from_hydra(override: Override, word: str, own: Sequence[Path]) -> Typed:
     """Return a parsed override; raise ValueError for the forms of Hydra's grammar that have no meaning here."""
     key = override.key_or_group
     if override.package is not None:
@@ -88,7 +94,11 @@ def _from_hydra(override: Override, word: str) -> Typed:
     if key.startswith(("hydra.", "hydra/")):
         raise ValueError(f"{key} is not used here; of Hydra's settings, nnrun takes only {' and '.join(HYDRA_KEYS)}")
     if override.is_sweep_override():
-        choices = tuple(str(choice) for choice in override.sweep_string_iterator())
+        pattern = override.value()
+        if isinstance(pattern, Glob):
+            choices = _matching(key, pattern, word, own)
+        else:
+            choices = tuple(str(choice) for choice in override.sweep_string_iterator())
         return Typed(key, None, word, is_sweep=True, choices=choices)
     value = override.value()
     if key in LISTS and isinstance(value, str):
@@ -96,6 +106,20 @@ def _from_hydra(override: Override, word: str) -> Typed:
     if key in GROUPS and value is None:
         value = "none"
     return Typed(key, value, word)
+
+
+def _matching(group: str, pattern: Glob, word: str, own: Sequence[Path]) -> tuple[str, ...]:
+    """Return the options of a group that a `glob()` matches, in alphabetical order; raise ValueError if there are none.
+
+    As in Hydra, `*` leaves out the options in subfolders, which a pattern with a `/` names.
+    """
+    if group not in GROUPS:
+        raise ValueError(f"{word!r}: glob() finds options of a group, and {group} is a setting: list its values")
+    known = options(group, own)
+    found = [name for name in pattern.filter(known) if "/" not in name or any("/" in one for one in pattern.include)]
+    if not found:
+        raise ValueError(f"{word!r} matches no option of {group}; available: {', '.join(known)}")
+    return tuple(found)
 
 
 def _instead_of_deleting(key: str) -> str:

@@ -62,7 +62,7 @@ def sweep(words: Sequence[str], own: Sequence[Path], rules: Rules, note: str | N
 
     A failed job does not affect the others. `note` comes from the search for the user's config folder.
     """
-    typed, problems = parse_all(words, [task.name for task in rules.tasks if task.is_named])
+    typed, problems = parse_all(words, [task.name for task in rules.tasks if task.is_named], own)
     problems += refuse(typed, rules.tasks)
     if problems:
         raise ConfigError(*problems)

@@ -1,0 +1,42 @@
+"""The words of a command line: `glob()` finds options of a group, as Hydra's does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nnrun.config.overrides import jobs_of, parse_all
+
+
+def values_of(word: str, own: list[Path] | None = None) -> list[str]:
+    typed, problems = parse_all([word], own=own or [])
+    assert problems == []
+    return [words[0].partition("=")[2] for words in jobs_of(typed)]
+
+
+def test_a_glob_finds_the_options_of_a_group_as_hydras_does(tmp_path: Path) -> None:
+    """A pattern, several, `exclude=`; those in subfolders by a pattern with a slash; the user's too."""
+    assert values_of("early_stopping=glob(*)") == ["default", "none"]
+    assert values_of("optimizer=glob(*adam*,exclude=[n*,r*])") == ["adam", "adamw"]
+    assert values_of("+optimizer=glob([s*,m*],exclude=sgd)") == ["muon"]
+    flat = values_of("experiment=glob(*)")
+    assert "quick_digits" in flat and not any("/" in name for name in flat)
+    assert "tutorial/base" in values_of("experiment=glob(tutorial/*)")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "cnn_of_mine.yaml").touch()
+    (tmp_path / "model" / "_cnn_base.yaml").touch()
+    assert values_of("model=glob(*cnn*)", [tmp_path]) == ["cnn", "cnn_of_mine"]
+    assert values_of("model=glob(*cnn*)") == ["cnn"]
+
+
+@pytest.mark.parametrize(
+    ("word", "answer"),
+    [
+        ("optimizer.lr=glob(*)", "glob() finds options of a group, and optimizer.lr is a setting"),
+        ("early_stopping=glob(x*)", "matches no option of early_stopping; available: default, none"),
+    ],
+)
+def test_a_glob_that_finds_nothing_is_an_error(word: str, answer: str) -> None:
+    typed, (problem,) = parse_all([word])
+    assert typed == [] and answer in problem.text
