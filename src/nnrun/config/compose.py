@@ -28,6 +28,7 @@ from nnrun.config.draft import (
     start_from,
     with_source_resolved,
 )
+from nnrun.config.folders import OF_A_SWEEP
 from nnrun.config.from_checkpoint import fault, own_targets
 from nnrun.config.interpolation import explain_unresolvable, resolve
 from nnrun.config.no_effect import idle_settings, trial_notes
@@ -62,6 +63,7 @@ def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> C
         problems += _left_out(tree, task)
     problems += misfits(typed, tree, rules.tasks)
     problems += _without_effect(typed, tree, task, rules)
+    problems += _of_a_sweep(typed)
     problems += _not_typed(typed, tree)
     # Values that could not be resolved are null by now, and reported.
     null = {item.key for item in unresolvable}
@@ -115,6 +117,8 @@ def _draft(
         draft = start_from(source, draft)
         built_as_before(source, draft)
     draft, misplaced = lay_typed(draft, values)
+    for group in OF_A_SWEEP:
+        draft.config.pop(group, None)
     return draft, source, values, problems + misplaced
 
 
@@ -184,6 +188,12 @@ def _without_effect(
     if task is None or task.builds_section("data.dataset"):
         found += unread_root(typed, tree)
     return found
+
+
+def _of_a_sweep(typed: Sequence[Typed]) -> list[Complaint]:
+    """Complain of words that set a sweep."""
+    found = [item for item in typed if item.key.partition(".")[0] in OF_A_SWEEP]
+    return [Complaint(item.key, f"{item.key} has no effect without -m: it sets a sweep") for item in found]
 
 
 def _leave_out(config: DictConfig, task: Task) -> None:

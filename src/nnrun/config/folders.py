@@ -28,8 +28,12 @@ GROUPS = (
     "export",
     "logger",
     "report",
+    "sweep",
+    "launch",
     "experiment",
 )
+# Groups that only a sweep reads: its jobs, and a single run, have neither section.
+OF_A_SWEEP = ("sweep", "launch")
 # The user's config folder that is used by default, in the current directory.
 _FOUND = Path("conf")
 

@@ -175,4 +175,7 @@ RANGES: dict[str, Range] = {
     "transfer.layer_decay": number(0, 1, above=True, null=True),
     "early_stopping.patience": whole(1),
     "early_stopping.min_delta": NOT_NEGATIVE,
+    "sweep.method": one_of("grid"),
+    "sweep.parallel": whole(1, 1),
+    "launch.place": one_of("local"),
 }

@@ -133,6 +133,22 @@ class ReportSettings:
     plots: bool
 
 
+@dataclass(frozen=True)
+class SweepSettings:
+    """Which jobs a sweep runs, and how; a method's own settings are in its option."""
+
+    method: str
+    parallel: int
+    fail_fast: bool
+
+
+@dataclass(frozen=True)
+class LaunchSettings:
+    """Where the jobs of a sweep run; a launcher's own settings are in its option."""
+
+    place: str
+
+
 # The sections that a dataclass types, by name; those of tasks are in their records.
 SECTIONS: dict[str, type] = {
     "data": DataSettings,
@@ -140,6 +156,9 @@ SECTIONS: dict[str, type] = {
     "transfer": TransferSettings,
     "early_stopping": EarlyStoppingSettings,
     "report": ReportSettings,
+    # A run has neither: see config/sweep_settings.py.
+    "sweep": SweepSettings,
+    "launch": LaunchSettings,
 }
 
 

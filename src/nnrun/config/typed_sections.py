@@ -36,6 +36,12 @@ def check_typed_sections(tree: Mapping[str, Any], rules: Rules) -> list[Complain
     return list(_check_fields(hints, tree, "", _known_keys(tree, rules), rules))
 
 
+def check_sections(sections: Mapping[str, Any], rules: Rules) -> list[Complaint]:
+    """Return complaints about some sections that a dataclass types, by name."""
+    hints = {name: rules.sections[name] for name in sections}
+    return list(_check_fields(hints, sections, "", _known_keys(sections, rules), rules))
+
+
 def _check_fields(
     hints: Mapping[str, Any], values: Mapping[str, Any], prefix: str, known: Sequence[str], rules: Rules
 ) -> Iterator[Complaint]:

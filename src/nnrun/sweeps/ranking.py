@@ -15,7 +15,7 @@ class Rankable(Protocol):
     """The results of a job that its rank depends on."""
 
     number: int
-    exit_code: int
+    exit_code: int | None
     monitor: str | None
     monitored: float | None
     mode: str | None

@@ -1,60 +1,51 @@
-"""A sweep: one job for each combination of values, each in its own directory, ranked at the end."""
+"""A sweep: a search proposes jobs, a launcher runs each in its own directory, and they are ranked at the end."""
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from nnrun.base.errors import (
-    BUG,
-    Complaint,
-    ConfigError,
-    InterruptedRun,
-    NnrunError,
-    SweepFailed,
-    complain,
-    tell_reached,
-)
-from nnrun.base.files import saving, write_json
-from nnrun.base.foreign_messages import show_traceback
-from nnrun.base.invocation import begin
+from nnrun.base.errors import Complaint, ConfigError, InterruptedRun, SweepFailed, tell_reached
+from nnrun.base.files import saving
 from nnrun.base.paths import is_there
-from nnrun.base.secrets import hide_known, redact_word, secrets_in_words
+from nnrun.base.secrets import redact, redact_word
 from nnrun.base.shown import counted
-from nnrun.base.signals import in_force, stop_request
-from nnrun.config.compose import compose_config
+from nnrun.base.signals import StopRequest, stop_request
 from nnrun.config.draft import folder_of_jobs
 from nnrun.config.folders import find_modules_beside
-from nnrun.config.overrides import Typed, jobs_of, parse_all
+from nnrun.config.overrides import Typed, parse_all
 from nnrun.config.rules import Rules
+from nnrun.config.sweep_settings import SweepConfig, compose_sweep, is_of_a_sweep
 from nnrun.config.task import Task, task_called
 from nnrun.config.typed_paths import SOURCE_KEYS
 from nnrun.runs.console import Console
-from nnrun.runs.directory import STATUS_SCHEMA, create_numbered, plain_name
-from nnrun.runs.summary import Summary
+from nnrun.runs.directory import create_numbered
 from nnrun.sweeps.compared import compare_jobs
-from nnrun.sweeps.ranking import Yardstick, choose_ranking
-from nnrun.sweeps.table import JobResult, as_plain, as_table, metric_names, ranked, write_table
-from nnrun.tasks.table import perform
+from nnrun.sweeps.jobs import Workshop
+from nnrun.sweeps.loop import Loop
+from nnrun.sweeps.places import LaunchSetup, SearchSetup, launcher_of, search_of
+from nnrun.sweeps.ranking import choose_ranking
+from nnrun.sweeps.record import Record
+from nnrun.sweeps.table import CSV_NAME, as_plain, as_table, metric_names, ranked
 
 
 @dataclass(frozen=True)
-class Sweep:
-    """The settings that the jobs of a sweep share."""
+class Asked:
+    """What a command line asks of a sweep: its settings, and the words of its jobs."""
 
-    folder: Path
-    swept: tuple[str, ...]
-    num_jobs: int
+    config: SweepConfig
+    typed: tuple[Typed, ...]
     own: Sequence[Path]
     rules: Rules
     console: Console
-    # The words of its command line, without secrets.
-    words: tuple[str, ...] = ()
+
+    @property
+    def axes(self) -> list[Typed]:
+        """The words that name several values."""
+        return [item for item in self.typed if item.is_sweep]
 
 
 def sweep(words: Sequence[str], own: Sequence[Path], rules: Rules, note: str | None = None) -> dict[str, Any]:
@@ -66,45 +57,73 @@ def sweep(words: Sequence[str], own: Sequence[Path], rules: Rules, note: str | N
     problems += refuse(typed, rules.tasks)
     if problems:
         raise ConfigError(*problems)
-    jobs = list(jobs_of(typed))
-    swept = tuple(item.key for item in typed if item.is_sweep)
-    shared = Sweep(sweep_folder(typed, own), swept, len(jobs), own, rules, Console(), tuple(map(redact_word, words)))
-    folder = shared.folder
+    config = compose_sweep(typed, own, rules)
+    asked = Asked(config, tuple(item for item in typed if not is_of_a_sweep(item)), own, rules, Console())
+    folder = sweep_folder(typed, own)
+    record = Record(folder, [item.key for item in asked.axes], list(map(redact_word, words)), redact(config.plain))
     if note:
-        shared.console.note(note)
-    shared.console.say(f"sweep of {counted(len(jobs), 'job')} in {folder}")
-    results: list[JobResult] = []
+        asked.console.note(note)
+    find_modules_beside(own)
     with stop_request() as stop:
-        try:
-            for number, job in enumerate(jobs):
-                stop.poll()
-                results.append(run_job(shared, number, job))
-                # However the sweep ends, even if it is killed, there is a table of the finished jobs.
-                write_table(results, shared.swept, shared.folder)
-        except (KeyboardInterrupt, InterruptedRun) as error:
-            with stop.held():
-                finish(results, shared)
-            stopped = InterruptedRun(
-                getattr(error, "exit_code", 130) - 128,
-                *getattr(error, "messages", ()),
-                f"sweep stopped after {len(results)} of {counted(len(jobs), 'job')}; the results are in {folder}",
-            )
-            tell_reached(stopped, reached_by(results, shared, "interrupted"))
-            raise stopped from None
+        return run(asked, record, stop)
+
+
+def run(asked: Asked, record: Record, stop: StopRequest) -> dict[str, Any]:
+    """Run the jobs of a sweep, print their table, and return the results."""
+    console, folder, config = asked.console, record.folder, asked.config
+    searched = SearchSetup(
+        settings=config.sweep,
+        own_settings=config.method,
+        axes=asked.axes,
+        seed=config.seed,
+        is_less_better=True,
+        folder=folder,
+        own=asked.own,
+        rules=asked.rules,
+    )
+    workshop = Workshop(asked.typed, record.swept, asked.own, asked.rules)
+    loop = Loop(search_of(config, searched), workshop, record, console, stop, config.sweep.fail_fast)
+    launched = LaunchSetup(
+        settings=config.sweep,
+        own_settings=config.launcher,
+        folder=folder,
+        own=asked.own,
+        rules=asked.rules,
+        console=console,
+        decide=loop.decide,
+        awaits=False,
+        num_jobs=None,
+    )
+    try:
+        loop.list_all()
+        console.say(f"sweep of {counted(len(record.rows), 'job')} in {folder}")
+        loop.run(launcher_of(config, launched))
+    except (KeyboardInterrupt, InterruptedRun) as error:
         with stop.held():
-            finish(results, shared)
-    failed = [result for result in results if result.exit_code]
+            finish(asked, record, "interrupted")
+        of_all = f"{len(record.ended)} of {counted(len(record.rows), 'job')}"
+        stopped = InterruptedRun(
+            getattr(error, "exit_code", 130) - 128,
+            *getattr(error, "messages", ()),
+            f"sweep stopped after {of_all}; the results are in {folder}",
+        )
+        tell_reached(stopped, reached_by(record))
+        raise stopped from None
+    failed = [row for row in record.rows if row.exit_code]
+    with stop.held():
+        finish(asked, record, "failed" if failed else "finished")
     if failed:
-        of_all = f"{len(failed)} of {counted(len(results), 'job')}"
-        failure = SweepFailed(f"{of_all} failed; the reasons are in {folder / 'sweep.csv'}")
-        tell_reached(failure, reached_by(results, shared, "failed"))
+        of_all = f"{len(failed)} of {counted(len(record.rows), 'job')}"
+        failure = SweepFailed(f"{of_all} failed; the reasons are in {folder / CSV_NAME}")
+        tell_reached(failure, reached_by(record))
         raise failure
-    return reached_by(results, shared, "finished")
+    return reached_by(record)
 
 
-def reached_by(results: Sequence[JobResult], sweep: Sweep, state: str) -> dict[str, Any]:
+def reached_by(record: Record) -> dict[str, Any]:
     """Return the result of a sweep as plain values: its jobs, best first, as in sweep.json."""
-    return {"state": state, "run": str(sweep.folder), "num_jobs": sweep.num_jobs, "jobs": as_plain(results)}
+    run, num_jobs = str(record.folder), len(record.rows)
+    return {"state": record.state, "run": run, "num_jobs": num_jobs, "jobs": as_plain(record.rows)}
 
 
 def refuse(typed: Sequence[Typed], tasks: Sequence[Task]) -> list[Complaint]:
@@ -141,56 +160,17 @@ def sweep_folder(typed: Sequence[Typed], own: Sequence[Path]) -> Path:
     return folder
 
 
-def run_job(sweep: Sweep, number: int, words: list[str]) -> JobResult:
-    """Run one job in this process and return its result; of its errors, only an interrupt ends the sweep."""
-    console = sweep.console
-    pairs = (redact_word(word).partition("=") for word in words)
-    chosen = {key: value for key, _, value in pairs if key in sweep.swept}
-    name = "_".join(f"{key}-{value}" for key, value in chosen.items())
-    console.say("")
-    console.say(f"job {number + 1} of {sweep.num_jobs}: {' '.join(f'{key}={value}' for key, value in chosen.items())}")
-    directory = create_numbered(sweep.folder, f"{number}_{plain_name(name)}")
-    result = JobResult(number, chosen, str(directory), 0, "finished")
-    start = time.perf_counter()
-    begin()
-    try:
-        composed = compose_config(words, sweep.own, sweep.rules)
-        find_modules_beside(sweep.own)
-        result.yardstick = Yardstick.of(composed.resolved())
-        summary = perform(composed, words, directory)
-        assert isinstance(summary, Summary), "a sweep refuses a task that measures nothing"
-        result.monitor, result.monitored, result.mode = summary.monitor, summary.monitored, summary.mode
-        result.metrics, result.yardstick = summary.metrics, replace(result.yardstick, headline=summary.headline)
-    except (KeyboardInterrupt, InterruptedRun):
-        raise
-    except NnrunError as error:
-        messages = [hide_known(message, secrets_in_words(words)) for message in error.messages]
-        complain([f"job {number}: {message}" for message in messages])
-        result.exit_code, result.state, result.reason = error.exit_code, "failed", "\n".join(messages)
-    except (Exception, SystemExit) as error:
-        in_force().poll()  # a library may have turned an interrupt into another error
-        if os.environ.get("NNRUN_DEBUG") == "1" or not isinstance(error, SystemExit):
-            show_traceback()
-        reason = hide_known(f"{type(error).__name__}: {error}", secrets_in_words(words))
-        complain([f"job {number}: {reason}"])
-        result.exit_code, result.state, result.reason = BUG, "failed", reason
-    result.seconds = round(time.perf_counter() - start, 3)
-    if result.exit_code and not any(directory.iterdir()):
-        status = {"state": "failed", "exit_code": result.exit_code, "reason": result.reason}
-        write_json(directory / "status.json", status, STATUS_SCHEMA)
-    return result
-
-
-def finish(results: Sequence[JobResult], sweep: Sweep) -> None:
-    """Write the jobs, best first, and print their table if there are any."""
-    table, rows = write_table(results, sweep.swept, sweep.folder), ranked(results)
+def finish(asked: Asked, record: Record, state: str) -> None:
+    """Write the jobs, best first, and print the table of those that have ended, if there are any."""
+    record.state = state
+    table, console, rows = record.write(), asked.console, ranked(record.ended)
     if not rows:
         return
-    ranking = choose_ranking(results)
-    sweep.console.say("")
-    sweep.console.say(f"{counted(len(rows), 'job')}{', best first' if ranking.metric else ''}", style="bold")
+    ranking = choose_ranking(rows)
+    console.say("")
+    console.say(f"{counted(len(rows), 'job')}{', best first' if ranking.metric else ''}", style="bold")
     if ranking.note:
-        sweep.console.note(ranking.note)
-    sweep.console.table(as_table(rows, sweep.swept, metric_names(rows)))
-    sweep.console.say(f"the table is in {table}")
-    compare_jobs(results, sweep.folder, sweep.words, sweep.rules.known.metrics, sweep.console)
+        console.note(ranking.note)
+    console.table(as_table(rows, record.swept, metric_names(rows)))
+    console.say(f"the table is in {table}")
+    compare_jobs(record.ended, record.folder, record.words, asked.rules.known.metrics, console)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,10 @@ from nnrun.base.visible import as_cell
 from nnrun.config.monitor import LOSS
 from nnrun.runs.sheet import Sheet
 from nnrun.sweeps.ranking import Yardstick, choose_ranking, order
+from nnrun.sweeps.seams import JobState
 
-# The schema of sweep.json.
+# The files of a sweep, in its folder, and the schema of sweep.json.
+CSV_NAME, JSON_NAME = "sweep.csv", "sweep.json"
 SCHEMA = 1
 # The metrics of an inspection that the table on the terminal shows, besides the monitored metric and the main metric of
 # the validation and test splits.
@@ -27,12 +29,14 @@ _OF_AN_INSPECTION = ("model/parameters", "model/forward_flops")
 
 @dataclass
 class JobResult:
-    """The result of one job."""
+    """A job as sweep.json has it: what it is, and its result once it has one."""
 
     number: int
+    # The swept settings, as typed, without secrets.
     overrides: dict[str, str]
     directory: str
-    exit_code: int
+    # None as long as it has not ended.
+    exit_code: int | None
     state: str
     monitor: str | None = None
     monitored: float | None = None
@@ -40,7 +44,16 @@ class JobResult:
     seconds: float = 0.0
     metrics: dict[str, float] = field(default_factory=dict)
     reason: str | None = None
+    # The words of its command line, without secrets; the hash of its composed config; and what the search calls it.
+    words: list[str] = field(default_factory=list)
+    config: str | None = None
+    point: int = 0
     yardstick: Yardstick = field(default_factory=Yardstick)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has a result that stays, good or bad."""
+        return self.state in (JobState.FINISHED, JobState.FAILED, JobState.PRUNED)
 
 
 def ranked(results: Sequence[JobResult]) -> list[JobResult]:
@@ -48,18 +61,21 @@ def ranked(results: Sequence[JobResult]) -> list[JobResult]:
     return order(results, choose_ranking(results))
 
 
-def write_table(results: Sequence[JobResult], swept: Sequence[str], folder: Path) -> Path:
-    """Write the jobs so far, best first, as sweep.csv and sweep.json; return the path of sweep.csv."""
-    rows = ranked(results)
-    table = folder / "sweep.csv"
+def write_table(results: Sequence[JobResult], swept: Sequence[str], folder: Path, record: Mapping[str, Any]) -> Path:
+    """Write the jobs that have ended, best first, as sweep.csv, and all of them in sweep.json beside `record`.
+
+    Returns the path of sweep.csv. Each file is replaced whole.
+    """
+    rows = ranked([result for result in results if result.has_ended])
+    table = folder / CSV_NAME
     write_text(table, as_csv(rows, swept, metric_names(rows)))
-    write_json(folder / "sweep.json", {"jobs": as_plain(results)}, SCHEMA)
+    write_json(folder / JSON_NAME, {**record, "jobs": as_plain(results)}, SCHEMA)
     return table
 
 
 def as_plain(results: Sequence[JobResult]) -> list[dict[str, Any]]:
     """Return the jobs, best first, as plain values."""
-    return [{key: item for key, item in asdict(row).items() if key != "yardstick"} for row in ranked(results)]
+    return [asdict(row) for row in ranked(results)]
 
 
 def metric_names(rows: Sequence[JobResult]) -> list[str]:

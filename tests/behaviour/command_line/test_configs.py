@@ -14,8 +14,11 @@ import yaml
 
 from nnrun.assembly.allowed import import_target
 from nnrun.cli import compose
-from nnrun.config.folders import GROUPS, conf_dir, options
+from nnrun.config.folders import GROUPS, OF_A_SWEEP, conf_dir, options
+from nnrun.config.overrides import jobs_of, parse_all
 from nnrun.config.schema import NAMED_SECTIONS
+from nnrun.config.sweep_settings import compose_sweep, is_of_a_sweep
+from nnrun.tasks.rules import collect_rules
 from support.command_line import cifar_files, mnist_files, run_here, write_files
 from support.pictures import labelled, make_arrays, make_folder, valued
 
@@ -39,6 +42,8 @@ DEFAULTS = {
     "export": "onnx",
     "logger": "none",
     "report": "default",
+    "sweep": "grid",
+    "launch": "local",
     "experiment": "none",
 }
 
@@ -91,6 +96,12 @@ def test_the_example_in_a_file_is_right(name: str, tmp_path: Path, monkeypatch: 
     """A command for a checkpoint is composed without it: there is none here."""
     monkeypatch.chdir(tmp_path)
     for words in examples(name):
+        if words[0] == "-m":
+            typed, problems = parse_all(words[1:])
+            compose_sweep(typed, [], collect_rules())
+            assert not problems
+            assert all(map(compose, jobs_of([item for item in typed if not is_of_a_sweep(item)])))
+            continue
         composed = compose([word for word in words if not word.startswith("ckpt=")])
         group, _, option = name.removesuffix(".yaml").partition("/")
         if option and option != DEFAULTS[group]:
@@ -155,7 +166,12 @@ EXTRAS = [("logger", name) for name in ("tensorboard", "mlflow", "wandb")]
 
 
 @pytest.mark.parametrize(
-    ("group", "option"), [pytest.param(*pair, marks=[pytest.mark.extras] * (pair in EXTRAS)) for pair in OPTIONS]
+    ("group", "option"),
+    [
+        pytest.param(*pair, marks=[pytest.mark.extras] * (pair in EXTRAS))
+        for pair in OPTIONS
+        if pair[0] not in OF_A_SWEEP
+    ],
 )
 def test_every_option_trains(group: str, option: str, folder: Path, request: pytest.FixtureRequest) -> None:
     """Six steps over two epochs, so that schedules and early stopping have their turn; test and summary after it."""

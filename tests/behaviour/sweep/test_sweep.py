@@ -97,11 +97,12 @@ def test_a_sweep_that_is_killed_leaves_the_table_of_the_jobs_that_are_done(tmp_p
         raise ConfigError("as it was meant")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("nnrun.sweeps.sweep.perform", perform)
+    monkeypatch.setattr("nnrun.sweeps.one_by_one.perform", perform)
     with pytest.raises(Killed):
         sweep(["model=mlp", "seed=0,1,2,3", "hydra.sweep.dir=s"], [], collect_rules())
     assert [row["job"] for row in read_sweep(tmp_path / "s")] == ["0", "1"]
-    assert len(json.loads((tmp_path / "s" / "sweep.json").read_text())["jobs"]) == 2
+    states = [job["state"] for job in json.loads((tmp_path / "s" / "sweep.json").read_text())["jobs"]]
+    assert states == ["failed", "failed", "running", "waiting"]
 
 
 def test_a_sweep_that_was_stopped_in_its_first_job_has_no_table_to_show(tmp_path: Path, monkeypatch, capsys) -> None:
@@ -109,7 +110,7 @@ def test_a_sweep_that_was_stopped_in_its_first_job_has_no_table_to_show(tmp_path
         raise KeyboardInterrupt
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("nnrun.sweeps.sweep.perform", perform)
+    monkeypatch.setattr("nnrun.sweeps.one_by_one.perform", perform)
     with pytest.raises(InterruptedRun) as stopped:
         sweep(["model=mlp", "seed=0,1", "hydra.sweep.dir=s"], [], collect_rules())
     assert stopped.value.messages == ("sweep stopped after 0 of 2 jobs; the results are in s",)

@@ -1,0 +1,88 @@
+"""The settings of a sweep itself, of the groups `sweep` and `launch`: its jobs do not have them. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from nnrun.base.errors import Complaint, ConfigError
+from nnrun.base.secrets import redact_word
+from nnrun.config.draft import choose_options, lay, split
+from nnrun.config.folders import OF_A_SWEEP
+from nnrun.config.interpolation import explain_unresolvable, resolve
+from nnrun.config.options import unknown_options
+from nnrun.config.overrides import Typed
+from nnrun.config.rules import Rules
+from nnrun.config.schema import LaunchSettings, SweepSettings, from_mapping
+from nnrun.config.typed_sections import check_sections
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """The settings of a sweep, and those of its method and of its launcher, which their options state."""
+
+    sweep: SweepSettings
+    launch: LaunchSettings
+    method: Mapping[str, Any]
+    launcher: Mapping[str, Any]
+    # The settings as plain values, for the record of the sweep.
+    plain: Mapping[str, Any]
+    # The seed of its jobs, where it is not swept.
+    seed: int
+
+
+def is_of_a_sweep(item: Typed) -> bool:
+    """Return whether a word sets the sweep itself: it is no part of a job."""
+    return item.key.partition(".")[0] in OF_A_SWEEP
+
+
+def compose_sweep(typed: Sequence[Typed], own: Sequence[Path], rules: Rules) -> SweepConfig:
+    """Return the settings of a sweep, from its words and the experiment that they choose.
+
+    Raises ConfigError with all mistakes in them; those of the jobs are found when the jobs are composed.
+    """
+    problems = [
+        Complaint(item.key, f"{redact_word(item.word)!r}: the settings of a sweep cannot be swept over")
+        for item in typed
+        if is_of_a_sweep(item) and item.is_sweep
+    ]
+    draft = choose_options(typed, own)
+    named = [item for item in split(typed)[0] if item.key in OF_A_SWEEP]
+    problems += unknown_options(named, own)
+    stated = {group: _plain(draft.config.get(group)) for group in OF_A_SWEEP}
+    for item in split(typed)[1]:
+        wrong = lay(draft.config, item)
+        problems += wrong if is_of_a_sweep(item) else []
+    own_keys = {group: sorted(stated[group].keys() - {it.name for it in fields(cls)}) for group, cls in _TYPES.items()}
+    problems += [it for it in explain_unresolvable(draft.config) if it.key.partition(".")[0] in OF_A_SWEEP]
+    tree = resolve(draft.config)
+    found = {group: tree[group] for group in OF_A_SWEEP}
+    shared = {group: {k: v for k, v in found[group].items() if k not in own_keys[group]} for group in OF_A_SWEEP}
+    problems += check_sections(shared, rules)
+    wrong_keys = {item.key for item in problems}
+    for key, allowed in rules.ranges.items():
+        group, _, name = key.partition(".")
+        if group in found and name in found[group] and key not in wrong_keys and not allowed.holds(found[group][name]):
+            problems.append(Complaint.of(key, found[group][name], allowed.allowed))
+    if problems:
+        raise ConfigError(*dict.fromkeys(problems))
+    return SweepConfig(
+        sweep=from_mapping(SweepSettings, shared["sweep"]),
+        launch=from_mapping(LaunchSettings, shared["launch"]),
+        method={key: found["sweep"][key] for key in own_keys["sweep"]},
+        launcher={key: found["launch"][key] for key in own_keys["launch"]},
+        plain=found,
+        seed=tree["seed"] if isinstance(tree["seed"], int) else 0,
+    )
+
+
+_TYPES: Mapping[str, type] = {"sweep": SweepSettings, "launch": LaunchSettings}
+
+
+def _plain(section: Any) -> dict[str, Any]:
+    """Return a section with its references unresolved."""
+    return OmegaConf.to_container(section, resolve=False) if OmegaConf.is_dict(section) else {}  # type: ignore[return-value]

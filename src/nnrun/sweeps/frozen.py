@@ -1,0 +1,28 @@
+"""The checked config of a job as bytes, for another process of the same sweep: YAML edited meanwhile changes nothing.
+
+The bytes stay in memory, between processes of one sweep: nothing unpickles a file.
+"""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import fields
+
+from nnrun.config.composed import Composed
+from nnrun.config.rules import Rules
+
+# Functions cannot be pickled: the rules are the same in each process, and have the tasks.
+_OF_THE_PROCESS = ("rules", "task")
+
+
+def freeze(composed: Composed) -> bytes:
+    """Return a config without a source as bytes; a source is an open file."""
+    assert composed.source is None, "a job that reads a checkpoint is composed where it runs"
+    kept = {it.name: getattr(composed, it.name) for it in fields(Composed) if it.name not in _OF_THE_PROCESS}
+    return pickle.dumps((composed.task.name, kept))
+
+
+def thaw(content: bytes, rules: Rules) -> Composed:
+    """Return the config in some bytes; `rules` are those of this process."""
+    name, kept = pickle.loads(content)
+    return Composed(task=next(task for task in rules.tasks if task.name == name), rules=rules, **kept)

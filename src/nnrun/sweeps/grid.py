@@ -1,0 +1,43 @@
+"""`sweep=grid`: every combination of the listed values, in the order in which they are typed."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+from nnrun.sweeps.places import SearchSetup
+from nnrun.sweeps.seams import Decision, Proposal
+
+
+class Grid:
+    """A search that proposes all combinations, whatever it is told."""
+
+    def __init__(self, setup: SearchSetup) -> None:
+        keys = [item.key for item in setup.axes]
+        self._points = [
+            dict(zip(keys, values, strict=True)) for values in itertools.product(*(it.choices for it in setup.axes))
+        ]
+        self._num_asked = 0
+
+    def ask(self) -> Proposal | None:
+        """Return the next combination; None after the last."""
+        if self.is_done:
+            return None
+        self._num_asked += 1
+        return Proposal(self._num_asked - 1, self._points[self._num_asked - 1])
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all were proposed."""
+        return self._num_asked == len(self._points)
+
+    def report(self, number: int, step: int, value: float) -> Decision:
+        """Let every job run to its end."""
+        return Decision.GO_ON
+
+    def resumable(self) -> Sequence[int]:
+        """Return none: nothing is paused."""
+        return ()
+
+    def tell(self, number: int, value: float | None) -> None:
+        """Take a result, which changes nothing."""

@@ -1,0 +1,85 @@
+"""The jobs of a sweep before they run: their words, and their configs, composed and checked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nnrun.base.errors import NnrunError
+from nnrun.base.secrets import hide_known, redact, redact_word, secrets_in_words
+from nnrun.config.compose import compose_config
+from nnrun.config.composed import Composed
+from nnrun.config.overrides import Typed
+from nnrun.config.rules import Rules
+from nnrun.runs.directory import plain_name
+from nnrun.sweeps.ranking import Yardstick
+from nnrun.sweeps.seams import Decision, JobState
+from nnrun.sweeps.table import JobResult
+
+
+@dataclass
+class Job:
+    """A job: its row in the table, its words with their secrets, and its config; None once the job has begun."""
+
+    row: JobResult
+    words: Sequence[str]
+    composed: Composed | None = None
+    # What it was told last.
+    decision: Decision = Decision.GO_ON
+    # Whether it resumes what is in its directory.
+    resumes: bool = False
+
+    @property
+    def folder_name(self) -> str:
+        """The name of its directory: its number, and the swept settings."""
+        name = "_".join(f"{key}-{value}" for key, value in self.row.overrides.items())
+        return f"{self.row.number}_{plain_name(name)}"
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What the jobs of a sweep are made from: the words that they share, and the rules for their configs."""
+
+    # The words of the command line, without those of the sweep itself.
+    typed: Sequence[Typed]
+    swept: Sequence[str]
+    own: Sequence[Path]
+    rules: Rules = field(repr=False)
+
+    def words_with(self, chosen: Mapping[str, str]) -> list[str]:
+        """Return the words of a job: each chosen value in place of its swept word, or at the end."""
+        rest = dict(chosen)
+        words = [f"{item.key}={rest.pop(item.key)}" if item.is_sweep else item.word for item in self.typed]
+        return [*words, *(f"{key}={value}" for key, value in rest.items())]
+
+    def job(self, number: int, point: int, chosen: Mapping[str, str]) -> Job:
+        """Return a job with its config composed and checked; its row says what is wrong with it, if anything is."""
+        words = self.words_with(chosen)
+        hidden = {key: redact_word(f"{key}={value}").partition("=")[2] for key, value in chosen.items()}
+        row = JobResult(number, hidden, "", None, JobState.WAITING, words=list(map(redact_word, words)), point=point)
+        job = Job(row, words)
+        self.compose(job)
+        return job
+
+    def compose(self, job: Job) -> None:
+        """Compose and check the config of a job; record its hash, and how the job is measured, or what is wrong."""
+        try:
+            composed = compose_config(job.words, self.own, self.rules)
+            job.row.yardstick = Yardstick.of(redact(composed.resolved()))
+            job.row.config = hash_of(composed)
+        except NnrunError as error:
+            messages = [hide_known(message, secrets_in_words(job.words)) for message in error.messages]
+            job.row.state, job.row.exit_code = JobState.FAILED, error.exit_code
+            job.row.reason = "\n".join(messages)
+            return
+        # A checkpoint that is named stays open with its config: such a job is composed again where it runs.
+        job.composed = composed if composed.source is None else None
+
+
+def hash_of(composed: Composed) -> str:
+    """Return a hash of a config without its secrets: the same for the same settings."""
+    shown = json.dumps(redact(composed.shown(), known=composed.secrets), sort_keys=True, default=str)
+    return hashlib.sha256(shown.encode(errors="backslashreplace")).hexdigest()

@@ -1,0 +1,80 @@
+"""The ways to search and the places to run, by name: each is imported only if a sweep uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from nnrun.config.overrides import Typed
+from nnrun.config.rules import Rules
+from nnrun.config.schema import SweepSettings
+from nnrun.config.sweep_settings import SweepConfig
+from nnrun.runs.console import Console
+from nnrun.sweeps.seams import Decision, Launcher, Progress, Search
+
+# A class or function `(SearchSetup) -> Search`, by `method` in the option of the group `sweep`.
+SEARCHES = {
+    "grid": "nnrun.sweeps.grid.Grid",
+}
+# A class or function `(LaunchSetup) -> Launcher`, by `place` in the option of the group `launch`; those of this machine
+# by how its jobs share it.
+LAUNCHERS = {
+    "one_by_one": "nnrun.sweeps.one_by_one.OneByOne",
+}
+
+
+@dataclass(frozen=True)
+class SearchSetup:
+    """What a search is built from."""
+
+    # The settings that all methods share, and those of the method's own option, by name without `sweep.`.
+    settings: SweepSettings
+    own_settings: Mapping[str, Any]
+    # What is searched: the swept words, with their choices or, as typed in `word`, another form of Hydra's grammar.
+    axes: Sequence[Typed]
+    seed: int
+    # Whether lower values of the monitored metric are better.
+    is_less_better: bool
+    # The folder of the sweep, for a file of the search's own, and the user's config folders.
+    folder: Path
+    own: Sequence[Path]
+    rules: Rules
+
+
+@dataclass(frozen=True)
+class LaunchSetup:
+    """What a launcher is built from."""
+
+    settings: SweepSettings
+    # The settings of the launcher's own option, by name without `launch.`.
+    own_settings: Mapping[str, Any]
+    # The folder of the sweep, and the user's config folders.
+    folder: Path
+    own: Sequence[Path]
+    rules: Rules
+    console: Console
+    # For a launcher that runs jobs in this process: what a job that reports shall do.
+    decide: Callable[[Progress], Decision]
+    # Whether a job waits for a decision after each validation, and how many jobs there are, if that is known.
+    awaits: bool
+    num_jobs: int | None
+
+
+def search_of(config: SweepConfig, setup: SearchSetup) -> Search:
+    """Return the search that the settings choose."""
+    return _named(SEARCHES[config.sweep.method])(setup)  # type: ignore[no-any-return]
+
+
+def launcher_of(config: SweepConfig, setup: LaunchSetup) -> Launcher:
+    """Return the launcher that the settings choose."""
+    name = "one_by_one" if config.launch.place == "local" else config.launch.place
+    return _named(LAUNCHERS[name])(setup)  # type: ignore[no-any-return]
+
+
+def _named(path: str) -> Callable[..., Any]:
+    """Import and return the class or function that a dotted name means."""
+    module, _, name = path.rpartition(".")
+    return getattr(import_module(module), name)  # type: ignore[no-any-return]

@@ -1,0 +1,38 @@
+"""The record of a sweep on disk, sweep.json and sweep.csv: replaced whole after every event."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nnrun.sweeps.table import JobResult, write_table
+
+
+@dataclass
+class Record:
+    """What is known of a sweep: how it was started, and all its jobs."""
+
+    folder: Path
+    swept: Sequence[str]
+    # Its words, without secrets, and its settings.
+    words: Sequence[str]
+    settings: Mapping[str, Any]
+    rows: list[JobResult] = field(default_factory=list)
+    state: str = "running"
+
+    def write(self) -> Path:
+        """Replace both files; return the path of sweep.csv."""
+        record = {
+            "state": self.state,
+            "words": list(self.words),
+            "settings": self.settings,
+            "swept": list(self.swept),
+        }
+        return write_table(self.rows, self.swept, self.folder, record)
+
+    @property
+    def ended(self) -> list[JobResult]:
+        """The jobs that have a result."""
+        return [row for row in self.rows if row.has_ended]
