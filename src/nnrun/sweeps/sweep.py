@@ -128,7 +128,12 @@ def reached_by(record: Record) -> dict[str, Any]:
 
 def refuse(typed: Sequence[Typed], tasks: Sequence[Task]) -> list[Complaint]:
     """Complain of words that cannot be swept over, or have no meaning in a sweep."""
-    return [Complaint(item.key, text) for item in typed for text in _refused(item, tasks)]
+    found = [Complaint(item.key, text) for item in typed for text in _refused(item, tasks)]
+    keys = [item.key for item in typed]
+    twice = dict.fromkeys(item.key for item in typed if item.is_sweep and keys.count(item.key) > 1)
+    return found + [
+        Complaint(key, f"{key} is given twice, but a sweep varies it; remove one of the words") for key in twice
+    ]
 
 
 def _refused(item: Typed, tasks: Sequence[Task]) -> Iterator[str]:

@@ -96,7 +96,7 @@ def test_the_example_in_a_file_is_right(name: str, tmp_path: Path, monkeypatch: 
     """A command for a checkpoint is composed without it: there is none here."""
     monkeypatch.chdir(tmp_path)
     for words in examples(name):
-        if words[0] == "-m":
+        if words[:1] == ["-m"]:
             typed, problems = parse_all(words[1:])
             compose_sweep(typed, [], collect_rules())
             assert not problems

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from nnrun.base.errors import ConfigError, InterruptedRun
+from nnrun.base.errors import ConfigError, DataError, InterruptedRun, SweepFailed
 from nnrun.cli import collect_rules, compose
+from nnrun.config.compose import compose_config
 from nnrun.config.overrides import jobs_of, parse_all
 from nnrun.sweeps.ranking import Yardstick, choose_ranking
 from nnrun.sweeps.sweep import sweep
@@ -116,6 +117,72 @@ def test_a_sweep_that_was_stopped_in_its_first_job_has_no_table_to_show(tmp_path
     assert stopped.value.messages == ("sweep stopped after 0 of 2 jobs; the results are in s",)
     assert "best first" not in capsys.readouterr().out
     assert read_sweep(tmp_path / "s") == []
+
+
+def test_all_jobs_are_composed_before_the_first_starts_and_an_edit_changes_none(tmp_path: Path, monkeypatch) -> None:
+    """The second job is wrong, which is said first; the YAML of the others is edited in the first one, in vain."""
+    ran: list[tuple[int, int]] = []
+    own = tmp_path / "conf" / "model" / "mine.yaml"
+    monkeypatch.chdir(tmp_path)
+    own.parent.mkdir(parents=True)
+    own.write_text(f"defaults: [mlp]\n_target_: {compose(['model=mlp']).resolved()['model']['_target_']}\nwidth: 8\n")
+
+    def perform(composed, words, directory):
+        states = [row["state"] for row in json.loads((tmp_path / "s" / "sweep.json").read_text())["jobs"]]
+        assert "waiting" not in states if ran else states.count("failed") == 1
+        ran.append((composed.resolved()["seed"], composed.resolved()["model"]["width"]))
+        own.write_text(own.read_text().replace("width: 8", "width: 16"))
+        raise DataError("as it was meant")
+
+    monkeypatch.setattr("nnrun.sweeps.one_by_one.perform", perform)
+    words = ["model=mine", "seed=0,-1,2", "hydra.sweep.dir=s"]
+    with pytest.raises(SweepFailed) as failure:
+        sweep(words, [tmp_path / "conf"], collect_rules())
+    assert failure.value.exit_code == 1
+    assert ran == [(0, 8), (2, 8)]
+    assert {(row["job"], row["exit_code"]) for row in read_sweep(tmp_path / "s")} == {
+        ("0", "3"),
+        ("1", "2"),
+        ("2", "3"),
+    }
+    assert compose_config(["model=mine"], [tmp_path / "conf"], collect_rules()).resolved()["model"]["width"] == 16
+
+
+def test_a_sweep_that_fails_fast_starts_no_job_after_a_failure(tmp_path: Path, monkeypatch) -> None:
+    def perform(*args):
+        raise DataError("as it was meant")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("nnrun.sweeps.one_by_one.perform", perform)
+    with pytest.raises(SweepFailed):
+        sweep(["seed=0,1,2", "sweep.fail_fast=true", "hydra.sweep.dir=s"], [], collect_rules())
+    states = [row["state"] for row in json.loads((tmp_path / "s" / "sweep.json").read_text())["jobs"]]
+    assert states == ["failed", "waiting", "waiting"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["sweep=nosuch"], "sweep=nosuch is not an option; available: grid"),
+        (["sweep.fail_fast=1"], "sweep.fail_fast is 1; allowed: true or false"),
+        (["sweep.fail_first=true"], "sweep.fail_first is not a setting; did you mean 'sweep.fail_fast'?"),
+        (["sweep.parallel=1,2"], "'sweep.parallel=1,2': the settings of a sweep cannot be swept over"),
+        (["seed=3"], "seed is given twice, but a sweep varies it; remove one of the words"),
+    ],
+)
+def test_a_wrong_setting_of_a_sweep_is_said_before_it_has_a_folder(
+    words: list[str], says: str, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError) as wrong:
+        sweep(["seed=0,1", *words, "hydra.sweep.dir=s"], [], collect_rules())
+    assert [message for message in wrong.value.messages if says in message], wrong.value.messages
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_setting_of_a_sweep_has_no_effect_in_a_run() -> None:
+    with pytest.raises(ConfigError, match=r"sweep\.parallel has no effect without -m"):
+        compose(["sweep.parallel=1"])
 
 
 def test_a_list_that_was_swept_over_is_in_the_table() -> None:
