@@ -33,13 +33,20 @@ _REASONS = {
     errno.EIO: "the disk reports an input/output error; saved files are intact",
 }
 # Packages whose module has a different name.
-_DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml", "pillow_heif": "pillow-heif", "vl_convert": "vl-convert-python"}
+_DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "yaml": "pyyaml",
+    "pillow_heif": "pillow-heif",
+    "vl_convert": "vl-convert-python",
+    "sklearn": "scikit-learn",
+}
 # Packages that only one feature needs, and the extra that installs each.
 _EXTRAS = {
     "timm": "timm",
     "torchmetrics": "metrics",
     "pillow-heif": "heic",
     "vl-convert-python": "plots",
+    **dict.fromkeys(("optuna", "cmaes", "scipy", "scikit-learn"), "sweep"),
     **{name: name for name in ("tensorboard", "mlflow", "wandb")},
 }
 # Errors of torch.compile where a compiler is missing, and what to install.

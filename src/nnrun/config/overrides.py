@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Override
+from hydra.core.override_parser.types import Glob, IntervalSweep, Override
 from hydra.errors import HydraException
 
-from nnrun.base.errors import Complaint
+from nnrun.base.errors import Complaint, ConfigError
 from nnrun.base.paths import is_there
 from nnrun.base.secrets import redact_word
 from nnrun.config.folders import GROUPS, options
@@ -26,13 +26,17 @@ LISTS = ("trust",)
 
 @dataclass(frozen=True)
 class Typed:
-    """One word of the command line: the key without its `+`, the value or values, and the word as typed."""
+    """One word of the command line: the key without its `+`, the value or values, and the word as typed.
+
+    A sweep has either choices or an interval, which only a search can draw from.
+    """
 
     key: str
     value: Any
     word: str
     is_sweep: bool = False
     choices: tuple[str, ...] = ()
+    interval: IntervalSweep | None = None
 
     @property
     def is_group(self) -> bool:
@@ -93,6 +97,10 @@ def _from_hydra(override: Override, word: str, own: Sequence[Path]) -> Typed:
         raise ValueError(f"{word!r} moves a section to another place, where nothing reads it; write {key}=...")
     if key.startswith(("hydra.", "hydra/")):
         raise ValueError(f"{key} is not used here; of Hydra's settings, nnrun takes only {' and '.join(HYDRA_KEYS)}")
+    if override.is_interval_sweep():
+        interval = override.value()
+        assert isinstance(interval, IntervalSweep), "Hydra says so"
+        return Typed(key, None, word, is_sweep=True, interval=interval)
     if override.is_sweep_override():
         pattern = override.value()
         if isinstance(pattern, Glob):
@@ -147,6 +155,7 @@ def ambiguous(typed: Sequence[Typed]) -> list[Complaint]:
         Complaint(
             item.key,
             f"{redact_word(item.word)!r} names several values; sweep over them with nnrun -m"
+            + (" and a search, such as sweep=random" if item.interval is not None else "")
             + (f", or write a list: '{item.key}=[...]'" if not item.is_group or item.key in NAMED_SECTIONS else ""),
         )
         for item in typed
@@ -155,7 +164,25 @@ def ambiguous(typed: Sequence[Typed]) -> list[Complaint]:
 
 
 def jobs_of(typed: Sequence[Typed]) -> Iterator[list[str]]:
-    """Yield the words of each job of a sweep: one for each combination of the values named."""
+    """Yield the words of each job of a sweep: one for each combination of the values named.
+
+    Raises ConfigError for an interval, which has no list of values.
+    """
+    if problems := without_a_search(typed):
+        raise ConfigError(*problems)
     axes = [[f"{item.key}={choice}" for choice in item.choices] if item.is_sweep else [item.word] for item in typed]
     for words in itertools.product(*axes):
         yield list(words)
+
+
+def without_a_search(typed: Sequence[Typed]) -> list[Complaint]:
+    """Complain of each interval: only a search can draw from it."""
+    return [
+        Complaint(
+            item.key,
+            f"{redact_word(item.word)!r} is an interval, which a grid cannot list; search it with sweep=random "
+            f"(or tpe, gp, cmaes), or name the values: {item.key}=A,B,C",
+        )
+        for item in typed
+        if item.interval is not None
+    ]
