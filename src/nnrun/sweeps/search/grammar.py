@@ -100,7 +100,7 @@ def _interval(item: Typed) -> Interval | Complaint:
     if others := sorted(set(sweep.tags) - {LOG}):
         return Complaint(item.key, f"{item.word!r} has the tag {others[0]}; the only tag with a meaning here is {LOG}")
     low, high = sweep.start, sweep.end
-    if not (is_number(low) and is_number(high) and math.isfinite(low) and math.isfinite(high) and low < high):
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high) and low < high):
         return Complaint(item.key, f"{item.word!r} is empty; write interval(LOW,HIGH) with LOW below HIGH")
     if LOG in sweep.tags and low <= 0:
         return Complaint(

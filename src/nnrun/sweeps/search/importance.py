@@ -64,7 +64,7 @@ def importances(jobs: Sequence[tuple[Mapping[str, str], float]]) -> dict[str, fl
 
 def _column(words: Sequence[str | None]) -> list[Any]:
     """Return the values of a setting over the jobs: numbers if all are, else words."""
-    values = [None if word is None else value_of(word) for word in words]
+    values: list[Any] = [None if word is None else value_of(word) for word in words]
     numbers = [float(value) for value in values if is_number(value) and math.isfinite(value)]
     if numbers and len(numbers) == sum(word is not None for word in words):
         if min(numbers) > 0 and max(numbers) >= _LOG_SPAN * min(numbers):

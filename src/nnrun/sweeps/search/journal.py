@@ -95,7 +95,8 @@ class Journal:
             if old.intermediate_values.get(step) != self._sign * value:
                 self._storage.set_trial_intermediate_value(old._trial_id, step, self._sign * value)
         if trial.state in _STATES:
-            values = None if (value := self._value(trial)) is None else [value]
+            final = self._value(trial)
+            values = None if final is None else [final]
             self._storage.set_trial_state_values(old._trial_id, _STATES[trial.state], values)
 
     def _connect(self, path: Path) -> None:
