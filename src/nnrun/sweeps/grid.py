@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
+from nnrun.base.errors import ConfigError
+from nnrun.config.overrides import without_a_search
 from nnrun.sweeps.places import SearchSetup
 from nnrun.sweeps.seams import Decision, Proposal
 
@@ -13,6 +15,8 @@ class Grid:
     """A search that proposes all combinations, whatever it is told."""
 
     def __init__(self, setup: SearchSetup) -> None:
+        if problems := without_a_search(setup.axes):
+            raise ConfigError(*problems)
         keys = [item.key for item in setup.axes]
         self._points = [
             dict(zip(keys, values, strict=True)) for values in itertools.product(*(it.choices for it in setup.axes))
