@@ -52,13 +52,14 @@ def has_left_threads() -> bool:
     return bool(_LEFT_BEHIND)
 
 
-def die_with_parent(parent: int) -> None:
+def die_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
     """Have this process killed when its parent ends, however it ends; `parent` is the parent's pid.
 
-    Only Linux can do that; elsewhere a child has to notice by itself that its parent is gone.
+    `number` is the signal that it gets. Only Linux can do that; elsewhere a child has to notice by itself that its
+    parent is gone.
     """
     if _PRCTL is not None:
-        _PRCTL(_SET_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+        _PRCTL(_SET_DEATH_SIGNAL, number, 0, 0, 0)
     if os.getppid() != parent:  # it had already ended
         os._exit(1)
 

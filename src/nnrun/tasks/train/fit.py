@@ -19,6 +19,7 @@ from nnrun.assembly.transfer import keep_features
 from nnrun.assembly.watching import Watch, known_of, make_watch, parts_of
 from nnrun.base.errors import DivergedError, InterruptedRun
 from nnrun.base.foreign_errors import lacks_memory
+from nnrun.base.listening import listener
 from nnrun.base.secrets import redact
 from nnrun.checkpoints.folder import CheckpointFolder
 from nnrun.checkpoints.payload import Payload
@@ -217,6 +218,10 @@ def _fit(job: Job, objective: Objective, training: Training, watchers: Watchers,
     with state.clock.fitting():
         step = make_step(job.settings.trainer, state, objective, callbacks, watchers.watch.mark)
         poll = poll_together(session.stop.poll, state.world)
+        if tell := listener():
+            from nnrun.components.callbacks.telling import Telling  # noqa: PLC0415 - nobody listens to a plain run
+
+            callbacks.append(Telling(tell, training.plan, training.train.num_batches, poll))
         work = Work(objective, step, training.train, training.valid, callbacks, poll)
         work, is_cached = keep_features(training.transfer, state, work, training.plan, session.console)
         training.tree["transfer"]["cache"] = is_cached

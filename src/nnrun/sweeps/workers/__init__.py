@@ -1,0 +1,1 @@
+"""Jobs of a sweep in processes of their own, forked from one that has imported torch."""

@@ -1,0 +1,136 @@
+"""How many jobs run at once, with how many threads each, and on which device."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nnrun.base.host import available_bytes, num_cores
+from nnrun.config.auto import AUTO
+
+# What a job takes at least: torch, and a little data.
+_JOB_BYTES = 600 * 2**20
+# The part of a GPU's memory that jobs may share, and what each takes besides torch's own: the driver's context.
+_DEVICE_SHARE, _CONTEXT_BYTES = 0.9, 600 * 2**20
+# Linux lists NVIDIA's GPUs here.
+_GPUS = Path("/proc/driver/nvidia/gpus")
+# And counts here the processes that it killed because memory ran out.
+_COUNTERS = Path("/proc/vmstat")
+_VISIBLE, _THREADS = "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS"
+
+
+@dataclass
+class Slots:
+    """Places for jobs: `number` at once, each with so many `threads` (None: as many as torch takes).
+
+    With `devices`, each job has one of them to itself, or shares it with others of `per_device` jobs; `is_measured`:
+    that number follows from the memory that the first jobs take, and at most `most` jobs share one.
+    """
+
+    number: int
+    threads: int | None = None
+    devices: Sequence[str] = ()
+    per_device: int = 1
+    is_measured: bool = False
+    most: int = 1
+    _taken: Counter[str] = field(default_factory=Counter)
+    _num_kills: int = 0
+
+    def __post_init__(self) -> None:
+        self._num_kills = num_memory_kills()
+
+    def take(self) -> str | None:
+        """Take a place; return its device, the one with the fewest jobs."""
+        if not self.devices:
+            return None
+        device = min(self.devices, key=lambda name: self._taken[name])
+        self._taken[device] += 1
+        return device
+
+    def give(self, device: str | None) -> None:
+        """Give a place back."""
+        if device is not None:
+            self._taken[device] -= 1
+
+    def environment(self, device: str | None) -> dict[str, str]:
+        """Return the variables by which a job keeps to its place."""
+        return {} if device is None else {_VISIBLE: device}
+
+    def learn(self, peak_bytes: int, total_bytes: int) -> None:
+        """Share devices among as many jobs as fit, by the memory that one took; never fewer than before."""
+        if self.is_measured:
+            fitting = int(_DEVICE_SHARE * total_bytes / (peak_bytes + _CONTEXT_BYTES))
+            self._share(max(self.per_device, min(fitting, self.most)))
+
+    def ran_short(self) -> bool:
+        """Return whether the kernel has killed a process because memory ran out, since this was last asked."""
+        before, self._num_kills = self._num_kills, num_memory_kills()
+        return self._num_kills > before
+
+    def run_less(self) -> None:
+        """Run one job less on each device, or on the host, from now on: memory ran out."""
+        if self.devices:
+            self.is_measured = False
+            self._share(max(1, self.per_device - 1))
+        else:
+            self.number = max(1, self.number - 1)
+
+    def _share(self, per_device: int) -> None:
+        self.per_device, self.number = per_device, per_device * len(self.devices)
+
+
+def choose_slots(
+    parallel: int | str,
+    num_jobs: int,
+    *,
+    threads: int | None = None,
+    devices: Collection[str] = (),
+    per_device: int | str = 1,
+) -> Slots:
+    """Return the slots for so many jobs, from `sweep.parallel` and `sweep.jobs_per_device`.
+
+    `threads` is the number that every job is told to use, if it is told one; else OMP_NUM_THREADS is, where it is set.
+    `auto` is a job for each core that this process may use, as far as the memory lasts. The number of jobs is that of
+    the whole sweep: the number of threads, and with it the last bits of the results, are the same when it is resumed.
+    """
+    cores, told = num_cores(), threads or _told_threads()
+    if devices:
+        each = 1 if per_device == AUTO else int(per_device)
+        most = max(1, cores // len(devices))
+        return Slots(
+            len(devices) * each, told or max(1, cores // len(devices)), tuple(devices), each, per_device == AUTO, most
+        )
+    if parallel == AUTO:
+        number = max(1, min(cores // (told or 1), num_jobs))
+        fitting = max(1, min(number, available_bytes() // _JOB_BYTES))
+        return Slots(fitting, told or max(1, cores // number))
+    return Slots(int(parallel), told or max(1, cores // int(parallel)))
+
+
+def visible_gpus() -> list[str]:
+    """Return the GPUs that jobs may use, by the names that CUDA_VISIBLE_DEVICES takes. Starts no device."""
+    named = os.environ.get(_VISIBLE)
+    if named is not None:
+        return [name for name in (part.strip() for part in named.split(",")) if name and name != "-1"]
+    try:
+        return [str(number) for number, _ in enumerate(_GPUS.iterdir())]
+    except OSError:
+        return []
+
+
+def num_memory_kills() -> int:
+    """Return how often the kernel killed a process because memory ran out; 0 where it does not say."""
+    try:
+        lines = _COUNTERS.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
+
+
+def _told_threads() -> int | None:
+    """Return the number of threads that the user set for all programs."""
+    named = os.environ.get(_THREADS, "").partition(",")[0]
+    return int(named) if named.isdecimal() and int(named) > 0 else None
