@@ -6,6 +6,7 @@ anywhere else, since a reference such as `${logger.my.api_token}` copies them th
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Collection
 from typing import Any
@@ -28,6 +29,7 @@ _PAIR = re.compile(r"(['\"]?)([\w.-]+)\1\s*:\s*")
 _CLOSING = {"[": "]", "{": "}", "(": ")"}
 
 
+@functools.lru_cache(maxsize=4096)  # a run asks about each of its keys many times
 def is_secret(key: str) -> bool:
     """Return whether the value of a key is a secret: `wandb_token`, `db.password`, `apiKey`, `api_keys`."""
     words = _words_of(key)

@@ -19,6 +19,7 @@ from nnrun.checkpoints.locate import Located
 from nnrun.checkpoints.saved_run import SavedRun, SavedWeights
 from nnrun.config.auto import Auto, become
 from nnrun.config.claims import Claim, claims_of_data, fitting_kinds
+from nnrun.config.copies import copy_of
 from nnrun.config.interpolation import KNOWN_LATE, placeholders, resolve
 from nnrun.config.monitor import check_monitor
 from nnrun.config.option_files import chosen_settings, is_shipped_default
@@ -170,7 +171,7 @@ class Composed:
 
     def _with(self, section: str, settings: Mapping[str, Any]) -> Composed:
         """Return the config with settings of a section set."""
-        config = self.config.copy()
+        config = copy_of(self.config)
         for key, value in settings.items():
             OmegaConf.update(config, f"{section}.{key}", value)
         return replace(self, config=config)
@@ -196,7 +197,7 @@ class Composed:
         fitting, problems = fitting_kinds([*data, *stated], self.autos, self.rules.known.data_kinds)
         if problems:
             raise ConfigError(*problems)
-        fitted = replace(self, config=self.config.copy(), kinds=tuple(fitting))
+        fitted = replace(self, config=copy_of(self.config), kinds=tuple(fitting))
         if fitted.became == self.became:
             # The metrics are known now, though no `auto` became another option.
             wrong, fitted = list(check_monitor(self._checked, (), self.rules.known.metrics)), self

@@ -12,6 +12,7 @@ from typing import Any, cast
 import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra.conf import HydraConf
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
@@ -23,6 +24,7 @@ from nnrun.base.errors import Complaint, ConfigError, shown
 from nnrun.base.files import state_of
 from nnrun.base.secrets import redact, redact_word
 from nnrun.checkpoints.aliases import with_current_names
+from nnrun.config.copies import packed, unpacked
 from nnrun.config.folders import GROUPS, conf_dir, option_file, options
 from nnrun.config.meant import hint_for_option
 from nnrun.config.option_files import OptionFile, read_option_file
@@ -78,7 +80,7 @@ def compose_groups(groups: Sequence[Typed], own: Sequence[Path]) -> tuple[DictCo
     for folder in own:
         refuse_hidden_marks(folder)
     try:
-        whole = _compose(_for_hydra(groups, own), _files_of([conf_dir(), *own]))
+        whole, described, settings = _compose(_for_hydra(groups, own), _files_of([conf_dir(), *own]))
     except yaml.YAMLError as error:
         raise unreadable(error) from error
     except RecursionError as error:
@@ -94,7 +96,7 @@ def compose_groups(groups: Sequence[Typed], own: Sequence[Path]) -> tuple[DictCo
     if "experiment" in whole:
         name = whole.hydra.runtime.choices.experiment
         raise ConfigError(f"experiment={name}: its file must begin with the line '# @package _global_'")
-    HydraConfig.instance().set_config(whole)
+    HydraConfig.instance().cfg = described
     chosen = {group: whole.hydra.runtime.choices.get(group) for group in GROUPS}
     choices = {group: [name] if isinstance(name, str) else [] for group, name in chosen.items()}
     for group in NAMED_SECTIONS:
@@ -104,8 +106,7 @@ def compose_groups(groups: Sequence[Typed], own: Sequence[Path]) -> tuple[DictCo
     for item in groups:
         if isinstance(item.value, list):
             choices[item.key] = [str(name) for name in item.value]
-    config = OmegaConf.masked_copy(whole, [str(key) for key in whole if key != "hydra"])
-    return config, choices
+    return unpacked(settings), choices
 
 
 def _for_hydra(groups: Sequence[Typed], own: Sequence[Path]) -> tuple[str, ...]:
@@ -150,10 +151,16 @@ def show_to_hydra(typed: Sequence[Typed]) -> None:
 
 # Hydra takes most of the time before a run: the jobs of a sweep that choose the same options share its result.
 @functools.lru_cache(maxsize=64)
-def _compose(words: tuple[str, ...], _files: tuple[tuple[str, str], ...]) -> DictConfig:
-    """Return Hydra's composition of the files, which is shared: do not change it."""
+def _compose(words: tuple[str, ...], _files: tuple[tuple[str, str], ...]) -> tuple[DictConfig, HydraConf | None, bytes]:
+    """Return Hydra's composition of the files, what HydraConfig has of it, and all else of it, packed.
+
+    The first two are shared: do not change them.
+    """
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return hydra_compose("config", list(words), return_hydra_config=True)
+        whole = hydra_compose("config", list(words), return_hydra_config=True)
+    HydraConfig.instance().set_config(whole)
+    settings = OmegaConf.masked_copy(whole, [str(key) for key in whole if key != "hydra"])
+    return whole, HydraConfig.instance().cfg, packed(settings)
 
 
 def _files_of(folders: Sequence[Path]) -> tuple[tuple[str, str], ...]:

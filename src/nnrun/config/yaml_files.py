@@ -9,6 +9,7 @@ import functools
 import io
 import re
 from contextlib import suppress
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Return the settings in a YAML file; raise ConfigError naming file and line where it holds anything else."""
     try:
         check_is_file(path)
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=get_yaml_loader())
+        content = deepcopy(_content_of(path.read_text(encoding="utf-8")))
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not text in UTF-8: {error.reason} at byte {error.start}") from error
     except OSError as error:
@@ -45,6 +46,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if problems := [f"{path}: {problem}" for problem in keys_that_are_no_texts(content)]:
         raise ConfigError(*problems)
     return content
+
+
+# The files of a command are read for several purposes, and by each job of a sweep: PyYAML takes a millisecond a file.
+@functools.lru_cache(maxsize=256)
+def _content_of(text: str) -> Any:
+    """Return the content of a YAML file, which is shared: do not change it."""
+    return yaml.load(text, Loader=get_yaml_loader())
 
 
 def value_of(text: str) -> Any:

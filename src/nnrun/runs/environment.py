@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import platform
 import subprocess
@@ -52,6 +53,7 @@ def with_resumed(path: Path, found: Mapping[str, Any], at: str, step: int) -> di
     return {**kept, "resumed": [*(records if isinstance(records, list) else []), now]}
 
 
+@functools.cache
 def version_of(name: str) -> str | None:
     """Return the installed version of a package."""
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import zlib
 from pathlib import Path
@@ -49,12 +50,18 @@ class Digits:
 def read_digits(path: Path) -> tuple[Tensor, Tensor]:
     """Return the images as uint8 0..16 `(N, 8, 8)` and their labels `(N,)`; a line is 64 pixels and the label."""
     try:
-        lines = gzip.decompress(path.read_bytes()).splitlines()
-        values = bytearray(map(int, b",".join(lines).split(b",")))
-        rows = torch.frombuffer(values, dtype=torch.uint8).view(NUM_SAMPLES, STORED_SIZE**2 + 1)
+        rows = _rows_of(path.read_bytes())
     except (OSError, EOFError, zlib.error, ValueError, RuntimeError) as error:
         raise DataError(f"{path} cannot be read: {error}; install nnrun again") from error
     return rows[:, :-1].reshape(-1, STORED_SIZE, STORED_SIZE), rows[:, -1].to(torch.int64)
+
+
+@functools.lru_cache(maxsize=1)
+def _rows_of(content: bytes) -> Tensor:
+    """Return the lines of the file, `(N, 65)`, for all that a process trains; they are shared: do not change them."""
+    lines = gzip.decompress(content).splitlines()
+    values = bytearray(map(int, b",".join(lines).split(b",")))
+    return torch.frombuffer(values, dtype=torch.uint8).view(NUM_SAMPLES, STORED_SIZE**2 + 1)
 
 
 def enlarge(images: Tensor) -> Tensor:
