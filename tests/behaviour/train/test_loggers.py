@@ -25,7 +25,8 @@ class Teller:
     def __init__(self, mood="good", api_token=""):
         if mood == "is built":
             raise ValueError("no server")
-        self.mood, self.api_token, self.finish_seconds = mood, api_token, 1 if "hangs" in mood else 30
+        self.mood, self.api_token = mood, api_token
+        self.finish_seconds = {"hangs": 1, "waits": 600}.get(mood.split()[0], 30)
 
     def tell(self, name, *given):
         with (self.folder / "told.jsonl").open("a") as file:
@@ -36,7 +37,7 @@ class Teller:
             raise SystemExit(3)
         if self.mood == f"is stopped in {name}":
             raise KeyboardInterrupt
-        if self.mood == f"hangs in {name}":
+        if self.mood in (f"hangs in {name}", f"waits in {name}"):
             time.sleep(600)
         if self.mood == f"naps in {name}":
             time.sleep(4.5)
@@ -67,6 +68,13 @@ def go(folder: Path, *words: str, stop: int | None = None) -> Outcome:
 
 def told(run: Path) -> list[list[Any]]:
     return [json.loads(line) for line in (run / "told.jsonl").read_text().splitlines()]
+
+
+def told_so_far(run: Path) -> list[str]:
+    """The names of the calls of a run under way: the last line may be half written, or the file not be there yet."""
+    path = run / "told.jsonl"
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line)[0] for line in lines if line.endswith("\n")]
 
 
 def names(calls: Sequence[Sequence[Any]]) -> list[str]:
@@ -218,13 +226,13 @@ def test_each_job_of_a_sweep_has_a_logger_of_its_own(tmp_path: Path) -> None:
 
 @contextlib.contextmanager
 def under_way(folder: Path, *words: str):
-    """A run in a process of its own, until its logger has been told of a row."""
+    """A run in a process of its own, from the row on that its logger has been told of: now it counts as started."""
     write_files(folder, FILES)
     words = (*WORDS, "trainer.epochs=1000", "model=mynet", "logger=teller", "hydra.run.dir=run", *words)
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
     process = subprocess.Popen([*NNRUN, *words], cwd=folder, env=environment(NAP_SECONDS="0.02"), **pipes)
     try:
-        while process.poll() is None and not (folder / "run" / "told.jsonl").exists():
+        while process.poll() is None and "log" not in told_so_far(folder / "run"):
             time.sleep(0.05)
         yield process
     finally:
@@ -233,16 +241,16 @@ def under_way(folder: Path, *words: str):
 
 
 def test_after_a_signal_a_logger_may_take_its_time_and_a_second_ctrl_c_cuts_it_short(tmp_path: Path) -> None:
-    """Longer than any other call may take that a signal finds."""
+    """Longer than any other call may take that a signal finds; the second, cut short, would wait for ten minutes."""
     (tmp_path / "slow").mkdir()
     with under_way(tmp_path / "slow", "logger.teller.mood=naps in finish") as process:
         os.kill(process.pid, signal.SIGINT)
         assert process.wait(60) == 130
     assert names(told(tmp_path / "slow" / "run"))[-2:] == ["finish", "has napped"]
     (tmp_path / "cut").mkdir()
-    with under_way(tmp_path / "cut", "logger.teller.mood=naps in finish") as process:
+    with under_way(tmp_path / "cut", "logger.teller.mood=waits in finish") as process:
         os.kill(process.pid, signal.SIGINT)
-        while names(told(tmp_path / "cut" / "run"))[-1] != "finish":
+        while process.poll() is None and told_so_far(tmp_path / "cut" / "run")[-1] != "finish":
             time.sleep(0.05)
         os.kill(process.pid, signal.SIGINT)
         assert process.wait(60) == 130
@@ -254,7 +262,7 @@ def test_one_that_hangs_keeps_neither_ctrl_c_from_working_nor_the_process_from_e
     """The steps go on meanwhile, and what they log is in metrics.jsonl."""
     rows = tmp_path / "run" / "metrics.jsonl"
     with under_way(tmp_path, "logger.teller.mood=hangs in log") as process:
-        while len(rows.read_text().splitlines()) < 3 or names(told(tmp_path / "run"))[-1] != "log":
+        while len(rows.read_text().splitlines()) < 3:
             time.sleep(0.05)
         os.kill(process.pid, signal.SIGINT)
         assert process.wait(30) == 130
