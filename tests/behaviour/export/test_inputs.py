@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -95,13 +97,28 @@ def prove(name: str, standard: Standard, folder: Path, **changes: Any) -> tuple[
     return _export_one(cls(**parameters | changes), standard, context, folder)
 
 
+Proven = Callable[[str, type[OfBoth]], tuple[Standard, Path, Verification]]
+
+
+@pytest.fixture(scope="module")
+def proven(tmp_path_factory: pytest.TempPathFactory) -> Proven:
+    """Return a network with its artifact in a format and the proof of it: each is made once."""
+
+    @functools.cache
+    def proven(name: str, kind: type[OfBoth]) -> tuple[Standard, Path, Verification]:
+        standard = standard_of(kind)
+        # Its targets are what it says itself: int8 loses those that it was unsure of.
+        changes = {"max_accuracy_drop": 0.03} if name == "onnx_int8" else {}
+        return standard, *prove(name, standard, tmp_path_factory.mktemp(name), **changes)
+
+    return proven
+
+
 @pytest.mark.parametrize("kind", [OfBoth, OfBothWithoutTypes, OfATuple])
 @pytest.mark.parametrize("name", [name for name in SECTIONS if name != "torchserve"])
-def test_a_network_of_several_inputs_is_proven(name: str, kind: type[OfBoth], tmp_path: Path) -> None:
-    standard = standard_of(kind)
+def test_a_network_of_several_inputs_is_proven(name: str, kind: type[OfBoth], proven: Proven) -> None:
+    standard, _, proof = proven(name, kind)
     assert standard.test.targets.bincount(minlength=3).min() > 0
-    # Its targets are what it says itself: int8 loses those that it was unsure of.
-    _, proof = prove(name, standard, tmp_path, **{"max_accuracy_drop": 0.03} if name == "onnx_int8" else {})
     assert proof.ok, proof.reason
     assert (proof.num_samples, proof.batch_sizes) == (700, [1, 2, 97, 500])
     if name == "torchscript":
@@ -117,9 +134,8 @@ def test_a_network_without_its_preprocessing_is_proven_too(tmp_path: Path) -> No
     )
 
 
-def test_onnx_takes_the_names_of_a_dict(tmp_path: Path) -> None:
-    standard = standard_of(OfBoth)
-    path, _ = prove("onnx", standard, tmp_path)
+def test_onnx_takes_the_names_of_a_dict(proven: Proven) -> None:
+    standard, path, _ = proven("onnx", OfBoth)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     assert {node.name: (node.type, node.shape[1:]) for node in session.get_inputs()} == {
         "picture": ("tensor(uint8)", [1, 6, 6]),
@@ -134,12 +150,10 @@ def test_onnx_takes_the_names_of_a_dict(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [OfBoth, OfBothWithoutTypes, OfATuple])
-def test_the_formats_of_torch_take_the_same_tree_in_one_argument(kind: type[OfBoth], tmp_path: Path) -> None:
-    standard = standard_of(kind)
-    some = samples_of(standard.test.inputs, slice(7))
+def test_the_formats_of_torch_take_the_same_tree_in_one_argument(kind: type[OfBoth], proven: Proven) -> None:
     for name, load in (("torchscript", torch.jit.load), ("pt2", lambda path: torch.export.load(path).module())):
-        (tmp_path / name).mkdir()
-        path, _ = prove(name, standard, tmp_path / name)
+        standard, path, _ = proven(name, kind)
+        some = samples_of(standard.test.inputs, slice(7))
         with torch.no_grad():
             torch.testing.assert_close(load(path)(some), standard(some), rtol=1e-4, atol=1e-4)
 
