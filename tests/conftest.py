@@ -155,6 +155,18 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _no_waits_for_the_disk() -> Iterator[None]:
+    """Let fsync return at once in this process, where a small run spends half of its time in it.
+
+    It is there for a power cut, which no test can see. What is synced, and in what order, is asked by tests that put
+    their own in its place; the processes that tests start, those of the campaigns among them, have the real one.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", os.fstat)  # which refuses what is not open, as fsync does
+        yield
+
+
 @pytest.fixture(scope="module")
 def rows(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Outcome]]:
     """The folder in which the module's table of ROWS was run, and what came of each; ENVIRONMENT is added to ours."""
