@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nnrun.base.errors import NnrunError
-from nnrun.base.secrets import hide_known, redact, redact_word, secrets_in_words
+from nnrun.base.errors import ConfigError, NnrunError
+from nnrun.base.secrets import SHOWN, hide_known, redact, redact_word, secrets_in_words
 from nnrun.config.compose import compose_config
 from nnrun.config.composed import Composed
+from nnrun.config.monitor import monitored
 from nnrun.config.overrides import Typed
 from nnrun.config.rules import Rules
 from nnrun.runs.directory import plain_name
@@ -22,7 +23,7 @@ from nnrun.sweeps.table import JobResult
 
 @dataclass
 class Job:
-    """A job: its row in the table, its words with their secrets, and its config; None once the job has begun."""
+    """A job: its row in the table, its words with their secrets, and its config, until it has ended."""
 
     row: JobResult
     words: Sequence[str]
@@ -64,11 +65,29 @@ class Workshop:
         self.compose(job)
         return job
 
+    def again(self, row: JobResult) -> Job:
+        """Return a job of a sweep that is resumed; raise ConfigError if its config is not what it was.
+
+        A job that has begun resumes what is in its directory.
+        """
+        if hidden := [key for key, value in row.overrides.items() if SHOWN in value]:
+            raise ConfigError(f"job {row.number} has a secret in {', '.join(hidden)}, which the record does not hold")
+        job, before = Job(row, self.words_with(row.overrides), resumes=bool(row.directory)), row.config
+        self.compose(job)
+        if row.config != before or row.state == JobState.FAILED:
+            why = f" ({row.reason})" if row.state == JobState.FAILED else ""
+            raise ConfigError(
+                f"job {row.number} would not have the config that it had when the sweep began{why}: a YAML file, an "
+                "environment variable or nnrun itself has changed; put it back, or start a new sweep"
+            )
+        return job
+
     def compose(self, job: Job) -> None:
         """Compose and check the config of a job; record its hash, and how the job is measured, or what is wrong."""
         try:
             composed = compose_config(job.words, self.own, self.rules)
             job.row.yardstick = Yardstick.of(redact(composed.resolved()))
+            job.row.monitor, job.row.mode = monitored(composed.resolved(), self.rules.known.metrics)
             job.row.config = hash_of(composed)
         except NnrunError as error:
             messages = [hide_known(message, secrets_in_words(job.words)) for message in error.messages]

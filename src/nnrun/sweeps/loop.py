@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -9,16 +10,20 @@ from pathlib import Path
 
 from nnrun.base.errors import InterruptedRun, ResourceError, complain
 from nnrun.base.files import write_json
+from nnrun.base.lock import check_free, is_locked
 from nnrun.base.signals import StopRequest
 from nnrun.runs.console import Console
 from nnrun.runs.directory import STATUS_SCHEMA, create_numbered
 from nnrun.runs.summary import Summary
 from nnrun.sweeps.jobs import Job, Workshop
 from nnrun.sweeps.record import Record
-from nnrun.sweeps.seams import Decision, Ended, JobState, Launcher, Order, Progress, Proposal, Search
+from nnrun.sweeps.resumed import Past
+from nnrun.sweeps.seams import Decision, Ended, JobState, Launcher, Order, Progress, Proposal, Recallable, Search
 
 # How long the loop waits for an event before it looks around.
 _WAIT_SECONDS = 1.0
+# How long the job of a killed sweep may take to end.
+_OUTLIVED_SECONDS = 20.0
 # Exit codes above this are those of signals.
 _SIGNALS = 128
 
@@ -40,11 +45,37 @@ class Loop:
     running: dict[int, Job] = field(default_factory=dict)
 
     def list_all(self) -> None:
-        """Ask the search for all that it has to propose, before a job starts; wrong jobs are said and recorded."""
+        """Ask the search for all that it has to propose, before a job starts; wrong jobs are said and recorded.
+
+        Jobs that are known already are those of a sweep that is resumed.
+        """
         while (proposal := self.search.ask()) is not None:
-            self._add(proposal)
+            if proposal.number not in (job.row.point for job in self.jobs.values()):
+                self._add(proposal)
         self.num_jobs = len(self.jobs)
         self.record.write()
+
+    def restore(self, past: Past) -> None:
+        """Take over the jobs of a sweep that ended early: those without a result wait, and resume where they were.
+
+        A result that the surroundings spoiled, such as a full disk, is none. Raises ConfigError where a job would not
+        be what it was, ResourceError where one still runs.
+        """
+        if isinstance(self.search, Recallable):
+            self.search.recall(past.told)
+        for row in past.rows:
+            if row.has_ended and row.exit_code != ResourceError.exit_code and row.state != JobState.PRUNED:
+                self.jobs[row.number] = Job(row, ())
+                continue
+            is_idle = row.state in (JobState.PAUSED, JobState.PRUNED)
+            row.state = JobState.PAUSED if is_idle else JobState.WAITING
+            if row.directory:
+                wait_until_free(Path(row.directory))
+            job = self.jobs[row.number] = self.workshop.again(row)
+            row.exit_code, row.reason = None, None
+            if not is_idle:
+                self.waiting.append(job)
+        self.record.rows.extend(past.rows)
 
     def run(self, launcher: Launcher) -> None:
         """Run until nothing waits, nothing runs, and the search is done. Raises InterruptedRun or KeyboardInterrupt."""
@@ -55,12 +86,13 @@ class Loop:
                     self._fill(launcher)
                 self.stop.poll()
                 if not self.running:
+                    self._give_up_paused()
                     return
                 events = launcher.wait(_WAIT_SECONDS)
                 with self.stop.held():
                     for event in events:
                         self._take(event, launcher)
-        except (KeyboardInterrupt, InterruptedRun):
+        except (KeyboardInterrupt, InterruptedRun, ResourceError):
             self._stop(launcher)
             raise
         finally:
@@ -68,10 +100,16 @@ class Loop:
 
     def decide(self, progress: Progress) -> Decision:
         """Return what a job that reports a validation shall do."""
-        job = self.running[progress.number]
-        value = progress.metrics.get(job.row.monitor or "")
-        if value is not None:
-            job.decision = self.search.report(job.row.point, progress.step, value)
+        job, epoch = self.running[progress.number], int(progress.epoch)
+        row, value = job.row, progress.metrics.get(job.row.monitor or "")
+        row.metrics = dict(progress.metrics)
+        if value is not None and epoch > 0:
+            row.monitored = (
+                value if row.monitored is None or _is_better(value, row.monitored, row.mode) else row.monitored
+            )
+            job.decision = self.search.report(row.point, epoch, value)
+            if isinstance(self.search, Recallable):
+                self.record.write()
         return job.decision
 
     def _add(self, proposal: Proposal) -> Job:
@@ -93,7 +131,11 @@ class Loop:
 
     def _next(self) -> Job | None:
         """Return the next job to start; None if there is none now."""
+        points = {job.row.point: job for job in self.jobs.values() if job.row.state == JobState.PAUSED}
         while not self.waiting:
+            if paused := next((points[number] for number in self.search.resumable() if number in points), None):
+                paused.resumes = True
+                return paused
             proposal = self.search.ask()
             if proposal is None:
                 return None
@@ -115,18 +157,21 @@ class Loop:
         of_all = f" of {self.num_jobs}" if self.num_jobs is not None else ""
         swept = " ".join(f"{key}={value}" for key, value in row.overrides.items())
         self.console.say(f"job {row.number + 1}{of_all}: {swept}")
-        if not row.directory:
+        if not row.directory or not Path(row.directory).is_dir():
             self._give_directory(job)
+            job.resumes = False
         row.state, row.exit_code = JobState.RUNNING, None
         self.running[row.number] = job
         self.record.write()
         order = Order(row.number, job.words, Path(row.directory), job.resumes, job.composed)
-        job.composed, job.decision = None, Decision.GO_ON
+        job.decision = Decision.GO_ON
         launcher.start(order)
 
     def _give_directory(self, job: Job) -> None:
-        """Create the directory of a job."""
-        job.row.directory = str(create_numbered(self.record.folder, job.folder_name))
+        """Create the directory of a job; one that a kill left empty is taken."""
+        path = self.record.folder / job.folder_name
+        is_left = path.is_dir() and not path.is_symlink() and not any(path.iterdir())
+        job.row.directory = str(path if is_left else create_numbered(self.record.folder, job.folder_name))
 
     def _take(self, event: Progress | Ended, launcher: Launcher) -> None:
         """Take an event: answer a job that waits for it, and record the end of one."""
@@ -144,11 +189,16 @@ class Loop:
         if event.exit_code > _SIGNALS:
             ends = {Decision.PAUSE: JobState.PAUSED, Decision.STOP: JobState.PRUNED}
             row.state = ends.get(job.decision, JobState.INTERRUPTED)
+            job.resumes = True
+            if row.state != JobState.INTERRUPTED:
+                row.exit_code, row.reason = 0, None
         elif event.exit_code:
             self._end_badly(job)
         else:
             row.state = JobState.FINISHED
             self.search.tell(row.point, row.monitored)
+        if row.has_ended:
+            job.composed = None
         self.record.write()
 
     def _take_summary(self, job: Job, summary: Summary) -> None:
@@ -168,6 +218,12 @@ class Loop:
             write_json(directory / "status.json", status, STATUS_SCHEMA)
         self.search.tell(row.point, None)
 
+    def _give_up_paused(self) -> None:
+        """Record that what is still paused was ended early; a longer search may take it up again."""
+        for row in self.record.rows:
+            if row.state == JobState.PAUSED:
+                row.state = JobState.PRUNED
+
     def _stop(self, launcher: Launcher) -> None:
         """Stop what runs, and record it; the error that ends the sweep is not hidden by another."""
         with suppress(ResourceError, OSError):
@@ -177,3 +233,15 @@ class Loop:
                 with self.stop.held():
                     for event in events:
                         self._take(event, launcher)
+
+
+def wait_until_free(directory: Path) -> None:
+    """Wait for the process of a job that outlived its sweep; raise ResourceError if it does not end."""
+    deadline = time.monotonic() + _OUTLIVED_SECONDS
+    while is_locked(directory) and time.monotonic() < deadline:
+        time.sleep(_WAIT_SECONDS / 10)
+    check_free(directory)
+
+
+def _is_better(value: float, other: float, mode: str | None) -> bool:
+    return value > other if mode == "max" else value < other

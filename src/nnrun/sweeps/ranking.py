@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from nnrun.config.monitor import LOSS, PREFIX
+from nnrun.sweeps.seams import JobState
 from nnrun.tasks.comparison.yardstick import Yardstick
 
 
@@ -15,6 +16,7 @@ class Rankable(Protocol):
     """The results of a job that its rank depends on."""
 
     number: int
+    state: str
     exit_code: int | None
     monitor: str | None
     monitored: float | None
@@ -60,20 +62,24 @@ def choose_ranking(results: Sequence[Rankable]) -> Ranking:
 
 
 def order(results: Sequence[Rankable], ranking: Ranking) -> list[Any]:
-    """Return the jobs, best first, those that were not measured last; without a metric, in their original order."""
+    """Return the jobs, best first; without a metric, in their original order.
 
-    def key(result: Rankable) -> tuple[bool, float, int]:
+    Those that a search ended early come after the others, and those that were not measured last.
+    """
+
+    def key(result: Rankable) -> tuple[bool, bool, float, int]:
+        is_early = result.state == JobState.PRUNED and ranking.metric is not None
         value = result.monitored if ranking.metric == result.monitor else result.metrics.get(str(ranking.metric))
         if not _is_measured(result) or ranking.metric is None or value is None:
-            return not _is_measured(result) and ranking.metric is not None, 0.0, result.number
-        return False, value if ranking.is_less_better else -value, result.number
+            return not _is_measured(result) and ranking.metric is not None, is_early, 0.0, result.number
+        return False, is_early, value if ranking.is_less_better else -value, result.number
 
     return sorted(results, key=key)
 
 
 def _is_measured(result: Rankable) -> bool:
     """Return whether a job finished with a value of its monitored metric."""
-    return not result.exit_code and result.monitored is not None and not math.isnan(result.monitored)
+    return result.exit_code == 0 and result.monitored is not None and not math.isnan(result.monitored)
 
 
 def _differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -20,6 +20,8 @@ class Record:
     words: Sequence[str]
     settings: Mapping[str, Any]
     rows: list[JobResult] = field(default_factory=list)
+    # What the search was asked and told, in order: a resumed sweep has the same search again.
+    told: Sequence[Any] = ()
     state: str = "running"
 
     def write(self) -> Path:
@@ -29,6 +31,7 @@ class Record:
             "words": list(self.words),
             "settings": self.settings,
             "swept": list(self.swept),
+            "told": list(self.told),
         }
         return write_table(self.rows, self.swept, self.folder, record)
 

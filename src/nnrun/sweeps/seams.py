@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from nnrun.config.composed import Composed
@@ -109,6 +109,17 @@ class Search(Protocol):
 
     def tell(self, number: int, value: float | None) -> None:
         """Take the final value of a proposal; None if its job failed or diverged."""
+
+
+@runtime_checkable
+class Recallable(Protocol):
+    """A search with a memory: its `events` are in the record of the sweep, and `recall` brings the same search back."""
+
+    # What it was asked and told, in order, as JSON has it.
+    events: list[Any]
+
+    def recall(self, events: Sequence[Any]) -> None:
+        """Be asked and told the same again."""
 
 
 class Launcher(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +11,7 @@ from typing import Any
 
 from nnrun.base.errors import Complaint, ConfigError, InterruptedRun, SweepFailed, tell_reached
 from nnrun.base.files import saving
+from nnrun.base.lock import locked
 from nnrun.base.paths import is_there
 from nnrun.base.secrets import redact, redact_word
 from nnrun.base.shown import counted
@@ -29,7 +31,9 @@ from nnrun.sweeps.loop import Loop
 from nnrun.sweeps.places import LaunchSetup, SearchSetup, launcher_of, search_of
 from nnrun.sweeps.ranking import choose_ranking
 from nnrun.sweeps.record import Record
-from nnrun.sweeps.table import CSV_NAME, as_plain, as_table, metric_names, ranked
+from nnrun.sweeps.resumed import Past, check_settings, read_past, resumed_folder, words_again
+from nnrun.sweeps.seams import JobState, Recallable
+from nnrun.sweeps.table import CSV_NAME, JSON_NAME, as_plain, as_table, metric_names, ranked
 
 
 @dataclass(frozen=True)
@@ -53,23 +57,34 @@ def sweep(words: Sequence[str], own: Sequence[Path], rules: Rules, note: str | N
 
     A failed job does not affect the others. `note` comes from the search for the user's config folder.
     """
+    past = past_of(words)
+    words = words_again(past, words) if past else words
     typed, problems = parse_all(words, [task.name for task in rules.tasks if task.is_named], own)
     problems += refuse(typed, rules.tasks)
     if problems:
         raise ConfigError(*problems)
     config = compose_sweep(typed, own, rules)
+    if past:
+        check_settings(past, config.plain)
     asked = Asked(config, tuple(item for item in typed if not is_of_a_sweep(item)), own, rules, Console())
-    folder = sweep_folder(typed, own)
+    folder = past.folder if past else sweep_folder(typed, own)
     record = Record(folder, [item.key for item in asked.axes], list(map(redact_word, words)), redact(config.plain))
     if note:
         asked.console.note(note)
     find_modules_beside(own)
-    with stop_request() as stop:
-        return run(asked, record, stop)
+    with stop_request() as stop, locked(folder):
+        # Another process may have resumed it since.
+        return run(asked, record, stop, read_past(folder) if past else None)
 
 
-def run(asked: Asked, record: Record, stop: StopRequest) -> dict[str, Any]:
-    """Run the jobs of a sweep, print their table, and return the results."""
+def past_of(words: Sequence[str]) -> Past | None:
+    """Return the record of the sweep that `resume=` names, if it does."""
+    folder = resumed_folder(words)
+    return None if folder is None else read_past(folder)
+
+
+def run(asked: Asked, record: Record, stop: StopRequest, past: Past | None) -> dict[str, Any]:
+    """Run the jobs of a sweep, or those that `past` left, print their table, and return the results."""
     console, folder, config = asked.console, record.folder, asked.config
     searched = SearchSetup(
         settings=config.sweep,
@@ -82,7 +97,9 @@ def run(asked: Asked, record: Record, stop: StopRequest) -> dict[str, Any]:
         rules=asked.rules,
     )
     workshop = Workshop(asked.typed, record.swept, asked.own, asked.rules)
-    loop = Loop(search_of(config, searched), workshop, record, console, stop, config.sweep.fail_fast)
+    search = search_of(config, searched)
+    record.told = search.events if isinstance(search, Recallable) else ()
+    loop = Loop(search, workshop, record, console, stop, config.sweep.fail_fast)
     launched = LaunchSetup(
         settings=config.sweep,
         own_settings=config.launcher,
@@ -95,8 +112,11 @@ def run(asked: Asked, record: Record, stop: StopRequest) -> dict[str, Any]:
         num_jobs=None,
     )
     try:
+        if past:
+            loop.restore(past)
         loop.list_all()
-        console.say(f"sweep of {counted(len(record.rows), 'job')} in {folder}")
+        done = f", {counted(len(record.ended), 'job')} done before" if past else ""
+        console.say(f"sweep of {counted(len(record.rows), 'job')} in {folder}{done}")
         loop.run(launcher_of(config, launched))
     except (KeyboardInterrupt, InterruptedRun) as error:
         with stop.held():
@@ -105,11 +125,12 @@ def run(asked: Asked, record: Record, stop: StopRequest) -> dict[str, Any]:
         stopped = InterruptedRun(
             getattr(error, "exit_code", 130) - 128,
             *getattr(error, "messages", ()),
-            f"sweep stopped after {of_all}; the results are in {folder}",
+            f"sweep stopped after {of_all}; the results are in {folder}; "
+            f"resume with: nnrun -m {shlex.quote(f'resume={folder}')}",
         )
         tell_reached(stopped, reached_by(record))
         raise stopped from None
-    failed = [row for row in record.rows if row.exit_code]
+    failed = [row for row in record.rows if row.state == JobState.FAILED]
     with stop.held():
         finish(asked, record, "failed" if failed else "finished")
     if failed:
@@ -148,8 +169,6 @@ def _refused(item: Typed, tasks: Sequence[Task]) -> Iterator[str]:
         yield from (task.not_swept for task in named if task is not None and task.not_swept is not None)
     if item.key == "input" and item.value == "-":
         yield "input=- can be read once, not by each job of a sweep; give a file, a folder or a pattern"
-    if item.key == "resume" and item.value is not None:
-        yield "resume= continues a single run; it cannot be part of a sweep"
 
 
 def sweep_folder(typed: Sequence[Typed], own: Sequence[Path]) -> Path:
@@ -161,7 +180,10 @@ def sweep_folder(typed: Sequence[Typed], own: Sequence[Path]) -> Path:
     with saving(folder):
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
-            raise ConfigError(f"hydra.sweep.dir={folder} is in use (not empty); choose another")
+            resumable = (
+                f", or continue its sweep with nnrun -m resume={folder}" if (folder / JSON_NAME).is_file() else ""
+            )
+            raise ConfigError(f"hydra.sweep.dir={folder} is in use (not empty); choose another{resumable}")
     return folder
 
 

@@ -98,7 +98,7 @@ def test_a_sweep_that_is_killed_leaves_the_table_of_the_jobs_that_are_done(tmp_p
         raise ConfigError("as it was meant")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("nnrun.sweeps.one_by_one.perform", perform)
+    monkeypatch.setattr("nnrun.sweeps.orders.perform", perform)
     with pytest.raises(Killed):
         sweep(["model=mlp", "seed=0,1,2,3", "hydra.sweep.dir=s"], [], collect_rules())
     assert [row["job"] for row in read_sweep(tmp_path / "s")] == ["0", "1"]
@@ -111,10 +111,12 @@ def test_a_sweep_that_was_stopped_in_its_first_job_has_no_table_to_show(tmp_path
         raise KeyboardInterrupt
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("nnrun.sweeps.one_by_one.perform", perform)
+    monkeypatch.setattr("nnrun.sweeps.orders.perform", perform)
     with pytest.raises(InterruptedRun) as stopped:
         sweep(["model=mlp", "seed=0,1", "hydra.sweep.dir=s"], [], collect_rules())
-    assert stopped.value.messages == ("sweep stopped after 0 of 2 jobs; the results are in s",)
+    assert stopped.value.messages == (
+        "sweep stopped after 0 of 2 jobs; the results are in s; resume with: nnrun -m resume=s",
+    )
     assert "best first" not in capsys.readouterr().out
     assert read_sweep(tmp_path / "s") == []
 
@@ -134,7 +136,7 @@ def test_all_jobs_are_composed_before_the_first_starts_and_an_edit_changes_none(
         own.write_text(own.read_text().replace("width: 8", "width: 16"))
         raise DataError("as it was meant")
 
-    monkeypatch.setattr("nnrun.sweeps.one_by_one.perform", perform)
+    monkeypatch.setattr("nnrun.sweeps.orders.perform", perform)
     words = ["model=mine", "seed=0,-1,2", "hydra.sweep.dir=s"]
     with pytest.raises(SweepFailed) as failure:
         sweep(words, [tmp_path / "conf"], collect_rules())
@@ -153,7 +155,7 @@ def test_a_sweep_that_fails_fast_starts_no_job_after_a_failure(tmp_path: Path, m
         raise DataError("as it was meant")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("nnrun.sweeps.one_by_one.perform", perform)
+    monkeypatch.setattr("nnrun.sweeps.orders.perform", perform)
     with pytest.raises(SweepFailed):
         sweep(["seed=0,1,2", "sweep.fail_fast=true", "hydra.sweep.dir=s"], [], collect_rules())
     states = [row["state"] for row in json.loads((tmp_path / "s" / "sweep.json").read_text())["jobs"]]
