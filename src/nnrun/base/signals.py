@@ -46,6 +46,10 @@ class StopRequest:
         """Record that a signal came."""
         self._number = signal.SIGINT if number == signal.SIGINT else signal.SIGTERM
 
+    def forget(self) -> None:
+        """Forget what came: a job has stopped for it, and others go on."""
+        self._number = None
+
     def poll(self) -> None:
         """Raise InterruptedRun if a signal came."""
         if self._number is not None:

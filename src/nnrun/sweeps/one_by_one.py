@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
+from functools import partial
 
 from nnrun.base.errors import InterruptedRun
+from nnrun.base.listening import Validated, heard_by
 from nnrun.base.signals import in_force
 from nnrun.sweeps.orders import carry_out
 from nnrun.sweeps.places import LaunchSetup
-from nnrun.sweeps.seams import Decision, Ended, Event, Order
+from nnrun.sweeps.seams import Decision, Ended, Event, Order, Progress
 
 # Exit codes above this are those of signals.
 _SIGNALS = 128
@@ -23,6 +26,8 @@ class OneByOne:
         self._setup = setup
         self._next: Order | None = None
         self._ended: list[Event] = []
+        # Whether the job was told to pause or to stop.
+        self._is_told = False
 
     def start(self, order: Order) -> None:
         """Keep a job for the next `wait`."""
@@ -30,11 +35,14 @@ class OneByOne:
 
     def wait(self, seconds: float) -> Sequence[Event]:
         """Run the job to its end; raise InterruptedRun if it was interrupted."""
-        order, self._next = self._next, None
+        order, self._next, self._is_told = self._next, None, False
         if order is not None:
-            ended = carry_out(order, self._setup.own, self._setup.rules)
+            with heard_by(partial(self._hear, order.number)):
+                ended = carry_out(order, self._setup.own, self._setup.rules, says=False)
             self._ended.append(ended)
-            if ended.exit_code > _SIGNALS:
+            if self._is_told:
+                in_force().forget()
+            elif ended.exit_code > _SIGNALS:
                 raise InterruptedRun(ended.exit_code - _SIGNALS, *filter(None, [ended.reason]))
         events, self._ended = self._ended, []
         return events
@@ -50,3 +58,10 @@ class OneByOne:
 
     def close(self) -> None:
         """Do nothing: no job outlives `wait`."""
+
+    def _hear(self, number: int, validated: Validated) -> None:
+        """Have a validation answered; a job that shall not go on stops as it would on a signal."""
+        progress = Progress(number, validated.epoch, validated.step, validated.metrics, awaits=not validated.is_last)
+        if self._setup.decide(progress) is not Decision.GO_ON and not validated.is_last and in_force().heard is None:
+            self._is_told = True
+            in_force().note(signal.SIGTERM)

@@ -30,8 +30,8 @@ _KEPT = (LOCK_NAME, "run.log")
 _MANIFEST = Path("checkpoints") / "manifest.json"
 
 
-def carry_out(order: Order, own: Sequence[Path], rules: Rules) -> Ended:
-    """Run a job in this process, in its directory, and return how it ended; print its errors.
+def carry_out(order: Order, own: Sequence[Path], rules: Rules, *, says: bool = True) -> Ended:
+    """Run a job in this process, in its directory, and return how it ended; print its errors if it `says` them.
 
     `own` are the user's config folders. An interrupt ends the job; that it was one is seen from its exit code.
     """
@@ -44,17 +44,17 @@ def carry_out(order: Order, own: Sequence[Path], rules: Rules) -> Ended:
         reached = perform(composed, words, order.directory)
         summary = reached.to_json() if reached is not None else None
     except (KeyboardInterrupt, InterruptedRun) as error:
-        code, reason = getattr(error, "exit_code", 130), _told(order, getattr(error, "messages", ()))
+        code, reason = getattr(error, "exit_code", 130), _told(order, getattr(error, "messages", ()), says)
     except NnrunError as error:
-        code, reason = error.exit_code, _told(order, error.messages)
+        code, reason = error.exit_code, _told(order, error.messages, says)
     except (Exception, SystemExit) as error:
         if heard := in_force().heard:  # a library may have turned an interrupt into another error
             code, reason = 128 + heard, "interrupted"
         elif isinstance(error, Exception) and (machine := of_the_system(error)):
-            code, reason = machine.exit_code, _told(order, machine.messages)
+            code, reason = machine.exit_code, _told(order, machine.messages, says)
         else:
             show_traceback()
-            code, reason = BUG, _told(order, [f"{type(error).__name__}: {error}"])
+            code, reason = BUG, _told(order, [f"{type(error).__name__}: {error}"], says)
     _leave_status(order.directory, code, reason)
     is_environments = code == ResourceError.exit_code
     return Ended(order.number, code, reason, summary, is_environments, round(time.perf_counter() - start, 3))
@@ -85,10 +85,11 @@ def _empty(directory: Path) -> None:
             path.unlink()
 
 
-def _told(order: Order, messages: Sequence[str]) -> str:
-    """Print the messages of an error, without secrets, and return them as a reason."""
+def _told(order: Order, messages: Sequence[str], says: bool) -> str:
+    """Print the messages of an error if it `says` them, without secrets, and return them as a reason."""
     told = [hide_known(message, secrets_in_words(order.words)) for message in messages]
-    complain(told)
+    if says:
+        complain(told)
     return "\n".join(told)
 
 

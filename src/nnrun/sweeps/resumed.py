@@ -11,7 +11,6 @@ from nnrun.base.errors import ArtifactError, Complaint, ConfigError
 from nnrun.base.files import read_json
 from nnrun.base.paths import abbreviated, expanded, is_there, why_out_of_reach
 from nnrun.base.secrets import SHOWN, redact_word
-from nnrun.checkpoints.locate import nearest
 from nnrun.config.folders import OF_A_SWEEP
 from nnrun.config.overrides import parse_all
 from nnrun.sweeps.ranking import Yardstick
@@ -59,7 +58,7 @@ def read_past(path: Path) -> Past:
     if reason := why_out_of_reach(path):
         raise ConfigError(f"resume={abbreviated(path)}: {reason}")
     if not is_there(path):
-        raise ConfigError(f"resume={path} does not exist; {nearest(path)}")
+        raise ConfigError(f"resume={path} does not exist; name the folder of a sweep, which has a {JSON_NAME}")
     if not (path / JSON_NAME).is_file():
         single = (path / "status.json").is_file()
         hint = f"it is a run, which is resumed without -m: nnrun resume={path}" if single else "name one that has"
