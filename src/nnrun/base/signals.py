@@ -72,11 +72,11 @@ class StopRequest:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Let no signal, not even a second one, interrupt the block, which must be short; call `catch_up` after it."""
-        self._is_held = True
+        before, self._is_held = self._is_held, True
         try:
             yield
         finally:
-            self._is_held = False
+            self._is_held = before
 
     def catch_up(self) -> None:
         """Raise InterruptedRun if a signal came in a `held` block, unless signals are deferred."""

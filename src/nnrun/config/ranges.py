@@ -77,6 +77,7 @@ def one_of(*options: str) -> Range:
     return Range(lambda v: v in options, ", ".join(options), options)
 
 
+_AUTO_OR_WHOLE = Range(lambda v: v == "auto" or whole(1).holds(v), "auto or a whole number from 1 up", ("auto",))
 FRACTION = number(0, 1)
 # The height or the width of an image.
 MAX_SIDE = 16384
@@ -176,6 +177,8 @@ RANGES: dict[str, Range] = {
     "early_stopping.patience": whole(1),
     "early_stopping.min_delta": NOT_NEGATIVE,
     "sweep.method": one_of("grid"),
-    "sweep.parallel": whole(1, 1),
+    "sweep.parallel": _AUTO_OR_WHOLE,
+    "sweep.jobs_per_device": _AUTO_OR_WHOLE,
+    "sweep.job_minutes": number(0, above=True, null=True),
     "launch.place": one_of("local"),
 }

@@ -138,7 +138,9 @@ class SweepSettings:
     """Which jobs a sweep runs, and how; a method's own settings are in its option."""
 
     method: str
-    parallel: int
+    parallel: Literal["auto"] | int
+    jobs_per_device: Literal["auto"] | int
+    job_minutes: float | None
     fail_fast: bool
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from nnrun.base.errors import InterruptedRun, ResourceError, complain
 from nnrun.base.files import write_json
@@ -76,6 +78,10 @@ class Loop:
             if not is_idle:
                 self.waiting.append(job)
         self.record.rows.extend(past.rows)
+
+    def trainers(self) -> list[Mapping[str, Any]]:
+        """Return the section `trainer` of each job whose config is at hand."""
+        return [job.composed.resolved()["trainer"] for job in self.jobs.values() if job.composed is not None]
 
     def run(self, launcher: Launcher) -> None:
         """Run until nothing waits, nothing runs, and the search is done. Raises InterruptedRun or KeyboardInterrupt."""

@@ -68,7 +68,7 @@ def _ready(order: Order, own: Sequence[Path], rules: Rules) -> tuple[Composed, S
     if not (order.directory / _MANIFEST).exists():
         _empty(order.directory)
         return composed, order.words
-    from nnrun.tasks.again import words_to_resume  # noqa: PLC0415 - needs torch, as the job does
+    from nnrun.tasks.for_sweeps import words_to_resume  # noqa: PLC0415 - needs torch, as the job does
 
     words = words_to_resume(composed, order.directory)
     return compose_config(words, own, rules), words

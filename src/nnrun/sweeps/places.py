@@ -23,6 +23,7 @@ SEARCHES = {
 # by how its jobs share it.
 LAUNCHERS = {
     "one_by_one": "nnrun.sweeps.one_by_one.OneByOne",
+    "side_by_side": "nnrun.sweeps.workers.side_by_side.side_by_side",
 }
 
 
@@ -58,9 +59,11 @@ class LaunchSetup:
     console: Console
     # For a launcher that runs jobs in this process: what a job that reports shall do.
     decide: Callable[[Progress], Decision]
-    # Whether a job waits for a decision after each validation, and how many jobs there are, if that is known.
+    # Whether a job waits for a decision after each validation.
     awaits: bool
-    num_jobs: int | None
+    # Once the jobs are listed: how many there are, and the section `trainer` of each whose config is at hand.
+    num_jobs: Callable[[], int]
+    trainers: Callable[[], Sequence[Mapping[str, Any]]]
 
 
 def search_of(config: SweepConfig, setup: SearchSetup) -> Search:
@@ -70,7 +73,8 @@ def search_of(config: SweepConfig, setup: SearchSetup) -> Search:
 
 def launcher_of(config: SweepConfig, setup: LaunchSetup) -> Launcher:
     """Return the launcher that the settings choose."""
-    name = "one_by_one" if config.launch.place == "local" else config.launch.place
+    here = "one_by_one" if config.sweep.parallel == 1 else "side_by_side"
+    name = here if config.launch.place == "local" else config.launch.place
     return _named(LAUNCHERS[name])(setup)  # type: ignore[no-any-return]
 
 

@@ -109,15 +109,17 @@ def run(asked: Asked, record: Record, stop: StopRequest, past: Past | None) -> d
         console=console,
         decide=loop.decide,
         awaits=False,
-        num_jobs=None,
+        num_jobs=lambda: len(record.rows),
+        trainers=loop.trainers,
     )
+    launcher = launcher_of(config, launched)
     try:
         if past:
             loop.restore(past)
         loop.list_all()
         done = f", {counted(len(record.ended), 'job')} done before" if past else ""
         console.say(f"sweep of {counted(len(record.rows), 'job')} in {folder}{done}")
-        loop.run(launcher_of(config, launched))
+        loop.run(launcher)
     except (KeyboardInterrupt, InterruptedRun) as error:
         with stop.held():
             finish(asked, record, "interrupted")
@@ -130,6 +132,8 @@ def run(asked: Asked, record: Record, stop: StopRequest, past: Past | None) -> d
         )
         tell_reached(stopped, reached_by(record))
         raise stopped from None
+    finally:
+        launcher.close()
     failed = [row for row in record.rows if row.state == JobState.FAILED]
     with stop.held():
         finish(asked, record, "failed" if failed else "finished")

@@ -106,7 +106,7 @@ def test_jobs_that_die_fail_each_with_its_reason_and_the_others_have_the_bits_of
     odd = [ordered(n, *WORDS[1:], "model=odd", f"model.mood={mood}", own=own) for n, mood in enumerate(moods)]
     fine = [ordered(6 + n, *WORDS, f"optimizer.lr={rate}") for n, rate in enumerate(("1e-3", "1e-2"))]
     said: list[str] = []
-    workers = Workers(Slots(2, 1), Wishes(own=own), said.append)
+    workers = Workers(lambda: Slots(2, 1), Wishes(own=own), said.append)
     with contextlib.closing(workers):
         ended, heard = run(workers, [*odd, *fine])
     assert {mood: ended[n].exit_code for n, mood in enumerate(moods)} == dict(
@@ -138,7 +138,7 @@ def test_a_job_that_the_search_pauses_is_taken_up_again_to_the_same_bits_and_one
     monkeypatch.setattr(running, "GRACE_SECONDS", 0.3)
     own = [folder / "conf"]
     paused, whole = ordered(0, *WORDS), ordered(1, *WORDS)
-    with contextlib.closing(Workers(Slots(2, 1), Wishes(own=own, asks=True))) as workers:
+    with contextlib.closing(Workers(lambda: Slots(2, 1), Wishes(own=own, asks=True))) as workers:
 
         def first_pauses(progress: Progress) -> Decision:
             return Decision.PAUSE if progress.number == 0 else Decision.GO_ON
@@ -167,7 +167,7 @@ from nnrun.sweeps.workers.launcher import Workers
 from nnrun.sweeps.workers.slots import Slots
 
 words, left = sys.argv[1:], 2
-with stop_request() as stop, stop.deferred(), contextlib.closing(Workers(Slots(2, 1))) as workers:
+with stop_request() as stop, stop.deferred(), contextlib.closing(Workers(lambda: Slots(2, 1))) as workers:
     for number in range(2):
         Path(f"jobs/{number}").mkdir(parents=True)
         workers.start(Order(number, words, Path(f"jobs/{number}"), composed=compose(words)))

@@ -29,6 +29,7 @@ from nnrun.sweeps.frozen import thaw
 from nnrun.sweeps.orders import as_message, carry_out
 from nnrun.sweeps.seams import Decision, Order
 from nnrun.sweeps.workers.messages import Channel
+from nnrun.tasks.for_sweeps import use_threads
 from nnrun.tasks.rules import collect_rules
 
 # How often a job that waits for an answer looks whether it was told to stop.
@@ -69,6 +70,8 @@ def _obey(channel: Channel, message: Mapping[str, Any], content: bytes) -> int:
     composed = thaw(content, collect_rules()) if content else None
     order = Order(message["number"], message["words"], Path(message["directory"]), message["resumes"], composed)
     os.environ.update(message["environment"])
+    if message["threads"]:
+        use_threads(message["threads"])
     _write_to(order.directory)
     guard_libraries(is_quiet=False)
     answers: queue.SimpleQueue[str] = queue.SimpleQueue()

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
+import functools
 import select
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,9 +21,8 @@ from nnrun.sweeps.seams import Decision, Ended, Event, Order, Progress
 from nnrun.sweeps.workers.messages import Channel
 from nnrun.sweeps.workers.running import Running
 from nnrun.sweeps.workers.slots import Slots
+from nnrun.sweeps.workers.starter import Starter
 
-# A process that was told to end, or has nothing left to do, is waited for this long.
-_FAREWELL_SECONDS = 2.0
 # The longest time that one look counts: a sweep that was suspended for an hour did not run.
 _LONG_LOOK_SECONDS = 5.0
 # How often a job that its surroundings ended (code 5) is tried again, and after how long.
@@ -36,30 +32,34 @@ _BEFORE_RETRY_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Wishes:
-    """How jobs run: the user's config folders, `sweep.job_minutes`, whether a search answers each validation.
-
-    `modules` are those of nnrun that the jobs will use, imported once for all.
-    """
+    """How jobs run: the user's config folders, `sweep.job_minutes`, whether a search answers each validation."""
 
     own: Sequence[Path] = ()
     minutes: float | None = None
     asks: bool = False
-    modules: Sequence[str] = ()
 
 
 class Workers:
     """A Launcher: processes of this machine, forked from one that has imported torch.
 
-    `say` takes a line about a job that is tried again. Close it, whatever happens.
+    `choose` returns the slots; it is called when they are first needed, since the jobs may be composed while that
+    process imports torch. `say` takes a line about a job that is tried again. Close it, whatever happens.
     """
 
-    def __init__(self, slots: Slots, wishes: Wishes | None = None, say: Callable[[str], None] = lambda _: None) -> None:
-        self._slots, self._wishes, self._say = slots, wishes or Wishes(), say
+    def __init__(
+        self, choose: Callable[[], Slots], wishes: Wishes | None = None, say: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._choose, self._wishes, self._say = choose, wishes or Wishes(), say
         self._running: dict[int, Running] = {}
         self._events: list[Event] = []
         self._looked = time.monotonic()
+        self._is_stopping = False
         self._undoing = at_the_end(self.close)
-        self._server: _Server | None = _Server(slots.threads, self._wishes.modules)
+        self._server: Starter | None = Starter()
+
+    @functools.cached_property
+    def _slots(self) -> Slots:
+        return self._choose()
 
     @property
     def num_slots(self) -> int:
@@ -77,7 +77,7 @@ class Workers:
         while True:
             left = deadline - time.monotonic()
             self._look(max(0.0, min([left, *self._waits()])))
-            if self._events or left <= 0:
+            if self._events or left <= 0 or (in_force().heard and not self._is_stopping):
                 break
         events, self._events = self._events, []
         return events
@@ -90,6 +90,7 @@ class Workers:
 
     def stop(self) -> None:
         """Ask the running jobs to save and stop, as by SIGTERM; their `Ended` follow."""
+        self._is_stopping = True
         for running in list(self._running.values()):
             running.is_stopping = True
             if running.due is None:
@@ -110,12 +111,12 @@ class Workers:
     def _launch(self, order: Order, num_retries: int) -> None:
         """Have a process started for a job, and send it its order."""
         if self._server is None:
-            self._server = _Server(self._slots.threads, self._wishes.modules)
+            self._server = Starter()
         ours, theirs = socket.socketpair()
         running = Running(order, Channel(ours), self._slots.take(), num_retries=num_retries)
         self._running[order.number] = running
         with theirs:
-            self._server.control.send({"start": order.number}, descriptors=[theirs.fileno()])
+            self._server.start(order, theirs)
         message = {
             "number": order.number,
             "words": list(order.words),
@@ -124,6 +125,7 @@ class Workers:
             "own": [str(folder) for folder in self._wishes.own],
             "asks": self._wishes.asks,
             "invocation": list(invocation().words),
+            "threads": self._slots.threads,
             "environment": self._slots.environment(running.device),
         }
         running.channel.send(message, freeze(order.composed) if order.composed else b"")
@@ -142,17 +144,19 @@ class Workers:
             running.channel.fileno(): running for running in self._running.values() if not running.channel.is_closed
         }
         control = self._server.control if self._server else None
+        # A signal may interrupt this, where nothing is lost, but not what follows.
         ready = select.select([*speaking, *([control.fileno()] if control else [])], [], [], seconds)[0]
-        for descriptor in ready:
-            if descriptor in speaking:
-                self._hear(speaking[descriptor])
-        if control is not None and control.fileno() in ready:
-            for message, _ in control.ready():
-                if "ended" in message and message["ended"] in self._running:
-                    self._ended(self._running[message["ended"]], message["status"])
-            if control.is_closed:
-                self._lose_server()
-        self._count_time()
+        with in_force().held():
+            for descriptor in ready:
+                if descriptor in speaking:
+                    self._hear(speaking[descriptor])
+            if control is not None and control.fileno() in ready:
+                for message, _ in control.ready():
+                    if "ended" in message and message["ended"] in self._running:
+                        self._ended(self._running[message["ended"]], message["status"])
+                if control.is_closed:
+                    self._lose_server()
+            self._count_time()
 
     def _hear(self, running: Running) -> None:
         """Take what a job said. One that has lost the process that started it ends with its socket."""
@@ -219,38 +223,3 @@ class Workers:
             elif not running.is_killed and self._server is not None:
                 running.is_killed = True
                 self._server.control.send({"kill": number})
-
-
-class _Server:
-    """The process that starts jobs, and our end of its socket; it imports torch while this one goes on."""
-
-    def __init__(self, threads: int | None, modules: Sequence[str]) -> None:
-        ours, theirs = socket.socketpair()
-        own = {"OMP_NUM_THREADS": str(threads)} if threads else {}
-        how = "forks" if sys.platform == "linux" else "spawns"
-        with in_force().held(), theirs:
-            self._process = subprocess.Popen(
-                [*_PYTHON, "-m", "nnrun.sweeps.workers.server", str(theirs.fileno()), how],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                env={**os.environ, **own},
-                pass_fds=[theirs.fileno()],
-            )
-        in_force().catch_up()
-        self.control = Channel(ours)
-        if modules:
-            self.control.send({"preload": list(modules)})
-
-    def close(self, numbers: Sequence[int]) -> None:
-        """Kill the jobs with these numbers, and end the process."""
-        for number in numbers:
-            self.control.send({"kill": number})
-        self.control.close()
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(_FAREWELL_SECONDS)
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
-
-
-_PYTHON = (sys.executable, *subprocess._args_from_interpreter_flags())  # type: ignore[attr-defined]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from nnrun.base.host import available_bytes, num_cores
 from nnrun.config.auto import AUTO
@@ -56,8 +59,9 @@ class Slots:
             self._taken[device] -= 1
 
     def environment(self, device: str | None) -> dict[str, str]:
-        """Return the variables by which a job keeps to its place."""
-        return {} if device is None else {_VISIBLE: device}
+        """Return the variables by which a job, and what it starts, keep to their place."""
+        threads = {_THREADS: str(self.threads)} if self.threads else {}
+        return threads | ({} if device is None else {_VISIBLE: device})
 
     def learn(self, peak_bytes: int, total_bytes: int) -> None:
         """Share devices among as many jobs as fit, by the memory that one took; never fewer than before."""
@@ -82,36 +86,62 @@ class Slots:
         self.per_device, self.number = per_device, per_device * len(self.devices)
 
 
-def choose_slots(
-    parallel: int | str,
-    num_jobs: int,
-    *,
-    threads: int | None = None,
-    devices: Collection[str] = (),
-    per_device: int | str = 1,
-) -> Slots:
-    """Return the slots for so many jobs, from `sweep.parallel` and `sweep.jobs_per_device`.
+@dataclass(frozen=True)
+class Needs:
+    """What jobs state about their places: how many there are, and their `trainer.device` and `trainer.threads`.
 
-    `threads` is the number that every job is told to use, if it is told one; else OMP_NUM_THREADS is, where it is set.
-    `auto` is a job for each core that this process may use, as far as the memory lasts. The number of jobs is that of
-    the whole sweep: the number of threads, and with it the last bits of the results, are the same when it is resumed.
+    The number is that of the whole sweep: the number of threads, and with it the last bits of the results, are the same
+    when it is resumed.
     """
-    cores, told = num_cores(), threads or _told_threads()
-    if devices:
-        each = 1 if per_device == AUTO else int(per_device)
-        most = max(1, cores // len(devices))
-        return Slots(
-            len(devices) * each, told or max(1, cores // len(devices)), tuple(devices), each, per_device == AUTO, most
-        )
-    if parallel == AUTO:
-        number = max(1, min(cores // (told or 1), num_jobs))
-        fitting = max(1, min(number, available_bytes() // _JOB_BYTES))
-        return Slots(fitting, told or max(1, cores // number))
-    return Slots(int(parallel), told or max(1, cores // int(parallel)))
+
+    num_jobs: int
+    devices: frozenset[str] = frozenset({AUTO})
+    threads: int | None = None
+
+    @classmethod
+    def of(cls, num_jobs: int, trainers: Sequence[Mapping[str, Any]]) -> Needs:
+        """Return the needs of jobs with these sections `trainer`."""
+        threads = [int(it["threads"]) for it in trainers if it["threads"] != AUTO]
+        devices = frozenset(str(it["device"]) for it in trainers)
+        return cls(num_jobs, devices or frozenset({AUTO}), max(threads, default=None))
+
+
+def choose_slots(parallel: int | str, per_device: int | str, needs: Needs) -> Slots:
+    """Return the slots for jobs, from `sweep.parallel` and `sweep.jobs_per_device`.
+
+    `auto` is a job for each core that this process may use, as far as the memory lasts; where jobs run on GPUs, one for
+    each GPU.
+    """
+    cores, told = num_cores(), needs.threads or _told_threads()
+    if needs.devices == {"cpu"} or not (gpus := visible_gpus()):
+        return _on_cores(parallel, cores, told, needs)
+    if named := needs.devices - {"cpu", AUTO, "cuda"}:
+        # Their numbers are those of all GPUs, so that each job sees all; those on one GPU share it as they are told.
+        number = parallel if parallel != AUTO else len(named) * (1 if per_device == AUTO else int(per_device))
+        return Slots(int(number), told or max(1, cores // int(number)))
+    if parallel != AUTO:
+        per_device = -(-int(parallel) // len(gpus)) if per_device == AUTO else per_device
+        gpus = gpus[: int(parallel)]
+    each, most = 1 if per_device == AUTO else int(per_device), max(1, cores // len(gpus))
+    number = len(gpus) * each if parallel == AUTO else int(parallel)
+    return Slots(number, told or max(1, cores // number), tuple(gpus), each, per_device == AUTO, most)
+
+
+def _on_cores(parallel: int | str, cores: int, told: int | None, needs: Needs) -> Slots:
+    """Return slots for jobs that compute on the host."""
+    if parallel != AUTO:
+        return Slots(int(parallel), told or max(1, cores // int(parallel)))
+    if sys.platform == "darwin" and needs.devices != {"cpu"}:
+        return Slots(1, told)  # its GPU is one that all share
+    number = max(1, min(cores // (told or 1), needs.num_jobs))
+    fitting = max(1, min(number, available_bytes() // _JOB_BYTES))
+    return Slots(fitting, told or max(1, cores // number))
 
 
 def visible_gpus() -> list[str]:
     """Return the GPUs that jobs may use, by the names that CUDA_VISIBLE_DEVICES takes. Starts no device."""
+    if version("torch").endswith("+cpu"):
+        return []
     named = os.environ.get(_VISIBLE)
     if named is not None:
         return [name for name in (part.strip() for part in named.split(",")) if name and name != "-1"]

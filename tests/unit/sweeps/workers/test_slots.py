@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nnrun.sweeps.workers import slots
-from nnrun.sweeps.workers.slots import Slots, choose_slots, visible_gpus
+from nnrun.sweeps.workers.slots import Needs, Slots, choose_slots, visible_gpus
 
 GIB = 2**30
 
@@ -31,7 +31,7 @@ def test_cores_are_divided_among_the_jobs(cores, parallel, num_jobs, told, expec
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if told is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", told)
-    chosen = choose_slots(parallel, num_jobs)
+    chosen = choose_slots(parallel, 1, Needs(num_jobs))
     assert (chosen.number, chosen.threads) == expected
 
 
@@ -39,7 +39,7 @@ def test_where_memory_is_short_fewer_jobs_run_with_the_same_number_of_threads(mo
     monkeypatch.setattr(slots, "num_cores", lambda: 8)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(slots, "available_bytes", lambda: 2 * GIB)
-    chosen = choose_slots("auto", 16)
+    chosen = choose_slots("auto", 1, Needs(16))
     assert (chosen.number, chosen.threads) == (3, 1)
     monkeypatch.setattr(slots, "num_memory_kills", lambda: 99)
     assert (chosen.ran_short(), chosen.ran_short()) == (True, False)
@@ -51,13 +51,15 @@ def test_where_memory_is_short_fewer_jobs_run_with_the_same_number_of_threads(mo
 def test_each_gpu_has_a_job_and_more_once_one_has_shown_how_little_it_takes(monkeypatch) -> None:
     monkeypatch.setattr(slots, "num_cores", lambda: 8)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    one_each = choose_slots("auto", 16, devices=["0", "GPU-1a"])
+    monkeypatch.setattr(slots, "visible_gpus", lambda: ["0", "GPU-1a"])
+    one_each = choose_slots("auto", 1, Needs(16))
     assert (one_each.number, one_each.threads, [one_each.take() for _ in range(2)]) == (2, 4, ["0", "GPU-1a"])
     one_each.give("GPU-1a")
-    assert (one_each.take(), one_each.environment("GPU-1a")) == ("GPU-1a", {"CUDA_VISIBLE_DEVICES": "GPU-1a"})
+    assert one_each.take() == "GPU-1a"
+    assert one_each.environment("GPU-1a") == {"CUDA_VISIBLE_DEVICES": "GPU-1a", "OMP_NUM_THREADS": "4"}
     one_each.learn(GIB, 80 * GIB)
     assert one_each.number == 2, "one was asked for"
-    measured = choose_slots("auto", 16, devices=["0", "1"], per_device="auto")
+    measured = choose_slots("auto", "auto", Needs(16))
     assert (measured.number, measured.take()) == (2, "0")
     measured.learn(40 * GIB, 80 * GIB)
     assert measured.number == 2, "two do not fit"
@@ -68,13 +70,20 @@ def test_each_gpu_has_a_job_and_more_once_one_has_shown_how_little_it_takes(monk
     measured.run_less()
     measured.learn(GIB, 80 * GIB)
     assert measured.number == 6, "what ran short is not tried again"
-    assert [choose_slots("auto", 16, devices=["0"], per_device=3).take() for _ in range(2)] == ["0", "0"]
+    shared = choose_slots("auto", 3, Needs(16))
+    assert (shared.number, [shared.take() for _ in range(4)]) == (6, ["0", "GPU-1a"] * 2)
+    alone = choose_slots(
+        "auto", 1, Needs.of(16, [{"device": "cuda:1", "threads": 3}, {"device": "cuda:1", "threads": "auto"}])
+    )
+    assert (alone.number, alone.threads, alone.take()) == (1, 3, None), "the number is that of all GPUs"
+    assert choose_slots("auto", 1, Needs.of(16, [{"device": "cpu", "threads": "auto"}])).number == 8
 
 
 @pytest.mark.parametrize(("named", "found"), [("", []), ("-1", []), ("2, GPU-ab", ["2", "GPU-ab"])])
 def test_the_gpus_are_those_that_the_user_lets_be_seen(
     named: str, found: list[str], tmp_path: Path, monkeypatch
 ) -> None:
+    monkeypatch.setattr(slots, "version", lambda _: "2.13.0")
     monkeypatch.setattr(slots, "_GPUS", tmp_path)
     for name in ("0000:01:00.0", "0000:02:00.0"):
         (tmp_path / name).mkdir()
@@ -82,6 +91,9 @@ def test_the_gpus_are_those_that_the_user_lets_be_seen(
     assert visible_gpus() == found
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     assert visible_gpus() == ["0", "1"]
+    monkeypatch.setattr(slots, "version", lambda _: "2.13.0+cpu")
+    assert visible_gpus() == []
+    monkeypatch.setattr(slots, "version", lambda _: "2.13.0")
     monkeypatch.setattr(slots, "_GPUS", tmp_path / "none")
     assert visible_gpus() == []
 

@@ -1,12 +1,19 @@
-"""The words that resume a run of which the checked config is at hand, as a sweep does with its jobs."""
+"""What a sweep needs for its jobs, and has no words for: the number of threads of a job, and the words to resume it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from nnrun.assembly.allowed import SHIPPED_ROOTS, targets_in
 from nnrun.base.secrets import is_secret
 from nnrun.config.composed import Composed
+
+
+def use_threads(number: int) -> None:
+    """Let this process compute with so many threads, unless its job says otherwise; none is started before it does."""
+    torch.set_num_threads(number)
 
 
 def words_to_resume(composed: Composed, run: Path) -> list[str]:
