@@ -153,7 +153,13 @@ def _check_shape(network: nn.Module, preprocessing: Preprocessing, trained_on: A
 
 
 def measure(job: Job, trained: Trained, data: Opened, objective: Objective, poll: Callable[[], None]) -> Measured:
-    """Evaluate a trained network on the test split, and on the validation split unless that is known."""
+    """Evaluate a trained network on the test split, and on the validation split unless that is known.
+
+    A training with trainer.test=false does not touch the test split.
+    """
+    splits = {"valid": data.valid, "test": data.test}
+    if job.trains and not job.settings.trainer.test:
+        del splits["test"]
     network, channels_last = to_device(trained.network, job.device, job.settings.trainer.channels_last, job.precision)
     residency = choose_residency(job.settings.data.residency, data.num_bytes, job.device)
     layout = Layout(job.device, channels_last, residency, job.settings.data.num_workers)
@@ -166,7 +172,7 @@ def measure(job: Job, trained: Trained, data: Opened, objective: Objective, poll
         with watching_head(job, objective, network, data.targets):
             return evaluate(network, objective, batches, poll, keeping)
 
-    for name, split in (("valid", data.valid), ("test", data.test)):
+    for name, split in splits.items():
         if split is not None:
             known, keeping = (trained.validated, None) if name == "valid" else (None, kept)
             sums = known or evaluated(split, keeping)

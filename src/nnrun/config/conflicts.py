@@ -47,8 +47,13 @@ CONFLICTS = (
         "data.num_workers={} has an effect only with data.residency=stream",
     ),
     Conflict(
-        ("data.val_fraction", "early_stopping"),
-        lambda fraction, section: fraction == 0 and section,
+        ("data.fold", "data.num_folds"),
+        lambda fold, num_folds: num_folds is not None and fold > num_folds,
+        "data.fold={} is not one of the data.num_folds={} parts, which are counted from 1",
+    ),
+    Conflict(
+        ("data.val_fraction", "early_stopping", "data.num_folds"),
+        lambda fraction, section, num_folds: fraction == 0 and section and num_folds is None,
         "data.val_fraction=0 leaves early stopping nothing to monitor; add early_stopping=none",
     ),
     Conflict(

@@ -63,9 +63,21 @@ IDLE = (
         "trainer.watch_every_steps={} has an effect only with trainer.watch=all, or some parts of it",
     ),
     Idle(
+        ("data.val_fraction",),
+        ("data.val_fraction", "data.num_folds"),
+        lambda _, num_folds: num_folds is not None,
+        "data.val_fraction={} has no effect with data.num_folds={}: one of the parts is the validation split",
+    ),
+    Idle(
+        ("data.fold",),
+        ("data.fold", "data.num_folds"),
+        lambda _, num_folds: num_folds is None,
+        "data.fold={} has an effect only with data.num_folds, the number of parts",
+    ),
+    Idle(
         ("trainer.validate_every_steps",),
-        ("trainer.validate_every_steps", "data.val_fraction"),
-        lambda every, fraction: every is not None and fraction == 0,
+        ("trainer.validate_every_steps", "data.val_fraction", "data.num_folds"),
+        lambda every, fraction, num_folds: every is not None and fraction == 0 and num_folds is None,
         "trainer.validate_every_steps={} has no effect with data.val_fraction={}: nothing is validated",
     ),
     Idle(

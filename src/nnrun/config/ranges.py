@@ -108,6 +108,8 @@ RANGES: dict[str, Range] = {
     "data.eval_batch_size": whole(1),
     "data.val_fraction": number(0, 1, below=True),
     "data.split_seed": whole(0, 2**63 - 1),
+    "data.num_folds": whole(2, 100, null=True),
+    "data.fold": whole(1, 100),
     "data.limit": whole(1, null=True),
     "data.num_workers": whole(0, 256),
     "data.image_size": Range(

@@ -43,6 +43,8 @@ class DataSettings:
     eval_batch_size: int
     val_fraction: float
     split_seed: int
+    num_folds: int | None
+    fold: int
     split_by: SplitBy
     limit: int | None
     num_workers: int
@@ -78,6 +80,7 @@ class TrainerSettings:
     device: str
     precision: Precision
     epochs: int
+    test: bool
     max_steps: int | None
     max_minutes: float | None
     accumulate: int

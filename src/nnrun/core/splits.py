@@ -37,6 +37,21 @@ class Drawing:
         num_held_out = round(len(strata) * fraction)
         return stratified_indices(strata, num_held_out, generator(self.purpose, self.seed))
 
+    def fold(self, strata: Tensor, digests: Callable[[], Tensor], number: int, num_folds: int) -> tuple[Tensor, Tensor]:
+        """Return the indices of the samples kept and of those held out in a fold, counted from 0.
+
+        Each sample is held out in exactly one fold. By content, its hash decides, so that folds differ a little in
+        size; by position, each has its share of every stratum.
+        """
+        if self.split_by == "content":
+            folds = (hashed(digests(), mix(self.purpose, self.seed)) * num_folds).long()
+        else:
+            shuffled = torch.randperm(len(strata), generator=generator(self.purpose, self.seed))
+            by_stratum = shuffled[torch.argsort(strata[shuffled], stable=True)]
+            folds = torch.empty(len(strata), dtype=torch.int64)
+            folds[by_stratum] = torch.arange(len(strata)) % num_folds
+        return (folds != number).nonzero()[:, 0], (folds == number).nonzero()[:, 0]
+
     def limit(self, strata: Tensor, digests: Callable[[], Tensor], limit: int) -> Tensor:
         """Return the indices of `limit` samples, in proportion from each stratum."""
         if self.split_by == "content":

@@ -135,6 +135,24 @@ def test_by_content_small_classes_give_one_together_and_samples_all_alike_are_to
     assert torch.equal(alike, Drawing("position", SPLIT, 0).hold_out(targets, lambda: digests, 0.1)[1])
 
 
+@pytest.mark.parametrize("split_by", ["content", "position"])
+def test_each_sample_is_held_out_in_one_fold(split_by: str) -> None:
+    """Negative control: hold-outs of the same size that other seeds draw have samples in common."""
+    labels, digests = torch.arange(300) % 7, torch.arange(300) // 2
+    drawing = Drawing(split_by, SPLIT, 0)
+    folds = [drawing.fold(labels, lambda: digests, number, 5) for number in range(5)]
+    assert sorted(torch.cat([held_out for _, held_out in folds]).tolist()) == list(range(300))
+    assert all(sorted([*kept.tolist(), *held_out.tolist()]) == list(range(300)) for kept, held_out in folds)
+    drawn = [Drawing(split_by, SPLIT, seed).hold_out(labels, lambda: digests, 0.2)[1] for seed in range(5)]
+    assert len(torch.cat(drawn).unique()) < 280
+    if split_by == "content":  # copies are on one side, and nothing moves when samples are added
+        assert all(not set(digests[kept].tolist()) & set(digests[held].tolist()) for kept, held in folds)
+        more = drawing.fold(torch.arange(400) % 7, lambda: torch.arange(400) // 2, 3, 5)[1]
+        assert [index for index in more.tolist() if index < 300] == folds[3][1].tolist()
+    else:
+        assert {int((labels[held] == 0).sum()) for _, held in folds} <= {8, 9}
+
+
 def test_by_content_seed_and_purpose_decide() -> None:
     digests, targets = contents(1000), torch.zeros(1000, dtype=torch.int64)
     by_seed = [Drawing("content", purpose, seed).hold_out(targets, lambda: digests, 0.5)[1] for purpose, seed in PAIRS]

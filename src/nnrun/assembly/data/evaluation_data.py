@@ -23,7 +23,8 @@ from nnrun.config.schema import DataSettings
 from nnrun.core.seams.data import Evaluation, Split
 
 # Settings that define the hold-outs: of `data`, and of `data.dataset`.
-_HOLD_OUT, _HOLD_OUT_OF_SET = ("val_fraction", "split_seed", "split_by"), ("test_fraction",)
+_HOLD_OUT = ("val_fraction", "num_folds", "fold", "split_seed", "split_by")
+_HOLD_OUT_OF_SET = ("test_fraction",)
 # Parameters of nnrun's own data sets that do not change which samples the data has.
 _NOT_THE_SOURCE = (
     *("split_seed", "split_by", "test_fraction", "mean", "std"),
@@ -61,6 +62,10 @@ def open_for(job: Job) -> Opened:
             raise ConfigError(
                 f"data.val_fraction={settings.val_fraction:g} has no effect: the data has its own validation split; "
                 "remove it"
+            )
+        if job.trains and settings.num_folds is not None and not data.valid_is_drawn:
+            raise ConfigError(
+                f"data.num_folds={settings.num_folds} has no effect: the data has its own validation split; remove it"
             )
         data = beside_its_start(job, data) if job.trains and job.resume is None else data
         return normalised_as_trained(job, data)

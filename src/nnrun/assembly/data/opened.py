@@ -178,12 +178,20 @@ def _check_claims(known: Mapping[str, Any], settings: DataSettings) -> None:
 
 def _held_out(train: Split, targets: Targets, settings: DataSettings, *, evaluates: bool) -> tuple[Split, Split | None]:
     """Return the rest to train on, and the validation split, if one is asked for; an evaluation can go without it."""
-    if settings.val_fraction == 0:
+    if settings.val_fraction == 0 and settings.num_folds is None:
         return train, None
     if settings.split_by == "content":
         train = replace(train, originals=train.identified())
-    drawing = Drawing(settings.split_by, SPLIT, settings.split_seed)
-    kept, held_out = drawing.hold_out(strata(train.targets, targets), train.identified, settings.val_fraction)
+    drawing, among = Drawing(settings.split_by, SPLIT, settings.split_seed), strata(train.targets, targets)
+    if settings.num_folds is not None:
+        kept, held_out = drawing.fold(among, train.identified, settings.fold - 1, settings.num_folds)
+        if len(kept) and len(held_out):
+            return train.subset(kept), train.subset(held_out)
+        raise DataError(
+            f"data.fold={settings.fold} of data.num_folds={settings.num_folds} leaves none of "
+            f"{counted(len(train), 'sample')} for training or validation; use fewer folds"
+        )
+    kept, held_out = drawing.hold_out(among, train.identified, settings.val_fraction)
     if len(held_out):
         return train.subset(kept), train.subset(held_out)
     if evaluates:
@@ -201,6 +209,8 @@ def _fingerprint(dataset: Dataset, settings: DataSettings) -> str | None:
     choice: tuple[object, ...] = (dataset.fingerprint, settings.limit, settings.split_seed, settings.val_fraction)
     if settings.split_by != "position":
         choice = (*choice, settings.split_by)
+    if settings.num_folds is not None:
+        choice = (*choice, settings.fold, settings.num_folds)
     return hashlib.sha256(repr(choice).encode()).hexdigest()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 # Settings that decide which samples are in the validation split; of the section `dataset`, all except those that decide
 # how a sample is presented.
 _SAMPLES = ("name", "root", "limit", "split_seed", "split_by", "val_fraction", "dataset")
+_FOLDS = ("num_folds", "fold")
 _SHOWING = (
     *("mean", "std", "image_size", "channels", "in_shape", "num_outputs", "num_classes", "facts"),
     *("download", "on_bad", "class_order", "white", "resize", "jpeg_draft", "targets"),
@@ -31,6 +32,8 @@ class Yardstick:
         data = tree.get("data")
         data = data if isinstance(data, Mapping) else {}
         chosen = {key: data[key] for key in _SAMPLES if key in data}
+        if data.get("num_folds") is not None:
+            chosen |= {key: data.get(key) for key in _FOLDS}
         section = chosen.get("dataset")
         # A parameter of the user's own class may change its samples in any way.
         if isinstance(section, Mapping) and str(section.get("_target_")).startswith("nnrun."):

@@ -30,6 +30,9 @@ def next_commands(
     preprocessing = data.preprocessing.to_plain()
     run, path = shlex.quote(f"ckpt={summary.run}"), job.composed.run_dir
     trust = job.reading(preprocessing, EVALUATION)
+    if "test" not in summary.details:
+        finish = shlex.quote(f"resume={summary.run}")
+        return [f"nnrun {finish} trainer.test=true{job.reading(preprocessing)}"]
     found = [f"nnrun {run}{trust}" if summary.artifacts else f"nnrun export=onnx {run}{trust}"]
     if training.state.watch.odd:
         found.append(f"nnrun task={REPLAY.name} {run}{job.reading(preprocessing)}")

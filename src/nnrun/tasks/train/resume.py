@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from nnrun.assembly.data.opened import Opened
@@ -23,6 +24,7 @@ from nnrun.tasks.session import Session
 # Settings that affect only what comes after the checkpoint, or no results at all.
 FREE = (
     "trainer.epochs",
+    "trainer.test",
     "trainer.device",
     "trainer.progress",
     "trainer.keep_last",
@@ -56,6 +58,8 @@ def finished_summary(job: Job, saved: SavedRun, console: Console) -> Summary | N
         return None
     if (read_record(run / "status.json") or {}).get("state") != "finished":
         return None
+    if job.settings.trainer.test and not saved.config["trainer"]["test"] and not _is_tested(run):
+        return None
     try:
         summary = Summary.from_json(read_json(run / "summary.json"))
     except (OSError, ValueError, TypeError, AttributeError):
@@ -72,6 +76,12 @@ def finished_summary(job: Job, saved: SavedRun, console: Console) -> Summary | N
     why = f" ({at['stop_reason']})" if at["stop_reason"] else "; set a larger trainer.epochs to continue"
     console.say(f"{run} is finished after {counted(at['epoch'], 'epoch')}{why}: nothing to do")
     return summary
+
+
+def _is_tested(run: Path) -> bool:
+    """Return whether the summary of a run has metrics of the test split."""
+    metrics = (read_record(run / "summary.json") or {}).get("metrics")
+    return isinstance(metrics, Mapping) and any(str(name).startswith("test/") for name in metrics)
 
 
 def check_config(job: Job, saved: SavedRun) -> None:

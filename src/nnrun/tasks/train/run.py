@@ -65,7 +65,7 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
         summary = summarize(job, session, trained, measured, training)
         summary.data, summary.headline = facts_of(data), problem.headline
         mistakes = keep_samples(problem, data.test, measured, session, job.settings)
-        if job.settings.export:
+        if job.settings.export and "test" in measured.details:
             summary.artifacts = _exported(ready, trained, measured, session, parts)
         session.stop.poll()  # an exporter that a signal interrupts may report that as a failure of its own
         _conclude(summary, job, session, parts)
@@ -155,9 +155,10 @@ def summarize(job: Job, session: Session, trained: Trained, measured: Measured, 
     if training is not None:
         tested = {name: value for name, value in measured.metrics.items() if name.startswith("test/")}
         values = {name.removeprefix("test/"): value for name, value in tested.items()}
-        session.out.add_row({"step": at["step"], "epoch": at["epoch"], "split": "test", **values})
-        # At the last step: some loggers refuse steps that go back, as the best weights' step would.
-        session.loggers.log(training.state.progress.step, tested)
+        if tested:
+            session.out.add_row({"step": at["step"], "epoch": at["epoch"], "split": "test", **values})
+            # At the last step: some loggers refuse steps that go back, as the best weights' step would.
+            session.loggers.log(training.state.progress.step, tested)
         session.reached.metrics, train = measured.metrics, session.reached.train
     return Summary(
         task=job.task.name,
@@ -176,18 +177,21 @@ def summarize(job: Job, session: Session, trained: Trained, measured: Measured, 
 
 def figures(problem: Problem, measured: Measured, mistakes: Sequence[str] = ()) -> list[tuple[str, str]]:
     """Return the results to show on the terminal: titles and lines, the costliest mistakes last."""
-    lines = []
-    for split in ("test", "valid"):
+    lines: list[tuple[str, str]] = []
+    for split in (name for name in ("test", "valid") if name in measured.details):
         values = {name.removeprefix(f"{split}/"): v for name, v in measured.metrics.items() if name.startswith(split)}
         names = problem.in_short(list(values))
         lines.append((split, "  ".join(f"{name} {metric_text(values[name])}" for name in names)))
-    baseline = measured.details["test"]["baseline"]
+    details = measured.details.get("test")
+    if details is None:
+        return [(title, line) for title, line in lines if line]
+    baseline = details["baseline"]
     if baseline is not None and math.isfinite(baseline):
         gain = measured.metrics[f"test/{problem.headline}"] - baseline
         gained = f"the network gains {metric_text(gain)}" if gain > 0 else "the network is no better"
         trivial = f"{problem.headline} {metric_text(baseline)} by the best constant prediction; {gained}"
         lines.append(("baseline", trivial))
-    tables = [shown for shown in problem.show(measured.details["test"]) if isinstance(shown, Table)]
+    tables = [shown for shown in problem.show(details) if isinstance(shown, Table)]
     lines += [(table.label or table.title, table.summary) for table in tables]
     lines += [("" if index else "costliest", line) for index, line in enumerate(mistakes)]
     return [(title, line) for title, line in lines if line]
