@@ -53,7 +53,9 @@ class Workshop:
     def words_with(self, chosen: Mapping[str, str]) -> list[str]:
         """Return the words of a job: each chosen value in place of its swept word, or at the end."""
         rest = dict(chosen)
-        words = [f"{item.key}={rest.pop(item.key)}" if item.is_sweep else item.word for item in self.typed]
+        # A search leaves out what only another option has.
+        kept = [item for item in self.typed if not item.is_sweep or item.key in rest]
+        words = [f"{item.key}={rest.pop(item.key)}" if item.is_sweep else item.word for item in kept]
         return [*words, *(f"{key}={value}" for key, value in rest.items())]
 
     def job(self, number: int, point: int, chosen: Mapping[str, str]) -> Job:

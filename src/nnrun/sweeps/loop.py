@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +20,18 @@ from nnrun.runs.summary import Summary
 from nnrun.sweeps.jobs import Job, Workshop
 from nnrun.sweeps.record import Record
 from nnrun.sweeps.resumed import Past
-from nnrun.sweeps.seams import Decision, Ended, JobState, Launcher, Order, Progress, Proposal, Recallable, Search
+from nnrun.sweeps.seams import (
+    Decision,
+    Ended,
+    Expected,
+    JobState,
+    Launcher,
+    Order,
+    Progress,
+    Proposal,
+    Recallable,
+    Search,
+)
 
 # How long the loop waits for an event before it looks around.
 _WAIT_SECONDS = 1.0
@@ -40,6 +51,8 @@ class Loop:
     console: Console
     stop: StopRequest
     fails_fast: bool = False
+    # Of a search, whose jobs are not listed before they run.
+    expected: Expected | None = None
     # How many jobs there will be, if that is known.
     num_jobs: int | None = None
     jobs: dict[int, Job] = field(default_factory=dict)
@@ -63,24 +76,29 @@ class Loop:
         A result that the surroundings spoiled, such as a full disk, is none. Raises ConfigError where a job would not
         be what it was, ResourceError where one still runs.
         """
+        paused: Collection[int] = ()
         if isinstance(self.search, Recallable):
             self.search.recall(past.told)
+            paused = self.search.paused
         for row in past.rows:
             if row.has_ended and row.exit_code != ResourceError.exit_code and row.state != JobState.PRUNED:
                 self.jobs[row.number] = Job(row, ())
                 continue
-            is_idle = row.state in (JobState.PAUSED, JobState.PRUNED)
+            # A job that was killed after it was told to pause is paused too.
+            is_idle = row.state in (JobState.PAUSED, JobState.PRUNED) or row.point in paused
             row.state = JobState.PAUSED if is_idle else JobState.WAITING
             if row.directory:
                 wait_until_free(Path(row.directory))
             job = self.jobs[row.number] = self.workshop.again(row)
-            row.exit_code, row.reason = None, None
+            row.exit_code, row.reason = 0 if is_idle else None, None
             if not is_idle:
                 self.waiting.append(job)
         self.record.rows.extend(past.rows)
 
     def trainers(self) -> list[Mapping[str, Any]]:
         """Return the section `trainer` of each job whose config is at hand."""
+        if self.expected is not None:
+            return [self.expected.trainer]
         return [job.composed.resolved()["trainer"] for job in self.jobs.values() if job.composed is not None]
 
     def run(self, launcher: Launcher) -> None:
@@ -226,6 +244,8 @@ class Loop:
 
     def _give_up_paused(self) -> None:
         """Record that what is still paused was ended early; a longer search may take it up again."""
+        if isinstance(self.search, Recallable):
+            self.search.give_up()
         for row in self.record.rows:
             if row.state == JobState.PAUSED:
                 row.state = JobState.PRUNED

@@ -18,6 +18,7 @@ from nnrun.sweeps.seams import Decision, Launcher, Progress, Search
 # A class or function `(SearchSetup) -> Search`, by `method` in the option of the group `sweep`.
 SEARCHES = {
     "grid": "nnrun.sweeps.grid.Grid",
+    **dict.fromkeys(("random", "tpe", "gp", "cmaes"), "nnrun.sweeps.search.made.make_search"),
 }
 # A class or function `(LaunchSetup) -> Launcher`, by `place` in the option of the group `launch`; those of this machine
 # by how its jobs share it.
@@ -36,11 +37,11 @@ class SearchSetup:
     own_settings: Mapping[str, Any]
     # What is searched: the swept words, with their choices or, as typed in `word`, another form of Hydra's grammar.
     axes: Sequence[Typed]
+    # What the words of a job are, given what was chosen for it.
+    words_with: Callable[[Mapping[str, str]], list[str]]
+    # The seed of the jobs.
     seed: int
-    # Whether lower values of the monitored metric are better.
-    is_less_better: bool
-    # The folder of the sweep, for a file of the search's own, and the user's config folders.
-    folder: Path
+    # The user's config folders.
     own: Sequence[Path]
     rules: Rules
 

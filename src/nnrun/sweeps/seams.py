@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -111,15 +111,39 @@ class Search(Protocol):
         """Take the final value of a proposal; None if its job failed or diverged."""
 
 
+@dataclass(frozen=True)
+class Expected:
+    """What is known of the jobs of a search before it proposes any: how many at most, and the section `trainer` of one.
+
+    `awaits` says that jobs wait for a decision after each validation.
+    """
+
+    num_jobs: int
+    awaits: bool
+    trainer: Mapping[str, Any]
+
+
 @runtime_checkable
 class Recallable(Protocol):
     """A search with a memory: its `events` are in the record of the sweep, and `recall` brings the same search back."""
 
     # What it was asked and told, in order, as JSON has it.
     events: list[Any]
+    # What launchers want to know before the first job.
+    expected: Expected
 
     def recall(self, events: Sequence[Any]) -> None:
         """Be asked and told the same again."""
+
+    def keep_in(self, folder: Path) -> None:
+        """Keep files of its own in the folder of the sweep, from now on."""
+
+    @property
+    def paused(self) -> Collection[int]:
+        """The proposals that were told to pause and have not reported since."""
+
+    def give_up(self) -> None:
+        """Take note that what is still paused was ended early; a longer search may take it up again."""
 
 
 class Launcher(Protocol):

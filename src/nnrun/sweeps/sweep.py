@@ -32,7 +32,8 @@ from nnrun.sweeps.places import LaunchSetup, SearchSetup, launcher_of, search_of
 from nnrun.sweeps.ranking import choose_ranking
 from nnrun.sweeps.record import Record
 from nnrun.sweeps.resumed import Past, check_settings, read_past, resumed_folder, words_again
-from nnrun.sweeps.seams import JobState, Recallable
+from nnrun.sweeps.seams import JobState, Recallable, Search
+from nnrun.sweeps.search.grammar import parse_space
 from nnrun.sweeps.table import CSV_NAME, JSON_NAME, as_plain, as_table, metric_names, ranked
 
 
@@ -66,7 +67,9 @@ def sweep(words: Sequence[str], own: Sequence[Path], rules: Rules, note: str | N
     config = compose_sweep(typed, own, rules)
     if past:
         check_settings(past, config.plain)
+    typed += parse_space(config.method.get("space"), typed)
     asked = Asked(config, tuple(item for item in typed if not is_of_a_sweep(item)), own, rules, Console())
+    search = search_for(asked)
     folder = past.folder if past else sweep_folder(typed, own)
     record = Record(folder, [item.key for item in asked.axes], list(map(redact_word, words)), redact(config.plain))
     if note:
@@ -74,7 +77,7 @@ def sweep(words: Sequence[str], own: Sequence[Path], rules: Rules, note: str | N
     find_modules_beside(own)
     with stop_request() as stop, locked(folder):
         # Another process may have resumed it since.
-        return run(asked, record, stop, read_past(folder) if past else None)
+        return run(asked, search, record, stop, read_past(folder) if past else None)
 
 
 def past_of(words: Sequence[str]) -> Past | None:
@@ -83,23 +86,28 @@ def past_of(words: Sequence[str]) -> Past | None:
     return None if folder is None else read_past(folder)
 
 
-def run(asked: Asked, record: Record, stop: StopRequest, past: Past | None) -> dict[str, Any]:
-    """Run the jobs of a sweep, or those that `past` left, print their table, and return the results."""
-    console, folder, config = asked.console, record.folder, asked.config
-    searched = SearchSetup(
+def search_for(asked: Asked) -> Search:
+    """Return the search of a sweep; raise before anything is written if it cannot be."""
+    config, keys = asked.config, [item.key for item in asked.axes]
+    setup = SearchSetup(
         settings=config.sweep,
         own_settings=config.method,
         axes=asked.axes,
+        words_with=Workshop(asked.typed, keys, asked.own, asked.rules).words_with,
         seed=config.seed,
-        is_less_better=True,
-        folder=folder,
         own=asked.own,
         rules=asked.rules,
     )
+    return search_of(config, setup)
+
+
+def run(asked: Asked, search: Search, record: Record, stop: StopRequest, past: Past | None) -> dict[str, Any]:
+    """Run the jobs of a sweep, or those that `past` left, print their table, and return the results."""
+    console, folder, config = asked.console, record.folder, asked.config
     workshop = Workshop(asked.typed, record.swept, asked.own, asked.rules)
-    search = search_of(config, searched)
     record.told = search.events if isinstance(search, Recallable) else ()
-    loop = Loop(search, workshop, record, console, stop, config.sweep.fail_fast)
+    expected = search.expected if isinstance(search, Recallable) else None
+    loop = Loop(search, workshop, record, console, stop, config.sweep.fail_fast, expected)
     launched = LaunchSetup(
         settings=config.sweep,
         own_settings=config.launcher,
@@ -108,17 +116,22 @@ def run(asked: Asked, record: Record, stop: StopRequest, past: Past | None) -> d
         rules=asked.rules,
         console=console,
         decide=loop.decide,
-        awaits=False,
-        num_jobs=lambda: len(record.rows),
+        awaits=expected is not None and expected.awaits,
+        num_jobs=lambda: expected.num_jobs if expected else len(record.rows),
         trainers=loop.trainers,
     )
     launcher = launcher_of(config, launched)
     try:
         if past:
             loop.restore(past)
-        loop.list_all()
+        # A search proposes by what it was told: its jobs are not known before the first has run.
+        if isinstance(search, Recallable):
+            search.keep_in(folder)
+        else:
+            loop.list_all()
         done = f", {counted(len(record.ended), 'job')} done before" if past else ""
-        console.say(f"sweep of {counted(len(record.rows), 'job')} in {folder}{done}")
+        what = "search" if isinstance(search, Recallable) else f"sweep of {counted(len(record.rows), 'job')}"
+        console.say(f"{what} in {folder}{done}")
         loop.run(launcher)
     except (KeyboardInterrupt, InterruptedRun) as error:
         with stop.held():

@@ -18,6 +18,8 @@ from nnrun.config.folders import GROUPS, OF_A_SWEEP, conf_dir, options
 from nnrun.config.overrides import jobs_of, parse_all
 from nnrun.config.schema import NAMED_SECTIONS
 from nnrun.config.sweep_settings import compose_sweep, is_of_a_sweep
+from nnrun.sweeps.search.draws import RandomDraws
+from nnrun.sweeps.search.grammar import space_of
 from nnrun.tasks.rules import collect_rules
 from support.command_line import cifar_files, mnist_files, run_here, write_files
 from support.pictures import labelled, make_arrays, make_folder, valued
@@ -98,9 +100,16 @@ def test_the_example_in_a_file_is_right(name: str, tmp_path: Path, monkeypatch: 
     for words in examples(name):
         if words[:1] == ["-m"]:
             typed, problems = parse_all(words[1:])
-            compose_sweep(typed, [], collect_rules())
+            config = compose_sweep(typed, [], collect_rules())
             assert not problems
-            assert all(map(compose, jobs_of([item for item in typed if not is_of_a_sweep(item)])))
+            of_jobs = [item for item in typed if not is_of_a_sweep(item)]
+            if config.sweep.method == "grid":
+                assert all(map(compose, jobs_of(of_jobs)))
+                continue
+            space = space_of([item for item in of_jobs if item.is_sweep], [], collect_rules().ranges)
+            for number in range(3):
+                point, _ = RandomDraws(space, 0).propose((), number, 0)
+                assert compose([f"{key}={word}" for key, word in space.words(point).items()])
             continue
         composed = compose([word for word in words if not word.startswith("ckpt=")])
         group, _, option = name.removesuffix(".yaml").partition("/")

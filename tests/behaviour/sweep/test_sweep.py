@@ -165,7 +165,7 @@ def test_a_sweep_that_fails_fast_starts_no_job_after_a_failure(tmp_path: Path, m
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["sweep=nosuch"], "sweep=nosuch is not an option; available: grid"),
+        (["sweep=nosuch"], "sweep=nosuch is not an option; available: cmaes, gp, grid"),
         (["sweep.fail_fast=1"], "sweep.fail_fast is 1; allowed: true or false"),
         (["sweep.fail_first=true"], "sweep.fail_first is not a setting; did you mean 'sweep.fail_fast'?"),
         (["sweep.parallel=1,2"], "'sweep.parallel=1,2': the settings of a sweep cannot be swept over"),

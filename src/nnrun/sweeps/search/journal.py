@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,17 +61,17 @@ class _NoLock:
 
 
 class Journal:
-    """Keep the trials of a search in its folder as an Optuna study, which is named after the folder."""
+    """Keep the trials of a search in the folder of its sweep as an Optuna study, which is named after the folder."""
 
-    def __init__(self, folder: Path, space: Space, *, is_less_better: bool) -> None:
-        self._path = folder / NAME
+    def __init__(self, space: Space, *, is_less_better: bool) -> None:
         self._space = space
         self._sign = 1.0 if is_less_better else -1.0
         self._direction = StudyDirection.MINIMIZE if is_less_better else StudyDirection.MAXIMIZE
         optuna.logging.set_verbosity(optuna.logging.ERROR)
 
-    def open(self, trials: Sequence[Trial]) -> None:
-        """Bring the file up to date with all trials; a file that says something else is replaced."""
+    def open(self, folder: Path, trials: Sequence[Trial]) -> None:
+        """Bring the file in a folder up to date with all trials; a file that says something else is replaced."""
+        self._path = folder / NAME
         _drop_torn_line(self._path)
         try:
             self._connect(self._path)
@@ -98,6 +99,12 @@ class Journal:
             final = self._value(trial)
             values = None if final is None else [final]
             self._storage.set_trial_state_values(old._trial_id, _STATES[trial.state], values)
+
+    def close(self, trials: Sequence[Trial]) -> None:
+        """Append that the paused trials were pruned."""
+        for trial in trials:
+            if trial.state is JobState.PAUSED:
+                self.update(replace(trial, state=JobState.PRUNED))
 
     def _connect(self, path: Path) -> None:
         """Open a file, with the study in it; make what is missing."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
 
-from nnrun.sweeps.seams import Decision, JobState, Proposal
+from nnrun.sweeps.seams import Decision, Expected, JobState, Proposal
 from nnrun.sweeps.search.draws import Proposer
-from nnrun.sweeps.search.prune import Pruner
+from nnrun.sweeps.search.prune import NoPruner, Pruner
 from nnrun.sweeps.search.space import Point, Space
 from nnrun.sweeps.search.trial import Trial
 
@@ -25,32 +28,61 @@ Event = list[Any]
 class Aim:
     """Whether lower values are better, the number of proposals, and the epochs of a job that does not choose its own.
 
-    Without a number there are as many proposals as there are points.
+    Without a number there are as many proposals as there are points. After `minutes`, counted anew in a search that is
+    resumed, no job is started.
     """
 
     is_less_better: bool
     trials: int | None = None
     epochs: int | None = None
+    minutes: float | None = None
+    # The section `trainer` of a job.
+    trainer: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Keeper(Protocol):
+    """Files of a search's own in the folder of its sweep."""
+
+    def open(self, folder: Path, trials: Sequence[Trial]) -> None:
+        """Begin the files, or bring them up to date."""
+
+    def update(self, trial: Trial) -> None:
+        """Write what is new of a trial."""
+
+    def close(self, trials: Sequence[Trial]) -> None:
+        """Write that the paused trials were ended early."""
 
 
 class Searcher:
-    """A Search that proposes each point once, and that its `events` bring back."""
+    """A Search that proposes each point once, and that its `events` bring back; `keeper` writes its own files."""
 
-    def __init__(self, space: Space, proposer: Proposer, pruner: Pruner, aim: Aim) -> None:
+    def __init__(
+        self, space: Space, proposer: Proposer, pruner: Pruner, aim: Aim, keeper: Keeper | None = None
+    ) -> None:
         self._space = space
         self._proposer = proposer
         self._pruner = pruner
         self._aim = aim
         self._sign = 1.0 if aim.is_less_better else -1.0
         self._points = space.points()
-        self._listeners: list[Callable[[Trial], None]] = []
+        self._ends_at = math.inf if aim.minutes is None else time.monotonic() + 60 * aim.minutes
+        self._keeper = keeper
+        self._is_kept = False
+        self.expected = Expected(self._most_trials(), not isinstance(pruner, NoPruner), aim.trainer)
         self.trials: list[Trial] = []
         # Everything that was asked and told, in order, as JSON has it: `recall` makes the same search of it.
         self.events: list[Event] = []
 
-    def listen(self, told: Callable[[Trial], None]) -> None:
-        """Call `told` with each trial that changes from now on."""
-        self._listeners.append(told)
+    def keep_in(self, folder: Path) -> None:
+        """Keep files of the search's own in the folder of the sweep, from now on."""
+        if self._keeper is not None:
+            self._keeper.open(folder, self.trials)
+            self._is_kept = True
+
+    def give_up(self) -> None:
+        """Write down that what is still paused was ended early; a longer search may take it up again."""
+        if self._keeper is not None and self._is_kept:
+            self._keeper.close(self.trials)
 
     def ask(self) -> Proposal | None:
         """Return what to try next; None if everything was proposed."""
@@ -81,8 +113,17 @@ class Searcher:
     @property
     def is_done(self) -> bool:
         """Whether nothing more will be proposed."""
-        num_points = math.inf if self._points is None else len(self._points)
-        return len(self.trials) >= min(num_points, self._aim.trials or math.inf)
+        return self._is_late or len(self.trials) >= self._most_trials()
+
+    def _most_trials(self) -> int:
+        """Return how many proposals there are at most."""
+        num_points = sys.maxsize if self._points is None else len(self._points)
+        return min(num_points, self._aim.trials or sys.maxsize)
+
+    @property
+    def _is_late(self) -> bool:
+        """Whether the time is up."""
+        return time.monotonic() > self._ends_at
 
     def report(self, number: int, step: int, value: float) -> Decision:
         """Take the monitored metric of a trial after `step` epochs, and say what its job shall do."""
@@ -102,7 +143,7 @@ class Searcher:
 
         Nothing says that one of them was started again, other than its next report: skip those that run.
         """
-        found = self._pruner.resumable(self.trials, is_last=self.is_done)
+        found = [] if self._is_late else self._pruner.resumable(self.trials, is_last=self.is_done)
         if found or not self.is_done or any(trial.state in _UNDER_WAY for trial in self.trials):
             return [trial.number for trial in found]
         # None has finished and none would: the best goes on.
@@ -115,6 +156,11 @@ class Searcher:
         trial.value = None if value is None or math.isnan(value) else self._signed(value)
         trial.state = JobState.FAILED if trial.value is None else JobState.FINISHED
         self._happened(trial, ["tell", number, None if value is None else _plain(value)])
+
+    @property
+    def paused(self) -> set[int]:
+        """The proposals that were told to pause and have not reported since."""
+        return {trial.number for trial in self.trials if trial.state is JobState.PAUSED}
 
     def recall(self, events: Sequence[Event]) -> None:
         """Bring back a search: ask and tell all of its events again.
@@ -143,10 +189,10 @@ class Searcher:
         return math.inf if math.isnan(value) else self._sign * value
 
     def _happened(self, trial: Trial, event: Event) -> None:
-        """Keep an event, and tell those who listen."""
+        """Keep an event."""
         self.events.append(event)
-        for told in self._listeners:
-            told(trial)
+        if self._keeper is not None and self._is_kept:
+            self._keeper.update(trial)
 
 
 _UNDER_WAY = (JobState.RUNNING, JobState.FINISHED)

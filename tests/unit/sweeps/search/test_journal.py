@@ -29,13 +29,10 @@ SPACE = Space(
 def searcher(folder: Path, events: list[list[object]] = ()) -> Searcher:  # type: ignore[assignment]
     from nnrun.sweeps.search.journal import Journal
 
-    search = Searcher(
-        SPACE, RandomDraws(SPACE, 0), make_pruner("asha", 9), Aim(is_less_better=False, trials=50, epochs=9)
-    )
+    aim, journal = Aim(is_less_better=False, trials=50, epochs=9), Journal(SPACE, is_less_better=False)
+    search = Searcher(SPACE, RandomDraws(SPACE, 0), make_pruner("asha", 9), aim, journal)
     search.recall(events)
-    journal = Journal(folder, SPACE, is_less_better=False)
-    journal.open(search.trials)
-    search.listen(journal.update)
+    search.keep_in(folder)
     return search
 
 
@@ -124,3 +121,16 @@ def test_a_full_disk_leaves_whole_lines_and_is_named(tmp_path: Path, monkeypatch
     assert (tmp_path / "study.journal").read_bytes() == before
     monkeypatch.undo()
     assert len(opened(tmp_path)) == 2
+
+
+def test_what_is_still_paused_at_the_end_was_pruned_and_may_go_on_in_a_longer_search(tmp_path: Path) -> None:
+    search = searcher(tmp_path)
+    for number in range(4):
+        search.ask()
+        search.report(number, 1, number / 10)
+    search.give_up()
+    ends = [("PRUNED", 0.0), ("PRUNED", 0.1), ("RUNNING", None), ("RUNNING", None)]
+    assert [row[1:3] for row in opened(tmp_path)] == ends
+    again = searcher(tmp_path, search.events)
+    assert opened(tmp_path) == expected(again)
+    drive(again, tmp_path, range(4, 5))
