@@ -35,6 +35,7 @@ def write_page(page: Page, path: Path, *, note: str = "") -> None:
     sections, charts = items_of(page.sections)
     scripts = _scripts() if charts else []
     html = environment.get_template("page.html").render(
+        wbr=Markup("<wbr>"),
         title=visible(page.title),
         lead=visible(page.lead),
         note=visible_lines(note),

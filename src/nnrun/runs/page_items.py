@@ -15,6 +15,8 @@ from nnrun.runs.charts import drawn
 LONG_TABLE, MAX_TABLE_ROWS = 25, 2_000
 # A table of at most this size stands beside another item.
 SMALL_ROWS, SMALL_COLUMNS = 14, 4
+# With more columns, the columns are narrow.
+MANY_COLUMNS = 8
 # Up to this number, facts stand side by side, unless one is longer than a line.
 FEW_FACTS, LONG_FACT = 9, 60
 # A command up to this length stands beside another item.
@@ -28,6 +30,7 @@ SMALL_PICTURE = 96
 _NUMBER = re.compile(r"[-+−]?[\d,]*\.?\d+([eE][-+]?\d+)?( ?(%|s|ms|MB|kB|GB|x))?|–|")
 # Columns of names, which may be numbers.
 _NAMES = {"class", "label", "predicted", "sample", "target", "true", "truth"}
+_PARTS = re.compile(r"[^./_]*[./_]|[^./_]+")
 _NUMBER_AND_MORE = re.compile(r"(?P<number>[-+]?\d[\d,.]*( ?%)?)( \((?P<inside>[^()]+)\)|: (?P<after>.+))")
 
 
@@ -127,12 +130,14 @@ def _table(table: Table) -> dict[str, Any]:
     rows = [[_cell(cell) for cell in row] for row in table.rows[:MAX_TABLE_ROWS]]
     numeric = [_is_numeric(table, i, [row[i] for row in rows if i < len(row)]) for i in range(len(table.columns))]
     num_rows, more = len(table.rows), len(table.rows) - len(rows)
-    is_long = num_rows > LONG_TABLE
+    is_long, is_dense = num_rows > LONG_TABLE, len(table.columns) > MANY_COLUMNS
     return {
         "kind": "table",
         "title": visible(table.title),
-        "summary": visible(table.summary),
-        "columns": [visible(str(column)) for column in table.columns],
+        # On the console, two spaces separate its parts.
+        "summary": visible(table.summary).replace("  ", " · "),
+        "columns": [_parts(visible(str(column)), is_dense=is_dense) for column in table.columns],
+        "is_dense": is_dense,
         # A row that is longer than the titles has cells without one.
         "numeric": [*numeric, *[False] * max((len(row) - len(numeric) for row in rows), default=0)],
         "rows": rows,
@@ -141,6 +146,11 @@ def _table(table: Table) -> dict[str, Any]:
         "left_out": f"{counted(more, 'row')} more." if more else "",
         "is_wide": is_long or len(table.columns) > SMALL_COLUMNS or num_rows > SMALL_ROWS,
     }
+
+
+def _parts(title: str, *, is_dense: bool) -> list[str]:
+    """Return the parts between which a title of a dense table may be broken: after a point, a slash, an underscore."""
+    return _PARTS.findall(title) if is_dense else [title]
 
 
 def _is_numeric(table: Table, column: int, texts: Sequence[str]) -> bool:

@@ -318,7 +318,7 @@ def test_a_sweep_ends_with_a_comparison_that_the_command_can_repeat(tmp_path: Pa
     values = [float(row["valid/loss"]) for row in csv.DictReader((sweep / "sweep.csv").open())]
     mean, deviation = np.mean(values), np.std(values, ddof=1)
     assert f"1   0, 1   {mean:.4f} ± {deviation:.4f}   {min(values):.4f}   {max(values):.4f}" in said
-    assert "0_seed-0 to 1_seed-1 on the same" in said or "1_seed-1 to 0_seed-0 on the same" in said
+    assert "0_seed-0 against 1_seed-1 on the" in said or "1_seed-1 against 0_seed-0 on the" in said
     assert "<title>Jobs of a sweep</title>" in (sweep / PAGE_NAME).read_text()
     found = compared(tmp_path, f"runs={sweep}")
     entry = found["families"][0]["entries"][0]
@@ -359,6 +359,38 @@ def test_the_page_has_curves_settings_metrics_and_the_samples_that_differ(tmp_pa
     run_here(["task=compare", "runs=out", "hydra.run.dir=private"], tmp_path)
     assert "8.png" not in (tmp_path / "private" / PAGE_NAME).read_text()
     assert not (tmp_path / "private" / "compare_samples.csv").exists()
+
+
+def test_with_many_columns_the_page_has_the_directories_in_a_table_of_their_own(tmp_path: Path) -> None:
+    """And what fits into neither is named. With few columns a path is the last one."""
+    changed: dict[str, Any] = {f"optimizer__{name}": value for name, value in zip("abcdefghij", range(10), strict=True)}
+    write_run(tmp_path / "out" / "first", loss=0.2, **changed)
+    write_run(tmp_path / "out" / "second", loss=0.3, **{key: value + 1 for key, value in changed.items()})
+    page = page_of_runs(tmp_path, "wide")
+    assert ">directories</h3>" in page
+    assert "Also in compare.csv: size, time, " in page
+    for run in (tmp_path / "out").iterdir():
+        shutil.rmtree(run)
+    write_run(tmp_path / "out" / "first", loss=0.2)
+    write_run(tmp_path / "out" / "second", loss=0.3, optimizer__lr=0.1)
+    narrow = page_of_runs(tmp_path, "narrow")
+    assert ">directories</h3>" not in narrow
+    assert "compare.csv" not in narrow
+
+
+def page_of_runs(folder: Path, name: str) -> str:
+    outcome = run_here(["task=compare", "runs=out", f"hydra.run.dir={name}"], folder)
+    assert outcome.code == 0, outcome.err
+    return (folder / name / PAGE_NAME).read_text()
+
+
+@pytest.mark.parametrize("key", ["trainer__watch", "trainer__profile", "trainer__watch_every_steps"])
+def test_what_is_only_watched_does_not_differ(tmp_path: Path, key: str) -> None:
+    """Such runs have the same results to the last bit; `trainer.epochs` is the negative control."""
+    for changed, differing in ((key, []), ("trainer__epochs", ["trainer.epochs"])):
+        for number in (1, 2):
+            write_run(tmp_path / changed / f"{number}", loss=0.2, **{changed: number})
+        assert compared(tmp_path, f"runs={changed}")["settings_that_differ"] == differing
 
 
 def test_200_runs_take_less_than_a_second_and_no_torch(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def verdict(confidences: Array, is_right: Array, low: str = "underconfident", hi
 
 @dataclass(frozen=True)
 class Temperature:
-    """The number by which scores are divided to mend their calibration, and the loss without it and with it.
+    """The number by which scores are divided to calibrate them, and the loss without it and with it.
 
     `value` is None if there is no best temperature, or it lies beyond those looked for.
     """

@@ -50,7 +50,7 @@ def _curves(results: SampleResults) -> list[Shown]:
 
 
 def _calibration(results: SampleResults) -> list[Shown]:
-    """Return how far confidence can be trusted, and the temperature that would mend it."""
+    """Return how far confidence can be trusted, and the best temperature."""
     is_right, confidences = _are_right(results), results.predictions.max(1)
     bins = calibration.binned(confidences, is_right)
     facts: list[tuple[str, object]] = [
@@ -68,7 +68,7 @@ def _calibration(results: SampleResults) -> list[Shown]:
         )
     else:
         note = "No temperature: it needs the probabilities of all classes, of which only the most probable are kept."
-    share = "share of right predictions"
+    share = "accuracy"
     return [
         Table("Calibration", (), facts),
         Text("How to read it", f"Confidence is the probability of the predicted class. {note}"),
@@ -90,7 +90,7 @@ def _temperature(results: SampleResults, is_right: Array, bins: calibration.Bins
     if num_lost:
         # Their scores are lower than half precision can tell.
         text = f"at least {text}; {counted(num_lost, 'sample')} had a probability of less than 3e-8 for the true class"
-    return [("temperature that would mend it", text)]
+    return [("best temperature", text)]
 
 
 def _coverage(results: SampleResults) -> Chart:

@@ -144,7 +144,7 @@ class Problem(ABC):
         """
 
     def baseline(self, train_targets: Tensor, targets: Tensor) -> float | None:
-        """Return the main metric, on `targets`, of the best guess that is the same for every sample."""
+        """Return the main metric, on `targets`, of the constant prediction that is best on the training split."""
         return None
 
     @abstractmethod

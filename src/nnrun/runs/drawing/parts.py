@@ -122,7 +122,7 @@ def color_encoding(names: Sequence[str]) -> dict[str, Any]:
 
 def usermeta(names: Sequence[str]) -> dict[str, Any]:
     """Return what a page needs to lay out the legend: the width of its longest entry in pixels."""
-    return {"legend_entry": min(200, 7 * max(map(len, names), default=0)) + 40}
+    return {"legend_entry": min(320, 7 * max(map(len, names), default=0)) + 40}
 
 
 def tooltip_field(field: str, title: str, values: Iterable[Number] | None) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def chart_config(color: Callable[[str], str]) -> dict[str, Any]:
             "labelColor": color("ink"),
             "titleColor": color("muted"),
             "labelFontSize": 12,
-            "labelLimit": 200,
+            "labelLimit": 320,
             "symbolSize": 90,
             "symbolStrokeWidth": 2.5,
             "columnPadding": 14,

@@ -25,25 +25,26 @@
     tip.classList.add("shown");
   };
 
-  // As many names side by side as there is place for; on a phone, names leave the width to what is drawn.
+  // As many names side by side as there is room for; on a phone, names leave the width to what is drawn.
   const fitted = (spec, width) => ({
     columns: Math.max(1, Math.floor((width - 40) / (spec.usermeta.legend_entry || 120))),
     labelLimit: width < 420 ? 64 : config.axis.labelLimit,
+    nameLimit: Math.min(config.legend.labelLimit, Math.max(120, width - 90)),
   });
   const placed = new Map();
 
   const draw = async (spec, number) => {
     const place = document.getElementById(`chart-${number}`);
-    const { columns, labelLimit } = fitted(spec, place.clientWidth);
+    const { columns, labelLimit, nameLimit } = fitted(spec, place.clientWidth);
     try {
       placed.get(number)?.result?.finalize();
-      placed.set(number, { columns, labelLimit });
-      const own = { axis: { ...config.axis, labelLimit }, legend: { ...config.legend, columns } };
+      placed.set(number, { columns, labelLimit, nameLimit });
+      const own = { axis: { ...config.axis, labelLimit }, legend: { ...config.legend, columns, labelLimit: nameLimit } };
       const result = await vegaEmbed(place, spec, {
         mode: "vega-lite", actions: false, renderer: "svg", ast: true, tooltip: showTip, defaultStyle: false,
         config: { ...config, ...own },
       });
-      placed.set(number, { columns, labelLimit, result });
+      placed.set(number, { columns, labelLimit, nameLimit, result });
     } catch (error) {
       place.textContent = `This chart could not be drawn: ${error.message}`;
       console.error(error);
@@ -60,7 +61,7 @@
       for (const [number, spec] of specs.entries()) {
         const now = fitted(spec, document.getElementById(`chart-${number}`).clientWidth);
         const then = placed.get(number);
-        if (now.columns !== then.columns || now.labelLimit !== then.labelLimit) await draw(spec, number);
+        if (Object.keys(now).some((key) => now[key] !== then[key])) await draw(spec, number);
       }
     }, 200);
   });

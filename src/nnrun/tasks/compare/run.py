@@ -54,7 +54,7 @@ def compare(composed: Composed, words: Sequence[str], directory: Path | None = N
         console.say(f"{counted(len(runs), 'run')} compared")
         print_comparison(comparison, console, settings.rows)
         write_files(comparison, out.path, shlex.join(["nnrun", *(redact_word(word) for word in words)]))
-        console.say(f"all of it is in {out.path}: {', '.join(_names(out.path))}")
+        console.say(f"written to {out.path}: {', '.join(_names(out.path))}")
         return Compared(str(out.path), as_plain(comparison))
 
 

@@ -20,6 +20,8 @@ from nnrun.tasks.comparison.words import bytes_text, facts_of, seconds_text, sig
 PAGE_NAME = "compare.html"
 # With more, curves cannot be told apart; and what is listed of samples.
 _MOST_CURVES, _MOST_AXES, _MOST_DRAWN, _MOST_LISTED, _MOST_PICTURES = 12, 8, 200, 200, 24
+# Columns of a table beside the number and the path; with more than a few, paths are in a table of their own.
+_MOST_COLUMNS, _FEW_COLUMNS = 11, 8
 # Epochs in a chart.
 _MOST_POINTS = 2_000
 
@@ -48,21 +50,7 @@ def page_of(comparison: Comparison, title: str, command: str) -> Page:
 def _tables(comparison: Comparison) -> Iterator[Shown]:
     """Yield a table for each family, and one of the runs that are not ranked."""
     for family in comparison.ranked.families:
-        # A path is long: it stands last.
-        columns = sorted(columns_of(family, comparison), key=lambda column: column.is_path)
-        rows = [
-            [
-                line.number,
-                *(column.of_run(line.run) if line.is_member else column.of_entry(line.entry) for column in columns),
-            ]
-            for line in lines_of(family, 1)
-        ]
-        direction = "lowest" if family.is_less_better else "highest"
-        named = f"{family.name}: " if family.name else ""
-        summary = ""
-        if any(entry.is_group for entry in family.entries):
-            summary = "Runs that differ in the seed alone are one row, with their mean and standard deviation."
-        yield Table(f"{named}{direction} {family.metric} first", ["", *(c.title for c in columns)], rows, summary)
+        yield from _tables_of(family, comparison)
     if entries := comparison.ranked.unranked:
         rows = [
             [
@@ -76,6 +64,36 @@ def _tables(comparison: Comparison) -> Iterator[Shown]:
             for run in entry.runs
         ]
         yield Table("Without a result to rank", ["run", "state", "time", "size", "reason"], rows)
+
+
+def _tables_of(family: Family, comparison: Comparison) -> Iterator[Table]:
+    """Yield the table of a family, and if that has many columns, one of the directories of its runs."""
+    every = columns_of(family, comparison)
+    path, columns = every[0], every[1:]
+    left_out = sorted(columns, key=lambda column: -column.importance)[: max(0, len(columns) - _MOST_COLUMNS)]
+    columns = [column for column in columns if column not in left_out]
+    lines, is_wide = list(lines_of(family, 1)), len(columns) > _FEW_COLUMNS
+    # A path is long: it stands last.
+    columns += [] if is_wide else [path]
+    rows = [
+        [
+            line.number,
+            *(column.of_run(line.run) if line.is_member else column.of_entry(line.entry) for column in columns),
+        ]
+        for line in lines
+    ]
+    direction = "lowest" if family.is_less_better else "highest"
+    named = f"{family.name}: " if family.name else ""
+    summary = ""
+    if any(entry.is_group for entry in family.entries):
+        summary = "Runs that differ in the seed alone are one row, with their mean and standard deviation."
+    if left_out:
+        summary += f" Also in compare.csv: {', '.join(column.title for column in left_out)}."
+    titles = ["", *(column.title for column in columns)]
+    yield Table(f"{named}{direction} {family.metric} first", titles, rows, summary.strip())
+    if is_wide:
+        found = [[line.number, path.of_run(line.run)] for line in lines if line.is_member or not line.entry.is_group]
+        yield Table(f"{named}directories", ["", "run"], found)
 
 
 def _charts(family: Family, comparison: Comparison) -> Iterator[Chart]:

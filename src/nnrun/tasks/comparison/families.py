@@ -179,7 +179,14 @@ def _name(family: Family, families: Sequence[Family]) -> str:
         return of.runs[0].yardstick.samples.get(key)
 
     differing = [key for key in keys if any(value(other, key) != value(family, key) for other in families)]
-    texts = [f"{key}={value(family, key)}" for key in differing if value(family, key) is not None][:3]
+    # The first settings that tell all families apart say enough: the name of the data comes first.
+    num_kinds = len({repr([value(other, key) for key in differing]) for other in families})
+    enough = next(
+        number
+        for number in range(len(differing) + 1)
+        if len({repr([value(other, key) for key in differing[:number]]) for other in families}) == num_kinds
+    )
+    texts = [f"{key}={value(family, key)}" for key in differing[:enough] if value(family, key) is not None]
     problems = {str((other.runs[0].settings or {}).get("problem._target_")) for other in families}
     if len(problems) > 1:
         texts.append(str((family.runs[0].settings or {}).get("problem._target_")).rpartition(".")[2].lower())

@@ -85,7 +85,7 @@ def print_best_two(comparison: Comparison, console: Console) -> None:
         tested, names = verdict.pair.tested, comparison.names
         corrected = f" ({p_text(verdict.p)} with Holm's correction)" if verdict.p not in (None, tested.p) else ""
         console.say(
-            f"{names[verdict.first]} to {names[verdict.second]} on the same "
+            f"{names[verdict.first]} against {names[verdict.second]} on the same "
             f"{counted(verdict.pair.num_samples, 'test sample')}: {signed(tested.difference)} in {verdict.pair.what}, "
             f"95 % interval {signed(tested.low)} to {signed(tested.high)}, {p_text(tested.p)}{corrected}"
         )

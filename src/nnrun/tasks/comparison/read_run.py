@@ -23,10 +23,10 @@ from nnrun.tasks.comparison.yardstick import Yardstick
 # States besides those of status.json: a process that ended without writing one, and files that cannot be read.
 KILLED, DAMAGED, RUNNING, FINISHED = "killed", "damaged", "running", "finished"
 _STATES = (FINISHED, RUNNING, "interrupted", "failed", "diverged")
-# Settings of an invocation, and sections of what a run writes: they do not change what is learned.
+# Settings of an invocation, and of what a run shows and writes: they do not change what is learned.
 _OF_AN_INVOCATION = (
     *("task", "ckpt", "resume", "init_from", "input", "repeat", "trust", "runs", "output", "hydra", "report"),
-    "trainer.progress",
+    *("trainer.progress", "trainer.watch", "trainer.watch_every_steps", "trainer.profile"),
 )
 _MOST_SETTINGS = 5_000
 _MOST_WORDS_BYTES = 2**20

@@ -110,8 +110,8 @@ def _evaluation(run: RunRead) -> Iterator[str]:
     if found := gain_of(run):
         baseline, gain = found
         yield (
-            f"The best prediction that is the same for every sample gets {metric_text(baseline)}; the network gains "
-            f"{metric_text(gain)} over it."
+            f"The constant prediction that is best on the training split gets {metric_text(baseline)}; the network "
+            f"gains {metric_text(gain)} over it."
         )
 
 

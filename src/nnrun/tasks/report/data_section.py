@@ -111,7 +111,7 @@ def _balance(balance: Mapping[str, Mapping[str, int]], run: RunRead) -> list[Sho
         names, title = [*ordered[:half], *ordered[-half:]], f"Class balance: the {half} largest and {half} smallest"
     noun = "label" if run.problem is not None and run.problem.kind == "labels" else "class"
     splits = [SPLITS[split] for split in balance]
-    rows = [(name, *(f"{known.get(name, 0):,}" for known in balance.values())) for name in names]
+    rows = [(name, *(known.get(name, 0) for known in balance.values())) for name in names]
     largest, smallest = (pick(counts, key=lambda name: counts[name]) for pick in (max, min))
     summary = f"largest {largest} ({counts[largest]:,}), smallest {smallest} ({counts[smallest]:,}) in {splits[0]}"
     series = {SPLITS[split]: [known.get(name, 0) for name in names] for split, known in balance.items()}

@@ -143,7 +143,12 @@ def section_profile(run: RunRead) -> Section:
     shown: list[Shown] = [Text("", f"The training is {profile['advice']}.")] if profile.get("advice") else []
     if rows:
         shown.append(Table(_of_steps(profile), ("operation", *_COLUMNS), rows))
-        shown.append(Text("", "Times are an operation's own. profile/trace.json.gz opens in https://ui.perfetto.dev."))
+        shown.append(
+            Text(
+                "",
+                "The time of an operation excludes those that it calls. profile/trace.json.gz opens in https://ui.perfetto.dev.",
+            )
+        )
     return Section("Profile", shown)
 
 

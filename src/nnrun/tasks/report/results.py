@@ -64,7 +64,7 @@ def _gain(run: RunRead) -> list[tuple[str, str]]:
         return []
     baseline, gain = found
     return [
-        ("a trivial guess", f"{metric_text(baseline)}: the best prediction that is the same for every sample"),
+        ("a trivial guess", f"{metric_text(baseline)}: the constant prediction that is best on the training split"),
         ("gain over it", f"{'+' if gain >= 0 else '-'}{metric_text(abs(gain))}"),
     ]
 

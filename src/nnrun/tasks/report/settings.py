@@ -46,7 +46,7 @@ def section_settings(run: RunRead) -> Section:
         columns = ("setting", "value", "default")
         shown.append(Table("Settings that differ from the defaults", columns, differing))
     else:
-        shown.append(Text("", "Every setting has its default."))
+        shown.append(Text("", "All settings have their defaults."))
     rows.sort(key=_place)
     shown.append(Table("All settings", ("setting", "value", ""), rows))
     return Section("Configuration", shown)

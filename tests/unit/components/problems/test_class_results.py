@@ -61,7 +61,7 @@ def test_a_temperature_above_what_half_precision_can_tell_is_a_lower_bound():
     results = replace(make_results(10, 1000), predictions=probabilities, targets=targets, predicted=scores.argmax(1))
     facts = by_title(shown_of(results))["Calibration"]
     assert isinstance(facts, Table)
-    said = str(dict(facts.rows)["temperature that would mend it"])
+    said = str(dict(facts.rows)["best temperature"])
     assert re.match(r"at least 6\.\d{3} \(ECE ", said)
     num_lost = (probabilities[np.arange(1000), targets] == 0).sum()
     assert said.endswith(f"; {num_lost} samples had a probability of less than 3e-8 for the true class")
@@ -88,9 +88,7 @@ def test_curves_calibration_coverage_and_the_costliest_mistakes_are_shown():
     assert said["accuracy"] == right.mean()
     assert said["verdict"].startswith("underconfident: by 0.")
     assert re.fullmatch(r"0\.\d{4} \(expected calibration error, 15 bins; .* about 0\.\d{4} by chance\)", said["ECE"])
-    temperature = re.fullmatch(
-        r"(\d\.\d{3}) \(ECE .*-likelihood \d.\d{4} instead of .*", said["temperature that would mend it"]
-    )
+    temperature = re.fullmatch(r"(\d\.\d{3}) \(ECE .*-likelihood \d.\d{4} instead of .*", said["best temperature"])
     assert temperature
     assert 1 < float(temperature[1]) < 2
     assert coverage.series["accuracy"][-1] == right.mean()
