@@ -38,6 +38,15 @@ def logged_rows(run: Path, most: int | None = None) -> tuple[Row, ...]:
     return tuple(rows)
 
 
+def num_lines(run: Path) -> int:
+    """Return the number of lines of a run's metrics.jsonl, those that cannot be read among them."""
+    path = run / "metrics.jsonl"
+    if not path.is_file():
+        return 0
+    with path.open("rb") as file:
+        return sum(1 for _ in iter(lambda: file.readline(_MAX_ROW_BYTES), b""))
+
+
 def _row_of(line: bytes, newest_step: int) -> Row | None:
     """Return a line of metrics.jsonl as a row; None if it is damaged."""
     try:

@@ -217,12 +217,17 @@ def test_runs_without_a_result_are_listed_with_their_state(tmp_path: Path) -> No
     write_run(out / "elsewhere", state="running", status={"host": "another-machine"})
     write_run(out / "under-way", state="running", status={"host": os.uname().nodename})
     write_run(out / "diverged", state="diverged")
+    stopped = write_run(out / "stopped", state="interrupted")
+    with (stopped / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps({"step": 42, "epoch": 1, "split": "test", "loss": 0.1}) + "\n")
     with locked(out / "under-way"):
         found = compared(tmp_path)
     states = {
         Path(run["directory"]).name: (run["state"], run["reason"]) for e in found["not_ranked"] for run in e["runs"]
     }
     assert states["failed"] == ("failed", "epoch 2, best valid/loss 1 so far; the disk is full")
+    # The row of the test has the epoch of the best weights.
+    assert states["stopped"] == ("interrupted", "epoch 2, best valid/loss 1 so far")
     assert states["killed"][0] == "killed"
     assert states["under-way"][0] == states["elsewhere"][0] == "running"
     assert "running on another-machine" in str(states["elsewhere"][1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,20 @@ def test_it_says_what_it_lacks_and_that_a_logger_failed(run: Path, tmp_path: Pat
     assert "nnrun: logger.tell fails with RuntimeError: no server" in failing.err
     idle = run_here(["task=log", f"ckpt={run}", "logger=csv", "optimizer.lr=1"], run.parents[1])
     assert "optimizer.lr has no effect with task=log" in idle.out + idle.err
+
+
+def test_a_damaged_run_is_sent_as_far_as_it_can_be_read(run: Path, tmp_path: Path) -> None:
+    """What is lost is said; without a result there is nothing to send."""
+    damaged = tmp_path / "run"
+    shutil.copytree(run, damaged)
+    rows = (run / "metrics.jsonl").read_text().splitlines()
+    (damaged / "metrics.jsonl").write_text("\n".join(rows[:2]) + rows[2][:9])
+    outcome = run_here(["task=log", f"ckpt={damaged}", "logger=csv"], tmp_path)
+    assert outcome.code == 0
+    assert "note: metrics.jsonl is damaged: 1 row before that can be sent" in outcome.out
+    (damaged / "summary.json").write_text("{")
+    outcome = run_here(["task=log", f"ckpt={damaged}", "logger=csv"], tmp_path)
+    assert (outcome.code, outcome.err) == (4, f"nnrun: {damaged}/summary.json is damaged, and the results are in it\n")
 
 
 def test_rows_up_to_a_damaged_line_are_sent_and_nan_is_a_value(tmp_path: Path) -> None:

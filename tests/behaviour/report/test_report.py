@@ -267,7 +267,7 @@ def test_jobs_of_a_sweep_and_evaluations_write_one_on_request(
             assert main([f"ckpt={digits}", f"hydra.run.dir={run}", *words]) == 0
             assert (run / "report.html").exists() == bool(words)
     assert main(["task=report", f"ckpt={run}"]) == 4
-    assert "is an evaluation, which has no checkpoint" in capsys.readouterr().err
+    assert "is no training: it has no checkpoint" in capsys.readouterr().err
     # It has nothing that a training alone has.
     assert read(run).titles[1:] == [heading for heading in HEADINGS if heading != "Learning curves"]
     assert "nnrun repeat=" not in read(run).text
@@ -316,6 +316,33 @@ def test_a_report_that_fails_is_a_note(
     assert "note: the report is not written: OSError" in capsys.readouterr().out
     assert status(tmp_path / "run")["state"] == "finished"
     assert not (tmp_path / "run" / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        ("metrics.jsonl", -9, "1 line of metrics.jsonl cannot be read"),
+        ("metrics.jsonl", None, "metrics.jsonl is missing"),
+        ("summary.json", 50, "summary.json cannot be read"),
+        ("summary.json", None, "summary.json is missing"),
+        ("environment.json", 50, "environment.json cannot be read"),
+        ("test_samples.npz", 900, "test_samples.npz cannot be read"),
+    ],
+)
+def test_a_damaged_file_is_named_in_the_report_and_on_the_console(
+    digits: Path, tmp_path: Path, fault: tuple[str, int | None, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The file is cut off at a byte, or gone. The negative control is the report of the whole run: it names none."""
+    run, (name, length, said) = tmp_path / "run", fault
+    shutil.copytree(digits, run)
+    if length is None:
+        (run / name).unlink()
+    else:
+        (run / name).write_bytes((run / name).read_bytes()[:length])
+    assert main(["task=report", f"ckpt={run}"]) == 0
+    assert f"note: the report is incomplete: {said}" in capsys.readouterr().out
+    assert f"this report is incomplete: {said}" in read(run).text
+    assert "is incomplete" not in read(digits).text
 
 
 def test_a_section_that_fails_leaves_the_others(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,15 +33,16 @@ def rows_of(path: Path) -> Iterator[dict[str, Any]]:
 
 def reached(path: Path, monitor: str | None, mode: str | None) -> str | None:
     """Return how far a run without a result came, by its rows: its last epoch, and the best monitored value."""
-    last: Any = None
+    last: int | None = None
     best: float | None = None
     name = (monitor or LOSS).removeprefix(PREFIX)
     for row in rows_of(path):
-        last = row.get("epoch", last)
+        if isinstance(epoch := row.get("epoch"), int):  # the row of the test has that of the best weights
+            last = epoch if last is None else max(last, epoch)
         if row.get("split") == PREFIX.removesuffix("/") and (value := number_of(row.get(name))) is not None:
             is_less_better = name == LOSS.removeprefix(PREFIX) or mode == "min"
             best = value if best is None else min(best, value) if is_less_better else max(best, value)
-    if not isinstance(last, int):
+    if last is None:
         return None
     is_known = best is not None and (mode is not None or name == LOSS.removeprefix(PREFIX))
     return f"epoch {last:,}" + (f", best {monitor or LOSS} {best:.4g} so far" if is_known else "")

@@ -17,7 +17,7 @@ from nnrun.components.callbacks.mistakes import pass_pictures
 from nnrun.config.composed import Composed
 from nnrun.core.seams.training import Logger, RunInfo
 from nnrun.runs.console import Console
-from nnrun.runs.logged import id_of, logged_rows, sweep_of
+from nnrun.runs.logged import id_of, logged_rows, num_lines, sweep_of
 from nnrun.runs.samples import SAMPLES_NAME, read_samples
 from nnrun.runs.summary import Summary
 from nnrun.tasks.session import Session, open_session
@@ -35,6 +35,8 @@ def send(composed: Composed, words: Sequence[str], directory: Path | None = None
     check_free(run)
     reached = read_record(run / "summary.json")
     if reached is None:
+        if (run / "summary.json").exists():
+            raise ArtifactError(f"{run / 'summary.json'} is damaged, and the results are in it")
         raise ArtifactError(f"{run} has no summary.json: it did not reach its test; resume it with resume={run}")
     rows = logged_rows(run)
     loggers = {
@@ -45,6 +47,8 @@ def send(composed: Composed, words: Sequence[str], directory: Path | None = None
         config = redact(dict(saved.config), known=composed.secrets)
         place = session.out.path
         info = RunInfo("train", place, config, 0, (), id_of(run), sweep_of(run), run.absolute())
+        if num_lines(run) > len(rows):
+            console.note(f"metrics.jsonl is damaged: {counted(len(rows), 'row')} before that can be sent")
         session.loggers.start(loggers, info)
         for step, values in rows:
             session.stop.poll()

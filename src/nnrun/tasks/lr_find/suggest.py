@@ -65,7 +65,7 @@ def suggest(rates: Sequence[float], smoothed: Sequence[float], num_steps: int, *
     begin = max(index for index in range(lowest) if losses[index] >= edge)
     descent, falling = rates[begin : lowest + 1], losses[begin : lowest + 1]
     found = {"valley": descent[valley(falling)], "steepest": descent[steepest(descent, falling)]}
-    end = f"the loss falls from {descent[0]:.2g} to {descent[-1]:.2g}"
+    end = f"the loss falls between learning rates of {descent[0]:.2g} and {descent[-1]:.2g}"
     if not diverged:
         end += " and does not diverge; with a larger lr_find.max it may fall further"
     if found["steepest"] <= found["valley"]:

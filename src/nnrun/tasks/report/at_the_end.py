@@ -41,12 +41,12 @@ def report_on(session: Session, problem: Problem, settings: ReportSettings) -> N
 
     console, run = session.console, session.out.path
     try:
-        _, faults = write_report(run, problem, settings)
+        _, notes = write_report(run, problem, settings)
     except NnrunError as error:
         console.note(f"{OF_THE_REPORT}is not written: {'; '.join(error.messages)}")
         return
     except Exception as error:
         console.note(f"{OF_THE_REPORT}is not written: {type(error).__name__}: {error}")
         return
-    for fault in faults:
-        console.note(f"{OF_THE_REPORT}lacks a section: {fault}")
+    for note in notes:
+        console.note(f"{OF_THE_REPORT}{note}")

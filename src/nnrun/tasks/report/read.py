@@ -13,11 +13,11 @@ from typing import Any, TypeGuard
 from nnrun.base.errors import ArtifactError, ConfigError
 from nnrun.base.files import read_record
 from nnrun.base.sample_results import SampleResults
-from nnrun.checkpoints.manifest import FOLDER_NAME, MANIFEST_NAME
 from nnrun.config.tree import value_at
 from nnrun.config.yaml_files import read_yaml
 from nnrun.core.seams.problem import Problem
 from nnrun.runs.samples import SAMPLES_NAME, read_samples
+from nnrun.tasks.report.faults import RECORDS, faults_of
 
 # Longer files of rows and lines are not ours, or too long to draw: the rest is not read.
 _MOST_ROWS, _MOST_LINES = 200_000, 20_000
@@ -51,6 +51,8 @@ class RunRead:
     named: Sequence[str]
     samples: SampleResults | None
     problem: Problem | None
+    # The files that are missing or damaged.
+    faults: Sequence[str] = ()
     # What was left out of it.
     left_out: str = ""
     # The splits of which only every n-th row was read, with n.
@@ -128,8 +130,8 @@ class RunRead:
 
 def read_run(path: Path, problem: Problem | None) -> RunRead:
     """Read a run directory; a file that is missing or damaged is empty."""
-    names = ("summary.json", "status.json", "environment.json", f"{FOLDER_NAME}/{MANIFEST_NAME}")
-    summary, status, environment, manifest = (read_record(path / name) or {} for name in names)
+    records = {name: read_record(path / name) or {} for name in RECORDS}
+    summary, status, environment, manifest = records.values()
     profile = read_record(path / "profile" / "profile.json") or {}
     lines = list(_lines(path / "run.log", _MOST_LINES))
     notes = [line.removeprefix(_NOTE) for line in lines if line.startswith(_NOTE)]
@@ -156,7 +158,8 @@ def read_run(path: Path, problem: Problem | None) -> RunRead:
         profile=profile,
     )
     kept, strides = _thinned(list(_lines(path / "metrics.jsonl", _MOST_ROWS)), run.best_step)
-    return replace(run, rows=list(_rows(kept)), strides=strides)
+    rows, read = list(_rows(kept)), {**records, "config.yaml": config, SAMPLES_NAME: samples}
+    return replace(run, rows=rows, strides=strides, faults=tuple(faults_of(path, read, len(kept) - len(rows))))
 
 
 def mapping(value: object) -> Mapping[str, Any]:

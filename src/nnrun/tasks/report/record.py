@@ -24,8 +24,8 @@ TASK = Task(
     builds=("problem",),
     refuses_weights="{} contains only weights; task=report needs a run directory",
     refuses_empty=(
-        "{} is an evaluation, which has no checkpoint to read the settings from; run it again with report=default for "
-        "a report at its end",
+        "{} is no training: it has no checkpoint to read the settings from; for an evaluation, run it again with "
+        "report=default",
         "{} failed before its first checkpoint, so task=report finds no settings and no results; run.log says why it "
         "failed: start it again without that fault",
     ),

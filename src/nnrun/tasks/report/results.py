@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from nnrun.base.shown import Chart, Section, Shown, Table, Text, metric_text
+from nnrun.runs.samples import SAMPLES_NAME
 from nnrun.tasks.report.read import RunRead, is_number, mapping
 
 SPLITS = {"test": "test", "valid": "validation", "train": "training"}
@@ -210,6 +211,8 @@ def section_predictions(run: RunRead) -> Section:
     if problem is not None and run.samples is not None:
         shown += problem.show_samples(run.samples)
     if run.samples is None and details is not None:
-        text = "The run has no test_samples.npz, from which curves, calibration and the costliest mistakes are made."
+        text = "Curves, calibration and the costliest mistakes need test_samples.npz, which this run lacks."
+        if any(SAMPLES_NAME in fault for fault in run.faults):
+            text = "Curves, calibration and the costliest mistakes need test_samples.npz, which cannot be read."
         shown.append(Text("", text))
     return Section("Test predictions", shown)

@@ -54,9 +54,9 @@ def report(composed: Composed, _words: Sequence[str], _directory: Path | None = 
         problem = make_problem(job, saved.targets)
         load_problem(problem, saved)
         saved.file.close()
-        files, faults = write_report(run, problem, settings)
-    for fault in faults:
-        console.note(f"{OF_THE_REPORT}lacks a section: {fault}")
+        files, notes = write_report(run, problem, settings)
+    for note in notes:
+        console.note(f"{OF_THE_REPORT}{note}")
     for path in files:
         console.say(f"wrote {path}")
     return Written(run, files)

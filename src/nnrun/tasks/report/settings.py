@@ -81,6 +81,7 @@ def section_notes(run: RunRead) -> Section:
     found = [*map(str, warnings if isinstance(warnings, list) else ()), *run.notes]
     rows = [(note,) for note in dict.fromkeys(found)]
     rows += [(f"logger {name} failed: {why}",) for name, why in _failed_loggers(run)]
+    rows += [(f"this report is incomplete: {fault}",) for fault in run.faults]
     shown: list[Shown] = [Table("", ("note",), rows)] if rows else [Text("", "The run printed no notes.")]
     return Section("Notes and warnings", [*shown, *([Text("", run.left_out)] if run.left_out else [])])
 

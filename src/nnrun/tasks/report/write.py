@@ -16,7 +16,7 @@ from nnrun.tasks.report.record import CARD_NAME, PLOTS_NAME, REPORT_NAME
 
 
 def write_report(path: Path, problem: Problem | None, settings: ReportSettings) -> tuple[list[Path], list[str]]:
-    """Write report.html and MODEL_CARD.md, and the charts if asked for; return the files, and what is missing and why.
+    """Write report.html and MODEL_CARD.md, and the charts if asked for; return the files, and notes on what is missing.
 
     Raises ResourceError where the disk refuses them.
     """
@@ -24,7 +24,8 @@ def write_report(path: Path, problem: Problem | None, settings: ReportSettings) 
 
     run = read_run(path, problem)
     public = without_private(run)
-    page, notes = page_of(run if settings.samples else public)
+    page, faults = page_of(run if settings.samples else public)
+    notes = [f"lacks a section: {fault}" for fault in faults] + [f"is incomplete: {fault}" for fault in run.faults]
     files = [inside(path, REPORT_NAME), inside(path, CARD_NAME)]
     write_page(page, files[0])
     write_text(files[1], card_of(public))
