@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import torch
 
+import nnrun.tasks.lr_find.run
+from nnrun.base.errors import ResourceError
 from nnrun.cli import main
 from nnrun.tasks.lr_find.suggest import Smoothed, suggest, valley
 from support.small_runs import WORDS, assert_same_bits, train, tree
@@ -103,6 +105,19 @@ def test_what_cannot_be_tried_is_said(
 ) -> None:
     find(tmp_path / "found", *words, code=2)
     assert said in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_the_suggestion_is_printed_before_a_file_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise ResourceError("cannot write lr_find.json: the disk is full")
+
+    monkeypatch.setattr(nnrun.tasks.lr_find.run, "write_json", fail)
+    find(tmp_path / "full", "lr_find.steps=40", code=5)
+    told = capsys.readouterr()
+    assert "train with it: nnrun " in told.out
+    assert "the disk is full" in told.err
 
 
 def test_suggestions_of_a_curve() -> None:

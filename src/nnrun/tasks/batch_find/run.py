@@ -53,8 +53,8 @@ def find_batch(composed: Composed, words: Sequence[str], directory: Path | None 
         adds = job.reading() if job.settings.ckpt is not None else ""
         changes = {"data.batch_size": fastest.batch_size}
         command = command_with(words, changes, job.task.name, job.composed.secrets, adds=adds)
-        write_json(session.out.path / "batch_find.json", {**found.to_json(), "command": command}, SCHEMA)
         show(found, fastest, command, console)
+        write_json(session.out.path / "batch_find.json", {**found.to_json(), "command": command}, SCHEMA)
         summary = Summary(
             task=job.task.name,
             state="finished",

@@ -54,10 +54,12 @@ def find_rate(composed: Composed, words: Sequence[str], directory: Path | None =
             adds = job.reading() if job.settings.ckpt is not None else ""
             command = command_with(words, changes, job.task.name, job.composed.secrets, adds=adds)
         report = _as_json(ramp, found, command)
+        # First of all what was asked for: a full disk must not hide it.
+        show(ramp, found, command, console)
         write_json(session.out.path / "lr_find.json", report, SCHEMA)
         page = session.out.path / "lr_find.html"
         write_page(_page(job, ramp, found, command), page)
-        show(ramp, found, command, session, page)
+        console.say(f"the curve: {page}")
         summary = summarize(job, found, session)
         session.report(summary)
         console.say(f"{summary.task} {summary.state} after {summary.wall_seconds:.1f} s", style="bold")
@@ -157,9 +159,8 @@ def _in_words(found: Suggestion) -> str:
     return f"recommended: {_short(found.rate)} ({found.recommended}): {found.why}"
 
 
-def show(ramp: Ramp, found: Suggestion, command: str | None, session: Session, page: Path) -> None:
+def show(ramp: Ramp, found: Suggestion, command: str | None, console: Console) -> None:
     """Print the suggestions, the recommendation and the command."""
-    console = session.console
     if ramp.diverged:
         console.say(f"the loss diverged at a learning rate of {ramp.rates[-1]:.2g}, after {len(ramp.rates)} steps")
     table = Sheet(box=None, show_header=False, padding=(0, 2, 0, 0))
@@ -174,7 +175,6 @@ def show(ramp: Ramp, found: Suggestion, command: str | None, session: Session, p
     else:
         console.say(_in_words(found))
         console.say(f"train with it: {command}")
-    console.say(f"the curve: {page}")
 
 
 def summarize(job: Job, found: Suggestion, session: Session) -> Summary:
