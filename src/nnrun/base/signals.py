@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -103,6 +104,8 @@ class StopRequest:
 
 
 _IN_FORCE: list[StopRequest] = []
+# The request of a thread that runs while the main thread waits for it, and passes its signals on.
+_LENT: ContextVar[StopRequest | None] = ContextVar("_LENT", default=None)
 
 
 def in_force() -> StopRequest:
@@ -115,10 +118,10 @@ def stop_request(wanted: Sequence[signal.Signals] | None = None) -> Iterator[Sto
     """Receive signals in the block: those in `wanted`, else all that stop a command and are not ignored.
 
     A block inside another, such as a job in a sweep, uses the request of the outer one. Outside the main thread, where
-    no signals arrive, nothing is changed.
+    no signals arrive, nothing is changed; the request is the one that is `lent`, if any.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield StopRequest()
+        yield _LENT.get() or StopRequest()
         return
     if _IN_FORCE:
         yield _IN_FORCE[-1]
@@ -137,6 +140,16 @@ def stop_request(wanted: Sequence[signal.Signals] | None = None) -> Iterator[Sto
             signal.signal(number, handler)
         sys.unraisablehook = hook
         _IN_FORCE.remove(request)
+
+
+@contextmanager
+def lent(request: StopRequest) -> Iterator[None]:
+    """Let the runs of this thread, in the block, use a request that the main thread notes its signals on."""
+    token = _LENT.set(request)
+    try:
+        yield
+    finally:
+        _LENT.reset(token)
 
 
 def _not_raised(hook: Callable[[Any], object], lost: Any) -> None:

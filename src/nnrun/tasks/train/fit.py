@@ -35,8 +35,8 @@ from nnrun.components.callbacks.progress import TrainingProgress
 from nnrun.config.from_checkpoint import saved_config
 from nnrun.core.clock import Clock
 from nnrun.core.compile import compile_network
+from nnrun.core.fitting import fitting
 from nnrun.core.laps import Laps
-from nnrun.core.loop import fit
 from nnrun.core.objective import Objective
 from nnrun.core.seams.callback import Callback, states_of
 from nnrun.core.seams.problem import Sums
@@ -225,7 +225,7 @@ def _fit(job: Job, objective: Objective, training: Training, watchers: Watchers,
         work = Work(objective, step, training.train, training.valid, callbacks, poll)
         work, is_cached = keep_features(training.transfer, state, work, training.plan, session.console)
         training.tree["transfer"]["cache"] = is_cached
-        fit(state, work, training.plan)
+        fitting()(state, work, training.plan)
     if "memory" in parts_of(job.settings.trainer.watch):
         tell_memory(state.device, session.console.record)
 

@@ -1,0 +1,137 @@
+"""Several networks of one shape as one: their parameters stacked, their forward passes one pass."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+from torch.nn import functional
+
+# The modules that multiply their input by random factors of its shape, or of its channels'.
+_DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+
+
+class CannotStack(Exception):
+    """Networks cannot be computed together; says why."""
+
+
+class _Factors(nn.Module):
+    """A dropout whose draws are given: multiply by the factors that the dropout of each network drew."""
+
+    factors: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("factors", torch.empty(0), persistent=False)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs * self.factors
+
+
+class _Linear(nn.Module):
+    """A linear layer that multiplies from the left: of stacked weights, the gradient then is laid out as they are."""
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__()
+        self.weight, self.bias = layer.weight, layer.bias
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if inputs.dim() != len("NC") or self.bias is None:
+            return functional.linear(inputs, self.weight, self.bias)
+        return torch.addmm(self.bias[:, None], self.weight, inputs.t()).t()
+
+
+class Part:
+    """A network of a stack: its parameters, its buffers and its dropouts, which are looked up once."""
+
+    def __init__(self, network: nn.Module, dropouts: Sequence[str]) -> None:
+        self.parameters: dict[str, Tensor] = dict(network.named_parameters())
+        self.buffers = dict(network.named_buffers())
+        self.dropouts = [network.get_submodule(name) for name in dropouts]
+        # Networks with equal rates draw the same from the same seed.
+        self.rates = str(self.dropouts)
+
+
+class StackedNetwork:
+    """Compute the outputs of several networks of one shape in one pass, each on its own batch, in training mode.
+
+    The networks stay as they are: their parameters are stacked anew for each pass, and receive their gradients
+    through the stack. Each dropout draws as it does when its network is called alone. Buffers, such as BatchNorm's
+    statistics, are put back into the networks.
+    """
+
+    def __init__(self, network: nn.Module, inputs: Tensor) -> None:
+        """Take one of the networks, and a batch of its inputs, by which the shapes of the draws are found."""
+        self._ones = _inputs_of_dropouts(network, inputs)
+        self._template = copy.deepcopy(network).train()
+        for name, module in list(self._template.named_modules()):
+            if name in self._ones:
+                self._replace(name, _Factors())
+            elif type(module) is nn.Linear and name:
+                self._replace(name, _Linear(module))
+
+    def part(self, network: nn.Module) -> Part:
+        """Return what `__call__` needs of a network."""
+        return Part(network, list(self._ones))
+
+    def draw(self, part: Part) -> list[Tensor]:
+        """Return the factors that the dropouts of a network draw in a pass, in their order; the caller seeds."""
+        return [drop(torch.ones_like(ones)) for drop, ones in zip(part.dropouts, self._ones.values(), strict=True)]
+
+    def __call__(self, parts: Sequence[Part], draws: Sequence[Sequence[Tensor]], inputs: Sequence[Tensor]) -> Any:
+        """Return the outputs of networks on their inputs, `(J, N, ...)`; change their buffers as each would."""
+        weights = _stacked([part.parameters for part in parts])
+        with torch.no_grad():
+            buffers = _stacked([part.buffers for part in parts])
+            factors = {f"{name}.factors": torch.stack(of) for name, *of in zip(self._ones, *draws, strict=True)}
+        outputs = vmap(self._call)(weights, buffers | factors, torch.stack(list(inputs)))
+        with torch.no_grad():
+            for name, changed in buffers.items():
+                torch._foreach_copy_([part.buffers[name] for part in parts], changed.unbind())
+        return outputs
+
+    def _call(self, weights: dict[str, Tensor], buffers: dict[str, Tensor], inputs: Tensor) -> Any:
+        """Return the outputs of one network."""
+        return functional_call(self._template, (weights, buffers), (inputs,))
+
+    def _replace(self, name: str, module: nn.Module) -> None:
+        """Put another module in place of one of the template's."""
+        parent, _, child = name.rpartition(".")
+        setattr(self._template.get_submodule(parent), child, module)
+
+
+def _stacked(named: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the tensors of each name, stacked."""
+    return {name: torch.stack([each[name] for each in named]) for name in named[0]}
+
+
+@torch.no_grad()
+def _inputs_of_dropouts(network: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
+    """Return a tensor like the input of each dropout of a network, by name, in the order of the calls."""
+    found: dict[str, Tensor] = {}
+
+    def noting(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        def note(_: nn.Module, given: tuple[Tensor, ...]) -> None:
+            if name in found:
+                raise CannotStack(f"the network calls {name} several times in a pass")
+            found[name] = given[0]
+
+        return note
+
+    handles = [
+        module.register_forward_pre_hook(noting(name))
+        for name, module in network.named_modules()
+        if type(module) in _DROPOUTS
+    ]
+    was_training = network.training
+    try:
+        network.eval()(inputs)
+    finally:
+        network.train(was_training)
+        for handle in handles:
+            handle.remove()
+    return found
