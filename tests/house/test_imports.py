@@ -84,26 +84,32 @@ def imported(source: str, modules: Iterable[str], *, types: bool = False) -> set
 
     Imports for type checkers are among them only where `types` says so.
     """
-    known, tree = set(modules), parse(source)
+    known, names = set(modules), set[str]()
+    for base, name in import_statements(source, types):
+        full = f"{base}.{name}" if name else base
+        names.add(full if full.removeprefix("nnrun.") in known and base.startswith("nnrun") else base)
+    return names
+
+
+@functools.cache
+def import_statements(source: str, types: bool) -> frozenset[tuple[str, str]]:
+    """What a source imports: a module with each name that is imported from it, or with none."""
+    tree, found = parse(source), set[tuple[str, str]]()
     for_types = {
         id(inner)
         for node in ast.walk(tree)
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test) and not types
         for inner in ast.walk(node)
     }
-    names: set[str] = set()
     for node in ast.walk(tree):
         if id(node) in for_types:
             continue
         if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
+            found |= {(alias.name, "") for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "absolute imports only"
-            base = str(node.module)
-            for alias in node.names:
-                full = f"{base}.{alias.name}"
-                names.add(full if full.removeprefix("nnrun.") in known and base.startswith("nnrun") else base)
-    return names
+            found |= {(str(node.module), alias.name) for alias in node.names}
+    return frozenset(found)
 
 
 def ours(names: Iterable[str]) -> set[str]:

@@ -39,19 +39,26 @@ def read_sources() -> dict[str, str]:
 def names_of_tasks(sources: Mapping[str, str]) -> Iterator[str]:
     """Every place outside of a task's folder that knows the task by name."""
     for path, source in sources.items():
-        texts, beside = texts_of(source)
-        for name in FOLDERS:
-            if path == TABLE or path.startswith(f"tasks/{name}/"):
-                continue
-            if re.search(rf"\btask={name}\b", source):
-                yield f"{path}: task={name}"
-            if not path.startswith("tasks/") and re.search(rf"\bnnrun\.tasks\.{name}\b", source):
-                yield f"{path}: nnrun.tasks.{name}"
-            if name in (beside if name in WORDS else texts) and (path, name) not in CALLED_SO:
-                yield f"{path}: {name!r}"
+        yield from names_in(path, source)
 
 
 @functools.cache
+def names_in(path: str, source: str) -> tuple[str, ...]:
+    """Every place in a source."""
+    texts, beside = texts_of(source)
+    found = []
+    for name in FOLDERS:
+        if path == TABLE or path.startswith(f"tasks/{name}/"):
+            continue
+        if re.search(rf"\btask={name}\b", source):
+            found.append(f"{path}: task={name}")
+        if not path.startswith("tasks/") and re.search(rf"\bnnrun\.tasks\.{name}\b", source):
+            found.append(f"{path}: nnrun.tasks.{name}")
+        if name in (beside if name in WORDS else texts) and (path, name) not in CALLED_SO:
+            found.append(f"{path}: {name!r}")
+    return tuple(found)
+
+
 def texts_of(source: str) -> tuple[frozenset[object], frozenset[object]]:
     """Every constant of a source, and those that something with the word task in it is compared with."""
     tree = ast.parse(source)
