@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import shutil
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 # Before torch is imported, here and in the processes that tests start: small networks, several processes on two cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Until all tests are collected, as the program does until its modules are imported: what they hold is never garbage,
+# and a tenth of the time went into looking at it again and again.
+gc.disable()
 
 # A shell ignores these in what it runs in the background, and nnrun leaves an ignored signal so: the tests that send
 # them would wait for nothing.
@@ -107,6 +112,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             config.stash[_LEFT_OUT][mark] = (len(wanting), reason)
             config.hook.pytest_deselected(items=wanting)
             items[:] = [item for item in items if item not in wanting]
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage from here on, among what the tests make."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -26,7 +26,6 @@ def test_it_is_as_it_was_afterwards(enabled: bool) -> None:
         collect_again()
         assert not gc.isenabled(), "what nobody has put off is not begun"
     finally:
-        gc.unfreeze()
         (gc.enable if before else gc.disable)()
 
 
