@@ -43,7 +43,7 @@ else:
 for step in range(len(entries), 30):
     with DurableFile(folder) as file:
         file.write(f"{step}{mood if 'resume' in words and mood == 'forgets' else ''}".encode())
-        time.sleep(0.02)
+        time.sleep(0.02 if words.get("hydra.run.dir") == "killed" else 0)
         entries.append(ManifestEntry(f"step-{step:08d}-{file.sha256[:8]}.ckpt", file.sha256, file.num_bytes, step))
         path = file.commit(entries[-1].name)
         if mood == "loses" and words.get("hydra.run.dir") == "killed" and step > 5:
