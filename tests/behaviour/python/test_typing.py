@@ -83,32 +83,35 @@ words: int = summary.task
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What mypy finds of torch and of the package, which takes it long: once for all programs."""
-    return tmp_path_factory.mktemp("mypy")
+def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """What mypy says of each program, which lies by itself, with the installed package beside it.
 
-
-def check(source: str, folder: Path, cache: Path) -> list[str]:
-    """What mypy says of a program that lies by itself, with the installed package beside it."""
-    (folder / "program.py").write_text(source)
+    Of both at once: what it finds of torch and of the package takes it long.
+    """
+    folder = tmp_path_factory.mktemp("typed")
+    programs = {"program.py": PROGRAM, "wrong.py": WRONG}
+    for name, source in programs.items():
+        (folder / name).write_text(source)
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--config-file=", f"--cache-dir={cache}", "program.py"],
+        [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--cache-dir=cache", *programs],
         cwd=folder,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode in (0, 1), done.stderr
-    return [line for line in done.stdout.splitlines() if ": error: " in line]
+    errors = [line for line in done.stdout.splitlines() if ": error: " in line]
+    wrong = [line for line in errors if line.startswith("wrong.py:")]
+    return {"program.py": [line for line in errors if line not in wrong], "wrong.py": wrong}
 
 
-def test_a_program_that_builds_on_the_api_passes_the_strict_check_of_its_types(tmp_path: Path, cache: Path) -> None:
-    assert check(PROGRAM, tmp_path, cache) == []
+def test_a_program_that_builds_on_the_api_passes_the_strict_check_of_its_types(said: dict[str, list[str]]) -> None:
+    assert said["program.py"] == []
 
 
-def test_a_wrong_program_does_not(tmp_path: Path, cache: Path) -> None:
+def test_a_wrong_program_does_not(said: dict[str, list[str]]) -> None:
     """Negative control: without py.typed, or with names that are Any, nothing would be found."""
-    found = "\n".join(check(WRONG, tmp_path, cache))
+    found = "\n".join(said["wrong.py"])
     for text in ('no attribute "Spilt"', 'Unexpected keyword argument "silent"', '"str", variable has type "int"'):
         assert text in found
 
