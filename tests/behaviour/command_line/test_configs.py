@@ -190,7 +190,7 @@ def test_every_option_trains(group: str, option: str, folder: Path, request: pyt
     run = folder / f"{group}-{option}"
     words = [f"{name}={value}" for name, value in chosen.items()]
     words += ["trainer.epochs=2", "trainer.max_steps=6", "trainer.log_every_steps=1", "trainer.progress=false"]
-    words += ["data.batch_size=16", "data.limit=60", "data.val_fraction=0.2", "data.download=false"]
+    words += ["data.batch_size=8", "data.limit=30", "data.val_fraction=0.2", "data.download=false"]
     outcome = run_here([*words, *NEEDED.get((group, option), []), f"hydra.run.dir={run}"], folder)
     assert outcome.code == 0, f"{outcome.err}(BESIDE and NEEDED have what an option needs beside it)"
     assert outcome.err == ""
