@@ -118,7 +118,17 @@ class Composed:
 
         Without these, sections that refer to them have placeholders, which suffice for the checks.
         """
-        return resolve(self.config, known) if known is not None else deepcopy(self._checked)
+        if known is None:
+            return deepcopy(self._checked)
+        key = repr(known)
+        if key not in self._filled_in:
+            self._filled_in[key] = resolve(self.config, known)
+        return deepcopy(self._filled_in[key])
+
+    @functools.cached_property
+    def _filled_in(self) -> dict[str, dict[str, Any]]:
+        """The config as plain values, by the values from the data: each part of a training asks for it."""
+        return {}
 
     @functools.cached_property
     def _checked(self) -> dict[str, Any]:
