@@ -76,16 +76,21 @@ class Console:
         `true` also on standard error if that is one; `false` shows nothing.
         """
         say = self.say if progress is not False and not self.rich.quiet else _say_nothing
-        stream = self._screen(progress)
-        if stream is None:
-            self.display = WorkDisplay(None, say)
+        with self.below_all(progress) as live:
+            self.display = WorkDisplay(live, say)
             with shown_by(self.display):
                 yield
+
+    @contextmanager
+    def below_all(self, progress: str | bool) -> Iterator[LiveLine | None]:
+        """Give the block a live line below all other output; None where nothing can draw it (see `showing_work`)."""
+        stream = self._screen(progress)
+        if stream is None:
+            yield None
             return
         live = LiveLine(stream, lambda: self.rich.width if self.rich.is_terminal else _width_of(stream))
-        self.display = WorkDisplay(live, say)
-        with shown_by(self.display), live.below_all():
-            yield
+        with live.below_all():
+            yield live
 
     def _screen(self, progress: str | bool) -> TextIO | None:
         """Return the stream for the live line, or None."""

@@ -28,9 +28,9 @@ _CLEAR = "\r\x1b[J"
 
 
 class LiveLine:
-    """A line that is redrawn in place at the end of a terminal.
+    """A line, or a few, that are redrawn in place at the end of a terminal.
 
-    The cursor stays at its start, and everything after the cursor is cleared, so nothing is left of a line that a
+    The cursor stays at their start, and everything after the cursor is cleared, so nothing is left of a line that a
     narrowed terminal has broken into several. Other output appears above it.
     """
 
@@ -45,12 +45,26 @@ class LiveLine:
         """The number of characters that fit now: one less than the terminal has, since the last one may wrap."""
         return max(1, self._width() - 1)
 
+    @property
+    def height(self) -> int:
+        """The number of lines that fit now."""
+        try:
+            return max(1, os.get_terminal_size(self._stream.fileno()).lines - 1)
+        except (OSError, ValueError):
+            return 1
+
     def draw(self, text: str) -> None:
-        """Replace the text that is shown."""
-        text = visible(text)
-        if not text.isascii() or len(text) > self.width:
-            text = set_cell_size(text, min(self.width, len(text) * 2)).rstrip()
-        self._write(f"\r{text}\x1b[J\r", is_drawn=True)
+        """Replace the text that is shown; of several lines, those that fit."""
+        lines = text.split("\n")
+        lines = [self._cut(visible(line)) for line in (lines if len(lines) == 1 else lines[: self.height])]
+        up = f"\x1b[{len(lines) - 1}A" if len(lines) > 1 else ""
+        self._write("\r" + "\x1b[K\n".join(lines) + f"\x1b[J{up}\r", is_drawn=True)
+
+    def _cut(self, line: str) -> str:
+        """Return the part of a line that fits."""
+        if line.isascii() and len(line) <= self.width:
+            return line
+        return set_cell_size(line, min(self.width, len(line) * 2)).rstrip()
 
     def clear(self) -> None:
         """Remove the line."""
