@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -36,20 +36,22 @@ class Board(Protocol):
     def tick(self) -> None:
         """Show that time passes."""
 
+    def shown(self, progress: str | bool) -> AbstractContextManager[None]:
+        """Show the jobs during the block; `progress` is `trainer.progress`."""
+
 
 @dataclass
 class Headings:
     """A heading above the output of each job: they run one after another, in this process."""
 
     console: Console
-    rows: Sequence[JobResult]
     # How many jobs there will be, if that is known.
-    num_jobs: int | None
+    num_jobs: Callable[[], int | None]
 
     def started(self, row: JobResult, composed: Composed | None) -> None:
         """Print the heading of a job."""
         self.console.say("")
-        self.console.say(f"{_numbered(row, self.num_jobs)}: {_settings(row)}")
+        self.console.say(f"job {row.number + 1}{_of_all(self.num_jobs())}: {_settings(row)}")
 
     def progressed(self, row: JobResult, progress: Progress) -> None:
         """Show nothing: the job shows its own progress."""
@@ -59,6 +61,10 @@ class Headings:
 
     def tick(self) -> None:
         """Show nothing."""
+
+    def shown(self, progress: str | bool) -> AbstractContextManager[None]:
+        """Show nothing."""
+        return nullcontext()
 
 
 @dataclass
@@ -92,9 +98,9 @@ class SideBySide:
     """The running jobs in a live table at the end of the terminal; without one, a line for each job that has ended."""
 
     console: Console
+    num_jobs: Callable[[], int | None]
     rows: Sequence[JobResult]
-    num_jobs: int | None
-    num_slots: int
+    num_slots: Callable[[], int]
     live: LiveLine | None = None
     _running: dict[int, _Run] = field(default_factory=dict)
 
@@ -127,8 +133,8 @@ class SideBySide:
             self.live.clear()
             return
         table = Sheet(box=None, pad_edge=False, show_header=False)
-        for importance in (0, 3, 2, 1, 5, 4):
-            table.add_column(importance=importance, least_width=8 if importance == 3 else None, no_wrap=importance != 3)
+        for importance in (0, 2, 3, 1, 5, 4):
+            table.add_column(importance=importance, least_width=24 if importance == 2 else None, no_wrap=True)
         for number in sorted(self._running):
             table.add_row(*self._cells(self._running[number]))
         fitted, _ = table.fitted(self.live.width)
@@ -153,15 +159,15 @@ class SideBySide:
         """Return what is known of the whole sweep, the most important first."""
         ended = [row for row in self.rows if row.has_ended]
         failed = sum(row.state == JobState.FAILED for row in ended)
-        of_all = f" of {self.num_jobs:,}" if self.num_jobs is not None else ""
-        texts = [f"{len(ended)}{of_all} jobs done"]
+        num_jobs = self.num_jobs()
+        texts = [f"{len(ended)}{_of_all(num_jobs)} jobs done"]
         if failed:
             texts.append(f"{failed} failed")
         if best := self._best():
             texts.append(best)
-        if self.num_jobs and len(ended) > failed:
+        if num_jobs and len(ended) > failed:
             seconds = statistics.median(row.seconds for row in ended if row.state != JobState.FAILED)
-            texts.append(f"about {clock((self.num_jobs - len(ended)) * seconds / self.num_slots)} left")
+            texts.append(f"about {clock((num_jobs - len(ended)) * seconds / self.num_slots())} left")
         return texts
 
     def _best(self) -> str | None:
@@ -180,8 +186,7 @@ class SideBySide:
         state = "" if row.state == JobState.FINISHED else str(row.state)
         line = ", ".join(text for text in (state, value, f"{row.seconds:.1f} s") if text)
         ended = sum(other.has_ended for other in self.rows)
-        of_all = f" of {self.num_jobs:,}" if self.num_jobs is not None else ""
-        return [f"job {row.number} ({_settings(row)}): {line}", f"[{ended}{of_all} done]"]
+        return [f"job {row.number} ({_settings(row)}): {line}", f"[{ended}{_of_all(self.num_jobs())} done]"]
 
 
 def _newest(row: JobResult, last: Progress | None) -> str:
@@ -197,6 +202,6 @@ def _settings(row: JobResult) -> str:
     return " ".join(f"{key}={value}" for key, value in row.overrides.items())
 
 
-def _numbered(row: JobResult, num_jobs: int | None) -> str:
-    """Return which job it is, of how many if that is known."""
-    return f"job {row.number + 1} of {num_jobs}" if num_jobs is not None else f"job {row.number + 1}"
+def _of_all(num_jobs: int | None) -> str:
+    """Return of how many jobs one is, if that is known."""
+    return "" if num_jobs is None else f" of {num_jobs:,}"

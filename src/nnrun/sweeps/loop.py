@@ -14,9 +14,9 @@ from nnrun.base.errors import InterruptedRun, ResourceError, complain
 from nnrun.base.files import write_json
 from nnrun.base.lock import check_free, is_locked
 from nnrun.base.signals import StopRequest
-from nnrun.runs.console import Console
 from nnrun.runs.directory import STATUS_SCHEMA, create_numbered
 from nnrun.runs.summary import Summary
+from nnrun.sweeps.board import Board
 from nnrun.sweeps.jobs import Job, Workshop
 from nnrun.sweeps.record import Record
 from nnrun.sweeps.resumed import Past
@@ -48,7 +48,7 @@ class Loop:
     search: Search
     workshop: Workshop
     record: Record
-    console: Console
+    board: Board
     stop: StopRequest
     fails_fast: bool = False
     # Of a search, whose jobs are not listed before they run.
@@ -116,6 +116,7 @@ class Loop:
                 with self.stop.held():
                     for event in events:
                         self._take(event, launcher)
+                self.board.tick()
         except (KeyboardInterrupt, InterruptedRun, ResourceError):
             self._stop(launcher)
             raise
@@ -177,10 +178,7 @@ class Loop:
     def _start(self, job: Job, launcher: Launcher) -> None:
         """Start a job in a directory of its own."""
         row = job.row
-        self.console.say("")
-        of_all = f" of {self.num_jobs}" if self.num_jobs is not None else ""
-        swept = " ".join(f"{key}={value}" for key, value in row.overrides.items())
-        self.console.say(f"job {row.number + 1}{of_all}: {swept}")
+        self.board.started(row, job.composed)
         if not row.directory or not Path(row.directory).is_dir():
             self._give_directory(job)
             job.resumes = False
@@ -203,6 +201,7 @@ class Loop:
             decision = self.decide(event)
             if event.awaits:
                 launcher.answer(event.number, decision)
+            self.board.progressed(self.running[event.number].row, event)
             return
         job = self.running.pop(event.number)
         row = job.row
@@ -224,6 +223,7 @@ class Loop:
         if row.has_ended:
             job.composed = None
         self.record.write()
+        self.board.ended(row)
 
     def _take_summary(self, job: Job, summary: Summary) -> None:
         """Record the results of a job."""

@@ -74,9 +74,14 @@ def search_of(config: SweepConfig, setup: SearchSetup) -> Search:
 
 def launcher_of(config: SweepConfig, setup: LaunchSetup) -> Launcher:
     """Return the launcher that the settings choose."""
-    here = "one_by_one" if config.sweep.parallel == 1 else "side_by_side"
+    here = "one_by_one" if is_one_by_one(config) else "side_by_side"
     name = here if config.launch.place == "local" else config.launch.place
     return _named(LAUNCHERS[name])(setup)  # type: ignore[no-any-return]
+
+
+def is_one_by_one(config: SweepConfig) -> bool:
+    """Return whether the jobs run one after another in this process, and print what they do."""
+    return config.launch.place == "local" and config.sweep.parallel == 1
 
 
 def _named(path: str) -> Callable[..., Any]:

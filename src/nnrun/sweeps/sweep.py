@@ -25,10 +25,11 @@ from nnrun.config.task import Task, task_called
 from nnrun.config.typed_paths import SOURCE_KEYS
 from nnrun.runs.console import Console
 from nnrun.runs.directory import create_numbered
+from nnrun.sweeps.board import Board, Headings, SideBySide
 from nnrun.sweeps.compared import compare_jobs
 from nnrun.sweeps.jobs import Workshop
 from nnrun.sweeps.loop import Loop
-from nnrun.sweeps.places import LaunchSetup, SearchSetup, launcher_of, search_of
+from nnrun.sweeps.places import LaunchSetup, SearchSetup, is_one_by_one, launcher_of, search_of
 from nnrun.sweeps.ranking import choose_ranking
 from nnrun.sweeps.record import Record
 from nnrun.sweeps.resumed import Past, check_settings, read_past, resumed_folder, words_again
@@ -107,7 +108,12 @@ def run(asked: Asked, search: Search, record: Record, stop: StopRequest, past: P
     workshop = Workshop(asked.typed, record.swept, asked.own, asked.rules)
     record.told = search.events if isinstance(search, Recallable) else ()
     expected = search.expected if isinstance(search, Recallable) else None
-    loop = Loop(search, workshop, record, console, stop, config.sweep.fail_fast, expected)
+    board: Board
+    if is_one_by_one(config):
+        board = Headings(console, lambda: loop.num_jobs)
+    else:
+        board = SideBySide(console, lambda: loop.num_jobs, record.rows, lambda: launcher.num_slots)
+    loop = Loop(search, workshop, record, board, stop, config.sweep.fail_fast, expected)
     launched = LaunchSetup(
         settings=config.sweep,
         own_settings=config.launcher,
@@ -132,7 +138,9 @@ def run(asked: Asked, search: Search, record: Record, stop: StopRequest, past: P
         done = f", {counted(len(record.ended), 'job')} done before" if past else ""
         what = "search" if isinstance(search, Recallable) else f"sweep of {counted(len(record.rows), 'job')}"
         console.say(f"{what} in {folder}{done}")
-        loop.run(launcher)
+        progress = next((item.value for item in reversed(asked.typed) if item.key == "trainer.progress"), "auto")
+        with board.shown(progress):
+            loop.run(launcher)
     except (KeyboardInterrupt, InterruptedRun) as error:
         with stop.held():
             finish(asked, record, "interrupted")
