@@ -53,10 +53,9 @@ class LiveLine:
         except (OSError, ValueError):
             return 1
 
-    def draw(self, text: str) -> None:
-        """Replace the text that is shown; of several lines, those that fit."""
-        lines = text.split("\n")
-        lines = [self._cut(visible(line)) for line in (lines if len(lines) == 1 else lines[: self.height])]
+    def draw(self, *texts: str) -> None:
+        """Replace the lines that are shown; of several, as many as fit."""
+        lines = [self._cut(visible(text)) for text in (texts[: self.height] if len(texts) > 1 else texts)]
         up = f"\x1b[{len(lines) - 1}A" if len(lines) > 1 else ""
         self._write("\r" + "\x1b[K\n".join(lines) + f"\x1b[J{up}\r", is_drawn=True)
 

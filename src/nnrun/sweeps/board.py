@@ -139,7 +139,7 @@ class SideBySide:
             table.add_row(*self._cells(self._running[number]))
         fitted, _ = table.fitted(self.live.width)
         lines = unfilled(self.console.rich, fitted).splitlines()
-        self.live.draw("\n".join([fitting(list(enumerate(self._summary())), self.live.width), *lines]))
+        self.live.draw(fitting(list(enumerate(self._summary())), self.live.width), *lines)
 
     @contextmanager
     def shown(self, progress: str | bool) -> Iterator[None]:

@@ -101,11 +101,11 @@ def test_lines_are_drawn_over_each_other_and_leave_nothing(monkeypatch: pytest.M
     """After each drawing the cursor is at the start of the first line, so that what comes next covers all of them."""
     stream = io.StringIO()
     line = LiveLine(stream, lambda: 20)
-    line.draw("one\ntwo\nthree, longer than the terminal")
+    line.draw("one", "two", "three, longer than the terminal")
     assert stream.getvalue() == "\rone\x1b[K\ntwo\x1b[K\nthree, longer than t\x1b[J\x1b[2A\r".replace("than t", "than")
     monkeypatch.setattr(LiveLine, "height", 2)
     stream.seek(0), stream.truncate()
-    line.draw("one\ntwo\nthree")
+    line.draw("one", "two", "three")
     assert "three" not in stream.getvalue(), "more lines than the terminal has could not be drawn over"
     line.clear()
     assert stream.getvalue().endswith("\r\x1b[J")
