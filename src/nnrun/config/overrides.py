@@ -16,9 +16,10 @@ from nnrun.base.errors import Complaint, ConfigError
 from nnrun.base.paths import is_there
 from nnrun.base.secrets import redact_word
 from nnrun.config.folders import GROUPS, options
+from nnrun.config.hydra_words import in_our_words
 from nnrun.config.meant import hint_for_word, keys_meant
 from nnrun.config.schema import NAMED_SECTIONS
-from nnrun.config.typed_paths import HYDRA_KEYS, PATH_KEYS, SWEPT_PATHS
+from nnrun.config.typed_paths import PATH_KEYS, SWEPT_PATHS
 
 # Settings that are lists; a single word needs no brackets.
 LISTS = ("trust",)
@@ -52,9 +53,8 @@ def parse_all(
     `tasks` are the names of tasks; `own` are the user's config folders, whose options `glob()` finds too.
     """
     typed: list[Typed] = []
-    problems: list[Complaint] = []
+    rest, problems = in_our_words(words)
     parser = OverridesParser.create()
-    rest = list(words)
     while rest:
         word = rest.pop(0)
         key, equals, value = word.partition("=")
@@ -95,8 +95,6 @@ def _from_hydra(override: Override, word: str, own: Sequence[Path]) -> Typed:
     key = override.key_or_group
     if override.package is not None:
         raise ValueError(f"{word!r} moves a section to another place, where nothing reads it; write {key}=...")
-    if key.startswith(("hydra.", "hydra/")):
-        raise ValueError(f"{key} is not used here; of Hydra's settings, nnrun takes only {' and '.join(HYDRA_KEYS)}")
     if override.is_interval_sweep():
         interval = override.value()
         assert isinstance(interval, IntervalSweep), "Hydra says so"
