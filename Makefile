@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 ARGS ?=
 
-.PHONY: run test test-fast test-docs test-deploy test-extras lint settings vega report-pictures logger-pictures compare-pictures bench bench-checkpoints bench-folder bench-exports bench-scale bench-tutorial torture gpu gpu-bundle clean
+.PHONY: run test test-fast test-docs test-deploy test-extras test-cluster lint settings vega report-pictures logger-pictures compare-pictures bench bench-checkpoints bench-folder bench-exports bench-scale bench-tutorial torture gpu gpu-bundle clean
 
 run: $(STAMP)
 	$(BIN)/nnrun $(ARGS)
@@ -28,6 +28,11 @@ test-deploy: .venv/.deploy
 # What needs the extras: the loggers' own libraries and servers, pictures without a browser.
 test-extras: .venv/.extras
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --extras --pages -m extras $(ARGS)
+
+# What needs a cluster: a real Slurm of one node, started here. Needs root, and Debian's packages slurm-wlm and munge:
+# apt-get install --no-install-recommends slurm-wlm munge
+test-cluster: .venv/.cluster
+	$(BIN)/python -m pytest -n 0 --cluster -m cluster $(ARGS)
 
 # Generates docs/settings.md from conf/.
 settings: $(STAMP)
@@ -97,6 +102,10 @@ $(STAMP): pyproject.toml
 
 .venv/.extras: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,all]'
+	touch $@
+
+.venv/.cluster: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,cluster]'
 	touch $@
 
 clean:

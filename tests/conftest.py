@@ -70,6 +70,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="what needs TensorBoard, MLflow and other extras too (make test-extras)",
     )
+    parser.addoption("--cluster", action="store_true", help="what needs a Slurm cluster too (make test-cluster)")
     parser.addoption("--record-seconds", action="store_true", help="write down how long each file takes, for --fast")
 
 
@@ -98,12 +99,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     def why_no_extras() -> str | None:
         return None if config.getoption("--extras") else "make test-extras runs them"
 
+    def why_no_cluster() -> str | None:
+        from support.slurm import why_no_cluster
+
+        return why_no_cluster() if config.getoption("--cluster") else "make test-cluster runs them"
+
     reasons = {
         "gpu": _why_no_gpu,
         "torchserve": _why_no_torchserve,
         "browser": _why_no_browser,
         "pages": why_no_pages,
         "extras": why_no_extras,
+        "cluster": why_no_cluster,
     }
     for mark, why_not in reasons.items():
         wanting = [item for item in items if item.get_closest_marker(mark)]

@@ -47,6 +47,7 @@ _EXTRAS = {
     "pillow-heif": "heic",
     "vl-convert-python": "plots",
     **dict.fromkeys(("optuna", "cmaes", "scipy", "scikit-learn"), "sweep"),
+    "submitit": "cluster",
     **{name: name for name in ("tensorboard", "mlflow", "wandb")},
 }
 # Errors of torch.compile where a compiler is missing, and what to install.

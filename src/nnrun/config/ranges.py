@@ -187,5 +187,21 @@ RANGES: dict[str, Range] = {
     "sweep.parallel": _AUTO_OR_WHOLE,
     "sweep.jobs_per_device": _AUTO_OR_WHOLE,
     "sweep.job_minutes": number(0, above=True, null=True),
-    "launch.place": one_of("local"),
+    "launch.place": one_of("local", "slurm"),
+    "launch.partition": Range(lambda v: v is None or (isinstance(v, str) and v != ""), "a name or null", NULL),
+    "launch.nodes": whole(1),
+    "launch.gpus_per_node": whole(1, null=True),
+    "launch.cpus_per_task": whole(1, null=True),
+    "launch.mem_gb": number(0, above=True, null=True),
+    "launch.minutes": whole(1),
+    "launch.warning_seconds": whole(1, 3600),
+    "launch.requeues": whole(0),
+    "launch.array_parallelism": whole(1),
+    "launch.setup": Range(
+        lambda v: isinstance(v, list) and all(isinstance(item, str) for item in v), "a list of shell commands"
+    ),
+    "launch.additional": Range(
+        lambda v: isinstance(v, dict) and all(isinstance(item, str | int | float) for item in v.values()),
+        "options of sbatch by name, such as {account: physics}",
+    ),
 }

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from nnrun.base.errors import Complaint, ConfigError
+from nnrun.base.errors import Complaint, ConfigError, did_you_mean
 from nnrun.base.secrets import redact_word
 from nnrun.config.draft import choose_options, lay, split
 from nnrun.config.folders import OF_A_SWEEP
@@ -62,12 +62,22 @@ def compose_sweep(typed: Sequence[Typed], own: Sequence[Path], rules: Rules) -> 
     tree = resolve(draft.config)
     found = {group: tree[group] for group in OF_A_SWEEP}
     shared = {group: {k: v for k, v in found[group].items() if k not in own_keys[group]} for group in OF_A_SWEEP}
+    problems += [
+        Complaint(key, text) for group in OF_A_SWEEP for key, text in _unknown(group, shared[group], stated[group])
+    ]
+    shared = {group: {k: v for k, v in shared[group].items() if k in stated[group]} for group in OF_A_SWEEP}
     problems += check_sections(shared, rules)
     wrong_keys = {item.key for item in problems}
     for key, allowed in rules.ranges.items():
         group, _, name = key.partition(".")
         if group in found and name in found[group] and key not in wrong_keys and not allowed.holds(found[group][name]):
             problems.append(Complaint.of(key, found[group][name], allowed.allowed))
+    place = found["launch"].get("place")
+    problems += [
+        Complaint(item.key, f"{item.key} has no effect with launch={place}; it is about jobs on this machine")
+        for item in typed
+        if item.key in _OF_THIS_MACHINE and place != "local"
+    ]
     if problems:
         raise ConfigError(*dict.fromkeys(problems))
     return SweepConfig(
@@ -80,7 +90,16 @@ def compose_sweep(typed: Sequence[Typed], own: Sequence[Path], rules: Rules) -> 
     )
 
 
+# Settings of jobs that share this machine.
+_OF_THIS_MACHINE = ("sweep.parallel", "sweep.jobs_per_device", "sweep.stack")
 _TYPES: Mapping[str, type] = {"sweep": SweepSettings, "launch": LaunchSettings}
+
+
+def _unknown(group: str, section: Mapping[str, Any], stated: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield each key of a section that its option does not state, and what it may mean."""
+    known = [f"{group}.{name}" for name in stated]
+    for key in (f"{group}.{name}" for name in section if name not in stated):
+        yield key, f"{key} is not a setting; {did_you_mean(key, known) or 'available: ' + ', '.join(known)}"
 
 
 def _plain(section: Any) -> dict[str, Any]:

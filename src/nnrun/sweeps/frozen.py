@@ -1,6 +1,7 @@
 """The checked config of a job as bytes, for another process of the same sweep: YAML edited meanwhile changes nothing.
 
-The bytes stay in memory, between processes of one sweep: nothing unpickles a file.
+The bytes stay in memory, between processes of one sweep. On a cluster they are in a file that only its owner may read,
+until the job ends; nothing unpickles a file of a sweep that is resumed.
 """
 
 from __future__ import annotations

@@ -55,6 +55,8 @@ class Loop:
     expected: Expected | None = None
     # How many jobs there will be, if that is known.
     num_jobs: int | None = None
+    # Whether the launcher takes up jobs that outlived the sweep, as on a cluster.
+    follows_jobs: bool = False
     jobs: dict[int, Job] = field(default_factory=dict)
     waiting: deque[Job] = field(default_factory=deque)
     running: dict[int, Job] = field(default_factory=dict)
@@ -87,7 +89,7 @@ class Loop:
             # A job that was killed after it was told to pause is paused too.
             is_idle = row.state in (JobState.PAUSED, JobState.PRUNED) or row.point in paused
             row.state = JobState.PAUSED if is_idle else JobState.WAITING
-            if row.directory:
+            if row.directory and not self.follows_jobs:
                 wait_until_free(Path(row.directory))
             job = self.jobs[row.number] = self.workshop.again(row)
             row.exit_code, row.reason = 0 if is_idle else None, None
@@ -251,8 +253,8 @@ class Loop:
                 row.state = JobState.PRUNED
 
     def _stop(self, launcher: Launcher) -> None:
-        """Stop what runs, and record it; the error that ends the sweep is not hidden by another."""
-        with suppress(ResourceError, OSError):
+        """Stop what runs, however long it saves, and record it; another error does not hide the one that ends it."""
+        with suppress(ResourceError, OSError), self.stop.deferred():
             launcher.stop()
             while self.running:
                 events = launcher.wait(_WAIT_SECONDS)

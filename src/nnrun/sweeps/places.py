@@ -25,6 +25,7 @@ SEARCHES = {
 LAUNCHERS = {
     "one_by_one": "nnrun.sweeps.one_by_one.OneByOne",
     "side_by_side": "nnrun.sweeps.workers.side_by_side.side_by_side",
+    "slurm": "nnrun.sweeps.slurm.launch",
 }
 
 

@@ -140,7 +140,7 @@ def words_again(past: Past, words: Sequence[str]) -> list[str]:
 
 
 def _is_free(key: str) -> bool:
-    return key in FREE
+    return key in FREE or key.partition(".")[0] == "launch"
 
 
 def _why_again(word: str) -> str | None:

@@ -114,6 +114,7 @@ def run(asked: Asked, search: Search, record: Record, stop: StopRequest, past: P
     else:
         board = SideBySide(console, lambda: loop.num_jobs, record.rows, lambda: launcher.num_slots)
     loop = Loop(search, workshop, record, board, stop, config.sweep.fail_fast, expected)
+    loop.follows_jobs = config.launch.place != "local"
     launched = LaunchSetup(
         settings=config.sweep,
         own_settings=config.launcher,
