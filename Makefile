@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 ARGS ?=
 
-.PHONY: run test test-fast test-docs test-deploy test-extras test-cluster lint settings vega report-pictures logger-pictures compare-pictures bench bench-checkpoints bench-folder bench-exports bench-scale bench-tutorial torture gpu gpu-bundle clean
+.PHONY: run test test-fast test-docs test-deploy test-extras test-cluster lint settings vega report-pictures logger-pictures compare-pictures bench bench-checkpoints bench-folder bench-exports bench-scale bench-search bench-tutorial torture gpu gpu-bundle clean
 
 run: $(STAMP)
 	$(BIN)/nnrun $(ARGS)
@@ -72,6 +72,10 @@ bench-exports: $(STAMP)
 
 bench-scale: $(STAMP)
 	$(BIN)/python benchmarks/scale.py --write $(ARGS)
+
+# Searches of MNIST's CNN; needs the extra sweep.
+bench-search: .venv/.extras
+	$(BIN)/python benchmarks/search.py $(ARGS)
 
 bench-tutorial: $(STAMP)
 	$(BIN)/python benchmarks/tutorial.py --write $(ARGS)
