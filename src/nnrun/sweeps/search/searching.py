@@ -126,9 +126,15 @@ class Searcher:
         return time.monotonic() > self._ends_at
 
     def report(self, number: int, step: int, value: float) -> Decision:
-        """Take the monitored metric of a trial after `step` epochs, and say what its job shall do."""
+        """Take the monitored metric of a trial after `step` epochs, and say what its job shall do.
+
+        The first report of a step counts: others are of validations within an epoch, or of a job that was killed and
+        trains it again.
+        """
         trial = self.trials[number]
         trial.state = JobState.RUNNING
+        if step in trial.reports:
+            return Decision.GO_ON
         trial.reports[step] = self._signed(value)
         decision = self._pruner.decide(self.trials, trial, step, is_last=self.is_done)
         if decision is Decision.PAUSE:

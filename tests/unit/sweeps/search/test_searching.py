@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from nnrun.sweeps.seams import JobState
+from nnrun.sweeps.seams import Decision, JobState
 from nnrun.sweeps.search.draws import RandomDraws
 from nnrun.sweeps.search.prune import make_pruner
 from nnrun.sweeps.search.searching import Aim, Searcher
@@ -90,6 +90,21 @@ def test_a_search_that_is_told_its_events_again_goes_on_alike(prune: str) -> Non
     less = searcher(prune=prune)
     less.recall(broken.events[:5])
     assert less.ask() != whole.trials[11].chosen
+
+
+def test_an_epoch_that_is_trained_again_changes_nothing() -> None:
+    """A job that was killed reports what it did before; a validation within an epoch is none of its own."""
+    search = searcher(prune="asha")
+    chosen(search, 4)
+    assert [search.report(number, 1, 0.1 * number) for number in range(3)] == [
+        Decision.PAUSE,
+        Decision.PAUSE,
+        Decision.GO_ON,
+    ]
+    before = list(search.events)
+    assert [search.report(2, 1, value) for value in (0.2, -1.0)] == [Decision.GO_ON] * 2
+    assert search.events == before
+    assert search.report(3, 1, 0.15) is Decision.PAUSE
 
 
 def test_what_was_proposed_then_counts_even_if_something_else_would_be_now() -> None:
