@@ -144,6 +144,11 @@ class SweepSettings:
     parallel: Literal["auto"] | int
     jobs_per_device: Literal["auto"] | int
     job_minutes: float | None
+    seeds: int
+    folds: int | None
+    test: Literal["auto", "all", "best"]
+    top: int
+    dry_run: bool
     fail_fast: bool
 
 

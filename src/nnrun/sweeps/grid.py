@@ -1,12 +1,12 @@
-"""`sweep=grid`: every combination of the listed values, in the order in which they are typed."""
+"""`sweep=grid`: every combination of the listed values that is not excluded, in the order in which they are typed."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
 from nnrun.base.errors import ConfigError
 from nnrun.config.overrides import without_a_search
+from nnrun.sweeps.combinations import combine
 from nnrun.sweeps.places import SearchSetup
 from nnrun.sweeps.seams import Decision, Proposal
 
@@ -17,10 +17,7 @@ class Grid:
     def __init__(self, setup: SearchSetup) -> None:
         if problems := without_a_search(setup.axes):
             raise ConfigError(*problems)
-        keys = [item.key for item in setup.axes]
-        self._points = [
-            dict(zip(keys, values, strict=True)) for values in itertools.product(*(it.choices for it in setup.axes))
-        ]
+        self._points = combine(setup.axes, setup.own_settings["zip"], setup.own_settings["exclude"])
         self._num_asked = 0
 
     def ask(self) -> Proposal | None:

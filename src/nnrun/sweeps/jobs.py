@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nnrun.base.errors import ConfigError, NnrunError
@@ -17,6 +17,7 @@ from nnrun.config.overrides import Typed
 from nnrun.config.rules import Rules
 from nnrun.runs.directory import plain_name
 from nnrun.sweeps.ranking import Yardstick
+from nnrun.sweeps.repeats import TEST
 from nnrun.sweeps.seams import Decision, JobState
 from nnrun.sweeps.table import JobResult
 
@@ -49,14 +50,20 @@ class Workshop:
     swept: Sequence[str]
     own: Sequence[Path]
     rules: Rules = field(repr=False)
+    # What the jobs of a point differ in; and what all have beside their words, such as trainer.test=false.
+    repeats: Sequence[Mapping[str, str]] = ({},)
+    fixed: Mapping[str, str] = field(default_factory=dict)
 
     def words_with(self, chosen: Mapping[str, str]) -> list[str]:
         """Return the words of a job: each chosen value in place of its swept word, or at the end."""
-        rest = dict(chosen)
-        # A search leaves out what only another option has.
-        kept = [item for item in self.typed if not item.is_sweep or item.key in rest]
-        words = [f"{item.key}={rest.pop(item.key)}" if item.is_sweep else item.word for item in kept]
-        return [*words, *(f"{key}={value}" for key, value in rest.items())]
+        rest = {**chosen, **self.fixed}
+        words: dict[str, str] = {}
+        for number, item in enumerate(self.typed):
+            if item.key in rest:
+                words[item.key] = f"{item.key}={rest[item.key]}"
+            elif not item.is_sweep:  # a search leaves out what only another option has
+                words[f"{item.key} {number}"] = item.word
+        return [*words.values(), *(f"{key}={value}" for key, value in rest.items() if key not in words)]
 
     def job(self, number: int, point: int, chosen: Mapping[str, str]) -> Job:
         """Return a job with its config composed and checked; its row says what is wrong with it, if anything is."""
@@ -66,6 +73,15 @@ class Workshop:
         job = Job(row, words)
         self.compose(job)
         return job
+
+    def jobs(self, number: int, point: int, chosen: Mapping[str, str]) -> list[Job]:
+        """Return the jobs of a point, numbered from `number` on."""
+        return [self.job(number + i, point, {**chosen, **repeat}) for i, repeat in enumerate(self.repeats)]
+
+    @property
+    def repeated(self) -> list[str]:
+        """The keys that the jobs of a point differ in."""
+        return list(self.repeats[0])
 
     def again(self, row: JobResult) -> Job:
         """Return a job of a sweep that is resumed; raise ConfigError if its config is not what it was.
@@ -84,11 +100,16 @@ class Workshop:
             )
         return job
 
+    def tested(self, row: JobResult) -> Job:
+        """Return a job that is finished without its test, to be tested and exported in its own directory."""
+        words = replace(self, fixed={**self.fixed, TEST: "true"}).words_with(row.overrides)
+        return Job(row, words, compose_config(words, self.own, self.rules), resumes=True)
+
     def compose(self, job: Job) -> None:
         """Compose and check the config of a job; record its hash, and how the job is measured, or what is wrong."""
         try:
             composed = compose_config(job.words, self.own, self.rules)
-            job.row.yardstick = Yardstick.of(redact(composed.resolved()))
+            job.row.yardstick = without(Yardstick.of(redact(composed.resolved())), self.repeated)
             job.row.monitor, job.row.mode = monitored(composed.resolved(), self.rules.known.metrics)
             job.row.config = hash_of(composed)
         except NnrunError as error:
@@ -98,6 +119,11 @@ class Workshop:
             return
         # A checkpoint that is named stays open with its config: such a job is composed again where it runs.
         job.composed = composed if composed.source is None else None
+
+
+def without(yardstick: Yardstick, repeated: Sequence[str]) -> Yardstick:
+    """Return how a job is measured, but for what the jobs of its point differ in: the mean counts."""
+    return replace(yardstick, samples={key: it for key, it in yardstick.samples.items() if key not in repeated})
 
 
 def hash_of(composed: Composed) -> str:

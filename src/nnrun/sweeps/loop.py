@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections import deque
 from collections.abc import Collection, Mapping
@@ -10,14 +11,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from nnrun.base.errors import InterruptedRun, ResourceError, complain
+from nnrun.base.errors import InterruptedRun, NnrunError, ResourceError, complain
 from nnrun.base.files import write_json
 from nnrun.base.lock import check_free, is_locked
 from nnrun.base.signals import StopRequest
 from nnrun.runs.directory import STATUS_SCHEMA, create_numbered
 from nnrun.runs.summary import Summary
+from nnrun.sweeps.best import best_of
 from nnrun.sweeps.board import Board
 from nnrun.sweeps.jobs import Job, Workshop
+from nnrun.sweeps.ranking import is_measured
 from nnrun.sweeps.record import Record
 from nnrun.sweeps.resumed import Past
 from nnrun.sweeps.seams import (
@@ -32,6 +35,7 @@ from nnrun.sweeps.seams import (
     Recallable,
     Search,
 )
+from nnrun.sweeps.table import JobResult
 
 # How long the loop waits for an event before it looks around.
 _WAIT_SECONDS = 1.0
@@ -53,6 +57,9 @@ class Loop:
     fails_fast: bool = False
     # Of a search, whose jobs are not listed before they run.
     expected: Expected | None = None
+    # How many of the best jobs are tested at the end; then no others start.
+    num_tested: int = 0
+    is_testing: bool = False
     # How many jobs there will be, if that is known.
     num_jobs: int | None = None
     # Whether the launcher takes up jobs that outlived the sweep, as on a cluster.
@@ -106,27 +113,47 @@ class Loop:
     def run(self, launcher: Launcher) -> None:
         """Run until nothing waits, nothing runs, and the search is done. Raises InterruptedRun or KeyboardInterrupt."""
         try:
-            while True:
-                self.stop.poll()
-                with self.stop.held():
-                    self._fill(launcher)
-                self.stop.poll()
-                if not self.running:
-                    self._give_up_paused()
-                    return
-                events = launcher.wait(_WAIT_SECONDS)
-                with self.stop.held():
-                    for event in events:
-                        self._take(event, launcher)
-                self.board.tick()
+            self._run_all(launcher)
+            self._give_up_paused()
+            if self.num_tested and not self._is_ending:
+                self.is_testing = True
+                self._list_best()
+                self._run_all(launcher)
         except (KeyboardInterrupt, InterruptedRun, ResourceError):
             self._stop(launcher)
             raise
         finally:
             launcher.close()
 
+    def _run_all(self, launcher: Launcher) -> None:
+        """Run until nothing waits or runs."""
+        while True:
+            self.stop.poll()
+            with self.stop.held():
+                self._fill(launcher)
+            self.stop.poll()
+            if not self.running:
+                return
+            events = launcher.wait(_WAIT_SECONDS)
+            with self.stop.held():
+                for event in events:
+                    self._take(event, launcher)
+            self.board.tick()
+
+    def _list_best(self) -> None:
+        """Let the best jobs that are not tested wait for it."""
+        for row in best_of(self.record.rows, self.num_tested):
+            if any(name.startswith("test/") for name in row.metrics):
+                continue
+            try:
+                self.waiting.append(self.workshop.tested(row))
+            except NnrunError as error:
+                complain([f"job {row.number} is not tested: {'; '.join(error.messages)}"])
+
     def decide(self, progress: Progress) -> Decision:
         """Return what a job that reports a validation shall do."""
+        if self.is_testing:
+            return Decision.GO_ON
         job, epoch = self.running[progress.number], int(progress.epoch)
         row, value = job.row, progress.metrics.get(job.row.monitor or "")
         row.metrics = dict(progress.metrics)
@@ -134,22 +161,22 @@ class Loop:
             row.monitored = (
                 value if row.monitored is None or _is_better(value, row.monitored, row.mode) else row.monitored
             )
-            job.decision = self.search.report(row.point, epoch, value)
+            job.decision = self._reported(row, epoch, value)
             if isinstance(self.search, Recallable):
                 self.record.write()
         return job.decision
 
-    def _add(self, proposal: Proposal) -> Job:
-        """Compose the job of a proposal; it waits, unless its config is wrong."""
-        job = self.workshop.job(len(self.jobs), proposal.number, proposal.chosen)
-        self.jobs[job.row.number] = job
-        self.record.rows.append(job.row)
-        if job.row.state == JobState.FAILED:
-            self._give_directory(job)
-            self._end_badly(job)
-        else:
-            self.waiting.append(job)
-        return job
+    def _add(self, proposal: Proposal) -> None:
+        """Compose the jobs of a proposal; they wait, but for those whose config is wrong."""
+        jobs = self.workshop.jobs(len(self.jobs), proposal.number, proposal.chosen)
+        self.jobs |= {job.row.number: job for job in jobs}
+        self.record.rows.extend(job.row for job in jobs)
+        for job in jobs:
+            if job.row.state == JobState.FAILED:
+                self._give_directory(job)
+                self._end_badly(job)
+            else:
+                self.waiting.append(job)
 
     @property
     def _is_ending(self) -> bool:
@@ -160,6 +187,8 @@ class Loop:
         """Return the next job to start; None if there is none now."""
         points = {job.row.point: job for job in self.jobs.values() if job.row.state == JobState.PAUSED}
         while not self.waiting:
+            if self.is_testing:
+                return None
             if paused := next((points[number] for number in self.search.resumable() if number in points), None):
                 paused.resumes = True
                 return paused
@@ -221,7 +250,7 @@ class Loop:
             self._end_badly(job)
         else:
             row.state = JobState.FINISHED
-            self.search.tell(row.point, row.monitored)
+            self._tell(row)
         if row.has_ended:
             job.composed = None
         self.record.write()
@@ -242,7 +271,22 @@ class Loop:
         if not any(directory.iterdir()):
             status = {"state": "failed", "exit_code": row.exit_code, "reason": row.reason}
             write_json(directory / "status.json", status, STATUS_SCHEMA)
-        self.search.tell(row.point, None)
+        self._tell(row)
+
+    def _reported(self, row: JobResult, epoch: int, value: float) -> Decision:
+        """Tell the search of a validation; not of that of a repeat: their mean is known at the end."""
+        if self.workshop.repeated or row.point is None:
+            return Decision.GO_ON
+        return self.search.report(row.point, epoch, value)
+
+    def _tell(self, row: JobResult) -> None:
+        """Tell the search the value of a point, once all of its jobs have ended: the mean of those that have one."""
+        rows = [other for other in self.record.rows if other.point == row.point]
+        if self.is_testing:
+            return
+        if row.point is not None and all(other.has_ended for other in rows):
+            values = [other.monitored for other in rows if is_measured(other) and other.monitored is not None]
+            self.search.tell(row.point, statistics.fmean(values) if values else None)
 
     def _give_up_paused(self) -> None:
         """Record that what is still paused was ended early; a longer search may take it up again."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -16,6 +17,7 @@ class Rankable(Protocol):
     """The results of a job that its rank depends on."""
 
     number: int
+    point: int | None
     state: str
     exit_code: int | None
     monitor: str | None
@@ -36,7 +38,7 @@ class Ranking:
 
 def choose_ranking(results: Sequence[Rankable]) -> Ranking:
     """Choose the metric by which the jobs that were measured can be compared."""
-    measured = [result for result in results if _is_measured(result)]
+    measured = [result for result in results if is_measured(result)]
     if not measured:
         return Ranking(None)
     first = measured[0]
@@ -64,20 +66,43 @@ def choose_ranking(results: Sequence[Rankable]) -> Ranking:
 def order(results: Sequence[Rankable], ranking: Ranking) -> list[Any]:
     """Return the jobs, best first; without a metric, in their original order.
 
-    Those that a search ended early come after the others, and those that were not measured last.
+    Repeats of a point are together, by their mean. Those that a search ended early come after the others, and those
+    that were not measured last.
     """
+    by_point: dict[int, list[float]] = {}
+    for result in results:
+        value = value_by(result, ranking)
+        if is_measured(result) and value is not None:
+            by_point.setdefault(key_of(result), []).append(value)
+    first: dict[int, int] = {}
+    for result in results:
+        first[key_of(result)] = min(result.number, first.get(key_of(result), result.number))
+    sign = 1 if ranking.is_less_better else -1
 
-    def key(result: Rankable) -> tuple[bool, bool, float, int]:
+    def key(result: Rankable) -> tuple[bool, bool, float, int, bool, float, int]:
+        values, value = by_point.get(key_of(result)), value_by(result, ranking)
         is_early = result.state == JobState.PRUNED and ranking.metric is not None
-        value = result.monitored if ranking.metric == result.monitor else result.metrics.get(str(ranking.metric))
-        if not _is_measured(result) or ranking.metric is None or value is None:
-            return not _is_measured(result) and ranking.metric is not None, is_early, 0.0, result.number
-        return False, is_early, value if ranking.is_less_better else -value, result.number
+        if ranking.metric is None:
+            return False, False, 0.0, 0, False, 0.0, result.number
+        mean = sign * statistics.fmean(values) if values else 0.0
+        is_known = is_measured(result) and value is not None
+        own = sign * value if is_known and value is not None else 0.0
+        return values is None, is_early, mean, first[key_of(result)], not is_known, own, result.number
 
     return sorted(results, key=key)
 
 
-def _is_measured(result: Rankable) -> bool:
+def key_of(result: Rankable) -> int:
+    """Return the number of a job's point, or, for a job that is none's, one of its own."""
+    return -1 - result.number if result.point is None else result.point
+
+
+def value_by(result: Rankable, ranking: Ranking) -> float | None:
+    """Return the value of a job by which it is ranked."""
+    return result.monitored if ranking.metric == result.monitor else result.metrics.get(str(ranking.metric))
+
+
+def is_measured(result: Rankable) -> bool:
     """Return whether a job finished with a value of its monitored metric."""
     return result.exit_code == 0 and result.monitored is not None and not math.isnan(result.monitored)
 

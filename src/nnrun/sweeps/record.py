@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nnrun.sweeps.best import link_best
+from nnrun.sweeps.points import points_of
 from nnrun.sweeps.table import JobResult, write_table
 
 
@@ -20,6 +22,8 @@ class Record:
     words: Sequence[str]
     settings: Mapping[str, Any]
     rows: list[JobResult] = field(default_factory=list)
+    # The keys that repeats of a point differ in.
+    repeated: Sequence[str] = ()
     # What the search was asked and told, in order: a resumed sweep has the same search again.
     told: Sequence[Any] = ()
     state: str = "running"
@@ -32,8 +36,11 @@ class Record:
             "settings": self.settings,
             "swept": list(self.swept),
             "told": list(self.told),
+            **({"points": [asdict(point) for point in points_of(self.rows, self.repeated)]} if self.repeated else {}),
         }
-        return write_table(self.rows, self.swept, self.folder, record)
+        table = write_table(self.rows, self.swept, self.folder, record)
+        link_best(self.rows, self.folder)
+        return table
 
     @property
     def ended(self) -> list[JobResult]:

@@ -47,7 +47,7 @@ class JobResult:
     # The words of its command line, without secrets; the hash of its composed config; and what the search calls it.
     words: list[str] = field(default_factory=list)
     config: str | None = None
-    point: int = 0
+    point: int | None = None
     yardstick: Yardstick = field(default_factory=Yardstick)
 
     @property

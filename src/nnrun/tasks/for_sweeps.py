@@ -16,6 +16,10 @@ def use_threads(number: int) -> None:
     torch.set_num_threads(number)
 
 
+# Whether a run that was left without its test is tested now.
+_TEST = "trainer.test"
+
+
 def words_to_resume(composed: Composed, run: Path) -> list[str]:
     """Return the words that resume a run in its directory; `composed` is its config as it was started.
 
@@ -25,6 +29,7 @@ def words_to_resume(composed: Composed, run: Path) -> list[str]:
     own = {target.rpartition(".")[0] for target in targets_in(tree) if not target.startswith(SHIPPED_ROOTS)}
     trusted = sorted(own | set(tree["trust"]))
     words = [f"resume={run}"] + ([f"trust=[{','.join(trusted)}]"] if trusted else [])
-    return words + [
-        item.word for item in composed.typed if not item.is_group and is_secret(item.key.rpartition(".")[2])
+    again = [
+        it for it in composed.typed if it.key == _TEST or (not it.is_group and is_secret(it.key.rpartition(".")[2]))
     ]
+    return words + [item.word for item in again]

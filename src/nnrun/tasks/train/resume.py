@@ -66,7 +66,7 @@ def finished_summary(job: Job, saved: SavedRun, console: Console) -> Summary | N
         return None
     for note in saved.located.notes:
         console.note(note)
-    idle = [item.key for item in job.composed.typed if item.key not in ("resume", "trust", "task")]
+    idle = [item.key for item in job.composed.typed if item.key not in ("resume", "trust", "task", "trainer.test")]
     if idle:
         raise ConfigError(
             f"{', '.join(idle)} would have no effect: {run} is finished after {counted(at['epoch'], 'epoch')}"

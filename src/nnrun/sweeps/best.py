@@ -1,0 +1,44 @@
+"""The best jobs of a sweep: the link `best` in its folder, and those that are tested at the end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from nnrun.base.files import saving
+from nnrun.sweeps.ranking import choose_ranking, is_measured, key_of, order
+from nnrun.sweeps.seams import JobState
+from nnrun.sweeps.table import JobResult
+
+LINK_NAME = "best"
+
+
+def best_of(rows: Sequence[JobResult], number: int = 1) -> list[JobResult]:
+    """Return the best job of each of the best points, at most so many; none where the jobs cannot be compared."""
+    finished = [row for row in rows if row.state == JobState.FINISHED and is_measured(row)]
+    ranking = choose_ranking(finished)
+    if ranking.metric is None:
+        return []
+    first: dict[int, JobResult] = {}
+    for row in order(finished, ranking):
+        first.setdefault(key_of(row), row)
+    return list(first.values())[:number]
+
+
+def link_best(rows: Sequence[JobResult], folder: Path) -> None:
+    """Let the link `best` in the folder of a sweep lead to its best job so far; a file of that name is left alone."""
+    link, best = folder / LINK_NAME, best_of(rows)
+    if not best or (link.exists() and not link.is_symlink()):
+        return
+    target = Path(best[0].directory).name
+    if link.is_symlink() and str(link.readlink()) == target:
+        return
+    temporary = folder / f".{LINK_NAME}-{os.getpid()}.tmp"
+    with saving(link):
+        temporary.unlink(missing_ok=True)
+        try:
+            temporary.symlink_to(target)
+            temporary.replace(link)
+        finally:
+            temporary.unlink(missing_ok=True)
