@@ -7,6 +7,10 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rich import box
+
+from nnrun.base.shown import metric_text
+from nnrun.runs.sheet import Sheet
 from nnrun.sweeps.ranking import Ranking, choose_ranking, is_measured, key_of, order, value_by
 from nnrun.sweeps.table import JobResult
 
@@ -61,3 +65,22 @@ def interval_of(values: Sequence[float]) -> tuple[float, float] | None:
     t = _T[degrees - 1] if degrees <= len(_T) else 1.96 + 2.372 / degrees
     mean, half = statistics.fmean(values), t * statistics.stdev(values) / math.sqrt(len(values))
     return mean - half, mean + half
+
+
+def as_points(points: Sequence[Point]) -> Sheet:
+    """Return the points as a table for the terminal: the mean of each, its interval, and how many jobs it has."""
+    keys = list(dict.fromkeys(key for point in points for key in point.overrides))
+    table = Sheet(box=box.SIMPLE_HEAD, pad_edge=False)
+    metric = next((point.metric for point in points if point.metric), None) or "metric"
+    for title in (*keys, f"mean {metric}", "95 % interval", "jobs"):
+        table.add_column(title, overflow="fold")
+    for point in points:
+        interval = " to ".join(map(metric_text, point.interval)) if point.interval else "-"
+        mean = "-" if point.mean is None else metric_text(point.mean)
+        count = (
+            str(len(point.jobs))
+            if point.num_measured == len(point.jobs)
+            else f"{point.num_measured} of {len(point.jobs)}"
+        )
+        table.add_row(*(point.overrides.get(key, "") for key in keys), mean, interval, count)
+    return table

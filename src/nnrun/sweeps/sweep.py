@@ -3,55 +3,34 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nnrun.base.errors import Complaint, ConfigError, InterruptedRun, SweepFailed, tell_reached
-from nnrun.base.files import saving
+from nnrun.base.errors import ConfigError, InterruptedRun, SweepFailed, tell_reached
 from nnrun.base.lock import locked
-from nnrun.base.paths import is_there
 from nnrun.base.secrets import redact, redact_word
 from nnrun.base.shown import counted
 from nnrun.base.signals import StopRequest, stop_request
-from nnrun.config.draft import folder_of_jobs
 from nnrun.config.folders import find_modules_beside
-from nnrun.config.overrides import Typed, parse_all
+from nnrun.config.overrides import parse_all
 from nnrun.config.rules import Rules
-from nnrun.config.sweep_settings import SweepConfig, compose_sweep, is_of_a_sweep
-from nnrun.config.task import Task, task_called
-from nnrun.config.typed_paths import SOURCE_KEYS
+from nnrun.config.sweep_settings import compose_sweep, is_of_a_sweep
 from nnrun.runs.console import Console
-from nnrun.runs.directory import create_numbered
+from nnrun.sweeps.asked import Asked, past_of, refuse, search_for, sweep_folder
 from nnrun.sweeps.board import Board, Headings, SideBySide
 from nnrun.sweeps.compared import compare_jobs
-from nnrun.sweeps.jobs import Workshop
+from nnrun.sweeps.listing import list_jobs, say_jobs
 from nnrun.sweeps.loop import Loop
-from nnrun.sweeps.places import LaunchSetup, SearchSetup, is_one_by_one, launcher_of, search_of
+from nnrun.sweeps.places import LaunchSetup, is_one_by_one, launcher_of
+from nnrun.sweeps.points import as_points, points_of
 from nnrun.sweeps.ranking import choose_ranking
 from nnrun.sweeps.record import Record
-from nnrun.sweeps.resumed import Past, check_settings, read_past, resumed_folder, words_again
+from nnrun.sweeps.repeats import additions_of
+from nnrun.sweeps.resumed import Past, check_settings, read_past, words_again
 from nnrun.sweeps.seams import JobState, Recallable, Search
 from nnrun.sweeps.search.grammar import parse_space
-from nnrun.sweeps.table import CSV_NAME, JSON_NAME, as_plain, as_table, metric_names, ranked
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What a command line asks of a sweep: its settings, and the words of its jobs."""
-
-    config: SweepConfig
-    typed: tuple[Typed, ...]
-    own: Sequence[Path]
-    rules: Rules
-    console: Console
-
-    @property
-    def axes(self) -> list[Typed]:
-        """The words that name several values."""
-        return [item for item in self.typed if item.is_sweep]
+from nnrun.sweeps.table import CSV_NAME, as_plain, as_table, metric_names, ranked
 
 
 def sweep(words: Sequence[str], own: Sequence[Path], rules: Rules, note: str | None = None) -> dict[str, Any]:
@@ -69,10 +48,14 @@ def sweep(words: Sequence[str], own: Sequence[Path], rules: Rules, note: str | N
     if past:
         check_settings(past, config.plain)
     typed += parse_space(config.method.get("space"), typed)
-    asked = Asked(config, tuple(item for item in typed if not is_of_a_sweep(item)), own, rules, Console())
+    of_jobs = tuple(item for item in typed if not is_of_a_sweep(item))
+    asked = Asked(config, of_jobs, own, rules, Console(), additions_of(config, of_jobs))
     search = search_for(asked)
+    if config.sweep.dry_run:
+        return list_jobs(asked, search)
     folder = past.folder if past else sweep_folder(typed, own)
-    record = Record(folder, [item.key for item in asked.axes], list(map(redact_word, words)), redact(config.plain))
+    shop, said = asked.workshop, list(map(redact_word, words))
+    record = Record(folder, shop.swept, said, redact(config.plain), repeated=shop.repeated)
     if note:
         asked.console.note(note)
     find_modules_beside(own)
@@ -81,31 +64,9 @@ def sweep(words: Sequence[str], own: Sequence[Path], rules: Rules, note: str | N
         return run(asked, search, record, stop, read_past(folder) if past else None)
 
 
-def past_of(words: Sequence[str]) -> Past | None:
-    """Return the record of the sweep that `resume=` names, if it does."""
-    folder = resumed_folder(words)
-    return None if folder is None else read_past(folder)
-
-
-def search_for(asked: Asked) -> Search:
-    """Return the search of a sweep; raise before anything is written if it cannot be."""
-    config, keys = asked.config, [item.key for item in asked.axes]
-    setup = SearchSetup(
-        settings=config.sweep,
-        own_settings=config.method,
-        axes=asked.axes,
-        words_with=Workshop(asked.typed, keys, asked.own, asked.rules).words_with,
-        seed=config.seed,
-        own=asked.own,
-        rules=asked.rules,
-    )
-    return search_of(config, setup)
-
-
 def run(asked: Asked, search: Search, record: Record, stop: StopRequest, past: Past | None) -> dict[str, Any]:
     """Run the jobs of a sweep, or those that `past` left, print their table, and return the results."""
     console, folder, config = asked.console, record.folder, asked.config
-    workshop = Workshop(asked.typed, record.swept, asked.own, asked.rules)
     record.told = search.events if isinstance(search, Recallable) else ()
     expected = search.expected if isinstance(search, Recallable) else None
     board: Board
@@ -113,7 +74,16 @@ def run(asked: Asked, search: Search, record: Record, stop: StopRequest, past: P
         board = Headings(console, lambda: loop.num_jobs)
     else:
         board = SideBySide(console, lambda: loop.num_jobs, record.rows, lambda: launcher.num_slots)
-    loop = Loop(search, workshop, record, board, stop, config.sweep.fail_fast, expected)
+    loop = Loop(
+        search=search,
+        workshop=asked.workshop,
+        record=record,
+        board=board,
+        stop=stop,
+        fails_fast=config.sweep.fail_fast,
+        num_tested=asked.additions.num_tested,
+        expected=expected,
+    )
     loop.follows_jobs = config.launch.place != "local"
     launched = LaunchSetup(
         settings=config.sweep,
@@ -139,6 +109,7 @@ def run(asked: Asked, search: Search, record: Record, stop: StopRequest, past: P
         done = f", {counted(len(record.ended), 'job')} done before" if past else ""
         what = "search" if isinstance(search, Recallable) else f"sweep of {counted(len(record.rows), 'job')}"
         console.say(f"{what} in {folder}{done}")
+        say_jobs([row for row in record.rows if not row.has_ended], console)
         progress = next((item.value for item in reversed(asked.typed) if item.key == "trainer.progress"), "auto")
         with board.shown(progress):
             loop.run(launcher)
@@ -173,46 +144,6 @@ def reached_by(record: Record) -> dict[str, Any]:
     return {"state": record.state, "run": run, "num_jobs": num_jobs, "jobs": as_plain(record.rows)}
 
 
-def refuse(typed: Sequence[Typed], tasks: Sequence[Task]) -> list[Complaint]:
-    """Complain of words that cannot be swept over, or have no meaning in a sweep."""
-    found = [Complaint(item.key, text) for item in typed for text in _refused(item, tasks)]
-    keys = [item.key for item in typed]
-    twice = dict.fromkeys(item.key for item in typed if item.is_sweep and keys.count(item.key) > 1)
-    return found + [
-        Complaint(key, f"{key} is given twice, but a sweep varies it; remove one of the words") for key in twice
-    ]
-
-
-def _refused(item: Typed, tasks: Sequence[Task]) -> Iterator[str]:
-    """Yield the reasons why a word cannot be part of a sweep."""
-    looks_swept = item.value is not None and "," in str(item.value) and not is_there(str(item.value))
-    if item.key in SOURCE_KEYS and (looks_swept or str(item.value).startswith("choice(")):
-        yield f"{item.word!r}: cannot sweep over {item.key}; run each checkpoint separately"
-    if item.key == "hydra.run.dir":
-        yield "hydra.run.dir has no effect in a sweep; use hydra.sweep.dir=, the folder of all its jobs"
-    if item.key == "task":
-        named = [task_called(name, tasks) for name in (item.value, *item.choices)]
-        yield from (task.not_swept for task in named if task is not None and task.not_swept is not None)
-    if item.key == "input" and item.value == "-":
-        yield "input=- can be read once, not by each job of a sweep; give a file, a folder or a pattern"
-
-
-def sweep_folder(typed: Sequence[Typed], own: Sequence[Path]) -> Path:
-    """Create and return the folder of the sweep: the one that hydra.sweep.dir names, or one named by the time."""
-    folder = folder_of_jobs(typed, own)
-    if folder is None:
-        now = datetime.now()
-        return create_numbered(Path("outputs/multirun") / now.strftime("%Y-%m-%d"), now.strftime("%H-%M-%S"))
-    with saving(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            resumable = (
-                f", or continue its sweep with nnrun -m resume={folder}" if (folder / JSON_NAME).is_file() else ""
-            )
-            raise ConfigError(f"hydra.sweep.dir={folder} is in use (not empty); choose another{resumable}")
-    return folder
-
-
 def finish(asked: Asked, record: Record, state: str) -> None:
     """Write the jobs, best first, and print the table of those that have ended, if there are any."""
     record.state = state
@@ -225,5 +156,7 @@ def finish(asked: Asked, record: Record, state: str) -> None:
     if ranking.note:
         console.note(ranking.note)
     console.table(as_table(rows, record.swept, metric_names(rows)))
+    if record.repeated:
+        console.table(as_points(points_of(record.ended, record.repeated)))
     console.say(f"the table is in {table}")
     compare_jobs(record.ended, record.folder, record.words, asked.rules.known.metrics, console)
