@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from nnrun.base.errors import Complaint, ConfigError
 from nnrun.config.overrides import Typed
 from nnrun.config.sweep_settings import SweepConfig
+from nnrun.config.task import Task, task_called
 
 SEED, FOLD, NUM_FOLDS, TEST = "seed", "data.fold", "data.num_folds", "trainer.test"
 # Words with which jobs train nothing, unless `task=` says that they do.
@@ -25,11 +26,11 @@ class Additions:
     num_tested: int
 
 
-def additions_of(config: SweepConfig, typed: Sequence[Typed]) -> Additions:
+def additions_of(config: SweepConfig, typed: Sequence[Typed], tasks: Sequence[Task]) -> Additions:
     """Return what a sweep adds to its jobs; raise ConfigError where their words exclude it."""
     settings, keys = config.sweep, {item.key for item in typed}
     seeds, folds = settings.seeds, settings.folds
-    is_training = _is_training(typed)
+    is_training = _is_training(typed, tasks)
     is_best = settings.test == "best" or (settings.test == "auto" and settings.method != "grid" and is_training)
     problems = [
         Complaint(key, f"{key} and {by} exclude each other: the sweep sets it")
@@ -58,8 +59,9 @@ def additions_of(config: SweepConfig, typed: Sequence[Typed]) -> Additions:
     return Additions(repeats, fixed, 1 + settings.top if is_best else 0)
 
 
-def _is_training(typed: Sequence[Typed]) -> bool:
+def _is_training(typed: Sequence[Typed], tasks: Sequence[Task]) -> bool:
     """Return whether the words ask for trainings."""
-    tasks = [item.value for item in typed if item.key == "task"]
-    is_given = any(item.key in _NO_TRAINING and item.value is not None for item in typed)
-    return tasks[-1] == "train" if tasks and tasks[-1] != "auto" else not is_given
+    named = [task_called(item.value, tasks) for item in typed if item.key == "task"]
+    if named and named[-1] is not None:
+        return named[-1].trains
+    return not any(item.key in _NO_TRAINING and item.value is not None for item in typed)

@@ -49,7 +49,7 @@ def sweep(words: Sequence[str], own: Sequence[Path], rules: Rules, note: str | N
         check_settings(past, config.plain)
     typed += parse_space(config.method.get("space"), typed)
     of_jobs = tuple(item for item in typed if not is_of_a_sweep(item))
-    asked = Asked(config, of_jobs, own, rules, Console(), additions_of(config, of_jobs))
+    asked = Asked(config, of_jobs, own, rules, Console(), additions_of(config, of_jobs, rules.tasks))
     search = search_for(asked)
     if config.sweep.dry_run:
         return list_jobs(asked, search)
