@@ -307,6 +307,7 @@ def test_no_number_breaks_on_a_narrow_terminal(tmp_path: Path, width: int, monke
     rows = [row for row in table(outcome) if row]
     assert [row[0] for row in rows] == ["1", "2", "3"]  # no row goes on in a second line
     assert "0.1235" in rows[0]
+    assert {"1.5e-05", "[128,"} & set(rows[0]), "what differs stays longer than intervals"
     assert "no room for: run" in outcome.out
     assert all(len(line) <= width for line in outcome.out.partition("\n\n")[2].partition("\n\n")[0].splitlines())
     # The runs are named below.

@@ -37,7 +37,10 @@ def show_labels(results: SampleResults, predicted: Array) -> list[Shown]:
 
 def _curves(results: SampleResults, true: Array) -> list[Shown]:
     """Return precision-recall and ROC curves of the labels."""
-    scores = results.predictions.astype(np.float32)
+    scores = results.predictions
+    if scores.dtype == np.float16:
+        # The bits of numbers from 0 up are in the order of the numbers, and integers of 16 bits are sorted fast.
+        scores = np.abs(scores).view(np.int16)
     found = [curve_of(name, scores[:, k], true[:, k]) for k, name in enumerate(results.names)]
     curves = [curve for curve in found if curve is not None]
     return [precision_recall_chart(curves), roc_chart(curves)] if curves else []

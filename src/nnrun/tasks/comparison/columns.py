@@ -65,7 +65,7 @@ def columns_of(family: Family, comparison: Comparison) -> list[Column]:
     ]
     for key in _varied(runs, comparison):
         # A parameter of different classes says less than a setting that means the same in all runs.
-        importance = 4 if key == _SEED or _is_of_several(key, runs) else 3
+        importance = 4 if key == _SEED or _is_of_several(key, runs) else 2
         found.append(Column(title_of(key), importance, _setting_of_entry(key), functools.partial(value_text, key=key)))
     found.append(_of_metric(metric, 0))
     if any(entry.is_group for entry in family.entries):
@@ -74,9 +74,9 @@ def columns_of(family: Family, comparison: Comparison) -> list[Column]:
     for name in _also_shown(family):
         found.append(_of_metric(name, 1 if name.startswith("test/") else 5))
         if any(comparison.intervals.get(run, ("",))[0] == name for run in runs):
-            found.append(_of_runs("95 % interval", 2, lambda run: interval_text(run, comparison)))
+            found.append(_of_runs("95 % interval", 3, lambda run: interval_text(run, comparison)))
     if any(verdict.pair is not None and verdict.second in runs for verdict in comparison.verdicts):
-        found.append(_of_runs("to the best", 2, lambda run: _verdict_cell(comparison.verdict_on(run))))
+        found.append(_of_runs("to the best", 3, lambda run: _verdict_cell(comparison.verdict_on(run))))
     found.append(Column("time", 6, _time_of_entry, lambda run: seconds_text(run.seconds)))
     found.append(Column("size", 7, _size_of_entry, lambda run: bytes_text(run.num_bytes)))
     return found
