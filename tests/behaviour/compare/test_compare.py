@@ -319,7 +319,8 @@ def test_a_sweep_ends_with_a_comparison_that_the_command_can_repeat(tmp_path: Pa
     outcome = run_here(["-m", *SHORT, "model=mlp", "seed=0,1"], tmp_path)
     assert outcome.code == 0, outcome.err
     (sweep,) = (tmp_path / "outputs" / "multirun").glob("*/*")
-    assert {path.name for path in sweep.iterdir() if path.is_file()} == {"sweep.csv", "sweep.json", PAGE_NAME}
+    shown = {path.name for path in sweep.iterdir() if path.is_file() and not path.name.startswith(".")}
+    assert shown == {"sweep.csv", "sweep.json", PAGE_NAME}
     said = outcome.out.partition("mean and standard deviation over the seeds, best first by valid/loss")[2]
     values = [float(row["valid/loss"]) for row in csv.DictReader((sweep / "sweep.csv").open())]
     mean, deviation = np.mean(values), np.std(values, ddof=1)
