@@ -9,6 +9,7 @@ GOMP_SPINCOUNT). So a second, idle team of threads turns spinning off, and its e
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import threading
 import time
@@ -27,6 +28,8 @@ _NUM_QUIET_LOOKS = 10
 _MOST_IDLE_THREADS = 16
 # The longest wait for a thread that has nothing left to do.
 _STOP_SECONDS = 1.0
+# omp_pause_soft of OpenMP 5.0.
+_PAUSE_SOFT = 1
 _USERS_CHOICE = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
 
@@ -140,6 +143,14 @@ def spin_while_alone(num_threads: int, *, is_busy: bool = False) -> SpinsWhileAl
         return None
 
 
+def end_idle_threads() -> None:
+    """End the OpenMP threads that wait for the calling thread: they count, and start again when it needs them."""
+    library = _libgomp()
+    if library is not None and hasattr(library, "omp_pause_resource_all"):
+        library.omp_pause_resource_all(_PAUSE_SOFT)
+
+
+@functools.cache
 def _libgomp() -> ctypes.CDLL | None:
     """Return the libgomp loaded in this process, or None."""
     with suppress(OSError):

@@ -142,6 +142,7 @@ class SweepSettings:
 
     method: str
     parallel: Literal["auto"] | int
+    stack: Literal["auto"] | bool
     jobs_per_device: Literal["auto"] | int
     job_minutes: float | None
     seeds: int

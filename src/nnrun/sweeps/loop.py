@@ -238,6 +238,7 @@ class Loop:
         row = job.row
         row.exit_code, row.seconds = event.exit_code, round(row.seconds + event.seconds, 3)
         row.reason = event.reason or None
+        row.stack = event.stack
         if event.summary is not None:
             self._take_summary(job, Summary.from_json(event.summary))
         if event.exit_code > _SIGNALS:

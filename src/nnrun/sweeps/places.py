@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from nnrun.base.errors import Complaint, ConfigError
 from nnrun.config.overrides import Typed
 from nnrun.config.rules import Rules
 from nnrun.config.schema import SweepSettings
@@ -27,6 +28,8 @@ LAUNCHERS = {
     "side_by_side": "nnrun.sweeps.workers.side_by_side.side_by_side",
     "slurm": "nnrun.sweeps.slurm.launch",
 }
+# A class `(LaunchSetup, Launcher) -> Launcher`: it trains jobs together where it can, and leaves the others.
+STACK = "nnrun.sweeps.stack.launcher.StackLauncher"
 
 
 @dataclass(frozen=True)
@@ -74,10 +77,19 @@ def search_of(config: SweepConfig, setup: SearchSetup) -> Search:
 
 
 def launcher_of(config: SweepConfig, setup: LaunchSetup) -> Launcher:
-    """Return the launcher that the settings choose."""
+    """Return the launcher that the settings choose; raise ConfigError where it cannot do what they say."""
+    stack, is_here = config.sweep.stack, config.launch.place == "local"
+    if stack is True and not is_here:
+        text = f"sweep.stack=true has no effect with launch={config.launch.place}; remove it"
+        raise ConfigError(Complaint("sweep.stack", text))
+    if stack is True and config.sweep.job_minutes is not None:
+        text = "sweep.job_minutes has no effect on jobs that are trained together; remove it, or sweep.stack=true"
+        raise ConfigError(Complaint("sweep.job_minutes", text))
     here = "one_by_one" if is_one_by_one(config) else "side_by_side"
     name = here if config.launch.place == "local" else config.launch.place
-    return _named(LAUNCHERS[name])(setup)  # type: ignore[no-any-return]
+    launcher = _named(LAUNCHERS[name])(setup)
+    is_stacked = stack and is_here and config.sweep.job_minutes is None
+    return _named(STACK)(setup, launcher) if is_stacked else launcher  # type: ignore[no-any-return]
 
 
 def is_one_by_one(config: SweepConfig) -> bool:

@@ -19,7 +19,7 @@ from nnrun.sweeps.table import JSON_NAME, SCHEMA, JobResult
 
 # Settings that a resumed sweep may change: they do not change what its jobs are.
 FREE = (
-    *("sweep.parallel", "sweep.fail_fast", "sweep.trials", "sweep.minutes", "sweep.top", "sweep.stack"),
+    *("sweep.parallel", "sweep.fail_fast", "sweep.trials", "sweep.minutes", "sweep.top"),
     *("sweep.job_minutes", "sweep.jobs_per_device"),
 )
 # Classes that a word of the record may name: nnrun's own, and those whose options nnrun ships. The folder of a sweep

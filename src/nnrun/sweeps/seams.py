@@ -73,7 +73,8 @@ class Progress:
 class Ended:
     """The end of a job: its exit code, the reason if it failed, and the contents of its summary, if it has one.
 
-    `is_environments_fault` says that another try may succeed (code 5: memory, disk, a device that is gone).
+    `is_environments_fault` says that another try may succeed (code 5: memory, disk, a device that is gone). Jobs that
+    were trained together have the same `stack`, the number of one of them.
     """
 
     number: int
@@ -83,6 +84,7 @@ class Ended:
     is_environments_fault: bool = False
     seconds: float = 0.0
     files: Mapping[str, str] = field(default_factory=dict)
+    stack: int | None = None
 
 
 Event = Progress | Ended

@@ -70,7 +70,7 @@ def run(asked: Asked, search: Search, record: Record, stop: StopRequest, past: P
     record.told = search.events if isinstance(search, Recallable) else ()
     expected = search.expected if isinstance(search, Recallable) else None
     board: Board
-    if is_one_by_one(config):
+    if is_one_by_one(config) and not config.sweep.stack:
         board = Headings(console, lambda: loop.num_jobs)
     else:
         board = SideBySide(console, lambda: loop.num_jobs, record.rows, lambda: launcher.num_slots)

@@ -48,6 +48,8 @@ class JobResult:
     words: list[str] = field(default_factory=list)
     config: str | None = None
     point: int | None = None
+    # The number of a job that it was trained together with, the same for all of these; None if it trained by itself.
+    stack: int | None = None
     yardstick: Yardstick = field(default_factory=Yardstick)
 
     @property

@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 import torch
 
+from nnrun.base.errors import ConfigError, SweepFailed
 from nnrun.base.signals import stop_request
 from nnrun.cli import collect_rules, compose
 from nnrun.sweeps.seams import Decision, Ended, Order, Progress
 from nnrun.sweeps.stack.reasons import why_not
 from nnrun.sweeps.stack.stack import Stack
+from nnrun.sweeps.sweep import sweep
 from nnrun.tasks.table import perform
 from support.command_line import OWN
 from support.small_runs import WORDS
@@ -161,3 +163,27 @@ def test_networks_whose_own_code_draws_train_by_themselves(tmp_path: Path, monke
 def test_jobs_that_cannot_be_trained_together_say_why(words: list[str], reason: str | None) -> None:
     found = why_not(compose(["model=mlp"]), compose(["model=mlp", *words]))
     assert found[:1] == ([] if reason is None else [reason])
+
+
+def test_a_sweep_trains_together_what_it_can_and_the_others_as_it_would(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = [*WORDS, "trainer.epochs=1", "model.hidden=[8],[16]", "optimizer.lr=1e-3,-1,1e-2", "hydra.sweep.dir=s"]
+    with pytest.raises(SweepFailed, match="2 of 6 jobs failed"):
+        sweep([*words, "sweep.stack=true", "sweep.parallel=1"], [], collect_rules())
+    jobs = {job["number"]: job for job in json.loads(Path("s/sweep.json").read_text())["jobs"]}
+    assert {number: (jobs[number]["state"], jobs[number]["stack"]) for number in range(6)} == {
+        0: ("finished", 0),
+        1: ("failed", None),
+        2: ("finished", 0),
+        3: ("finished", 3),
+        4: ("failed", None),
+        5: ("finished", 3),
+    }
+    assert "note: not all in one stack: the jobs differ in model.hidden" in capsys.readouterr().out
+    # The negative control: what a stack does not support trains by itself, and says so.
+    skips = [*WORDS, "trainer.epochs=1", "trainer.nonfinite=skip,stop", "sweep.stack=true", "sweep.parallel=1"]
+    jobs = sweep([*skips, "hydra.sweep.dir=t"], [], collect_rules())["jobs"]
+    assert {job["number"]: job["stack"] for job in jobs} == {0: None, 1: 1}
+    assert "note: not stacked: trainer.nonfinite=skip is not supported; use stop" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match=r"sweep\.job_minutes has no effect on jobs that are trained together"):
+        sweep([*skips, "hydra.sweep.dir=u", "sweep.job_minutes=1"], [], collect_rules())

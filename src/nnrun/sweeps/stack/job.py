@@ -12,6 +12,7 @@ import torch
 from nnrun.base.invocation import quietly
 from nnrun.base.listening import Validated, heard_by
 from nnrun.base.signals import StopRequest, lent
+from nnrun.base.spinning import end_idle_threads
 from nnrun.config.rules import Rules
 from nnrun.core.fitting import fitted_by
 from nnrun.core.loop import fit
@@ -99,6 +100,7 @@ class StackedJob:
         tree = self.order.composed.resolved()
         objective = json.dumps([tree["problem"], tree["loss"]], sort_keys=True, default=str)
         saves_within = tree["trainer"]["checkpoint_every_steps"] is not None
+        end_idle_threads()
         self._fiber.pause(Member(state, work, plan, objective, saves_within))
         if self._is_alone:
             fit(state, work, plan)

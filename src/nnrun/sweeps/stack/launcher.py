@@ -6,6 +6,7 @@ import signal
 from collections import deque
 from collections.abc import Sequence
 
+from nnrun.base.signals import in_force
 from nnrun.sweeps.places import LaunchSetup
 from nnrun.sweeps.seams import Decision, Ended, Event, Launcher, Order
 from nnrun.sweeps.stack.reasons import why_never, why_not
@@ -13,6 +14,10 @@ from nnrun.sweeps.stack.stack import Stack
 
 # Jobs of one stack, at most: each has its weights, gradients and optimizer in memory.
 MOST_JOBS = 64
+# How often jobs that run beside a stack are looked at.
+_LOOK_SECONDS = 0.2
+# Exit codes above this are those of signals.
+_SIGNALS = 128
 
 
 class StackLauncher:
@@ -23,11 +28,11 @@ class StackLauncher:
         self._beside = beside
         self._waiting: list[Order] = []
         self._waiting_beside: deque[Order] = deque()
-        self._beside_running: set[int] = set()
+        self._running_beside: set[int] = set()
         self._stack: Stack | None = None
         self._said: set[str] = set()
-        # The number of the stack that each job was trained in.
-        self.stacks: dict[int, int] = {}
+        # Jobs that were stopped before they began.
+        self._dropped: list[Event] = []
 
     @property
     def num_slots(self) -> int:
@@ -39,38 +44,40 @@ class StackLauncher:
         reasons = ["it reads a checkpoint"] if order.composed is None else why_never(order.composed)
         if reasons:
             self._waiting_beside.append(order)
-            self._say(f"not stacked: {'; '.join(reasons)}")
+            self._note(f"not stacked: {'; '.join(reasons)}")
         else:
             self._waiting.append(order)
 
     def wait(self, seconds: float) -> Sequence[Event]:
         """Return what happened, at once if something did, after `seconds` at the latest."""
-        while self._waiting_beside and len(self._beside_running) < self._beside.num_slots:
-            order = self._waiting_beside.popleft()
-            self._beside_running.add(order.number)
-            self._beside.start(order)
+        if self._dropped:
+            dropped, self._dropped = self._dropped, []
+            return dropped
         if self._stack is None and self._waiting:
             self._stack = self._next()
-        events: list[Event] = []
-        if self._stack is not None:
-            events += self._stack.wait(seconds)
-            self._stack = None if self._stack.has_ended else self._stack
-        if self._beside_running:
-            events += self._beside.wait(0 if events or self._stack else seconds)
-        self._beside_running -= {event.number for event in events if isinstance(event, Ended)}
-        return events
+        # A launcher with one place may run its job in this process.
+        if self._stack is None or self._beside.num_slots > 1:
+            self._fill_beside()
+        if self._stack is None:
+            return self._wait_beside(seconds)
+        events = self._stack.wait(seconds if not self._running_beside else _LOOK_SECONDS)
+        self._stack = None if self._stack.has_ended else self._stack
+        return events or self._wait_beside(0)
 
     def answer(self, number: int, decision: Decision) -> None:
         """Answer the newest validation of a job."""
-        if number in self._beside_running:
+        if number in self._running_beside:
             self._beside.answer(number, decision)
         elif self._stack is not None:
             self._stack.answer(number, decision)
 
     def stop(self) -> None:
-        """Ask the running jobs to save and stop, as by SIGTERM; their `Ended` follow."""
+        """Ask the running jobs to save and stop, as by SIGTERM, and drop those that wait; their `Ended` follow."""
+        number = in_force().heard or signal.SIGTERM
+        self._dropped += [Ended(order.number, _SIGNALS + number) for order in (*self._waiting, *self._waiting_beside)]
+        self._waiting, self._waiting_beside = [], deque()
         if self._stack is not None:
-            self._stack.tell(signal.SIGTERM)
+            self._stack.tell(number)
         self._beside.stop()
 
     def close(self) -> None:
@@ -85,13 +92,27 @@ class StackLauncher:
         reasons = [why_not(configs[0], config) for config in configs]
         orders = [order for order, why in zip(self._waiting, reasons, strict=True) if not why][:MOST_JOBS]
         self._waiting = [order for order in self._waiting if order not in orders]
-        number = max(self.stacks.values(), default=-1) + 1
-        self.stacks |= {order.number: number for order in orders}
-        setup = self._setup
-        return Stack(orders, setup.own, setup.rules, self._say)
+        for why in filter(None, reasons):
+            self._note(f"not all in one stack: {'; '.join(why)}")
+        return Stack(orders, self._setup.own, self._setup.rules, self._note)
 
-    def _say(self, text: str) -> None:
-        """Print a note once."""
-        if text not in self._said:
+    def _fill_beside(self) -> None:
+        """Start jobs that are in no stack, as long as there are places."""
+        while self._waiting_beside and len(self._running_beside) < self._beside.num_slots:
+            order = self._waiting_beside.popleft()
+            self._running_beside.add(order.number)
+            self._beside.start(order)
+
+    def _wait_beside(self, seconds: float) -> Sequence[Event]:
+        """Return what happened to jobs that are in no stack."""
+        if not self._running_beside:
+            return ()
+        events = self._beside.wait(seconds)
+        self._running_beside -= {event.number for event in events if isinstance(event, Ended)}
+        return events
+
+    def _note(self, text: str) -> None:
+        """Print a note once; with `auto` jobs are stacked without a word."""
+        if self._setup.settings.stack is True and text not in self._said:
             self._said.add(text)
             self._setup.console.note(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,7 +13,7 @@ import torch
 from nnrun.base.errors import InterruptedRun
 from nnrun.base.signals import in_force
 from nnrun.config.rules import Rules
-from nnrun.sweeps.seams import Decision, Event, Order
+from nnrun.sweeps.seams import Decision, Ended, Event, Order
 from nnrun.sweeps.stack.job import StackedJob
 from nnrun.sweeps.stack.network import CannotStack
 from nnrun.sweeps.stack.together import Together, share_batches
@@ -24,6 +25,7 @@ class Stack:
 
     def __init__(self, orders: Sequence[Order], own: Sequence[Path], rules: Rules, note: Callable[[str], None]) -> None:
         self._jobs = [StackedJob(order, own, rules) for order in orders]
+        self._number = min(order.number for order in orders)
         self._note = note
         self._together: Together | None = None
         self._has_begun = False
@@ -70,6 +72,8 @@ class Stack:
     def _news(self) -> list[Event]:
         """Return the newest validations and ends; jobs that have ended are dropped."""
         events = [event for job in self._jobs for event in job.events()]
+        if self._together is not None:
+            events = [replace(event, stack=self._number) if isinstance(event, Ended) else event for event in events]
         self._jobs = [job for job in self._jobs if job.ended is None]
         return events
 
