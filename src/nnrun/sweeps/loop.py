@@ -156,11 +156,9 @@ class Loop:
             return Decision.GO_ON
         job, epoch = self.running[progress.number], int(progress.epoch)
         row, value = job.row, progress.metrics.get(job.row.monitor or "")
-        row.metrics = dict(progress.metrics)
         if value is not None and epoch > 0:
-            row.monitored = (
-                value if row.monitored is None or _is_better(value, row.monitored, row.mode) else row.monitored
-            )
+            if row.monitored is None or _is_better(value, row.monitored, row.mode):
+                row.monitored, row.metrics = value, dict(progress.metrics)
             job.decision = self._reported(row, epoch, value)
             if isinstance(self.search, Recallable):
                 self.record.write()
