@@ -26,6 +26,11 @@ def best_of(rows: Sequence[JobResult], number: int = 1) -> list[JobResult]:
     return list(first.values())[:number]
 
 
+def untested(rows: Sequence[JobResult], number: int) -> list[JobResult]:
+    """Return those of the best jobs, at most so many, that have no metrics of the test split."""
+    return [row for row in best_of(rows, number) if not any(name.startswith("test/") for name in row.metrics)]
+
+
 def link_best(rows: Sequence[JobResult], folder: Path) -> None:
     """Let the link `best` in the folder of a sweep lead to its best job so far; a file of that name is left alone."""
     link, best = folder / LINK_NAME, best_of(rows)

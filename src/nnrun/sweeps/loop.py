@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from nnrun.base.errors import InterruptedRun, NnrunError, ResourceError, complain
-from nnrun.base.files import write_json
-from nnrun.base.lock import check_free, is_locked
 from nnrun.base.signals import StopRequest
-from nnrun.runs.directory import STATUS_SCHEMA, create_numbered
-from nnrun.runs.summary import Summary
-from nnrun.sweeps.best import best_of
+from nnrun.sweeps.best import untested
 from nnrun.sweeps.board import Board
 from nnrun.sweeps.jobs import Job, Workshop
 from nnrun.sweeps.ranking import is_measured
 from nnrun.sweeps.record import Record
+from nnrun.sweeps.restored import restored
+from nnrun.sweeps.results import fail, give_directory, take_end, take_validation
 from nnrun.sweeps.resumed import Past
 from nnrun.sweeps.seams import (
     Decision,
@@ -39,10 +36,6 @@ from nnrun.sweeps.table import JobResult
 
 # How long the loop waits for an event before it looks around.
 _WAIT_SECONDS = 1.0
-# How long the job of a killed sweep may take to end.
-_OUTLIVED_SECONDS = 20.0
-# Exit codes above this are those of signals.
-_SIGNALS = 128
 
 
 @dataclass
@@ -80,27 +73,12 @@ class Loop:
         self.record.write()
 
     def restore(self, past: Past) -> None:
-        """Take over the jobs of a sweep that ended early: those without a result wait, and resume where they were.
-
-        A result that the surroundings spoiled, such as a full disk, is none. Raises ConfigError where a job would not
-        be what it was, ResourceError where one still runs.
-        """
-        paused: Collection[int] = ()
+        """Take over the jobs of a sweep that ended early: those without a result wait, and resume where they were."""
         if isinstance(self.search, Recallable):
             self.search.recall(past.told)
-            paused = self.search.paused
-        for row in past.rows:
-            if row.has_ended and row.exit_code != ResourceError.exit_code and row.state != JobState.PRUNED:
-                self.jobs[row.number] = Job(row, ())
-                continue
-            # A job that was killed after it was told to pause is paused too.
-            is_idle = row.state in (JobState.PAUSED, JobState.PRUNED) or row.point in paused
-            row.state = JobState.PAUSED if is_idle else JobState.WAITING
-            if row.directory and not self.follows_jobs:
-                wait_until_free(Path(row.directory))
-            job = self.jobs[row.number] = self.workshop.again(row)
-            row.exit_code, row.reason = 0 if is_idle else None, None
-            if not is_idle:
+        for job in restored(past, self.workshop, self.search, follows_jobs=self.follows_jobs):
+            self.jobs[job.row.number] = job
+            if job.row.state == JobState.WAITING:
                 self.waiting.append(job)
         self.record.rows.extend(past.rows)
 
@@ -142,9 +120,7 @@ class Loop:
 
     def _list_best(self) -> None:
         """Let the best jobs that are not tested wait for it."""
-        for row in best_of(self.record.rows, self.num_tested):
-            if any(name.startswith("test/") for name in row.metrics):
-                continue
+        for row in untested(self.record.rows, self.num_tested):
             try:
                 self.waiting.append(self.workshop.tested(row))
             except NnrunError as error:
@@ -157,8 +133,7 @@ class Loop:
         job, epoch = self.running[progress.number], int(progress.epoch)
         row, value = job.row, progress.metrics.get(job.row.monitor or "")
         if value is not None and epoch > 0:
-            if row.monitored is None or _is_better(value, row.monitored, row.mode):
-                row.monitored, row.metrics = value, dict(progress.metrics)
+            take_validation(row, value, progress.metrics)
             job.decision = self._reported(row, epoch, value)
             if isinstance(self.search, Recallable):
                 self.record.write()
@@ -171,8 +146,9 @@ class Loop:
         self.record.rows.extend(job.row for job in jobs)
         for job in jobs:
             if job.row.state == JobState.FAILED:
-                self._give_directory(job)
-                self._end_badly(job)
+                give_directory(job, self.record.folder)
+                fail(job.row)
+                self._tell(job.row)
             else:
                 self.waiting.append(job)
 
@@ -209,7 +185,7 @@ class Loop:
         row = job.row
         self.board.started(row, job.composed)
         if not row.directory or not Path(row.directory).is_dir():
-            self._give_directory(job)
+            give_directory(job, self.record.folder)
             job.resumes = False
         row.state, row.exit_code = JobState.RUNNING, None
         self.running[row.number] = job
@@ -217,12 +193,6 @@ class Loop:
         order = Order(row.number, job.words, Path(row.directory), job.resumes, job.composed)
         job.decision = Decision.GO_ON
         launcher.start(order)
-
-    def _give_directory(self, job: Job) -> None:
-        """Create the directory of a job; one that a kill left empty is taken."""
-        path = self.record.folder / job.folder_name
-        is_left = path.is_dir() and not path.is_symlink() and not any(path.iterdir())
-        job.row.directory = str(path if is_left else create_numbered(self.record.folder, job.folder_name))
 
     def _take(self, event: Progress | Ended, launcher: Launcher) -> None:
         """Take an event: answer a job that waits for it, and record the end of one."""
@@ -234,43 +204,14 @@ class Loop:
             return
         job = self.running.pop(event.number)
         row = job.row
-        row.exit_code, row.seconds = event.exit_code, round(row.seconds + event.seconds, 3)
-        row.reason = event.reason or None
-        row.stack = event.stack
-        if event.summary is not None:
-            self._take_summary(job, Summary.from_json(event.summary))
-        if event.exit_code > _SIGNALS:
-            ends = {Decision.PAUSE: JobState.PAUSED, Decision.STOP: JobState.PRUNED}
-            row.state = ends.get(job.decision, JobState.INTERRUPTED)
-            job.resumes = True
-            if row.state != JobState.INTERRUPTED:
-                row.exit_code, row.reason = 0, None
-        elif event.exit_code:
-            self._end_badly(job)
-        else:
-            row.state = JobState.FINISHED
+        take_end(row, event, job.decision)
+        job.resumes = True
+        if row.state in (JobState.FAILED, JobState.FINISHED):
             self._tell(row)
         if row.has_ended:
             job.composed = None
         self.record.write()
         self.board.ended(row)
-
-    def _take_summary(self, job: Job, summary: Summary) -> None:
-        """Record the results of a job."""
-        row = job.row
-        row.monitor, row.monitored, row.mode = summary.monitor, summary.monitored, summary.mode
-        row.metrics, row.yardstick = summary.metrics, replace(row.yardstick, headline=summary.headline)
-
-    def _end_badly(self, job: Job) -> None:
-        """Say and record that a job failed, or that it was wrong from the beginning."""
-        row = job.row
-        complain([f"job {row.number}: {line}" for line in (row.reason or "").split("\n")])
-        row.state = JobState.FAILED
-        directory = Path(row.directory)
-        if not any(directory.iterdir()):
-            status = {"state": "failed", "exit_code": row.exit_code, "reason": row.reason}
-            write_json(directory / "status.json", status, STATUS_SCHEMA)
-        self._tell(row)
 
     def _reported(self, row: JobResult, epoch: int, value: float) -> Decision:
         """Tell the search of a validation; not of that of a repeat: their mean is known at the end."""
@@ -281,9 +222,7 @@ class Loop:
     def _tell(self, row: JobResult) -> None:
         """Tell the search the value of a point, once all of its jobs have ended: the mean of those that have one."""
         rows = [other for other in self.record.rows if other.point == row.point]
-        if self.is_testing:
-            return
-        if row.point is not None and all(other.has_ended for other in rows):
+        if row.point is not None and not self.is_testing and all(other.has_ended for other in rows):
             values = [other.monitored for other in rows if is_measured(other) and other.monitored is not None]
             self.search.tell(row.point, statistics.fmean(values) if values else None)
 
@@ -304,15 +243,3 @@ class Loop:
                 with self.stop.held():
                     for event in events:
                         self._take(event, launcher)
-
-
-def wait_until_free(directory: Path) -> None:
-    """Wait for the process of a job that outlived its sweep; raise ResourceError if it does not end."""
-    deadline = time.monotonic() + _OUTLIVED_SECONDS
-    while is_locked(directory) and time.monotonic() < deadline:
-        time.sleep(_WAIT_SECONDS / 10)
-    check_free(directory)
-
-
-def _is_better(value: float, other: float, mode: str | None) -> bool:
-    return value > other if mode == "max" else value < other
