@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -69,11 +70,14 @@ def run(asked: Asked, search: Search, record: Record, stop: StopRequest, past: P
     console, folder, config = asked.console, record.folder, asked.config
     record.told = search.events if isinstance(search, Recallable) else ()
     expected = search.expected if isinstance(search, Recallable) else None
+    # A search with an end in sight: so many jobs, unless it repeats them.
+    repeats = config.sweep.seeds > 1 or config.sweep.folds is not None
+    at_most = expected.num_jobs if expected and expected.num_jobs < sys.maxsize and not repeats else None
     board: Board
     if is_one_by_one(config) and not config.sweep.stack:
-        board = Headings(console, lambda: loop.num_jobs)
+        board = Headings(console, lambda: loop.num_jobs or at_most)
     else:
-        board = SideBySide(console, lambda: loop.num_jobs, record.rows, lambda: launcher.num_slots)
+        board = SideBySide(console, lambda: loop.num_jobs or at_most, record.rows, lambda: launcher.num_slots)
     loop = Loop(
         search=search,
         workshop=asked.workshop,

@@ -243,6 +243,9 @@ def arrange(folder: Path, place: Path, command: Shown) -> None:
                 shutil.copytree(place / "RUN", folder / run, dirs_exist_ok=True)
         elif path.startswith("outputs/2"):
             shutil.copytree(place / ("stopped" if key == "resume" else "RUN"), folder / path)
+        elif path.startswith("outputs/multirun/"):
+            sweep = ("-m", "model=mlp", "seed=0,1", "trainer.max_steps=2", "export=none", f"hydra.sweep.dir={path}")
+            assert run_here([*sweep], folder).code == 0
 
 
 # What a command's names stand for where the page does not say which kind of data it is about.
