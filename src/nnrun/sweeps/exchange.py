@@ -15,7 +15,7 @@ from nnrun.sweeps.seams import Decision, Ended, Progress
 
 SCHEMA = 1
 # Those that a new start of a job must not find.
-_OF_A_START = ("begun.json", "decision.json", "stop.json", "outcome.json", "ended.json")
+_OF_A_START = ("begun.json", "decision.json", "stop.json", "outcome.json", "ended.json", "spent.json")
 
 
 class Exchange:

@@ -136,6 +136,7 @@ class ClusterJob:
         if outcome is not None and (outcome["exit_code"] not in INTERRUPTED or self._exchange.is_told_to_end):
             self._end(outcome["exit_code"])
             return None
+        self._exchange.write("spent", seconds=self._seconds())
         return DelayedSubmission(ClusterJob(self._folder, self._most_minutes))
 
     def _wait(self) -> int:
@@ -176,9 +177,13 @@ class ClusterJob:
         self._write_end(ending.exit_code, reason, None, may_succeed=may_succeed)
 
     def _write_end(self, exit_code: int, reason: str, summary: Any, *, may_succeed: bool) -> None:
-        seconds = round(time.monotonic() - self._began, 3)
         values = {"exit_code": exit_code, "reason": reason, "summary": summary, "may_succeed": may_succeed}
-        self._exchange.write("ended", **values, seconds=seconds)
+        self._exchange.write("ended", **values, seconds=self._seconds())
+
+    def _seconds(self) -> float:
+        """Return how long the job ran, in all its starts."""
+        earlier = (self._exchange.read("spent") or {}).get("seconds", 0.0)
+        return round(float(earlier) + time.monotonic() - self._began, 3)
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:
