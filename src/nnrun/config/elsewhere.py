@@ -14,7 +14,11 @@ SETTINGS: dict[str, str] = {
     "trainer.epochs": "epoch n_epoch n_epochs num_epochs nepochs max_epochs num_train_epochs total_epochs",
     "trainer.max_steps": "iters iterations max_iters num_steps max_train_steps steps_per_epoch",
     "trainer.max_minutes": "max_time max_hours max_seconds time_limit time_budget max_duration timeout",
-    "trainer=debug": "fast_dev_run dry_run smoke_test debug",
+    "trainer=debug": "fast_dev_run smoke_test debug",
+    # sweeps
+    "sweep.trials": "n_trials num_trials max_trials ntrials",
+    "sweep.prune": "pruner pruning",
+    "launch.minutes": "timeout_min walltime",
     # device and precision
     "trainer.device": "accelerator devices gpu gpus cuda use_cuda no_cuda use_cpu use_gpu num_gpus",
     "trainer.precision": "amp amp_dtype fp16 bf16 half mixed_precision use_amp to_fp16 native_amp dtype autocast",

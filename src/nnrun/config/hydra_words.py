@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from nnrun.base.errors import Complaint, did_you_mean
 from nnrun.base.secrets import redact_word
@@ -23,6 +24,7 @@ _OPTIONS: dict[str, dict[str, str]] = {
 _SETTINGS: dict[str, str] = {
     "hydra.sweeper.n_trials": "sweep.trials",
     "hydra.sweeper.n_jobs": "sweep.parallel",
+    "hydra.sweeper.sampler.seed": "sweep.seed",
     "hydra.launcher.n_jobs": "sweep.parallel",
     "hydra.launcher.timeout_min": "launch.minutes",
     "hydra.launcher.signal_delay_s": "launch.warning_seconds",
@@ -47,7 +49,6 @@ _ANSWERS: dict[str, str] = {
     "hydra.sweeper.search_space": f"{_SEARCHED}sweep.space of an experiment",
     "hydra.sweeper.custom_search_space": f"{_SEARCHED}sweep.space of an experiment",
     "hydra.sweeper.params": f"{_SEARCHED}sweep.space of an experiment",
-    "hydra.sweeper.sampler.seed": "the search draws from seed=",
     "hydra.sweep.subdir": "a job's directory is named after its number and its values; hydra.sweep.dir= is the folder "
     "of all jobs",
     "hydra.launcher.name": "a job is named after the folder of its sweep, which hydra.sweep.dir= names",
@@ -117,6 +118,27 @@ def _unquoted(value: str) -> str:
     """Return a value without the quotes that Hydra needs around a range that it must not expand itself."""
     is_quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
     return value[1:-1] if is_quoted and any(mark in value for mark in "(,") else value
+
+
+def answer_to_option(name: str) -> str:
+    """Return what to write for an option of Hydra's in the defaults of a YAML file, such as `hydra/sweeper/optuna`."""
+    group, _, option = name.rpartition("/")
+    if group not in _OPTIONS:
+        return ""
+    try:
+        words = _option(group, option)
+    except ValueError as error:
+        return str(error)
+    ours, _, chosen = words.split()[0].partition("=")
+    return f"{name} is not used here; write 'override /{ours}: {chosen}' in its place"
+
+
+def answers_to_section(section: Mapping[str, Any]) -> list[str]:
+    """Return what to do instead of each setting in the section `hydra` of a YAML file that has no effect here."""
+    sweeper = section.get("sweeper") or {}
+    stated = {"hydra.mode": section.get("mode"), "hydra.sweeper.params": sweeper.get("params")}
+    stated["hydra.sweeper.max_batch_size"] = sweeper.get("max_batch_size")
+    return [f"{key} in a YAML file is not used here: {_ANSWERS[key]}" for key, it in stated.items() if it is not None]
 
 
 def our_names() -> Iterator[str]:

@@ -26,6 +26,7 @@ from nnrun.base.secrets import redact, redact_word
 from nnrun.checkpoints.aliases import with_current_names
 from nnrun.config.copies import packed, unpacked
 from nnrun.config.folders import GROUPS, conf_dir, option_file, options
+from nnrun.config.hydra_words import answer_to_option, answers_to_section
 from nnrun.config.meant import hint_for_option
 from nnrun.config.option_files import OptionFile, read_option_file
 from nnrun.config.overrides import Typed
@@ -159,6 +160,8 @@ def _compose(words: tuple[str, ...], _files: tuple[tuple[str, str], ...]) -> tup
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         whole = hydra_compose("config", list(words), return_hydra_config=True)
     HydraConfig.instance().set_config(whole)
+    if answers := answers_to_section(whole.hydra):
+        raise ConfigError(*answers)
     settings = OmegaConf.masked_copy(whole, [str(key) for key in whole if key != "hydra"])
     return whole, HydraConfig.instance().cfg, packed(settings)
 
@@ -182,6 +185,8 @@ def _hydra_message(error: Exception) -> str:
     """Return the lines of a Hydra error that say what is wrong, without its long search path."""
     text = str(error)
     if missing := re.match(r"(?:In '(.*?)': )?Could not (?:find|load) '(.*?)'", text):
+        if answer := answer_to_option(missing[2]):
+            return answer
         place = "an option chosen" if missing[1] in (None, "config") else f"{missing[1]}.yaml"
         return f"{place} names {missing[2]} in its defaults, but there is no such option"
     lines = [line.strip() for line in text.splitlines() if line.strip()]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from nnrun.base.errors import ConfigError
+from nnrun.cli import compose
 from nnrun.config.catalogue import Catalogue
 from nnrun.config.folders import options
 from nnrun.config.hydra_words import in_our_words, our_names
@@ -50,6 +54,25 @@ def test_what_has_no_counterpart_is_answered(word: str, answer: str) -> None:
     typed, (problem,) = parse_all([word, "model=mlp"])
     assert [item.word for item in typed] == ["model=mlp"]
     assert answer in problem.text
+
+
+@pytest.mark.parametrize(
+    ("content", "answer"),
+    [
+        ("defaults: [override /hydra/sweeper: optuna]", "write 'override /sweep: tpe' in its place"),
+        ("defaults: [override /hydra/launcher: submitit_slurm]", "write 'override /launch: slurm' in its place"),
+        ("defaults: [override /hydra/sweeper: ax]", "hydra/sweeper=ax has no counterpart here; choose one of sweep="),
+        ("hydra: {sweeper: {params: {optimizer.lr: 'interval(0,1)'}}}", "sweep.space of an experiment"),
+        ("hydra: {mode: MULTIRUN}", "hydra.mode in a YAML file is not used here: a sweep is started with nnrun -m"),
+    ],
+)
+def test_those_of_a_yaml_file_are_answered(content: str, answer: str, tmp_path: Path) -> None:
+    """They were ignored, or an error of Hydra's that names no way out."""
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "search.yaml").write_text(f"# @package _global_\n{content}\n")
+    with pytest.raises(ConfigError) as raised:
+        compose(["experiment=search"], [tmp_path])
+    assert answer in str(raised.value)
 
 
 def test_the_words_that_they_become_exist() -> None:
