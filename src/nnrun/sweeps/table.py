@@ -109,12 +109,17 @@ def as_table(rows: Sequence[JobResult], swept: Sequence[str], metrics: Sequence[
     importance = {name: 2 if name.startswith("test/") else 3 for name in shown if name not in watched}
     for title in ("job", *swept, *shown):
         table.add_column(title, overflow="fold", importance=importance.get(title, 0))
+    # The exit code says which jobs failed; others that did not finish are told apart by their state.
+    has_states = any(row.state not in (JobState.FINISHED, JobState.FAILED) for row in rows)
+    if has_states:
+        table.add_column("state", importance=1)
     table.add_column("seconds", importance=4)
     table.add_column("exit", importance=1)
     for row in rows:
         values = [row.overrides.get(key, "") for key in swept]
         figures = [_figure(name, row.metrics[name]) if name in row.metrics else "-" for name in shown]
-        table.add_row(str(row.number), *values, *figures, f"{row.seconds:.1f}", str(row.exit_code))
+        state = [str(row.state)] if has_states else []
+        table.add_row(str(row.number), *values, *figures, *state, f"{row.seconds:.1f}", str(row.exit_code))
     return table
 
 
