@@ -12,6 +12,7 @@ import torch
 
 from nnrun.base.errors import InterruptedRun
 from nnrun.base.signals import in_force
+from nnrun.base.spinning import SpinsWhileAlone, spin_while_alone
 from nnrun.config.rules import Rules
 from nnrun.sweeps.seams import Decision, Ended, Event, Order
 from nnrun.sweeps.stack.job import StackedJob
@@ -29,6 +30,7 @@ class Stack:
         self._note = note
         self._together: Together | None = None
         self._has_begun = False
+        self._watch: SpinsWhileAlone | None = None
 
     @property
     def has_ended(self) -> bool:
@@ -68,6 +70,13 @@ class Stack:
             if job.member is not None:
                 job.fail(InterruptedRun(signal.SIGTERM, at_once=True))
         self._jobs = []
+        self._stop_watching()
+
+    def _stop_watching(self) -> None:
+        """Let OpenMP's threads spin as by default."""
+        if self._watch is not None:
+            self._watch.stop()
+            self._watch = None
 
     def _news(self) -> list[Event]:
         """Return the newest validations and ends; jobs that have ended are dropped."""
@@ -75,6 +84,8 @@ class Stack:
         if self._together is not None:
             events = [replace(event, stack=self._number) if isinstance(event, Ended) else event for event in events]
         self._jobs = [job for job in self._jobs if job.ended is None]
+        if not self._jobs:
+            self._stop_watching()
         return events
 
     def _begin(self) -> None:
@@ -86,7 +97,9 @@ class Stack:
         members = [job.member for job in waiting if job.member is not None]
         if not members:
             return
-        torch.set_num_threads(waiting[0].num_threads)  # each thread of Python has a number of its own
+        # Each thread of Python has a number of its own, and the watch over a job is over the job's thread.
+        torch.set_num_threads(waiting[0].num_threads)
+        self._watch = spin_while_alone(waiting[0].num_threads) if members[0].state.device.type == "cpu" else None
         share_batches(members)
         try:
             self._together = Together(stacked(members), members)
