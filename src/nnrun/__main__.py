@@ -43,6 +43,10 @@ def main() -> None:
     from nnrun.base.garbage import put_off_collection  # noqa: PLC0415
 
     put_off_collection()
+    if "-m" in words or "--multirun" in words:
+        from nnrun.sweeps.workers.starter import start_ahead  # noqa: PLC0415 - of a sweep
+
+        start_ahead(words)
     from nnrun.cli import main as cli_main  # noqa: PLC0415
 
     code = cli_main(words)

@@ -15,6 +15,7 @@ from nnrun.config.schema import SweepSettings
 from nnrun.config.sweep_settings import SweepConfig
 from nnrun.runs.console import Console
 from nnrun.sweeps.seams import Decision, Launcher, Progress, Search
+from nnrun.sweeps.workers.starter import end_unused
 
 # A class or function `(SearchSetup) -> Search`, by `method` in the option of the group `sweep`.
 SEARCHES = {
@@ -87,6 +88,8 @@ def launcher_of(config: SweepConfig, setup: LaunchSetup) -> Launcher:
         raise ConfigError(Complaint("sweep.job_minutes", text))
     here = "one_by_one" if is_one_by_one(config) else "side_by_side"
     name = here if config.launch.place == "local" else config.launch.place
+    if name != "side_by_side":
+        end_unused()
     launcher = _named(LAUNCHERS[name])(setup)
     is_stacked = stack and is_here and config.sweep.job_minutes is None
     return _named(STACK)(setup, launcher) if is_stacked else launcher  # type: ignore[no-any-return]

@@ -100,7 +100,7 @@ def test_a_sweep_that_is_killed_leaves_the_table_of_the_jobs_that_are_done(tmp_p
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("nnrun.sweeps.orders.perform", perform)
     with pytest.raises(Killed):
-        sweep(["model=mlp", "seed=0,1,2,3", "hydra.sweep.dir=s"], [], collect_rules())
+        sweep(["model=mlp", "seed=0,1,2,3", "sweep.parallel=1", "hydra.sweep.dir=s"], [], collect_rules())
     assert [row["job"] for row in read_sweep(tmp_path / "s")] == ["0", "1"]
     states = [job["state"] for job in json.loads((tmp_path / "s" / "sweep.json").read_text())["jobs"]]
     assert states == ["failed", "failed", "running", "waiting"]
@@ -113,7 +113,7 @@ def test_a_sweep_that_was_stopped_in_its_first_job_has_no_table_to_show(tmp_path
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("nnrun.sweeps.orders.perform", perform)
     with pytest.raises(InterruptedRun) as stopped:
-        sweep(["model=mlp", "seed=0,1", "hydra.sweep.dir=s"], [], collect_rules())
+        sweep(["model=mlp", "seed=0,1", "sweep.parallel=1", "hydra.sweep.dir=s"], [], collect_rules())
     assert stopped.value.messages == (
         "sweep stopped after 0 of 2 jobs; the results are in s; resume with: nnrun -m resume=s",
     )
@@ -137,7 +137,7 @@ def test_all_jobs_are_composed_before_the_first_starts_and_an_edit_changes_none(
         raise DataError("as it was meant")
 
     monkeypatch.setattr("nnrun.sweeps.orders.perform", perform)
-    words = ["model=mine", "seed=0,-1,2", "hydra.sweep.dir=s"]
+    words = ["model=mine", "seed=0,-1,2", "sweep.parallel=1", "hydra.sweep.dir=s"]
     with pytest.raises(SweepFailed) as failure:
         sweep(words, [tmp_path / "conf"], collect_rules())
     assert failure.value.exit_code == 1
@@ -157,7 +157,7 @@ def test_a_sweep_that_fails_fast_starts_no_job_after_a_failure(tmp_path: Path, m
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("nnrun.sweeps.orders.perform", perform)
     with pytest.raises(SweepFailed):
-        sweep(["seed=0,1,2", "sweep.fail_fast=true", "hydra.sweep.dir=s"], [], collect_rules())
+        sweep(["seed=0,1,2", "sweep.fail_fast=true", "sweep.parallel=1", "hydra.sweep.dir=s"], [], collect_rules())
     states = [row["state"] for row in json.loads((tmp_path / "s" / "sweep.json").read_text())["jobs"]]
     assert states == ["failed", "waiting", "waiting"]
 

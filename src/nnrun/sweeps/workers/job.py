@@ -34,6 +34,10 @@ from nnrun.tasks.rules import collect_rules
 
 # How often a job that waits for an answer looks whether it was told to stop.
 _LOOK_SECONDS = 0.2
+# Whose modules the process that forks imports, once a job has shown that jobs use them. What a user's own do when they
+# are imported is not known; torch's compiler starts processes.
+_SHARED = ("nnrun.", "torch.", "PIL.", "omegaconf.", "hydra.", "numpy.", "encodings.", "antlr4.")
+_NOT_SHARED = ("torch._inductor",)
 # How long a job may take to save once the sweep is gone.
 _ORPHAN_SECONDS = 120.0
 
@@ -74,6 +78,7 @@ def _obey(channel: Channel, message: Mapping[str, Any], content: bytes) -> int:
         use_threads(message["threads"])
     _write_to(order.directory)
     guard_libraries(is_quiet=False)
+    before = set(sys.modules)
     answers: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(channel, answers.put), daemon=True).start()
 
@@ -96,7 +101,8 @@ def _obey(channel: Channel, message: Mapping[str, Any], content: bytes) -> int:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):
             stream.flush()
-    channel.send({"ended": as_message(ended)})
+    late = [name for name in set(sys.modules) - before if name.startswith(_SHARED)]
+    channel.send({"ended": as_message(ended), "modules": [it for it in late if not it.startswith(_NOT_SHARED)]})
     return ended.exit_code
 
 

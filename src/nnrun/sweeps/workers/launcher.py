@@ -21,7 +21,7 @@ from nnrun.sweeps.seams import Decision, Ended, Event, Order, Progress
 from nnrun.sweeps.workers.messages import Channel
 from nnrun.sweeps.workers.running import Running
 from nnrun.sweeps.workers.slots import Slots
-from nnrun.sweeps.workers.starter import Starter
+from nnrun.sweeps.workers.starter import Starter, started_ahead
 
 # The longest time that one look counts: a sweep that was suspended for an hour did not run.
 _LONG_LOOK_SECONDS = 5.0
@@ -55,7 +55,7 @@ class Workers:
         self._looked = time.monotonic()
         self._is_stopping = False
         self._undoing = at_the_end(self.close)
-        self._server: Starter | None = Starter()
+        self._server = started_ahead()
 
     @functools.cached_property
     def _slots(self) -> Slots:
@@ -168,6 +168,8 @@ class Workers:
                 self._events.append(Progress(running.order.number, **told))
             if "ended" in message:
                 running.ended = from_message(message["ended"])
+                if self._server is not None:
+                    self._server.preload(message["modules"])
         if running.channel.is_closed and running.is_orphan:
             self._ended(running, -signal.SIGKILL)
 

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from nnrun.base.garbage import put_off_collection
 from nnrun.base.stopping import STOPPING
 from nnrun.sweeps.workers.messages import Channel
+from nnrun.tasks.rules import collect_rules
 from nnrun.tasks.table import collect_tasks
 
 # How long children may take to save once the sweep is gone.
@@ -89,7 +90,6 @@ class Server:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             self.channel.close()
-            gc.enable()
             become_job(descriptor, self.ignored, parent)
         return pid
 
@@ -121,7 +121,6 @@ def preload(names: Sequence[str]) -> None:
     for name in names:
         with suppress(Exception):
             importlib.import_module(name)
-    gc.collect()
     # Children share what is there now: their collections do not touch it.
     gc.freeze()
 
@@ -140,6 +139,7 @@ def main(words: Sequence[str]) -> None:
         # What a training imports takes most of a second.
         training = next(task for task in collect_tasks() if task.trains)
         preload([training.run.rpartition(".")[0], "nnrun.sweeps.workers.job"])
+        collect_rules()
     woken, waker = os.pipe()
     for end in (woken, waker):
         os.set_blocking(end, False)

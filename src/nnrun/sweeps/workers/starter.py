@@ -6,17 +6,24 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from nnrun.base.ending import at_the_end, forget
 from nnrun.base.signals import in_force
-from nnrun.sweeps.seams import Order
 from nnrun.sweeps.workers.messages import Channel
+
+if TYPE_CHECKING:
+    from nnrun.sweeps.seams import Order
 
 # A process that was told to end, or has nothing left to do, is waited for this long.
 _FAREWELL_SECONDS = 2.0
 _PYTHON = (sys.executable, *subprocess._args_from_interpreter_flags())  # type: ignore[attr-defined]
+
+
+# The one that was started ahead, before anything of the sweep was known.
+_AHEAD: list[Starter] = []
 
 
 class Starter:
@@ -36,14 +43,19 @@ class Starter:
             )
         self.control = Channel(ours)
         self._modules: set[str] = set()
+        self._undoing = at_the_end(self.kill)
+
+    def preload(self, names: Iterable[str]) -> None:
+        """Have modules imported for all jobs that start from now on."""
+        new = set(names) - self._modules
+        if new:
+            self.control.send({"preload": sorted(new)})
+            self._modules |= new
 
     def start(self, order: Order, theirs: socket.socket) -> None:
         """Start the process of a job, with an end of its socket; import first what it will use and no job did yet."""
         if order.composed is not None:
-            new = _modules_of(order.composed.resolved()) - self._modules
-            if new:
-                self.control.send({"preload": sorted(new)})
-                self._modules |= new
+            self.preload(_modules_of(order.composed.resolved()))
         self.control.send({"start": order.number}, descriptors=[theirs.fileno()])
 
     def close(self, numbers: Sequence[int]) -> None:
@@ -53,9 +65,33 @@ class Starter:
         self.control.close()
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_FAREWELL_SECONDS)
+        self.kill()
+
+    def kill(self) -> None:
+        """End the process at once."""
+        forget(self._undoing)
+        self.control.close()
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
+
+
+def start_ahead(words: Sequence[str]) -> None:
+    """Start the process as soon as a command begins that looks like a sweep side by side: its import takes a second."""
+    is_other = any(word == "sweep.parallel=1" or word.startswith(("launch=", "sweep.stack=")) for word in words)
+    if {"-m", "--multirun"} & set(words) and not is_other:
+        _AHEAD.append(Starter())
+
+
+def started_ahead() -> Starter | None:
+    """Return the process that was started ahead, if there is one."""
+    return _AHEAD.pop() if _AHEAD else None
+
+
+def end_unused() -> None:
+    """End the process that was started ahead: the jobs run elsewhere."""
+    while _AHEAD:
+        _AHEAD.pop().kill()
 
 
 def _modules_of(node: Any) -> set[str]:
