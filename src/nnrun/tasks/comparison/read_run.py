@@ -26,7 +26,7 @@ _STATES = (FINISHED, RUNNING, "interrupted", "failed", "diverged")
 # Settings of an invocation, and of what a run shows and writes: they do not change what is learned.
 _OF_AN_INVOCATION = (
     *("task", "ckpt", "resume", "init_from", "input", "repeat", "trust", "runs", "output", "hydra", "report"),
-    *("trainer.progress", "trainer.watch", "trainer.watch_every_steps", "trainer.profile"),
+    *("trainer.progress", "trainer.watch", "trainer.watch_every_steps", "trainer.profile", "trainer.test"),
 )
 _MOST_SETTINGS = 5_000
 _MOST_WORDS_BYTES = 2**20
