@@ -140,9 +140,9 @@ def text_of(rounds: Sequence[dict[str, Found]], options: argparse.Namespace, con
     header = ["", f"best {METRIC}, %", "jobs begun", "jobs finished", "seconds"]
     wins = sum(one["ours"].best > one["random"].best for one in rounds)
     each = f"Mean over {len(rounds)} seeds of the search (min to max). With pruning it is ahead of random in {wins}."
-    limits = f"data.limit={options.limit} data.val_fraction=0.4 trainer.epochs={options.epochs}"
-    command = f"nnrun -m sweep=tpe sweep.prune=asha sweep.trials={options.trials} {shlex.join([*JOB, *SPACE])} {limits}"
-    return f"{table(header, rows)}\n\n{each}\n\n{conditions}\n\n    {command}\n"
+    limits = f"trainer.epochs={options.epochs} data.limit={options.limit} sweep.parallel={options.parallel}"
+    words = f"`{' '.join(JOB)} {limits}`; searched: `{shlex.join(SPACE)}`."
+    return f"{table(header, rows)}\n\n{each} {words}\n\n{conditions}\n"
 
 
 def main(arguments: list[str]) -> int:
@@ -151,9 +151,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--root", type=Path, default=default_root(), help="contains MNIST (default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=5, help="seeds of the search (default: %(default)s)")
     parser.add_argument("--trials", type=int, default=30, help="jobs of the search (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=9, help="of a job that is not paused (default: %(default)s)")
-    parser.add_argument("--limit", type=int, default=3000, help="data.limit of each job (default: %(default)s)")
-    parser.add_argument("--parallel", default="auto", help="sweep.parallel (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=27, help="of a job that is not paused (default: %(default)s)")
+    parser.add_argument("--limit", type=int, default=1000, help="data.limit of each job (default: %(default)s)")
+    parser.add_argument("--parallel", default="1", help="sweep.parallel (default: %(default)s)")
     parser.add_argument("--without-stock", action="store_true", help="leave out Optuna around commands")
     parser.add_argument("--quick", action="store_true", help="one seed, few and short jobs")
     parser.add_argument("--write", action="store_true", help=f"also write the figures to {PAGE.name}")
