@@ -127,7 +127,11 @@ def _why_no_run(folder: Path) -> str:
     runs: list[Path] = []
     with suppress(OSError):  # an unreadable folder has no runs to list
         entries = islice(folder.iterdir(), _MOST_ENTRIES)
-        runs = sorted((entry for entry in entries if (entry / FOLDER_NAME / MANIFEST_NAME).is_file()), reverse=True)
+        # A link, such as a sweep's to its best job, is a second name.
+        runs = [
+            entry for entry in entries if not entry.is_symlink() and (entry / FOLDER_NAME / MANIFEST_NAME).is_file()
+        ]
+    runs.sort(reverse=True)
     sweep = (read_record(folder / _SWEEP_NAME) or {}).get("jobs")
     if not isinstance(sweep, list):
         named = f"; it holds runs, name one of them: {few(runs, longest=None)}" if runs else ""
@@ -139,7 +143,7 @@ def _why_no_run(folder: Path) -> str:
         if jobs
         else "none of its jobs has a checkpoint"
     )
-    return f"is the folder of a sweep, not a run directory: {named}"
+    return f"is the folder of a sweep, not a run directory: {named}; nnrun -m resume= continues it"
 
 
 def nearest(path: Path) -> str:

@@ -74,6 +74,9 @@ def read_samples(run: str | Path) -> SampleResults:
         )
     except ArtifactError:
         raise
+    except FileNotFoundError as error:
+        why = "there is none: the run was not evaluated on its test split"
+        raise ArtifactError(f"{path}: {why}") from error
     except Exception as error:  # numpy fails on damaged bytes in every way there is
         raise ArtifactError(f"{path} cannot be read: {error}") from error
 

@@ -256,7 +256,10 @@ def test_of_a_folder_of_runs_the_runs_are_named(tmp_path, run):
     jobs = [{"directory": f"outputs/multirun/x/{name}"} for name in ("2_c", "1_b", "0_a")]
     (tmp_path / "sweep" / "sweep.json").write_text(json.dumps({"schema": 1, "jobs": jobs}))
     one, other = (tmp_path / "sweep" / name for name in ("1_b", "0_a"))
-    says = f"sweep is the folder of a sweep, not a run directory: name one of its jobs, the best first: {one}, {other}$"
+    (tmp_path / "sweep" / "best").symlink_to("1_b")
+    says = (
+        f"sweep is the folder of a sweep, not a run directory: name one of its jobs, the best first: {one}, {other}; "
+    )
     for want in ("best", "last", "config"):
         with pytest.raises(ArtifactError, match=says):
             locate(tmp_path / "sweep", want)
