@@ -33,6 +33,12 @@ LAUNCHERS = {
 STACK = "nnrun.sweeps.stack.launcher.StackLauncher"
 
 
+# A function that raises ResourceError where a place cannot run jobs from here.
+CHECKS = {
+    "slurm": "nnrun.sweeps.slurm_queue.check_here",
+}
+
+
 @dataclass(frozen=True)
 class SearchSetup:
     """What a search is built from."""
@@ -75,6 +81,12 @@ class LaunchSetup:
 def search_of(config: SweepConfig, setup: SearchSetup) -> Search:
     """Return the search that the settings choose."""
     return _named(SEARCHES[config.sweep.method])(setup)  # type: ignore[no-any-return]
+
+
+def check_place(config: SweepConfig) -> None:
+    """Raise ResourceError where a place lacks what it needs, before the sweep has a folder."""
+    if check := CHECKS.get(config.launch.place):
+        _named(check)()
 
 
 def launcher_of(config: SweepConfig, setup: LaunchSetup) -> Launcher:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nnrun.base.errors import ResourceError
-from nnrun.base.foreign_errors import check_package
 from nnrun.base.signals import in_force
 from nnrun.runs.console import Console
 from nnrun.sweeps.code_snapshot import Snapshot, take_snapshot
@@ -19,7 +17,7 @@ from nnrun.sweeps.places import LaunchSetup
 from nnrun.sweeps.seams import Decision, Ended, Event, Order
 from nnrun.sweeps.slurm_array import ControllerBusy, SlurmSettings, submit_array
 from nnrun.sweeps.slurm_job import INTERRUPTED, JOB_FILE, ClusterJob, save_order
-from nnrun.sweeps.slurm_queue import Queue, cancel
+from nnrun.sweeps.slurm_queue import Queue, cancel, check_here
 
 # In the folder of a sweep: what submitit writes, and a folder for each job; the copy of the user's code.
 FOLDER, CODE = "slurm", "code"
@@ -62,12 +60,7 @@ class SlurmLauncher:
         self, folder: Path, settings: SlurmSettings, own: Sequence[Path], console: Console, *, awaits: bool
     ) -> None:
         """Raises ResourceError where the package or Slurm itself is missing."""
-        check_package("launch=slurm", "submitit")
-        if shutil.which("sbatch") is None:
-            raise ResourceError(
-                "launch=slurm: there is no sbatch on the PATH; start the sweep on a login node of a Slurm cluster, or "
-                "use launch=local"
-            )
+        check_here()
         self._settings, self._awaits = settings, awaits
         # How long a start of a job may take: `sweep.job_minutes`.
         self.most_minutes: float | None = None

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+from nnrun.base.errors import ResourceError
+from nnrun.base.foreign_errors import check_package
 
 # States in which a job may still run, or run again.
 _LIVE = (
@@ -32,6 +36,16 @@ _OF_THE_MACHINE = ("NODE_FAIL", "BOOT_FAIL", "PREEMPTED", "HELD")
 _OF_MEMORY = ("exceeded memory limit", "oom_kill event", "oom-kill event")
 _TIMEOUT_SECONDS = 60.0
 _TAIL_BYTES = 4096
+
+
+def check_here() -> None:
+    """Raise ResourceError where the package, or Slurm itself, is missing."""
+    check_package("launch=slurm", "submitit")
+    if shutil.which("sbatch") is None:
+        raise ResourceError(
+            "launch=slurm: there is no sbatch on the PATH; start the sweep on a login node of a Slurm cluster, or use "
+            "launch=local"
+        )
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from nnrun.sweeps.board import Board, Headings, SideBySide
 from nnrun.sweeps.compared import compare_jobs
 from nnrun.sweeps.listing import list_jobs, say_jobs
 from nnrun.sweeps.loop import Loop
-from nnrun.sweeps.places import LaunchSetup, is_one_by_one, launcher_of
+from nnrun.sweeps.places import LaunchSetup, check_place, is_one_by_one, launcher_of
 from nnrun.sweeps.points import as_points, points_of
 from nnrun.sweeps.ranking import choose_ranking
 from nnrun.sweeps.record import Record
@@ -54,6 +54,7 @@ def sweep(words: Sequence[str], own: Sequence[Path], rules: Rules, note: str | N
     search = search_for(asked)
     if config.sweep.dry_run:
         return list_jobs(asked, search)
+    check_place(config)
     folder = past.folder if past else sweep_folder(typed, own)
     shop, said = asked.workshop, list(map(redact_word, words))
     record = Record(folder, shop.swept, said, redact(config.plain), repeated=shop.repeated)

@@ -45,7 +45,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         path.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/{name}.calls\ncat {tmp_path}/{name}.says 2>/dev/null\n')
         path.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    monkeypatch.setattr("nnrun.sweeps.slurm.check_package", lambda what, module: None)
+    monkeypatch.setattr("nnrun.sweeps.slurm_queue.check_package", lambda what, module: None)
     for name in ("_QUEUE_SECONDS", "_LATE_SECONDS"):
         monkeypatch.setattr(f"nnrun.sweeps.slurm.{name}", -1.0)
     return tmp_path
@@ -125,13 +125,14 @@ def test_jobs_are_stopped_by_a_file_and_those_that_wait_by_slurm(slurm: Path, mo
 def test_a_missing_command_or_extra_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("nnrun.sweeps.slurm.check_package", lambda what, module: None)
+    monkeypatch.setattr("nnrun.sweeps.slurm_queue.check_package", lambda what, module: None)
     with pytest.raises(ResourceError, match="there is no sbatch on the PATH; start the sweep on a login node"):
         SlurmLauncher(Path("s"), SETTINGS, [], Console(), awaits=False)
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("nnrun.base.foreign_errors.find_spec", lambda name: None)
     assert main(["-m", "launch=slurm", "model=mlp", "seed=0,1"]) == 5
+    assert not list(tmp_path.iterdir()), "the same command can be given again"
     assert "pip install 'nnrun[cluster]'" in capsys.readouterr().err
 
 
