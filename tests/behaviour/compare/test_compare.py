@@ -14,10 +14,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nnrun.base import foreign_errors
 from nnrun.base.lock import locked
+from nnrun.base.shown import Chart
 from nnrun.config.yaml_files import yaml_text
 from nnrun.runs import console
+from nnrun.tasks.comparison.chosen import read_runs
+from nnrun.tasks.comparison.comparison import compare_runs
 from nnrun.tasks.comparison.contents import PAGE_NAME
+from nnrun.tasks.comparison.importance import importance_of
 from support.command_line import SHORT, Outcome, environment, run_here
 from support.run_directories import config, results_of, values_of, write_run
 
@@ -383,6 +388,44 @@ def test_with_many_columns_the_page_has_the_directories_in_a_table_of_their_own(
     narrow = page_of_runs(tmp_path, "narrow")
     assert ">directories</h3>" not in narrow
     assert "compare.csv" not in narrow
+
+
+def write_grid(folder: Path, rates: int) -> None:
+    """Runs with so many learning rates, each with three values of dropout: the rate decides, dropout hardly."""
+    for rate in range(rates):
+        for drop in range(3):
+            loss = 0.2 + 0.1 * abs(rate - 1.5) + 0.002 * drop
+            changed = {"optimizer__lr": 10.0 ** (rate - 5), "model__dropout": 0.1 * drop}
+            write_run(folder / "out" / f"{rate}-{drop}", loss=loss, right=None, **changed)
+
+
+def test_without_optuna_the_page_says_what_shows_the_importance_of_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With few runs it would show none; the console says nothing."""
+    monkeypatch.setattr(foreign_errors, "find_spec", lambda name: None)
+    write_grid(tmp_path, rates=3)
+    assert "importance of settings" not in page_of_runs(tmp_path, "few")
+    shutil.rmtree(tmp_path / "out")
+    write_grid(tmp_path, rates=4)
+    assert "pip install &#39;nnrun[sweep]&#39;" in page_of_runs(tmp_path, "more")
+    assert "nnrun[sweep]" not in (tmp_path / "more" / "run.log").read_text()
+
+
+@pytest.mark.extras
+def test_the_setting_that_decides_has_most_of_the_importance(tmp_path: Path) -> None:
+    write_grid(tmp_path, rates=4)
+    page = page_of_runs(tmp_path, "out-of-12")
+    assert ">Importance of settings<" in page
+    assert "Share of the variance of valid/loss that each setting explains alone, estimated from 12 runs" in page
+    runs, _ = read_runs(str(tmp_path / "out"))
+    comparison = compare_runs(runs)
+    (chart,) = importance_of(comparison.ranked.families[0], comparison)
+    assert isinstance(chart, Chart)
+    assert chart.x[0] == "optimizer.lr"
+    rate, dropout = map(float, map(str, chart.series["share"]))
+    assert rate > 0.8
+    assert dropout < 0.1
 
 
 def page_of_runs(folder: Path, name: str) -> str:

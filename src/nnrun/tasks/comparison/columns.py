@@ -69,8 +69,8 @@ def columns_of(family: Family, comparison: Comparison) -> list[Column]:
         found.append(Column(title_of(key), importance, _setting_of_entry(key), functools.partial(value_text, key=key)))
     found.append(_of_metric(metric, 0))
     if any(entry.is_group for entry in family.entries):
-        found.append(Column("best", 5, lambda entry: _end(entry, 0), lambda _: ""))
-        found.append(Column("worst", 5, lambda entry: _end(entry, -1), lambda _: ""))
+        found.append(Column("best", 6, lambda entry: _end(entry, 0), lambda _: ""))
+        found.append(Column("worst", 6, lambda entry: _end(entry, -1), lambda _: ""))
     for name in _also_shown(family):
         found.append(_of_metric(name, 1 if name.startswith("test/") else 5))
         if any(comparison.intervals.get(run, ("",))[0] == name for run in runs):
@@ -100,6 +100,12 @@ def _varied(runs: Sequence[Run], comparison: Comparison) -> list[str]:
 def common_settings(runs: Sequence[Run], comparison: Comparison) -> list[str]:
     """Return the settings in which runs differ and that mean the same in all of them."""
     return [key for key in _varied(runs, comparison) if not _is_of_several(key, runs)]
+
+
+def decisive_settings(runs: Sequence[Run], comparison: Comparison) -> list[str]:
+    """Return the settings in which runs differ, without those that only follow from another option."""
+    typed = {key for run in runs for key in run.typed}
+    return [key for key in _varied(runs, comparison) if key in typed or not _is_of_several(key, runs)]
 
 
 def _is_of_several(key: str, runs: Sequence[Run]) -> bool:

@@ -11,6 +11,7 @@ from nnrun.tasks.comparison.columns import columns_of, common_settings, lines_of
 from nnrun.tasks.comparison.comparison import Comparison, Verdict
 from nnrun.tasks.comparison.differences import title_of, value_text
 from nnrun.tasks.comparison.families import Family
+from nnrun.tasks.comparison.importance import importance_of
 from nnrun.tasks.comparison.read_run import Run
 from nnrun.tasks.comparison.rows import rows_of
 from nnrun.tasks.comparison.samples import Pair
@@ -70,7 +71,9 @@ def _tables_of(family: Family, comparison: Comparison) -> Iterator[Table]:
     """Yield the table of a family, and if that has many columns, one of the directories of its runs."""
     every = columns_of(family, comparison)
     path, columns = every[0], every[1:]
-    left_out = sorted(columns, key=lambda column: -column.importance)[: max(0, len(columns) - _MOST_COLUMNS)]
+    # Of equal ones the last is left out first, as on the console.
+    by_importance = sorted(columns, key=lambda column: (column.importance, columns.index(column)), reverse=True)
+    left_out = by_importance[: max(0, len(columns) - _MOST_COLUMNS)]
     columns = [column for column in columns if column not in left_out]
     lines, is_wide = list(lines_of(family, 1)), len(columns) > _FEW_COLUMNS
     # A path is long: it stands last.
@@ -96,7 +99,7 @@ def _tables_of(family: Family, comparison: Comparison) -> Iterator[Table]:
         yield Table(f"{named}directories", ["", "run"], found)
 
 
-def _charts(family: Family, comparison: Comparison) -> Iterator[Chart]:
+def _charts(family: Family, comparison: Comparison) -> Iterator[Shown]:
     """Yield the curves of a family's best runs, its settings with the metric, and two metrics against each other."""
     best, labels = family.runs[:_MOST_CURVES], _labels(family, comparison)
     rows = {run: list(rows_of(run.path)) for run in best}
@@ -110,6 +113,7 @@ def _charts(family: Family, comparison: Comparison) -> Iterator[Chart]:
             series = {run: [curve.get(epoch) for epoch in epochs] for run, curve in curves.items() if curve}
             yield Chart(f"{name} by epoch", "line", epochs, series, x_label="epoch", y_label=name, note=note)
     yield from _of_settings(family, comparison, labels)
+    yield from importance_of(family, comparison)
     yield from _of_two_metrics(family, labels)
 
 
