@@ -161,7 +161,7 @@ def test_runs_that_were_not_tested_on_the_same_samples_are_not_paired(tmp_path: 
         "names": "different names",
         "number": "on 10 and 9 samples",
         "kept": "kept the results of 10 of 100",
-        "missing": "No such file",
+        "missing": "not evaluated on its test split",
         "damaged": "cannot be read",
     }
     assert expected[change] in found["reason"]
