@@ -14,6 +14,7 @@ from nnrun.base.secrets import redact_word
 from nnrun.config.draft import choose_options, lay, split
 from nnrun.config.folders import OF_A_SWEEP
 from nnrun.config.interpolation import explain_unresolvable, resolve
+from nnrun.config.meant import options_having
 from nnrun.config.options import unknown_options
 from nnrun.config.overrides import Typed
 from nnrun.config.rules import Rules
@@ -99,7 +100,10 @@ def _unknown(group: str, section: Mapping[str, Any], stated: Mapping[str, Any]) 
     """Yield each key of a section that its option does not state, and what it may mean."""
     known = [f"{group}.{name}" for name in stated]
     for key in (f"{group}.{name}" for name in section if name not in stated):
-        yield key, f"{key} is not a setting; {did_you_mean(key, known) or 'available: ' + ', '.join(known)}"
+        if having := options_having(key):
+            yield key, f"{key} has no effect here; choose {' or '.join(having)} first"
+        else:
+            yield key, f"{key} is not a setting; {did_you_mean(key, known) or 'available: ' + ', '.join(known)}"
 
 
 def _plain(section: Any) -> dict[str, Any]:
