@@ -7,15 +7,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nnrun.base.errors import ConfigError, ResourceError
+from nnrun.base.shown import Section, Shown, Table, Text, counted
 from nnrun.config.monitor import Metrics
 from nnrun.runs.console import Console
-from nnrun.sweeps.table import JobResult
+from nnrun.sweeps.seams import JobState
+from nnrun.sweeps.table import CSV_NAME, JobResult
 from nnrun.tasks.comparison.chosen import is_no_training
 from nnrun.tasks.comparison.comparison import compare_runs
 from nnrun.tasks.comparison.contents import PAGE_NAME, page_of
 from nnrun.tasks.comparison.found import FoundRun
 from nnrun.tasks.comparison.printed import print_best_two, print_groups
 from nnrun.tasks.comparison.read_run import read
+
+# Failed jobs that the page lists.
+_MOST_LISTED = 200
 
 
 def compare_jobs(
@@ -25,7 +30,9 @@ def compare_jobs(
 
     `words` are those of the sweep. An error of the disk is noted: the table is written already.
     """
-    runs = [read(FoundRun(Path(result.directory), is_named=False)) for result in results]
+    # Those that failed or were ended early are in a section of their own.
+    whole = [result for result in results if result.state not in (JobState.FAILED, JobState.PRUNED)]
+    runs = [read(FoundRun(Path(result.directory), is_named=False)) for result in whole]
     runs = [run for run in runs if not is_no_training(run)]
     if sum(run.is_measured for run in runs) < 2:
         return
@@ -38,9 +45,29 @@ def compare_jobs(
     print_best_two(comparison, console)
     from nnrun.runs.page import write_page  # noqa: PLC0415 - a sweep without results does not need it
 
+    command = shlex.join(["nnrun", "-m", *words])
     try:
-        write_page(page_of(comparison, "Jobs of a sweep", shlex.join(["nnrun", "-m", *words])), folder / PAGE_NAME)
+        write_page(page_of(comparison, "Jobs of a sweep", command, without_result(results)), folder / PAGE_NAME)
     except ResourceError as error:
         console.note(str(error))
         return
     console.say(f"the jobs side by side: {folder / PAGE_NAME}")
+
+
+def without_result(results: Sequence[JobResult]) -> list[Section]:
+    """Return the section of the page on the jobs that failed, with their reasons, and on how many were ended early."""
+    failed = sorted((row for row in results if row.state == JobState.FAILED), key=lambda row: row.number)
+    num_pruned = sum(row.state == JobState.PRUNED for row in results)
+    shown: list[Shown] = []
+    if failed:
+        rows = [
+            [row.number, " ".join(f"{key}={value}" for key, value in row.overrides.items()), row.exit_code, row.reason]
+            for row in failed[:_MOST_LISTED]
+        ]
+        more = f"{counted(len(failed) - len(rows), 'more job')} in {CSV_NAME}." if len(failed) > len(rows) else ""
+        title = f"{len(failed):,} of {counted(len(results), 'job')} failed"
+        shown.append(Table(title, ["job", "settings", "exit code", "reason"], rows, more))
+    if num_pruned:
+        text = f"{num_pruned:,} of {counted(len(results), 'job')} were ended early by the search (pruned)."
+        shown.append(Text("", f"{text} Their best validations are in {CSV_NAME}."))
+    return [Section("Failures" if failed else "Ended early", shown)] if shown else []

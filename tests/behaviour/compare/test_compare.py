@@ -19,6 +19,8 @@ from nnrun.base.lock import locked
 from nnrun.base.shown import Chart
 from nnrun.config.yaml_files import yaml_text
 from nnrun.runs import console
+from nnrun.sweeps.compared import compare_jobs
+from nnrun.sweeps.table import JobResult
 from nnrun.tasks.comparison.chosen import read_runs
 from nnrun.tasks.comparison.comparison import compare_runs
 from nnrun.tasks.comparison.contents import PAGE_NAME
@@ -410,6 +412,26 @@ def test_without_optuna_the_page_says_what_shows_the_importance_of_settings(
     write_grid(tmp_path, rates=4)
     assert "pip install &#39;nnrun[sweep]&#39;" in page_of_runs(tmp_path, "more")
     assert "nnrun[sweep]" not in (tmp_path / "more" / "run.log").read_text()
+
+
+def test_the_page_of_a_sweep_lists_failures_with_their_reasons_and_counts_what_was_ended_early(tmp_path: Path) -> None:
+    """Without any of these it has no such section."""
+    states = ["finished"] * 3 + ["failed", "pruned", "pruned"]
+    results = []
+    for number, state in enumerate(states):
+        path = write_run(tmp_path / f"{number}", state="failed" if state == "failed" else "finished", seed=number)
+        code, reason = (3, "rate too <high>") if state == "failed" else (0, None)
+        results.append(JobResult(number, {"seed": f"{number}"}, str(path), code, state, reason=reason))
+    compare_jobs(results, tmp_path, ["seed=0,1"], {}, console.Console())
+    page = (tmp_path / PAGE_NAME).read_text()
+    assert ">Failures<" in page
+    assert "1 of 6 jobs failed" in page
+    assert [cell in page for cell in ("seed=3", "rate too &lt;high&gt;")] == [True, True]
+    assert "2 of 6 jobs were ended early by the search (pruned)." in page
+    assert "Without a result to rank" not in page
+    compare_jobs(results[:3], tmp_path, ["seed=0,1"], {}, console.Console())
+    without = (tmp_path / PAGE_NAME).read_text()
+    assert [text in without for text in (">Failures<", "ended early")] == [False, False]
 
 
 @pytest.mark.extras

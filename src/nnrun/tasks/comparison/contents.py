@@ -27,12 +27,12 @@ _MOST_COLUMNS, _FEW_COLUMNS = 11, 8
 _MOST_POINTS = 2_000
 
 
-def page_of(comparison: Comparison, title: str, command: str) -> Page:
-    """Return the page of a comparison."""
+def page_of(comparison: Comparison, title: str, command: str, more: Sequence[Section] = ()) -> Page:
+    """Return the page of a comparison, with `more` below its table."""
     ranked = comparison.ranked
     by = ", ".join(dict.fromkeys(family.metric for family in ranked.families))
     lead = f"{counted(len(comparison.runs), 'run')}{f', best first by {by}' if by else ''}"
-    sections = [Section("Runs", list(_tables(comparison)))]
+    sections = [Section("Runs", list(_tables(comparison))), *more]
     for family in ranked.families:
         shown = list(_charts(family, comparison))
         name = f": {family.name or family.metric}" if len(ranked.families) > 1 else ""
