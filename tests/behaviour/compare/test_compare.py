@@ -448,6 +448,15 @@ def test_the_setting_that_decides_has_most_of_the_importance(tmp_path: Path) -> 
     rate, dropout = map(float, map(str, chart.series["share"]))
     assert rate > 0.8
     assert dropout < 0.1
+    # Of what follows from another setting nothing is said once a command line names the settings.
+    for run in (tmp_path / "out").iterdir():
+        (run / "overrides.yaml").write_text("- optimizer.lr=0.1\n- seed=1\n")
+        with (run / "config.yaml").open("a") as file:
+            file.write(f"seed: {run.name[-1]}\n")
+    comparison = compare_runs(read_runs(str(tmp_path / "out"))[0])
+    (chart,) = importance_of(comparison.ranked.families[0], comparison)
+    assert isinstance(chart, Chart)
+    assert list(chart.x) == ["optimizer.lr", "seed"]
 
 
 def page_of_runs(folder: Path, name: str) -> str:

@@ -103,9 +103,13 @@ def common_settings(runs: Sequence[Run], comparison: Comparison) -> list[str]:
 
 
 def decisive_settings(runs: Sequence[Run], comparison: Comparison) -> list[str]:
-    """Return the settings in which runs differ, without those that only follow from another option."""
+    """Return the settings in which runs differ that were typed; if none was, those that mean the same in all runs.
+
+    What was not typed follows from another option, or from the machine.
+    """
     typed = {key for run in runs for key in run.typed}
-    return [key for key in _varied(runs, comparison) if key in typed or not _is_of_several(key, runs)]
+    chosen = [key for key in _varied(runs, comparison) if key in typed or title_of(key) in typed]
+    return chosen or common_settings(runs, comparison)
 
 
 def _is_of_several(key: str, runs: Sequence[Run]) -> bool:

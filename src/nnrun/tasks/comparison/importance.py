@@ -29,7 +29,7 @@ TITLE = "Importance of settings"
 _LOG_SPAN = 30.0
 _NUM_TREES = 64
 # With more, a forest takes long and says little.
-_MOST_RUNS, _MOST_SETTINGS, _MOST_BARS = 1_000, 24, 12
+_MOST_RUNS, _MOST_SETTINGS, _MOST_BARS = 500, 24, 12
 
 
 def importance_of(family: Family, comparison: Comparison) -> Iterator[Chart | Text]:
@@ -37,7 +37,7 @@ def importance_of(family: Family, comparison: Comparison) -> Iterator[Chart | Te
 
     A single setting has all of it, which says nothing.
     """
-    runs, metric = family.runs[:_MOST_RUNS], family.metric
+    runs, metric = family.runs[:: math.ceil(len(family.runs) / _MOST_RUNS)], family.metric
     keys = decisive_settings(runs, comparison)[:_MOST_SETTINGS]
     if len(runs) < LEAST_RUNS or len(keys) < 2:
         return
@@ -101,7 +101,7 @@ def importances(jobs: Sequence[tuple[Mapping[str, Any], float]]) -> dict[str, fl
             return {}
     if not all(map(math.isfinite, shares.values())):
         return {}
-    return {key: round(share, 4) for key, share in sorted(shares.items(), key=lambda item: -item[1])}
+    return {key: round(float(share), 4) for key, share in sorted(shares.items(), key=lambda item: -item[1])}
 
 
 def _column(key: str, jobs: Sequence[Mapping[str, Any]]) -> list[Any]:
