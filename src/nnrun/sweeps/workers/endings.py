@@ -10,6 +10,9 @@ from nnrun.base.errors import BUG, ResourceError
 
 # What a limit on address space, or a library that has no memory, ends a process with.
 _HARD = (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS)
+# A job that is stopped before its run begins, or after its end, exits with these and says no more.
+_TERMINATED = 128 + signal.SIGTERM
+_INTERRUPTED = (_TERMINATED, 128 + signal.SIGINT)
 _MEANS = {
     signal.SIGSEGV: "a segmentation fault",
     signal.SIGABRT: "a library aborted it",
@@ -30,7 +33,7 @@ class Ending:
 def ending_of(status: int) -> Ending:
     """Return the ending of a job whose process ended in the midst; `status` is as `waitstatus_to_exitcode` has it."""
     if status >= 0:
-        return Ending(BUG, f"its process ended with exit code {status} in the midst of the run")
+        return _ending_with(status)
     limit = limited_bytes()
     if limit is not None and -status in _HARD:
         return Ending(ResourceError.exit_code, lacking(limit))
@@ -41,9 +44,16 @@ def ending_of(status: int) -> Ending:
     if number == signal.SIGKILL:
         return Ending(ResourceError.exit_code, "its process was killed (SIGKILL), perhaps because memory ran out")
     if number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        return Ending(128 + signal.SIGTERM, f"its process was ended by {number.name}")
+        return Ending(_TERMINATED, f"its process was ended by {number.name}")
     why = f": {_MEANS[number]}" if number in _MEANS else ""
     return Ending(BUG, f"its process was ended by {number.name}{why}; see the end of its run.log")
+
+
+def _ending_with(code: int) -> Ending:
+    """Return the ending of a job whose process exited in the midst."""
+    if code in _INTERRUPTED:
+        return Ending(_TERMINATED, "its process was stopped by a signal")
+    return Ending(BUG, f"its process ended with exit code {code} in the midst of the run")
 
 
 def out_of_time(minutes: float) -> Ending:

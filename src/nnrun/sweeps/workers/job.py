@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from nnrun.base.ending import die_with_parent
-from nnrun.base.errors import BUG
+from nnrun.base.errors import BUG, InterruptedRun
 from nnrun.base.foreign_messages import guard_libraries, show_traceback
 from nnrun.base.guard import guard, leave_with, watch
 from nnrun.base.invocation import called_from_python
@@ -54,6 +54,8 @@ def run_job(channel: Channel, ignored: frozenset[int], parent: int) -> NoReturn:
         if asked is None:
             os._exit(1)
         code = _obey(channel, *asked)
+    except InterruptedRun as interrupted:  # before its run began, or after its end
+        code = interrupted.exit_code
     except BaseException:
         show_traceback()
         code = BUG
