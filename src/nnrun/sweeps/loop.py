@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import statistics
 from collections import deque
 from collections.abc import Mapping
@@ -92,6 +93,7 @@ class Loop:
         """Run until nothing waits, nothing runs, and the search is done. Raises InterruptedRun or KeyboardInterrupt."""
         try:
             self._run_all(launcher)
+            self._check_all_ended()
             self._give_up_paused()
             if self.num_tested and not self._is_ending:
                 self.is_testing = True
@@ -225,6 +227,11 @@ class Loop:
         if row.point is not None and not self.is_testing and all(other.has_ended for other in rows):
             values = [other.monitored for other in rows if is_measured(other) and other.monitored is not None]
             self.search.tell(row.point, statistics.fmean(values) if values else None)
+
+    def _check_all_ended(self) -> None:
+        """Raise InterruptedRun where somebody else stopped a job: the sweep has not ended without it."""
+        if stopped := [row.number for row in self.record.rows if row.state == JobState.INTERRUPTED]:
+            raise InterruptedRun(signal.SIGTERM, f"stopped by a signal: job {', '.join(map(str, sorted(stopped)))}")
 
     def _give_up_paused(self) -> None:
         """Record that what is still paused was ended early; a longer search may take it up again."""
