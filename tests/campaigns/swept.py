@@ -26,9 +26,16 @@ _SHORT = ("-m", *WORDS, "trainer.epochs=2", "report=none")
 _GRID = (*_SHORT, "optimizer.lr=1e-3,3e-3", "seed=0,1")
 # Which trials ASHA pauses depends on the order in which they report: only one after another is it always the same.
 SWEEPS: dict[str, tuple[str, ...]] = {
-    "one by one": _GRID,
+    "one by one": (*_GRID, "sweep.parallel=1"),
     "side by side": (*_GRID, "sweep.parallel=2"),
-    "asha": (*_SHORT, "sweep=random", "sweep.trials=5", "sweep.prune=asha", "optimizer.lr=interval(1e-3,1e-1)"),
+    "asha": (
+        *_SHORT,
+        "sweep=random",
+        "sweep.trials=5",
+        "sweep.prune=asha",
+        "sweep.parallel=1",
+        "optimizer.lr=interval(1e-3,1e-1)",
+    ),
 }
 # What differs between two runs of one sweep.
 _OWN_COLUMNS = ("seconds", "directory")
