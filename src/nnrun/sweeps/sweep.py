@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nnrun.base.errors import ConfigError, InterruptedRun, SweepFailed, tell_reached
+from nnrun.base.files import sweep_temporaries
 from nnrun.base.lock import locked
 from nnrun.base.secrets import redact, redact_word
 from nnrun.base.shown import counted
@@ -62,6 +63,7 @@ def sweep(words: Sequence[str], own: Sequence[Path], rules: Rules, note: str | N
         asked.console.note(note)
     find_modules_beside(own)
     with stop_request() as stop, locked(folder):
+        sweep_temporaries(folder)
         # Another process may have resumed it since.
         return run(asked, search, record, stop, read_past(folder) if past else None)
 

@@ -56,8 +56,10 @@ def test_a_sweep_that_was_killed_resumes_to_the_same_table(tmp_path: Path) -> No
     killed = tmp_path / "killed"
     assert nnrun(WORDS, killed, KILLS="1").returncode == -9
     assert (states(killed), len(table(killed))) == ({0: "finished", 1: "running", 2: "waiting"}, 1)
+    (killed / "s" / ".9cd0d4806ea1cc83.tmp").write_text("half a table")  # as a kill within a write leaves it
     outcome = run_here(["-m", "resume=s"], killed)
     assert (outcome.code, outcome.err) == (0, ""), outcome.out
+    assert not list((killed / "s").glob(".*.tmp"))
     assert "resuming from step" in outcome.out
     assert "job 1 of 3" not in outcome.out
     assert run_here(WORDS, tmp_path / "whole").code == 0

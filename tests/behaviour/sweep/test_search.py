@@ -104,9 +104,9 @@ sweep:
         (["sweep=random", "modle=a,b"], "cannot search over modle: there is no group modle; did you mean 'model'?"),
         (["sweep=random", "seed=1,2", "trainer.epochs=-3"], "trainer.epochs is -3"),
         (["sweep=random"], "a search needs settings to search"),
-        (["sweep=random", "seed=1,2", "sweep.startup=3"], "sweep.startup is not a setting"),
+        (["sweep=random", "seed=1,2", "sweep.startup=3"], "sweep.startup has no effect here; choose sweep="),
         (["sweep=random", "seed=1,2", "sweep.prune=hyperband", "trainer.max_steps=9"], "needs the length of a job"),
-        (["seed=1,2", "sweep.trials=3"], "sweep.trials is not a setting"),
+        (["seed=1,2", "sweep.trials=3"], "sweep.trials has no effect here; choose sweep="),
     ],
 )
 def test_what_cannot_be_searched_is_said_before_anything_is_written(
