@@ -24,6 +24,7 @@ from nnrun.sweeps.resumed import Past
 from nnrun.sweeps.seams import (
     Decision,
     Ended,
+    Event,
     Expected,
     JobState,
     Launcher,
@@ -61,6 +62,8 @@ class Loop:
     jobs: dict[int, Job] = field(default_factory=dict)
     waiting: deque[Job] = field(default_factory=deque)
     running: dict[int, Job] = field(default_factory=dict)
+    # What has happened, and was not taken yet.
+    events: deque[Event] = field(default_factory=deque)
 
     def list_all(self) -> None:
         """Ask the search for all that it has to propose, before a job starts; wrong jobs are said and recorded.
@@ -114,10 +117,7 @@ class Loop:
             self.stop.poll()
             if not self.running:
                 return
-            events = launcher.wait(_WAIT_SECONDS)
-            with self.stop.held():
-                for event in events:
-                    self._take(event, launcher)
+            self._take_events(launcher)
             self.board.tick()
 
     def _list_best(self) -> None:
@@ -190,11 +190,19 @@ class Loop:
             give_directory(job, self.record.folder)
             job.resumes = False
         row.state, row.exit_code = JobState.RUNNING, None
-        self.running[row.number] = job
         self.record.write()
         order = Order(row.number, job.words, Path(row.directory), job.resumes, job.composed)
         job.decision = Decision.GO_ON
         launcher.start(order)
+        # Only now is there an end to wait for, if an error ends the sweep.
+        self.running[row.number] = job
+
+    def _take_events(self, launcher: Launcher) -> None:
+        """Wait for events, and take them; after an error, those that are left are taken next time."""
+        self.events.extend(launcher.wait(_WAIT_SECONDS))
+        with self.stop.held():
+            while self.events:
+                self._take(self.events.popleft(), launcher)
 
     def _take(self, event: Progress | Ended, launcher: Launcher) -> None:
         """Take an event: answer a job that waits for it, and record the end of one."""
@@ -246,7 +254,4 @@ class Loop:
         with suppress(ResourceError, OSError), self.stop.deferred():
             launcher.stop()
             while self.running:
-                events = launcher.wait(_WAIT_SECONDS)
-                with self.stop.held():
-                    for event in events:
-                        self._take(event, launcher)
+                self._take_events(launcher)

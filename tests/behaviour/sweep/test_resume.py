@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from nnrun.base.errors import ConfigError, DataError, InterruptedRun, NnrunError, ResourceError, SweepFailed
 from nnrun.base.lock import locked
+from nnrun.sweeps.one_by_one import OneByOne
+from nnrun.sweeps.record import Record
+from nnrun.sweeps.seams import Event
 from nnrun.sweeps.sweep import sweep
 from nnrun.tasks.rules import collect_rules
 from support.command_line import nnrun, run_here, write_files
@@ -168,3 +172,31 @@ def test_secrets_and_code_are_given_again(tmp_path: Path, monkeypatch: pytest.Mo
     ]
     with pytest.raises(InterruptedRun):
         sweep(["resume=s", "trust=[mine]", "+model.api_key=abc123"], [tmp_path / "conf"], collect_rules())
+
+
+@pytest.mark.parametrize("num_written", range(1, 6))
+def test_a_sweep_whose_record_cannot_be_written_ends(
+    num_written: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever write fails: no job that was never started, and no event that was lost, is waited for."""
+    writes, waits = iter(range(100)), iter(range(100))
+    write, wait = Record.write, OneByOne.wait
+
+    def fails(self: Record) -> Path:
+        if next(writes) >= num_written:
+            raise ResourceError("no room")
+        return write(self)
+
+    def waits_for(self: OneByOne, seconds: float) -> Sequence[Event]:
+        assert next(waits) < 20, "it waits for ever"
+        return wait(self, seconds)
+
+    def perform(*args):
+        raise DataError("no data")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Record, "write", fails)
+    monkeypatch.setattr(OneByOne, "wait", waits_for)
+    monkeypatch.setattr("nnrun.sweeps.orders.perform", perform)
+    with pytest.raises(ResourceError, match="no room"):
+        sweep(["model=mlp", "seed=0,1", "hydra.sweep.dir=s", "sweep.parallel=1"], [], collect_rules())
