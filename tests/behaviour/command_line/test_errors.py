@@ -154,7 +154,7 @@ TIER_ONE: dict[str, Row] = {
     "several values": Row(["trainer.epochs=1,2"], 2, ["'trainer.epochs=1,2' names several values", "nnrun -m"]),
     "several options": Row(["model=mlp,cnn"], 2, ["'model=mlp,cnn' names several values"], {}, ["write a list"]),
     "hydra's chdir": Row(["hydra.job.chdir=true"], 2, ["hydra.job.chdir is not used here", "hydra.run.dir"]),
-    "hydra's launcher": Row(["hydra/launcher=x"], 2, ["hydra/launcher is not used here"]),
+    "hydra's launcher": Row(["hydra/launcher=x"], 2, ["hydra/launcher=x has no counterpart here", "launch=slurm"]),
     # types and ranges
     "lr text": Row(["optimizer.lr=abc"], 2, ["optimizer.lr is 'abc'; allowed: a finite number above 0"]),
     "lr negative": Row(["optimizer.lr=-1"], 2, ["optimizer.lr is -1; allowed"]),

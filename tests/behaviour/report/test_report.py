@@ -261,8 +261,8 @@ def test_jobs_of_a_sweep_and_evaluations_write_one_on_request(
             folder = tmp_path / f"sweep{len(words)}"
             small = ["model=mlp", "data.limit=60", "trainer.epochs=1", "export=none", "trainer.progress=false"]
             assert main(["-m", "seed=1,2", *small, f"hydra.sweep.dir={folder}", *words]) == 0
-            assert len(list(folder.glob("*/summary.json"))) == 2
-            assert len(list(folder.glob("*/report.html"))) == 2 * len(words)
+            assert len(list(folder.glob("[0-9]*/summary.json"))) == 2
+            assert len(list(folder.glob("[0-9]*/report.html"))) == 2 * len(words)
             run = tmp_path / f"evaluated{len(words)}"
             assert main([f"ckpt={digits}", f"hydra.run.dir={run}", *words]) == 0
             assert (run / "report.html").exists() == bool(words)

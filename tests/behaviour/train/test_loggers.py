@@ -216,7 +216,7 @@ def test_a_resumed_run_tells_its_step_and_sends_nothing_before_it_again(tmp_path
 def test_each_job_of_a_sweep_has_a_logger_of_its_own(tmp_path: Path) -> None:
     outcome = go(tmp_path, "-m", "hydra.sweep.dir=sweep", "model.mood=well,raises,well", "seed=0")
     assert outcome.code == 1
-    jobs = sorted(path.parent for path in (tmp_path / "sweep").glob("*/told.jsonl"))
+    jobs = sorted(path.parent for path in (tmp_path / "sweep").glob("[0-9]*/told.jsonl"))
     assert len(jobs) == 3
     ends = [told(job)[-1][1] for job in jobs]
     assert [names(told(job))[0] for job in jobs] == ["start"] * 3
