@@ -56,7 +56,7 @@ _ANSWERS: dict[str, str] = {
     "hydra.launcher.submitit_folder": "the scripts and the output of the jobs are in the sweep's folder",
     "hydra.mode": "a sweep is started with nnrun -m",
     "hydra.searchpath": "a config folder is added with --config-dir=FOLDER",
-    "hydra.job.chdir": "nnrun stays in the folder where it is started; the files of a run are in its directory, which hydra.run.dir= names",
+    "hydra.job.chdir": "nnrun stays in the folder where it is started; hydra.run.dir= names the directory of a run",
     "hydra.verbose": "NNRUN_DEBUG=1 in the environment shows tracebacks",
     "hydra/job_logging": "--quiet prints only the directory; all messages are in run.log",
     "hydra/hydra_logging": "--quiet prints only the directory; all messages are in run.log",
