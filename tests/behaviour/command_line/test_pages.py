@@ -283,8 +283,38 @@ def made_small(words: tuple[str, ...]) -> list[str]:
     return [*words, *(f"{key}={value}" for key, value in more.items() if key not in keys)]
 
 
-# What needs a library that `make test-docs` does not install: `make test-extras` runs these commands.
-OF_EXTRAS = r"logger=\S*(tensorboard|mlflow|wandb)|report\.plots=true"
+# The extras that a plain installation of the project for its developers has.
+INSTALLED = ("timm", "metrics", "heic")
+
+
+def of_extras() -> str:
+    """A pattern for the commands that need what `make test-docs` does not install: `make test-extras` runs them.
+
+    The comments of conf/ say it: at the head of an option, or above a setting.
+    """
+    patterns = ["hydra/sweeper=optuna"]
+    for path in sorted((TOP / "conf").glob("*/*.yaml")):
+        group, option = path.parent.name, path.stem
+        is_head, needs = True, False
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if line.startswith("#"):
+                needs |= any(extra not in INSTALLED for extra in re.findall(r"'nnrun\[(\w+)\]'", line))
+                continue
+            if needs:
+                patterns.append(rf"{group}=\S*\b{option}\b" if is_head else rf"{group}\.{line.partition(':')[0]}=true")
+            is_head = needs = False
+    return "|".join(patterns)
+
+
+OF_EXTRAS = of_extras()
+
+
+def test_what_needs_an_extra_is_read_from_conf() -> None:
+    """Negative control: a search and a logger that need none, and an extra that is installed."""
+    needing = ["sweep=tpe", "sweep=gp", "logger=[csv,wandb]", "report.plots=true", "launch=slurm"]
+    assert [word for word in needing if not re.search(OF_EXTRAS, word)] == []
+    without = ["sweep=random", "logger=csv", "report.plots=false", "report=default", "model=timm", "launch=local"]
+    assert [word for word in without if re.search(OF_EXTRAS, word)] == []
 
 
 @pytest.mark.pages
