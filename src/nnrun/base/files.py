@@ -204,6 +204,18 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def write_link(link: Path, target: str) -> None:
+    """Let a link lead to `target`, replacing it whole. Raises ResourceError where that cannot be."""
+    temporary = link.parent / f".{link.name}-{os.getpid()}{TEMPORARY_SUFFIX}"
+    with saving(link):
+        temporary.unlink(missing_ok=True)
+        try:
+            temporary.symlink_to(target)
+            temporary.replace(link)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
 def sweep_temporaries(folder: Path) -> None:
     """Remove what an interrupted write left behind. Call it only while holding the folder's lock."""
     for leftover in folder.glob(f".*{TEMPORARY_SUFFIX}"):

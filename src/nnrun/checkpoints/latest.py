@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from nnrun.base.files import read_record, saving
+from nnrun.base.files import read_record, saving, write_link
 from nnrun.base.lock import is_locked
 
 # In status.json: the link's target before the run.
@@ -29,7 +29,7 @@ def point_latest(run: Path, base: Path = Path("outputs")) -> bool:
         return False
     with saving(latest):
         base.mkdir(parents=True, exist_ok=True)
-    _link(latest, os.path.relpath(run, base))
+    write_link(latest, os.path.relpath(run, base))
     return True
 
 
@@ -49,7 +49,7 @@ def put_back(latest: Path, lost: Path | None = None) -> str | None:
             break
         gone.append(text)
         if before is not None and (latest.parent / before).is_dir():
-            _link(latest, before)
+            write_link(latest, before)
         else:
             latest.unlink(missing_ok=True)
     if not gone:
@@ -69,15 +69,3 @@ def _before(run: Path) -> tuple[bool, str | None]:
         return False, None
     before = status[BEFORE]
     return True, before if isinstance(before, str) and before and "\0" not in before else None
-
-
-def _link(latest: Path, text: str) -> None:
-    """Change the link's target atomically."""
-    with saving(latest):
-        temporary = latest.parent / f".latest-{os.getpid()}.tmp"
-        temporary.unlink(missing_ok=True)
-        try:
-            temporary.symlink_to(text)
-            temporary.replace(latest)
-        finally:
-            temporary.unlink(missing_ok=True)

@@ -79,6 +79,13 @@ def compose_sweep(typed: Sequence[Typed], own: Sequence[Path], rules: Rules) -> 
         for item in typed
         if item.key in _OF_THIS_MACHINE and place != "local"
     ]
+    problems += [
+        Complaint(
+            item.key, f"{item.key} has no effect with sweep.parallel=1: it is about jobs in processes of their own"
+        )
+        for item in typed
+        if item.key in _OF_PROCESSES and place == "local" and found["sweep"].get("parallel") == 1
+    ]
     if problems:
         raise ConfigError(*dict.fromkeys(problems))
     return SweepConfig(
@@ -93,6 +100,7 @@ def compose_sweep(typed: Sequence[Typed], own: Sequence[Path], rules: Rules) -> 
 
 # Settings of jobs that share this machine.
 _OF_THIS_MACHINE = ("sweep.parallel", "sweep.jobs_per_device", "sweep.stack")
+_OF_PROCESSES = ("sweep.jobs_per_device", "sweep.job_minutes")
 _TYPES: Mapping[str, type] = {"sweep": SweepSettings, "launch": LaunchSettings}
 
 

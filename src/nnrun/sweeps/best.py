@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from nnrun.base.files import saving
+from nnrun.base.files import write_link
 from nnrun.sweeps.ranking import choose_ranking, is_measured, key_of, order
 from nnrun.sweeps.seams import JobState
 from nnrun.sweeps.table import JobResult
@@ -39,11 +38,4 @@ def link_best(rows: Sequence[JobResult], folder: Path) -> None:
     target = Path(best[0].directory).name
     if link.is_symlink() and str(link.readlink()) == target:
         return
-    temporary = folder / f".{LINK_NAME}-{os.getpid()}.tmp"
-    with saving(link):
-        temporary.unlink(missing_ok=True)
-        try:
-            temporary.symlink_to(target)
-            temporary.replace(link)
-        finally:
-            temporary.unlink(missing_ok=True)
+    write_link(link, target)

@@ -107,6 +107,10 @@ sweep:
         (["sweep=random", "seed=1,2", "sweep.startup=3"], "sweep.startup has no effect here; choose sweep="),
         (["sweep=random", "seed=1,2", "sweep.prune=hyperband", "trainer.max_steps=9"], "needs the length of a job"),
         (["seed=1,2", "sweep.trials=3"], "sweep.trials has no effect here; choose sweep="),
+        (
+            ["seed=1,2", "sweep.parallel=1", "sweep.job_minutes=3"],
+            "sweep.job_minutes has no effect with sweep.parallel=1",
+        ),
     ],
 )
 def test_what_cannot_be_searched_is_said_before_anything_is_written(
