@@ -84,7 +84,8 @@ def compose_sweep(typed: Sequence[Typed], own: Sequence[Path], rules: Rules) -> 
             item.key, f"{item.key} has no effect with sweep.parallel=1: it is about jobs in processes of their own"
         )
         for item in typed
-        if item.key in _OF_PROCESSES and place == "local" and found["sweep"].get("parallel") == 1
+        if item.key in _OF_PROCESSES
+        and (place, found["sweep"].get("parallel"), found["sweep"].get("stack")) == ("local", 1, False)
     ]
     if problems:
         raise ConfigError(*dict.fromkeys(problems))
