@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from nnrun import api
     from nnrun.api import compose, load, predictor, run
 
-__version__ = "0.7.0"
+__version__ = "0.8.0"
 __all__ = ["api", "compose", "load", "predictor", "run"]
 
 

@@ -51,19 +51,22 @@ def test_a_search_pauses_and_takes_up_again_and_is_the_same_after_a_stop(
     assert any(reports[reports.index(number) + 1] != number for number in finished)
     assert all((row["model"] == "cnn") == bool(row["model.grid"]) for row in whole)
 
-    report, count = Searcher.report, iter(range(100))
+    report = Searcher.report
+    for last in (1, 5):
+        count, folder = iter(range(100)), tmp_path / str(last)
 
-    def stop(self: Searcher, *values):
-        if next(count) == 4:
-            raise KeyboardInterrupt
-        return report(self, *values)
+        def stop(self: Searcher, *values, count=count, last=last):
+            if next(count) == last:
+                raise KeyboardInterrupt  # after the checkpoint of the epoch, and before its validation is kept
+            return report(self, *values)
 
-    monkeypatch.setattr(Searcher, "report", stop)
-    with pytest.raises(InterruptedRun, match="resume with: nnrun -m resume=s"):
-        run(ASHA, tmp_path / "stopped", monkeypatch)
-    assert table(tmp_path / "stopped") != whole
-    monkeypatch.setattr(Searcher, "report", report)
-    assert run(["resume=s"], tmp_path / "stopped", monkeypatch) == whole
+        monkeypatch.setattr(Searcher, "report", stop)
+        with pytest.raises(InterruptedRun, match="resume with: nnrun -m resume=s"):
+            run(ASHA, folder, monkeypatch)
+        assert table(folder) != whole
+        monkeypatch.setattr(Searcher, "report", report)
+        assert run(["resume=s"], folder, monkeypatch) == whole, last
+        assert json.loads((folder / "s" / "sweep.json").read_text())["told"] == told, last
 
 
 def test_a_longer_search_keeps_what_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -221,7 +221,8 @@ def _fit(job: Job, objective: Objective, training: Training, watchers: Watchers,
         if tell := listener():
             from nnrun.components.callbacks.telling import Telling  # noqa: PLC0415 - nobody listens to a plain run
 
-            callbacks.append(Telling(tell, training.plan, training.train.num_batches, poll))
+            num_batches, rows = training.train.num_batches, session.out.read_rows
+            callbacks.append(Telling(tell, training.plan, num_batches, poll, rows))
         work = Work(objective, step, training.train, training.valid, callbacks, poll)
         work, is_cached = keep_features(training.transfer, state, work, training.plan, session.console)
         training.tree["transfer"]["cache"] = is_cached
