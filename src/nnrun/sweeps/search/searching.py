@@ -132,7 +132,7 @@ class Searcher:
         trains it again.
         """
         trial = self.trials[number]
-        trial.state = JobState.RUNNING
+        trial.state = JobState.RUNNING if trial.value is None else trial.state
         if step in trial.reports:
             return Decision.GO_ON
         trial.reports[step] = self._signed(value)
@@ -157,9 +157,15 @@ class Searcher:
         return [trial.number for trial in sorted(paused, key=lambda trial: (trial.last_value, trial.number))[:1]]
 
     def tell(self, number: int, value: float | None) -> None:
-        """Take the final value of a trial; None if its job failed or diverged."""
+        """Take the final value of a trial; None if its job failed or diverged.
+
+        The same value again, of a job that was stopped in its test and resumed, is no event.
+        """
         trial = self.trials[number]
-        trial.value = None if value is None or math.isnan(value) else self._signed(value)
+        final = None if value is None or math.isnan(value) else self._signed(value)
+        if final is not None and final == trial.value:
+            return
+        trial.value = final
         trial.state = JobState.FAILED if trial.value is None else JobState.FINISHED
         self._happened(trial, ["tell", number, None if value is None else _plain(value)])
 

@@ -107,6 +107,19 @@ def test_an_epoch_that_is_trained_again_changes_nothing() -> None:
     assert search.report(3, 1, 0.15) is Decision.PAUSE
 
 
+def test_a_value_that_is_told_again_is_no_event() -> None:
+    """A winner that is stopped in its test ends once more. Negative control: another value, and one after a failure."""
+    search = searcher()
+    search.ask(), search.report(0, 1, 0.5), search.tell(0, 0.5)
+    before = list(search.events)
+    search.report(0, 1, 0.5)
+    assert search.trials[0].state is JobState.FINISHED
+    search.tell(0, 0.5)
+    assert search.events == before
+    search.tell(0, 0.6), search.ask(), search.tell(1, None), search.tell(1, 0.5)
+    assert [event[0] for event in search.events[len(before) :]] == ["tell", "ask", "tell", "tell"]
+
+
 def test_what_was_proposed_then_counts_even_if_something_else_would_be_now() -> None:
     search = searcher(seed=1)
     search.recall([["ask", 0, {"optimizer.lr": "0.02", "model": "mlp"}]])
