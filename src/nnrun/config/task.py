@@ -136,9 +136,21 @@ def misfits(typed: Sequence[Typed], tree: Mapping[str, Any], tasks: Sequence[Tas
         return problems
     problems += [Complaint(key, text) for key, text in task.needs.items() if not tree.get(key)]
     problems += [Complaint(key, text) for key, text in task.excludes.items() if _is_beside(key, typed, tree)]
-    if task.takes_only is not None and (words := sorted({item.key for item in typed} - {"task", *task.takes_only})):
+    if words := _not_taken(typed, task):
         problems.append(Complaint("task", f"{', '.join(words)} would have no effect with {task.words}", tuple(words)))
     return problems
+
+
+def _not_taken(typed: Sequence[Typed], task: Task) -> list[str]:
+    """Return the typed settings that a task does not take, if it takes only a few.
+
+    One in its own section that it does not take is unknown, which is reported elsewhere.
+    """
+    if task.takes_only is None:
+        return []
+    taken, own = {"task", *task.takes_only}, task.settings is not None
+    keys = {item.key for item in typed} - taken
+    return sorted(key for key in keys if not (own and is_within(key, task.name)))
 
 
 def _of_other_tasks(typed: Sequence[Typed], tree: Mapping[str, Any], tasks: Sequence[Task]) -> Iterator[Complaint]:

@@ -507,3 +507,5 @@ def test_it_needs_runs_and_takes_nothing_else(tmp_path: Path) -> None:
         assert outcome.code == 2, words
         assert says in outcome.err
     assert run_here(["task=compare", "runs=gone"], tmp_path).code == 4
+    misspelled = run_here(["task=compare", "runs=out", "compare.metrik=x"], tmp_path).err.splitlines()
+    assert misspelled == ["nnrun: compare.metrik is not a setting; did you mean 'compare.metric'?"]
