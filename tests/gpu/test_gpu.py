@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_leaves
 import nnrun
 from nnrun.base.errors import ConfigError
 from nnrun.base.foreign_errors import calling
+from nnrun.checkpoints.manifest import CHECKPOINT_SCHEMA
 from nnrun.cli import main
 from nnrun.components.data.digits import Digits
 from nnrun.core.batches import SplitBatches
@@ -77,7 +78,7 @@ def test_a_checkpoint_of_a_gpu_is_read_on_a_cpu(tmp_path):
     run = tmp_path / "run"
     assert train(run, *SMALL) == 0
     saved = last(run)
-    assert saved["schema"] == 1
+    assert saved["schema"] == CHECKPOINT_SCHEMA
     leaves = [leaf for leaf in tree_leaves(saved) if isinstance(leaf, torch.Tensor)]
     assert {leaf.device.type for leaf in leaves} == {"cpu"}
     network = nnrun.load(run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -234,9 +235,10 @@ def make_optimizer(section: Mapping[str, Any], parameters: Groups) -> Optimizer:
     has_choice = (
         section.get("fused", False) is None and not section.get("foreach") and not section.get("differentiable")
     )
-    if has_choice and has_fused_kernel(members(parameters)):
+    make = partial(build, section, "optimizer", Optimizer)
+    if has_choice and has_fused_kernel(partial(make, fused=True), members(parameters)):
         late["fused"] = True
-    optimizer = build(section, "optimizer", Optimizer, parameters, **late)
+    optimizer = make(parameters, **late)
     scale_rates(optimizer)
     return optimizer
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.utils import deterministic
 
 from nnrun.base.errors import ConfigError, ResourceError
 
-_FUSED_DEVICES = ("cpu", "cuda", "mps", "xpu")
 _DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -196,6 +196,17 @@ def kernels(device: torch.device) -> dict[str, Any]:
     }
 
 
-def has_fused_kernel(parameters: Iterable[Tensor]) -> bool:
-    """Return whether torch's optimizers have a fused kernel for all parameters: for floats, on some devices."""
-    return all(p.is_floating_point() and p.device.type in _FUSED_DEVICES for p in parameters)
+def has_fused_kernel(make: Callable[[list[Tensor]], Optimizer], parameters: Iterable[Tensor]) -> bool:
+    """Return whether an optimizer that `make` makes with `fused=True` can train parameters of these types, there.
+
+    torch tells only by a step: Adagrad, for one, is fused on a CPU and, up to torch 2.11 at least, not on CUDA.
+    """
+    kinds = dict.fromkeys((parameter.device, parameter.dtype) for parameter in parameters)
+    scratch = [torch.zeros(1, device=device, dtype=dtype, requires_grad=True) for device, dtype in kinds]
+    for parameter in scratch:
+        parameter.grad = torch.zeros_like(parameter)
+    try:
+        make(scratch).step()
+    except RuntimeError:
+        return False
+    return True

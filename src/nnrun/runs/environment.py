@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from nnrun import __version__
 from nnrun.base.files import read_record
 from nnrun.base.host import machine_bytes
 from nnrun.base.invocation import invocation
@@ -55,7 +56,9 @@ def with_resumed(path: Path, found: Mapping[str, Any], at: str, step: int) -> di
 
 @functools.cache
 def version_of(name: str) -> str | None:
-    """Return the installed version of a package."""
+    """Return the installed version of a package; nnrun's own also where it runs from its source, uninstalled."""
+    if name == "nnrun":
+        return __version__
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

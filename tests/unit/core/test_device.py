@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.optim import Adagrad, Adam
 
 from nnrun.base.errors import ConfigError, ResourceError
 from nnrun.core import device as precision
@@ -104,16 +106,22 @@ def test_channels_last_is_for_convolutions_where_it_pays(wanted, network, device
 
 
 @pytest.mark.parametrize(
-    ("params", "expected"),
+    ("kind", "params", "expected"),
     [
-        ([torch.zeros(2)], True),
-        ([torch.zeros(2), torch.zeros(2, dtype=torch.bfloat16)], True),
-        ([torch.zeros(2), torch.zeros(2, dtype=torch.complex64)], False),
-        ([torch.zeros(2), torch.zeros(2, device="meta")], False),
+        (Adam, [("cpu", torch.float32)], True),
+        (Adam, [("cpu", torch.float32), ("cpu", torch.bfloat16)], True),
+        (Adam, [("cpu", torch.float32), ("cpu", torch.complex64)], False),
+        (Adam, [("meta", torch.float32)], False),
+        (Adam, [("cuda", torch.float32), ("cuda", torch.float16)], True),
+        (Adagrad, [("cpu", torch.float32)], True),
+        (Adagrad, [("cuda", torch.float32)], False),
     ],
 )
-def test_optimizers_are_fused_where_torch_wrote_a_kernel(params, expected):
-    assert has_fused_kernel(params) == expected
+def test_optimizers_are_fused_where_torch_wrote_a_kernel(kind, params, expected):
+    """On fake tensors, which need no GPU."""
+    with FakeTensorMode():
+        given = [torch.zeros(2, device=device, dtype=dtype) for device, dtype in params]
+        assert has_fused_kernel(lambda scratch: kind(scratch, fused=True), given) is expected
 
 
 def test_deterministic_refuses_whatever_was_set_before_and_can_be_taken_back():

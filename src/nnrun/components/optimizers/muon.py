@@ -13,6 +13,10 @@ from nnrun.core.device import has_fused_kernel
 from nnrun.core.step_if import gradients_of, step_and_undo_unless, trained_by
 
 
+def _fused(params: list[Tensor]) -> AdamW:
+    return AdamW(params, fused=True)
+
+
 class MuonWithAdamW(Optimizer):
     """Update 2-D parameters with Muon (kellerjordan.github.io/posts/muon) and all others with AdamW.
 
@@ -63,7 +67,7 @@ class MuonWithAdamW(Optimizer):
                     eps=adamw_eps,
                     weight_decay=adamw_weight_decay,
                     # torch rejects True without such a kernel; None lets it choose among the others
-                    fused=True if has_fused_kernel([param for group in others for param in group["params"]]) else None,
+                    fused=True if has_fused_kernel(_fused, [p for group in others for p in group["params"]]) else None,
                 )
             )
         super().__init__([group for part in self._parts for group in part.param_groups], {})
