@@ -23,11 +23,11 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from on_gpu.page import write_page
+from on_gpu.page import about, write_page
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent
@@ -62,6 +62,7 @@ class Walk:
     environment: dict[str, str]
     root: Path | None
     dry: bool
+    about: dict[str, str] = field(default_factory=dict)
 
     def command(self, *parts: str) -> list[str]:
         """Return the command that measures parts."""
@@ -111,7 +112,7 @@ def record(walk: Walk, ended: dict[str, Any]) -> None:
     if failures and not ended["ok"] and not rows[-1].get("error"):
         failures.append(ended["ended"])
     with (walk.out / f"{ended['part']}.json").open("w", encoding="utf-8") as file:
-        json.dump({**ended, "failed_rows": failures, "rows": rows}, file, indent=1)
+        json.dump({**ended, **walk.about, "failed_rows": failures, "rows": rows}, file, indent=1)
         file.flush()
         os.fsync(file.fileno())
     bad = f"; failed: {', '.join(failures)}" if failures else ""
@@ -178,7 +179,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="nnrun-gpu-", ignore_cleanup_errors=True) as folder:
         environment = surroundings(options.bundle.resolve(), Path(folder))
         device = "cpu" if options.dry else "cuda"
-        walk = Walk(device, options.out, environment, find_root(options.root, options.bundle.resolve()), options.dry)
+        root = find_root(options.root, options.bundle.resolve())
+        walk = Walk(device, options.out, environment, root, options.dry, about())
         for name in options.only:
             for suffix in (".jsonl", ".json"):
                 (walk.out / f"{name}{suffix}").unlink(missing_ok=True)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import subprocess
 from datetime import date
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from on_gpu.headline import headline
+
+TEMPLATE = Path(__file__).with_name("page.md")
 TITLES = {
     "versions": "Versions, and what the doctor finds",
     "waits": "Where a step waits for the device",
@@ -24,41 +28,65 @@ TITLES = {
     "speed": "Speed, and the time to 99 %",
     "compile": "Compiled networks",
 }
+NOTES = {
+    "waits": "Found by torch's synchronization debug mode, and by the profiler, whose own wait is the 0.2 a step.",
+    "steps": "Batch size 64, Adam. Bare is the step alone, on one batch that is already on the device.",
+    "saves": "A ResNet-18 with Adam and an average of its weights. Training waits for `finite` and `ask for copy`.",
+}
+# Rows that say more about the machine's surroundings than about the figures.
+_HIDDEN = ("packages", "system", "disk")
 
 
-def write_page(path: Path, out: Path, parts: list[str], command: str) -> dict[str, bool]:
-    """Write the page; return for each part that was run whether it finished without a failed row."""
-    found = {name: part for name in parts if (part := _read(out / f"{name}.json")) is not None}
-    lines = ["# On a GPU", "", f"Made by `{command}`; {_where(found)}", ""]
-    for name in parts:
-        lines += [f"## {TITLES[name]}", ""]
-        if name not in found:
-            lines += ["Not measured.", ""]
-            continue
-        part = found[name]
-        lines += [f"{part['seconds']} s; {part['ended']}.", "", *_table(part["rows"]), ""]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines), encoding="utf-8")
-    return {name: bool(part["ok"]) and not part["failed_rows"] for name, part in found.items()}
-
-
-def _where(found: dict[str, Any]) -> str:
-    """Return the device, the versions and the day."""
-    rows = {row["row"]: row for row in found.get("versions", {}).get("rows", [])}
-    device = rows.get("nvidia-smi", {}).get("says") or "no GPU: a dry run on a CPU, whose figures mean nothing"
+def about() -> dict[str, str]:
+    """Return what a part's figures depend on: the GPU, the versions, the commit and the day."""
     versions = f"Python {platform.python_version()}"
     for name in ("torch", "torchvision"):
         try:
             versions += f", {name} {metadata.version(name)}"
         except metadata.PackageNotFoundError:
             versions += f", no {name}"
+    query = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total,clocks.max.sm", "--format=csv,noheader"]
+    commit = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    said = {"device": _output(query), "versions": versions, "commit": _output(commit) or "unknown"}
+    return said | {"day": date.today().isoformat()}
+
+
+def write_page(path: Path, out: Path, parts: list[str], command: str) -> dict[str, bool]:
+    """Write the page; return for each part that was run whether it finished without a failed row."""
+    found = {name: part for name in parts if (part := _read(out / f"{name}.json")) is not None}
+    where = _where(found)
+    lines = ["## The figures", "", f"Made by `{command}`; {where}.", ""]
+    for name in parts:
+        lines += [f"### {TITLES[name]}", ""]
+        if name not in found:
+            lines += ["Not measured.", ""]
+            continue
+        part = found[name]
+        other = [part[key] for key in ("device", "commit", "day") if part.get(key) and part[key] not in where]
+        notes = [f"{NOTES[name]}\n"] if name in NOTES else []
+        lines += ["; ".join([f"{part['seconds']} s", part["ended"], *other]) + ".", "", *notes, *_table(part["rows"])]
+        lines += [""]
+    rows = {name: {row["row"]: row for row in part["rows"]} for name, part in found.items()}
+    text = TEMPLATE.read_text(encoding="utf-8").replace("{headline}", headline(rows, where))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text.replace("{figures}", "\n".join(lines)), encoding="utf-8")
+    return {name: bool(part["ok"]) and not part["failed_rows"] for name, part in found.items()}
+
+
+def _where(found: dict[str, Any]) -> str:
+    """Return the device, the versions, the commit and the day of the first part."""
+    first: dict[str, Any] = next(iter(found.values()), {})
+    device = first.get("device") or "no GPU: a dry run on a CPU, whose figures mean nothing"
+    versions = first.get("versions", "")
+    rows = {row["row"]: row for row in found.get("versions", {}).get("rows", [])}
     cuda = rows.get("nvidia-smi", {})
     versions += f", CUDA {cuda['cuda']}, cuDNN {cuda['cudnn']}" if cuda.get("cuda") else ""
-    return f"{device}; {versions}; commit {_commit()}; {date.today().isoformat()}."
+    return f"{device}; {versions}; commit {first.get('commit')}; {first.get('day')}"
 
 
 def _table(rows: list[dict[str, Any]]) -> list[str]:
     """Return rows as a table of Markdown, a column for each figure."""
+    rows = [row for row in rows if row["row"] not in _HIDDEN]
     if not rows:
         return ["No rows."]
     columns = list(dict.fromkeys(key for row in rows for key in row if key not in ("row", "took")))
@@ -71,11 +99,14 @@ def _table(rows: list[dict[str, Any]]) -> list[str]:
 
 def _cell(value: Any) -> str:
     """Return a value as the text of a cell."""
+    if value is None:
+        return ""
     if isinstance(value, bool):
         return "yes" if value else "NO"
     if isinstance(value, float):
         return f"{value:.3g}" if abs(value) < 100 else f"{value:,.0f}"
-    return str(value).replace("|", "/").replace("\n", " ")
+    # Without the places of files, which are this machine's own.
+    return re.sub(r" \(/[^)]*\)", "", str(value)).replace("|", "/").replace("\n", " ")
 
 
 def _read(path: Path) -> dict[str, Any] | None:
@@ -85,13 +116,10 @@ def _read(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def _commit() -> str:
-    """Return the commit of the source, if git knows it."""
+def _output(command: list[str]) -> str:
+    """Return what a command prints, or nothing if it fails or is not here."""
     try:
-        here = str(Path(__file__).parent)
-        done = subprocess.run(
-            ["git", "-C", here, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError:
-        return "unknown"
-    return done.stdout.strip() or "unknown"
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
