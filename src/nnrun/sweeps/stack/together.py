@@ -13,6 +13,7 @@ from nnrun.core.batches import SplitBatches
 from nnrun.core.randomness import seed_step
 from nnrun.core.seams.batch import Batch
 from nnrun.core.seams.problem import mean_loss
+from nnrun.sweeps.stack.fused_adam import FusedAdam
 from nnrun.sweeps.stack.member import Member, Update
 from nnrun.sweeps.stack.network import Part, StackedNetwork
 
@@ -26,19 +27,32 @@ class Together:
     def __init__(self, network: StackedNetwork, members: Sequence[Member]) -> None:
         self._network = network
         self._parts: dict[Member, Part] = {member: network.part(member.state.network) for member in members}
+        self._adams = {member: FusedAdam(member.state.optimizer) for member in members}
         self.failed: dict[Member, Exception] = {}
 
     def __call__(self, due: Sequence[Update]) -> None:
         """Make the updates that are due; gradients of several batches add up first."""
         losses: dict[Member, list[Tensor]] = {update.member: [] for update in due}
+        # Gradients that add up do so in each network's own parameters.
+        adds_up = any(len(update.indices) > 1 for update in due)
+        self._network.keep([] if adds_up else [self._parts[update.member] for update in due])
         for turn in range(max((len(update.indices) for update in due), default=0)):
             self._backward([update for update in due if turn < len(update.indices)], turn, losses)
         for member, of in losses.items():
             if member not in self.failed:
                 try:
-                    member.step.update(of[0] if len(of) == 1 else torch.stack(of).sum())
+                    self._update(member, of[0] if len(of) == 1 else torch.stack(of).sum())
                 except Exception as error:
                     self.failed[member] = error
+
+    def _update(self, member: Member, loss: Tensor) -> None:
+        """Make one update from the gradients, as the step of the training would."""
+        step = member.step
+        step.prepare()
+        step.state.watch.note(loss, step.state.progress.place)
+        with calling("optimizer"):
+            self._adams[member].step()
+        step.finish()
 
     def _backward(self, due: Sequence[Update], turn: int, losses: dict[Member, list[Tensor]]) -> None:
         """Add the gradients of one batch of each update, and count it in the metrics; keep each share of the loss."""
@@ -67,6 +81,7 @@ class Together:
                 self.failed |= dict.fromkeys((update.member for update, _ in group), error)
         with calling("model"):
             torch.cat(shares).sum().backward()  # none of them depends on the weights of another
+        self._network.hand_out()
 
     def _losses(
         self, group: Sequence[tuple[Update, Batch]], outputs: Tensor, losses: dict[Member, list[Tensor]]

@@ -55,3 +55,29 @@ def test_a_network_that_calls_a_dropout_twice_is_not_stacked() -> None:
     drop = nn.Dropout(0.5)
     with pytest.raises(CannotStack, match="the network calls 1 several times"):
         StackedNetwork(nn.Sequential(nn.Linear(2, 2), drop, nn.Linear(2, 2), drop), torch.randn(3, 2))
+
+
+def test_kept_weights_are_rows_with_a_storage_of_their_own_and_receive_the_same_gradients() -> None:
+    torch.manual_seed(0)
+    networks, inputs = [NETWORKS["mlp"](0.0) for _ in range(3)], torch.randn(3, 5, 1, 12, 12)
+    others, gradients = copy.deepcopy(networks), list[list[Tensor | None]]()
+    for each, keeps in ((networks, True), (others, False)):
+        stacked = StackedNetwork(each[0], inputs[0])
+        parts = [stacked.part(one) for one in each]
+        stacked.keep(parts if keeps else [])
+        stacked(parts, [stacked.draw(part) for part in parts], list(inputs)).square().sum().backward()
+        stacked.hand_out()
+        gradients.append([it.grad for one in each for it in one.parameters()])
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(*gradients, strict=True))
+    # A checkpoint holds the whole storage of a tensor.
+    assert all(it.untyped_storage().nbytes() == it.nbytes for one in networks for it in one.parameters())
+    # A change of a network is one of the stack.
+    with torch.no_grad():
+        next(networks[1].parameters()).zero_()
+    kept = StackedNetwork(networks[0], inputs[0])
+    kept.keep(parts := [kept.part(one) for one in networks])
+    before = kept(parts, [kept.draw(part) for part in parts], list(inputs))
+    with torch.no_grad():
+        next(networks[1].parameters()).add_(1.0)
+    after = kept(parts, [kept.draw(part) for part in parts], list(inputs))
+    assert [torch.equal(*pair) for pair in zip(before, after, strict=True)] == [True, False, True]
