@@ -78,13 +78,15 @@ class Loop:
 
     def restore(self, past: Past) -> None:
         """Take over the jobs of a sweep that ended early: those without a result wait, and resume where they were."""
-        if isinstance(self.search, Recallable):
-            self.search.recall(past.told)
+        # A signal from here on writes the record: it has all that it had.
+        with self.stop.held():
+            if isinstance(self.search, Recallable):
+                self.search.recall(past.told)
+            self.record.rows.extend(past.rows)
         for job in restored(past, self.workshop, self.search, follows_jobs=self.follows_jobs):
             self.jobs[job.row.number] = job
             if job.row.state == JobState.WAITING:
                 self.waiting.append(job)
-        self.record.rows.extend(past.rows)
 
     def trainers(self) -> list[Mapping[str, Any]]:
         """Return the section `trainer` of each job whose config is at hand."""

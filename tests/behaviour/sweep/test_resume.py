@@ -11,6 +11,7 @@ import pytest
 
 from nnrun.base.errors import ConfigError, DataError, InterruptedRun, NnrunError, ResourceError, SweepFailed
 from nnrun.base.lock import locked
+from nnrun.sweeps.jobs import Workshop
 from nnrun.sweeps.one_by_one import OneByOne
 from nnrun.sweeps.record import Record
 from nnrun.sweeps.seams import Event
@@ -105,6 +106,19 @@ def test_what_failed_for_the_environment_runs_again_and_what_failed_for_itself_d
         sweep(["resume=s"], [], collect_rules())
     assert ran == [1, 2]
     assert [row["reason"] for row in table(stopped)] == ["no data", "still none", "still none"]
+
+
+def test_a_resume_that_is_interrupted_as_it_begins_loses_no_job(stopped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def again(*args):
+        raise KeyboardInterrupt
+
+    before = {job["number"]: job["directory"] for job in json.loads((stopped / "s" / "sweep.json").read_text())["jobs"]}
+    monkeypatch.setattr(Workshop, "again", again)
+    with pytest.raises(InterruptedRun):
+        sweep(["resume=s"], [], collect_rules())
+    jobs = json.loads((stopped / "s" / "sweep.json").read_text())["jobs"]
+    assert {job["number"]: job["directory"] for job in jobs} == before
+    assert states(stopped)[0] == "failed"
 
 
 @pytest.mark.parametrize(
