@@ -18,7 +18,7 @@ from nnrun.base.errors import ResourceError, tell_reached
 from nnrun.base.files import sweep_temporaries, write_json
 from nnrun.base.lock import locked
 from nnrun.base.paths import alone, inside
-from nnrun.base.secrets import redact, redact_word
+from nnrun.base.secrets import redact_word
 from nnrun.base.shown import counted
 from nnrun.base.signals import StopRequest, stop_request
 from nnrun.checkpoints.latest import BEFORE, latest_link, point_latest, put_back
@@ -34,6 +34,7 @@ from nnrun.runs.directory import RunDir
 from nnrun.runs.environment import ENVIRONMENT_SCHEMA, with_resumed
 from nnrun.runs.logged import id_of, logged_rows, sweep_of
 from nnrun.runs.summary import Summary
+from nnrun.tasks.asked_config import config_as_asked
 from nnrun.tasks.outcome import Outcome, outcome_of
 
 
@@ -167,8 +168,8 @@ def _describe(session: Session, job: Job, words: Sequence[str], resumed: Mapping
 
 
 def _config_text(job: Job) -> str:
-    """Return the composed config as YAML for people to read."""
-    return yaml_text(redact(job.composed.shown(), known=job.composed.secrets))
+    """Return the config as YAML for people to read."""
+    return yaml_text(config_as_asked(job.composed))
 
 
 def fit_to_data(job: Job, data: Opened, session: Session) -> Job:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from nnrun.base.errors import ConfigError, InterruptedRun
+from nnrun.config.yaml_files import read_saved_sections
 from nnrun.sweeps.search.searching import Searcher
 from nnrun.sweeps.sweep import sweep
 from nnrun.tasks.rules import collect_rules
@@ -50,6 +51,12 @@ def test_a_search_pauses_and_takes_up_again_and_is_the_same_after_a_stop(
     # One was paused after its first epoch, and went on when others had been tried.
     assert any(reports[reports.index(number) + 1] != number for number in finished)
     assert all((row["model"] == "cnn") == bool(row["model.grid"]) for row in whole)
+
+    # What was asked of a job that was taken up again is what was asked of the others: `auto` is not what it became.
+    configs = [read_saved_sections(path) for path in (tmp_path / "whole" / "s").glob("*_*/config.yaml")]
+    assert {bool(config["resume"]) for config in configs} == {True, False}
+    assert len({str(config["data"]) for config in configs}) == 1
+    assert len({str(config["trainer"] | {"test": None}) for config in configs}) == 1
 
     report = Searcher.report
     for last in (1, 5):
