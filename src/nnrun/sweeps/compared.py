@@ -1,12 +1,13 @@
-"""The comparison that a sweep ends with: jobs that differ in the seed as one, the best two tested, compare.html."""
+"""The comparison that a sweep ends with: jobs that differ in the seed as one, the best two tested, and a page."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from nnrun.base.errors import ConfigError, ResourceError
+from nnrun.base.files import write_link
 from nnrun.base.shown import Section, Shown, Table, Text, counted
 from nnrun.config.monitor import Metrics
 from nnrun.runs.console import Console
@@ -14,11 +15,14 @@ from nnrun.sweeps.seams import JobState
 from nnrun.sweeps.table import CSV_NAME, JobResult
 from nnrun.tasks.comparison.chosen import is_no_training
 from nnrun.tasks.comparison.comparison import compare_runs
-from nnrun.tasks.comparison.contents import PAGE_NAME, page_of
+from nnrun.tasks.comparison.contents import page_of
 from nnrun.tasks.comparison.found import FoundRun
+from nnrun.tasks.comparison.importance import with_importance
 from nnrun.tasks.comparison.printed import print_best_two, print_groups
-from nnrun.tasks.comparison.read_run import read
+from nnrun.tasks.comparison.read_run import Run, read
 
+# The page of a sweep, and the name that the pages of other comparisons have.
+PAGE_NAME, ALIAS_NAME = "report.html", "compare.html"
 # Failed jobs that the page lists.
 _MOST_LISTED = 200
 
@@ -26,32 +30,44 @@ _MOST_LISTED = 200
 def compare_jobs(
     results: Sequence[JobResult], folder: Path, words: Sequence[str], ways: Metrics, console: Console
 ) -> None:
-    """Print what a comparison of the jobs adds to their table, and write its page; nothing for less than two runs.
+    """Print what a comparison of the jobs adds to their table, and write its page, unless they have `report=none`.
 
     `words` are those of the sweep. An error of the disk is noted: the table is written already.
     """
+    by_state = {result.number: result.state for result in results}
+    every = {result.number: read(FoundRun(Path(result.directory), is_named=False)) for result in results}
+    if every and all(map(is_no_training, every.values())):
+        return  # predictions and the like: there is nothing to compare
     # Those that failed or were ended early are in a section of their own.
-    whole = [result for result in results if result.state not in (JobState.FAILED, JobState.PRUNED)]
-    runs = [read(FoundRun(Path(result.directory), is_named=False)) for result in whole]
-    runs = [run for run in runs if not is_no_training(run)]
-    if sum(run.is_measured for run in runs) < 2:
-        return
+    runs = [run for number, run in every.items() if by_state[number] not in (JobState.FAILED, JobState.PRUNED)]
+    early = [run for number, run in every.items() if by_state[number] == JobState.PRUNED]
     try:
         comparison = compare_runs(runs, ways=ways)
     except ConfigError as error:  # a metric that none has
         console.note(str(error))
         return
-    print_groups(comparison, console)
-    print_best_two(comparison, console)
-    from nnrun.runs.page import write_page  # noqa: PLC0415 - a sweep without results does not need it
+    if sum(run.is_measured for run in runs) > 1:
+        print_groups(comparison, console)
+        print_best_two(comparison, console)
+    if not wants_page(words, every.values()):
+        return
+    from nnrun.runs.page import write_page  # noqa: PLC0415 - a sweep without a page does not need it
 
     command = shlex.join(["nnrun", "-m", *words])
+    page = page_of(with_importance(comparison, early), "Jobs of a sweep", command, without_result(results))
     try:
-        write_page(page_of(comparison, "Jobs of a sweep", command, without_result(results)), folder / PAGE_NAME)
+        write_page(page, folder / PAGE_NAME)
+        write_link(folder / ALIAS_NAME, PAGE_NAME)
     except ResourceError as error:
         console.note(str(error))
         return
     console.say(f"the jobs side by side: {folder / PAGE_NAME}")
+
+
+def wants_page(words: Sequence[str], runs: Iterable[Run]) -> bool:
+    """Return whether a sweep has a page: not with `report=none`, in its words or in the YAML file of all its jobs."""
+    known = [run.has_report for run in runs if run.settings is not None]
+    return any(known) if known else "report=none" not in words
 
 
 def without_result(results: Sequence[JobResult]) -> list[Section]:

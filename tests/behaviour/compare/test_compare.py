@@ -24,7 +24,7 @@ from nnrun.sweeps.table import JobResult
 from nnrun.tasks.comparison.chosen import read_runs
 from nnrun.tasks.comparison.comparison import compare_runs
 from nnrun.tasks.comparison.contents import PAGE_NAME
-from nnrun.tasks.comparison.importance import importance_of
+from nnrun.tasks.comparison.importance import importance_of, with_importance
 from support.command_line import SHORT, Outcome, environment, run_here
 from support.run_directories import config, results_of, values_of, write_run
 
@@ -323,11 +323,12 @@ def test_no_number_breaks_on_a_narrow_terminal(tmp_path: Path, width: int, monke
 
 def test_a_sweep_ends_with_a_comparison_that_the_command_can_repeat(tmp_path: Path) -> None:
     """Two real runs; the table of the sweep is as it was."""
-    outcome = run_here(["-m", *SHORT, "model=mlp", "seed=0,1"], tmp_path)
+    short = [word for word in SHORT if word != "report=none"]
+    outcome = run_here(["-m", *short, "model=mlp", "seed=0,1"], tmp_path)
     assert outcome.code == 0, outcome.err
     (sweep,) = (tmp_path / "outputs" / "multirun").glob("*/*")
     shown = {path.name for path in sweep.iterdir() if path.is_file() and not path.name.startswith(".")}
-    assert shown == {"sweep.csv", "sweep.json", PAGE_NAME}
+    assert shown == {"sweep.csv", "sweep.json", "report.html", PAGE_NAME}
     said = outcome.out.partition("mean and standard deviation over the seeds, best first by valid/loss")[2]
     values = [float(row["valid/loss"]) for row in csv.DictReader((sweep / "sweep.csv").open())]
     mean, deviation = np.mean(values), np.std(values, ddof=1)
@@ -340,9 +341,12 @@ def test_a_sweep_ends_with_a_comparison_that_the_command_can_repeat(tmp_path: Pa
     assert found["tests"][0]["num_samples"] == found["tests"][0]["right in both"] + sum(
         found["tests"][0][name] for name in ("right only in A", "right only in B", "wrong in both")
     )
-    # A sweep of one job has nothing to compare.
-    outcome = run_here(["-m", *SHORT, "model=mlp", "hydra.sweep.dir=one"], tmp_path)
-    assert not (tmp_path / "one" / PAGE_NAME).exists()
+    # A sweep of one job has a page too; with report=none there is none.
+    for name, words in (("one", []), ("none", ["report=none"])):
+        outcome = run_here(["-m", *short, "model=mlp", *words, f"hydra.sweep.dir={name}"], tmp_path)
+        assert (outcome.code, (tmp_path / name / "report.html").exists()) == (0, not words)
+        assert (tmp_path / name / PAGE_NAME).exists() == (not words)
+    assert "1 run, best first by valid/loss" in (tmp_path / "one" / PAGE_NAME).read_text()
 
 
 def test_the_page_has_curves_settings_metrics_and_the_samples_that_differ(tmp_path: Path) -> None:
@@ -442,6 +446,7 @@ def test_the_setting_that_decides_has_most_of_the_importance(tmp_path: Path) -> 
     assert "Share of the variance of valid/loss that each setting explains alone, estimated from 12 runs" in page
     runs, _ = read_runs(str(tmp_path / "out"))
     comparison = compare_runs(runs)
+    comparison = with_importance(comparison)
     (chart,) = importance_of(comparison.ranked.families[0], comparison)
     assert isinstance(chart, Chart)
     assert chart.x[0] == "optimizer.lr"
@@ -454,9 +459,34 @@ def test_the_setting_that_decides_has_most_of_the_importance(tmp_path: Path) -> 
         with (run / "config.yaml").open("a") as file:
             file.write(f"seed: {run.name[-1]}\n")
     comparison = compare_runs(read_runs(str(tmp_path / "out"))[0])
+    comparison = with_importance(comparison)
     (chart,) = importance_of(comparison.ranked.families[0], comparison)
     assert isinstance(chart, Chart)
     assert list(chart.x) == ["optimizer.lr", "seed"]
+
+
+@pytest.mark.extras
+def test_runs_that_were_ended_early_count_by_the_epoch_that_all_reached(tmp_path: Path) -> None:
+    """Negative control: with enough results, they are not counted, and that is said."""
+    write_grid(tmp_path, rates=4)
+    early = sorted((tmp_path / "out").iterdir())[:4]
+    for run in early:
+        (run / "status.json").write_text(json.dumps({"schema": 1, "task": "train", "state": "interrupted"}))
+        (run / "summary.json").unlink()
+        first = [line for line in (run / "metrics.jsonl").read_text().splitlines() if '"epoch": 1' in line]
+        (run / "metrics.jsonl").write_text("".join(f"{line}\n" for line in first))
+    page = page_of_runs(tmp_path, "early")
+    assert (
+        "of valid/loss after 1 epoch, which all reached, that each setting explains alone, estimated from 12 runs"
+        in page
+    )
+    (family,) = json.loads((tmp_path / "early" / "compare.json").read_text())["families"]
+    found = family["importance"]
+    assert (found["num_runs"], found["after_epochs"], next(iter(found["shares"]))) == (12, 1, "optimizer.lr")
+    write_grid(tmp_path / "more", rates=4)
+    for run in (tmp_path / "more" / "out").iterdir():
+        shutil.move(run, tmp_path / "out" / f"more-{run.name}")
+    assert "4 runs without a result not counted" in page_of_runs(tmp_path, "late")
 
 
 def page_of_runs(folder: Path, name: str) -> str:

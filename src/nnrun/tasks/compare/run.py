@@ -19,6 +19,7 @@ from nnrun.tasks.comparison.chosen import read_runs
 from nnrun.tasks.comparison.comparison import Comparison, as_plain, compare_runs
 from nnrun.tasks.comparison.contents import PAGE_NAME, page_of
 from nnrun.tasks.comparison.csv_files import as_csv, samples_csv
+from nnrun.tasks.comparison.importance import with_importance
 from nnrun.tasks.comparison.printed import print_comparison
 from nnrun.tasks.plain_session import plain_session
 
@@ -50,6 +51,7 @@ def compare(composed: Composed, words: Sequence[str], directory: Path | None = N
         num_tested=settings.tests,
         notes=notes,
     )
+    comparison = with_importance(comparison, [entry.best for entry in comparison.ranked.unranked])
     with plain_session(composed, words, directory, console) as out:
         console.say(f"{counted(len(runs), 'run')} compared")
         print_comparison(comparison, console, settings.rows)

@@ -63,7 +63,7 @@ def columns_of(family: Family, comparison: Comparison) -> list[Column]:
             is_path=True,
         )
     ]
-    for key in _varied(runs, comparison):
+    for key in _varied(runs, comparison.settings):
         # A parameter of different classes says less than a setting that means the same in all runs.
         importance = 4 if key == _SEED or _is_of_several(key, runs) else 2
         found.append(Column(title_of(key), importance, _setting_of_entry(key), functools.partial(value_text, key=key)))
@@ -92,24 +92,25 @@ def _of_runs(title: str, importance: int, of_run: Callable[[Run], str]) -> Colum
     return Column(title, importance, lambda entry: "" if entry.is_group else of_run(entry.best), of_run)
 
 
-def _varied(runs: Sequence[Run], comparison: Comparison) -> list[str]:
-    """Return the settings in which some runs differ."""
-    return [key for key in comparison.settings if len({value_text(run, key) for run in runs}) > 1]
+def _varied(runs: Sequence[Run], settings: Sequence[str]) -> list[str]:
+    """Return those of some settings in which runs differ."""
+    return [key for key in settings if len({value_text(run, key) for run in runs}) > 1]
 
 
 def common_settings(runs: Sequence[Run], comparison: Comparison) -> list[str]:
     """Return the settings in which runs differ and that mean the same in all of them."""
-    return [key for key in _varied(runs, comparison) if not _is_of_several(key, runs)]
+    return [key for key in _varied(runs, comparison.settings) if not _is_of_several(key, runs)]
 
 
-def decisive_settings(runs: Sequence[Run], comparison: Comparison) -> list[str]:
-    """Return the settings in which runs differ that were typed; if none was, those that mean the same in all runs.
+def decisive_settings(runs: Sequence[Run], settings: Sequence[str]) -> list[str]:
+    """Return those of some settings that differ and were typed; if none was, those that mean the same in all runs.
 
     What was not typed follows from another option, or from the machine.
     """
     typed = {key for run in runs for key in run.typed}
-    chosen = [key for key in _varied(runs, comparison) if key in typed or title_of(key) in typed]
-    return chosen or common_settings(runs, comparison)
+    varied = _varied(runs, settings)
+    chosen = [key for key in varied if key in typed or title_of(key) in typed]
+    return chosen or [key for key in varied if not _is_of_several(key, runs)]
 
 
 def _is_of_several(key: str, runs: Sequence[Run]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from nnrun.base.shown import counted
@@ -28,8 +28,22 @@ class Verdict:
 
 
 @dataclass(frozen=True, eq=False)
+class Importance:
+    """The share of the differences between runs that each setting explains alone, the largest first.
+
+    `after_epochs`: by their validations after so many epochs, which all of them reached; None: by what ranks them.
+    `note` says what is not counted, or why nothing is known.
+    """
+
+    shares: Mapping[str, float]
+    num_runs: int
+    after_epochs: int | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
 class Comparison:
-    """Runs compared. `intervals` and `names` are by run."""
+    """Runs compared. `intervals` and `names` are by run, `importance` by family, where it was estimated."""
 
     runs: Sequence[Run]
     ranked: Ranked
@@ -40,6 +54,7 @@ class Comparison:
     names: Mapping[Run, str]
     verdicts: Sequence[Verdict] = ()
     notes: Sequence[str] = field(default=())
+    importance: Mapping[Family, Importance] = field(default_factory=dict)
 
     @property
     def is_pair(self) -> bool:
@@ -138,6 +153,7 @@ def as_plain(comparison: Comparison) -> dict[str, Any]:
                 "mode": "min" if family.is_less_better else "max",
                 "name": family.name,
                 "entries": [_plain_entry(entry, comparison) for entry in family.entries],
+                "importance": asdict(found) if (found := comparison.importance.get(family)) else None,
             }
             for family in comparison.ranked.families
         ],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from nnrun.base.shown import Chart, Gallery, Page, Section, Shown, Table, Text, counted
 from nnrun.config.monitor import LOSS
@@ -13,7 +12,7 @@ from nnrun.tasks.comparison.differences import title_of, value_text
 from nnrun.tasks.comparison.families import Family
 from nnrun.tasks.comparison.importance import importance_of
 from nnrun.tasks.comparison.read_run import Run
-from nnrun.tasks.comparison.rows import rows_of
+from nnrun.tasks.comparison.rows import by_epoch, rows_of
 from nnrun.tasks.comparison.samples import Pair
 from nnrun.tasks.comparison.statistics import p_text
 from nnrun.tasks.comparison.words import bytes_text, facts_of, seconds_text, signed, state_text
@@ -107,7 +106,7 @@ def _charts(family: Family, comparison: Comparison) -> Iterator[Shown]:
     note = f"The best {len(best)} of {len(family.runs)} runs." if more > 0 else ""
     for name in dict.fromkeys((family.metric, LOSS, "train/loss")):
         split, _, key = name.rpartition("/")
-        curves = {labels[run]: _by_epoch(rows[run], split, key) for run in best}
+        curves = {labels[run]: by_epoch(rows[run], split, key) for run in best}
         epochs = sorted({epoch for curve in curves.values() for epoch in curve})[:_MOST_POINTS]
         if len(epochs) > 1:
             series = {run: [curve.get(epoch) for epoch in epochs] for run, curve in curves.items() if curve}
@@ -133,16 +132,6 @@ def _setting_in_short(run: Run, key: str) -> str:
     """Return a setting for a label: the last part of its name and the value; of a class, its name."""
     value = value_text(run, key)
     return value if title_of(key) != key else f"{key.rpartition('.')[2]}={value}"
-
-
-def _by_epoch(rows: Sequence[Mapping[str, Any]], split: str, key: str) -> dict[int, float]:
-    """Return the last value of a metric in each epoch."""
-    found = {}
-    for row in rows:
-        epoch, value = row.get("epoch"), row.get(key)
-        if row.get("split") == split and isinstance(epoch, int) and isinstance(value, int | float):
-            found[epoch] = float(value)
-    return found
 
 
 def _of_settings(family: Family, comparison: Comparison, labels: Mapping[Run, str]) -> Iterator[Chart]:

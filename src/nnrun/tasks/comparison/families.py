@@ -87,7 +87,7 @@ def rank(
         if run.settings is None:
             unranked.append(Entry([run], why=f"not ranked: its settings are unknown ({run.reason})"))
         else:
-            groups.setdefault(_kind_of(run), []).append(run)
+            groups.setdefault(kind_of(run), []).append(run)
     families: list[Family] = []
     for group in groups.values():
         for name, better, members, notes in _by_metric(group, metric, ways or {}):
@@ -102,7 +102,7 @@ def rank(
     return Ranked(named, unranked, tuple(_notes(named, metric)))
 
 
-def _kind_of(run: Run) -> tuple[str, ...]:
+def kind_of(run: Run) -> tuple[str, ...]:
     """Return what must be equal in runs that are ranked against each other: their samples and their problem."""
     samples = sorted(f"{key}={value!r}" for key, value in run.yardstick.samples.items())
     settings = run.settings or {}

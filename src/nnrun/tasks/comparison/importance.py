@@ -10,17 +10,20 @@ import math
 import statistics
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from nnrun.base.errors import ResourceError
 from nnrun.base.foreign_errors import check_package
-from nnrun.base.shown import Chart, Text
+from nnrun.base.shown import Chart, Text, counted
+from nnrun.config.monitor import PREFIX
 from nnrun.config.ranges import is_number
 from nnrun.tasks.comparison.columns import decisive_settings
-from nnrun.tasks.comparison.comparison import Comparison
-from nnrun.tasks.comparison.differences import title_of
-from nnrun.tasks.comparison.families import Family
-from nnrun.tasks.comparison.rows import number_of
+from nnrun.tasks.comparison.comparison import Comparison, Importance
+from nnrun.tasks.comparison.differences import differing_settings, title_of
+from nnrun.tasks.comparison.families import Family, kind_of
+from nnrun.tasks.comparison.read_run import Run
+from nnrun.tasks.comparison.rows import by_epoch, number_of, rows_of
 
 # With fewer runs, a forest says nothing.
 LEAST_RUNS = 10
@@ -32,34 +35,71 @@ _NUM_TREES = 64
 _MOST_RUNS, _MOST_SETTINGS, _MOST_BARS = 500, 24, 12
 
 
-def importance_of(family: Family, comparison: Comparison) -> Iterator[Chart | Text]:
-    """Yield the importance of a family's settings as bars, or what to install for it; nothing if it has few runs.
+def with_importance(comparison: Comparison, early: Sequence[Run] = ()) -> Comparison:
+    """Return a comparison with the importance of the settings of each family that has enough runs.
 
-    A single setting has all of it, which says nothing.
+    `early` are runs without a result, such as those that a search ended early. They count where too few others have
+    one: then all runs are compared by their validations after as many epochs as each of them reached.
     """
-    runs, metric = family.runs[:: math.ceil(len(family.runs) / _MOST_RUNS)], family.metric
-    keys = decisive_settings(runs, comparison)[:_MOST_SETTINGS]
+    found = {family: _importance(family, comparison, early) for family in comparison.ranked.families}
+    known = {family: importance for family, importance in found.items() if importance is not None}
+    return replace(comparison, importance=known)
+
+
+def _importance(family: Family, comparison: Comparison, early: Sequence[Run]) -> Importance | None:
+    """Return the importance of a family's settings; None if it has few runs, or one setting, which has all of it."""
+    early = [run for run in early if run.monitor == family.metric and kind_of(run) == kind_of(family.runs[0])]
+    values, epochs, note = {run: run.metrics[family.metric] for run in family.runs}, None, ""
+    if len(values) < LEAST_RUNS and early and family.metric.startswith(PREFIX):
+        values, epochs = _at_one_epoch([*family.runs, *early], family.metric)
+    elif early:
+        note = f"{counted(len(early), 'run')} without a result not counted: fewer epochs give other values."
+    runs = list(values)[:: math.ceil(len(values) / _MOST_RUNS) or 1]
+    settings = comparison.settings if epochs is None else differing_settings(runs)
+    keys = decisive_settings(runs, settings)[:_MOST_SETTINGS]
     if len(runs) < LEAST_RUNS or len(keys) < 2:
-        return
+        return None
     jobs = [
-        ({title_of(key): run.settings[key] for key in keys if key in run.settings}, run.metrics[metric])
+        ({title_of(key): run.settings[key] for key in keys if key in run.settings}, values[run])
         for run in runs
         if run.settings is not None
     ]
     try:
         shares = importances(jobs)
     except ResourceError as error:
-        yield Text(TITLE, "\n".join(error.messages))
+        return Importance({}, len(jobs), epochs, "\n".join(error.messages))
+    return Importance(shares, len(jobs), epochs, note) if shares else None
+
+
+def _at_one_epoch(runs: Sequence[Run], metric: str) -> tuple[dict[Run, float], int | None]:
+    """Return the newest values of a validation metric after as many epochs as each run reached, and their number."""
+    split, _, name = metric.rpartition("/")
+    curves = {run: curve for run in runs if (curve := by_epoch(rows_of(run.path), split, name))}
+    if not curves:
+        return {}, None
+    epochs = min(map(max, curves.values()))
+    found = {run: {epoch: value for epoch, value in curve.items() if epoch <= epochs} for run, curve in curves.items()}
+    return {run: curve[max(curve)] for run, curve in found.items() if curve}, epochs
+
+
+def importance_of(family: Family, comparison: Comparison) -> Iterator[Chart | Text]:
+    """Yield the importance of a family's settings as bars, or why it is not known; nothing if it was not estimated."""
+    found = comparison.importance.get(family)
+    if found is None:
         return
-    if shares:
-        largest = dict(list(shares.items())[:_MOST_BARS])
-        note = (
-            f"Share of the variance of {metric} that each setting explains alone, estimated from {len(jobs):,} runs by "
-            "fANOVA; the rest is due to several settings together."
-        )
-        if len(largest) < len(shares):
-            note += f" The first {len(largest)} of {len(shares)} settings."
-        yield Chart(TITLE, "bars", list(largest), {"share": list(largest.values())}, "setting", "share", note=note)
+    if not found.shares:
+        yield Text(TITLE, found.note)
+        return
+    largest = dict(list(found.shares.items())[:_MOST_BARS])
+    early = f" after {counted(found.after_epochs, 'epoch')}, which all reached," if found.after_epochs else ""
+    note = (
+        f"Share of the variance of {family.metric}{early} that each setting explains alone, estimated from "
+        f"{found.num_runs:,} runs by fANOVA; the rest is due to several settings together."
+    )
+    if len(largest) < len(found.shares):
+        note += f" The first {len(largest)} of {len(found.shares)} settings."
+    note = f"{note} {found.note}".strip()
+    yield Chart(TITLE, "bars", list(largest), {"share": list(largest.values())}, "setting", "share", note=note)
 
 
 def importances(jobs: Sequence[tuple[Mapping[str, Any], float]]) -> dict[str, float]:

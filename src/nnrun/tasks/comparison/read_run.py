@@ -61,6 +61,8 @@ class Run:
     environment: Mapping[str, Any] = field(default_factory=dict)
     # Whether pages may show names and pictures of samples: `report.samples`.
     shows_samples: bool = True
+    # Whether it was asked for pages at all: not with `report=none`.
+    has_report: bool = True
     yardstick: Yardstick = field(default_factory=Yardstick)
     details: Mapping[str, Any] = field(default_factory=dict)
 
@@ -114,6 +116,7 @@ def read(found: FoundRun) -> Run:
         typed=_typed(path / "overrides.yaml"),
         environment=_environment(path),
         shows_samples=value_at(tree, "report.samples") is not False,
+        has_report="report" not in tree or tree["report"] is not None,
         yardstick=Yardstick.of(tree),
         details=_mapping(summary.get("details")),
     )

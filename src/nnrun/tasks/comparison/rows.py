@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,16 @@ def rows_of(path: Path) -> Iterator[dict[str, Any]]:
                     yield row
     except OSError:
         return
+
+
+def by_epoch(rows: Iterable[Mapping[str, Any]], split: str, key: str) -> dict[int, float]:
+    """Return the last value of a metric in each epoch."""
+    found = {}
+    for row in rows:
+        epoch, value = row.get("epoch"), row.get(key)
+        if row.get("split") == split and isinstance(epoch, int) and isinstance(value, int | float):
+            found[epoch] = float(value)
+    return found
 
 
 def reached(path: Path, monitor: str | None, mode: str | None) -> str | None:
