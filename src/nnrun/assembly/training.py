@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from nnrun.assembly.allowed import parameters_of
+from nnrun.assembly.capture import wants_capture
 from nnrun.assembly.data.opened import Opened
 from nnrun.assembly.instantiate import build, notes_on_network
 from nnrun.assembly.job import Job
@@ -107,7 +108,11 @@ def make_training(job: Job, data: Opened, objective: Objective) -> Training:
     compilation = choose_compile(_compile_wanted(job), job.device, plan.total_steps)
     optimizer = make_optimizer(tree["optimizer"], parameter_groups(network, transfer))
     schedule = _schedule(job, tree["scheduler"], optimizer, plan, is_validated=valid is not None)
-    tree["trainer"] |= {"compile": compilation.enabled, "cuda_graph": False, "channels_last": channels_last}
+    tree["trainer"] |= {
+        "compile": compilation.enabled,
+        "cuda_graph": wants_capture(job),
+        "channels_last": channels_last,
+    }
     tree["data"]["residency"] = residency
     state = TrainState(
         network=network,

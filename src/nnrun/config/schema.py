@@ -89,7 +89,7 @@ class TrainerSettings:
     nonfinite: Nonfinite
     max_nonfinite: int
     compile: Switch
-    cuda_graph: Literal["auto", False]
+    cuda_graph: Switch
     channels_last: Switch
     deterministic: bool
     threads: Literal["auto"] | int

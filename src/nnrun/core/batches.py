@@ -64,21 +64,18 @@ class SplitBatches:
         targets = self.samples.targets(order.flatten()).unflatten(0, order.shape)
         with closing(self.samples.rows(order)) as raws:
             for index, (raw, row) in enumerate(zip(raws, targets, strict=True), start):
-                yield self.prepare(raw, row, epoch, index)
+                if self.augmenter is not None:
+                    self.augmenter.seed(epoch, self._layout.world.stream(index))
+                yield self.assemble(raw, row, min(self.batch_size, self.num_samples - index * self.batch_size))
 
-    def prepare(self, raw: Tree, targets: Tensor, epoch: int, index: int) -> Batch:
-        """Move the raw samples of a batch to the device; augment them there, if wanted, and preprocess them.
-
-        The draws are seeded first. Nothing after that reads a value: a graph of kernels can capture it.
-        """
-        of_all = min(self.batch_size, self.num_samples - index * self.batch_size)
+    def assemble(self, raw: Tree, targets: Tensor, of_all: int) -> Batch:
+        """Return a batch, augmented and preprocessed, of which `of_all` are no padding: a graph can capture this."""
         num_samples = len(range(of_all)[self._share])
         is_full = num_samples == len(self._ones)
         weight = self._ones if is_full else (self._numbers < of_all).float()
         raw = self._layout.on_device(raw)
         if self.augmenter is None:
             return Batch(self._layout.arranged(self._preprocessed(raw)), targets, weight, num_samples, None, is_full)
-        self.augmenter.seed(epoch, self._layout.world.stream(index))
         inputs = self._preprocessed(self.augmenter.augment(raw))
         inputs, mixed = self.augmenter.mix(inputs, targets, weight)
         return Batch(self._layout.arranged(inputs), targets, weight, num_samples, mixed, is_full)

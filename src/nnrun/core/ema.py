@@ -22,18 +22,25 @@ class Ema:
         self.num_updates = 0
         self._decay = decay
         self._averages: list[Tensor] = list(self.network.parameters())
+        # If set, the share is read from here, on the device.
+        self.share_there: Tensor | None = None
+
+    @property
+    def share(self) -> float:
+        """The share of the weights in the average after the next update."""
+        number = self.num_updates + 1
+        return 1 - min(self._decay, (1 + number) / (10 + number))
 
     @torch.no_grad()
     def update(self, network: nn.Module, good: Tensor | None = None) -> None:
         """Move the average toward the weights of `network`, unless `good`, a bool on the device, is false."""
-        self.num_updates += 1
-        share = 1 - min(self._decay, (1 + self.num_updates) / (10 + self.num_updates))
+        share = self.share if self.share_there is None else self.share_there
         weights: list[Tensor] = list(network.parameters())
-        if good is None:
+        if good is None and isinstance(share, float):
             torch._foreach_lerp_(self._averages, weights, share)
         else:
             # A lerp by a tensor takes a launch for each parameter.
             ways = torch._foreach_sub(weights, self._averages)
-            torch._foreach_mul_(ways, share * good)
+            torch._foreach_mul_(ways, share if good is None else share * good)  # type: ignore[arg-type]
             torch._foreach_add_(self._averages, ways)
         copy_all(self.network.buffers(), network.buffers())

@@ -38,6 +38,13 @@ def norm_of(parameters: Iterable[Tensor]) -> Tensor:
     return torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
 
 
+def clip(state: TrainState, most: float | None) -> Tensor | None:
+    """Clip the norm of the gradients, if there is a limit; return it, None where neither that nor a row needs it."""
+    if most is not None:
+        return torch.nn.utils.clip_grad_norm_(state.network.parameters(), most)
+    return norm_of(state.network.parameters()) if state.is_logged else None
+
+
 def make_update(state: TrainState, good: Tensor | None = None) -> None:
     """Make the optimizer's update from unscaled gradients, unless `good`, a bool on the device, is false.
 

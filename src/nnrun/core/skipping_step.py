@@ -31,8 +31,8 @@ class SkippingStep(Step):
         self.objective.train_metric.update(self.state.sums, outputs, losses, counted)
         return loss
 
-    def update(self, loss: Tensor) -> None:
-        """Make one update from the gradients unless it is bad, and clear them."""
+    def apply(self, loss: Tensor) -> None:
+        """Do the device's part of an update unless it is bad."""
         self.prepare()
         norm = self.state.grad_norm
         if not self.state.scaler:  # a scaler judges the gradients itself

@@ -30,8 +30,7 @@ class TrainState:
     resuming within an epoch from a checkpoint of an older version. `best_sums` are those of the best weights'
     validation, if it was in this process. `is_logged` says whether a row of metrics follows the current update;
     `grad_norm` is the norm of its gradients before clipping, None where neither a row nor clipping needs it. A
-    callback's `log("weights", {"norm": 1.5})` adds a row to metrics.jsonl and reaches the loggers
-    as `weights/norm`.
+    callback's `log("weights", {"norm": 1.5})` adds a row to metrics.jsonl, and the loggers get `weights/norm`.
     """
 
     network: nn.Module

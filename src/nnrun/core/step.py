@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nnrun.base.errors import InterruptedRun
 from nnrun.core.laps import unmarked
 from nnrun.core.objective import Objective
-from nnrun.core.passes import backward, forward, make_update, norm_of, unscale
+from nnrun.core.passes import backward, clip, forward, make_update, unscale
 from nnrun.core.randomness import seed_step
 from nnrun.core.seams.batch import Batch
 from nnrun.core.seams.callback import Callback
@@ -42,8 +42,7 @@ class Step:
             try:
                 batch = next(batches)
             except InterruptedRun as interruption:
-                # Interrupted while waiting for data. The gradients accumulated so far are in no checkpoint, and other
-                # ranks may be ahead.
+                # Interrupted while waiting for data: its gradients are in no checkpoint, and other ranks may be ahead.
                 interruption.at_once |= index > indices.start or self.state.world.size > 1
                 raise
             self.mark("data")
@@ -53,16 +52,18 @@ class Step:
         self.mark("optimizer")
 
     def backward(self, batch: Batch, num_samples: int) -> Tensor:
-        """Add the gradients of a batch, and count it in the metrics; return its share of the loss.
-
-        `num_samples` is the update's, over all the batches that it accumulates.
-        """
+        """Add the gradients of a batch of an update of `num_samples`, and count it; return its share of the loss."""
         outputs, losses, loss = self.gradients(batch, num_samples)
         self.objective.train_metric.update(self.state.sums, outputs, losses, batch)
         return loss
 
     def update(self, loss: Tensor) -> None:
-        """Make one update from the gradients, and clear them."""
+        """Make one update from the gradients, clear them, and count it."""
+        self.apply(loss)
+        self.count()
+
+    def apply(self, loss: Tensor) -> None:
+        """Do the device's part of an update."""
         self.prepare()
         self.state.watch.note(loss, self.state.progress.place)
         make_update(self.state)
@@ -83,19 +84,21 @@ class Step:
         state = self.state
         state.world.sum_gradients(state.network.parameters())
         unscale(state)
-        if self.grad_clip_norm is not None:
-            state.grad_norm = nn.utils.clip_grad_norm_(state.network.parameters(), self.grad_clip_norm)
-        else:
-            state.grad_norm = norm_of(state.network.parameters()) if state.is_logged else None
+        state.grad_norm = clip(state, self.grad_clip_norm)
         for callback in self.callbacks:
             callback.on_gradients_ready(state)
 
     def finish(self, good: Tensor | None = None) -> None:
-        """Clear the gradients, and do what follows an update; `good`, on the device, says whether it was made."""
+        """Clear the gradients, and average the weights; `good`, on the device, says whether an update was made."""
         state = self.state
         state.optimizer.zero_grad(set_to_none=True)
         if state.ema:
             state.ema.update(state.network, good)
-        if state.schedule:
-            state.schedule.after_update()
-        state.progress.step += 1
+
+    def count(self) -> None:
+        """Do the host's part of an update, after the device's."""
+        if self.state.ema:
+            self.state.ema.num_updates += 1
+        if self.state.schedule:
+            self.state.schedule.after_update()
+        self.state.progress.step += 1

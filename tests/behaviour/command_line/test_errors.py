@@ -185,7 +185,6 @@ TIER_ONE: dict[str, Row] = {
     "unknown device": Row(["trainer.device=gpu"], 2, ["trainer.device is 'gpu'; allowed: auto, cpu, cuda, cuda:1"]),
     "no device number": Row(["trainer.device=cuda:x"], 2, ["trainer.device is 'cuda:x'; allowed"]),
     "unknown precision": Row(["trainer.precision=fp8"], 2, ["trainer.precision is 'fp8'; allowed: auto, fp32, bf16"]),
-    "a captured step": Row(["trainer.cuda_graph=true"], 2, ["trainer.cuda_graph is true; allowed: auto, false"]),
     "neither true nor false": Row(["trainer.deterministic=yes"], 2, ["is 'yes'; allowed: true or false"]),
     "seed -1": Row(["seed=-1"], 2, ["seed is -1; allowed: a whole number from 0 to 9223372036854775807"]),
     "seed 2**63": Row([f"seed={2**63}"], 2, [f"seed is {2**63}; allowed"]),
@@ -396,6 +395,9 @@ TIER_TWO: dict[str, Row] = {
     ),
     "device not here": Row(
         ["trainer.device=cuda"], 5, ["trainer.device=cuda: this machine has no", "trainer.device=auto"]
+    ),
+    "a captured step": Row(
+        ["trainer.cuda_graph=true", "trainer.device=cpu"], 2, ["cuda_graph=true needs a GPU", "the device is cpu"]
     ),
     "device number not here": Row(["trainer.device=cuda:7"], 5, ["trainer.device=cuda:7: this machine has"]),
     "fp16 without a GPU": Row(["trainer.precision=fp16"], 2, ["trainer.precision=fp16 needs a GPU", "fp32 or bf16"]),

@@ -22,7 +22,7 @@ EVERY = Catalogue().every
         ("trainer.deterministic", "true or false", ["true", "false"]),
         ("trainer.compile", "auto or true or false", ["auto", "true", "false"]),
         ("data.limit", "a whole number from 1 up or null", ["null"]),
-        ("trainer.cuda_graph", "auto, false", ["auto", "false"]),
+        ("trainer.cuda_graph", "auto or true or false", ["auto", "true", "false"]),
         ("model.batchnorm", "true or false", ["true", "false"]),
         ("model.stem", "auto, imagenet, small", ["auto", "imagenet", "small"]),
         ("scheduler.three_phase", "true or false", ["true", "false"]),

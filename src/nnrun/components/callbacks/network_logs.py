@@ -30,11 +30,15 @@ class NetworkLogs(Callback):
         """Pass the network's graph."""
         self._loggers.graph(lambda: outlines_of(state.network, self._train.take(self._train.order(0)[0])[0]))
 
-    def on_gradients_ready(self, state: TrainState) -> None:
-        """Take the gradients of the last step of an epoch: they are cleared after it."""
+    def joins_update(self, state: TrainState) -> bool:
+        """Join the last update of an epoch."""
         at = state.progress
         is_last = at.batch + self._plan.accumulate >= self._train.num_batches or at.step + 1 >= self._plan.total_steps
-        if is_last and self._loggers.take("histograms"):
+        return is_last and self._loggers.take("histograms")
+
+    def on_gradients_ready(self, state: TrainState) -> None:
+        """Take the gradients of the last step of an epoch: they are cleared after it."""
+        if self.joins_update(state):
             named = ((name, parameter.grad) for name, parameter in state.network.named_parameters())
             self._gradients = {
                 f"gradients/{name}": parts_of(g) for name, g in named if g is not None and _has_values(g)

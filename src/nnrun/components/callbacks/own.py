@@ -20,7 +20,7 @@ class OwnCallback(Callback):
 
     def __init__(self, name: str, callback: Callback) -> None:
         self._key = f"callback.{name}"
-        self._callback = callback
+        self.callback = callback
         hooks = [hook for hook in dir(Callback) if hook.startswith("on_")]
         for method in dir(type(callback)):
             if method.startswith("on_") and method not in hooks:
@@ -31,47 +31,52 @@ class OwnCallback(Callback):
     def on_fit_start(self, state: TrainState) -> None:
         """Call the hook before the first step of this process."""
         with calling(self._key):
-            self._callback.on_fit_start(state)
+            self.callback.on_fit_start(state)
 
     def on_gradients_ready(self, state: TrainState) -> None:
         """Call the hook before an update."""
         with calling(self._key):
-            self._callback.on_gradients_ready(state)
+            self.callback.on_gradients_ready(state)
+
+    def joins_update(self, state: TrainState) -> bool:
+        """Ask the callback."""
+        with calling(self._key):
+            return bool(self.callback.joins_update(state))
 
     def on_step_end(self, state: TrainState) -> None:
         """Call the hook after an update."""
         with calling(self._key):
-            self._callback.on_step_end(state)
+            self.callback.on_step_end(state)
         self._check_reason(state)
 
     def on_validation_end(self, state: TrainState, metrics: Mapping[str, float]) -> None:
         """Call the hook after a validation."""
         with calling(self._key):
-            self._callback.on_validation_end(state, metrics)
+            self.callback.on_validation_end(state, metrics)
         self._check_reason(state)
 
     def on_epoch_end(self, state: TrainState) -> None:
         """Call the hook after an epoch."""
         with calling(self._key):
-            self._callback.on_epoch_end(state)
+            self.callback.on_epoch_end(state)
         self._check_reason(state)
 
     def on_fit_end(self, state: TrainState) -> None:
         """Call the hook after the last epoch."""
         with calling(self._key):
-            self._callback.on_fit_end(state)
+            self.callback.on_fit_end(state)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the callback's state; raise ConfigError if a checkpoint cannot hold it."""
         with calling(self._key):
-            state = self._callback.state_dict()
+            state = self.callback.state_dict()
         check_state(state, f"{self._key}: its state_dict()")
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the callback's state."""
         with calling(self._key):
-            self._callback.load_state_dict(state)
+            self.callback.load_state_dict(state)
 
     def _check_reason(self, state: TrainState) -> None:
         """Raise ConfigError if the reason to stop, which is saved and shown, is not a text."""

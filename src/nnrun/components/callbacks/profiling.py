@@ -74,6 +74,10 @@ class Profiling(Callback):
             self._profile = profile(activities=activities)
             self._profile.start()
 
+    def joins_update(self, state: TrainState) -> bool:
+        """Join the updates that are measured."""
+        return self._profile is not None or self._laps.is_armed
+
     def on_step_end(self, state: TrainState) -> None:
         """Stop the profiler after its last step, and write the trace. Waits for the device."""
         if self._profile is None or state.progress.step < self._last:

@@ -72,6 +72,10 @@ class Watching(Callback):
             self._kept = Kept(state.train_module)
             state.train_module = self._kept
 
+    def joins_update(self, state: TrainState) -> bool:
+        """Join the updates that are watched."""
+        return self._is_due
+
     @torch.no_grad()
     def on_gradients_ready(self, state: TrainState) -> None:
         """Measure the gradients, and the weights before the update."""

@@ -28,6 +28,13 @@ class Callback:
     def on_gradients_ready(self, state: TrainState) -> None:
         """After the backward pass and the clipping, before the update."""
 
+    def joins_update(self, state: TrainState) -> bool:
+        """Return whether the callback takes part in the coming update: that is then made step by step, not replayed.
+
+        Where updates are replayed from a recording, `on_gradients_ready` is sure to be called only for such ones.
+        """
+        return type(self).on_gradients_ready is not Callback.on_gradients_ready
+
     def on_step_end(self, state: TrainState) -> None:
         """After each update."""
 

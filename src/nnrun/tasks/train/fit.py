@@ -10,6 +10,7 @@ from functools import partial
 
 import torch
 
+from nnrun.assembly.capture import captured
 from nnrun.assembly.data.opened import Opened
 from nnrun.assembly.data.seen import seen_of
 from nnrun.assembly.initial_weights import start_from
@@ -226,6 +227,7 @@ def _fit(job: Job, objective: Objective, training: Training, watchers: Watchers,
         work = Work(objective, step, training.train, training.valid, callbacks, poll)
         work, is_cached = keep_features(training.transfer, state, work, training.plan, session.console)
         training.tree["transfer"]["cache"] = is_cached
+        work = captured(job, state, work, step, console=session.console)
         fitting()(state, work, training.plan)
     if "memory" in parts_of(job.settings.trainer.watch):
         tell_memory(state.device, session.console.record)

@@ -1,0 +1,69 @@
+"""Whether the steps of a training are captured as a CUDA graph, and why not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from nnrun.assembly.cuda_recorder import CudaRecorder
+from nnrun.assembly.job import Job
+from nnrun.base.errors import ConfigError
+from nnrun.core.batches import SplitBatches
+from nnrun.core.captured_step import CapturedStep
+from nnrun.core.device import is_gpu
+from nnrun.core.seams.callback import Callback
+from nnrun.core.state import TrainState
+from nnrun.core.step import Step
+from nnrun.core.work import Work
+from nnrun.runs.console import Console
+
+
+def wants_capture(job: Job) -> bool:
+    """Return what `trainer.cuda_graph` means here; a resumed run keeps the value that it had at the start.
+
+    Raises ConfigError if it is asked for and the device is no GPU.
+    """
+    wanted, resumed = job.settings.trainer.cuda_graph, job.composed.resumed
+    if wanted is True and not is_gpu(job.device):
+        raise ConfigError(
+            f"trainer.cuda_graph=true needs a GPU, but the device is {job.device}; use trainer.cuda_graph=auto"
+        )
+    if resumed and wanted == "auto":
+        return bool(resumed.config["trainer"].get("cuda_graph")) and is_gpu(job.device)
+    return wanted is True
+
+
+def captured(job: Job, state: TrainState, work: Work, step: Step, console: Console) -> Work:
+    """Return the work with a step that is captured, if that is wanted and possible.
+
+    If it is not possible, `trainer.cuda_graph=true` raises ConfigError, and otherwise the console is told why.
+    """
+    if not wants_capture(job):
+        return work
+
+    def give_up(why: str) -> None:
+        if job.settings.trainer.cuda_graph is True:
+            raise ConfigError(f"trainer.cuda_graph=true: the step cannot be captured: {why}")
+        console.note(f"the training step is not captured as a CUDA graph: {why}")
+
+    if why := _why_not(state, work):
+        give_up(why)
+        return work
+    train = work.train
+    assert isinstance(train, SplitBatches)
+    generators = [train.augmenter.generator] if train.augmenter else []
+    captured_step = CapturedStep(step, train, CudaRecorder(state.device, generators), give_up)
+    console.say("each training step is launched as one CUDA graph, after a check that it has the same results")
+    return replace(work, step=captured_step, train=captured_step.rows)
+
+
+def _why_not(state: TrainState, work: Work) -> str | None:
+    """Return why the steps of a training cannot be captured, as far as that is known before the first."""
+    if not isinstance(work.train, SplitBatches) or work.train.samples.home != state.device:
+        return "the samples are not on the device (data.residency=device puts them there)"
+    if state.world.size > 1:
+        return "several processes train together"
+    for callback in work.callbacks:
+        own = getattr(callback, "callback", None)
+        if own is not None and type(own).joins_update is Callback.joins_update and own.joins_update(state):
+            return f"{type(own).__name__} looks at the gradients of each update"
+    return None

@@ -1,0 +1,223 @@
+"""A step whose work on the device is recorded once and replayed: the host launches it as one.
+
+The host's part of an update (its number, the learning rate, seeds) stays outside. What changes from update to update is
+on the device: the order of the samples and the place in it, learning rates, the average's share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from nnrun.base.foreign_errors import said_by
+from nnrun.core.batches import SplitBatches
+from nnrun.core.captured_check import Differs, Held
+from nnrun.core.device_numbers import DeviceRates
+from nnrun.core.progress import Place
+from nnrun.core.randomness import seed_step
+from nnrun.core.recorder import Recorder
+from nnrun.core.seams.data import Tree
+from nnrun.core.step import Step
+
+# Losses that wait on the device to be looked at: as many as the watch keeps one by one.
+_NUM_LOSSES = 256
+
+
+class Facts(NamedTuple):
+    """What a recording takes for constant: the samples in each batch of an update, and whether a row follows it."""
+
+    sizes: tuple[int, ...]
+    is_logged: bool
+
+
+class Rows:
+    """The batches of a split for a captured step, which gathers them itself: only their numbers are yielded."""
+
+    def __init__(self, train: SplitBatches) -> None:
+        self._train = train
+        self.num_samples, self.batch_size, self.num_batches = train.num_samples, train.batch_size, train.num_batches
+        self.device, self.is_augmented = train.device, train.is_augmented
+        self.placed = train.order(0)
+        # The next batch, `(1,)`.
+        self.at = torch.zeros(1, dtype=torch.int64, device=train.device)
+
+    def order(self, epoch: int) -> Tensor:
+        """Return the sample indices of each batch of an epoch, `(num_batches, B)`."""
+        return self._train.order(epoch)
+
+    def take(self, indices: Tensor) -> tuple[Tree, Tensor]:
+        """Return the network's inputs and the targets of the samples at `indices`, not augmented."""
+        return self._train.take(indices)
+
+    def num_in(self, index: int) -> int:
+        """Return the number of samples in a batch, without padding."""
+        return min(self.batch_size, self.num_samples - index * self.batch_size)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Any]:
+        """Put the order of an epoch in its place, and yield the numbers of its batches."""
+        self.placed.copy_(self.order(epoch))
+        self.at.fill_(start)
+        yield from range(start, self.num_batches)
+
+
+class _Notes:
+    """Stands in for the watch while a step is recorded: keeps losses on the device."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.losses = torch.zeros(_NUM_LOSSES, device=device)
+        self.at = torch.zeros(1, dtype=torch.int64, device=device)
+
+    def note(self, number: Tensor, place: Place) -> None:
+        """Keep a number; the host passes it on, with its own place."""
+        self.losses.index_copy_(0, self.at, number.detach().float().view(1))
+        self.at.add_(1).remainder_(_NUM_LOSSES)
+
+
+class CapturedStep:
+    """Make updates by replaying a recording of them; the first update of each kind is made by `step` and not recorded.
+
+    A recording is checked before it is used, against the same updates made by `step`. If it cannot be made, or differs,
+    `give_up` is told why, and may raise; after that, `step` makes all updates. `rows` are the batches to train on.
+    """
+
+    def __init__(
+        self, step: Step, train: SplitBatches, record: Recorder, give_up: Callable[[str], None] | None = None
+    ) -> None:
+        self.rows = Rows(train)
+        self._step, self._train, self._record = step, train, record
+        self._give_up = give_up or (lambda why: None)
+        state = step.state
+        self._notes = _Notes(state.device)
+        self._place = 0
+        self._norm = torch.zeros((), device=state.device)
+        self._rates = DeviceRates(state.optimizer, state.ema, state.device)
+        # The loss of each batch of an update.
+        self._parts: list[Tensor] = []
+        self._seen: set[Facts] = set()
+        self._replays: dict[Facts, list[Callable[[], None]]] = {}
+        self._checked: set[Facts] = set()
+        self._is_off = False
+
+    def __call__(self, batches: Iterator[Any], indices: range, num_samples: int) -> None:
+        """Make an update from the next batches, those at `indices` in their epoch, with `num_samples` in total."""
+        step, state = self._step, self._step.state
+        step.mark("begin")
+        for _ in indices:
+            next(batches)
+        facts = Facts(tuple(self.rows.num_in(index) for index in indices), state.is_logged)
+        if self._rates.refresh():
+            self._seen.clear()
+            self._replays.clear()
+        joined = any(callback.joins_update(state) for callback in step.callbacks)
+        replays = None if joined or self._is_off else self._replays.get(facts) or self._recorded(facts, indices)
+        if replays is None:
+            self._make(facts, indices)
+        else:
+            self._replay(replays, indices)
+        state.grad_norm = self._norm if step.grad_clip_norm is not None or facts.is_logged else None
+        state.watch.note(self._notes.losses[self._place], state.progress.place)
+        self._place = (self._place + 1) % _NUM_LOSSES
+        step.count()
+        step.mark("optimizer")
+
+    def _make(self, facts: Facts, indices: range) -> None:
+        """Make an update without a recording."""
+        with self._on_device():
+            for number, index in enumerate(indices):
+                self._seed(index)
+                self._part(facts, number)
+        self._seen.add(facts)
+
+    def _replay(self, replays: Sequence[Callable[[], None]], indices: range) -> None:
+        """Make an update from a recording of each of its batches."""
+        for replay, index in zip(replays, indices, strict=True):
+            self._seed(index)
+            replay()
+
+    def _seed(self, index: int) -> None:
+        """Seed the draws of a batch."""
+        state, augmenter = self._step.state, self._train.augmenter
+        draws = state.world.stream(index)
+        seed_step(state.device, state.seed, state.progress.epoch, draws)
+        if augmenter is not None:
+            augmenter.seed(state.progress.epoch, draws)
+
+    def _part(self, facts: Facts, number: int) -> None:
+        """Do the device's work for one batch of an update; after the last one also that of the update."""
+        rows, samples, step = self.rows, self._train.samples, self._step
+        indices = rows.placed.index_select(0, rows.at)[0]
+        rows.at.add_(1)
+        batch = self._train.assemble(samples.inputs(indices), samples.targets(indices), facts.sizes[number])
+        step.mark("data")
+        self._parts.append(step.backward(batch, sum(facts.sizes)))
+        step.mark("metrics")
+        if number == len(facts.sizes) - 1:
+            losses, self._parts = self._parts, []
+            step.apply(losses[0] if len(losses) == 1 else torch.stack(losses).sum())
+            if step.state.grad_norm is not None:
+                self._norm.copy_(step.state.grad_norm)
+
+    @contextmanager
+    def _on_device(self) -> Iterator[None]:
+        """Let the step read its numbers from the device in the block, and keep its losses there."""
+        state = self._step.state
+        watch, state.watch = state.watch, self._notes  # type: ignore[assignment]
+        try:
+            with self._rates.used():
+                yield
+        finally:
+            state.watch = watch
+            self._parts = []
+
+    def _recorded(self, facts: Facts, indices: range) -> list[Callable[[], None]] | None:
+        """Return the recording of an update, checked; None if there is none yet, or none can be."""
+        if facts not in self._seen:
+            return None
+        held = None
+        try:
+            if problem := self._rates.problem():
+                raise Differs(problem)
+            held = Held(self._memory(), ("place",))
+            replays = self._checked_recording(facts, indices, held)
+        except Exception as error:
+            self._step.state.optimizer.zero_grad(set_to_none=True)
+            if held is not None:
+                held.restore()
+            why = str(error) if isinstance(error, Differs) else said_by(error)
+            self._give_up(why)
+            self._is_off = True
+            return None
+        self._replays[facts] = replays
+        return replays
+
+    def _checked_recording(self, facts: Facts, indices: range, held: Held) -> list[Callable[[], None]]:
+        """Return the recording of an update, after a check of it if it is the first of its kind."""
+        is_new = facts not in self._checked
+        if is_new:
+            held.expect_after(lambda: self._make(facts, indices))
+        with self._on_device():
+            replays = [self._record(partial(self._part, facts, number)) for number in range(len(indices))]
+        held.restore()
+        if is_new:
+            held.check_after(lambda: self._replay(replays, indices))
+        self._checked.add(facts)
+        return replays
+
+    def _memory(self) -> dict[str, Tensor]:
+        """Return everything on the device that an update changes, by name."""
+        state = self._step.state
+        memory: dict[str, Tensor] = dict(state.network.named_parameters()) | dict(state.network.named_buffers())
+        memory |= {f"sum of {name}": total for name, total in state.sums.items()}
+        memory |= self._rates.memory()
+        if state.ema:
+            memory |= {f"average of {name}": each for name, each in state.ema.network.named_parameters()}
+        if state.scaler and state.scaler._scale is not None:
+            assert state.scaler._growth_tracker is not None
+            memory |= {"loss scale": state.scaler._scale, "growth": state.scaler._growth_tracker}
+        own = {"place": self.rows.at, "losses": self._notes.losses, "next loss": self._notes.at, "norm": self._norm}
+        return {name: tensor.detach() for name, tensor in (memory | own).items()}
