@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
-from nnrun.assembly.cuda_recorder import CudaRecorder
+import torch
+
 from nnrun.assembly.job import Job
 from nnrun.base.errors import ConfigError
+from nnrun.config.composed import Composed
 from nnrun.core.batches import SplitBatches
-from nnrun.core.captured_step import CapturedStep
 from nnrun.core.device import is_gpu
 from nnrun.core.seams.callback import Callback
 from nnrun.core.state import TrainState
@@ -17,31 +19,32 @@ from nnrun.core.work import Work
 from nnrun.runs.console import Console
 
 
-def wants_capture(job: Job) -> bool:
-    """Return what `trainer.cuda_graph` means here; a resumed run keeps the value that it had at the start.
-
-    Raises ConfigError if it is asked for and the device is no GPU.
-    """
-    wanted, resumed = job.settings.trainer.cuda_graph, job.composed.resumed
-    if wanted is True and not is_gpu(job.device):
+def check_capture(composed: Composed, wanted: bool | Literal["auto"], device: torch.device) -> None:
+    """Raise ConfigError if the step shall be captured, and the device is no GPU."""
+    if wanted is True and _is_asked(composed) and not is_gpu(device):
         raise ConfigError(
-            f"trainer.cuda_graph=true needs a GPU, but the device is {job.device}; use trainer.cuda_graph=auto"
+            f"trainer.cuda_graph=true needs a GPU, but the device is {device}; use trainer.cuda_graph=auto"
         )
-    if resumed and wanted == "auto":
-        return bool(resumed.config["trainer"].get("cuda_graph")) and is_gpu(job.device)
-    return wanted is True
+
+
+def wants_capture(job: Job) -> bool:
+    """Return what `trainer.cuda_graph` means here; a resumed run keeps the value that it had at the start, on a GPU."""
+    return job.settings.trainer.cuda_graph is True and is_gpu(job.device)
 
 
 def captured(job: Job, state: TrainState, work: Work, step: Step, console: Console) -> Work:
     """Return the work with a step that is captured, if that is wanted and possible.
 
-    If it is not possible, `trainer.cuda_graph=true` raises ConfigError, and otherwise the console is told why.
+    If it is not possible, `trainer.cuda_graph=true` raises ConfigError; for a run that is resumed, it is a note.
     """
     if not wants_capture(job):
         return work
+    # Only such a run needs them.
+    from nnrun.assembly.cuda_recorder import CudaRecorder  # noqa: PLC0415
+    from nnrun.core.captured_step import CapturedStep  # noqa: PLC0415
 
     def give_up(why: str) -> None:
-        if job.settings.trainer.cuda_graph is True:
+        if _is_asked(job.composed):
             raise ConfigError(f"trainer.cuda_graph=true: the step cannot be captured: {why}")
         console.note(f"the training step is not captured as a CUDA graph: {why}")
 
@@ -54,6 +57,11 @@ def captured(job: Job, state: TrainState, work: Work, step: Step, console: Conso
     captured_step = CapturedStep(step, train, CudaRecorder(state.device, generators), give_up)
     console.say("each training step is launched as one CUDA graph, after a check that it has the same results")
     return replace(work, step=captured_step, train=captured_step.rows)
+
+
+def _is_asked(composed: Composed) -> bool:
+    """Return whether the setting is this command's, not that of a checkpoint."""
+    return composed.located is None or composed.named("trainer.cuda_graph")
 
 
 def _why_not(state: TrainState, work: Work) -> str | None:

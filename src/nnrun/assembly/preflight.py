@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from nnrun.assembly.capture import check_capture
 from nnrun.assembly.data.batch_size import small_batch
 from nnrun.assembly.data.opened import Opened
 from nnrun.assembly.instantiate import check_targets
@@ -78,6 +79,7 @@ def check_job(composed: Composed) -> Job:
     try:
         device = choose_device(device_name)
         precision = choose_precision(precision_name, device)
+        check_capture(composed, trainer.cuda_graph, device)
     except NnrunError as error:
         if problems:
             raise ConfigError(*problems, *error.complaints) from error
