@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nnrun.checkpoints.pinned_copies import PinnedCopies, can_be_gathered
+
 
 class HostCopy:
     """Copies of a tree of values on the host. Their memory is reused: a copy is valid until the next is taken.
@@ -19,6 +21,7 @@ class HostCopy:
 
     def __init__(self) -> None:
         self._buffers: list[torch.UntypedStorage] = []
+        self._pinned = PinnedCopies()
         self._copied: list[torch.cuda.Event] = []
 
     def take(self, tree: Any) -> Any:
@@ -27,30 +30,30 @@ class HostCopy:
         A GPU's tensors are copied on its stream into pinned memory, without waiting here.
         Identical tensors, such as tied weights, stay identical, and tensors that share memory still do.
         """
-        copies: dict[Any, Tensor] = {}
         storages: dict[int, torch.UntypedStorage] = {}
         buffers, self._buffers = self._buffers, []
-        gpus: set[torch.device] = set()
+        tensors: dict[Any, Tensor] = {}
+        canonical(tree, lambda tensor: tensors.setdefault(_key(tensor), tensor))
+        on_gpus = {key: one for key, one in tensors.items() if one.is_cuda and can_be_gathered(one)}
+        copies = dict(zip(on_gpus, self._pinned.take(list(on_gpus.values())), strict=True))
 
         def copied(tensor: Tensor) -> Tensor:
-            storage = tensor.untyped_storage()
-            place = (storage._cdata, tensor.storage_offset(), tensor.dtype, tensor.shape, tensor.stride())
-            # By identity on the host: a pickle records which tensors are the same object.
-            key = id(tensor) if tensor.device.type == "cpu" else place
+            key = _key(tensor)
             if key in copies:
                 return copies[key]
             if tensor.device.type == "cpu":
+                storage = tensor.untyped_storage()
                 if storage._cdata not in storages:
                     storages[storage._cdata] = self._copy_of(storage, buffers)
                 whole = torch.empty(0, dtype=tensor.dtype)
-                copies[key] = whole.set_(storages[storage._cdata], place[1], tensor.size(), tensor.stride())
+                place = storages[storage._cdata]
+                copies[key] = whole.set_(place, tensor.storage_offset(), tensor.size(), tensor.stride())
             else:
                 copies[key] = tensor.detach().to("cpu", non_blocking=tensor.is_cuda)
-                gpus.update([tensor.device] if tensor.is_cuda else [])
             return copies[key]
 
         copy = canonical(tree, copied)
-        self._copied = [_mark(gpu) for gpu in gpus]
+        self._copied = [_mark(gpu) for gpu in {one.device for one in tensors.values() if one.is_cuda}]
         return copy
 
     def _copy_of(self, storage: torch.UntypedStorage, earlier: list[torch.UntypedStorage]) -> torch.UntypedStorage:
@@ -67,6 +70,14 @@ class HostCopy:
         """Wait until the GPUs have completed the newest copy."""
         for event in self._copied:
             event.synchronize()
+
+
+def _key(tensor: Tensor) -> Any:
+    """Return what identifies a tensor; on the host, itself: a pickle records which tensors are the same object."""
+    if tensor.device.type == "cpu":
+        return id(tensor)
+    storage = tensor.untyped_storage()
+    return storage._cdata, tensor.storage_offset(), tensor.dtype, tensor.shape, tensor.stride()
 
 
 def _mark(gpu: torch.device) -> torch.cuda.Event:

@@ -9,7 +9,9 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from nnrun.checkpoints import pinned_copies
 from nnrun.checkpoints.host_copy import HostCopy, canonical
+from nnrun.checkpoints.pinned_copies import PinnedCopies, can_be_gathered
 
 
 def saved(tree: Any) -> bytes:
@@ -67,6 +69,28 @@ def test_the_memory_of_a_copy_is_used_again() -> None:
     assert (third["a"].tolist(), third["b"].tolist()) == ([1.0] * 6, [1.0] * 5)
 
 
+def test_the_copies_of_a_gpus_tensors_are_gathered_in_kept_memory_and_saved_one_by_one(monkeypatch) -> None:
+    """Tensors of the host stand for those of a GPU: of each type, small ones in one copy, large ones in one each."""
+    monkeypatch.setattr(pinned_copies, "_CHUNK_BYTES", 64)
+    kernels = torch.randn(3, 2, 4, 5).contiguous(memory_format=torch.channels_last)
+    tensors = [torch.arange(5.0), torch.tensor(7.0), torch.zeros(0, 2), kernels, torch.ones(3).bfloat16()]
+    tensors += [torch.arange(4), torch.arange(40.0)]
+    assert all(map(can_be_gathered, tensors))
+    assert not can_be_gathered(torch.ones(4, 4)[:, :2])
+    pinned, before = PinnedCopies(), saved(tensors)
+    copies = pinned.take(tensors)
+    assert saved(copies) == before, "with storages of their own, or each would be saved with all"
+    assert [members for members, _ in pinned._chunks] == [[0, 1, 3], [6], [4], [5]]
+    for tensor in tensors:
+        tensor.add_(1)
+    assert saved(copies) == before
+    places = [copy.data_ptr() for copy in copies]
+    again = pinned.take(tensors)
+    assert saved(again) == saved(tensors) != before
+    assert [copy.data_ptr() for copy in again] == places
+    assert saved(pinned.take(tensors[1:4])) == saved(tensors[1:4])
+
+
 def test_the_copy_of_a_gpus_tensors_is_waited_for_once_and_not_when_it_is_taken(monkeypatch) -> None:
     """Fake tensors stand for those of a GPU."""
     said: list[str] = []
@@ -83,6 +107,7 @@ def test_the_copy_of_a_gpus_tensors_is_waited_for_once_and_not_when_it_is_taken(
 
     monkeypatch.setattr(torch.cuda, "Event", Event)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda gpu: f"the stream of {gpu}")
+    monkeypatch.setattr(PinnedCopies, "take", lambda _, given: [torch.empty_like(one, device="cpu") for one in given])
     host_copy = HostCopy()
     with FakeTensorMode(allow_non_fake_inputs=True):
         there = torch.ones(2, 3, device="cuda")
