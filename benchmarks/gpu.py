@@ -2,11 +2,13 @@
 
     make gpu                       on a machine with CUDA: its own Python, and build/gpu-bundle for what that lacks
     make gpu ARGS="--only waits"   only this part; the page keeps what was measured before
+    make gpu ARGS=--write          only write the page, from the results of earlier runs
     make gpu ARGS=--dry            a dry run on a CPU, with the minimum of everything; docs/ is not changed
 
-Each part runs in its own process with its own time limit. A part that fails, crashes or takes too long is recorded, and
-the others still run. Results are on disk immediately: OUT/<part>.jsonl has a line for each row, OUT/<part>.json the
-finished part; OUT is $OUT, or build/gpu. The exit code is 1 if a part did not finish.
+Each part runs in its own process with its own time limit, forked from one that has imported what all need. A part that
+fails, crashes or takes too long is recorded, and the others still run. Results are on disk at once: OUT/<part>.jsonl
+has a line for each row, OUT/<part>.json the finished part; OUT is $OUT, or build/gpu. The exit code is 1 if a part did
+not finish.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import contextlib
 import importlib.util
 import json
 import os
-import shlex
+import select
 import subprocess
 import sys
 import tempfile
@@ -38,17 +40,20 @@ ALL_SECONDS = 480.0
 LIMITS = {
     "versions": 20,
     "waits": 60,
-    "steps": 60,
-    "resume": 60,
-    "tf32": 30,
-    "first-step": 30,
-    "residency": 40,
-    "kernels": 30,
+    "steps": 40,
+    "resume": 40,
+    "tf32": 20,
     "saves": 20,
+    "graph": 60,
+    "speed": 40,
+    "first-step": 30,
+    "residency": 30,
+    "kernels": 30,
     "memory": 20,
-    "speed": 30,
-    "compile": 90,
+    "compile": 70,
 }
+# What importing may take, once for all parts.
+IMPORT_SECONDS = 60.0
 # Packages whose import name differs from their wheel's name.
 _MODULES = {"antlr4-python3-runtime": "antlr4", "hydra-core": "hydra", "pyyaml": "yaml"}
 
@@ -64,11 +69,52 @@ class Walk:
     dry: bool
     about: dict[str, str] = field(default_factory=dict)
 
-    def command(self, *parts: str) -> list[str]:
+    def command(self, *parts: str, module: str = "on_gpu.part") -> list[str]:
         """Return the command that measures parts."""
-        command = [sys.executable, "-m", "on_gpu.part", *parts, "--device", self.device, "--out", str(self.out)]
+        command = [sys.executable, "-m", module, *parts, "--device", self.device, "--out", str(self.out)]
         command += ["--root", str(self.root)] if self.root else []
         return command + (["--dry"] if self.dry else [])
+
+
+class Server:
+    """A process that forks one for each part; if it fails, parts run in processes of their own."""
+
+    def __init__(self, walk: Walk) -> None:
+        self._walk = walk
+        with (walk.out / "server.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                walk.command(module="on_gpu.server"),
+                env=walk.environment,
+                cwd=walk.out,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._works = self._answer(IMPORT_SECONDS) is not None
+
+    def run(self, name: str, limit: float) -> dict[str, Any]:
+        """Run a part to its end or its limit; return how it ended."""
+        if self._works:
+            assert self._process.stdin is not None
+            with contextlib.suppress(OSError):
+                self._process.stdin.write(json.dumps({"part": name, "limit": limit}).encode() + b"\n")
+                self._process.stdin.flush()
+            answer = self._answer(limit + 10)
+            if answer is not None:
+                return _ended(name, answer["code"], limit, answer["seconds"])
+            self._works = False
+        return run_part(self._walk, name, limit, self._walk.command(name))
+
+    def _answer(self, seconds: float) -> dict[str, Any] | None:
+        """Return the next answer, or None if none comes in time."""
+        assert self._process.stdout is not None
+        ready, _, _ = select.select([self._process.stdout], [], [], seconds)
+        return _row(self._process.stdout.readline().decode()) if ready else None
+
+    def close(self) -> None:
+        """End the process."""
+        _end(self._process)
 
 
 def run_part(walk: Walk, name: str, limit: float, command: Sequence[str]) -> dict[str, Any]:
@@ -92,8 +138,13 @@ def run_part(walk: Walk, name: str, limit: float, command: Sequence[str]) -> dic
             _end(child)
             raise
         _end(child)
+    return _ended(name, code, limit, round(time.monotonic() - start, 1))
+
+
+def _ended(name: str, code: int | None, limit: float, seconds: float) -> dict[str, Any]:
+    """Return how a part ended; the code is None where its limit ended it."""
     how = "finished" if code == 0 else f"not finished after {limit:.0f} s" if code is None else f"exit code {code}"
-    return {"part": name, "ok": code == 0, "ended": how, "seconds": round(time.monotonic() - start, 1)}
+    return {"part": name, "ok": code == 0, "ended": how, "seconds": seconds}
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
@@ -144,7 +195,11 @@ def surroundings(bundle: Path, folder: Path) -> dict[str, str]:
     unpack(bundle, folder)
     places = [str(REPOSITORY / "src"), str(HERE), str(folder), os.environ.get("PYTHONPATH", "")]
     more = {"PYTHONPATH": os.pathsep.join(filter(None, places)), "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
-    return dict(os.environ) | more | {"KINETO_LOG_LEVEL": "5", "XDG_CACHE_HOME": str(folder / "cache")}
+    cache = folder / "cache" / "torch" / "kernels"  # torch makes only the last of these
+    cache.mkdir(parents=True, exist_ok=True)
+    # Asking for a GPU through NVML leaves CUDA to the processes that are forked.
+    more |= {"XDG_CACHE_HOME": str(folder / "cache"), "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+    return dict(os.environ) | more | {"KINETO_LOG_LEVEL": "5"}
 
 
 def find_root(given: Path | None, bundle: Path) -> Path | None:
@@ -160,6 +215,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dry", action="store_true", help="a dry run on a CPU: two steps of everything")
     parser.add_argument("--only", nargs="+", choices=LIMITS, default=list(LIMITS), help="only these parts")
+    parser.add_argument("--write", action="store_true", help="measure nothing; write the page from what is in OUT")
     parser.add_argument("--out", type=Path, default=None, help="default: $OUT, or build/gpu")
     parser.add_argument("--bundle", type=Path, default=BUNDLE, help="default: build/gpu-bundle")
     parser.add_argument("--root", type=Path, default=None, help="contains MNIST/raw; default: the bundle's")
@@ -174,6 +230,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the parts, write the page, and return the exit code."""
     options = parse(arguments)
+    if options.write:
+        return 0 if _write(options) else 1
     options.out.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + ALL_SECONDS
     with tempfile.TemporaryDirectory(prefix="nnrun-gpu-", ignore_cleanup_errors=True) as folder:
@@ -185,24 +243,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for suffix in (".jsonl", ".json"):
                 (walk.out / f"{name}{suffix}").unlink(missing_ok=True)
         if options.dry:
-            # One process for all: importing torch takes most of the time of a dry run.
             walk.environment["OMP_NUM_THREADS"] = "1"
-            ended = run_part(walk, "all", ALL_SECONDS, walk.command(*options.only))
-            for name in options.only:
-                record(walk, ended | {"part": name})
-        else:
+        server = Server(walk)
+        try:
             for name in options.only:
                 limit = min(LIMITS[name], max(1.0, deadline - time.monotonic()))
-                record(walk, run_part(walk, name, limit, walk.command(name)))
+                record(walk, server.run(name, limit))
                 _write(options)
+        finally:
+            server.close()
     return 0 if _write(options) else 1
 
 
 def _write(options: argparse.Namespace) -> bool:
     """Write the page, also beside the figures; return whether all parts finished."""
-    command = shlex.join(["make", "gpu", *([f"ARGS={shlex.join(sys.argv[1:])}"] if sys.argv[1:] else [])])
     for path in {options.page, options.out / "gpu.md"}:
-        ended = write_page(path, options.out, list(LIMITS), command)
+        ended = write_page(path, options.out, list(LIMITS), "make gpu")
     return all(ended.get(name, False) for name in options.only)
 
 

@@ -101,7 +101,7 @@ def residency(place: Place) -> Iterator[Row]:
     for where, workers in (("device", 0), ("memory", 0), ("stream", 2)):
         words = [*data, "model=cnn", f"data.residency={where}", f"data.num_workers={workers}", "early_stopping=none"]
         for turn in ("cold", "warm"):  # the second loads nothing
-            more = ["trainer.epochs=100", f"trainer.max_steps={place.steps(1200 if turn == 'warm' else 20)}"]
+            more = ["trainer.epochs=100", f"trainer.max_steps={place.steps(400 if turn == 'warm' else 20)}"]
             summary = train(place.folder, f"{where}-{turn}", *words, *more, device=str(place.device))
         name = f"{where}-bits"
         train(place.folder, name, *SMALL, "model=cnn", *words[-3:], device=str(place.device))

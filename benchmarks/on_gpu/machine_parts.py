@@ -1,4 +1,4 @@
-"""The machine, its first step, cuDNN's kernels, saves, and running out of memory."""
+"""The machine, its first step, saves, and running out of memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from nnrun.tasks.doctor.machine import look_at_machine
 from on_gpu.bits import SMALL
 from on_gpu.place import Place, Row
 from on_gpu.runs import read, run, train
-from on_gpu.trainings import Setup, Window, bare_step, run_window, seconds_a_step
+from on_gpu.trainings import Setup, Window, bare_step, run_window
 
 HERE = Path(__file__).resolve().parent.parent
 
@@ -70,43 +70,13 @@ def first_step(place: Place) -> Iterator[Row]:
     yield "a bare script, the same", {"says": done.stdout.strip()}
 
 
-def kernels(place: Place) -> Iterator[Row]:
-    """The gain of cuDNN's benchmark mode and of the memory layout."""
-    network = "cnn" if place.dry else "resnet18"
-    for channels_last in (True, False):
-        for precision in ("bf16", "fp32") if not place.dry else ("bf16",):
-            setup = Setup(network=network, channels_last=channels_last, precision=precision)
-            for is_on in (True, False):
-                # This measures cuDNN's choice of kernels, which a deterministic setting restricts.
-                layout = "channels last" if channels_last else "contiguous"
-                name = f"{network} {precision}, {layout}, cudnn.benchmark {'on' if is_on else 'off'}"
-                yield name, {"microseconds": 1e6 * _with_benchmark(is_on, setup, place)}
-
-
-def _with_benchmark(is_on: bool, setup: Setup, place: Place) -> float:
-    """Return the seconds of a step with cuDNN's benchmark on or off."""
-
-    class Fixed(type(torch.backends.cudnn)):  # type: ignore[misc]
-        """cuDNN's module with a fixed benchmark setting."""
-
-        benchmark = property(lambda _: is_on, lambda *_: None)
-
-    original = torch.backends.cudnn.__class__
-    torch._C._set_cudnn_benchmark(is_on)
-    torch.backends.cudnn.__class__ = Fixed
-    try:
-        return seconds_a_step(setup, place.device, place.steps(25), place.steps(80))
-    finally:
-        torch.backends.cudnn.__class__ = original
-
-
 def saves(place: Place) -> Iterator[Row]:
     """The time of saving a ResNet-18 with Adam, and whether plain torch can read the file without a device."""
     setup = replace(Setup(network="cnn" if place.dry else "resnet18"), ema=True)
     state = run_window(setup, place.device, Window(1, 1, lambda: None, lambda: None))
     payload: Any = {"model": state.evaluated.state_dict(), "training": state.state_dict()}
     host_copy = HostCopy()
-    for turn in ("first", "second"):
+    for turn in ("first", "second", "third"):
         times = [time.perf_counter()]
         are_finite(state.network.state_dict().values())
         times.append(time.perf_counter())
@@ -141,37 +111,3 @@ def memory(place: Place) -> Iterator[Row]:
         torch.cuda.empty_cache()
     summary = train(place.folder, "after", *SMALL, "model=mlp", device=device)
     yield "the next run", {"state": summary["state"]}
-
-
-def speed(place: Place) -> Iterator[Row]:
-    """Milliseconds per step of nnrun and of the bare step, warm, and the time to 99 % on MNIST."""
-    device = str(place.device)
-    data = ["data=digits"] if place.root is None or place.dry else ["data=mnist", f"data.root={place.root}"]
-    base = [*data, "model=cnn", "data.batch_size=64", "trainer.epochs=1000000", "early_stopping=none"]
-    for precision in ("fp32", "bf16"):
-        for turn, steps in (("cold", 50), ("warm", 3000)):
-            words = [f"trainer.precision={precision}", f"trainer.max_steps={place.steps(steps)}"]
-            summary = train(place.folder, f"{precision}-{turn}", *base, *words, device=device)
-        step = bare_step("cnn", place.device, precision)
-        for count in (place.steps(50), place.steps(1000)):
-            start = time.perf_counter()
-            for _ in range(count):
-                step()
-            if place.on_gpu:
-                torch.cuda.synchronize()
-        bare = 1000 * (time.perf_counter() - start) / count
-        yield f"cnn {precision}", {"nnrun_ms": 64000 / summary["train"]["samples_per_second"], "bare_ms": bare}
-    if place.root is None or place.dry:
-        return
-    for turn in ("cold", "warm"):
-        start = time.perf_counter()
-        words = ["experiment=mnist_fast", f"data.root={place.root}"]
-        summary = train(place.folder, f"fast-{turn}", *words, device=device)
-        yield (
-            f"experiment=mnist_fast, {turn}",
-            {
-                "training_seconds": summary["train"]["seconds"],
-                "all_seconds": time.perf_counter() - start,
-                "test_accuracy": summary["metrics"]["test/accuracy"],
-            },
-        )

@@ -20,17 +20,20 @@ TITLES = {
     "steps": "Microseconds and launches per step",
     "resume": "A resumed run has the same bits",
     "tf32": "TF32 on and off, against fp64",
+    "saves": "Saves",
+    "graph": "The step as one CUDA graph, and the time to 99 %",
+    "speed": "Speed",
     "first-step": "What comes before the second step",
     "residency": "Samples on the device, in memory, streamed",
     "kernels": "cuDNN's benchmark and the memory layout",
-    "saves": "Saves",
     "memory": "Out of memory",
-    "speed": "Speed, and the time to 99 %",
     "compile": "Compiled networks",
 }
 NOTES = {
     "waits": "Found by torch's synchronization debug mode, and by the profiler, whose own wait is the 0.2 a step.",
     "steps": "Batch size 64, Adam. Bare is the step alone, on one batch that is already on the device.",
+    "graph": "Batch size 64, Adam. MB are the peak of the reserved memory, without the samples.",
+    "speed": "MNIST, batch size 64, Adam; runs from the command line.",
     "saves": "A ResNet-18 with Adam and an average of its weights. Training waits for `finite` and `ask for copy`.",
 }
 # Rows that say more about the machine's surroundings than about the figures.

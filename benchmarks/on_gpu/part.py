@@ -11,12 +11,14 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from on_gpu import bits, machine_parts, waiting
+from on_gpu import bits, graphs, machine_parts, speed, waiting
 from on_gpu.place import Part, Place
 
 PARTS: dict[str, Part] = {
@@ -27,10 +29,11 @@ PARTS: dict[str, Part] = {
     "tf32": bits.tf32,
     "first-step": machine_parts.first_step,
     "residency": bits.residency,
-    "kernels": machine_parts.kernels,
     "saves": machine_parts.saves,
     "memory": machine_parts.memory,
-    "speed": machine_parts.speed,
+    "graph": graphs.graph,
+    "speed": speed.speed,
+    "kernels": speed.kernels,
     "compile": bits.compiled,
 }
 
@@ -59,18 +62,33 @@ def measure(name: str, place: Place, out: Path) -> bool:
     return True
 
 
-def main() -> int:
-    """Measure the command line's parts; return 1 if one failed."""
+@dataclass(frozen=True)
+class Options:
+    """The command line's settings."""
+
+    parts: list[str]
+    device: str
+    out: Path
+    root: Path | None
+    dry: bool
+
+
+def parse() -> Options:
+    """Return the command line's settings."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="+", choices=PARTS)
+    parser.add_argument("parts", nargs="*")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--root", type=Path, default=None)
     parser.add_argument("--dry", action="store_true")
-    options = parser.parse_args()
+    return Options(**vars(parser.parse_args()))
+
+
+def run(parts: Sequence[str], options: Options) -> int:
+    """Measure parts; return 1 if one failed."""
     device = torch.device(options.device, 0) if options.device == "cuda" else torch.device(options.device)
     all_ended = True
-    for name in options.parts:
+    for name in parts:
         with tempfile.TemporaryDirectory(prefix=f"nnrun-{name}-", ignore_cleanup_errors=True) as folder:
             place = Place(device, Path(folder), options.root, options.dry)
             all_ended = measure(name, place, options.out) and all_ended
@@ -78,4 +96,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    given = parse()
+    sys.exit(run(given.parts, given))

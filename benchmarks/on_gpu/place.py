@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,12 @@ class Place:
     def steps(self, wet: int) -> int:
         """Return the number of steps: `wet`, or 2 in a dry run."""
         return 2 if self.dry else wet
+
+    def now(self) -> float:
+        """Return the time, in seconds, at which the device has done all its work."""
+        if self.on_gpu:
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
 
     @property
     def on_gpu(self) -> bool:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import torch
@@ -32,10 +35,15 @@ from nnrun.core.skipping_step import SkippingStep
 from nnrun.core.state import TrainState
 from nnrun.core.step import Step
 from nnrun.core.work import Work
+from on_gpu.place import Place
 
 NUM_CLASSES = 10
 # The shape of each network's images.
 SHAPES = {"cnn": (1, 28, 28), "resnet18": (3, 32, 32)}
+# A step is timed after a warm-up, for so many seconds or steps.
+WARMUP, MOST_STEPS, SECONDS = 25, 500, 0.7
+# Whether this version can capture a step.
+CAPTURES = importlib.util.find_spec("nnrun.core.captured_step") is not None
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,7 @@ class Setup:
     channels_last: bool = True
     batch_size: int = 64
     batchnorm: bool = False
+    cuda_graph: bool = False
 
 
 def make_network(name: str, batchnorm: bool = False) -> nn.Module:
@@ -70,10 +79,12 @@ def make_network(name: str, batchnorm: bool = False) -> nn.Module:
 
 
 def noise(network: str, num_samples: int) -> Split:
-    """Return random images and targets."""
+    """Return random images and targets; they repeat after 1,024."""
     draws = torch.Generator().manual_seed(0)
-    inputs = torch.randint(256, (num_samples, *SHAPES[network]), generator=draws, dtype=torch.uint8)
-    return Split(inputs, torch.randint(NUM_CLASSES, (num_samples,), generator=draws))
+    inputs = torch.randint(256, (1024, *SHAPES[network]), generator=draws, dtype=torch.uint8)
+    targets = torch.randint(NUM_CLASSES, (1024,), generator=draws)
+    chosen = torch.arange(num_samples) % 1024
+    return Split(inputs[chosen], targets[chosen])
 
 
 def make_training(
@@ -134,24 +145,64 @@ def run_window(setup: Setup, device: torch.device, window: Window) -> TrainState
     return state
 
 
-def seconds_a_step(setup: Setup, device: torch.device, warmup: int, steps: int) -> float:
-    """Return the seconds of a step, after a warm-up."""
-    times: list[float] = []
+class Timed(Callback):
+    """Time the steps after a warm-up, until enough seconds have passed; the last step ends the training."""
 
-    def note() -> None:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        times.append(time.perf_counter())
+    def __init__(self, place: Place) -> None:
+        self._warmup, self._place = place.steps(WARMUP), place
+        self.seconds_a_step = 0.0
 
-    run_window(setup, device, Window(warmup, steps, note, note))
-    return (times[1] - times[0]) / steps
+    def on_step_end(self, state: TrainState) -> None:
+        """Begin, or end if it is time: the device is waited for only then."""
+        count = state.progress.step - self._warmup
+        if count == 0:
+            self._start = self._place.now()
+        elif count == self._place.steps(MOST_STEPS) or (count > 0 and time.perf_counter() - self._start > SECONDS):
+            self.seconds_a_step = (self._place.now() - self._start) / count
+            raise EnoughError
 
 
-def bare_step(network: str, device: torch.device, precision: str, batch_size: int = 64) -> Callable[[], None]:
+class EnoughError(Exception):
+    """The steps were timed."""
+
+
+def num_steps(place: Place) -> int:
+    """Return for how many steps a timed training has samples."""
+    return place.steps(WARMUP) + place.steps(MOST_STEPS) + 1
+
+
+def noise_bytes(setup: Setup, place: Place) -> int:
+    """Return the bytes of the samples of a timed training."""
+    return setup.batch_size * num_steps(place) * prod(SHAPES[setup.network])
+
+
+def seconds_a_step(setup: Setup, place: Place) -> float:
+    """Return the seconds of a training's step, after a warm-up."""
+    timed = Timed(place)
+    state, work, plan = make_training(setup, place.device, num_steps(place), [timed])
+    with contextlib.suppress(EnoughError):
+        train_epoch(state, work, plan)
+    return timed.seconds_a_step
+
+
+def seconds_a_call(call: Callable[[], None], place: Place) -> float:
+    """Return the seconds of a call, after a warm-up."""
+    for _ in range(place.steps(WARMUP)):
+        call()
+    count, start = 0, place.now()
+    while count < place.steps(MOST_STEPS) and time.perf_counter() - start < SECONDS:
+        call()
+        count += 1
+    return (place.now() - start) / count
+
+
+def bare_step(
+    network: str, device: torch.device, precision: str, batch_size: int = 64, *, capturable: bool = False
+) -> Callable[[], None]:
     """Return a bare step on one batch that is already on the device: the floor for any loop."""
     # mypy knows no memory_format in Module.to
     model = make_network(network).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = torch.optim.Adam(model.parameters(), fused=True)
+    optimizer = torch.optim.Adam(model.parameters(), fused=True, capturable=capturable)
     split = noise(network, batch_size)
     inputs = (split.inputs.to(device).float() / 255).contiguous(memory_format=torch.channels_last)
     targets = split.targets.to(device)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -16,7 +15,7 @@ from nnrun.core.evaluate import evaluate
 from nnrun.core.residency import Layout, samples_at
 from on_gpu.place import Place, Row
 from on_gpu.tracing import first_wait, trace, trace_calls
-from on_gpu.trainings import SHAPES, Setup, bare_step, make_training, noise, seconds_a_step
+from on_gpu.trainings import SHAPES, Setup, bare_step, make_training, noise, seconds_a_call, seconds_a_step
 
 _SKIP: dict[str, Any] = {"skip": True, "batchnorm": True}
 WAITS = {
@@ -46,15 +45,17 @@ WAITS = {
 }
 for _name in ("crop_flip", "digits", "erasing", "mixup", "cutmix", "color", "trivialaugment"):
     WAITS[_name] = Setup(network="resnet18" if _name == "color" else "cnn", words=(f"augment={_name}",))
+# These are looked at with deterministic kernels too.
+_DETERMINISTIC = ("fp32", "fp16", "skip, clip, EMA", "Muon, skip", "resnet18, skip, EMA", "mixup", "trivialaugment")
 # A dry run looks only at these.
 _DRY = ("fp32", "Muon, skip", "mixup")
 
 
 def waits(place: Place) -> Iterator[Row]:
-    """For each setting, where its steps wait, if at all, and how many launches they need; deterministic off and on."""
+    """For each setting, where its steps wait, if at all, and how many launches they need; some deterministic too."""
     names = [name for name in WAITS if not place.dry or name in _DRY]
     for is_deterministic in (False, True):
-        for name in names:
+        for name in names if not is_deterministic else [name for name in names if name in _DETERMINISTIC]:
             if not place.on_gpu and WAITS[name].precision == "fp16":
                 continue
             setup = replace(WAITS[name], deterministic=is_deterministic)
@@ -102,12 +103,11 @@ def look_at_evaluation(place: Place) -> dict[str, Any]:
 
 def steps(place: Place) -> Iterator[Row]:
     """Microseconds and launches per step: bare, nnrun's, with EMA, with skipping, deterministic, with memory filled."""
-    warmup, count = place.steps(30), place.steps(150)
     for network in SHAPES if not place.dry else ("cnn",):
         for precision in ("bf16", "fp32") if not place.dry else ("bf16",):
             step = bare_step(network, place.device, precision)
             figures = trace_calls(step, place.device, warmup=place.steps(5), steps=place.steps(5))
-            yield f"{network} {precision}, bare", {"microseconds": _timed(step, place, warmup, count), **figures}
+            yield f"{network} {precision}, bare", {"microseconds": 1e6 * seconds_a_call(step, place), **figures}
             plain = Setup(network=network, precision=precision)
             settings = {"nnrun": plain}
             if precision == "bf16":
@@ -117,17 +117,17 @@ def steps(place: Place) -> Iterator[Row]:
                     "nnrun, deterministic": replace(plain, deterministic=True),
                 }
             for name, setup in settings.items():
-                yield f"{network} {precision}, {name}", _figures(setup, place, warmup, count)
-    yield "cnn bf16, nnrun, deterministic, memory filled", _filled(place, warmup, count)
+                yield f"{network} {precision}, {name}", _figures(setup, place)
+    yield "cnn bf16, nnrun, deterministic, memory filled", _filled(place)
 
 
-def _figures(setup: Setup, place: Place, warmup: int, count: int) -> dict[str, Any]:
+def _figures(setup: Setup, place: Place) -> dict[str, Any]:
     """Return the time and the launches of a training's step."""
-    microseconds = 1e6 * seconds_a_step(setup, place.device, warmup, count)
+    microseconds = 1e6 * seconds_a_step(setup, place)
     return {"microseconds": microseconds, **trace(setup, place.device, place.steps(5), place.steps(5))}
 
 
-def _filled(place: Place, warmup: int, count: int) -> dict[str, Any]:
+def _filled(place: Place) -> dict[str, Any]:
     """Return the figures of a deterministic step if torch fills all new memory, as it does by default."""
     kind: Any = type(deterministic)
     original = kind.fill_uninitialized_memory
@@ -135,21 +135,7 @@ def _filled(place: Place, warmup: int, count: int) -> dict[str, Any]:
     kind.fill_uninitialized_memory = property(original.fget, lambda *_: None)
     torch._C._set_deterministic_fill_uninitialized_memory(True)
     try:
-        return _figures(Setup(deterministic=True), place, warmup, count)
+        return _figures(Setup(deterministic=True), place)
     finally:
         kind.fill_uninitialized_memory = original
         torch._C._set_deterministic_fill_uninitialized_memory(False)
-
-
-def _timed(step: Any, place: Place, warmup: int, count: int) -> float:
-    """Return the microseconds of a call, after a warm-up."""
-    for _ in range(warmup):
-        step()
-    times = []
-    for calls in (0, count):
-        for _ in range(calls):
-            step()
-        if place.on_gpu:
-            torch.cuda.synchronize()
-        times.append(time.perf_counter())
-    return 1e6 * (times[1] - times[0]) / count

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
 import time
 import zipfile
@@ -71,6 +72,33 @@ def test_a_part_that_takes_too_long_is_ended_with_its_children_and_its_rows_are_
     # On a busy machine, a process that was killed dies a moment later; one that was not sleeps for minutes.
     while child.exists() and "Z" not in child.read_text().split("State:")[1].split()[0]:
         time.sleep(0.05)
+
+
+def test_a_forked_part_that_takes_too_long_is_ended_and_one_that_ends_has_its_code(gpu):
+    server = importlib.import_module("on_gpu.server")
+    pid = os.fork()
+    if pid == 0:
+        os.setsid()
+        time.sleep(60)
+    assert server._wait(pid, time.monotonic() + 0.5) is None
+    with pytest.raises(ChildProcessError):
+        os.waitpid(pid, 0)
+    pid = os.fork()
+    if pid == 0:
+        os._exit(3)
+    assert server._wait(pid, time.monotonic() + 60) == 3
+
+
+def test_parts_run_in_processes_of_their_own_if_the_one_that_forks_them_fails(gpu, walk, monkeypatch):
+    prints = "print('here')"
+    monkeypatch.setattr(
+        gpu.Walk, "command", lambda _, name="", module="": [sys.executable, "-c", prints if name else "1 / 0"]
+    )
+    server = gpu.Server(walk)
+    assert server.run("waits", 60.0)["ended"] == "finished"
+    server.close()
+    assert (walk.out / "waits.log").read_text() == "here\n"
+    assert "ZeroDivisionError" in (walk.out / "server.log").read_text()
 
 
 def test_a_part_that_crashes_is_recorded(gpu, walk):

@@ -1,0 +1,91 @@
+"""The captured step, which is launched as one CUDA graph, beside the eager one, which is launched kernel by kernel."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import torch
+
+from on_gpu.place import Place, Row
+from on_gpu.runs import train
+from on_gpu.trainings import CAPTURES, SHAPES, Setup, bare_step, noise_bytes, seconds_a_call, seconds_a_step
+
+
+def graph(place: Place) -> Iterator[Row]:
+    """Microseconds and memory of a step, bare and nnrun's, eager and captured; and the time to 99 % on MNIST."""
+    for network in SHAPES if not place.dry else ("cnn",):
+        for precision in ("bf16", "fp32") if not place.dry else ("bf16",):
+            yield from _bare(place, network, precision)
+            yield from _ours(place, network, precision)
+    if place.root is None or place.dry:
+        return
+    for name, words in (("eager", ()), ("eager, again", ()), ("captured", ("trainer.cuda_graph=true",))):
+        if not words or CAPTURES:
+            yield f"experiment=mnist_fast, {name}", _to_99(place, name, words)
+
+
+def _bare(place: Place, network: str, precision: str) -> Iterator[Row]:
+    """Yield the rows of the bare step."""
+    _forget(place)
+    step = bare_step(network, place.device, precision)
+    yield f"{network} {precision}, bare, eager", _figures(place, seconds_a_call(step, place), 0)
+    if not place.on_gpu:
+        return
+    _forget(place)
+    replay = _captured(bare_step(network, place.device, precision, capturable=True))
+    yield f"{network} {precision}, bare, captured", _figures(place, seconds_a_call(replay, place), 0)
+
+
+def _captured(step: Callable[[], None]) -> Callable[[], None]:
+    """Return a call that replays a step as one graph, captured as torch's documentation says."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(side)
+    captured = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(captured):
+        step()
+    return captured.replay
+
+
+def _ours(place: Place, network: str, precision: str) -> Iterator[Row]:
+    """Yield the rows of nnrun's step."""
+    setup = Setup(network=network, precision=precision)
+    for name, one in (("eager", setup), ("captured", replace(setup, cuda_graph=True))):
+        if one.cuda_graph and not (place.on_gpu and CAPTURES):
+            continue
+        _forget(place)
+        seconds = seconds_a_step(one, place)
+        yield f"{network} {precision}, nnrun, {name}", _figures(place, seconds, noise_bytes(one, place))
+
+
+def _forget(place: Place) -> None:
+    """Free the memory of the row before, and measure the peak anew."""
+    if place.on_gpu:
+        torch.cuda.synchronize()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def _figures(place: Place, seconds: float, without_bytes: int) -> dict[str, float]:
+    """Return the time of a step, and the memory at its peak without that of the samples."""
+    figures = {"microseconds": 1e6 * seconds}
+    if place.on_gpu:
+        figures["MB"] = (torch.cuda.max_memory_reserved() - without_bytes) / 1e6
+    return figures
+
+
+def _to_99(place: Place, name: str, words: tuple[str, ...]) -> dict[str, float]:
+    """Return the time and the accuracy of the experiment that trains for 99 %."""
+    start = time.perf_counter()
+    given = ["experiment=mnist_fast", f"data.root={place.root}", *words]
+    summary = train(place.folder, f"fast-{name.replace(', ', '-')}", *given, device=str(place.device))
+    return {
+        "training_seconds": summary["train"]["seconds"],
+        "all_seconds": time.perf_counter() - start,
+        "test_accuracy": summary["metrics"]["test/accuracy"],
+    }
