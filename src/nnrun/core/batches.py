@@ -77,7 +77,7 @@ class SplitBatches:
         if self.augmenter is None:
             return Batch(self._layout.arranged(self._preprocessed(raw)), targets, weight, num_samples, None, is_full)
         inputs = self._preprocessed(self.augmenter.augment(raw))
-        inputs, mixed = self.augmenter.mix(inputs, targets, weight)
+        inputs, mixed = self.augmenter.mix(inputs, targets, weight, is_full=is_full)
         return Batch(self._layout.arranged(inputs), targets, weight, num_samples, mixed, is_full)
 
     def _preprocessed(self, raw: Tree) -> Tree:

@@ -147,6 +147,26 @@ def test_partners_are_a_circle_through_the_real_samples(num_samples):
         assert weight[partner].min() == 1, "nor does a padded one take another padded one"
 
 
+@pytest.mark.parametrize("num_samples", [1, 2, 40])
+def test_partners_are_the_same_whichever_kernels_find_them(num_samples):
+    """Negative control: with padding, a batch that is said to be full has other partners."""
+
+    def found(weight, is_full):
+        return partners(weight, torch.Generator().manual_seed(3), is_full=is_full).tolist()
+
+    ones = torch.ones(num_samples)
+    padded = torch.cat([ones, torch.zeros(5)])
+    expected = [found(ones, True), found(padded, False)]
+    assert found(ones, False) == expected[0]
+    assert found(padded, True) != expected[1]
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert [found(ones, True), found(padded, False)] == expected
+        assert found(ones, False) == expected[0]
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
 def test_partners_differ_from_draw_to_draw():
     generator = torch.Generator().manual_seed(0)
     assert len({tuple(partners(torch.ones(8), generator).tolist()) for _ in range(50)}) > 45

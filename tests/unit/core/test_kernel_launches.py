@@ -10,10 +10,13 @@ from torch import nn
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from nnrun.assembly.training import make_augmenter
 from nnrun.base.targets import Targets
+from nnrun.cli import compose
 from nnrun.components.data.normalize import Normalize
 from nnrun.components.losses.cross_entropy import CrossEntropy
 from nnrun.components.problems.classification import Classification
+from nnrun.config.interpolation import known_late
 from nnrun.core.batches import SplitBatches
 from nnrun.core.device import Precision
 from nnrun.core.ema import Ema
@@ -118,3 +121,27 @@ def test_a_step_launches_twelve_kernels_more_than_a_bare_one():
 def test_leaving_bad_updates_out_costs_as_many_launches_for_many_parameters_as_for_few(clip):
     """Negative control: it does cost some launches."""
     assert 5 <= our_step(skip=True, clip=clip) - our_step(clip=clip) <= 30
+
+
+@pytest.mark.parametrize(
+    ("name", "most"), [("mixup", 18), ("cutmix", 46), ("erasing", 42), ("color", 66), ("trivialaugment", 153)]
+)
+def test_an_augmentation_launches_no_more_than_it_did(name, most):
+    """Negative control: mixing a batch that may have padding takes more."""
+    images = torch.randint(256, (BATCH_SIZE, 3, 32, 32), dtype=torch.uint8)
+    targets, ones = torch.arange(BATCH_SIZE), torch.ones(BATCH_SIZE)
+    tree = compose([f"augment={name}"]).resolved(known_late((3, 32, 32), Targets.classes("0123456789")))
+    augmenter = make_augmenter(tree["augment"], 0, CPU)
+    assert augmenter is not None
+
+    def launches(is_full: bool) -> int:
+        with Launches() as found:
+            inputs = augmenter.augment(images)
+            inputs = inputs if name not in ("mixup", "cutmix") else images_as_floats
+            augmenter.mix(inputs, targets, ones, is_full=is_full)
+        return found.names.total()
+
+    images_as_floats = images.float()
+    launches(True)
+    assert launches(True) <= most
+    assert name not in ("mixup", "cutmix") or launches(False) > most

@@ -25,7 +25,10 @@ def check_images(name: str, in_shape: Sequence[int], channels: Sequence[int] = (
 
 def uniform(low: float, high: float, like: Tensor, generator: torch.Generator) -> Tensor:
     """Return a random number from low to high for each sample of `like`, `(N,)` in fp32."""
-    return torch.rand(len(like), generator=generator, device=like.device) * (high - low) + low
+    drawn = torch.rand(len(like), generator=generator, device=like.device)
+    # Each operation is a launch on a GPU.
+    scaled = drawn if high - low == 1 else drawn * (high - low)
+    return scaled if low == 0 else scaled + low
 
 
 def full(images: Tensor) -> float:

@@ -86,4 +86,4 @@ class HalfBeta:
             self._quantiles = self._quantiles.to(like.device)
         place = uniform(0, _NUM_POINTS - 1, like, generator)
         before = place.long().clamp(max=_NUM_POINTS - 2)
-        return torch.lerp(self._quantiles[before], self._quantiles[before + 1], place - before)
+        return torch.lerp(self._quantiles[before], self._quantiles[1:][before], place - before)

@@ -55,7 +55,7 @@ class TrivialAugment:
         strength = torch.randint(_NUM_STRENGTHS, shape, generator=generator, device=device) / (_NUM_STRENGTHS - 1)
         sign = torch.where(uniform(0, 1, raw, generator) < 0.5, -1.0, 1.0)
         changed = uniform(0, 1, raw, generator) < self.probability
-        return self.apply(raw, torch.where(changed, operation, 0), strength, sign)
+        return self.apply(raw, operation * changed, strength, sign)
 
     def apply(self, raw: Tensor, operation: Tensor, strength: Tensor, sign: Tensor) -> Tensor:
         """Return each image after its operation (an index into OPERATIONS) at its strength from 0 to 1, `(N,)` each;
@@ -66,8 +66,8 @@ class TrivialAugment:
         images = pixels.round().to(torch.uint8)
 
         def among(*names: str) -> Tensor:
-            numbers = [_NUMBER[name] for name in names]
-            return per_image((operation >= min(numbers)) & (operation <= max(numbers)))
+            first, last = _NUMBER[names[0]], _NUMBER[names[-1]]
+            return per_image(operation == first if first == last else (operation >= first) & (operation <= last))
 
         changed = torch.where(among("shear_x", "rotate"), moved(pixels, operation, sign * strength), pixels)
         changed = torch.where(among("brightness", "sharpness"), blended(pixels, operation, sign * strength), changed)
@@ -83,9 +83,10 @@ class TrivialAugment:
 
 def moved(pixels: Tensor, operation: Tensor, strength: Tensor) -> Tensor:
     """Return images sheared, shifted or rotated, with a strength from -1 to 1."""
+    zero = strength.new_zeros(())  # a number in its place would be moved to the device for each `where`
 
     def where(name: str, value: Tensor) -> Tensor:
-        return torch.where(operation == _NUMBER[name], value, 0)
+        return torch.where(operation == _NUMBER[name], value, zero)
 
     inverse = inverse_of(where("rotate", strength * math.radians(MAX_DEGREES)), torch.ones_like(strength), strength * 0)
     slope = torch.zeros_like(inverse)
