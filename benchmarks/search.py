@@ -19,7 +19,6 @@ import csv
 import json
 import shlex
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,7 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import default_root, say
-from machine import OtherWork, machine, measured_environment
+from command import nnrun
+from machine import OtherWork, machine
 from report import table
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "sweeps.md"
@@ -56,17 +56,6 @@ class Found:
     begun: int
     finished: int
     seconds: float
-
-
-def nnrun(words: Sequence[str], scratch: Path) -> float:
-    """Run nnrun in a process of its own, away from conf/ here; return the seconds that it took."""
-    command = [sys.executable, "-m", "nnrun", *words]
-    start = time.perf_counter()
-    done = subprocess.run(command, cwd=scratch, check=False, capture_output=True, text=True, env=measured_environment())
-    seconds = time.perf_counter() - start
-    if done.returncode:
-        raise SystemExit(f"nnrun {shlex.join(words)} ended with {done.returncode}:\n{done.stderr}")
-    return seconds
 
 
 def sweep(words: Sequence[str], scratch: Path, name: str) -> Found:

@@ -16,12 +16,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -29,7 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from bench import default_root, say
-from machine import OtherWork, machine, measured_environment
+from command import nnrun
+from machine import OtherWork, machine
 from report import table
 
 HERE = Path(__file__).resolve().parent
@@ -67,17 +65,6 @@ class Run:
 Rounds = Sequence[Mapping[str, Run]]
 
 
-def nnrun(words: Sequence[str], scratch: str) -> float:
-    """Run nnrun in a process of its own, away from conf/ here; return the seconds from its creation to its end."""
-    command = [sys.executable, "-m", "nnrun", *words]
-    start = time.perf_counter()
-    done = subprocess.run(command, cwd=scratch, check=False, capture_output=True, text=True, env=measured_environment())
-    seconds = time.perf_counter() - start
-    if done.returncode:
-        raise SystemExit(f"nnrun {shlex.join(words)} ended with {done.returncode}:\n{done.stderr}")
-    return seconds
-
-
 def read_run(directory: Path) -> Run:
     """Return the result in a run's summary.json."""
     summary = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
@@ -96,7 +83,7 @@ def measure_variants(seed: int, words: Sequence[str]) -> dict[str, Run]:
     """Train every variant of the tutorial in one sweep."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "sweep"
-        nnrun(["-m", *variants_words(seed), *words, f"hydra.sweep.dir={folder}"], scratch)
+        nnrun(["-m", *variants_words(seed), *words, f"hydra.sweep.dir={folder}"], Path(scratch))
         jobs = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))["jobs"]
         by_name = {job["overrides"]["experiment"]: read_run(Path(job["directory"])) for job in jobs}
     return {name: by_name[f"tutorial/{name}"] for name in CLAIMS}
@@ -107,7 +94,7 @@ def measure_whole(part: str, seed: int, words: Sequence[str]) -> Run:
     with tempfile.TemporaryDirectory() as scratch:
         directory = Path(scratch) / "run"
         typed = [f"experiment=mnist_{part}", f"seed={seed}", *words, f"hydra.run.dir={directory}"]
-        seconds = nnrun(typed, scratch)
+        seconds = nnrun(typed, Path(scratch))
         run = read_run(directory)
     return Run(run.accuracy, seconds, run.samples_per_second)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from nnrun.base.errors import NnrunError, complain
 from nnrun.base.files import write_link
+from nnrun.sweeps.jobs import Job, Workshop
 from nnrun.sweeps.ranking import choose_ranking, is_measured, key_of, order
 from nnrun.sweeps.seams import JobState
 from nnrun.sweeps.table import JobResult
@@ -28,6 +30,15 @@ def best_of(rows: Sequence[JobResult], number: int = 1) -> list[JobResult]:
 def untested(rows: Sequence[JobResult], number: int) -> list[JobResult]:
     """Return those of the best jobs, at most so many, that have no metrics of the test split."""
     return [row for row in best_of(rows, number) if not any(name.startswith("test/") for name in row.metrics)]
+
+
+def to_test(rows: Sequence[JobResult], number: int, workshop: Workshop) -> Iterator[Job]:
+    """Yield the best jobs that are not tested yet, to be tested; say of one that cannot be why."""
+    for row in untested(rows, number):
+        try:
+            yield workshop.tested(row)
+        except NnrunError as error:
+            complain([f"job {row.number} is not tested: {'; '.join(error.messages)}"])
 
 
 def link_best(rows: Sequence[JobResult], folder: Path) -> None:

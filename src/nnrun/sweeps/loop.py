@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-import statistics
+import sys
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
@@ -11,15 +10,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nnrun.base.errors import InterruptedRun, NnrunError, ResourceError, complain
+from nnrun.base.errors import InterruptedRun, ResourceError
 from nnrun.base.signals import StopRequest
-from nnrun.sweeps.best import untested
+from nnrun.sweeps.best import to_test
 from nnrun.sweeps.board import Board
 from nnrun.sweeps.jobs import Job, Workshop
-from nnrun.sweeps.ranking import is_measured
 from nnrun.sweeps.record import Record
 from nnrun.sweeps.restored import restored
-from nnrun.sweeps.results import fail, give_directory, take_end, take_validation
+from nnrun.sweeps.results import (
+    check_all_ended,
+    fail,
+    give_directory,
+    give_up_paused,
+    mean_of,
+    take_end,
+    take_validation,
+)
 from nnrun.sweeps.resumed import Past
 from nnrun.sweeps.seams import (
     Decision,
@@ -55,7 +61,7 @@ class Loop:
     # How many of the best jobs are tested at the end; then no others start.
     num_tested: int = 0
     is_testing: bool = False
-    # How many jobs there will be, if that is known.
+    # How many jobs a grid has, once they are listed.
     num_jobs: int | None = None
     # Whether the launcher takes up jobs that outlived the sweep, as on a cluster.
     follows_jobs: bool = False
@@ -82,11 +88,19 @@ class Loop:
         with self.stop.held():
             if isinstance(self.search, Recallable):
                 self.search.recall(past.told)
+                self.search.count_time(past.seconds)
             self.record.rows.extend(past.rows)
         for job in restored(past, self.workshop, self.search, follows_jobs=self.follows_jobs):
             self.jobs[job.row.number] = job
             if job.row.state == JobState.WAITING:
                 self.waiting.append(job)
+
+    @property
+    def num_expected(self) -> int | None:
+        """How many jobs there will be at most, if that is known: of a search, those of each proposal."""
+        if self.expected is None:
+            return self.num_jobs
+        return None if self.expected.num_jobs == sys.maxsize else self.expected.num_jobs * len(self.workshop.repeats)
 
     def trainers(self) -> list[Mapping[str, Any]]:
         """Return the section `trainer` of each job whose config is at hand."""
@@ -98,11 +112,13 @@ class Loop:
         """Run until nothing waits, nothing runs, and the search is done. Raises InterruptedRun or KeyboardInterrupt."""
         try:
             self._run_all(launcher)
-            self._check_all_ended()
-            self._give_up_paused()
+            check_all_ended(self.record.rows)
+            if isinstance(self.search, Recallable):
+                self.search.give_up()
+            give_up_paused(self.record.rows)
             if self.num_tested and not self._is_ending:
                 self.is_testing = True
-                self._list_best()
+                self.waiting.extend(to_test(self.record.rows, self.num_tested, self.workshop))
                 self._run_all(launcher)
         except (KeyboardInterrupt, InterruptedRun, ResourceError):
             self._stop(launcher)
@@ -121,14 +137,6 @@ class Loop:
                 return
             self._take_events(launcher)
             self.board.tick()
-
-    def _list_best(self) -> None:
-        """Let the best jobs that are not tested wait for it."""
-        for row in untested(self.record.rows, self.num_tested):
-            try:
-                self.waiting.append(self.workshop.tested(row))
-            except NnrunError as error:
-                complain([f"job {row.number} is not tested: {'; '.join(error.messages)}"])
 
     def decide(self, progress: Progress) -> Decision:
         """Return what a job that reports a validation shall do."""
@@ -178,10 +186,7 @@ class Loop:
 
     def _fill(self, launcher: Launcher) -> None:
         """Start jobs as long as there are places and jobs for them."""
-        while len(self.running) < launcher.num_slots and not self._is_ending:
-            job = self._next()
-            if job is None:
-                return
+        while len(self.running) < launcher.num_slots and not self._is_ending and (job := self._next()) is not None:
             self._start(job, launcher)
 
     def _start(self, job: Job, launcher: Launcher) -> None:
@@ -235,21 +240,7 @@ class Loop:
         """Tell the search the value of a point, once all of its jobs have ended: the mean of those that have one."""
         rows = [other for other in self.record.rows if other.point == row.point]
         if row.point is not None and not self.is_testing and all(other.has_ended for other in rows):
-            values = [other.monitored for other in rows if is_measured(other) and other.monitored is not None]
-            self.search.tell(row.point, statistics.fmean(values) if values else None)
-
-    def _check_all_ended(self) -> None:
-        """Raise InterruptedRun where somebody else stopped a job: the sweep has not ended without it."""
-        if stopped := [row.number for row in self.record.rows if row.state == JobState.INTERRUPTED]:
-            raise InterruptedRun(signal.SIGTERM, f"stopped by a signal: job {', '.join(map(str, sorted(stopped)))}")
-
-    def _give_up_paused(self) -> None:
-        """Record that what is still paused was ended early; a longer search may take it up again."""
-        if isinstance(self.search, Recallable):
-            self.search.give_up()
-        for row in self.record.rows:
-            if row.state == JobState.PAUSED:
-                row.state = JobState.PRUNED
+            self.search.tell(row.point, mean_of(rows))
 
     def _stop(self, launcher: Launcher) -> None:
         """Stop what runs, however long it saves, and record it; another error does not hide the one that ends it."""

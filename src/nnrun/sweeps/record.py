@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -27,11 +28,15 @@ class Record:
     # What the search was asked and told, in order: a resumed sweep has the same search again.
     told: Sequence[Any] = ()
     state: str = "running"
+    # How long it ran before this process: sweep.minutes count in all.
+    seconds: float = 0.0
+    _began: float = field(default_factory=time.monotonic)
 
     def write(self) -> Path:
         """Replace both files; return the path of sweep.csv."""
         record = {
             "state": self.state,
+            "seconds": round(self.seconds + time.monotonic() - self._began, 3),
             "words": list(self.words),
             "settings": self.settings,
             "swept": list(self.swept),

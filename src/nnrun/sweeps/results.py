@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import signal
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from nnrun.base.errors import complain
+from nnrun.base.errors import InterruptedRun, complain
 from nnrun.base.files import write_json
 from nnrun.runs.directory import STATUS_SCHEMA, create_numbered
 from nnrun.runs.summary import Summary
 from nnrun.sweeps.jobs import Job
+from nnrun.sweeps.ranking import is_measured
 from nnrun.sweeps.seams import Decision, Ended, JobState
 from nnrun.sweeps.table import JobResult
 
@@ -64,3 +67,22 @@ def fail(row: JobResult) -> None:
     if not any(directory.iterdir()):
         status = {"state": "failed", "exit_code": row.exit_code, "reason": row.reason}
         write_json(directory / "status.json", status, STATUS_SCHEMA)
+
+
+def mean_of(rows: Sequence[JobResult]) -> float | None:
+    """Return the mean of the jobs of a point that were measured; None if none was."""
+    values = [row.monitored for row in rows if is_measured(row) and row.monitored is not None]
+    return statistics.fmean(values) if values else None
+
+
+def check_all_ended(rows: Sequence[JobResult]) -> None:
+    """Raise InterruptedRun where somebody else stopped a job: the sweep has not ended without it."""
+    if stopped := [row.number for row in rows if row.state == JobState.INTERRUPTED]:
+        raise InterruptedRun(signal.SIGTERM, f"stopped by a signal: job {', '.join(map(str, sorted(stopped)))}")
+
+
+def give_up_paused(rows: Sequence[JobResult]) -> None:
+    """Record that what is still paused was ended early; a longer search may take it up again."""
+    for row in rows:
+        if row.state == JobState.PAUSED:
+            row.state = JobState.PRUNED

@@ -40,7 +40,10 @@ _JOB_KEYS = {
 
 @dataclass(frozen=True)
 class Past:
-    """The record of a sweep: its folder, words, settings, jobs by number, and what its search was asked and told."""
+    """The record of a sweep: its folder, words, settings, jobs by number, and what its search was asked and told.
+
+    `seconds` is how long it ran in all.
+    """
 
     folder: Path
     words: Sequence[str]
@@ -48,6 +51,7 @@ class Past:
     rows: Sequence[JobResult]
     told: Sequence[Any]
     state: str
+    seconds: float
 
 
 def read_past(path: Path) -> Past:
@@ -78,8 +82,9 @@ def read_past(path: Path) -> Past:
     except (TypeError, KeyError, ValueError) as error:
         raise ArtifactError(f"{path / JSON_NAME} is damaged: {error}") from error
     words, told, settings = list(map(str, record["words"])), record.get("told") or [], record.get("settings")
-    state = str(record.get("state"))
-    return Past(path, words, settings if isinstance(settings, dict) else {}, rows, told, state)
+    state, seconds = str(record.get("state")), record.get("seconds")
+    seconds = float(seconds) if isinstance(seconds, int | float) else 0.0
+    return Past(path, words, settings if isinstance(settings, dict) else {}, rows, told, state, seconds)
 
 
 def _row(job: Any, folder: Path) -> JobResult:

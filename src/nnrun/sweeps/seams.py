@@ -137,6 +137,9 @@ class Recallable(Protocol):
     def recall(self, events: Sequence[Any]) -> None:
         """Be asked and told the same again."""
 
+    def count_time(self, seconds: float) -> None:
+        """Count the time that an earlier process used: there is less left."""
+
     def keep_in(self, folder: Path) -> None:
         """Keep files of its own in the folder of the sweep, from now on."""
 

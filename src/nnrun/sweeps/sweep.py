@@ -65,7 +65,9 @@ def sweep(words: Sequence[str], own: Sequence[Path], rules: Rules, note: str | N
     with stop_request() as stop, locked(folder):
         sweep_temporaries(folder)
         # Another process may have resumed it since.
-        return run(asked, search, record, stop, read_past(folder) if past else None)
+        past = read_past(folder) if past else None
+        record.seconds = past.seconds if past else 0.0
+        return run(asked, search, record, stop, past)
 
 
 def run(asked: Asked, search: Search, record: Record, stop: StopRequest, past: Past | None) -> dict[str, Any]:
@@ -73,14 +75,11 @@ def run(asked: Asked, search: Search, record: Record, stop: StopRequest, past: P
     console, folder, config = asked.console, record.folder, asked.config
     record.told = search.events if isinstance(search, Recallable) else ()
     expected = search.expected if isinstance(search, Recallable) else None
-    # A search with an end in sight: so many jobs, unless it repeats them.
-    repeats = config.sweep.seeds > 1 or config.sweep.folds is not None
-    at_most = expected.num_jobs if expected and expected.num_jobs < sys.maxsize and not repeats else None
     board: Board
     if is_one_by_one(config) and not config.sweep.stack:
-        board = Headings(console, lambda: loop.num_jobs or at_most)
+        board = Headings(console, lambda: loop.num_expected)
     else:
-        board = SideBySide(console, lambda: loop.num_jobs or at_most, record.rows, lambda: launcher.num_slots)
+        board = SideBySide(console, lambda: loop.num_expected, record.rows, lambda: launcher.num_slots)
     loop = Loop(
         search=search,
         workshop=asked.workshop,
@@ -101,7 +100,7 @@ def run(asked: Asked, search: Search, record: Record, stop: StopRequest, past: P
         console=console,
         decide=loop.decide,
         awaits=expected is not None and expected.awaits,
-        num_jobs=lambda: expected.num_jobs if expected else len(record.rows),
+        num_jobs=lambda: loop.num_expected or sys.maxsize,
         trainers=loop.trainers,
     )
     launcher = launcher_of(config, launched)

@@ -86,6 +86,21 @@ def test_a_longer_search_keeps_what_is_done(tmp_path: Path, monkeypatch: pytest.
     assert more == at_once
 
 
+def test_the_minutes_of_a_search_are_those_of_all_its_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Negative control: with more minutes, the same search goes on."""
+    words = ["sweep=random", "sweep.trials=1", "sweep.minutes=10", "seed=1,2,3", "model=mlp", *SMALL]
+    run(words, tmp_path / "m", monkeypatch)
+    file = tmp_path / "m" / "s" / "sweep.json"
+    record = json.loads(file.read_text())
+    assert 0 < record["seconds"] < 600
+    file.write_text(json.dumps(record | {"seconds": 600}))
+    assert len(run(["resume=s", "sweep.trials=2"], tmp_path / "m", monkeypatch)) == 1
+    assert json.loads(file.read_text())["seconds"] > 600
+    assert len(run(["resume=s", "sweep.trials=2", "sweep.minutes=20"], tmp_path / "m", monkeypatch)) == 2
+
+
 def test_a_space_in_the_yaml_of_an_experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = """\
 # @package _global_

@@ -28,8 +28,7 @@ Event = list[Any]
 class Aim:
     """Whether lower values are better, the number of proposals, and the epochs of a job that does not choose its own.
 
-    Without a number there are as many proposals as there are points. After `minutes`, counted anew in a search that is
-    resumed, no job is started.
+    Without a number there are as many proposals as there are points. After `minutes` no job is started.
     """
 
     is_less_better: bool
@@ -78,6 +77,10 @@ class Searcher:
         if self._keeper is not None:
             self._keeper.open(folder, self.trials)
             self._is_kept = True
+
+    def count_time(self, seconds: float) -> None:
+        """Count the time that an earlier process used: there is less left."""
+        self._ends_at -= seconds
 
     def give_up(self) -> None:
         """Write down that what is still paused was ended early; a longer search may take it up again."""
