@@ -18,7 +18,7 @@ import torch
 from nnrun.checkpoints.manifest import read_manifest
 from nnrun.cli import compose, main
 from nnrun.sweeps.seams import Decision, Ended, Order, Progress
-from nnrun.sweeps.workers import running
+from nnrun.sweeps.workers import running, starter
 from nnrun.sweeps.workers.launcher import Wishes, Workers
 from nnrun.sweeps.workers.slots import Slots
 from support.command_line import write_files
@@ -149,12 +149,44 @@ def test_a_job_that_the_search_pauses_is_taken_up_again_to_the_same_bits_and_one
         assert [it.awaits for it in heard if it.number == 1] == [True, False], "nothing follows the last"
         again = Order(2, paused.words, paused.directory, resumes=True, composed=paused.composed)
         ended, heard = run(workers, [again])
-        assert (ended[2].exit_code, [it.epoch for it in heard]) == (0, [2])
+        assert (ended[2].exit_code, [it.epoch for it in heard]) == (0, [1, 2]), "the first one told again"
         assert bits(paused.directory) == bits(whole.directory)
         workers._wishes = Wishes(own=own, minutes=0.02)
         ended, _ = run(workers, [ordered(3, *WORDS[1:], "model=odd", "model.mood=hangs", own=own)])
         assert (ended[3].exit_code, ended[3].is_environments_fault) == (5, False)
         assert ended[3].reason == "stopped after sweep.job_minutes=0.02, before it was done"
+
+
+def test_jobs_are_spawned_where_a_fork_is_not_safe(folder: Path, monkeypatch) -> None:
+    """As on macOS; a job that dies takes nothing else with it, and one that is paused resumes to the same bits.
+
+    Negative control: a spawned process has a command of its own, one that is forked has that of the process it is of.
+    """
+    monkeypatch.setattr(starter, "HOW", "spawns")
+    own, commands = [folder / "conf"], set[str]()
+    odd = ordered(0, *WORDS[1:], "model=odd", "model.mood=leaves", own=own)
+    paused, fine = ordered(1, *WORDS), ordered(2, *WORDS)
+
+    def answer(progress: Progress) -> Decision:
+        commands.update(path.read_text().replace("\0", " ") for path in children_of(workers))
+        return Decision.PAUSE if progress.number == paused.number else Decision.GO_ON
+
+    with contextlib.closing(Workers(lambda: Slots(2, 1), Wishes(own=own, asks=True))) as workers:
+        ended, _ = run(workers, [odd, paused, fine], answer)
+        assert [ended[number].exit_code for number in range(3)] == [70, 143, 0]
+        assert all("-m nnrun.sweeps.workers.server job " in command for command in commands) and commands
+        again = Order(3, paused.words, paused.directory, resumes=True, composed=paused.composed)
+        ended, _ = run(workers, [again])
+    assert ended[3].exit_code == 0
+    assert bits(paused.directory) == bits(fine.directory)
+
+
+def children_of(workers: Workers) -> list[Path]:
+    """The command lines of the jobs' processes (Linux)."""
+    assert workers._server is not None
+    server = workers._server._process.pid
+    pids = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+    return [Path(f"/proc/{pid}/cmdline") for pid in pids]
 
 
 SWEEP = """\

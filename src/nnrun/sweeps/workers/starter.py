@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _FAREWELL_SECONDS = 2.0
 _PYTHON = (sys.executable, *subprocess._args_from_interpreter_flags())  # type: ignore[attr-defined]
 
+# A fork is safe on Linux alone: elsewhere, libraries of the system start threads of their own.
+HOW = "forks" if sys.platform == "linux" else "spawns"
 
 # The one that was started ahead, before anything of the sweep was known.
 _AHEAD: list[Starter] = []
@@ -31,10 +33,9 @@ class Starter:
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
-        how = "forks" if sys.platform == "linux" else "spawns"
         with in_force().held(), theirs:
             self._process = subprocess.Popen(
-                [*_PYTHON, "-m", "nnrun.sweeps.workers.server", str(theirs.fileno()), how],
+                [*_PYTHON, "-m", "nnrun.sweeps.workers.server", str(theirs.fileno()), HOW],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 # numpy starts threads as it is imported; a job sets its own number.
