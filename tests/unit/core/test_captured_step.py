@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -13,6 +14,7 @@ from nnrun.core.augmenter import Augmenter
 from nnrun.core.captured_step import CapturedStep
 from nnrun.core.loop import fit
 from nnrun.core.schedule import Schedule
+from nnrun.core.seams.callback import Callback
 from support.small_training import CPU, Small, make_network
 from support.tape import TapeRecorder
 
@@ -62,10 +64,10 @@ def never(work):
     raise RuntimeError("no")
 
 
-def train(name: str, *, replayed: bool, epochs: int = 4, **more) -> tuple[Small, TapeRecorder, list[str]]:
-    prepare, options = CASES[name]
-    network = make_network(nn.BatchNorm1d(8), nn.Dropout(0.3), nn.Tanh())
-    small = Small(network=network, num_samples=44, epochs=epochs, log_every_steps=3, **(options | more))
+def train(prepare, *, replayed: bool = True, **options) -> tuple[Small, TapeRecorder, list[str]]:
+    if "network" not in options:
+        options["network"] = make_network(nn.BatchNorm1d(8), nn.Dropout(0.3), nn.Tanh())
+    small = Small(num_samples=44, epochs=4, log_every_steps=3, **options)
     prepare(small)
     recorder, problems = TapeRecorder(), []
     step = CapturedStep(small.work.step, small.work.train, recorder if replayed else never, problems.append)
@@ -86,8 +88,9 @@ def everything(small: Small) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("name", CASES)
 def test_replayed_updates_have_the_bits_of_updates_made_one_by_one(name):
-    ours, recorder, problems = train(name, replayed=True)
-    theirs, _, why = train(name, replayed=False)
+    prepare, options = CASES[name]
+    ours, recorder, problems = train(prepare, **options)
+    theirs, _, why = train(prepare, replayed=False, **options)
     assert (problems, why) == ([], ["RuntimeError: no"])
     assert len(recorder.tapes) >= 3  # full batches, with and without a row, and the short last one
     expected = everything(theirs)
@@ -95,3 +98,73 @@ def test_replayed_updates_have_the_bits_of_updates_made_one_by_one(name):
         assert torch.equal(value, expected[key]), key
     assert ours.state.progress == theirs.state.progress
     assert float(ours.state.optimizer.param_groups[0]["lr"]) == theirs.state.optimizer.param_groups[0]["lr"]
+
+
+class CountsOnTheHost(torch.optim.SGD):
+    """Its updates depend on a number that a recording takes for constant."""
+
+    num_steps = 0
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        self.num_steps += 1
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter.sub_(parameter.grad, alpha=0.1 / self.num_steps)
+
+
+class CountsInItsState(torch.optim.SGD):
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                self.state[parameter]["number"] = self.state[parameter].get("number", 0) + 1
+
+
+class Reads(nn.Module):
+    def forward(self, inputs):
+        return inputs * (2.0 if inputs.sum().item() > 0 else 1.0)
+
+
+class LooksAtGradients(Callback):
+    def __init__(self) -> None:
+        self.num_calls = 0
+
+    def on_gradients_ready(self, state) -> None:
+        self.num_calls += 1
+
+
+def own(kind):
+    def prepare(small: Small) -> None:
+        small.state.optimizer = kind(small.state.network.parameters(), lr=0.1)
+
+    return prepare
+
+
+@pytest.mark.parametrize(
+    ("kind", "problem"),
+    [(CountsOnTheHost, "differs by"), (CountsInItsState, "CountsInItsState keeps its number on the host")],
+)
+def test_an_update_that_cannot_be_replayed_is_found_before_one_is(kind, problem):
+    """Negative control of the check: the updates differ in nothing but a number on the host."""
+    _, _, problems = train(own(kind))
+    assert len(problems) == 1
+    assert problem in problems[0]
+
+
+def test_a_network_that_reads_a_value_trains_as_without_a_recording():
+    network = make_network(Reads(), nn.Tanh())
+    small, _, problems = train(adam, network=copy.deepcopy(network))
+    assert len(problems) == 1
+    assert "reads a value" in problems[0]
+    plain = Small(network=network, num_samples=44, epochs=4, log_every_steps=3)
+    adam(plain)
+    fit(plain.state, plain.work, plain.plan)
+    for ours, theirs in zip(small.network.parameters(), plain.network.parameters(), strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+def test_a_callback_that_looks_at_gradients_is_called_in_each_update_that_it_joins():
+    looks = LooksAtGradients()
+    small, recorder, problems = train(adam, callbacks=[looks])
+    assert (looks.num_calls, recorder.tapes, problems) == (small.state.progress.step, [], [])

@@ -26,6 +26,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.amp import grad_scaler
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode, _pop_mode
 
+import nnrun.core.captured_step
 import nnrun.core.step
 from nnrun.assembly.training import make_augmenter
 from nnrun.base.targets import Targets
@@ -127,11 +128,13 @@ def fake_cuda():
         patch.setattr(torch.cuda, "is_bf16_supported", lambda *_: True)
         patch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
         patch.setattr(torch.cuda, "synchronize", lambda *_: None)
-        patch.setattr(nnrun.core.step, "seed_step", lambda *_: None)
+        for module in (nnrun.core.step, nnrun.core.captured_step):
+            patch.setattr(module, "seed_step", lambda *_: None)
         patch.setattr(torch.Tensor, "backward", backward)
         # Constants that are cached on a device after the first batch would be made anew for each call on fake tensors.
         patch.setattr(normalize, "_channel_tensors", functools.cache(normalize._channel_tensors))
-        patch.setattr(torch, "_fused_sgd_", lambda *_, **__: None)
+        for name in ("_fused_sgd_", "_fused_adam_", "_fused_adamw_"):
+            patch.setattr(torch, name, lambda *_, **__: None)
         yield trained
 
 
@@ -154,6 +157,11 @@ class WatchesLayers(Callback):
             assert self.num_watched == state.progress.step - 1
         self.watching._found = {}
         self.watching.mark("begin")
+
+
+def records_nothing(work) -> None:
+    """So that the step to capture is made without a recording, with all its numbers on the device."""
+    raise NotImplementedError
 
 
 def take_steps(trained: list[nn.Parameter], case: SimpleNamespace) -> TrainState:
@@ -197,16 +205,22 @@ def take_steps(trained: list[nn.Parameter], case: SimpleNamespace) -> TrainState
     state.watch.check = lambda: None
     callbacks = [*case.callbacks, WatchCopies(num_steps)]
     step = (SkippingStep if case.skip else Step)(state, objective, case.clip, callbacks)
+    if case.captured:
+        captured = nnrun.core.captured_step.CapturedStep(step, train, records_nothing)
+        step, train = captured, captured.rows
     train_epoch(state, Work(objective, step, train, None, callbacks), Plan(1, 99, case.accumulate, 1000))
     assert state.progress.step == num_steps
     evaluate(state.eval_module, objective, SplitBatches(samples_at(split, layout), scaling, 50))
     return state
 
 
+_SWITCHES = ("ema", "skip", "clip", "fp16", "augment", "scheduler", "captured")
+
+
 def case(**options) -> SimpleNamespace:
     defaults = {"precision": "bf16", "optimizer": ADAM, "loss": CrossEntropy, "residency": "device", "channels": 1}
     defaults["problem"] = Classification
-    more = {"accumulate": 1, "callbacks": []} | dict.fromkeys(("ema", "skip", "clip", "fp16", "augment", "scheduler"))
+    more = {"accumulate": 1, "callbacks": []} | dict.fromkeys(_SWITCHES)
     return SimpleNamespace(**defaults | more | options)
 
 
@@ -241,10 +255,20 @@ CASES = {
     "sgd unfused, skip": case(optimizer=sgd(0.0, fused=False), skip=True),
     "sgd unfused with momentum, skip": case(optimizer=sgd(0.9, fused=False), skip=True),
     "adam unfused, skip": case(optimizer={"name": "Adam", "foreach": True}, skip=True),
+    "captured": case(captured=True),
+    "captured, accumulate, scheduler": case(captured=True, accumulate=2, scheduler=True),
+    "captured, skip, ema, clip": case(captured=True, skip=True, ema=True, clip=1.0),
+    "captured, fp16, clip, ema": case(captured=True, fp16=True, clip=1.0, ema=True),
+    "captured, sgd with momentum": case(captured=True, optimizer=sgd(0.9)),
+    "captured, muon": case(captured=True, optimizer={"name": "Muon"}),
+    "captured, adam unfused": case(captured=True, optimizer={"name": "Adam", "foreach": True}),
+    "captured, mixup": case(captured=True, augment="mixup", channels=3),
 }
 for _name in ("RAdam", "NAdam", "RMSprop"):
     CASES[_name] = case(optimizer={"name": _name})
     CASES[f"{_name}, skip"] = case(optimizer={"name": _name}, skip=True)
+    if _name != "RMSprop":  # its division by a learning rate on the device is unknown to fake tensors
+        CASES[f"captured, {_name}"] = case(optimizer={"name": _name}, captured=True)
 for _name in ("crop_flip", "digits", "erasing", "mixup", "cutmix", "color", "trivialaugment"):
     CASES[_name] = case(augment=_name, channels=3)
 
