@@ -26,6 +26,11 @@ CASES = {
     ],
     "resnet18": ["model=resnet18", "trainer.precision=fp32"],
     "trivialaugment with cutmix": ["model=cnn", "augment=[trivialaugment,cutmix]", "trainer.precision=fp32"],
+    "captured": ["model=cnn", "trainer.cuda_graph=true", "trainer.precision=fp32"],
+    "captured, bf16, average, mixup": [
+        *("model=cnn", "trainer.cuda_graph=true", "trainer.precision=bf16", "augment=mixup"),
+        *("trainer.ema_decay=0.9", "scheduler=cosine"),
+    ],
     "Muon, skip": ["model=cnn", "optimizer=muon", "trainer.nonfinite=skip", "trainer.precision=fp32"],
     "RAdam, skip": ["model=cnn", "optimizer=radam", "trainer.nonfinite=skip", "trainer.precision=fp32"],
 }
