@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from operator import attrgetter
@@ -26,6 +27,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Until all tests are collected, as the program does until its modules are imported: what they hold is never garbage,
 # and a tenth of the time went into looking at it again and again.
 gc.disable()
+
+# Kept while tests are collected, whatever the environment says: asserting in detail rewrites each file, which takes
+# several seconds. Not later: a test writes modules anew within a second, and the bytecode of the old would do for them.
+_KEEPS_NO_BYTECODE, sys.dont_write_bytecode = sys.dont_write_bytecode, False
 
 # A shell ignores these in what it runs in the background, and nnrun leaves an ignored signal so: the tests that send
 # them would wait for nothing.
@@ -79,11 +84,20 @@ def pytest_configure(config: pytest.Config) -> None:
         from support.timing import Stopwatch
 
         config.pluginmanager.register(Stopwatch())
+    # Processes take the files in the order of their items, which is ours.
+    config.option.loadscopereorder = False
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave tests out that need what is not here, and those of slow files where that is asked for."""
+    """Leave tests out that need what is not here, and those of slow files where that is asked for.
+
+    Where several processes run them, begin with the files that take longest: none works on alone at the end.
+    """
     config.stash[_LEFT_OUT] = {}
+    if hasattr(config, "workerinput"):
+        from support.timing import longest_first
+
+        items.sort(key=longest_first(item.path for item in items))
     if config.getoption("--fast"):
         from support.timing import slow_files
 
@@ -123,7 +137,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_collection_finish() -> None:
     """Collect garbage from here on, among what the tests make."""
-    gc.collect()
+    sys.dont_write_bytecode = _KEEPS_NO_BYTECODE
     gc.freeze()
     gc.enable()
 
@@ -183,6 +197,16 @@ def _no_waits_for_the_disk() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", os.fstat)  # which refuses what is not open, as fsync does
+        yield
+
+
+@pytest.fixture(scope="module")
+def warm_python() -> Iterator[None]:
+    """Start Python from one that has imported torch: for files whose tests are not about how a process starts."""
+    from support.warm import WarmPopen
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess, "Popen", WarmPopen)
         yield
 
 

@@ -1,10 +1,11 @@
-"""Which tests `make test-fast` runs: the quickest files, by a record of how long each took."""
+"""Which tests `make test-fast` runs, and which come first: by a record of how long each file took."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,13 @@ def slow_files() -> set[Path]:
     """The files that are left out."""
     seconds = json.loads(RECORD.read_text(encoding="utf-8"))
     return {TESTS / name for name in seconds.keys() - quickest(seconds, SHARE * sum(seconds.values()))}
+
+
+def longest_first(paths: Iterable[Path], record: Path = RECORD) -> Callable[[pytest.Item], tuple[float, str]]:
+    """A key that sorts tests by how long their file takes: those that are not recorded first, then the longest."""
+    seconds = {TESTS / name: taken for name, taken in json.loads(record.read_text(encoding="utf-8")).items()}
+    keys = {path: (-seconds.get(path, math.inf), str(path)) for path in set(paths)}
+    return lambda item: keys[item.path]
 
 
 class Stopwatch:

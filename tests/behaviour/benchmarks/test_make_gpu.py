@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("warm_python")
+
 BENCHMARKS = Path(__file__).resolve().parents[3] / "benchmarks"
 
 

@@ -24,6 +24,8 @@ from nnrun.tasks.rules import collect_rules
 from support.command_line import cifar_files, mnist_files, run_here, write_files
 from support.pictures import labelled, make_arrays, make_folder, valued
 
+pytestmark = pytest.mark.usefixtures("warm_python")
+
 FILES = sorted(str(path.relative_to(conf_dir())) for path in conf_dir().rglob("*.yaml"))
 OPTIONS = [(group, option) for group in GROUPS for option in options(group, [])]
 # What we give to each class ourselves, or leave at the class's own default because no user sets it.

@@ -14,6 +14,8 @@ import pytest
 import nnrun
 from support.command_line import NNRUN, environment
 
+pytestmark = pytest.mark.usefixtures("warm_python")
+
 TOP = Path(nnrun.__file__).parents[2]
 # A path that ends a paragraph, and the block below it.
 BLOCK = re.compile(r"`([^`\n]+)`:\n\n```\w+\n(.*?)```", re.DOTALL)

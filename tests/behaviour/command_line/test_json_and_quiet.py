@@ -14,6 +14,8 @@ from support.command_line import OWN, SHORT, Outcome, Row, run_here, write_files
 from support.command_line import nnrun as run_apart
 from support.small_runs import stop_at
 
+pytestmark = pytest.mark.usefixtures("warm_python")
+
 TINY = [*SHORT, "model=mlp", "trainer.device=cpu"]
 
 ROWS = {

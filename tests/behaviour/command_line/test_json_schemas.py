@@ -11,6 +11,8 @@ from nnrun.runs.summary import Summary
 from support.command_line import SHORT, run_here
 from support.pictures import make_folder
 
+pytestmark = pytest.mark.usefixtures("warm_python")
+
 # Each of these leaves files that no other leaves.
 COMMANDS = (
     [

@@ -15,6 +15,8 @@ from nnrun.cli import compose
 from nnrun.config.schema import TrainerSettings
 from support.command_line import OWN, OWN_MODULE, OWN_YAML, SHORT, Outcome, Row, assert_ended_as, write_files
 
+pytestmark = pytest.mark.usefixtures("warm_python")
+
 BESIDE = {"there/mine/model/mynet.yaml": OWN_YAML, "there/mynet.py": OWN_MODULE}
 # Options that were written when the classes of nnrun lay in other modules.
 OLDER = {

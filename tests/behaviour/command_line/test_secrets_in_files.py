@@ -10,6 +10,8 @@ import yaml
 
 from support.command_line import OWN_MODULE, OWN_YAML, SHORT, Outcome, Row, assert_ended_as
 
+pytestmark = pytest.mark.usefixtures("warm_python")
+
 CANARY = "CANARY"
 SECRET_YAML = OWN_YAML + f"api_key: {CANARY}-in-yaml\nlogins:\n  db_token: {CANARY}-nested\nmood: FINCH\n"
 SECRET_WORDS = (f"model.api_key={CANARY}-typed", f"model.logins={{db_token: {CANARY}-in-a-mapping}}")

@@ -28,6 +28,8 @@ from nnrun.tasks.comparison.importance import importance_of, with_importance
 from support.command_line import SHORT, Outcome, environment, run_here
 from support.run_directories import config, results_of, values_of, write_run
 
+pytestmark = pytest.mark.usefixtures("warm_python")
+
 
 def compared(folder: Path, *words: str, code: int = 0) -> dict[str, Any]:
     """What `--json` prints of a comparison of the runs in `out`."""

@@ -17,6 +17,8 @@ from nnrun.components.data.normalize import Normalize
 from support.command_line import run_here
 from support.small_runs import WORDS
 
+pytestmark = pytest.mark.usefixtures("warm_python")
+
 PAGE = Path(__file__).parents[3] / "docs" / "deploy.md"
 SNIPPETS = re.findall(
     r"<!-- run by tests/behaviour/export/test_deploy_page.py -->\n```python\n(.+?)```", PAGE.read_text(), re.DOTALL

@@ -22,6 +22,8 @@ from nnrun.cli import main
 from nnrun.components.data.digits import MEAN, STD, Digits
 from nnrun.components.exporters.onnx import OnnxExporter
 
+pytestmark = pytest.mark.usefixtures("warm_python")
+
 WORDS = ("data.limit=300", "data.batch_size=32", "trainer.epochs=4", "trainer.progress=false")
 MODELS = {
     "mlp": ["model=mlp"],

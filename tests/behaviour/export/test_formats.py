@@ -34,6 +34,8 @@ from nnrun.proof.verify import Standard, has_fallen
 from nnrun.tasks.export.exports import _export_one
 from support.options import option_sections, target_and_parameters
 
+pytestmark = pytest.mark.usefixtures("warm_python")
+
 SECTIONS = option_sections("export")
 FORMATS = tuple(SECTIONS)
 

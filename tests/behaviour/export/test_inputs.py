@@ -27,6 +27,8 @@ from nnrun.proof.verify import Standard
 from nnrun.tasks.export.exports import _export_one
 from support.options import option_sections, target_and_parameters
 
+pytestmark = pytest.mark.usefixtures("warm_python")
+
 SECTIONS = option_sections("export")
 TARGETS = Targets.classes(("left", "right", "above"))
 

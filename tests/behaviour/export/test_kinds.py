@@ -33,6 +33,8 @@ from support.options import option_sections, target_and_parameters
 from support.pictures import labelled, valued
 from support.small_runs import manifest, summary
 
+pytestmark = pytest.mark.usefixtures("warm_python")
+
 FORMATS = ("onnx", "onnx_int8", "torchscript", "pt2", "safetensors")
 WORDS = (
     *("data=arrays", "data.root=pictures.npz", "model=mlp", "data.batch_size=30", "data.val_fraction=0.25"),

@@ -24,6 +24,8 @@ from nnrun.components.exporters import stripping
 from support.command_line import run_here
 from support.small_runs import WORDS
 
+pytestmark = pytest.mark.usefixtures("warm_python")
+
 FORMATS = ("onnx", "onnx_int8", "torchscript", "pt2", "safetensors", "torchserve")
 # Of TorchScript torch numbers the classes within a process, whoever they are of.
 SAME_BYTES = ("onnx", "safetensors", "pt2")

@@ -15,6 +15,8 @@ import pytest
 import nnrun
 from support.command_line import Outcome, Row, environment, run_here, run_rows
 
+pytestmark = pytest.mark.usefixtures("warm_python")
+
 TOP = Path(nnrun.__file__).parents[2]
 STARTER = TOP / "starter"
 NAME = "my first project"

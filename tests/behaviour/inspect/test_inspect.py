@@ -10,6 +10,8 @@ import pytest
 from support.command_line import OWN_YAML, SHORT, Outcome, Row, run_here, run_rows
 from support.small_runs import WORDS, train, tree
 
+pytestmark = pytest.mark.usefixtures("warm_python")
+
 OWN_MODULE = """\
 from math import prod
 import torch

@@ -7,11 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import nnrun
 from nnrun import api
 from nnrun.components.data.digits import Digits
 from support.command_line import environment
 from support.pictures import save
+
+pytestmark = pytest.mark.usefixtures("warm_python")
 
 PAGE = (Path(nnrun.__file__).parents[2] / "docs" / "python.md").read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)

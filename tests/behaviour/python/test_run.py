@@ -21,6 +21,8 @@ from support.command_line import OWN, SHORT, environment, write_files
 from support.command_line import nnrun as command
 from support.small_runs import WORDS, assert_same_bits, status, stop_at
 
+pytestmark = pytest.mark.usefixtures("warm_python")
+
 # Everything of a process that a run could change, as a script sees it.
 STATE = """
 import logging, os, random, signal, subprocess, sys, threading, warnings

@@ -24,6 +24,8 @@ from nnrun.components.problems.classification import Classification
 from support.pictures import make_folder
 from support.small_runs import resume, status, summary, train, tree
 
+pytestmark = pytest.mark.usefixtures("warm_python")
+
 DATA = Path(__file__).parents[2] / "data"
 HEADINGS = [
     *("Results", "Repeat this run", "Learning curves", "Test predictions", "Data", "Exports", "Time and memory"),

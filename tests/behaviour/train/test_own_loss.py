@@ -15,6 +15,8 @@ from nnrun.components.data.digits import Digits
 from support.command_line import run_here, write_files
 from support.small_runs import WORDS, assert_same_bits, manifest, resume, stop_at, summary
 
+pytestmark = pytest.mark.usefixtures("warm_python")
+
 # The distance of the features from the mean of their class in the batch (after Wen et al. 2016), beside cross-entropy.
 CENTER = """\
 from torch import nn

@@ -13,6 +13,8 @@ from nnrun.assembly.data.scales import FLOATS, PIXELS, scale_fault
 from support.command_line import run_here, write_files
 from support.pictures import CLASSES, OWN_DATA_FILES, OWN_DATA_YAML, arrays, make_folder
 
+pytestmark = pytest.mark.usefixtures("warm_python")
+
 WORDS = ["model=mlp", "model.hidden=8", "data.batch_size=8", "trainer.epochs=1", "trainer.progress=false"]
 X, Y = arrays(20)
 NEW, NEW_Y = arrays(5, seed=1)

@@ -15,6 +15,8 @@ import nnrun
 from support.command_line import Outcome, run_here, write_files
 from support.small_runs import assert_same_bits, status, stop_at, summary
 
+pytestmark = pytest.mark.usefixtures("warm_python")
+
 FILES = {
     "both.py": '''\
 """Neither the picture nor the vector says the class alone: it is the brighter half and the sign together."""
