@@ -32,6 +32,7 @@ from nnrun.base.errors import CONTROL, ArtifactError, ResourceError
 from nnrun.base.signals import in_force
 from nnrun.core.seams.data import Tree
 from nnrun.core.trees import form_of, named_leaves, num_samples
+from nnrun.proof.forked import ForkedProcess, forked
 
 # The script that runs an artifact in a separate process.
 RUNNER = Path(__file__).parent / "runner.py"
@@ -40,6 +41,8 @@ _SHOWN_ERROR = 300
 _READERS = {"onnx": " by ONNX Runtime"}
 # By default glibc reserves 128 MiB for each thread that allocates memory, which counts against a limit.
 _FRUGAL = {"MALLOC_ARENA_MAX": "2"}
+# After this time without a word, a forked process is given up for one that imports its packages itself.
+_LONG_SECONDS = 60.0
 # Maximum size of an artifact's description, a line of JSON.
 _MAX_HEADER_BYTES = 64 * 2**20
 
@@ -94,23 +97,20 @@ class Isolated:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
         self._scratch = tempfile.TemporaryDirectory(prefix="nnrun-")
         source = "-" if content is not None else str(path.absolute())
-        words = [format_name, source, str(torch.get_num_threads()), str(os.getpid())]
+        words = [format_name, source, str(torch.get_num_threads())]
         close = weakref.WeakMethod(self.close)
         self._undoing = at_the_end(lambda: (method := close()) and method())
+        self._process: subprocess.Popen[bytes] | ForkedProcess
         with in_force().held():
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-W", "ignore", str(script), *words],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._stderr,
-                cwd=self._scratch.name,
-                # A Ctrl-C is meant for this process, which ends the other. Verification runs on the CPU.
-                start_new_session=True,
-                env={**os.environ, "CUDA_VISIBLE_DEVICES": "", **(_FRUGAL if limits else {})},
-            )
+            is_ours = limits is None and script == RUNNER
+            found = forked(format_name, words, self._stderr, self._scratch.name) if is_ours else None
+            self._process = found or self._started(script, words)
         unusable = f"{path} cannot be loaded{_READERS.get(format_name, '')}"
         try:
             in_force().catch_up()
+            if isinstance(self._process, ForkedProcess) and not self._process.answers_within(_LONG_SECONDS):
+                self._process.kill()
+                self._process = self._started(script, words)
             with self._at_most(limits.load_seconds if limits else None, "being loaded"):
                 if limits is not None and content is not None:
                     self._send({"num_bytes": len(content), "spare_bytes": limits.bytes_for(0)}, content)
@@ -128,6 +128,19 @@ class Isolated:
             raise
         self.metadata: dict[str, str] = header["metadata"]
         self.signature: dict[str, Any] = header["signature"]
+
+    def _started(self, script: Path, words: Sequence[str]) -> subprocess.Popen[bytes]:
+        """Start a process of its own."""
+        return subprocess.Popen(
+            [sys.executable, "-I", "-W", "ignore", str(script), *words, str(os.getpid())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            cwd=self._scratch.name,
+            # A Ctrl-C is meant for this process, which ends the other. Verification runs on the CPU.
+            start_new_session=True,
+            env={**os.environ, "CUDA_VISIBLE_DEVICES": "", **(_FRUGAL if self._limits else {})},
+        )
 
     def __call__(self, batch: Tree, num_outputs: int | None = None) -> Tensor:
         """Return the scores of a batch.

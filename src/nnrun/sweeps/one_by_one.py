@@ -31,6 +31,9 @@ class OneByOne:
 
     def start(self, order: Order) -> None:
         """Keep a job for the next `wait`."""
+        from nnrun.tasks.for_sweeps import verify_by_forks  # noqa: PLC0415 - imports torch, as the jobs do
+
+        verify_by_forks(order.composed)
         self._next = order
 
     def wait(self, seconds: float) -> Sequence[Event]:
@@ -57,7 +60,10 @@ class OneByOne:
             self._next = None
 
     def close(self) -> None:
-        """Do nothing: no job outlives `wait`."""
+        """Give back what the jobs shared: none outlives `wait`."""
+        from nnrun.tasks.for_sweeps import end_forking  # noqa: PLC0415
+
+        end_forking()
 
     def _hear(self, number: int, validated: Validated) -> None:
         """Have a validation answered; a job that shall not go on stops as it would on a signal."""

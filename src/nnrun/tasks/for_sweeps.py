@@ -1,4 +1,4 @@
-"""What a sweep needs for its jobs, and has no words for: the number of threads of a job, and the words to resume it."""
+"""What a sweep needs for its jobs: their number of threads, how exports are verified, and the words to resume one."""
 
 from __future__ import annotations
 
@@ -9,11 +9,23 @@ import torch
 from nnrun.assembly.allowed import SHIPPED_ROOTS, targets_in
 from nnrun.base.secrets import is_secret
 from nnrun.config.composed import Composed
+from nnrun.proof.forked import begin_forking, end_forking
+
+__all__ = ("EXPORTER", "begin_forking", "end_forking", "use_threads", "verify_by_forks", "words_to_resume")
+
+# The exporter whose files are verified by processes that can be forked.
+EXPORTER = "nnrun.components.exporters.onnx.OnnxExporter"
 
 
 def use_threads(number: int) -> None:
     """Let this process compute with so many threads, unless its job says otherwise; none is started before it does."""
     torch.set_num_threads(number)
+
+
+def verify_by_forks(composed: Composed | None) -> None:
+    """Have the exports of a job, and of those that follow, verified in processes that are forked, if it has any."""
+    if composed is not None and any(str(it["_target_"]) == EXPORTER for it in composed.resolved()["export"].values()):
+        begin_forking()
 
 
 # Whether a run that was left without its test is tested now.

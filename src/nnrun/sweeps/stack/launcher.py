@@ -11,6 +11,7 @@ from nnrun.sweeps.places import LaunchSetup
 from nnrun.sweeps.seams import Decision, Ended, Event, Launcher, Order
 from nnrun.sweeps.stack.reasons import why_never, why_not
 from nnrun.sweeps.stack.stack import Stack
+from nnrun.tasks.for_sweeps import end_forking, verify_by_forks
 
 # Jobs of one stack, at most: each has its weights, gradients and optimizer in memory.
 MOST_JOBS = 64
@@ -46,6 +47,7 @@ class StackLauncher:
             self._waiting_beside.append(order)
             self._note(f"not stacked: {'; '.join(reasons)}")
         else:
+            verify_by_forks(order.composed)
             self._waiting.append(order)
 
     def wait(self, seconds: float) -> Sequence[Event]:
@@ -85,6 +87,7 @@ class StackLauncher:
         if self._stack is not None:
             self._stack.close()
         self._beside.close()
+        end_forking()
 
     def _next(self) -> Stack:
         """Take the jobs of the next stack from those that wait: the first, and those that fit with it."""

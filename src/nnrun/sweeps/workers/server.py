@@ -68,6 +68,7 @@ class Server:
             assert isinstance(names, list), "as the launcher sends it"
             if self.forks:
                 preload(names)
+                self._share(names)
         elif "start" in message:
             number, descriptor = int(str(message["start"])), self.channel.descriptor()
             self.children[number] = self._start(descriptor)
@@ -75,6 +76,13 @@ class Server:
             self.channel.send({"started": number, "pid": self.children[number]})
         elif "kill" in message and (pid := self.children.get(int(str(message["kill"])))) is not None:
             os.kill(pid, signal.SIGKILL)
+
+    def _share(self, names: Sequence[object]) -> None:
+        """Start what jobs with these modules share, which each of them inherits."""
+        from nnrun.tasks.for_sweeps import EXPORTER, begin_forking  # noqa: PLC0415 - imports torch, as is forked
+
+        if EXPORTER.rpartition(".")[0] in names:
+            begin_forking()
 
     def _start(self, descriptor: int) -> int:
         """Start the process of a job, which takes its order from a descriptor; return its pid."""
