@@ -53,6 +53,7 @@ class Together:
         with calling("optimizer"):
             self._adams[member].step()
         step.finish()
+        step.count()
 
     def _backward(self, due: Sequence[Update], turn: int, losses: dict[Member, list[Tensor]]) -> None:
         """Add the gradients of one batch of each update, and count it in the metrics; keep each share of the loss."""
