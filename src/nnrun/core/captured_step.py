@@ -26,6 +26,8 @@ from nnrun.core.step import Step
 
 # Losses that wait on the device to be looked at: as many as the watch keeps one by one.
 _NUM_LOSSES = 256
+# A setting of the optimizer that has changed in so many updates in a row changes in all.
+_MOST_CHANGES = 3
 
 
 class Facts(NamedTuple):
@@ -102,6 +104,7 @@ class CapturedStep:
         self._replays: dict[Facts, list[Callable[[], None]]] = {}
         self._checked: set[Facts] = set()
         self._is_off = False
+        self._num_changes = 0
 
     def __call__(self, batches: Iterator[Any], indices: range, num_samples: int) -> None:
         """Make an update from the next batches, those at `indices` in their epoch, with `num_samples` in total."""
@@ -110,9 +113,7 @@ class CapturedStep:
         for _ in indices:
             next(batches)
         facts = Facts(tuple(self.rows.num_in(index) for index in indices), state.is_logged)
-        if self._rates.refresh():
-            self._seen.clear()
-            self._replays.clear()
+        self._forget(self._rates.refresh())
         joined = any(callback.joins_update(state) for callback in step.callbacks)
         replays = None if joined or self._is_off else self._replays.get(facts) or self._recorded(facts, indices)
         if replays is None:
@@ -124,6 +125,16 @@ class CapturedStep:
         self._place = (self._place + 1) % _NUM_LOSSES
         step.count()
         step.mark("optimizer")
+
+    def _forget(self, changed: Sequence[str]) -> None:
+        """Record anew if a constant of the optimizer has changed; give up if one does in every update."""
+        self._num_changes = self._num_changes + 1 if changed else 0
+        if changed:
+            self._seen.clear()
+            self._replays.clear()
+        if self._num_changes == _MOST_CHANGES and not self._is_off:
+            self._is_off = True
+            self._give_up(f"the schedule changes the optimizer's {changed[0]} in every update")
 
     def _make(self, facts: Facts, indices: range) -> None:
         """Make an update without a recording."""
@@ -189,8 +200,8 @@ class CapturedStep:
             if held is not None:
                 held.restore()
             why = str(error) if isinstance(error, Differs) else said_by(error)
-            self._give_up(why)
             self._is_off = True
+            self._give_up(why)
             return None
         self._replays[facts] = replays
         return replays

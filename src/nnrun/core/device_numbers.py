@@ -35,8 +35,8 @@ class DeviceRates:
         if ema:
             ema.share_there = torch.zeros((), device=device)
 
-    def refresh(self) -> bool:
-        """Put the numbers of the next update on the device; return whether a constant has changed since the last."""
+    def refresh(self) -> list[str]:
+        """Put the numbers of the next update on the device; return which constants have changed since the last."""
         groups = self._optimizer.param_groups
         if not self._constants:
             self._prepare()
@@ -46,10 +46,10 @@ class DeviceRates:
         if self._ema and self._ema.share_there is not None:
             self._put(-1, self._ema.share_there, self._ema.share)
         pairs = list(zip(groups, self._constants, strict=True))
-        if all(group[key] == value for group, constants in pairs for key, value in constants.items()):
-            return False
-        self._constants = self._taken_for_constant()
-        return True
+        changed = [key for group, constants in pairs for key, value in constants.items() if group[key] != value]
+        if changed:
+            self._constants = self._taken_for_constant()
+        return changed
 
     def _prepare(self) -> None:
         """Move step counts on the host to the device, where the optimizer can keep them there."""

@@ -43,6 +43,13 @@ def scheduled(small: Small) -> None:
     small.state.schedule = Schedule(ByStep(small.state.optimizer, lambda step: 1 / (1 + step)), "valid/loss")
 
 
+def one_cycle(small: Small) -> None:
+    adam(small)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(small.state.optimizer, 0.1, 100)
+    schedule.interval = "step"
+    small.state.schedule = Schedule(schedule, "valid/loss")
+
+
 def by_epoch(small: Small) -> None:
     sgd(small)
     small.state.schedule = Schedule(torch.optim.lr_scheduler.StepLR(small.state.optimizer, 1, 0.5), "valid/loss")
@@ -168,3 +175,8 @@ def test_a_callback_that_looks_at_gradients_is_called_in_each_update_that_it_joi
     looks = LooksAtGradients()
     small, recorder, problems = train(adam, callbacks=[looks])
     assert (looks.num_calls, recorder.tapes, problems) == (small.state.progress.step, [], [])
+
+
+def test_a_schedule_of_more_than_the_learning_rate_is_named():
+    _, recorder, problems = train(one_cycle)
+    assert (recorder.tapes, problems) == ([], ["the schedule changes the optimizer's betas in every update"])
