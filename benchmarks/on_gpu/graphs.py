@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import torch
 
 from on_gpu.place import Place, Row
 from on_gpu.runs import train
-from on_gpu.trainings import CAPTURES, SHAPES, Setup, bare_step, noise_bytes, seconds_a_call, seconds_a_step
+from on_gpu.trainings import SHAPES, Setup, bare_step, noise_bytes, seconds_a_call, seconds_a_step
 
 
 def graph(place: Place) -> Iterator[Row]:
@@ -22,8 +23,7 @@ def graph(place: Place) -> Iterator[Row]:
     if place.root is None or place.dry:
         return
     for name, words in (("eager", ()), ("eager, again", ()), ("captured", ("trainer.cuda_graph=true",))):
-        if not words or CAPTURES:
-            yield f"experiment=mnist_fast, {name}", _to_99(place, name, words)
+        yield f"experiment=mnist_fast, {name}", _to_99(place, name, words)
 
 
 def _bare(place: Place, network: str, precision: str) -> Iterator[Row]:
@@ -56,11 +56,14 @@ def _ours(place: Place, network: str, precision: str) -> Iterator[Row]:
     """Yield the rows of nnrun's step."""
     setup = Setup(network=network, precision=precision)
     for name, one in (("eager", setup), ("captured", replace(setup, cuda_graph=True))):
-        if one.cuda_graph and not (place.on_gpu and CAPTURES):
+        if one.cuda_graph and not place.on_gpu:
             continue
         _forget(place)
-        seconds = seconds_a_step(one, place)
-        yield f"{network} {precision}, nnrun, {name}", _figures(place, seconds, noise_bytes(one, place))
+        try:
+            figures = _figures(place, seconds_a_step(one, place), noise_bytes(one, place))
+        except Exception as error:  # the rows that follow matter too
+            figures = {"error": f"{type(error).__name__}: {error}"[:300]}
+        yield f"{network} {precision}, nnrun, {name}", figures
 
 
 def _forget(place: Place) -> None:
@@ -71,9 +74,9 @@ def _forget(place: Place) -> None:
         torch.cuda.reset_peak_memory_stats()
 
 
-def _figures(place: Place, seconds: float, without_bytes: int) -> dict[str, float]:
+def _figures(place: Place, seconds: float, without_bytes: int) -> dict[str, Any]:
     """Return the time of a step, and the memory at its peak without that of the samples."""
-    figures = {"microseconds": 1e6 * seconds}
+    figures: dict[str, Any] = {"microseconds": 1e6 * seconds}
     if place.on_gpu:
         figures["MB"] = (torch.cuda.max_memory_reserved() - without_bytes) / 1e6
     return figures

@@ -12,7 +12,7 @@ import torch
 
 from on_gpu.place import Place, Row
 from on_gpu.runs import train
-from on_gpu.trainings import CAPTURES, Setup, bare_step, seconds_a_call, seconds_a_step
+from on_gpu.trainings import Setup, bare_step, seconds_a_call, seconds_a_step
 
 MNIST_FILES = [f"{part}-{what}-ubyte" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1")]
 
@@ -27,7 +27,7 @@ def speed(place: Place) -> Iterator[Row]:
         bare = 1000 * seconds_a_call(bare_step("cnn", place.device, precision), place)
         yield f"bare, {precision}", {"ms": bare}
         for captured in (False, True):
-            if captured and not (place.on_gpu and CAPTURES):
+            if captured and not place.on_gpu:
                 continue
             ours = _our_ms(place, precision, captured, bare)
             name = f"nnrun, {precision}{', captured' if captured else ''}"

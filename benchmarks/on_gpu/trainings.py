@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
 import torch
 from torch import nn
 
+from nnrun.assembly.cuda_recorder import CudaRecorder
 from nnrun.assembly.training import make_augmenter, make_optimizer, make_scaler, make_scheduler
 from nnrun.base.targets import Targets
 from nnrun.cli import compose
@@ -21,6 +21,7 @@ from nnrun.components.losses.cross_entropy import CrossEntropy
 from nnrun.components.problems.classification import Classification
 from nnrun.config.interpolation import known_late
 from nnrun.core.batches import SplitBatches
+from nnrun.core.captured_step import CapturedStep
 from nnrun.core.device import Precision, set_deterministic, set_exact
 from nnrun.core.ema import Ema
 from nnrun.core.loop import train_epoch
@@ -42,8 +43,6 @@ NUM_CLASSES = 10
 SHAPES = {"cnn": (1, 28, 28), "resnet18": (3, 32, 32)}
 # A step is timed after a warm-up, for so many seconds or steps.
 WARMUP, MOST_STEPS, SECONDS = 25, 500, 0.7
-# Whether this version can capture a step.
-CAPTURES = importlib.util.find_spec("nnrun.core.captured_step") is not None
 
 
 @dataclass(frozen=True)
@@ -123,7 +122,19 @@ def make_training(
     )
     step = (SkippingStep if setup.skip else Step)(state, objective, setup.clip, callbacks)
     plan = Plan(1, num_steps, setup.accumulate, log_every_steps=10**9)
-    return state, Work(objective, step, train, None, callbacks), plan
+    work = Work(objective, step, train, None, callbacks)
+    return state, _captured(work, step, train, device) if setup.cuda_graph else work, plan
+
+
+def _captured(work: Work, step: Step, train: SplitBatches, device: torch.device) -> Work:
+    """Return the work with its step captured; raise RuntimeError if that cannot be."""
+
+    def give_up(why: str) -> None:
+        raise RuntimeError(f"not captured: {why}")
+
+    generators = [train.augmenter.generator] if train.augmenter else []
+    captured_step = CapturedStep(step, train, CudaRecorder(device, generators), give_up)
+    return replace(work, step=captured_step, train=captured_step.rows)
 
 
 class Window(Callback):

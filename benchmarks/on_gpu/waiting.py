@@ -42,11 +42,14 @@ WAITS = {
     "memory": Setup(residency="memory"),
     "stream": Setup(residency="stream", num_workers=2),
     "resnet18, skip, EMA": Setup(network="resnet18", skip=True, ema=True),
+    "captured": Setup(cuda_graph=True),
+    "captured, clip, EMA": Setup(cuda_graph=True, clip=1.0, ema=True),
+    "captured, trivialaugment": Setup(cuda_graph=True, words=("augment=trivialaugment",)),
 }
 for _name in ("crop_flip", "digits", "erasing", "mixup", "cutmix", "color", "trivialaugment"):
     WAITS[_name] = Setup(network="resnet18" if _name == "color" else "cnn", words=(f"augment={_name}",))
 # These are looked at with deterministic kernels too.
-_DETERMINISTIC = ("fp32", "fp16", "skip, clip, EMA", "Muon, skip", "resnet18, skip, EMA", "mixup", "trivialaugment")
+_DETERMINISTIC = ("fp32", "fp16", "skip, clip, EMA", "Muon, skip", "resnet18, skip, EMA", "mixup", "captured")
 # A dry run looks only at these.
 _DRY = ("fp32", "Muon, skip", "mixup")
 
@@ -56,7 +59,7 @@ def waits(place: Place) -> Iterator[Row]:
     names = [name for name in WAITS if not place.dry or name in _DRY]
     for is_deterministic in (False, True):
         for name in names if not is_deterministic else [name for name in names if name in _DETERMINISTIC]:
-            if not place.on_gpu and WAITS[name].precision == "fp16":
+            if not place.on_gpu and (WAITS[name].precision == "fp16" or WAITS[name].cuda_graph):
                 continue
             setup = replace(WAITS[name], deterministic=is_deterministic)
             yield f"{name}{', deterministic' if is_deterministic else ''}", _look_at(setup, place)

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from support.tape import TapeRecorder
+
 pytestmark = pytest.mark.usefixtures("warm_python")
 
 BENCHMARKS = Path(__file__).resolve().parents[3] / "benchmarks"
@@ -179,8 +181,25 @@ def test_every_setting_whose_waits_are_looked_for_can_be_built(gpu):
     torch, waiting = importlib.import_module("torch"), importlib.import_module("on_gpu.waiting")
     trainings = importlib.import_module("on_gpu.trainings")
     for name, setup in waiting.WAITS.items():
-        if setup.precision != "fp16":
+        if setup.precision != "fp16" and not setup.cuda_graph:
             state, work, plan = trainings.make_training(setup, torch.device("cpu"), 1)
             assert (work.train.num_batches, plan.total_steps) == (setup.accumulate, 1), name
             assert (state.ema is not None, type(work.step).__name__ == "SkippingStep") == (setup.ema, setup.skip)
             assert work.train.is_augmented is any(word.startswith("augment=") for word in setup.words)
+
+
+def test_a_captured_step_is_timed_and_one_that_cannot_be_captured_is_no_eager_one(gpu, tmp_path, monkeypatch):
+    trainings, torch = importlib.import_module("on_gpu.trainings"), importlib.import_module("torch")
+    place = importlib.import_module("on_gpu.place").Place(torch.device("cpu"), tmp_path, None, True)
+    recorder = TapeRecorder()
+    monkeypatch.setattr(trainings, "CudaRecorder", lambda device, generators: recorder)
+    setup = trainings.Setup(precision="fp32", cuda_graph=True)
+    assert trainings.seconds_a_step(setup, place) > 0
+    assert recorder.tapes
+
+    def cannot(work):
+        raise RuntimeError("no graphs here")
+
+    monkeypatch.setattr(trainings, "CudaRecorder", lambda device, generators: cannot)
+    with pytest.raises(RuntimeError, match="not captured: RuntimeError: no graphs here"):
+        trainings.seconds_a_step(setup, place)
