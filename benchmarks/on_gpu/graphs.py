@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 
-from on_gpu.place import Place, Row
+from on_gpu.place import Place, Row, attempt
 from on_gpu.runs import train
 from on_gpu.trainings import SHAPES, Setup, bare_step, noise_bytes, seconds_a_call, seconds_a_step
 
@@ -23,19 +25,23 @@ def graph(place: Place) -> Iterator[Row]:
     if place.root is None or place.dry:
         return
     for name, words in (("eager", ()), ("eager, again", ()), ("captured", ("trainer.cuda_graph=true",))):
-        yield f"experiment=mnist_fast, {name}", _to_99(place, name, words)
+        yield f"experiment=mnist_fast, {name}", attempt(partial(_to_99, place, name, words))
 
 
 def _bare(place: Place, network: str, precision: str) -> Iterator[Row]:
     """Yield the rows of the bare step."""
     _forget(place)
-    step = bare_step(network, place.device, precision)
-    yield f"{network} {precision}, bare, eager", _figures(place, seconds_a_call(step, place), 0)
+    seconds = seconds_a_call(bare_step(network, place.device, precision), place)
+    yield f"{network} {precision}, bare, eager", _figures(place, seconds, 0)
     if not place.on_gpu:
         return
     _forget(place)
-    replay = _captured(bare_step(network, place.device, precision, capturable=True))
-    yield f"{network} {precision}, bare, captured", _figures(place, seconds_a_call(replay, place), 0)
+
+    def captured() -> dict[str, Any]:
+        replay = _captured(bare_step(network, place.device, precision, capturable=True))
+        return _figures(place, seconds_a_call(replay, place), 0)
+
+    yield f"{network} {precision}, bare, captured", attempt(captured)
 
 
 def _captured(step: Callable[[], None]) -> Callable[[], None]:
@@ -49,7 +55,12 @@ def _captured(step: Callable[[], None]) -> Callable[[], None]:
     captured = torch.cuda.CUDAGraph()
     with torch.cuda.graph(captured):
         step()
-    return captured.replay
+
+    def replay(_: Callable[[], None] = step) -> None:
+        """Replay; as long as this can be called, the step keeps the memory that the graph works on."""
+        captured.replay()
+
+    return replay
 
 
 def _ours(place: Place, network: str, precision: str) -> Iterator[Row]:
@@ -59,15 +70,16 @@ def _ours(place: Place, network: str, precision: str) -> Iterator[Row]:
         if one.cuda_graph and not place.on_gpu:
             continue
         _forget(place)
-        try:
-            figures = _figures(place, seconds_a_step(one, place), noise_bytes(one, place))
-        except Exception as error:  # the rows that follow matter too
-            figures = {"error": f"{type(error).__name__}: {error}"[:300]}
-        yield f"{network} {precision}, nnrun, {name}", figures
+
+        def measured(one: Setup = one) -> dict[str, Any]:
+            return _figures(place, seconds_a_step(one, place), noise_bytes(one, place))
+
+        yield f"{network} {precision}, nnrun, {name}", attempt(measured)
 
 
 def _forget(place: Place) -> None:
     """Free the memory of the row before, and measure the peak anew."""
+    gc.collect()
     if place.on_gpu:
         torch.cuda.synchronize()
         torch.cuda.empty_cache()
@@ -82,7 +94,7 @@ def _figures(place: Place, seconds: float, without_bytes: int) -> dict[str, Any]
     return figures
 
 
-def _to_99(place: Place, name: str, words: tuple[str, ...]) -> dict[str, float]:
+def _to_99(place: Place, name: str, words: tuple[str, ...]) -> dict[str, Any]:
     """Return the time and the accuracy of the experiment that trains for 99 %."""
     start = time.perf_counter()
     given = ["experiment=mnist_fast", f"data.root={place.root}", *words]

@@ -40,3 +40,11 @@ class Place:
 
 
 Part = Callable[[Place], Iterator[Row]]
+
+
+def attempt(measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return the figures of a row; an error is a finding too, and the rows that follow matter."""
+    try:
+        return measure()
+    except Exception as error:
+        return {"error": f"{type(error).__name__}: {error}"[:300]}

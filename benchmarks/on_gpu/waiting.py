@@ -13,7 +13,7 @@ from nnrun.components.data.normalize import Normalize
 from nnrun.core.batches import SplitBatches
 from nnrun.core.evaluate import evaluate
 from nnrun.core.residency import Layout, samples_at
-from on_gpu.place import Place, Row
+from on_gpu.place import Place, Row, attempt
 from on_gpu.tracing import first_wait, trace, trace_calls
 from on_gpu.trainings import SHAPES, Setup, bare_step, make_training, noise, seconds_a_call, seconds_a_step
 
@@ -67,13 +67,14 @@ def waits(place: Place) -> Iterator[Row]:
 
 
 def _look_at(setup: Setup, place: Place) -> dict[str, Any]:
-    """Return the findings about a setting; an error is a finding too."""
+    """Return the findings about a setting."""
     warmup, steps = place.steps(4), place.steps(5)
-    try:
+
+    def look() -> dict[str, Any]:
         where = first_wait(setup, place.device, warmup, steps)
         return {"waits_at": where or "nowhere", **trace(setup, place.device, warmup, steps)}
-    except Exception as error:
-        return {"error": f"{type(error).__name__}: {error}"[:300]}
+
+    return attempt(look)
 
 
 def look_at_evaluation(place: Place) -> dict[str, Any]:
