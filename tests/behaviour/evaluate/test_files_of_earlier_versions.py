@@ -202,6 +202,47 @@ VERSIONS = {
         ),
         finished=("labels", "values"),
     ),
+    "0.5.0": Files(
+        runs={
+            "photographs": ("data.root=photos",),
+            "table": ("data.root=train.csv",),
+            "own": ("model=both", "loss=smooth", "data.root=train.csv"),
+        },
+        predicted={
+            "photographs": ("photographs", "photos"),
+            "table": ("table", "images.npy"),
+            "table_onnx": ("table/exports/onnx/model.onnx", "images.npy"),
+        },
+        resumed={"interrupted": (("data.root=train.csv",), "uninterrupted")},
+        loaded={
+            "photographs": ((3, 224, 224), ("shore", "wood")),
+            "table/exports/safetensors/model.safetensors": ((1, 6, 6), "0123"),
+        },
+        started=(),
+        finished=("table",),
+    ),
+    "0.6.0": Files(
+        runs={"measured": ("data.root=images.npz",), "watched": ("data.root=images.npz",)},
+        predicted={
+            "measured": ("measured", "images.npy"),
+            "measured_onnx": ("measured/exports/onnx/model.onnx", "images.npy"),
+        },
+        resumed={"interrupted": (("data.root=images.npz",), "uninterrupted")},
+        loaded={"measured": ((1, 8, 8), ("dark", "gray", "light"))},
+        started=(),
+        finished=("measured",),
+    ),
+    "0.7.0": Files(
+        runs={"fold": ("data.root=images.npz",), "stacked/best": ("data.root=images.npz",)},
+        predicted={"fold": ("fold", "images.npy"), "fold_onnx": ("fold/exports/onnx/model.onnx", "images.npy")},
+        resumed={
+            "interrupted": (("data.root=images.npz",), "uninterrupted"),
+            "untested": (("data.root=images.npz", "trainer.test=true"), "tested"),
+        },
+        loaded={"fold": ((1, 6, 6), "012")},
+        started=(),
+        finished=("tested",),
+    ),
 }
 
 
@@ -301,6 +342,20 @@ def test_an_old_run_is_resumed_to_where_it_would_have_come(
     shutil.copytree(old / run, old / "now" / f"resumed_{run}")
     assert main([f"resume=now/resumed_{run}", *words]) == 0
     assert_same_metrics(results(old / "now" / f"resumed_{run}")["metrics"], results(old / result)["metrics"])
+
+
+@pytest.mark.parametrize("old", ["0.7.0"], indirect=True)
+def test_an_old_sweep_is_resumed_to_where_it_would_have_come(old: Path) -> None:
+    def jobs(folder: str) -> dict[int, dict[str, float]]:
+        return {job["number"]: job["metrics"] for job in json.loads((old / folder / "sweep.json").read_text())["jobs"]}
+
+    before = (old / "halfway" / "0_optimizer.lr-0.001" / "summary.json").read_bytes()
+    assert main(["-m", "resume=halfway"]) == 0
+    now, then = jobs("halfway"), jobs("swept")
+    assert sorted(now) == [0, 1, 2] == sorted(then)
+    for job, metrics in then.items():
+        assert_same_metrics(now[job], metrics)
+    assert (old / "halfway" / "0_optimizer.lr-0.001" / "summary.json").read_bytes() == before, "it was finished"
 
 
 @each("finished", "run")
