@@ -27,11 +27,13 @@ class LoggerThread:
 
     Only the main thread calls the methods. It uses no lock: a signal handler may raise anywhere in it. `error` is what
     the logger raised, after which it is not called again; `num_skipped` counts the large calls that found it too slow.
+    `has_started` says whether its first call, `start`, has returned.
     """
 
     def __init__(self, logger: Logger) -> None:
         self.error: BaseException | None = None
         self.num_skipped = 0
+        self.has_started = False
         self.finish_seconds = float(getattr(logger, "finish_seconds", FINISH_SECONDS))
         self._logger = logger
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
@@ -117,6 +119,7 @@ class LoggerThread:
             self._current = method, time.monotonic()
             try:
                 getattr(self._logger, method)(*given)
+                self.has_started = True
             except KeyboardInterrupt as error:
                 self._interrupts.append(error)
             except BaseException as error:  # SystemExit too: a logger does not end the run

@@ -34,12 +34,17 @@ class Loggers:
             self._start(name, LoggerThread(logger), run)
 
     def _start(self, name: str, thread: LoggerThread, run: RunInfo) -> None:
-        """Start a logger, and keep it if it starts."""
+        """Start a logger, and keep it if it starts.
+
+        It is kept before that: a signal may arrive when it has started, and then it is told how the run ends.
+        """
+        self._started[name] = thread
         thread.call("start", run)
-        if not thread.wait(START_SECONDS, lambda: self._tell(name, "start", START_SECONDS)):
+        if thread.wait(START_SECONDS, lambda: self._tell(name, "start", START_SECONDS)):
+            self._check(name, thread)
+        else:
             self._leave(name, thread, f"start has not returned for {START_SECONDS:.0f} s")
-        elif self._is_well(name, thread):
-            self._started[name] = thread
+            del self._started[name]
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Pass values to each logger, each time in a new mapping; do not wait for it."""
@@ -78,9 +83,14 @@ class Loggers:
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Finish the loggers, all at the same time, and wait for each; later calls of `log` and `image` reach none."""
-        finishing, self._started = self._started, {}
-        for thread in finishing.values():
-            thread.call("finish", dict(summary))
+        threads, self._started = self._started, {}
+        finishing = {name: thread for name, thread in threads.items() if thread.has_started}
+        for thread in threads.values():
+            if not thread.has_started:  # a signal arrived while it started, and it may be stuck in that
+                thread.leave()
+                leave_threads_behind()
+            else:
+                thread.call("finish", dict(summary))
         try:
             for name, thread in finishing.items():
                 self._finish(name, thread)

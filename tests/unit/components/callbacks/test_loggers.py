@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import pytest
 import torch
 
 from nnrun.base.errors import DivergedError, InterruptedRun
+from nnrun.components.callbacks.logger_thread import LoggerThread
 from nnrun.components.callbacks.loggers import Loggers
 from nnrun.core.seams.training import RunInfo
 from nnrun.runs.console import Console
@@ -98,6 +101,36 @@ def test_an_interrupt_passes(method: str, error: BaseException) -> None:
         in {"start": [[]], "log": [["interrupted"], ["finished"]], "finish": [["finished"], ["interrupted"]]}[method]
     )
     assert sum(call[0] == "finish" for call in torn.calls) == (0 if method == "start" else 1)
+
+
+@pytest.mark.parametrize("is_started", [True, False])
+def test_an_interrupt_at_the_end_of_a_start_leaves_nobody_untold(
+    monkeypatch: pytest.MonkeyPatch, is_started: bool
+) -> None:
+    """The signal arrives when `start` has returned; one that is still in its start is not waited for."""
+    go_on, wait = threading.Event(), LoggerThread.wait
+
+    class Starting(Recorder):
+        def start(self, run: RunInfo) -> None:
+            self._called("start", run)
+            if not is_started:
+                go_on.wait(60)
+
+    def stopped(thread: LoggerThread, *given: Any, **named: Any) -> bool:
+        if is_started:
+            wait(thread, *given, **named)
+        raise KeyboardInterrupt
+
+    loggers, recorder, before = Loggers(Console()), Starting(), time.monotonic()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(LoggerThread, "wait", stopped)
+        loggers.start({"starting": recorder}, RUN)
+    loggers.finish({"state": "interrupted"})
+    assert time.monotonic() - before < 30
+    go_on.set()
+    ends = [call for call in recorder.calls if call[0] == "finish"]
+    assert ends == ([("finish", {"state": "interrupted"})] if is_started else [])
+    assert loggers.failed == {}
 
 
 def test_images_reach_those_that_take_them() -> None:
