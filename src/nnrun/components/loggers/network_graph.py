@@ -55,6 +55,14 @@ class _Recorder(TorchDispatchMode):
         self._modules: list[str] = []
         self._times: Counter[str] = Counter()
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Return False, or torch imports its compiler to leave this class out of it.
+
+        That takes a second, for which the next checkpoint would wait: an optimizer's `state_dict` needs the same lock.
+        """
+        return False
+
     def add(self, tensor: Tensor, name: str, kind: str, takes: tuple[str, ...]) -> None:
         """Add a node that makes a tensor."""
         self._times[name] += 1
