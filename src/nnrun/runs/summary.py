@@ -18,6 +18,7 @@ SCHEMA = 1
 # The parts of a run, in words.
 PARTS = {
     "opening": "opening the data",
+    "measuring": "measuring batch sizes or steps",
     "training": "training steps",
     "validation": "validation during the training",
     "checkpoints": "waiting for checkpoints",

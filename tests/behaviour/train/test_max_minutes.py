@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 from pathlib import Path
 
@@ -49,6 +50,9 @@ def test_the_first_steps_are_timed_and_leave_no_trace(
     assert counts[0] > 8 and length_of(tmp_path / "timed") == ("3", "8", "null")
     assert train(tmp_path / "typed", "trainer.max_steps=8", *words) == 0
     assert_same_bits(tmp_path / "timed", tmp_path / "typed")
+    spent = {run: json.loads((tmp_path / run / "summary.json").read_text())["time"] for run in ("timed", "typed")}
+    assert list(spent["timed"])[:3] == ["opening", "measuring", "training"]
+    assert spent["timed"]["measuring"] > 0.1 and "measuring" not in spent["typed"]
     assert {path.name for path in (tmp_path / "timed").iterdir()} == {
         path.name for path in (tmp_path / "typed").iterdir()
     }

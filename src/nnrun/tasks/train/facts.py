@@ -36,8 +36,8 @@ class Parts:
 def time_by_part(parts: Parts, train: Mapping[str, Any]) -> dict[str, float]:
     """Return the seconds of each part of a run in their order; `train` is from the summary."""
     trained = {part: round(train[key], 3) for part, key in _OF_TRAINING.items() if train.get(key) is not None}
-    opening = {"opening": parts.seconds["opening"]}
-    return opening | trained | {part: seconds for part, seconds in parts.seconds.items() if part not in opening}
+    before = {part: parts.seconds[part] for part in ("opening", "measuring") if part in parts.seconds}
+    return before | trained | {part: seconds for part, seconds in parts.seconds.items() if part not in before}
 
 
 def peak_memory(device: torch.device) -> dict[str, int]:

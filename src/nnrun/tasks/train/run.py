@@ -97,7 +97,7 @@ def _open(job: Job, session: Session, parts: Parts) -> _Ready:
         data = open_for(job)
     if job.trains:
         data.hash_ahead()
-    job = within_minutes(with_batch(fit_to_data(job, data, session), data, session), data, session)
+    job = _measured(fit_to_data(job, data, session), data, session, parts)
     _tell_of_data(job, data, session)
     objective = make_objective(job, data)
     job = watched_by(job, objective)
@@ -105,6 +105,15 @@ def _open(job: Job, session: Session, parts: Parts) -> _Ready:
         check_data(job, resumed, data, session)
     again = begin_again(job, repeated, data, session) if repeated else None
     return _Ready(job, data, objective, again)
+
+
+def _measured(job: Job, data: Opened, session: Session, parts: Parts) -> Job:
+    """Return the job with what is measured before a training: its batch size, its number of steps."""
+    with parts.timed("measuring"):
+        measured = within_minutes(with_batch(job, data, session), data, session)
+    if measured is job:
+        del parts.seconds["measuring"]
+    return measured
 
 
 def _exported(
