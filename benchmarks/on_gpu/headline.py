@@ -30,7 +30,8 @@ def _waits(rows: Rows) -> str:
     if not looked:
         return ""
     found = f"with these settings a step waits: {_names(waiting)}" if waiting else "no step waits for the device"
-    return f"In {len(looked)} settings {found}." + (f" These failed: {failed}." if failed else "")
+    errors = f" These failed, with the errors below: {failed}." if failed else ""
+    return f"In {len(looked)} settings {found}.{errors}"
 
 
 def _bits(resumed: Rows, places: Rows) -> str:

@@ -36,6 +36,8 @@ NOTES = {
     "speed": "MNIST, batch size 64, Adam; runs from the command line.",
     "saves": "A ResNet-18 with Adam and an average of its weights. Training waits for `finite` and `ask for copy`.",
 }
+# What a part's figures depend on.
+_WHERE = ("device", "versions", "commit", "day")
 # Rows that say more about the machine's surroundings than about the figures.
 _HIDDEN = ("packages", "system", "disk")
 
@@ -57,6 +59,7 @@ def about() -> dict[str, str]:
 def write_page(path: Path, out: Path, parts: list[str], command: str) -> dict[str, bool]:
     """Write the page; return for each part that was run whether it finished without a failed row."""
     found = {name: part for name in parts if (part := _read(out / f"{name}.json")) is not None}
+    first: dict[str, Any] = next(iter(found.values()), {})
     where = _where(found)
     lines = ["## The figures", "", f"Made by `{command}`; {where}.", ""]
     for name in parts:
@@ -65,7 +68,7 @@ def write_page(path: Path, out: Path, parts: list[str], command: str) -> dict[st
             lines += ["Not measured.", ""]
             continue
         part = found[name]
-        other = [part[key] for key in ("device", "commit", "day") if part.get(key) and part[key] not in where]
+        other = [f"{key} {part[key]}" for key in _WHERE if part.get(key) and part[key] != first.get(key)]
         notes = [f"{NOTES[name]}\n"] if name in NOTES else []
         lines += ["; ".join([f"{part['seconds']} s", part["ended"], *other]) + ".", "", *notes, *_table(part["rows"])]
         lines += [""]
@@ -77,14 +80,15 @@ def write_page(path: Path, out: Path, parts: list[str], command: str) -> dict[st
 
 
 def _where(found: dict[str, Any]) -> str:
-    """Return the device, the versions, the commit and the day of the first part."""
-    first: dict[str, Any] = next(iter(found.values()), {})
-    device = first.get("device") or "no GPU: a dry run on a CPU, whose figures mean nothing"
-    versions = first.get("versions", "")
+    """Return the devices, the versions, the commits and the days of all parts."""
+    device, versions, commit, day = (
+        " and ".join(dict.fromkeys(part[key] for part in found.values() if part.get(key))) for key in _WHERE
+    )
     rows = {row["row"]: row for row in found.get("versions", {}).get("rows", [])}
     cuda = rows.get("nvidia-smi", {})
     versions += f", CUDA {cuda['cuda']}, cuDNN {cuda['cudnn']}" if cuda.get("cuda") else ""
-    return f"{device}; {versions}; commit {first.get('commit')}; {first.get('day')}"
+    device = device or "no GPU: a dry run on a CPU, whose figures mean nothing"
+    return f"{device}; {versions}; commit {commit}; {day}"
 
 
 def _table(rows: list[dict[str, Any]]) -> list[str]:

@@ -12,13 +12,14 @@ import torch
 
 from on_gpu.place import Place, Row, attempt
 from on_gpu.runs import train
-from on_gpu.trainings import Setup, bare_step, seconds_a_call, seconds_a_step
+from on_gpu.trainings import Setup, bare_step, compute_as_nnrun, seconds_a_call, seconds_a_step
 
 MNIST_FILES = [f"{part}-{what}-ubyte" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1")]
 
 
 def speed(place: Place) -> Iterator[Row]:
     """Milliseconds per step on MNIST at batch size 64: the tutorials' loop, nnrun, and the bare step."""
+    compute_as_nnrun()
     tutorial = None
     if place.root is not None and not place.dry:
         tutorial = _tutorial_ms(place, place.root)

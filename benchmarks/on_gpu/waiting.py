@@ -15,7 +15,16 @@ from nnrun.core.evaluate import evaluate
 from nnrun.core.residency import Layout, samples_at
 from on_gpu.place import Place, Row, attempt
 from on_gpu.tracing import first_wait, trace, trace_calls
-from on_gpu.trainings import SHAPES, Setup, bare_step, make_training, noise, seconds_a_call, seconds_a_step
+from on_gpu.trainings import (
+    SHAPES,
+    Setup,
+    bare_step,
+    compute_as_nnrun,
+    make_training,
+    noise,
+    seconds_a_call,
+    seconds_a_step,
+)
 
 _SKIP: dict[str, Any] = {"skip": True, "batchnorm": True}
 WAITS = {
@@ -107,6 +116,7 @@ def look_at_evaluation(place: Place) -> dict[str, Any]:
 
 def steps(place: Place) -> Iterator[Row]:
     """Microseconds and launches per step: bare, nnrun's, with EMA, with skipping, deterministic, with memory filled."""
+    compute_as_nnrun()
     for network in SHAPES if not place.dry else ("cnn",):
         for precision in ("bf16", "fp32") if not place.dry else ("bf16",):
             step = bare_step(network, place.device, precision)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from nnrun.checkpoints.host_copy import HostCopy
 from nnrun.core.device import set_deterministic
 from nnrun.core.seams.callback import Callback
 from on_gpu import tracing
@@ -43,6 +44,24 @@ def test_no_step_waits_for_the_device(name, deterministic):
 def test_no_batch_of_an_evaluation_waits_for_the_device(tmp_path, deterministic):
     set_deterministic(deterministic)
     assert look_at_evaluation(Place(CUDA, tmp_path, None, False)) == {"waits_at": "nowhere"}
+
+
+def test_a_copy_of_the_state_is_asked_for_without_waiting():
+    """Negative control: a plain copy waits. The first copy pins its memory, which takes its time."""
+    tree = {f"{number}": torch.randn(number, 64, device=CUDA) for number in range(1, 300)}
+    tree |= {"kernel": torch.randn(64, 64, 3, 3, device=CUDA).contiguous(memory_format=torch.channels_last)}
+    host_copy = HostCopy()
+    host_copy.take(tree)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        copy = host_copy.take(tree)
+        with pytest.raises(RuntimeError, match="synchroniz"):
+            tree["1"].to("cpu")
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    host_copy.wait()
+    assert all(torch.equal(copy[name], tensor.cpu()) for name, tensor in tree.items())
+    assert copy["kernel"].stride() == tree["kernel"].stride()
 
 
 class ReadsTheLoss(Callback):
