@@ -111,9 +111,11 @@ def call(*words):
     assert main([{", ".join(map(repr, SHORT[1:]))}, *words]) == 0
     lean[words[0]] = loaded()
 call("model=resnet18", "trainer=debug", "hydra.run.dir=run", "trainer.grad_clip_norm=1", "trainer.ema_decay=0.9",
-     "trainer.epochs=1", "trainer.max_steps=1", "scheduler=onecycle", "data.limit=60", "logger=csv")
-call("ckpt=run")
-call("init_from=run", "model=resnet18", "trainer=debug", "trainer.max_steps=1", "optimizer=muon", "data.limit=60")
+     "trainer.epochs=1", "trainer.max_steps=1", "scheduler=onecycle", "data.limit=24", "data.batch_size=4",
+     "logger=csv")
+call("ckpt=run", "data.limit=24")
+call("init_from=run", "model=resnet18", "trainer=debug", "trainer.max_steps=1", "optimizer=muon", "data.limit=24",
+     "data.batch_size=4")
 call("model=mlp", "trainer=debug", "hydra.run.dir=short", "trainer.epochs=1")
 call("resume=short", "trainer.epochs=2")
 assert main(["export=onnx", "ckpt=short"]) == 0

@@ -217,8 +217,11 @@ def test_a_server_of_mlflow_gets_a_run_with_its_files_and_the_jobs_of_a_sweep_be
     ]
     with serving(command, port) as address:
         words = ["logger=mlflow", f"logger.mlflow.tracking_uri={address}", "model=mlp", "trainer=debug", "export=onnx"]
+        # Such a server takes its time on a busy machine; what becomes of one that takes too long is tested elsewhere.
+        words.append("logger.mlflow.finish_seconds=300")
         outcome = run_here(["-m", *words, "seed=0,1", "hydra.sweep.dir=sweep"], tmp_path)
         assert outcome.code == 0, outcome.err
+        assert [summary(run)["failed_loggers"] for run in (tmp_path / "sweep").glob("*_seed-*")] == [{}, {}]
         *jobs, parent = sorted(mlflow_runs(address), key=lambda found: "nnrun.sweep" in found.data.tags)
         assert {job.data.params["seed"] for job in jobs} == {"0", "1"}
         assert {job.data.tags["mlflow.parentRunId"] for job in jobs} == {parent.info.run_id}
