@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 ARGS ?=
 
-.PHONY: run test test-fast test-docs test-deploy test-extras test-cluster lint settings vega report-pictures logger-pictures compare-pictures bench bench-checkpoints bench-folder bench-exports bench-scale bench-search bench-tutorial torture gpu gpu-bundle clean
+.PHONY: run test test-fast test-docs test-deploy test-extras test-cluster lint settings vega report-pictures logger-pictures compare-pictures bench bench-checkpoints bench-folder bench-exports bench-scale bench-search bench-sweeps bench-tutorial torture gpu gpu-bundle clean
 
 run: $(STAMP)
 	$(BIN)/nnrun $(ARGS)
@@ -76,6 +76,10 @@ bench-scale: $(STAMP)
 # Searches of MNIST's CNN; needs the extra sweep.
 bench-search: .venv/.extras
 	$(BIN)/python benchmarks/search.py $(ARGS)
+
+# Ways to run sixteen small jobs, from one by one to one stack.
+bench-sweeps: $(STAMP)
+	$(BIN)/python benchmarks/sweeps.py $(ARGS)
 
 bench-tutorial: $(STAMP)
 	$(BIN)/python benchmarks/tutorial.py --write $(ARGS)
