@@ -76,8 +76,8 @@ def timed(commands: Sequence[Sequence[str]], scratch: Path, source: Path | None 
     codes = [process.wait() for process in running]
     seconds = time.perf_counter() - start
     if any(codes):
-        said = "\n".join((scratch / f"said{number}").read_text() for number in range(len(commands)))
-        raise SystemExit(f"nnrun {shlex.join(commands[0])} ended with {codes}:\n{said[-3000:]}")
+        told = "\n".join((scratch / f"said{number}").read_text() for number in range(len(commands)))
+        raise SystemExit(f"nnrun {shlex.join(commands[0])} ended with {codes}:\n{told[-3000:]}")
     return seconds
 
 
@@ -89,6 +89,16 @@ def beyond_training(folder: Path) -> float:
         for path in folder.glob("[0-9]*/summary.json")
     }
     return statistics.median(job["seconds"] - trained[Path(job["directory"]).name] for job in jobs)
+
+
+def version_of(source: Path) -> str:
+    """Return the version and the commit of a source folder."""
+    [line] = [
+        each for each in (source / "nnrun/__init__.py").read_text().splitlines() if each.startswith("__version__")
+    ]
+    command = ["git", "-C", str(source), "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    return f"nnrun {line.partition('=')[2].strip().strip(chr(34))}" + (f", commit {commit}" if commit else "")
 
 
 def measure(options: argparse.Namespace) -> tuple[dict[str, float], float]:
@@ -147,9 +157,10 @@ def text_of(
         seconds = [one[name] for one in rounds]
         ratios = [one[base] / one[name] for one in rounds]
         spread = f"{statistics.median(seconds):.1f} ({min(seconds):.1f} to {max(seconds):.1f})"
-        rows.append([TITLES[name], spread, f"{statistics.median(ratios):.2f}"])
+        title = f"`-m` of {version_of(options.old)}" if name == "old" else TITLES[name]
+        rows.append([title, spread, f"{statistics.median(ratios):.2f}"])
     reached = statistics.median(one["halves"] / one["auto"] for one in rounds)
-    than = "the other version's `-m`" if options.old else "one by one"
+    than = "the older `-m`" if options.old else "one by one"
     sentences = [
         f"{options.jobs} learning rates, {options.epochs} epochs; median of {len(rounds)} rounds (min to max).",
         f"Side by side, the jobs reach {reached:.2f} of what two runs with one thread reach at the same time.",
