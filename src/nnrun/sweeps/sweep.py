@@ -34,6 +34,9 @@ from nnrun.sweeps.seams import JobState, Recallable, Search
 from nnrun.sweeps.search.grammar import parse_space
 from nnrun.sweeps.table import CSV_NAME, as_plain, as_table, metric_names, ranked
 
+# Rows of the table on the console; sweep.csv has all.
+_MOST_ROWS = 40
+
 
 def sweep(words: Sequence[str], own: Sequence[Path], rules: Rules, note: str | None = None) -> dict[str, Any]:
     """Run every job and return the results; raise SweepFailed if some failed.
@@ -161,8 +164,10 @@ def finish(asked: Asked, record: Record, state: str) -> None:
     console.say(f"{counted(len(rows), 'job')}{', best first' if ranking.metric else ''}", style="bold")
     if ranking.note:
         console.note(ranking.note)
-    console.table(as_table(rows, record.swept, metric_names(rows)))
+    console.table(as_table(rows[:_MOST_ROWS], record.swept, metric_names(rows)))
+    if len(rows) > _MOST_ROWS:
+        console.say(f"and {counted(len(rows) - _MOST_ROWS, 'job')} more")
     if record.repeated:
-        console.table(as_points(points_of(record.ended, record.repeated)))
+        console.table(as_points(points_of(record.ended, record.repeated)[:_MOST_ROWS]))
     console.say(f"the table is in {table}")
     compare_jobs(record.ended, record.folder, record.words, asked.rules.known.metrics, console)

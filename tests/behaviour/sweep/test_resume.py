@@ -214,3 +214,18 @@ def test_a_sweep_whose_record_cannot_be_written_ends(
     monkeypatch.setattr("nnrun.sweeps.orders.perform", perform)
     with pytest.raises(ResourceError, match="no room"):
         sweep(["model=mlp", "seed=0,1", "hydra.sweep.dir=s", "sweep.parallel=1"], [], collect_rules())
+
+
+def test_the_table_of_many_jobs_is_cut_on_the_console_and_whole_in_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def perform(*args):
+        raise DataError("no data")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("nnrun.sweeps.orders.perform", perform)
+    with pytest.raises(SweepFailed):
+        sweep(["model=mlp", "seed=range(43)", "hydra.sweep.dir=s", "sweep.parallel=1"], [], collect_rules())
+    shown = capsys.readouterr().out.partition("43 jobs")[2]
+    assert ("\n 39 " in shown, "\n 40 " in shown, "and 3 jobs more" in shown) == (True, False, True)
+    assert len(table(tmp_path)) == 43

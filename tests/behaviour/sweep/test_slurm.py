@@ -130,12 +130,12 @@ def test_a_job_that_is_preempted_or_paused_or_loses_its_node_has_the_same_bits(n
             node.preempt(str(cluster._jobs[1].slurm))
         elif event.number == 2 and len(told[2]) == 1:
             cluster.answer(2, Decision.PAUSE)
-        elif event.awaits and event.number != 1:
+        elif event.awaits and (event.number != 1 or len(told[1]) == 2):
             cluster.answer(event.number, Decision.GO_ON)
 
     until = time.monotonic() + _SECONDS
     ends: dict[int, Ended] = {}
-    while len(told[1]) < 2 or len(ends) < 3:
+    while len(told[1]) < 3 or len(ends) < 3:
         assert time.monotonic() < until, (told, ends)
         for event in cluster.wait(1):
             take(event)
@@ -143,7 +143,7 @@ def test_a_job_that_is_preempted_or_paused_or_loses_its_node_has_the_same_bits(n
                 ends[event.number] = event
         node.hurry(str(cluster._jobs[1].slurm))
     assert [ends[number].exit_code for number in (0, 2, 3)] == [0, 143, 0]
-    assert told[1] == [1.0, 2.0], "it resumes after the epoch that it was stopped in"
+    assert told[1] == [1.0, 1.0, 2.0], "it resumes after the epoch that it was stopped in, and tells of that again"
     cluster.start(order(2, "model.dropout=0.2", "seed=0", resumes=True))
     cluster.wait(0)
     lost = str(cluster._jobs[1].slurm)
@@ -197,6 +197,34 @@ def test_a_job_that_slurm_ends_has_a_reason(node: OneNode) -> None:
     assert (ends[1].exit_code, ends[1].is_environments_fault) == (5, False)
     assert ends[1].reason.startswith("cancelled in Slurm (scancel)")
     assert ends[0].exit_code == 5 and "memory" in ends[0].reason and "launch.mem_gb" in ends[0].reason
+
+
+def test_a_job_that_begins_with_other_weights_has_the_bits_of_a_run_here(node: OneNode) -> None:
+    """With `init_from` the config is composed on the node. Negative control: a job that begins anew."""
+    assert main([*WORDS, "trainer.threads=1", "seed=5", "hydra.run.dir=first"]) == 0
+    first = Path("first").absolute()
+    ways = [[f"init_from={first}"], [f"transfer.weights={first}", "transfer.freeze=backbone"], []]
+    cluster = launcher()
+    for number, words in enumerate(ways):
+        made = order(number, *words)
+        has_source = made.composed is not None and made.composed.source is not None
+        assert has_source == (number == 0)
+        cluster.start(replace(made, composed=None) if has_source else made)
+    assert [end.exit_code for _, end in sorted(events_of(cluster).items())] == [0, 0, 0]
+    for number, words in enumerate(ways):
+        assert main([*WORDS, "trainer.threads=1", *words, f"hydra.run.dir=s/1{number}_job"]) == 0
+        assert same_bits(number, 10 + number), words
+    assert not same_bits(0, 2) and not same_bits(1, 2)
+
+
+def test_a_job_that_takes_longer_than_the_sweep_lets_it_has_failed_and_is_not_tried_again(node: OneNode) -> None:
+    cluster = launcher()
+    cluster.most_minutes = 0.05
+    cluster.start(order(0, "trainer.epochs=100000"))
+    (end,) = events_of(cluster).values()
+    assert (end.exit_code, end.is_environments_fault) == (5, False)
+    assert end.reason == "stopped after sweep.job_minutes=0.05, before it was done"
+    assert 3 <= end.seconds < 60
 
 
 def test_what_sbatch_refuses_is_said_at_once(node: OneNode) -> None:
