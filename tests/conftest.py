@@ -238,12 +238,13 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def arena(nursery: Nursery, shelf: Path, tmp_path: Path) -> Arena:
+def arena(nursery: Nursery, shelf: Path, tmp_path: Path) -> Iterator[Arena]:
     """Where a campaign of processes takes place."""
     from campaigns.campaign import Arena
     from nnrun.cli import main
 
-    return Arena(tmp_path, main, nursery=nursery, shelf=shelf)
+    yield Arena(tmp_path, main, nursery=nursery, shelf=shelf)
+    nursery.end_child()
 
 
 @pytest.fixture(scope="session")

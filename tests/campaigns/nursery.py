@@ -69,6 +69,12 @@ class Nursery:
         self._child = Child(self, self.answer(HANGS_AFTER_SECONDS))
         return self._child
 
+    def end_child(self) -> None:
+        """End a child that nobody has waited for: who found that it broke a promise may have left it."""
+        if self._child is not None:
+            self._child.kill()
+            self._child.wait()
+
     def seen(self, path: Path) -> Path:
         """Return where this process sees a path of the nursery's, which may have mounted something of its own."""
         return Path(f"/proc/{self._process.pid}/root", *path.parts[1:]) if self._before else path

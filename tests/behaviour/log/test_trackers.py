@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -49,9 +50,13 @@ def run_with_a_lost_checkpoint(run: Path, *words: str) -> None:
 
 @contextlib.contextmanager
 def serving(command: list[str], port: int) -> Iterator[str]:
-    """The address of a server, until it is ended."""
+    """The address of a server, until it is ended with all the processes that it has started."""
     process = subprocess.Popen(
-        [sys.executable, "-m", *command], env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", *command],
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     address = f"http://127.0.0.1:{port}"
     try:
@@ -62,7 +67,7 @@ def serving(command: list[str], port: int) -> Iterator[str]:
             time.sleep(0.1)
         yield address
     finally:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
