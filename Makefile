@@ -81,6 +81,10 @@ bench-search: .venv/.extras
 bench-sweeps: $(STAMP)
 	$(BIN)/python benchmarks/sweeps.py $(ARGS)
 
+# Steps per second with each logger; needs the extras.
+bench-loggers: .venv/.extras
+	$(BIN)/python benchmarks/loggers.py $(ARGS)
+
 bench-tutorial: $(STAMP)
 	$(BIN)/python benchmarks/tutorial.py --write $(ARGS)
 
