@@ -18,6 +18,9 @@ from nnrun.core.step import Step
 from nnrun.core.work import Work
 from nnrun.runs.console import Console
 
+# What `auto` asks for: capturing takes about as long as this many steps save on a fast host.
+_LEAST_STEPS = 100
+
 
 def check_capture(composed: Composed, wanted: bool | Literal["auto"], device: torch.device) -> None:
     """Raise ConfigError if the step shall be captured, and the device is no GPU."""
@@ -27,34 +30,41 @@ def check_capture(composed: Composed, wanted: bool | Literal["auto"], device: to
         )
 
 
-def wants_capture(job: Job) -> bool:
-    """Return what `trainer.cuda_graph` means here; a resumed run keeps the value that it had at the start, on a GPU."""
-    return job.settings.trainer.cuda_graph is True and is_gpu(job.device)
+def wants_capture(job: Job, num_steps: int) -> bool:
+    """Return what `trainer.cuda_graph` means for a training of `num_steps`: a function of the config and the machine.
+
+    A resumed run keeps the value that it had at the start, where it has a GPU.
+    """
+    wanted = job.settings.trainer.cuda_graph
+    return is_gpu(job.device) and (num_steps >= _LEAST_STEPS if wanted == "auto" else wanted)
 
 
-def captured(job: Job, state: TrainState, work: Work, step: Step, console: Console) -> Work:
+def captured(job: Job, work: Work, step: Step, num_steps: int, console: Console) -> Work:
     """Return the work with a step that is captured, if that is wanted and possible.
 
-    If it is not possible, `trainer.cuda_graph=true` raises ConfigError; for a run that is resumed, it is a note.
+    If it is not possible, `trainer.cuda_graph=true` raises ConfigError; otherwise the console says why.
     """
-    if not wants_capture(job):
+    is_asked = job.settings.trainer.cuda_graph is True and _is_asked(job.composed)
+    if not wants_capture(job, num_steps):
         return work
     # Only such a run needs them.
     from nnrun.assembly.cuda_recorder import CudaRecorder  # noqa: PLC0415
     from nnrun.core.captured_step import CapturedStep  # noqa: PLC0415
 
     def give_up(why: str) -> None:
-        if _is_asked(job.composed):
+        if is_asked:
             raise ConfigError(f"trainer.cuda_graph=true: the step cannot be captured: {why}")
-        console.note(f"the training step is not captured as a CUDA graph: {why}")
+        console.say(f"training steps are not launched as one CUDA graph: {why}")
 
-    if why := _why_not(state, work):
+    if why := _why_not(step.state, work):
         give_up(why)
         return work
     train = work.train
     assert isinstance(train, SplitBatches)
     generators = [train.augmenter.generator] if train.augmenter else []
-    captured_step = CapturedStep(step, train, CudaRecorder(state.device, generators), give_up)
+    captured_step = CapturedStep(
+        step, train, CudaRecorder(step.state.device, generators, needs_room=not is_asked), give_up
+    )
     console.say("each training step is launched as one CUDA graph, after a check that it has the same results")
     return replace(work, step=captured_step, train=captured_step.rows)
 

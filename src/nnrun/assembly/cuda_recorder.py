@@ -8,10 +8,15 @@ import torch
 
 
 class CudaRecorder:
-    """Record CUDA graphs that share their memory: they are replayed one at a time, and leave nothing in it."""
+    """Record CUDA graphs that share their memory: they are replayed one at a time, and leave nothing in it.
 
-    def __init__(self, device: torch.device, generators: Sequence[torch.Generator] = ()) -> None:
-        self._device = device
+    They keep it for themselves. With `needs_room`, a recording for which less than twice of that is free is an error.
+    """
+
+    def __init__(
+        self, device: torch.device, generators: Sequence[torch.Generator] = (), *, needs_room: bool = False
+    ) -> None:
+        self._device, self._needs_room = device, needs_room
         # Besides the device's own, which torch registers itself.
         self._generators = generators
         self._stream = torch.cuda.Stream(device)
@@ -19,6 +24,8 @@ class CudaRecorder:
 
     def __call__(self, work: Callable[[], None]) -> Callable[[], None]:
         """Return the replay of a graph of `work`."""
+        if self._needs_room:
+            self._check_room()
         graph = torch.cuda.CUDAGraph()
         for generator in self._generators:
             graph.register_generator_state(generator)
@@ -41,3 +48,11 @@ class CudaRecorder:
             raise
         replay: Callable[[], None] = graph.replay
         return replay
+
+    def _check_room(self) -> None:
+        """Raise MemoryError if the memory that steps have used beside what stays would leave little of the rest."""
+        stays = torch.cuda.memory_allocated(self._device)
+        wanted = torch.cuda.max_memory_allocated(self._device) - stays
+        free = torch.cuda.mem_get_info(self._device)[0] + torch.cuda.memory_reserved(self._device) - stays
+        if 2 * wanted > free:
+            raise MemoryError(f"it would keep {wanted / 1e6:,.0f} MB, of which the GPU has {free / 1e6:,.0f} MB free")

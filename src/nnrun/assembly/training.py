@@ -110,7 +110,7 @@ def make_training(job: Job, data: Opened, objective: Objective) -> Training:
     schedule = _schedule(job, tree["scheduler"], optimizer, plan, is_validated=valid is not None)
     tree["trainer"] |= {
         "compile": compilation.enabled,
-        "cuda_graph": wants_capture(job),
+        "cuda_graph": wants_capture(job, plan.total_steps),
         "channels_last": channels_last,
     }
     tree["data"]["residency"] = residency

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from nnrun.assembly.capture import captured
 from nnrun.assembly.data.opened import Opened
 from nnrun.assembly.job import Job
 from nnrun.assembly.objective import make_objective, watched_by
@@ -170,6 +171,7 @@ def _timed(job: Job, data: Opened, aside: Session, budget: float) -> tuple[Speed
         step = make_step(job.settings.trainer, state, objective, callbacks, watchers.watch.mark)
         work = Work(objective, step, training.train, training.valid, callbacks, aside.stop.poll)
         work, _ = keep_features(training.transfer, state, work, training.plan, aside.console)
+        work = captured(job, work, step, training.plan.total_steps, aside.console)
         for callback in callbacks:
             callback.on_fit_start(state)
         watchers.saving.finish(state)
