@@ -12,6 +12,7 @@ from nnrun.base.errors import ConfigError
 from nnrun.config.composed import Composed
 from nnrun.core.batches import SplitBatches
 from nnrun.core.device import is_gpu
+from nnrun.core.residency import StreamedSamples
 from nnrun.core.seams.callback import Callback
 from nnrun.core.state import TrainState
 from nnrun.core.step import Step
@@ -65,7 +66,7 @@ def captured(job: Job, work: Work, step: Step, num_steps: int, console: Console)
     captured_step = CapturedStep(
         step, train, CudaRecorder(step.state.device, generators, needs_room=not is_asked), give_up
     )
-    console.say("each training step is launched as one CUDA graph, after a check that it has the same results")
+    console.say("training steps are launched as one CUDA graph, after a check that it gives the same results")
     return replace(work, step=captured_step, train=captured_step.rows)
 
 
@@ -76,7 +77,8 @@ def _is_asked(composed: Composed) -> bool:
 
 def _why_not(state: TrainState, work: Work) -> str | None:
     """Return why the steps of a training cannot be captured, as far as that is known before the first."""
-    if not isinstance(work.train, SplitBatches) or work.train.samples.home != state.device:
+    samples = work.train.samples if isinstance(work.train, SplitBatches) else None
+    if samples is None or isinstance(samples, StreamedSamples) or samples.home != state.device:
         return "the samples are not on the device (data.residency=device puts them there)"
     if state.world.size > 1:
         return "several processes train together"

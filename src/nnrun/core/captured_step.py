@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from nnrun.base.errors import NnrunError
 from nnrun.base.foreign_errors import said_by
 from nnrun.core.batches import SplitBatches
 from nnrun.core.captured_check import Differs, Held
@@ -199,7 +200,7 @@ class CapturedStep:
             self._step.state.optimizer.zero_grad(set_to_none=True)
             if held is not None:
                 held.restore()
-            why = str(error) if isinstance(error, Differs) else said_by(error)
+            why = str(error) if isinstance(error, Differs | NnrunError) else said_by(error)
             self._is_off = True
             self._give_up(why)
             return None
