@@ -57,7 +57,7 @@ def captured(job: Job, work: Work, step: Step, num_steps: int, console: Console)
             raise ConfigError(f"trainer.cuda_graph=true: the step cannot be captured: {why}")
         console.say(f"training steps are not launched as one CUDA graph: {why}")
 
-    if why := _why_not(step.state, work):
+    if why := _why_not(step.state, work, is_asked=is_asked):
         give_up(why)
         return work
     train = work.train
@@ -75,7 +75,7 @@ def _is_asked(composed: Composed) -> bool:
     return composed.located is None or composed.named("trainer.cuda_graph")
 
 
-def _why_not(state: TrainState, work: Work) -> str | None:
+def _why_not(state: TrainState, work: Work, *, is_asked: bool) -> str | None:
     """Return why the steps of a training cannot be captured, as far as that is known before the first."""
     samples = work.train.samples if isinstance(work.train, SplitBatches) else None
     if samples is None or isinstance(samples, StreamedSamples) or samples.home != state.device:
@@ -84,6 +84,10 @@ def _why_not(state: TrainState, work: Work) -> str | None:
         return "several processes train together"
     for callback in work.callbacks:
         own = getattr(callback, "callback", None)
-        if own is not None and type(own).joins_update is Callback.joins_update and own.joins_update(state):
+        if own is None:
+            continue
+        if type(own).joins_update is Callback.joins_update and own.joins_update(state):
             return f"{type(own).__name__} looks at the gradients of each update"
+        if not is_asked:
+            return f"{type(own).__name__} may change what a recording keeps (trainer.cuda_graph=true: it does not)"
     return None

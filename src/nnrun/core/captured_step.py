@@ -32,10 +32,14 @@ _MOST_CHANGES = 3
 
 
 class Facts(NamedTuple):
-    """What a recording takes for constant: the samples in each batch of an update, and whether a row follows it."""
+    """What a recording takes for constant.
+
+    The samples in each batch of an update, whether a row of metrics follows it, and whether something is frozen.
+    """
 
     sizes: tuple[int, ...]
     is_logged: bool
+    is_frozen: bool
 
 
 class Rows:
@@ -113,7 +117,8 @@ class CapturedStep:
         step.mark("begin")
         for _ in indices:
             next(batches)
-        facts = Facts(tuple(self.rows.num_in(index) for index in indices), state.is_logged)
+        is_frozen = state.freezing.holds(state.progress.epoch)
+        facts = Facts(tuple(self.rows.num_in(index) for index in indices), state.is_logged, is_frozen)
         self._forget(self._rates.refresh())
         joined = any(callback.joins_update(state) for callback in step.callbacks)
         replays = None if joined or self._is_off else self._replays.get(facts) or self._recorded(facts, indices)

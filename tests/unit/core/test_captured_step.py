@@ -15,6 +15,7 @@ from nnrun.core.captured_step import CapturedStep
 from nnrun.core.loop import fit
 from nnrun.core.schedule import Schedule
 from nnrun.core.seams.callback import Callback
+from nnrun.core.transfer.freezing import Freezing
 from support.small_training import CPU, Small, make_network
 from support.tape import TapeRecorder
 
@@ -50,6 +51,11 @@ def one_cycle(small: Small) -> None:
     small.state.schedule = Schedule(schedule, "valid/loss")
 
 
+def frozen_at_first(small: Small) -> None:
+    adam(small)
+    small.state.freezing = Freezing(frozenset({"0.weight", "0.bias", "1.weight", "1.bias"}), 2)
+
+
 def by_epoch(small: Small) -> None:
     sgd(small)
     small.state.schedule = Schedule(torch.optim.lr_scheduler.StepLR(small.state.optimizer, 1, 0.5), "valid/loss")
@@ -63,6 +69,7 @@ CASES = {
     "mixup": (mixed, {}),
     "a schedule by steps": (scheduled, {}),
     "a schedule by epochs": (by_epoch, {}),
+    "frozen at first": (frozen_at_first, {}),
     "skip": (adam, {"max_skipped": 3, "ema_decay": 0.9}),
 }
 
