@@ -106,7 +106,8 @@ def make_training(job: Job, data: Opened, objective: Objective) -> Training:
     for watched in (network, *([ema.network] if ema else [])):
         objective.loss.watch(watched, data.targets.num_outputs, settings.transfer.head)
     compilation = choose_compile(_compile_wanted(job), job.device, plan.total_steps)
-    optimizer = make_optimizer(tree["optimizer"], parameter_groups(network, transfer))
+    some_late = transfer.freezing.until_epoch is not None
+    optimizer = make_optimizer(tree["optimizer"], parameter_groups(network, transfer), some_late=some_late)
     schedule = _schedule(job, tree["scheduler"], optimizer, plan, is_validated=valid is not None)
     tree["trainer"] |= {
         "compile": compilation.enabled,
@@ -233,15 +234,18 @@ def make_plan(trainer: TrainerSettings, num_batches: int, *, is_validated: bool 
     )
 
 
-def make_optimizer(section: Mapping[str, Any], parameters: Groups) -> Optimizer:
-    """Return the optimizer, with the fused kernel if the class has one and the config leaves `fused` null."""
+def make_optimizer(section: Mapping[str, Any], parameters: Groups, *, some_late: bool = False) -> Optimizer:
+    """Return the optimizer, with the fused kernel if the class has one and the config leaves `fused` null.
+
+    With `some_late`, some parameters begin to train after the others.
+    """
     spare_compiler()
     late: dict[str, Any] = {}
     has_choice = (
         section.get("fused", False) is None and not section.get("foreach") and not section.get("differentiable")
     )
     make = partial(build, section, "optimizer", Optimizer)
-    if has_choice and has_fused_kernel(partial(make, fused=True), members(parameters)):
+    if has_choice and has_fused_kernel(partial(make, fused=True), members(parameters), some_late=some_late):
         late["fused"] = True
     optimizer = make(parameters, **late)
     scale_rates(optimizer)

@@ -196,17 +196,25 @@ def kernels(device: torch.device) -> dict[str, Any]:
     }
 
 
-def has_fused_kernel(make: Callable[[list[Tensor]], Optimizer], parameters: Iterable[Tensor]) -> bool:
+def has_fused_kernel(
+    make: Callable[[list[Tensor]], Optimizer], parameters: Iterable[Tensor], *, some_late: bool = False
+) -> bool:
     """Return whether an optimizer that `make` makes with `fused=True` can train parameters of these types, there.
 
-    torch tells only by a step: Adagrad, for one, is fused on a CPU and, up to torch 2.11 at least, not on CUDA.
+    torch tells only by a step: Adagrad, for one, is fused on a CPU and, up to torch 2.11 at least, not on CUDA. With
+    `some_late`, some of them have their first gradient after the others: fused SGD with momentum cannot take that.
     """
     kinds = dict.fromkeys((parameter.device, parameter.dtype) for parameter in parameters)
-    scratch = [torch.zeros(1, device=device, dtype=dtype, requires_grad=True) for device, dtype in kinds]
-    for parameter in scratch:
-        parameter.grad = torch.zeros_like(parameter)
+    scratch, later = (
+        [torch.zeros(1, device=device, dtype=dtype, requires_grad=True) for device, dtype in kinds] for _ in range(2)
+    )
+    steps = [scratch, [*scratch, *later]] if some_late else [scratch]
     try:
-        make(scratch).step()
-    except RuntimeError:
+        optimizer = make(steps[-1])
+        for trained in steps:
+            for parameter in trained:
+                parameter.grad = torch.zeros_like(parameter)
+            optimizer.step()
+    except (RuntimeError, TypeError):
         return False
     return True

@@ -220,3 +220,11 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory):
 @pytest.mark.parametrize("name", ROWS)
 def test_what_has_no_meaning_is_an_error(name: str, outcomes) -> None:
     assert_ended_as(ROWS[name], outcomes[name])
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "muon", "rmsprop"])
+def test_what_was_frozen_trains_from_its_epoch_on_with_any_optimizer(tmp_path: Path, optimizer: str) -> None:
+    """The first gradient of a frozen part comes when the others have a momentum already."""
+    words = ("transfer.cache=false", "data.limit=100", f"optimizer={optimizer}", "trainer.epochs=3")
+    assert train(tmp_path / "run", *CNN, *THAWING, *words) == 0
+    assert summary(tmp_path / "run")["train"]["epochs"] == 3
