@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -10,6 +11,7 @@ import torch
 from nnrun.assembly.job import Job
 from nnrun.base.errors import ConfigError
 from nnrun.config.composed import Composed
+from nnrun.config.schema import NAMED_SECTIONS, TARGET_SECTIONS
 from nnrun.core.batches import SplitBatches
 from nnrun.core.device import is_gpu
 from nnrun.core.residency import StreamedSamples
@@ -21,6 +23,8 @@ from nnrun.runs.console import Console
 
 # What `auto` asks for: capturing takes about as long as this many steps save on a fast host.
 _LEAST_STEPS = 100
+# Whose code is known to keep nothing on the host that changes what a step computes.
+_KNOWN = ("nnrun.", "torch.", "torchvision.")
 
 
 def check_capture(composed: Composed, wanted: bool | Literal["auto"], device: torch.device) -> None:
@@ -54,20 +58,36 @@ def captured(job: Job, work: Work, step: Step, num_steps: int, console: Console)
 
     def give_up(why: str) -> None:
         if is_asked:
-            raise ConfigError(f"trainer.cuda_graph=true: the step cannot be captured: {why}")
+            raise ConfigError(
+                f"trainer.cuda_graph=true: the step cannot be captured: {why}; use trainer.cuda_graph=auto"
+            )
         console.say(f"training steps are not launched as one CUDA graph: {why}")
 
-    if why := _why_not(step.state, work, is_asked=is_asked):
+    def begin() -> None:
+        console.say("training steps are launched as one CUDA graph, which was checked to give the same results")
+
+    if why := _why_not(step.state, work) or (None if is_asked else _may_change(job)):
         give_up(why)
         return work
     train = work.train
     assert isinstance(train, SplitBatches)
     generators = [train.augmenter.generator] if train.augmenter else []
-    captured_step = CapturedStep(
-        step, train, CudaRecorder(step.state.device, generators, needs_room=not is_asked), give_up
-    )
-    console.say("training steps are launched as one CUDA graph, after a check that it gives the same results")
+    record = CudaRecorder(step.state.device, generators, needs_room=not is_asked)
+    captured_step = CapturedStep(step, train, record, give_up, begin)
     return replace(work, step=captured_step, train=captured_step.rows)
+
+
+def _may_change(job: Job) -> str | None:
+    """Return whose values may change unseen by a recording: those of custom code, which may keep them on the host."""
+    tree = job.composed.resolved()
+    sections = {name: tree.get(name) for name in TARGET_SECTIONS}
+    for group in NAMED_SECTIONS:
+        sections |= {f"{group}.{name}": each for name, each in (tree.get(group) or {}).items() if group != "logger"}
+    for name, section in sections.items():
+        target = section.get("_target_") if isinstance(section, Mapping) else None
+        if isinstance(target, str) and not target.startswith(_KNOWN):
+            return f"{name} is custom code, which may change values on the host; if not, set trainer.cuda_graph=true"
+    return None
 
 
 def _is_asked(composed: Composed) -> bool:
@@ -75,19 +95,17 @@ def _is_asked(composed: Composed) -> bool:
     return composed.located is None or composed.named("trainer.cuda_graph")
 
 
-def _why_not(state: TrainState, work: Work, *, is_asked: bool) -> str | None:
+def _why_not(state: TrainState, work: Work) -> str | None:
     """Return why the steps of a training cannot be captured, as far as that is known before the first."""
-    samples = work.train.samples if isinstance(work.train, SplitBatches) else None
-    if samples is None or isinstance(samples, StreamedSamples) or samples.home != state.device:
+    if not isinstance(work.train, SplitBatches):
+        return "the frozen backbone's features are cached (transfer.cache=false computes them in each step)"
+    samples = work.train.samples
+    if isinstance(samples, StreamedSamples) or samples.home != state.device:
         return "the samples are not on the device (data.residency=device puts them there)"
     if state.world.size > 1:
         return "several processes train together"
     for callback in work.callbacks:
         own = getattr(callback, "callback", None)
-        if own is None:
-            continue
-        if type(own).joins_update is Callback.joins_update and own.joins_update(state):
+        if own is not None and type(own).joins_update is Callback.joins_update and own.joins_update(state):
             return f"{type(own).__name__} looks at the gradients of each update"
-        if not is_asked:
-            return f"{type(own).__name__} may change what a recording keeps (trainer.cuda_graph=true: it does not)"
     return None

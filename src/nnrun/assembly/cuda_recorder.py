@@ -10,7 +10,7 @@ import torch
 class CudaRecorder:
     """Record CUDA graphs that share their memory: they are replayed one at a time, and leave nothing in it.
 
-    They keep it for themselves. With `needs_room`, a recording for which less than twice of that is free is an error.
+    The memory is not available to other work. With `needs_room`, raise MemoryError unless twice as much is free.
     """
 
     def __init__(
@@ -21,10 +21,12 @@ class CudaRecorder:
         self._generators = generators
         self._stream = torch.cuda.Stream(device)
         self._pool = torch.cuda.graph_pool_handle()
+        # Keeps the memory while others are recorded anew.
+        self._newest: torch.cuda.CUDAGraph | None = None
 
     def __call__(self, work: Callable[[], None]) -> Callable[[], None]:
         """Return the replay of a graph of `work`."""
-        if self._needs_room:
+        if self._needs_room and self._newest is None:
             self._check_room()
         graph = torch.cuda.CUDAGraph()
         for generator in self._generators:
@@ -46,6 +48,7 @@ class CudaRecorder:
             if first:
                 raise first[0] from None
             raise
+        self._newest = graph
         replay: Callable[[], None] = graph.replay
         return replay
 
@@ -55,4 +58,6 @@ class CudaRecorder:
         wanted = torch.cuda.max_memory_allocated(self._device) - stays
         free = torch.cuda.mem_get_info(self._device)[0] + torch.cuda.memory_reserved(self._device) - stays
         if 2 * wanted > free:
-            raise MemoryError(f"it would keep {wanted / 1e6:,.0f} MB, of which the GPU has {free / 1e6:,.0f} MB free")
+            raise MemoryError(
+                f"a recording would keep {wanted / 1e6:,.0f} MB; allowed: half of the free {free / 1e6:,.0f} MB"
+            )

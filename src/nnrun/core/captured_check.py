@@ -23,6 +23,7 @@ class Held:
     """What tensors, by name, held when this was made. Before each piece of work, those in `kept` have that again."""
 
     def __init__(self, memory: Mapping[str, Tensor], kept: Sequence[str] = ()) -> None:
+        self.originals = dict(memory)
         self._memory = {name: tensor.detach() for name, tensor in memory.items()}
         self._before = {name: tensor.clone() for name, tensor in self._memory.items()}
         self._kept = kept
@@ -32,13 +33,21 @@ class Held:
         """Give all tensors what they held."""
         copy_all(self._memory.values(), self._before.values())
 
-    def expect_after(self, work: Callable[[], None]) -> None:
-        """Keep what `work`, done twice, makes of the tensors, and restore them."""
+    def check_kept(self, memory: Mapping[str, Tensor]) -> None:
+        """Raise Differs unless these are the same tensors still: a replay writes to those that it was recorded with."""
+        if memory.keys() != self.originals.keys():
+            raise Differs("an update adds tensors")
+        for name, tensor in memory.items():
+            if tensor is not self.originals[name]:
+                raise Differs(f"{name} is replaced in an update; it must be written in place")
+
+    def expect_after(self, work: Callable[[int], None]) -> None:
+        """Keep what `work`, done twice, makes of the tensors, and restore them; it is told which time it is, from 0."""
         self._repeat(work)
         self._expected = {name: tensor.clone() for name, tensor in self._memory.items()}
         self.restore()
 
-    def check_after(self, work: Callable[[], None]) -> None:
+    def check_after(self, work: Callable[[int], None]) -> None:
         """Raise Differs unless `work`, done twice, makes of the tensors what is expected; restore them.
 
         Whole numbers, and with deterministic kernels all numbers, must be equal; others may differ by 5 % of their
@@ -55,12 +64,12 @@ class Held:
             self.restore()
             self._expected = {}
 
-    def _repeat(self, work: Callable[[], None]) -> None:
+    def _repeat(self, work: Callable[[int], None]) -> None:
         """Do work twice, each time with what is kept."""
-        for _ in range(_NUM_TIMES):
+        for turn in range(_NUM_TIMES):
             for name in self._kept:
                 self._memory[name].copy_(self._before[name])
-            work()
+            work(turn)
 
     def _compare(self, name: str, found: Tensor, expected: Tensor) -> None:
         """Raise Differs if a tensor differs by more than the order of sums explains."""

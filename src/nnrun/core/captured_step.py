@@ -12,21 +12,18 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nnrun.base.errors import NnrunError
 from nnrun.base.foreign_errors import said_by
 from nnrun.core.batches import SplitBatches
 from nnrun.core.captured_check import Differs, Held
+from nnrun.core.captured_rows import NUM_LOSSES, Notes, Rows
 from nnrun.core.device_numbers import DeviceRates
-from nnrun.core.progress import Place
-from nnrun.core.randomness import seed_step
+from nnrun.core.randomness import host_draws, seed_step
 from nnrun.core.recorder import Recorder
-from nnrun.core.seams.data import Tree
 from nnrun.core.step import Step
 
-# Losses that wait on the device to be looked at: as many as the watch keeps one by one.
-_NUM_LOSSES = 256
 # A setting of the optimizer that has changed in so many updates in a row changes in all.
 _MOST_CHANGES = 3
 
@@ -42,64 +39,29 @@ class Facts(NamedTuple):
     is_frozen: bool
 
 
-class Rows:
-    """The batches of a split for a captured step, which gathers them itself: only their numbers are yielded."""
-
-    def __init__(self, train: SplitBatches) -> None:
-        self._train = train
-        self.num_samples, self.batch_size, self.num_batches = train.num_samples, train.batch_size, train.num_batches
-        self.device, self.is_augmented = train.device, train.is_augmented
-        self.placed = train.order(0)
-        # The next batch, `(1,)`.
-        self.at = torch.zeros(1, dtype=torch.int64, device=train.device)
-
-    def order(self, epoch: int) -> Tensor:
-        """Return the sample indices of each batch of an epoch, `(num_batches, B)`."""
-        return self._train.order(epoch)
-
-    def take(self, indices: Tensor) -> tuple[Tree, Tensor]:
-        """Return the network's inputs and the targets of the samples at `indices`, not augmented."""
-        return self._train.take(indices)
-
-    def num_in(self, index: int) -> int:
-        """Return the number of samples in a batch, without padding."""
-        return min(self.batch_size, self.num_samples - index * self.batch_size)
-
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Any]:
-        """Put the order of an epoch in its place, and yield the numbers of its batches."""
-        self.placed.copy_(self.order(epoch))
-        self.at.fill_(start)
-        yield from range(start, self.num_batches)
-
-
-class _Notes:
-    """Stands in for the watch while a step is recorded: keeps losses on the device."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.losses = torch.zeros(_NUM_LOSSES, device=device)
-        self.at = torch.zeros(1, dtype=torch.int64, device=device)
-
-    def note(self, number: Tensor, place: Place) -> None:
-        """Keep a number; the host passes it on, with its own place."""
-        self.losses.index_copy_(0, self.at, number.detach().float().view(1))
-        self.at.add_(1).remainder_(_NUM_LOSSES)
-
-
 class CapturedStep:
     """Make updates by replaying a recording of them; the first update of each kind is made by `step` and not recorded.
 
     A recording is checked before it is used, against the same updates made by `step`. If it cannot be made, or differs,
-    `give_up` is told why, and may raise; after that, `step` makes all updates. `rows` are the batches to train on.
+    `give_up` is told why, and may raise; after that, `step` makes all updates. `begin` is called before the first
+    replay. `rows` are the batches to train on.
+
+    Numbers that a network or a loss changes on the host must not matter: not all such changes are found.
     """
 
     def __init__(
-        self, step: Step, train: SplitBatches, record: Recorder, give_up: Callable[[str], None] | None = None
+        self,
+        step: Step,
+        train: SplitBatches,
+        record: Recorder,
+        give_up: Callable[[str], None] = lambda why: None,
+        begin: Callable[[], None] = lambda: None,
     ) -> None:
         self.rows = Rows(train)
         self._step, self._train, self._record = step, train, record
-        self._give_up = give_up or (lambda why: None)
+        self._give_up, self._begin = give_up, begin
         state = step.state
-        self._notes = _Notes(state.device)
+        self._notes = Notes(state.device)
         self._place = 0
         self._norm = torch.zeros((), device=state.device)
         self._rates = DeviceRates(state.optimizer, state.ema, state.device)
@@ -128,7 +90,7 @@ class CapturedStep:
             self._replay(replays, indices)
         state.grad_norm = self._norm if step.grad_clip_norm is not None or facts.is_logged else None
         state.watch.note(self._notes.losses[self._place], state.progress.place)
-        self._place = (self._place + 1) % _NUM_LOSSES
+        self._place = (self._place + 1) % NUM_LOSSES
         step.count()
         step.mark("optimizer")
 
@@ -142,18 +104,18 @@ class CapturedStep:
             self._is_off = True
             self._give_up(f"the schedule changes the optimizer's {changed[0]} in every update")
 
-    def _make(self, facts: Facts, indices: range) -> None:
-        """Make an update without a recording."""
+    def _make(self, facts: Facts, indices: range, turn: int = 0) -> None:
+        """Make an update without a recording; at another turn, with other draws."""
         with self._on_device():
             for number, index in enumerate(indices):
-                self._seed(index)
+                self._seed(index + turn)
                 self._part(facts, number)
         self._seen.add(facts)
 
-    def _replay(self, replays: Sequence[Callable[[], None]], indices: range) -> None:
-        """Make an update from a recording of each of its batches."""
+    def _replay(self, replays: Sequence[Callable[[], None]], indices: range, turn: int = 0) -> None:
+        """Make an update from a recording of each of its batches; at another turn, with other draws."""
         for replay, index in zip(replays, indices, strict=True):
-            self._seed(index)
+            self._seed(index + turn)
             replay()
 
     def _seed(self, index: int) -> None:
@@ -202,9 +164,8 @@ class CapturedStep:
             held = Held(self._memory(), ("place",))
             replays = self._checked_recording(facts, indices, held)
         except Exception as error:
-            self._step.state.optimizer.zero_grad(set_to_none=True)
-            if held is not None:
-                held.restore()
+            self._replays.clear()
+            self._undo(held)
             why = str(error) if isinstance(error, Differs | NnrunError) else said_by(error)
             self._is_off = True
             self._give_up(why)
@@ -212,16 +173,39 @@ class CapturedStep:
         self._replays[facts] = replays
         return replays
 
+    def _undo(self, held: Held | None) -> None:
+        """Put everything back to where it was before a recording that failed."""
+        state = self._step.state
+        state.optimizer.zero_grad(set_to_none=True)
+        if state.scaler:
+            # It remembers that the gradients were unscaled, for an update that was not made.
+            state.scaler._per_optimizer_states.clear()
+        if held is None:
+            return
+        held.restore()
+        for name in state.sums:
+            state.sums[name] = held.originals[f"sum of {name}"]
+        for name, _ in list(state.network.named_buffers()):
+            where, _, own = name.rpartition(".")
+            state.network.get_submodule(where)._buffers[own] = held.originals[name]
+
     def _checked_recording(self, facts: Facts, indices: range, held: Held) -> list[Callable[[], None]]:
         """Return the recording of an update, after a check of it if it is the first of its kind."""
         is_new = facts not in self._checked
         if is_new:
-            held.expect_after(lambda: self._make(facts, indices))
+            draws = host_draws(self._step.state.device)
+            held.expect_after(partial(self._make, facts, indices))
+            held.check_kept(self._memory())
+            if host_draws(self._step.state.device) != draws:
+                raise Differs("the step draws random numbers on the host")
         with self._on_device():
             replays = [self._record(partial(self._part, facts, number)) for number in range(len(indices))]
+        held.check_kept(self._memory())
         held.restore()
         if is_new:
-            held.check_after(lambda: self._replay(replays, indices))
+            held.check_after(partial(self._replay, replays, indices))
+        if not self._checked:
+            self._begin()
         self._checked.add(facts)
         return replays
 
@@ -236,5 +220,8 @@ class CapturedStep:
         if state.scaler and state.scaler._scale is not None:
             assert state.scaler._growth_tracker is not None
             memory |= {"loss scale": state.scaler._scale, "growth": state.scaler._growth_tracker}
+        loss = self._step.objective.loss.loss
+        if isinstance(loss, nn.Module):
+            memory |= {f"{name} of the loss": each for name, each in loss.named_buffers()}
         own = {"place": self.rows.at, "losses": self._notes.losses, "next loss": self._notes.at, "norm": self._norm}
-        return {name: tensor.detach() for name, tensor in (memory | own).items()}
+        return memory | own

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from nnrun.core.device import is_gpu
 from nnrun.core.ema import Ema
 
-# What is other in a group while its optimizer makes an update.
+# Settings of a group that differ while its optimizer makes an update.
 _CHANGED = ("lr", "capturable")
 
 

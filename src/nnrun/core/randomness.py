@@ -5,10 +5,14 @@ The index of a batch's draws is the number that World.stream returns for it: in 
 
 from __future__ import annotations
 
+import hashlib
+import random
+import sys
+
 import torch
 from torch import Tensor
 
-from nnrun.core.device import seed_device
+from nnrun.core.device import is_gpu, seed_device
 
 # Purposes, so that no two streams of one seed coincide.
 INIT, ORDER, STEP, SPLIT, TEST_SPLIT, AUGMENT, LIMIT = range(7)
@@ -44,3 +48,13 @@ def seed_weights(seed: int) -> None:
 def seed_step(device: torch.device, seed: int, epoch: int, batch: int) -> None:
     """Seed the draws of one batch (dropout, stochastic layers)."""
     seed_device(device, mix(STEP, seed, epoch, batch))
+
+
+def host_draws(device: torch.device) -> str:
+    """Return the states of the host's generators, beside that of a device, in a form to compare."""
+    states: list[object] = [random.getstate()]
+    if is_gpu(device):
+        states.append(torch.get_rng_state().tolist())
+    if numpy := sys.modules.get("numpy"):
+        states.append(numpy.random.get_state()[1:3])
+    return hashlib.sha256(repr(states).encode()).hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import random
 from dataclasses import replace
 
 import pytest
@@ -187,3 +188,66 @@ def test_a_callback_that_looks_at_gradients_is_called_in_each_update_that_it_joi
 def test_a_schedule_of_more_than_the_learning_rate_is_named():
     _, recorder, problems = train(one_cycle)
     assert (recorder.tapes, problems) == ([], ["the schedule changes the optimizer's betas in every update"])
+
+
+class Replaces(nn.Module):
+    """Keeps an average that its outputs do not depend on, in a new tensor each time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(8))
+
+    def forward(self, inputs):
+        self.mean = 0.9 * self.mean + 0.1 * inputs.detach().mean(0)
+        return inputs
+
+
+class DrawsOnTheHost(nn.Module):
+    def forward(self, inputs):
+        return inputs if random.random() < 2 else 2 * inputs
+
+
+@pytest.mark.parametrize(
+    ("layer", "problem"),
+    [
+        (Replaces(), "1.mean is replaced in an update; it must be written in place"),
+        (DrawsOnTheHost(), "the step draws random numbers on the host"),
+    ],
+)
+def test_what_a_recording_would_not_see_is_found_and_the_training_goes_on_as_without(layer, problem):
+    network = make_network(layer, nn.Tanh())
+    ours, _, problems = train(adam, network=copy.deepcopy(network))
+    theirs, _, _ = train(adam, replayed=False, network=network)
+    assert problems == [problem]
+    for key, value in everything(theirs).items():
+        assert torch.equal(value, everything(ours)[key]), key
+
+
+def test_a_metric_that_replaces_its_sums_is_found():
+    def prepare(small: Small) -> None:
+        adam(small)
+        plain = small.objective.train_metric.update
+
+        def update(sums, *given) -> None:
+            plain(sums, *given)
+            sums["loss"] = sums["loss"] + 0
+
+        small.objective.train_metric.update = update
+
+    ours, _, problems = train(prepare)
+    assert problems == ["sum of loss is replaced in an update; it must be written in place"]
+    theirs, _, _ = train(prepare, replayed=False)
+    assert torch.equal(ours.state.sums["loss"], theirs.state.sums["loss"])
+
+
+def test_a_scaled_loss_trains_on_where_a_recording_fails_after_the_gradients_were_unscaled():
+    def prepare(small: Small) -> None:
+        adam(small)
+        small.state.scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+        plain = small.state.optimizer.step
+        small.state.optimizer.step = lambda: (small.state.optimizer.param_groups[0]["params"][0].sum().item(), plain())
+
+    small, _, problems = train(prepare)
+    assert len(problems) == 1
+    assert "reads a value" in problems[0]
+    assert small.state.progress.step == small.plan.total_steps

@@ -31,7 +31,7 @@ class Callback:
     def joins_update(self, state: TrainState) -> bool:
         """Return whether the callback takes part in the coming update: that is then made step by step, not replayed.
 
-        Where updates are replayed from a recording, `on_gradients_ready` is sure to be called only for such ones.
+        Where updates are replayed from a recording, `on_gradients_ready` is called for certain only in those updates.
         """
         return type(self).on_gradients_ready is not Callback.on_gradients_ready
 

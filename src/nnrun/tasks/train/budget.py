@@ -141,6 +141,9 @@ def _to_measure(job: Job) -> Job:
     trainer = replace(trainer, profile=False, compile=trainer.compile is True, max_minutes=None)
     settings = replace(settings, trainer=trainer, transfer=replace(settings.transfer, weights=None))
     config = job.composed.config.copy()
+    if config.callback and trainer.cuda_graph == "auto":
+        # A training with custom callbacks is not captured.
+        settings = replace(settings, trainer=replace(trainer, cuda_graph=False))
     config.callback, config.logger = {}, {}
     return replace(job, settings=settings, composed=replace(job.composed, config=config, source=None, typed=()))
 
