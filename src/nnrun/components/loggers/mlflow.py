@@ -131,12 +131,21 @@ class MLflow:
     def _parent(self, experiment: str, sweep: str) -> str:
         """Return the id of the MLflow run that holds the runs of a sweep, created if there is none."""
         name = sweep.replace("'", "_")
-        found = self._client.search_runs([experiment], f"tags.`{_SWEEP_TAG}` = '{name}'", max_results=1)
-        if found:
-            return str(found[0].info.run_id)
-        parent = self._client.create_run(experiment, tags={_SWEEP_TAG: name}, run_name=sweep)
-        self._client.set_terminated(parent.info.run_id)
-        return str(parent.info.run_id)
+
+        def oldest() -> str | None:
+            order = ["attributes.start_time ASC", "attributes.run_id ASC"]
+            found = self._client.search_runs([experiment], f"tags.`{_SWEEP_TAG}` = '{name}'", 1, 1, order)
+            return str(found[0].info.run_id) if found else None
+
+        if found := oldest():
+            return found
+        ours = str(self._client.create_run(experiment, tags={_SWEEP_TAG: name}, run_name=sweep).info.run_id)
+        self._client.set_terminated(ours)
+        # Jobs that start side by side each create one: all take the oldest.
+        found = oldest() or ours
+        if found != ours:
+            self._client.delete_run(ours)
+        return found
 
     def _sent_before(self, found: Any) -> set[tuple[str, int, str]]:
         """Return the values that an MLflow run has."""
