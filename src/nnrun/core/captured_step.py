@@ -183,11 +183,12 @@ class CapturedStep:
         if held is None:
             return
         held.restore()
+        # What an update replaced, or added.
         for name in state.sums:
-            state.sums[name] = held.originals[f"sum of {name}"]
-        for name, _ in list(state.network.named_buffers()):
+            state.sums[name] = held.originals.get(f"sum of {name}", state.sums[name])
+        for name, buffer in list(state.network.named_buffers()):
             where, _, own = name.rpartition(".")
-            state.network.get_submodule(where)._buffers[own] = held.originals[name]
+            state.network.get_submodule(where)._buffers[own] = held.originals.get(name, buffer)
 
     def _checked_recording(self, facts: Facts, indices: range, held: Held) -> list[Callable[[], None]]:
         """Return the recording of an update, after a check of it if it is the first of its kind."""

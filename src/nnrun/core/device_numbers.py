@@ -65,14 +65,13 @@ class DeviceRates:
 
     def _taken_for_constant(self) -> list[dict[str, Any]]:
         """Return the settings of each group that a recording takes for constant."""
-        return [
-            {
-                key: value
-                for key, value in group.items()
-                if key not in ("params", "lr" if rate is not None else "params")
-            }
-            for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True)
+        constants = [
+            {key: value for key, value in group.items() if key != "params"} for group in self._optimizer.param_groups
         ]
+        for group, rate in zip(constants, self._rates, strict=True):
+            if rate is not None:
+                del group["lr"]
+        return constants
 
     def _put(self, number: int, there: Tensor, value: float) -> None:
         """Write a number to the device, unless it is there already."""

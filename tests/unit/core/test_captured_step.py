@@ -223,19 +223,26 @@ def test_what_a_recording_would_not_see_is_found_and_the_training_goes_on_as_wit
         assert torch.equal(value, everything(ours)[key]), key
 
 
-def test_a_metric_that_replaces_its_sums_is_found():
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda sums: {"loss": sums["loss"] + 0}, "sum of loss is replaced in an update; it must be written in place"),
+        (lambda sums: {f"sum {len(sums)}": torch.zeros(())}, "an update adds tensors"),
+    ],
+)
+def test_a_metric_that_replaces_or_adds_sums_is_found(change, problem):
     def prepare(small: Small) -> None:
         adam(small)
         plain = small.objective.train_metric.update
 
         def update(sums, *given) -> None:
             plain(sums, *given)
-            sums["loss"] = sums["loss"] + 0
+            sums |= change(sums)
 
         small.objective.train_metric.update = update
 
     ours, _, problems = train(prepare)
-    assert problems == ["sum of loss is replaced in an update; it must be written in place"]
+    assert problems == [problem]
     theirs, _, _ = train(prepare, replayed=False)
     assert torch.equal(ours.state.sums["loss"], theirs.state.sums["loss"])
 
