@@ -136,10 +136,14 @@ def test_outputs_that_are_known_are_not_computed_again(standard: Standard, tmp_p
         ran.clear()
         known = replace(standard, outputs=outputs)
         proofs.append((verify(tmp_path, exporter, known), sum(ran)))
-        assert torch.equal(known.measured.outputs, own)
+        # Another size of batch may be summed in another order.
+        assert torch.allclose(known.measured.outputs, own, rtol=0, atol=1e-5)
     (plain, all_ran), (once, some_ran), (other, again), (narrow, _) = proofs
     assert all_ran - some_ran == 700 + 500 - (1 + 2 + 97 + 500 + 1), "neither the whole split nor a batch to warm up"
     assert again > all_ran
-    same = [(p.ok, p.agreement, p.metric_eager, p.max_abs_diff, p.num_samples) for p in (plain, once, other, narrow)]
+    same = [
+        (p.ok, p.agreement, p.metric_eager, round(p.max_abs_diff, 5), p.num_samples)
+        for p in (plain, once, other, narrow)
+    ]
     assert len(set(same)) == 1
     assert once.samples_per_second_eager > 0
