@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from nnrun.components.loggers import network_graph
 from nnrun.runs.logged import id_of, logged_rows
 from support.browser import Browser
 from support.command_line import environment, run_here
@@ -93,10 +94,21 @@ def scalars(run: Path) -> list[tuple[int, str, float]]:
     return [(event.step, tag, event.value) for tag in found.Tags()["scalars"] for event in found.Scalars(tag)]
 
 
+# What metrics.jsonl ended with when the graph was drawn.
+DRAWN_AFTER: list[str] = []
+
+
 @pytest.fixture(scope="module")
 def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = tmp_path_factory.mktemp("board") / "run"
-    run_with_a_lost_checkpoint(run, "logger=tensorboard")
+    run, nodes_of = tmp_path_factory.mktemp("board") / "run", network_graph.nodes_of
+
+    def drawing(*given: Any) -> list[network_graph.Node]:
+        DRAWN_AFTER.append(json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["split"])
+        return nodes_of(*given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(network_graph, "nodes_of", drawing)
+        run_with_a_lost_checkpoint(run, "logger=tensorboard")
     return run
 
 
@@ -109,7 +121,10 @@ def test_tensorboard_has_each_value_once_after_a_resume(board: Path, tmp_path: P
 
 
 def test_tensorboard_has_the_graph_the_histograms_and_the_mistakes(board: Path) -> None:
+    """The graph is drawn once, when all is measured: not beside the steps, and not when the run was stopped."""
     import torch
+
+    assert DRAWN_AFTER == ["test"]
 
     found, weights = events(board), torch.load(next((board / "checkpoints").glob("*.ckpt")), weights_only=True)["model"]
     tags = found.Tags()

@@ -12,6 +12,8 @@ from nnrun.core.seams.training import Logger
 
 # How long a call may take, the start, which imports a library, and the end; one with `finish_seconds` says that itself.
 CALL_SECONDS, START_SECONDS, FINISH_SECONDS = 30.0, 60.0, 30.0
+# A wait that takes longer is said: most loggers start and finish sooner.
+_SILENT_SECONDS = 3.0
 # Maximum number of calls that wait, and of those among them that are large, such as histograms.
 MOST_WAITING, MOST_LARGE = 10_000, 2
 # Rows that arrive within this time are passed on together to a logger that takes several at once, up to so many.
@@ -88,13 +90,13 @@ class LoggerThread:
         return None
 
     def wait(self, seconds: float, long: Callable[[], object] = lambda: None, num_left: int = 0) -> bool:
-        """Wait until the calls are done, and return True; False after `seconds`. Call `long` once after a second."""
+        """Wait until the calls are done, and return True; False after `seconds`. Call `long` once, after a few."""
         start, pause, is_told = time.monotonic(), _FIRST_LOOK_SECONDS, False
         while not self.is_done(num_left):
             waited = time.monotonic() - start
             if waited > seconds or self._hangs():
                 return False
-            if waited > 1 and not is_told:
+            if waited > _SILENT_SECONDS and not is_told:
                 long()
                 is_told = True
             time.sleep(pause)

@@ -34,7 +34,8 @@ class TensorBoard:
     """Write the values of a run as TensorBoard shows them.
 
     A resumed run writes its file anew: the values up to its checkpoint as they are in metrics.jsonl, the other entries
-    up to there as they were.
+    up to there as they were. The graph is drawn last, since that imports parts of torch, for a second or more, which
+    would slow the steps beside it.
     """
 
     def __init__(self, histograms: bool, graph: bool, mistakes: bool) -> None:
@@ -42,6 +43,7 @@ class TensorBoard:
         self.histograms = self._histograms if histograms else None
         self.graph = self._graph if graph else None
         self.image = self._image if mistakes else None
+        self._outline: tuple[nn.Module, Tree] | None = None
 
     @staticmethod
     def check_parameters(parameters: Mapping[str, Any]) -> None:
@@ -78,8 +80,13 @@ class TensorBoard:
         self._write(step, [self._scalar(name, value) for name, value in values.items()])
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """Add the settings, and how the run ended: the table of hparams takes the final metrics from the curves."""
+        """Add the settings, and how the run ended: the table of hparams takes the final metrics from the curves.
+
+        And the graph, unless the run was interrupted: that is to end soon, and a resumed one adds it.
+        """
         self._write((summary.get("train") or {}).get("steps") or 0, self._settings(summary["state"]))
+        if self._outline and not self._has_graph and summary["state"] != "interrupted":
+            self._draw(*self._outline)
         self._writer.close()
 
     def _histograms(self, step: int, values: Mapping[str, Histogram]) -> None:
@@ -97,9 +104,11 @@ class TensorBoard:
         self._write(step, found)
 
     def _graph(self, network: nn.Module, example: Tree) -> None:
-        """Add the graph of the network, unless an earlier part of the run has."""
-        if self._has_graph:
-            return
+        """Keep the outline of the network, which has no values, until the run ends."""
+        self._outline = network, example
+
+    def _draw(self, network: nn.Module, example: Tree) -> None:
+        """Add the graph of the network."""
         from tensorboard.compat.proto.attr_value_pb2 import AttrValue  # noqa: PLC0415 - only for this logger
         from tensorboard.compat.proto.graph_pb2 import GraphDef  # noqa: PLC0415
         from tensorboard.compat.proto.node_def_pb2 import NodeDef  # noqa: PLC0415
