@@ -171,6 +171,15 @@ def _own_surroundings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     os.chdir(folder)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _own_modules() -> Iterator[None]:
+    """Keep the modules that lie in the folders of a file's tests from the next file, which has others of their names."""
+    from support.command_line import forget_modules_of_tests
+
+    yield
+    forget_modules_of_tests()
+
+
 @pytest.fixture(autouse=True)
 def _same_draws() -> None:
     """Give each test the same random numbers, alone and after any other: it builds the same network each time."""
