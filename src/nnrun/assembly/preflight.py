@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -44,13 +44,19 @@ def prepare(composed: Composed) -> Job:
     return replace(job, notes=(*job.notes, *set_up_process(job)))
 
 
-def check_job(composed: Composed) -> Job:
-    """Run the checks that need torch (targets, device, precision) and return the job; nothing is changed.
+@dataclass(frozen=True)
+class _Checked:
+    """A config whose targets were checked: its problems, and the weights that it starts from."""
 
-    Raises ConfigError, ArtifactError or ResourceError.
-    """
-    task, tree = composed.task, composed.resolved()
-    settings = from_mapping(RunSettings, tree)
+    settings: RunSettings
+    problems: Sequence[Complaint]
+    pretrained: SavedWeights | None
+    trained_on: TrainedOn | None
+
+
+def _check_targets(composed: Composed, tree: Mapping[str, Any]) -> _Checked:
+    """Run the checks that need torch but no device. Raises ArtifactError or ResourceError."""
+    task, settings = composed.task, from_mapping(RunSettings, tree)
     problems: list[Complaint] = []
     pretrained: SavedWeights | None = None
     trained_on: TrainedOn | None = None
@@ -65,12 +71,32 @@ def check_job(composed: Composed) -> Job:
             trained_on = trained_input(tree["model"], settings.transfer.weights, pretrained)
         except ConfigError as error:
             problems += [complaint for complaint in error.complaints if complaint not in problems]
-    notes = [*composed.notes, *(composed.located.notes if composed.located and not task.retrains else ())]
     if settings.data.batch_size == AUTO and task.reads("data.batch_size") and not task.trains:
         text = f"data.batch_size=auto is chosen by a training; give a number with task={task.name}"
         problems.append(Complaint("data.batch_size", text))
     if settings.resume is None and task.trains:
         problems += unsaveable(saved_config(tree))
+    return _Checked(settings, problems, pretrained, trained_on)
+
+
+def check_for_elsewhere(composed: Composed) -> None:
+    """Run the checks that need torch, but for those of the device: the job runs on another machine.
+
+    Raises ConfigError, ArtifactError or ResourceError.
+    """
+    if problems := _check_targets(composed, composed.resolved()).problems:
+        raise fault(problems, composed.saved_in, composed.typed)
+
+
+def check_job(composed: Composed) -> Job:
+    """Run the checks that need torch (targets, device, precision) and return the job; nothing is changed.
+
+    Raises ConfigError, ArtifactError or ResourceError.
+    """
+    task, tree = composed.task, composed.resolved()
+    checked = _check_targets(composed, tree)
+    settings, problems = checked.settings, checked.problems
+    notes = [*composed.notes, *(composed.located.notes if composed.located and not task.retrains else ())]
     trainer = settings.trainer
     device_name, precision_name = trainer.device, trainer.precision
     if composed.located and not composed.named("trainer.device") and not _is_here(device_name):
@@ -92,7 +118,9 @@ def check_job(composed: Composed) -> Job:
     notes += composed.trial_notes
     saved = composed.source.config if composed.source and not task.trains else None
     monitor, mode = monitored(saved or tree, composed.rules.known.metrics)
-    return Job(composed, settings, device, precision, monitor, mode, tuple(notes), pretrained, trained_on)
+    return Job(
+        composed, settings, device, precision, monitor, mode, tuple(notes), checked.pretrained, checked.trained_on
+    )
 
 
 def for_data(job: Job, data: Opened) -> Job:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeVar, get_type_hints
@@ -218,13 +219,19 @@ Section = TypeVar("Section")
 
 def from_mapping(cls: type[Section], values: Mapping[str, Any]) -> Section:
     """Return the dataclass `cls` filled from a checked mapping, nested sections included."""
-    hints = get_type_hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]  # a class is hashable
     filled = {}
     for field in fields(cls):  # type: ignore[arg-type]
         section = _section_type(hints[field.name])
         value = values[field.name]
         filled[field.name] = from_mapping(section, value) if section and value is not None else value
     return cls(**filled)
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    """Return the types of a dataclass's fields: finding them takes most of the time of filling it."""
+    return get_type_hints(cls)
 
 
 def _section_type(hint: Any) -> type | None:

@@ -160,7 +160,7 @@ class Loop:
             if job.row.state == JobState.FAILED:
                 give_directory(job, self.record.folder)
                 fail(job.row)
-                self._tell(job.row)
+                self.tell(job.row)
             else:
                 self.waiting.append(job)
 
@@ -224,7 +224,7 @@ class Loop:
         take_end(row, event, job.decision)
         job.resumes = True
         if row.state in (JobState.FAILED, JobState.FINISHED):
-            self._tell(row)
+            self.tell(row)
         if row.has_ended:
             job.composed = None
         self.record.write()
@@ -236,7 +236,7 @@ class Loop:
             return Decision.GO_ON
         return self.search.report(row.point, epoch, value)
 
-    def _tell(self, row: JobResult) -> None:
+    def tell(self, row: JobResult) -> None:
         """Tell the search the value of a point, once all of its jobs have ended: the mean of those that have one."""
         rows = [other for other in self.record.rows if other.point == row.point]
         if row.point is not None and not self.is_testing and all(other.has_ended for other in rows):

@@ -9,7 +9,7 @@ from functools import partial
 from nnrun.base.errors import InterruptedRun
 from nnrun.base.listening import Validated, heard_by
 from nnrun.base.signals import in_force
-from nnrun.sweeps.orders import carry_out
+from nnrun.sweeps.orders import carry_out, check_here
 from nnrun.sweeps.places import LaunchSetup
 from nnrun.sweeps.seams import Decision, Ended, Event, Order, Progress
 
@@ -28,6 +28,10 @@ class OneByOne:
         self._ended: list[Event] = []
         # Whether the job was told to pause or to stop.
         self._is_told = False
+
+    def check(self, orders: Sequence[Order]) -> Sequence[Ended]:
+        """Run the checks in this process, as the jobs do."""
+        return check_here(orders)
 
     def start(self, order: Order) -> None:
         """Keep a job for the next `wait`."""

@@ -60,6 +60,34 @@ def carry_out(order: Order, own: Sequence[Path], rules: Rules, *, says: bool = T
     return Ended(order.number, code, reason, summary, is_environments, round(time.perf_counter() - start, 3))
 
 
+def check_order(order: Order, *, is_here: bool = True) -> Ended | None:
+    """Run the checks of a job that need torch, in this process; return its end if it cannot run.
+
+    `is_here`: it runs on this machine, whose devices are checked too. An error that is not about the config is left to
+    the job itself.
+    """
+    from nnrun.tasks.for_sweeps import check  # noqa: PLC0415 - needs torch, as the job does
+
+    try:
+        if order.composed is not None:
+            check(order.composed, is_here=is_here)
+    except NnrunError as error:
+        reason = _told(order, error.messages, says=False)
+        return Ended(order.number, error.exit_code, reason, None, error.exit_code == ResourceError.exit_code)
+    except (Exception, SystemExit):
+        pass
+    return None
+
+
+def check_here(orders: Sequence[Order]) -> list[Ended]:
+    """Run the checks of jobs that need torch, in this process, where they will run; return the ends of wrong ones."""
+    from nnrun.tasks.for_sweeps import verify_by_forks  # noqa: PLC0415 - as above
+
+    for order in orders:
+        verify_by_forks(order.composed)  # before a device is used
+    return [ended for order in orders if (ended := check_order(order)) is not None]
+
+
 def _ready(order: Order, own: Sequence[Path], rules: Rules) -> tuple[Composed, Sequence[str]]:
     """Return the checked config of a job, and the words that made it, to start it or to resume it."""
     composed = order.composed or compose_config(order.words, own, rules)

@@ -158,6 +158,9 @@ class Launcher(Protocol):
     def num_slots(self) -> int:
         """How many jobs run at once."""
 
+    def check(self, orders: Sequence[Order]) -> Sequence[Ended]:
+        """Run the checks that need torch on jobs that are to start, before any does; return the ends of wrong ones."""
+
     def start(self, order: Order) -> None:
         """Start a job; at most `num_slots` run at once."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from nnrun.sweeps.seams import Decision, Ended, Event, Order
 from nnrun.sweeps.slurm_array import ControllerBusy, SlurmSettings, submit_array
 from nnrun.sweeps.slurm_job import INTERRUPTED, JOB_FILE, ClusterJob, save_order
 from nnrun.sweeps.slurm_queue import Queue, cancel, check_here
+from nnrun.sweeps.workers.checking import check_apart
+from nnrun.sweeps.workers.starter import Starter
 
 # In the folder of a sweep: what submitit writes, and a folder for each job; the copy of the user's code.
 FOLDER, CODE = "slurm", "code"
@@ -61,7 +64,7 @@ class SlurmLauncher:
     ) -> None:
         """Raises ResourceError where the package or Slurm itself is missing."""
         check_here()
-        self._settings, self._awaits = settings, awaits
+        self._settings, self._awaits, self._own, self._console = settings, awaits, own, console
         # How long a start of a job may take: `sweep.job_minutes`.
         self.most_minutes: float | None = None
         self._folder = folder.absolute() / FOLDER
@@ -77,6 +80,11 @@ class SlurmLauncher:
     def num_slots(self) -> int:
         """How many jobs run at once."""
         return self._settings.array_parallelism
+
+    def check(self, orders: Sequence[Order]) -> Sequence[Ended]:
+        """Run the checks in a process of this machine, but for those of the device: this one may have none."""
+        with closing(Starter()) as starter:
+            return check_apart(starter, orders, self._own, is_here=False, say=self._console.note)
 
     def start(self, order: Order) -> None:
         """Take a job for the next array. One that waits, runs or ended in Slurm while no sweep looked is followed."""

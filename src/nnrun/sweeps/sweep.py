@@ -21,6 +21,7 @@ from nnrun.config.sweep_settings import compose_sweep, is_of_a_sweep
 from nnrun.runs.console import Console
 from nnrun.sweeps.asked import Asked, past_of, refuse, search_for, sweep_folder
 from nnrun.sweeps.board import Board, Headings, SideBySide
+from nnrun.sweeps.checked import check_waiting
 from nnrun.sweeps.compared import compare_jobs
 from nnrun.sweeps.listing import list_jobs, say_jobs
 from nnrun.sweeps.loop import Loop
@@ -119,6 +120,7 @@ def run(asked: Asked, search: Search, record: Record, stop: StopRequest, past: P
         what = "search" if isinstance(search, Recallable) else f"sweep of {counted(len(record.rows), 'job')}"
         console.say(f"{what} in {folder}{done}")
         say_jobs([row for row in record.rows if not row.has_ended], console)
+        check_waiting(loop, launcher)
         progress = next((item.value for item in reversed(asked.typed) if item.key == "trainer.progress"), "auto")
         with board.shown(progress):
             loop.run(launcher)

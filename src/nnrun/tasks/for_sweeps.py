@@ -7,11 +7,12 @@ from pathlib import Path
 import torch
 
 from nnrun.assembly.allowed import SHIPPED_ROOTS, targets_in
+from nnrun.assembly.preflight import check_for_elsewhere, check_job
 from nnrun.base.secrets import is_secret
 from nnrun.config.composed import Composed
 from nnrun.proof.forked import begin_forking, end_forking
 
-__all__ = ("EXPORTER", "begin_forking", "end_forking", "use_threads", "verify_by_forks", "words_to_resume")
+__all__ = ("EXPORTER", "begin_forking", "check", "end_forking", "use_threads", "verify_by_forks", "words_to_resume")
 
 # The exporter whose files are verified by processes that can be forked.
 EXPORTER = "nnrun.components.exporters.onnx.OnnxExporter"
@@ -26,6 +27,17 @@ def verify_by_forks(composed: Composed | None) -> None:
     """Have the exports of a job, and of those that follow, verified in processes that are forked, if it has any."""
     if composed is not None and any(str(it["_target_"]) == EXPORTER for it in composed.resolved()["export"].values()):
         begin_forking()
+
+
+def check(composed: Composed, *, is_here: bool) -> None:
+    """Run the checks of a job that need torch; those of the device only if it runs on this machine, `is_here`.
+
+    Raises ConfigError, ArtifactError or ResourceError.
+    """
+    if is_here:
+        check_job(composed)
+    else:
+        check_for_elsewhere(composed)
 
 
 # Whether a run that was left without its test is tested now.

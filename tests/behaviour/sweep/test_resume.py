@@ -174,7 +174,8 @@ def test_secrets_and_code_are_given_again(tmp_path: Path, monkeypatch: pytest.Mo
         "model=mynet",
         "sweep.parallel=1",
     ]
-    write_files(tmp_path, {"conf/model/mynet.yaml": "# Mine.\n_target_: mynet.MyNet\n"})
+    module = "from torch import nn\n\nclass MyNet(nn.Module):\n    def __init__(self, api_key): ...\n"
+    write_files(tmp_path, {"conf/model/mynet.yaml": "# Mine.\n_target_: mynet.MyNet\n", "mynet.py": module})
     with pytest.raises(InterruptedRun):
         sweep(words, [tmp_path / "conf"], collect_rules())
     assert "abc123" not in (tmp_path / "s" / "sweep.json").read_text()

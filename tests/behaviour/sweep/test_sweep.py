@@ -121,33 +121,38 @@ def test_a_sweep_that_was_stopped_in_its_first_job_has_no_table_to_show(tmp_path
     assert read_sweep(tmp_path / "s") == []
 
 
-def test_all_jobs_are_composed_before_the_first_starts_and_an_edit_changes_none(tmp_path: Path, monkeypatch) -> None:
-    """The second job is wrong, which is said first; the YAML of the others is edited in the first one, in vain."""
-    ran: list[tuple[int, int]] = []
+def test_all_jobs_are_checked_before_the_first_starts_and_an_edit_changes_none(tmp_path: Path, monkeypatch) -> None:
+    """Four jobs are wrong, two of them by their device; the YAML of the others is edited in the first one, in vain."""
+    ran: list[tuple[int, float]] = []
     own = tmp_path / "conf" / "model" / "mine.yaml"
     monkeypatch.chdir(tmp_path)
     own.parent.mkdir(parents=True)
-    own.write_text(f"defaults: [mlp]\n_target_: {compose(['model=mlp']).resolved()['model']['_target_']}\nwidth: 8\n")
+    own.write_text(
+        f"defaults: [mlp]\n_target_: {compose(['model=mlp']).resolved()['model']['_target_']}\ndropout: 0.1\n"
+    )
 
     def perform(composed, words, directory):
         states = [row["state"] for row in json.loads((tmp_path / "s" / "sweep.json").read_text())["jobs"]]
-        assert "waiting" not in states if ran else states.count("failed") == 1
-        ran.append((composed.resolved()["seed"], composed.resolved()["model"]["width"]))
-        own.write_text(own.read_text().replace("width: 8", "width: 16"))
+        assert "waiting" not in states if ran else states.count("failed") == 4
+        ran.append((composed.resolved()["seed"], composed.resolved()["model"]["dropout"]))
+        own.write_text(own.read_text().replace("dropout: 0.1", "dropout: 0.3"))
         raise DataError("as it was meant")
 
     monkeypatch.setattr("nnrun.sweeps.orders.perform", perform)
-    words = ["model=mine", "seed=0,-1,2", "sweep.parallel=1", "hydra.sweep.dir=s"]
+    words = ["model=mine", "seed=0,-1,2", "trainer.device=cpu,cuda:3", "sweep.parallel=1", "hydra.sweep.dir=s"]
     with pytest.raises(SweepFailed) as failure:
         sweep(words, [tmp_path / "conf"], collect_rules())
     assert failure.value.exit_code == 1
-    assert ran == [(0, 8), (2, 8)]
+    assert ran == [(0, 0.1), (2, 0.1)]
     assert {(row["job"], row["exit_code"]) for row in read_sweep(tmp_path / "s")} == {
         ("0", "3"),
-        ("1", "2"),
-        ("2", "3"),
+        ("1", "5"),
+        ("2", "2"),
+        ("3", "2"),
+        ("4", "3"),
+        ("5", "5"),
     }
-    assert compose_config(["model=mine"], [tmp_path / "conf"], collect_rules()).resolved()["model"]["width"] == 16
+    assert compose_config(["model=mine"], [tmp_path / "conf"], collect_rules()).resolved()["model"]["dropout"] == 0.3
 
 
 def test_a_sweep_that_fails_fast_starts_no_job_after_a_failure(tmp_path: Path, monkeypatch) -> None:

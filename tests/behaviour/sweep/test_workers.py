@@ -19,6 +19,7 @@ from nnrun.checkpoints.manifest import read_manifest
 from nnrun.cli import compose, main
 from nnrun.sweeps.seams import Decision, Ended, Order, Progress
 from nnrun.sweeps.workers import running, starter
+from nnrun.sweeps.workers.checking import check_apart
 from nnrun.sweeps.workers.launcher import Wishes, Workers
 from nnrun.sweeps.workers.slots import Slots
 from support.command_line import write_files
@@ -132,6 +133,29 @@ def test_jobs_that_die_fail_each_with_its_reason_and_the_others_have_the_bits_of
     assert bits(fine[0].directory) != bits(fine[1].directory)
 
 
+def test_what_only_torch_can_tell_is_checked_in_a_process_apart(folder: Path) -> None:
+    """A class that does not import, a parameter that it does not take, a device that is not here, code that exits."""
+    broken = {"lost": "nowhere.Lost", "less": "odd.Odd", "quits": "quits.Quits"}
+    models = {
+        f"conf/model/{name}.yaml": f"# A network.\n_target_: {target}\nsize: 1\n" for name, target in broken.items()
+    }
+    write_files(folder, {**models, "quits.py": "import os\nos._exit(1)\n"})
+    own, said = [folder / "conf"], list[str]()
+    words = [[f"model={name}"] for name in ("mlp", "lost", "less")] + [["model=mlp", "trainer.device=cuda:3"]]
+    orders = [ordered(number, *more, own=own) for number, more in enumerate(words)]
+    with contextlib.closing(Workers(lambda: Slots(2, 1), Wishes(own=own), said.append)) as workers:
+        wrong = {ended.number: ended for ended in workers.check(orders)}
+        assert {number: ended.exit_code for number, ended in wrong.items()} == {1: 2, 2: 2, 3: 5}
+        assert "nowhere" in wrong[1].reason and "size" in wrong[2].reason and "no CUDA device" in wrong[3].reason
+        assert workers._server is not None
+        elsewhere = check_apart(workers._server, orders, own, said.append, is_here=False)
+        assert [ended.number for ended in elsewhere] == [1, 2], "another machine may have the device"
+        assert not said and not list(Path("jobs").glob("*/*")), "nothing has started"
+        quits = ordered(4, "model=quits", own=own)
+        assert [ended.number for ended in workers.check([orders[1], quits, orders[2]])] == [1]
+    assert said == ["2 jobs could not be checked in advance; each is checked as it starts"]
+
+
 def test_a_job_that_the_search_pauses_is_taken_up_again_to_the_same_bits_and_one_that_hangs_is_ended(
     folder: Path, monkeypatch
 ) -> None:
@@ -196,6 +220,7 @@ from pathlib import Path
 from nnrun.base.signals import stop_request
 from nnrun.cli import compose
 from nnrun.sweeps.seams import Ended, Order
+from nnrun.sweeps.workers.checking import check_apart
 from nnrun.sweeps.workers.launcher import Workers
 from nnrun.sweeps.workers.slots import Slots
 

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from nnrun.base.signals import in_force
+from nnrun.sweeps.orders import check_here
 from nnrun.sweeps.places import LaunchSetup
 from nnrun.sweeps.seams import Decision, Ended, Event, Launcher, Order
 from nnrun.sweeps.stack.reasons import why_never, why_not
@@ -39,6 +40,11 @@ class StackLauncher:
     def num_slots(self) -> int:
         """How many jobs run at once, or wait for their stack."""
         return MOST_JOBS + self._beside.num_slots
+
+    def check(self, orders: Sequence[Order]) -> Sequence[Ended]:
+        """Run the checks of what may be stacked in this process, where it trains."""
+        ours = [order for order in orders if order.composed is not None and not why_never(order.composed)]
+        return [*check_here(ours), *self._beside.check([order for order in orders if order not in ours])]
 
     def start(self, order: Order) -> None:
         """Take a job; it starts in `wait`."""

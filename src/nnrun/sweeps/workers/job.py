@@ -1,4 +1,7 @@
-"""The process of one job: it takes its order from a socket, tells of its validations there, and of its end."""
+"""The process of one job: it takes its order from a socket, tells of its validations there, and of its end.
+
+The process that checks all jobs before they start begins in the same way.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +31,7 @@ from nnrun.base.streams import write_any_character
 from nnrun.sweeps.frozen import thaw
 from nnrun.sweeps.orders import as_message, carry_out
 from nnrun.sweeps.seams import Decision, Order
+from nnrun.sweeps.workers.checking import check_as_told
 from nnrun.sweeps.workers.messages import Channel
 from nnrun.tasks.for_sweeps import use_threads
 from nnrun.tasks.rules import collect_rules
@@ -53,7 +57,7 @@ def run_job(channel: Channel, ignored: frozenset[int], parent: int) -> NoReturn:
         asked = channel.wait()
         if asked is None:
             os._exit(1)
-        code = _obey(channel, *asked)
+        code = _obey(channel, *asked) if "checks" not in asked[0] else check_as_told(channel, *asked)
     except InterruptedRun as interrupted:  # before its run began, or after its end
         code = interrupted.exit_code
     except BaseException:

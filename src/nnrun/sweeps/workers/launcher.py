@@ -18,6 +18,7 @@ from nnrun.base.signals import in_force
 from nnrun.sweeps.frozen import freeze
 from nnrun.sweeps.orders import from_message
 from nnrun.sweeps.seams import Decision, Ended, Event, Order, Progress
+from nnrun.sweeps.workers.checking import check_apart
 from nnrun.sweeps.workers.messages import Channel
 from nnrun.sweeps.workers.running import Running
 from nnrun.sweeps.workers.slots import Slots
@@ -65,6 +66,11 @@ class Workers:
     def num_slots(self) -> int:
         """How many jobs run at once."""
         return self._slots.number
+
+    def check(self, orders: Sequence[Order]) -> Sequence[Ended]:
+        """Run the checks that need torch in a process of their own."""
+        self._server = self._server or Starter()
+        return check_apart(self._server, orders, self._wishes.own, self._say)
 
     def start(self, order: Order) -> None:
         """Start a job; at most `num_slots` run at once."""

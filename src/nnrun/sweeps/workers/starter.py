@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _FAREWELL_SECONDS = 2.0
 _PYTHON = (sys.executable, *subprocess._args_from_interpreter_flags())  # type: ignore[attr-defined]
 
+# The number of the process that checks jobs, which is none of them.
+_CHECK = -1
+
 # A fork is safe on Linux alone: elsewhere, libraries of the system start threads of their own.
 HOW = "forks" if sys.platform == "linux" else "spawns"
 
@@ -59,7 +62,16 @@ class Starter:
             self.preload(_modules_of(order.composed.resolved()))
         self.control.send({"start": order.number}, descriptors=[theirs.fileno()])
 
-    def close(self, numbers: Sequence[int]) -> None:
+    def start_check(self, orders: Sequence[Order], theirs: socket.socket) -> None:
+        """Start the process that checks jobs, with an end of its socket."""
+        self.preload(set().union(*(_modules_of(it.composed.resolved()) for it in orders if it.composed is not None)))
+        self.control.send({"start": _CHECK}, descriptors=[theirs.fileno()])
+
+    def end_check(self) -> None:
+        """End the process that checks jobs, if it has not ended."""
+        self.control.send({"kill": _CHECK})
+
+    def close(self, numbers: Sequence[int] = ()) -> None:
         """Kill the jobs with these numbers, and end the process."""
         for number in numbers:
             self.control.send({"kill": number})
