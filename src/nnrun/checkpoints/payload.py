@@ -146,8 +146,8 @@ def _is_seen(value: Any) -> bool:
         and all(
             part in ("train", "valid")
             and isinstance(seen, dict)
-            and set(seen) == {"digests", "num_samples"}
-            and isinstance(seen["digests"], StoredTensor)
+            and {"digests", "num_samples"} <= set(seen) <= {"digests", "num_samples", "groups"}
+            and all(isinstance(seen[key], StoredTensor) for key in ("digests", "groups") if key in seen)
             and _is_count(seen["num_samples"])
             for part, seen in value.items()
         )

@@ -51,6 +51,12 @@ MEANT_BEFORE: dict[str, Any] = {
     "nnrun.components.data.folder.Folder.targets": "classes",
     "nnrun.components.data.folder.Folder.labels": None,
     "nnrun.components.data.folder.Folder.target": None,
+    "data.group": None,
+    "nnrun.components.data.arrays.Arrays.group": None,
+    "nnrun.components.data.folder.Folder.group": None,
+    "data.time": None,
+    "nnrun.components.data.arrays.Arrays.time": None,
+    "nnrun.components.data.folder.Folder.time": None,
     "data.num_folds": None,
     "data.fold": 1,
     "data.split_by": "position",
@@ -184,6 +190,9 @@ def saved_references(saved: Mapping[str, Any]) -> dict[str, Reference]:
     for name in TARGET_SECTIONS:
         section = value_at(saved, name)
         if isinstance(section, Mapping):
+            if name == "data.dataset" and str(section.get("_target_")).startswith("nnrun."):
+                # Checked as settings of `data`, which may also be null.
+                section = {key: None if key in _SETTINGS_OF_DATA else value for key, value in section.items()}
             found[name] = Reference(section, complete=True)
     for group in NAMED_SECTIONS:
         # The checks report what is not a section.

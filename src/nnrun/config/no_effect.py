@@ -75,6 +75,18 @@ IDLE = (
         "data.fold={} has an effect only with data.num_folds, the number of parts",
     ),
     Idle(
+        ("data.split_seed",),
+        ("data.split_seed", "data.time", "data.limit"),
+        lambda _, time, limit: time is not None and limit is None,
+        "data.split_seed={} has no effect with data.time={}: the newest samples are held out",
+    ),
+    Idle(
+        ("data.split_by",),
+        ("data.split_by", "data.time", "data.limit"),
+        lambda _, time, limit: time is not None and limit is None,
+        "data.split_by={} has no effect with data.time={}: the newest samples are held out",
+    ),
+    Idle(
         ("trainer.validate_every_steps",),
         ("trainer.validate_every_steps", "data.val_fraction", "data.num_folds"),
         lambda every, fraction, num_folds: every is not None and fraction == 0 and num_folds is None,

@@ -29,6 +29,8 @@ TAKEN_BY_SOME = {
     "targets": "auto",
     "labels": None,
     "target": None,
+    "group": None,
+    "time": None,
 }
 # Those that a map-style data set of torch's kind takes: nnrun reads its samples.
 TAKEN_BY_MAP_STYLE = ("image_size", "channels", "on_bad", "white", "resize", "targets")
@@ -61,6 +63,8 @@ class DataSettings:
     targets: Literal["auto", "classes", "labels", "values"]
     labels: str | dict[str, str] | None
     target: str | list[str] | None
+    group: str | None
+    time: str | None
     in_shape: list[Any] | dict[str, Any] | None
     num_outputs: int | None
     num_classes: int | None

@@ -10,6 +10,9 @@ PATH_KEYS = (
     "input",
     "runs",
     "data.root",
+    # Titles of columns and regular expressions, likewise.
+    "data.group",
+    "data.time",
     "transfer.weights",
     "hydra.run.dir",
     "hydra.sweep.dir",

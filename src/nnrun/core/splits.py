@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nnrun.core.keyed_splits import SplitKeys, fold_by_time, fold_of_groups, hold_out_units, places_in_order
 from nnrun.core.randomness import LIMIT, generator, mix
 from nnrun.core.sample_hashes import among
 
@@ -20,15 +21,20 @@ _CHUNK = 2**16
 class Drawing:
     """How a split is drawn: by `content` or by `position`, for a purpose and a seed.
 
-    A sample drawn by content stays in its split when other samples are added or the order changes.
+    A sample drawn by content stays in its split when other samples are added or the order changes. If samples have
+    groups or times (`keys`), those decide: a group takes the place of a sample.
     """
 
     split_by: str
     purpose: int
     seed: int
 
-    def hold_out(self, strata: Tensor, digests: Callable[[], Tensor], fraction: float) -> tuple[Tensor, Tensor]:
+    def hold_out(
+        self, strata: Tensor, digests: Callable[[], Tensor], fraction: float, keys: SplitKeys | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return the indices of the samples kept and of those held out; `digests` is called only if content decides."""
+        if keys is not None:
+            return hold_out_units(keys, self._places(keys), strata, fraction)
         if self.split_by == "content":
             kept, held_out = indices_by_content(digests(), strata, fraction, mix(self.purpose, self.seed))
             # If all samples are identical, content cannot tell them apart: positions can.
@@ -37,13 +43,26 @@ class Drawing:
         num_held_out = round(len(strata) * fraction)
         return stratified_indices(strata, num_held_out, generator(self.purpose, self.seed))
 
-    def fold(self, strata: Tensor, digests: Callable[[], Tensor], number: int, num_folds: int) -> tuple[Tensor, Tensor]:
+    def fold(
+        self,
+        strata: Tensor,
+        digests: Callable[[], Tensor],
+        number: int,
+        num_folds: int,
+        keys: SplitKeys | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Return the indices of the samples kept and of those held out in a fold, counted from 0.
 
         Each sample is held out in exactly one fold. By content, its hash decides, so that folds differ a little in
-        size; by position, each has its share of every stratum.
+        size; by position, each has its share of every stratum. Folds of groups are of nearly equal size; with times,
+        a fold is trained on older samples alone.
         """
-        if self.split_by == "content":
+        if keys is not None and keys.times is not None:
+            return fold_by_time(keys, number, num_folds)
+        if keys is not None:
+            unit, sizes = keys.units()
+            folds = fold_of_groups(unit, sizes, self._order(keys, unit, sizes), num_folds)
+        elif self.split_by == "content":
             folds = (hashed(digests(), mix(self.purpose, self.seed)) * num_folds).long()
         else:
             shuffled = torch.randperm(len(strata), generator=generator(self.purpose, self.seed))
@@ -51,6 +70,24 @@ class Drawing:
             folds = torch.empty(len(strata), dtype=torch.int64)
             folds[by_stratum] = torch.arange(len(strata)) % num_folds
         return (folds != number).nonzero()[:, 0], (folds == number).nonzero()[:, 0]
+
+    def _places(self, keys: SplitKeys) -> Tensor:
+        """Return the number of each sample's unit, in [0, 1): the smallest are held out."""
+        if keys.times is None and self.split_by == "content":
+            assert keys.groups is not None, "keys have groups or times"
+            return hashed(keys.groups, mix(self.purpose, self.seed))
+        unit, sizes = keys.units()
+        return places_in_order(unit, sizes, self._order(keys, unit, sizes))
+
+    def _order(self, keys: SplitKeys, unit: Tensor, sizes: Tensor) -> Tensor:
+        """Return the units in the order in which they are held out: the newest first, or groups by chance."""
+        if keys.times is not None:
+            return torch.arange(len(sizes))
+        if self.split_by == "position":
+            return torch.randperm(len(sizes), generator=generator(self.purpose, self.seed))
+        assert keys.groups is not None, "keys have groups or times"
+        first = torch.empty_like(sizes).scatter_(0, unit, keys.groups)
+        return hashed(first, mix(self.purpose, self.seed)).argsort(stable=True)
 
     def limit(self, strata: Tensor, digests: Callable[[], Tensor], limit: int) -> Tensor:
         """Return the indices of `limit` samples, in proportion from each stratum."""

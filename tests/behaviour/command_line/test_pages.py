@@ -159,6 +159,13 @@ def make_data(place: Path) -> None:
                 kind = number % len(names)
                 path = place / folder / part / names[kind] / f"{number}.png"
                 picture(path, light=kind == 1, number=number, bits=16 if folder == "xrays" else 8)
+    visits = [["file", "patient"]]
+    for number in range(60):
+        name = f"{('cat', 'dog')[number % 2]}/patient{number // 4:02}_{number}.png"
+        picture(place / "scans" / name, light=number % 2 == 1, number=number)
+        visits.append([name, str(number // 4)])
+    with (place / "scans" / "visits.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(visits)
     lines, sizes = [["file", "labels"]], [["file", "height", "width"]]
     for number in range(40):
         picture(place / "scenes" / f"{number}.png", light=number % 2 == 1, number=number)
@@ -183,6 +190,8 @@ def make_data(place: Path) -> None:
         "ages": draw.normal(size=60).astype(np.float32),
         "defects": draw.integers(0, 2, (60, 3)),
     }
+    days = np.datetime64("2024-01-01") + np.arange(60)
+    np.savez(place / "visits.npz", x=x, y=kinds["my"], when=days)
     for name, y in kinds.items():
         np.savez(place / f"{name}.npz", y_train=y[:40], y_test=y[40:], **both)
     (place / "folder_of_npy").mkdir()

@@ -29,6 +29,8 @@ def tell_of_data(
     `loss` is the config's section: an imbalance that the loss could correct, but does not, is reported.
     """
     console.say(data_line(data, settings))
+    for line in lines_of_keys(data):
+        console.say(line)
     notes = [*data.findings.notes, *missing_targets(data, trains=trains)]
     for note in data.findings.notes:
         console.note(note)
@@ -54,6 +56,19 @@ def data_line(data: Opened, settings: DataSettings) -> str:
     source = f"{settings.name} in {shown(root)}" if isinstance(root, str) else settings.name
     noun = "sample" if [len(split) for split in data.parts.values() if len(split)] == [1] else "samples"
     return f"data: {source}, {', '.join(sizes)} {noun} of {data.targets}{limit}"
+
+
+def lines_of_keys(data: Opened) -> Iterator[str]:
+    """Yield the number of groups in each split, and the times that each split is from, where these decide."""
+    keys = {name: split.keys for name, split in data.parts.items() if split.keys is not None and len(split)}
+    groups = {name: of for name, of in keys.items() if of.groups is not None}
+    if groups:
+        each = ", ".join(f"{of.num_groups:,} {name}" for name, of in groups.items())
+        yield f"groups by {shown(next(iter(groups.values())).group)}: {each}"
+    times = {name: of for name, of in keys.items() if of.times is not None}
+    if times:
+        each = ", ".join(f"{name} {' to '.join(dict.fromkeys(of.span()))}" for name, of in times.items())
+        yield f"times by {shown(next(iter(times.values())).time)}: {each}"
 
 
 def missing_targets(data: Opened, *, trains: bool) -> Iterator[str]:

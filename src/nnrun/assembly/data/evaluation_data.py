@@ -23,11 +23,11 @@ from nnrun.config.schema import DataSettings
 from nnrun.core.seams.data import Evaluation, Split
 
 # Settings that define the hold-outs: of `data`, and of `data.dataset`.
-_HOLD_OUT = ("val_fraction", "num_folds", "fold", "split_seed", "split_by")
+_HOLD_OUT = ("val_fraction", "num_folds", "fold", "split_seed", "split_by", "group", "time")
 _HOLD_OUT_OF_SET = ("test_fraction",)
 # Parameters of nnrun's own data sets that do not change which samples the data has.
 _NOT_THE_SOURCE = (
-    *("split_seed", "split_by", "test_fraction", "mean", "std"),
+    *("split_seed", "split_by", "group", "time", "test_fraction", "mean", "std"),
     *("image_size", "channels", "on_bad", "in_shape", "download", "layout", "class_order", "white"),
     *("resize", "jpeg_draft"),
 )
@@ -67,6 +67,12 @@ def open_for(job: Job) -> Opened:
             raise ConfigError(
                 f"data.num_folds={settings.num_folds} has no effect: the data has its own validation split; remove it"
             )
+        nothing_is_drawn = not data.test_is_drawn and (data.valid is None or not data.valid_is_drawn)
+        if job.trains and settings.time is not None and nothing_is_drawn:
+            raise ConfigError(
+                f"data.time={settings.time} has no effect: the data has its own test split, and no validation split is "
+                "held out; remove it"
+            )
         data = beside_its_start(job, data) if job.trains and job.resume is None else data
         return normalised_as_trained(job, data)
     if past.fingerprint is None:
@@ -103,17 +109,17 @@ def _of_the_same_source(past: _Past, settings: DataSettings) -> Opened:
     data, fingerprint = _opened(past, settings, all_is_test=False)
     is_limited_anew = settings.limit != past.data.get("limit")
     if past.fingerprint == fingerprint:
-        if is_limited_anew and settings.split_by == "position":
+        if is_limited_anew and _moves(settings):
             return _without_valid(data, "a different data.limit redraws it from the samples the run was trained on")
         return data
     data = noted(data, f"the data has changed since {past.path} was trained: its fingerprint differs", other=True)
-    if settings.split_by == "position":
-        if data.test_is_drawn:
-            raise DataError(
-                f"the data has changed since {past.path} was trained (its fingerprint differs), and it has no test "
-                "split of its own; the run held out its test split by position, so the samples that the network was "
-                f"trained on are unknown; {_WAY_OUT}"
-            )
+    if settings.split_by == "position" and data.test_is_drawn:
+        raise DataError(
+            f"the data has changed since {past.path} was trained (its fingerprint differs), and it has no test "
+            "split of its own; the run held out its test split by position, so the samples that the network was "
+            f"trained on are unknown; {_WAY_OUT}"
+        )
+    if _moves(settings):
         data = _without_valid(data, "it would be redrawn from the samples the run was trained on")
     if past.seen is not None and data.test_is_drawn and _share_there(past.seen, data) < _MIN_SHARE:
         raise DataError(
@@ -124,6 +130,11 @@ def _of_the_same_source(past: _Past, settings: DataSettings) -> Opened:
     return _without_seen(past, data)
 
 
+def _moves(settings: DataSettings) -> bool:
+    """Return whether a sample may change its split when others are added: not by content."""
+    return settings.split_by == "position" or settings.time is not None
+
+
 def _of_exported_weights(past: _Past, settings: DataSettings) -> Opened:
     """Return the splits as the run would draw them: the weights do not say which data they were trained on."""
     _check_hold_out(past.data, settings)
@@ -131,15 +142,15 @@ def _of_exported_weights(past: _Past, settings: DataSettings) -> Opened:
     if not data.test_is_drawn:
         return data
     text = f"{past.path} does not say which data it was trained on, and this data has no test split: "
-    if settings.split_by == "content":
+    if not _moves(settings):
         total = sum(map(len, data.parts.values()))
         return noted(
             data, f"{text}tested on the {len(data.test):,} of {total:,} samples that its run would have held out"
         )
     return noted(
         data,
-        f"{text}it is split by position, so if the data has changed since the training, some test samples may be among "
-        "those it was trained on",
+        f"{text}it is split by {'position' if settings.time is None else settings.time}, so if the data has changed "
+        "since the training, some test samples may be among those it was trained on",
     )
 
 
@@ -166,7 +177,7 @@ def _of_another_source(past: _Past, settings: DataSettings) -> Opened:
     is_seen_in_part = any(
         not seen.is_complete and bool(seen.among(data.test.identified()).any()) for seen in past.seen.values()
     )
-    if is_seen_in_part and as_it_was is not None and as_it_was.test_is_drawn and settings.split_by == "content":
+    if is_seen_in_part and as_it_was is not None and as_it_was.test_is_drawn and not _moves(settings):
         data = noted(
             as_it_was,
             "the data includes samples that the network was trained on: only the samples that the run's split holds "
@@ -245,7 +256,8 @@ def _part_without(past: _Past, data: Opened, name: str, seen: list[Seen]) -> Ope
         )
     kept = split.subset((~known).nonzero()[:, 0])
     data = replace(data, test=kept) if name == "test" else replace(data, valid=kept)
-    text = f"skipped {count:,} of {len(split):,} {name} samples: the network was trained on them"
+    groups = " or on others of their groups" if any(part.groups is not None for part in seen) else ""
+    text = f"skipped {count:,} of {len(split):,} {name} samples: the network was trained on them{groups}"
     return noted(data, text, left_out={name: count})
 
 

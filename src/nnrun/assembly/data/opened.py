@@ -142,8 +142,12 @@ def take_parts(dataset: Dataset, settings: DataSettings, *, checks_batch: bool, 
         drawing = Drawing(settings.split_by, SPLIT, settings.split_seed)
         train, test = (limited(split, targets, settings.limit, drawing) for split in (train, test))
         valid = limited(valid, targets, settings.limit, drawing) if valid is not None else None
+    findings, num_before = dataset.findings, len(train)
     if valid is None and not is_tested_alone:
         train, valid = _held_out(train, targets, settings, evaluates=evaluates)
+        if num_unused := num_before - len(train) - (0 if valid is None else len(valid)):
+            why = f"they are newer than the samples that fold {settings.fold} is validated on"
+            findings = replace(findings, notes=(*findings.notes, f"unused: {counted(num_unused, 'sample')}: {why}"))
     if len(train) == 0 and not is_tested_alone:
         raise DataError(f"data.val_fraction={settings.val_fraction:g} leaves no samples for training; lower it")
     if checks_batch and settings.batch_size != AUTO:
@@ -155,7 +159,7 @@ def take_parts(dataset: Dataset, settings: DataSettings, *, checks_batch: bool, 
         targets=targets,
         preprocessing=dataset.preprocessing,
         in_shape=in_shape,
-        findings=dataset.findings,
+        findings=findings,
         source_fingerprint=_fingerprint(dataset, settings),
         became=dataset.became,
         test_is_drawn=dataset.test_is_drawn,
@@ -184,18 +188,23 @@ def _held_out(train: Split, targets: Targets, settings: DataSettings, *, evaluat
         train = replace(train, originals=train.identified())
     drawing, among = Drawing(settings.split_by, SPLIT, settings.split_seed), strata(train.targets, targets)
     if settings.num_folds is not None:
-        kept, held_out = drawing.fold(among, train.identified, settings.fold - 1, settings.num_folds)
+        kept, held_out = drawing.fold(among, train.identified, settings.fold - 1, settings.num_folds, train.keys)
         if len(kept) and len(held_out):
             return train.subset(kept), train.subset(held_out)
         raise DataError(
             f"data.fold={settings.fold} of data.num_folds={settings.num_folds} leaves none of "
             f"{counted(len(train), 'sample')} for training or validation; use fewer folds"
         )
-    kept, held_out = drawing.hold_out(among, train.identified, settings.val_fraction)
+    kept, held_out = drawing.hold_out(among, train.identified, settings.val_fraction, train.keys)
     if len(held_out):
         return train.subset(kept), train.subset(held_out)
     if evaluates:
         return train, None
+    if train.keys is not None:
+        raise DataError(
+            f"{train.keys.why_whole()}, so no validation split can be held out of the training split; use "
+            "data.val_fraction=0"
+        )
     raise DataError(
         f"data.val_fraction={settings.val_fraction:g} of {counted(len(train), 'sample')} leaves none for validation; "
         "raise it"
@@ -211,6 +220,8 @@ def _fingerprint(dataset: Dataset, settings: DataSettings) -> str | None:
         choice = (*choice, settings.split_by)
     if settings.num_folds is not None:
         choice = (*choice, settings.fold, settings.num_folds)
+    if dataset.train.keys is not None:
+        choice = (*choice, dataset.train.keys.fingerprint())
     return hashlib.sha256(repr(choice).encode()).hexdigest()
 
 

@@ -6,7 +6,7 @@ import functools
 import math
 import struct
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from nnrun.base.errors import DataError, did_you_mean
 from nnrun.base.files import check_is_file, state_of
 from nnrun.base.foreign_errors import of_the_machine
 from nnrun.base.paths import expanded, shown
+from nnrun.base.visible import few
 from nnrun.components.data.data_root import data_root
 from nnrun.components.data.pixel_table import SUFFIX as TABLE_SUFFIX
 from nnrun.components.data.pixel_table import read_pixel_table
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 # Usual names of the arrays of a split: samples and labels.
 NAMES = ("x_{0}", "X_{0}", "{0}_x", "{0}_images", "{0}_data"), ("y_{0}", "Y_{0}", "{0}_y", "{0}_labels", "{0}_targets")
 PARTS = {"train": ("train",), "valid": ("valid", "val"), "test": ("test",)}
+# Names of a further array of a split.
+_BESIDE = ("{0}_{1}", "{1}_{0}")
 UNSPLIT = ("x", "X", "images", "data"), ("y", "Y", "labels", "targets")
 # The local file header of a zip: the lengths of the name and of the extra field, their offset, and the header's size.
 _LENGTHS, _LENGTHS_AT, _LOCAL_BYTES = struct.Struct("<HH"), 26, 30
@@ -130,6 +133,27 @@ def find_arrays(root: str, *, for_test: bool = False) -> dict[str, tuple[Array, 
             f"nnrun split them{hint}"
         )
     return {"all": whole}
+
+
+def find_beside(root: str, key: str, name: str, parts: Collection[str]) -> dict[str, Array]:
+    """Return the array that a setting names for each split; raise DataError where there is none."""
+    path, arrays = _arrays_in(root)
+    found = {}
+    for part in parts:
+        forms = [name] if part not in PARTS else [f.format(name, word) for f in _BESIDE for word in PARTS[part]]
+        known = next((form for form in forms if form in arrays), None)
+        if known is None:
+            hint = did_you_mean(forms[0], list(arrays)) or f"it has {few(sorted(arrays), 8)}"
+            raise DataError(f"{key}={name} needs an array {forms[0]} in {shown(path)}; {hint}")
+        found[part] = arrays[known]
+    return found
+
+
+def plain_texts(values: np.ndarray) -> list[object]:
+    """Return the values of an array in Python's types: numbers, and texts for strings and dates."""
+    if values.dtype.kind == "S":
+        return [text.decode("utf-8", "backslashreplace") for text in values.ravel().tolist()]
+    return list((values.astype(str) if values.dtype.kind == "M" else values).ravel().tolist())
 
 
 def column_names(root: str) -> list[str] | None:

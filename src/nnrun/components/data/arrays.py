@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
@@ -14,11 +14,13 @@ from nnrun.base.errors import DataError
 from nnrun.base.files import state_of
 from nnrun.base.host import num_cores
 from nnrun.base.meter import counting, meter
-from nnrun.components.data.array_files import Array, column_names, find_arrays
+from nnrun.components.data.array_files import Array, column_names, find_arrays, find_beside, plain_texts
 from nnrun.components.data.array_targets import learned_of
 from nnrun.components.data.cache import Cache
 from nnrun.components.data.dataset_from_parts import Choices, Part, dataset_of
 from nnrun.components.data.sample_stats import Measures
+from nnrun.components.data.split_columns import KeySettings, split_keys
+from nnrun.core.keyed_splits import SplitKeys
 from nnrun.core.lazy_samples import Stored
 from nnrun.core.seams.data import Dataset, Evaluation, Findings
 from nnrun.core.workers.crew import Crew, in_order
@@ -49,6 +51,8 @@ class Arrays:
     std: Sequence[float] | None
     class_order: str = "natural"
     targets: str = "auto"
+    group: str | None = None
+    time: str | None = None
 
     def load(self) -> Dataset:
         """Check and measure every sample once; raise DataError that names the file and the wrong sample."""
@@ -64,6 +68,7 @@ class Arrays:
         known = None if evaluation is None else evaluation.targets
         given = {names[part]: of.open() for part, (_, of) in pairs.items()}
         targets, numbers, notes = learned_of(given, self.targets, self.class_order, column_names(self.root), known)
+        keys = self._keys({part: (samples, len(numbers[names[part]])) for part, (samples, _) in pairs.items()})
         parts: dict[str, Part] = {}
         shapes: dict[str, tuple[int, ...]] = {}
         for part, (samples, _) in pairs.items():
@@ -73,12 +78,27 @@ class Arrays:
                     f"{samples} has {len(stored):,} samples, but {names[part]} {len(numbers[names[part]]):,} labels"
                 )
             shapes[str(samples)] = stored.shape[1:]
-            parts[part] = Part(stored, measured(samples, stored, self.layout), numbers[names[part]])
+            measures = measured(samples, stored, self.layout)
+            parts[part] = Part(stored, measures, numbers[names[part]], keys=keys.get(part))
         if len(set(shapes.values())) > 1 or len({part.samples.dtype for part in parts.values()}) > 1:
             each = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in shapes.items())
             raise DataError(f"the splits have samples of different shapes or types: {each}")
         choices = Choices(self.test_fraction, self.split_seed, self.split_by, self.mean, self.std, evaluation)
         return replace(dataset_of(parts, targets, choices, Findings(notes)), became={"targets": targets.kind})
+
+    def _keys(self, parts: Mapping[str, tuple[Array, int]]) -> dict[str, SplitKeys]:
+        """Return the groups and times of the samples of each split, in arrays of their own."""
+        settings = KeySettings(self.group, self.time)
+        values: dict[str, dict[str, list[object]]] = {}
+        for key, name in settings.titles.items():
+            values[key] = {}
+            for part, array in find_beside(self.root, f"data.{key}", name, parts).items():
+                of, number = array.open(), parts[part][1]
+                if of.shape not in ((number,), (number, 1)):
+                    expected = f"data.{key}={name} needs one value for each of {number:,} samples"
+                    raise DataError(f"{array} has shape {_shown(of.shape)}; {expected}")
+                values[key][part] = plain_texts(of)
+        return split_keys(settings, values, lambda part, index: f"{parts[part][0]}: sample {index}")
 
 
 def open_pictures(array: Array, layout: str) -> Tensor:

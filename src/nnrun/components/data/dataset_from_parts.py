@@ -17,6 +17,7 @@ from nnrun.checkpoints.aliases import first_name
 from nnrun.components.data.cache import Entry
 from nnrun.components.data.normalize import Normalize, Standardize
 from nnrun.components.data.sample_stats import Measures
+from nnrun.core.keyed_splits import SplitKeys
 from nnrun.core.lazy_samples import Stored
 from nnrun.core.randomness import TEST_SPLIT
 from nnrun.core.sample_hashes import among
@@ -30,17 +31,19 @@ TEST_FRACTION = 0.2
 
 @dataclass(frozen=True)
 class Part:
-    """Samples that were read: where they are, their measures, their targets, and perhaps their names."""
+    """Samples that were read: where they are, their measures, their targets, and perhaps their names and keys."""
 
     samples: Stored
     measures: Measures
     targets: Tensor
     names: Sequence[str] | None = None
+    keys: SplitKeys | None = None
 
     def subset(self, indices: Tensor) -> Part:
         """Return the samples at `indices`."""
         names = None if self.names is None else [self.names[index] for index in indices.tolist()]
-        return Part(self.samples.subset(indices), self.measures.subset(indices), self.targets[indices], names)
+        keys = None if self.keys is None else self.keys.subset(indices)
+        return Part(self.samples.subset(indices), self.measures.subset(indices), self.targets[indices], names, keys)
 
     def digested(self) -> Tensor:
         """Return a digest of the values of each sample, int64 `(N,)`."""
@@ -78,9 +81,11 @@ class Choices:
         return TEST_FRACTION if self.test_fraction is None else self.test_fraction
 
 
-def entry_part(entry: Entry, rows: Tensor, targets: Tensor, names: Sequence[str] | None = None) -> Part:
+def entry_part(
+    entry: Entry, rows: Tensor, targets: Tensor, names: Sequence[str] | None = None, keys: SplitKeys | None = None
+) -> Part:
     """Return some of the samples of an entry."""
-    return Part(entry.samples.subset(rows), entry.measures.subset(rows), targets, names)
+    return Part(entry.samples.subset(rows), entry.measures.subset(rows), targets, names, keys)
 
 
 def dataset_of(parts: Mapping[str, Part], targets: Targets, choices: Choices, findings: Findings) -> Dataset:
@@ -89,7 +94,7 @@ def dataset_of(parts: Mapping[str, Part], targets: Targets, choices: Choices, fi
     mean, std = _mean_and_std(split["train"] if len(split["train"]) else split["test"], choices)
     is_pixels = split["train"].samples.dtype == torch.uint8
     splits = {
-        name: Split(part.samples, part.targets, part.names, part.measures.digests, part.measures.originals)
+        name: Split(part.samples, part.targets, part.names, part.measures.digests, part.measures.originals, part.keys)
         for name, part in split.items()
     }
     preprocessing: Preprocessing = Normalize(mean, std) if is_pixels else Standardize(mean, std)
@@ -169,8 +174,10 @@ def with_test(parts: Mapping[str, Samples], targets: Targets, choices: Choices) 
     if choices.evaluation is not None and choices.evaluation.all_is_test:
         return {**others, "train": whole.subset(torch.arange(0)), "test": whole}
     drawing = Drawing(choices.split_by, TEST_SPLIT, choices.split_seed)
-    train, test = drawing.hold_out(strata(whole.targets, targets), whole.identified, choices.fraction)
+    train, test = drawing.hold_out(strata(whole.targets, targets), whole.identified, choices.fraction, whole.keys)
     if not 0 < len(test) < len(whole):
+        if whole.keys is not None:
+            raise DataError(f"{whole.keys.why_whole()}, so no test split can be held out")
         raise _leaves_no_test(choices, len(whole), len(test))
     return {**others, "train": whole.subset(train), "test": whole.subset(test)}
 

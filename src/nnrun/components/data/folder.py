@@ -19,6 +19,7 @@ from nnrun.components.data.image_form import AUTO, Wanted
 from nnrun.components.data.label_lists import Labels
 from nnrun.components.data.labelled_images import LabelledImages, LabelSettings, labelled_images
 from nnrun.components.data.readable import Files
+from nnrun.components.data.split_columns import KeySettings
 from nnrun.core.seams.data import Dataset, Evaluation, Findings
 
 
@@ -28,7 +29,7 @@ class Folder:
 
     Or images listed in a CSV file: `labels`, a file for all splits or one for each, or `labels.csv` in the folder where
     there are no class folders. `target` names the columns to learn, and `targets` says whether they are classes, labels
-    or values.
+    or values. `group` and `time` name columns, or are patterns of the files' names (KeySettings).
     Without `test/`, `test_fraction` of the samples is held out for it by `split_seed`, stratified by class.
     `image_size`, `channels`, `mean` and `std` (of pixels in 0..1) are set from the images where they are None; size and
     channels from `in_shape`, the input shape of a trained network, if it is given.
@@ -51,6 +52,8 @@ class Folder:
     targets: str = "auto"
     labels: Labels = None
     target: str | Sequence[str] | None = None
+    group: str | None = None
+    time: str | None = None
 
     def load(self) -> Dataset:
         """Decode the images, or read them from the cache; raise DataError where something is wrong."""
@@ -72,7 +75,8 @@ class Folder:
 
     def _labelled(self, known: Targets | None) -> LabelledImages:
         """Return the files and their targets."""
-        settings = LabelSettings(self.labels, self.target, self.targets, self.class_order, self.on_bad)
+        keys = KeySettings(self.group, self.time)
+        settings = LabelSettings(self.labels, self.target, self.targets, self.class_order, self.on_bad, keys)
         return labelled_images(data_root(self.root), settings, known)
 
     def _load(self, evaluation: Evaluation | None) -> Dataset:
@@ -107,6 +111,7 @@ def _parts(entry: Entry, images: LabelledImages) -> dict[str, Part]:
         kept = [index for index in range(len(files)) if place + index not in skipped]
         place += len(files)
         names = [shown(files[index].path) for index in kept]
-        parts[part] = entry_part(entry, torch.arange(row, row + len(kept)), targets[kept], names)
+        keys = images.keys[part].subset(torch.tensor(kept)) if images.keys else None
+        parts[part] = entry_part(entry, torch.arange(row, row + len(kept)), targets[kept], names, keys)
         row += len(kept)
     return parts

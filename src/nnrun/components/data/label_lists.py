@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -45,9 +45,12 @@ def _named(root: Path, part: str, name: str) -> Path:
     raise DataError(f"{key}={shown(name)} does not exist, neither here nor in {shown(root)}")
 
 
-def read_labels(paths: Paths) -> Table:
-    """Return the table of all files, with a column for the split where there is a file for each."""
-    tables = {part: _with_folders(read_table(path)) for part, path in paths.items()}
+def read_labels(paths: Paths, others: Collection[str] = ()) -> Table:
+    """Return the table of all files, with a column for the split where there is a file for each.
+
+    `others` are the titles of columns that are no targets.
+    """
+    tables = {part: _with_folders(read_table(path), others) for part, path in paths.items()}
     first = next(iter(tables.values()))
     if "" in tables:
         return first
@@ -79,13 +82,14 @@ def _columns(table: Table, first: Table, titles: list[str]) -> list[list[str]]:
     return [[cells[place] for place in places] for cells in table.rows]
 
 
-def _with_folders(table: Table) -> Table:
+def _with_folders(table: Table, others: Collection[str]) -> Table:
     """Return a table with targets: where it has only paths, the folder of each is its class."""
-    if len([title for title in table.titles if title]) > 1:
+    places = [place for place, title in enumerate(table.titles) if title and title not in others]
+    if len(places) != 1:
         return table
-    place = next(place for place, title in enumerate(table.titles) if title)
+    place = places[0]
     folders = [PurePosixPath(cells[place].replace("\\", "/")).parent.name for cells in table.rows]
     if not all(folders):
         return table
-    rows = [[cells[place], folder] for cells, folder in zip(table.rows, folders, strict=True)]
-    return replace(table, titles=(table.titles[place], FOLDER_TITLE), rows=rows)
+    rows = [[*cells, folder] for cells, folder in zip(table.rows, folders, strict=True)]
+    return replace(table, titles=(*table.titles, FOLDER_TITLE), rows=rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -15,9 +15,12 @@ from nnrun.base.shown import counted
 from nnrun.base.targets import Targets
 from nnrun.components.data.label_lists import NAME, Labels, Paths, find_labels, read_labels
 from nnrun.components.data.labels_file import list_rows, roles_of
+from nnrun.components.data.layout import same_name
 from nnrun.components.data.left_out import left_out, within
 from nnrun.components.data.listing import LabelledFile, Listing, list_folder
+from nnrun.components.data.split_columns import KeySettings, from_names, is_pattern, split_keys
 from nnrun.components.data.table_targets import Columns, learned_of_columns
+from nnrun.core.keyed_splits import SplitKeys
 from nnrun.core.seams.data import Findings
 
 
@@ -25,13 +28,14 @@ from nnrun.core.seams.data import Findings
 class LabelledImages:
     """The files of each split with their targets `(N,)` or `(N, K)`, what these are, and what to report.
 
-    `state` is the key of a cache of the images.
+    `state` is the key of a cache of the images, `keys` are the groups and times of each split.
     """
 
     parts: Mapping[str, tuple[Sequence[LabelledFile], Tensor]]
     targets: Targets
     state: str
     findings: Findings
+    keys: Mapping[str, SplitKeys]
 
     @property
     def paths(self) -> list[str]:
@@ -46,13 +50,14 @@ class LabelledImages:
 
 @dataclass(frozen=True)
 class LabelSettings:
-    """The settings of `data` about the targets of images."""
+    """The settings of `data` about the targets of images, and about their groups and times."""
 
     labels: Labels
     target: str | Sequence[str] | None
     targets: str
     class_order: str
     on_bad: str
+    keys: KeySettings = field(default_factory=KeySettings)
 
     @property
     def ask_for_a_list(self) -> bool:
@@ -72,7 +77,7 @@ def labelled_images(root: Path, settings: LabelSettings, known: Targets | None) 
         raise DataError(f"{why} needs a file {NAME} in data.root={shown(root)}, or data.labels=FILE")
     listing = _class_folders(root, settings, known, paths)
     if listing is not None:
-        return _of_folders(root, listing)
+        return _of_folders(root, listing, settings.keys)
     assert paths is not None, "there are class folders, a list, or an error"
     return _of_lists(root, paths, settings, known)
 
@@ -94,13 +99,37 @@ def _class_folders(root: Path, settings: LabelSettings, known: Targets | None, p
     return replace(listing, notes=(*listing.notes, note))
 
 
-def _of_folders(root: Path, listing: Listing) -> LabelledImages:
+def _of_folders(root: Path, listing: Listing, settings: KeySettings) -> LabelledImages:
     """Return the images of class folders."""
+    for key, setting in settings.titles.items():
+        if not is_pattern(setting):
+            raise DataError(
+                f"data.{key}={setting} is not a column: the classes are folders. Write a regular expression for the "
+                f"names of the files with one group in parentheses, such as 'data.{key}={setting}([0-9]+)', or name a "
+                "file of labels with this column: data.labels=FILE"
+            )
+    keys = _keys(listing.parts, {}, settings)
     parts = {
         part: (files, torch.tensor([file.label for file in files], dtype=torch.int64))
         for part, files in listing.parts.items()
     }
-    return LabelledImages(parts, Targets.classes(listing.classes), listing.state, _findings(listing, root))
+    return LabelledImages(parts, Targets.classes(listing.classes), listing.state, _findings(listing, root), keys)
+
+
+def _keys(
+    parts: Mapping[str, Sequence[LabelledFile]], found: Mapping[str, Mapping[str, Sequence[str]]], settings: KeySettings
+) -> dict[str, SplitKeys]:
+    """Return the keys of the files of each split: `found` in columns, by setting, or else in their names."""
+    names = {part: [file.name for file in files] for part, files in parts.items()}
+
+    def at(part: str, index: int) -> str:
+        return shown(names[part][index])
+
+    values = {
+        key: found[key] if key in found else from_names(key, setting, names, at)
+        for key, setting in settings.titles.items()
+    }
+    return split_keys(settings, values, at)
 
 
 def _of_lists(root: Path, paths: Paths, settings: LabelSettings, known: Targets | None) -> LabelledImages:
@@ -108,8 +137,8 @@ def _of_lists(root: Path, paths: Paths, settings: LabelSettings, known: Targets 
     called = " and ".join(shown(path) for path in paths.values())
     if not root.is_dir():
         raise DataError(f"data.root={shown(root)} is not a folder; name the folder of the paths in {called}")
-    table = read_labels(paths)
-    roles = roles_of(table, settings.target)
+    table = read_labels(paths, {same_name(title) for title in settings.keys.titles.values()})
+    roles = roles_of(table, settings.target, settings.keys)
     listed = list_rows(root, table, roles, skips=settings.on_bad == "skip")
     if known is None and not listed.parts.keys() & {"train", "all"}:
         raise DataError(f"{called} lists no training samples, only {' and '.join(listed.parts)}")
@@ -118,7 +147,11 @@ def _of_lists(root: Path, paths: Paths, settings: LabelSettings, known: Targets 
     targets, values, notes = learned_of_columns(columns, settings.targets, settings.class_order, known)
     parts = {of: (files, values[of]) for of, files in listed.parts.items()}
     findings = Findings((*listed.notes, *notes), listed.details, listed.facts)
-    return LabelledImages(parts, targets, listed.state, findings)
+    cells = {
+        key: {of: [table.rows[row][column] for row in of_part] for of, of_part in rows.items()}
+        for key, column in roles.keys.items()
+    }
+    return LabelledImages(parts, targets, listed.state, findings, _keys(listed.parts, cells, settings.keys))
 
 
 def _findings(listing: Listing, root: Path) -> Findings:

@@ -20,6 +20,7 @@ from nnrun.components.data.layout import part_and_rest, same_name
 from nnrun.components.data.listed_images import ListedImages, NoSuchImage
 from nnrun.components.data.listing import PART_NAMES, LabelledFile
 from nnrun.components.data.order import path_key
+from nnrun.components.data.split_columns import KeySettings, is_pattern
 
 _PARTS = {word: part for part, words in PART_NAMES.items() for word in words}
 _MOST_NAMED = 5
@@ -28,11 +29,14 @@ _COLUMNS_OF_PIXELS = 50
 
 
 class Roles(NamedTuple):
-    """The columns of a table with the file of a sample, its split, if there is one, and its targets."""
+    """The columns of a table with the file of a sample, its split, if there is one, its targets, and its group and
+    time, by setting.
+    """
 
     file: int
     part: int | None
     learned: tuple[int, ...]
+    keys: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class Listed:
         return "\n".join(f"{part}/{file.name}\0{file.state}" for part, files in self.parts.items() for file in files)
 
 
-def roles_of(table: Table, wanted: str | Sequence[str] | None) -> Roles:
+def roles_of(table: Table, wanted: str | Sequence[str] | None, keys: KeySettings) -> Roles:
     """Return the roles of a table's columns; the targets are the `wanted` ones, or else all others.
 
     The file is in the column `file`, or else where `_column_of_files` finds it.
@@ -63,17 +67,37 @@ def roles_of(table: Table, wanted: str | Sequence[str] | None) -> Roles:
     first = shown(table.titles[file])
     part = low.index(PART_TITLE) if PART_TITLE in low else None
     others = {title: column for column, title in enumerate(table.titles) if title and column not in (file, part)}
+    places = _columns_of_keys(table, others, keys)
+    if wanted is None:
+        others = {title: column for title, column in others.items() if column not in places.values()}
     if wanted is not None:
         asked = [same_name(title) for title in ([wanted] if isinstance(wanted, str) else wanted)]
         for title in asked:
             if title not in others:
-                hint = did_you_mean(title, list(others)) or f"it has {few([shown(other) for other in others])}"
-                raise DataError(f"data.target={shown(title)} is not a column of {name}; {hint}")
+                raise _no_column("data.target", title, name, others)
         others = {title: others[title] for title in asked}
     if not others:
         lacks = f"{name} has no column besides {first}" if wanted is None else "data.target=[] names no column"
         raise DataError(f"{lacks}: there is no target to learn")
-    return Roles(file, part, tuple(others.values()))
+    return Roles(file, part, tuple(others.values()), places)
+
+
+def _columns_of_keys(table: Table, columns: Mapping[str, int], keys: KeySettings) -> dict[str, int]:
+    """Return the columns of the group and the time, by setting; none for a pattern of the file names."""
+    found = {}
+    for key, setting in keys.titles.items():
+        title = same_name(setting)
+        if title in columns:
+            found[key] = columns[title]
+        elif not is_pattern(setting):
+            raise _no_column(f"data.{key}", title, shown(table.path), columns)
+    return found
+
+
+def _no_column(key: str, title: str, name: str, columns: Mapping[str, int]) -> DataError:
+    """Return the error for a setting that names no column."""
+    hint = did_you_mean(title, list(columns)) or f"it has {few([shown(other) for other in columns])}"
+    return DataError(f"{key}={shown(title)} is not a column of {name}; {hint}")
 
 
 def _column_of_files(table: Table) -> int:
@@ -134,7 +158,8 @@ def _part_meant(table: Table, roles: Roles, row: int) -> str:
 
 def _said(roles: Roles) -> tuple[int, ...]:
     """Return the columns with values of a file."""
-    return roles.learned if roles.part is None else (*roles.learned, roles.part)
+    learned = (*roles.learned, *roles.keys.values())
+    return learned if roles.part is None else (*learned, roles.part)
 
 
 def _titles_made_up(table: Table) -> Iterator[str]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
 from nnrun.base.targets import Targets
+from nnrun.core.keyed_splits import SplitKeys
 from nnrun.core.lazy_samples import Stored
 from nnrun.core.sample_hashes import identities, tree_digests
 
@@ -45,7 +46,8 @@ class Split:
 
     `names` are the samples' names for people, such as the paths of their files, if there are any. `digests`, int64
     `(N,)`, identify the values of each sample, if they are known already; `originals` identify each sample before its
-    conversion (a resize, for example), if that changes it.
+    conversion (a resize, for example), if that changes it. `keys` are the groups or times of the samples, if these
+    decide how splits are drawn.
     """
 
     inputs: Tree
@@ -53,6 +55,7 @@ class Split:
     names: Sequence[str] | None = None
     digests: Tensor | None = None
     originals: Tensor | None = None
+    keys: SplitKeys | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -67,7 +70,8 @@ class Split:
         originals = digests  # if they are the same, as for small samples, they are kept once
         if self.originals is not self.digests:
             originals = None if self.originals is None else self.originals[indices]
-        return Split(inputs, self.targets[indices], names, digests, originals)
+        keys = None if self.keys is None else self.keys.subset(indices)
+        return Split(inputs, self.targets[indices], names, digests, originals, keys)
 
     def take(self, indices: Tensor) -> tuple[Tree, Tensor]:
         """Return the raw samples at `indices` in memory, and their targets."""

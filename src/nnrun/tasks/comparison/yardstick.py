@@ -10,6 +10,7 @@ from typing import Any
 # how a sample is presented.
 _SAMPLES = ("name", "root", "limit", "split_seed", "split_by", "val_fraction", "dataset")
 _FOLDS = ("num_folds", "fold")
+_KEYS = ("group", "time")
 _SHOWING = (
     *("mean", "std", "image_size", "channels", "in_shape", "num_outputs", "num_classes", "facts"),
     *("download", "on_bad", "class_order", "white", "resize", "jpeg_draft", "targets"),
@@ -34,10 +35,11 @@ class Yardstick:
         chosen = {key: data[key] for key in _SAMPLES if key in data}
         if data.get("num_folds") is not None:
             chosen |= {key: data.get(key) for key in _FOLDS}
+        chosen |= {key: data[key] for key in _KEYS if data.get(key) is not None}
         section = chosen.get("dataset")
         # A parameter of the user's own class may change its samples in any way.
         if isinstance(section, Mapping) and str(section.get("_target_")).startswith("nnrun."):
-            chosen["dataset"] = {key: value for key, value in section.items() if key not in _SHOWING}
+            chosen["dataset"] = {key: of for key, of in section.items() if key not in (*_SHOWING, *_KEYS)}
         return cls(dict(_flat(tree.get("loss"), "loss")), dict(_flat(chosen, "data")))
 
 
