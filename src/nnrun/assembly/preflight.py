@@ -128,14 +128,20 @@ def for_data(job: Job, data: Opened) -> Job:
 
     Changed settings are checked again. Raises ConfigError where given settings do not fit the data.
     """
-    is_tensor = isinstance(data.in_shape, tuple) and all(isinstance(size, int) for size in data.in_shape)
-    samples = "images" if is_tensor and len(data.in_shape) == NUM_IMAGE_DIMS else "other"
-    composed = job.composed.fitted((data.targets.kind, samples))
+    composed = job.composed.fitted((data.targets.kind, _kind_of_samples(data)))
     if job.task.reads("data.batch_size") and job.lowers_batch and len(data.train) < job.settings.data.batch:
         composed = composed.with_data(batch_size=small_batch(len(data.train)))
     if composed is job.composed:
         return job
     return replace(check_job(composed), precision=job.precision, notes=job.notes)
+
+
+def _kind_of_samples(data: Opened) -> str:
+    """Return the kind of the samples of data: one of those that `model=auto` tells apart."""
+    if "table" in data.facts:
+        return "tables"
+    is_tensor = isinstance(data.in_shape, tuple) and all(isinstance(size, int) for size in data.in_shape)
+    return "images" if is_tensor and len(data.in_shape) == NUM_IMAGE_DIMS else "other"
 
 
 def _preprocessing_in(composed: Composed) -> Mapping[str, Any] | None:

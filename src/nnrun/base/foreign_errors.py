@@ -48,6 +48,7 @@ _EXTRAS = {
     "vl-convert-python": "plots",
     **dict.fromkeys(("optuna", "cmaes", "scipy", "scikit-learn"), "sweep"),
     "submitit": "cluster",
+    "polars": "table",
     **{name: name for name in ("tensorboard", "mlflow", "wandb")},
 }
 # Errors of torch.compile where a compiler is missing, and what to install.

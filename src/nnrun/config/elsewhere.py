@@ -57,7 +57,7 @@ SETTINGS: dict[str, str] = {
     "data": "dataset dataset_name train_data datamodule dls",
     # the network, and weights to start from
     "model": "net network arch architecture backbone encoder",
-    "model.dropout": "drop drop_rate dropout_rate dropout_prob ps hidden_dropout_prob attention_dropout",
+    "model.dropout": "drop_rate dropout_rate dropout_prob ps hidden_dropout_prob attention_dropout",
     "model.hidden": "units hidden_size hidden_dim hidden_units hidden_sizes hidden_layers",
     "model.channels": "filters num_filters widths",
     "model.depth": "num_layers n_layers layers",

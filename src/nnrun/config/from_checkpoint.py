@@ -57,6 +57,8 @@ MEANT_BEFORE: dict[str, Any] = {
     "data.time": None,
     "nnrun.components.data.arrays.Arrays.time": None,
     "nnrun.components.data.folder.Folder.time": None,
+    "data.columns": None,
+    "data.drop": None,
     "data.num_folds": None,
     "data.fold": 1,
     "data.split_by": "position",

@@ -31,6 +31,8 @@ TAKEN_BY_SOME = {
     "target": None,
     "group": None,
     "time": None,
+    "columns": None,
+    "drop": None,
 }
 # Those that a map-style data set of torch's kind takes: nnrun reads its samples.
 TAKEN_BY_MAP_STYLE = ("image_size", "channels", "on_bad", "white", "resize", "targets")
@@ -65,6 +67,8 @@ class DataSettings:
     target: str | list[str] | None
     group: str | None
     time: str | None
+    columns: dict[str, str] | None
+    drop: list[str] | None
     in_shape: list[Any] | dict[str, Any] | None
     num_outputs: int | None
     num_classes: int | None

@@ -11,10 +11,13 @@ from rich.style import StyleType
 from rich.table import Table
 from rich.text import Text
 
+from nnrun.base import shown
 from nnrun.base.visible import visible
 
 # Between the items of a cell, such as metrics with their values.
 _ITEM_GAP = "  "
+# Rows of a table that are shown on the console.
+MOST_ROWS = 40
 # Spaces between two columns, without a box and in one.
 _COLUMN_GAP, _BOXED_GAP = 2, 3
 
@@ -112,3 +115,18 @@ def unfilled(console: Console, sheet: Sheet) -> str:
     with console.capture() as printed:
         console.print(sheet)
     return "".join(f"{line.rstrip()}\n" for line in printed.get().splitlines())
+
+
+def sheet_of(table: shown.Table, most_rows: int = MOST_ROWS) -> Sheet:
+    """Return a table that was found, for the console; of many rows the first, with the summary in the last."""
+    sheet = Sheet(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for place, title in enumerate(table.columns):
+        is_last = place == len(table.columns) - 1
+        sheet.add_column(title, overflow="fold", style="" if place else "cyan", least_width=20 if is_last else None)
+    rows = table.rows if len(table.rows) <= most_rows else table.rows[: most_rows - 1]
+    for row in rows:
+        sheet.add_row(*map(str, row))
+    if len(rows) < len(table.rows):
+        more = f"and {len(table.rows) - len(rows):,} more"
+        sheet.add_row(more, *[""] * (len(table.columns) - 2), f"in all: {table.summary}")
+    return sheet

@@ -156,17 +156,25 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_files(folder, cifar_files("data", num_classes))
     make_folder(folder / "pictures", {"train": 20, "test": 20})
     make_arrays(folder / "pictures.npz", 30)
+    lines = [f"{place % 7},{place % 3}.5,{'ab'[place % 2]},{'xy'[place // 3 % 2]}" for place in range(60)]
+    write_files(folder, {"flowers.csv": "\n".join(["height,width,color,kind", *lines]) + "\n"})
     for name, make in (("labelled", labelled), ("valued", valued)):
         x, y = make(90)
         np.savez(folder / f"{name}.npz", x=x, y=y)
     return folder
 
 
+# Networks for tables alone.
+FOR_TABLES = [("model", "tabular")]
+OF_TABLE = ["data.root=flowers.csv", "data.target=kind"]
+
 # What an option cannot be used without.
 NEEDED = {
     ("data", "folder"): ["data.root=pictures"],
     ("data", "arrays"): ["data.root=pictures.npz"],
     ("data", "torchvision"): ["data.dataset.name=MNIST"],
+    **{pair: ["data=table", *OF_TABLE] for pair in FOR_TABLES},
+    ("data", "table"): ["model=auto", *OF_TABLE],
     **{pair: ["data.root=labelled.npz"] for pair in OF_LABELS},
     **{pair: ["data.root=valued.npz"] for pair in OF_VALUES},
 }

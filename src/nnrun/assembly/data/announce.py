@@ -12,6 +12,7 @@ from nnrun.base.visible import few
 from nnrun.config.schema import DataSettings
 from nnrun.core.target_values import target_counts
 from nnrun.runs.console import Console
+from nnrun.runs.sheet import sheet_of
 
 # With fewer samples in a split, the accuracy of a class is known only to about 10 points.
 FEW_SAMPLES = 10
@@ -31,6 +32,8 @@ def tell_of_data(
     console.say(data_line(data, settings))
     for line in lines_of_keys(data):
         console.say(line)
+    for table in data.findings.tables:
+        console.table(sheet_of(table))
     notes = [*data.findings.notes, *missing_targets(data, trains=trains)]
     for note in data.findings.notes:
         console.note(note)

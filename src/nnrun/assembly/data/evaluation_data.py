@@ -47,6 +47,7 @@ class _Past:
     targets: Targets
     fingerprint: str | None
     seen: dict[str, Seen] | None
+    preprocessing: Mapping[str, Any] | None = None
 
 
 def open_for(job: Job) -> Opened:
@@ -88,7 +89,7 @@ def _past_of(job: Job) -> _Past | None:
     if not isinstance(saved, SavedNetwork):
         return None
     fingerprint, seen = (saved.data_fingerprint, seen_by(saved)) if isinstance(saved, SavedRun) else (None, None)
-    return _Past(saved.path, saved.config["data"], saved.targets, fingerprint, seen)
+    return _Past(saved.path, saved.config["data"], saved.targets, fingerprint, seen, saved.preprocessing)
 
 
 def _is_same_source(saved: Mapping[str, Any], settings: DataSettings) -> bool:
@@ -200,7 +201,7 @@ def _moved(data: Opened) -> Opened:
 
 def _opened(past: _Past, settings: DataSettings, *, all_is_test: bool) -> tuple[Opened, str]:
     """Return data to evaluate a network, and the fingerprint that it would have with the run's data.limit."""
-    dataset = load_dataset(settings, Evaluation(past.targets, all_is_test))
+    dataset = load_dataset(settings, Evaluation(past.targets, all_is_test, past.preprocessing))
     data = take_parts(dataset, settings, checks_batch=False, evaluates=True)
     as_run = data
     if settings.limit != past.data.get("limit"):

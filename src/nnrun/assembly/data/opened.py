@@ -5,16 +5,17 @@ from __future__ import annotations
 import functools
 import hashlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 from nnrun.assembly.data.batch_size import check_batch
+from nnrun.assembly.data.checks import check_claims, check_targets
 from nnrun.assembly.data.source import load_dataset
-from nnrun.base.errors import DataError, shown
+from nnrun.base.errors import DataError
 from nnrun.base.host import fits_in_memory
 from nnrun.base.shown import counted
 from nnrun.base.targets import Targets
@@ -23,9 +24,9 @@ from nnrun.config.auto import AUTO
 from nnrun.config.interpolation import known_late
 from nnrun.config.schema import DataSettings
 from nnrun.core.randomness import SPLIT
-from nnrun.core.seams.data import Dataset, Evaluation, Findings, Preprocessing, Split, Tree
+from nnrun.core.seams.data import Dataset, Evaluation, Findings, Fitted, Preprocessing, Split, Tree
 from nnrun.core.splits import Drawing
-from nnrun.core.target_values import fault_in, strata, target_counts
+from nnrun.core.target_values import strata, target_counts
 from nnrun.core.trees import samples_of
 
 
@@ -135,9 +136,10 @@ def take_parts(dataset: Dataset, settings: DataSettings, *, checks_batch: bool, 
     is_tested_alone = evaluates and len(train) == 0
     for name, split in (("training", train), ("validation", valid), ("test", test)):
         if split is not None and not (name == "training" and is_tested_alone):
-            _check_targets(name, split, targets, settings.name)
+            check_targets(name, split, targets, settings.name)
     in_shape = dataset.in_shape
-    _check_claims(known_late(in_shape, targets, dataset.facts), settings)
+    if dataset.fit is None:
+        check_claims(known_late(in_shape, targets, dataset.facts), settings)
     if settings.limit is not None:
         drawing = Drawing(settings.split_by, SPLIT, settings.split_seed)
         train, test = (limited(split, targets, settings.limit, drawing) for split in (train, test))
@@ -152,7 +154,7 @@ def take_parts(dataset: Dataset, settings: DataSettings, *, checks_batch: bool, 
         raise DataError(f"data.val_fraction={settings.val_fraction:g} leaves no samples for training; lower it")
     if checks_batch and settings.batch_size != AUTO:
         check_batch(settings.batch, len(train))
-    return Opened(
+    opened = Opened(
         train=train,
         valid=valid,
         test=test,
@@ -167,17 +169,25 @@ def take_parts(dataset: Dataset, settings: DataSettings, *, checks_batch: bool, 
         num_test=len(dataset.test),
         facts=dataset.facts,
     )
+    if dataset.fit is not None:
+        opened = _fitted(opened, dataset.fit)
+        check_claims(opened.known, settings)
+    return opened
 
 
-def _check_claims(known: Mapping[str, Any], settings: DataSettings) -> None:
-    """Raise DataError where the settings contradict the data."""
-    for key, found in known.items():
-        claim = getattr(settings, key)
-        if claim is not None and claim != found:
-            has = "no classes" if key == "num_classes" and found == "???" else found
-            is_sized = key == "in_shape" and settings.image_size not in (None, "auto")
-            why = f" (data.image_size={shown(settings.image_size)})" if is_sized else ""
-            raise DataError(f"data.{key} is {claim}, but {settings.name} has {has}{why}")
+def _fitted(opened: Opened, fit: Callable[[Mapping[str, Split]], Fitted]) -> Opened:
+    """Return data with what is learned of its training split, which is known only now."""
+    splits, preprocessing, facts, findings = fit(opened.parts)
+    return replace(
+        opened,
+        train=splits["train"],
+        valid=splits.get("valid"),
+        test=splits["test"],
+        preprocessing=preprocessing,
+        in_shape=tree_map(lambda leaf: tuple(leaf.shape[1:]), splits["train"].inputs),
+        facts={**opened.facts, **facts},
+        findings=opened.findings.with_more(findings),
+    )
 
 
 def _held_out(train: Split, targets: Targets, settings: DataSettings, *, evaluates: bool) -> tuple[Split, Split | None]:
@@ -223,19 +233,6 @@ def _fingerprint(dataset: Dataset, settings: DataSettings) -> str | None:
     if dataset.train.keys is not None:
         choice = (*choice, dataset.train.keys.fingerprint())
     return hashlib.sha256(repr(choice).encode()).hexdigest()
-
-
-def _check_targets(name: str, split: Split, targets: Targets, data: str) -> None:
-    """Raise DataError where a split is empty, or lacks a target, of the kind of `targets`, for each sample."""
-    if len(split) == 0:
-        raise DataError(f"data={data}: the {name} split is empty")
-    for leaf in tree_leaves(split.inputs):
-        if len(leaf) != len(split):
-            raise DataError(
-                f"data={data}: the {name} split has {counted(len(leaf), 'input')} and {counted(len(split), 'target')}"
-            )
-    if fault := fault_in(split.targets, targets):
-        raise DataError(f"data={data}: the {name} split has {fault}")
 
 
 def limited(split: Split, targets: Targets, limit: int, drawing: Drawing) -> Split:

@@ -29,7 +29,7 @@ _LIST_SUFFIXES = (".txt", ".lst", ".list")
 FILE_TITLES = ("file", "filename", "file_name", "path", "image", "img", "id", "image_id", "name")
 _BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 # A line that tells a spreadsheet the delimiter.
-_FOR_EXCEL = re.compile(r"sep=([^\r\n])\r?\n", re.IGNORECASE)
+FOR_EXCEL = re.compile(r"sep=([^\r\n])\r?\n", re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 DECIMAL_COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+([eE][+-]?[0-9]+)?")
 # The largest float32.
@@ -71,12 +71,12 @@ def read_table(path: Path) -> Table:
     with reading(path):
         check_is_file(path)
         content = path.read_bytes()
-    text = _decoded(path, content)
+    text = decoded(path, content)
     if not text.strip():
         raise DataError(f"{shown(path)} is empty: write a header line, such as file,labels, and a line for each image")
     first = text.lstrip().splitlines()[0]
-    delimiter, num_skipped = _delimiter(first), 0
-    if told := _FOR_EXCEL.match(text):
+    delimiter, num_skipped = delimiter_of(first), 0
+    if told := FOR_EXCEL.match(text):
         delimiter, text, num_skipped = told[1], text[told.end() :], 1
     cells_of = _csv_lines(path, text, delimiter, num_skipped)
     if _is_list(path, first, delimiter):
@@ -156,7 +156,7 @@ def _made_up(row: Sequence[str]) -> list[str]:
     return [FILE_TITLE if column == file else f"{LABEL_TITLE}_{column}" for column in range(len(row))]
 
 
-def _decoded(path: Path, content: bytes) -> str:
+def decoded(path: Path, content: bytes) -> str:
     """Return the text of a file, in UTF-8, or in UTF-16 with a byte order mark."""
     encoding = next((name for mark, name in _BOMS if content.startswith(mark)), "utf-8")
     try:
@@ -168,7 +168,7 @@ def _decoded(path: Path, content: bytes) -> str:
         ) from error
 
 
-def _delimiter(line: str) -> str:
+def delimiter_of(line: str) -> str:
     """Return the delimiter of a header line: the one that gives the most cells."""
     return max(_DELIMITERS, key=lambda one: len(next(csv.reader([line], delimiter=one))))
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from nnrun.config.conflicts import Conflict
-from nnrun.config.ranges import POSITIVE, Range, number, one_of, several
+from nnrun.config.ranges import POSITIVE, Range, number, one_of, several, whole
 
 # Data sets whose samples are always pixels.
 OF_PIXELS = ("nnrun.components.data.folder.Folder", "nnrun.components.data.torchvision_sets.TorchvisionDataset")
@@ -24,6 +24,7 @@ RANGES = {
     ),
     "data.dataset.std": Range(lambda v: v is None or several(POSITIVE).holds(v), "a list of numbers above 0, or null"),
     "data.dataset.options": Range(lambda v: isinstance(v, dict), "parameters by name, such as {split: letters}"),
+    "data.dataset.bins": whole(2, 256),
     "data.dataset.layout": one_of("auto", "NHW", "NCHW", "NHWC"),
 }
 
@@ -48,4 +49,5 @@ DATA_KINDS: dict[str, tuple[str, ...]] = {
     **{f"nnrun.components.data.cifar.{name}": ("classes", "images") for name in ("CIFAR10", "CIFAR100")},
     "nnrun.components.data.torchvision_sets.TorchvisionDataset": ("classes", "images"),
     "nnrun.components.data.folder.Folder": ("images",),
+    "nnrun.components.data.table.source.Table": ("tables",),
 }

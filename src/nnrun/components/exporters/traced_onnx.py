@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from nnrun.core.seams.data import Tree
 
@@ -55,19 +56,30 @@ class _Watching(TorchFunctionMode):
         return func(*args, **known)
 
 
+class _OfLeaves(nn.Module):
+    """A network that takes the tensors of its input one by one: the older exporter takes no trees."""
+
+    def __init__(self, network: nn.Module, form: TreeSpec) -> None:
+        super().__init__()
+        self.network = network
+        self.form = form
+
+    def forward(self, *leaves: Tensor) -> Tensor:
+        return self.network(tree_unflatten(leaves, self.form))
+
+
 def traced(
     network: nn.Module, example: Tree, names: Sequence[str], output: str, opset: int | None
 ) -> ModelProto | None:
     """Return a network in eval mode as ONNX with a dynamic batch size; None if a trace may not be complete.
 
-    That is the case for networks with several inputs, after any warning, for data-dependent control flow, and if the
-    export fails.
+    That is the case after any warning, for data-dependent control flow, and if the export fails.
     """
-    if not isinstance(example, Tensor) or (opset or 0) > _OPSET:
+    if (opset or 0) > _OPSET:
         return None
     import onnx  # noqa: PLC0415 - a run that exports nothing does not pay for it
 
-    (name,) = names
+    leaves, form = tree_flatten(example)
     file = io.BytesIO()
     try:
         with warnings.catch_warnings(record=True) as caught:
@@ -75,13 +87,14 @@ def traced(
             with torch.no_grad(), _Watching():
                 network(example)
             torch.onnx.export(
-                network,
-                (example,),
+                # In eval mode: the exporter gives each part the mode of the whole afterwards.
+                _OfLeaves(network, form).eval(),
+                tuple(leaves),
                 file,  # type: ignore[arg-type]
                 dynamo=False,
-                input_names=[name],
+                input_names=list(names),
                 output_names=[output],
-                dynamic_axes={name: {0: "batch"}, output: {0: "batch"}},
+                dynamic_axes={name: {0: "batch"} for name in (*names, output)},
                 opset_version=opset or _OPSET,
             )
     except Exception:

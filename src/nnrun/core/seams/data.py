@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
+from nnrun.base.shown import Table
 from nnrun.base.targets import Targets
 from nnrun.core.keyed_splits import SplitKeys
 from nnrun.core.lazy_samples import Stored
@@ -100,11 +101,26 @@ class Split:
 
 @dataclass(frozen=True)
 class Findings:
-    """What was found while data was read: lines for people, lines for the log only, facts for summary.json."""
+    """What was found while data was read: lines and tables for people, lines for the log, facts for summary.json."""
 
     notes: tuple[str, ...] = ()
     details: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    tables: tuple[Table, ...] = ()
+
+    def with_more(self, more: Findings) -> Findings:
+        """Return both findings together."""
+        facts = {**self.facts, **more.facts}
+        return Findings(self.notes + more.notes, self.details + more.details, facts, self.tables + more.tables)
+
+
+class Fitted(NamedTuple):
+    """What was learned of the training split: the splits in the form for it, the preprocessing, facts and findings."""
+
+    splits: Mapping[str, Split]
+    preprocessing: Preprocessing
+    facts: Mapping[str, Any]
+    findings: Findings
 
 
 @dataclass(frozen=True, init=False)
@@ -115,7 +131,9 @@ class Dataset:
     same for the same samples in the same order, wherever they are stored; without one, every sample is read to compute
     it. `became` has settings of `data` that were set from the data, by name: the run is saved with these.
     `test_is_drawn` says that the data has no test split of its own: it was held out of the samples to train on. `facts`
-    are plain values by name that a network's section may refer to, as `${data.facts.NAME}`.
+    are plain values by name that a network's section may refer to, as `${data.facts.NAME}`. `fit`, if there is
+    something to learn of the samples, is called with the splits by name once the validation split is held out: it may
+    look at `train` alone.
     """
 
     train: Split
@@ -128,6 +146,7 @@ class Dataset:
     became: Mapping[str, Any]
     test_is_drawn: bool
     facts: Mapping[str, Any]
+    fit: Callable[[Mapping[str, Split]], Fitted] | None
 
     def __init__(  # noqa: PLR0913, PLR0917 - the dataclass's fields, and one old name
         self,
@@ -142,6 +161,7 @@ class Dataset:
         test_is_drawn: bool = False,
         facts: Mapping[str, Any] | None = None,
         class_names: Sequence[str] | None = None,
+        fit: Callable[[Mapping[str, Split]], Fitted] | None = None,
     ) -> None:
         """Accept the names of classes in place of `targets`, also as `class_names`."""
         names = targets if class_names is None else class_names
@@ -156,6 +176,7 @@ class Dataset:
             "became": became or {},
             "test_is_drawn": test_is_drawn,
             "facts": facts or {},
+            "fit": fit,
         }
         if not names or preprocessing is None:
             raise TypeError(f"a Dataset needs {'preprocessing' if names else 'targets'}")
@@ -183,10 +204,12 @@ class Evaluation:
     """Why data are opened other than for training: to evaluate a network that has learned `targets`.
 
     `all_is_test` asks for every sample of data without a test split: the network was trained on other data.
+    `preprocessing` is the network's, as plain values, where its file says it.
     """
 
     targets: Targets
     all_is_test: bool
+    preprocessing: Mapping[str, Any] | None = None
 
     @property
     def class_names(self) -> tuple[str, ...]:

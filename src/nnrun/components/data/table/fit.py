@@ -1,0 +1,68 @@
+"""What is learned of a table once its training part is known, and the description of its columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from nnrun.base.errors import DataError
+from nnrun.base.shown import Table
+from nnrun.base.visible import few
+from nnrun.components.data.table.coding import learned
+from nnrun.components.data.table.columns import Column
+from nnrun.components.data.table.kinds import Cells
+from nnrun.components.data.table.preprocessing import TablePreprocessing
+from nnrun.core.seams.data import Findings, Fitted, Split
+
+# The kinds of columns that a network reads; the others are left out.
+READ = ("number", "date", "boolean", "category")
+
+
+def fit(
+    columns: Sequence[Column],
+    cells: Mapping[str, Cells],
+    targets: Sequence[str],
+    num_bins: int,
+    splits: Mapping[str, Split],
+) -> Fitted:
+    """Return the splits, coded by what their training part shows, and the preprocessing that was learned of it."""
+    found, kept, constant = learned(splits, columns, num_bins)
+    if not kept:
+        raise DataError("no column to learn from is left: all that are read have the same value in each training row")
+    preprocessing = TablePreprocessing(kept)
+    left_out = {name: of.why or of.kind for name, of in cells.items() if of.kind not in (*READ, "part")}
+    left_out |= dict.fromkeys(constant, "the same in each training row")
+    table = _described(kept, cells, left_out, targets)
+    facts = {"columns": {column.name: column.kind for column in kept}, "left_out": left_out}
+    notes = (f"left out: {few([f'{name} ({why})' for name, why in left_out.items()], 8)}",) if left_out else ()
+    return Fitted(found, preprocessing, {"table": preprocessing.sizes}, Findings(notes, facts=facts, tables=(table,)))
+
+
+def _described(
+    columns: Sequence[Column], cells: Mapping[str, Cells], left_out: Mapping[str, str], targets: Sequence[str]
+) -> Table:
+    """Return the table of the columns: what each is, and what was found in it."""
+    rows = [(name, "target", "") for name in targets]
+    by_name = {column.name: column for column in columns}
+    for name, of in cells.items():
+        empty = of.values.null_count()
+        gaps = f", {empty:,} empty" if empty else ""
+        if name in by_name:
+            rows.append((name, of.kind, _told(by_name[name], of) + gaps))
+        else:
+            rows.append((name, of.kind, "says the part" if of.kind == "part" else f"left out: {left_out[name]}"))
+    kinds = [column.kind for column in columns]
+    summary = ", ".join(f"{kinds.count(kind)} {kind}" for kind in READ if kind in kinds)
+    return Table("columns", ("column", "kind", "found"), rows, summary)
+
+
+def _told(column: Column, cells: Cells) -> str:
+    """Return what was found in a column."""
+    if not column.is_numeric:
+        names = few(column.categories, 3, 20)
+        rare = cells.values.n_unique() - len(column.categories) - bool(cells.values.null_count())
+        seen_once = f", {rare:,} as unknown: once or never in training" if rare else ""
+        return f"{len(column.categories):,} categories: {names}{seen_once}"
+    low, high = cells.values.min(), cells.values.max()
+    span = f"{low:g} to {high:g}" if column.kind == "number" else f"{low:%Y-%m-%d} to {high:%Y-%m-%d}"  # type: ignore[str-bytes-safe]
+    written = f", written {column.written}" if column.written and column.kind == "number" else ""
+    return span + written

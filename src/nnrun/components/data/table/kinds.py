@@ -1,0 +1,212 @@
+"""What the columns of a table are, found in their cells or set, and their cells in that form."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nnrun.components.data.layout import part_and_rest
+
+if TYPE_CHECKING:
+    import polars as pl
+
+# What a column can be set to with data.columns, beside what a network reads.
+LEFT_OUT = ("id", "text")
+SETTABLE = ("number", "category", "boolean", "date", "id", "text", "part")
+# Words for an empty cell, beside none.
+EMPTY = ("NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "?")
+_TRUE, _FALSE = ("true", "yes", "t", "y", "on"), ("false", "no", "f", "n", "off")
+_ID_TITLE = re.compile(
+    r"(^|.*[_\W])(id|uuid|guid|index|key|rownames?|row)$|.*Id$|.*ID$|^Unnamed.*|^column_1$", re.DOTALL
+)
+_PART_TITLES = ("split", "part", "subset", "fold", "set")
+# How numbers are written besides plainly: the name, the pattern of each, and what is replaced.
+_WRITTEN = {
+    "1,234.5": (r"^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$|^[+-]?\d+(\.\d+)?$", ((",", ""),)),
+    "1.234,5": (r"^[+-]?\d{1,3}(\.\d{3})+(,\d+)?$|^[+-]?\d+(,\d+)?$", ((".", ""), (",", "."))),
+    "1 234,5": (
+        r"^[+-]?\d{1,3}([ \u00a0\u202f']\d{3})*([.,]\d+)?$",
+        ((" ", ""), ("\u00a0", ""), ("\u202f", ""), ("'", ""), (",", ".")),
+    ),
+}
+# How dates are written, the most usual first.
+_DATES = (
+    *("%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%SZ"),
+    *("%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y %H:%M", "%m/%d/%Y %H:%M", "%d/%m/%Y %H:%M"),
+)
+# A column of which more than this is numbers is of numbers: the other cells are mistakes.
+_MOSTLY = 0.9
+# Rows above which a column without a value twice can be an id.
+_LEAST_FOR_ID = 20
+# Texts have more words than this on average, and are mostly different.
+_WORDS_OF_TEXT, _DISTINCT_TEXTS = 4, 0.5
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The cells of a column in the form of its kind, null where empty, and how they are written in text.
+
+    Numbers are Float64, dates Datetime, others String. `wrong` is the first row whose cell does not fit, if any; `why`
+    says why a column is left out.
+    """
+
+    kind: str
+    values: pl.Series
+    written: str = ""
+    wrong: int | None = None
+    why: str = ""
+
+
+def cells_of(series: pl.Series, kind: str | None, *, has_decimal_commas: bool) -> Cells:
+    """Return the cells of a column as `kind`, or as the kind that they show."""
+    import polars as pl  # noqa: PLC0415 - only a run on a table pays for it
+
+    if series.dtype in (pl.Categorical, pl.Enum):
+        series = series.cast(pl.String)
+    if series.dtype == pl.Boolean:
+        words = series.cast(pl.String)
+        return Cells(kind or "boolean", words) if kind != "number" else _as_number(series.cast(pl.Float64), "number")
+    if series.dtype.is_temporal():
+        return _of_dates(series, kind)
+    if series.dtype.is_numeric():
+        return _of_numbers(series, kind)
+    if series.dtype != pl.String:
+        return Cells("nested", series.is_null().cast(pl.String), why=f"cells of the type {series.dtype}")
+    series = series.str.strip_chars()
+    series = series.set(series.is_in([*EMPTY, ""]), None)
+    return _set_to(series, kind, has_decimal_commas) if kind else _shown_by(series, has_decimal_commas)
+
+
+def _of_dates(series: pl.Series, kind: str | None) -> Cells:
+    import polars as pl  # noqa: PLC0415 - as above
+
+    if series.dtype in (pl.Date, pl.Datetime):
+        moments = series.cast(pl.Datetime("us"))
+        return Cells("date", moments) if kind in (None, "date") else Cells(kind or "", series.cast(pl.String))
+    return _of_numbers(series.to_physical(), kind)  # times of a day and durations
+
+
+def _of_numbers(series: pl.Series, kind: str | None) -> Cells:
+    """Return the cells of a column that is stored as numbers."""
+    import polars as pl  # noqa: PLC0415 - as above
+
+    if kind in (None, "number"):
+        values = series.cast(pl.Float64)
+        if kind is None and series.dtype.is_integer() and _are_ids(series.name, values):
+            return Cells("id", values.cast(pl.Int64).cast(pl.String), why="a number for each row")
+        return _as_number(values, kind)
+    whole = series.cast(pl.Int64, strict=False)
+    is_whole = bool((whole.cast(pl.Float64) == series.cast(pl.Float64)).all())
+    return Cells(kind, (whole if is_whole else series).cast(pl.String))
+
+
+def _as_number(values: pl.Series, _kind: str | None) -> Cells:
+    return Cells("number", values)
+
+
+def _set_to(series: pl.Series, kind: str, has_decimal_commas: bool) -> Cells:
+    """Return text as the kind that it was set to; `wrong` names a cell that does not fit."""
+    if kind == "number":
+        best = _best_numbers(series, has_decimal_commas)
+        return Cells(kind, best.values, best.written, _first(best.values.is_null() & series.is_not_null()))
+    if kind == "date":
+        moments, written = max((_dates(series, way) for way in _DATES), key=lambda found: found[0].count())
+        return Cells(kind, moments, written, _first(moments.is_null() & series.is_not_null()))
+    if kind == "boolean":
+        words = _booleans(series)
+        if words is None:
+            low = series.str.to_lowercase()
+            return Cells(kind, series, wrong=_first(~low.is_in([*_TRUE, *_FALSE, "0", "1"]) & series.is_not_null()))
+        return Cells(kind, words)
+    return Cells(kind, series)
+
+
+def _shown_by(series: pl.Series, has_decimal_commas: bool) -> Cells:  # noqa: PLR0911 - a decision list
+    """Return text as the kind that it shows."""
+    there = series.drop_nulls()
+    num, distinct = len(there), there.n_unique()
+    if not num:
+        return Cells("empty", series, why="no cell is filled")
+    if series.name.lower() in _PART_TITLES and distinct <= 3 and _are_parts(there):
+        return Cells("part", series, why="names the part of each row")
+    is_code = distinct > 1 and bool(there.str.contains(r"^0\d+$").any()) and there.str.len_chars().n_unique() == 1
+    best = _best_numbers(series, has_decimal_commas)
+    share = best.values.count() / num
+    if not is_code and share == 1:
+        is_whole = bool((best.values.drop_nulls().floor() == best.values.drop_nulls()).all())
+        if is_whole and _are_ids(series.name, best.values):
+            return Cells("id", series, why="a number for each row")
+        return best
+    if not is_code and share >= _MOSTLY and best.values.n_unique() > _LEAST_FOR_ID:
+        return Cells("number", best.values, best.written, _first(best.values.is_null() & series.is_not_null()))
+    if (words := _booleans(series)) is not None and distinct == 2:
+        return Cells("boolean", words)
+    for way in _DATES if bool(there.head(1).str.contains(r"^\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}").all()) else ():
+        moments, written = _dates(series, way)
+        if moments.count() == num:
+            return Cells("date", moments, written)
+    num_words = float(there.str.count_matches(r"\s+").mean() or 0) + 1  # type: ignore[arg-type]
+    if num_words >= _WORDS_OF_TEXT and distinct > _DISTINCT_TEXTS * num:
+        return Cells("text", series, why="long texts; data=table does not read them")
+    if distinct == num and num >= _LEAST_FOR_ID:
+        return Cells("id", series, why="another one in each row")
+    return Cells("category", series)
+
+
+def _are_parts(there: pl.Series) -> bool:
+    return all(part_and_rest(str(word))[0] in ("train", "valid", "test") for word in there.unique())
+
+
+def _are_ids(title: str, values: pl.Series) -> bool:
+    """Return whether whole numbers are ids: all different, and either called so or counted up."""
+    there = values.drop_nulls()
+    if len(there) < _LEAST_FOR_ID or there.n_unique() < len(there):
+        return False
+    is_counted = bool((there.diff().drop_nulls() == 1).all()) and there[0] in (0, 1)
+    return is_counted or _ID_TITLE.fullmatch(title) is not None
+
+
+@dataclass(frozen=True)
+class _Way:
+    name: str
+    pattern: str
+    replaced: Sequence[tuple[str, str]]
+
+
+def _best_numbers(series: pl.Series, has_decimal_commas: bool) -> Cells:
+    """Return text as numbers, written in the way that most cells are."""
+    import polars as pl  # noqa: PLC0415 - as above
+
+    plain = series.cast(pl.Float64, strict=False).fill_nan(None)
+    found = [Cells("number", plain)]
+    if plain.count() < series.count():
+        ways = [_Way(name, *of) for name, of in _WRITTEN.items()]
+        ways.sort(key=lambda way: has_decimal_commas and way.name == "1,234.5")
+        for way in ways:
+            fitting = series.set(~series.str.contains(way.pattern).fill_null(False), None)
+            for old, new in way.replaced:
+                fitting = fitting.str.replace_all(old, new, literal=True)
+            found.append(Cells("number", fitting.cast(pl.Float64, strict=False), way.name))
+    return max(found, key=lambda cells: cells.values.count())
+
+
+def _dates(series: pl.Series, way: str) -> tuple[pl.Series, str]:
+    return series.str.to_datetime(way, strict=False, time_unit="us"), way
+
+
+def _booleans(series: pl.Series) -> pl.Series | None:
+    """Return the words for true and false as `true` and `false`; None where there are others."""
+    low = series.str.to_lowercase()
+    if not bool(low.drop_nulls().is_in([*_TRUE, *_FALSE]).all()):
+        return None
+    import polars as pl  # noqa: PLC0415 - as above
+
+    return low.is_in(_TRUE).cast(pl.String).set(series.is_null(), None)
+
+
+def _first(wrong: pl.Series) -> int | None:
+    """Return the first row for which a column says true."""
+    places = wrong.arg_true()
+    return int(places[0]) if len(places) else None

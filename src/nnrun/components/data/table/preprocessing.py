@@ -1,0 +1,128 @@
+"""What a network gets of the rows of a table: scaled numbers, their places among the training samples, categories."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from nnrun.components.data.table.columns import Column, packed, unpacked
+
+# Numbers beyond are taken for it, so that infinity is only a very large number.
+_LARGEST = 1e38
+# Scaled numbers beyond are taken for it, before they are clipped smoothly.
+_FAR = 1e4
+# The bound that scaled numbers approach.
+_BOUND = 3.0
+
+
+class _Constants(NamedTuple):
+    """What is learned of the numbers, as tensors: `(F,)`, `(F, B)`, and the features with a flag for missing ones."""
+
+    center: Tensor
+    scale: Tensor
+    lower: Tensor
+    width: Tensor
+    flagged: Tensor
+
+
+class TablePreprocessing:
+    """Turn coded rows into a network's inputs, and describe the columns that they are made of.
+
+    Coded rows are `numbers`, float32 `(N, F)` with NaN where a cell is empty, and `categories`, int64 `(N, C)`, where 0
+    is an empty cell and 1 an unknown category; either is missing if there is none. The inputs are
+    - `numbers`, `(N, F + M)`: scaled by median and interquartile range and clipped smoothly, after Holzmueller et al.
+      2024 (RealMLP, arXiv 2407.04491), then 1 for each empty cell of the M columns with some in training;
+    - `bins`, `(N, F, B)`: the piecewise-linear encoding of Gorishniy et al. 2022 (arXiv 2203.05556): how far each of B
+      bins, which hold equally many training samples, is filled;
+    - `categories`, as they are.
+    An empty number is replaced by the median.
+    """
+
+    def __init__(self, columns: Sequence[str] | Sequence[Column]) -> None:
+        given = [column for column in columns if isinstance(column, Column)]
+        texts = [column for column in columns if isinstance(column, str)]
+        self.columns: tuple[Column, ...] = unpacked(texts) if texts else tuple(given)
+        self._made: dict[torch.device, _Constants] = {}
+
+    @property
+    def numeric(self) -> tuple[Column, ...]:
+        """The columns of numbers and dates, in the order of `numbers`."""
+        return tuple(column for column in self.columns if column.is_numeric)
+
+    @property
+    def categorical(self) -> tuple[Column, ...]:
+        """The columns of booleans and categories, in the order of `categories`."""
+        return tuple(column for column in self.columns if not column.is_numeric)
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """What a network needs to know of its inputs: how many numbers, bins and flags, and of each column of
+        categories how many codes.
+        """
+        features = [feature for column in self.numeric for feature in column.features]
+        return {
+            "numbers": len(features),
+            "flags": sum(column.has_missing for column in self.numeric),
+            "bins": max((len(feature.edges) - 1 for feature in features), default=0),
+            "categories": [column.num_codes for column in self.categorical],
+        }
+
+    def __call__(self, raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the network's inputs for coded rows."""
+        found = {}
+        if "numbers" in raw:
+            found["numbers"], found["bins"] = self._of_numbers(raw["numbers"])
+        if "categories" in raw:
+            found["categories"] = raw["categories"]
+        return found
+
+    def _of_numbers(self, raw: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the scaled numbers with the flags of empty cells, and the bins."""
+        at = self._constants(raw)
+        is_missing = raw.isnan()
+        values = torch.where(is_missing, at.center, raw).clamp(-_LARGEST, _LARGEST)
+        scaled = ((values - at.center) * at.scale).clamp(-_FAR, _FAR)
+        clipped = scaled / (1 + (scaled / _BOUND).square()).sqrt()
+        bins = ((values[:, :, None] - at.lower) / at.width).clamp(0, 1)
+        flags = is_missing.index_select(1, at.flagged).to(raw.dtype)
+        return torch.cat([clipped, flags], 1), bins
+
+    def _constants(self, raw: Tensor) -> _Constants:
+        """Return what is learned, on the device of the rows."""
+        # Tensors made in a trace belong to it, so they must not be kept for later calls.
+        if torch.compiler.is_compiling() or type(raw) is not Tensor:
+            return self._make(raw.device)
+        # Kept: a copy from the host in each step would wait, and cannot be captured in a CUDA graph.
+        if raw.device not in self._made:
+            self._made[raw.device] = self._make(raw.device)
+        return self._made[raw.device]
+
+    def _make(self, device: torch.device) -> _Constants:
+        features = [feature for column in self.numeric for feature in column.features]
+        num_bins = self.sizes["bins"]
+        # Bins that a feature does not have begin where no number is, and stay empty.
+        lower = [[*of.edges[:-1], *[3 * _LARGEST] * (num_bins - len(of.edges) + 1)] for of in features]
+        width = [
+            [high - low for low, high in zip(of.edges[:-1], of.edges[1:], strict=True)]
+            + [1.0] * (num_bins - len(of.edges) + 1)
+            for of in features
+        ]
+        places, flagged = 0, []
+        for column in self.numeric:
+            flagged += [places] if column.has_missing else []
+            places += len(column.features)
+        with torch.inference_mode(False):
+            return _Constants(
+                torch.tensor([of.center for of in features], device=device),
+                torch.tensor([of.scale for of in features], device=device),
+                torch.tensor(lower, device=device).reshape(len(features), num_bins),
+                torch.tensor(width, device=device).reshape(len(features), num_bins),
+                torch.tensor(flagged, dtype=torch.int64, device=device),
+            )
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return its `_target_` and parameters, plain values from which it can be rebuilt."""
+        return {"_target_": f"{__name__}.{type(self).__name__}", "columns": packed(self.columns)}

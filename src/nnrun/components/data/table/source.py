@@ -1,0 +1,190 @@
+"""`data=table`: one file, or one for each part, whose columns are found out or set."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nnrun.base.errors import ConfigError, DataError, did_you_mean
+from nnrun.base.paths import shown
+from nnrun.base.targets import Targets
+from nnrun.base.visible import few
+from nnrun.components.data.dataset_from_parts import Choices, divided, with_shared
+from nnrun.components.data.layout import part_and_rest, same_name
+from nnrun.components.data.table.coding import coded, column_of
+from nnrun.components.data.table.fit import READ, fit
+from nnrun.components.data.table.identity import row_hashes
+from nnrun.components.data.table.kinds import SETTABLE, Cells, cells_of
+from nnrun.components.data.table.preprocessing import TablePreprocessing
+from nnrun.components.data.table.reader import find_files
+from nnrun.components.data.table.rows import Rows, together
+from nnrun.components.data.table.targets import TargetColumns, learned_of_table
+from nnrun.core.seams.data import Dataset, Evaluation, Findings, Split
+
+
+@dataclass(frozen=True)
+class Table:
+    """Open a table: CSV, TSV, Parquet, Arrow or JSON lines, in one file or in a folder with train, valid and test.
+
+    `target` names the columns that are learned, `targets` their kind. `columns` sets the kinds of columns, by title;
+    `drop` lists columns to leave out. A column of the kind `part` says which part each row is in. A number is also
+    given to the network in `bins` bins.
+    """
+
+    root: str
+    target: str | Sequence[str] | None
+    columns: Mapping[str, str] | None
+    drop: Sequence[str] | None
+    bins: int
+    test_fraction: float | None
+    split_seed: int
+    split_by: str
+    class_order: str = "natural"
+    targets: str = "auto"
+
+    def load(self) -> Dataset:
+        """Read the table; raise DataError that names the file, the line and the column where it is wrong."""
+        return self._load(None)
+
+    def load_for(self, evaluation: Evaluation) -> Dataset:
+        """Do the same to evaluate a trained network: with its targets, and its columns coded as in its training."""
+        return self._load(evaluation)
+
+    def _load(self, evaluation: Evaluation | None) -> Dataset:
+        rows = together(find_files(self.root, for_test=evaluation is not None))
+        known = None if evaluation is None else evaluation.targets
+        trained = None
+        if evaluation is not None and evaluation.preprocessing is not None:
+            trained = TablePreprocessing(evaluation.preprocessing.get("columns", []))
+        names = self._target_names(rows)
+        series = {name: rows.frame[name] for name in names}
+        what = learned_of_table(
+            TargetColumns(series, rows.has_decimal_commas, rows.at), self.targets, self.class_order, known
+        )
+        cells = self._cells(rows, names, trained)
+        columns = trained.columns if trained else [column_of(name, of) for name, of in cells.items() if of.kind in READ]
+        if not columns:
+            raise DataError(f"{shown(rows.path)} has no column to learn from besides {few(list(map(shown, names)))}")
+        hashes = torch.from_numpy(row_hashes(rows.frame))
+        whole = Split(coded(cells, columns), what.values["all"], None, hashes, hashes)
+        parts = {part: whole.subset(where) for part, where in _rows_of_parts(rows, cells).items()}
+        choices = Choices(self.test_fraction, self.split_seed, self.split_by, None, None, evaluation)
+        splits = divided(parts, what.targets, choices)
+        findings = with_shared(Findings(what.notes), splits)
+        preprocessing = trained or TablePreprocessing(columns)
+        return Dataset(
+            train=splits["train"],
+            test=splits["test"],
+            valid=splits.get("valid"),
+            targets=what.targets,
+            preprocessing=preprocessing,
+            fingerprint=_fingerprint(splits, what.targets),
+            findings=findings,
+            became={"targets": what.targets.kind},
+            test_is_drawn="test" not in parts,
+            facts={"table": preprocessing.sizes},
+            fit=None if trained else functools.partial(fit, columns, cells, names, self.bins),
+        )
+
+    def _target_names(self, rows: Rows) -> list[str]:
+        """Return the titles of the target columns; raise ConfigError where they are not named, or not there."""
+        titles = rows.frame.columns
+        if self.target is None or self.target == []:
+            raise ConfigError(
+                f"data.target must be given: name the column to predict; {shown(rows.path)} has "
+                f"{few(list(map(shown, titles)), 20)}"
+            )
+        asked = [self.target] if isinstance(self.target, str) else list(self.target)
+        return [_title("data.target", same_name(name), rows) for name in asked]
+
+    def _cells(self, rows: Rows, targets: Sequence[str], trained: TablePreprocessing | None) -> dict[str, Cells]:
+        """Return the cells of each column that is not a target and not dropped.
+
+        For a trained network these are the columns that it reads, and the one that says the part.
+        """
+        given = {_title("data.columns", same_name(name), rows): kind for name, kind in (self.columns or {}).items()}
+        dropped = {_title("data.drop", same_name(name), rows) for name in self.drop or ()}
+        for name, kind in given.items():
+            if kind not in SETTABLE:
+                allowed = ", ".join(SETTABLE)
+                raise ConfigError(f"data.columns={{{name}: {kind}}} is not a kind of column; allowed: {allowed}")
+        if both := [name for name in (*given, *dropped) if name in targets]:
+            raise ConfigError(f"data.columns and data.drop cannot name {shown(both[0])}: it is the target")
+        read = {column.name: column.kind for column in trained.columns} if trained else None
+        found = {}
+        for name in rows.frame.columns:
+            is_read = read is None or name in read or given.get(name, "part") == "part"
+            if name in targets or name in dropped or not is_read:
+                continue
+            kind_set: str | None = (read or given).get(name)
+            cells = cells_of(rows.frame[name], kind_set, has_decimal_commas=rows.has_decimal_commas)
+            if cells.wrong is not None:
+                raise _wrong_cell(rows, name, cells)
+            if read is None or name in read or cells.kind == "part":
+                found[name] = cells
+        for name in read or ():
+            if name not in found:
+                hint = did_you_mean(name, rows.frame.columns) or f"it has {few(list(map(shown, rows.frame.columns)))}"
+                raise DataError(f"{shown(rows.path)} has no column {shown(name)}, which the network reads; {hint}")
+        return found
+
+
+def _title(key: str, name: str, rows: Rows) -> str:
+    """Return the title of a column that a setting names; raise ConfigError where there is none."""
+    if name in rows.frame.columns:
+        return name
+    hint = did_you_mean(name, rows.frame.columns) or f"it has {few(list(map(shown, rows.frame.columns)), 20)}"
+    raise ConfigError(f"{key} names {shown(name)}, which is not a column of {shown(rows.path)}; {hint}")
+
+
+def _wrong_cell(rows: Rows, name: str, cells: Cells) -> DataError:
+    """Return the error that names a cell that is not of the kind of its column."""
+    assert cells.wrong is not None
+    word = shown(str(rows.frame[name][cells.wrong])[:60])
+    what = {"number": "a number", "date": "a date", "boolean": "true or false"}[cells.kind]
+    return DataError(
+        f"{rows.at(cells.wrong)}: {shown(name)} is {word}, which is not {what} like the other cells; correct it, or "
+        f"set data.columns='{{{shown(name)}: category}}'"
+    )
+
+
+def _rows_of_parts(rows: Rows, cells: Mapping[str, Cells]) -> dict[str, Tensor]:
+    """Return the rows of each part: of its file, or by the column that says the part."""
+    of_files = rows.of_parts()
+    columns = [name for name, of in cells.items() if of.kind == "part"]
+    if not columns:
+        return {part: torch.arange(where.start, where.stop) for part, where in of_files.items()}
+    if len(columns) > 1:
+        raise DataError(f"{few(list(map(shown, columns)))} both name the parts of rows; leave one out with data.drop=")
+    if len(of_files) > 1:
+        raise DataError(
+            f"{shown(columns[0])} names the parts of rows, but each part has a file; add data.drop=[{columns[0]}]"
+        )
+    words = cells[columns[0]].values
+    found: dict[str, list[Tensor]] = {}
+    for word in words.unique().sort():
+        part = "" if word is None else part_and_rest(str(word))[0]
+        where = torch.from_numpy((words.is_null() if word is None else words == word).arg_true().to_numpy().copy())
+        if part not in ("train", "valid", "test"):
+            said = "empty" if word is None else shown(str(word))
+            raise DataError(f"{rows.at(int(where[0]))}: {shown(columns[0])} is {said}; parts are train, valid and test")
+        found.setdefault(part, []).append(where.long())
+    if "train" not in found and "test" not in found:
+        raise DataError(f"{shown(columns[0])} names no row for training")
+    order = [part for part in ("train", "valid", "test") if part in found]
+    return {part: torch.cat(found[part]).sort().values for part in order}
+
+
+def _fingerprint(splits: Mapping[str, Split], targets: Targets) -> str:
+    """Return a hash of the rows of each part, in order, and of what is learned of them."""
+    sha256 = hashlib.sha256(repr(targets.to_plain()).encode("utf-8", "surrogateescape"))
+    for name, split in splits.items():
+        sha256.update(repr((name, len(split))).encode())
+        sha256.update(split.digested().contiguous().numpy().data)
+        sha256.update(split.targets.contiguous().numpy().data)
+    return sha256.hexdigest()

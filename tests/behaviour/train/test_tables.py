@@ -1,0 +1,143 @@
+"""A table from its file to a proven export: what is learned comes from the training part, and a run resumes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+import nnrun
+from nnrun.components.data.table.source import Table
+from nnrun.core.seams.data import Evaluation
+from support.command_line import Outcome, run_here
+from support.small_runs import assert_same_bits, status, stop_at, summary
+
+pytestmark = pytest.mark.usefixtures("warm_python")
+
+WORDS = [
+    *("data=table", "data.root=houses.csv", "data.target=price", "data.batch_size=64", "optimizer.lr=0.01"),
+    *("trainer.epochs=8", "trainer.progress=false", "trainer.log_every_steps=1"),
+]
+CITIES = {"Rome": 0.0, "Oslo": 120.0, "Bern": 40.0}
+
+
+def houses(number: int, seed: int = 0) -> list[str]:
+    """Lines of houses whose price follows from area, city and age; a tenth of the areas are not known."""
+    random = np.random.default_rng(seed)
+    lines = ["id,area,city,built,heated,sold,price"]
+    for index in range(number):
+        area, city = random.lognormal(4, 0.4), random.choice(list(CITIES))
+        built, heated = random.integers(1900, 2020), random.choice(["yes", "no"])
+        price = 3 * area + CITIES[city] + 0.5 * (built - 1900) + 30 * (heated == "yes")
+        known = "" if random.random() < 0.1 else f"{area:.2f}"
+        sold = f"20{random.integers(10, 24)}-03-0{index % 9 + 1}"
+        lines.append(f"{index + 1},{known},{city},{built},{heated},{sold},{price:.2f}")
+    return lines
+
+
+def run(home: Path, name: str, words: Sequence[str], *, stop: int | None = None) -> Outcome:
+    """Run in a directory of that name; a stop is a SIGTERM at that poll."""
+    with stop_at(stop):
+        return run_here([*words, f"hydra.run.dir={home / name}"], home)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("tables")
+    (home / "houses.csv").write_text("\n".join(houses(500)) + "\n")
+    return home
+
+
+@pytest.fixture(scope="module")
+def trained(home: Path) -> Outcome:
+    outcome = run(home, "trained", WORDS)
+    assert (outcome.code, outcome.err) == (0, "")
+    return outcome
+
+
+def test_it_is_learned_and_its_columns_are_shown(home: Path, trained: Outcome) -> None:
+    found = summary(home / "trained")
+    assert found["metrics"]["test/r2"] > 0.7, "half of it is the area, the rest the city, the year and the heating"
+    assert (found["artifacts"]["onnx"]["ok"], found["artifacts"]["onnx"]["agreement"]) == (True, 1.0)
+    rows = {line.split()[0]: " ".join(line.split()[1:]) for line in trained.out.splitlines() if line.strip()}
+    assert rows["price"] == "target"
+    assert rows["id"] == "id left out: a number for each row"
+    assert rows["city"] == "category 3 categories: Bern, Oslo, Rome"
+    assert rows["built"].startswith("number 19")
+    assert rows["heated"] == "boolean 2 categories: false, true"
+    assert rows["sold"] == "date 2010-03-01 to 2023-03-09"
+    assert "model=auto is tabular, problem=auto is regression" in trained.out
+
+
+def test_a_stopped_run_is_resumed_to_the_same_bits(home: Path, trained: Outcome) -> None:
+    assert run(home, "stopped", WORDS, stop=17).code == 143
+    assert status(home / "stopped")["state"] == "interrupted"
+    assert run_here([f"resume={home / 'stopped'}"], home).code == 0
+    assert_same_bits(home / "stopped", home / "trained")
+    assert run(home, "other", [*WORDS, "export=none", "seed=1"]).code == 0
+    rows = [(home / name / "metrics.jsonl").read_bytes() for name in ("other", "trained")]
+    assert rows[0] != rows[1], "the negative control"
+
+
+def test_the_run_is_evaluated_again_and_on_another_file(home: Path, trained: Outcome) -> None:
+    assert run(home, "again", [f"ckpt={home / 'trained'}"]).code == 0
+    assert summary(home / "again")["metrics"] == summary(home / "trained")["metrics"]
+    lines = houses(60, seed=7)
+    # Columns in another order, one more, and a city that the training did not have.
+    cells = [line.split(",") for line in lines]
+    cells[1][2] = "Ulm"
+    other = [",".join([row[6], "extra", *row[5:0:-1]]) for row in cells]
+    (home / "other.csv").write_text("\n".join(other) + "\n")
+    outcome = run(home, "elsewhere", [f"ckpt={home / 'trained'}", "data.root=other.csv"])
+    assert outcome.code == 0, outcome.err
+    assert summary(home / "elsewhere")["metrics"]["test/r2"] > 0.7
+    (home / "lacking.csv").write_text("\n".join(line.replace("area", "aera") for line in lines) + "\n")
+    outcome = run(home, "lacks", [f"ckpt={home / 'trained'}", "data.root=lacking.csv"])
+    assert outcome.code == 3
+    assert "lacking.csv has no column area, which the network reads; did you mean 'aera'?" in outcome.err
+
+
+def test_its_artifact_takes_coded_rows(home: Path, trained: Outcome) -> None:
+    """Without nnrun: the mapping of the categories is in the file."""
+    network = nnrun.load(home / "trained")
+    evaluation = Evaluation(network.targets, False, network.preprocessing.to_plain())
+    test = table(home / "houses.csv").load_for(evaluation).test
+    with torch.inference_mode():
+        ours = network(network.preprocessing(test.inputs))
+    session = onnxruntime.InferenceSession(home / "trained/exports/onnx/model.onnx", providers=["CPUExecutionProvider"])
+    (theirs,) = session.run(["scores"], {name: leaf.numpy() for name, leaf in test.inputs.items()})
+    np.testing.assert_allclose(theirs, ours.numpy(), rtol=1e-4, atol=1e-3)
+    said = json.loads(session.get_modelmeta().custom_metadata_map["nnrun.preprocessing"])
+    columns = json.loads("".join(said["columns"]))
+    assert [column["categories"] for column in columns if column["name"] == "city"] == [["Bern", "Oslo", "Rome"]]
+
+
+def table(root: Path) -> Table:
+    return Table(str(root), "price", None, None, 32, None, 0, "content")
+
+
+@pytest.mark.parametrize("part", ["test", "train"])
+def test_what_is_learned_comes_from_the_training_part_alone(home: Path, part: str) -> None:
+    """The other numbers and categories of a test part change nothing; those of the training part do."""
+    learned = []
+    for factor, name in ((1.0, "Oslo"), (50.0, "Lima")):
+        folder = home / f"parts_{part}_{factor:g}"
+        folder.mkdir()
+        for file, seed in (("train", 0), ("valid", 1), ("test", 2)):
+            lines = houses(80, seed)
+            if file == part:
+                cells = [line.split(",") for line in lines[1:]]
+                for row in cells:
+                    row[1], row[2] = row[1] and f"{float(row[1]) * factor:.2f}", row[2].replace("Oslo", name)
+                lines = [lines[0], *(",".join(row) for row in cells)]
+            (folder / f"{file}.csv").write_text("\n".join(lines) + "\n")
+        dataset = table(folder).load()
+        assert dataset.fit is not None and dataset.valid is not None
+        parts = {"train": dataset.train, "valid": dataset.valid, "test": dataset.test}
+        learned.append(dataset.fit(parts).preprocessing.to_plain())
+    assert (learned[0] == learned[1]) == (part == "test")
