@@ -173,7 +173,7 @@ def _own_surroundings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="module")
 def _own_modules() -> Iterator[None]:
-    """Keep the modules that lie in the folders of a file's tests from the next file, which has others of their names."""
+    """Keep the modules in the folders of a file's tests from the next file, which has others of their names."""
     from support.command_line import forget_modules_of_tests
 
     yield

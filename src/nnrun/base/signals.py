@@ -32,6 +32,7 @@ class StopRequest:
         self._heard_at = 0.0
         self._is_deferred = False
         self._is_held = False
+        self._others: list[StopRequest] = []
 
     @property
     def heard(self) -> int | None:
@@ -46,6 +47,8 @@ class StopRequest:
     def note(self, number: int) -> None:
         """Record that a signal came."""
         self._number = signal.SIGINT if number == signal.SIGINT else signal.SIGTERM
+        for other in self._others:
+            other.note(number)
 
     def forget(self) -> None:
         """Forget what came: a job has stopped for it, and others go on."""
@@ -69,6 +72,15 @@ class StopRequest:
             yield
         finally:
             self._is_deferred = False
+
+    @contextmanager
+    def passed_to(self, other: StopRequest) -> Iterator[None]:
+        """Note in the block on another request too what comes: its thread runs, and this one waits for it."""
+        self._others.append(other)
+        try:
+            yield
+        finally:
+            self._others.remove(other)
 
     @contextmanager
     def held(self) -> Iterator[None]:

@@ -105,6 +105,10 @@ class Workshop:
         words = replace(self, fixed={**self.fixed, TEST: "true"}).words_with(row.overrides)
         return Job(row, words, compose_config(words, self.own, self.rules), resumes=True)
 
+    def alone(self, row: JobResult, words: Sequence[str]) -> Job:
+        """Return a job that was trained together with others, to be trained again by itself; `words` are its own."""
+        return Job(row, words, compose_config(words, self.own, self.rules))
+
     def compose(self, job: Job) -> None:
         """Compose and check the config of a job; record its hash, and how the job is measured, or what is wrong."""
         try:

@@ -27,20 +27,9 @@ from nnrun.sweeps.results import (
     take_validation,
 )
 from nnrun.sweeps.resumed import Past
-from nnrun.sweeps.seams import (
-    Decision,
-    Ended,
-    Event,
-    Expected,
-    JobState,
-    Launcher,
-    Order,
-    Progress,
-    Proposal,
-    Recallable,
-    Search,
-)
+from nnrun.sweeps.seams import Decision, Ended, JobState, Launcher, Order, Progress, Proposal, Recallable, Search
 from nnrun.sweeps.table import JobResult
+from nnrun.sweeps.winner import to_train_alone
 
 # How long the loop waits for an event before it looks around.
 _WAIT_SECONDS = 1.0
@@ -56,9 +45,7 @@ class Loop:
     board: Board
     stop: StopRequest
     fails_fast: bool = False
-    # Of a search, whose jobs are not listed before they run.
-    expected: Expected | None = None
-    # How many of the best jobs are tested at the end; then no others start.
+    # How many of the best jobs are tested at the end; then, and while the best is trained again, no others start.
     num_tested: int = 0
     is_testing: bool = False
     # How many jobs a grid has, once they are listed.
@@ -69,7 +56,7 @@ class Loop:
     waiting: deque[Job] = field(default_factory=deque)
     running: dict[int, Job] = field(default_factory=dict)
     # What has happened, and was not taken yet.
-    events: deque[Event] = field(default_factory=deque)
+    events: deque[Progress | Ended] = field(default_factory=deque)
 
     def list_all(self) -> None:
         """Ask the search for all that it has to propose, before a job starts; wrong jobs are said and recorded.
@@ -98,14 +85,15 @@ class Loop:
     @property
     def num_expected(self) -> int | None:
         """How many jobs there will be at most, if that is known: of a search, those of each proposal."""
-        if self.expected is None:
+        if not isinstance(self.search, Recallable):
             return self.num_jobs
-        return None if self.expected.num_jobs == sys.maxsize else self.expected.num_jobs * len(self.workshop.repeats)
+        number = self.search.expected.num_jobs
+        return None if number == sys.maxsize else number * len(self.workshop.repeats)
 
     def trainers(self) -> list[Mapping[str, Any]]:
         """Return the section `trainer` of each job whose config is at hand."""
-        if self.expected is not None:
-            return [self.expected.trainer]
+        if isinstance(self.search, Recallable):
+            return [self.search.expected.trainer]
         return [job.composed.resolved()["trainer"] for job in self.jobs.values() if job.composed is not None]
 
     def run(self, launcher: Launcher) -> None:
@@ -116,8 +104,11 @@ class Loop:
             if isinstance(self.search, Recallable):
                 self.search.give_up()
             give_up_paused(self.record.rows)
-            if self.num_tested and not self._is_ending:
+            if not self._is_ending:
                 self.is_testing = True
+                for job in to_train_alone(self.jobs, self.num_tested, self.workshop, self.record):
+                    self.waiting.append(job)
+                    self._run_all(launcher)
                 self.waiting.extend(to_test(self.record.rows, self.num_tested, self.workshop))
                 self._run_all(launcher)
         except (KeyboardInterrupt, InterruptedRun, ResourceError):
@@ -198,7 +189,7 @@ class Loop:
             job.resumes = False
         row.state, row.exit_code = JobState.RUNNING, None
         self.record.write()
-        order = Order(row.number, job.words, Path(row.directory), job.resumes, job.composed)
+        order = Order(row.number, job.words, Path(row.directory), job.resumes, job.composed, row.is_alone)
         job.decision = Decision.GO_ON
         launcher.start(order)
         # Only now is there an end to wait for, if an error ends the sweep.
@@ -232,14 +223,19 @@ class Loop:
 
     def _reported(self, row: JobResult, epoch: int, value: float) -> Decision:
         """Tell the search of a validation; not of that of a repeat: their mean is known at the end."""
-        if self.workshop.repeated or row.point is None:
+        if self.workshop.repeated or row.point is None or row.is_alone:
             return Decision.GO_ON
         return self.search.report(row.point, epoch, value)
 
     def tell(self, row: JobResult) -> None:
         """Tell the search the value of a point, once all of its jobs have ended: the mean of those that have one."""
         rows = [other for other in self.record.rows if other.point == row.point]
-        if row.point is not None and not self.is_testing and all(other.has_ended for other in rows):
+        if (
+            row.point is not None
+            and not self.is_testing
+            and not row.is_alone
+            and all(other.has_ended for other in rows)
+        ):
             self.search.tell(row.point, mean_of(rows))
 
     def _stop(self, launcher: Launcher) -> None:

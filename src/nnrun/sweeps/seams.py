@@ -48,7 +48,8 @@ class Order:
     """A job for a launcher: all words of its command line, its directory, and whether it resumes what is there.
 
     With `resumes` the words are those of the job itself, without `resume=`. `composed` is its checked config, so that a
-    YAML file that is edited meanwhile changes nothing; without one, the launcher composes the words.
+    YAML file that is edited meanwhile changes nothing; without one, the launcher composes the words. One that
+    `is_alone` is not trained together with others.
     """
 
     number: int
@@ -56,6 +57,7 @@ class Order:
     directory: Path
     resumes: bool = False
     composed: Composed | None = None
+    is_alone: bool = False
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,6 @@ def run(asked: Asked, search: Search, record: Record, stop: StopRequest, past: P
         stop=stop,
         fails_fast=config.sweep.fail_fast,
         num_tested=asked.additions.num_tested,
-        expected=expected,
     )
     loop.follows_jobs = config.launch.place != "local"
     launched = LaunchSetup(

@@ -50,6 +50,8 @@ class JobResult:
     point: int | None = None
     # The number of a job that it was trained together with, the same for all of these; None if it trained by itself.
     stack: int | None = None
+    # It was the best of the jobs when these were trained together, and is trained again by itself.
+    is_alone: bool = False
     yardstick: Yardstick = field(default_factory=Yardstick)
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ from typing import Any
 import pytest
 import torch
 
-from nnrun.base.errors import ConfigError, SweepFailed
+from nnrun.base.errors import ConfigError, InterruptedRun, SweepFailed
 from nnrun.base.signals import stop_request
 from nnrun.cli import collect_rules, compose
 from nnrun.sweeps.seams import Decision, Ended, Order, Progress
+from nnrun.sweeps.stack.job import StackedJob
 from nnrun.sweeps.stack.reasons import why_not
 from nnrun.sweeps.stack.stack import Stack
 from nnrun.sweeps.sweep import sweep
@@ -43,7 +45,7 @@ def run_stacked(
     ]
     for order in orders:
         order.directory.mkdir(parents=True, exist_ok=resumes)
-    stack, ended = Stack(orders, own, collect_rules(), print), dict[int, Ended]()
+    stack, ended = Stack(orders, own, collect_rules(), print, decide), dict[int, Ended]()
     with stop_request():
         while not stack.has_ended:
             for event in stack.wait(60):
@@ -133,7 +135,9 @@ def test_a_job_that_diverges_ends_alone(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "0/status.json").read_text())["state"] == "diverged"
 
 
-def test_networks_whose_own_code_draws_train_by_themselves(tmp_path: Path, monkeypatch, capsys) -> None:
+def test_networks_whose_own_code_draws_train_by_themselves_and_can_be_paused(
+    tmp_path: Path, monkeypatch, capsys
+) -> None:
     module = OWN["mynet.py"].replace("return super().forward(inputs)", "return F.dropout(super().forward(inputs), 0.1)")
     (tmp_path / "conf/model").mkdir(parents=True)
     (tmp_path / "conf/model/mynet.yaml").write_text(OWN["conf/model/mynet.yaml"])
@@ -141,8 +145,15 @@ def test_networks_whose_own_code_draws_train_by_themselves(tmp_path: Path, monke
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     words = ["model=mynet", *WORDS[1:], "trainer.epochs=1"]
-    ended = run_stacked(tmp_path / "stack", {0: words, 1: [*words, "seed=1"]}, own=[tmp_path / "conf"])
-    assert {number: each.exit_code for number, each in ended.items()} == {0: 0, 1: 0}
+    jobs = {0: words, 1: [*words, "seed=1", "trainer.epochs=2"]}
+    ended = run_stacked(
+        tmp_path / "stack",
+        jobs,
+        lambda told: Decision.PAUSE if told.number else Decision.GO_ON,
+        own=[tmp_path / "conf"],
+    )
+    assert {number: each.exit_code for number, each in ended.items()} == {0: 0, 1: 143}
+    assert {row["step"] for row in rows(tmp_path / "stack/1")} == {row["step"] for row in rows(tmp_path / "stack/0")}
     assert "not stacked: the network cannot be stacked: vmap" in capsys.readouterr().out
     run_alone(tmp_path / "alone", words, [tmp_path / "conf"])
     assert (tmp_path / "alone/metrics.jsonl").read_bytes() == (tmp_path / "stack/0/metrics.jsonl").read_bytes()
@@ -168,22 +179,44 @@ def test_jobs_that_cannot_be_trained_together_say_why(words: list[str], reason: 
 def test_a_sweep_trains_together_what_it_can_and_the_others_as_it_would(tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     words = [*WORDS, "trainer.epochs=1", "model.hidden=[8],[16]", "optimizer.lr=1e-3,-1,1e-2", "hydra.sweep.dir=s"]
-    with pytest.raises(SweepFailed, match="2 of 6 jobs failed"):
+    train_alone = StackedJob.train_alone
+
+    def is_stopped(job: StackedJob) -> None:
+        job.request.note(signal.SIGTERM)
+        train_alone(job)
+
+    # The best is trained again alone; the sweep is stopped there.
+    monkeypatch.setattr(StackedJob, "train_alone", is_stopped)
+    with pytest.raises(InterruptedRun, match="stopped by a signal: job 3"):
         sweep([*words, "sweep.stack=true", "sweep.parallel=1"], [], collect_rules())
     jobs = {job["number"]: job for job in json.loads(Path("s/sweep.json").read_text())["jobs"]}
     assert {number: (jobs[number]["state"], jobs[number]["stack"]) for number in range(6)} == {
         0: ("finished", 0),
         1: ("failed", None),
         2: ("finished", 0),
-        3: ("finished", 3),
+        3: ("interrupted", None),
         4: ("failed", None),
         5: ("finished", 3),
     }
+    monkeypatch.setattr(StackedJob, "train_alone", train_alone)
+    with pytest.raises(SweepFailed, match="2 of 6 jobs failed"):
+        sweep(["resume=s"], [], collect_rules())
+    jobs = {job["number"]: job for job in json.loads(Path("s/sweep.json").read_text())["jobs"]}
+    best, before = Path(jobs[3]["directory"]), Path("s/stacked", Path(jobs[3]["directory"]).name)
+    assert (jobs[3]["state"], jobs[3]["is_alone"], Path("s/best").readlink()) == ("finished", True, Path(best.name))
+    run_alone(tmp_path / "alone", [*WORDS, "trainer.epochs=1", "model.hidden=[16]", "optimizer.lr=1e-3"])
+    runs = [run / "checkpoints/manifest.json" for run in (best, tmp_path / "alone", before)]
+    ours, alone, stacked = (json.loads(path.read_text())["last"] for path in runs)  # the name has the file's hash
+    assert ours == alone, "the bits of its own command"
+    assert ours != stacked, "the negative control"
     assert "note: not all in one stack: the jobs differ in model.hidden" in capsys.readouterr().out
     # The negative control: what a stack does not support trains by itself, and says so.
     skips = [*WORDS, "trainer.epochs=1", "trainer.nonfinite=skip,stop", "sweep.stack=true", "sweep.parallel=1"]
     jobs = sweep([*skips, "hydra.sweep.dir=t"], [], collect_rules())["jobs"]
-    assert {job["number"]: job["stack"] for job in jobs} == {0: None, 1: 1}
+    assert {job["number"]: (job["stack"], job["is_alone"]) for job in jobs} in (
+        {0: (None, False), 1: (1, False)},
+        {0: (None, False), 1: (None, True)},
+    )
     assert "note: not stacked: trainer.nonfinite=skip is not supported; use stop" in capsys.readouterr().out
     with pytest.raises(ConfigError, match=r"sweep\.job_minutes has no effect on jobs that are trained together"):
         sweep([*skips, "hydra.sweep.dir=u", "sweep.job_minutes=1"], [], collect_rules())

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 import torch
 
 from nnrun.base.invocation import quietly
 from nnrun.base.listening import Validated, heard_by
-from nnrun.base.signals import StopRequest, lent
+from nnrun.base.signals import StopRequest, in_force, lent
 from nnrun.base.spinning import end_idle_threads
 from nnrun.config.rules import Rules
 from nnrun.core.fitting import fitted_by
@@ -28,9 +28,9 @@ from nnrun.sweeps.stack.member import Member, Update
 class StackedJob:
     """A job of a stack: its run, the signals that it hears, its newest validation, and how it ended."""
 
-    def __init__(self, order: Order, own: Sequence[Path], rules: Rules) -> None:
+    def __init__(self, order: Order, own: Sequence[Path], rules: Rules, decide: Callable[[Progress], Decision]) -> None:
         self.order = order
-        self._own, self._rules = own, rules
+        self._own, self._rules, self._decide = own, rules, decide
         self.request = StopRequest()
         self._is_alone = False
         # The update that it waits for, and its validation that was not told yet, or not answered.
@@ -52,9 +52,10 @@ class StackedJob:
         self._fiber.resume()
 
     def train_alone(self) -> None:
-        """Train by itself, to the end of the run."""
+        """Train by itself, to the end of the run, or until a signal stops it or a validation is answered so."""
         self._is_alone = True
-        self._fiber.resume()
+        with in_force().passed_to(self.request):
+            self._fiber.resume()
 
     def go_on(self) -> None:
         """Train up to the next update, which the caller makes; at the end of the training, end the run."""
@@ -106,7 +107,10 @@ class StackedJob:
             fit(state, work, plan)
 
     def _hear(self, validated: Validated) -> None:
-        """Keep a validation until it is told."""
-        awaits = not validated.is_last and not self._is_alone
+        """Keep a validation until it is told; one of a job that trains by itself is answered at once."""
         number, metrics = self.order.number, dict(validated.metrics)
-        self.asked = Progress(number, validated.epoch, validated.step, metrics, awaits)
+        told = Progress(number, validated.epoch, validated.step, metrics, awaits=not validated.is_last)
+        if not self._is_alone:
+            self.asked = told
+        elif self._decide(told) is not Decision.GO_ON and told.awaits:
+            self.request.note(signal.SIGTERM)

@@ -53,6 +53,8 @@ class StackLauncher:
             self._waiting_beside.append(order)
             self._note(f"not stacked: {'; '.join(reasons)}")
         else:
+            if order.is_alone:
+                self._setup.console.note(f"job {order.number}, the best, was trained with others; training it alone")
             verify_by_forks(order.composed)
             self._waiting.append(order)
 
@@ -96,14 +98,19 @@ class StackLauncher:
         end_forking()
 
     def _next(self) -> Stack:
-        """Take the jobs of the next stack from those that wait: the first, and those that fit with it."""
+        """Take the jobs of the next stack from those that wait: the first, and those that fit with it, if any may."""
         configs = [order.composed for order in self._waiting if order.composed is not None]
+        if self._waiting[0].is_alone:
+            return self._stack_of([self._waiting.pop(0)])
         reasons = [why_not(configs[0], config) for config in configs]
         orders = [order for order, why in zip(self._waiting, reasons, strict=True) if not why][:MOST_JOBS]
         self._waiting = [order for order in self._waiting if order not in orders]
         for why in filter(None, reasons):
             self._note(f"not all in one stack: {'; '.join(why)}")
-        return Stack(orders, self._setup.own, self._setup.rules, self._note)
+        return self._stack_of(orders)
+
+    def _stack_of(self, orders: Sequence[Order]) -> Stack:
+        return Stack(orders, self._setup.own, self._setup.rules, self._note, self._setup.decide)
 
     def _fill_beside(self) -> None:
         """Start jobs that are in no stack, as long as there are places."""

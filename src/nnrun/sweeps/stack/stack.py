@@ -14,7 +14,7 @@ from nnrun.base.errors import InterruptedRun
 from nnrun.base.signals import in_force
 from nnrun.base.spinning import SpinsWhileAlone, spin_while_alone
 from nnrun.config.rules import Rules
-from nnrun.sweeps.seams import Decision, Ended, Event, Order
+from nnrun.sweeps.seams import Decision, Ended, Event, Order, Progress
 from nnrun.sweeps.stack.job import StackedJob
 from nnrun.sweeps.stack.network import CannotStack
 from nnrun.sweeps.stack.together import Together, share_batches
@@ -22,10 +22,21 @@ from nnrun.sweeps.stack.trial import stacked
 
 
 class Stack:
-    """Jobs that are trained together. What each computes depends on none of the others, nor on their number."""
+    """Jobs that are trained together. What each computes depends on none of the others, nor on their number.
 
-    def __init__(self, orders: Sequence[Order], own: Sequence[Path], rules: Rules, note: Callable[[str], None]) -> None:
-        self._jobs = [StackedJob(order, own, rules) for order in orders]
+    `note` takes a line about why they are not, and `decide` answers the validations of those that train by themselves,
+    as one does whose order says so.
+    """
+
+    def __init__(
+        self,
+        orders: Sequence[Order],
+        own: Sequence[Path],
+        rules: Rules,
+        note: Callable[[str], None],
+        decide: Callable[[Progress], Decision],
+    ) -> None:
+        self._jobs = [StackedJob(order, own, rules, decide) for order in orders]
         self._number = min(order.number for order in orders)
         self._note = note
         self._together: Together | None = None
@@ -100,13 +111,18 @@ class Stack:
         # Each thread of Python has a number of its own, and the watch over a job is over the job's thread.
         torch.set_num_threads(waiting[0].num_threads)
         self._watch = spin_while_alone(waiting[0].num_threads) if members[0].state.device.type == "cpu" else None
-        share_batches(members)
+        if waiting[0].order.is_alone:
+            waiting[0].train_alone()
+            return
         try:
-            self._together = Together(stacked(members), members)
+            network = stacked(members)
         except CannotStack as reason:
             self._note(f"not stacked: {reason}; each job trains by itself")
             for job in waiting:
                 job.train_alone()
+        else:
+            share_batches(members)
+            self._together = Together(network, members)
 
     def _advance(self) -> None:
         """Make the next update of each job, and train up to the one that follows."""
