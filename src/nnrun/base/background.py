@@ -18,6 +18,11 @@ class Background:
         self._is_idle.set()
         self._failure: BaseException | None = None
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a piece of work goes on."""
+        return not self._is_idle.is_set()
+
     def start(self, work: Callable[[], None]) -> None:
         """Start a piece of work, after the previous one is done."""
         self.wait()

@@ -6,21 +6,22 @@ import contextlib
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nnrun.cli import main
-from nnrun.tasks.train import budget
+from nnrun.tasks.train import budget, first_steps
 from nnrun.tasks.train.budget import Speed
 from support.small_runs import POLLS, STEPS, WORDS, assert_same_bits, resume, train
 
-SPEED = Speed(step=0.5, closing=0.6, saving=0.1, start=1.0, end=2.0)
+SPEED = Speed(step=0.5, closing=0.6, saving=0.1, last=0.6, start=1.0, end=2.0)
 
 
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """A training of that speed, in a command that began four seconds ago."""
-    monkeypatch.setattr(budget, "_measured", lambda *_: (SPEED, STEPS))
+    monkeypatch.setattr(budget, "measured", lambda *_: (SPEED, STEPS))
     monkeypatch.setattr(budget, "seconds_since_begin", lambda: 4.0)
 
 
@@ -33,20 +34,25 @@ def length_of(run: Path) -> tuple[str, ...]:
 def test_the_first_steps_are_timed_and_leave_no_trace(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Negative control: the number of steps that were really measured is another one."""
+    """On a machine that is ten times as slow. Negative control: the number that was really measured is another one."""
+    found: list[Speed] = []
     counts, original = [], budget.steps_within
 
-    def counting(*given: object) -> int:
-        counts.append(original(*given))  # type: ignore[arg-type]
+    def counting(seconds: float, speed: Speed, *given: Any) -> int:
+        found.append(speed)
+        counts.append(original(60.0, speed, *given))
         return 8
 
     monkeypatch.setattr(budget, "steps_within", counting)
+    monkeypatch.setattr(first_steps, "slowness", lambda: 10.0)
     words = ("scheduler=cosine", "trainer.watch=gradients")
     assert train(tmp_path / "timed", "trainer.max_minutes=0.1", *words) == 0
     assert re.search(
         r"trainer.max_minutes=0.1 allows 8 steps \(1.3 epochs\) at \S+ ms a step: trainer.max_steps=8",
         capsys.readouterr().out,
     )
+    # Ten times 0.4 s, and the evaluation.
+    assert 4.0 < found[0].end < 10.0
     assert counts[0] > 8 and length_of(tmp_path / "timed") == ("3", "8", "null")
     assert train(tmp_path / "typed", "trainer.max_steps=8", *words) == 0
     assert_same_bits(tmp_path / "timed", tmp_path / "typed")
@@ -60,18 +66,18 @@ def test_the_first_steps_are_timed_and_leave_no_trace(
 
 @pytest.mark.usefixtures("measured")
 def test_a_resumed_and_a_repeated_run_keep_the_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """15 s less 3 % and the 4 s that passed; 3.6 s for start, last validation and end; 0.6 s a step with its share."""
+    """15 s less 3 %, the 4 s that passed, 3.6 s for start and end, 0.6 s for the first epoch's: 12 steps of 0.5 s."""
     words = ("trainer.max_minutes=0.25", "scheduler=onecycle")
     assert train(tmp_path / "stopped", *words, stop=POLLS + 2) == 143
-    assert "allows 11 steps (1.8 epochs) at 500 ms a step: trainer.max_steps=11\n" in capsys.readouterr().out
+    assert "allows 12 steps (2.0 epochs) at 500 ms a step: trainer.max_steps=12\n" in capsys.readouterr().out
     assert resume(tmp_path / "stopped", "trainer.max_minutes=0.25") == 2
     capsys.readouterr()
     assert resume(tmp_path / "stopped") == 0
     with contextlib.chdir(tmp_path):
         assert main(["repeat=stopped", "hydra.run.dir=repeated"]) == 0
-    assert train(tmp_path / "typed", "trainer.max_steps=11", "scheduler=onecycle") == 0
+    assert train(tmp_path / "typed", "trainer.max_steps=12", "scheduler=onecycle") == 0
     for run in ("stopped", "repeated"):
-        assert length_of(tmp_path / run) == ("3", "11", "null")
+        assert length_of(tmp_path / run) == ("3", "12", "null")
         assert_same_bits(tmp_path / run, tmp_path / "typed")
     assert "allows" not in capsys.readouterr().out
 
@@ -82,7 +88,7 @@ def test_a_resumed_and_a_repeated_run_keep_the_number(tmp_path: Path, capsys: py
     [
         (["trainer.max_minutes=1", "trainer.epochs=3"], ("3", "null", "null"), "trainer.epochs=3 is the limit"),
         (["trainer.max_minutes=1"], ("40", "84", "null"), "trainer.max_steps=84\n"),
-        (["trainer.max_minutes=5"], ("79", "472", "null"), "trainer.max_steps=472 trainer.epochs=79\n"),
+        (["trainer.max_minutes=5"], ("79", "473", "null"), "trainer.max_steps=473 trainer.epochs=79\n"),
         (["trainer.max_minutes=1", "trainer.validate_every_steps=2"], ("40", "56", "null"), "trainer.max_steps=56\n"),
         (["trainer.max_minutes=1", "trainer.checkpoint_every_steps=1"], ("40", "72", "null"), "trainer.max_steps=72\n"),
     ],

@@ -91,6 +91,11 @@ class Checkpointing(Callback):
         """Wait for the last write, because the evaluation reads it."""
         self.finish(state)
 
+    @property
+    def is_writing(self) -> bool:
+        """Whether a write goes on."""
+        return self._writing.is_busy
+
     def finish(self, state: TrainState) -> None:
         """Wait for the current write; raise its error, if any."""
         with state.clock.saving():

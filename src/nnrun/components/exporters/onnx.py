@@ -38,6 +38,7 @@ class OnnxExporter:
     metadata has the input format, the targets, the run id and the main metric, under keys that start with `nnrun.`.
     """
 
+    typical_seconds = 0.4
     _may_trace = True
     _is_traced = False
 

@@ -33,6 +33,8 @@ class OnnxInt8Exporter(OnnxExporter):
     fraction of predictions that agree (`min_agreement`; None is 0.9 for classes, and no limit for labels and values).
     """
 
+    typical_seconds = 0.6
+
     def __init__(
         self,
         preprocess: bool,

@@ -25,6 +25,7 @@ from nnrun.core.seams.export import ExportContext
 class SafetensorsExporter:
     """Write `model.safetensors`, and `model.json` with config, names and preprocessing in the same folder."""
 
+    typical_seconds = 0.1
     preprocess = False
     output = "scores"
 
