@@ -61,15 +61,18 @@ def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> C
     saved_in = source.saved_in if source is not None else None
     if saved_in is not None:
         problems += _left_out(tree, task)
-    problems += misfits(typed, tree, rules.tasks)
-    problems += _without_effect(typed, tree, task, rules)
-    problems += _of_a_sweep(typed)
-    problems += _not_typed(typed, tree)
     # Values that could not be resolved are null by now, and reported.
     null = {item.key for item in unresolvable}
     wrong = [item for item in follows.at_odds if task is None or all(map(task.builds_section, _places(item)))]
     problem_classes = targets_of(draft.autos.get("problem"), follows.kinds)
     wrong += [item for item in check(tree, references, rules, problem_classes) if item.key not in null]
+    # What is wrong by itself is not also reported to be in the wrong place.
+    keys = {item.key for item in wrong} - {""}
+    right = [item for item in typed if not any(is_within(item.key, key) for key in keys)]
+    problems += misfits(right, tree, rules.tasks)
+    problems += _without_effect(typed, tree, task, rules)
+    problems += _of_a_sweep(typed)
+    problems += _not_typed(typed, tree)
     if problems:
         # The user can correct the words of the command line, whatever else is wrong.
         raise ConfigError(*dict.fromkeys([*problems, *wrong]))

@@ -151,6 +151,9 @@ def test_it_looks_at_the_disk_where_runs_go(tmp_path):
 def test_settings_beside_it_are_refused(tmp_path):
     outcome = run_here(["task=doctor", "model=mlp", "seed=1"], tmp_path)
     assert (outcome.code, "model, seed would have no effect with task=doctor" in outcome.err) == (2, True)
+    # One mistake, one line: it does not exist, so it need not also have no effect.
+    outcome = run_here(["task=doctor", "doctor.x=1"], tmp_path)
+    assert (outcome.code, outcome.err.count("nnrun: ")) == (2, 1) and "doctor is not a setting" in outcome.err
 
 
 CPU = torch.device("cpu")
