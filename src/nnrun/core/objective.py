@@ -13,7 +13,7 @@ from torch.utils.hooks import RemovableHandle
 from nnrun.base.errors import ConfigError
 from nnrun.base.foreign_errors import calling
 from nnrun.base.shown import counted
-from nnrun.core.outputs import parted
+from nnrun.core.outputs import members_of, parted
 from nnrun.core.seams.batch import Batch
 from nnrun.core.seams.problem import Metric, Problem, Sums
 from nnrun.core.transfer.layers import find_head
@@ -33,6 +33,7 @@ class SampleLoss:
         # Why the head is unknown, if it is; a network that returns its features needs none.
         self._no_head: str | None = None
         self._features: Tensor | None = None
+        self._members: Tensor | None = None
 
     def watch(self, network: nn.Module, num_outputs: int, head: str | None = None) -> RemovableHandle | None:
         """Keep the input of a network's head from now on, in fp32, until the loss is computed.
@@ -56,18 +57,25 @@ class SampleLoss:
         self._features = given[0].float()
 
     def take(self, outputs: Any) -> Any:
-        """Return the scores in a network's output, in fp32; keep features beside them until the loss is computed."""
+        """Return the scores in a network's output, in fp32; keep what is beside them until the loss is computed."""
         scores, features = parted(outputs)
         if features is not None and self.takes_features:
             self._features = features.float()
+        members = members_of(outputs)
+        self._members = None if members is None else members.float()
         return scores.float() if isinstance(scores, Tensor) else scores
 
     def forget(self) -> None:
-        """Drop the features of the last batch."""
-        self._features = None
+        """Drop the features and the members of the last batch."""
+        self._features = self._members = None
 
     def __call__(self, outputs: Tensor, targets: Tensor, batch: Batch) -> Tensor:
-        """Return the loss of each sample, `(N,)`; raise ConfigError if the loss returns anything else."""
+        """Return the loss of each sample, `(N,)`; raise ConfigError if the loss returns anything else.
+
+        If the network's members learn each on its own, it is the mean of their losses.
+        """
+        if (members := self._members) is not None:
+            return self._of_members(members, targets)
         more = {"inputs": batch.inputs} if self.takes_inputs else {}
         if self.takes_features:
             if self._features is None:
@@ -84,6 +92,16 @@ class SampleLoss:
             losses = self.loss(outputs, targets, **more)
         _check_losses(losses, outputs)
         return losses
+
+    def _of_members(self, members: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean loss of the members, whose scores are `(N, M, K)`, for each sample."""
+        if self.takes_inputs or self.takes_features:
+            raise ConfigError("loss takes inputs or features, which members of a network do not have; choose another")
+        scores = members.flatten(0, 1)
+        with calling("loss"):
+            losses = self.loss(scores, targets.repeat_interleave(members.shape[1], 0))
+        _check_losses(losses, scores)
+        return losses.unflatten(0, members.shape[:2]).mean(1)
 
 
 def _check_losses(losses: object, outputs: Tensor) -> None:

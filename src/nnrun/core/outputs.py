@@ -1,4 +1,4 @@
-"""A network's output for a batch: scores alone, or scores and the features that a loss takes."""
+"""A network's output for a batch: scores alone, or with the features that a loss takes, or with those of members."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-# The keys of both, if a network returns a dict.
-SCORES, FEATURES = "scores", "features"
+# The keys of a dict that a network returns. Members, `(N, M, K)`, are the scores of parts of the network that each learn
+# on their own; the scores `(N, K)` combine them.
+SCORES, FEATURES, MEMBERS = "scores", "features", "members"
 
 
 def parted(outputs: Any) -> tuple[Any, Tensor | None]:
@@ -23,3 +24,8 @@ def parted(outputs: Any) -> tuple[Any, Tensor | None]:
 def scores_of(outputs: Any) -> Any:
     """Return the scores in a network's output."""
     return parted(outputs)[0]
+
+
+def members_of(outputs: Any) -> Tensor | None:
+    """Return the scores of members in a network's output, `(N, M, K)`; None if it has none."""
+    return outputs.get(MEMBERS) if isinstance(outputs, Mapping) and SCORES in outputs else None

@@ -165,7 +165,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 # Networks for tables alone.
-FOR_TABLES = [("model", "tabular")]
+FOR_TABLES = [("model", name) for name in ("tabular", "tabm", "linear")]
 OF_TABLE = ["data.root=flowers.csv", "data.target=kind"]
 
 # What an option cannot be used without.

@@ -200,3 +200,17 @@ def test_a_loss_that_nothing_can_be_trained_by_is_refused_in_its_own_name(loss, 
     objective = Objective(Regression(Targets.values()), loss)
     with pytest.raises(ConfigError, match=words):
         objective.losses(torch.ones(2, 1, requires_grad=True), batch_of(torch.zeros(2, 1)))
+
+
+def test_members_of_a_network_learn_each_on_its_own():
+    """The loss of a sample is the mean of theirs, not that of the mean of their scores; the next batch has none."""
+    objective = Objective(Classification(Targets.classes(["a", "b"])), nn.CrossEntropyLoss(reduction="none"))
+    members = torch.randn(3, 4, 2, generator=torch.Generator().manual_seed(0))
+    batch = Batch(torch.zeros(3, 1), torch.tensor([0, 1, 1]), torch.ones(3), 3)
+    outputs = objective.loss.take({"scores": members.mean(1), "members": members})
+    found = objective.losses(outputs, batch)
+    each = [nn.functional.cross_entropy(members[:, member], batch.targets, reduction="none") for member in range(4)]
+    torch.testing.assert_close(found, torch.stack(each).mean(0))
+    alone = objective.losses(objective.loss.take(members.mean(1)), batch)
+    torch.testing.assert_close(alone, nn.functional.cross_entropy(members.mean(1), batch.targets, reduction="none"))
+    assert not torch.allclose(found, alone)

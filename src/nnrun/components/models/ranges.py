@@ -17,5 +17,8 @@ RANGES = {
     "model.grid": SIDE,
     "model.depth": whole(1),
     "model.width": POSITIVE,
+    "model.members": whole(1),
+    "model.number_size": whole(1),
+    "model.category_size": whole(1),
     "model.stem": one_of("auto", "imagenet", "small"),
 }

@@ -122,8 +122,9 @@ def _learned_categories(column: Column, codes: Tensor) -> tuple[Column, Tensor] 
     counts = torch.bincount(codes, minlength=column.num_codes)
     if int((counts > 0).sum()) < 2:
         return None
-    least = _LEAST_SAMPLES if len(codes) > _LEAST_SAMPLES * len(column.categories) else 1
-    is_kept = counts[FIRST_KNOWN:] >= least
+    is_kept = counts[FIRST_KNOWN:] >= _LEAST_SAMPLES
+    if int(is_kept.sum()) < 2:  # hardly any returns
+        is_kept = counts[FIRST_KNOWN:] > 0
     new = torch.full((column.num_codes,), UNKNOWN, dtype=torch.int64)
     new[MISSING] = MISSING
     new[FIRST_KNOWN:][is_kept] = torch.arange(int(is_kept.sum())) + FIRST_KNOWN

@@ -1,0 +1,242 @@
+"""Tables as people have them: each is read right, or the error names the file, the line and the column."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from nnrun.base.errors import ConfigError, DataError
+from nnrun.components.data.table.columns import Column, Feature, packed, unpacked
+from nnrun.components.data.table.preprocessing import TablePreprocessing
+from nnrun.components.data.table.source import Table
+from nnrun.core.seams.data import Dataset, Fitted
+
+ROWS = 40
+
+
+def opened(root: Path, target: Any = "y", columns: Mapping[str, str] | None = None, **more: Any) -> Dataset:
+    settings = {"drop": None, "bins": 4, "test_fraction": None, "split_seed": 0, "split_by": "content"} | more
+    return Table(str(root), target, columns, **settings).load()
+
+
+def fitted(root: Path, target: Any = "y", columns: Mapping[str, str] | None = None, **more: Any) -> Fitted:
+    """The table, as a run with all rows but those of the test for training has it."""
+    dataset = opened(root, target, columns, **more)
+    assert dataset.fit is not None
+    return dataset.fit({"train": dataset.train, "test": dataset.test})
+
+
+def text_of(cells: list[str], title: str = "x", delimiter: str = ",") -> str:
+    """A table of a column, and a target that is its row's number and a half."""
+    lines = [f"{title}{delimiter}y", *(f"{cell}{delimiter}{row}.5" for row, cell in enumerate(cells))]
+    return "\n".join(lines).replace(".5", ",5" if delimiter == ";" else ".5") + "\n"
+
+
+def numbers_of(found: Fitted) -> list[float]:
+    return sorted(torch.cat([split.inputs["numbers"][:, 0] for split in found.splits.values()]).tolist())
+
+
+COUNTED = list(range(ROWS))
+
+
+@pytest.mark.parametrize(
+    ("cells", "delimiter", "kind", "numbers"),
+    [
+        ([f"{n}.25" for n in COUNTED], ",", "number", [n + 0.25 for n in COUNTED]),
+        ([f'" {n}.25 "' for n in COUNTED], ",", "number", [n + 0.25 for n in COUNTED]),
+        ([f"{n},25" for n in COUNTED], ";", "number", [n + 0.25 for n in COUNTED]),
+        ([f'"{n + 1},{n:03d}.5"' for n in COUNTED], ",", "number", [1000 * (n + 1) + n + 0.5 for n in COUNTED]),
+        ([f"{n + 1}.{n:03d},5" for n in COUNTED], ";", "number", [1000 * (n + 1) + n + 0.5 for n in COUNTED]),
+        ([f"{n + 1} {n:03d}" for n in COUNTED], ",", "number", [1000.0 * (n + 1) + n for n in COUNTED]),
+        ([f"{n * 20}e-1" for n in COUNTED], ",", "number", [2.0 * n for n in COUNTED]),
+        ([f"{n % 7:05d}" for n in COUNTED], ",", "category", None),
+        (["ä b", "c"] * 20, ",", "category", None),
+        (["yes", "No"] * 20, ",", "boolean", None),
+        ([f"2024-01-{n % 28 + 1:02d}" for n in COUNTED], ",", "date", [19723.0 + n % 28 for n in COUNTED]),
+        ([f"{n % 28 + 1}.1.2024" for n in COUNTED], ",", "date", [19723.0 + n % 28 for n in COUNTED]),
+        ([f"{n % 28 + 1:02d}/01/2024" for n in COUNTED], ",", "date", [19723.0 + n % 28 for n in COUNTED]),
+        ([f"{n}.5" if n else "inf" for n in COUNTED], ",", "number", [*[n + 0.5 for n in COUNTED[1:]], float("inf")]),
+    ],
+)
+def test_cells_are_read_as_people_write_them(
+    tmp_path: Path, cells: list[str], delimiter: str, kind: str, numbers: list[float] | None
+) -> None:
+    (tmp_path / "t.csv").write_text(text_of(cells, delimiter=delimiter))
+    found = fitted(tmp_path / "t.csv")
+    assert found.findings.facts["columns"] == {"x": kind}
+    if numbers is not None:
+        assert numbers_of(found) == sorted(numbers)
+    inputs = found.preprocessing(found.splits["train"].inputs)
+    assert all(bool(leaf.isfinite().all()) for leaf in inputs.values()), "infinity is a large number"
+
+
+WORDS = ["red", "blue"] * (ROWS // 2)
+
+
+def write(path: Path, text: str, how: str) -> Path:
+    """Write a table in another form; return its path."""
+    frame = pl.read_csv(text.encode()) if how not in ("bom", "utf-16", "crlf", "gz", "tsv", "excel") else None
+    if frame is None:
+        name = {"gz": "t.csv.gz", "tsv": "t.tsv"}.get(how, "t.csv")
+        content = {
+            "bom": lambda: b"\xef\xbb\xbf" + text.encode(),
+            "utf-16": lambda: text.encode("utf-16"),
+            "crlf": lambda: text.replace("\n", "\r\n").encode(),
+            "gz": lambda: gzip.compress(text.encode()),
+            "tsv": lambda: text.replace(",", "\t").encode(),
+            "excel": lambda: b"sep=,\n" + text.encode(),
+        }[how]()
+        (path / name).write_bytes(content)
+        return path / name
+    target = path / f"t.{how}"
+    {"parquet": frame.write_parquet, "arrow": frame.write_ipc, "jsonl": frame.write_ndjson}[how](target)
+    return target
+
+
+@pytest.mark.parametrize("how", ["bom", "utf-16", "crlf", "gz", "tsv", "excel", "parquet", "arrow", "jsonl"])
+def test_every_form_of_a_file_gives_the_same_rows_and_parts(tmp_path: Path, how: str) -> None:
+    text = text_of([f"{number}.5,{word}" for number, word in enumerate(WORDS)], "x,color")
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "plain/t.csv").write_text(text)
+    plain, other = opened(tmp_path / "plain"), opened(write(tmp_path, text, how))
+    assert other.fingerprint == plain.fingerprint
+    for name in ("numbers", "categories"):
+        assert torch.equal(other.test.inputs[name], plain.test.inputs[name])
+    assert torch.equal(other.test.targets, plain.test.targets)
+
+
+def test_the_order_of_rows_and_columns_does_not_matter(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"x": [n + 0.5 for n in COUNTED], "color": WORDS, "y": [n * 2.5 for n in COUNTED]})
+    frame.write_csv(tmp_path / "one.csv")
+    frame.select("y", "color", "x").sort("y", descending=True).write_csv(tmp_path / "other.csv")
+    one, other = opened(tmp_path / "one.csv"), opened(tmp_path / "other.csv")
+    assert sorted(one.test.targets.flatten().tolist()) == sorted(other.test.targets.flatten().tolist())
+
+
+GOOD = "\n".join(f"{n}.5,{'ab'[n % 2]},{n}.25" for n in COUNTED)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (f"x,c,y\n{GOOD}\n1,a\n", "t.csv, line 42 has 2 cells, but the header has 3"),
+        (f"x,c,y\n1,a,2,3\n{GOOD}\n", "t.csv, line 2 has 4 cells, but the header has 3"),
+        (f'x,c,y\n{GOOD}\n1,"a\nb",2\n1,a\n', "t.csv, line 44 has 2 cells, but the header has 3"),
+        (f"x,x,y\n{GOOD}\n", "t.csv, line 1 has two columns with the title x"),
+        (f"x,c,y\n{GOOD}\n1,a\0,2\n", "t.csv, line 42 has a NUL byte"),
+        (f"x,c,y\n{GOOD}\n1,a,\n", "t.csv, line 42: y is empty; values are numbers"),
+        (f"x,c,y\n{GOOD}\n1,a,many\n", "t.csv, line 42: y is many; values are numbers"),
+        (f"x,c,y\n{GOOD}\n1,a,inf\n", "t.csv, line 42: y is inf; values are finite"),
+        (f"x,c,y\n{GOOD}\nten,a,1\n", "t.csv, line 42: x is ten, which is not a number like the other cells"),
+        ("x,c,y\n", "t.csv has a header line but no rows"),
+        ("", "t.csv is empty"),
+        ("y\n" + "\n".join(f"{n}.5" for n in COUNTED), "t.csv has no column to learn from besides y"),
+        ("x,y\n" + "\n".join(f"1,{n}.5" for n in COUNTED), "no column to learn from is left"),
+        ("x,y\n" + "\n".join(f"{n}.5,3" for n in COUNTED), "y: all labels are 3"),
+        ("x,y\n" + "\n".join(f"{n}.5,7.5" for n in COUNTED), "all training samples have the same values, 7.5"),
+        (f'x,c,y\n{GOOD}\n1,"a,2\n', "t.csv, line 4"),
+    ],
+)
+def test_a_wrong_file_is_refused_and_the_place_is_named(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(DataError) as caught:
+        fitted(tmp_path / "t.csv")
+    assert said in "\n".join(caught.value.messages)
+
+
+def test_other_encodings_are_named_with_the_line(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes("x,y\n1,2\nü,3\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"t.csv, line 3 is not UTF-8"):
+        opened(tmp_path / "t.csv")
+
+
+def test_kinds_can_be_set_and_columns_dropped(tmp_path: Path) -> None:
+    lines = [f"{n % 5},{'ab'[n % 2]},{n},{n}.5,{n}.5" for n in COUNTED]
+    (tmp_path / "t.csv").write_text("zip,c,number,z,y\n" + "\n".join(lines))
+    path = tmp_path / "t.csv"
+    assert fitted(path).findings.facts["columns"] == {"zip": "number", "c": "category", "z": "number"}
+    found = fitted(path, columns={"zip": "category", "number": "number"}, drop=["z"])
+    assert found.findings.facts["columns"] == {"zip": "category", "c": "category", "number": "number"}
+    for columns, drop, said in (
+        ({"Zip": "category"}, None, "data.columns names Zip, which is not a column of .*; did you mean 'zip'"),
+        ({"zip": "integer"}, None, "is not a kind of column; allowed: number, category"),
+        (None, ["y"], "cannot name y: it is the target"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            opened(path, columns=columns, drop=drop)
+    with pytest.raises(ConfigError, match=r"data\.target must be given: name the column to predict; .* has zip, c"):
+        opened(path, target=None)
+
+
+def test_a_column_says_the_part(tmp_path: Path) -> None:
+    parts = ["train", "train", "val", "test"]
+    (tmp_path / "t.csv").write_text("split,x,y\n" + "\n".join(f"{parts[n % 4]},{n}.5,{n}.25" for n in COUNTED))
+    dataset = opened(tmp_path / "t.csv")
+    assert dataset.valid is not None
+    assert [len(split) for split in (dataset.train, dataset.valid, dataset.test)] == [20, 10, 10]
+    assert sorted(dataset.test.targets.flatten().tolist()) == [n + 0.25 for n in COUNTED if n % 4 == 3]
+
+
+@pytest.mark.parametrize(
+    ("columns", "target", "kind", "names"),
+    [
+        ({"y": [str(n % 3) for n in COUNTED]}, "y", "classes", ("0", "1", "2")),
+        ({"y": ["no", "yes"] * 20}, "y", "classes", ("no", "yes")),
+        ({"y": [f"{n}" for n in COUNTED]}, "y", "values", ("y",)),
+        ({"y": ["0", "1"] * 20, "z": ["yes", "no"] * 20}, ["y", "z"], "labels", ("y", "z")),
+        ({"y": [f"{n}.5" for n in COUNTED], "z": [f"{-n}" for n in COUNTED]}, ["y", "z"], "values", ("y", "z")),
+    ],
+)
+def test_the_problem_follows_from_the_target(
+    tmp_path: Path, columns: dict[str, list[str]], target: Any, kind: str, names: tuple[str, ...]
+) -> None:
+    pl.DataFrame({"x": [f"{n}.5" for n in COUNTED], **columns}).write_csv(tmp_path / "t.csv")
+    dataset = opened(tmp_path / "t.csv", target)
+    assert (dataset.targets.kind, dataset.targets.names) == (kind, names)
+
+
+def test_many_categories_keep_those_that_return(tmp_path: Path) -> None:
+    """Those that training has once are unknown, as those are that only the test has."""
+    words = [f"c{n % 50}" if n % 2 else f"once{n}" for n in range(20_000)]
+    pl.DataFrame({"x": words, "y": [n / 7 for n in range(20_000)]}).write_csv(tmp_path / "t.csv")
+    found = fitted(tmp_path / "t.csv")
+    (column,) = found.preprocessing.columns  # type: ignore[attr-defined]
+    assert column.categories == tuple(sorted(f"c{n}" for n in range(1, 50, 2)))
+    codes = found.splits["test"].inputs["categories"][:, 0]
+    assert set(codes.tolist()) == set(range(1, 27))
+    assert found.facts["table"]["categories"] == [27]
+
+
+def test_numbers_are_scaled_and_binned_as_in_the_papers() -> None:
+    values = torch.tensor([[1.0], [3.0], [5.0], [float("nan")], [float("inf")]])
+    feature = Feature("x", center=3.0, scale=0.5, edges=(1.0, 2.0, 4.0, 5.0))
+    prepare = TablePreprocessing([Column("x", "number", has_missing=True, features=(feature,))])
+    found = prepare({"numbers": values})
+    z = np.array([-1.0, 0.0, 1.0, 0.0, 1e4])
+    np.testing.assert_allclose(found["numbers"][:, 0], z / np.sqrt(1 + (z / 3) ** 2), rtol=1e-5)
+    assert found["numbers"][:, 1].tolist() == [0, 0, 0, 1, 0]
+    assert found["bins"][:, 0].tolist() == [[0, 0, 0], [1, 0.5, 0], [1, 1, 1], [1, 0.5, 0], [1, 1, 1]]
+
+
+def test_columns_of_any_name_are_saved_as_inert_text() -> None:
+    columns = (
+        Column("${oc.env:HOME}", "category", categories=("${seed}", "\x1b[31m", "\u202e", "ü" * 9000)),
+        Column("x", "number", "1,234.5", True, (Feature("x", 1.5, 0.1, (0.0, 0.1)),)),
+    )
+    parts = packed(columns)
+    assert unpacked(parts) == columns
+    assert all(part.isascii() and part.isprintable() and "$" not in part and len(part) <= 10_000 for part in parts)
+    for wrong in (
+        ['[{"name": 1}]'],
+        ["{}"],
+        ['[{"name":"x","kind":"y","written":"","has_missing":false,"features":[],"categories":[]}]'],
+    ):
+        with pytest.raises(ValueError, match="column"):
+            unpacked(wrong)
