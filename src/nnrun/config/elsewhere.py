@@ -157,7 +157,7 @@ OPTIONS: dict[str, str] = {
     "problem=regression": "values regressor",
     "early_stopping=default": "true",
     "early_stopping=none": "false",
-    "model=mlp": "linear dense fc feedforward",
+    "model=mlp": "dense fc feedforward",
     "model=cnn": "lenet lenet5 simplecnn convnet",
 }
 

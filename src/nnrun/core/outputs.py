@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-# The keys of a dict that a network returns. Members, `(N, M, K)`, are the scores of parts of the network that each learn
+# The keys of a dict that a network returns. Members, `(N, M, K)`, are the scores of parts of it that each learn
 # on their own; the scores `(N, K)` combine them.
 SCORES, FEATURES, MEMBERS = "scores", "features", "members"
 

@@ -64,5 +64,7 @@ def _told(column: Column, cells: Cells) -> str:
         return f"{len(column.categories):,} categories: {names}{seen_once}"
     low, high = cells.values.min(), cells.values.max()
     span = f"{low:g} to {high:g}" if column.kind == "number" else f"{low:%Y-%m-%d} to {high:%Y-%m-%d}"  # type: ignore[str-bytes-safe]
-    written = f", written {column.written}" if column.written and column.kind == "number" else ""
+    written = (
+        f", written {column.written}" if column.written and (column.kind == "number" or "/" in column.written) else ""
+    )
     return span + written

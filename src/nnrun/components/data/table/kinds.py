@@ -120,7 +120,7 @@ def _set_to(series: pl.Series, kind: str, has_decimal_commas: bool) -> Cells:
             low = series.str.to_lowercase()
             return Cells(kind, series, wrong=_first(~low.is_in([*_TRUE, *_FALSE, "0", "1"]) & series.is_not_null()))
         return Cells(kind, words)
-    return Cells(kind, series)
+    return Cells(kind, series, why={"id": "names rows or groups of them", "text": "a text"}.get(kind, ""))
 
 
 def _shown_by(series: pl.Series, has_decimal_commas: bool) -> Cells:  # noqa: PLR0911 - a decision list

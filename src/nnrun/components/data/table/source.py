@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from nnrun.base.targets import Targets
 from nnrun.base.visible import few
 from nnrun.components.data.dataset_from_parts import Choices, divided, with_shared
 from nnrun.components.data.layout import part_and_rest, same_name
+from nnrun.components.data.split_columns import KeySettings, split_keys
 from nnrun.components.data.table.coding import coded, column_of
 from nnrun.components.data.table.fit import READ, fit
 from nnrun.components.data.table.identity import row_hashes
@@ -32,8 +33,9 @@ class Table:
     """Open a table: CSV, TSV, Parquet, Arrow or JSON lines, in one file or in a folder with train, valid and test.
 
     `target` names the columns that are learned, `targets` their kind. `columns` sets the kinds of columns, by title;
-    `drop` lists columns to leave out. A column of the kind `part` says which part each row is in. A number is also
-    given to the network in `bins` bins.
+    `drop` lists columns to leave out. A column of the kind `part` says which part each row is in, the column `group`
+    which rows stay together, and the column `time` which are the newest. A number is also given to the network in
+    `bins` bins.
     """
 
     root: str
@@ -46,6 +48,8 @@ class Table:
     split_by: str
     class_order: str = "natural"
     targets: str = "auto"
+    group: str | None = None
+    time: str | None = None
 
     def load(self) -> Dataset:
         """Read the table; raise DataError that names the file, the line and the column where it is wrong."""
@@ -72,7 +76,7 @@ class Table:
             raise DataError(f"{shown(rows.path)} has no column to learn from besides {few(list(map(shown, names)))}")
         hashes = torch.from_numpy(row_hashes(rows.frame))
         whole = Split(coded(cells, columns), what.values["all"], None, hashes, hashes)
-        parts = {part: whole.subset(where) for part, where in _rows_of_parts(rows, cells).items()}
+        parts = self._parts(rows, cells, whole)
         choices = Choices(self.test_fraction, self.split_seed, self.split_by, None, None, evaluation)
         splits = divided(parts, what.targets, choices)
         findings = with_shared(Findings(what.notes), splits)
@@ -90,6 +94,17 @@ class Table:
             facts={"table": preprocessing.sizes},
             fit=None if trained else functools.partial(fit, columns, cells, names, self.bins),
         )
+
+    def _parts(self, rows: Rows, cells: Mapping[str, Cells], whole: Split) -> dict[str, Split]:
+        """Return the parts that the table has, with their groups and times."""
+        where = _rows_of_parts(rows, cells)
+        named = KeySettings(self.group, self.time)
+        found: dict[str, dict[str, list[object]]] = {}
+        for key, name in named.titles.items():
+            words = rows.frame[_title(f"data.{key}", same_name(name), rows)].cast(str).to_list()
+            found[key] = {part: [words[row] for row in of.tolist()] for part, of in where.items()}
+        keys = split_keys(named, found, lambda part, index: rows.at(int(where[part][index])))
+        return {part: replace(whole.subset(of), keys=keys.get(part)) for part, of in where.items()}
 
     def _target_names(self, rows: Rows) -> list[str]:
         """Return the titles of the target columns; raise ConfigError where they are not named, or not there."""
@@ -122,6 +137,8 @@ class Table:
             if name in targets or name in dropped or not is_read:
                 continue
             kind_set: str | None = (read or given).get(name)
+            if name == self.group and read is None:
+                kind_set = "id"
             cells = cells_of(rows.frame[name], kind_set, has_decimal_commas=rows.has_decimal_commas)
             if cells.wrong is not None:
                 raise _wrong_cell(rows, name, cells)

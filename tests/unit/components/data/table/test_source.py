@@ -240,3 +240,20 @@ def test_columns_of_any_name_are_saved_as_inert_text() -> None:
     ):
         with pytest.raises(ValueError, match="column"):
             unpacked(wrong)
+
+
+def test_groups_stay_together_and_the_newest_are_the_test(tmp_path: Path) -> None:
+    lines = [f"p{n % 8},{n}.5,2024-{n % 12 + 1:02d}-01,{n}.25" for n in range(96)]
+    (tmp_path / "t.csv").write_text("\n".join(["patient,x,day,y", *lines]) + "\n")
+    by_group = opened(tmp_path / "t.csv", group="patient")
+    train, test = ({int(y) % 8 for y in split.targets.flatten()} for split in (by_group.train, by_group.test))
+    assert test and not train & test
+    assert by_group.fit is not None
+    assert "patient" in by_group.fit({"train": by_group.train, "test": by_group.test}).findings.facts["left_out"]
+    by_time = opened(tmp_path / "t.csv", time="day")
+    months = [{int(y) % 12 for y in split.targets.flatten()} for split in (by_time.train, by_time.test)]
+    assert max(months[0]) <= min(months[1]), "the negative control is the split by chance"
+    by_chance = opened(tmp_path / "t.csv")
+    assert {int(y) % 8 for y in by_chance.train.targets.flatten()} == set(range(8))
+    with pytest.raises(ConfigError, match=r"data\.group names pat, which is not a column"):
+        opened(tmp_path / "t.csv", group="pat")
