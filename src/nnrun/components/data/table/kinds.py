@@ -74,8 +74,7 @@ def cells_of(series: pl.Series, kind: str | None, *, has_decimal_commas: bool) -
         return _of_numbers(series, kind)
     if series.dtype != pl.String:
         return Cells("nested", series.is_null().cast(pl.String), why=f"cells of the type {series.dtype}")
-    series = series.str.strip_chars()
-    series = series.set(series.is_in([*EMPTY, ""]), None)
+    series = series.set(series.is_in(EMPTY), None)
     return _set_to(series, kind, has_decimal_commas) if kind else _shown_by(series, has_decimal_commas)
 
 
@@ -125,18 +124,21 @@ def _set_to(series: pl.Series, kind: str, has_decimal_commas: bool) -> Cells:
 
 def _shown_by(series: pl.Series, has_decimal_commas: bool) -> Cells:  # noqa: PLR0911 - a decision list
     """Return text as the kind that it shows."""
-    there = series.drop_nulls()
-    num, distinct = len(there), there.n_unique()
+    num = series.count()
     if not num:
         return Cells("empty", series, why="no cell is filled")
+    plain = _plain_numbers(series)
+    if plain.count() == num and not _are_whole(plain):  # as most columns are: the rest takes three times as long
+        return Cells("number", plain)
+    there = series.drop_nulls()
+    distinct = there.n_unique()
     if series.name.lower() in _PART_TITLES and distinct <= 3 and _are_parts(there):
         return Cells("part", series, why="names the part of each row")
     is_code = distinct > 1 and bool(there.str.contains(r"^0\d+$").any()) and there.str.len_chars().n_unique() == 1
     best = _best_numbers(series, has_decimal_commas)
     share = best.values.count() / num
     if not is_code and share == 1:
-        is_whole = bool((best.values.drop_nulls().floor() == best.values.drop_nulls()).all())
-        if is_whole and _are_ids(series.name, best.values):
+        if _are_whole(best.values) and _are_ids(series.name, best.values):
             return Cells("id", series, why="a number for each row")
         return best
     if not is_code and share >= _MOSTLY and best.values.n_unique() > _LEAST_FOR_ID:
@@ -168,6 +170,19 @@ def _are_ids(title: str, values: pl.Series) -> bool:
     return is_counted or _ID_TITLE.fullmatch(title) is not None
 
 
+def _plain_numbers(series: pl.Series) -> pl.Series:
+    """Return text as numbers, null where it is none."""
+    import polars as pl  # noqa: PLC0415 - as above
+
+    return series.cast(pl.Float64, strict=False).fill_nan(None)
+
+
+def _are_whole(values: pl.Series) -> bool:
+    """Return whether all numbers are whole."""
+    there = values.drop_nulls()
+    return bool((there.floor() == there).all())
+
+
 @dataclass(frozen=True)
 class _Way:
     name: str
@@ -179,7 +194,7 @@ def _best_numbers(series: pl.Series, has_decimal_commas: bool) -> Cells:
     """Return text as numbers, written in the way that most cells are."""
     import polars as pl  # noqa: PLC0415 - as above
 
-    plain = series.cast(pl.Float64, strict=False).fill_nan(None)
+    plain = _plain_numbers(series)
     found = [Cells("number", plain)]
     if plain.count() < series.count():
         ways = [_Way(name, *of) for name, of in _WRITTEN.items()]

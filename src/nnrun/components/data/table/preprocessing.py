@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from nnrun.base.errors import ArtifactError
 from nnrun.components.data.table.columns import Column, packed, unpacked
 
 # Numbers beyond are taken for it, so that infinity is only a very large number.
@@ -44,7 +45,10 @@ class TablePreprocessing:
     def __init__(self, columns: Sequence[str] | Sequence[Column]) -> None:
         given = [column for column in columns if isinstance(column, Column)]
         texts = [column for column in columns if isinstance(column, str)]
-        self.columns: tuple[Column, ...] = unpacked(texts) if texts else tuple(given)
+        try:
+            self.columns: tuple[Column, ...] = unpacked(texts) if texts else tuple(given)
+        except (ValueError, RecursionError) as error:  # they come from a file
+            raise ArtifactError(f"the preprocessing of a table is damaged: {error}") from error
         self._made: dict[torch.device, _Constants] = {}
 
     @property

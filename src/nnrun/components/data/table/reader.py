@@ -115,7 +115,7 @@ def read_sheet(path: Path) -> Sheet:
             content = io.BytesIO(_bytes(path))
             frame = pl.read_parquet(content) if kind == "parquet" else pl.read_ipc(content)
         if kind != "text":
-            frame = frame.with_columns(pl.selectors.float().fill_nan(None))
+            frame = _stripped(frame.with_columns(pl.selectors.float().fill_nan(None)))
     if frame.width > _MOST_COLUMNS:
         raise DataError(f"{shown(path)} has {frame.width:,} columns; at most {_MOST_COLUMNS:,} are read: remove some")
     if not frame.height:
@@ -189,9 +189,16 @@ def _read_text(path: Path) -> tuple[pl.DataFrame, bool]:
             raise
         if frame.width != len(titles) or _may_be_ragged(frame, text, delimiter):
             _find_fault(path, len(titles))
-        frame = frame.with_columns(pl.all().str.strip_chars().replace("", None))
+        frame = _stripped(frame)
         frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))
     return pl.DataFrame({title: [None] for title in titles}) if frame is None else frame, delimiter not in ",\t"
+
+
+def _stripped(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return cells of text without spaces around them, and null where nothing is left."""
+    import polars as pl  # noqa: PLC0415 - as above
+
+    return frame.with_columns(pl.selectors.string().str.strip_chars().replace("", None))
 
 
 def _titles(path: Path, cells: list[str]) -> list[str]:

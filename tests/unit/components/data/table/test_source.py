@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 import torch
 
-from nnrun.base.errors import ConfigError, DataError
+from nnrun.base.errors import ArtifactError, ConfigError, DataError
 from nnrun.components.data.table.columns import Column, Feature, packed, unpacked
 from nnrun.components.data.table.preprocessing import TablePreprocessing
 from nnrun.components.data.table.source import Table
@@ -238,8 +238,8 @@ def test_columns_of_any_name_are_saved_as_inert_text() -> None:
         ["{}"],
         ['[{"name":"x","kind":"y","written":"","has_missing":false,"features":[],"categories":[]}]'],
     ):
-        with pytest.raises(ValueError, match="column"):
-            unpacked(wrong)
+        with pytest.raises(ArtifactError, match=r"the preprocessing of a table is damaged: .*column"):
+            TablePreprocessing(wrong)
 
 
 def test_groups_stay_together_and_the_newest_are_the_test(tmp_path: Path) -> None:
