@@ -24,7 +24,10 @@ BY_TARGET = ("models", "data", "augment", "losses", "optimizers", "schedulers", 
 # Among them, how files are read: no `_target_` names these.
 SHARED = tuple(
     f"data.{name}"
-    for name in ("images", "conversion", "finding", "left_out", "tally", "image_form", "order", "pixels", "idx")
+    for name in (
+        *("images", "conversion", "finding", "left_out", "tally", "image_form", "order", "pixels", "idx"),
+        *("table.reader", "table.new_rows", "table.columns", "table.coding", "table.codes", "table.given"),
+    )
 )
 INSTANTIATE = {"instantiate", "call", "get_object", "get_class", "get_method"}
 

@@ -9,12 +9,14 @@ from typing import Any
 from torch import Tensor
 from torch.utils._pytree import tree_flatten_with_path, tree_leaves, tree_map
 
+from nnrun.core.texts import Texts
+
 # The name of a tensor that has none of its own; those of a tuple are `input_0` and so on.
 ALONE = "input"
 
 
-def named_leaves(tree: Any) -> dict[str, Tensor]:
-    """Return the tensors of a tree by name, in order: a dict's by its keys, nested ones by `key.key`.
+def named_leaves(tree: Any) -> dict[str, Any]:
+    """Return the tensors (or Texts) of a tree by name, in order: a dict's by its keys, nested ones by `key.key`.
 
     Raises ValueError if two have the same name.
     """
@@ -45,7 +47,7 @@ def form_of(tree: Any) -> Any:
 
 def _form_of(tree: Any, places: Iterator[int]) -> Any:
     """Return the structure of a subtree; `places` counts its tensors."""
-    if isinstance(tree, Tensor):
+    if isinstance(tree, Tensor | Texts):
         return next(places)
     if type(tree) is dict:
         return {"dict": {key: _form_of(part, places) for key, part in tree.items()}}

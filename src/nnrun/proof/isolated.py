@@ -31,12 +31,15 @@ from nnrun.base.ending import at_the_end, forget
 from nnrun.base.errors import CONTROL, ArtifactError, ResourceError
 from nnrun.base.signals import in_force
 from nnrun.core.seams.data import Tree
+from nnrun.core.texts import Texts
 from nnrun.core.trees import form_of, named_leaves, num_samples
 from nnrun.proof.forked import ForkedProcess, forked
 
 # The script that runs an artifact in a separate process.
 RUNNER = Path(__file__).parent / "runner.py"
 _SHOWN_ERROR = 300
+# The type of a tensor of texts, as runner.py knows it.
+TEXT = "text"
 # What reads an artifact of a format, if it is not torch.
 _READERS = {"onnx": " by ONNX Runtime"}
 # By default glibc reserves 128 MiB for each thread that allocates memory, which counts against a limit.
@@ -247,17 +250,24 @@ class Isolated:
 def _request(batch: Tree) -> tuple[dict[str, Any], list[memoryview]]:
     """Return the description of a batch, and the bytes of each of its tensors."""
     leaves = named_leaves(batch)
-    contents = [leaf.contiguous().view(-1).view(torch.uint8).numpy().data for leaf in leaves.values()]
+    contents = [_bytes_of(leaf) for leaf in leaves.values()]
     tensors = [
         {
             "name": name,
-            "dtype": str(leaf.dtype).removeprefix("torch."),
-            "shape": list(leaf.shape),
+            "dtype": TEXT if isinstance(leaf, Texts) else str(leaf.dtype).removeprefix("torch."),
+            "shape": [len(leaf)] if isinstance(leaf, Texts) else list(leaf.shape),
             "num_bytes": len(content),
         }
         for (name, leaf), content in zip(leaves.items(), contents, strict=True)
     ]
     return {"tensors": tensors, "form": form_of(batch), "num_bytes": sum(map(len, contents))}, contents
+
+
+def _bytes_of(leaf: Tensor | Texts) -> memoryview:
+    """Return the bytes of a tensor; texts as a list in JSON."""
+    if isinstance(leaf, Texts):
+        return memoryview(json.dumps(leaf.values).encode())
+    return leaf.contiguous().view(-1).view(torch.uint8).numpy().data
 
 
 def _plain(text: str) -> str:

@@ -81,7 +81,12 @@ def open_onnx(path: str, threads: int) -> OpenedArtifact:
     def call(tensors: list[Given], _: Any) -> Answer:
         # If there is only one tensor, it is the one, whatever its name.
         called = names if len(names) == len(tensors) == 1 else [given.name for given in tensors]
-        arrays = [numpy.frombuffer(given.content, given.dtype).reshape(given.shape) for given in tensors]
+        arrays = [
+            numpy.array(json.loads(bytes(given.content)), dtype=object)
+            if given.dtype == "text"
+            else numpy.frombuffer(given.content, given.dtype).reshape(given.shape)
+            for given in tensors
+        ]
         start = time.perf_counter()
         scores = session.run(None, dict(zip(called, arrays, strict=True)))[0]
         seconds = time.perf_counter() - start

@@ -134,7 +134,9 @@ def _find(artifact: Path, exporter: Exporter, standard: Standard) -> _Found:
     try:
         metadata = loaded.metadata if isinstance(loaded, Isolated) else {}
         prepare = (lambda raw: raw) if exporter.preprocess else standard.preprocessing
-        theirs = run_on_split(loaded, standard.test.inputs, prepare)
+        cells = standard.test.given if getattr(exporter, "takes_given", False) else None
+        inputs = standard.test.inputs if cells is None else cells.tree(_input_names(loaded))
+        theirs = run_on_split(loaded, inputs, prepare)
         packages = loaded.packages() if isinstance(loaded, Isolated) else None
     finally:
         if isinstance(loaded, Isolated):
@@ -147,6 +149,12 @@ def _find(artifact: Path, exporter: Exporter, standard: Standard) -> _Found:
         given, wanted = tuple(theirs.outputs.shape), tuple(ours.shape)
         raise WrongOutputs(f"it returns outputs of shape {given} for the test split, but its network {wanted}")
     return _Found(theirs, ours, kind, packages, _fault(metadata, standard, packages))
+
+
+def _input_names(loaded: object) -> list[str]:
+    """Return the names of the inputs of an artifact that takes samples as its callers have them."""
+    assert isinstance(loaded, Isolated), "only such a format says the names of its inputs"
+    return [node["name"] for node in loaded.signature["inputs"]]
 
 
 def _fault(metadata: Mapping[str, str], standard: Standard, packages: Sequence[str] | None) -> str | None:

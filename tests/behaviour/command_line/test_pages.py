@@ -159,6 +159,10 @@ def make_data(place: Path) -> None:
                 kind = number % len(names)
                 path = place / folder / part / names[kind] / f"{number}.png"
                 picture(path, light=kind == 1, number=number, bits=16 if folder == "xrays" else 8)
+    for name, number in (("houses", 120), ("new", 5)):
+        cells = [[20 + 3 * row % 90, ("Rome", "Oslo")[row % 2], 100 + 9 * row % 270 + 0.5] for row in range(number)]
+        with (place / f"{name}.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([["area", "city", "price"], *cells])
     visits = [["file", "patient"]]
     for number in range(60):
         name = f"{('cat', 'dog')[number % 2]}/patient{number // 4:02}_{number}.png"
@@ -223,6 +227,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     train(place, "trainer.epochs=1", "export=[safetensors,onnx]", "model=cnn", "hydra.run.dir=RUN")
     folder = ("data=folder", "data.root=photos", "data.batch_size=8")
     train(place, "trainer.epochs=1", "export=none", *folder, "hydra.run.dir=of_a_folder")
+    table = ("data=table", "data.root=houses.csv", "data.target=price", "data.batch_size=8")
+    train(place, "trainer.epochs=1", "export=none", *table, "hydra.run.dir=of_a_table")
     train(place, "trainer.epochs=2", "export=none", "model=cnn", "hydra.run.dir=stopped", stop=3)
     weights = nnrun.load(place / "RUN").state_dict()
     torch.save(weights, place / "mnist_cnn.pth")
@@ -242,7 +248,9 @@ def arrange(folder: Path, place: Path, command: Shown) -> None:
     if "model=mynet" in command.words:
         train(folder, "model=mynet", "trainer.max_steps=2", "export=none", f"hydra.run.dir={latest}")
     else:
-        shutil.copytree(place / ("of_a_folder" if "data.root=new" in command.words else "RUN"), latest)
+        runs = {"data.root=new": "of_a_folder", "input=new.csv": "of_a_table"}
+        run = next((run for word, run in runs.items() if word in command.words), "RUN")
+        shutil.copytree(place / run, latest)
         (folder / "outputs" / "latest").symlink_to("2026-11-20/finished")
     (folder / "RUN").symlink_to(latest)
     for word in command.words:

@@ -17,6 +17,7 @@ from nnrun.assembly.data.scales import FLOATS, PIXELS, scale_fault, some_of
 from nnrun.assembly.prediction.array_files import holds_array, read_images
 from nnrun.assembly.prediction.input_files import find_files
 from nnrun.assembly.prediction.raw_images import Intake, Samples, of_files, of_tree
+from nnrun.assembly.prediction.tables import batches_of_rows, rows_given
 from nnrun.base.errors import ArtifactError, ConfigError, DataError
 from nnrun.components.data.images import MAX_PIXELS, from_pillow
 from nnrun.components.data.tally import Tally
@@ -33,6 +34,10 @@ def samples_given(inputs: Any, predictor: Predictor) -> Generator[Samples, None,
 
     Raises DataError where an input cannot be read, or does not fit the network.
     """
+    if predictor.columns:
+        rows = rows_given(inputs)
+        yield from batches_of_rows(rows, predictor.columns, predictor.batch_size, takes_given=predictor.takes_columns)
+        return
     is_one = _is_path(inputs) or _is_image(inputs)
     if isinstance(inputs, bytes) or not (is_one or _is_array(inputs) or isinstance(inputs, Iterable | int | float)):
         raise DataError(f"cannot predict for {_kind(inputs)}; {_GIVE}")

@@ -20,6 +20,7 @@ from nnrun.assembly.objective import load_fitted
 from nnrun.assembly.prediction.onnx_facts import OnnxFacts
 from nnrun.assembly.prediction.onnx_file import read_onnx, said
 from nnrun.assembly.prediction.predictor import Predictor
+from nnrun.assembly.prediction.tables import columns_in
 from nnrun.base.errors import ArtifactError, ConfigError
 from nnrun.base.foreign_errors import lacks_package
 from nnrun.base.host import available_bytes
@@ -62,6 +63,7 @@ def predictor_of_artifact(path: Path, trust: Sequence[str], read_as: Mapping[str
     try:
         shape = _in_shape(network.signature, file.facts, path)
         preprocessing = _preprocessing(file.facts, network.signature, path, trust)
+        columns = columns_in(file.facts.preprocessing, path)
         problem, conversion = _problem(file.facts, path, trust), _conversion(file.facts, read_as, path)
     except BaseException:
         network.close()
@@ -83,7 +85,17 @@ def predictor_of_artifact(path: Path, trust: Sequence[str], read_as: Mapping[str
         return given
 
     output: Output = "probabilities" if is_probable else "scores"
-    return Predictor(outputs, output, problem, shape, file.facts.preprocessing, network.close, conversion)
+    names = [column.name for column in columns]
+    return Predictor(
+        outputs,
+        output,
+        problem,
+        shape,
+        file.facts.preprocessing,
+        network.close,
+        conversion,
+        takes_columns=bool(names) and isinstance(shape, Mapping) and names == list(shape),
+    )
 
 
 def _limits(num_bytes: int) -> Limits:

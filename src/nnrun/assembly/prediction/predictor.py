@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
@@ -16,6 +17,7 @@ from nnrun.assembly.loaded import Loaded
 from nnrun.assembly.network import to_device
 from nnrun.assembly.prediction.given import samples_given
 from nnrun.assembly.prediction.raw_images import Samples
+from nnrun.assembly.prediction.tables import columns_in
 from nnrun.assembly.process import computing_exactly
 from nnrun.base.errors import ArtifactError, ConfigError
 from nnrun.base.foreign_errors import calling
@@ -23,6 +25,7 @@ from nnrun.base.paths import shown
 from nnrun.base.targets import Targets
 from nnrun.base.visible import distinct
 from nnrun.components.data.conversion import AS_BEFORE, Conversion
+from nnrun.components.data.table.columns import Column
 from nnrun.core.device import Precision
 from nnrun.core.evaluate import explaining_memory
 from nnrun.core.outputs import scores_of
@@ -40,7 +43,8 @@ _FP32 = Precision("fp32", "as it is evaluated")
 
 @dataclass(frozen=True, repr=False)
 class Predictor:
-    """A trained network, called with samples: one or many, as paths, arrays, tensors, PIL images or dicts of arrays.
+    """A trained network, called with samples: one or many, as paths, arrays, tensors, PIL images, dicts of arrays, or
+    tables: a dict of columns, a list of dicts, a data frame, or the path of a file.
 
     Images are uint8 pixels, `(N, C, H, W)`, `(N, H, W, C)` or `(N, H, W)`; PIL images and files are resized and
     converted as the network needs. Paths are files, folders and patterns. For several inputs, pass a dict of arrays by
@@ -59,10 +63,17 @@ class Predictor:
     conversion: Conversion = AS_BEFORE
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     batch_size: int = BATCH_SIZE
+    # Whether `outputs` takes the columns of a table by name, not coded rows.
+    takes_columns: bool = False
     _turn: threading.RLock = field(default_factory=threading.RLock, compare=False)
 
     def __repr__(self) -> str:
         return f"<Predictor of {self.targets} for samples {self.in_shape} on {self.device}>"
+
+    @functools.cached_property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns that the network reads, if its samples are rows of a table."""
+        return columns_in(self.preprocessing)
 
     @property
     def targets(self) -> Targets:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
+import json
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from nnrun.components.exporters.deployed import ArtifactForm, batches_of
+from nnrun.components.exporters.onnx_columns import described, in_words, take_columns
 from nnrun.components.exporters.refusals import refusing
 from nnrun.components.exporters.stripping import strip_onnx
 from nnrun.components.exporters.traced_onnx import traced
@@ -41,6 +43,7 @@ class OnnxExporter:
     typical_seconds = 0.4
     _may_trace = True
     _is_traced = False
+    takes_given = False
 
     def __init__(
         self, opset: int | None, preprocess: bool, output: Output, tolerance: float, min_agreement: float
@@ -63,7 +66,18 @@ class OnnxExporter:
 
     def export(self, model: nn.Module, context: ExportContext, folder: Path) -> Path:
         """Write the artifact of a network in eval mode, on the CPU, in fp32; return its path."""
-        return write(self.model_of(model, context), folder)
+        return write(self.taking_columns(self.model_of(model, context), context), folder)
+
+    def taking_columns(self, proto: ModelProto, context: ExportContext) -> ModelProto:
+        """Return the network, which takes the columns of a table by name if its samples are coded rows of one."""
+        columns = getattr(context.preprocessing, "columns", ())
+        self.takes_given = bool(columns) and self.preprocess
+        if self.takes_given:
+            take_columns(proto, columns)
+            about = {"inputs": json.dumps(described(columns), ensure_ascii=False), "input": in_words(columns)}
+            for entry in proto.metadata_props:
+                entry.value = about.get(entry.key.removeprefix(PREFIX), entry.value)
+        return proto
 
     def model_of(self, model: nn.Module, context: ExportContext) -> ModelProto:
         """Return the network as ONNX, without traces of the machine that exported it."""

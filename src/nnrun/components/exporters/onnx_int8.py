@@ -86,7 +86,7 @@ class OnnxInt8Exporter(OnnxExporter):
         quantized.metadata_props.append(onnx.StringStringEntryProto(key="nnrun.precision", value="int8"))
         calibrated = counted(num_samples(samples), "training sample")
         self.notes = [*self.notes, f"int8, calibrated on {calibrated}"]
-        return write(quantized, folder)
+        return write(self.taking_columns(quantized, context), folder)
 
 
 def _last_steps(graph: GraphProto) -> list[str]:

@@ -22,7 +22,11 @@ Tree = Any
 
 
 class Preprocessing(Protocol):
-    """Turn raw samples, as they are stored and as a deployed network receives them, into the network's input."""
+    """Turn raw samples, as they are stored and as a deployed network receives them, into the network's input.
+
+    It may also have `beside()`: plain values that callers need to make raw samples of what they have, by the name of
+    the file that is written beside each artifact.
+    """
 
     def __call__(self, raw: Tree) -> Tree:
         """Return the network's input for a batch of raw samples, on the same device."""
@@ -30,6 +34,18 @@ class Preprocessing(Protocol):
 
     def to_plain(self) -> dict[str, Any]:
         """Return its `_target_` and parameters, plain values from which it can be rebuilt."""
+        ...
+
+
+class Given(Protocol):
+    """Samples as callers have them: the cells of a table, for example, of which `inputs` are the codes."""
+
+    def subset(self, indices: Tensor) -> Given:
+        """Return the samples at `indices`, in that order."""
+        ...
+
+    def tree(self, names: Sequence[str]) -> Tree:
+        """Return them as a dict of tensors or Texts, by these names."""
         ...
 
 
@@ -48,7 +64,7 @@ class Split:
     `names` are the samples' names for people, such as the paths of their files, if there are any. `digests`, int64
     `(N,)`, identify the values of each sample, if they are known already; `originals` identify each sample before its
     conversion (a resize, for example), if that changes it. `keys` are the groups or times of the samples, if these
-    decide how splits are drawn.
+    decide how splits are drawn. `given` are the samples as callers of a deployed network have them, if not as `inputs`.
     """
 
     inputs: Tree
@@ -57,6 +73,7 @@ class Split:
     digests: Tensor | None = None
     originals: Tensor | None = None
     keys: SplitKeys | None = None
+    given: Given | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -72,7 +89,8 @@ class Split:
         if self.originals is not self.digests:
             originals = None if self.originals is None else self.originals[indices]
         keys = None if self.keys is None else self.keys.subset(indices)
-        return Split(inputs, self.targets[indices], names, digests, originals, keys)
+        given = None if self.given is None else self.given.subset(indices)
+        return Split(inputs, self.targets[indices], names, digests, originals, keys, given)
 
     def take(self, indices: Tensor) -> tuple[Tree, Tensor]:
         """Return the raw samples at `indices` in memory, and their targets."""

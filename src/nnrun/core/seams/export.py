@@ -51,7 +51,8 @@ class Exporter(Protocol):
     """One format. Verification, which is the same for all formats, calls `load` and compares with the network.
 
     An exporter may also have: `output`, "probabilities" if its artifact returns those and not scores; `max_drop`, by
-    how much the main metric may be worse; `notes`, for people, on how the artifact was made; `typical_seconds`, how
+    how much the main metric may be worse; `notes`, for people, on how the artifact was made; `takes_given`, true if the
+    artifact takes samples as its callers have them (`Split.given`) by the names of its inputs; `typical_seconds`, how
     long exporting and verifying a small network takes, which a budget of minutes keeps free; and `retry(reason)`, which
     may return another exporter to try if the artifact fails verification.
     """

@@ -40,6 +40,8 @@ from nnrun.proof.verdict import VERIFICATION_SCHEMA, Verification
 from nnrun.proof.verify import Standard, verify
 from nnrun.runs.console import Console
 
+# The schema of the files that a preprocessing writes beside an artifact.
+BESIDE_SCHEMA = 1
 # Free bytes that exporters may need in the folder for temporary files.
 _LEAST_ROOM = 2**20
 
@@ -160,6 +162,8 @@ def _export_once(
         elsewhere = f"which is not a file or folder in exports/{_named(folder).name}"
         shown = f"{path.name!r}, {elsewhere}" if isinstance(path, Path) else without_paths(f"{path!r}, not a path")
         return folder, Verification.unusable(exporter, 0, f"its exporter returned {shown}")
+    for name, plain in getattr(context.preprocessing, "beside", dict)().items():
+        write_json(folder / name, plain, BESIDE_SCHEMA)
     verification = verify(path, exporter, standard)
     if not path.exists():
         return folder, Verification.unusable(exporter, 0, f"{path.name} was gone after it was loaded")

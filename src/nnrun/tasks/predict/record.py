@@ -42,7 +42,7 @@ TASK = Task(
     help=(
         (
             "nnrun task=predict ckpt=RUN input=DIR",
-            "predict for images: a file, a folder, a pattern, or - for standard input",
+            "predict for images (a file, a folder, a pattern, or - for standard input) or for the rows of a table",
         ),
     ),
     settings=PredictSettings,
@@ -68,7 +68,8 @@ TASK = Task(
     needs={
         "ckpt": "task=predict needs ckpt=: a run directory, a checkpoint file, or an ONNX file that nnrun exported",
         "input": (
-            "task=predict needs input=: an image, a folder, a pattern in quotes, or - for paths from standard input"
+            "task=predict needs input=: an image, a folder, a pattern in quotes, - for paths from standard input, or a "
+            "table"
         ),
     },
     excludes={

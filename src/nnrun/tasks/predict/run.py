@@ -18,6 +18,7 @@ from nnrun.assembly.prediction.input_files import FROM_STDIN, InputFiles, find_i
 from nnrun.assembly.prediction.onnx_predictor import predictor_of_artifact
 from nnrun.assembly.prediction.predictor import Predictor, predictor_of
 from nnrun.assembly.prediction.raw_images import Intake, Samples, of_files, of_tree
+from nnrun.assembly.prediction.tables import batches_of_rows, rows_of_file, title_of_ids
 from nnrun.assembly.preflight import prepare
 from nnrun.base.errors import ConfigError, DataError
 from nnrun.base.meter import meter
@@ -59,11 +60,12 @@ class BadFiles:
 
 
 @dataclass(frozen=True)
-class ImageSource:
-    """The images to predict for, in batches, and their number."""
+class Source:
+    """The images, or the rows of a table, to predict for, in batches; their number, and what names one of them."""
 
     batches: Generator[Samples, None, None]
-    num_images: int
+    num_samples: int
+    title: str = "path"
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class Result:
     kind: Kind
     counts: Counter[str]
     seconds: float
+    noun: str = "image"
 
 
 @dataclass(kw_only=True)
@@ -97,7 +100,7 @@ def predict(composed: Composed, words: Sequence[str], directory: Path | None = N
             bad = BadFiles(job.settings.data.on_bad, console)
             tally = Tally(predictor.conversion.white)
             source = open_source(job, named, predictor, bad, tally)
-            for note in numbered_otherwise(job, named.files):
+            for note in () if predictor.columns else numbered_otherwise(job, named.files):
                 console.note(note)
             result = write_predictions(job, session, predictor, source)
             for note in tally.notes():
@@ -148,20 +151,26 @@ def open_predictor(job: Job) -> Predictor:
     return predictor_of(load_for(job, saved), job.device, channels_last=channels_last, precision=job.precision)
 
 
-def open_source(job: Job, named: InputFiles, predictor: Predictor, bad: BadFiles, tally: Tally) -> ImageSource:
+def open_source(job: Job, named: InputFiles, predictor: Predictor, bad: BadFiles, tally: Tally) -> Source:
     """Return the images of all files, or of a single file that contains many."""
-    in_shape = image_shape(predictor.in_shape, predictor.preprocessing)
     files, batch_size = named.files, job.settings.data.eval_batch_size
+    if predictor.columns:
+        if len(files) != 1 or job.settings.input == FROM_STDIN:
+            raise DataError(f"input= names {counted(len(files), 'file')}; name one table")
+        rows, takes = rows_of_file(files[0]), predictor.takes_columns
+        batches = batches_of_rows(rows, predictor.columns, batch_size, takes_given=takes)
+        return Source(batches, rows.frame.height, title_of_ids(rows, predictor.columns))
+    in_shape = image_shape(predictor.in_shape, predictor.preprocessing)
     if job.settings.input != FROM_STDIN and len(files) == 1 and holds_array(Path(files[0])):
         pixels = read_images(Path(files[0]), in_shape)
         if fault := scale_fault(predictor.preprocessing, some_of(pixels)):
             raise DataError(f"{shown(files[0])} is on a different scale from the training data: {fault}")
-        return ImageSource(of_tree(files[0], pixels, batch_size), len(pixels))
+        return Source(of_tree(files[0], pixels, batch_size), len(pixels))
     settings = job.settings_of(PredictSettings)
     if settings.format == "kaggle" and settings.id != "number":
         check_ids(files, settings.id)
     intake = Intake(in_shape, batch_size, predictor.conversion)
-    return ImageSource(of_files(files, intake, bad.refuse, tally, in_processes=True), len(files))
+    return Source(of_files(files, intake, bad.refuse, tally, in_processes=True), len(files))
 
 
 def check_ids(files: Sequence[str], form: str) -> None:
@@ -195,7 +204,7 @@ def _is_number(stem: str, number: int) -> bool:
     return stem.isdecimal() and len(stem) < _MAX_DIGITS and int(stem) == number
 
 
-def write_predictions(job: Job, session: Session, predictor: Predictor, source: ImageSource) -> Result:
+def write_predictions(job: Job, session: Session, predictor: Predictor, source: Source) -> Result:
     """Write predictions.csv, completely or not at all."""
     settings, console = job.settings_of(PredictSettings), session.console
     targets = predictor.problem.targets
@@ -206,9 +215,9 @@ def write_predictions(job: Job, session: Session, predictor: Predictor, source: 
     number, counts = 0, Counter[str]()
     start = time.perf_counter()
     with (
-        meter("predicting", source.num_images) as advance,
+        meter("predicting", source.num_samples) as advance,
         closing(source.batches) as batches,
-        PredictionFile(session.out.path, settings, predictor.problem) as file,
+        PredictionFile(session.out.path, settings, predictor.problem, source.title) as file,
     ):
         for samples in batches:
             session.stop.poll()
@@ -219,7 +228,7 @@ def write_predictions(job: Job, session: Session, predictor: Predictor, source: 
             number += len(samples.names)
             advance(len(samples.names))
         if not number:
-            total = source.num_images
+            total = source.num_samples
             unread = "the only file cannot be read" if total == 1 else f"none of {total:,} files can be read"
             raise DataError(f"{unread}; no {FILE_NAME} is written")
         file.commit()
@@ -227,7 +236,8 @@ def write_predictions(job: Job, session: Session, predictor: Predictor, source: 
         console.note(
             f"put ' before {counted(file.num_quoted, 'cell')} of {FILE_NAME} that a spreadsheet would evaluate"
         )
-    return Result(number, targets.kind, counts, time.perf_counter() - start)
+    noun = "row" if predictor.columns else "image"
+    return Result(number, targets.kind, counts, time.perf_counter() - start, noun)
 
 
 def show(summary: PredictionSummary, result: Result, console: Console) -> None:
@@ -236,7 +246,9 @@ def show(summary: PredictionSummary, result: Result, console: Console) -> None:
     table = Sheet(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True, style="cyan")
     table.add_column(overflow="fold")
-    table.add_row("predicted", f"{counted(summary.predicted, 'image')}, {summary.samples_per_second:,.0f} samples/s")
+    table.add_row(
+        "predicted", f"{counted(summary.predicted, result.noun)}, {summary.samples_per_second:,.0f} samples/s"
+    )
     if summary.skipped:
         table.add_row("skipped", counted(summary.skipped, "unreadable file"), style="red")
     if result.counts:

@@ -22,10 +22,12 @@ FILE_NAME = "predictions.csv"
 class PredictionFile:
     """Write predictions as they come. The file appears with `commit`; without it nothing is left behind."""
 
-    def __init__(self, folder: Path, settings: PredictSettings, problem: Problem) -> None:
+    def __init__(self, folder: Path, settings: PredictSettings, problem: Problem, title: str = "path") -> None:
         self.path = folder / FILE_NAME
         self._settings = settings
         self._problem = problem
+        # The title of the column with the samples' names.
+        self._title = title
         self._open = ExitStack()
         # Number of cells that a spreadsheet would have evaluated as formulas.
         self.num_quoted = 0
@@ -57,10 +59,12 @@ class PredictionFile:
         """Return the header line."""
         if self._settings.format == "kaggle":
             return [self._settings.id_column, self._settings.label_column]
-        return distinct(["path", *self._problem.columns(self._settings.top_k)])
+        return distinct([self._title, *self._problem.columns(self._settings.top_k)])
 
     def _id(self, name: str, number: int) -> str | int:
         """Return the id of an image in Kaggle's format."""
+        if self._title != "path":
+            return name
         return number if self._settings.id == "number" else file_id(name, self._settings.id)
 
     def _write(self, rows: Sequence[Sequence[object]]) -> None:

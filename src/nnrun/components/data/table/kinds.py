@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,8 +16,8 @@ LEFT_OUT = ("id", "text")
 SETTABLE = ("number", "category", "boolean", "date", "id", "text", "part")
 # Words for an empty cell, beside none.
 EMPTY = ("NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "?")
-_TRUE, _FALSE = ("true", "yes", "t", "y", "on"), ("false", "no", "f", "n", "off")
-_ID_TITLE = re.compile(
+TRUE, FALSE = ("true", "yes", "t", "y", "on"), ("false", "no", "f", "n", "off")
+ID_TITLE = re.compile(
     r"(^|.*[_\W])(id|uuid|guid|index|key|rownames?|row)$|.*Id$|.*ID$|^Unnamed.*|^column_1$", re.DOTALL
 )
 _PART_TITLES = ("split", "part", "subset", "fold", "set")
@@ -59,7 +58,7 @@ class Cells:
     why: str = ""
 
 
-def cells_of(series: pl.Series, kind: str | None, *, has_decimal_commas: bool) -> Cells:
+def cells_of(series: pl.Series, kind: str | None, *, has_decimal_commas: bool, written: str = "") -> Cells:
     """Return the cells of a column as `kind`, or as the kind that they show."""
     import polars as pl  # noqa: PLC0415 - only a run on a table pays for it
 
@@ -75,7 +74,7 @@ def cells_of(series: pl.Series, kind: str | None, *, has_decimal_commas: bool) -
     if series.dtype != pl.String:
         return Cells("nested", series.is_null().cast(pl.String), why=f"cells of the type {series.dtype}")
     series = series.set(series.is_in(EMPTY), None)
-    return _set_to(series, kind, has_decimal_commas) if kind else _shown_by(series, has_decimal_commas)
+    return _set_to(series, kind, has_decimal_commas, written) if kind else _shown_by(series, has_decimal_commas)
 
 
 def _of_dates(series: pl.Series, kind: str | None) -> Cells:
@@ -105,19 +104,26 @@ def _as_number(values: pl.Series, _kind: str | None) -> Cells:
     return Cells("number", values)
 
 
-def _set_to(series: pl.Series, kind: str, has_decimal_commas: bool) -> Cells:
-    """Return text as the kind that it was set to; `wrong` names a cell that does not fit."""
+def _set_to(series: pl.Series, kind: str, has_decimal_commas: bool, written: str = "") -> Cells:
+    """Return text as the kind that it was set to; `wrong` names a cell that does not fit.
+
+    If all cells can be read as `written`, the way in which the training rows were, they are.
+    """
     if kind == "number":
+        same = _numbers_written(series, written) if written else None
+        if same is not None and same.values.count() == series.count():
+            return same
         best = _best_numbers(series, has_decimal_commas)
         return Cells(kind, best.values, best.written, _first(best.values.is_null() & series.is_not_null()))
     if kind == "date":
-        moments, written = max((_dates(series, way) for way in _DATES), key=lambda found: found[0].count())
+        ways = sorted(_DATES, key=lambda way: way != written)
+        moments, written = max((_dates(series, way) for way in ways), key=lambda found: found[0].count())
         return Cells(kind, moments, written, _first(moments.is_null() & series.is_not_null()))
     if kind == "boolean":
         words = _booleans(series)
         if words is None:
             low = series.str.to_lowercase()
-            return Cells(kind, series, wrong=_first(~low.is_in([*_TRUE, *_FALSE, "0", "1"]) & series.is_not_null()))
+            return Cells(kind, series, wrong=_first(~low.is_in([*TRUE, *FALSE, "0", "1"]) & series.is_not_null()))
         return Cells(kind, words)
     return Cells(kind, series, why={"id": "names rows or groups of them", "text": "a text"}.get(kind, ""))
 
@@ -167,7 +173,7 @@ def _are_ids(title: str, values: pl.Series) -> bool:
     if len(there) < _LEAST_FOR_ID or there.n_unique() < len(there):
         return False
     is_counted = bool((there.diff().drop_nulls() == 1).all()) and there[0] in (0, 1)
-    return is_counted or _ID_TITLE.fullmatch(title) is not None
+    return is_counted or ID_TITLE.fullmatch(title) is not None
 
 
 def _plain_numbers(series: pl.Series) -> pl.Series:
@@ -183,28 +189,25 @@ def _are_whole(values: pl.Series) -> bool:
     return bool((there.floor() == there).all())
 
 
-@dataclass(frozen=True)
-class _Way:
-    name: str
-    pattern: str
-    replaced: Sequence[tuple[str, str]]
-
-
 def _best_numbers(series: pl.Series, has_decimal_commas: bool) -> Cells:
     """Return text as numbers, written in the way that most cells are."""
-    import polars as pl  # noqa: PLC0415 - as above
-
     plain = _plain_numbers(series)
     found = [Cells("number", plain)]
     if plain.count() < series.count():
-        ways = [_Way(name, *of) for name, of in _WRITTEN.items()]
-        ways.sort(key=lambda way: has_decimal_commas and way.name == "1,234.5")
-        for way in ways:
-            fitting = series.set(~series.str.contains(way.pattern).fill_null(False), None)
-            for old, new in way.replaced:
-                fitting = fitting.str.replace_all(old, new, literal=True)
-            found.append(Cells("number", fitting.cast(pl.Float64, strict=False), way.name))
+        ways = sorted(_WRITTEN, key=lambda way: has_decimal_commas and way == "1,234.5")
+        found += [_numbers_written(series, way) for way in ways]
     return max(found, key=lambda cells: cells.values.count())
+
+
+def _numbers_written(series: pl.Series, way: str) -> Cells:
+    """Return text as numbers written in one of the ways of _WRITTEN, null where a cell is not."""
+    import polars as pl  # noqa: PLC0415 - as above
+
+    pattern, replaced = _WRITTEN[way]
+    fitting = series.set(~series.str.contains(pattern).fill_null(False), None)
+    for old, new in replaced:
+        fitting = fitting.str.replace_all(old, new, literal=True)
+    return Cells("number", fitting.cast(pl.Float64, strict=False), way)
 
 
 def _dates(series: pl.Series, way: str) -> tuple[pl.Series, str]:
@@ -214,11 +217,11 @@ def _dates(series: pl.Series, way: str) -> tuple[pl.Series, str]:
 def _booleans(series: pl.Series) -> pl.Series | None:
     """Return the words for true and false as `true` and `false`; None where there are others."""
     low = series.str.to_lowercase()
-    if not bool(low.drop_nulls().is_in([*_TRUE, *_FALSE]).all()):
+    if not bool(low.drop_nulls().is_in([*TRUE, *FALSE]).all()):
         return None
     import polars as pl  # noqa: PLC0415 - as above
 
-    return low.is_in(_TRUE).cast(pl.String).set(series.is_null(), None)
+    return low.is_in(TRUE).cast(pl.String).set(series.is_null(), None)
 
 
 def _first(wrong: pl.Series) -> int | None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nnrun.base.errors import ArtifactError
+from nnrun.components.data.table.codes import beside
 from nnrun.components.data.table.columns import Column, packed, unpacked
 
 # Numbers beyond are taken for it, so that infinity is only a very large number.
@@ -126,6 +127,10 @@ class TablePreprocessing:
                 torch.tensor(width, device=device).reshape(len(features), num_bins),
                 torch.tensor(flagged, dtype=torch.int64, device=device),
             )
+
+    def beside(self) -> dict[str, dict[str, Any]]:
+        """Return how rows are coded, for callers of formats that take codes."""
+        return {"columns.json": beside(self.columns)}
 
     def to_plain(self) -> dict[str, Any]:
         """Return its `_target_` and parameters, plain values from which it can be rebuilt."""

@@ -115,12 +115,17 @@ def read_sheet(path: Path) -> Sheet:
             content = io.BytesIO(_bytes(path))
             frame = pl.read_parquet(content) if kind == "parquet" else pl.read_ipc(content)
         if kind != "text":
-            frame = _stripped(frame.with_columns(pl.selectors.float().fill_nan(None)))
+            frame = stripped(frame.with_columns(pl.selectors.float().fill_nan(None)))
     if frame.width > _MOST_COLUMNS:
         raise DataError(f"{shown(path)} has {frame.width:,} columns; at most {_MOST_COLUMNS:,} are read: remove some")
     if not frame.height:
         raise DataError(f"{shown(path)} has a header line but no rows" if frame.width else f"{shown(path)} is empty")
     return Sheet(path, frame, has_commas)
+
+
+def is_table(path: Path) -> bool:
+    """Return whether a file has the name of a table."""
+    return _kind(path) is not None
 
 
 def _kind(path: Path) -> str | None:
@@ -189,12 +194,12 @@ def _read_text(path: Path) -> tuple[pl.DataFrame, bool]:
             raise
         if frame.width != len(titles) or _may_be_ragged(frame, text, delimiter):
             _find_fault(path, len(titles))
-        frame = _stripped(frame)
+        frame = stripped(frame)
         frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))
     return pl.DataFrame({title: [None] for title in titles}) if frame is None else frame, delimiter not in ",\t"
 
 
-def _stripped(frame: pl.DataFrame) -> pl.DataFrame:
+def stripped(frame: pl.DataFrame) -> pl.DataFrame:
     """Return cells of text without spaces around them, and null where nothing is left."""
     import polars as pl  # noqa: PLC0415 - as above
 

@@ -19,8 +19,10 @@ from nnrun.components.data.layout import part_and_rest, same_name
 from nnrun.components.data.split_columns import KeySettings, split_keys
 from nnrun.components.data.table.coding import coded, column_of
 from nnrun.components.data.table.fit import READ, fit
+from nnrun.components.data.table.given import given_cells
 from nnrun.components.data.table.identity import row_hashes
 from nnrun.components.data.table.kinds import SETTABLE, Cells, cells_of
+from nnrun.components.data.table.new_rows import wrong_cell
 from nnrun.components.data.table.preprocessing import TablePreprocessing
 from nnrun.components.data.table.reader import find_files
 from nnrun.components.data.table.rows import Rows, together
@@ -75,7 +77,8 @@ class Table:
         if not columns:
             raise DataError(f"{shown(rows.path)} has no column to learn from besides {few(list(map(shown, names)))}")
         hashes = torch.from_numpy(row_hashes(rows.frame))
-        whole = Split(coded(cells, columns), what.values["all"], None, hashes, hashes)
+        given = given_cells(rows.frame, cells)
+        whole = Split(coded(cells, columns), what.values["all"], None, hashes, hashes, given=given)
         parts = self._parts(rows, cells, whole)
         choices = Choices(self.test_fraction, self.split_seed, self.split_by, None, None, evaluation)
         splits = divided(parts, what.targets, choices)
@@ -131,6 +134,7 @@ class Table:
         if both := [name for name in (*given, *dropped) if name in targets]:
             raise ConfigError(f"data.columns and data.drop cannot name {shown(both[0])}: it is the target")
         read = {column.name: column.kind for column in trained.columns} if trained else None
+        written = {column.name: column.written for column in trained.columns} if trained else {}
         found = {}
         for name in rows.frame.columns:
             is_read = read is None or name in read or given.get(name, "part") == "part"
@@ -139,7 +143,8 @@ class Table:
             kind_set: str | None = (read or given).get(name)
             if name == self.group and read is None:
                 kind_set = "id"
-            cells = cells_of(rows.frame[name], kind_set, has_decimal_commas=rows.has_decimal_commas)
+            way = written.get(name, "")
+            cells = cells_of(rows.frame[name], kind_set, has_decimal_commas=rows.has_decimal_commas, written=way)
             if cells.wrong is not None:
                 raise _wrong_cell(rows, name, cells)
             if read is None or name in read or cells.kind == "part":
@@ -162,11 +167,9 @@ def _title(key: str, name: str, rows: Rows) -> str:
 def _wrong_cell(rows: Rows, name: str, cells: Cells) -> DataError:
     """Return the error that names a cell that is not of the kind of its column."""
     assert cells.wrong is not None
-    word = shown(str(rows.frame[name][cells.wrong])[:60])
-    what = {"number": "a number", "date": "a date", "boolean": "true or false"}[cells.kind]
     return DataError(
-        f"{rows.at(cells.wrong)}: {shown(name)} is {word}, which is not {what} like the other cells; correct it, or "
-        f"set data.columns='{{{shown(name)}: category}}'"
+        f"{rows.at(cells.wrong)}: {shown(name)} is {wrong_cell(rows.frame[name], cells)}; correct it, or set "
+        f"data.columns='{{{shown(name)}: category}}'"
     )
 
 
