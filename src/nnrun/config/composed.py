@@ -125,6 +125,11 @@ class Composed:
             self._filled_in[key] = resolve(self.config, known)
         return deepcopy(self._filled_in[key])
 
+    def known_as(self, resolved: dict[str, Any]) -> Composed:
+        """Take what `resolved()` returned for the same config in another process; return this."""
+        self.__dict__["_checked"] = resolved
+        return self
+
     @functools.cached_property
     def _filled_in(self) -> dict[str, dict[str, Any]]:
         """The config as plain values, by the values from the data: each part of a training asks for it."""

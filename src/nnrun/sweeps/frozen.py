@@ -20,10 +20,12 @@ def freeze(composed: Composed) -> bytes:
     """Return a config without a source as bytes; a source is an open file."""
     assert composed.source is None, "a job that reads a checkpoint is composed where it runs"
     kept = {it.name: getattr(composed, it.name) for it in fields(Composed) if it.name not in _OF_THE_PROCESS}
-    return pickle.dumps((composed.task.name, kept))
+    # Resolving its references takes a job most of the time of its own checks.
+    return pickle.dumps((composed.task.name, kept, composed.resolved()))
 
 
 def thaw(content: bytes, rules: Rules) -> Composed:
     """Return the config in some bytes; `rules` are those of this process."""
-    name, kept = pickle.loads(content)
-    return Composed(task=next(task for task in rules.tasks if task.name == name), rules=rules, **kept)
+    name, kept, resolved = pickle.loads(content)
+    task = next(task for task in rules.tasks if task.name == name)
+    return Composed(task=task, rules=rules, **kept).known_as(resolved)
