@@ -144,7 +144,7 @@ def picture(path: Path, *, light: bool, number: int, size: tuple[int, int] = (16
 
 
 def make_data(place: Path) -> None:
-    """Make the data that the pages name: folders of pictures, arrays, MNIST and its kin."""
+    """Make the data that the pages name: folders of pictures, arrays, a table, MNIST and its kin."""
     for folder, parts in (
         ("photos", ("",)),
         ("pets", ("",)),
@@ -301,7 +301,7 @@ def made_small(words: tuple[str, ...]) -> list[str]:
 
 
 # The extras that a plain installation of the project for its developers has.
-INSTALLED = ("timm", "metrics", "heic")
+INSTALLED = ("timm", "metrics", "heic", "table")
 
 
 def of_extras() -> str:
