@@ -81,6 +81,9 @@ def test_what_runs_and_what_latest_points_to_stays(runs: Path) -> None:
     why = {Path(row["directory"]).name: row["why"] for row in found["kept"]}
     assert why["r2"] == "it is running"
     assert "points to it; name it" in why["r0"]
+    # It says so, also where nothing else could go.
+    again = run_here(["task=clean", "runs=out", "clean.keep=best:2"], folder).out
+    assert "nothing to delete: 4 runs kept" in again and "latest points to it; name it" in " ".join(again.split())
     # The negative control: without the lock, and named, they go; the link goes with its run.
     found = cleaned(folder, "clean.keep=best:1", "clean.yes=true", runs="[out/r0,out/r1,out/r2]")
     assert names(found["deleted"]) == ["r0", "r2"]

@@ -62,6 +62,8 @@ def clean(composed: Composed, _words: Sequence[str], _directory: Path | None = N
     done.kept += [_plain(run, why) for run, why in without]
     old = leftovers(runs)
     if not doomed and not old:
+        if not chosen.why_none:
+            _show_kept(done, console)
         console.say(f"nothing to delete: {_kept_in_words(done, chosen)}", style="bold")
         return done
     _show(doomed, old, done, console, is_done=settings.yes)
@@ -91,10 +93,15 @@ def _plain(run: Run, why: str | None) -> dict[str, Any]:
     return found if why is None else {**found, "why": why}
 
 
-def _show(doomed: Sequence[Run], old: Sequence[Path], done: Cleaned, console: Console, *, is_done: bool) -> None:
-    """Print what stays and what goes, each with its size."""
+def _show_kept(done: Cleaned, console: Console) -> None:
+    """Print what stays, and why."""
     for item in done.kept:
         console.say(f"keep    {item['directory']}  {bytes_text(item['size_bytes'])}: {item['why']}")
+
+
+def _show(doomed: Sequence[Run], old: Sequence[Path], done: Cleaned, console: Console, *, is_done: bool) -> None:
+    """Print what stays and what goes, each with its size."""
+    _show_kept(done, console)
     verb = "delete" if is_done else "would delete"
     for run in doomed:
         value = f"  {run.monitor} {figure(run, run.monitor)}" if run.monitor in run.metrics and run.monitor else ""
