@@ -25,7 +25,7 @@ BY_TARGET = ("models", "data", "augment", "losses", "optimizers", "schedulers", 
 SHARED = tuple(
     f"data.{name}"
     for name in (
-        *("images", "conversion", "finding", "left_out", "tally", "image_form", "order", "pixels", "idx"),
+        *("images", "conversion", "finding", "left_out", "tally", "image_form", "order", "pixels", "idx", "text_files"),
         *("table.reader", "table.new_rows", "table.columns", "table.coding", "table.codes", "table.given"),
     )
 )

@@ -86,8 +86,8 @@ def load_trained(job: Job, data: Opened, saved: SavedWeights) -> Trained:
 
 
 def shapes_in(plain: Any) -> Tree:
-    """Return the shape of a sample, or a tree of shapes, from a config; None if the value is not one."""
-    if isinstance(plain, list) and all(type(size) is int and size > 0 for size in plain):
+    """Return the shape of a sample, or a tree of shapes, from a config; None if it is none. A size of None is any."""
+    if isinstance(plain, list) and all(size is None or (type(size) is int and size > 0) for size in plain):
         return tuple(plain)
     if isinstance(plain, list):
         shapes = tuple(map(shapes_in, plain))

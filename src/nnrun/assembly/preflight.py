@@ -140,6 +140,8 @@ def _kind_of_samples(data: Opened) -> str:
     """Return the kind of the samples of data: one of those that `model=auto` tells apart."""
     if "table" in data.facts:
         return "tables"
+    if data.in_shape == (None,):
+        return "texts"
     is_tensor = isinstance(data.in_shape, tuple) and all(isinstance(size, int) for size in data.in_shape)
     return "images" if is_tensor and len(data.in_shape) == NUM_IMAGE_DIMS else "other"
 

@@ -36,6 +36,10 @@ _PLAIN = (
     "nnrun.components.models.cnn.",
     "nnrun.components.models.resnet18.",
     "nnrun.components.models.vgg.",
+    "nnrun.components.models.bag.",
+    "nnrun.components.models.textcnn.",
+    "nnrun.components.models.recurrent.",
+    "nnrun.components.models.text_transformer.",
     "torch.nn.",
 )
 

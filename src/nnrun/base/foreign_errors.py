@@ -49,6 +49,7 @@ _EXTRAS = {
     **dict.fromkeys(("optuna", "cmaes", "scipy", "scikit-learn"), "sweep"),
     "submitit": "cluster",
     "polars": "table",
+    "tokenizers": "text",
     **{name: name for name in ("tensorboard", "mlflow", "wandb")},
 }
 # Errors of torch.compile where a compiler is missing, and what to install.

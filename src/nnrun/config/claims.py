@@ -15,8 +15,8 @@ from nnrun.config.auto import AUTO, Auto
 from nnrun.config.folders import option_file, options
 from nnrun.config.yaml_files import read_yaml
 
-# The kinds of samples: images, `(C, H, W)`, the rows of a table, or something else.
-SAMPLES = ("images", "tables", "other")
+# The kinds of samples: images, `(C, H, W)`, the rows of a table, texts, `(L,)`, or something else.
+SAMPLES = ("images", "tables", "texts", "other")
 # The name of a kind of data in messages, where it differs.
 _SAID = {"other": "samples of another kind"}
 

@@ -15,7 +15,7 @@ from nnrun.checkpoints.model_card import paths_left_out
 from nnrun.config.auto import AUTO, become, targets_of
 from nnrun.config.claims import Claim, claims, fitting_kinds, tell_data
 from nnrun.config.composed import Composed
-from nnrun.config.data_settings import unread_root
+from nnrun.config.data_settings import unread_root, unread_tokenizer
 from nnrun.config.draft import (
     Draft,
     built_as_before,
@@ -189,7 +189,7 @@ def _without_effect(
     """Complain of settings of the command line that have no effect in this config."""
     found = idle_settings(typed, tree, task, rules.idle)
     if task is None or task.builds_section("data.dataset"):
-        found += unread_root(typed, tree)
+        found += [*unread_root(typed, tree), *unread_tokenizer(typed, tree)]
     return found
 
 

@@ -47,6 +47,25 @@ def unread_root(typed: Sequence[Typed], tree: Mapping[str, Any]) -> Iterator[Com
             yield Complaint(full, f"{full}={values[full]} has no effect with data={name}, {reason}")
 
 
+def unread_tokenizer(typed: Sequence[Typed], tree: Mapping[str, Any]) -> Iterator[Complaint]:
+    """Complain of settings of a tokenizer for data without texts, and beside a network that has its own; and of none
+    for texts.
+    """
+    words = [item for item in typed if item.key.partition(".")[0] == "tokenizer" and item.value != "none"]
+    section, name = _dataset_of_ours(tree), value_at(tree, "data.name")
+    if section is not None and "tokenizer" not in section:
+        for item in words:
+            yield Complaint(item.key, f"{item.key}={item.value} has no effect with data={name}, which has no texts")
+        return
+    source = next((key for key in ("ckpt", "init_from") if value_at(tree, key) is not None), None)
+    if source is not None:
+        for item in [*words, *(item for item in typed if item.key == "data.max_length")]:
+            text = f"{item.key}={item.value} has no effect with {source}=: its network has a tokenizer; remove it"
+            yield Complaint(item.key, text)
+    elif section is not None and tree.get("tokenizer") is None:
+        yield Complaint("tokenizer", f"tokenizer=none, but data={name} has texts; remove it, or choose another")
+
+
 def _dataset_of_ours(tree: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return the section of the data set, if its class is ours."""
     section = value_at(tree, "data.dataset")

@@ -14,6 +14,7 @@ from nnrun.base.paths import abbreviated, why_out_of_reach
 
 GROUPS = (
     "model",
+    "tokenizer",
     "data",
     "augment",
     "problem",

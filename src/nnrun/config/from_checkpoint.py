@@ -27,6 +27,9 @@ from nnrun.config.tree import is_within, value_at
 MEANT_BEFORE: dict[str, Any] = {
     "problem": {"_target_": "nnrun.components.problems.classification.Classification"},
     "metric": {},
+    "tokenizer": None,
+    "data.text": None,
+    "data.max_length": None,
     "trainer.validate_every_steps": None,
     "trainer.max_minutes": None,
     "trainer.test": True,

@@ -98,7 +98,7 @@ def _is_shape(value: Any) -> bool:
     """Return whether a value is a shape, or shapes by name."""
     if isinstance(value, dict):
         return all(map(_is_shape, value.values()))
-    return isinstance(value, list) and all(is_integer(item) or _is_shape(item) for item in value)
+    return isinstance(value, list) and all(item is None or is_integer(item) or _is_shape(item) for item in value)
 
 
 RANGES: dict[str, Range] = {
@@ -126,6 +126,7 @@ RANGES: dict[str, Range] = {
         lambda v: not isinstance(v, dict) or ("train" in v and set(v) <= {"train", "valid", "test"}),
         "a file, or one for each split as {train: FILE, valid: FILE, test: FILE}, of which train is required",
     ),
+    "data.max_length": whole(1, null=True),
     "data.in_shape": Range(
         lambda v: v is None or _is_shape(v), "a list of whole numbers, a mapping of such lists by name, or null"
     ),

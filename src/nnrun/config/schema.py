@@ -17,7 +17,7 @@ Switch = Literal["auto"] | bool
 # Sections that are built from their `_target_`; those of NAMED_SECTIONS hold several, by name.
 TARGET_SECTIONS = ("model", "problem", "loss", "optimizer", "scheduler", "data.dataset")
 NAMED_SECTIONS = ("metric", "augment", "callback", "export", "logger")
-OPTIONAL_SECTIONS = ("scheduler", "early_stopping", "report", *NAMED_SECTIONS)
+OPTIONAL_SECTIONS = ("tokenizer", "scheduler", "early_stopping", "report", *NAMED_SECTIONS)
 
 # Settings of `data` that only some data sets take, with their defaults.
 TAKEN_BY_SOME = {
@@ -33,6 +33,8 @@ TAKEN_BY_SOME = {
     "time": None,
     "columns": None,
     "drop": None,
+    "text": None,
+    "max_length": None,
 }
 # Those that a map-style data set of torch's kind takes: nnrun reads its samples.
 TAKEN_BY_MAP_STYLE = ("image_size", "channels", "on_bad", "white", "resize", "targets")
@@ -69,6 +71,8 @@ class DataSettings:
     time: str | None
     columns: dict[str, str] | None
     drop: list[str] | None
+    text: str | None
+    max_length: int | None
     in_shape: list[Any] | dict[str, Any] | None
     num_outputs: int | None
     num_classes: int | None
@@ -80,6 +84,17 @@ class DataSettings:
         """The number of samples in a batch, of a config whose `auto` became a number."""
         assert isinstance(self.batch_size, int)
         return self.batch_size
+
+
+@dataclass(frozen=True)
+class TokenizerSettings:
+    """How texts become tokens."""
+
+    kind: Literal["words", "chars", "bpe", "wordpiece", "unigram", "file"]
+    vocab_size: int
+    min_frequency: int
+    lowercase: bool
+    file: str | None
 
 
 @dataclass(frozen=True)
@@ -172,6 +187,7 @@ class LaunchSettings:
 # The sections that a dataclass types, by name; those of tasks are in their records.
 SECTIONS: dict[str, type] = {
     "data": DataSettings,
+    "tokenizer": TokenizerSettings,
     "trainer": TrainerSettings,
     "transfer": TransferSettings,
     "early_stopping": EarlyStoppingSettings,
@@ -196,6 +212,7 @@ class RunSettings:
     runs: str | None
     trust: list[str]
     data: DataSettings
+    tokenizer: TokenizerSettings | None
     trainer: TrainerSettings
     transfer: TransferSettings
     early_stopping: EarlyStoppingSettings | None

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from nnrun.base.foreign_errors import calling
 from nnrun.core.augmenter import Augmenter
-from nnrun.core.randomness import permutation
 from nnrun.core.residency import ResidentSamples
 from nnrun.core.seams.batch import Batch
 from nnrun.core.seams.data import Preprocessing, Tree
@@ -47,9 +46,8 @@ class SplitBatches:
 
     def order(self, epoch: int) -> Tensor:
         """Return the sample indices of each batch of an epoch, `(num_batches, B)`, on the samples' device."""
-        num, seed = self.num_samples, self.shuffle_seed
-        order = torch.arange(num) if seed is None else permutation(num, seed, epoch)
-        padding = self.num_batches * self.batch_size - num
+        order = self.samples.order(self.shuffle_seed, epoch, self.batch_size)
+        padding = self.num_batches * self.batch_size - len(order)
         order = torch.cat([order, order[:padding]]).view(self.num_batches, self.batch_size)
         return order[:, self._share].to(self.samples.home)
 

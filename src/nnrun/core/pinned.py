@@ -45,13 +45,18 @@ class _Turn:
     def gather(self, leaves: list[Tensor], indices: Tensor) -> list[Tensor]:
         """Return the rows at `indices` of each tensor, in the buffers."""
         self.copied.wait()  # waits for the copy of the last batch but one
-        shapes = [(len(indices), *leaf.shape[1:]) for leaf in leaves]
+        # Samples of different lengths are padded to the longest of the batch.
+        rows = [None if isinstance(leaf, Tensor) else leaf.index_select(0, indices) for leaf in leaves]
+        shapes = [
+            (len(indices), *leaf.shape[1:]) if row is None else tuple(row.shape)
+            for leaf, row in zip(leaves, rows, strict=True)
+        ]
         if [tuple(buffer.shape) for buffer in self._buffers] != shapes:
             pairs = zip(leaves, shapes, strict=True)
             self._buffers = [torch.empty(shape, dtype=leaf.dtype, pin_memory=True) for leaf, shape in pairs]
-        for leaf, buffer in zip(leaves, self._buffers, strict=True):
-            if isinstance(leaf, Tensor):
+        for leaf, row, buffer in zip(leaves, rows, self._buffers, strict=True):
+            if row is None:
                 torch.index_select(leaf, 0, indices, out=buffer)
             else:
-                buffer.copy_(leaf.index_select(0, indices))
+                buffer.copy_(row)
         return self._buffers

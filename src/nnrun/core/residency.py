@@ -14,6 +14,8 @@ from torch.utils._pytree import tree_map
 from nnrun.base.host import fits_in_memory
 from nnrun.core.device import copies_beside, free_bytes, is_gpu
 from nnrun.core.pinned import PinnedRows
+from nnrun.core.ragged import Ragged, by_length, lengths_of
+from nnrun.core.randomness import BATCH_ORDER, generator, permutation
 from nnrun.core.seams.data import Split, Tree
 from nnrun.core.seams.world import World
 from nnrun.core.workers.crew import Crew, in_order
@@ -74,8 +76,23 @@ class ResidentSamples:
         """Return the targets at `indices`, on the device."""
         return self.placed.targets.index_select(0, indices).to(self.layout.device)
 
+    def order(self, seed: int | None, epoch: int, batch_size: int) -> Tensor:
+        """Return the order of an epoch's samples, `(N,)`, on the host: their own if `seed` is None.
+
+        Samples of different lengths are shuffled so that those of a batch have similar lengths.
+        """
+        if seed is None:
+            return torch.arange(len(self))
+        order, lengths = permutation(len(self), seed, epoch), lengths_of(self._source.inputs)
+        shuffling = generator(BATCH_ORDER, seed, epoch)
+        return order if lengths is None else by_length(order, lengths, batch_size, shuffling)
+
     def rows(self, order: Tensor) -> Generator[Tree, None, None]:
         """Yield the raw samples of each row of an order."""
+        ragged = self.placed.inputs
+        if isinstance(ragged, Ragged) and self._pinned is None:
+            yield from ragged.rows(order)
+            return
         for indices in order:
             yield self.inputs(indices)
 

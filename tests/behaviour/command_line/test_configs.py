@@ -14,6 +14,7 @@ import yaml
 
 from nnrun.assembly.allowed import import_target
 from nnrun.cli import compose
+from nnrun.components.data.tokenizing import trained
 from nnrun.config.folders import GROUPS, OF_A_SWEEP, conf_dir, options
 from nnrun.config.overrides import jobs_of, parse_all
 from nnrun.config.schema import NAMED_SECTIONS
@@ -23,6 +24,7 @@ from nnrun.sweeps.search.grammar import space_of
 from nnrun.tasks.rules import collect_rules
 from support.command_line import cifar_files, mnist_files, run_here, write_files
 from support.pictures import labelled, make_arrays, make_folder, valued
+from support.texts import make_texts
 
 pytestmark = pytest.mark.usefixtures("warm_python")
 
@@ -32,6 +34,7 @@ OPTIONS = [(group, option) for group in GROUPS for option in options(group, [])]
 GIVEN = {"optimizer": {"params"}, "scheduler": {"optimizer", "last_epoch"}, "problem": {"targets"}}
 DEFAULTS = {
     "model": "auto",
+    "tokenizer": "none",
     "data": "digits",
     "augment": "none",
     "problem": "auto",
@@ -60,7 +63,15 @@ OF_LABELS, OF_VALUES = (
         {"problem": ["regression"], "loss": ["mse", "mae", "huber"]},
     )
 )
-BESIDE = {("augment", "color"): {"data": "cifar10"}, **{pair: {"data": "arrays"} for pair in OF_LABELS + OF_VALUES}}
+# Options for texts.
+OF_TEXTS = [("model", name) for name in ("bag", "gru", "lstm", "textcnn", "transformer")]
+OF_TEXTS += [("tokenizer", name) for name in ("words", "chars", "bpe", "wordpiece", "unigram", "file")]
+BESIDE = {
+    **{(group, name): {"data": "text", "model": "bag"} | {group: name} for group, name in OF_TEXTS},
+    ("data", "text"): {"model": "bag"},
+    ("augment", "color"): {"data": "cifar10"},
+    **{pair: {"data": "arrays"} for pair in OF_LABELS + OF_VALUES},
+}
 
 
 def header(name: str) -> list[str]:
@@ -161,6 +172,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, make in (("labelled", labelled), ("valued", valued)):
         x, y = make(90)
         np.savez(folder / f"{name}.npz", x=x, y=y)
+    make_texts(folder / "texts.csv", 60)
+    (folder / "tokenizer.json").write_text(trained(["good bad"], TOKENIZER), encoding="utf-8")
     return folder
 
 
@@ -168,6 +181,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 FOR_TABLES = [("model", name) for name in ("tabular", "tabm", "linear")]
 OF_TABLE = ["data.root=flowers.csv", "data.target=kind"]
 
+TOKENIZER = {"kind": "words", "vocab_size": 10, "min_frequency": 1, "lowercase": True}
 # What an option cannot be used without.
 NEEDED = {
     ("data", "folder"): ["data.root=pictures"],
@@ -175,6 +189,8 @@ NEEDED = {
     ("data", "torchvision"): ["data.dataset.name=MNIST"],
     **{pair: ["data=table", *OF_TABLE] for pair in FOR_TABLES},
     ("data", "table"): ["model=auto", *OF_TABLE],
+    **{pair: ["data.root=texts.csv"] for pair in [*OF_TEXTS, ("data", "text")]},
+    ("tokenizer", "file"): ["data.root=texts.csv", "tokenizer.file=tokenizer.json"],
     **{pair: ["data.root=labelled.npz"] for pair in OF_LABELS},
     **{pair: ["data.root=valued.npz"] for pair in OF_VALUES},
 }

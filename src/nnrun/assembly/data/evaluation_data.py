@@ -29,7 +29,7 @@ _HOLD_OUT_OF_SET = ("test_fraction",)
 _NOT_THE_SOURCE = (
     *("split_seed", "split_by", "group", "time", "test_fraction", "mean", "std"),
     *("image_size", "channels", "on_bad", "in_shape", "download", "layout", "class_order", "white"),
-    *("resize", "jpeg_draft"),
+    *("resize", "jpeg_draft", "tokenizer", "max_length", "preprocessing"),
 )
 # If the data has a smaller fraction of the samples seen in training, they were replaced or are decoded differently.
 _MIN_SHARE = 0.5
@@ -57,7 +57,8 @@ def open_for(job: Job) -> Opened:
     """
     past, settings = _past_of(job), job.data
     if past is None:
-        data = open_data(settings, checks_batch=job.trains and not job.lowers_batch)
+        learned = _learned_before(job)
+        data = open_data(settings, checks_batch=job.trains and not job.lowers_batch, learned=learned)
         is_typed = any(item.key == "data.val_fraction" and item.value for item in job.composed.typed)
         if job.trains and is_typed and not data.valid_is_drawn:
             raise ConfigError(
@@ -81,6 +82,12 @@ def open_for(job: Job) -> Opened:
     if _is_same_source(past.data, settings):
         return _of_the_same_source(past, settings)
     return _of_another_source(past, settings)
+
+
+def _learned_before(job: Job) -> Mapping[str, Any] | None:
+    """Return the preprocessing of the weights that a training goes on from, for data that is prepared by it."""
+    saved = job.composed.resumed or job.composed.start or job.pretrained
+    return saved.preprocessing if isinstance(saved, SavedNetwork) else None
 
 
 def _past_of(job: Job) -> _Past | None:

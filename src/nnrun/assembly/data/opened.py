@@ -103,16 +103,22 @@ class Opened:
         return sha256.hexdigest()
 
 
-def open_data(settings: DataSettings, *, checks_batch: bool, evaluation: Evaluation | None = None) -> Opened:
+def open_data(
+    settings: DataSettings,
+    *,
+    checks_batch: bool,
+    evaluation: Evaluation | None = None,
+    learned: Mapping[str, Any] | None = None,
+) -> Opened:
     """Read the data that a config names; raise DataError where it is wrong or does not fit the config.
 
     `checks_batch` says whether a batch must fit into the training split. `evaluation` describes the trained network
-    that is to be evaluated on the data.
+    that is to be evaluated on the data; `learned` is the preprocessing of the weights that a training starts from.
     """
     # The data set is freed before its samples are copied: with very many samples even its index takes much memory.
     return in_memory(
         take_parts(
-            load_dataset(settings, evaluation, checks_batch=checks_batch),
+            load_dataset(settings, evaluation, checks_batch=checks_batch, learned=learned),
             settings,
             checks_batch=checks_batch,
             evaluates=evaluation is not None,
@@ -137,9 +143,8 @@ def take_parts(dataset: Dataset, settings: DataSettings, *, checks_batch: bool, 
     for name, split in (("training", train), ("validation", valid), ("test", test)):
         if split is not None and not (name == "training" and is_tested_alone):
             check_targets(name, split, targets, settings.name)
-    in_shape = dataset.in_shape
     if dataset.fit is None:
-        check_claims(known_late(in_shape, targets, dataset.facts), settings)
+        check_claims(known_late(dataset.in_shape, targets, dataset.facts), settings)
     if settings.limit is not None:
         drawing = Drawing(settings.split_by, SPLIT, settings.split_seed)
         train, test = (limited(split, targets, settings.limit, drawing) for split in (train, test))
@@ -160,7 +165,7 @@ def take_parts(dataset: Dataset, settings: DataSettings, *, checks_batch: bool, 
         test=test,
         targets=targets,
         preprocessing=dataset.preprocessing,
-        in_shape=in_shape,
+        in_shape=dataset.in_shape,
         findings=findings,
         source_fingerprint=_fingerprint(dataset, settings),
         became=dataset.became,

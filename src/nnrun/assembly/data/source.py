@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
@@ -16,13 +18,18 @@ from nnrun.core.seams.data import Dataset, DataSource, Evaluation, Split
 
 
 def load_dataset(
-    settings: DataSettings, evaluation: Evaluation | None = None, *, checks_batch: bool = False
+    settings: DataSettings,
+    evaluation: Evaluation | None = None,
+    *,
+    checks_batch: bool = False,
+    learned: Mapping[str, Any] | None = None,
 ) -> Dataset:
     """Return the data set of the source that a config names, before anything is held out.
 
     `checks_batch` raises DataError where a batch is larger than the data: before reading, if the source can count.
+    `learned` is the preprocessing of a trained network, as plain values, for sources that ask for it.
     """
-    source = _source(settings)
+    source = _source(settings, learned)
     load_for = getattr(source, "load_for", None)
     try:
         is_checked = checks_batch and settings.batch_size != AUTO
@@ -50,12 +57,14 @@ def load_dataset(
     return dataset
 
 
-def _source(settings: DataSettings) -> DataSource:
+def _source(settings: DataSettings, learned: Mapping[str, Any] | None) -> DataSource:
     """Build what `data.dataset` names; a map-style data set of torch's kind is wrapped, and built when it is loaded."""
     section = settings.dataset
     parameters = map_style_parameters(section)
     if parameters is None:
-        late = {"in_shape": settings.in_shape} if "in_shape" in section else {}
+        late: dict[str, Any] = {"in_shape": settings.in_shape} if "in_shape" in section else {}
+        if learned is not None and "preprocessing" in section:
+            late["preprocessing"] = {key: value for key, value in learned.items() if key != "_target_"}
         return build(section, "data.dataset", DataSource, **late)  # type: ignore[type-abstract]
     taken = ("name", *TAKEN_BY_MAP_STYLE, "split_seed", "split_by", "in_shape", "class_order")
     wrapper = {"_target_": "nnrun.components.data.map_style.OwnDataset"} | {

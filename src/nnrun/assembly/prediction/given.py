@@ -18,6 +18,7 @@ from nnrun.assembly.prediction.array_files import holds_array, read_images
 from nnrun.assembly.prediction.input_files import find_files
 from nnrun.assembly.prediction.raw_images import Intake, Samples, of_files, of_tree
 from nnrun.assembly.prediction.tables import batches_of_rows, rows_given
+from nnrun.assembly.prediction.texts import of_texts, tokens_of
 from nnrun.base.errors import ArtifactError, ConfigError, DataError
 from nnrun.components.data.images import MAX_PIXELS, from_pillow
 from nnrun.components.data.tally import Tally
@@ -26,17 +27,21 @@ from nnrun.core.seams.data import Tree
 if TYPE_CHECKING:
     from nnrun.assembly.prediction.predictor import Predictor
 
-_GIVE = "give a path, a Pillow image, an array, a tensor, a dict of arrays by name, or a list of one of these"
+_GIVE = "give a path, a text, a Pillow image, an array, a tensor, a dict of arrays by name, or a list of one of these"
 
 
 def samples_given(inputs: Any, predictor: Predictor) -> Generator[Samples, None, None]:
-    """Yield the given inputs as batches of raw samples, in order; nothing if there are none.
+    """Yield the given inputs as batches of raw samples, in order; nothing if there are none. Strings are paths, or
+    texts for a network of texts.
 
     Raises DataError where an input cannot be read, or does not fit the network.
     """
     if predictor.columns:
         rows = rows_given(inputs)
         yield from batches_of_rows(rows, predictor.columns, predictor.batch_size, takes_given=predictor.takes_columns)
+        return
+    if (tokens := tokens_of(predictor.preprocessing)) is not None and (texts := _as_texts(inputs)) is not None:
+        yield from of_texts(texts, tokens, predictor.batch_size)
         return
     is_one = _is_path(inputs) or _is_image(inputs)
     if isinstance(inputs, bytes) or not (is_one or _is_array(inputs) or isinstance(inputs, Iterable | int | float)):
@@ -62,6 +67,13 @@ def samples_given(inputs: Any, predictor: Predictor) -> Generator[Samples, None,
         return
     _check_scale(tree, predictor.preprocessing)
     yield from of_tree("sample ", tree, predictor.batch_size)
+
+
+def _as_texts(inputs: Any) -> list[str] | None:
+    """Return a text, or a list of texts; None for anything else."""
+    given = [inputs] if isinstance(inputs, str) else inputs
+    is_list = isinstance(given, Sequence) and not isinstance(given, bytes)
+    return list(given) if is_list and all(isinstance(item, str) for item in given) else None
 
 
 def image_shape(in_shape: Tree, preprocessing: Mapping[str, Any]) -> tuple[int, ...]:

@@ -21,6 +21,7 @@ from nnrun.assembly.prediction.onnx_facts import OnnxFacts
 from nnrun.assembly.prediction.onnx_file import read_onnx, said
 from nnrun.assembly.prediction.predictor import Predictor
 from nnrun.assembly.prediction.tables import columns_in
+from nnrun.assembly.prediction.texts import OF_TEXTS
 from nnrun.base.errors import ArtifactError, ConfigError
 from nnrun.base.foreign_errors import lacks_package
 from nnrun.base.host import available_bytes
@@ -132,6 +133,8 @@ def _preprocessing(
     types = [node["type"] for node in signature["inputs"]]
     if facts.is_raw or (facts.is_raw is None and types == ["tensor(uint8)"]):
         return None
+    if facts.preprocessing["_target_"] == OF_TEXTS and types == ["tensor(int64)"]:
+        return None
     if types != ["tensor(float)"] * len(types):
         raise ArtifactError(f"{path} takes {', '.join(types)}; nnrun exports networks that take uint8 or float pixels")
     try:
@@ -170,10 +173,10 @@ def _in_shape(signature: dict[str, Any], facts: OnnxFacts, path: Path) -> Tree:
     return shapes[names[0]] if facts.inputs in (None, (ALONE,)) else shapes
 
 
-def _shape_of(shape: list[Any], path: Path) -> tuple[int, ...]:
-    """Return the shape of a tensor without its batch dimension, which must be dynamic."""
-    if not shape or isinstance(shape[0], int) or not all(isinstance(size, int) and size > 0 for size in shape[1:]):
+def _shape_of(shape: list[Any], path: Path) -> tuple[int | None, ...]:
+    """Return the shape of a tensor without its batch dimension, which must be dynamic; None is any length."""
+    if not shape or isinstance(shape[0], int) or any(isinstance(size, int) and size < 1 for size in shape[1:]):
         raise ArtifactError(
             f"{path} takes {said(Exception(shape))}; nnrun only exports networks with a dynamic batch dimension"
         )
-    return tuple(shape[1:])
+    return tuple(size if isinstance(size, int) else None for size in shape[1:])

@@ -92,7 +92,7 @@ def read_table(path: Path) -> Table:
             continue
         if titles is None:
             has_titles = _are_titles(path, row)
-            titles = _titles(path, row if has_titles else _made_up(row))
+            titles = checked_titles(path, row if has_titles else _made_up(row))
             if has_titles:
                 continue
         while len(row) > len(titles) and not row[-1]:
@@ -173,7 +173,7 @@ def delimiter_of(line: str) -> str:
     return max(_DELIMITERS, key=lambda one: len(next(csv.reader([line], delimiter=one))))
 
 
-def _titles(path: Path, row: list[str]) -> list[str]:
+def checked_titles(path: Path, row: list[str]) -> list[str]:
     """Return the titles of the columns, without trailing empty ones."""
     titles = list(row)
     while not titles[-1]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 import nnrun
 from nnrun.components.data.image_form import conversion_of
@@ -21,6 +21,8 @@ from nnrun.core.trees import ALONE, named_leaves, num_samples
 
 # The metadata file inside a torch artifact.
 METADATA_NAME = "nnrun.json"
+# The dimension of the samples.
+_BATCH = {0: "batch"}
 
 
 class Prepare(nn.Module):
@@ -133,30 +135,57 @@ class ArtifactForm:
         return {**section, "state": context.problem.state_dict()}
 
     def _inputs(self, context: ExportContext) -> dict[str, Any]:
-        """Return dtype and shape of each input tensor of an artifact, by name; the first dimension is dynamic."""
+        """Return dtype and shape of each input tensor of an artifact, by name; None is any size."""
+        example = self.example(context)
+        axes = free_axes(example, context)
         return {
-            name: {"dtype": str(leaf.dtype).removeprefix("torch."), "shape": [None, *leaf.shape[1:]]}
-            for name, leaf in named_leaves(self.example(context)).items()
+            name: {
+                "dtype": str(leaf.dtype).removeprefix("torch."),
+                "shape": [None if place in free else size for place, size in enumerate(leaf.shape)],
+            }
+            for (name, leaf), free in zip(named_leaves(example).items(), axes, strict=True)
         }
 
     def _input(self, context: ExportContext) -> str:
         """Return the input of an artifact in words: for each tensor its kind, dtype and shape."""
-        raw = named_leaves(context.example)
+        raw, inputs = named_leaves(context.example), self._inputs(context)
         kinds = {
-            name: _kind(leaf, raw.get(name, leaf), is_raw=self.preprocess)
+            name: _kind(leaf, raw.get(name, leaf), inputs[name]["shape"], is_raw=self.preprocess)
             for name, leaf in named_leaves(self.example(context)).items()
         }
         return kinds[ALONE] if list(kinds) == [ALONE] else "; ".join(f"{name}: {kind}" for name, kind in kinds.items())
 
 
-def _kind(taken: Tensor, raw: Tensor, *, is_raw: bool) -> str:
+def _kind(taken: Tensor, raw: Tensor, sizes: Sequence[int | None], *, is_raw: bool) -> str:
     """Return one input tensor of an artifact in words: pixels or values, raw or normalized, with dtype and shape."""
     what = "pixels" if raw.dim() == 4 and (raw.dtype == torch.uint8 or not is_raw) else "values"
     dtype = str(taken.dtype).removeprefix("torch.")
-    shape = "N, C, H, W" if taken.dim() == 4 else ", ".join(["N", *map(str, taken.shape[1:])])
+    shape = (
+        "N, C, H, W"
+        if taken.dim() == 4
+        else ", ".join(["N", *("L" if size is None else str(size) for size in sizes[1:])])
+    )
     return f"{'raw' if is_raw else 'normalized'} {what}, {dtype}, ({shape})"
 
 
-def batches_of(tree: Tree) -> Any:
-    """Return the dynamic shapes of a batch for torch.export: the first dimension of every tensor is dynamic."""
-    return tree_map(lambda _: {0: torch.export.Dim.DYNAMIC}, tree)
+def batches_of(tree: Tree, context: ExportContext) -> Any:
+    """Return the dynamic shapes of a batch for torch.export: the number of samples, and what differs between them."""
+    axes = [dict.fromkeys(free, torch.export.Dim.DYNAMIC) for free in free_axes(tree, context)]
+    return tree_unflatten(axes, tree_flatten(tree)[1])
+
+
+def free_axes(tree: Tree, context: ExportContext) -> list[dict[int, str]]:
+    """Return the dimensions of each tensor of a batch that are not fixed: the samples, and those of different length.
+
+    Each has a word: `{0: "batch", 1: "length"}`.
+    """
+    leaves, form = tree_flatten(tree)
+    if context.in_shape is None:
+        return [dict(_BATCH) for _ in leaves]
+    return [_BATCH | _free(shape) for shape in form.flatten_up_to(context.in_shape)]
+
+
+def _free(shape: Sequence[int | None]) -> dict[int, str]:
+    """Return the words for the dimensions of a sample that are not fixed."""
+    places = [place for place, size in enumerate(shape, 1) if size is None]
+    return {place: "length" if len(places) == 1 else f"length_{place}" for place in places}

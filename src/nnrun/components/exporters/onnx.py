@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor, nn
 
-from nnrun.components.exporters.deployed import ArtifactForm, batches_of
+from nnrun.components.exporters.deployed import ArtifactForm, batches_of, free_axes
 from nnrun.components.exporters.onnx_columns import described, in_words, take_columns
 from nnrun.components.exporters.refusals import refusing
 from nnrun.components.exporters.stripping import strip_onnx
@@ -89,16 +89,20 @@ class OnnxExporter:
         if self.output in names:
             raise CannotExport(f"the data has an input named {self.output!r}, like the output; use export=pt2")
         with quiet():
-            proto = traced(network, example, names, self.output, self.opset) if self._may_trace else None
+            proto = (
+                traced(network, example, names, self.output, self.opset, free_axes(example, context))
+                if self._may_trace
+                else None
+            )
         self._is_traced = proto is not None
         if proto is None:
-            proto = self._program(network, example, names)
+            proto = self._program(network, example, names, batches_of(example, context))
         strip_onnx(proto)
         for key, value in form.metadata(context).items():
             proto.metadata_props.append(onnx.StringStringEntryProto(key=PREFIX + key, value=value))
         return proto
 
-    def _program(self, network: nn.Module, example: Tree, names: Sequence[str]) -> ModelProto:
+    def _program(self, network: nn.Module, example: Tree, names: Sequence[str], shapes: Any) -> ModelProto:
         """Return the network exported by torch's newer exporter, which rejects what it cannot express."""
         with refusing("onnx"), quiet():
             program = torch.onnx.export(
@@ -106,7 +110,7 @@ class OnnxExporter:
                 # A dict in last place would be taken for keyword arguments.
                 (example, {}),
                 dynamo=True,
-                dynamic_shapes=(batches_of(example),),
+                dynamic_shapes=(shapes,),
                 input_names=list(names),
                 output_names=[self.output],
                 opset_version=self.opset,

@@ -38,7 +38,7 @@ class Pt2Exporter:
         path = folder / "model.pt2"
         with refusing("pt2"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            program = torch.export.export(network, (example,), dynamic_shapes=(batches_of(example),))
+            program = torch.export.export(network, (example,), dynamic_shapes=(batches_of(example, context),))
             metadata = json.dumps(form.metadata(context), ensure_ascii=False)
             strip_program(program)
             content = io.BytesIO()

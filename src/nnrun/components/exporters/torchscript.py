@@ -7,6 +7,7 @@ import json
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +40,7 @@ class TorchScriptExporter:
         form = ArtifactForm(self.preprocess, self.output)
         path = folder / "model.pt"
         module, example = form.deployed(model, context)
-        script, how = compile_script(module, example)
+        script, how = compile_script(module, example, batches_of(example, context))
         self.notes = [how]
         path.write_bytes(script_bytes(script, form.metadata(context) | {"method": how}))
         return path
@@ -50,7 +51,7 @@ class TorchScriptExporter:
 
 
 def compile_script(
-    module: Deployed, example: Tree, format_name: str = "torchscript"
+    module: Deployed, example: Tree, shapes: Any, format_name: str = "torchscript"
 ) -> tuple[torch.jit.ScriptModule, str]:
     """Return a network as TorchScript, and a note on how: scripted, or traced and why.
 
@@ -68,7 +69,7 @@ def compile_script(
             network: torch.jit.ScriptModule = torch.jit.script(module.network)
             how = "scripted"
         except Exception as error:
-            network = _trace(module.network, module.prepare(example), format_name)
+            network = _trace(module.network, module.prepare(example), shapes, format_name)
             how = f"traced, because it cannot be scripted: {_last_line(error)}"
         # The preprocessing may be any function, but has no data-dependent control flow, so a trace is complete.
         if not isinstance(example, Tensor):
@@ -96,7 +97,7 @@ def _traced(module: nn.Module, example: Tree) -> torch.jit.ScriptModule:
     return torch.jit.trace(module, (example,), check_trace=False, strict=False)
 
 
-def _trace(network: nn.Module, example: Tree, format_name: str) -> torch.jit.ScriptModule:
+def _trace(network: nn.Module, example: Tree, shapes: Any, format_name: str) -> torch.jit.ScriptModule:
     """Return a trace; raise CannotExport if it would record only one of several paths."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -105,7 +106,7 @@ def _trace(network: nn.Module, example: Tree, format_name: str) -> torch.jit.Scr
     # tells them apart.
     if any(issubclass(item.category, torch.jit.TracerWarning) for item in caught):
         try:
-            torch.export.export(network, (example,), dynamic_shapes=(batches_of(example),), strict=False)
+            torch.export.export(network, (example,), dynamic_shapes=(shapes,), strict=False)
         except Exception as error:
             raise cannot_follow(format_name) from error
     return trace

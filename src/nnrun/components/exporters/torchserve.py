@@ -15,7 +15,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from nnrun.components.exporters.deployed import ArtifactForm
+from nnrun.components.exporters.deployed import ArtifactForm, batches_of
 from nnrun.components.exporters.torchscript import compile_script, script_bytes
 from nnrun.core.seams.data import Tree
 from nnrun.core.seams.export import CannotExport, ExportContext
@@ -55,7 +55,7 @@ class TorchServeExporter:
             raise CannotExport(f"torchserve needs classes, but the targets are {context.targets}{_OTHERS}")
         form = ArtifactForm(self.preprocess, self.output)
         module, example = form.deployed(model, context)
-        script, how = compile_script(module, example, "torchserve")
+        script, how = compile_script(module, example, batches_of(example, context), "torchserve")
         self.notes = [how]
         metadata = form.metadata(context) | {"method": how}
         card = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # The newest version that the older one can write, and the default of the newer one.
 _OPSET = 20
+_BATCH = {0: "batch"}
 # Warnings that the older exporter is deprecated.
 _NO_MATTER = (DeprecationWarning, FutureWarning)
 # Functions that turn tensors into Python numbers: code may branch on them, and a trace records them as constants. It
@@ -40,6 +41,17 @@ _NUMBERS = {
     "__index__",
 }
 _FLOORS = {"floor_divide", "floor_divide_", "__floordiv__", "__rfloordiv__", "__ifloordiv__"}
+
+
+# A trace of torch's recurrent layers warns of sizes that they compare, and the exporter of lengths that differ, where
+# the initial state may have a fixed size. Verification shows whether it has.
+_RECURRENT, _LENGTHS = "torch/nn/modules/rnn.py", "with a variable length with"
+
+
+def _is_harmless(warning: warnings.WarningMessage) -> bool:
+    """Return whether a warning does not say that a trace may be incomplete."""
+    is_of_lengths = warning.filename.endswith(_RECURRENT) or _LENGTHS in str(warning.message)
+    return is_of_lengths or issubclass(warning.category, _NO_MATTER)
 
 
 class _NotTracedError(Exception):
@@ -68,18 +80,26 @@ class _OfLeaves(nn.Module):
         return self.network(tree_unflatten(leaves, self.form))
 
 
-def traced(
-    network: nn.Module, example: Tree, names: Sequence[str], output: str, opset: int | None
+def traced(  # noqa: PLR0913, PLR0917 - as torch.onnx.export takes them
+    network: nn.Module,
+    example: Tree,
+    names: Sequence[str],
+    output: str,
+    opset: int | None,
+    free: Sequence[Mapping[int, str]] | None = None,
 ) -> ModelProto | None:
     """Return a network in eval mode as ONNX with a dynamic batch size; None if a trace may not be complete.
 
-    That is the case after any warning, for data-dependent control flow, and if the export fails.
+    `free` names the dimensions of each input that are not fixed.
+
+    That is the case after any warning that says so, for data-dependent control flow, and if the export fails.
     """
     if (opset or 0) > _OPSET:
         return None
     import onnx  # noqa: PLC0415 - a run that exports nothing does not pay for it
 
     leaves, form = tree_flatten(example)
+    axes = [_BATCH] * len(leaves) if free is None else free
     file = io.BytesIO()
     try:
         with warnings.catch_warnings(record=True) as caught:
@@ -94,11 +114,11 @@ def traced(
                 dynamo=False,
                 input_names=list(names),
                 output_names=[output],
-                dynamic_axes={name: {0: "batch"} for name in (*names, output)},
+                dynamic_axes={name: dict(of) for name, of in zip(names, axes, strict=True)} | {output: dict(_BATCH)},
                 opset_version=opset or _OPSET,
             )
     except Exception:
         return None  # the newer one reports the error
-    if any(not issubclass(warning.category, _NO_MATTER) for warning in caught):
+    if not all(map(_is_harmless, caught)):
         return None
     return onnx.load_model_from_string(file.getvalue())

@@ -20,5 +20,14 @@ RANGES = {
     "model.members": whole(1),
     "model.number_size": whole(1),
     "model.category_size": whole(1),
+    "model.dim": whole(1),
+    "model.filters": whole(1),
+    "model.ngrams": whole(1, 2),
+    "model.buckets": whole(1),
+    "model.heads": whole(1),
+    "model.widths": Range(
+        lambda v: v != [] and several(whole(1)).holds(v),
+        "a list of numbers, at least one, each a whole number from 1 up",
+    ),
     "model.stem": one_of("auto", "imagenet", "small"),
 }

@@ -13,19 +13,18 @@ from torch.utils._pytree import tree_leaves, tree_map
 from nnrun.base.shown import Table
 from nnrun.base.targets import Targets
 from nnrun.core.keyed_splits import SplitKeys
-from nnrun.core.lazy_samples import Stored
 from nnrun.core.sample_hashes import identities, tree_digests
 
 # Any tree of tensors: a tensor, or a tuple, list or dict of trees. The first dimension of each tensor is the sample.
-# Raw samples may stay in a file instead, as `Stored`.
+# Raw samples may stay in a file instead, as `Stored`; those of different lengths are `Ragged`.
 Tree = Any
 
 
 class Preprocessing(Protocol):
     """Turn raw samples, as they are stored and as a deployed network receives them, into the network's input.
 
-    It may also have `beside()`: plain values that callers need to make raw samples of what they have, by the name of
-    the file that is written beside each artifact.
+    It may also have `beside()`: plain values, or the text of a file, that callers need to make raw samples of what they
+    have, by the name of the file, which is written into the run's directory and beside each artifact.
     """
 
     def __call__(self, raw: Tree) -> Tree:
@@ -81,7 +80,7 @@ class Split:
     def subset(self, indices: Tensor) -> Split:
         """Return the samples at `indices`, in that order; samples in a file stay there."""
         inputs = tree_map(
-            lambda t: t.subset(indices) if isinstance(t, Stored) else t.index_select(0, indices), self.inputs
+            lambda t: t.index_select(0, indices) if isinstance(t, Tensor) else t.subset(indices), self.inputs
         )
         names = None if self.names is None else [self.names[index] for index in indices.tolist()]
         digests = None if self.digests is None else self.digests[indices]
@@ -98,7 +97,7 @@ class Split:
 
     def loaded(self) -> Split:
         """Return the same split with all of its samples in memory."""
-        inputs = tree_map(lambda t: t.loaded() if isinstance(t, Stored) else t, self.inputs)
+        inputs = tree_map(lambda t: t if isinstance(t, Tensor) else t.loaded(), self.inputs)
         return replace(self, inputs=inputs)
 
     def digested(self) -> Tensor:
@@ -151,7 +150,8 @@ class Dataset:
     `test_is_drawn` says that the data has no test split of its own: it was held out of the samples to train on. `facts`
     are plain values by name that a network's section may refer to, as `${data.facts.NAME}`. `fit`, if there is
     something to learn of the samples, is called with the splits by name once the validation split is held out: it may
-    look at `train` alone.
+    look at `train` alone. Until then, inputs may be any
+    objects with `len` and `subset(indices)`, and there need be no preprocessing.
     """
 
     train: Split
@@ -196,7 +196,7 @@ class Dataset:
             "facts": facts or {},
             "fit": fit,
         }
-        if not names or preprocessing is None:
+        if not names or (preprocessing is None and fit is None):
             raise TypeError(f"a Dataset needs {'preprocessing' if names else 'targets'}")
         for name, value in given.items():
             object.__setattr__(self, name, value)

@@ -21,7 +21,8 @@ class ExportContext:
     `example` is a few raw samples: a tensor, or a dict or tuple of tensors, as the network takes them in one argument.
     `problem` says what its outputs mean: `problem.final_layer("scores")` turns them into what an artifact returns.
     `score` is the main metric, `problem.headline`, on the test split. `calibration(n)` draws up to `n` raw training
-    samples; none are read before it is called. `config` is the run's, as plain values, without secrets.
+    samples; none are read before it is called. `config` is the run's, as plain values, without secrets. `in_shape` is
+    the shape of a sample, or a tree of shapes, with None for a dimension that differs between samples.
     """
 
     example: Tree
@@ -31,6 +32,7 @@ class ExportContext:
     score: float
     calibration: Callable[[int], Tree]
     config: Mapping[str, Any]
+    in_shape: Tree | None = None
 
     @property
     def targets(self) -> Targets:

@@ -39,9 +39,8 @@ from nnrun.core.splits import Drawing
 from nnrun.proof.verdict import VERIFICATION_SCHEMA, Verification
 from nnrun.proof.verify import Standard, verify
 from nnrun.runs.console import Console
+from nnrun.tasks.beside import write_beside
 
-# The schema of the files that a preprocessing writes beside an artifact.
-BESIDE_SCHEMA = 1
 # Free bytes that exporters may need in the folder for temporary files.
 _LEAST_ROOM = 2**20
 
@@ -63,7 +62,9 @@ def export_context(job: Job, data: Opened, standard: Standard, score: float) -> 
     tree = job.tree(data.known, data.became)
     config = exported_config(tree, job.composed.secrets)
     example, run_id = head(data.test), run_id_of(standard.network)
-    return ExportContext(example, standard.problem, standard.preprocessing, run_id, score, calibration, config)
+    return ExportContext(
+        example, standard.problem, standard.preprocessing, run_id, score, calibration, config, data.in_shape
+    )
 
 
 def run_id_of(model: nn.Module) -> str:
@@ -162,8 +163,7 @@ def _export_once(
         elsewhere = f"which is not a file or folder in exports/{_named(folder).name}"
         shown = f"{path.name!r}, {elsewhere}" if isinstance(path, Path) else without_paths(f"{path!r}, not a path")
         return folder, Verification.unusable(exporter, 0, f"its exporter returned {shown}")
-    for name, plain in getattr(context.preprocessing, "beside", dict)().items():
-        write_json(folder / name, plain, BESIDE_SCHEMA)
+    write_beside(context.preprocessing, folder)
     verification = verify(path, exporter, standard)
     if not path.exists():
         return folder, Verification.unusable(exporter, 0, f"{path.name} was gone after it was loaded")

@@ -42,7 +42,7 @@ TASK = Task(
     help=(
         (
             "nnrun task=predict ckpt=RUN input=DIR",
-            "predict for images (a file, a folder, a pattern, or - for standard input) or for the rows of a table",
+            "predict for images (a file, a folder, a pattern), the rows of a table, or texts (one a line, or a table)",
         ),
     ),
     settings=PredictSettings,
@@ -68,8 +68,8 @@ TASK = Task(
     needs={
         "ckpt": "task=predict needs ckpt=: a run directory, a checkpoint file, or an ONNX file that nnrun exported",
         "input": (
-            "task=predict needs input=: an image, a folder, a pattern in quotes, - for paths from standard input, or a "
-            "table"
+            "task=predict needs input=: an image, a folder, a pattern in quotes, a table, a file of texts, or - for "
+            "standard input"
         ),
     },
     excludes={
@@ -79,7 +79,7 @@ TASK = Task(
         "export": "export has no effect with task=predict; to export, use nnrun export=... ckpt=...",
     },
     unread=("data", "loss", "metric", *OF_A_TRAINING),
-    reads_of_unread=("data.eval_batch_size", "data.on_bad", *_HOW_READ, *OF_ANY_NETWORK),
+    reads_of_unread=("data.eval_batch_size", "data.on_bad", "data.text", *_HOW_READ, *OF_ANY_NETWORK),
     # Data, loss and optimizer may not be available.
     builds=("model", "problem"),
     takes_artifact=True,

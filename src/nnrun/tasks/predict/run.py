@@ -1,4 +1,4 @@
-"""`task=predict`: predict for images with a trained network, and write the predictions to a file."""
+"""`task=predict`: predict for images or texts with a trained network, and write the predictions to a file."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from nnrun.assembly.prediction.onnx_predictor import predictor_of_artifact
 from nnrun.assembly.prediction.predictor import Predictor, predictor_of
 from nnrun.assembly.prediction.raw_images import Intake, Samples, of_files, of_tree
 from nnrun.assembly.prediction.tables import batches_of_rows, rows_of_file, title_of_ids
+from nnrun.assembly.prediction.texts import find_texts, of_texts, tokens_of
 from nnrun.assembly.preflight import prepare
 from nnrun.base.errors import ConfigError, DataError
 from nnrun.base.meter import meter
@@ -61,16 +62,17 @@ class BadFiles:
 
 @dataclass(frozen=True)
 class Source:
-    """The images, or the rows of a table, to predict for, in batches; their number, and what names one of them."""
+    """The images, texts or rows of a table to predict for, in batches, their number, what names one, and what it is."""
 
     batches: Generator[Samples, None, None]
     num_samples: int
     title: str = "path"
+    noun: str = "image"
 
 
 @dataclass(frozen=True)
 class Result:
-    """The number of predicted images, the counts of each answer (except for values), and the time taken."""
+    """The number of predicted samples, the counts of each answer (except for values), and the time taken."""
 
     number: int
     kind: Kind
@@ -81,7 +83,7 @@ class Result:
 
 @dataclass(kw_only=True)
 class PredictionSummary(Summary):
-    """The summary of a prediction, with the numbers of predicted and skipped images and the speed."""
+    """The summary of a prediction, with the numbers of predicted and skipped samples and the speed."""
 
     predicted: int = 0
     skipped: int = 0
@@ -89,19 +91,17 @@ class PredictionSummary(Summary):
 
 
 def predict(composed: Composed, words: Sequence[str], directory: Path | None = None) -> PredictionSummary:
-    """Predict for the images of `input=` with the network of `ckpt=`, in a directory of its own; return the summary."""
+    """Predict for the images or texts of `input=` with the network of `ckpt=`; return the summary.
+
+    The run has a directory of its own.
+    """
     job = prepare(as_predicted_with(composed))
     console = Console()
     with open_session(job, words, directory, console) as session:
-        named = find_inputs(job.settings.input or "")
-        for note in named.notes:
-            console.note(note)
+        bad = BadFiles(job.settings.data.on_bad, console)
         with closing(open_predictor(job)) as predictor:
-            bad = BadFiles(job.settings.data.on_bad, console)
             tally = Tally(predictor.conversion.white)
-            source = open_source(job, named, predictor, bad, tally)
-            for note in () if predictor.columns else numbered_otherwise(job, named.files):
-                console.note(note)
+            source = open_texts(job, predictor) or open_files(job, predictor, bad, tally, console)
             result = write_predictions(job, session, predictor, source)
             for note in tally.notes():
                 console.note(note)
@@ -151,6 +151,30 @@ def open_predictor(job: Job) -> Predictor:
     return predictor_of(load_for(job, saved), job.device, channels_last=channels_last, precision=job.precision)
 
 
+def open_texts(job: Job, predictor: Predictor) -> Source | None:
+    """Return the texts of `input=` for a network of texts; None for another network."""
+    tokens = tokens_of(predictor.preprocessing)
+    if tokens is None:
+        return None
+    settings = job.settings_of(PredictSettings)
+    if settings.format == "kaggle" and settings.id != "number":
+        raise ConfigError(f"predict.id={settings.id} names image files; for texts, use predict.id=number")
+    found = find_texts(job.settings.input or "", job.settings.data.text)
+    batches = of_texts(found.texts, tokens, job.settings.data.eval_batch_size, found.names)
+    return Source(batches, len(found.texts), found.title, "text")
+
+
+def open_files(job: Job, predictor: Predictor, bad: BadFiles, tally: Tally, console: Console) -> Source:
+    """Return the images of the files that `input=` names."""
+    named = find_inputs(job.settings.input or "")
+    for note in named.notes:
+        console.note(note)
+    source = open_source(job, named, predictor, bad, tally)
+    for note in () if predictor.columns else numbered_otherwise(job, named.files):
+        console.note(note)
+    return source
+
+
 def open_source(job: Job, named: InputFiles, predictor: Predictor, bad: BadFiles, tally: Tally) -> Source:
     """Return the images of all files, or of a single file that contains many."""
     files, batch_size = named.files, job.settings.data.eval_batch_size
@@ -159,7 +183,7 @@ def open_source(job: Job, named: InputFiles, predictor: Predictor, bad: BadFiles
             raise DataError(f"input= names {counted(len(files), 'file')}; name one table")
         rows, takes = rows_of_file(files[0]), predictor.takes_columns
         batches = batches_of_rows(rows, predictor.columns, batch_size, takes_given=takes)
-        return Source(batches, rows.frame.height, title_of_ids(rows, predictor.columns))
+        return Source(batches, rows.frame.height, title_of_ids(rows, predictor.columns), "row")
     in_shape = image_shape(predictor.in_shape, predictor.preprocessing)
     if job.settings.input != FROM_STDIN and len(files) == 1 and holds_array(Path(files[0])):
         pixels = read_images(Path(files[0]), in_shape)
@@ -236,8 +260,7 @@ def write_predictions(job: Job, session: Session, predictor: Predictor, source: 
         console.note(
             f"put ' before {counted(file.num_quoted, 'cell')} of {FILE_NAME} that a spreadsheet would evaluate"
         )
-    noun = "row" if predictor.columns else "image"
-    return Result(number, targets.kind, counts, time.perf_counter() - start, noun)
+    return Result(number, targets.kind, counts, time.perf_counter() - start, source.noun)
 
 
 def show(summary: PredictionSummary, result: Result, console: Console) -> None:

@@ -1,4 +1,4 @@
-"""predictions.csv: a line for each image, as a table or in Kaggle's format; complete or not there at all."""
+"""predictions.csv: a line for each sample, as a table or in Kaggle's format; complete or not there at all."""
 
 from __future__ import annotations
 

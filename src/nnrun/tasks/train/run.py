@@ -26,6 +26,7 @@ from nnrun.core.objective import Objective
 from nnrun.core.seams.problem import Problem
 from nnrun.runs.console import Console
 from nnrun.runs.summary import Summary, show
+from nnrun.tasks.beside import write_beside
 from nnrun.tasks.report.at_the_end import report_on, report_wanted
 from nnrun.tasks.report.record import REPORT_NAME
 from nnrun.tasks.session import Session, fit_to_data, open_session
@@ -95,6 +96,8 @@ def _open(job: Job, session: Session, parts: Parts) -> _Ready:
         check_newest(resumed)
     with parts.timed("opening"):
         data = open_for(job)
+    if job.trains:
+        write_beside(data.preprocessing, session.out.path)
     if job.trains:
         data.hash_ahead()
     job = _measured(fit_to_data(job, data, session), data, session, parts)

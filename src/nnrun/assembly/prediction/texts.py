@@ -1,0 +1,114 @@
+"""Texts to predict for: from files, or given by a program."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from nnrun.assembly.instantiate import build
+from nnrun.assembly.prediction.input_files import FROM_STDIN
+from nnrun.assembly.prediction.raw_images import Samples
+from nnrun.base.errors import ArtifactError, DataError
+from nnrun.base.paths import expanded, shown
+from nnrun.base.visible import few
+from nnrun.components.data.text_files import (
+    TEXT_SUFFIX,
+    TEXT_TITLES,
+    Rows,
+    column_of,
+    holds_rows,
+    read_lines,
+    read_rows,
+    read_text,
+)
+from nnrun.core.seams.data import Preprocessing
+from nnrun.core.trees import samples_of
+
+OF_TEXTS = "nnrun.components.data.tokens.Tokens"
+# The title of a column that names the rows.
+_ID = "id"
+
+
+@dataclass(frozen=True)
+class NamedTexts:
+    """Texts, the name of each, and what the names are: the title of their column in predictions.csv."""
+
+    texts: list[str]
+    names: list[str]
+    title: str
+
+
+class Tokenizer(Protocol):
+    """What turns texts into the samples of a network."""
+
+    def of(self, texts: Sequence[str]) -> Any:
+        """Return the numbers of the tokens of texts, as `samples`."""
+        ...
+
+
+def tokens_of(preprocessing: Mapping[str, Any]) -> Tokenizer | None:
+    """Return the tokenizer of a network of texts, from its preprocessing as plain values; None for other networks."""
+    if preprocessing.get("_target_") != OF_TEXTS:
+        return None
+    pieces, length = preprocessing.get("tokenizer"), preprocessing.get("max_length")
+    is_text = isinstance(pieces, list) and all(isinstance(piece, str) for piece in pieces)
+    if not is_text or type(length) is not int or length < 1:
+        raise ArtifactError("the tokenizer of the network is damaged")
+    return build(preprocessing, "preprocessing", Preprocessing)  # type: ignore[type-abstract, return-value]
+
+
+def of_texts(
+    texts: Sequence[str], tokens: Tokenizer, batch_size: int, names: Sequence[str] | None = None
+) -> Generator[Samples, None, None]:
+    """Yield texts as the numbers of their tokens, in batches; without `names` they are `text 1` and so on."""
+    for start in range(0, len(texts), batch_size):
+        part = list(texts[start : start + batch_size])
+        numbers = list(range(start + 1, start + len(part) + 1))
+        called = [f"text {number}" for number in numbers] if names is None else list(names[start : start + len(part)])
+        yield Samples(called, numbers, samples_of(tokens.of(part).samples, slice(None)))
+
+
+def find_texts(given: str, column: str | None) -> NamedTexts:
+    """Return the texts that `input=` names: a line each of a .txt file or, with `-`, of standard input; a row each of a
+    .csv, .tsv or .jsonl file, in the `column` or the one with a usual title; or a .txt file each of a folder.
+    """
+    if given == FROM_STDIN:
+        content = sys.stdin.buffer.read() if sys.stdin is not None else b""
+        return _numbered(content.decode("utf-8", "replace").splitlines(), "standard input")
+    path = expanded(given)
+    if path.is_dir():
+        files = sorted(file for file in path.rglob(f"*{TEXT_SUFFIX}") if not file.name.startswith("."))
+        if not files:
+            raise DataError(f"input={shown(given)} holds no {TEXT_SUFFIX} file")
+        return NamedTexts([read_text(file) for file in files], [str(file) for file in files], "path")
+    if not holds_rows(path):
+        return _numbered(read_lines(path), shown(given))
+    rows = read_rows(path)
+    place = _text_column(rows, column)
+    texts = [row[place] for row in rows.cells]
+    low = [title.lower() for title in rows.titles]
+    if _ID in low and low.index(_ID) != place:
+        return NamedTexts(texts, [row[low.index(_ID)] for row in rows.cells], rows.titles[low.index(_ID)])
+    return _numbered(texts, shown(given))
+
+
+def _numbered(texts: list[str], source: str) -> NamedTexts:
+    """Return texts named by their numbers, from 1."""
+    if not texts:
+        raise DataError(f"{source} has no text; write one a line")
+    return NamedTexts(texts, [str(number) for number in range(1, len(texts) + 1)], "row")
+
+
+def _text_column(rows: Rows, column: str | None) -> int:
+    """Return the column of the texts: the one that was trained on, or the one with a usual title, or the only one."""
+    if column is not None:
+        return column_of(rows, column, "data.text")
+    low = [title.lower() for title in rows.titles]
+    usual = [low.index(title) for title in TEXT_TITLES if title in low]
+    if not usual and len(low) > 1:
+        raise DataError(
+            f"{shown(rows.path)} has the columns {few(rows.titles, 8)}; name the one of the texts: data.text="
+        )
+    return usual[0] if usual else 0

@@ -1,0 +1,154 @@
+"""Texts: a row of a table each, or a file each in class folders; tokenized once, with a tokenizer trained on them."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nnrun.base.errors import DataError
+from nnrun.base.shown import counted
+from nnrun.base.targets import Targets
+from nnrun.components.data.dataset_from_parts import Choices, check_counts, divided, with_shared
+from nnrun.components.data.text_samples import Asked, TextSamples, text_samples
+from nnrun.components.data.tokenizing import trained
+from nnrun.components.data.tokens import Tokenized, Tokens
+from nnrun.core.sample_hashes import as_tensor, whole
+from nnrun.core.seams.data import Dataset, Evaluation, Findings, Fitted, Split
+
+
+@dataclass(frozen=True)
+class TextList:
+    """Texts in memory, before they are tokenized."""
+
+    texts: Sequence[str]
+    # That of the numbers of their tokens.
+    dtype = torch.int64
+
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        """The number of texts, and the length of one: None, since it differs."""
+        return (len(self), None)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def subset(self, indices: Tensor) -> TextList:
+        """Return the texts at `indices`."""
+        return TextList([self.texts[index] for index in indices.tolist()])
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Open texts and what is to be learned of them.
+
+    `root` is a CSV, TSV or JSON lines file, a folder with such files for the splits, or a folder of class folders with
+    .txt files. `text` and `target` name columns, where they have no usual titles. `tokenizer` says how to make one of
+    the training texts; `preprocessing` is that of a trained network, whose tokenizer is used instead. Tokens after the
+    first `max_length` of a text are cut off.
+    """
+
+    root: str
+    text: str | None
+    target: str | Sequence[str] | None
+    targets: str
+    tokenizer: Mapping[str, Any] | None
+    max_length: int
+    test_fraction: float | None
+    split_seed: int
+    split_by: str
+    class_order: str
+    on_bad: str
+    preprocessing: Mapping[str, Any] | None = None
+
+    def load(self) -> Dataset:
+        """Read the texts; raise DataError that names the file and the line of what is wrong."""
+        return self._load(None)
+
+    def load_for(self, evaluation: Evaluation) -> Dataset:
+        """Do the same to evaluate a trained network: with its targets; the training split may be missing."""
+        return self._load(evaluation)
+
+    def _load(self, evaluation: Evaluation | None) -> Dataset:
+        asked = Asked(self.text, self.target, self.targets, self.class_order, self.on_bad)
+        found = text_samples(self.root, asked, None if evaluation is None else evaluation.targets)
+        choices = Choices(self.test_fraction, self.split_seed, self.split_by, None, None, evaluation)
+        check_counts(found.values, found.targets, choices)
+        splits = divided({part: _split(found, part) for part in found.texts}, found.targets, choices)
+        findings = with_shared(Findings(found.notes), splits)
+        became = {"targets": found.targets.kind} | ({"text": found.column} if found.column else {})
+        return Dataset(
+            splits["train"],
+            splits["test"],
+            found.targets,
+            valid=splits.get("valid"),
+            fingerprint=_fingerprint(splits, found.targets),
+            findings=findings,
+            became=became,
+            test_is_drawn="test" not in found.texts,
+            fit=functools.partial(self._fitted, None if evaluation is None else evaluation.preprocessing),
+        )
+
+    def _fitted(self, learned: Mapping[str, Any] | None, splits: Mapping[str, Split]) -> Fitted:
+        """Return the texts as numbers of tokens; a new tokenizer is trained on the training split alone."""
+        tokens = self._tokens(learned or self.preprocessing, splits)
+        made = {part: tokens.of(split.inputs.texts) for part, split in splits.items()}
+        notes, facts = _said(made, tokens.max_length)
+        return Fitted(
+            {part: replace(splits[part], inputs=of.samples) for part, of in made.items()},
+            tokens,
+            {"vocab_size": tokens.vocab_size, "max_length": tokens.max_length},
+            Findings(tuple(notes), facts=facts),
+        )
+
+    def _tokens(self, learned: Mapping[str, Any] | None, splits: Mapping[str, Split]) -> Tokens:
+        """Return the tokenizer of a trained network, or one made of the training texts."""
+        if learned is not None:
+            if "tokenizer" not in learned:
+                raise DataError("the network was not trained on texts: its file has no tokenizer")
+            return Tokens(learned["tokenizer"], int(learned["max_length"]))
+        assert self.tokenizer is not None, "the checks of the config refuse texts without one"
+        return Tokens(trained(splits["train"].inputs.texts, self.tokenizer), self.max_length)
+
+
+def _split(found: TextSamples, part: str) -> Split:
+    """Return the texts of a split; the hash of each recognizes it again."""
+    texts = found.texts[part]
+    digests = as_tensor(b"".join(whole(text.encode("utf-8", "surrogatepass")) for text in texts))
+    return Split(TextList(texts), found.values[part], found.names[part], digests, digests)
+
+
+def _fingerprint(splits: Mapping[str, Split], targets: Targets) -> str:
+    """Return a hash of the texts, their splits and their targets."""
+    sha256 = hashlib.sha256(repr(targets.to_plain()).encode("utf-8", "surrogateescape"))
+    for part, split in splits.items():
+        sha256.update(repr((part, len(split))).encode())
+        for column in (split.digested(), split.targets):
+            sha256.update(column.contiguous().numpy().data)
+    return sha256.hexdigest()
+
+
+def _said(made: Mapping[str, Tokenized], max_length: int) -> tuple[list[str], dict[str, Any]]:
+    """Return the notes on empty texts and on those that were cut, and the facts for summary.json."""
+    num_texts = sum(len(of.samples) for of in made.values())
+    num_tokens = sum(of.num_tokens for of in made.values())
+    num_empty = sum(of.num_empty for of in made.values())
+    num_cut, num_lost = sum(of.num_cut for of in made.values()), sum(of.num_lost for of in made.values())
+    notes = []
+    if num_empty:
+        notes.append(f"{num_empty:,} of {counted(num_texts, 'text')} have no token: they are empty")
+    if num_cut:
+        share = num_lost / max(num_tokens, 1)
+        notes.append(
+            f"cut {num_cut:,} of {counted(num_texts, 'text')} to data.max_length={max_length} tokens, "
+            f"{share:.1%} of all tokens"
+        )
+    longest = max((int(of.samples.lengths.max()) for of in made.values() if len(of.samples)), default=0)
+    mean = (num_tokens - num_lost) / max(num_texts, 1)
+    facts = {"texts_cut": num_cut, "tokens_cut": num_lost, "texts_empty": num_empty}
+    return notes, {**facts, "longest_text": longest, "mean_length": round(mean, 1)}

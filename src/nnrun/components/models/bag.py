@@ -1,0 +1,44 @@
+"""A bag of words: the mean of embeddings of tokens and of pairs of neighbors, as in fastText (Joulin et al. 2016)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nnrun.components.models.masking import check_tokens, is_token, mean_of
+
+# A prime, so that pairs of tokens spread over all buckets.
+_PRIME = 1_000_003
+
+
+class Bag(nn.Module):
+    """The mean of the embeddings of a text's tokens, then a linear layer.
+
+    Takes token numbers `(N, L)`, padded with 0, and returns scores `(N, num_outputs)`. With `ngrams` 2, pairs of
+    neighboring tokens have embeddings too: pairs are hashed into `buckets`, and those in one bucket share one.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - the parameters of its YAML
+        self, in_shape: Any, vocab_size: int, num_outputs: int, dim: int, ngrams: int, buckets: int, dropout: float
+    ) -> None:
+        super().__init__()
+        check_tokens(in_shape, "bag")
+        self.embedding = nn.Embedding(vocab_size, dim)
+        self.pairs = nn.Embedding(buckets, dim) if ngrams == 2 else None
+        self.buckets = buckets
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(dim, num_outputs)
+        for table in (self.embedding, self.pairs):
+            if table is not None:
+                nn.init.normal_(table.weight, std=0.1)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        there, states = is_token(tokens), self.embedding(tokens)
+        if self.pairs is not None:
+            first, second = tokens[:, :-1], tokens[:, 1:]
+            pairs = self.pairs((first * _PRIME + second) % self.buckets)
+            states = torch.cat([states, pairs], 1)
+            there = torch.cat([there, is_token(second)], 1)
+        return self.head(self.dropout(mean_of(states, there)))
