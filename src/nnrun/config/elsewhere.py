@@ -59,7 +59,7 @@ SETTINGS: dict[str, str] = {
     "model": "net network arch architecture backbone encoder",
     "model.dropout": "drop_rate dropout_rate dropout_prob ps hidden_dropout_prob attention_dropout",
     "model.hidden": "units hidden_size hidden_dim hidden_units hidden_sizes hidden_layers",
-    "model.channels": "filters num_filters widths",
+    "model.channels": "num_filters",
     "model.depth": "num_layers n_layers layers",
     "transfer.weights": "pretrained weights_path model_weights imagenet",
     "transfer.freeze": "freeze_backbone frozen fine_tune freeze_layers feature_extract",
@@ -168,8 +168,8 @@ ADVICE: dict[str, dict[str, str]] = {
         "fasterrcnn* maskrcnn* keypointrcnn* retinanet* fcos* ssd* detr* rtdetr* detectron*",
         "segmentation is not a task of nnrun, which classifies samples and predicts labels or values": "unet* deeplab* "
         "fcn* lraspp* segformer* mask2former* sam sam2* pspnet*",
-        "nnrun ships no networks for text; a custom one is chosen as model=mynet (docs/models.md)": "bert* roberta* "
-        "distilbert* gpt* llama* t5* transformer* lstm gru rnn",
+        "the networks for texts are bag, textcnn, gru, lstm and transformer (docs/texts.md)": "bert* roberta* "
+        "distilbert* gpt* llama* t5* transformer* rnn",
     },
     "augment": {
         "name one, such as augment=crop_flip for photographs or augment=digits for digits, or several: "

@@ -127,6 +127,8 @@ RANGES: dict[str, Range] = {
         "a file, or one for each split as {train: FILE, valid: FILE, test: FILE}, of which train is required",
     ),
     "data.max_length": whole(1, null=True),
+    "tokenizer.vocab_size": whole(2),
+    "tokenizer.min_frequency": whole(1),
     "data.in_shape": Range(
         lambda v: v is None or _is_shape(v), "a list of whole numbers, a mapping of such lists by name, or null"
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 import shlex
 import shutil
@@ -20,6 +21,7 @@ import nnrun
 from nnrun.help import help_text
 from support.command_line import cifar_files, mnist_files, run_here, write_files
 from support.small_runs import stop_at
+from support.texts import make_texts
 
 TOP = Path(nnrun.__file__).parents[2]
 PAGES = [TOP / "README.md", *sorted((TOP / "docs").glob("*.md")), *sorted((TOP / "conf").rglob("*.yaml"))]
@@ -194,6 +196,13 @@ def make_data(place: Path) -> None:
         "ages": draw.normal(size=60).astype(np.float32),
         "defects": draw.integers(0, 2, (60, 3)),
     }
+    make_texts(place / "reviews.csv", 60)
+    (place / "my").mkdir()
+    tokenizer = {
+        "version": "1.0",
+        "model": {"type": "WordLevel", "vocab": {"[PAD]": 0, "[UNK]": 1, "film": 2}, "unk_token": "[UNK]"},
+    }
+    (place / "my" / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
     days = np.datetime64("2024-01-01") + np.arange(60)
     np.savez(place / "visits.npz", x=x, y=kinds["my"], when=days)
     for name, y in kinds.items():

@@ -87,7 +87,7 @@ def test_an_option_that_there_is_not(group: str, name: str, hint: str) -> None:
     [
         ("model", "yolo11n.pt", "object detection is not a task of nnrun"),
         ("model", "UNet", "segmentation is not a task of nnrun"),
-        ("model", "bert-base", "no networks for text"),
+        ("model", "bert-base", "networks for texts are bag, textcnn"),
         ("augment", "True", "augment=crop_flip for photographs or augment=digits for digits"),
         ("transfer", "True", "transfer.weights=default"),
         ("metric", "f1", "early_stopping.monitor="),

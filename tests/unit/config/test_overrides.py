@@ -26,8 +26,8 @@ def test_a_glob_finds_the_options_of_a_group_as_hydras_does(tmp_path: Path) -> N
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "cnn_of_mine.yaml").touch()
     (tmp_path / "model" / "_cnn_base.yaml").touch()
-    assert values_of("model=glob(*cnn*)", [tmp_path]) == ["cnn", "cnn_of_mine"]
-    assert values_of("model=glob(*cnn*)") == ["cnn"]
+    assert values_of("model=glob(*cnn*)", [tmp_path]) == ["cnn", "cnn_of_mine", "textcnn"]
+    assert values_of("model=glob(*cnn*)") == ["cnn", "textcnn"]
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,6 @@ RANGES = {
     "data.dataset.std": Range(lambda v: v is None or several(POSITIVE).holds(v), "a list of numbers above 0, or null"),
     "data.dataset.options": Range(lambda v: isinstance(v, dict), "parameters by name, such as {split: letters}"),
     "data.dataset.bins": whole(2, 256),
-    "tokenizer.vocab_size": whole(2),
-    "tokenizer.min_frequency": whole(1),
     "data.dataset.layout": one_of("auto", "NHW", "NCHW", "NHWC"),
 }
 

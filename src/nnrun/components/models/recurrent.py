@@ -21,12 +21,12 @@ class _Recurrent(nn.Module):
     cell: type[nn.GRU] | type[nn.LSTM]
 
     def __init__(  # noqa: PLR0913, PLR0917 - the parameters of its YAML
-        self, in_shape: Any, vocab_size: int, num_outputs: int, dim: int, hidden: int, layers: int, dropout: float
+        self, in_shape: Any, vocab_size: int, num_outputs: int, dim: int, hidden: int, depth: int, dropout: float
     ) -> None:
         super().__init__()
         check_tokens(in_shape, type(self).__name__.lower())
         self.embedding = nn.Embedding(vocab_size, dim)
-        sizes = [dim] + [2 * hidden] * (layers - 1)
+        sizes = [dim] + [2 * hidden] * (depth - 1)
         self.forward_layers = nn.ModuleList(self.cell(size, hidden, batch_first=True) for size in sizes)
         self.backward_layers = nn.ModuleList(self.cell(size, hidden, batch_first=True) for size in sizes)
         self.hidden = hidden

@@ -17,8 +17,8 @@ from nnrun.components.models.textcnn import TextCNN
 SMALL: dict[type[nn.Module], dict[str, Any]] = {
     Bag: {"dim": 8, "ngrams": 2, "buckets": 50, "dropout": 0.1},
     TextCNN: {"dim": 8, "filters": 6, "widths": [2, 5], "dropout": 0.1},
-    GRU: {"dim": 8, "hidden": 5, "layers": 2, "dropout": 0.1},
-    LSTM: {"dim": 8, "hidden": 5, "layers": 2, "dropout": 0.1},
+    GRU: {"dim": 8, "hidden": 5, "depth": 2, "dropout": 0.1},
+    LSTM: {"dim": 8, "hidden": 5, "depth": 2, "dropout": 0.1},
     TextTransformer: {"dim": 8, "depth": 2, "heads": 2, "dropout": 0.1},
 }
 KINDS = list(SMALL)
