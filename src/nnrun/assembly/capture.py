@@ -14,6 +14,7 @@ from nnrun.config.composed import Composed
 from nnrun.config.schema import NAMED_SECTIONS, TARGET_SECTIONS
 from nnrun.core.batches import SplitBatches
 from nnrun.core.device import is_gpu
+from nnrun.core.ragged import lengths_of
 from nnrun.core.residency import StreamedSamples
 from nnrun.core.seams.callback import Callback
 from nnrun.core.state import TrainState
@@ -102,6 +103,8 @@ def _why_not(state: TrainState, work: Work) -> str | None:
     samples = work.train.samples
     if isinstance(samples, StreamedSamples) or samples.home != state.device:
         return "the samples are not on the device (data.residency=device puts them there)"
+    if lengths_of(samples.placed.inputs) is not None:
+        return "samples have different lengths, and so do batches"
     if state.world.size > 1:
         return "several processes train together"
     for callback in work.callbacks:

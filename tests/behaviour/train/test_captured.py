@@ -12,6 +12,7 @@ from nnrun.assembly import capture, cuda_recorder
 from nnrun.cli import main
 from support.small_runs import train
 from support.tape import TapeRecorder
+from support.texts import make_texts
 
 RUN = ("data.limit=300", "trainer.epochs=4", "trainer.log_every_steps=4", "trainer.cuda_graph=true")
 OWN = """
@@ -80,12 +81,24 @@ def test_a_checkpoint_of_a_captured_run_goes_on_where_there_is_no_gpu(tmp_path, 
         (["+callback.looks._target_=own.Looks"], "Looks looks at the gradients of each update"),
         (["data.residency=stream"], "the samples are not on the device (data.residency=device puts them there)"),
         (["model=reads"], "model fails with ReadByTheHost"),
+        (
+            [
+                "model=bag",
+                "data=text",
+                "data.root=reviews.csv",
+                "data.text=review",
+                "data.target=label",
+                "trainer.epochs=20",
+            ],
+            "samples have different lengths, and so do batches",
+        ),
     ],
 )
 @pytest.mark.usefixtures("tapes")
 def test_what_cannot_be_captured_says_why(tmp_path, capsys, words, why, auto):
     """Asked for it is an error; by itself the run goes on without."""
     (tmp_path / "own.py").write_text(OWN)
+    make_texts(tmp_path / "reviews.csv", 300)
     (tmp_path / "conf/model").mkdir(parents=True)
     (tmp_path / "conf/model/reads.yaml").write_text("_target_: own.Reads\n")
     switch = ["trainer.cuda_graph=auto", "trainer.epochs=12", "early_stopping=none"] if auto else []
