@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from pathlib import Path
 
 from nnrun.base.errors import ConfigError, NnrunError
@@ -20,6 +21,13 @@ from nnrun.sweeps.ranking import Yardstick
 from nnrun.sweeps.repeats import TEST
 from nnrun.sweeps.seams import Decision, JobState
 from nnrun.sweeps.table import JobResult
+
+# The settings, by their section, that sweeps before 0.8.0 did not have in the hashes of their configs.
+_LATER: Mapping[str, Sequence[str]] = {
+    "": ("tokenizer",),
+    "data": ("columns", "drop", "group", "max_length", "text", "time"),
+    "data.dataset": ("group", "time"),
+}
 
 
 @dataclass
@@ -92,7 +100,9 @@ class Workshop:
             raise ConfigError(f"job {row.number} has a secret in {', '.join(hidden)}, which the record does not hold")
         job, before = Job(row, self.words_with(row.overrides), resumes=bool(row.directory)), row.config
         self.compose(job)
-        if row.config != before or row.state == JobState.FAILED:
+        # What an earlier version recorded did not have the settings that came later.
+        befores = {row.config} if job.composed is None else {row.config, hash_of(job.composed, without_later=True)}
+        if before not in befores or row.state == JobState.FAILED:
             why = f" ({row.reason})" if row.state == JobState.FAILED else ""
             raise ConfigError(
                 f"job {row.number} would not have the config that it had when the sweep began{why}: a YAML file, an "
@@ -130,7 +140,16 @@ def without(yardstick: Yardstick, repeated: Sequence[str]) -> Yardstick:
     return replace(yardstick, samples={key: it for key, it in yardstick.samples.items() if key not in repeated})
 
 
-def hash_of(composed: Composed) -> str:
-    """Return a hash of a config without its secrets: the same for the same settings."""
-    shown = json.dumps(redact(composed.shown(), known=composed.secrets), sort_keys=True, default=str)
+def hash_of(composed: Composed, *, without_later: bool = False) -> str:
+    """Return a hash of a config without its secrets: the same for the same settings.
+
+    Optionally as before `_LATER`, of which those are left out that are null, as they mean what their absence did.
+    """
+    tree = redact(composed.shown(), known=composed.secrets)
+    for section, names in _LATER.items() if without_later else ():
+        part = reduce(lambda at, name: at.get(name) or {}, filter(None, section.split(".")), tree)
+        for name in names:
+            if part.get(name) in (None, f"${{data.{name}}}"):
+                part.pop(name, None)
+    shown = json.dumps(tree, sort_keys=True, default=str)
     return hashlib.sha256(shown.encode(errors="backslashreplace")).hexdigest()

@@ -37,7 +37,7 @@ TIER_ONE: dict[str, Row] = {
         ["did you mean 'data.batch_size'?", "did you mean 'trainer.epochs'?", "did you mean 'optimizer.lr'?"],
     ),
     "what others call an option": Row(
-        ["model=resnet50"], 2, ["did you mean 'model=torchvision model.name=resnet50'? available: auto, cnn, mlp"]
+        ["model=resnet50"], 2, ["did you mean 'model=torchvision model.name=resnet50'? available: auto, bag, cnn"]
     ),
     "what others call a value": Row(["trainer.precision=16-mixed"], 2, ["fp16; did you mean 'fp16'?"]),
     "what others call a metric": Row(
@@ -56,7 +56,7 @@ TIER_ONE: dict[str, Row] = {
     "a task alone": Row(["train"], 2, ["'train' is neither", "did you mean 'task=train'?"]),
     "misspelt group": Row(["modle=cnn"], 2, ["modle is not a setting; did you mean 'model'?"]),
     "misspelt option": Row(
-        ["model=cnnn"], 2, ["model=cnnn is not an option; did you mean 'cnn'? available: auto, cnn, mlp"]
+        ["model=cnnn"], 2, ["model=cnnn is not an option; did you mean 'cnn'? available: auto, bag, cnn"]
     ),
     "unknown option": Row(["optimizer=zzz"], 2, ["optimizer=zzz is not", "available: adagrad, adam,"], {}, ["mean"]),
     "unknown experiment": Row(
@@ -84,13 +84,13 @@ TIER_ONE: dict[str, Row] = {
     ),
     "settings for a group, with plus": Row(["+optimizer={lr: 0.1}"], 2, ["write optimizer.lr=0.1"]),
     "no settings for a group": Row(
-        ["model={}"], 2, ["model takes one option (available: auto, cnn"], {}, ["write model"]
+        ["model={}"], 2, ["model takes one option (available: auto, bag, cnn"], {}, ["write model"]
     ),
     "settings for exporters": Row(
         ["export={onnx: {opset: 18}}"], 2, ["export takes options, one or a list of them", "write export.onnx.opset=18"]
     ),
     "settings in a list": Row(["augment=[{mixup: {alpha: 1}},digits]"], 2, ["write augment.mixup.alpha=1"]),
-    "a list in a list": Row(["model=[[cnn]]"], 2, ["model takes one option (available: auto, cnn"]),
+    "a list in a list": Row(["model=[[cnn]]"], 2, ["model takes one option (available: auto, bag, cnn"]),
     "a run directory that leads nowhere": Row(
         ["hydra.run.dir=logs/${nope}"], 2, ["hydra.run.dir=logs/${nope} refers to nope, which does not exist"]
     ),
@@ -112,7 +112,7 @@ TIER_ONE: dict[str, Row] = {
         ["mine.yaml begins with a byte order mark, which hides its line '# @package'"],
         own("\xef\xbb\xbf# @package _global_\nseed: 1\n", "conf/experiment/mine.yaml") | OWN,
     ),
-    "two options": Row(["model=[mlp,cnn]"], 2, ["model takes one option; available: auto, cnn, mlp"]),
+    "two options": Row(["model=[mlp,cnn]"], 2, ["model takes one option; available: auto, bag, cnn"]),
     "plus": Row(["+typo=1"], 2, ["typo is not a setting; available: augment, batch_find, callback, ckpt,"]),
     "two plus": Row(["++trainer.foo=1"], 2, ["trainer.foo is not a setting"]),
     "setting of another option": Row(["model=mlp", "model.channels=[3]"], 2, ["model.channels", "model.dropout"]),

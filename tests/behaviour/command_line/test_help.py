@@ -168,7 +168,7 @@ def test_own_options_are_shown_as_ours_are(tmp_path: Path, monkeypatch: pytest.M
     [
         ("trainer.epoch", "did you mean 'trainer.epochs'?"),
         ("modle", "did you mean 'model'?"),
-        ("model=cnnn", "did you mean 'cnn'? available: auto, cnn,"),
+        ("model=cnnn", "did you mean 'cnn'? available: auto, bag, cnn,"),
         ("zzz", "zzz is not a group, an option or a setting; nnrun --help lists them"),
     ],
 )

@@ -67,7 +67,7 @@ ROWS: dict[str, Row] = {
         ["--config-dir=mine", *SHORT[1:], "model=zzz"], 2, ["mynet"], {"mine/model/mynet.yaml": OWN_YAML}
     ),
     "no config-dir": Row(
-        [*SHORT, "model=mynet"], 2, ["available: auto, cnn, mlp"], {"mine/model/mynet.yaml": OWN_YAML}
+        [*SHORT, "model=mynet"], 2, ["available: auto, bag, cnn"], {"mine/model/mynet.yaml": OWN_YAML}
     ),
     "beside: trained": Row(["--config-dir", "there/mine", *SHORT, "model=mynet"], 0, [], BESIDE, folder="beside"),
     "beside: evaluated": Row(

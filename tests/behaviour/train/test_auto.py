@@ -100,7 +100,7 @@ def test_what_only_another_option_takes_is_no_mistake_until_the_data_says_so(fol
     outcome = run_here([*RUN, "data=rows", "model.width=2", "hydra.run.dir=r"], folder)
     assert outcome.code == 2
     assert outcome.err == (
-        "nnrun: model.width has no effect: data=rows has samples that are not images, for which model=auto means mlp; "
+        "nnrun: model.width has no effect: data=rows has samples of another kind, for which model=auto means mlp; "
         "remove it\n"
     )
     assert compose(["model.width=2"]).shown()["model"]["width"] == 2
