@@ -252,9 +252,9 @@ def test_a_network_is_built_by_what_the_data_states(tmp_path: Path) -> None:
     """Of other data, where it is another number, the network would be another one."""
     data = "# Mine.\ndefaults: [_base]\nname: words\ndataset:\n  _target_: words.Words\n  size: 9\n"
     model = "# Mine.\n_target_: words.Bag\nvocab_size: ${data.facts.vocab_size}\nnum_outputs: ${data.num_outputs}\n"
-    files = {"words.py": OF_FACTS, "conf/data/words.yaml": data, "conf/model/bag.yaml": model}
+    files = {"words.py": OF_FACTS, "conf/data/words.yaml": data, "conf/model/words.yaml": model}
     write_files(tmp_path, files)
-    words = ["data=words", "model=bag", *WORDS]
+    words = ["data=words", "model=words", *WORDS]
     whole, stopped = run(tmp_path, "whole", words), run(tmp_path, "stopped", words, stop=4)
     found = saved(whole)
     assert (found["config"]["data"]["facts"], found["config"]["model"]["vocab_size"]) == ({"vocab_size": 9}, 9)
@@ -266,7 +266,7 @@ def test_a_network_is_built_by_what_the_data_states(tmp_path: Path) -> None:
     other = run_here([f"ckpt={whole}", "trust=[words]", "data.dataset.size=12", "hydra.run.dir=other"], tmp_path)
     assert other.code == 3
     assert "data.facts is {'vocab_size': 9}, but words has {'vocab_size': 12}" in other.err
-    write_files(tmp_path, {"conf/model/bag.yaml": model.replace("facts.vocab_size", "facts.vocabulary")})
+    write_files(tmp_path, {"conf/model/words.yaml": model.replace("facts.vocab_size", "facts.vocabulary")})
     wrong = run_here([*words, "hydra.run.dir=wrong"], tmp_path)
     assert wrong.code == 2
     assert (
