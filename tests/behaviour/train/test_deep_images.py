@@ -241,7 +241,7 @@ def test_artifacts_say_what_is_white() -> None:
     class Context:
         problem, targets, run_id, score = Classification(Targets.classes("ab")), Targets.classes("ab"), "r", 1.0
         preprocessing = type("P", (), {"to_plain": lambda _: {}})()
-        example = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
+        example, in_shape = torch.zeros(2, 1, 8, 8, dtype=torch.uint8), None
         config: ClassVar = {"data": {"white": 1023.0}}
 
     form = ArtifactForm(True, "scores")

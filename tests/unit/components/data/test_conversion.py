@@ -213,7 +213,7 @@ def test_an_artifact_says_how_files_are_read_and_its_absence_is_how_it_was(data)
         targets, problem = Targets.classes(["a", "b"]), Classification(Targets.classes(["a", "b"]))
         preprocessing = Normalize([0.5], [0.5])
         example = torch.zeros(2, 1, 4, 4, dtype=torch.uint8)
-        run_id, score = "run", 0.5
+        run_id, score, in_shape = "run", 0.5, None
 
     written = ArtifactForm(True, "scores").metadata(Context())
     facts = facts_of({f"{PREFIX}{key}": value for key, value in written.items()}, Path("x.onnx"))

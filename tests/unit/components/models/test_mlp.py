@@ -62,9 +62,7 @@ def test_dropout_drops_while_training_only():
 
 @pytest.mark.parametrize("in_shape", [{"image": [1, 2, 2], "age": [1], "city": []}, [[1, 2, 2], [1]]])
 def test_samples_of_several_tensors_are_refused_in_words(in_shape):
-    with pytest.raises(
-        ConfigError, match=r"allowed: a single shape \(mlp takes one tensor per sample\); write a custom network"
-    ):
+    with pytest.raises(ConfigError, match=r"allowed: a single shape \(mlp takes one tensor per sample\); for a table"):
         MLP(in_shape, 2)
     with pytest.raises(ConfigError, match=r"allowed: a single shape \(cnn takes"):
         CNN(in_shape, 2, [3], 4, 0.5, batchnorm=False)
