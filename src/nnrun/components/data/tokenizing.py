@@ -97,20 +97,22 @@ def _chars(texts: Sequence[str], settings: Mapping[str, Any]) -> str:
     """Return a tokenizer of single characters."""
     library = _library()
     tokenizer = library.Tokenizer(library.models.WordLevel(unk_token=UNKNOWN))
-    tokenizer.normalizer = library.normalizers.NFC()
-    if settings["lowercase"]:
-        tokenizer.normalizer = library.normalizers.Sequence([tokenizer.normalizer, library.normalizers.Lowercase()])
+    tokenizer.normalizer = _normalizer(library.normalizers.NFC(), settings)
     tokenizer.pre_tokenizer = library.pre_tokenizers.Split(library.Regex(r"[\s\S]"), "isolated")
     return _trained_by(tokenizer, library.trainers.WordLevelTrainer, texts, settings)
+
+
+def _normalizer(form: Any, settings: Mapping[str, Any]) -> Any:
+    """Return the normalization to a form of Unicode, and to lower case where that is set."""
+    normalizers = _library().normalizers
+    return normalizers.Sequence([form, normalizers.Lowercase()]) if settings["lowercase"] else form
 
 
 def _bpe(texts: Sequence[str], settings: Mapping[str, Any]) -> str:
     """Return byte-pair encoding on bytes: no text has an unknown token."""
     library = _library()
     tokenizer = library.Tokenizer(library.models.BPE())
-    tokenizer.normalizer = library.normalizers.NFC()
-    if settings["lowercase"]:
-        tokenizer.normalizer = library.normalizers.Sequence([tokenizer.normalizer, library.normalizers.Lowercase()])
+    tokenizer.normalizer = _normalizer(library.normalizers.NFC(), settings)
     tokenizer.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = library.decoders.ByteLevel()
     alphabet = {"initial_alphabet": sorted(library.pre_tokenizers.ByteLevel.alphabet())}
@@ -148,9 +150,7 @@ def _unigram(texts: Sequence[str], settings: Mapping[str, Any]) -> str:
     """Return a unigram tokenizer, SentencePiece's."""
     library = _library()
     tokenizer = library.Tokenizer(library.models.Unigram())
-    tokenizer.normalizer = library.normalizers.NFKC()
-    if settings["lowercase"]:
-        tokenizer.normalizer = library.normalizers.Sequence([tokenizer.normalizer, library.normalizers.Lowercase()])
+    tokenizer.normalizer = _normalizer(library.normalizers.NFKC(), settings)
     tokenizer.pre_tokenizer = library.pre_tokenizers.Metaspace()
     tokenizer.decoder = library.decoders.Metaspace()
     trainer = library.trainers.UnigramTrainer(

@@ -150,8 +150,8 @@ class Dataset:
     `test_is_drawn` says that the data has no test split of its own: it was held out of the samples to train on. `facts`
     are plain values by name that a network's section may refer to, as `${data.facts.NAME}`. `fit`, if there is
     something to learn of the samples, is called with the splits by name once the validation split is held out: it may
-    look at `train` alone. Until then, inputs may be any
-    objects with `len` and `subset(indices)`, and there need be no preprocessing.
+    look at `train` alone. Until then, inputs may be any objects with `len` and `subset(indices)`, and there need be no
+    preprocessing.
     """
 
     train: Split
