@@ -94,12 +94,19 @@ def main_that_does_not_listen(words: Sequence[str]) -> int:
     ],
 )
 def test_negative_control_a_program_that_breaks_its_promise_is_found(arena, campaign, main, kind, found):
-    """Within some tries: a moment may lie before the first checkpoint, or behind the end of a run that was quick."""
-    arena = replace(arena, main=main)
-    results = (campaign(replace(arena, seed=arena.seed + number), 1) for number in range(10))
-    result = next(result for result in results if not result.ok)
-    assert getattr(result, kind) == 1
-    assert found in result.notes[0]
+    """Within some tries: a moment may lie before the first checkpoint, or behind the end of a run that was quick.
+
+    Or behind its last row of metrics, where fewer files differ.
+    """
+    arena, notes = replace(arena, main=main), []
+    for number in range(10):
+        result = campaign(replace(arena, seed=arena.seed + number), 1)
+        if not result.ok:
+            assert getattr(result, kind) == 1
+            notes += result.notes
+            if found in result.notes[0]:
+                return
+    pytest.fail(f"{found!r} was not found, but {notes}")
 
 
 def main_that_says_much(words: Sequence[str]) -> int:
