@@ -11,6 +11,9 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, IntervalSweep, Override
 from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from nnrun.base.errors import Complaint, ConfigError
 from nnrun.base.paths import is_there
@@ -72,13 +75,30 @@ def parse_all(
             try:
                 typed.append(_from_hydra(parser.parse_override(word), word, own))
             except HydraException:
-                text = (
-                    f"{redact_word(word)!r} cannot be parsed; put two pairs of quotes around the value: {key}='\"...\"'"
-                )
-                problems.append(Complaint(key, text))
+                try:
+                    typed.append(Typed(key, _plain(value), word))
+                except ValueError:
+                    quoted = f"put two pairs of quotes around the value: {key}='\"...\"'"
+                    problems.append(Complaint(key, f"{redact_word(word)!r} cannot be parsed; {quoted}"))
             except ValueError as error:
                 problems.append(Complaint(key, str(error)))
     return typed, problems
+
+
+def _plain(value: str) -> Any:
+    """Return a value that Hydra's grammar refuses though it can mean only one thing; raise ValueError for any other.
+
+    It is a text of letters that are not ASCII, or a list or a mapping with such texts or with quoted keys, which is
+    read as YAML.
+    """
+    if "$" not in value and value[0] + value[-1] in ("[]", "{}"):
+        try:
+            return OmegaConf.to_container(OmegaConf.create(value))
+        except (OmegaConfBaseException, YAMLError, ValueError) as error:
+            raise ValueError(value) from error
+    if not value.replace(" ", "").isidentifier():
+        raise ValueError(value)
+    return value
 
 
 def _path(key: str, value: str, word: str) -> Typed:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from nnrun.base.targets import Targets
+from nnrun.core.keyed_splits import SplitKeys
 
 # How many ranges each value is divided into for stratification, by the number of values per sample; if there are more
 # values, the first three are used.
@@ -54,10 +55,11 @@ def _fault_in_classes(values: Tensor, targets: Targets) -> str | None:
     return f"the label {low if low < 0 else high}; there are {targets.num_outputs} classes, numbered from 0"
 
 
-def strata(values: Tensor, targets: Targets) -> Tensor:
+def strata(values: Tensor, targets: Targets, keys: SplitKeys | None = None) -> Tensor:
     """Return the stratum of each sample, integers `(N,)`, for drawing splits in proportion.
 
-    It is the sample's class, the rarest of its labels, or the range of its values.
+    It is the sample's class, the rarest of its labels, or the range of its values. Of samples with groups (`keys`), a
+    split needs each class, but not each range of values, which one group alone may have.
     """
     match targets.kind:
         case "classes":
@@ -65,7 +67,7 @@ def strata(values: Tensor, targets: Targets) -> Tensor:
         case "labels":
             return _rarest(values)
         case "values":
-            return _ranges(values)
+            return _ranges(values) if keys is None else torch.zeros(len(values), dtype=torch.int64)
 
 
 def target_counts(values: Tensor, targets: Targets) -> list[int]:

@@ -40,3 +40,25 @@ def test_a_glob_finds_the_options_of_a_group_as_hydras_does(tmp_path: Path) -> N
 def test_a_glob_that_finds_nothing_is_an_error(word: str, answer: str) -> None:
     typed, (problem,) = parse_all([word])
     assert typed == [] and answer in problem.text
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        ("data.target=größe", "größe"),
+        ("data.target=prix é", "prix é"),
+        ("data.drop=[größe, straße]", ["größe", "straße"]),
+        ("data.columns={größe (m²): number, zip: category}", {"größe (m²)": "number", "zip": "category"}),
+        ('data.columns={"sold on": date}', {"sold on": "date"}),
+        ("optimizer.x={é: 1e-3}", {"é": 0.001}),
+    ],
+)
+def test_letters_of_any_language_and_quoted_keys_need_no_more_quotes(word: str, value: object) -> None:
+    (typed,), problems = parse_all([word])
+    assert (typed.value, problems) == (value, [])
+
+
+@pytest.mark.parametrize("word", ["a=é,b", "a=[é", "a={é: 1, é: 2}", "a={é: ${b}}", "a=é=b", "a={é: {}"])
+def test_what_may_mean_something_else_is_an_error(word: str) -> None:
+    typed, (problem,) = parse_all([word])
+    assert typed == [] and "cannot be parsed; put two pairs of quotes" in problem.text

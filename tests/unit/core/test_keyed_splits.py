@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from nnrun.base.targets import Targets
 from nnrun.core.keyed_splits import SplitKeys
 from nnrun.core.randomness import SPLIT, TEST_SPLIT
 from nnrun.core.splits import Drawing
+from nnrun.core.target_values import strata
 
 WAYS = ("content", "position")
 
@@ -84,6 +86,20 @@ def test_what_cannot_be_divided_is_not_and_says_why() -> None:
         kept, held_out = Drawing("content", SPLIT, 0).hold_out(classes, never, 0.3, keys)
         assert (len(kept), len(held_out)) == (9, 0)
         assert keys.why_whole() == why
+
+
+@pytest.mark.parametrize("split_by", WAYS)
+def test_a_group_of_values_may_be_held_out_whose_values_no_other_has(split_by: str) -> None:
+    """The negative control: a class that one group alone has stays with the samples to train on."""
+    groups = torch.arange(200) % 4
+    values, classes = torch.arange(200.0)[:, None] + 1000 * groups[:, None], groups
+    keys = SplitKeys(groups)
+    drawing = Drawing(split_by, SPLIT, 0)
+    numbers = strata(values, Targets("values", ("price",)), keys)
+    _, held_out = drawing.hold_out(numbers, never, 0.25, keys)
+    assert 50 <= len(held_out) <= 150
+    names = Targets("classes", ("a", "b", "c", "d"))
+    assert not len(drawing.hold_out(strata(classes, names, keys), never, 0.25, keys)[1])
 
 
 def test_the_newest_are_held_out_and_a_time_is_on_one_side() -> None:

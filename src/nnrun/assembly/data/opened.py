@@ -201,7 +201,8 @@ def _held_out(train: Split, targets: Targets, settings: DataSettings, *, evaluat
         return train, None
     if settings.split_by == "content":
         train = replace(train, originals=train.identified())
-    drawing, among = Drawing(settings.split_by, SPLIT, settings.split_seed), strata(train.targets, targets)
+    drawing = Drawing(settings.split_by, SPLIT, settings.split_seed)
+    among = strata(train.targets, targets, train.keys)
     if settings.num_folds is not None:
         kept, held_out = drawing.fold(among, train.identified, settings.fold - 1, settings.num_folds, train.keys)
         if len(kept) and len(held_out):

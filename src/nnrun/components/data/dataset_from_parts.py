@@ -174,7 +174,9 @@ def with_test(parts: Mapping[str, Samples], targets: Targets, choices: Choices) 
     if choices.evaluation is not None and choices.evaluation.all_is_test:
         return {**others, "train": whole.subset(torch.arange(0)), "test": whole}
     drawing = Drawing(choices.split_by, TEST_SPLIT, choices.split_seed)
-    train, test = drawing.hold_out(strata(whole.targets, targets), whole.identified, choices.fraction, whole.keys)
+    train, test = drawing.hold_out(
+        strata(whole.targets, targets, whole.keys), whole.identified, choices.fraction, whole.keys
+    )
     if not 0 < len(test) < len(whole):
         if whole.keys is not None:
             raise DataError(f"{whole.keys.why_whole()}, so no test split can be held out")
