@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from nnrun.base.host import fits_in_memory
 from nnrun.core.device import copies_beside, free_bytes, is_gpu
 from nnrun.core.pinned import PinnedRows
-from nnrun.core.ragged import Ragged, by_length, lengths_of
+from nnrun.core.ragged import by_length, lengths_of
 from nnrun.core.randomness import BATCH_ORDER, generator, permutation
 from nnrun.core.seams.data import Split, Tree
 from nnrun.core.seams.world import World
@@ -88,13 +88,15 @@ class ResidentSamples:
         return order if lengths is None else by_length(order, lengths, batch_size, shuffling)
 
     def rows(self, order: Tensor) -> Generator[Tree, None, None]:
-        """Yield the raw samples of each row of an order."""
-        ragged = self.placed.inputs
-        if isinstance(ragged, Ragged) and self._pinned is None:
-            yield from ragged.rows(order)
+        """Yield the raw samples of each row of an order. Waits for the device at the start, if lengths differ."""
+        if self._pinned is not None:
+            for indices in order:
+                yield self.inputs(indices)
             return
-        for indices in order:
-            yield self.inputs(indices)
+        leaves, structure = tree_flatten(self.placed.inputs)
+        columns = [leaf.rows(order) if hasattr(leaf, "rows") else _rows(leaf, order) for leaf in leaves]
+        for parts in zip(*columns, strict=True):
+            yield tree_unflatten(list(parts), structure)
 
 
 class StreamedSamples(ResidentSamples):
@@ -130,6 +132,11 @@ def choose_residency(wanted: str, num_bytes: int, device: torch.device) -> str:
         return "stream"
     free = free_bytes(device)
     return "device" if free is None or num_bytes <= free // 2 else "memory"
+
+
+def _rows(samples: Tensor, order: Tensor) -> Iterator[Tensor]:
+    """Yield the samples of each row of an order."""
+    return (samples.index_select(0, indices) for indices in order)
 
 
 def _channels_last(tensor: Tensor) -> Tensor:

@@ -73,3 +73,16 @@ def test_the_batches_are_the_same_in_every_residence(residency: str, workers: in
 def test_fewer_samples_than_a_batch_stay_as_they_are() -> None:
     order = torch.tensor([2, 0, 1])
     assert torch.equal(by_length(order, LENGTHS, 8, torch.Generator()), order)
+
+
+def test_a_text_beside_other_tensors_does_not_wait_for_each_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`index_select` is what looks at the indices of one batch, on the device."""
+    tree = {"text": RAGGED, "other": [torch.arange(103.0), RAGGED]}
+    samples = samples_at(Split(tree, torch.arange(103)), Layout(torch.device("cpu"), residency="device"))
+    order = samples.order(5, 1, 8)[:96].view(12, 8)
+    expected = [RAGGED.index_select(0, indices) for indices in order]
+    monkeypatch.setattr(Ragged, "index_select", lambda *_: pytest.fail("waits for the device"))
+    for raw, indices, text in zip(samples.rows(order), order, expected, strict=True):
+        assert torch.equal(raw["text"], text)
+        assert torch.equal(raw["other"][1], text)
+        assert torch.equal(raw["other"][0], indices.float())
