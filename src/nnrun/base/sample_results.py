@@ -27,6 +27,7 @@ class SampleResults:
     - `are_right`: whether each prediction counts as right, `(N,)` of bool
     - `paths`: a readable name for each sample, such as the path of its file; None where there is none
     - `pictures`: PNG files of the costliest samples, by position in the split, if the samples are images
+    - `texts`: the costliest samples, by position in the split, if they are texts or rows of a table; long ones are cut
     """
 
     kind: str
@@ -42,6 +43,7 @@ class SampleResults:
     predicted_labels: np.ndarray[Any, Any] | None = None
     paths: tuple[str, ...] | None = None
     pictures: Mapping[int, bytes] = field(default_factory=dict)
+    texts: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def is_whole(self) -> bool:

@@ -24,12 +24,15 @@ _ROWS = ("indices", "targets", "predictions", "losses", "are_right")
 _OTHER_ROWS = ("columns", "predicted", "predicted_labels")
 # The largest number of pictures, and the largest bytes and sides of one, that are read. Those written are smaller.
 _MOST_PICTURES, _MOST_PICTURE_BYTES, _MOST_SIDE = 256, 2**20, 1024
+# The largest number of texts that are read, and the most characters of one.
+_MOST_TEXTS, MOST_LETTERS = 256, 600
 
 
 def write_samples(results: SampleResults, run: Path) -> Path:
     """Write test results into a run directory, whole or not at all; return the file."""
     arrays: dict[str, Any] = {name: value for name, value in vars(results).items() if isinstance(value, np.ndarray)}
     arrays |= _packed(results.pictures)
+    arrays["texts"] = json.dumps(list(results.texts.items()))
     content, path = io.BytesIO(), run / SAMPLES_NAME
     # Strings as JSON: in an array, each takes as much room as the longest.
     arrays |= {name: json.dumps(value) for name, value in (("names", results.names), ("paths", results.paths))}
@@ -70,6 +73,7 @@ def read_samples(run: str | Path) -> SampleResults:
             num_samples=int(found["num_samples"]),
             paths=None if paths is None else tuple(paths),
             pictures=_unpacked(found),
+            texts=_texts(found),
             **rows,
         )
     except ArtifactError:
@@ -105,6 +109,20 @@ def _unpacked(found: Mapping[str, Any]) -> dict[int, bytes]:
     if not all(map(_is_picture, pictures.values())):
         raise ValueError(f"its pictures are not PNG files of at most {_MOST_SIDE}x{_MOST_SIDE} pixels")
     return pictures
+
+
+def _texts(found: Mapping[str, Any]) -> dict[int, str]:
+    """Return texts of samples, by position in the split; none of a file of an earlier version.
+
+    Raises ValueError unless each is a text of moderate length.
+    """
+    pairs = json.loads(str(found["texts"])) if "texts" in found else []
+    texts = {int(index): text for index, text in pairs}
+    if len(texts) > _MOST_TEXTS or not all(
+        isinstance(each, str) and len(each) <= MOST_LETTERS for each in texts.values()
+    ):
+        raise ValueError(f"its texts are not texts of at most {MOST_LETTERS} characters")
+    return texts
 
 
 def _is_picture(content: bytes) -> bool:

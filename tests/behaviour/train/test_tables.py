@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 import nnrun
 from nnrun.components.data.table.source import Table
 from nnrun.core.seams.data import Evaluation
+from nnrun.runs.samples import read_samples
 from support.command_line import Outcome, run_here
 from support.small_runs import assert_same_bits, status, stop_at, summary
 
@@ -72,6 +74,27 @@ def test_it_is_learned_and_its_columns_are_shown(home: Path, trained: Outcome) -
     assert rows["heated"] == "boolean 2 categories: false, true"
     assert rows["sold"] == "date 2010-03-01 to 2023-03-09"
     assert "model=auto is tabular, problem=auto is regression" in trained.out
+
+
+def test_a_report_shows_the_columns_and_the_rows_with_the_largest_errors(home: Path, trained: Outcome) -> None:
+    """With report.samples=false the columns alone: the negative control."""
+    rows, (titles, *lines) = [], (line.split(",") for line in houses(500))
+    for line in lines:
+        cells = {name: cell for name, cell in zip(titles, line, strict=True) if cell and name != "price"}
+        rows.append("; ".join(f"{name} {cell}" for name, cell in (cells | _numbers(cells)).items()))
+    found = read_samples(home / "trained").texts
+    assert len(found) == 24 and set(found.values()) <= set(rows)
+    page = (home / "trained" / "report.html").read_text()
+    first = next(iter(found.values()))
+    assert f">{first}</td>" in page and ">a number for each row</td>" in page
+    shutil.copytree(home / "trained", home / "private")
+    assert run_here(["task=report", f"ckpt={home / 'private'}", "report.samples=false"], home).code == 0
+    page = (home / "private" / "report.html").read_text()
+    assert first not in page and ">a number for each row</td>" in page
+
+
+def _numbers(cells: Mapping[str, str]) -> dict[str, str]:
+    return {name: f"{float(cells[name]):g}" for name in ("area",) if name in cells}
 
 
 def test_a_stopped_run_is_resumed_to_the_same_bits(home: Path, trained: Outcome) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import struct
 import zipfile
 from dataclasses import replace
@@ -257,4 +258,15 @@ def test_a_file_without_pictures_of_an_earlier_version_is_read(tmp_path: Path) -
     rows = {name: np.zeros(4) for name in ("indices", "targets", "predictions", "losses", "are_right")}
     np.savez(tmp_path / "test_samples.npz", schema=1, kind="labels", num_samples=4, names="[]", paths="null", **rows)
     samples = read_samples(tmp_path)
-    assert (samples.pictures, samples.predicted_labels) == ({}, None)
+    assert (samples.pictures, samples.texts, samples.predicted_labels) == ({}, {}, None)
+
+
+@pytest.mark.parametrize("texts", ['[[3, "x"], 4]', "[[3, 4]]", json.dumps([[3, "x" * 601]]), '{"3": "x"}', "no JSON"])
+def test_only_short_texts_are_taken_for_texts(texts: str, tmp_path: Path) -> None:
+    rows = {name: np.zeros(4) for name in ("indices", "targets", "predictions", "losses", "are_right")}
+    path = write_samples(SampleResults("classes", ("a",), 4, **rows, texts={3: "<b>\x1b"}), tmp_path)
+    assert read_samples(tmp_path).texts == {3: "<b>\x1b"}, "the negative control"
+    with np.load(path) as arrays:
+        np.savez(path, **(dict(arrays) | {"texts": texts}))
+    with pytest.raises(ArtifactError, match=r"test_samples.npz cannot be read: ."):
+        read_samples(tmp_path)

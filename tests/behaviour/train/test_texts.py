@@ -14,6 +14,7 @@ import pytest
 from tokenizers import Tokenizer
 
 import nnrun
+from nnrun.runs.samples import read_samples
 from support.command_line import Outcome, run_here
 from support.small_runs import assert_same_bits, status, stop_at, summary
 from support.texts import make_texts, reviews
@@ -67,6 +68,15 @@ def test_it_is_learned_proven_and_said_what_is_cut(trained: Path) -> None:
     num_cut = sum(len(text.split()) > 32 for text, _ in reviews(240))
     assert found["data"]["texts_cut"] == num_cut > 0
     assert f"cut {num_cut} of 240 texts to data.max_length=32 tokens" in (trained / "run.log").read_text()
+
+
+def test_the_costliest_texts_are_kept_to_be_shown(trained: Path) -> None:
+    """Each is the text of the line that its name gives."""
+    samples, texts = read_samples(trained), [text for text, _ in reviews(240)]
+    assert samples.paths and list(samples.texts) == samples.indices[samples.costliest(24)].tolist()
+    paths = dict(zip(samples.indices.tolist(), samples.paths, strict=True))
+    for index, text in samples.texts.items():
+        assert text == texts[int(paths[index].removeprefix("reviews.csv#")) - 2]
 
 
 def test_the_artifact_takes_any_length_without_nnrun(trained: Path) -> None:

@@ -19,7 +19,8 @@ from nnrun.components.data.text_samples import Asked, TextSamples, text_samples
 from nnrun.components.data.tokenizing import trained
 from nnrun.components.data.tokens import Tokenized, Tokens
 from nnrun.core.sample_hashes import as_tensor, whole
-from nnrun.core.seams.data import Dataset, Evaluation, Findings, Fitted, Split
+from nnrun.core.seams.data import Dataset, Evaluation, Findings, Fitted, Split, Tree
+from nnrun.core.texts import Texts as TextColumn
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,25 @@ class TextList:
     def subset(self, indices: Tensor) -> TextList:
         """Return the texts at `indices`."""
         return TextList([self.texts[index] for index in indices.tolist()])
+
+
+@dataclass(frozen=True)
+class GivenTexts:
+    """Texts as callers of a deployed network have them."""
+
+    texts: TextList
+
+    def subset(self, indices: Tensor) -> GivenTexts:
+        """Return the texts at `indices`."""
+        return GivenTexts(self.texts.subset(indices))
+
+    def tree(self, names: Sequence[str]) -> Tree:
+        """Return the texts by the name of their input."""
+        return {name: TextColumn(self.texts.texts) for name in names}
+
+    def words(self) -> Sequence[str]:
+        """Return the texts."""
+        return self.texts.texts
 
 
 @dataclass(frozen=True)
@@ -99,8 +119,11 @@ class Texts:
         tokens = self._tokens(learned or self.preprocessing, splits)
         made = {part: tokens.of(split.inputs.texts) for part, split in splits.items()}
         notes, facts = _said(made, tokens.max_length)
+        found = {part: replace(splits[part], inputs=of.samples) for part, of in made.items()}
+        # A report shows some of them; the others are not kept in memory.
+        found["test"] = replace(found["test"], given=GivenTexts(splits["test"].inputs))
         return Fitted(
-            {part: replace(splits[part], inputs=of.samples) for part, of in made.items()},
+            found,
             tokens,
             {"vocab_size": tokens.vocab_size, "max_length": tokens.max_length},
             Findings(tuple(notes), facts=facts),
@@ -118,9 +141,9 @@ class Texts:
 
 def _split(found: TextSamples, part: str) -> Split:
     """Return the texts of a split; the hash of each recognizes it again."""
-    texts = found.texts[part]
-    digests = as_tensor(b"".join(whole(text.encode("utf-8", "surrogatepass")) for text in texts))
-    return Split(TextList(texts), found.values[part], found.names[part], digests, digests)
+    of = found.texts[part]
+    digests = as_tensor(b"".join(whole(text.encode("utf-8", "surrogatepass")) for text in of))
+    return Split(TextList(of), found.values[part], found.names[part], digests, digests)
 
 
 def _fingerprint(splits: Mapping[str, Split], targets: Targets) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from nnrun.base.sample_results import SampleResults
-from nnrun.base.shown import Gallery, Shown, Text, counted
+from nnrun.base.shown import Gallery, Shown, Table, Text, counted
 
 _NUM_SHOWN = 24
+# The title of the column with the texts of samples, or the cells of their rows.
+CONTENTS = "contents"
 
 
 def costliest(results: SampleResults, caption: Callable[[int], str]) -> list[Shown]:
@@ -16,14 +18,28 @@ def costliest(results: SampleResults, caption: Callable[[int], str]) -> list[Sho
     if not rows:
         return []
     are_mistakes = results.kind != "values" and not results.are_right[rows[0]]
-    short = short_names([results.paths[row] for row in rows]) if results.paths is not None else [""] * len(rows)
+    title = "Costliest mistakes" if are_mistakes else "Costliest samples"
     indices = results.indices[rows].tolist()
+    if results.texts:
+        cells = [
+            (name, caption(row), results.texts.get(index))
+            for index, name, row in zip(indices, sample_names(results, rows), rows, strict=True)
+        ]
+        return [Table(title, ("sample", "result", CONTENTS), cells)]
+    short = sample_names(results, rows) if results.paths is not None else [""] * len(rows)
     captions = {
         index: f"{name}: {caption(row)}" if name else caption(row)
         for index, name, row in zip(indices, short, rows, strict=True)
     }
     pictures = {index: results.pictures[index] for index in indices if index in results.pictures}
-    return [Gallery("Costliest mistakes" if are_mistakes else "Costliest samples", "test", captions, pictures)]
+    return [Gallery(title, "test", captions, pictures)]
+
+
+def sample_names(results: SampleResults, rows: Sequence[int]) -> list[str]:
+    """Return the names of samples, or their positions in the test split, given rows of results."""
+    if results.paths is None:
+        return [str(results.indices[row]) for row in rows]
+    return short_names([results.paths[row] for row in rows])
 
 
 def short_names(paths: list[str]) -> list[str]:

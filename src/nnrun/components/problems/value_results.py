@@ -8,7 +8,7 @@ import numpy as np
 
 from nnrun.base.sample_results import SampleResults
 from nnrun.base.shown import Chart, Shown, Table, Text, counted
-from nnrun.components.problems.gallery import costliest, only_some, short_names
+from nnrun.components.problems.gallery import CONTENTS, costliest, only_some, sample_names
 
 Array = np.ndarray[Any, Any]
 # Points that a chart shows; of more samples, a random choice that is always the same.
@@ -93,15 +93,12 @@ def _largest(results: SampleResults, k: int, predictions: Array, targets: Array)
     """Return the samples with the largest errors of a target."""
     residuals = predictions - targets
     rows = np.argsort(-np.abs(residuals), kind="stable")[:_NUM_LARGEST].tolist()
-    names = [f"{results.indices[row]}" for row in rows]
-    if results.paths is not None:
-        names = short_names([results.paths[row] for row in rows])
-    cells = [
-        (name, *(float(v[row]) for v in (targets, predictions, residuals)))
-        for name, row in zip(names, rows, strict=True)
-    ]
+    columns, cells = ["sample", "true value", "prediction", "residual"], []
+    for name, row in zip(sample_names(results, rows), rows, strict=True):
+        text = [results.texts.get(int(results.indices[row]))] if results.texts else []
+        cells.append((name, *(float(v[row]) for v in (targets, predictions, residuals)), *text))
     of = f" of {results.names[k]}" if len(results.names) > 1 else ""
-    return Table(f"Largest errors{of}", ("sample", "true value", "prediction", "residual"), cells)
+    return Table(f"Largest errors{of}", [*columns, CONTENTS] if results.texts else columns, cells)
 
 
 def _caption(results: SampleResults, row: int) -> str:

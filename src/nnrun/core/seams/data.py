@@ -37,7 +37,7 @@ class Preprocessing(Protocol):
 
 
 class Given(Protocol):
-    """Samples as callers have them: the cells of a table, for example, of which `inputs` are the codes."""
+    """Samples as callers have them: the cells of a table, or texts, of which `inputs` are the codes."""
 
     def subset(self, indices: Tensor) -> Given:
         """Return the samples at `indices`, in that order."""
@@ -45,6 +45,10 @@ class Given(Protocol):
 
     def tree(self, names: Sequence[str]) -> Tree:
         """Return them as a dict of tensors or Texts, by these names."""
+        ...
+
+    def words(self) -> Sequence[str]:
+        """Return each sample as a text for people."""
         ...
 
 

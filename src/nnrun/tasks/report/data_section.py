@@ -19,6 +19,9 @@ _LEFT_OUT = {
     "other_files": "files that are not images, not used",
     "hidden_files": "hidden files, not used",
     "several_pictures": "files with several pictures, of which the first is used",
+    "texts_cut": "texts that were cut to data.max_length tokens",
+    "tokens_cut": "tokens that were cut off",
+    "texts_empty": "texts without a token",
 }
 _CHANGED = {
     "converted": "images converted to another kind of pixels",
@@ -37,6 +40,8 @@ def section_data(run: RunRead) -> Section:
         shown.append(Table("Samples", (), rows))
     if balance := class_balance(run):
         shown += _balance(balance, run)
+    if columns := list(_columns(facts)):
+        shown.append(Table("Columns", ("column", "kind", "left out"), columns))
     if rows := list(leakage(run)):
         shown.append(Table("Leakage", (), rows))
     if rows := [*_counts(facts, _LEFT_OUT), *_counts(facts, _CHANGED)]:
@@ -53,7 +58,27 @@ def _source(run: RunRead) -> Iterator[tuple[str, object]]:
     root = run.setting("data.dataset.root")
     yield from [("read from", root)] if isinstance(root, str) and root != LEFT_OUT else []
     shape = mapping(run.summary.get("data")).get("in_shape")
-    yield from [("shape of a sample", shape)] if shape else []
+    yield from [("shape of a sample", _shape_text(shape))] if shape else []
+    mean, longest = (mapping(run.summary.get("data")).get(key) for key in ("mean_length", "longest_text"))
+    if is_number(mean) and is_number(longest):
+        yield "tokens of a text", f"{mean:,} on average, {longest:,} at most"
+
+
+def _shape_text(shape: object) -> str:
+    """Return the shape of a sample as text: of one tensor, or of each by its name."""
+    if isinstance(shape, Mapping):
+        return ", ".join(f"{name} {_shape_text(of)}" for name, of in shape.items())
+    if isinstance(shape, list):
+        if all(isinstance(of, int) or of is None for of in shape):
+            return " x ".join("any length" if of is None else str(of) for of in shape) or "a number"
+        return ", ".join(map(_shape_text, shape))
+    return str(shape)
+
+
+def _columns(facts: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield the columns of a table: the kind of each that is learned from, and why the others are left out."""
+    yield from [(str(name), str(kind), "") for name, kind in mapping(facts.get("columns")).items()]
+    yield from [(str(name), "", str(why)) for name, why in mapping(facts.get("left_out")).items()]
 
 
 def _sizes(run: RunRead, facts: Mapping[str, Any]) -> Iterator[tuple[str, object]]:

@@ -1,4 +1,4 @@
-"""Leave pictures, file names and paths out of what a report shows."""
+"""Leave pictures, texts, file names and paths out of what a report shows."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _KNOWN = re.compile(rf"\b(?:(?:run\.log|summary\.json|(?:{_SETTINGS})\.\w+(?:=\w
 
 
 def without_private(run: RunRead) -> RunRead:
-    """Return a run without pictures, without the names of files, and without paths, wherever they occur."""
-    samples = None if run.samples is None else replace(run.samples, paths=None, pictures={})
+    """Return a run without pictures and texts of samples, and without names of files and paths, wherever they occur."""
+    samples = None if run.samples is None else replace(run.samples, paths=None, pictures={}, texts={})
     notes = [note for note in run.notes if not names_files(note)]
     num_hidden = len(run.notes) - len(notes) + len(run.named)
     lines = f", and {num_hidden:,} lines that may name them" if num_hidden else ""
@@ -46,7 +46,7 @@ def without_private(run: RunRead) -> RunRead:
         samples=samples,
         notes=notes,
         named=(),
-        left_out=f"Pictures, file names and paths are left out (report.samples=false){lines}; run.log has the notes.",
+        left_out=f"Samples, file names and paths are left out (report.samples=false){lines}; run.log has the notes.",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from nnrun.assembly.network import Measured
@@ -13,7 +14,7 @@ from nnrun.components.callbacks.mistakes import pass_pictures
 from nnrun.config.schema import RunSettings
 from nnrun.core.seams.data import Split
 from nnrun.core.seams.problem import Problem
-from nnrun.runs.samples import SAMPLES_NAME, write_samples
+from nnrun.runs.samples import MOST_LETTERS, SAMPLES_NAME, write_samples
 from nnrun.tasks.session import Session
 from nnrun.tasks.train.pictures import pictures_of
 
@@ -24,7 +25,7 @@ _MOST_BYTES = 2**25
 # Size of a row without its targets and predictions: an index, a loss, a class, whether it is right.
 _ROW_BYTES = 17
 _NUM_SHOWN = 3
-# Number of the costliest samples whose pictures are kept.
+# Number of the costliest samples whose pictures or texts are kept.
 _NUM_PICTURES = 24
 
 
@@ -45,7 +46,7 @@ def keep_samples(
     predictions = problem.predictions(problem.scores(measured.test_outputs))
     samples = results_of(problem, test, predictions, measured.test_losses)
     indices = samples.indices[samples.costliest(_NUM_PICTURES)].tolist()
-    samples = replace(samples, pictures=pictures_of(test, indices))
+    samples = replace(samples, pictures=pictures_of(test, indices), texts=_texts_of(test, indices))
     write_samples(samples, session.out.path)
     if settings.shows_samples:
         pass_pictures(session.loggers, samples, session.reached.train.get("steps") or 0)
@@ -56,6 +57,15 @@ def keep_samples(
         )
     below = f"{expanded(settings.data.root or '.').absolute()}/"
     return [line.removeprefix(below) for line in costliest(problem, test, predictions, measured.test_losses)]
+
+
+def _texts_of(test: Split, indices: list[int]) -> dict[int, str]:
+    """Return samples as texts for people, by position in the split, if they are texts or rows of a table."""
+    if test.given is None or not indices:
+        return {}
+    words = test.given.subset(torch.tensor(indices)).words()
+    cut = [text if len(text) <= MOST_LETTERS else f"{text[: MOST_LETTERS - 4]} ..." for text in words]
+    return dict(zip(indices, cut, strict=True))
 
 
 def results_of(

@@ -51,6 +51,18 @@ def by_title(shown: Sequence[Shown]) -> dict[str, Shown]:
     return {part.title: part for part in shown}
 
 
+def test_texts_of_the_costliest_are_shown_in_a_table_and_not_as_a_gallery():
+    """Negative control: without texts, it is a gallery."""
+    results = make_results()
+    rows = results.costliest(24)
+    texts = {int(results.indices[row]): f"text {row}" for row in rows[:5]}
+    table = by_title(shown_of(replace(results, texts=texts)))["Costliest mistakes"]
+    assert isinstance(table, Table) and table.columns == ("sample", "result", "contents")
+    assert [row[2] for row in table.rows] == [*texts.values(), *[None] * (len(rows) - 5)]
+    assert [row[0] for row in table.rows] == [str(results.indices[row]) for row in rows]
+    assert isinstance(by_title(shown_of(results))["Costliest mistakes"], Gallery)
+
+
 def test_a_temperature_above_what_half_precision_can_tell_is_a_lower_bound():
     """Scores that are 20 times too large: the kept probabilities give 6.5. The next test is the negative control."""
     draws = np.random.default_rng(0)

@@ -35,6 +35,15 @@ class GivenCells:
         """Return columns by name: numbers float32 and dates float64 `(N,)`, NaN where empty; the others as Texts."""
         return {name: self._cells(*self.columns[name]) for name in names}
 
+    def words(self) -> Sequence[str]:
+        """Return the cells of each row that are not empty, with the titles of their columns."""
+        columns = {}
+        for name, (kind, values) in self.columns.items():
+            cells = (values if self.rows is None else values.gather(self.rows.numpy())).to_list()
+            columns[name] = [None if cell is None else _word(kind, cell) for cell in cells]
+        rows = zip(*columns.values(), strict=True)
+        return ["; ".join(f"{name} {cell}" for name, cell in zip(columns, row, strict=True) if cell) for row in rows]
+
     def _cells(self, kind: str, values: pl.Series) -> Tensor | Texts:
         values = values if self.rows is None else values.gather(self.rows.numpy())
         if kind == "number":
@@ -43,6 +52,13 @@ class GivenCells:
             seconds = values.dt.timestamp("us").cast(float) / 1e6
             return torch.from_numpy(seconds.fill_null(float("nan")).to_numpy().copy())
         return Texts(values.fill_null("").to_list())
+
+
+def _word(kind: str, cell: object) -> str:
+    """Return a cell as people write it."""
+    if kind == "date":
+        return str(cell).removesuffix(" 00:00:00")
+    return f"{cell:.10g}" if isinstance(cell, float) else str(cell)
 
 
 def given_cells(frame: pl.DataFrame, cells: Mapping[str, Cells]) -> GivenCells:
