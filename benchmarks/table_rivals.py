@@ -1,9 +1,9 @@
-"""The rivals of nnrun on tables: scikit-learn and LightGBM, each with its defaults, and the usual preparation of columns."""
+"""The rivals of nnrun on tables: scikit-learn and LightGBM with their defaults, and the usual form of columns."""
 
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
@@ -12,22 +12,31 @@ if TYPE_CHECKING:
 RIVALS = ("LightGBM", "HistGradientBoosting", "RandomForest", "MLP")
 
 
-def predictions(rival: str, train: pd.DataFrame, test: pd.DataFrame, target: str, is_classes: bool, seed: int) -> Any:
+class Parts(NamedTuple):
+    """The rows to train on and those to predict, the column that is learned, and whether it holds classes."""
+
+    train: pd.DataFrame
+    test: pd.DataFrame
+    target: str
+    is_classes: bool
+
+
+def predictions(rival: str, parts: Parts, seed: int) -> Any:
     """Train on the rows of `train`, and return the predictions for those of `test`.
 
     Trees with categories of their own get them as such. The others get them one-hot, numbers standardised, and an
     empty number as the median; so does a forest, which has no categories.
     """
-    inputs, others = train.drop(columns=target), test.drop(columns=target)
+    inputs, others = (part.drop(columns=parts.target) for part in (parts.train, parts.test))
     words = [name for name in inputs.columns if inputs[name].dtype.kind not in "iuf"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if rival in ("LightGBM", "HistGradientBoosting"):
             inputs, others = _with_categories(inputs, others, words)
-            model = _boosted(rival, is_classes, seed)
+            model = _boosted(rival, parts.is_classes, seed)
         else:
-            model = _prepared(rival, inputs, words, is_classes, seed)
-        model.fit(inputs, train[target])
+            model = _prepared(rival, inputs, words, parts.is_classes, seed)
+        model.fit(inputs, parts.train[parts.target])
         return model.predict(others)
 
 
@@ -43,9 +52,10 @@ def _with_categories(train: pd.DataFrame, test: pd.DataFrame, words: list[str]) 
     import pandas as pd
 
     kinds = {name: pd.CategoricalDtype(sorted(train[name].dropna().unique())) for name in words}
-    return train.astype(kinds), test.assign(
-        **{name: pd.Categorical(test[name], dtype=kind) for name, kind in kinds.items()}
-    )
+    test = test.copy()
+    for name, kind in kinds.items():
+        test[name] = pd.Categorical(test[name], dtype=kind)
+    return train.astype(kinds), test
 
 
 def _boosted(rival: str, is_classes: bool, seed: int) -> Any:
@@ -79,4 +89,6 @@ def _prepared(rival: str, inputs: pd.DataFrame, words: list[str], is_classes: bo
     if is_classes:
         return make_pipeline(columns, MLPClassifier(random_state=seed))
     # A perceptron cannot learn prices in dollars in 200 epochs: standardised targets, as nnrun has them.
-    return make_pipeline(columns, TransformedTargetRegressor(MLPRegressor(random_state=seed), transformer=StandardScaler()))
+    return make_pipeline(
+        columns, TransformedTargetRegressor(MLPRegressor(random_state=seed), transformer=StandardScaler())
+    )

@@ -27,7 +27,7 @@ from bench import say
 from machine import OtherWork, machine
 from public_tables import TABLES, PublicTable
 from report import table
-from table_rivals import RIVALS, predictions, score
+from table_rivals import RIVALS, Parts, predictions, score
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "tables.md"
 BEGIN, END = "<!-- made by make bench-tables -->\n", "<!-- end -->\n"
@@ -63,7 +63,7 @@ def measured(task: Task) -> tuple[Task, Result]:
         frame, test = train_test_split(frame, test_size=TEST_FRACTION, random_state=seed, stratify=strata)
     start = time.perf_counter()
     if task.name in RIVALS:
-        given = predictions(task.name, frame, test, about.target, about.is_classes, task.seed)
+        given = predictions(task.name, Parts(frame, test, about.target, about.is_classes), task.seed)
         found = score(test[about.target].to_numpy(), given, about.is_classes)
     else:
         with tempfile.TemporaryDirectory() as scratch:

@@ -27,6 +27,7 @@ _LATER: Mapping[str, Sequence[str]] = {
     "": ("tokenizer",),
     "data": ("columns", "drop", "group", "max_length", "text", "time"),
     "data.dataset": ("group", "time"),
+    "model": ("facts",),
 }
 
 

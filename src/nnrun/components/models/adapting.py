@@ -19,7 +19,7 @@ def check_one_tensor(in_shape: Any, network: str) -> None:
     """Raise ConfigError unless a sample is a single tensor."""
     if isinstance(in_shape, Mapping) or not all(isinstance(size, int) for size in in_shape):
         allowed = f"a single shape ({network} takes one tensor per sample)"
-        others = "for a table use model=tabular, tabm or linear; else write a custom network for several tensors"
+        others = "for a table use model=tabular, tabm, mlp or linear; else write a custom network for several tensors"
         raise ConfigError.of("data.in_shape", in_shape, allowed, others)
 
 

@@ -14,7 +14,8 @@ from nnrun.components.models.tabular import check_table
 class LinearModel(nn.Module):
     """Add up a weight times each number and a weight for each category: linear, or logistic, regression.
 
-    `table` is that of `Tabular`. All weights begin at zero.
+    `table` is that of `Tabular`. All weights begin at zero. It is what `nn.Linear` computes of one-hot categories,
+    without making these.
     """
 
     starts: Tensor
@@ -23,12 +24,21 @@ class LinearModel(nn.Module):
         super().__init__()
         check_table(table, "linear")
         counts, num_numbers = list(table["categories"]), table["numbers"] + table["flags"]
+        # How many inputs differ from 0 in a row.
+        self.num_inputs = num_numbers + len(counts)
         self.bias = nn.Parameter(torch.zeros(num_outputs))
         if num_numbers:
             self.numbers = nn.Parameter(torch.zeros(num_numbers, num_outputs))
         if counts:
             self.categories = nn.Embedding.from_pretrained(torch.zeros(sum(counts), num_outputs), freeze=False)
             self.register_buffer("starts", torch.tensor([0, *counts[:-1]]).cumsum(0), persistent=False)
+
+    def draw_weights(self) -> LinearModel:
+        """Draw the weights as `nn.Linear` does, in place, and return the layer."""
+        bound = self.num_inputs**-0.5
+        for weights in self.parameters():
+            nn.init.uniform_(weights, -bound, bound)
+        return self
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
         """Return the scores `(N, num_outputs)` of `TablePreprocessing`'s output."""

@@ -8,11 +8,18 @@ from torch import nn
 
 from nnrun.base.errors import ConfigError
 from nnrun.components.models.linear import LinearModel
+from nnrun.components.models.mlp import MLP
 from nnrun.components.models.tabm import TabM
 from nnrun.components.models.tabular import Tabular
 
 TABLE = {"numbers": 2, "flags": 1, "bins": 3, "categories": [4, 3]}
-NETWORKS = (Tabular, TabM, LinearModel)
+
+
+def mlp(table: dict, num_outputs: int) -> MLP:
+    return MLP({"numbers": [2], "categories": [2]}, num_outputs, [6], 0.0, {"table": table})
+
+
+NETWORKS = (Tabular, TabM, LinearModel, mlp)
 
 
 def rows(number: int = 5, table: dict = TABLE) -> dict[str, torch.Tensor]:
@@ -41,10 +48,21 @@ def test_a_network_takes_what_a_table_has_and_each_parameter_learns(network: typ
     assert built.eval()(rows(5, table)).shape == (5, 3)
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", NETWORKS[:3])
 def test_samples_without_columns_are_refused(network: type[nn.Module]) -> None:
     with pytest.raises(ConfigError, match="is for tables: use data=table"):
         network(1, 3)
+
+
+@pytest.mark.parametrize("hidden", [[6], []])
+def test_the_mlp_is_one_on_numbers_and_one_hot_categories(hidden: list[int]) -> None:
+    torch.manual_seed(0)
+    network, inputs = MLP({}, 3, hidden, 0.0, {"table": TABLE}).eval(), rows()
+    first = network.hidden[0].linear if hidden else network.head
+    one_hot = [nn.functional.one_hot(inputs["categories"][:, place], count) for place, count in enumerate((4, 3))]
+    found = torch.cat([inputs["numbers"], *one_hot], 1) @ torch.cat([first.numbers, first.categories.weight])
+    found += first.bias
+    torch.testing.assert_close(network(inputs), network.head(found.relu()) if hidden else found)
 
 
 def test_columns_of_categories_have_codes_of_their_own() -> None:

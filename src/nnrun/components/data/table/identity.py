@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 _FACTORS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
 _EMPTY = np.uint64(0x9E3779B97F4A7C15)
+# If fewer of the rows than this differ, as with a few columns of categories, equal rows are different samples.
+_LEAST_DISTINCT = 0.5
 
 
 def row_hashes(frame: pl.DataFrame) -> np.ndarray:
@@ -25,6 +27,25 @@ def row_hashes(frame: pl.DataFrame) -> np.ndarray:
         for series in frame.get_columns():
             total += _mixed(_cell_hashes(series) ^ _word(series.name))
     return _mixed(total).view(np.int64)
+
+
+def sample_hashes(frame: pl.DataFrame) -> np.ndarray:
+    """Return a number for each row, int64 `(N,)`, by which it is held out, and recognized in another split.
+
+    It is the same for equal rows. But if most rows of the table have an equal one, they are different samples: then
+    the first of equal rows has the hash of its cells, and the others numbers of their own.
+    """
+    hashes = row_hashes(frame)
+    order = np.argsort(hashes, kind="stable")
+    ordered = hashes[order]
+    is_first = np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]
+    if is_first.sum() >= len(hashes) * _LEAST_DISTINCT:
+        return hashes
+    place = np.arange(len(ordered))
+    before = np.empty(len(ordered), np.uint64)
+    before[order] = place - np.maximum.accumulate(np.where(is_first, place, 0))
+    with np.errstate(over="ignore"):
+        return np.where(before == 0, hashes, _mixed(hashes.view(np.uint64) + _mixed(before)).view(np.int64))
 
 
 def _cell_hashes(series: pl.Series) -> np.ndarray:

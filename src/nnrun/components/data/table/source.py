@@ -20,7 +20,7 @@ from nnrun.components.data.split_columns import KeySettings, split_keys
 from nnrun.components.data.table.coding import coded, column_of
 from nnrun.components.data.table.fit import READ, fit
 from nnrun.components.data.table.given import given_cells
-from nnrun.components.data.table.identity import row_hashes
+from nnrun.components.data.table.identity import sample_hashes
 from nnrun.components.data.table.kinds import SETTABLE, Cells, cells_of
 from nnrun.components.data.table.new_rows import wrong_cell
 from nnrun.components.data.table.preprocessing import TablePreprocessing
@@ -76,7 +76,7 @@ class Table:
         columns = trained.columns if trained else [column_of(name, of) for name, of in cells.items() if of.kind in READ]
         if not columns:
             raise DataError(f"{shown(rows.path)} has no column to learn from besides {few(list(map(shown, names)))}")
-        hashes = torch.from_numpy(row_hashes(rows.frame))
+        hashes = torch.from_numpy(sample_hashes(rows.frame))
         given = given_cells(rows.frame, cells)
         whole = Split(coded(cells, columns), what.values["all"], None, hashes, hashes, given=given)
         parts = self._parts(rows, cells, whole)

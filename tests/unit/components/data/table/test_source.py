@@ -257,3 +257,18 @@ def test_groups_stay_together_and_the_newest_are_the_test(tmp_path: Path) -> Non
     assert {int(y) % 8 for y in by_chance.train.targets.flatten()} == set(range(8))
     with pytest.raises(ConfigError, match=r"data\.group names pat, which is not a column"):
         opened(tmp_path / "t.csv", group="pat")
+
+
+@pytest.mark.parametrize(("distinct", "are_apart"), [(8, True), (140, False)])
+def test_equal_rows_are_held_out_one_by_one_only_where_most_rows_have_an_equal_one(
+    tmp_path: Path, distinct: int, are_apart: bool
+) -> None:
+    """A few columns of categories have few different rows, each in all parts; two equal rows among others are one."""
+    rows = [f"c{row % distinct},{'yn'[row % 2]}" for row in range(200)]
+    (tmp_path / "a.csv").write_text("\n".join(["x,y", *rows]) + "\n")
+    dataset = opened(tmp_path / "a.csv")
+    codes = [set(split.inputs["categories"][:, 0].tolist()) for split in (dataset.train, dataset.test)]
+    assert (codes[0] == codes[1]) == are_apart
+    assert codes[0].isdisjoint(codes[1]) != are_apart
+    assert 25 <= len(dataset.test) <= 55
+    assert dataset.findings.notes == ()
