@@ -23,7 +23,7 @@ from nnrun.proof.isolated import RUNNER, Isolated
 class Pt2Exporter:
     """Write `model.pt2`."""
 
-    typical_seconds = 8.0
+    typical_seconds = 6.0
 
     def __init__(self, preprocess: bool, output: Output, tolerance: float, min_agreement: float) -> None:
         self.preprocess = preprocess

@@ -26,7 +26,7 @@ from nnrun.proof.isolated import RUNNER, Isolated
 class TorchScriptExporter:
     """Write `model.pt`: scripted, or traced if the network cannot be scripted; its metadata says which."""
 
-    typical_seconds = 3.5
+    typical_seconds = 2.2
 
     def __init__(self, preprocess: bool, output: Output, tolerance: float, min_agreement: float) -> None:
         self.preprocess = preprocess
