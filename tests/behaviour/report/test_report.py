@@ -268,6 +268,7 @@ def test_jobs_of_a_sweep_and_evaluations_write_one_on_request(
             run = tmp_path / f"evaluated{len(words)}"
             assert main([f"ckpt={digits}", f"hydra.run.dir={run}", *words]) == 0
             assert (run / "report.html").exists() == bool(words)
+    assert "incomplete" not in capsys.readouterr().out
     assert main(["task=report", f"ckpt={run}"]) == 4
     assert "is no training: it has no checkpoint" in capsys.readouterr().err
     # It has nothing that a training alone has.

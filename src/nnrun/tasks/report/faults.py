@@ -23,8 +23,8 @@ def faults_of(path: Path, read: Mapping[str, Any], num_lost: int) -> Iterator[st
         if not found and os.path.lexists(path / name):
             yield f"{name} cannot be read"
     if read["status.json"].get("state") == "finished":
-        yield from (
-            f"{name} is missing" for name in ("summary.json", "metrics.jsonl") if not os.path.lexists(path / name)
-        )
+        # Only a training has checkpoints, and rows of metrics.
+        wanted = ("summary.json", "metrics.jsonl") if (path / FOLDER_NAME).exists() else ("summary.json",)
+        yield from (f"{name} is missing" for name in wanted if not os.path.lexists(path / name))
     if num_lost:
         yield f"{counted(num_lost, 'line')} of metrics.jsonl cannot be read: what follows may be missing"
