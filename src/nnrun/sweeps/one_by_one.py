@@ -8,10 +8,12 @@ from functools import partial
 
 from nnrun.base.errors import InterruptedRun
 from nnrun.base.listening import Validated, heard_by
+from nnrun.base.shelf import sharing
 from nnrun.base.signals import in_force
 from nnrun.sweeps.orders import carry_out, check_here
 from nnrun.sweeps.places import LaunchSetup
 from nnrun.sweeps.seams import Decision, Ended, Event, Order, Progress
+from nnrun.sweeps.shelves import OwnShelf
 
 # Exit codes above this are those of signals.
 _SIGNALS = 128
@@ -26,6 +28,7 @@ class OneByOne:
         self._setup = setup
         self._next: Order | None = None
         self._ended: list[Event] = []
+        self._shelf = OwnShelf()
         # Whether the job was told to pause or to stop.
         self._is_told = False
 
@@ -44,7 +47,7 @@ class OneByOne:
         """Run the job to its end; raise InterruptedRun if it was interrupted."""
         order, self._next, self._is_told = self._next, None, False
         if order is not None:
-            with heard_by(partial(self._hear, order.number)):
+            with heard_by(partial(self._hear, order.number)), sharing(self._shelf):
                 ended = carry_out(order, self._setup.own, self._setup.rules, says=False)
             self._ended.append(ended)
             if self._is_told:
@@ -67,6 +70,7 @@ class OneByOne:
         """Give back what the jobs shared: none outlives `wait`."""
         from nnrun.tasks.for_sweeps import end_forking  # noqa: PLC0415
 
+        self._shelf.close()
         end_forking()
 
     def _hear(self, number: int, validated: Validated) -> None:

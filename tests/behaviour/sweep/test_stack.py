@@ -15,7 +15,8 @@ from nnrun.base.errors import ConfigError, InterruptedRun, SweepFailed
 from nnrun.base.signals import stop_request
 from nnrun.cli import collect_rules, compose
 from nnrun.sweeps.seams import Decision, Ended, Order, Progress
-from nnrun.sweeps.stack.job import StackedJob
+from nnrun.sweeps.shelves import OwnShelf
+from nnrun.sweeps.stack.job import StackedJob, StackSetup
 from nnrun.sweeps.stack.reasons import why_not
 from nnrun.sweeps.stack.stack import Stack
 from nnrun.sweeps.sweep import sweep
@@ -45,7 +46,8 @@ def run_stacked(
     ]
     for order in orders:
         order.directory.mkdir(parents=True, exist_ok=resumes)
-    stack, ended = Stack(orders, own, collect_rules(), print, decide), dict[int, Ended]()
+    setup = StackSetup(own, collect_rules(), print, decide, OwnShelf())
+    stack, ended = Stack(orders, setup), dict[int, Ended]()
     with stop_request():
         while not stack.has_ended:
             for event in stack.wait(60):

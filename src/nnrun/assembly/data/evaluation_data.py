@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 
-from nnrun.assembly.data.opened import Opened, in_memory, noted, open_data, take_parts
+from nnrun.assembly.data.opened import Opened, in_memory, noted, take_parts
 from nnrun.assembly.data.overlap import beside_its_start
 from nnrun.assembly.data.seen import Seen, known_among, seen_by
+from nnrun.assembly.data.shared import open_to_train
 from nnrun.assembly.data.source import load_dataset
 from nnrun.assembly.job import Job
 from nnrun.assembly.pretrained_input import normalised_as_trained
@@ -58,7 +59,7 @@ def open_for(job: Job) -> Opened:
     past, settings = _past_of(job), job.data
     if past is None:
         learned = _learned_before(job)
-        data = open_data(settings, checks_batch=job.trains and not job.lowers_batch, learned=learned)
+        data = open_to_train(settings, checks_batch=job.trains and not job.lowers_batch, learned=learned)
         is_typed = any(item.key == "data.val_fraction" and item.value for item in job.composed.typed)
         if job.trains and is_typed and not data.valid_is_drawn:
             raise ConfigError(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from nnrun.base.invocation import quietly
 from nnrun.base.listening import Validated, heard_by
+from nnrun.base.shelf import Shelf, sharing
 from nnrun.base.signals import StopRequest, in_force, lent
 from nnrun.base.spinning import end_idle_threads
 from nnrun.config.rules import Rules
@@ -25,12 +27,27 @@ from nnrun.sweeps.stack.fiber import Fiber
 from nnrun.sweeps.stack.member import Member, Update
 
 
+@dataclass(frozen=True)
+class StackSetup:
+    """What the jobs of a stack have in common.
+
+    `own` are the user's config folders; `note` takes a line about why jobs are not trained together; `decide` answers
+    the validations of those that train by themselves, as one does whose order says so.
+    """
+
+    own: Sequence[Path]
+    rules: Rules
+    note: Callable[[str], None]
+    decide: Callable[[Progress], Decision]
+    shelf: Shelf
+
+
 class StackedJob:
     """A job of a stack: its run, the signals that it hears, its newest validation, and how it ended."""
 
-    def __init__(self, order: Order, own: Sequence[Path], rules: Rules, decide: Callable[[Progress], Decision]) -> None:
+    def __init__(self, order: Order, setup: StackSetup) -> None:
         self.order = order
-        self._own, self._rules, self._decide = own, rules, decide
+        self._setup = setup
         self.request = StopRequest()
         self._is_alone = False
         # The update that it waits for, and its validation that was not told yet, or not answered.
@@ -91,8 +108,9 @@ class StackedJob:
 
     def _run(self, _: Fiber[Member]) -> None:
         """Run the job from its config to its summary."""
-        with quietly(), lent(self.request), fitted_by(self._fit), heard_by(self._hear):
-            self.ended = carry_out(self.order, self._own, self._rules, says=False)
+        setup = self._setup
+        with quietly(), lent(self.request), fitted_by(self._fit), heard_by(self._hear), sharing(setup.shelf):
+            self.ended = carry_out(self.order, setup.own, setup.rules, says=False)
 
     def _fit(self, state: TrainState, work: Work, plan: Plan) -> None:
         """Wait until the training is done together with the others, or train alone."""
@@ -112,5 +130,5 @@ class StackedJob:
         told = Progress(number, validated.epoch, validated.step, metrics, awaits=not validated.is_last)
         if not self._is_alone:
             self.asked = told
-        elif self._decide(told) is not Decision.GO_ON and told.awaits:
+        elif self._setup.decide(told) is not Decision.GO_ON and told.awaits:
             self.request.note(signal.SIGTERM)

@@ -10,6 +10,8 @@ from nnrun.base.signals import in_force
 from nnrun.sweeps.orders import check_here
 from nnrun.sweeps.places import LaunchSetup
 from nnrun.sweeps.seams import Decision, Ended, Event, Launcher, Order
+from nnrun.sweeps.shelves import OwnShelf
+from nnrun.sweeps.stack.job import StackSetup
 from nnrun.sweeps.stack.reasons import why_never, why_not
 from nnrun.sweeps.stack.stack import Stack
 from nnrun.tasks.for_sweeps import end_forking, verify_by_forks
@@ -33,6 +35,7 @@ class StackLauncher:
         self._running_beside: set[int] = set()
         self._stack: Stack | None = None
         self._said: set[str] = set()
+        self._shelf = OwnShelf()
         # Jobs that were stopped before they began.
         self._dropped: list[Event] = []
 
@@ -95,6 +98,7 @@ class StackLauncher:
         if self._stack is not None:
             self._stack.close()
         self._beside.close()
+        self._shelf.close()
         end_forking()
 
     def _next(self) -> Stack:
@@ -110,7 +114,8 @@ class StackLauncher:
         return self._stack_of(orders)
 
     def _stack_of(self, orders: Sequence[Order]) -> Stack:
-        return Stack(orders, self._setup.own, self._setup.rules, self._note, self._setup.decide)
+        setup = self._setup
+        return Stack(orders, StackSetup(setup.own, setup.rules, self._note, setup.decide, self._shelf))
 
     def _fill_beside(self) -> None:
         """Start jobs that are in no stack, as long as there are places."""

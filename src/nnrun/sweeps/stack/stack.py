@@ -4,41 +4,28 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 
 from nnrun.base.errors import InterruptedRun
 from nnrun.base.signals import in_force
 from nnrun.base.spinning import SpinsWhileAlone, spin_while_alone
-from nnrun.config.rules import Rules
-from nnrun.sweeps.seams import Decision, Ended, Event, Order, Progress
-from nnrun.sweeps.stack.job import StackedJob
+from nnrun.sweeps.seams import Decision, Ended, Event, Order
+from nnrun.sweeps.stack.job import StackedJob, StackSetup
 from nnrun.sweeps.stack.network import CannotStack
 from nnrun.sweeps.stack.together import Together, share_batches
 from nnrun.sweeps.stack.trial import stacked
 
 
 class Stack:
-    """Jobs that are trained together. What each computes depends on none of the others, nor on their number.
+    """Jobs that are trained together. What each computes depends on none of the others, nor on their number."""
 
-    `note` takes a line about why they are not, and `decide` answers the validations of those that train by themselves,
-    as one does whose order says so.
-    """
-
-    def __init__(
-        self,
-        orders: Sequence[Order],
-        own: Sequence[Path],
-        rules: Rules,
-        note: Callable[[str], None],
-        decide: Callable[[Progress], Decision],
-    ) -> None:
-        self._jobs = [StackedJob(order, own, rules, decide) for order in orders]
+    def __init__(self, orders: Sequence[Order], setup: StackSetup) -> None:
+        self._jobs = [StackedJob(order, setup) for order in orders]
         self._number = min(order.number for order in orders)
-        self._note = note
+        self._note = setup.note
         self._together: Together | None = None
         self._has_begun = False
         self._watch: SpinsWhileAlone | None = None

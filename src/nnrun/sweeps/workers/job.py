@@ -25,12 +25,14 @@ from nnrun.base.guard import guard, leave_with, watch
 from nnrun.base.invocation import called_from_python
 from nnrun.base.listening import Validated, heard_by
 from nnrun.base.paths import alone, inside
+from nnrun.base.shelf import sharing
 from nnrun.base.signals import in_force, stop_request
 from nnrun.base.stopping import STOPPING
 from nnrun.base.streams import write_any_character
 from nnrun.sweeps.frozen import thaw
 from nnrun.sweeps.orders import as_message, carry_out
 from nnrun.sweeps.seams import Decision, Order
+from nnrun.sweeps.workers.borrowed import Borrowed
 from nnrun.sweeps.workers.checking import check_as_told
 from nnrun.sweeps.workers.messages import Channel
 from nnrun.tasks.for_sweeps import use_threads
@@ -86,7 +88,8 @@ def _obey(channel: Channel, message: Mapping[str, Any], content: bytes) -> int:
     guard_libraries(is_quiet=False)
     before = set(sys.modules)
     answers: queue.SimpleQueue[str] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(channel, answers.put), daemon=True).start()
+    borrowed = Borrowed(channel)
+    threading.Thread(target=_listen, args=(channel, answers.put, borrowed.hear), daemon=True).start()
 
     def tell(validated: Validated) -> None:
         awaits = message["asks"] and not validated.is_last
@@ -101,7 +104,7 @@ def _obey(channel: Channel, message: Mapping[str, Any], content: bytes) -> int:
         if awaits and _answer(answers) != Decision.GO_ON:
             in_force().note(signal.SIGTERM)
 
-    with called_from_python(message["invocation"], quiet=True), stop_request(), heard_by(tell):
+    with called_from_python(message["invocation"], quiet=True), stop_request(), heard_by(tell), sharing(borrowed):
         own = [Path(folder) for folder in message["own"]]
         ended = carry_out(_threads_said(order), own, collect_rules())
     for stream in (sys.stdout, sys.stderr):
@@ -133,12 +136,14 @@ def _write_to(directory: Path) -> None:
     faulthandler.enable()
 
 
-def _listen(channel: Channel, take: Callable[[str], None]) -> None:
+def _listen(channel: Channel, take: Callable[[str], None], borrow: Callable[[bool], None]) -> None:
     """Take answers; when the sweep asks to stop, or is gone, stop as on SIGTERM."""
     while (received := channel.wait()) is not None:
         message, _ = received
         if "answer" in message:
             take(message["answer"])
+        if "lent" in message:
+            borrow(message["lent"])
         if message.get("stops"):
             os.kill(os.getpid(), signal.SIGTERM)
     os.kill(os.getpid(), signal.SIGTERM)

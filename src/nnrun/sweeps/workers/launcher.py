@@ -19,6 +19,7 @@ from nnrun.sweeps.frozen import freeze
 from nnrun.sweeps.orders import from_message
 from nnrun.sweeps.seams import Decision, Ended, Event, Order, Progress
 from nnrun.sweeps.workers.checking import check_apart
+from nnrun.sweeps.workers.lending import Lending
 from nnrun.sweeps.workers.messages import Channel
 from nnrun.sweeps.workers.running import Running
 from nnrun.sweeps.workers.slots import Slots
@@ -57,6 +58,7 @@ class Workers:
         self._is_stopping = False
         self._undoing = at_the_end(self.close)
         self._server = started_ahead()
+        self._lending = Lending(self._lend)
 
     @functools.cached_property
     def _slots(self) -> Slots:
@@ -113,6 +115,7 @@ class Workers:
             self._server.close(list(self._running))
             self._server = None
         self._running.clear()
+        self._lending.close()
 
     def _launch(self, order: Order, num_retries: int) -> None:
         """Have a process started for a job, and send it its order."""
@@ -167,6 +170,7 @@ class Workers:
     def _hear(self, running: Running) -> None:
         """Take what a job said. One that has lost the process that started it ends with its socket."""
         for message, _ in running.channel.drained():
+            self._lending.hear(running.order.number, message, running.channel.descriptor)
             if "progress" in message:
                 told: dict[str, Any] = message["progress"]
                 if (device_bytes := told.pop("device_bytes")) is not None:
@@ -179,6 +183,10 @@ class Workers:
         if running.channel.is_closed and running.is_orphan:
             self._ended(running, -signal.SIGKILL)
 
+    def _lend(self, number: int, file: int | None) -> None:
+        """Answer a job that asked for what jobs share."""
+        self._running[number].channel.send({"lent": file is not None}, descriptors=None if file is None else [file])
+
     def _ended(self, running: Running, status: int) -> None:
         """Report the end of a job, or try it again where its surroundings were at fault."""
         if not running.channel.is_closed:
@@ -186,6 +194,7 @@ class Workers:
             self._hear(running)
         ended = running.conclude(status, self._wishes.minutes)
         running.channel.close()
+        self._lending.gone(running.order.number)
         self._slots.give(running.device)
         if not ended.is_environments_fault or running.is_stopping or running.num_retries >= MAX_RETRIES:
             self._finish(running, ended)
