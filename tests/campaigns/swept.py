@@ -21,6 +21,7 @@ from campaigns.subject import compare, expect
 from campaigns.variants import WORDS
 from nnrun.base.errors import ConfigError
 from nnrun.base.files import TEMPORARY_SUFFIX
+from nnrun.sweeps.winner import FOLDER as STACKED
 
 _SHORT = ("-m", *WORDS, "trainer.epochs=2", "report=none")
 _GRID = (*_SHORT, "optimizer.lr=1e-3,3e-3", "seed=0,1")
@@ -28,6 +29,7 @@ _GRID = (*_SHORT, "optimizer.lr=1e-3,3e-3", "seed=0,1")
 SWEEPS: dict[str, tuple[str, ...]] = {
     "one by one": (*_GRID, "sweep.parallel=1"),
     "side by side": (*_GRID, "sweep.parallel=2"),
+    "stacked": (*_GRID, "sweep.stack=true", "sweep.parallel=1"),
     "asha": (
         *_SHORT,
         "sweep=random",
@@ -133,7 +135,7 @@ def compare_sweeps(ours: Path, theirs: Path) -> None:
     jobs, whole_jobs = (sorted(row["job"] for row in it) for it in (table, whole_table))
     if jobs != whole_jobs:
         raise Broken("lost", f"sweep.csv has the jobs {', '.join(jobs)} instead of {', '.join(whole_jobs)}")
-    folders, whole_folders = (sorted(path.parent.name for path in it.glob("*/run.log")) for it in (ours, theirs))
+    folders, whole_folders = map(_runs, (ours, theirs))
     if folders != whole_folders:
         raise Broken("lost", f"there are the runs {', '.join(folders)} instead of {', '.join(whole_folders)}")
     for row, whole_row in zip(table, whole_table, strict=True):
@@ -151,6 +153,12 @@ def compare_sweeps(ours: Path, theirs: Path) -> None:
             compare(ours / name, theirs / name)
     if leftovers := [str(path.relative_to(ours)) for path in ours.rglob(f".*{TEMPORARY_SUFFIX}")]:
         raise Broken("unexplained", f"temporary files are left: {', '.join(leftovers)}")
+
+
+def _runs(folder: Path) -> list[str]:
+    """Return the runs of a sweep: those of its jobs, and those in a stack of jobs that were trained again."""
+    found = (*folder.glob("*/run.log"), *folder.glob(f"{STACKED}/*/run.log"))
+    return sorted(str(path.parent.relative_to(folder)) for path in found)
 
 
 def group_of(child: Child) -> list[tuple[int, int]]:
