@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,7 +125,7 @@ def _from_hydra(override: Override, word: str, own: Sequence[Path]) -> Typed:
         if isinstance(pattern, Glob):
             choices = _matching(key, pattern, word, own)
         else:
-            choices = tuple(str(choice) for choice in override.sweep_string_iterator())
+            choices = tuple(as_typed(key, str(choice)) for choice in override.sweep_string_iterator())
         return Typed(key, None, word, is_sweep=True, choices=choices)
     value = override.value()
     if key in LISTS and isinstance(value, str):
@@ -132,6 +133,19 @@ def _from_hydra(override: Override, word: str, own: Sequence[Path]) -> Typed:
     if key in GROUPS and value is None:
         value = "none"
     return Typed(key, value, word)
+
+
+def as_typed(key: str, value: str) -> str:
+    """Return a value without the backslashes that Hydra puts into it, such as cuda:3, if it means the same then."""
+    plain = re.sub(r"\\(.)", r"\1", value)
+    if plain == value:
+        return value
+    parser = OverridesParser.create()
+    try:
+        before, after = (parser.parse_override(f"{key}={it}") for it in (value, plain))
+    except HydraException:
+        return value
+    return plain if not after.is_sweep_override() and before.value() == after.value() else value
 
 
 def _matching(group: str, pattern: Glob, word: str, own: Sequence[Path]) -> tuple[str, ...]:

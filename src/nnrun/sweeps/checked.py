@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnrun.sweeps.results import give_directory, take_end
+from nnrun.sweeps.results import give_directory, say_failures, take_end
 from nnrun.sweeps.seams import Decision, Launcher, Order
 
 if TYPE_CHECKING:
@@ -26,4 +26,5 @@ def check_waiting(loop: Loop, launcher: Launcher) -> None:
         job.composed = None
         loop.tell(job.row)
     if wrong:
+        say_failures([loop.jobs[ended.number].row for ended in wrong], loop.num_jobs)
         loop.record.write()

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from nnrun.base.errors import SweepFailed, complain, tell_reached
+from nnrun.base.errors import SweepFailed, tell_reached
 from nnrun.base.shown import counted
 from nnrun.runs.console import Console
 from nnrun.sweeps.asked import Asked
 from nnrun.sweeps.jobs import Job
+from nnrun.sweeps.results import say_failures
 from nnrun.sweeps.seams import JobState, Recallable, Search
 from nnrun.sweeps.table import JobResult, as_plain
 
@@ -40,8 +41,7 @@ def list_jobs(asked: Asked, search: Search) -> dict[str, Any]:
     console.say("the first jobs of the search:" if is_search else f"sweep of {counted(len(rows), 'job')}:")
     say_jobs(rows, console, None)
     wrong = [row for row in rows if row.state == JobState.FAILED]
-    for row in wrong:
-        complain([f"job {row.number}: {line}" for line in (row.reason or "").split("\n")])
+    say_failures(wrong, len(rows))
     reached = {"state": "listed", "run": None, "num_jobs": len(rows), "jobs": as_plain(rows)}
     if wrong:
         failure = SweepFailed(f"{len(wrong)} of {counted(len(rows), 'job')} would fail")

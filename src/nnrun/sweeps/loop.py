@@ -23,6 +23,7 @@ from nnrun.sweeps.results import (
     give_directory,
     give_up_paused,
     mean_of,
+    say_failures,
     take_end,
     take_validation,
 )
@@ -63,10 +64,12 @@ class Loop:
 
         Jobs that are known already are those of a sweep that is resumed.
         """
+        wrong: list[JobResult] = []
         while (proposal := self.search.ask()) is not None:
             if proposal.number not in (job.row.point for job in self.jobs.values()):
-                self._add(proposal)
+                wrong += self._add(proposal)
         self.num_jobs = len(self.jobs)
+        say_failures(wrong, self.num_jobs)
         self.record.write()
 
     def restore(self, past: Past) -> None:
@@ -142,18 +145,17 @@ class Loop:
                 self.record.write()
         return job.decision
 
-    def _add(self, proposal: Proposal) -> None:
-        """Compose the jobs of a proposal; they wait, but for those whose config is wrong."""
+    def _add(self, proposal: Proposal) -> list[JobResult]:
+        """Compose the jobs of a proposal; they wait, but for those whose config is wrong, which are returned."""
         jobs = self.workshop.jobs(len(self.jobs), proposal.number, proposal.chosen)
         self.jobs |= {job.row.number: job for job in jobs}
         self.record.rows.extend(job.row for job in jobs)
-        for job in jobs:
-            if job.row.state == JobState.FAILED:
-                give_directory(job, self.record.folder)
-                fail(job.row)
-                self.tell(job.row)
-            else:
-                self.waiting.append(job)
+        self.waiting.extend(job for job in jobs if job.row.state != JobState.FAILED)
+        for job in (wrong := [job for job in jobs if job.row.state == JobState.FAILED]):
+            give_directory(job, self.record.folder)
+            fail(job.row)
+            self.tell(job.row)
+        return [job.row for job in wrong]
 
     @property
     def _is_ending(self) -> bool:
@@ -172,7 +174,7 @@ class Loop:
             proposal = self.search.ask()
             if proposal is None:
                 return None
-            self._add(proposal)
+            say_failures(self._add(proposal))
         return self.waiting.popleft()
 
     def _fill(self, launcher: Launcher) -> None:
@@ -213,6 +215,8 @@ class Loop:
         job = self.running.pop(event.number)
         row = job.row
         take_end(row, event, job.decision)
+        if row.state == JobState.FAILED:
+            say_failures([row])
         job.resumes = True
         if row.state in (JobState.FAILED, JobState.FINISHED):
             self.tell(row)

@@ -19,6 +19,8 @@ from nnrun.sweeps.table import JobResult
 
 # Exit codes above this are those of signals.
 _SIGNALS = 128
+# Jobs that failed for one reason are named by their numbers: at most so many.
+_MOST_NAMED = 8
 
 
 def give_directory(job: Job, folder: Path) -> None:
@@ -36,7 +38,7 @@ def take_validation(row: JobResult, value: float, metrics: Mapping[str, float]) 
 
 
 def take_end(row: JobResult, ended: Ended, told: Decision) -> None:
-    """Record how a job ended, and say so if it failed; `told` is what the search told it last."""
+    """Record how a job ended; `told` is what the search told it last."""
     row.exit_code, row.seconds = ended.exit_code, round(row.seconds + ended.seconds, 3)
     row.reason = ended.reason or None
     row.stack = row.stack if ended.stack is None else ended.stack
@@ -60,13 +62,32 @@ def take_summary(row: JobResult, summary: Summary) -> None:
 
 
 def fail(row: JobResult) -> None:
-    """Say and record that a job failed; its directory says so too."""
-    complain([f"job {row.number}: {line}" for line in (row.reason or "").split("\n")])
+    """Record that a job failed; its directory says so too."""
     row.state = JobState.FAILED
     directory = Path(row.directory)
     if not any(directory.iterdir()):
         status = {"state": "failed", "exit_code": row.exit_code, "reason": row.reason}
         write_json(directory / "status.json", status, STATUS_SCHEMA)
+
+
+def say_failures(rows: Sequence[JobResult], num_jobs: int | None = None) -> None:
+    """Say why jobs failed; a reason that several have is said once. `num_jobs` is how many the sweep has, if known."""
+    numbers: dict[str, list[int]] = {}
+    for row in rows:
+        numbers.setdefault(row.reason or "", []).append(row.number)
+    for reason, of in numbers.items():
+        complain([f"{_called(of, num_jobs)}: {line}" for line in reason.split("\n")])
+
+
+def _called(numbers: Sequence[int], num_jobs: int | None) -> str:
+    """Return what some jobs are called, by their numbers."""
+    if len(numbers) == 1:
+        return f"job {numbers[0]}"
+    if len(numbers) == num_jobs:
+        return f"all {num_jobs:,} jobs"
+    left = len(numbers) - _MOST_NAMED
+    listed = ", ".join(map(str, numbers[:_MOST_NAMED]))
+    return f"jobs {listed} and {left:,} more" if left > 0 else f"jobs {listed}"
 
 
 def mean_of(rows: Sequence[JobResult]) -> float | None:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from nnrun.config.overrides import as_typed
+
 # A number of an interval, or the place of a word in a choice.
 Value = float | int
 # The values that a search chose, by swept key.
@@ -90,7 +92,8 @@ class Choice:
 
     def value_of(self, word: str) -> Value:
         """Return the place of a word; raise ValueError if it is none of them."""
-        return self.words.index(word)
+        # Sweeps before 0.9 had the backslashes of Hydra's grammar in their words.
+        return self.words.index(word if word in self.words else as_typed(self.key, word))
 
 
 Dimension = Interval | Choice
