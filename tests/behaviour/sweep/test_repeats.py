@@ -71,7 +71,13 @@ def test_a_dry_run_lists_the_jobs_and_leaves_nothing(tmp_path: Path) -> None:
     ]
     outcome = run_here([*WORDS, "seed=0,-1", "sweep.dry_run=true"], tmp_path)
     assert (outcome.code, outcome.created) == (1, [])
-    assert "job 1: seed is -1" in outcome.err
+    assert "nnrun: jobs 1, 3: seed is -1; allowed: " in outcome.err
+    outcome = run_here([*WORDS, "optimizer.lrr=1", "sweep.dry_run=true"], tmp_path)
+    assert (outcome.code, outcome.created) == (1, [])
+    assert outcome.err.splitlines() == [
+        "nnrun: all 2 jobs: optimizer.lrr is not a setting; did you mean 'optimizer.lr'?",
+        "nnrun: 2 of 2 jobs would fail",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,23 @@ def test_letters_of_any_language_and_quoted_keys_need_no_more_quotes(word: str, 
     assert (typed.value, problems) == (value, [])
 
 
+@pytest.mark.parametrize(
+    ("word", "values"),
+    [
+        ("trainer.device=cpu,cuda:3", ["cpu", "cuda:3"]),
+        ("trainer.device=choice(cpu,cuda:3)", ["cpu", "cuda:3"]),
+        ("data.name=a b,c", ["a b", "c"]),
+        ("model.hidden=[1,2],[3]", ["[1,2]", "[3]"]),
+        # Without quotes or a backslash these would mean something else.
+        ("data.name='a,b',c", ["'a,b'", "c"]),
+        ("data.name=a\\,b,c", ["a\\,b", "c"]),
+        ("data.name='null',null", ["'null'", "null"]),
+    ],
+)
+def test_swept_values_are_as_they_were_typed(word: str, values: list[str]) -> None:
+    assert values_of(word) == values
+
+
 @pytest.mark.parametrize("word", ["a=é,b", "a=[é", "a={é: 1, é: 2}", "a={é: ${b}}", "a=é=b", "a={é: {}"])
 def test_what_may_mean_something_else_is_an_error(word: str) -> None:
     typed, (problem,) = parse_all([word])
