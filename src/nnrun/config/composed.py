@@ -22,7 +22,7 @@ from nnrun.config.claims import Claim, claims_of_data, fitting_kinds
 from nnrun.config.copies import copy_of
 from nnrun.config.interpolation import KNOWN_LATE, placeholders, resolve
 from nnrun.config.monitor import check_monitor
-from nnrun.config.option_files import chosen_settings, is_shipped_default
+from nnrun.config.option_files import is_shipped_default, setting_of
 from nnrun.config.overrides import Typed
 from nnrun.config.rules import Rules
 from nnrun.config.source import Source
@@ -172,7 +172,7 @@ class Composed:
 
         Such a file is an experiment, a custom option, or a checkpoint.
         """
-        setting = chosen_settings(self.choices, self.own).get(key)
+        setting = setting_of(key, self.choices, self.own)
         is_typed = any(is_within(key, item.key) for item in self.typed if not item.is_group)
         return setting is not None and is_shipped_default(setting) and not is_typed
 

@@ -112,6 +112,21 @@ def chosen_settings(choices: Mapping[str, Sequence[str]], own: Sequence[Path]) -
     return found
 
 
+def setting_of(key: str, choices: Mapping[str, Sequence[str]], own: Sequence[Path]) -> Setting | None:
+    """Return what the chosen options set a key to; None if none of them does.
+
+    Of our options that are not experiments, each sets only what is in its own group: the others are not read.
+    """
+    group, ours = key.partition(".")[0], conf_dir()
+
+    def may_set(other: str, option: str) -> bool:
+        path = option_file(other, option, own)
+        return other in (group, EXPERIMENT) or (path is not None and not path.is_relative_to(ours))
+
+    read = {other: [it for it in options if may_set(other, it)] for other, options in choices.items()}
+    return chosen_settings(read, own).get(key)
+
+
 def is_shipped_default(setting: Setting) -> bool:
     """Return whether a setting is in an option of ours that is not an experiment: the user did not ask for it."""
     ours = conf_dir()

@@ -10,6 +10,7 @@ import io
 import re
 from contextlib import suppress
 from copy import deepcopy
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,29 @@ def yaml_text(tree: Any) -> str:
 
 def _dumped(tree: Any, *, allow_unicode: bool) -> str:
     """Return plain values as YAML."""
+    if not isinstance(tree, dict) or not tree:
+        return _dumped_whole(tree, allow_unicode)
+    return "".join(
+        _section_text(_Section(repr((key, value)), allow_unicode, {key: value})) for key, value in tree.items()
+    )
+
+
+@dataclass(frozen=True)
+class _Section:
+    """A section, which is known by its `shown` form: of a run's two configs, and of a sweep's jobs, most are equal."""
+
+    shown: str
+    allow_unicode: bool
+    tree: Any = field(compare=False)
+
+
+@functools.lru_cache(256)
+def _section_text(section: _Section) -> str:
+    """Return a section as YAML."""
+    return _dumped_whole(section.tree, section.allow_unicode)
+
+
+def _dumped_whole(tree: Any, allow_unicode: bool) -> str:
     how = {"sort_keys": False, "allow_unicode": allow_unicode, "default_flow_style": False}
     return yaml.dump(tree, Dumper=get_omega_conf_dumper(), **how)
 
