@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import Literal
 
 import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from nnrun.assembly.job import Job
 from nnrun.base.errors import ConfigError
@@ -103,8 +105,10 @@ def _why_not(state: TrainState, work: Work) -> str | None:
     samples = work.train.samples
     if isinstance(samples, StreamedSamples) or samples.home != state.device:
         return "the samples are not on the device (data.residency=device puts them there)"
-    if lengths_of(samples.placed.inputs) is not None:
-        return "samples have different lengths, and so do batches"
+    if not all(isinstance(leaf, Tensor) for leaf in tree_leaves(samples.placed.inputs)):
+        is_ragged = lengths_of(samples.placed.inputs) is not None
+        what = "samples have different lengths, and so do batches"
+        return what if is_ragged else "batches are made of the samples on the host"
     if state.world.size > 1:
         return "several processes train together"
     for callback in work.callbacks:

@@ -29,6 +29,7 @@ from nnrun.config.overrides import Typed
 from nnrun.core.batches import SplitBatches
 from nnrun.core.device import Precision, choose_channels_last
 from nnrun.core.evaluate import KeptOutputs, evaluate
+from nnrun.core.named_inputs import taking_names
 from nnrun.core.objective import Objective
 from nnrun.core.residency import Layout, choose_residency, samples_at
 from nnrun.core.seams.data import Preprocessing, Split, Tree
@@ -115,9 +116,8 @@ def built(
 ) -> nn.Module:
     """Return the network of a section, in eval mode; `saved_in` is the file that the section comes from, if any."""
     try:
-        return (
-            build(section, "model", nn.Module) if is_own else build_network(section, saved.weights, saved.path)
-        ).eval()
+        network = build(section, "model", nn.Module) if is_own else build_network(section, saved.weights, saved.path)
+        return taking_names(network).eval()
     except ConfigError as error:
         raise fault(error.complaints, saved_in, typed) from error
 

@@ -43,6 +43,7 @@ from nnrun.core.compile import Compilation, choose_compile
 from nnrun.core.device import Precision, has_fused_kernel
 from nnrun.core.ema import Ema
 from nnrun.core.laps import unmarked
+from nnrun.core.named_inputs import taking_names
 from nnrun.core.nonfinite import FiniteWatch, SkippingWatch
 from nnrun.core.objective import Objective
 from nnrun.core.plan import Plan
@@ -174,8 +175,8 @@ def _network(job: Job, section: Mapping[str, Any]) -> nn.Module:
     is_changed = job.composed.repeated is not None and any(is_within(it.key, "model") for it in job.composed.typed)
     if saved is None or is_changed or "model" in job.composed.own_targets:
         check_room(section)
-        return _with_known_shapes(build(section, "model", nn.Module))
-    return build_network(section, saved.weights, saved.path)
+        return taking_names(_with_known_shapes(build(section, "model", nn.Module)))
+    return taking_names(build_network(section, saved.weights, saved.path))
 
 
 def _with_known_shapes(network: nn.Module) -> nn.Module:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from nnrun.core.device import Mark
 from nnrun.core.seams.data import Tree
@@ -26,13 +26,24 @@ class PinnedRows:
 
         Waits for the device if it is two batches behind.
         """
-        leaves, structure = tree_flatten(inputs)
+        # Samples of different lengths are padded to the longest of the batch, before they are copied.
+        made = tree_map(
+            lambda leaf: leaf if isinstance(leaf, Tensor) else tree_map(_Made, leaf.index_select(0, indices)), inputs
+        )
+        leaves, structure = tree_flatten(made)
         turn, other = self._turns
         self._turns = [other, turn]
         rows = turn.gather(leaves, indices)
         there = [row.to(self._device, non_blocking=True) for row in rows]
         turn.copied.set(self._device)
         return tree_unflatten(there, structure)
+
+
+class _Made:
+    """The rows of a batch, of samples that are no tensor."""
+
+    def __init__(self, rows: Tensor) -> None:
+        self.rows = rows
 
 
 class _Turn:
@@ -42,21 +53,20 @@ class _Turn:
         self._buffers: list[Tensor] = []
         self.copied = Mark()
 
-    def gather(self, leaves: list[Tensor], indices: Tensor) -> list[Tensor]:
+    def gather(self, leaves: list[Tensor | _Made], indices: Tensor) -> list[Tensor]:
         """Return the rows at `indices` of each tensor, in the buffers."""
         self.copied.wait()  # waits for the copy of the last batch but one
-        # Samples of different lengths are padded to the longest of the batch.
-        rows = [None if isinstance(leaf, Tensor) else leaf.index_select(0, indices) for leaf in leaves]
-        shapes = [
-            (len(indices), *leaf.shape[1:]) if row is None else tuple(row.shape)
-            for leaf, row in zip(leaves, rows, strict=True)
+        forms = [
+            (tuple(leaf.rows.shape), leaf.rows.dtype)
+            if isinstance(leaf, _Made)
+            else ((len(indices), *leaf.shape[1:]), leaf.dtype)
+            for leaf in leaves
         ]
-        if [tuple(buffer.shape) for buffer in self._buffers] != shapes:
-            pairs = zip(leaves, shapes, strict=True)
-            self._buffers = [torch.empty(shape, dtype=leaf.dtype, pin_memory=True) for leaf, shape in pairs]
-        for leaf, row, buffer in zip(leaves, rows, self._buffers, strict=True):
-            if row is None:
-                torch.index_select(leaf, 0, indices, out=buffer)
+        if [(tuple(buffer.shape), buffer.dtype) for buffer in self._buffers] != forms:
+            self._buffers = [torch.empty(shape, dtype=dtype, pin_memory=True) for shape, dtype in forms]
+        for leaf, buffer in zip(leaves, self._buffers, strict=True):
+            if isinstance(leaf, _Made):
+                buffer.copy_(leaf.rows)
             else:
-                buffer.copy_(row)
+                torch.index_select(leaf, 0, indices, out=buffer)
         return self._buffers

@@ -19,14 +19,13 @@ _POOL_BATCHES = 64
 
 
 class Ragged:
-    """Stand in for a tensor `(N, L)` of whole numbers above 0 whose rows have different lengths.
+    """Stand in for a tensor `(N, L)`, or `(N, L, ...)`, whose rows have different lengths.
 
     `values` are those of all rows, flat, in any order of the rows; row `i` has `lengths[i]` of them, from `starts[i]`
-    on. Rows that are asked for come as an int64 tensor `(B, L)`, padded with 0: `L` is the length of the longest of
-    them, rounded up to a multiple of 8. The lengths stay on the host, so that nothing waits for the device.
+    on. Rows that are asked for come as a tensor `(B, L, ...)`, whole numbers as int64, padded with 0: `L` is the length
+    of the longest of them, rounded up to a multiple of 8. The lengths stay on the host, so that nothing waits for the
+    device.
     """
-
-    dtype = torch.int64
 
     def __init__(self, values: Tensor, starts: Tensor, lengths: Tensor) -> None:
         assert len(starts) == len(lengths), "each row has a start and a length"
@@ -34,6 +33,7 @@ class Ragged:
         self._values = values if len(values) else values.new_zeros(1)
         self._starts, self.lengths = starts, lengths
         self._lengths_there = lengths
+        self.dtype = values.dtype if values.is_floating_point() else torch.int64
 
     @classmethod
     def of(cls, values: Tensor, lengths: Tensor) -> Ragged:
@@ -43,7 +43,7 @@ class Ragged:
     @property
     def shape(self) -> tuple[int | None, ...]:
         """The number of samples, and the length of one: None, since it differs."""
-        return (len(self), None)
+        return (len(self), None, *self._values.shape[1:])
 
     @property
     def nbytes(self) -> int:
@@ -80,7 +80,15 @@ class Ragged:
         places = torch.arange(width, device=indices.device)
         is_there = places < self._lengths_there[indices][:, None]
         found = self._values[torch.where(is_there, self._starts[indices][:, None] + places, 0)]
+        is_there = is_there.reshape(*is_there.shape, *[1] * (found.dim() - 2))
         return torch.where(is_there, found, PADDING).to(self.dtype)
+
+    def flat(self) -> Tensor:
+        """Return the values of the rows, one after the other, without padding."""
+        places = torch.arange(int(self.lengths.sum())) - (self.lengths.cumsum(0) - self.lengths).repeat_interleave(
+            self.lengths
+        )
+        return self._values[self._starts.repeat_interleave(self.lengths) + places]
 
     def subset(self, indices: Tensor) -> Ragged:
         """Return the rows at `indices`; the values are shared."""
@@ -98,8 +106,12 @@ class Ragged:
 
 
 def lengths_of(tree: Any) -> Tensor | None:
-    """Return the length of each sample of a tree, `(N,)` on the host; None if all have the same shape."""
-    return next((leaf.lengths for leaf in tree_leaves(tree) if isinstance(leaf, Ragged)), None)
+    """Return the length of each sample of a tree, all of its sequences together, `(N,)` on the host.
+
+    None if all samples have the same shape.
+    """
+    lengths = [leaf.lengths for leaf in tree_leaves(tree) if isinstance(leaf, Ragged)]
+    return torch.stack(lengths).sum(0) if lengths else None
 
 
 def by_length(order: Tensor, lengths: Tensor, batch_size: int, generator: torch.Generator) -> Tensor:

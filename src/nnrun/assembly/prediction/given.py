@@ -149,7 +149,7 @@ def _refuse(error: DataError) -> None:
 
 def _is_tuple(in_shape: Tree) -> bool:
     """Return whether a sample is a tuple of tensors, not one tensor of this shape."""
-    return isinstance(in_shape, tuple) and any(not isinstance(size, int) for size in in_shape)
+    return isinstance(in_shape, tuple) and any(isinstance(part, tuple | Mapping) for part in in_shape)
 
 
 def _stacked_images(images: Sequence[Any], predictor: Predictor) -> Tensor:
@@ -218,11 +218,17 @@ def _as_samples(given: Any, name: str, shape: Any) -> Tensor:
         tensor = tensor.float()
     found = tuple(tensor.shape)
     for single, batch in _forms(shape):
-        if found[1:] == single:
+        if _fits(found[1:], single):
             return batch(tensor)
-        if found == single:
+        if _fits(found, single):
             return batch(tensor[None])
-    raise DataError(f"{what}the network takes samples {tuple(shape)}, but was given an array {found}")
+    wanted = str(tuple(shape)).replace("None", "any length")
+    raise DataError(f"{what}the network takes samples {wanted}, but was given an array {found}")
+
+
+def _fits(found: Sequence[int], wanted: Sequence[int | None]) -> bool:
+    """Return whether an array has the shape of a sample, of which None is any size."""
+    return len(found) == len(wanted) and all(size in (None, has) for has, size in zip(found, wanted, strict=True))
 
 
 def _writeable(array: numpy.ndarray) -> numpy.ndarray:

@@ -219,6 +219,16 @@ def with_shared(findings: Findings, parts: Mapping[str, Samples]) -> Findings:
     return Findings(tuple(notes), tuple(details), facts)
 
 
+def fingerprint_of(splits: Mapping[str, Split], targets: Targets) -> str:
+    """Return a hash of samples that have digests, of their splits and of their targets."""
+    sha256 = hashlib.sha256(repr(targets.to_plain()).encode("utf-8", "surrogateescape"))
+    for part, split in splits.items():
+        sha256.update(repr((part, len(split))).encode())
+        for column in (split.digested(), split.targets):
+            sha256.update(column.contiguous().numpy().data)
+    return sha256.hexdigest()
+
+
 def _fingerprint(parts: Mapping[str, Part], targets: Targets, preprocessing: Preprocessing) -> str:
     """Return a hash that depends only on the samples, their splits and targets, not on where they are stored."""
     # With the first name of the class: so the same data keeps its fingerprint when a class moves.

@@ -16,11 +16,20 @@ from nnrun.base.visible import few
 from nnrun.checkpoints.payload import writable
 from nnrun.components.data.array_targets import Learned
 from nnrun.components.data.cache import Entry
-from nnrun.components.data.dataset_from_parts import Choices, Part, dataset_of, divided, entry_part, with_shared
+from nnrun.components.data.collated import Collated
+from nnrun.components.data.dataset_from_parts import (
+    Choices,
+    Part,
+    dataset_of,
+    divided,
+    entry_part,
+    fingerprint_of,
+    with_shared,
+)
 from nnrun.components.data.found import became, found_in_images
 from nnrun.components.data.item_targets import learned_of_items
 from nnrun.components.data.map_style_trees import TreePart
-from nnrun.components.data.normalize_tree import measured
+from nnrun.components.data.normalize_tree import NormalizeTree, measured
 from nnrun.core.seams.data import Dataset, Findings, Split
 from nnrun.core.target_values import target_counts
 
@@ -66,7 +75,10 @@ def dataset_of_trees(
     labels = {part: of.labels for part, of in read.items()}
     skipped = [failure for of in read.values() for failure in of.failures]
     targets, values, notes = _learned(labels, listed, choices, wish, drops=not skipped)
-    parts = divided({part: Split(of.inputs, values[part]) for part, of in read.items()}, targets, choices)
+    splits = {
+        part: Split(of.inputs, values[part], digests=of.digests, originals=of.digests) for part, of in read.items()
+    }
+    parts = divided(splits, targets, choices)
     if skipped:
         notes = (
             *notes,
@@ -74,14 +86,22 @@ def dataset_of_trees(
         )
     said = Findings((*findings.notes, *notes), tuple(f"skipped: {one}" for one in skipped), {"skipped": len(skipped)})
     learned_from = parts["train"] if len(parts["train"]) else parts["test"]
+    first = next(iter(read.values()))
+    has_digests = first.digests is not None
     return Dataset(
         train=parts["train"],
         test=parts["test"],
         targets=targets,
-        preprocessing=measured(learned_from.inputs),
+        preprocessing=NormalizeTree({})
+        if isinstance(learned_from.inputs, Collated)
+        else measured(learned_from.inputs, first.lengths),
         valid=parts.get("valid"),
+        fingerprint=fingerprint_of(parts, targets) if has_digests else None,
         findings=with_shared(said, parts),
         test_is_drawn="test" not in read,
+        facts={"vocab_size": max(sizes)}
+        if (sizes := [of.facts["vocab_size"] for of in read.values() if of.facts])
+        else {},
     )
 
 

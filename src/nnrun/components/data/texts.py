@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,8 +12,7 @@ from torch import Tensor
 
 from nnrun.base.errors import DataError
 from nnrun.base.shown import counted
-from nnrun.base.targets import Targets
-from nnrun.components.data.dataset_from_parts import Choices, check_counts, divided, with_shared
+from nnrun.components.data.dataset_from_parts import Choices, check_counts, divided, fingerprint_of, with_shared
 from nnrun.components.data.text_samples import Asked, TextSamples, text_samples
 from nnrun.components.data.tokenizing import trained
 from nnrun.components.data.tokens import Tokenized, Tokens
@@ -107,7 +105,7 @@ class Texts:
             splits["test"],
             found.targets,
             valid=splits.get("valid"),
-            fingerprint=_fingerprint(splits, found.targets),
+            fingerprint=fingerprint_of(splits, found.targets),
             findings=findings,
             became=became,
             test_is_drawn="test" not in found.texts,
@@ -144,16 +142,6 @@ def _split(found: TextSamples, part: str) -> Split:
     of = found.texts[part]
     digests = as_tensor(b"".join(whole(text.encode("utf-8", "surrogatepass")) for text in of))
     return Split(TextList(of), found.values[part], found.names[part], digests, digests)
-
-
-def _fingerprint(splits: Mapping[str, Split], targets: Targets) -> str:
-    """Return a hash of the texts, their splits and their targets."""
-    sha256 = hashlib.sha256(repr(targets.to_plain()).encode("utf-8", "surrogateescape"))
-    for part, split in splits.items():
-        sha256.update(repr((part, len(split))).encode())
-        for column in (split.digested(), split.targets):
-            sha256.update(column.contiguous().numpy().data)
-    return sha256.hexdigest()
 
 
 def _said(made: Mapping[str, Tokenized], max_length: int) -> tuple[list[str], dict[str, Any]]:

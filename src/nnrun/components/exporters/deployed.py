@@ -182,10 +182,12 @@ def free_axes(tree: Tree, context: ExportContext) -> list[dict[int, str]]:
     leaves, form = tree_flatten(tree)
     if context.in_shape is None:
         return [dict(_BATCH) for _ in leaves]
-    return [_BATCH | _free(shape) for shape in form.flatten_up_to(context.in_shape)]
+    shapes = dict(zip(named_leaves(tree), form.flatten_up_to(context.in_shape), strict=True))
+    is_one = sum(None in shape for shape in shapes.values()) == 1
+    return [_BATCH | _free(shape, "length" if is_one else f"{name}_length") for name, shape in shapes.items()]
 
 
-def _free(shape: Sequence[int | None]) -> dict[int, str]:
+def _free(shape: Sequence[int | None], word: str) -> dict[int, str]:
     """Return the words for the dimensions of a sample that are not fixed."""
     places = [place for place, size in enumerate(shape, 1) if size is None]
-    return {place: "length" if len(places) == 1 else f"length_{place}" for place in places}
+    return {place: word if len(places) == 1 else f"{word}_{place}" for place in places}

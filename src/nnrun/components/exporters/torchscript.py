@@ -16,6 +16,7 @@ from nnrun.base.paths import without_paths
 from nnrun.components.exporters.deployed import METADATA_NAME, ArtifactForm, Deployed, batches_of
 from nnrun.components.exporters.refusals import cannot_follow
 from nnrun.components.exporters.stripping import strip_script
+from nnrun.core.named_inputs import TakingNames, without_names
 from nnrun.core.seams.data import Tree
 from nnrun.core.seams.export import CannotExport, ExportContext
 from nnrun.core.seams.problem import Output
@@ -66,7 +67,9 @@ def compile_script(
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         try:
-            network: torch.jit.ScriptModule = torch.jit.script(module.network)
+            plain, spread = without_names(module.network)
+            network: nn.Module = torch.jit.script(plain)
+            network = network if spread is None else TakingNames(network, spread)
             how = "scripted"
         except Exception as error:
             network = _trace(module.network, module.prepare(example), shapes, format_name)
@@ -106,7 +109,8 @@ def _trace(network: nn.Module, example: Tree, shapes: Any, format_name: str) -> 
     # tells them apart.
     if any(issubclass(item.category, torch.jit.TracerWarning) for item in caught):
         try:
-            torch.export.export(network, (example,), dynamic_shapes=(shapes,), strict=False)
+            whole = Deployed(nn.Identity(), network, nn.Identity())
+            torch.export.export(whole, (example,), dynamic_shapes=(shapes,), strict=False)
         except Exception as error:
             raise cannot_follow(format_name) from error
     return trace

@@ -16,7 +16,8 @@ from nnrun.core.keyed_splits import SplitKeys
 from nnrun.core.sample_hashes import identities, tree_digests
 
 # Any tree of tensors: a tensor, or a tuple, list or dict of trees. The first dimension of each tensor is the sample.
-# Raw samples may stay in a file instead, as `Stored`; those of different lengths are `Ragged`.
+# Raw samples may stay in a file instead, as `Stored`; those of different lengths are `Ragged`. A leaf of another kind
+# may itself give a tree of tensors, whose form it says as `input_spec`.
 Tree = Any
 
 
@@ -213,7 +214,10 @@ class Dataset:
     @property
     def input_spec(self) -> Tree:
         """The shape and the dtype of each tensor of a sample: a tree of TensorSpec."""
-        return tree_map(lambda t: TensorSpec(tuple(t.shape[1:]), t.dtype), self.train.inputs)
+        return tree_map(
+            lambda t: t.input_spec if hasattr(t, "input_spec") else TensorSpec(tuple(t.shape[1:]), t.dtype),
+            self.train.inputs,
+        )
 
     @property
     def in_shape(self) -> Tree:

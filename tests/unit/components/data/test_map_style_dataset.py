@@ -31,9 +31,12 @@ SETTINGS = {
 IMAGES = torch.randint(0, 256, (40, 3, 6, 5), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-def load(given: Any, samples: Any = IMAGES, known: Targets | None = None, names: Any = None, **changes: Any) -> Dataset:
+def load(
+    given: Any, samples: Any = IMAGES, known: Targets | None = None, names: Any = None, differ: Any = (), **changes: Any
+) -> Dataset:
     class Mine:
         classes = names
+        sequences = differ
 
         def __len__(self) -> int:
             return len(given)
@@ -219,3 +222,41 @@ def test_samples_of_both_parts_are_counted() -> None:
     for split_by, shared in (("position", 8), ("content", 0)):
         same = load([i % 2 for i in range(40)], lambda i: {"a": torch.tensor([float(i % 4)])}, split_by=split_by)
         assert same.findings.facts["in_train_and_test"] == shared
+
+
+def sequences(of: str = "tokens") -> list[torch.Tensor]:
+    draw = torch.Generator().manual_seed(0)
+    rows = [torch.randint(1, 9, (index % 6 + (of == "tokens"),), generator=draw) for index in range(40)]
+    return rows if of == "tokens" else [torch.stack([row * 2.0, row + 5.0], 1) for row in rows]
+
+
+def test_sequences_are_padded_and_their_lengths_are_beside_them() -> None:
+    rows = sequences("frames")
+    data = load([i % 2 for i in range(40)], lambda i: {"frames": rows[i], "age": 1.0 * i}, differ=["frames"])
+    assert data.in_shape == {"frames": (None, 2), "age": (), "lengths": ()}
+    assert data.facts == {}
+    found, _ = data.train.take(torch.arange(len(data.train)))
+    there = torch.arange(found["frames"].shape[1]) < found["lengths"][:, None]
+    out = data.preprocessing(found)["frames"]
+    torch.testing.assert_close(out[there].mean(0), torch.zeros(2), atol=1e-5, rtol=0)
+    torch.testing.assert_close(out[there].std(0, correction=0), torch.ones(2), atol=1e-5, rtol=0)
+    assert not out[~there].any(), "padding stays 0"
+    rebuilt = NormalizeTree(data.preprocessing.to_plain()["leaves"])
+    assert torch.equal(rebuilt(found)["frames"], out)
+
+
+def test_one_sequence_of_whole_numbers_is_alone_as_texts_are() -> None:
+    rows = sequences()
+    data = load([i % 2 for i in range(40)], lambda i: rows[i], differ=["input"])
+    assert (data.in_shape, data.facts) == ((None,), {"vocab_size": 9})
+    with pytest.raises(DataError, match="a sequence contains 0, but 0 is its padding"):
+        load([i % 2 for i in range(40)], lambda i: rows[i] - 1, differ=["input"])
+
+
+def test_copies_are_recognized_whatever_the_lengths_beside_them() -> None:
+    """Batches are padded differently; by position copies are in both splits."""
+    rows = sequences()
+    data = load([i % 2 for i in range(40)], lambda i: {"a": rows[i % 4]}, differ=["a"], split_by="position")
+    assert data.findings.facts["in_train_and_test"] == len(data.test) > 0
+    data = load([i % 2 for i in range(40)], lambda i: {"a": rows[i % 4]}, differ=["a"])
+    assert data.findings.facts["in_train_and_test"] == 0
