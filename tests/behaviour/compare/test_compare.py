@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -357,7 +358,8 @@ def test_the_page_has_curves_settings_metrics_and_the_samples_that_differ(tmp_pa
     other[:9] = False
     names = [f"{hostile}/{number}.png" for number in range(40)]
     for name, one, rate in ((hostile.replace("/", ""), right, 0.01), ("b", other, 0.1)):
-        write_run(tmp_path / "out" / name, right=one, results=results_of(one, names), optimizer__lr=rate)
+        results = replace(results_of(one, names), texts={8: f"{hostile} 8"} if name == "b" else {})
+        write_run(tmp_path / "out" / name, right=one, results=results, optimizer__lr=rate)
     outcome = run_here(["task=compare", "runs=out"], tmp_path)
     where = next((tmp_path / "outputs").glob("*/*_compare"))
     page = (where / PAGE_NAME).read_text()
@@ -370,6 +372,7 @@ def test_the_page_has_curves_settings_metrics_and_the_samples_that_differ(tmp_pa
         assert f">{title}<" in page
     assert "<img src=x" not in page
     assert "&lt;img src=x onerror=alert(1)&gt;/8.png" in page
+    assert page.count("&lt;img src=x onerror=alert(1)&gt; 8<") == 1
     assert "McNemar&#39;s exact test" in page
     assert f"{where}/{PAGE_NAME}".removeprefix(f"{tmp_path}/").rpartition("/")[2] in outcome.out
     # Names of samples are the user's: where the runs leave them out, so does this.
@@ -377,7 +380,8 @@ def test_the_page_has_curves_settings_metrics_and_the_samples_that_differ(tmp_pa
         with (run / "config.yaml").open("a") as file:
             file.write("report:\n  samples: false\n")
     run_here(["task=compare", "runs=out", "hydra.run.dir=private"], tmp_path)
-    assert "8.png" not in (tmp_path / "private" / PAGE_NAME).read_text()
+    private = (tmp_path / "private" / PAGE_NAME).read_text()
+    assert "8.png" not in private and "&gt; 8<" not in private
     assert not (tmp_path / "private" / "compare_samples.csv").exists()
 
 

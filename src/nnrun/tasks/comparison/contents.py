@@ -197,7 +197,7 @@ def _table_of(verdicts: Sequence[Verdict], comparison: Comparison) -> Table:
 
 
 def _samples(pair: Pair) -> Iterator[Shown]:
-    """Yield the samples on which two runs differ, the largest difference first, with their pictures."""
+    """Yield the samples on which two runs differ, the largest difference first, with their pictures or texts."""
     if not pair.differing:
         return
     pictures = {found.index: pair.pictures[found.index] for found in pair.differing if found.index in pair.pictures}
@@ -207,9 +207,12 @@ def _samples(pair: Pair) -> Iterator[Shown]:
         yield Gallery("Samples on which they differ", "test", first, {index: pictures[index] for index in first})
     shown = pair.differing[:_MOST_LISTED]
     rows = [[f.index, f.name, f.target, f.first, f.second, "A" if f.better == "first" else "B"] for f in shown]
+    titles = ["index", "sample", "target", "A", "B", "better"]
+    # Those that were among the costliest of one of the runs.
+    if texts := [pair.texts.get(f.index, "") for f in shown if pair.texts]:
+        rows, titles = [[*row, text] for row, text in zip(rows, texts, strict=True)], [*titles, "contents"]
     more = len(pair.differing) - len(shown)
     summary = f"{counted(more, 'more sample')} in compare_samples.csv." if more else ""
-    titles = ["index", "sample", "target", "A", "B", "better"]
     yield Table("Samples on which they differ, the largest difference first", titles, rows, summary)
 
 

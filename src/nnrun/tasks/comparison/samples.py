@@ -45,6 +45,7 @@ class Pair:
     counts: Mapping[str, int] = field(default_factory=dict)
     differing: Sequence[Differing] = ()
     pictures: Mapping[int, bytes] = field(default_factory=dict)
+    texts: Mapping[int, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
 
 
@@ -154,6 +155,7 @@ def _right(matched: _Matched) -> Pair:
         counts,
         matched.differing(places, one, gap),
         {**theirs.pictures, **ours.pictures},
+        {**theirs.texts, **ours.texts},
     )
 
 
@@ -201,5 +203,6 @@ def _values(matched: _Matched) -> Pair:
         paired_values(gains),
         counts,
         matched.differing(places, gains > 0, np.abs(gains)),
+        texts={**matched.theirs.texts, **matched.ours.texts},
         notes=(note,),
     )
