@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -74,7 +75,7 @@ class Job:
             return f"{AUTO}_{self.settings.data.name}"
         target = str(section["_target_"])
         is_named = target.startswith("nnrun.") and isinstance(section.get("name"), str)
-        model = section["name"] if is_named else target.rpartition(".")[2].lower()
+        model = last_part(section["name"]) if is_named else target.rpartition(".")[2].lower()
         return f"{model}_{self.settings.data.name}"
 
     @property
@@ -146,6 +147,11 @@ class Job:
         threads = torch.get_num_threads()
         tree["trainer"] |= {"device": str(self.device), "precision": self.precision.name, "threads": threads, **trainer}
         return tree
+
+
+def last_part(name: str) -> str:
+    """Return the last part of a network's name, which may be a path or a repository, for the name of a directory."""
+    return re.sub(r"[^\w.-]+", "_", name.rstrip("/").rpartition("/")[2]) or "model"
 
 
 def _noted(weights: SavedWeights) -> dict[str, str]:

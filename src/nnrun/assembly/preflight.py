@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from nnrun.assembly.adopted import adopted
 from nnrun.assembly.capture import check_capture
 from nnrun.assembly.data.batch_size import small_batch
 from nnrun.assembly.data.opened import Opened
@@ -38,6 +39,10 @@ def prepare(composed: Composed) -> Job:
     Raises ConfigError, ArtifactError or ResourceError.
     """
     job = check_job(composed)
+    composed, notes = adopted(job.composed)
+    if composed is not job.composed:
+        job = check_job(composed)
+    job = replace(job, notes=(*job.notes, *notes))
     sized = sized_as_trained(composed, job.trained_on)
     if sized is not composed:
         job = replace(job, composed=sized, settings=from_mapping(RunSettings, sized.resolved()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from nnrun.base.errors import ArtifactError, ConfigError
 from nnrun.base.paths import expanded
 from nnrun.base.shown import counted
 from nnrun.base.targets import Targets
+from nnrun.base.visible import few
 from nnrun.checkpoints.folder import load_weights
 from nnrun.checkpoints.foreign_weights import weights_for
 from nnrun.checkpoints.saved_run import SavedWeights
@@ -80,7 +81,8 @@ def load_pretrained(
     notes: list[str] = []
     theirs: Targets | None = None
     if pretrained is None:
-        weights, path = published_weights(model)
+        weights, path, theirs, fresh = published_weights(model)
+        notes += _keep_fresh(weights, fresh, network, transfer, targets)
     else:
         weights, notes = weights_for(network, pretrained)
         theirs, path = pretrained.targets, pretrained.path
@@ -100,6 +102,31 @@ def load_pretrained(
         raise
     loaded = "loaded all other weights" if notes else "loaded all weights"
     return "; ".join([f"starting from {path}", *notes, loaded])
+
+
+def _keep_fresh(
+    weights: dict[str, Tensor], fresh: Sequence[str], network: nn.Module, transfer: Transfer, targets: Targets
+) -> list[str]:
+    """Put the network's random weights of layers that a file lacks, but for the head's, into `weights`; return notes.
+
+    Raises ConfigError where such a layer would stay frozen.
+    """
+    if not fresh:
+        return []
+    head = find_head(network, targets.num_outputs, transfer.settings.head)
+    own = network.state_dict()
+    names = [name for name in fresh if name in own and not name.startswith(head + ".")]
+    layers = sorted({name.rpartition(".")[0] for name in names})
+    if frozen := [name for name in names if not transfer.freezing.ever_trains(name)]:
+        what = few(sorted({name.rpartition(".")[0] for name in frozen}))
+        others = sorted({name.partition(".")[0] for name in own if name not in fresh})
+        patterns = ",".join(f"{name}.*" for name in others if name != head.partition(".")[0])
+        hint = f"; use transfer.freeze=[{patterns}]" if patterns else ""
+        raise ConfigError(
+            f"transfer.freeze freezes {what}, which the weights lack and which would stay random{hint}"
+        )
+    weights |= {name: own[name] for name in names}
+    return [f"{few(layers)} is new: the file has no weights for it"] if layers else []
 
 
 def fit_channels(weights: dict[str, Tensor], network: nn.Module) -> list[str]:

@@ -50,6 +50,7 @@ _EXTRAS = {
     "submitit": "cluster",
     "polars": "table",
     "tokenizers": "text",
+    **dict.fromkeys(("transformers", "huggingface_hub"), "hf"),
     **{name: name for name in ("tensorboard", "mlflow", "wandb")},
 }
 # Errors of torch.compile where a compiler is missing, and what to install.

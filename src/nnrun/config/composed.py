@@ -184,6 +184,10 @@ class Composed:
         """Return the config with settings of `trainer` set from what was measured."""
         return self._with("trainer", settings)
 
+    def with_settings(self, section: str, settings: Mapping[str, Any]) -> Composed:
+        """Return the config with settings of a section set from the files of the model."""
+        return self._with(section, settings)
+
     def _with(self, section: str, settings: Mapping[str, Any]) -> Composed:
         """Return the config with settings of a section set."""
         config = copy_of(self.config)

@@ -133,6 +133,8 @@ print(json.dumps([lean, exporting, loaded()]))
         "torchvision",
         "torchmetrics",
         "timm",
+        "transformers",
+        "huggingface_hub",
         "onnx",
         "onnxruntime",
         "onnxscript",

@@ -6,6 +6,7 @@ import inspect
 import json
 import math
 import shlex
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from nnrun.sweeps.search.draws import RandomDraws
 from nnrun.sweeps.search.grammar import space_of
 from nnrun.tasks.rules import collect_rules
 from support.command_line import cifar_files, mnist_files, run_here, write_files
+from support.huggingface import make_bert
 from support.pictures import labelled, make_arrays, make_folder, valued
 from support.texts import make_texts
 
@@ -63,12 +65,15 @@ OF_LABELS, OF_VALUES = (
         {"problem": ["regression"], "loss": ["mse", "mae", "huber"]},
     )
 )
+# What needs an extra that `make test` does not install.
+EXTRAS = [*(("logger", name) for name in ("tensorboard", "mlflow", "wandb")), ("model", "hf")]
 # Options for texts.
 OF_TEXTS = [("model", name) for name in ("bag", "gru", "lstm", "textcnn", "transformer")]
 OF_TEXTS += [("tokenizer", name) for name in ("words", "chars", "bpe", "wordpiece", "unigram", "file")]
 BESIDE = {
     **{(group, name): {"data": "text", "model": "bag"} | {group: name} for group, name in OF_TEXTS},
     ("data", "text"): {"model": "bag"},
+    ("model", "hf"): {"data": "text"},
     ("augment", "color"): {"data": "cifar10"},
     **{pair: {"data": "arrays"} for pair in OF_LABELS + OF_VALUES},
 }
@@ -147,7 +152,14 @@ def test_an_optional_group_has_none(group: str) -> None:
     assert "none" in options(group, [])
 
 
-@pytest.mark.parametrize(("group", "option"), [pair for pair in OPTIONS if "_target_" in str(read(*pair))])
+@pytest.mark.parametrize(
+    ("group", "option"),
+    [
+        pytest.param(*pair, marks=[pytest.mark.extras] * (pair == ("model", "hf")))
+        for pair in OPTIONS
+        if "_target_" in str(read(*pair))
+    ],
+)
 def test_a_file_lists_every_parameter_of_its_class(group: str, option: str) -> None:
     """Else a setting could not be typed without `+`, nor a typo be told from it, before torch is imported."""
     section = read(group, option)
@@ -174,6 +186,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         np.savez(folder / f"{name}.npz", x=x, y=y)
     make_texts(folder / "texts.csv", 60)
     (folder / "tokenizer.json").write_text(trained(["good bad"], TOKENIZER), encoding="utf-8")
+    if find_spec("transformers"):
+        make_bert(folder / "bert")
     return folder
 
 
@@ -189,15 +203,12 @@ NEEDED = {
     ("data", "torchvision"): ["data.dataset.name=MNIST"],
     **{pair: ["data=table", *OF_TABLE] for pair in FOR_TABLES},
     ("data", "table"): ["model=auto", *OF_TABLE],
+    ("model", "hf"): ["data.root=texts.csv", "model.name=bert"],
     **{pair: ["data.root=texts.csv"] for pair in [*OF_TEXTS, ("data", "text")]},
     ("tokenizer", "file"): ["data.root=texts.csv", "tokenizer.file=tokenizer.json"],
     **{pair: ["data.root=labelled.npz"] for pair in OF_LABELS},
     **{pair: ["data.root=valued.npz"] for pair in OF_VALUES},
 }
-
-
-# What needs an extra that `make test` does not install.
-EXTRAS = [("logger", name) for name in ("tensorboard", "mlflow", "wandb")]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from nnrun.base.errors import ResourceError
+from nnrun.base.targets import Targets
 from nnrun.checkpoints.manifest import open_verified
 from nnrun.checkpoints.trained_on import TrainedOn
 from nnrun.components.models.adapting import adapt_channels, check_fits, check_image_shape, check_name, unsuited
@@ -25,10 +26,15 @@ _OLD_NAME = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
 
 
 class Published(NamedTuple):
-    """Weights that a library publishes for a network, and their file."""
+    """Weights that a library publishes for a network, and their file.
+
+    `targets` are the classes of its head, if known; `fresh` are the names of the network's weights that the file lacks.
+    """
 
     weights: dict[str, Tensor]
     path: Path
+    targets: Targets | None = None
+    fresh: tuple[str, ...] = ()
 
 
 class Torchvision(nn.Module):
