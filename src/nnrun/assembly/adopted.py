@@ -1,10 +1,12 @@
-"""Settings that follow from the files of a model, such as its architecture and its tokenizer: set before the data is read."""
+"""Settings that follow from the files of a model, such as its tokenizer, and are set before the data is read."""
 
 from __future__ import annotations
 
 from nnrun.assembly.instantiate import said_by_class
 from nnrun.base.errors import Complaint, ConfigError
 from nnrun.config.composed import Composed
+
+_TOKENIZER = ("tokenizer.kind", "tokenizer.file")
 
 
 def adopted(composed: Composed) -> tuple[Composed, list[str]]:
@@ -30,14 +32,12 @@ def adopted(composed: Composed) -> tuple[Composed, list[str]]:
     changed = composed
     for key, value in settings.items():
         full, _, name = key.rpartition(".")
-        if full == "model" or key == "data.max_length" or (full == "tokenizer" and not composed.named("tokenizer")):
-            changed = changed.with_settings(full, {name: value})
-        elif full == "transfer" and composed.is_default(key):
+        follows = full == "model" or key == "data.max_length"
+        follows |= full == "tokenizer" and not composed.named("tokenizer")
+        follows |= full == "transfer" and composed.is_default(key)
+        if follows:
             changed = changed.with_settings(full, {name: value})
     return changed, notes
-
-
-_TOKENIZER = ("tokenizer.kind", "tokenizer.file")
 
 
 def _check_tokenizer(composed: Composed, file: str | None) -> None:
@@ -45,7 +45,9 @@ def _check_tokenizer(composed: Composed, file: str | None) -> None:
     kind = composed.config.tokenizer.kind
     if composed.named("tokenizer"):
         if kind != "file":
-            text = f"tokenizer={kind}: the weights of the model are for its own tokens; remove it, or use tokenizer=file"
+            text = (
+                f"tokenizer={kind}: the weights of the model are for its own tokens; remove it, or use tokenizer=file"
+            )
             raise ConfigError(Complaint("tokenizer", text, ("model.name",)))
     elif file is None:
         name = composed.config.model.name

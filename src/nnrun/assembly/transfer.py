@@ -122,9 +122,7 @@ def _keep_fresh(
         others = sorted({name.partition(".")[0] for name in own if name not in fresh})
         patterns = ",".join(f"{name}.*" for name in others if name != head.partition(".")[0])
         hint = f"; use transfer.freeze=[{patterns}]" if patterns else ""
-        raise ConfigError(
-            f"transfer.freeze freezes {what}, which the weights lack and which would stay random{hint}"
-        )
+        raise ConfigError(f"transfer.freeze freezes {what}, which the weights lack and which would stay random{hint}")
     weights |= {name: own[name] for name in names}
     return [f"{few(layers)} is new: the file has no weights for it"] if layers else []
 

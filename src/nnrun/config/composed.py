@@ -178,17 +178,13 @@ class Composed:
 
     def with_data(self, **settings: Any) -> Composed:
         """Return the config with settings of `data` set from the data."""
-        return self._with("data", settings)
+        return self.with_settings("data", settings)
 
     def with_trainer(self, **settings: Any) -> Composed:
         """Return the config with settings of `trainer` set from what was measured."""
-        return self._with("trainer", settings)
+        return self.with_settings("trainer", settings)
 
     def with_settings(self, section: str, settings: Mapping[str, Any]) -> Composed:
-        """Return the config with settings of a section set from the files of the model."""
-        return self._with(section, settings)
-
-    def _with(self, section: str, settings: Mapping[str, Any]) -> Composed:
         """Return the config with settings of a section set."""
         config = copy_of(self.config)
         for key, value in settings.items():

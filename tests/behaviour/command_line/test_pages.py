@@ -33,9 +33,16 @@ BEHIND = re.compile(r"\s{2,}|\s#|\s(?:\d?>|\|)|\)$")
 NAMED = re.compile(r"`([\w./]+\.(?:py|yaml))`:\n\n```\w+\n(.*?)```", re.DOTALL)
 INDENTED = re.compile(r"`([\w./]+\.(?:py|yaml))`:\n\n((?:    .*\n|\n)+)")
 HEADED = re.compile(r"```(?:python|yaml)\n((?:# @package \S+\n)?# ([\w./]+\.(?:py|yaml))\n.*?)```", re.DOTALL)
-# What these need is not made here: a model of the hub, the files of a data set in a form that torchvision alone writes, a GPU, or a cluster
-# (test_slurm.py runs those).
-ELSEWHERE = ("model.name=distilbert/", "model.name=google/", "dataset.name=SVHN", "dataset.name=EMNIST", "trainer.device=cuda", "launch=slurm")
+# What these need is not made here: a model of the hub, the files of a data set in a form that torchvision alone writes,
+# a GPU, or a cluster (test_slurm.py runs those).
+ELSEWHERE = (
+    "model.name=distilbert/",
+    "model.name=google/",
+    "dataset.name=SVHN",
+    "dataset.name=EMNIST",
+    "trainer.device=cuda",
+    "launch=slurm",
+)
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,12 @@ def encoded(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
     return [[number for number in one.ids if number] for one in tokenizer.encode_batch_fast(list(texts))]
 
 
+def num_closing(tokenizer: Tokenizer) -> int:
+    """Return the number of special tokens that end each text, such as BERT's [SEP]: those of a cut text too."""
+    mask = tokenizer.encode("a").special_tokens_mask
+    return mask[::-1].index(0) if 0 in mask else 0
+
+
 def vocab_size(tokenizer: Tokenizer) -> int:
     """Return the number of different tokens, padding included: the largest number and one."""
     return max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1

@@ -67,15 +67,16 @@ class Tokens:
         return tokenizing.vocab_size(self._opened)
 
     def of(self, texts: Sequence[str]) -> Tokenized:
-        """Return the tokens of texts, cut to `max_length`."""
+        """Return the tokens of texts, cut to `max_length`; the special tokens that end a text stay."""
         lengths: list[int] = []
         values: list[Tensor] = []
         num_cut = num_lost = 0
+        closing = min(tokenizing.num_closing(self._opened), self.max_length - 1)
         for start in range(0, len(texts), _CHUNK):
             for tokens in tokenizing.encoded(self._opened, texts[start : start + _CHUNK]):
                 lost = max(0, len(tokens) - self.max_length)
                 num_cut, num_lost = num_cut + (lost > 0), num_lost + lost
-                kept = tokens[: self.max_length]
+                kept = [*tokens[: self.max_length - closing], *tokens[len(tokens) - closing :]] if lost else tokens
                 lengths.append(len(kept))
                 values.append(torch.tensor(kept, dtype=torch.int32))
         flat = torch.cat(values) if values else torch.empty(0, dtype=torch.int32)

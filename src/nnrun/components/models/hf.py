@@ -8,33 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForImageClassification, AutoModelForSequenceClassification
 
 from nnrun.base.errors import ArtifactError, Complaint, ConfigError
 from nnrun.base.paths import shown
 from nnrun.base.targets import Targets
 from nnrun.checkpoints.trained_on import TrainedOn
 from nnrun.components.models.adapting import check_fits
-from nnrun.components.models.hf_files import CONFIG, TOKENIZER, HubFiles, files_of
+from nnrun.components.models.hf_config import AUTO, architecture, config_of, is_for, kinds_of, longest_text
+from nnrun.components.models.hf_files import TOKENIZER, files_of
 from nnrun.components.models.hf_images import differences, read_as
 from nnrun.components.models.torchvision import Published
 from nnrun.core.ragged import PADDING
-
-# What a config says of one program, or of other classes than ours.
-_NOT_KEPT = (
-    *("architectures", "transformers_version", "id2label", "label2id", "num_labels", "dtype", "torch_dtype"),
-    *("problem_type", "finetuning_task", "task_specific_params", "attn_implementation", "output_hidden_states"),
-    *("output_attentions", "return_dict", "use_cache", "gradient_checkpointing"),
-)
-# Settings that change what the weights mean, or that load something else.
-_REFUSED = ("auto_map", "quantization_config", "compression_config")
-# Networks of other libraries: building one may download it.
-_OF_OTHERS = ("timm_wrapper",)
-transformers.utils.logging.set_verbosity_error()  # what its notices say is said by nnrun, or not of interest here
-transformers.utils.logging.disable_progress_bar()
-_AUTO = {"images": AutoModelForImageClassification, "texts": AutoModelForSequenceClassification}
 
 
 class HuggingFace(nn.Module):
@@ -48,9 +33,9 @@ class HuggingFace(nn.Module):
     def __new__(  # type: ignore[misc]
         cls, name: str, revision: str | None, config: Mapping[str, Any] | None, in_shape: Any, num_outputs: int
     ) -> nn.Module:
-        plain = _architecture(files_of(name, revision)) if config is None else config
+        plain = architecture(files_of(name, revision)) if config is None else config
         kind = _kind_of(in_shape)
-        made = _config(plain, name)
+        made = config_of(plain, name)
         _check_kind(kind, made, name)
         made.num_labels = num_outputs
         if kind == "images":
@@ -58,11 +43,11 @@ class HuggingFace(nn.Module):
             if hasattr(made, "num_channels"):
                 made.num_channels = in_shape[0]
         try:
-            network = _AUTO[kind].from_config(made, dtype=torch.float32)
+            network = AUTO[kind].from_config(made, dtype=torch.float32)
         except (ValueError, TypeError, AttributeError, ImportError, KeyError) as error:
             text = f"model.name={shown(name)} cannot be built: {str(error).splitlines()[0][:200]}"
             raise ConfigError(Complaint("model.name", text)) from error
-        network.__class__ = _scoring(type(network), kind)
+        network.__class__ = _scoring(type(network), kind)  # type: ignore[arg-type]
         _move_dropout(network)
         if kind == "images":
             check_fits(network, in_shape, name)
@@ -77,14 +62,18 @@ class HuggingFace(nn.Module):
         if parameters["config"] is not None:
             return {}, []
         files = files_of(parameters["name"], parameters["revision"])
-        plain = _architecture(files)
-        settings = {"model.revision": files.revision, "model.config": plain, "transfer.weights": "default"}
+        plain = architecture(files)
+        settings: dict[str, Any] = {
+            "model.revision": files.revision,
+            "model.config": plain,
+            "transfer.weights": "default",
+        }
         notes = [f"model {files.title}: {plain['model_type']}, licence {files.licence or 'not stated'}"]
-        if "texts" in _kinds(plain):
+        if "texts" in kinds_of(plain):
             path, longest = files.path(TOKENIZER), longest_text(plain)
             settings |= {"tokenizer.kind": "file", "tokenizer.file": path and str(path)}
             settings |= {} if longest is None else {"data.max_length": longest}
-        if resizes and "images" in _kinds(plain):
+        if resizes and "images" in kinds_of(plain):
             notes += differences(files)
         return settings, notes
 
@@ -92,7 +81,7 @@ class HuggingFace(nn.Module):
     def published_weights(parameters: Mapping[str, Any]) -> Published:
         """Return the weights in the model's files, and the classes of its head, if it names them."""
         files = files_of(parameters["name"], parameters["revision"])
-        auto = _AUTO[_kind_of(parameters["in_shape"])]
+        auto = AUTO[_kind_of(parameters["in_shape"])]
         try:
             with torch.random.fork_rng(devices=[]):
                 network, info = auto.from_pretrained(
@@ -118,68 +107,9 @@ class HuggingFace(nn.Module):
         """Return the input that the model was trained on, by its image processor; None if there is none."""
         files = files_of(parameters["name"], parameters["revision"])
         read = read_as(files)
-        if read is None or "images" not in _kinds(_architecture(files)):
+        if read is None or "images" not in kinds_of(architecture(files)):
             return None
-        return TrainedOn(files.title, read.size, read.mean, read.std, _config(_architecture(files), "").num_labels)
-
-
-def longest_text(plain: Mapping[str, Any]) -> int | None:
-    """Return the most tokens of a text that a model takes; None if any number."""
-    longest = plain.get("max_position_embeddings")
-    if not isinstance(longest, int) or plain.get("position_embedding_type", "absolute") not in ("absolute", None):
-        return None
-    # RoBERTa and its kin count positions from behind the number of the padding.
-    padding = plain.get("pad_token_id") or 0
-    return longest - padding - 1 if padding else longest
-
-
-def _architecture(files: HubFiles) -> dict[str, Any]:
-    """Return the config of a model as it is saved with a run: every setting of the architecture, and no other."""
-    read = files.read(CONFIG)
-    assert read is not None, "files without a config are refused"
-    return _kept(_config(read, files.name).to_dict())
-
-
-def _kept(plain: Any) -> Any:
-    """Return a config without what is said of one program or other classes."""
-    if isinstance(plain, Mapping):
-        return {
-            str(key): _kept(value)
-            for key, value in plain.items()
-            if key not in _NOT_KEPT and not str(key).startswith("_")
-        }
-    return [_kept(item) for item in plain] if isinstance(plain, list | tuple) else plain
-
-
-def _config(plain: Mapping[str, Any], name: str) -> Any:
-    """Return a config of transformers; raise ConfigError where it is for none of its classifiers."""
-    kind = str(plain.get("model_type"))
-    refused = [key for key in _REFUSED if plain.get(key)]
-    if refused or kind in _OF_OTHERS:
-        what = f"{refused[0]} in its {CONFIG}" if refused else f"the model type {kind}: use model=timm"
-        raise ConfigError.of("model.name", name, f"a model without {what}")
-    if any("$" in text for text in _texts_in(plain)):
-        raise ConfigError.of("model.name", name, f"a {CONFIG} without the character $")
-    try:
-        return AutoConfig.for_model(kind, **{key: value for key, value in _kept(plain).items() if key != "model_type"})
-    except Exception as error:
-        reason = f"{CONFIG}: {str(error).splitlines()[0][:200]}"
-        raise ConfigError.of("model.name", name, "a model of transformers", reason) from error
-
-
-def _texts_in(plain: Any) -> list[str]:
-    """Return all texts in a tree."""
-    if isinstance(plain, Mapping):
-        return [text for key, value in plain.items() for text in [str(key), *_texts_in(value)]]
-    if isinstance(plain, list | tuple):
-        return [text for item in plain for text in _texts_in(item)]
-    return [plain] if isinstance(plain, str) else []
-
-
-def _kinds(plain: Mapping[str, Any]) -> list[str]:
-    """Return the kinds of samples for which transformers has a classifier of this type."""
-    config = _config(plain, str(plain.get("model_type")))
-    return [kind for kind, auto in _AUTO.items() if type(config) in auto._model_mapping]
+        return TrainedOn(files.title, read.size, read.mean, read.std, config_of(architecture(files), "").num_labels)
 
 
 def _kind_of(in_shape: Any) -> str:
@@ -194,7 +124,7 @@ def _kind_of(in_shape: Any) -> str:
 
 def _check_kind(kind: str, config: Any, name: str) -> None:
     """Raise ConfigError unless transformers has a classifier of this type for the samples."""
-    takes = [other for other, auto in _AUTO.items() if type(config) in auto._model_mapping]
+    takes = [other for other, auto in AUTO.items() if is_for(auto, config)]
     if kind not in takes:
         what = f"classifies {' and '.join(takes)}" if takes else "has no classifier in transformers"
         text = f"model.name={shown(name)} ({config.model_type}) {what}, but the samples are {kind}"
@@ -209,8 +139,8 @@ def _check_size(config: Any, in_shape: Sequence[int], name: str) -> None:
         sizes = ["x".join(map(str, each)) for each in (in_shape[1:], wanted)]
         hint = f"data.image_size={size}" if isinstance(size, int) else f"data.image_size={list(wanted)}"
         text = (
-            f"model.name={shown(name)} takes images of {sizes[1]}, but these are {sizes[0]}; set {hint.replace(' ', '')} "
-            "where the data is read from files, or resize them before"
+            f"model.name={shown(name)} takes images of {sizes[1]}, but these are {sizes[0]}; "
+            f"set {hint.replace(' ', '')} where the data is read from files, or resize them before"
         )
         raise ConfigError(Complaint("data.image_size", text, ("data.in_shape", "model.name")))
 

@@ -79,12 +79,12 @@ def files_of(name: str, revision: str | None) -> HubFiles:
     Raises ConfigError where there is no such folder or repository, ArtifactError where it lacks config.json or
     weights in safetensors, ResourceError where the hub cannot be reached.
     """
-    return _files_of(str(name), revision, Path.cwd())
+    return _files_of(str(expanded(name).absolute()), str(name), revision)
 
 
 @functools.lru_cache(maxsize=8)
-def _files_of(name: str, revision: str | None, here: Path) -> HubFiles:
-    folder = expanded(name)
+def _files_of(path: str, name: str, revision: str | None) -> HubFiles:
+    folder = Path(path)
     if folder.is_dir():
         files = HubFiles(name, folder.absolute(), "", is_local=True)
         _check(files)
@@ -121,8 +121,8 @@ def _downloaded(name: str, revision: str | None) -> Path:
     except Exception as error:
         at = "" if revision is None else f" at {revision}"
         raise ResourceError(
-            f"model.name={name}: there is no such folder, and huggingface.co cannot be reached, nor is {name}{at} in its "
-            f"cache ({type(error).__name__})",
+            f"model.name={name}: there is no such folder, huggingface.co cannot be reached ({type(error).__name__}), "
+            f"and its cache does not have {name}{at}",
             f"put {CONFIG}, model.safetensors, and {TOKENIZER} (texts) or {PROCESSORS[0]} (images) of "
             f"https://huggingface.co/{name} into a folder, and set model.name=FOLDER",
         ) from error

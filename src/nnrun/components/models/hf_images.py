@@ -49,16 +49,20 @@ def differences(files: HubFiles) -> list[str]:
     notes = []
     scales = plain.get("resample", _BILINEAR)
     if scales != _BILINEAR:
-        notes.append(f"images are scaled bilinearly, by the image processor of the model {_FILTERS.get(scales, scales)}")
+        notes.append(
+            f"images are scaled bilinearly, by the image processor of the model {_FILTERS.get(scales, scales)}"
+        )
     size, crops = _side(plain.get("size")), _size(plain)
     is_cropped = bool(plain.get("do_center_crop")) and size is not None and crops is not None and size > min(crops)
     if is_cropped or (plain.get("crop_pct") and crops and crops[0] < _CROP_BELOW):
         notes.append(
-            "images are scaled to the size of the model and cropped only where their shape differs; its image processor "
-            "scales them to a larger size and cuts the margin off"
+            "images are scaled to the size of the model, and cropped only where their shape differs; its image "
+            "processor scales them to a larger size and cuts the margin off"
         )
     elif isinstance(plain.get("size"), Mapping) and "height" in plain["size"]:
-        notes.append("images that are not square are cropped; the model's image processor stretches them (data.resize=stretch)")
+        notes.append(
+            "images that are not square are cropped; the model's image processor stretches them (data.resize=stretch)"
+        )
     return notes
 
 
