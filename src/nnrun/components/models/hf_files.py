@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from nnrun.base.errors import ArtifactError, ConfigError, ResourceError
 from nnrun.base.foreign_errors import lacks_package
 from nnrun.base.paths import expanded, shown
@@ -65,12 +63,8 @@ class HubFiles:
         """The licence that the head of the model card states; None if it states none."""
         path = self.path(CARD)
         found = None if path is None else re.match(r"---\s*\n(.*?)\n---", path.read_text("utf-8", "replace"), re.DOTALL)
-        try:
-            head = yaml.safe_load(found[1]) if found else None
-        except yaml.YAMLError:
-            return None
-        stated = [head.get(key) for key in ("license", "license_name")] if isinstance(head, Mapping) else []
-        return ", ".join(str(each) for each in stated if each) or None
+        stated = re.findall(r"^license(?:_name)?:[ \t]*(\S.*)$", found[1] if found else "", re.MULTILINE)
+        return shown(", ".join(each.strip(" \t'\"") for each in stated))[:100] or None
 
 
 def files_of(name: str, revision: str | None) -> HubFiles:
@@ -79,18 +73,25 @@ def files_of(name: str, revision: str | None) -> HubFiles:
     Raises ConfigError where there is no such folder or repository, ArtifactError where it lacks config.json or
     weights in safetensors, ResourceError where the hub cannot be reached.
     """
-    return _files_of(str(expanded(name).absolute()), str(name), revision)
+    folder = expanded(str(name)).absolute()
+    stats = [path.stat() for path in _hashed(folder) if path.is_file()]
+    return _files_of(folder, str(name), revision, tuple((each.st_size, each.st_mtime_ns) for each in stats))
 
 
 @functools.lru_cache(maxsize=8)
-def _files_of(path: str, name: str, revision: str | None) -> HubFiles:
-    folder = Path(path)
-    if folder.is_dir():
+def _files_of(folder: Path, name: str, revision: str | None, sizes_and_times: tuple[tuple[int, int], ...]) -> HubFiles:
+    """Do the same; a folder is read again only where its files have other `sizes_and_times`."""
+    if sizes_and_times or folder.is_dir():
         files = HubFiles(name, folder.absolute(), "", is_local=True)
         _check(files)
         found = _hash_of(files.folder)
+        if revision is not None and not revision.startswith(_HASH):
+            raise ConfigError.of("model.revision", revision, f"{found} or null for the folder {shown(folder)}")
         if revision not in (None, found):
-            raise ConfigError.of("model.revision", revision, found, f"the weights in {shown(folder)} are others")
+            raise ArtifactError(
+                f"{shown(folder)} has changed: it was model.revision={shown(revision)}, and now is {found}; to use it as "
+                "it is now, start a new run"
+            )
         return HubFiles(name, files.folder, found, is_local=True)
     if not _REPOSITORY.fullmatch(name) or (revision or "").startswith(_HASH):
         raise ConfigError.of("model.name", name, "a folder that exists, or a repository owner/name of huggingface.co")
@@ -153,10 +154,15 @@ def weights_in(folder: Path) -> list[Path]:
     return sorted(path for pattern in _WEIGHTS for path in folder.glob(pattern) if path.is_file())
 
 
+def _hashed(folder: Path) -> list[Path]:
+    """Return the files whose content is the revision of a folder."""
+    return [folder / CONFIG, *weights_in(folder)]
+
+
 def _hash_of(folder: Path) -> str:
     """Return a hash of the weights and the config of a folder."""
     sha256 = hashlib.sha256()
-    for path in [folder / CONFIG, *weights_in(folder)]:
+    for path in _hashed(folder):
         with path.open("rb") as file:
             sha256.update(hashlib.file_digest(file, "sha256").digest())
     return _HASH + sha256.hexdigest()[:40]
