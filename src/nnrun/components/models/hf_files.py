@@ -89,8 +89,8 @@ def _files_of(folder: Path, name: str, revision: str | None, sizes_and_times: tu
             raise ConfigError.of("model.revision", revision, f"{found} or null for the folder {shown(folder)}")
         if revision not in (None, found):
             raise ArtifactError(
-                f"{shown(folder)} has changed: it was model.revision={shown(revision)}, and now is {found}; to use it as "
-                "it is now, start a new run"
+                f"{shown(folder)} has changed: it was model.revision={shown(revision)}, and now is {found}; to use it "
+                "as it is now, start a new run"
             )
         return HubFiles(name, files.folder, found, is_local=True)
     if not _REPOSITORY.fullmatch(name) or (revision or "").startswith(_HASH):
