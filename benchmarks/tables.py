@@ -137,32 +137,34 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--inner", action="store_true", help="leave the test parts alone, as when choosing defaults")
     parser.add_argument("--words", nargs="*", default=[], help="further words for nnrun")
-    parser.add_argument("--json", type=Path, help="write each score to this file too")
+    parser.add_argument("--json", type=Path, help="keep each score in this file, and measure only those not in it")
     parser.add_argument("--write", action="store_true", help="write docs/tables.md too")
     options = parser.parse_args(arguments)
-    if options.write and (options.only or options.inner or options.words):
-        parser.error("--write is for whole measurements: leave out --only, --inner and --words")
+    if options.write and (options.inner or options.words):
+        parser.error("--write is for measurements of the defaults on the test parts: leave out --inner and --words")
     other_work = OtherWork()
     names, tables = options.models, options.only or [of.name for of in TABLES]
     tasks = [
         Task(name, of, seed, tuple(options.words), options.inner)
-        for of in tables
         for seed in range(options.seeds)
+        for of in tables
         for name in names
     ]
     os.environ["OMP_NUM_THREADS"] = "1"
-    found: dict[tuple[str, str], list[Result]] = {}
+    kept = json.loads(options.json.read_text(encoding="utf-8")) if options.json and options.json.exists() else {}
     with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
-        for task, result in pool.imap(measured, tasks):
-            found.setdefault((task.name, task.table), []).append(result)
-            if task.name == names[-1] and task.seed == options.seeds - 1:
-                means = [f"{name} {statistics.mean(r.score for r in found[name, task.table]):.4f}" for name in names]
-                say(f"{task.table}: {', '.join(means)}")
-    if options.json:
-        plain = {f"{name} {of}": [result._asdict() for result in each] for (name, of), each in found.items()}
-        options.json.write_text(json.dumps(plain, indent=1), encoding="utf-8")
+        for task, result in pool.imap_unordered(measured, [task for task in tasks if repr(task) not in kept]):
+            say(f"seed {task.seed}, {task.table}, {task.name}: {result.score:.4f}, {result.seconds:.1f} s")
+            kept[repr(task)] = result
+            if options.json:
+                options.json.write_text(json.dumps(kept, indent=1), encoding="utf-8")
+    found: dict[tuple[str, str], list[Result]] = {}
+    for task in tasks:
+        found.setdefault((task.name, task.table), []).append(Result(*kept[repr(task)]))
     versions = f"{machine()}. {other_work.sentence()}"
-    text = f"{text_of(found, names, tables)}\n\n{options.seeds} seeds. {versions}\n"
+    left_out = [of.name for of in TABLES if of.name not in tables]
+    more = f" Not measured this time: {', '.join(left_out)}." if left_out else ""
+    text = f"{text_of(found, names, tables)}\n\nMeans over {options.seeds} splits and seeds.{more} {versions}\n"
     print(text)
     if options.write:
         before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)

@@ -134,8 +134,12 @@ def for_data(job: Job, data: Opened) -> Job:
     Changed settings are checked again. Raises ConfigError where given settings do not fit the data.
     """
     composed = job.composed.fitted((data.targets.kind, _kind_of_samples(data)))
-    if job.task.reads("data.batch_size") and job.lowers_batch and len(data.train) < job.settings.data.batch:
-        composed = composed.with_data(batch_size=small_batch(len(data.train)))
+    if job.task.reads("data.batch_size") and job.lowers_batch:
+        batch_size = data.findings.facts.get("recommended_batch_size", job.settings.data.batch)
+        if len(data.train) < batch_size:
+            batch_size = small_batch(len(data.train))
+        if batch_size != job.settings.data.batch:
+            composed = composed.with_data(batch_size=batch_size)
     if composed is job.composed:
         return job
     return replace(check_job(composed), precision=job.precision, notes=job.notes)

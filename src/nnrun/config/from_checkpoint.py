@@ -48,6 +48,7 @@ MEANT_BEFORE: dict[str, Any] = {
     "data.resize": "crop",
     "nnrun.components.data.folder.Folder.resize": "crop",
     "nnrun.components.data.torchvision_sets.TorchvisionDataset.resize": "crop",
+    "nnrun.components.models.mlp.MLP.facts": None,
     "data.jpeg_draft": False,
     "nnrun.components.data.folder.Folder.jpeg_draft": False,
     "nnrun.components.data.arrays.Arrays.targets": "classes",

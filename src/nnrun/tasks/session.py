@@ -185,9 +185,10 @@ def fit_to_data(job: Job, data: Opened, session: Session) -> Job:
     if fitted.composed.became != job.composed.became:
         became = [f"{group}=auto is {option}" for group, option in fitted.composed.became.items()]
         session.console.note(f"{', '.join(became)}: data={job.settings.data.name} has {data.targets}")
-    if (batch_size := fitted.settings.data.batch_size) != job.settings.data.batch_size:
+    if (batch_size := fitted.settings.data.batch) != job.settings.data.batch:
+        changed = "lowered" if batch_size < job.settings.data.batch else "raised"
         session.console.note(
-            f"data.batch_size lowered from {job.settings.data.batch_size} to {batch_size}: the training split has "
+            f"data.batch_size {changed} from {job.settings.data.batch} to {batch_size}: the training split has "
             f"{counted(len(data.train), 'sample')}"
         )
     return fitted

@@ -30,7 +30,7 @@ def test_the_options_that_have_a_setting_are_found() -> None:
     """`auto` is none of its own."""
     catalogue = Catalogue()
     assert [(name, held.default) for name, held in catalogue.having("loss.gamma")] == [("focal", "2.0")]
-    assert [name for name, _ in catalogue.having("trainer.epochs")] == ["debug", "default"]
+    assert [name for name, _ in catalogue.having("trainer.epochs")] == ["debug", "default", "long"]
     assert list(catalogue.having("trainer.zzz")) == []
     assert list(catalogue.having("seed")) == []
 

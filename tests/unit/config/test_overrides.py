@@ -17,7 +17,7 @@ def values_of(word: str, own: list[Path] | None = None) -> list[str]:
 
 def test_a_glob_finds_the_options_of_a_group_as_hydras_does(tmp_path: Path) -> None:
     """A pattern, several, `exclude=`; those in subfolders by a pattern with a slash; the user's too."""
-    assert values_of("early_stopping=glob(*)") == ["default", "none"]
+    assert values_of("early_stopping=glob(*)") == ["default", "none", "patient"]
     assert values_of("optimizer=glob(*adam*,exclude=[n*,r*])") == ["adam", "adamw"]
     assert values_of("+optimizer=glob([s*,m*],exclude=sgd)") == ["muon"]
     flat = values_of("experiment=glob(*)")

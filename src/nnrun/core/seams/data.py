@@ -123,7 +123,10 @@ class Split:
 
 @dataclass(frozen=True)
 class Findings:
-    """What was found while data was read: lines and tables for people, lines for the log, facts for summary.json."""
+    """What was found while data was read: lines and tables for people, lines for the log, facts for summary.json.
+
+    The fact `recommended_batch_size`, if there is one, takes the place of the default of data.batch_size.
+    """
 
     notes: tuple[str, ...] = ()
     details: tuple[str, ...] = ()

@@ -122,6 +122,27 @@ def data_table(report: DataReport) -> Sheet:
     return table
 
 
+def columns_table(report: DataReport) -> Sheet | None:
+    """Return a table of the columns of a table of data: a histogram for each split, and how far it is from train's.
+
+    None where the samples have no columns.
+    """
+    columns = report.facts.get("distributions")
+    if not columns:
+        return None
+    table = Sheet(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("column", overflow="fold", style="cyan", least_width=_LEAST_NAME_WIDTH)
+    parts = list(report.samples)
+    for number, part in enumerate(parts):
+        table.add_column(part, no_wrap=True, importance=number)
+    table.add_column("PSI", justify="right", no_wrap=True)
+    for name, about in list(columns.items())[:_MOST_CLASSES]:
+        index = max(about["psi"].values(), default=0.0)
+        lines = [bars(about["counts"][part]) if part in about["counts"] else "" for part in parts]
+        table.add_row(name, *lines, f"{index:.2f}")
+    return table
+
+
 def _spread_line(spread: Mapping[str, Any]) -> str:
     """Return the minimum, a histogram and the maximum of a value."""
     return f"{spread['min']:.4g} {bars(spread['histogram'])} {spread['max']:.4g}"

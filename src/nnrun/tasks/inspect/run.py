@@ -19,7 +19,7 @@ from nnrun.core.device import Precision
 from nnrun.runs.console import Console
 from nnrun.runs.summary import Summary
 from nnrun.tasks.inspect.batch_picture import write_sheet
-from nnrun.tasks.inspect.data_report import DataReport, data_table, findings_table, report_data
+from nnrun.tasks.inspect.data_report import DataReport, columns_table, data_table, findings_table, report_data
 from nnrun.tasks.inspect.examine import NetworkReport, examine
 from nnrun.tasks.inspect.record import InspectSettings
 from nnrun.tasks.inspect.tables import layer_table, network_table
@@ -50,6 +50,12 @@ def inspect(composed: Composed, words: Sequence[str], directory: Path | None = N
         if fault is not None or _is_about_data(composed):
             console.table(data_table(described))
             console.say("")
+            if columns := columns_table(described):
+                console.table(columns)
+                console.say(
+                    "rows by bin, the last for empty cells; PSI: the difference from train, below 0.1 alike", "dim"
+                )
+                console.say("")
             console.table(findings_table(described))
             console.say("")
         if fault is not None:

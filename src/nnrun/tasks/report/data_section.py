@@ -11,6 +11,8 @@ from nnrun.tasks.report.results import SPLITS
 
 # With more classes, the largest and the smallest are listed; and the number of file names that are listed.
 _MOST_CLASSES, _MOST_NAMED = 40, 50
+# Columns of a table whose distribution is drawn: those that differ most between the splits.
+_MOST_CHARTS = 4
 # Facts of `summary.data`, with what a count of them means.
 _LEFT_OUT = {
     "skipped": "samples that cannot be read, skipped (data.on_bad=skip)",
@@ -42,6 +44,7 @@ def section_data(run: RunRead) -> Section:
         shown += _balance(balance, run)
     if columns := list(_columns(facts)):
         shown.append(Table("Columns", ("column", "kind", "left out"), columns))
+    shown += _by_column(facts)
     if rows := list(leakage(run)):
         shown.append(Table("Leakage", (), rows))
     if rows := [*_counts(facts, _LEFT_OUT), *_counts(facts, _CHANGED)]:
@@ -144,6 +147,38 @@ def _balance(balance: Mapping[str, Mapping[str, int]], run: RunRead) -> list[Sho
     return [chart, Table("Samples by class" if noun == "class" else "Samples by label", (noun, *splits), rows, summary)]
 
 
+def _by_column(facts: Mapping[str, Any]) -> list[Shown]:
+    """Return how far the columns of a table differ between splits, the most first, and charts of these."""
+    about = {str(name): of for name, of in mapping(facts.get("distributions")).items() if _is_distribution(mapping(of))}
+    if not about:
+        return []
+    order = sorted(about, key=lambda name: -max(about[name]["psi"].values(), default=0.0))
+    parts = [part for part in ("valid", "test") if part in about[order[0]]["psi"]]
+    rows = [(name, *(f"{about[name]['psi'].get(part, 0):.3f}" for part in parts)) for name in order]
+    title = "Population stability index of each column against the training split"
+    summary = "less what it may be by chance; below 0.1 is alike, above 0.25 different"
+    shown: list[Shown] = [Table(title, ("column", *(SPLITS[part] for part in parts)), rows, summary)]
+    for name in order[:_MOST_CHARTS]:
+        counts = {part: of for part, of in about[name]["counts"].items() if sum(of)}
+        series = {SPLITS[part]: [number / sum(of) for number in of] for part, of in counts.items() if part in SPLITS}
+        shown.append(
+            Chart(f"Column {name}", "bars", about[name]["bins"], series, x_label=name, y_label="share of rows")
+        )
+    return shown
+
+
+def _is_distribution(of: Mapping[str, Any]) -> bool:
+    """Return whether what a file says of a column can be shown."""
+    counts, psi, bins = mapping(of.get("counts")), mapping(of.get("psi")), of.get("bins")
+    numbers = [each for each in counts.values() if isinstance(each, list) and all(map(is_number, each))]
+    return (
+        isinstance(bins, list)
+        and len(numbers) == len(counts) > 0
+        and all(len(each) == len(bins) for each in numbers)
+        and all(map(is_number, psi.values()))
+    )
+
+
 def leakage(run: RunRead) -> Iterator[tuple[str, str]]:
     """Yield what is known of samples that are in two splits, a row for each pair."""
     facts = mapping(run.summary.get("data"))
@@ -154,6 +189,8 @@ def leakage(run: RunRead) -> Iterator[tuple[str, str]]:
             yield f"samples in the training and the {SPLITS[split]} split", found
         if is_number(number := facts.get(f"seen_left_out_of_{split}")) and number:
             yield f"samples that the network has seen, left out of the {SPLITS[split]} split", f"{number:,}"
+    for name, why in mapping(facts.get("telling")).items():
+        yield f"column {name}", f"alone tells the target: {why} in the training split"
     if facts.get("other_data"):
         yield "other data", "the network was trained on other data than this"
 

@@ -11,10 +11,13 @@ from nnrun.components.data.table.coding import learned
 from nnrun.components.data.table.columns import Column
 from nnrun.components.data.table.kinds import Cells
 from nnrun.components.data.table.preprocessing import TablePreprocessing
+from nnrun.components.data.table.shape import described
 from nnrun.core.seams.data import Findings, Fitted, Split
 
 # The kinds of columns that a network reads; the others are left out.
 READ = ("number", "date", "boolean", "category")
+# The batch is a power of two with about this many batches in an epoch, between these sizes.
+_BATCHES, _LEAST_BATCH, _MOST_BATCH = 32, 32, 1024
 
 
 def fit(
@@ -32,9 +35,20 @@ def fit(
     left_out = {name: of.why or of.kind for name, of in cells.items() if of.kind not in (*READ, "part")}
     left_out |= dict.fromkeys(constant, "the same in each training row")
     table = _described(kept, cells, left_out, targets)
-    facts = {"columns": {column.name: column.kind for column in kept}, "left_out": left_out}
-    notes = (f"left out: {few([f'{name} ({why})' for name, why in left_out.items()], 8)}",) if left_out else ()
-    return Fitted(found, preprocessing, {"table": preprocessing.sizes}, Findings(notes, facts=facts, tables=(table,)))
+    facts = {
+        "columns": {column.name: column.kind for column in kept},
+        "left_out": left_out,
+        "recommended_batch_size": batch_size_for(len(splits["train"])),
+    }
+    notes = [f"left out: {few([f'{name} ({why})' for name, why in left_out.items()], 8)}"] if left_out else []
+    more, told = described(kept, found)
+    findings = Findings((*notes, *told), facts=facts | more, tables=(table,))
+    return Fitted(found, preprocessing, {"table": preprocessing.sizes}, findings)
+
+
+def batch_size_for(num_samples: int) -> int:
+    """Return the default size of a batch for a number of training rows: small tables need small batches."""
+    return min(_MOST_BATCH, max(_LEAST_BATCH, 2 ** (num_samples // _BATCHES).bit_length() // 2))
 
 
 def _described(

@@ -62,11 +62,11 @@ def _word(kind: str, cell: object) -> str:
 
 
 def given_cells(frame: pl.DataFrame, cells: Mapping[str, Cells]) -> GivenCells:
-    """Return the cells of a table, with the texts that its file has."""
+    """Return the cells of a table, which is `stripped`, with the texts that its file has."""
     import polars as pl  # noqa: PLC0415 - only a run on a table pays for it
 
     found = {}
     for name, of in cells.items():
         is_word = of.kind in ("boolean", "category") and frame[name].dtype == pl.String
-        found[name] = (of.kind, frame[name].str.strip_chars() if is_word else of.values)
+        found[name] = (of.kind, frame[name] if is_word else of.values)
     return GivenCells(found)
