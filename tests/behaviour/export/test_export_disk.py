@@ -16,7 +16,7 @@ from nnrun.components.exporters.onnx import OnnxExporter
 from support.command_line import Outcome, run_here
 from support.small_runs import WORDS, status
 
-FORMATS = ("onnx", "onnx_int8", "torchscript", "pt2", "safetensors", "torchserve")
+FORMATS = ("onnx", "onnx_int8", "torchscript", "pt2", "safetensors", "torchserve", "hub")
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from support.small_runs import WORDS
 
 pytestmark = pytest.mark.usefixtures("warm_python")
 
-FORMATS = ("onnx", "onnx_int8", "torchscript", "pt2", "safetensors", "torchserve")
+FORMATS = ("onnx", "onnx_int8", "torchscript", "pt2", "safetensors", "torchserve", "hub")
 # Of TorchScript torch numbers the classes within a process, whoever they are of.
 SAME_BYTES = ("onnx", "safetensors", "pt2")
 OWN_NETWORK = """

@@ -96,6 +96,52 @@ def test_evaluate_export_and_predict_need_only_the_checkpoint(place: Path, tmp_p
     assert [row["row"] for row in rows] == ["1", "2"]
 
 
+def test_a_folder_for_the_hub_is_read_by_transformers_with_its_tokenizer(place: Path) -> None:
+    """From raw texts on, the scores are those of nnrun; the folder names nothing of this machine."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    import nnrun as package
+
+    done = run_here(["export=hub", f"ckpt={place / 'whole'}", "hydra.run.dir=for_the_hub"], place)
+    assert (done.code, done.err) == (0, ""), done.err
+    folder = place / "for_the_hub" / "exports" / "hub"
+    texts = ["the film was good", "a poor plot of it and the actors"]
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    network, info = AutoModelForSequenceClassification.from_pretrained(folder, output_loading_info=True)
+    assert not any(info.values()), "all weights are there, and no others"
+    logits = network.eval()(**tokenizer(texts, padding=True, return_tensors="pt")).logits
+    probabilities = logits.softmax(1).max(1)
+    expected = package.predictor(place / "whole")(texts)
+    assert [network.config.id2label[int(best)] for best in probabilities.indices] == [row["class"] for row in expected]
+    assert probabilities.values.tolist() == pytest.approx([row["probability"] for row in expected], abs=1e-5)
+    assert (folder / "README.md").read_text().startswith('---\nlibrary_name: "transformers"\n')
+    files = [path.read_bytes() for path in folder.iterdir()]
+    assert not [content for content in files if str(place).encode() in content]
+
+
+def test_a_folder_for_the_hub_that_gives_other_scores_is_refused(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The negative control of its verification: a config with another constant in each normalization."""
+    from nnrun.components.exporters import hub
+
+    right = hub._config_of
+    monkeypatch.setattr(hub, "_config_of", lambda *given: right(*given) | {"layer_norm_eps": 1.0})
+    done = run_here(["export=hub", f"ckpt={place / 'whole'}", "hydra.run.dir=refused"], place)
+    assert done.code == 4
+    assert "export.hub failed verification" in done.err
+
+
+def test_images_for_the_hub_have_an_image_processor(place: Path) -> None:
+    from transformers import AutoImageProcessor
+
+    done = run_here([*VIT, *IMAGES, *SHORT, "export=hub", "hydra.run.dir=images_for_the_hub"], place)
+    assert (done.code, done.err) == (0, ""), done.err
+    folder = place / "images_for_the_hub" / "exports" / "hub"
+    processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+    pixels = torch.full((3, SIDE, SIDE), 255, dtype=torch.uint8)
+    prepared = processor(pixels, return_tensors="pt")["pixel_values"][0, :, 0, 0]
+    assert prepared.tolist() == pytest.approx([2.5, 2.4, 1.4], abs=1e-5)
+
+
 def test_what_is_taken_up_is_said(place: Path) -> None:
     log = (place / "whole" / "run.log").read_text()
     assert "bert, licence apache-2.0" in log

@@ -8,9 +8,13 @@ OUTPUT = one_of("scores", "probabilities")
 
 RANGES = {
     **{f"export.{name}.output": OUTPUT for name in ("onnx", "onnx_int8", "torchscript", "pt2", "torchserve")},
-    **{f"export.{name}.tolerance": POSITIVE for name in ("onnx", "torchscript", "pt2", "safetensors", "torchserve")},
     **{
-        f"export.{name}.min_agreement": FRACTION for name in ("onnx", "torchscript", "pt2", "safetensors", "torchserve")
+        f"export.{name}.tolerance": POSITIVE
+        for name in ("onnx", "torchscript", "pt2", "safetensors", "torchserve", "hub")
+    },
+    **{
+        f"export.{name}.min_agreement": FRACTION
+        for name in ("onnx", "torchscript", "pt2", "safetensors", "torchserve", "hub")
     },
     "export.onnx_int8.min_agreement": number(0, 1, null=True),
     "export.onnx.opset": whole(18, 25, null=True),

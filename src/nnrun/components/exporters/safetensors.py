@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -28,6 +28,7 @@ class SafetensorsExporter:
     typical_seconds = 0.1
     preprocess = False
     output = "scores"
+    more_metadata: Mapping[str, str] = {}
 
     def __init__(self, tolerance: float, min_agreement: float) -> None:
         self.tolerance = tolerance
@@ -46,7 +47,7 @@ class SafetensorsExporter:
         path = folder / "model.safetensors"
         # A copy of each tensor: the format rejects tensors that share memory.
         weights = {name: tensor.detach().clone().contiguous() for name, tensor in model.state_dict().items()}
-        path.write_bytes(sort_safetensors(save(weights, metadata)))
+        path.write_bytes(sort_safetensors(save(weights, {**metadata, **self.more_metadata})))
         card = {
             "format": FORMAT,
             "version": SCHEMA,
