@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench import say
-from machine import OtherWork, machine
+from machine import machine
 from public_tables import TABLES, PublicTable
 from report import table
 from table_rivals import RIVALS, Parts, predictions, score
@@ -33,6 +33,7 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "tables.md"
 BEGIN, END = "<!-- made by make bench-tables -->\n", "<!-- end -->\n"
 OURS = ("tabular", "tabm")
 TEST_FRACTION = 0.2
+SECONDS = "The seconds are those of a thread on a machine that may do other work; the scores do not depend on it."
 
 
 class Task(NamedTuple):
@@ -142,7 +143,6 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     if options.write and (options.inner or options.words):
         parser.error("--write is for measurements of the defaults on the test parts: leave out --inner and --words")
-    other_work = OtherWork()
     names, tables = options.models, options.only or [of.name for of in TABLES]
     tasks = [
         Task(name, of, seed, tuple(options.words), options.inner)
@@ -161,10 +161,10 @@ def main(arguments: list[str]) -> int:
     found: dict[tuple[str, str], list[Result]] = {}
     for task in tasks:
         found.setdefault((task.name, task.table), []).append(Result(*kept[repr(task)]))
-    versions = f"{machine()}. {other_work.sentence()}"
     left_out = [of.name for of in TABLES if of.name not in tables]
     more = f" Not measured this time: {', '.join(left_out)}." if left_out else ""
-    text = f"{text_of(found, names, tables)}\n\nMeans over {options.seeds} splits and seeds.{more} {versions}\n"
+    below = f"Means over {options.seeds} splits and seeds.{more} {machine()}. {SECONDS}"
+    text = f"{text_of(found, names, tables)}\n\n{below}\n"
     print(text)
     if options.write:
         before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)

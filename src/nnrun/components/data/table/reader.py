@@ -145,6 +145,7 @@ def _bytes(path: Path) -> bytes:
 def _text(path: Path) -> str:
     """Return the text of a file; raise DataError that names the line where it is none."""
     text = decoded(path, _bytes(path))
+    csv.field_size_limit(2**31 - 1)  # a long header is one cell to a reader that looks for another delimiter
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise DataError(f"{shown(path)}, line {line:,} has a NUL byte: the file is damaged, or not a text file")
@@ -156,7 +157,6 @@ def _lines(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
     told = FOR_EXCEL.match(text)
     start, delimiter = (1, told[1]) if told else (0, _delimiter(path, text))
     reader = csv.reader(io.StringIO(text[told.end() if told else 0 :], newline=""), delimiter=delimiter, strict=True)
-    csv.field_size_limit(2**31 - 1)
     line = start + 1
     try:
         for cells in reader:

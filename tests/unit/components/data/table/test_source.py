@@ -142,6 +142,7 @@ GOOD = "\n".join(f"{n}.5,{'ab'[n % 2]},{n}.25" for n in COUNTED)
         ("x,y\n" + "\n".join(f"{n}.5,3" for n in COUNTED), "y: all labels are 3"),
         ("x,y\n" + "\n".join(f"{n}.5,7.5" for n in COUNTED), "all training samples have the same values, 7.5"),
         (f'x,c,y\n{GOOD}\n1,"a,2\n', "t.csv, line 4"),
+        (",".join(f"column_{n}" for n in range(25_000)) + "\n", "t.csv has 25,000 columns; at most 20,000 are read"),
     ],
 )
 def test_a_wrong_file_is_refused_and_the_place_is_named(tmp_path: Path, text: str, said: str) -> None:
@@ -149,6 +150,12 @@ def test_a_wrong_file_is_refused_and_the_place_is_named(tmp_path: Path, text: st
     with pytest.raises(DataError) as caught:
         fitted(tmp_path / "t.csv")
     assert said in "\n".join(caught.value.messages)
+
+
+def test_a_very_long_cell_is_read(tmp_path: Path) -> None:
+    """Longer than Python's csv module takes by default."""
+    (tmp_path / "t.csv").write_text(f"x,c,y\n{GOOD}\n1.5,{'w' * 200_000},2.5\n")
+    assert len(opened(tmp_path / "t.csv").test) + len(opened(tmp_path / "t.csv").train) == ROWS + 1
 
 
 def test_other_encodings_are_named_with_the_line(tmp_path: Path) -> None:
