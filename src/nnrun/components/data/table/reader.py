@@ -112,8 +112,10 @@ def read_sheet(path: Path) -> Sheet:
         elif kind == "json":
             frame = _read_json(path)
         else:
-            content = io.BytesIO(_bytes(path))
-            frame = pl.read_parquet(content) if kind == "parquet" else pl.read_ipc(content)
+            content = _bytes(path)
+            # A file of Arrow begins with its name; a stream, as Hugging Face's `save_to_disk` writes, does not.
+            of_arrow = pl.read_ipc if content.startswith(b"ARROW1") else pl.read_ipc_stream
+            frame = (pl.read_parquet if kind == "parquet" else of_arrow)(io.BytesIO(content))
         if kind != "text":
             frame = stripped(frame.with_columns(pl.selectors.float().fill_nan(None)))
     if frame.width > _MOST_COLUMNS:

@@ -95,12 +95,17 @@ def write(path: Path, text: str, how: str) -> Path:
         }[how]()
         (path / name).write_bytes(content)
         return path / name
-    target = path / f"t.{how}"
-    {"parquet": frame.write_parquet, "arrow": frame.write_ipc, "jsonl": frame.write_ndjson}[how](target)
+    target = path / f"t.{'arrow' if how == 'stream' else how}"
+    {
+        "parquet": frame.write_parquet,
+        "arrow": frame.write_ipc,
+        "stream": frame.write_ipc_stream,
+        "jsonl": frame.write_ndjson,
+    }[how](target)
     return target
 
 
-@pytest.mark.parametrize("how", ["bom", "utf-16", "crlf", "gz", "tsv", "excel", "parquet", "arrow", "jsonl"])
+@pytest.mark.parametrize("how", ["bom", "utf-16", "crlf", "gz", "tsv", "excel", "parquet", "arrow", "stream", "jsonl"])
 def test_every_form_of_a_file_gives_the_same_rows_and_parts(tmp_path: Path, how: str) -> None:
     text = text_of([f"{number}.5,{word}" for number, word in enumerate(WORDS)], "x,color")
     (tmp_path / "plain").mkdir()
