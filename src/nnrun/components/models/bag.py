@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from nnrun.components.models.masking import check_tokens, is_token, mean_of
+from nnrun.components.models.masking import check_tokens, is_token, sum_of
 
 # A prime, so that pairs of tokens spread over all buckets.
 _PRIME = 1_000_003
@@ -35,10 +34,11 @@ class Bag(nn.Module):
                 nn.init.normal_(table.weight, std=0.1)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        there, states = is_token(tokens), self.embedding(tokens)
+        there = is_token(tokens)
+        total, count = sum_of(self.embedding(tokens), there), there.sum(1, keepdim=True)
         if self.pairs is not None:
             first, second = tokens[:, :-1], tokens[:, 1:]
-            pairs = self.pairs((first * _PRIME + second) % self.buckets)
-            states = torch.cat([states, pairs], 1)
-            there = torch.cat([there, is_token(second)], 1)
-        return self.head(self.dropout(mean_of(states, there)))
+            # The embeddings of a long text are large: they are summed where they are, not put beside the others.
+            total = total + sum_of(self.pairs((first * _PRIME + second) % self.buckets), there[:, 1:])
+            count = count + there[:, 1:].sum(1, keepdim=True)
+        return self.head(self.dropout(total / count.clamp(min=1)))

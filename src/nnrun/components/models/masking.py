@@ -25,8 +25,12 @@ def is_token(tokens: Tensor) -> Tensor:
 
 def mean_of(states: Tensor, there: Tensor) -> Tensor:
     """Return the mean over the positions of `(N, L, D)` that are `there`, `(N, L)`; zeros where none is."""
-    weights = there.to(states.dtype)[:, :, None]
-    return (states * weights).sum(1) / weights.sum(1).clamp(min=1)
+    return sum_of(states, there) / there.sum(1, keepdim=True).clamp(min=1)
+
+
+def sum_of(states: Tensor, there: Tensor) -> Tensor:
+    """Return the sum over the positions of `(N, L, D)` that are `there`, `(N, L)`, without a copy of the states."""
+    return torch.bmm(there.to(states.dtype)[:, None], states)[:, 0]
 
 
 def largest_of(states: Tensor, there: Tensor) -> Tensor:
