@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import io
 import json
-import logging
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,6 +13,7 @@ from torch import Tensor, nn
 
 from nnrun.components.exporters.deployed import ArtifactForm, batches_of, free_axes
 from nnrun.components.exporters.onnx_columns import described, in_words, take_columns
+from nnrun.components.exporters.quiet import quiet
 from nnrun.components.exporters.refusals import refusing
 from nnrun.components.exporters.stripping import strip_onnx
 from nnrun.components.exporters.traced_onnx import traced
@@ -130,20 +127,3 @@ def write(model: ModelProto, folder: Path) -> Path:
     path = folder / "model.onnx"
     path.write_bytes(model.SerializeToString(deterministic=True))
     return path
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[Any]:
-    """Suppress output and warnings of the export libraries."""
-    # ONNX Runtime's quantization logs to the root logger.
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

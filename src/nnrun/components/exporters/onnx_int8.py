@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from nnrun.base.shown import counted
-from nnrun.components.exporters.onnx import OnnxExporter, quiet, write
+from nnrun.components.exporters.onnx import OnnxExporter, write
+from nnrun.components.exporters.quiet import quiet
 from nnrun.components.exporters.stripping import strip_onnx
 from nnrun.core.seams.data import Tree
 from nnrun.core.seams.export import CannotExport, ExportContext

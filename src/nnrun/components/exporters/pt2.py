@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nnrun.components.exporters.deployed import METADATA_NAME, ArtifactForm, batches_of
+from nnrun.components.exporters.quiet import quiet
 from nnrun.components.exporters.refusals import refusing
 from nnrun.components.exporters.stripping import strip_program
 from nnrun.core.seams.data import Tree
@@ -36,8 +36,7 @@ class Pt2Exporter:
         form = ArtifactForm(self.preprocess, self.output)
         network, example = form.deployed(model, context)
         path = folder / "model.pt2"
-        with refusing("pt2"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with refusing("pt2"), quiet():
             program = torch.export.export(network, (example,), dynamic_shapes=(batches_of(example, context),))
             metadata = json.dumps(form.metadata(context), ensure_ascii=False)
             strip_program(program)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from nnrun.base.paths import without_paths
 from nnrun.components.exporters.deployed import METADATA_NAME, ArtifactForm, Deployed, batches_of
+from nnrun.components.exporters.quiet import quiet
 from nnrun.components.exporters.refusals import cannot_follow
 from nnrun.components.exporters.stripping import strip_script
 from nnrun.core.named_inputs import TakingNames, without_names
@@ -110,7 +111,8 @@ def _trace(network: nn.Module, example: Tree, shapes: Any, format_name: str) -> 
     if any(issubclass(item.category, torch.jit.TracerWarning) for item in caught):
         try:
             whole = Deployed(nn.Identity(), network, nn.Identity())
-            torch.export.export(whole, (example,), dynamic_shapes=(shapes,), strict=False)
+            with quiet():
+                torch.export.export(whole, (example,), dynamic_shapes=(shapes,), strict=False)
         except Exception as error:
             raise cannot_follow(format_name) from error
     return trace
