@@ -55,7 +55,15 @@ def shipped() -> list[tuple[str, str]]:
     return found
 
 
-@pytest.mark.parametrize(("section", "target"), shipped())
+def importable() -> list[object]:
+    """Return what `shipped` does; a module that imports the package of an extra is tried where the extras are."""
+    return [
+        pytest.param(*each, marks=[pytest.mark.extras] if each[1].startswith("nnrun.components.models.hf.") else [])
+        for each in shipped()
+    ]
+
+
+@pytest.mark.parametrize(("section", "target"), importable())
 def test_targets_of_shipped_options_are_trusted(section: str, target: str) -> None:
     """Negative control: the table below."""
     check_trust({section: {"_target_": target}}, [])
