@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 ARGS ?=
 
-.PHONY: run test test-fast test-docs test-deploy test-extras test-cluster lint settings vega report-pictures logger-pictures compare-pictures bench bench-checkpoints bench-folder bench-exports bench-scale bench-search bench-sweeps bench-tables bench-loggers bench-tutorial torture gpu gpu-bundle clean
+.PHONY: run test test-fast test-docs test-deploy test-extras test-cluster lint settings vega report-pictures logger-pictures compare-pictures bench bench-checkpoints bench-folder bench-exports bench-scale bench-search bench-sweeps bench-tables bench-texts bench-loggers bench-tutorial torture gpu gpu-bundle clean
 
 run: $(STAMP)
 	$(BIN)/nnrun $(ARGS)
@@ -85,6 +85,10 @@ bench-sweeps: $(STAMP)
 bench-tables: .venv/.bench-tables
 	$(BIN)/python benchmarks/tables.py --write $(ARGS)
 
+# Networks of texts beside a plain loop and scikit-learn; needs Debian's packages that benchmarks/real_texts.py names.
+bench-texts: .venv/.bench-texts
+	$(BIN)/python benchmarks/texts.py --write $(ARGS)
+
 # Steps per second with each logger; needs the extras.
 bench-loggers: .venv/.extras
 	$(BIN)/python benchmarks/loggers.py $(ARGS)
@@ -110,6 +114,10 @@ $(STAMP): pyproject.toml
 
 .venv/.bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'
+	touch $@
+
+.venv/.bench-texts: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench-texts]'
 	touch $@
 
 .venv/.bench-tables: $(STAMP)

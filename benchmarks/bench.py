@@ -32,6 +32,7 @@ from pathlib import Path
 
 import report
 import scale
+import texts
 from contest import measure_by_turns
 from contestants import Plan, speed_blocks, startup_blocks
 from machine import OtherWork, machine
@@ -102,6 +103,7 @@ def main() -> int:
         startup=report.startup_table(startup),
         goals=report.goals_table(report.goals(speed, startup)),
         scale=scale.part_of(PAGE),
+        texts=texts.part_of(PAGE),
         failures=failures,
         rounds=options.rounds,
         steps=options.steps,
