@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from machine import OtherWork, machine, measured_environment
 from real_texts import SETS, write_split
@@ -144,7 +145,8 @@ def plain_loop(model: str, run: str) -> tuple[float, float]:
         tokens = nn.utils.rnn.pad_sequence([row for row, _ in batch], batch_first=True)
         return tokens, torch.tensor([target for _, target in batch])
 
-    loader = DataLoader(list(zip(rows, targets, strict=True)), BATCH, shuffle=True, collate_fn=collate)
+    samples: Any = list(zip(rows, targets, strict=True))
+    loader: Any = DataLoader(samples, BATCH, shuffle=True, collate_fn=collate)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     num_samples = num_tokens = 0
     start = time.perf_counter()
