@@ -66,23 +66,23 @@ def _resumed(place: Place, cases: dict[str, tuple[str, ...]]) -> Iterator[Row]:
         if (place.dry and name not in _DRY) or (not place.on_gpu and "fp16" in name):
             continue
         try:
-            yield name, _same_bits(place, f"{'-'.join(name.split(',')[0].split())}-{number}", words)
+            yield name, same_bits(place, f"{'-'.join(name.split(',')[0].split())}-{number}", (*SMALL, *words))
         except Exception as error:
             yield name, {"error": f"{type(error).__name__}: {error}"[:300]}
 
 
-def _same_bits(place: Place, name: str, words: tuple[str, ...]) -> dict[str, Any]:
+def same_bits(place: Place, name: str, words: tuple[str, ...], trust: str = "[]") -> dict[str, Any]:
     """Train uninterrupted, stopped and resumed, and with another seed; compare the rows and the last checkpoints."""
     folder, device = place.folder, str(place.device)
-    train(folder, f"{name}-whole", *SMALL, *words, device=device)
+    train(folder, f"{name}-whole", *words, device=device)
     with stopped_at(10):
-        code, said = run(folder, *SMALL, *words, "export=none", f"hydra.run.dir={folder / name}", device=device)
+        code, said = run(folder, *words, "export=none", f"hydra.run.dir={folder / name}", device=device)
     if code != 143:
         raise RuntimeError(f"stopped with {code}: {said}")
-    code, said = run(folder, f"resume={folder / name}", device=device)
+    code, said = run(folder, f"resume={folder / name}", f"trust={trust}", device=device)
     if code != 0:
         raise RuntimeError(f"resumed with {code}: {said}")
-    train(folder, f"{name}-other", *SMALL, *words, "seed=1", device=device)
+    train(folder, f"{name}-other", *words, "seed=1", device=device)
 
     def seen(run_name: str) -> tuple[bytes, str]:
         last = read(folder / run_name / "checkpoints" / "manifest.json")["last"]

@@ -26,6 +26,7 @@ TITLES = {
     "first-step": "What comes before the second step",
     "residency": "Samples on the device, in memory, streamed",
     "kernels": "cuDNN's benchmark and the memory layout",
+    "kinds": "Tables, texts, and networks of several inputs",
     "memory": "Out of memory",
     "compile": "Compiled networks",
 }

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from on_gpu import bits, graphs, machine_parts, speed, waiting
+from on_gpu import bits, graphs, kinds, machine_parts, speed, waiting
 from on_gpu.place import Part, Place
 
 PARTS: dict[str, Part] = {
@@ -31,6 +31,7 @@ PARTS: dict[str, Part] = {
     "residency": bits.residency,
     "saves": machine_parts.saves,
     "memory": machine_parts.memory,
+    "kinds": kinds.kinds,
     "graph": graphs.graph,
     "speed": speed.speed,
     "kernels": speed.kernels,
