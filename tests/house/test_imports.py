@@ -26,7 +26,17 @@ SHARED = tuple(
     f"data.{name}"
     for name in (
         *("images", "conversion", "finding", "left_out", "tally", "image_form", "order", "pixels", "idx", "text_files"),
-        *("table.reader", "table.new_rows", "table.columns", "table.coding", "table.codes", "table.given"),
+        *(
+            "table.reader",
+            "table.files",
+            "table.rows",
+            "hub_sets",
+            "table.new_rows",
+            "table.columns",
+            "table.coding",
+            "table.codes",
+            "table.given",
+        ),
     )
 )
 INSTANTIATE = {"instantiate", "call", "get_object", "get_class", "get_method"}

@@ -12,11 +12,14 @@ from nnrun.assembly.prediction.raw_images import Samples
 from nnrun.base.errors import ArtifactError, DataError
 from nnrun.base.foreign_errors import lacks_package
 from nnrun.base.paths import expanded, shown
+from nnrun.components.data.hub_sets import is_saved_set, saved_rows
 from nnrun.components.data.table.coding import coded
 from nnrun.components.data.table.columns import Column, unpacked
+from nnrun.components.data.table.files import Files
 from nnrun.components.data.table.given import given_cells
 from nnrun.components.data.table.new_rows import cells_read, ids_of
 from nnrun.components.data.table.reader import is_table, read_sheet, stripped
+from nnrun.components.data.table.rows import together
 from nnrun.core.trees import num_samples, samples_of
 
 if TYPE_CHECKING:
@@ -51,6 +54,9 @@ def rows_of_file(given: str) -> NewRows:
     path = expanded(given)
     if not path.exists():
         raise DataError(f"input={shown(given)} does not exist")
+    if is_saved_set(path):
+        rows = together(Files({"all": saved_rows(path)}))
+        return NewRows(rows.frame, shown(path), rows.at)
     if path.is_dir() or not is_table(path):
         raise DataError(
             f"input={shown(given)} is not a table: this network reads .csv, .tsv, .parquet, .arrow or .jsonl"

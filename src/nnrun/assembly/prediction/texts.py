@@ -13,6 +13,7 @@ from nnrun.assembly.prediction.raw_images import Samples
 from nnrun.base.errors import ArtifactError, DataError
 from nnrun.base.paths import expanded, shown
 from nnrun.base.visible import few
+from nnrun.components.data.hub_sets import is_saved_set, saved_rows
 from nnrun.components.data.text_files import (
     TEXT_SUFFIX,
     TEXT_TITLES,
@@ -72,12 +73,14 @@ def of_texts(
 
 def find_texts(given: str, column: str | None) -> NamedTexts:
     """Return the texts that `input=` names: a line each of a .txt file or, with `-`, of standard input; a row each of a
-    .csv, .tsv or .jsonl file, in the `column` or the one with a usual title; or a .txt file each of a folder.
+    file of rows or a saved data set, in the `column` or the one with a usual title; or a .txt file each of a folder.
     """
     if given == FROM_STDIN:
         content = sys.stdin.buffer.read() if sys.stdin is not None else b""
         return _numbered(content.decode("utf-8", "replace").splitlines(), "standard input")
     path = expanded(given)
+    if path.is_dir() and is_saved_set(path):
+        return _of_rows([read_rows(file) for file in saved_rows(path)], column, given)
     if path.is_dir():
         files = sorted(file for file in path.rglob(f"*{TEXT_SUFFIX}") if not file.name.startswith("."))
         if not files:
@@ -85,13 +88,19 @@ def find_texts(given: str, column: str | None) -> NamedTexts:
         return NamedTexts([read_text(file) for file in files], [str(file) for file in files], "path")
     if not holds_rows(path):
         return _numbered(read_lines(path), shown(given))
-    rows = read_rows(path)
-    place = _text_column(rows, column)
-    texts = [row[place] for row in rows.cells]
-    low = [title.lower() for title in rows.titles]
-    if _ID in low and low.index(_ID) != place:
-        return NamedTexts(texts, [row[low.index(_ID)] for row in rows.cells], rows.titles[low.index(_ID)])
-    return _numbered(texts, shown(given))
+    return _of_rows([read_rows(path)], column, given)
+
+
+def _of_rows(files: Sequence[Rows], column: str | None, given: str) -> NamedTexts:
+    """Return the texts of files with the same columns."""
+    first = files[0]
+    title = first.titles[_text_column(first, column)]
+    texts = [row[place] for rows in files for place in [column_of(rows, title, "data.text")] for row in rows.cells]
+    named = next((other for other in first.titles if other.lower() == _ID and other != title), None)
+    if named is None:
+        return _numbered(texts, shown(given))
+    ids = [row[place] for rows in files for place in [column_of(rows, named, "input")] for row in rows.cells]
+    return NamedTexts(texts, ids, named)
 
 
 def _numbered(texts: list[str], source: str) -> NamedTexts:

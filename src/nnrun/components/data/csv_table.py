@@ -43,7 +43,7 @@ class Table:
     """The rows of a CSV file, with stripped cells, and the line of the file in which each row begins.
 
     `has_decimal_commas` says whether commas in numbers are decimal, `has_titles` whether the file has a header. For a
-    table made of several files, `paths` are the files of the rows.
+    table made of several files, `paths` are the files of the rows; `place` is what `lines` count.
     """
 
     path: Path
@@ -53,6 +53,7 @@ class Table:
     has_decimal_commas: bool
     has_titles: bool = True
     paths: tuple[Path, ...] = ()
+    place: str = "line"
 
     def number(self, cell: str) -> float | None:
         """Return the number in a cell; None where it is not a finite float32."""
@@ -63,7 +64,7 @@ class Table:
 
     def at(self, row: int) -> str:
         """Return the file and line of a row, for messages."""
-        return f"{shown(self.paths[row] if self.paths else self.path)}, line {self.lines[row]:,}"
+        return f"{shown(self.paths[row] if self.paths else self.path)}, {self.place} {self.lines[row]:,}"
 
 
 def read_table(path: Path) -> Table:

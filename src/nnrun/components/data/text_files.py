@@ -8,6 +8,7 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date, time
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,15 @@ from nnrun.base.errors import DataError
 from nnrun.base.files import check_is_file
 from nnrun.base.paths import shown
 from nnrun.base.shown import counted
+from nnrun.base.visible import few
 from nnrun.components.data.csv_table import Table, checked_titles, decoded, delimiter_of
 from nnrun.components.data.images import reading
 from nnrun.components.data.layout import same_name
 
 CSV_SUFFIXES = (".csv", ".tsv")
 JSON_SUFFIXES = (".jsonl", ".ndjson")
+# Files of columns with types, which are read as tables are.
+COLUMN_SUFFIXES = (".parquet", ".pq", ".arrow", ".feather", ".ipc")
 TEXT_SUFFIX = ".txt"
 # The usual titles of the column with the text.
 TEXT_TITLES = ("text", "review", "sentence", "content", "body", "comment", "message", "document")
@@ -31,26 +35,39 @@ _MOST_NAMED = 5
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of a file, cell by cell as texts, and the line in which each begins."""
+    """The rows of a file, cell by cell as texts, and the line in which each begins, or the number of each row.
+
+    `classes` are the titles of columns of which the file says that a cell names one of several classes.
+    """
 
     path: Path
     titles: tuple[str, ...]
     cells: list[list[str]]
     lines: list[int]
+    place: str = "line"
+    classes: tuple[str, ...] = ()
 
     def table(self) -> Table:
         """Return the rows as a table of targets, whose cells are stripped."""
         rows = [[same_name(cell.strip()) for cell in row] for row in self.cells]
         return Table(self.path, self.titles, rows, self.lines, has_decimal_commas=False)
 
+    def at(self, row: int) -> str:
+        """Return the file and the line or row, for messages."""
+        return f"{shown(self.path)}, {self.place} {self.lines[row]:,}"
+
 
 def holds_rows(path: Path) -> bool:
-    """Return whether a file has a sample in each row, by its name: CSV, TSV or JSON lines, perhaps compressed."""
-    return _suffix(path) in (*CSV_SUFFIXES, *JSON_SUFFIXES)
+    """Return whether a file has a sample in each row, by its name: CSV, TSV or JSON lines, perhaps compressed, Parquet
+    or Arrow.
+    """
+    return _suffix(path) in (*CSV_SUFFIXES, *JSON_SUFFIXES, *COLUMN_SUFFIXES)
 
 
 def read_rows(path: Path) -> Rows:
-    """Return the rows of a CSV, TSV or JSON lines file; raise DataError that names the wrong line."""
+    """Return the rows of a file; raise DataError that names the wrong line."""
+    if _suffix(path) in COLUMN_SUFFIXES:
+        return _columns(path)
     with reading(path):
         check_is_file(path)
         content = path.read_bytes()
@@ -88,7 +105,7 @@ def column_of(rows: Rows, wanted: str, key: str) -> int:
     """Return the column with a title; raise DataError that names the setting `key` and the titles there are."""
     titles = [same_name(title) for title in rows.titles]
     if same_name(wanted) not in titles:
-        raise DataError(f"{key}={shown(wanted)} is not a column of {shown(rows.path)}; it has {', '.join(titles[:8])}")
+        raise DataError(f"{key}={shown(wanted)} is not a column of {shown(rows.path)}; it has {few(titles, 8)}")
     return titles.index(same_name(wanted))
 
 
@@ -165,25 +182,44 @@ def _json_rows(path: Path, text: str) -> Rows:
     return Rows(path, titles, cells, lines)
 
 
+def _columns(path: Path) -> Rows:
+    """Return the rows of a file of Parquet or Arrow, without columns that no cell of text can hold."""
+    from nnrun.components.data.table.reader import read_sheet  # noqa: PLC0415 - other files need no reader of tables
+
+    sheet = read_sheet(path, strips=False)
+    frame = sheet.frame
+    columns, titles = [], []
+    for title in frame.columns:
+        try:
+            columns.append([_cell(value) for value in frame[title].to_list()])
+        except TypeError:
+            continue
+        titles.append(title)
+    lines = list(range(1, frame.height + 1))
+    for column in columns:
+        _check_lengths(path, column, lines, "row")
+    return Rows(path, tuple(titles), [list(row) for row in zip(*columns, strict=True)], lines, "row", sheet.classes)
+
+
 def _cell(value: Any) -> str:
-    """Return a value of a JSON object as a cell; a list of names as these, separated by semicolons."""
+    """Return a value of a JSON object, or of a column, as a cell; a list of names as these, separated by semicolons."""
     if value is None:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return ";".join(value)
-    if isinstance(value, str | int | float):
+    if isinstance(value, str | int | float | date | time):
         return str(value)
     raise TypeError(f"a {type(value).__name__} is not a text, a number or a list of labels")
 
 
-def _check_lengths(path: Path, texts: Sequence[str], lines: Sequence[int]) -> None:
+def _check_lengths(path: Path, texts: Sequence[str], lines: Sequence[int], place: str = "line") -> None:
     """Raise DataError where a text is longer than any that is meant."""
     for text, line in zip(texts, lines, strict=True):
         if len(text) > MAX_CHARACTERS:
             raise DataError(
-                f"{shown(path)}, line {line:,}: a text has {len(text):,} characters; allowed: {MAX_CHARACTERS:,}"
+                f"{shown(path)}, {place} {line:,}: a text has {len(text):,} characters; allowed: {MAX_CHARACTERS:,}"
             )
 
 

@@ -2,57 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-
-from torch import Tensor
 
 from nnrun.base.errors import DataError
 from nnrun.base.paths import expanded, shown
-from nnrun.base.shown import counted
 from nnrun.base.targets import Targets
 from nnrun.base.visible import few
+from nnrun.components.data.asked_texts import Asked, TextSamples
 from nnrun.components.data.csv_table import Table
 from nnrun.components.data.finding import missing_folder
+from nnrun.components.data.hub_sets import is_saved_set, saved_parts, whole_name
 from nnrun.components.data.images import reading
 from nnrun.components.data.label_lists import PART_TITLE
-from nnrun.components.data.labels import classes_of, numbers_among
-from nnrun.components.data.layout import LEFT_BY_PROGRAMS, same_name
 from nnrun.components.data.listing import PART_NAMES
+from nnrun.components.data.split_columns import split_keys
 from nnrun.components.data.table_targets import Columns, learned_of_columns
-from nnrun.components.data.text_files import TEXT_SUFFIX, TEXT_TITLES, Rows, column_of, holds_rows, read_rows, read_text
+from nnrun.components.data.text_files import (
+    COLUMN_SUFFIXES,
+    CSV_SUFFIXES,
+    JSON_SUFFIXES,
+    TEXT_TITLES,
+    Rows,
+    column_of,
+    holds_rows,
+    read_rows,
+)
+from nnrun.components.data.text_folders import PARTS, texts_of_folders
 
-_PARTS = {word: part for part, words in PART_NAMES.items() for word in words}
 # The usual titles of the column with what is to be learned.
 TARGET_TITLES = ("label", "labels", "target", "class", "category", "sentiment", "rating", "score")
 
 
-@dataclass(frozen=True)
-class Asked:
-    """The columns and targets that the settings name; None, or `auto`, where they are to be found."""
-
-    text: str | None
-    target: str | Sequence[str] | None
-    targets: str
-    class_order: str
-    on_bad: str
-
-
-@dataclass(frozen=True)
-class TextSamples:
-    """The texts of each split, their targets and their names; and notes, and the column that the texts come from."""
-
-    texts: dict[str, list[str]]
-    targets: Targets
-    values: dict[str, Tensor]
-    names: dict[str, list[str]]
-    notes: tuple[str, ...] = ()
-    column: str | None = None
-
-
 def text_samples(root: str, asked: Asked, known: Targets | None) -> TextSamples:
-    """Return the texts below `data.root`: a file of rows, a folder with such files for the splits, or class folders.
+    """Return the texts below `data.root`: a file of rows, a folder with such files for the splits, a saved data set of
+    Hugging Face, or class folders.
 
     `known` is what a trained network has learned. Raises DataError that names the file and the line of what is wrong.
     """
@@ -60,37 +45,48 @@ def text_samples(root: str, asked: Asked, known: Targets | None) -> TextSamples:
     with reading(path):
         if path.is_file():
             if not holds_rows(path):
-                raise DataError(f"data.root={shown(path)} is neither a folder nor a .csv, .tsv or .jsonl file")
-            return _of_rows({"": read_rows(path)}, asked, known)
+                allowed = ", ".join((*CSV_SUFFIXES, *JSON_SUFFIXES, *COLUMN_SUFFIXES))
+                raise DataError(f"data.root={shown(path)} is neither a folder nor a file of rows ({allowed})")
+            return _of_rows([("all", read_rows(path))], asked, known)
         if not path.is_dir():
             raise missing_folder(path)
+        if is_saved_set(path):
+            saved, note = saved_parts(path)
+            if "train" not in saved and "all" not in saved and not (known is not None and "test" in saved):
+                raise DataError(f"data.root={shown(root)} has no split train; it has {few(list(saved))}")
+            found = _of_rows([(part, read_rows(file)) for part, of in saved.items() for file in of], asked, known)
+            return replace(found, notes=(note, *found.notes)) if note else found
         files = sorted(file for file in path.iterdir() if file.is_file() and holds_rows(file))
+        if not files and (path / "data").is_dir():  # as a repository of the hub has its Parquet
+            files = sorted(file for file in (path / "data").iterdir() if file.is_file() and holds_rows(file))
     if files:
         return _of_rows(_by_split(path, files, known), asked, known)
     if asked.text is not None or asked.target is not None:
-        raise DataError(f"data.text and data.target name columns, but {shown(path)} has no .csv, .tsv or .jsonl file")
-    return _of_folders(path, asked, known)
+        raise DataError(f"data.text and data.target name columns, but {shown(path)} has no file of rows")
+    return texts_of_folders(path, asked, known)
 
 
-def _by_split(root: Path, files: Sequence[Path], known: Targets | None) -> dict[str, Rows]:
-    """Return the rows of the files of a folder by split; a single file has all."""
-    found: dict[str, Path] = {}
+def _by_split(root: Path, files: Sequence[Path], known: Targets | None) -> list[tuple[str, Rows]]:
+    """Return the rows of the files of a folder, each with its split; a single file has all of them."""
+    found: dict[str, list[Path]] = {}
     for file in files:
-        part = _PARTS.get(file.name.lower().partition(".")[0])
+        part = PARTS.get(whole_name(file).lower().partition(".")[0])
         if part is not None:
-            if part in found:
-                raise DataError(f"{shown(found[part])} and {shown(file)} are both the split {part}; name one of them")
-            found[part] = file
+            if part in found and whole_name(found[part][0]) != whole_name(file):
+                raise DataError(
+                    f"{shown(found[part][0])} and {shown(file)} are both the split {part}; name one of them"
+                )
+            found.setdefault(part, []).append(file)
     if "train" not in found and not (known is not None and "test" in found):
-        if len(files) > 1:
+        if len({whole_name(file) for file in files}) > 1:
             raise DataError(f"{shown(root)} has {few([file.name for file in files])}; name one with data.root=")
-        return {"": read_rows(files[0])}
-    return {part: read_rows(found[part]) for part in PART_NAMES if part in found}
+        return [("all", read_rows(file)) for file in files]
+    return [(part, read_rows(file)) for part in PART_NAMES for file in found.get(part, ())]
 
 
-def _of_rows(files: Mapping[str, Rows], asked: Asked, known: Targets | None) -> TextSamples:
+def _of_rows(files: Sequence[tuple[str, Rows]], asked: Asked, known: Targets | None) -> TextSamples:
     """Return the texts in the columns of files."""
-    first = next(iter(files.values()))
+    first = files[0][1]
     text = _text_column(first, asked)
     learned = _target_columns(first, text, asked, known)
     titles = [first.titles[column] for column in (text, *learned)]
@@ -99,21 +95,27 @@ def _of_rows(files: Mapping[str, Rows], asked: Asked, known: Targets | None) -> 
     lines: list[int] = []
     paths: list[Path] = []
     split_of: list[str] = []
-    for part, rows in files.items():
+    keys: dict[str, list[str]] = {key: [] for key in asked.keys.titles}
+    for part, rows in files:
         columns = [
             column_of(rows, title, "data.text" if place == 0 else "data.target") for place, title in enumerate(titles)
         ]
-        parts = _parts_in(rows) if part == "" else [part] * len(rows.cells)
         texts += [row[columns[0]] for row in rows.cells]
         stripped = rows.table().rows
         cells += [[row[column] for column in columns[1:]] for row in stripped]
+        for key, title in asked.keys.titles.items():
+            column = column_of(rows, title, f"data.{key}")
+            keys[key] += [row[column] for row in stripped]
         lines += rows.lines
         paths += [rows.path] * len(rows.cells)
-        split_of += parts
+        split_of += _parts_in(rows) if part == "all" else [part] * len(rows.cells)
     places = {part: [row for row, of in enumerate(split_of) if of == part] for part in ("all", *PART_NAMES)}
     places = {part: rows for part, rows in places.items() if rows}
-    table = Table(first.path, tuple(titles[1:]), cells, lines, False, paths=tuple(paths))
-    found = learned_of_columns(Columns(table, range(len(learned)), places), asked.targets, asked.class_order, known)
+    table = Table(first.path, tuple(titles[1:]), cells, lines, False, paths=tuple(paths), place=first.place)
+    are_classes = asked.targets == "auto" and titles[1:] == [title for title in first.classes if title in titles[1:]]
+    kind = "classes" if are_classes and known is None else asked.targets
+    found = learned_of_columns(Columns(table, range(len(learned)), places), kind, asked.class_order, known)
+    values = {key: {part: [of[row] for row in rows] for part, rows in places.items()} for key, of in keys.items()}
     return TextSamples(
         {part: [texts[row] for row in rows] for part, rows in places.items()},
         found.targets,
@@ -121,6 +123,7 @@ def _of_rows(files: Mapping[str, Rows], asked: Asked, known: Targets | None) -> 
         {part: [f"{paths[row].name}#{lines[row]}" for row in rows] for part, rows in places.items()},
         found.notes,
         titles[0],
+        split_keys(asked.keys, values, lambda part, index: table.at(places[part][index])),
     )
 
 
@@ -131,6 +134,7 @@ def _text_column(rows: Rows, asked: Asked) -> int:
     low = [title.lower() for title in rows.titles]
     usual = [low.index(title) for title in TEXT_TITLES if title in low]
     taken = [asked.target] if isinstance(asked.target, str) else list(asked.target or ())
+    taken += asked.keys.titles.values()
     left = [column for column, title in enumerate(rows.titles) if title not in taken and low[column] != PART_TITLE]
     if usual or len(left) == 1:
         return (usual or left)[0]
@@ -147,8 +151,9 @@ def _target_columns(rows: Rows, text: int, asked: Asked, known: Targets | None) 
     if known is not None and set(known.names) <= set(rows.titles):
         return [rows.titles.index(name) for name in known.names]
     low = [title.lower() for title in rows.titles]
-    left = [column for column, title in enumerate(low) if column != text and title != PART_TITLE]
-    usual = [low.index(title) for title in TARGET_TITLES if title in low and low.index(title) != text]
+    taken = {text, *(column_of(rows, title, f"data.{key}") for key, title in asked.keys.titles.items())}
+    left = [column for column, title in enumerate(low) if column not in taken and title != PART_TITLE]
+    usual = [low.index(title) for title in TARGET_TITLES if title in low and low.index(title) not in taken]
     if len(left) == 1 or usual:
         return left if len(left) == 1 else usual[:1]
     has = few([rows.titles[column] for column in left], 8) or "no other column"
@@ -162,73 +167,10 @@ def _parts_in(rows: Rows) -> list[str]:
         return ["all"] * len(rows.cells)
     column = low.index(PART_TITLE)
     found = []
-    for row, line in zip(rows.cells, rows.lines, strict=True):
-        part = _PARTS.get(row[column].strip().lower())
+    for place, row in enumerate(rows.cells):
+        part = PARTS.get(row[column].strip().lower())
         if part is None:
             said = shown(row[column]) or "empty"
-            raise DataError(f"{shown(rows.path)}, line {line:,}: split is {said}; allowed: train, valid, test")
+            raise DataError(f"{rows.at(place)}: split is {said}; allowed: train, valid, test")
         found.append(part)
     return found
-
-
-def _of_folders(root: Path, asked: Asked, known: Targets | None) -> TextSamples:
-    """Return the text files of class folders, below folders for the splits or alone."""
-    folders = _folders(root)
-    by_part = {_PARTS[folder.name.lower()]: folder for folder in folders if folder.name.lower() in _PARTS}
-    has_parts = "train" in by_part or (known is not None and "test" in by_part)
-    roots = {part: by_part[part] for part in PART_NAMES if part in by_part} if has_parts else {"all": root}
-    texts: dict[str, list[str]] = {}
-    labels: dict[str, list[str]] = {}
-    names: dict[str, list[str]] = {}
-    notes: list[str] = []
-    for part, folder in roots.items():
-        texts[part], labels[part], names[part] = [], [], []
-        others: list[str] = [file.name for file in sorted(folder.iterdir()) if file.is_file()]
-        for of_class in _folders(folder):
-            files = _files(of_class)
-            read = [file for file in files if file.suffix.lower() == TEXT_SUFFIX]
-            others += [file.name for file in files if file.suffix.lower() != TEXT_SUFFIX]
-            if not read:
-                raise DataError(f"the class folder {shown(of_class)} has no {TEXT_SUFFIX} file")
-            for file in read:
-                try:
-                    texts[part].append(read_text(file))
-                except DataError as error:
-                    if asked.on_bad == "error":
-                        raise DataError(*error.messages, "skip such files with data.on_bad=skip") from error
-                    notes.append(f"skipped: {error}")
-                    continue
-                labels[part].append(of_class.name)
-                names[part].append(shown(file.relative_to(root)))
-        if others:
-            notes.append(
-                f"skipped {counted(len(others), 'file')} in {shown(folder)} without the suffix {TEXT_SUFFIX} "
-                f"({few(others, 3)})"
-            )
-        if not texts[part]:
-            raise DataError(
-                f"{shown(folder)} has no class folders with {TEXT_SUFFIX} files; for a table, name the file: data.root="
-            )
-    if asked.targets not in ("auto", "classes"):
-        raise DataError(f"data.targets={asked.targets}, but class folders are classes; remove it")
-    called = {f"{shown(root)}, {part}": of for part, of in labels.items()}
-    first = next(iter(called))
-    targets, numbers = (
-        classes_of(called, first, order=asked.class_order) if known is None else (known, numbers_among(known, called))
-    )
-    values = {part: numbers[f"{shown(root)}, {part}"] for part in labels}
-    return TextSamples(texts, targets, values, names, tuple(notes))
-
-
-def _folders(root: Path) -> list[Path]:
-    """Return the folders in a folder, without hidden ones and those that programs leave behind."""
-    with reading(root):
-        found = [path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")]
-    return sorted((path for path in found if path.name not in LEFT_BY_PROGRAMS), key=lambda path: same_name(path.name))
-
-
-def _files(folder: Path) -> list[Path]:
-    """Return the files below a folder, in order, without hidden ones."""
-    with reading(folder):
-        paths = [path for path in folder.rglob("*") if not path.is_dir()]
-    return sorted(path for path in paths if not any(part.startswith(".") for part in path.relative_to(folder).parts))

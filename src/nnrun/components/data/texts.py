@@ -12,8 +12,10 @@ from torch import Tensor
 
 from nnrun.base.errors import DataError
 from nnrun.base.shown import counted
+from nnrun.components.data.asked_texts import Asked, TextSamples
 from nnrun.components.data.dataset_from_parts import Choices, check_counts, divided, fingerprint_of, with_shared
-from nnrun.components.data.text_samples import Asked, TextSamples, text_samples
+from nnrun.components.data.split_columns import KeySettings
+from nnrun.components.data.text_samples import text_samples
 from nnrun.components.data.tokenizing import trained
 from nnrun.components.data.tokens import Tokenized, Tokens
 from nnrun.core.sample_hashes import as_tensor, whole
@@ -65,10 +67,11 @@ class GivenTexts:
 class Texts:
     """Open texts and what is to be learned of them.
 
-    `root` is a CSV, TSV or JSON lines file, a folder with such files for the splits, or a folder of class folders with
-    .txt files. `text` and `target` name columns, where they have no usual titles. `tokenizer` says how to make one of
-    the training texts; `preprocessing` is that of a trained network, whose tokenizer is used instead. Tokens after the
-    first `max_length` of a text are cut off.
+    `root` is a file of rows (CSV, TSV, JSON lines, Parquet, Arrow), a folder with such files for the splits, a saved
+    data set of Hugging Face, or a folder of class folders with .txt files. `text` and `target` name columns, where they
+    have no usual titles; `group` and `time` name columns too, or are patterns of the names of .txt files. `tokenizer`
+    says how to make one of the training texts; `preprocessing` is that of a trained network, whose tokenizer is used
+    instead. Tokens after the first `max_length` of a text are cut off.
     """
 
     root: str
@@ -83,6 +86,8 @@ class Texts:
     class_order: str
     on_bad: str
     preprocessing: Mapping[str, Any] | None = None
+    group: str | None = None
+    time: str | None = None
 
     def load(self) -> Dataset:
         """Read the texts; raise DataError that names the file and the line of what is wrong."""
@@ -93,7 +98,8 @@ class Texts:
         return self._load(evaluation)
 
     def _load(self, evaluation: Evaluation | None) -> Dataset:
-        asked = Asked(self.text, self.target, self.targets, self.class_order, self.on_bad)
+        keys = KeySettings(self.group, self.time)
+        asked = Asked(self.text, self.target, self.targets, self.class_order, self.on_bad, keys)
         found = text_samples(self.root, asked, None if evaluation is None else evaluation.targets)
         choices = Choices(self.test_fraction, self.split_seed, self.split_by, None, None, evaluation)
         check_counts(found.values, found.targets, choices)
@@ -141,7 +147,7 @@ def _split(found: TextSamples, part: str) -> Split:
     """Return the texts of a split; the hash of each recognizes it again."""
     of = found.texts[part]
     digests = as_tensor(b"".join(whole(text.encode("utf-8", "surrogatepass")) for text in of))
-    return Split(TextList(of), found.values[part], found.names[part], digests, digests)
+    return Split(TextList(of), found.values[part], found.names[part], digests, digests, keys=found.keys.get(part))
 
 
 def _said(made: Mapping[str, Tokenized], max_length: int) -> tuple[list[str], dict[str, Any]]:

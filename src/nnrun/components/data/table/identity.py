@@ -54,6 +54,8 @@ def _cell_hashes(series: pl.Series) -> np.ndarray:
 
     if series.dtype == pl.Boolean:
         series = series.cast(pl.Int8)
+    if series.dtype.is_nested():
+        series = pl.Series(series.name, [None if of is None else repr(of) for of in series.to_list()], pl.String)
     if not series.dtype.is_numeric() and series.dtype != pl.String:
         series = series.cast(pl.String, strict=False)
     numbers = series.cast(pl.Float64, strict=False).fill_nan(None)

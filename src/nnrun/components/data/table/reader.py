@@ -12,27 +12,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnrun.base.errors import DataError, did_you_mean
+from nnrun.base.errors import DataError
 from nnrun.base.files import check_is_file
 from nnrun.base.foreign_errors import lacks_package
-from nnrun.base.paths import expanded, shown
+from nnrun.base.paths import shown
 from nnrun.base.shown import counted
-from nnrun.base.visible import few
 from nnrun.components.data.csv_table import FOR_EXCEL, decoded, delimiter_of
+from nnrun.components.data.hub_sets import features_beside, features_in
 from nnrun.components.data.images import reading
-from nnrun.components.data.layout import part_and_rest, same_name
+from nnrun.components.data.layout import same_name
+from nnrun.components.data.table.named_classes import with_names
 
 if TYPE_CHECKING:
     import polars as pl
 
 # What reads a file, by the end of its name.
-_KINDS = {
+KINDS = {
     **dict.fromkeys((".csv", ".tsv", ".tab", ".txt"), "text"),
     **dict.fromkeys((".parquet", ".pq"), "parquet"),
     **dict.fromkeys((".arrow", ".feather", ".ipc"), "arrow"),
     **dict.fromkeys((".jsonl", ".ndjson"), "json"),
 }
-_ZIPPED = ".gz"
+ZIPPED = ".gz"
 # More columns than this are not a table but something else.
 _MOST_COLUMNS = 20_000
 _MOST_NAMED = 5
@@ -49,62 +50,37 @@ class Sheet:
     frame: pl.DataFrame
     has_decimal_commas: bool = False
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The titles of columns of which the file lists the classes that a cell can name."""
+        import polars as pl  # noqa: PLC0415 - only a run on a table pays for it
+
+        return tuple(title for title, kind in self.frame.schema.items() if isinstance(kind, pl.Enum))
+
     def at(self, row: int) -> str:
         """Return the file and the line, or else the row, for messages; a text file is read again."""
-        if _kind(self.path) == "text":
+        if kind_of(self.path) == "text":
             lines = (line for line, cells in _lines(self.path, _text(self.path)) if any(map(str.strip, cells)))
             next(lines, None)
             for number, line in enumerate(lines):
                 if number == row:
                     return f"{shown(self.path)}, line {line:,}"
-        if _kind(self.path) == "json":
+        if kind_of(self.path) == "json":
             return f"{shown(self.path)}, line {row + 1:,}"
         return f"{shown(self.path)}, row {row + 1:,}"
 
 
-def find_files(root: str, *, for_test: bool) -> dict[str, Path]:
-    """Return the files of a table by part: `all` for a single one; raise DataError where they are not there.
+def read_sheet(path: Path, *, strips: bool = True) -> Sheet:
+    """Return the rows of a file; raise DataError that names the file and the line where it is not a table.
 
-    A folder holds one file, or one for each part, such as train.csv and test.csv. `for_test` allows a test file alone.
+    Without `strips`, cells of Parquet and Arrow stay as they are.
     """
-    path = expanded(root).absolute()
-    if not path.is_dir():
-        if not path.exists():
-            near = did_you_mean(
-                path.name, [other.name for other in path.parent.glob("*")] if path.parent.is_dir() else []
-            )
-            raise DataError(f"data.root={shown(root)} does not exist{near and '; ' + near}")
-        if _kind(path) is None:
-            raise DataError(
-                f"data.root={shown(root)} is not a table: tables are {', '.join(_KINDS)}, also with {_ZIPPED}"
-            )
-        return {"all": path}
-    files = sorted(file for file in path.iterdir() if _kind(file) and not file.name.startswith((".", "_")))
-    if not files:
-        raise DataError(f"data.root={shown(root)} has no table: tables are {', '.join(_KINDS)}, also with {_ZIPPED}")
-    parts: dict[str, Path] = {}
-    for file in files:
-        part = part_and_rest(file.name.partition(".")[0])[0]
-        if part in ("train", "valid", "test"):
-            if part in parts:
-                raise DataError(f"data.root={shown(root)} has two files for {part}: {parts[part].name} and {file.name}")
-            parts[part] = file
-    if "train" in parts or (for_test and "test" in parts):
-        return parts
-    if len(files) == 1:
-        return {"all": files[0]}
-    names = few([shown(file.name) for file in files])
-    raise DataError(f"data.root={shown(root)} has several tables, {names}: name one, or call them train and test")
-
-
-def read_sheet(path: Path) -> Sheet:
-    """Return the rows of a file; raise DataError that names the file and the line where it is not a table."""
     try:
         import polars as pl  # noqa: PLC0415 - only a run on a table pays for it
     except ModuleNotFoundError as error:
         raise lacks_package("data=table", error) from error
 
-    kind, has_commas = _kind(path), False
+    kind, has_commas = kind_of(path), False
     with reading(path):
         check_is_file(path)
         if kind == "text":
@@ -112,11 +88,8 @@ def read_sheet(path: Path) -> Sheet:
         elif kind == "json":
             frame = _read_json(path)
         else:
-            content = _bytes(path)
-            # A file of Arrow begins with its name; a stream, as Hugging Face's `save_to_disk` writes, does not.
-            of_arrow = pl.read_ipc if content.startswith(b"ARROW1") else pl.read_ipc_stream
-            frame = (pl.read_parquet if kind == "parquet" else of_arrow)(io.BytesIO(content))
-        if kind != "text":
+            frame = _read_binary(path, kind)
+        if kind != "text" and strips:
             frame = stripped(frame.with_columns(pl.selectors.float().fill_nan(None)))
     if frame.width > _MOST_COLUMNS:
         raise DataError(f"{shown(path)} has {frame.width:,} columns; at most {_MOST_COLUMNS:,} are read: remove some")
@@ -125,17 +98,30 @@ def read_sheet(path: Path) -> Sheet:
     return Sheet(path, frame, has_commas)
 
 
+def _read_binary(path: Path, kind: str | None) -> pl.DataFrame:
+    """Return the rows of a file of Parquet or Arrow; numbers that stand for classes become their names."""
+    import polars as pl  # noqa: PLC0415 - as above
+
+    content = _bytes(path)
+    if kind == "parquet":
+        frame = pl.read_parquet(io.BytesIO(content))
+        return with_names(frame, features_in(pl.read_parquet_metadata(io.BytesIO(content))), path)
+    # A file of Arrow begins with its name; a stream, as Hugging Face's `save_to_disk` writes, does not.
+    of_arrow = pl.read_ipc if content.startswith(b"ARROW1") else pl.read_ipc_stream
+    return with_names(of_arrow(io.BytesIO(content)), features_beside(path), path)
+
+
 def is_table(path: Path) -> bool:
     """Return whether a file has the name of a table."""
-    return _kind(path) is not None
+    return kind_of(path) is not None
 
 
-def _kind(path: Path) -> str | None:
+def kind_of(path: Path) -> str | None:
     """Return what reads a file; None where it is no table."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
-    while suffixes and suffixes[-1] == _ZIPPED:
+    while suffixes and suffixes[-1] == ZIPPED:
         suffixes.pop()
-    return _KINDS.get(suffixes[-1]) if suffixes else None
+    return KINDS.get(suffixes[-1]) if suffixes else None
 
 
 def _bytes(path: Path) -> bytes:
@@ -170,7 +156,7 @@ def _lines(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
 
 def _delimiter(path: Path, text: str) -> str:
     """Return what separates the columns: a tab in a TSV, else what divides the first line into the most cells."""
-    is_tabbed = path.name.lower().removesuffix(_ZIPPED).endswith((".tsv", ".tab"))
+    is_tabbed = path.name.lower().removesuffix(ZIPPED).endswith((".tsv", ".tab"))
     return "\t" if is_tabbed else delimiter_of(next(iter(text.lstrip().splitlines()), ""))
 
 

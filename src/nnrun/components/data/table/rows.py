@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from nnrun.base.errors import DataError, did_you_mean
 from nnrun.base.paths import shown
 from nnrun.base.visible import few
+from nnrun.components.data.table.files import Files
 from nnrun.components.data.table.reader import Sheet, read_sheet
 
 if TYPE_CHECKING:
@@ -18,41 +20,47 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of the files of a table; `starts` has the first row of each part."""
+    """The rows of the files of a table: `parts` has the part of each file, `starts` the first row."""
 
     frame: pl.DataFrame
-    sheets: Mapping[str, Sheet]
-    starts: Mapping[str, int]
+    sheets: Sequence[Sheet]
+    parts: Sequence[str]
+    starts: Sequence[int]
+    notes: tuple[str, ...] = ()
 
     @property
     def path(self) -> Path:
         """The first file."""
-        return next(iter(self.sheets.values())).path
+        return self.sheets[0].path
 
     @property
     def has_decimal_commas(self) -> bool:
         """Whether a comma in a number is probably decimal."""
-        return any(sheet.has_decimal_commas for sheet in self.sheets.values())
+        return any(sheet.has_decimal_commas for sheet in self.sheets)
 
     def at(self, row: int) -> str:
         """Return the file and the line of a row, for messages."""
-        part = next(part for part in reversed(list(self.starts)) if self.starts[part] <= row)
-        return self.sheets[part].at(row - self.starts[part])
+        place = bisect_right(self.starts, row) - 1
+        return self.sheets[place].at(row - self.starts[place])
 
     def of_parts(self) -> dict[str, range]:
-        """Return the rows of each part that has a file of its own."""
-        starts = [*self.starts.values(), self.frame.height]
-        return {part: range(starts[place], starts[place + 1]) for place, part in enumerate(self.starts)}
+        """Return the rows of each part that has files of its own."""
+        found: dict[str, range] = {}
+        for part, start, sheet in zip(self.parts, self.starts, self.sheets, strict=True):
+            first = found[part].start if part in found else start
+            found[part] = range(first, start + sheet.frame.height)
+        return found
 
 
-def together(files: Mapping[str, Path]) -> Rows:
+def together(files: Files) -> Rows:
     """Read the files of a table; raise DataError where one lacks a column of the first."""
     import polars as pl  # noqa: PLC0415 - only a run on a table pays for it
 
-    sheets = {part: read_sheet(path) for part, path in files.items()}
-    first = next(iter(sheets.values()))
-    starts, frames, height = {}, [], 0
-    for part, sheet in sheets.items():
+    parts = [part for part, paths in files.parts.items() for _ in paths]
+    sheets = [read_sheet(path) for paths in files.parts.values() for path in paths]
+    first = sheets[0]
+    starts, frames, height = [], [], 0
+    for sheet in sheets:
         for title in first.frame.columns:
             if title not in sheet.frame.columns:
                 hint = (
@@ -61,12 +69,12 @@ def together(files: Mapping[str, Path]) -> Rows:
                 raise DataError(
                     f"{shown(sheet.path)} has no column {shown(title)}, which {shown(first.path)} has; {hint}"
                 )
-        starts[part] = height
+        starts.append(height)
         height += sheet.frame.height
         frames.append(sheet.frame.select(first.frame.columns))
     try:
         frame = frames[0] if len(frames) == 1 else pl.concat(frames, how="vertical_relaxed")
     except pl.exceptions.PolarsError as error:
-        names = few([shown(sheet.path) for sheet in sheets.values()])
+        names = few([shown(sheet.path) for sheet in sheets])
         raise DataError(f"{names} have columns of different types: {str(error).splitlines()[0]}") from error
-    return Rows(frame, sheets, starts)
+    return Rows(frame, sheets, parts, starts, files.notes)

@@ -18,13 +18,13 @@ from nnrun.components.data.dataset_from_parts import Choices, divided, with_shar
 from nnrun.components.data.layout import part_and_rest, same_name
 from nnrun.components.data.split_columns import KeySettings, split_keys
 from nnrun.components.data.table.coding import coded, column_of
+from nnrun.components.data.table.files import find_files
 from nnrun.components.data.table.fit import READ, fit
 from nnrun.components.data.table.given import given_cells
 from nnrun.components.data.table.identity import sample_hashes
 from nnrun.components.data.table.kinds import SETTABLE, Cells, cells_of
 from nnrun.components.data.table.new_rows import wrong_cell
 from nnrun.components.data.table.preprocessing import TablePreprocessing
-from nnrun.components.data.table.reader import find_files
 from nnrun.components.data.table.rows import Rows, together
 from nnrun.components.data.table.targets import TargetColumns, learned_of_table
 from nnrun.core.seams.data import Dataset, Evaluation, Findings, Split
@@ -82,7 +82,7 @@ class Table:
         parts = self._parts(rows, cells, whole)
         choices = Choices(self.test_fraction, self.split_seed, self.split_by, None, None, evaluation)
         splits = divided(parts, what.targets, choices)
-        findings = with_shared(Findings(what.notes), splits)
+        findings = with_shared(Findings((*rows.notes, *what.notes)), splits)
         preprocessing = trained or TablePreprocessing(columns)
         return Dataset(
             train=splits["train"],

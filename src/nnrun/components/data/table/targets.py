@@ -48,6 +48,9 @@ def learned_of_table(given: TargetColumns, kind: str, order: str, known: Targets
 
     `kind` is that of Targets or `auto`; `known`, what a trained network has learned, decides where it is given.
     """
+    for name, series in given.series.items():
+        if series.dtype.is_nested():
+            raise given.wrong(0, name, "targets are numbers or words; of several labels, each is a column of 0 and 1")
     notes: tuple[str, ...] = ()
     if known is not None:
         if kind not in ("auto", known.kind):
