@@ -30,13 +30,12 @@ SHARED = tuple(
             "table.reader",
             "table.files",
             "table.rows",
-            "hub_sets",
             "table.new_rows",
             "table.columns",
             "table.coding",
             "table.codes",
-            "table.given",
         ),
+        *("table.given", "hub_sets"),
     )
 )
 INSTANTIATE = {"instantiate", "call", "get_object", "get_class", "get_method"}
