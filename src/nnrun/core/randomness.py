@@ -15,7 +15,7 @@ from torch import Tensor
 from nnrun.core.device import is_gpu, seed_device
 
 # Purposes, so that no two streams of one seed coincide.
-INIT, ORDER, STEP, SPLIT, TEST_SPLIT, AUGMENT, LIMIT, BATCH_ORDER = range(8)
+INIT, ORDER, STEP, SPLIT, TEST_SPLIT, AUGMENT, LIMIT, BATCH_ORDER, COLUMNS = range(9)
 _MASK = 2**64 - 1
 
 

@@ -23,6 +23,7 @@ PARTS = {
     "validation": "validation during the training",
     "checkpoints": "waiting for checkpoints",
     "test": "evaluation of the best weights",
+    "columns": "importance of the columns",
     "exports": "exports and their verification",
 }
 
@@ -50,6 +51,8 @@ class Summary:
     best: dict[str, Any] | None = None
     train: dict[str, Any] = field(default_factory=dict)
     details: dict[str, dict[str, Any]] = field(default_factory=dict)
+    # What the predictions depend on, for a run with a report on samples that have columns.
+    column_effects: dict[str, Any] | None = None
     wall_seconds: float
     artifacts: dict[str, dict[str, Any]] = field(default_factory=dict)
     # The seconds of each part of the run, such as `opening` and `training`; and the peaks of its memory, in bytes.

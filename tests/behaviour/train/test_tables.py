@@ -76,6 +76,51 @@ def test_it_is_learned_and_its_columns_are_shown(home: Path, trained: Outcome) -
     assert "model=auto is tabular, problem=auto is regression" in trained.out
 
 
+def test_what_the_predictions_depend_on_is_in_the_report(home: Path, trained: Outcome) -> None:
+    """A run without a report does not measure it: the negative control."""
+    found = summary(home / "trained")["column_effects"]
+    assert (found["metric"], found["repeats"], found["num_left_out"]) == ("r2", 5, 0)
+    assert found["num_rows"] == found["of_rows"] == summary(home / "trained")["data"]["splits"]["test"]["samples"]
+    means = {row["names"][0]: row["mean"] for row in found["importance"]}
+    assert set(means) == {"area", "city", "built", "heated", "sold"}, "the columns that are read"
+    assert next(iter(means)) == "area" and means["area"] > 0.2 > abs(means["sold"])
+    curves = {curve["name"]: curve for curve in found["curves"]}
+    of_city = dict(zip(curves["city"]["x"], curves["city"]["series"]["price"], strict=True))
+    assert of_city["Oslo"] > of_city["Bern"] > of_city["Rome"]
+    page = (home / "trained" / "report.html").read_text()
+    for text in ("What the predictions depend on", "Importance of the columns", "Prediction along area"):
+        assert f">{text}</h" in page
+    assert f"{len(means)} columns" not in page
+    assert f"area {means['area']:.4f}" in trained.out and "(fall of r2 if shuffled)" in trained.out
+    quiet = run(home, "unreported", [*WORDS, "report=none", "export=none", "trainer.epochs=1"])
+    assert quiet.code == 0 and "if shuffled" not in quiet.out
+    assert summary(home / "unreported")["column_effects"] is None
+
+
+def test_what_the_predictions_depend_on_is_measured_on_other_data_and_by_an_inspection(
+    home: Path, trained: Outcome
+) -> None:
+    (home / "newer.csv").write_text("\n".join(houses(80, seed=9)) + "\n")
+    words = ["ckpt=trained", "data.root=newer.csv", "report=default", "trainer.progress=false"]
+    outcome = run(home, "newer", words)
+    assert (outcome.code, outcome.err) == (0, "")
+    found = summary(home / "newer")["column_effects"]
+    assert found["of_rows"] == 80 and found["importance"][0]["names"] == ["area"]
+    assert found["score"] == pytest.approx(summary(home / "newer")["metrics"]["test/r2"], abs=1e-4)
+    assert ">Prediction along area</h" in (home / "newer" / "report.html").read_text()
+    for name, more, rows in (("inspected", [], None), ("inspected newer", ["data.root=newer.csv"], 80)):
+        outcome = run(
+            home, name, ["task=inspect", "ckpt=trained", "trainer.progress=false", "data.batch_size=8", *more]
+        )
+        assert outcome.code == 0, outcome.err
+        found = json.loads((home / name / "inspect.json").read_text())["column_effects"]
+        expected = summary(home / ("newer" if rows else "trained"))["column_effects"]
+        assert found == expected, "the same rows, shuffled by the same seed"
+        lines = [line.split() for line in outcome.out.splitlines()]
+        first = lines[lines.index(["column", "fall", "of", "r2", "standard", "deviation"]) + 1]
+        assert first[:2] == ["area", f"{found['importance'][0]['mean']:.4f}"]
+
+
 def test_a_report_shows_the_columns_and_the_rows_with_the_largest_errors(home: Path, trained: Outcome) -> None:
     """With report.samples=false the columns alone: the negative control."""
     rows, (titles, *lines) = [], (line.split(",") for line in houses(500))

@@ -25,7 +25,9 @@ class Preprocessing(Protocol):
     """Turn raw samples, as they are stored and as a deployed network receives them, into the network's input.
 
     It may also have `beside()`: plain values, or the text of a file, that callers need to make raw samples of what they
-    have, by the name of the file, which is written into the run's directory and beside each artifact.
+    have, by the name of the file, which is written into the run's directory and beside each artifact. And it may have
+    `input_columns()`: the parts of raw samples that callers know by name, as `InputColumn`s (seams/columns.py), whose
+    effect on the predictions is measured.
     """
 
     def __call__(self, raw: Tree) -> Tree:

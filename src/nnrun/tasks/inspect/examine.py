@@ -11,7 +11,7 @@ from torch import Tensor
 from nnrun.assembly.data.opened import Opened
 from nnrun.assembly.initial_weights import start_from
 from nnrun.assembly.job import Job
-from nnrun.assembly.network import load_trained
+from nnrun.assembly.network import Trained
 from nnrun.assembly.objective import make_objective
 from nnrun.assembly.training import make_step, make_training
 from nnrun.base.visible import few
@@ -91,12 +91,11 @@ def _layers(layer: Layer) -> list[dict[str, Any]]:
     return [own, *(row for child in layer.children for row in _layers(child))]
 
 
-def examine(job: Job, data: Opened, session: Session) -> NetworkReport:
-    """Build what a run would train, or load a trained network, and measure its first step."""
+def examine(job: Job, data: Opened, session: Session, trained: Trained | None) -> NetworkReport:
+    """Build what a run would train, or take the weights of a trained network, and measure its first step."""
     objective = make_objective(job, data)
     weights = None
-    if job.composed.evaluated is not None:
-        trained = load_trained(job, data, job.composed.evaluated)
+    if trained is not None:
         data, weights = replace(data, preprocessing=trained.preprocessing), trained.network.state_dict()
         for note in trained.notes:
             session.console.note(note)

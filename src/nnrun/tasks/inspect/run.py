@@ -10,6 +10,7 @@ from nnrun.assembly.data.announce import tell_of_data
 from nnrun.assembly.data.opened import Opened, open_data
 from nnrun.assembly.data.overlap import note_on_data
 from nnrun.assembly.job import Job
+from nnrun.assembly.network import load_trained
 from nnrun.assembly.preflight import prepare
 from nnrun.assembly.pretrained_input import normalised_as_trained
 from nnrun.base.errors import ArtifactError, DataError
@@ -19,6 +20,7 @@ from nnrun.core.device import Precision
 from nnrun.runs.console import Console
 from nnrun.runs.summary import Summary
 from nnrun.tasks.inspect.batch_picture import write_sheet
+from nnrun.tasks.inspect.column_effects import effects_in, rows_of, show_effects
 from nnrun.tasks.inspect.data_report import DataReport, columns_table, data_table, findings_table, report_data
 from nnrun.tasks.inspect.examine import NetworkReport, examine
 from nnrun.tasks.inspect.record import InspectSettings
@@ -62,10 +64,16 @@ def inspect(composed: Composed, words: Sequence[str], directory: Path | None = N
             write_json(session.out.path / "inspect.json", {"ok": False, "data": described.to_json()}, SCHEMA)
             raise fault
         job = fit_to_data(job, data, session)
-        report = examine(job, data, session)
-        write_json(session.out.path / "inspect.json", {**report.to_json(), "data": described.to_json()}, SCHEMA)
+        rows = rows_of(job, data, session)
+        trained = load_trained(job, data, job.composed.evaluated) if job.composed.evaluated else None
+        report = examine(job, data, session, trained)
+        effects = effects_in(job, rows, trained, session) if trained and rows else None
+        found = {**report.to_json(), "data": described.to_json(), "column_effects": effects}
+        write_json(session.out.path / "inspect.json", found, SCHEMA)
         summary = summarize(job, report, session)
         show(job, report, described, data, console)
+        if effects:
+            show_effects(effects, console)
         draw(report, data, session)
         summary.write(session.out.path)
         console.say(f"{summary.task} {summary.state} after {summary.wall_seconds:.1f} s", style="bold")

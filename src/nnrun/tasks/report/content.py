@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from nnrun.base.shown import Page, Section, Text, time_text
+from nnrun.tasks.report.column_effects import HEADING, section_columns
 from nnrun.tasks.report.cost import section_cost, section_exports
 from nnrun.tasks.report.data_section import section_data
 from nnrun.tasks.report.layers import section_layers, section_profile
@@ -25,6 +26,7 @@ _SECTIONS: tuple[tuple[str, Callable[[RunRead], Section]], ...] = (
     ("Learning curves", section_curves),
     ("Layers", section_layers),
     ("Test predictions", section_predictions),
+    (HEADING, section_columns),
     ("Data", section_data),
     ("Exports", section_exports),
     ("Time and memory", section_cost),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from nnrun.assembly.column_effects import column_effects
 from nnrun.assembly.data.announce import tell_of_data
 from nnrun.assembly.data.evaluation_data import open_for
 from nnrun.assembly.data.opened import Opened
@@ -28,6 +29,7 @@ from nnrun.runs.console import Console
 from nnrun.runs.summary import Summary, show
 from nnrun.tasks.beside import write_beside
 from nnrun.tasks.report.at_the_end import report_on, report_wanted
+from nnrun.tasks.report.column_effects import in_short
 from nnrun.tasks.report.record import REPORT_NAME
 from nnrun.tasks.session import Session, fit_to_data, open_session
 from nnrun.tasks.train.batch_auto import with_batch
@@ -66,11 +68,16 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
         summary = summarize(job, session, trained, measured, training)
         summary.data, summary.headline = facts_of(data), problem.headline
         mistakes = keep_samples(problem, data.test, measured, session, job.settings)
+        if wanted and "test" in measured.details:
+            summary.column_effects = _effects(ready, trained, session, parts)
         if job.settings.export and "test" in measured.details:
             summary.artifacts = _exported(ready, trained, measured, session, parts)
         session.stop.poll()  # an exporter that a signal interrupts may report that as a failure of its own
         _conclude(summary, job, session, parts)
-        results = figures(problem, measured, mistakes) + ([("report", REPORT_NAME)] if wanted else [])
+        results = figures(problem, measured, mistakes)
+        if summary.column_effects and (told := in_short(summary.column_effects)):
+            results.append(("columns", told))
+        results += [("report", REPORT_NAME)] if wanted else []
         commands = next_commands(job, summary, data, training, has_report=wanted is not None)
         show(summary, results, console, commands, trained=job.trains)
         if ready.again:
@@ -130,6 +137,17 @@ def _exported(
     context = export_context(job, data, standard, measured.metrics[f"test/{problem.headline}"])
     with parts.timed("exports"):
         return export_all(job.settings.export, standard, context, session.out.path, session.console)
+
+
+def _effects(ready: _Ready, trained: Trained, session: Session, parts: Parts) -> dict[str, Any] | None:
+    """Measure what the predictions depend on, if the samples have columns; return it as plain values."""
+    problem, poll = ready.objective.problem, session.stop.poll
+    with parts.timed("columns"):
+        found = column_effects(ready.job, ready.data, trained.network, trained.preprocessing, problem, poll)
+    if found is None:
+        del parts.seconds["columns"]
+        return None
+    return asdict(found)
 
 
 def _conclude(summary: Summary, job: Job, session: Session, parts: Parts) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from nnrun.base.errors import ArtifactError
 from nnrun.components.data.table.codes import beside
 from nnrun.components.data.table.columns import Column, packed, unpacked
+from nnrun.components.data.table.input_columns import TableColumn, input_columns
 
 # Numbers beyond are taken for it, so that infinity is only a very large number.
 _LARGEST = 1e38
@@ -131,6 +132,10 @@ class TablePreprocessing:
     def beside(self) -> dict[str, dict[str, Any]]:
         """Return how rows are coded, for callers of formats that take codes."""
         return {"columns.json": beside(self.columns)}
+
+    def input_columns(self) -> list[TableColumn]:
+        """Return each column as a part of coded rows that can be shuffled, or set to a value."""
+        return list(input_columns(self.columns))
 
     def to_plain(self) -> dict[str, Any]:
         """Return its `_target_` and parameters, plain values from which it can be rebuilt."""
