@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("warm_python")
 KINDS = ("oak", "fir", "elm")
 WORDS = [
     *("data=table", "data.root=trees.csv", "data.target=kind", "data.batch_size=32", "trainer.epochs=6"),
-    *("optimizer.lr=0.02", "trainer.progress=false", "report=none", "export=[onnx,torchscript]"),
+    *("optimizer.lr=0.02", "trainer.progress=false", "report=none", "export=[onnx,torchscript,safetensors]"),
 ]
 
 

@@ -14,6 +14,9 @@ import pytest
 from tokenizers import Tokenizer
 
 import nnrun
+from nnrun.base.errors import DataError
+from nnrun.components.data.asked_texts import Asked
+from nnrun.components.data.text_samples import text_samples
 from nnrun.runs.samples import read_samples
 from support.command_line import Outcome, run_here
 from support.small_runs import assert_same_bits, status, stop_at, summary
@@ -238,6 +241,16 @@ WRONG: dict[str, tuple[bytes, str]] = {
     "nothing": (b"", "is empty"),
     "texts that are all empty": (HEAD + b",pos\n,neg\n" * 20, "all training texts are empty"),
 }
+
+
+def test_a_class_that_is_missing_makes_no_labels_of_classes(tmp_path: Path) -> None:
+    """Negative control: with several labels in a cell, an empty one means none."""
+    asked = Asked(None, None, "auto", "natural", "fail")
+    (tmp_path / "t.csv").write_bytes(HEAD + GOOD + b"fine,\n")
+    with pytest.raises(DataError, match=r"line 42: label is empty; each sample needs a class.*data\.targets=labels"):
+        text_samples(str(tmp_path / "t.csv"), asked, None)
+    (tmp_path / "t.csv").write_bytes(HEAD + GOOD + b"fine,\nboth,pos;neg\n")
+    assert text_samples(str(tmp_path / "t.csv"), asked, None).targets.kind == "labels"
 
 
 @pytest.mark.parametrize("name", WRONG)

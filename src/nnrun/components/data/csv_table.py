@@ -119,7 +119,7 @@ def _csv_lines(path: Path, text: str, delimiter: str, num_skipped: int) -> Itera
             yield start, cells
             start = num_skipped + reader.line_num + 1
     except csv.Error as error:
-        raise DataError(f"{shown(path)}, line {num_skipped + reader.line_num:,}: {error}") from error
+        raise csv_fault(path, start, num_skipped + reader.line_num, error) from error
 
 
 def _listed_lines(text: str) -> Iterator[tuple[int, list[str]]]:
@@ -169,9 +169,21 @@ def decoded(path: Path, content: bytes) -> str:
         ) from error
 
 
-def delimiter_of(line: str) -> str:
-    """Return the delimiter of a header line: the one that gives the most cells."""
-    return max(_DELIMITERS, key=lambda one: len(next(csv.reader([line], delimiter=one))))
+def csv_fault(path: Path, start: int, line: int, error: csv.Error) -> DataError:
+    """Return the error for quotes that do not match, in a row that begins in line `start` and was read to `line`."""
+    if "unexpected end" in str(error):
+        return DataError(f"{shown(path)}, line {start:,}: a quote that opens in this row is never closed")
+    if "expected after" in str(error):
+        begun = f", or close the quote that opens in line {start:,}" if start < line else ""
+        return DataError(
+            f"{shown(path)}, line {line:,}: text follows a closing quote; write quotes inside of a cell twice{begun}"
+        )
+    return DataError(f"{shown(path)}, line {line:,}: {error}")
+
+
+def delimiter_of(line: str, more: Sequence[str] = ()) -> str:
+    """Return the delimiter of a header line: the one, of the usual ones and `more`, that gives the most cells."""
+    return max((*_DELIMITERS, *more), key=lambda one: len(next(csv.reader([line], delimiter=one))))
 
 
 def checked_titles(path: Path, row: list[str]) -> list[str]:

@@ -27,11 +27,11 @@ def has_image_suffix(name: str) -> bool:
     return _suffix(name) in IMAGE_SUFFIXES | HEIC_SUFFIXES
 
 
-def missing_folder(root: Path) -> DataError:
+def missing_folder(root: Path, wanted: str = "the folder of the images") -> DataError:
     """Return the error for a data.root that does not exist, with the most similar name beside it."""
     beside = [path.name for path in root.parent.iterdir()] if root.parent.is_dir() else []
     hint = did_you_mean(root.name, beside)
-    return DataError(f"data.root={shown(root)} does not exist; {hint or 'name the folder of the images'}")
+    return DataError(f"data.root={shown(root)} does not exist; {hint or f'name {wanted}'}")
 
 
 def is_image_name(name: str) -> bool:

@@ -88,6 +88,10 @@ def _kind_shown(given: Columns) -> tuple[Kind, tuple[str, ...]]:
         return "classes", (text,)
     if _are_numbers(given, column):
         return "values", ()
+    if not all(column) and not any(_SEPARATORS.search(cell) or " " in cell for cell in column):
+        empty = next(row for row in given.all_rows if not given.table.rows[row][given.columns[0]])
+        what = "each sample needs a class: remove the line; if samples may have no label, set data.targets=labels"
+        raise given.wrong(empty, given.columns[0], what)
     return _kind_of_words(column, title)
 
 
@@ -136,7 +140,7 @@ def _classes(given: Columns, order: str, known: Targets | None) -> Learned:
         if not given.table.rows[row][column]:
             raise given.wrong(row, column, "each sample needs a class")
     name = shown(given.table.path)
-    labels = {part: f"{name}, {part}" for part in given.rows}
+    labels = {part: name if part == "all" else f"{name}, {part}" for part in given.rows}
     cells = {called: given.cells(column, part) for part, called in labels.items()}
     if known is None:
         targets, numbers = classes_of(cells, next(iter(cells)), order=order)

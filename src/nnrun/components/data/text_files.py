@@ -17,7 +17,7 @@ from nnrun.base.files import check_is_file
 from nnrun.base.paths import shown
 from nnrun.base.shown import counted
 from nnrun.base.visible import few
-from nnrun.components.data.csv_table import Table, checked_titles, decoded, delimiter_of
+from nnrun.components.data.csv_table import FOR_EXCEL, Table, checked_titles, csv_fault, decoded, delimiter_of
 from nnrun.components.data.images import reading
 from nnrun.components.data.layout import same_name
 
@@ -117,17 +117,20 @@ def _suffix(path: Path) -> str:
 
 def _csv_rows(path: Path, text: str) -> Rows:
     """Return the rows of a CSV file with a header line."""
-    delimiter = "\t" if _suffix(path) == ".tsv" else delimiter_of(text.lstrip().splitlines()[0])
+    told = FOR_EXCEL.match(text)
+    skipped, text = (1, text[told.end() :]) if told else (0, text)
+    first = next(iter(text.lstrip().splitlines()), "")
+    delimiter = told[1] if told else "\t" if _suffix(path) == ".tsv" else delimiter_of(first, "|")
     csv.field_size_limit(MAX_CHARACTERS)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True)
     titles: tuple[str, ...] | None = None
     cells: list[list[str]] = []
     lines: list[int] = []
     wrong: list[str] = []
-    start = 1
+    start = skipped + 1
     try:
         for row in reader:
-            line, start = start, reader.line_num + 1
+            line, start = start, skipped + reader.line_num + 1
             if not any(row):
                 continue
             if titles is None:
@@ -145,7 +148,7 @@ def _csv_rows(path: Path, text: str) -> Rows:
                 f"{shown(path)}, line {start:,}: a cell has more than {MAX_CHARACTERS:,} characters; perhaps a quote "
                 "is not closed"
             ) from error
-        raise DataError(f"{shown(path)}, line {reader.line_num:,}: {error}") from error
+        raise csv_fault(path, start, skipped + reader.line_num, error) from error
     _complain(wrong)
     if titles is None or not cells:
         raise DataError(f"{shown(path)} has a header line but no samples")

@@ -49,7 +49,7 @@ def text_samples(root: str, asked: Asked, known: Targets | None) -> TextSamples:
                 raise DataError(f"data.root={shown(path)} is neither a folder nor a file of rows ({allowed})")
             return _of_rows([("all", read_rows(path))], asked, known)
         if not path.is_dir():
-            raise missing_folder(path)
+            raise missing_folder(path, "the file or the folder of the texts")
         if is_saved_set(path):
             saved, note = saved_parts(path)
             if "train" not in saved and "all" not in saved and not (known is not None and "test" in saved):

@@ -179,12 +179,14 @@ def free_axes(tree: Tree, context: ExportContext) -> list[dict[int, str]]:
 
     Each has a word: `{0: "batch", 1: "length"}`.
     """
-    leaves, form = tree_flatten(tree)
+    names = list(named_leaves(tree))
     if context.in_shape is None:
-        return [dict(_BATCH) for _ in leaves]
-    shapes = dict(zip(named_leaves(tree), form.flatten_up_to(context.in_shape), strict=True))
+        return [dict(_BATCH) for _ in names]
+    form = tree_flatten(context.example)[1]
+    shapes = dict(zip(named_leaves(context.example), form.flatten_up_to(context.in_shape), strict=True))
     is_one = sum(None in shape for shape in shapes.values()) == 1
-    return [_BATCH | _free(shape, "length" if is_one else f"{name}_length") for name, shape in shapes.items()]
+    # A preprocessing may add tensors, such as the flags of empty cells: their samples are all of one size.
+    return [_BATCH | _free(shapes.get(name, ()), "length" if is_one else f"{name}_length") for name in names]
 
 
 def _free(shape: Sequence[int | None], word: str) -> dict[int, str]:

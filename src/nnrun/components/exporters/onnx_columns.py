@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from nnrun.components.data.table.codes import code_of_each_text, input_type
 from nnrun.components.data.table.columns import UNKNOWN, Column, Feature
-from nnrun.core.seams.export import CannotExport
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
@@ -23,14 +22,12 @@ def take_columns(model: ModelProto, columns: Sequence[Column]) -> None:
     """Let a network that takes coded rows take the columns of a table by name instead, in place.
 
     A number is float32 `(N,)`, NaN where it is missing; a date float64, in seconds since 1970; a category or a boolean
-    a string, empty where it is missing. Raises CannotExport where a column has the name of the output.
+    a string, empty where it is missing. Where a column has the name of the output, the output gets another.
     """
     import onnx  # noqa: PLC0415 - a run that exports nothing does not pay for it
     from onnx import helper  # noqa: PLC0415 - as above
 
-    graph, output = model.graph, model.graph.output[0].name
-    if any(column.name == output for column in columns):
-        raise CannotExport(f"a column is called {output!r}, like the output; rename it")
+    graph = model.graph
     titles = [column.name for column in columns]
     prefix = _prefix(graph, titles)
     _set_apart(graph, titles, prefix)
@@ -62,15 +59,25 @@ def _prefix(graph: GraphProto, titles: Sequence[str]) -> str:
 
 
 def _set_apart(graph: GraphProto, titles: Collection[str], prefix: str) -> None:
-    """Rename the inputs of a graph, and the values inside it that have the name of a column."""
+    """Rename the inputs of a graph, and the outputs and the values inside it that have the name of a column."""
     inner = {name for node in _nodes(graph) for name in (*node.input, *node.output)} & set(titles)
     new = {name: f"{prefix}{name}" for name in (*inner, _NUMBERS, _CATEGORIES)}
-    for values in (graph.initializer, graph.value_info):
+    for output in graph.output:
+        if output.name in new:
+            new[output.name] = _free(output.name, titles)
+    for values in (graph.initializer, graph.value_info, graph.output):
         for value in values:
             value.name = new.get(value.name, value.name)
     for node in _nodes(graph):
         for names in (node.input, node.output):
             names[:] = [new.get(name, name) for name in names]
+
+
+def _free(name: str, titles: Collection[str]) -> str:
+    """Return a name that no column has: with underscores at its end."""
+    while name in titles:
+        name += "_"
+    return name
 
 
 def _nodes(graph: GraphProto) -> Iterator[NodeProto]:

@@ -11,7 +11,6 @@ from onnx import TensorProto, helper
 
 from nnrun.components.data.table.columns import Column, Feature
 from nnrun.components.exporters.onnx_columns import take_columns
-from nnrun.core.seams.export import CannotExport
 
 PARTS = ("", ".month", ".weekday", ".hour")
 
@@ -60,16 +59,10 @@ def test_words_become_codes() -> None:
     assert found[:, 1].tolist() == [3, 2, 3, 2, 0, 1, 2]
 
 
-@pytest.mark.parametrize("name", ["numbers", "categories", "nnrun.numbers", "inner", "a b.c/0", "é"])
+@pytest.mark.parametrize("name", ["numbers", "categories", "nnrun.numbers", "inner", "a b.c/0", "é", "scores_numbers"])
 def test_a_column_may_have_any_name(name: str) -> None:
     columns = [Column(name, "number", features=(Feature(name),)), Column("kind", "category", categories=("a",))]
     given = {name: np.array([1.5, np.nan], np.float32), "kind": np.array(["a", "b"], object)}
     numbers, codes = run(columns, given, inside="inner")
     np.testing.assert_array_equal(numbers[:, 0], given[name])
     assert codes[:, 0].tolist() == [2, 1]
-
-
-def test_a_column_with_the_name_of_the_output_is_refused() -> None:
-    column = Column("scores_numbers", "number", features=(Feature("scores_numbers"),))
-    with pytest.raises(CannotExport, match="a column is called 'scores_numbers', like the output; rename it"):
-        run([column], {})

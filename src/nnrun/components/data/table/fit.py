@@ -79,6 +79,13 @@ def _told(column: Column, cells: Cells) -> str:
     low, high = cells.values.min(), cells.values.max()
     span = f"{low:g} to {high:g}" if column.kind == "number" else f"{low:%Y-%m-%d} to {high:%Y-%m-%d}"  # type: ignore[str-bytes-safe]
     written = (
-        f", written {column.written}" if column.written and (column.kind == "number" or "/" in column.written) else ""
+        f", written {column.written}"
+        if column.written and (column.kind == "number" or _may_differ(column.written))
+        else ""
     )
     return span + written
+
+
+def _may_differ(written: str) -> bool:
+    """Return whether the day and the month of a date may be meant the other way round."""
+    return written[:2] in ("%m", "%d") and "." not in written

@@ -34,7 +34,13 @@ _WRITTEN = {
 _DATES = (
     *("%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%SZ"),
     *("%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y %H:%M", "%m/%d/%Y %H:%M", "%d/%m/%Y %H:%M"),
+    *("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.fZ", "%Y-%m-%dT%H:%M", "%Y/%m/%d %H:%M:%S"),
+    *("%Y-%m-%d %H:%M:%S%.f%z", "%Y-%m-%dT%H:%M:%S%.f%z"),
+    *("%d.%m.%Y %H:%M:%S", "%m/%d/%Y %H:%M:%S", "%d/%m/%Y %H:%M:%S", "%m-%d-%Y", "%d-%m-%Y"),
+    *("%d.%m.%y", "%m/%d/%y", "%d/%m/%y"),
 )
+# Two digits of a year are no year of four.
+_FIRST_YEAR = 1000
 # A column of which more than this is numbers is of numbers: the other cells are mistakes.
 _MOSTLY = 0.9
 # Rows above which a column without a value twice can be an id.
@@ -211,7 +217,9 @@ def _numbers_written(series: pl.Series, way: str) -> Cells:
 
 
 def _dates(series: pl.Series, way: str) -> tuple[pl.Series, str]:
-    return series.str.to_datetime(way, strict=False, time_unit="us"), way
+    """Return text as moments, in UTC where it has a time zone, null where a cell is not written in this way."""
+    moments = series.str.to_datetime(way, strict=False, time_unit="us").dt.replace_time_zone(None)
+    return moments.set((moments.dt.year() < _FIRST_YEAR).fill_null(False), None), way
 
 
 def _booleans(series: pl.Series) -> pl.Series | None:

@@ -53,14 +53,22 @@ class Rows:
 
 
 def together(files: Files) -> Rows:
-    """Read the files of a table; raise DataError where one lacks a column of the first."""
+    """Read the files of a table; raise DataError where one lacks a column of the training part, or else of the first.
+
+    Columns that only other parts have are left out, and noted.
+    """
     import polars as pl  # noqa: PLC0415 - only a run on a table pays for it
 
-    parts = [part for part, paths in files.parts.items() for _ in paths]
-    sheets = [read_sheet(path) for paths in files.parts.values() for path in paths]
+    ordered = sorted(files.parts.items(), key=lambda item: item[0] != "train")
+    parts = [part for part, paths in ordered for _ in paths]
+    sheets = [read_sheet(path) for _, paths in ordered for path in paths]
     first = sheets[0]
-    starts, frames, height = [], [], 0
+    starts, frames, height, notes = [], [], 0, list(files.notes)
     for sheet in sheets:
+        if more := [shown(title) for title in sheet.frame.columns if title not in first.frame.columns]:
+            notes.append(
+                f"left out of {shown(sheet.path.name)}: {few(more)}, which {shown(first.path.name)} does not have"
+            )
         for title in first.frame.columns:
             if title not in sheet.frame.columns:
                 hint = (
@@ -77,4 +85,4 @@ def together(files: Files) -> Rows:
     except pl.exceptions.PolarsError as error:
         names = few([shown(sheet.path) for sheet in sheets])
         raise DataError(f"{names} have columns of different types: {str(error).splitlines()[0]}") from error
-    return Rows(frame, sheets, parts, starts, files.notes)
+    return Rows(frame, sheets, parts, starts, tuple(notes))

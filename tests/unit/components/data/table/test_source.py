@@ -62,6 +62,17 @@ COUNTED = list(range(ROWS))
         ([f"2024-01-{n % 28 + 1:02d}" for n in COUNTED], ",", "date", [19723.0 + n % 28 for n in COUNTED]),
         ([f"{n % 28 + 1}.1.2024" for n in COUNTED], ",", "date", [19723.0 + n % 28 for n in COUNTED]),
         ([f"{n % 28 + 1:02d}/01/2024" for n in COUNTED], ",", "date", [19723.0 + n % 28 for n in COUNTED]),
+        ([f"{n % 12 + 1}/{n % 28 + 1}/24" for n in COUNTED], ",", "date", None),
+        ([f"2024-01-{n % 28 + 1:02d} 12:00:00.500{n:03d}" for n in COUNTED], ",", "date", None),
+        (
+            [f"2024-01-{n % 28 + 1:02d}T02:00:00+02:00" for n in COUNTED],
+            ",",
+            "date",
+            [19723.0 + n % 28 for n in COUNTED],
+        ),
+        ([f'5" pipe {n % 3}' for n in COUNTED], ",", "category", None),
+        ([f"{n % 3}'6\"" for n in COUNTED], ",", "category", None),
+        ([f' "a, {n % 3}"' for n in COUNTED], ",", "category", None),
         ([f"{n}.5" if n else "inf" for n in COUNTED], ",", "number", [*[n + 0.5 for n in COUNTED[1:]], float("inf")]),
     ],
 )
@@ -73,6 +84,8 @@ def test_cells_are_read_as_people_write_them(
     assert found.findings.facts["columns"] == {"x": kind}
     if numbers is not None:
         assert numbers_of(found) == sorted(numbers)
+    if kind == "date":
+        assert float(found.splits["train"].inputs["numbers"][:, 0].min()) >= 19723, "2024, not the year 24"
     inputs = found.preprocessing(found.splits["train"].inputs)
     assert all(bool(leaf.isfinite().all()) for leaf in inputs.values()), "infinity is a large number"
 
@@ -82,12 +95,16 @@ WORDS = ["red", "blue"] * (ROWS // 2)
 
 def write(path: Path, text: str, how: str) -> Path:
     """Write a table in another form; return its path."""
-    frame = pl.read_csv(text.encode()) if how not in ("bom", "utf-16", "crlf", "gz", "tsv", "excel") else None
+    frame = (
+        pl.read_csv(text.encode()) if how not in ("bom", "utf-16", "crlf", "cr", "bar", "gz", "tsv", "excel") else None
+    )
     if frame is None:
         name = {"gz": "t.csv.gz", "tsv": "t.tsv"}.get(how, "t.csv")
         content = {
             "bom": lambda: b"\xef\xbb\xbf" + text.encode(),
             "utf-16": lambda: text.encode("utf-16"),
+            "cr": lambda: text.replace("\n", "\r").encode(),
+            "bar": lambda: text.replace(",", "|").encode(),
             "crlf": lambda: text.replace("\n", "\r\n").encode(),
             "gz": lambda: gzip.compress(text.encode()),
             "tsv": lambda: text.replace(",", "\t").encode(),
@@ -105,7 +122,9 @@ def write(path: Path, text: str, how: str) -> Path:
     return target
 
 
-@pytest.mark.parametrize("how", ["bom", "utf-16", "crlf", "gz", "tsv", "excel", "parquet", "arrow", "stream", "jsonl"])
+@pytest.mark.parametrize(
+    "how", ["bom", "utf-16", "crlf", "cr", "bar", "gz", "tsv", "excel", "parquet", "arrow", "stream", "jsonl"]
+)
 def test_every_form_of_a_file_gives_the_same_rows_and_parts(tmp_path: Path, how: str) -> None:
     text = text_of([f"{number}.5,{word}" for number, word in enumerate(WORDS)], "x,color")
     (tmp_path / "plain").mkdir()
@@ -146,7 +165,8 @@ GOOD = "\n".join(f"{n}.5,{'ab'[n % 2]},{n}.25" for n in COUNTED)
         ("x,y\n" + "\n".join(f"1,{n}.5" for n in COUNTED), "no column to learn from is left"),
         ("x,y\n" + "\n".join(f"{n}.5,3" for n in COUNTED), "y: all labels are 3"),
         ("x,y\n" + "\n".join(f"{n}.5,7.5" for n in COUNTED), "all training samples have the same values, 7.5"),
-        (f'x,c,y\n{GOOD}\n1,"a,2\n', "t.csv, line 4"),
+        (f'x,c,y\n{GOOD}\n1,"a,2\n', "t.csv, line 42: a quote that opens in this row is never closed"),
+        (f'x,c,y\n{GOOD}\n1,"a \\"b\\"",2\n', "t.csv, line 42: text follows a closing quote"),
         (",".join(f"column_{n}" for n in range(25_000)) + "\n", "t.csv has 25,000 columns; at most 20,000 are read"),
     ],
 )
@@ -284,3 +304,16 @@ def test_equal_rows_are_held_out_one_by_one_only_where_most_rows_have_an_equal_o
     assert codes[0].isdisjoint(codes[1]) != are_apart
     assert 25 <= len(dataset.test) <= 55
     assert dataset.findings.notes == ()
+
+
+def test_the_training_file_decides_the_columns_and_what_others_have_besides_is_said(tmp_path: Path) -> None:
+    """Negative control: a column that the training file alone has is not dropped, but missing in the other."""
+    good = [f"{n}.5,{'ab'[n % 2]},{n}.25" for n in COUNTED]
+    for part in ("train", "test"):
+        (tmp_path / f"{part}.csv").write_text("\n".join(["x,c,y", *good]) + "\n")
+    (tmp_path / "test.csv").write_text("\n".join(["more,y,c,x", *(f"1,{n}.25,a,{n}.5" for n in COUNTED)]) + "\n")
+    notes = opened(tmp_path).findings.notes
+    assert "left out of test.csv: more, which train.csv does not have" in notes
+    (tmp_path / "test.csv").write_text("\n".join(["x,y", *(f"{n}.5,{n}.25" for n in COUNTED)]) + "\n")
+    with pytest.raises(DataError, match=r"test\.csv has no column c, which .*train\.csv has; it has x, y"):
+        opened(tmp_path)
