@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from hydra.utils import instantiate
 
-from nnrun.assembly.allowed import check_trust, import_target, parameters_of, target_sections, wrong_target
+from nnrun.assembly.allowed import check_trust, import_target, parameters_of, target_sections, targets_in, wrong_target
 from nnrun.assembly.kinds import KINDS, in_words, is_adapted, is_kind, is_map_style, lacking, section_of
 from nnrun.base.errors import Complaint, ConfigError, NnrunError, OutOfMemory, did_you_mean
 from nnrun.base.foreign_errors import lacks_memory, place_of, said_by
@@ -69,7 +69,7 @@ def build(section: Mapping[str, Any], name: str, kind: type[Built] | UnionType, 
     if not isinstance(target, str):
         raise ConfigError(Complaint(name, f"{name} has no _target_"))
     try:
-        built = instantiate({**section, **late}, *given, _convert_="all")
+        built = _made({**section, **late}, name, given)
     except Exception as error:
         cause = _first_cause(error)
         if isinstance(cause, NnrunError):
@@ -85,6 +85,25 @@ def build(section: Mapping[str, Any], name: str, kind: type[Built] | UnionType, 
         text = f"{name}: {target} returns {in_words(type(built))}, not {in_words(kind)}{why}"
         raise ConfigError(Complaint(name, text))
     return built
+
+
+def _made(section: Mapping[str, Any], name: str, given: Sequence[Any]) -> Any:
+    """Return what the target of a section makes.
+
+    Hydra makes what has parts with a `_target_`, or words of Hydra's own. A section without is a call with its values:
+    copying and resolving them anew would take several times as long as making most objects.
+    """
+    values = {key: value for key, value in section.items() if key != "_target_"}
+    if any(key.startswith("_") for key in values) or targets_in(values):
+        return instantiate(dict(section), *given, _convert_="all")
+    return import_target(name, section["_target_"])(*given, **{key: _own(value) for key, value in values.items()})
+
+
+def _own(value: Any) -> Any:
+    """Return a copy of a tree of dicts and lists: what is built may keep and change it."""
+    if isinstance(value, Mapping):
+        return {key: _own(part) for key, part in value.items()}
+    return [_own(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def _first_cause(error: BaseException) -> BaseException:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,7 +31,7 @@ from nnrun.config.draft import (
 )
 from nnrun.config.folders import OF_A_SWEEP
 from nnrun.config.from_checkpoint import fault, own_targets
-from nnrun.config.interpolation import explain_unresolvable, resolve
+from nnrun.config.interpolation import resolve_or_explain, unfilled
 from nnrun.config.no_effect import idle_settings, trial_notes
 from nnrun.config.options import unknown_options
 from nnrun.config.overrides import Typed, ambiguous, parse_all
@@ -54,9 +55,8 @@ def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> C
     draft, source, values, misplaced = _draft(typed, own, rules)
     problems += misplaced
     follows, references = _follow(draft, source, typed, rules)
-    unresolvable = explain_unresolvable(draft.config)
+    tree, unresolvable = resolve_or_explain(draft.config)
     problems += unresolvable
-    tree = resolve(draft.config)
     task = rules.task_of(tree)
     saved_in = source.saved_in if source is not None else None
     if saved_in is not None:
@@ -82,7 +82,7 @@ def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> C
     own_sections = own_targets(tree, saved_in is not None, draft.chosen, values)
     run_dir = hydra_dir(typed, "hydra.run.dir", draft.config)
     if not task.keeps_unbuilt:
-        _leave_out(draft.config, task)
+        _leave_out(draft.config, tree, task)
     return Composed(
         task=task,
         config=draft.config,
@@ -99,7 +99,7 @@ def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> C
         stated=follows.stated,
         kinds=follows.kinds,
         followed=follows.set_by,
-    )
+    ).known_as(unfilled(tree, draft.config))
 
 
 def _draft(
@@ -199,8 +199,14 @@ def _of_a_sweep(typed: Sequence[Typed]) -> list[Complaint]:
     return [Complaint(item.key, f"{item.key} has no effect without -m: it sets a sweep") for item in found]
 
 
-def _leave_out(config: DictConfig, task: Task) -> None:
-    """Empty the sections of a config that a task does not build: the classes that they name may not be available."""
+def _leave_out(config: DictConfig, tree: dict[str, Any], task: Task) -> None:
+    """Empty the sections that a task does not build: the classes that they name may not be available.
+
+    In place, in a config and in its plain values.
+    """
     for name in (*TARGET_SECTIONS, *NAMED_SECTIONS):
         if not task.builds_section(name):
-            OmegaConf.update(config, name, None if name == "scheduler" else {}, merge=False)
+            empty: Any = None if name == "scheduler" else {}
+            OmegaConf.update(config, name, empty, merge=False)
+            *path, last = name.split(".")
+            reduce(dict.__getitem__, path, tree)[last] = empty

@@ -20,7 +20,7 @@ from nnrun.checkpoints.saved_run import SavedRun, SavedWeights
 from nnrun.config.auto import Auto, become
 from nnrun.config.claims import Claim, claims_of_data, fitting_kinds
 from nnrun.config.copies import copy_of
-from nnrun.config.interpolation import KNOWN_LATE, placeholders, resolve
+from nnrun.config.interpolation import placeholders, resolve, unfilled
 from nnrun.config.monitor import check_monitor
 from nnrun.config.option_files import is_shipped_default, setting_of
 from nnrun.config.overrides import Typed
@@ -126,7 +126,7 @@ class Composed:
         return deepcopy(self._filled_in[key])
 
     def known_as(self, resolved: dict[str, Any]) -> Composed:
-        """Take what `resolved()` returned for the same config in another process; return this."""
+        """Take what `resolved()` returns for this config, which is known already; return this."""
         self.__dict__["_checked"] = resolved
         return self
 
@@ -138,11 +138,7 @@ class Composed:
     @functools.cached_property
     def _checked(self) -> dict[str, Any]:
         """The config as plain values, with placeholders; resolving takes several times as long as copying these."""
-        tree = resolve(self.config)
-        for key in KNOWN_LATE:
-            value = OmegaConf.select(self.config, f"data.{key}")
-            tree["data"][key] = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
-        return tree
+        return unfilled(resolve(self.config), self.config)
 
     def shown(self) -> dict[str, Any]:
         """Return the config as composed, with unresolved references, for display."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, cast
 
@@ -45,15 +46,28 @@ def resolve(config: DictConfig, known: Mapping[str, Any] | None = None) -> dict[
     Raises ConfigError where a section refers to a fact that the data does not have.
     """
     try:
-        tree = OmegaConf.to_container(_filled(config, placeholders(config) if known is None else known), resolve=True)
+        return _plain(_filled(config, placeholders(config) if known is None else known))
     except OmegaConfBaseException as error:
         if known is None:
             raise
         raise ConfigError(_unknown(str(error.full_key), str(error).splitlines()[0], known)) from error
+
+
+def _plain(filled: DictConfig, *, may_miss: bool = True) -> dict[str, Any]:
+    """Return a config as plain values; raise OmegaConf's errors where a reference, or else a value, is missing."""
+    tree = OmegaConf.to_container(filled, resolve=True, throw_on_missing=not may_miss)
     assert isinstance(tree, dict)
     for key in KNOWN_LATE:
         tree["data"][key] = None if tree["data"].get(key) == "???" else tree["data"].get(key)
     return tree  # type: ignore[return-value]
+
+
+def unfilled(tree: dict[str, Any], config: DictConfig) -> dict[str, Any]:
+    """Put what a config says of its data in place of the placeholders in its plain values; return these."""
+    for key in KNOWN_LATE:
+        value = OmegaConf.select(config, f"data.{key}")
+        tree["data"][key] = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+    return tree
 
 
 def known_late(in_shape: Any, targets: Targets, facts: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -135,17 +149,11 @@ def _unresolved(key: str, reason: str, text: str = "") -> Complaint:
     return Complaint(key, f"{what} cannot be resolved: {reason}")
 
 
-def _resolves(config: DictConfig) -> bool:
-    """Return whether no value of a config is missing, and all references can be resolved."""
-    try:
-        OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    except (OmegaConfBaseException, RecursionError):
-        return False
-    return True
+def resolve_or_explain(config: DictConfig) -> tuple[dict[str, Any], list[Complaint]]:
+    """Return the config as plain values, and a complaint of each value that is missing or whose reference fails.
 
-
-def explain_unresolvable(config: DictConfig) -> list[Complaint]:
-    """Complain of each value that is missing or whose interpolation fails; replace it by null in the config."""
+    In place of such a value, the result and the config have null. What the data will say has placeholders.
+    """
     found: list[Complaint] = []
 
     def visit(node: Any, prefix: str) -> None:
@@ -167,9 +175,10 @@ def explain_unresolvable(config: DictConfig) -> list[Complaint]:
 
     # The data's shape is not known yet: placeholders let references to it be resolved.
     filled = _filled(config, placeholders(config))
-    if _resolves(filled):  # as nearly all configs do: looking at each value takes three times as long
-        return []
+    # Nearly all configs can be: looking at each value takes three times as long.
+    with suppress(OmegaConfBaseException, RecursionError):
+        return _plain(filled, may_miss=False), []
     visit(filled, "")
     for item in found:
         OmegaConf.update(config, item.key, None)
-    return found
+    return resolve(config), found

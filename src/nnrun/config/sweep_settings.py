@@ -13,7 +13,7 @@ from nnrun.base.errors import Complaint, ConfigError, did_you_mean
 from nnrun.base.secrets import redact_word
 from nnrun.config.draft import choose_options, lay, split
 from nnrun.config.folders import OF_A_SWEEP
-from nnrun.config.interpolation import explain_unresolvable, resolve
+from nnrun.config.interpolation import resolve_or_explain
 from nnrun.config.meant import options_having
 from nnrun.config.options import unknown_options
 from nnrun.config.overrides import Typed
@@ -59,8 +59,8 @@ def compose_sweep(typed: Sequence[Typed], own: Sequence[Path], rules: Rules) -> 
         wrong = lay(draft.config, item)
         problems += wrong if is_of_a_sweep(item) else []
     own_keys = {group: sorted(stated[group].keys() - {it.name for it in fields(cls)}) for group, cls in _TYPES.items()}
-    problems += [it for it in explain_unresolvable(draft.config) if it.key.partition(".")[0] in OF_A_SWEEP]
-    tree = resolve(draft.config)
+    tree, unresolvable = resolve_or_explain(draft.config)
+    problems += [it for it in unresolvable if it.key.partition(".")[0] in OF_A_SWEEP]
     found = {group: tree[group] for group in OF_A_SWEEP}
     shared = {group: {k: v for k, v in found[group].items() if k not in own_keys[group]} for group in OF_A_SWEEP}
     problems += [
