@@ -1,10 +1,10 @@
-"""Whether the steps of a training are captured as a CUDA graph, and why not."""
+"""Whether the steps and the validations of a training are captured as CUDA graphs, and why not."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
@@ -12,20 +12,29 @@ from torch.utils._pytree import tree_leaves
 
 from nnrun.assembly.job import Job
 from nnrun.base.errors import ConfigError
+from nnrun.base.visible import few
 from nnrun.config.composed import Composed
 from nnrun.config.schema import NAMED_SECTIONS, TARGET_SECTIONS
 from nnrun.core.batches import SplitBatches
 from nnrun.core.device import is_gpu
+from nnrun.core.plan import Plan
 from nnrun.core.ragged import lengths_of
+from nnrun.core.recorder import Recorder
 from nnrun.core.residency import StreamedSamples
+from nnrun.core.seams.batch import Batches
 from nnrun.core.seams.callback import Callback
 from nnrun.core.state import TrainState
 from nnrun.core.step import Step
 from nnrun.core.work import Work
 from nnrun.runs.console import Console
 
+if TYPE_CHECKING:
+    from nnrun.core.captured_evaluation import CapturedEvaluation
+
 # What `auto` asks for: capturing takes about as long as this many steps save on a fast host.
 _LEAST_STEPS = 100
+# The batches of all validations after the first that make it worth capturing those.
+_LEAST_BATCHES = 100
 # Whose code is known to keep nothing on the host that changes what a step computes.
 _KNOWN = ("nnrun.", "torch.", "torchvision.")
 
@@ -47,13 +56,13 @@ def wants_capture(job: Job, num_steps: int) -> bool:
     return is_gpu(job.device) and (num_steps >= _LEAST_STEPS if wanted == "auto" else wanted)
 
 
-def captured(job: Job, work: Work, step: Step, num_steps: int, console: Console) -> Work:
-    """Return the work with a step that is captured, if that is wanted and possible.
+def captured(job: Job, work: Work, step: Step, plan: Plan, console: Console) -> Work:
+    """Return the work with a step and validations that are captured, if that is wanted and possible.
 
-    If it is not possible, `trainer.cuda_graph=true` raises ConfigError; otherwise the console says why.
+    If a step cannot be, `trainer.cuda_graph=true` raises ConfigError; otherwise the console says why.
     """
     is_asked = job.settings.trainer.cuda_graph is True and _is_asked(job.composed)
-    if not wants_capture(job, num_steps):
+    if not wants_capture(job, plan.total_steps):
         return work
     # Only such a run needs them.
     from nnrun.assembly.cuda_recorder import CudaRecorder  # noqa: PLC0415
@@ -69,15 +78,44 @@ def captured(job: Job, work: Work, step: Step, num_steps: int, console: Console)
     def begin() -> None:
         console.say("training steps are launched as one CUDA graph, which was checked to give the same results")
 
-    if why := _why_not(step.state, work) or (None if is_asked else _may_change(job)):
+    train, state = work.train, step.state
+    may_change = None if is_asked else _may_change(job)
+    no_batches = _why_not_these(train, state)
+    if why := no_batches or _why_no_update(state, work) or may_change:
         give_up(why)
+    if no_batches or may_change:
         return work
-    train = work.train
     assert isinstance(train, SplitBatches)
     generators = [train.augmenter.generator] if train.augmenter else []
-    record = CudaRecorder(step.state.device, generators, needs_room=not is_asked)
-    captured_step = CapturedStep(step, train, record, give_up, begin)
-    return replace(work, step=captured_step, train=captured_step.rows)
+    record = CudaRecorder(state.device, generators, needs_room=not is_asked)
+    if not why:
+        captured_step = CapturedStep(step, train, record, give_up, begin)
+        work = replace(work, step=captured_step, train=captured_step.rows)
+    if work.valid is not None and num_replayed(plan, train.num_batches, work.valid.num_batches) >= _LEAST_BATCHES:
+        work = replace(work, evaluate=_captured_evaluation(record, console))
+    return work
+
+
+def num_replayed(plan: Plan, num_batches: int, num_valid: int) -> int:
+    """Return the batches of all validations of a training after the first, which is never replayed."""
+    steps_per_epoch = -(-num_batches // plan.accumulate)
+    num_validations = -(-plan.total_steps // steps_per_epoch)
+    if plan.validate_every_steps is not None:
+        num_validations += plan.total_steps // plan.validate_every_steps
+    return (num_validations - 1) * num_valid
+
+
+def _captured_evaluation(record: Recorder, console: Console) -> CapturedEvaluation:
+    """Return what validates by replays; the memory of its recording is that of the step's."""
+    from nnrun.core.captured_evaluation import CapturedEvaluation  # noqa: PLC0415 - as above
+
+    def give_up(why: str) -> None:
+        console.say(f"validations are not launched as CUDA graphs: {why}")
+
+    def begin() -> None:
+        console.say("validations are launched as one CUDA graph a batch, which was checked to give the same results")
+
+    return CapturedEvaluation(record, give_up, begin)
 
 
 def _may_change(job: Job) -> str | None:
@@ -98,11 +136,11 @@ def _is_asked(composed: Composed) -> bool:
     return composed.located is None or composed.named("trainer.cuda_graph")
 
 
-def _why_not(state: TrainState, work: Work) -> str | None:
-    """Return why the steps of a training cannot be captured, as far as that is known before the first."""
-    if not isinstance(work.train, SplitBatches):
+def _why_not_these(batches: Batches, state: TrainState) -> str | None:
+    """Return why work on the batches of a training cannot be captured, as far as that is known before the first."""
+    if not isinstance(batches, SplitBatches):
         return "the frozen backbone's features are cached (transfer.cache=false computes them in each step)"
-    samples = work.train.samples
+    samples = batches.samples
     if isinstance(samples, StreamedSamples) or samples.home != state.device:
         return "the samples are not on the device (data.residency=device puts them there)"
     if not all(isinstance(leaf, Tensor) for leaf in tree_leaves(samples.placed.inputs)):
@@ -111,6 +149,13 @@ def _why_not(state: TrainState, work: Work) -> str | None:
         return what if is_ragged else "batches are made of the samples on the host"
     if state.world.size > 1:
         return "several processes train together"
+    return None
+
+
+def _why_no_update(state: TrainState, work: Work) -> str | None:
+    """Return why the updates of a training cannot be captured, though its validations may be."""
+    if drawing := getattr(state.train_module, "drawing", ()):
+        return f"trainer.recompute repeats layers that draw random numbers ({few(drawing)}), as dropout does"
     for callback in work.callbacks:
         own = getattr(callback, "callback", None)
         if own is not None and type(own).joins_update is Callback.joins_update and own.joins_update(state):

@@ -20,6 +20,7 @@ from nnrun.assembly.instantiate import build, notes_on_network
 from nnrun.assembly.job import Job
 from nnrun.assembly.network import to_device
 from nnrun.assembly.objective import counts_for_loss
+from nnrun.assembly.recomputation import recompute, wanted_recompute
 from nnrun.assembly.skeleton import build_network, check_room
 from nnrun.assembly.transfer import (
     Groups,
@@ -131,6 +132,9 @@ def make_training(job: Job, data: Opened, objective: Objective) -> Training:
         freezing=transfer.freezing,
     )
     state.set_training()
+    recomputed = recompute(wanted_recompute(job), state, train)
+    tree["trainer"]["recompute"] = recomputed.setting
+    notes += [recomputed.note] if recomputed.note else []
     callbacks, loggers = _callbacks(tree["callback"]), _loggers(tree["logger"])
     return Training(state, plan, train, valid, tree, callbacks, loggers, compilation, transfer, notes)
 

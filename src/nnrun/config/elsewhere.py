@@ -23,6 +23,8 @@ SETTINGS: dict[str, str] = {
     "trainer.device": "accelerator devices gpu gpus cuda use_cuda no_cuda use_cpu use_gpu num_gpus",
     "trainer.precision": "amp amp_dtype fp16 bf16 half mixed_precision use_amp to_fp16 native_amp dtype autocast",
     "trainer.compile": "torch_compile torchcompile jit_compile compile_model",
+    "trainer.recompute": "gradient_checkpointing activation_checkpointing grad_checkpointing use_checkpoint "
+    "checkpoint_activations",
     "trainer.deterministic": "full_determinism cudnn_deterministic",
     # the update
     "trainer.accumulate": "accumulate_grad_batches gradient_accumulation_steps grad_accum_steps grad_accum "

@@ -36,6 +36,7 @@ MEANT_BEFORE: dict[str, Any] = {
     "trainer.watch": "none",
     "trainer.watch_every_steps": 50,
     "trainer.profile": False,
+    "trainer.recompute": False,
     # A checkpoint states the number: see as_meant_then.
     "trainer.threads": "auto",
     "data.class_order": "text",

@@ -165,6 +165,14 @@ RANGES: dict[str, Range] = {
         ("none", "all", *WATCHED_PARTS),
     ),
     "trainer.watch_every_steps": whole(1),
+    "trainer.recompute": Range(
+        lambda v: (
+            isinstance(v, bool)
+            or (v != [] and all(isinstance(name, str) and name for name in (v if isinstance(v, list) else [v])))
+        ),
+        "true, false, auto, or names of layers, such as layer1 or [layer1.*, layer2.*]",
+        ("true", "false", "auto"),
+    ),
     "transfer.weights": Range(
         lambda v: v is None or (isinstance(v, str) and v != ""),
         "default, the path of a file or of a run, or null",

@@ -114,6 +114,7 @@ class TrainerSettings:
     max_nonfinite: int
     compile: Switch
     cuda_graph: Switch
+    recompute: bool | str | list[str]
     channels_last: Switch
     deterministic: bool
     threads: Literal["auto"] | int

@@ -55,13 +55,14 @@ def compile_network(state: TrainState, inputs: Any) -> float:
     # Drop the kernels of an earlier job in this process, and their count, which is limited.
     torch.compiler.reset()
     network = state.network
-    network.compile(dynamic=False)
+    # Graphs of its own would be recorded within those of a captured step.
+    network.compile(dynamic=False, options={"triton.cudagraphs": False})
     state.set_training()
     buffers = [buffer.clone() for buffer in network.buffers()]
     seed_step(state.device, state.seed, 0, 0)
     with calling("model"):
         with state.precision.autocast(state.device):
-            outputs = network(inputs)
+            outputs = state.train_module(inputs)
         sum(leaf.float().sum() for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor)).backward()  # type: ignore[union-attr]
     state.optimizer.zero_grad(set_to_none=True)
     with torch.no_grad():

@@ -65,6 +65,28 @@ def copies_beside(device: torch.device) -> bool:
     return is_gpu(device) and torch.cuda.is_available()
 
 
+def is_recording(device: torch.device) -> bool:
+    """Return whether the work of this thread on a device is being recorded, not done."""
+    return is_gpu(device) and torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
+
+
+def random_state(device: torch.device) -> Tensor:
+    """Return the state of a device's own generator; nothing waits for the device."""
+    if is_gpu(device):
+        return torch.cuda.get_rng_state(device)
+    return torch.mps.get_rng_state() if device.type == "mps" else torch.get_rng_state()
+
+
+def set_random_state(device: torch.device, state: Tensor) -> None:
+    """Restore the state of a device's own generator."""
+    if is_gpu(device):
+        torch.cuda.set_rng_state(state, device)
+    elif device.type == "mps":
+        torch.mps.set_rng_state(state)
+    else:
+        torch.set_rng_state(state)
+
+
 def wait_for(device: torch.device) -> None:
     """Wait for a device to finish its queued work."""
     if is_gpu(device):

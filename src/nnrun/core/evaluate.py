@@ -75,16 +75,22 @@ def evaluate(
         ):
             for batch in batches.epoch(0):
                 poll()
-                with calling("model"):
-                    outputs = objective.loss.take(network(batch.inputs))
-                losses = objective.losses(outputs, batch)
-                objective.eval_metric.update(sums, outputs, losses, batch)
+                outputs, losses = add_batch(sums, network, objective, batch)
                 if kept is not None:
                     kept.add(outputs, losses, batch)
                 advance(1)
     finally:
         network.train(was_training)
     return sums
+
+
+def add_batch(sums: Sums, network: nn.Module, objective: Objective, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Add a batch to the sums of the metrics; return the network's outputs for it, and the loss of each sample."""
+    with calling("model"):
+        outputs = objective.loss.take(network(batch.inputs))
+    losses = objective.losses(outputs, batch)
+    objective.eval_metric.update(sums, outputs, losses, batch)
+    return outputs, losses
 
 
 @contextmanager

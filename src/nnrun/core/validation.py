@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nnrun.core.evaluate import evaluate
 from nnrun.core.seams.problem import Sums
 from nnrun.core.state import TrainState
 from nnrun.core.work import Work
@@ -41,7 +40,7 @@ def _measure(state: TrainState, work: Work) -> tuple[Sums, dict[str, float]]:
     # In BatchNorm each rank has the statistics of its own slices: those of the first rank are saved.
     state.world.broadcast(state.evaluated.buffers())
     with state.clock.validating():
-        sums = evaluate(state.eval_module, work.objective, work.valid, work.poll)
+        sums = work.evaluate(state.eval_module, work.objective, work.valid, work.poll)
         state.world.sum(sums.values())
         state.progress.validated_step = state.progress.step
         work.objective.problem.fit_validation(sums)

@@ -6,10 +6,14 @@ import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from torch import nn
+
 from nnrun.base.errors import InterruptedRun
+from nnrun.core.evaluate import evaluate
 from nnrun.core.objective import Objective
 from nnrun.core.seams.batch import Batches
 from nnrun.core.seams.callback import Callback
+from nnrun.core.seams.problem import Sums
 from nnrun.core.seams.training import UpdateStep
 from nnrun.core.seams.world import World
 
@@ -19,7 +23,7 @@ class Work:
     """What is learned, and from what.
 
     `poll` is called between steps, and between the batches of a validation, where the state can be saved. It may raise,
-    on all ranks at once.
+    on all ranks at once. `evaluate` measures a network on the batches of `valid`, as the function of that name does.
     """
 
     objective: Objective
@@ -28,6 +32,7 @@ class Work:
     valid: Batches | None
     callbacks: Sequence[Callback] = ()
     poll: Callable[[], None] = lambda: None
+    evaluate: Callable[[nn.Module, Objective, Batches, Callable[[], None]], Sums] = evaluate
 
 
 def poll_together(poll: Callable[[], None], world: World) -> Callable[[], None]:

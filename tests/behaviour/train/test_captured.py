@@ -10,6 +10,7 @@ import torch
 
 from nnrun.assembly import capture, cuda_recorder
 from nnrun.cli import main
+from nnrun.core.plan import Plan
 from support.small_runs import train
 from support.tape import TapeRecorder
 from support.texts import make_texts
@@ -51,10 +52,13 @@ def rows(run) -> list[dict]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_a_captured_run_is_the_run_itself_and_resumes_to_the_same_bits(tmp_path, tapes, capsys):
+def test_a_captured_run_is_the_run_itself_and_resumes_to_the_same_bits(tmp_path, tapes, capsys, monkeypatch):
+    monkeypatch.setattr(capture, "_LEAST_BATCHES", 1)
     assert train(tmp_path / "whole", "model=cnn", *RUN) == 0
-    assert len(tapes[0].tapes) >= 2
-    assert "training steps are launched as one CUDA graph" in capsys.readouterr().out
+    assert len(tapes[0].tapes) >= 3
+    said = capsys.readouterr().out
+    assert "training steps are launched as one CUDA graph" in said
+    assert "validations are launched as one CUDA graph a batch" in said
     assert train(tmp_path / "run", "model=cnn", *RUN, stop=9) == 143
     with contextlib.chdir(tmp_path):
         assert main([f"resume={tmp_path / 'run'}"]) == 0
@@ -110,6 +114,19 @@ def test_what_cannot_be_captured_says_why(tmp_path, capsys, words, why, auto):
     said = "training steps are not launched as one CUDA graph: " if auto else "the step cannot be captured: "
     assert said in (out if auto else err)
     assert why in (out if auto else err)
+
+
+@pytest.mark.parametrize(
+    ("plan", "num_valid", "expected"),
+    [
+        (Plan(4, 40, 1, 10), 7, 21),  # four validations, the first of which is never replayed
+        (Plan(4, 35, 1, 10), 7, 21),
+        (Plan(4, 40, 1, 10, validate_every_steps=5), 1, 11),
+        (Plan(4, 20, 2, 10), 7, 21),
+    ],
+)
+def test_the_batches_of_validations_that_are_replayed_are_counted(plan, num_valid, expected):
+    assert capture.num_replayed(plan, 10, num_valid) == expected
 
 
 def test_auto_captures_no_short_training(tmp_path, tapes):

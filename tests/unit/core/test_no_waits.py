@@ -47,6 +47,7 @@ from nnrun.components.problems.regression import Regression
 from nnrun.components.schedulers.cosine import WarmupCosine
 from nnrun.config.interpolation import known_late
 from nnrun.core.batches import SplitBatches
+from nnrun.core.captured_evaluation import Recording
 from nnrun.core.device import Precision
 from nnrun.core.ema import Ema
 from nnrun.core.evaluate import evaluate
@@ -164,6 +165,13 @@ def records_nothing(work) -> None:
     raise NotImplementedError
 
 
+def works_twice(work):
+    with NoBlockingCopies():
+        work()
+        work()
+    return work
+
+
 def take_steps(trained: list[nn.Parameter], case: SimpleNamespace) -> TrainState:
     """Train an epoch of the CNN, and evaluate it, as a case says."""
     channels = case.channels
@@ -211,6 +219,11 @@ def take_steps(trained: list[nn.Parameter], case: SimpleNamespace) -> TrainState
     train_epoch(state, Work(objective, step, train, None, callbacks), Plan(1, 99, case.accumulate, 1000))
     assert state.progress.step == num_steps
     evaluate(state.eval_module, objective, SplitBatches(samples_at(split, layout), scaling, 50))
+    if case.captured:
+        # Two batches, the second padded.
+        Recording(state.eval_module, objective, SplitBatches(samples_at(split, layout), scaling, 25)).record(
+            works_twice
+        )
     return state
 
 

@@ -37,6 +37,7 @@ _MAY_DIFFER = (
 _ONLY: Mapping[str, tuple[Any, ...]] = {
     "trainer.precision": ("auto", "fp32"),
     "trainer.compile": (False, "auto"),
+    "trainer.recompute": (False,),
     "trainer.nonfinite": ("stop",),
     "trainer.watch": ("none",),
     "trainer.profile": (False,),

@@ -33,7 +33,14 @@ TASK = Task(
     ),
     reads_of_unread=(
         *("trainer.device", "trainer.precision", "trainer.channels_last", "trainer.deterministic"),
-        *("trainer.threads", "trainer.progress", "trainer.accumulate", "trainer.grad_clip_norm", "trainer.ema_decay"),
+        *(
+            "trainer.threads",
+            "trainer.progress",
+            "trainer.recompute",
+            "trainer.accumulate",
+            "trainer.grad_clip_norm",
+            "trainer.ema_decay",
+        ),
     ),
     unread_with="task=batch_find: it takes its own steps",
     builds=("model", "data", "problem", "loss", "optimizer", "augment"),

@@ -145,9 +145,12 @@ def _watched(network: nn.Module, root: Layer, counter: FlopCounterMode) -> Itera
     started: list[int] = []
 
     def enter(_module: nn.Module, _inputs: object) -> None:
-        started.append(counter.get_total_flops())
+        if not _in_backward_pass():
+            started.append(counter.get_total_flops())
 
     def leave(module: nn.Module, _inputs: object, outputs: object) -> None:
+        if _in_backward_pass():
+            return
         flops = counter.get_total_flops() - started.pop()
         shape = next((list(leaf.shape) for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor)), None)
         for layer in layers[module]:
@@ -162,6 +165,11 @@ def _watched(network: nn.Module, root: Layer, counter: FlopCounterMode) -> Itera
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _in_backward_pass() -> bool:
+    """Return whether the backward pass is under way, in which trainer.recompute calls layers again."""
+    return torch._C._current_graph_task_id() != -1
 
 
 def _address(tensor: object) -> int | None:

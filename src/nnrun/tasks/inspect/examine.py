@@ -36,6 +36,8 @@ class NetworkReport:
     memory: StepMemory
     proof: Proof
     overfit: Overfit | None
+    # Whether layers compute their activations again, which are not among the memory then.
+    recomputes: bool = False
 
     @property
     def batch_size(self) -> int:
@@ -119,7 +121,9 @@ def examine(job: Job, data: Opened, session: Session, trained: Trained | None) -
         plain = batch._replace(inputs=inputs, targets=targets, mixed=None)
         session.console.say(f"overfitting one batch of {plain.num_samples} in at most {settings.steps} steps")
         learned = overfit(step, plain, settings.steps, session.stop.poll)
-    return NetworkReport(batch, data.preprocessing, cost, memory, proof, learned)
+    return NetworkReport(
+        batch, data.preprocessing, cost, memory, proof, learned, bool(training.tree["trainer"]["recompute"])
+    )
 
 
 def measure_first_step(step: Step, batch: Batch) -> tuple[Cost, StepMemory, Proof]:

@@ -42,7 +42,7 @@ TASK = Task(
     ),
     reads_of_unread=(
         *("trainer.device", "trainer.precision", "trainer.channels_last", "trainer.deterministic"),
-        *("trainer.threads", "trainer.progress", "trainer.ema_decay", "trainer.grad_clip_norm"),
+        *("trainer.threads", "trainer.progress", "trainer.recompute", "trainer.ema_decay", "trainer.grad_clip_norm"),
     ),
     unread_with="task=inspect: nothing is trained",
     # Without a scheduler, the learning rate is the optimizer's own.

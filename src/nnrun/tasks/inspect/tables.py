@@ -124,7 +124,8 @@ def network_table(report: NetworkReport) -> Sheet:
     )
     parts = ("weights", "gradients", "optimizer", "average", "activations", "batch")
     sizes = ", ".join(f"{part} {size(getattr(memory, part))}" for part in parts if getattr(memory, part))
-    table.add_row("memory", f"{size(memory.total)} for a step with a batch of {batch_size}: {sizes}")
+    again = "; and for a moment what a layer computes again (trainer.recompute)" if report.recomputes else ""
+    table.add_row("memory", f"{size(memory.total)} for a step with a batch of {batch_size}: {sizes}{again}")
     for title, text, style in _gradient_rows(report.proof):
         table.add_row(title, text, style=style)
     if report.overfit is not None:

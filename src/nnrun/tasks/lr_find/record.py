@@ -47,7 +47,7 @@ TASK = Task(
     ),
     reads_of_unread=(
         *("trainer.device", "trainer.precision", "trainer.channels_last", "trainer.deterministic"),
-        *("trainer.threads", "trainer.progress", "trainer.accumulate", "trainer.grad_clip_norm"),
+        *("trainer.threads", "trainer.progress", "trainer.recompute", "trainer.accumulate", "trainer.grad_clip_norm"),
     ),
     unread_with="task=lr_find: it takes its own steps",
     builds=("model", "data", "problem", "loss", "optimizer", "augment"),

@@ -104,7 +104,7 @@ def _timed(job: Job, data: Opened, aside: Session, budget: float) -> tuple[Speed
         step = make_step(job.settings.trainer, state, objective, callbacks, watchers.watch.mark)
         work = Work(objective, step, training.train, training.valid, callbacks, aside.stop.poll)
         work, _ = keep_features(training.transfer, state, work, training.plan, aside.console)
-        work = captured(job, work, step, training.plan.total_steps, aside.console)
+        work = captured(job, work, step, training.plan, aside.console)
         for callback in callbacks:
             callback.on_fit_start(state)
         watchers.saving.finish(state)

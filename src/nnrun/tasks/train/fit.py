@@ -227,7 +227,7 @@ def _fit(job: Job, objective: Objective, training: Training, watchers: Watchers,
         work = Work(objective, step, training.train, training.valid, callbacks, poll)
         work, is_cached = keep_features(training.transfer, state, work, training.plan, session.console)
         training.tree["transfer"]["cache"] = is_cached
-        work = captured(job, work, step, training.plan.total_steps, session.console)
+        work = captured(job, work, step, training.plan, session.console)
         fitting()(state, work, training.plan)
     if "memory" in parts_of(job.settings.trainer.watch):
         tell_memory(state.device, session.console.record)
