@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from nnrun.base.foreign_errors import calling
-from nnrun.core.device import is_gpu
+from nnrun.core.device import WITHOUT_GRAPHS, is_gpu
 from nnrun.core.randomness import seed_step
 from nnrun.core.state import TrainState
 
@@ -56,7 +56,7 @@ def compile_network(state: TrainState, inputs: Any) -> float:
     torch.compiler.reset()
     network = state.network
     # Graphs of its own would be recorded within those of a captured step.
-    network.compile(dynamic=False, options={"triton.cudagraphs": False})
+    network.compile(dynamic=False, options=WITHOUT_GRAPHS)
     state.set_training()
     buffers = [buffer.clone() for buffer in network.buffers()]
     seed_step(state.device, state.seed, 0, 0)

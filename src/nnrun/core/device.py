@@ -16,6 +16,8 @@ from torch.utils import deterministic
 
 from nnrun.base.errors import ConfigError, ResourceError
 
+# An option of torch.compile: it captures no graphs of its own.
+WITHOUT_GRAPHS: dict[str, str | int | bool | Callable[..., Any]] = {"triton.cudagraphs": False}
 _DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
