@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 
 from nnrun.core.device import set_deterministic, set_exact
+from on_gpu import savings
 from on_gpu.place import Place, Row
 from on_gpu.runs import read, run, stopped_at, train
 from on_gpu.trainings import SHAPES, make_network
@@ -48,15 +48,8 @@ def resumed(place: Place) -> Iterator[Row]:
 
 
 def compiled(place: Place) -> Iterator[Row]:
-    """The same for compiled networks, and the cost and gain of compiling."""
-    for precision in ("bf16",):
-        for is_compiled in ("false", "true") if place.on_gpu else ("false",):
-            words = ["data=digits", "model=cnn", f"trainer.precision={precision}", f"trainer.compile={is_compiled}"]
-            words += ["trainer.epochs=1000", f"trainer.max_steps={place.steps(1000)}", "early_stopping=none"]
-            start = time.perf_counter()
-            summary = train(place.folder, f"compile-{is_compiled}", *words, device=str(place.device))
-            row = {"samples_per_second": summary["train"]["samples_per_second"]}
-            yield f"cnn {precision}, compile={is_compiled}", row | {"seconds": time.perf_counter() - start}
+    """Compiled networks: their steps, captured and not, and whether a resumed run has the same bits."""
+    yield from savings.compiled(place)
     yield from _resumed(place, _COMPILED)
 
 
@@ -100,8 +93,8 @@ def residency(place: Place) -> Iterator[Row]:
     data = ("data=digits",) if place.root is None or place.dry else ("data=mnist", f"data.root={place.root}")
     for where, workers in (("device", 0), ("memory", 0), ("stream", 2)):
         words = [*data, "model=cnn", f"data.residency={where}", f"data.num_workers={workers}", "early_stopping=none"]
-        for turn in ("cold", "warm"):  # the second loads nothing
-            more = ["trainer.epochs=100", f"trainer.max_steps={place.steps(400 if turn == 'warm' else 20)}"]
+        for turn in ("cold", "warm") if where == "device" else ("warm",):  # only the first run loads kernels
+            more = ["trainer.epochs=100", f"trainer.max_steps={place.steps(200 if turn == 'warm' else 20)}"]
             summary = train(place.folder, f"{where}-{turn}", *words, *more, device=str(place.device))
         name = f"{where}-bits"
         train(place.folder, name, *SMALL, "model=cnn", *words[-3:], device=str(place.device))

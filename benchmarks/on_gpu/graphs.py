@@ -31,16 +31,16 @@ def graph(place: Place) -> Iterator[Row]:
 
 def _bare(place: Place, network: str, precision: str) -> Iterator[Row]:
     """Yield the rows of the bare step."""
-    _forget(place)
+    forget(place)
     seconds = seconds_a_call(bare_step(network, place.device, precision), place)
-    yield f"{network} {precision}, bare, eager", _figures(place, seconds, 0)
+    yield f"{network} {precision}, bare, eager", figures_of(place, seconds, 0)
     if not place.on_gpu:
         return
-    _forget(place)
+    forget(place)
 
     def captured() -> dict[str, Any]:
         replay = _captured(bare_step(network, place.device, precision, capturable=True))
-        return _figures(place, seconds_a_call(replay, place), 0)
+        return figures_of(place, seconds_a_call(replay, place), 0)
 
     yield f"{network} {precision}, bare, captured", attempt(captured)
 
@@ -70,15 +70,15 @@ def _ours(place: Place, network: str, precision: str) -> Iterator[Row]:
     for name, one in (("eager", setup), ("captured", replace(setup, cuda_graph=True))):
         if one.cuda_graph and not place.on_gpu:
             continue
-        _forget(place)
+        forget(place)
 
         def measured(one: Setup = one) -> dict[str, Any]:
-            return _figures(place, seconds_a_step(one, place), noise_bytes(one, place))
+            return figures_of(place, seconds_a_step(one, place), noise_bytes(one, place))
 
         yield f"{network} {precision}, nnrun, {name}", attempt(measured)
 
 
-def _forget(place: Place) -> None:
+def forget(place: Place) -> None:
     """Free the memory of the row before, and measure the peak anew."""
     gc.collect()
     if place.on_gpu:
@@ -87,7 +87,7 @@ def _forget(place: Place) -> None:
         torch.cuda.reset_peak_memory_stats()
 
 
-def _figures(place: Place, seconds: float, without_bytes: int) -> dict[str, Any]:
+def figures_of(place: Place, seconds: float, without_bytes: int) -> dict[str, Any]:
     """Return the time of a step, and the memory at its peak without that of the samples."""
     figures: dict[str, Any] = {"microseconds": 1e6 * seconds}
     if place.on_gpu:

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from on_gpu import bits, graphs, kinds, machine_parts, speed, waiting
+from on_gpu import bits, graphs, kinds, machine_parts, savings, speed, waiting
 from on_gpu.place import Part, Place
 
 PARTS: dict[str, Part] = {
@@ -33,6 +33,8 @@ PARTS: dict[str, Part] = {
     "memory": machine_parts.memory,
     "kinds": kinds.kinds,
     "graph": graphs.graph,
+    "evaluation": savings.evaluation,
+    "recompute": savings.recompute,
     "speed": speed.speed,
     "kernels": speed.kernels,
     "compile": bits.compiled,

@@ -22,6 +22,7 @@ class Tracer:
         self._on_gpu = device.type == "cuda"
         activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if self._on_gpu else [])]
         self._profile = profile(activities=activities)
+        self._is_on = False
         self.names: list[str] = []
 
     def begin(self) -> None:
@@ -29,10 +30,17 @@ class Tracer:
         if self._on_gpu:
             torch.cuda.synchronize()
         self._profile.__enter__()
+        self._is_on = True
+
+    def close(self) -> None:
+        """Stop, if that has not been done."""
+        if self._is_on:
+            self._is_on = False
+            self._profile.__exit__(None, None, None)
 
     def end(self) -> None:
-        """Stop."""
-        self._profile.__exit__(None, None, None)
+        """Stop, and keep what was traced."""
+        self.close()
         self.names = [event.name for event in self._profile.events() or []]
 
     def counts(self, steps: int) -> dict[str, Any]:
@@ -66,15 +74,27 @@ def trace_calls(call: Callable[[], None], device: torch.device, warmup: int, ste
     return tracer.counts(steps)
 
 
-def first_wait(setup: Setup, device: torch.device, warmup: int, steps: int) -> str | None:
-    """Return where the host first waits for the device in a training's steps, as torch reports it, or None."""
+def look(setup: Setup, device: torch.device, warmup: int, steps: int) -> dict[str, Any]:
+    """Return where the host first waits for the device in a training's steps, and their launches and waits.
+
+    torch reports the first wait as an error, which ends the training; then the launches are unknown.
+    """
+    tracer = Tracer(device)
 
     def watch(mode: str) -> None:
         if device.type == "cuda":
             torch.cuda.set_sync_debug_mode(mode)
 
+    def begin() -> None:
+        tracer.begin()
+        watch("error")
+
+    def end() -> None:
+        watch("default")
+        tracer.end()
+
     try:
-        run_window(setup, device, Window(warmup, steps, lambda: watch("error"), lambda: watch("default")))
+        run_window(setup, device, Window(warmup, steps, begin, end))
     except Exception as error:
         cause: BaseException = error
         while cause.__cause__ is not None:
@@ -82,7 +102,9 @@ def first_wait(setup: Setup, device: torch.device, warmup: int, steps: int) -> s
         if "synchroniz" not in str(cause):
             raise
         frames = [frame for frame in traceback.extract_tb(cause.__traceback__) if "nnrun" in frame.filename]
-        return " < ".join(f"{frame.filename.rpartition('nnrun/')[2]}:{frame.lineno}" for frame in reversed(frames[-3:]))
+        places = (f"{frame.filename.rpartition('nnrun/')[2]}:{frame.lineno}" for frame in reversed(frames[-3:]))
+        return {"waits_at": " < ".join(places)}
     finally:
         watch("default")
-    return None
+        tracer.close()
+    return {"waits_at": "nowhere", **tracer.counts(steps)}

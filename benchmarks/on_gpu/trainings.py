@@ -22,12 +22,14 @@ from nnrun.components.problems.classification import Classification
 from nnrun.config.interpolation import known_late
 from nnrun.core.batches import SplitBatches
 from nnrun.core.captured_step import CapturedStep
+from nnrun.core.compile import compile_network
 from nnrun.core.device import Precision, set_deterministic, set_exact
 from nnrun.core.ema import Ema
 from nnrun.core.loop import train_epoch
 from nnrun.core.nonfinite import FiniteWatch, SkippingWatch
 from nnrun.core.objective import Objective
 from nnrun.core.plan import Plan
+from nnrun.core.recompute import Recomputing, layers_to_recompute
 from nnrun.core.residency import Layout, samples_at
 from nnrun.core.schedule import Schedule
 from nnrun.core.seams.callback import Callback
@@ -63,6 +65,8 @@ class Setup:
     batch_size: int = 64
     batchnorm: bool = False
     cuda_graph: bool = False
+    compiled: bool = False
+    recompute: bool = False
 
 
 def make_network(name: str, batchnorm: bool = False) -> nn.Module:
@@ -121,6 +125,10 @@ def make_training(
         watch=SkippingWatch(100) if setup.skip else FiniteWatch(),
     )
     step = (SkippingStep if setup.skip else Step)(state, objective, setup.clip, callbacks)
+    if setup.recompute:
+        state.train_module = Recomputing(network, layers_to_recompute(network, True), device)
+    if setup.compiled:
+        compile_network(state, train.take(train.order(0)[0])[0])
     plan = Plan(1, num_steps, setup.accumulate, log_every_steps=10**9)
     work = Work(objective, step, train, None, callbacks)
     return state, _captured(work, step, train, device) if setup.cuda_graph else work, plan

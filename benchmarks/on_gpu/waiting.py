@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
-from torch.utils import deterministic
 
 from nnrun.components.data.normalize import Normalize
 from nnrun.core.batches import SplitBatches
 from nnrun.core.evaluate import evaluate
 from nnrun.core.residency import Layout, samples_at
 from on_gpu.place import Place, Row, attempt
-from on_gpu.tracing import first_wait, trace, trace_calls
+from on_gpu.tracing import look, trace, trace_calls
 from on_gpu.trainings import (
     SHAPES,
     Setup,
@@ -77,13 +77,7 @@ def waits(place: Place) -> Iterator[Row]:
 
 def _look_at(setup: Setup, place: Place) -> dict[str, Any]:
     """Return the findings about a setting."""
-    warmup, steps = place.steps(4), place.steps(5)
-
-    def look() -> dict[str, Any]:
-        where = first_wait(setup, place.device, warmup, steps)
-        return {"waits_at": where or "nowhere", **trace(setup, place.device, warmup, steps)}
-
-    return attempt(look)
+    return attempt(partial(look, setup, place.device, place.steps(4), place.steps(5)))
 
 
 def look_at_evaluation(place: Place) -> dict[str, Any]:
@@ -115,41 +109,19 @@ def look_at_evaluation(place: Place) -> dict[str, Any]:
 
 
 def steps(place: Place) -> Iterator[Row]:
-    """Microseconds and launches per step: bare, nnrun's, with EMA, with skipping, deterministic, with memory filled."""
+    """Microseconds and launches per step: bare, nnrun's, with EMA, with skipping."""
     compute_as_nnrun()
     for network in SHAPES if not place.dry else ("cnn",):
-        for precision in ("bf16", "fp32") if not place.dry else ("bf16",):
-            step = bare_step(network, place.device, precision)
-            figures = trace_calls(step, place.device, warmup=place.steps(5), steps=place.steps(5))
-            yield f"{network} {precision}, bare", {"microseconds": 1e6 * seconds_a_call(step, place), **figures}
-            plain = Setup(network=network, precision=precision)
-            settings = {"nnrun": plain}
-            if precision == "bf16":
-                settings |= {
-                    "nnrun, EMA": replace(plain, ema=True),
-                    "nnrun, skip": replace(plain, skip=True),
-                    "nnrun, deterministic": replace(plain, deterministic=True),
-                }
-            for name, setup in settings.items():
-                yield f"{network} {precision}, {name}", _figures(setup, place)
-    yield "cnn bf16, nnrun, deterministic, memory filled", _filled(place)
+        step = bare_step(network, place.device, "bf16")
+        figures = trace_calls(step, place.device, warmup=place.steps(5), steps=place.steps(5))
+        yield f"{network} bf16, bare", {"microseconds": 1e6 * seconds_a_call(step, place), **figures}
+        plain = Setup(network=network)
+        settings = {"nnrun": plain, "nnrun, EMA": replace(plain, ema=True), "nnrun, skip": replace(plain, skip=True)}
+        for name, setup in settings.items():
+            yield f"{network} bf16, {name}", _figures(setup, place)
 
 
 def _figures(setup: Setup, place: Place) -> dict[str, Any]:
     """Return the time and the launches of a training's step."""
     microseconds = 1e6 * seconds_a_step(setup, place)
     return {"microseconds": microseconds, **trace(setup, place.device, place.steps(5), place.steps(5))}
-
-
-def _filled(place: Place) -> dict[str, Any]:
-    """Return the figures of a deterministic step if torch fills all new memory, as it does by default."""
-    kind: Any = type(deterministic)
-    original = kind.fill_uninitialized_memory
-    # set_deterministic switches it off: here it must stay on.
-    kind.fill_uninitialized_memory = property(original.fget, lambda *_: None)
-    torch._C._set_deterministic_fill_uninitialized_memory(True)
-    try:
-        return _figures(Setup(deterministic=True), place)
-    finally:
-        kind.fill_uninitialized_memory = original
-        torch._C._set_deterministic_fill_uninitialized_memory(False)

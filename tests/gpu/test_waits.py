@@ -12,7 +12,7 @@ from nnrun.core.device import set_deterministic
 from nnrun.core.seams.callback import Callback
 from on_gpu import tracing
 from on_gpu.place import Place
-from on_gpu.tracing import first_wait, trace
+from on_gpu.tracing import look, trace
 from on_gpu.trainings import Setup, Window
 from on_gpu.waiting import WAITS, look_at_evaluation
 from support.on_gpu import CUDA, has_bf16
@@ -33,8 +33,8 @@ def test_no_step_waits_for_the_device(name, deterministic):
     setup = replace(WAITS[name], deterministic=deterministic)
     if setup.precision == "bf16" and not has_bf16():
         setup = replace(setup, precision="fp16")
-    assert first_wait(setup, CUDA, WARMUP, STEPS) is None
-    found = trace(setup, CUDA, WARMUP, STEPS)
+    found = look(setup, CUDA, WARMUP, STEPS)
+    assert found["waits_at"] == "nowhere"
     # A wait or two of all are the tracing's own.
     assert found["waits_a_step"] <= 2 / STEPS
     assert found["pageable_copies_a_step"] == 0
@@ -89,4 +89,4 @@ def test_negative_control_a_step_that_waits_is_caught(monkeypatch, callback):
     found = trace(setup, CUDA, WARMUP, STEPS)
     assert found["waits_a_step"] >= 1 or found["pageable_copies_a_step"] >= 1
     if callback is ReadsTheLoss:
-        assert first_wait(setup, CUDA, WARMUP, STEPS) is not None
+        assert look(setup, CUDA, WARMUP, STEPS)["waits_at"] != "nowhere"

@@ -203,3 +203,21 @@ def test_a_captured_step_is_timed_and_one_that_cannot_be_captured_is_no_eager_on
     monkeypatch.setattr(trainings, "CudaRecorder", lambda device, generators: cannot)
     with pytest.raises(RuntimeError, match="not captured: RuntimeError: no graphs here"):
         trainings.seconds_a_step(setup, place)
+
+
+def test_a_captured_evaluation_is_timed_and_reads_new_weights(gpu, tmp_path, monkeypatch):
+    """Negative control: one that cannot be captured is no eager one."""
+    savings, torch = importlib.import_module("on_gpu.savings"), importlib.import_module("torch")
+    place = importlib.import_module("on_gpu.place").Place(torch.device("cpu"), tmp_path, None, True)
+    recorder = TapeRecorder()
+    monkeypatch.setattr(savings, "CudaRecorder", lambda device, generators: recorder)
+    found = savings._evaluated(place, "cnn", captured=True)
+    assert len(recorder.tapes) == 1
+    assert found["same_sums_for_new_weights"] is True
+
+    def cannot(work):
+        raise RuntimeError("no graphs here")
+
+    monkeypatch.setattr(savings, "CudaRecorder", lambda device, generators: cannot)
+    with pytest.raises(RuntimeError, match="not captured: RuntimeError: no graphs here"):
+        savings._evaluated(place, "cnn", captured=True)
