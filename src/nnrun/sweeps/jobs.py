@@ -28,6 +28,7 @@ _LATER: Mapping[str, Sequence[str]] = {
     "data": ("columns", "drop", "group", "max_length", "text", "time"),
     "data.dataset": ("group", "time"),
     "model": ("facts",),
+    "trainer": ("recompute",),
 }
 
 
@@ -144,13 +145,13 @@ def without(yardstick: Yardstick, repeated: Sequence[str]) -> Yardstick:
 def hash_of(composed: Composed, *, without_later: bool = False) -> str:
     """Return a hash of a config without its secrets: the same for the same settings.
 
-    Optionally as before `_LATER`, of which those are left out that are null, as they mean what their absence did.
+    Optionally as before `_LATER`, of which those that are null or false are left out: they mean what their absence did.
     """
     tree = redact(composed.shown(), known=composed.secrets)
     for section, names in _LATER.items() if without_later else ():
         part = reduce(lambda at, name: at.get(name) or {}, filter(None, section.split(".")), tree)
         for name in names:
-            if part.get(name) in (None, f"${{data.{name}}}"):
+            if part.get(name) in (None, False, f"${{data.{name}}}"):
                 part.pop(name, None)
     shown = json.dumps(tree, sort_keys=True, default=str)
     return hashlib.sha256(shown.encode(errors="backslashreplace")).hexdigest()
