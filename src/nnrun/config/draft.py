@@ -6,11 +6,14 @@ not only Hydra's first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
+from operator import getitem
 from pathlib import Path
+from typing import Any
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nnrun.base.errors import Complaint
@@ -61,16 +64,20 @@ def choose_options(typed: Sequence[Typed], own: Sequence[Path]) -> Draft:
     return Draft(config, option_references(choices, own) | assumed, {item.key for item in known}, autos, choices)
 
 
-def _name_as_today(node: DictConfig | ListConfig) -> None:
-    """Give each class that a `_target_` names its current name: the user's YAML may be older."""
-    for key in list(node) if isinstance(node, DictConfig) else range(len(node)):
-        if OmegaConf.is_missing(node, key) or OmegaConf.is_interpolation(node, key):  # type: ignore[arg-type]
-            continue
-        value = node[key]
-        if isinstance(value, DictConfig | ListConfig):
-            _name_as_today(value)
-        elif key == "_target_" and isinstance(value, str) and value != current_name(value):
-            node[key] = current_name(value)
+def _name_as_today(config: DictConfig) -> None:
+    """Give each class that a `_target_` names its current name, in place: the user's YAML may be older."""
+    for *path, last in _old_names(OmegaConf.to_container(config, resolve=False)):
+        node = reduce(getitem, path, config)
+        node[last] = current_name(node[last])
+
+
+def _old_names(node: Any) -> Iterator[list[Any]]:
+    """Yield the path of each `_target_` in plain values that has another name today."""
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+        if isinstance(value, dict | list):
+            yield from ([key, *path] for path in _old_names(value))
+        elif key == "_target_" and isinstance(value, str) and "${" not in value and value != current_name(value):
+            yield [key]
 
 
 def with_source_resolved(item: Typed, values: Sequence[Typed], fresh: DictConfig) -> Typed:
