@@ -28,6 +28,69 @@ def make_bert(folder: Path, *, longest: int = 48) -> None:
     (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\n# A tiny BERT\n")
 
 
+def _words() -> list[str]:
+    return [*GOOD, *BAD, *OTHER]
+
+
+def make_text_model(folder: Path, kind: str, *, longest: int = 48) -> None:
+    """Write a small network of a kind without a head, with a tokenizer whose padding is as usual for the kind."""
+    import torch
+    import transformers
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    first = ["<s>", "<pad>", "</s>", "<unk>"] if kind == "Roberta" else ["[PAD]", "[CLS]", "[SEP]", "[UNK]"]
+    words = [*first, *_words()]
+    tokenizer = Tokenizer(models.WordLevel({word: place for place, word in enumerate(words)}, unk_token=first[3]))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    start, end = (("<s>", 0), ("</s>", 2)) if kind == "Roberta" else (("[CLS]", 1), ("[SEP]", 2))
+    make = processors.RobertaProcessing if kind == "Roberta" else processors.BertProcessing
+    tokenizer.post_processor = make(end, start)
+    tokenizer.add_special_tokens(first)
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    if kind == "DistilBert":
+        sizes = {"dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 32}
+    positions = longest + (2 if kind == "Roberta" else 0)
+    config = getattr(transformers, f"{kind}Config")(vocab_size=len(words), max_position_embeddings=positions, **sizes)
+    getattr(transformers, f"{kind}Model")(config).save_pretrained(folder)
+    tokenizer.save(str(folder / "tokenizer.json"))
+
+
+# Sizes of networks for images of 32x32, by the start of their classes' names.
+IMAGE_MODELS = {
+    "ResNet": {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"},
+    "ConvNext": {"hidden_sizes": [8, 16], "depths": [1, 1], "num_stages": 2, "patch_size": 4},
+    "Swin": {
+        "image_size": 32,
+        "patch_size": 4,
+        "embed_dim": 8,
+        "depths": [1, 1],
+        "num_heads": [2, 2],
+        "window_size": 4,
+    },
+    "ViT": {
+        "image_size": 32,
+        "patch_size": 8,
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+    },
+}
+
+
+def make_image_model(folder: Path, kind: str) -> None:
+    """Write a small network of a kind without a head, with an image processor for 32x32."""
+    import torch
+    import transformers
+
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{kind}Config")(**IMAGE_MODELS[kind])
+    getattr(transformers, f"{kind}Model")(config).save_pretrained(folder)
+    processor = {"size": {"height": 32, "width": 32}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3, "resample": 2}
+    (folder / "preprocessor_config.json").write_text(json.dumps(processor))
+
+
 def make_vit(folder: Path, classes: tuple[str, ...] = ("ant", "bee", "fly")) -> None:
     """Write a ViT for images of 8x8, with a head for `classes` and an image processor."""
     import torch

@@ -6,7 +6,7 @@ from nnrun.assembly.instantiate import said_by_class
 from nnrun.base.errors import Complaint, ConfigError
 from nnrun.config.composed import Composed
 
-_TOKENIZER = ("tokenizer.kind", "tokenizer.file")
+_TOKENIZER = ("tokenizer.kind", "tokenizer.file", "tokenizer.padding")
 
 
 def adopted(composed: Composed) -> tuple[Composed, list[str]]:
@@ -33,7 +33,7 @@ def adopted(composed: Composed) -> tuple[Composed, list[str]]:
     for key, value in settings.items():
         full, _, name = key.rpartition(".")
         follows = full == "model" or key == "data.max_length"
-        follows |= full == "tokenizer" and not composed.named("tokenizer")
+        follows |= full == "tokenizer" and (name == "padding" or not composed.named("tokenizer"))
         follows |= full == "transfer" and composed.is_default(key)
         if follows:
             changed = changed.with_settings(full, {name: value})

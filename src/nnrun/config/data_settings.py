@@ -57,6 +57,9 @@ def unread_tokenizer(typed: Sequence[Typed], tree: Mapping[str, Any]) -> Iterato
         for item in words:
             yield Complaint(item.key, f"{item.key}={item.value} has no effect with data={name}, which has no texts")
         return
+    for item in words:
+        if item.key == "tokenizer.padding":
+            yield Complaint(item.key, f"{item.key}={item.value}: padding follows from the model; remove it")
     source = next((key for key in ("ckpt", "init_from") if value_at(tree, key) is not None), None)
     if source is not None:
         for item in [*words, *(item for item in typed if item.key == "data.max_length")]:

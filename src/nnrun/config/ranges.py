@@ -129,6 +129,7 @@ RANGES: dict[str, Range] = {
     "data.max_length": whole(1, null=True),
     "tokenizer.vocab_size": whole(2),
     "tokenizer.min_frequency": whole(1),
+    "tokenizer.padding": whole(0, null=True),
     "data.in_shape": Range(
         lambda v: v is None or _is_shape(v), "a list of whole numbers, a mapping of such lists by name, or null"
     ),

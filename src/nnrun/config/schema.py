@@ -95,6 +95,7 @@ class TokenizerSettings:
     min_frequency: int
     lowercase: bool
     file: str | None
+    padding: int | None
 
 
 @dataclass(frozen=True)

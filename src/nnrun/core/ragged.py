@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 # A batch is padded to a multiple of this: kernels are faster, and fewer sizes of memory are asked for.
 MULTIPLE = 8
-# The value of padding: no value of a sample equals it, so that a network can tell which are which.
+# The usual value of padding: no value of a sample equals it, so that a network can tell which are which.
 PADDING = 0
 # The number of batches whose samples are sorted by length together. More of them would need less padding, and make the
 # batches of different epochs more alike.
@@ -22,23 +22,23 @@ class Ragged:
     """Stand in for a tensor `(N, L)`, or `(N, L, ...)`, whose rows have different lengths.
 
     `values` are those of all rows, flat, in any order of the rows; row `i` has `lengths[i]` of them, from `starts[i]`
-    on. Rows that are asked for come as a tensor `(B, L, ...)`, whole numbers as int64, padded with 0: `L` is the length
-    of the longest of them, rounded up to a multiple of 8. The lengths stay on the host, so that nothing waits for the
-    device.
+    on. Rows that are asked for come as a tensor `(B, L, ...)`, whole numbers as int64, filled up with `padding`: `L` is
+    the length of the longest of them, rounded up to a multiple of 8. The lengths stay on the host, so that nothing
+    waits for the device.
     """
 
-    def __init__(self, values: Tensor, starts: Tensor, lengths: Tensor) -> None:
+    def __init__(self, values: Tensor, starts: Tensor, lengths: Tensor, padding: int = PADDING) -> None:
         assert len(starts) == len(lengths), "each row has a start and a length"
         # At least one value, so that there is something to gather where all rows are empty.
         self._values = values if len(values) else values.new_zeros(1)
         self._starts, self.lengths = starts, lengths
-        self._lengths_there = lengths
+        self._lengths_there, self.padding = lengths, padding
         self.dtype = values.dtype if values.is_floating_point() else torch.int64
 
     @classmethod
-    def of(cls, values: Tensor, lengths: Tensor) -> Ragged:
+    def of(cls, values: Tensor, lengths: Tensor, padding: int = PADDING) -> Ragged:
         """Return rows that lie one after the other."""
-        return cls(values, lengths.cumsum(0) - lengths, lengths)
+        return cls(values, lengths.cumsum(0) - lengths, lengths, padding)
 
     @property
     def shape(self) -> tuple[int | None, ...]:
@@ -81,7 +81,7 @@ class Ragged:
         is_there = places < self._lengths_there[indices][:, None]
         found = self._values[torch.where(is_there, self._starts[indices][:, None] + places, 0)]
         is_there = is_there.reshape(*is_there.shape, *[1] * (found.dim() - 2))
-        return torch.where(is_there, found, PADDING).to(self.dtype)
+        return torch.where(is_there, found, self.padding).to(self.dtype)
 
     def flat(self) -> Tensor:
         """Return the values of the rows, one after the other, without padding."""
@@ -92,7 +92,7 @@ class Ragged:
 
     def subset(self, indices: Tensor) -> Ragged:
         """Return the rows at `indices`; the values are shared."""
-        return Ragged(self._values, self._starts[indices], self.lengths[indices])
+        return Ragged(self._values, self._starts[indices], self.lengths[indices], self.padding)
 
     def loaded(self) -> Ragged:
         """Return the samples in memory, as they are."""
@@ -100,7 +100,7 @@ class Ragged:
 
     def to(self, device: torch.device) -> Ragged:
         """Return the samples on a device; their lengths are also on the host."""
-        there = Ragged(self._values.to(device), self._starts.to(device), self.lengths)
+        there = Ragged(self._values.to(device), self._starts.to(device), self.lengths, self.padding)
         there._lengths_there = self.lengths.to(device)
         return there
 

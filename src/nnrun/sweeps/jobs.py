@@ -29,6 +29,7 @@ _LATER: Mapping[str, Sequence[str]] = {
     "data.dataset": ("group", "time"),
     "model": ("facts",),
     "trainer": ("recompute",),
+    "tokenizer": ("padding",),
 }
 
 

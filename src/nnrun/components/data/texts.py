@@ -18,6 +18,7 @@ from nnrun.components.data.split_columns import KeySettings
 from nnrun.components.data.text_samples import text_samples
 from nnrun.components.data.tokenizing import trained
 from nnrun.components.data.tokens import Tokenized, Tokens
+from nnrun.core.ragged import PADDING
 from nnrun.core.sample_hashes import as_tensor, whole
 from nnrun.core.seams.data import Dataset, Evaluation, Findings, Fitted, Split, Tree
 from nnrun.core.texts import Texts as TextColumn
@@ -138,9 +139,10 @@ class Texts:
         if learned is not None:
             if "tokenizer" not in learned:
                 raise DataError("the network was not trained on texts: its file has no tokenizer")
-            return Tokens(learned["tokenizer"], int(learned["max_length"]))
+            return Tokens(learned["tokenizer"], int(learned["max_length"]), int(learned.get("padding", PADDING)))
         assert self.tokenizer is not None, "the checks of the config refuse texts without one"
-        return Tokens(trained(splits["train"].inputs.texts, self.tokenizer), self.max_length)
+        made = trained(splits["train"].inputs.texts, self.tokenizer)
+        return Tokens(made, self.max_length, self.tokenizer.get("padding") or PADDING)
 
 
 def _split(found: TextSamples, part: str) -> Split:

@@ -30,7 +30,7 @@ def trained(texts: Sequence[str], settings: Mapping[str, Any]) -> str:
     """
     kind = settings["kind"]
     if kind == "file":
-        return _read(settings["file"])
+        return _read(settings["file"], settings.get("padding"))
     if not any(text.strip() for text in texts):
         raise DataError("all training texts are empty: there is nothing to learn")
     return _TRAINERS[kind](texts, settings)
@@ -45,9 +45,9 @@ def opened(content: str) -> Tokenizer:
         raise ValueError(f"not a tokenizer of Hugging Face's tokenizers: {error}") from error
 
 
-def encoded(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
-    """Return the numbers of the tokens of each text, without 0, which is padding."""
-    return [[number for number in one.ids if number] for one in tokenizer.encode_batch_fast(list(texts))]
+def encoded(tokenizer: Tokenizer, texts: Sequence[str], padding: int) -> list[list[int]]:
+    """Return the numbers of the tokens of each text, without that of padding."""
+    return [[number for number in one.ids if number != padding] for one in tokenizer.encode_batch_fast(list(texts))]
 
 
 def num_closing(tokenizer: Tokenizer) -> int:
@@ -72,8 +72,8 @@ def _library() -> Any:
     return tokenizers
 
 
-def _read(path: str | None) -> str:
-    """Return the JSON of a tokenizer in a file, whose token 0 must be padding."""
+def _read(path: str | None, padding: int | None) -> str:
+    """Return the JSON of a tokenizer in a file, whose token `padding`, or 0, must be padding."""
     file = expanded(str(path)).absolute()
     try:
         content = file.read_text(encoding="utf-8")
@@ -82,9 +82,14 @@ def _read(path: str | None) -> str:
         raise DataError(f"tokenizer.file={shown(file)} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise DataError(f"tokenizer.file={shown(file)} is {error}") from error
-    if (first := tokenizer.id_to_token(0)) not in PADDINGS:
+    token, special = tokenizer.id_to_token(padding or 0), tokenizer.get_added_tokens_decoder()
+    # A model may pad with another token that no text has, such as the end of a text.
+    is_stated = padding is not None and padding in special and special[padding].special
+    if token not in PADDINGS and not is_stated:
         allowed = " or ".join(PADDINGS)
-        raise DataError(f"the token 0 of tokenizer.file={shown(file)} is {shown(str(first))}; it must be {allowed}")
+        raise DataError(
+            f"the token {padding or 0} of tokenizer.file={shown(file)} is {shown(str(token))}; it must be {allowed}"
+        )
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer.to_str()

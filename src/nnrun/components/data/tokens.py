@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nnrun.base.errors import ArtifactError
 from nnrun.components.data import tokenizing
-from nnrun.core.ragged import Ragged
+from nnrun.core.ragged import PADDING, Ragged
 
 # The file beside an artifact, and in the run's directory.
 FILE = "tokenizer.json"
@@ -27,11 +27,14 @@ _PIECE = 8000
 class Tokens:
     """The tokenizer of a network of texts, as its JSON or in pieces of it, and the most tokens of a text that it takes.
 
+    `padding` is the number that fills up the texts of a batch; no text has it.
+
     Called on the numbers of tokens, it returns them unchanged: a tokenizer is not part of a network.
     """
 
     tokenizer: str | Sequence[str]
     max_length: int
+    padding: int = PADDING
 
     def __post_init__(self) -> None:
         whole = "".join(self.tokenizer)
@@ -48,7 +51,8 @@ class Tokens:
         # No single text in a checkpoint may be as long as a tokenizer.
         starts = range(0, len(self.tokenizer), _PIECE)
         pieces = [self.tokenizer[start : start + _PIECE] for start in starts]
-        return {"_target_": name, "tokenizer": pieces, "max_length": self.max_length}
+        more = {} if self.padding == PADDING else {"padding": self.padding}
+        return {"_target_": name, "tokenizer": pieces, "max_length": self.max_length, **more}
 
     def beside(self) -> Mapping[str, str]:
         """Return the files, by name, that a caller of the network needs besides it."""
@@ -73,14 +77,15 @@ class Tokens:
         num_cut = num_lost = 0
         closing = min(tokenizing.num_closing(self._opened), self.max_length - 1)
         for start in range(0, len(texts), _CHUNK):
-            for tokens in tokenizing.encoded(self._opened, texts[start : start + _CHUNK]):
+            for tokens in tokenizing.encoded(self._opened, texts[start : start + _CHUNK], self.padding):
                 lost = max(0, len(tokens) - self.max_length)
                 num_cut, num_lost = num_cut + (lost > 0), num_lost + lost
                 kept = [*tokens[: self.max_length - closing], *tokens[len(tokens) - closing :]] if lost else tokens
                 lengths.append(len(kept))
                 values.append(torch.tensor(kept, dtype=torch.int32))
         flat = torch.cat(values) if values else torch.empty(0, dtype=torch.int32)
-        return Tokenized(Ragged.of(flat, torch.tensor(lengths, dtype=torch.int64)), num_cut, num_lost)
+        samples = Ragged.of(flat, torch.tensor(lengths, dtype=torch.int64), self.padding)
+        return Tokenized(samples, num_cut, num_lost)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import nnrun
 from nnrun.base.errors import shown
 from nnrun.base.shown import metric_text
 from nnrun.components.exporters.safetensors import SafetensorsExporter
+from nnrun.core.ragged import PADDING
 from nnrun.core.seams.data import Tree
 from nnrun.core.seams.export import CannotExport, ExportContext
 
@@ -36,13 +37,14 @@ class HubExporter(SafetensorsExporter):
     def __init__(self, tolerance: float, min_agreement: float) -> None:
         super().__init__(tolerance, min_agreement)
         self._of_transformers = False
-        self._task = ""
+        self._task, self._padding = "", PADDING
 
     def export(self, model: nn.Module, context: ExportContext, folder: Path) -> Path:
         """Write the artifact of a network in eval mode, on the CPU, in fp32; return the path of its weights."""
         self._task, self._of_transformers = _task_of(context), _is_of_transformers(model)
         if self._of_transformers and not self._task:
             raise CannotExport("transformers would give scores, not values in the data's units; use safetensors")
+        self._padding = context.preprocessing.to_plain().get("padding", PADDING)
         path = super().export(model, context, folder)
         if self._of_transformers:
             _write(folder / "config.json", _config_of(model, context))
@@ -68,7 +70,7 @@ class HubExporter(SafetensorsExporter):
         auto = getattr(transformers, f"AutoModelFor{_AUTO[self._task]}")
         network = auto.from_pretrained(path.parent, local_files_only=True, trust_remote_code=False).eval()
         if self._task == "text-classification":
-            return lambda tokens: network(input_ids=tokens, attention_mask=(tokens != 0).long()).logits
+            return lambda tokens: network(input_ids=tokens, attention_mask=(tokens != self._padding).long()).logits
         return lambda pixels: network(pixel_values=pixels).logits
 
     def _write_processor(self, context: ExportContext, folder: Path) -> None:

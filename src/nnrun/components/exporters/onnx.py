@@ -16,7 +16,7 @@ from nnrun.components.exporters.onnx_columns import described, in_words, take_co
 from nnrun.components.exporters.quiet import quiet
 from nnrun.components.exporters.refusals import refusing
 from nnrun.components.exporters.stripping import strip_onnx
-from nnrun.components.exporters.traced_onnx import traced
+from nnrun.components.exporters.traced_onnx import traced, traced_by_sizes
 from nnrun.core.seams.data import Tree
 from nnrun.core.seams.export import CannotExport, ExportContext
 from nnrun.core.seams.problem import Output
@@ -85,15 +85,19 @@ class OnnxExporter:
         names = list(named_leaves(example))
         if self.output in names:
             raise CannotExport(f"the data has an input named {self.output!r}, like the output; use export=pt2")
+        given = (network, example, names, self.output, self.opset, free_axes(example, context))
         with quiet():
-            proto = (
-                traced(network, example, names, self.output, self.opset, free_axes(example, context))
-                if self._may_trace
-                else None
-            )
+            proto = traced(*given) if self._may_trace else None
         self._is_traced = proto is not None
         if proto is None:
-            proto = self._program(network, example, names, batches_of(example, context))
+            try:
+                proto = self._program(network, example, names, batches_of(example, context))
+            except Exception:  # the newer exporter also fails with errors of its own
+                with quiet():
+                    proto = traced_by_sizes(*given) if self._may_trace else None
+                if proto is None:
+                    raise
+                self._is_traced = True
         strip_onnx(proto)
         for key, value in form.metadata(context).items():
             proto.metadata_props.append(onnx.StringStringEntryProto(key=PREFIX + key, value=value))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -54,6 +54,11 @@ def _is_harmless(warning: warnings.WarningMessage) -> bool:
     return is_of_lengths or issubclass(warning.category, _NO_MATTER)
 
 
+def _is_of_sizes(warning: warnings.WarningMessage) -> bool:
+    """Return whether a warning may be of a decision by sizes, which are tensors in a trace and numbers in a call."""
+    return _is_harmless(warning) or issubclass(warning.category, torch.jit.TracerWarning)
+
+
 class _NotTracedError(Exception):
     """A network does something that a trace cannot record."""
 
@@ -80,6 +85,32 @@ class _OfLeaves(nn.Module):
         return self.network(tree_unflatten(leaves, self.form))
 
 
+def traced_by_sizes(  # noqa: PLR0913, PLR0917 - as `traced`
+    network: nn.Module,
+    example: Tree,
+    names: Sequence[str],
+    output: str,
+    opset: int | None,
+    free: Sequence[Mapping[int, str]] | None = None,
+) -> ModelProto | None:
+    """Do the same for a network that decides by the sizes of its input, such as whether an image must be padded.
+
+    Nothing in a call depends on values, and only the number of samples differs between calls: None unless the trace is
+    the same for three of them.
+    """
+    if free is not None and any(set(of) != {0} for of in free):
+        return None
+    leaves, form = tree_flatten(example)
+    number = len(leaves[0])
+    found = []
+    for places in (list(range(number)), [0], [*range(number), 0]):
+        some = tree_unflatten([leaf[places] for leaf in leaves], form)
+        found.append(traced(network, some, names, output, opset, free, is_harmless=_is_of_sizes))
+        if found[-1] is None or found[-1] != found[0]:
+            return None
+    return found[0]
+
+
 def traced(  # noqa: PLR0913, PLR0917 - as torch.onnx.export takes them
     network: nn.Module,
     example: Tree,
@@ -87,6 +118,7 @@ def traced(  # noqa: PLR0913, PLR0917 - as torch.onnx.export takes them
     output: str,
     opset: int | None,
     free: Sequence[Mapping[int, str]] | None = None,
+    is_harmless: Callable[[warnings.WarningMessage], bool] = _is_harmless,
 ) -> ModelProto | None:
     """Return a network in eval mode as ONNX with a dynamic batch size; None if a trace may not be complete.
 
@@ -101,6 +133,8 @@ def traced(  # noqa: PLR0913, PLR0917 - as torch.onnx.export takes them
     leaves, form = tree_flatten(example)
     axes = [_BATCH] * len(leaves) if free is None else free
     file = io.BytesIO()
+    # A network may keep sizes between its calls: while it is traced they are tensors, which the newer exporter refuses.
+    kept = [(module, dict(vars(module))) for module in network.modules()]
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -119,6 +153,10 @@ def traced(  # noqa: PLR0913, PLR0917 - as torch.onnx.export takes them
             )
     except Exception:
         return None  # the newer one reports the error
-    if not all(map(_is_harmless, caught)):
+    finally:
+        for module, attributes in kept:
+            vars(module).clear()
+            vars(module).update(attributes)
+    if not all(map(is_harmless, caught)):
         return None
     return onnx.load_model_from_string(file.getvalue())

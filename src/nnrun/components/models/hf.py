@@ -15,19 +15,27 @@ from nnrun.base.paths import shown
 from nnrun.base.targets import Targets
 from nnrun.checkpoints.trained_on import TrainedOn
 from nnrun.components.models.adapting import check_fits
-from nnrun.components.models.hf_config import AUTO, architecture, config_of, is_for, kinds_of, longest_text
+from nnrun.components.models.hf_config import (
+    AUTO,
+    architecture,
+    check_padding,
+    config_of,
+    is_for,
+    kinds_of,
+    longest_text,
+    padding_of,
+)
 from nnrun.components.models.hf_files import TOKENIZER, files_of
 from nnrun.components.models.hf_images import differences, read_as
 from nnrun.components.models.torchvision import Published
-from nnrun.core.ragged import PADDING
 
 
 class HuggingFace(nn.Module):
     """Build a classifier of transformers, with a head for `num_outputs`, from its `config`; nothing is downloaded.
 
     The result is transformers' own class, with its names of weights; called on images `(N, C, H, W)` or on the numbers
-    of tokens `(N, L)`, padded with 0, it returns scores `(N, num_outputs)`. Raises ConfigError where transformers has
-    no such classifier, or where it cannot take the samples.
+    of tokens `(N, L)`, padded as its config says, it returns scores `(N, num_outputs)`. Raises ConfigError where
+    transformers has no such classifier, or where it cannot take the samples.
     """
 
     def __new__(  # type: ignore[misc]
@@ -70,7 +78,9 @@ class HuggingFace(nn.Module):
         }
         notes = [f"model {files.title}: {plain['model_type']}, licence {files.licence or 'not stated'}"]
         if "texts" in kinds_of(plain):
-            path, longest = files.path(TOKENIZER), longest_text(plain)
+            check_padding(plain, files.title)
+            path, longest, padding = files.path(TOKENIZER), longest_text(plain), padding_of(config_of(plain, ""))
+            settings |= {"tokenizer.padding": padding} if padding else {}
             settings |= {"tokenizer.kind": "file", "tokenizer.file": path and str(path)}
             settings |= {} if longest is None else {"data.max_length": longest}
         if resizes and "images" in kinds_of(plain):
@@ -156,7 +166,7 @@ class _OfTexts:
     """Scores of texts, whose padding is masked."""
 
     def forward(self, inputs: Tensor) -> Tensor:
-        mask = (inputs != PADDING).long()
+        mask = (inputs != padding_of(self.config)).long()  # type: ignore[attr-defined]
         return super().forward(input_ids=inputs, attention_mask=mask).logits  # type: ignore[misc, no-any-return]
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import transformers
 from transformers import AutoConfig, AutoModelForImageClassification, AutoModelForSequenceClassification
 
-from nnrun.base.errors import ConfigError
+from nnrun.base.errors import Complaint, ConfigError
 from nnrun.components.models.hf_files import CONFIG, HubFiles
+from nnrun.core.ragged import PADDING
 
 # What a config says of one program, or of other classes than ours.
 _NOT_KEPT = (
@@ -34,6 +35,21 @@ def longest_text(plain: Mapping[str, Any]) -> int | None:
     # RoBERTa and its kin count positions from behind the number of the padding.
     padding = plain.get("pad_token_id") or 0
     return longest - padding - 1 if padding else longest
+
+
+def check_padding(plain: Mapping[str, Any], title: str) -> None:
+    """Raise ConfigError where a model states no token with which texts are padded."""
+    if plain.get("pad_token_id", 0) is None:
+        text = (
+            f"model.name={title} ({plain.get('model_type')}) has no padding: set pad_token_id in its {CONFIG} to the "
+            "number of a special token of its tokenizer, such as eos_token_id"
+        )
+        raise ConfigError(Complaint("model.name", text))
+
+
+def padding_of(config: Any) -> int:
+    """Return the number of the token with which texts are padded."""
+    return getattr(config, "pad_token_id", None) or PADDING
 
 
 def architecture(files: HubFiles) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nnrun.components.exporters.traced_onnx import traced
+from nnrun.components.exporters.traced_onnx import traced, traced_by_sizes
 from nnrun.components.models.cnn import CNN
 from nnrun.components.models.mlp import MLP
 from nnrun.components.models.resnet18 import ResNet18
@@ -30,6 +30,18 @@ class OneWay(nn.Module):
 class TwoWays(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         return inputs if inputs.sum() > 0 else -inputs
+
+
+class DecidesBySize(nn.Module):
+    """A network that decides by the size of an image, which a trace warns of; with `least`, by the number of images."""
+
+    def __init__(self, least: int = 0) -> None:
+        super().__init__()
+        self.least = least
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        few = inputs.shape[0] < self.least
+        return inputs * 3 if few or inputs.shape[-1] % 8 else inputs * 2
 
 
 class CountsOnTheHost(nn.Module):
@@ -83,6 +95,17 @@ def test_what_a_trace_may_not_tell_is_left_to_the_other(kind: type[nn.Module]) -
     """A trace would take the way of the example, or its number of samples, for every batch."""
     assert traced(kind().eval(), IMAGES, ["input"], "scores", None) is None
     assert traced(OneWay().eval(), IMAGES, ["input"], "scores", None) is not None, "the negative control"
+
+
+def test_decisions_by_the_size_of_images_are_traced_if_they_are_the_same_for_any_batch() -> None:
+    given = (IMAGES, ["input"], "scores", None, [{0: "batch"}])
+    assert traced(DecidesBySize().eval(), *given) is None
+    model = traced_by_sizes(DecidesBySize().eval(), *given)
+    assert model is not None
+    assert [node.op_type for node in model.graph.node].count("Mul") == 1
+    assert traced_by_sizes(DecidesBySize(2).eval(), *given) is None, "one image would be multiplied by another number"
+    assert traced_by_sizes(TwoWays().eval(), *given) is None
+    assert traced_by_sizes(DecidesBySize().eval(), *given[:-1], [{0: "batch", 3: "width"}]) is None
 
 
 def test_several_tensors_and_newer_versions_are_left_to_the_other() -> None:
