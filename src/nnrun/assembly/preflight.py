@@ -12,7 +12,7 @@ from nnrun.assembly.adopted import adopted
 from nnrun.assembly.capture import check_capture
 from nnrun.assembly.data.batch_size import small_batch
 from nnrun.assembly.data.opened import Opened
-from nnrun.assembly.instantiate import check_targets
+from nnrun.assembly.instantiate import check_targets, said_by_class
 from nnrun.assembly.job import Job
 from nnrun.assembly.pretrained_input import sized_as_trained, trained_input
 from nnrun.assembly.process import set_up_process
@@ -39,6 +39,10 @@ def prepare(composed: Composed) -> Job:
     Raises ConfigError, ArtifactError or ResourceError.
     """
     job = check_job(composed)
+    if composed.task.builds_section("export"):
+        for section in job.settings.export.values():
+            if (check := said_by_class(section, "check_environment")) is not None:
+                check(section)
     composed, notes = adopted(job.composed)
     if composed is not job.composed:
         job = check_job(composed)

@@ -133,11 +133,18 @@ def show(
             table.add_row("  verified", _verified(artifact))
         else:
             table.add_row("  rejected", artifact["reason"], style="red")
+        if published := artifact.get("published"):
+            table.add_row("  uploaded", f"{published['url']}{_existed(published)}")
         for index, text in enumerate((*artifact["notes"], *_worst(artifact))):
             table.add_row("" if index else "  note", text)
     console.table(table, path=("directory", summary.run))
     for index, command in enumerate(commands):
         console.say(f"{'or' if index else 'next'}: {command}")
+
+
+def _existed(published: Mapping[str, Any]) -> str:
+    """Return what is said of a repository that was there before."""
+    return ", a commit of a repository that existed: its visibility is unchanged" if published["existed"] else ""
 
 
 def _verified(artifact: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 import nnrun
 from nnrun.base.errors import shown
 from nnrun.base.shown import metric_text
+from nnrun.components.exporters.hub_upload import token_of_environment, uploaded
 from nnrun.components.exporters.safetensors import SafetensorsExporter
 from nnrun.core.ragged import PADDING
 from nnrun.core.seams.data import Tree
@@ -34,8 +35,11 @@ class HubExporter(SafetensorsExporter):
     # transformers reads no file without it.
     more_metadata: Mapping[str, str] = {"format": "pt"}
 
-    def __init__(self, tolerance: float, min_agreement: float) -> None:
+    def __init__(
+        self, tolerance: float, min_agreement: float, repo: str | None = None, *, private: bool = True
+    ) -> None:
         super().__init__(tolerance, min_agreement)
+        self.repo, self.private = repo, private
         self._of_transformers = False
         self._task, self._padding = "", PADDING
 
@@ -72,6 +76,16 @@ class HubExporter(SafetensorsExporter):
         if self._task == "text-classification":
             return lambda tokens: network(input_ids=tokens, attention_mask=(tokens != self._padding).long()).logits
         return lambda pixels: network(pixel_values=pixels).logits
+
+    @staticmethod
+    def check_environment(parameters: Mapping[str, Any]) -> None:
+        """Raise ResourceError where the folder is to be uploaded, and there is no token."""
+        if parameters.get("repo") is not None:
+            token_of_environment()
+
+    def publish(self, folder: Path) -> dict[str, Any] | None:
+        """Upload the finished folder if `repo` is set; return where it is. Raises ResourceError."""
+        return None if self.repo is None else uploaded(folder, self.repo, private=self.private)
 
     def _write_processor(self, context: ExportContext, folder: Path) -> None:
         """Write how transformers prepares samples: the tokenizer's names, or the normalization of images."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from nnrun.config.ranges import FRACTION, POSITIVE, number, one_of, whole
+import re
+
+from nnrun.config.ranges import FRACTION, POSITIVE, Range, number, one_of, whole
 
 OUTPUT = one_of("scores", "probabilities")
 
@@ -20,5 +22,10 @@ RANGES = {
     "export.onnx.opset": whole(18, 25, null=True),
     "export.onnx_int8.calibration_samples": whole(1),
     "export.onnx_int8.max_accuracy_drop": FRACTION,
+    "export.hub.repo": Range(
+        lambda v: v is None or (isinstance(v, str) and re.fullmatch(r"[\w.-]+/[\w.-]+", v) is not None),
+        "owner/name of a repository of huggingface.co, or null",
+    ),
+    "export.hub.private": Range(lambda v: isinstance(v, bool), "true or false", ("true", "false")),
     "export.torchserve.top_k": whole(1),
 }

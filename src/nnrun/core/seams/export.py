@@ -55,8 +55,10 @@ class Exporter(Protocol):
     An exporter may also have: `output`, "probabilities" if its artifact returns those and not scores; `max_drop`, by
     how much the main metric may be worse; `notes`, for people, on how the artifact was made; `takes_given`, true if the
     artifact takes samples as its callers have them (`Split.given`) by the names of its inputs; `typical_seconds`, how
-    long exporting and verifying a small network takes, which a budget of minutes keeps free; and `retry(reason)`, which
-    may return another exporter to try if the artifact fails verification.
+    long exporting and verifying a small network takes, which a budget of minutes keeps free; `retry(reason)`, which may
+    return another exporter to try if the artifact fails verification; `publish(folder)`, which sends the finished
+    folder of a verified artifact elsewhere, and returns plain values that say where, or None; and a static method
+    `check_environment(parameters)`, which raises ResourceError before a training if that will not be possible.
     """
 
     tolerance: float

@@ -94,8 +94,21 @@ def export_all(
             row = {"run_id": context.run_id, **verification.to_json()}
             write_json(making / "verification.json", row, VERIFICATION_SCHEMA)
         place = Path("exports") / name / os.path.relpath(path, making)
-        rows[name] = {"path": str(place), "seconds": round(seconds, 3), **row}
+        rows[name] = {"path": str(place), "seconds": round(seconds, 3), **row, **_published(exporter, run, name, row)}
     return rows
+
+
+def _published(exporter: Exporter, run: Path, name: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return where an exporter sent a verified artifact, or why it was not sent; nothing if it sends none."""
+    publish = getattr(exporter, "publish", None)
+    if publish is None or not row["ok"]:
+        return {}
+    try:
+        with meter(f"uploading {name}", ticks=True):
+            found = publish(inside(run, "exports", name))
+    except ResourceError as error:
+        return {"not_published": [complaint.text for complaint in error.complaints]}
+    return {} if found is None else {"published": found}
 
 
 @contextmanager

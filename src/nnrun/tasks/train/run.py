@@ -19,7 +19,7 @@ from nnrun.assembly.network import Measured, Trained, load_trained, measure
 from nnrun.assembly.objective import load_problem, make_objective, watched_by
 from nnrun.assembly.preflight import prepare
 from nnrun.assembly.training import Training
-from nnrun.base.errors import ArtifactError
+from nnrun.base.errors import ArtifactError, ResourceError
 from nnrun.base.shown import Table, metric_text
 from nnrun.config.composed import Composed
 from nnrun.config.source import open_saved
@@ -153,7 +153,7 @@ def _effects(ready: _Ready, trained: Trained, session: Session, parts: Parts) ->
 def _conclude(summary: Summary, job: Job, session: Session, parts: Parts) -> None:
     """Set how the run ends, its time and its memory in the summary: nothing is measured after this."""
     summary.time, summary.memory = time_by_part(parts, summary.train), peak_memory(job.device)
-    good = all(artifact["ok"] for artifact in summary.artifacts.values())
+    good = all(of["ok"] and "not_published" not in of for of in summary.artifacts.values())
     summary.state, summary.wall_seconds = "finished" if good else "failed", session.out.seconds()
 
 
@@ -228,8 +228,10 @@ def figures(problem: Problem, measured: Measured, mistakes: Sequence[str] = ()) 
 
 
 def report(summary: Summary, session: Session) -> None:
-    """Write the summary; raise ArtifactError if an artifact failed verification."""
+    """Write the summary; raise ArtifactError if an artifact failed verification, ResourceError if one was not sent."""
     refused = {name: artifact["reason"] for name, artifact in summary.artifacts.items() if not artifact["ok"]}
     session.report(summary)
     if refused:
         raise ArtifactError(*(f"export.{name} failed verification: {reason}" for name, reason in refused.items()))
+    if kept := [line for artifact in summary.artifacts.values() for line in artifact.get("not_published", ())]:
+        raise ResourceError(*kept)
