@@ -1,7 +1,8 @@
-"""A logger whose package is not installed: an error of the environment, before data is read; help knows it always."""
+"""What needs a package that is not installed: an error before data is read, of the environment; help knows it all."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,17 @@ def test_it_ends_with_the_command_that_installs_it(name: str, tmp_path: Path, mo
         f"nnrun: logger.{name} needs the package {name}, which is not installed: pip install 'nnrun[{name}]'\n"
     )
     assert run_here(words, tmp_path).code == 3
+
+
+def test_a_model_whose_library_is_missing_names_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    for name in [name for name in sys.modules if name.startswith("nnrun.components.models.hf")]:
+        monkeypatch.delitem(sys.modules, name)
+    outcome = run_here([*SHORT, "model=hf", "model.name=owner/net"], tmp_path)
+    assert (outcome.code, outcome.created) == (5, [])
+    assert outcome.err == (
+        "nnrun: model needs the package transformers, which is not installed: pip install 'nnrun[hf]'\n"
+    )
 
 
 def test_help_lists_all_whatever_is_installed() -> None:

@@ -12,7 +12,6 @@ import pytest
 from nnrun.base.errors import ArtifactError, ConfigError, NnrunError, ResourceError
 from nnrun.components.models.hf_files import files_of
 from nnrun.components.models.hf_images import differences, read_as
-from support.command_line import SHORT, run_here
 
 
 def folder(path: Path, card: str = "", processor: dict | None = None, **config: object) -> str:
@@ -134,14 +133,3 @@ def test_the_hub_is_asked_for_no_code_and_no_pickle(tmp_path: Path, monkeypatch:
     with pytest.raises(ResourceError, match="cannot be reached") as found:
         files_of("owner/away", None)
     assert "set model.name=FOLDER" in str(found.value.messages[1])
-
-
-def test_without_the_library_its_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "transformers", None)
-    for name in [name for name in sys.modules if name.startswith("nnrun.components.models.hf")]:
-        monkeypatch.delitem(sys.modules, name)
-    done = run_here([*SHORT, "model=hf", "model.name=owner/net"], tmp_path)
-    assert (done.code, done.created) == (5, [])
-    assert done.err == (
-        "nnrun: model needs the package transformers, which is not installed: pip install 'nnrun[hf]'\n"
-    )
