@@ -83,6 +83,51 @@ def test_padding_that_is_not_0_is_masked(place: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "words", "code", "says"),
+    [
+        # Its two layers read the whole sequence, and take its first token: their input cannot be kept.
+        (
+            "Roberta",
+            ["transfer.freeze=backbone", "transfer.head=classifier"],
+            0,
+            "the head reads sequences of different lengths",
+        ),
+        ("Roberta", ["transfer.freeze=[roberta.*]"], 0, "classifier.dense is new: the file has no weights for it"),
+        (
+            "Roberta",
+            ["transfer.freeze=backbone"],
+            2,
+            "classifier.dense, which the weights lack and which would stay ran",
+        ),
+        ("DistilBert", ["transfer.freeze=[distilbert.*]"], 0, "pre_classifier is new: the file has no weights for it"),
+        (
+            "lacking",
+            ["model.name=lacking"],
+            0,
+            "bert.encoder.layer.1.output.dense is new: the file has no weights for it",
+        ),
+        ("lacking", ["transfer.freeze=backbone"], 2, "bert.encoder.layer.1.output.dense, which the weights lack"),
+    ],
+)
+def test_layers_that_the_file_lacks_are_said_and_never_frozen(
+    place: Path, kind: str, words: list[str], code: int, says: str
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    make_text_model(place / kind, "Bert" if kind == "lacking" else kind)
+    if kind == "lacking":
+        weights = load_file(place / kind / "model.safetensors")
+        kept = {name: of for name, of in weights.items() if not name.startswith("encoder.layer.1.output.dense")}
+        save_file(kept, place / kind / "model.safetensors", {"format": "pt"})
+    short = ("trainer.epochs=1", "data.batch_size=30", "export=none", "report=none")
+    done = run_here(["model=hf", f"model.name={kind}", *words, *TEXTS, *short], place)
+    assert done.code == code, done.err
+    said = " ".join((done.err if code else done.out).split())
+    assert says in said, said
+    assert ("306 trainable parameters of" in said) == (code == 0 and kind != "lacking")
+
+
+@pytest.mark.parametrize(
     ("change", "words", "code", "says"),
     [
         ({"pad_token_id": None}, [], 2, "(roberta) has no padding: set pad_token_id in its config.json"),

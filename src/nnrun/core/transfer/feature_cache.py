@@ -167,6 +167,8 @@ def compute_features(state: TrainState, head: str, batches: Batches, poll: Calla
             features = torch.zeros((batches.num_samples, *values.shape[1:]), dtype=values.dtype, device=home)
             shape = (batches.num_samples, *batch.targets.shape[1:])
             made = Split(features, torch.zeros(shape, dtype=batch.targets.dtype, device=home))
+        is_alike = values.shape[1:] == made.inputs.shape[1:]
+        _give_up_together(state.world, None if is_alike else "the head reads sequences of different lengths")
         here = row[: batch.num_samples].to(made.targets.device)
         made.inputs[here] = values[: batch.num_samples].to(here.device)
         made.targets[here] = batch.targets[: batch.num_samples].to(here.device)
