@@ -39,20 +39,21 @@ ALL_SECONDS = 480.0
 # The parts in their order, each with its limit in seconds: the most important first, the slowest last.
 LIMITS = {
     "versions": 15,
-    "waits": 50,
+    "waits": 46,
     "steps": 30,
     "resume": 38,
     "tf32": 15,
     "saves": 12,
     "graph": 45,
-    "evaluation": 18,
-    "recompute": 22,
+    "evaluation": 16,
+    "recompute": 20,
     "speed": 24,
-    "first-step": 22,
-    "residency": 22,
+    "first-step": 20,
+    "residency": 20,
     "kernels": 12,
     "memory": 15,
-    "kinds": 79,
+    "ranks": 20,
+    "kinds": 71,
     "compile": 60,
 }
 # The limit of a part in a dry run.

@@ -113,10 +113,10 @@ def one_run(words: list[str], scratch: Path, python: str, name: str) -> dict[str
 def measured(words: list[str]) -> dict[str, float]:
     """Train by the command line; return the time of opening, training and validation."""
     import nnrun.core.validation
-    import nnrun.tasks.train.run
+    import nnrun.tasks.train.ready
     from nnrun.cli import main as nnrun_main
 
-    opening = _timed(nnrun.tasks.train.run, "open_for")
+    opening = _timed(nnrun.tasks.train.ready, "open_for")
     validations = _timed(nnrun.core.validation, "evaluate")
     nnrun_main(words)
     directory = Path(words[-1].partition("=")[2])

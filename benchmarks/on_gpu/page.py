@@ -28,6 +28,7 @@ TITLES = {
     "first-step": "What comes before the second step",
     "residency": "Samples on the device, in memory, streamed",
     "kernels": "cuDNN's benchmark",
+    "ranks": "Several processes",
     "kinds": "Tables, texts, and networks of several inputs",
     "memory": "Out of memory",
     "compile": "Compiled networks",

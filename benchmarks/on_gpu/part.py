@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from on_gpu import bits, graphs, kinds, machine_parts, savings, speed, waiting
+from on_gpu import bits, graphs, kinds, machine_parts, ranks, savings, speed, waiting
 from on_gpu.place import Part, Place
 
 PARTS: dict[str, Part] = {
@@ -31,6 +31,7 @@ PARTS: dict[str, Part] = {
     "residency": bits.residency,
     "saves": machine_parts.saves,
     "memory": machine_parts.memory,
+    "ranks": ranks.ranks,
     "kinds": kinds.kinds,
     "graph": graphs.graph,
     "evaluation": savings.evaluation,

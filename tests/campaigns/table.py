@@ -14,6 +14,7 @@ from campaigns.campaign import Arena, Result
 from campaigns.command import Main
 from campaigns.hangs import hangs
 from campaigns.nursery import Nursery
+from campaigns.ranks import ranks
 from campaigns.sweeps import sweeps
 
 
@@ -37,6 +38,7 @@ CAMPAIGNS = (
     Campaign(kills.random_kills, "a killed run goes on to the same bits", 300),
     Campaign(kills.signals, "a stopped run saves, and goes on to the same bits", 150),
     Campaign(sweeps, "a killed sweep is resumed to the same table, job for job", 50),
+    Campaign(ranks, "a run in several processes that loses any of them goes on to the same bits", 60),
     Campaign(hangs, "a command that is stopped ends within seconds, wherever it is, and leaves nothing", 300),
     Campaign(calls.kill_at_each_call, "a save that is killed leaves the old checkpoint or the new one", 0),
     Campaign(calls.kill_run_at_each_call, "a run that is killed at a call to the disk goes on to the same bits", 0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,8 +22,10 @@ from nnrun.components.callbacks.early_stopping import EarlyStopping
 from nnrun.components.callbacks.loggers import Loggers
 from nnrun.components.callbacks.metrics import MetricRows
 from nnrun.core.loop import fit
+from nnrun.core.process_group import ProcessGroup
 from nnrun.core.seams.callback import Callback
 from nnrun.core.seams.world import World
+from nnrun.core.synced_norm import synced
 from nnrun.core.transfer.feature_cache import cache_features
 from nnrun.core.transfer.freezing import Freezing
 from nnrun.runs.console import Console
@@ -35,27 +38,7 @@ NETWORKS: dict[str, Callable[[], Sequence[nn.Module]]] = {
 }
 
 
-class GlooWorld(World):
-    """The processes that `train_in_two_processes` starts."""
-
-    def __init__(self) -> None:
-        self.rank, self.size = dist.get_rank(), dist.get_world_size()
-
-    def sum(self, tensors: Iterable[Tensor]) -> None:
-        for tensor in tensors:
-            dist.all_reduce(tensor)
-
-    def agree(self, flag: bool) -> bool:
-        votes = torch.tensor(int(flag))
-        dist.all_reduce(votes)
-        return bool(votes)
-
-    def broadcast(self, tensors: Iterable[Tensor]) -> None:
-        for tensor in tensors:
-            dist.broadcast(tensor, 0)
-
-
-class WithoutSums(GlooWorld):
+class WithoutSums(ProcessGroup):
     """The negative control: each rank learns from its own samples alone."""
 
     def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
@@ -75,6 +58,8 @@ class Case:
     patience: int | None = None
     is_summed: bool = True
     keeps_features: bool = False
+    # Whether BatchNorm uses the samples of both ranks.
+    is_synced: bool = False
 
 
 @dataclass
@@ -128,8 +113,9 @@ def _make(case: Case, world: World, written: _Written, poll: Callable[[], None])
     """Return the training of a case, and the one of its callbacks that saves."""
     callbacks: list[Callback] = []
     every = case.options.get("log_every_steps", 2)
+    network = make_network(*NETWORKS[case.network]())
     training = Small(
-        network=make_network(*NETWORKS[case.network]()),
+        network=synced(network, world) if case.is_synced and world.size > 1 else network,
         valid=make_split(9, seed=1),
         callbacks=callbacks,
         poll=poll,
@@ -177,8 +163,11 @@ def train_case(case: Case, world: World) -> Result:
 def _run(rank: int, cases: Mapping[str, Case], folder: Path) -> None:
     """Be a rank: train every case."""
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-    results = {name: train_case(case, GlooWorld() if case.is_summed else WithoutSums()) for name, case in cases.items()}
+    store = next(dist.rendezvous(f"file://{folder}/meeting", rank, 2))[0]
+    world = ProcessGroup(store, rank, 2, "gloo")
+    without = copy.copy(world)
+    without.__class__ = WithoutSums
+    results = {name: train_case(case, world if case.is_summed else without) for name, case in cases.items()}
     torch.save(results, folder / f"{rank}.pt")
     dist.barrier()
     dist.destroy_process_group()

@@ -13,6 +13,7 @@ import torch
 
 from nnrun.assembly.allowed import SHIPPED_ROOTS, target_sections, targets_in
 from nnrun.base.invocation import invocation
+from nnrun.base.ranks import this_rank
 from nnrun.checkpoints.saved_run import SavedWeights
 from nnrun.checkpoints.trained_on import TrainedOn
 from nnrun.config.auto import AUTO
@@ -99,6 +100,11 @@ class Job:
         return "".join(f" {shlex.quote(word)}" for word in words)
 
     @property
+    def shares_device(self) -> bool:
+        """Whether several ranks compute on one GPU, because the config names that one."""
+        return this_rank().size > 1 and ":" in self.settings.trainer.device
+
+    @property
     def resume(self) -> Path | None:
         """The run directory that this invocation resumes."""
         return self.composed.resumed.run if self.composed.resumed else None
@@ -123,6 +129,8 @@ class Job:
         """Return the content of environment.json."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
         found = environment(torch.get_num_threads(), name, self.composed.secrets) | {"kernels": kernels(self.device)}
+        if (size := this_rank().size) > 1:
+            found["processes"] = size
         if self.trains and self.composed.start is not None:
             found["init_from"] = _noted(self.composed.start)
         if self.trains and self.pretrained is not None:
@@ -144,8 +152,14 @@ class Job:
             for section in (tree["data"], tree["data"]["dataset"]):
                 if key in section:
                     section[key] = value
-        threads = torch.get_num_threads()
-        tree["trainer"] |= {"device": str(self.device), "precision": self.precision.name, "threads": threads, **trainer}
+        has_its_own = this_rank().size > 1 and not self.shares_device
+        tree["trainer"] |= {
+            "device": self.device.type if has_its_own else str(self.device),
+            "devices": this_rank().size,
+            "precision": self.precision.name,
+            "threads": torch.get_num_threads(),
+            **trainer,
+        }
         return tree
 
 

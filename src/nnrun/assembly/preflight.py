@@ -19,6 +19,7 @@ from nnrun.assembly.process import set_up_process
 from nnrun.assembly.torch_loss import check_loss
 from nnrun.assembly.transfer import open_pretrained
 from nnrun.base.errors import Complaint, ConfigError, NnrunError
+from nnrun.base.ranks import this_rank
 from nnrun.checkpoints.saveable import unsaveable
 from nnrun.checkpoints.saved_run import SavedNetwork, SavedWeights
 from nnrun.checkpoints.trained_on import TrainedOn
@@ -27,7 +28,7 @@ from nnrun.config.composed import Composed
 from nnrun.config.from_checkpoint import fault, saved_config
 from nnrun.config.monitor import monitored
 from nnrun.config.schema import RunSettings, from_mapping
-from nnrun.core.device import choose_device, choose_precision
+from nnrun.core.device import choose_device, choose_precision, is_gpu
 
 # The dimensions of one image: channels, rows and columns.
 NUM_IMAGE_DIMS = 3
@@ -113,6 +114,9 @@ def check_job(composed: Composed) -> Job:
         device_name, precision_name = "auto", "auto" if precision_name == "fp16" else precision_name
     try:
         device = choose_device(device_name)
+        rank = this_rank()
+        if rank.size > 1 and is_gpu(device) and ":" not in device_name:
+            device = choose_device(f"{device.type}:{rank.local_index}")
         precision = choose_precision(precision_name, device)
         check_capture(composed, trainer.cuda_graph, device)
     except NnrunError as error:

@@ -9,6 +9,7 @@ import torch
 from nnrun.assembly.job import Job
 from nnrun.base.errors import ResourceError
 from nnrun.base.host import num_cores, num_others_in_the_way
+from nnrun.base.ranks import this_rank
 from nnrun.base.shown import counted
 from nnrun.base.spinning import SpinsWhileAlone, spin_while_alone
 from nnrun.config.auto import AUTO
@@ -36,13 +37,16 @@ def choose_threads(job: Job) -> list[str]:
     if composed.saved_in is not None and not is_given and not is_continued:
         wanted = AUTO
     variable = next((name for name in _VARIABLES if os.environ.get(name)), None)
-    threads = int(wanted) if wanted != AUTO else found if variable else min(found, num_cores())
+    ranks = this_rank().local_size
+    share = found if variable else max(1, min(found, num_cores()) // ranks)
+    threads = share if wanted == AUTO else int(wanted)
     _use_threads(threads, found)
-    others = num_others_in_the_way(threads) if threads > 1 else 0
+    # Other ranks of this run are no other programs.
+    others = num_others_in_the_way(threads) if threads > 1 and ranks == 1 else 0
     if job.device.type == "cpu":
         _WATCHES.extend(filter(None, [spin_while_alone(threads, is_busy=others > 0)]))
     notes = []
-    if is_continued and not is_given and threads != found:
+    if is_continued and not is_given and threads != (found if ranks == 1 else share):
         used = counted(threads, "thread")
         notes.append(f"using {used}, as the run did: a different number changes the last bits of the result")
     elif wanted != AUTO and variable and os.environ[variable] != str(threads):

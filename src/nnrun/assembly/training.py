@@ -58,6 +58,7 @@ from nnrun.core.seams.world import World
 from nnrun.core.skipping_step import SkippingStep
 from nnrun.core.state import TrainState
 from nnrun.core.step import Step
+from nnrun.core.synced_norm import count_norms, synced
 from nnrun.core.without_compiler import spare_compiler
 
 # The number of samples that are examined for the range of their values.
@@ -82,8 +83,9 @@ class Training:
     notes: list[str]
 
 
-def make_training(job: Job, data: Opened, objective: Objective) -> Training:
-    """Build the network and everything that trains it, on the device."""
+def make_training(job: Job, data: Opened, objective: Objective, world: World | None = None) -> Training:
+    """Build the network and everything that trains it, on the device; `world` has the ranks, if there are several."""
+    world = world or World()
     settings, trainer = job.settings, job.settings.trainer
     tree = job.tree(data.known, data.became)
     if "balanced" in tree["loss"].values():
@@ -92,12 +94,15 @@ def make_training(job: Job, data: Opened, objective: Objective) -> Training:
     seed_weights(settings.seed)
     network = _network(job, tree["model"])
     network, channels_last = to_device(network, job.device, trainer.channels_last, job.precision)
+    if trainer.sync_batchnorm and world.size > 1:
+        if not count_norms(network):
+            raise ConfigError("trainer.sync_batchnorm=true has no effect: the network has no BatchNorm; leave it out")
+        network = synced(network, world)
     notes = [*notes_on_network(tree["model"]), *objective.notes, *lists_by_class(tree["loss"], data.targets)]
     transfer = plan_transfer(settings.transfer, network, data.targets)
     if settings.transfer.weights is not None and not job.resume and settings.ckpt is None:
         notes.append(load_pretrained(transfer, job.pretrained, tree["model"], network, data.targets))
     residency = choose_residency(settings.data.residency, data.num_bytes, job.device)
-    world = World()
     layout = Layout(job.device, channels_last, residency, settings.data.num_workers, world)
     train, valid = _batches(data, settings, layout, make_augmenter(tree["augment"], settings.seed, job.device))
     plan = make_plan(trainer, train.num_batches, is_validated=valid is not None)

@@ -36,6 +36,8 @@ _LONG_TICK_SECONDS = 0.5
 BEFORE_LAST_WORDS: list[Callable[[], object]] = []
 # The exit code, once it is known.
 _CODE: list[int] = []
+# The process that `watch` was called in.
+_WATCHED: list[int] = []
 
 
 def guard() -> None:
@@ -115,11 +117,18 @@ def watch() -> None:
     # Import what the thread needs before it starts: two threads that import at once may find half-initialized modules.
     import nnrun.base.signals  # noqa: F401, PLC0415
 
+    _WATCHED.append(os.getpid())
+
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     os.register_at_fork(after_in_child=_forget)
     threading.Thread(target=_watch, args=(reader,), daemon=True).start()
+
+
+def is_own_process() -> bool:
+    """Return whether this process is a command's own, and not that of a program which calls nnrun."""
+    return os.getpid() in _WATCHED
 
 
 def _forget() -> None:

@@ -42,6 +42,11 @@ CONFLICTS = (
         "trainer.max_minutes={} has no effect with trainer.epochs={}: nothing is trained",
     ),
     Conflict(
+        ("trainer.sync_batchnorm", "trainer.compile"),
+        lambda syncs, compiles: syncs and compiles is not False,
+        "trainer.sync_batchnorm=true and trainer.compile={1} exclude each other",
+    ),
+    Conflict(
         ("data.num_workers", "data.residency"),
         lambda workers, residency: workers and residency != "stream",
         "data.num_workers={} has an effect only with data.residency=stream",

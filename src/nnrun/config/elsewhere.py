@@ -20,7 +20,9 @@ SETTINGS: dict[str, str] = {
     "sweep.prune": "pruner pruning",
     "launch.minutes": "timeout_min walltime",
     # device and precision
-    "trainer.device": "accelerator devices gpu gpus cuda use_cuda no_cuda use_cpu use_gpu num_gpus",
+    "trainer.device": "accelerator gpu gpus cuda use_cuda no_cuda use_cpu use_gpu",
+    "trainer.devices": "num_gpus num_devices num_processes nproc_per_node world_size",
+    "trainer.sync_batchnorm": "sync_bn syncbn use_sync_bn",
     "trainer.precision": "amp amp_dtype fp16 bf16 half mixed_precision use_amp to_fp16 native_amp dtype autocast",
     "trainer.compile": "torch_compile torchcompile jit_compile compile_model",
     "trainer.recompute": "gradient_checkpointing activation_checkpointing grad_checkpointing use_checkpoint "

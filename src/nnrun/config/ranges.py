@@ -141,6 +141,8 @@ RANGES: dict[str, Range] = {
         "auto, cpu, cuda, cuda:1 (a number), mps",
         ("auto", "cpu", "cuda", "mps"),
     ),
+    "trainer.devices": _AUTO_OR_WHOLE,
+    "trainer.max_restarts": whole(0),
     "trainer.epochs": whole(0),
     "trainer.max_steps": whole(1, null=True),
     "trainer.max_minutes": number(0, above=True, null=True),

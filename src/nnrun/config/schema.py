@@ -103,6 +103,7 @@ class TrainerSettings:
     """The training: device, precision, length, saving, logging."""
 
     device: str
+    devices: Literal["auto"] | int
     precision: Precision
     epochs: int
     test: bool
@@ -127,6 +128,8 @@ class TrainerSettings:
     watch_every_steps: int
     profile: bool
     progress: Switch
+    sync_batchnorm: bool
+    max_restarts: int
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,7 @@ def poll_together(poll: Callable[[], None], world: World) -> Callable[[], None]:
         except InterruptedRun as heard:
             interruption = heard
         if world.agree(interruption is not None):
-            raise interruption or InterruptedRun(signal.SIGTERM)
+            is_ctrl_c = world.agree(interruption is not None and interruption.exit_code == 128 + signal.SIGINT)
+            raise interruption or InterruptedRun(signal.SIGINT if is_ctrl_c else signal.SIGTERM)
 
     return together

@@ -92,6 +92,8 @@ def _refused(item: Typed, tasks: Sequence[Task]) -> Iterator[str]:
     if item.key == "task":
         named = [task_called(name, tasks) for name in (item.value, *item.choices)]
         yield from (task.not_swept for task in named if task is not None and task.not_swept is not None)
+    if item.key == "trainer.devices" and item.value != 1:
+        yield "each job of a sweep trains in one process: leave trainer.devices out, or run the configs one by one"
     if item.key == "input" and item.value == "-":
         yield "input=- can be read once, not by each job of a sweep; give a file, a folder or a pattern"
 

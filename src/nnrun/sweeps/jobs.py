@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from pathlib import Path
+from typing import Any
 
 from nnrun.base.errors import ConfigError, NnrunError
 from nnrun.base.secrets import SHOWN, hide_known, redact, redact_word, secrets_in_words
@@ -31,6 +32,8 @@ _LATER: Mapping[str, Sequence[str]] = {
     "trainer": ("recompute",),
     "tokenizer": ("padding",),
 }
+# Settings of several processes, which no job has: their defaults are in no hash, as before there were any.
+_OF_SEVERAL: Mapping[str, Any] = {"devices": 1, "sync_batchnorm": False, "max_restarts": 0}
 
 
 @dataclass
@@ -154,5 +157,9 @@ def hash_of(composed: Composed, *, without_later: bool = False) -> str:
         for name in names:
             if part.get(name) in (None, False, f"${{data.{name}}}"):
                 part.pop(name, None)
+    trainer = tree.get("trainer") or {}
+    for name, default in _OF_SEVERAL.items():
+        if trainer.get(name) == default:
+            trainer.pop(name)
     shown = json.dumps(tree, sort_keys=True, default=str)
     return hashlib.sha256(shown.encode(errors="backslashreplace")).hexdigest()

@@ -45,7 +45,7 @@ def outcome_of(error: BaseException, job: Job, path: Path, stop: StopRequest) ->
     if isinstance(said, NnrunError | InterruptedRun):
         said.reword(lambda message: hide_known(message, secrets))
         said.args = (reason,)
-    return Outcome(said, _state_of(said), getattr(said, "exit_code", BUG), reason)
+    return Outcome(said, state_of(said), getattr(said, "exit_code", BUG), reason)
 
 
 def _as_said(error: BaseException, job: Job, path: Path, stop: StopRequest) -> BaseException:
@@ -119,7 +119,7 @@ def _resume_command(job: Job, path: Path) -> str:
     return f"nnrun {shlex.quote(f'resume={path}')}{job.reading()}"
 
 
-def _state_of(error: BaseException) -> str:
+def state_of(error: BaseException) -> str:
     """Return the state in status.json of a run that an error ended."""
     if isinstance(error, InterruptedRun):
         return "interrupted"

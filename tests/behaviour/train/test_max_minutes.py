@@ -98,7 +98,7 @@ def test_epochs_limit_it_only_if_they_are_given(
 ) -> None:
     words = [*(word for word in WORDS if not word.startswith("trainer.epochs")), *words]
     with contextlib.chdir(tmp_path), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nnrun.tasks.train.run._tell_of_data", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("nnrun.tasks.train.ready._tell_of_data", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         assert main([*words, "hydra.run.dir=run"]) == 130
     assert length_of(tmp_path / "run") == length
     assert said in capsys.readouterr().out

@@ -23,7 +23,7 @@ KNOWN = list(Catalogue().defaults)
         ("trainer.time_budget", "did you mean 'trainer.max_minutes'?"),
         ("max_epochs", "did you mean 'trainer.epochs'?"),  # Lightning
         ("trainer.accelerator", "did you mean 'trainer.device'?"),
-        ("trainer.devices", "did you mean 'trainer.device'?"),
+        ("trainer.num_gpus", "did you mean 'trainer.devices'?"),
         ("trainer.gradient_clip_val", "did you mean 'trainer.grad_clip_norm'?"),
         ("trainer.accumulate_grad_batches", "did you mean 'trainer.accumulate'?"),
         ("trainer.fast_dev_run", "did you mean 'trainer=debug'?"),

@@ -68,7 +68,7 @@ class Checkpointing(Callback):
 
     def on_fit_start(self, state: TrainState) -> None:
         """Save the untrained state, unless the run resumes from a checkpoint."""
-        if state.world.agree(self._folder.manifest.last is None):
+        if not state.world.agree(self._folder.manifest.last is not None):
             self.save(state, is_best=False, then=self._folder.check_room)
 
     def on_step_end(self, state: TrainState) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from nnrun.base.ranks import this_rank
 from nnrun.core.device import wait_for
 from nnrun.core.seams.callback import Callback
 from nnrun.core.state import TrainState
@@ -26,9 +27,10 @@ class FirstStep(Callback):
 
 
 def _process_age_seconds() -> float | None:
-    """Return how long ago this process was created; None if the operating system does not tell."""
+    """Return the age of this process, or of the one that started it as a rank; None if the system does not tell."""
     try:
-        ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+        process = this_rank().launcher or "self"
+        ticks = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19])
         uptime = float(Path("/proc/uptime").read_text().split()[0])
     except (OSError, ValueError, IndexError):
         return None

@@ -36,6 +36,7 @@ _MAY_DIFFER = (
 # Settings of which a stack supports only some values; the first is the default.
 _ONLY: Mapping[str, tuple[Any, ...]] = {
     "trainer.precision": ("auto", "fp32"),
+    "trainer.devices": (1,),
     "trainer.compile": (False, "auto"),
     "trainer.recompute": (False,),
     "trainer.nonfinite": ("stop",),

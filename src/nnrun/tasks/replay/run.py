@@ -75,6 +75,8 @@ def replay(composed: Composed, words: Sequence[str], directory: Path | None = No
                 f"the data is not the same as in {saved.run} (its fingerprint differs), so its steps cannot be "
                 "repeated; set data.root= to the folder with that data"
             )
+        if (size := saved.config["trainer"].get("devices", 1)) > 1:
+            console.note(f"the run trained in {size} processes; here one repeats its steps, with draws of its own")
         replayed = _run_up_to(wanted, job, data, saved.run, session)
         if replayed.found.where == "weights" and wanted > 1 and job.settings_of(ReplaySettings).step is None:
             console.say(f"the weights are not finite before step {wanted:,} already: step {wanted - 1:,} made them so")

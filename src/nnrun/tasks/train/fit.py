@@ -41,6 +41,7 @@ from nnrun.core.laps import Laps
 from nnrun.core.objective import Objective
 from nnrun.core.seams.callback import Callback, states_of
 from nnrun.core.seams.problem import Sums
+from nnrun.core.seams.world import World
 from nnrun.core.state import TrainState
 from nnrun.core.transfer.freezing import describe_training
 from nnrun.core.work import Work, poll_together
@@ -66,21 +67,22 @@ class Watchers:
     payload: Callable[[TrainState], Payload]
 
 
-def train(job: Job, data: Opened, objective: Objective, session: Session) -> Training:
+def train(job: Job, data: Opened, objective: Objective, session: Session, world: World) -> Training:
     """Train until the plan is done, and save checkpoints; on a signal finish the step, save, and say how to resume."""
     console, stop = session.console, session.stop
-    training = make_training(job, data, objective)
+    training = make_training(job, data, objective, world)
     state, plan = training.state, training.plan
     watchers = make_watchers(job, data, objective, training, session)
     for note in training.notes:
         console.say(note)
     check_readable(watchers.payload(state))
     start_from(job, state, console, data.targets, watchers.callbacks)
+    world.broadcast(each for network in (state.network, state.evaluated) for each in network.state_dict().values())
     state.set_training()
     console.say(describe_training(state.network))
     if job.settings.trainer.compile is not False and plan.total_steps > 0:
         say_and_compile(training, console)
-    if watchers.folder.manifest.best is None:
+    if not world.agree(watchers.folder.manifest.best is not None):
         # The best weights so far were damaged: there is nothing for a later epoch to beat.
         state.progress.best = None
     config = redact(training.tree, known=job.composed.secrets)
@@ -123,11 +125,11 @@ def train(job: Job, data: Opened, objective: Objective, session: Session) -> Tra
 def best_sums(job: Job, training: Training) -> Sums | None:
     """Return the sums of the best weights' validation, if validating again in this process would give the same bits.
 
-    A GPU may choose other kernels, and a compiled network or cached features are computed differently. A callback of
-    the user's own may change the weights after a validation, before they are saved.
+    A GPU may choose other kernels, and a compiled network or cached features are computed differently, as are sums over
+    several ranks. A callback of the user's own may change the weights after a validation, before they are saved.
     """
     state = training.state
-    if training.callbacks:
+    if training.callbacks or state.world.size > 1:
         return None
     is_plain = state.eval_module is state.evaluated and not training.compilation.enabled
     is_same = job.device.type == "cpu" and is_plain and not training.tree["transfer"]["cache"]

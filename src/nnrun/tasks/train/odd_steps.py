@@ -65,6 +65,6 @@ def indices_of(training: Training, epoch: int, batches: range) -> Iterator[int]:
     """Yield the positions in the training split of the samples of some batches of an epoch, without padding."""
     train = training.train
     assert isinstance(train, SplitBatches)
-    order = train.order(epoch)
+    order = train.samples.order(train.shuffle_seed, epoch, train.batch_size)  # of all ranks
     for index in batches:
-        yield from order[index].tolist()[: train.num_samples - index * train.batch_size]
+        yield from order[index * train.batch_size : (index + 1) * train.batch_size].tolist()

@@ -6,7 +6,7 @@ from nnrun.config.task import Task
 
 TASK = Task(
     name="train",
-    run="nnrun.tasks.train.run.run",
+    run="nnrun.tasks.train.start.start",
     help=(
         ("nnrun", "train, evaluate, export, report"),
         ("nnrun model=mlp optimizer.lr=3e-3", "choose options of groups, set values"),

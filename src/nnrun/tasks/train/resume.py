@@ -26,6 +26,8 @@ FREE = (
     "trainer.epochs",
     "trainer.test",
     "trainer.device",
+    "trainer.devices",
+    "trainer.max_restarts",
     "trainer.progress",
     "trainer.keep_last",
     "trainer.checkpoint_every_steps",

@@ -4,41 +4,36 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from nnrun.assembly.column_effects import column_effects
-from nnrun.assembly.data.announce import tell_of_data
-from nnrun.assembly.data.evaluation_data import open_for
 from nnrun.assembly.data.opened import Opened
-from nnrun.assembly.data.scales import check_given_mean, check_learned, note_on_inputs
+from nnrun.assembly.data.scales import check_learned
 from nnrun.assembly.job import Job
 from nnrun.assembly.network import Measured, Trained, load_trained, measure
-from nnrun.assembly.objective import load_problem, make_objective, watched_by
+from nnrun.assembly.objective import load_problem
 from nnrun.assembly.preflight import prepare
 from nnrun.assembly.training import Training
 from nnrun.base.errors import ArtifactError, ResourceError
 from nnrun.base.shown import Table, metric_text
 from nnrun.config.composed import Composed
 from nnrun.config.source import open_saved
-from nnrun.core.objective import Objective
 from nnrun.core.seams.problem import Problem
 from nnrun.runs.console import Console
 from nnrun.runs.summary import Summary, show
-from nnrun.tasks.beside import write_beside
+from nnrun.tasks.ranks.meeting import Meeting, tell_of_ranks
 from nnrun.tasks.report.at_the_end import report_on, report_wanted
 from nnrun.tasks.report.column_effects import in_short
 from nnrun.tasks.report.record import REPORT_NAME
-from nnrun.tasks.session import Session, fit_to_data, open_session
-from nnrun.tasks.train.batch_auto import with_batch
+from nnrun.tasks.session import Session, open_session
 from nnrun.tasks.train.facts import Parts, facts_of, peak_memory, time_by_part
-from nnrun.tasks.train.fit import best_sums, train, warn
-from nnrun.tasks.train.max_minutes import within_minutes
+from nnrun.tasks.train.fit import best_sums, train
 from nnrun.tasks.train.next_commands import next_commands
-from nnrun.tasks.train.repeat import Repetition, begin_again
-from nnrun.tasks.train.resume import check_config, check_data, check_newest, finished_summary, going_on
+from nnrun.tasks.train.ready import Ready, open_ready
+from nnrun.tasks.train.resume import check_config, finished_summary, going_on
 from nnrun.tasks.train.tested import keep_samples
 
 
@@ -48,6 +43,7 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
     `words` are the command line's; `directory` is the one that a sweep made for the job. Raises a NnrunError if
     something is wrong, which the directory's status records too.
     """
+    meeting = Meeting()
     job, console = prepare(composed), Console()
     resumed = job.composed.resumed
     if resumed:
@@ -57,11 +53,14 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
     wanted = report_wanted(job, is_job=directory is not None)
     with open_session(job, words, directory, console, going_on(job)) as session:
         parts = Parts()
-        ready = _open(job, session, parts)
+        tell_of_ranks(job, session)
+        ready = open_ready(job, session, parts)
         job, data, problem = ready.job, ready.data, ready.objective.problem
         if wanted:
             session.last.append(partial(report_on, session, problem, wanted))
-        training = train(job, data, ready.objective, session) if job.trains else None
+        meeting.begin()
+        with meeting.held(job) as world:
+            training = train(job, data, ready.objective, session, world) if job.trains else None
         trained = _trained(job, data, problem, training, session)
         with parts.timed("test"):
             measured = measure(job, trained, data, ready.objective, session.stop.poll)
@@ -86,48 +85,8 @@ def run(composed: Composed, words: Sequence[str], directory: Path | None = None)
     return summary
 
 
-@dataclass(frozen=True)
-class _Ready:
-    """A job that is fitted to its data, which is open; `again` is the run that it repeats, if any."""
-
-    job: Job
-    data: Opened
-    objective: Objective
-    again: Repetition | None
-
-
-def _open(job: Job, session: Session, parts: Parts) -> _Ready:
-    """Open the data, fit the job to it, and check that a resumed or a repeated run has the data that it had."""
-    resumed, repeated = job.composed.resumed, job.composed.repeated
-    if resumed:
-        check_newest(resumed)
-    with parts.timed("opening"):
-        data = open_for(job)
-    if job.trains:
-        write_beside(data.preprocessing, session.out.path)
-    if job.trains:
-        data.hash_ahead()
-    job = _measured(fit_to_data(job, data, session), data, session, parts)
-    _tell_of_data(job, data, session)
-    objective = make_objective(job, data)
-    job = watched_by(job, objective)
-    if resumed:
-        check_data(job, resumed, data, session)
-    again = begin_again(job, repeated, data, session) if repeated else None
-    return _Ready(job, data, objective, again)
-
-
-def _measured(job: Job, data: Opened, session: Session, parts: Parts) -> Job:
-    """Return the job with what is measured before a training: its batch size, its number of steps."""
-    with parts.timed("measuring"):
-        measured = within_minutes(with_batch(job, data, session), data, session)
-    if measured is job:
-        del parts.seconds["measuring"]
-    return measured
-
-
 def _exported(
-    ready: _Ready, trained: Trained, measured: Measured, session: Session, parts: Parts
+    ready: Ready, trained: Trained, measured: Measured, session: Session, parts: Parts
 ) -> dict[str, dict[str, Any]]:
     """Export the network and verify each artifact; return their records by format."""
     from nnrun.tasks.export.exports import export_all, export_context, standard_of  # noqa: PLC0415 - for exports
@@ -139,7 +98,7 @@ def _exported(
         return export_all(job.settings.export, standard, context, session.out.path, session.console)
 
 
-def _effects(ready: _Ready, trained: Trained, session: Session, parts: Parts) -> dict[str, Any] | None:
+def _effects(ready: Ready, trained: Trained, session: Session, parts: Parts) -> dict[str, Any] | None:
     """Measure what the predictions depend on, if the samples have columns; return it as plain values."""
     problem, poll = ready.objective.problem, session.stop.poll
     with parts.timed("columns"):
@@ -155,15 +114,6 @@ def _conclude(summary: Summary, job: Job, session: Session, parts: Parts) -> Non
     summary.time, summary.memory = time_by_part(parts, summary.train), peak_memory(job.device)
     good = all(of["ok"] and "not_published" not in of for of in summary.artifacts.values())
     summary.state, summary.wall_seconds = "finished" if good else "failed", session.out.seconds()
-
-
-def _tell_of_data(job: Job, data: Opened, session: Session) -> None:
-    """Report the data, and keep its notes for the summary; raise ConfigError where a given mean does not fit it."""
-    session.reached.warnings += tell_of_data(data, job.data, job.settings.loss, session.console, trains=job.trains)
-    if job.trains and not job.composed.resumed and not job.composed.repeated:
-        check_given_mean(data, job.data)
-    if job.trains and (large := note_on_inputs(data, job.data)):
-        warn(session, large)
 
 
 def _trained(job: Job, data: Opened, problem: Problem, training: Training | None, session: Session) -> Trained:

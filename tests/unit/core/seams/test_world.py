@@ -19,6 +19,7 @@ SAME: dict[str, Case] = {
     "too many bad updates": Case(options={"epochs": 3, "max_skipped": 1}, bad_sample=11),
     "diverged": Case(options={"epochs": 3, "log_every_steps": 2}, bad_sample=11),
     "stopped early": Case(options={"epochs": 9, "lr": 1e-30}, patience=2),
+    "BatchNorm over both": Case("batchnorm", {"epochs": 3, "ema_decay": 0.9}, is_synced=True),
     "features kept": Case(options={"epochs": 3}, keeps_features=True),
 }
 STOPPED = {

@@ -1,0 +1,264 @@
+"""A training in several processes: the result of one, one directory, one end; whichever process ends first."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from support.command_line import NNRUN, OWN, environment, run_here, write_files
+
+pytestmark = pytest.mark.usefixtures("warm_python")
+
+# More than 50 steps of the CNN, in two epochs.
+RUN = (
+    *("data=digits", "trainer.device=cpu", "trainer.threads=1", "data.limit=1300", "data.batch_size=40"),
+    *("trainer.epochs=2", "trainer.log_every_steps=1", "export=none", "report=none", "early_stopping=none"),
+)
+LONG = (*RUN, "trainer.epochs=200")
+# What is drawn in a step, and an average: all that a resumed run must take up.
+DRAWS = ("model.dropout=0.3", "augment=digits", "trainer.ema_decay=0.9", "trainer.deterministic=true")
+
+
+def nnrun(words: tuple[str, ...], folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    """A command that is waited for."""
+    return subprocess.run(
+        [*NNRUN, *words], cwd=folder, env=environment(**more), capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def rows_of(run: Path) -> list[dict[str, Any]]:
+    """The rows of metrics that a run has written in full."""
+    path = run / "metrics.jsonl"
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def status_of(run: Path) -> dict[str, Any]:
+    return dict(json.loads((run / "status.json").read_text()))
+
+
+def last_of(run: Path) -> dict[str, Any]:
+    """The newest checkpoint of a run."""
+    name = json.loads((run / "checkpoints" / "manifest.json").read_text())["last"]
+    return dict(torch.load(run / "checkpoints" / name, weights_only=True))
+
+
+def assert_same_bits(one: Path, other: Path) -> None:
+    """The same weights, the same rows."""
+    ours, theirs = last_of(one)["model"], last_of(other)["model"]
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert rows_of(one) == rows_of(other)
+
+
+@contextlib.contextmanager
+def training(words: tuple[str, ...], folder: Path, num_rows: int = 5) -> Iterator[subprocess.Popen[str]]:
+    """A run in the directory `run`, once it has written some rows; ended at the latest with the block."""
+    process = subprocess.Popen(
+        [*NNRUN, *words, "hydra.run.dir=run"],
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        while len(rows_of(folder / "run")) < num_rows and process.poll() is None:
+            time.sleep(0.02)
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def ranks_of(process: subprocess.Popen[str]) -> list[int]:
+    """The pids of the ranks that a process started, in order."""
+    return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of runs by one, two and four processes, whose directories are called so; and what they printed."""
+    folder = tmp_path_factory.mktemp("runs")
+    for size in (1, 2, 4):
+        # Two export and report.
+        more = ("export=onnx", "report=default") if size == 2 else ()
+        done = nnrun((*RUN, f"trainer.devices={size}", f"hydra.run.dir={size}", *more), folder)
+        assert done.returncode == 0, done.stderr
+        (folder / f"{size}.out").write_text(done.stdout + done.stderr)
+    return folder
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_losses_are_those_of_one_process_for_50_steps(runs: Path, size: int) -> None:
+    one, several = rows_of(runs / "1"), rows_of(runs / str(size))
+    assert [(row["step"], row["split"]) for row in several] == [(row["step"], row["split"]) for row in one]
+    assert sum(row["split"] == "train" for row in one) >= 50
+    for ours, theirs in zip(several, one, strict=True):
+        assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-4)
+        assert ours["accuracy"] == theirs["accuracy"]
+
+
+def test_one_directory_is_written_by_one_process_and_says_how_many_there_were(runs: Path) -> None:
+    said = (runs / "2.out").read_text()
+    assert "2 processes train together on the CPU, over gloo; 1 thread each" in said
+    assert said.count("epoch   1") == 1
+    assert json.loads((runs / "2" / "environment.json").read_text())["processes"] == 2
+    assert "processes" not in json.loads((runs / "1" / "environment.json").read_text())
+    summary = json.loads((runs / "2" / "summary.json").read_text())
+    assert summary["artifacts"]["onnx"]["ok"] is True
+    assert (runs / "2" / "report.html").is_file()
+    assert last_of(runs / "2")["config"]["trainer"]["devices"] == 2
+    assert not (runs / "outputs" / "multirun").exists()
+    latest = runs / "outputs" / "latest"
+    assert not latest.is_symlink() or latest.resolve() == (runs / "4").resolve()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run by two processes that nobody disturbs."""
+    folder = tmp_path_factory.mktemp("whole")
+    done = nnrun((*RUN, *DRAWS, "trainer.devices=2", "hydra.run.dir=run"), folder)
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
+# Who hears which signal: the launcher alone, all of its group, or a rank; and the exit code.
+STOPS = {
+    "the launcher": (signal.SIGTERM, 143, lambda process: process.terminate()),
+    "the first rank": (signal.SIGINT, 130, lambda process: os.kill(ranks_of(process)[0], signal.SIGINT)),
+    "another rank": (signal.SIGINT, 130, lambda process: os.kill(ranks_of(process)[1], signal.SIGINT)),
+}
+
+
+@pytest.mark.parametrize("name", STOPS)
+def test_a_signal_at_any_process_stops_all_at_a_step_that_is_saved(tmp_path: Path, whole: Path, name: str) -> None:
+    number, expected, send = STOPS[name]
+    with training((*RUN, *DRAWS, "trainer.devices=2"), tmp_path) as process:
+        send(process)
+        code, said = process.wait(60), process.stderr.read() if process.stderr else ""
+    assert code == expected == 128 + number, said
+    status = status_of(tmp_path / "run")
+    assert (status["state"], status["exit_code"]) == ("interrupted", expected)
+    assert "checkpoint saved; resume with: nnrun resume=run" in said
+    assert said.count("nnrun: ") == 1
+    if name == "another rank":
+        resumed = nnrun(("resume=run",), tmp_path)
+        assert resumed.returncode == 0, resumed.stderr
+        assert "2 processes train together" in resumed.stdout
+        assert_same_bits(tmp_path / "run", whole)
+
+
+@pytest.mark.parametrize("killed", [0, 1])
+def test_a_rank_that_is_killed_ends_the_run_with_code_5_and_names_itself(tmp_path: Path, killed: int) -> None:
+    with training((*LONG, "trainer.devices=2"), tmp_path) as process:
+        ranks = ranks_of(process)
+        os.kill(ranks[killed], signal.SIGKILL)
+        code, said = process.wait(30), process.stderr.read() if process.stderr else ""
+    assert code == 5, said
+    assert f"rank {killed} (pid {ranks[killed]}) was killed (SIGKILL)" in said
+    assert said.endswith("then resume with: nnrun resume=run\n")
+    assert status_of(tmp_path / "run")["state"] == "failed"
+    assert not any(map(is_alive, ranks))
+
+
+def test_a_run_that_lost_a_rank_is_restarted_from_its_last_checkpoint(tmp_path: Path, whole: Path) -> None:
+    with training((*RUN, *DRAWS, "trainer.devices=2", "trainer.max_restarts=1"), tmp_path, 33) as process:
+        os.kill(ranks_of(process)[1], signal.SIGKILL)
+        assert process.wait(60) == 0
+    assert status_of(tmp_path / "run")["state"] == "finished"
+    assert len(status_of(tmp_path / "run")["resumed"]) == 1
+    assert_same_bits(tmp_path / "run", whole)
+
+
+def test_ranks_end_with_the_process_that_started_them(tmp_path: Path) -> None:
+    with training((*LONG, "trainer.devices=2"), tmp_path) as process:
+        ranks = ranks_of(process)
+        process.kill()
+        process.wait()
+        while any(map(is_alive, ranks)):  # on a busy machine it takes a moment
+            time.sleep(0.01)
+
+
+# The network of one rank fails at a step, or its output is NaN.
+FAILS = """\
+from math import prod
+import torch
+from torch import nn
+from nnrun.base.ranks import this_rank
+
+class MyNet(nn.Module):
+    def __init__(self, in_shape, num_classes, hidden=16):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(prod(in_shape), num_classes))
+        self.hidden, self.steps = hidden, 0
+
+    def forward(self, inputs):
+        self.steps += self.training
+        is_bad = this_rank().index == 1 and self.steps == 3
+        if is_bad and self.hidden == 1:
+            raise ValueError("not in the third step")
+        return self.layers(inputs) * (torch.nan if is_bad else 1.0)
+"""
+
+
+@pytest.mark.parametrize(("hidden", "code", "says"), [(1, 2, "not in the third step"), (2, 6, "NaN")])
+def test_an_error_of_one_rank_ends_all_and_is_said_once(tmp_path: Path, hidden: int, code: int, says: str) -> None:
+    write_files(tmp_path, OWN | {"mynet.py": FAILS})
+    words = (*RUN, "model=mynet", f"model.hidden={hidden}", "trainer.devices=2", "hydra.run.dir=run")
+    done = nnrun(words, tmp_path)
+    assert done.returncode == code, done.stderr
+    assert says in done.stderr
+    status = status_of(tmp_path / "run")
+    assert (status["state"], status["exit_code"]) == ("diverged" if code == 6 else "failed", code)
+    assert sum(line.startswith("nnrun: ") and says in line for line in done.stderr.splitlines()) == 1
+
+
+REFUSED = {
+    "a batch smaller than the ranks": (("data.batch_size=3", "trainer.devices=4"), "use data.batch_size=4 or more"),
+    "a budget": (("trainer.max_minutes=1", "trainer.devices=2"), "use trainer.max_steps"),
+    "one process": (("trainer.max_restarts=1",), "trainer.max_restarts has no effect: one process trains"),
+    "compiled": (("trainer.sync_batchnorm=true", "trainer.compile=true", "trainer.devices=2"), "exclude each other"),
+    "a sweep": (("-m", "seed=0,1", "trainer.devices=2"), "each job of a sweep trains in one process"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_does_not_go_together_is_refused_with_a_way_out(tmp_path: Path, name: str) -> None:
+    words, says = REFUSED[name]
+    done = run_here((*RUN[:3], "export=none", "report=none", *words), tmp_path)
+    assert done.code == 2, done.out + done.err
+    assert says in done.err
+
+
+# What is known once the data is open.
+LATE = {
+    "data": (("data.limit=5", "data.val_fraction=0.4", "trainer.devices=4"), "or less"),
+    "validation": (("data.eval_batch_size=1", "trainer.devices=2"), "or a larger data.eval_batch_size"),
+    "no BatchNorm": (("trainer.sync_batchnorm=true", "trainer.devices=2"), "the network has no BatchNorm"),
+}
+
+
+@pytest.mark.parametrize("name", LATE)
+def test_ranks_without_a_sample_of_a_batch_are_refused_and_what_has_no_effect(tmp_path: Path, name: str) -> None:
+    words, says = LATE[name]
+    done = nnrun((*RUN[:3], "export=none", "report=none", *words), tmp_path)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert says in done.stderr
+    assert len(done.stderr.splitlines()) == 1
