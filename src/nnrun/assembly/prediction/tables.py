@@ -12,6 +12,7 @@ from nnrun.assembly.prediction.raw_images import Samples
 from nnrun.base.errors import ArtifactError, DataError
 from nnrun.base.foreign_errors import lacks_package
 from nnrun.base.paths import expanded, shown
+from nnrun.checkpoints.locate import nearest
 from nnrun.components.data.hub_sets import is_saved_set, saved_rows
 from nnrun.components.data.table.coding import coded
 from nnrun.components.data.table.columns import Column, unpacked
@@ -53,7 +54,7 @@ def rows_of_file(given: str) -> NewRows:
     """Return the rows of a file; raise DataError where it is no table."""
     path = expanded(given)
     if not path.exists():
-        raise DataError(f"input={shown(given)} does not exist")
+        raise DataError(f"input={shown(given)} does not exist; {shown(nearest(path))}")
     if is_saved_set(path):
         rows = together(Files({"all": saved_rows(path)}))
         return NewRows(rows.frame, shown(path), rows.at)
@@ -61,7 +62,7 @@ def rows_of_file(given: str) -> NewRows:
         raise DataError(
             f"input={shown(given)} is not a table: this network reads .csv, .tsv, .parquet, .arrow or .jsonl"
         )
-    sheet = read_sheet(path)
+    sheet = read_sheet(path, keeps_empty=True)
     return NewRows(sheet.frame, shown(path), sheet.at, sheet.has_decimal_commas)
 
 

@@ -101,7 +101,11 @@ def predict(composed: Composed, words: Sequence[str], directory: Path | None = N
         bad = BadFiles(job.settings.data.on_bad, console)
         with closing(open_predictor(job)) as predictor:
             tally = Tally(predictor.conversion.white)
-            source = open_texts(job, predictor) or open_files(job, predictor, bad, tally, console)
+            source = (
+                open_texts(job, predictor)
+                or open_rows(job, predictor)
+                or open_files(job, predictor, bad, tally, console)
+            )
             result = write_predictions(job, session, predictor, source)
             for note in tally.notes():
                 console.note(note)
@@ -164,13 +168,24 @@ def open_texts(job: Job, predictor: Predictor) -> Source | None:
     return Source(batches, len(found.texts), found.title, "text")
 
 
+def open_rows(job: Job, predictor: Predictor) -> Source | None:
+    """Return the rows of the table `input=` for a network of tables; None for another network."""
+    if not predictor.columns:
+        return None
+    if job.settings.input == FROM_STDIN:
+        raise DataError("input=- lists image files; for this network, name a table")
+    rows, takes = rows_of_file(job.settings.input or ""), predictor.takes_columns
+    batches = batches_of_rows(rows, predictor.columns, job.settings.data.eval_batch_size, takes_given=takes)
+    return Source(batches, rows.frame.height, title_of_ids(rows, predictor.columns), "row")
+
+
 def open_files(job: Job, predictor: Predictor, bad: BadFiles, tally: Tally, console: Console) -> Source:
     """Return the images of the files that `input=` names."""
     named = find_inputs(job.settings.input or "")
     for note in named.notes:
         console.note(note)
     source = open_source(job, named, predictor, bad, tally)
-    for note in () if predictor.columns else numbered_otherwise(job, named.files):
+    for note in numbered_otherwise(job, named.files):
         console.note(note)
     return source
 
@@ -178,12 +193,6 @@ def open_files(job: Job, predictor: Predictor, bad: BadFiles, tally: Tally, cons
 def open_source(job: Job, named: InputFiles, predictor: Predictor, bad: BadFiles, tally: Tally) -> Source:
     """Return the images of all files, or of a single file that contains many."""
     files, batch_size = named.files, job.settings.data.eval_batch_size
-    if predictor.columns:
-        if len(files) != 1 or job.settings.input == FROM_STDIN:
-            raise DataError(f"input= names {counted(len(files), 'file')}; name one table")
-        rows, takes = rows_of_file(files[0]), predictor.takes_columns
-        batches = batches_of_rows(rows, predictor.columns, batch_size, takes_given=takes)
-        return Source(batches, rows.frame.height, title_of_ids(rows, predictor.columns), "row")
     in_shape = image_shape(predictor.in_shape, predictor.preprocessing)
     if job.settings.input != FROM_STDIN and len(files) == 1 and holds_array(Path(files[0])):
         pixels = read_images(Path(files[0]), in_shape)

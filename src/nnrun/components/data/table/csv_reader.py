@@ -6,7 +6,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,19 +33,36 @@ def text_in(path: Path, content: bytes) -> str:
 
 
 def csv_rows(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the cells of each row that is not empty, the header first, with the line where it begins."""
+    """Yield the cells of each row from the header on, with the line where it begins; a blank line is no row."""
     told = FOR_EXCEL.match(text)
     skipped, delimiter = (1, told[1]) if told else (0, _delimiter(path, text))
     lines = io.StringIO(text[told.end() if told else 0 :], newline="")
     reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=True)
-    line = skipped + 1
+    line, has_begun = skipped + 1, False
     try:
         for cells in reader:
-            if any(map(str.strip, cells)):
+            has_begun = has_begun or is_filled(cells)
+            if has_begun and (len(cells) > 1 or is_filled(cells)):
                 yield line, cells
             line = skipped + reader.line_num + 1
     except csv.Error as error:
         raise csv_fault(path, line, skipped + reader.line_num, error) from error
+
+
+def is_filled(cells: Sequence[str]) -> bool:
+    """Return whether a row has a cell that is not empty."""
+    return any(map(str.strip, cells))
+
+
+def blank_lines(path: Path, text: str, height: int) -> list[bool]:
+    """Return for each row of a data frame, which has a row for each blank line too, whether it is one."""
+    told = FOR_EXCEL.match(text)
+    reader = csv.reader(
+        io.StringIO(text[told.end() if told else 0 :].lstrip("\r\n "), newline=""),
+        delimiter=told[1] if told else _delimiter(path, text),
+    )
+    found = [len(cells) < 2 and not is_filled(cells) for cells in reader][1:]
+    return found if len(found) == height else [False] * height  # read cell by cell, without blank lines
 
 
 def csv_frame(path: Path, text: str, most_columns: int) -> tuple[pl.DataFrame, bool]:
@@ -67,7 +84,9 @@ def csv_frame(path: Path, text: str, most_columns: int) -> tuple[pl.DataFrame, b
         frame = pl.read_csv(
             rows.encode(), separator=delimiter, infer_schema=False, new_columns=titles, raise_if_empty=False
         )
-        is_sure = frame.width == len(titles) and not _has_odd_quotes(rows, delimiter)
+        is_sure = (
+            not _starts_empty(rows, delimiter) and frame.width == len(titles) and not _has_odd_quotes(rows, delimiter)
+        )
         if not is_sure or _may_be_ragged(frame, rows, delimiter):
             frame = frame if is_sure and _is_even(path, text, len(titles)) else _cell_by_cell(path, text, titles)
     except pl.exceptions.PolarsError:
@@ -90,6 +109,11 @@ def _titles(path: Path, cells: list[str]) -> list[str]:
     return titles
 
 
+def _starts_empty(text: str, delimiter: str) -> bool:
+    """Return whether the first line, which polars takes for the header, has no filled cell."""
+    return not text[: text.find("\n")].replace(delimiter, "").strip()
+
+
 def _has_odd_quotes(text: str, delimiter: str) -> bool:
     """Return whether quotes stand where polars takes them for a part of a cell: after a backslash, or a space."""
     is_spaced = f'{delimiter} "' in text and re.search(f'{re.escape(delimiter)} "(?!")', text) is not None
@@ -109,7 +133,7 @@ def _is_even(path: Path, text: str, width: int) -> bool:
     wrong = [
         f"{shown(path)}, line {line:,} has {counted(len(cells), 'cell')}, but the header has {width:,}"
         for line, cells in csv_rows(path, text)
-        if len(cells) != width
+        if len(cells) != width and is_filled(cells)
     ]
     if wrong:
         more = [f"and {counted(len(wrong) - _MOST_NAMED, 'more line')}"] if len(wrong) > _MOST_NAMED else []
@@ -122,6 +146,6 @@ def _cell_by_cell(path: Path, text: str, titles: list[str]) -> pl.DataFrame:
     import polars as pl  # noqa: PLC0415 - as above
 
     _is_even(path, text, len(titles))
-    rows = (cells for _, cells in csv_rows(path, text))
+    rows = (cells for _, cells in csv_rows(path, text) if len(cells) == len(titles))
     next(rows)
     return pl.DataFrame(list(rows), schema=dict.fromkeys(titles, pl.String), orient="row")

@@ -16,7 +16,7 @@ from nnrun.base.foreign_errors import lacks_package
 from nnrun.base.paths import shown
 from nnrun.components.data.hub_sets import features_beside, features_in
 from nnrun.components.data.images import reading
-from nnrun.components.data.table.csv_reader import csv_frame, csv_rows, text_in
+from nnrun.components.data.table.csv_reader import blank_lines, csv_frame, csv_rows, is_filled, text_in
 from nnrun.components.data.table.named_classes import with_names
 
 if TYPE_CHECKING:
@@ -38,12 +38,15 @@ _MOST_COLUMNS = 20_000
 class Sheet:
     """The rows of one file; cells of text files are text, without spaces around them, and null where empty.
 
-    `has_decimal_commas` says that a comma in a number is probably decimal: it does not separate the columns.
+    `has_decimal_commas` says that a comma in a number is probably decimal: it does not separate the columns. Rows of a
+    text file whose cells are all empty are left out, `num_empty` of them, unless it `keeps_empty` ones.
     """
 
     path: Path
     frame: pl.DataFrame
     has_decimal_commas: bool = False
+    keeps_empty: bool = False
+    num_empty: int = 0
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -55,8 +58,9 @@ class Sheet:
     def at(self, row: int) -> str:
         """Return the file and the line, or else the row, for messages; a text file is read again."""
         if kind_of(self.path) == "text":
-            line, _ = next(islice(csv_rows(self.path, text_in(self.path, _bytes(self.path))), row + 1, None))
-            return f"{shown(self.path)}, line {line:,}"
+            rows = csv_rows(self.path, text_in(self.path, _bytes(self.path)))
+            kept = (line for line, cells in rows if self.keeps_empty or is_filled(cells))
+            return f"{shown(self.path)}, line {next(islice(kept, row + 1, None)):,}"
         if kind_of(self.path) == "json":
             lines = text_in(self.path, _bytes(self.path)).split("\n")
             filled = (number for number, line in enumerate(lines, 1) if line.strip())
@@ -64,23 +68,23 @@ class Sheet:
         return f"{shown(self.path)}, row {row + 1:,}"
 
 
-def read_sheet(path: Path, *, strips: bool = True) -> Sheet:
+def read_sheet(path: Path, *, strips: bool = True, keeps_empty: bool = False) -> Sheet:
     """Return the rows of a file; raise DataError that names the file and the line where it is not a table.
 
-    Without `strips`, cells of Parquet and Arrow stay as they are.
+    Without `strips`, cells of Parquet and Arrow stay as they are. `keeps_empty` keeps rows without a filled cell.
     """
     try:
         import polars as pl  # noqa: PLC0415 - only a run on a table pays for it
     except ModuleNotFoundError as error:
         raise lacks_package("data=table", error) from error
 
-    kind, has_commas = kind_of(path), False
+    kind, has_commas, num_empty = kind_of(path), False, 0
     with reading(path):
         check_is_file(path)
         if kind == "text":
-            frame, has_commas = csv_frame(path, text_in(path, _bytes(path)), _MOST_COLUMNS)
-            frame = stripped(frame)
-            frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))
+            text = text_in(path, _bytes(path))
+            frame, has_commas = csv_frame(path, text, _MOST_COLUMNS)
+            frame, num_empty = _without_empty(path, text, stripped(frame), keeps_empty=keeps_empty)
         elif kind == "json":
             frame = _read_json(path)
         else:
@@ -91,7 +95,18 @@ def read_sheet(path: Path, *, strips: bool = True) -> Sheet:
         raise DataError(f"{shown(path)} has {frame.width:,} columns; at most {_MOST_COLUMNS:,} are read: remove some")
     if not frame.height:
         raise DataError(f"{shown(path)} has a header line but no rows" if frame.width else f"{shown(path)} is empty")
-    return Sheet(path, frame, has_commas)
+    return Sheet(path, frame, has_commas, keeps_empty, num_empty)
+
+
+def _without_empty(path: Path, text: str, frame: pl.DataFrame, *, keeps_empty: bool) -> tuple[pl.DataFrame, int]:
+    """Return rows without those of blank lines, and, unless they are kept, empty ones; and the number of these."""
+    import polars as pl  # noqa: PLC0415 - as above
+
+    is_empty = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
+    if not is_empty.any() or frame.width > _MOST_COLUMNS:
+        return frame.filter(~is_empty), 0
+    is_blank = pl.Series(blank_lines(path, text, frame.height), dtype=pl.Boolean)
+    return frame.filter(~(is_blank if keeps_empty else is_empty)), int((is_empty & ~is_blank).sum())
 
 
 def _read_binary(path: Path, kind: str | None) -> pl.DataFrame:

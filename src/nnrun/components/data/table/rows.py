@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from nnrun.base.errors import DataError, did_you_mean
 from nnrun.base.paths import shown
+from nnrun.base.shown import counted
 from nnrun.base.visible import few
 from nnrun.components.data.table.files import Files
 from nnrun.components.data.table.reader import Sheet, read_sheet
@@ -77,6 +78,10 @@ def together(files: Files) -> Rows:
                 raise DataError(
                     f"{shown(sheet.path)} has no column {shown(title)}, which {shown(first.path)} has; {hint}"
                 )
+        if sheet.num_empty:
+            notes.append(
+                f"left out {counted(sheet.num_empty, 'row')} of {shown(sheet.path.name)} without a filled cell"
+            )
         starts.append(height)
         height += sheet.frame.height
         frames.append(sheet.frame.select(first.frame.columns))

@@ -15,6 +15,7 @@ import torch
 from nnrun.base.errors import ArtifactError, ConfigError, DataError
 from nnrun.components.data.table.columns import Column, Feature, packed, unpacked
 from nnrun.components.data.table.preprocessing import TablePreprocessing
+from nnrun.components.data.table.reader import read_sheet
 from nnrun.components.data.table.source import Table
 from nnrun.core.seams.data import Dataset, Fitted
 
@@ -317,3 +318,17 @@ def test_the_training_file_decides_the_columns_and_what_others_have_besides_is_s
     (tmp_path / "test.csv").write_text("\n".join(["x,y", *(f"{n}.5,{n}.25" for n in COUNTED)]) + "\n")
     with pytest.raises(DataError, match=r"test\.csv has no column c, which .*train\.csv has; it has x, y"):
         opened(tmp_path)
+
+
+def test_rows_without_a_cell_are_left_out_and_said_or_kept_for_a_prediction(tmp_path: Path) -> None:
+    """A blank line is no row; empty cells before the header are none either."""
+    path = tmp_path / "t.csv"
+    path.write_text(f",,\n\nx,c,y\n{GOOD}\n,,\n\n , ,\nten,a,1.5\n")
+    with pytest.raises(DataError, match=r"t\.csv, line 47: x is ten"):
+        opened(path)
+    for before in ("", ",,\n\n"):
+        path.write_text(f"{before}x,c,y\n{GOOD}\n,,\n\n , ,\n1.5,a,1.5\n\n")
+        assert "left out 2 rows of t.csv without a filled cell" in opened(path).findings.notes
+        kept = read_sheet(path, keeps_empty=True)
+        assert (kept.frame.height, kept.frame["x"].to_list()[-3:]) == (ROWS + 3, [None, None, "1.5"])
+        assert kept.at(ROWS + 2).endswith(f"line {45 + before.count(chr(10))}")
