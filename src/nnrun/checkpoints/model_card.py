@@ -22,7 +22,8 @@ CARD_NAME = "model.json"
 FORMAT, SCHEMA = "nnrun.safetensors", 1
 # Replaces a path in an exported config.
 PATH_LEFT_OUT = "(a path, left out of the export)"
-_MAX_BYTES = 4_000_000
+# It holds the tokenizer of a network of texts: those of large language models have up to 35 MB.
+_MAX_BYTES = 64_000_000
 
 
 @dataclass(frozen=True)

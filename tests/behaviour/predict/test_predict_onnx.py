@@ -229,8 +229,8 @@ HOSTILE: dict[str, tuple[Callable[[onnx.ModelProto], None], onnx.ModelProto, str
     "two formats": (mark_of_another_format, network(), "it is also a file in ONNX Runtime's own format"),
     "long fact": (
         nothing,
-        with_facts(preprocessing=" " * 4_000_001 + "{}"),
-        "nnrun.preprocessing has 4,000,003 characters",
+        with_facts(problem=" " * 4_000_001 + "{}"),
+        "nnrun.problem has 4,000,003 characters",
     ),
     "branches": (branches_in_branches, network(), "nested too deep"),
     "two inputs": (second_input, network(), "has 2 inputs and 1 outputs"),

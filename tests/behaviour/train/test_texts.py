@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 import nnrun
 from nnrun.base.errors import DataError
@@ -193,6 +193,31 @@ def test_predictions_for_lines_tables_and_json(home: Path, trained: Path, source
     with nnrun.predictor(home / source) as predictor:
         assert [row["class"] for row in predictor(["a great film", "bad"])] == ["pos", "neg"]
         assert predictor("a great film")[0]["class"] == "pos"
+
+
+def test_a_tokenizer_of_many_megabytes_travels_with_every_artifact(home: Path) -> None:
+    """As large language models have them: the file beside is not needed to predict."""
+    vocabulary = {word: place for place, word in enumerate(["[PAD]", "[UNK]", "good", "bad", "film"])}
+    vocabulary |= {f"{place:0150}": place for place in range(5, 30_000)}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(home / "large.json"), pretty=False)
+    assert (home / "large.json").stat().st_size > 4_500_000
+    words = [
+        *WORDS,
+        "trainer.epochs=1",
+        "tokenizer=file",
+        "tokenizer.file=large.json",
+        "model.dim=2",
+        "model.buckets=8",
+    ]
+    outcome = run(home, "large", *words, "export=[onnx,safetensors]")
+    assert (outcome.code, outcome.err) == (0, ""), outcome.out
+    found = [
+        nnrun.predictor(home / "large" / source)(["a good film"])
+        for source in ("", "exports/onnx/model.onnx", "exports/safetensors/model.safetensors")
+    ]
+    assert found[0][0]["class"] == found[1][0]["class"] == found[2][0]["class"]
 
 
 def folders(root: Path) -> None:

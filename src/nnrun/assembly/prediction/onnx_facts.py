@@ -15,8 +15,8 @@ from nnrun.checkpoints.payload import check_names, check_plain, checked_targets
 from nnrun.components.data.conversion import HOW_READ
 
 PREFIX = "nnrun."
-# Maximum size of one metadata entry.
-_MAX_BYTES = 4_000_000
+# Maximum size of one metadata entry. A preprocessing may hold a tokenizer: those of large language models have 35 MB.
+_MAX_BYTES, _MAX_BYTES_OF = 4_000_000, {"preprocessing": 64_000_000}
 # The problem of files without one: until 0.3.0 there was no other.
 _CLASSIFICATION = "nnrun.components.problems.classification.Classification"
 
@@ -102,7 +102,7 @@ def _read(said: Mapping[str, str], key: str, path: Path) -> Any:
 
 def _parsed(said: Mapping[str, str], key: str, path: Path) -> Any:
     """Return an entry, parsed from JSON."""
-    if len(said[key]) > _MAX_BYTES:
+    if len(said[key]) > _MAX_BYTES_OF.get(key, _MAX_BYTES):
         raise ArtifactError(f"{path} is refused: its {PREFIX}{key} has {len(said[key]):,} characters")
     try:
         return json.loads(said[key])

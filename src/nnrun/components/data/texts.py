@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nnrun.base.errors import DataError
-from nnrun.base.shown import counted
+from nnrun.base.shown import Table, counted
 from nnrun.components.data.asked_texts import Asked, TextSamples
 from nnrun.components.data.dataset_from_parts import Choices, check_counts, divided, fingerprint_of, with_shared
 from nnrun.components.data.split_columns import KeySettings
@@ -124,6 +124,8 @@ class Texts:
         tokens = self._tokens(learned or self.preprocessing, splits)
         made = {part: tokens.of(split.inputs.texts) for part, split in splits.items()}
         notes, facts = _said(made, tokens.max_length)
+        kind = None if learned or self.preprocessing or self.tokenizer is None else self.tokenizer["kind"]
+        tables = () if kind is None else (Table("tokens", ("tokens", "found"), _described(made, tokens, kind)),)
         found = {part: replace(splits[part], inputs=of.samples) for part, of in made.items()}
         # A report shows some of them; the others are not kept in memory.
         found["test"] = replace(found["test"], given=GivenTexts(splits["test"].inputs))
@@ -131,7 +133,7 @@ class Texts:
             found,
             tokens,
             {"vocab_size": tokens.vocab_size, "max_length": tokens.max_length},
-            Findings(tuple(notes), facts=facts),
+            Findings(tuple(notes), facts=facts, tables=tables),
         )
 
     def _tokens(self, learned: Mapping[str, Any] | None, splits: Mapping[str, Split]) -> Tokens:
@@ -152,6 +154,21 @@ def _split(found: TextSamples, part: str) -> Split:
     return Split(TextList(of), found.values[part], found.names[part], digests, digests, keys=found.keys.get(part))
 
 
+def _described(made: Mapping[str, Tokenized], tokens: Tokens, kind: str) -> list[tuple[str, str]]:
+    """Return what the tokens are, how many a text has, and how many of those to be tested are unknown."""
+    lengths = torch.cat([of.samples.lengths for of in made.values()]).sort().values
+    most = int(lengths[int(0.95 * (len(lengths) - 1))])
+    rows = [
+        ("vocabulary", f"{tokens.vocab_size:,} tokens (tokenizer={kind})"),
+        ("length", f"{lengths.double().mean():.1f} tokens a text; 95% of the texts have {most:,} or fewer"),
+    ]
+    held_out = torch.cat([of.samples.flat() for part, of in made.items() if part != "train"])
+    if tokens.unknown is not None and len(held_out):
+        share = (held_out == tokens.unknown).double().mean()
+        rows.append(("unknown", f"{share:.1%} of the tokens outside the training split"))
+    return rows
+
+
 def _said(made: Mapping[str, Tokenized], max_length: int) -> tuple[list[str], dict[str, Any]]:
     """Return the notes on empty texts and on those that were cut, and the facts for summary.json."""
     num_texts = sum(len(of.samples) for of in made.values())
@@ -165,7 +182,7 @@ def _said(made: Mapping[str, Tokenized], max_length: int) -> tuple[list[str], di
         share = num_lost / max(num_tokens, 1)
         notes.append(
             f"cut {num_cut:,} of {counted(num_texts, 'text')} to data.max_length={max_length} tokens, "
-            f"{share:.1%} of all tokens"
+            f"{share:.1%} of all tokens; the longest has {max(of.longest for of in made.values()):,}"
         )
     longest = max((int(of.samples.lengths.max()) for of in made.values() if len(of.samples)), default=0)
     mean = (num_tokens - num_lost) / max(num_texts, 1)

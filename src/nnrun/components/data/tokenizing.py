@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 PAD, UNKNOWN = "[PAD]", "[UNK]"
 # What padding is called in tokenizers of others.
 PADDINGS = (PAD, "<pad>")
+UNKNOWNS = (UNKNOWN, "<unk>")
 # Decimals that are kept of the scores of a unigram tokenizer: further ones differ from run to run.
 _DECIMALS = 5
 # Words that start inside another have this prefix.
@@ -54,6 +55,12 @@ def num_closing(tokenizer: Tokenizer) -> int:
     """Return the number of special tokens that end each text, such as BERT's [SEP]: those of a cut text too."""
     mask = tokenizer.encode("a").special_tokens_mask
     return mask[::-1].index(0) if 0 in mask else 0
+
+
+def unknown(tokenizer: Tokenizer) -> int | None:
+    """Return the number of the token that stands for unknown ones; None if there is none."""
+    found = (tokenizer.token_to_id(token) for token in UNKNOWNS)
+    return next((number for number in found if number is not None), None)
 
 
 def vocab_size(tokenizer: Tokenizer) -> int:

@@ -70,31 +70,37 @@ class Tokens:
         """The number of different tokens, padding included."""
         return tokenizing.vocab_size(self._opened)
 
+    @property
+    def unknown(self) -> int | None:
+        """The number of the token that stands for unknown ones; None if there is none."""
+        return tokenizing.unknown(self._opened)
+
     def of(self, texts: Sequence[str]) -> Tokenized:
         """Return the tokens of texts, cut to `max_length`; the special tokens that end a text stay."""
         lengths: list[int] = []
         values: list[Tensor] = []
-        num_cut = num_lost = 0
+        num_cut = num_lost = longest = 0
         closing = min(tokenizing.num_closing(self._opened), self.max_length - 1)
         for start in range(0, len(texts), _CHUNK):
             for tokens in tokenizing.encoded(self._opened, texts[start : start + _CHUNK], self.padding):
-                lost = max(0, len(tokens) - self.max_length)
+                lost, longest = max(0, len(tokens) - self.max_length), max(longest, len(tokens))
                 num_cut, num_lost = num_cut + (lost > 0), num_lost + lost
                 kept = [*tokens[: self.max_length - closing], *tokens[len(tokens) - closing :]] if lost else tokens
                 lengths.append(len(kept))
                 values.append(torch.tensor(kept, dtype=torch.int32))
         flat = torch.cat(values) if values else torch.empty(0, dtype=torch.int32)
         samples = Ragged.of(flat, torch.tensor(lengths, dtype=torch.int64), self.padding)
-        return Tokenized(samples, num_cut, num_lost)
+        return Tokenized(samples, num_cut, num_lost, longest)
 
 
 @dataclass(frozen=True)
 class Tokenized:
-    """The tokens of texts, how many texts were cut, and how many tokens these lost."""
+    """The tokens of texts, how many texts were cut, how many tokens these lost, and the tokens of the longest text."""
 
     samples: Ragged
     num_cut: int
     num_lost: int
+    longest: int = 0
 
     @property
     def num_empty(self) -> int:
