@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import signal
+import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +37,12 @@ def nnrun(words: tuple[str, ...], folder: Path, **more: str) -> subprocess.Compl
     return subprocess.run(
         [*NNRUN, *words], cwd=folder, env=environment(**more), capture_output=True, text=True, timeout=120, check=False
     )
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def rows_of(run: Path) -> list[dict[str, Any]]:
@@ -194,6 +203,54 @@ def test_ranks_end_with_the_process_that_started_them(tmp_path: Path) -> None:
         process.wait()
         while any(map(is_alive, ranks)):  # on a busy machine it takes a moment
             time.sleep(0.01)
+
+
+def test_a_full_disk_of_the_first_rank_ends_all_and_is_said_once(tmp_path: Path) -> None:
+    with training((*LONG, "trainer.devices=2", "trainer.checkpoint_every_steps=1"), tmp_path) as process:
+        ranks = ranks_of(process)
+        hard = resource.prlimit(ranks[0], resource.RLIMIT_FSIZE)[1]
+        resource.prlimit(ranks[0], resource.RLIMIT_FSIZE, (2_000, hard))
+        code, said = process.wait(60), process.stderr.read() if process.stderr else ""
+    assert code == 5, said
+    assert said.count("the limit on the size of a file is reached") == 1
+    assert status_of(tmp_path / "run")["state"] == "failed"
+    assert not any(map(is_alive, ranks))
+
+
+def test_processes_that_torchrun_started_train_together_and_start_no_others(tmp_path: Path, runs: Path) -> None:
+    port = str(free_port())
+    words = (*RUN, "hydra.run.dir=run")
+    given = {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+    started = [
+        subprocess.Popen(
+            [*NNRUN, *words],
+            cwd=tmp_path,
+            env=environment(**given, MASTER_PORT=port, RANK=rank, LOCAL_RANK=rank),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in ("0", "1")
+    ]
+    said = [process.communicate(timeout=120) for process in started]
+    assert [process.returncode for process in started] == [0, 0], said
+    assert "2 processes train together" in said[0][0]
+    assert said[1] == ("", "")
+    assert rows_of(tmp_path / "run") == rows_of(runs / "2")
+
+
+TRAINS_ALONE = """
+import sys
+from nnrun.cli import main
+code = main(sys.argv[1:])
+print(code, *sorted(name for name in sys.modules if "process_group" in name or "ranks.launcher" in name))
+"""
+
+
+def test_one_process_imports_nothing_that_only_several_need(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", TRAINS_ALONE, *RUN, "trainer.max_steps=2", "--quiet"]
+    done = subprocess.run(words, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1] == "0", done.stderr
 
 
 # The network of one rank fails at a step, or its output is NaN.
