@@ -30,6 +30,8 @@ _WRITTEN = {
         ((" ", ""), ("\u00a0", ""), ("\u202f", ""), ("'", ""), (",", ".")),
     ),
 }
+# How a cell begins that is a number in one of these ways.
+_BEGINS_A_NUMBER = r"^[+-]?\d"
 # How dates are written, the most usual first.
 _DATES = (
     *("%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%SZ"),
@@ -155,7 +157,7 @@ def _shown_by(series: pl.Series, has_decimal_commas: bool) -> Cells:  # noqa: PL
         return best
     if not is_code and share >= _MOSTLY and best.values.n_unique() > _LEAST_FOR_ID:
         return Cells("number", best.values, best.written, _first(best.values.is_null() & series.is_not_null()))
-    if (words := _booleans(series)) is not None and distinct == 2:
+    if distinct == 2 and (words := _booleans(series)) is not None:
         return Cells("boolean", words)
     for way in _DATES if bool(there.head(1).str.contains(r"^\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}").all()) else ():
         moments, written = _dates(series, way)
@@ -199,7 +201,9 @@ def _best_numbers(series: pl.Series, has_decimal_commas: bool) -> Cells:
     """Return text as numbers, written in the way that most cells are."""
     plain = _plain_numbers(series)
     found = [Cells("number", plain)]
-    if plain.count() < series.count():
+    others = series.filter(plain.is_null() & series.is_not_null()).unique()
+    # Each way takes as long as all else: a column of words needs none.
+    if bool(others.str.contains(_BEGINS_A_NUMBER).any()):
         ways = sorted(_WRITTEN, key=lambda way: has_decimal_commas and way == "1,234.5")
         found += [_numbers_written(series, way) for way in ways]
     return max(found, key=lambda cells: cells.values.count())

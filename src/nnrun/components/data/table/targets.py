@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +31,7 @@ class TargetColumns:
     series: Mapping[str, pl.Series]
     has_decimal_commas: bool
     at: Callable[[int], str]
+    _found: dict[tuple[str, str | None], Cells] = field(default_factory=dict, repr=False)
 
     def wrong(self, row: int, name: str, what: str) -> DataError:
         """Return the error that names a cell."""
@@ -40,7 +41,9 @@ class TargetColumns:
 
     def cells(self, name: str, kind: str | None) -> Cells:
         """Return the cells of a column as a kind, or as the kind that they show."""
-        return cells_of(self.series[name], kind, has_decimal_commas=self.has_decimal_commas)
+        if (name, kind) not in self._found:
+            self._found[name, kind] = cells_of(self.series[name], kind, has_decimal_commas=self.has_decimal_commas)
+        return self._found[name, kind]
 
 
 def learned_of_table(given: TargetColumns, kind: str, order: str, known: Targets | None) -> Learned:
