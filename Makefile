@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 ARGS ?=
 
-.PHONY: run test test-fast test-docs test-deploy test-extras test-cluster lint settings vega report-pictures logger-pictures compare-pictures bench bench-checkpoints bench-folder bench-exports bench-scale bench-search bench-sweeps bench-tables bench-texts bench-loggers bench-tutorial torture gpu gpu-bundle clean
+.PHONY: run test test-fast test-docs test-deploy test-extras test-cluster lint settings vega report-pictures logger-pictures compare-pictures bench bench-checkpoints bench-folder bench-exports bench-scale bench-search bench-sweeps bench-tables bench-table-speed bench-texts bench-loggers bench-tutorial torture gpu gpu-bundle clean
 
 run: $(STAMP)
 	$(BIN)/nnrun $(ARGS)
@@ -84,6 +84,10 @@ bench-sweeps: $(STAMP)
 # The networks for tables beside scikit-learn and LightGBM.
 bench-tables: .venv/.bench-tables
 	$(BIN)/python benchmarks/tables.py --write $(ARGS)
+
+# Training and reading of a table of a million rows beside a plain loop, scikit-learn, polars and pandas.
+bench-table-speed: .venv/.bench-tables
+	$(BIN)/python benchmarks/table_speed.py --write $(ARGS)
 
 # Networks of texts beside a plain loop and scikit-learn; needs Debian's packages that benchmarks/real_texts.py names.
 bench-texts: .venv/.bench-texts

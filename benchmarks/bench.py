@@ -32,6 +32,7 @@ from pathlib import Path
 
 import report
 import scale
+import table_speed
 import texts
 from contest import measure_by_turns
 from contestants import Plan, speed_blocks, startup_blocks
@@ -104,6 +105,7 @@ def main() -> int:
         goals=report.goals_table(report.goals(speed, startup)),
         scale=scale.part_of(PAGE),
         texts=texts.part_of(PAGE),
+        table_speed=table_speed.part_of(PAGE),
         failures=failures,
         rounds=options.rounds,
         steps=options.steps,
