@@ -147,7 +147,9 @@ def nnrun(model: str, root: Path, run: Path, steps: int) -> dict[str, Any]:
     words += [f"trainer.max_steps={steps}", "trainer.threads=1", "trainer.device=cpu", "trainer.test=false"]
     words += ["export=none", "report=none", "trainer.progress=false", f"hydra.run.dir={run}"]
     command = [str(Path(sys.executable).with_name("nnrun")), *words]
-    done = subprocess.run(command, capture_output=True, text=True, env=measured_environment(), check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=measured_environment(), cwd=run.parent, check=False
+    )
     if done.returncode:
         sys.exit(done.stderr)
     found: dict[str, Any] = json.loads((run / "summary.json").read_text(encoding="utf-8"))

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 _MOST_NAMED = 5
+# The first line that is not empty; what ends it is what `splitlines` takes for an end.
+_FIRST_LINE = re.compile(r"\S[^\n\r\v\f\x1c-\x1e\x85\u2028\u2029]*")
 
 
 def text_in(path: Path, content: bytes) -> str:
@@ -97,7 +99,8 @@ def csv_frame(path: Path, text: str, most_columns: int) -> tuple[pl.DataFrame, b
 def _delimiter(path: Path, text: str) -> str:
     """Return what separates the columns: a tab in a TSV, else what divides the first line into the most cells."""
     is_tabbed = path.name.lower().removesuffix(".gz").endswith((".tsv", ".tab"))
-    return "\t" if is_tabbed else delimiter_of(next(iter(text.lstrip().splitlines()), ""), "|")
+    first = _FIRST_LINE.search(text)
+    return "\t" if is_tabbed else delimiter_of(first[0] if first else "", "|")
 
 
 def _titles(path: Path, cells: list[str]) -> list[str]:
