@@ -175,7 +175,7 @@ def plain_loop(run: Path, root: Path, steps: int) -> float:
     import nnrun
 
     torch.set_num_threads(1)
-    network = nnrun.load(str(run)).train()
+    network: Any = nnrun.load(str(run)).train()
     numbers, categories, targets = coded(root, network.preprocessing)
     loader = DataLoader(TensorDataset(numbers, categories, targets), BATCH, shuffle=True)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
@@ -201,10 +201,11 @@ def classifier(run: Path, root: Path, steps: int) -> float:
 
     import nnrun
 
-    numbers, categories, targets = coded(root, nnrun.load(str(run)).preprocessing)
+    preprocessing: Any = nnrun.load(str(run)).preprocessing
+    numbers, categories, targets = coded(root, preprocessing)
     count = steps * BATCH
     chosen = torch.randperm(len(targets))[:count]
-    inputs = nnrun.load(str(run)).preprocessing({"numbers": numbers[chosen], "categories": categories[chosen]})
+    inputs = preprocessing({"numbers": numbers[chosen], "categories": categories[chosen]})
     one_hot = [torch.nn.functional.one_hot(inputs["categories"][:, place]).float() for place in range(len(CATEGORIES))]
     rows = torch.cat([inputs["numbers"], *one_hot], 1).numpy()
     model = MLPClassifier(HIDDEN, batch_size=BATCH, max_iter=1, learning_rate_init=1e-3)
