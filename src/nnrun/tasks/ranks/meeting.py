@@ -114,6 +114,8 @@ def tell_of_ranks(job: Job, session: Session) -> None:
 def check_shares(job: Job, data: Data) -> None:
     """Raise ConfigError where a batch has fewer samples than there are ranks: each needs one."""
     size, settings = this_rank().size, job.settings.data
+    if size == 1:
+        return
     wants = f"trainer.devices={size} processes share each batch, but "
     if min(settings.batch, len(data.train)) < size:
         least = min(settings.batch, len(data.train))
