@@ -87,7 +87,7 @@ def test_labels_in_a_list_have_their_names(place: Path) -> None:
 
 def test_a_saved_set_is_learned_evaluated_and_predicted(place: Path) -> None:
     words = ["data=text", "data.root=one", "data.target=label", "data.group=author", *SHORT, "optimizer.lr=0.05"]
-    trained = run_here([*words, "trainer.epochs=12", "hydra.run.dir=run"], place)
+    trained = run_here([*words, "trainer.epochs=8", "hydra.run.dir=run"], place)
     assert (trained.code, trained.err) == (0, ""), trained.out
     assert re.search(r"groups by author: \d+ train, \d+ valid, \d+ test", trained.out)
     assert summary(place / "run")["metrics"]["test/accuracy"] > 0.6

@@ -195,6 +195,7 @@ def test_predictions_for_lines_tables_and_json(home: Path, trained: Path, source
         assert predictor("a great film")[0]["class"] == "pos"
 
 
+@pytest.mark.extras
 def test_a_tokenizer_of_many_megabytes_travels_with_every_artifact(home: Path) -> None:
     """As large language models have them: the file beside is not needed to predict."""
     vocabulary = {word: place for place, word in enumerate(["[PAD]", "[UNK]", "good", "bad", "film"])}
