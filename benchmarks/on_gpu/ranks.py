@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -12,8 +12,6 @@ from typing import Any
 
 import torch
 
-from nnrun.base.guard import guard, watch
-from nnrun.cli import main
 from on_gpu.place import Place, Row, attempt
 from on_gpu.runs import read
 
@@ -51,26 +49,11 @@ def _figures(place: Place, name: str, device: str, size: int) -> dict[str, Any]:
 
 
 def _command(words: list[str], folder: Path) -> None:
-    """Run a command in a fork of this process, which has not used the device; raise RuntimeError if it fails."""
-    said = folder / "said"
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            os.chdir(folder)
-            descriptor = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            for stream in (1, 2):
-                os.dup2(descriptor, stream)
-            guard()
-            watch()
-            code = main(words)
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    if code != 0:
-        raise RuntimeError(f"exit code {code}: {said.read_text(encoding='utf-8').strip()[-300:]}")
+    """Run a command in a process of its own: this one may have used the device. Raise RuntimeError if it fails."""
+    command = [sys.executable, "-m", "nnrun", *words]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"exit code {done.returncode}: {done.stderr.strip()[-300:]}")
 
 
 def _losses(place: Place, name: str) -> list[float]:

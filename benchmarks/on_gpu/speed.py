@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,12 @@ from on_gpu.place import Place, Row, attempt
 from on_gpu.runs import train
 from on_gpu.trainings import Setup, bare_step, compute_as_nnrun, seconds_a_call, seconds_a_step
 
+# The ways to launch a step on a GPU.
+_WAYS = {
+    "": ("trainer.cuda_graph=false",),
+    ", captured": ("trainer.cuda_graph=true",),
+    ", captured and compiled": ("trainer.cuda_graph=true", "trainer.compile=true"),
+}
 MNIST_FILES = [f"{part}-{what}-ubyte" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1")]
 
 
@@ -27,26 +33,26 @@ def speed(place: Place) -> Iterator[Row]:
     for precision in ("fp32", "bf16"):
         bare = 1000 * seconds_a_call(bare_step("cnn", place.device, precision), place)
         yield f"bare, {precision}", {"ms": bare}
-        for captured in (False, True):
-            if captured and not place.on_gpu:
-                continue
+        for name, words in _WAYS.items() if place.on_gpu else [("", ())]:
 
-            def measured(captured: bool = captured, precision: str = precision, bare: float = bare) -> dict[str, Any]:
-                ours = _our_ms(place, precision, captured, bare)
+            def measured(
+                words: Sequence[str] = words, precision: str = precision, bare: float = bare
+            ) -> dict[str, Any]:
+                ours = _our_ms(place, precision, words, bare)
                 return {"ms": ours} | ({"times_the_tutorial_loop": tutorial / ours} if tutorial else {})
 
-            yield f"nnrun, {precision}{', captured' if captured else ''}", attempt(measured)
+            yield f"nnrun, {precision}{name}", attempt(measured)
 
 
-def _our_ms(place: Place, precision: str, captured: bool, bare_ms: float) -> float:
+def _our_ms(place: Place, precision: str, way: Sequence[str], bare_ms: float) -> float:
     """Return the milliseconds of a step of a run from the command line, whose kernels are loaded before."""
     data = ["data=digits"] if place.root is None or place.dry else ["data=mnist", f"data.root={place.root}"]
     words = [*data, "model=cnn", "data.batch_size=64", "trainer.epochs=1000000", "early_stopping=none"]
-    words += [f"trainer.precision={precision}", *(["trainer.cuda_graph=true"] if captured else [])]
+    words += [f"trainer.precision={precision}", *way]
     # About a second and a half.
     many = min(max(int(1500 / bare_ms), 200), 4000)
-    for turn, steps in (("cold", 50), ("warm", many)) if not captured else (("warm", many),):
-        name = f"{precision}-{captured}-{turn}"
+    for turn, steps in (("cold", 50), ("warm", many)):
+        name = "-".join([precision, *way, turn]).replace("=", "-")
         summary = train(place.folder, name, *words, f"trainer.max_steps={place.steps(steps)}", device=str(place.device))
     return 64000 / float(summary["train"]["samples_per_second"])
 
