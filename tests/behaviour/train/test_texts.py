@@ -187,6 +187,7 @@ def test_predictions_for_lines_tables_and_json(home: Path, trained: Path, source
             "data.text=review",
         )
         assert (outcome.code, outcome.err) == (0, "")
+        assert ("of 240 texts to 32 tokens, the most that the network takes" in outcome.out) == (name == "reviews.csv")
         found = predictions(home / f"{Path(source).name}-{name}")
         assert [row[title] for row in found] == names
         assert [row["class"] for row in found[:2]] == classes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -42,10 +43,12 @@ class NamedTexts:
 
 
 class Tokenizer(Protocol):
-    """What turns texts into the samples of a network."""
+    """What turns texts into the samples of a network, which takes `max_length` tokens."""
+
+    max_length: int
 
     def of(self, texts: Sequence[str]) -> Any:
-        """Return the numbers of the tokens of texts, as `samples`."""
+        """Return the numbers of the tokens of texts, as `samples`, and how many were cut, `num_cut`."""
         ...
 
 
@@ -61,14 +64,24 @@ def tokens_of(preprocessing: Mapping[str, Any]) -> Tokenizer | None:
 
 
 def of_texts(
-    texts: Sequence[str], tokens: Tokenizer, batch_size: int, names: Sequence[str] | None = None
+    texts: Sequence[str],
+    tokens: Tokenizer,
+    batch_size: int,
+    names: Sequence[str] | None = None,
+    cut: Counter[str] | None = None,
 ) -> Generator[Samples, None, None]:
-    """Yield texts as the numbers of their tokens, in batches; without `names` they are `text 1` and so on."""
+    """Yield texts as the numbers of their tokens, in batches; without `names` they are `text 1` and so on.
+
+    Those that are cut are counted in `cut`, as `texts`.
+    """
     for start in range(0, len(texts), batch_size):
         part = list(texts[start : start + batch_size])
         numbers = list(range(start + 1, start + len(part) + 1))
         called = [f"text {number}" for number in numbers] if names is None else list(names[start : start + len(part)])
-        yield Samples(called, numbers, samples_of(tokens.of(part).samples, slice(None)))
+        made = tokens.of(part)
+        if cut is not None:
+            cut["texts"] += made.num_cut
+        yield Samples(called, numbers, samples_of(made.samples, slice(None)))
 
 
 def find_texts(given: str, column: str | None) -> NamedTexts:

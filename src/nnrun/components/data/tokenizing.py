@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from nnrun.base.errors import DataError
+from nnrun.base.errors import ConfigError, DataError
 from nnrun.base.foreign_errors import lacks_package
 from nnrun.base.paths import expanded, shown
 
@@ -81,7 +81,9 @@ def _library() -> Any:
 
 def _read(path: str | None, padding: int | None) -> str:
     """Return the JSON of a tokenizer in a file, whose token `padding`, or 0, must be padding."""
-    file = expanded(str(path)).absolute()
+    if path is None:
+        raise ConfigError("tokenizer.file must be given with tokenizer=file: the path of a tokenizer.json")
+    file = expanded(path).absolute()
     try:
         content = file.read_text(encoding="utf-8")
         tokenizer = opened(content)

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nnrun.assembly.data.scales import scale_fault, some_of
@@ -62,12 +62,17 @@ class BadFiles:
 
 @dataclass(frozen=True)
 class Source:
-    """The images, texts or rows of a table to predict for, in batches, their number, what names one, and what it is."""
+    """The images, texts or rows of a table to predict for, in batches, their number, what names one, and what it is.
+
+    `cut` counts the texts of more than `max_length` tokens, once they were read.
+    """
 
     batches: Generator[Samples, None, None]
     num_samples: int
     title: str = "path"
     noun: str = "image"
+    max_length: int = 0
+    cut: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,11 @@ def predict(composed: Composed, words: Sequence[str], directory: Path | None = N
             result = write_predictions(job, session, predictor, source)
             for note in tally.notes():
                 console.note(note)
+            if num_cut := source.cut["texts"]:
+                texts = counted(result.number, "text")
+                console.note(
+                    f"cut {num_cut:,} of {texts} to {source.max_length} tokens, the most that the network takes"
+                )
         summary = PredictionSummary(
             task=job.task.name,
             state="finished",
@@ -164,8 +174,9 @@ def open_texts(job: Job, predictor: Predictor) -> Source | None:
     if settings.format == "kaggle" and settings.id != "number":
         raise ConfigError(f"predict.id={settings.id} names image files; for texts, use predict.id=number")
     found = find_texts(job.settings.input or "", job.settings.data.text)
-    batches = of_texts(found.texts, tokens, job.settings.data.eval_batch_size, found.names)
-    return Source(batches, len(found.texts), found.title, "text")
+    cut: Counter[str] = Counter()
+    batches = of_texts(found.texts, tokens, job.settings.data.eval_batch_size, found.names, cut)
+    return Source(batches, len(found.texts), found.title, "text", tokens.max_length, cut)
 
 
 def open_rows(job: Job, predictor: Predictor) -> Source | None:

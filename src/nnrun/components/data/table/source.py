@@ -133,6 +133,9 @@ class Table:
                 raise ConfigError(f"data.columns={{{name}: {kind}}} is not a kind of column; allowed: {allowed}")
         if both := [name for name in (*given, *dropped) if name in targets]:
             raise ConfigError(f"data.columns and data.drop cannot name {shown(both[0])}: it is the target")
+        if self.group in given and given[self.group] != "id" and trained is None:
+            said = f"data.columns={{{self.group}: {given[self.group]}}}"
+            raise ConfigError(f"{said} has no effect: data.group leaves the column out; remove it")
         read = {column.name: column.kind for column in trained.columns} if trained else None
         written = {column.name: column.written for column in trained.columns} if trained else {}
         found = {}

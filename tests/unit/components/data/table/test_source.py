@@ -204,6 +204,8 @@ def test_kinds_can_be_set_and_columns_dropped(tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigError, match=said):
             opened(path, columns=columns, drop=drop)
+    with pytest.raises(ConfigError, match=r"zip: category\} has no effect: data.group leaves the column out"):
+        opened(path, columns={"zip": "category"}, group="zip")
     with pytest.raises(ConfigError, match=r"data\.target must be given: name the column to predict; .* has zip, c"):
         opened(path, target=None)
 
