@@ -9,7 +9,10 @@ from nnrun.base.foreign_errors import causes_of
 from nnrun.core.seams.export import CannotExport
 
 # How torch's error messages describe such networks.
-_SIGNS = ("data-dependent", "data dependent", "guardondatadependent", "dynamic control flow")
+_SIGNS = (
+    *("data-dependent", "data dependent", "guardondatadependent", "dynamic control flow"),
+    *("your code specialized it", "inferred a static shape"),  # a loop over the length of a sequence
+)
 
 
 def cannot_follow(format_name: str) -> CannotExport:
