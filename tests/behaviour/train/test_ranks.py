@@ -27,9 +27,29 @@ RUN = (
     *("data=digits", "trainer.device=cpu", "trainer.threads=1", "data.limit=1300", "data.batch_size=40"),
     *("trainer.epochs=2", "trainer.log_every_steps=1", "export=none", "report=none", "early_stopping=none"),
 )
-LONG = (*RUN, "trainer.epochs=200")
+# A save waits for the one before: a run with five rows has a checkpoint.
+LONG = (*RUN, "trainer.epochs=200", "trainer.checkpoint_every_steps=2")
 # What is drawn in a step, and an average: all that a resumed run must take up.
-DRAWS = ("model.dropout=0.3", "augment=digits", "trainer.ema_decay=0.9", "trainer.deterministic=true")
+DRAWS = ("model=mynet", "augment=digits", "trainer.ema_decay=0.9", "trainer.deterministic=true")
+DISTURBED = (*RUN, *DRAWS, "trainer.devices=2", "trainer.checkpoint_every_steps=2")
+# With HOLD in the environment, its sixth step in a process waits for that file.
+HOLDS = """\
+import os, time
+from math import prod
+from torch import nn
+
+class MyNet(nn.Sequential):
+    def __init__(self, in_shape, num_classes, hidden=16):
+        layers = nn.Linear(prod(in_shape), hidden), nn.ReLU(), nn.Dropout(0.3), nn.Linear(hidden, num_classes)
+        super().__init__(nn.Flatten(), *layers)
+        self.steps = 0
+
+    def forward(self, inputs):
+        self.steps += self.training
+        while self.steps == 6 and "HOLD" in os.environ and not os.path.exists(os.environ["HOLD"]):
+            time.sleep(0.01)
+        return super().forward(inputs)
+"""
 
 
 def nnrun(words: tuple[str, ...], folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
@@ -70,12 +90,13 @@ def assert_same_bits(one: Path, other: Path) -> None:
 
 
 @contextlib.contextmanager
-def training(words: tuple[str, ...], folder: Path, num_rows: int = 5) -> Iterator[subprocess.Popen[str]]:
+def training(words: tuple[str, ...], folder: Path, num_rows: int = 5, **more: str) -> Iterator[subprocess.Popen[str]]:
     """A run in the directory `run`, once it has written some rows; ended at the latest with the block."""
+    write_files(folder, OWN | {"mynet.py": HOLDS})
     process = subprocess.Popen(
         [*NNRUN, *words, "hydra.run.dir=run"],
         cwd=folder,
-        env=environment(),
+        env=environment(**more),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -143,6 +164,7 @@ def test_one_directory_is_written_by_one_process_and_says_how_many_there_were(ru
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run by two processes that nobody disturbs."""
     folder = tmp_path_factory.mktemp("whole")
+    write_files(folder, OWN | {"mynet.py": HOLDS})
     done = nnrun((*RUN, *DRAWS, "trainer.devices=2", "hydra.run.dir=run"), folder)
     assert done.returncode == 0, done.stderr
     return folder / "run"
@@ -159,16 +181,19 @@ STOPS = {
 @pytest.mark.parametrize("name", STOPS)
 def test_a_signal_at_any_process_stops_all_at_a_step_that_is_saved(tmp_path: Path, whole: Path, name: str) -> None:
     number, expected, send = STOPS[name]
-    with training((*RUN, *DRAWS, "trainer.devices=2"), tmp_path) as process:
+    # The launcher hands a signal on: the ranks may be some steps further by then.
+    length = () if name == "another rank" else ("trainer.epochs=200",)
+    with training((*DISTURBED, *length), tmp_path, HOLD="go_on") as process:
         send(process)
-        code, said = process.wait(60), process.stderr.read() if process.stderr else ""
+        (tmp_path / "go_on").touch()
+        code, said = process.wait(120), process.stderr.read() if process.stderr else ""
     assert code == expected == 128 + number, said
     status = status_of(tmp_path / "run")
     assert (status["state"], status["exit_code"]) == ("interrupted", expected)
     assert "checkpoint saved; resume with: nnrun resume=run" in said
     assert said.count("nnrun: ") == 1
     if name == "another rank":
-        resumed = nnrun(("resume=run",), tmp_path)
+        resumed = nnrun(("resume=run", "trust=[mynet]"), tmp_path)
         assert resumed.returncode == 0, resumed.stderr
         assert "2 processes train together" in resumed.stdout
         assert_same_bits(tmp_path / "run", whole)
@@ -179,7 +204,7 @@ def test_a_rank_that_is_killed_ends_the_run_with_code_5_and_names_itself(tmp_pat
     with training((*LONG, "trainer.devices=2"), tmp_path) as process:
         ranks = ranks_of(process)
         os.kill(ranks[killed], signal.SIGKILL)
-        code, said = process.wait(30), process.stderr.read() if process.stderr else ""
+        code, said = process.wait(120), process.stderr.read() if process.stderr else ""
     assert code == 5, said
     assert f"rank {killed} (pid {ranks[killed]}) was killed (SIGKILL)" in said
     assert said.endswith("then resume with: nnrun resume=run\n")
@@ -188,9 +213,11 @@ def test_a_rank_that_is_killed_ends_the_run_with_code_5_and_names_itself(tmp_pat
 
 
 def test_a_run_that_lost_a_rank_is_restarted_from_its_last_checkpoint(tmp_path: Path, whole: Path) -> None:
-    with training((*RUN, *DRAWS, "trainer.devices=2", "trainer.max_restarts=1"), tmp_path, 33) as process:
+    with training((*DISTURBED, "trainer.max_restarts=1"), tmp_path, HOLD="go_on") as process:
         os.kill(ranks_of(process)[1], signal.SIGKILL)
-        assert process.wait(60) == 0
+        (tmp_path / "go_on").touch()
+        code, said = process.wait(120), process.stderr.read() if process.stderr else ""
+    assert code == 0, said
     assert status_of(tmp_path / "run")["state"] == "finished"
     assert len(status_of(tmp_path / "run")["resumed"]) == 1
     assert_same_bits(tmp_path / "run", whole)
@@ -210,7 +237,7 @@ def test_a_full_disk_of_the_first_rank_ends_all_and_is_said_once(tmp_path: Path)
         ranks = ranks_of(process)
         hard = resource.prlimit(ranks[0], resource.RLIMIT_FSIZE)[1]
         resource.prlimit(ranks[0], resource.RLIMIT_FSIZE, (2_000, hard))
-        code, said = process.wait(60), process.stderr.read() if process.stderr else ""
+        code, said = process.wait(120), process.stderr.read() if process.stderr else ""
     assert code == 5, said
     assert said.count("the limit on the size of a file is reached") == 1
     assert status_of(tmp_path / "run")["state"] == "failed"

@@ -28,6 +28,8 @@ def summary_of_finished(opened: Opened) -> Summary | None:
     path = Path(opened.directory)
     if (read_record(path / "status.json") or {}).get("state") != "finished":
         return None
+    with suppress(ResourceError, OSError):
+        sweep_temporaries(path)  # of what comes last, such as the report
     with suppress(OSError, ValueError, TypeError):
         return Summary.from_json(read_json(path / "summary.json"))
     return None
