@@ -18,7 +18,6 @@ from on_gpu.trainings import Setup, bare_step, compute_as_nnrun, seconds_a_call,
 _WAYS = {
     "": ("trainer.cuda_graph=false",),
     ", captured": ("trainer.cuda_graph=true",),
-    ", captured and compiled": ("trainer.cuda_graph=true", "trainer.compile=true"),
 }
 MNIST_FILES = [f"{part}-{what}-ubyte" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1")]
 

@@ -103,4 +103,4 @@ class Small:
         self.work = Work(self.objective, step, train, valid, self.callbacks, poll_together(self.poll, self.world))
 
     def _watch(self) -> FiniteWatch:
-        return FiniteWatch(self.world) if self.max_skipped is None else SkippingWatch(self.max_skipped, self.world)
+        return FiniteWatch(self.world) if self.max_skipped is None else SkippingWatch(self.max_skipped)

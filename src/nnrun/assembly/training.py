@@ -132,7 +132,7 @@ def make_training(job: Job, data: Opened, objective: Objective, world: World | N
         precision=job.precision,
         seed=settings.seed,
         sums=objective.train_metric.init(job.device),
-        watch=SkippingWatch(trainer.max_nonfinite, world) if trainer.nonfinite == "skip" else FiniteWatch(world),
+        watch=SkippingWatch(trainer.max_nonfinite) if trainer.nonfinite == "skip" else FiniteWatch(world),
         world=world,
         freezing=transfer.freezing,
     )

@@ -89,10 +89,13 @@ class FiniteWatch:
 
 
 class SkippingWatch(FiniteWatch):
-    """Count the bad updates, which a SkippingStep skips, and end the training after `max_in_a_row` in a row."""
+    """Count the bad updates, which a SkippingStep skips, and end the training after `max_in_a_row` in a row.
 
-    def __init__(self, max_in_a_row: int, world: World | None = None) -> None:
-        super().__init__(world)
+    What that step notes is of all ranks already.
+    """
+
+    def __init__(self, max_in_a_row: int) -> None:
+        super().__init__()
         self._max_in_a_row = max_in_a_row
         # Skipped updates, and how many of the newest updates in a row were skipped.
         self._skipped, self._in_a_row = 0, 0
