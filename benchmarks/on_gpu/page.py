@@ -40,7 +40,7 @@ NOTES = {
     "evaluation": "Batches of 500 in fp32. The first captured one is made eagerly, recorded and compared. MB as above.",
     "recompute": "MB are the peak of the reserved memory, MB used that of tensors, both without the samples.",
     "compile": "Batch size 64, Adam. The seconds are those of the whole row, compiling included.",
-    "speed": "MNIST, batch size 64, Adam; runs from the command line.",
+    "speed": "MNIST, batch size 64, Adam. Runs of about 500 steps; captured ones include recording and checking.",
     "saves": "A ResNet-18 with Adam and an average of its weights. Training waits for `finite` and `ask for copy`.",
 }
 # What a part's figures depend on.
