@@ -244,20 +244,25 @@ def test_a_full_disk_of_the_first_rank_ends_all_and_is_said_once(tmp_path: Path)
     assert not any(map(is_alive, ranks))
 
 
-def test_processes_that_torchrun_started_train_together_and_start_no_others(tmp_path: Path, runs: Path) -> None:
-    port = str(free_port())
+@pytest.mark.parametrize("num_launchers", [1, 2])
+def test_processes_that_torchrun_started_train_together_and_start_no_others(
+    tmp_path: Path, runs: Path, num_launchers: int
+) -> None:
+    """By one launcher, or by one each, as on two machines."""
+    port, num_local = str(free_port()), 2 // num_launchers
     words = (*RUN, "hydra.run.dir=run")
-    given = {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+    given = {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+    given["LOCAL_WORLD_SIZE"] = str(num_local)
     started = [
         subprocess.Popen(
             [*NNRUN, *words],
             cwd=tmp_path,
-            env=environment(**given, MASTER_PORT=port, RANK=rank, LOCAL_RANK=rank),
+            env=environment(**given, MASTER_PORT=port, RANK=str(rank), LOCAL_RANK=str(rank % num_local)),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        for rank in ("0", "1")
+        for rank in range(2)
     ]
     said = [process.communicate(timeout=120) for process in started]
     assert [process.returncode for process in started] == [0, 0], said
